@@ -1,0 +1,66 @@
+"""Generates `rookery/v1/` from the protos: messages, their types, and purerpc's service classes and stubs.
+
+    python protos/generate.py          write them
+    python protos/generate.py --check  exit 1 if what is committed is not what would be written
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from grpc_tools import protoc
+
+PROTOS = Path(__file__).resolve().parent
+ROOT = PROTOS.parent
+# purerpc's own plugin script does not start beside a newer h2, so this one goes through shared.rpc.compat.
+PLUGIN = f"""#!{sys.executable}
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+import shared.rpc.compat
+from purerpc.protoc_plugin.plugin import main
+main()
+"""
+
+
+def generate(target: Path) -> None:
+    """Write the code of every proto below `target`, as `rookery/v1/*`. Raises RuntimeError if protoc refuses."""
+    sources = sorted(PROTOS.glob("rookery/v1/*.proto"))
+    services = [source for source in sources if "\nservice " in source.read_text()]
+    with tempfile.TemporaryDirectory() as folder:
+        plugin = Path(folder) / "protoc-gen-purerpc"
+        plugin.write_text(PLUGIN)
+        plugin.chmod(0o755)
+        compile_protos(sources, f"--python_out={target}", f"--pyi_out={target}")
+        compile_protos(services, f"--plugin={plugin}", f"--purerpc_out={target}")
+    for file in (target / "rookery/v1").glob("*_grpc.py"):
+        code = file.read_text().replace("import purerpc\n", "from shared.rpc.compat import purerpc\n", 1)
+        file.write_text(code.rstrip() + "\n")
+
+
+def compile_protos(sources: list[Path], *options: str) -> None:
+    """Run protoc over the sources. Raises RuntimeError if it refuses."""
+    if protoc.main(["protoc", f"-I{PROTOS}", *options, *map(str, sources)]) != 0:
+        raise RuntimeError("protoc refused the protos")
+
+
+def stale() -> list[str]:
+    """Names of the committed files that differ from what the protos give."""
+    with tempfile.TemporaryDirectory() as folder:
+        fresh = Path(folder)
+        generate(fresh)
+        names = {file.name for file in (fresh / "rookery/v1").iterdir()}
+        names |= {file.name for pattern in ("*_pb2.py*", "*_grpc.py") for file in (ROOT / "rookery/v1").glob(pattern)}
+        return sorted(name for name in names if read(fresh / "rookery/v1" / name) != read(ROOT / "rookery/v1" / name))
+
+
+def read(file: Path) -> str | None:
+    """The file's text; None if there is no such file."""
+    return file.read_text() if file.exists() else None
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--check"]:
+        if different := stale():
+            sys.exit(f"not fresh, run `make protos`: {', '.join(different)}")
+    else:
+        generate(ROOT)

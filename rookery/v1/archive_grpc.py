@@ -1,0 +1,100 @@
+from shared.rpc.compat import purerpc
+import rookery.v1.archive_pb2 as rookery_dot_v1_dot_archive__pb2
+import rookery.v1.session_pb2 as rookery_dot_v1_dot_session__pb2
+
+
+class ArchiveServiceServicer(purerpc.Servicer):
+    async def ListChats(self, input_message):
+        raise NotImplementedError()
+
+    async def GetChat(self, input_message):
+        raise NotImplementedError()
+
+    async def ListMessages(self, input_message):
+        raise NotImplementedError()
+
+    async def GetMessage(self, input_message):
+        raise NotImplementedError()
+
+    @property
+    def service(self) -> purerpc.Service:
+        service_obj = purerpc.Service(
+            "rookery.v1.ArchiveService"
+        )
+        service_obj.add_method(
+            "ListChats",
+            self.ListChats,
+            purerpc.RPCSignature(
+                purerpc.Cardinality.UNARY_UNARY,
+                rookery_dot_v1_dot_archive__pb2.ListChatsRequest,
+                rookery_dot_v1_dot_archive__pb2.ListChatsResponse,
+            )
+        )
+        service_obj.add_method(
+            "GetChat",
+            self.GetChat,
+            purerpc.RPCSignature(
+                purerpc.Cardinality.UNARY_UNARY,
+                rookery_dot_v1_dot_archive__pb2.GetChatRequest,
+                rookery_dot_v1_dot_archive__pb2.GetChatResponse,
+            )
+        )
+        service_obj.add_method(
+            "ListMessages",
+            self.ListMessages,
+            purerpc.RPCSignature(
+                purerpc.Cardinality.UNARY_UNARY,
+                rookery_dot_v1_dot_archive__pb2.ListMessagesRequest,
+                rookery_dot_v1_dot_archive__pb2.ListMessagesResponse,
+            )
+        )
+        service_obj.add_method(
+            "GetMessage",
+            self.GetMessage,
+            purerpc.RPCSignature(
+                purerpc.Cardinality.UNARY_UNARY,
+                rookery_dot_v1_dot_archive__pb2.GetMessageRequest,
+                rookery_dot_v1_dot_archive__pb2.GetMessageResponse,
+            )
+        )
+        return service_obj
+
+
+class ArchiveServiceStub:
+    def __init__(self, channel):
+        self._client = purerpc.Client(
+            "rookery.v1.ArchiveService",
+            channel
+        )
+        self.ListChats = self._client.get_method_stub(
+            "ListChats",
+            purerpc.RPCSignature(
+                purerpc.Cardinality.UNARY_UNARY,
+                rookery_dot_v1_dot_archive__pb2.ListChatsRequest,
+                rookery_dot_v1_dot_archive__pb2.ListChatsResponse,
+            )
+        )
+        self.GetChat = self._client.get_method_stub(
+            "GetChat",
+            purerpc.RPCSignature(
+                purerpc.Cardinality.UNARY_UNARY,
+                rookery_dot_v1_dot_archive__pb2.GetChatRequest,
+                rookery_dot_v1_dot_archive__pb2.GetChatResponse,
+            )
+        )
+        self.ListMessages = self._client.get_method_stub(
+            "ListMessages",
+            purerpc.RPCSignature(
+                purerpc.Cardinality.UNARY_UNARY,
+                rookery_dot_v1_dot_archive__pb2.ListMessagesRequest,
+                rookery_dot_v1_dot_archive__pb2.ListMessagesResponse,
+            )
+        )
+        self.GetMessage = self._client.get_method_stub(
+            "GetMessage",
+            purerpc.RPCSignature(
+                purerpc.Cardinality.UNARY_UNARY,
+                rookery_dot_v1_dot_archive__pb2.GetMessageRequest,
+                rookery_dot_v1_dot_archive__pb2.GetMessageResponse,
+            )
+        )

@@ -1,0 +1,132 @@
+from rookery.v1 import session_pb2 as _session_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ChatKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CHAT_KIND_UNSPECIFIED: _ClassVar[ChatKind]
+    CHAT_KIND_DIRECT: _ClassVar[ChatKind]
+CHAT_KIND_UNSPECIFIED: ChatKind
+CHAT_KIND_DIRECT: ChatKind
+
+class Chat(_message.Message):
+    __slots__ = ("chat_id", "kind", "member_ids", "newest", "unread", "receipts", "changed_at_ms")
+    CHAT_ID_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_IDS_FIELD_NUMBER: _ClassVar[int]
+    NEWEST_FIELD_NUMBER: _ClassVar[int]
+    UNREAD_FIELD_NUMBER: _ClassVar[int]
+    RECEIPTS_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    chat_id: str
+    kind: ChatKind
+    member_ids: _containers.RepeatedScalarFieldContainer[int]
+    newest: _session_pb2.Message
+    unread: int
+    receipts: _containers.RepeatedCompositeFieldContainer[_session_pb2.Receipt]
+    changed_at_ms: int
+    def __init__(self, chat_id: _Optional[str] = ..., kind: _Optional[_Union[ChatKind, str]] = ..., member_ids: _Optional[_Iterable[int]] = ..., newest: _Optional[_Union[_session_pb2.Message, _Mapping]] = ..., unread: _Optional[int] = ..., receipts: _Optional[_Iterable[_Union[_session_pb2.Receipt, _Mapping]]] = ..., changed_at_ms: _Optional[int] = ...) -> None: ...
+
+class HistoryMessage(_message.Message):
+    __slots__ = ("message", "reactions")
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    REACTIONS_FIELD_NUMBER: _ClassVar[int]
+    message: _session_pb2.Message
+    reactions: _containers.RepeatedCompositeFieldContainer[ReactionTally]
+    def __init__(self, message: _Optional[_Union[_session_pb2.Message, _Mapping]] = ..., reactions: _Optional[_Iterable[_Union[ReactionTally, _Mapping]]] = ...) -> None: ...
+
+class ReactionTally(_message.Message):
+    __slots__ = ("emoji", "user_ids")
+    EMOJI_FIELD_NUMBER: _ClassVar[int]
+    USER_IDS_FIELD_NUMBER: _ClassVar[int]
+    emoji: str
+    user_ids: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, emoji: _Optional[str] = ..., user_ids: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class ListChatsRequest(_message.Message):
+    __slots__ = ("user_id", "changed_since_ms", "limit", "cursor")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_SINCE_MS_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
+    user_id: int
+    changed_since_ms: int
+    limit: int
+    cursor: str
+    def __init__(self, user_id: _Optional[int] = ..., changed_since_ms: _Optional[int] = ..., limit: _Optional[int] = ..., cursor: _Optional[str] = ...) -> None: ...
+
+class ListChatsResponse(_message.Message):
+    __slots__ = ("chats", "next_cursor")
+    CHATS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_CURSOR_FIELD_NUMBER: _ClassVar[int]
+    chats: _containers.RepeatedCompositeFieldContainer[Chat]
+    next_cursor: str
+    def __init__(self, chats: _Optional[_Iterable[_Union[Chat, _Mapping]]] = ..., next_cursor: _Optional[str] = ...) -> None: ...
+
+class GetChatRequest(_message.Message):
+    __slots__ = ("user_id", "chat_id")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    CHAT_ID_FIELD_NUMBER: _ClassVar[int]
+    user_id: int
+    chat_id: str
+    def __init__(self, user_id: _Optional[int] = ..., chat_id: _Optional[str] = ...) -> None: ...
+
+class GetChatResponse(_message.Message):
+    __slots__ = ("chat",)
+    CHAT_FIELD_NUMBER: _ClassVar[int]
+    chat: Chat
+    def __init__(self, chat: _Optional[_Union[Chat, _Mapping]] = ...) -> None: ...
+
+class ListMessagesRequest(_message.Message):
+    __slots__ = ("user_id", "chat_id", "before_id", "after_id", "around_id", "before_ms", "after_ms", "around_ms", "limit")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    CHAT_ID_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_ID_FIELD_NUMBER: _ClassVar[int]
+    AFTER_ID_FIELD_NUMBER: _ClassVar[int]
+    AROUND_ID_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_MS_FIELD_NUMBER: _ClassVar[int]
+    AFTER_MS_FIELD_NUMBER: _ClassVar[int]
+    AROUND_MS_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    user_id: int
+    chat_id: str
+    before_id: int
+    after_id: int
+    around_id: int
+    before_ms: int
+    after_ms: int
+    around_ms: int
+    limit: int
+    def __init__(self, user_id: _Optional[int] = ..., chat_id: _Optional[str] = ..., before_id: _Optional[int] = ..., after_id: _Optional[int] = ..., around_id: _Optional[int] = ..., before_ms: _Optional[int] = ..., after_ms: _Optional[int] = ..., around_ms: _Optional[int] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class ListMessagesResponse(_message.Message):
+    __slots__ = ("messages", "has_older", "has_newer")
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    HAS_OLDER_FIELD_NUMBER: _ClassVar[int]
+    HAS_NEWER_FIELD_NUMBER: _ClassVar[int]
+    messages: _containers.RepeatedCompositeFieldContainer[HistoryMessage]
+    has_older: bool
+    has_newer: bool
+    def __init__(self, messages: _Optional[_Iterable[_Union[HistoryMessage, _Mapping]]] = ..., has_older: _Optional[bool] = ..., has_newer: _Optional[bool] = ...) -> None: ...
+
+class GetMessageRequest(_message.Message):
+    __slots__ = ("user_id", "chat_id", "message_id")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    CHAT_ID_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    user_id: int
+    chat_id: str
+    message_id: int
+    def __init__(self, user_id: _Optional[int] = ..., chat_id: _Optional[str] = ..., message_id: _Optional[int] = ...) -> None: ...
+
+class GetMessageResponse(_message.Message):
+    __slots__ = ("message",)
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    message: HistoryMessage
+    def __init__(self, message: _Optional[_Union[HistoryMessage, _Mapping]] = ...) -> None: ...

@@ -1,0 +1,290 @@
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ClientFrame(_message.Message):
+    __slots__ = ("authenticate", "renew", "send", "react", "unreact", "receipt", "typing", "ping")
+    AUTHENTICATE_FIELD_NUMBER: _ClassVar[int]
+    RENEW_FIELD_NUMBER: _ClassVar[int]
+    SEND_FIELD_NUMBER: _ClassVar[int]
+    REACT_FIELD_NUMBER: _ClassVar[int]
+    UNREACT_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    TYPING_FIELD_NUMBER: _ClassVar[int]
+    PING_FIELD_NUMBER: _ClassVar[int]
+    authenticate: Authenticate
+    renew: Renew
+    send: Send
+    react: React
+    unreact: Unreact
+    receipt: Receipt
+    typing: Typing
+    ping: Ping
+    def __init__(self, authenticate: _Optional[_Union[Authenticate, _Mapping]] = ..., renew: _Optional[_Union[Renew, _Mapping]] = ..., send: _Optional[_Union[Send, _Mapping]] = ..., react: _Optional[_Union[React, _Mapping]] = ..., unreact: _Optional[_Union[Unreact, _Mapping]] = ..., receipt: _Optional[_Union[Receipt, _Mapping]] = ..., typing: _Optional[_Union[Typing, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ...) -> None: ...
+
+class ServerFrame(_message.Message):
+    __slots__ = ("sequence", "welcome", "expiring", "accepted", "refused", "event", "gap", "reconnect", "moved", "pong", "goodbye")
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    WELCOME_FIELD_NUMBER: _ClassVar[int]
+    EXPIRING_FIELD_NUMBER: _ClassVar[int]
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    EVENT_FIELD_NUMBER: _ClassVar[int]
+    GAP_FIELD_NUMBER: _ClassVar[int]
+    RECONNECT_FIELD_NUMBER: _ClassVar[int]
+    MOVED_FIELD_NUMBER: _ClassVar[int]
+    PONG_FIELD_NUMBER: _ClassVar[int]
+    GOODBYE_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    welcome: Welcome
+    expiring: Expiring
+    accepted: Accepted
+    refused: Refused
+    event: Event
+    gap: Gap
+    reconnect: Reconnect
+    moved: Moved
+    pong: Pong
+    goodbye: Goodbye
+    def __init__(self, sequence: _Optional[int] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., expiring: _Optional[_Union[Expiring, _Mapping]] = ..., accepted: _Optional[_Union[Accepted, _Mapping]] = ..., refused: _Optional[_Union[Refused, _Mapping]] = ..., event: _Optional[_Union[Event, _Mapping]] = ..., gap: _Optional[_Union[Gap, _Mapping]] = ..., reconnect: _Optional[_Union[Reconnect, _Mapping]] = ..., moved: _Optional[_Union[Moved, _Mapping]] = ..., pong: _Optional[_Union[Pong, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ...) -> None: ...
+
+class Position(_message.Message):
+    __slots__ = ("offset", "epoch")
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    offset: int
+    epoch: int
+    def __init__(self, offset: _Optional[int] = ..., epoch: _Optional[int] = ...) -> None: ...
+
+class Authenticate(_message.Message):
+    __slots__ = ("access_token", "last_position", "client_name")
+    ACCESS_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    LAST_POSITION_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_NAME_FIELD_NUMBER: _ClassVar[int]
+    access_token: str
+    last_position: Position
+    client_name: str
+    def __init__(self, access_token: _Optional[str] = ..., last_position: _Optional[_Union[Position, _Mapping]] = ..., client_name: _Optional[str] = ...) -> None: ...
+
+class Renew(_message.Message):
+    __slots__ = ("access_token",)
+    ACCESS_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    access_token: str
+    def __init__(self, access_token: _Optional[str] = ...) -> None: ...
+
+class Send(_message.Message):
+    __slots__ = ("client_message_id", "chat_id", "recipient_id", "text", "reply_to")
+    CLIENT_MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    CHAT_ID_FIELD_NUMBER: _ClassVar[int]
+    RECIPIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    REPLY_TO_FIELD_NUMBER: _ClassVar[int]
+    client_message_id: str
+    chat_id: str
+    recipient_id: int
+    text: Text
+    reply_to: int
+    def __init__(self, client_message_id: _Optional[str] = ..., chat_id: _Optional[str] = ..., recipient_id: _Optional[int] = ..., text: _Optional[_Union[Text, _Mapping]] = ..., reply_to: _Optional[int] = ...) -> None: ...
+
+class React(_message.Message):
+    __slots__ = ("chat_id", "message_id", "emoji")
+    CHAT_ID_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    EMOJI_FIELD_NUMBER: _ClassVar[int]
+    chat_id: str
+    message_id: int
+    emoji: str
+    def __init__(self, chat_id: _Optional[str] = ..., message_id: _Optional[int] = ..., emoji: _Optional[str] = ...) -> None: ...
+
+class Unreact(_message.Message):
+    __slots__ = ("chat_id", "message_id", "emoji")
+    CHAT_ID_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    EMOJI_FIELD_NUMBER: _ClassVar[int]
+    chat_id: str
+    message_id: int
+    emoji: str
+    def __init__(self, chat_id: _Optional[str] = ..., message_id: _Optional[int] = ..., emoji: _Optional[str] = ...) -> None: ...
+
+class Receipt(_message.Message):
+    __slots__ = ("chat_id", "user_id", "delivered_up_to", "read_up_to")
+    CHAT_ID_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    DELIVERED_UP_TO_FIELD_NUMBER: _ClassVar[int]
+    READ_UP_TO_FIELD_NUMBER: _ClassVar[int]
+    chat_id: str
+    user_id: int
+    delivered_up_to: int
+    read_up_to: int
+    def __init__(self, chat_id: _Optional[str] = ..., user_id: _Optional[int] = ..., delivered_up_to: _Optional[int] = ..., read_up_to: _Optional[int] = ...) -> None: ...
+
+class Typing(_message.Message):
+    __slots__ = ("chat_id", "user_id")
+    CHAT_ID_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    chat_id: str
+    user_id: int
+    def __init__(self, chat_id: _Optional[str] = ..., user_id: _Optional[int] = ...) -> None: ...
+
+class Ping(_message.Message):
+    __slots__ = ("payload",)
+    PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    payload: bytes
+    def __init__(self, payload: _Optional[bytes] = ...) -> None: ...
+
+class Welcome(_message.Message):
+    __slots__ = ("session_id", "user_id", "limits", "heartbeat_interval_ms", "replayed", "position", "token_expires_at_ms")
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_INTERVAL_MS_FIELD_NUMBER: _ClassVar[int]
+    REPLAYED_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_EXPIRES_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    user_id: int
+    limits: Limits
+    heartbeat_interval_ms: int
+    replayed: int
+    position: Position
+    token_expires_at_ms: int
+    def __init__(self, session_id: _Optional[str] = ..., user_id: _Optional[int] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., heartbeat_interval_ms: _Optional[int] = ..., replayed: _Optional[int] = ..., position: _Optional[_Union[Position, _Mapping]] = ..., token_expires_at_ms: _Optional[int] = ...) -> None: ...
+
+class Limits(_message.Message):
+    __slots__ = ("max_frame_bytes", "max_text_bytes", "frames_per_second", "max_unanswered_sends")
+    MAX_FRAME_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_TEXT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    FRAMES_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    MAX_UNANSWERED_SENDS_FIELD_NUMBER: _ClassVar[int]
+    max_frame_bytes: int
+    max_text_bytes: int
+    frames_per_second: int
+    max_unanswered_sends: int
+    def __init__(self, max_frame_bytes: _Optional[int] = ..., max_text_bytes: _Optional[int] = ..., frames_per_second: _Optional[int] = ..., max_unanswered_sends: _Optional[int] = ...) -> None: ...
+
+class Expiring(_message.Message):
+    __slots__ = ("token_expires_at_ms",)
+    TOKEN_EXPIRES_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    token_expires_at_ms: int
+    def __init__(self, token_expires_at_ms: _Optional[int] = ...) -> None: ...
+
+class Accepted(_message.Message):
+    __slots__ = ("client_message_id", "message_id", "chat_id")
+    CLIENT_MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    CHAT_ID_FIELD_NUMBER: _ClassVar[int]
+    client_message_id: str
+    message_id: int
+    chat_id: str
+    def __init__(self, client_message_id: _Optional[str] = ..., message_id: _Optional[int] = ..., chat_id: _Optional[str] = ...) -> None: ...
+
+class Refused(_message.Message):
+    __slots__ = ("frame", "client_message_id", "code", "message", "field", "retryable", "retry_after_ms")
+    FRAME_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    RETRYABLE_FIELD_NUMBER: _ClassVar[int]
+    RETRY_AFTER_MS_FIELD_NUMBER: _ClassVar[int]
+    frame: int
+    client_message_id: str
+    code: str
+    message: str
+    field: str
+    retryable: bool
+    retry_after_ms: int
+    def __init__(self, frame: _Optional[int] = ..., client_message_id: _Optional[str] = ..., code: _Optional[str] = ..., message: _Optional[str] = ..., field: _Optional[str] = ..., retryable: _Optional[bool] = ..., retry_after_ms: _Optional[int] = ...) -> None: ...
+
+class Event(_message.Message):
+    __slots__ = ("event_id", "position", "message", "reaction", "receipt", "typing")
+    EVENT_ID_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    REACTION_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    TYPING_FIELD_NUMBER: _ClassVar[int]
+    event_id: int
+    position: Position
+    message: Message
+    reaction: Reaction
+    receipt: Receipt
+    typing: Typing
+    def __init__(self, event_id: _Optional[int] = ..., position: _Optional[_Union[Position, _Mapping]] = ..., message: _Optional[_Union[Message, _Mapping]] = ..., reaction: _Optional[_Union[Reaction, _Mapping]] = ..., receipt: _Optional[_Union[Receipt, _Mapping]] = ..., typing: _Optional[_Union[Typing, _Mapping]] = ...) -> None: ...
+
+class Message(_message.Message):
+    __slots__ = ("message_id", "chat_id", "sender_id", "client_message_id", "text", "reply_to")
+    MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    CHAT_ID_FIELD_NUMBER: _ClassVar[int]
+    SENDER_ID_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    REPLY_TO_FIELD_NUMBER: _ClassVar[int]
+    message_id: int
+    chat_id: str
+    sender_id: int
+    client_message_id: str
+    text: Text
+    reply_to: int
+    def __init__(self, message_id: _Optional[int] = ..., chat_id: _Optional[str] = ..., sender_id: _Optional[int] = ..., client_message_id: _Optional[str] = ..., text: _Optional[_Union[Text, _Mapping]] = ..., reply_to: _Optional[int] = ...) -> None: ...
+
+class Text(_message.Message):
+    __slots__ = ("body",)
+    BODY_FIELD_NUMBER: _ClassVar[int]
+    body: str
+    def __init__(self, body: _Optional[str] = ...) -> None: ...
+
+class Reaction(_message.Message):
+    __slots__ = ("chat_id", "message_id", "user_id", "emoji", "set")
+    CHAT_ID_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    EMOJI_FIELD_NUMBER: _ClassVar[int]
+    SET_FIELD_NUMBER: _ClassVar[int]
+    chat_id: str
+    message_id: int
+    user_id: int
+    emoji: str
+    set: bool
+    def __init__(self, chat_id: _Optional[str] = ..., message_id: _Optional[int] = ..., user_id: _Optional[int] = ..., emoji: _Optional[str] = ..., set: _Optional[bool] = ...) -> None: ...
+
+class Gap(_message.Message):
+    __slots__ = ("since", "since_ms", "dropped")
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    SINCE_MS_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_FIELD_NUMBER: _ClassVar[int]
+    since: Position
+    since_ms: int
+    dropped: int
+    def __init__(self, since: _Optional[_Union[Position, _Mapping]] = ..., since_ms: _Optional[int] = ..., dropped: _Optional[int] = ...) -> None: ...
+
+class Reconnect(_message.Message):
+    __slots__ = ("after_ms",)
+    AFTER_MS_FIELD_NUMBER: _ClassVar[int]
+    after_ms: int
+    def __init__(self, after_ms: _Optional[int] = ...) -> None: ...
+
+class Moved(_message.Message):
+    __slots__ = ("websocket", "grpc")
+    WEBSOCKET_FIELD_NUMBER: _ClassVar[int]
+    GRPC_FIELD_NUMBER: _ClassVar[int]
+    websocket: str
+    grpc: str
+    def __init__(self, websocket: _Optional[str] = ..., grpc: _Optional[str] = ...) -> None: ...
+
+class Pong(_message.Message):
+    __slots__ = ("payload",)
+    PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    payload: bytes
+    def __init__(self, payload: _Optional[bytes] = ...) -> None: ...
+
+class Goodbye(_message.Message):
+    __slots__ = ("code", "message")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    code: str
+    message: str
+    def __init__(self, code: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...

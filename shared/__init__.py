@@ -1,0 +1,1 @@
+"""What the BFF and the messaging service both stand on: it imports neither of them."""

@@ -1,0 +1,117 @@
+"""What a backplane does: keeps records in partitions, each in order, and hands them to groups of consumers."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from shared.errors import Unavailable
+
+MAX_RECORD_BYTES = 1024 * 1024
+"""A record's value may have this many bytes at most."""
+
+
+class Record(NamedTuple):
+    """What is published: bytes, to a partition."""
+
+    partition: int
+    value: bytes
+
+
+class StoredRecord(NamedTuple):
+    """What was published, with its place and its time (milliseconds since 1970)."""
+
+    partition: int
+    offset: int
+    at_ms: int
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """Records in order of their offsets, partition by partition or mixed."""
+
+    records: Sequence[StoredRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """The partitions that this consumer has from now on. It begins each gained one where its group committed, or at
+    the oldest record, unless it seeks before it fetches again."""
+
+    gained: frozenset[int]
+    lost: frozenset[int]
+
+
+class Consumer(Protocol):
+    """One member of a group. The partitions are divided among the members; when one goes, the others get its share."""
+
+    async def fetch(self) -> Fetched | Assignment:
+        """Wait for what comes next: a change of the partitions, or records of those that it has."""
+        ...
+
+    def seek(self, partition: int, offset: int) -> None:
+        """Go on from this offset in a partition that the consumer has."""
+        ...
+
+    async def commit(self, offsets: Mapping[int, int]) -> None:
+        """Remember, for the group, the next offset to read of these partitions. Raises Unavailable."""
+        ...
+
+
+Done = Callable[[Sequence[int] | Exception], None]
+"""Called in the Trio thread with the offsets of the records, in the order given, once all are on disk; or with
+Unavailable if they are not, which says nothing of each of them. Must not raise or block."""
+
+
+class Backplane(Protocol):
+    """Acknowledged records are never lost, not by the end of a process either."""
+
+    @property
+    def partitions(self) -> int:
+        """How many there are."""
+        ...
+
+    def publish(self, records: Sequence[Record], done: Done) -> None:
+        """Append the records, in order: all those of earlier calls come before them. `done` hears how it ended.
+
+        Raises Unavailable, having done nothing, if too much waits already. Raises ValueError for a partition that is
+        not there or a value over MAX_RECORD_BYTES.
+        """
+        ...
+
+    def consume(self, group: str) -> AbstractAsyncContextManager[Consumer]:
+        """Join the group, until the block ends. The first `fetch` gives the assignment."""
+        ...
+
+    async def end_offset(self, partition: int) -> int:
+        """The offset that the next record will have, or more."""
+        ...
+
+    async def offset_at(self, partition: int, at_ms: int) -> int:
+        """The first offset of a record of this moment or later; the end if there is none."""
+        ...
+
+
+async def publish_and_wait(backplane: Backplane, records: Sequence[Record]) -> Sequence[int]:
+    """Publish and wait until the records are on disk; their offsets. Raises Unavailable. For what is not hot."""
+    import trio
+
+    finished = trio.Event()
+    outcome: list[Sequence[int] | Exception] = []
+
+    def done(result: Sequence[int] | Exception) -> None:
+        outcome.append(result)
+        finished.set()
+
+    backplane.publish(records, done)
+    await finished.wait()
+    if isinstance(outcome[0], Exception):
+        raise outcome[0]
+    return outcome[0]
+
+
+__all__ = [
+    "MAX_RECORD_BYTES", "Assignment", "Backplane", "Consumer", "Done", "Fetched", "Record", "StoredRecord",
+    "Unavailable", "publish_and_wait",
+]

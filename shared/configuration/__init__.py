@@ -1,0 +1,10 @@
+"""Live configuration: what may change while Rookery runs, validated, with notifications.
+
+`LiveConfiguration` is the typed model; `ConfigurationStore` the protocol that its engines keep; `Live` what a process
+holds: always the last good value.
+"""
+
+from shared.configuration.model import LiveConfiguration
+from shared.configuration.protocol import ConfigurationStore, InvalidConfiguration, StoredValue
+
+__all__ = ["ConfigurationStore", "InvalidConfiguration", "LiveConfiguration", "StoredValue"]

@@ -1,0 +1,80 @@
+"""What can go wrong, in one table: each refusal's code, and how it looks as HTTP status and as gRPC status.
+
+A refusal is what a caller must expect: it is returned as a value. An exception is a fault.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Code(StrEnum):
+    """Stable codes of refusals, the same in HTTP problems, gRPC statuses and `Refused` frames."""
+
+    MALFORMED = "malformed"
+    INVALID = "invalid"
+    TOO_LARGE = "too_large"
+    UNAUTHENTICATED = "unauthenticated"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    NAME_TAKEN = "name_taken"
+    VERSION_CONFLICT = "version_conflict"
+    OUT_OF_ORDER = "out_of_order"
+    RATE_LIMITED = "rate_limited"
+    TIMED_OUT = "timed_out"
+    UNAVAILABLE = "unavailable"
+    INTERNAL = "internal"
+
+
+class Kind(NamedTuple):
+    """How a code looks on the wire."""
+
+    http_status: int
+    grpc_status: int  # numbers of google.rpc.Code
+    retryable: bool
+    title: str
+
+
+KINDS: dict[Code, Kind] = {
+    Code.MALFORMED: Kind(400, 3, False, "Not understood"),
+    Code.INVALID: Kind(422, 3, False, "Not valid"),
+    Code.TOO_LARGE: Kind(413, 8, False, "Too large"),
+    Code.UNAUTHENTICATED: Kind(401, 16, False, "Not signed in"),
+    Code.FORBIDDEN: Kind(403, 7, False, "Not allowed"),
+    Code.NOT_FOUND: Kind(404, 5, False, "Not found"),
+    Code.METHOD_NOT_ALLOWED: Kind(405, 12, False, "Method not allowed"),
+    Code.NAME_TAKEN: Kind(409, 6, False, "Name taken"),
+    Code.VERSION_CONFLICT: Kind(409, 10, False, "Changed by someone else"),
+    Code.OUT_OF_ORDER: Kind(409, 9, False, "Out of order"),
+    Code.RATE_LIMITED: Kind(429, 8, True, "Too many requests"),
+    Code.TIMED_OUT: Kind(504, 4, True, "Took too long"),
+    Code.UNAVAILABLE: Kind(503, 14, True, "Not available now"),
+    Code.INTERNAL: Kind(500, 13, False, "Our fault"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why something that was asked for is not done.
+
+    `message` is a sentence for people that names the limit; `field` is the path of the field at fault, or empty;
+    `retry_after_ms` says when a retry makes sense, 0 for at once or never (see `retryable`).
+    """
+
+    code: Code
+    message: str
+    field: str = ""
+    retry_after_ms: int = 0
+
+    @property
+    def kind(self) -> Kind:
+        return KINDS[self.code]
+
+    @property
+    def retryable(self) -> bool:
+        return self.kind.retryable
+
+
+class Unavailable(Exception):
+    """An engine (the log, a store) does not answer or can't write. Refuse what needed it, and let callers retry."""

@@ -1,0 +1,1 @@
+"""What a process says of itself: `logs` writes JSON lines, `health` answers probes."""
