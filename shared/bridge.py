@@ -44,10 +44,8 @@ class BridgeStatistics:
 class BatchThread(Generic[Job, Result]):
     """A thread that does jobs in batches. Made by `open_batch_thread`; its methods are for the Trio thread.
 
-    `Done` is called in the Trio thread with a job's result or with the exception that it ended in. It must not raise.
+    `done` is called in the Trio thread with a job's result or with the exception that it ended in. It must not raise.
     """
-
-    Done = Callable[[Result | Exception], None]
 
     def __init__(self, name: str, max_batch: int, max_pending: int) -> None:
         self._name = name
@@ -117,7 +115,7 @@ class BatchThread(Generic[Job, Result]):
             results: Sequence[Result | Exception]
             try:
                 results = handle([job for job, _ in work])
-            except Exception as error:  # noqa: BLE001 - whatever it is, every caller must hear of it
+            except Exception as error:
                 results = [error] * len(work)
             try:
                 self._token.run_sync_soon(self._deliver, work, results)
@@ -161,7 +159,7 @@ async def open_batch_thread(
         try:
             try:
                 handle = start()
-            except Exception as error:  # noqa: BLE001 - raised again on the Trio side
+            except Exception as error:
                 failures.append(error)
                 return
             token.run_sync_soon(started.set)

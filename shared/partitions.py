@@ -1,4 +1,4 @@
-"""Which partition a user's events are in. Clients and other languages need the same answer: see docs/architecture.md."""
+"""Which partition a user's events are in. Other languages may need the same answer: see docs/architecture.md."""
 
 PARTITION_MAP_EPOCH = 1
 """Of positions. It rises when the partition count of a platform changes, which makes old positions void."""

@@ -35,10 +35,13 @@ class GatewaySettings(_Section):
     websocket_port: Port = 8081
     grpc_port: Port = 8082
     health_port: Port = 8091
-    public_websocket: str = Field("", description="What browsers connect to, such as wss://chat.example.org/session")
-    public_grpc: str = Field("", description="What native apps connect to, such as chat.example.org:443")
+    public_websocket: str = Field(
+        default="", description="What browsers connect to, such as wss://chat.example.org/session"
+    )
+    public_grpc: str = Field(default="", description="What native apps connect to, such as chat.example.org:443")
     allowed_origins: tuple[str, ...] = Field(
-        (), description="Origins of pages that may connect, such as https://chat.example.org; without any, same host"
+        default=(),
+        description="Origins of pages that may connect, such as https://chat.example.org; without any, same host",
     )
 
 
@@ -53,24 +56,50 @@ class ArchiveSettings(_Section):
 class LogSettings(_Section):
     """The embedded log."""
 
-    partitions: int = Field(4, ge=1, le=1024, description="Fixed when the data folder is made")
-    retention_hours: float = Field(1.0, gt=0, le=24 * 365, description="For how long what everyone has read is kept")
+    partitions: int = Field(default=4, ge=1, le=1024, description="Fixed when the data folder is made")
+    retention_hours: float = Field(
+        default=1.0, gt=0, le=24 * 365, description="For how long what everyone has read is kept"
+    )
 
 
 class Settings(BaseSettings):
     """All settings of a process."""
 
     model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, nested_model_default_partial_update=True
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
     )
 
-    data: Path = Field(Path("data"), description="The folder with everything that is kept")
-    log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
-    stop_deadline: float = Field(8.0, gt=0, le=300, description="Seconds from SIGTERM to the end")
+    data: Path = Field(default=Path("data"), description="The folder with everything that is kept")
+    log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
+    stop_deadline: float = Field(default=8.0, gt=0, le=300, description="Seconds from SIGTERM to the end")
     bff: BffSettings = BffSettings()
     gateway: GatewaySettings = GatewaySettings()
     archive: ArchiveSettings = ArchiveSettings()
     log: LogSettings = LogSettings()
+
+    @property
+    def log_file(self) -> Path:
+        """The embedded log."""
+        return self.data / "log.sqlite3"
+
+    @property
+    def chats_file(self) -> Path:
+        """History and chats."""
+        return self.data / "chats.sqlite3"
+
+    @property
+    def accounts_file(self) -> Path:
+        """Accounts, sign-ins and signing keys."""
+        return self.data / "accounts.sqlite3"
+
+    @property
+    def configuration_file(self) -> Path:
+        """Live configuration."""
+        return self.data / "configuration.sqlite3"
 
     @classmethod
     def settings_customise_sources(

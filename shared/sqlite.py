@@ -102,7 +102,7 @@ def write_batch(connection: sqlite3.Connection, jobs: list[Write]) -> list[Any]:
                 connection.execute("RELEASE job")
             except sqlite3.OperationalError:
                 raise
-            except Exception as error:  # noqa: BLE001 - the caller's own, and handed to it
+            except Exception as error:
                 connection.execute("ROLLBACK TO job")
                 connection.execute("RELEASE job")
                 results.append(error)
