@@ -103,7 +103,7 @@ def _encoder(field: FieldDescriptor) -> Convert | None:
         encode = str
     elif field.cpp_type == FieldDescriptor.CPPTYPE_MESSAGE:
         encode = to_object
-    elif field.cpp_type == FieldDescriptor.CPPTYPE_ENUM:
+    elif field.enum_type is not None:
         names = {number: value.name for number, value in field.enum_type.values_by_number.items()}
         encode = lambda number: names.get(number, number)  # noqa: E731
     elif field.type == FieldDescriptor.TYPE_BYTES:
@@ -163,7 +163,7 @@ def _decode_message(descriptor: Descriptor) -> Convert:
 def _decoder(field: FieldDescriptor) -> Convert:
     if field.cpp_type in _BOUNDS:
         return _integer_decoder(*_BOUNDS[field.cpp_type])
-    if field.cpp_type == FieldDescriptor.CPPTYPE_ENUM:
+    if field.enum_type is not None:
         return _enum_decoder(field.enum_type)
     if field.type == FieldDescriptor.TYPE_BYTES:
         return _decode_bytes
@@ -178,7 +178,12 @@ def _integer_decoder(low: int, high: int) -> Convert:
     problem = f"must be an integer from {low} to {high}"
 
     def decode(value: Any) -> int:
-        if type(value) is str and len(value) <= 20 and value.removeprefix("-").isascii() and value.removeprefix("-").isdigit():
+        if (
+            type(value) is str
+            and len(value) <= 20
+            and value.removeprefix("-").isascii()
+            and value.removeprefix("-").isdigit()
+        ):
             value = int(value)
         if type(value) is not int or not low <= value <= high:
             raise _Mismatch(problem)
