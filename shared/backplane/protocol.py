@@ -112,6 +112,14 @@ async def publish_and_wait(backplane: Backplane, records: Sequence[Record]) -> S
 
 
 __all__ = [
-    "MAX_RECORD_BYTES", "Assignment", "Backplane", "Consumer", "Done", "Fetched", "Record", "StoredRecord",
-    "Unavailable", "publish_and_wait",
+    "MAX_RECORD_BYTES",
+    "Assignment",
+    "Backplane",
+    "Consumer",
+    "Done",
+    "Fetched",
+    "Record",
+    "StoredRecord",
+    "Unavailable",
+    "publish_and_wait",
 ]

@@ -1,0 +1,108 @@
+"""What is the embedded log's own: one process at a time, one fsync for many, full disks, trimming."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from shared.backplane import Assignment, Fetched, Record, StoredRecord, embedded
+from shared.backplane.embedded import EmbeddedConsumer, EmbeddedLog, LogInUse, open_embedded_log
+from shared.backplane.protocol import publish_and_wait
+from shared.errors import Unavailable
+
+
+@pytest.fixture
+async def log(tmp_path: Path) -> AsyncIterator[EmbeddedLog]:
+    async with open_embedded_log(tmp_path / "log.sqlite3", partitions=2, retention_hours=1) as opened:
+        yield opened
+
+
+async def read(consumer: EmbeddedConsumer, count: int) -> list[StoredRecord]:
+    records: list[StoredRecord] = []
+    while len(records) < count:
+        event = await consumer.fetch()
+        if isinstance(event, Fetched):
+            records.extend(event.records)
+    return records
+
+
+async def test_a_second_process_is_told_that_the_log_is_in_use(log: EmbeddedLog, tmp_path: Path) -> None:
+    with pytest.raises(LogInUse, match="another process has the log"):
+        async with open_embedded_log(tmp_path / "log.sqlite3", partitions=2, retention_hours=1):
+            pass
+
+
+async def test_another_number_of_partitions_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    async with open_embedded_log(path, partitions=2, retention_hours=1):
+        pass
+    with pytest.raises(Unavailable, match=r"made with 2 partitions, `log.partitions` says 3"):
+        async with open_embedded_log(path, partitions=3, retention_hours=1):
+            pass
+
+
+async def test_many_publishers_share_a_commit(log: EmbeddedLog) -> None:
+    answers: list[object] = []
+    for number in range(400):
+        log.publish([Record(number % 2, b"x")], answers.append)
+    await publish_and_wait(log, [Record(0, b"last")])
+    assert len(answers) == 400
+    assert log.statistics().batches < 100
+
+
+async def test_a_full_disk_refuses_and_loses_nothing(log: EmbeddedLog) -> None:
+    await publish_and_wait(log, [Record(0, b"before")])
+
+    def fill(connection: sqlite3.Connection) -> None:
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    def empty(connection: sqlite3.Connection) -> None:
+        connection.execute("PRAGMA max_page_count = 1000000")
+
+    await log.work(fill)
+    with pytest.raises(Unavailable, match="full"):
+        await publish_and_wait(log, [Record(0, b"x" * 100_000)])
+    async with log.consume("readers") as consumer:
+        assert isinstance(await consumer.fetch(), Assignment)
+        assert [record.value for record in await read(consumer, 1)] == [b"before"]
+        await log.work(empty)
+        assert await publish_and_wait(log, [Record(0, b"after")]) == [1]
+        assert [record.value for record in await read(consumer, 1)] == [b"after"]
+
+
+async def test_a_consumer_that_is_far_behind_reads_from_the_file(
+    log: EmbeddedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "MAX_BUFFERED", 10)
+    async with log.consume("readers") as consumer:
+        await consumer.fetch()
+        await publish_and_wait(log, [Record(0, b"first")])
+        await read(consumer, 1)  # live from here on
+        for start in range(0, 60, 6):
+            await publish_and_wait(log, [Record(number % 2, b"%d" % number) for number in range(start, start + 6)])
+        records = await read(consumer, 60)
+    for partition in (0, 1):
+        mine = [int(record.value) for record in records if record.partition == partition]
+        assert mine == list(range(partition, 60, 2))
+
+
+async def test_trimming_spares_what_a_group_has_not_read(log: EmbeddedLog) -> None:
+    await publish_and_wait(log, [Record(0, b"%d" % number) for number in range(10)])
+    async with log.consume("slow") as slow:
+        await slow.fetch()
+        await slow.commit({0: 4})
+        await log.trim(older_than_ms=2**60)
+    async with log.consume("new") as consumer:
+        await consumer.fetch()
+        assert [int(record.value) for record in await read(consumer, 6)] == [4, 5, 6, 7, 8, 9]
+
+
+async def test_trimming_spares_what_is_young_and_offsets_go_on(log: EmbeddedLog, tmp_path: Path) -> None:
+    await publish_and_wait(log, [Record(0, b"young")] * 3)
+    await log.trim(older_than_ms=0)
+    assert await log.offset_at(0, 0) == 0
+    await log.trim(older_than_ms=2**60)
+    assert await log.offset_at(0, 0) == 2, "a partition's newest record stays"
+    assert await publish_and_wait(log, [Record(0, b"next")]) == [3]
