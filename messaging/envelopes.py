@@ -1,0 +1,43 @@
+"""How an event travels: one record of truth in its sender's partition, one copy in each other recipient's partition."""
+
+from collections.abc import Iterable
+
+from rookery.v1.backplane_pb2 import Envelope
+from rookery.v1.session_pb2 import Event
+from shared.backplane import Record
+from shared.partitions import partition_of
+
+
+def truth_and_copies(
+    event: Event, *, sender_id: int, recipient_ids: Iterable[int], partitions: int, session_id: str = ""
+) -> list[Record]:
+    """The records of an event that is kept, the record of truth first. The sender is a recipient, listed or not."""
+    home = partition_of(sender_id, partitions)
+    by_partition: dict[int, list[int]] = {home: [sender_id]}
+    for recipient_id in recipient_ids:
+        if recipient_id != sender_id:
+            by_partition.setdefault(partition_of(recipient_id, partitions), []).append(recipient_id)
+    return [
+        _record(event, sender_id, session_id, partition, recipients, truth=partition == home)
+        for partition, recipients in by_partition.items()
+    ]
+
+
+def copies(event: Event, *, sender_id: int, recipient_ids: Iterable[int], partitions: int) -> list[Record]:
+    """The records of an event that is only of the moment: nothing keeps it, and its sender is not told."""
+    by_partition: dict[int, list[int]] = {}
+    for recipient_id in recipient_ids:
+        by_partition.setdefault(partition_of(recipient_id, partitions), []).append(recipient_id)
+    return [
+        _record(event, sender_id, "", partition, recipients, truth=False)
+        for partition, recipients in by_partition.items()
+    ]
+
+
+def _record(
+    event: Event, sender_id: int, session_id: str, partition: int, recipient_ids: list[int], *, truth: bool
+) -> Record:
+    envelope = Envelope(
+        event=event, recipient_ids=recipient_ids, truth=truth, sender_id=sender_id, origin_session_id=session_id
+    )
+    return Record(partition, envelope.SerializeToString())

@@ -1,0 +1,185 @@
+"""Follows the log: keeps a tail of each partition that this gateway has, and hands events to those who are here."""
+
+from collections.abc import Iterable, Sequence
+
+import structlog
+import trio
+from google.protobuf.message import DecodeError
+
+from messaging.gateway.frames import SharedEvent
+from messaging.gateway.registry import Registry
+from messaging.gateway.tail import Entry, Tail
+from rookery.v1.backplane_pb2 import Envelope
+from shared.backplane import Assignment, Backplane, Consumer, Fetched, StoredRecord
+from shared.configuration.live import Live
+from shared.errors import Code, Refusal, Unavailable
+from shared.ids import SnowflakeGenerator, wall_clock_ms
+from shared.ownership import Directory, GatewayAddress
+from shared.partitions import PARTITION_MAP_EPOCH, partition_of
+
+GROUP = "gateway"
+"""The consumer group that divides the partitions among the gateways."""
+
+RETRY_SECONDS = 1.0
+"""How long to wait when the backplane does not answer."""
+
+SLICE = 500
+"""Records handed on before other tasks get their turn: about 5 ms of work."""
+
+SMALLEST_RECORD = 256
+"""Bytes that a record takes in a tail at the least: how far back a rebuild need go to fill it."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Follower:
+    """One for each gateway. A partition is *owned* once its tail is rebuilt: only then are its users served."""
+
+    def __init__(
+        self,
+        backplane: Backplane,
+        registry: Registry,
+        directory: Directory,
+        address: GatewayAddress,
+        live: Live,
+        ids: SnowflakeGenerator,
+    ) -> None:
+        self._backplane = backplane
+        self._registry = registry
+        self._directory = directory
+        self._address = address
+        self._live = live
+        self._ids = ids
+        self._tails: dict[int, Tail] = {}
+        self._rebuilding: dict[int, int] = {}  # by partition, the offset at which its tail is whole
+
+    @property
+    def owned(self) -> frozenset[int]:
+        """The partitions whose users are served here."""
+        return frozenset(self._tails.keys() - self._rebuilding.keys())
+
+    def tail_of(self, user_id: int) -> Tail | None:
+        """The tail of the user's partition; None if that is not owned."""
+        partition = partition_of(user_id, self._backplane.partitions)
+        return None if partition in self._rebuilding else self._tails.get(partition)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Follow the log until cancelled. Started once the first partitions, if there are any for us, are owned."""
+        started = False
+        while True:
+            try:
+                async with self._backplane.consume(GROUP) as consumer:
+                    while True:
+                        match await consumer.fetch():
+                            case Assignment(gained, lost):
+                                await self._reassign(consumer, gained, lost)
+                            case Fetched(records):
+                                await self._take(records)
+                        await self._own_what_is_whole()
+                        if not started and not self._rebuilding:
+                            started = True
+                            task_status.started()
+            except Unavailable as error:
+                _log.warning("backplane_unavailable", error=str(error))
+                await self._lose(frozenset(self._tails))
+                await trio.sleep(RETRY_SECONDS)
+
+    def hand_on(self, record: StoredRecord) -> None:
+        """Remember one record in its partition's tail, and give its event to the recipients who are here."""
+        tail = self._tails.get(record.partition)
+        if tail is None or record.offset < tail.next_offset:
+            return
+        tail.next_offset = record.offset + 1
+        try:
+            envelope = Envelope.FromString(record.value)
+        except DecodeError:
+            _log.error("poison_record", partition=record.partition, offset=record.offset)
+            return
+        if envelope.WhichOneof("payload") == "sign_out":
+            self._sign_out(envelope)
+        else:
+            self._hand_on_event(tail, record, envelope)
+
+    def _hand_on_event(self, tail: Tail, record: StoredRecord, envelope: Envelope) -> None:
+        event = envelope.event
+        kind = event.WhichOneof("event")
+        sent = (envelope.sender_id, event.message.client_message_id) if kind == "message" and envelope.truth else None
+        if sent is not None and (known := tail.message_of(sent)) is not None and known[0] != event.event_id:
+            return  # a second record of truth for one Send: the first in the log counts
+        if kind != "typing":
+            chat_id = event.message.chat_id if kind == "message" else ""
+            recipient_ids = tuple(envelope.recipient_ids)
+            tail.append(Entry(record.offset, record.at_ms, event.event_id, recipient_ids, sent, chat_id, record.value))
+        origin = envelope.origin_session_id if kind == "message" else ""
+        shared = None
+        for recipient_id in envelope.recipient_ids:
+            for session in self._registry.of(recipient_id):
+                if session.session_id == origin:
+                    continue  # its answer is Accepted
+                if shared is None:
+                    shared = shared_event(record.offset, record.value, envelope)
+                session.deliver(shared)
+
+    def _sign_out(self, envelope: Envelope) -> None:
+        family_id = envelope.sign_out.family_id
+        for user_id in envelope.recipient_ids:
+            for session in tuple(self._registry.of(user_id)):
+                if family_id in ("", session.family_id):
+                    session.end(Refusal(Code.UNAUTHENTICATED, "This sign-in has ended."))
+
+    async def _take(self, records: Sequence[StoredRecord]) -> None:
+        for start in range(0, len(records), SLICE):
+            for record in records[start : start + SLICE]:
+                self.hand_on(record)
+            self._evict()
+            await trio.lowlevel.checkpoint()
+
+    def _evict(self) -> None:
+        configuration = self._live.value
+        older_than_ms = wall_clock_ms() - int(configuration.tail_seconds * 1000)
+        for tail in self._tails.values():
+            tail.evict(older_than_ms=older_than_ms, max_bytes=configuration.tail_bytes)
+
+    async def _reassign(self, consumer: Consumer, gained: Iterable[int], lost: Iterable[int]) -> None:
+        await self._lose(lost)
+        configuration = self._live.value
+        since_ms = wall_clock_ms() - int(configuration.tail_seconds * 1000)
+        for partition in gained:
+            end = await self._backplane.end_offset(partition)
+            full = end - configuration.tail_bytes // SMALLEST_RECORD
+            start = max(await self._backplane.offset_at(partition, since_ms), full)
+            consumer.seek(partition, start)
+            self._tails[partition] = Tail(start)
+            self._rebuilding[partition] = end
+
+    async def _own_what_is_whole(self) -> None:
+        """Serve the partitions whose tails have been read up to where the log ended when they were gained."""
+        if not self._rebuilding:
+            return
+        whole = [part for part, end in self._rebuilding.items() if self._tails[part].next_offset >= end]
+        for partition in whole:
+            self._ids.start_above(self._tails[partition].highest_event_id)
+            del self._rebuilding[partition]
+        if whole:
+            await self._directory.publish(self._address, whole, ())
+
+    async def _lose(self, partitions: Iterable[int]) -> None:
+        lost = frozenset(partitions)
+        for partition in lost:
+            self._tails.pop(partition, None)
+            self._rebuilding.pop(partition, None)
+        if not lost:
+            return
+        await self._directory.publish(self._address, (), lost)
+        for user_id in self._registry.users():
+            if partition_of(user_id, self._backplane.partitions) in lost:
+                for session in tuple(self._registry.of(user_id)):
+                    session.reconnect(0)
+
+
+def shared_event(offset: int, value: bytes, envelope: Envelope) -> SharedEvent:
+    """The envelope's event with its position, which is the record's own place."""
+    event = envelope.event
+    event.position.offset = offset
+    event.position.epoch = PARTITION_MAP_EPOCH
+    return SharedEvent(event, len(value))

@@ -1,0 +1,55 @@
+"""The sessions of this gateway: all of them, and those of each user."""
+
+from collections.abc import Iterator
+
+import trio
+
+from messaging.gateway.session import Session
+
+
+class Registry:
+    """A connection is here from its first byte to its end; under its user once it is authenticated."""
+
+    def __init__(self) -> None:
+        self._all: set[Session] = set()
+        self._by_user: dict[int, list[Session]] = {}
+        self._empty = trio.lowlevel.ParkingLot()
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(tuple(self._all))
+
+    async def wait_empty(self) -> None:
+        """Wait until no session is left."""
+        while self._all:
+            await self._empty.park()
+
+    def add(self, session: Session) -> None:
+        self._all.add(session)
+
+    def attach(self, session: Session) -> None:
+        """The session is its user's now."""
+        self._by_user.setdefault(session.user_id, []).append(session)
+
+    def remove(self, session: Session) -> None:
+        self._all.discard(session)
+        if not self._all:
+            self._empty.unpark_all()
+        sessions = self._by_user.get(session.user_id)
+        if sessions is not None and session in sessions:
+            sessions.remove(session)
+            if not sessions:
+                del self._by_user[session.user_id]
+
+    def of(self, user_id: int) -> list[Session]:
+        """The user's live sessions. Not to be changed."""
+        return self._by_user.get(user_id, _NONE)
+
+    def users(self) -> tuple[int, ...]:
+        """Everyone who is here."""
+        return tuple(self._by_user)
+
+
+_NONE: list[Session] = []

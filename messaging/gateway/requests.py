@@ -1,0 +1,188 @@
+"""What clients may ask, checked without I/O: a frame becomes a request, or a Refusal with the field and the limit."""
+
+import unicodedata
+from dataclasses import dataclass
+
+from rookery.v1.session_pb2 import Authenticate, ClientFrame, Ping, React, Receipt, Send, Text, Typing, Unreact
+from shared.chats import direct_chat_id, direct_members
+from shared.configuration import LiveConfiguration
+from shared.errors import Code, Refusal
+from shared.ids import MAX_ID
+
+MAX_CLIENT_MESSAGE_ID = 64
+MAX_CLIENT_NAME = 64
+MAX_EMOJI = 32
+MAX_PING = 128
+"""Bytes."""
+
+_EMOJI_JOINERS = frozenset("\u200d\ufe0f\u20e3#*0123456789") | {chr(tag) for tag in range(0xE0020, 0xE0080)}
+"""What may stand in an emoji beside its pictures: joiner, variation, keycap with its digits, and flags' tags."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendRequest:
+    """A message to a chat of these members."""
+
+    client_message_id: str
+    chat_id: str
+    members: tuple[int, int]
+    text: Text
+    reply_to: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReactRequest:
+    """A reaction to set or take back."""
+
+    chat_id: str
+    members: tuple[int, int]
+    message_id: int
+    emoji: str
+    set: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptRequest:
+    """How far the user has come in a chat."""
+
+    chat_id: str
+    members: tuple[int, int]
+    delivered_up_to: int
+    read_up_to: int
+
+
+@dataclass(frozen=True, slots=True)
+class TypingRequest:
+    """The user is writing in a chat."""
+
+    chat_id: str
+    members: tuple[int, int]
+
+
+Request = SendRequest | ReactRequest | ReceiptRequest | TypingRequest
+
+
+def check(frame: ClientFrame, user_id: int, configuration: LiveConfiguration) -> Request | Refusal:
+    """The request in a frame of a user whose session is live."""
+    match frame.WhichOneof("frame"):
+        case "send":
+            return _check_send(frame.send, user_id, configuration)
+        case "react":
+            return _check_reaction(frame.react, "react", user_id, set=True)
+        case "unreact":
+            return _check_reaction(frame.unreact, "unreact", user_id, set=False)
+        case "receipt":
+            return _check_receipt(frame.receipt, user_id)
+        case "typing":
+            return _check_typing(frame.typing, user_id)
+        case _:
+            return Refusal(Code.MALFORMED, "The frame is empty, or of a kind that this server does not know.")
+
+
+def check_authenticate(frame: Authenticate) -> Refusal | None:
+    """Why this can't begin a session; None if it can."""
+    if not frame.access_token:
+        return Refusal(Code.UNAUTHENTICATED, "An access token is needed.", "authenticate.access_token")
+    if len(frame.client_name.encode()) > MAX_CLIENT_NAME:
+        return _too_long("authenticate.client_name", MAX_CLIENT_NAME)
+    if frame.last_position.offset < 0:
+        return Refusal(Code.INVALID, "The position's offset can't be below 0.", "authenticate.last_position.offset")
+    return None
+
+
+def check_ping(frame: Ping) -> Refusal | None:
+    """Why this can't be answered; None if it can."""
+    return _too_long("ping.payload", MAX_PING) if len(frame.payload) > MAX_PING else None
+
+
+def is_emoji(text: str) -> bool:
+    """Whether the text is pictures only, as one emoji is: at least one symbol, and what joins or modifies it."""
+    if not 0 < len(text.encode()) <= MAX_EMOJI:
+        return False
+    symbols = [char for char in text if char not in _EMOJI_JOINERS]
+    if not symbols:
+        return text.endswith("\u20e3")
+    return all(unicodedata.category(char) in ("So", "Sk") or char in "‼⁉〰〽↔↕⤴⤵" for char in symbols)
+
+
+def _check_send(send: Send, user_id: int, configuration: LiveConfiguration) -> SendRequest | Refusal:
+    client_message_id = send.client_message_id
+    if not 0 < len(client_message_id.encode()) <= MAX_CLIENT_MESSAGE_ID:
+        message = f"`client_message_id` must have 1 to {MAX_CLIENT_MESSAGE_ID} bytes."
+        return Refusal(Code.INVALID, message, "send.client_message_id")
+    chat = _check_target(send, user_id)
+    if isinstance(chat, Refusal):
+        return chat
+    if send.WhichOneof("content") != "text":
+        return Refusal(Code.INVALID, "A message needs content, such as `text`.", "send.text")
+    body = send.text.body
+    if not body or body.isspace():
+        return Refusal(Code.INVALID, "The text must have more than white space.", "send.text.body")
+    limit = configuration.max_text_bytes
+    if len(body) > limit or len(body.encode()) > limit:
+        return _too_long("send.text.body", limit)
+    if not 0 <= send.reply_to <= MAX_ID:
+        return _bad_id("send.reply_to")
+    return SendRequest(client_message_id, *chat, send.text, send.reply_to)
+
+
+def _check_target(send: Send, user_id: int) -> tuple[str, tuple[int, int]] | Refusal:
+    match send.WhichOneof("to"):
+        case "chat_id":
+            return _check_chat(send.chat_id, "send.chat_id", user_id)
+        case "recipient_id":
+            if send.recipient_id <= 0:
+                return _bad_id("send.recipient_id")
+            if send.recipient_id == user_id:
+                return Refusal(Code.INVALID, "A message needs someone else to go to.", "send.recipient_id")
+            chat_id = direct_chat_id(user_id, send.recipient_id)
+            return chat_id, (min(user_id, send.recipient_id), max(user_id, send.recipient_id))
+        case _:
+            return Refusal(Code.INVALID, "A message needs a `chat_id` or a `recipient_id`.", "send.chat_id")
+
+
+def _check_chat(chat_id: str, field: str, user_id: int) -> tuple[str, tuple[int, int]] | Refusal:
+    members = direct_members(chat_id)
+    if members is None or user_id not in members:  # the same answer, so that nobody learns what others have
+        return Refusal(Code.NOT_FOUND, "There is no such chat among yours.", field)
+    return chat_id, members
+
+
+def _check_reaction(frame: React | Unreact, kind: str, user_id: int, *, set: bool) -> ReactRequest | Refusal:
+    chat = _check_chat(frame.chat_id, f"{kind}.chat_id", user_id)
+    if isinstance(chat, Refusal):
+        return chat
+    if frame.message_id <= 0:
+        return _bad_id(f"{kind}.message_id")
+    if not is_emoji(frame.emoji):
+        return Refusal(Code.INVALID, f"`emoji` must be one emoji of at most {MAX_EMOJI} bytes.", f"{kind}.emoji")
+    return ReactRequest(*chat, frame.message_id, frame.emoji, set)
+
+
+def _check_receipt(frame: Receipt, user_id: int) -> ReceiptRequest | Refusal:
+    chat = _check_chat(frame.chat_id, "receipt.chat_id", user_id)
+    if isinstance(chat, Refusal):
+        return chat
+    if frame.delivered_up_to < 0:
+        return _bad_id("receipt.delivered_up_to")
+    if frame.read_up_to < 0:
+        return _bad_id("receipt.read_up_to")
+    if not frame.delivered_up_to and not frame.read_up_to:
+        message = "A receipt needs `delivered_up_to` or `read_up_to`."
+        return Refusal(Code.INVALID, message, "receipt.read_up_to")
+    return ReceiptRequest(*chat, max(frame.delivered_up_to, frame.read_up_to), frame.read_up_to)
+
+
+def _check_typing(frame: Typing, user_id: int) -> TypingRequest | Refusal:
+    chat = _check_chat(frame.chat_id, "typing.chat_id", user_id)
+    return chat if isinstance(chat, Refusal) else TypingRequest(*chat)
+
+
+def _bad_id(field: str) -> Refusal:
+    name = field.rpartition(".")[2]
+    return Refusal(Code.INVALID, f"`{name}` must be an id from 1 to {MAX_ID}.", field)
+
+
+def _too_long(field: str, limit: int) -> Refusal:
+    name = field.rpartition(".")[2]
+    return Refusal(Code.TOO_LARGE, f"`{name}` may have {limit} bytes at most.", field)

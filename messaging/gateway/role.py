@@ -1,0 +1,100 @@
+"""Opens a gateway: its listeners, its place in the log, its transports; and drains it when it stops."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+import trio
+
+from messaging.gateway.gateway import Gateway
+from messaging.gateway.history import History
+from messaging.gateway.native import NativeTransport
+from messaging.gateway.websocket import PATH, WebSocketTransport
+from shared.auth import TokenVerifier
+from shared.background import open_background
+from shared.backplane import Backplane
+from shared.configuration.live import Live
+from shared.ids import SnowflakeGenerator
+from shared.ownership import Directory, GatewayAddress
+from shared.rpc import serve_rpc
+from shared.settings import GatewaySettings
+from shared.stores.accounts import AccountStore
+from shared.telemetry.health import Health, serve_health
+
+DRAIN_SECONDS = 3.0
+"""How long a gateway that stops waits for answers under way and for clients to read their last frames."""
+
+BACKLOG = 1024
+"""Connections that may wait to be accepted."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RunningGateway:
+    """A gateway that serves, and the ports that it listens on."""
+
+    gateway: Gateway
+    websocket_port: int
+    grpc_port: int
+    health_port: int
+
+
+@asynccontextmanager
+async def open_gateway(
+    settings: GatewaySettings,
+    *,
+    backplane: Backplane,
+    accounts: AccountStore,
+    verifier: TokenVerifier,
+    history: History,
+    directory: Directory,
+    live: Live,
+    ids: SnowflakeGenerator,
+    health: Health,
+) -> AsyncIterator[RunningGateway]:
+    """Serve sessions while the block is open. It is entered once the partitions that fall to this gateway are served.
+
+    Leaving it sends every client elsewhere, answers what was taken, and closes, within DRAIN_SECONDS and a little.
+    """
+    websocket_listeners = await trio.open_tcp_listeners(settings.websocket_port, host=settings.host, backlog=BACKLOG)
+    grpc_listeners = await trio.open_tcp_listeners(settings.grpc_port, host=settings.host, backlog=BACKLOG)
+    websocket_port, grpc_port = port_of(websocket_listeners), port_of(grpc_listeners)
+    gateway = Gateway(
+        address=GatewayAddress(
+            websocket=settings.public_websocket or f"ws://:{websocket_port}{PATH}",
+            grpc=settings.public_grpc or f":{grpc_port}",
+        ),
+        backplane=backplane,
+        accounts=accounts,
+        verifier=verifier,
+        history=history,
+        directory=directory,
+        live=live,
+        ids=ids,
+    )
+    websocket = WebSocketTransport(gateway, settings.allowed_origins)
+    async with open_background() as nursery:
+        await nursery.start(gateway.follower.run)
+        nursery.start_soon(gateway.tick_for_ever)
+        nursery.start_soon(websocket.ping_for_ever)
+        await nursery.start(trio.serve_listeners, websocket.serve_connection, websocket_listeners)
+        await nursery.start(partial(serve_rpc, [NativeTransport(gateway).service], grpc_listeners))
+        health_port = await nursery.start(partial(serve_health, health, settings.host, settings.health_port))
+        yield RunningGateway(gateway, websocket_port, grpc_port, health_port)
+        await _drain(gateway)
+
+
+async def _drain(gateway: Gateway) -> None:
+    sessions = len(gateway.registry)
+    with trio.move_on_after(DRAIN_SECONDS) as scope:
+        await gateway.drain()
+    _log.info("gateway_drained", sessions=sessions, left=len(gateway.registry), in_time=not scope.cancelled_caught)
+
+
+def port_of(listeners: list[trio.SocketListener]) -> int:
+    """The port that the listeners are on."""
+    port: int = listeners[0].socket.getsockname()[1]
+    return port

@@ -1,0 +1,108 @@
+"""The tail: the newest few minutes of one partition, from which clients resume and retried sends are recognised."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+
+ENTRY_OVERHEAD = 400
+"""Bytes that an entry takes beside its record (measured with tracemalloc: 380 with two recipients)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One event of the tail, with its record as it came from the log."""
+
+    offset: int
+    at_ms: int
+    event_id: int
+    recipient_ids: Sequence[int]
+    sent: tuple[int, str] | None
+    """Of a message's record of truth: its sender and client_message_id."""
+    chat_id: str
+    """Of a message: its chat; else empty."""
+    value: bytes
+
+
+class Tail:
+    """Entries in order of their offsets, bounded in time and bytes, found by recipient and by what was sent."""
+
+    def __init__(self, offset: int) -> None:
+        """A tail that begins with this offset."""
+        self._entries: deque[Entry] = deque()
+        self._by_user: dict[int, deque[Entry]] = {}
+        self._accepted: dict[tuple[int, str], tuple[int, str]] = {}
+        self._bytes = 0
+        self.complete_from = offset
+        """From this offset on the tail knows everything."""
+        self.next_offset = offset
+        self.highest_event_id = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def size(self) -> int:
+        """Bytes, about."""
+        return self._bytes
+
+    def append(self, entry: Entry) -> None:
+        """The next entry; its offset is above all others'."""
+        self._entries.append(entry)
+        for recipient_id in entry.recipient_ids:
+            self._by_user.setdefault(recipient_id, deque()).append(entry)
+        if entry.sent is not None:
+            self._accepted.setdefault(entry.sent, (entry.event_id, entry.chat_id))
+        self.highest_event_id = max(self.highest_event_id, entry.event_id)
+        self._bytes += ENTRY_OVERHEAD + len(entry.value)
+
+    def accept(self, sent: tuple[int, str], message_id: int, chat_id: str) -> None:
+        """A message is on disk; its record comes by and by."""
+        self._accepted.setdefault(sent, (message_id, chat_id))
+
+    def message_of(self, sent: tuple[int, str]) -> tuple[int, str] | None:
+        """The id and the chat of the message that this user sent under this client_message_id, if the tail knows it."""
+        return self._accepted.get(sent)
+
+    def evict(self, *, older_than_ms: int, max_bytes: int) -> None:
+        """Forget entries that are too old, and the oldest while all together are too large."""
+        entries = self._entries
+        while entries and (entries[0].at_ms < older_than_ms or self._bytes > max_bytes):
+            self._forget(entries.popleft())
+
+    def newer(self, user_id: int, offset: int) -> list[Entry]:
+        """The user's entries at or above the offset, in order."""
+        return _newest_while(self._by_user.get(user_id, ()), lambda entry: entry.offset >= offset)
+
+    def since(self, user_id: int, at_ms: int) -> list[Entry]:
+        """The user's entries of this moment or later, in order."""
+        return _newest_while(self._by_user.get(user_id, ()), lambda entry: entry.at_ms >= at_ms)
+
+    def has_message(self, user_id: int, message_id: int, chat_id: str) -> bool:
+        """Whether the user was given this message of the chat in the time of the tail."""
+        entries = reversed(self._by_user.get(user_id, ()))
+        return any(entry.event_id == message_id and entry.chat_id == chat_id for entry in entries)
+
+    def time_at(self, offset: int) -> int:
+        """The time of the newest entry up to this offset, in milliseconds since 1970; 0 if the tail begins later."""
+        for entry in reversed(self._entries):
+            if entry.offset <= offset:
+                return entry.at_ms
+        return 0
+
+    def _forget(self, entry: Entry) -> None:
+        for recipient_id in entry.recipient_ids:
+            entries = self._by_user[recipient_id]
+            entries.popleft()
+            if not entries:
+                del self._by_user[recipient_id]
+        if entry.sent is not None and self._accepted.get(entry.sent) == (entry.event_id, entry.chat_id):
+            del self._accepted[entry.sent]
+        self._bytes -= ENTRY_OVERHEAD + len(entry.value)
+        self.complete_from = entry.offset + 1
+
+
+def _newest_while(entries: Sequence[Entry] | deque[Entry], belongs: Callable[[Entry], bool]) -> list[Entry]:
+    newest = list(takewhile(belongs, reversed(entries)))
+    newest.reverse()
+    return newest

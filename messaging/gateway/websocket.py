@@ -1,0 +1,171 @@
+"""Sessions of browsers: frames as JSON text over WebSocket, sub-protocol `rookery.v1.json`, at `/session`."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from urllib.parse import urlsplit
+
+import structlog
+import trio
+from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection, WebSocketRequest, wrap_server_stream
+
+from messaging.gateway.connection import ConnectionLost, converse
+from messaging.gateway.frames import JsonEncoding
+from messaging.gateway.gateway import Gateway
+from messaging.gateway.session import Session, State
+from rookery.v1.session_pb2 import ClientFrame
+from shared import wire
+from shared.errors import Code, Refusal
+
+SUBPROTOCOL = "rookery.v1.json"
+PATH = "/session"
+
+HANDSHAKE_DEADLINE = 5.0
+"""Seconds from the connection to the end of the handshake."""
+
+CLOSE_DEADLINE = 2.0
+"""Seconds that a client has to answer a close."""
+
+MESSAGE_QUEUE = 4
+"""Frames read from the socket ahead of the session, which keeps its order; past that TCP holds the client back."""
+
+_TEXT = 0x81  # a whole text message
+_PING = b"\x89\x00"  # an empty ping
+
+_log = structlog.get_logger(__name__)
+
+
+class ClientStream(trio.abc.Stream):
+    """The client's socket: it knows when it last heard of the client, and writes one thing after the other.
+
+    trio-websocket writes pongs and closes through it, the session many frames at once.
+    """
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
+        self._lock = trio.Lock()
+        self.heard_at = trio.current_time()
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        async with self._lock:
+            await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        data = await self._stream.receive_some(max_bytes)
+        self.heard_at = trio.current_time()
+        return data
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+class WebSocketTransport:
+    """Serves connections; one for each gateway. `origins` are those that may connect; empty for the same host only."""
+
+    def __init__(self, gateway: Gateway, origins: Sequence[str]) -> None:
+        self._gateway = gateway
+        self._origins = frozenset(origins)
+        self._streams: dict[Session, ClientStream] = {}
+
+    async def serve_connection(self, socket: trio.SocketStream) -> None:
+        """Handshake, session, close. Whatever a client does ends here, and ends only its own connection."""
+        stream = ClientStream(socket)
+        try:
+            async with trio.open_nursery() as nursery:
+                with trio.move_on_after(HANDSHAKE_DEADLINE) as handshake:
+                    connection = await self._shake_hands(nursery, stream)
+                if not handshake.cancelled_caught and connection is not None:
+                    await self._converse(connection, stream)
+                nursery.cancel_scope.cancel()
+        except* (HandshakeError, ConnectionClosed, trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the client is gone
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    async def ping_for_ever(self) -> None:
+        """Ping the silent, and end those that stay silent for as long again."""
+        while True:
+            heartbeat = self._gateway.live.value.heartbeat_seconds
+            await trio.sleep(heartbeat / 4)
+            async with trio.open_nursery() as nursery:
+                for session, stream in tuple(self._streams.items()):
+                    silence = trio.current_time() - stream.heard_at
+                    if silence >= 2 * heartbeat:
+                        session.end(Refusal(Code.TIMED_OUT, "Nothing was heard of the client."))
+                    elif silence >= heartbeat:
+                        nursery.start_soon(_ping, stream, heartbeat / 4)
+
+    async def _shake_hands(self, nursery: trio.Nursery, stream: ClientStream) -> WebSocketConnection | None:
+        limit = self._gateway.live.value.max_frame_bytes
+        request = await wrap_server_stream(nursery, stream, MESSAGE_QUEUE, limit)
+        if refusal := self._refuse_request(request):
+            status, reason = refusal
+            await request.reject(status, body=reason.encode())
+            return None
+        return await request.accept(subprotocol=SUBPROTOCOL)
+
+    def _refuse_request(self, request: WebSocketRequest) -> tuple[int, str] | None:
+        """The HTTP status and the reason; None if the request is good."""
+        headers = {bytes(name).lower(): bytes(value).decode("latin-1") for name, value in request.headers}
+        if urlsplit(request.path).path != PATH:
+            return 404, f"sessions are at {PATH}\n"
+        origin = headers.get(b"origin")
+        if origin is not None and not self._allows(origin, headers.get(b"host", "")):
+            return 403, "pages of this origin may not connect\n"
+        if SUBPROTOCOL not in request.proposed_subprotocols:
+            return 400, f"the sub-protocol {SUBPROTOCOL} is needed\n"
+        return None
+
+    def _allows(self, origin: str, host: str) -> bool:
+        if self._origins:
+            return origin in self._origins
+        try:
+            here = urlsplit(f"//{host}").hostname
+            return here is not None and urlsplit(origin).hostname == here
+        except ValueError:
+            return False
+
+    async def _converse(self, connection: WebSocketConnection, stream: ClientStream) -> None:
+        async def receive() -> ClientFrame | Refusal | None:
+            try:
+                message = await connection.get_message()
+            except ConnectionClosed:
+                raise ConnectionLost from None
+            if isinstance(message, bytes):
+                return Refusal(Code.MALFORMED, "Frames are JSON in text messages.")
+            return wire.from_json(ClientFrame, message)
+
+        async def send(frames: list[str | bytes]) -> None:
+            try:
+                await stream.send_all(b"".join(map(text_message, frames)))
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                raise ConnectionLost from None
+
+        session = self._gateway.open_session(JsonEncoding())
+        self._streams[session] = stream
+        try:
+            await converse(self._gateway, session, receive, send)
+        finally:
+            del self._streams[session]
+            self._gateway.close_session(session)
+        with trio.move_on_after(CLOSE_DEADLINE):
+            await connection.aclose(1000 if session.state is State.ENDED else 1001)
+
+
+def text_message(text: str | bytes) -> bytes:
+    """One unmasked, unfragmented text message (RFC 6455, section 5.2)."""
+    data = text.encode() if isinstance(text, str) else text
+    size = len(data)
+    if size < 126:
+        return bytes((_TEXT, size)) + data
+    if size < 1 << 16:
+        return bytes((_TEXT, 126)) + size.to_bytes(2, "big") + data
+    return bytes((_TEXT, 127)) + size.to_bytes(8, "big") + data
+
+
+async def _ping(stream: ClientStream, deadline: float) -> None:
+    # A connection that is lost ends its session by itself.
+    with trio.move_on_after(deadline), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        await stream.send_all(_PING)

@@ -1,0 +1,258 @@
+"""The session core: states, sequence numbers, drops and gaps, rates, clocks. No I/O, no waiting."""
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from messaging.gateway import session as session_module
+from messaging.gateway.frames import ProtobufEncoding, SharedEvent
+from messaging.gateway.requests import SendRequest
+from messaging.gateway.session import AUTHENTICATE_SECONDS, MAX_QUEUED_ANSWERS, Session, State
+from rookery.v1.session_pb2 import (
+    Authenticate,
+    ClientFrame,
+    Event,
+    Gap,
+    Message,
+    Ping,
+    Position,
+    Renew,
+    Send,
+    ServerFrame,
+    Text,
+)
+from shared.auth import Claims
+from shared.configuration import LiveConfiguration
+from shared.errors import Code, Refusal
+
+EXPIRES_MS = 1_000_000
+NOW = 100.0
+SEND = ClientFrame(send=Send(client_message_id="a", chat_id="d-7-9", text=Text(body="hi")))
+PING = ClientFrame(ping=Ping(payload=b"p"))
+
+
+@dataclass
+class Client:
+    """A session, and what its client has seen of it."""
+
+    session: Session
+    frames: list[ServerFrame] = field(default_factory=list)
+
+    def read(self) -> list[ServerFrame]:
+        """What waits, as the client decodes it."""
+        new = [ServerFrame.FromString(bytes(frame)) for frame in self.session.take()]  # type: ignore[arg-type]
+        self.frames += new
+        return new
+
+
+def new_client(**limits: int) -> Client:
+    configuration = LiveConfiguration(**limits)  # type: ignore[arg-type]
+    return Client(Session("s1", ProtobufEncoding(), lambda: configuration, NOW))
+
+
+def live_client(**limits: int) -> Client:
+    """A client whose session is live; its Welcome is read."""
+    client = new_client(**limits)
+    client.session.receive(ClientFrame(authenticate=Authenticate(access_token="t")), NOW)
+    client.session.welcome(Claims(7, "f1", EXPIRES_MS), Position(offset=4, epoch=1), [], None, 30_000)
+    client.read()
+    return client
+
+
+def event(number: int, size: int = 100) -> SharedEvent:
+    position = Position(offset=number, epoch=1)
+    return SharedEvent(Event(event_id=number << 22, position=position, message=Message(message_id=number)), size)
+
+
+def test_the_first_frame_must_authenticate() -> None:
+    client = new_client()
+    assert client.session.receive(SEND, NOW) is None
+    (goodbye,) = client.read()
+    assert (goodbye.sequence, goodbye.goodbye.code) == (1, "unauthenticated")
+    assert client.session.state is State.ENDED
+
+
+def test_a_first_frame_that_is_no_frame_ends_the_session() -> None:
+    client = new_client()
+    assert client.session.receive(Refusal(Code.MALFORMED, "no"), NOW) is None
+    (goodbye,) = client.read()
+    assert goodbye.goodbye.code == "malformed"
+
+
+def test_a_welcome_says_what_holds() -> None:
+    client = new_client(max_text_bytes=99)
+    frame = client.session.receive(ClientFrame(authenticate=Authenticate(access_token="t")), NOW)
+    assert isinstance(frame, Authenticate)
+    client.session.welcome(Claims(7, "f1", EXPIRES_MS), Position(offset=4, epoch=1), [event(3), event(4)], None, 30_000)
+    welcome, *replay = client.read()
+    assert (welcome.welcome.user_id, welcome.welcome.session_id, welcome.welcome.replayed) == (7, "s1", 2)
+    assert welcome.welcome.limits.max_text_bytes == 99
+    assert welcome.welcome.token_expires_at_ms == EXPIRES_MS
+    assert [frame.event.position.offset for frame in replay] == [3, 4]
+    assert [frame.sequence for frame in client.frames] == [1, 2, 3]
+
+
+def test_a_second_authentication_is_refused_and_the_session_lives() -> None:
+    client = live_client()
+    assert client.session.receive(ClientFrame(authenticate=Authenticate(access_token="t")), NOW) is None
+    (refused,) = client.read()
+    assert (refused.refused.code, refused.refused.frame) == ("out_of_order", 2)
+    assert client.session.state is State.LIVE
+
+
+def test_a_good_frame_becomes_a_request_and_a_bad_one_a_refusal() -> None:
+    client = live_client()
+    assert isinstance(client.session.receive(SEND, NOW), SendRequest)
+    assert isinstance(client.session.receive(ClientFrame(renew=Renew(access_token="t")), NOW), Renew)
+    bad = ClientFrame(send=Send(client_message_id="b", chat_id="d-7-9", text=Text(body=" ")))
+    assert client.session.receive(bad, NOW) is None
+    assert client.session.receive(Refusal(Code.MALFORMED, "no", "send"), NOW) is None
+    first, second = client.read()
+    assert (first.refused.frame, first.refused.client_message_id, first.refused.field) == (4, "b", "send.text.body")
+    assert (second.refused.frame, second.refused.code, second.refused.retryable) == (5, "malformed", False)
+
+
+def test_a_ping_comes_back() -> None:
+    client = live_client()
+    client.session.receive(PING, NOW)
+    (pong,) = client.read()
+    assert pong.pong.payload == b"p"
+
+
+def test_a_full_queue_drops_counts_and_says_so_once_it_is_read() -> None:
+    client = live_client(session_queue_frames=10)
+    for number in range(10, 25):
+        client.session.deliver(event(number))
+    frames = client.read()
+    assert [frame.event.position.offset for frame in frames[:-1]] == list(range(10, 20))
+    assert frames[-1].gap == Gap(
+        since=Position(offset=19, epoch=1), since_ms=1_767_225_600_019, dropped=5
+    )
+    assert frames[-1].sequence == frames[-2].sequence + 6, "the numbers show what is missing"
+    client.session.deliver(event(25))
+    (after,) = client.read()
+    assert after.event.position.offset == 25
+    assert after.sequence == frames[-1].sequence + 1
+
+
+def test_a_queue_is_bounded_in_bytes_too() -> None:
+    client = live_client(session_queue_bytes=64 * 1024)
+    for number in range(10):
+        client.session.deliver(event(number, size=30_000))
+    assert [frame.WhichOneof("frame") for frame in client.read()] == ["event", "event", "event", "gap"]
+
+
+def test_answers_are_never_dropped() -> None:
+    client = live_client(session_queue_frames=10)
+    for number in range(20):
+        client.session.deliver(event(number))
+        client.session.accept(str(number), number + 1, "d-7-9")
+    accepted = [frame.accepted.message_id for frame in client.read() if frame.HasField("accepted")]
+    assert accepted == list(range(1, 21))
+
+
+def test_a_client_that_sends_and_never_reads_is_not_read_from() -> None:
+    client = live_client()
+    for _ in range(MAX_QUEUED_ANSWERS):
+        assert client.session.may_receive
+        client.session.receive(PING, NOW)
+    assert not client.session.may_receive
+    client.read()
+    assert client.session.may_receive
+
+
+def test_sends_without_an_answer_are_bounded() -> None:
+    client = live_client(max_unanswered_sends=3)
+    client.session.unanswered = 3
+    assert not client.session.may_receive
+
+
+def test_a_flood_is_refused_then_ended() -> None:
+    client = live_client(frame_burst=5, frames_per_second=10)
+    for _ in range(5 + session_module.MAX_REFUSED_IN_A_ROW + 1):
+        client.session.receive(PING, NOW)
+    frames = client.read()
+    assert [frame.WhichOneof("frame") for frame in frames[:4]] == ["pong"] * 4
+    assert frames[5].refused.code == "rate_limited"
+    assert (frames[5].refused.retryable, frames[5].refused.retry_after_ms) == (True, 100)
+    assert "10 frames a second" in frames[5].refused.message
+    assert frames[-1].goodbye.code == "rate_limited"
+
+
+def test_the_rate_recovers() -> None:
+    client = live_client(frame_burst=1, frames_per_second=10)
+    client.session.receive(PING, NOW)
+    assert client.read()[0].HasField("refused")
+    client.session.receive(PING, NOW + 0.11)
+    assert client.read()[0].HasField("pong")
+
+
+def test_a_client_that_never_authenticates_is_ended() -> None:
+    client = new_client()
+    client.session.tick(NOW + AUTHENTICATE_SECONDS - 0.1, 0)
+    assert client.read() == []
+    client.session.tick(NOW + AUTHENTICATE_SECONDS, 0)
+    assert "within 5 seconds" in client.read()[0].goodbye.message
+
+
+def test_a_token_that_ends_is_told_of_once_and_renewed() -> None:
+    client = live_client()
+    client.session.tick(NOW, EXPIRES_MS - 59_000)
+    client.session.tick(NOW, EXPIRES_MS - 58_000)
+    (expiring,) = client.read()
+    assert expiring.expiring.token_expires_at_ms == EXPIRES_MS
+    client.session.renew(Claims(7, "f1", 2 * EXPIRES_MS))
+    client.session.tick(NOW, EXPIRES_MS)
+    assert client.session.state is State.LIVE
+    client.session.tick(NOW, 2 * EXPIRES_MS)
+    assert client.read()[0].goodbye.code == "unauthenticated"
+
+
+def test_what_is_queued_is_still_sent_after_the_end_and_nothing_more() -> None:
+    client = live_client()
+    client.session.deliver(event(1))
+    client.session.reconnect(250)
+    client.session.deliver(event(2))
+    client.session.accept("a", 1, "d-7-9")
+    assert [frame.WhichOneof("frame") for frame in client.read()] == ["event", "reconnect", "goodbye"]
+    assert client.frames[-2].reconnect.after_ms == 250
+    assert client.session.receive(SEND, NOW) is None
+
+
+def test_a_session_on_the_wrong_gateway_is_told_where() -> None:
+    client = new_client()
+    client.session.move("ws://other:1/session", "other:2")
+    moved, goodbye = client.read()
+    assert (moved.moved.websocket, moved.moved.grpc) == ("ws://other:1/session", "other:2")
+    assert goodbye.HasField("goodbye")
+
+
+@given(st.lists(st.sampled_from(["event", "answer", "read"]), max_size=200))
+def test_numbers_and_gaps_always_add_up(steps: list[str]) -> None:
+    """Whatever happens: numbers rise, what is missing between them was dropped, and each drop is told of in a Gap."""
+    client = live_client(session_queue_frames=10)
+    given_events = 0
+    for step in steps:
+        if step == "event":
+            given_events += 1
+            client.session.deliver(event(given_events))
+        elif step == "answer":
+            client.session.accept("a", 1, "d-7-9")
+        else:
+            client.read()
+    client.read()
+    numbers = [frame.sequence for frame in client.frames]
+    assert numbers == sorted(set(numbers))
+    missing = numbers[-1] - len(numbers)
+    told = sum(frame.gap.dropped for frame in client.frames)
+    received = sum(frame.HasField("event") for frame in client.frames)
+    assert missing == told == given_events - received
+
+
+@pytest.mark.parametrize("sequence", [1, 127, 128, 300, 2**32, 2**63])
+def test_an_event_gets_its_number_without_being_encoded_again(sequence: int) -> None:
+    shared = event(5)
+    frame = ServerFrame.FromString(ProtobufEncoding().event(shared, sequence))
+    assert frame == ServerFrame(sequence=sequence, event=shared.event)
