@@ -81,26 +81,6 @@ class Settings(BaseSettings):
     archive: ArchiveSettings = ArchiveSettings()
     log: LogSettings = LogSettings()
 
-    @property
-    def log_file(self) -> Path:
-        """The embedded log."""
-        return self.data / "log.sqlite3"
-
-    @property
-    def chats_file(self) -> Path:
-        """History and chats."""
-        return self.data / "chats.sqlite3"
-
-    @property
-    def accounts_file(self) -> Path:
-        """Accounts, sign-ins and signing keys."""
-        return self.data / "accounts.sqlite3"
-
-    @property
-    def configuration_file(self) -> Path:
-        """Live configuration."""
-        return self.data / "configuration.sqlite3"
-
     @classmethod
     def settings_customise_sources(
         cls,

@@ -1,0 +1,49 @@
+# Two commands on a fresh machine: `make run` and `make test`. `make help` shows the rest.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help run test check format protos lock clean
+
+help: ## show this
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+run: $(VENV)/.run ## set up, start the whole platform on the embedded default, print where to open it
+	@$(BIN)/rookery up
+
+test: $(VENV)/.dev ## set up, check and test everything
+	@$(BIN)/python tests/run.py
+
+check: $(VENV)/.dev ## the checks without the tests: format, lint, types, walls, protos
+	@$(BIN)/python tests/run.py --checks
+
+format: $(VENV)/.dev ## format the code
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+protos: $(VENV)/.dev ## generate rookery/v1/ from protos/
+	@$(BIN)/python protos/generate.py
+
+lock: ## solve the dependencies anew; needs uv
+	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --python-version 3.11 \
+		--custom-compile-command "make lock" pyproject.toml -o requirements.lock
+	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --python-version 3.11 \
+		--custom-compile-command "make lock" pyproject.toml --extra dev -c requirements.lock -o requirements-dev.lock
+
+clean: ## remove what was set up; the data stays
+	rm -rf $(VENV) node_modules build *.egg-info
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Rookery needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: requirements.lock pyproject.toml | $(VENV)/bin/python
+	@echo "Setting up (once) ..."
+	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@$(BIN)/pip install -q --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.run
+	@echo "Setting up for development (once) ..."
+	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
+	@touch $@

@@ -1,0 +1,118 @@
+"""A session that is cancelled at any await leaves the gateway as if its client had gone: nothing stuck, nothing twice."""
+
+import trio
+import trio.testing
+
+from messaging.gateway.connection import converse
+from messaging.gateway.frames import JsonEncoding
+from rookery.v1.backplane_pb2 import Envelope
+from rookery.v1.session_pb2 import Authenticate, ClientFrame, React, Send, Text
+from shared.backplane import Assignment, Fetched
+
+ANN, BEN = 1, 2
+SENDS = 4
+
+
+class CancelAtStep(trio.abc.Instrument):
+    """Cancels a scope when the tasks in it are about to take their n-th step."""
+
+    def __init__(self, step: int) -> None:
+        self.scope = trio.CancelScope()
+        self.nursery: trio.Nursery | None = None
+        self.left = step
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        nursery = task.parent_nursery
+        while nursery is not None and nursery is not self.nursery:
+            nursery = nursery.parent_task.parent_nursery
+        if nursery is not None:
+            self.left -= 1
+            if self.left == 0:
+                self.scope.cancel()
+
+    @property
+    def struck(self) -> bool:
+        return self.left <= 0
+
+
+async def test_a_session_may_be_cancelled_anywhere(platform, gateway) -> None:
+    step = 0
+    struck = True
+    while struck:
+        step += 1
+        struck = await cancelled_at(platform, gateway, step)
+        assert len(gateway.registry) == 0, f"a session is left after step {step}"
+        with trio.fail_after(20):
+            await gateway.sender.wait_idle()
+    assert step > 12, "the session was cancelled in many places"
+    assert await messages_per_send(platform) == {(ANN, f"{n}-{m}"): 1 for n in range(1, step + 1) for m in range(SENDS)}
+
+
+async def cancelled_at(platform, gateway, step: int) -> bool:
+    """Ann sends and reacts; her session is cancelled at the step; she retries on a new one. False if it came to its end."""
+    frames = [ClientFrame(authenticate=Authenticate(access_token=await platform.token(ANN)))]
+    for number in range(SENDS):
+        text = Send(client_message_id=f"{step}-{number}", recipient_id=BEN, text=Text(body="hi"))
+        frames.append(ClientFrame(send=text))
+    frames.append(ClientFrame(react=React(chat_id="d-1-2", message_id=99, emoji="🔥")))
+    platform.history.messages.add(99)
+    instrument = CancelAtStep(step)
+    trio.lowlevel.add_instrument(instrument)
+    try:
+        with instrument.scope:
+            await scripted_session(gateway, frames, instrument)
+    finally:
+        trio.lowlevel.remove_instrument(instrument)
+    async with platform.sign_in(gateway, ANN) as retry:
+        for number in range(SENDS):
+            await retry.send_text(f"{step}-{number}", BEN)
+            await retry.until("accepted")
+    return instrument.struck
+
+
+async def scripted_session(gateway, frames: list[ClientFrame], instrument: CancelAtStep) -> None:
+    """A session whose client says these frames, reads its answers and goes."""
+    script = list(frames)
+    answers = trio.Event()
+    count = 0
+
+    async def receive() -> ClientFrame | None:
+        await trio.lowlevel.checkpoint()
+        if script:
+            return script.pop(0)
+        await answers.wait()
+        return None
+
+    async def send(encoded: list[str | bytes]) -> None:
+        nonlocal count
+        await trio.lowlevel.checkpoint()
+        count += sum('"accepted"' in str(frame) for frame in encoded)
+        if count == SENDS:
+            answers.set()
+
+    session = gateway.open_session(JsonEncoding())
+    try:
+        async with trio.open_nursery() as nursery:
+            instrument.nursery = nursery
+            nursery.start_soon(converse, gateway, session, receive, send)
+    finally:
+        gateway.close_session(session)
+
+
+async def messages_per_send(platform) -> dict[tuple[int, str], int]:
+    """What the log holds: how many messages each (sender, client_message_id) made."""
+    ids: dict[tuple[int, str], set[int]] = {}
+    ends = {partition: await platform.backplane.end_offset(partition) for partition in range(4)}
+    async with platform.backplane.consume("checker") as consumer:
+        while any(ends.values()):
+            event = await consumer.fetch()
+            if isinstance(event, Assignment):
+                continue
+            assert isinstance(event, Fetched)
+            for record in event.records:
+                if record.offset + 1 >= ends[record.partition]:
+                    ends[record.partition] = 0
+                message = Envelope.FromString(record.value).event.message
+                if message.message_id:
+                    ids.setdefault((message.sender_id, message.client_message_id), set()).add(message.message_id)
+    return {sent: len(made) for sent, made in ids.items()}
