@@ -81,7 +81,7 @@ async def open_gateway(
         nursery.start_soon(gateway.tick_for_ever)
         nursery.start_soon(websocket.ping_for_ever)
         await nursery.start(trio.serve_listeners, websocket.serve_connection, websocket_listeners)
-        await nursery.start(partial(serve_rpc, [NativeTransport(gateway).service], grpc_listeners))
+        await nursery.start(partial(serve_rpc, [NativeTransport(gateway)], grpc_listeners))
         health_port = await nursery.start(partial(serve_health, health, settings.host, settings.health_port))
         yield RunningGateway(gateway, websocket_port, grpc_port, health_port)
         await _drain(gateway)

@@ -1,13 +1,15 @@
-"""A session that is cancelled at any await leaves the gateway as if its client had gone: nothing stuck, nothing twice."""
+"""A session cancelled at any await leaves the gateway as if its client had gone: nothing stuck, nothing twice."""
 
 import trio
 import trio.testing
 
 from messaging.gateway.connection import converse
 from messaging.gateway.frames import JsonEncoding
+from messaging.gateway.gateway import Gateway
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Authenticate, ClientFrame, React, Send, Text
 from shared.backplane import Assignment, Fetched
+from tests.messaging.gateway.harness import Platform
 
 ANN, BEN = 1, 2
 SENDS = 4
@@ -35,7 +37,7 @@ class CancelAtStep(trio.abc.Instrument):
         return self.left <= 0
 
 
-async def test_a_session_may_be_cancelled_anywhere(platform, gateway) -> None:
+async def test_a_session_may_be_cancelled_anywhere(platform: Platform, gateway: Gateway) -> None:
     step = 0
     struck = True
     while struck:
@@ -48,8 +50,8 @@ async def test_a_session_may_be_cancelled_anywhere(platform, gateway) -> None:
     assert await messages_per_send(platform) == {(ANN, f"{n}-{m}"): 1 for n in range(1, step + 1) for m in range(SENDS)}
 
 
-async def cancelled_at(platform, gateway, step: int) -> bool:
-    """Ann sends and reacts; her session is cancelled at the step; she retries on a new one. False if it came to its end."""
+async def cancelled_at(platform: Platform, gateway: Gateway, step: int) -> bool:
+    """Ann's session is cancelled at the step, and she retries on a new one. False if it came to its end before."""
     frames = [ClientFrame(authenticate=Authenticate(access_token=await platform.token(ANN)))]
     for number in range(SENDS):
         text = Send(client_message_id=f"{step}-{number}", recipient_id=BEN, text=Text(body="hi"))
@@ -70,7 +72,7 @@ async def cancelled_at(platform, gateway, step: int) -> bool:
     return instrument.struck
 
 
-async def scripted_session(gateway, frames: list[ClientFrame], instrument: CancelAtStep) -> None:
+async def scripted_session(gateway: Gateway, frames: list[ClientFrame], instrument: CancelAtStep) -> None:
     """A session whose client says these frames, reads its answers and goes."""
     script = list(frames)
     answers = trio.Event()
@@ -99,7 +101,7 @@ async def scripted_session(gateway, frames: list[ClientFrame], instrument: Cance
         gateway.close_session(session)
 
 
-async def messages_per_send(platform) -> dict[tuple[int, str], int]:
+async def messages_per_send(platform: Platform) -> dict[tuple[int, str], int]:
     """What the log holds: how many messages each (sender, client_message_id) made."""
     ids: dict[tuple[int, str], set[int]] = {}
     ends = {partition: await platform.backplane.end_offset(partition) for partition in range(4)}

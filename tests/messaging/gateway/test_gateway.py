@@ -1,5 +1,7 @@
 """Sessions on a gateway and the real embedded log: who is given what, and what is refused."""
 
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import trio
@@ -23,11 +25,16 @@ from shared.backplane.protocol import publish_and_wait
 from shared.configuration import LiveConfiguration
 from shared.errors import Code, Refusal
 from shared.partitions import partition_of
+from tests.messaging.gateway.harness import Client, Platform
+
+Reopen = Callable[[Path], AbstractAsyncContextManager[Platform]]
 
 ANN, BEN, CAT = 1, 2, 3
 
 
-async def test_a_message_reaches_every_session_of_both_but_the_one_it_came_from(platform, gateway) -> None:
+async def test_a_message_reaches_every_session_of_both_but_the_one_it_came_from(
+    platform: Platform, gateway: Gateway
+) -> None:
     async with (
         platform.sign_in(gateway, ANN) as phone,
         platform.sign_in(gateway, ANN) as laptop,
@@ -47,12 +54,15 @@ async def test_a_message_reaches_every_session_of_both_but_the_one_it_came_from(
         await phone.expect("pong")
 
 
-async def test_messages_of_one_sender_keep_their_order(platform, gateway) -> None:
-    async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(send_many, ann, 300)
-            accepted = [(await ann.expect("accepted")).accepted for _ in range(300)]
-            events = [(await ben.expect("event")).event for _ in range(300)]
+async def test_messages_of_one_sender_keep_their_order(platform: Platform, gateway: Gateway) -> None:
+    async with (
+        platform.sign_in(gateway, ANN) as ann,
+        platform.sign_in(gateway, BEN) as ben,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(send_many, ann, 300)
+        accepted = [(await ann.expect("accepted")).accepted for _ in range(300)]
+        events = [(await ben.expect("event")).event for _ in range(300)]
     assert [answer.client_message_id for answer in accepted] == [str(number) for number in range(300)]
     assert [event.message.client_message_id for event in events] == [str(number) for number in range(300)]
     ids = [event.event_id for event in events]
@@ -61,12 +71,12 @@ async def test_messages_of_one_sender_keep_their_order(platform, gateway) -> Non
     assert offsets == sorted(set(offsets))
 
 
-async def send_many(client, count: int) -> None:
+async def send_many(client: Client, count: int) -> None:
     for number in range(count):
         await client.send_text(str(number), BEN)
 
 
-async def test_a_retried_send_makes_one_message(platform, gateway) -> None:
+async def test_a_retried_send_makes_one_message(platform: Platform, gateway: Gateway) -> None:
     """On the same session at once, later, and on another session."""
     async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
         await ann.send_text("a", BEN)
@@ -88,7 +98,7 @@ async def test_a_retried_send_makes_one_message(platform, gateway) -> None:
     assert set(ids) == {first.message_id}, "copies may come again, never another message"
 
 
-async def test_a_retry_after_a_restart_is_recognised_from_the_log(tmp_path: Path, reopen) -> None:
+async def test_a_retry_after_a_restart_is_recognised_from_the_log(tmp_path: Path, reopen: Reopen) -> None:
     async with reopen(tmp_path) as platform, platform.sign_in(await platform.start_gateway(), ANN) as ann:
         await ann.send_text("a", BEN)
         first = (await ann.expect("accepted")).accepted
@@ -99,7 +109,7 @@ async def test_a_retry_after_a_restart_is_recognised_from_the_log(tmp_path: Path
         assert (await ann.until("accepted")).accepted.message_id > first.message_id
 
 
-async def test_a_client_message_id_is_not_used_for_two_chats(platform, gateway) -> None:
+async def test_a_client_message_id_is_not_used_for_two_chats(platform: Platform, gateway: Gateway) -> None:
     async with platform.sign_in(gateway, ANN) as ann:
         await ann.send_text("a", BEN)
         await ann.send_text("a", CAT)
@@ -107,7 +117,7 @@ async def test_a_client_message_id_is_not_used_for_two_chats(platform, gateway) 
     assert kinds == {"accepted", "refused"}
 
 
-async def test_a_message_to_nobody_is_refused_and_the_session_lives(platform, gateway) -> None:
+async def test_a_message_to_nobody_is_refused_and_the_session_lives(platform: Platform, gateway: Gateway) -> None:
     async with platform.sign_in(gateway, ANN) as ann:
         await ann.send_text("a", 999)
         refused = (await ann.expect("refused")).refused
@@ -118,7 +128,7 @@ async def test_a_message_to_nobody_is_refused_and_the_session_lives(platform, ga
         await ann.expect("accepted")
 
 
-async def test_reactions_reach_everyone_and_need_a_message(platform, gateway) -> None:
+async def test_reactions_reach_everyone_and_need_a_message(platform: Platform, gateway: Gateway) -> None:
     async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
         await ann.send_text("a", BEN)
         message_id = (await ann.expect("accepted")).accepted.message_id
@@ -126,7 +136,12 @@ async def test_reactions_reach_everyone_and_need_a_message(platform, gateway) ->
         await ben.send(ClientFrame(react=React(chat_id="d-1-2", message_id=message_id, emoji="🔥")))
         for client in (ann, ben):
             reaction = (await client.expect("event")).event.reaction
-            assert (reaction.message_id, reaction.user_id, reaction.emoji, reaction.set) == (message_id, BEN, "🔥", True)
+            assert (reaction.message_id, reaction.user_id, reaction.emoji, reaction.set) == (
+                message_id,
+                BEN,
+                "🔥",
+                True,
+            )
         await ben.send(ClientFrame(unreact=Unreact(chat_id="d-1-2", message_id=message_id, emoji="🔥")))
         assert not (await ann.expect("event")).event.reaction.set
         await ben.expect("event")
@@ -140,7 +155,7 @@ async def test_reactions_reach_everyone_and_need_a_message(platform, gateway) ->
         assert (await ben.expect("refused")).refused.retryable
 
 
-async def test_a_reply_needs_its_message(platform, gateway) -> None:
+async def test_a_reply_needs_its_message(platform: Platform, gateway: Gateway) -> None:
     async with platform.sign_in(gateway, ANN) as ann:
         reply = Send(client_message_id="a", recipient_id=BEN, text=Text(body="yes"), reply_to=55)
         await ann.send(ClientFrame(send=reply))
@@ -150,7 +165,7 @@ async def test_a_reply_needs_its_message(platform, gateway) -> None:
         await ann.expect("accepted")
 
 
-async def test_receipts_reach_every_device_and_not_from_the_future(platform, gateway) -> None:
+async def test_receipts_reach_every_device_and_not_from_the_future(platform: Platform, gateway: Gateway) -> None:
     async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
         await ann.send_text("a", BEN)
         message_id = (await ann.expect("accepted")).accepted.message_id
@@ -163,7 +178,7 @@ async def test_receipts_reach_every_device_and_not_from_the_future(platform, gat
         assert (await ben.expect("refused")).refused.field == "receipt.delivered_up_to"
 
 
-async def test_typing_is_told_to_the_others_only(platform, gateway) -> None:
+async def test_typing_is_told_to_the_others_only(platform: Platform, gateway: Gateway) -> None:
     async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
         await ann.send(ClientFrame(typing=Typing(chat_id="d-1-2")))
         assert (await ben.expect("event")).event.typing.user_id == ANN
@@ -171,7 +186,7 @@ async def test_typing_is_told_to_the_others_only(platform, gateway) -> None:
         await ann.expect("pong")
 
 
-async def test_a_client_resumes_where_it_was(platform, gateway) -> None:
+async def test_a_client_resumes_where_it_was(platform: Platform, gateway: Gateway) -> None:
     async with platform.sign_in(gateway, ANN) as ann:
         async with platform.sign_in(gateway, BEN) as ben:
             await ann.send_text("0", BEN)
@@ -187,7 +202,7 @@ async def test_a_client_resumes_where_it_was(platform, gateway) -> None:
             assert (await ben.expect("event")).event.message.client_message_id == "6"
 
 
-async def test_a_first_session_is_given_the_newest_seconds(platform, gateway) -> None:
+async def test_a_first_session_is_given_the_newest_seconds(platform: Platform, gateway: Gateway) -> None:
     async with platform.sign_in(gateway, ANN) as ann:
         await ann.send_text("a", BEN)
         await ann.expect("accepted")
@@ -195,7 +210,7 @@ async def test_a_first_session_is_given_the_newest_seconds(platform, gateway) ->
         assert (await ben.expect("event")).event.message.client_message_id == "a"
 
 
-async def test_a_position_that_the_tail_does_not_reach_gives_a_gap(platform) -> None:
+async def test_a_position_that_the_tail_does_not_reach_gives_a_gap(platform: Platform) -> None:
     gateway = await platform.start_gateway(LiveConfiguration(replay_events=3, replay_seconds=0))
     async with platform.sign_in(gateway, ANN) as ann:
         for number in range(6):
@@ -206,7 +221,7 @@ async def test_a_position_that_the_tail_does_not_reach_gives_a_gap(platform) -> 
             assert (await ben.expect("gap")).gap.since == position
 
 
-async def test_bad_tokens_end_the_session(platform, gateway) -> None:
+async def test_bad_tokens_end_the_session(platform: Platform, gateway: Gateway) -> None:
     good = await platform.token(ANN)
     expired = await platform.token(ANN, lifetime_seconds=-5)
     revoked = await platform.token(ANN, family_id="over")
@@ -218,7 +233,7 @@ async def test_bad_tokens_end_the_session(platform, gateway) -> None:
             assert await client.ended()
 
 
-async def test_a_session_is_renewed_by_its_own_sign_in_only(platform, gateway) -> None:
+async def test_a_session_is_renewed_by_its_own_sign_in_only(platform: Platform, gateway: Gateway) -> None:
     async with platform.sign_in(gateway, ANN) as ann:
         await ann.send(ClientFrame(renew=Renew(access_token=await platform.token(BEN))))
         assert (await ann.expect("refused")).refused.code == "forbidden"
@@ -227,7 +242,7 @@ async def test_a_session_is_renewed_by_its_own_sign_in_only(platform, gateway) -
         await ann.expect("pong")
 
 
-async def test_sessions_end_when_their_sign_in_does(platform, gateway) -> None:
+async def test_sessions_end_when_their_sign_in_does(platform: Platform, gateway: Gateway) -> None:
     async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
         for family_id, client, user_id in (("family-1", ann, ANN), ("", ben, BEN)):
             envelope = Envelope(sign_out=SignOut(family_id=family_id), recipient_ids=[user_id])
@@ -236,14 +251,14 @@ async def test_sessions_end_when_their_sign_in_does(platform, gateway) -> None:
             assert (await client.until("goodbye")).goodbye.code == "unauthenticated"
 
 
-async def test_a_user_may_have_so_many_sessions(platform) -> None:
+async def test_a_user_may_have_so_many_sessions(platform: Platform) -> None:
     gateway = await platform.start_gateway(LiveConfiguration(max_sessions_per_user=1))
     async with platform.sign_in(gateway, ANN), platform.connect(gateway) as second:
         await second.send(ClientFrame(authenticate=Authenticate(access_token=await platform.token(ANN))))
         assert "1 sessions" in (await second.expect("goodbye")).goodbye.message
 
 
-async def test_a_poison_record_stops_nothing(platform, gateway) -> None:
+async def test_a_poison_record_stops_nothing(platform: Platform, gateway: Gateway) -> None:
     async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
         poison = [Record(partition, b"\xff\xff\xff") for partition in range(platform.backplane.partitions)]
         await publish_and_wait(platform.backplane, poison)
@@ -251,7 +266,7 @@ async def test_a_poison_record_stops_nothing(platform, gateway) -> None:
         assert (await ben.expect("event")).event.message.client_message_id == "a"
 
 
-async def test_of_two_gateways_the_wrong_one_says_where_to_go(platform, gateway) -> None:
+async def test_of_two_gateways_the_wrong_one_says_where_to_go(platform: Platform, gateway: Gateway) -> None:
     """The partitions are divided; those who were served by the first and no longer are get Reconnect."""
     users = range(1, 10)
     async with trio.open_nursery() as nursery:
@@ -281,13 +296,13 @@ async def test_of_two_gateways_the_wrong_one_says_where_to_go(platform, gateway)
         nursery.cancel_scope.cancel()
 
 
-async def hold(platform, gateway: Gateway, user_id: int, *, task_status) -> None:
+async def hold(platform: Platform, gateway: Gateway, user_id: int, *, task_status: trio.TaskStatus[Client]) -> None:
     async with platform.sign_in(gateway, user_id) as client:
         task_status.started(client)
         await trio.sleep_forever()
 
 
-async def test_a_drain_answers_what_was_taken_and_sends_everyone_away(platform, gateway) -> None:
+async def test_a_drain_answers_what_was_taken_and_sends_everyone_away(platform: Platform, gateway: Gateway) -> None:
     async with platform.sign_in(gateway, ANN) as ann:
         for number in range(50):
             await ann.send_text(str(number), BEN)

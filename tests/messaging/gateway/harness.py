@@ -1,0 +1,173 @@
+"""A gateway on the real embedded engines, and clients that speak to it through memory."""
+
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import trio
+
+from messaging.gateway.connection import converse
+from messaging.gateway.frames import ProtobufEncoding
+from messaging.gateway.gateway import Gateway
+from rookery.v1.session_pb2 import Authenticate, ClientFrame, Position, Send, ServerFrame, Text
+from shared.auth import TokenIssuer, TokenVerifier, digest
+from shared.background import open_background
+from shared.backplane import Backplane
+from shared.backplane.embedded import open_embedded_log
+from shared.configuration import LiveConfiguration
+from shared.configuration.live import Live
+from shared.errors import Refusal
+from shared.ids import SnowflakeGenerator
+from shared.ownership import GatewayAddress, LocalDirectory
+from shared.stores.accounts import AccountStore, Family, User
+from shared.stores.accounts_sqlite import open_sqlite_accounts
+
+PATIENCE = 20.0
+"""Seconds after which a frame that does not come is taken for lost."""
+
+PARTITIONS = 4
+
+
+class ScriptedHistory:
+    """An archive that has the messages it is told to have."""
+
+    def __init__(self) -> None:
+        self.messages: set[int] = set()
+        self.refusal: Refusal | None = None
+
+    async def has_message(self, user_id: int, chat_id: str, message_id: int) -> bool | Refusal:
+        await trio.lowlevel.checkpoint()
+        return self.refusal or message_id in self.messages
+
+
+@dataclass
+class Client:
+    """The far end of a session."""
+
+    to_server: trio.MemorySendChannel[ClientFrame | Refusal]
+    from_server: trio.MemoryReceiveChannel[ServerFrame]
+    frames: list[ServerFrame] = field(default_factory=list)
+
+    async def send(self, frame: ClientFrame | Refusal) -> None:
+        await self.to_server.send(frame)
+
+    async def send_text(self, client_message_id: str, recipient_id: int, body: str = "hi") -> None:
+        text = Send(client_message_id=client_message_id, recipient_id=recipient_id, text=Text(body=body))
+        await self.send(ClientFrame(send=text))
+
+    async def next(self) -> ServerFrame:
+        with trio.fail_after(PATIENCE):
+            frame = await self.from_server.receive()
+        self.frames.append(frame)
+        return frame
+
+    async def expect(self, kind: str) -> ServerFrame:
+        frame = await self.next()
+        assert frame.WhichOneof("frame") == kind, frame
+        return frame
+
+    async def until(self, kind: str) -> ServerFrame:
+        """The next frame of the kind; those before it are in `frames`."""
+        while (frame := await self.next()).WhichOneof("frame") != kind:
+            pass
+        return frame
+
+    async def ended(self) -> bool:
+        """Whether the server has closed, and nothing more comes."""
+        with trio.fail_after(PATIENCE):
+            async for frame in self.from_server:
+                self.frames.append(frame)
+        return True
+
+
+class Platform:
+    """Gateways on one log, with users and their tokens."""
+
+    def __init__(self, folder: Path, nursery: trio.Nursery, backplane: Backplane, accounts: AccountStore) -> None:
+        self.folder = folder
+        self.nursery = nursery
+        self.backplane = backplane
+        self.accounts = accounts
+        self.issuer = TokenIssuer(accounts)
+        self.history = ScriptedHistory()
+        self.directory = LocalDirectory()
+        self._numbers = itertools.count(1)
+
+    async def start_gateway(self, configuration: LiveConfiguration | None = None) -> Gateway:
+        """A gateway that runs until the platform ends or its `stop` is cancelled."""
+        number = next(self._numbers)
+        gateway = Gateway(
+            address=GatewayAddress(f"ws://gateway-{number}/session", f"gateway-{number}:1"),
+            backplane=self.backplane,
+            accounts=self.accounts,
+            verifier=TokenVerifier(self.accounts),
+            history=self.history,
+            directory=self.directory,
+            live=Live.fixed(configuration or LiveConfiguration()),
+            ids=SnowflakeGenerator(number),
+        )
+        await self.nursery.start(gateway.follower.run)
+        self.nursery.start_soon(gateway.tick_for_ever)
+        return gateway
+
+    async def add_user(self, user_id: int) -> None:
+        await self.accounts.add_user(User(user_id, f"user{user_id}", f"User {user_id}", "", 1, 1), "no hash")
+
+    async def token(self, user_id: int, family_id: str = "", lifetime_seconds: int = 600) -> str:
+        family_id = family_id or f"family-{user_id}"
+        if not await self.accounts.is_live(family_id):
+            family = Family(family_id, user_id, "test", 1)
+            await self.accounts.start_family(family, digest(family_id), 2**60)
+        return (await self.issuer.issue(user_id, family_id, lifetime_seconds)).token
+
+    @asynccontextmanager
+    async def connect(self, gateway: Gateway) -> AsyncIterator[Client]:
+        """A connection that says nothing by itself."""
+        to_server, from_client = trio.open_memory_channel[ClientFrame | Refusal](0)
+        to_client, from_server = trio.open_memory_channel[ServerFrame](10_000)
+
+        async def receive() -> ClientFrame | Refusal | None:
+            async for frame in from_client:
+                return frame
+            return None
+
+        async def send(frames: list[str | bytes]) -> None:
+            for frame in frames:
+                await to_client.send(ServerFrame.FromString(bytes(frame)))  # type: ignore[arg-type]
+
+        async def serve() -> None:
+            session = gateway.open_session(ProtobufEncoding())
+            try:
+                await converse(gateway, session, receive, send)
+            finally:
+                gateway.close_session(session)
+                to_client.close()
+
+        async with open_background() as nursery:
+            nursery.start_soon(serve)
+            yield Client(to_server, from_server)
+
+    @asynccontextmanager
+    async def sign_in(self, gateway: Gateway, user_id: int, position: Position | None = None) -> AsyncIterator[Client]:
+        """A live session; its Welcome is its first frame."""
+        async with self.connect(gateway) as client:
+            frame = Authenticate(access_token=await self.token(user_id), last_position=position)
+            await client.send(ClientFrame(authenticate=frame))
+            await client.expect("welcome")
+            yield client
+
+
+@asynccontextmanager
+async def open_platform(folder: Path) -> AsyncIterator[Platform]:
+    """Users 1 to 9 on a log and an account store in the folder."""
+    async with (
+        open_embedded_log(folder / "log.sqlite3", partitions=PARTITIONS, retention_hours=1) as log,
+        open_sqlite_accounts(folder / "accounts.sqlite3") as accounts,
+        open_background() as nursery,
+    ):
+        platform = Platform(folder, nursery, log, accounts)
+        for user_id in range(1, 10):
+            await platform.add_user(user_id)
+        yield platform
