@@ -8,10 +8,11 @@ from functools import partial
 import structlog
 import trio
 
+from messaging.gateway.connection import Flusher
 from messaging.gateway.gateway import Gateway
 from messaging.gateway.history import History
-from messaging.gateway.native import NativeTransport
-from messaging.gateway.websocket import PATH, WebSocketTransport
+from messaging.gateway.native import SessionService
+from messaging.gateway.websocket import PATH, WebSocketServer
 from shared.auth import TokenVerifier
 from shared.background import open_background
 from shared.backplane import Backplane
@@ -75,13 +76,15 @@ async def open_gateway(
         live=live,
         ids=ids,
     )
-    websocket = WebSocketTransport(gateway, settings.allowed_origins)
+    flusher = Flusher()
+    websocket = WebSocketServer(gateway, flusher, settings.allowed_origins)
     async with open_background() as nursery:
         await nursery.start(gateway.follower.run)
         nursery.start_soon(gateway.tick_for_ever)
+        nursery.start_soon(flusher.run)
         nursery.start_soon(websocket.ping_for_ever)
         await nursery.start(trio.serve_listeners, websocket.serve_connection, websocket_listeners)
-        await nursery.start(partial(serve_rpc, [NativeTransport(gateway)], grpc_listeners))
+        await nursery.start(partial(serve_rpc, [SessionService(gateway, flusher)], grpc_listeners))
         health_port = await nursery.start(partial(serve_health, health, settings.host, settings.health_port))
         yield RunningGateway(gateway, websocket_port, grpc_port, health_port)
         await _drain(gateway)

@@ -280,7 +280,7 @@ class Session:
 
     @property
     def has_frames(self) -> bool:
-        return bool(self._queue) or self.dropped > 0
+        return bool(self._queue)
 
     def _put(self, item: ServerFrame | SharedEvent) -> None:
         if self.state is State.ENDED:

@@ -1,14 +1,16 @@
 """Sessions of browsers: frames as JSON text over WebSocket, sub-protocol `rookery.v1.json`, at `/session`."""
 
+import socket
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from urllib.parse import urlsplit
 
 import structlog
 import trio
 from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection, WebSocketRequest, wrap_server_stream
 
-from messaging.gateway.connection import ConnectionLost, converse
+from messaging.gateway.connection import Connection, ConnectionLost, Flusher, Rest
 from messaging.gateway.frames import JsonEncoding
 from messaging.gateway.gateway import Gateway
 from messaging.gateway.session import Session, State
@@ -42,8 +44,19 @@ class ClientStream(trio.abc.Stream):
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
+        self._socket = socket.socket(fileno=stream.socket.fileno())  # the same one, for writes that never wait
         self._lock = trio.Lock()
         self.heard_at = trio.current_time()
+
+    def send_now(self, data: bytes) -> bytes:
+        """Send what the socket takes at once; the rest is returned. Raises OSError if the connection is lost."""
+        if self._lock.locked():
+            return data
+        try:
+            sent = self._socket.send(data)
+        except BlockingIOError:
+            return data
+        return data[sent:]
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         async with self._lock:
@@ -58,14 +71,46 @@ class ClientStream(trio.abc.Stream):
         return data
 
     async def aclose(self) -> None:
+        self._socket.detach()
         await self._stream.aclose()
 
 
-class WebSocketTransport:
+class BrowserTransport:
+    """A Transport over one WebSocket."""
+
+    def __init__(self, connection: WebSocketConnection, stream: ClientStream) -> None:
+        self._connection = connection
+        self._stream = stream
+
+    async def receive(self) -> ClientFrame | Refusal | None:
+        try:
+            message = await self._connection.get_message()
+        except ConnectionClosed:
+            raise ConnectionLost from None
+        if isinstance(message, bytes):
+            return Refusal(Code.MALFORMED, "Frames are JSON in text messages.")
+        return wire.from_json(ClientFrame, message)
+
+    def send(self, frames: list[str | bytes]) -> Rest | None:
+        try:
+            rest = self._stream.send_now(b"".join(map(text_message, frames)))
+        except OSError:
+            raise ConnectionLost from None
+        return partial(self._send_rest, rest) if rest else None
+
+    async def _send_rest(self, rest: bytes) -> None:
+        try:
+            await self._stream.send_all(rest)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise ConnectionLost from None
+
+
+class WebSocketServer:
     """Serves connections; one for each gateway. `origins` are those that may connect; empty for the same host only."""
 
-    def __init__(self, gateway: Gateway, origins: Sequence[str]) -> None:
+    def __init__(self, gateway: Gateway, flusher: Flusher, origins: Sequence[str]) -> None:
         self._gateway = gateway
+        self._flusher = flusher
         self._origins = frozenset(origins)
         self._streams: dict[Session, ClientStream] = {}
 
@@ -128,25 +173,10 @@ class WebSocketTransport:
             return False
 
     async def _converse(self, connection: WebSocketConnection, stream: ClientStream) -> None:
-        async def receive() -> ClientFrame | Refusal | None:
-            try:
-                message = await connection.get_message()
-            except ConnectionClosed:
-                raise ConnectionLost from None
-            if isinstance(message, bytes):
-                return Refusal(Code.MALFORMED, "Frames are JSON in text messages.")
-            return wire.from_json(ClientFrame, message)
-
-        async def send(frames: list[str | bytes]) -> None:
-            try:
-                await stream.send_all(b"".join(map(text_message, frames)))
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                raise ConnectionLost from None
-
         session = self._gateway.open_session(JsonEncoding())
         self._streams[session] = stream
         try:
-            await converse(self._gateway, session, receive, send)
+            await Connection(self._gateway, session, BrowserTransport(connection, stream), self._flusher).run()
         finally:
             del self._streams[session]
             self._gateway.close_session(session)

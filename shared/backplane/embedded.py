@@ -1,7 +1,7 @@
 """The embedded log: partitions in one SQLite file, for a platform that is one process.
 
-Many publishers share one fsync: a thread appends everything that has gathered in one transaction. What it appended is
-handed to consumers that are up to date from memory; one that is behind reads from the file.
+Many publishers share one fsync: a thread appends everything that has gathered in one transaction, as one row for each
+partition. What it appended is handed to consumers that are up to date from memory; one that is behind reads the file.
 """
 
 import fcntl
@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import trio
 
 from shared import sqlite
@@ -31,21 +32,28 @@ from shared.ids import wall_clock_ms
 MAX_BUFFERED = 20_000
 """Records that wait in memory for one consumer at most; past that it reads them from the file again."""
 
-READ_AHEAD = 1_000
-"""Records read from the file at once."""
+READ_AHEAD = 50
+"""Segments read from the file at once."""
+
+SEGMENT_BYTES = 256 * 1024
+"""A segment that has so many bytes is full; one record may take it over that by MAX_RECORD_BYTES."""
+
+MAX_PENDING_BYTES = 256 * 1024 * 1024
+"""Bytes that may wait to be written at most, before publishers are refused."""
 
 TRIM_INTERVAL = 60.0
 """Seconds between looks for records that are old and read by everyone."""
 
-TRIM_ROWS = 20_000
-"""Records removed in one step at most, so that a publisher never waits long behind it."""
+TRIM_SEGMENTS = 2_000
+"""Segments removed in one step at most, so that a publisher never waits long behind it."""
 
-_MIGRATIONS = (
+MIGRATIONS = (
     """
-    CREATE TABLE records (
-        place INTEGER PRIMARY KEY, -- partition << 48 | offset: one b-tree, in which each partition is one run
+    CREATE TABLE segments ( -- consecutive records of one partition that were written together
+        place INTEGER PRIMARY KEY, -- partition << 48 | first offset: one b-tree, in which each partition is one run
+        records INTEGER NOT NULL,
         at_ms INTEGER NOT NULL,
-        value BLOB NOT NULL
+        record_values BLOB NOT NULL -- a MessagePack array
     );
     CREATE TABLE offsets (
         consumers TEXT NOT NULL,
@@ -73,6 +81,7 @@ class EmbeddedLog:
         self._path = path
         self._ends: dict[int, int] = dict.fromkeys(range(partitions), 0)
         self._writer_ends: dict[int, int] = {}
+        self._pending_bytes = 0
         self._groups: dict[str, _Group] = {}
         self._token = trio.lowlevel.current_trio_token()
         self._reading = trio.CapacityLimiter(1)
@@ -87,12 +96,17 @@ class EmbeddedLog:
         return self._writer.statistics()
 
     def publish(self, records: Sequence[Record], done: Done) -> None:
+        size = 0
         for partition, value in records:
             if not 0 <= partition < self._partitions:
                 raise ValueError(f"partition must be 0 to {self._partitions - 1}, not {partition}")
             if len(value) > MAX_RECORD_BYTES:
                 raise ValueError(f"a record may have {MAX_RECORD_BYTES} bytes at most, not {len(value)}")
+            size += len(value)
+        if self._pending_bytes > MAX_PENDING_BYTES:
+            raise Unavailable(f"the log is {MAX_PENDING_BYTES} bytes behind")
         self._writer.submit(records, done)
+        self._pending_bytes += size
 
     @asynccontextmanager
     async def consume(self, group: str) -> AsyncIterator["EmbeddedConsumer"]:
@@ -110,7 +124,7 @@ class EmbeddedLog:
 
     async def offset_at(self, partition: int, at_ms: int) -> int:
         low, end = partition << 48, self._ends[partition]
-        query = "SELECT min(place) FROM records WHERE place >= ? AND place < ? AND at_ms >= ?"
+        query = "SELECT min(place) FROM segments WHERE place >= ? AND place < ? AND at_ms >= ?"
         rows = await self.read(query, (low, low + end, at_ms))
         return end if rows[0][0] is None else int(rows[0][0]) - low
 
@@ -136,7 +150,7 @@ class EmbeddedLog:
     # ---- in the writer's thread
 
     def _open(self, connection: sqlite3.Connection) -> None:
-        sqlite.migrate(connection, _MIGRATIONS)
+        sqlite.migrate(connection, MIGRATIONS)
         shape = connection.execute("SELECT partitions FROM shape").fetchone()
         if shape is None:
             connection.execute("INSERT INTO shape VALUES (?)", (self._partitions,))
@@ -147,57 +161,53 @@ class EmbeddedLog:
             )
         for partition in range(self._partitions):
             low = partition << 48
-            query = "SELECT max(place) FROM records WHERE place >= ? AND place < ?"
-            (last,) = connection.execute(query, (low, low + (1 << 48))).fetchone()
-            self._writer_ends[partition] = 0 if last is None else last - low + 1
+            query = "SELECT place + records FROM segments WHERE place >= ? AND place < ? ORDER BY place DESC LIMIT 1"
+            last = connection.execute(query, (low, low + (1 << 48))).fetchone()
+            self._writer_ends[partition] = 0 if last is None else last[0] - low
         self._ends = dict(self._writer_ends)
 
     def _append(self, connection: sqlite3.Connection, jobs: list[_Job]) -> list[Any]:
         """One transaction with all the jobs: first the records of all publishers, then other work."""
-        at_ms = wall_clock_ms()
         before = dict(self._writer_ends)
-        rows, stored, results = self._place(jobs, at_ms)
+        stored, results = self._place(jobs, wall_clock_ms())
+        size = sum(len(record.value) for record in stored)
         try:
             connection.execute("BEGIN IMMEDIATE")
-            connection.executemany("INSERT INTO records VALUES (?, ?, ?)", rows)
+            connection.executemany("INSERT INTO segments VALUES (?, ?, ?, ?)", segments_of(stored))
             for index, job in enumerate(jobs):
                 if callable(job):
                     results[index] = job(connection)
             connection.execute("COMMIT")
-        except Exception as error:
+        except Exception as error:  # disk full, an input or output error: the publishers must hear of it
             self._writer_ends = before
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
+            self._token.run_sync_soon(self._settle, size, [])
             return [Unavailable(f"the log can't be written: {error}")] * len(jobs)
         if stored:
-            self._token.run_sync_soon(self._appended, stored)
+            self._token.run_sync_soon(self._settle, size, stored)
         return results
 
-    def _place(
-        self, jobs: list[_Job], at_ms: int
-    ) -> tuple[list[tuple[int, int, bytes]], list[StoredRecord], list[Any]]:
-        rows: list[tuple[int, int, bytes]] = []
+    def _place(self, jobs: list[_Job], at_ms: int) -> tuple[list[StoredRecord], list[Any]]:
+        """Give each record its offset; the records, and for each job the offsets of its own."""
         stored: list[StoredRecord] = []
         results: list[Any] = []
         ends = self._writer_ends
         for job in jobs:
-            if callable(job):
-                results.append(None)
-                continue
             offsets = []
-            for partition, value in job:
+            for partition, value in () if callable(job) else job:
                 offset = ends[partition]
                 ends[partition] = offset + 1
                 offsets.append(offset)
-                rows.append((partition << 48 | offset, at_ms, value))
                 stored.append(StoredRecord(partition, offset, at_ms, value))
             results.append(offsets)
-        return rows, stored, results
+        return stored, results
 
     # ---- in the Trio thread again
 
-    def _appended(self, records: list[StoredRecord]) -> None:
-        """What is on disk now goes to the consumers, before the publishers hear of it."""
+    def _settle(self, size: int, records: list[StoredRecord]) -> None:
+        """So many bytes wait no more; what is on disk now goes to the consumers, before the publishers hear of it."""
+        self._pending_bytes -= size
         for record in records:
             self._ends[record.partition] = record.offset + 1
         for group in self._groups.values():
@@ -223,14 +233,40 @@ class EmbeddedLog:
                 low = partition << 48
                 limit = low + min(end - 1, end if read is None else read)
                 removed += connection.execute(
-                    "DELETE FROM records WHERE place IN"
-                    " (SELECT place FROM records WHERE place >= ? AND place < ? AND at_ms < ? LIMIT ?)",
-                    (low, limit, older_than_ms, TRIM_ROWS),
+                    "DELETE FROM segments WHERE place IN (SELECT place FROM segments"
+                    " WHERE place >= ? AND place + records <= ? AND place < ? AND at_ms < ? LIMIT ?)",
+                    (low, limit, limit, older_than_ms, TRIM_SEGMENTS),
                 ).rowcount
             return removed
 
-        while await self.work(remove) >= TRIM_ROWS:
+        while await self.work(remove) >= TRIM_SEGMENTS:
             pass
+
+
+def segments_of(records: list[StoredRecord]) -> list[tuple[int, int, int, bytes]]:
+    """The rows of records that are written together: for each partition, one segment or more."""
+    segments: list[tuple[StoredRecord, list[bytes]]] = []
+    open_segments: dict[int, tuple[list[bytes], int]] = {}
+    for record in records:
+        values, size = open_segments.get(record.partition, ([], SEGMENT_BYTES))
+        if size >= SEGMENT_BYTES:
+            values, size = [], 0
+            segments.append((record, values))
+        values.append(record.value)
+        open_segments[record.partition] = values, size + len(record.value)
+    return [
+        (first.partition << 48 | first.offset, len(values), first.at_ms, msgspec.msgpack.encode(values))
+        for first, values in segments
+    ]
+
+
+def records_of(partition: int, place: int, at_ms: int, values: bytes) -> list[StoredRecord]:
+    """The records of a segment's row."""
+    first = place - (partition << 48)
+    return [StoredRecord(partition, first + i, at_ms, value) for i, value in enumerate(_decode_values(values))]
+
+
+_decode_values = msgspec.msgpack.Decoder(list[bytes]).decode
 
 
 class EmbeddedConsumer:
@@ -329,16 +365,26 @@ class EmbeddedConsumer:
             if position >= self._log.end_of(partition):
                 self._live.add(partition)
                 continue
-            low = partition << 48
-            query = "SELECT place, at_ms, value FROM records WHERE place >= ? AND place < ? ORDER BY place LIMIT ?"
-            rows = await self._log.read(query, (low + position, low + self._log.end_of(partition), READ_AHEAD))
+            segments = await self._read_segments(partition, position)
             if self._positions.get(partition) != position:
                 return []
-            if rows:
-                self._positions[partition] = rows[0][0] - low  # what was trimmed is passed over
-            records = [StoredRecord(partition, place - low, at_ms, value) for place, at_ms, value in rows]
+            records = [record for segment in segments for record in segment]
+            if records and records[0].offset > position:
+                self._positions[partition] = records[0].offset  # what was trimmed is passed over
             return self._advance(records)
         return []
+
+    async def _read_segments(self, partition: int, position: int) -> list[list[StoredRecord]]:
+        """The segment with the position, and those that follow."""
+        low = partition << 48
+        first = "SELECT max(place) FROM segments WHERE place >= ? AND place <= ?"
+        query = (
+            f"SELECT place, at_ms, record_values FROM segments WHERE place >= ifnull(({first}), ?) AND place < ?"  # noqa: S608
+            " ORDER BY place LIMIT ?"
+        )
+        end = low + self._log.end_of(partition)
+        rows = await self._log.read(query, (low, low + position, low, end, READ_AHEAD))
+        return [records_of(partition, *row) for row in rows]
 
     def _advance(self, records: Iterable[StoredRecord]) -> list[StoredRecord]:
         """Those records that come next in their partitions, and the positions moved behind them."""

@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import trio
 
-from messaging.gateway.connection import converse
+from messaging.gateway.connection import Connection, Flusher
 from messaging.gateway.frames import ProtobufEncoding
 from messaging.gateway.gateway import Gateway
 from rookery.v1.session_pb2 import Authenticate, ClientFrame, Position, Send, ServerFrame, Text
@@ -82,6 +83,27 @@ class Client:
         return True
 
 
+class MemoryTransport:
+    """A transport of two channels; what it sends always goes at once."""
+
+    def __init__(
+        self,
+        from_client: trio.MemoryReceiveChannel[ClientFrame | Refusal],
+        to_client: trio.MemorySendChannel[ServerFrame],
+    ) -> None:
+        self._from_client = from_client
+        self._to_client = to_client
+
+    async def receive(self) -> ClientFrame | Refusal | None:
+        async for frame in self._from_client:
+            return frame
+        return None
+
+    def send(self, frames: list[str | bytes]) -> None:
+        for frame in frames:
+            self._to_client.send_nowait(ServerFrame.FromString(cast(bytes, frame)))
+
+
 class Platform:
     """Gateways on one log, with users and their tokens."""
 
@@ -93,6 +115,8 @@ class Platform:
         self.issuer = TokenIssuer(accounts)
         self.history = ScriptedHistory()
         self.directory = LocalDirectory()
+        self.flusher = Flusher()
+        nursery.start_soon(self.flusher.run)
         self._numbers = itertools.count(1)
 
     async def start_gateway(self, configuration: LiveConfiguration | None = None) -> Gateway:
@@ -128,19 +152,10 @@ class Platform:
         to_server, from_client = trio.open_memory_channel[ClientFrame | Refusal](0)
         to_client, from_server = trio.open_memory_channel[ServerFrame](10_000)
 
-        async def receive() -> ClientFrame | Refusal | None:
-            async for frame in from_client:
-                return frame
-            return None
-
-        async def send(frames: list[str | bytes]) -> None:
-            for frame in frames:
-                await to_client.send(ServerFrame.FromString(bytes(frame)))  # type: ignore[arg-type]
-
         async def serve() -> None:
             session = gateway.open_session(ProtobufEncoding())
             try:
-                await converse(gateway, session, receive, send)
+                await Connection(gateway, session, MemoryTransport(from_client, to_client), self.flusher).run()
             finally:
                 gateway.close_session(session)
                 to_client.close()

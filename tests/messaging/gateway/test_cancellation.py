@@ -1,9 +1,11 @@
 """A session cancelled at any await leaves the gateway as if its client had gone: nothing stuck, nothing twice."""
 
+from functools import partial
+
 import trio
 import trio.testing
 
-from messaging.gateway.connection import converse
+from messaging.gateway.connection import Connection, Rest
 from messaging.gateway.frames import JsonEncoding
 from messaging.gateway.gateway import Gateway
 from rookery.v1.backplane_pb2 import Envelope
@@ -62,7 +64,7 @@ async def cancelled_at(platform: Platform, gateway: Gateway, step: int) -> bool:
     trio.lowlevel.add_instrument(instrument)
     try:
         with instrument.scope:
-            await scripted_session(gateway, frames, instrument)
+            await scripted_session(platform, gateway, frames, instrument)
     finally:
         trio.lowlevel.remove_instrument(instrument)
     async with platform.sign_in(gateway, ANN) as retry:
@@ -72,31 +74,37 @@ async def cancelled_at(platform: Platform, gateway: Gateway, step: int) -> bool:
     return instrument.struck
 
 
-async def scripted_session(gateway: Gateway, frames: list[ClientFrame], instrument: CancelAtStep) -> None:
-    """A session whose client says these frames, reads its answers and goes."""
-    script = list(frames)
-    answers = trio.Event()
-    count = 0
+class ScriptedTransport:
+    """A client that says these frames, reads its answers, each time only after a wait, and goes."""
 
-    async def receive() -> ClientFrame | None:
+    def __init__(self, frames: list[ClientFrame]) -> None:
+        self._frames = list(frames)
+        self._answers = 0
+        self._answered = trio.Event()
+
+    async def receive(self) -> ClientFrame | None:
         await trio.lowlevel.checkpoint()
-        if script:
-            return script.pop(0)
-        await answers.wait()
+        if self._frames:
+            return self._frames.pop(0)
+        await self._answered.wait()
         return None
 
-    async def send(encoded: list[str | bytes]) -> None:
-        nonlocal count
-        await trio.lowlevel.checkpoint()
-        count += sum('"accepted"' in str(frame) for frame in encoded)
-        if count == SENDS:
-            answers.set()
+    def send(self, frames: list[str | bytes]) -> Rest:
+        return partial(self._send_rest, frames)
 
+    async def _send_rest(self, frames: list[str | bytes]) -> None:
+        await trio.lowlevel.checkpoint()
+        self._answers += sum('"accepted"' in str(frame) for frame in frames)
+        if self._answers == SENDS:
+            self._answered.set()
+
+
+async def scripted_session(platform: Platform, gateway: Gateway, frames: list[ClientFrame], at: CancelAtStep) -> None:
     session = gateway.open_session(JsonEncoding())
     try:
         async with trio.open_nursery() as nursery:
-            instrument.nursery = nursery
-            nursery.start_soon(converse, gateway, session, receive, send)
+            at.nursery = nursery
+            nursery.start_soon(Connection(gateway, session, ScriptedTransport(frames), platform.flusher).run)
     finally:
         gateway.close_session(session)
 

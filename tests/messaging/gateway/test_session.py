@@ -1,6 +1,7 @@
 """The session core: states, sequence numbers, drops and gaps, rates, clocks. No I/O, no waiting."""
 
 from dataclasses import dataclass, field
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -42,13 +43,13 @@ class Client:
 
     def read(self) -> list[ServerFrame]:
         """What waits, as the client decodes it."""
-        new = [ServerFrame.FromString(bytes(frame)) for frame in self.session.take()]
+        new = [ServerFrame.FromString(cast(bytes, frame)) for frame in self.session.take()]
         self.frames += new
         return new
 
 
 def new_client(**limits: int) -> Client:
-    configuration = LiveConfiguration(**limits)  # type: ignore[arg-type]
+    configuration = LiveConfiguration(**limits)
     return Client(Session("s1", ProtobufEncoding(), lambda: configuration, NOW))
 
 

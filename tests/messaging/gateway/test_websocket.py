@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,9 @@ from wsproto.connection import Connection, ConnectionType
 from wsproto.events import TextMessage
 
 from messaging.gateway import websocket as websocket_module
+from messaging.gateway.connection import Flusher
 from messaging.gateway.gateway import Gateway
-from messaging.gateway.websocket import SUBPROTOCOL, WebSocketTransport, text_message
+from messaging.gateway.websocket import SUBPROTOCOL, WebSocketServer, text_message
 from shared.background import open_background
 from shared.configuration import LiveConfiguration
 from tests.messaging.gateway.harness import Platform
@@ -28,7 +29,7 @@ PATIENCE = 20.0
 @dataclass
 class Server:
     gateway: Gateway
-    transport: WebSocketTransport
+    transport: WebSocketServer
     port: int
     platform: Any
 
@@ -41,10 +42,11 @@ class Server:
 async def serving(
     platform: Platform, configuration: LiveConfiguration | None = None, origins: Sequence[str] = ()
 ) -> AsyncIterator[Server]:
-    gateway = await platform.start_gateway(configuration)
-    transport = WebSocketTransport(gateway, origins)
+    gateway, flusher = await platform.start_gateway(configuration), Flusher()
+    transport = WebSocketServer(gateway, flusher, origins)
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     async with open_background() as nursery:
+        nursery.start_soon(flusher.run)
         nursery.start_soon(transport.ping_for_ever)
         await nursery.start(trio.serve_listeners, transport.serve_connection, listeners)
         yield Server(gateway, transport, listeners[0].socket.getsockname()[1], platform)
@@ -85,11 +87,11 @@ async def hear(connection: WebSocketConnection) -> dict[str, Any]:
 
 async def heard_close(connection: WebSocketConnection) -> int:
     """The code that the server closed with; frames before it are passed over."""
-    with trio.fail_after(PATIENCE), pytest.raises(ConnectionClosed) as closed:
+    with trio.fail_after(PATIENCE), suppress(ConnectionClosed):
         while True:
             await connection.get_message()
-    assert closed.value.reason is not None
-    return int(closed.value.reason.code)
+    assert connection.closed is not None
+    return int(connection.closed.code)
 
 
 async def gone(server: Server, count: int = 0) -> None:

@@ -89,7 +89,8 @@ async def test_a_consumer_that_is_far_behind_reads_from_the_file(
 
 
 async def test_trimming_spares_what_a_group_has_not_read(log: EmbeddedLog) -> None:
-    await publish_and_wait(log, [Record(0, b"%d" % number) for number in range(10)])
+    for number in range(10):
+        await publish_and_wait(log, [Record(0, b"%d" % number)])
     async with log.consume("slow") as slow:
         await slow.fetch()
         await slow.commit({0: 4})
@@ -100,7 +101,8 @@ async def test_trimming_spares_what_a_group_has_not_read(log: EmbeddedLog) -> No
 
 
 async def test_trimming_spares_what_is_young_and_offsets_go_on(log: EmbeddedLog, tmp_path: Path) -> None:
-    await publish_and_wait(log, [Record(0, b"young")] * 3)
+    for _ in range(3):
+        await publish_and_wait(log, [Record(0, b"young")])
     await log.trim(older_than_ms=0)
     assert await log.offset_at(0, 0) == 0
     await log.trim(older_than_ms=2**60)

@@ -1,0 +1,191 @@
+"""Events and envelopes for the archive's tests, and engines in memory that do what they are told."""
+
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import trio
+
+from messaging.envelopes import truth_and_copies
+from rookery.v1.backplane_pb2 import Envelope
+from rookery.v1.session_pb2 import Event, Message, Text
+from shared.backplane import Assignment, Consumer, Fetched, Record, StoredRecord
+from shared.backplane.embedded import EmbeddedLog, open_embedded_log
+from shared.backplane.protocol import Done
+from shared.chats import direct_chat_id
+from shared.ids import first_id_at
+from shared.stores.chats_sqlite import SqliteChats, open_sqlite_chats
+
+PARTITIONS = 4
+ALICE, BOB, CAROL = 11, 22, 33
+CHAT = direct_chat_id(ALICE, BOB)
+
+_ids = itertools.count(first_id_at(1_800_000_000_000), 1 << 22)
+
+
+@dataclass(frozen=True)
+class People:
+    """Who is who in the tests."""
+
+    alice: int = ALICE
+    bob: int = BOB
+    carol: int = CAROL
+    chat: str = CHAT
+
+    def message(self, sender: int = ALICE, recipient: int = BOB, body: str = "hello", message_id: int = 0) -> Event:
+        message_id = message_id or next(_ids)
+        message = Message(
+            message_id=message_id,
+            chat_id=direct_chat_id(sender, recipient),
+            sender_id=sender,
+            client_message_id=f"c{message_id}",
+            text=Text(body=body),
+        )
+        return Event(event_id=message_id, message=message)
+
+    def records(self, *events: Event) -> list[Record]:
+        """How a gateway publishes messages: truth and copies."""
+        return [
+            record
+            for event in events
+            for record in truth_and_copies(
+                event, sender_id=event.message.sender_id, recipient_ids=[ALICE, BOB], partitions=PARTITIONS
+            )
+        ]
+
+    def truth(self, event: Event, partition: int = 0) -> Record:
+        """A record of truth alone, in any partition."""
+        return Record(partition, Envelope(event=event, truth=True).SerializeToString())
+
+
+@pytest.fixture
+def people() -> People:
+    return People()
+
+
+@pytest.fixture
+async def log(tmp_path: Path) -> AsyncIterator[EmbeddedLog]:
+    async with open_embedded_log(tmp_path / "log.sqlite3", partitions=PARTITIONS, retention_hours=1) as log:
+        yield log
+
+
+@pytest.fixture
+async def chats(tmp_path: Path) -> AsyncIterator[SqliteChats]:
+    async with open_sqlite_chats(tmp_path / "chats.sqlite3") as chats:
+        yield chats
+
+
+Step = Callable[[], Awaitable[None]]
+
+
+@dataclass
+class FakeLog:
+    """A Backplane of two partitions in memory. `step` is awaited wherever a real one would make its caller wait."""
+
+    step: Step = trio.lowlevel.checkpoint
+    partitions: int = 2
+    records: dict[int, list[bytes]] = field(default_factory=lambda: {0: [], 1: []})
+    committed: dict[int, int] = field(default_factory=dict)
+    loses: bool = False
+    """Whether the consumer loses its partitions once it has fetched what there is."""
+    committed_when_lost: dict[int, int] | None = None
+    published: trio.Event = field(default_factory=trio.Event)
+
+    def publish(self, records: Sequence[Record], done: Done = lambda _: None) -> None:
+        for record in records:
+            self.records[record.partition].append(record.value)
+        self.published.set()
+        done([])
+
+    @asynccontextmanager
+    async def consume(self, group: str) -> AsyncIterator[Consumer]:
+        yield FakeConsumer(self)
+
+    async def end_offset(self, partition: int) -> int:
+        await self.step()
+        return len(self.records[partition])
+
+    async def offset_at(self, partition: int, at_ms: int) -> int:
+        await self.step()
+        return 0
+
+
+class FakeConsumer:
+    """The only member of its group. It fetches three records of a partition at a time."""
+
+    def __init__(self, log: FakeLog) -> None:
+        self._log = log
+        self._positions: dict[int, int] = {}
+        self._lost: frozenset[int] = frozenset()
+
+    async def fetch(self) -> Fetched | Assignment:
+        await self._log.step()
+        if not self._positions and not self._lost:
+            self._positions = {partition: self._log.committed.get(partition, 0) for partition in self._log.records}
+            return Assignment(frozenset(self._positions), frozenset())
+        if self._lost:
+            self._log.committed_when_lost = dict(self._log.committed)
+        while True:
+            if fetched := self._next_records():
+                return fetched
+            if self._log.loses and not self._lost:
+                self._lost, self._positions = frozenset(self._positions), {}
+                return Assignment(frozenset(), self._lost)
+            self._log.published = trio.Event()
+            await self._log.published.wait()
+
+    def _next_records(self) -> Fetched | None:
+        for partition, position in self._positions.items():
+            values = self._log.records[partition][position : position + 3]
+            if values:
+                self._positions[partition] += len(values)
+                return Fetched([StoredRecord(partition, position + n, 0, value) for n, value in enumerate(values)])
+        return None
+
+    def seek(self, partition: int, offset: int) -> None:
+        self._positions[partition] = offset
+
+    async def commit(self, offsets: Mapping[int, int]) -> None:
+        await self._log.step()
+        self._log.committed.update(offsets)
+        await self._log.step()
+
+
+@dataclass
+class FakeChats:
+    """The recording half of a ChatStore, in memory."""
+
+    step: Step = trio.lowlevel.checkpoint
+    keeps_offsets: bool = True
+    events: dict[int, Event] = field(default_factory=dict)
+    offsets: dict[int, int] = field(default_factory=dict)
+    batches: list[list[int]] = field(default_factory=list)
+    failures: list[Exception] = field(default_factory=list)
+
+    async def record(self, events: Sequence[Event], offsets: Mapping[int, int]) -> None:
+        await self.step()
+        if self.failures:
+            raise self.failures.pop(0)
+        if any(event.message.chat_id == "bad" for event in events):
+            raise ValueError("chat_id is bad")
+        self.batches.append([event.event_id for event in events])
+        self.events |= {event.event_id: event for event in events}
+        self.offsets |= offsets
+        await self.step()
+
+    async def recorded_offsets(self) -> Mapping[int, int]:
+        await self.step()
+        return dict(self.offsets) if self.keeps_offsets else {}
+
+
+@pytest.fixture
+def fake_log() -> Callable[..., FakeLog]:
+    return FakeLog
+
+
+@pytest.fixture
+def fake_chats() -> Callable[..., FakeChats]:
+    return FakeChats

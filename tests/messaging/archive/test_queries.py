@@ -1,0 +1,316 @@
+"""Queries over gRPC, on the real store: what a member gets, and what is refused."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import pytest
+import trio
+
+from messaging.archive import Archive, open_archive
+from messaging.archive.pages import MAX_PAGE_BYTES, encode_cursor
+from rookery.v1.archive_grpc import ArchiveServiceStub
+from rookery.v1.archive_pb2 import (
+    CHAT_KIND_DIRECT,
+    Chat,
+    GetChatRequest,
+    GetMessageRequest,
+    ListChatsRequest,
+    ListMessagesRequest,
+    ListMessagesResponse,
+)
+from rookery.v1.session_pb2 import Event
+from shared.backplane.embedded import EmbeddedLog
+from shared.backplane.protocol import publish_and_wait
+from shared.errors import Unavailable
+from shared.ids import MAX_ID, time_of
+from shared.rpc import RpcError, Status, call_unary, open_channel
+from shared.settings import ArchiveSettings
+from shared.stores.chats import ChatCursor
+from shared.stores.chats_sqlite import SqliteChats
+from shared.telemetry.health import Health
+
+SETTINGS = ArchiveSettings(grpc_port=0, health_port=0)
+
+
+@pytest.fixture
+def health() -> Health:
+    health = Health()
+    health.started()
+    return health
+
+
+@pytest.fixture
+async def archive(log: EmbeddedLog, chats: SqliteChats, health: Health) -> AsyncIterator[Archive]:
+    async with open_archive(SETTINGS, backplane=log, chats=chats, health=health) as archive:
+        yield archive
+
+
+class Client:
+    """Calls the service."""
+
+    def __init__(self, stub: Any) -> None:
+        self._stub = stub
+
+    async def ask(self, request: Any) -> Any:
+        method = type(request).__name__.removesuffix("Request")
+        return await call_unary(getattr(self._stub, method), request, timeout=10)
+
+    async def refusal(self, request: Any) -> tuple[Status, str]:
+        with pytest.raises(RpcError) as caught:
+            await self.ask(request)
+        return caught.value.status, caught.value.message
+
+
+@pytest.fixture
+async def client(archive: Archive) -> AsyncIterator[Client]:
+    async with open_channel("127.0.0.1", archive.port) as channel:
+        yield Client(ArchiveServiceStub(channel))
+
+
+@pytest.fixture
+async def sent(chats: SqliteChats, people: Any) -> Sequence[Event]:
+    """Ten messages from Alice to Bob, a second apart."""
+    events = [people.message() for _ in range(10)]
+    await chats.record(events, {})
+    return events
+
+
+def ids(response: ListMessagesResponse) -> list[int]:
+    return [each.message.message_id for each in response.messages]
+
+
+# ---- chats
+
+
+async def test_a_published_message_is_in_the_members_lists(client: Client, log: EmbeddedLog, people: Any) -> None:
+    event = people.message()
+    await publish_and_wait(log, people.records(event))
+    with trio.fail_after(20):
+        while not (response := await client.ask(ListChatsRequest(user_id=people.bob, limit=10))).chats:
+            await trio.sleep(0.001)
+    assert [chat.newest for chat in response.chats] == [event.message]
+    assert response.next_cursor == ""
+
+
+async def test_chats_page_by_page(client: Client, chats: SqliteChats, people: Any) -> None:
+    events = [people.message(people.alice, recipient) for recipient in range(100, 105)]
+    await chats.record(events, {})
+    seen: list[str] = []
+    cursor = ""
+    sizes = []
+    while True:
+        response = await client.ask(ListChatsRequest(user_id=people.alice, limit=2, cursor=cursor))
+        sizes.append(len(response.chats))
+        seen += [chat.chat_id for chat in response.chats]
+        if not (cursor := response.next_cursor):
+            break
+    assert seen == [event.message.chat_id for event in reversed(events)]
+    assert sizes == [2, 2, 1]
+
+
+async def test_chats_changed_since_a_moment(client: Client, sent: Sequence[Event], people: Any) -> None:
+    at_ms = time_of(sent[-1].event_id)
+    for since, count in ((at_ms, 1), (at_ms + 1, 0)):
+        request = ListChatsRequest(user_id=people.alice, limit=10, changed_since_ms=since)
+        assert len((await client.ask(request)).chats) == count
+
+
+async def test_a_chat_without_anything_is_empty_to_its_members(client: Client, people: Any) -> None:
+    response = await client.ask(GetChatRequest(user_id=people.bob, chat_id=people.chat))
+    assert response.chat == Chat(chat_id=people.chat, kind=CHAT_KIND_DIRECT, member_ids=[people.alice, people.bob])
+    page = await client.ask(ListMessagesRequest(user_id=people.bob, chat_id=people.chat, limit=10))
+    assert page == ListMessagesResponse()
+
+
+async def test_a_chat_as_a_member_sees_it(client: Client, sent: Sequence[Event], people: Any) -> None:
+    chat = (await client.ask(GetChatRequest(user_id=people.bob, chat_id=people.chat))).chat
+    assert (chat.unread, chat.newest) == (10, sent[-1].message)
+
+
+# ---- messages
+
+
+@pytest.mark.parametrize(
+    ("anchor", "at", "expected", "has_older", "has_newer"),
+    [
+        ("", 0, [6, 7, 8, 9], True, False),
+        ("before_id", 5, [1, 2, 3, 4], True, True),
+        ("before_id", 2, [0, 1], False, True),
+        ("after_id", 5, [6, 7, 8, 9], True, False),
+        ("after_id", 1, [2, 3, 4, 5], True, True),
+        ("around_id", 5, [3, 4, 5, 6], True, True),
+        ("around_id", 0, [0, 1, 2, 3], False, True),
+        ("around_id", 9, [6, 7, 8, 9], True, False),
+        ("before_ms", 5, [1, 2, 3, 4], True, True),
+        ("after_ms", 5, [5, 6, 7, 8], True, True),
+        ("around_ms", 5, [3, 4, 5, 6], True, True),
+    ],
+)
+async def test_a_page_of_four(
+    client: Client,
+    sent: Sequence[Event],
+    people: Any,
+    anchor: str,
+    at: int,
+    expected: list[int],
+    has_older: bool,
+    has_newer: bool,
+) -> None:
+    value = sent[at].event_id if anchor.endswith("_id") else time_of(sent[at].event_id)
+    request = ListMessagesRequest(user_id=people.bob, chat_id=people.chat, limit=4)
+    if anchor:
+        setattr(request, anchor, value)
+    response = await client.ask(request)
+    assert ids(response) == [sent[n].event_id for n in expected]
+    assert (response.has_older, response.has_newer) == (has_older, has_newer)
+
+
+@pytest.mark.parametrize("anchor", ["before_id", "after_id", "around_id", "before_ms", "after_ms", "around_ms"])
+@pytest.mark.parametrize("value", [0, MAX_ID])
+async def test_the_ends_of_the_range_are_no_errors(
+    client: Client, sent: Sequence[Event], people: Any, anchor: str, value: int
+) -> None:
+    request = ListMessagesRequest(user_id=people.bob, chat_id=people.chat, limit=100)
+    setattr(request, anchor, value)
+    response = await client.ask(request)
+    reaches = anchor.startswith("around") or (value == 0) == anchor.startswith("after")
+    assert len(response.messages) == (10 if reaches else 0)
+    assert response.has_older == (not reaches and value > 0)
+
+
+async def test_a_page_of_long_messages_ends_early(client: Client, chats: SqliteChats, people: Any) -> None:
+    long = "x" * (MAX_PAGE_BYTES // 3)
+    events = [people.message(body=long) for _ in range(5)]
+    await chats.record(events, {})
+    request = ListMessagesRequest(user_id=people.bob, chat_id=people.chat, limit=100)
+    newest = await client.ask(request)
+    assert ids(newest) == [event.event_id for event in events[3:]]
+    assert (newest.has_older, newest.has_newer) == (True, False)
+    request.after_id = 0
+    oldest = await client.ask(request)
+    assert ids(oldest) == [event.event_id for event in events[:2]]
+    assert (oldest.has_older, oldest.has_newer) == (False, True)
+    request.around_id = events[2].event_id
+    middle = await client.ask(request)
+    assert ids(middle) == [events[1].event_id, events[2].event_id]
+    assert (middle.has_older, middle.has_newer) == (True, True)
+
+
+async def test_one_message(client: Client, sent: Sequence[Event], people: Any) -> None:
+    message_id = sent[3].event_id
+    request = GetMessageRequest(user_id=people.alice, chat_id=people.chat, message_id=message_id)
+    assert (await client.ask(request)).message.message == sent[3].message
+    request.message_id += 1
+    assert (await client.refusal(request))[0] is Status.NOT_FOUND
+
+
+# ---- refusals
+
+
+async def test_a_chat_is_not_there_for_others(client: Client, sent: Sequence[Event], people: Any) -> None:
+    for chat_id in (people.chat, "", "d-22-11", "d-11-11", "'; DROP TABLE chats; --", "d-11-22\n"):
+        for request in (
+            GetChatRequest(user_id=people.carol, chat_id=chat_id),
+            ListMessagesRequest(user_id=people.carol, chat_id=chat_id, limit=1),
+            GetMessageRequest(user_id=people.carol, chat_id=chat_id, message_id=sent[0].event_id),
+        ):
+            assert (await client.refusal(request))[0] is Status.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"limit": 0}, "limit must be 1 to 100, not 0"),
+        ({"limit": 101}, "limit must be 1 to 100, not 101"),
+        ({"limit": 2**32 - 1}, "limit must be 1 to 100, not 4294967295"),
+        ({"user_id": 0}, f"user_id must be 1 to {MAX_ID}, not 0"),
+        ({"before_id": -1}, f"before_id must be 0 to {MAX_ID}, not -1"),
+        ({"around_ms": -5}, f"around_ms must be 0 to {MAX_ID}, not -5"),
+    ],
+)
+async def test_a_bad_field_is_named_with_its_limit(
+    client: Client, people: Any, fields: dict[str, int], message: str
+) -> None:
+    request = ListMessagesRequest(**{"user_id": people.bob, "chat_id": people.chat, "limit": 5, **fields})
+    assert await client.refusal(request) == (Status.INVALID_ARGUMENT, message)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"user_id": -1}, {"limit": 0}, {"limit": 101}, {"changed_since_ms": -1}, {"cursor": "no cursor"}]
+)
+async def test_a_bad_list_of_chats_is_refused(client: Client, people: Any, fields: dict[str, Any]) -> None:
+    request = ListChatsRequest(**{"user_id": people.bob, "limit": 5, **fields})
+    status, message = await client.refusal(request)
+    assert status is Status.INVALID_ARGUMENT
+    assert message.startswith(next(iter(fields)))
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "",
+        "é",
+        "AAAA",
+        "x" * 5_000,
+        encode_cursor(ChatCursor(-1, "d-1-2")),
+        encode_cursor(ChatCursor(1, "d-2-1")),
+        encode_cursor(ChatCursor(MAX_ID + 1, "d-1-2")),
+        encode_cursor(ChatCursor(1, "d-1-2"))[:-2],
+    ],
+)
+async def test_only_an_own_cursor_is_taken(client: Client, people: Any, cursor: str) -> None:
+    request = ListChatsRequest(user_id=people.bob, limit=5, cursor=cursor)
+    if cursor:
+        assert (await client.refusal(request))[0] is Status.INVALID_ARGUMENT
+    else:
+        await client.ask(request)
+
+
+# ---- the whole
+
+
+async def test_a_store_that_is_away_is_unavailable_and_not_ready(
+    log: EmbeddedLog, health: Health, people: Any, fake_chats: Any
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise Unavailable("the disk is gone")
+
+    chats = fake_chats(step=fail)
+    chats.get_chat = chats.list_chats = chats.messages_before = chats.get_message = fail
+    async with (
+        open_archive(SETTINGS, backplane=log, chats=chats, health=health) as archive,
+        open_channel("127.0.0.1", archive.port) as channel,
+    ):
+        client = Client(ArchiveServiceStub(channel))
+        for request in (
+            GetChatRequest(user_id=people.bob, chat_id=people.chat),
+            ListChatsRequest(user_id=people.bob, limit=1),
+            ListMessagesRequest(user_id=people.bob, chat_id=people.chat, limit=1),
+            GetMessageRequest(user_id=people.bob, chat_id=people.chat, message_id=1),
+        ):
+            assert await client.refusal(request) == (Status.UNAVAILABLE, "history can't be read now")
+        status, report = await health.report("readyz")
+        assert status == 503
+        assert {check["name"]: check["reason"] for check in report["checks"] if not check["ok"]} == {
+            "chats": "the disk is gone"
+        }
+
+
+async def test_it_answers_probes(archive: Archive) -> None:
+    async with await trio.open_tcp_stream("127.0.0.1", archive.health_port) as stream:
+        await stream.send_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = b"".join([part async for part in stream])
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_leaving_records_and_commits_what_was_in_hand(
+    log: EmbeddedLog, chats: SqliteChats, health: Health, people: Any
+) -> None:
+    async with open_archive(SETTINGS, backplane=log, chats=chats, health=health) as archive:
+        await publish_and_wait(log, people.records(people.message()))
+        with trio.fail_after(20):
+            while not archive.recorder.statistics().events:
+                await trio.sleep(0.001)
+    committed = dict(await log.read("SELECT partition, offset FROM offsets WHERE consumers = 'archive'", ()))
+    recorded = await chats.recorded_offsets()
+    assert committed == recorded != {}

@@ -1,0 +1,361 @@
+"""The recorder loses nothing and skips nothing, whatever happens to the store, the log or itself."""
+
+import itertools
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import trio
+from structlog.testing import capture_logs
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from messaging.archive.recorder import COMMIT_SECONDS, GATHER_SECONDS, GROUP, MAX_PAUSE, STORE_DEADLINE, Recorder
+from rookery.v1.backplane_pb2 import Envelope, SignOut
+from rookery.v1.session_pb2 import Event, Typing
+from shared.background import open_background
+from shared.backplane import Record
+from shared.backplane.embedded import EmbeddedLog
+from shared.backplane.protocol import publish_and_wait
+from shared.errors import Unavailable
+from shared.ids import MAX_ID
+from shared.stores.chats_sqlite import SqliteChats
+
+Make = Callable[..., Any]
+"""Makes a fake of `conftest.py`."""
+
+PATIENCE = 20.0
+"""Seconds after which what does not happen is taken for lost."""
+
+
+async def history(chats: SqliteChats, chat_id: str) -> list[int]:
+    page = await chats.messages_before(chat_id, MAX_ID, 100)
+    return [each.message.message_id for each in page.messages]
+
+
+async def record_until(recorder: Recorder, events: int) -> None:
+    """Run the recorder until it has given so many events to the store, then stop it."""
+    with trio.fail_after(PATIENCE):
+        async with open_background() as nursery:
+            nursery.start_soon(recorder.run)
+            while recorder.statistics().events < events:
+                await trio.sleep(0.001)
+
+
+async def committed(log: EmbeddedLog) -> dict[int, int]:
+    rows = await log.read("SELECT partition, offset FROM offsets WHERE consumers = ?", (GROUP,))
+    return dict(rows)
+
+
+# ---- on the embedded engines
+
+
+async def test_what_is_in_the_log_comes_into_history_and_is_then_committed(
+    log: EmbeddedLog, chats: SqliteChats, people: Any
+) -> None:
+    events = [people.message(), people.message(people.bob, people.alice), people.message()]
+    for event in events:
+        await publish_and_wait(log, people.records(event))
+    recorder = Recorder(log, chats)
+    await record_until(recorder, 3)
+    assert await history(chats, people.chat) == [event.event_id for event in events]
+    offsets = await committed(log)
+    assert offsets == {partition: offset for partition, offset in (await chats.recorded_offsets()).items() if offset}
+    assert sum(offsets.values()) == sum([await log.end_offset(partition) for partition in range(log.partitions)])
+
+
+async def test_it_records_while_it_runs(log: EmbeddedLog, chats: SqliteChats, people: Any) -> None:
+    recorder = Recorder(log, chats)
+    async with open_background() as nursery:
+        nursery.start_soon(recorder.run)
+        event = people.message()
+        await publish_and_wait(log, people.records(event))
+        with trio.fail_after(PATIENCE):
+            while not await history(chats, people.chat):
+                await trio.sleep(0.001)
+
+
+async def test_a_second_recorder_goes_on_where_the_first_stopped(
+    log: EmbeddedLog, chats: SqliteChats, people: Any
+) -> None:
+    first, second = people.message(), people.message()
+    await publish_and_wait(log, people.records(first))
+    await record_until(Recorder(log, chats), 1)
+    await publish_and_wait(log, people.records(second))
+    recorder = Recorder(log, chats)
+    await record_until(recorder, 1)
+    assert recorder.statistics().events == 1
+    assert await history(chats, people.chat) == [first.event_id, second.event_id]
+
+
+async def test_what_was_written_but_not_committed_is_not_doubled(
+    log: EmbeddedLog, chats: SqliteChats, people: Any
+) -> None:
+    class WithoutOffsets:
+        """The store, as if its engine kept no offsets: all is read again that was not committed."""
+
+        record = staticmethod(chats.record)
+
+        async def recorded_offsets(self) -> dict[int, int]:
+            return {}
+
+    events = [people.message() for _ in range(5)]
+    await publish_and_wait(log, people.records(*events))
+    await chats.record(events, {})  # written, and killed before the commit
+    recorder = Recorder(log, WithoutOffsets())  # type: ignore[arg-type]
+    await record_until(recorder, 5)
+    assert await history(chats, people.chat) == [event.event_id for event in events]
+
+
+async def test_what_a_power_loss_took_from_the_store_is_recorded_again(
+    log: EmbeddedLog, chats: SqliteChats, people: Any
+) -> None:
+    event = people.message()
+    record = people.records(event)[0]
+    await publish_and_wait(log, [record])
+    async with log.consume(GROUP) as consumer:
+        await consumer.fetch()
+        await consumer.commit({record.partition: 1})  # the log says that it was recorded, the store does not
+    await chats.record([], {record.partition: 0})
+    await record_until(Recorder(log, chats), 1)
+    assert await history(chats, people.chat) == [event.event_id]
+
+
+async def test_a_store_that_is_away_does_not_hold_the_publishers(
+    log: EmbeddedLog, people: Any, fake_chats: Make
+) -> None:
+    chats = fake_chats(failures=[Unavailable("away")] * 1_000)
+    async with open_background() as nursery:
+        nursery.start_soon(Recorder(log, chats).run)
+        with trio.fail_after(PATIENCE):
+            for _ in range(50):
+                await publish_and_wait(log, people.records(people.message()))
+    assert chats.events == {}
+
+
+# ---- what is recorded
+
+
+async def test_only_records_of_truth_are_recorded(
+    autojump_clock: MockClock, people: Any, fake_log: Make, fake_chats: Make
+) -> None:
+    log, chats = fake_log(), fake_chats()
+    event = people.message()
+    log.publish([Record(0, Envelope(event=people.message()).SerializeToString()), people.truth(event)])
+    log.publish([Record(1, Envelope(sign_out=SignOut(), truth=True).SerializeToString())])
+    await run_for(Recorder(log, chats), 5)
+    assert list(chats.events) == [event.event_id]
+    assert log.committed == {0: 2, 1: 1}
+
+
+async def test_poison_is_logged_and_passed_over(
+    autojump_clock: MockClock, people: Any, fake_log: Make, fake_chats: Make
+) -> None:
+    log, chats = fake_log(), fake_chats()
+    good = [people.message() for _ in range(4)]
+    bad = people.message(body="a secret")
+    bad.message.chat_id = "bad"
+    log.publish([people.truth(good[0]), Record(0, b"\xff not an envelope"), people.truth(good[1])])
+    log.publish([people.truth(good[2]), people.truth(bad), people.truth(good[3])])
+    log.publish([people.truth(bad, 1)])
+    recorder = Recorder(log, chats)
+    with capture_logs() as lines:
+        await run_for(recorder, 5)
+    assert list(chats.events) == [event.event_id for event in good]
+    assert log.committed == chats.offsets == {0: 6, 1: 1}
+    poison = [(line["partition"], line["offset"]) for line in lines if line["log_level"] == "error"]
+    assert poison == [(0, 1), (0, 4), (1, 0)]
+    assert "a secret" not in str(lines)
+    assert recorder.statistics().passed_over == 3
+
+
+async def test_the_real_store_passes_over_what_it_can_not_take(
+    log: EmbeddedLog, chats: SqliteChats, people: Any
+) -> None:
+    good = [people.message() for _ in range(2)]
+    typing = Event(event_id=1, typing=Typing(chat_id=people.chat))
+    bad = people.message()
+    bad.message.chat_id = "d-2-1"
+    for event in (good[0], typing, bad, Event(event_id=2), good[1]):
+        await publish_and_wait(log, [people.truth(event)])
+    recorder = Recorder(log, chats)
+    await record_until(recorder, 4)
+    assert await history(chats, people.chat) == [event.event_id for event in good]
+    assert recorder.statistics().passed_over == 1
+
+
+# ---- when things fail
+
+
+async def run_for(recorder: Recorder, seconds: float) -> None:
+    with trio.move_on_after(seconds):
+        await recorder.run()
+
+
+@pytest.mark.parametrize("failure", [Unavailable("disk full"), RuntimeError("anything")])
+async def test_a_store_that_comes_back_gets_the_same_batch(
+    autojump_clock: MockClock, people: Any, fake_log: Make, fake_chats: Make, failure: Exception
+) -> None:
+    log, chats = fake_log(), fake_chats(failures=[failure] * 10)
+    events = [people.message() for _ in range(7)]
+    log.publish([people.truth(event, n % 2) for n, event in enumerate(events)])
+    recorder = Recorder(log, chats)
+    await run_for(recorder, 12 * MAX_PAUSE)
+    assert sorted(chats.events) == [event.event_id for event in events]
+    assert log.committed == {0: 4, 1: 3}
+    assert recorder.statistics().retries == 10
+
+
+async def test_retries_become_rare_but_never_end(
+    autojump_clock: MockClock, people: Any, fake_log: Make, fake_chats: Make
+) -> None:
+    log, chats = fake_log(), fake_chats(failures=[Unavailable("away")] * 10_000)
+    log.publish([people.truth(people.message())])
+    recorder = Recorder(log, chats)
+    await run_for(recorder, 100 * MAX_PAUSE)
+    assert 100 < recorder.statistics().retries < 220
+    assert log.committed == {}
+
+
+async def test_a_store_that_hangs_is_asked_again(
+    autojump_clock: MockClock, people: Any, fake_log: Make, fake_chats: Make
+) -> None:
+    log, chats = fake_log(), fake_chats()
+    hangs = [trio.sleep_forever]
+
+    async def step() -> None:
+        await (hangs.pop() if hangs else trio.lowlevel.checkpoint)()
+
+    chats.step = step
+    log.publish([people.truth(people.message())])
+    await run_for(Recorder(log, chats), 2 * STORE_DEADLINE)
+    assert len(chats.events) == 1
+
+
+async def test_a_log_that_is_away_is_joined_again(
+    autojump_clock: MockClock, people: Any, fake_log: Make, fake_chats: Make
+) -> None:
+    log, chats = fake_log(), fake_chats()
+    log.publish([people.truth(people.message())])
+    steps = 0
+
+    async def fail_twice() -> None:
+        nonlocal steps
+        steps += 1
+        await trio.lowlevel.checkpoint()
+        if steps in (1, 4):
+            raise Unavailable("no broker")
+
+    log.step = fail_twice
+    recorder = Recorder(log, chats)
+    await run_for(recorder, 10)
+    assert len(chats.events) == 1
+    assert recorder.statistics().retries == 2
+
+
+async def test_a_commit_that_fails_is_made_later(
+    autojump_clock: MockClock, people: Any, fake_log: Make, fake_chats: Make
+) -> None:
+    log, chats = fake_log(), fake_chats()
+    log.publish([people.truth(people.message())])
+    async with open_background() as nursery:
+        nursery.start_soon(Recorder(log, chats).run)
+        await trio.sleep(COMMIT_SECONDS / 2)
+
+        async def fail() -> None:
+            raise Unavailable("no broker")
+
+        log.step = fail
+        await trio.sleep(COMMIT_SECONDS)
+        assert log.committed == {}
+        log.step = trio.lowlevel.checkpoint
+        await trio.sleep(COMMIT_SECONDS)
+        assert log.committed == {0: 1}
+
+
+async def test_a_log_that_was_replaced_is_read_from_its_start(
+    autojump_clock: MockClock, people: Any, fake_log: Make, fake_chats: Make
+) -> None:
+    log, chats = fake_log(), fake_chats(offsets={0: 900, 1: 1})
+    log.publish([people.truth(people.message()), people.truth(people.message(), 1)])
+    await run_for(Recorder(log, chats), 5)
+    assert len(chats.events) == 1
+    assert chats.offsets == {0: 1, 1: 1}
+
+
+async def test_partitions_are_committed_before_they_are_let_go(
+    autojump_clock: MockClock, people: Any, fake_log: Make, fake_chats: Make
+) -> None:
+    log, chats = fake_log(loses=True), fake_chats()
+    log.publish([people.truth(people.message()), people.truth(people.message())])
+    await run_for(Recorder(log, chats), COMMIT_SECONDS / 2)
+    assert log.committed_when_lost == {0: 2}
+
+
+# ---- batches, cancellation
+
+
+async def test_one_message_is_recorded_at_once_and_many_in_bunches(
+    autojump_clock: MockClock, people: Any, fake_log: Make, fake_chats: Make
+) -> None:
+    log, chats = fake_log(), fake_chats()
+    async with open_background() as nursery:
+        nursery.start_soon(Recorder(log, chats).run)
+        await trio.sleep(5)
+        log.publish([people.truth(people.message())])
+        await wait_all_tasks_blocked()
+        assert len(chats.events) == 1
+        for _ in range(30):
+            await trio.sleep(GATHER_SECONDS / 3)
+            log.publish([people.truth(people.message())])
+        await trio.sleep(2 * GATHER_SECONDS)
+    assert len(chats.events) == 31
+    assert len(chats.batches) <= 14
+
+
+async def test_stopping_finishes_and_commits_the_batch_in_hand(
+    autojump_clock: MockClock, people: Any, fake_log: Make, fake_chats: Make
+) -> None:
+    async def slow() -> None:
+        await trio.sleep(1)
+
+    log, chats = fake_log(), fake_chats()
+    log.publish([people.truth(people.message())])
+    async with open_background() as nursery:
+        nursery.start_soon(Recorder(log, chats).run)
+        await trio.sleep(0.01)
+        chats.step = slow
+        log.publish([people.truth(people.message())])
+        await trio.sleep(GATHER_SECONDS + 0.5)
+        assert len(chats.events) == 1
+    assert len(chats.events) == 2
+    assert log.committed == {0: 2}
+
+
+@pytest.mark.parametrize("keeps_offsets", [True, False])
+async def test_a_cancellation_at_any_await_loses_nothing(
+    autojump_clock: MockClock, people: Any, fake_log: Make, fake_chats: Make, keeps_offsets: bool
+) -> None:
+    events = [people.message() for _ in range(10)]
+    for last_step in range(1, 60):
+        log, chats = fake_log(), fake_chats(keeps_offsets=keeps_offsets)
+        log.publish([people.truth(event, n % 2) for n, event in enumerate(events)])
+        with trio.move_on_after(10) as scope:
+            log.step = chats.step = cancel_at(last_step, scope)
+            await Recorder(log, chats).run()
+        assert all(log.committed[partition] <= chats.offsets[partition] for partition in log.committed)
+        log.step = chats.step = trio.lowlevel.checkpoint
+        await run_for(Recorder(log, chats), 10)
+        assert sorted(chats.events) == [event.event_id for event in events]
+        assert log.committed == {0: 5, 1: 5}
+
+
+def cancel_at(last_step: int, scope: trio.CancelScope) -> Callable[[], Awaitable[None]]:
+    """A step that cancels the scope when it is taken for the last time."""
+    steps = itertools.count(1)
+
+    async def step() -> None:
+        if next(steps) == last_step:
+            scope.cancel()
+        await trio.lowlevel.checkpoint()
+
+    return step
