@@ -15,7 +15,7 @@ from messaging.gateway.history import History
 from messaging.gateway.registry import Registry
 from messaging.gateway.requests import ReactRequest, ReceiptRequest, Request, SendRequest, TypingRequest
 from messaging.gateway.sender import RETRY_AFTER_MS, Sender
-from messaging.gateway.session import Session, State
+from messaging.gateway.session import GAP_MARGIN_MS, Session, State
 from messaging.gateway.tail import Entry, Tail
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Authenticate, Event, Gap, Position, Reaction, Receipt, Renew, Typing
@@ -281,4 +281,5 @@ def replayed(entries: Sequence[Entry]) -> list[SharedEvent]:
 
 def time_of_position(tail: Tail, position: Position) -> int:
     """About when the position was the newest, in milliseconds since 1970; 0 if the tail can't tell."""
-    return tail.time_at(position.offset) if position.epoch == PARTITION_MAP_EPOCH else 0
+    at_ms = tail.time_at(position.offset) if position.epoch == PARTITION_MAP_EPOCH else 0
+    return max(at_ms - GAP_MARGIN_MS, 0)

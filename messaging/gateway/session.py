@@ -42,6 +42,9 @@ EXPIRING_SECONDS = 60.0
 MAX_QUEUED_ANSWERS = 256
 """Answers that may wait for a client that does not read, before nothing more is read from it."""
 
+GAP_MARGIN_MS = 10_000
+"""A Gap begins so much earlier: an event's time is that of its id, which may be some seconds before its record's."""
+
 MAX_REFUSED_IN_A_ROW = 200
 """Frames refused for their rate, one after the other, before the session is ended."""
 
@@ -272,7 +275,7 @@ class Session:
         self._queue.clear()
         self._queued_bytes = self._queued_answers = 0
         if self.dropped and self.state is State.LIVE:
-            gap = Gap(since=self._position, since_ms=self._position_ms, dropped=self.dropped)
+            gap = Gap(since=self._position, since_ms=max(self._position_ms - GAP_MARGIN_MS, 0), dropped=self.dropped)
             self.dropped = 0
             self._sequence += 1
             frames.append(encoding.frame(ServerFrame(sequence=self._sequence, gap=gap)))

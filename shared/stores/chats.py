@@ -29,14 +29,16 @@ class ChatStore(Protocol):
     """Every method raises Unavailable if the engine does not answer.
 
     Recording is idempotent: the same events again, from any earlier one on, leave the same state. Of two messages with
-    the same sender and client_message_id the first recorded stays and the other is passed over.
+    the same chat, sender and client_message_id the first recorded stays and the other is passed over.
     """
 
     async def record(self, events: Sequence[Event], offsets: Mapping[int, int]) -> None:
         """Write the events, in order, and that the log is recorded up to the offsets (by partition, the next to read).
 
-        Messages, reactions (of messages that are there; others are passed over) and receipts; other kinds are ignored.
-        A receipt moves its marks forward only. All or nothing where the engine has transactions.
+        Messages, reactions and receipts; other kinds are ignored. A reaction may come before its message, which is in
+        another partition: it is kept, and shown once the message is there. A receipt moves its marks forward only.
+        All or nothing where the engine has transactions. Raises ValueError, having written nothing, if there is an
+        event among them that can't be taken.
         """
         ...
 
@@ -47,7 +49,10 @@ class ChatStore(Protocol):
     async def list_chats(
         self, user_id: int, *, changed_since_ms: int, limit: int, after: ChatCursor | None
     ) -> Sequence[Chat]:
-        """The user's chats changed at or after the moment, most recently changed first, at most `limit`."""
+        """The user's chats changed at or after the moment, most recently changed first, at most `limit`.
+
+        A chat is in its members' lists from its first message on.
+        """
         ...
 
     async def get_chat(self, user_id: int, chat_id: str) -> Chat | None:

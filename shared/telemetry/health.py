@@ -1,18 +1,21 @@
 """Health: named and explained checks, the three reports that probes ask for, and a small server that answers them.
 
-`/livez` says that the event loop answers: if not, restart the process. `/readyz` says whether to send it work now: it is
-started, not draining, and every check passes. `/startupz` says that it has started.
+`/livez` says that the event loop answers: if not, restart the process. `/readyz` says whether to send it work now: it
+has started, is not draining, and every check passes. `/startupz` says that it has started.
 """
 
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from functools import partial
+from http import HTTPStatus
 from typing import Any, Final, Literal
 
 import h11
 import structlog
 import trio
+
+from shared.errors import Unavailable
 
 Probe = Literal["livez", "readyz", "startupz"]
 PROBES: Final[tuple[Probe, ...]] = ("livez", "readyz", "startupz")
@@ -113,8 +116,11 @@ async def _run(name: str, explanation: str, check: Check, deadline: float) -> Ch
         try:
             await check()
             reason = ""
-        except Exception as error:  # noqa: BLE001 - whatever a check raises is its answer
-            reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        except Unavailable as error:
+            reason = str(error) or "not available"
+        except Exception as error:
+            reason = type(error).__name__  # its text may hold what a probe must not see
+            _log.exception("a health check failed", check=name)
     return CheckResult(name, explanation, not reason, reason, round((trio.current_time() - began) * 1000, 3))
 
 
@@ -147,18 +153,21 @@ async def _serve_connection(health: Health, slots: trio.CapacityLimiter, stream:
 
 async def _answer(health: Health, stream: trio.SocketStream) -> None:
     connection = h11.Connection(h11.SERVER)
+    method = b""
     try:
         request = await _receive_request(connection, stream)
         if request is None:
             return
+        method = request.method
         status, body = await _respond(health, request)
     except h11.RemoteProtocolError:
-        status, body = 400, {"status": "not understood"}
+        status, body = HTTPStatus.BAD_REQUEST, {"status": "not understood"}
     content = json.dumps(body).encode()
     headers = [("Content-Type", "application/json"), ("Content-Length", str(len(content))), ("Connection", "close")]
-    response = connection.send(h11.Response(status_code=status, headers=headers, reason=_REASONS[status])) or b""
-    response += connection.send(h11.Data(content)) or b""
-    await stream.send_all(response + (connection.send(h11.EndOfMessage()) or b""))
+    events: list[h11.Event] = [h11.Response(status_code=status, headers=headers, reason=HTTPStatus(status).phrase)]
+    if method != b"HEAD":
+        events.append(h11.Data(content))
+    await stream.send_all(b"".join(connection.send(event) or b"" for event in [*events, h11.EndOfMessage()]))
 
 
 async def _receive_request(connection: h11.Connection, stream: trio.SocketStream) -> h11.Request | None:
@@ -170,12 +179,9 @@ async def _receive_request(connection: h11.Connection, stream: trio.SocketStream
 
 async def _respond(health: Health, request: h11.Request) -> tuple[int, dict[str, Any]]:
     if request.method not in (b"GET", b"HEAD"):
-        return 405, {"status": "only GET is answered"}
-    path = request.target.split(b"?")[0].decode("ascii").removeprefix("/")
+        return HTTPStatus.METHOD_NOT_ALLOWED, {"status": "only GET and HEAD are answered"}
+    path = request.target.partition(b"?")[0].decode()
     for probe in PROBES:
-        if path == probe:
+        if path == f"/{probe}":
             return await health.report(probe)
-    return 404, {"status": "not found", "paths": [f"/{probe}" for probe in PROBES]}
-
-
-_REASONS = {200: b"OK", 400: b"Bad Request", 404: b"Not Found", 405: b"Method Not Allowed", 503: b"Service Unavailable"}
+    return HTTPStatus.NOT_FOUND, {"status": "not found", "paths": [f"/{probe}" for probe in PROBES]}

@@ -1,7 +1,7 @@
 """Logs: one JSON object a line on stderr, from structlog and from the standard library's logging alike.
 
-Every line has `time` (RFC 3339, UTC), `level`, `event` and `logger`; an exception's traceback is the text in `exception`.
-Passwords, tokens and the content of messages are never given to a logger.
+Every line has `time` (RFC 3339, UTC), `level`, `event` and `logger`; the text in `exception` is a traceback. Passwords,
+tokens and the content of messages are never given to a logger.
 """
 
 import logging
@@ -61,4 +61,4 @@ def _formatter() -> logging.Formatter:
 
 def _order_fields(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """The fields that every line has come first, for people who read the raw lines."""
-    return {name: event[name] for name in _FIRST_FIELDS} | event
+    return {**{name: event[name] for name in _FIRST_FIELDS}, **event}

@@ -1,0 +1,67 @@
+"""Parts of pages: what fits of one, what is around a point, and the cursors between pages of chats."""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable
+from typing import TypeVar
+
+from google.protobuf.message import Message
+
+from shared.chats import direct_members
+from shared.ids import MAX_ID
+from shared.stores.chats import ChatCursor, Page
+
+MAX_PAGE_BYTES = 1024 * 1024
+"""A page of long messages ends before its limit here, though never empty: gRPC's clients take 4 MiB by default."""
+
+Item = TypeVar("Item", bound=Message)
+
+_CURSOR = re.compile(r"1:([0-9]{1,19}):(d-[0-9]{1,19}-[0-9]{1,19})")
+
+
+def fitting(items: Iterable[Item], max_bytes: int) -> list[Item]:
+    """The first ones that have `max_bytes` together; at least one, if there is any."""
+    taken: list[Item] = []
+    for item in items:
+        max_bytes -= item.ByteSize()
+        if taken and max_bytes < 0:
+            break
+        taken.append(item)
+    return taken
+
+
+def newest_of(page: Page, limit: int, max_bytes: int = MAX_PAGE_BYTES) -> Page:
+    """The page without its oldest messages, if they are too many or too long."""
+    messages = fitting(reversed(page.messages[max(len(page.messages) - limit, 0) :]), max_bytes)[::-1]
+    return Page(messages, page.has_older or len(messages) < len(page.messages), page.has_newer)
+
+
+def oldest_of(page: Page, limit: int, max_bytes: int = MAX_PAGE_BYTES) -> Page:
+    """The page without its newest messages, if they are too many or too long."""
+    messages = fitting(page.messages[:limit], max_bytes)
+    return Page(messages, page.has_older, page.has_newer or len(messages) < len(page.messages))
+
+
+def around(older: Page, newer: Page, limit: int) -> Page:
+    """The `limit` messages around a point, from those below it and those from it on: half of each, if there are."""
+    newer_count = min(len(newer.messages), max(limit - limit // 2, limit - len(older.messages)))
+    low = newest_of(older, limit - newer_count, MAX_PAGE_BYTES // 2)
+    high = oldest_of(newer, newer_count, MAX_PAGE_BYTES // 2)
+    return Page([*low.messages, *high.messages], low.has_older, high.has_newer)
+
+
+def encode_cursor(cursor: ChatCursor) -> str:
+    """The cursor as text that says nothing to its reader."""
+    return base64.urlsafe_b64encode(f"1:{cursor.changed_at_ms}:{cursor.chat_id}".encode()).decode()
+
+
+def decode_cursor(text: str) -> ChatCursor | None:
+    """The cursor that was encoded; None if this is not one."""
+    try:
+        match = _CURSOR.fullmatch(base64.b64decode(text, altchars=b"-_", validate=True).decode("ascii"))
+    except (binascii.Error, ValueError):
+        return None
+    if match is None or int(match[1]) > MAX_ID or direct_members(match[2]) is None:
+        return None
+    return ChatCursor(int(match[1]), match[2])

@@ -1,0 +1,46 @@
+"""Opens an archive: its recorder, its query service and its health; and stops them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import trio
+
+from messaging.archive.queries import ArchiveQueries
+from messaging.archive.recorder import Recorder
+from shared.background import open_background
+from shared.backplane import Backplane
+from shared.rpc import serve_rpc
+from shared.settings import ArchiveSettings
+from shared.stores.chats import ChatStore
+from shared.telemetry.health import Health, serve_health
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """An archive that serves, and the ports that it listens on."""
+
+    recorder: Recorder
+    port: int
+    health_port: int
+
+
+@asynccontextmanager
+async def open_archive(
+    settings: ArchiveSettings, *, backplane: Backplane, chats: ChatStore, health: Health
+) -> AsyncIterator[Archive]:
+    """Record the log and answer queries while the block is open.
+
+    Leaving it records and commits the batch in hand, and lets queries under way end, within 10 seconds. A store or a
+    log that does not answer is no reason not to open: recording waits for it, and queries are refused meanwhile. Only
+    the store makes the archive unready, since queries are what is sent to it.
+    """
+    health.add("chats", "the store of chats and history answers", chats.recorded_offsets)
+    recorder = Recorder(backplane, chats)
+    listeners = await trio.open_tcp_listeners(settings.grpc_port, host=settings.host)
+    async with open_background() as nursery:
+        nursery.start_soon(recorder.run)
+        await nursery.start(partial(serve_rpc, [ArchiveQueries(chats)], listeners))
+        health_port = await nursery.start(serve_health, health, settings.host, settings.health_port)
+        yield Archive(recorder, listeners[0].socket.getsockname()[1], health_port)
