@@ -17,10 +17,7 @@ def truth_and_copies(
     for recipient_id in recipient_ids:
         if recipient_id != sender_id:
             by_partition.setdefault(partition_of(recipient_id, partitions), []).append(recipient_id)
-    return [
-        _record(event, sender_id, session_id, partition, recipients, truth=partition == home)
-        for partition, recipients in by_partition.items()
-    ]
+    return _records(event, sender_id, session_id, by_partition, home)
 
 
 def copies(event: Event, *, sender_id: int, recipient_ids: Iterable[int], partitions: int) -> list[Record]:
@@ -28,16 +25,15 @@ def copies(event: Event, *, sender_id: int, recipient_ids: Iterable[int], partit
     by_partition: dict[int, list[int]] = {}
     for recipient_id in recipient_ids:
         by_partition.setdefault(partition_of(recipient_id, partitions), []).append(recipient_id)
+    return _records(event, sender_id, "", by_partition, None)
+
+
+def _records(
+    event: Event, sender_id: int, session_id: str, by_partition: dict[int, list[int]], home: int | None
+) -> list[Record]:
+    """One record for each partition. The event is encoded once: protobuf joins messages that are put end to end."""
+    encoded = Envelope(event=event, sender_id=sender_id, origin_session_id=session_id).SerializeToString()
     return [
-        _record(event, sender_id, "", partition, recipients, truth=False)
-        for partition, recipients in by_partition.items()
+        Record(partition, encoded + Envelope(recipient_ids=recipient_ids, truth=partition == home).SerializeToString())
+        for partition, recipient_ids in by_partition.items()
     ]
-
-
-def _record(
-    event: Event, sender_id: int, session_id: str, partition: int, recipient_ids: list[int], *, truth: bool
-) -> Record:
-    envelope = Envelope(
-        event=event, recipient_ids=recipient_ids, truth=truth, sender_id=sender_id, origin_session_id=session_id
-    )
-    return Record(partition, envelope.SerializeToString())

@@ -1,7 +1,8 @@
 """What clients may ask, checked without I/O: a frame becomes a request, or a Refusal with the field and the limit."""
 
 import unicodedata
-from dataclasses import dataclass
+
+import msgspec
 
 from rookery.v1.session_pb2 import Authenticate, ClientFrame, Ping, React, Receipt, Send, Text, Typing, Unreact
 from shared.chats import direct_chat_id, direct_members
@@ -19,8 +20,7 @@ _EMOJI_JOINERS = frozenset("\u200d\ufe0f\u20e3#*0123456789") | {chr(tag) for tag
 """What may stand in an emoji beside its pictures: joiner, variation, keycap with its digits, and flags' tags."""
 
 
-@dataclass(frozen=True, slots=True)
-class SendRequest:
+class SendRequest(msgspec.Struct, frozen=True):
     """A message to a chat of these members."""
 
     client_message_id: str
@@ -30,8 +30,7 @@ class SendRequest:
     reply_to: int
 
 
-@dataclass(frozen=True, slots=True)
-class ReactRequest:
+class ReactRequest(msgspec.Struct, frozen=True):
     """A reaction to set or take back."""
 
     chat_id: str
@@ -41,8 +40,7 @@ class ReactRequest:
     set: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ReceiptRequest:
+class ReceiptRequest(msgspec.Struct, frozen=True):
     """How far the user has come in a chat."""
 
     chat_id: str
@@ -51,8 +49,7 @@ class ReceiptRequest:
     read_up_to: int
 
 
-@dataclass(frozen=True, slots=True)
-class TypingRequest:
+class TypingRequest(msgspec.Struct, frozen=True):
     """The user is writing in a chat."""
 
     chat_id: str
