@@ -99,8 +99,8 @@ class AccountStore(Protocol):
 
     async def end_family(self, family_id: str) -> None: ...
 
-    async def end_families(self, user_id: int, *, except_family_id: str = "") -> None:
-        """End all of a user's sign-ins but perhaps one."""
+    async def end_families(self, user_id: int, *, except_family_id: str = "") -> Sequence[str]:
+        """End all of a user's sign-ins but perhaps one; the ids of those that ended."""
         ...
 
     async def is_live(self, family_id: str) -> bool:
