@@ -1,0 +1,146 @@
+"""Accounts and sign-ins: `/v1/users`, `/v1/tokens` and `/v1/me`."""
+
+import math
+
+import trio
+from quart import request
+
+from bff import models
+from bff.endpoints import Answer, endpoint
+from bff.gateways import locate
+from bff.services import Services
+from bff.signins import SignIns
+from bff.throttle import SignInThrottle, Throttle
+from bff.visitors import client_address, hostname
+from shared.auth import Claims
+from shared.errors import Code, Refusal, Unavailable
+from shared.stores.accounts import User
+
+_WRONG_PASSWORD = Refusal(Code.FORBIDDEN, "The current password is wrong.", field="current_password")
+
+
+class Accounts:
+    """Make an account, sign in and out, and change what is one's own."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._sign_ins = SignIns(services)
+        self._attempts = SignInThrottle()
+        self._registrations = Throttle()
+
+    @endpoint("POST", "/v1/users", models.User, status=201)
+    async def register(self, body: models.Registration) -> Answer | Refusal:
+        """Make an account."""
+        services = self._services
+        per_minute = services.live.value.registrations_per_minute
+        if wait := self._registrations.take(client_address(request), per_minute, trio.current_time()):
+            return _too_often("accounts were made from this address", wait)
+        user = User(
+            user_id=await services.ids.next(),
+            name=body.name,
+            display_name=body.display_name or body.name,
+            about="",
+            version=1,
+            created_at_ms=services.clock_ms(),
+        )
+        if not await services.accounts.add_user(user, await services.passwords.hash(body.password)):
+            return Refusal(Code.NAME_TAKEN, f"The name {body.name} is taken.", field="name")
+        return Answer(models.User.of(user), status=201)
+
+    @endpoint("POST", "/v1/tokens", models.Tokens)
+    async def sign_in(self, body: models.SignIn) -> Answer | Refusal:
+        """Sign in."""
+        user_id = await self._check(body.name, body.password)
+        if isinstance(user_id, Refusal):
+            return user_id
+        (user,) = await self._services.accounts.users([user_id])
+        return Answer(await self._sign_ins.start(user, body.device_name))
+
+    @endpoint("POST", "/v1/tokens/refresh", models.Tokens)
+    async def refresh(self, body: models.Refresh) -> Answer | Refusal:
+        """Get new tokens for a refresh token."""
+        tokens = await self._sign_ins.renew(body.refresh_token)
+        return tokens if isinstance(tokens, Refusal) else Answer(tokens)
+
+    @endpoint("DELETE", "/v1/tokens/current", status=204)
+    async def sign_out(self, claims: Claims) -> Answer | Refusal:
+        """Sign out. The sessions of this sign-in end at once."""
+        await self._sign_ins.end(claims.user_id, claims.family_id)
+        return Answer()
+
+    @endpoint("GET", "/v1/me", models.User)
+    async def get_me(self, claims: Claims) -> Answer | Refusal:
+        """The account that is signed in."""
+        return _account(await self._user(claims.user_id))
+
+    @endpoint("PATCH", "/v1/me", models.User)
+    async def change_me(self, claims: Claims, body: models.ProfileChange) -> Answer | Refusal:
+        """Change the profile, if it is still at the version that the change was made on."""
+        changed: User | None = None
+        user = await self._user(claims.user_id)
+        if user.version == body.version:  # else what is left out would be taken from another version
+            changed = await self._services.accounts.update_profile(
+                user.user_id,
+                display_name=user.display_name if body.display_name is None else body.display_name,
+                about=user.about if body.about is None else body.about,
+                version=body.version,
+            )
+        if changed is None:
+            message = f"The profile is not at version {body.version} any more: read it again."
+            return Refusal(Code.VERSION_CONFLICT, message, field="version")
+        return _account(changed)
+
+    @endpoint("PUT", "/v1/me/password", status=204)
+    async def change_password(self, claims: Claims, body: models.PasswordChange) -> Answer | Refusal:
+        """Change the password. Every other sign-in of the account ends, with its sessions."""
+        user = await self._user(claims.user_id)
+        checked = await self._check(user.name, body.current_password)
+        if isinstance(checked, Refusal):
+            return _WRONG_PASSWORD if checked.code is Code.UNAUTHENTICATED else checked
+        password_hash = await self._services.passwords.hash(body.new_password)
+        await self._services.accounts.set_password(user.user_id, password_hash)
+        await self._sign_ins.end_others(user.user_id, claims.family_id)
+        return Answer()
+
+    @endpoint("GET", "/v1/me/gateway", models.GatewayLocation)
+    async def get_gateway(self, claims: Claims) -> Answer | Refusal:
+        """Where this user's sessions go, for WebSocket and for gRPC."""
+        services, host = self._services, hostname(request)
+        if not host:
+            return Refusal(Code.MALFORMED, "The `Host` header must say by which host you reached us.", field="Host")
+        location = locate(services.directory, services.publisher.partitions, claims.user_id, host)
+        if location is None:
+            return Refusal(Code.UNAVAILABLE, "No gateway has this user now: try again soon.")
+        return Answer(location)
+
+    async def _user(self, user_id: int) -> User:
+        (user,) = await self._services.accounts.users([user_id])
+        return user
+
+    async def _check(self, name: str, password: str) -> int | Refusal:
+        """The user with this name and password. What is wrong of the two is not told, by the time it takes either."""
+        address, per_minute = client_address(request), self._services.live.value.sign_ins_per_minute
+        if wait := self._attempts.begin(name, address, per_minute, trio.current_time()):
+            return _too_often("sign-ins failed", wait)
+        try:
+            credentials = await self._services.accounts.credentials(name)
+            password_hash = credentials.password_hash if credentials else None
+            correct = await self._services.passwords.verify(password_hash, password)
+        except Unavailable:
+            self._attempts.forgive(name, address, per_minute)
+            raise
+        if credentials is None or not correct:
+            return Refusal(Code.UNAUTHENTICATED, "The name or the password is wrong.")
+        self._attempts.forgive(name, address, per_minute)
+        return credentials.user_id
+
+
+def _account(user: User) -> Answer:
+    return Answer(models.User.of(user), etag=f"{user.user_id}-{user.version}")
+
+
+def _too_often(what: str, wait: float) -> Refusal:
+    seconds = math.ceil(wait)
+    return Refusal(
+        Code.RATE_LIMITED, f"Too many {what}: try again in {seconds} seconds.", retry_after_ms=seconds * 1000
+    )

@@ -1,0 +1,171 @@
+"""Opens the BFF: which routes there are, what happens when one fails, and the server that has them."""
+
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import structlog
+import trio
+from quart import Response, g, request
+from quart.wrappers.base import BaseRequestWebsocket
+from quart_trio import QuartTrio
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.routing import MapAdapter
+
+from bff.accounts import Accounts
+from bff.archive import ArchiveClient
+from bff.chats import Chats
+from bff.documentation import document
+from bff.endpoints import mount
+from bff.operations import Operations
+from bff.problems import problem, refusal_of_http, refusal_of_rpc
+from bff.profiles import Profiles
+from bff.server import HttpLimits, open_http_server
+from bff.services import Services
+from bff.site import Site
+from shared.auth import PasswordHasher, TokenIssuer, TokenVerifier
+from shared.backplane import Backplane
+from shared.configuration.live import Live
+from shared.errors import Code, Refusal, Unavailable
+from shared.ids import SnowflakeGenerator, wall_clock_ms
+from shared.ownership import Directory
+from shared.rpc import RpcError
+from shared.settings import BffSettings
+from shared.stores.accounts import AccountStore
+from shared.telemetry.health import Health
+
+WEB_ROOT = Path(__file__).resolve().parent.parent / "web"
+
+MAX_BODY_BYTES = 64 * 1024
+"""Of a request. The largest that is valid has under 3 KB."""
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+"""On every answer that does not say otherwise."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Bff:
+    """An open BFF, and where it listens."""
+
+    app: QuartTrio
+    host: str
+    port: int
+
+
+@asynccontextmanager
+async def open_bff(
+    settings: BffSettings,
+    *,
+    accounts: AccountStore,
+    archive: ArchiveClient,
+    directory: Directory,
+    live: Live,
+    publisher: Backplane,
+    health: Health,
+    ids: SnowflakeGenerator,
+    web_root: Path = WEB_ROOT,
+    limits: HttpLimits | None = None,
+) -> AsyncIterator[Bff]:
+    """Serve the API and the page while the block is open; leaving it drains for `limits.drain_seconds` at most.
+
+    `publisher` is where the ends of sign-ins are told to the gateways. Raises OSError if the address can't be had.
+    Only the store of accounts makes it unready: without the archive or a gateway, people still sign in.
+    """
+    health.add("accounts", "the store of accounts answers", partial(accounts.is_live, ""))
+    services = Services(
+        accounts=accounts,
+        archive=archive,
+        directory=directory,
+        live=live,
+        publisher=publisher,
+        health=health,
+        ids=ids,
+        passwords=PasswordHasher(),
+        issuer=TokenIssuer(accounts),
+        verifier=TokenVerifier(accounts),
+        clock_ms=wall_clock_ms,
+    )
+    app = make_app(services, web_root)
+    async with open_http_server(app, settings.host, settings.port, limits) as server:
+        yield Bff(app, *server.address)
+
+
+class Application(QuartTrio):
+    """Quart, with routes that do not depend on the `Host` header: a strange one would end the request without words."""
+
+    def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter | None:
+        if request is None:
+            return super().create_url_adapter(request)
+        return self.url_map.bind("localhost", default_method=request.method, path_info=request.path)
+
+
+def make_app(services: Services, web_root: Path) -> QuartTrio:
+    """The application, without a server."""
+    app = Application("bff", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.config["BODY_TIMEOUT"] = None  # the request's deadline holds for it
+    app.config["RESPONSE_TIMEOUT"] = None  # so does the connection's, for each piece of the answer
+    app.url_map.merge_slashes = False
+    schema = document(app)
+    mount(app, [Accounts(services), Profiles(services), Chats(services)], services.verifier)
+    Operations(services, schema, Site(web_root)).mount(app)
+    _answer_errors(app)
+    app.before_request(_begin)
+    app.after_request(_finish)
+    return app
+
+
+def _answer_errors(app: QuartTrio) -> None:
+    """Every error is a problem; of a fault only an id is told, and the log has the rest."""
+
+    async def on_http(error: HTTPException) -> Response:
+        response = problem(refusal_of_http(error, MAX_BODY_BYTES))
+        if isinstance(error, MethodNotAllowed):
+            response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
+        return response
+
+    async def on_rpc(error: RpcError) -> Response:
+        return problem(refusal_of_rpc(error))
+
+    async def on_unavailable(error: Unavailable) -> Response:
+        _log.warning("store_unavailable", reason=str(error))
+        return problem(Refusal(Code.UNAVAILABLE, "The store does not answer: try again soon."))
+
+    async def on_fault(error: Exception) -> Response:
+        error_id = secrets.token_hex(8)
+        _log.error("request_failed", error_id=error_id, exc_info=error)
+        return problem(Refusal(Code.INTERNAL, f"Something went wrong on our side; the log has it as {error_id}."))
+
+    handlers: dict[type[Exception], Callable[..., Awaitable[Response]]] = {
+        HTTPException: on_http,
+        RpcError: on_rpc,
+        Unavailable: on_unavailable,
+        Exception: on_fault,
+    }
+    for kind, handler in handlers.items():
+        app.register_error_handler(kind, handler)
+
+
+async def _begin() -> None:
+    g.began = trio.current_time()
+
+
+async def _finish(response: Response) -> Response:
+    for name, value in SECURITY_HEADERS.items():
+        response.headers.setdefault(name, value)
+    route = request.url_rule.rule if request.url_rule else ""  # never the path or query: they are the user's
+    log = _log.info if route.startswith("/v1/") else _log.debug
+    milliseconds = round((trio.current_time() - g.began) * 1000, 3)
+    log("request", method=request.method, route=route, status=response.status_code, milliseconds=milliseconds)
+    return response

@@ -1,0 +1,46 @@
+"""The archive, as the BFF asks it: over gRPC, each call with a deadline."""
+
+from typing import Any, Protocol
+
+from rookery.v1.archive_grpc import ArchiveServiceStub
+from rookery.v1.archive_pb2 import (
+    GetChatRequest,
+    GetChatResponse,
+    ListChatsRequest,
+    ListChatsResponse,
+    ListMessagesRequest,
+    ListMessagesResponse,
+)
+from shared.rpc import Channel, call_unary
+
+CALL_DEADLINE = 5.0
+"""Seconds for one call: half of a request's, so that its caller still hears that it was the archive."""
+
+
+class ArchiveClient(Protocol):
+    """The calls of `ArchiveService` that the BFF makes. Each raises RpcError if it ends with a status other than OK."""
+
+    async def list_chats(self, request: ListChatsRequest) -> ListChatsResponse: ...
+
+    async def get_chat(self, request: GetChatRequest) -> GetChatResponse: ...
+
+    async def list_messages(self, request: ListMessagesRequest) -> ListMessagesResponse: ...
+
+
+class RpcArchive:
+    """An `ArchiveClient` over a channel."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._stub: Any = ArchiveServiceStub(channel)
+
+    async def list_chats(self, request: ListChatsRequest) -> ListChatsResponse:
+        response: ListChatsResponse = await call_unary(self._stub.ListChats, request, timeout=CALL_DEADLINE)
+        return response
+
+    async def get_chat(self, request: GetChatRequest) -> GetChatResponse:
+        response: GetChatResponse = await call_unary(self._stub.GetChat, request, timeout=CALL_DEADLINE)
+        return response
+
+    async def list_messages(self, request: ListMessagesRequest) -> ListMessagesResponse:
+        response: ListMessagesResponse = await call_unary(self._stub.ListMessages, request, timeout=CALL_DEADLINE)
+        return response

@@ -1,0 +1,58 @@
+"""Chats and their history, as the archive has them: `/v1/chats`."""
+
+from typing import Any
+
+from bff.endpoints import Answer, endpoint
+from bff.models import ChatsQuery, MessagesQuery
+from bff.services import Services
+from rookery.v1.archive_pb2 import (
+    Chat,
+    GetChatRequest,
+    ListChatsRequest,
+    ListChatsResponse,
+    ListMessagesRequest,
+    ListMessagesResponse,
+)
+from shared.auth import Claims
+from shared.errors import Code, Refusal
+from shared.wire import to_object
+
+ANCHORS = ("before_id", "after_id", "around_id", "before_ms", "after_ms", "around_ms")
+
+
+class Chats:
+    """The user's chats, and what was said in them."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    @endpoint("GET", "/v1/chats", ListChatsResponse)
+    async def list_chats(self, claims: Claims, query: ChatsQuery) -> Answer | Refusal:
+        """The user's chats, most recently changed first."""
+        response = await self._services.archive.list_chats(
+            ListChatsRequest(
+                user_id=claims.user_id,
+                changed_since_ms=query.changed_since_ms,
+                limit=query.limit or self._services.live.value.chats_page_size,
+                cursor=query.cursor,
+            )
+        )
+        return Answer({"chats": [], "next_cursor": "", **to_object(response)})
+
+    @endpoint("GET", "/v1/chats/<chat_id>", Chat)
+    async def get_chat(self, claims: Claims, chat_id: str) -> Answer | Refusal:
+        """One chat."""
+        response = await self._services.archive.get_chat(GetChatRequest(user_id=claims.user_id, chat_id=chat_id))
+        return Answer(to_object(response.chat))
+
+    @endpoint("GET", "/v1/chats/<chat_id>/messages", ListMessagesResponse)
+    async def list_messages(self, claims: Claims, chat_id: str, query: MessagesQuery) -> Answer | Refusal:
+        """A page of a chat's history, oldest first: before, after or around a message or a time."""
+        anchors = {name: value for name in ANCHORS if (value := getattr(query, name)) is not None}
+        if len(anchors) > 1:
+            first, second, *_ = anchors
+            return Refusal(Code.INVALID, f"`{second}` can't stand beside `{first}`.", field=second)
+        limit = query.limit or self._services.live.value.messages_page_size
+        fields: dict[str, Any] = {"user_id": claims.user_id, "chat_id": chat_id, "limit": limit, **anchors}
+        response = await self._services.archive.list_messages(ListMessagesRequest(**fields))
+        return Answer({"messages": [], "has_older": False, "has_newer": False, **to_object(response)})

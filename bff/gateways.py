@@ -1,0 +1,30 @@
+"""Where sessions go: which gateway has a user, and which origins the page may connect to."""
+
+from urllib.parse import urlsplit
+
+from bff.models import GatewayLocation
+from shared.ownership import Directory, GatewayAddress
+from shared.partitions import partition_of
+
+
+def locate(directory: Directory, partitions: int, user_id: int, host: str) -> GatewayLocation | None:
+    """The gateway of the user's partition, as seen by a client that reached us at `host`; None if it has none now."""
+    address = directory.owner(partition_of(user_id, partitions))
+    if address is None:
+        return None
+    return GatewayLocation(websocket=_websocket(address, host), grpc=_grpc(address, host))
+
+
+def websocket_origins(directory: Directory, partitions: int, host: str) -> list[str]:
+    """Scheme, host and port of every gateway that is known, for `connect-src`."""
+    owners = {owner for partition in range(partitions) if (owner := directory.owner(partition))}
+    urls = [urlsplit(_websocket(owner, host)) for owner in owners]
+    return sorted({f"{url.scheme}://{url.netloc}" for url in urls if url.hostname})
+
+
+def _websocket(address: GatewayAddress, host: str) -> str:
+    return address.websocket.replace("://:", f"://{host}:", 1)
+
+
+def _grpc(address: GatewayAddress, host: str) -> str:
+    return host + address.grpc if address.grpc.startswith(":") else address.grpc

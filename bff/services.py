@@ -1,0 +1,30 @@
+"""What the routes of the BFF work with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bff.archive import ArchiveClient
+from shared.auth import PasswordHasher, TokenIssuer, TokenVerifier
+from shared.backplane import Backplane
+from shared.configuration.live import Live
+from shared.ids import SnowflakeGenerator
+from shared.ownership import Directory
+from shared.stores.accounts import AccountStore
+from shared.telemetry.health import Health
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that a request may need. `clock_ms` gives milliseconds since 1970."""
+
+    accounts: AccountStore
+    archive: ArchiveClient
+    directory: Directory
+    live: Live
+    publisher: Backplane
+    health: Health
+    ids: SnowflakeGenerator
+    passwords: PasswordHasher
+    issuer: TokenIssuer
+    verifier: TokenVerifier
+    clock_ms: Callable[[], int]

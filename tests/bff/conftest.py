@@ -1,0 +1,214 @@
+"""A BFF without a server: real accounts in SQLite, fakes of what is elsewhere, a clock that is set by hand."""
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import argon2
+import pytest
+from quart import Response
+from werkzeug.datastructures import Headers
+
+from bff.app import make_app
+from bff.services import Services
+from rookery.v1.archive_pb2 import (
+    GetChatRequest,
+    GetChatResponse,
+    ListChatsRequest,
+    ListChatsResponse,
+    ListMessagesRequest,
+    ListMessagesResponse,
+)
+from rookery.v1.backplane_pb2 import Envelope
+from shared.auth import PasswordHasher, TokenIssuer, TokenVerifier
+from shared.backplane import Backplane, Record
+from shared.backplane.protocol import Done
+from shared.configuration.live import Live
+from shared.configuration.model import LiveConfiguration
+from shared.errors import Unavailable
+from shared.ids import SnowflakeGenerator
+from shared.ownership import GatewayAddress, LocalDirectory
+from shared.stores.accounts import AccountStore
+from shared.stores.accounts_sqlite import open_sqlite_accounts
+from shared.telemetry.health import Health
+
+PASSWORD = "correct horse battery"
+FAST = argon2.Parameters(
+    argon2.Type.ID, argon2.low_level.ARGON2_VERSION, 16, 32, time_cost=1, memory_cost=8, parallelism=1
+)
+
+
+R = TypeVar("R")
+
+
+class Clock:
+    """A wall clock that is set by hand, in milliseconds since 1970."""
+
+    def __init__(self) -> None:
+        self.now_ms = 1_800_000_000_000
+
+    def __call__(self) -> int:
+        return self.now_ms
+
+
+class FakeArchive:
+    """Answers with what it is told to, or raises it, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+        self.answer: Any = None
+
+    def _reply(self, request: Any, empty: R) -> R:
+        self.asked.append(request)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return empty if self.answer is None else cast(R, self.answer)
+
+    async def list_chats(self, request: ListChatsRequest) -> ListChatsResponse:
+        return self._reply(request, ListChatsResponse())
+
+    async def get_chat(self, request: GetChatRequest) -> GetChatResponse:
+        return self._reply(request, GetChatResponse())
+
+    async def list_messages(self, request: ListMessagesRequest) -> ListMessagesResponse:
+        return self._reply(request, ListMessagesResponse())
+
+
+class FakeLog:
+    """Keeps what is published, by partition. While `down`, it takes nothing."""
+
+    partitions = 4
+
+    def __init__(self) -> None:
+        self.published: list[tuple[int, Envelope]] = []
+        self.down = False
+
+    def publish(self, records: Sequence[Record], done: Done) -> None:
+        if self.down:
+            raise Unavailable("the fake is down")
+        self.published += [(record.partition, Envelope.FromString(record.value)) for record in records]
+        done([0] * len(records))
+
+    def ended(self) -> list[str]:
+        """The sign-ins whose end was told."""
+        return [envelope.sign_out.family_id for _, envelope in self.published]
+
+
+@dataclass
+class Reply:
+    """What came back. `body` is the JSON value; None if it is none."""
+
+    status: int
+    headers: Headers
+    text: bytes
+    body: Any = field(default=None)
+
+
+class Api:
+    """The API under test, and what is behind it."""
+
+    def __init__(self, services: Services, archive: FakeArchive, log: FakeLog, clock: Clock, web_root: Path) -> None:
+        self.services = services
+        self.archive = archive
+        self.log = log
+        self.clock = clock
+        self.web_root = web_root
+        self.app = make_app(services, web_root)
+
+    @property
+    def accounts(self) -> AccountStore:
+        return self.services.accounts
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        token: str = "",
+        raw: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        address: str = "192.0.2.1",
+    ) -> Reply:
+        """Make a request with a JSON body, or a raw one."""
+        sent = dict(headers or {})
+        if token:
+            sent["Authorization"] = f"Bearer {token}"
+        data = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
+        client: Any = self.app.test_client()
+        response = await client.open(
+            path, method=method, data=data, headers=sent, scope_base={"client": (address, 50_000)}
+        )
+        return await _reply(response)
+
+    async def register(self, name: str = "alice", **fields: Any) -> dict[str, Any]:
+        """Make an account and return its user."""
+        reply = await self.call("POST", "/v1/users", {"name": name, "password": PASSWORD, **fields})
+        assert reply.status == 201, reply.text
+        return dict(reply.body)
+
+    async def sign_in(self, name: str = "alice", password: str = PASSWORD) -> dict[str, Any]:
+        """Sign in and return the tokens."""
+        reply = await self.call("POST", "/v1/tokens", {"name": name, "password": password})
+        assert reply.status == 200, reply.text
+        return dict(reply.body)
+
+
+async def _reply(response: Any) -> Reply:
+    assert isinstance(response, Response)
+    text = await response.get_data(as_text=False)
+    is_json = "json" in response.headers.get("Content-Type", "")
+    return Reply(response.status_code, response.headers, text, json.loads(text) if is_json and text else None)
+
+
+@pytest.fixture
+def web_root(tmp_path: Path) -> Path:
+    """A small page."""
+    root = tmp_path / "web"
+    (root / "styles").mkdir(parents=True)
+    (root / "index.html").write_text("<!doctype html><title>page</title>")
+    (root / "main.js").write_text("export {};")
+    (root / "styles" / "main.css").write_text("body {}")
+    (root / "secret.key").write_text("secret")
+    (root / ".hidden.js").write_text("hidden")
+    (tmp_path / "outside.js").write_text("outside")
+    return root
+
+
+@pytest.fixture
+def configuration() -> LiveConfiguration:
+    """The live configuration; a test file overrides it to change limits."""
+    return LiveConfiguration()
+
+
+@pytest.fixture
+async def api(tmp_path: Path, web_root: Path, configuration: LiveConfiguration) -> AsyncIterator[Api]:
+    """The API, with a gateway that owns all partitions."""
+    directory = LocalDirectory()
+    await directory.publish(GatewayAddress("ws://:8081/session", ":8082"), range(FakeLog.partitions), ())
+    archive, log, clock, health = FakeArchive(), FakeLog(), Clock(), Health()
+    health.started()
+    async with open_sqlite_accounts(tmp_path / "accounts.db") as accounts:
+        services = Services(
+            accounts=accounts,
+            archive=archive,
+            directory=directory,
+            live=Live.fixed(configuration),
+            publisher=cast(Backplane, log),  # the BFF only publishes
+            health=health,
+            ids=SnowflakeGenerator(1),
+            passwords=PasswordHasher(FAST),
+            issuer=TokenIssuer(accounts, clock_ms=clock),
+            verifier=TokenVerifier(accounts, clock_ms=clock),
+            clock_ms=clock,
+        )
+        yield Api(services, archive, log, clock, web_root)
+
+
+@pytest.fixture
+async def token(api: Api) -> str:
+    """The access token of alice, who was just registered."""
+    await api.register()
+    return str((await api.sign_in())["access_token"])

@@ -1,0 +1,89 @@
+"""The BFF as it is opened: on a socket of its own, with an archive that it asks over gRPC."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+import trio
+
+from bff import Bff, open_bff
+from bff.archive import RpcArchive
+from rookery.v1.archive_grpc import ArchiveServiceServicer
+from rookery.v1.archive_pb2 import Chat, ListChatsRequest, ListChatsResponse, ListMessagesRequest
+from shared.rpc import RpcError, Status, open_channel, serve_rpc
+from shared.settings import BffSettings
+
+if TYPE_CHECKING:
+    from tests.bff.conftest import Api
+
+PASSWORD = "correct horse battery"
+
+
+class ArchiveFake(ArchiveServiceServicer):
+    """Has one chat, which says for whom it was asked."""
+
+    async def ListChats(self, input_message: ListChatsRequest) -> ListChatsResponse:
+        return ListChatsResponse(chats=[Chat(chat_id=f"of {input_message.user_id}")])
+
+    async def ListMessages(self, input_message: ListMessagesRequest) -> Any:
+        raise RpcError(Status.NOT_FOUND, "There is no such chat.")
+
+
+@pytest.fixture
+async def archive_port(nursery: trio.Nursery) -> int:
+    """Where an archive answers, over gRPC."""
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    await nursery.start(serve_rpc, [ArchiveFake()], listeners)
+    return int(listeners[0].socket.getsockname()[1])
+
+
+@pytest.fixture
+async def bff(api: "Api", archive_port: int, web_root: Path) -> AsyncIterator[Bff]:
+    services = api.services
+    async with (
+        open_channel("127.0.0.1", archive_port) as channel,
+        open_bff(
+            BffSettings(port=0),
+            accounts=services.accounts,
+            archive=RpcArchive(channel),
+            directory=services.directory,
+            live=services.live,
+            publisher=services.publisher,
+            health=services.health,
+            ids=services.ids,
+            web_root=web_root,
+        ) as bff,
+    ):
+        yield bff
+
+
+async def test_a_user_registers_signs_in_and_sees_chats(bff: Bff) -> None:
+    async with httpx.AsyncClient(base_url=f"http://{bff.host}:{bff.port}") as client:
+        user = (await client.post("/v1/users", json={"name": "alice", "password": PASSWORD})).json()
+        tokens = (await client.post("/v1/tokens", json={"name": "alice", "password": PASSWORD})).json()
+        client.headers["Authorization"] = f"Bearer {tokens['access_token']}"
+        chats = await client.get("/v1/chats")
+        messages = await client.get("/v1/chats/d-1-2/messages")
+        page = await client.get("/")
+        gone = await client.delete("/v1/tokens/current")
+        after = await client.get("/v1/chats")
+    assert chats.json() == {"chats": [{"chat_id": f"of {user['user_id']}"}], "next_cursor": ""}
+    assert (messages.status_code, messages.json()["detail"]) == (404, "There is no such chat.")
+    assert page.text.startswith("<!doctype html>")
+    assert (gone.status_code, after.status_code) == (204, 401)
+
+
+async def test_an_archive_that_is_away_is_told_at_once(api: "Api", token: str) -> None:
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listeners[0].socket.getsockname()[1]
+    await listeners[0].aclose()
+    async with open_channel("127.0.0.1", port) as channel:
+        archive = RpcArchive(channel)
+        with pytest.raises(RpcError) as raised:
+            await archive.list_chats(ListChatsRequest(user_id=1, limit=1))
+    assert raised.value.status is Status.UNAVAILABLE
+    api.archive.answer = raised.value
+    reply = await api.call("GET", "/v1/chats", token=token)
+    assert (reply.status, reply.headers["Retry-After"]) == (503, "1")

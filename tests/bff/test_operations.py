@@ -1,0 +1,100 @@
+"""Health, the public keys, and the API's description of itself."""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.bff.conftest import Api
+
+ROUTES = {
+    ("post", "/v1/users"),
+    ("post", "/v1/tokens"),
+    ("post", "/v1/tokens/refresh"),
+    ("delete", "/v1/tokens/current"),
+    ("get", "/v1/me"),
+    ("patch", "/v1/me"),
+    ("put", "/v1/me/password"),
+    ("get", "/v1/me/gateway"),
+    ("get", "/v1/profiles"),
+    ("get", "/v1/profiles/{user_id}"),
+    ("get", "/v1/chats"),
+    ("get", "/v1/chats/{chat_id}"),
+    ("get", "/v1/chats/{chat_id}/messages"),
+}
+
+
+@pytest.mark.parametrize("probe", ["livez", "readyz", "startupz"])
+async def test_a_healthy_process_says_so(api: "Api", probe: str) -> None:
+    reply = await api.call("GET", f"/{probe}")
+    assert (reply.status, reply.body["status"]) == (200, "ok")
+
+
+async def test_a_process_that_drains_is_not_ready_but_alive(api: "Api") -> None:
+    api.services.health.draining()
+    assert [(await api.call("GET", path)).status for path in ("/readyz", "/livez")] == [503, 200]
+
+
+async def test_the_public_keys_verify_and_have_no_private_half(api: "Api", token: str) -> None:
+    reply = await api.call("GET", "/.well-known/jwks.json")
+    (key,) = reply.body["keys"]
+    assert key["crv"] == "Ed25519"
+    assert "d" not in key
+
+
+@pytest.fixture
+async def openapi(api: "Api") -> Any:
+    return (await api.call("GET", "/openapi.json")).body
+
+
+async def test_the_document_has_every_route(openapi: Any) -> None:
+    assert {(method, path) for path, methods in openapi["paths"].items() for method in methods} == ROUTES
+
+
+async def test_every_reference_of_the_document_leads_somewhere(openapi: Any) -> None:
+    names = set(re.findall(r"#/components/schemas/(\w+)", str(openapi)))
+    assert names
+    assert names <= openapi["components"]["schemas"].keys()
+
+
+async def test_operations_say_who_may_call_them_and_how_they_fail(openapi: Any) -> None:
+    for path, methods in openapi["paths"].items():
+        for method, operation in methods.items():
+            free = (method, path) in {("post", "/v1/users"), ("post", "/v1/tokens"), ("post", "/v1/tokens/refresh")}
+            assert operation["security"] == ([] if free else [{"bearer": []}]), path
+            assert "application/problem+json" in operation["responses"]["default"]["content"]
+            assert operation["summary"]
+
+
+async def test_messages_in_the_document_are_as_the_wire_has_them(openapi: Any) -> None:
+    schemas = openapi["components"]["schemas"]
+    assert schemas["Message"]["properties"]["message_id"] == {"type": "string", "format": "int64"}
+    assert schemas["ListMessagesResponse"]["properties"]["messages"] == {
+        "type": "array",
+        "items": {"$ref": "#/components/schemas/HistoryMessage"},
+    }
+
+
+async def test_an_answer_without_a_body_has_none_in_the_document(openapi: Any) -> None:
+    assert openapi["paths"]["/v1/me/password"]["put"]["responses"]["204"].keys() == {"description"}
+
+
+async def test_the_page_of_the_document_needs_no_script_and_nobody_else(api: "Api") -> None:
+    reply = await api.call("GET", "/docs")
+    text = reply.text.decode()
+    assert reply.status == 200
+    assert "<script" not in text
+    assert "style=" not in text
+    assert "http:" not in text
+    assert "https:" not in text
+    assert reply.headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'self';")
+    for _, path in ROUTES:
+        assert f"<code>{path}</code>" in text
+    assert (await api.call("GET", "/docs.css")).headers["Content-Type"] == "text/css; charset=utf-8"
+
+
+async def test_the_type_of_a_problem_is_explained_on_the_page(api: "Api") -> None:
+    problem = (await api.call("GET", "/v1/none")).body
+    path, _, anchor = problem["type"].partition("#")
+    assert f'id="{anchor}"' in (await api.call("GET", path)).text.decode()

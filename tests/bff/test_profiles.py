@@ -1,0 +1,81 @@
+"""Public profiles: by id, in bulk, and by part of a name."""
+
+from typing import TYPE_CHECKING
+
+from shared.stores.accounts import User
+
+if TYPE_CHECKING:
+    from tests.bff.conftest import Api
+
+
+async def add(api: "Api", *names: str) -> None:
+    """Accounts straight in the store, with ids 101 and up."""
+    for number, name in enumerate(names, 101):
+        await api.accounts.add_user(User(number, name, name.title(), "about", 1, 0), "hash")
+
+
+async def test_a_profile_has_what_everyone_may_see_and_no_more(api: "Api", token: str) -> None:
+    await add(api, "bob")
+    reply = await api.call("GET", "/v1/profiles/101", token=token)
+    assert (reply.status, reply.body) == (
+        200,
+        {"user_id": "101", "name": "bob", "display_name": "Bob", "about": "about"},
+    )
+
+
+async def test_an_unknown_profile_is_not_found(api: "Api", token: str) -> None:
+    reply = await api.call("GET", "/v1/profiles/999", token=token)
+    assert (reply.status, reply.body["code"], reply.body["field"]) == (404, "not_found", "user_id")
+
+
+async def test_an_unchanged_profile_is_not_sent_again(api: "Api", token: str) -> None:
+    await add(api, "bob")
+    etag = (await api.call("GET", "/v1/profiles/101", token=token)).headers["ETag"]
+    for header in (etag, f"W/{etag}", f'"other", {etag}', "*"):
+        same = await api.call("GET", "/v1/profiles/101", token=token, headers={"If-None-Match": header})
+        assert (same.status, same.text) == (304, b""), header
+    await api.accounts.update_profile(101, display_name="Robert", about="", version=1)
+    changed = await api.call("GET", "/v1/profiles/101", token=token, headers={"If-None-Match": etag})
+    assert changed.body["display_name"] == "Robert"
+
+
+async def test_profiles_in_bulk_come_in_the_order_asked_without_unknown_ones(api: "Api", token: str) -> None:
+    await add(api, "bob", "carol", "dave")
+    reply = await api.call("GET", "/v1/profiles?user_ids=103,999,101,103", token=token)
+    assert [profile["name"] for profile in reply.body["profiles"]] == ["dave", "bob"]
+    assert reply.body["next_cursor"] == ""
+
+
+async def test_a_search_finds_parts_of_both_names_whatever_their_case(api: "Api", token: str) -> None:
+    await add(api, "bob.builder", "carol")
+    for part in ("build", "BUILDER", "b.b", "Bob.b"):
+        reply = await api.call("GET", f"/v1/profiles?name_contains={part}", token=token)
+        assert [profile["name"] for profile in reply.body["profiles"]] == ["bob.builder"], part
+    for part in ("builderx", "%25%25%25", "'''", "%22%22%22", "___"):
+        reply = await api.call("GET", f"/v1/profiles?name_contains={part}", token=token)
+        assert (reply.status, reply.body["profiles"]) == (200, []), part
+
+
+async def test_a_page_has_as_many_as_asked_and_the_default_without(api: "Api", token: str) -> None:
+    await add(api, *(f"user-{number:02}" for number in range(30)))
+    asked = await api.call("GET", "/v1/profiles?name_contains=user&limit=7", token=token)
+    default = await api.call("GET", "/v1/profiles?name_contains=user", token=token)
+    assert [len(reply.body["profiles"]) for reply in (asked, default)] == [7, 20]
+    assert asked.body["next_cursor"]
+
+
+async def test_pages_of_any_size_neither_skip_nor_repeat(api: "Api", token: str) -> None:
+    names = sorted(f"{a}{b}{c}" for a in "ab.-_9" for b in ("xyz", "zyx") for c in ("", "9", "-"))
+    await add(api, *names)
+    expected = [name for name in names if "xyz" in name]
+    for limit in range(1, len(expected) + 2):
+        found: list[str] = []
+        cursor = ""
+        while True:
+            path = f"/v1/profiles?name_contains=xyz&limit={limit}&cursor={cursor}"
+            page = (await api.call("GET", path, token=token)).body
+            assert 0 < len(page["profiles"]) <= limit
+            found += [profile["name"] for profile in page["profiles"]]
+            if not (cursor := page["next_cursor"]):
+                break
+        assert found == expected
