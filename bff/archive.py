@@ -1,6 +1,6 @@
 """The archive, as the BFF asks it: over gRPC, each call with a deadline."""
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from rookery.v1.archive_grpc import ArchiveServiceStub
 from rookery.v1.archive_pb2 import (
@@ -34,13 +34,10 @@ class RpcArchive:
         self._stub: Any = ArchiveServiceStub(channel)
 
     async def list_chats(self, request: ListChatsRequest) -> ListChatsResponse:
-        response: ListChatsResponse = await call_unary(self._stub.ListChats, request, timeout=CALL_DEADLINE)
-        return response
+        return await call_unary(self._stub.ListChats, request, timeout=CALL_DEADLINE)
 
     async def get_chat(self, request: GetChatRequest) -> GetChatResponse:
-        response: GetChatResponse = await call_unary(self._stub.GetChat, request, timeout=CALL_DEADLINE)
-        return response
+        return await call_unary(self._stub.GetChat, request, timeout=CALL_DEADLINE)
 
     async def list_messages(self, request: ListMessagesRequest) -> ListMessagesResponse:
-        response: ListMessagesResponse = await call_unary(self._stub.ListMessages, request, timeout=CALL_DEADLINE)
-        return response
+        return await call_unary(self._stub.ListMessages, request, timeout=CALL_DEADLINE)

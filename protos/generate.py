@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from grpc_tools import protoc
 
 PROTOS = Path(__file__).resolve().parent
@@ -32,9 +33,46 @@ def generate(target: Path) -> None:
         plugin.chmod(0o755)
         compile_protos(sources, f"--python_out={target}", f"--pyi_out={target}")
         compile_protos(services, f"--plugin={plugin}", f"--purerpc_out={target}")
+        descriptors = Path(folder) / "descriptors"
+        compile_protos(services, f"--descriptor_set_out={descriptors}")
+        for file in FileDescriptorSet.FromString(descriptors.read_bytes()).file:
+            (target / file.name.replace(".proto", "_grpc.pyi")).write_text(types_of(file))
     for file in (target / "rookery/v1").glob("*_grpc.py"):
         code = file.read_text().replace("import purerpc\n", "from shared.rpc.compat import purerpc\n", 1)
         file.write_text(code.rstrip() + "\n")
+
+
+def types_of(file: FileDescriptorProto) -> str:
+    """The types of what purerpc generates for a file's services, which has none."""
+    lines = [
+        "from collections.abc import Awaitable, Callable",
+        "from typing import Any",
+        "",
+        "import purerpc",
+        "",
+        f"from {file.name.replace('.proto', '_pb2').replace('/', '.')} import *",
+    ]
+    for service in file.service:
+        lines += ["", f"class {service.name}Servicer(purerpc.Servicer):"]
+        for method in service.method:
+            if method.client_streaming or method.server_streaming:
+                lines.append(f"    def {method.name}(self, stream: Any, /) -> Any: ...")
+            else:
+                request, response = message_name(method.input_type), message_name(method.output_type)
+                lines.append(f"    async def {method.name}(self, request: {request}, /) -> {response}: ...")
+        lines += ["    @property", "    def service(self) -> purerpc.Service: ..."]
+        lines += ["", f"class {service.name}Stub:", "    def __init__(self, channel: Any) -> None: ..."]
+        for method in service.method:
+            kind = "Callable[..., Any]"
+            if not (method.client_streaming or method.server_streaming):
+                kind = f"Callable[[{message_name(method.input_type)}], Awaitable[{message_name(method.output_type)}]]"
+            lines.append(f"    {method.name}: {kind}")
+    return "\n".join(lines) + "\n"
+
+
+def message_name(full_name: str) -> str:
+    """`Chat` for `.rookery.v1.Chat`."""
+    return full_name.rpartition(".")[2]
 
 
 def compile_protos(sources: list[Path], *options: str) -> None:
@@ -49,7 +87,7 @@ def stale() -> list[str]:
         fresh = Path(folder)
         generate(fresh)
         names = {file.name for file in (fresh / "rookery/v1").iterdir()}
-        names |= {file.name for pattern in ("*_pb2.py*", "*_grpc.py") for file in (ROOT / "rookery/v1").glob(pattern)}
+        names |= {file.name for pattern in ("*_pb2.py*", "*_grpc.py*") for file in (ROOT / "rookery/v1").glob(pattern)}
         return sorted(name for name in names if read(fresh / "rookery/v1" / name) != read(ROOT / "rookery/v1" / name))
 
 

@@ -53,10 +53,9 @@ def node_modules() -> str:
 def browser() -> str:
     """Chromium, from Debian's packages where we may install them."""
     if shutil.which("chromium") is None and shutil.which("apt-get") and os.geteuid() == 0:
-        quiet = {"stdout": subprocess.DEVNULL, "cwd": ROOT}
-        subprocess.run(["apt-get", "update", "-q"], check=True, **quiet)
         install = ["apt-get", "install", "-q", "-y", "--no-install-recommends", *BROWSER_PACKAGES]
-        subprocess.run(install, check=True, **quiet)
+        for command in (["apt-get", "update", "-q"], install):
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return "" if shutil.which("chromium") else "Chromium is not installed: apt-get install chromium"
 
 

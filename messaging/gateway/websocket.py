@@ -119,9 +119,10 @@ class WebSocketServer:
         stream = ClientStream(socket)
         try:
             async with trio.open_nursery() as nursery:
-                with trio.move_on_after(HANDSHAKE_DEADLINE) as handshake:
+                connection = None
+                with trio.move_on_after(HANDSHAKE_DEADLINE):
                     connection = await self._shake_hands(nursery, stream)
-                if not handshake.cancelled_caught and connection is not None:
+                if connection is not None:
                     await self._converse(connection, stream)
                 nursery.cancel_scope.cancel()
         except* (HandshakeError, ConnectionClosed, trio.BrokenResourceError, trio.ClosedResourceError):
