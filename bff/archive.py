@@ -31,7 +31,7 @@ class RpcArchive:
     """An `ArchiveClient` over a channel."""
 
     def __init__(self, channel: Channel) -> None:
-        self._stub: Any = ArchiveServiceStub(channel)
+        self._stub = ArchiveServiceStub(channel)
 
     async def list_chats(self, request: ListChatsRequest) -> ListChatsResponse:
         return await call_unary(self._stub.ListChats, request, timeout=CALL_DEADLINE)

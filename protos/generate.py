@@ -1,7 +1,7 @@
 """Generates `rookery/v1/` from the protos: messages, their types, and purerpc's service classes and stubs.
 
-    python protos/generate.py          write them
-    python protos/generate.py --check  exit 1 if what is committed is not what would be written
+python protos/generate.py          write them
+python protos/generate.py --check  exit 1 if what is committed is not what would be written
 """
 
 import sys

@@ -1,1 +1,1 @@
-"""The stores: a protocol for each, with a twin for each engine. `accounts` keeps users and sign-ins, `chats` history."""
+"""The stores: a protocol for each, a twin for each engine. `accounts` keeps users and sign-ins, `chats` history."""
