@@ -19,13 +19,16 @@ from shared.backplane import Backplane
 from shared.configuration.live import Live
 from shared.ids import SnowflakeGenerator
 from shared.ownership import Directory, GatewayAddress
-from shared.rpc import serve_rpc
+from shared.rpc import Limits, serve_rpc
 from shared.settings import GatewaySettings
 from shared.stores.accounts import AccountStore
 from shared.telemetry.health import Health, serve_health
 
 DRAIN_SECONDS = 3.0
 """How long a gateway that stops waits for answers under way and for clients to read their last frames."""
+
+GRPC_LIMITS = Limits(max_message_bytes=1024 * 1024, drain_timeout=1.0)
+"""A frame has no more in any configuration; and when a gateway stops, its sessions have ended before gRPC drains."""
 
 BACKLOG = 1024
 """Connections that may wait to be accepted."""
@@ -84,7 +87,7 @@ async def open_gateway(
         nursery.start_soon(flusher.run)
         nursery.start_soon(websocket.ping_for_ever)
         await nursery.start(trio.serve_listeners, websocket.serve_connection, websocket_listeners)
-        await nursery.start(partial(serve_rpc, [SessionService(gateway, flusher)], grpc_listeners))
+        await nursery.start(partial(serve_rpc, [SessionService(gateway, flusher)], grpc_listeners, limits=GRPC_LIMITS))
         health_port = await nursery.start(partial(serve_health, health, settings.host, settings.health_port))
         yield RunningGateway(gateway, websocket_port, grpc_port, health_port)
         await _drain(gateway)
