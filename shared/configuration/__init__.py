@@ -1,10 +1,19 @@
 """Live configuration: what may change while Rookery runs, validated, with notifications.
 
 `LiveConfiguration` is the typed model; `ConfigurationStore` the protocol that its engines keep; `Live` what a process
-holds: always the last good value.
+holds: always the last good value; `validate` what every value goes through before it is stored.
 """
 
+from shared.configuration.live import Live, open_live, validate
 from shared.configuration.model import LiveConfiguration
 from shared.configuration.protocol import ConfigurationStore, InvalidConfiguration, StoredValue
 
-__all__ = ["ConfigurationStore", "InvalidConfiguration", "LiveConfiguration", "StoredValue"]
+__all__ = [
+    "ConfigurationStore",
+    "InvalidConfiguration",
+    "Live",
+    "LiveConfiguration",
+    "StoredValue",
+    "open_live",
+    "validate",
+]

@@ -8,23 +8,47 @@ class LiveConfiguration(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    max_frame_bytes: int = Field(64 * 1024, ge=1024, le=1024 * 1024, description="Largest frame that a client may send")
-    max_text_bytes: int = Field(16 * 1024, ge=1, le=512 * 1024, description="Longest text of a message, in bytes of UTF-8")
-    frames_per_second: int = Field(500, ge=1, le=100_000, description="Frames of one session, on average")
-    frame_burst: int = Field(2_000, ge=1, le=1_000_000, description="Frames of one session at once")
-    max_unanswered_sends: int = Field(64, ge=1, le=10_000, description="Sends of one session that wait for an answer")
-    max_sessions_per_user: int = Field(16, ge=1, le=1000, description="Sessions of one user on a gateway")
-    session_queue_frames: int = Field(1_000, ge=10, le=100_000, description="Frames that may wait for a slow client")
-    session_queue_bytes: int = Field(1024 * 1024, ge=64 * 1024, le=64 * 1024 * 1024, description="Their size together")
-    heartbeat_seconds: float = Field(30, ge=1, le=600, description="Silence after which a session is pinged, then ended")
-    tail_seconds: float = Field(300, ge=5, le=3600, description="How far back a client can resume without history")
-    tail_bytes: int = Field(64 * 1024 * 1024, ge=1024 * 1024, le=4 * 1024**3, description="Size of a partition's tail")
-    replay_seconds: float = Field(5, ge=0, le=60, description="How much of the tail a new session is given first")
-    replay_events: int = Field(5_000, ge=1, le=100_000, description="Events replayed to a session before it gets a gap")
-    chats_page_size: int = Field(50, ge=1, le=100, description="Chats on a page, if the client does not say")
-    messages_page_size: int = Field(50, ge=1, le=100, description="Messages on a page, if the client does not say")
-    profiles_page_size: int = Field(20, ge=1, le=100, description="Profiles found, if the client does not say")
-    sign_ins_per_minute: int = Field(10, ge=1, le=10_000, description="Failed sign-ins by name, and by address times ten")
-    registrations_per_minute: int = Field(60, ge=1, le=100_000, description="New accounts by address")
-    access_token_seconds: int = Field(900, ge=30, le=86_400, description="Life of an access token")
-    refresh_token_days: int = Field(30, ge=1, le=365, description="Life of a refresh token that is not used")
+    max_frame_bytes: int = Field(
+        default=64 * 1024, ge=1024, le=1024 * 1024, description="Largest frame that a client may send"
+    )
+    max_text_bytes: int = Field(
+        default=16 * 1024, ge=1, le=512 * 1024, description="Longest text of a message, in bytes of UTF-8"
+    )
+    frames_per_second: int = Field(default=500, ge=1, le=100_000, description="Frames of one session, on average")
+    frame_burst: int = Field(default=2_000, ge=1, le=1_000_000, description="Frames of one session at once")
+    max_unanswered_sends: int = Field(
+        default=64, ge=1, le=10_000, description="Sends of one session that wait for an answer"
+    )
+    max_sessions_per_user: int = Field(default=16, ge=1, le=1000, description="Sessions of one user on a gateway")
+    session_queue_frames: int = Field(
+        default=1_000, ge=10, le=100_000, description="Frames that may wait for a slow client"
+    )
+    session_queue_bytes: int = Field(
+        default=1024 * 1024, ge=64 * 1024, le=64 * 1024 * 1024, description="Their size together"
+    )
+    heartbeat_seconds: float = Field(
+        default=30, ge=1, le=600, description="Silence after which a session is pinged, then ended"
+    )
+    tail_seconds: float = Field(
+        default=300, ge=5, le=3600, description="How far back a client can resume without history"
+    )
+    tail_bytes: int = Field(
+        default=64 * 1024 * 1024, ge=1024 * 1024, le=4 * 1024**3, description="Size of a partition's tail"
+    )
+    replay_seconds: float = Field(
+        default=5, ge=0, le=60, description="How much of the tail a new session is given first"
+    )
+    replay_events: int = Field(
+        default=5_000, ge=1, le=100_000, description="Events replayed to a session before it gets a gap"
+    )
+    chats_page_size: int = Field(default=50, ge=1, le=100, description="Chats on a page, if the client does not say")
+    messages_page_size: int = Field(
+        default=50, ge=1, le=100, description="Messages on a page, if the client does not say"
+    )
+    profiles_page_size: int = Field(default=20, ge=1, le=100, description="Profiles found, if the client does not say")
+    sign_ins_per_minute: int = Field(
+        default=10, ge=1, le=10_000, description="Failed sign-ins by name, and by address times ten"
+    )
+    registrations_per_minute: int = Field(default=60, ge=1, le=100_000, description="New accounts by address")
+    access_token_seconds: int = Field(default=900, ge=30, le=86_400, description="Life of an access token")
+    refresh_token_days: int = Field(default=30, ge=1, le=365, description="Life of a refresh token that is not used")

@@ -1,0 +1,104 @@
+"""Live configuration in a SQLite file of the data folder: the embedded default.
+
+Changes made here are told at once. Those of other processes, such as `rookery config set`, are found by asking SQLite
+each second whether the file has changed, which costs a few microseconds.
+"""
+
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import structlog
+import trio
+
+from shared.background import open_background
+from shared.configuration.protocol import StoredValue
+from shared.ids import wall_clock_ms
+from shared.sqlite import Database, connect, open_database
+
+POLL_SECONDS = 1.0
+"""How often to look for changes of other processes: what a person who sets a value is ready to wait."""
+
+MIGRATIONS = ["CREATE TABLE configuration (key TEXT PRIMARY KEY, value TEXT NOT NULL, changed_at_ms INTEGER NOT NULL)"]
+
+_log = structlog.get_logger(__name__)
+
+
+class SqliteConfigurationStore:
+    """A `ConfigurationStore`. Made by `open_sqlite_configuration`."""
+
+    def __init__(self, database: Database, clock_ms: Callable[[], int]) -> None:
+        self._database = database
+        self._clock_ms = clock_ms
+        self._watchers: set[trio.MemorySendChannel[None]] = set()
+
+    async def load(self) -> Mapping[str, StoredValue]:
+        def work(connection: sqlite3.Connection) -> Mapping[str, StoredValue]:
+            rows = connection.execute("SELECT key, value, changed_at_ms FROM configuration ORDER BY key")
+            return {key: StoredValue(key, value, changed_at_ms) for key, value, changed_at_ms in rows}
+
+        return await self._database.read(work)
+
+    async def set(self, key: str, value: str) -> None:
+        row = (key, value, self._clock_ms())
+        await self._write("INSERT OR REPLACE INTO configuration (key, value, changed_at_ms) VALUES (?, ?, ?)", row)
+
+    async def unset(self, key: str) -> None:
+        await self._write("DELETE FROM configuration WHERE key = ?", (key,))
+
+    @asynccontextmanager
+    async def changes(self) -> AsyncIterator[AsyncIterator[None]]:
+        send, receive = trio.open_memory_channel[None](1)  # one slot: what is already to be told need not be told twice
+        self._watchers.add(send)
+        try:
+            yield receive
+        finally:
+            self._watchers.discard(send)
+            receive.close()
+            send.close()
+
+    async def _write(self, statement: str, parameters: tuple[str | int, ...]) -> None:
+        await self._database.write(lambda connection: connection.execute(statement, parameters).rowcount)
+        self._notify()
+
+    def _notify(self) -> None:
+        for watcher in self._watchers:
+            with suppress(trio.WouldBlock):
+                watcher.send_nowait(None)
+
+    async def _follow(self, poll_seconds: float, *, task_status: trio.TaskStatus[None]) -> None:
+        """Tell the watchers of every change of the file, whoever made it."""
+        # SQLite counts the changes that others made since this connection was opened, so it must be one connection.
+        connection = await trio.to_thread.run_sync(connect, self._database.path)
+        try:
+            seen = await trio.to_thread.run_sync(_data_version, connection)
+            task_status.started()
+            while True:
+                await trio.sleep(poll_seconds)
+                try:
+                    version = await trio.to_thread.run_sync(_data_version, connection)
+                except sqlite3.OperationalError as error:
+                    _log.warning("configuration_not_readable", error=str(error))
+                    continue
+                if version != seen:
+                    seen = version
+                    self._notify()
+        finally:
+            connection.close()
+
+
+def _data_version(connection: sqlite3.Connection) -> int:
+    (version,) = connection.execute("PRAGMA data_version").fetchone()
+    return int(version)
+
+
+@asynccontextmanager
+async def open_sqlite_configuration(
+    path: Path, *, poll_seconds: float = POLL_SECONDS, clock_ms: Callable[[], int] = wall_clock_ms
+) -> AsyncIterator[SqliteConfigurationStore]:
+    """Open the file, making it if need be. Raises OSError or sqlite3.Error if that can't be done."""
+    async with open_database(path, MIGRATIONS) as database, open_background() as nursery:
+        store = SqliteConfigurationStore(database, clock_ms)
+        await nursery.start(store._follow, poll_seconds)
+        yield store
