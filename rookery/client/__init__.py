@@ -1,0 +1,50 @@
+"""The public Python client: chat with a Rookery over gRPC, on Trio.
+
+    async with open_client("http://127.0.0.1:8080", "ada", password) as client:
+        (grace,) = await client.api.find_users("grace")
+        await client.send(grace.user_id, "Good morning")
+        async for event in client.events():
+            match event:
+                case Message():
+                    print(event.sender_id, event.text.body)
+                case Gap():
+                    ...  # events are missing: read what changed from client.api.chats and client.api.history
+
+`Client` holds the live session and `Client.api` asks the HTTP API. Values are the messages of `rookery.v1`.
+"""
+
+from rookery.client.connection import SessionStream
+from rookery.client.core import ClientEvent, Connected, Disconnected
+from rookery.client.errors import Refused, RookeryError, SignedOut, Unreachable
+from rookery.client.http import Api, GatewayAddress, Profile, User, open_api
+from rookery.client.live import Client, open_client
+from rookery.v1.archive_pb2 import Chat, HistoryMessage, ListChatsResponse, ListMessagesResponse
+from rookery.v1.session_pb2 import Accepted, Gap, Message, Reaction, Receipt, Typing
+
+__all__ = [
+    "Accepted",
+    "Api",
+    "Chat",
+    "Client",
+    "ClientEvent",
+    "Connected",
+    "Disconnected",
+    "Gap",
+    "GatewayAddress",
+    "HistoryMessage",
+    "ListChatsResponse",
+    "ListMessagesResponse",
+    "Message",
+    "Profile",
+    "Reaction",
+    "Receipt",
+    "Refused",
+    "RookeryError",
+    "SessionStream",
+    "SignedOut",
+    "Typing",
+    "Unreachable",
+    "User",
+    "open_api",
+    "open_client",
+]

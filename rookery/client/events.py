@@ -1,0 +1,51 @@
+"""Events on their way from the session to whoever reads them: a bounded queue that never holds up the session."""
+
+from collections import deque
+
+import trio
+
+from rookery.client.core import ClientEvent
+from rookery.v1.session_pb2 import Gap
+
+MAX_EVENTS = 10_000
+"""Events that wait for a reader: twice what a server replays to one session by default."""
+
+
+class EventQueue:
+    """When it is full, what comes is dropped and counted in one Gap at its end, as a server does with a slow client."""
+
+    def __init__(self, max_events: int = MAX_EVENTS) -> None:
+        self._max_events = max_events
+        self._events: deque[ClientEvent] = deque()
+        self._overflow: Gap | None = None
+        self._changed = trio.Event()
+        self._failure: Exception | None = None
+
+    def put(self, event: ClientEvent, at_ms: int) -> None:
+        """Append the event, of this moment (milliseconds since 1970)."""
+        if len(self._events) < self._max_events:
+            self._events.append(event)
+        elif self._overflow is not None and self._events[-1] is self._overflow:
+            self._overflow.dropped += 1
+        else:
+            self._overflow = Gap(since_ms=at_ms, dropped=1)
+            self._events.append(self._overflow)
+        self._changed.set()
+
+    def fail(self, failure: Exception) -> None:
+        """Nothing comes any more: who reads gets what is there, then this."""
+        self._failure = failure
+        self._changed.set()
+
+    def __aiter__(self) -> "EventQueue":
+        return self
+
+    async def __anext__(self) -> ClientEvent:
+        """The next event, when there is one."""
+        await trio.lowlevel.checkpoint()
+        while not self._events:
+            if self._failure is not None:
+                raise self._failure
+            self._changed = trio.Event()
+            await self._changed.wait()
+        return self._events.popleft()

@@ -1,0 +1,228 @@
+"""The HTTP half of the client: accounts, sign-in, people, chats and history, asked of the BFF."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import httpx
+import msgspec
+import trio
+from google.protobuf.message import Message as ProtoMessage
+
+from rookery.client.errors import Refused, SignedOut, Unreachable
+from rookery.v1.archive_pb2 import Chat, ListChatsResponse, ListMessagesResponse
+from shared.errors import Refusal
+from shared.ids import wall_clock_ms
+from shared.wire import from_json
+
+TIMEOUT = 10.0
+"""Seconds for an answer, more than the server's own deadlines."""
+
+REFRESH_BEFORE_MS = 10_000
+"""How long before its end an access token is replaced: enough for a slow request, and below the shortest life."""
+
+Value = TypeVar("Value")
+Proto = TypeVar("Proto", bound=ProtoMessage)
+
+
+class User(msgspec.Struct, frozen=True):
+    """An account, as its owner sees it."""
+
+    user_id: int
+    name: str
+    display_name: str
+    about: str = ""
+    version: int = 0
+    created_at_ms: int = 0
+
+
+class Profile(msgspec.Struct, frozen=True):
+    """What everyone may see of a user."""
+
+    user_id: int
+    name: str
+    display_name: str
+    about: str = ""
+
+
+class GatewayAddress(msgspec.Struct, frozen=True):
+    """Where this user's sessions go: a URL for WebSocket, `host:port` for gRPC."""
+
+    websocket: str
+    grpc: str
+
+
+class _Tokens(msgspec.Struct, frozen=True):
+    access_token: str
+    access_token_expires_at_ms: int
+    refresh_token: str
+    user: User
+
+
+class _Profiles(msgspec.Struct, frozen=True):
+    profiles: list[Profile]
+    next_cursor: str = ""
+
+
+class Api:
+    """Made by `open_api`. Every method raises Refused or Unreachable; those that need a sign-in, SignedOut too."""
+
+    def __init__(self, http: httpx.AsyncClient, name: str, password: str, device_name: str) -> None:
+        self._http = http
+        self._credentials = {"name": name, "password": password}
+        self._device_name = device_name
+        self._tokens: _Tokens | None = None
+        # One at a time: a refresh token that is used twice ends the whole sign-in.
+        self._refreshing = trio.Lock()
+
+    @property
+    def me(self) -> User:
+        """The account that is signed in. Only after `sign_in`."""
+        if self._tokens is None:
+            raise RuntimeError("not signed in yet")
+        return self._tokens.user
+
+    @property
+    def newest_token(self) -> str:
+        """The newest access token, whether it has ended or not."""
+        return self._tokens.access_token if self._tokens else ""
+
+    async def register(self, display_name: str = "") -> User:
+        body = self._credentials | ({"display_name": display_name} if display_name else {})
+        return _decode(await self._ask("POST", "/v1/users", body=body), User)
+
+    async def sign_in(self) -> User:
+        body = self._credentials | {"device_name": self._device_name}
+        self._tokens = _decode(await self._ask("POST", "/v1/tokens", body=body), _Tokens)
+        return self._tokens.user
+
+    async def sign_out(self) -> None:
+        """End this sign-in; all its tokens and sessions end with it."""
+        await self._ask_signed_in("DELETE", "/v1/tokens/current")
+        self._tokens = None
+
+    async def access_token(self, *, older_than: str = "") -> str:
+        """A token that will live for a while. If the newest one is `older_than`, it is replaced first."""
+        async with self._refreshing:
+            tokens = self._tokens
+            if tokens is None:
+                await self._sign_in_again()
+            elif tokens.access_token == older_than or _ends_soon(tokens):
+                try:
+                    body = {"refresh_token": tokens.refresh_token}
+                    self._tokens = _decode(await self._ask("POST", "/v1/tokens/refresh", body=body), _Tokens)
+                except Refused as refused:
+                    if refused.retryable:
+                        raise
+                    await self._sign_in_again()  # an answer may have been lost, and its token with it
+            assert self._tokens is not None  # noqa: S101 - for the type checker
+            return self._tokens.access_token
+
+    async def gateway(self) -> GatewayAddress:
+        return _decode(await self._ask_signed_in("GET", "/v1/me/gateway"), GatewayAddress)
+
+    async def find_users(self, part: str, *, limit: int = 20) -> Sequence[Profile]:
+        """Users whose name or display name has this part, of 3 characters at least, by name."""
+        query: dict[str, str | int] = {"name_contains": part, "limit": limit}
+        return _decode(await self._ask_signed_in("GET", "/v1/profiles", query), _Profiles).profiles
+
+    async def profiles(self, user_ids: Sequence[int]) -> Sequence[Profile]:
+        """Those of these users that exist; at most 100 at once."""
+        query = {"user_ids": ",".join(map(str, user_ids))}
+        return _decode(await self._ask_signed_in("GET", "/v1/profiles", query), _Profiles).profiles
+
+    async def chats(self, *, changed_since_ms: int = 0, limit: int = 50, cursor: str = "") -> ListChatsResponse:
+        """One page of the user's chats, most recently changed first. Pass `next_cursor` on for the next page."""
+        query: dict[str, str | int] = {"changed_since_ms": changed_since_ms, "limit": limit}
+        answer = await self._ask_signed_in("GET", "/v1/chats", query | ({"cursor": cursor} if cursor else {}))
+        return _decode_proto(answer, ListChatsResponse)
+
+    async def chat(self, chat_id: str) -> Chat:
+        return _decode_proto(await self._ask_signed_in("GET", f"/v1/chats/{quote(chat_id, safe='')}"), Chat)
+
+    async def history(self, chat_id: str, *, limit: int = 50, **anchor: int) -> ListMessagesResponse:
+        """One page of a chat, oldest first: the newest, or that of one anchor.
+
+        The anchors are `before_id`, `after_id`, `around_id`, and `before_ms`, `after_ms`, `around_ms`.
+        """
+        answer = await self._ask_signed_in(
+            "GET", f"/v1/chats/{quote(chat_id, safe='')}/messages", {"limit": limit, **anchor}
+        )
+        return _decode_proto(answer, ListMessagesResponse)
+
+    async def _sign_in_again(self) -> None:
+        try:
+            await self.sign_in()
+        except Refused as refused:
+            if refused.retryable:
+                raise
+            raise SignedOut(refused.code, refused.message) from refused
+
+    async def _ask_signed_in(self, method: str, path: str, query: Mapping[str, str | int] | None = None) -> bytes:
+        token = await self.access_token()
+        try:
+            return await self._ask(method, path, query=query, token=token)
+        except Refused as refused:
+            if refused.code != "unauthenticated":
+                raise
+        token = await self.access_token(older_than=token)  # it ended early, or the clocks differ
+        return await self._ask(method, path, query=query, token=token)
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, str | int] | None = None,
+        token: str = "",
+    ) -> bytes:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        try:
+            response = await self._http.request(method, path, json=body, params=query, headers=headers)
+        except httpx.TransportError as error:
+            raise Unreachable(f"no answer from {self._http.base_url}: {error or type(error).__name__}") from error
+        if response.is_success:
+            return response.content
+        raise Refused.from_problem(response.status_code, _problem(response.content))
+
+
+@asynccontextmanager
+async def open_api(
+    base_url: str,
+    name: str,
+    password: str,
+    *,
+    device_name: str = "",
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> AsyncIterator[Api]:
+    """`base_url` is where the BFF is, such as http://127.0.0.1:8080. A `transport` is for proxies and the like."""
+    async with httpx.AsyncClient(base_url=base_url, timeout=TIMEOUT, transport=transport) as http:
+        yield Api(http, name, password, device_name)
+
+
+def _ends_soon(tokens: _Tokens) -> bool:
+    return tokens.access_token_expires_at_ms - wall_clock_ms() < REFRESH_BEFORE_MS
+
+
+def _problem(body: bytes) -> dict[str, Any]:
+    try:
+        problem = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return {}
+    return problem if isinstance(problem, dict) else {}
+
+
+def _decode(body: bytes, kind: type[Value]) -> Value:
+    try:
+        return msgspec.json.decode(body, type=kind, strict=False)  # not strict: 64-bit integers are strings
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Unreachable(f"this is not a Rookery's answer: {error}") from error
+
+
+def _decode_proto(body: bytes, kind: type[Proto]) -> Proto:
+    message = from_json(kind, body)
+    if isinstance(message, Refusal):
+        raise Unreachable(f"this is not a Rookery's answer: {message.message}")
+    return message

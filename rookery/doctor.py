@@ -1,0 +1,243 @@
+"""`rookery doctor`: looks at a set-up, and says what is wrong with it in words that a person can act on."""
+
+import fcntl
+import os
+import resource
+import shutil
+import socket
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+import click
+import httpx
+
+from rookery.folder import DataFolder
+from rookery.options import InvalidSettings, read_settings
+from shared.backplane import embedded
+from shared.configuration import sqlite as configuration_sqlite
+from shared.ids import EPOCH_MS, wall_clock_ms
+from shared.settings import Settings
+from shared.stores import accounts_sqlite, chats_sqlite
+
+WEB_ROOT = Path(__file__).resolve().parent.parent / "web"
+
+OLDEST_PYTHON = (3, 11)
+
+LITTLE_DISK = 1024**3
+TOO_LITTLE_DISK = 64 * 1024**2
+"""Bytes. Some four million and a quarter of a million messages of 256 bytes."""
+
+FEW_FILES = 4_096
+"""Open files: each session is one."""
+
+CLOCK_LEEWAY_SECONDS = 60
+"""How far behind the newest file of the data folder the clock may be."""
+
+
+class Level(Enum):
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found, and for what is not ok, what to do."""
+
+    level: Level
+    text: str
+    remedy: str = ""
+
+
+Check = Callable[[Settings, bool], Iterator[Finding]]
+"""Gets the settings, and whether a Rookery runs on them."""
+
+
+async def examine() -> int:
+    """Print a line for everything that was looked at; the exit status: 1 if there is a problem."""
+    worst = Level.OK
+    for finding in findings():
+        worst = max(worst, finding.level, key=list(Level).index)
+        remedy = f": {finding.remedy}" if finding.remedy else ""
+        click.echo(f"{finding.level.value:8} {finding.text}{remedy}")
+    return 1 if worst is Level.PROBLEM else 0
+
+
+def findings() -> Iterator[Finding]:
+    """Everything that can be said, in order. Without settings that can be read, little."""
+    yield check_python(sys.version_info[:2])
+    try:
+        settings = read_settings()
+    except InvalidSettings as error:
+        for line in error.message.splitlines():
+            yield Finding(Level.PROBLEM, line, "correct it in the environment or in rookery.toml")
+        return
+    yield Finding(Level.OK, "the settings can be read")
+    running = check_running(settings)
+    yield running
+    is_running = running.level is Level.OK and running.text.startswith("a Rookery")
+    for check in CHECKS:
+        yield from check(settings, is_running)
+
+
+def check_python(version: tuple[int, ...]) -> Finding:
+    have = ".".join(map(str, version))
+    if version < OLDEST_PYTHON:
+        return Finding(Level.PROBLEM, f"this is Python {have}", "install Python 3.11 or newer")
+    return Finding(Level.OK, f"Python {have}")
+
+
+def check_running(settings: Settings) -> Finding:
+    """Whether a Rookery answers on the BFF's port, and whether it is ready."""
+    url = f"http://{_reachable(settings.bff.host)}:{settings.bff.port}/readyz"
+    try:
+        response = httpx.get(url, timeout=3)
+        report = response.json()
+        failing = [check["explanation"] for check in report["checks"] if not check["ok"]]
+    except httpx.TransportError:
+        return Finding(Level.OK, f"no Rookery is running on port {settings.bff.port}")
+    except (ValueError, KeyError, TypeError):
+        remedy = "stop it, or set ROOKERY_BFF__PORT to a free port"
+        return Finding(Level.PROBLEM, f"something else than a Rookery answers on port {settings.bff.port}", remedy)
+    if failing:
+        return Finding(Level.WARNING, f"a Rookery is running but not ready ({'; '.join(failing)})", f"see {url}")
+    return Finding(Level.OK, f"a Rookery is running on port {settings.bff.port}, and ready")
+
+
+def check_folder(settings: Settings, _: bool) -> Iterator[Finding]:
+    """Whether there can be files, and room for them."""
+    folder = settings.data.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            yield Finding(Level.OK, f"{folder} can be written to")
+    except OSError as error:
+        remedy = f"give this user the right to write there, or set ROOKERY_DATA (user id {os.getuid()})"
+        yield Finding(Level.PROBLEM, f"{folder} can't be written to ({error.strerror})", remedy)
+    free = shutil.disk_usage(folder).free
+    text = f"{free / 1024**3:.1f} GiB are free on the disk of {folder}"
+    if free >= LITTLE_DISK:
+        yield Finding(Level.OK, text)
+    else:
+        level = Level.WARNING if free >= TOO_LITTLE_DISK else Level.PROBLEM
+        yield Finding(level, text, "make room: with a full disk, messages are refused")
+
+
+def check_ports(settings: Settings, is_running: bool) -> Iterator[Finding]:
+    """Whether what will be listened on is free; if Rookery is running it has them itself."""
+    if is_running:
+        return
+    for host, port, variable in _ports(settings):
+        try:
+            with socket.create_server((host, port)):
+                pass
+        except OSError as error:
+            text = f"nothing can listen on {host}:{port} ({error.strerror})"
+            yield Finding(Level.PROBLEM, text, f"stop what has it, or set {variable}")
+        else:
+            yield Finding(Level.OK, f"{host}:{port} is free")
+
+
+def check_log_lock(settings: Settings, is_running: bool) -> Iterator[Finding]:
+    """Whether the log is open in a process that does not answer."""
+    lock = DataFolder(settings.data).log_lock
+    if is_running or not lock.exists():
+        return
+    with lock.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            remedy = "a Rookery with other ports uses this folder, or one hangs: stop it, or set ROOKERY_DATA"
+            yield Finding(Level.PROBLEM, f"another process has the log in {settings.data} open", remedy)
+        else:
+            yield Finding(Level.OK, "no other process has the log open")
+
+
+def check_clock(settings: Settings, _: bool) -> Iterator[Finding]:
+    """Message ids carry the time, so a clock that is behind makes them wait for it."""
+    newest = max((path.stat().st_mtime for path in settings.data.glob("*")), default=0.0)
+    behind = newest - time.time()
+    if wall_clock_ms() < EPOCH_MS:
+        yield Finding(Level.PROBLEM, "the clock is before 2026", "set it")
+    elif behind > CLOCK_LEEWAY_SECONDS:
+        text = f"the clock is {behind:.0f} s behind the newest file in {settings.data}"
+        yield Finding(Level.PROBLEM, text, "set it: Rookery makes no ids until it has caught up")
+    else:
+        yield Finding(Level.OK, "the clock is not behind what is stored")
+
+
+def check_schemas(settings: Settings, _: bool) -> Iterator[Finding]:
+    """Whether this release can read the files."""
+    folder = DataFolder(settings.data)
+    for path, newest in (
+        (folder.log, len(embedded.MIGRATIONS)),
+        (folder.chats, len(chats_sqlite.MIGRATIONS)),
+        (folder.accounts, len(accounts_sqlite.MIGRATIONS)),
+        (folder.configuration, len(configuration_sqlite.MIGRATIONS)),
+    ):
+        if path.exists():
+            yield check_schema(path, newest)
+
+
+def check_schema(path: Path, newest: int) -> Finding:
+    try:
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+        connection.close()
+    except sqlite3.Error as error:
+        return Finding(Level.PROBLEM, f"{path} can't be read ({error})", "restore it from a backup")
+    if version > newest:
+        return Finding(Level.PROBLEM, f"{path} was written by a newer release", "start that release")
+    if version < newest:
+        return Finding(Level.OK, f"{path} is from an older release, and will be brought up to date at the next start")
+    return Finding(Level.OK, f"{path} is of this release")
+
+
+def check_open_files(_: Settings, __: bool) -> Iterator[Finding]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    text = f"{soft} files may be open at once"
+    if soft == resource.RLIM_INFINITY or soft >= FEW_FILES:
+        yield Finding(Level.OK, text)
+    else:
+        remedy = f"each session is one: `ulimit -n {hard if hard > 0 else 65536}` before the start allows more"
+        yield Finding(Level.WARNING, text, remedy)
+
+
+def check_page(_: Settings, __: bool) -> Iterator[Finding]:
+    if (WEB_ROOT / "index.html").is_file():
+        yield Finding(Level.OK, "the browser client is there")
+    else:
+        remedy = "start Rookery from a clone, or serve the folder web/ yourself"
+        yield Finding(Level.WARNING, f"the browser client is not in {WEB_ROOT}", remedy)
+
+
+CHECKS: tuple[Check, ...] = (
+    check_folder,
+    check_ports,
+    check_log_lock,
+    check_clock,
+    check_schemas,
+    check_open_files,
+    check_page,
+)
+
+
+def _ports(settings: Settings) -> Iterator[tuple[str, int, str]]:
+    """What `rookery up` listens on, with the variable that changes it; 0 is chosen by the system, and always free."""
+    for section in ("bff", "gateway", "archive"):
+        part = getattr(settings, section)
+        for name in type(part).model_fields:
+            if name.endswith("port") and getattr(part, name):
+                yield part.host, getattr(part, name), f"ROOKERY_{section}__{name}".upper()
+
+
+def _reachable(host: str) -> str:
+    """Where to connect to what listens on the host."""
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - compared, not bound

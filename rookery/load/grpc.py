@@ -1,0 +1,98 @@
+"""Sessions over gRPC: a connection, a reader and a writer for each, as native apps have them."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import trio
+
+from rookery.load.sessions import CONNECT_DEADLINE, Hears, LoadError, LoadUser, for_each
+from rookery.v1.session_grpc import SessionServiceStub
+from rookery.v1.session_pb2 import Authenticate, ClientFrame, Send, ServerFrame, Text
+from shared.background import open_background
+from shared.rpc import ClientStream, RpcError, open_channel, open_stream
+
+Stream = ClientStream[ServerFrame, ClientFrame]
+
+
+@asynccontextmanager
+async def open_grpc_sessions(
+    endpoint: str, users: Sequence[LoadUser], run_id: str, size: int
+) -> AsyncIterator["GrpcSessions"]:
+    """A live session for each user. Raises LoadError or RpcError."""
+    async with open_background() as nursery:
+        streams = await for_each(lambda user: nursery.start(_hold_session, endpoint, user), users)
+        yield GrpcSessions(streams, users, run_id, size)
+
+
+async def _hold_session(endpoint: str, user: LoadUser, *, task_status: trio.TaskStatus[Stream]) -> None:
+    """Keep a session open until cancelled. It is started once the welcome is there."""
+    host, _, port = endpoint.rpartition(":")
+    async with (
+        open_channel(host, int(port)) as channel,
+        open_stream(SessionServiceStub(channel).Connect) as stream,
+    ):
+        with trio.fail_after(CONNECT_DEADLINE):
+            await stream.send(ClientFrame(authenticate=Authenticate(access_token=user.token, client_name="load")))
+            first = await stream.receive()
+        if first is None or not first.HasField("welcome"):
+            raise LoadError(f"no welcome, but {first}")
+        task_status.started(stream)
+        await trio.sleep_forever()
+
+
+class GrpcSessions:
+    """All sessions of a run."""
+
+    def __init__(self, streams: Sequence[Stream], users: Sequence[LoadUser], run_id: str, size: int) -> None:
+        self._streams = streams
+        self._run_id = run_id
+        self._sends = [Send(recipient_id=user.peer_id, text=Text(body="x" * size)) for user in users]
+        self._outgoing: list[list[bytes]] = [[] for _ in users]
+        self._wake = [trio.Event() for _ in users]
+
+    def send(self, user: int, number: int) -> None:
+        """Send the message to the user's other half."""
+        send = self._sends[user]
+        send.client_message_id = f"{self._run_id}{number}"
+        self._outgoing[user].append(ClientFrame(send=send).SerializeToString())
+        self._wake[user].set()
+
+    async def listen(self, hears: Hears) -> None:
+        """Report what comes, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            for user in range(len(self._streams)):
+                nursery.start_soon(self._read, user, hears)
+                nursery.start_soon(self._write, user)
+
+    async def _read(self, user: int, hears: Hears) -> None:
+        stream = self._streams[user]
+        try:
+            while (frame := await stream.receive()) is not None:
+                _report(user, frame, trio.current_time(), hears)
+            hears.failed("ended by the server")
+        except RpcError as error:
+            hears.failed(error.status.name)
+
+    async def _write(self, user: int) -> None:
+        try:
+            while True:
+                await self._wake[user].wait()
+                self._wake[user] = trio.Event()
+                frames, self._outgoing[user] = self._outgoing[user], []
+                await self._streams[user].send_encoded(frames)
+        except RpcError:
+            pass  # reading finds out too, and reports it
+
+
+def _report(user: int, frame: ServerFrame, now: float, hears: Hears) -> None:
+    match frame.WhichOneof("frame"):
+        case "event":
+            hears.delivered(frame.event.message.client_message_id, now)
+        case "accepted":
+            hears.accepted(user, frame.accepted.client_message_id, now)
+        case "refused":
+            hears.refused(user, frame.refused.client_message_id, frame.refused.code)
+        case "goodbye":
+            hears.failed(f"goodbye: {frame.goodbye.code}")
+        case _:
+            pass

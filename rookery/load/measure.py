@@ -1,0 +1,140 @@
+"""What is counted while a load runs, and what it comes to. No I/O in here.
+
+A latency counts from when its message *should* have been sent: a server that holds up the sender can't hide it.
+"""
+
+import math
+from array import array
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+MAX_MESSAGES = 5_000_000
+"""Messages of a run at most: 60 MB here, and a quarter of an hour at 5,000 a second."""
+
+NEVER = math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class Latencies:
+    """In milliseconds; not a number if there were none."""
+
+    count: int
+    p50: float
+    p99: float
+    max: float
+
+
+def summarize(seconds: Sequence[float]) -> Latencies:
+    """Percentiles by nearest rank: the smallest value that so many percent of all do not exceed."""
+    ordered = sorted(seconds)
+    if not ordered:
+        return Latencies(0, NEVER, NEVER, NEVER)
+
+    def percentile(percent: int) -> float:
+        return ordered[math.ceil(len(ordered) * percent / 100) - 1] * 1000
+
+    return Latencies(len(ordered), percentile(50), percentile(99), ordered[-1] * 1000)
+
+
+class Schedule:
+    """An open loop: message k is due at `start + k / rate`, whatever became of those before."""
+
+    def __init__(self, start: float, rate: float) -> None:
+        self._start = start
+        self._rate = rate
+
+    def due(self, number: int) -> float:
+        """When the message should be sent, on the clock of `start`."""
+        return self._start + number / self._rate
+
+    def due_by(self, now: float) -> int:
+        """How many messages are due."""
+        return max(0, math.floor((now - self._start) * self._rate) + 1)
+
+
+@dataclass(slots=True)
+class Record:
+    """What became of each message, by its number; times in seconds on one clock."""
+
+    intended: "array[float]" = field(default_factory=lambda: array("d"))
+    accepted: "array[float]" = field(default_factory=lambda: array("d"))
+    delivered: "array[float]" = field(default_factory=lambda: array("d"))
+    late: "array[float]" = field(default_factory=lambda: array("d"))
+    """By how much the generator itself sent it late."""
+    refused: Counter[str] = field(default_factory=Counter)
+    """By code."""
+    errors: Counter[str] = field(default_factory=Counter)
+    """Sessions that ended and frames that made no sense, by kind."""
+    duplicates: int = 0
+
+    def sent(self, intended: float, now: float) -> int:
+        """Count a message; its number."""
+        self.intended.append(intended)
+        self.accepted.append(NEVER)
+        self.delivered.append(NEVER)
+        self.late.append(now - intended)
+        return len(self.intended) - 1
+
+    def accept(self, number: int, now: float) -> None:
+        self.accepted[number] = now
+
+    def deliver(self, number: int, now: float) -> None:
+        if math.isnan(self.delivered[number]):
+            self.delivered[number] = now
+        else:
+            self.duplicates += 1
+
+    @property
+    def lost(self) -> int:
+        """Messages that were accepted and not yet delivered."""
+        pairs = zip(self.accepted, self.delivered, strict=True)
+        return sum(not math.isnan(accepted) and math.isnan(delivered) for accepted, delivered in pairs)
+
+    @property
+    def unanswered(self) -> int:
+        """Messages that were neither accepted nor refused yet."""
+        return sum(map(math.isnan, self.accepted)) - self.refused.total()
+
+    def report(self, begin: float, end: float) -> "Report":
+        """What it comes to for the messages that should have been sent between two moments."""
+        numbers = [number for number, at in enumerate(self.intended) if begin <= at < end]
+
+        def since_intended(times: "array[float]") -> list[float]:
+            return [times[number] - self.intended[number] for number in numbers if not math.isnan(times[number])]
+
+        in_window = sum(begin <= at < end for at in self.delivered)
+        return Report(
+            sent=len(numbers),
+            accepted=summarize(since_intended(self.accepted)),
+            delivered=summarize(since_intended(self.delivered)),
+            delivered_per_second=in_window / (end - begin),
+            delivered_in_window=in_window,
+            lost=self.lost,
+            unanswered=self.unanswered,
+            duplicates=self.duplicates,
+            refused=dict(self.refused),
+            errors=dict(self.errors),
+            generator_late=summarize([self.late[number] for number in numbers]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A run, but for what it cost. Latencies are from the intended moment of sending."""
+
+    sent: int
+    accepted: Latencies
+    delivered: Latencies
+    delivered_per_second: float
+    delivered_in_window: int
+    lost: int
+    """Accepted, and never delivered to the other user while the run lasted."""
+    unanswered: int
+    """Neither accepted nor refused."""
+    duplicates: int
+    """Delivered again to the same session."""
+    refused: dict[str, int]
+    errors: dict[str, int]
+    generator_late: Latencies
+    """How late the generator sent: if that is much, the latencies say more of it than of the server."""

@@ -1,0 +1,53 @@
+"""What a process has used, and who listens on a port, read from Linux's /proc."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_LISTENING = "0A"
+"""State of a listening socket in /proc/net/tcp."""
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of the process so far, all threads; steps of 10 ms. Raises OSError if it is gone."""
+    # The name of the program, in brackets, may hold spaces and brackets itself.
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def resident_bytes(pid: int) -> int:
+    """Memory of the process that is in RAM. Raises OSError if it is gone."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
+
+
+def pid_listening_on(port: int) -> int | None:
+    """The process of this user that listens on the TCP port; None if there is none that can be seen."""
+    inodes = {
+        f"socket:[{fields[9]}]"
+        for table in ("/proc/net/tcp", "/proc/net/tcp6")
+        for fields in _rows(Path(table))
+        if fields[3] == _LISTENING and int(fields[1].rpartition(":")[2], 16) == port
+    }
+    return next((pid for pid in _pids() if inodes & _open_files(pid)), None) if inodes else None
+
+
+def _rows(table: Path) -> list[list[str]]:
+    with suppress(OSError):
+        return [line.split() for line in table.read_text().splitlines()[1:]]
+    return []
+
+
+def _pids() -> list[int]:
+    return sorted(int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal())
+
+
+def _open_files(pid: int) -> set[str]:
+    """What its descriptors refer to, as far as we may see it."""
+    files = set()
+    with suppress(OSError):
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                files.add(os.readlink(descriptor))
+    return files

@@ -1,0 +1,55 @@
+"""The result of a run, for people and for programs."""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from rookery.load.measure import Latencies
+from rookery.load.run import Result
+
+
+def show(result: Result, *, as_json: bool) -> str:
+    """The result as text; what is not a number is null in JSON."""
+    return json.dumps(_plain(asdict(result)), indent=2) if as_json else "\n".join(_lines(result))
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _plain(item) for key, item in value.items()}
+        case float() if not math.isfinite(value):
+            return None
+        case None | bool() | int() | float() | str():
+            return value
+        case _:
+            return str(value)
+
+
+def _lines(result: Result) -> Iterator[str]:
+    plan, report = result.plan, result.report
+    pace = f"{plan.rate:g} a second" if plan.rate else f"saturation, {plan.in_flight} in flight each"
+    yield f"{plan.users} users in pairs over {plan.transport}, {plan.size} bytes, {pace}, {plan.seconds:g} s"
+    yield f"delivered      {report.delivered_per_second:,.0f} a second, {report.delivered_in_window:,} in all"
+    yield f"end to end     {_latencies(report.delivered)}"
+    yield f"accepted       {_latencies(report.accepted)}"
+    yield f"sent late      {_latencies(report.generator_late)} (by the generator itself)"
+    yield f"lost           {report.lost}, unanswered {report.unanswered}, duplicates {report.duplicates}"
+    yield f"refused        {_counts(report.refused)}; errors {_counts(report.errors)}"
+    if result.server_cpu_us_per_message is not None and result.server_cpu_share is not None:
+        share = f"{result.server_cpu_share:.0%} of a core"
+        yield f"server CPU     {result.server_cpu_us_per_message:,.0f} µs a message, {share}"
+    if result.server_resident_bytes is not None:
+        yield f"server memory  {result.server_resident_bytes / 2**20:,.0f} MiB"
+    if result.bytes_per_idle_session is not None:
+        yield f"idle session   {result.bytes_per_idle_session / 1024:,.1f} KiB each, {plan.idle} opened"
+    yield f"generator CPU  {result.generator_cpu_us_per_message:,.0f} µs a message"
+
+
+def _latencies(latencies: Latencies) -> str:
+    return f"p50 {latencies.p50:.1f} ms, p99 {latencies.p99:.1f} ms, max {latencies.max:.1f} ms"
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "0"

@@ -1,0 +1,234 @@
+"""One run of the load: makes the users, holds their sessions, sends at a rate or as fast as it can, and reports."""
+
+import ipaddress
+import math
+import resource
+import secrets
+import socket
+import time
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+import trio
+
+from rookery.client import GatewayAddress
+from rookery.load.accounts import gateway_of, make_users, sign_in_users
+from rookery.load.grpc import open_grpc_sessions
+from rookery.load.measure import MAX_MESSAGES, Record, Report, Schedule
+from rookery.load.process import cpu_seconds, pid_listening_on, resident_bytes
+from rookery.load.sessions import LoadError, LoadUser, Sessions
+from rookery.load.websocket import open_websocket_sessions
+
+DRAIN_SECONDS = 5.0
+"""How long to wait at the end for what was accepted to be delivered."""
+
+SETTLE_SECONDS = 1.0
+"""Between opening idle sessions and looking at the server's memory."""
+
+MAX_USERS = 20_000
+MAX_SECONDS = 3_600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do. Without a `rate` (messages a second, of all users together), send as fast as answers come."""
+
+    url: str
+    users: int = 200
+    transport: Literal["websocket", "grpc"] = "websocket"
+    rate: float | None = 500
+    in_flight: int = 1
+    """Messages of each user that wait for an answer at once, if there is no rate."""
+    seconds: float = 20
+    warm_up: float = 2
+    """Seconds before those that count."""
+    size: int = 256
+    """Bytes of each message's text."""
+    idle: int = 0
+    """Sessions to open first, only to see what memory one takes."""
+    server_pid: int | None = None
+    """Whose CPU and memory to read; found by the port of `url` if it is on this machine."""
+    accounts_file: Path | None = None
+    """Make the users in this account store rather than over HTTP."""
+    anywhere: bool = False
+    """Whether the server may be on another machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a run found. Without a known server process, what it used is None."""
+
+    plan: Plan
+    report: Report
+    server_pid: int | None
+    server_cpu_us_per_message: float | None
+    """Microseconds of the server's CPU for each delivered message."""
+    server_cpu_share: float | None
+    """Of one core."""
+    server_resident_bytes: int | None
+    """At the end."""
+    bytes_per_idle_session: float | None
+    generator_cpu_us_per_message: float
+    """What the generator itself used: it runs beside the server."""
+
+
+async def run(plan: Plan) -> Result:
+    """Raises LoadError if it can't be run, and RookeryError if the server refuses or does not answer."""
+    check_plan(plan)
+    _raise_open_files()
+    count = max(plan.users, plan.idle) if plan.accounts_file else plan.users
+    users = await (make_users(plan.accounts_file, count) if plan.accounts_file else sign_in_users(plan.url, count))
+    gateway = await gateway_of(plan.url, users[0])
+    check_target(gateway.websocket if plan.transport == "websocket" else f"//{gateway.grpc}", plan.anywhere)
+    pid = plan.server_pid or pid_listening_on(urlsplit(plan.url).port or 80)
+    per_session = await _measure_idle(plan, gateway, users, pid) if plan.idle and pid else None
+    run_id = secrets.token_hex(4) + "-"
+    async with _open_sessions(plan, gateway, users[: plan.users], run_id) as sessions:
+        load = Load(plan, sessions, run_id)
+        report, server_cpu, own_cpu = await load.run(pid)
+    return Result(
+        plan=plan,
+        report=report,
+        server_pid=pid,
+        server_cpu_us_per_message=_per_message(server_cpu, report) if pid else None,
+        server_cpu_share=server_cpu / plan.seconds if pid else None,
+        server_resident_bytes=resident_bytes(pid) if pid else None,
+        bytes_per_idle_session=per_session,
+        generator_cpu_us_per_message=_per_message(own_cpu, report),
+    )
+
+
+def check_plan(plan: Plan) -> None:
+    """Raises LoadError for what is out of bounds."""
+    if plan.users % 2 or not 2 <= plan.users <= MAX_USERS:
+        raise LoadError(f"--users must be an even number from 2 to {MAX_USERS}: they write to each other in pairs")
+    if not 0 < plan.seconds + plan.warm_up <= MAX_SECONDS:
+        raise LoadError(f"a run may last {MAX_SECONDS:g} s at most")
+    if plan.rate is not None and not 0 < plan.rate * (plan.seconds + plan.warm_up) <= MAX_MESSAGES:
+        raise LoadError(f"a run may send {MAX_MESSAGES} messages at most")
+    check_target(plan.url, plan.anywhere)
+
+
+def check_target(url: str, anywhere: bool) -> None:
+    """Raises LoadError for a server on another machine, which only its owner may load."""
+    host = urlsplit(url).hostname
+    if host is None:
+        raise LoadError(f"{url!r} names no host")
+    if anywhere:
+        return
+    try:
+        addresses = {info[4][0] for info in socket.getaddrinfo(host, None)}
+    except OSError as error:
+        raise LoadError(f"{host} can't be resolved: {error}") from error
+    if not all(ipaddress.ip_address(address).is_loopback for address in addresses):
+        raise LoadError(f"{host} is not this machine: if the server there is yours, say so with --i-own-this-server")
+
+
+class Load:
+    """Sends, and hears what comes of it."""
+
+    def __init__(self, plan: Plan, sessions: Sessions, run_id: str) -> None:
+        self.record = Record()
+        self._plan = plan
+        self._sessions = sessions
+        self._run_id = run_id
+        self._until = -math.inf
+        self._next = 0
+
+    async def run(self, pid: int | None) -> tuple[Report, float, float]:
+        """The report, and the CPU seconds that the server and this process used in the time that counts."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._sessions.listen, self)
+            begin = trio.current_time() + self._plan.warm_up
+            self._until = begin + self._plan.seconds
+            nursery.start_soon(self._send)
+            await trio.sleep_until(begin)
+            server_before, own_before = cpu_seconds(pid) if pid else 0.0, time.process_time()
+            await trio.sleep_until(self._until)
+            server_after, own_after = cpu_seconds(pid) if pid else 0.0, time.process_time()
+            with trio.move_on_after(DRAIN_SECONDS):
+                while self.record.unanswered or self.record.lost:  # noqa: ASYNC110 - an event would cost every message something
+                    await trio.sleep(0.05)
+            nursery.cancel_scope.cancel()
+        return self.record.report(begin, self._until), server_after - server_before, own_after - own_before
+
+    async def _send(self) -> None:
+        if self._plan.rate is None:
+            for user in [*range(self._plan.users)] * self._plan.in_flight:
+                self._send_next(user, trio.current_time())
+            return
+        schedule = Schedule(trio.current_time(), self._plan.rate)
+        while (due := schedule.due(self._next)) < self._until:
+            await trio.sleep_until(due)
+            for number in range(self._next, schedule.due_by(trio.current_time())):
+                self._send_next(number % self._plan.users, schedule.due(number))
+
+    def _send_next(self, user: int, intended: float) -> None:
+        number = self.record.sent(intended, trio.current_time())
+        self._next = number + 1
+        self._sessions.send(user, number)
+
+    def _answered(self, user: int, now: float) -> None:
+        if self._plan.rate is None and now < self._until and self._next < MAX_MESSAGES:
+            self._send_next(user, now)
+
+    def _number(self, key: str) -> int | None:
+        """Of this run's message with this client_message_id; None for another's."""
+        return int(key[len(self._run_id) :]) if key.startswith(self._run_id) else None
+
+    # ---- Hears
+
+    def accepted(self, user: int, key: str, now: float) -> None:
+        if (number := self._number(key)) is not None:
+            self.record.accept(number, now)
+            self._answered(user, now)
+
+    def delivered(self, key: str, now: float) -> None:
+        if (number := self._number(key)) is not None:
+            self.record.deliver(number, now)
+
+    def refused(self, user: int, key: str, code: str) -> None:
+        if self._number(key) is not None:
+            self.record.refused[code] += 1
+            self._answered(user, trio.current_time())
+
+    def failed(self, kind: str) -> None:
+        self.record.errors[kind] += 1
+
+
+def _open_sessions(
+    plan: Plan, gateway: GatewayAddress, users: Sequence[LoadUser], run_id: str
+) -> AbstractAsyncContextManager[Sessions]:
+    if plan.transport == "websocket":
+        return open_websocket_sessions(gateway.websocket, users, run_id, plan.size)
+    return open_grpc_sessions(gateway.grpc, users, run_id, plan.size)
+
+
+async def _measure_idle(plan: Plan, gateway: GatewayAddress, users: Sequence[LoadUser], pid: int) -> float:
+    """Bytes of the server's memory for each of so many sessions that only authenticate.
+
+    A few are opened first and left, so that what the server needs only once is not counted.
+    """
+    async with _open_sessions(plan, gateway, users[:16], ""):
+        await trio.sleep(SETTLE_SECONDS)
+    before = resident_bytes(pid)
+    idle = [users[number % len(users)] for number in range(plan.idle)]
+    async with _open_sessions(plan, gateway, idle, ""):
+        await trio.sleep(SETTLE_SECONDS)
+        after = resident_bytes(pid)
+    await trio.sleep(SETTLE_SECONDS)
+    return (after - before) / plan.idle
+
+
+def _per_message(cpu: float, report: Report) -> float:
+    return cpu / report.delivered_in_window * 1e6 if report.delivered_in_window else math.nan
+
+
+def _raise_open_files() -> None:
+    """As many open files as the system allows: each session is one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,241 @@
+"""Sessions over WebSocket that cost as little as they can, since the generator shares the machine with the server.
+
+Plain sockets, one epoll for all of them and one task that reads whatever is ready; frames are parsed for what is
+counted and no further. They are masked with a key of zeros, which RFC 6455 lets a server undo like any other.
+"""
+
+import base64
+import os
+import select
+import socket
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, closing
+from urllib.parse import urlsplit
+
+import msgspec
+import trio
+
+from rookery.load.sessions import CONNECT_DEADLINE, Hears, LoadError, LoadUser, for_each
+
+TEXT = 0x1
+CLOSE = 0x8
+PING = 0x9
+PONG = 0xA
+
+MAX_READ = 256 * 1024
+"""Bytes read from a socket at once."""
+
+
+class _Key(msgspec.Struct):
+    client_message_id: str = ""
+    code: str = ""
+
+
+class _Event(msgspec.Struct):
+    message: _Key | None = None
+
+
+class _Frame(msgspec.Struct):
+    """What is counted of a server's frame."""
+
+    welcome: dict[str, object] | None = None
+    accepted: _Key | None = None
+    refused: _Key | None = None
+    event: _Event | None = None
+    goodbye: _Key | None = None
+
+
+_decode = msgspec.json.Decoder(_Frame).decode
+
+
+def client_message(opcode: int, payload: bytes) -> bytes:
+    """One whole masked message, with the zero key (RFC 6455, section 5.2)."""
+    size = len(payload)
+    head = bytes((0x80 | opcode,))
+    if size < 126:
+        return head + bytes((0x80 | size,)) + b"\0\0\0\0" + payload
+    if size < 1 << 16:
+        return head + b"\xfe" + size.to_bytes(2, "big") + b"\0\0\0\0" + payload
+    return head + b"\xff" + size.to_bytes(8, "big") + b"\0\0\0\0" + payload
+
+
+def take_messages(buffer: bytearray) -> Iterator[tuple[int, bytes]]:
+    """The whole frames of a server in the buffer, as opcode and payload; what is left stays in the buffer."""
+    start = 0
+    while (end := _end_of_frame(buffer, start)) is not None:
+        begin, stop = end
+        yield buffer[start] & 0x0F, bytes(buffer[begin:stop])
+        start = stop
+    del buffer[:start]
+
+
+def _end_of_frame(buffer: bytearray, start: int) -> tuple[int, int] | None:
+    """Where the payload of the frame at `start` begins and ends; None if it is not all there."""
+    if len(buffer) < start + 2:
+        return None
+    size = buffer[start + 1]
+    begin = start + 2
+    if size >= 126:
+        begin += 2 if size == 126 else 8
+        if len(buffer) < begin:
+            return None
+        size = int.from_bytes(buffer[start + 2 : begin], "big")
+    return (begin, begin + size) if len(buffer) >= begin + size else None
+
+
+class _Connection:
+    """One session's socket, with what could not be written yet and what was not read to the end of a frame."""
+
+    __slots__ = ("incoming", "outgoing", "sock")
+
+    def __init__(self, sock: socket.socket, incoming: bytearray) -> None:
+        self.sock = sock
+        self.incoming = incoming
+        self.outgoing = b""
+
+
+@asynccontextmanager
+async def open_websocket_sessions(
+    url: str, users: Sequence[LoadUser], run_id: str, size: int
+) -> AsyncIterator["WebSocketSessions"]:
+    """A live session for each user. Raises LoadError or OSError."""
+    connections: list[_Connection] = []
+
+    async def connect(user: LoadUser) -> _Connection:
+        connections.append(await trio.to_thread.run_sync(_connect, url, user))
+        return connections[-1]
+
+    try:
+        with closing(select.epoll()) as epoll:
+            yield WebSocketSessions(epoll, await for_each(connect, users), users, run_id, size)
+    finally:
+        for connection in connections:
+            connection.sock.close()
+
+
+class WebSocketSessions:
+    """All sessions of a run."""
+
+    def __init__(
+        self,
+        epoll: select.epoll,
+        connections: Sequence[_Connection],
+        users: Sequence[LoadUser],
+        run_id: str,
+        size: int,
+    ) -> None:
+        self._epoll = epoll
+        self._connections = connections
+        self._by_descriptor = {each.sock.fileno(): (user, each) for user, each in enumerate(connections)}
+        text = b"x" * size
+        self._head = b'{"send":{"client_message_id":"' + run_id.encode()
+        self._tails = [b'","recipient_id":"%d","text":{"body":"%s"}}}' % (each.peer_id, text) for each in users]
+        for descriptor, (_, connection) in self._by_descriptor.items():
+            connection.sock.setblocking(False)
+            self._epoll.register(descriptor, select.EPOLLIN)
+
+    def send(self, user: int, number: int) -> None:
+        """Send the message to the user's other half."""
+        payload = self._head + b"%d" % number + self._tails[user]
+        self._write(self._connections[user], client_message(TEXT, payload))
+
+    async def listen(self, hears: Hears) -> None:
+        """Report what comes, until cancelled."""
+        while True:
+            await trio.lowlevel.wait_readable(self._epoll.fileno())
+            for descriptor, event in self._epoll.poll(0):
+                user, connection = self._by_descriptor[descriptor]
+                if event & select.EPOLLOUT:
+                    self._epoll.modify(descriptor, select.EPOLLIN)
+                    self._write(connection, b"")
+                if event & ~select.EPOLLOUT and (failure := self._read(user, connection, hears)):
+                    self._epoll.unregister(descriptor)
+                    hears.failed(failure)
+
+    def _write(self, connection: _Connection, data: bytes) -> None:
+        connection.outgoing += data
+        try:
+            sent = connection.sock.send(connection.outgoing)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            return  # reading finds out too, and reports it
+        connection.outgoing = connection.outgoing[sent:]
+        if connection.outgoing:
+            self._epoll.modify(connection.sock.fileno(), select.EPOLLIN | select.EPOLLOUT)
+
+    def _read(self, user: int, connection: _Connection, hears: Hears) -> str:
+        """Take in what is there; why the session is over, or nothing."""
+        try:
+            data = connection.sock.recv(MAX_READ)
+        except BlockingIOError:
+            return ""
+        except OSError as error:
+            return type(error).__name__
+        if not data:
+            return "closed by the server"
+        connection.incoming += data
+        now = trio.current_time()
+        for opcode, payload in take_messages(connection.incoming):
+            if opcode == PING:
+                self._write(connection, client_message(PONG, payload))
+            elif opcode == TEXT:
+                _report(user, _decode(payload), now, hears)
+        return ""
+
+
+def _report(user: int, frame: _Frame, now: float, hears: Hears) -> None:
+    if frame.event is not None:
+        if frame.event.message is not None:
+            hears.delivered(frame.event.message.client_message_id, now)
+    elif frame.accepted is not None:
+        hears.accepted(user, frame.accepted.client_message_id, now)
+    elif frame.refused is not None:
+        hears.refused(user, frame.refused.client_message_id, frame.refused.code)
+    elif frame.goodbye is not None:
+        hears.failed(f"goodbye: {frame.goodbye.code}")
+
+
+def _connect(url: str, user: LoadUser) -> _Connection:
+    """A session up to its welcome. Runs in a thread. Raises LoadError or OSError."""
+    parts = urlsplit(url)
+    sock = socket.create_connection((parts.hostname, parts.port or 80), timeout=CONNECT_DEADLINE)
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.sendall(_handshake(parts.netloc, parts.path or "/"))
+        buffer = bytearray()
+        while (end := buffer.find(b"\r\n\r\n")) < 0:
+            _receive(sock, buffer)
+        if not buffer.startswith(b"HTTP/1.1 101 "):
+            raise LoadError(f"the gateway refused a session: {bytes(buffer[:end]).decode('latin-1').splitlines()[0]}")
+        del buffer[: end + 4]
+        authenticate = {"authenticate": {"access_token": user.token, "client_name": "load"}}
+        sock.sendall(client_message(TEXT, msgspec.json.encode(authenticate)))
+        while not (messages := list(take_messages(buffer))):  # replayed events may follow, which do not count
+            _receive(sock, buffer)
+        if _decode(messages[0][1]).welcome is None:
+            raise LoadError(f"no welcome, but {messages[0][1][:200]!r}")
+    except BaseException:
+        sock.close()
+        raise
+    return _Connection(sock, buffer)
+
+
+def _receive(sock: socket.socket, buffer: bytearray) -> None:
+    data = sock.recv(MAX_READ)
+    if not data:
+        raise LoadError("the gateway closed a new session")
+    buffer += data
+
+
+def _handshake(host: str, path: str) -> bytes:
+    lines = (
+        f"GET {path} HTTP/1.1",
+        f"Host: {host}",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Protocol: rookery.v1.json",
+    )
+    return "".join(f"{line}\r\n" for line in (*lines, "")).encode()

@@ -1,0 +1,54 @@
+"""Reads the settings for a command, and says in words what is wrong with them."""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator
+
+import click
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import SettingsError
+
+from shared.settings import ENV_PREFIX, Settings
+
+BAD_SETTINGS = 2
+"""Exit status for settings that can't be used, as click has for arguments."""
+
+
+class InvalidSettings(click.ClickException):
+    """Settings that can't be used; each line names one key."""
+
+    exit_code = BAD_SETTINGS
+
+
+def read_settings() -> Settings:
+    """The settings. Raises InvalidSettings."""
+    if unknown := list(_unknown_variables()):
+        raise InvalidSettings("\n".join(unknown))
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise InvalidSettings("\n".join(_explain(detail) for detail in error.errors())) from error
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidSettings(f"rookery.toml is not TOML: {error}") from error
+    except (SettingsError, OSError) as error:
+        raise InvalidSettings(f"the settings can't be read: {error}") from error
+
+
+def _unknown_variables() -> Iterator[str]:
+    """What is said of variables that begin like ours and name nothing: pydantic-settings passes over them."""
+    known = [f"{ENV_PREFIX}FILE", *(f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields)]
+    for variable in os.environ:
+        if variable.upper().startswith(ENV_PREFIX) and variable.upper().partition("__")[0] not in known:
+            near = difflib.get_close_matches(variable.upper(), known, n=1)
+            yield f"there is no setting {variable}" + (f": did you mean {near[0]}?" if near else "")
+
+
+def _explain(detail: ErrorDetails) -> str:
+    """One sentence that names the key, as it is in the file and in the environment."""
+    path = [str(part) for part in detail["loc"]]
+    where = f"`{'.'.join(path)}` ({ENV_PREFIX}{'__'.join(path).upper()})"
+    if detail["type"] == "extra_forbidden":
+        return f"there is no setting {where}"
+    return f"the setting {where} is {detail['input']!r}: {detail['msg'][0].lower()}{detail['msg'][1:]}"

@@ -1,0 +1,196 @@
+"""Hand-made halves of a server, for the client: an HTTP API, and a gateway whose every frame the test decides."""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import httpx
+import pytest
+import trio
+
+from rookery.client import Client, Unreachable, open_client
+from rookery.v1 import session_pb2 as pb
+
+ME = 7
+
+
+class FakeBff:
+    """Answers what a test put into `answers`, and signs in whoever has the password. Use it as `transport`."""
+
+    def __init__(self) -> None:
+        self.password = "correct horse"
+        self.token_seconds = 900
+        self.endpoint = "gateway:1"
+        self.refresh_refused = False
+        self.down = False
+        self.requests: list[str] = []
+        self.answers: dict[str, tuple[int, object]] = {}
+        self._tokens = 0
+
+    @property
+    def token(self) -> str:
+        """The access token that holds."""
+        return f"token-{self._tokens}"
+
+    @property
+    def transport(self) -> httpx.MockTransport:
+        return httpx.MockTransport(self._answer)
+
+    async def _answer(self, request: httpx.Request) -> httpx.Response:
+        await trio.lowlevel.checkpoint()
+        if self.down:
+            raise httpx.ConnectError("down", request=request)
+        asked = f"{request.method} {request.url.raw_path.decode()}"
+        self.requests.append(asked)
+        status, body = self._respond(request, asked)
+        return httpx.Response(status, json=body) if body is not None else httpx.Response(status)
+
+    def _respond(self, request: httpx.Request, asked: str) -> tuple[int, object]:
+        if asked in self.answers:
+            return self.answers[asked]
+        match asked:
+            case "POST /v1/tokens":
+                if json.loads(request.content)["password"] == self.password:
+                    return 200, self._new_tokens()
+                return 401, {"code": "unauthenticated", "detail": "Wrong name or password."}
+            case "POST /v1/tokens/refresh":
+                if self.refresh_refused or json.loads(request.content)["refresh_token"] != f"refresh-{self._tokens}":
+                    return 401, {"code": "unauthenticated", "detail": "This sign-in has ended."}
+                return 200, self._new_tokens()
+        if request.headers.get("Authorization") != f"Bearer {self.token}":
+            return 401, {"code": "unauthenticated", "detail": "The access token has expired."}
+        if asked == "GET /v1/me/gateway":
+            return 200, {"websocket": "ws://gateway/session", "grpc": self.endpoint}
+        return 404, {"code": "not_found", "detail": "There is no such thing."}
+
+    def _new_tokens(self) -> dict[str, object]:
+        self._tokens += 1
+        return {
+            "access_token": self.token,
+            "access_token_expires_at_ms": str(4_102_444_800_000 if self.token_seconds > 10 else 0),
+            "refresh_token": f"refresh-{self._tokens}",
+            "token_type": "Bearer",
+            "user": {"user_id": str(ME), "name": "ada", "display_name": "Ada", "about": "", "version": "1"},
+        }
+
+
+class FakeConnection:
+    """One connection of a client, seen from the gateway."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.endpoint = endpoint
+        self._to_gateway, self._from_client = trio.open_memory_channel[pb.ClientFrame](100)
+        self._to_client, self._from_gateway = trio.open_memory_channel[pb.ServerFrame](2_000)
+        self._sequence = 0
+
+    async def hear(self) -> pb.ClientFrame:
+        """The client's next frame."""
+        return await self._from_client.receive()
+
+    def say(self, frame: pb.ServerFrame) -> None:
+        self._sequence += 1
+        frame.sequence = self._sequence
+        self._to_client.send_nowait(frame)
+
+    async def welcome(self, *, replayed: int = 0) -> pb.Authenticate:
+        """Take the client in; how it authenticated."""
+        first = await self.hear()
+        welcome = pb.Welcome(session_id="s", user_id=ME, heartbeat_interval_ms=30_000, replayed=replayed)
+        welcome.limits.max_unanswered_sends = 8
+        welcome.position.CopyFrom(pb.Position(offset=10, epoch=1))
+        self.say(pb.ServerFrame(welcome=welcome))
+        return first.authenticate
+
+    def message(self, message_id: int) -> None:
+        event = pb.Event(event_id=message_id, position=pb.Position(offset=message_id, epoch=1))
+        event.message.CopyFrom(pb.Message(message_id=message_id, sender_id=9, client_message_id=str(message_id)))
+        self.say(pb.ServerFrame(event=event))
+
+    def accept(self, frame: pb.ClientFrame, message_id: int) -> None:
+        key = frame.send.client_message_id
+        self.say(pb.ServerFrame(accepted=pb.Accepted(client_message_id=key, message_id=message_id, chat_id="d-7-9")))
+
+    def end(self) -> None:
+        """End the call, as a gateway does after its goodbye."""
+        self._to_client.close()
+
+    # ---- SessionStream, for the client
+
+    async def send(self, frame: pb.ClientFrame) -> None:
+        try:
+            await self._to_gateway.send(frame)
+        except trio.BrokenResourceError:
+            raise Unreachable("the fake connection is gone") from None
+
+    async def receive(self) -> pb.ServerFrame | None:
+        try:
+            return await self._from_gateway.receive()
+        except trio.EndOfChannel:
+            return None
+
+
+class FakeGateway:
+    """Takes connections while it is not `down`; the test plays the gateway on each."""
+
+    def __init__(self) -> None:
+        self.down = False
+        self.attempts: list[float] = []
+        self._arrived, self._connections = trio.open_memory_channel[FakeConnection](100)
+
+    async def next_connection(self) -> FakeConnection:
+        return await self._connections.receive()
+
+    async def welcome_next(self, *, replayed: int = 0) -> FakeConnection:
+        connection = await self.next_connection()
+        await connection.welcome(replayed=replayed)
+        return connection
+
+    @asynccontextmanager
+    async def connect(self, endpoint: str) -> AsyncIterator[FakeConnection]:
+        self.attempts.append(trio.current_time())
+        if self.down:
+            raise Unreachable("the fake gateway is down")
+        connection = FakeConnection(endpoint)
+        self._arrived.send_nowait(connection)
+        try:
+            yield connection
+        finally:
+            connection._to_gateway.close()
+
+
+@pytest.fixture
+def bff() -> FakeBff:
+    return FakeBff()
+
+
+@pytest.fixture
+def gateway() -> FakeGateway:
+    return FakeGateway()
+
+
+@pytest.fixture
+def open_fake_client(bff: FakeBff, gateway: FakeGateway) -> Callable[..., AbstractAsyncContextManager[Client]]:
+    """Opens a client of the two fakes."""
+
+    def open_it(password: str = "correct horse", *, register: bool = False) -> AbstractAsyncContextManager[Client]:
+        return open_client(
+            "http://bff", "ada", password, register=register, connect=gateway.connect, transport=bff.transport
+        )
+
+    return open_it
+
+
+@pytest.fixture
+async def client_and_connection(
+    open_fake_client: Callable[..., AbstractAsyncContextManager[Client]], gateway: FakeGateway
+) -> AsyncIterator[tuple[Client, FakeConnection]]:
+    """A client with a live session, and the gateway's end of it."""
+    connections: list[FakeConnection] = []
+
+    async def welcome() -> None:
+        connections.append(await gateway.welcome_next())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(welcome)
+        async with open_fake_client() as client:
+            yield client, connections[0]

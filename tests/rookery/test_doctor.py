@@ -1,0 +1,164 @@
+"""What `rookery doctor` finds, and that it says what to do."""
+
+import fcntl
+import json
+import os
+import resource
+import socket
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from rookery import doctor
+from rookery.cli import main
+from rookery.doctor import Check, Finding, Level
+from rookery.folder import DataFolder
+from shared.settings import BffSettings, Settings
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data=tmp_path)
+
+
+def found(check: Check, settings: Settings, *, is_running: bool = False) -> list[Level]:
+    findings = list(check(settings, is_running))
+    assert all(finding.remedy for finding in findings if finding.level is not Level.OK)
+    return [finding.level for finding in findings]
+
+
+def test_an_old_python_is_a_problem() -> None:
+    assert doctor.check_python((3, 10)) == Finding(Level.PROBLEM, "this is Python 3.10", "install Python 3.11 or newer")
+    assert doctor.check_python((3, 13)).level is Level.OK
+
+
+def test_a_new_folder_that_can_be_made_is_fine(tmp_path: Path) -> None:
+    assert found(doctor.check_folder, Settings(data=tmp_path / "new" / "folder"))[0] is Level.OK
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_the_right_to_write_is_a_problem(settings: Settings) -> None:
+    settings.data.chmod(0o500)
+    assert found(doctor.check_folder, settings)[0] is Level.PROBLEM
+
+
+def test_a_full_disk_is_a_problem(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    for free, level in ((1, Level.PROBLEM), (500 * 1024**2, Level.WARNING), (10 * 1024**3, Level.OK)):
+        monkeypatch.setattr("shutil.disk_usage", lambda _, free=free: type("Usage", (), {"free": free}))
+        assert found(doctor.check_folder, settings)[1] is level
+
+
+def test_a_port_that_another_program_has_is_named_with_its_setting(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = Settings(data=tmp_path, bff=BffSettings(port=taken.getsockname()[1]))
+        first = next(doctor.check_ports(settings, False))
+    assert first.level is Level.PROBLEM
+    assert "ROOKERY_BFF__PORT" in first.remedy
+
+
+def test_a_rookery_that_runs_has_its_ports_and_its_log(settings: Settings) -> None:
+    assert found(doctor.check_ports, settings, is_running=True) == []
+    assert found(doctor.check_log_lock, settings, is_running=True) == []
+
+
+def test_a_log_that_another_process_has_open_is_a_problem(settings: Settings) -> None:
+    lock = DataFolder(settings.data).log_lock
+    assert found(doctor.check_log_lock, settings) == []
+    with lock.open("w") as file:
+        assert found(doctor.check_log_lock, settings) == [Level.OK]
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert found(doctor.check_log_lock, settings) == [Level.PROBLEM]
+
+
+def test_a_clock_behind_the_data_is_a_problem(settings: Settings) -> None:
+    assert found(doctor.check_clock, settings) == [Level.OK]
+    file = settings.data / "log.db"
+    file.touch()
+    os.utime(file, (time.time() + 3600, time.time() + 3600))
+    assert found(doctor.check_clock, settings) == [Level.PROBLEM]
+
+
+def test_a_file_of_a_newer_release_or_a_broken_one_is_a_problem(settings: Settings) -> None:
+    path = DataFolder(settings.data).configuration
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 999")
+    connection.close()
+    assert found(doctor.check_schemas, settings) == [Level.PROBLEM]
+    path.write_bytes(b"not a database" * 100)
+    assert found(doctor.check_schemas, settings) == [Level.PROBLEM]
+
+
+def test_few_open_files_are_a_warning(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    for soft, level in ((256, Level.WARNING), (65_536, Level.OK), (resource.RLIM_INFINITY, Level.OK)):
+        monkeypatch.setattr("resource.getrlimit", lambda _, soft=soft: (soft, 65_536))
+        assert found(doctor.check_open_files, settings) == [level]
+
+
+def test_a_page_that_is_not_there_is_a_warning(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "WEB_ROOT", settings.data)
+    assert found(doctor.check_page, settings) == [Level.WARNING]
+
+
+@pytest.fixture
+def answering() -> Iterator[tuple[int, dict[str, bytes]]]:
+    """An HTTP server, by its port, that answers everything with `body`."""
+    answer = {"body": b""}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(answer["body"])
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server.server_port, answer
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("body", "level", "words"),
+    [
+        (json.dumps({"checks": [{"ok": True, "explanation": "x"}]}), Level.OK, "and ready"),
+        (
+            json.dumps({"checks": [{"ok": False, "explanation": "the log takes writes"}]}),
+            Level.WARNING,
+            "the log takes",
+        ),
+        ("<html>", Level.PROBLEM, "something else"),
+        ("[]", Level.PROBLEM, "something else"),
+    ],
+)
+def test_what_answers_on_the_port_is_told_apart(
+    tmp_path: Path, answering: tuple[int, dict[str, bytes]], body: str, level: Level, words: str
+) -> None:
+    port, answer = answering
+    answer["body"] = body.encode()
+    finding = doctor.check_running(Settings(data=tmp_path, bff=BffSettings(port=port)))
+    assert finding.level is level
+    assert words in finding.text
+
+
+def test_bad_settings_are_a_problem_and_exit_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, ["doctor"], env={"ROOKERY_BFF__PROT": "1"})
+    assert result.exit_code == 1
+    assert "problem  there is no setting `bff.prot`" in result.output
+
+
+def test_every_line_has_its_level(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    output = CliRunner().invoke(main, ["doctor"], env={"ROOKERY_DATA": str(tmp_path)}).output
+    assert len(output.splitlines()) > 6
+    assert all(line.split()[0] in {"ok", "warning", "problem"} for line in output.splitlines())
