@@ -1,0 +1,44 @@
+"""What the README shows is true: its Python example runs as it stands, but for the address."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import trio
+
+from rookery.client import Client, Message, open_client
+from tests.process import Rookery
+
+README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+PASSWORD = "correct horse battery"
+PATIENCE = 60.0
+
+
+async def test_the_python_example_sends_and_prints_the_answer(rookery: Rookery) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    async with open_client(rookery.url, "ada", PASSWORD, register=True):
+        pass
+    script = example.replace("http://127.0.0.1:8080", rookery.url)
+    async with open_client(rookery.url, "grace", PASSWORD, register=True) as grace:
+        process = await trio.lowlevel.open_process([sys.executable, "-uc", script], stdout=subprocess.PIPE)
+        try:
+            with trio.fail_after(PATIENCE):
+                hello = await next_message(grace)
+                assert hello.text.body == "Hello"
+                await grace.send(hello.sender_id, "Good morning")
+                assert process.stdout is not None
+                assert await process.stdout.receive_some() == b"Good morning\n"
+        finally:
+            process.kill()
+            await process.wait()
+            if process.stdout is not None:
+                await process.stdout.aclose()
+
+
+async def next_message(client: Client) -> Message:
+    """The next message that comes; other events are passed over."""
+    async for event in client.events():
+        if isinstance(event, Message):
+            return event
+    raise AssertionError("the session has ended")
