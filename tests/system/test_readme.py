@@ -28,7 +28,10 @@ async def test_the_python_example_sends_and_prints_the_answer(rookery: Rookery) 
                 assert hello.text.body == "Hello"
                 await grace.send(hello.sender_id, "Good morning")
                 assert process.stdout is not None
-                assert await process.stdout.receive_some() == b"Good morning\n"
+                printed = b""
+                while not printed.endswith(b"\n"):
+                    printed += await process.stdout.receive_some()
+                assert printed == b"Good morning\n"
         finally:
             process.kill()
             await process.wait()
