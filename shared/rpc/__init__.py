@@ -1,0 +1,28 @@
+"""gRPC on Trio: a server and a client on purerpc's sans-I/O connection. The only place that knows purerpc's insides.
+
+`serve_rpc` serves the servicers that are generated into `rookery/v1/*_grpc.py`; `open_channel` makes channels for the
+stubs, `call_unary` and `open_stream` call their methods.
+"""
+
+from shared.rpc.client import Channel, call_unary, open_channel, open_stream
+from shared.rpc.compat import Servicer
+from shared.rpc.limits import Limits
+from shared.rpc.server import serve_rpc, stream_handler
+from shared.rpc.status import Metadata, RpcError, Status
+from shared.rpc.streams import ClientStream, ServerStream
+
+__all__ = [
+    "Channel",
+    "ClientStream",
+    "Limits",
+    "Metadata",
+    "RpcError",
+    "ServerStream",
+    "Servicer",
+    "Status",
+    "call_unary",
+    "open_channel",
+    "open_stream",
+    "serve_rpc",
+    "stream_handler",
+]

@@ -1,0 +1,204 @@
+"""One connection's input and output: a task that reads, one that writes, and the streams that they serve.
+
+Everything that streams send gathers in h2's buffer, from which the writer takes all there is at once. The buffer is
+bounded: a stream waits while it is full, and nothing more is read while answers to what was read fill it.
+"""
+
+from collections.abc import Collection
+from typing import Any, Generic, TypeVar, cast
+
+import h2.events
+import h2.exceptions
+import structlog
+import trio
+from h2.errors import ErrorCodes
+
+from shared.rpc.limits import Limits
+from shared.rpc.protocol import Event, Protocol
+from shared.rpc.status import RpcError, Status
+from shared.rpc.streams import MessageStream
+
+READ_BYTES = 64 * 1024
+"""Taken from the socket at once: four of HTTP/2's frames."""
+
+READ_AHEAD_BUFFERS = 4
+"""Nothing is read while this many times the send buffer waits: only answers to pings and the like come to it."""
+
+KEEPALIVE_CHECKS = 4
+"""How often the silence of peers is looked at within `keepalive_timeout`."""
+
+_RESETS = {
+    ErrorCodes.REFUSED_STREAM: Status.UNAVAILABLE,
+    ErrorCodes.CANCEL: Status.CANCELLED,
+    ErrorCodes.ENHANCE_YOUR_CALM: Status.RESOURCE_EXHAUSTED,
+    ErrorCodes.INADEQUATE_SECURITY: Status.PERMISSION_DENIED,
+}
+"""gRPC's reading of why a stream was reset; all others are INTERNAL."""
+
+Stream = TypeVar("Stream", bound=MessageStream[Any, Any])
+
+log = structlog.get_logger(__name__)
+
+
+class Connection(Generic[Stream]):
+    """What both ends have in common. `run` is its life; everything else is synchronous."""
+
+    def __init__(self, transport: trio.abc.Stream, limits: Limits, *, client_side: bool) -> None:
+        self.limits = limits
+        self.streams: dict[int, Stream] = {}
+        self.protocol = Protocol(limits, client_side=client_side)
+        self.http2 = self.protocol.http2
+        self.room = trio.lowlevel.ParkingLot()
+        """Where senders wait for the buffer or for the connection's window."""
+        self.going_away = False
+        """Whether no more streams may be opened."""
+        self._transport = transport
+        self._scope = trio.CancelScope()
+        self._wake_writer = trio.Event()
+        self._sent_all = trio.Event()
+        self._closing = False
+        self._heard_at = trio.current_time()
+        self._pinged = False
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the buffer takes more."""
+        return self.http2.outbound_size < self.limits.send_buffer
+
+    def flush(self) -> None:
+        """Let the writer see that there is something to send."""
+        self._wake_writer.set()
+
+    def forget(self, stream: Stream) -> None:
+        """A stream is done with. The last one of a connection that goes away closes it."""
+        if self.streams.pop(stream.stream_id, None) is not None:
+            self.http2.forget(stream.stream_id)
+        if self.going_away and not self.streams:
+            self.close()
+
+    def close(self) -> None:
+        """Send what waits, then end when the peer has ended too."""
+        self._closing = True
+        self.flush()
+
+    def cancel(self) -> None:
+        """End now."""
+        self._scope.cancel()
+
+    def check_alive(self) -> None:
+        """Ask a silent peer whether it is there; end the connection if it did not answer in time."""
+        silence = trio.current_time() - self._heard_at
+        if silence > self.limits.keepalive_interval + self.limits.keepalive_timeout:
+            log.info("connection silent for too long", seconds=round(silence))
+            self.cancel()
+        elif silence > self.limits.keepalive_interval and not self._pinged and not self._closing:
+            self._pinged = True
+            self.http2.ping(b"rookery?")
+            self.flush()
+
+    async def run(self) -> None:
+        """Serve the connection until it ends; its streams end with it."""
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    self._nursery = nursery
+                    nursery.start_soon(self._write)
+                    await self._read()
+                    self._lose_peer()
+                    self.close()
+                    with trio.move_on_after(self.limits.close_timeout):
+                        await self._sent_all.wait()
+                    self.cancel()
+        finally:
+            self._lose_peer()
+            await trio.aclose_forcefully(self._transport)
+
+    async def _read(self) -> None:
+        """Read until the peer ends the connection or breaks the protocol."""
+        while True:
+            try:
+                data = await self._transport.receive_some(READ_BYTES)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                return
+            if not data:
+                return
+            self._heard_at = trio.current_time()
+            self._pinged = False
+            try:
+                events = self.protocol.receive_data(bytes(data))
+            except h2.exceptions.ProtocolError as error:
+                log.info("peer broke the protocol", error=str(error))
+                return
+            for event in events:
+                self._handle(event)
+            if self.http2.outbound_size:
+                self.flush()
+            while self.http2.outbound_size > READ_AHEAD_BUFFERS * self.limits.send_buffer:
+                await self.room.park()
+
+    async def _write(self) -> None:
+        """Send what gathers, until the connection is closed and everything is sent."""
+        try:
+            while True:
+                data = self.protocol.data_to_send()
+                if data:
+                    await self._transport.send_all(data)
+                    self.room.unpark_all()
+                elif self._closing:
+                    self._sent_all.set()
+                    if isinstance(self._transport, trio.abc.HalfCloseableStream):
+                        await self._transport.send_eof()
+                    return
+                else:
+                    self._wake_writer = trio.Event()
+                    await self._wake_writer.wait()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self.cancel()
+
+    def _handle(self, event: Event) -> None:
+        """Do what an event says. The two ends add what they have of their own."""
+        match event:
+            case h2.events.DataReceived():
+                self.http2.give_back(event.flow_controlled_length)
+                if stream := self.streams.get(event.stream_id):
+                    stream.data_received(event.data, event.flow_controlled_length)
+            case h2.events.StreamEnded():
+                if stream := self.streams.get(event.stream_id):
+                    stream.end_received()
+            case h2.events.StreamReset():
+                if stream := self.streams.get(event.stream_id):
+                    stream.disconnect(_reset_error(event.error_code))
+            case h2.events.WindowUpdated(stream_id=0):
+                self.room.unpark_all()
+            case h2.events.WindowUpdated():
+                if event.stream_id and (stream := self.streams.get(event.stream_id)):
+                    stream.window_opened()
+            case h2.events.RemoteSettingsChanged():
+                self._settings_changed()
+            case _:
+                pass
+
+    def _settings_changed(self) -> None:
+        """Every stream's window may have changed."""
+        for stream in self.streams.values():
+            stream.window_opened()
+        self.room.unpark_all()
+
+    def _lose_peer(self) -> None:
+        """The peer has gone: so have all its streams."""
+        error = RpcError(Status.UNAVAILABLE, "the connection was lost")
+        for stream in list(self.streams.values()):
+            stream.disconnect(error)
+
+
+async def keep_alive(connections: Collection[Connection[Any]], limits: Limits) -> None:
+    """Look after the silence of all connections, for ever: one task for all of them."""
+    while True:
+        await trio.sleep(limits.keepalive_timeout / KEEPALIVE_CHECKS)
+        for connection in list(connections):
+            connection.check_alive()
+
+
+def _reset_error(code: ErrorCodes | int | None) -> RpcError:
+    status = _RESETS.get(cast(ErrorCodes, code), Status.INTERNAL)
+    return RpcError(status, f"the stream was reset with {code!r}")

@@ -1,0 +1,156 @@
+"""h2's connection with the bounds and the manners that gRPC needs: too many streams are refused one by one, GOAWAY lets
+the open ones finish, and windows open only when told.
+"""
+
+import struct
+from typing import TYPE_CHECKING
+
+import h2.connection
+from h2.config import H2Configuration
+from h2.connection import ConnectionState, H2Connection
+from h2.errors import ErrorCodes
+from h2.events import ConnectionTerminated, Event
+from h2.exceptions import FrameTooLargeError
+from h2.settings import SettingCodes, Settings
+from h2.stream import StreamClosedBy
+from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, RstStreamFrame
+
+from shared.rpc.limits import HTTP2_WINDOW, Limits
+
+if TYPE_CHECKING:
+    from h2._typing import Buffer
+
+MAX_FRAME_BYTES = 16 * 1024
+"""A frame's payload, both ways: HTTP/2's least, so that streams take turns."""
+
+HEADER_LEEWAY = 4
+"""Headers of more than this many times the limit end the connection; between the two, only their call."""
+
+ENCODER_TABLE_BYTES = 4096
+"""The most that our header compression remembers, whatever the peer offers. HTTP/2's default."""
+
+_FRAME_HEADER = struct.Struct(">HBBBL")
+_DATA, _END_STREAM = DataFrame.type, 1
+
+
+class Http2Connection(H2Connection):
+    """One end of an HTTP/2 connection."""
+
+    MAX_CLOSED_STREAMS = 4096  # remembered for frames that are still under way; h2 keeps 65,536
+
+    def __init__(self, limits: Limits, *, client_side: bool) -> None:
+        super().__init__(
+            H2Configuration(
+                client_side=client_side,
+                header_encoding=None,
+                # h2 takes bad headers for an error of the connection; here they are one of their stream.
+                validate_inbound_headers=False,
+                normalize_inbound_headers=False,
+                # Ours are good; those that a caller adds are checked where they come in.
+                validate_outbound_headers=False,
+                normalize_outbound_headers=False,
+            )
+        )
+        self.local_settings = Settings(
+            client=client_side,
+            initial_values={
+                SettingCodes.ENABLE_PUSH: 0,
+                SettingCodes.MAX_CONCURRENT_STREAMS: limits.max_streams,
+                SettingCodes.INITIAL_WINDOW_SIZE: limits.stream_window,
+                SettingCodes.MAX_FRAME_SIZE: MAX_FRAME_BYTES,
+                SettingCodes.MAX_HEADER_LIST_SIZE: limits.max_header_bytes,
+            },
+        )
+        self.max_inbound_frame_size = MAX_FRAME_BYTES
+        self.decoder.max_header_list_size = HEADER_LEEWAY * limits.max_header_bytes
+        self.refuses_streams = False
+        self._connection_window = limits.connection_window
+        self._consumed = 0  # bytes received and not yet given back to the connection's window
+
+    @property
+    def outbound_size(self) -> int:
+        """Bytes that wait to be sent."""
+        return len(self._data_to_send)
+
+    def receive_data(self, data: "Buffer") -> list[Event]:
+        events = super().receive_data(data)
+        self._check_unfinished()
+        return events
+
+    def initiate_connection(self) -> None:
+        super().initiate_connection()
+        if self._connection_window > HTTP2_WINDOW:
+            self.increment_flow_control_window(self._connection_window - HTTP2_WINDOW)
+
+    def give_back(self, length: int) -> None:
+        """Open the connection's window by what was received: what a stream may hold is bounded by its own."""
+        self._consumed += length
+        if self._consumed >= self._connection_window // 2:
+            self.increment_flow_control_window(self._consumed)
+            self._consumed = 0
+
+    def sendable(self, stream_id: int) -> int:
+        """How many bytes of data may go in the stream's next frame, by the peer's windows."""
+        return min(
+            self.streams[stream_id].outbound_flow_control_window,
+            self.outbound_flow_control_window,
+            self.max_outbound_frame_size,
+            MAX_FRAME_BYTES,
+        )
+
+    def send_data_frame(self, stream_id: int, data: bytes) -> None:
+        """As `send_data`, for a stream that is open and at most `sendable` bytes, in a sixth of its time."""
+        length = len(data)
+        self.streams[stream_id].outbound_flow_control_window -= length
+        self.outbound_flow_control_window -= length
+        self._data_to_send += _FRAME_HEADER.pack(length >> 8, length & 0xFF, _DATA, 0, stream_id)
+        self._data_to_send += data
+
+    def go_away(self) -> None:
+        """Tell the peer to open no more streams, and refuse those under way. The open ones go on."""
+        self.refuses_streams = True
+        self._prepare_for_sending([GoAwayFrame(0, last_stream_id=self.highest_inbound_stream_id)])
+
+    def is_open(self, stream_id: int) -> bool:
+        """Whether something can be sent on the stream, be it a reset."""
+        stream = self.streams.get(stream_id)
+        return stream is not None and stream.open and self.state_machine.state is not ConnectionState.CLOSED
+
+    def forget(self, stream_id: int) -> None:
+        """Free what is kept for a stream that has ended both ways."""
+        stream = self.streams.pop(stream_id, None)
+        if stream is not None:
+            self._closed_streams[stream_id] = stream.closed_by
+
+    def _check_unfinished(self) -> None:
+        """Refuse a frame or a header block that is too large while it comes: h2 does so when it has all of it."""
+        frame, headers = self.incoming_buffer._data, self.incoming_buffer._headers_buffer
+        too_large = len(frame) >= 3 and int.from_bytes(frame[:3], "big") > MAX_FRAME_BYTES
+        if headers and sum(len(part.data) for part in headers) > self.decoder.max_header_list_size:
+            too_large = True
+        if too_large:
+            self._terminate_connection(ErrorCodes.FRAME_SIZE_ERROR)
+            raise FrameTooLargeError("a frame or a header block is larger than we take")
+
+    def _receive_headers_frame(self, frame: HeadersFrame) -> tuple[list[Frame], list[Event]]:
+        opens = frame.stream_id % 2 == 1 and frame.stream_id > self.highest_inbound_stream_id
+        full = self.refuses_streams or self.open_inbound_streams >= self.local_settings.max_concurrent_streams
+        if self.config.client_side or not opens or not full:
+            return super()._receive_headers_frame(frame)
+        h2.connection._decode_headers(self.decoder, frame.data)  # the compression's state must follow all headers
+        self.highest_inbound_stream_id = frame.stream_id
+        self._closed_streams[frame.stream_id] = StreamClosedBy.SEND_RST_STREAM
+        return [RstStreamFrame(frame.stream_id, error_code=ErrorCodes.REFUSED_STREAM)], []
+
+    def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
+        """h2 takes a GOAWAY for the end of the connection; open streams may go on."""
+        event = ConnectionTerminated()
+        event.error_code = frame.error_code
+        event.last_stream_id = frame.last_stream_id
+        event.additional_data = frame.additional_data
+        return [], [event]
+
+    def _acknowledge_settings(self) -> list[Frame]:
+        frames = super()._acknowledge_settings()
+        self.encoder.header_table_size = min(self.encoder.header_table_size, ENCODER_TABLE_BYTES)
+        return frames

@@ -1,0 +1,270 @@
+"""gRPC over HTTP/2 without I/O, on purerpc's connection: received bytes go in, events come out; calls go in, bytes to
+send come out.
+
+What is wrong with one stream is an event of that stream; what is wrong with the connection raises h2's ProtocolError.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import h2.events
+import h2.exceptions
+from google.protobuf.message import Message
+from h2.errors import ErrorCodes
+from h2.utilities import HeaderValidationFlags, validate_headers
+
+from shared.rpc.compat import (
+    GRPCConfiguration,
+    GRPCConnection,
+    HeaderDict,
+    ProtocolError,
+    RequestReceived,
+    ResponseEnded,
+    ResponseReceived,
+    WireStatus,
+)
+from shared.rpc.http2 import Http2Connection
+from shared.rpc.limits import Limits
+from shared.rpc.status import Metadata, RpcError, Status, status_of
+
+CONTENT_TYPE_SUFFIX = "+proto"
+
+ENCODINGS = ("identity", "gzip")
+"""What may be compressed how when it is received; nothing is compressed that is sent."""
+
+FINEST_TIMEOUT = 99.0
+"""Seconds up to which a timeout is sent in microseconds: gRPC allows eight digits."""
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+_MALFORMED = (
+    ProtocolError,
+    h2.exceptions.ProtocolError,
+    AttributeError,
+    LookupError,
+    OverflowError,
+    TypeError,
+    ValueError,
+)
+"""What purerpc's and h2's reading of headers raises, depending on what is wrong with them."""
+
+_REQUEST = HeaderValidationFlags(is_client=False, is_trailer=False, is_response_header=False, is_push_promise=False)
+_RESPONSE = HeaderValidationFlags(is_client=True, is_trailer=False, is_response_header=True, is_push_promise=False)
+_TRAILERS = HeaderValidationFlags(is_client=True, is_trailer=True, is_response_header=False, is_push_promise=False)
+
+_METADATA_NAME = re.compile(r"(?!grpc-)[0-9a-z_.-]+")
+_METADATA_VALUE = re.compile(r"(?! )[ -~]*(?<! )")
+
+_HTTP_STATUSES = {
+    400: Status.INTERNAL,
+    401: Status.UNAUTHENTICATED,
+    403: Status.PERMISSION_DENIED,
+    404: Status.UNIMPLEMENTED,
+    429: Status.UNAVAILABLE,
+    502: Status.UNAVAILABLE,
+    503: Status.UNAVAILABLE,
+    504: Status.UNAVAILABLE,
+}
+"""gRPC's own reading of an answer that did not come from a gRPC server; all others are UNKNOWN."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingCall:
+    """One's own call; its answers are of `response_type`. `timeout` is in seconds."""
+
+    service: str
+    method: str
+    response_type: type[Message]
+    authority: str
+    timeout: float | None
+    metadata: Metadata
+
+
+@dataclass(frozen=True, slots=True)
+class CallStarted:
+    """A client's call. `timeout` is in seconds; `compressed` says that its messages may be gzip."""
+
+    stream_id: int
+    service: str
+    method: str
+    timeout: float | None
+    metadata: Metadata
+    compressed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CallRefused:
+    """A client's call that can't be served, and why."""
+
+    stream_id: int
+    error: RpcError
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseStarted:
+    """A server's first headers for a call."""
+
+    stream_id: int
+    metadata: Metadata
+    compressed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded:
+    """A server's status for a call: `error` is None for OK."""
+
+    stream_id: int
+    error: RpcError | None
+    metadata: Metadata
+
+
+Event = CallStarted | CallRefused | ResponseStarted | CallEnded | h2.events.Event
+"""The HTTP/2 events that carry no headers are h2's own."""
+
+
+class Protocol(GRPCConnection):  # type: ignore[misc, unused-ignore]
+    """One end of a connection."""
+
+    def __init__(self, limits: Limits, *, client_side: bool) -> None:
+        # purerpc's own __init__ would make an h2 connection of its own.
+        self.config = GRPCConfiguration(client_side=client_side, message_accept_encoding=ENCODINGS)
+        self.http2 = Http2Connection(limits, client_side=client_side)
+        self.http2.initiate_connection()
+        self.h2_connection = self.http2
+        self._max_header_bytes = limits.max_header_bytes
+
+    def receive_data(self, data: bytes) -> list[Event]:
+        """What the peer did. Raises h2's ProtocolError if the connection can't go on; say so with what is to send."""
+        return [self._translate(event) for event in self.http2.receive_data(data)]
+
+    def call(self, stream_id: int, call: OutgoingCall) -> None:
+        """Send the headers of a call. Raises ValueError for bad metadata."""
+        check_metadata(call.metadata)
+        self.start_request(
+            stream_id,
+            "http",
+            call.service,
+            call.method,
+            authority=call.authority,
+            timeout=None if call.timeout is None else _wire_timeout(call.timeout),  # type: ignore[arg-type]
+            content_type_suffix=CONTENT_TYPE_SUFFIX,
+            custom_metadata=call.metadata,
+        )
+
+    def respond(self, stream_id: int, metadata: Metadata) -> None:
+        """Send the first headers of an answer."""
+        check_metadata(metadata)
+        self.start_response(stream_id, CONTENT_TYPE_SUFFIX, metadata)
+
+    def finish(self, stream_id: int, status: Status, message: str, metadata: Metadata, *, responded: bool) -> None:
+        """Send a call's status, as trailers, or as its only headers if none were sent; then end the stream both ways.
+
+        Does nothing if the stream has ended. Raises ValueError for bad metadata.
+        """
+        if not self.http2.is_open(stream_id):
+            return
+        check_metadata(metadata)
+        wire_status = WireStatus(int(status), message)  # type: ignore[no-untyped-call]
+        if responded:
+            self.end_response(stream_id, wire_status, metadata)
+        else:
+            self.respond_status(stream_id, wire_status, CONTENT_TYPE_SUFFIX, metadata)
+        self.reset(stream_id, ErrorCodes.NO_ERROR)
+
+    def reset(self, stream_id: int, code: ErrorCodes) -> None:
+        """End a stream both ways, if it has not ended yet."""
+        if self.http2.is_open(stream_id):
+            self.http2.reset_stream(stream_id, code)
+
+    def _translate(self, event: h2.events.Event) -> Event:
+        if isinstance(event, h2.events.DataReceived):
+            return event
+        if isinstance(event, h2.events.RequestReceived):
+            return self._request(event.stream_id, event.headers)
+        if isinstance(event, h2.events.ResponseReceived):
+            return self._response(event.stream_id, event.headers, ended=event.stream_ended is not None)
+        if isinstance(event, h2.events.TrailersReceived) and self.config.client_side:
+            return self._trailers(event.stream_id, event.headers)
+        return event
+
+    def _request(self, stream_id: int, headers: Headers) -> CallStarted | CallRefused:
+        if sum(len(name) + len(value) + 32 for name, value in headers) > self._max_header_bytes:
+            error = RpcError(Status.RESOURCE_EXHAUSTED, f"the headers are over {self._max_header_bytes} bytes")
+            return CallRefused(stream_id, error)
+        try:
+            fields = _read_headers(headers, _REQUEST)
+            request = RequestReceived.parse_from_stream_id_and_headers_destructive(stream_id, fields)
+            timeout = None if request.timeout is None else request.timeout.total_seconds()
+        except _MALFORMED:
+            return CallRefused(stream_id, RpcError(Status.INTERNAL, "the headers are not those of a gRPC call"))
+        encoding = request.message_encoding or "identity"
+        if encoding not in ENCODINGS:
+            error = RpcError(Status.UNIMPLEMENTED, f"messages may be compressed with gzip only, not {encoding}")
+            return CallRefused(stream_id, error)
+        return CallStarted(
+            stream_id,
+            request.service_name,
+            request.method_name,
+            timeout,
+            request.custom_metadata,
+            encoding == "gzip",
+        )
+
+    def _response(self, stream_id: int, headers: Headers, *, ended: bool) -> ResponseStarted | CallEnded:
+        try:
+            fields = _read_headers(headers, _RESPONSE)
+            http_status = int(fields[":status"])
+            if http_status != 200:
+                error = RpcError(_HTTP_STATUSES.get(http_status, Status.UNKNOWN), f"HTTP status {http_status}")
+                return CallEnded(stream_id, error, ())
+            if ended:
+                del fields[":status"], fields["content-type"]
+                return _call_ended(stream_id, fields)
+            response = ResponseReceived.parse_from_stream_id_and_headers_destructive(stream_id, fields)
+        except _MALFORMED:
+            return CallEnded(stream_id, RpcError(Status.UNKNOWN, "the answer's headers are not those of gRPC"), ())
+        encoding = response.message_encoding or "identity"
+        if encoding not in ENCODINGS:
+            return CallEnded(stream_id, RpcError(Status.INTERNAL, f"the answer is compressed with {encoding}"), ())
+        return ResponseStarted(stream_id, response.custom_metadata, encoding == "gzip")
+
+    def _trailers(self, stream_id: int, headers: Headers) -> CallEnded:
+        try:
+            return _call_ended(stream_id, _read_headers(headers, _TRAILERS))
+        except _MALFORMED:
+            return CallEnded(stream_id, RpcError(Status.UNKNOWN, "the answer's trailers are not those of gRPC"), ())
+
+
+def check_metadata(metadata: Metadata) -> None:
+    """Raise ValueError for a name or a value that can't be sent."""
+    for name, value in metadata:
+        if not _METADATA_NAME.fullmatch(name):
+            raise ValueError(f"not a name of metadata: {name!r}")
+        if isinstance(value, bytes) != name.endswith("-bin"):
+            raise ValueError(f"the value of {name!r} must be bytes if its name ends with -bin, else a string")
+        if isinstance(value, str) and not _METADATA_VALUE.fullmatch(value):
+            raise ValueError(f"the value of {name!r} must be printable ASCII without spaces around it")
+
+
+def _read_headers(headers: Headers, flags: HeaderValidationFlags) -> HeaderDict:
+    pairs = [(name.decode(), value.decode()) for name, value in validate_headers(headers, flags)]
+    return HeaderDict(pairs)  # type: ignore[no-untyped-call]
+
+
+def _call_ended(stream_id: int, fields: HeaderDict) -> CallEnded:
+    ended = ResponseEnded.parse_from_stream_id_and_headers_destructive(stream_id, fields)
+    number = ended.status.int_value
+    if number == Status.OK:
+        return CallEnded(stream_id, None, ended.custom_metadata)
+    error = RpcError(status_of(number), ended.status.status_message, ended.custom_metadata)
+    return CallEnded(stream_id, error, ended.custom_metadata)
+
+
+def _wire_timeout(timeout: float) -> timedelta:
+    """The timeout such that purerpc writes it with eight digits at most, never shorter than it is."""
+    if timeout > FINEST_TIMEOUT:
+        return timedelta(seconds=math.ceil(timeout))
+    return timedelta(microseconds=max(math.ceil(timeout * 1_000_000), 1))

@@ -1,0 +1,269 @@
+"""What a connection may cost: streams, windows and buffers are bounded, dead peers are found, and it ends in time."""
+
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+import trio.testing
+from h2.errors import ErrorCodes
+from h2.events import ConnectionTerminated, DataReceived, PingReceived, WindowUpdated
+from hyperframe.frame import ContinuationFrame, HeadersFrame
+
+from rookery.v1.session_pb2 import ClientFrame, Pong, ServerFrame
+from shared.rpc import Limits, ServerStream, Status
+from shared.rpc.connection import READ_AHEAD_BUFFERS, keep_alive
+from shared.rpc.framing import frame_messages
+from shared.rpc.http2 import MAX_FRAME_BYTES
+from shared.rpc.limits import HTTP2_WINDOW
+
+if TYPE_CHECKING:
+    from tests.shared.rpc.conftest import ConnectRaw, IdleListeners, RawClient
+
+SessionStream = ServerStream[ClientFrame, ServerFrame]
+
+FRAME = ServerFrame(pong=Pong(payload=bytes(1_000)))
+
+
+async def never_read(stream: SessionStream) -> None:
+    await trio.sleep_forever()
+
+
+async def flood(stream: SessionStream) -> None:
+    """Send for ever."""
+    while True:
+        await stream.send(FRAME)
+
+
+def unsent(client: "RawClient") -> int:
+    """Bytes that the server holds for its only client."""
+    (connection,) = client.server.connections
+    return connection.http2.outbound_size
+
+
+async def test_streams_over_the_limit_are_refused_one_by_one(
+    idle_listeners: "IdleListeners", connect_raw: "ConnectRaw"
+) -> None:
+    client = await connect_raw(connect=idle_listeners, limits=Limits(max_streams=3))
+    stream_ids = [client.begin() for _ in range(5)]
+    await client.flush()
+    for refused in stream_ids[3:]:
+        assert await client.reset_of(refused) is ErrorCodes.REFUSED_STREAM
+    assert idle_listeners.inside == 3
+    client.http2.reset_stream(stream_ids[0], ErrorCodes.CANCEL)
+    await client.flush()
+    await trio.testing.wait_all_tasks_blocked()
+    await client.prove_alive()
+
+
+async def test_a_handler_that_does_not_read_stops_only_its_own_client(connect_raw: "ConnectRaw") -> None:
+    limits = Limits(stream_window=70_000)
+    client = await connect_raw(connect=never_read, limits=limits)
+    stream_id = await client.call()
+    await client.prove_alive()
+    assert client.http2.local_flow_control_window(stream_id) == limits.stream_window
+    while room := min(client.http2.local_flow_control_window(stream_id), MAX_FRAME_BYTES):
+        await client.send(stream_id, bytes(room))
+    await client.prove_alive()
+    assert client.http2.local_flow_control_window(stream_id) == 0
+
+
+async def test_the_connection_is_not_stopped_by_what_nobody_reads(connect_raw: "ConnectRaw") -> None:
+    limits = Limits(stream_window=70_000, connection_window=100_000)
+    client = await connect_raw(connect=never_read, limits=limits)
+    await client.prove_alive()
+    for _ in range(10):
+        stream_id = await client.call()
+        while room := min(client.http2.local_flow_control_window(stream_id), MAX_FRAME_BYTES):
+            await client.send(stream_id, bytes(room))
+        await client.receive_until(lambda event: isinstance(event, WindowUpdated) and event.stream_id == 0)
+    await client.prove_alive()
+
+
+async def test_a_message_larger_than_the_window_comes_through(connect_raw: "ConnectRaw") -> None:
+    client = await connect_raw(limits=Limits(stream_window=HTTP2_WINDOW))
+    payload = bytes(range(256)) * 400
+    frame = ClientFrame()
+    frame.ping.payload = payload
+    wire = frame_messages([frame.SerializeToString()])
+    stream_id = await client.call()
+    received = b""
+    while wire:
+        room = min(client.http2.local_flow_control_window(stream_id), MAX_FRAME_BYTES)
+        if room == 0:
+            await client.receive()
+        else:
+            await client.send(stream_id, wire[:room])
+            wire = wire[room:]
+    while len(received) < len(payload):
+        received += await client.data_of(stream_id)
+    assert payload in received
+
+
+async def test_a_client_that_opens_no_window_stops_only_its_own_stream(connect_raw: "ConnectRaw") -> None:
+    client = await connect_raw(connect=flood)
+    client.http2.increment_flow_control_window(10 * HTTP2_WINDOW)
+    stream_id = await client.call()
+    await trio.testing.wait_all_tasks_blocked()
+    for _ in range(5):
+        await client.prove_alive()
+    sent = sum(len(event.data) for event in client.events if isinstance(event, DataReceived))
+    assert sent == HTTP2_WINDOW
+    assert unsent(client) == 0
+    client.http2.reset_stream(stream_id, ErrorCodes.CANCEL)
+    await client.flush()
+
+
+async def test_a_client_that_never_reads_costs_a_bounded_buffer(connect_raw: "ConnectRaw") -> None:
+    limits = Limits(send_buffer=20_000)
+    client = await connect_raw(connect=flood, limits=limits, lockstep=True)
+    client.http2.update_settings({4: 2**31 - 1})
+    client.http2.increment_flow_control_window(2**30)
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            client.begin()
+        nursery.start_soon(client.flush)
+        await trio.testing.wait_all_tasks_blocked()
+        assert 0 < unsent(client) <= limits.send_buffer + MAX_FRAME_BYTES
+
+
+async def test_nothing_is_read_of_a_client_that_does_not_read_the_answers(connect_raw: "ConnectRaw") -> None:
+    limits = Limits(send_buffer=1_000)
+    client = await connect_raw(limits=limits, lockstep=True)
+    async with trio.open_nursery() as nursery:
+        for _ in range(20_000):
+            client.http2.ping(b"12345678")
+        nursery.start_soon(client.flush)
+        await trio.testing.wait_all_tasks_blocked()
+        assert unsent(client) <= READ_AHEAD_BUFFERS * limits.send_buffer + 65_536
+        nursery.cancel_scope.cancel()
+
+
+async def test_many_messages_go_in_few_frames(connect_raw: "ConnectRaw") -> None:
+    async def connect(stream: SessionStream) -> None:
+        await stream.send_encoded([ServerFrame(sequence=number).SerializeToString() for number in range(1, 1_001)])
+
+    client = await connect_raw(connect=connect)
+    stream_id = await client.call()
+    wire = await client.data_of(stream_id)
+    assert len(wire) == sum(5 + ServerFrame(sequence=number).ByteSize() for number in range(1, 1_001))
+
+
+async def test_a_silent_client_is_asked_and_then_closed(
+    connect_raw: "ConnectRaw",
+    idle_listeners: "IdleListeners",
+    nursery: trio.Nursery,
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    limits = Limits(keepalive_interval=30, keepalive_timeout=20)
+    client = await connect_raw(connect=idle_listeners, limits=limits)
+    nursery.start_soon(keep_alive, client.server.connections, limits)
+    await client.data_of(await client.call())
+    began = trio.current_time()
+    while idle_listeners.inside:
+        await trio.sleep(1)
+    assert 50 < trio.current_time() - began <= 56
+    assert any(
+        isinstance(event, PingReceived) for event in client.http2.receive_data(await client.stream.receive_some())
+    )
+
+
+async def test_a_client_that_answers_pings_stays(
+    connect_raw: "ConnectRaw",
+    idle_listeners: "IdleListeners",
+    nursery: trio.Nursery,
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    limits = Limits(keepalive_interval=30, keepalive_timeout=20)
+    client = await connect_raw(connect=idle_listeners, limits=limits)
+    nursery.start_soon(keep_alive, client.server.connections, limits)
+    await client.data_of(await client.call())
+    with trio.move_on_after(1_000):
+        while True:
+            client.events.clear()
+            data = await client.stream.receive_some()
+            client.http2.receive_data(data)
+            await client.flush()
+    assert idle_listeners.inside == 1
+
+
+async def test_bytes_that_are_not_http2_end_the_connection(connect_raw: "ConnectRaw") -> None:
+    client = await connect_raw()
+    await client.prove_alive()
+    await client.stream.send_all(b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n" * 10)
+    assert await client.receive_until(lambda event: isinstance(event, ConnectionTerminated))
+    assert not await client.receive()
+    assert not client.server.connections
+
+
+async def test_a_frame_that_is_too_large_is_refused_before_it_is_all_there(connect_raw: "ConnectRaw") -> None:
+    client = await connect_raw()
+    await client.prove_alive()
+    await client.stream.send_all((MAX_FRAME_BYTES + 1).to_bytes(3, "big"))
+    assert await client.receive_until(lambda event: isinstance(event, ConnectionTerminated))
+
+
+async def test_headers_without_end_are_refused(connect_raw: "ConnectRaw") -> None:
+    client = await connect_raw(limits=Limits(max_header_bytes=1_000))
+    await client.prove_alive()
+    await client.stream.send_all(HeadersFrame(3, bytes(3_000)).serialize())
+    await client.stream.send_all(ContinuationFrame(3, bytes(3_000)).serialize())
+    assert await client.receive_until(lambda event: isinstance(event, ConnectionTerminated))
+
+
+async def test_the_end_of_a_connection_cancels_its_handlers(
+    idle_listeners: "IdleListeners", connect_raw: "ConnectRaw"
+) -> None:
+    client = await connect_raw(connect=idle_listeners)
+    for _ in range(10):
+        await client.data_of(await client.call())
+    assert idle_listeners.inside == 10
+    await client.stream.aclose()
+    await trio.testing.wait_all_tasks_blocked()
+    assert idle_listeners.inside == 0
+    assert not client.server.connections
+
+
+async def test_a_deadline_ends_its_handler_and_no_other(
+    idle_listeners: "IdleListeners", connect_raw: "ConnectRaw", autojump_clock: trio.testing.MockClock
+) -> None:
+    client = await connect_raw(connect=idle_listeners)
+    path = "/rookery.v1.SessionService/Connect"
+    await client.call(path)
+    stream_id = await client.call(path, ("grpc-timeout", "500m"))
+    assert (await client.status_of(stream_id))[0] == Status.DEADLINE_EXCEEDED
+    assert trio.current_time() == pytest.approx(0.5)
+    assert idle_listeners.inside == 1
+
+
+async def test_a_drain_lets_calls_finish_and_takes_no_more(
+    connect_raw: "ConnectRaw", nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    client = await connect_raw(limits=Limits(drain_timeout=5))
+    stream_id = await client.call()
+    await client.ping(stream_id, b"before")
+    assert b"before" in await client.data_of(stream_id)
+    nursery.start_soon(client.server.drain)
+    await trio.testing.wait_all_tasks_blocked()
+    late = await client.call()
+    assert await client.reset_of(late) is ErrorCodes.REFUSED_STREAM
+    await client.ping(stream_id, b"after", end=True)
+    assert b"after" in await client.data_of(stream_id)
+    assert (await client.status_of(stream_id))[0] == Status.OK
+    assert not await client.receive()
+    await client.stream.aclose()
+    await trio.testing.wait_all_tasks_blocked()
+    assert not client.server.connections
+    assert trio.current_time() == 0
+
+
+async def test_a_drain_ends_calls_that_do_not_end_themselves(
+    idle_listeners: "IdleListeners", connect_raw: "ConnectRaw", autojump_clock: trio.testing.MockClock
+) -> None:
+    limits = Limits(drain_timeout=5, close_timeout=1)
+    client = await connect_raw(connect=idle_listeners, limits=limits)
+    stream_id = await client.call()
+    await client.data_of(stream_id)
+    await client.server.drain()
+    assert trio.current_time() == pytest.approx(6)
+    assert idle_listeners.inside == 0
+    assert (await client.status_of(stream_id))[0] == Status.UNAVAILABLE

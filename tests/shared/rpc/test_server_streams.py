@@ -1,0 +1,199 @@
+"""What the server does with one stream that goes wrong: that stream ends, with a status; its connection lives."""
+
+import gzip
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+from h2.errors import ErrorCodes
+from structlog.testing import capture_logs
+
+from rookery.v1.session_pb2 import ClientFrame, ServerFrame
+from shared.rpc import Limits, RpcError, ServerStream, Status
+from shared.rpc.framing import PREFIX
+
+if TYPE_CHECKING:
+    from tests.shared.rpc.conftest import ConnectRaw, IdleListeners
+
+CONNECT = "/rookery.v1.SessionService/Connect"
+GET_CHAT = "/rookery.v1.ArchiveService/GetChat"
+
+SessionStream = ServerStream[ClientFrame, ServerFrame]
+
+
+async def test_a_stream_that_ends_with_its_headers_gets_a_status(connect_raw: "ConnectRaw") -> None:
+    client = await connect_raw()
+    unary = await client.call(GET_CHAT, end=True)
+    assert (await client.status_of(unary))[0] == Status.UNIMPLEMENTED
+    streaming = await client.call(end=True)
+    assert await client.status_of(streaming) == (Status.OK, "")
+    await client.prove_alive()
+
+
+@pytest.mark.parametrize("path", ["/rookery.v1.Nothing/Connect", "/rookery.v1.SessionService/Nothing"])
+async def test_an_unknown_method_is_unimplemented(path: str, connect_raw: "ConnectRaw") -> None:
+    client = await connect_raw()
+    stream_id = await client.call(path)
+    assert (await client.status_of(stream_id))[0] == Status.UNIMPLEMENTED
+    assert await client.reset_of(stream_id) is ErrorCodes.NO_ERROR
+    await client.prove_alive()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        pytest.param((":method", "GET"), id="method"),
+        pytest.param((":path", "nothing"), id="path"),
+        pytest.param((":path", "/a/b/c"), id="long-path"),
+        pytest.param((":scheme", "ftp"), id="scheme"),
+        pytest.param(("te", "gzip"), id="te"),
+        pytest.param(("content-type", "text/html"), id="content-type"),
+        pytest.param(("grpc-timeout", "1 second"), id="timeout"),
+        pytest.param(("grpc-timeout", "9" * 40 + "H"), id="timeout-without-end"),
+        pytest.param(("Upper", "case"), id="upper-case"),
+        pytest.param(("connection", "close"), id="connection"),
+        pytest.param(("name", b"\xff\xfe"), id="not-utf-8"),
+        pytest.param(("name", "two\nlines"), id="line-break"),
+        pytest.param(("name-bin", "A"), id="not-base64"),
+    ],
+)
+async def test_headers_that_are_wrong_fail_their_call_alone(
+    header: tuple[str, str | bytes], connect_raw: "ConnectRaw"
+) -> None:
+    client = await connect_raw()
+    stream_id = await client.call(client_path(header), header)
+    assert (await client.status_of(stream_id))[0] == Status.INTERNAL
+    await client.prove_alive()
+
+
+def client_path(header: tuple[str, str | bytes]) -> str:
+    return str(header[1]) if header[0] == ":path" else GET_CHAT
+
+
+async def test_headers_over_the_limit_fail_their_call_alone(connect_raw: "ConnectRaw") -> None:
+    client = await connect_raw(limits=Limits(max_header_bytes=1_000))
+    stream_id = await client.call(GET_CHAT, ("name", "x" * 1_000))
+    assert (await client.status_of(stream_id))[0] == Status.RESOURCE_EXHAUSTED
+    await client.prove_alive()
+
+
+async def test_headers_far_over_the_limit_end_the_connection(connect_raw: "ConnectRaw") -> None:
+    client = await connect_raw(limits=Limits(max_header_bytes=1_000))
+    await client.call(GET_CHAT, ("name", "x" * 10_000))
+    while await client.receive():
+        pass
+    assert not client.server.connections
+
+
+@pytest.mark.parametrize(
+    ("data", "end", "status"),
+    [
+        pytest.param(b"\7\0\0\0\1x", False, Status.INTERNAL, id="flag"),
+        pytest.param(PREFIX.pack(0, 1_001), False, Status.RESOURCE_EXHAUSTED, id="too-large"),
+        pytest.param(PREFIX.pack(0, 4) + b"\xff\xff\xff\xff", False, Status.INTERNAL, id="not-the-message"),
+        pytest.param(PREFIX.pack(0, 10) + b"short", True, Status.INTERNAL, id="ends-within"),
+        pytest.param(PREFIX.pack(1, 4) + b"gzip", False, Status.INTERNAL, id="compressed-without-encoding"),
+    ],
+)
+async def test_messages_that_are_wrong_fail_their_call_alone(
+    data: bytes, end: bool, status: Status, connect_raw: "ConnectRaw"
+) -> None:
+    client = await connect_raw(limits=Limits(max_message_bytes=1_000))
+    stream_id = await client.call()
+    await client.send(stream_id, data, end=end)
+    assert (await client.status_of(stream_id))[0] == status
+    await client.prove_alive()
+
+
+async def test_gzip_is_understood(connect_raw: "ConnectRaw") -> None:
+    client = await connect_raw()
+    frame = ClientFrame()
+    frame.ping.payload = b"packed"
+    packed = gzip.compress(frame.SerializeToString())
+    stream_id = await client.call(CONNECT, ("grpc-encoding", "gzip"))
+    await client.send(stream_id, PREFIX.pack(1, len(packed)) + packed, end=True)
+    assert b"packed" in await client.data_of(stream_id)
+
+
+async def test_another_compression_is_unimplemented(connect_raw: "ConnectRaw") -> None:
+    client = await connect_raw()
+    stream_id = await client.call(GET_CHAT, ("grpc-encoding", "snappy"))
+    assert (await client.status_of(stream_id))[0] == Status.UNIMPLEMENTED
+    await client.prove_alive()
+
+
+async def test_a_unary_call_takes_one_message(connect_raw: "ConnectRaw") -> None:
+    client = await connect_raw()
+    stream_id = await client.call(GET_CHAT)
+    await client.send(stream_id, 2 * PREFIX.pack(0, 0), end=True)
+    assert (await client.status_of(stream_id))[0] == Status.UNIMPLEMENTED
+
+
+async def test_an_expected_error_reaches_the_client_whole(connect_raw: "ConnectRaw") -> None:
+    async def connect(stream: SessionStream) -> None:
+        async with trio.open_nursery():  # which wraps what is raised in it
+            raise RpcError(Status.NOT_FOUND, "100 % gone: é\n", [("why", "moved"), ("why-bin", b"\0\1")])
+
+    client = await connect_raw(connect=connect)
+    stream_id = await client.call()
+    assert await client.status_of(stream_id) == (Status.NOT_FOUND, "100%20%25%20gone%3A%20%C3%A9%0A")
+    await client.prove_alive()
+
+
+async def test_the_text_of_an_unexpected_exception_stays_in_the_log(connect_raw: "ConnectRaw") -> None:
+    async def connect(stream: SessionStream) -> None:
+        raise RuntimeError("the password is swordfish")
+
+    client = await connect_raw(connect=connect)
+    with capture_logs() as logs:
+        stream_id = await client.call()
+        status, message = await client.status_of(stream_id)
+    (entry,) = logs
+    assert status == Status.INTERNAL
+    assert "swordfish" not in message
+    assert message == f"internal%20error%20{entry['error_id']}"
+    assert "swordfish" in str(entry["exc_info"])
+    await client.prove_alive()
+
+
+async def test_a_failure_beside_an_expected_error_is_internal(connect_raw: "ConnectRaw") -> None:
+    async def connect(stream: SessionStream) -> None:
+        raise ExceptionGroup("both", [RpcError(Status.NOT_FOUND, "gone"), ValueError("and broken")])
+
+    client = await connect_raw(connect=connect)
+    with capture_logs() as logs:
+        assert (await client.status_of(await client.call()))[0] == Status.INTERNAL
+    assert len(logs) == 1
+
+
+async def test_metadata_that_can_not_be_sent_is_internal(connect_raw: "ConnectRaw") -> None:
+    async def connect(stream: SessionStream) -> None:
+        stream.trailing_metadata = [("Bad Name", "value")]
+
+    client = await connect_raw(connect=connect)
+    with capture_logs() as logs:
+        assert (await client.status_of(await client.call()))[0] == Status.INTERNAL
+    assert len(logs) == 1
+    await client.prove_alive()
+
+
+async def test_a_reset_cancels_the_handler(idle_listeners: "IdleListeners", connect_raw: "ConnectRaw") -> None:
+    client = await connect_raw(connect=idle_listeners)
+    stream_id = await client.call()
+    await client.data_of(stream_id)
+    client.http2.reset_stream(stream_id, ErrorCodes.CANCEL)
+    await client.flush()
+    await trio.testing.wait_all_tasks_blocked()
+    assert idle_listeners.inside == 0
+
+
+async def test_a_stream_that_is_reset_at_once_never_reaches_its_handler(
+    idle_listeners: "IdleListeners", connect_raw: "ConnectRaw"
+) -> None:
+    client = await connect_raw(connect=idle_listeners)
+    for _ in range(1_000):
+        client.http2.reset_stream(client.begin(), ErrorCodes.CANCEL)
+    await client.flush()
+    await trio.testing.wait_all_tasks_blocked()
+    await client.prove_alive()
+    assert idle_listeners.entered == 0
