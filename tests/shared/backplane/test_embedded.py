@@ -5,9 +5,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from shared.backplane import Assignment, Fetched, Record, StoredRecord, embedded
-from shared.backplane.embedded import EmbeddedConsumer, EmbeddedLog, LogInUse, open_embedded_log
+from shared.backplane import Assignment, Fetched, Record, StoredRecord, embedded_consumers
+from shared.backplane.embedded import EmbeddedLog, LogInUse, open_embedded_log
+from shared.backplane.embedded_consumers import EmbeddedConsumer
+from shared.backplane.embedded_segments import SEGMENT_BYTES, records_of, segments_of
 from shared.backplane.protocol import publish_and_wait
 from shared.errors import Unavailable
 
@@ -75,7 +79,7 @@ async def test_a_full_disk_refuses_and_loses_nothing(log: EmbeddedLog) -> None:
 async def test_a_consumer_that_is_far_behind_reads_from_the_file(
     log: EmbeddedLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded, "MAX_BUFFERED", 10)
+    monkeypatch.setattr(embedded_consumers, "MAX_BUFFERED", 10)
     async with log.consume("readers") as consumer:
         await consumer.fetch()
         await publish_and_wait(log, [Record(0, b"first")])
@@ -108,3 +112,17 @@ async def test_trimming_spares_what_is_young_and_offsets_go_on(log: EmbeddedLog,
     await log.trim(older_than_ms=2**60)
     assert await log.offset_at(0, 0) == 2, "a partition's newest record stays"
     assert await publish_and_wait(log, [Record(0, b"next")]) == [3]
+
+
+@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 200_000)), max_size=12))
+def test_segments_hold_every_record_in_order_and_are_bounded(written: list[tuple[int, int]]) -> None:
+    ends = [0, 0]
+    records = []
+    for partition, size in written:
+        records.append(StoredRecord(partition, ends[partition], 5, b"x" * size))
+        ends[partition] += 1
+    segments = segments_of(records)
+    read = [record for place, _, at_ms, values in segments for record in records_of(place >> 48, place, at_ms, values)]
+    assert sorted(read) == sorted(records)
+    assert [count for _, count, _, _ in segments] == [len(records_of(0, p, 0, values)) for p, _, _, values in segments]
+    assert all(len(values) < SEGMENT_BYTES + 200_100 for *_, values in segments)
