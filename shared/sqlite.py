@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 
 import trio
 
-from shared.bridge import BatchThread, open_batch_thread
+from shared.bridge import BatchThread, BridgeStatistics, open_batch_thread
 from shared.errors import Unavailable
 
 Row = TypeVar("Row")
@@ -33,6 +33,10 @@ class Database:
         self._writer = writer
         self._readers = readers
         self._limiter = trio.CapacityLimiter(len(readers))
+
+    def statistics(self) -> BridgeStatistics:
+        """What the thread that writes is doing."""
+        return self._writer.statistics()
 
     async def write(self, work: Callable[[sqlite3.Connection], Row]) -> Row:
         """Do `work` in a transaction and return what it returns once that is committed.
@@ -123,14 +127,17 @@ async def open_database(
 ) -> AsyncIterator[Database]:
     """Open the file, making it and its folder if need be, and bring its schema up to date.
 
-    With `synchronous="NORMAL"` a loss of power may take back the newest commits; a killed process never does.
+    Raises Unavailable, naming the file, if it can't be used. With `synchronous="NORMAL"` a loss of power may take back the newest commits; a killed process never does.
     """
     connections: list[sqlite3.Connection] = []
 
     def start() -> Callable[[list[Write]], list[Any]]:
         path.parent.mkdir(parents=True, exist_ok=True)
-        connections.append(connect(path, synchronous))
-        migrate(connections[0], migrations)
+        try:
+            connections.append(connect(path, synchronous))
+            migrate(connections[0], migrations)
+        except sqlite3.Error as error:
+            raise Unavailable(f"{path} can't be used: {error}") from error
         return lambda jobs: write_batch(connections[0], jobs)
 
     def stop() -> None:
