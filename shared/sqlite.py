@@ -127,7 +127,8 @@ async def open_database(
 ) -> AsyncIterator[Database]:
     """Open the file, making it and its folder if need be, and bring its schema up to date.
 
-    Raises Unavailable, naming the file, if it can't be used. With `synchronous="NORMAL"` a loss of power may take back the newest commits; a killed process never does.
+    Raises Unavailable, naming the file, if it can't be used. With `synchronous="NORMAL"` a loss of power may take back
+    the newest commits; a killed process never does.
     """
     connections: list[sqlite3.Connection] = []
 

@@ -82,8 +82,8 @@ def check_authenticate(frame: Authenticate) -> Refusal | None:
         return Refusal(Code.UNAUTHENTICATED, "An access token is needed.", "authenticate.access_token")
     if len(frame.client_name.encode()) > MAX_CLIENT_NAME:
         return _too_long("authenticate.client_name", MAX_CLIENT_NAME)
-    if frame.last_position.offset < 0:
-        return Refusal(Code.INVALID, "The position's offset can't be below 0.", "authenticate.last_position.offset")
+    if frame.last_position.offset < -1:  # which is where a user stands to whom nothing ever happened
+        return Refusal(Code.INVALID, "The position's offset can't be below -1.", "authenticate.last_position.offset")
     return None
 
 

@@ -118,7 +118,7 @@ def test_other_text_is_no_emoji(text: str) -> None:
     [
         (Authenticate(), "authenticate.access_token"),
         (Authenticate(access_token="t", client_name="x" * 65), "authenticate.client_name"),
-        (Authenticate(access_token="t", last_position=Position(offset=-1)), "authenticate.last_position.offset"),
+        (Authenticate(access_token="t", last_position=Position(offset=-2)), "authenticate.last_position.offset"),
     ],
 )
 def test_a_bad_authenticate_is_refused(frame: Authenticate, field: str) -> None:
