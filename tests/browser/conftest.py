@@ -1,0 +1,315 @@
+"""People in front of real browsers, and the real process that they talk to.
+
+Chromium is Debian's, driven by Playwright's blocking interface: these tests are plain functions. Every page is
+watched: an error in the console, a broken policy or a request to elsewhere fails the test.
+"""
+
+import json
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+import trio
+import trio_websocket
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Request, expect, sync_playwright
+
+CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
+CHROMIUM_FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+"""Those that keep Chromium from asking anyone else anything."""
+
+ROOKERY = str(Path(sys.executable).with_name("rookery"))
+PORTS = (
+    "ROOKERY_BFF__PORT",
+    "ROOKERY_GATEWAY__WEBSOCKET_PORT",
+    "ROOKERY_GATEWAY__GRPC_PORT",
+    "ROOKERY_GATEWAY__HEALTH_PORT",
+    "ROOKERY_ARCHIVE__GRPC_PORT",
+    "ROOKERY_ARCHIVE__HEALTH_PORT",
+)
+READY_SECONDS = 30
+"""A busy machine takes a while to start Python; alone it takes one or two seconds."""
+
+PASSWORD = "correct horse battery"
+SIZES = {"desktop": (1200, 760), "phone": (390, 780)}
+
+
+class Platform:
+    """`rookery up` in a process of its own, on ports that stay the same when it is started again."""
+
+    def __init__(self, data: Path, **live: int) -> None:
+        self._environment = dict(os.environ, ROOKERY_DATA=str(data)) | dict.fromkeys(PORTS, "0")
+        self.url = ""
+        self.websocket = ""
+        self._log = data.with_suffix(".log")
+        for key, value in {"registrations_per_minute": 100_000, **live}.items():
+            command = [ROOKERY, "config", "set", key, str(value)]
+            subprocess.run(command, env=self._environment, check=True, capture_output=True)
+
+    def start(self) -> None:
+        """Start it and wait until it says that it is ready."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [ROOKERY, "up"], env=self._environment, stdout=subprocess.PIPE, stderr=log, text=True
+            )
+        self._read_addresses()
+        self._environment["ROOKERY_BFF__PORT"] = str(urlsplit(self.url).port)
+        self._environment["ROOKERY_GATEWAY__WEBSOCKET_PORT"] = str(urlsplit(self.websocket).port)
+
+    def kill(self) -> None:
+        """End it the hard way."""
+        self._process.kill()
+        self._process.communicate()
+
+    def stop(self) -> None:
+        """Ask it to end, and check that it does."""
+        self._process.send_signal(signal.SIGTERM)  # nothing happens if it has ended
+        try:
+            self._process.communicate(timeout=15)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+
+    def register(self, display_name: str) -> "Account":
+        """Make an account over HTTP, for a test that is about something else."""
+        name = f"{display_name.split()[0].lower()}-{secrets.token_hex(4)}"
+        with httpx.Client(base_url=self.url) as http:
+            account = {"name": name, "password": PASSWORD, "display_name": display_name}
+            http.post("/v1/users", json=account).raise_for_status()
+            answer = http.post("/v1/tokens", json={"name": name, "password": PASSWORD}).raise_for_status().json()
+        return Account(name, display_name, answer["user"]["user_id"], answer["access_token"])
+
+    def history(self, reader: "Account", chat_id: str) -> list[str]:
+        """The newest texts of a chat as its history has them, oldest first."""
+        headers = {"Authorization": f"Bearer {reader.access_token}"}
+        with httpx.Client(base_url=self.url, headers=headers) as http:
+            page = http.get(f"/v1/chats/{chat_id}/messages", params={"limit": 100}).raise_for_status().json()
+        return [item["message"]["text"]["body"] for item in page["messages"]]
+
+    def say(self, sender: "Account", chat_id: str, *texts: str) -> None:
+        """Send messages over a session of their own, one after the other, and see each accepted."""
+        trio.run(_say, self.websocket, sender.access_token, chat_id, texts)
+
+    def _read_addresses(self) -> None:
+        stdout = self._process.stdout
+        assert stdout is not None
+        timer = threading.Timer(READY_SECONDS, self._process.kill)
+        timer.start()
+        lines: list[str] = []
+        while not (self.url and self.websocket):
+            line = stdout.readline()
+            lines.append(line)
+            if not line:
+                pytest.fail(f"rookery did not start: {lines}; {self._log.read_text()[-2000:]}")
+            self.url = self.url or _found(r"open (http://\S+)", line)
+            self.websocket = _found(r"(ws://\S+)", line)
+        timer.cancel()
+
+
+def _found(pattern: str, text: str) -> str:
+    match = re.search(pattern, text)
+    return match[1] if match else ""
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    if not CHROMIUM.exists():
+        missing = f"no Chromium at {CHROMIUM}: install Debian's package chromium, or set CHROMIUM"
+        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
+    expect.set_options(timeout=15_000)  # a machine with many tests at once is slow
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(CHROMIUM_FLAGS))
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def _running(data: Path, **live: int) -> Iterator[Platform]:
+    platform = Platform(data, **live)
+    try:
+        platform.start()
+        yield platform
+    finally:
+        platform.stop()
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """One for all tests that do not disturb it: each makes its own people."""
+    with _running(tmp_path_factory.mktemp("rookery") / "data") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def platform_without_replay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """One that replays nothing to a new session, so that what was said just now comes from history as well."""
+    with _running(tmp_path_factory.mktemp("rookery") / "data", replay_seconds=0) as running:
+        yield running
+
+
+@pytest.fixture
+def own_platform(tmp_path: Path) -> Iterator[Platform]:
+    """One for a test that kills it."""
+    with _running(tmp_path / "data") as running:
+        yield running
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Someone who has an account."""
+
+    name: str
+    display_name: str
+    user_id: str
+    access_token: str
+
+    def chat_with(self, other: "Account") -> str:
+        low, high = sorted((int(self.user_id), int(other.user_id)))
+        return f"d-{low}-{high}"
+
+
+@dataclass(slots=True)
+class Seat:
+    """A browser window of its own, as on another machine, and a watch over what goes wrong in it."""
+
+    platform: Platform
+    context: BrowserContext
+    page: Page
+    problems: list[str] = field(default_factory=list)
+    allowed: list[str] = field(default_factory=list)
+    """What the test expects to go wrong, as patterns of the console's messages."""
+
+    def watch(self, page: Page) -> Page:
+        page.on("console", lambda message: self.problems.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: self.problems.append(f"uncaught: {error}"))
+        page.on("request", lambda request: self._judge(request))
+        return page
+
+    def _judge(self, request: Request) -> None:
+        here = {urlsplit(self.platform.url).netloc, urlsplit(self.platform.websocket).netloc}
+        if urlsplit(request.url).netloc not in here:
+            self.problems.append(f"a request to elsewhere: {request.url}")
+
+    def unexpected(self) -> list[str]:
+        return [text for text in self.problems if not any(re.search(pattern, text) for pattern in self.allowed)]
+
+    def tab(self) -> Page:
+        """One more tab of the same browser."""
+        page = self.watch(self.context.new_page())
+        page.goto(self.platform.url)
+        return page
+
+    def sign_up(self, name: str, display_name: str) -> None:
+        """Make an account, the way that a person does."""
+        self.page.goto(self.platform.url)
+        self.page.get_by_role("button", name="Create an account").click()
+        self.page.get_by_label("User name").fill(name)
+        self.page.get_by_label("Your name").fill(display_name)
+        self.page.get_by_label("Password").fill(PASSWORD)
+        self.page.get_by_role("button", name="Create account").click()
+        expect(self.page.get_by_role("heading", name="Rookery")).to_be_visible()
+
+    def sign_in(self, account: Account) -> None:
+        self.page.goto(self.platform.url)
+        self.page.get_by_label("User name").fill(account.name)
+        self.page.get_by_label("Password").fill(PASSWORD)
+        self.page.get_by_role("button", name="Sign in").click()
+        expect(self.page.get_by_role("heading", name="Rookery")).to_be_visible()
+
+    def row(self, display_name: str) -> Locator:
+        """Someone's line in the list of chats, or among those found."""
+        return self.page.get_by_role("navigation").get_by_role("button", name=display_name)
+
+    def open_chat(self, display_name: str) -> None:
+        self.row(display_name).click()
+
+    def find(self, name: str, display_name: str) -> None:
+        self.page.get_by_label("Search people and chats").fill(name)
+        self.row(display_name).click()
+
+    def write(self, text: str) -> None:
+        self.composer.fill(text)
+        self.composer.press("Enter")
+
+    @property
+    def composer(self) -> Locator:
+        return self.page.get_by_role("textbox", name="Message to")
+
+    @property
+    def messages(self) -> Locator:
+        return self.page.locator("rookery-message")
+
+    def message(self, text: str) -> Locator:
+        return self.messages.filter(has_text=text)
+
+
+Seats = Callable[..., Seat]
+
+
+@pytest.fixture
+def seats(chromium: Browser) -> Iterator[Seats]:
+    """Opens windows: `seats(platform, "phone", color_scheme="dark")`."""
+    opened: list[Seat] = []
+
+    def open_seat(platform: Platform, size: str = "desktop", **options: Any) -> Seat:
+        width, height = SIZES[size]
+        context = chromium.new_context(viewport={"width": width, "height": height}, locale="en-GB", **options)
+        seat = Seat(platform, context, context.new_page())
+        seat.watch(seat.page)
+        opened.append(seat)
+        return seat
+
+    yield open_seat
+    unexpected = [problem for seat in opened for problem in seat.unexpected()]
+    for seat in opened:
+        seat.context.close()
+    assert unexpected == []
+
+
+@pytest.fixture
+def ada(platform: Platform) -> Account:
+    return platform.register("Ada Lindqvist")
+
+
+@pytest.fixture
+def mira(platform: Platform) -> Account:
+    return platform.register("Mira Okafor")
+
+
+async def _say(url: str, access_token: str, chat_id: str, texts: tuple[str, ...]) -> None:
+    with trio.fail_after(60):
+        async with trio_websocket.open_websocket_url(url, subprotocols=["rookery.v1.json"]) as socket:
+            await socket.send_message(json.dumps({"authenticate": {"access_token": access_token}}))
+            await _frame(socket, "welcome")
+            for text in texts:
+                send = {"client_message_id": secrets.token_hex(8), "chat_id": chat_id, "text": {"body": text}}
+                await socket.send_message(json.dumps({"send": send}))
+                await _frame(socket, "accepted")
+
+
+async def _frame(socket: trio_websocket.WebSocketConnection, kind: str) -> None:
+    while True:
+        frame = json.loads(await socket.get_message())
+        if kind in frame:
+            return
+        assert "refused" not in frame, frame

@@ -1,0 +1,198 @@
+"""For every hand, eye and ear: keyboard, names and sizes of what can be pressed, live words, schemes, small screens."""
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import Page, expect
+
+if TYPE_CHECKING:
+    from tests.browser.conftest import Account, Platform, Seat, Seats
+
+SMALL_TARGETS = """() => [...document.querySelectorAll('button, input, textarea, a[href]')]
+  .filter((element) => element.checkVisibility() && !element.closest('.reactions, .text'))
+  .map((element) => [element, (element.closest('.search, .writing') ?? element).getBoundingClientRect()])
+  .filter(([, box]) => box.width < 44 || box.height < 44)
+  .map(([element, box]) => `${element.outerHTML}: ${box.width}x${box.height}`)"""
+"""What is smaller than a finger; what it is in counts where that takes the press too. Links in texts are exempt."""
+
+CHIP_IS_HIT_AT_ITS_EDGE = """(chip) => {
+  const { left, top, width, height } = chip.getBoundingClientRect();
+  return document.elementFromPoint(left + width / 2, top + height / 2 + 21) === chip;
+}"""
+"""Reactions look small: what can be hit of them is 44 pixels high."""
+
+NAMELESS = """() => [...document.querySelectorAll('button, input, textarea, [role=dialog], dialog, nav, [role=menu]')]
+  .filter((element) => !(element.getAttribute('aria-label') || element.textContent.trim() || element.labels?.length))
+  .map((element) => element.outerHTML)"""
+
+
+@pytest.fixture
+def chatting(platform: "Platform", seats: "Seats", ada: "Account", mira: "Account") -> "Seat":
+    platform.say(mira, ada.chat_with(mira), "First", "Second", "Third")
+    seat = seats(platform)
+    seat.sign_in(ada)
+    expect(seat.row("Mira Okafor")).to_be_visible()
+    return seat
+
+
+def test_everything_can_be_done_with_the_keyboard(platform: "Platform", seats: "Seats", mira: "Account") -> None:
+    seat = seats(platform)
+    page, keys = seat.page, seat.page.keyboard
+    ada = platform.register("Ada Lindqvist")
+    platform.say(mira, ada.chat_with(mira), "First", "Second")
+    page.goto(platform.url)
+    expect(page.get_by_label("User name")).to_be_focused()
+    keys.type(ada.name)
+    keys.press("Tab")
+    keys.type("correct horse battery")
+    keys.press("Enter")
+    row = seat.row("Mira Okafor")
+    expect(row).to_be_visible()
+    keys.press("Control+k")
+    expect(page.get_by_label("Search people and chats")).to_be_focused()
+    keys.press("ArrowDown")
+    expect(row).to_be_focused()
+    keys.press("Enter")
+    expect(seat.composer).to_be_focused()
+    keys.type("No mouse at all")
+    keys.press("Enter")
+    expect(seat.message("No mouse at all")).to_contain_text("Sent")
+
+    keys.press("Shift+Tab")
+    expect(page.get_by_role("group", name="Messages")).to_be_focused()
+    keys.press("ArrowUp")
+    keys.press("ArrowUp")
+    expect(seat.message("Second")).to_be_focused()
+    keys.press("Enter")
+    expect(page.get_by_role("button", name="thumbs up")).to_be_focused()
+    keys.press("ArrowRight")
+    keys.press("Enter")
+    expect(seat.message("Second").get_by_role("button", name="❤️ 1: you")).to_be_visible()
+    expect(seat.message("Second").get_by_role("button", name="React")).to_be_focused()
+    keys.press("Escape")
+    expect(row).to_be_focused()
+    expect(page.get_by_text("Pick a chat")).to_be_visible()
+
+
+def test_menus_and_dialogs_give_the_focus_back(chatting: "Seat") -> None:
+    page, keys = chatting.page, chatting.page.keyboard
+    menu = page.get_by_role("button", name="Menu")
+    menu.focus()
+    keys.press("Enter")
+    expect(page.get_by_role("menuitem", name="Your profile")).to_be_focused()
+    keys.press("Escape")
+    expect(menu).to_be_focused()
+    keys.press("Enter")
+    keys.press("ArrowDown")
+    keys.press("Enter")
+    expect(page.get_by_role("dialog", name="Change password")).to_be_visible()
+    keys.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(menu).to_be_focused()
+
+
+def test_what_can_be_pressed_has_a_name_and_a_size(chatting: "Seat") -> None:
+    def check() -> None:
+        assert chatting.page.evaluate(NAMELESS) == []
+        assert chatting.page.evaluate(SMALL_TARGETS) == []
+
+    check()
+    chatting.open_chat("Mira Okafor")
+    expect(chatting.message("Third")).to_be_visible()
+    check()
+    chatting.message("Third").hover()
+    chatting.message("Third").get_by_role("button", name="React").click()
+    check()
+    chatting.page.get_by_role("button", name="seedling").click()
+    chip = chatting.page.get_by_role("button", name="🌱")
+    assert chip.evaluate(CHIP_IS_HIT_AT_ITS_EDGE)
+    chatting.page.get_by_role("button", name="Menu").click()
+    check()
+    chatting.page.get_by_role("menuitem", name="Your profile").click()
+    check()
+
+
+def test_new_messages_are_announced_and_old_ones_are_not(
+    platform: "Platform", chatting: "Seat", ada: "Account", mira: "Account"
+) -> None:
+    log = chatting.page.get_by_role("log")
+    expect(log).to_have_text("")
+    chatting.open_chat("Mira Okafor")
+    platform.say(mira, ada.chat_with(mira), "Can you hear me?")
+    expect(log).to_have_text("Mira Okafor: Can you hear me?")
+
+
+def test_a_message_says_who_wrote_it_when(chatting: "Seat") -> None:
+    chatting.open_chat("Mira Okafor")
+    expect(chatting.message("Third")).to_have_text(re.compile(r"^Mira Okafor: Third\s*\d\d:\d\d"))
+
+
+def test_a_phone_has_one_pane_and_nothing_to_scroll_sideways(
+    platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
+) -> None:
+    platform.say(mira, ada.chat_with(mira), "word " * 60, "w" * 300)
+    seat = seats(platform, "phone", has_touch=True, is_mobile=True)
+    seat.sign_in(ada)
+    expect(seat.page.get_by_role("main")).to_be_hidden()
+    expect_no_sideways(seat.page)
+    seat.open_chat("Mira Okafor")
+    expect(seat.messages).to_have_count(2)
+    expect(seat.page.get_by_role("navigation")).to_be_hidden()
+    expect_no_sideways(seat.page)
+    seat.messages.first.locator(".bubble").tap()
+    react = seat.messages.first.get_by_role("button", name="React")
+    react.tap()
+    seat.page.get_by_role("button", name="eyes").tap()
+    expect(seat.page.get_by_role("button", name="👀 1: you")).to_be_visible()
+    expect_no_sideways(seat.page)
+    seat.page.go_back()
+    expect(seat.page.get_by_role("navigation")).to_be_visible()
+    seat.open_chat("Mira Okafor")
+    seat.page.get_by_role("button", name="Back to chats").tap()
+    expect(seat.page.get_by_role("navigation")).to_be_visible()
+
+
+def expect_no_sideways(page: Page) -> None:
+    assert page.evaluate(
+        "document.documentElement.scrollWidth <= innerWidth && document.body.scrollWidth <= innerWidth"
+    )
+    assert page.evaluate(
+        "[...document.querySelectorAll('.messages, .scroller')].every((s) => s.scrollWidth <= s.clientWidth)"
+    )
+
+
+@pytest.mark.parametrize(("scheme", "paper"), [("light", "rgb(251, 250, 247)"), ("dark", "rgb(18, 21, 23)")])
+def test_the_scheme_is_the_system_s(platform: "Platform", seats: "Seats", scheme: str, paper: str) -> None:
+    seat = seats(platform, color_scheme=scheme)
+    seat.page.goto(platform.url)
+    expect(seat.page.locator("body")).to_have_css("background-color", paper)
+
+
+def test_nothing_moves_where_the_system_asks_for_none(
+    platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
+) -> None:
+    platform.say(mira, ada.chat_with(mira), "Hello")
+    seat = seats(platform, reduced_motion="reduce")
+    seat.page.add_init_script(
+        "addEventListener('animationstart', (e) => console.error('motion ' + e.animationName), true)"
+    )
+    seat.page.add_init_script(
+        "addEventListener('transitionrun', (e) => console.error('motion ' + e.propertyName), true)"
+    )
+    seat.sign_in(ada)
+    seat.open_chat("Mira Okafor")
+    seat.message("Hello").hover()
+    seat.page.get_by_role("button", name="Menu").click()
+    seat.page.get_by_role("menuitem", name="Your profile").click()
+    expect(seat.page.get_by_role("dialog")).to_be_visible()
+
+
+def test_focus_can_be_seen(chatting: "Seat") -> None:
+    chatting.page.get_by_label("Search people and chats").focus()
+    seen = set()
+    for _ in range(2):
+        chatting.page.keyboard.press("Tab")
+        style = "getComputedStyle(document.activeElement)"
+        seen.add(chatting.page.evaluate(f"{style}.outlineStyle + ' ' + {style}.outlineWidth"))
+    assert seen == {"solid 2px"}

@@ -1,0 +1,246 @@
+"""Two people in two browsers: signing up, finding each other, chatting, reacting, and what a reload keeps."""
+
+import secrets
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import expect
+
+if TYPE_CHECKING:
+    from tests.browser.conftest import Account, Platform, Seats
+
+
+def test_two_people_sign_up_find_each_other_and_chat(platform: "Platform", seats: "Seats") -> None:
+    suffix = secrets.token_hex(4)
+    ada, mira = seats(platform), seats(platform)
+    ada.sign_up(f"ada-{suffix}", "Ada Lindqvist")
+    mira.sign_up(f"mira-{suffix}", "Mira Okafor")
+    expect(mira.page.get_by_text("No chats yet")).to_be_visible()
+
+    ada.find(f"mira-{suffix}", "Mira Okafor")
+    expect(ada.page.get_by_text("Say hello to Mira Okafor.")).to_be_visible()
+    ada.write("Did the replay come through?")
+    expect(ada.message("Did the replay come through?")).to_contain_text("Delivered")
+    row = mira.row("Ada Lindqvist")
+    expect(row).to_contain_text("Did the replay come through?")
+    expect(row).to_contain_text("1 unread")
+    expect(mira.page).to_have_title("(1) Rookery")
+
+    mira.open_chat("Ada Lindqvist")
+    expect(row).not_to_contain_text("unread")
+    expect(ada.message("Did the replay come through?")).to_contain_text("Read")
+    mira.write("40 messages, in order")
+    expect(ada.message("40 messages, in order")).to_be_visible()
+    expect(ada.row("Mira Okafor")).to_contain_text("40 messages, in order")
+
+
+def test_reactions_are_seen_by_both_and_survive_a_reload(
+    platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
+) -> None:
+    platform.say(ada, ada.chat_with(mira), "Lunch was at noon. Nobody noticed.")
+    at_ada, at_mira = seats(platform), seats(platform)
+    at_ada.sign_in(ada)
+    at_mira.sign_in(mira)
+    at_ada.open_chat("Mira Okafor")
+    at_mira.open_chat("Ada Lindqvist")
+
+    at_mira.message("Lunch").hover()
+    at_mira.message("Lunch").get_by_role("button", name="React").click()
+    at_mira.page.get_by_role("button", name="fire").click()
+    chip = at_ada.message("Lunch").get_by_role("button", name="🔥")
+    expect(chip).to_have_accessible_name("🔥 1: Mira Okafor")
+    chip.click()
+    expect(chip).to_have_attribute("aria-pressed", "true")
+    expect(at_mira.message("Lunch").get_by_role("button", name="🔥")).to_have_text("🔥 2")
+
+    at_ada.page.reload()
+    expect(chip).to_have_text("🔥 2")
+    chip.click()
+    expect(at_mira.message("Lunch").get_by_role("button", name="🔥")).to_have_text("🔥 1")
+
+
+def test_a_draft_the_open_chat_and_history_survive_a_reload(
+    platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
+) -> None:
+    platform.say(mira, ada.chat_with(mira), "Are you there?")
+    seat = seats(platform)
+    seat.sign_in(ada)
+    seat.open_chat("Mira Okafor")
+    seat.composer.fill("Half a thou")
+    seat.page.reload()
+    expect(seat.composer).to_have_value("Half a thou")
+    expect(seat.message("Are you there?")).to_be_visible()
+
+
+def test_going_back_leads_to_the_list_from_whatever_chat(
+    platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
+) -> None:
+    jonas = platform.register("Jonas Weber")
+    platform.say(mira, ada.chat_with(mira), "One")
+    platform.say(jonas, ada.chat_with(jonas), "Two")
+    seat = seats(platform)
+    seat.sign_in(ada)
+    seat.open_chat("Mira Okafor")
+    seat.open_chat("Jonas Weber")
+    expect(seat.message("Two")).to_be_visible()
+    seat.page.go_back()
+    expect(seat.page.get_by_text("Pick a chat")).to_be_visible()
+    expect(seat.row("Jonas Weber")).to_be_focused()
+
+
+def test_typing_is_shown_until_the_message_comes(
+    platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
+) -> None:
+    platform.say(mira, ada.chat_with(mira), "Hello")
+    at_ada, at_mira = seats(platform), seats(platform)
+    at_ada.sign_in(ada)
+    at_mira.sign_in(mira)
+    at_ada.open_chat("Mira Okafor")
+    at_mira.open_chat("Ada Lindqvist")
+    at_mira.composer.press_sequentially("On my way")
+    typing = at_ada.page.get_by_text("typing…")
+    expect(typing.first).to_be_visible()
+    at_mira.composer.press("Enter")
+    expect(at_ada.message("On my way")).to_be_visible()
+    expect(typing).to_have_count(0)
+
+
+def test_two_tabs_of_one_person_stay_together(
+    platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
+) -> None:
+    platform.say(mira, ada.chat_with(mira), "One for both tabs")
+    seat = seats(platform)
+    seat.sign_in(ada)
+    other = seat.tab()
+    row = other.get_by_role("button", name="Mira Okafor")
+    expect(row).to_contain_text("1 unread")
+    seat.open_chat("Mira Okafor")
+    expect(row).not_to_contain_text("unread")
+    seat.write("Sent in one tab")
+    expect(row).to_contain_text("You: Sent in one tab")
+    row.click()
+    expect(other.locator("rookery-message")).to_have_count(2)
+
+    seat.page.get_by_role("button", name="Menu").click()
+    seat.page.get_by_role("menuitem", name="Sign out").click()
+    expect(seat.page.get_by_role("heading", name="Welcome to Rookery")).to_be_visible()
+    expect(other.get_by_role("heading", name="Welcome to Rookery")).to_be_visible()
+    assert seat.page.evaluate("Object.keys(localStorage)") == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<img src=x onerror=alert(1)><script>alert(1)</script>",
+        "'; DROP TABLE messages; --",
+        "مرحبا 👩‍🚀 \u202e reversed",
+    ],
+)
+def test_whatever_is_written_is_shown_as_it_was_written(
+    platform: "Platform", seats: "Seats", ada: "Account", mira: "Account", text: str
+) -> None:
+    platform.say(mira, ada.chat_with(mira), text)
+    seat = seats(platform)
+    seat.sign_in(ada)
+    seat.open_chat("Mira Okafor")
+    expect(seat.messages.locator(".text")).to_have_text(text)
+    assert seat.page.locator("rookery-message img, rookery-message script").count() == 0
+
+
+def test_an_address_in_a_text_is_a_link_that_gives_nothing_away(
+    platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
+) -> None:
+    platform.say(mira, ada.chat_with(mira), "See https://example.org/run/42.")
+    seat = seats(platform)
+    seat.sign_in(ada)
+    seat.open_chat("Mira Okafor")
+    link = seat.messages.get_by_role("link")
+    expect(link).to_have_attribute("href", "https://example.org/run/42")
+    expect(link).to_have_attribute("rel", "noopener noreferrer")
+
+
+def test_a_message_that_is_too_long_is_held_back_with_its_reason(
+    platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
+) -> None:
+    seat = seats(platform)
+    seat.sign_in(ada)
+    seat.find(mira.name, "Mira Okafor")
+    seat.composer.fill("é" * 10_000)
+    expect(seat.page.get_by_text("Too long by 3616 bytes")).to_be_visible()
+    expect(seat.page.get_by_role("button", name="Send")).to_be_disabled()
+    seat.composer.press("Enter")
+    expect(seat.messages).to_have_count(0)
+
+
+def test_what_is_wrong_with_a_sign_in_is_said_at_its_field(
+    platform: "Platform", seats: "Seats", ada: "Account"
+) -> None:
+    seat = seats(platform)
+    seat.allowed = ["401", "409"]
+    page = seat.page
+    page.goto(platform.url)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_label("User name")).to_have_accessible_description("Type your user name.")
+    page.get_by_label("User name").fill(ada.name)
+    page.get_by_label("Password").fill("not her password")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_label("Password")).to_have_accessible_description("That name and password do not go together.")
+    expect(page.get_by_label("Password")).to_be_focused()
+
+    page.get_by_role("button", name="Create an account").click()
+    page.get_by_label("Password").fill("short")
+    page.get_by_role("button", name="Create account").click()
+    expect(page.get_by_label("Password")).to_have_attribute("aria-invalid", "true")
+    page.get_by_label("Password").fill("long enough, and new")
+    page.get_by_role("button", name="Create account").click()
+    expect(page.get_by_label("User name")).to_have_accessible_description("That name is taken. Try another.")
+
+
+def test_a_changed_profile_is_what_others_see(
+    platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
+) -> None:
+    platform.say(mira, ada.chat_with(mira), "Hello")
+    at_ada, at_mira = seats(platform), seats(platform)
+    at_mira.sign_in(mira)
+    at_mira.page.get_by_role("button", name="Menu").click()
+    at_mira.page.get_by_role("menuitem", name="Your profile").click()
+    at_mira.page.get_by_label("Your name").fill("Mira O.")
+    at_mira.page.get_by_label("About you").fill("Gateways, mostly.")
+    at_mira.page.get_by_role("button", name="Save").click()
+    expect(at_mira.page.get_by_role("dialog")).to_have_count(0)
+
+    at_ada.sign_in(ada)
+    at_ada.open_chat("Mira O.")
+    at_ada.page.get_by_title("Profile").click()
+    expect(at_ada.page.get_by_role("dialog")).to_contain_text("Gateways, mostly.")
+
+
+def test_a_changed_password_is_the_one_that_signs_in(platform: "Platform", seats: "Seats", ada: "Account") -> None:
+    seat = seats(platform)
+    seat.allowed = ["401", "403", "422"]
+    seat.sign_in(ada)
+    seat.page.get_by_role("button", name="Menu").click()
+    seat.page.get_by_role("menuitem", name="Change password").click()
+    seat.page.get_by_label("Current password").fill("correct horse battery")
+    seat.page.get_by_label("New password").fill("an even better horse")
+    seat.page.get_by_role("button", name="Change password").click()
+    expect(seat.page.get_by_role("dialog")).to_have_count(0)
+    fresh = seats(platform)
+    fresh.page.goto(platform.url)
+    fresh.page.get_by_label("User name").fill(ada.name)
+    fresh.page.get_by_label("Password").fill("an even better horse")
+    fresh.page.get_by_role("button", name="Sign in").click()
+    expect(fresh.page.get_by_text("No chats yet")).to_be_visible()
+
+
+def test_nobody_found_and_a_chat_that_is_not_there_have_their_words(
+    platform: "Platform", seats: "Seats", ada: "Account"
+) -> None:
+    seat = seats(platform)
+    seat.sign_in(ada)
+    seat.page.get_by_label("Search people and chats").fill("zz")
+    expect(seat.page.get_by_text("Type a little more")).to_be_visible()
+    seat.page.get_by_label("Search people and chats").fill("zzqqzz")
+    expect(seat.page.get_by_text("Nobody found")).to_be_visible()
+    seat.page.goto(f"{platform.url}#d-1-2")
+    expect(seat.page.get_by_text("This chat is not there")).to_be_visible()

@@ -1,0 +1,211 @@
+"""A line that breaks: what is said meanwhile, what is kept, and that everything arrives once."""
+
+import json
+from typing import TYPE_CHECKING
+
+from playwright.sync_api import Page, WebSocketRoute, expect
+
+if TYPE_CHECKING:
+    from tests.browser.conftest import Account, Platform, Seats
+
+NOTICE = "Reconnecting. What you write is kept and sent when the connection is back."
+LINE_IS_DOWN = ["ERR_CONNECTION", "ERR_EMPTY_RESPONSE", "ERR_SOCKET", "WebSocket connection to", "50[234]"]
+"""What Chromium itself writes to the console when a server is away."""
+
+
+def refuse_once(page: Page, text: str, refused: dict[str, object]) -> None:
+    """Stand between the page and the gateway, and refuse the first send that holds the text."""
+    left = [1]
+
+    def connect(client: WebSocketRoute) -> None:
+        server = client.connect_to_server()
+        sequence = [0]
+
+        def tell(frame: dict[str, object]) -> None:
+            sequence[0] += 1
+            client.send(json.dumps(frame | {"sequence": str(sequence[0])}))
+
+        def from_client(message: str | bytes) -> None:
+            send = json.loads(message).get("send")
+            if send and text in send["text"]["body"] and left.pop():
+                left.append(0)
+                tell({"refused": {"frame": "0", "client_message_id": send["client_message_id"], **refused}})
+            else:
+                server.send(message)
+
+        client.on_message(from_client)
+        server.on_message(lambda message: tell(json.loads(message)))
+
+    page.route_web_socket("**/session", connect)
+
+
+def test_what_is_written_while_the_server_is_down_arrives_once_it_is_back(
+    own_platform: "Platform", seats: "Seats"
+) -> None:
+    ada, mira = own_platform.register("Ada Lindqvist"), own_platform.register("Mira Okafor")
+    at_ada, at_mira = seats(own_platform), seats(own_platform)
+    for seat, account in ((at_ada, ada), (at_mira, mira)):
+        seat.allowed = LINE_IS_DOWN
+        seat.sign_in(account)
+    at_ada.find(mira.name, "Mira Okafor")
+    at_ada.write("Before")
+    at_mira.open_chat("Ada Lindqvist")
+    expect(at_ada.message("Before")).to_contain_text("Read")
+
+    own_platform.kill()
+    expect(at_ada.page.get_by_text(NOTICE)).to_be_visible()
+    for text in ("While it was down", "in order", "and once"):
+        at_ada.write(text)
+    expect(at_ada.message("and once")).to_contain_text("Waiting to send")
+    own_platform.start()
+
+    expect(at_mira.message("and once")).to_be_visible(timeout=40_000)
+    expect(at_ada.page.get_by_text(NOTICE)).to_be_hidden()
+    expect(at_ada.message("and once")).to_contain_text("Read")
+    expected = ["Before", "While it was down", "in order", "and once"]
+    for seat in (at_ada, at_mira):
+        assert seat.messages.locator(".text").all_inner_texts() == expected
+    assert own_platform.history(mira, ada.chat_with(mira)) == expected
+
+
+def test_a_send_whose_answer_was_lost_is_not_sent_twice(
+    platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
+) -> None:
+    seat = seats(platform)
+    cut = [True]
+
+    def connect(client: WebSocketRoute) -> None:
+        server = client.connect_to_server()
+
+        def from_server(message: str | bytes) -> None:
+            if cut[0] and "accepted" in json.loads(message):
+                cut[0] = False
+                client.close()
+                server.close()
+            else:
+                client.send(message)
+
+        client.on_message(server.send)
+        server.on_message(from_server)
+
+    seat.page.route_web_socket("**/session", connect)
+    seat.sign_in(ada)
+    seat.find(mira.name, "Mira Okafor")
+    seat.write("Only once")
+    expect(seat.message("Only once")).to_contain_text("Sent")
+    assert not cut[0]
+    expect(seat.messages).to_have_count(1)
+    assert platform.history(ada, ada.chat_with(mira)) == ["Only once"]
+
+
+def test_a_refused_message_says_so_and_is_tried_again_in_its_place(
+    platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
+) -> None:
+    seat = seats(platform)
+    refuse_once(seat.page, "upgrade guide", {"code": "forbidden", "message": "Not in this chat."})
+    seat.sign_in(ada)
+    seat.find(mira.name, "Mira Okafor")
+    seat.write("and the upgrade guide")
+    failed = seat.message("and the upgrade guide")
+    expect(failed).to_contain_text("Not sent")
+    expect(failed).to_contain_text("Not in this chat.")
+    seat.page.reload()
+    expect(failed).to_contain_text("Not sent")
+    failed.get_by_role("button", name="Try again").click()
+    expect(failed).to_contain_text("Sent")
+    assert platform.history(ada, ada.chat_with(mira)) == ["and the upgrade guide"]
+
+
+def test_a_refused_message_can_be_deleted(
+    platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
+) -> None:
+    seat = seats(platform)
+    refuse_once(seat.page, "never mind", {"code": "forbidden", "message": "No."})
+    seat.sign_in(ada)
+    seat.find(mira.name, "Mira Okafor")
+    seat.write("never mind")
+    seat.message("never mind").get_by_role("button", name="Delete").click()
+    expect(seat.messages).to_have_count(0)
+
+
+def test_a_refusal_that_says_later_is_tried_again_without_a_word(
+    platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
+) -> None:
+    seat = seats(platform)
+    refused = {"code": "unavailable", "message": "Not now.", "retryable": True, "retry_after_ms": 300}
+    refuse_once(seat.page, "patience", refused)
+    seat.sign_in(ada)
+    seat.find(mira.name, "Mira Okafor")
+    seat.write("patience")
+    seat.write("and order")
+    expect(seat.message("and order")).to_contain_text("Sent")
+    assert platform.history(ada, ada.chat_with(mira)) == ["patience", "and order"]
+
+
+def test_what_waits_survives_a_reload(platform: "Platform", seats: "Seats", ada: "Account", mira: "Account") -> None:
+    seat = seats(platform)
+    down = [True]
+    seat.page.route_web_socket("**/session", lambda client: client.close() if down[0] else client.connect_to_server())
+    seat.sign_in(ada)
+    seat.find(mira.name, "Mira Okafor")
+    seat.write("Kept for later")
+    expect(seat.message("Kept for later")).to_contain_text("Waiting to send")
+    seat.page.reload()
+    expect(seat.message("Kept for later")).to_contain_text("Waiting to send")
+    down[0] = False
+    expect(seat.message("Kept for later")).to_contain_text("Sent")
+    assert platform.history(ada, ada.chat_with(mira)) == ["Kept for later"]
+
+
+def test_missed_frames_are_read_from_history(
+    platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
+) -> None:
+    chat_id = ada.chat_with(mira)
+    platform.say(mira, chat_id, "First")
+    seat = seats(platform)
+
+    def connect(client: WebSocketRoute) -> None:
+        server = client.connect_to_server()
+        client.on_message(server.send)
+        server.on_message(lambda message: None if "swallowed" in str(message) else client.send(message))
+
+    seat.page.route_web_socket("**/session", connect)
+    seat.sign_in(ada)
+    seat.open_chat("Mira Okafor")
+    expect(seat.message("First")).to_be_visible()
+    platform.say(mira, chat_id, "swallowed by the line", "Last")
+    expect(seat.message("Last")).to_be_visible()
+    expect(seat.message("swallowed by the line")).to_be_visible()
+    assert seat.messages.locator(".text").all_inner_texts() == ["First", "swallowed by the line", "Last"]
+
+
+def test_tabs_whose_token_is_rejected_refresh_it_once(platform: "Platform", seats: "Seats", ada: "Account") -> None:
+    seat = seats(platform)
+    seat.allowed = ["401"]
+    seat.sign_in(ada)
+    other = seat.tab()
+    expect(other.get_by_role("heading", name="Rookery")).to_be_visible()
+    refreshes: list[str] = []
+    for page in (seat.page, other):
+        page.on("request", lambda request: refreshes.append(request.url) if "refresh" in request.url else None)
+    spoil = "() => { const kept = JSON.parse(localStorage['rookery.sign-in']); kept.access_token = 'spoilt';"
+    seat.page.evaluate(f"{spoil} localStorage['rookery.sign-in'] = JSON.stringify(kept) }}")
+    seat.page.evaluate("setTimeout(() => location.reload())")
+    other.evaluate("setTimeout(() => location.reload())")
+    for page in (seat.page, other):
+        expect(page.get_by_text("No chats yet")).to_be_visible()
+    assert len(refreshes) == 1
+
+
+def test_a_sign_in_that_was_revoked_leads_back_to_signing_in(
+    platform: "Platform", seats: "Seats", ada: "Account"
+) -> None:
+    seat = seats(platform)
+    seat.allowed = ["401"]
+    seat.sign_in(ada)
+    expect(seat.page.get_by_text("No chats yet")).to_be_visible()
+    spoil = (
+        "const kept = JSON.parse(localStorage['rookery.sign-in']); kept.access_token = kept.refresh_token = 'spoilt';"
+    )
+    seat.page.evaluate(f"() => {{ {spoil} localStorage['rookery.sign-in'] = JSON.stringify(kept); location.reload() }}")
+    expect(seat.page.get_by_text("You have been signed out. Sign in to go on.")).to_be_visible()

@@ -1,0 +1,180 @@
+"""History: it comes as one scrolls up, and nothing that one reads moves, whatever is put in above or below it."""
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+if TYPE_CHECKING:
+    from tests.browser.conftest import Account, Platform, Seat, Seats
+
+LONG = tuple(f"Line {number}: {'the lag graph again ' * (1 + number % 7)}" for number in range(180))
+
+HOLD = """() => {
+  const top = document.querySelector('.messages').getBoundingClientRect().top;
+  const lines = [...document.querySelectorAll('rookery-message')];
+  const held = lines.find((line) => line.getBoundingClientRect().top > top + 60);
+  const at = held.getBoundingClientRect().top;
+  window.worst = 0;
+  const look = () => {
+    worst = Math.max(worst, Math.abs(held.getBoundingClientRect().top - at));
+    requestAnimationFrame(look);
+  };
+  look();
+}"""
+"""Takes hold of a line in sight and remembers, at every frame that is drawn, how far it ever was from its place."""
+
+REACT_ABOVE = """() => {
+  const top = document.querySelector('.messages').getBoundingClientRect().top;
+  const lines = [...document.querySelectorAll('rookery-message')];
+  const above = lines.filter((line) => line.getBoundingClientRect().bottom < top);
+  above.at(-3).querySelector('.icon-button').click();
+}"""
+"""Presses the button to react of a message out of sight."""
+
+SCREENS_UP = "(screens) => { const s = document.querySelector('.messages'); s.scrollTop -= screens * s.clientHeight }"
+BELOW = "() => { const s = document.querySelector('.messages'); return s.scrollHeight - s.clientHeight - s.scrollTop }"
+
+
+@pytest.fixture
+def platform(platform_without_replay: "Platform") -> "Platform":
+    return platform_without_replay
+
+
+@pytest.fixture
+def reading(platform: "Platform", seats: "Seats", ada: "Account", mira: "Account") -> "Seat":
+    """Ada reads a long chat with Mira, at its end."""
+    platform.say(mira, ada.chat_with(mira), *LONG)
+    wait_for_history(platform, ada, mira, LONG[-1])
+    seat = seats(platform)
+    seat.sign_in(ada)
+    seat.open_chat("Mira Okafor")
+    expect(seat.messages.first).to_be_attached()
+    to_bottom(seat.page)
+    expect(seat.row("Mira Okafor")).not_to_contain_text("unread")
+    return seat
+
+
+def wait_for_history(platform: "Platform", ada: "Account", mira: "Account", newest: str) -> None:
+    """The archive is a moment behind the sessions."""
+    while platform.history(ada, ada.chat_with(mira))[-1:] != [newest]:
+        time.sleep(0.05)
+
+
+def to_bottom(page: Page) -> None:
+    page.evaluate("() => { const s = document.querySelector('.messages'); s.scrollTop = s.scrollHeight }")
+
+
+def worst_move(page: Page) -> float:
+    return float(page.evaluate("worst"))
+
+
+def test_history_comes_as_one_scrolls_up_and_what_one_reads_stays(reading: "Seat") -> None:
+    before = reading.messages.count()
+    assert before in (50, 100)  # what the screen at the unread mark took
+    reading.page.evaluate(SCREENS_UP, 20)
+    reading.page.evaluate(HOLD)
+    expect(reading.messages).not_to_have_count(before)
+    assert worst_move(reading.page) <= 1
+    for _ in range(60):
+        reading.page.evaluate(SCREENS_UP, 1)
+        reading.page.wait_for_timeout(30)
+    expect(reading.page.get_by_text("This is where your chat with Mira Okafor began.")).to_be_visible()
+    texts = reading.messages.locator(".text").all_inner_texts()
+    assert [text.split(":")[0] for text in texts] == [f"Line {number}" for number in range(180)]
+
+
+def test_new_messages_wait_behind_a_pill_for_who_reads_above(
+    platform: "Platform", reading: "Seat", ada: "Account", mira: "Account"
+) -> None:
+    reading.page.evaluate(SCREENS_UP, 1)
+    reading.page.wait_for_timeout(300)
+    reading.page.evaluate(HOLD)
+    platform.say(mira, ada.chat_with(mira), "Something new", "and more")
+    pill = reading.page.get_by_role("button", name="2 new messages")
+    expect(pill).to_be_visible()
+    expect(reading.row("Mira Okafor")).to_contain_text("2 unread")
+    assert worst_move(reading.page) <= 1
+    pill.click()
+    expect(reading.message("and more")).to_be_in_viewport()
+    expect(pill).to_be_hidden()
+    expect(reading.row("Mira Okafor")).not_to_contain_text("unread")
+
+
+def test_new_messages_stick_to_the_bottom_for_who_is_there(
+    platform: "Platform", reading: "Seat", ada: "Account", mira: "Account"
+) -> None:
+    for number in range(5):
+        platform.say(mira, ada.chat_with(mira), f"New {number} " + "on several lines " * 20)
+        expect(reading.message(f"New {number} ")).to_be_in_viewport()
+        assert reading.page.evaluate(BELOW) <= 1
+    reading.composer.fill("one\ntwo\nthree\nfour")
+    reading.page.wait_for_timeout(100)
+    assert reading.page.evaluate(BELOW) <= 1
+
+
+def test_a_chat_opens_where_one_left_off(platform: "Platform", seats: "Seats", ada: "Account", mira: "Account") -> None:
+    chat_id = ada.chat_with(mira)
+    platform.say(ada, chat_id, *(f"Old {number}" for number in range(10)))
+    platform.say(mira, chat_id, *LONG[:30])
+    wait_for_history(platform, ada, mira, LONG[29])
+    seat = seats(platform)
+    seat.sign_in(ada)
+    row = seat.row("Mira Okafor")
+    expect(row).to_contain_text("30 unread")
+    row.click()
+    expect(seat.page.get_by_text("New messages", exact=True)).to_be_in_viewport()
+    expect(row).to_contain_text("30 unread")
+    to_bottom(seat.page)
+    expect(row).not_to_contain_text("unread")
+
+
+def test_own_messages_take_one_to_the_bottom(reading: "Seat") -> None:
+    reading.page.evaluate(SCREENS_UP, 1)
+    reading.write("Back down here")
+    expect(reading.message("Back down here")).to_be_in_viewport()
+
+
+def test_a_reaction_above_moves_nothing_in_sight(reading: "Seat") -> None:
+    reading.page.evaluate(SCREENS_UP, 1)
+    reading.page.wait_for_timeout(300)
+    reading.page.evaluate(HOLD)
+    reading.page.evaluate(REACT_ABOVE)
+    reading.page.get_by_role("button", name="heart").click()
+    expect(reading.page.get_by_role("button", name="❤️ 1: you")).to_be_attached()
+    assert worst_move(reading.page) <= 1
+
+
+def test_history_that_does_not_come_can_be_asked_for_again(
+    platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
+) -> None:
+    platform.say(mira, ada.chat_with(mira), "Worth the wait")
+    wait_for_history(platform, ada, mira, "Worth the wait")
+    seat = seats(platform)
+    seat.allowed = ["ERR_FAILED"]
+    seat.sign_in(ada)
+    expect(seat.page.get_by_role("button", name="Mira Okafor")).to_be_visible()
+    seat.page.route("**/v1/chats/*/messages*", lambda route: route.abort())
+    seat.open_chat("Mira Okafor")
+    expect(seat.page.get_by_text("The messages did not come.")).to_be_visible()
+    seat.page.unroute("**/v1/chats/*/messages*")
+    seat.page.get_by_role("button", name="Try again").click()
+    expect(seat.message("Worth the wait")).to_be_visible()
+
+
+def test_waiting_has_a_face(platform: "Platform", seats: "Seats", ada: "Account", mira: "Account") -> None:
+    platform.say(mira, ada.chat_with(mira), "Hello")
+    wait_for_history(platform, ada, mira, "Hello")
+    seat = seats(platform)
+    held: list[Route] = []
+    seat.page.route("**/v1/chats?*", lambda route: held.append(route))
+    seat.page.route("**/v1/chats/*/messages*", lambda route: held.append(route))
+    seat.sign_in(ada)
+    expect(seat.page.get_by_role("status", name="Loading")).to_be_visible()
+    held.pop().continue_()
+    seat.open_chat("Mira Okafor")
+    expect(seat.page.get_by_role("status", name="Loading messages")).to_be_visible()
+    held.pop().continue_()
+    expect(seat.message("Hello")).to_be_visible()
+    expect(seat.page.get_by_role("status", name="Loading")).to_have_count(0)

@@ -1,0 +1,65 @@
+// Credentials: a refresh token is used once, however many tabs want a new access token.
+
+import assert from "node:assert/strict";
+import test from "node:test";
+import { Credentials, SignedOut } from "../../../web/credentials.js";
+import { fakeStorage } from "./fakes.js";
+
+const tokens = (name, life_ms = 900_000) => ({
+  access_token: `access ${name}`,
+  refresh_token: `refresh ${name}`,
+  access_token_expires_at_ms: String(Date.now() + life_ms),
+  user: { user_id: "11" },
+});
+
+/** Like the Web Locks API: one after another. */
+function takingTurns() {
+  let last = Promise.resolve();
+  return (work) => (last = last.then(work, work));
+}
+
+test("a token that should work is used as it is", async () => {
+  const credentials = new Credentials(fakeStorage(), takingTurns());
+  credentials.store(tokens("a"));
+  assert.equal(await credentials.access("", () => assert.fail("no need")), "access a");
+});
+
+test("two tabs whose token was rejected refresh once and share what came", async () => {
+  const [storage, turns, used] = [fakeStorage(), takingTurns(), []];
+  const tabs = [new Credentials(storage, turns), new Credentials(storage, turns)];
+  tabs[0].store(tokens("a"));
+  const refresh = async (token) => (used.push(token), tokens("b"));
+  assert.deepEqual(await Promise.all(tabs.map((tab) => tab.access("access a", refresh))), ["access b", "access b"]);
+  assert.deepEqual(used, ["refresh a"]);
+});
+
+test("a refresh that is refused ends the sign-in", async () => {
+  const credentials = new Credentials(fakeStorage(), takingTurns());
+  credentials.store(tokens("a"));
+  let told = 0;
+  credentials.onEnded = () => told++;
+  await assert.rejects(
+    credentials.access("access a", async () => null),
+    SignedOut,
+  );
+  assert.equal(told, 1);
+  assert.equal(credentials.current, null);
+});
+
+test("a refresh without an answer keeps the sign-in", async () => {
+  const credentials = new Credentials(fakeStorage(), takingTurns());
+  credentials.store(tokens("a"));
+  await assert.rejects(
+    credentials.access("access a", async () => {
+      throw new Error("no answer");
+    }),
+    /no answer/,
+  );
+  assert.equal(credentials.current.refresh_token, "refresh a");
+});
+
+test("a clock that is wrong does not make every request refresh", async () => {
+  const credentials = new Credentials(fakeStorage(), takingTurns());
+  credentials.store(tokens("a", -3_600_000));
+  assert.equal(await credentials.access("", () => assert.fail("it has only just come")), "access a");
+});

@@ -1,0 +1,55 @@
+// Hand-made stands-in for what a browser gives: storage, a WebSocket that the test drives, and short ways to make
+// values.
+
+/** Like localStorage: its keys are its own properties. */
+export function fakeStorage() {
+  const storage = Object.create({
+    getItem: (key) => (Object.hasOwn(storage, key) ? storage[key] : null),
+    setItem: (key, value) => void (storage[key] = String(value)),
+    removeItem: (key) => void delete storage[key],
+  });
+  return storage;
+}
+
+/** A socket that remembers what was sent and says what the test makes it say. */
+export class FakeSocket {
+  sent = [];
+  closed = false;
+  #sequence = 0;
+
+  constructor(url, protocol) {
+    Object.assign(this, { url, protocol });
+  }
+
+  send(text) {
+    this.sent.push(JSON.parse(text));
+  }
+
+  close() {
+    this.closed = true;
+  }
+
+  say(frame, sequence = this.#sequence + 1) {
+    this.#sequence = sequence;
+    this.onmessage({ data: JSON.stringify({ sequence: String(sequence), ...frame }) });
+  }
+}
+
+export const ADA = "11";
+export const MIRA = "7";
+export const CHAT = "d-7-11";
+
+/** A message as the wire has it, `minutes` after Rookery's epoch. */
+export function wireMessage(
+  minutes,
+  { sender_id = MIRA, client_message_id = `c${minutes}`, body = `text ${minutes}` } = {},
+) {
+  return { message_id: idAt(minutes), chat_id: CHAT, sender_id, client_message_id, text: { body } };
+}
+
+export const idAt = (minutes) => String(BigInt(minutes * 60_000) << 22n);
+
+export const historyOf = (...minutes) => minutes.map((minute) => ({ message: wireMessage(minute) }));
+
+/** Lets everything that is ready happen. */
+export const settle = () => new Promise((resolve) => setImmediate(resolve));

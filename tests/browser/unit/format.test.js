@@ -1,0 +1,89 @@
+// Words for times, names and texts.
+
+import assert from "node:assert/strict";
+import test from "node:test";
+import {
+  AVATAR_COLOURS,
+  avatarColour,
+  dayLabel,
+  daysBetween,
+  initials,
+  isOnlyEmoji,
+  shortTime,
+  unreadLabel,
+  withLinks,
+} from "../../../web/format.js";
+
+const noon = new Date(2026, 10, 24, 12).getTime();
+const DAY_MS = 24 * 60 * 60 * 1000;
+
+test("days are told apart by midnight, not by hours", () => {
+  assert.equal(daysBetween(new Date(2026, 10, 23, 23, 59).getTime(), new Date(2026, 10, 24, 0, 1).getTime()), 1);
+  assert.equal(dayLabel(noon - DAY_MS, noon), "Yesterday");
+  assert.equal(dayLabel(noon, noon), "Today");
+  assert.match(dayLabel(noon - 400 * DAY_MS, noon), /2025/);
+});
+
+test("a list shows a time today, a weekday this week, and then a date", () => {
+  assert.match(shortTime(noon, noon), /12[:.]00/);
+  assert.match(shortTime(noon - 3 * DAY_MS, noon), /^\p{L}+\.?$/u);
+  assert.match(shortTime(noon - 12 * DAY_MS, noon), /12/);
+});
+
+test("initials are of the first and the last word, in any script", () => {
+  assert.equal(initials("Ana-Sofia Ribeiro"), "AR");
+  assert.equal(initials("Łukasz"), "Ł");
+  assert.equal(initials("山田 太郎"), "山太");
+  assert.equal(initials("🦜"), "?");
+});
+
+test("a user has one colour of those there are, and people who joined together have several", () => {
+  const joined = Array.from({ length: 800 }, (_, at) => String((118_694_661_907n + BigInt(at * 1_700)) << 20n));
+  const counts = Array.from(
+    { length: AVATAR_COLOURS },
+    (_, at) => joined.filter((id) => avatarColour(id) === at + 1).length,
+  );
+  assert.ok(
+    counts.every((count) => count > 50),
+    String(counts),
+  );
+  assert.equal(
+    counts.reduce((sum, count) => sum + count),
+    joined.length,
+  );
+  assert.equal(avatarColour("5"), avatarColour("5"));
+});
+
+test("addresses become links without the punctuation around them, and nothing else does", () => {
+  assert.deepEqual(withLinks("See https://a.example/x?y=1, or (http://b.example)."), [
+    { text: "See ", url: "" },
+    { text: "https://a.example/x?y=1", url: "https://a.example/x?y=1" },
+    { text: ", or (", url: "" },
+    { text: "http://b.example", url: "http://b.example" },
+    { text: ").", url: "" },
+  ]);
+  for (const text of ["javascript:alert(1)", "<b>bold</b>", "https://", ""])
+    assert.ok(withLinks(text).every(({ url }) => url === ""));
+});
+
+test("the pieces of a text are the text", () => {
+  for (const text of ["plain", "a https://x.example b http://y.example", "https://x.example..."]) {
+    assert.equal(
+      withLinks(text)
+        .map((piece) => piece.text)
+        .join(""),
+      text,
+    );
+  }
+});
+
+test("a few emoji alone are shown large, words and digits are not", () => {
+  assert.ok(isOnlyEmoji("🎉"));
+  assert.ok(isOnlyEmoji("👩‍🚀👍🏽"));
+  for (const text of ["1", "ok 👍", "🎉🎉🎉🎉", "", "#"]) assert.equal(isOnlyEmoji(text), false, text);
+});
+
+test("an unread count ends at 99", () => {
+  assert.equal(unreadLabel(99), "99");
+  assert.equal(unreadLabel(100), "99+");
+});

@@ -1,0 +1,89 @@
+// The look, read from the files: contrast in both schemes, tokens as the one place for colours and sizes, no inline
+// anything.
+
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import test from "node:test";
+
+const WEB = new URL("../../../web/", import.meta.url);
+const read = (name) => readFileSync(new URL(name, WEB), "utf8");
+const files = readdirSync(WEB, { recursive: true }).map((name) => name.replaceAll("\\", "/"));
+const tokens = read("tokens.css");
+
+const declared = (css) =>
+  Object.fromEntries([...css.matchAll(/--([\w-]+):\s*(#[0-9a-f]{6})/g)].map(([, name, colour]) => [name, colour]));
+const [lightCss, darkCss] = tokens.split("@media (prefers-color-scheme: dark)");
+const light = declared(lightCss);
+const SCHEMES = { light, dark: { ...light, ...declared(darkCss) } };
+
+/** Relative luminance and contrast as WCAG 2.2 defines them. */
+function luminance(colour) {
+  const [r, g, b] = [1, 3, 5]
+    .map((at) => parseInt(colour.slice(at, at + 2), 16) / 255)
+    .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+}
+
+function contrast(one, other) {
+  const [darker, lighter] = [luminance(one), luminance(other)].sort((a, b) => a - b);
+  return (lighter + 0.05) / (darker + 0.05);
+}
+
+const TEXT_ON_GROUND = [
+  ...["ink", "ink-soft", "accent", "danger"].flatMap((text) => ["paper", "surface"].map((ground) => [text, ground])),
+  ["ink", "sunken"],
+  ["ink-soft", "sunken"],
+  ["accent-ink", "accent"],
+  ["accent-soft-ink", "accent-soft"],
+  ["accent-soft-quiet", "accent-soft"],
+  ["warn", "warn-soft"],
+  ...Array.from({ length: 8 }, (_, at) => ["avatar-ink", `avatar-${at + 1}`]),
+];
+
+for (const [scheme, colours] of Object.entries(SCHEMES)) {
+  test(`text is 4.5:1 on its ground in the ${scheme} scheme`, () => {
+    for (const [text, ground] of TEXT_ON_GROUND) {
+      const ratio = contrast(colours[text], colours[ground]);
+      assert.ok(ratio >= 4.5, `${text} on ${ground}: ${ratio.toFixed(2)}`);
+    }
+  });
+
+  test(`focus and the edges of fields are 3:1 in the ${scheme} scheme`, () => {
+    for (const mark of ["accent", "edge"]) {
+      for (const ground of ["paper", "surface"])
+        assert.ok(contrast(colours[mark], colours[ground]) >= 3, `${mark} on ${ground}`);
+    }
+  });
+}
+
+test("styles name no colour and no size of their own", () => {
+  for (const name of files.filter((file) => file.startsWith("styles/") && file.endsWith(".css"))) {
+    const css = read(name)
+      .replace(/\/\*.*?\*\//gs, "")
+      .replace(/@media[^{]*/g, "");
+    assert.doesNotMatch(css, /#[0-9a-f]{3,8}\b|\brgba?\(|\bhsl|\d(px|rem|ms)\b/i, name);
+  }
+});
+
+test("every token that is used is declared", () => {
+  const known = new Set([...tokens.matchAll(/(--[\w-]+):/g)].map(([, name]) => name));
+  for (const name of files.filter((file) => file.endsWith(".css"))) {
+    for (const [, used] of read(name).matchAll(/var\((--[\w-]+)\)/g)) assert.ok(known.has(used), `${used} in ${name}`);
+  }
+});
+
+test("nothing is inline, nothing comes from elsewhere, and no text is ever read as markup", () => {
+  assert.doesNotMatch(read("index.html"), /<style|\sstyle=|\son\w+=|https?:\/\//);
+  for (const name of files.filter((file) => file.endsWith(".js"))) {
+    assert.doesNotMatch(
+      read(name),
+      /innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|setAttribute\("style"/,
+      name,
+    );
+  }
+});
+
+test("motion ends where the system asks for none", () => {
+  assert.match(tokens, /prefers-reduced-motion: reduce\) \{ :root \{ --fast: 0ms; --pulse: 0s; \} \}/);
+  assert.match(read("styles/base.css"), /prefers-reduced-motion: reduce/);
+});

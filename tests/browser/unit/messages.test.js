@@ -1,0 +1,108 @@
+// Messages: order, duplicates, reactions, progress and the lines they make.
+
+import assert from "node:assert/strict";
+import test from "node:test";
+import {
+  compareIds,
+  fromEntry,
+  fromWire,
+  laterId,
+  merge,
+  progress,
+  timeOfId,
+  toRows,
+  withLive,
+  withReaction,
+} from "../../../web/messages.js";
+import { ADA, CHAT, idAt, MIRA, wireMessage } from "./fakes.js";
+
+const message = (minutes, options) => fromWire(wireMessage(minutes, options));
+const ids = (messages) => messages.map(({ message_id }) => message_id);
+
+test("ids above 2^53 are compared as the numbers that they are", () => {
+  assert.ok(compareIds("9223372036854775806", "9223372036854775807") < 0);
+  assert.ok(compareIds("99", "100") < 0);
+  assert.equal(compareIds("5", "5"), 0);
+  assert.equal(laterId("99", "100"), "100");
+});
+
+test("a message id carries its time", () => {
+  assert.equal(timeOfId(idAt(2)), Date.UTC(2026, 0, 1, 0, 2));
+});
+
+test("merging sorts, and keeps each message once", () => {
+  const merged = merge([message(1), message(3)], [message(3), message(2)]);
+  assert.deepEqual(ids(merged), [idAt(1), idAt(2), idAt(3)]);
+});
+
+test("of two messages with one client_message_id the first accepted stays", () => {
+  const twice = merge([message(5, { client_message_id: "x" })], [message(4, { client_message_id: "x" })]);
+  assert.deepEqual(ids(twice), [idAt(4)]);
+});
+
+test("the same client_message_id of another sender is another message", () => {
+  assert.equal(
+    merge([message(1, { client_message_id: "x" })], [message(2, { client_message_id: "x", sender_id: ADA })]).length,
+    2,
+  );
+});
+
+test("history refreshes reactions, and a replayed event does not take them away", () => {
+  const bare = message(1);
+  const reacted = { ...bare, reactions: [{ emoji: "👍", user_ids: [ADA] }] };
+  assert.deepEqual(merge([bare], [reacted])[0].reactions, reacted.reactions);
+  assert.equal(withLive([reacted], bare)[0], reacted);
+});
+
+test("a reaction is set once, and the last one taken back takes its emoji away", () => {
+  const set = withReaction(message(1), { user_id: ADA, emoji: "🔥", set: true });
+  assert.deepEqual(set.reactions, [{ emoji: "🔥", user_ids: [ADA] }]);
+  assert.equal(withReaction(set, { user_id: ADA, emoji: "🔥", set: true }), set);
+  assert.deepEqual(withReaction(set, { user_id: ADA, emoji: "🔥" }).reactions, []);
+  assert.equal(withReaction(message(1), { user_id: ADA, emoji: "🔥" }).reactions.length, 0);
+});
+
+test("a message is read once the other has read up to it, not when one has oneself", () => {
+  const own = message(5, { sender_id: ADA });
+  const marks = (delivered, read) => ({ [MIRA]: { delivered_up_to: idAt(delivered), read_up_to: idAt(read) } });
+  assert.equal(progress(own, {}, ADA), "Sent");
+  assert.equal(progress(own, marks(5, 4), ADA), "Delivered");
+  assert.equal(progress(own, marks(6, 5), ADA), "Read");
+  assert.equal(progress(own, { [ADA]: { delivered_up_to: idAt(9), read_up_to: idAt(9) } }, ADA), "Sent");
+});
+
+test("rows have a day, groups by author and pause, and the newest own message", () => {
+  const rows = toRows(
+    [message(0), message(1), message(20), message(21, { sender_id: ADA }), message(22, { sender_id: ADA })],
+    ADA,
+    "",
+  );
+  assert.deepEqual(
+    rows.map(({ kind }) => kind),
+    ["day", "message", "message", "message", "message", "message"],
+  );
+  assert.deepEqual(
+    rows.slice(1).map(({ first }) => first),
+    [true, false, true, true, false],
+  );
+  assert.deepEqual(
+    rows.slice(1).map(({ newest }) => newest),
+    [false, false, false, false, true],
+  );
+});
+
+test("the mark of what is new stands above the first unread message of another", () => {
+  const rows = toRows([message(1), message(2, { sender_id: ADA }), message(3), message(4)], ADA, idAt(1));
+  assert.deepEqual(
+    rows.map(({ kind }) => kind),
+    ["day", "message", "message", "unread", "message", "message"],
+  );
+});
+
+test("row keys are unique, and a message keeps its key when it is accepted", () => {
+  const entry = { client_message_id: "x", chat_id: CHAT, body: "hi", created_ms: 0, state: "pending", error: "" };
+  const accepted = fromWire(wireMessage(9, { sender_id: ADA, client_message_id: "x" }));
+  assert.equal(fromEntry(entry, ADA).key, accepted.key);
+  const keys = toRows([message(1), accepted, message(2000), message(3)], ADA, "").map(({ key }) => key);
+  assert.equal(new Set(keys).size, keys.length);
+});

@@ -1,0 +1,187 @@
+// The session: first frame, resuming, gaps, tokens, dead lines and the pauses between attempts. Time is mocked.
+
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, mock, test } from "node:test";
+import { SignedOut } from "../../../web/credentials.js";
+import { Session } from "../../../web/session.js";
+import { FakeSocket, settle } from "./fakes.js";
+
+const POSITION = { offset: "4", epoch: 1 };
+
+beforeEach(() => mock.timers.enable({ apis: ["setTimeout"] }));
+afterEach(() => mock.timers.reset());
+
+/** A session, the sockets that it opened, and what it told. */
+function started({ gateway, accessToken } = {}) {
+  const sockets = [];
+  const told = { states: [], frames: [], welcomes: 0, missed: 0, rejected: [] };
+  const world = {
+    gateway: gateway ?? (async () => ({ websocket: "ws://here/session" })),
+    accessToken: accessToken ?? (async (rejected) => (told.rejected.push(rejected), `token ${told.rejected.length}`)),
+    openSocket: (url, protocol) => (sockets.push(new FakeSocket(url, protocol)), sockets.at(-1)),
+    random: () => 1,
+  };
+  const session = new Session(world, {
+    onState: (state) => told.states.push(state),
+    onFrame: (frame) => told.frames.push(frame),
+    onWelcome: () => told.welcomes++,
+    onMissed: () => told.missed++,
+  });
+  session.connect();
+  return { session, sockets, told };
+}
+
+async function online(options) {
+  const all = started(options);
+  await settle();
+  all.sockets[0].onopen();
+  all.sockets[0].say({ welcome: { heartbeat_interval_ms: 30_000, position: POSITION } });
+  return all;
+}
+
+/** Passes the pause, and opens the next socket. */
+async function reconnected({ sockets }, ms = 1_000) {
+  const before = sockets.length;
+  mock.timers.tick(ms);
+  await settle();
+  assert.equal(sockets.length, before + 1, "it connects again");
+  sockets.at(-1).onopen();
+  return sockets.at(-1);
+}
+
+test("the first frame authenticates, on the sub-protocol, without a position", async () => {
+  const { session, sockets } = await online();
+  assert.equal(sockets[0].protocol, "rookery.v1.json");
+  assert.deepEqual(sockets[0].sent, [{ authenticate: { access_token: "token 1", client_name: "web" } }]);
+  assert.equal(session.state, "online");
+});
+
+test("nothing is sent before the welcome, and frames are numbered after the first", async () => {
+  const { session, sockets } = started();
+  await settle();
+  sockets[0].onopen();
+  assert.equal(session.send({ ping: {} }), 0);
+  sockets[0].say({ welcome: {} });
+  assert.equal(session.send({ ping: {} }), 2);
+});
+
+test("it resumes from the last event's position", async () => {
+  const all = await online();
+  all.sockets[0].say({ event: { position: { offset: "9", epoch: 1 } } });
+  all.sockets[0].onclose();
+  const socket = await reconnected(all);
+  assert.deepEqual(socket.sent[0].authenticate.last_position, { offset: "9", epoch: 1 });
+});
+
+test("a line that breaks before the replay came does not skip it", async () => {
+  const all = await online();
+  all.sockets[0].onclose();
+  const second = await reconnected(all);
+  second.say({ welcome: { replayed: 3, position: { offset: "7", epoch: 1 } } });
+  second.onclose();
+  const third = await reconnected(all, 2_000);
+  assert.deepEqual(third.sent[0].authenticate.last_position, POSITION);
+});
+
+test("a jump in the sequence tells that frames were missed, before the frame itself", async () => {
+  const { sockets, told } = await online();
+  sockets[0].say({ event: {} });
+  assert.equal(told.missed, 0);
+  sockets[0].say({ event: {} }, 5);
+  assert.equal(told.missed, 1);
+  sockets[0].say({ event: {} });
+  assert.deepEqual([told.missed, told.frames.length], [1, 3]);
+});
+
+test("a token that ends is renewed in the session", async () => {
+  const { sockets, told } = await online();
+  sockets[0].say({ expiring: {} });
+  await settle();
+  assert.deepEqual(sockets[0].sent.at(-1), { renew: { access_token: "token 2" } });
+  assert.equal(told.rejected.at(-1), "token 1");
+});
+
+test("a token that is not taken is replaced before the next attempt", async () => {
+  const all = started();
+  await settle();
+  all.sockets[0].onopen();
+  all.sockets[0].say({ goodbye: { code: "unauthenticated" } });
+  const socket = await reconnected(all);
+  assert.equal(all.told.rejected.at(-1), "token 1");
+  assert.equal(socket.sent[0].authenticate.access_token, "token 2");
+});
+
+test("a sign-in that has ended ends the session", async () => {
+  const { session, told } = started({
+    accessToken: async () => {
+      throw new SignedOut();
+    },
+  });
+  await settle();
+  assert.equal(session.state, "ended");
+  assert.deepEqual(told.states, ["connecting", "ended"]);
+});
+
+test("pauses double up to half a minute, and begin anew after a good session", async () => {
+  const all = started({
+    gateway: async () => {
+      throw new Error("no answer");
+    },
+  });
+  const pauses = [];
+  for (let attempt = 0; attempt < 8; attempt++) {
+    await settle();
+    let pause = 0;
+    while (all.session.state === "waiting") {
+      mock.timers.tick(500);
+      pause += 500;
+    }
+    pauses.push(pause);
+  }
+  assert.deepEqual(pauses, [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000]);
+});
+
+test("a server that says when to come back is obeyed", async () => {
+  const all = await online();
+  all.sockets[0].say({ reconnect: { after_ms: 4_000 } });
+  mock.timers.tick(3_999);
+  await settle();
+  assert.equal(all.sockets.length, 1);
+  await reconnected(all, 1);
+});
+
+test("a user who moved is followed at once", async () => {
+  const all = await online();
+  all.sockets[0].say({ moved: { websocket: "ws://there/session" } });
+  const socket = await reconnected(all, 0);
+  assert.equal(socket.url, "ws://there/session");
+});
+
+test("a ping without any answer ends the connection, one with an answer does not", async () => {
+  const { session, sockets } = await online();
+  mock.timers.tick(30_000);
+  assert.deepEqual(sockets[0].sent.at(-1), { ping: {} });
+  sockets[0].say({ pong: {} });
+  mock.timers.tick(8_000);
+  assert.equal(session.state, "online");
+  mock.timers.tick(22_000);
+  mock.timers.tick(8_000);
+  assert.equal(session.state, "waiting");
+  assert.ok(sockets[0].closed);
+});
+
+test("a welcome that does not come is not waited for longer than ten seconds", async () => {
+  const { session, sockets } = started();
+  await settle();
+  sockets[0].onopen();
+  mock.timers.tick(10_000);
+  assert.equal(session.state, "waiting");
+});
+
+test("what an abandoned socket still says is not heard", async () => {
+  const { session, sockets, told } = await online();
+  session.restart();
+  sockets[0].say({ event: {} });
+  sockets[0].onclose();
+  assert.equal(told.frames.length, 0);
+});

@@ -1,0 +1,87 @@
+// What a chat is in the list: its newest message, its unread count and how far its members have come. Pure functions.
+
+import { compareIds, fromWire, laterId } from "./messages.js";
+
+/** @import {Chat, Marks, Message, WireChat, WireReceipt} from "./types.js" */
+
+/** Above this many unread messages nobody counts on. */
+const MOST_UNREAD = 100;
+/** @type {Marks} */
+const NOWHERE = { delivered_up_to: "0", read_up_to: "0" };
+
+/** The chat of two users, the same for both. @param {string} user_id @param {string} other_id */
+export function directChatId(user_id, other_id) {
+  return compareIds(user_id, other_id) < 0 ? `d-${user_id}-${other_id}` : `d-${other_id}-${user_id}`;
+}
+
+/**
+ * The other member of a direct chat; empty if it is not one of this user's.
+ * @param {string} chat_id
+ * @param {string} me
+ */
+export function otherMember(chat_id, me) {
+  const [, low = "", high = ""] = /^d-([1-9]\d{0,18})-([1-9]\d{0,18})$/.exec(chat_id) ?? [];
+  return low === me ? high : high === me ? low : "";
+}
+
+/** A chat in which nothing has been said yet. @param {string} chat_id @param {string[]} member_ids @returns {Chat} */
+export const emptyChat = (chat_id, member_ids) => ({ chat_id, member_ids, newest: null, unread: 0, marks: {} });
+
+/** @param {WireChat} wire @returns {Chat} */
+export function chatFromWire({ chat_id, member_ids = [], newest, unread = 0, receipts = [] }) {
+  const chat = { chat_id, member_ids, newest: newest ? fromWire(newest) : null, unread, marks: {} };
+  return receipts.reduce(withMarks, chat);
+}
+
+/** How far a user has come. @param {Chat} chat @param {string} user_id */
+export const marksOf = (chat, user_id) => chat.marks[user_id] ?? NOWHERE;
+
+/**
+ * The chat after a message: it is the newest if it is newer, and one more unread if it is another's.
+ * @param {Chat} chat
+ * @param {Message} message
+ * @param {string} me
+ * @returns {Chat}
+ */
+export function withMessage(chat, message, me) {
+  const known = chat.newest && compareIds(message.message_id, chat.newest.message_id) <= 0;
+  if (known) return chat;
+  const unread = message.sender_id === me ? chat.unread : Math.min(chat.unread + 1, MOST_UNREAD);
+  return { ...chat, newest: message, unread };
+}
+
+/** @param {Chat} chat @param {WireReceipt} receipt @returns {Chat} */
+function withMarks(chat, { user_id = "", delivered_up_to = "0", read_up_to = "0" }) {
+  const before = marksOf(chat, user_id);
+  const after = {
+    delivered_up_to: laterId(before.delivered_up_to, laterId(delivered_up_to, read_up_to)),
+    read_up_to: laterId(before.read_up_to, read_up_to),
+  };
+  const same = after.delivered_up_to === before.delivered_up_to && after.read_up_to === before.read_up_to;
+  return same ? chat : { ...chat, marks: { ...chat.marks, [user_id]: after } };
+}
+
+/**
+ * The chat after a receipt; marks only move forward. One's own also says what is still unread.
+ * @param {Chat} chat
+ * @param {WireReceipt} receipt
+ * @param {string} me
+ * @param {readonly Message[]} messages those of the chat that are at hand
+ * @returns {Chat}
+ */
+export function withReceipt(chat, receipt, me, messages) {
+  const after = withMarks(chat, receipt);
+  if (receipt.user_id !== me || after === chat) return after;
+  const { read_up_to } = marksOf(after, me);
+  if (!after.newest || compareIds(after.newest.message_id, read_up_to) <= 0) return { ...after, unread: 0 };
+  const above = messages.filter(
+    (message) => message.sender_id !== me && compareIds(message.message_id, read_up_to) > 0,
+  );
+  return { ...after, unread: Math.min(above.length || after.unread, after.unread) };
+}
+
+/** Chats with messages, the most recent first. @param {Iterable<Chat>} chats */
+export function inOrder(chats) {
+  const id = (/** @type {Chat} */ chat) => chat.newest?.message_id ?? "0";
+  return [...chats].filter((chat) => chat.newest).sort((a, b) => compareIds(id(b), id(a)));
+}

@@ -1,0 +1,101 @@
+// Where one writes: a field that grows with its text, keeps it as a draft, and sends on Enter.
+
+import { Client } from "../client.js";
+import { Component, h, setText } from "../dom.js";
+import { icon } from "../icons.js";
+
+const encoder = new TextEncoder();
+
+export class Composer extends Component {
+  #text;
+  #writing = h("div", { class: "writing" });
+  #send = h("button", { class: "send", type: "submit", "aria-label": "Send", title: "Send" }, icon("send"));
+  #note = h("p", { class: "note error", id: "composer-note", role: "alert" });
+
+  /** @param {Client} client @param {string} chat_id @param {string} name whom one writes to @param {() => void} sent */
+  constructor(client, chat_id, name, sent) {
+    super();
+    this.client = client;
+    this.chat_id = chat_id;
+    this.sent = sent;
+    this.#text = h("textarea", {
+      rows: 1,
+      placeholder: "Message",
+      "aria-label": `Message to ${name}`,
+      "aria-describedby": "composer-note",
+      autocomplete: "off",
+    });
+  }
+
+  /** @override */
+  connected() {
+    const submit = (/** @type {Event} */ event) => {
+      event.preventDefault();
+      this.#submit();
+    };
+    this.#writing.append(this.#text);
+    this.replaceChildren(h("form", { class: "composer", onsubmit: submit }, this.#writing, this.#send), this.#note);
+    this.#text.value = this.client.drafts.get(this.chat_id);
+    this.listen(this.#text, "input", () => this.#written());
+    this.listen(this.#text, "keydown", (event) => this.#keyPressed(event));
+    this.#fit();
+    this.#judge();
+  }
+
+  /** @override */
+  focus() {
+    this.#text.focus();
+  }
+
+  /** @param {string} name */
+  setName(name) {
+    this.#text.setAttribute("aria-label", `Message to ${name}`);
+  }
+
+  #written() {
+    this.client.drafts.keep(this.chat_id, this.#text.value);
+    if (this.#text.value.trim()) this.client.writing(this.chat_id);
+    this.#fit();
+    this.#judge();
+  }
+
+  /** @param {KeyboardEvent} event */
+  #keyPressed(event) {
+    const sends =
+      event.key === "Enter" && !event.shiftKey && !event.isComposing && matchMedia("(hover: hover)").matches;
+    if (!sends) return;
+    event.preventDefault();
+    this.#submit();
+  }
+
+  #submit() {
+    const body = this.#text.value.trim();
+    if (!body || this.#excess() > 0) return;
+    this.#text.value = "";
+    this.#written();
+    this.client.send(this.chat_id, body);
+    this.sent();
+    this.#text.focus();
+  }
+
+  /**
+   * The field is as high as its text, which the style repeats unseen behind it; measuring would make the messages
+   * jump.
+   */
+  #fit() {
+    this.#writing.dataset["text"] = this.#text.value;
+  }
+
+  #judge() {
+    const excess = this.#excess();
+    this.#send.disabled = excess > 0 || !this.#text.value.trim();
+    setText(this.#note, excess > 0 ? `Too long by ${excess} bytes. Send it in parts.` : "");
+  }
+
+  /** Bytes above what a message may have. */
+  #excess() {
+    return encoder.encode(this.#text.value.trim()).length - this.client.maxTextBytes;
+  }
+}
+
+customElements.define("rookery-composer", Composer);

@@ -1,0 +1,45 @@
+// The faces of having nothing to show, of waiting, and of something not having come.
+
+import { h } from "../dom.js";
+import { mark } from "../icons.js";
+import { textButton } from "./buttons.js";
+
+/** The right pane while no chat is open. @param {() => void} find */
+export function nothingOpen(find) {
+  const button = textButton("primary", find, "Find someone");
+  return h(
+    "div",
+    { class: "empty" },
+    mark(),
+    h("h2", {}, "Pick a chat"),
+    h("p", {}, "Or find someone to write to."),
+    button,
+  );
+}
+
+/** @param {string} title @param {string} text */
+export function emptyState(title, text) {
+  return h("div", { class: "empty" }, h("h2", {}, title), h("p", {}, text));
+}
+
+/** What did not come, with a way to try again. @param {string} text @param {() => void} retry */
+export function failure(text, retry) {
+  const button = textButton("text-button", retry, "Try again");
+  return h("div", { class: "failure", role: "status" }, h("span", {}, text), button);
+}
+
+/** Rows of a list that is coming. @param {number} count */
+export function skeletonRows(count) {
+  const row = () => {
+    const lines = [h("span", { class: "skeleton line" }), h("span", { class: "skeleton line short" })];
+    return h("div", { class: "row" }, h("span", { class: "avatar skeleton" }), h("span", { class: "lines" }, ...lines));
+  };
+  return h("div", { class: "waiting", role: "status", "aria-label": "Loading" }, ...Array.from({ length: count }, row));
+}
+
+/** Messages of history that are coming. */
+export function skeletonMessages() {
+  const widths = ["wide", "own", "own wide", "narrow", "wide", "own narrow"];
+  const bubbles = widths.map((width) => h("span", { class: `skeleton bubble ${width}` }));
+  return h("div", { class: "waiting messages-waiting", role: "status", "aria-label": "Loading messages" }, ...bubbles);
+}

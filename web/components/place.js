@@ -1,0 +1,12 @@
+// Where a popover goes: beneath what opened it, or above where there is no room, and always within the window.
+
+/** @param {HTMLElement} popover that is shown @param {Element} opener */
+export function placeBeside(popover, opener) {
+  const edge = parseFloat(getComputedStyle(popover).getPropertyValue("--space-2"));
+  const { top, bottom, right } = opener.getBoundingClientRect();
+  const { offsetWidth: width, offsetHeight: height } = popover;
+  const y = Math.max(edge, bottom + height + edge <= innerHeight ? bottom : top - height);
+  const x = Math.min(Math.max(edge, right - width), innerWidth - width - edge);
+  popover.style.setProperty("top", `${y}px`);
+  popover.style.setProperty("left", `${x}px`);
+}

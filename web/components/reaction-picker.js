@@ -1,0 +1,39 @@
+// The grid of emoji to react with. There is one on the page, shown beside the message that asked for it.
+
+import { h, moveFocus } from "../dom.js";
+import { REACTIONS } from "../emoji.js";
+import { placeBeside } from "./place.js";
+
+/** Columns of the grid, as styles/overlays.css has them. */
+const COLUMNS = 7;
+
+/** @type {(emoji: string) => void} */
+let chosen = () => {};
+/** @type {HTMLElement | null} */
+let opener = null;
+
+const buttons = REACTIONS.map(([emoji, name]) => {
+  return h("button", { type: "button", "aria-label": name, title: name, onclick: () => choose(emoji) }, emoji);
+});
+const picker = h("div", { class: "picker", role: "dialog", "aria-label": "React with", popover: "auto" }, ...buttons);
+picker.addEventListener("keydown", (event) => moveFocus(event, buttons, COLUMNS));
+picker.addEventListener("toggle", (event) => {
+  if (/** @type {ToggleEvent} */ (event).newState === "closed") opener?.setAttribute("aria-expanded", "false");
+});
+
+/** @param {string} emoji */
+function choose(emoji) {
+  picker.hidePopover();
+  opener?.focus({ preventScroll: true });
+  chosen(emoji);
+}
+
+/** Asks for an emoji. @param {HTMLElement} button that opened it @param {(emoji: string) => void} done */
+export function pickReaction(button, done) {
+  if (!picker.isConnected) document.body.append(picker);
+  [opener, chosen] = [button, done];
+  picker.showPopover();
+  placeBeside(picker, button);
+  button.setAttribute("aria-expanded", "true");
+  buttons[0]?.focus();
+}

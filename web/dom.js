@@ -1,0 +1,141 @@
+// Making elements and keeping a list of them in step with data, without a framework. Text only ever becomes text nodes.
+
+/** @typedef {Node | string | number | false | null | undefined} Child */
+
+/**
+ * An element with attributes, listeners (keys such as `onclick`) and children. Attributes that are false, null or
+ * undefined are left out; true gives an empty one.
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Record<string, unknown>} [attributes]
+ * @param {...Child} children
+ * @returns {HTMLElementTagNameMap[Tag]}
+ */
+export function h(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), /** @type {EventListener} */ (value));
+    else setAttribute(element, name, value);
+  }
+  element.append(...children.filter(isShown).map(asContent));
+  return element;
+}
+
+/** @param {Child} child @returns {child is Node | string | number} */
+const isShown = (child) => child !== false && child !== null && child !== undefined;
+
+/** @param {Node | string | number} child */
+const asContent = (child) => (child instanceof Node ? child : String(child));
+
+/** @param {Element} element @param {string} name @param {unknown} value */
+export function setAttribute(element, name, value) {
+  if (value === false || value === null || value === undefined) element.removeAttribute(name);
+  else element.setAttribute(name, value === true ? "" : String(value));
+}
+
+/** Writes only what differs, so that nothing is announced or selected anew. @param {Node} node @param {string} text */
+export function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+/** @type {WeakMap<Element, Map<string, HTMLElement>>} */
+const rendered = new WeakMap();
+
+/**
+ * Makes the children of an element stand for the items, in order, moving and making as few as possible.
+ * @template Item
+ * @template {HTMLElement} Made
+ * @param {Element} parent whose children all come from here
+ * @param {readonly Item[]} items
+ * @param {object} how
+ * @param {(item: Item) => string} how.key unique among the items
+ * @param {(item: Item) => Made} how.make
+ * @param {(element: Made, item: Item) => void} how.update also called once after `make`
+ */
+export function reconcile(parent, items, { key, make, update }) {
+  const before = /** @type {Map<string, Made>} */ (rendered.get(parent) ?? new Map());
+  const focused = document.activeElement;
+  /** @type {Map<string, Made>} */
+  const after = new Map();
+  for (const item of items) after.set(key(item), before.get(key(item)) ?? make(item));
+  for (const [name, element] of before) if (!after.has(name)) element.remove();
+  let place = parent.firstElementChild;
+  for (const element of after.values()) {
+    if (element === place) place = place.nextElementSibling;
+    else parent.insertBefore(element, place);
+  }
+  for (const item of items) update(/** @type {Made} */ (after.get(key(item))), item);
+  rendered.set(parent, after);
+  if (focused instanceof HTMLElement && focused !== document.activeElement && parent.contains(focused))
+    focused.focus({ preventScroll: true });
+}
+
+/**
+ * Runs the work once, soon, however often it was asked for in the meantime.
+ * @param {() => void} work
+ */
+export function soon(work) {
+  let waiting = false;
+  return () => {
+    if (waiting) return;
+    waiting = true;
+    queueMicrotask(() => {
+      waiting = false;
+      work();
+    });
+  };
+}
+
+/**
+ * A custom element whose listeners on others end when it leaves the page.
+ */
+export class Component extends HTMLElement {
+  /** @type {AbortController | undefined} */
+  #life;
+
+  connectedCallback() {
+    this.#life = new AbortController();
+    this.connected();
+  }
+
+  disconnectedCallback() {
+    this.#life?.abort();
+  }
+
+  /** Builds the element and begins to listen; for subclasses. */
+  connected() {}
+
+  /**
+   * @param {EventTarget} target
+   * @param {string} type
+   * @param {(event: any) => void} listener
+   */
+  listen(target, type, listener) {
+    target.addEventListener(type, listener, { signal: this.#life?.signal });
+  }
+}
+
+/**
+ * Lets arrow keys, Home and End move the focus among elements.
+ * @param {KeyboardEvent} event
+ * @param {HTMLElement[]} elements
+ * @param {number} [columns]
+ */
+export function moveFocus(event, elements, columns = 1) {
+  const at = elements.indexOf(/** @type {HTMLElement} */ (document.activeElement));
+  const steps = {
+    ArrowDown: columns,
+    ArrowUp: -columns,
+    ArrowRight: 1,
+    ArrowLeft: -1,
+    Home: -at,
+    End: elements.length - 1 - at,
+  };
+  const step = steps[/** @type {keyof typeof steps} */ (event.key)];
+  const target =
+    step === undefined || (columns === 1 && event.key.match(/Left|Right/)) ? undefined : elements[at + step];
+  if (!target) return false;
+  event.preventDefault();
+  target.focus();
+  return true;
+}

@@ -1,0 +1,110 @@
+// How times, names and texts are shown. Pure functions: the same input gives the same words.
+
+const DAY_MS = 24 * 60 * 60 * 1000;
+const clock = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
+const weekday = new Intl.DateTimeFormat(undefined, { weekday: "short" });
+const longWeekday = new Intl.DateTimeFormat(undefined, { weekday: "long" });
+const dayAndMonth = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+const fullDate = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric" });
+const everything = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "short" });
+
+/** How many different avatar colours `tokens.css` names. */
+export const AVATAR_COLOURS = 8;
+
+/** The time of day, such as 14:32. @param {number} at_ms */
+export const timeOfDay = (at_ms) => clock.format(at_ms);
+
+/** Day and time in full, for tooltips and screen readers. @param {number} at_ms */
+export const fullTime = (at_ms) => everything.format(at_ms);
+
+/** @param {number} at_ms */
+function startOfDay(at_ms) {
+  return new Date(at_ms).setHours(0, 0, 0, 0);
+}
+
+/** Whole days from one moment's day to another's; 0 on the same day. @param {number} from_ms @param {number} to_ms */
+export function daysBetween(from_ms, to_ms) {
+  return Math.round((startOfDay(to_ms) - startOfDay(from_ms)) / DAY_MS);
+}
+
+/**
+ * The short form for lists: a time today, a weekday this week, else a date.
+ * @param {number} at_ms
+ * @param {number} now_ms
+ */
+export function shortTime(at_ms, now_ms) {
+  const days = daysBetween(at_ms, now_ms);
+  if (days <= 0) return clock.format(at_ms);
+  if (days < 7) return weekday.format(at_ms);
+  return sameYear(at_ms, now_ms) ? dayAndMonth.format(at_ms) : fullDate.format(at_ms);
+}
+
+/** What stands above the messages of a day. @param {number} at_ms @param {number} now_ms */
+export function dayLabel(at_ms, now_ms) {
+  const days = daysBetween(at_ms, now_ms);
+  if (days <= 0) return "Today";
+  if (days === 1) return "Yesterday";
+  if (days < 7) return longWeekday.format(at_ms);
+  return sameYear(at_ms, now_ms) ? dayAndMonth.format(at_ms) : fullDate.format(at_ms);
+}
+
+/** @param {number} one_ms @param {number} other_ms */
+function sameYear(one_ms, other_ms) {
+  return new Date(one_ms).getFullYear() === new Date(other_ms).getFullYear();
+}
+
+/** One or two letters for an avatar: of the first and the last word. @param {string} name */
+export function initials(name) {
+  const words = name.split(/[^\p{L}\p{N}]+/u).filter(Boolean);
+  const letters = words.length > 1 ? [words[0], words[words.length - 1]] : words;
+  return (
+    letters
+      .map((word) => [...(word ?? "")][0] ?? "")
+      .join("")
+      .toUpperCase() || "?"
+  );
+}
+
+/** Which avatar colour a user has, from 1: always the same for the same user. @param {string} user_id */
+export function avatarColour(user_id) {
+  let hash = 0x811c9dc5; // FNV-1a, with its high bits folded in: ids have low bits in common
+  for (const digit of user_id) hash = Math.imul(hash ^ digit.charCodeAt(0), 0x01000193);
+  return (((hash ^ (hash >>> 15)) >>> 0) % AVATAR_COLOURS) + 1;
+}
+
+/** What a person is called. @param {{display_name: string, name: string}} profile */
+export const displayName = (profile) => profile.display_name || profile.name;
+
+/** An unread count as shown; the server counts to 100 at most. @param {number} count */
+export const unreadLabel = (count) => (count > 99 ? "99+" : String(count));
+
+/**
+ * A text cut into plain pieces and web addresses, in order.
+ * @param {string} text
+ * @returns {{text: string, url: string}[]} url is empty for a plain piece
+ */
+export function withLinks(text) {
+  const pieces = [];
+  let end = 0;
+  for (const match of text.matchAll(/https?:\/\/[^\s<>"]+/gi)) {
+    const address = withoutTrailingPunctuation(match[0]);
+    if (!URL.canParse(address)) continue;
+    if (match.index > end) pieces.push({ text: text.slice(end, match.index), url: "" });
+    pieces.push({ text: address, url: address });
+    end = match.index + address.length;
+  }
+  if (end < text.length) pieces.push({ text: text.slice(end), url: "" });
+  return pieces;
+}
+
+/** A sentence's full stop or a bracket around the address is not part of it. @param {string} address */
+function withoutTrailingPunctuation(address) {
+  let trimmed = address.replace(/[.,;:!?'*_]+$/, "");
+  if (trimmed.endsWith(")") && !trimmed.includes("(")) trimmed = trimmed.slice(0, -1);
+  return trimmed;
+}
+
+/** Whether a text is one to three emoji and nothing else, which are shown large. @param {string} text */
+export function isOnlyEmoji(text) {
+  return /^(?:\p{RGI_Emoji}\s?){1,3}$/v.test(text);
+}

@@ -1,0 +1,48 @@
+// The page's pictograms, drawn from paths, so that nothing has to be fetched for them.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+const PATHS = {
+  back: ["m15 18-6-6 6-6"],
+  close: ["M18 6 6 18", "m6 6 12 12"],
+  down: ["M12 5v14", "m5 12 7 7 7-7"],
+  menu: ["M12 5h.01", "M12 12h.01", "M12 19h.01"],
+  react: ["M21 12a9 9 0 1 1-9-9 9 9 0 0 1 9 9", "M8 14s1.5 2 4 2 4-2 4-2", "M9 9h.01", "M15 9h.01"],
+  search: ["M18 11a7 7 0 1 1-7-7 7 7 0 0 1 7 7", "m21 21-4.3-4.3"],
+  send: ["M12 19V5", "m5 12 7-7 7 7"],
+  write: ["M12 20h9", "M16.5 3.5a2.1 2.1 0 0 1 3 3L7 19l-4 1 1-4z"],
+};
+
+/** A pictogram; what it means is said by the button around it. @param {keyof typeof PATHS} name */
+export function icon(name) {
+  return drawing(
+    "icon",
+    "0 0 24 24",
+    PATHS[name].map((d) => shape("path", { d })),
+  );
+}
+
+/** Rookery's mark: three eggs in a nest. */
+export function mark() {
+  return drawing("mark", "0 0 32 32", [
+    shape("path", { d: "M4 15c4 6 20 6 24 0" }),
+    shape("path", { d: "M7 20c4 5 14 5 18 0" }),
+    shape("circle", { cx: "11", cy: "10", r: "3.2" }),
+    shape("circle", { cx: "18", cy: "8", r: "3.2" }),
+    shape("circle", { cx: "22", cy: "13", r: "2.2" }),
+  ]);
+}
+
+/** @param {string} className @param {string} viewBox @param {SVGElement[]} shapes */
+function drawing(className, viewBox, shapes) {
+  const svg = shape("svg", { class: className, viewBox, "aria-hidden": "true" });
+  svg.append(...shapes);
+  return svg;
+}
+
+/** @param {string} tag @param {Record<string, string>} attributes */
+function shape(tag, attributes) {
+  const element = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  return /** @type {SVGElement} */ (element);
+}

@@ -1,0 +1,119 @@
+// What was written and is not accepted yet. It is kept in storage, so it survives a reload, and sent in order: one
+// message of a chat at a time, again and again with the same client_message_id until it is accepted or refused for
+// good.
+
+/** @import {Entry, Refused} from "./types.js" */
+
+/** So many refusals that say "later" before the person is told. */
+const MOST_ATTEMPTS = 6;
+const FIRST_PAUSE_MS = 500;
+
+/**
+ * @typedef {Entry & {sent_ms: number, attempts: number, not_before_ms: number}} Waiting
+ * sent_ms is 0 while it is not on its way
+ */
+
+export class Outbox {
+  #storage;
+  #prefix;
+  /** @type {Map<string, Waiting>} in the order of writing */
+  #entries = new Map();
+
+  /** @param {Storage} storage @param {string} user_id */
+  constructor(storage, user_id) {
+    this.#storage = storage;
+    this.#prefix = `rookery.outbox.${user_id}.`;
+    const kept = Object.keys(storage).filter((key) => key.startsWith(this.#prefix));
+    const entries = kept.map((key) => /** @type {Entry} */ (JSON.parse(storage.getItem(key) ?? "")));
+    for (const entry of entries.sort((a, b) => a.created_ms - b.created_ms)) this.#put(entry);
+  }
+
+  /** How many are not accepted yet. */
+  get size() {
+    return this.#entries.size;
+  }
+
+  /** @param {string} chat_id @returns {Entry[]} */
+  of(chat_id) {
+    return [...this.#entries.values()].filter((entry) => entry.chat_id === chat_id);
+  }
+
+  /** @param {string} client_message_id */
+  get(client_message_id) {
+    return this.#entries.get(client_message_id);
+  }
+
+  /** @param {string} chat_id @param {string} body @param {number} now_ms */
+  add(chat_id, body, now_ms) {
+    this.#put({ client_message_id: newId(), chat_id, body, created_ms: now_ms, state: "pending", error: "" });
+  }
+
+  /**
+   * What to send now: the oldest pending of each chat, if none of that chat is on its way.
+   * @param {number} now_ms
+   * @returns {{due: Entry[], next_ms: number}} and when the next one that has to wait may go; Infinity if there is none
+   */
+  due(now_ms) {
+    /** @type {Map<string, Waiting>} */
+    const heads = new Map();
+    for (const entry of this.#entries.values()) {
+      if (entry.state === "pending" && !heads.has(entry.chat_id)) heads.set(entry.chat_id, entry);
+    }
+    const ready = [...heads.values()].filter((entry) => !entry.sent_ms);
+    const later = ready.map((entry) => entry.not_before_ms).filter((at_ms) => at_ms > now_ms);
+    return { due: ready.filter((entry) => entry.not_before_ms <= now_ms), next_ms: Math.min(Infinity, ...later) };
+  }
+
+  /** @param {string} client_message_id @param {number} now_ms */
+  sent(client_message_id, now_ms) {
+    const entry = this.#entries.get(client_message_id);
+    if (entry) entry.sent_ms = now_ms;
+  }
+
+  /** Nothing that is on its way will be answered: the session is gone. */
+  sessionLost() {
+    for (const entry of this.#entries.values()) entry.sent_ms = 0;
+  }
+
+  /** It is accepted, or not wanted any more. @param {string} client_message_id */
+  remove(client_message_id) {
+    this.#entries.delete(client_message_id);
+    this.#storage.removeItem(this.#prefix + client_message_id);
+  }
+
+  /** @param {string} client_message_id @param {Refused} refused @param {number} now_ms */
+  refused(client_message_id, { message, retryable = false, retry_after_ms = 0 }, now_ms) {
+    const entry = this.#entries.get(client_message_id);
+    if (!entry) return;
+    const attempts = entry.attempts + 1;
+    const pause_ms = Math.max(retry_after_ms, FIRST_PAUSE_MS * 2 ** entry.attempts);
+    if (retryable && attempts < MOST_ATTEMPTS) {
+      this.#entries.set(client_message_id, { ...entry, sent_ms: 0, attempts, not_before_ms: now_ms + pause_ms });
+    } else {
+      this.#put({ ...entry, state: "failed", error: message });
+    }
+  }
+
+  /** Tries a failed one again, in its place. @param {string} client_message_id */
+  retry(client_message_id) {
+    const entry = this.#entries.get(client_message_id);
+    if (entry) this.#put({ ...entry, state: "pending", error: "" });
+  }
+
+  /** Forgets everything, also in storage. */
+  clear() {
+    for (const id of [...this.#entries.keys()]) this.remove(id);
+  }
+
+  /** @param {Entry} entry */
+  #put({ client_message_id, chat_id, body, created_ms, state, error }) {
+    const kept = { client_message_id, chat_id, body, created_ms, state, error };
+    this.#entries.set(client_message_id, { ...kept, sent_ms: 0, attempts: 0, not_before_ms: 0 });
+    this.#storage.setItem(this.#prefix + client_message_id, JSON.stringify(kept));
+  }
+}
+
+/** 128 random bits in hexadecimal; `crypto.randomUUID` is missing on pages over plain http. */
+function newId() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

@@ -1,0 +1,114 @@
+// The shapes that cross the wire and the page, for the type checker alone: nothing imports this file when the page
+// runs.
+
+/** @typedef {{user_id: string, name: string, display_name: string, about: string}} Profile */
+/** @typedef {{profiles: Profile[], next_cursor?: string}} ProfilesPage */
+/** @typedef {Profile & {version: number | string, created_at_ms: string}} User */
+/**
+ * @typedef {object} Tokens
+ * @property {string} access_token
+ * @property {string} access_token_expires_at_ms milliseconds since 1970
+ * @property {string} refresh_token
+ * @property {User} user
+ */
+
+/** @typedef {{chat_id: string, user_id?: string, delivered_up_to?: string, read_up_to?: string}} WireReceipt */
+/**
+ * @typedef {object} WireMessage
+ * @property {string} message_id
+ * @property {string} chat_id
+ * @property {string} sender_id
+ * @property {string} [client_message_id]
+ * @property {{body: string}} [text]
+ */
+/** @typedef {{emoji: string, user_ids: string[]}} Tally */
+/** @typedef {{message: WireMessage, reactions?: Tally[]}} HistoryMessage */
+/**
+ * @typedef {object} WireChat
+ * @property {string} chat_id
+ * @property {string[]} [member_ids]
+ * @property {WireMessage} [newest]
+ * @property {number} [unread]
+ * @property {WireReceipt[]} [receipts]
+ * @property {string} [changed_at_ms]
+ */
+/** @typedef {{chats?: WireChat[], next_cursor?: string}} ChatsPage */
+/** @typedef {{messages?: HistoryMessage[], has_older?: boolean, has_newer?: boolean}} HistoryPage */
+/** @typedef {{chat_id: string, message_id: string, user_id: string, emoji: string, set?: boolean}} WireReaction */
+
+/** @typedef {{offset?: string, epoch?: number}} Position */
+/**
+ * @typedef {object} WireEvent
+ * @property {string} [event_id]
+ * @property {Position} [position]
+ * @property {WireMessage} [message]
+ * @property {WireReaction} [reaction]
+ * @property {WireReceipt} [receipt]
+ * @property {{chat_id: string, user_id: string}} [typing]
+ */
+/**
+ * @typedef {object} Refused
+ * @property {string} [frame]
+ * @property {string} [client_message_id]
+ * @property {string} code
+ * @property {string} message
+ * @property {boolean} [retryable]
+ * @property {number} [retry_after_ms]
+ */
+/**
+ * @typedef {object} Welcome
+ * @property {{max_text_bytes?: number}} [limits]
+ * @property {number} [heartbeat_interval_ms]
+ * @property {number} [replayed]
+ * @property {Position} [position]
+ */
+/**
+ * @typedef {object} ServerFrame
+ * @property {string} sequence
+ * @property {Welcome} [welcome]
+ * @property {object} [expiring]
+ * @property {{client_message_id: string, message_id: string, chat_id: string}} [accepted]
+ * @property {Refused} [refused]
+ * @property {WireEvent} [event]
+ * @property {{since_ms?: string}} [gap]
+ * @property {{after_ms?: number}} [reconnect]
+ * @property {{websocket?: string}} [moved]
+ * @property {object} [pong]
+ * @property {{code?: string, message?: string}} [goodbye]
+ */
+
+/**
+ * A message as the page holds it. Never changed in place: what differs is another object.
+ * @typedef {object} Message
+ * @property {string} key the same from the moment of writing on, so that its place on the page stays
+ * @property {string} message_id empty until it is accepted
+ * @property {string} chat_id
+ * @property {string} sender_id
+ * @property {string} client_message_id
+ * @property {string} body
+ * @property {number} at_ms milliseconds since 1970
+ * @property {Tally[]} reactions
+ * @property {"accepted" | "pending" | "failed"} state
+ * @property {string} error why it failed, for people
+ */
+/** @typedef {{delivered_up_to: string, read_up_to: string}} Marks */
+/**
+ * @typedef {object} Chat
+ * @property {string} chat_id
+ * @property {string[]} member_ids
+ * @property {Message | null} newest
+ * @property {number} unread
+ * @property {Record<string, Marks>} marks how far each member has come, by user_id
+ */
+/**
+ * A message that is not accepted yet.
+ * @typedef {object} Entry
+ * @property {string} client_message_id
+ * @property {string} chat_id
+ * @property {string} body
+ * @property {number} created_ms
+ * @property {"pending" | "failed"} state
+ * @property {string} error
+ */
+/** @typedef {"connecting" | "online" | "waiting" | "ended"} ConnectionState */
+export {};
