@@ -21,6 +21,7 @@ from shared.background import open_background
 from shared.backplane.embedded import LogInUse, open_embedded_log
 from shared.configuration.live import open_live
 from shared.configuration.sqlite import open_sqlite_configuration
+from shared.garbage import collect_for_ever
 from shared.ids import SnowflakeGenerator
 from shared.ownership import LocalDirectory
 from shared.rpc import open_channel
@@ -57,6 +58,7 @@ async def run(settings: Settings) -> int:
             await nursery.start(_watch_signals, stop, everything, settings.stop_deadline)
             try:
                 async with open_platform(settings) as addresses:
+                    nursery.start_soon(collect_for_ever)
                     _announce(addresses)
                     await stop.wait()
             except LogInUse as error:

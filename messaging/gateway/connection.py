@@ -72,6 +72,7 @@ class Connection:
         self._flusher = flusher
         self._is_due = False
         self._rest: Rest | None = None
+        self._sending = trio.CancelScope()
         self._writer = trio.lowlevel.ParkingLot()
         self._reader = trio.lowlevel.ParkingLot()
         session.on_change = self._mark
@@ -87,8 +88,10 @@ class Connection:
     def flush(self) -> None:
         """Send what waits, as far as it can be sent at once."""
         self._is_due = False
-        if self._rest is not None:
-            return  # the writer is at it, and flushes again when it is done
+        if self._rest is not None:  # the writer is at it, and flushes again when it is done
+            if self._session.state is State.ENDED:
+                self._sending.deadline = min(self._sending.deadline, trio.current_time() + GOODBYE_DEADLINE)
+            return
         try:
             if frames := self._session.take():
                 self._rest = self._transport.send(frames)
@@ -122,15 +125,20 @@ class Connection:
         """Send what the socket did not take at once, with a deadline; return when the session is over."""
         while True:
             if self._rest is not None:
-                ended = self._session.state is State.ENDED
-                try:
-                    with trio.fail_after(GOODBYE_DEADLINE if ended else SEND_DEADLINE):
-                        await self._rest()
-                except (ConnectionLost, trio.TooSlowError):
-                    self._session.abandon()
+                await self._send_rest(self._rest)
                 self._rest = None
                 self.flush()
             elif self._session.state is State.ENDED and not self._session.has_frames:
                 return
             else:
                 await self._writer.park()
+
+    async def _send_rest(self, rest: Rest) -> None:
+        ended = self._session.state is State.ENDED
+        with trio.move_on_after(GOODBYE_DEADLINE if ended else SEND_DEADLINE) as self._sending:
+            try:
+                await rest()
+                return
+            except ConnectionLost:
+                pass
+        self._session.abandon()

@@ -30,6 +30,9 @@ CLOSE_DEADLINE = 2.0
 MESSAGE_QUEUE = 4
 """Frames read from the socket ahead of the session, which keeps its order; past that TCP holds the client back."""
 
+RECEIVE_BYTES = 4096
+"""Read from a socket at once at most: several frames of usual size."""
+
 _TEXT = 0x81  # a whole text message
 _PING = b"\x89\x00"  # an empty ping
 
@@ -66,7 +69,16 @@ class ClientStream(trio.abc.Stream):
         await self._stream.wait_send_all_might_not_block()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        data = await self._stream.receive_some(max_bytes)
+        """As SocketStream does, but it waits first: what a client sends is hardly ever there already."""
+        if self._socket.fileno() < 0:
+            raise trio.ClosedResourceError
+        await trio.lowlevel.wait_readable(self._socket)
+        try:
+            data = self._socket.recv(max_bytes or RECEIVE_BYTES)
+        except BlockingIOError:
+            return await self._stream.receive_some(max_bytes)
+        except OSError as error:
+            raise trio.BrokenResourceError from error
         self.heard_at = trio.current_time()
         return data
 
@@ -127,6 +139,8 @@ class WebSocketServer:
                 nursery.cancel_scope.cancel()
         except* (HandshakeError, ConnectionClosed, trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the client is gone
+        except* Exception:
+            _log.exception("connection_failed")
         finally:
             await trio.aclose_forcefully(stream)
 
@@ -178,11 +192,13 @@ class WebSocketServer:
         self._streams[session] = stream
         try:
             await Connection(self._gateway, session, BrowserTransport(connection, stream), self._flusher).run()
+            # Before the session is given back, since a gateway that stops cuts off what has none: the client would
+            # lose the last frames, if it was still sending.
+            with trio.move_on_after(CLOSE_DEADLINE):
+                await connection.aclose(1000 if session.state is State.ENDED else 1001)
         finally:
             del self._streams[session]
             self._gateway.close_session(session)
-        with trio.move_on_after(CLOSE_DEADLINE):
-            await connection.aclose(1000 if session.state is State.ENDED else 1001)
 
 
 def _host_of(request: WebSocketRequest) -> str:
