@@ -11,10 +11,14 @@ from messaging.archive.queries import ArchiveQueries
 from messaging.archive.recorder import Recorder
 from shared.background import open_background
 from shared.backplane import Backplane
-from shared.rpc import serve_rpc
+from shared.listening import listen
+from shared.rpc import Limits, serve_rpc
 from shared.settings import ArchiveSettings
 from shared.stores.chats import ChatStore
 from shared.telemetry.health import Health, serve_health
+
+GRPC_LIMITS = Limits(drain_timeout=0.5, close_timeout=0.5)
+"""A query takes milliseconds, so a stop need not wait long for those under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +36,15 @@ async def open_archive(
 ) -> AsyncIterator[Archive]:
     """Record the log and answer queries while the block is open.
 
-    Leaving it records and commits the batch in hand, and lets queries under way end, within 10 seconds. A store or a
+    Leaving it records and commits the batch in hand, and lets queries under way end, within 2 seconds. A store or a
     log that does not answer is no reason not to open: recording waits for it, and queries are refused meanwhile. Only
     the store makes the archive unready, since queries are what is sent to it.
     """
     health.add("chats", "the store of chats and history answers", chats.recorded_offsets)
     recorder = Recorder(backplane, chats)
-    listeners = await trio.open_tcp_listeners(settings.grpc_port, host=settings.host)
+    listeners = await listen(settings.host, settings.grpc_port)
     async with open_background() as nursery:
         nursery.start_soon(recorder.run)
-        await nursery.start(partial(serve_rpc, [ArchiveQueries(chats)], listeners))
+        await nursery.start(partial(serve_rpc, [ArchiveQueries(chats)], listeners, limits=GRPC_LIMITS))
         health_port = await nursery.start(serve_health, health, settings.host, settings.health_port)
         yield Archive(recorder, listeners[0].socket.getsockname()[1], health_port)

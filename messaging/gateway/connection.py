@@ -73,17 +73,22 @@ class Connection:
         self._is_due = False
         self._rest: Rest | None = None
         self._sending = trio.CancelScope()
+        self._is_torn = False
         self._writer = trio.lowlevel.ParkingLot()
         self._reader = trio.lowlevel.ParkingLot()
         session.on_change = self._mark
         self._mark()  # what was queued before
 
-    async def run(self) -> None:
-        """Serve the session until it ends or its connection is lost. Opens and closes nothing."""
+    async def run(self) -> bool:
+        """Serve the session until it ends or its connection is lost; False if the client did not take all it was sent.
+
+        Opens and closes nothing.
+        """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._read)
             await self._write()
             nursery.cancel_scope.cancel()
+        return not self._is_torn
 
     def flush(self) -> None:
         """Send what waits, as far as it can be sent at once."""
@@ -141,4 +146,5 @@ class Connection:
                 return
             except ConnectionLost:
                 pass
+        self._is_torn = True
         self._session.abandon()

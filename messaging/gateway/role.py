@@ -18,6 +18,7 @@ from shared.background import open_background
 from shared.backplane import Backplane
 from shared.configuration.live import Live
 from shared.ids import SnowflakeGenerator
+from shared.listening import listen
 from shared.ownership import Directory, GatewayAddress
 from shared.rpc import Limits, serve_rpc
 from shared.settings import GatewaySettings
@@ -27,7 +28,7 @@ from shared.telemetry.health import Health, serve_health
 DRAIN_SECONDS = 3.0
 """How long a gateway that stops waits for answers under way and for clients to read their last frames."""
 
-GRPC_LIMITS = Limits(max_message_bytes=1024 * 1024, drain_timeout=1.0)
+GRPC_LIMITS = Limits(max_message_bytes=1024 * 1024, drain_timeout=0.5, close_timeout=0.5)
 """A frame has no more in any configuration; and when a gateway stops, its sessions have ended before gRPC drains."""
 
 BACKLOG = 1024
@@ -63,8 +64,8 @@ async def open_gateway(
 
     Leaving it sends every client elsewhere, answers what was taken, and closes, within DRAIN_SECONDS and a little.
     """
-    websocket_listeners = await trio.open_tcp_listeners(settings.websocket_port, host=settings.host, backlog=BACKLOG)
-    grpc_listeners = await trio.open_tcp_listeners(settings.grpc_port, host=settings.host, backlog=BACKLOG)
+    websocket_listeners = await listen(settings.host, settings.websocket_port, backlog=BACKLOG)
+    grpc_listeners = await listen(settings.host, settings.grpc_port, backlog=BACKLOG)
     websocket_port, grpc_port = port_of(websocket_listeners), port_of(grpc_listeners)
     gateway = Gateway(
         address=GatewayAddress(

@@ -13,7 +13,7 @@ from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection
 from messaging.gateway.connection import Connection, ConnectionLost, Flusher, Rest
 from messaging.gateway.frames import JsonEncoding
 from messaging.gateway.gateway import Gateway
-from messaging.gateway.session import Session, State
+from messaging.gateway.session import Session
 from rookery.v1.session_pb2 import ClientFrame
 from shared import wire
 from shared.errors import Code, Refusal
@@ -191,11 +191,11 @@ class WebSocketServer:
         session = self._gateway.open_session(JsonEncoding())
         self._streams[session] = stream
         try:
-            await Connection(self._gateway, session, BrowserTransport(connection, stream), self._flusher).run()
-            # Before the session is given back, since a gateway that stops cuts off what has none: the client would
-            # lose the last frames, if it was still sending.
-            with trio.move_on_after(CLOSE_DEADLINE):
-                await connection.aclose(1000 if session.state is State.ENDED else 1001)
+            if await Connection(self._gateway, session, BrowserTransport(connection, stream), self._flusher).run():
+                # Before the session is given back, since a gateway that stops cuts off what has none: the client would
+                # lose the last frames, if it was still sending.
+                with trio.move_on_after(CLOSE_DEADLINE):
+                    await connection.aclose(1000)
         finally:
             del self._streams[session]
             self._gateway.close_session(session)

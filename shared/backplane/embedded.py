@@ -16,7 +16,7 @@ import trio
 from shared import sqlite
 from shared.background import open_background
 from shared.backplane.embedded_consumers import EmbeddedConsumer, Group
-from shared.backplane.embedded_segments import segments_of
+from shared.backplane.embedded_segments import last_segment, offset_at, segments_of
 from shared.backplane.protocol import MAX_RECORD_BYTES, Done, Record, StoredRecord
 from shared.bridge import BatchThread, BridgeStatistics, open_batch_thread
 from shared.errors import Unavailable
@@ -65,6 +65,7 @@ class EmbeddedLog:
         self._path = path
         self._ends: dict[int, int] = dict.fromkeys(range(partitions), 0)
         self._writer_ends: dict[int, int] = {}
+        self._last_at_ms = 0
         self._pending_bytes = 0
         self._groups: dict[str, Group] = {}
         self._token = trio.lowlevel.current_trio_token()
@@ -107,17 +108,16 @@ class EmbeddedLog:
         return self._ends[partition]
 
     async def offset_at(self, partition: int, at_ms: int) -> int:
-        low, end = partition << 48, self._ends[partition]
-        query = "SELECT min(place) FROM segments WHERE place >= ? AND place < ? AND at_ms >= ?"
-        rows = await self.read(query, (low, low + end, at_ms))
-        return end if rows[0][0] is None else int(rows[0][0]) - low
+        end = self._ends[partition]
+        found: int = await self.read(lambda connection: offset_at(connection, partition, end, at_ms))
+        return found
 
-    async def read(self, query: str, values: Sequence[object]) -> list[Any]:
-        """Rows of the file, read aside from the writer. Raises Unavailable."""
+    async def read(self, work: _Work) -> Any:
+        """Do something on a connection that sees what is on disk, aside from the writer. Raises Unavailable."""
 
-        def run() -> list[Any]:
+        def run() -> Any:
             try:
-                return self._reader.execute(query, values).fetchall()
+                return work(self._reader)
             except sqlite3.OperationalError as error:
                 raise Unavailable(f"the log can't be read: {error}") from error
 
@@ -145,15 +145,18 @@ class EmbeddedLog:
             )
         for partition in range(self._partitions):
             low = partition << 48
-            query = "SELECT place + records FROM segments WHERE place >= ? AND place < ? ORDER BY place DESC LIMIT 1"
-            last = connection.execute(query, (low, low + (1 << 48))).fetchone()
-            self._writer_ends[partition] = 0 if last is None else last[0] - low
+            last = last_segment(connection, low + (1 << 48) - 1)
+            self._writer_ends[partition] = 0
+            if last is not None and last.place >= low:
+                self._writer_ends[partition] = last.place + last.records - low
+                self._last_at_ms = max(self._last_at_ms, last.at_ms)
         self._ends = dict(self._writer_ends)
 
     def _append(self, connection: sqlite3.Connection, jobs: list[_Job]) -> list[Any]:
         """One transaction with all the jobs: first the records of all publishers, then other work."""
         before = dict(self._writer_ends)
-        stored, results = self._place(jobs, wall_clock_ms())
+        self._last_at_ms = max(self._last_at_ms, wall_clock_ms())  # times rise, whatever the clock does
+        stored, results = self._place(jobs, self._last_at_ms)
         size = sum(len(record.value) for record in stored)
         try:
             connection.execute("BEGIN IMMEDIATE")
@@ -216,10 +219,11 @@ class EmbeddedLog:
                 (read,) = connection.execute(query, (partition,)).fetchone()
                 low = partition << 48
                 limit = low + min(end - 1, end if read is None else read)
+                oldest = "SELECT place, records, at_ms FROM segments WHERE place >= ? AND place < ? ORDER BY place LIMIT ?"
                 removed += connection.execute(
-                    "DELETE FROM segments WHERE place IN (SELECT place FROM segments"
-                    " WHERE place >= ? AND place + records <= ? AND place < ? AND at_ms < ? LIMIT ?)",
-                    (low, limit, limit, older_than_ms, TRIM_SEGMENTS),
+                    f"DELETE FROM segments WHERE place IN (SELECT place FROM ({oldest})"  # noqa: S608
+                    " WHERE place + records <= ? AND at_ms < ?)",
+                    (low, limit, TRIM_SEGMENTS, limit, older_than_ms),
                 ).rowcount
             return removed
 

@@ -1,7 +1,7 @@
 """Consumers of the embedded log, and the groups that divide its partitions among them."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import trio
@@ -21,7 +21,7 @@ class Log(Protocol):
 
     def end_of(self, partition: int) -> int: ...
 
-    async def read(self, query: str, values: Sequence[object]) -> list[Any]: ...
+    async def read(self, work: Callable[[Any], Any]) -> Any: ...
 
     async def work(self, work: Callable[[Any], Any]) -> Any: ...
 
@@ -96,7 +96,8 @@ class EmbeddedConsumer:
 
     async def _take_assignment(self) -> Assignment:
         query = "SELECT partition, offset FROM offsets WHERE consumers = ?"
-        committed: dict[int, int] = dict(await self._log.read(query, (self._group,)))
+        rows = await self._log.read(lambda connection: connection.execute(query, (self._group,)).fetchall())
+        committed: dict[int, int] = dict(rows)
         gained, lost = frozenset(self._gained), frozenset(self._lost)
         self._gained.clear()
         self._lost.clear()
@@ -140,7 +141,8 @@ class EmbeddedConsumer:
             " ORDER BY place LIMIT ?"
         )
         end = low + self._log.end_of(partition)
-        rows = await self._log.read(query, (low, low + position, low, end, READ_AHEAD))
+        values = (low, low + position, low, end, READ_AHEAD)
+        rows = await self._log.read(lambda connection: connection.execute(query, values).fetchall())
         return [records_of(partition, *row) for row in rows]
 
     def _advance(self, records: Iterable[StoredRecord]) -> list[StoredRecord]:

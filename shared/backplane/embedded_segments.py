@@ -1,11 +1,44 @@
 """How the embedded log stores records: those that were written together are one row for each partition, a segment."""
 
+import sqlite3
+from typing import NamedTuple
+
 import msgspec
 
 from shared.backplane.protocol import StoredRecord
 
 SEGMENT_BYTES = 256 * 1024
 """A segment that has so many bytes is full; one record may take it over that by MAX_RECORD_BYTES."""
+
+
+class Segment(NamedTuple):
+    """Where a segment is: `place` is partition << 48 | first offset."""
+
+    place: int
+    records: int
+    at_ms: int
+
+
+def last_segment(connection: sqlite3.Connection, place: int) -> Segment | None:
+    """The segment that holds the place, or the last before it, in any partition."""
+    query = "SELECT place, records, at_ms FROM segments WHERE place <= ? ORDER BY place DESC LIMIT 1"
+    row = connection.execute(query, (place,)).fetchone()
+    return None if row is None else Segment(*row)
+
+
+def offset_at(connection: sqlite3.Connection, partition: int, end: int, at_ms: int) -> int:
+    """The first offset below `end` of a segment of this moment or later, else `end`. Times rise with offsets."""
+    base = partition << 48
+    query = "SELECT min(place) FROM segments WHERE place >= ? AND place < ?"
+    (first,) = connection.execute(query, (base, base + end)).fetchone()
+    low, high = end if first is None else first - base, end
+    while low < high:
+        segment = last_segment(connection, base + (low + high) // 2)
+        if segment is not None and segment.at_ms < at_ms:
+            low = segment.place - base + segment.records
+        else:
+            high = segment.place - base if segment is not None else low
+    return low
 
 
 def segments_of(records: list[StoredRecord]) -> list[tuple[int, int, int, bytes]]:

@@ -33,7 +33,7 @@ class LiveConfiguration(BaseModel):
         default=300, ge=5, le=3600, description="How far back a client can resume without history"
     )
     tail_bytes: int = Field(
-        default=64 * 1024 * 1024, ge=1024 * 1024, le=4 * 1024**3, description="Size of a partition's tail"
+        default=16 * 1024 * 1024, ge=1024 * 1024, le=4 * 1024**3, description="Size of a partition's tail"
     )
     replay_seconds: float = Field(
         default=5, ge=0, le=60, description="How much of the tail a new session is given first"

@@ -101,7 +101,7 @@ class Channel:
     def __init__(self, nursery: trio.Nursery, host: str, port: int, limits: Limits) -> None:
         self.connections: set[ClientConnection] = set()
         """The current one, and those that only finish what they have."""
-        self.authority = f"{host}:{port}"
+        self.authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._nursery = nursery
         self._host = host
         self._port = port
@@ -157,7 +157,7 @@ class Channel:
         try:
             await connection.run()
         except* Exception as group:
-            log.error("connection failed", exc_info=group)
+            log.error("rpc_connection_failed", exc_info=group)
         finally:
             self.connections.discard(connection)
 

@@ -71,6 +71,7 @@ class Connection(Generic[Stream]):
 
     def forget(self, stream: Stream) -> None:
         """A stream is done with. The last one of a connection that goes away closes it."""
+        stream.leave()
         if self.streams.pop(stream.stream_id, None) is not None:
             self.http2.forget(stream.stream_id)
         if self.going_away and not self.streams:
@@ -89,7 +90,7 @@ class Connection(Generic[Stream]):
         """Ask a silent peer whether it is there; end the connection if it did not answer in time."""
         silence = trio.current_time() - self._heard_at
         if silence > self.limits.keepalive_interval + self.limits.keepalive_timeout:
-            log.info("connection silent for too long", seconds=round(silence))
+            log.info("rpc_peer_silent", seconds=round(silence))
             self.cancel()
         elif silence > self.limits.keepalive_interval and not self._pinged and not self._closing:
             self._pinged = True
@@ -127,7 +128,7 @@ class Connection(Generic[Stream]):
             try:
                 events = self.protocol.receive_data(bytes(data))
             except h2.exceptions.ProtocolError as error:
-                log.info("peer broke the protocol", error=str(error))
+                log.info("rpc_protocol_broken", error=str(error))
                 return
             for event in events:
                 self._handle(event)

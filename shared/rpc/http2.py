@@ -3,6 +3,7 @@ the open ones finish, and windows open only when told.
 """
 
 import struct
+from functools import cache
 from typing import TYPE_CHECKING
 
 import h2.connection
@@ -30,7 +31,6 @@ ENCODER_TABLE_BYTES = 4096
 """The most that our header compression remembers, whatever the peer offers. HTTP/2's default."""
 
 _FRAME_HEADER = struct.Struct(">HBBBL")
-_DATA, _END_STREAM = DataFrame.type, 1
 
 
 class Http2Connection(H2Connection):
@@ -51,16 +51,7 @@ class Http2Connection(H2Connection):
                 normalize_outbound_headers=False,
             )
         )
-        self.local_settings = Settings(
-            client=client_side,
-            initial_values={
-                SettingCodes.ENABLE_PUSH: 0,
-                SettingCodes.MAX_CONCURRENT_STREAMS: limits.max_streams,
-                SettingCodes.INITIAL_WINDOW_SIZE: limits.stream_window,
-                SettingCodes.MAX_FRAME_SIZE: MAX_FRAME_BYTES,
-                SettingCodes.MAX_HEADER_LIST_SIZE: limits.max_header_bytes,
-            },
-        )
+        self.local_settings = _local_settings(limits, client_side)
         self.max_inbound_frame_size = MAX_FRAME_BYTES
         self.decoder.max_header_list_size = HEADER_LEEWAY * limits.max_header_bytes
         self.refuses_streams = False
@@ -103,7 +94,7 @@ class Http2Connection(H2Connection):
         length = len(data)
         self.streams[stream_id].outbound_flow_control_window -= length
         self.outbound_flow_control_window -= length
-        self._data_to_send += _FRAME_HEADER.pack(length >> 8, length & 0xFF, _DATA, 0, stream_id)
+        self._data_to_send += _FRAME_HEADER.pack(length >> 8, length & 0xFF, DataFrame.type, 0, stream_id)
         self._data_to_send += data
 
     def go_away(self) -> None:
@@ -154,3 +145,18 @@ class Http2Connection(H2Connection):
         frames = super()._acknowledge_settings()
         self.encoder.header_table_size = min(self.encoder.header_table_size, ENCODER_TABLE_BYTES)
         return frames
+
+
+@cache
+def _local_settings(limits: Limits, client_side: bool) -> Settings:
+    """What we tell the peer. All connections share it: it never changes, and h2 takes 5 KiB for it."""
+    return Settings(
+        client=client_side,
+        initial_values={
+            SettingCodes.ENABLE_PUSH: 0,
+            SettingCodes.MAX_CONCURRENT_STREAMS: limits.max_streams,
+            SettingCodes.INITIAL_WINDOW_SIZE: limits.stream_window,
+            SettingCodes.MAX_FRAME_SIZE: MAX_FRAME_BYTES,
+            SettingCodes.MAX_HEADER_LIST_SIZE: limits.max_header_bytes,
+        },
+    )

@@ -16,8 +16,6 @@ from shared.rpc.protocol import CallRefused, CallStarted, Event
 from shared.rpc.status import RpcError, Status
 from shared.rpc.streams import ServerStream
 
-STOPPING = RpcError(Status.UNAVAILABLE, "the server is stopping")
-
 AnyServerStream = ServerStream[Any, Any]
 Handler = Callable[[AnyServerStream], Awaitable[None]]
 StreamMethod = TypeVar("StreamMethod", bound=Callable[[Any, AnyServerStream], Awaitable[None]])
@@ -81,7 +79,7 @@ class Server:
         try:
             await connection.run()
         except* Exception as group:
-            log.error("connection failed", exc_info=group)
+            log.error("rpc_connection_failed", exc_info=group)
         finally:
             self.connections.discard(connection)
             if not self.connections:
@@ -101,7 +99,7 @@ class Server:
         with trio.move_on_after(self._limits.drain_timeout):
             await self._wait_until_gone()
         for connection in list(self.connections):
-            connection.abort_streams(STOPPING)
+            connection.abort_streams(RpcError(Status.UNAVAILABLE, "the server is stopping"))
         with trio.move_on_after(self._limits.close_timeout):
             await self._wait_until_gone()
 
@@ -218,7 +216,7 @@ def _internal_error(stream: AnyServerStream, error: Exception) -> RpcError:
     if isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     error_id = secrets.token_hex(6)
-    log.error("call failed", method=stream.method, peer=stream.peer, error_id=error_id, exc_info=error)
+    log.error("rpc_call_failed", method=stream.method, peer=stream.peer, error_id=error_id, exc_info=error)
     return RpcError(Status.INTERNAL, f"internal error {error_id}")
 
 

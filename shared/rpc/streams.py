@@ -63,7 +63,8 @@ class MessageStream(Generic[Incoming, Outgoing]):
     async def send(self, message: Outgoing) -> None:
         """Send a message. Returns when it is on its way: at once, unless the peer or the socket is behind.
 
-        Raises RpcError if the call has failed. Cancelled within a message that went in part, it ends the stream.
+        Raises RpcError if the call has failed or has ended. Cancelled while a message is sent in part, it ends the
+        stream.
         """
         await self.send_encoded((message.SerializeToString(),))
 
@@ -78,6 +79,10 @@ class MessageStream(Generic[Incoming, Outgoing]):
         self._notify_receiver()
         self.window_opened()
         self._connection.room.unpark_all()
+
+    def leave(self) -> None:
+        """Whoever still holds the stream can do nothing with it any more."""
+        self.abort(RpcError(Status.CANCELLED, "the call has ended"))
 
     def disconnect(self, error: RpcError) -> None:
         """The peer has reset the stream or is gone: nothing can be sent on it any more."""
@@ -134,8 +139,11 @@ class MessageStream(Generic[Incoming, Outgoing]):
                 self._connection.http2.send_data_frame(self.stream_id, data[sent : sent + size])
                 self._connection.flush()
                 sent += size
-        finally:
-            self._torn = 0 < sent < len(data)
+        except BaseException:
+            if sent:
+                self._torn = True
+                self.abort(RpcError(Status.INTERNAL, "a message was cut off while it was sent"))
+            raise
 
     async def _wait_for_room(self) -> int:
         """Wait until the peer and the socket take more; the size of the next frame."""

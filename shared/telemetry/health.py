@@ -16,6 +16,7 @@ import structlog
 import trio
 
 from shared.errors import Unavailable
+from shared.listening import listen
 
 Probe = Literal["livez", "readyz", "startupz"]
 PROBES: Final[tuple[Probe, ...]] = ("livez", "readyz", "startupz")
@@ -131,7 +132,7 @@ async def serve_health(
 
     One request a connection, at most `MAX_CONNECTIONS` at once, each for `CONNECTION_DEADLINE` seconds at most.
     """
-    listeners = await trio.open_tcp_listeners(port, host=host)
+    listeners = await listen(host, port)
     task_status.started(listeners[0].socket.getsockname()[1])
     slots = trio.CapacityLimiter(MAX_CONNECTIONS)
     await trio.serve_listeners(partial(_serve_connection, health, slots), listeners)

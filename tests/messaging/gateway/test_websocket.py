@@ -212,6 +212,23 @@ async def test_a_client_that_never_reads_is_ended_and_others_are_served(
         await gone(server, 1)
 
 
+async def test_a_client_that_never_reads_is_gone_soon_after_its_session_has_ended(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("messaging.gateway.connection.GOODBYE_DEADLINE", 0.2)
+    async with serving(platform) as server, signed_in(server, ANN) as ann, raw_session(server) as stalled:
+        await stalled.send_all(masked(json.dumps({"authenticate": {"access_token": await server.token(BEN)}})))
+        await gone(server, 2)
+        for number in range(400):
+            text = {"body": "x" * 15_000}
+            await say(ann, send={"client_message_id": str(number), "recipient_id": "2", "text": text})
+            assert "accepted" in await hear(ann)
+        assert len(server.gateway.registry) == 2
+        (session,) = server.gateway.registry.of(BEN)
+        session.reconnect(0)
+        await gone(server, 1)
+
+
 async def test_a_silent_client_is_pinged_and_then_ended(platform: Platform) -> None:
     """A library answers pings by itself; one that does not is gone within two heartbeats."""
     async with serving(platform, LiveConfiguration(heartbeat_seconds=1)) as server, signed_in(server, ANN) as ann:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from shared.backplane import Assignment, Fetched, Record, StoredRecord, embedded_consumers
 from shared.backplane.embedded import EmbeddedLog, LogInUse, open_embedded_log
 from shared.backplane.embedded_consumers import EmbeddedConsumer
-from shared.backplane.embedded_segments import SEGMENT_BYTES, records_of, segments_of
+from shared.backplane.embedded_segments import SEGMENT_BYTES, offset_at, records_of, segments_of
 from shared.backplane.protocol import publish_and_wait
 from shared.errors import Unavailable
 
@@ -111,6 +111,7 @@ async def test_trimming_spares_what_is_young_and_offsets_go_on(log: EmbeddedLog,
     assert await log.offset_at(0, 0) == 0
     await log.trim(older_than_ms=2**60)
     assert await log.offset_at(0, 0) == 2, "a partition's newest record stays"
+    assert await log.offset_at(0, 2**60) == 3
     assert await publish_and_wait(log, [Record(0, b"next")]) == [3]
 
 
@@ -126,3 +127,24 @@ def test_segments_hold_every_record_in_order_and_are_bounded(written: list[tuple
     assert sorted(read) == sorted(records)
     assert [count for _, count, _, _ in segments] == [len(records_of(0, p, 0, values)) for p, _, _, values in segments]
     assert all(len(values) < SEGMENT_BYTES + 200_100 for *_, values in segments)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 5)), max_size=30), st.integers(0, 40), st.integers(0, 30))
+def test_an_offset_is_found_by_time_as_by_looking_at_each(
+    written: list[tuple[int, int]], at_ms: int, trimmed: int
+) -> None:
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE segments (place INTEGER PRIMARY KEY, records INTEGER, at_ms INTEGER)")
+    connection.execute("INSERT INTO segments VALUES (?, 1, 7), (?, 1, 7)", (0, 2 << 48))  # the neighbours
+    end = now = 0
+    times: list[tuple[int, int]] = []
+    for pause, records in written:
+        now += pause
+        times.append((end, now))
+        connection.execute("INSERT INTO segments VALUES (?, ?, ?)", (1 << 48 | end, records, now))
+        end += records
+    for offset, _ in times[:trimmed]:
+        connection.execute("DELETE FROM segments WHERE place = ?", (1 << 48 | offset,))
+    expected = next((offset for offset, time in times[trimmed:] if time >= at_ms), end)
+    assert offset_at(connection, 1, end, at_ms) == expected
+    connection.close()

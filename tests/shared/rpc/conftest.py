@@ -2,8 +2,8 @@
 raw HTTP/2 and does what it is told, however bad."""
 
 import importlib.util
-from collections.abc import Awaitable, Callable, Iterator
-from functools import partial
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
@@ -73,36 +73,61 @@ async def echo_frames(stream: SessionStream) -> None:
         await stream.send(ServerFrame(pong=Pong(payload=frame.ping.payload)))
 
 
+MakeServices = Callable[..., list[Servicer]]
+
+
+@pytest.fixture(name="make_services")
+def make_services_fixture() -> MakeServices:
+    def make_services(*, get_chat: GetChat = echo_chat, connect: Connect = echo_frames) -> list[Servicer]:
+        return [ArchiveOf(get_chat), SessionsOf(connect)]
+
+    return make_services
+
+
+@dataclass(slots=True)
+class RunningServer:
+    """A server, until it is stopped or the test ends."""
+
+    port: int = 0
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    ended: trio.Event = field(default_factory=trio.Event)
+
+    async def run(
+        self,
+        services: Sequence[Servicer],
+        listeners: list[trio.SocketListener],
+        limits: Limits,
+        *,
+        task_status: trio.TaskStatus[object],
+    ) -> None:
+        self.port = listeners[0].socket.getsockname()[1]
+        with self.scope:
+            await serve_rpc(services, listeners, limits=limits, task_status=task_status)
+        self.ended.set()
+
+    async def stop(self) -> None:
+        """Stop it, and wait until it has stopped."""
+        self.scope.cancel()
+        await self.ended.wait()
+
+
 class Serve(Protocol):
-    """Starts a server and returns its port. It runs in the nursery; else until the test ends."""
+    """Starts a server."""
 
     async def __call__(
-        self,
-        *,
-        get_chat: GetChat = ...,
-        connect: Connect = ...,
-        limits: Limits = ...,
-        port: int = ...,
-        nursery: trio.Nursery | None = ...,
-    ) -> int: ...
+        self, *, get_chat: GetChat = ..., connect: Connect = ..., limits: Limits = ..., port: int = ...
+    ) -> RunningServer: ...
 
 
 @pytest.fixture(name="serve")
 def serve_fixture(nursery: trio.Nursery) -> Serve:
-    test_nursery = nursery
-
     async def serve(
-        *,
-        get_chat: GetChat = echo_chat,
-        connect: Connect = echo_frames,
-        limits: Limits = QUICK,
-        port: int = 0,
-        nursery: trio.Nursery | None = None,
-    ) -> int:
+        *, get_chat: GetChat = echo_chat, connect: Connect = echo_frames, limits: Limits = QUICK, port: int = 0
+    ) -> RunningServer:
         listeners = await trio.open_tcp_listeners(port, host="127.0.0.1")
-        services: list[Servicer] = [ArchiveOf(get_chat), SessionsOf(connect)]
-        await (nursery or test_nursery).start(partial(serve_rpc, services, listeners, limits=limits))
-        return int(listeners[0].socket.getsockname()[1])
+        server = RunningServer()
+        await nursery.start(server.run, [ArchiveOf(get_chat), SessionsOf(connect)], listeners, limits)
+        return server
 
     return serve
 

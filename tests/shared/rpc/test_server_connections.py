@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 import trio.testing
+from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, DataReceived, PingReceived, WindowUpdated
+from h2.settings import SettingCodes
 from hyperframe.frame import ContinuationFrame, HeadersFrame
 
 from rookery.v1.session_pb2 import ClientFrame, Pong, ServerFrame
@@ -17,9 +19,11 @@ from shared.rpc.http2 import MAX_FRAME_BYTES
 from shared.rpc.limits import HTTP2_WINDOW
 
 if TYPE_CHECKING:
-    from tests.shared.rpc.conftest import ConnectRaw, IdleListeners, RawClient
+    from tests.shared.rpc.conftest import ConnectRaw, IdleListeners, RawClient, Serve
 
 SessionStream = ServerStream[ClientFrame, ServerFrame]
+
+CONNECT = "/rookery.v1.SessionService/Connect"
 
 FRAME = ServerFrame(pong=Pong(payload=bytes(1_000)))
 
@@ -116,7 +120,7 @@ async def test_a_client_that_opens_no_window_stops_only_its_own_stream(connect_r
 async def test_a_client_that_never_reads_costs_a_bounded_buffer(connect_raw: "ConnectRaw") -> None:
     limits = Limits(send_buffer=20_000)
     client = await connect_raw(connect=flood, limits=limits, lockstep=True)
-    client.http2.update_settings({4: 2**31 - 1})
+    client.http2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 2**31 - 1})
     client.http2.increment_flow_control_window(2**30)
     async with trio.open_nursery() as nursery:
         for _ in range(20):
@@ -136,6 +140,17 @@ async def test_nothing_is_read_of_a_client_that_does_not_read_the_answers(connec
         await trio.testing.wait_all_tasks_blocked()
         assert unsent(client) <= READ_AHEAD_BUFFERS * limits.send_buffer + 65_536
         nursery.cancel_scope.cancel()
+
+
+async def test_a_call_that_has_ended_leaves_nothing_behind(connect_raw: "ConnectRaw") -> None:
+    client = await connect_raw()
+    for _ in range(100):
+        await client.prove_alive()
+        await client.call("/rookery.v1.Nothing/Nothing")
+    await client.prove_alive()
+    (connection,) = client.server.connections
+    assert not connection.streams
+    assert not connection.http2.streams
 
 
 async def test_many_messages_go_in_few_frames(connect_raw: "ConnectRaw") -> None:
@@ -192,6 +207,7 @@ async def test_bytes_that_are_not_http2_end_the_connection(connect_raw: "Connect
     await client.stream.send_all(b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n" * 10)
     assert await client.receive_until(lambda event: isinstance(event, ConnectionTerminated))
     assert not await client.receive()
+    await trio.testing.wait_all_tasks_blocked()
     assert not client.server.connections
 
 
@@ -227,9 +243,8 @@ async def test_a_deadline_ends_its_handler_and_no_other(
     idle_listeners: "IdleListeners", connect_raw: "ConnectRaw", autojump_clock: trio.testing.MockClock
 ) -> None:
     client = await connect_raw(connect=idle_listeners)
-    path = "/rookery.v1.SessionService/Connect"
-    await client.call(path)
-    stream_id = await client.call(path, ("grpc-timeout", "500m"))
+    await client.call()
+    stream_id = await client.call(CONNECT, ("grpc-timeout", "500m"))
     assert (await client.status_of(stream_id))[0] == Status.DEADLINE_EXCEEDED
     assert trio.current_time() == pytest.approx(0.5)
     assert idle_listeners.inside == 1
@@ -267,3 +282,28 @@ async def test_a_drain_ends_calls_that_do_not_end_themselves(
     assert trio.current_time() == pytest.approx(6)
     assert idle_listeners.inside == 0
     assert (await client.status_of(stream_id))[0] == Status.UNAVAILABLE
+
+
+async def test_a_server_stops_in_time_with_a_client_that_never_reads(serve: "Serve") -> None:
+    stuck = trio.Event()
+
+    async def flood_until_stuck(stream: SessionStream) -> None:
+        while not stuck.is_set():
+            with trio.move_on_after(0.05) as scope:
+                await stream.send(FRAME)
+            if scope.cancelled_caught:
+                stuck.set()
+        await flood(stream)
+
+    server = await serve(connect=flood_until_stuck, limits=Limits(drain_timeout=0.1, close_timeout=0.1))
+    http2 = H2Connection()
+    http2.initiate_connection()
+    http2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 2**31 - 1})
+    http2.increment_flow_control_window(2**30)
+    headers = {":method": "POST", ":scheme": "http", ":path": CONNECT, ":authority": "test", "te": "trailers"}
+    http2.send_headers(1, [*headers.items(), ("content-type", "application/grpc")])
+    async with await trio.open_tcp_stream("127.0.0.1", server.port) as transport:
+        await transport.send_all(http2.data_to_send())
+        await stuck.wait()
+        with trio.fail_after(5):
+            await server.stop()

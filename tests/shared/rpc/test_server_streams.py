@@ -82,6 +82,7 @@ async def test_headers_far_over_the_limit_end_the_connection(connect_raw: "Conne
     await client.call(GET_CHAT, ("name", "x" * 10_000))
     while await client.receive():
         pass
+    await trio.testing.wait_all_tasks_blocked()
     assert not client.server.connections
 
 
@@ -174,6 +175,21 @@ async def test_metadata_that_can_not_be_sent_is_internal(connect_raw: "ConnectRa
     with capture_logs() as logs:
         assert (await client.status_of(await client.call()))[0] == Status.INTERNAL
     assert len(logs) == 1
+    await client.prove_alive()
+
+
+async def test_a_stream_can_not_be_used_after_its_handler(connect_raw: "ConnectRaw") -> None:
+    streams: list[SessionStream] = []
+
+    async def connect(stream: SessionStream) -> None:
+        streams.append(stream)
+
+    client = await connect_raw(connect=connect)
+    assert (await client.status_of(await client.call()))[0] == Status.OK
+    with pytest.raises(RpcError):
+        await streams[0].send(ServerFrame())
+    with pytest.raises(RpcError):
+        await streams[0].receive()
     await client.prove_alive()
 
 

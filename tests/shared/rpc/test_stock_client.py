@@ -44,7 +44,7 @@ async def run_asyncio(main: Coroutine[Any, Any, None]) -> None:
 
 
 async def test_unary_calls_and_streams_work(serve: "Serve", grpc_stubs: "GrpcStubs", open_grpc: "OpenGrpc") -> None:
-    channel = open_grpc(await serve())
+    channel = open_grpc((await serve()).port)
     frames = [ClientFrame(ping=Ping(payload=bytes([number]) * 50_000)) for number in range(20)]
 
     def use() -> tuple[GetChatResponse, list[ServerFrame]]:
@@ -68,7 +68,7 @@ async def test_metadata_goes_both_ways(serve: "Serve", grpc_stubs: "GrpcStubs", 
         stream.trailing_metadata = [("last", "2")]
         raise RpcError(Status.ABORTED, "stopped: 50 % of été", [("reason-bin", b"\1")])
 
-    channel = open_grpc(await serve(connect=connect))
+    channel = open_grpc((await serve(connect=connect)).port)
 
     def use() -> Any:
         call = grpc_stubs.session.SessionServiceStub(channel).Connect(
@@ -88,7 +88,7 @@ async def test_metadata_goes_both_ways(serve: "Serve", grpc_stubs: "GrpcStubs", 
 async def test_no_handler_and_no_socket_stays_behind_listeners_that_leave(
     leave: str, serve: "Serve", grpc_stubs: "GrpcStubs", idle_listeners: "IdleListeners", eventually: Eventually
 ) -> None:
-    port = await serve(connect=idle_listeners)
+    port = (await serve(connect=idle_listeners)).port
     all_listen = trio.Event()
     token = trio.lowlevel.current_trio_token()
 
@@ -127,7 +127,7 @@ async def test_a_deadline_is_kept(
         finally:
             cancelled.set()
 
-    stub = grpc_stubs.archive.ArchiveServiceStub(open_grpc(await serve(get_chat=get_chat)))
+    stub = grpc_stubs.archive.ArchiveServiceStub(open_grpc((await serve(get_chat=get_chat)).port))
     began = trio.current_time()
     code, _ = await status_of(lambda: stub.GetChat(GetChatRequest(), timeout=0.2))
     assert code is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -138,7 +138,7 @@ async def test_a_deadline_is_kept(
 async def test_a_compressed_call_works_or_fails_alone(
     serve: "Serve", grpc_stubs: "GrpcStubs", open_grpc: "OpenGrpc"
 ) -> None:
-    stub = grpc_stubs.archive.ArchiveServiceStub(open_grpc(await serve()))
+    stub = grpc_stubs.archive.ArchiveServiceStub(open_grpc((await serve()).port))
     request = GetChatRequest(chat_id="x" * 10_000)
 
     def call(compression: grpc.Compression) -> Any:
@@ -151,7 +151,7 @@ async def test_a_compressed_call_works_or_fails_alone(
 
 
 async def test_an_unknown_method_or_service_is_unimplemented(serve: "Serve", open_grpc: "OpenGrpc") -> None:
-    channel = open_grpc(await serve())
+    channel = open_grpc((await serve()).port)
     for path in ("/rookery.v1.ArchiveService/Nothing", "/rookery.v1.Nothing/GetChat"):
         call = channel.unary_unary(path)
         code, _ = await status_of(lambda: call(b"", timeout=PATIENCE))  # noqa: B023 - called at once
@@ -162,7 +162,7 @@ async def test_an_exception_leaks_no_text(serve: "Serve", grpc_stubs: "GrpcStubs
     async def get_chat(request: GetChatRequest) -> GetChatResponse:
         raise RuntimeError("swordfish")
 
-    stub = grpc_stubs.archive.ArchiveServiceStub(open_grpc(await serve(get_chat=get_chat)))
+    stub = grpc_stubs.archive.ArchiveServiceStub(open_grpc((await serve(get_chat=get_chat)).port))
     code, details = await status_of(lambda: stub.GetChat(GetChatRequest(), timeout=PATIENCE))
     assert code is grpc.StatusCode.INTERNAL
     assert details.startswith("internal error ")
@@ -172,7 +172,7 @@ async def test_an_exception_leaks_no_text(serve: "Serve", grpc_stubs: "GrpcStubs
 async def test_a_message_that_is_too_large_is_refused(
     serve: "Serve", grpc_stubs: "GrpcStubs", open_grpc: "OpenGrpc"
 ) -> None:
-    channel = open_grpc(await serve(limits=Limits(max_message_bytes=100_000)))
+    channel = open_grpc((await serve(limits=Limits(max_message_bytes=100_000))).port)
     stub = grpc_stubs.archive.ArchiveServiceStub(channel)
     code, _ = await status_of(lambda: stub.GetChat(GetChatRequest(chat_id="x" * 1_000_000), timeout=PATIENCE))
     assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -187,7 +187,7 @@ async def test_calls_over_the_limit_wait_their_turn(
         return GetChatResponse()
 
     stub = grpc_stubs.archive.ArchiveServiceStub(
-        open_grpc(await serve(get_chat=get_chat, limits=Limits(max_streams=2)))
+        open_grpc((await serve(get_chat=get_chat, limits=Limits(max_streams=2))).port)
     )
 
     def use() -> int:
@@ -209,7 +209,7 @@ async def test_a_client_that_does_not_read_its_stream_stops_nothing_else(
             await stream.send(frame)
             sent += 1
 
-    channel = open_grpc(await serve(connect=flood))
+    channel = open_grpc((await serve(connect=flood)).port)
 
     def use() -> tuple[int, int]:
         stub = grpc_stubs.archive.ArchiveServiceStub(channel)
@@ -228,16 +228,16 @@ async def test_a_client_that_does_not_read_its_stream_stops_nothing_else(
     assert before == after < 1_000
 
 
-async def test_thousands_of_calls_go_over_one_connection(
+async def test_more_than_a_thousand_calls_go_over_one_connection(
     serve: "Serve", grpc_stubs: "GrpcStubs", open_grpc: "OpenGrpc"
 ) -> None:
-    port = await serve()
+    port = (await serve()).port
     stub = grpc_stubs.archive.ArchiveServiceStub(open_grpc(port))
 
     def use() -> set[str]:
-        return {stub.GetChat(GetChatRequest(chat_id=f"{number}")).chat.chat_id for number in range(2_000)}
+        return {stub.GetChat(GetChatRequest(chat_id=f"{number}")).chat.chat_id for number in range(1_200)}
 
-    assert len(await trio.to_thread.run_sync(use)) == 2_000
+    assert len(await trio.to_thread.run_sync(use)) == 1_200
     assert established(port) == 1
 
 
@@ -256,13 +256,12 @@ async def test_the_server_stops_in_time_with_clients_that_never_end(
             token.run_sync_soon(all_listen.set)
             codes.extend([await call.code() for call in calls])
 
+    server = await serve(connect=idle_listeners)
     async with trio.open_nursery() as clients:
-        async with trio.open_nursery() as server:
-            port = await serve(connect=idle_listeners, nursery=server)
-            clients.start_soon(run_asyncio, listen(port))
-            await all_listen.wait()
-            began = trio.current_time()
-            server.cancel_scope.cancel()
+        clients.start_soon(run_asyncio, listen(server.port))
+        await all_listen.wait()
+        began = trio.current_time()
+        await server.stop()
         assert trio.current_time() - began < 5
         assert idle_listeners.inside == 0
     assert codes == [grpc.StatusCode.UNAVAILABLE] * 10

@@ -1,0 +1,12 @@
+"""Opens what a role listens on."""
+
+import trio
+
+
+async def listen(host: str, port: int, *, backlog: int | None = None) -> list[trio.SocketListener]:
+    """Listen on the port of every address of the host. Raises OSError, which says what could not be had."""
+    try:
+        return await trio.open_tcp_listeners(port, host=host, backlog=backlog)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(f"nothing can listen on {host}:{port} ({reason}): `rookery doctor` says more") from error

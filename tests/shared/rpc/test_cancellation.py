@@ -1,0 +1,187 @@
+"""Cancellation at every step that a task can take: of a stream, and its connection goes on; of a connection, and
+nothing stays behind; of a call, and its channel goes on."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from rookery.v1.archive_grpc import ArchiveServiceStub
+from rookery.v1.archive_pb2 import GetChatRequest
+from rookery.v1.session_grpc import SessionServiceStub
+from rookery.v1.session_pb2 import ClientFrame, Ping, Pong, ServerFrame
+from shared.rpc import Channel, Limits, RpcError, ServerStream, Status, call_unary, open_channel, open_stream
+from shared.rpc.server import Server
+
+if TYPE_CHECKING:
+    from tests.shared.rpc.conftest import MakeServices, Serve
+
+SessionStream = ServerStream[ClientFrame, ServerFrame]
+
+LARGE = bytes(200_000)
+"""More than any window or buffer: whoever sends it waits."""
+
+
+class CancelAtStep(trio.abc.Instrument):
+    """Cancels the scope when the watched tasks take their step of this number, together."""
+
+    def __init__(self, step: int, scope: trio.CancelScope, is_watched: Callable[[trio.lowlevel.Task], bool]) -> None:
+        self._steps_left = step
+        self._scope = scope
+        self._is_watched = is_watched
+
+    @property
+    def fired(self) -> bool:
+        return self._steps_left <= 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        if self._is_watched(task):
+            self._steps_left -= 1
+            if self._steps_left == 0:
+                self._scope.cancel()
+
+
+async def cancel_at_step(
+    step: int, is_watched: Callable[[trio.lowlevel.Task], bool], run: Callable[[], Awaitable[None]]
+) -> bool:
+    """Run it, but cancel it when the watched tasks have taken so many steps; whether that came to be."""
+    scope = trio.CancelScope()
+    instrument = CancelAtStep(step, scope, is_watched)
+    trio.lowlevel.add_instrument(instrument)
+    try:
+        with scope:
+            await run()
+    finally:
+        trio.lowlevel.remove_instrument(instrument)
+    return instrument.fired
+
+
+class Handler:
+    """A Connect that waits in every way that a stream has. Cancels itself in its step of this number."""
+
+    def __init__(self, step: int | None = None) -> None:
+        self.inside = 0
+        self.finished = False
+        self._step = step
+
+    async def __call__(self, stream: SessionStream) -> None:
+        self.inside += 1
+        task = trio.lowlevel.current_task()
+        instrument = CancelAtStep(self._step or 0, stream.scope, lambda stepping: stepping is task)
+        trio.lowlevel.add_instrument(instrument)
+        try:
+            while (frame := await stream.receive()) is not None:
+                await stream.send(ServerFrame(pong=Pong(payload=frame.ping.payload)))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(stream.send, ServerFrame(pong=Pong(payload=LARGE)))
+                await stream.send(ServerFrame(pong=Pong(payload=LARGE)))
+            self.finished = True
+        finally:
+            self.inside -= 1
+            trio.lowlevel.remove_instrument(instrument)
+
+
+async def talk(channel: Channel) -> None:
+    """A whole call of the handler. Raises RpcError if it is cut off."""
+    async with open_stream(SessionServiceStub(channel).Connect, timeout=30) as stream:
+        for payload in (b"small", LARGE):
+            await stream.send(ClientFrame(ping=Ping(payload=payload)))
+            answer = await stream.receive()
+            assert answer is not None
+            assert answer.pong.payload == payload
+        await stream.end()
+        while await stream.receive() is not None:
+            pass
+
+
+async def prove_alive(channel: Channel) -> None:
+    """Fail unless the first connection of the channel still serves."""
+    await call_unary(ArchiveServiceStub(channel).GetChat, GetChatRequest(), timeout=30)
+    (connection,) = channel.connections
+    assert not connection.streams
+
+
+async def test_a_stream_that_is_cancelled_at_any_step_leaves_its_connection_whole(serve: "Serve") -> None:
+    handler, step = Handler(), 0
+
+    async def connect(stream: SessionStream) -> None:
+        await handler(stream)
+
+    server = await serve(connect=connect)
+    async with open_channel("127.0.0.1", server.port) as channel:
+        while not handler.finished:
+            step += 1
+            handler = Handler(step)
+            with suppress(RpcError):
+                await talk(channel)
+            assert handler.inside == 0
+            await prove_alive(channel)
+    assert step > 5
+
+
+async def test_a_connection_that_is_cancelled_at_any_step_leaves_nothing_behind(make_services: "MakeServices") -> None:
+    fired, step = True, 0
+    while fired:
+        step += 1
+        handler = Handler()
+        server = Server(make_services(connect=handler), Limits())
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        async with listener, trio.open_nursery() as nursery:
+            nursery.start_soon(talk_or_fail, listener.socket.getsockname()[1])
+            fired = await serve_one_until_step(server, await listener.accept(), step)
+        assert handler.inside == 0
+        assert not server.connections
+        assert handler.finished or fired
+    assert step > 20
+
+
+async def test_a_message_that_is_cut_off_ends_its_stream(serve: "Serve") -> None:
+    async def connect(stream: SessionStream) -> None:
+        with trio.move_on_after(0.01):
+            await stream.send(ServerFrame(pong=Pong(payload=LARGE)))
+        await stream.send(ServerFrame(pong=Pong(payload=b"never")))
+
+    server = await serve(connect=connect)
+    async with open_channel("127.0.0.1", server.port) as channel:
+        async with open_stream(SessionServiceStub(channel).Connect, timeout=30) as stream:
+            await trio.sleep(0.02)
+            with pytest.raises(RpcError) as failure:
+                await stream.receive()
+        assert failure.value.status is Status.INTERNAL
+        await prove_alive(channel)
+
+
+async def talk_or_fail(port: int) -> None:
+    async with open_channel("127.0.0.1", port) as channel:
+        with suppress(RpcError):
+            await talk(channel)
+
+
+async def serve_one_until_step(server: Server, transport: trio.SocketStream, step: int) -> bool:
+    """Serve a connection, but cancel it when its tasks have taken so many steps; whether that came to be."""
+    root = trio.lowlevel.current_task()
+
+    def is_below_root(task: trio.lowlevel.Task) -> bool:
+        while task is not root and task.parent_nursery is not None:
+            task = task.parent_nursery.parent_task
+        return task is root
+
+    return await cancel_at_step(step, is_below_root, partial(server.serve_connection, transport))
+
+
+async def test_a_call_that_is_cancelled_at_any_step_leaves_its_channel_whole(serve: "Serve") -> None:
+    handler = Handler()
+    server = await serve(connect=handler)
+    fired, step = True, 0
+    async with open_channel("127.0.0.1", server.port) as channel:
+        task = trio.lowlevel.current_task()
+        while fired:
+            step += 1
+            fired = await cancel_at_step(step, lambda stepping: stepping is task, partial(talk, channel))
+            await prove_alive(channel)
+        while handler.inside:
+            await trio.sleep(0.001)
+    assert step > 5
