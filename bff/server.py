@@ -23,6 +23,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework, ConnectionState
 
 from shared.background import open_background
+from shared.listening import listen
 
 MAX_RECEIVE = 64 * 1024
 """Bytes taken from a socket at once: the usual size of a socket's buffer."""
@@ -40,7 +41,7 @@ class HttpLimits:
     """For a client to take what it is sent, 64 KiB and the socket's buffer at a time."""
     linger_seconds: float = 1.0
     """For a client that is refused to stop sending, so that it can read why (RFC 9112, 9.6)."""
-    drain_seconds: float = 3.0
+    drain_seconds: float = 2.0
     """For requests that are in work when the server stops."""
     max_connections: int = 2_000
     """At once, some 30 KiB each; a connection above that is closed unanswered."""
@@ -105,7 +106,7 @@ async def open_http_server(
 
     Raises OSError if the address can't be had. Of several listeners (IPv4 and IPv6), the first's port is told.
     """
-    listeners = await trio.open_tcp_listeners(port, host=host)
+    listeners = await listen(host, port)
     server = Server(app, listeners[0].socket.getsockname()[:2], limits or HttpLimits())
     async with open_background() as connections:
         async with open_background() as accepting:

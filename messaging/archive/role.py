@@ -5,8 +5,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-import trio
-
 from messaging.archive.queries import ArchiveQueries
 from messaging.archive.recorder import Recorder
 from shared.background import open_background

@@ -4,6 +4,7 @@ import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import structlog
@@ -13,10 +14,12 @@ from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection
 from messaging.gateway.connection import Connection, ConnectionLost, Flusher, Rest
 from messaging.gateway.frames import JsonEncoding
 from messaging.gateway.gateway import Gateway
-from messaging.gateway.session import Session
 from rookery.v1.session_pb2 import ClientFrame
 from shared import wire
 from shared.errors import Code, Refusal
+
+if TYPE_CHECKING:
+    from messaging.gateway.session import Session
 
 SUBPROTOCOL = "rookery.v1.json"
 PATH = "/session"

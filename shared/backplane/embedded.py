@@ -219,10 +219,9 @@ class EmbeddedLog:
                 (read,) = connection.execute(query, (partition,)).fetchone()
                 low = partition << 48
                 limit = low + min(end - 1, end if read is None else read)
-                oldest = "SELECT place, records, at_ms FROM segments WHERE place >= ? AND place < ? ORDER BY place LIMIT ?"
                 removed += connection.execute(
-                    f"DELETE FROM segments WHERE place IN (SELECT place FROM ({oldest})"  # noqa: S608
-                    " WHERE place + records <= ? AND at_ms < ?)",
+                    "DELETE FROM segments WHERE place IN (SELECT place FROM (SELECT place, records, at_ms FROM segments"
+                    " WHERE place >= ? AND place < ? ORDER BY place LIMIT ?) WHERE place + records <= ? AND at_ms < ?)",
                     (low, limit, TRIM_SEGMENTS, limit, older_than_ms),
                 ).rowcount
             return removed

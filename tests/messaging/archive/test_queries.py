@@ -311,6 +311,7 @@ async def test_leaving_records_and_commits_what_was_in_hand(
         with trio.fail_after(20):
             while not archive.recorder.statistics().events:
                 await trio.sleep(0.001)
-    committed = dict(await log.read("SELECT partition, offset FROM offsets WHERE consumers = 'archive'", ()))
+    query = "SELECT partition, offset FROM offsets WHERE consumers = 'archive'"
+    committed = dict(await log.read(lambda connection: connection.execute(query).fetchall()))
     recorded = await chats.recorded_offsets()
     assert committed == recorded != {}

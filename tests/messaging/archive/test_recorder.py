@@ -42,7 +42,8 @@ async def record_until(recorder: Recorder, events: int) -> None:
 
 
 async def committed(log: EmbeddedLog) -> dict[int, int]:
-    rows = await log.read("SELECT partition, offset FROM offsets WHERE consumers = ?", (GROUP,))
+    query = "SELECT partition, offset FROM offsets WHERE consumers = ?"
+    rows = await log.read(lambda connection: connection.execute(query, (GROUP,)).fetchall())
     return dict(rows)
 
 

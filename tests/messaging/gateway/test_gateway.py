@@ -195,11 +195,22 @@ async def test_a_client_resumes_where_it_was(platform: Platform, gateway: Gatewa
             await ann.send_text(str(number), BEN)
             await ann.until("accepted")
         async with platform.sign_in(gateway, BEN, last) as ben:
-            assert ben.frames[0].welcome.replayed == 5
             replayed = [(await ben.expect("event")).event for _ in range(5)]
             assert [event.message.client_message_id for event in replayed] == ["1", "2", "3", "4", "5"]
             await ann.send_text("6", BEN)
             assert (await ben.expect("event")).event.message.client_message_id == "6"
+
+
+async def test_a_client_resumes_from_before_the_first_event(platform: Platform, gateway: Gateway) -> None:
+    """On a new platform the welcome's position is before everything; a client may come back with it."""
+    async with platform.sign_in(gateway, BEN) as ben:
+        position = ben.frames[0].welcome.position
+        assert position.offset == -1
+    async with platform.sign_in(gateway, ANN) as ann:
+        await ann.send_text("a", BEN)
+        await ann.expect("accepted")
+    async with platform.sign_in(gateway, BEN, position) as ben:
+        assert (await ben.expect("event")).event.message.client_message_id == "a"
 
 
 async def test_a_first_session_is_given_the_newest_seconds(platform: Platform, gateway: Gateway) -> None:

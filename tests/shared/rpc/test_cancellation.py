@@ -139,15 +139,18 @@ async def test_a_connection_that_is_cancelled_at_any_step_leaves_nothing_behind(
 
 
 async def test_a_message_that_is_cut_off_ends_its_stream(serve: "Serve") -> None:
+    cut = trio.Event()
+
     async def connect(stream: SessionStream) -> None:
         with trio.move_on_after(0.01):
             await stream.send(ServerFrame(pong=Pong(payload=LARGE)))
+        cut.set()
         await stream.send(ServerFrame(pong=Pong(payload=b"never")))
 
     server = await serve(connect=connect)
     async with open_channel("127.0.0.1", server.port) as channel:
         async with open_stream(SessionServiceStub(channel).Connect, timeout=30) as stream:
-            await trio.sleep(0.02)
+            await cut.wait()
             with pytest.raises(RpcError) as failure:
                 await stream.receive()
         assert failure.value.status is Status.INTERNAL

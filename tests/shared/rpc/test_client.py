@@ -38,6 +38,13 @@ async def get_chat(channel: Channel, chat_id: str = "d-1-2", *, within: float = 
     return response.chat.chat_id
 
 
+async def answers(channel: Channel) -> bool:
+    try:
+        return await get_chat(channel) == "d-1-2"
+    except RpcError:
+        return False
+
+
 async def failure_of(channel: Channel) -> RpcError:
     with pytest.raises(RpcError) as failure:
         await get_chat(channel)
@@ -132,10 +139,10 @@ async def test_a_deadline_holds_on_both_sides(
 
     async with open_channel("127.0.0.1", (await serve(connect=connect)).port) as channel:
         with pytest.raises(RpcError) as failure:
-            await listen_for_ever(channel, within=0.1)
+            await listen_for_ever(channel, within=0.2)
         assert failure.value.status is Status.DEADLINE_EXCEEDED
         await eventually(lambda: idle_listeners.inside == 0)
-    assert 0 < deadlines[0] <= 0.1
+    assert 0 < deadlines[0] <= 0.2
 
 
 async def test_a_long_deadline_keeps_to_eight_digits(serve: "Serve") -> None:
@@ -176,8 +183,9 @@ async def test_a_server_that_is_away_is_unavailable_at_once_and_found_when_it_is
         for _ in range(5):
             assert (await failure_of(channel)).status is Status.UNAVAILABLE
         await serve(port=server.port)
-        await trio.sleep(2 * FIRST_BACKOFF)
-        assert await get_chat(channel) == "d-1-2"
+        with trio.fail_after(PATIENCE):
+            while not await answers(channel):
+                await trio.sleep(FIRST_BACKOFF)
 
 
 async def test_a_call_after_a_restart_goes_over_a_new_connection(

@@ -1,6 +1,7 @@
 """What the server does with one stream that goes wrong: that stream ends, with a status; its connection lives."""
 
 import gzip
+import math
 from typing import TYPE_CHECKING
 
 import pytest
@@ -8,12 +9,14 @@ import trio
 from h2.errors import ErrorCodes
 from structlog.testing import capture_logs
 
+from rookery.v1.session_grpc import SessionServiceServicer, SessionServiceStub
 from rookery.v1.session_pb2 import ClientFrame, ServerFrame
-from shared.rpc import Limits, RpcError, ServerStream, Status
+from shared.rpc import Limits, RpcError, ServerStream, Status, open_channel, open_stream
 from shared.rpc.framing import PREFIX
+from shared.rpc.server import Server
 
 if TYPE_CHECKING:
-    from tests.shared.rpc.conftest import ConnectRaw, IdleListeners
+    from tests.shared.rpc.conftest import ConnectRaw, IdleListeners, Serve
 
 CONNECT = "/rookery.v1.SessionService/Connect"
 GET_CHAT = "/rookery.v1.ArchiveService/GetChat"
@@ -213,3 +216,30 @@ async def test_a_stream_that_is_reset_at_once_never_reaches_its_handler(
     await trio.testing.wait_all_tasks_blocked()
     await client.prove_alive()
     assert idle_listeners.entered == 0
+
+
+async def test_a_handler_learns_what_was_called_and_by_whom(serve: "Serve") -> None:
+    seen: list[SessionStream] = []
+
+    async def connect(stream: SessionStream) -> None:
+        seen.append(stream)
+
+    server = await serve(connect=connect)
+    async with (
+        open_channel("127.0.0.1", server.port) as channel,
+        open_stream(SessionServiceStub(channel).Connect) as stream,
+    ):
+        assert await stream.receive() is None
+    assert seen[0].method == CONNECT
+    assert seen[0].peer.startswith("127.0.0.1:")
+    assert seen[0].deadline == math.inf
+
+
+def test_a_streaming_method_without_a_stream_handler_is_refused_at_the_start() -> None:
+    with pytest.raises(TypeError, match="Connect"):
+        Server([SessionServiceServicer()], Limits())
+
+
+def test_windows_below_http2s_own_are_refused() -> None:
+    with pytest.raises(ValueError, match="65535"):
+        Limits(stream_window=1_000)

@@ -132,7 +132,7 @@ async def test_a_deadline_is_kept(
     code, _ = await status_of(lambda: stub.GetChat(GetChatRequest(), timeout=0.2))
     assert code is grpc.StatusCode.DEADLINE_EXCEEDED
     await eventually(cancelled.is_set)
-    assert trio.current_time() - began >= 0.2
+    assert trio.current_time() - began >= 0.19
 
 
 async def test_a_compressed_call_works_or_fails_alone(
