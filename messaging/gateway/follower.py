@@ -58,6 +58,11 @@ class Follower:
         """The partitions whose users are served here."""
         return frozenset(self._tails.keys() - self._rebuilding.keys())
 
+    async def check(self) -> None:
+        """For readiness. Raises Unavailable if this gateway serves no partition, or does not yet serve all it has."""
+        if not self.owned or self._rebuilding:
+            raise Unavailable(f"{len(self.owned)} partitions are served, {len(self._rebuilding)} are being read")
+
     def tail_of(self, user_id: int) -> Tail | None:
         """The tail of the user's partition; None if that is not owned."""
         partition = partition_of(user_id, self._backplane.partitions)

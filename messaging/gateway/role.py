@@ -81,6 +81,7 @@ async def open_gateway(
         ids=ids,
     )
     flusher = Flusher()
+    health.add("partitions", "the users of this gateway's partitions are served", gateway.follower.check)
     websocket = WebSocketServer(gateway, flusher, settings.allowed_origins)
     async with open_background() as nursery:
         await nursery.start(gateway.follower.run)

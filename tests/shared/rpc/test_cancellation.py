@@ -142,9 +142,11 @@ async def test_a_message_that_is_cut_off_ends_its_stream(serve: "Serve") -> None
     cut = trio.Event()
 
     async def connect(stream: SessionStream) -> None:
-        with trio.move_on_after(0.01):
-            await stream.send(ServerFrame(pong=Pong(payload=LARGE)))
-        cut.set()
+        try:
+            with trio.move_on_after(0.01):
+                await stream.send(ServerFrame(pong=Pong(payload=LARGE)))
+        finally:
+            cut.set()
         await stream.send(ServerFrame(pong=Pong(payload=b"never")))
 
     server = await serve(connect=connect)
