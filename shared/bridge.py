@@ -7,7 +7,7 @@ back in one hop. So an idle system answers at once, a busy one works in bunches,
 import queue
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -146,8 +146,8 @@ async def open_batch_thread(
     """Run a batch thread for as long as the block is open.
 
     `start` runs in the thread and returns what does a batch: for each job in order, its result or an exception; what
-    it raises here is raised by `open_batch_thread`. `stop` runs in the thread at its end. Leaving the block waits
-    until the jobs given are done, `CLOSE_DEADLINE` seconds at most.
+    it raises is raised by `open_batch_thread`. `stop` runs in the thread at its end, also if `start` failed. Leaving
+    the block waits until the jobs given are done, `CLOSE_DEADLINE` seconds at most.
     """
     bridge: BatchThread[Job, Result] = BatchThread(name, max_batch, max_pending)
     started = trio.Event()
@@ -157,20 +157,16 @@ async def open_batch_thread(
 
     def run() -> None:
         try:
-            try:
-                handle = start()
-            except Exception as error:
-                failures.append(error)
-                return
+            handle = start()
             token.run_sync_soon(started.set)
             bridge._run(handle)
-            stop()
+        except Exception as error:  # raised again on the Trio side
+            failures.append(error)
         finally:
-            try:
+            stop()
+            with suppress(trio.RunFinishedError):
                 token.run_sync_soon(ended.set)
                 token.run_sync_soon(started.set)
-            except trio.RunFinishedError:
-                pass
 
     thread = threading.Thread(target=run, name=name, daemon=True)
     thread.start()

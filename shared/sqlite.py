@@ -142,7 +142,8 @@ async def open_database(
         return lambda jobs: write_batch(connections[0], jobs)
 
     def stop() -> None:
-        connections[0].close()
+        for connection in connections:
+            connection.close()
 
     writer: BatchThread[Write, Any]
     async with open_batch_thread(f"writer of {path.name}", start, stop=stop) as writer:

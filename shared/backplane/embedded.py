@@ -246,7 +246,8 @@ async def open_embedded_log(path: Path, *, partitions: int, retention_hours: flo
         return lambda jobs: log._append(connections[0], jobs)
 
     def stop() -> None:
-        connections[0].close()
+        for connection in connections:
+            connection.close()
 
     with open(path.with_suffix(".lock"), "w") as lock:  # noqa: ASYNC230 - an empty file, once
         try:
