@@ -19,7 +19,7 @@ from bff.accounts import Accounts
 from bff.archive import ArchiveClient
 from bff.chats import Chats
 from bff.documentation import document
-from bff.endpoints import mount
+from bff.endpoints import MAX_BODY_BYTES, mount
 from bff.operations import Operations
 from bff.problems import problem, refusal_of_http, refusal_of_rpc
 from bff.profiles import Profiles
@@ -38,9 +38,6 @@ from shared.stores.accounts import AccountStore
 from shared.telemetry.health import Health
 
 WEB_ROOT = Path(__file__).resolve().parent.parent / "web"
-
-MAX_BODY_BYTES = 64 * 1024
-"""Of a request. The largest that is valid has under 3 KB."""
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",

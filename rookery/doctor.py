@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -188,9 +189,8 @@ def check_schemas(settings: Settings, _: bool) -> Iterator[Finding]:
 
 def check_schema(path: Path, newest: int) -> Finding:
     try:
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
-        connection.close()
     except sqlite3.Error as error:
         return Finding(Level.PROBLEM, f"{path} can't be read ({error})", "restore it from a backup")
     if version > newest:
