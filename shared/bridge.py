@@ -180,3 +180,4 @@ async def open_batch_thread(
         bridge._close()
         with trio.move_on_after(CLOSE_DEADLINE, shield=True):
             await ended.wait()
+            thread.join()  # to say so was its last act

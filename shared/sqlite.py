@@ -65,11 +65,22 @@ class Database:
 
 
 def connect(path: Path, synchronous: Literal["NORMAL", "FULL"] = "FULL") -> sqlite3.Connection:
-    """Open the file in WAL mode, without Python's own transactions. Usable from any thread, one at a time."""
+    """Open the file in WAL mode, without Python's own transactions. Usable from any thread, one at a time.
+
+    If it is not there it is made, for its owner only: SQLite by itself would let everyone read what people write.
+    """
+    try:
+        path.touch(mode=0o600)
+    except OSError as error:
+        raise sqlite3.OperationalError(error.strerror) from error
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute(f"PRAGMA synchronous = {synchronous}")
-    connection.execute("PRAGMA foreign_keys = ON")
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        connection.execute("PRAGMA foreign_keys = ON")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -133,11 +144,11 @@ async def open_database(
     connections: list[sqlite3.Connection] = []
 
     def start() -> Callable[[list[Write]], list[Any]]:
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             connections.append(connect(path, synchronous))
             migrate(connections[0], migrations)
-        except sqlite3.Error as error:
+        except (OSError, sqlite3.Error) as error:
             raise Unavailable(f"{path} can't be used: {error}") from error
         return lambda jobs: write_batch(connections[0], jobs)
 

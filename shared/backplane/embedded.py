@@ -236,13 +236,19 @@ async def open_embedded_log(path: Path, *, partitions: int, retention_hours: flo
 
     Raises LogInUse, and Unavailable if the file can't be used or was made with another number of partitions.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unavailable(f"{path.parent} can't be made: {error.strerror}") from error
     log = EmbeddedLog(partitions, path)
     connections: list[sqlite3.Connection] = []
 
     def start() -> Callable[[list[_Job]], list[Any]]:
-        connections.append(sqlite.connect(path, "FULL"))
-        log._open(connections[0])
+        try:
+            connections.append(sqlite.connect(path, "FULL"))
+            log._open(connections[0])
+        except sqlite3.Error as error:
+            raise Unavailable(f"{path} can't be used: {error}") from error
         return lambda jobs: log._append(connections[0], jobs)
 
     def stop() -> None:

@@ -11,8 +11,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import trio
-
 from shared.sqlite import Database, open_database
 from shared.stores.accounts import AccountStore, Credentials, Family, Rotation, SigningKey, User
 
@@ -91,8 +89,6 @@ async def open_sqlite_accounts(path: Path, *, trigrams: bool = True) -> AsyncIte
 
     Without `trigrams`, or where SQLite has none (before 3.34), a search reads every account.
     """
-    await trio.Path(path.parent).mkdir(parents=True, exist_ok=True)
-    await trio.Path(path).touch(mode=0o600)  # before SQLite makes it for all to read: it holds the signing keys
     async with open_database(path, MIGRATIONS) as database:
         yield SqliteAccounts(database, indexed=trigrams and await database.write(_index))
 

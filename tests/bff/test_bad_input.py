@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bff.app import MAX_BODY_BYTES
-from bff.endpoints import parse_body, parse_query
+from bff.endpoints import MAX_BODY_BYTES, parse_body, parse_query
 from bff.models import MessagesQuery, ProfilesQuery, Registration
 from shared.errors import Code, Refusal
 from shared.ids import MAX_ID

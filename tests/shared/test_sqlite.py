@@ -109,6 +109,6 @@ async def test_reads_at_once_are_bounded(database: Database) -> None:
 async def test_a_file_that_is_no_database_says_so(tmp_path: Path) -> None:
     path = tmp_path / "items.db"
     path.write_bytes(b"this is not a database, whatever its name says" * 100)
-    with pytest.raises(Unavailable, match="items.db can't be used: file is not a database"):
+    with pytest.raises(Unavailable, match=r"items\.db can't be used: file is not a database"):
         async with open_database(path, MIGRATIONS):
             pass
