@@ -15,12 +15,12 @@ PASSWORD = "correct horse battery"
 PATIENCE = 60.0
 
 
-async def test_the_python_example_sends_and_prints_the_answer(rookery: Rookery) -> None:
+async def test_the_python_example_sends_and_prints_the_answer(own_rookery: Rookery) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    async with open_client(rookery.url, "ada", PASSWORD, register=True):
+    async with open_client(own_rookery.url, "ada", PASSWORD, register=True):
         pass
-    script = example.replace("http://127.0.0.1:8080", rookery.url)
-    async with open_client(rookery.url, "grace", PASSWORD, register=True) as grace:
+    script = example.replace("http://127.0.0.1:8080", own_rookery.url)
+    async with open_client(own_rookery.url, "grace", PASSWORD, register=True) as grace:
         process = await trio.lowlevel.open_process([sys.executable, "-uc", script], stdout=subprocess.PIPE)
         try:
             with trio.fail_after(PATIENCE):

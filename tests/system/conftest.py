@@ -1,0 +1,80 @@
+"""What the system tests share: running platforms, stubs for a stock client, and a pair that must not be disturbed."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.process import Rookery, running, wait_until
+from tests.system.people import Person, open_http, sign_up
+from tests.system.sessions import TRANSPORTS, connector, make_stubs, open_session
+from tests.system.undisturbed import FRAME_BURST, FRAMES_PER_SECOND, Pair
+
+IDLE_WORKERS = 4
+"""Threads that Trio keeps for 10 s after their last work, and that may not have been there at first."""
+
+
+@pytest.fixture(scope="session")
+def rookery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rookery]:
+    """One for all tests that neither stop nor configure it: each makes its own people."""
+    with running(tmp_path_factory.mktemp("rookery") / "data") as ready:
+        yield ready
+
+
+@pytest.fixture
+def own_rookery(tmp_path: Path) -> Iterator[Rookery]:
+    """One for a test alone, that may do with it what it likes."""
+    with running(tmp_path / "data") as ready:
+        yield ready
+
+
+@pytest.fixture(scope="session")
+def stubs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Python made from protos/ by the stock tools."""
+    return make_stubs(tmp_path_factory.mktemp("stubs"))
+
+
+@pytest.fixture(scope="session")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rookery]:
+    """One for clients that do what they must not: it allows little, and nothing that they do is an error of its own."""
+    data = tmp_path_factory.mktemp("rookery") / "data"
+    with running(data, frame_burst=FRAME_BURST, frames_per_second=FRAMES_PER_SECOND) as ready:
+        before = ready.threads
+        yield ready
+        assert wait_until(lambda: ready.threads <= before + IDLE_WORKERS)
+    lines = ready.log_lines()
+    assert [line for line in lines if line["level"] not in ("info", "debug")] == []
+    (drained,) = [line for line in lines if line["event"] == "gateway_drained"]
+    assert drained["sessions"] == 0
+
+
+@pytest.fixture
+async def undisturbed(strict: Rookery) -> AsyncIterator[None]:
+    """A pair chats on all the while. Afterwards, the process has no more files and sockets open than before."""
+    rookery = strict
+    people = [await sign_up(rookery.url, name) for name in ("ada", "grace")]
+    async with AsyncExitStack() as stack:
+        ada, grace = [
+            await stack.enter_async_context(open_session(connector(rookery, transport), person))
+            for person, transport in zip(people, TRANSPORTS, strict=True)
+        ]
+        pair = Pair(ada, grace, people[0].chat_with(people[1]))
+        await pair.exchange(-1)
+        before = rookery.open_files
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pair.chat_for_ever)
+            yield
+            nursery.cancel_scope.cancel()
+        await see_newcomers_served(rookery, people[0])
+    assert await trio.to_thread.run_sync(wait_until, lambda: rookery.open_files <= before)
+
+
+async def see_newcomers_served(rookery: Rookery, person: Person) -> None:
+    """On each listener: by then, everyone who came before has been let in, or is gone."""
+    for transport in TRANSPORTS:
+        async with open_session(connector(rookery, transport), person):
+            pass
+    async with open_http(rookery.url) as http:
+        assert (await http.get("/v1/me", headers=person.headers)).is_success

@@ -1,0 +1,257 @@
+"""Sessions as a test holds them: over WebSocket, over gRPC, or by a stock grpcio client in a process of its own.
+
+JSON is made and read by protobuf's own library here, which knows nothing of `shared.wire`.
+"""
+
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import trio
+import trio_websocket
+from google.protobuf import json_format
+
+from rookery.client.connection import SessionStream, connect_grpc
+from rookery.client.errors import Unreachable
+from rookery.v1 import session_pb2 as pb
+from shared.background import open_background
+from tests.process import Rookery
+from tests.system.people import PATIENCE, Person
+
+SUBPROTOCOL = "rookery.v1.json"
+MAX_FRAME = 4 * 1024 * 1024
+"""Bytes that a client takes: more than a server sends."""
+
+CLOSE_SECONDS = 1.0
+"""For a server to answer a close; then the connection is cut."""
+
+STOCK_CLIENT = Path(__file__).with_name("stock_client.py")
+
+Connect = Callable[[], AbstractAsyncContextManager[SessionStream]]
+"""Opens a connection that has not authenticated."""
+
+
+class SessionOver(Exception):
+    """The server ended it; says what its last frame was."""
+
+
+class Session:
+    """A session, and everything that came in it. Every wait has an end."""
+
+    def __init__(self, stream: SessionStream) -> None:
+        self.stream = stream
+        self.frames: list[pb.ServerFrame] = []
+
+    @property
+    def position(self) -> pb.Position | None:
+        """The newest that was heard: what to resume from."""
+        positions = [frame.event.position for frame in self.frames if frame.HasField("event")]
+        welcome = self.frames[0].welcome
+        return positions[-1] if positions else welcome.position if not welcome.replayed else None
+
+    async def hear_messages(self, count: int) -> list[pb.Message]:
+        """The messages that came, from the first one on; waits until there are so many."""
+        while (
+            len(messages := [frame.event.message for frame in self.frames if frame.event.HasField("message")]) < count
+        ):
+            await self.receive()
+        return messages
+
+    async def say(self, **frame: object) -> None:
+        """Send a frame, such as `ping=Ping()`."""
+        await self.stream.send(pb.ClientFrame(**frame))  # type: ignore[arg-type]
+
+    async def authenticate(self, access_token: str, position: pb.Position | None = None) -> pb.Welcome:
+        """Begin, or resume."""
+        await self.say(authenticate=pb.Authenticate(access_token=access_token, last_position=position))
+        return (await self.next("welcome")).welcome
+
+    async def receive(self) -> pb.ServerFrame:
+        """The next frame, whose number must be the next one. Raises SessionOver."""
+        with trio.fail_after(PATIENCE):
+            frame = await self.stream.receive()
+        if frame is None:
+            raise SessionOver(self.frames[-1:])
+        assert frame.sequence == len(self.frames) + 1, (frame, self.frames[-1:])
+        self.frames.append(frame)
+        return frame
+
+    async def next(self, kind: str) -> pb.ServerFrame:
+        """The next frame of a kind, such as `accepted`; others are passed over, but a refusal is not."""
+        return await self.next_where(lambda frame: frame.WhichOneof("frame") == kind, refused=kind == "refused")
+
+    async def next_event(self, kind: str) -> pb.Event:
+        """The next event of a kind, such as `message`."""
+        return (await self.next_where(lambda frame: frame.event.WhichOneof("event") == kind)).event
+
+    async def next_where(self, matches: Callable[[pb.ServerFrame], bool], *, refused: bool = False) -> pb.ServerFrame:
+        while True:
+            frame = await self.receive()
+            if matches(frame):
+                return frame
+            assert refused or not frame.HasField("refused"), frame
+
+    async def send_text(self, to: int | str, text: str, client_message_id: str = "") -> pb.Accepted:
+        """Send to a user or a chat; returns once it is accepted."""
+        await self.say(send=text_to(to, text, client_message_id))
+        return (await self.next("accepted")).accepted
+
+    async def see_alive(self) -> None:
+        """The session answers."""
+        await self.say(ping=pb.Ping(payload=b"?"))
+        await self.next("pong")
+
+    async def read_to_end(self) -> list[pb.ServerFrame]:
+        """Everything up to the end of the session."""
+        try:
+            while True:
+                await self.receive()
+        except (SessionOver, Unreachable):
+            return self.frames
+
+
+def text_to(to: int | str, text: str, client_message_id: str = "") -> pb.Send:
+    send = pb.Send(client_message_id=client_message_id or secrets.token_hex(8), text=pb.Text(body=text))
+    if isinstance(to, int):
+        send.recipient_id = to
+    else:
+        send.chat_id = to
+    return send
+
+
+TRANSPORTS = ("websocket", "grpc")
+
+
+def connector(rookery: Rookery, transport: str) -> Connect:
+    if transport == "websocket":
+        return partial(connect_websocket, rookery.websocket)
+    return partial(connect_grpc, rookery.grpc)
+
+
+@asynccontextmanager
+async def open_session(
+    connect: Connect, person: Person, *, token: str = "", position: pb.Position | None = None
+) -> AsyncIterator[Session]:
+    """A session that has been welcomed."""
+    async with connect() as stream:
+        session = Session(stream)
+        await session.authenticate(token or person.access_token, position)
+        yield session
+
+
+# ---- WebSocket
+
+
+@asynccontextmanager
+async def connect_websocket(url: str, **headers: str) -> AsyncIterator[SessionStream]:
+    """Raises Unreachable, as `connect_grpc` does."""
+    async with open_websocket(url, **headers) as websocket:
+        yield WebSocketStream(websocket)
+
+
+@asynccontextmanager
+async def open_websocket(url: str, **headers: str) -> AsyncIterator[trio_websocket.WebSocketConnection]:
+    """A WebSocket with Rookery's sub-protocol, for frames of any kind."""
+    address = urlsplit(url)
+    assert address.hostname, url
+    assert address.port, url
+    extra = [(name.encode(), value.encode()) for name, value in headers.items()]
+    try:
+        stream = await trio.open_tcp_stream(address.hostname, address.port)
+    except OSError as error:
+        raise Unreachable(str(error)) from error
+    async with stream, open_background() as nursery:
+        try:
+            with trio.fail_after(PATIENCE):
+                websocket = await trio_websocket.wrap_client_stream(
+                    nursery, stream, address.netloc, address.path,
+                    subprotocols=[SUBPROTOCOL], extra_headers=extra, max_message_size=MAX_FRAME,
+                )  # fmt: skip
+        except (trio_websocket.ConnectionClosed, trio.BrokenResourceError) as error:
+            raise Unreachable(str(error)) from error
+        yield websocket
+        with trio.move_on_after(CLOSE_SECONDS):
+            await websocket.aclose()
+
+
+class WebSocketStream:
+    """A SessionStream over WebSocket."""
+
+    def __init__(self, websocket: trio_websocket.WebSocketConnection) -> None:
+        self._websocket = websocket
+
+    async def send(self, frame: pb.ClientFrame) -> None:
+        text = json_format.MessageToJson(frame, preserving_proto_field_name=True, indent=None)
+        try:
+            await self._websocket.send_message(text)
+        except trio_websocket.ConnectionClosed as error:
+            raise Unreachable(str(error)) from error
+
+    async def receive(self) -> pb.ServerFrame | None:
+        try:
+            text = await self._websocket.get_message()
+        except trio_websocket.ConnectionClosed as error:
+            if error.reason is not None and error.reason.code in (1000, 1001):
+                return None
+            raise Unreachable(str(error)) from error
+        return json_format.Parse(text, pb.ServerFrame())
+
+
+# ---- a stock grpcio client
+
+
+def make_stubs(folder: Path) -> Path:
+    """Generate Python from our protos with the stock tools only; the folder to import it from."""
+    protos = Path(__file__).parents[2] / "protos"
+    command = ["-m", "grpc_tools.protoc", f"-I{protos}", f"--python_out={folder}", f"--grpc_python_out={folder}"]
+    subprocess.run([sys.executable, *command, *map(str, protos.rglob("*.proto"))], check=True)
+    for package in (folder / "rookery", folder / "rookery/v1"):
+        (package / "__init__.py").touch()
+    return folder
+
+
+@asynccontextmanager
+async def connect_stock(endpoint: str, stubs: Path) -> AsyncIterator["StockStream"]:
+    command = [sys.executable, "-P", str(STOCK_CLIENT), endpoint]
+    environment = os.environ | {"PYTHONPATH": str(stubs)}
+    async with open_background() as nursery:
+        process = await nursery.start(
+            partial(
+                trio.run_process,
+                command,
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                check=False,
+            )
+        )
+        yield StockStream(process)
+
+
+class StockStream:
+    """A SessionStream by way of `stock_client.py`."""
+
+    def __init__(self, process: trio.Process) -> None:
+        self.process = process
+        self._lines: list[bytes] = []
+        self._rest = b""
+
+    async def send(self, frame: pb.ClientFrame) -> None:
+        assert self.process.stdin is not None
+        text = json_format.MessageToJson(frame, preserving_proto_field_name=True, indent=None)
+        await self.process.stdin.send_all(text.encode() + b"\n")
+
+    async def receive(self) -> pb.ServerFrame | None:
+        assert self.process.stdout is not None
+        while not self._lines:
+            data = await self.process.stdout.receive_some()
+            if not data:
+                return None
+            *self._lines, self._rest = (self._rest + bytes(data)).split(b"\n")
+        return json_format.Parse(self._lines.pop(0), pb.ServerFrame())

@@ -1,0 +1,193 @@
+"""A stock grpcio client, a WebSocket and the public Python client chat with each other, each with each."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from itertools import permutations
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import httpx
+import pytest
+import trio
+
+from rookery.client import Client, Gap, HistoryMessage, open_client
+from rookery.v1 import session_pb2 as pb
+from tests.process import POLL_SECONDS, Rookery
+from tests.system.people import PASSWORD, PATIENCE, Person, open_http, read_history, sign_up
+from tests.system.sessions import Connect, Session, connect_stock, connect_websocket, open_session
+
+EMOJI = "\N{THUMBS UP SIGN}"
+
+Heard = TypeVar("Heard", pb.Message, pb.Reaction, pb.Receipt)
+
+
+class Chatter(Protocol):
+    """Someone at a client of any kind."""
+
+    person: Person
+
+    async def send(self, to: int, text: str) -> int:
+        """Send to a user; the id of the message, once it can't be lost."""
+        ...
+
+    async def react(self, chat_id: str, message_id: int) -> None: ...
+
+    async def mark_read(self, chat_id: str, message_id: int) -> None: ...
+
+    async def hear(self, kind: type[Heard]) -> Heard:
+        """The next event of a kind that is of someone else."""
+        ...
+
+
+class AtSession:
+    """At a client that deals in frames."""
+
+    def __init__(self, person: Person, session: Session) -> None:
+        self.person = person
+        self.session = session
+
+    async def send(self, to: int, text: str) -> int:
+        return (await self.session.send_text(to, text)).message_id
+
+    async def react(self, chat_id: str, message_id: int) -> None:
+        await self.session.say(react=pb.React(chat_id=chat_id, message_id=message_id, emoji=EMOJI))
+
+    async def mark_read(self, chat_id: str, message_id: int) -> None:
+        await self.session.say(receipt=pb.Receipt(chat_id=chat_id, read_up_to=message_id))
+
+    async def hear(self, kind: type[Heard]) -> Heard:
+        name = kind.DESCRIPTOR.name.lower()
+        while True:
+            heard: Heard = getattr(await self.session.next_event(name), name)
+            if author_of(heard) != self.person.user_id:
+                return heard
+
+
+class AtClient:
+    """At the public Python client."""
+
+    def __init__(self, person: Person, client: Client) -> None:
+        self.person = person
+        self.client = client
+
+    async def send(self, to: int, text: str) -> int:
+        return (await self.client.send(to, text)).message_id
+
+    async def react(self, chat_id: str, message_id: int) -> None:
+        await self.client.react(chat_id, message_id, EMOJI)
+
+    async def mark_read(self, chat_id: str, message_id: int) -> None:
+        self.client.mark(chat_id, read_up_to=message_id)
+
+    async def hear(self, kind: type[Heard]) -> Heard:
+        with trio.fail_after(PATIENCE):
+            async for event in self.client.events():
+                assert not isinstance(event, Gap), event
+                if isinstance(event, kind) and author_of(event) != self.person.user_id:
+                    return event
+        raise AssertionError("the events of a client have no end")
+
+
+def author_of(event: pb.Message | pb.Reaction | pb.Receipt) -> int:
+    return event.sender_id if isinstance(event, pb.Message) else event.user_id
+
+
+@asynccontextmanager
+async def open_chatters(rookery: Rookery, stubs: Path) -> AsyncIterator[Sequence[Chatter]]:
+    """One of each kind: native with stock tools, browser, Python."""
+    people = [await sign_up(rookery.url, name) for name in ("native", "browser", "python")]
+    async with AsyncExitStack() as stack:
+        connects: list[Connect] = [
+            partial(connect_stock, rookery.grpc, stubs),
+            partial(connect_websocket, rookery.websocket),
+        ]
+        chatters: list[Chatter] = []
+        for person, connect in zip(people, connects, strict=False):
+            chatters.append(AtSession(person, await stack.enter_async_context(open_session(connect, person))))
+        client = await stack.enter_async_context(open_client(rookery.url, people[2].name, PASSWORD))
+        yield [*chatters, AtClient(people[2], client)]
+
+
+async def test_clients_of_every_kind_chat_with_each_other(rookery: Rookery, stubs: Path) -> None:
+    async with open_chatters(rookery, stubs) as chatters:
+        for sender, receiver in permutations(chatters, 2):
+            chat_id = sender.person.chat_with(receiver.person)
+            text = f"{sender.person.name} to {receiver.person.name}: grüß dich \N{WAVING HAND SIGN}"
+            message_id = await sender.send(receiver.person.user_id, text)
+            message = await receiver.hear(pb.Message)
+            assert (message.message_id, message.chat_id, message.text.body) == (message_id, chat_id, text)
+
+            await receiver.react(chat_id, message_id)
+            reaction = await sender.hear(pb.Reaction)
+            assert (reaction.message_id, reaction.emoji, reaction.set) == (message_id, EMOJI, True)
+
+            await receiver.mark_read(chat_id, message_id)
+            assert (await sender.hear(pb.Receipt)).read_up_to == message_id
+        for sender, receiver in permutations(chatters, 2):
+            await see_kept(rookery, sender.person, receiver.person)
+
+
+async def see_kept(rookery: Rookery, reader: Person, other: Person) -> None:
+    """Of a chat in which each has sent one message, and reacted to and read the other's."""
+    chat_id = reader.chat_with(other)
+    first, second = await read_history(rookery.url, reader, chat_id, until=is_reacted_to)
+    assert {first.message.sender_id, second.message.sender_id} == {reader.user_id, other.user_id}
+    for item, reacting in ((first, second), (second, first)):
+        (tally,) = item.reactions
+        assert (tally.emoji, list(tally.user_ids)) == (EMOJI, [reacting.message.sender_id])
+    expected = {
+        str(second.message.sender_id): str(first.message.message_id),
+        str(first.message.sender_id): str(second.message.message_id),
+    }
+    async with open_http(rookery.url) as http:
+        with trio.fail_after(PATIENCE):
+            while await read_receipts(http, reader, chat_id) != expected:
+                await trio.sleep(POLL_SECONDS)
+
+
+def is_reacted_to(messages: Sequence[HistoryMessage]) -> bool:
+    return len(messages) == 2 and all(item.reactions for item in messages)
+
+
+async def read_receipts(http: httpx.AsyncClient, reader: Person, chat_id: str) -> dict[str, str]:
+    """How far each member has read."""
+    chat = (await http.get(f"/v1/chats/{chat_id}", headers=reader.headers)).raise_for_status().json()
+    return {receipt["user_id"]: receipt["read_up_to"] for receipt in chat["receipts"]}
+
+
+@pytest.mark.parametrize("kind", ["stock", "websocket"])
+async def test_a_client_that_comes_back_is_given_what_it_missed(rookery: Rookery, stubs: Path, kind: str) -> None:
+    connect: Connect = partial(connect_websocket, rookery.websocket)
+    away: Connect = partial(connect_stock, rookery.grpc, stubs) if kind == "stock" else connect
+    ada, grace = await sign_up(rookery.url, "ada"), await sign_up(rookery.url, "grace")
+    chat_id = ada.chat_with(grace)
+    async with open_session(connect, ada) as sender:
+        async with open_session(away, grace) as session:
+            await sender.send_text(chat_id, "seen")
+            await session.next_event("message")
+        for text in ("missed 1", "missed 2", "missed 3"):
+            await sender.send_text(chat_id, text)
+        async with open_session(away, grace, position=session.position) as session:
+            await sender.send_text(chat_id, "live")
+            messages = await session.hear_messages(4)
+    assert session.frames[0].welcome.replayed == 3
+    assert [message.text.body for message in messages] == ["missed 1", "missed 2", "missed 3", "live"]
+    assert not any(frame.HasField("gap") for frame in session.frames)
+
+
+async def test_the_python_client_goes_on_after_the_server_was_killed(own_rookery: Rookery) -> None:
+    ada, grace = await sign_up(own_rookery.url, "ada"), await sign_up(own_rookery.url, "grace")
+    connect = partial(connect_websocket, own_rookery.websocket)
+    async with open_client(own_rookery.url, grace.name, PASSWORD) as client:
+        async with open_session(connect, ada) as session:
+            await session.send_text(grace.user_id, "before")
+        await trio.to_thread.run_sync(own_rookery.kill)
+        await trio.to_thread.run_sync(own_rookery.start)
+        async with open_session(connect, ada) as session:
+            await session.send_text(grace.user_id, "after")
+        await client.send(ada.user_id, "and so say I")
+        listener = AtClient(grace, client)
+        assert [(await listener.hear(pb.Message)).text.body for _ in range(2)] == ["before", "after"]
+    history = await read_history(own_rookery.url, ada, ada.chat_with(grace), until=lambda messages: len(messages) == 3)
+    assert [item.message.text.body for item in history] == ["before", "after", "and so say I"]

@@ -1,0 +1,103 @@
+"""One user at several devices, and a sign-in that outlives its tokens."""
+
+import time
+
+import pytest
+import trio
+
+from rookery.v1 import session_pb2 as pb
+from tests.process import Rookery
+from tests.system.people import Person, issue_token, sign_in, sign_up
+from tests.system.sessions import TRANSPORTS, Session, SessionOver, connector, open_session
+
+SHORT_SECONDS = 3
+"""The life of a token that ends within a test; a session looks at the clock every second."""
+
+
+@pytest.fixture
+async def ada(rookery: Rookery) -> Person:
+    return await sign_up(rookery.url, "ada")
+
+
+@pytest.fixture
+async def grace(rookery: Rookery) -> Person:
+    return await sign_up(rookery.url, "grace")
+
+
+async def test_what_one_device_sends_the_others_of_both_users_get_once(
+    rookery: Rookery, ada: Person, grace: Person
+) -> None:
+    phone = await sign_in(rookery.url, ada.name)
+    tabs = connector(rookery, "websocket")
+    async with (
+        open_session(tabs, ada) as tab_1,
+        open_session(tabs, ada) as tab_2,
+        open_session(connector(rookery, "grpc"), phone) as app,
+        open_session(tabs, grace) as grace_tab,
+        open_session(connector(rookery, "grpc"), grace) as grace_app,
+    ):
+        first = await tab_1.send_text(grace.user_id, "from a tab")
+        second = await app.send_text(ada.chat_with(grace), "from the app")
+        for session, expected in (
+            (tab_1, [second]),
+            (app, [first]),
+            (tab_2, [first, second]),
+            (grace_tab, [first, second]),
+            (grace_app, [first, second]),
+        ):
+            messages = await session.hear_messages(len(expected))
+            assert [message.message_id for message in messages] == [each.message_id for each in expected]
+
+        await app.say(react=pb.React(chat_id=first.chat_id, message_id=first.message_id, emoji="\N{PARTY POPPER}"))
+        for session in (app, tab_1, tab_2, grace_tab, grace_app):
+            reaction = (await session.next_event("reaction")).reaction
+            assert (reaction.user_id, reaction.message_id, reaction.set) == (ada.user_id, first.message_id, True)
+        await tab_2.say(receipt=pb.Receipt(chat_id=first.chat_id, read_up_to=second.message_id))
+        for session in (app, tab_1, tab_2, grace_tab, grace_app):
+            receipt = (await session.next_event("receipt")).receipt
+            assert (receipt.user_id, receipt.read_up_to) == (ada.user_id, second.message_id)
+
+
+async def test_two_tabs_that_send_at_once_make_one_order_for_everyone(
+    rookery: Rookery, ada: Person, grace: Person
+) -> None:
+    count = 50
+    connect = connector(rookery, "websocket")
+    async with (
+        open_session(connect, ada) as tab_1,
+        open_session(connect, ada) as tab_2,
+        open_session(connector(rookery, "grpc"), grace) as reader,
+        open_session(connect, grace) as other_reader,
+        trio.open_nursery() as nursery,
+    ):
+        for tab in (tab_1, tab_2):
+            nursery.start_soon(send_many, tab, grace.user_id, count)
+        order = [message.message_id for message in await reader.hear_messages(2 * count)]
+        assert [message.message_id for message in await other_reader.hear_messages(2 * count)] == order
+
+
+async def send_many(session: Session, to: int, count: int) -> None:
+    for number in range(count):
+        await session.send_text(to, f"number {number}")
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_session_ends_with_its_token_unless_it_is_renewed(
+    rookery: Rookery, ada: Person, grace: Person, transport: str
+) -> None:
+    connect = connector(rookery, transport)
+    token = await issue_token(rookery, ada, SHORT_SECONDS)
+    async with open_session(connect, ada, token=token) as renewed, open_session(connect, ada, token=token) as left:
+        ends_at_ms = renewed.frames[0].welcome.token_expires_at_ms
+        for session in (renewed, left):
+            assert (await session.next("expiring")).expiring.token_expires_at_ms == ends_at_ms
+        await renewed.say(renew=pb.Renew(access_token=await issue_token(rookery, grace, 600)))
+        assert (await renewed.next("refused")).refused.code == "forbidden"
+        await renewed.say(renew=pb.Renew(access_token=ada.access_token))
+
+        goodbye = (await left.next("goodbye")).goodbye
+        assert (goodbye.code, "expired" in goodbye.message) == ("unauthenticated", True)
+        with pytest.raises(SessionOver):
+            await left.receive()
+        assert time.time() * 1000 >= ends_at_ms
+        await renewed.send_text(grace.user_id, "still here")

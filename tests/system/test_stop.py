@@ -1,0 +1,182 @@
+"""Starting and stopping: quick and clean, whatever clients do, and in plain words where it can't be."""
+
+import itertools
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+
+from rookery.client.connection import connect_grpc
+from rookery.client.errors import Unreachable
+from tests.process import ANNOUNCED, Rookery, port_of, running, wait_until
+from tests.system.people import read_history, sign_up
+from tests.system.sessions import (
+    TRANSPORTS,
+    Session,
+    connect_stock,
+    connect_websocket,
+    connector,
+    open_session,
+    text_to,
+)
+
+READY_SECONDS = 10.0
+"""Until it is ready. The budget is 2 s on a machine that does nothing else; this bound is for one that does."""
+
+STOP_SECONDS = 10.0
+"""From a signal to the end."""
+
+AT_ONCE_SECONDS = 4.0
+"""From a second signal to the end: less than the 6 that it takes when it waits for these clients."""
+
+BIG_TEXT = "big " * 100_000
+BIG_TEXTS = 24
+"""Together 10 MB: more than the queue of a session and the buffers of its socket hold."""
+
+HALF_A_HANDSHAKE = {
+    "page": b"GET / HTTP/1.1\r\nHost: x\r\n",
+    "websocket": b"GET /session HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n",
+    "grpc": b"PRI * HTTP/2.0\r\n",
+    "archive": b"PRI * HTTP/2.0\r\n",
+    "gateway_health": b"GET /livez",
+    "archive_health": b"",
+}
+"""What a client sends of its first words before it falls silent, for each listener."""
+
+
+@pytest.fixture
+def roomy(tmp_path: Path) -> Iterator[Rookery]:
+    """One that takes large messages."""
+    with running(tmp_path / "data", max_text_bytes=500_000, max_frame_bytes=1_000_000) as ready:
+        yield ready
+
+
+async def stop(rookery: Rookery, number: signal.Signals) -> tuple[int, float]:
+    """Its exit code, and the seconds that it took to end."""
+    began = time.monotonic()
+    rookery.signal(number)
+    code = await trio.to_thread.run_sync(rookery.wait)
+    return code, time.monotonic() - began
+
+
+@asynccontextmanager
+async def stalled_clients(rookery: Rookery, stubs: Path) -> AsyncIterator[None]:
+    """Clients that never read what they asked for, on every listener, and some that never finish their first words."""
+    ada, grace = await sign_up(rookery.url, "ada"), await sign_up(rookery.url, "grace")
+    async with AsyncExitStack() as stack:
+        for connect in (partial(connect_websocket, rookery.websocket), partial(connect_grpc, rookery.grpc)):
+            await stack.enter_async_context(open_session(connect, ada))
+        stock = await stack.enter_async_context(connect_stock(rookery.grpc, stubs))
+        await Session(stock).authenticate(ada.access_token)
+        stock.process.send_signal(signal.SIGSTOP)  # its whole connection stalls, where above only the stream does
+        stack.callback(stock.process.send_signal, signal.SIGCONT)
+
+        chat_id = ada.chat_with(grace)
+        async with open_session(connector(rookery, "websocket"), grace) as session:
+            for _ in range(BIG_TEXTS):
+                await session.send_text(chat_id, BIG_TEXT)
+        await read_history(rookery.url, grace, chat_id, until=lambda messages: len(messages) == BIG_TEXTS)
+        request = f"GET /v1/chats/{chat_id}/messages?limit=100 HTTP/1.1\r\nHost: x\r\n"
+        request += f"Authorization: Bearer {ada.access_token}\r\n\r\n"
+        await stack.enter_async_context(await connect_silently(rookery, "page", request.encode()))
+        for name, words in HALF_A_HANDSHAKE.items():
+            await stack.enter_async_context(await connect_silently(rookery, name, words))
+        yield
+
+
+async def connect_silently(rookery: Rookery, name: str, words: bytes) -> trio.SocketStream:
+    """A client that says this and never reads."""
+    stream = await trio.open_tcp_stream("127.0.0.1", port_of(rookery.addresses[name]))
+    await stream.send_all(words)
+    return stream
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_it_in_time_though_clients_never_read(
+    roomy: Rookery, stubs: Path, number: signal.Signals
+) -> None:
+    async with stalled_clients(roomy, stubs):
+        code, seconds = await stop(roomy, number)
+    print(f"stopped in {seconds:.1f} s")
+    assert (code, seconds < STOP_SECONDS) == (0, True), (code, seconds)
+    assert roomy.log_lines()[-1]["event"] == "stopped"
+    (drained,) = [line for line in roomy.log_lines() if line["event"] == "gateway_drained"]
+    assert (drained["sessions"], drained["left"]) == (3, 0)
+    assert [line for line in roomy.log_lines() if line["level"] == "error"] == []
+
+
+async def test_a_second_signal_ends_it_at_once(roomy: Rookery, stubs: Path) -> None:
+    async with stalled_clients(roomy, stubs):
+        roomy.signal(signal.SIGTERM)
+        assert await trio.to_thread.run_sync(wait_until, lambda: '"stopping"' in roomy.log.read_text())
+        code, seconds = await stop(roomy, signal.SIGTERM)
+    assert (code, seconds < AT_ONCE_SECONDS) == (1, True), (code, seconds)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_clients_are_told_to_come_back_and_what_was_taken_is_answered(
+    own_rookery: Rookery, transport: str
+) -> None:
+    ada, grace = await sign_up(own_rookery.url, "ada"), await sign_up(own_rookery.url, "grace")
+    chat_id = ada.chat_with(grace)
+    async with open_session(connector(own_rookery, transport), ada) as session, trio.open_nursery() as nursery:
+        nursery.start_soon(send_until_the_end, session, chat_id)
+        await session.next("accepted")
+        own_rookery.signal(signal.SIGTERM)
+        frames = await session.read_to_end()
+        nursery.cancel_scope.cancel()
+    assert await trio.to_thread.run_sync(own_rookery.wait) == 0
+    assert [frame.WhichOneof("frame") for frame in frames[-2:]] == ["reconnect", "goodbye"]
+
+    accepted = {frame.accepted.message_id for frame in frames if frame.HasField("accepted")}
+    await trio.to_thread.run_sync(own_rookery.start)
+    history = await read_history(own_rookery.url, ada, chat_id, until=lambda messages: len(messages) >= len(accepted))
+    assert {item.message.message_id for item in history} == accepted
+    assert len(history) == len(accepted)
+
+
+async def send_until_the_end(session: Session, chat_id: str) -> None:
+    """As fast as the server reads."""
+    with suppress(Unreachable):
+        for number in itertools.count():
+            await session.say(send=text_to(chat_id, f"number {number}"))
+
+
+async def test_it_is_ready_soon(own_rookery: Rookery) -> None:
+    first = own_rookery.ready_seconds
+    assert await trio.to_thread.run_sync(own_rookery.terminate) == 0
+    await trio.to_thread.run_sync(own_rookery.start)
+    print(f"ready in {first:.2f} s on new data, in {own_rookery.ready_seconds:.2f} s on old")
+    assert max(first, own_rookery.ready_seconds) < READY_SECONDS
+
+
+def test_only_its_owner_may_read_what_is_kept(rookery: Rookery) -> None:
+    files = list(rookery.data.glob("*.db*"))
+    assert len(files) >= 4
+    assert [file.name for file in files if file.stat().st_mode & 0o077] == []
+
+
+def test_a_second_process_on_the_same_data_is_refused_in_words(rookery: Rookery) -> None:
+    ports = {setting: "0" for _, setting in ANNOUNCED.values()}
+    second = rookery.run("up", **ports)
+    assert (second.returncode, second.stdout) == (1, "")
+    assert f"another process has the log in {rookery.data} open: stop it first, or set ROOKERY_DATA" in second.stderr
+    assert "Traceback" not in second.stderr
+
+
+@pytest.mark.parametrize("name", ANNOUNCED)
+def test_a_port_that_is_taken_is_said_in_words(rookery: Rookery, tmp_path: Path, name: str) -> None:
+    _, setting = ANNOUNCED[name]
+    settings = {setting: "0" for _, setting in ANNOUNCED.values()} | {"ROOKERY_DATA": str(tmp_path / "data")}
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        second = rookery.run("up", **settings | {setting: str(port)})
+    assert (second.returncode, second.stdout) == (1, "")
+    assert f"nothing can listen on 127.0.0.1:{port}" in second.stderr
+    assert "Traceback" not in second.stderr
