@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import trio
@@ -45,6 +45,9 @@ ANNOUNCED = {
 
 UNLIMITED = {"registrations_per_minute": 100_000, "sign_ins_per_minute": 10_000}
 """Live configuration for tests, whose users all come from one address."""
+
+
+R = TypeVar("R", bound="Rookery")
 
 
 class Rookery:
@@ -166,9 +169,8 @@ class NotReady(Exception):
 
 
 @contextmanager
-def running(data: Path, *, settings: dict[str, str] | None = None, **live: float) -> Iterator[Rookery]:
-    """One that is ready. At the end of the block it is stopped, unless it has ended already."""
-    rookery = Rookery(data, settings=settings, **live)
+def running(rookery: R) -> Iterator[R]:
+    """Start it. At the end of the block it is stopped, unless it has ended already."""
     try:
         rookery.start()
         yield rookery

@@ -8,12 +8,7 @@ import json
 import os
 import re
 import secrets
-import signal
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +19,8 @@ import pytest
 import trio
 import trio_websocket
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Request, expect, sync_playwright
+
+from tests.process import Rookery, running
 
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 CHROMIUM_FLAGS = (
@@ -38,57 +35,12 @@ CHROMIUM_FLAGS = (
 )
 """Those that keep Chromium from asking anyone else anything."""
 
-ROOKERY = str(Path(sys.executable).with_name("rookery"))
-PORTS = (
-    "ROOKERY_BFF__PORT",
-    "ROOKERY_GATEWAY__WEBSOCKET_PORT",
-    "ROOKERY_GATEWAY__GRPC_PORT",
-    "ROOKERY_GATEWAY__HEALTH_PORT",
-    "ROOKERY_ARCHIVE__GRPC_PORT",
-    "ROOKERY_ARCHIVE__HEALTH_PORT",
-)
-READY_SECONDS = 30
-"""A busy machine takes a while to start Python; alone it takes one or two seconds."""
-
 PASSWORD = "correct horse battery"
 SIZES = {"desktop": (1200, 760), "phone": (390, 780)}
 
 
-class Platform:
-    """`rookery up` in a process of its own, on ports that stay the same when it is started again."""
-
-    def __init__(self, data: Path, **live: int) -> None:
-        self._environment = dict(os.environ, ROOKERY_DATA=str(data)) | dict.fromkeys(PORTS, "0")
-        self.url = ""
-        self.websocket = ""
-        self._log = data.with_suffix(".log")
-        for key, value in {"registrations_per_minute": 100_000, **live}.items():
-            command = [ROOKERY, "config", "set", key, str(value)]
-            subprocess.run(command, env=self._environment, check=True, capture_output=True)
-
-    def start(self) -> None:
-        """Start it and wait until it says that it is ready."""
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [ROOKERY, "up"], env=self._environment, stdout=subprocess.PIPE, stderr=log, text=True
-            )
-        self._read_addresses()
-        self._environment["ROOKERY_BFF__PORT"] = str(urlsplit(self.url).port)
-        self._environment["ROOKERY_GATEWAY__WEBSOCKET_PORT"] = str(urlsplit(self.websocket).port)
-
-    def kill(self) -> None:
-        """End it the hard way."""
-        self._process.kill()
-        self._process.communicate()
-
-    def stop(self) -> None:
-        """Ask it to end, and check that it does."""
-        self._process.send_signal(signal.SIGTERM)  # nothing happens if it has ended
-        try:
-            self._process.communicate(timeout=15)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise
+class Platform(Rookery):
+    """A running Rookery, and what these tests do with it beside the browser."""
 
     def register(self, display_name: str) -> "Account":
         """Make an account over HTTP, for a test that is about something else."""
@@ -110,26 +62,6 @@ class Platform:
         """Send messages over a session of their own, one after the other, and see each accepted."""
         trio.run(_say, self.websocket, sender.access_token, chat_id, texts)
 
-    def _read_addresses(self) -> None:
-        stdout = self._process.stdout
-        assert stdout is not None
-        timer = threading.Timer(READY_SECONDS, self._process.kill)
-        timer.start()
-        lines: list[str] = []
-        while not (self.url and self.websocket):
-            line = stdout.readline()
-            lines.append(line)
-            if not line:
-                pytest.fail(f"rookery did not start: {lines}; {self._log.read_text()[-2000:]}")
-            self.url = self.url or _found(r"open (http://\S+)", line)
-            self.websocket = _found(r"(ws://\S+)", line)
-        timer.cancel()
-
-
-def _found(pattern: str, text: str) -> str:
-    match = re.search(pattern, text)
-    return match[1] if match else ""
-
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
@@ -143,35 +75,25 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@contextmanager
-def _running(data: Path, **live: int) -> Iterator[Platform]:
-    platform = Platform(data, **live)
-    try:
-        platform.start()
-        yield platform
-    finally:
-        platform.stop()
-
-
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """One for all tests that do not disturb it: each makes its own people."""
-    with _running(tmp_path_factory.mktemp("rookery") / "data") as running:
-        yield running
+    with running(Platform(tmp_path_factory.mktemp("rookery") / "data")) as ready:
+        yield ready
 
 
 @pytest.fixture(scope="session")
 def platform_without_replay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """One that replays nothing to a new session, so that what was said just now comes from history as well."""
-    with _running(tmp_path_factory.mktemp("rookery") / "data", replay_seconds=0) as running:
-        yield running
+    with running(Platform(tmp_path_factory.mktemp("rookery") / "data", replay_seconds=0)) as ready:
+        yield ready
 
 
 @pytest.fixture
 def own_platform(tmp_path: Path) -> Iterator[Platform]:
     """One for a test that kills it."""
-    with _running(tmp_path / "data") as running:
-        yield running
+    with running(Platform(tmp_path / "data")) as ready:
+        yield ready
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,14 +19,14 @@ IDLE_WORKERS = 4
 @pytest.fixture(scope="session")
 def rookery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rookery]:
     """One for all tests that neither stop nor configure it: each makes its own people."""
-    with running(tmp_path_factory.mktemp("rookery") / "data") as ready:
+    with running(Rookery(tmp_path_factory.mktemp("rookery") / "data")) as ready:
         yield ready
 
 
 @pytest.fixture
 def own_rookery(tmp_path: Path) -> Iterator[Rookery]:
     """One for a test alone, that may do with it what it likes."""
-    with running(tmp_path / "data") as ready:
+    with running(Rookery(tmp_path / "data")) as ready:
         yield ready
 
 
@@ -40,7 +40,7 @@ def stubs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rookery]:
     """One for clients that do what they must not: it allows little, and nothing that they do is an error of its own."""
     data = tmp_path_factory.mktemp("rookery") / "data"
-    with running(data, frame_burst=FRAME_BURST, frames_per_second=FRAMES_PER_SECOND) as ready:
+    with running(Rookery(data, frame_burst=FRAME_BURST, frames_per_second=FRAMES_PER_SECOND)) as ready:
         before = ready.threads
         yield ready
         assert wait_until(lambda: ready.threads <= before + IDLE_WORKERS)

@@ -33,7 +33,7 @@ async def test_every_role_answers_every_probe_with_named_checks(rookery: Rookery
 @pytest.fixture
 def talkative(tmp_path: Path) -> Iterator[Rookery]:
     """One that logs all it can."""
-    with running(tmp_path / "data", settings={"ROOKERY_LOG_LEVEL": "debug"}) as ready:
+    with running(Rookery(tmp_path / "data", settings={"ROOKERY_LOG_LEVEL": "debug"})) as ready:
         yield ready
 
 

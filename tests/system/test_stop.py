@@ -53,7 +53,7 @@ HALF_A_HANDSHAKE = {
 @pytest.fixture
 def roomy(tmp_path: Path) -> Iterator[Rookery]:
     """One that takes large messages."""
-    with running(tmp_path / "data", max_text_bytes=500_000, max_frame_bytes=1_000_000) as ready:
+    with running(Rookery(tmp_path / "data", max_text_bytes=500_000, max_frame_bytes=1_000_000)) as ready:
         yield ready
 
 
