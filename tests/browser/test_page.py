@@ -30,7 +30,7 @@ def test_the_whole_page_is_under_100_kilobytes(
 
 
 def test_the_page_is_packed_for_who_can_unpack_it(platform: "Platform") -> None:
-    plain, packed = (httpx.get(f"{platform.url}main.js", headers={"Accept-Encoding": e}) for e in ("identity", "gzip"))
+    plain, packed = (httpx.get(f"{platform.url}/main.js", headers={"Accept-Encoding": e}) for e in ("identity", "gzip"))
     assert "Content-Encoding" not in plain.headers
     assert packed.headers["Content-Encoding"] == "gzip"
     assert packed.text == plain.text
