@@ -1,0 +1,36 @@
+import gc
+from collections.abc import Iterator
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from shared.background import open_background
+from shared.garbage import FULL_SECONDS, collect_for_ever
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    """The collector is the whole process's."""
+    thresholds = gc.get_threshold()
+    yield
+    gc.set_threshold(*thresholds)
+    gc.unfreeze()
+
+
+class Node:
+    """What can be in a cycle."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+async def test_cycles_are_gone_after_a_minute(autojump_clock: MockClock) -> None:
+    full = gc.get_stats()[2]["collections"]
+    async with open_background() as nursery:
+        nursery.start_soon(collect_for_ever)
+        await trio.sleep(1)
+        assert gc.get_stats()[2]["collections"] == full + 1
+        Node()
+        await trio.sleep(FULL_SECONDS)
+        assert not [thing for thing in gc.get_objects() if type(thing) is Node]
