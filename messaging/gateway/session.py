@@ -45,8 +45,8 @@ MAX_QUEUED_ANSWERS = 256
 GAP_MARGIN_MS = 10_000
 """A Gap begins so much earlier: an event's time is that of its id, which may be some seconds before its record's."""
 
-MAX_REFUSED_IN_A_ROW = 200
-"""Frames refused for their rate, one after the other, before the session is ended."""
+MAX_TOO_FAST = 1_000
+"""Frames refused for their rate, less those that came in time since, before the session is ended."""
 
 
 class State(Enum):
@@ -325,7 +325,7 @@ class Session:
         if self._allowance < 1:
             return False
         self._allowance -= 1
-        self._too_fast = 0
+        self._too_fast = max(self._too_fast - 1, 0)
         return True
 
     def _refuse_rate(self, frame: ClientFrame | Refusal) -> None:
@@ -334,7 +334,7 @@ class Session:
         refusal = Refusal(
             Code.RATE_LIMITED, f"A session may send {rate} frames a second.", retry_after_ms=max(1000 // rate, 1)
         )
-        if self._too_fast > MAX_REFUSED_IN_A_ROW or self.state is not State.LIVE:
+        if self._too_fast > MAX_TOO_FAST or self.state is not State.LIVE:
             self.end(refusal)
         else:
             client_message_id = "" if isinstance(frame, Refusal) else frame.send.client_message_id

@@ -3,7 +3,6 @@
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -45,28 +44,40 @@ _log = structlog.get_logger(__name__)
 class ClientStream(trio.abc.Stream):
     """The client's socket: it knows when it last heard of the client, and writes one thing after the other.
 
-    trio-websocket writes pongs and closes through it, the session many frames at once.
+    trio-websocket writes pongs and closes through it, the session many frames at once. What a socket did not take is
+    kept here and goes out before anything else, so that nothing gets in between the parts of a frame.
     """
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
         self._socket = socket.socket(fileno=stream.socket.fileno())  # the same one, for writes that never wait
         self._lock = trio.Lock()
+        self._unsent = b""
         self.heard_at = trio.current_time()
 
-    def send_now(self, data: bytes) -> bytes:
-        """Send what the socket takes at once; the rest is returned. Raises OSError if the connection is lost."""
-        if self._lock.locked():
-            return data
-        try:
-            sent = self._socket.send(data)
-        except BlockingIOError:
-            return data
-        return data[sent:]
+    def send_now(self, data: bytes) -> bool:
+        """Send what the socket takes at once, and keep the rest for `send_unsent`; whether there is none.
+
+        Raises OSError if the connection is lost. Not again before the rest is sent.
+        """
+        sent = 0
+        if not self._lock.locked():
+            with suppress(BlockingIOError):
+                sent = self._socket.send(data)
+        self._unsent = data[sent:]
+        return not self._unsent
+
+    async def send_unsent(self) -> None:
+        """Send what `send_now` has left."""
+        await self.send_all(b"")
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         async with self._lock:
-            await self._stream.send_all(data)
+            if self._unsent:
+                unsent, self._unsent = self._unsent, b""
+                await self._stream.send_all(unsent)
+            if data:
+                await self._stream.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._stream.wait_send_all_might_not_block()
@@ -108,14 +119,14 @@ class BrowserTransport:
 
     def send(self, frames: list[str | bytes]) -> Rest | None:
         try:
-            rest = self._stream.send_now(b"".join(map(text_message, frames)))
+            all_sent = self._stream.send_now(b"".join(map(text_message, frames)))
         except OSError:
             raise ConnectionLost from None
-        return partial(self._send_rest, rest) if rest else None
+        return None if all_sent else self._send_rest
 
-    async def _send_rest(self, rest: bytes) -> None:
+    async def _send_rest(self) -> None:
         try:
-            await self._stream.send_all(rest)
+            await self._stream.send_unsent()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise ConnectionLost from None
 

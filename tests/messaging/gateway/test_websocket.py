@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
@@ -17,7 +18,7 @@ from wsproto.events import TextMessage
 from messaging.gateway import websocket as websocket_module
 from messaging.gateway.connection import Flusher
 from messaging.gateway.gateway import Gateway
-from messaging.gateway.websocket import SUBPROTOCOL, WebSocketServer, text_message
+from messaging.gateway.websocket import SUBPROTOCOL, ClientStream, WebSocketServer, text_message
 from shared.background import open_background
 from shared.configuration import LiveConfiguration
 from tests.messaging.gateway.harness import Platform
@@ -248,6 +249,30 @@ async def test_a_handshake_that_does_not_end_is_ended(platform: Platform, monkey
     async with serving(platform) as server, await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
         await stream.send_all(b"GET /session HTTP/1.1\r\nHost: x\r\n")
         await until_closed(stream)
+
+
+async def test_nothing_gets_in_between_the_parts_of_a_frame() -> None:
+    """The socket takes a part of what the session sends; then a pong is due before the session's writer comes to it."""
+    ours, theirs = trio.socket.socketpair()
+    stream, client = ClientStream(trio.SocketStream(ours)), trio.SocketStream(theirs)
+    big, pong = b"f" * 4_000_000, b"pong"
+    received = b""
+
+    async def read() -> None:
+        nonlocal received
+        while len(received) < len(big) + len(pong):
+            received += await client.receive_some()
+
+    assert not stream.send_now(big)
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stream.send_all, pong)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(stream.send_unsent)
+            nursery.start_soon(read)
+    assert received == big + pong
+    await stream.aclose()
+    await client.aclose()
 
 
 @given(st.text(min_size=0, max_size=300) | st.sampled_from(["x" * 125, "x" * 126, "x" * 65_535, "x" * 65_536]))
