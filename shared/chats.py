@@ -2,7 +2,7 @@
 
 import re
 
-MAX_ID = 2**63 - 1
+from shared.ids import MAX_ID
 
 _DIRECT = re.compile(r"d-([1-9][0-9]{0,18})-([1-9][0-9]{0,18})")
 

@@ -9,7 +9,7 @@ from messaging.archive.queries import ArchiveQueries
 from messaging.archive.recorder import Recorder
 from shared.background import open_background
 from shared.backplane import Backplane
-from shared.listening import listen
+from shared.listening import listen, port_of
 from shared.rpc import Limits, serve_rpc
 from shared.settings import ArchiveSettings
 from shared.stores.chats import ChatStore
@@ -45,4 +45,4 @@ async def open_archive(
         nursery.start_soon(recorder.run)
         await nursery.start(partial(serve_rpc, [ArchiveQueries(chats)], listeners, limits=GRPC_LIMITS))
         health_port = await nursery.start(serve_health, health, settings.host, settings.health_port)
-        yield Archive(recorder, listeners[0].socket.getsockname()[1], health_port)
+        yield Archive(recorder, port_of(listeners), health_port)

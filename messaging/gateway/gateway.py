@@ -92,12 +92,9 @@ class Gateway:
         except Unavailable as error:
             _log.warning("request_failed", session_id=session.session_id, error=str(error))
             refusal = Refusal(Code.UNAVAILABLE, "This can't be done now.", "", RETRY_AFTER_MS)
-        if refusal is None:
-            return
-        if session.state is State.LIVE:
-            session.refuse(refusal, frame, request.client_message_id if isinstance(request, SendRequest) else "")
-        else:
-            session.end(refusal)
+        if refusal is not None:
+            client_message_id = request.client_message_id if isinstance(request, SendRequest) else ""
+            session.refuse_or_end(refusal, frame, client_message_id)
 
     async def tick_for_ever(self) -> None:
         """Have every session look at the clock, again and again."""

@@ -18,7 +18,7 @@ from shared.background import open_background
 from shared.backplane import Backplane
 from shared.configuration.live import Live
 from shared.ids import SnowflakeGenerator
-from shared.listening import listen
+from shared.listening import listen, port_of
 from shared.ownership import Directory, GatewayAddress
 from shared.rpc import Limits, serve_rpc
 from shared.settings import GatewaySettings
@@ -100,9 +100,3 @@ async def _drain(gateway: Gateway) -> None:
     with trio.move_on_after(DRAIN_SECONDS) as scope:
         await gateway.drain()
     _log.info("gateway_drained", sessions=sessions, left=len(gateway.registry), in_time=not scope.cancelled_caught)
-
-
-def port_of(listeners: list[trio.SocketListener]) -> int:
-    """The port that the listeners are on."""
-    port: int = listeners[0].socket.getsockname()[1]
-    return port

@@ -71,7 +71,6 @@ class Session:
         """Frames that wait for their answer."""
         self.on_change: Callable[[], None] = lambda: None
         """Called when there is something to send, or when the session has ended."""
-        self.last_heard = now
         self.dropped = 0
         """Events dropped since the last Gap."""
         self._encoding = encoding
@@ -95,14 +94,13 @@ class Session:
     def receive(self, frame: ClientFrame | Refusal, now: float) -> Authenticate | Renew | Request | None:
         """Take the client's next frame, or why its bytes were none. What is left to do is returned."""
         self._frames += 1
-        self.last_heard = now
         if self.state is State.ENDED:
             return None
         if not self._is_within_rate(now):
             self._refuse_rate(frame)
             return None
         if isinstance(frame, Refusal):
-            self._refuse_or_end(frame)
+            self.refuse_or_end(frame, self._frames)
             return None
         kind = frame.WhichOneof("frame")
         if kind == "authenticate":
@@ -236,6 +234,13 @@ class Session:
             )
         )
 
+    def refuse_or_end(self, refusal: Refusal, frame: int, client_message_id: str = "") -> None:
+        """Refuse a frame of a live session; what goes wrong before that ends it."""
+        if self.state is State.LIVE:
+            self.refuse(refusal, frame, client_message_id)
+        else:
+            self.end(refusal)
+
     def move(self, websocket: str, grpc: str) -> None:
         """The user's sessions are elsewhere."""
         self._put(ServerFrame(moved=Moved(websocket=websocket, grpc=grpc)))
@@ -309,12 +314,6 @@ class Session:
             self.refuse(refusal, self._frames)
         else:
             self._put(ServerFrame(pong=Pong(payload=frame.ping.payload)))
-
-    def _refuse_or_end(self, refusal: Refusal) -> None:
-        if self.state is State.LIVE:
-            self.refuse(refusal, self._frames)
-        else:
-            self.end(refusal)
 
     def _is_within_rate(self, now: float) -> bool:
         """A token bucket over frames."""

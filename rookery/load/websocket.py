@@ -18,7 +18,6 @@ import trio
 from rookery.load.sessions import CONNECT_DEADLINE, Hears, LoadError, LoadUser, for_each
 
 TEXT = 0x1
-CLOSE = 0x8
 PING = 0x9
 PONG = 0xA
 

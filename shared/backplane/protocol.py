@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from shared.errors import Unavailable
+import trio
 
 MAX_RECORD_BYTES = 1024 * 1024
 """A record's value may have this many bytes at most."""
@@ -95,8 +95,6 @@ class Backplane(Protocol):
 
 async def publish_and_wait(backplane: Backplane, records: Sequence[Record]) -> Sequence[int]:
     """Publish and wait until the records are on disk; their offsets. Raises Unavailable. For what is not hot."""
-    import trio
-
     finished = trio.Event()
     outcome: list[Sequence[int] | Exception] = []
 
@@ -109,17 +107,3 @@ async def publish_and_wait(backplane: Backplane, records: Sequence[Record]) -> S
     if isinstance(outcome[0], Exception):
         raise outcome[0]
     return outcome[0]
-
-
-__all__ = [
-    "MAX_RECORD_BYTES",
-    "Assignment",
-    "Backplane",
-    "Consumer",
-    "Done",
-    "Fetched",
-    "Record",
-    "StoredRecord",
-    "Unavailable",
-    "publish_and_wait",
-]

@@ -16,7 +16,7 @@ import structlog
 import trio
 
 from shared.errors import Unavailable
-from shared.listening import listen
+from shared.listening import listen, port_of
 
 Probe = Literal["livez", "readyz", "startupz"]
 PROBES: Final[tuple[Probe, ...]] = ("livez", "readyz", "startupz")
@@ -133,7 +133,7 @@ async def serve_health(
     One request a connection, at most `MAX_CONNECTIONS` at once, each for `CONNECTION_DEADLINE` seconds at most.
     """
     listeners = await listen(host, port)
-    task_status.started(listeners[0].socket.getsockname()[1])
+    task_status.started(port_of(listeners))
     slots = trio.CapacityLimiter(MAX_CONNECTIONS)
     await trio.serve_listeners(partial(_serve_connection, health, slots), listeners)
 
