@@ -4,6 +4,7 @@ import difflib
 import os
 import tomllib
 from collections.abc import Iterator
+from typing import Any
 
 import click
 from pydantic import ValidationError
@@ -22,12 +23,12 @@ class InvalidSettings(click.ClickException):
     exit_code = BAD_SETTINGS
 
 
-def read_settings() -> Settings:
-    """The settings. Raises InvalidSettings."""
+def read_settings(**overrides: Any) -> Settings:
+    """The settings, of which some may be overridden. Raises InvalidSettings."""
     if unknown := list(_unknown_variables()):
         raise InvalidSettings("\n".join(unknown))
     try:
-        return Settings()
+        return Settings(**overrides)
     except ValidationError as error:
         raise InvalidSettings("\n".join(_explain(detail) for detail in error.errors())) from error
     except tomllib.TOMLDecodeError as error:
