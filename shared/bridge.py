@@ -142,12 +142,13 @@ async def open_batch_thread(
     stop: Callable[[], None] = lambda: None,
     max_batch: int = MAX_BATCH,
     max_pending: int = MAX_PENDING,
+    close_deadline: float = CLOSE_DEADLINE,
 ) -> AsyncIterator[BatchThread[Job, Result]]:
     """Run a batch thread for as long as the block is open.
 
     `start` runs in the thread and returns what does a batch: for each job in order, its result or an exception; what
     it raises is raised by `open_batch_thread`. `stop` runs in the thread at its end, also if `start` failed. Leaving
-    the block waits until the jobs given are done, `CLOSE_DEADLINE` seconds at most.
+    the block waits until the jobs given are done, `close_deadline` seconds at most.
     """
     bridge: BatchThread[Job, Result] = BatchThread(name, max_batch, max_pending)
     started = trio.Event()
@@ -178,6 +179,6 @@ async def open_batch_thread(
         yield bridge
     finally:
         bridge._close()
-        with trio.move_on_after(CLOSE_DEADLINE, shield=True):
+        with trio.move_on_after(close_deadline, shield=True):
             await ended.wait()
             thread.join()  # to say so was its last act

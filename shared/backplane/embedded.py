@@ -17,7 +17,7 @@ from shared import sqlite
 from shared.background import open_background
 from shared.backplane.embedded_consumers import EmbeddedConsumer, Group
 from shared.backplane.embedded_segments import last_segment, offset_at, segments_of
-from shared.backplane.protocol import MAX_RECORD_BYTES, Done, Record, StoredRecord
+from shared.backplane.protocol import MAX_RECORD_BYTES, DeadLetter, Done, Record, StoredRecord
 from shared.bridge import BatchThread, BridgeStatistics, open_batch_thread
 from shared.errors import Unavailable
 from shared.ids import wall_clock_ms
@@ -46,6 +46,17 @@ MIGRATIONS = (
         PRIMARY KEY (consumers, partition)
     ) WITHOUT ROWID;
     CREATE TABLE shape (partitions INTEGER NOT NULL)
+    """,
+    """
+    CREATE TABLE dead_letters (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        consumers TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        partition INTEGER NOT NULL,
+        offset INTEGER NOT NULL,
+        at_ms INTEGER NOT NULL,
+        value BLOB NOT NULL
+    )
     """,
 )
 
@@ -111,6 +122,18 @@ class EmbeddedLog:
         end = self._ends[partition]
         found: int = await self.read(lambda connection: offset_at(connection, partition, end, at_ms))
         return found
+
+    async def set_aside(self, letter: DeadLetter) -> None:
+        statement = (
+            "INSERT INTO dead_letters (consumers, reason, partition, offset, at_ms, value) VALUES (?, ?, ?, ?, ?, ?)"
+        )
+        row = (letter.group, letter.reason, *letter.record)
+        await self.work(lambda connection: connection.execute(statement, row).rowcount)
+
+    async def dead_letters(self, limit: int) -> Sequence[DeadLetter]:
+        query = "SELECT consumers, reason, partition, offset, at_ms, value FROM dead_letters ORDER BY id DESC LIMIT ?"
+        rows = await self.read(lambda connection: connection.execute(query, (max(limit, 0),)).fetchall())
+        return [DeadLetter(StoredRecord(*record), group, reason) for group, reason, *record in reversed(rows)]
 
     async def read(self, work: _Work) -> Any:
         """Do something on a connection that sees what is on disk, aside from the writer. Raises Unavailable."""

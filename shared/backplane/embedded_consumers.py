@@ -1,5 +1,6 @@
 """Consumers of the embedded log, and the groups that divide its partitions among them."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
@@ -53,6 +54,13 @@ class EmbeddedConsumer:
                 return Fetched(records)
             await self._wake.wait()
             self._wake = trio.Event()
+
+    @property
+    def held_until(self) -> float:
+        return math.inf  # its members are in one process: when that is stopped, so are all others
+
+    def lag(self) -> Mapping[int, int]:
+        return {partition: self._log.end_of(partition) - position for partition, position in self._positions.items()}
 
     def seek(self, partition: int, offset: int) -> None:
         if partition not in self._positions:
@@ -108,7 +116,7 @@ class EmbeddedConsumer:
             self._live.discard(partition)
         self._fetched_once = True
         self._released = lost
-        return Assignment(gained, lost)
+        return Assignment(gained, lost, self._members.epoch)
 
     def _take_buffered(self) -> list[StoredRecord]:
         if not self._buffer:
@@ -164,6 +172,7 @@ class Group:
 
     def __init__(self, partitions: int) -> None:
         self.members: list[EmbeddedConsumer] = []
+        self.epoch = 0
         self._owners: dict[int, EmbeddedConsumer | None] = dict.fromkeys(range(partitions))
 
     def join(self, member: EmbeddedConsumer) -> None:
@@ -185,6 +194,7 @@ class Group:
     def _rebalance(self) -> None:
         if not self.members:
             return
+        self.epoch += 1
         for partition, owner in self._owners.items():
             target = self.members[partition % len(self.members)]
             if owner is None or (owner is not target and owner.lose(partition)):

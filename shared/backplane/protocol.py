@@ -37,17 +37,35 @@ class Fetched:
 @dataclass(frozen=True, slots=True)
 class Assignment:
     """The partitions that this consumer has from now on. It begins each gained one where its group committed, or at
-    the oldest record, unless it seeks before it fetches again."""
+    the oldest record, unless it seeks before it fetches again.
+
+    `epoch` rises whenever the partitions are divided anew: of two members that both believe to have one, the higher is
+    right.
+    """
 
     gained: frozenset[int]
     lost: frozenset[int]
+    epoch: int = 0
 
 
 class Consumer(Protocol):
     """One member of a group. The partitions are divided among the members; when one goes, the others get its share."""
 
     async def fetch(self) -> Fetched | Assignment:
-        """Wait for what comes next: a change of the partitions, or records of those that it has."""
+        """Wait for what comes next: a change of the partitions, or records of those that it has.
+
+        A partition that was lost goes to its next owner when `fetch` is called again, or after a few seconds.
+        """
+        ...
+
+    @property
+    def held_until(self) -> float:
+        """Until when (of `trio.current_time`) nobody else can have this consumer's partitions. It moves on as long as
+        the group hears of the consumer: a process that was frozen finds it in the past."""
+        ...
+
+    def lag(self) -> Mapping[int, int]:
+        """By partition that the consumer has, how many records it has not been given yet, as far as is known."""
         ...
 
     def seek(self, partition: int, offset: int) -> None:
@@ -64,6 +82,14 @@ Done = Callable[[Sequence[int] | Exception], None]
 Unavailable if they are not, which says nothing of each of them. Must not raise or block."""
 
 
+class DeadLetter(NamedTuple):
+    """A record that could not be used: its coordinates, why, and what it was."""
+
+    record: StoredRecord
+    group: str
+    reason: str
+
+
 class Backplane(Protocol):
     """Acknowledged records are never lost, not by the end of a process either."""
 
@@ -73,10 +99,13 @@ class Backplane(Protocol):
         ...
 
     def publish(self, records: Sequence[Record], done: Done) -> None:
-        """Append the records, in order: all those of earlier calls come before them. `done` hears how it ended.
+        """Append the records. `done` hears how it ended.
 
-        Raises Unavailable, having done nothing, if too much waits already. Raises ValueError for a partition that is
-        not there or a value over MAX_RECORD_BYTES.
+        The first record is safe before any other of the call is written: what ends half-way never leaves others
+        without it. In each partition, records come after those of earlier calls whose first record went to the same
+        partition as theirs, and after those of any call that was done before. Raises Unavailable, having done nothing,
+        if too much waits already. Raises ValueError for a partition that is not there or a value over
+        MAX_RECORD_BYTES.
         """
         ...
 
@@ -90,6 +119,14 @@ class Backplane(Protocol):
 
     async def offset_at(self, partition: int, at_ms: int) -> int:
         """The first offset of a record of this moment or later; the end if there is none."""
+        ...
+
+    async def set_aside(self, letter: DeadLetter) -> None:
+        """Keep a record that could not be used, for people to look at. Raises Unavailable."""
+        ...
+
+    async def dead_letters(self, limit: int) -> Sequence[DeadLetter]:
+        """The newest of those that were set aside, oldest first, at most `limit`. Raises Unavailable."""
         ...
 
 

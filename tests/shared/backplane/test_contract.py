@@ -10,7 +10,7 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.backplane import Assignment, Backplane, Consumer, Fetched, Record, StoredRecord
+from shared.backplane import Assignment, Backplane, Consumer, DeadLetter, Fetched, Record, StoredRecord
 from shared.backplane.protocol import MAX_RECORD_BYTES, publish_and_wait
 
 OpenBackplane = Callable[[], AbstractAsyncContextManager[Backplane]]
@@ -67,6 +67,9 @@ async def test_calls_of_publish_keep_their_order_in_a_partition(backplane: Backp
         for number in range(500):
             backplane.publish([Record(0, b"%d" % number)], lambda _, number=number: answers.append(number))  # type: ignore[misc]
         records = await read(consumer, 500)
+        with trio.fail_after(PATIENCE):  # a consumer may have a record before its publisher hears of it
+            while len(answers) < 500:
+                await trio.sleep(0.001)
     assert [int(record.value) for record in records] == list(range(500))
     assert answers == list(range(500))
 
@@ -156,6 +159,146 @@ async def test_partitions_are_divided_among_the_members_and_pass_on_when_one_goe
                 event = await one.fetch()
                 if isinstance(event, Assignment):
                     has = (has - event.lost) | event.gained
+
+
+async def test_a_partition_is_given_on_only_when_its_owner_has_heard_of_the_loss_and_fetches_again(
+    backplane: Backplane,
+) -> None:
+    async with backplane.consume("group") as one:
+        await assigned(one)
+        async with backplane.consume("group") as two, trio.open_nursery() as nursery:
+            gained: set[int] = set()
+
+            async def follow(consumer: Consumer) -> None:
+                while True:
+                    event = await consumer.fetch()
+                    if consumer is two and isinstance(event, Assignment):
+                        gained.update(event.gained)
+
+            nursery.start_soon(follow, two)
+            lost = await losses(one)
+            await one.commit(dict.fromkeys(lost, 0))  # there is time for it
+            with trio.move_on_after(0.5):
+                while True:
+                    assert not gained & lost
+                    await trio.sleep(0.01)
+            nursery.start_soon(follow, one)
+            with trio.fail_after(PATIENCE):
+                while not gained >= lost:
+                    await trio.sleep(0.001)
+            nursery.cancel_scope.cancel()
+
+
+async def losses(consumer: Consumer) -> frozenset[int]:
+    with trio.fail_after(PATIENCE):
+        while True:
+            event = await consumer.fetch()
+            if isinstance(event, Assignment) and event.lost:
+                return event.lost
+
+
+async def test_the_epoch_rises_when_the_partitions_are_divided_anew(backplane: Backplane) -> None:
+    owners: list[tuple[int, str, frozenset[int]]] = []
+
+    async def follow(name: str, consumer: Consumer) -> None:
+        while True:
+            event = await consumer.fetch()
+            if isinstance(event, Assignment):
+                owners.append((event.epoch, name, event.gained))
+
+    async with backplane.consume("group") as one, trio.open_nursery() as nursery:
+        nursery.start_soon(follow, "one", one)
+        with trio.fail_after(PATIENCE):
+            while not owners:
+                await trio.sleep(0.001)
+        async with backplane.consume("group") as two:
+            nursery.start_soon(follow, "two", two)
+            with trio.fail_after(PATIENCE):
+                while not any(name == "two" and gained for _, name, gained in owners):
+                    await trio.sleep(0.001)
+            (first,) = [epoch for epoch, name, gained in owners if name == "one" and gained]
+            assert min(epoch for epoch, name, gained in owners if name == "two" and gained) > first
+            nursery.cancel_scope.cancel()
+    for name in ("one", "two"):
+        epochs = [epoch for epoch, who, _ in owners if who == name]
+        assert epochs == sorted(epochs)
+
+
+async def test_a_member_that_lives_holds_its_partitions_for_a_while_to_come(backplane: Backplane) -> None:
+    async with backplane.consume("group") as consumer:
+        await assigned(consumer)
+        before = consumer.held_until
+        assert before > trio.current_time()
+        with trio.fail_after(PATIENCE):
+            while not (consumer.held_until > before or before == float("inf")):
+                await trio.sleep(0.01)
+
+
+async def test_the_lag_is_what_was_not_given_yet(backplane: Backplane) -> None:
+    async with backplane.consume("readers") as consumer:
+        await assigned(consumer)
+        await publish_and_wait(backplane, [Record(1, b"%d" % number) for number in range(10)])
+        await read(consumer, 10)
+        assert consumer.lag()[1] == 0
+        offsets = await publish_and_wait(backplane, [Record(1, b"%d" % number) for number in range(5)])
+        with trio.fail_after(PATIENCE):
+            while consumer.lag()[1] != 5:
+                await trio.sleep(0.001)
+        await read(consumer, 5)
+        assert consumer.lag()[1] == 0
+        consumer.seek(1, offsets[1])
+        assert consumer.lag()[1] == 4
+    assert set(consumer.lag()) <= set(range(backplane.partitions))
+
+
+async def test_the_first_record_of_a_call_is_safe_before_the_others_are_written(backplane: Backplane) -> None:
+    async with backplane.consume("readers") as consumer, trio.open_nursery() as nursery:
+        await assigned(consumer)
+
+        async def publish() -> None:
+            for _ in range(20):
+                for _ in range(5):
+                    backplane.publish([Record(0, b"first"), Record(1, b"other")], lambda _: None)
+                await trio.sleep(0.002)
+
+        nursery.start_soon(publish)
+        others = 0
+        with trio.fail_after(PATIENCE):
+            while others < 100:
+                event = await consumer.fetch()
+                if isinstance(event, Fetched):
+                    others += sum(record.partition == 1 for record in event.records)
+                    assert await backplane.end_offset(0) >= others
+
+
+async def test_what_one_partition_began_keeps_its_order_everywhere(backplane: Backplane) -> None:
+    async with backplane.consume("readers") as consumer:
+        await assigned(consumer)
+        for number in range(200):
+            sender = number % 2
+            others = [Record((sender + step) % 4, b"%d %d" % (sender, number)) for step in range(1 + number % 4)]
+            backplane.publish(others, lambda _: None)
+        records = await read(consumer, sum(1 + number % 4 for number in range(200)))
+    for partition in range(4):
+        for name in (b"0", b"1"):
+            mine = [record.value.split() for record in records if record.partition == partition]
+            numbers = [int(number) for began, number in mine if began == name]
+            assert numbers == sorted(numbers)
+
+
+async def test_what_is_put_aside_is_there_to_be_looked_at(open_backplane: OpenBackplane) -> None:
+    letters = [
+        DeadLetter(StoredRecord(2, 40 + number, 1_700_000_000_000 + number, bytes([number, 255, 0])), "archive", "röt")
+        for number in range(5)
+    ]
+    async with open_backplane() as first:
+        assert await first.dead_letters(10) == []
+        for letter in letters:
+            await first.set_aside(letter)
+    async with open_backplane() as second:
+        assert await second.dead_letters(10) == letters
+        assert await second.dead_letters(2) == letters[-2:]
+        assert await second.dead_letters(0) == []
 
 
 async def test_a_record_goes_to_one_member_of_a_group_only(backplane: Backplane) -> None:
