@@ -1,7 +1,9 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
+from shared.errors import Unavailable
 from shared.ids import EPOCH_MS, MAX_ID, SEQUENCES, SnowflakeGenerator, first_id_at, time_of
 
 START_MS = EPOCH_MS + 10_000
@@ -63,3 +65,29 @@ def test_a_new_owner_starts_above_what_it_found() -> None:
     assert (generator.next_nowait() or 0) > found
     generator.start_above(1)
     assert (generator.next_nowait() or 0) > found
+
+
+@given(st.lists(st.tuples(st.integers(-5, 5), st.integers(0, 1023) | st.none()), max_size=200))
+def test_ids_rise_through_changes_of_the_number(steps: list[tuple[int, int | None]]) -> None:
+    now = START_MS
+    generator = SnowflakeGenerator(1023, lambda: now)
+    number, made = 1023, []
+    for step, new_number in steps:
+        now += step
+        if new_number is not None:
+            generator.renumber(new_number)
+            number = new_number
+        snowflake = generator.next_nowait()
+        assert snowflake is not None
+        assert snowflake >> 12 & 1023 == number
+        made.append(snowflake)
+    assert made == sorted(set(made))
+
+
+def test_no_id_is_made_while_the_number_is_not_held() -> None:
+    is_held = False
+    generator = SnowflakeGenerator(0, lambda: START_MS, is_held=lambda: is_held)
+    with pytest.raises(Unavailable):
+        generator.next_nowait()
+    is_held = True
+    assert generator.next_nowait() is not None

@@ -1,24 +1,45 @@
-"""The stores that the contract suite runs over."""
+"""The stores that the contract suite runs over. A twin joins by a line in ENGINES."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
-from pathlib import Path
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 
 from shared.configuration import ConfigurationStore
+from shared.configuration.redis import open_redis_configuration
 from shared.configuration.sqlite import open_sqlite_configuration
+from shared.redis import open_redis
+from tests.shared.redis_clients import settings_for
+
+OpenStore = Callable[[], AbstractAsyncContextManager[ConfigurationStore]]
+"""Opens the one store of a test. Opening it twice is how two processes share it."""
 
 
-@pytest.fixture(params=["sqlite"])
-def open_store(tmp_path: Path) -> Callable[[], AbstractAsyncContextManager[ConfigurationStore]]:
-    """Opens the one store of a test. Opening it twice is how two processes share it."""
-    return lambda: open_sqlite_configuration(tmp_path / "configuration.db", poll_seconds=0.005)
+def sqlite(request: pytest.FixtureRequest) -> OpenStore:
+    path = request.getfixturevalue("tmp_path") / "configuration.db"
+    return lambda: open_sqlite_configuration(path, poll_seconds=0.005)
+
+
+def redis(request: pytest.FixtureRequest) -> OpenStore:
+    settings = settings_for(request.getfixturevalue("redis_server"))
+
+    @asynccontextmanager
+    async def open_store() -> AsyncIterator[ConfigurationStore]:
+        async with open_redis(settings) as client, open_redis_configuration(client, settings.prefix) as store:
+            yield store
+
+    return open_store
+
+
+ENGINES = {"sqlite": sqlite, "redis": redis}
+
+
+@pytest.fixture(params=sorted(ENGINES))
+def open_store(request: pytest.FixtureRequest) -> OpenStore:
+    return ENGINES[request.param](request)
 
 
 @pytest.fixture
-async def store(
-    open_store: Callable[[], AbstractAsyncContextManager[ConfigurationStore]],
-) -> AsyncIterator[ConfigurationStore]:
+async def store(open_store: OpenStore) -> AsyncIterator[ConfigurationStore]:
     async with open_store() as store:
         yield store
