@@ -5,10 +5,14 @@ from typing import Protocol
 from rookery.v1.archive_grpc import ArchiveServiceStub
 from rookery.v1.archive_pb2 import GetMessageRequest
 from shared.errors import Code, Refusal
-from shared.rpc import Channel, RpcError, Status, call_unary
+from shared.rpc import Balancer, Channel, RpcError, Status, call_unary
 
 QUERY_DEADLINE = 3.0
 """Seconds: a session's next frames wait behind the answer."""
+
+
+ATTEMPTS = 2
+"""Archives asked at most: one may be stopping."""
 
 
 class History(Protocol):
@@ -22,13 +26,13 @@ class History(Protocol):
 class ArchiveHistory:
     """Asks the archive's query service over gRPC."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel | Balancer) -> None:
         self._stub = ArchiveServiceStub(channel)
 
     async def has_message(self, user_id: int, chat_id: str, message_id: int) -> bool | Refusal:
         request = GetMessageRequest(user_id=user_id, chat_id=chat_id, message_id=message_id)
         try:
-            await call_unary(self._stub.GetMessage, request, timeout=QUERY_DEADLINE)
+            await call_unary(self._stub.GetMessage, request, timeout=QUERY_DEADLINE, attempts=ATTEMPTS)
         except RpcError as error:
             if error.status is Status.NOT_FOUND:
                 return False

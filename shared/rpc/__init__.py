@@ -1,9 +1,10 @@
 """gRPC on Trio: a server and a client on purerpc's sans-I/O connection. The only place that knows purerpc's insides.
 
 `serve_rpc` serves the servicers that are generated into `rookery/v1/*_grpc.py`; `open_channel` makes channels for the
-stubs, `call_unary` and `open_stream` call their methods.
+stubs, `open_balancer` one over several servers, `call_unary` and `open_stream` call their methods.
 """
 
+from shared.rpc.balanced import Balancer, open_balancer
 from shared.rpc.client import Channel, call_unary, open_channel, open_stream
 from shared.rpc.compat import Servicer
 from shared.rpc.limits import Limits
@@ -12,6 +13,7 @@ from shared.rpc.status import Metadata, RpcError, Status
 from shared.rpc.streams import ClientStream, ServerStream
 
 __all__ = [
+    "Balancer",
     "Channel",
     "ClientStream",
     "Limits",
@@ -21,6 +23,7 @@ __all__ = [
     "Servicer",
     "Status",
     "call_unary",
+    "open_balancer",
     "open_channel",
     "open_stream",
     "serve_rpc",

@@ -54,12 +54,29 @@ async def call_unary(
     *,
     timeout: float,  # noqa: ASYNC109 - the server is told of it too
     metadata: Metadata = (),
+    attempts: int = 1,
 ) -> Response:
     """Call a stub's unary method, such as `ArchiveServiceStub(channel).GetChat`, and return its answer.
 
-    Raises RpcError: DEADLINE_EXCEEDED after `timeout` seconds, UNAVAILABLE if there is no connection, else what the
-    server says.
+    With more `attempts` than one, a call that ends as UNAVAILABLE is made again at once: for what may be done twice,
+    where another server may have the answer. Raises RpcError: DEADLINE_EXCEEDED after `timeout` seconds of the last
+    attempt, UNAVAILABLE if there is no connection, else what the server says.
     """
+    for _ in range(attempts - 1):
+        try:
+            return await _call_once(method, request, timeout, metadata)
+        except RpcError as error:
+            if error.status is not Status.UNAVAILABLE:
+                raise
+    return await _call_once(method, request, timeout, metadata)
+
+
+async def _call_once(
+    method: Callable[[Request], Awaitable[Response]],
+    request: Request,
+    timeout: float,  # noqa: ASYNC109 - the server is told of it too
+    metadata: Metadata,
+) -> Response:
     async with open_stream(method, timeout=timeout, metadata=metadata) as stream:
         await stream.send(request)
         await stream.end()
