@@ -39,7 +39,7 @@ from shared.settings import BffSettings
 from shared.stores.accounts import AccountStore
 from shared.telemetry.health import Health
 
-WEB_ROOT = Path(__file__).resolve().parent.parent / "web"
+WEB_ROOT = Path(__file__).resolve().parent / "web"
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -86,7 +86,7 @@ async def open_bff(
     `publisher` is where the ends of sign-ins are told to the gateways. Raises OSError if the address can't be had.
     Only the store of accounts makes it unready: without the archive or a gateway, people still sign in.
     """
-    health.add("accounts", "the store of accounts answers", partial(accounts.is_live, ""))
+    health.add("accounts", "the store of accounts answers", partial(accounts.is_live, "-"))
     services = Services(
         accounts=accounts,
         archive=archive,
@@ -99,6 +99,7 @@ async def open_bff(
         issuer=TokenIssuer(accounts),
         verifier=TokenVerifier(accounts),
         clock_ms=wall_clock_ms,
+        websocket_origins=settings.websocket_origins,
     )
     app = make_app(services, web_root)
     async with open_http_server(_let_clients_go(app), settings.host, settings.port, limits) as server:

@@ -1,4 +1,4 @@
-"""Routes that are not of the API itself: health, the public keys, the API's description, and the page."""
+"""Routes that are not of the API itself: health, metrics, the public keys, the API's description, and the page."""
 
 import hashlib
 from collections.abc import Awaitable, Callable
@@ -14,6 +14,7 @@ from werkzeug.routing import PathConverter
 from bff.documentation import render_page
 from bff.services import Services
 from bff.site import Site, serve_file
+from shared.telemetry import metrics
 from shared.telemetry.health import PROBES, Probe
 
 KEYS_MAX_AGE = 60
@@ -31,7 +32,7 @@ class SitePath(PathConverter):
 
 
 class Operations:
-    """Health, the public keys, the API's description, and the page."""
+    """Health, metrics, the public keys, the API's description, and the page."""
 
     def __init__(self, services: Services, schema: QuartSchema, site: Site) -> None:
         self._services = services
@@ -43,6 +44,7 @@ class Operations:
         app.url_map.converters["site"] = SitePath
         views: dict[str, Callable[..., Awaitable[Response]]] = {
             **{f"/{probe}": partial(self._health, probe) for probe in PROBES},
+            "/metrics": self._metrics,
             "/.well-known/jwks.json": self._public_keys,
             "/openapi.json": self._openapi,
             "/docs": self._docs,
@@ -56,6 +58,9 @@ class Operations:
     async def _health(self, probe: Probe) -> Response:
         status, report = await self._services.health.report(probe)
         return _json(report, status)
+
+    async def _metrics(self) -> Response:
+        return Response(metrics.exposition(), content_type=metrics.CONTENT_TYPE)
 
     async def _public_keys(self) -> Response:
         response = _json(await self._services.issuer.keys.public(), 200)

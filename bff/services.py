@@ -28,3 +28,5 @@ class Services:
     issuer: TokenIssuer
     verifier: TokenVerifier
     clock_ms: Callable[[], int]
+    websocket_origins: tuple[str, ...] = ()
+    """Where the page may connect to, besides the gateways that own something now."""

@@ -106,7 +106,7 @@ def serve_file(site: Site, services: Services, path: str) -> Response | None:
     headers = {"Cache-Control": "no-cache", "ETag": f'"{etag}"', "Vary": "Accept-Encoding"}
     if file.media_type.startswith("text/html"):
         origins = websocket_origins(services.directory, services.publisher.partitions, hostname(request))
-        policy = headers["Content-Security-Policy"] = page_policy(origins)
+        policy = headers["Content-Security-Policy"] = page_policy(sorted({*origins, *services.websocket_origins}))
         tag = hashlib.sha256(f"{etag} {policy}".encode()).hexdigest()[:32]
         headers["ETag"] = f'"{tag}"'  # a page kept with the policy of another day could not reach its gateway
     if request.if_none_match.contains_weak(headers["ETag"].strip('"')):

@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Event
 from shared.background import open_background
-from shared.backplane import Assignment, Backplane, Consumer, Fetched, StoredRecord
+from shared.backplane import Assignment, Backplane, Consumer, DeadLetter, Fetched, StoredRecord
 from shared.errors import Unavailable
 from shared.stores.chats import ChatStore
 
@@ -61,10 +61,12 @@ class RecorderStatistics:
     """Events given to the store."""
     batches: int
     """Times that the store was given some."""
-    passed_over: int
-    """Records that can't be read, or whose event the store can't take."""
+    set_aside: int
+    """Records that can't be read, or whose event the store can't take: they are among the dead letters."""
     retries: int
     """Times that the store or the log did not answer."""
+    lag: Mapping[int, int]
+    """By partition that this recorder has, how many records wait in the log, as far as is known."""
 
 
 class Recorder:
@@ -77,20 +79,24 @@ class Recorder:
         self._committed: dict[int, int] = {}
         self._events = 0
         self._batches = 0
-        self._passed_over = 0
+        self._set_aside = 0
+        self._consumer: Consumer | None = None
         self._retries = 0
 
     def statistics(self) -> RecorderStatistics:
-        return RecorderStatistics(self._events, self._batches, self._passed_over, self._retries)
+        lag = {} if self._consumer is None else self._consumer.lag()
+        return RecorderStatistics(self._events, self._batches, self._set_aside, self._retries, lag)
 
     async def run(self) -> None:
         """Record until cancelled; then the batch in hand is still recorded, and what was recorded is committed."""
         while True:
             try:
-                async with self._backplane.consume(GROUP) as consumer:
-                    await self._follow(consumer)
+                async with self._backplane.consume(GROUP) as self._consumer:
+                    await self._follow(self._consumer)
             except Unavailable as error:
                 await self._wait_for("the log", error, LOG_PAUSE)
+            finally:
+                self._consumer = None
 
     async def _follow(self, consumer: Consumer) -> None:
         self._recorded.clear()
@@ -132,24 +138,24 @@ class Recorder:
 
     async def _record(self, records: Sequence[StoredRecord]) -> None:
         offsets = {record.partition: record.offset + 1 for record in records}
-        await self._write(self._read(records), offsets)
+        await self._write(await self._read(records), offsets)
         self._recorded.update(offsets)
 
-    def _read(self, records: Sequence[StoredRecord]) -> list[tuple[StoredRecord, Event]]:
+    async def _read(self, records: Sequence[StoredRecord]) -> list[tuple[StoredRecord, Event]]:
         """The records of truth, with their events."""
         taken: list[tuple[StoredRecord, Event]] = []
         for record in records:
             try:
                 envelope = Envelope.FromString(record.value)
             except DecodeError as error:
-                self._pass_over(record, error)
+                await self._put_aside(record, error)
                 continue
             if envelope.truth and envelope.HasField("event"):
                 taken.append((record, envelope.event))
         return taken
 
     async def _write(self, taken: Sequence[tuple[StoredRecord, Event]], offsets: Mapping[int, int]) -> None:
-        """Give the events to the store. One that it can't take is found by halves, and passed over."""
+        """Give the events to the store. One that it can't take is found by halves, and set aside."""
         events = [event for _, event in taken]
         try:
             await self._persist(lambda: self._chats.record(events, offsets))
@@ -157,7 +163,7 @@ class Recorder:
             if not taken:
                 raise
             if len(taken) == 1:
-                self._pass_over(taken[0][0], error)
+                await self._put_aside(taken[0][0], error)
                 await self._write([], offsets)
             else:
                 middle = len(taken) // 2
@@ -167,8 +173,8 @@ class Recorder:
             self._events += len(events)
             self._batches += 1
 
-    async def _persist(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Ask the store until it answers. Raises the ValueError of an event that it can't take.
+    async def _persist(self, ask: Callable[[], Awaitable[Answer]], *, engine: str = "the store") -> Answer:
+        """Ask the store, or another engine, until it answers. Raises the ValueError of an event that it can't take.
 
         An attempt under way is not cancelled, since the store would go on with it all the same.
         """
@@ -179,8 +185,8 @@ class Recorder:
                     return await ask()
             except ValueError:
                 raise
-            except Exception as error:  # whatever is wrong with the store, the place in the log is kept
-                await self._wait_for("the store", error, pause)
+            except Exception as error:  # whatever is wrong with the engine, the place in the log is kept
+                await self._wait_for(engine, error, pause)
                 pause = min(2 * pause, MAX_PAUSE)
 
     async def _wait_for(self, engine: str, error: Exception, pause: float) -> None:
@@ -189,9 +195,12 @@ class Recorder:
         _log.warning(f"{engine} does not answer", reason=f"{type(error).__name__}: {error}", retry_seconds=pause)
         await trio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
 
-    def _pass_over(self, record: StoredRecord, error: Exception) -> None:
-        self._passed_over += 1
+    async def _put_aside(self, record: StoredRecord, error: Exception) -> None:
+        """Keep a poison record among the dead letters, and go on behind it."""
         _log.error("poison record", partition=record.partition, offset=record.offset, reason=str(error))
+        letter = DeadLetter(record, GROUP, str(error))
+        await self._persist(lambda: self._backplane.set_aside(letter), engine="the log")
+        self._set_aside += 1
 
     async def _commit_now_and_then(self, consumer: Consumer) -> None:
         while True:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from messaging.archive.queries import ArchiveQueries
-from messaging.archive.recorder import Recorder
+from messaging.archive.recorder import GROUP, Recorder
 from shared.background import open_background
 from shared.backplane import Backplane
 from shared.listening import listen, port_of
@@ -14,9 +14,13 @@ from shared.rpc import Limits, serve_rpc
 from shared.settings import ArchiveSettings
 from shared.stores.chats import ChatStore
 from shared.telemetry.health import Health, serve_health
+from shared.telemetry.metrics import observe_lag
 
 GRPC_LIMITS = Limits(drain_timeout=0.5, close_timeout=0.5)
 """A query takes milliseconds, so a stop need not wait long for those under way."""
+
+ANY_MESSAGE = "d-1-2", 1
+"""What a health check asks for. It need not be there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +42,9 @@ async def open_archive(
     log that does not answer is no reason not to open: recording waits for it, and queries are refused meanwhile. Only
     the store makes the archive unready, since queries are what is sent to it.
     """
-    health.add("chats", "the store of chats and history answers", chats.recorded_offsets)
+    health.add("chats", "the store of chats and history answers", partial(chats.get_message, *ANY_MESSAGE))
     recorder = Recorder(backplane, chats)
+    observe_lag(GROUP, lambda: recorder.statistics().lag)
     listeners = await listen(settings.host, settings.grpc_port)
     async with open_background() as nursery:
         nursery.start_soon(recorder.run)

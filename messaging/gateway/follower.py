@@ -1,6 +1,7 @@
 """Follows the log: keeps a tail of each partition that this gateway has, and hands events to those who are here."""
 
-from collections.abc import Iterable, Sequence
+import random
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import structlog
 import trio
@@ -26,10 +27,21 @@ RETRY_SECONDS = 1.0
 SLICE = 500
 """Records handed on before other tasks get their turn: about 5 ms of work."""
 
+SETTLE_SECONDS = 2.0
+"""How long a partition that leaves waits for the answers to its users' messages: a send that is answered here is not
+sent again to the next owner, who may not have read it yet."""
+
+RECONNECT_SPREAD_MS = 500
+"""Users of a partition that leaves come back over this time: about as long as its next owner needs to read its tail."""
+
 SMALLEST_RECORD = 256
 """Bytes that a record takes in a tail at the least: how far back a rebuild need go to fill it."""
 
 _log = structlog.get_logger(__name__)
+
+
+SettleSends = Callable[[Collection[int]], Awaitable[None]]
+"""Waits until no message of a user of these partitions is on its way to the log."""
 
 
 class Follower:
@@ -43,6 +55,7 @@ class Follower:
         address: GatewayAddress,
         live: Live,
         ids: SnowflakeGenerator,
+        settle_sends: SettleSends,
     ) -> None:
         self._backplane = backplane
         self._registry = registry
@@ -50,44 +63,90 @@ class Follower:
         self._address = address
         self._live = live
         self._ids = ids
+        self._settle_sends = settle_sends
         self._tails: dict[int, Tail] = {}
         self._rebuilding: dict[int, int] = {}  # by partition, the offset at which its tail is whole
+        self._leaving: frozenset[int] = frozenset()  # partitions that take no more messages
+        self._epoch = 0
+        self._consumer: Consumer | None = None
+        self._scope = trio.CancelScope()
+        self._ended = trio.Event()
 
     @property
     def owned(self) -> frozenset[int]:
         """The partitions whose users are served here."""
-        return frozenset(self._tails.keys() - self._rebuilding.keys())
+        return frozenset(self._tails.keys() - self._rebuilding.keys() - self._leaving)
 
     async def check(self) -> None:
-        """For readiness. Raises Unavailable if this gateway serves no partition, or does not yet serve all it has."""
-        if not self.owned or self._rebuilding:
+        """For readiness. Raises Unavailable if what this gateway has is not served yet, or if the group has not heard
+        of it for too long. One that has nothing is ready to get something."""
+        if self._rebuilding:
             raise Unavailable(f"{len(self.owned)} partitions are served, {len(self._rebuilding)} are being read")
+        if not self._is_held():
+            raise Unavailable("the group of gateways does not hear of this one")
+
+    def lag(self) -> dict[int, int]:
+        """By partition, how many records wait in the log to be read here."""
+        return {} if self._consumer is None else dict(self._consumer.lag())
 
     def tail_of(self, user_id: int) -> Tail | None:
-        """The tail of the user's partition; None if that is not owned."""
+        """The tail of the user's partition; None if that is not owned, or if another gateway may have it by now."""
         partition = partition_of(user_id, self._backplane.partitions)
-        return None if partition in self._rebuilding else self._tails.get(partition)
+        if partition in self._rebuilding or partition in self._leaving or not self._is_held():
+            return None
+        return self._tails.get(partition)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Follow the log until cancelled. Started once the first partitions, if there are any for us, are owned."""
-        started = False
-        while True:
-            try:
-                async with self._backplane.consume(GROUP) as consumer:
-                    while True:
-                        match await consumer.fetch():
-                            case Assignment(gained, lost):
-                                await self._reassign(consumer, gained, lost)
-                            case Fetched(records):
-                                await self._take(records)
-                        await self._own_what_is_whole()
-                        if not started and not self._rebuilding:
-                            started = True
-                            task_status.started()
-            except Unavailable as error:
-                _log.warning("backplane_unavailable", error=str(error))
-                await self._lose(frozenset(self._tails))
-                await trio.sleep(RETRY_SECONDS)
+        """Follow the log until cancelled, or until `leave`. Started once this gateway is a member of the group, and
+        owns what fell to it."""
+        is_started = False
+
+        def started() -> None:
+            nonlocal is_started
+            if not is_started:
+                is_started = True
+                task_status.started()
+
+        try:
+            with self._scope:
+                while True:
+                    await self._follow(started)
+                    await trio.sleep(RETRY_SECONDS)
+        finally:
+            self._consumer = None
+            self._directory.publish(self._address, (), self._epoch)
+            self._ended.set()
+
+    async def leave(self) -> None:
+        """Let go of all partitions, for others to take. No session is told."""
+        self._leaving = frozenset(self._tails)
+        self._scope.cancel()
+        await self._ended.wait()
+
+    async def _follow(self, started: Callable[[], None]) -> None:
+        """Be a member of the group until the log does not answer."""
+        try:
+            async with self._backplane.consume(GROUP) as consumer:
+                self._consumer = consumer
+                while True:
+                    match await consumer.fetch():
+                        case Assignment(gained, lost, epoch):
+                            self._epoch = epoch
+                            await self._lose(lost)
+                            await self._gain(consumer, gained)
+                        case Fetched(records):
+                            await self._take(records)
+                    self._own_what_is_whole()
+                    if not self._rebuilding:
+                        started()
+        except Unavailable as error:
+            _log.warning("backplane_unavailable", error=str(error))
+            await self._lose(frozenset(self._tails))
+        finally:
+            self._consumer = None
+
+    def _is_held(self) -> bool:
+        return self._consumer is not None and trio.current_time() < self._consumer.held_until
 
     def hand_on(self, record: StoredRecord) -> None:
         """Remember one record in its partition's tail, and give its event to the recipients who are here."""
@@ -145,19 +204,33 @@ class Follower:
         for tail in self._tails.values():
             tail.evict(older_than_ms=older_than_ms, max_bytes=configuration.tail_bytes)
 
-    async def _reassign(self, consumer: Consumer, gained: Iterable[int], lost: Iterable[int]) -> None:
-        await self._lose(lost)
+    async def _gain(self, consumer: Consumer, partitions: Collection[int]) -> None:
+        """Begin to read these from as far back as their tails reach."""
+        failures: list[Unavailable] = []
+
+        async def begin(partition: int) -> None:
+            try:
+                await self._begin_tail(consumer, partition)
+            except Unavailable as error:
+                failures.append(error)
+
+        async with trio.open_nursery() as nursery:
+            for partition in partitions:
+                nursery.start_soon(begin, partition)
+        if failures:
+            raise failures[0]
+
+    async def _begin_tail(self, consumer: Consumer, partition: int) -> None:
         configuration = self._live.value
         since_ms = wall_clock_ms() - int(configuration.tail_seconds * 1000)
-        for partition in gained:
-            end = await self._backplane.end_offset(partition)
-            full = end - configuration.tail_bytes // SMALLEST_RECORD
-            start = max(await self._backplane.offset_at(partition, since_ms), full)
-            consumer.seek(partition, start)
-            self._tails[partition] = Tail(start)
-            self._rebuilding[partition] = end
+        end = await self._backplane.end_offset(partition)
+        full = end - configuration.tail_bytes // SMALLEST_RECORD
+        start = max(await self._backplane.offset_at(partition, since_ms), full)
+        consumer.seek(partition, start)
+        self._tails[partition] = Tail(start)
+        self._rebuilding[partition] = end
 
-    async def _own_what_is_whole(self) -> None:
+    def _own_what_is_whole(self) -> None:
         """Serve the partitions whose tails have been read up to where the log ended when they were gained."""
         if not self._rebuilding:
             return
@@ -166,20 +239,26 @@ class Follower:
             self._ids.start_above(self._tails[partition].highest_event_id)
             del self._rebuilding[partition]
         if whole:
-            await self._directory.publish(self._address, whole, ())
+            self._directory.publish(self._address, self.owned, self._epoch)
+            _log.info("partitions_owned", gained=sorted(whole), owned=len(self.owned), epoch=self._epoch)
 
-    async def _lose(self, partitions: Iterable[int]) -> None:
-        lost = frozenset(partitions)
-        for partition in lost:
+    async def _lose(self, partitions: Collection[int]) -> None:
+        """Take no more messages of their users, answer those under way, and send the users elsewhere."""
+        if not partitions:
+            return
+        self._leaving = frozenset(partitions)
+        with trio.move_on_after(SETTLE_SECONDS):
+            await self._settle_sends(partitions)
+        for partition in partitions:
             self._tails.pop(partition, None)
             self._rebuilding.pop(partition, None)
-        if not lost:
-            return
-        await self._directory.publish(self._address, (), lost)
+        self._leaving = frozenset()
+        self._directory.publish(self._address, self.owned, self._epoch)
+        _log.info("partitions_lost", lost=sorted(partitions), owned=len(self.owned), epoch=self._epoch)
         for user_id in self._registry.users():
-            if partition_of(user_id, self._backplane.partitions) in lost:
+            if partition_of(user_id, self._backplane.partitions) in partitions:
                 for session in tuple(self._registry.of(user_id)):
-                    session.reconnect(0)
+                    session.reconnect(random.randrange(RECONNECT_SPREAD_MS))  # noqa: S311 - spreads load, guards nothing
 
 
 def shared_event(offset: int, value: bytes, envelope: Envelope) -> SharedEvent:

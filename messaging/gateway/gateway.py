@@ -60,9 +60,10 @@ class Gateway:
     ) -> None:
         self.registry = Registry()
         self.live = live
-        self.follower = Follower(backplane, self.registry, directory, address, live, ids)
         self.sender = Sender(backplane)
+        self.follower = Follower(backplane, self.registry, directory, address, live, ids, self.sender.wait_idle)
         self.is_draining = False
+        self._address = address
         self._backplane = backplane
         self._accounts = accounts
         self._verifier = verifier
@@ -105,9 +106,11 @@ class Gateway:
                 session.tick(now, now_ms)
 
     async def drain(self) -> None:
-        """Send every client elsewhere, once all that was taken is answered; wait until they have gone."""
+        """Send every client elsewhere, once all that was taken is answered; wait until they have gone. The partitions
+        are let go first, so that there is an elsewhere when they ask for it."""
         self.is_draining = True
         await self.sender.wait_idle()
+        await self.follower.leave()
         for session in self.registry:
             session.reconnect(random.randrange(RECONNECT_SPREAD_MS))  # noqa: S311 - spreads load, guards nothing
         await self.registry.wait_empty()
@@ -148,7 +151,7 @@ class Gateway:
 
     def _send_elsewhere(self, session: Session, claims: Claims) -> Refusal | None:
         owner = self._directory.owner(partition_of(claims.user_id, self._backplane.partitions))
-        if owner is None:
+        if owner is None or owner == self._address:  # about to be served, here or elsewhere
             session.reconnect(RETRY_AFTER_MS)
         else:
             session.move(owner.websocket, owner.grpc)
@@ -192,7 +195,7 @@ class Gateway:
         message_id = self._ids.next_nowait() or await self._ids.next()
         tail = self.follower.tail_of(session.user_id)
         if tail is None or self.is_draining:
-            return Refusal(Code.UNAVAILABLE, "This gateway is letting its users go.", "", RETRY_AFTER_MS)
+            return Refusal(Code.UNAVAILABLE, "This gateway does not serve this user now.", "", RETRY_AFTER_MS)
         self.sender.send(session, frame, request, tail, message_id)
         return None
 
@@ -238,7 +241,7 @@ class Gateway:
     def _publish(self, session: Session, frame: int, records: list[Record]) -> Refusal | None:
         """Publish what has no answer but the event itself; a failure is refused when it is known."""
         if self.is_draining:
-            return Refusal(Code.UNAVAILABLE, "This gateway is letting its users go.", "", RETRY_AFTER_MS)
+            return Refusal(Code.UNAVAILABLE, "This gateway does not serve this user now.", "", RETRY_AFTER_MS)
         session.unanswered += 1
 
         def done(result: Sequence[int] | Exception) -> None:

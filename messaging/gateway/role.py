@@ -9,6 +9,7 @@ import structlog
 import trio
 
 from messaging.gateway.connection import Flusher
+from messaging.gateway.follower import GROUP
 from messaging.gateway.gateway import Gateway
 from messaging.gateway.history import History
 from messaging.gateway.native import SessionService
@@ -24,6 +25,7 @@ from shared.rpc import Limits, serve_rpc
 from shared.settings import GatewaySettings
 from shared.stores.accounts import AccountStore
 from shared.telemetry.health import Health, serve_health
+from shared.telemetry.metrics import observe_lag
 
 DRAIN_SECONDS = 3.0
 """How long a gateway that stops waits for answers under way and for clients to read their last frames."""
@@ -81,6 +83,7 @@ async def open_gateway(
         ids=ids,
     )
     flusher = Flusher()
+    observe_lag(GROUP, gateway.follower.lag)
     health.add("partitions", "the users of this gateway's partitions are served", gateway.follower.check)
     websocket = WebSocketServer(gateway, flusher, settings.allowed_origins)
     async with open_background() as nursery:

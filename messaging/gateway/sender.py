@@ -1,6 +1,6 @@
 """Takes messages: gives each an id, publishes it, and answers when it is on disk. A retried send makes one message."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import trio
@@ -12,6 +12,7 @@ from messaging.gateway.tail import Tail
 from rookery.v1.session_pb2 import Event, Message
 from shared.backplane import Backplane, Record
 from shared.errors import Code, Refusal, Unavailable
+from shared.partitions import partition_of
 
 RETRY_AFTER_MS = 1_000
 """What a client is told when the log does not take its message."""
@@ -36,12 +37,15 @@ class Sender:
     def __init__(self, backplane: Backplane) -> None:
         self._backplane = backplane
         self._under_way: dict[Sent, _UnderWay] = {}
-        self._idle = trio.lowlevel.ParkingLot()
+        self._answered = trio.lowlevel.ParkingLot()
 
-    async def wait_idle(self) -> None:
-        """Wait until no message is on its way to the disk."""
-        while self._under_way:
-            await self._idle.park()
+    async def wait_idle(self, partitions: Collection[int] | None = None) -> None:
+        """Wait until no message is on its way to the disk, or none of the users of these partitions."""
+        while any(partitions is None or self._partition_of(sent) in partitions for sent in self._under_way):
+            await self._answered.park()
+
+    def _partition_of(self, sent: Sent) -> int:
+        return partition_of(sent[0], self._backplane.partitions)
 
     def send(self, session: Session, frame: int, request: SendRequest, tail: Tail, message_id: int) -> None:
         """Publish the message as `message_id`, unless it was sent before, and answer once it is on disk."""
@@ -91,8 +95,7 @@ class Sender:
     ) -> None:
         def done(result: Sequence[int] | Exception) -> None:
             waiters = self._under_way.pop(sent).waiters
-            if not self._under_way:
-                self._idle.unpark_all()
+            self._answered.unpark_all()
             if isinstance(result, Exception):
                 refusal = Refusal(Code.UNAVAILABLE, "The message could not be stored.", "", RETRY_AFTER_MS)
                 for each in waiters:

@@ -1,4 +1,5 @@
-"""Health: named and explained checks, the three reports that probes ask for, and a small server that answers them.
+"""Health: named and explained checks, the three reports that probes ask for, and a small server that answers them,
+and `/metrics`.
 
 `/livez` says that the event loop answers: if not, restart the process. `/readyz` says whether to send it work now: it
 has started, is not draining, and every check passes. `/startupz` says that it has started.
@@ -17,6 +18,7 @@ import trio
 
 from shared.errors import Unavailable
 from shared.listening import listen, port_of
+from shared.telemetry import metrics
 
 Probe = Literal["livez", "readyz", "startupz"]
 PROBES: Final[tuple[Probe, ...]] = ("livez", "readyz", "startupz")
@@ -160,11 +162,10 @@ async def _answer(health: Health, stream: trio.SocketStream) -> None:
         if request is None:
             return
         method = request.method
-        status, body = await _respond(health, request)
+        status, content_type, content = await _respond(health, request)
     except h11.RemoteProtocolError:
-        status, body = HTTPStatus.BAD_REQUEST, {"status": "not understood"}
-    content = json.dumps(body).encode()
-    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(content))), ("Connection", "close")]
+        status, content_type, content = _json(HTTPStatus.BAD_REQUEST, {"status": "not understood"})
+    headers = [("Content-Type", content_type), ("Content-Length", str(len(content))), ("Connection", "close")]
     events: list[h11.Event] = [h11.Response(status_code=status, headers=headers, reason=HTTPStatus(status).phrase)]
     if method != b"HEAD":
         events.append(h11.Data(content))
@@ -178,11 +179,20 @@ async def _receive_request(connection: h11.Connection, stream: trio.SocketStream
     return event if isinstance(event, h11.Request) else None
 
 
-async def _respond(health: Health, request: h11.Request) -> tuple[int, dict[str, Any]]:
+async def _respond(health: Health, request: h11.Request) -> tuple[int, str, bytes]:
+    """Status, content type and content."""
     if request.method not in (b"GET", b"HEAD"):
-        return HTTPStatus.METHOD_NOT_ALLOWED, {"status": "only GET and HEAD are answered"}
+        return _json(HTTPStatus.METHOD_NOT_ALLOWED, {"status": "only GET and HEAD are answered"})
     path = request.target.partition(b"?")[0].decode()
+    if path == "/metrics":
+        return HTTPStatus.OK, metrics.CONTENT_TYPE, metrics.exposition()
     for probe in PROBES:
         if path == f"/{probe}":
-            return await health.report(probe)
-    return HTTPStatus.NOT_FOUND, {"status": "not found", "paths": [f"/{probe}" for probe in PROBES]}
+            return _json(*await health.report(probe))
+    return _json(
+        HTTPStatus.NOT_FOUND, {"status": "not found", "paths": [*(f"/{probe}" for probe in PROBES), "/metrics"]}
+    )
+
+
+def _json(status: int, body: dict[str, Any]) -> tuple[int, str, bytes]:
+    return status, "application/json", json.dumps(body).encode()

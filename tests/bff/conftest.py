@@ -187,7 +187,7 @@ def configuration() -> LiveConfiguration:
 async def api(tmp_path: Path, web_root: Path, configuration: LiveConfiguration) -> AsyncIterator[Api]:
     """The API, with a gateway that owns all partitions."""
     directory = LocalDirectory()
-    await directory.publish(GatewayAddress("ws://:8081/session", ":8082"), range(FakeLog.partitions), ())
+    directory.publish(GatewayAddress("ws://:8081/session", ":8082"), range(FakeLog.partitions), 1)
     archive, log, clock, health = FakeArchive(), FakeLog(), Clock(), Health()
     health.started()
     async with open_sqlite_accounts(tmp_path / "accounts.db") as accounts:

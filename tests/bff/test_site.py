@@ -1,6 +1,7 @@
 """The page: which files are served, with what policy, and which can't be reached."""
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bff.app import make_app
 from bff.site import Site
 from shared.ownership import GatewayAddress
 
@@ -33,7 +35,7 @@ async def test_files_have_their_media_type(api: "Api", path: str, media_type: st
 
 async def test_the_page_may_load_only_from_us_and_talk_to_its_gateways(api: "Api") -> None:
     other = GatewayAddress("wss://two.example.org/session", "two.example.org:443")
-    await api.services.directory.publish(other, [3], ())
+    api.services.directory.publish(other, [3], 1)
     policy = (await api.call("GET", "/", headers={"Host": "chat.example.org:8080"})).headers["Content-Security-Policy"]
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
     assert rules["default-src"] == "'none'"
@@ -42,6 +44,13 @@ async def test_the_page_may_load_only_from_us_and_talk_to_its_gateways(api: "Api
     assert rules["frame-ancestors"] == "'none'"
     assert rules["connect-src"] == "'self' ws://chat.example.org:8081 wss://two.example.org"
     assert "unsafe" not in policy
+
+
+async def test_the_page_may_talk_to_gateways_that_come_later(api: "Api") -> None:
+    services = replace(api.services, websocket_origins=("wss://*.example.org",))
+    app = make_app(services, api.web_root)
+    policy = (await app.test_client().get("/")).headers["Content-Security-Policy"]
+    assert "connect-src 'self' ws://localhost:8081 wss://*.example.org;" in policy
 
 
 async def test_a_host_that_is_none_does_not_get_into_the_policy(api: "Api") -> None:
@@ -64,7 +73,7 @@ async def test_a_kept_file_is_asked_for_each_time_and_sent_only_if_it_changed(ap
 async def test_the_page_is_sent_again_when_its_policy_changed(api: "Api") -> None:
     etag = (await api.call("GET", "/")).headers["ETag"]
     assert (await api.call("GET", "/", headers={"If-None-Match": etag})).status == 304
-    await api.services.directory.publish(GatewayAddress("ws://:9999/session", ":9998"), range(4), ())
+    api.services.directory.publish(GatewayAddress("ws://:9999/session", ":9998"), range(4), 1)
     assert (await api.call("GET", "/", headers={"If-None-Match": etag})).status == 200
 
 

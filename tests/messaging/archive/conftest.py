@@ -1,6 +1,7 @@
 """Events and envelopes for the archive's tests, and engines in memory that do what they are told."""
 
 import itertools
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ import trio
 from messaging.envelopes import truth_and_copies
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Event, Message, Text
-from shared.backplane import Assignment, Consumer, Fetched, Record, StoredRecord
+from shared.backplane import Assignment, Consumer, DeadLetter, Fetched, Record, StoredRecord
 from shared.backplane.embedded import EmbeddedLog, open_embedded_log
 from shared.backplane.protocol import Done
 from shared.chats import direct_chat_id
@@ -93,6 +94,7 @@ class FakeLog:
     """Whether the consumer loses its partitions once it has fetched what there is."""
     committed_when_lost: dict[int, int] | None = None
     published: trio.Event = field(default_factory=trio.Event)
+    letters: list[DeadLetter] = field(default_factory=list)
 
     def publish(self, records: Sequence[Record], done: Done = lambda _: None) -> None:
         for record in records:
@@ -111,6 +113,14 @@ class FakeLog:
     async def offset_at(self, partition: int, at_ms: int) -> int:
         await self.step()
         return 0
+
+    async def set_aside(self, letter: DeadLetter) -> None:
+        await self.step()
+        self.letters.append(letter)
+
+    async def dead_letters(self, limit: int) -> Sequence[DeadLetter]:
+        await self.step()
+        return self.letters[-limit:]
 
 
 class FakeConsumer:
@@ -144,6 +154,11 @@ class FakeConsumer:
                 self._positions[partition] += len(values)
                 return Fetched([StoredRecord(partition, position + n, 0, value) for n, value in enumerate(values)])
         return None
+
+    held_until = math.inf
+
+    def lag(self) -> dict[int, int]:
+        return {part: len(self._log.records[part]) - position for part, position in self._positions.items()}
 
     def seek(self, partition: int, offset: int) -> None:
         self._positions[partition] = offset

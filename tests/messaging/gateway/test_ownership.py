@@ -1,0 +1,191 @@
+"""How partitions come and go: nothing is answered by two, and a client is sent where its partition goes."""
+
+import math
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+import trio.lowlevel
+import trio.testing
+
+from messaging.gateway import follower
+from rookery.v1.session_pb2 import Authenticate, ClientFrame
+from shared.backplane import Assignment, Consumer, DeadLetter, Fetched, Record
+from shared.backplane.protocol import Done
+from shared.errors import Code
+from shared.ownership import GatewayAddress, LocalDirectory
+from shared.partitions import partition_of
+from tests.messaging.gateway.harness import PARTITIONS, Platform
+
+ANN, BEN = 1, 2
+HOME = partition_of(ANN, PARTITIONS)
+ALL = frozenset(range(PARTITIONS))
+
+
+class ScriptedLog:
+    """A Backplane that tells its one consumer what the test says, and keeps publishers waiting until `answer`."""
+
+    partitions = PARTITIONS
+
+    def __init__(self) -> None:
+        self.held_until = math.inf
+        self.fetches = 0
+        """How often the consumer has asked, so has done with what it was given before."""
+        self.left = False
+        self.unanswered: list[tuple[Sequence[Record], Done]] = []
+        self._tell, self._told = trio.open_memory_channel[Fetched | Assignment](math.inf)
+
+    def tell(self, event: Fetched | Assignment) -> None:
+        self._tell.send_nowait(event)
+
+    def answer(self) -> None:
+        """Everything that was published is on disk."""
+        for records, done in self.unanswered:
+            done(range(len(records)))
+        self.unanswered.clear()
+
+    def publish(self, records: Sequence[Record], done: Done) -> None:
+        self.unanswered.append((records, done))
+
+    @asynccontextmanager
+    async def consume(self, group: str) -> AsyncIterator[Consumer]:
+        try:
+            yield self
+        finally:
+            self.left = True
+
+    async def fetch(self) -> Fetched | Assignment:
+        self.fetches += 1
+        return await self._told.receive()
+
+    def lag(self) -> Mapping[int, int]:
+        return {}
+
+    def seek(self, partition: int, offset: int) -> None:
+        pass
+
+    async def commit(self, offsets: Mapping[int, int]) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def end_offset(self, partition: int) -> int:
+        await trio.lowlevel.checkpoint()
+        return 0
+
+    async def offset_at(self, partition: int, at_ms: int) -> int:
+        await trio.lowlevel.checkpoint()
+        return 0
+
+    async def set_aside(self, letter: DeadLetter) -> None:
+        raise AssertionError
+
+    async def dead_letters(self, limit: int) -> Sequence[DeadLetter]:
+        raise AssertionError
+
+
+@pytest.fixture
+async def log(platform: Platform) -> ScriptedLog:
+    """The platform's log, whose consumer is given all partitions."""
+    log = platform.backplane = ScriptedLog()
+    log.tell(Assignment(ALL, frozenset(), 1))
+    return log
+
+
+async def test_a_partition_that_leaves_answers_what_it_took_before_it_is_given_on(
+    platform: Platform, log: ScriptedLog
+) -> None:
+    gateway = await platform.start_gateway()
+    async with platform.sign_in(gateway, ANN) as ann:
+        await ann.send_text("taken", BEN)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        fetches = log.fetches
+        log.tell(Assignment(frozenset(), frozenset([HOME]), 2))
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        await ann.send_text("late", BEN)
+        assert (await ann.expect("refused")).refused.code == Code.UNAVAILABLE
+        assert log.fetches == fetches, "the partition was given on with a message under way"
+        log.answer()
+        assert (await ann.expect("accepted")).accepted.client_message_id == "taken"
+        await ann.expect("reconnect")
+        await ann.expect("goodbye")
+        assert gateway.follower.owned == ALL - {HOME}
+        assert platform.directory.owner(HOME) is None
+
+
+async def test_a_log_that_does_not_answer_does_not_keep_a_partition_for_ever(
+    platform: Platform, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower, "SETTLE_SECONDS", 0.05)
+    gateway = await platform.start_gateway()
+    async with platform.sign_in(gateway, ANN) as ann:
+        await ann.send_text("taken", BEN)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        fetches = log.fetches
+        log.tell(Assignment(frozenset(), frozenset([HOME]), 2))
+        await ann.expect("reconnect")
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert log.fetches > fetches
+
+
+async def test_while_another_may_have_the_partition_nothing_is_taken(platform: Platform, log: ScriptedLog) -> None:
+    gateway = await platform.start_gateway()
+    async with platform.sign_in(gateway, ANN) as ann:
+        log.held_until = -math.inf  # as after being frozen
+        await ann.send_text("a", BEN)
+        refused = (await ann.expect("refused")).refused
+        assert (refused.code, refused.retryable) == (Code.UNAVAILABLE, True)
+        assert log.unanswered == []
+        async with platform.connect(gateway) as second:
+            await second.send(ClientFrame(authenticate=Authenticate(access_token=await platform.token(ANN))))
+            await second.expect("goodbye")  # told to come again, not that it should go where it is
+        log.held_until = math.inf
+        await ann.send_text("a", BEN)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        log.answer()
+        await ann.expect("accepted")
+
+
+async def test_a_gateway_that_stops_lets_its_partitions_go_before_its_clients(
+    platform: Platform, log: ScriptedLog
+) -> None:
+    gateway = await platform.start_gateway()
+    async with platform.sign_in(gateway, ANN) as ann, trio.open_nursery() as nursery:
+        await ann.send_text("taken", BEN)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        nursery.start_soon(gateway.drain)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert not log.left
+        log.answer()
+        await ann.expect("accepted")
+        await ann.expect("reconnect")
+        assert log.left
+        assert platform.directory.owner(HOME) is None
+        assert await ann.ended()
+
+
+async def test_a_gateway_of_which_the_group_does_not_hear_is_not_ready(platform: Platform, log: ScriptedLog) -> None:
+    gateway = await platform.start_gateway()
+    await gateway.follower.check()
+    log.held_until = -math.inf
+    with pytest.raises(Exception, match="does not hear of this one"):
+        await gateway.follower.check()
+
+
+class RecordingDirectory(LocalDirectory):
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[tuple[frozenset[int], int]] = []
+
+    def publish(self, address: GatewayAddress, owned: Collection[int], epoch: int) -> None:
+        self.told.append((frozenset(owned), epoch))
+        super().publish(address, owned, epoch)
+
+
+async def test_what_is_owned_is_told_with_the_epoch_of_the_assignment(platform: Platform, log: ScriptedLog) -> None:
+    directory = platform.directory = RecordingDirectory()
+    await platform.start_gateway()
+    log.tell(Assignment(frozenset(), frozenset([HOME]), 5))
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    assert directory.told == [(ALL, 1), (ALL - {HOME}, 5)]
