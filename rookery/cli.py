@@ -29,12 +29,76 @@ def main() -> None:
 
 
 @main.command()
-def up() -> None:
+@click.option(
+    "--engines",
+    metavar="NAMES",
+    help="Of kafka, cassandra and redis those to use in place of the embedded engines, with commas between them.",
+)
+def up(engines: str | None) -> None:
     """Start the whole platform in one process, until Ctrl-C or SIGTERM."""
-    settings = _settings()
-    from rookery import up as platform
+    settings = _settings() if engines is None else _settings(engines=engines)
+    from rookery.process import serve
+    from rookery.up import open_platform
 
-    sys.exit(_run(platform.run, settings))
+    sys.exit(_run(serve, settings, open_platform(settings)))
+
+
+@main.command()
+def bff() -> None:
+    """Start one BFF, the HTTP API and the page, of a platform of many processes."""
+    settings = _distributed_settings()
+    from rookery.process import serve
+    from rookery.roles import open_bff_alone
+
+    sys.exit(_run(serve, settings, open_bff_alone(settings)))
+
+
+@main.command()
+def gateway() -> None:
+    """Start one gateway, which holds sessions, of a platform of many processes."""
+    settings = _distributed_settings()
+    from rookery.process import serve
+    from rookery.roles import open_gateway_alone
+
+    sys.exit(_run(serve, settings, open_gateway_alone(settings)))
+
+
+@main.command()
+def archive() -> None:
+    """Start one archive, which keeps history, of a platform of many processes."""
+    settings = _distributed_settings()
+    from rookery.process import serve
+    from rookery.roles import open_archive_alone
+
+    sys.exit(_run(serve, settings, open_archive_alone(settings)))
+
+
+@main.command()
+def migrate() -> None:
+    """Make the topics and tables that the engines must have. To be done before the first start and each upgrade."""
+    from rookery.migrate import migrate_engines
+
+    settings = _settings()
+    for line in _run(migrate_engines, settings) or ["there is nothing to do"]:
+        click.echo(line)
+
+
+@main.command()
+@click.argument("url")
+def probe(url: str) -> None:
+    """Ask a process how it is, such as at http://127.0.0.1:8080/readyz; the exit status says whether it is well."""
+    from rookery.probe import ask
+
+    sys.exit(ask(url))
+
+
+@main.command("dead-letters")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
+def dead_letters(limit: int) -> None:
+    """Show the newest records of the log that could not be used, each as a line of JSON."""
+    from rookery.dead_letters import show
+
+    _run(show, _settings(), limit)
 
 
 @main.command()
@@ -145,7 +209,16 @@ def doctor() -> None:
     default=0,
     help="Idle sessions to open first, to see what memory one takes in a server that was just started.",
 )
-@click.option("--server-pid", type=click.IntRange(1), help="The server's process, if its port does not tell.")
+@click.option(
+    "--server-pid",
+    "server_pids",
+    type=click.IntRange(1),
+    multiple=True,
+    help="A process whose CPU and memory to tell; several may be given.  [default: the one that has the URL's port]",
+)
+@click.option(
+    "--engine-pid", "engine_pids", type=click.IntRange(1), multiple=True, help="An engine's, to tell its CPU beside it."
+)
 @click.option(
     "--data",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -166,10 +239,59 @@ def load(rate: float | None, saturate: bool, data: Path | None, as_json: bool, *
     click.echo(show(_run(run, plan), as_json=as_json))
 
 
-def _settings() -> "Settings":
+@main.command()
+@click.option("--url", "urls", multiple=True, default=[SERVER], show_default=True, help="Of the HTTP API; several.")
+@click.option("--clients", default=100, show_default=True, help="An even number, half on each transport.")
+@click.option("--messages", default=10_000, show_default=True, help="In all.")
+@click.option("--rate", type=float, help="Messages a second, together.  [default: as fast as they are answered]")
+@click.option("--seconds", default=600.0, show_default=True, help="Begin no message after these.")
+@click.option("--settle", "settle_seconds", default=60.0, show_default=True, help="Seconds for each step at the end.")
+@click.option("--in-flight", default=4, show_default=True, help="Of each client, without a rate.")
+@click.option("--bytes", "size", default=100, show_default=True, help="Of each text, at least.")
+@click.option("--slow-clients", default=0, help="Further clients that are written to and never read.")
+@click.option("--churn", default=0, help="Sessions that come and go meanwhile.")
+@click.option("--accounts", default="verify", show_default=True, help="What the names of the accounts begin with.")
+@click.option("--i-own-this-server", "anywhere", is_flag=True, help="Allow servers on other machines.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def verify(as_json: bool, **options: Any) -> None:
+    """Check that a running Rookery keeps its promises, while you kill its servers.
+
+    Clients write to each other; all that they send, are told, hear and find in history at the end is judged. The exit
+    status is 0 if nothing is wrong, 1 if a promise was broken, 2 if it could not be checked.
+    """
+    from rookery.verify.plan import Plan, VerifyError
+    from rookery.verify.result import show
+    from rookery.verify.run import verify
+
+    try:
+        result = _run(verify, Plan(**options), lambda text: click.echo(text, err=True))
+    except VerifyError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+    click.echo(show(result, as_json=as_json))
+    sys.exit(result.exit_code)
+
+
+def _settings(**overrides: object) -> "Settings":
     from rookery.options import read_settings
 
-    return read_settings()
+    return read_settings(**overrides)
+
+
+def _distributed_settings() -> "Settings":
+    """Settings for a process that is not the only one."""
+    from typing import get_args
+
+    from rookery.options import InvalidSettings
+    from shared.settings import Engine
+
+    settings = _settings()
+    if missing := [engine for engine in get_args(Engine) if engine not in settings.engines]:
+        raise InvalidSettings(
+            f"a platform of many processes needs {', '.join(missing)} too: the setting `engines` (ROOKERY_ENGINES) "
+            f"must be {','.join(get_args(Engine))}"
+        )
+    return settings
 
 
 def _password(file: Any, *, confirm: bool) -> str:
@@ -185,6 +307,7 @@ def _run(work: "Callable[..., Awaitable[Any]]", *arguments: object) -> Any:
 
     from rookery.client.errors import RookeryError
     from rookery.load.sessions import LoadError
+    from shared.backplane.embedded import LogInUse
     from shared.configuration.protocol import InvalidConfiguration
     from shared.errors import Unavailable
 
@@ -196,5 +319,7 @@ def _run(work: "Callable[..., Awaitable[Any]]", *arguments: object) -> Any:
         if group.subgroup(KeyboardInterrupt) is None:
             raise
         sys.exit(INTERRUPTED)
+    except LogInUse as error:
+        raise click.ClickException(f"{error}: stop it first, or set ROOKERY_DATA to another folder") from error
     except (InvalidConfiguration, LoadError, OSError, RookeryError, Unavailable, sqlite3.Error) as error:
         raise click.ClickException(str(error)) from error

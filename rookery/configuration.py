@@ -1,14 +1,12 @@
-"""`rookery config`: shows and changes the live configuration in the data folder, whether Rookery runs or not."""
+"""`rookery config`: shows and changes the live configuration, whether Rookery runs or not."""
 
 import json
-from contextlib import AbstractAsyncContextManager
 
 import click
 
-from rookery.folder import DataFolder
+from rookery.engines import open_configuration
 from shared.configuration import ConfigurationStore, InvalidConfiguration, LiveConfiguration, validate
 from shared.configuration.live import changed_values, describe
-from shared.configuration.sqlite import open_sqlite_configuration
 from shared.settings import Settings
 
 DEFAULT = LiveConfiguration()
@@ -16,7 +14,7 @@ DEFAULT = LiveConfiguration()
 
 async def list_values(settings: Settings) -> None:
     """Print every key with its value, a star if it was set, its bounds and what it is for."""
-    async with _open(settings) as store:
+    async with open_configuration(settings) as store:
         values = await _current(store)
         stored = await store.load()
     for key, field in LiveConfiguration.model_fields.items():
@@ -28,21 +26,21 @@ async def get_value(settings: Settings, key: str) -> None:
     """Print the value that holds. Raises InvalidConfiguration for a key that is not there."""
     if key not in LiveConfiguration.model_fields:
         validate(key, "")
-    async with _open(settings) as store:
+    async with open_configuration(settings) as store:
         click.echo(json.dumps(getattr(await _current(store), key)))
 
 
 async def set_value(settings: Settings, key: str, text: str) -> None:
     """Store a value. Raises InvalidConfiguration, which names the key and its bounds."""
     value = validate(key, text)
-    async with _open(settings) as store:
+    async with open_configuration(settings) as store:
         await store.set(key, json.dumps(value))
     click.echo(f"{key} = {json.dumps(value)}")
 
 
 async def unset_value(settings: Settings, key: str) -> None:
     """Forget a value. A key that this release does not know can be forgotten too, if it is stored."""
-    async with _open(settings) as store:
+    async with open_configuration(settings) as store:
         if key not in LiveConfiguration.model_fields and key not in await store.load():
             validate(key, "")
         await store.unset(key)
@@ -52,18 +50,14 @@ async def unset_value(settings: Settings, key: str) -> None:
 
 async def watch(settings: Settings) -> None:
     """Print each change, until cancelled."""
-    async with _open(settings) as store, store.changes() as changes:
+    async with open_configuration(settings) as store, store.changes() as changes:
         known = await _current(store)
-        click.echo(f"watching {settings.data}", err=True)
+        click.echo("watching", err=True)
         async for _ in changes:
             values = await _current(store)
             for key, value in changed_values(known, values).items():
                 click.echo(f"{key} = {json.dumps(value)}")
             known = values
-
-
-def _open(settings: Settings) -> AbstractAsyncContextManager[ConfigurationStore]:
-    return open_sqlite_configuration(DataFolder(settings.data).configuration)
 
 
 async def _current(store: ConfigurationStore) -> LiveConfiguration:

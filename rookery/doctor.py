@@ -14,6 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 import httpx
@@ -26,7 +27,7 @@ from shared.ids import EPOCH_MS, wall_clock_ms
 from shared.settings import Settings
 from shared.stores import accounts_sqlite, chats_sqlite
 
-WEB_ROOT = Path(__file__).resolve().parent.parent / "web"
+WEB_ROOT = Path(__file__).resolve().parent.parent / "bff/web"
 
 OLDEST_PYTHON = (3, 11)
 
@@ -36,6 +37,11 @@ TOO_LITTLE_DISK = 64 * 1024**2
 
 FEW_FILES = 4_096
 """Open files: each session is one."""
+
+ENGINE_SECONDS = 3.0
+"""How long an engine may take to let us connect."""
+
+REDIS_PORT = 6379
 
 CLOCK_LEEWAY_SECONDS = 60
 """How far behind the newest file of the data folder the clock may be."""
@@ -218,10 +224,23 @@ def check_page(_: Settings, __: bool) -> Iterator[Finding]:
         yield Finding(Level.WARNING, f"the browser client is not in {WEB_ROOT}", remedy)
 
 
+def check_engines(settings: Settings, is_running: bool) -> Iterator[Finding]:
+    """Whether something listens where each engine should be."""
+    for engine, address, variable in _engines(settings):
+        host, _, number = address.rpartition(":")
+        try:
+            with socket.create_connection((host.strip("[]"), int(number)), timeout=ENGINE_SECONDS):
+                yield Finding(Level.OK, f"{engine} listens on {address}")
+        except (OSError, ValueError) as error:
+            text = f"{engine} can't be reached at {address} ({error})"
+            yield Finding(Level.PROBLEM, text, f"start it, or set {variable}; then `rookery migrate`")
+
+
 CHECKS: tuple[Check, ...] = (
     check_folder,
     check_ports,
     check_log_lock,
+    check_engines,
     check_clock,
     check_schemas,
     check_open_files,
@@ -236,6 +255,19 @@ def _ports(settings: Settings) -> Iterator[tuple[str, int, str]]:
         for name in type(part).model_fields:
             if name.endswith("port") and getattr(part, name):
                 yield part.host, getattr(part, name), f"ROOKERY_{section}__{name}".upper()
+
+
+def _engines(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    """Where the engines in use are, each with the variable that changes it."""
+    if "kafka" in settings.engines:
+        for address in settings.kafka.servers:
+            yield "Kafka", address, "ROOKERY_KAFKA__SERVERS"
+    if "cassandra" in settings.engines:
+        for host in settings.cassandra.hosts:
+            yield "Cassandra", f"{host}:{settings.cassandra.port}", "ROOKERY_CASSANDRA__HOSTS"
+    if "redis" in settings.engines:
+        url = urlsplit(settings.redis.url.get_secret_value())
+        yield "Redis", f"{url.hostname}:{url.port or REDIS_PORT}", "ROOKERY_REDIS__URL"
 
 
 def _reachable(host: str) -> str:

@@ -1,152 +1,69 @@
-"""`rookery up`: the whole platform in one process, on the embedded engines."""
+"""`rookery up`: the whole platform in one process, on the embedded engines or on those that the settings name."""
 
-import signal
-import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-
-import click
-import structlog
-import trio
 
 from bff.app import open_bff
 from bff.archive import RpcArchive
 from messaging.archive import open_archive
 from messaging.gateway.history import ArchiveHistory
 from messaging.gateway.role import open_gateway
-from rookery.folder import DataFolder
+from rookery.engines import open_accounts, open_backplane, open_chats, open_coordination
+from rookery.migrate import migrate_engines
+from rookery.process import shown, started
 from shared.auth import TokenVerifier
-from shared.background import open_background
-from shared.backplane.embedded import LogInUse, open_embedded_log
 from shared.configuration.live import open_live
-from shared.configuration.sqlite import open_sqlite_configuration
-from shared.garbage import collect_for_ever
-from shared.ids import SnowflakeGenerator
-from shared.ownership import LocalDirectory
 from shared.rpc import open_channel
 from shared.settings import Settings
-from shared.stores.accounts_sqlite import open_sqlite_accounts
-from shared.stores.chats_sqlite import open_sqlite_chats
 from shared.telemetry.health import Health
-from shared.telemetry.logs import configure_logs
-
-GENERATOR = 0
-"""The embedded log is open in one process at a time, so that this generator number is leased with it."""
-
-_log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Addresses:
-    """Where a running platform listens."""
-
-    page: str
-    websocket: str
-    grpc: str
-    archive: str
-    gateway_health: str
-    archive_health: str
-
-
-async def run(settings: Settings) -> int:
-    """Serve until SIGINT or SIGTERM; the exit code. A second signal, or the deadline, ends what still drains."""
-    configure_logs(settings.log_level)
-    with trio.CancelScope() as everything:
-        async with open_background() as nursery:
-            stop = trio.Event()
-            await nursery.start(_watch_signals, stop, everything, settings.stop_deadline)
-            try:
-                async with open_platform(settings) as addresses:
-                    nursery.start_soon(collect_for_ever)
-                    _announce(addresses)
-                    await stop.wait()
-            except LogInUse as error:
-                raise click.ClickException(f"{error}: stop it first, or set ROOKERY_DATA to another folder") from error
-    _log.info("stopped", in_time=not everything.cancelled_caught)
-    return 1 if everything.cancelled_caught else 0
 
 
 @asynccontextmanager
-async def open_platform(settings: Settings) -> AsyncIterator[Addresses]:
+async def open_platform(settings: Settings) -> AsyncIterator[Sequence[str]]:
     """Engines, then archive, gateway and BFF; closed in the other order, so that nothing loses what it stands on.
 
-    Raises LogInUse, Unavailable or OSError, each saying what is wrong.
+    Gives what to tell a person. Raises LogInUse, Unavailable or OSError, each saying what is wrong.
     """
-    folder = DataFolder(settings.data)
-    ids = SnowflakeGenerator(GENERATOR)
-    directory = LocalDirectory()
-    health = {role: Health() for role in ("bff", "gateway", "archive")}
+    bff_health, gateway_health, archive_health = Health(), Health(), Health()
+    await migrate_engines(settings)
     async with (
-        open_embedded_log(
-            folder.log, partitions=settings.log.partitions, retention_hours=settings.log.retention_hours
-        ) as log,
-        open_sqlite_accounts(folder.accounts) as accounts,
-        open_sqlite_chats(folder.chats) as chats,
-        open_sqlite_configuration(folder.configuration) as configuration,
-        open_live(configuration) as live,
-        open_archive(settings.archive, backplane=log, chats=chats, health=health["archive"]) as archive,
+        open_backplane(settings) as backplane,
+        open_accounts(settings) as accounts,
+        open_chats(settings) as chats,
+        open_coordination(settings) as coordination,
+        open_live(coordination.configuration) as live,
+        open_archive(settings.archive, backplane=backplane, chats=chats, health=archive_health) as archive,
         open_channel("127.0.0.1", archive.port) as channel,
         open_gateway(
             settings.gateway,
-            backplane=log,
+            backplane=backplane,
             accounts=accounts,
             verifier=TokenVerifier(accounts),
             history=ArchiveHistory(channel),
-            directory=directory,
+            directory=coordination.directory,
             live=live,
-            ids=ids,
-            health=health["gateway"],
+            ids=coordination.ids,
+            health=gateway_health,
         ) as gateway,
         open_bff(
             settings.bff,
             accounts=accounts,
             archive=RpcArchive(channel),
-            directory=directory,
+            directory=coordination.directory,
             live=live,
-            publisher=log,
-            health=health["bff"],
-            ids=ids,
+            publisher=backplane,
+            health=bff_health,
+            ids=coordination.ids,
         ) as bff,
+        started(bff_health, gateway_health, archive_health),
     ):
-        for each in health.values():
-            each.started()
-        yield Addresses(
-            page=f"http://{_shown(settings.bff.host)}:{bff.port}/",
-            websocket=f"ws://{_shown(settings.gateway.host)}:{gateway.websocket_port}/session",
-            grpc=f"{_shown(settings.gateway.host)}:{gateway.grpc_port}",
-            archive=f"{_shown(settings.archive.host)}:{archive.port}",
-            gateway_health=f"http://{_shown(settings.gateway.host)}:{gateway.health_port}/readyz",
-            archive_health=f"http://{_shown(settings.archive.host)}:{archive.health_port}/readyz",
-        )
-        for each in health.values():
-            each.draining()
-
-
-async def _watch_signals(
-    stop: trio.Event, everything: trio.CancelScope, deadline: float, *, task_status: trio.TaskStatus[None]
-) -> None:
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        task_status.started()
-        async for number in signals:
-            if stop.is_set():
-                everything.cancel()
-                return
-            _log.info("stopping", signal=signal.Signals(number).name, deadline_seconds=deadline)
-            everything.deadline = trio.current_time() + deadline
-            stop.set()
-
-
-def _announce(addresses: Addresses) -> None:
-    """Tell a person where to go: on stdout, while the logs are on stderr."""
-    click.echo(f"Rookery is ready: open {addresses.page}")
-    click.echo(f"  browsers   {addresses.websocket}")
-    click.echo(f"  native     {addresses.grpc} (gRPC)")
-    click.echo(f"  archive    {addresses.archive} (gRPC)")
-    click.echo(f"  health     {addresses.page}readyz, {addresses.gateway_health}, {addresses.archive_health}")
-    sys.stdout.flush()
-
-
-def _shown(host: str) -> str:
-    """A host that a person can open, for one that means all of this machine's addresses."""
-    return {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 - compared, not bound
+        page = f"http://{shown(settings.bff.host)}:{bff.port}/"
+        gateway_host, archive_host = shown(settings.gateway.host), shown(settings.archive.host)
+        yield [
+            f"Rookery is ready: open {page}",
+            f"  browsers   ws://{gateway_host}:{gateway.websocket_port}/session",
+            f"  native     {gateway_host}:{gateway.grpc_port} (gRPC)",
+            f"  archive    {archive_host}:{archive.port} (gRPC)",
+            f"  health     {page}readyz, http://{gateway_host}:{gateway.health_port}/readyz, "
+            f"http://{archive_host}:{archive.health_port}/readyz",
+        ]

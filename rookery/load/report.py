@@ -19,6 +19,8 @@ def _plain(value: Any) -> Any:
     match value:
         case dict():
             return {key: _plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_plain(item) for item in value]
         case float() if not math.isfinite(value):
             return None
         case None | bool() | int() | float() | str():
@@ -44,6 +46,8 @@ def _lines(result: Result) -> Iterator[str]:
         yield f"server memory  {result.server_resident_bytes / 2**20:,.0f} MiB"
     if result.bytes_per_idle_session is not None:
         yield f"idle session   {result.bytes_per_idle_session / 1024:,.1f} KiB each, {plan.idle} opened"
+    if result.engine_cpu_us_per_message is not None:
+        yield f"engines' CPU   {result.engine_cpu_us_per_message:,.0f} µs a message"
     yield f"generator CPU  {result.generator_cpu_us_per_message:,.0f} µs a message"
 
 

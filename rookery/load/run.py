@@ -50,8 +50,10 @@ class Plan:
     """Bytes of each message's text."""
     idle: int = 0
     """Sessions to open first, only to see what memory one takes."""
-    server_pid: int | None = None
-    """Whose CPU and memory to read; found by the port of `url` if it is on this machine."""
+    server_pids: tuple[int, ...] = ()
+    """Whose CPU and memory to read; if none, whoever has the port of `url`, if that is on this machine."""
+    engine_pids: tuple[int, ...] = ()
+    """Of engines whose CPU is told beside that."""
     accounts_file: Path | None = None
     """Make the users in this account store rather than over HTTP."""
     anywhere: bool = False
@@ -64,13 +66,15 @@ class Result:
 
     plan: Plan
     report: Report
-    server_pid: int | None
+    server_pids: tuple[int, ...]
     server_cpu_us_per_message: float | None
-    """Microseconds of the server's CPU for each delivered message."""
+    """Microseconds of the servers' CPU for each delivered message."""
     server_cpu_share: float | None
     """Of one core."""
     server_resident_bytes: int | None
     """At the end."""
+    engine_cpu_us_per_message: float | None
+    """Microseconds of the engines' CPU for each delivered message."""
     bytes_per_idle_session: float | None
     generator_cpu_us_per_message: float
     """What the generator itself used: it runs beside the server."""
@@ -84,19 +88,21 @@ async def run(plan: Plan) -> Result:
     users = await (make_users(plan.accounts_file, count) if plan.accounts_file else sign_in_users(plan.url, count))
     gateway = await gateway_of(plan.url, users[0])
     check_target(gateway.websocket if plan.transport == "websocket" else f"//{gateway.grpc}", plan.anywhere)
-    pid = plan.server_pid or pid_listening_on(urlsplit(plan.url).port or 80)
-    per_session = await _measure_idle(plan, gateway, users, pid) if plan.idle and pid else None
+    found = pid_listening_on(urlsplit(plan.url).port or 80)
+    servers = plan.server_pids or (() if found is None else (found,))
+    per_session = await _measure_idle(plan, gateway, users, servers) if plan.idle and servers else None
     run_id = secrets.token_hex(4) + "-"
     async with _open_sessions(plan, gateway, users[: plan.users], run_id) as sessions:
         load = Load(plan, sessions, run_id)
-        report, server_cpu, own_cpu = await load.run(pid)
+        report, server_cpu, engine_cpu, own_cpu = await load.run(servers)
     return Result(
         plan=plan,
         report=report,
-        server_pid=pid,
-        server_cpu_us_per_message=_per_message(server_cpu, report) if pid else None,
-        server_cpu_share=server_cpu / plan.seconds if pid else None,
-        server_resident_bytes=resident_bytes(pid) if pid else None,
+        server_pids=servers,
+        server_cpu_us_per_message=_per_message(server_cpu, report) if servers else None,
+        server_cpu_share=server_cpu / plan.seconds if servers else None,
+        server_resident_bytes=sum(map(resident_bytes, servers)) if servers else None,
+        engine_cpu_us_per_message=_per_message(engine_cpu, report) if plan.engine_pids else None,
         bytes_per_idle_session=per_session,
         generator_cpu_us_per_message=_per_message(own_cpu, report),
     )
@@ -139,22 +145,27 @@ class Load:
         self._until = -math.inf
         self._next = 0
 
-    async def run(self, pid: int | None) -> tuple[Report, float, float]:
-        """The report, and the CPU seconds that the server and this process used in the time that counts."""
+    async def run(self, server_pids: Sequence[int]) -> tuple[Report, float, float, float]:
+        """The report, and the CPU seconds that servers, engines and this process used in the time that counts."""
+        engine_pids = self._plan.engine_pids
+
+        def used() -> list[float]:
+            return [sum(map(cpu_seconds, server_pids)), sum(map(cpu_seconds, engine_pids)), time.process_time()]
+
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._sessions.listen, self)
             begin = trio.current_time() + self._plan.warm_up
             self._until = begin + self._plan.seconds
             nursery.start_soon(self._send)
             await trio.sleep_until(begin)
-            server_before, own_before = cpu_seconds(pid) if pid else 0.0, time.process_time()
+            before = used()
             await trio.sleep_until(self._until)
-            server_after, own_after = cpu_seconds(pid) if pid else 0.0, time.process_time()
+            servers, engines, own = (now - then for now, then in zip(used(), before, strict=True))
             with trio.move_on_after(DRAIN_SECONDS):
                 while self.record.unanswered or self.record.lost:  # noqa: ASYNC110 - an event would cost every message something
                     await trio.sleep(0.05)
             nursery.cancel_scope.cancel()
-        return self.record.report(begin, self._until), server_after - server_before, own_after - own_before
+        return self.record.report(begin, self._until), servers, engines, own
 
     async def _send(self) -> None:
         if self._plan.rate is None:
@@ -208,18 +219,18 @@ def _open_sessions(
     return open_grpc_sessions(gateway.grpc, users, run_id, plan.size)
 
 
-async def _measure_idle(plan: Plan, gateway: GatewayAddress, users: Sequence[LoadUser], pid: int) -> float:
+async def _measure_idle(plan: Plan, gateway: GatewayAddress, users: Sequence[LoadUser], pids: Sequence[int]) -> float:
     """Bytes of the server's memory for each of so many sessions that only authenticate.
 
     A few are opened first and left, so that what the server needs only once is not counted.
     """
     async with _open_sessions(plan, gateway, users[:16], ""):
         await trio.sleep(SETTLE_SECONDS)
-    before = resident_bytes(pid)
+    before = sum(map(resident_bytes, pids))
     idle = [users[number % len(users)] for number in range(plan.idle)]
     async with _open_sessions(plan, gateway, idle, ""):
         await trio.sleep(SETTLE_SECONDS)
-        after = resident_bytes(pid)
+        after = sum(map(resident_bytes, pids))
     await trio.sleep(SETTLE_SECONDS)
     return (after - before) / plan.idle
 

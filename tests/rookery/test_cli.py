@@ -1,5 +1,7 @@
 """What the command `rookery` promises, short of a running server."""
 
+import base64
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,10 +13,18 @@ from click.testing import CliRunner, Result
 
 from rookery.cli import main
 from rookery.folder import DataFolder
+from rookery.options import read_settings
+from shared.backplane import DeadLetter, StoredRecord
+from shared.backplane.embedded import open_embedded_log
 from shared.configuration import LiveConfiguration
+from shared.errors import Unavailable
 from shared.stores.accounts_sqlite import open_sqlite_accounts
+from shared.telemetry.health import Health, serve_health
 
 Invoke = Callable[..., Result]
+
+ROLES = ["bff", "gateway", "archive"]
+COMMANDS = ["up", *ROLES, "migrate", "probe", "dead-letters", "chat", "user", "config", "doctor", "load", "verify"]
 
 
 @pytest.fixture
@@ -35,7 +45,7 @@ def test_help_needs_none_of_the_platform() -> None:
     assert found.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("command", ["up", "chat", "user", "config", "doctor", "load"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(invoke: Invoke, command: str) -> None:
     result = invoke(command, "--help")
     assert result.exit_code == 0
@@ -52,6 +62,9 @@ def test_every_command_has_help(invoke: Invoke, command: str) -> None:
         ("ROOKERY_BFF__PORT", "x", "the setting `bff.port` (ROOKERY_BFF__PORT) is 'x'"),
         ("ROOKERY_BFF__PORT", "70000", "less than or equal to 65535"),
         ("ROOKERY_LOG_LEVEL", "loud", "`log_level`"),
+        ("ROOKERY_ENGINES", "kafka,kassandra", "`engines"),
+        ("ROOKERY_KAFKA__TOPIC", "no spaces", "the setting `kafka.topic` (ROOKERY_KAFKA__TOPIC) is 'no spaces'"),
+        ("ROOKERY_BFF__WEBSOCKET_ORIGINS", "wss://x.org; script-src *", "is not an origin"),
         ("ROOKERY_DTAA", "/x", "there is no setting ROOKERY_DTAA: did you mean ROOKERY_DATA?"),
     ],
 )
@@ -74,6 +87,80 @@ def test_a_file_that_is_no_toml_is_said_to_be_so(invoke: Invoke, tmp_path: Path)
     result = invoke("config", "list")
     assert result.exit_code == 2
     assert "rookery.toml is not TOML" in result.output
+
+
+def test_lists_have_commas_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROOKERY_ENGINES", "redis, kafka")
+    monkeypatch.setenv("ROOKERY_KAFKA__SERVERS", "one:9092,two:9092")
+    settings = read_settings()
+    assert settings.engines == {"kafka", "redis"}
+    assert settings.kafka.servers == ("one:9092", "two:9092")
+
+
+def test_passwords_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROOKERY_CASSANDRA__PASSWORD", "sesame")
+    monkeypatch.setenv("ROOKERY_REDIS__URL", "redis://:sesame@somewhere:6379/0")
+    settings = read_settings()
+    assert "sesame" not in repr(settings)
+    assert settings.cassandra.password.get_secret_value() == "sesame"
+
+
+# ---- processes of a platform
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_alone_needs_engines_that_processes_share(invoke: Invoke, role: str) -> None:
+    result = invoke(role, ROOKERY_ENGINES="kafka")
+    assert result.exit_code == 2
+    assert "needs cassandra, redis too" in result.output
+    assert "ROOKERY_ENGINES" in result.output
+
+
+def test_up_refuses_engines_that_it_does_not_know(invoke: Invoke) -> None:
+    result = invoke("up", "--engines", "kafka,postgres")
+    assert result.exit_code == 2
+    assert "postgres" in result.output
+
+
+def test_the_embedded_engines_need_no_migration(invoke: Invoke) -> None:
+    result = invoke("migrate")
+    assert (result.exit_code, result.output) == (0, "there is nothing to do\n")
+
+
+def test_dead_letters_are_shown_as_json(invoke: Invoke, tmp_path: Path) -> None:
+    record = StoredRecord(2, 17, 1_800_000_000_000, b"\xff poison")
+
+    async def set_aside() -> None:
+        path = DataFolder(tmp_path / "data").log
+        async with open_embedded_log(path, partitions=4, retention_hours=1) as log:
+            await log.set_aside(DeadLetter(record, "archive", "not an envelope"))
+
+    assert invoke("dead-letters").output == ""
+    trio.run(set_aside)
+    (line,) = invoke("dead-letters").output.splitlines()
+    letter = json.loads(line)
+    assert (letter["partition"], letter["offset"], letter["reason"]) == (2, 17, "not an envelope")
+    assert base64.b64decode(letter["value"]) == record.value
+
+
+def test_a_probe_of_nothing_says_so(invoke: Invoke) -> None:
+    result = invoke("probe", "http://127.0.0.1:1/readyz")
+    assert result.exit_code == 1
+    assert "it does not answer" in result.output
+
+
+@pytest.mark.parametrize(("failing", "code"), [(False, 0), (True, 1)])
+async def test_a_probe_says_which_check_fails(invoke: Invoke, nursery: trio.Nursery, failing: bool, code: int) -> None:
+    async def check() -> None:
+        if failing:
+            raise Unavailable("the disk is full")
+
+    health = Health()
+    health.add("disk", "there is room", check)
+    health.started()
+    port = await nursery.start(serve_health, health, "127.0.0.1", 0)
+    result = await trio.to_thread.run_sync(invoke, "probe", f"http://127.0.0.1:{port}/readyz")
+    assert (result.exit_code, result.output) == (code, "disk: the disk is full\n" if failing else "")
 
 
 # ---- config

@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from pydantic import SecretStr
 
 from rookery import doctor
 from rookery.cli import main
 from rookery.doctor import Check, Finding, Level
 from rookery.folder import DataFolder
-from shared.settings import BffSettings, Settings
+from shared.settings import BffSettings, KafkaSettings, RedisSettings, Settings
 
 
 @pytest.fixture
@@ -73,6 +74,22 @@ def test_a_log_that_another_process_has_open_is_a_problem(settings: Settings) ->
         assert found(doctor.check_log_lock, settings) == [Level.OK]
         fcntl.flock(file, fcntl.LOCK_EX)
         assert found(doctor.check_log_lock, settings) == [Level.PROBLEM]
+
+
+def test_an_engine_that_is_away_is_a_problem_and_named() -> None:
+    assert found(doctor.check_engines, Settings()) == []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        there = f"127.0.0.1:{server.getsockname()[1]}"
+        settings = Settings(
+            engines=frozenset({"kafka", "redis"}),
+            kafka=KafkaSettings(servers=(there, "127.0.0.1:1")),
+            redis=RedisSettings(url=SecretStr("redis://:sesame@127.0.0.1:1/0")),
+        )
+        findings = list(doctor.check_engines(settings, False))
+    assert [finding.level for finding in findings] == [Level.OK, Level.PROBLEM, Level.PROBLEM]
+    assert findings[0].text == f"Kafka listens on {there}"
+    assert "Redis can't be reached at 127.0.0.1:1" in findings[2].text
+    assert "sesame" not in str(findings)
 
 
 def test_a_clock_behind_the_data_is_a_problem(settings: Settings) -> None:

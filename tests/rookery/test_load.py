@@ -179,9 +179,9 @@ async def test_a_run_over_websocket_delivers_everything(nursery: trio.Nursery, r
     async with open_websocket_sessions(f"ws://127.0.0.1:{server.port}/session", users, "run-", plan.size) as sessions:
         load = Load(plan, sessions, "run-")
         with trio.fail_after(10):
-            report, _, own_cpu = await load.run(os.getpid())
+            report, _, _, own_cpu = await load.run([os.getpid()])
     assert report.sent == report.accepted.count == report.delivered.count > 5
     assert (report.lost, report.duplicates, report.refused, report.errors) == (0, 0, {}, {})
-    result = Result(plan, report, os.getpid(), 100.0, 0.5, 2**20, 2048.0, own_cpu)
+    result = Result(plan, report, (os.getpid(),), 100.0, 0.5, 2**20, 300.0, 2048.0, own_cpu)
     assert "lost           0" in show(result, as_json=False)
     assert json.loads(show(result, as_json=True))["report"]["lost"] == 0

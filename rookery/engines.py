@@ -1,0 +1,119 @@
+"""Opens the engines that the settings choose: for each protocol the embedded twin, or the distributed one."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from rookery.folder import DataFolder
+from shared.backplane import Backplane
+from shared.configuration import ConfigurationStore
+from shared.ids import SnowflakeGenerator
+from shared.ownership import Directory, LocalDirectory
+from shared.settings import Settings
+from shared.stores.accounts import AccountStore
+from shared.stores.chats import ChatStore
+
+GENERATOR = 0
+"""The embedded log is open in one process at a time, so that this generator number is leased with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coordination:
+    """What processes agree on."""
+
+    configuration: ConfigurationStore
+    directory: Directory
+    ids: SnowflakeGenerator
+
+
+@asynccontextmanager
+async def open_backplane(settings: Settings) -> AsyncIterator[Backplane]:
+    """The log. Raises Unavailable, or LogInUse if another process has the embedded one."""
+    if "kafka" in settings.engines:
+        from shared.backplane.kafka import open_kafka
+
+        async with open_kafka(settings.kafka) as kafka:
+            yield kafka
+    else:
+        from shared.backplane.embedded import open_embedded_log
+
+        hours, partitions = settings.log.retention_hours, settings.log.partitions
+        async with open_embedded_log(
+            DataFolder(settings.data).log, partitions=partitions, retention_hours=hours
+        ) as log:
+            yield log
+
+
+@asynccontextmanager
+async def open_accounts(settings: Settings) -> AsyncIterator[AccountStore]:
+    """What is kept of users. Raises Unavailable."""
+    if "cassandra" in settings.engines:
+        from shared.cassandra import open_cassandra
+        from shared.stores.accounts_cassandra import open_cassandra_accounts
+
+        async with open_cassandra(settings.cassandra) as session, open_cassandra_accounts(session) as accounts:
+            yield accounts
+    else:
+        from shared.stores.accounts_sqlite import open_sqlite_accounts
+
+        async with open_sqlite_accounts(DataFolder(settings.data).accounts) as embedded:
+            yield embedded
+
+
+@asynccontextmanager
+async def open_chats(settings: Settings) -> AsyncIterator[ChatStore]:
+    """What is kept of chats. Raises Unavailable."""
+    if "cassandra" in settings.engines:
+        from shared.cassandra import open_cassandra
+        from shared.stores.chats_cassandra import open_cassandra_chats
+
+        async with open_cassandra(settings.cassandra) as session, open_cassandra_chats(session) as chats:
+            yield chats
+    else:
+        from shared.stores.chats_sqlite import open_sqlite_chats
+
+        async with open_sqlite_chats(DataFolder(settings.data).chats) as embedded:
+            yield embedded
+
+
+@asynccontextmanager
+async def open_configuration(settings: Settings) -> AsyncIterator[ConfigurationStore]:
+    """Live configuration alone. Raises Unavailable."""
+    if "redis" in settings.engines:
+        from shared.configuration.redis import open_redis_configuration
+        from shared.redis import open_redis
+
+        async with (
+            open_redis(settings.redis) as client,
+            open_redis_configuration(client, settings.redis.prefix) as configuration,
+        ):
+            yield configuration
+    else:
+        from shared.configuration.sqlite import open_sqlite_configuration
+
+        async with open_sqlite_configuration(DataFolder(settings.data).configuration) as sqlite_configuration:
+            yield sqlite_configuration
+
+
+@asynccontextmanager
+async def open_coordination(settings: Settings) -> AsyncIterator[Coordination]:
+    """Configuration, who owns which partition, and ids. Raises Unavailable."""
+    async with AsyncExitStack() as stack:
+        if "redis" in settings.engines:
+            from shared.configuration.redis import open_redis_configuration
+            from shared.leases import open_generator
+            from shared.ownership_redis import open_redis_directory
+            from shared.redis import open_redis
+
+            prefix = settings.redis.prefix
+            client = await stack.enter_async_context(open_redis(settings.redis))
+            configuration = await stack.enter_async_context(open_redis_configuration(client, prefix))
+            directory = await stack.enter_async_context(open_redis_directory(client, prefix))
+            ids = await stack.enter_async_context(open_generator(client, prefix))
+            yield Coordination(configuration, directory, ids)
+        else:
+            yield Coordination(
+                await stack.enter_async_context(open_configuration(settings)),
+                LocalDirectory(),
+                SnowflakeGenerator(GENERATOR),
+            )

@@ -1,0 +1,71 @@
+"""Runs what a command serves, as a process should: until SIGINT or SIGTERM, then drains within a deadline."""
+
+import signal
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import click
+import structlog
+import trio
+
+from shared.background import open_background
+from shared.garbage import collect_for_ever
+from shared.settings import Settings
+from shared.telemetry.health import Health
+from shared.telemetry.logs import configure_logs
+from shared.telemetry.metrics import configure_metrics
+
+Serving = AbstractAsyncContextManager[Sequence[str]]
+"""What is served while it is open. It is entered once it is ready, and gives the lines that tell a person so."""
+
+_log = structlog.get_logger(__name__)
+
+
+async def serve(settings: Settings, serving: Serving) -> int:
+    """Serve until SIGINT or SIGTERM; the exit code. A second signal, or the deadline, ends what still drains."""
+    configure_logs(settings.log_level)
+    configure_metrics()
+    with trio.CancelScope() as everything:
+        async with open_background() as nursery:
+            stop = trio.Event()
+            await nursery.start(_watch_signals, stop, everything, settings.stop_deadline)
+            async with serving as lines:
+                nursery.start_soon(collect_for_ever)
+                for line in lines:
+                    click.echo(line)  # on stdout, while the logs are on stderr
+                sys.stdout.flush()
+                await stop.wait()
+    _log.info("stopped", in_time=not everything.cancelled_caught)
+    return 1 if everything.cancelled_caught else 0
+
+
+@asynccontextmanager
+async def started(*health: Health) -> AsyncIterator[None]:
+    """While the block is open, the process does its work; after it, it finishes what it has."""
+    for each in health:
+        each.started()
+    try:
+        yield
+    finally:
+        for each in health:
+            each.draining()
+
+
+def shown(host: str) -> str:
+    """A host that a person can open, for one that means all of this machine's addresses."""
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 - compared, not bound
+
+
+async def _watch_signals(
+    stop: trio.Event, everything: trio.CancelScope, deadline: float, *, task_status: trio.TaskStatus[None]
+) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
+        async for number in signals:
+            if stop.is_set():
+                everything.cancel()
+                return
+            _log.info("stopping", signal=signal.Signals(number).name, deadline_seconds=deadline)
+            everything.deadline = trio.current_time() + deadline
+            stop.set()
