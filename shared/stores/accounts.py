@@ -62,7 +62,10 @@ class AccountStore(Protocol):
     """Every method raises Unavailable if the engine does not answer. Tokens are stored as SHA-256 digests only."""
 
     async def add_user(self, user: User, password_hash: str) -> bool:
-        """Take the name and make the account. False if the name is taken; names differ by more than case."""
+        """Take the name and make the account. False if the name is taken; names differ by more than case.
+
+        The same user again, after an answer that never came, may be True or False.
+        """
         ...
 
     async def users(self, user_ids: Sequence[int]) -> Sequence[User]:

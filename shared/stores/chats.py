@@ -29,7 +29,8 @@ class ChatStore(Protocol):
     """Every method raises Unavailable if the engine does not answer.
 
     Recording is idempotent: the same events again, from any earlier one on, leave the same state. Of two messages with
-    the same chat, sender and client_message_id the first recorded stays and the other is passed over.
+    the same chat, sender and client_message_id the first recorded stays and the other is passed over, if the one is not
+    older than the engine looks back: see its twin.
     """
 
     async def record(self, events: Sequence[Event], offsets: Mapping[int, int]) -> None:

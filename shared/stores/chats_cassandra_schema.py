@@ -1,0 +1,50 @@
+"""The tables of the chat store on Cassandra, and how they are filled.
+
+A snowflake is the timestamp of nearly every write (`USING TIMESTAMP`): of two writes the one of the newer event stays,
+whichever comes first, so events can be recorded again in any order. Consequence: to delete such a row by hand, give the
+DELETE a timestamp above its event's id; and leave the node's `maximum_timestamp` guardrails off.
+"""
+
+BUCKET_BITS = 52
+"""A bucket is an id without its lowest 52 bits: a span of 2^30 ms, 12.4 days, and so 2,048 of them until the ids end.
+At 300 bytes a message, ten messages a minute without a pause make a partition of 54 MB, below the 100 MB that Cassandra
+handles well; in a chat with some messages a day one bucket fills a page."""
+
+CHATS_SCHEMA = (
+    """
+    CREATE TABLE IF NOT EXISTS messages_by_chat (
+        chat_id text, bucket int, message_id bigint, sender_id bigint, message blob,
+        PRIMARY KEY ((chat_id, bucket), message_id)
+    ) WITH CLUSTERING ORDER BY (message_id DESC)
+    """,
+    # Which message was the first of a send: written with it, and as atomic, having the same partition key.
+    """
+    CREATE TABLE IF NOT EXISTS sends_by_chat (
+        chat_id text, bucket int, sender_id bigint, client_message_id text, message_id bigint,
+        PRIMARY KEY ((chat_id, bucket), sender_id, client_message_id)
+    )
+    """,
+    # first_id is the event since which the reaction is set.
+    """
+    CREATE TABLE IF NOT EXISTS reactions_by_chat (
+        chat_id text, bucket int, message_id bigint, emoji text, user_id bigint, first_id bigint,
+        PRIMARY KEY ((chat_id, bucket), message_id, emoji, user_id)
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS buckets_by_chat (
+        chat_id text, bucket int,
+        PRIMARY KEY (chat_id, bucket)
+    ) WITH CLUSTERING ORDER BY (bucket DESC)
+    """,
+    # changed_id is the newest event of the chat. A chat is listed once it has a newest message. The marks are those of
+    # both members, by user: a page of the list costs one read. Rows are written again and again: levelled compaction
+    # keeps a user's list in few files.
+    """
+    CREATE TABLE IF NOT EXISTS chats_by_user (
+        user_id bigint, chat_id text, changed_id bigint, newest_id bigint, newest blob,
+        delivered map<bigint, bigint>, read map<bigint, bigint>,
+        PRIMARY KEY (user_id, chat_id)
+    ) WITH compaction = {'class': 'LeveledCompactionStrategy'}
+    """,
+)
