@@ -16,6 +16,11 @@ class GatewayAddress:
     websocket: str
     grpc: str
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether it can be used without knowing that host."""
+        return "://:" not in self.websocket and not self.grpc.startswith(":")
+
 
 class Directory(Protocol):
     """Keeps the owner of each partition. Reading is from memory, so that a lookup never waits."""

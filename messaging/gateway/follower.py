@@ -89,6 +89,10 @@ class Follower:
         """By partition, how many records wait in the log to be read here."""
         return {} if self._consumer is None else dict(self._consumer.lag())
 
+    def is_leaving(self, user_id: int) -> bool:
+        """Whether the user's partition is being let go: their sessions are told to reconnect within moments."""
+        return partition_of(user_id, self._backplane.partitions) in self._leaving
+
     def tail_of(self, user_id: int) -> Tail | None:
         """The tail of the user's partition; None if that is not owned, or if another gateway may have it by now."""
         partition = partition_of(user_id, self._backplane.partitions)

@@ -153,8 +153,10 @@ class Gateway:
         owner = self._directory.owner(partition_of(claims.user_id, self._backplane.partitions))
         if owner is None or owner == self._address:  # about to be served, here or elsewhere
             session.reconnect(RETRY_AFTER_MS)
-        else:
+        elif owner.is_complete:
             session.move(owner.websocket, owner.grpc)
+        else:  # only the BFF knows by which host the client reaches us
+            session.reconnect(0)
         return None
 
     def _welcome(self, session: Session, claims: Claims, tail: Tail, frame: Authenticate) -> None:
@@ -193,8 +195,10 @@ class Gateway:
         if request.reply_to and (refusal := await self._missing(session, request.chat_id, request.reply_to)):
             return refusal
         message_id = self._ids.next_nowait() or await self._ids.next()
+        if self._is_letting_go(session):
+            return None
         tail = self.follower.tail_of(session.user_id)
-        if tail is None or self.is_draining:
+        if tail is None:
             return Refusal(Code.UNAVAILABLE, "This gateway does not serve this user now.", "", RETRY_AFTER_MS)
         self.sender.send(session, frame, request, tail, message_id)
         return None
@@ -240,8 +244,8 @@ class Gateway:
 
     def _publish(self, session: Session, frame: int, records: list[Record]) -> Refusal | None:
         """Publish what has no answer but the event itself; a failure is refused when it is known."""
-        if self.is_draining:
-            return Refusal(Code.UNAVAILABLE, "This gateway does not serve this user now.", "", RETRY_AFTER_MS)
+        if self._is_letting_go(session):
+            return None
         session.unanswered += 1
 
         def done(result: Sequence[int] | Exception) -> None:
@@ -254,6 +258,11 @@ class Gateway:
         except Unavailable as error:
             done(error)
         return None
+
+    def _is_letting_go(self, session: Session) -> bool:
+        """Whether the session is about to be sent elsewhere. What is then asked is not answered: its client asks again
+        there, as after any end of a session."""
+        return self.is_draining or self.follower.is_leaving(session.user_id)
 
     async def _exists(self, user_id: int) -> bool:
         if not await self._accounts.users([user_id]):

@@ -17,6 +17,9 @@ from shared.partitions import partition_of
 RETRY_AFTER_MS = 1_000
 """What a client is told when the log does not take its message."""
 
+MAX_DOUBTFUL = 100_000
+"""Messages remembered that the log did not acknowledge, and may have kept: about 20 MB."""
+
 Sent = tuple[int, str]
 """A user and the client_message_id under which they sent: what a message is the same by."""
 
@@ -37,6 +40,7 @@ class Sender:
     def __init__(self, backplane: Backplane) -> None:
         self._backplane = backplane
         self._under_way: dict[Sent, _UnderWay] = {}
+        self._doubtful: dict[Sent, tuple[int, str]] = {}
         self._answered = trio.lowlevel.ParkingLot()
 
     async def wait_idle(self, partitions: Collection[int] | None = None) -> None:
@@ -54,6 +58,10 @@ class Sender:
         session.unanswered += 1
         under_way = self._under_way.get(sent)
         known = (0, under_way.chat_id) if under_way else tail.message_of(sent)
+        doubtful = self._doubtful.pop(sent, None)
+        if known is None and doubtful is not None and doubtful[1] == request.chat_id:
+            # It may be in the log after all: under the same id, both are one message.
+            message_id = doubtful[0]
         if known is None:
             self._publish(sent, waiter, request, tail, message_id, self._records(session, request, message_id))
         elif known[1] != request.chat_id:
@@ -97,6 +105,7 @@ class Sender:
             waiters = self._under_way.pop(sent).waiters
             self._answered.unpark_all()
             if isinstance(result, Exception):
+                self._doubt(sent, message_id, request.chat_id)
                 refusal = Refusal(Code.UNAVAILABLE, "The message could not be stored.", "", RETRY_AFTER_MS)
                 for each in waiters:
                     _refuse(each, sent, refusal)
@@ -110,6 +119,11 @@ class Sender:
             self._backplane.publish(records, done)
         except Unavailable as error:
             done(error)
+
+    def _doubt(self, sent: Sent, message_id: int, chat_id: str) -> None:
+        if len(self._doubtful) >= MAX_DOUBTFUL:
+            del self._doubtful[next(iter(self._doubtful))]
+        self._doubtful[sent] = message_id, chat_id
 
 
 def _accept(waiter: _Waiter, request: SendRequest, message_id: int) -> None:

@@ -320,8 +320,10 @@ async def test_a_drain_answers_what_was_taken_and_sends_everyone_away(platform: 
         await gateway.drain()
         assert await ann.ended()
         kinds = [frame.WhichOneof("frame") for frame in ann.frames]
-    answers = kinds.count("accepted") + kinds.count("refused")
-    assert answers == 50
+    answered = [frame.accepted.client_message_id for frame in ann.frames if frame.HasField("accepted")]
+    assert answered == [str(number) for number in range(len(answered))]
+    assert len(answered) >= 49  # the last one may come too late, and is not answered
+    assert "refused" not in kinds
     assert kinds[-2:] == ["reconnect", "goodbye"]
     async with platform.connect(gateway) as late:
         await late.expect("goodbye")

@@ -10,10 +10,11 @@ import trio.lowlevel
 import trio.testing
 
 from messaging.gateway import follower
+from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Authenticate, ClientFrame
 from shared.backplane import Assignment, Consumer, DeadLetter, Fetched, Record
 from shared.backplane.protocol import Done
-from shared.errors import Code
+from shared.errors import Code, Unavailable
 from shared.ownership import GatewayAddress, LocalDirectory
 from shared.partitions import partition_of
 from tests.messaging.gateway.harness import PARTITIONS, Platform
@@ -101,8 +102,9 @@ async def test_a_partition_that_leaves_answers_what_it_took_before_it_is_given_o
         fetches = log.fetches
         log.tell(Assignment(frozenset(), frozenset([HOME]), 2))
         await trio.testing.wait_all_tasks_blocked(0.01)
-        await ann.send_text("late", BEN)
-        assert (await ann.expect("refused")).refused.code == Code.UNAVAILABLE
+        await ann.send_text("late", BEN)  # is not answered: she sends it again to the next owner
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert len(log.unanswered) == 1
         assert log.fetches == fetches, "the partition was given on with a message under way"
         log.answer()
         assert (await ann.expect("accepted")).accepted.client_message_id == "taken"
@@ -161,6 +163,41 @@ async def test_a_gateway_that_stops_lets_its_partitions_go_before_its_clients(
         assert log.left
         assert platform.directory.owner(HOME) is None
         assert await ann.ended()
+
+
+async def test_a_retry_of_what_the_log_may_have_kept_has_the_same_id(platform: Platform, log: ScriptedLog) -> None:
+    gateway = await platform.start_gateway()
+    async with platform.sign_in(gateway, ANN) as ann:
+        await ann.send_text("a", BEN)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        ((records, done),) = log.unanswered
+        done(Unavailable("no answer"))
+        log.unanswered.clear()
+        await ann.expect("refused")
+        first = Envelope.FromString(records[0].value).event.event_id
+        await ann.send_text("b", BEN)
+        await ann.send_text("a", BEN)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        log.answer()
+        accepted = [(await ann.expect("accepted")).accepted for _ in range(2)]
+        assert [answer.client_message_id for answer in accepted] == ["b", "a"]
+        assert accepted[1].message_id == first < accepted[0].message_id
+
+
+async def test_a_client_asks_the_bff_where_an_owner_is_whose_host_only_it_knows(
+    platform: Platform, log: ScriptedLog
+) -> None:
+    gateway = await platform.start_gateway()
+    log.tell(Assignment(frozenset(), frozenset([HOME]), 2))
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    for owner, answer in [
+        (GatewayAddress("ws://:8181/session", ":8182"), "goodbye"),
+        (GatewayAddress("ws://two.example.org/session", "two.example.org:443"), "moved"),
+    ]:
+        platform.directory.publish(owner, [HOME], 3)
+        async with platform.connect(gateway) as client:
+            await client.send(ClientFrame(authenticate=Authenticate(access_token=await platform.token(ANN))))
+            await client.expect(answer)
 
 
 async def test_a_gateway_of_which_the_group_does_not_hear_is_not_ready(platform: Platform, log: ScriptedLog) -> None:
