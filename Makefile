@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test check format protos lock clean
+.PHONY: help run test check verify engines format protos lock clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -17,6 +17,12 @@ test: $(VENV)/.dev ## set up, check and test everything
 
 check: $(VENV)/.dev ## the checks without the tests: format, lint, types, walls, protos
 	@$(BIN)/python tests/run.py --checks
+
+verify: $(VENV)/.dev ## every fault in full, on real Kafka, Cassandra and Redis; some 20 minutes
+	@$(BIN)/python -m tests.faults
+
+engines: $(VENV)/.dev ## fetch the Kafka, Cassandra and Redis of the tests
+	@$(BIN)/python -m tests.backends install
 
 format: $(VENV)/.dev ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
