@@ -91,7 +91,7 @@ class Recorder:
         """Record until cancelled; then the batch in hand is still recorded, and what was recorded is committed."""
         while True:
             try:
-                async with self._backplane.consume(GROUP) as self._consumer:
+                async with self._backplane.consume(GROUP, gather=GATHER_SECONDS) as self._consumer:
                     await self._follow(self._consumer)
             except Unavailable as error:
                 await self._wait_for("the log", error, LOG_PAUSE)

@@ -105,7 +105,7 @@ class EmbeddedLog:
         self._pending_bytes += size
 
     @asynccontextmanager
-    async def consume(self, group: str) -> AsyncIterator[EmbeddedConsumer]:
+    async def consume(self, group: str, *, gather: float = 0.0) -> AsyncIterator[EmbeddedConsumer]:
         members = self._groups.setdefault(group, Group(self._partitions))
         consumer = EmbeddedConsumer(self, group, members)
         members.join(consumer)

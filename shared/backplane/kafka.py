@@ -55,10 +55,10 @@ class KafkaBackplane:
         self._producer.publish(records, size, done)
 
     @asynccontextmanager
-    async def consume(self, group: str) -> AsyncIterator[KafkaConsumer]:
+    async def consume(self, group: str, *, gather: float = 0.0) -> AsyncIterator[KafkaConsumer]:
         """Join the group; a broker that is away is waited for by the first `fetch`."""
         instance = self._take_instance(group)
-        consumer = KafkaConsumer(self._loop, group, instance)
+        consumer = KafkaConsumer(self._loop, group, instance, gather)
         try:
             yield consumer
         finally:

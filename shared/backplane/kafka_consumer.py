@@ -19,14 +19,14 @@ COMMIT_PATIENCE = 5.0
 class KafkaConsumer:
     """A Consumer of Kafka. Made by `KafkaBackplane.consume`."""
 
-    def __init__(self, loop: KafkaLoop, group: str, instance: str) -> None:
+    def __init__(self, loop: KafkaLoop, group: str, instance: str, gather: float) -> None:
         self._loop = loop
         self._wake = trio.Event()
         self._told: Told | None = None
         self._positions: dict[int, int | None] = {}  # of the partitions that we have; None: not known yet
         self._seeks: dict[int, int] = {}
         self._session_timeout = loop.settings.session_timeout_seconds
-        self._member = Member(loop, group, instance, self._stir)
+        self._member = Member(loop, group, instance, gather, self._stir)
         self._member.start()
 
     async def fetch(self) -> Fetched | Assignment:

@@ -46,6 +46,9 @@ FETCH_MAX_WAIT_MS = 250
 """For how long a broker keeps a request for records that are not there yet. A partition that is gained or sought in the
 meantime waits for its end; but each that ends with nothing costs a millisecond of CPU."""
 
+GATHER_BYTES = 256 * 1024
+"""With so much together, a broker does not wait for more: some 500 records."""
+
 FETCH_MAX_BYTES = 8 * 1024 * 1024
 """What a broker puts into one answer, about."""
 
@@ -85,11 +88,12 @@ class Told(NamedTuple):
 class Member(AsyncConsumerRebalanceListener):  # type: ignore[misc]
     """Made and started in the Trio thread; everything else runs in the loop's, but for what is marked as shared."""
 
-    def __init__(self, loop: KafkaLoop, group: str, instance: str, wake: Callable[[], None]) -> None:
+    def __init__(self, loop: KafkaLoop, group: str, instance: str, gather: float, wake: Callable[[], None]) -> None:
         self._loop = loop
         self._settings = loop.settings
         self._group = f"{loop.settings.topic}.{group}"  # platforms that share brokers have topics of their own
         self._instance = instance
+        self._gather = gather
         self._wake = wake
         self._client: Client = loop.client()
         self._coordinator: Any = None  # before a broker was met
@@ -134,7 +138,8 @@ class Member(AsyncConsumerRebalanceListener):  # type: ignore[misc]
             "retry_backoff_ms": RETRY_BACKOFF_MS,
             "enable_auto_commit": False,
             "assignors": (CooperativeStickyAssignor,),
-            "fetch_max_wait_ms": FETCH_MAX_WAIT_MS,
+            "fetch_max_wait_ms": int(self._gather * 1000) or FETCH_MAX_WAIT_MS,
+            "fetch_min_bytes": GATHER_BYTES if self._gather else 1,
             "fetch_max_bytes": FETCH_MAX_BYTES,
         }
         self._client.cluster.set_topics([topic])

@@ -109,8 +109,11 @@ class Backplane(Protocol):
         """
         ...
 
-    def consume(self, group: str) -> AbstractAsyncContextManager[Consumer]:
-        """Join the group, until the block ends. The first `fetch` gives the assignment."""
+    def consume(self, group: str, *, gather: float = 0.0) -> AbstractAsyncContextManager[Consumer]:
+        """Join the group, until the block ends. The first `fetch` gives the assignment.
+
+        Records may be kept for `gather` seconds until more come along, where that saves the engine work.
+        """
         ...
 
     async def end_offset(self, partition: int) -> int:

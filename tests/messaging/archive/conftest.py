@@ -103,7 +103,7 @@ class FakeLog:
         done([])
 
     @asynccontextmanager
-    async def consume(self, group: str) -> AsyncIterator[Consumer]:
+    async def consume(self, group: str, *, gather: float = 0.0) -> AsyncIterator[Consumer]:
         yield FakeConsumer(self)
 
     async def end_offset(self, partition: int) -> int:

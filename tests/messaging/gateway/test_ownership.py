@@ -50,7 +50,7 @@ class ScriptedLog:
         self.unanswered.append((records, done))
 
     @asynccontextmanager
-    async def consume(self, group: str) -> AsyncIterator[Consumer]:
+    async def consume(self, group: str, *, gather: float = 0.0) -> AsyncIterator[Consumer]:
         try:
             yield self
         finally:
