@@ -86,8 +86,10 @@ export class Client extends EventTarget {
 
   /** Messages of history and those on their way, in order. @param {string} chat_id */
   messages(chat_id) {
+    const { messages } = this.conversations.of(chat_id);
+    const known = new Set(messages.map(({ key }) => key));
     const waiting = this.outbox.of(chat_id).map((entry) => fromEntry(entry, this.me.user_id));
-    return [...this.conversations.of(chat_id).messages, ...waiting];
+    return [...messages, ...waiting.filter(({ key }) => !known.has(key))];
   }
 
   /** What is known of the other person of a direct chat. @param {string} chat_id */
@@ -194,10 +196,11 @@ export class Client extends EventTarget {
 
   /** @param {Message} message */
   #messageCame(message) {
-    const { chat_id, sender_id, client_message_id } = message;
+    const { chat_id, sender_id } = message;
     const mine = sender_id === this.me.user_id;
-    if (mine) this.outbox.remove(client_message_id);
-    else this.typing.hide(chat_id);
+    // One's own in a replay is no answer: its gateway may have died before the others' copies were written, and only
+    // sending it again, from the outbox, has them written.
+    if (!mine) this.typing.hide(chat_id);
     this.#take(message);
     const delivered_up_to = this.chats.undelivered(chat_id);
     if (mine || delivered_up_to !== message.message_id) return;

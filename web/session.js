@@ -1,6 +1,7 @@
 // A session with the gateway over WebSocket: authenticates, watches sequence numbers, keeps the position, renews its
 // token, finds out when the line is dead, and connects again, with a growing and random pause, from where it was.
 
+import { Problem } from "./api.js";
 import { SignedOut } from "./credentials.js";
 
 /** @import {ConnectionState, Position, ServerFrame, Welcome} from "./types.js" */
@@ -11,6 +12,10 @@ const WELCOME_DEADLINE_MS = 10_000;
 /** After a ping, any frame must come within this. */
 const PONG_DEADLINE_MS = 8_000;
 const FIRST_PAUSE_MS = 1_000;
+/** While another gateway is about to take over, which takes some seconds: the pause must not double them. */
+const LONGEST_SOON_MS = 2_000;
+/** When it lasts longer than that, a pause may add this part to it, up to the longest: something is really down. */
+const ADDED_PART = 1 / 4;
 const LONGEST_PAUSE_MS = 30_000;
 /** A session that lasted this long was a good one: the pauses start from the shortest again. */
 const GOOD_SESSION_MS = 10_000;
@@ -44,6 +49,8 @@ export class Session {
   /** Rises with each attempt, so that what belongs to an older one is known. */
   #attempt = 0;
   #failures = 0;
+  /** How long the pauses were together since there was a good session. */
+  #paused_ms = 0;
   #onlineSince_ms = Infinity;
   #framesSent = 0;
   #lastSequence = 0;
@@ -52,6 +59,8 @@ export class Session {
   #token = "";
   #rejected = "";
   #movedTo = "";
+  /** Whether this attempt goes where the one before it was sent. */
+  #isMoving = false;
   #heartbeatMs = HEARTBEAT_MS;
   /** @type {Record<"pause" | "deadline" | "heartbeat", ReturnType<typeof setTimeout> | undefined>} */
   #timers = { pause: undefined, deadline: undefined, heartbeat: undefined };
@@ -103,6 +112,7 @@ export class Session {
   async #connect(attempt) {
     clearTimeout(this.#timers.pause);
     this.#enter("connecting");
+    this.#isMoving = this.#movedTo !== "";
     try {
       const { websocket } = this.#movedTo ? { websocket: this.#movedTo } : await this.#world.gateway();
       this.#movedTo = "";
@@ -111,7 +121,7 @@ export class Session {
     } catch (fault) {
       if (attempt !== this.#attempt) return;
       if (fault instanceof SignedOut) this.end();
-      else this.#lost();
+      else this.#lost(Math.max(this.#nextPause(), fault instanceof Problem ? fault.retry_after_ms : 0));
     }
   }
 
@@ -183,10 +193,13 @@ export class Session {
     this.#lost();
   }
 
-  /** @param {string} websocket */
+  /**
+   * Goes there at once; but not if that is the answer again: two gateways that send it to each other would keep it busy.
+   * @param {string} websocket
+   */
   #move(websocket) {
     this.#movedTo = websocket;
-    this.#lost(0);
+    this.#lost(this.#isMoving ? this.#nextPause() : 0);
   }
 
   async #renew() {
@@ -224,9 +237,12 @@ export class Session {
   }
 
   #nextPause() {
-    if (performance.now() - this.#onlineSince_ms > GOOD_SESSION_MS) this.#failures = 0;
-    const longest = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** this.#failures++);
-    return longest * (0.3 + this.#world.random() * 0.7);
+    if (performance.now() - this.#onlineSince_ms > GOOD_SESSION_MS) this.#failures = this.#paused_ms = 0;
+    const bound = Math.min(Math.max(this.#paused_ms * ADDED_PART, LONGEST_SOON_MS), LONGEST_PAUSE_MS);
+    const longest = Math.min(bound, FIRST_PAUSE_MS * 2 ** this.#failures++);
+    const pause_ms = longest * (0.3 + this.#world.random() * 0.7);
+    this.#paused_ms += pause_ms;
+    return pause_ms;
   }
 
   #drop() {

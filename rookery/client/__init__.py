@@ -1,4 +1,4 @@
-"""The public Python client: chat with a Rookery over gRPC, on Trio.
+"""The public Python client: chat with a Rookery over gRPC or WebSocket, on Trio.
 
     async with open_client("http://127.0.0.1:8080", "ada", password) as client:
         (grace,) = await client.api.find_users("grace")
@@ -17,7 +17,7 @@ from rookery.client.connection import SessionStream
 from rookery.client.core import ClientEvent, Connected, Disconnected
 from rookery.client.errors import Refused, RookeryError, SignedOut, Unreachable
 from rookery.client.http import Api, GatewayAddress, Profile, User, open_api
-from rookery.client.live import Client, open_client
+from rookery.client.live import Client, Submission, open_client
 from rookery.v1.archive_pb2 import Chat, HistoryMessage, ListChatsResponse, ListMessagesResponse
 from rookery.v1.session_pb2 import Accepted, Gap, Message, Reaction, Receipt, Typing
 
@@ -42,6 +42,7 @@ __all__ = [
     "RookeryError",
     "SessionStream",
     "SignedOut",
+    "Submission",
     "Typing",
     "Unreachable",
     "User",

@@ -36,11 +36,11 @@ ClientEvent = pb.Message | pb.Reaction | pb.Receipt | pb.Typing | pb.Gap | Conne
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """An instruction: close this connection and make a new one after so long, at this endpoint if one is given."""
+    """An instruction: close this connection and make a new one after so long, where `moved` says if it is given."""
 
     reason: str
     after_ms: int = 0
-    endpoint: str = ""
+    moved: pb.Moved | None = None
     signed_out: bool = False
 
 
@@ -117,7 +117,7 @@ class Session:
             case "reconnect":
                 yield Leave("the gateway asked for it", after_ms=frame.reconnect.after_ms)
             case "moved":
-                yield Leave("the sessions are elsewhere", endpoint=frame.moved.grpc)
+                yield Leave("the sessions are elsewhere", moved=frame.moved)
             case "goodbye":
                 goodbye = frame.goodbye
                 yield Leave(goodbye.message or goodbye.code, signed_out=goodbye.code == "unauthenticated")
@@ -161,17 +161,13 @@ class Session:
         # Two copies of one message have different ids if its sender's gateway died half-way: the first one counts.
         if self._is_new(("sent", message.sender_id, message.client_message_id)) and is_new:
             yield message
-        if message.sender_id == self.user_id:
-            self._answered(message.client_message_id, message.message_id, message.chat_id)
+        # One's own message in a replay is no answer: its gateway may have died before the others' copies were written,
+        # and only the retry, which is on its way, has them written. Accepted says that they are.
 
     def _accepted(self, accepted: pb.Accepted) -> None:
         self._is_new(("message", accepted.message_id))
         self._is_new(("sent", self.user_id, accepted.client_message_id))
-        self._answered(accepted.client_message_id, accepted.message_id, accepted.chat_id)
-
-    def _answered(self, client_message_id: str, message_id: int, chat_id: str) -> None:
-        accepted = pb.Accepted(client_message_id=client_message_id, message_id=message_id, chat_id=chat_id)
-        self.outbox.finish(("send", client_message_id), accepted)
+        self.outbox.finish(("send", accepted.client_message_id), accepted)
 
     def _refused(self, refused: pb.Refused) -> None:
         key = self.outbox.key_of_number(refused.frame) or ("send", refused.client_message_id)

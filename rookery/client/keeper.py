@@ -1,31 +1,30 @@
 """Keeps a session connected: one connection after the other, each read, written and watched."""
 
-import random
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from typing import Literal
 
 import trio
 
+from rookery.client.backoff import Backoff
 from rookery.client.connection import SessionStream
 from rookery.client.core import ClientEvent, Connected, Disconnected, Leave, RenewToken, Session
 from rookery.client.errors import Refused, RookeryError, SignedOut, Unreachable
 from rookery.client.events import EventQueue
-from rookery.client.http import Api
+from rookery.client.http import Api, GatewayAddress
 from rookery.v1 import session_pb2 as pb
 
 Connect = Callable[[str], AbstractAsyncContextManager[SessionStream]]
-"""Opens a connection to a gateway, by its `host:port`."""
+"""Opens a connection to a gateway, by its `host:port` or its URL, as the transport has them."""
+
+Transport = Literal["grpc", "websocket"]
+"""What carries the session. Which address of a gateway is used goes by it."""
 
 WELCOME_DEADLINE = 10.0
 """Seconds for a server to welcome, or to answer a ping."""
 
-BACKOFF_BASE = 0.25
-BACKOFF_MAX = 5.0
-"""Seconds. The wait before a connection is random, up to the base doubled for each that failed: clients that lost the
-same server must not come back all at once."""
-
-MAX_DOUBLINGS = 10
-"""More would change nothing."""
+LOOK_SECONDS = 5.0
+"""How often to look whether the server is silent. It answers sooner, if only that it can't do what was asked."""
 
 DEFAULT_HEARTBEAT = 30.0
 """Seconds, for a server that gives none."""
@@ -34,18 +33,19 @@ DEFAULT_HEARTBEAT = 30.0
 class Keeper:
     """The connection of one client, and what it does for `Session`."""
 
-    def __init__(self, api: Api, client_name: str, connect: Connect, queue: EventQueue) -> None:
+    def __init__(self, api: Api, client_name: str, transport: Transport, connect: Connect, queue: EventQueue) -> None:
         self.session = Session()
         self.ready = trio.Event()
         """Set with the first welcome, or when there will be none."""
         self.ended: SignedOut | None = None
         self._api = api
         self._client_name = client_name
+        self._transport = transport
         self._connect = connect
         self._queue = queue
         self._wake = trio.Event()
         self._heard = 0
-        self._failures = 0
+        self._backoff = Backoff(trio.current_time())
 
     def wake(self) -> None:
         """There is something to send."""
@@ -58,7 +58,7 @@ class Keeper:
         while True:
             try:
                 token = await self._api.access_token(older_than=stale_token)
-                endpoint = leave.endpoint or (await self._api.gateway()).grpc
+                endpoint = self._endpoint(leave.moved) or self._endpoint(await self._api.gateway())
                 leave = await self._serve_connection(endpoint, token)
                 stale_token = token if leave.signed_out else ""
             except SignedOut as error:
@@ -66,9 +66,14 @@ class Keeper:
                 return
             except RookeryError as error:
                 leave = Leave(str(error), after_ms=error.retry_after_ms if isinstance(error, Refused) else 0)
-            self._failures = min(self._failures + 1, MAX_DOUBLINGS)
-            longest = min(BACKOFF_BASE * 2**self._failures, BACKOFF_MAX)
-            await trio.sleep(leave.after_ms / 1000 + random.uniform(0, longest))  # noqa: S311 - not a secret
+            pause = self._backoff.pause(trio.current_time(), leave.after_ms / 1000, moved=leave.moved is not None)
+            await trio.sleep(pause)
+
+    def _endpoint(self, address: GatewayAddress | pb.Moved | None) -> str:
+        """Of the transport; empty if it is not known."""
+        if address is None:
+            return ""
+        return address.websocket if self._transport == "websocket" else address.grpc
 
     async def _serve_connection(self, endpoint: str, token: str) -> Leave:
         try:
@@ -116,7 +121,7 @@ class Keeper:
 
     def _tell(self, event: ClientEvent) -> None:
         if isinstance(event, Connected):
-            self._failures = 0
+            self._backoff.connected()
             self.ready.set()
         self._queue.put(event, self.session.newest_ms)
 
@@ -128,12 +133,15 @@ class Keeper:
                 await stream.send(frame)
 
     async def _watch(self, _: SessionStream, __: trio.Nursery) -> Leave:
-        """Find out whether the server is gone without a word."""
+        """Find out whether the server is gone without a word: soon, if it owes an answer."""
         await trio.sleep(WELCOME_DEADLINE)
+        heard, silent = self._heard, 0.0
         while (welcome := self.session.welcome) is not None:
+            await trio.sleep(LOOK_SECONDS)
+            silent = silent + LOOK_SECONDS if self._heard == heard else 0.0
             heard = self._heard
-            await trio.sleep(welcome.heartbeat_interval_ms / 1000 or DEFAULT_HEARTBEAT)
-            if self._heard != heard:
+            heartbeat = welcome.heartbeat_interval_ms / 1000 or DEFAULT_HEARTBEAT
+            if not silent or (silent < heartbeat and not self.session.outbox.awaits_answer):
                 continue
             self.session.say(pb.ClientFrame(ping=pb.Ping()))
             self._wake.set()

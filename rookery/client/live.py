@@ -12,7 +12,9 @@ from rookery.client.core import ClientEvent
 from rookery.client.errors import Refused, Unreachable
 from rookery.client.events import EventQueue
 from rookery.client.http import Api, User, open_api
-from rookery.client.keeper import Connect, Keeper
+from rookery.client.keeper import Connect, Keeper, Transport
+from rookery.client.outbox import Outbox
+from rookery.client.websocket import connect_websocket
 from rookery.v1 import session_pb2 as pb
 from shared.background import open_background
 
@@ -26,10 +28,10 @@ ANSWER_DEADLINE = 30.0
 class Client:
     """Made by `open_client`. All of it may be used from many tasks at once; events are for one reader."""
 
-    def __init__(self, api: Api, client_name: str, connect: Connect) -> None:
+    def __init__(self, api: Api, client_name: str, transport: Transport, connect: Connect) -> None:
         self.api = api
         self._queue = EventQueue()
-        self._keeper = Keeper(api, client_name, connect, self._queue)
+        self._keeper = Keeper(api, client_name, transport, connect, self._queue)
         self._session = self._keeper.session
 
     @property
@@ -55,25 +57,30 @@ class Client:
         Raises Refused; Unreachable if there is no answer within `deadline` seconds; SignedOut. After the first two,
         trying again with the exception's `client_message_id` never makes a second message.
         """
+        return await self.submit(to, text, reply_to=reply_to, client_message_id=client_message_id).answer(deadline)
+
+    def submit(self, to: int | str, text: str, *, reply_to: int = 0, client_message_id: str = "") -> "Submission":
+        """Like `send`, but it returns at once: what is submitted one after the other is sent in that order.
+
+        Raises SignedOut; Refused if too much waits for an answer already.
+        """
         message_id = client_message_id or secrets.token_hex(16)
         send = pb.Send(client_message_id=message_id, text=pb.Text(body=text), reply_to=reply_to)
         if isinstance(to, int):
             send.recipient_id = to
         else:
             send.chat_id = to
-        accepted = await self._ask(pb.ClientFrame(send=send), deadline, message_id)
-        assert accepted is not None  # noqa: S101 - for the type checker: a message has an answer
-        return accepted
+        return Submission(self._submit(pb.ClientFrame(send=send)), message_id)
 
     async def react(self, chat_id: str, message_id: int, emoji: str, *, deadline: float = ANSWER_DEADLINE) -> None:
         """Set a reaction; returns once everyone is told. Raises like `send`. Setting it twice is the same as once."""
         react = pb.React(chat_id=chat_id, message_id=message_id, emoji=emoji)
-        await self._ask(pb.ClientFrame(react=react), deadline)
+        await self._submit(pb.ClientFrame(react=react)).wait(deadline)
 
     async def unreact(self, chat_id: str, message_id: int, emoji: str, *, deadline: float = ANSWER_DEADLINE) -> None:
         """Take a reaction back. As `react`."""
         unreact = pb.Unreact(chat_id=chat_id, message_id=message_id, emoji=emoji)
-        await self._ask(pb.ClientFrame(unreact=unreact), deadline)
+        await self._submit(pb.ClientFrame(unreact=unreact)).wait(deadline)
 
     def mark(self, chat_id: str, *, delivered_up_to: int = 0, read_up_to: int = 0) -> None:
         """Say how far this user has come in a chat. It is sent when there is a session, until the server has it."""
@@ -94,28 +101,12 @@ class Client:
         """
         return self._queue
 
-    async def _ask(self, frame: pb.ClientFrame, deadline: float, client_message_id: str = "") -> pb.Accepted | None:
+    def _submit(self, frame: pb.ClientFrame) -> "_Answer":
         if self._keeper.ended is not None:
             raise self._keeper.ended
-        answered = trio.Event()
-        outcome: list[pb.Accepted | Refused | None] = []
-
-        def finish(result: pb.Accepted | Refused | None) -> None:
-            outcome.append(result)
-            answered.set()
-
-        self._session.outbox.submit(frame, finish)
+        answer = _Answer(self._session.outbox, frame)
         self._keeper.wake()
-        try:
-            with trio.move_on_after(deadline):
-                await answered.wait()
-        finally:
-            self._session.outbox.forget(frame)
-        if not outcome:
-            raise Unreachable(f"no answer within {deadline:g} s", client_message_id=client_message_id)
-        if isinstance(outcome[0], Refused):
-            raise outcome[0]
-        return outcome[0]
+        return answer
 
     async def _open(self, nursery: trio.Nursery) -> None:
         """Have the session live, and kept so in the nursery. Raises SignedOut or Unreachable."""
@@ -128,6 +119,50 @@ class Client:
             raise Unreachable(f"no session within {OPEN_DEADLINE:g} s")
 
 
+class Submission:
+    """A message on its way."""
+
+    def __init__(self, answer: "_Answer", client_message_id: str) -> None:
+        self.client_message_id = client_message_id
+        self._answer = answer
+
+    async def answer(self, deadline: float = ANSWER_DEADLINE) -> pb.Accepted:
+        """Wait until the message can't be lost. Raises like `Client.send`; after that it is not sent again."""
+        accepted = await self._answer.wait(deadline, self.client_message_id)
+        assert accepted is not None  # noqa: S101 - for the type checker: a message has an answer
+        return accepted
+
+
+class _Answer:
+    """Of something that was asked for in the session."""
+
+    def __init__(self, outbox: Outbox, frame: pb.ClientFrame) -> None:
+        self._outbox = outbox
+        self._frame = frame
+        self._came = trio.Event()
+        self._outcome: pb.Accepted | Refused | None = None
+        outbox.submit(frame, self._finish)
+
+    async def wait(self, deadline: float, client_message_id: str = "") -> pb.Accepted | None:
+        try:
+            with trio.move_on_after(deadline):
+                await self._came.wait()
+        finally:
+            self._outbox.forget(self._frame)
+        if not self._came.is_set():
+            raise Unreachable(f"no answer within {deadline:g} s", client_message_id=client_message_id)
+        if isinstance(self._outcome, Refused):
+            raise self._outcome
+        return self._outcome
+
+    def _finish(self, outcome: pb.Accepted | Refused | None) -> None:
+        self._outcome = outcome
+        self._came.set()
+
+
+CONNECT: dict[Transport, Connect] = {"grpc": connect_grpc, "websocket": connect_websocket}
+
+
 @asynccontextmanager
 async def open_client(
     base_url: str,
@@ -136,22 +171,24 @@ async def open_client(
     *,
     register: bool = False,
     client_name: str = "rookery-python",
-    connect: Connect = connect_grpc,
-    transport: httpx.AsyncBaseTransport | None = None,
+    transport: Transport = "grpc",
+    connect: Connect | None = None,
+    http_transport: httpx.AsyncBaseTransport | None = None,
 ) -> AsyncIterator[Client]:
     """Sign in (with `register`, make the account first) and hold a session for as long as the block is open.
 
     `base_url` is where the BFF is, such as http://127.0.0.1:8080. Raises Refused, such as for a wrong password, and
     Unreachable if there is no session within `OPEN_DEADLINE` seconds. After that the client reconnects by itself.
-    `connect` and `transport` replace how it connects to the gateway and to the BFF.
+    `transport` is what carries the session; `connect` and `http_transport` replace how it connects to the gateway and
+    to the BFF.
     """
     async with (
-        open_api(base_url, name, password, device_name=client_name, transport=transport) as api,
+        open_api(base_url, name, password, device_name=client_name, transport=http_transport) as api,
         open_background() as nursery,
     ):
         if register:
             await api.register()
         await api.sign_in()
-        client = Client(api, client_name, connect)
+        client = Client(api, client_name, transport, connect or CONNECT[transport])
         await client._open(nursery)
         yield client

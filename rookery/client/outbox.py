@@ -65,6 +65,11 @@ class Outbox:
         """Whether `take` may have something."""
         return bool(self._said or self._unsent)
 
+    @property
+    def awaits_answer(self) -> bool:
+        """Whether something was sent on this connection and is not answered yet."""
+        return bool(self._by_number)
+
     def submit(self, frame: pb.ClientFrame, finish: Finish) -> None:
         """Ask for something; it is sent now or on the next connection, again and again until it is answered.
 

@@ -174,7 +174,7 @@ def open_fake_client(bff: FakeBff, gateway: FakeGateway) -> Callable[..., Abstra
 
     def open_it(password: str = "correct horse", *, register: bool = False) -> AbstractAsyncContextManager[Client]:
         return open_client(
-            "http://bff", "ada", password, register=register, connect=gateway.connect, transport=bff.transport
+            "http://bff", "ada", password, register=register, connect=gateway.connect, http_transport=bff.transport
         )
 
     return open_it

@@ -1,5 +1,6 @@
 """What the client promises, against hand-made halves of a server."""
 
+import itertools
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -9,9 +10,13 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from rookery.client import Accepted, Client, Connected, Disconnected, Gap, Message, Refused, SignedOut, Unreachable
+from rookery.client.backoff import LONGEST, LONGEST_SOON
 from rookery.client.events import EventQueue
-from rookery.client.keeper import BACKOFF_MAX, WELCOME_DEADLINE
+from rookery.client.keeper import LOOK_SECONDS, WELCOME_DEADLINE
 from rookery.v1 import session_pb2 as pb
+
+TAKEOVER = 8.0
+"""Seconds until another gateway has the partition: the broker's six, and some for the work."""
 
 OpenClient = Callable[..., AbstractAsyncContextManager[Client]]
 Pair = tuple[Client, Any]
@@ -174,10 +179,37 @@ async def test_moved_leads_to_the_other_gateway(
 ) -> None:
     _, connection = client_and_connection
     connection.say(pb.ServerFrame(moved=pb.Moved(grpc="other:2")))
+    begin = trio.current_time()
     second = await gateway.next_connection()
     assert second.endpoint == "other:2"
+    assert trio.current_time() == begin
     second.end()  # and if that fails, the BFF is asked again
     assert (await gateway.next_connection()).endpoint == "gateway:1"
+
+
+async def test_gateways_that_send_a_client_to_each_other_are_not_kept_busy(
+    client_and_connection: Pair, gateway: Any, autojump_clock: MockClock
+) -> None:
+    _, connection = client_and_connection
+    with trio.move_on_after(10):
+        while True:
+            connection.say(pb.ServerFrame(moved=pb.Moved(grpc="other:2")))
+            connection = await gateway.next_connection()
+    assert len(gateway.attempts) < 40
+
+
+async def test_a_bff_without_a_gateway_says_when_to_ask_again(
+    client_and_connection: Pair, bff: Any, gateway: Any, autojump_clock: MockClock
+) -> None:
+    _, connection = client_and_connection
+    bff.answers["GET /v1/me/gateway"] = 503, {"code": "unavailable", "retry_after_ms": "4000"}
+    begin = trio.current_time()
+    connection.end()
+    await trio.sleep(20)
+    bff.answers.clear()
+    await gateway.next_connection()
+    assert 3 <= bff.requests.count("GET /v1/me/gateway") <= 7
+    assert trio.current_time() - begin < 25
 
 
 async def test_attempts_to_reconnect_grow_apart_up_to_a_bound(
@@ -188,9 +220,24 @@ async def test_attempts_to_reconnect_grow_apart_up_to_a_bound(
     connection.end()
     await trio.sleep(600)
     waits = [after - before for before, after in zip(gateway.attempts, gateway.attempts[1:], strict=False)]
-    assert 150 < len(waits) < 400  # half of BACKOFF_MAX on average, once it has grown
-    assert max(waits) <= BACKOFF_MAX
+    assert 150 < len(waits) < 400  # half of LONGEST on average, once it has grown
+    assert max(waits) <= LONGEST
     assert max(waits[:2]) <= 1
+
+
+async def test_while_another_gateway_takes_over_no_pause_is_long(
+    client_and_connection: Pair, gateway: Any, autojump_clock: MockClock
+) -> None:
+    _, connection = client_and_connection
+    begin = trio.current_time()
+    gateway.down = True
+    connection.end()
+    await trio.sleep(TAKEOVER)
+    moments = [begin, *(moment for moment in gateway.attempts if moment > begin)]
+    assert max(after - before for before, after in itertools.pairwise(moments)) <= LONGEST_SOON
+    gateway.down = False
+    await gateway.welcome_next()
+    assert trio.current_time() - begin <= TAKEOVER + LONGEST_SOON
 
 
 async def test_a_silent_server_is_left(client_and_connection: Pair, gateway: Any, autojump_clock: MockClock) -> None:
@@ -199,6 +246,32 @@ async def test_a_silent_server_is_left(client_and_connection: Pair, gateway: Any
     await gateway.next_connection()
     assert trio.current_time() - begin < WELCOME_DEADLINE + 30 + WELCOME_DEADLINE + 1
     assert (await connection.hear()).HasField("ping")
+
+
+async def test_a_server_that_owes_an_answer_and_is_silent_is_left_soon(
+    client_and_connection: Pair, gateway: Any, autojump_clock: MockClock
+) -> None:
+    client, connection = client_and_connection
+    begin = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.send, 9, "hi")
+        second = await gateway.welcome_next()
+        assert trio.current_time() - begin < WELCOME_DEADLINE + 2 * LOOK_SECONDS + WELCOME_DEADLINE + 1
+        second.accept(await second.hear(), 100)
+    assert (await connection.hear()).HasField("send")
+
+
+async def test_what_is_submitted_is_sent_in_that_order_and_answered_each_for_itself(
+    client_and_connection: Pair,
+) -> None:
+    client, connection = client_and_connection
+    submissions = [client.submit(9, text) for text in ("one", "two", "three")]
+    frames = [await connection.hear() for _ in submissions]
+    assert [frame.send.text.body for frame in frames] == ["one", "two", "three"]
+    for frame, message_id in reversed(list(zip(frames, (101, 102, 103), strict=True))):
+        connection.accept(frame, message_id)
+    answers = [await submission.answer() for submission in submissions]
+    assert [answer.message_id for answer in answers] == [101, 102, 103]
 
 
 async def test_an_expiring_token_is_renewed_within_the_session(client_and_connection: Pair, bff: Any) -> None:

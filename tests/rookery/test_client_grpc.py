@@ -55,7 +55,7 @@ async def endpoint(nursery: trio.Nursery) -> str:
 
 async def test_messages_go_out_and_come_in(endpoint: str, bff: Any) -> None:
     bff.endpoint = endpoint
-    async with open_client("http://bff", "ada", bff.password, transport=bff.transport) as client:
+    async with open_client("http://bff", "ada", bff.password, http_transport=bff.transport) as client:
         await client.send(9, "hello")
         events = client.events()
         while not isinstance(event := await anext(events), Message):
@@ -65,7 +65,7 @@ async def test_messages_go_out_and_come_in(endpoint: str, bff: Any) -> None:
 
 async def test_a_message_survives_a_connection_that_ends(endpoint: str, bff: Any) -> None:
     bff.endpoint = endpoint
-    async with open_client("http://bff", "ada", bff.password, transport=bff.transport) as client:
+    async with open_client("http://bff", "ada", bff.password, http_transport=bff.transport) as client:
         accepted = await client.send(9, "hang up")
     assert accepted.message_id > 200  # taken by the second session
 

@@ -1,85 +1,23 @@
-"""Users who send as fast as they are answered, over as many connections as it takes, and the judge of the outcome."""
+"""Users who send as fast as they are answered, over as many connections as it takes, and write down what they hear.
+
+They speak to a gateway directly, with no client of ours in between: `rookery.verify.judge` judges them all the same.
+"""
 
 import itertools
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+
+import trio
 
 from rookery.client.errors import Unreachable
 from rookery.v1 import session_pb2 as pb
+from rookery.verify.records import Copy, Delivery, Key, Records, Sent, by_key
 from tests.system.people import Person
 from tests.system.sessions import Connect, Session, open_session, text_to
 
 IN_FLIGHT = 24
 """Sends of one sender that wait for an answer: fewer than the server's limit of 64, enough to fill its batches."""
-
-Key = tuple[int, str]
-"""A sender and a client_message_id: what a message is the same by."""
-
-
-@dataclass(frozen=True, slots=True)
-class Copy:
-    """A message, as someone found it."""
-
-    key: Key
-    message_id: int
-    text: str
-
-
-@dataclass(slots=True)
-class Claims:
-    """What the clients know: what was sent, in the order of each sender, and what the server said to that."""
-
-    sent: dict[int, list[str]] = field(default_factory=dict)
-    """By sender, the client_message_ids. The text of each is the same."""
-    accepted: dict[Key, int] = field(default_factory=dict)
-    """The message ids that were answered."""
-
-
-def faults(claims: Claims, found: Iterable[Copy]) -> list[str]:
-    """What is wrong with the messages found, in their order; nothing, if every promise was kept."""
-    copies = list(found)
-    return [
-        *_lost(claims.accepted, copies),
-        *_twice(copies),
-        *_never_sent(claims.sent, copies),
-        *_out_of_order(claims.sent, copies),
-    ]
-
-
-def _lost(accepted: Mapping[Key, int], copies: Sequence[Copy]) -> Iterator[str]:
-    ids = {copy.key: copy.message_id for copy in copies}
-    for key, message_id in accepted.items():
-        if key not in ids:
-            yield f"{key} was accepted and is lost"
-        elif ids[key] != message_id:
-            yield f"{key} was accepted as {message_id} and is there as {ids[key]}"
-
-
-def _twice(copies: Sequence[Copy]) -> Iterator[str]:
-    for what, counts in (("", Counter(copy.key for copy in copies)), ("id ", Counter(c.message_id for c in copies))):
-        for key, count in counts.items():
-            if count > 1:
-                yield f"{what}{key} is there {count} times"
-
-
-def _never_sent(sent: Mapping[int, Sequence[str]], copies: Sequence[Copy]) -> Iterator[str]:
-    known = {(sender, each) for sender, ids in sent.items() for each in ids}
-    for copy in copies:
-        if copy.key not in known:
-            yield f"{copy.key} was never sent"
-        elif copy.text != copy.key[1]:
-            yield f"{copy.key} says {copy.text!r}"
-
-
-def _out_of_order(sent: Mapping[int, Sequence[str]], copies: Sequence[Copy]) -> Iterator[str]:
-    for sender, ids in sent.items():
-        place = {each: number for number, each in enumerate(ids)}
-        places = [place[copy.key[1]] for copy in copies if copy.key[0] == sender and copy.key[1] in place]
-        for before, after in itertools.pairwise(places):
-            if after < before:
-                yield f"{ids[after]} of {sender} comes after {ids[before]}, and was sent before it"
 
 
 class Sender:
@@ -89,12 +27,11 @@ class Sender:
         self.person = person
         self.other = other
         self.chat_id = person.chat_with(other)
-        self.texts = [text_of(person, number) for number in range(count)]
-        """In the order in which they are sent; the client_message_ids too."""
-        self.accepted: dict[str, int] = {}
-        """The message ids, by text."""
-        self.heard: dict[Key, Copy] = {}
+        self.sent = {text: self._unsent(text, number) for number, text in enumerate(texts_of(person, count))}
+        """By text, which is the client_message_id too, in the order in which they are sent."""
+        self.heard: dict[Key, Delivery] = {}
         """The other's messages, in the order in which they came."""
+        self._last_of_other = texts_of(other, count)[-1]
         self._connect = connect
         self._position: pb.Position | None = None
 
@@ -103,27 +40,31 @@ class Sender:
 
         Raises Unreachable or SessionOver if the connection ends before that.
         """
-        todo = iter([text for text in self.texts if text not in self.accepted])
+        todo = iter([sent for sent in self.sent.values() if not sent.is_accepted])
         async with open_session(self._connect, self.person, position=self._position) as session:
             self._take(session.frames[0])
-            for text in itertools.islice(todo, IN_FLIGHT):
-                await self._send(session, text)
-            while len(self.accepted) < len(self.texts) or not self._has_heard_last:
+            for sent in itertools.islice(todo, IN_FLIGHT):
+                await self._send(session, sent)
+            while not (all(sent.is_accepted for sent in self.sent.values()) and self._has_heard_last):
                 frame = await session.receive()
                 self._take(frame)
                 if frame.HasField("accepted"):
                     on_accepted()
-                    if text := next(todo, ""):
-                        await self._send(session, text)
+                    if (next_one := next(todo, None)) is not None:
+                        await self._send(session, next_one)
 
     @property
     def _has_heard_last(self) -> bool:
-        return (self.other.user_id, text_of(self.other, len(self.texts) - 1)) in self.heard
+        return (self.other.user_id, self._last_of_other) in self.heard
 
-    async def _send(self, session: Session, text: str) -> None:
+    def _unsent(self, text: str, number: int) -> Sent:
+        return Sent((self.person.user_id, text), self.chat_id, self.other.user_id, text, number, at=math.inf)
+
+    async def _send(self, session: Session, sent: Sent) -> None:
+        sent.at = min(sent.at, trio.current_time())
         # If the connection is lost, there may be answers to be read yet, before that says so.
         with suppress(Unreachable):
-            await session.say(send=text_to(self.chat_id, text, text))
+            await session.say(send=text_to(self.chat_id, sent.text, sent.key[1]))
 
     def _take(self, frame: pb.ServerFrame) -> None:
         match frame.WhichOneof("frame"):
@@ -132,29 +73,23 @@ class Sender:
             case "welcome":
                 pass
             case "accepted":
-                self.accepted[frame.accepted.client_message_id] = frame.accepted.message_id
+                sent = self.sent[frame.accepted.client_message_id]
+                sent.message_id, sent.accepted_at = frame.accepted.message_id, trio.current_time()
             case "event":
                 self._position = frame.event.position
-                copy = copy_of(frame.event.message)
-                if copy.key[0] == self.other.user_id:
-                    self.heard.setdefault(copy.key, copy)
+                copy = Copy.of(frame.event.message)
+                if copy.key[0] != self.person.user_id:
+                    self.heard.setdefault(copy.key, Delivery(copy, trio.current_time()))
             case _:
                 raise AssertionError(frame)
 
 
-def text_of(person: Person, number: int) -> str:
-    return f"{person.name} {number}"
+def texts_of(person: Person, count: int) -> list[str]:
+    return [f"{person.name} {number}" for number in range(count)]
 
 
-def copy_of(message: pb.Message) -> Copy:
-    return Copy((message.sender_id, message.client_message_id), message.message_id, message.text.body)
-
-
-def claims_of(senders: Iterable[Sender]) -> Claims:
-    """What these know."""
-    claims = Claims()
-    for sender in senders:
-        user_id = sender.person.user_id
-        claims.sent[user_id] = sender.texts
-        claims.accepted |= {(user_id, text): message_id for text, message_id in sender.accepted.items()}
-    return claims
+def records_of(senders: Iterable[Sender], histories: Mapping[tuple[int, str], Sequence[Copy]]) -> Records:
+    """What these know, and what was found in history, by reader and chat."""
+    everyone = list(senders)
+    deliveries = {sender.person.user_id: list(sender.heard.values()) for sender in everyone}
+    return Records(by_key(sent for sender in everyone for sent in sender.sent.values()), deliveries, histories)

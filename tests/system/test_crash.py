@@ -1,17 +1,18 @@
 """`kill -9` in the middle of a burst of sends: nothing accepted is lost, nothing is there twice."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 
 import pytest
 import trio
 
 from rookery.client import HistoryMessage, Unreachable
+from rookery.verify.judge import judge
+from rookery.verify.records import Copy
 from tests.process import Rookery
-from tests.system.burst import Claims, Copy, Sender, claims_of, copy_of, faults
+from tests.system.burst import Sender, records_of
 from tests.system.people import read_history, sign_up
 from tests.system.sessions import TRANSPORTS, SessionOver, connector, open_session
 
@@ -63,16 +64,15 @@ async def test_what_was_accepted_before_a_kill_is_kept_once_and_in_order(
         await trio.to_thread.run_sync(own_rookery.start)
     await burst.run_to_end()
 
+    histories: dict[tuple[int, str], list[Copy]] = {}
     for sender in senders:
-        assert faults(claims_of([partner_of(sender, senders)]), sender.heard.values()) == []
         await see_the_same_answer_to_a_retry(own_rookery, sender)
-    for sender, partner in zip(senders[::2], senders[1::2], strict=True):
-        claims = claims_of([sender, partner])
-        assert len(claims.accepted) == MESSAGES // PAIRS
-        last = {sender.texts[-1], partner.texts[-1]}
-        for reader in (sender.person, partner.person):
-            history = await read_history(own_rookery.url, reader, sender.chat_id, until=partial(has_texts, last))
-            assert faults(claims, [copy_of(item.message) for item in history]) == []
+        last = {list(each.sent)[-1] for each in senders if each.chat_id == sender.chat_id}
+        history = await read_history(own_rookery.url, sender.person, sender.chat_id, until=partial(has_texts, last))
+        histories[sender.person.user_id, sender.chat_id] = [Copy.of(item.message) for item in history]
+    records = records_of(senders, histories)
+    assert sum(sent.is_accepted for sent in records.sent.values()) == MESSAGES
+    assert judge(records) == []
 
 
 def has_texts(texts: set[str], messages: Sequence[HistoryMessage]) -> bool:
@@ -81,10 +81,10 @@ def has_texts(texts: set[str], messages: Sequence[HistoryMessage]) -> bool:
 
 async def see_the_same_answer_to_a_retry(rookery: Rookery, sender: Sender) -> None:
     """Of the first message, which was accepted before the last kill."""
-    text = sender.texts[0]
+    text, sent = next(iter(sender.sent.items()))
     async with open_session(connector(rookery, "websocket"), sender.person) as session:
         again = await session.send_text(sender.chat_id, text, client_message_id=text)
-    assert again.message_id == sender.accepted[text]
+    assert again.message_id == sent.message_id
 
 
 async def make_senders(rookery: Rookery) -> list[Sender]:
@@ -95,39 +95,3 @@ async def make_senders(rookery: Rookery) -> list[Sender]:
         for person, other, transport in zip(people, reversed(people), TRANSPORTS, strict=True):
             senders.append(Sender(person, other, connector(rookery, transport), MESSAGES // PAIRS // 2))
     return senders
-
-
-def partner_of(sender: Sender, senders: Sequence[Sender]) -> Sender:
-    return next(each for each in senders if each.person == sender.other)
-
-
-# ---- the judge
-
-ADA, GRACE = 1, 2
-SENT = {ADA: ["a0", "a1", "a2"], GRACE: ["g0", "g1"]}
-KEPT = [Copy((sender, text), 100 + place, text) for place, (sender, text) in enumerate(
-    [(ADA, "a0"), (GRACE, "g0"), (ADA, "a1"), (GRACE, "g1"), (ADA, "a2")]
-)]  # fmt: skip
-CLAIMS = Claims(SENT, {copy.key: copy.message_id for copy in KEPT[:4]})
-
-
-def test_the_judge_finds_nothing_wrong_with_what_is_right() -> None:
-    assert faults(CLAIMS, KEPT) == []
-    assert faults(CLAIMS, KEPT[:4]) == []  # what was not answered may be there or not
-    assert faults(Claims(SENT), []) == []
-
-
-def planted() -> Iterator[tuple[str, list[Copy], str]]:
-    first, second, third, *rest = KEPT
-    yield "a loss", [first, third, *rest], "(2, 'g0') was accepted and is lost"
-    yield "a copy", [*KEPT, replace(first, message_id=200)], "(1, 'a0') is there 2 times"
-    yield "one id twice", [*KEPT[:4], replace(KEPT[4], message_id=103)], "id 103 is there 2 times"
-    yield "another id", [replace(first, message_id=99), *KEPT[1:]], "(1, 'a0') was accepted as 100 and is there as 99"
-    yield "a stranger", [*KEPT, Copy((ADA, "a3"), 200, "a3")], "(1, 'a3') was never sent"
-    yield "another text", [*KEPT[:4], replace(KEPT[4], text="a1")], "(1, 'a2') says 'a1'"
-    yield "another order", [third, second, first, *rest], "a0 of 1 comes after a1, and was sent before it"
-
-
-@pytest.mark.parametrize(("found", "fault"), [pytest.param(*case[1:], id=case[0]) for case in planted()])
-def test_the_judge_sees_a_planted_fault(found: list[Copy], fault: str) -> None:
-    assert fault in faults(CLAIMS, found)

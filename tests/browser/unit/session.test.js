@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
+import { Problem } from "../../../web/api.js";
 import { SignedOut } from "../../../web/credentials.js";
 import { Session } from "../../../web/session.js";
 import { FakeSocket, settle } from "./fakes.js";
@@ -122,23 +123,29 @@ test("a sign-in that has ended ends the session", async () => {
   assert.deepEqual(told.states, ["connecting", "ended"]);
 });
 
-test("pauses double up to half a minute, and begin anew after a good session", async () => {
+test("pauses stay short while a takeover may be under way, then grow slowly up to half a minute", async () => {
   const all = started({
     gateway: async () => {
       throw new Error("no answer");
     },
   });
   const pauses = [];
-  for (let attempt = 0; attempt < 8; attempt++) {
+  for (let attempt = 0; attempt < 20; attempt++) {
     await settle();
     let pause = 0;
     while (all.session.state === "waiting") {
-      mock.timers.tick(500);
-      pause += 500;
+      mock.timers.tick(250);
+      pause += 250;
     }
     pauses.push(pause);
   }
-  assert.deepEqual(pauses, [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000]);
+  assert.deepEqual(pauses.slice(0, 5), [1_000, 2_000, 2_000, 2_000, 2_000]);
+  let waited = 0;
+  for (const pause of pauses.slice(0, -1)) {
+    assert.ok(pause <= Math.max(2_000, waited / 4 + 250), `${pause} ms after ${waited} ms`);
+    waited += pause;
+  }
+  assert.equal(pauses.at(-1), 30_000);
 });
 
 test("a server that says when to come back is obeyed", async () => {
@@ -155,6 +162,33 @@ test("a user who moved is followed at once", async () => {
   all.sockets[0].say({ moved: { websocket: "ws://there/session" } });
   const socket = await reconnected(all, 0);
   assert.equal(socket.url, "ws://there/session");
+});
+
+test("two gateways that send a user to each other are not kept busy", async () => {
+  const all = await online();
+  all.sockets[0].say({ moved: { websocket: "ws://there/session" } });
+  const second = await reconnected(all, 0);
+  second.say({ moved: { websocket: "ws://here/session" } });
+  mock.timers.tick(999);
+  await settle();
+  assert.equal(all.sockets.length, 2);
+  const third = await reconnected(all, 1);
+  assert.equal(third.url, "ws://here/session");
+});
+
+test("a server without a gateway for the user says when to ask again", async () => {
+  let asked = 0;
+  const { sockets } = started({
+    gateway: async () => {
+      if (asked++ === 0) throw new Problem(503, { code: "unavailable", retry_after_ms: "4000" });
+      return { websocket: "ws://here/session" };
+    },
+  });
+  await settle();
+  mock.timers.tick(3_999);
+  await settle();
+  assert.deepEqual([asked, sockets.length], [1, 0]);
+  await reconnected({ sockets }, 1);
 });
 
 test("a ping without any answer ends the connection, one with an answer does not", async () => {

@@ -1,0 +1,109 @@
+"""A session over WebSocket, for networks that let nothing else through: the same frames, as JSON text."""
+
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from urllib.parse import SplitResult, urlsplit
+
+import trio
+import trio_websocket
+
+from rookery.client.connection import SessionStream
+from rookery.client.errors import Unreachable
+from rookery.v1.session_pb2 import ClientFrame, ServerFrame
+from shared.background import open_background
+from shared.errors import Refusal
+from shared.wire import from_json, to_json
+
+SUBPROTOCOL = "rookery.v1.json"
+
+CONNECT_DEADLINE = 10.0
+"""Seconds for the connection and its handshake."""
+
+CLOSE_DEADLINE = 1.0
+"""Seconds for the server to answer a close; then the connection is cut."""
+
+MAX_MESSAGE = 4 * 1024 * 1024
+"""Bytes of one frame: more than a server sends."""
+
+MESSAGE_QUEUE = 32
+"""Frames read from the socket ahead of the session; past that TCP holds the server back."""
+
+ENDED = (1000, 1001)
+"""Codes of RFC 6455 with which a server closes a session that it has ended, or that it can't serve any longer."""
+
+LOST = (OSError, trio.BrokenResourceError, trio_websocket.HandshakeError)
+
+Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
+
+
+@asynccontextmanager
+async def connect_websocket(url: str) -> AsyncIterator[SessionStream]:
+    """A new session at a `ws://` or `wss://` URL. Raises Unreachable."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("ws", "wss") or not parts.hostname:
+        raise Unreachable(f"{url!r} is not the URL of a WebSocket")
+    with _unreachable():
+        with trio.fail_after(CONNECT_DEADLINE):
+            stream = await _connect(parts)
+        async with stream, open_background() as nursery:
+            with trio.fail_after(CONNECT_DEADLINE):
+                websocket = await trio_websocket.wrap_client_stream(
+                    nursery, stream, parts.netloc, f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}",
+                    subprotocols=[SUBPROTOCOL], message_queue_size=MESSAGE_QUEUE, max_message_size=MAX_MESSAGE,
+                )  # fmt: skip
+            yield _WebSocketSession(websocket)
+            with trio.move_on_after(CLOSE_DEADLINE):
+                await websocket.aclose()
+
+
+async def _connect(parts: SplitResult) -> Stream:
+    host = parts.hostname or ""
+    if parts.scheme == "ws":
+        return await trio.open_tcp_stream(host, parts.port or 80)
+    context = ssl.create_default_context()
+    stream = await trio.open_ssl_over_tcp_stream(host, parts.port or 443, ssl_context=context, https_compatible=True)
+    try:
+        await stream.do_handshake()  # here, where a certificate that is refused is still an exception
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
+    return stream
+
+
+class _WebSocketSession:
+    def __init__(self, websocket: trio_websocket.WebSocketConnection) -> None:
+        self._websocket = websocket
+
+    async def send(self, frame: ClientFrame) -> None:
+        with _unreachable():
+            await self._websocket.send_message(to_json(frame).decode())
+
+    async def receive(self) -> ServerFrame | None:
+        try:
+            text = await self._websocket.get_message()
+        except trio_websocket.ConnectionClosed as closed:
+            if closed.reason is not None and closed.reason.code in ENDED:
+                return None
+            raise Unreachable(f"the connection was lost: {closed.reason or 'it broke'}") from closed
+        frame = from_json(ServerFrame, text)
+        if isinstance(frame, Refusal):
+            raise Unreachable(f"this is not a Rookery's frame: {frame.message}")
+        return frame
+
+
+@contextmanager
+def _unreachable() -> Iterator[None]:
+    """Map what the transport raises, once, here."""
+    try:
+        yield
+    except trio_websocket.ConnectionClosed as closed:
+        raise Unreachable(f"the connection was lost: {closed.reason or 'it broke'}") from closed
+    except trio.TooSlowError as error:
+        raise Unreachable(f"no WebSocket within {CONNECT_DEADLINE:g} s") from error
+    except LOST as error:
+        raise Unreachable(str(error) or str(error.__cause__ or type(error).__name__)) from error
+    except ExceptionGroup as group:  # of the task that reads the socket
+        if group.split(LOST)[1] is not None:
+            raise
+        raise Unreachable(str(group.exceptions[0])) from group

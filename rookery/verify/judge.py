@@ -1,0 +1,180 @@
+"""The judge: from what was written down, which promises were broken. Pure: records in, violations out.
+
+Time is only used for order: a message that was accepted before another was sent comes before it.
+"""
+
+import itertools
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from rookery.verify.records import Copy, Delivery, Key, Records, Sent
+
+
+class Kind(StrEnum):
+    """The promises, by what it is called when one is broken."""
+
+    NOT_ACCEPTED = "not accepted"
+    """However often it was retried."""
+    LOST = "lost"
+    """Accepted, and not in history."""
+    NOT_DELIVERED = "not delivered"
+    """Accepted, and neither delivered to the recipient's session nor read after a Gap."""
+    TWICE_IN_HISTORY = "twice in history"
+    DELIVERED_TWICE = "delivered twice"
+    """To one client, after it has dropped what it knows by id and by sender and client_message_id."""
+    OUT_OF_ORDER = "out of order"
+    OTHER_ID = "other id"
+    """Than the one that it was accepted as."""
+    ID_TWICE = "id given twice"
+    """To two messages, whatever their chats: clients would drop one of them."""
+    NEVER_SENT = "never sent"
+    """Or not there, or not to this user."""
+    CHANGED = "changed"
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A broken promise."""
+
+    kind: Kind
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.text}"
+
+
+def judge(records: Records) -> list[Violation]:
+    """Every promise that was broken; nothing, if all were kept."""
+    sent = records.sent
+    by_chat, by_recipient = defaultdict[str, list[Sent]](list), defaultdict[int, list[Sent]](list)
+    for each in sent.values():
+        by_chat[each.chat_id].append(each)
+        by_recipient[each.recipient_id].append(each)
+    violations = [*_not_accepted(sent.values()), *_ids_given_twice(sent.values())]
+    for (reader, chat_id), copies in records.histories.items():
+        violations += _judge_history(sent, by_chat[chat_id], reader, chat_id, copies)
+    for user_id, deliveries in records.deliveries.items():
+        violations += _judge_deliveries(sent, by_recipient[user_id], user_id, deliveries)
+    return violations
+
+
+def _not_accepted(sent: Iterable[Sent]) -> Iterator[Violation]:
+    for each in sent:
+        if each.retried and not each.is_accepted:
+            yield Violation(Kind.NOT_ACCEPTED, f"{_name(each.key)} was refused or not answered, and every retry too")
+
+
+def _ids_given_twice(sent: Iterable[Sent]) -> Iterator[Violation]:
+    first: dict[int, Sent] = {}
+    for each in sent:
+        if each.is_accepted and (other := first.setdefault(each.message_id, each)) is not each:
+            text = f"{_name(other.key)} and {_name(each.key)} were both accepted as {each.message_id}"
+            yield Violation(Kind.ID_TWICE, text)
+
+
+# ---- history
+
+
+def _judge_history(
+    sent: Mapping[Key, Sent], due: Iterable[Sent], reader: int, chat_id: str, copies: Sequence[Copy]
+) -> Iterator[Violation]:
+    where = f"in the history of {chat_id} as {reader} reads it"
+    there = {copy.key for copy in copies}
+    for each in due:
+        if each.is_accepted and each.key not in there:
+            yield Violation(Kind.LOST, f"{_name(each.key)} was accepted, and is not {where}")
+    yield from _repeated(Kind.TWICE_IN_HISTORY, copies, where)
+    for copy in copies:
+        yield from _compare(sent.get(copy.key), copy, is_due=copy.chat_id == chat_id, where=where)
+    for before, after in itertools.pairwise(copies):
+        if after.message_id < before.message_id:
+            yield Violation(Kind.OUT_OF_ORDER, f"{after.message_id} comes after {before.message_id} {where}")
+    yield from _out_of_order(sent, sorted(copies, key=lambda copy: copy.message_id), where)
+
+
+# ---- deliveries
+
+
+def _judge_deliveries(
+    sent: Mapping[Key, Sent], due: Iterable[Sent], user_id: int, deliveries: Sequence[Delivery]
+) -> Iterator[Violation]:
+    where = f"at the client of {user_id}"
+    there = {delivery.copy.key for delivery in deliveries}
+    for each in due:
+        if each.is_accepted and each.key not in there:
+            yield Violation(Kind.NOT_DELIVERED, f"{_name(each.key)} was accepted, and did not come {where}")
+    copies = [delivery.copy for delivery in deliveries]
+    yield from _repeated(Kind.DELIVERED_TWICE, copies, where)
+    for copy in copies:
+        known = sent.get(copy.key)
+        is_due = known is not None and user_id in (known.recipient_id, copy.key[0])
+        yield from _compare(known, copy, is_due=is_due, where=where)
+    live = (delivery for delivery in deliveries if delivery.is_live)
+    for _, between_gaps in itertools.groupby(live, key=lambda delivery: delivery.gaps):
+        yield from _out_of_order(sent, [delivery.copy for delivery in between_gaps], where)
+
+
+# ---- both
+
+
+def _repeated(kind: Kind, copies: Sequence[Copy], where: str) -> Iterator[Violation]:
+    for key, count in Counter(copy.key for copy in copies).items():
+        if count > 1:
+            yield Violation(kind, f"{_name(key)} is there {count} times {where}")
+    for message_id, count in Counter(copy.message_id for copy in copies).items():
+        if count > 1:
+            yield Violation(kind, f"id {message_id} is there {count} times {where}")
+
+
+def _compare(sent: Sent | None, copy: Copy, *, is_due: bool, where: str) -> Iterator[Violation]:
+    """A copy with what was sent, if that is where it belongs."""
+    if sent is None or not is_due or copy.chat_id != sent.chat_id:
+        yield Violation(Kind.NEVER_SENT, f"{_name(copy.key)}, id {copy.message_id}, does not belong {where}")
+        return
+    if copy.text != sent.text:
+        yield Violation(Kind.CHANGED, f"{_name(copy.key)} says {_short(copy.text)}, not {_short(sent.text)}, {where}")
+    if sent.is_accepted and copy.message_id != sent.message_id:
+        yield Violation(
+            Kind.OTHER_ID, f"{_name(copy.key)} was accepted as {sent.message_id} and is {copy.message_id} {where}"
+        )
+
+
+def _out_of_order(sent: Mapping[Key, Sent], copies: Iterable[Copy], where: str) -> Iterator[Violation]:
+    """Of each sender in each chat: what has to come before something that is there before it."""
+    newest: dict[tuple[int, str], tuple[Sent | None, Sent | None]] = {}
+    for copy in copies:
+        this = sent.get(copy.key)
+        if this is None:
+            continue
+        place = (this.key[0], this.chat_id)
+        last_numbered, last_begun = newest.get(place, (None, None))
+        for before in (last_numbered, last_begun):
+            if before is not None and _precedes(this, before):
+                text = f"{_name(this.key)} comes after {_name(before.key)}, and was sent before it, {where}"
+                yield Violation(Kind.OUT_OF_ORDER, text)
+                break
+        if not this.retried and (last_numbered is None or this.number > last_numbered.number):
+            last_numbered = this
+        if last_begun is None or this.at > last_begun.at:
+            last_begun = this
+        newest[place] = last_numbered, last_begun
+
+
+def _precedes(this: Sent, other: Sent) -> bool:
+    """Whether this one must come first: both were sent once, in this order, or it was accepted before the other began.
+
+    What was refused or given up is in no order with what went on meanwhile: the client decided to send it again later.
+    """
+    in_turn = not this.retried and not other.retried and this.number < other.number
+    return in_turn or (this.accepted_at < math.inf and this.accepted_at < other.at)
+
+
+def _name(key: Key) -> str:
+    return f"{key[1]} of {key[0]}"
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 40 else f"{text[:37]}...")

@@ -1,0 +1,296 @@
+"""One verification from its accounts to its verdict: `open_verification` begins it, `Run.finish` ends it."""
+
+import math
+import resource
+import secrets
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+
+import trio
+
+from rookery.client import Client, RookeryError
+from rookery.load.measure import summarize
+from rookery.load.sessions import for_each
+from rookery.verify.accounts import AT_ONCE, Accounts
+from rookery.verify.crowd import Churn, SlowClient
+from rookery.verify.histories import Reading, read_histories
+from rookery.verify.judge import judge
+from rookery.verify.participant import MAX_WAITING, Participant
+from rookery.verify.plan import TRANSPORTS, Plan, VerifyError, check_plan, partners, share
+from rookery.verify.records import Copy, Key, Records, Sent, by_key
+from rookery.verify.result import Result
+from shared.background import open_background
+from shared.ids import wall_clock_ms
+
+POLL_SECONDS = 0.05
+"""How often to look whether all is over: an event would cost every message something."""
+
+CLOCK_MARGIN_MS = 60_000
+"""History is read from so long before the first message on: the server's clock may differ."""
+
+
+class Run:
+    """Made by `open_verification`. It is sending; what is done to the servers meanwhile is the caller's affair."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.clients: list[Client] = []
+        self.participants = [Participant(number, self) for number in range(plan.clients)]
+        self.accepted_count = 0
+        self.churn = Churn((), 0)
+        self._run_id = secrets.token_hex(3)
+        self._began = self._stops = 0.0
+        self._began_ms = 0
+        self._heard: set[Key] = set()
+        self._unheard: dict[Key, Sent] = {}
+        self._sending = trio.CancelScope()
+        self._ended = trio.Event()
+        self._waiting: dict[trio.Event, int] = {}
+
+    # ---- for who breaks things
+
+    async def until(self, *, accepted: int) -> None:
+        """Return once so many messages were accepted, or sending has ended."""
+        reached = trio.Event()
+        self._waiting[reached] = accepted
+        try:
+            if self.accepted_count < accepted and not self._ended.is_set():
+                await reached.wait()
+        finally:
+            del self._waiting[reached]
+
+    async def until_live(self) -> None:
+        """Return once every client has a session."""
+        while not all(client.is_connected for client in self.clients):  # noqa: ASYNC110 - see POLL_SECONDS
+            await trio.sleep(POLL_SECONDS)
+
+    def outages_since(self, moment: float) -> list[float]:
+        """In seconds, of the sessions that were lost after a moment of Trio's clock, those without a new one too."""
+        now = trio.current_time()
+        lost = [span for each in self.participants for span in each.outages]
+        lost += [(each.lost_at, now) for each in self.participants if each.lost_at is not None]
+        return [end - begin for begin, end in lost if begin >= moment]
+
+    def stop(self) -> None:
+        """Begin no more messages."""
+        self._stops = min(self._stops, trio.current_time())
+
+    async def finish(self) -> Result:
+        """Bring every message to its end, wait for all deliveries and for the whole history, and judge."""
+        settle = self.plan.settle_seconds
+        with trio.CancelScope(deadline=self._stops + settle):
+            await self._ended.wait()
+        self._sending.cancel()
+        ended = trio.current_time()
+        with trio.move_on_after(settle):
+            await self.until_live()
+            while self._awaited():  # noqa: ASYNC110 - see POLL_SECONDS
+                await trio.sleep(POLL_SECONDS)
+        histories = await self._read_histories()
+        with trio.move_on_after(settle):
+            await self._catch_up()
+        return self._result(self._records(histories), ended)
+
+    # ---- Hears
+
+    def accepted(self, sent: Sent) -> None:
+        self.accepted_count += 1
+        if sent.key not in self._heard:
+            self._unheard[sent.key] = sent
+        for reached, count in self._waiting.items():
+            if self.accepted_count >= count:
+                reached.set()
+
+    def delivered(self, key: Key) -> None:
+        self._heard.add(key)
+        self._unheard.pop(key, None)
+
+    # ---- the beginning
+
+    async def begin(self, accounts: Accounts, nursery: trio.Nursery) -> None:
+        """Open all sessions, and start to send. Raises VerifyError or RookeryError."""
+        plan = self.plan
+        names = [f"{plan.accounts}-{number:05}" for number in range(plan.clients)]
+        crowd = [f"{plan.accounts}-{kind}-{n:05}" for n in range(plan.slow_clients) for kind in ("writer", "slow")]
+        await accounts.make(names)
+        await accounts.make(crowd)
+
+        async def hold(number: int) -> Client:
+            client: Client = await nursery.start(self._hold, accounts, names[number], number)
+            return client
+
+        self.clients = await for_each(hold, range(plan.clients), at_once=AT_ONCE)
+        for number in range(plan.slow_clients):
+            await nursery.start(self._hold_slow, accounts, crowd[2 * number], crowd[2 * number + 1], number)
+        self.churn = Churn(self.clients, plan.churn)
+        self._began = trio.current_time()
+        self._began_ms = wall_clock_ms() - CLOCK_MARGIN_MS
+        self._stops = self._began + plan.seconds
+        nursery.start_soon(self._send_all)
+
+    async def _hold(self, accounts: Accounts, name: str, number: int, *, task_status: trio.TaskStatus[Client]) -> None:
+        async with accounts.open_client(name, number // 2, TRANSPORTS[number % 2]) as client:
+            task_status.started(client)
+            await self.participants[number].listen(client)
+
+    async def _hold_slow(
+        self, accounts: Accounts, writer_name: str, name: str, number: int, *, task_status: trio.TaskStatus[None]
+    ) -> None:
+        transport = TRANSPORTS[number % 2]
+        async with (
+            accounts.open_client(writer_name, number, transport) as writer,
+            accounts.open_api(name, number) as api,
+        ):
+            await api.sign_in()
+            task_status.started()
+            await SlowClient(api, writer, transport, reads=self.plan.slow_clients_read).run()
+
+    async def _send_all(self) -> None:
+        user_ids = [client.me.user_id for client in self.clients]
+        plan = self.plan
+        with self._sending:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.churn.run)
+                for participant, client in zip(self.participants, self.clients, strict=True):
+                    number = participant.number
+                    recipients = [user_ids[other] for other in partners(number, plan.clients)]
+                    nursery.start_soon(
+                        participant.send_all,
+                        client,
+                        self._run_id,
+                        recipients,
+                        self._moments(number),
+                        plan.size,
+                        MAX_WAITING if plan.rate else plan.in_flight,
+                    )
+        self._ended.set()
+        for reached in self._waiting:
+            reached.set()
+
+    async def _moments(self, number: int) -> AsyncIterator[None]:
+        """When this client is to send a message each, unless it is told to wait for answers."""
+        plan = self.plan
+        for own in range(share(number, plan)):
+            due = self._began + (own * plan.clients + number) / plan.rate if plan.rate else 0.0
+            await trio.sleep_until(min(due, self._stops))
+            if trio.current_time() >= self._stops:
+                return
+            yield
+
+    # ---- the end
+
+    def _awaited(self) -> bool:
+        """Whether anything accepted is on its way to a client that was not told of a Gap."""
+        behind = {client.me.user_id for client, each in self._both() if each.gaps}
+        return any(sent.recipient_id not in behind for sent in self._unheard.values())
+
+    def _both(self) -> Iterable[tuple[Client, Participant]]:
+        return zip(self.clients, self.participants, strict=True)
+
+    async def _read_histories(self) -> dict[tuple[int, str], list[Copy]]:
+        """Of every chat, as both members read it."""
+        by_id = {client.me.user_id: client for client in self.clients}
+        readings: dict[tuple[int, str], Reading] = {}
+        due: dict[str, set[Key]] = defaultdict(set)
+        for sent in self._sent():
+            for member in (sent.key[0], sent.recipient_id):
+                readings[member, sent.chat_id] = Reading(by_id[member], sent.chat_id)
+            if sent.is_accepted:
+                due[sent.chat_id].add(sent.key)
+        deadline = trio.current_time() + self.plan.settle_seconds
+        return await read_histories(list(readings.values()), due, self._began_ms, deadline)
+
+    async def _catch_up(self) -> None:
+        """Whoever was told of a Gap reads once more, now that history is complete."""
+        for client, each in self._both():
+            if each.missed_since_ms is not None:
+                await each.read_since(client, max(each.missed_since_ms, self._began_ms))
+
+    def _sent(self) -> Iterable[Sent]:
+        return (sent for each in self.participants for sent in each.sent)
+
+    def _records(self, histories: dict[tuple[int, str], list[Copy]]) -> Records:
+        """Without what earlier runs with the same accounts have left."""
+        first_id = min((sent.message_id for sent in self._sent() if sent.is_accepted), default=math.inf)
+        ours = f"{self._run_id}-"
+
+        def counts(copy: Copy) -> bool:
+            return copy.key[1].startswith(ours) or copy.message_id > first_id
+
+        deliveries = {
+            client.me.user_id: [delivery for delivery in each.deliveries if counts(delivery.copy)]
+            for client, each in self._both()
+        }
+        kept = {place: [copy for copy in copies if counts(copy)] for place, copies in histories.items()}
+        return Records(by_key(self._sent()), deliveries, kept)
+
+    def _result(self, records: Records, ended: float) -> Result:
+        sent = list(records.sent.values())
+        accepted = [each for each in sent if each.is_accepted]
+        to_others = [
+            delivery
+            for user_id, deliveries in records.deliveries.items()
+            for delivery in deliveries
+            if delivery.copy.key[0] != user_id and delivery.copy.key in records.sent
+        ]
+        live = [delivery for delivery in to_others if delivery.is_live]
+        return Result(
+            plan=self.plan,
+            seconds=ended - self._began,
+            sent=len(sent),
+            accepted=len(accepted),
+            delivered=len(live),
+            caught_up=len(to_others) - len(live),
+            archived=sum(map(len, records.histories.values())) // 2,
+            refused=dict(sum((each.refused for each in self.participants), Counter())),
+            unanswered=sum(each.unanswered for each in self.participants),
+            retried=sum(each.retried for each in sent),
+            gaps=sum(each.gaps for each in self.participants),
+            reconnects=sum(len(each.outages) for each in self.participants),
+            to_accepted=summarize([each.accepted_at - each.at for each in accepted]),
+            to_delivered=summarize([delivery.at - records.sent[delivery.copy.key].at for delivery in live]),
+            outages=summarize(self.outages_since(-math.inf)),
+            longest_pause_ms=longest_pause(sent, self._began, ended) * 1000,
+            churned=self.churn.opened,
+            churn_failed=self.churn.failed,
+            violations=tuple(judge(records)),
+        )
+
+
+def longest_pause(sent: Sequence[Sent], began: float, ended: float) -> float:
+    """The longest time, in seconds, in which some message waited and none was accepted."""
+    # Through all moments in order: a pause begins with an answer, or with a message when none waits.
+    moments = sorted([(each.at, 1) for each in sent] + [(min(each.accepted_at, ended), -1) for each in sent])
+    waiting, since, longest = 0, began, 0.0
+    for moment, change in moments:
+        if waiting == 0:
+            since = moment
+        if change < 0:
+            longest, since = max(longest, moment - since), moment
+        waiting += change
+    return longest
+
+
+@asynccontextmanager
+async def open_verification(plan: Plan, say: Callable[[str], None] = lambda text: None) -> AsyncIterator[Run]:
+    """Make the accounts, open the sessions and begin to send. `say` hears of long waits.
+
+    Raises VerifyError if it can't be run, and RookeryError if the server refuses a client or does not answer.
+    """
+    check_plan(plan)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    run = Run(plan)
+    async with open_background() as nursery:
+        await run.begin(Accounts(plan, say), nursery)
+        yield run
+
+
+async def verify(plan: Plan, say: Callable[[str], None]) -> Result:
+    """All of it, while someone else breaks things. Raises VerifyError if it can't be run."""
+    try:
+        async with open_verification(plan, say) as run:
+            return await run.finish()
+    except (OSError, RookeryError) as error:
+        raise VerifyError(str(error)) from error
