@@ -1,8 +1,92 @@
-"""What all tests share: how Hypothesis runs."""
+"""What all tests share: how Hypothesis runs, and real engines, which start when the first test asks for them."""
 
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import count
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.backends.backend import Backend, Options, running
+from tests.backends.cassandra import Cassandra
+from tests.backends.install import Missing
+from tests.backends.kafka import Kafka
+from tests.backends.redis import Redis
 
 # No deadline: the machines that run these are shared and noisy, and a time limit there is a flaky test.
 # autojump_clock and tmp_path are safe to share between the examples of one test where each example uses fresh names.
 settings.register_profile("rookery", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 settings.load_profile("rookery")
+
+B = TypeVar("B", bound=Backend)
+
+
+def install(kind: type[Backend]) -> None:
+    """Make an engine ready to start. Where that can't be, CI fails, and elsewhere the test is passed over."""
+    try:
+        kind.install()
+    except Missing as missing:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    """One for all tests: each has topics and groups of its own, and leaves the server as it is."""
+    install(Kafka)
+    with running(Kafka(tmp_path_factory.mktemp("engines") / "kafka")) as ready:
+        yield ready
+
+
+@pytest.fixture(scope="session")
+def cassandra_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cassandra]:
+    """One for all tests: each, or each module, has a keyspace of its own, and leaves the server as it is."""
+    install(Cassandra)
+    with running(Cassandra(tmp_path_factory.mktemp("engines") / "cassandra")) as ready:
+        yield ready
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    """One for all tests: each has a prefix of its own, and leaves the server as it is."""
+    install(Redis)
+    with running(Redis(tmp_path_factory.mktemp("engines") / "redis")) as ready:
+        yield ready
+
+
+@pytest.fixture
+def own_kafka(tmp_path: Path) -> Iterator[Callable[..., Kafka]]:
+    """Starts one for a test alone, that may do with it what it likes. It takes options, as `Kafka` does."""
+    with factory(Kafka, tmp_path) as start:
+        yield start
+
+
+@pytest.fixture
+def own_cassandra(tmp_path: Path) -> Iterator[Callable[..., Cassandra]]:
+    """Starts one for a test alone, that may do with it what it likes. It takes options, as `Cassandra` does."""
+    with factory(Cassandra, tmp_path) as start:
+        yield start
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[Callable[..., Redis]]:
+    """Starts one for a test alone, that may do with it what it likes. It takes options, as `Redis` does."""
+    with factory(Redis, tmp_path) as start:
+        yield start
+
+
+@contextmanager
+def factory(kind: type[B], folder: Path) -> Iterator[Callable[..., B]]:
+    """A function that starts an instance; those that it has started end at the end of the block."""
+    install(kind)
+    numbers = count()
+    with ExitStack() as stack:
+
+        def start(options: Options | None = None) -> B:
+            return stack.enter_context(running(kind(folder / f"{kind.name}-{next(numbers)}", options)))
+
+        yield start

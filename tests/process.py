@@ -1,4 +1,4 @@
-"""The real `rookery up` in a process of its own, for tests: start, kill, stop, start again on the same data and ports.
+"""Rookery's real commands that serve, each in a process of its own, for tests: start, kill, freeze, stop, start again.
 
 Everything blocks, so that plain tests can use it; a Trio test calls it by `trio.to_thread.run_sync`.
 """
@@ -11,16 +11,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
-import trio
+import httpx
 
-from rookery.folder import DataFolder
-from shared.configuration.sqlite import open_sqlite_configuration
+from rookery.load.process import cpu_seconds, resident_bytes
+from tests.live import UNLIMITED, configure
 
 ROOKERY = Path(sys.executable).with_name("rookery")
 
@@ -33,40 +33,63 @@ STOP_SECONDS = 30.0
 POLL_SECONDS = 0.02
 """How often to look at what another process does."""
 
+PROBE_SECONDS = 5.0
+"""For one answer to the question whether it is ready."""
+
+Role = Literal["up", "bff", "gateway", "archive"]
+"""The commands that serve."""
+
 ANNOUNCED = {
     "page": (r"open (http://\S+)", "ROOKERY_BFF__PORT"),
     "websocket": (r"browsers +(ws://\S+)", "ROOKERY_GATEWAY__WEBSOCKET_PORT"),
-    "grpc": (r"native +(\S+)", "ROOKERY_GATEWAY__GRPC_PORT"),
-    "archive": (r"archive +(\S+)", "ROOKERY_ARCHIVE__GRPC_PORT"),
+    "grpc": (r"native +(\S+) \(gRPC\)", "ROOKERY_GATEWAY__GRPC_PORT"),
+    "archive": (r"archive +(\S+) \(gRPC\)", "ROOKERY_ARCHIVE__GRPC_PORT"),
     "gateway_health": (r"health +\S+, (http://[^\s,]+)", "ROOKERY_GATEWAY__HEALTH_PORT"),
     "archive_health": (r"health +\S+, \S+, (http://\S+)", "ROOKERY_ARCHIVE__HEALTH_PORT"),
 }
 """What `rookery up` says when it is ready, in this order, and the setting of each one's port."""
 
-UNLIMITED = {"registrations_per_minute": 100_000, "sign_ins_per_minute": 10_000}
-"""Live configuration for tests, whose users all come from one address."""
+_ONLY_HEALTH = r"health +(http://\S+)"
+
+ANNOUNCED_BY_ROLE: dict[Role, dict[str, tuple[str, str]]] = {
+    "up": ANNOUNCED,
+    "bff": {"page": ANNOUNCED["page"]},
+    "gateway": {
+        "websocket": ANNOUNCED["websocket"],
+        "grpc": ANNOUNCED["grpc"],
+        "gateway_health": (_ONLY_HEALTH, "ROOKERY_GATEWAY__HEALTH_PORT"),
+    },
+    "archive": {
+        "archive": ANNOUNCED["archive"],
+        "archive_health": (_ONLY_HEALTH, "ROOKERY_ARCHIVE__HEALTH_PORT"),
+    },
+}
+"""The same for each command."""
+
+P = TypeVar("P", bound="Process")
 
 
-R = TypeVar("R", bound="Rookery")
+class Process:
+    """A process that is not running yet. Ports of 0 in its settings become free ones, the same when it starts again."""
 
-
-class Rookery:
-    """A process that is not running yet. Its ports are free ones, and stay the same when it is started again."""
-
-    def __init__(self, data: Path, *, settings: dict[str, str] | None = None, **live: float) -> None:
-        """`settings` are environment variables; `live` is live configuration, stored before the first start."""
-        self.data = data
-        self.log = data.with_suffix(".log")
+    def __init__(self, role: Role, log: Path, settings: Mapping[str, str]) -> None:
+        """`settings` are environment variables."""
+        self.role: Role = role
+        self.log = log
         """Its standard error, of all its lives."""
         self.environment = {key: value for key, value in os.environ.items() if not key.startswith("ROOKERY_")}
-        self.environment |= {setting: "0" for _, setting in ANNOUNCED.values()}
-        self.environment |= {"ROOKERY_DATA": str(data), "ROOKERY_FILE": os.devnull} | (settings or {})
+        self.environment |= {"ROOKERY_FILE": os.devnull, **settings}
         self.addresses: dict[str, str] = {}
         """By the names of `ANNOUNCED`."""
         self.ready_seconds = 0.0
         """From the start of the process to its word that it is ready."""
-        self._live = UNLIMITED | live
         self._process: subprocess.Popen[str] | None = None
+        self._began = 0.0
+
+    @property
+    def name(self) -> str:
+        """What tells it from others."""
+        return self.log.stem
 
     @property
     def url(self) -> str:
@@ -87,18 +110,28 @@ class Rookery:
         assert self._process is not None, "it was never started"
         return self._process
 
-    def start(self) -> "Rookery":
-        """Start it, and wait until it says that it is ready."""
-        if self._live:
-            trio.run(_configure, self.data, self._live)
-            self._live = {}
-        began = time.monotonic()
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> Self:
+        """Start it, and wait until it says that it is ready. Raises NotReady."""
+        self.launch()
+        return self.wait_until_announced()
+
+    def launch(self) -> None:
+        """Start it."""
+        assert not self.is_running, f"{self.name} runs already"
+        self._began = time.monotonic()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [ROOKERY, "up"], env=self.environment, stdout=subprocess.PIPE, stderr=log, text=True
+                [ROOKERY, self.role], env=self.environment, stdout=subprocess.PIPE, stderr=log, text=True
             )
+
+    def wait_until_announced(self) -> Self:
+        """Wait until it says that it is ready. Raises NotReady."""
         self._read_addresses()
-        self.ready_seconds = time.monotonic() - began
+        self.ready_seconds = time.monotonic() - self._began
         return self
 
     def signal(self, number: signal.Signals) -> None:
@@ -119,12 +152,20 @@ class Rookery:
         self.signal(signal.SIGTERM)
         return self.wait()
 
+    def freeze(self) -> None:
+        """It stops in its tracks, its connections stay open: what others see of a machine that hangs."""
+        self.signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """It goes on as if nothing had been."""
+        self.signal(signal.SIGCONT)
+
     def run(self, *words: str, typed: str = "", **settings: str) -> "subprocess.CompletedProcess[str]":
         """Run a command, such as `rookery config list`, with the settings of the process and these."""
         return subprocess.run(
             [ROOKERY, *words],
             env=self.environment | settings,
-            cwd=self.data.parent,
+            cwd=self.log.parent,
             input=typed,
             text=True,
             capture_output=True,
@@ -144,24 +185,60 @@ class Rookery:
     def threads(self) -> int:
         return len(os.listdir(f"/proc/{self.process.pid}/task"))
 
+    @property
+    def cpu_seconds(self) -> float:
+        """What its newest life has used so far, all threads together."""
+        return cpu_seconds(self.process.pid)
+
+    @property
+    def resident_bytes(self) -> int:
+        """Its memory."""
+        return resident_bytes(self.process.pid)
+
+    def is_ready(self) -> bool:
+        """What its probes say: each role of it answers that all is well."""
+        return all(_is_well(url) for url in self._probes())
+
+    def _probes(self) -> list[str]:
+        pages = [address + "readyz" for name, address in self.addresses.items() if name == "page"]
+        return pages + [address for name, address in self.addresses.items() if name.endswith("_health")]
+
     def _read_addresses(self) -> None:
-        stdout = self.process.stdout
+        stdout, announced = self.process.stdout, ANNOUNCED_BY_ROLE[self.role]
         assert stdout is not None
         timer = threading.Timer(READY_SECONDS, self.process.kill)
         timer.start()
         said = ""
-        while len(found := _announced(said)) < len(ANNOUNCED):
+        while len(found := _announced(announced, said)) < len(announced):
             line = stdout.readline()
             said += line
             if not line:
                 break
         timer.cancel()
-        if len(found) < len(ANNOUNCED):
+        if len(found) < len(announced):
             code = self.wait()
-            raise NotReady(f"exit code {code}; it said {said!r} and logged {self.log.read_text()[-2000:]}")
+            logged = self.log.read_text()[-2000:]
+            raise NotReady(f"{self.name}: exit code {code}; it said {said!r} and logged {logged}")
         self.addresses = found
-        for name, (_, setting) in ANNOUNCED.items():
+        for name, (_, setting) in announced.items():
             self.environment[setting] = str(port_of(found[name]))
+
+
+class Rookery(Process):
+    """`rookery up`: the whole platform in one process, on the embedded engines unless its settings name others."""
+
+    def __init__(self, data: Path, *, settings: dict[str, str] | None = None, **live: float) -> None:
+        """`settings` are environment variables; `live` is live configuration, stored before the first start."""
+        ports = {setting: "0" for _, setting in ANNOUNCED.values()}
+        super().__init__("up", data.with_suffix(".log"), ports | {"ROOKERY_DATA": str(data)} | (settings or {}))
+        self.data = data
+        self._live = UNLIMITED | live
+
+    def start(self) -> Self:
+        if self._live:
+            configure(self.environment, self._live)
+            self._live = {}
+        return super().start()
 
 
 class NotReady(Exception):
@@ -169,18 +246,29 @@ class NotReady(Exception):
 
 
 @contextmanager
-def running(rookery: R) -> Iterator[R]:
+def running(process: P) -> Iterator[P]:
     """Start it. At the end of the block it is stopped, unless it has ended already."""
     try:
-        rookery.start()
-        yield rookery
+        yield process.start()
     finally:
-        if rookery._process is not None and rookery.process.poll() is None:
-            try:
-                rookery.terminate()
-            except subprocess.TimeoutExpired:
-                rookery.kill()
-                raise
+        stop_all([process])
+
+
+def stop_all(processes: Iterable[Process]) -> None:
+    """Ask those that run to end, frozen ones too, and wait. One that does not is killed, and raises TimeoutExpired."""
+    stopping = [process for process in processes if process.is_running]
+    for process in stopping:
+        process.thaw()
+        process.signal(signal.SIGTERM)
+    stuck: list[subprocess.TimeoutExpired] = []
+    for process in stopping:
+        try:
+            process.wait()
+        except subprocess.TimeoutExpired as error:
+            process.kill()
+            stuck.append(error)
+    if stuck:
+        raise stuck[0]
 
 
 def port_of(address: str) -> int:
@@ -200,13 +288,14 @@ def wait_until(is_so: Callable[[], bool], seconds: float = STOP_SECONDS) -> bool
     return True
 
 
-def _announced(said: str) -> dict[str, str]:
+def _announced(announced: dict[str, tuple[str, str]], said: str) -> dict[str, str]:
     """The addresses in what it said so far."""
-    matches = {name: re.search(pattern, said) for name, (pattern, _) in ANNOUNCED.items()}
+    matches = {name: re.search(pattern, said) for name, (pattern, _) in announced.items()}
     return {name: match[1] for name, match in matches.items() if match and said.endswith("\n")}
 
 
-async def _configure(data: Path, live: dict[str, float]) -> None:
-    async with open_sqlite_configuration(DataFolder(data).configuration) as store:
-        for key, value in live.items():
-            await store.set(key, json.dumps(value))
+def _is_well(probe: str) -> bool:
+    try:
+        return httpx.get(probe, timeout=PROBE_SECONDS).is_success
+    except httpx.TransportError:
+        return False

@@ -21,7 +21,7 @@ from rookery.client.connection import SessionStream, connect_grpc
 from rookery.client.errors import Unreachable
 from rookery.v1 import session_pb2 as pb
 from shared.background import open_background
-from tests.process import Rookery
+from tests.process import Process
 from tests.system.people import PATIENCE, Person
 
 SUBPROTOCOL = "rookery.v1.json"
@@ -128,7 +128,7 @@ def text_to(to: int | str, text: str, client_message_id: str = "") -> pb.Send:
 TRANSPORTS = ("websocket", "grpc")
 
 
-def connector(rookery: Rookery, transport: str) -> Connect:
+def connector(rookery: Process, transport: str) -> Connect:
     if transport == "websocket":
         return partial(connect_websocket, rookery.websocket)
     return partial(connect_grpc, rookery.grpc)

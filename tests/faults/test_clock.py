@@ -1,0 +1,28 @@
+"""The clock that scenarios step is the one that ids are made from."""
+
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.faults.stage import CLOCK
+
+LOOK = "import time, shared.ids; print(shared.ids.wall_clock_ms(), time.clock_gettime_ns(time.CLOCK_REALTIME) // 10**6)"
+
+
+@pytest.mark.parametrize("seconds", [0, 5, -5])
+def test_a_process_sees_the_step(tmp_path: Path, seconds: int) -> None:
+    (tmp_path / "gateway-1").write_bytes(struct.pack("<q", seconds * 10**9))
+    environment = {"PYTHONPATH": os.pathsep.join([str(CLOCK), os.getcwd()]), "TEST_CLOCK_FOLDER": str(tmp_path)}
+    said = subprocess.run(
+        [sys.executable, "-c", LOOK],
+        env=environment | {"ROOKERY_KAFKA__INSTANCE": "gateway-1"},
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+    stepped, real = map(int, said.stdout.split())
+    assert abs(stepped - real - seconds * 1000) < 100

@@ -1,0 +1,39 @@
+"""The short form of every fault, on one running platform. `python -m tests.faults` runs the full ones."""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+import trio
+
+from tests.backends.install import Missing
+from tests.faults.scenarios import SCENARIOS, Scenario
+from tests.faults.stage import SHORT, ClusterStage, Stage, UpStage, running_stage, running_up
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterStage]:
+    with ExitStack() as stack:
+        try:
+            stage = stack.enter_context(running_stage(tmp_path_factory.mktemp("faults"), SHORT))
+        except Missing as missing:
+            if os.environ.get("CI") == "true":
+                pytest.fail(str(missing))
+            pytest.skip(str(missing))
+        yield stage
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UpStage]:
+    with running_up(tmp_path_factory.mktemp("faults"), SHORT) as stage:
+        yield stage
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_nothing_is_lost_and_what_is_promised_holds(scenario: Scenario, request: pytest.FixtureRequest) -> None:
+    stage: Stage = request.getfixturevalue(scenario.where)
+    report = trio.run(stage.play, scenario.play)
+    assert report.broken == [], report
+    assert report.result is not None
+    assert report.result.accepted == report.result.sent > 0

@@ -1,0 +1,281 @@
+"""Two BFFs, two gateways and two archives on real engines: to a user they are one, also while some of them stop."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+import trio
+
+from rookery.client import Client, open_client
+from rookery.client.failover import Failover
+from rookery.client.keeper import Transport
+from rookery.v1 import session_pb2 as pb
+from shared.chats import direct_chat_id
+from tests.backends.cassandra import Cassandra
+from tests.backends.kafka import Kafka
+from tests.backends.redis import Redis
+from tests.cluster import ENGINES, Cluster, Engines, running_cluster
+from tests.process import Process, Rookery, stop_all
+from tests.system.people import PASSWORD, PATIENCE, Person, open_http, read_history, sign_in, sign_up
+from tests.system.sessions import Session, SessionOver, connector, open_session, text_to
+
+TRANSPORTS: tuple[Transport, ...] = ("websocket", "grpc")
+
+MOVE_SECONDS = 10.0
+"""Until a client is live again after its gateway was killed: the promise is for 99 of 100 clients."""
+
+MESSAGES = 20
+"""On each side of a fault."""
+
+
+@pytest.fixture(scope="module")
+def shared_cluster(
+    tmp_path_factory: pytest.TempPathFactory, kafka_server: Kafka, cassandra_server: Cassandra, redis_server: Redis
+) -> Iterator[Cluster]:
+    """One for all tests here. None of its processes logs an error, and each stops cleanly at the end."""
+    engines = Engines(kafka_server, cassandra_server, redis_server)
+    with running_cluster(Cluster(tmp_path_factory.mktemp("cluster"), engines)) as ready:
+        yield ready
+        last = ready.running()
+    assert [process.name for process in last if process.process.returncode != 0] == []
+    for process in ready.processes:
+        assert [line for line in process.log_lines() if line["level"] == "error"] == [], process.name
+
+
+@pytest.fixture
+def cluster(shared_cluster: Cluster) -> Cluster:
+    """All of its processes run, whatever the test before has done to them."""
+    shared_cluster.restore()
+    return shared_cluster
+
+
+async def gateway_of(bff: Process, person: Person) -> dict[str, str]:
+    """Where the user's sessions go, as this BFF has it."""
+    async with open_http(bff.url) as http:
+        answer = await http.get("/v1/me/gateway", headers=person.headers)
+    location: dict[str, str] = answer.raise_for_status().json()
+    return location
+
+
+async def sign_up_at(cluster: Cluster, gateway: Process) -> Person:
+    """Someone whose sessions go to this gateway."""
+    with trio.fail_after(PATIENCE):
+        while True:
+            person = await sign_up(cluster.bffs[0].url)
+            if (await gateway_of(cluster.bffs[0], person))["grpc"] == gateway.grpc:
+                return person
+
+
+# ---- everyone is everywhere
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("other_transport", TRANSPORTS)
+async def test_users_of_two_gateways_chat_and_each_bff_has_their_history(
+    cluster: Cluster, transport: str, other_transport: str
+) -> None:
+    first, second = cluster.gateways
+    ada, grace = await sign_up_at(cluster, first), await sign_up_at(cluster, second)
+    async with (
+        open_session(connector(first, transport), ada) as ada_session,
+        open_session(connector(second, other_transport), grace) as grace_session,
+    ):
+        sent = await ada_session.send_text(grace.user_id, "from ada")
+        (heard,) = await grace_session.hear_messages(1)
+        assert (heard.message_id, heard.text.body) == (sent.message_id, "from ada")
+        answer = await grace_session.send_text(sent.chat_id, "from grace")
+        (heard,) = await ada_session.hear_messages(1)
+        assert (heard.message_id, heard.text.body) == (answer.message_id, "from grace")
+    for bff in cluster.bffs:
+        for reader in (ada, grace):
+            history = await read_history(bff.url, reader, sent.chat_id, until=lambda messages: len(messages) == 2)
+            assert [item.message.text.body for item in history] == ["from ada", "from grace"]
+
+
+async def test_an_account_made_at_one_bff_is_known_to_the_other(cluster: Cluster) -> None:
+    first, second = cluster.bffs
+    person = await sign_up(first.url)
+    again = await sign_in(second.url, person.name)
+    assert again.user_id == person.user_id
+    assert await gateway_of(first, again) == await gateway_of(second, person)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_session_at_the_wrong_gateway_is_told_the_right_one(cluster: Cluster, transport: str) -> None:
+    right, wrong = cluster.gateways
+    person = await sign_up_at(cluster, right)
+    async with connector(wrong, transport)() as stream:
+        session = Session(stream)
+        with pytest.raises(SessionOver):
+            await session.authenticate(person.access_token)
+    (moved,) = [frame.moved for frame in session.frames if frame.HasField("moved")]
+    assert (moved.websocket, moved.grpc) == (right.websocket, right.grpc)
+
+
+async def test_live_configuration_reaches_every_process_that_uses_it(cluster: Cluster) -> None:
+    people = [await sign_up_at(cluster, gateway) for gateway in cluster.gateways]
+    async with AsyncExitStack() as stack:
+        sessions = [
+            await stack.enter_async_context(open_session(connector(gateway, "websocket"), person))
+            for gateway, person in zip(cluster.gateways, people, strict=True)
+        ]
+        for words, answer in ((("set", "max_text_bytes", "11"), "refused"), (("unset", "max_text_bytes"), "accepted")):
+            await trio.to_thread.run_sync(cluster.run, "config", *words)
+            for session, other in zip(sessions, reversed(people), strict=True):
+                await until_answered(session, other, answer)
+    for process in (*cluster.gateways, *cluster.bffs):
+        changes = [line for line in process.log_lines() if line["event"] == "configuration_changed"]
+        assert [line["max_text_bytes"] for line in changes if "max_text_bytes" in line] == [11, 16384], process.name
+
+
+async def until_answered(session: Session, to: Person, kind: str) -> None:
+    """Send until the answer is of this kind."""
+    with trio.fail_after(PATIENCE):
+        while True:
+            await session.say(send=text_to(to.user_id, "twelve bytes"))
+            frame = await session.next_where(lambda frame: not frame.HasField("event"), refused=True)
+            if frame.HasField(kind):
+                return
+            await trio.sleep(0.05)
+
+
+# ---- some of them stop
+
+
+class Talk:
+    """Two clients that write to each other without a pause. A send that fails ends the test."""
+
+    def __init__(self, *clients: Client) -> None:
+        self.clients = clients
+        self.sent: dict[int, list[int]] = {client.me.user_id: [] for client in clients}
+        """The ids of each sender's messages, in order of sending."""
+        self.heard: dict[int, list[int]] = {client.me.user_id: [] for client in clients}
+        """The ids of what each heard from the other, in order of hearing."""
+        self._stopped = False
+
+    async def run_past(self, fault: Callable[[], object]) -> float:
+        """Talk, let the fault happen in a thread, and talk on; the seconds until both had a message accepted again."""
+        async with trio.open_nursery() as listeners:
+            for client in self.clients:
+                listeners.start_soon(self._listen, client)
+            async with trio.open_nursery() as senders:
+                for client, other in permutations(self.clients):
+                    senders.start_soon(self._send, client, other.me.user_id)
+                await self._see_sent(MESSAGES)
+                began = trio.current_time()
+                await trio.to_thread.run_sync(fault)
+                await self._see_sent(1)
+                seconds = trio.current_time() - began
+                await self._see_sent(MESSAGES)
+                self._stopped = True
+            await self._see_heard()
+            listeners.cancel_scope.cancel()
+        return seconds
+
+    async def _send(self, client: Client, to: int) -> None:
+        sent = self.sent[client.me.user_id]
+        while not self._stopped:
+            accepted = await client.send(to, f"number {len(sent)}")
+            sent.append(accepted.message_id)
+
+    async def _listen(self, client: Client) -> None:
+        me = client.me.user_id
+        async for event in client.events():
+            if isinstance(event, pb.Message) and event.sender_id != me:
+                self.heard[me].append(event.message_id)
+
+    async def _see_sent(self, more: int) -> None:
+        """Wait until so many more of each were accepted."""
+        enough = {user: len(sent) + more for user, sent in self.sent.items()}
+        with trio.fail_after(2 * PATIENCE):
+            while any(len(self.sent[user]) < number for user, number in enough.items()):
+                await trio.sleep(0.01)
+
+    async def _see_heard(self) -> None:
+        """Wait until each heard all that the other sent, once and in order."""
+        for first, second in permutations(self.sent):
+            with trio.move_on_after(PATIENCE):
+                while not set(self.sent[first]) <= set(self.heard[second]):
+                    await trio.sleep(0.01)
+            assert self.heard[second] == self.sent[first]
+
+
+@asynccontextmanager
+async def talking(cluster: Cluster, transport: Transport) -> AsyncIterator[Talk]:
+    """A user of each gateway, each at a BFF of its own. At the end, both BFFs have all that was accepted, once."""
+    async with AsyncExitStack() as stack:
+        clients = []
+        for number, gateway in enumerate(cluster.gateways):
+            person = await sign_up_at(cluster, gateway)
+            urls = Failover([bff.url for bff in cluster.bffs], first=number)
+            opening = open_client(cluster.bffs[0].url, person.name, PASSWORD, transport=transport, http_transport=urls)
+            clients.append(await stack.enter_async_context(opening))
+        talk = Talk(*clients)
+        yield talk
+    chat_id = direct_chat_id(*talk.sent)
+    expected = sum(map(len, talk.sent.values()))
+    for bff in cluster.running("bff"):
+        reader = await sign_in(bff.url, clients[0].me.name)
+        history = await read_history(bff.url, reader, chat_id, until=lambda messages: len(messages) >= expected)
+        for user, sent in talk.sent.items():
+            assert [item.message.message_id for item in history if item.message.sender_id == user] == sent
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_gateway_that_is_stopped_moves_its_users_without_a_failed_send(
+    cluster: Cluster, transport: Transport
+) -> None:
+    gateway = cluster.gateways[0]
+    async with talking(cluster, transport) as talk:
+        await talk.run_past(gateway.terminate)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_gateway_that_is_killed_leaves_its_users_to_the_other_soon(
+    cluster: Cluster, transport: Transport
+) -> None:
+    gateway = cluster.gateways[1]
+    async with talking(cluster, transport) as talk:
+        seconds = await talk.run_past(gateway.kill)
+    print(f"live again after {seconds:.1f} s")
+    assert seconds < MOVE_SECONDS
+
+
+@pytest.mark.parametrize("end", [Process.terminate, Process.kill])
+async def test_an_archive_that_ends_is_not_missed(cluster: Cluster, end: Callable[[Process], object]) -> None:
+    archive = cluster.archives[0]
+    async with talking(cluster, "grpc") as talk:
+        await talk.run_past(partial(end, archive))
+
+
+@pytest.mark.parametrize("end", [Process.terminate, Process.kill])
+async def test_a_bff_that_ends_is_not_missed_by_sessions(cluster: Cluster, end: Callable[[Process], object]) -> None:
+    bff = cluster.bffs[0]
+    async with talking(cluster, "websocket") as talk:
+        await talk.run_past(partial(end, bff))
+
+
+async def test_one_process_on_the_same_engines_is_a_platform_too(cluster: Cluster, tmp_path: Path) -> None:
+    """`rookery up --engines`, with a topic, a keyspace and a prefix of its own, which it makes itself."""
+    own = {
+        "ROOKERY_KAFKA__TOPIC": "up-events",
+        "ROOKERY_KAFKA__DEAD_LETTER_TOPIC": "up-dead-letters",
+        "ROOKERY_CASSANDRA__KEYSPACE": "up",
+        "ROOKERY_REDIS__PREFIX": "up:",
+    }
+    engines = {key: value for key, value in cluster.environment.items() if "__" in key}
+    rookery = Rookery(tmp_path / "data", settings={"ROOKERY_ENGINES": ENGINES, **engines, **own})
+    try:
+        await trio.to_thread.run_sync(rookery.start)
+        async with open_client(rookery.url, "ada", PASSWORD, register=True) as ada:
+            grace = await sign_up(rookery.url, "grace")
+            sent = await ada.send(grace.user_id, "hello")
+        history = await read_history(rookery.url, grace, sent.chat_id)
+        assert [item.message.text.body for item in history] == ["hello"]
+        assert await trio.to_thread.run_sync(rookery.terminate) == 0
+    finally:
+        stop_all([rookery])
+    assert not rookery.data.exists()
