@@ -171,7 +171,7 @@ async def test_head_has_no_body(connect: Callable[[], Any]) -> None:
     ("request_bytes", "status"),
     [
         (get("/"), b"404"),
-        (get("/metrics"), b"404"),
+        (get("/other"), b"404"),
         (get("/livez", "POST"), b"405"),
         (b"\x16\x03\x01\r\n\r\n", b"400"),
         (b"GET /livez HTTP/1.1\r\n\r\n", b"400"),  # without Host
