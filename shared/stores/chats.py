@@ -1,11 +1,11 @@
 """What the archive keeps: history, reactions, receipts and each user's chats."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from rookery.v1.archive_pb2 import Chat, HistoryMessage
-from rookery.v1.session_pb2 import Event
+from rookery.v1.archive_pb2 import Chat, HistoryMessage, ReactionTally
+from rookery.v1.session_pb2 import Event, Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +71,20 @@ class ChatStore(Protocol):
     async def get_message(self, chat_id: str, message_id: int) -> HistoryMessage | None:
         """One message; None if it is not there."""
         ...
+
+
+def with_reactions(messages: Sequence[Message], reactions: Iterable[tuple[int, str, int]]) -> list[HistoryMessage]:
+    """The messages with their reactions (message_id, emoji, user_id), in the order in which those are given."""
+    tallies: dict[int, dict[str, list[int]]] = {}
+    for message_id, emoji, user_id in reactions:
+        tallies.setdefault(message_id, {}).setdefault(emoji, []).append(user_id)
+    return [
+        HistoryMessage(
+            message=message,
+            reactions=[
+                ReactionTally(emoji=emoji, user_ids=user_ids)
+                for emoji, user_ids in tallies.get(message.message_id, {}).items()
+            ],
+        )
+        for message in messages
+    ]

@@ -7,10 +7,10 @@ about log n rounds, of which only the last reads more than is used.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rookery.v1.archive_pb2 import HistoryMessage, ReactionTally
+from rookery.v1.archive_pb2 import HistoryMessage
 from rookery.v1.session_pb2 import Message
 from shared.cassandra import CassandraSession
-from shared.stores.chats import Page
+from shared.stores.chats import Page, with_reactions
 from shared.stores.chats_cassandra_recording import bucket_of
 
 MAX_PAGE_REACTIONS = 10_000
@@ -78,7 +78,7 @@ class History:
                 (self._statements[_REACTIONS], (chat_id, bucket, message_id, message_id, MAX_PAGE_REACTIONS)),
             ]
         )
-        return _tallied([Message.FromString(found[0][0])], reactions)[0] if found else None
+        return _with_reactions([Message.FromString(found[0][0])], reactions)[0] if found else None
 
     async def senders(self, chats: Sequence[tuple[str, int, int]], limit: int) -> list[list[int]]:
         """For each chat, of which an id and that of its newest message are given, who sent the messages above the id,
@@ -127,7 +127,7 @@ class History:
         pages = await self._session.execute_all(
             [(self._statements[_REACTIONS], (chat_id, bucket, *span, MAX_PAGE_REACTIONS)) for bucket in buckets]
         )
-        return _tallied(messages, [row for rows in pages for row in rows])
+        return _with_reactions(messages, [row for rows in pages for row in rows])
 
 
 def _decoded(rows: Sequence[bytes]) -> list[Message]:
@@ -138,18 +138,6 @@ def _decoded(rows: Sequence[bytes]) -> list[Message]:
     return [message for message in messages if first[message.sender_id, message.client_message_id] is message]
 
 
-def _tallied(messages: Sequence[Message], reactions: Sequence[tuple[Any, ...]]) -> list[HistoryMessage]:
-    tallies: dict[int, dict[str, list[int]]] = {}
+def _with_reactions(messages: Sequence[Message], reactions: Sequence[tuple[Any, ...]]) -> list[HistoryMessage]:
     in_order = sorted(reactions[:MAX_PAGE_REACTIONS], key=lambda row: row[3])
-    for message_id, emoji, user_id, _ in in_order:
-        tallies.setdefault(message_id, {}).setdefault(emoji, []).append(user_id)
-    return [
-        HistoryMessage(
-            message=message,
-            reactions=[
-                ReactionTally(emoji=emoji, user_ids=user_ids)
-                for emoji, user_ids in tallies.get(message.message_id, {}).items()
-            ],
-        )
-        for message in messages
-    ]
+    return with_reactions(messages, [row[:3] for row in in_order])

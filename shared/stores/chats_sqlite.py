@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from rookery.v1.archive_pb2 import CHAT_KIND_DIRECT, Chat, HistoryMessage, ReactionTally
+from rookery.v1.archive_pb2 import CHAT_KIND_DIRECT, Chat, HistoryMessage
 from rookery.v1.session_pb2 import Event, Message, Receipt
 from shared.chats import direct_members
 from shared.ids import MAX_ID
 from shared.sqlite import Database, open_database
-from shared.stores.chats import ChatCursor, Page
+from shared.stores.chats import ChatCursor, Page, with_reactions
 from shared.stores.chats_sqlite_recording import record
 
 UNREAD_LIMIT = 100
@@ -208,16 +208,4 @@ def _with_reactions(connection: sqlite3.Connection, chat: int, messages: Sequenc
     if not messages:
         return []
     span = messages[0].message_id, messages[-1].message_id
-    tallies: dict[int, dict[str, list[int]]] = {}
-    for message_id, emoji, user_id in connection.execute(_REACTIONS, (chat, *span, MAX_PAGE_REACTIONS)):
-        tallies.setdefault(message_id, {}).setdefault(emoji, []).append(user_id)
-    return [
-        HistoryMessage(
-            message=message,
-            reactions=[
-                ReactionTally(emoji=emoji, user_ids=user_ids)
-                for emoji, user_ids in tallies.get(message.message_id, {}).items()
-            ],
-        )
-        for message in messages
-    ]
+    return with_reactions(messages, connection.execute(_REACTIONS, (chat, *span, MAX_PAGE_REACTIONS)))

@@ -11,7 +11,7 @@ import trio
 from rookery.client import Refused, RookeryError
 from rookery.load.measure import summarize
 from rookery.verify import Run
-from tests.faults.stage import ClusterStage, Report, UpStage
+from tests.faults.stage import ClusterStage, Report, UpStage, shown
 from tests.process import Process
 
 LIVE_ELSEWHERE = 10.0
@@ -162,7 +162,7 @@ async def come_and_go(stage: ClusterStage, report: Report) -> None:
     for gateway, old in zip(gateways, before, strict=True):
         new = await usage_within(gateway, {what: growth * value for what, value in old.items()})
         for what in old:
-            report.at_most(f"{what} of {gateway.name} {old[what]:,.4g}, then", new[what], growth * old[what])
+            report.at_most(f"{what} of {gateway.name} {shown(old[what])}, then", new[what], growth * old[what])
 
 
 async def everything_restarted(stage: ClusterStage, report: Report) -> None:

@@ -72,14 +72,14 @@ class Report:
 
     def at_most(self, what: str, value: float, limit: float, unit: str = "") -> None:
         """Measured, and promised to be no more than that."""
-        self._hold(f"{what} {value:,.4g}{unit} (at most {limit:,.4g})", value <= limit)
+        self._hold(f"{what} {shown(value)}{unit} (at most {shown(limit)})", value <= limit)
 
     def within(self, what: str, seconds: float, limit: float) -> None:
         """Took so long, and was promised to take no longer."""
         self.at_most(what, seconds, limit * self.lenience, " s")
 
     def at_least(self, what: str, value: float, limit: float, unit: str = "") -> None:
-        self._hold(f"{what} {value:,.4g}{unit} (at least {limit:,.4g})", value >= limit)
+        self._hold(f"{what} {shown(value)}{unit} (at least {shown(limit)})", value >= limit)
 
     def judge(self, result: Result) -> None:
         """Take what the checker found."""
@@ -187,6 +187,10 @@ class ClusterStage(Stage):
                 process.start()
         self.cluster.wait_until_ready()
         self.cluster.wait_until_settled()
+
+
+def shown(value: float) -> str:
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.3f}" if value < 10 else f"{value:,.1f}"
 
 
 def has_crashed(process: Process) -> bool:
