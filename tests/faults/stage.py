@@ -40,6 +40,8 @@ class Scale:
     """Milliseconds that a p99 may be above another by chance."""
     lenience: float = 1.0
     """How many times as long as promised a thing may take, where a machine is shared with other tests."""
+    rounds: int = 1
+    """How often two things are compared: the best of each counts, since others use the machine too."""
     restarted: Role | None = None
     """What a rolling restart restarts; all roles, if it is None."""
     settings: dict[str, str] = field(default_factory=dict)
@@ -55,6 +57,7 @@ FULL = Scale(
     away=30.0,
     churn=10_000,
     slack=5.0,
+    rounds=3,
     settings={"ROOKERY_KAFKA__SESSION_TIMEOUT_SECONDS": "6"},  # the least that brokers allow by default
 )
 """What is promised."""
@@ -108,17 +111,21 @@ class Stage:
         self._restore = restore
 
     @asynccontextmanager
-    async def load(self, report: Report, **plan: Any) -> AsyncIterator[Run]:
-        """Messages are on their way while the block runs; afterwards they are brought to their ends and judged."""
+    async def load(self, report: Report, *, least: int = 0, **plan: Any) -> AsyncIterator[Run]:
+        """Messages are on their way while the block runs; afterwards they are brought to their ends and judged.
+
+        They are at least so many, by default those of the scale.
+        """
         scale = self.scale
+        least = least or scale.messages
         values: dict[str, Any] = {
             "urls": self._urls, "clients": scale.clients, "messages": MAX_MESSAGES, "rate": scale.rate,
             "seconds": 900.0, "settle_seconds": 90.0, "accounts": "faults",
         }  # fmt: skip
         async with open_verification(Plan(**values | plan)) as run:
-            await run.until(accepted=scale.messages // 5)
+            await run.until(accepted=least // 5)
             yield run
-            await run.until(accepted=scale.messages)
+            await run.until(accepted=least)
             run.stop()
             report.judge(await run.finish())
 
