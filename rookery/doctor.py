@@ -21,6 +21,7 @@ import httpx
 
 from rookery.folder import DataFolder
 from rookery.options import InvalidSettings, read_settings
+from rookery.process import shown
 from shared.backplane import embedded
 from shared.configuration import sqlite as configuration_sqlite
 from shared.ids import EPOCH_MS, wall_clock_ms
@@ -102,7 +103,7 @@ def check_python(version: tuple[int, ...]) -> Finding:
 
 def check_running(settings: Settings) -> Finding:
     """Whether a Rookery answers on the BFF's port, and whether it is ready."""
-    url = f"http://{_reachable(settings.bff.host)}:{settings.bff.port}/readyz"
+    url = f"http://{shown(settings.bff.host)}:{settings.bff.port}/readyz"
     try:
         response = httpx.get(url, timeout=3)
         report = response.json()
@@ -268,8 +269,3 @@ def _engines(settings: Settings) -> Iterator[tuple[str, str, str]]:
     if "redis" in settings.engines:
         url = urlsplit(settings.redis.url.get_secret_value())
         yield "Redis", f"{url.hostname}:{url.port or REDIS_PORT}", "ROOKERY_REDIS__URL"
-
-
-def _reachable(host: str) -> str:
-    """Where to connect to what listens on the host."""
-    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - compared, not bound

@@ -117,7 +117,6 @@ class Follower:
                     await self._follow(started)
                     await trio.sleep(RETRY_SECONDS)
         finally:
-            self._consumer = None
             self._directory.publish(self._address, (), self._epoch)
             self._ended.set()
 
