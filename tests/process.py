@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from rookery.load.process import cpu_seconds, resident_bytes
+from tests.freezing import freeze
 from tests.live import UNLIMITED, configure
 
 ROOKERY = Path(sys.executable).with_name("rookery")
@@ -154,7 +155,7 @@ class Process:
 
     def freeze(self) -> None:
         """It stops in its tracks, its connections stay open: what others see of a machine that hangs."""
-        self.signal(signal.SIGSTOP)
+        freeze(self.process.pid)
 
     def thaw(self) -> None:
         """It goes on as if nothing had been."""

@@ -18,6 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar, Self, TypeVar
 
+from tests.freezing import freeze
+
 HOST = "127.0.0.1"
 
 START_SECONDS = 180.0
@@ -173,7 +175,7 @@ class Backend(ABC):
 
     def freeze(self) -> None:
         """It stops in its tracks, its connections stay open: what a client sees of a machine that hangs."""
-        os.kill(self.pid, signal.SIGSTOP)
+        freeze(self.pid)
 
     def thaw(self) -> None:
         """It goes on as if nothing had been."""

@@ -14,6 +14,7 @@ import trio
 
 from rookery.client.connection import connect_grpc
 from rookery.client.errors import Unreachable
+from tests.freezing import freeze
 from tests.process import ANNOUNCED, Rookery, port_of, running, wait_until
 from tests.system.people import read_history, sign_up
 from tests.system.sessions import (
@@ -74,7 +75,7 @@ async def stalled_clients(rookery: Rookery, stubs: Path) -> AsyncIterator[None]:
             await stack.enter_async_context(open_session(connect, ada))
         stock = await stack.enter_async_context(connect_stock(rookery.grpc, stubs))
         await Session(stock).authenticate(ada.access_token)
-        stock.process.send_signal(signal.SIGSTOP)  # its whole connection stalls, where above only the stream does
+        freeze(stock.process.pid)  # its whole connection stalls, where above only the stream does
         stack.callback(stock.process.send_signal, signal.SIGCONT)
 
         chat_id = ada.chat_with(grace)
