@@ -92,16 +92,18 @@ async def open_stream(
     *,
     timeout: float | None = None,  # noqa: ASYNC109 - the server is told of it too
     metadata: Metadata = (),
+    compressed: bool = False,
 ) -> AsyncIterator[AnyClientStream]:
     """Begin a call of a stub's method, such as `SessionServiceStub(channel).Connect`. Leaving the block ends it.
 
     With a `timeout` in seconds, the server knows of it, and the block is left with DEADLINE_EXCEEDED after it.
+    With `compressed`, what is sent is gzip; what comes may be in any case.
     """
     invoke = cast(Any, method)._stream_fn  # purerpc's stub method is a partial of its Client's method
     name, _, response_type = invoke.args
     client = invoke.func.__self__
     channel: Channel = client.channel
-    call = OutgoingCall(client.service_name, name, response_type, channel.authority, timeout, metadata)
+    call = OutgoingCall(client.service_name, name, response_type, channel.authority, timeout, metadata, compressed)
     with trio.move_on_after(float("inf") if timeout is None else timeout) as scope:
         stream = await channel.start_call(call)
         try:
@@ -204,6 +206,7 @@ class ClientConnection(Connection[AnyClientStream]):
         stream_id = self.http2.get_next_available_stream_id()
         self.protocol.call(stream_id, call)
         stream: AnyClientStream = ClientStream(self, stream_id, call.response_type)
+        stream.sends_gzip = call.compressed
         self.streams[stream_id] = stream
         self.flush()
         return stream
@@ -244,7 +247,7 @@ class ClientConnection(Connection[AnyClientStream]):
         self._retire()
         for stream in list(self.streams.values()):
             if stream.stream_id > last_stream_id:
-                stream.disconnect(RpcError(Status.UNAVAILABLE, "the server is going away"))
+                stream.disconnect(RpcError(Status.UNAVAILABLE, "the server is going away", unprocessed=True))
         if not self.streams:
             self.close()
 

@@ -20,8 +20,7 @@ from purerpc.grpclib.config import GRPCConfiguration  # noqa: E402
 from purerpc.grpclib.connection import GRPCConnection  # noqa: E402
 from purerpc.grpclib.events import RequestReceived, ResponseEnded, ResponseReceived  # noqa: E402
 from purerpc.grpclib.exceptions import ProtocolError  # noqa: E402
-from purerpc.grpclib.headers import HeaderDict  # noqa: E402
-from purerpc.grpclib.status import Status as WireStatus  # noqa: E402
+from purerpc.grpclib.headers import HeaderDict, b64decode, b64encode, sanitize_headers  # noqa: E402
 from purerpc.rpc import Cardinality, RPCSignature  # noqa: E402
 from purerpc.server import Servicer  # noqa: E402
 
@@ -40,6 +39,8 @@ __all__ = [
     "ResponseEnded",
     "ResponseReceived",
     "Servicer",
-    "WireStatus",
+    "b64decode",
+    "b64encode",
     "purerpc",
+    "sanitize_headers",
 ]

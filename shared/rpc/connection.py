@@ -46,7 +46,8 @@ class Connection(Generic[Stream]):
     def __init__(self, transport: trio.abc.Stream, limits: Limits, *, client_side: bool) -> None:
         self.limits = limits
         self.streams: dict[int, Stream] = {}
-        self.protocol = Protocol(limits, client_side=client_side)
+        scheme = "https" if isinstance(transport, trio.SSLStream) else "http"
+        self.protocol = Protocol(limits, client_side=client_side, scheme=scheme)
         self.http2 = self.protocol.http2
         self.room = trio.lowlevel.ParkingLot()
         """Where senders wait for the buffer or for the connection's window."""
@@ -202,4 +203,4 @@ async def keep_alive(connections: Collection[Connection[Any]], limits: Limits) -
 
 def _reset_error(code: ErrorCodes | int | None) -> RpcError:
     status = _RESETS.get(cast(ErrorCodes, code), Status.INTERNAL)
-    return RpcError(status, f"the stream was reset with {code!r}")
+    return RpcError(status, f"the stream was reset with {code!r}", unprocessed=code == ErrorCodes.REFUSED_STREAM)

@@ -16,12 +16,17 @@ GZIP_WINDOW_BITS = 31
 """What zlib calls the format of gzip with its header."""
 
 
-def frame_messages(messages: Sequence[bytes]) -> bytes:
-    """The messages as they go on the wire, one after the other, uncompressed."""
+GZIP_LEVEL = 6
+"""zlib's own choice between speed and size."""
+
+
+def frame_messages(messages: Sequence[bytes], *, compress: bool = False) -> bytes:
+    """The messages as they go on the wire, one after the other."""
     parts: list[bytes] = []
     for message in messages:
-        parts.append(PREFIX.pack(0, len(message)))
-        parts.append(message)
+        content = zlib.compress(message, GZIP_LEVEL, GZIP_WINDOW_BITS) if compress else message
+        parts.append(PREFIX.pack(compress, len(content)))
+        parts.append(content)
     return b"".join(parts)
 
 
@@ -31,12 +36,14 @@ class MessageBuffer:
     It also counts credit: how many bytes may be received again in place of those that were taken.
     """
 
-    __slots__ = ("_credited", "_data", "_max_message_bytes", "compressed", "credit")
+    __slots__ = ("_credited", "_data", "_max_message_bytes", "compressed", "credit", "took_compressed")
 
     def __init__(self, max_message_bytes: int, *, compressed: bool = False) -> None:
         self._data = bytearray()
         self._max_message_bytes = max_message_bytes
         self.compressed = compressed
+        self.took_compressed = False
+        """Whether the message that was taken last had come compressed."""
         self._credited = 0  # bytes at the front of the data that credit was given for already
         self.credit = 0
 
@@ -66,6 +73,7 @@ class MessageBuffer:
         del self._data[:end]
         self.credit += max(end - self._credited, 0)
         self._credited = max(self._credited - end, 0)
+        self.took_compressed = bool(compressed)
         return self._decompress(message) if compressed else message
 
     def accept_rest(self) -> None:

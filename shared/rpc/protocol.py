@@ -9,10 +9,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import cast
+from urllib.parse import quote
 
 import h2.events
 import h2.exceptions
-from google.protobuf.message import Message
+from google.protobuf.any_pb2 import Any
+from google.protobuf.message import DecodeError, Message
+from google.rpc.status_pb2 import Status as StatusWithDetails
 from h2.errors import ErrorCodes
 from h2.utilities import HeaderValidationFlags, validate_headers
 
@@ -24,7 +28,9 @@ from shared.rpc.compat import (
     RequestReceived,
     ResponseEnded,
     ResponseReceived,
-    WireStatus,
+    b64decode,
+    b64encode,
+    sanitize_headers,
 )
 from shared.rpc.http2 import Http2Connection
 from shared.rpc.limits import Limits
@@ -33,7 +39,13 @@ from shared.rpc.status import Metadata, RpcError, Status, status_of
 CONTENT_TYPE_SUFFIX = "+proto"
 
 ENCODINGS = ("identity", "gzip")
-"""What may be compressed how when it is received; nothing is compressed that is sent."""
+"""How messages may be compressed, both ways."""
+
+DETAILS = "grpc-status-details-bin"
+"""Where a status has its details, as a google.rpc.Status."""
+
+PLAIN_IN_MESSAGES = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")
+"""What is left as it is in the text of a status. Not the space: HTTP/2 has no value that begins or ends with one."""
 
 FINEST_TIMEOUT = 99.0
 """Seconds up to which a timeout is sent in microseconds: gRPC allows eight digits."""
@@ -73,7 +85,8 @@ _HTTP_STATUSES = {
 
 @dataclass(frozen=True, slots=True)
 class OutgoingCall:
-    """One's own call; its answers are of `response_type`. `timeout` is in seconds."""
+    """One's own call; its answers are of `response_type`. `timeout` is in seconds; `compressed` says that its messages
+    may be gzip."""
 
     service: str
     method: str
@@ -81,11 +94,13 @@ class OutgoingCall:
     authority: str
     timeout: float | None
     metadata: Metadata
+    compressed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class CallStarted:
-    """A client's call. `timeout` is in seconds; `compressed` says that its messages may be gzip."""
+    """A client's call. `timeout` is in seconds; `compressed` says that its messages may be gzip, `takes_gzip` that
+    those of the answer may be."""
 
     stream_id: int
     service: str
@@ -93,6 +108,7 @@ class CallStarted:
     timeout: float | None
     metadata: Metadata
     compressed: bool
+    takes_gzip: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +144,14 @@ Event = CallStarted | CallRefused | ResponseStarted | CallEnded | h2.events.Even
 class Protocol(GRPCConnection):  # type: ignore[misc, unused-ignore]
     """One end of a connection."""
 
-    def __init__(self, limits: Limits, *, client_side: bool) -> None:
+    def __init__(self, limits: Limits, *, client_side: bool, scheme: str = "http") -> None:
         # purerpc's own __init__ would make an h2 connection of its own.
-        self.config = GRPCConfiguration(client_side=client_side, message_accept_encoding=ENCODINGS)
+        self._plain = GRPCConfiguration(client_side=client_side, message_accept_encoding=ENCODINGS)
+        self._gzip = GRPCConfiguration(
+            client_side=client_side, message_accept_encoding=ENCODINGS, message_encoding="gzip"
+        )
+        self.config = self._plain
+        self._scheme = scheme
         self.http2 = Http2Connection(limits, client_side=client_side)
         self.http2.initiate_connection()
         self.h2_connection = self.http2
@@ -143,9 +164,10 @@ class Protocol(GRPCConnection):  # type: ignore[misc, unused-ignore]
     def call(self, stream_id: int, call: OutgoingCall) -> None:
         """Send the headers of a call. Raises ValueError for bad metadata."""
         check_metadata(call.metadata)
+        self.config = self._gzip if call.compressed else self._plain  # purerpc has one for all calls
         self.start_request(
             stream_id,
-            "http",
+            self._scheme,
             call.service,
             call.method,
             authority=call.authority,
@@ -154,24 +176,27 @@ class Protocol(GRPCConnection):  # type: ignore[misc, unused-ignore]
             custom_metadata=call.metadata,
         )
 
-    def respond(self, stream_id: int, metadata: Metadata) -> None:
-        """Send the first headers of an answer."""
+    def respond(self, stream_id: int, metadata: Metadata, *, compressed: bool = False) -> None:
+        """Send the first headers of an answer; `compressed` says that its messages may be gzip."""
         check_metadata(metadata)
+        self.config = self._gzip if compressed else self._plain
         self.start_response(stream_id, CONTENT_TYPE_SUFFIX, metadata)
 
-    def finish(self, stream_id: int, status: Status, message: str, metadata: Metadata, *, responded: bool) -> None:
+    def finish(self, stream_id: int, error: RpcError | None, metadata: Metadata = (), *, responded: bool) -> None:
         """Send a call's status, as trailers, or as its only headers if none were sent; then end the stream both ways.
+
+        `metadata` goes before that of the error.
 
         Does nothing if the stream has ended. Raises ValueError for bad metadata.
         """
         if not self.http2.is_open(stream_id):
             return
-        check_metadata(metadata)
-        wire_status = WireStatus(int(status), message)  # type: ignore[no-untyped-call]
-        if responded:
-            self.end_response(stream_id, wire_status, metadata)
-        else:
-            self.respond_status(stream_id, wire_status, CONTENT_TYPE_SUFFIX, metadata)
+        headers = [] if responded else [(":status", "200"), ("content-type", f"application/grpc{CONTENT_TYPE_SUFFIX}")]
+        headers += _status_headers(error)
+        for extra in (metadata, () if error is None else error.metadata):
+            check_metadata(extra)
+            headers += sanitize_headers(extra)  # type: ignore[no-untyped-call]
+        self.http2.send_headers(stream_id, headers, end_stream=True)
         self.reset(stream_id, ErrorCodes.NO_ERROR)
 
     def reset(self, stream_id: int, code: ErrorCodes) -> None:
@@ -211,6 +236,7 @@ class Protocol(GRPCConnection):  # type: ignore[misc, unused-ignore]
             timeout,
             request.custom_metadata,
             encoding == "gzip",
+            any(name.strip() == "gzip" for name in cast(Sequence[str], request.message_accept_encoding or ())),
         )
 
     def _response(self, stream_id: int, headers: Headers, *, ended: bool) -> ResponseStarted | CallEnded:
@@ -254,12 +280,37 @@ def _read_headers(headers: Headers, flags: HeaderValidationFlags) -> HeaderDict:
     return HeaderDict(pairs)  # type: ignore[no-untyped-call]
 
 
+def _status_headers(error: RpcError | None) -> list[tuple[str, str]]:
+    if error is None:
+        return [("grpc-status", "0")]
+    headers = [("grpc-status", str(int(error.status)))]
+    if error.message:
+        headers.append(("grpc-message", quote(error.message, safe=PLAIN_IN_MESSAGES)))
+    if error.details:
+        status = StatusWithDetails(code=int(error.status), message=error.message, details=error.details)
+        headers.append((DETAILS, b64encode(status.SerializeToString())))
+    return headers
+
+
+def _details(fields: HeaderDict) -> Sequence[Any]:
+    """The details of a status, taken out of its fields. What can't be read is left out: the status counts."""
+    encoded = fields.pop(DETAILS, "")
+    if not isinstance(encoded, str):
+        return ()
+    try:
+        status = StatusWithDetails.FromString(b64decode(encoded))
+        return tuple(status.details)
+    except (ValueError, DecodeError):
+        return ()
+
+
 def _call_ended(stream_id: int, fields: HeaderDict) -> CallEnded:
+    details = _details(fields)
     ended = ResponseEnded.parse_from_stream_id_and_headers_destructive(stream_id, fields)
     number = ended.status.int_value
     if number == Status.OK:
         return CallEnded(stream_id, None, ended.custom_metadata)
-    error = RpcError(status_of(number), ended.status.status_message, ended.custom_metadata)
+    error = RpcError(status_of(number), ended.status.status_message, ended.custom_metadata, details=details)
     return CallEnded(stream_id, error, ended.custom_metadata)
 
 

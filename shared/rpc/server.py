@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import structlog
@@ -19,6 +20,9 @@ from shared.rpc.streams import ServerStream
 AnyServerStream = ServerStream[Any, Any]
 Handler = Callable[[AnyServerStream], Awaitable[None]]
 StreamMethod = TypeVar("StreamMethod", bound=Callable[[Any, AnyServerStream], Awaitable[None]])
+Interceptor = Callable[[AnyServerStream, Handler], Awaitable[None]]
+"""Runs in place of a handler, in the call's scope, and calls it: `await handler(stream)`. What it raises ends the call
+as what the handler raises does."""
 Listener = trio.abc.Listener[trio.abc.Stream]
 
 log = structlog.get_logger(__name__)
@@ -37,26 +41,29 @@ async def serve_rpc(
     services: Sequence[Servicer],
     listeners: Sequence[Listener],
     *,
+    interceptors: Sequence[Interceptor] = (),
     limits: Limits = DEFAULT_LIMITS,
-    task_status: trio.TaskStatus[Sequence[Listener]] = trio.TASK_STATUS_IGNORED,
+    task_status: trio.TaskStatus["Server"] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve the services on the listeners until cancelled, then drain.
 
     A unary method is `async def Name(self, request) -> response`; any other must be a `stream_handler`. Both raise
     RpcError to end a call with another status than OK. Whatever else they raise goes to the log with an error id, and
-    the client gets INTERNAL with that id. Raises TypeError at once if a method is neither.
+    the client gets INTERNAL with that id. Raises TypeError at once if a method is neither. Each call goes through the
+    interceptors, the first one outermost; `task_status.started` gets what reports the server's statistics.
 
     Cancelled, it stops listening and tells every client to open no more calls; calls that have not ended after
     `drain_timeout` are cancelled, and connections still open `close_timeout` later are cut off.
     """
-    server = Server(services, limits)
+    server = Server(services, limits, interceptors)
     async with trio.open_nursery() as nursery:
         connections: trio.Nursery = await nursery.start(_hold_nursery)
         try:
             connections.start_soon(keep_alive, server.connections, limits)
-            await trio.serve_listeners(
-                server.serve_connection, list(listeners), handler_nursery=connections, task_status=task_status
-            )
+            serve = partial(trio.serve_listeners, handler_nursery=connections)
+            await nursery.start(serve, server.serve_connection, list(listeners))
+            task_status.started(server)
+            await trio.sleep_forever()
         finally:
             with trio.CancelScope(shield=True):
                 await server.drain()
@@ -66,10 +73,10 @@ async def serve_rpc(
 class Server:
     """The methods that are served, and the connections that are open."""
 
-    def __init__(self, services: Sequence[Servicer], limits: Limits) -> None:
+    def __init__(self, services: Sequence[Servicer], limits: Limits, interceptors: Sequence[Interceptor] = ()) -> None:
         self.connections: set[ServerConnection] = set()
         self._limits = limits
-        self._services = {servicer.service.name: _methods_of(servicer) for servicer in services}
+        self._services = {servicer.service.name: _methods_of(servicer, interceptors) for servicer in services}
         self._last_gone = trio.Event()
 
     async def serve_connection(self, transport: trio.abc.Stream) -> None:
@@ -168,13 +175,14 @@ class ServerConnection(Connection[AnyServerStream]):
             peer=self._peer,
             timeout=call.timeout,
             compressed=call.compressed,
+            takes_gzip=call.takes_gzip,
         )
         self.streams[call.stream_id] = stream
         self._nursery.start_soon(self._run_call, stream, method.handler)
 
     def _refuse(self, stream_id: int, error: RpcError) -> None:
         """Answer a call with a status alone."""
-        self.protocol.finish(stream_id, error.status, error.message, error.metadata, responded=False)
+        self.protocol.finish(stream_id, error, responded=False)
         self.http2.forget(stream_id)
 
     async def _run_call(self, stream: AnyServerStream, handler: Handler) -> None:
@@ -220,12 +228,27 @@ def _internal_error(stream: AnyServerStream, error: Exception) -> RpcError:
     return RpcError(Status.INTERNAL, f"internal error {error_id}")
 
 
-def _methods_of(servicer: Servicer) -> dict[str, Method]:
+def _behind(interceptor: Interceptor, handler: Handler) -> Handler:
+    async def handle(stream: AnyServerStream) -> None:
+        await interceptor(stream, handler)
+
+    return handle
+
+
+def _methods_of(servicer: Servicer, interceptors: Sequence[Interceptor]) -> dict[str, Method]:
     service = servicer.service
     return {
-        name: _method(getattr(servicer, name), f"{service.name}/{name}", bound.signature)
+        name: _intercepted(_method(getattr(servicer, name), f"{service.name}/{name}", bound.signature), interceptors)
         for name, bound in service.methods.items()
     }
+
+
+def _intercepted(method: Method, interceptors: Sequence[Interceptor]) -> Method:
+    """The method behind the interceptors, the first one outermost."""
+    handler = method.handler
+    for interceptor in reversed(interceptors):
+        handler = _behind(interceptor, handler)
+    return Method(handler, method.request_type)
 
 
 def _method(function: Callable[..., Awaitable[Any]], name: str, signature: RPCSignature) -> Method:

@@ -2,10 +2,17 @@
 
 from collections.abc import Sequence
 from enum import IntEnum
+from typing import TypeVar
+
+from google.protobuf.any_pb2 import Any
+from google.protobuf.message import DecodeError, Message
 
 Metadata = Sequence[tuple[str, str | bytes]]
 """Names in lower case with their values, in order. A value is bytes if its name ends with `-bin`, else printable
 ASCII. Names that begin with `grpc-` are gRPC's own."""
+
+
+Detail = TypeVar("Detail", bound=Message)
 
 
 class Status(IntEnum):
@@ -34,14 +41,35 @@ class RpcError(Exception):
     """A call that ends with another status than OK.
 
     A handler raises it to end its call so: the client sees the message. A client gets it raised when its call ended
-    so; UNAVAILABLE and RESOURCE_EXHAUSTED may be tried again, later. `metadata` goes with the status.
+    so; UNAVAILABLE and RESOURCE_EXHAUSTED may be tried again, later. `metadata` goes with the status, and so do the
+    `details`: messages such as those of google/rpc/error_details.proto, which `detail` finds again.
+
+    `unprocessed` says that no handler has seen the call: it may be made again, whatever it does.
     """
 
-    def __init__(self, status: Status, message: str, metadata: Metadata = ()) -> None:
+    def __init__(
+        self,
+        status: Status,
+        message: str,
+        metadata: Metadata = (),
+        *,
+        details: Sequence[Message] = (),
+        unprocessed: bool = False,
+    ) -> None:
         super().__init__(f"{status.name}: {message}")
         self.status = status
         self.message = message
         self.metadata = metadata
+        self.details = tuple(_packed(detail) for detail in details)
+        self.unprocessed = unprocessed
+
+    def detail(self, message_type: type[Detail]) -> Detail | None:
+        """The first detail of this type, if there is one that can be read."""
+        for packed in self.details:
+            found = message_type()
+            if _unpacks(packed, found):
+                return found
+        return None
 
 
 def status_of(number: int) -> Status:
@@ -50,3 +78,18 @@ def status_of(number: int) -> Status:
         return Status(number)
     except ValueError:
         return Status.UNKNOWN
+
+
+def _packed(detail: Message) -> Any:
+    if isinstance(detail, Any):
+        return detail
+    packed = Any()
+    packed.Pack(detail)
+    return packed
+
+
+def _unpacks(packed: Any, into: Message) -> bool:
+    try:
+        return packed.Unpack(into)
+    except DecodeError:
+        return False

@@ -28,6 +28,8 @@ class MessageStream(Generic[Incoming, Outgoing]):
         self.stream_id = stream_id
         self.failure: RpcError | None = None
         """Why nothing more can be sent or received."""
+        self.sends_gzip = False
+        """Whether messages go out compressed."""
         self._connection = connection
         self._incoming = incoming
         self._inbound = MessageBuffer(connection.limits.max_message_bytes)
@@ -60,18 +62,23 @@ class MessageStream(Generic[Incoming, Outgoing]):
         except DecodeError:
             raise RpcError(Status.INTERNAL, f"not a message of type {self._incoming.DESCRIPTOR.full_name}") from None
 
-    async def send(self, message: Outgoing) -> None:
+    @property
+    def received_compressed(self) -> bool:
+        """Whether the message that was received last had come compressed."""
+        return self._inbound.took_compressed
+
+    async def send(self, message: Outgoing, *, compress: bool = True) -> None:
         """Send a message. Returns when it is on its way: at once, unless the peer or the socket is behind.
 
-        Raises RpcError if the call has failed or has ended. Cancelled while a message is sent in part, it ends the
-        stream.
+        On a stream that sends gzip it is compressed, unless `compress` is false. Raises RpcError if the call has failed
+        or has ended. Cancelled while a message is sent in part, it ends the stream.
         """
-        await self.send_encoded((message.SerializeToString(),))
+        await self.send_encoded((message.SerializeToString(),), compress=compress)
 
-    async def send_encoded(self, messages: Sequence[bytes]) -> None:
+    async def send_encoded(self, messages: Sequence[bytes], *, compress: bool = True) -> None:
         """Send messages that are serialised already, together; otherwise as `send`."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        await self._send(frame_messages(messages))
+        await self._send(frame_messages(messages, compress=compress and self.sends_gzip))
 
     def abort(self, error: RpcError) -> None:
         """End the stream for its user: what waits on it raises the error."""
@@ -179,6 +186,7 @@ class ServerStream(MessageStream[Incoming, Outgoing]):
         peer: str,
         timeout: float | None,
         compressed: bool,
+        takes_gzip: bool,
     ) -> None:
         super().__init__(connection, stream_id, incoming)
         self.method = method
@@ -194,6 +202,7 @@ class ServerStream(MessageStream[Incoming, Outgoing]):
         if timeout is not None:
             self.scope.deadline = trio.current_time() + timeout
         self._inbound.compressed = compressed
+        self._takes_gzip = takes_gzip
         self._responded = False
         self._disconnected = False
 
@@ -201,6 +210,11 @@ class ServerStream(MessageStream[Incoming, Outgoing]):
     def deadline(self) -> float:
         """Until when the client waits, by Trio's clock; infinity if it gave no timeout."""
         return self.scope.deadline
+
+    def start_compression(self) -> bool:
+        """Compress what is sent, if the client takes that: whether it does. Comes before all that is sent."""
+        self.sends_gzip = self._takes_gzip and not self._responded
+        return self.sends_gzip
 
     async def send_metadata(self, metadata: Metadata) -> None:
         """Send the answer's headers with this, before the first message. Raises ValueError for bad metadata."""
@@ -223,19 +237,13 @@ class ServerStream(MessageStream[Incoming, Outgoing]):
         if self._torn:
             self._connection.protocol.reset(self.stream_id, ErrorCodes.INTERNAL_ERROR)
         else:
-            self._send_status(error)
+            self._connection.protocol.finish(self.stream_id, error, self.trailing_metadata, responded=self._responded)
         self._connection.flush()
-
-    def _send_status(self, error: RpcError | None) -> None:
-        status, message, metadata = Status.OK, "", self.trailing_metadata
-        if error is not None:
-            status, message, metadata = error.status, error.message, (*self.trailing_metadata, *error.metadata)
-        self._connection.protocol.finish(self.stream_id, status, message, metadata, responded=self._responded)
 
     def _respond(self, metadata: Metadata = ()) -> None:
         if self.failure is not None:
             raise self.failure
-        self._connection.protocol.respond(self.stream_id, metadata)
+        self._connection.protocol.respond(self.stream_id, metadata, compressed=self.sends_gzip)
         self._responded = True
 
     async def _send(self, data: bytes) -> None:

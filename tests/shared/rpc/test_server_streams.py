@@ -140,7 +140,7 @@ async def test_an_expected_error_reaches_the_client_whole(connect_raw: "ConnectR
 
     client = await connect_raw(connect=connect)
     stream_id = await client.call()
-    assert await client.status_of(stream_id) == (Status.NOT_FOUND, "100%20%25%20gone%3A%20%C3%A9%0A")
+    assert await client.status_of(stream_id) == (Status.NOT_FOUND, "100%20%25%20gone:%20%C3%A9%0A")
     await client.prove_alive()
 
 
