@@ -1,6 +1,5 @@
 """What all tests share: how Hypothesis runs, and real engines, which start when the first test asks for them."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import count
@@ -12,9 +11,9 @@ from hypothesis import HealthCheck, settings
 
 from tests.backends.backend import Backend, Options, running
 from tests.backends.cassandra import Cassandra
-from tests.backends.install import Missing
 from tests.backends.kafka import Kafka
 from tests.backends.redis import Redis
+from tests.toolchains import needed
 
 # No deadline: the machines that run these are shared and noisy, and a time limit there is a flaky test.
 # autojump_clock and tmp_path are safe to share between the examples of one test where each example uses fresh names.
@@ -24,20 +23,10 @@ settings.load_profile("rookery")
 B = TypeVar("B", bound=Backend)
 
 
-def install(kind: type[Backend]) -> None:
-    """Make an engine ready to start. Where that can't be, CI fails, and elsewhere the test is passed over."""
-    try:
-        kind.install()
-    except Missing as missing:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(missing))
-        pytest.skip(str(missing))
-
-
 @pytest.fixture(scope="session")
 def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
     """One for all tests: each has topics and groups of its own, and leaves the server as it is."""
-    install(Kafka)
+    needed(Kafka.install)
     with running(Kafka(tmp_path_factory.mktemp("engines") / "kafka")) as ready:
         yield ready
 
@@ -45,7 +34,7 @@ def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
 @pytest.fixture(scope="session")
 def cassandra_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cassandra]:
     """One for all tests: each, or each module, has a keyspace of its own, and leaves the server as it is."""
-    install(Cassandra)
+    needed(Cassandra.install)
     with running(Cassandra(tmp_path_factory.mktemp("engines") / "cassandra")) as ready:
         yield ready
 
@@ -53,7 +42,7 @@ def cassandra_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cassa
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
     """One for all tests: each has a prefix of its own, and leaves the server as it is."""
-    install(Redis)
+    needed(Redis.install)
     with running(Redis(tmp_path_factory.mktemp("engines") / "redis")) as ready:
         yield ready
 
@@ -82,7 +71,7 @@ def own_redis(tmp_path: Path) -> Iterator[Callable[..., Redis]]:
 @contextmanager
 def factory(kind: type[B], folder: Path) -> Iterator[Callable[..., B]]:
     """A function that starts an instance; those that it has started end at the end of the block."""
-    install(kind)
+    needed(kind.install)
     numbers = count()
     with ExitStack() as stack:
 

@@ -65,10 +65,10 @@ def copy_jars(pom: Path, folder: Path) -> None:
     run_quietly(["mvn", "-q", "-B", "-f", str(pom), goal, *options], f"Maven can't fetch what {pom} names")
 
 
-def run_quietly(command: list[str], trouble: str) -> None:
-    """Run a command whose output matters only if it fails. Raises Missing, which says the trouble."""
+def run_quietly(command: list[str], trouble: str, *, folder: Path | None = None) -> None:
+    """Run a command whose output matters only if it fails, in a folder. Raises Missing, which says the trouble."""
     done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     if done.returncode != 0:
         print(done.stdout, file=sys.stderr)

@@ -12,7 +12,7 @@ from shared.cassandra.migrations import migrate
 from shared.settings import CassandraSettings
 from tests.backends.backend import running
 from tests.backends.cassandra import Cassandra
-from tests.conftest import install
+from tests.toolchains import needed
 
 PATIENT = 30.0
 """Seconds for a request, on a machine that is busy with other tests."""
@@ -48,7 +48,7 @@ def migrated(cassandra_server: Cassandra) -> CassandraSettings:
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cassandra]:
     """A node that tests freeze and kill; each leaves it running."""
-    install(Cassandra)
+    needed(Cassandra.install)
     with running(Cassandra(tmp_path_factory.mktemp("node") / "cassandra")) as ready:
         yield ready
 
