@@ -1,27 +1,20 @@
 """The short form of every fault, on one running platform. `python -m tests.faults` runs the full ones."""
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
 import trio
 
-from tests.backends.install import Missing
 from tests.faults.scenarios import SCENARIOS, Scenario
 from tests.faults.stage import SHORT, ClusterStage, Stage, UpStage, running_stage, running_up
+from tests.toolchains import needed
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterStage]:
     with ExitStack() as stack:
-        try:
-            stage = stack.enter_context(running_stage(tmp_path_factory.mktemp("faults"), SHORT))
-        except Missing as missing:
-            if os.environ.get("CI") == "true":
-                pytest.fail(str(missing))
-            pytest.skip(str(missing))
-        yield stage
+        yield needed(stack.enter_context, running_stage(tmp_path_factory.mktemp("faults"), SHORT))
 
 
 @pytest.fixture(scope="module")
