@@ -27,7 +27,7 @@ engines: $(VENV)/.dev ## fetch the Kafka, Cassandra and Redis of the tests
 format: $(VENV)/.dev ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-protos: $(VENV)/.dev ## generate rookery/v1/ from protos/
+protos: $(VENV)/.dev ## generate rookery/v1/ and shared/rpc/standard/ from protos/
 	@$(BIN)/python protos/generate.py
 
 lock: ## solve the dependencies anew; needs uv

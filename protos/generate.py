@@ -1,4 +1,5 @@
-"""Generates `rookery/v1/` from the protos: messages, their types, and purerpc's service classes and stubs.
+"""Generates Python from the protos, into the folder of the same name: messages, their types, and purerpc's service
+classes and stubs. For those who write clients, it also generates the AsyncAPI document of `asyncapi.py`.
 
 python protos/generate.py          write them
 python protos/generate.py --check  exit 1 if what is committed is not what would be written
@@ -8,24 +9,28 @@ import sys
 import tempfile
 from pathlib import Path
 
+import asyncapi
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from grpc_tools import protoc
 
 PROTOS = Path(__file__).resolve().parent
 ROOT = PROTOS.parent
-# purerpc's own plugin script does not start beside a newer h2, so this one goes through shared.rpc.compat.
+FOLDERS = ("rookery/v1", "shared/rpc/standard")
+SESSION = PROTOS / "rookery/v1/session.proto"
+ASYNCAPI = "rookery/v1/asyncapi.json"
+# purerpc's own plugin script does not start beside a newer h2, so this one goes through shared.rpc.compat: the file
+# alone, since the package around it may need what is generated here.
 PLUGIN = f"""#!{sys.executable}
-import sys
-sys.path.insert(0, {str(ROOT)!r})
-import shared.rpc.compat
+import runpy
+runpy.run_path({str(ROOT / "shared/rpc/compat.py")!r})
 from purerpc.protoc_plugin.plugin import main
 main()
 """
 
 
 def generate(target: Path) -> None:
-    """Write the code of every proto below `target`, as `rookery/v1/*`. Raises RuntimeError if protoc refuses."""
-    sources = sorted(PROTOS.glob("rookery/v1/*.proto"))
+    """Write the code of every proto below `target`, in the same folder. Raises RuntimeError if protoc refuses."""
+    sources = [source for folder in FOLDERS for source in sorted((PROTOS / folder).glob("*.proto"))]
     services = [source for source in sources if "\nservice " in source.read_text()]
     with tempfile.TemporaryDirectory() as folder:
         plugin = Path(folder) / "protoc-gen-purerpc"
@@ -37,7 +42,10 @@ def generate(target: Path) -> None:
         compile_protos(services, f"--descriptor_set_out={descriptors}")
         for file in FileDescriptorSet.FromString(descriptors.read_bytes()).file:
             (target / file.name.replace(".proto", "_grpc.pyi")).write_text(types_of(file))
-    for file in (target / "rookery/v1").glob("*_grpc.py"):
+        compile_protos([SESSION], "--include_source_info", f"--descriptor_set_out={descriptors}")
+        (session,) = FileDescriptorSet.FromString(descriptors.read_bytes()).file
+    (target / ASYNCAPI).write_text(asyncapi.document(session) + "\n")
+    for file in generated(target, "*_grpc.py"):
         code = file.read_text().replace("import purerpc\n", "from shared.rpc.compat import purerpc\n", 1)
         file.write_text(code.rstrip() + "\n")
 
@@ -86,9 +94,18 @@ def stale() -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         fresh = Path(folder)
         generate(fresh)
-        names = {file.name for file in (fresh / "rookery/v1").iterdir()}
-        names |= {file.name for pattern in ("*_pb2.py*", "*_grpc.py*") for file in (ROOT / "rookery/v1").glob(pattern)}
-        return sorted(name for name in names if read(fresh / "rookery/v1" / name) != read(ROOT / "rookery/v1" / name))
+        names = {
+            file.relative_to(root)
+            for root in (fresh, ROOT)
+            for pattern in ("*_pb2.py*", "*_grpc.py*", "asyncapi.json")
+            for file in generated(root, pattern)
+        }
+        return sorted(str(name) for name in names if read(fresh / name) != read(ROOT / name))
+
+
+def generated(root: Path, pattern: str) -> list[Path]:
+    """The files below `root` where generated code belongs."""
+    return [file for folder in FOLDERS for file in (root / folder).glob(pattern)]
 
 
 def read(file: Path) -> str | None:
