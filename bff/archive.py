@@ -1,6 +1,9 @@
 """The archive, as the BFF asks it: over gRPC, each call with a deadline."""
 
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
+
+from google.protobuf.message import Message
 
 from rookery.v1.archive_grpc import ArchiveServiceStub
 from rookery.v1.archive_pb2 import (
@@ -14,11 +17,18 @@ from rookery.v1.archive_pb2 import (
 from shared.rpc import Balancer, Channel, call_unary
 
 CALL_DEADLINE = 5.0
-"""Seconds for one call: half of a request's, so that its caller still hears that it was the archive."""
+"""Seconds for a query and all its attempts: half of a request's, so that its caller hears that it was the archive."""
 
-
-ATTEMPTS = 2
+ATTEMPTS = 3
 """A query changes nothing, so one that an archive took to its end is asked of another."""
+
+ATTEMPT_TIMEOUT = 1.0
+"""Seconds after which another archive is asked: one that hangs costs a query no more. The last attempt has what is
+left, since a store may be slow."""
+
+
+Request = TypeVar("Request", bound=Message)
+Response = TypeVar("Response", bound=Message)
 
 
 class ArchiveClient(Protocol):
@@ -38,10 +48,14 @@ class RpcArchive:
         self._stub = ArchiveServiceStub(channel)
 
     async def list_chats(self, request: ListChatsRequest) -> ListChatsResponse:
-        return await call_unary(self._stub.ListChats, request, timeout=CALL_DEADLINE, attempts=ATTEMPTS)
+        return await _query(self._stub.ListChats, request)
 
     async def get_chat(self, request: GetChatRequest) -> GetChatResponse:
-        return await call_unary(self._stub.GetChat, request, timeout=CALL_DEADLINE, attempts=ATTEMPTS)
+        return await _query(self._stub.GetChat, request)
 
     async def list_messages(self, request: ListMessagesRequest) -> ListMessagesResponse:
-        return await call_unary(self._stub.ListMessages, request, timeout=CALL_DEADLINE, attempts=ATTEMPTS)
+        return await _query(self._stub.ListMessages, request)
+
+
+async def _query(method: Callable[[Request], Awaitable[Response]], request: Request) -> Response:
+    return await call_unary(method, request, timeout=CALL_DEADLINE, attempts=ATTEMPTS, attempt_timeout=ATTEMPT_TIMEOUT)

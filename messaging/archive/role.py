@@ -10,14 +10,20 @@ from messaging.archive.recorder import GROUP, Recorder
 from shared.background import open_background
 from shared.backplane import Backplane
 from shared.listening import listen, port_of
-from shared.rpc import Limits, serve_rpc
+from shared.rpc import Limits, Servicer, serve_rpc
+from shared.rpc.server.interceptors import authenticate, equals, except_standard, limit_calls, log_calls, trace_calls
+from shared.rpc.server.standard_services import standard_services
 from shared.settings import ArchiveSettings
 from shared.stores.chats import ChatStore
 from shared.telemetry.health import Health, serve_health
 from shared.telemetry.metrics import observe_lag
+from shared.tls import ServerTls
 
 GRPC_LIMITS = Limits(drain_timeout=0.5, close_timeout=0.5)
 """A query takes milliseconds, so a stop need not wait long for those under way."""
+
+MAX_QUERIES = 1_000
+"""Under way at once: more than a store answers in the seconds that a caller waits."""
 
 ANY_MESSAGE = "d-1-2", 1
 """What a health check asks for. It need not be there."""
@@ -34,20 +40,31 @@ class Archive:
 
 @asynccontextmanager
 async def open_archive(
-    settings: ArchiveSettings, *, backplane: Backplane, chats: ChatStore, health: Health
+    settings: ArchiveSettings,
+    *,
+    backplane: Backplane,
+    chats: ChatStore,
+    health: Health,
+    token: str = "",
+    tls: ServerTls | None = None,
 ) -> AsyncIterator[Archive]:
     """Record the log and answer queries while the block is open.
 
     Leaving it records and commits the batch in hand, and lets queries under way end, within 2 seconds. A store or a
     log that does not answer is no reason not to open: recording waits for it, and queries are refused meanwhile. Only
-    the store makes the archive unready, since queries are what is sent to it.
+    the store makes the archive unready, since queries are what is sent to it. With a `token`, queries need it.
     """
     health.add("chats", "the store of chats and history answers", partial(chats.get_message, *ANY_MESSAGE))
     recorder = Recorder(backplane, chats)
     observe_lag(GROUP, lambda: recorder.statistics().lag)
-    listeners = await listen(settings.host, settings.grpc_port)
+    queries = ArchiveQueries(chats)
+    services: list[Servicer] = [queries, *standard_services([queries], health)]
+    interceptors = [log_calls, trace_calls, except_standard(limit_calls(total=MAX_QUERIES))]
+    if token:
+        interceptors.append(except_standard(authenticate(equals(token))))
+    listeners = await listen(settings.host, settings.grpc_port, tls=tls, alpn="h2", trusted_clients_only=True)
     async with open_background() as nursery:
         nursery.start_soon(recorder.run)
-        await nursery.start(partial(serve_rpc, [ArchiveQueries(chats)], listeners, limits=GRPC_LIMITS))
-        health_port = await nursery.start(serve_health, health, settings.host, settings.health_port)
+        await nursery.start(partial(serve_rpc, services, listeners, interceptors=interceptors, limits=GRPC_LIMITS))
+        health_port = await nursery.start(partial(serve_health, health, settings.host, settings.health_port, tls=tls))
         yield Archive(recorder, port_of(listeners), health_port)

@@ -8,11 +8,13 @@ from shared.errors import Code, Refusal
 from shared.rpc import Balancer, Channel, RpcError, Status, call_unary
 
 QUERY_DEADLINE = 3.0
-"""Seconds: a session's next frames wait behind the answer."""
+"""Seconds, all attempts: a session's next frames wait behind the answer."""
 
+ATTEMPTS = 3
+"""Archives asked at most: one may be stopping, or hang."""
 
-ATTEMPTS = 2
-"""Archives asked at most: one may be stopping."""
+ATTEMPT_TIMEOUT = 1.0
+"""Seconds after which another archive is asked. The last has what is left."""
 
 
 class History(Protocol):
@@ -32,7 +34,13 @@ class ArchiveHistory:
     async def has_message(self, user_id: int, chat_id: str, message_id: int) -> bool | Refusal:
         request = GetMessageRequest(user_id=user_id, chat_id=chat_id, message_id=message_id)
         try:
-            await call_unary(self._stub.GetMessage, request, timeout=QUERY_DEADLINE, attempts=ATTEMPTS)
+            await call_unary(
+                self._stub.GetMessage,
+                request,
+                timeout=QUERY_DEADLINE,
+                attempts=ATTEMPTS,
+                attempt_timeout=ATTEMPT_TIMEOUT,
+            )
         except RpcError as error:
             if error.status is Status.NOT_FOUND:
                 return False

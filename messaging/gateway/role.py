@@ -11,9 +11,11 @@ import trio
 from messaging.gateway.connection import Flusher
 from messaging.gateway.follower import GROUP
 from messaging.gateway.gateway import Gateway
+from messaging.gateway.handshake import PATH
 from messaging.gateway.history import History
 from messaging.gateway.native import SessionService
-from messaging.gateway.websocket import PATH, WebSocketServer
+from messaging.gateway.websocket import WebSocketServer
+from shared.addresses import SECURE
 from shared.auth import TokenVerifier
 from shared.background import open_background
 from shared.backplane import Backplane
@@ -21,11 +23,14 @@ from shared.configuration.live import Live
 from shared.ids import SnowflakeGenerator
 from shared.listening import listen, port_of
 from shared.ownership import Directory, GatewayAddress
-from shared.rpc import Limits, serve_rpc
+from shared.rpc import Limits, Servicer, serve_rpc
+from shared.rpc.server.interceptors import log_calls, trace_calls
+from shared.rpc.server.standard_services import standard_services
 from shared.settings import GatewaySettings
 from shared.stores.accounts import AccountStore
 from shared.telemetry.health import Health, serve_health
 from shared.telemetry.metrics import observe_lag
+from shared.tls import ServerTls
 
 DRAIN_SECONDS = 3.0
 """How long a gateway that stops waits for answers under way and for clients to read their last frames."""
@@ -61,18 +66,19 @@ async def open_gateway(
     live: Live,
     ids: SnowflakeGenerator,
     health: Health,
+    tls: ServerTls | None = None,
 ) -> AsyncIterator[RunningGateway]:
     """Serve sessions while the block is open. It is entered once the partitions that fall to this gateway are served.
 
     Leaving it sends every client elsewhere, answers what was taken, and closes, within DRAIN_SECONDS and a little.
     """
-    websocket_listeners = await listen(settings.host, settings.websocket_port, backlog=BACKLOG)
-    grpc_listeners = await listen(settings.host, settings.grpc_port, backlog=BACKLOG)
+    websocket_listeners = await listen(settings.host, settings.websocket_port, backlog=BACKLOG, tls=tls)
+    grpc_listeners = await listen(settings.host, settings.grpc_port, backlog=BACKLOG, tls=tls, alpn="h2")
     websocket_port, grpc_port = port_of(websocket_listeners), port_of(grpc_listeners)
     gateway = Gateway(
         address=GatewayAddress(
-            websocket=settings.public_websocket or f"ws://:{websocket_port}{PATH}",
-            grpc=settings.public_grpc or f":{grpc_port}",
+            websocket=settings.public_websocket or f"{'wss' if tls else 'ws'}://:{websocket_port}{PATH}",
+            grpc=settings.public_grpc or f"{SECURE if tls else ''}:{grpc_port}",
         ),
         backplane=backplane,
         accounts=accounts,
@@ -85,6 +91,8 @@ async def open_gateway(
     flusher = Flusher()
     observe_lag(GROUP, gateway.follower.lag)
     health.add("partitions", "the users of this gateway's partitions are served", gateway.follower.check)
+    sessions = SessionService(gateway, flusher)
+    services: list[Servicer] = [sessions, *standard_services([sessions], health)]
     websocket = WebSocketServer(gateway, flusher, settings.allowed_origins)
     async with open_background() as nursery:
         await nursery.start(gateway.follower.run)
@@ -92,8 +100,10 @@ async def open_gateway(
         nursery.start_soon(flusher.run)
         nursery.start_soon(websocket.ping_for_ever)
         await nursery.start(trio.serve_listeners, websocket.serve_connection, websocket_listeners)
-        await nursery.start(partial(serve_rpc, [SessionService(gateway, flusher)], grpc_listeners, limits=GRPC_LIMITS))
-        health_port = await nursery.start(partial(serve_health, health, settings.host, settings.health_port))
+        await nursery.start(
+            partial(serve_rpc, services, grpc_listeners, interceptors=[log_calls, trace_calls], limits=GRPC_LIMITS)
+        )
+        health_port = await nursery.start(partial(serve_health, health, settings.host, settings.health_port, tls=tls))
         yield RunningGateway(gateway, websocket_port, grpc_port, health_port)
         await _drain(gateway)
 

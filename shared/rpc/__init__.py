@@ -4,20 +4,27 @@
 stubs, `open_balancer` one over several servers, `call_unary` and `open_stream` call their methods.
 """
 
-from shared.rpc.balanced import Balancer, open_balancer
-from shared.rpc.client import Channel, call_unary, open_channel, open_stream
+from shared.rpc.client.balanced import Balancer, open_balancer
+from shared.rpc.client.calls import call_unary, open_stream
+from shared.rpc.client.channel import Channel, open_channel
+from shared.rpc.client.subchannel import Prepare
+from shared.rpc.client.tally import ChannelStatistics
 from shared.rpc.compat import Servicer
 from shared.rpc.limits import Limits
-from shared.rpc.server import serve_rpc, stream_handler
+from shared.rpc.protocol import OutgoingCall
+from shared.rpc.server.server import serve_rpc, stream_handler
 from shared.rpc.status import Metadata, RpcError, Status
 from shared.rpc.streams import ClientStream, ServerStream
 
 __all__ = [
     "Balancer",
     "Channel",
+    "ChannelStatistics",
     "ClientStream",
     "Limits",
     "Metadata",
+    "OutgoingCall",
+    "Prepare",
     "RpcError",
     "ServerStream",
     "Servicer",

@@ -1,9 +1,11 @@
 """One connection's input and output: a task that reads, one that writes, and the streams that they serve.
 
 Everything that streams send gathers in h2's buffer, from which the writer takes all there is at once. The buffer is
-bounded: a stream waits while it is full, and nothing more is read while answers to what was read fill it.
+bounded: a stream waits while it is full, and nothing more is read while answers to what was read fill it. Streams that
+wait for the connection take turns: one is woken, and wakes the next if there is still room when it has sent.
 """
 
+import math
 from collections.abc import Collection
 from typing import Any, Generic, TypeVar, cast
 
@@ -20,6 +22,10 @@ from shared.rpc.streams import MessageStream
 
 READ_BYTES = 64 * 1024
 """Taken from the socket at once: four of HTTP/2's frames."""
+
+SLICE_BYTES = 4 * 1024
+"""Of what was read, taken before other tasks have their turn: one peer's smallest frames, some 90 calls that are opened
+and reset, keep all others waiting for 30 ms at most."""
 
 READ_AHEAD_BUFFERS = 4
 """Nothing is read while this many times the send buffer waits: only answers to pings and the like come to it."""
@@ -43,19 +49,23 @@ log = structlog.get_logger(__name__)
 class Connection(Generic[Stream]):
     """What both ends have in common. `run` is its life; everything else is synchronous."""
 
-    def __init__(self, transport: trio.abc.Stream, limits: Limits, *, client_side: bool) -> None:
+    def __init__(self, transport: trio.abc.Stream, limits: Limits, *, client_side: bool, received: bytes = b"") -> None:
+        """`received` are the peer's first bytes, if somebody has read them."""
         self.limits = limits
         self.streams: dict[int, Stream] = {}
         scheme = "https" if isinstance(transport, trio.SSLStream) else "http"
         self.protocol = Protocol(limits, client_side=client_side, scheme=scheme)
         self.http2 = self.protocol.http2
-        self.room = trio.lowlevel.ParkingLot()
-        """Where senders wait for the buffer or for the connection's window."""
+        self.waiting: dict[MessageStream[Any, Any], None] = {}
+        """The streams that wait for the buffer or for the connection's window, in their order."""
         self.going_away = False
         """Whether no more streams may be opened."""
         self._transport = transport
+        self._received = received
         self._scope = trio.CancelScope()
         self._wake_writer = trio.Event()
+        self._wake_reader = trio.Event()
+        self._sending_since = math.inf
         self._sent_all = trio.Event()
         self._closing = False
         self._heard_at = trio.current_time()
@@ -65,6 +75,13 @@ class Connection(Generic[Stream]):
     def has_room(self) -> bool:
         """Whether the buffer takes more."""
         return self.http2.outbound_size < self.limits.send_buffer
+
+    def wake_next(self) -> None:
+        """Let the stream that has waited longest go on, if there is room for it."""
+        if self.waiting and self.has_room and self.http2.outbound_flow_control_window > 0:
+            stream = next(iter(self.waiting))
+            del self.waiting[stream]
+            stream.window_opened()
 
     def flush(self) -> None:
         """Let the writer see that there is something to send."""
@@ -88,9 +105,13 @@ class Connection(Generic[Stream]):
         self._scope.cancel()
 
     def check_alive(self) -> None:
-        """Ask a silent peer whether it is there; end the connection if it did not answer in time."""
-        silence = trio.current_time() - self._heard_at
-        if silence > self.limits.keepalive_interval + self.limits.keepalive_timeout:
+        """Ask a silent peer whether it is there; end the connection if it did not answer in time, or does not read."""
+        now = trio.current_time()
+        silence = now - self._heard_at
+        if now - self._sending_since > self.limits.send_timeout:
+            log.info("rpc_peer_does_not_read", seconds=round(now - self._sending_since))
+            self.cancel()
+        elif silence > self.limits.keepalive_interval + self.limits.keepalive_timeout:
             log.info("rpc_peer_silent", seconds=round(silence))
             self.cancel()
         elif silence > self.limits.keepalive_interval and not self._pinged and not self._closing:
@@ -102,41 +123,70 @@ class Connection(Generic[Stream]):
         """Serve the connection until it ends; its streams end with it."""
         try:
             with self._scope:
-                async with trio.open_nursery() as nursery:
-                    self._nursery = nursery
-                    nursery.start_soon(self._write)
-                    await self._read()
-                    self._lose_peer()
-                    self.close()
-                    with trio.move_on_after(self.limits.close_timeout):
-                        await self._sent_all.wait()
-                    self.cancel()
+                await self._serve()
         finally:
             self._lose_peer()
             await trio.aclose_forcefully(self._transport)
 
+    async def _serve(self) -> None:
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self._write)
+            await self._read()
+            self._lose_peer()
+            self.close()
+            with trio.move_on_after(self.limits.close_timeout):
+                await self._sent_all.wait()
+                await self._discard()
+            self.cancel()
+
     async def _read(self) -> None:
         """Read until the peer ends the connection or breaks the protocol."""
-        while True:
-            try:
-                data = await self._transport.receive_some(READ_BYTES)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                return
-            if not data:
-                return
-            self._heard_at = trio.current_time()
+        while data := await self._receive():
+            now = trio.current_time()
+            self.http2.pass_time(now - self._heard_at)
+            self._heard_at = now
             self._pinged = False
-            try:
-                events = self.protocol.receive_data(bytes(data))
-            except h2.exceptions.ProtocolError as error:
-                log.info("rpc_protocol_broken", error=str(error))
-                return
-            for event in events:
-                self._handle(event)
-            if self.http2.outbound_size:
-                self.flush()
-            while self.http2.outbound_size > READ_AHEAD_BUFFERS * self.limits.send_buffer:
-                await self.room.park()
+            for start in range(0, len(data), SLICE_BYTES):
+                if start:
+                    await trio.lowlevel.checkpoint()
+                if not self._take(data[start : start + SLICE_BYTES]):
+                    return
+                while self.http2.outbound_size > READ_AHEAD_BUFFERS * self.limits.send_buffer:
+                    self._wake_reader = trio.Event()
+                    await self._wake_reader.wait()
+
+    async def _discard(self) -> None:
+        """Read on until the peer ends: what is closed with unread bytes takes its last words back."""
+        while await self._receive():
+            pass
+
+    async def _receive(self) -> bytes:
+        """What has come; nothing if the peer has ended the connection."""
+        if self._received:
+            data, self._received = self._received, b""
+            return data
+        try:
+            return bytes(await self._transport.receive_some(READ_BYTES))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return b""
+
+    def _take(self, data: bytes) -> bool:
+        """Do what the peer says; whether the connection can go on."""
+        try:
+            events = self.protocol.receive_data(data)
+        except h2.exceptions.ProtocolError as error:
+            self._give_up(error)
+            return False
+        for event in events:
+            self._handle(event)
+        if self.http2.outbound_size:
+            self.flush()
+        return True
+
+    def _give_up(self, error: h2.exceptions.ProtocolError) -> None:
+        """The peer has broken the protocol."""
+        log.info("rpc_protocol_broken", error=str(error))
 
     async def _write(self) -> None:
         """Send what gathers, until the connection is closed and everything is sent."""
@@ -144,18 +194,29 @@ class Connection(Generic[Stream]):
             while True:
                 data = self.protocol.data_to_send()
                 if data:
+                    self._sending_since = trio.current_time()
                     await self._transport.send_all(data)
-                    self.room.unpark_all()
+                    self._sending_since = math.inf
+                    self._wake_reader.set()
+                    self.wake_next()
                 elif self._closing:
                     self._sent_all.set()
-                    if isinstance(self._transport, trio.abc.HalfCloseableStream):
-                        await self._transport.send_eof()
+                    await self._end_output()
                     return
                 else:
                     self._wake_writer = trio.Event()
                     await self._wake_writer.wait()
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
             self.cancel()
+
+    async def _end_output(self) -> None:
+        """Let the peer see that nothing more comes. TLS has an end of its own, but not one that leaves the other way
+        open; HTTP/2 needs none."""
+        transport = self._transport
+        if isinstance(transport, trio.SSLStream):
+            transport = transport.transport_stream
+        if isinstance(transport, trio.abc.HalfCloseableStream):
+            await transport.send_eof()
 
     def _handle(self, event: Event) -> None:
         """Do what an event says. The two ends add what they have of their own."""
@@ -171,7 +232,7 @@ class Connection(Generic[Stream]):
                 if stream := self.streams.get(event.stream_id):
                     stream.disconnect(_reset_error(event.error_code))
             case h2.events.WindowUpdated(stream_id=0):
-                self.room.unpark_all()
+                self.wake_next()
             case h2.events.WindowUpdated():
                 if event.stream_id and (stream := self.streams.get(event.stream_id)):
                     stream.window_opened()
@@ -184,7 +245,6 @@ class Connection(Generic[Stream]):
         """Every stream's window may have changed."""
         for stream in self.streams.values():
             stream.window_opened()
-        self.room.unpark_all()
 
     def _lose_peer(self) -> None:
         """The peer has gone: so have all its streams."""
@@ -197,8 +257,13 @@ async def keep_alive(connections: Collection[Connection[Any]], limits: Limits) -
     """Look after the silence of all connections, for ever: one task for all of them."""
     while True:
         await trio.sleep(limits.keepalive_timeout / KEEPALIVE_CHECKS)
-        for connection in list(connections):
-            connection.check_alive()
+        _check_alive(connections)
+
+
+def _check_alive(connections: Collection[Connection[Any]]) -> None:
+    """A function, since a local name would hold one of them until the next time."""
+    for connection in list(connections):
+        connection.check_alive()
 
 
 def _reset_error(code: ErrorCodes | int | None) -> RpcError:

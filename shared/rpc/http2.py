@@ -10,11 +10,11 @@ import h2.connection
 from h2.config import H2Configuration
 from h2.connection import ConnectionState, H2Connection
 from h2.errors import ErrorCodes
-from h2.events import ConnectionTerminated, Event
-from h2.exceptions import FrameTooLargeError
+from h2.events import ConnectionTerminated, DataReceived, Event
+from h2.exceptions import DenialOfServiceError, FrameTooLargeError, ProtocolError
 from h2.settings import SettingCodes, Settings
-from h2.stream import StreamClosedBy
-from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, RstStreamFrame
+from h2.stream import H2Stream, StreamClosedBy, StreamState
+from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, RstStreamFrame, SettingsFrame
 
 from shared.rpc.limits import HTTP2_WINDOW, Limits
 
@@ -30,7 +30,23 @@ HEADER_LEEWAY = 4
 ENCODER_TABLE_BYTES = 4096
 """The most that our header compression remembers, whatever the peer offers. HTTP/2's default."""
 
+WINDOWS_PER_FRAME = 2
+"""Frames that a peer may answer a frame of data with: one opens its stream's window, one the connection's."""
+
+SLIVER_BYTES = 1024
+"""Less than this of a message, for which the peer's window had no more room, is not worth an answer: opening a window
+by a byte at a time is not work."""
+
+_RECEIVING = frozenset((StreamState.OPEN, StreamState.HALF_CLOSED_LOCAL))
+"""The states of a stream whose peer may send data."""
+
+_KNOWN_SETTINGS = frozenset(SettingCodes)
+
 _FRAME_HEADER = struct.Struct(">HBBBL")
+
+
+class StreamRefused(Event):
+    """A stream was one too many."""
 
 
 class Http2Connection(H2Connection):
@@ -55,6 +71,9 @@ class Http2Connection(H2Connection):
         self.max_inbound_frame_size = MAX_FRAME_BYTES
         self.decoder.max_header_list_size = HEADER_LEEWAY * limits.max_header_bytes
         self.refuses_streams = False
+        self._greeted = False  # the peer's settings have come, before which there is nothing else
+        self._most_idle_frames = self._idle_frames = float(limits.idle_frames)
+        self._idle_frames_per_second = limits.idle_frames_per_second
         self._connection_window = limits.connection_window
         self._consumed = 0  # bytes received and not yet given back to the connection's window
 
@@ -89,8 +108,16 @@ class Http2Connection(H2Connection):
             MAX_FRAME_BYTES,
         )
 
-    def send_data_frame(self, stream_id: int, data: bytes) -> None:
-        """As `send_data`, for an open stream and at most `sendable` bytes: 0.3 microseconds instead of 5."""
+    def pass_time(self, seconds: float) -> None:
+        """Forgive the peer the frames without work that it may send in this time."""
+        self._idle_frames = min(self._idle_frames + seconds * self._idle_frames_per_second, self._most_idle_frames)
+
+    def send_data_frame(self, stream_id: int, data: bytes, *, sliver: bool = False) -> None:
+        """As `send_data`, for an open stream and at most `sendable` bytes: 0.3 microseconds instead of 5.
+
+        A sliver is less of a message than there would be, for lack of a window."""
+        if not sliver:
+            self._idle_frames += WINDOWS_PER_FRAME
         length = len(data)
         self.streams[stream_id].outbound_flow_control_window -= length
         self.outbound_flow_control_window -= length
@@ -123,6 +150,49 @@ class Http2Connection(H2Connection):
             self._terminate_connection(ErrorCodes.FRAME_SIZE_ERROR)
             raise FrameTooLargeError("a frame or a header block is larger than we take")
 
+    def _receive_frame(self, frame: Frame) -> list[Event]:
+        if not isinstance(frame, DataFrame):
+            self._weigh(frame)
+            return super()._receive_frame(frame)
+        if not frame.data and "END_STREAM" not in frame.flags:
+            self._weigh(frame)
+        stream = self.streams.get(frame.stream_id)
+        if stream is None or stream.state_machine.state not in _RECEIVING or frame.flags:
+            return super()._receive_frame(frame)
+        return [self._receive_data(stream, frame.data)]
+
+    def _receive_data(self, stream: H2Stream, data: bytes) -> DataReceived:
+        """As h2 does, for data amid an open stream, the most frequent frame of all: 3 microseconds instead of 5.4."""
+        length = len(data)
+        self._inbound_flow_control_window_manager.window_consumed(length)
+        stream._inbound_window_manager.window_consumed(length)
+        stream._track_content_length(length, end_stream=False)
+        return DataReceived(stream_id=stream.stream_id, data=data, flow_controlled_length=length)
+
+    def _weigh(self, frame: Frame) -> None:
+        """Count a frame unless it does work. Raises DenialOfServiceError if there were too many."""
+        if not self._greeted:
+            self._greeted = isinstance(frame, SettingsFrame) and "ACK" not in frame.flags
+            if not self._greeted:
+                raise ProtocolError("the first frame has no settings")
+        if isinstance(frame, HeadersFrame):
+            return
+        if isinstance(frame, RstStreamFrame):
+            stream = self.streams.get(frame.stream_id)
+            if stream is not None and stream.state_machine.headers_sent:
+                return
+        self._count_idle_frame()
+
+    def _count_idle_frame(self) -> None:
+        self._idle_frames -= 1
+        if self._idle_frames < 0:
+            raise DenialOfServiceError("too many frames that do no work")
+
+    def _receive_settings_frame(self, frame: SettingsFrame) -> tuple[list[Frame], list[Event]]:
+        """h2 keeps settings that it does not know, of which there can be 65,536: 50 MB."""
+        frame.settings = {code: value for code, value in frame.settings.items() if code in _KNOWN_SETTINGS}
+        return super()._receive_settings_frame(frame)
+
     def _receive_headers_frame(self, frame: HeadersFrame) -> tuple[list[Frame], list[Event]]:
         opens = frame.stream_id % 2 == 1 and frame.stream_id > self.highest_inbound_stream_id
         full = self.refuses_streams or self.open_inbound_streams >= self.local_settings.max_concurrent_streams
@@ -131,7 +201,8 @@ class Http2Connection(H2Connection):
         h2.connection._decode_headers(self.decoder, frame.data)  # the compression's state must follow all headers
         self.highest_inbound_stream_id = frame.stream_id
         self._closed_streams[frame.stream_id] = StreamClosedBy.SEND_RST_STREAM
-        return [RstStreamFrame(frame.stream_id, error_code=ErrorCodes.REFUSED_STREAM)], []
+        self._count_idle_frame()
+        return [RstStreamFrame(frame.stream_id, error_code=ErrorCodes.REFUSED_STREAM)], [StreamRefused()]
 
     def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
         """h2 takes a GOAWAY for the end of the connection; open streams may go on."""

@@ -7,7 +7,7 @@ What is wrong with one stream is an event of that stream; what is wrong with the
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import cast
 from urllib.parse import quote
@@ -36,6 +36,9 @@ from shared.rpc.http2 import Http2Connection
 from shared.rpc.limits import Limits
 from shared.rpc.status import Metadata, RpcError, Status, status_of
 
+GRPC = "application/grpc"
+"""How the content type of a call begins."""
+
 CONTENT_TYPE_SUFFIX = "+proto"
 
 ENCODINGS = ("identity", "gzip")
@@ -43,6 +46,9 @@ ENCODINGS = ("identity", "gzip")
 
 DETAILS = "grpc-status-details-bin"
 """Where a status has its details, as a google.rpc.Status."""
+
+RETRY_AFTER = "grpc-retry-pushback-ms"
+"""Where a status says after how many milliseconds the call may be made again; never, if that is no number from 0 on."""
 
 PLAIN_IN_MESSAGES = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")
 """What is left as it is in the text of a status. Not the space: HTTP/2 has no value that begins or ends with one."""
@@ -67,7 +73,9 @@ _REQUEST = HeaderValidationFlags(is_client=False, is_trailer=False, is_response_
 _RESPONSE = HeaderValidationFlags(is_client=True, is_trailer=False, is_response_header=True, is_push_promise=False)
 _TRAILERS = HeaderValidationFlags(is_client=True, is_trailer=True, is_response_header=False, is_push_promise=False)
 
+_TIMEOUT = re.compile(r"[0-9]{1,8}[HMSmun]")
 _METADATA_NAME = re.compile(r"(?!grpc-)[0-9a-z_.-]+")
+_MILLISECONDS = re.compile(r"[0-9]{1,9}")
 _METADATA_VALUE = re.compile(r"(?! )[ -~]*(?<! )")
 
 _HTTP_STATUSES = {
@@ -85,16 +93,21 @@ _HTTP_STATUSES = {
 
 @dataclass(frozen=True, slots=True)
 class OutgoingCall:
-    """One's own call; its answers are of `response_type`. `timeout` is in seconds; `compressed` says that its messages
-    may be gzip."""
+    """One's own call; its answers are of `response_type`. `compressed` says that its messages may be gzip."""
 
     service: str
     method: str
     response_type: type[Message]
-    authority: str
-    timeout: float | None
+    deadline: float
+    """By Trio's clock; infinite if there is none."""
     metadata: Metadata
     compressed: bool = False
+    authority: str = ""
+    """The server's name, as it is called; known when it is chosen."""
+
+    def with_metadata(self, *pairs: tuple[str, str | bytes]) -> "OutgoingCall":
+        """The same call with more metadata."""
+        return replace(self, metadata=[*self.metadata, *pairs])
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +133,20 @@ class CallRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class MalformedRequest:
+    """Headers that HTTP/2 does not allow."""
+
+    stream_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignRequest:
+    """A request that is no gRPC call."""
+
+    stream_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class ResponseStarted:
     """A server's first headers for a call."""
 
@@ -137,7 +164,8 @@ class CallEnded:
     metadata: Metadata
 
 
-Event = CallStarted | CallRefused | ResponseStarted | CallEnded | h2.events.Event
+Request = CallStarted | CallRefused | MalformedRequest | ForeignRequest
+Event = Request | ResponseStarted | CallEnded | h2.events.Event
 """The HTTP/2 events that carry no headers are h2's own."""
 
 
@@ -161,8 +189,8 @@ class Protocol(GRPCConnection):  # type: ignore[misc, unused-ignore]
         """What the peer did. Raises h2's ProtocolError if the connection can't go on; say so with what is to send."""
         return [self._translate(event) for event in self.http2.receive_data(data)]
 
-    def call(self, stream_id: int, call: OutgoingCall) -> None:
-        """Send the headers of a call. Raises ValueError for bad metadata."""
+    def call(self, stream_id: int, call: OutgoingCall, timeout: float) -> None:
+        """Send the headers of a call that has so many seconds left. Raises ValueError for bad metadata."""
         check_metadata(call.metadata)
         self.config = self._gzip if call.compressed else self._plain  # purerpc has one for all calls
         self.start_request(
@@ -171,7 +199,7 @@ class Protocol(GRPCConnection):  # type: ignore[misc, unused-ignore]
             call.service,
             call.method,
             authority=call.authority,
-            timeout=None if call.timeout is None else _wire_timeout(call.timeout),  # type: ignore[arg-type]
+            timeout=_wire_timeout(timeout),  # type: ignore[arg-type]
             content_type_suffix=CONTENT_TYPE_SUFFIX,
             custom_metadata=call.metadata,
         )
@@ -182,6 +210,11 @@ class Protocol(GRPCConnection):  # type: ignore[misc, unused-ignore]
         self.config = self._gzip if compressed else self._plain
         self.start_response(stream_id, CONTENT_TYPE_SUFFIX, metadata)
 
+    def respond_to_foreign(self, stream_id: int, *, length: int) -> None:
+        """Send the headers of an answer to what is no gRPC call: a plain text of so many bytes comes next."""
+        fields = {":status": "415", "content-type": "text/plain", "accept-post": GRPC, "content-length": str(length)}
+        self.http2.send_headers(stream_id, list(fields.items()))
+
     def finish(self, stream_id: int, error: RpcError | None, metadata: Metadata = (), *, responded: bool) -> None:
         """Send a call's status, as trailers, or as its only headers if none were sent; then end the stream both ways.
 
@@ -191,7 +224,7 @@ class Protocol(GRPCConnection):  # type: ignore[misc, unused-ignore]
         """
         if not self.http2.is_open(stream_id):
             return
-        headers = [] if responded else [(":status", "200"), ("content-type", f"application/grpc{CONTENT_TYPE_SUFFIX}")]
+        headers = [] if responded else [(":status", "200"), ("content-type", f"{GRPC}{CONTENT_TYPE_SUFFIX}")]
         headers += _status_headers(error)
         for extra in (metadata, () if error is None else error.metadata):
             check_metadata(extra)
@@ -215,12 +248,21 @@ class Protocol(GRPCConnection):  # type: ignore[misc, unused-ignore]
             return self._trailers(event.stream_id, event.headers)
         return event
 
-    def _request(self, stream_id: int, headers: Headers) -> CallStarted | CallRefused:
+    def _request(self, stream_id: int, headers: Headers) -> Request:
         if sum(len(name) + len(value) + 32 for name, value in headers) > self._max_header_bytes:
             error = RpcError(Status.RESOURCE_EXHAUSTED, f"the headers are over {self._max_header_bytes} bytes")
             return CallRefused(stream_id, error)
         try:
             fields = _read_headers(headers, _REQUEST)
+        except h2.exceptions.ProtocolError:
+            return MalformedRequest(stream_id)
+        except UnicodeDecodeError:
+            return CallRefused(stream_id, RpcError(Status.INTERNAL, "the headers are not text"))
+        if not str(fields.get("content-type")).startswith(GRPC):
+            return ForeignRequest(stream_id)
+        try:
+            if not _TIMEOUT.fullmatch(fields.get("grpc-timeout", "0n")):
+                raise ValueError("not a timeout")
             request = RequestReceived.parse_from_stream_id_and_headers_destructive(stream_id, fields)
             timeout = None if request.timeout is None else request.timeout.total_seconds()
         except _MALFORMED:
@@ -286,6 +328,9 @@ def _status_headers(error: RpcError | None) -> list[tuple[str, str]]:
     headers = [("grpc-status", str(int(error.status)))]
     if error.message:
         headers.append(("grpc-message", quote(error.message, safe=PLAIN_IN_MESSAGES)))
+    if error.retry_after is not None:
+        pause = -1 if math.isinf(error.retry_after) else math.ceil(error.retry_after * 1000)
+        headers.append((RETRY_AFTER, str(pause)))
     if error.details:
         status = StatusWithDetails(code=int(error.status), message=error.message, details=error.details)
         headers.append((DETAILS, b64encode(status.SerializeToString())))
@@ -304,18 +349,34 @@ def _details(fields: HeaderDict) -> Sequence[Any]:
         return ()
 
 
+def _retry_after(fields: HeaderDict) -> float | None:
+    """The server's word on another attempt, in seconds, taken out of a status's fields."""
+    pause = fields.pop(RETRY_AFTER, None)
+    if pause is None:
+        return None
+    return int(pause) / 1000 if isinstance(pause, str) and _MILLISECONDS.fullmatch(pause) else math.inf
+
+
 def _call_ended(stream_id: int, fields: HeaderDict) -> CallEnded:
-    details = _details(fields)
+    details, retry_after = _details(fields), _retry_after(fields)
     ended = ResponseEnded.parse_from_stream_id_and_headers_destructive(stream_id, fields)
     number = ended.status.int_value
     if number == Status.OK:
         return CallEnded(stream_id, None, ended.custom_metadata)
-    error = RpcError(status_of(number), ended.status.status_message, ended.custom_metadata, details=details)
+    error = RpcError(
+        status_of(number),
+        ended.status.status_message,
+        ended.custom_metadata,
+        details=details,
+        retry_after=retry_after,
+    )
     return CallEnded(stream_id, error, ended.custom_metadata)
 
 
-def _wire_timeout(timeout: float) -> timedelta:
-    """The timeout such that purerpc writes it with eight digits at most, never shorter than it is."""
+def _wire_timeout(timeout: float) -> timedelta | None:
+    """The timeout such that purerpc writes it with eight digits at most, never shorter than it is. None if infinite."""
+    if math.isinf(timeout):
+        return None
     if timeout > FINEST_TIMEOUT:
         return timedelta(seconds=math.ceil(timeout))
     return timedelta(microseconds=max(math.ceil(timeout * 1_000_000), 1))

@@ -44,7 +44,9 @@ class RpcError(Exception):
     so; UNAVAILABLE and RESOURCE_EXHAUSTED may be tried again, later. `metadata` goes with the status, and so do the
     `details`: messages such as those of google/rpc/error_details.proto, which `detail` finds again.
 
-    `unprocessed` says that no handler has seen the call: it may be made again, whatever it does.
+    `unprocessed` says that no handler has seen the call: it may be made again, whatever it does. `retry_after` are the
+    seconds after which the server wants to see the call again (gRPC's `grpc-retry-pushback-ms`): infinite for never,
+    None if it does not say. A handler may set it too.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class RpcError(Exception):
         *,
         details: Sequence[Message] = (),
         unprocessed: bool = False,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(f"{status.name}: {message}")
         self.status = status
@@ -62,6 +65,7 @@ class RpcError(Exception):
         self.metadata = metadata
         self.details = tuple(_packed(detail) for detail in details)
         self.unprocessed = unprocessed
+        self.retry_after = retry_after
 
     def detail(self, message_type: type[Detail]) -> Detail | None:
         """The first detail of this type, if there is one that can be read."""

@@ -8,9 +8,11 @@ from google.protobuf.message import DecodeError, Message
 from h2.errors import ErrorCodes
 
 from shared.rpc.framing import MessageBuffer, frame_messages
+from shared.rpc.http2 import SLIVER_BYTES
 from shared.rpc.status import Metadata, RpcError, Status
 
 if TYPE_CHECKING:
+    from shared.rpc.client.connection import ClientConnection
     from shared.rpc.connection import Connection
 
 Incoming = TypeVar("Incoming", bound=Message)
@@ -85,7 +87,6 @@ class MessageStream(Generic[Incoming, Outgoing]):
         self.failure = self.failure or error
         self._notify_receiver()
         self.window_opened()
-        self._connection.room.unpark_all()
 
     def leave(self) -> None:
         """Whoever still holds the stream can do nothing with it any more."""
@@ -107,7 +108,7 @@ class MessageStream(Generic[Incoming, Outgoing]):
         self._notify_receiver()
 
     def window_opened(self) -> None:
-        """The peer takes more."""
+        """The peer may take more."""
         if self._window_opened is not None:
             self._window_opened.set()
             self._window_opened = None
@@ -143,14 +144,19 @@ class MessageStream(Generic[Incoming, Outgoing]):
         try:
             while sent < len(data):
                 size = await self._wait_for_room()
-                self._connection.http2.send_data_frame(self.stream_id, data[sent : sent + size])
+                part = data[sent : sent + size]
+                sent += len(part)
+                sliver = size < SLIVER_BYTES and sent < len(data)
+                self._connection.http2.send_data_frame(self.stream_id, part, sliver=sliver)
                 self._connection.flush()
-                sent += size
         except BaseException:
             if sent:
                 self._torn = True
                 self.abort(RpcError(Status.INTERNAL, "a message was cut off while it was sent"))
             raise
+        finally:
+            self._connection.waiting.pop(self, None)
+            self._connection.wake_next()
 
     async def _wait_for_room(self) -> int:
         """Wait until the peer and the socket take more; the size of the next frame."""
@@ -161,11 +167,12 @@ class MessageStream(Generic[Incoming, Outgoing]):
             size = connection.http2.sendable(self.stream_id)
             if size > 0 and connection.has_room:
                 return size
-            if connection.http2.streams[self.stream_id].outbound_flow_control_window <= 0:
-                self._window_opened = self._window_opened or trio.Event()
-                await self._window_opened.wait()
-            else:
-                await connection.room.park()
+            if connection.http2.streams[self.stream_id].outbound_flow_control_window > 0:
+                connection.waiting[self] = None
+            else:  # the turn is another's
+                connection.wake_next()
+            self._window_opened = self._window_opened or trio.Event()
+            await self._window_opened.wait()
 
 
 class ServerStream(MessageStream[Incoming, Outgoing]):
@@ -255,13 +262,25 @@ class ServerStream(MessageStream[Incoming, Outgoing]):
 class ClientStream(MessageStream[Incoming, Outgoing]):
     """One's own call. Made by `open_stream`."""
 
-    def __init__(self, connection: "Connection[Any]", stream_id: int, incoming: type[Incoming]) -> None:
+    def __init__(self, connection: "ClientConnection", stream_id: int, incoming: type[Incoming]) -> None:
         super().__init__(connection, stream_id, incoming)
+        self._server = connection
         self.metadata: Metadata = ()
         """What the server sent before its first message."""
         self.trailing_metadata: Metadata = ()
         """What the server sent with the status."""
         self._half_closed = False
+
+    @property
+    def outcome(self) -> Status | None:
+        """How the call ended; None while it is under way."""
+        if self.failure is not None:
+            return self.failure.status
+        return Status.OK if self._ended else None
+
+    def doubt_server(self, silent_since: float) -> None:
+        """There was no answer in time, though the server may have said something else since then."""
+        self._server.doubt(silent_since)
 
     async def end(self) -> None:
         """Tell the server that nothing more will be sent; `receive` goes on."""

@@ -17,8 +17,9 @@ import structlog
 import trio
 
 from shared.errors import Unavailable
-from shared.listening import listen, port_of
+from shared.listening import ClientStream, listen, port_of
 from shared.telemetry import metrics
+from shared.tls import ServerTls
 
 Probe = Literal["livez", "readyz", "startupz"]
 PROBES: Final[tuple[Probe, ...]] = ("livez", "readyz", "startupz")
@@ -31,6 +32,9 @@ CHECK_DEADLINE = 2.0
 
 FRESH = 0.5
 """Seconds for which the checks' results are given out again, so that many probes cost the engines no more than one."""
+
+WATCH_INTERVAL = 1.0
+"""Seconds between two looks at the checks while someone waits for them to turn."""
 
 MAX_CONNECTIONS = 32
 """Probes answered at once; a connection above that is closed unanswered."""
@@ -59,6 +63,9 @@ class Health:
         self._checks: dict[str, tuple[str, Check, float]] = {}
         self._started = False
         self._draining = False
+        self._ready = False
+        self._watching: trio.CancelScope | None = None
+        self._waiting = trio.lowlevel.ParkingLot()
         self._lock = trio.Lock()
         self._results: list[CheckResult] = []
         self._checked_at = float("-inf")
@@ -76,6 +83,45 @@ class Health:
     def draining(self) -> None:
         """From now on the process finishes what it has, and wants no new work."""
         self._draining = True
+        self._set_ready(False)
+
+    async def ready(self) -> bool:
+        """Whether to send it work now, as /readyz says."""
+        if self._started and not self._draining:
+            results = await self._run_checks()
+            self._set_ready(all(result.ok for result in results) and not self._draining)
+        return self._ready
+
+    async def turned(self, known: bool) -> bool:
+        """Wait until `ready` is not what is known, and return it: at once when the process begins to drain.
+
+        Of all that wait, one looks every WATCH_INTERVAL, for all of them. Nobody looks while nobody waits.
+        """
+        while self._ready == known:
+            if self._watching is None:
+                await self._watch()
+            else:
+                await self._waiting.park()
+        return self._ready
+
+    async def _watch(self) -> None:
+        """Look again and again, until what is seen is new."""
+        try:
+            with trio.CancelScope() as self._watching:
+                while True:
+                    await trio.sleep(WATCH_INTERVAL)
+                    await self.ready()
+        finally:
+            self._watching = None
+            self._waiting.unpark()  # if this one was cancelled, another looks on
+
+    def _set_ready(self, ready: bool) -> None:
+        if ready == self._ready:
+            return
+        self._ready = ready
+        self._waiting.unpark_all()
+        if self._watching is not None:
+            self._watching.cancel()
 
     async def report(self, probe: Probe) -> tuple[int, dict[str, Any]]:
         """The HTTP status, 200 or 503, and the body of the answer."""
@@ -128,19 +174,24 @@ async def _run(name: str, explanation: str, check: Check, deadline: float) -> Ch
 
 
 async def serve_health(
-    health: Health, host: str, port: int, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED
+    health: Health,
+    host: str,
+    port: int,
+    *,
+    tls: ServerTls | None = None,
+    task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer probes over HTTP/1.1 until cancelled. `task_status.started` gets the port that was bound.
 
     One request a connection, at most `MAX_CONNECTIONS` at once, each for `CONNECTION_DEADLINE` seconds at most.
     """
-    listeners = await listen(host, port)
+    listeners = await listen(host, port, tls=tls)
     task_status.started(port_of(listeners))
     slots = trio.CapacityLimiter(MAX_CONNECTIONS)
     await trio.serve_listeners(partial(_serve_connection, health, slots), listeners)
 
 
-async def _serve_connection(health: Health, slots: trio.CapacityLimiter, stream: trio.SocketStream) -> None:
+async def _serve_connection(health: Health, slots: trio.CapacityLimiter, stream: ClientStream) -> None:
     try:
         slots.acquire_nowait()
     except trio.WouldBlock:
@@ -154,7 +205,7 @@ async def _serve_connection(health: Health, slots: trio.CapacityLimiter, stream:
         slots.release()
 
 
-async def _answer(health: Health, stream: trio.SocketStream) -> None:
+async def _answer(health: Health, stream: ClientStream) -> None:
     connection = h11.Connection(h11.SERVER)
     method = b""
     try:
@@ -172,10 +223,10 @@ async def _answer(health: Health, stream: trio.SocketStream) -> None:
     await stream.send_all(b"".join(connection.send(event) or b"" for event in [*events, h11.EndOfMessage()]))
 
 
-async def _receive_request(connection: h11.Connection, stream: trio.SocketStream) -> h11.Request | None:
+async def _receive_request(connection: h11.Connection, stream: ClientStream) -> h11.Request | None:
     """The head of the request; None if the client closed instead."""
     while (event := connection.next_event()) is h11.NEED_DATA:
-        connection.receive_data(await stream.receive_some())
+        connection.receive_data(bytes(await stream.receive_some()))
     return event if isinstance(event, h11.Request) else None
 
 

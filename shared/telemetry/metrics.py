@@ -41,3 +41,14 @@ def observe_lag(group: str, lag: Callable[[], Mapping[int, int]]) -> None:
     meter().create_observable_gauge(
         "rookery.consumer.lag", [read], unit="{record}", description="Records of the log that wait to be read"
     )
+
+
+def observe_certificate(not_after: Callable[[], float]) -> None:
+    """Tell when the certificate of this process ends, in seconds since 1970."""
+
+    def read(_: CallbackOptions) -> Iterable[Observation]:
+        yield Observation(not_after())
+
+    meter().create_observable_gauge(
+        "rookery.tls.certificate.not_after", [read], unit="s", description="When the certificate ends, in Unix time"
+    )

@@ -2,8 +2,10 @@
 raw HTTP/2 and does what it is told, however bad."""
 
 import importlib.util
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
@@ -23,9 +25,20 @@ from rookery.v1.archive_grpc import ArchiveServiceServicer
 from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse
 from rookery.v1.session_grpc import SessionServiceServicer
 from rookery.v1.session_pb2 import ClientFrame, Ping, Pong, ServerFrame
-from shared.rpc import Limits, ServerStream, Servicer, serve_rpc, stream_handler
+from shared.background import open_background
+from shared.rpc import (
+    Channel,
+    Limits,
+    Prepare,
+    ServerStream,
+    Servicer,
+    open_channel,
+    serve_rpc,
+    stream_handler,
+)
 from shared.rpc.framing import frame_messages
-from shared.rpc.server import Server
+from shared.rpc.server.methods import Interceptor
+from shared.rpc.server.server import Server
 
 ROOT = Path(__file__).parents[3]
 CONNECT = "/rookery.v1.SessionService/Connect"
@@ -91,6 +104,8 @@ class RunningServer:
     port: int = 0
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     ended: trio.Event = field(default_factory=trio.Event)
+    server: Server = field(init=False)
+    """What it says of itself."""
 
     async def run(
         self,
@@ -126,7 +141,7 @@ def serve_fixture(nursery: trio.Nursery) -> Serve:
     ) -> RunningServer:
         listeners = await trio.open_tcp_listeners(port, host="127.0.0.1")
         server = RunningServer()
-        await nursery.start(server.run, [ArchiveOf(get_chat), SessionsOf(connect)], listeners, limits)
+        server.server = await nursery.start(server.run, [ArchiveOf(get_chat), SessionsOf(connect)], listeners, limits)
         return server
 
     return serve
@@ -333,3 +348,38 @@ def connect_raw(nursery: trio.Nursery) -> ConnectRaw:
         return client
 
     return make
+
+
+OpenServer = Callable[..., AbstractAsyncContextManager[int]]
+OpenClient = Callable[..., AbstractAsyncContextManager[Channel]]
+
+
+@asynccontextmanager
+async def _open_server(services: Sequence[Servicer], *interceptors: Interceptor) -> AsyncIterator[int]:
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with open_background() as nursery:
+        await nursery.start(partial(serve_rpc, services, listeners, interceptors=interceptors, limits=QUICK))
+        yield listeners[0].socket.getsockname()[1]
+
+
+@asynccontextmanager
+async def _open_client(
+    services: Sequence[Servicer], *interceptors: Interceptor, prepare: Sequence[Prepare] = ()
+) -> AsyncIterator[Channel]:
+    async with (
+        _open_server(services, *interceptors) as port,
+        open_channel("127.0.0.1", port, prepare=prepare) as channel,
+    ):
+        yield channel
+
+
+@pytest.fixture
+def open_server() -> OpenServer:
+    """Serves services behind interceptors while its block is open; gives the port."""
+    return _open_server
+
+
+@pytest.fixture
+def open_client() -> OpenClient:
+    """The same, with our client's channel to that server."""
+    return _open_client

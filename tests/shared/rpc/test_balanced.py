@@ -1,77 +1,105 @@
-"""Calls over several servers: spread over all, and answered while one of them is there."""
+"""Calls over several servers: spread over all that take them, and answered while one of them does."""
 
-from typing import TYPE_CHECKING
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
+import trio.testing
+from h2.config import H2Configuration
+from h2.connection import H2Connection
 
 from rookery.v1.archive_grpc import ArchiveServiceStub
 from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse
-from shared.rpc import Balancer, RpcError, Status, call_unary, open_balancer
+from shared.rpc import Balancer, Limits, RpcError, Status, call_unary, open_balancer, open_channel
+from shared.rpc.client.balanced import LOOK_AGAIN_AFTER, LOOK_UP_PAUSE
+from tests.shared.rpc.calling import get_chat, named
 
 if TYPE_CHECKING:
-    from tests.shared.rpc.conftest import GetChat, RunningServer, Serve
+    from tests.shared.rpc.conftest import RunningServer, Serve
 
-PATIENCE = 30.0
-"""Seconds that a call may take: only a test that has failed takes that long."""
-
-
-async def ask(balancer: Balancer, attempts: int = 1) -> str:
-    stub, request = ArchiveServiceStub(balancer), GetChatRequest(chat_id="d-1-2")
-    response = await call_unary(stub.GetChat, request, timeout=PATIENCE, attempts=attempts)
-    return str(response.chat.chat_id)
-
-
-def named(name: str) -> "GetChat":
-    """An archive that answers with its own name."""
-
-    async def get_chat(_: GetChatRequest) -> GetChatResponse:
-        response = GetChatResponse()
-        response.chat.chat_id = name
-        return response
-
-    return get_chat
+Eventually = Callable[[Callable[[], bool]], Awaitable[None]]
 
 
 def addresses(*servers: "RunningServer") -> list[str]:
     return [f"127.0.0.1:{server.port}" for server in servers]
 
 
-async def test_calls_go_to_each_in_turn(serve: "Serve") -> None:
+def ready(balancer: Balancer, count: int) -> Callable[[], bool]:
+    return lambda: balancer.statistics().servers_ready == count
+
+
+async def test_calls_go_to_each_in_turn(serve: "Serve", eventually: Eventually) -> None:
     servers = [await serve(get_chat=named(name)) for name in "abc"]
     async with open_balancer(addresses(*servers)) as balancer:
-        assert [await ask(balancer) for _ in range(6)] == [*"abcabc"]
+        await eventually(ready(balancer, 3))
+        assert sorted([await get_chat(balancer) for _ in range(3)]) == [*"abc"]
+        first, second, third, fourth = [await get_chat(balancer) for _ in range(4)]
+        assert {first, second, third} == {*"abc"}
+        assert fourth == first
+        assert balancer.statistics().servers == 3
 
 
-async def test_those_that_are_away_are_passed_over_and_found_when_they_are_back(serve: "Serve") -> None:
+async def test_a_call_before_any_server_is_connected_waits_for_the_first(serve: "Serve") -> None:
+    async with open_balancer(addresses(await serve(get_chat=named("a")))) as balancer:
+        assert await get_chat(balancer) == "a"
+
+
+async def test_those_that_are_away_are_passed_over_and_found_when_they_are_back(
+    serve: "Serve", eventually: Eventually
+) -> None:
     first, second = await serve(get_chat=named("a")), await serve(get_chat=named("b"))
     async with open_balancer(addresses(first, second)) as balancer:
         await first.stop()
-        assert {await ask(balancer) for _ in range(4)} == {"b"}
+        assert {await get_chat(balancer, attempts=2) for _ in range(4)} == {"b"}
         await serve(get_chat=named("a"), port=first.port)
-        with trio.fail_after(PATIENCE):
-            while await ask(balancer) != "a":
-                await trio.sleep(0.01)
+        await eventually(ready(balancer, 2))
+        assert {await get_chat(balancer) for _ in range(2)} == {"a", "b"}
 
 
-async def test_without_any_server_a_call_is_unavailable(serve: "Serve") -> None:
+async def test_without_any_server_a_call_is_unavailable_at_once(serve: "Serve") -> None:
     servers = [await serve(), await serve()]
     async with open_balancer(addresses(*servers)) as balancer:
         for server in servers:
             await server.stop()
-        with pytest.raises(RpcError, match="any of 2 servers") as failure:
-            await ask(balancer)
+        with pytest.raises(RpcError, match="none of 2 servers is available") as failure:
+            await get_chat(balancer)
         assert failure.value.status is Status.UNAVAILABLE
+        assert failure.value.unprocessed
 
 
-async def test_a_query_that_a_server_took_to_its_end_is_asked_of_another(serve: "Serve") -> None:
+async def test_a_call_may_wait_for_a_server(serve: "Serve", nursery: trio.Nursery, eventually: Eventually) -> None:
+    server, answers = await serve(), []
+    await server.stop()
+
+    async def ask_patiently() -> None:
+        answers.append(await get_chat(balancer, wait_for_ready=True))
+
+    async with open_balancer(addresses(server)) as balancer:
+        with pytest.raises(RpcError):
+            await get_chat(balancer)
+        nursery.start_soon(ask_patiently)
+        await eventually(lambda: balancer.statistics().calls_waiting == 1)
+        await serve(get_chat=named("a"), port=server.port)
+        await eventually(lambda: answers == ["a"])
+        assert balancer.statistics().calls_waiting == 0
+
+
+async def test_a_query_that_a_server_took_to_its_end_is_asked_of_another(
+    serve: "Serve", eventually: Eventually
+) -> None:
     async def dies(_: GetChatRequest) -> GetChatResponse:
         dying.scope.cancel()
         return await trio.sleep_forever()
 
     dying, other = await serve(get_chat=dies), await serve(get_chat=named("b"))
     async with open_balancer(addresses(dying, other)) as balancer:
-        assert await ask(balancer, attempts=2) == "b"
+        await eventually(ready(balancer, 2))
+        assert [await get_chat(balancer, attempts=2) for _ in range(2)] == ["b", "b"]
+        assert dying.scope.cancel_called
 
 
 async def test_other_refusals_are_the_callers(serve: "Serve") -> None:
@@ -84,5 +112,202 @@ async def test_other_refusals_are_the_callers(serve: "Serve") -> None:
     servers = [await serve(get_chat=refuses) for _ in range(2)]
     async with open_balancer(addresses(*servers)) as balancer:
         with pytest.raises(RpcError, match="no such chat"):
-            await ask(balancer, attempts=3)
+            await get_chat(balancer, attempts=3)
     assert len(asked) == 1
+
+
+async def test_a_server_that_has_no_more_room_is_passed_over(serve: "Serve", eventually: Eventually) -> None:
+    under_way, go_on = [], trio.Event()
+
+    async def full(_: GetChatRequest) -> GetChatResponse:
+        under_way.append("")
+        await go_on.wait()
+        return GetChatResponse()
+
+    servers = [await serve(get_chat=full, limits=Limits(max_streams=1)), await serve(get_chat=named("b"))]
+    async with open_balancer(addresses(*servers), health_service=None) as balancer, trio.open_nursery() as nursery:
+        await eventually(ready(balancer, 2))
+        nursery.start_soon(get_chat, balancer)
+        nursery.start_soon(get_chat, balancer)
+        await eventually(lambda: len(under_way) == 1)
+        assert [await get_chat(balancer) for _ in range(4)] == ["b"] * 4
+        go_on.set()
+
+
+async def test_a_server_that_ends_each_connection_soon_is_not_connected_to_all_the_time(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    accepted: list[str] = []
+
+    async def leave(stream: trio.SocketStream) -> None:
+        accepted.append("")
+        http2 = H2Connection(H2Configuration(client_side=False))
+        http2.initiate_connection()
+        async with stream:
+            await stream.send_all(http2.data_to_send())
+            await trio.sleep(0.01)
+
+    (listener,) = await nursery.start(partial(trio.serve_tcp, leave, 0, host="127.0.0.1"))
+    async with open_balancer([f"127.0.0.1:{listener.socket.getsockname()[1]}"], health_service=None):
+        await trio.sleep(60)
+    assert 30 < len(accepted) < 250
+
+
+# ---- names
+
+
+class Names(trio.abc.HostnameResolver):
+    """What stands for a name is what the test says: ports of 127.0.0.1, and of ::1 if they are below zero."""
+
+    def __init__(self, **names: list[int]) -> None:
+        self.names = names
+        self.asked = 0
+
+    async def getaddrinfo(
+        self, host: bytes | None, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
+    ) -> Any:
+        await trio.lowlevel.checkpoint()
+        self.asked += 1
+        ports = self.names.get((host or b"").decode())
+        if ports is None:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        stream = socket.SOCK_STREAM
+        return [
+            (socket.AF_INET, stream, 0, "", ("127.0.0.1", port))
+            if port > 0
+            else (socket.AF_INET6, stream, 0, "", ("::1", -port, 0, 0))
+            for port in ports
+        ]
+
+    async def getnameinfo(self, sockaddr: Any, flags: int) -> Any:
+        raise NotImplementedError
+
+
+@pytest.fixture
+async def names() -> Names:
+    names = Names()
+    trio.socket.set_custom_hostname_resolver(names)
+    return names
+
+
+async def test_calls_go_to_each_server_that_a_name_stands_for(
+    serve: "Serve", names: Names, eventually: Eventually
+) -> None:
+    servers = [await serve(get_chat=named(name)) for name in "abc"]
+    names.names["archives"] = [server.port for server in servers]
+    async with open_balancer(["archives:8083"]) as balancer:
+        await eventually(ready(balancer, 3))
+        assert sorted([await get_chat(balancer) for _ in range(3)]) == [*"abc"]
+
+
+async def test_a_name_that_gets_and_loses_servers_is_followed(
+    serve: "Serve", names: Names, eventually: Eventually, autojump_clock: trio.testing.MockClock
+) -> None:
+    first, second = await serve(get_chat=named("a")), await serve(get_chat=named("b"))
+    names.names["archives"] = [first.port]
+    async with open_balancer(["archives:8083"]) as balancer:
+        assert [await get_chat(balancer) for _ in range(2)] == ["a", "a"]
+        names.names["archives"] = [first.port, second.port]
+        await trio.sleep(LOOK_AGAIN_AFTER + 1)
+        assert {await get_chat(balancer) for _ in range(2)} == {"a", "b"}
+        names.names["archives"] = [second.port]
+        await trio.sleep(LOOK_AGAIN_AFTER + 1)
+        assert {await get_chat(balancer) for _ in range(2)} == {"b"}
+        assert balancer.statistics().connections == 1  # what it has no more is let go
+
+
+async def test_a_name_is_looked_up_again_soon_when_its_servers_are_lost(
+    serve: "Serve", names: Names, autojump_clock: trio.testing.MockClock
+) -> None:
+    lost, found = [await serve(get_chat=named("a")) for _ in range(2)], await serve(get_chat=named("b"))
+    names.names["archives"] = [server.port for server in lost]
+    async with open_balancer(["archives:8083"]) as balancer:
+        assert await get_chat(balancer) == "a"
+        names.names["archives"] = [found.port]
+        for server in lost:
+            await server.stop()
+        began, asked = trio.current_time(), names.asked
+        assert await get_chat(balancer, wait_for_ready=True) == "b"
+        assert trio.current_time() - began <= LOOK_UP_PAUSE
+        await trio.sleep(LOOK_AGAIN_AFTER * 10)
+        assert names.asked - asked <= 15  # no more often than it must be
+
+
+async def test_a_name_that_is_not_found_is_unavailable_until_it_is(
+    serve: "Serve", names: Names, eventually: Eventually
+) -> None:
+    async with open_balancer(["archives:8083"]) as balancer:
+        with pytest.raises(RpcError, match="archives is not found: Name or service not known") as failure:
+            await get_chat(balancer)
+        assert failure.value.status is Status.UNAVAILABLE
+        names.names["archives"] = [(await serve(get_chat=named("a"))).port]
+        assert await get_chat(balancer, wait_for_ready=True) == "a"
+
+
+@pytest.mark.parametrize("host", [".", "a..b", "x" * 64 + ".test", "\0"])
+async def test_what_can_not_be_a_name_is_unavailable(host: str) -> None:
+    async with open_balancer([f"{host}:1"]) as balancer, open_channel(host, 1) as channel:
+        for several_or_one in (balancer, channel):
+            with pytest.raises(RpcError) as failure:
+                await get_chat(several_or_one)
+            assert failure.value.status is Status.UNAVAILABLE
+
+
+async def test_a_name_that_is_no_longer_found_keeps_its_servers(
+    serve: "Serve", names: Names, autojump_clock: trio.testing.MockClock
+) -> None:
+    names.names["archives"] = [(await serve(get_chat=named("a"))).port]
+    async with open_balancer(["archives:8083"]) as balancer:
+        assert await get_chat(balancer) == "a"
+        del names.names["archives"]
+        await trio.sleep(LOOK_AGAIN_AFTER * 3)
+        assert await get_chat(balancer) == "a"
+
+
+async def test_an_address_of_each_kind_is_one_server(serve: "Serve", names: Names, eventually: Eventually) -> None:
+    server = await serve(get_chat=named("a"))
+    names.names["archives"] = [-server.port, server.port]  # nobody listens at ::1
+    async with open_balancer([f"archives:{server.port}"]) as balancer:
+        assert await get_chat(balancer) == "a"
+        assert balancer.statistics().servers == 1
+
+
+async def test_of_several_addresses_one_at_which_nobody_listens_does_no_harm(
+    serve: "Serve", names: Names, eventually: Eventually
+) -> None:
+    servers = [await serve(get_chat=named(name)) for name in "ab"]
+    names.names["archives"] = [-servers[0].port, *(server.port for server in servers)]
+    async with open_balancer(["archives:8083"]) as balancer:
+        await eventually(ready(balancer, 2))
+        assert {await get_chat(balancer) for _ in range(4)} == {"a", "b"}
+        assert balancer.statistics().servers == 3
+
+
+async def test_calls_under_way_end_at_a_server_that_the_name_no_longer_stands_for(
+    serve: "Serve", names: Names, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    entered, go_on = trio.Event(), trio.Event()
+    answers: list[str] = []
+
+    async def slow(request: GetChatRequest) -> GetChatResponse:
+        entered.set()
+        await go_on.wait()
+        return await named("a")(request)
+
+    async def ask_slow() -> None:
+        response = await call_unary(ArchiveServiceStub(balancer).GetChat, GetChatRequest(), timeout=10_000)
+        answers.append(response.chat.chat_id)
+
+    first, second = await serve(get_chat=slow), await serve(get_chat=named("b"))
+    names.names["archives"] = [first.port]
+    async with open_balancer(["archives:8083"]) as balancer:
+        nursery.start_soon(ask_slow)
+        await entered.wait()
+        names.names["archives"] = [second.port]
+        await trio.sleep(LOOK_AGAIN_AFTER + 1)
+        assert await get_chat(balancer) == "b"
+        go_on.set()
+        with suppress(trio.TooSlowError), trio.fail_after(100):
+            while not answers:
+                await trio.sleep(0.1)
+        assert answers == ["a"]

@@ -1,6 +1,7 @@
 """Cancellation at every step that a task can take: of a stream, and its connection goes on; of a connection, and
 nothing stays behind; of a call, and its channel goes on."""
 
+import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -8,13 +9,27 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
+import trustme
 
 from rookery.v1.archive_grpc import ArchiveServiceStub
-from rookery.v1.archive_pb2 import GetChatRequest
+from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse
 from rookery.v1.session_grpc import SessionServiceStub
 from rookery.v1.session_pb2 import ClientFrame, Ping, Pong, ServerFrame
-from shared.rpc import Channel, Limits, RpcError, ServerStream, Status, call_unary, open_channel, open_stream
-from shared.rpc.server import Server
+from shared.rpc import (
+    Channel,
+    Limits,
+    RpcError,
+    ServerStream,
+    Status,
+    call_unary,
+    open_balancer,
+    open_channel,
+    open_stream,
+    serve_rpc,
+)
+from shared.rpc.server.server import Server
+from shared.rpc.server.standard_services import standard_services
+from shared.telemetry.health import Health
 
 if TYPE_CHECKING:
     from tests.shared.rpc.conftest import MakeServices, Serve
@@ -190,3 +205,81 @@ async def test_a_call_that_is_cancelled_at_any_step_leaves_its_channel_whole(ser
         while handler.inside:
             await trio.sleep(0.001)
     assert step > 5
+
+
+async def test_a_call_that_is_cancelled_at_any_step_before_there_is_a_connection_leaves_its_channel_whole(
+    serve: "Serve",
+) -> None:
+    server = await serve(connect=Handler())
+    task = trio.lowlevel.current_task()
+    fired, step = True, 0
+    while fired:
+        step += 1
+        async with open_channel("127.0.0.1", server.port) as channel:
+            fired = await cancel_at_step(step, lambda stepping: stepping is task, partial(talk, channel))
+            await prove_alive(channel)
+            assert channel.statistics().calls_under_way == channel.statistics().calls_waiting == 0
+    assert step > 5
+
+
+async def test_a_call_that_is_cancelled_at_any_step_of_its_retries_leaves_its_channel_whole(serve: "Serve") -> None:
+    async def fail(request: GetChatRequest) -> GetChatResponse:
+        if request.chat_id == "fails":
+            raise RpcError(Status.UNAVAILABLE, "", retry_after=0.001)
+        return GetChatResponse()
+
+    async def ask() -> None:
+        with suppress(RpcError):
+            await call_unary(
+                ArchiveServiceStub(balancer).GetChat, GetChatRequest(chat_id="fails"), timeout=30, attempts=3
+            )
+
+    servers = [await serve(get_chat=fail) for _ in range(2)]
+    task = trio.lowlevel.current_task()
+    fired, step = True, 0
+    async with open_balancer([f"127.0.0.1:{server.port}" for server in servers]) as balancer:
+        while fired:
+            step += 1
+            fired = await cancel_at_step(step, lambda stepping: stepping is task, ask)
+            await call_unary(ArchiveServiceStub(balancer).GetChat, GetChatRequest(), timeout=30)
+            assert balancer.statistics().calls_under_way == balancer.statistics().calls_waiting == 0
+            assert not any(connection.streams for connection in balancer.connections)
+    assert step > 5
+
+
+async def test_a_channel_that_is_cancelled_at_any_step_leaves_nothing_behind(nursery: trio.Nursery) -> None:
+    """Over TLS, with a watch of the server's health, one that is away beside it, and a call."""
+    authority, health = trustme.CA(), Health()
+    certificate = authority.issue_cert("localhost")
+    ours, theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    certificate.configure_cert(ours)
+    ours.set_alpn_protocols(["h2"])
+    authority.configure_trust(theirs)
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    health.started()
+    listening = trio.SSLListener(listener, ours)
+    server: Server = await nursery.start(serve_rpc, standard_services([], health), [listening])
+    port = listener.socket.getsockname()[1]
+
+    async def use() -> None:
+        async with open_balancer([f"localhost:{port}", "localhost:1"], tls=theirs) as balancer:
+            with suppress(RpcError):
+                await call_unary(
+                    ArchiveServiceStub(balancer).GetChat, GetChatRequest(), timeout=30, wait_for_ready=True
+                )
+
+    root = trio.lowlevel.current_task()
+
+    def is_below_root(task: trio.lowlevel.Task) -> bool:
+        while task is not root and task.parent_nursery is not None:
+            task = task.parent_nursery.parent_task
+        return task is root
+
+    fired, step = True, 0
+    while fired:
+        step += 1
+        fired = await cancel_at_step(step, is_below_root, use)
+        with trio.fail_after(30):
+            while server.connections:
+                await trio.sleep(0.001)
+    assert step > 20

@@ -1,54 +1,35 @@
-"""The client: calls, deadlines and reconnects, against our server and against grpcio's."""
+"""Calls: streams, metadata, deadlines, cancellation."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
-import grpc
 import pytest
 import trio
 import trio.testing
 
 from rookery.v1.archive_grpc import ArchiveServiceStub
-from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse, ListChatsRequest
+from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse
 from rookery.v1.session_grpc import SessionServiceStub
-from rookery.v1.session_pb2 import ClientFrame, Ping, Pong, ServerFrame
-from shared.rpc import Channel, Limits, RpcError, ServerStream, Status, call_unary, open_channel, open_stream
-from shared.rpc.client import FIRST_BACKOFF
+from rookery.v1.session_pb2 import ClientFrame, ServerFrame
+from shared.rpc import (
+    Channel,
+    Limits,
+    OutgoingCall,
+    RpcError,
+    ServerStream,
+    Status,
+    call_unary,
+    open_channel,
+    open_stream,
+)
+from tests.shared.rpc.calling import PATIENCE, failure_of, get_chat, ping
 
 if TYPE_CHECKING:
-    from tests.shared.rpc.conftest import GrpcStubs, IdleListeners, Serve
+    from tests.shared.rpc.conftest import IdleListeners, Serve
 
 SessionStream = ServerStream[ClientFrame, ServerFrame]
 Eventually = Callable[[Callable[[], bool]], Awaitable[None]]
-
-PATIENCE = 30.0
-"""Seconds that calls may take: only a test that has failed takes that long."""
-
-
-def ping(payload: bytes = b"") -> ClientFrame:
-    return ClientFrame(ping=Ping(payload=payload))
-
-
-async def get_chat(channel: Channel, chat_id: str = "d-1-2", *, within: float = PATIENCE) -> str:
-    response: GetChatResponse = await call_unary(
-        ArchiveServiceStub(channel).GetChat, GetChatRequest(chat_id=chat_id), timeout=within
-    )
-    return response.chat.chat_id
-
-
-async def answers(channel: Channel) -> bool:
-    try:
-        return await get_chat(channel) == "d-1-2"
-    except RpcError:
-        return False
-
-
-async def failure_of(channel: Channel) -> RpcError:
-    with pytest.raises(RpcError) as failure:
-        await get_chat(channel)
-    return failure.value
 
 
 async def test_calls_go_over_one_connection(serve: "Serve") -> None:
@@ -129,7 +110,10 @@ async def listen_for_ever(channel: Channel, *, within: float) -> None:
 
 
 async def test_a_deadline_holds_on_both_sides(
-    serve: "Serve", idle_listeners: "IdleListeners", eventually: Eventually
+    serve: "Serve",
+    idle_listeners: "IdleListeners",
+    eventually: Eventually,
+    autojump_clock: trio.testing.MockClock,
 ) -> None:
     deadlines: list[float] = []
 
@@ -147,8 +131,8 @@ async def test_a_deadline_holds_on_both_sides(
 
 async def test_a_long_deadline_keeps_to_eight_digits(serve: "Serve") -> None:
     async with open_channel("127.0.0.1", (await serve()).port) as channel:
-        assert await get_chat(channel, within=98.7654321) == "d-1-2"
-        assert await get_chat(channel, within=100_000.5) == "d-1-2"
+        assert await get_chat(channel, timeout=98.7654321) == "d-1-2"
+        assert await get_chat(channel, timeout=100_000.5) == "d-1-2"
 
 
 async def test_leaving_a_stream_cancels_its_handler(
@@ -176,126 +160,70 @@ async def test_a_cancelled_call_leaves_the_channel_whole(serve: "Serve") -> None
         assert not connection.streams
 
 
-async def test_a_server_that_is_away_is_unavailable_at_once_and_found_when_it_is_back(serve: "Serve") -> None:
+async def test_a_call_waits_no_longer_than_its_deadline(serve: "Serve", autojump_clock: trio.testing.MockClock) -> None:
     server = await serve()
     await server.stop()
     async with open_channel("127.0.0.1", server.port) as channel:
-        for _ in range(5):
-            assert (await failure_of(channel)).status is Status.UNAVAILABLE
-        await serve(port=server.port)
-        with trio.fail_after(PATIENCE):
-            while not await answers(channel):
-                await trio.sleep(FIRST_BACKOFF)
-
-
-async def test_a_call_after_a_restart_goes_over_a_new_connection(
-    serve: "Serve", idle_listeners: "IdleListeners"
-) -> None:
-    server = await serve(connect=idle_listeners)
-    async with open_channel("127.0.0.1", server.port) as channel:
-        async with open_stream(SessionServiceStub(channel).Connect) as stream:
-            await stream.receive()
-            await server.stop()
-            with pytest.raises(RpcError) as failure:
-                await stream.receive()
-        assert failure.value.status is Status.UNAVAILABLE
-        await serve(port=server.port)
-        assert await get_chat(channel) == "d-1-2"
-
-
-async def test_a_call_that_is_under_way_survives_a_drain(serve: "Serve", eventually: Eventually) -> None:
-    entered, go_on = trio.Event(), trio.Event()
-
-    async def get_slowly(request: GetChatRequest) -> GetChatResponse:
-        entered.set()
-        await go_on.wait()
-        return GetChatResponse()
-
-    server = await serve(get_chat=get_slowly, limits=Limits(drain_timeout=PATIENCE))
-    async with open_channel("127.0.0.1", server.port) as channel, trio.open_nursery() as nursery:
-        nursery.start_soon(get_chat, channel)
-        await entered.wait()
-        nursery.start_soon(server.stop)
-        (connection,) = channel.connections
-        await eventually(lambda: connection.going_away)
-        assert (await failure_of(channel)).status is Status.UNAVAILABLE
-        go_on.set()
-
-
-async def test_an_error_in_a_channels_block_is_raised_as_it_is(serve: "Serve") -> None:
-    async def fail() -> None:
-        async with open_channel("127.0.0.1", server.port) as channel:
-            await get_chat(channel)
-            raise KeyError
-
-    server = await serve()
-    with pytest.raises(KeyError):
-        await fail()
-
-
-async def test_a_port_that_speaks_something_else_is_unavailable(nursery: trio.Nursery) -> None:
-    async def speak_http1(stream: trio.SocketStream) -> None:
-        async with stream:
-            await stream.receive_some()
-            await stream.send_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
-
-    (listener,) = await nursery.start(partial(trio.serve_tcp, speak_http1, 0, host="127.0.0.1"))
-    async with open_channel("127.0.0.1", listener.socket.getsockname()[1]) as channel:
-        assert (await failure_of(channel)).status is Status.UNAVAILABLE
-
-
-def connect(frames: Iterator[ClientFrame], context: Any) -> Iterator[ServerFrame]:
-    """Connect in grpcio: it answers pings, and ends with ABORTED on an empty one."""
-    context.send_initial_metadata([("first", "1")])
-    context.set_trailing_metadata([("last", "2")])
-    for frame in frames:
-        if not frame.ping.payload:
-            context.abort(grpc.StatusCode.ABORTED, "50 % é")
-        yield ServerFrame(pong=Pong(payload=frame.ping.payload))
-
-
-def get_compressed_chat(request: GetChatRequest, context: Any) -> GetChatResponse:
-    """GetChat in grpcio, with a compressed answer."""
-    context.set_compression(grpc.Compression.Gzip)
-    response = GetChatResponse()
-    response.chat.chat_id = request.chat_id
-    return response
-
-
-@pytest.fixture
-async def grpcio_port(grpc_stubs: "GrpcStubs") -> AsyncIterator[int]:
-    """A grpcio server that has no other method than those two."""
-    archive = type(
-        "Archive", (grpc_stubs.archive.ArchiveServiceServicer,), {"GetChat": staticmethod(get_compressed_chat)}
-    )
-    sessions = type("Sessions", (grpc_stubs.session.SessionServiceServicer,), {"Connect": staticmethod(connect)})
-    with ThreadPoolExecutor(4) as pool:
-        server = grpc.server(pool)
-        grpc_stubs.archive.add_ArchiveServiceServicer_to_server(archive(), server)
-        grpc_stubs.session.add_SessionServiceServicer_to_server(sessions(), server)
-        port = server.add_insecure_port("127.0.0.1:0")
-        server.start()
-        yield port
-        await trio.to_thread.run_sync(server.stop(None).wait)
-
-
-async def test_a_grpcio_server_is_understood(grpcio_port: int) -> None:
-    async with open_channel("127.0.0.1", grpcio_port) as channel:
-        for number in range(20):
-            chat_id = f"{number}" * 1_000
-            assert await get_chat(channel, chat_id) == chat_id
-        async with open_stream(SessionServiceStub(channel).Connect, timeout=PATIENCE) as stream:
-            for payload in (b"x" * size for size in (1, 10_000, 1_000_000)):
-                await stream.send(ping(payload))
-                answer = await stream.receive()
-                assert answer is not None
-                assert answer.pong.payload == payload
-            assert ("first", "1") in stream.metadata
-            await stream.send(ping())
-            with pytest.raises(RpcError) as failure:
-                await stream.receive()
-            assert (failure.value.status, failure.value.message) == (Status.ABORTED, "50 % é")
-            assert ("last", "2") in stream.trailing_metadata
         with pytest.raises(RpcError) as failure:
-            await call_unary(ArchiveServiceStub(channel).ListChats, ListChatsRequest(), timeout=PATIENCE)
-        assert failure.value.status is Status.UNIMPLEMENTED
+            await call_unary(
+                ArchiveServiceStub(channel).GetChat, GetChatRequest(), timeout=60, attempts=5, wait_for_ready=True
+            )
+        assert failure.value.status is Status.DEADLINE_EXCEEDED
+        assert trio.current_time() == pytest.approx(60, abs=1)
+        assert channel.statistics().calls_waiting == 0
+
+
+async def test_a_deadline_covers_the_wait_for_a_turn(serve: "Serve", nursery: trio.Nursery) -> None:
+    entered = trio.Event()
+
+    async def hang(request: GetChatRequest) -> GetChatResponse:
+        entered.set()
+        return await trio.sleep_forever()
+
+    async def hold_the_slot() -> None:
+        with suppress(RpcError):
+            await get_chat(channel)
+
+    server = await serve(get_chat=hang, limits=Limits(max_streams=1, drain_timeout=0, close_timeout=0.2))
+    async with open_channel("127.0.0.1", server.port) as channel:
+        nursery.start_soon(hold_the_slot)
+        await entered.wait()
+        with pytest.raises(RpcError) as failure:
+            await get_chat(channel, timeout=0.05)
+        assert failure.value.status is Status.DEADLINE_EXCEEDED
+        assert channel.statistics().calls_under_way == 1
+
+
+async def test_functions_change_what_is_sent(serve: "Serve") -> None:
+    received: list[tuple[str, str | bytes]] = []
+
+    async def connect(stream: SessionStream) -> None:
+        received.extend(stream.metadata)
+
+    def name_method(call: OutgoingCall) -> OutgoingCall:
+        return call.with_metadata(("method", f"{call.service}/{call.method}"), ("at", call.authority))
+
+    def count_metadata(call: OutgoingCall) -> OutgoingCall:
+        return call.with_metadata(("count", str(len(call.metadata))))
+
+    port = (await serve(connect=connect)).port
+    async with (
+        open_channel("127.0.0.1", port, prepare=[name_method, count_metadata]) as channel,
+        open_stream(SessionServiceStub(channel).Connect, timeout=PATIENCE, metadata=[("first", "")]) as stream,
+    ):
+        await stream.receive()
+    assert received == [
+        ("first", ""),
+        ("method", "rookery.v1.SessionService/Connect"),
+        ("at", f"127.0.0.1:{port}"),
+        ("count", "3"),
+    ]
+
+
+async def test_what_such_a_function_raises_the_call_raises(serve: "Serve") -> None:
+    def refuse(call: OutgoingCall) -> OutgoingCall:
+        raise RpcError(Status.UNAUTHENTICATED, "there is no token")
+
+    async with open_channel("127.0.0.1", (await serve()).port, prepare=[refuse]) as channel:
+        assert (await failure_of(channel)).status is Status.UNAUTHENTICATED
+        assert channel.statistics().calls_ended == {Status.UNAUTHENTICATED: 1}

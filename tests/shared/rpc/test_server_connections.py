@@ -207,7 +207,23 @@ async def test_bytes_that_are_not_http2_end_the_connection(connect_raw: "Connect
     await client.stream.send_all(b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n" * 10)
     assert await client.receive_until(lambda event: isinstance(event, ConnectionTerminated))
     assert not await client.receive()
+    await client.stream.aclose()
     await trio.testing.wait_all_tasks_blocked()
+    assert not client.server.connections
+
+
+async def test_a_client_that_is_told_why_and_does_not_leave_is_cut_off(
+    connect_raw: "ConnectRaw", autojump_clock: trio.testing.MockClock
+) -> None:
+    client = await connect_raw(limits=Limits(close_timeout=1))
+    await client.prove_alive()
+    await client.stream.send_all(b"no frame" * 10)
+    while await client.receive():
+        pass
+    assert trio.current_time() == 0
+    await trio.testing.wait_all_tasks_blocked()
+    assert client.server.connections
+    await trio.sleep(1.1)
     assert not client.server.connections
 
 

@@ -1,4 +1,8 @@
-"""The server as a stock grpcio client sees it, with stubs of the stock tools."""
+"""The server as a stock grpcio client sees it, with stubs of the stock tools.
+
+Each row of the table in section 4 of the design, of what purerpc's own server does wrong, has a test here or in
+`test_stock_client_bounds.py` and `test_stock_client_leaks.py`, which says which one.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -88,6 +92,7 @@ async def test_metadata_goes_both_ways(serve: "Serve", grpc_stubs: "GrpcStubs", 
 async def test_no_handler_and_no_socket_stays_behind_listeners_that_leave(
     leave: str, serve: "Serve", grpc_stubs: "GrpcStubs", idle_listeners: "IdleListeners", eventually: Eventually
 ) -> None:
+    """Row: RST_STREAM and a closed connection do not cancel handlers."""
     port = (await serve(connect=idle_listeners)).port
     all_listen = trio.Event()
     token = trio.lowlevel.current_trio_token()
@@ -119,6 +124,7 @@ async def test_no_handler_and_no_socket_stays_behind_listeners_that_leave(
 async def test_a_deadline_is_kept(
     serve: "Serve", grpc_stubs: "GrpcStubs", open_grpc: "OpenGrpc", eventually: Eventually
 ) -> None:
+    """Row: grpc-timeout is parsed and never used."""
     cancelled = trio.Event()
 
     async def get_chat(request: GetChatRequest) -> GetChatResponse:
@@ -138,6 +144,7 @@ async def test_a_deadline_is_kept(
 async def test_a_compressed_call_works_or_fails_alone(
     serve: "Serve", grpc_stubs: "GrpcStubs", open_grpc: "OpenGrpc"
 ) -> None:
+    """Row: a compressed request wedges the connection."""
     stub = grpc_stubs.archive.ArchiveServiceStub(open_grpc((await serve()).port))
     request = GetChatRequest(chat_id="x" * 10_000)
 
@@ -151,14 +158,19 @@ async def test_a_compressed_call_works_or_fails_alone(
 
 
 async def test_an_unknown_method_or_service_is_unimplemented(serve: "Serve", open_grpc: "OpenGrpc") -> None:
-    channel = open_grpc((await serve()).port)
+    """Row: unknown methods are a connection error."""
+    server = await serve()
+    channel = open_grpc(server.port)
     for path in ("/rookery.v1.ArchiveService/Nothing", "/rookery.v1.Nothing/GetChat"):
         call = channel.unary_unary(path)
         code, _ = await status_of(lambda: call(b"", timeout=PATIENCE))  # noqa: B023 - called at once
         assert code is grpc.StatusCode.UNIMPLEMENTED
+    assert server.server.statistics().connections_begun == 1
 
 
 async def test_an_exception_leaks_no_text(serve: "Serve", grpc_stubs: "GrpcStubs", open_grpc: "OpenGrpc") -> None:
+    """Row: the text of an uncaught exception goes to the client."""
+
     async def get_chat(request: GetChatRequest) -> GetChatResponse:
         raise RuntimeError("swordfish")
 
@@ -172,6 +184,7 @@ async def test_an_exception_leaks_no_text(serve: "Serve", grpc_stubs: "GrpcStubs
 async def test_a_message_that_is_too_large_is_refused(
     serve: "Serve", grpc_stubs: "GrpcStubs", open_grpc: "OpenGrpc"
 ) -> None:
+    """Row: 1 GiB windows."""
     channel = open_grpc((await serve(limits=Limits(max_message_bytes=100_000))).port)
     stub = grpc_stubs.archive.ArchiveServiceStub(channel)
     code, _ = await status_of(lambda: stub.GetChat(GetChatRequest(chat_id="x" * 1_000_000), timeout=PATIENCE))
@@ -182,6 +195,8 @@ async def test_a_message_that_is_too_large_is_refused(
 async def test_calls_over_the_limit_wait_their_turn(
     serve: "Serve", grpc_stubs: "GrpcStubs", open_grpc: "OpenGrpc"
 ) -> None:
+    """Row: 65,536 streams."""
+
     async def get_chat(request: GetChatRequest) -> GetChatResponse:
         await trio.sleep(0.01)
         return GetChatResponse()
@@ -244,6 +259,7 @@ async def test_more_than_a_thousand_calls_go_over_one_connection(
 async def test_the_server_stops_in_time_with_clients_that_never_end(
     serve: "Serve", grpc_stubs: "GrpcStubs", idle_listeners: "IdleListeners"
 ) -> None:
+    """Rows: cancellation is swallowed; no GOAWAY, no drain."""
     all_listen = trio.Event()
     token = trio.lowlevel.current_trio_token()
     codes: list[grpc.StatusCode] = []

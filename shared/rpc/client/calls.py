@@ -1,0 +1,129 @@
+"""Calls over a channel: their deadlines, and what is made again when it has failed."""
+
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
+from typing import Any, TypeVar, cast
+
+import trio
+from google.protobuf.message import Message
+
+from shared.rpc.client.channel import Channel
+from shared.rpc.client.connection import AnyClientStream
+from shared.rpc.client.retries import RETRYABLE, Retries
+from shared.rpc.protocol import OutgoingCall
+from shared.rpc.status import Metadata, RpcError, Status
+
+Request = TypeVar("Request", bound=Message)
+Response = TypeVar("Response", bound=Message)
+
+
+async def call_unary(
+    method: Callable[[Request], Awaitable[Response]],
+    request: Request,
+    *,
+    timeout: float,  # noqa: ASYNC109 - the server is told of it too
+    metadata: Metadata = (),
+    attempts: int = 1,
+    attempt_timeout: float | None = None,
+    retry_on: Collection[Status] = RETRYABLE,
+    wait_for_ready: bool = False,
+) -> Response:
+    """Call a stub's unary method, such as `ArchiveServiceStub(channel).GetChat`, and return its answer.
+
+    Everything happens within `timeout` seconds: waiting for a server, all attempts, the pauses between them. Raises
+    RpcError: DEADLINE_EXCEEDED after that time, UNAVAILABLE if no server can be reached, else what the server says.
+    With `wait_for_ready` it waits for a server that can be reached.
+
+    With more `attempts` than one, for what may be done twice, a call that ends with one of the statuses of `retry_on`
+    is made again: after a pause that the server names, else a random one (`backoff.py`), unless the deadline would pass
+    meanwhile or too many of the channel's calls fail (`retries.py`). With `attempt_timeout`, an attempt that another
+    may follow has so many seconds at most: another server may answer while one hangs. A call that no handler has seen
+    is made again in any case, once, at once.
+    """
+    channel, call = _call(method, trio.current_time() + timeout, metadata)
+    retries = Retries(attempts, retry_on, channel.throttle)
+    while True:
+        deadline = call.deadline
+        if attempt_timeout is not None and retries.has_more:
+            deadline = min(deadline, trio.current_time() + attempt_timeout)
+        try:
+            response = await _attempt(channel, replace(call, deadline=deadline), request, wait_for_ready)
+        except RpcError as error:
+            pause = retries.pause_after(error, cut_short=deadline < call.deadline)
+            if pause is None or trio.current_time() + pause >= call.deadline:
+                raise
+        else:
+            retries.succeeded()
+            return cast(Response, response)
+        channel.tally.retries += 1
+        await trio.sleep(pause)
+
+
+def open_stream(
+    method: Callable[..., Any],
+    *,
+    timeout: float | None = None,
+    metadata: Metadata = (),
+    compressed: bool = False,
+    wait_for_ready: bool = False,
+) -> AbstractAsyncContextManager[AnyClientStream]:
+    """Begin a call of a stub's method, such as `SessionServiceStub(channel).Connect`. Leaving the block ends it.
+
+    With a `timeout` in seconds, the server knows of it, and the block is left with DEADLINE_EXCEEDED after it; waiting
+    for a server counts. Raises RpcError with UNAVAILABLE if none can be reached, unless it waits for ready. With
+    `compressed`, what is sent is gzip; what comes may be in any case.
+
+    It is never made again, since what was sent is not kept. If a call ends with an error that is `unprocessed`, no
+    handler has seen it, and its caller may make it again whatever it does.
+    """
+    deadline = math.inf if timeout is None else trio.current_time() + timeout
+    channel, call = _call(method, deadline, metadata, compressed=compressed)
+    return _begin(channel, call, wait_for_ready)
+
+
+async def _attempt(channel: Channel, call: OutgoingCall, request: Message, wait_for_ready: bool) -> Message:
+    async with _begin(channel, call, wait_for_ready) as stream:
+        await stream.send(request)
+        await stream.end()
+        response = await stream.receive()
+        if response is None or await stream.receive() is not None:
+            raise RpcError(Status.UNIMPLEMENTED, "the server did not answer with one message")
+        return cast(Message, response)
+
+
+@asynccontextmanager
+async def _begin(channel: Channel, call: OutgoingCall, wait_for_ready: bool) -> AsyncIterator[AnyClientStream]:
+    """A call while it is under way. Counts it."""
+    began = trio.current_time()
+    channel.tally.begun += 1
+    outcome = Status.CANCELLED
+    stream: AnyClientStream | None = None
+    try:
+        with trio.CancelScope(deadline=call.deadline) as scope:
+            stream = await channel.start_call(call, wait_for_ready=wait_for_ready)
+            try:
+                yield stream
+            finally:
+                outcome = outcome if stream.outcome is None else stream.outcome
+                stream.close()
+        if scope.cancelled_caught:
+            if stream is not None:
+                stream.doubt_server(silent_since=began)
+            raise RpcError(Status.DEADLINE_EXCEEDED, f"no answer within {call.deadline - began:.3g} s")
+    except RpcError as error:
+        outcome = error.status
+        raise
+    finally:
+        channel.tally.ended[outcome] += 1
+
+
+def _call(
+    method: Callable[..., Any], deadline: float, metadata: Metadata, *, compressed: bool = False
+) -> tuple[Channel, OutgoingCall]:
+    """The channel of a stub's method, and a call of it."""
+    invoke = cast(Any, method)._stream_fn  # purerpc's stub method is a partial of its Client's method
+    name, _, response_type = invoke.args
+    client = invoke.func.__self__
+    return client.channel, OutgoingCall(client.service_name, name, response_type, deadline, metadata, compressed)

@@ -1,0 +1,135 @@
+"""A client's connection to a server, and the calls that begin on it."""
+
+from typing import Any
+
+import structlog
+import trio
+from h2.errors import ErrorCodes
+from h2.events import ConnectionTerminated, PingAckReceived, RemoteSettingsChanged
+
+from shared.rpc.connection import Connection
+from shared.rpc.limits import Limits
+from shared.rpc.protocol import CallEnded, Event, OutgoingCall, ResponseStarted
+from shared.rpc.status import RpcError, Status
+from shared.rpc.streams import ClientStream
+
+LAST_STREAM_ID = 2**31 - 3
+"""HTTP/2 has no more on one connection: the next call goes over a new one."""
+
+TOO_MANY_PINGS = b"too_many_pings"
+"""What gRPC servers end a connection with whose client asks too often whether they are there."""
+
+AnyClientStream = ClientStream[Any, Any]
+
+log = structlog.get_logger(__name__)
+
+
+class ClientConnection(Connection[AnyClientStream]):
+    """A connection to a server."""
+
+    def __init__(self, transport: trio.abc.Stream, limits: Limits, slots: trio.lowlevel.ParkingLot) -> None:
+        """`slots` is where calls wait until a server takes one more."""
+        super().__init__(transport, limits, client_side=True)
+        self.settled = trio.Event()
+        """Set when the server has sent its settings, and when the connection ends."""
+        self.until_retired = trio.CancelScope()
+        """Cancelled when no more calls may begin here."""
+        self.pinged_too_often = False
+        """Whether the server has gone because it was asked too often whether it is there."""
+        self._slots = slots
+        self._doubted_at: float | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether calls may begin on it."""
+        return not self.going_away
+
+    @property
+    def doubted(self) -> bool:
+        """Whether it is not known that the server is there: a call had no answer, nor had the ping after it."""
+        return self._doubted_at is not None
+
+    @property
+    def has_slot(self) -> bool:
+        """Whether the server takes one more call now."""
+        return len(self.streams) < self.http2.remote_settings.max_concurrent_streams
+
+    def start_call(self, call: OutgoingCall) -> AnyClientStream:
+        """Send a call's headers. Raises ValueError for bad metadata."""
+        stream_id = self.http2.get_next_available_stream_id()
+        self.protocol.call(stream_id, call, max(call.deadline - trio.current_time(), 0.0))
+        stream: AnyClientStream = ClientStream(self, stream_id, call.response_type)
+        stream.sends_gzip = call.compressed
+        self.streams[stream_id] = stream
+        self.flush()
+        if stream_id >= LAST_STREAM_ID:
+            self.retire()
+        return stream
+
+    def doubt(self, silent_since: float) -> None:
+        """A call got no answer in time. If the server has said nothing since then, ask whether it is there."""
+        if self.doubted or self.going_away or self._heard_at > silent_since:
+            return
+        self._doubted_at = trio.current_time()
+        self.http2.ping(b"answers?")
+        self.flush()
+
+    def check_alive(self) -> None:
+        if self._doubted_at is not None and trio.current_time() - self._doubted_at > self.limits.keepalive_timeout:
+            log.info("rpc_server_silent", seconds=round(trio.current_time() - self._heard_at))
+            self.cancel()
+        else:
+            super().check_alive()
+
+    def forget(self, stream: AnyClientStream) -> None:
+        super().forget(stream)
+        self._slots.unpark()
+
+    def retire(self) -> None:
+        """Let no more calls begin here, and end when those that it has are done."""
+        self.going_away = True
+        self.until_retired.cancel()
+        self._slots.unpark_all()
+        if not self.streams:
+            self.close()
+
+    async def run(self) -> None:
+        try:
+            await super().run()
+        finally:
+            self.settled.set()
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case ResponseStarted():
+                if stream := self.streams.get(event.stream_id):
+                    stream.response_started(event.metadata, compressed=event.compressed)
+            case CallEnded():
+                if stream := self.streams.get(event.stream_id):
+                    stream.call_ended(event.error, event.metadata)
+            case ConnectionTerminated():
+                self._server_goes_away(event)
+            case PingAckReceived():
+                self._doubted_at = None
+                self._slots.unpark_all()
+            case RemoteSettingsChanged():
+                super()._handle(event)
+                self.settled.set()
+                self._slots.unpark_all()
+            case _:
+                super()._handle(event)
+
+    def _lose_peer(self) -> None:
+        self.going_away = True
+        super()._lose_peer()
+        self.retire()
+
+    def _server_goes_away(self, event: ConnectionTerminated) -> None:
+        """Finish the calls that the server has taken; the others it has never seen."""
+        if event.error_code == ErrorCodes.ENHANCE_YOUR_CALM and event.additional_data == TOO_MANY_PINGS:
+            self.pinged_too_often = True
+        self.going_away = True
+        for stream in list(self.streams.values()):
+            if stream.stream_id > (event.last_stream_id or 0):
+                stream.disconnect(RpcError(Status.UNAVAILABLE, "the server is going away", unprocessed=True))
+        self.retire()

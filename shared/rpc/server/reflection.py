@@ -1,0 +1,166 @@
+"""gRPC's standard reflection, in both versions: what a server serves, and the proto files that say so.
+
+Only files that the services need are told, whatever else is loaded into the process.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar
+
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor, FileDescriptor
+from google.protobuf.descriptor_pool import Default as default_pool
+
+from shared.rpc.server.methods import AnyServerStream, stream_handler
+from shared.rpc.standard import reflection_pb2, reflection_v1alpha_pb2
+from shared.rpc.standard.reflection_grpc import ServerReflectionServicer
+from shared.rpc.standard.reflection_v1alpha_grpc import ServerReflectionServicer as ServerReflectionServicerV1Alpha
+from shared.rpc.status import Status
+
+
+class ProtoFiles:
+    """The proto files of some services, with all that they import, by what they declare."""
+
+    def __init__(self, services: Iterable[str]) -> None:
+        """`services` are full names. Raises KeyError for one whose proto is not loaded."""
+        self.services = sorted(services)
+        self.by_name: dict[str, FileDescriptor] = {}
+        self.by_symbol: dict[str, FileDescriptor] = {}
+        """By the full name of each message, field, one-of, enum, enum value, extension, service and method."""
+        self.by_extension: dict[tuple[str, int], FileDescriptor] = {}
+        """By the full name of the message that is extended, and the number."""
+        for service in self.services:
+            self._add(default_pool().FindServiceByName(service).file)
+
+    def _add(self, file: FileDescriptor) -> None:
+        if file.name in self.by_name:
+            return
+        self.by_name[file.name] = file
+        self.by_symbol |= dict.fromkeys(_symbols_of(file), file)
+        self.by_extension |= dict.fromkeys(map(_extension_key, _extensions_of(file)), file)
+        for imported in file.dependencies:
+            self._add(imported)
+
+    def extension_numbers(self, message: str) -> list[int]:
+        """The numbers of all extensions of a message, in order."""
+        return sorted(number for extended, number in self.by_extension if extended == message)
+
+
+class _Reflection:
+    """What the two versions have in common. Their messages differ in nothing but the package."""
+
+    response_type: ClassVar[type[Any]]
+
+    def __init__(self, files: ProtoFiles) -> None:
+        super().__init__()
+        self._files = files
+
+    @stream_handler
+    async def ServerReflectionInfo(self, stream: AnyServerStream) -> None:
+        """Answer each request, in order. A file that was sent is not sent again as the import of another."""
+        sent: set[str] = set()
+        while (request := await stream.receive()) is not None:
+            answer = self._answer(request, sent)
+            await stream.send(self.response_type(valid_host=request.host, original_request=request, **answer))
+
+    def _answer(self, request: Any, sent: set[str]) -> dict[str, Any]:
+        """The field of the response that answers, with its value."""
+        kind = request.WhichOneof("message_request")
+        asked: Any = getattr(request, kind) if kind else None
+        match kind:
+            case "list_services":
+                return {"list_services_response": {"service": [{"name": name} for name in self._files.services]}}
+            case "file_by_filename":
+                return _file_answer(self._files.by_name.get(asked), sent)
+            case "file_containing_symbol":
+                return _file_answer(self._files.by_symbol.get(asked), sent)
+            case "file_containing_extension":
+                key = asked.containing_type, asked.extension_number
+                return _file_answer(self._files.by_extension.get(key), sent)
+            case "all_extension_numbers_of_type":
+                return self._numbers_answer(asked)
+            case _:
+                return _error(Status.INVALID_ARGUMENT, "the request asks for nothing that is known here")
+
+    def _numbers_answer(self, message: str) -> dict[str, Any]:
+        file = self._files.by_symbol.get(message)
+        if file is None or message not in {each.full_name for each in _messages_of(file)}:
+            return _error(Status.NOT_FOUND, "there is no such message")
+        numbers = self._files.extension_numbers(message)
+        return {"all_extension_numbers_response": {"base_type_name": message, "extension_number": numbers}}
+
+
+class ReflectionService(_Reflection, ServerReflectionServicer):
+    """`grpc.reflection.v1`"""
+
+    response_type = reflection_pb2.ServerReflectionResponse
+
+
+class ReflectionServiceV1Alpha(_Reflection, ServerReflectionServicerV1Alpha):
+    """`grpc.reflection.v1alpha`"""
+
+    response_type = reflection_v1alpha_pb2.ServerReflectionResponse
+
+
+def _file_answer(file: FileDescriptor | None, sent: set[str]) -> dict[str, Any]:
+    if file is None:
+        return _error(Status.NOT_FOUND, "no file of the services here declares that")
+    files = [file, *(each for each in _imports_of(file) if each.name not in sent)]
+    sent |= {each.name for each in files}
+    return {"file_descriptor_response": {"file_descriptor_proto": [each.serialized_pb for each in files]}}
+
+
+def _error(status: Status, message: str) -> dict[str, Any]:
+    return {"error_response": {"error_code": status, "error_message": message}}
+
+
+def _imports_of(file: FileDescriptor) -> list[FileDescriptor]:
+    """All files that it needs, each once, without itself."""
+    found: dict[str, FileDescriptor] = {}
+    waiting = list(file.dependencies)
+    while waiting:
+        imported = waiting.pop()
+        if imported.name not in found:
+            found[imported.name] = imported
+            waiting += imported.dependencies
+    return list(found.values())
+
+
+def _messages_of(file: FileDescriptor) -> list[Descriptor]:
+    """Its messages, nested ones too."""
+    messages = list(file.message_types_by_name.values())
+    for message in messages:  # grows while it is walked
+        messages += message.nested_types
+    return messages
+
+
+def _extensions_of(file: FileDescriptor) -> Iterator[FieldDescriptor]:
+    yield from file.extensions_by_name.values()
+    for message in _messages_of(file):
+        yield from message.extensions
+
+
+def _extension_key(extension: FieldDescriptor) -> tuple[str, int]:
+    """The full name of the message that is extended, and the number."""
+    assert extension.containing_type is not None  # noqa: S101 - an extension has one
+    return extension.containing_type.full_name, extension.number
+
+
+def _symbols_of(file: FileDescriptor) -> Iterator[str]:
+    """The full names of all that it declares."""
+    for enum in file.enum_types_by_name.values():
+        yield from _symbols_of_enum(enum)
+    for message in _messages_of(file):
+        yield message.full_name
+        yield from (f"{message.full_name}.{field.name}" for field in message.fields)
+        yield from (f"{message.full_name}.{oneof.name}" for oneof in message.oneofs)
+        for enum in message.enum_types:
+            yield from _symbols_of_enum(enum)
+    for service in file.services_by_name.values():
+        yield from (service.full_name, *(method.full_name for method in service.methods))
+    yield from (extension.full_name for extension in _extensions_of(file))
+
+
+def _symbols_of_enum(enum: EnumDescriptor) -> Iterator[str]:
+    """Its name, and those of its values, which are its siblings."""
+    scope = enum.full_name.removesuffix(enum.name)
+    yield enum.full_name
+    yield from (scope + value.name for value in enum.values)

@@ -1,0 +1,57 @@
+"""What the client's tests call, and an archive that answers."""
+
+# The generated base class calls every request `input_message`:
+# pyright: reportIncompatibleMethodOverride=false
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from rookery.v1.archive_grpc import ArchiveServiceServicer, ArchiveServiceStub
+from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse
+from rookery.v1.session_pb2 import ClientFrame, Ping
+from shared.rpc import Channel, RpcError, call_unary
+
+if TYPE_CHECKING:
+    from tests.shared.rpc.conftest import GetChat
+
+PATIENCE = 30.0
+"""Seconds that calls may take: only a test that has failed takes that long."""
+
+
+async def get_chat(channel: Channel, chat_id: str = "d-1-2", **options: Any) -> str:
+    """The id of the chat that the server answers with."""
+    options = {"timeout": PATIENCE} | options
+    response: GetChatResponse = await call_unary(
+        ArchiveServiceStub(channel).GetChat, GetChatRequest(chat_id=chat_id), **options
+    )
+    return response.chat.chat_id
+
+
+async def failure_of(channel: Channel, **options: Any) -> RpcError:
+    """How such a call fails."""
+    with pytest.raises(RpcError) as failure:
+        await get_chat(channel, **options)
+    return failure.value
+
+
+class Archive(ArchiveServiceServicer):
+    """An archive that answers with its own name; one without, with the chat that was asked for."""
+
+    def __init__(self, name: str = "") -> None:
+        self._name = name
+
+    async def GetChat(self, request: GetChatRequest) -> GetChatResponse:
+        response = GetChatResponse()
+        response.chat.chat_id = self._name or request.chat_id
+        return response
+
+
+def named(name: str) -> "GetChat":
+    """The method of such an archive."""
+    return Archive(name).GetChat
+
+
+def ping(payload: bytes = b"") -> ClientFrame:
+    """What sessions answer with a pong."""
+    return ClientFrame(ping=Ping(payload=payload))

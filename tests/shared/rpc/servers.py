@@ -1,0 +1,109 @@
+"""Servers that a client of gRPC must get on with: one that hangs, and one that does to each call what a test says."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import h2.events
+import h2.exceptions
+import trio
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+
+from shared.rpc.framing import frame_messages
+
+
+class Proxy:
+    """A way to a server that can be frozen: what is sent stays where it is, and connections stay open."""
+
+    def __init__(self, port: int) -> None:
+        self.port = 0
+        """Where to connect."""
+        self.connections = 0
+        """How many were made."""
+        self._to = port
+        self._open = trio.Event()
+        self._open.set()
+
+    def freeze(self) -> None:
+        """Carry nothing any more."""
+        self._open = trio.Event()
+
+    def thaw(self) -> None:
+        """Carry what waits, and all that comes."""
+        self._open.set()
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        self.port = listeners[0].socket.getsockname()[1]
+        task_status.started()
+        await trio.serve_listeners(self._serve, listeners)
+
+    async def _serve(self, client: trio.SocketStream) -> None:
+        self.connections += 1
+        async with client, trio.open_nursery() as nursery:
+            await self._open.wait()
+            server = await trio.open_tcp_stream("127.0.0.1", self._to)
+            nursery.start_soon(self._carry, client, server)
+            await self._carry(server, client)
+            nursery.cancel_scope.cancel()
+            await trio.aclose_forcefully(server)
+
+    async def _carry(self, source: trio.SocketStream, sink: trio.SocketStream) -> None:
+        try:
+            while data := await source.receive_some():
+                await self._open.wait()
+                await sink.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        with trio.CancelScope(shield=True):
+            await trio.aclose_forcefully(sink)
+
+
+@dataclass(slots=True)
+class RawServer:
+    """HTTP/2 without gRPC: `on_call` says, in terms of h2, what happens with a stream whose call is all there."""
+
+    on_call: Callable[[H2Connection, int], None]
+    port: int = 0
+    calls: int = 0
+    headers: list[dict[str, str]] = field(default_factory=list)
+    """Of each call."""
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        self.port = listeners[0].socket.getsockname()[1]
+        task_status.started()
+        await trio.serve_listeners(self._serve, listeners)
+
+    async def _serve(self, stream: trio.SocketStream) -> None:
+        http2 = H2Connection(H2Configuration(client_side=False, header_encoding="utf-8"))
+        http2.initiate_connection()
+        async with stream:
+            await stream.send_all(http2.data_to_send())
+            try:
+                while data := await stream.receive_some():
+                    for event in http2.receive_data(data):
+                        self._handle(http2, event)
+                    await stream.send_all(http2.data_to_send())
+            except (trio.BrokenResourceError, trio.ClosedResourceError, h2.exceptions.ProtocolError):
+                pass  # the client is gone, or says something to a server that has said that it goes
+
+    def _handle(self, http2: H2Connection, event: h2.events.Event) -> None:
+        if isinstance(event, h2.events.RequestReceived):
+            self.headers.append({str(name): str(value) for name, value in event.headers})
+        elif isinstance(event, h2.events.StreamEnded) and event.stream_id is not None:
+            self.calls += 1
+            self.on_call(http2, event.stream_id)
+
+
+def answer(http2: H2Connection, stream_id: int, message: bytes = b"") -> None:
+    """A whole answer, OK."""
+    http2.send_headers(stream_id, [(":status", "200"), ("content-type", "application/grpc")])
+    http2.send_data(stream_id, frame_messages([message]))
+    http2.send_headers(stream_id, [("grpc-status", "0")], end_stream=True)
+
+
+def refuse(http2: H2Connection, stream_id: int, status: int, *headers: tuple[str, str]) -> None:
+    """A status alone."""
+    first = [(":status", "200"), ("content-type", "application/grpc"), ("grpc-status", str(status))]
+    http2.send_headers(stream_id, [*first, *headers], end_stream=True)

@@ -1,0 +1,201 @@
+"""The channel: its connection while its server is there, away or leaving, and what it tells of itself."""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+import trio.testing
+
+from rookery.v1.archive_grpc import ArchiveServiceStub
+from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse, ListChatsRequest
+from rookery.v1.session_grpc import SessionServiceStub
+from rookery.v1.session_pb2 import ClientFrame, ServerFrame
+from shared.rpc import (
+    Channel,
+    ChannelStatistics,
+    Limits,
+    RpcError,
+    ServerStream,
+    Status,
+    call_unary,
+    open_channel,
+    open_stream,
+)
+from shared.rpc.client.connection import LAST_STREAM_ID
+from shared.rpc.client.subchannel import FIRST_PAUSE
+from tests.shared.rpc.calling import PATIENCE, failure_of, get_chat, ping
+from tests.shared.rpc.servers import Proxy
+
+if TYPE_CHECKING:
+    from tests.shared.rpc.conftest import IdleListeners, Serve
+
+SessionStream = ServerStream[ClientFrame, ServerFrame]
+Eventually = Callable[[Callable[[], bool]], Awaitable[None]]
+
+
+async def answers(channel: Channel) -> bool:
+    try:
+        return await get_chat(channel) == "d-1-2"
+    except RpcError:
+        return False
+
+
+async def test_a_server_that_is_away_is_unavailable_at_once_and_found_when_it_is_back(serve: "Serve") -> None:
+    server = await serve()
+    await server.stop()
+    async with open_channel("127.0.0.1", server.port) as channel:
+        for _ in range(5):
+            assert (await failure_of(channel)).status is Status.UNAVAILABLE
+        await serve(port=server.port)
+        with trio.fail_after(PATIENCE):
+            while not await answers(channel):
+                await trio.sleep(FIRST_PAUSE)
+
+
+async def test_a_call_after_a_restart_goes_over_a_new_connection(
+    serve: "Serve", idle_listeners: "IdleListeners"
+) -> None:
+    server = await serve(connect=idle_listeners)
+    async with open_channel("127.0.0.1", server.port) as channel:
+        async with open_stream(SessionServiceStub(channel).Connect) as stream:
+            await stream.receive()
+            await server.stop()
+            with pytest.raises(RpcError) as failure:
+                await stream.receive()
+        assert failure.value.status is Status.UNAVAILABLE
+        await serve(port=server.port)
+        assert await get_chat(channel) == "d-1-2"
+
+
+async def test_a_call_that_is_under_way_survives_a_drain(serve: "Serve", eventually: Eventually) -> None:
+    entered, go_on = trio.Event(), trio.Event()
+
+    async def get_slowly(request: GetChatRequest) -> GetChatResponse:
+        entered.set()
+        await go_on.wait()
+        return GetChatResponse()
+
+    server = await serve(get_chat=get_slowly, limits=Limits(drain_timeout=PATIENCE))
+    async with open_channel("127.0.0.1", server.port) as channel, trio.open_nursery() as nursery:
+        nursery.start_soon(get_chat, channel)
+        await entered.wait()
+        nursery.start_soon(server.stop)
+        (connection,) = channel.connections
+        await eventually(lambda: connection.going_away)
+        assert (await failure_of(channel)).status is Status.UNAVAILABLE
+        go_on.set()
+
+
+async def test_a_call_may_wait_for_a_server_that_is_away(
+    serve: "Serve", nursery: trio.Nursery, eventually: Eventually
+) -> None:
+    server, answered = await serve(), trio.Event()
+    await server.stop()
+
+    async def call_patiently() -> None:
+        async with open_stream(SessionServiceStub(channel).Connect, timeout=PATIENCE, wait_for_ready=True) as stream:
+            await stream.send(ping(b"x"))
+            await stream.receive()
+        answered.set()
+
+    async with open_channel("127.0.0.1", server.port) as channel:
+        nursery.start_soon(call_patiently)
+        await eventually(lambda: channel.statistics().calls_waiting == 1)
+        await failure_of(channel)  # others are still refused
+        await serve(port=server.port)
+        await answered.wait()
+
+
+async def test_a_call_that_leaves_while_the_channel_connects_does_not_stop_it(
+    serve: "Serve", nursery: trio.Nursery, eventually: Eventually
+) -> None:
+    slow = Proxy((await serve()).port)
+    await nursery.start(slow.run)
+    slow.freeze()
+    async with open_channel("127.0.0.1", slow.port) as channel:
+        with pytest.raises(RpcError) as failure:
+            await get_chat(channel, timeout=0.05)
+        assert failure.value.status is Status.DEADLINE_EXCEEDED
+        slow.thaw()
+        assert await get_chat(channel) == "d-1-2"
+        assert slow.connections == 1
+
+
+async def test_a_channel_that_nobody_uses_does_not_go_on_trying(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    tried: list[str] = []
+
+    async def leave(stream: trio.SocketStream) -> None:
+        tried.append("")
+        await stream.aclose()
+
+    (listener,) = await nursery.start(partial(trio.serve_tcp, leave, 0, host="127.0.0.1"))
+    async with open_channel("127.0.0.1", listener.socket.getsockname()[1]) as channel:
+        await trio.sleep(60)
+        assert not tried
+        assert (await failure_of(channel)).status is Status.UNAVAILABLE
+        await trio.sleep(60)
+        assert len(tried) == 1
+
+
+async def test_calls_go_over_a_new_connection_when_one_has_no_more_streams(serve: "Serve") -> None:
+    connections = []
+    async with open_channel("127.0.0.1", (await serve()).port) as channel:
+        for number in range(6):
+            await get_chat(channel)
+            (connection,) = channel.connections
+            connections.append(connection)
+            if number == 0:
+                connection.http2.highest_outbound_stream_id = LAST_STREAM_ID - 4
+    assert [connections.index(connection) for connection in connections] == [0, 0, 0, 3, 3, 3]
+
+
+async def test_an_error_in_a_channels_block_is_raised_as_it_is(serve: "Serve") -> None:
+    async def fail() -> None:
+        async with open_channel("127.0.0.1", server.port) as channel:
+            await get_chat(channel)
+            raise KeyError
+
+    server = await serve()
+    with pytest.raises(KeyError):
+        await fail()
+
+
+async def test_a_port_that_speaks_something_else_is_unavailable(nursery: trio.Nursery) -> None:
+    async def speak_http1(stream: trio.SocketStream) -> None:
+        async with stream:
+            await stream.receive_some()
+            await stream.send_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+
+    (listener,) = await nursery.start(partial(trio.serve_tcp, speak_http1, 0, host="127.0.0.1"))
+    async with open_channel("127.0.0.1", listener.socket.getsockname()[1]) as channel:
+        assert (await failure_of(channel)).status is Status.UNAVAILABLE
+
+
+async def listen_for_ever(channel: Channel, *, within: float) -> None:
+    async with open_stream(SessionServiceStub(channel).Connect, timeout=within) as stream:
+        await stream.receive()
+        await trio.sleep_forever()
+
+
+async def test_statistics_tell_what_a_channel_does(serve: "Serve", idle_listeners: "IdleListeners") -> None:
+    async with open_channel("127.0.0.1", (await serve(connect=idle_listeners)).port) as channel:
+        assert channel.statistics() == ChannelStatistics(
+            servers=1, servers_ready=0, connections=0, calls_waiting=0, calls_begun=0, calls_ended={}, retries=0
+        )
+        await get_chat(channel)
+        with pytest.raises(RpcError):
+            await call_unary(ArchiveServiceStub(channel).ListChats, ListChatsRequest(), timeout=PATIENCE)
+        async with open_stream(SessionServiceStub(channel).Connect) as stream:
+            await stream.receive()
+            assert channel.statistics().calls_under_way == 1
+        with pytest.raises(RpcError):
+            await listen_for_ever(channel, within=0.05)
+        statistics = channel.statistics()
+    ended = {Status.OK: 1, Status.UNIMPLEMENTED: 1, Status.CANCELLED: 1, Status.DEADLINE_EXCEEDED: 1}
+    assert statistics.calls_ended == ended
+    assert (statistics.calls_begun, statistics.calls_under_way) == (4, 0)
+    assert (statistics.servers_ready, statistics.connections) == (1, 1)

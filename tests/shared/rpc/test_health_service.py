@@ -1,0 +1,174 @@
+"""gRPC's health service says what the health of the process says, to our client and to grpcio."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from shared.errors import Unavailable
+from shared.rpc import ClientStream, RpcError, Servicer, Status, call_unary, open_stream
+from shared.rpc.server.health import HealthService
+from shared.rpc.server.standard_services import standard_services
+from shared.rpc.standard.health_grpc import HealthStub
+from shared.rpc.standard.health_pb2 import HealthCheckRequest, HealthCheckResponse, HealthListRequest
+from shared.telemetry.health import WATCH_INTERVAL, Health
+
+SESSIONS = "rookery.v1.SessionService"
+SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
+
+MakeServices = Callable[..., list[Servicer]]
+
+
+@pytest.fixture
+def health() -> Health:
+    health = Health()
+    health.started()
+    return health
+
+
+@pytest.fixture
+def services(health: Health, make_services: MakeServices) -> list[Servicer]:
+    return standard_services(make_services(), health)
+
+
+class Watcher:
+    """Stands for the stream of a Watch: what was sent on it."""
+
+    def __init__(self, service: str) -> None:
+        self._request: HealthCheckRequest | None = HealthCheckRequest(service=service)
+        self.seen: list[int] = []
+
+    async def receive(self) -> HealthCheckRequest | None:
+        request, self._request = self._request, None
+        return request
+
+    async def send(self, response: HealthCheckResponse) -> None:
+        self.seen.append(response.status)
+
+
+def watch(service: HealthService, name: str, nursery: trio.Nursery) -> list[int]:
+    watcher: Any = Watcher(name)
+    nursery.start_soon(service.Watch, watcher)
+    seen: list[int] = watcher.seen
+    return seen
+
+
+async def heard(stream: ClientStream[Any, Any]) -> int | None:
+    """The next state that a watch tells; None at its end."""
+    response = await stream.receive()
+    return None if response is None else response.status
+
+
+@pytest.mark.parametrize("name", ["", SESSIONS, "rookery.v1.ArchiveService"])
+async def test_check_says_whether_the_process_is_ready(
+    open_client: Any, services: list[Servicer], health: Health, name: str
+) -> None:
+    async with open_client(services) as channel:
+        stub = HealthStub(channel)
+        assert (await call_unary(stub.Check, HealthCheckRequest(service=name), timeout=30)).status == SERVING
+        health.draining()
+        assert (await call_unary(stub.Check, HealthCheckRequest(service=name), timeout=30)).status == NOT_SERVING
+
+
+async def test_check_of_a_name_that_is_not_served_is_not_found(open_client: Any, services: list[Servicer]) -> None:
+    async with open_client(services) as channel:
+        with pytest.raises(RpcError) as caught:
+            await call_unary(HealthStub(channel).Check, HealthCheckRequest(service="rookery.v1.Nothing"), timeout=30)
+    assert caught.value.status is Status.NOT_FOUND
+
+
+async def test_list_names_the_process_and_each_service(open_client: Any, services: list[Servicer]) -> None:
+    async with open_client(services) as channel:
+        listed = await call_unary(HealthStub(channel).List, HealthListRequest(), timeout=30)
+    expected = dict.fromkeys(["", SESSIONS, "rookery.v1.ArchiveService"], SERVING)
+    assert {name: response.status for name, response in listed.statuses.items()} == expected
+
+
+async def test_watch_sends_the_state_at_once_and_each_time_it_turns(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    health, away = Health(), True
+
+    async def check() -> None:
+        if away:
+            raise Unavailable("the store is away")
+
+    health.add("store", "the store answers", check)
+    health.started()
+    service = HealthService(health, [SESSIONS])
+    watchers = [watch(service, name, nursery) for name in ("", SESSIONS)]
+    await wait_all_tasks_blocked()
+    assert watchers == [[NOT_SERVING]] * 2
+    away = False
+    await trio.sleep(2 * WATCH_INTERVAL)
+    assert watchers == [[NOT_SERVING, SERVING]] * 2
+
+
+async def test_watch_of_a_name_that_is_not_served_says_so_and_stays(nursery: trio.Nursery, health: Health) -> None:
+    seen = watch(HealthService(health, [SESSIONS]), "rookery.v1.Nothing", nursery)
+    await wait_all_tasks_blocked()
+    health.draining()
+    await wait_all_tasks_blocked()
+    assert seen == [HealthCheckResponse.SERVICE_UNKNOWN]
+
+
+async def test_who_watches_hears_that_the_server_drains_before_it_is_ended(
+    open_client: Any, services: list[Servicer], health: Health
+) -> None:
+    async with (
+        open_client(services) as channel,
+        open_stream(HealthStub(channel).Watch, timeout=30) as stream,
+    ):
+        await stream.send(HealthCheckRequest())
+        await stream.end()
+        assert await heard(stream) == SERVING
+        health.draining()
+        assert await heard(stream) == NOT_SERVING
+
+
+async def test_watch_needs_a_request(open_client: Any, services: list[Servicer]) -> None:
+    async with open_client(services) as channel, open_stream(HealthStub(channel).Watch, timeout=30) as stream:
+        await stream.end()
+        with pytest.raises(RpcError) as caught:
+            await stream.receive()
+    assert caught.value.status is Status.UNIMPLEMENTED
+
+
+async def test_grpcio_checks_and_watches(
+    open_server: Any, open_grpc: Callable[[int], grpc.Channel], services: list[Servicer], health: Health
+) -> None:
+    coding = {
+        "request_serializer": HealthCheckRequest.SerializeToString,
+        "response_deserializer": HealthCheckResponse.FromString,
+    }
+    async with open_server(services) as port:
+        channel = open_grpc(port)
+        check = channel.unary_unary("/grpc.health.v1.Health/Check", **coding)
+        watching = channel.unary_stream("/grpc.health.v1.Health/Watch", **coding)(HealthCheckRequest(), timeout=30)
+
+        async def in_thread(function: Callable[[], HealthCheckResponse]) -> int:
+            return (await trio.to_thread.run_sync(function)).status
+
+        following: Callable[[], HealthCheckResponse] = lambda: next(watching)  # noqa: E731
+        assert await in_thread(lambda: check(HealthCheckRequest(service=SESSIONS), timeout=30)) == SERVING
+        assert await in_thread(following) == SERVING
+        health.draining()
+        assert await in_thread(following) == NOT_SERVING
+        watching.cancel()
+
+
+async def test_watches_that_are_left_leave_nothing_behind(
+    open_client: Any, services: list[Servicer], health: Health, eventually: Callable[..., Awaitable[None]]
+) -> None:
+    async with open_client(services) as channel:
+        stub = HealthStub(channel)
+        await call_unary(stub.Check, HealthCheckRequest(), timeout=30)
+        tasks = trio.lowlevel.current_statistics().tasks_living
+        for _ in range(20):
+            async with open_stream(stub.Watch, timeout=30) as stream:
+                await stream.send(HealthCheckRequest())
+                assert await heard(stream) == SERVING
+        await eventually(lambda: trio.lowlevel.current_statistics().tasks_living <= tasks)

@@ -1,0 +1,207 @@
+"""What a balancer does with what servers say of their health: by our own service, and by grpcio's."""
+
+# The generated base class calls every request `input_message`:
+# pyright: reportIncompatibleMethodOverride=false
+
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+import trio.testing
+
+from shared.rpc import (
+    Balancer,
+    OutgoingCall,
+    RpcError,
+    ServerStream,
+    Servicer,
+    Status,
+    open_balancer,
+    serve_rpc,
+    stream_handler,
+)
+from shared.rpc.standard.health_grpc import HealthServicer
+from shared.rpc.standard.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from tests.shared.rpc.calling import Archive, get_chat
+
+if TYPE_CHECKING:
+    from tests.shared.rpc.conftest import Serve
+
+Eventually = Callable[[Callable[[], bool]], Awaitable[None]]
+Watched = ServerStream[HealthCheckRequest, HealthCheckResponse]
+
+SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
+
+
+class HealthOf(HealthServicer):
+    """A health service that says what the test says."""
+
+    def __init__(self, state: HealthCheckResponse.ServingStatus = SERVING) -> None:
+        self.watches = 0
+        self.asked: list[str] = []
+        self.metadata: list[tuple[str, str | bytes]] = []
+        self.failing: RpcError | None = None
+        """What each watch ends with."""
+        self._state = state
+        self._news = trio.lowlevel.ParkingLot()
+
+    def becomes(self, state: HealthCheckResponse.ServingStatus) -> None:
+        self._state = state
+        self._news.unpark_all()
+
+    def end_watches(self, error: RpcError) -> None:
+        self.failing = error
+        self._news.unpark_all()
+
+    @stream_handler
+    async def Watch(self, stream: Watched) -> None:
+        request = await stream.receive()
+        assert request is not None
+        self.asked.append(request.service)
+        self.metadata.extend(stream.metadata)
+        self.watches += 1
+        try:
+            while self.failing is None:
+                await stream.send(HealthCheckResponse(status=self._state))
+                await self._news.park()
+            raise self.failing
+        finally:
+            self.watches -= 1
+
+
+async def serve(nursery: trio.Nursery, *services: Servicer) -> str:
+    """Serve them at the address that is returned."""
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    await nursery.start(serve_rpc, services, listeners)
+    return f"127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+
+
+def ready(balancer: Balancer, count: int) -> Callable[[], bool]:
+    return lambda: balancer.statistics().servers_ready == count
+
+
+async def test_a_server_that_does_not_serve_gets_no_calls_until_it_does(
+    nursery: trio.Nursery, eventually: Eventually
+) -> None:
+    health = HealthOf()
+    addresses = [await serve(nursery, Archive("a"), health), await serve(nursery, Archive("b"), HealthOf())]
+    async with open_balancer(addresses) as balancer:
+        await eventually(ready(balancer, 2))
+        assert {await get_chat(balancer) for _ in range(4)} == {"a", "b"}
+        health.becomes(NOT_SERVING)
+        await eventually(ready(balancer, 1))
+        assert {await get_chat(balancer) for _ in range(4)} == {"b"}
+        health.becomes(SERVING)
+        await eventually(ready(balancer, 2))
+        assert {await get_chat(balancer) for _ in range(4)} == {"a", "b"}
+        assert health.asked == [""]
+    await eventually(lambda: health.watches == 0)
+
+
+async def test_if_none_serves_a_call_is_unavailable_or_waits(nursery: trio.Nursery, eventually: Eventually) -> None:
+    health, answers = HealthOf(NOT_SERVING), []
+
+    async def ask_patiently() -> None:
+        answers.append(await get_chat(balancer, wait_for_ready=True))
+
+    async with open_balancer([await serve(nursery, Archive("a"), health)]) as balancer:
+        with pytest.raises(RpcError, match="it is NOT_SERVING") as failure:
+            await get_chat(balancer)
+        assert failure.value.status is Status.UNAVAILABLE
+        nursery.start_soon(ask_patiently)
+        await eventually(lambda: balancer.statistics().calls_waiting == 1)
+        health.becomes(SERVING)
+        await eventually(lambda: answers == ["a"])
+
+
+async def test_a_server_that_has_not_said_that_it_serves_does_not(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    class Silent(HealthServicer):
+        @stream_handler
+        async def Watch(self, stream: Watched) -> None:
+            await trio.sleep_forever()
+
+    async with open_balancer([await serve(nursery, Archive("a"), Silent())]) as balancer:
+        with pytest.raises(RpcError, match="its health is not known: it does not answer"):
+            await get_chat(balancer)
+
+
+async def test_a_server_without_a_health_service_serves(serve: "Serve", eventually: Eventually) -> None:
+    async with open_balancer([f"127.0.0.1:{(await serve()).port}"]) as balancer:
+        await eventually(ready(balancer, 1))
+
+
+async def test_a_balancer_that_is_told_not_to_ask_does_not(nursery: trio.Nursery) -> None:
+    health = HealthOf(NOT_SERVING)
+    async with open_balancer([await serve(nursery, Archive("a"), health)], health_service=None) as balancer:
+        assert await get_chat(balancer) == "a"
+    assert not health.asked
+
+
+async def test_the_service_that_is_asked_for_and_what_calls_carry_reach_the_server(nursery: trio.Nursery) -> None:
+    def prepare(call: OutgoingCall) -> OutgoingCall:
+        return call.with_metadata(("token", "secret"))
+
+    health = HealthOf()
+    address = await serve(nursery, Archive("a"), health)
+    async with open_balancer([address], health_service="archive", prepare=[prepare]) as balancer:
+        assert await get_chat(balancer) == "a"
+    assert health.asked == ["archive"]
+    assert ("token", "secret") in health.metadata
+
+
+async def test_a_lost_watch_is_begun_again_and_what_was_said_holds_meanwhile(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    health = HealthOf()
+    async with open_balancer([await serve(nursery, Archive("a"), health)]) as balancer:
+        assert await get_chat(balancer) == "a"
+        health.end_watches(RpcError(Status.INTERNAL, "broken"))
+        await trio.sleep(600)
+        assert 60 < len(health.asked) < 250  # again and again, but not at once
+        assert await get_chat(balancer) == "a"
+        health.failing = None
+        health.becomes(NOT_SERVING)
+        await trio.sleep(30)
+        with pytest.raises(RpcError, match="NOT_SERVING"):
+            await get_chat(balancer)
+
+
+async def test_a_watch_that_fails_from_the_start_says_why(nursery: trio.Nursery) -> None:
+    health = HealthOf()
+    health.failing = RpcError(Status.PERMISSION_DENIED, "no")
+    async with open_balancer([await serve(nursery, Archive("a"), health)]) as balancer:
+        with pytest.raises(RpcError, match="its health is not known: PERMISSION_DENIED: no"):
+            await get_chat(balancer)
+
+
+@pytest.mark.parametrize("error", [RpcError(Status.UNAUTHENTICATED, "no token"), KeyError("token")])
+async def test_a_watch_that_can_not_be_prepared_fails_alone(error: Exception, nursery: trio.Nursery) -> None:
+    def prepare(call: OutgoingCall) -> OutgoingCall:
+        raise error
+
+    async with open_balancer([await serve(nursery, Archive("a"), HealthOf())], prepare=[prepare]) as balancer:
+        with pytest.raises(RpcError, match="its health is not known"):
+            await get_chat(balancer)
+
+
+async def test_grpcios_health_service_is_understood(nursery: trio.Nursery, eventually: Eventually) -> None:
+    program = [sys.executable, str(Path(__file__).with_name("grpcio_health_server.py"))]
+    run = partial(trio.run_process, program, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process: trio.Process = await nursery.start(run)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    port = int(await process.stdout.receive_some())
+    async with open_balancer([f"127.0.0.1:{port}"], health_service="archive") as balancer:
+        await eventually(lambda: balancer.statistics().connections == 1)
+        for state, count in (("SERVING", 1), ("NOT_SERVING", 0), ("SERVING", 1)):
+            await process.stdin.send_all(f"archive {state}\n".encode())
+            await eventually(ready(balancer, count))
+    await process.stdin.aclose()
+    assert await process.wait() == 0

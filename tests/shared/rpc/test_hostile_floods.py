@@ -1,0 +1,236 @@
+"""Clients that send without end what costs them nothing: they are cut off soon, and others are served meanwhile."""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from itertools import count
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+import trio.testing
+from h2.errors import ErrorCodes
+from h2.events import ConnectionTerminated
+from h2.settings import SettingCodes
+from hyperframe.frame import (
+    DataFrame,
+    ExtensionFrame,
+    Frame,
+    GoAwayFrame,
+    PingFrame,
+    PriorityFrame,
+    RstStreamFrame,
+    SettingsFrame,
+    WindowUpdateFrame,
+)
+
+from rookery.v1.session_pb2 import ClientFrame, Pong, ServerFrame
+from shared.rpc import Limits, ServerStream, Status
+from shared.rpc.connection import READ_AHEAD_BUFFERS
+from shared.rpc.http2 import MAX_FRAME_BYTES
+from shared.rpc.protocol import Event, Protocol
+
+if TYPE_CHECKING:
+    from tests.shared.rpc.conftest import ConnectRaw, IdleListeners, RawClient
+
+SessionStream = ServerStream[ClientFrame, ServerFrame]
+Join = Callable[["RawClient"], Awaitable["RawClient"]]
+
+FLOOD = 20_000
+"""Frames of an attack: twenty times what is borne."""
+
+FRAMES: dict[str, Frame] = {
+    "ping": PingFrame(0, b"12345678"),
+    "settings": SettingsFrame(0, {SettingCodes.INITIAL_WINDOW_SIZE: 65_535}),
+    "settings-of-nothing": SettingsFrame(0),
+    "settings-acknowledged": SettingsFrame(0, flags=["ACK"]),
+    "priority": PriorityFrame(1, depends_on=0),
+    "window": WindowUpdateFrame(0, window_increment=1),
+    "window-of-a-stream": WindowUpdateFrame(1, window_increment=1),
+    "empty-data": DataFrame(1),
+    "padding-alone": DataFrame(1, pad_length=0, flags=["PADDED"]),
+    "reset-of-nothing": RstStreamFrame(1),
+    "goaway": GoAwayFrame(0),
+    "unknown": ExtensionFrame(0xFA, 0),
+}
+
+
+@pytest.fixture(name="join")
+def join_fixture(nursery: trio.Nursery) -> Join:
+    """Connects one more client to a client's server."""
+
+    async def join(first: "RawClient") -> "RawClient":
+        near, far = trio.testing.memory_stream_pair()
+        nursery.start_soon(first.server.serve_connection, far)
+        client = type(first)(near, first.server)
+        client.http2.initiate_connection()
+        await client.flush()
+        return client
+
+    return join
+
+
+async def end_of(client: "RawClient") -> ConnectionTerminated:
+    """The server's last words, after which it ends the connection."""
+    last: ConnectionTerminated = await client.receive_until(lambda event: isinstance(event, ConnectionTerminated))
+    while await client.receive():
+        pass
+    await client.stream.aclose()
+    return last
+
+
+async def send_while_others_call(attacker: "RawClient", other: "RawClient", data: bytes) -> None:
+    """All of it is there at once; the other makes calls until the attacker has heard how it ends."""
+    await attacker.stream.send_all(data)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(call_for_ever, other)
+        assert (await end_of(attacker)).error_code == ErrorCodes.ENHANCE_YOUR_CALM
+        nursery.cancel_scope.cancel()
+    await other.prove_alive()
+
+
+async def call_for_ever(client: "RawClient") -> None:
+    while True:
+        with trio.CancelScope(shield=True):
+            await client.prove_alive()
+        await trio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+async def test_a_flood_of_frames_that_do_no_work_ends_its_connection_alone(
+    kind: str, connect_raw: "ConnectRaw", join: Join, autojump_clock: trio.testing.MockClock
+) -> None:
+    attacker = await connect_raw()
+    other = await join(attacker)
+    await attacker.call()
+    await trio.testing.wait_all_tasks_blocked()
+    await send_while_others_call(attacker, other, FRAMES[kind].serialize() * FLOOD)
+    assert attacker.server.statistics().connections_abused == 1
+    await trio.testing.wait_all_tasks_blocked()
+    assert len(attacker.server.connections) == 1
+
+
+async def test_the_answers_to_a_flood_take_bounded_memory(connect_raw: "ConnectRaw") -> None:
+    limits = Limits(idle_frames=1_000_000, send_buffer=5_000)
+    attacker = await connect_raw(limits=limits, lockstep=True)
+    (connection,) = attacker.server.connections
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(attacker.stream.send_all, PingFrame(0, b"12345678").serialize() * FLOOD)
+        await trio.testing.wait_all_tasks_blocked()
+        assert 0 < connection.http2.outbound_size <= READ_AHEAD_BUFFERS * limits.send_buffer + 2 * MAX_FRAME_BYTES
+        nursery.cancel_scope.cancel()
+
+
+async def test_rapid_resets_end_their_connection_alone(
+    connect_raw: "ConnectRaw", idle_listeners: "IdleListeners", join: Join, autojump_clock: trio.testing.MockClock
+) -> None:
+    """CVE-2023-44487: streams that are opened and reset do not count as open ones, but cost as much."""
+    attacker = await connect_raw(connect=idle_listeners)
+    other = await join(attacker)
+    for _ in range(5_000):
+        attacker.http2.reset_stream(attacker.begin(), ErrorCodes.CANCEL)
+    await send_while_others_call(attacker, other, attacker.http2.data_to_send())
+    assert idle_listeners.inside == 0
+    statistics = attacker.server.statistics()
+    assert statistics.connections_abused == 1
+    assert statistics.calls_ended[Status.CANCELLED] <= Limits().idle_frames
+
+
+async def test_streams_that_are_refused_without_end_end_their_connection(
+    connect_raw: "ConnectRaw", idle_listeners: "IdleListeners", join: Join, autojump_clock: trio.testing.MockClock
+) -> None:
+    attacker = await connect_raw(connect=idle_listeners, limits=Limits(max_streams=10))
+    other = await join(attacker)
+    for _ in range(2_000):
+        attacker.begin()
+    await send_while_others_call(attacker, other, attacker.http2.data_to_send())
+    assert idle_listeners.entered <= 10
+    assert 0 < attacker.server.statistics().calls_refused <= Limits().idle_frames
+
+
+async def test_a_stream_that_the_server_must_reset_takes_its_handler_along(
+    connect_raw: "ConnectRaw", idle_listeners: "IdleListeners"
+) -> None:
+    """CVE-2025-8671: a window that overflows has the server reset the stream, whose handler must not go on."""
+    client = await connect_raw(connect=idle_listeners)
+    for _ in range(50):
+        stream_id = await client.call()
+        await client.data_of(stream_id)
+        await client.stream.send_all(WindowUpdateFrame(stream_id, window_increment=2**31 - 1).serialize())
+        assert await client.reset_of(stream_id) is ErrorCodes.FLOW_CONTROL_ERROR
+    await client.prove_alive()
+    assert idle_listeners.inside == 0
+
+
+async def test_one_clients_frames_do_not_keep_others_waiting(
+    connect_raw: "ConnectRaw", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client's whole flood may be there at once; others have their turn between small parts of it."""
+    turns, turns_at = 0, []
+    receive_data = Protocol.receive_data
+
+    def noted(protocol: Protocol, data: bytes) -> list[Event]:
+        turns_at.append(turns)
+        return receive_data(protocol, data)
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    attacker = await connect_raw(limits=Limits(idle_frames=1_000_000))
+    await trio.testing.wait_all_tasks_blocked()
+    monkeypatch.setattr(Protocol, "receive_data", noted)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(take_turns)
+        await attacker.stream.send_all(PriorityFrame(1).serialize() * 4_000)
+        while len(turns_at) < 10:
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    assert max(Counter(turns_at[:10]).values()) <= 2  # two tasks may have their turns in either order
+
+
+async def test_frames_without_work_are_forgiven_in_time(
+    connect_raw: "ConnectRaw", autojump_clock: trio.testing.MockClock
+) -> None:
+    limits = Limits(idle_frames=100, idle_frames_per_second=10)
+    client = await connect_raw(limits=limits)
+    await client.prove_alive()
+    for _ in range(10):
+        await client.stream.send_all(PingFrame(0, b"12345678").serialize() * 80)
+        await trio.sleep(8)
+    await client.prove_alive()
+    await client.stream.send_all(PingFrame(0, b"12345678").serialize() * 110)
+    assert (await end_of(client)).error_code == ErrorCodes.ENHANCE_YOUR_CALM
+
+
+async def test_a_client_that_opens_both_windows_for_each_message_is_served(
+    connect_raw: "ConnectRaw", autojump_clock: trio.testing.MockClock
+) -> None:
+    async def connect(stream: SessionStream) -> None:
+        for number in count(1):
+            await stream.receive()
+            await stream.send(ServerFrame(sequence=number, pong=Pong()))
+
+    client = await connect_raw(connect=connect, limits=Limits(idle_frames=100))
+    stream_id = await client.call()
+    for _ in range(300):
+        await client.ping(stream_id)
+        size = len(await client.data_of(stream_id))
+        client.http2.increment_flow_control_window(size)
+        client.http2.increment_flow_control_window(size, stream_id)
+        await client.flush()
+    await client.prove_alive()
+
+
+async def test_a_client_that_leaves_calls_that_were_answered_is_served(
+    connect_raw: "ConnectRaw", idle_listeners: "IdleListeners", autojump_clock: trio.testing.MockClock
+) -> None:
+    client = await connect_raw(connect=idle_listeners, limits=Limits(idle_frames=100))
+    for _ in range(300):
+        stream_id = await client.call()
+        await client.data_of(stream_id)
+        client.http2.reset_stream(stream_id, ErrorCodes.CANCEL)
+    await client.flush()
+    await client.prove_alive()
+    assert idle_listeners.inside == 0

@@ -1,0 +1,261 @@
+"""Connections that never become any, and too many of them: each ends in time, and clients get in meanwhile."""
+
+import resource
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+import trio
+import trio.lowlevel
+import trio.testing
+import trustme
+from h2.events import ConnectionTerminated
+from hyperframe.frame import PingFrame, SettingsFrame
+
+from rookery.v1.archive_pb2 import GetChatRequest
+from shared.rpc import Limits, serve_rpc
+from shared.rpc.server.server import Server
+
+if TYPE_CHECKING:
+    from tests.shared.rpc.conftest import ConnectRaw, GrpcStubs, MakeServices
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+BATCHES = 5
+"""Of half-open handshakes: after each, clients call."""
+
+
+async def start(services: Any, nursery: trio.Nursery, limits: Limits, tls: ssl.SSLContext | None) -> tuple[Server, int]:
+    """A server, and its port."""
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1", backlog=4_096)
+    port: int = listener.socket.getsockname()[1]
+    listeners: list[Any] = [listener if tls is None else trio.SSLListener(listener, tls)]
+    return await nursery.start(partial(serve_rpc, services, listeners, limits=limits)), port
+
+
+@pytest.fixture(name="authority", scope="module")
+def authority_fixture() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(name="tls")
+def tls_fixture(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.set_alpn_protocols(["h2"])
+    authority.issue_cert("localhost").configure_cert(context)
+    return context
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"", PREFACE[:10], PREFACE, PREFACE + SettingsFrame(0).serialize()[:5]],
+    ids=["nothing", "part", "preface", "frame"],
+)
+async def test_a_client_that_does_not_finish_its_preface_is_closed(
+    said: bytes, connect_raw: "ConnectRaw", autojump_clock: trio.testing.MockClock
+) -> None:
+    limits = Limits(handshake_timeout=5)
+    first = await connect_raw(limits=limits)
+    near, far = trio.testing.memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(first.server.serve_connection, far)
+        await near.send_all(said)
+        await trio.testing.wait_all_tasks_blocked()
+        assert first.server.statistics().handshaking == 1
+        while await near.receive_some():
+            pass
+    assert trio.current_time() == pytest.approx(5)
+    statistics = first.server.statistics()
+    assert (statistics.connections, statistics.handshaking, statistics.handshakes_failed) == (1, 0, 1)
+    await first.prove_alive()
+
+
+async def test_a_client_that_has_shaken_hands_may_be_silent(
+    connect_raw: "ConnectRaw", autojump_clock: trio.testing.MockClock
+) -> None:
+    client = await connect_raw(limits=Limits(handshake_timeout=5))
+    await trio.sleep(100)
+    await client.prove_alive()
+    assert client.server.statistics().connections == 1
+
+
+@pytest.mark.parametrize("frame", [PingFrame(0, b"12345678"), SettingsFrame(0, flags=["ACK"])], ids=["ping", "ack"])
+async def test_the_first_frame_must_be_the_settings(frame: Any, connect_raw: "ConnectRaw") -> None:
+    client = await connect_raw()
+    near, far = trio.testing.memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.server.serve_connection, far)
+        await near.send_all(PREFACE + frame.serialize() + PingFrame(0, b"unheard.").serialize())
+        other = type(client)(near, client.server)
+        other.http2.initiate_connection()
+        await other.receive_until(lambda event: isinstance(event, ConnectionTerminated))
+        await near.aclose()
+    assert client.server.statistics().handshakes_failed == 1
+
+
+async def test_one_handshake_too_many_ends_the_oldest(connect_raw: "ConnectRaw") -> None:
+    client = await connect_raw(limits=Limits(max_handshakes=3))
+    await client.prove_alive()
+    async with trio.open_nursery() as nursery:
+        ends = []
+        for number in range(5):
+            near, far = trio.testing.memory_stream_pair()
+            ends.append(near)
+            nursery.start_soon(client.server.serve_connection, far)
+            await trio.testing.wait_all_tasks_blocked()
+            assert client.server.statistics().handshaking == min(number + 1, 3)
+        assert [await end.receive_some() for end in ends[:2]] == [b"", b""]
+        await client.prove_alive()
+        for end in ends:
+            await end.aclose()
+    assert client.server.statistics().handshakes_failed == 5
+
+
+async def test_a_connection_too_many_is_closed_at_once(connect_raw: "ConnectRaw") -> None:
+    client = await connect_raw(limits=Limits(max_connections=2))
+    near, far = trio.testing.memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.server.serve_connection, far)
+        await trio.testing.wait_all_tasks_blocked()
+        refused, its_far = trio.testing.memory_stream_pair()
+        await client.server.serve_connection(its_far)
+        assert await refused.receive_some() == b""
+        assert client.server.statistics().connections_refused == 1
+        await near.aclose()
+    near, far = trio.testing.memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.server.serve_connection, far)
+        await near.send_all(PREFACE)
+        assert await near.receive_some()
+        await near.aclose()
+    await client.prove_alive()
+
+
+async def test_a_stock_client_is_served_over_tls(
+    nursery: trio.Nursery,
+    make_services: "MakeServices",
+    grpc_stubs: "GrpcStubs",
+    tls: ssl.SSLContext,
+    authority: trustme.CA,
+) -> None:
+    """Row of the design's table, section 4: no TLS."""
+    server, port = await start(make_services(), nursery, Limits(close_timeout=0.2), tls)
+    credentials = grpc.ssl_channel_credentials(authority.cert_pem.bytes())
+
+    def use() -> str:
+        with grpc.secure_channel(f"localhost:{port}", credentials) as channel:
+            stub = grpc_stubs.archive.ArchiveServiceStub(channel)
+            return str(stub.GetChat(GetChatRequest(chat_id="d-1-2"), timeout=30).chat.chat_id)
+
+    assert await trio.to_thread.run_sync(use) == "d-1-2"
+    assert server.statistics().connections_begun == 1
+
+
+@pytest.mark.parametrize("alpn", [None, "http/1.1"])
+async def test_a_client_that_does_not_choose_http2_over_tls_is_closed(
+    alpn: str | None,
+    nursery: trio.Nursery,
+    make_services: "MakeServices",
+    tls: ssl.SSLContext,
+    authority: trustme.CA,
+) -> None:
+    server, port = await start(make_services(), nursery, Limits(), tls)
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    if alpn:
+        context.set_alpn_protocols([alpn])
+    stream = await trio.open_ssl_over_tcp_stream("localhost", port, ssl_context=context, https_compatible=True)
+    with trio.fail_after(30):
+        try:
+            await stream.send_all(PREFACE)
+            assert await stream.receive_some() == b""
+        except trio.BrokenResourceError:
+            pass
+    await trio.aclose_forcefully(stream)
+    assert server.statistics().handshakes_failed == 1
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/1.1\r\n\r\n"], ids=["nothing", "part", "plain"]
+)
+async def test_a_tls_handshake_that_is_none_ends_in_time(
+    said: bytes, nursery: trio.Nursery, make_services: "MakeServices", tls: ssl.SSLContext
+) -> None:
+    server, port = await start(make_services(), nursery, Limits(handshake_timeout=0.2), tls)
+    stream = await trio.open_tcp_stream("127.0.0.1", port)
+    with trio.fail_after(30):
+        await stream.send_all(said)
+        try:
+            while await stream.receive_some():
+                pass
+        except trio.BrokenResourceError:
+            pass
+        while server.connections:
+            await trio.sleep(0.01)
+    assert server.statistics().handshakes_failed == 1
+    await stream.aclose()
+
+
+@pytest.fixture
+def many_files() -> Iterator[int]:
+    """How many files this process may open, as many as it can be."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize(("over_tls", "half_open"), [(False, 2_000), (True, 10_000)], ids=["plain", "tls"])
+async def test_ten_thousand_half_open_handshakes_harm_nobody(
+    over_tls: bool,
+    half_open: int,
+    nursery: trio.Nursery,
+    make_services: "MakeServices",
+    grpc_stubs: "GrpcStubs",
+    tls: ssl.SSLContext,
+    authority: trustme.CA,
+    many_files: int,
+) -> None:
+    """Clients that are there are served, and others get in. Fewer handshakes where this process, in which both ends
+    are, may not open so many files."""
+    limits = Limits(close_timeout=0.2)
+    batch = min(half_open, many_files - limits.max_handshakes - 500) // BATCHES
+    server, port = await start(make_services(), nursery, limits, tls if over_tls else None)
+    credentials = grpc.ssl_channel_credentials(authority.cert_pem.bytes())
+
+    def open_channel() -> grpc.Channel:
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        if over_tls:
+            return grpc.secure_channel(f"localhost:{port}", credentials, options)
+        return grpc.insecure_channel(f"localhost:{port}", options)
+
+    def call(channel: grpc.Channel) -> None:
+        grpc_stubs.archive.ArchiveServiceStub(channel).GetChat(GetChatRequest(), timeout=60, wait_for_ready=True)
+
+    with ExitStack() as sockets, open_channel() as first:
+        await trio.to_thread.run_sync(call, first)
+        for _ in range(BATCHES):
+            for _ in range(batch):
+                sockets.enter_context(silent(port))
+            await trio.to_thread.run_sync(call, first)
+            with open_channel() as another:
+                await trio.to_thread.run_sync(call, another)
+            assert server.statistics().handshaking <= limits.max_handshakes
+            assert trio.lowlevel.current_statistics().tasks_living < limits.max_handshakes + 100
+    with trio.fail_after(60):  # only for a test that has failed
+        while server.connections:
+            await trio.sleep(0.01)
+    assert server.statistics().handshakes_failed == BATCHES * batch
+
+
+def silent(port: int) -> socket.socket:
+    """A connection that says nothing."""
+    end = socket.socket()
+    end.setblocking(False)
+    end.connect_ex(("127.0.0.1", port))
+    return end

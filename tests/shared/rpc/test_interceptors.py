@@ -1,0 +1,306 @@
+"""What runs around handlers: who is logged, let in, and refused, whatever the call does."""
+
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import pytest
+import structlog
+import trio
+from google.rpc.error_details_pb2 import RetryInfo
+
+from rookery.v1.archive_grpc import ArchiveServiceStub
+from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse
+from rookery.v1.session_grpc import SessionServiceStub
+from shared.rpc import Metadata, RpcError, Servicer, Status, call_unary, open_stream
+from shared.rpc.server.interceptors import (
+    authenticate,
+    equals,
+    except_standard,
+    limit_calls,
+    log_calls,
+    send_token,
+)
+from shared.rpc.server.methods import AnyServerStream
+from shared.rpc.server.standard_services import STANDARD_SERVICES, standard_services
+from shared.rpc.standard.health_grpc import HealthStub
+from shared.rpc.standard.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from shared.rpc.standard.reflection_grpc import ServerReflectionStub
+from shared.rpc.standard.reflection_pb2 import ServerReflectionRequest
+from shared.telemetry.health import Health
+
+TOKEN = "correct-horse-battery-staple"
+REQUEST = GetChatRequest(chat_id="d-1-2")
+TIMEOUT = 30.0
+
+MakeServices = Callable[..., list[Servicer]]
+Eventually = Callable[[Callable[[], bool]], Awaitable[None]]
+Logged = list[MutableMapping[str, Any]]
+
+
+@pytest.fixture
+def logged() -> Any:
+    with structlog.testing.capture_logs() as lines:
+        yield lines
+
+
+def ended(logged: Logged) -> Logged:
+    """The lines that say how a call has ended."""
+    return [line for line in logged if line["event"] == "rpc_call_ended"]
+
+
+def failing(error: Exception) -> Callable[[GetChatRequest], Awaitable[GetChatResponse]]:
+    async def get_chat(_: GetChatRequest) -> GetChatResponse:
+        raise error
+
+    return get_chat
+
+
+class Waiting:
+    """Handlers that wait until they are let go. `inside` counts those that wait, `entered` all that began."""
+
+    def __init__(self) -> None:
+        self.inside = 0
+        self.entered = 0
+        self.go_on = trio.Event()
+
+    async def get_chat(self, _: GetChatRequest) -> GetChatResponse:
+        await self._wait()
+        return GetChatResponse()
+
+    async def connect(self, stream: AnyServerStream) -> None:
+        await self._wait()
+
+    async def _wait(self) -> None:
+        self.inside += 1
+        self.entered += 1
+        try:
+            await self.go_on.wait()
+        finally:
+            self.inside -= 1
+
+
+@pytest.fixture
+def waiting() -> Waiting:
+    return Waiting()
+
+
+# ---- log_calls
+
+
+async def test_a_call_that_went_well_is_told_to_those_who_debug(
+    open_client: Any, make_services: MakeServices, logged: Logged
+) -> None:
+    async with open_client(make_services(), log_calls) as channel:
+        await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT)
+    [line] = ended(logged)
+    assert (line["log_level"], line["status"]) == ("debug", "OK")
+    assert line["method"] == "/rookery.v1.ArchiveService/GetChat"
+    assert re.fullmatch(r"127\.0\.0\.1:\d+", line["peer"])
+    assert line["milliseconds"] >= 0
+
+
+@pytest.mark.parametrize(
+    ("error", "level", "status"),
+    [
+        (RpcError(Status.UNAVAILABLE, "the store is away"), "warning", "UNAVAILABLE"),
+        (RpcError(Status.DATA_LOSS, "it is gone"), "warning", "DATA_LOSS"),
+        (ValueError("a bug"), "debug", "INTERNAL"),  # with its cause, it is an error in the log already
+        (ExceptionGroup("", [ValueError("a bug"), RpcError(Status.NOT_FOUND, "no")]), "debug", "INTERNAL"),
+        (RpcError(Status.NOT_FOUND, "there is none"), "debug", "NOT_FOUND"),
+        (ExceptionGroup("", [RpcError(Status.INVALID_ARGUMENT, "no")]), "debug", "INVALID_ARGUMENT"),
+    ],
+)
+async def test_only_what_is_wrong_with_the_server_is_a_warning(
+    open_client: Any, make_services: MakeServices, logged: Logged, error: Exception, level: str, status: str
+) -> None:
+    async with open_client(make_services(get_chat=failing(error)), log_calls) as channel:
+        with pytest.raises(RpcError) as caught:
+            await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT)
+    [line] = ended(logged)
+    assert (line["log_level"], line["status"]) == (level, status)
+    assert caught.value.status.name == status
+
+
+async def test_a_call_that_took_too_long_is_told(
+    open_client: Any, make_services: MakeServices, waiting: Waiting, logged: Logged, eventually: Eventually
+) -> None:
+    async with open_client(make_services(get_chat=waiting.get_chat), log_calls) as channel:
+        with pytest.raises(RpcError):
+            await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=0.05)
+        await eventually(lambda: bool(ended(logged)))
+    [line] = ended(logged)
+    # Whether the server's clock or the client's reset comes first is a matter of microseconds.
+    assert (line["log_level"], line["status"]) in [("info", "DEADLINE_EXCEEDED"), ("debug", "CANCELLED")]
+
+
+async def test_a_client_that_leaves_is_no_fault(
+    open_client: Any, make_services: MakeServices, waiting: Waiting, logged: Logged, eventually: Eventually
+) -> None:
+    async with open_client(make_services(connect=waiting.connect), log_calls) as channel:
+        async with open_stream(SessionServiceStub(channel).Connect):
+            await eventually(lambda: waiting.inside == 1)
+        await eventually(lambda: bool(ended(logged)))
+    [line] = ended(logged)
+    assert (line["log_level"], line["status"]) == ("debug", "CANCELLED")
+
+
+async def test_a_connection_that_is_lost_is_no_fault(
+    open_client: Any, make_services: MakeServices, waiting: Waiting, logged: Logged, eventually: Eventually
+) -> None:
+    services = make_services(connect=waiting.connect)
+    async with open_client(services, log_calls) as channel, open_stream(SessionServiceStub(channel).Connect):
+        await eventually(lambda: waiting.inside == 1)
+        for connection in list(channel.connections):
+            connection.cancel()
+        await eventually(lambda: bool(ended(logged)))
+    [line] = ended(logged)
+    assert line["log_level"] == "debug"
+
+
+async def test_no_line_has_what_the_metadata_says(
+    open_client: Any, make_services: MakeServices, logged: Logged
+) -> None:
+    services = make_services(get_chat=failing(ValueError("a bug")))
+    async with open_client(services, log_calls, authenticate(equals(TOKEN)), prepare=[send_token(TOKEN)]) as channel:
+        with pytest.raises(RpcError):
+            await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT)
+    assert ended(logged)
+    assert TOKEN not in repr(logged)
+
+
+# ---- authenticate
+
+
+async def test_the_token_lets_calls_in(open_client: Any, make_services: MakeServices) -> None:
+    async with open_client(make_services(), authenticate(equals(TOKEN)), prepare=[send_token(TOKEN)]) as channel:
+        response = await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT)
+    assert response.chat.chat_id == "d-1-2"
+
+
+async def test_the_name_of_the_scheme_may_be_in_any_case(open_client: Any, make_services: MakeServices) -> None:
+    metadata = [("authorization", f"bearer {TOKEN}")]
+    async with open_client(make_services(), authenticate(equals(TOKEN))) as channel:
+        await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT, metadata=metadata)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        [],
+        [("authorization", "Bearer wrong")],
+        [("authorization", f"Bearer {TOKEN}x")],
+        [("authorization", f"Bearer {TOKEN[:-1]}")],
+        [("authorization", TOKEN)],
+        [("authorization", f"Basic {TOKEN}")],
+        [("authorization", "Bearer")],
+        [("authorization", f"Bearer {TOKEN}"), ("authorization", "Bearer wrong")],
+        [("x-authorization", f"Bearer {TOKEN}")],
+    ],
+)
+async def test_without_the_token_no_handler_runs(
+    open_client: Any, make_services: MakeServices, waiting: Waiting, metadata: Metadata
+) -> None:
+    services = make_services(get_chat=waiting.get_chat, connect=waiting.connect)
+    async with open_client(services, authenticate(equals(TOKEN))) as channel:
+        with pytest.raises(RpcError) as caught:
+            await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT, metadata=metadata)
+        assert caught.value.status is Status.UNAUTHENTICATED
+        with pytest.raises(RpcError) as caught:
+            async with open_stream(SessionServiceStub(channel).Connect, timeout=TIMEOUT, metadata=metadata) as stream:
+                await stream.receive()
+        assert caught.value.status is Status.UNAUTHENTICATED
+    assert waiting.entered == 0
+
+
+async def test_probes_and_tools_need_no_token(open_client: Any, make_services: MakeServices) -> None:
+    health = Health()
+    health.started()
+    own = make_services()
+    guard = except_standard(authenticate(equals(TOKEN)))
+    async with open_client([*own, *standard_services(own, health)], guard) as channel:
+        checked = await call_unary(HealthStub(channel).Check, HealthCheckRequest(), timeout=TIMEOUT)
+        assert checked.status == HealthCheckResponse.SERVING
+        async with open_stream(ServerReflectionStub(channel).ServerReflectionInfo, timeout=TIMEOUT) as stream:
+            await stream.send(ServerReflectionRequest(list_services=""))
+            assert await stream.receive() is not None
+        with pytest.raises(RpcError) as caught:
+            await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT)
+        assert caught.value.status is Status.UNAUTHENTICATED
+
+
+def test_the_standard_services_are_what_is_served_besides(make_services: MakeServices) -> None:
+    served = [servicer.service.name for servicer in standard_services(make_services(), Health())]
+    assert served == list(STANDARD_SERVICES)
+
+
+# ---- limit_calls
+
+
+def hold(channel: Any, nursery: trio.Nursery) -> trio.CancelScope:
+    """A call that waits, until its scope is cancelled."""
+    scope = trio.CancelScope()
+
+    async def call() -> None:
+        with scope:
+            await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT)
+
+    nursery.start_soon(call)
+    return scope
+
+
+@pytest.mark.parametrize("limits", [{"total": 2}, {"per_peer": 2}, {"total": 100, "per_peer": 2}])
+async def test_one_call_too_many_is_told_when_to_come_again(
+    open_client: Any, make_services: MakeServices, waiting: Waiting, eventually: Eventually, limits: dict[str, float]
+) -> None:
+    services, limit = make_services(get_chat=waiting.get_chat), limit_calls(**limits, retry_after=2.5)
+    async with open_client(services, limit) as channel, trio.open_nursery() as calls:
+        for _ in range(2):
+            hold(channel, calls)
+        await eventually(lambda: waiting.inside == 2)
+        with pytest.raises(RpcError) as caught:
+            await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT)
+        assert caught.value.status is Status.RESOURCE_EXHAUSTED
+        detail = caught.value.detail(RetryInfo)
+        assert detail is not None
+        assert detail.retry_delay.ToMilliseconds() == 2500
+        assert waiting.entered == 2
+        waiting.go_on.set()
+        await eventually(lambda: waiting.inside == 0)
+        await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT)
+
+
+async def test_a_call_that_is_left_or_fails_makes_room(
+    open_client: Any, make_services: MakeServices, waiting: Waiting, nursery: trio.Nursery, eventually: Eventually
+) -> None:
+    async def get_chat(request: GetChatRequest) -> GetChatResponse:
+        if request.user_id:
+            raise RpcError(Status.NOT_FOUND, "there is none")
+        return await waiting.get_chat(request)
+
+    async with open_client(make_services(get_chat=get_chat), limit_calls(total=1, per_peer=1)) as channel:
+        for round_number in range(1, 4):
+            scope = hold(channel, nursery)
+            await eventually(lambda: waiting.inside == 1)
+            scope.cancel()
+            await eventually(lambda: waiting.inside == 0)
+            assert waiting.entered == round_number
+            with pytest.raises(RpcError, match="NOT_FOUND"):
+                await call_unary(ArchiveServiceStub(channel).GetChat, GetChatRequest(user_id=1), timeout=TIMEOUT)
+
+
+async def test_the_bound_of_a_peer_is_no_bound_for_another(waiting: Waiting, nursery: trio.Nursery) -> None:
+    class Call:
+        def __init__(self, peer: str) -> None:
+            self.peer = peer
+
+    limit = limit_calls(per_peer=1)
+    handler: Any = waiting.connect
+    calls: list[Any] = [Call("10.0.0.1:1000"), Call("10.0.0.2:1000"), Call("2001:db8::1:1000")]
+    for call in calls:
+        nursery.start_soon(limit, call, handler)
+    await trio.testing.wait_all_tasks_blocked()
+    assert waiting.inside == 3
+    same_host: Any = Call("10.0.0.1:2000")
+    with pytest.raises(RpcError):
+        await limit(same_host, handler)

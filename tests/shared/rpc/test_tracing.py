@@ -1,0 +1,176 @@
+"""Each call is a span below that of its client, from hop to hop, and costs nothing where nobody records."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind, StatusCode
+
+from rookery.v1.archive_grpc import ArchiveServiceStub
+from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse
+from shared.rpc import Metadata, RpcError, Servicer, Status, call_unary
+from shared.rpc.server import interceptors
+from shared.rpc.server.interceptors import propagate_trace, trace_calls
+
+TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+SAMPLED: Metadata = [("traceparent", f"00-{TRACE}-{PARENT}-01")]
+UNSAMPLED: Metadata = [("traceparent", f"00-{TRACE}-{PARENT}-00")]
+REQUEST = GetChatRequest(chat_id="d-1-2")
+TIMEOUT = 30.0
+
+MakeServices = Callable[..., list[Servicer]]
+FinishedSpans = Callable[[], tuple[ReadableSpan, ...]]
+
+
+@pytest.fixture
+def finished_spans(monkeypatch: pytest.MonkeyPatch) -> FinishedSpans:
+    """Has spans recorded; gives those that have ended. (A process can have one provider only, so it is not set.)"""
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(interceptors, "_tracer", provider.get_tracer("test"))
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+    return exporter.get_finished_spans
+
+
+class CurrentSpans:
+    """A GetChat that keeps the span in which it ran."""
+
+    def __init__(self, and_then: Callable[[], Awaitable[object]] | None = None) -> None:
+        self.contexts: list[trace.SpanContext] = []
+        self._and_then = and_then
+
+    async def __call__(self, _: GetChatRequest) -> GetChatResponse:
+        self.contexts.append(trace.get_current_span().get_span_context())
+        if self._and_then is not None:
+            await self._and_then()
+        return GetChatResponse()
+
+
+def ids_of(span: ReadableSpan) -> tuple[str, str]:
+    """Of the trace and of the span itself, as they are on the wire."""
+    assert span.context is not None
+    return trace.format_trace_id(span.context.trace_id), trace.format_span_id(span.context.span_id)
+
+
+async def call(channel: Any, metadata: Metadata = ()) -> None:
+    await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT, metadata=metadata)
+
+
+async def test_a_call_is_a_span_by_the_conventions_for_grpc(
+    open_client: Any, make_services: MakeServices, finished_spans: FinishedSpans
+) -> None:
+    async with open_client(make_services(), trace_calls) as channel:
+        await call(channel)
+    [span] = finished_spans()
+    assert span.name == "rookery.v1.ArchiveService/GetChat"
+    assert span.kind is SpanKind.SERVER
+    assert span.parent is None
+    attributes = dict(span.attributes or {})
+    assert isinstance(attributes.pop("network.peer.port"), int)
+    assert attributes == {
+        "rpc.system.name": "grpc",
+        "rpc.method": "rookery.v1.ArchiveService/GetChat",
+        "rpc.response.status_code": "OK",
+        "network.peer.address": "127.0.0.1",
+    }
+    assert span.status.status_code is StatusCode.UNSET
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "is_error"),
+    [
+        (ValueError("secret"), "INTERNAL", True),
+        (RpcError(Status.UNAVAILABLE, "secret"), "UNAVAILABLE", True),
+        (RpcError(Status.NOT_FOUND, "secret"), "NOT_FOUND", False),
+    ],
+)
+async def test_a_span_says_how_the_call_failed_and_no_more(
+    open_client: Any,
+    make_services: MakeServices,
+    finished_spans: FinishedSpans,
+    error: Exception,
+    status: str,
+    *,
+    is_error: bool,
+) -> None:
+    async def get_chat(_: GetChatRequest) -> GetChatResponse:
+        raise error
+
+    async with open_client(make_services(get_chat=get_chat), trace_calls) as channel:
+        with pytest.raises(RpcError):
+            await call(channel)
+    [span] = finished_spans()
+    attributes = span.attributes or {}
+    assert attributes["rpc.response.status_code"] == status
+    assert attributes.get("error.type") == (status if is_error else None)
+    assert (span.status.status_code is StatusCode.ERROR) == is_error
+    assert not span.events
+    assert "secret" not in span.to_json()
+
+
+async def test_the_span_is_below_the_clients_and_the_handler_is_in_it(
+    open_client: Any, make_services: MakeServices, finished_spans: FinishedSpans
+) -> None:
+    current = CurrentSpans()
+    async with open_client(make_services(get_chat=current), trace_calls) as channel:
+        await call(channel, [*SAMPLED, ("tracestate", "vendor=1")])
+    [span] = finished_spans()
+    assert span.parent is not None
+    assert ids_of(span)[0] == TRACE
+    assert trace.format_span_id(span.parent.span_id) == PARENT
+    assert span.context is not None
+    assert span.context.trace_state.get("vendor") == "1"
+    assert current.contexts == [span.context]
+
+
+async def test_a_client_that_does_not_sample_is_not_recorded_and_is_handed_on(
+    open_client: Any, make_services: MakeServices, finished_spans: FinishedSpans
+) -> None:
+    current = CurrentSpans()
+    async with open_client(make_services(get_chat=current), trace_calls) as channel:
+        await call(channel, UNSAMPLED)
+    assert not finished_spans()
+    [context] = current.contexts
+    assert trace.format_trace_id(context.trace_id) == TRACE
+    assert not context.trace_flags.sampled
+
+
+async def test_a_trace_goes_from_hop_to_hop(
+    open_client: Any, make_services: MakeServices, finished_spans: FinishedSpans
+) -> None:
+    async with open_client(make_services(), trace_calls, prepare=[propagate_trace]) as behind:
+        through = CurrentSpans(and_then=lambda: call(behind))
+        async with open_client(make_services(get_chat=through), trace_calls) as front:
+            await call(front, SAMPLED)
+    inner, outer = finished_spans()
+    assert ids_of(inner)[0] == ids_of(outer)[0] == TRACE
+    assert inner.parent is not None
+    assert trace.format_span_id(inner.parent.span_id) == ids_of(outer)[1]
+
+
+@pytest.mark.parametrize("metadata", [SAMPLED, UNSAMPLED])
+async def test_where_nobody_records_the_clients_span_is_handed_on(
+    open_client: Any, make_services: MakeServices, metadata: Metadata
+) -> None:
+    last = CurrentSpans()
+    async with open_client(make_services(get_chat=last), trace_calls, prepare=[propagate_trace]) as behind:
+        through = CurrentSpans(and_then=lambda: call(behind))
+        async with open_client(make_services(get_chat=through), trace_calls) as front:
+            await call(front, metadata)
+    [context] = last.contexts
+    assert (trace.format_trace_id(context.trace_id), trace.format_span_id(context.span_id)) == (TRACE, PARENT)
+    assert context.trace_flags.sampled == (metadata == SAMPLED)
+
+
+@pytest.mark.parametrize("header", ["", "00-zz", f"00-{'0' * 32}-{PARENT}-01", f"ff-{TRACE}-{PARENT}-01", "x" * 4000])
+async def test_a_header_that_is_no_traceparent_is_none(
+    open_client: Any, make_services: MakeServices, header: str
+) -> None:
+    current = CurrentSpans()
+    async with open_client(make_services(get_chat=current), trace_calls, prepare=[propagate_trace]) as channel:
+        await call(channel, [("traceparent", header)])
+    assert not current.contexts[0].is_valid
