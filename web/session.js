@@ -166,7 +166,7 @@ export class Session {
   /** @param {ServerFrame} frame */
   #deliver(frame) {
     if (this.state === "connecting" && frame.refused) this.#reject(frame.refused.code);
-    if (frame.event?.position) this.#position = frame.event.position;
+    this.#position = frame.event?.position ?? frame.gap?.position ?? this.#position;
     if (!frame.pong) this.#listener.onFrame(frame);
   }
 

@@ -70,7 +70,7 @@
  * @property {{client_message_id: string, message_id: string, chat_id: string}} [accepted]
  * @property {Refused} [refused]
  * @property {WireEvent} [event]
- * @property {{since_ms?: string}} [gap]
+ * @property {{since_ms?: string, position?: Position}} [gap]
  * @property {{after_ms?: number}} [reconnect]
  * @property {{websocket?: string}} [moved]
  * @property {object} [pong]

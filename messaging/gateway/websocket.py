@@ -1,133 +1,92 @@
-"""Sessions of browsers: frames as JSON text over WebSocket, sub-protocol `rookery.v1.json`, at `/session`."""
+"""Sessions of browsers: frames as JSON text over WebSocket, sub-protocol `rookery.v1.json`, at `/session`.
 
-import socket
-from collections.abc import Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+`handshake.py` lets clients in, `messages.py` makes messages of their bytes, `client_stream.py` is their socket.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 import structlog
 import trio
-from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection, WebSocketRequest, wrap_server_stream
 
-from messaging.gateway.connection import Connection, ConnectionLost, Flusher, Rest
+from messaging.gateway.client_stream import LOST, ClientStream, client_stream
+from messaging.gateway.connection import SEND_DEADLINE, Connection, ConnectionLost, Flusher, Rest
 from messaging.gateway.frames import JsonEncoding
 from messaging.gateway.gateway import Gateway
+from messaging.gateway.handshake import Handshake
+from messaging.gateway.messages import DONE, PING, STOPPING, Closing, MessageReader, text_message
+from messaging.gateway.session import Session, State
 from rookery.v1.session_pb2 import ClientFrame
 from shared import wire
 from shared.errors import Code, Refusal
-
-if TYPE_CHECKING:
-    from messaging.gateway.session import Session
-
-SUBPROTOCOL = "rookery.v1.json"
-PATH = "/session"
+from shared.open_files import connections_allowed
 
 HANDSHAKE_DEADLINE = 5.0
-"""Seconds from the connection to the end of the handshake."""
+"""Seconds from the connection to the end of the handshake, TLS included."""
 
 CLOSE_DEADLINE = 2.0
-"""Seconds that a client has to answer a close."""
+"""Seconds that a client has to answer a close, and to read why it was closed."""
 
-MESSAGE_QUEUE = 4
-"""Frames read from the socket ahead of the session, which keeps its order; past that TCP holds the client back."""
+MAX_HANDSHAKES = 2_048
+"""Connections that may be in the middle of it, some 30 KiB each. One more ends the oldest: a good client is done in two
+round trips, so it is those who do nothing that make room."""
 
-RECEIVE_BYTES = 4096
-"""Read from a socket at once at most: several frames of usual size."""
-
-_TEXT = 0x81  # a whole text message
-_PING = b"\x89\x00"  # an empty ping
+LOOKS = 4
+"""How often in a heartbeat the silent are looked for."""
 
 _log = structlog.get_logger(__name__)
-
-
-class ClientStream(trio.abc.Stream):
-    """The client's socket: it knows when it last heard of the client, and writes one thing after the other.
-
-    trio-websocket writes pongs and closes through it, the session many frames at once. What a socket did not take is
-    kept here and goes out before anything else, so that nothing gets in between the parts of a frame.
-    """
-
-    def __init__(self, stream: trio.SocketStream) -> None:
-        self._stream = stream
-        self._socket = socket.socket(fileno=stream.socket.fileno())  # the same one, for writes that never wait
-        self._lock = trio.Lock()
-        self._unsent = b""
-        self.heard_at = trio.current_time()
-
-    def send_now(self, data: bytes) -> bool:
-        """Send what the socket takes at once, and keep the rest for `send_unsent`; whether there is none.
-
-        Raises OSError if the connection is lost. Not again before the rest is sent.
-        """
-        sent = 0
-        if not self._lock.locked():
-            with suppress(BlockingIOError):
-                sent = self._socket.send(data)
-        self._unsent = data[sent:]
-        return not self._unsent
-
-    async def send_unsent(self) -> None:
-        """Send what `send_now` has left."""
-        await self.send_all(b"")
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        async with self._lock:
-            if self._unsent:
-                unsent, self._unsent = self._unsent, b""
-                await self._stream.send_all(unsent)
-            if data:
-                await self._stream.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """As SocketStream does, but it waits first: what a client sends is hardly ever there already."""
-        if self._socket.fileno() < 0:
-            raise trio.ClosedResourceError
-        await trio.lowlevel.wait_readable(self._socket)
-        try:
-            data = self._socket.recv(max_bytes or RECEIVE_BYTES)
-        except BlockingIOError:
-            return await self._stream.receive_some(max_bytes)
-        except OSError as error:
-            raise trio.BrokenResourceError from error
-        self.heard_at = trio.current_time()
-        return data
-
-    async def aclose(self) -> None:
-        self._socket.detach()
-        await self._stream.aclose()
 
 
 class BrowserTransport:
     """A Transport over one WebSocket."""
 
-    def __init__(self, connection: WebSocketConnection, stream: ClientStream) -> None:
-        self._connection = connection
+    def __init__(self, stream: ClientStream, reader: MessageReader, unread: bytes) -> None:
         self._stream = stream
+        self._reader = reader
+        self._unread = unread
 
     async def receive(self) -> ClientFrame | Refusal | None:
-        try:
-            message = await self._connection.get_message()
-        except ConnectionClosed:
-            raise ConnectionLost from None
-        if isinstance(message, bytes):
-            return Refusal(Code.MALFORMED, "Frames are JSON in text messages.")
-        return wire.from_json(ClientFrame, message)
+        reader = self._reader
+        while not reader.messages:
+            if reader.is_over:
+                return None
+            await self._read()
+        return wire.from_json(ClientFrame, reader.messages.popleft())
 
     def send(self, frames: list[str | bytes]) -> Rest | None:
         try:
             all_sent = self._stream.send_now(b"".join(map(text_message, frames)))
-        except OSError:
+        except LOST:
             raise ConnectionLost from None
         return None if all_sent else self._send_rest
+
+    async def close(self, closing: Closing) -> None:
+        """Close as the client's fault or its own close asks, or else with this; what comes meanwhile is passed over."""
+        stream, reader = self._stream, self._reader
+        with trio.move_on_after(CLOSE_DEADLINE), suppress(*LOST):
+            await stream.send(reader.close(closing))
+            while not reader.is_over and (data := await stream.receive_some()):
+                reader.feed(data, trio.current_time())
+            if not reader.client_has_closed:
+                await stream.finish()
+
+    async def _read(self) -> None:
+        """Take what comes next, and answer pings. A client that takes no answer is lost."""
+        try:
+            data, self._unread = self._unread or await self._stream.receive_some(), b""
+            pong = self._reader.feed(data, trio.current_time())
+            if pong and not self._stream.send_now(pong):
+                with trio.fail_after(SEND_DEADLINE):
+                    await self._stream.send_unsent()
+        except (*LOST, trio.TooSlowError):
+            raise ConnectionLost from None
+        if not data:
+            raise ConnectionLost
 
     async def _send_rest(self) -> None:
         try:
             await self._stream.send_unsent()
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        except LOST:
             raise ConnectionLost from None
 
 
@@ -139,99 +98,87 @@ class WebSocketServer:
         self._flusher = flusher
         self._origins = frozenset(origins)
         self._streams: dict[Session, ClientStream] = {}
+        self._handshakes: dict[trio.CancelScope, None] = {}
+        self.max_sessions = connections_allowed()
+        """More are refused: what else the process does needs files too."""
+        self.max_handshakes = min(MAX_HANDSHAKES, self.max_sessions // 4)
 
-    async def serve_connection(self, socket: trio.SocketStream) -> None:
-        """Handshake, session, close. Whatever a client does ends here, and ends only its own connection."""
-        stream = ClientStream(socket)
+    @property
+    def handshakes(self) -> int:
+        """Connections in the middle of their handshake."""
+        return len(self._handshakes)
+
+    async def serve_connection(self, connection: trio.SocketStream | trio.SSLStream[trio.SocketStream]) -> None:
+        """Handshake, session, close. Whatever a client does ends here, and ends only its own connection.
+
+        Under TLS, the stream must not have shaken hands yet: that is done here, within the deadline.
+        """
+        stream = client_stream(connection)
         try:
-            async with trio.open_nursery() as nursery:
-                connection = None
-                with trio.move_on_after(HANDSHAKE_DEADLINE):
-                    connection = await self._shake_hands(nursery, stream)
-                if connection is not None:
-                    await self._converse(connection, stream)
-                nursery.cancel_scope.cancel()
-        except* (HandshakeError, ConnectionClosed, trio.BrokenResourceError, trio.ClosedResourceError):
+            transport = None
+            with self._shaking_hands():
+                transport = await self._shake_hands(stream)
+            if transport is not None:
+                await self._converse(transport, stream)
+        except* LOST:
             pass  # the client is gone
         except* Exception:
             _log.exception("connection_failed")
         finally:
-            await trio.aclose_forcefully(stream)
+            stream.close()
 
     async def ping_for_ever(self) -> None:
-        """Ping the silent, and end those that stay silent for as long again."""
+        """Ping the silent, and end those that have been so for nearly two heartbeats: by the second they are found."""
         while True:
             heartbeat = self._gateway.live.value.heartbeat_seconds
-            await trio.sleep(heartbeat / 4)
-            async with trio.open_nursery() as nursery:
-                for session, stream in tuple(self._streams.items()):
-                    silence = trio.current_time() - stream.heard_at
-                    if silence >= 2 * heartbeat:
-                        session.end(Refusal(Code.TIMED_OUT, "Nothing was heard of the client."))
-                    elif silence >= heartbeat:
-                        nursery.start_soon(_ping, stream, heartbeat / 4)
+            await trio.sleep(heartbeat / LOOKS)
+            for session, stream in self._streams.items():
+                if session.state is State.ENDED:
+                    continue
+                if stream.silence > heartbeat * (2 - 1 / LOOKS):
+                    session.end(Refusal(Code.TIMED_OUT, "Nothing was heard of the client."))
+                elif stream.silence >= heartbeat:
+                    with suppress(*LOST):  # its session ends by itself
+                        stream.send_now(PING)
 
-    async def _shake_hands(self, nursery: trio.Nursery, stream: ClientStream) -> WebSocketConnection | None:
-        limit = self._gateway.live.value.max_frame_bytes
-        request = await wrap_server_stream(nursery, stream, MESSAGE_QUEUE, limit)
-        if refusal := self._refuse_request(request):
-            status, reason = refusal
-            await request.reject(status, body=reason.encode())
+    @contextmanager
+    def _shaking_hands(self) -> Iterator[None]:
+        """The room and the time for one handshake."""
+        if len(self._handshakes) >= self.max_handshakes:
+            oldest = next(iter(self._handshakes))
+            del self._handshakes[oldest]
+            oldest.cancel()
+        with trio.move_on_after(HANDSHAKE_DEADLINE) as scope:
+            self._handshakes[scope] = None
+            try:
+                yield
+            finally:
+                self._handshakes.pop(scope, None)
+
+    async def _shake_hands(self, stream: ClientStream) -> BrowserTransport | None:
+        """None if the client is not let in."""
+        await stream.shake_hands()
+        handshake = Handshake(self._origins, is_full=len(self._streams) >= self.max_sessions)
+        answer = None
+        while answer is None:
+            data = await stream.receive_some()
+            if not data:
+                return None
+            answer = handshake.feed(data)
+        await stream.send(answer.data)
+        if not answer.is_accepted:
+            await stream.finish()
             return None
-        return await request.accept(subprotocol=SUBPROTOCOL)
+        return BrowserTransport(stream, MessageReader(self._gateway.live.value.max_frame_bytes), answer.unread)
 
-    def _refuse_request(self, request: WebSocketRequest) -> tuple[int, str] | None:
-        """The HTTP status and the reason; None if the request is good."""
-        headers = {bytes(name).lower(): bytes(value).decode("latin-1") for name, value in request.headers}
-        if urlsplit(request.path).path != PATH:
-            return 404, f"sessions are at {PATH}\n"
-        origin = headers.get(b"origin")
-        if origin is not None and not self._allows(origin, _host_of(request)):
-            return 403, "pages of this origin may not connect\n"
-        if SUBPROTOCOL not in request.proposed_subprotocols:
-            return 400, f"the sub-protocol {SUBPROTOCOL} is needed\n"
-        return None
-
-    def _allows(self, origin: str, host: str) -> bool:
-        if self._origins:
-            return origin in self._origins
-        try:
-            here = urlsplit(f"//{host}").hostname
-            return here is not None and urlsplit(origin).hostname == here
-        except ValueError:
-            return False
-
-    async def _converse(self, connection: WebSocketConnection, stream: ClientStream) -> None:
+    async def _converse(self, transport: BrowserTransport, stream: ClientStream) -> None:
         session = self._gateway.open_session(JsonEncoding())
         self._streams[session] = stream
         try:
-            if await Connection(self._gateway, session, BrowserTransport(connection, stream), self._flusher).run():
+            if await Connection(self._gateway, session, transport, self._flusher).run():
                 # Before the session is given back, since a gateway that stops cuts off what has none: the client would
                 # lose the last frames, if it was still sending.
-                with trio.move_on_after(CLOSE_DEADLINE):
-                    await connection.aclose(1000)
+                await transport.close(STOPPING if self._gateway.is_draining else DONE)
         finally:
             del self._streams[session]
             self._gateway.close_session(session)
-
-
-def _host_of(request: WebSocketRequest) -> str:
-    """The Host header, which trio-websocket 0.12 takes out of `request.headers` and has no public name for."""
-    return request._event.host
-
-
-def text_message(text: str | bytes) -> bytes:
-    """One unmasked, unfragmented text message (RFC 6455, section 5.2)."""
-    data = text.encode() if isinstance(text, str) else text
-    size = len(data)
-    if size < 126:
-        return bytes((_TEXT, size)) + data
-    if size < 1 << 16:
-        return bytes((_TEXT, 126)) + size.to_bytes(2, "big") + data
-    return bytes((_TEXT, 127)) + size.to_bytes(8, "big") + data
-
-
-async def _ping(stream: ClientStream, deadline: float) -> None:
-    # A connection that is lost ends its session by itself.
-    with trio.move_on_after(deadline), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-        await stream.send_all(_PING)

@@ -113,6 +113,8 @@ class Session:
             case "expiring":
                 yield RenewToken()
             case "gap":
+                if frame.gap.HasField("position"):
+                    self.position = frame.gap.position
                 yield frame.gap
             case "reconnect":
                 yield Leave("the gateway asked for it", after_ms=frame.reconnect.after_ms)

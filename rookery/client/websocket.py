@@ -1,15 +1,16 @@
 """A session over WebSocket, for networks that let nothing else through: the same frames, as JSON text."""
 
-import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 import trio
 import trio_websocket
 
 from rookery.client.connection import SessionStream
-from rookery.client.errors import Unreachable
+from rookery.client.errors import Unreachable, reason_of
+from rookery.client.trust import trusted
 from rookery.v1.session_pb2 import ClientFrame, ServerFrame
 from shared.background import open_background
 from shared.errors import Refusal
@@ -38,14 +39,14 @@ Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 
 @asynccontextmanager
-async def connect_websocket(url: str) -> AsyncIterator[SessionStream]:
-    """A new session at a `ws://` or `wss://` URL. Raises Unreachable."""
+async def connect_websocket(url: str, ca_file: Path | None = None) -> AsyncIterator[SessionStream]:
+    """A new session at a `ws://` or `wss://` URL, for which `ca_file` is as in `open_client`. Raises Unreachable."""
     parts = urlsplit(url)
     if parts.scheme not in ("ws", "wss") or not parts.hostname:
         raise Unreachable(f"{url!r} is not the URL of a WebSocket")
     with _unreachable():
         with trio.fail_after(CONNECT_DEADLINE):
-            stream = await _connect(parts)
+            stream = await _connect(parts, ca_file)
         async with stream, open_background() as nursery:
             with trio.fail_after(CONNECT_DEADLINE):
                 websocket = await trio_websocket.wrap_client_stream(
@@ -57,11 +58,11 @@ async def connect_websocket(url: str) -> AsyncIterator[SessionStream]:
                 await websocket.aclose()
 
 
-async def _connect(parts: SplitResult) -> Stream:
+async def _connect(parts: SplitResult, ca_file: Path | None) -> Stream:
     host = parts.hostname or ""
     if parts.scheme == "ws":
         return await trio.open_tcp_stream(host, parts.port or 80)
-    context = ssl.create_default_context()
+    context = trusted(ca_file, "http/1.1")
     stream = await trio.open_ssl_over_tcp_stream(host, parts.port or 443, ssl_context=context, https_compatible=True)
     try:
         await stream.do_handshake()  # here, where a certificate that is refused is still an exception
@@ -102,7 +103,7 @@ def _unreachable() -> Iterator[None]:
     except trio.TooSlowError as error:
         raise Unreachable(f"no WebSocket within {CONNECT_DEADLINE:g} s") from error
     except LOST as error:
-        raise Unreachable(str(error) or str(error.__cause__ or type(error).__name__)) from error
+        raise Unreachable(reason_of(error)) from error
     except ExceptionGroup as group:  # of the task that reads the socket
         if group.split(LOST)[1] is not None:
             raise

@@ -252,14 +252,16 @@ class Reaction(_message.Message):
     def __init__(self, chat_id: _Optional[str] = ..., message_id: _Optional[int] = ..., user_id: _Optional[int] = ..., emoji: _Optional[str] = ..., set: _Optional[bool] = ...) -> None: ...
 
 class Gap(_message.Message):
-    __slots__ = ("since", "since_ms", "dropped")
+    __slots__ = ("since", "since_ms", "dropped", "position")
     SINCE_FIELD_NUMBER: _ClassVar[int]
     SINCE_MS_FIELD_NUMBER: _ClassVar[int]
     DROPPED_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
     since: Position
     since_ms: int
     dropped: int
-    def __init__(self, since: _Optional[_Union[Position, _Mapping]] = ..., since_ms: _Optional[int] = ..., dropped: _Optional[int] = ...) -> None: ...
+    position: Position
+    def __init__(self, since: _Optional[_Union[Position, _Mapping]] = ..., since_ms: _Optional[int] = ..., dropped: _Optional[int] = ..., position: _Optional[_Union[Position, _Mapping]] = ...) -> None: ...
 
 class Reconnect(_message.Message):
     __slots__ = ("after_ms",)

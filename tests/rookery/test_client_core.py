@@ -254,6 +254,12 @@ def test_the_replay_of_an_unanswered_message_is_not_its_answer(server: Server) -
     assert [accepted.message_id for accepted in server.finished if isinstance(accepted, pb.Accepted)] == [100]
 
 
+def test_a_gap_says_what_to_resume_from(server: Server) -> None:
+    server.connect(offset=7)
+    server.say(pb.ServerFrame(gap=pb.Gap(position=pb.Position(offset=3, epoch=2))))
+    assert server.connect().authenticate.last_position == pb.Position(offset=3, epoch=2)
+
+
 def test_dropped_frames_have_what_is_unanswered_sent_again(server: Server) -> None:
     server.connect()
     server.submit(send("a"))

@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+from messaging.gateway.messages import CLOSE_CODES
 from rookery.v1.session_pb2 import ClientFrame, ServerFrame
 from shared.errors import KINDS, Code, Refusal
 from shared.ids import EPOCH_MS
@@ -16,6 +17,11 @@ def test_the_table_of_refusals_is_that_of_the_code() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (\d+) \| (yes|no) \|", GUIDE, re.MULTILINE)
     table = {Code(code): (int(http), int(grpc), retry == "yes") for code, http, grpc, retry in rows}
     assert table == {code: (kind.http_status, kind.grpc_status, kind.retryable) for code, kind in KINDS.items()}
+
+
+def test_the_table_of_close_codes_is_that_of_the_code() -> None:
+    rows = re.findall(r"^\| (\d+) \| ([^|]+) \|$", GUIDE, re.MULTILINE)
+    assert {int(code): meaning for code, meaning in rows} == CLOSE_CODES
 
 
 def test_the_examples_are_frames() -> None:

@@ -3,10 +3,12 @@
 JSON is made and read by protobuf's own library here, which knows nothing of `shared.wire`.
 """
 
+import json
 import os
 import secrets
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -21,6 +23,7 @@ from rookery.client.connection import SessionStream, connect_grpc
 from rookery.client.errors import Unreachable
 from rookery.v1 import session_pb2 as pb
 from shared.background import open_background
+from tests import asyncapi
 from tests.process import Process
 from tests.system.people import PATIENCE, Person
 
@@ -30,6 +33,9 @@ MAX_FRAME = 4 * 1024 * 1024
 
 CLOSE_SECONDS = 1.0
 """For a server to answer a close; then the connection is cut."""
+
+LOOKED_AT = 3
+"""Frames of each kind in a session that are held against the AsyncAPI document."""
 
 STOCK_CLIENT = Path(__file__).with_name("stock_client.py")
 
@@ -185,6 +191,7 @@ class WebSocketStream:
 
     def __init__(self, websocket: trio_websocket.WebSocketConnection) -> None:
         self._websocket = websocket
+        self._kinds: Counter[str | None] = Counter()
 
     async def send(self, frame: pb.ClientFrame) -> None:
         text = json_format.MessageToJson(frame, preserving_proto_field_name=True, indent=None)
@@ -200,7 +207,16 @@ class WebSocketStream:
             if error.reason is not None and error.reason.code in (1000, 1001):
                 return None
             raise Unreachable(str(error)) from error
-        return json_format.Parse(text, pb.ServerFrame())
+        frame = json_format.Parse(text, pb.ServerFrame())
+        self._see_documented(frame, text)
+        return frame
+
+    def _see_documented(self, frame: pb.ServerFrame, text: str | bytes) -> None:
+        """That the frame is as the AsyncAPI document says: the first of each kind, since it takes a while."""
+        kind = frame.event.WhichOneof("event") or frame.WhichOneof("frame")
+        self._kinds[kind] += 1
+        if self._kinds[kind] <= LOOKED_AT:
+            assert asyncapi.problems("ServerFrame", json.loads(text)) == []
 
 
 # ---- a stock grpcio client

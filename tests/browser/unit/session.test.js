@@ -66,6 +66,14 @@ test("nothing is sent before the welcome, and frames are numbered after the firs
   assert.equal(session.send({ ping: {} }), 2);
 });
 
+test("it resumes from the position of a gap", async () => {
+  const all = await online();
+  all.sockets[0].say({ gap: { position: { offset: "9", epoch: 1 } } });
+  all.sockets[0].onclose();
+  const socket = await reconnected(all);
+  assert.deepEqual(socket.sent[0].authenticate.last_position, { offset: "9", epoch: 1 });
+});
+
 test("it resumes from the last event's position", async () => {
   const all = await online();
   all.sockets[0].say({ event: { position: { offset: "9", epoch: 1 } } });

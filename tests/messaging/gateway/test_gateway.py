@@ -229,7 +229,18 @@ async def test_a_position_that_the_tail_does_not_reach_gives_a_gap(platform: Pla
             await ann.expect("accepted")
     for position in (Position(offset=0, epoch=99), Position(offset=10**9, epoch=1), Position(offset=0, epoch=1)):
         async with platform.sign_in(gateway, BEN, position) as ben:
-            assert (await ben.expect("gap")).gap.since == position
+            assert ben.frames[0].welcome.position == position  # so that who is cut off here is told of the gap again
+            gap = (await ben.expect("gap")).gap
+            assert gap.since == position
+        async with platform.sign_in(gateway, BEN, gap.position) as ben:
+            await ann_says_something(platform, gateway)
+            assert (await ben.expect("event")).event.message.client_message_id == "after"
+
+
+async def ann_says_something(platform: Platform, gateway: Gateway) -> None:
+    async with platform.sign_in(gateway, ANN) as ann:
+        await ann.send_text("after", BEN)
+        await ann.expect("accepted")
 
 
 async def test_bad_tokens_end_the_session(platform: Platform, gateway: Gateway) -> None:

@@ -1,0 +1,29 @@
+"""The AsyncAPI document of sessions, and whether frames are as it says."""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from jsonschema import Draft7Validator
+
+import rookery.v1
+
+Frame = Literal["ClientFrame", "ServerFrame"]
+
+
+@cache
+def document() -> dict[str, Any]:
+    parsed: dict[str, Any] = json.loads((Path(rookery.v1.__file__).parent / "asyncapi.json").read_text())
+    return parsed
+
+
+@cache
+def schema(frame: Frame) -> Draft7Validator:
+    """The schema of the frames of one side."""
+    return Draft7Validator({"$ref": f"#/components/schemas/{frame}", "components": document()["components"]})
+
+
+def problems(frame: Frame, value: Any) -> list[str]:
+    """What is wrong with a frame, by the document: nothing if it is as it should be."""
+    return [f"{error.json_path}: {error.message}" for error in schema(frame).iter_errors(value)]

@@ -1,0 +1,107 @@
+"""Sessions held with other people's WebSocket libraries, against the real process: each sees what it should."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import trio
+
+from tests.freezing import freeze
+from tests.process import Rookery, running, wait_until
+from tests.system.people import Person, sign_up
+from tests.toolchains import go_programs, needed, node_modules
+
+HERE = Path(__file__).parent
+
+SECONDS = 120.0
+"""For all cases of a program; only ends a test that has failed."""
+
+HEARTBEAT = 1.0
+"""Seconds: the shortest that there is."""
+
+EXPECTED: dict[str, Any] = {
+    "negotiated": ["rookery.v1.json", ""],
+    "chat": "grüße 👍",
+    "fragments": "grüße 👍",
+    "ping": "there?",
+    "own close": 4000,
+    "goodbye": ["unauthenticated", 1000],
+    "binary": 1003,
+    "not UTF-8": 1007,
+    "too big": 1009,
+    "path": 404,
+    "protocol": 400,
+    "origin": 403,
+}
+"""What every program must see, case by case."""
+
+
+def go_command() -> list[str]:
+    return [str(needed(go_programs, HERE / "go") / "websocket")]
+
+
+def node_command() -> list[str]:
+    return ["env", f"NODE_PATH={needed(node_modules, HERE / 'node')}", "node", str(HERE / "node/client.js")]
+
+
+def python_command() -> list[str]:
+    return [sys.executable, str(HERE / "python/client.py")]
+
+
+@pytest.fixture(scope="module")
+def rookery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rookery]:
+    with running(Rookery(tmp_path_factory.mktemp("websocket") / "data", heartbeat_seconds=HEARTBEAT)) as ready:
+        yield ready
+    assert [line for line in ready.log_lines() if line["level"] not in ("info", "debug")] == []
+
+
+@pytest.fixture
+def ann(rookery: Rookery) -> Person:
+    return trio.run(sign_up, rookery.url, "ann")
+
+
+@pytest.fixture
+def ben(rookery: Rookery) -> Person:
+    return trio.run(sign_up, rookery.url, "ben")
+
+
+@pytest.mark.parametrize("language", ["go", "node", "python"])
+def test_a_program_with_another_library_sees_what_it_should(
+    rookery: Rookery, ann: Person, ben: Person, language: str
+) -> None:
+    command = {"go": go_command, "node": node_command, "python": python_command}[language]()
+    done = subprocess.run(
+        [*command, rookery.websocket, ann.access_token, str(ben.user_id)],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    assert done.returncode == 0, done.stderr
+    saw = {line["case"]: line["saw"] for line in map(json.loads, done.stdout.splitlines())}
+    assert saw == EXPECTED
+
+
+def test_a_client_whose_process_hangs_is_found(rookery: Rookery, ann: Person) -> None:
+    """Its connection stays open, and its kernel acknowledges what is sent: only its silence shows that it hangs."""
+    command = [*go_command(), rookery.websocket, ann.access_token]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as client:
+        try:
+            assert client.stdout is not None
+            assert client.stdout.readline() == "signed in\n"
+            freeze(client.pid)
+            assert are_connected(rookery, client.pid)
+            assert wait_until(lambda: not are_connected(rookery, client.pid))
+        finally:
+            client.kill()
+
+
+def are_connected(rookery: Rookery, client: int) -> bool:
+    """Whether the server's process still has the other end of a connection of the client's."""
+    ports = {connection.laddr.port for connection in psutil.Process(client).net_connections("tcp")}
+    others = psutil.Process(rookery.process.pid).net_connections("tcp")
+    return any(other.raddr.port in ports for other in others if other.raddr)
