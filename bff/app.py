@@ -38,6 +38,7 @@ from shared.rpc import RpcError
 from shared.settings import BffSettings
 from shared.stores.accounts import AccountStore
 from shared.telemetry.health import Health
+from shared.tls import ServerTls
 
 WEB_ROOT = Path(__file__).resolve().parent / "web"
 
@@ -78,6 +79,7 @@ async def open_bff(
     publisher: Backplane,
     health: Health,
     ids: SnowflakeGenerator,
+    tls: ServerTls | None = None,
     web_root: Path = WEB_ROOT,
     limits: HttpLimits | None = None,
 ) -> AsyncIterator[Bff]:
@@ -100,9 +102,10 @@ async def open_bff(
         verifier=TokenVerifier(accounts),
         clock_ms=wall_clock_ms,
         websocket_origins=settings.websocket_origins,
+        strict_transport_seconds=settings.strict_transport_seconds,
     )
     app = make_app(services, web_root)
-    async with open_http_server(_let_clients_go(app), settings.host, settings.port, limits) as server:
+    async with open_http_server(_let_clients_go(app), settings.host, settings.port, limits, tls=tls) as server:
         yield Bff(app, *server.address)
 
 
@@ -127,7 +130,7 @@ def make_app(services: Services, web_root: Path) -> QuartTrio:
     Operations(services, schema, Site(web_root)).mount(app)
     _answer_errors(app)
     app.before_request(_begin)
-    app.after_request(_finish)
+    app.after_request(partial(_finish, services.strict_transport_seconds))
     return app
 
 
@@ -182,9 +185,11 @@ async def _begin() -> None:
     g.began = trio.current_time()
 
 
-async def _finish(response: Response) -> Response:
+async def _finish(strict_transport_seconds: int, response: Response) -> Response:
     for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
+    if strict_transport_seconds and request.scheme == "https":
+        response.headers["Strict-Transport-Security"] = f"max-age={strict_transport_seconds}"
     route = request.url_rule.rule if request.url_rule else ""  # never the path or query: they are the user's
     log = _log.info if route.startswith("/v1/") else _log.debug
     milliseconds = round((trio.current_time() - g.began) * 1000, 3)

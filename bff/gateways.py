@@ -27,4 +27,6 @@ def _websocket(address: GatewayAddress, host: str) -> str:
 
 
 def _grpc(address: GatewayAddress, host: str) -> str:
-    return host + address.grpc if address.grpc.startswith(":") else address.grpc
+    if address.grpc.startswith(":"):
+        return host + address.grpc
+    return address.grpc.replace("://:", f"://{host}:", 1)

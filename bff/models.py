@@ -171,7 +171,7 @@ class Tokens(BaseModel):
 
 
 class GatewayLocation(BaseModel):
-    """Where the user's sessions go: a URL for WebSocket, `host:port` for gRPC."""
+    """Where the user's sessions go: a URL for WebSocket; for gRPC `host:port`, or `grpcs://host:port` with TLS."""
 
     websocket: str
     grpc: str

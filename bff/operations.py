@@ -11,6 +11,7 @@ from quart_schema import QuartSchema, hide
 from werkzeug.exceptions import NotFound
 from werkzeug.routing import PathConverter
 
+import rookery.v1
 from bff.documentation import render_page
 from bff.services import Services
 from bff.site import Site, serve_file
@@ -23,6 +24,10 @@ KEYS_MAX_AGE = 60
 DOCS_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 STYLES = Path(__file__).parent / "templates" / "docs.css"
+
+
+SESSIONS = Path(rookery.v1.__file__).parent / "asyncapi.json"
+"""The description of sessions, which `protos/generate.py` makes."""
 
 
 class SitePath(PathConverter):
@@ -47,6 +52,7 @@ class Operations:
             "/metrics": self._metrics,
             "/.well-known/jwks.json": self._public_keys,
             "/openapi.json": self._openapi,
+            "/asyncapi.json": self._asyncapi,
             "/docs": self._docs,
             "/docs.css": self._styles,
             "/": self._file,
@@ -69,6 +75,9 @@ class Operations:
 
     async def _openapi(self) -> Response:
         return _unchanged_or(self._description[0], "application/json")
+
+    async def _asyncapi(self) -> Response:
+        return _unchanged_or(SESSIONS.read_bytes(), "application/json")
 
     async def _docs(self) -> Response:
         response = _unchanged_or(self._description[1], "text/html; charset=utf-8")

@@ -7,7 +7,7 @@ counted, and end with the server.
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -23,7 +23,8 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework, ConnectionState
 
 from shared.background import open_background
-from shared.listening import listen
+from shared.listening import ClientStream, listen, transport_of
+from shared.tls import ServerTls
 
 MAX_RECEIVE = 64 * 1024
 """Bytes taken from a socket at once: the usual size of a socket's buffer."""
@@ -36,7 +37,8 @@ class HttpLimits:
     """What one connection and all of them may take. Times are in seconds."""
 
     idle_seconds: float = 15.0
-    """Between requests, and for the head of one to arrive in whole: browsers reuse a connection within seconds."""
+    """Between requests, and for TLS's handshake and the head of a request to arrive in whole: browsers reuse a
+    connection within seconds."""
     send_seconds: float = 10.0
     """For a client to take what it is sent, 64 KiB and the socket's buffer at a time."""
     linger_seconds: float = 1.0
@@ -44,7 +46,8 @@ class HttpLimits:
     drain_seconds: float = 2.0
     """For requests that are in work when the server stops."""
     max_connections: int = 2_000
-    """At once, some 30 KiB each; a connection above that is closed unanswered."""
+    """At once, some 30 KiB each, with TLS 50. One more ends the oldest that is idle; if none is, it is closed
+    unanswered."""
     max_head_bytes: int = 16 * 1024
     """Of a request's line and headers together."""
     max_requests: int = 1_000
@@ -60,7 +63,7 @@ class Server:
         self.app = ASGIWrapper(app)
         self.config = _hypercorn_config(limits)
         self.context = WorkerContext(None)
-        self._connections: set[_Connection] = set()
+        self._connections: dict[_Connection, None] = {}  # the oldest first
         self._empty = trio.Event()
 
     @property
@@ -68,13 +71,14 @@ class Server:
         """How many there are."""
         return len(self._connections)
 
-    async def handle(self, stream: trio.SocketStream) -> None:
+    async def handle(self, stream: ClientStream) -> None:
         """Serve one connection until it ends, however that may be."""
-        if len(self._connections) >= self.limits.max_connections:
+        if len(self._connections) >= self.limits.max_connections and not self._make_room():
             await trio.aclose_forcefully(stream)
             return
+        transport = transport_of(stream)
         connection = _Connection(self, stream)
-        self._connections.add(connection)
+        self._connections[connection] = None
         try:
             await connection.run()
         except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as errors:
@@ -82,10 +86,19 @@ class Server:
         except* Exception:
             _log.exception("connection_failed")
         finally:
-            self._connections.discard(connection)
+            self._connections.pop(connection, None)
             if not self._connections:
                 self._empty.set()
-            await trio.aclose_forcefully(stream)
+            await trio.aclose_forcefully(transport)
+
+    def _make_room(self) -> bool:
+        """End the oldest connection that is idle, so that who only connects keeps nobody out; whether there was one."""
+        idle = next((connection for connection in self._connections if connection.is_idle), None)
+        if idle is None:
+            return False
+        del self._connections[idle]
+        idle.cancel()
+        return True
 
     async def drain(self) -> None:
         """Close what is idle, and wait a little for the rest."""
@@ -100,13 +113,13 @@ class Server:
 
 @asynccontextmanager
 async def open_http_server(
-    app: ASGIFramework, host: str, port: int, limits: HttpLimits | None = None
+    app: ASGIFramework, host: str, port: int, limits: HttpLimits | None = None, *, tls: ServerTls | None = None
 ) -> AsyncIterator[Server]:
     """Serve the application while the block is open; then take no new connections, drain, and close the rest.
 
     Raises OSError if the address can't be had. Of several listeners (IPv4 and IPv6), the first's port is told.
     """
-    listeners = await listen(host, port)
+    listeners = await listen(host, port, tls=tls)
     server = Server(app, listeners[0].socket.getsockname()[:2], limits or HttpLimits())
     async with open_background() as connections:
         async with open_background() as accepting:
@@ -118,40 +131,57 @@ async def open_http_server(
 class _Connection:
     """One client's connection. It is busy from the head of a request to the end of its answer, else idle."""
 
-    def __init__(self, server: Server, stream: trio.SocketStream) -> None:
+    def __init__(self, server: Server, stream: ClientStream) -> None:
         self._server = server
         self._limits = server.limits
         self._stream = stream
+        self._has_begun = False
+        """Whether both sides may send: with TLS, after its handshake."""
         self._send_lock = trio.Lock()
         self._all = trio.CancelScope()
         self._reading = trio.CancelScope(deadline=trio.current_time() + self._limits.idle_seconds)
 
+    @property
+    def is_idle(self) -> bool:
+        return self._reading.deadline < float("inf")
+
     def close_if_idle(self) -> None:
-        if self._reading.deadline < float("inf"):
+        if self.is_idle:
             self._reading.cancel()
+
+    def cancel(self) -> None:
+        """End at once."""
+        self._all.cancel()
 
     async def run(self) -> None:
         """Take requests until the client goes, is idle or too slow, or the protocol has ended."""
         with self._all:
             async with TaskGroup() as tasks:
-                protocol = _Http1(
-                    self._server.app,
-                    self._server.config,
-                    self._server.context,
-                    tasks,
-                    ConnectionState({}),
-                    False,
-                    _address(self._stream.socket.getpeername()),
-                    _address(self._stream.socket.getsockname()),
-                    self._on_event,
-                )
+                protocol = self._make_protocol(tasks)
                 with self._reading:
                     await self._read(protocol)
                 await protocol.handle(Closed())
-            if not self._server.context.terminated.is_set():
+            if self._has_begun and not self._server.context.terminated.is_set():
                 await self._linger()
 
+    def _make_protocol(self, tasks: TaskGroup) -> "_Http1":
+        socket = transport_of(self._stream).socket
+        return _Http1(
+            self._server.app,
+            self._server.config,
+            self._server.context,
+            tasks,
+            ConnectionState({}),
+            isinstance(self._stream, trio.SSLStream),
+            _address(socket.getpeername()),
+            _address(socket.getsockname()),
+            self._on_event,
+        )
+
     async def _read(self, protocol: H11Protocol) -> None:
+        if isinstance(self._stream, trio.SSLStream):
+            await self._stream.do_handshake()
+        self._has_begun = True
         while data := await self._stream.receive_some(MAX_RECEIVE):
             await protocol.handle(RawData(bytes(data)))
 
@@ -177,9 +207,13 @@ class _Connection:
 
     async def _linger(self) -> None:
         """Say that there is no more, and throw away what the client still sends: a reset would lose our last words."""
+        transport = transport_of(self._stream)
         with trio.move_on_after(self._limits.linger_seconds):
-            await self._stream.send_eof()
-            while await self._stream.receive_some(MAX_RECEIVE):
+            if isinstance(self._stream, trio.SSLStream):
+                with suppress(trio.BrokenResourceError):  # it is gone, or still sends: then TCP alone says it
+                    await self._stream.unwrap()
+            await transport.send_eof()
+            while await transport.receive_some(MAX_RECEIVE):
                 pass
 
 

@@ -30,3 +30,5 @@ class Services:
     clock_ms: Callable[[], int]
     websocket_origins: tuple[str, ...] = ()
     """Where the page may connect to, besides the gateways that own something now."""
+    strict_transport_seconds: int = 0
+    """For which browsers that came by HTTPS are to use nothing else; 0 for not at all."""

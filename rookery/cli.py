@@ -19,6 +19,13 @@ INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
 
 
+ca_file_option = click.option(
+    "--ca-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Who vouches for a server with TLS, as PEM.  [default: whom this system trusts]",
+)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="rookery", message="%(prog)s %(version)s")
 def main() -> None:
@@ -85,11 +92,16 @@ def migrate() -> None:
 
 @main.command()
 @click.argument("url")
-def probe(url: str) -> None:
-    """Ask a process how it is, such as at http://127.0.0.1:8080/readyz; the exit status says whether it is well."""
+@ca_file_option
+def probe(url: str, ca_file: Path | None) -> None:
+    """Ask a process how it is, such as at http://127.0.0.1:8080/readyz; the exit status says whether it is well.
+
+    At https://, if the settings have a certificate and there is no --ca-file, it must be the one that is shown: so a
+    health check beside the process needs no name that the certificate is for.
+    """
     from rookery.probe import ask
 
-    sys.exit(ask(url))
+    sys.exit(ask(url, ca_file))
 
 
 @main.command("dead-letters")
@@ -107,12 +119,13 @@ def dead_letters(limit: int) -> None:
 @click.option("--with", "other", metavar="NAME", help="Whom to write to; /with NAME changes it.")
 @click.option("--register", is_flag=True, help="Make the account first.")
 @click.option("--password-file", type=click.File(), help="Read the password from here instead of asking for it.")
-def chat(name: str, url: str, other: str | None, register: bool, password_file: Any) -> None:
+@ca_file_option
+def chat(name: str, url: str, other: str | None, register: bool, password_file: Any, ca_file: Path | None) -> None:
     """Chat in the terminal, or in a pipe, as NAME."""
     from rookery.terminal import run_chat
 
     password = _password(password_file, confirm=register)
-    sys.exit(_run(run_chat, url, name, password, other, register))
+    sys.exit(_run(run_chat, url, name, password, other, register, ca_file))
 
 
 @main.group()
@@ -225,6 +238,7 @@ def doctor() -> None:
     help="Make the users straight in this data folder, rather than over HTTP, where each costs a slow hash.",
 )
 @click.option("--i-own-this-server", "anywhere", is_flag=True, help="Allow a server on another machine.")
+@ca_file_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def load(rate: float | None, saturate: bool, data: Path | None, as_json: bool, **options: Any) -> None:
     """Load a running Rookery with pairs of users, and measure what it does."""
@@ -252,6 +266,7 @@ def load(rate: float | None, saturate: bool, data: Path | None, as_json: bool, *
 @click.option("--churn", default=0, help="Sessions that come and go meanwhile.")
 @click.option("--accounts", default="verify", show_default=True, help="What the names of the accounts begin with.")
 @click.option("--i-own-this-server", "anywhere", is_flag=True, help="Allow servers on other machines.")
+@ca_file_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def verify(as_json: bool, **options: Any) -> None:
     """Check that a running Rookery keeps its promises, while you kill its servers.
@@ -307,12 +322,16 @@ def _run(work: "Callable[..., Awaitable[Any]]", *arguments: object) -> Any:
 
     from rookery.client.errors import RookeryError
     from rookery.load.sessions import LoadError
+    from rookery.options import InvalidSettings
     from shared.backplane.embedded import LogInUse
     from shared.configuration.protocol import InvalidConfiguration
     from shared.errors import Unavailable
+    from shared.pem import UnusableCertificate
 
     try:
         return trio.run(work, *arguments)
+    except UnusableCertificate as error:
+        raise InvalidSettings(str(error)) from error
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except BaseExceptionGroup as group:

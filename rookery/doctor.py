@@ -2,10 +2,10 @@
 
 import fcntl
 import os
-import resource
 import shutil
 import socket
 import sqlite3
+import stat
 import sys
 import tempfile
 import time
@@ -21,12 +21,17 @@ import httpx
 
 from rookery.folder import DataFolder
 from rookery.options import InvalidSettings, read_settings
-from rookery.process import shown
+from rookery.process import url as url_of
 from shared.backplane import embedded
+from shared.certificates import Certificate, read_certificate
 from shared.configuration import sqlite as configuration_sqlite
 from shared.ids import EPOCH_MS, wall_clock_ms
+from shared.open_files import allow_most_open_files, open_files
+from shared.pem import UnusableCertificate
 from shared.settings import Settings
 from shared.stores import accounts_sqlite, chats_sqlite
+from shared.tls import Tls
+from shared.trust import client_context, trust_itself
 
 WEB_ROOT = Path(__file__).resolve().parent.parent / "bff/web"
 
@@ -103,12 +108,16 @@ def check_python(version: tuple[int, ...]) -> Finding:
 
 def check_running(settings: Settings) -> Finding:
     """Whether a Rookery answers on the BFF's port, and whether it is ready."""
-    url = f"http://{shown(settings.bff.host)}:{settings.bff.port}/readyz"
+    secure = settings.tls.certificate_file is not None
+    url = f"{url_of('http', settings.bff.host, settings.bff.port, secure=secure)}/readyz"
+    tls = client_context("http/1.1")
     try:
-        response = httpx.get(url, timeout=3)
+        if secure:
+            trust_itself(tls, settings.tls)
+        response = httpx.get(url, timeout=3, verify=tls)
         report = response.json()
         failing = [check["explanation"] for check in report["checks"] if not check["ok"]]
-    except httpx.TransportError:
+    except (httpx.TransportError, UnusableCertificate):
         return Finding(Level.OK, f"no Rookery is running on port {settings.bff.port}")
     except (ValueError, KeyError, TypeError):
         remedy = "stop it, or set ROOKERY_BFF__PORT to a free port"
@@ -151,6 +160,36 @@ def check_ports(settings: Settings, is_running: bool) -> Iterator[Finding]:
             yield Finding(Level.PROBLEM, text, f"stop what has it, or set {variable}")
         else:
             yield Finding(Level.OK, f"{host}:{port} is free")
+
+
+def check_tls(settings: Settings, _: bool) -> Iterator[Finding]:
+    """Whether there is TLS, and for how long; and where there is none, whether others can listen in."""
+    tls = settings.tls
+    if tls.certificate_file is None:
+        if tls.plaintext:
+            remedy = "fine on a network of your own, or behind a proxy with TLS; else set ROOKERY_TLS__CERTIFICATE_FILE"
+            yield Finding(Level.WARNING, "plain text is allowed beyond this machine", remedy)
+        return
+    try:
+        loaded = Tls(tls)
+        loaded.to_archives()
+    except UnusableCertificate as error:
+        yield Finding(Level.PROBLEM, str(error), "correct the file, or the setting under `tls` that names it")
+        return
+    yield check_certificate(read_certificate(tls.certificate_file), tls.certificate_file)
+    key = tls.key_file or tls.certificate_file
+    if key.stat().st_mode & stat.S_IROTH:
+        yield Finding(Level.WARNING, f"everyone on this machine can read the key in {key}", f"chmod o-r {key}")
+
+
+def check_certificate(certificate: Certificate, file: Path) -> Finding:
+    ends = time.strftime("%Y-%m-%d", time.gmtime(certificate.not_after))
+    text = f"the certificate in {file}, for {', '.join(certificate.names) or 'no name'}, "
+    if time.time() >= certificate.not_after:
+        return Finding(Level.PROBLEM, f"{text}ended on {ends}", "renew it: no client gets in")
+    if time.time() >= certificate.near_end:
+        return Finding(Level.WARNING, f"{text}ends on {ends}", "renew it; Rookery takes the new one by itself")
+    return Finding(Level.OK, f"{text}is good until {ends}")
 
 
 def check_log_lock(settings: Settings, is_running: bool) -> Iterator[Finding]:
@@ -208,13 +247,13 @@ def check_schema(path: Path, newest: int) -> Finding:
 
 
 def check_open_files(_: Settings, __: bool) -> Iterator[Finding]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    text = f"{soft} files may be open at once"
-    if soft == resource.RLIM_INFINITY or soft >= FEW_FILES:
-        yield Finding(Level.OK, text)
+    allow_most_open_files()
+    files = open_files()
+    if files is None or files >= FEW_FILES:
+        yield Finding(Level.OK, f"{'any number of' if files is None else files} files may be open at once")
     else:
-        remedy = f"each session is one: `ulimit -n {hard if hard > 0 else 65536}` before the start allows more"
-        yield Finding(Level.WARNING, text, remedy)
+        remedy = "each session is one: raise the system's hard limit, such as by LimitNOFILE=65536 in systemd"
+        yield Finding(Level.WARNING, f"{files} files may be open at once", remedy)
 
 
 def check_page(_: Settings, __: bool) -> Iterator[Finding]:
@@ -240,6 +279,7 @@ def check_engines(settings: Settings, is_running: bool) -> Iterator[Finding]:
 CHECKS: tuple[Check, ...] = (
     check_folder,
     check_ports,
+    check_tls,
     check_log_lock,
     check_engines,
     check_clock,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import click
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import SettingsError
 
@@ -31,7 +31,7 @@ def read_settings(**overrides: Any) -> Settings:
         return Settings(**overrides)
     except ValidationError as error:
         raise InvalidSettings("\n".join(_explain(detail) for detail in error.errors())) from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidSettings(f"rookery.toml is not TOML: {error}") from error
     except (SettingsError, OSError) as error:
         raise InvalidSettings(f"the settings can't be read: {error}") from error
@@ -49,7 +49,19 @@ def _unknown_variables() -> Iterator[str]:
 def _explain(detail: ErrorDetails) -> str:
     """One sentence that names the key, as it is in the file and in the environment."""
     path = [str(part) for part in detail["loc"]]
+    if not path:  # of settings that do not go together, which it names
+        return detail["msg"].removeprefix("Value error, ")
     where = f"`{'.'.join(path)}` ({ENV_PREFIX}{'__'.join(path).upper()})"
     if detail["type"] == "extra_forbidden":
         return f"there is no setting {where}"
-    return f"the setting {where} is {detail['input']!r}: {detail['msg'][0].lower()}{detail['msg'][1:]}"
+    what = f"the setting {where} can't be used" if _is_secret(path) else f"the setting {where} is {detail['input']!r}"
+    return f"{what}: {detail['msg'][0].lower()}{detail['msg'][1:]}"
+
+
+def _is_secret(path: list[str]) -> bool:
+    """Whether the value must not be shown."""
+    model: Any = Settings
+    for name in path:
+        model = getattr(model, "model_fields", {}).get(name)
+        model = getattr(model, "annotation", None)
+    return model is SecretStr

@@ -9,8 +9,10 @@ import click
 import structlog
 import trio
 
+from shared.addresses import SECURE
 from shared.background import open_background
 from shared.garbage import collect_for_ever
+from shared.open_files import allow_most_open_files
 from shared.settings import Settings
 from shared.telemetry.health import Health
 from shared.telemetry.logs import configure_logs
@@ -26,6 +28,7 @@ async def serve(settings: Settings, serving: Serving) -> int:
     """Serve until SIGINT or SIGTERM; the exit code. A second signal, or the deadline, ends what still drains."""
     configure_logs(settings.log_level)
     configure_metrics()
+    allow_most_open_files()
     with trio.CancelScope() as everything:
         async with open_background() as nursery:
             stop = trio.Event()
@@ -50,6 +53,16 @@ async def started(*health: Health) -> AsyncIterator[None]:
     finally:
         for each in health:
             each.draining()
+
+
+def url(scheme: str, host: str, port: int, *, secure: bool) -> str:
+    """Where a person can reach what listens on the host and the port, such as http://127.0.0.1:8080, or https://…"""
+    return f"{scheme}{'s' if secure else ''}://{shown(host)}:{port}"
+
+
+def native(host: str, port: int, *, secure: bool) -> str:
+    """The same for gRPC, as clients take it."""
+    return f"{SECURE if secure else ''}{shown(host)}:{port}"
 
 
 def shown(host: str) -> str:

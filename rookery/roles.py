@@ -1,7 +1,7 @@
 """`rookery bff`, `rookery gateway`, `rookery archive`: one role in a process of its own, of which there are many."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from bff.app import open_bff
 from bff.archive import RpcArchive
@@ -9,24 +9,28 @@ from messaging.archive import open_archive
 from messaging.gateway.history import ArchiveHistory
 from messaging.gateway.role import open_gateway
 from rookery.engines import open_accounts, open_backplane, open_chats, open_coordination
-from rookery.process import shown, started
+from rookery.process import native, started, url
+from shared.addresses import GrpcAddress
 from shared.auth import TokenVerifier
 from shared.configuration.live import open_live
-from shared.rpc import open_balancer
+from shared.rpc import Balancer, Prepare, open_balancer
+from shared.rpc.server.interceptors import propagate_trace, send_token
 from shared.settings import Settings
 from shared.telemetry.health import Health
+from shared.tls import Tls, open_tls
 
 
 @asynccontextmanager
 async def open_bff_alone(settings: Settings) -> AsyncIterator[Sequence[str]]:
-    """The HTTP API and the page. Gives what to tell a person. Raises Unavailable or OSError."""
+    """The HTTP API and the page. Gives what to tell a person. Raises Unavailable, UnusableCertificate or OSError."""
     health = Health()
     async with (
+        open_tls(settings.tls) as tls,
         open_backplane(settings) as backplane,
         open_accounts(settings) as accounts,
         open_coordination(settings) as coordination,
         open_live(coordination.configuration) as live,
-        open_balancer(settings.archives) as archives,
+        open_archives(settings, tls) as archives,
         open_bff(
             settings.bff,
             accounts=accounts,
@@ -36,23 +40,25 @@ async def open_bff_alone(settings: Settings) -> AsyncIterator[Sequence[str]]:
             publisher=backplane,
             health=health,
             ids=coordination.ids,
+            tls=tls.server,
         ) as bff,
         started(health),
     ):
-        page = f"http://{shown(settings.bff.host)}:{bff.port}/"
+        page = f"{url('http', settings.bff.host, bff.port, secure=tls.server is not None)}/"
         yield [f"Rookery's bff is ready: open {page}", f"  health     {page}readyz"]
 
 
 @asynccontextmanager
 async def open_gateway_alone(settings: Settings) -> AsyncIterator[Sequence[str]]:
-    """Sessions of the users whose partitions fall to this gateway. Raises Unavailable or OSError."""
+    """Sessions of the users whose partitions fall to this gateway. Raises as the BFF does."""
     health = Health()
     async with (
+        open_tls(settings.tls) as tls,
         open_backplane(settings) as backplane,
         open_accounts(settings) as accounts,
         open_coordination(settings) as coordination,
         open_live(coordination.configuration) as live,
-        open_balancer(settings.archives) as archives,
+        open_archives(settings, tls) as archives,
         open_gateway(
             settings.gateway,
             backplane=backplane,
@@ -63,31 +69,53 @@ async def open_gateway_alone(settings: Settings) -> AsyncIterator[Sequence[str]]
             live=live,
             ids=coordination.ids,
             health=health,
+            tls=tls.server,
         ) as gateway,
         started(health),
     ):
-        host = shown(settings.gateway.host)
+        host, secure = settings.gateway.host, tls.server is not None
         yield [
             "Rookery's gateway is ready",
-            f"  browsers   ws://{host}:{gateway.websocket_port}/session",
-            f"  native     {host}:{gateway.grpc_port} (gRPC)",
-            f"  health     http://{host}:{gateway.health_port}/readyz",
+            f"  browsers   {url('ws', host, gateway.websocket_port, secure=secure)}/session",
+            f"  native     {native(host, gateway.grpc_port, secure=secure)} (gRPC)",
+            f"  health     {url('http', host, gateway.health_port, secure=secure)}/readyz",
         ]
 
 
 @asynccontextmanager
 async def open_archive_alone(settings: Settings) -> AsyncIterator[Sequence[str]]:
-    """The recorder and the queries of history. Raises Unavailable or OSError."""
+    """The recorder and the queries of history. Raises as the BFF does."""
     health = Health()
     async with (
+        open_tls(settings.tls) as tls,
         open_backplane(settings) as backplane,
         open_chats(settings) as chats,
-        open_archive(settings.archive, backplane=backplane, chats=chats, health=health) as archive,
+        open_archive(
+            settings.archive,
+            backplane=backplane,
+            chats=chats,
+            health=health,
+            token=settings.archive_token.get_secret_value(),
+            tls=tls.server,
+        ) as archive,
         started(health),
     ):
-        host = shown(settings.archive.host)
+        host, secure = settings.archive.host, tls.server is not None
         yield [
             "Rookery's archive is ready",
-            f"  archive    {host}:{archive.port} (gRPC)",
-            f"  health     http://{host}:{archive.health_port}/readyz",
+            f"  archive    {native(host, archive.port, secure=secure)} (gRPC)",
+            f"  health     {url('http', host, archive.health_port, secure=secure)}/readyz",
         ]
+
+
+def prepare_queries(settings: Settings) -> list[Prepare]:
+    """What goes with each call to an archive: the trace, and the token that archives ask for."""
+    token = settings.archive_token.get_secret_value()
+    return [propagate_trace, send_token(token)] if token else [propagate_trace]
+
+
+def open_archives(settings: Settings, tls: Tls) -> AbstractAsyncContextManager[Balancer]:
+    """The archives of the settings, all of them with TLS or none."""
+    addresses = [GrpcAddress.parse(address) for address in settings.archives]
+    context = tls.to_archives() if addresses[0].is_secure else None
+    return open_balancer([address.target for address in addresses], tls=context, prepare=prepare_queries(settings))

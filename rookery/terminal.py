@@ -9,6 +9,7 @@ import termios
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import trio
 
@@ -47,11 +48,11 @@ HELP = """\
 Anything else is sent."""
 
 
-async def run_chat(url: str, name: str, password: str, other: str | None, register: bool) -> int:
+async def run_chat(url: str, name: str, password: str, other: str | None, register: bool, ca_file: Path | None) -> int:
     """Chat until /quit or the end of the input; the exit status. Raises RookeryError if there is no session at all."""
     with open_screen() as screen:
         async with (
-            open_client(url, name, password, register=register, client_name="rookery-chat") as client,
+            open_client(url, name, password, register=register, client_name="rookery-chat", ca_file=ca_file) as client,
             open_background() as nursery,
         ):
             chat = TerminalChat(client, screen)

@@ -10,30 +10,45 @@ from messaging.gateway.history import ArchiveHistory
 from messaging.gateway.role import open_gateway
 from rookery.engines import open_accounts, open_backplane, open_chats, open_coordination
 from rookery.migrate import migrate_engines
-from rookery.process import shown, started
+from rookery.process import native, shown, started, url
+from rookery.roles import prepare_queries
 from shared.auth import TokenVerifier
 from shared.configuration.live import open_live
 from shared.rpc import open_channel
 from shared.settings import Settings
 from shared.telemetry.health import Health
+from shared.tls import open_tls
 
 
 @asynccontextmanager
 async def open_platform(settings: Settings) -> AsyncIterator[Sequence[str]]:
     """Engines, then archive, gateway and BFF; closed in the other order, so that nothing loses what it stands on.
 
-    Gives what to tell a person. Raises LogInUse, Unavailable or OSError, each saying what is wrong.
+    Gives what to tell a person. Raises LogInUse, Unavailable, UnusableCertificate or OSError, which say what is wrong.
     """
     bff_health, gateway_health, archive_health = Health(), Health(), Health()
     await migrate_engines(settings)
     async with (
+        open_tls(settings.tls) as tls,
         open_backplane(settings) as backplane,
         open_accounts(settings) as accounts,
         open_chats(settings) as chats,
         open_coordination(settings) as coordination,
         open_live(coordination.configuration) as live,
-        open_archive(settings.archive, backplane=backplane, chats=chats, health=archive_health) as archive,
-        open_channel("127.0.0.1", archive.port) as channel,
+        open_archive(
+            settings.archive,
+            backplane=backplane,
+            chats=chats,
+            health=archive_health,
+            token=settings.archive_token.get_secret_value(),
+            tls=tls.server,
+        ) as archive,
+        open_channel(
+            shown(settings.archive.host).strip("[]"),
+            archive.port,
+            tls=tls.to_itself() if tls.server else None,
+            prepare=prepare_queries(settings),
+        ) as channel,
         open_gateway(
             settings.gateway,
             backplane=backplane,
@@ -44,6 +59,7 @@ async def open_platform(settings: Settings) -> AsyncIterator[Sequence[str]]:
             live=live,
             ids=coordination.ids,
             health=gateway_health,
+            tls=tls.server,
         ) as gateway,
         open_bff(
             settings.bff,
@@ -54,16 +70,17 @@ async def open_platform(settings: Settings) -> AsyncIterator[Sequence[str]]:
             publisher=backplane,
             health=bff_health,
             ids=coordination.ids,
+            tls=tls.server,
         ) as bff,
         started(bff_health, gateway_health, archive_health),
     ):
-        page = f"http://{shown(settings.bff.host)}:{bff.port}/"
-        gateway_host, archive_host = shown(settings.gateway.host), shown(settings.archive.host)
+        secure, gateway_host, archive_host = tls.server is not None, settings.gateway.host, settings.archive.host
+        page = f"{url('http', settings.bff.host, bff.port, secure=secure)}/"
         yield [
             f"Rookery is ready: open {page}",
-            f"  browsers   ws://{gateway_host}:{gateway.websocket_port}/session",
-            f"  native     {gateway_host}:{gateway.grpc_port} (gRPC)",
-            f"  archive    {archive_host}:{archive.port} (gRPC)",
-            f"  health     {page}readyz, http://{gateway_host}:{gateway.health_port}/readyz, "
-            f"http://{archive_host}:{archive.health_port}/readyz",
+            f"  browsers   {url('ws', gateway_host, gateway.websocket_port, secure=secure)}/session",
+            f"  native     {native(gateway_host, gateway.grpc_port, secure=secure)} (gRPC)",
+            f"  archive    {native(archive_host, archive.port, secure=secure)} (gRPC)",
+            f"  health     {page}readyz, {url('http', gateway_host, gateway.health_port, secure=secure)}/readyz, "
+            f"{url('http', archive_host, archive.health_port, secure=secure)}/readyz",
         ]

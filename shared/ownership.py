@@ -9,8 +9,9 @@ from typing import Protocol
 class GatewayAddress:
     """Where a gateway's clients connect.
 
-    `websocket` is a URL such as `ws://host:8081/session`, `grpc` is `host:port`. A host left out (`ws://:8081/session`,
-    `:8082`) is the one by which the client reached us.
+    `websocket` is a URL such as `ws://host:8081/session`, or `wss://…` with TLS; `grpc` is `host:port`, or
+    `grpcs://host:port`. A host left out (`ws://:8081/session`, `:8082`, `grpcs://:8082`) is the one by which the client
+    reached us.
     """
 
     websocket: str
@@ -19,7 +20,7 @@ class GatewayAddress:
     @property
     def is_complete(self) -> bool:
         """Whether it can be used without knowing that host."""
-        return "://:" not in self.websocket and not self.grpc.startswith(":")
+        return "://:" not in self.websocket and "://:" not in self.grpc and not self.grpc.startswith(":")
 
 
 class Directory(Protocol):

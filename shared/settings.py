@@ -6,10 +6,11 @@ error that names it. What may change while Rookery runs is in `shared/configurat
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -17,6 +18,8 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+from shared.addresses import SECURE, GrpcAddress, is_loopback
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 """0 lets the system choose a free one."""
@@ -35,6 +38,24 @@ def _check_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
     return origins
 
 
+def _check_address(address: str) -> str:
+    if address:
+        GrpcAddress.parse(address)
+    return address
+
+
+def _check_archives(archives: tuple[str, ...]) -> tuple[str, ...]:
+    if len({GrpcAddress.parse(address).is_secure for address in archives}) > 1:
+        raise ValueError(f"either all archives begin with {SECURE} or none does")
+    return archives
+
+
+def _check_token(token: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"([!-~]{16,})?", token.get_secret_value()):
+        raise ValueError("must have at least 16 characters of ASCII, without spaces")
+    return token
+
+
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 ENV_PREFIX = "ROOKERY_"
@@ -49,6 +70,37 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class TlsSettings(_Section):
+    """TLS of all that listens, and of the calls between processes. Files are PEM, and are read again as they change."""
+
+    certificate_file: Path | None = Field(
+        default=None, description="Turns TLS on: the certificate, followed by those between it and its authority's"
+    )
+    key_file: Path | None = Field(default=None, description="The certificate's key, if it is not in the same file")
+    minimum_version: Literal["1.2", "1.3"] = Field(default="1.2", description="Of TLS that clients must speak")
+    plaintext: bool = Field(default=False, description="Allow plain text, without a certificate, beyond this machine")
+    ca_file: Path | None = Field(
+        default=None,
+        description="Who vouches for the archives that are called by grpcs://; if empty, whom the system trusts",
+    )
+    client_ca_file: Path | None = Field(
+        default=None, description="Who vouches for those that call the archive: it then takes no others"
+    )
+    client_certificate_file: Path | None = Field(
+        default=None, description="What an archive is shown that asks for it, if not certificate_file"
+    )
+    client_key_file: Path | None = Field(default=None, description="Its key, if it is not in the same file")
+
+    @model_validator(mode="after")
+    def _check_files(self) -> Self:
+        for name in ("key_file", "client_ca_file"):
+            if getattr(self, name) is not None and self.certificate_file is None:
+                raise ValueError(f"{name} needs certificate_file")
+        if self.client_key_file is not None and self.client_certificate_file is None:
+            raise ValueError("client_key_file needs client_certificate_file")
+        return self
+
+
 class BffSettings(_Section):
     """Where the HTTP API and the page listen."""
 
@@ -57,6 +109,12 @@ class BffSettings(_Section):
     websocket_origins: Annotated[Names, AfterValidator(_check_origins)] = Field(
         default=(),
         description="Where the page may connect to besides the gateways of the moment, such as wss://*.example.org",
+    )
+    strict_transport_seconds: int = Field(
+        default=0,
+        ge=0,
+        le=63_072_000,
+        description="For how long browsers that came by HTTPS use nothing else, on all ports of the host; 0 for none",
     )
 
 
@@ -70,7 +128,9 @@ class GatewaySettings(_Section):
     public_websocket: str = Field(
         default="", description="What browsers connect to, such as wss://chat.example.org/session"
     )
-    public_grpc: str = Field(default="", description="What native apps connect to, such as chat.example.org:443")
+    public_grpc: Annotated[str, AfterValidator(_check_address)] = Field(
+        default="", description="What native apps connect to, such as grpcs://chat.example.org:443"
+    )
     allowed_origins: Names = Field(
         default=(),
         description="Origins of pages that may connect, such as https://chat.example.org; without any, same host",
@@ -170,9 +230,15 @@ class Settings(BaseSettings):
     engines: Annotated[frozenset[Engine], NoDecode, BeforeValidator(_split)] = Field(
         default=frozenset(), description="What stands in for the embedded log, stores and configuration"
     )
-    archives: Names = Field(
-        default=("127.0.0.1:8083",), min_length=1, description="host:port of the archives, for a BFF or gateway alone"
+    archives: Annotated[Names, AfterValidator(_check_archives)] = Field(
+        default=("127.0.0.1:8083",),
+        min_length=1,
+        description="The archives, for a BFF or gateway alone: host:port, or grpcs://host:port where they have TLS",
     )
+    archive_token: Annotated[SecretStr, AfterValidator(_check_token)] = Field(
+        default=SecretStr(""), description="What archives ask of those who query them, for all roles; empty for nothing"
+    )
+    tls: TlsSettings = TlsSettings()
     bff: BffSettings = BffSettings()
     gateway: GatewaySettings = GatewaySettings()
     archive: ArchiveSettings = ArchiveSettings()
@@ -180,6 +246,29 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = KafkaSettings()
     cassandra: CassandraSettings = CassandraSettings()
     redis: RedisSettings = RedisSettings()
+
+    @model_validator(mode="after")
+    def _keep_plain_text_here(self) -> Self:
+        """Nothing leaves this machine unencrypted that was not allowed to. (The engines have settings of their own.)"""
+        if not self.tls.plaintext and (problems := list(self._plain_text_beyond_here())):
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _plain_text_beyond_here(self) -> Iterator[str]:
+        for section in ("bff", "gateway", "archive"):
+            host = getattr(self, section).host
+            if self.tls.certificate_file is None and not is_loopback(host):
+                yield (
+                    f"`{section}.host` ({ENV_PREFIX}{section.upper()}__HOST) is {host!r}, which others can reach, "
+                    f"without TLS: set `tls.certificate_file` and `tls.key_file`, or, where all that lies between is "
+                    f"trusted, `tls.plaintext` ({ENV_PREFIX}TLS__PLAINTEXT) to true"
+                )
+        for address in map(GrpcAddress.parse, self.archives):
+            if not address.is_secure and not is_loopback(address.host):
+                yield (
+                    f"`archives` ({ENV_PREFIX}ARCHIVES) has {address.target}, which is called in plain text: write "
+                    f"{SECURE}{address.target}, or set `tls.plaintext` ({ENV_PREFIX}TLS__PLAINTEXT) to true"
+                )
 
     @classmethod
     def settings_customise_sources(

@@ -175,6 +175,7 @@ class Cluster:
         return {
             "ROOKERY_DATA": str(folder),
             "ROOKERY_ENGINES": ENGINES,
+            "ROOKERY_ARCHIVE_TOKEN": secrets.token_urlsafe(),
             "ROOKERY_KAFKA__SERVERS": kafka.address,
             "ROOKERY_KAFKA__TOPIC": f"events-{name}",
             "ROOKERY_KAFKA__DEAD_LETTER_TOPIC": f"dead-letters-{name}",

@@ -41,16 +41,16 @@ Role = Literal["up", "bff", "gateway", "archive"]
 """The commands that serve."""
 
 ANNOUNCED = {
-    "page": (r"open (http://\S+)", "ROOKERY_BFF__PORT"),
-    "websocket": (r"browsers +(ws://\S+)", "ROOKERY_GATEWAY__WEBSOCKET_PORT"),
+    "page": (r"open (https?://\S+)", "ROOKERY_BFF__PORT"),
+    "websocket": (r"browsers +(wss?://\S+)", "ROOKERY_GATEWAY__WEBSOCKET_PORT"),
     "grpc": (r"native +(\S+) \(gRPC\)", "ROOKERY_GATEWAY__GRPC_PORT"),
     "archive": (r"archive +(\S+) \(gRPC\)", "ROOKERY_ARCHIVE__GRPC_PORT"),
-    "gateway_health": (r"health +\S+, (http://[^\s,]+)", "ROOKERY_GATEWAY__HEALTH_PORT"),
-    "archive_health": (r"health +\S+, \S+, (http://\S+)", "ROOKERY_ARCHIVE__HEALTH_PORT"),
+    "gateway_health": (r"health +\S+, (https?://[^\s,]+)", "ROOKERY_GATEWAY__HEALTH_PORT"),
+    "archive_health": (r"health +\S+, \S+, (https?://\S+)", "ROOKERY_ARCHIVE__HEALTH_PORT"),
 }
 """What `rookery up` says when it is ready, in this order, and the setting of each one's port."""
 
-_ONLY_HEALTH = r"health +(http://\S+)"
+_ONLY_HEALTH = r"health +(https?://\S+)"
 
 ANNOUNCED_BY_ROLE: dict[Role, dict[str, tuple[str, str]]] = {
     "up": ANNOUNCED,

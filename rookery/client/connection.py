@@ -2,11 +2,14 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Protocol
 
 from rookery.client.errors import Unreachable
+from rookery.client.trust import trusted
 from rookery.v1.session_grpc import SessionServiceStub
 from rookery.v1.session_pb2 import ClientFrame, ServerFrame
+from shared.addresses import GrpcAddress
 from shared.rpc import ClientStream, RpcError, open_channel, open_stream
 
 
@@ -21,14 +24,19 @@ class SessionStream(Protocol):
 
 
 @asynccontextmanager
-async def connect_grpc(endpoint: str) -> AsyncIterator[SessionStream]:
-    """A new session at `host:port`. Raises Unreachable."""
-    host, _, port = endpoint.rpartition(":")
-    if not port.isdecimal():
-        raise Unreachable(f"{endpoint!r} is not a host and a port")
+async def connect_grpc(endpoint: str, ca_file: Path | None = None) -> AsyncIterator[SessionStream]:
+    """A new session at `host:port`, or with TLS at `grpcs://host:port`, for which `ca_file` is as in `open_client`.
+
+    Raises Unreachable.
+    """
+    try:
+        address = GrpcAddress.parse(endpoint)
+    except ValueError as error:
+        raise Unreachable(str(error)) from error
+    tls = trusted(ca_file, "h2") if address.is_secure else None
     with _unreachable():
         async with (
-            open_channel(host.strip("[]"), int(port)) as channel,
+            open_channel(address.host, address.port, tls=tls) as channel,
             open_stream(SessionServiceStub(channel).Connect) as stream,
         ):
             yield _GrpcSession(stream)

@@ -62,3 +62,13 @@ class Unreachable(RookeryError):
     def __init__(self, message: str, *, client_message_id: str = "") -> None:
         super().__init__(message)
         self.client_message_id = client_message_id
+
+
+def reason_of(error: BaseException) -> str:
+    """In words: some exceptions have none, but those that they were made of do."""
+    origin: BaseException | None = error
+    while origin is not None:
+        if text := str(origin):
+            return text
+        origin = origin.__cause__ or origin.__context__
+    return type(error).__name__

@@ -18,7 +18,8 @@ class Failover(httpx.AsyncBaseTransport):
     def __init__(
         self, urls: Sequence[str], first: int = 0, *, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
-        """Start with `urls[first]`, so that clients spread. A `transport` replaces how each is asked."""
+        """Start with `urls[first]`, so that clients spread. A `transport` replaces how each is asked, such as one that
+        trusts other authorities."""
         self._urls = [httpx.URL(url) for url in urls]
         self._current = first % len(self._urls)
         self._transport = transport or httpx.AsyncHTTPTransport()

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -10,7 +11,8 @@ import msgspec
 import trio
 from google.protobuf.message import Message as ProtoMessage
 
-from rookery.client.errors import Refused, SignedOut, Unreachable
+from rookery.client.errors import Refused, SignedOut, Unreachable, reason_of
+from rookery.client.trust import trusted
 from rookery.v1.archive_pb2 import Chat, ListChatsResponse, ListMessagesResponse
 from shared.errors import Refusal
 from shared.ids import wall_clock_ms
@@ -47,7 +49,7 @@ class Profile(msgspec.Struct, frozen=True):
 
 
 class GatewayAddress(msgspec.Struct, frozen=True):
-    """Where this user's sessions go: a URL for WebSocket, `host:port` for gRPC."""
+    """Where this user's sessions go: a URL for WebSocket; for gRPC `host:port`, or `grpcs://host:port` with TLS."""
 
     websocket: str
     grpc: str
@@ -182,7 +184,7 @@ class Api:
         try:
             response = await self._http.request(method, path, json=body, params=query, headers=headers)
         except httpx.TransportError as error:
-            raise Unreachable(f"no answer from {self._http.base_url}: {error or type(error).__name__}") from error
+            raise Unreachable(f"no answer from {self._http.base_url}: {reason_of(error)}") from error
         if response.is_success:
             return response.content
         raise Refused.from_problem(response.status_code, _problem(response.content))
@@ -195,10 +197,16 @@ async def open_api(
     password: str,
     *,
     device_name: str = "",
+    ca_file: Path | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> AsyncIterator[Api]:
-    """`base_url` is where the BFF is, such as http://127.0.0.1:8080. A `transport` is for proxies and the like."""
-    async with httpx.AsyncClient(base_url=base_url, timeout=TIMEOUT, transport=transport) as http:
+    """`base_url` is where the BFF is, such as http://127.0.0.1:8080. A `transport` is for proxies and the like.
+
+    `ca_file` is as in `open_client`, which raises UnusableCertificate too if it can't be read.
+    """
+    async with httpx.AsyncClient(
+        base_url=base_url, timeout=TIMEOUT, verify=trusted(ca_file, "http/1.1"), transport=transport
+    ) as http:
         yield Api(http, name, password, device_name)
 
 

@@ -3,6 +3,8 @@
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
 
 import httpx
 import trio
@@ -160,7 +162,8 @@ class _Answer:
         self._came.set()
 
 
-CONNECT: dict[Transport, Connect] = {"grpc": connect_grpc, "websocket": connect_websocket}
+CONNECT = {"grpc": connect_grpc, "websocket": connect_websocket}
+"""By the transport."""
 
 
 @asynccontextmanager
@@ -172,6 +175,7 @@ async def open_client(
     register: bool = False,
     client_name: str = "rookery-python",
     transport: Transport = "grpc",
+    ca_file: Path | None = None,
     connect: Connect | None = None,
     http_transport: httpx.AsyncBaseTransport | None = None,
 ) -> AsyncIterator[Client]:
@@ -180,15 +184,16 @@ async def open_client(
     `base_url` is where the BFF is, such as http://127.0.0.1:8080. Raises Refused, such as for a wrong password, and
     Unreachable if there is no session within `OPEN_DEADLINE` seconds. After that the client reconnects by itself.
     `transport` is what carries the session; `connect` and `http_transport` replace how it connects to the gateway and
-    to the BFF.
+    to the BFF. Servers with TLS must have a certificate for their name: of an authority in `ca_file` (PEM; raises
+    UnusableCertificate if it is not), or without it, of one that this system trusts.
     """
     async with (
-        open_api(base_url, name, password, device_name=client_name, transport=http_transport) as api,
+        open_api(base_url, name, password, device_name=client_name, ca_file=ca_file, transport=http_transport) as api,
         open_background() as nursery,
     ):
         if register:
             await api.register()
         await api.sign_in()
-        client = Client(api, client_name, transport, connect or CONNECT[transport])
+        client = Client(api, client_name, transport, connect or partial(CONNECT[transport], ca_file=ca_file))
         await client._open(nursery)
         yield client

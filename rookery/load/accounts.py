@@ -8,6 +8,8 @@ import msgspec
 import trio
 
 from rookery.client import Api, GatewayAddress, Refused
+from rookery.client.errors import reason_of
+from rookery.client.trust import trusted
 from rookery.folder import COMMAND_GENERATOR
 from rookery.load.sessions import LoadError, LoadUser, for_each
 from shared.auth import PasswordHasher, TokenIssuer, digest, new_family_id, new_refresh_token
@@ -24,14 +26,32 @@ SIGN_INS_AT_ONCE = 4
 """The server hashes two passwords at a time: more would only wait there."""
 
 
-async def sign_in_users(url: str, count: int) -> list[LoadUser]:
-    """Sign in the users over HTTP, and register them if they are not there yet. Raises LoadError or RookeryError."""
-    async with httpx.AsyncClient(base_url=url, timeout=30) as http:
-        apis = [Api(http, _name(number), PASSWORD, "load") for number in range(count)]
-        if not await _is_there(apis[-1]):
-            await for_each(lambda api: _patiently(api.register), apis, at_once=SIGN_INS_AT_ONCE)
-        await for_each(lambda api: _patiently(api.sign_in), apis, at_once=SIGN_INS_AT_ONCE)
-        return _pair([(api.me.user_id, api.newest_token) for api in apis])
+class Bff:
+    """The HTTP API of the server under load. `ca_file` says who vouches for one with TLS."""
+
+    def __init__(self, url: str, ca_file: Path | None) -> None:
+        self._url = url
+        self._tls = trusted(ca_file, "http/1.1")
+
+    async def sign_in(self, count: int) -> list[LoadUser]:
+        """Sign in the users, and register them if they are not there yet. Raises LoadError or RookeryError."""
+        async with httpx.AsyncClient(base_url=self._url, verify=self._tls, timeout=30) as http:
+            apis = [Api(http, _name(number), PASSWORD, "load") for number in range(count)]
+            if not await _is_there(apis[-1]):
+                await for_each(lambda api: _patiently(api.register), apis, at_once=SIGN_INS_AT_ONCE)
+            await for_each(lambda api: _patiently(api.sign_in), apis, at_once=SIGN_INS_AT_ONCE)
+            return _pair([(api.me.user_id, api.newest_token) for api in apis])
+
+    async def gateway_of(self, user: LoadUser) -> GatewayAddress:
+        """Where the sessions go. Raises LoadError."""
+        headers = {"Authorization": f"Bearer {user.token}"}
+        try:
+            async with httpx.AsyncClient(base_url=self._url, verify=self._tls, headers=headers) as http:
+                response = await http.get("/v1/me/gateway")
+                response.raise_for_status()
+                return msgspec.json.decode(response.content, type=GatewayAddress)
+        except (httpx.HTTPError, msgspec.DecodeError) as error:
+            raise LoadError(f"{self._url} does not say where sessions go: {reason_of(error)}") from error
 
 
 async def make_users(accounts_file: Path, count: int) -> list[LoadUser]:
@@ -45,17 +65,6 @@ async def make_users(accounts_file: Path, count: int) -> list[LoadUser]:
             return await _make_user(accounts, issuer, await ids.next(), name, password_hash)
 
         return _pair(await for_each(make, [_name(number) for number in range(count)]))
-
-
-async def gateway_of(url: str, user: LoadUser) -> GatewayAddress:
-    """Where the sessions go. Raises LoadError."""
-    try:
-        async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {user.token}"}) as http:
-            response = await http.get("/v1/me/gateway")
-            response.raise_for_status()
-            return msgspec.json.decode(response.content, type=GatewayAddress)
-    except (httpx.HTTPError, msgspec.DecodeError) as error:
-        raise LoadError(f"{url} does not say where sessions go: {error or type(error).__name__}") from error
 
 
 async def _make_user(

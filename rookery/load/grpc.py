@@ -1,13 +1,17 @@
 """Sessions over gRPC: a connection, a reader and a writer for each, as native apps have them."""
 
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import trio
 
+from rookery.client.trust import trusted
 from rookery.load.sessions import CONNECT_DEADLINE, Hears, LoadError, LoadUser, for_each
 from rookery.v1.session_grpc import SessionServiceStub
 from rookery.v1.session_pb2 import Authenticate, ClientFrame, Send, ServerFrame, Text
+from shared.addresses import GrpcAddress
 from shared.background import open_background
 from shared.rpc import ClientStream, RpcError, open_channel, open_stream
 
@@ -16,19 +20,22 @@ Stream = ClientStream[ServerFrame, ClientFrame]
 
 @asynccontextmanager
 async def open_grpc_sessions(
-    endpoint: str, users: Sequence[LoadUser], run_id: str, size: int
+    endpoint: str, users: Sequence[LoadUser], run_id: str, size: int, ca_file: Path | None = None
 ) -> AsyncIterator["GrpcSessions"]:
     """A live session for each user. Raises LoadError or RpcError."""
+    address = GrpcAddress.parse(endpoint)
+    tls = trusted(ca_file, "h2") if address.is_secure else None
     async with open_background() as nursery:
-        streams = await for_each(lambda user: nursery.start(_hold_session, endpoint, user), users)
+        streams = await for_each(lambda user: nursery.start(_hold_session, address, tls, user), users)
         yield GrpcSessions(streams, users, run_id, size)
 
 
-async def _hold_session(endpoint: str, user: LoadUser, *, task_status: trio.TaskStatus[Stream]) -> None:
+async def _hold_session(
+    address: GrpcAddress, tls: ssl.SSLContext | None, user: LoadUser, *, task_status: trio.TaskStatus[Stream]
+) -> None:
     """Keep a session open until cancelled. It is started once the welcome is there."""
-    host, _, port = endpoint.rpartition(":")
     async with (
-        open_channel(host, int(port)) as channel,
+        open_channel(address.host, address.port, tls=tls) as channel,
         open_stream(SessionServiceStub(channel).Connect) as stream,
     ):
         with trio.fail_after(CONNECT_DEADLINE):

@@ -2,7 +2,6 @@
 
 import ipaddress
 import math
-import resource
 import secrets
 import socket
 import time
@@ -16,12 +15,13 @@ from urllib.parse import urlsplit
 import trio
 
 from rookery.client import GatewayAddress
-from rookery.load.accounts import gateway_of, make_users, sign_in_users
+from rookery.load.accounts import Bff, make_users
 from rookery.load.grpc import open_grpc_sessions
 from rookery.load.measure import MAX_MESSAGES, Record, Report, Schedule
 from rookery.load.process import cpu_seconds, pid_listening_on, resident_bytes
 from rookery.load.sessions import LoadError, LoadUser, Sessions
 from rookery.load.websocket import open_websocket_sessions
+from shared.open_files import allow_most_open_files
 
 DRAIN_SECONDS = 5.0
 """How long to wait at the end for what was accepted to be delivered."""
@@ -58,6 +58,8 @@ class Plan:
     """Make the users in this account store rather than over HTTP."""
     anywhere: bool = False
     """Whether the server may be on another machine."""
+    ca_file: Path | None = None
+    """Who vouches for a server with TLS; without it, whom this system trusts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +85,13 @@ class Result:
 async def run(plan: Plan) -> Result:
     """Raises LoadError if it can't be run, and RookeryError if the server refuses or does not answer."""
     check_plan(plan)
-    _raise_open_files()
+    allow_most_open_files()
     count = max(plan.users, plan.idle) if plan.accounts_file else plan.users
-    users = await (make_users(plan.accounts_file, count) if plan.accounts_file else sign_in_users(plan.url, count))
-    gateway = await gateway_of(plan.url, users[0])
-    check_target(gateway.websocket if plan.transport == "websocket" else f"//{gateway.grpc}", plan.anywhere)
-    found = pid_listening_on(urlsplit(plan.url).port or 80)
+    bff = Bff(plan.url, plan.ca_file)
+    users = await (make_users(plan.accounts_file, count) if plan.accounts_file else bff.sign_in(count))
+    gateway = await bff.gateway_of(users[0])
+    check_target(gateway.websocket if plan.transport == "websocket" else _url_of(gateway.grpc), plan.anywhere)
+    found = pid_listening_on(_port_of(plan.url))
     servers = plan.server_pids or (() if found is None else (found,))
     per_session = await _measure_idle(plan, gateway, users, servers) if plan.idle and servers else None
     run_id = secrets.token_hex(4) + "-"
@@ -215,8 +218,8 @@ def _open_sessions(
     plan: Plan, gateway: GatewayAddress, users: Sequence[LoadUser], run_id: str
 ) -> AbstractAsyncContextManager[Sessions]:
     if plan.transport == "websocket":
-        return open_websocket_sessions(gateway.websocket, users, run_id, plan.size)
-    return open_grpc_sessions(gateway.grpc, users, run_id, plan.size)
+        return open_websocket_sessions(gateway.websocket, users, run_id, plan.size, plan.ca_file)
+    return open_grpc_sessions(gateway.grpc, users, run_id, plan.size, plan.ca_file)
 
 
 async def _measure_idle(plan: Plan, gateway: GatewayAddress, users: Sequence[LoadUser], pids: Sequence[int]) -> float:
@@ -235,11 +238,15 @@ async def _measure_idle(plan: Plan, gateway: GatewayAddress, users: Sequence[Loa
     return (after - before) / plan.idle
 
 
+def _url_of(grpc: str) -> str:
+    """The address as a URL, which `host:port` alone is not."""
+    return grpc if "://" in grpc else f"//{grpc}"
+
+
+def _port_of(url: str) -> int:
+    parts = urlsplit(url)
+    return parts.port or (443 if parts.scheme == "https" else 80)
+
+
 def _per_message(cpu: float, report: Report) -> float:
     return cpu / report.delivered_in_window * 1e6 if report.delivered_in_window else math.nan
-
-
-def _raise_open_files() -> None:
-    """As many open files as the system allows: each session is one."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

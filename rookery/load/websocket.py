@@ -8,13 +8,16 @@ import base64
 import os
 import select
 import socket
+import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, closing
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
 import trio
 
+from rookery.client.trust import trusted
 from rookery.load.sessions import CONNECT_DEADLINE, Hears, LoadError, LoadUser, for_each
 
 TEXT = 0x1
@@ -22,7 +25,10 @@ PING = 0x9
 PONG = 0xA
 
 MAX_READ = 256 * 1024
-"""Bytes read from a socket at once."""
+"""Bytes read from a socket at once. With TLS they are those of one record, and the next is still in the socket."""
+
+LATER = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+"""What a socket raises that can't go on now."""
 
 
 class _Key(msgspec.Struct):
@@ -95,13 +101,14 @@ class _Connection:
 
 @asynccontextmanager
 async def open_websocket_sessions(
-    url: str, users: Sequence[LoadUser], run_id: str, size: int
+    url: str, users: Sequence[LoadUser], run_id: str, size: int, ca_file: Path | None = None
 ) -> AsyncIterator["WebSocketSessions"]:
     """A live session for each user. Raises LoadError or OSError."""
     connections: list[_Connection] = []
+    tls = trusted(ca_file, "http/1.1") if url.startswith("wss:") else None
 
     async def connect(user: LoadUser) -> _Connection:
-        connections.append(await trio.to_thread.run_sync(_connect, url, user))
+        connections.append(await trio.to_thread.run_sync(_connect, url, user, tls))
         return connections[-1]
 
     try:
@@ -155,7 +162,7 @@ class WebSocketSessions:
         connection.outgoing += data
         try:
             sent = connection.sock.send(connection.outgoing)
-        except BlockingIOError:
+        except LATER:
             sent = 0
         except OSError:
             return  # reading finds out too, and reports it
@@ -167,7 +174,7 @@ class WebSocketSessions:
         """Take in what is there; why the session is over, or nothing."""
         try:
             data = connection.sock.recv(MAX_READ)
-        except BlockingIOError:
+        except LATER:
             return ""
         except OSError as error:
             return type(error).__name__
@@ -195,11 +202,14 @@ def _report(user: int, frame: _Frame, now: float, hears: Hears) -> None:
         hears.failed(f"goodbye: {frame.goodbye.code}")
 
 
-def _connect(url: str, user: LoadUser) -> _Connection:
+def _connect(url: str, user: LoadUser, tls: ssl.SSLContext | None) -> _Connection:
     """A session up to its welcome. Runs in a thread. Raises LoadError or OSError."""
     parts = urlsplit(url)
-    sock = socket.create_connection((parts.hostname, parts.port or 80), timeout=CONNECT_DEADLINE)
+    port = parts.port or (443 if tls else 80)
+    sock = socket.create_connection((parts.hostname, port), timeout=CONNECT_DEADLINE)
     try:
+        if tls:
+            sock = tls.wrap_socket(sock, server_hostname=parts.hostname)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.sendall(_handshake(parts.netloc, parts.path or "/"))
         buffer = bytearray()

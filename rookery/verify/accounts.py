@@ -1,6 +1,5 @@
 """The accounts of a verification, made over HTTP like anyone's, once: a later run signs in to the same ones."""
 
-import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
@@ -11,6 +10,7 @@ import trio
 from rookery.client import Api, Client, Refused, Unreachable, open_api, open_client
 from rookery.client.failover import Failover
 from rookery.client.keeper import Transport
+from rookery.client.trust import trusted
 from rookery.load.sessions import for_each
 from rookery.verify.plan import Plan, VerifyError
 
@@ -39,7 +39,6 @@ class Accounts:
         self._plan = plan
         self._transport = transport
         self._say = say
-        self._tls = ssl.create_default_context()  # one for all: each takes some milliseconds to make
         self._said = False
 
     async def make(self, names: Sequence[str]) -> None:
@@ -54,7 +53,15 @@ class Accounts:
         """A live client of the account. `number` says which BFF it asks first. Raises RookeryError."""
         http = self._http(number)
         url = self._plan.urls[0]
-        return open_client(url, name, PASSWORD, client_name="verify", transport=transport, http_transport=http)
+        return open_client(
+            url,
+            name,
+            PASSWORD,
+            client_name="verify",
+            transport=transport,
+            ca_file=self._plan.ca_file,
+            http_transport=http,
+        )
 
     def open_api(self, name: str, number: int) -> AbstractAsyncContextManager[Api]:
         """The HTTP API for the account, which is not signed in yet."""
@@ -95,5 +102,5 @@ class Accounts:
                 raise VerifyError(str(error)) from error
 
     def _http(self, number: int) -> Failover:
-        transport = self._transport or httpx.AsyncHTTPTransport(verify=self._tls)
+        transport = self._transport or httpx.AsyncHTTPTransport(verify=trusted(self._plan.ca_file, "http/1.1"))
         return Failover(self._plan.urls, number, transport=transport)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -51,6 +52,8 @@ class Plan:
     """What the names of the accounts begin with. They are made once and used again."""
     anywhere: bool = False
     """Whether the servers may be on another machine."""
+    ca_file: Path | None = None
+    """Who vouches for servers with TLS; without it, whom this system trusts."""
 
 
 def check_plan(plan: Plan) -> None:

@@ -1,7 +1,6 @@
 """One verification from its accounts to its verdict: `open_verification` begins it, `Run.finish` ends it."""
 
 import math
-import resource
 import secrets
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -22,6 +21,7 @@ from rookery.verify.records import Copy, Key, Records, Sent, by_key
 from rookery.verify.result import Result
 from shared.background import open_background
 from shared.ids import wall_clock_ms
+from shared.open_files import allow_most_open_files
 
 POLL_SECONDS = 0.05
 """How often to look whether all is over: an event would cost every message something."""
@@ -279,8 +279,7 @@ async def open_verification(plan: Plan, say: Callable[[str], None] = lambda text
     Raises VerifyError if it can't be run, and RookeryError if the server refuses a client or does not answer.
     """
     check_plan(plan)
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    allow_most_open_files()
     run = Run(plan)
     async with open_background() as nursery:
         await run.begin(Accounts(plan, say), nursery)

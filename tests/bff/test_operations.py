@@ -76,6 +76,14 @@ async def test_messages_in_the_document_are_as_the_wire_has_them(openapi: Any) -
     }
 
 
+async def test_the_description_of_sessions_is_served_and_cached(api: "Api") -> None:
+    reply = await api.call("GET", "/asyncapi.json")
+    assert reply.body["asyncapi"] == "3.0.0"
+    assert reply.headers["Content-Type"] == "application/json"
+    etag = {"If-None-Match": reply.headers["ETag"]}
+    assert (await api.call("GET", "/asyncapi.json", headers=etag)).status == 304
+
+
 async def test_an_answer_without_a_body_has_none_in_the_document(openapi: Any) -> None:
     assert openapi["paths"]["/v1/me/password"]["put"]["responses"]["204"].keys() == {"description"}
 

@@ -192,14 +192,33 @@ async def test_a_silent_connection_is_closed(requests: int) -> None:
         await all_gone(server)
 
 
-async def test_a_connection_over_the_limit_is_closed_and_the_others_live() -> None:
+async def test_the_oldest_idle_connection_makes_room_for_another() -> None:
     async with serving(max_connections=2) as server, connected(server) as first, connected(server) as second:
         for client in (first, second):
             await client.get()
             await client.until(b"0\r\n\r\n")
         async with connected(server) as third:
-            assert await third.rest() == b""
+            for client in (third, second):
+                await client.get("/still")
+                await client.until(b"/still\r\n0\r\n\r\n")
+            assert await first.rest() == b""
+            assert server.connections == 2
+
+
+async def test_a_connection_over_the_limit_is_closed_if_all_others_are_busy() -> None:
+    begun, go_on = trio.Event(), trio.Event()
+
+    async def slow(scope: Any, receive: Receive, send: Send) -> None:
+        begun.set()
+        await go_on.wait()
+        await application(scope, receive, send)
+
+    async with serving(slow, max_connections=1) as server, connected(server) as first:
         await first.get("/still")
+        await begun.wait()
+        async with connected(server) as second:
+            assert await second.rest() == b""
+        go_on.set()
         await first.until(b"/still\r\n0\r\n\r\n")
 
 

@@ -116,7 +116,7 @@ def test_no_path_leads_out(path: str) -> None:
 
 
 async def test_every_answer_has_the_security_headers(api: "Api", token: str) -> None:
-    for path in ("/", "/main.js", "/v1/me", "/v1/none", "/docs", "/openapi.json", "/livez"):
+    for path in ("/", "/main.js", "/v1/me", "/v1/none", "/docs", "/openapi.json", "/asyncapi.json", "/livez"):
         headers = (await api.call("GET", path, token=token)).headers
         assert "frame-ancestors 'none'" in headers["Content-Security-Policy"], path
         assert "default-src 'none'" in headers["Content-Security-Policy"], path

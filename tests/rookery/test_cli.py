@@ -97,6 +97,14 @@ def test_lists_have_commas_in_the_environment(monkeypatch: pytest.MonkeyPatch) -
     assert settings.kafka.servers == ("one:9092", "two:9092")
 
 
+@pytest.mark.parametrize("token", ["too-short", "has a space in it, and more", "has-a-line-break-at-its-end\n"])
+def test_a_secret_that_is_wrong_is_named_and_not_shown(invoke: Invoke, token: str) -> None:
+    result = invoke("config", "list", ROOKERY_ARCHIVE_TOKEN=token)
+    assert result.exit_code == 2
+    assert "`archive_token` (ROOKERY_ARCHIVE_TOKEN) can't be used" in result.output
+    assert token.strip() not in result.output
+
+
 def test_passwords_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROOKERY_CASSANDRA__PASSWORD", "sesame")
     monkeypatch.setenv("ROOKERY_REDIS__URL", "redis://:sesame@somewhere:6379/0")

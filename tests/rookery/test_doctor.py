@@ -3,7 +3,6 @@
 import fcntl
 import json
 import os
-import resource
 import socket
 import sqlite3
 import threading
@@ -20,7 +19,8 @@ from rookery import doctor
 from rookery.cli import main
 from rookery.doctor import Check, Finding, Level
 from rookery.folder import DataFolder
-from shared.settings import BffSettings, KafkaSettings, RedisSettings, Settings
+from shared.settings import BffSettings, KafkaSettings, RedisSettings, Settings, TlsSettings
+from tests.certificates import Authority
 
 
 @pytest.fixture
@@ -111,9 +111,28 @@ def test_a_file_of_a_newer_release_or_a_broken_one_is_a_problem(settings: Settin
 
 
 def test_few_open_files_are_a_warning(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    for soft, level in ((256, Level.WARNING), (65_536, Level.OK), (resource.RLIM_INFINITY, Level.OK)):
-        monkeypatch.setattr("resource.getrlimit", lambda _, soft=soft: (soft, 65_536))
+    monkeypatch.setattr(doctor, "allow_most_open_files", lambda: None)
+    for files, level in ((256, Level.WARNING), (65_536, Level.OK), (None, Level.OK)):
+        monkeypatch.setattr(doctor, "open_files", lambda files=files: files)
         assert found(doctor.check_open_files, settings) == [level]
+
+
+def test_a_certificate_is_looked_at(tmp_path: Path) -> None:
+    authority, now = Authority(tmp_path), time.time()
+    for days, level in ((60, Level.OK), (5, Level.WARNING), (-1, Level.PROBLEM)):
+        issued = authority.issue(begins=now - 60 * 86_400, ends=now + days * 86_400)
+        issued.key.chmod(0o640)
+        settings = Settings(data=tmp_path, tls=issued.settings())
+        assert found(doctor.check_tls, settings) == [level]
+    issued.key.chmod(0o644)
+    assert found(doctor.check_tls, settings) == [Level.PROBLEM, Level.WARNING]
+    issued.key.write_text("nonsense")
+    assert found(doctor.check_tls, settings) == [Level.PROBLEM]
+
+
+def test_plain_text_for_others_is_a_warning(tmp_path: Path) -> None:
+    assert found(doctor.check_tls, Settings(data=tmp_path)) == []
+    assert found(doctor.check_tls, Settings(data=tmp_path, tls=TlsSettings(plaintext=True))) == [Level.WARNING]
 
 
 def test_a_page_that_is_not_there_is_a_warning(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,41 @@
+"""Addresses, in settings and in what clients are told: whose they are, and whether TLS is spoken there."""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Self
+
+SECURE = "grpcs://"
+
+_TARGET = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):(?P<port>[0-9]{1,5})")
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcAddress:
+    """Where gRPC is spoken: `host:port`, or `grpcs://host:port` where it is over TLS."""
+
+    host: str
+    """A name or an address; that of IPv6 without brackets."""
+    port: int
+    is_secure: bool
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises ValueError for what is no such address."""
+        match = _TARGET.fullmatch(text.removeprefix(SECURE))
+        if match is None or int(match["port"]) > 65535:
+            raise ValueError(f"{text!r} is not a host and a port, such as chat.example.org:443 or {SECURE}…")
+        return cls(match["host"].strip("[]"), int(match["port"]), text.startswith(SECURE))
+
+    @property
+    def target(self) -> str:
+        """The host and the port alone."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach it. Of names only `localhost` counts: others may mean any address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,67 @@
+"""Certificates of tests: an authority of their own, and files with what it issues, as settings name them."""
+
+import ssl
+from datetime import UTC, datetime
+from pathlib import Path
+
+import trustme
+
+from shared.settings import TlsSettings
+
+HOSTS = ("127.0.0.1", "localhost")
+
+
+class Authority:
+    """Issues certificates into files of one folder. Its own certificate is in `file`."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.file = folder / "authority.pem"
+        self._authority = trustme.CA()
+        self._authority.cert_pem.write_to_path(str(self.file))
+
+    def issue(self, name: str = "server", *hosts: str, ends: float = 4e9, begins: float | None = None) -> "Issued":
+        """A certificate for the hosts (for 127.0.0.1 and localhost, if none is given) into files of this name, where it
+        replaces what they had. Times are in seconds since 1970."""
+        leaf = self._authority.issue_cert(
+            *(hosts or HOSTS),
+            not_after=datetime.fromtimestamp(ends, UTC),
+            not_before=None if begins is None else datetime.fromtimestamp(begins, UTC),
+        )
+        issued = Issued(self.folder / f"{name}.pem", self.folder / f"{name}.key")
+        issued.key.parent.mkdir(exist_ok=True)
+        issued.replace(b"".join(pem.bytes() for pem in leaf.cert_chain_pems), leaf.private_key_pem.bytes())
+        return issued
+
+    def trusting(self, *alpn: str) -> ssl.SSLContext:
+        """For a client that trusts this authority alone, and offers these protocols."""
+        context = ssl.create_default_context(cafile=self.file)
+        if alpn:
+            context.set_alpn_protocols(list(alpn))
+        return context
+
+
+class Issued:
+    """A certificate, with those that vouch for it, and its key."""
+
+    def __init__(self, certificate: Path, key: Path) -> None:
+        self.certificate = certificate
+        self.key = key
+
+    def replace(self, certificate: bytes, key: bytes) -> None:
+        """Put others in place of those in the files, each at once, as tools that renew certificates do."""
+        for file, content in ((self.key, key), (self.certificate, certificate)):
+            new = file.with_suffix(".new")
+            new.write_bytes(content)
+            new.replace(file)
+
+    @property
+    def newest(self) -> bytes:
+        """What the file has now, in DER: what `getpeercert(True)` gives to those to whom it is shown."""
+        first, end, _ = self.certificate.read_text().partition("-----END CERTIFICATE-----")
+        return ssl.PEM_cert_to_DER_cert(first + end)
+
+    def settings(self, **others: object) -> TlsSettings:
+        files = {"certificate_file": self.certificate, "key_file": self.key}
+        return TlsSettings.model_validate(files | others)

@@ -1,0 +1,310 @@
+"""The real process with TLS, and other people's clients: what they are told, what they see, and what changes."""
+
+import json
+import re
+import secrets
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+from urllib.parse import urlsplit
+
+import grpc
+import httpx
+import pytest
+import trio
+from websockets.sync.client import ClientConnection, connect
+
+from rookery.client import open_client
+from rookery.client.keeper import Transport
+from rookery.v1 import archive_pb2, session_pb2
+from tests.certificates import Authority, Issued
+from tests.process import ANNOUNCED, Process, Rookery, port_of, running, wait_until
+
+PASSWORD = "correct horse battery"
+
+PATIENCE = 30.0
+"""Seconds; only ends a test that has failed."""
+
+
+class Secured(Rookery):
+    """A Rookery with TLS on all that listens, whose archive takes known callers alone."""
+
+    def __init__(self, folder: Path) -> None:
+        self.authority = Authority(folder / "certificates")
+        self.issued = self.authority.issue()
+        self.client = self.authority.issue("client")
+        tls = {
+            "CERTIFICATE_FILE": self.issued.certificate,
+            "KEY_FILE": self.issued.key,
+            "CLIENT_CA_FILE": self.authority.file,
+        }
+        super().__init__(folder / "data", settings={f"ROOKERY_TLS__{name}": str(file) for name, file in tls.items()})
+
+    def http(self, token: str = "") -> httpx.Client:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return httpx.Client(base_url=self.url, verify=self.authority.trusting(), headers=headers)
+
+    def sign_up(self, name: str) -> dict[str, Any]:
+        """Make an account; its tokens and its user."""
+        account = {"name": f"{name}-{secrets.token_hex(4)}", "password": PASSWORD}
+        with self.http() as http:
+            http.post("/v1/users", json=account).raise_for_status()
+            signed_in: dict[str, Any] = http.post("/v1/tokens", json=account).raise_for_status().json()
+        return signed_in
+
+    def channel(self, address: str, certificate: Issued | None = None) -> grpc.Channel:
+        """Of grpcio, to `grpcs://host:port`."""
+        shown = (certificate.key.read_bytes(), certificate.certificate.read_bytes()) if certificate else (None, None)
+        credentials = grpc.ssl_channel_credentials(self.authority.file.read_bytes(), *shown)
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        return grpc.secure_channel(address.removeprefix("grpcs://"), credentials, options)
+
+    @contextmanager
+    def websocket_of(self, user: dict[str, Any]) -> Iterator[ClientConnection]:
+        """A session of the `websockets` library, welcomed."""
+        protocol: Any = "rookery.v1.json"
+        with connect(self.websocket, ssl=self.authority.trusting(), subprotocols=[protocol]) as websocket:
+            websocket.send(json.dumps({"authenticate": {"access_token": user["access_token"]}}))
+            assert "welcome" in json.loads(websocket.recv(PATIENCE))
+            yield websocket
+
+    def shown_on(self, name: str) -> bytes | None:
+        """The certificate that someone sees who connects now."""
+        trusting = self.authority.trusting("h2", "http/1.1")
+        with (
+            socket.create_connection(("127.0.0.1", port_of(self.addresses[name])), PATIENCE) as plain,
+            trusting.wrap_socket(plain, server_hostname="localhost") as stream,
+        ):
+            return stream.getpeercert(True)
+
+
+@pytest.fixture(scope="module")
+def rookery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    with running(Secured(tmp_path_factory.mktemp("secured"))) as ready:
+        yield ready
+
+
+@pytest.fixture
+def own_rookery(tmp_path: Path) -> Iterator[Secured]:
+    with running(Secured(tmp_path)) as ready:
+        yield ready
+
+
+def say(websocket: ClientConnection, recipient_id: str, text: str) -> None:
+    """Send a message, and see it accepted."""
+    key = secrets.token_hex(8)
+    send = {"client_message_id": key, "recipient_id": recipient_id, "text": {"body": text}}
+    websocket.send(json.dumps({"send": send}))
+    while (answer := json.loads(websocket.recv(PATIENCE))).get("accepted", {}).get("client_message_id") != key:
+        assert "refused" not in answer
+
+
+# ---- what people and clients are told
+
+
+def test_all_that_listens_says_that_it_has_tls(rookery: Secured) -> None:
+    schemes = {name: urlsplit(address).scheme for name, address in rookery.addresses.items()}
+    assert schemes == {
+        "page": "https",
+        "websocket": "wss",
+        "grpc": "grpcs",
+        "archive": "grpcs",
+        "gateway_health": "https",
+        "archive_health": "https",
+    }
+
+
+def test_clients_are_told_where_tls_is_spoken(rookery: Secured) -> None:
+    with rookery.http(rookery.sign_up("ada")["access_token"]) as http:
+        told = http.get("/v1/me/gateway").raise_for_status().json()
+        policy = http.get("/").headers["Content-Security-Policy"]
+    assert told == {"websocket": rookery.websocket, "grpc": rookery.grpc}
+    assert f"connect-src 'self' wss://127.0.0.1:{port_of(rookery.websocket)};" in policy
+
+
+# ---- other people's clients
+
+
+def test_websockets_and_grpcio_chat_over_tls(rookery: Secured) -> None:
+    ada, grace = rookery.sign_up("ada"), rookery.sign_up("grace")
+    outgoing: SimpleQueue[session_pb2.ClientFrame | None] = SimpleQueue()  # None ends it
+    authenticate = session_pb2.Authenticate(access_token=grace["access_token"], client_name="grpcio")
+    outgoing.put(session_pb2.ClientFrame(authenticate=authenticate))
+    with rookery.websocket_of(ada) as websocket, rookery.channel(rookery.grpc) as channel:
+        frames = channel.stream_stream(
+            "/rookery.v1.SessionService/Connect",
+            request_serializer=session_pb2.ClientFrame.SerializeToString,
+            response_deserializer=session_pb2.ServerFrame.FromString,
+        )(iter(outgoing.get, None), timeout=PATIENCE)
+        assert next(frames).HasField("welcome")
+        say(websocket, grace["user"]["user_id"], "over TLS")
+        assert next(frame for frame in frames if frame.HasField("event")).event.message.text.body == "over TLS"
+        outgoing.put(None)
+
+
+@pytest.mark.parametrize("transport", ["grpc", "websocket"])
+async def test_our_client_chats_over_tls_and_reads_history(rookery: Secured, transport: Transport) -> None:
+    ada, grace = (f"{name}-{secrets.token_hex(4)}" for name in ("ada", "grace"))
+    trusts = rookery.authority.file
+    async with (
+        open_client(rookery.url, ada, PASSWORD, register=True, transport=transport, ca_file=trusts) as here,
+        open_client(rookery.url, grace, PASSWORD, register=True, transport=transport, ca_file=trusts) as there,
+    ):
+        with trio.fail_after(PATIENCE):
+            accepted = await here.send(there.me.user_id, "over TLS")
+            while not (await there.api.history(accepted.chat_id)).messages:  # which the BFF asks of the archive
+                await trio.sleep(0.05)
+
+
+# ---- who gets in
+
+
+@pytest.mark.parametrize("name", ANNOUNCED)
+def test_plain_text_gets_no_answer(rookery: Secured, name: str) -> None:
+    with socket.create_connection(("127.0.0.1", port_of(rookery.addresses[name])), PATIENCE) as plain:
+        plain.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        answer = b""
+        while data := _receive(plain):
+            answer += data
+    assert b"HTTP" not in answer
+    assert rookery.shown_on(name) == rookery.issued.newest
+
+
+def _receive(plain: socket.socket) -> bytes:
+    try:
+        return plain.recv(4096)
+    except ConnectionResetError:
+        return b""
+
+
+@pytest.mark.parametrize("name", ["grpc", "archive"])
+def test_grpc_is_spoken_with_those_who_agree_on_http2(rookery: Secured, name: str) -> None:
+    context = rookery.authority.trusting("http/1.1")
+    context.load_cert_chain(rookery.client.certificate, rookery.client.key)
+    with (
+        socket.create_connection(("127.0.0.1", port_of(rookery.addresses[name])), PATIENCE) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as stream,
+    ):
+        assert stream.selected_alpn_protocol() is None
+        stream.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
+        assert _receive(stream) == b""
+
+
+def test_the_archive_answers_those_with_a_certificate_alone(rookery: Secured) -> None:
+    def status(certificate: Issued | None) -> Any:
+        with rookery.channel(rookery.addresses["archive"], certificate) as channel:
+            get_chat = channel.unary_unary(
+                "/rookery.v1.ArchiveService/GetChat",
+                request_serializer=archive_pb2.GetChatRequest.SerializeToString,
+                response_deserializer=archive_pb2.GetChatResponse.FromString,
+            )
+            try:
+                get_chat(archive_pb2.GetChatRequest(user_id=1, chat_id="d-1-2"), timeout=PATIENCE)
+            except grpc.RpcError as error:
+                return error.code()
+        return grpc.StatusCode.OK
+
+    stranger = Authority(rookery.data.parent / "stranger").issue()
+    assert status(rookery.client) is grpc.StatusCode.OK
+    assert status(None) is grpc.StatusCode.UNAVAILABLE
+    assert status(stranger) is grpc.StatusCode.UNAVAILABLE
+
+
+# ---- commands
+
+
+def test_a_probe_beside_the_process_needs_no_authority(rookery: Secured, tmp_path: Path) -> None:
+    for name in ("page", "gateway_health", "archive_health"):
+        url = f"https://127.0.0.1:{port_of(rookery.addresses[name])}/readyz"
+        assert rookery.run("probe", url).returncode == 0
+    elsewhere = Process("up", tmp_path / "elsewhere.log", {})
+    assert elsewhere.run("probe", url).returncode == 1
+    assert elsewhere.run("probe", "--ca-file", str(rookery.authority.file), url).returncode == 0
+
+
+def test_the_doctor_knows_the_certificate(rookery: Secured) -> None:
+    examined = rookery.run("doctor")
+    assert examined.returncode == 0, examined.stdout
+    assert "a Rookery is running" in examined.stdout
+    assert re.search(
+        r"ok +the certificate in .*server\.pem, for 127\.0\.0\.1, localhost, is good until", examined.stdout
+    )
+
+
+def test_a_chat_in_the_terminal_trusts_who_it_is_told_to(rookery: Secured, tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text(PASSWORD)
+    words = (
+        "chat",
+        f"ada-{secrets.token_hex(4)}",
+        "--url",
+        rookery.url,
+        "--password-file",
+        str(password),
+        "--register",
+    )
+    assert rookery.run(*words, "--ca-file", str(rookery.authority.file), typed="/quit\n").returncode == 0
+    refused = rookery.run(*words, typed="/quit\n")
+    assert refused.returncode == 1
+    assert "certificate verify failed" in refused.stderr
+    assert rookery.run(*words, "--ca-file", str(password), typed="/quit\n").returncode == 2
+
+
+# ---- certificates that change
+
+
+def test_a_new_certificate_is_shown_and_sessions_go_on(own_rookery: Secured) -> None:
+    ada, grace = own_rookery.sign_up("ada"), own_rookery.sign_up("grace")
+    with own_rookery.websocket_of(ada) as before:
+        old = own_rookery.issued.newest
+        assert {own_rookery.shown_on(name) for name in ANNOUNCED} == {old}
+        own_rookery.authority.issue()
+        own_rookery.signal(signal.SIGHUP)
+        assert wait_until(lambda: "tls_reloaded" in _events(own_rookery))
+        assert {own_rookery.shown_on(name) for name in ANNOUNCED} == {own_rookery.issued.newest} != {old}
+        say(before, grace["user"]["user_id"], "still here")
+        with own_rookery.websocket_of(ada) as after:
+            say(after, grace["user"]["user_id"], "and here")
+    with own_rookery.http(ada["access_token"]) as http:  # over a connection to the archive from before
+        assert http.get("/v1/chats").raise_for_status().json()["chats"]
+
+
+def test_a_certificate_that_can_not_be_used_changes_nothing(own_rookery: Secured) -> None:
+    old = own_rookery.issued.newest
+    own_rookery.issued.certificate.write_text("nonsense")
+    own_rookery.signal(signal.SIGHUP)
+    assert wait_until(lambda: "tls_reload_failed" in _events(own_rookery))
+    assert {own_rookery.shown_on(name) for name in ANNOUNCED} == {old}
+    assert own_rookery.terminate() == 0
+
+
+def _events(rookery: Process) -> set[str]:
+    return {line["event"] for line in rookery.log_lines()}
+
+
+# ---- starts that are refused
+
+
+@pytest.mark.parametrize(
+    ("role", "section"), [("up", "BFF"), ("bff", "BFF"), ("gateway", "GATEWAY"), ("archive", "ARCHIVE")]
+)
+def test_plain_text_for_others_is_refused_at_the_start(tmp_path: Path, role: Any, section: str) -> None:
+    settings = {f"ROOKERY_{section}__HOST": "0.0.0.0", "ROOKERY_ENGINES": "kafka,cassandra,redis"}
+    refused = Process(role, tmp_path / "refused.log", settings).run(role)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert f"ROOKERY_{section}__HOST" in refused.stderr
+    assert "tls.certificate_file" in refused.stderr
+    assert "ROOKERY_TLS__PLAINTEXT" in refused.stderr
+
+
+def test_a_certificate_that_can_not_be_used_is_a_setting_that_can_not(tmp_path: Path) -> None:
+    file = tmp_path / "server.pem"
+    file.write_text("nonsense")
+    refused = Rookery(tmp_path / "data", settings={"ROOKERY_TLS__CERTIFICATE_FILE": str(file)}).run("up")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert str(file) in refused.stderr
+    assert "Traceback" not in refused.stderr
