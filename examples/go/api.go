@@ -1,0 +1,199 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+)
+
+// API is what a chat client asks over HTTP: tokens, people, history, and where its sessions go.
+// Its methods may be called from many goroutines at once, and give an APIError.
+type API struct {
+	url, name, password string
+	client              http.Client
+
+	// A refresh token works once. If it comes again, the sign-in ends, as it may have been stolen: so one at a time.
+	refreshing sync.Mutex
+	tokens     tokens
+}
+
+type tokens struct {
+	AccessToken  string `json:"access_token"`
+	RefreshToken string `json:"refresh_token"`
+}
+
+// APIError says that the server said no, with this HTTP status, or nothing, which counts as 503.
+type APIError struct {
+	Message    string
+	Status     int
+	RetryAfter time.Duration
+}
+
+func (e *APIError) Error() string { return e.Message }
+
+// Retryable tells whether the same may succeed later.
+func (e *APIError) Retryable() bool {
+	return e.Status == http.StatusTooManyRequests || e.Status >= http.StatusInternalServerError
+}
+
+// Message is one of a chat's history. 64-bit numbers are strings in JSON.
+type Message struct {
+	MessageID       int64  `json:"message_id,string"`
+	SenderID        int64  `json:"sender_id,string"`
+	ClientMessageID string `json:"client_message_id"`
+	Text            struct {
+		Body string `json:"body"`
+	} `json:"text"`
+}
+
+type user struct {
+	UserID int64  `json:"user_id,string"`
+	Name   string `json:"name"`
+}
+
+func NewAPI(url, name, password string) *API {
+	return &API{url: url, name: name, password: password, client: http.Client{Timeout: 10 * time.Second}}
+}
+
+// AccessToken gives the newest token. If that is the stale one, it is replaced first.
+func (a *API) AccessToken(ctx context.Context, stale string) (string, error) {
+	a.refreshing.Lock()
+	defer a.refreshing.Unlock()
+	if a.tokens.AccessToken == stale {
+		if err := a.refresh(ctx); err != nil {
+			return "", err
+		}
+	}
+	return a.tokens.AccessToken, nil
+}
+
+// MyID gives the user who is signed in.
+func (a *API) MyID(ctx context.Context) (int64, error) {
+	var me user
+	err := a.get(ctx, "/v1/me", nil, &me)
+	return me.UserID, err
+}
+
+// UserID finds a user by name.
+func (a *API) UserID(ctx context.Context, name string) (int64, error) {
+	var page struct{ Profiles []user }
+	query := url.Values{"name_contains": {name}, "limit": {"100"}}
+	if err := a.get(ctx, "/v1/profiles", query, &page); err != nil {
+		return 0, err
+	}
+	for _, profile := range page.Profiles {
+		if profile.Name == name {
+			return profile.UserID, nil
+		}
+	}
+	return 0, &APIError{Message: "there is no user " + name, Status: http.StatusNotFound}
+}
+
+// Gateway tells where this user's sessions go over gRPC. It changes: ask before each connection.
+func (a *API) Gateway(ctx context.Context) (string, error) {
+	var address struct{ GRPC string }
+	err := a.get(ctx, "/v1/me/gateway", nil, &address)
+	return address.GRPC, err
+}
+
+// History gives a chat's messages since a time in milliseconds, oldest first.
+func (a *API) History(ctx context.Context, chatID string, sinceMS int64) ([]Message, error) {
+	var messages []Message
+	query := url.Values{"limit": {"100"}, "after_ms": {fmt.Sprint(sinceMS)}}
+	for {
+		var page struct {
+			Messages []struct{ Message Message }
+			HasNewer bool `json:"has_newer"`
+		}
+		err := a.get(ctx, "/v1/chats/"+chatID+"/messages", query, &page)
+		if refused, ok := errors.AsType[*APIError](err); ok && refused.Status == http.StatusNotFound {
+			return nil, nil // nothing was said yet
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, item := range page.Messages {
+			messages = append(messages, item.Message)
+		}
+		if !page.HasNewer {
+			return messages, nil
+		}
+		query = url.Values{"limit": {"100"}, "after_id": {fmt.Sprint(messages[len(messages)-1].MessageID)}}
+	}
+}
+
+func (a *API) refresh(ctx context.Context) error {
+	if a.tokens.RefreshToken != "" {
+		body := map[string]string{"refresh_token": a.tokens.RefreshToken}
+		err := a.ask(ctx, http.MethodPost, "/v1/tokens/refresh", "", body, &a.tokens)
+		if refused, ok := errors.AsType[*APIError](err); !ok || refused.Retryable() {
+			return err
+		}
+		// It has ended, or was used already and the answer was lost: the password is left.
+	}
+	credentials := map[string]string{"name": a.name, "password": a.password, "device_name": "Go example"}
+	return a.ask(ctx, http.MethodPost, "/v1/tokens", "", credentials, &a.tokens)
+}
+
+func (a *API) get(ctx context.Context, path string, query url.Values, answer any) error {
+	token, err := a.AccessToken(ctx, "")
+	if err != nil {
+		return err
+	}
+	err = a.ask(ctx, http.MethodGet, path+"?"+query.Encode(), token, nil, answer)
+	if refused, ok := errors.AsType[*APIError](err); !ok || refused.Status != http.StatusUnauthorized {
+		return err
+	}
+	if token, err = a.AccessToken(ctx, token); err != nil {
+		return err
+	}
+	return a.ask(ctx, http.MethodGet, path+"?"+query.Encode(), token, nil, answer)
+}
+
+func (a *API) ask(ctx context.Context, method, path, token string, content, answer any) error {
+	var body bytes.Buffer
+	if content != nil {
+		if err := json.NewEncoder(&body).Encode(content); err != nil {
+			return err
+		}
+	}
+	request, err := http.NewRequestWithContext(ctx, method, a.url+path, &body)
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
+	response, err := a.client.Do(request)
+	if err != nil {
+		return &APIError{Message: "no answer over HTTP: " + err.Error(), Status: http.StatusServiceUnavailable}
+	}
+	defer response.Body.Close()
+	if response.StatusCode >= 400 {
+		return problem(response)
+	}
+	if err := json.NewDecoder(response.Body).Decode(answer); err != nil {
+		return &APIError{Message: "no answer of a Rookery: " + err.Error(), Status: http.StatusServiceUnavailable}
+	}
+	return nil
+}
+
+// problem reads an answer of the type application/problem+json.
+func problem(response *http.Response) error {
+	var problem struct {
+		Detail       string
+		RetryAfterMS int64 `json:"retry_after_ms"`
+	}
+	if err := json.NewDecoder(response.Body).Decode(&problem); err != nil || problem.Detail == "" {
+		problem.Detail = response.Status
+	}
+	after := time.Duration(problem.RetryAfterMS) * time.Millisecond
+	return &APIError{Message: problem.Detail, Status: response.StatusCode, RetryAfter: after}
+}

@@ -1,0 +1,89 @@
+// Chat with one user of a Rookery in the terminal, over gRPC with the stock library.
+//
+//	CHAT_PASSWORD=... go run . http://127.0.0.1:8080 ada grace
+//
+// signs in as ada, sends each line of the input to grace, and shows what comes.
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"time"
+	"unicode"
+)
+
+//go:generate buf generate
+
+func main() {
+	password := os.Getenv("CHAT_PASSWORD")
+	if len(os.Args) != 4 || password == "" {
+		fmt.Fprintln(os.Stderr, "usage: CHAT_PASSWORD=... chat URL NAME OTHER")
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := chat(ctx, NewAPI(os.Args[1], os.Args[2], password), os.Args[3]); err != nil && ctx.Err() == nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func chat(ctx context.Context, api *API, other string) error {
+	myID, err := api.MyID(ctx)
+	if err != nil {
+		return err
+	}
+	otherID, err := api.UserID(ctx, other)
+	if err != nil {
+		return err
+	}
+	names := map[int64]string{myID: api.name, otherID: other}
+	session := &Session{
+		api:      api,
+		myID:     myID,
+		otherID:  otherID,
+		chatID:   fmt.Sprintf("d-%d-%d", min(myID, otherID), max(myID, otherID)),
+		lines:    lines(os.Stdin),
+		show:     func(senderID int64, text string) { show(names[senderID] + ": " + text) },
+		say:      show,
+		seen:     map[messageKey]bool{},
+		newestMS: time.Now().Add(-historyTime).UnixMilli(),
+		history:  make(chan found),
+		renewed:  make(chan string),
+	}
+	return session.Run(ctx)
+}
+
+// lines gives each line when it is asked for; the channel is closed at the end of the input.
+func lines(input io.Reader) <-chan string {
+	lines := make(chan string)
+	go func() {
+		defer close(lines)
+		reader := bufio.NewReader(input)
+		for {
+			line, err := reader.ReadString('\n')
+			if strings.TrimSpace(line) != "" {
+				lines <- strings.ToValidUTF8(strings.TrimRight(line, "\r\n"), "\uFFFD") // protobuf takes nothing else
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return lines
+}
+
+// show prints a line without control characters, by which a message could command the terminal.
+func show(text string) {
+	fmt.Println(strings.Map(func(char rune) rune {
+		if unicode.IsPrint(char) {
+			return char
+		}
+		return unicode.ReplacementChar
+	}, text))
+}

@@ -1,0 +1,388 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	mathrand "math/rand/v2"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+
+	pb "rookery.example/chat/rookeryv1"
+)
+
+const (
+	answerTime   = 10 * time.Second // for Welcome, and for any sign of life after a Ping
+	lagTime      = 3 * time.Second  // history may be so far behind what is live
+	historyTime  = 24 * time.Hour   // so far back history is shown at first
+	marginMS     = 10_000           // history is read from a little earlier on, as times are only about in order
+	epochMS      = 1767225600000    // of the times in message ids
+	maxSeen      = 10_000           // messages that are known again: more than a server replays
+	maxDoublings = 10
+)
+
+// errEndOfInput says that all is sent, and accepted or refused.
+var errEndOfInput = errors.New("the input has ended")
+
+// leave says why a connection is given up, how long to wait, and where to go then.
+type leave struct {
+	why       string
+	after     time.Duration
+	movedTo   string
+	signedOut bool
+}
+
+func (l *leave) Error() string { return l.why }
+
+// found is what was read from history, or why that is of no use.
+type found struct {
+	messages []Message
+	err      error
+}
+
+type messageKey struct {
+	senderID        int64
+	clientMessageID string
+}
+
+// Session is one user's session over gRPC: kept connected, so that no message is lost and none is shown twice.
+// docs/client-guide.md has the rules that it follows. Only the goroutine of Run touches what changes in it.
+type Session struct {
+	api     *API
+	myID    int64
+	otherID int64
+	chatID  string
+	lines   <-chan string
+	show    func(senderID int64, text string)
+	say     func(text string)
+
+	// What outlives a connection.
+	position     *pb.Position // where to resume
+	pending      *pb.Send     // what is not accepted yet; a client that may be killed keeps it on disk
+	seen, before map[messageKey]bool
+	newestMS     int64 // the time of the newest message that came
+	history      chan found
+	renewed      chan string
+	failures     int
+	failingSince time.Time
+
+	// What belongs to one connection.
+	token      string
+	stream     grpc.BidiStreamingClient[pb.ClientFrame, pb.ServerFrame]
+	welcome    *pb.Welcome // nil before it came
+	replayLeft uint32
+	sequence   uint64
+	retry      <-chan time.Time
+}
+
+// Run sends the lines until there are no more, or the context ends. It gives an error if it can't sign in any more.
+func (s *Session) Run(ctx context.Context) error {
+	left := &leave{}
+	for {
+		err := s.connect(ctx, left)
+		if errors.Is(err, errEndOfInput) || ctx.Err() != nil {
+			return nil
+		}
+		left = &leave{why: status.Convert(err).Message()} // which gRPC gave, if it is neither of these
+		if refused, ok := errors.AsType[*APIError](err); ok {
+			if !refused.Retryable() {
+				return err
+			}
+			left = &leave{why: refused.Message, after: refused.RetryAfter}
+		} else if why, ok := errors.AsType[*leave](err); ok {
+			left = why
+		}
+		pause := s.pause(left)
+		s.say(fmt.Sprintf("* no session, next try in %.1f s: %v", pause.Seconds(), left))
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// pause is random, so that not all clients of a gateway come back at once; it grows, but another soon takes over.
+func (s *Session) pause(left *leave) time.Duration {
+	if s.failures == 0 {
+		s.failingSince = time.Now()
+	}
+	s.failures = min(s.failures+1, maxDoublings)
+	if left.movedTo != "" && s.failures == 1 {
+		return 0 // if it is not there either, gateways are at odds: give them time
+	}
+	longest := min(max(time.Since(s.failingSince)/4, 2*time.Second), 5*time.Second)
+	longest = min(longest, 250*time.Millisecond<<s.failures)
+	return max(left.after, mathrand.N(longest))
+}
+
+func (s *Session) connect(ctx context.Context, left *leave) error {
+	stale := ""
+	if left.signedOut {
+		stale = s.token
+	}
+	token, err := s.api.AccessToken(ctx, stale)
+	if err != nil {
+		return err
+	}
+	address := left.movedTo
+	if address == "" {
+		if address, err = s.api.Gateway(ctx); err != nil {
+			return err
+		}
+	}
+	if s.position == nil { // what came in the newest seconds will be replayed
+		messages, err := s.api.History(ctx, s.chatID, s.newestMS)
+		if err != nil {
+			return err
+		}
+		s.hearAll(messages)
+	}
+	s.token = token
+	return s.converse(ctx, address)
+}
+
+// converse holds one connection until it ends, which is always an error.
+func (s *Session) converse(ctx context.Context, address string) error {
+	// A channel that could not connect tries again by a backoff of its own, up to two minutes: so make a new one.
+	channel, err := dial(address)
+	if err != nil {
+		return err
+	}
+	defer channel.Close()
+	here, cancel := context.WithCancel(ctx)
+	defer cancel() // which ends the stream, and the goroutine that reads it
+	if s.stream, err = pb.NewSessionServiceClient(channel).Connect(here); err != nil {
+		return err
+	}
+	s.welcome, s.sequence, s.retry = nil, 0, nil
+	s.send(&pb.ClientFrame{Frame: &pb.ClientFrame_Authenticate{Authenticate: &pb.Authenticate{
+		AccessToken: s.token, LastPosition: s.position, ClientName: "Go",
+	}}})
+	frames, ended := make(chan *pb.ServerFrame), make(chan error, 1)
+	go read(here, s.stream, frames, ended)
+
+	silence, asked := time.NewTimer(answerTime), false
+	for {
+		var lines <-chan string
+		if s.welcome != nil && s.pending == nil {
+			lines = s.lines // one at a time: messages keep their order, even if one has to be sent again
+		}
+		select {
+		case frame := <-frames:
+			if err := s.receive(ctx, frame); err != nil {
+				return err
+			}
+			silence.Reset(time.Duration(s.welcome.GetHeartbeatIntervalMs()) * time.Millisecond)
+			asked = false
+		case <-silence.C: // a server may vanish without a word: ask, and leave it if it does not answer
+			if s.welcome == nil || asked {
+				return &leave{why: "the server is silent"}
+			}
+			s.send(&pb.ClientFrame{Frame: &pb.ClientFrame_Ping{Ping: &pb.Ping{}}})
+			silence.Reset(answerTime)
+			asked = true
+		case line, more := <-lines:
+			if !more {
+				return errEndOfInput
+			}
+			s.begin(line)
+		case <-s.retry:
+			s.sendPending()
+		case found := <-s.history:
+			if found.err != nil {
+				return found.err
+			}
+			s.hearAll(found.messages)
+		case s.token = <-s.renewed:
+			if s.welcome == nil {
+				break // the session began with an older one, and will be told again
+			}
+			s.send(&pb.ClientFrame{Frame: &pb.ClientFrame_Renew{Renew: &pb.Renew{AccessToken: s.token}}})
+		case err := <-ended:
+			return err
+		}
+	}
+}
+
+// begin sends a new message.
+func (s *Session) begin(text string) {
+	s.pending = &pb.Send{
+		ClientMessageId: rand.Text(),
+		To:              &pb.Send_RecipientId{RecipientId: s.otherID},
+		Content:         &pb.Send_Text{Text: &pb.Text{Body: text}},
+	}
+	s.isNew(s.myID, s.pending.ClientMessageId) // it is no news if it comes in a replay
+	s.sendPending()
+}
+
+// sendPending is for whenever it may not have arrived: one ClientMessageId makes one message, however often it comes.
+func (s *Session) sendPending() {
+	if s.pending != nil {
+		s.send(&pb.ClientFrame{Frame: &pb.ClientFrame_Send{Send: s.pending}})
+	}
+}
+
+func (s *Session) send(frame *pb.ClientFrame) {
+	_ = s.stream.Send(frame) // if it fails, the stream has ended, and Recv says why
+}
+
+func (s *Session) receive(ctx context.Context, frame *pb.ServerFrame) error {
+	if frame.Sequence > s.sequence+1 {
+		s.sendPending() // frames were dropped: Gap tells of events, but an answer may have been among them
+	}
+	s.sequence = frame.Sequence
+	switch frame := frame.Frame.(type) {
+	case *pb.ServerFrame_Welcome:
+		s.enter(frame.Welcome)
+	case *pb.ServerFrame_Event:
+		s.receiveEvent(frame.Event)
+	case *pb.ServerFrame_Accepted:
+		if s.isPending(frame.Accepted.ClientMessageId) {
+			s.finish("accepted")
+		}
+	case *pb.ServerFrame_Refused:
+		if s.isPending(frame.Refused.ClientMessageId) {
+			s.receiveRefused(frame.Refused)
+		}
+	case *pb.ServerFrame_Gap:
+		s.say("* events are missing: reading history")
+		go s.fillGap(ctx, s.newestMS-marginMS)
+	case *pb.ServerFrame_Expiring:
+		go s.renew(ctx, s.token)
+	case *pb.ServerFrame_Reconnect:
+		after := time.Duration(frame.Reconnect.AfterMs) * time.Millisecond
+		return &leave{why: "the gateway stops", after: after}
+	case *pb.ServerFrame_Moved:
+		return &leave{why: "the gateway is another", movedTo: frame.Moved.Grpc}
+	case *pb.ServerFrame_Goodbye:
+		return &leave{why: frame.Goodbye.Message, signedOut: frame.Goodbye.Code == "unauthenticated"}
+	}
+	return nil
+}
+
+func (s *Session) enter(welcome *pb.Welcome) {
+	s.say("* connected")
+	s.failures = 0
+	s.welcome, s.replayLeft = welcome, welcome.Replayed
+	if s.replayLeft == 0 {
+		s.position = welcome.Position
+	}
+	s.sendPending()
+}
+
+func (s *Session) receiveEvent(event *pb.Event) {
+	s.position = event.Position
+	if s.replayLeft > 0 {
+		s.replayLeft--
+		if s.replayLeft == 0 { // and no sooner: what a lost connection has not replayed must come with the next
+			s.position = s.welcome.Position
+		}
+	}
+	if message := event.GetMessage(); message.GetChatId() == s.chatID { // reactions, receipts, typing would come here too
+		s.newestMS = max(s.newestMS, message.MessageId>>22+epochMS)
+		s.hear(message.SenderId, message.ClientMessageId, message.GetText().GetBody())
+	}
+}
+
+func (s *Session) receiveRefused(refused *pb.Refused) {
+	if refused.Retryable {
+		s.retry = time.After(max(time.Duration(refused.RetryAfterMs)*time.Millisecond, time.Second))
+	} else {
+		s.finish("refused (" + refused.Message + ")")
+	}
+}
+
+func (s *Session) isPending(clientMessageID string) bool {
+	return s.pending != nil && s.pending.ClientMessageId == clientMessageID
+}
+
+func (s *Session) finish(outcome string) {
+	s.say(outcome + ": " + s.pending.GetText().Body)
+	s.pending = nil
+}
+
+func (s *Session) hear(senderID int64, clientMessageID, text string) {
+	if s.isNew(senderID, clientMessageID) {
+		s.show(senderID, text)
+	}
+}
+
+func (s *Session) hearAll(messages []Message) {
+	for _, message := range messages {
+		s.hear(message.SenderID, message.ClientMessageID, message.Text.Body)
+	}
+}
+
+// isNew is false for what replays, retries and history bring once more.
+func (s *Session) isNew(senderID int64, clientMessageID string) bool {
+	key := messageKey{senderID, clientMessageID}
+	if s.seen[key] || s.before[key] {
+		return false
+	}
+	if len(s.seen) >= maxSeen {
+		s.seen, s.before = map[messageKey]bool{}, s.seen
+	}
+	s.seen[key] = true
+	return true
+}
+
+// fillGap reads what is missing, however often that must be tried; and once more, as history may lag behind.
+func (s *Session) fillGap(ctx context.Context, sinceMS int64) {
+	for reads := 0; reads < 2 && ctx.Err() == nil; {
+		messages, err := s.api.History(ctx, s.chatID, sinceMS)
+		refused, ok := errors.AsType[*APIError](err)
+		if err == nil || !ok || !refused.Retryable() {
+			reads++
+			select {
+			case s.history <- found{messages, err}:
+			case <-ctx.Done():
+			}
+		}
+		select {
+		case <-time.After(lagTime):
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (s *Session) renew(ctx context.Context, stale string) {
+	token, err := s.api.AccessToken(ctx, stale)
+	if err != nil {
+		return // the session will end with its token, and another begin with a new one
+	}
+	select {
+	case s.renewed <- token:
+	case <-ctx.Done():
+	}
+}
+
+func read(ctx context.Context, stream grpc.BidiStreamingClient[pb.ClientFrame, pb.ServerFrame],
+	frames chan<- *pb.ServerFrame, ended chan<- error) {
+	for {
+		frame, err := stream.Recv()
+		if err != nil {
+			ended <- err
+			return
+		}
+		select {
+		case frames <- frame:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// dial takes what a gateway announces: grpcs://host:port with TLS, host:port without.
+func dial(address string) (*grpc.ClientConn, error) {
+	transport := insecure.NewCredentials()
+	if host, secure := strings.CutPrefix(address, "grpcs://"); secure {
+		address, transport = host, credentials.NewTLS(nil)
+	}
+	return grpc.NewClient(address, grpc.WithTransportCredentials(transport))
+}

@@ -1,0 +1,157 @@
+package chat;
+
+import com.google.gson.JsonElement;
+import com.google.gson.JsonObject;
+import com.google.gson.JsonParseException;
+import com.google.gson.JsonParser;
+import java.io.IOException;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpRequest.BodyPublishers;
+import java.net.http.HttpResponse;
+import java.net.http.HttpResponse.BodyHandlers;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+
+/** What the chat client asks over HTTP: tokens, people, history, and where its sessions go. Any thread may ask. */
+final class Api {
+    private static final Duration TIMEOUT = Duration.ofSeconds(10);
+
+    private final HttpClient http = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build();
+    private final String url;
+    private final String name;
+    private final String password;
+    private String accessToken = "";
+    private String refreshToken = "";
+
+    Api(String url, String name, String password) {
+        this.url = url;
+        this.name = name;
+        this.password = password;
+    }
+
+    /** A message of a chat's history. */
+    record Message(long messageId, long senderId, String clientMessageId, String text) {}
+
+    /**
+     * The newest token. If that is the stale one, it is replaced first.
+     *
+     * <p>A refresh token works once. If it comes again, the sign-in ends, as it may have been stolen: so one at a time.
+     */
+    synchronized String accessToken(String stale) throws ApiException, InterruptedException {
+        if (accessToken.equals(stale)) {
+            JsonObject tokens = refresh();
+            accessToken = tokens.get("access_token").getAsString();
+            refreshToken = tokens.get("refresh_token").getAsString();
+        }
+        return accessToken;
+    }
+
+    long myId() throws ApiException, InterruptedException {
+        return get("/v1/me").get("user_id").getAsLong();
+    }
+
+    long userId(String name) throws ApiException, InterruptedException {
+        for (JsonElement profile : get("/v1/profiles?limit=100&name_contains=" + name).getAsJsonArray("profiles")) {
+            if (profile.getAsJsonObject().get("name").getAsString().equals(name)) {
+                return profile.getAsJsonObject().get("user_id").getAsLong();
+            }
+        }
+        throw new ApiException("there is no user " + name, 404, 0);
+    }
+
+    /** Where this user's sessions go over gRPC. It changes: ask before each connection. */
+    String gateway() throws ApiException, InterruptedException {
+        return get("/v1/me/gateway").get("grpc").getAsString();
+    }
+
+    /** A chat's messages since a time, oldest first. */
+    List<Message> history(String chatId, long sinceMs) throws ApiException, InterruptedException {
+        List<Message> messages = new ArrayList<>();
+        String anchor = "after_ms=" + sinceMs;
+        while (true) {
+            JsonObject page;
+            try {
+                page = get("/v1/chats/" + chatId + "/messages?limit=100&" + anchor);
+            } catch (ApiException error) {
+                if (error.status == 404) {
+                    return messages; // nothing was said yet
+                }
+                throw error;
+            }
+            for (JsonElement item : page.getAsJsonArray("messages")) {
+                messages.add(message(item.getAsJsonObject().getAsJsonObject("message")));
+            }
+            if (!page.get("has_newer").getAsBoolean()) {
+                return messages;
+            }
+            anchor = "after_id=" + messages.get(messages.size() - 1).messageId();
+        }
+    }
+
+    private static Message message(JsonObject json) {
+        JsonObject text = json.getAsJsonObject("text"); // one kind of content; there may be others some day
+        return new Message(
+                json.get("message_id").getAsLong(),
+                json.get("sender_id").getAsLong(),
+                json.get("client_message_id").getAsString(),
+                text == null ? "" : text.get("body").getAsString());
+    }
+
+    private JsonObject refresh() throws ApiException, InterruptedException {
+        if (!refreshToken.isEmpty()) {
+            JsonObject body = new JsonObject();
+            body.addProperty("refresh_token", refreshToken);
+            try {
+                return ask("/v1/tokens/refresh", "", body);
+            } catch (ApiException error) {
+                if (error.isRetryable()) {
+                    throw error;
+                }
+                // It has ended, or was used already and the answer was lost: the password is left.
+            }
+        }
+        JsonObject credentials = new JsonObject();
+        credentials.addProperty("name", name);
+        credentials.addProperty("password", password);
+        credentials.addProperty("device_name", "Java example");
+        return ask("/v1/tokens", "", credentials);
+    }
+
+    private JsonObject get(String path) throws ApiException, InterruptedException {
+        String token = accessToken("");
+        try {
+            return ask(path, token, null);
+        } catch (ApiException error) {
+            if (error.status != 401) {
+                throw error;
+            }
+        }
+        return ask(path, accessToken(token), null);
+    }
+
+    /** POST with a body, GET without. */
+    private JsonObject ask(String path, String token, JsonObject body) throws ApiException, InterruptedException {
+        HttpRequest.Builder request = HttpRequest.newBuilder(URI.create(url + path)).timeout(TIMEOUT);
+        if (!token.isEmpty()) {
+            request.header("Authorization", "Bearer " + token);
+        }
+        if (body != null) {
+            request.header("Content-Type", "application/json").POST(BodyPublishers.ofString(body.toString()));
+        }
+        try {
+            HttpResponse<String> response = http.send(request.build(), BodyHandlers.ofString());
+            JsonObject answer = JsonParser.parseString(response.body()).getAsJsonObject();
+            if (response.statusCode() >= 400) {
+                JsonElement after = answer.get("retry_after_ms");
+                String detail = answer.get("detail").getAsString();
+                throw new ApiException(detail, response.statusCode(), after == null ? 0 : after.getAsLong());
+            }
+            return answer;
+        } catch (IOException | JsonParseException | IllegalStateException error) { // the last two: not JSON, or no object
+            throw new ApiException("no answer over HTTP: " + error, 503, 0);
+        }
+    }
+}

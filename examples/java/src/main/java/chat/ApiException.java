@@ -1,0 +1,20 @@
+package chat;
+
+/** The server said no, with this HTTP status, or nothing, which counts as 503. */
+final class ApiException extends Exception {
+    private static final long serialVersionUID = 1L;
+
+    final int status;
+    final long retryAfterMs;
+
+    ApiException(String message, int status, long retryAfterMs) {
+        super(message);
+        this.status = status;
+        this.retryAfterMs = retryAfterMs;
+    }
+
+    /** Whether the same may succeed later. */
+    boolean isRetryable() {
+        return status == 429 || status >= 500;
+    }
+}

@@ -1,0 +1,76 @@
+package chat;
+
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.util.Map;
+import java.util.concurrent.ExecutionException;
+import sun.misc.Signal;
+
+/**
+ * Chat with one user of a Rookery in the terminal, over gRPC with the stock library.
+ *
+ * <pre>CHAT_PASSWORD=... java -jar target/chat.jar http://127.0.0.1:8080 ada grace</pre>
+ *
+ * <p>signs in as ada, sends each line of the input to grace, and shows what comes.
+ */
+public final class Chat {
+    private static final PrintStream OUT = new PrintStream(System.out, true, StandardCharsets.UTF_8);
+
+    private Chat() {}
+
+    public static void main(String[] arguments) throws Exception {
+        String password = System.getenv("CHAT_PASSWORD");
+        if (arguments.length != 3 || password == null) {
+            System.err.println("usage: CHAT_PASSWORD=... java -jar chat.jar URL NAME OTHER");
+            System.exit(2);
+        }
+        Signal.handle(new Signal("INT"), signal -> System.exit(0));
+        try {
+            chat(new Api(arguments[0], arguments[1], password), arguments[1], arguments[2]);
+            System.exit(0); // whatever the session still does
+        } catch (ApiException error) {
+            fail(error);
+        }
+    }
+
+    private static void chat(Api api, String name, String other) throws Exception {
+        Map<Long, String> names = Map.of(api.myId(), name, api.userId(other), other);
+        long myId = api.myId();
+        Session session = new Session(
+                api, myId, api.userId(other), (senderId, text) -> show(names.get(senderId) + ": " + text), Chat::show);
+        Thread connection = new Thread(() -> {
+            try {
+                session.stayConnected();
+            } catch (ApiException error) {
+                fail(error);
+            } catch (InterruptedException error) {
+                Thread.currentThread().interrupt();
+            }
+        });
+        connection.start();
+        sendLines(session);
+    }
+
+    /** Until the end of the input. */
+    private static void sendLines(Session session) throws IOException, InterruptedException, ExecutionException {
+        BufferedReader input = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        for (String line = input.readLine(); line != null; line = input.readLine()) {
+            if (!line.isBlank()) {
+                show(session.send(line).get() + ": " + line);
+            }
+        }
+    }
+
+    /** Without control characters, by which a message could command the terminal. */
+    private static void show(String text) {
+        OUT.println(text.replaceAll("\\p{C}", "\uFFFD"));
+    }
+
+    private static void fail(ApiException error) {
+        System.err.println(error.getMessage());
+        System.exit(1);
+    }
+}

@@ -1,0 +1,111 @@
+/** What the chat client asks over HTTP: tokens, people, history, and where its sessions go. */
+
+const TIMEOUT_MS = 10_000;
+
+/** The server said no, with this HTTP status, or nothing, which counts as 503. */
+export class ApiError extends Error {
+  constructor(message, status = 503, retryAfterMs = 0) {
+    super(message);
+    this.status = status;
+    this.isRetryable = status === 429 || status >= 500;
+    this.retryAfterMs = retryAfterMs;
+  }
+}
+
+/** All methods throw ApiError. Ids are strings of digits: they have up to 63 bits, and JavaScript's numbers 53. */
+export class Api {
+  #url;
+  #credentials;
+  #tokens = { access_token: "" };
+  #refreshing = null;
+
+  constructor(url, name, password) {
+    this.#url = url;
+    this.#credentials = { name, password, device_name: "Node example" };
+  }
+
+  /** The newest token. If that is the stale one, it is replaced first. */
+  async accessToken(stale = "") {
+    if (this.#tokens.access_token === stale) {
+      // A refresh token works once. If it comes again, the sign-in ends, as it may have been stolen: so one at a time.
+      this.#refreshing ??= this.#refresh().finally(() => (this.#refreshing = null));
+      await this.#refreshing;
+    }
+    return this.#tokens.access_token;
+  }
+
+  async myId() {
+    return (await this.#get("/v1/me")).user_id;
+  }
+
+  async userId(name) {
+    const page = await this.#get("/v1/profiles", { name_contains: name, limit: 100 });
+    const user = page.profiles.find((each) => each.name === name);
+    if (!user) throw new ApiError(`there is no user ${name}`, 404);
+    return user.user_id;
+  }
+
+  /** Where this user's sessions go over gRPC. It changes: ask before each connection. */
+  async gateway() {
+    return (await this.#get("/v1/me/gateway")).grpc;
+  }
+
+  /** A chat's messages since a time, oldest first. */
+  async *history(chatId, sinceMs) {
+    let anchor = { after_ms: sinceMs };
+    for (;;) {
+      let page;
+      try {
+        page = await this.#get(`/v1/chats/${chatId}/messages`, { limit: 100, ...anchor });
+      } catch (error) {
+        if (error.status === 404) return; // nothing was said yet
+        throw error;
+      }
+      for (const { message } of page.messages) yield message;
+      if (!page.has_newer) return;
+      anchor = { after_id: page.messages.at(-1).message.message_id };
+    }
+  }
+
+  async #refresh() {
+    if (this.#tokens.refresh_token) {
+      try {
+        const body = { refresh_token: this.#tokens.refresh_token };
+        this.#tokens = await this.#ask("POST", "/v1/tokens/refresh", { body });
+        return;
+      } catch (error) {
+        if (error.isRetryable) throw error;
+        // It has ended, or was used already and the answer was lost: the password is left.
+      }
+    }
+    this.#tokens = await this.#ask("POST", "/v1/tokens", { body: this.#credentials });
+  }
+
+  async #get(path, query = {}) {
+    const pathAndQuery = `${path}?${new URLSearchParams(query)}`;
+    const token = await this.accessToken();
+    try {
+      return await this.#ask("GET", pathAndQuery, { token });
+    } catch (error) {
+      if (error.status !== 401) throw error;
+    }
+    return this.#ask("GET", pathAndQuery, { token: await this.accessToken(token) });
+  }
+
+  async #ask(method, path, { token, body }) {
+    let response, answer;
+    try {
+      response = await fetch(this.#url + path, {
+        method,
+        headers: { "Content-Type": "application/json", ...(token && { Authorization: `Bearer ${token}` }) },
+        body: body && JSON.stringify(body),
+        signal: AbortSignal.timeout(TIMEOUT_MS),
+      });
+      answer = await response.json();
+    } catch (error) {
+      throw new ApiError(`no answer over HTTP: ${error.cause?.message ?? error.message}`);
+    }
+    if (!response.ok) throw new ApiError(answer.detail, response.status, answer.retry_after_ms);
+    return answer;
+  }
+}

@@ -1,0 +1,46 @@
+/**
+ * Chat with one user of a Rookery in the terminal, over gRPC with the stock library.
+ *
+ *     CHAT_PASSWORD=... node chat.js http://127.0.0.1:8080 ada grace
+ *
+ * signs in as ada, sends each line of the input to grace, and shows what comes.
+ */
+
+import readline from "node:readline";
+
+import { Api, ApiError } from "./api.js";
+import { Session } from "./session.js";
+
+/** Without control characters, by which a message could command the terminal. */
+function show(text) {
+  console.log(text.replace(/\p{C}/gu, "\uFFFD"));
+}
+
+async function chat(url, name, other) {
+  const api = new Api(url, name, process.env.CHAT_PASSWORD);
+  const [myId, otherId] = [await api.myId(), await api.userId(other)];
+  const names = { [myId]: name, [otherId]: other };
+  const session = new Session(api, myId, otherId, (senderId, text) => show(`${names[senderId]}: ${text}`), show);
+  await Promise.race([session.stayConnected(), sendLines(session)]);
+}
+
+/** Until the end of the input. */
+async function sendLines(session) {
+  for await (const line of readline.createInterface({ input: process.stdin })) {
+    if (line.trim()) show(`${await session.send(line)}: ${line}`);
+  }
+}
+
+if (process.argv.length !== 5 || !process.env.CHAT_PASSWORD) {
+  console.error("usage: CHAT_PASSWORD=... node chat.js URL NAME OTHER");
+  process.exit(2);
+}
+process.on("SIGINT", () => process.exit(0));
+try {
+  await chat(...process.argv.slice(2));
+  process.exit(0); // whatever the session still does
+} catch (error) {
+  if (!(error instanceof ApiError)) throw error;
+  console.error(error.message);
+  process.exit(1);
+}

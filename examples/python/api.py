@@ -1,0 +1,95 @@
+"""What the chat client asks over HTTP: tokens, people, history, and where its sessions go."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+
+
+class ApiError(Exception):
+    """The server said no, with this HTTP status, or nothing, which counts as 503."""
+
+    def __init__(self, message: str, status: int = 503, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.status = status
+        self.is_retryable = status == 429 or status >= 500
+        self.retry_after = retry_after  # seconds
+
+
+class Api:
+    """All methods raise ApiError."""
+
+    def __init__(self, http: httpx.AsyncClient, name: str, password: str) -> None:
+        self._http = http
+        self._credentials = {"name": name, "password": password, "device_name": "Python example"}
+        self._tokens: dict[str, Any] = {"access_token": ""}
+        # A refresh token works once. If it comes again, the sign-in ends, as it may have been stolen: so one at a time.
+        self._refreshing = asyncio.Lock()
+
+    async def access_token(self, stale: str = "") -> str:
+        """The newest token. If that is the `stale` one, it is replaced first."""
+        async with self._refreshing:
+            if self._tokens["access_token"] == stale:
+                self._tokens = await self._refresh()
+            return self._tokens["access_token"]
+
+    async def my_id(self) -> int:
+        return int((await self._get("/v1/me"))["user_id"])
+
+    async def gateway(self) -> str:
+        """Where this user's sessions go over gRPC. It changes: ask before each connection."""
+        return (await self._get("/v1/me/gateway"))["grpc"]
+
+    async def user_id(self, name: str) -> int:
+        page = await self._get("/v1/profiles", name_contains=name, limit=100)
+        for user in page["profiles"]:
+            if user["name"] == name:
+                return int(user["user_id"])
+        raise ApiError(f"there is no user {name}", status=404)
+
+    async def history(self, chat_id: str, since_ms: int) -> AsyncIterator[dict[str, Any]]:
+        """A chat's messages since that time, oldest first. 64-bit numbers are strings in JSON."""
+        anchor: dict[str, Any] = {"after_ms": since_ms}
+        while True:
+            try:
+                page = await self._get(f"/v1/chats/{chat_id}/messages", limit=100, **anchor)
+            except ApiError as error:
+                if error.status == 404:
+                    return  # nothing was said yet
+                raise
+            for item in page["messages"]:
+                yield item["message"]
+            if not page["has_newer"]:
+                return
+            anchor = {"after_id": page["messages"][-1]["message"]["message_id"]}
+
+    async def _refresh(self) -> dict[str, Any]:
+        if refresh_token := self._tokens.get("refresh_token"):
+            try:
+                return await self._ask("POST", "/v1/tokens/refresh", json={"refresh_token": refresh_token})
+            except ApiError as error:
+                if error.is_retryable:
+                    raise
+            # It has ended, or was used already and the answer was lost: the password is left.
+        return await self._ask("POST", "/v1/tokens", json=self._credentials)
+
+    async def _get(self, path: str, **query: Any) -> dict[str, Any]:
+        token = await self.access_token()
+        try:
+            return await self._ask("GET", path, token, params=query)
+        except ApiError as error:
+            if error.status != 401:
+                raise
+        return await self._ask("GET", path, await self.access_token(stale=token), params=query)
+
+    async def _ask(self, method: str, path: str, token: str = "", **content: Any) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        try:
+            response = await self._http.request(method, path, headers=headers, **content)
+            answer = response.json()
+        except (httpx.TransportError, ValueError) as error:  # ValueError: not JSON, so not of Rookery
+            raise ApiError(f"no answer over HTTP: {error}") from error
+        if response.is_error:
+            raise ApiError(answer["detail"], response.status_code, answer.get("retry_after_ms", 0) / 1000)
+        return answer

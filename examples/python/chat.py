@@ -1,0 +1,63 @@
+"""Chat with one user of a Rookery in the terminal, over gRPC with the stock library.
+
+    CHAT_PASSWORD=... python chat.py http://127.0.0.1:8080 ada grace
+
+signs in as ada, sends each line of the input to grace, and shows what comes.
+"""
+
+import asyncio
+import os
+import sys
+import threading
+from collections.abc import AsyncIterator
+
+import httpx
+from api import Api, ApiError
+from session import Session
+
+
+class EndOfInput(Exception):
+    """All is sent, and accepted or refused."""
+
+
+async def chat(url: str, name: str, other: str) -> None:
+    async with httpx.AsyncClient(base_url=url, timeout=10) as http, asyncio.TaskGroup() as tasks:
+        api = Api(http, name, os.environ["CHAT_PASSWORD"])
+        names = {await api.my_id(): name, await api.user_id(other): other}
+        session = Session(api, *names, tasks, lambda sender_id, text: show(f"{names[sender_id]}: {text}"), show)
+        async for line in lines():
+            show(f"{await session.send(line)}: {line}")
+        raise EndOfInput  # which also ends the tasks
+
+
+async def lines() -> AsyncIterator[str]:
+    """Of the input, the next one when it is asked for. A thread reads them: asyncio can't wait for files."""
+    loop, queue = asyncio.get_running_loop(), asyncio.Queue[str](maxsize=1)
+
+    def read() -> None:
+        line = "\n"
+        with open(0, errors="replace", closefd=False) as stdin:  # not sys.stdin: Python would wait for it at the exit
+            while line:
+                line = stdin.readline()
+                asyncio.run_coroutine_threadsafe(queue.put(line), loop).result()
+
+    threading.Thread(target=read, daemon=True).start()
+    while line := await queue.get():
+        if line.strip():
+            yield line.rstrip("\r\n")
+
+
+def show(text: str) -> None:
+    """Without control characters, by which a message could command the terminal."""
+    print("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text), flush=True)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 4 or "CHAT_PASSWORD" not in os.environ:
+        sys.exit("usage: CHAT_PASSWORD=... python chat.py URL NAME OTHER")
+    try:
+        asyncio.run(chat(*sys.argv[1:]))
+    except* (EndOfInput, KeyboardInterrupt):
+        pass
+    except* ApiError as errors:
+        sys.exit(str(errors.exceptions[0]))

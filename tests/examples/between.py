@@ -1,0 +1,97 @@
+"""A gateway between the examples and the real one: it passes frames on, and does what gateways seldom do."""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+
+import trio
+
+from rookery.client.connection import SessionStream, connect_grpc
+from rookery.v1.session_grpc import SessionServiceServicer
+from rookery.v1.session_pb2 import ClientFrame, Goodbye, ServerFrame
+from shared.rpc import Limits, ServerStream, serve_rpc, stream_handler
+from shared.rpc.server.server import Listener
+
+LIMITS = Limits(drain_timeout=0.1, close_timeout=0.1)
+
+
+class Connection:
+    """One of a client, as it is without mischief. What differs is for the test to say in a class of its own."""
+
+    def __init__(self, number: int, heard: list[ClientFrame]) -> None:
+        self.number = number
+        """Of this client's connections, from 1."""
+        self.heard = heard
+        """All frames of this client, over all its connections."""
+        self.sequence = 0
+        self._met: set[str] = set()
+        self.client: ServerStream[ClientFrame, ServerFrame]
+        self.gateway: SessionStream
+
+    async def from_client(self, frame: ClientFrame) -> None:
+        await self.gateway.send(frame)
+
+    async def from_gateway(self, frame: ServerFrame) -> None:
+        await self.say(frame)
+
+    async def say(self, frame: ServerFrame) -> None:
+        """Send it to the client, as the next one."""
+        self.sequence += 1
+        frame.sequence = self.sequence
+        await self.client.send(frame)
+
+    def is_first(self, what: str) -> bool:
+        """Whether this connection is asked so for the first time."""
+        is_first = what not in self._met
+        self._met.add(what)
+        return is_first
+
+    async def end(self, code: str) -> None:
+        await self.say(ServerFrame(goodbye=Goodbye(code=code, message=f"Goodbye: {code}.")))
+
+
+MakeConnection = Callable[[int, list[ClientFrame]], Connection]
+
+
+class Between(SessionServiceServicer):
+    """The service. Clients are told apart by what they call themselves."""
+
+    def __init__(self, gateway: str, make_connection: MakeConnection) -> None:
+        self.heard: dict[str, list[ClientFrame]] = defaultdict(list)
+        self._gateway = gateway
+        self._make_connection = make_connection
+
+    @stream_handler
+    async def Connect(self, stream: ServerStream[ClientFrame, ServerFrame]) -> None:
+        first = await stream.receive()
+        assert first is not None
+        heard = self.heard[first.authenticate.client_name.lower()]
+        number = 1 + sum(frame.HasField("authenticate") for frame in heard)
+        connection = self._make_connection(number, heard)
+        heard.append(first)
+        async with connect_grpc(self._gateway) as gateway, trio.open_nursery() as nursery:
+            connection.client, connection.gateway = stream, gateway
+            nursery.start_soon(_hear_client, connection)
+            await connection.from_client(first)
+            while (frame := await gateway.receive()) is not None:
+                await connection.from_gateway(frame)
+            nursery.cancel_scope.cancel()
+
+
+async def _hear_client(connection: Connection) -> None:
+    while (frame := await connection.client.receive()) is not None:
+        connection.heard.append(frame)
+        await connection.from_client(frame)
+
+
+@asynccontextmanager
+async def open_between(
+    listener: Listener, gateway: str, make_connection: MakeConnection = Connection
+) -> AsyncIterator[Between]:
+    """Serve in front of a gateway."""
+    between = Between(gateway, make_connection)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(partial(serve_rpc, [between], [listener], limits=LIMITS))
+        yield between
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,92 @@
+"""The example clients chat, with each other and with `rookery chat`, on a real platform that is killed meanwhile."""
+
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.examples.chatters import LANGUAGES, Chatter, Command, open_chatter, open_rookery_chat
+from tests.process import Rookery
+from tests.system.people import Person, read_history, sign_up
+
+RING = list(pairwise([*LANGUAGES, "rookery", LANGUAGES[0]]))
+
+MESSAGES = 60
+"""That each sends over a kill."""
+
+
+@asynccontextmanager
+async def open_pair(
+    rookery: Rookery, command: Command, clients: tuple[str, str], folder: Path
+) -> AsyncIterator[tuple[Chatter, Chatter]]:
+    """Two people at clients of these kinds, with each other."""
+    people = [await sign_up(rookery.url, client) for client in clients]
+    async with AsyncExitStack() as stack:
+        chatters: list[Chatter] = []
+        for client, person, other in zip(clients, people, reversed(people), strict=True):
+            if client == "rookery":
+                opening = open_rookery_chat(folder, rookery.url, person, other)
+            else:
+                opening = open_chatter(command(client), rookery.url, person, other)
+            chatters.append(await stack.enter_async_context(opening))
+        for chatter in chatters:
+            await chatter.until_connected()
+        yield chatters[0], chatters[1]
+
+
+@pytest.mark.parametrize("clients", RING, ids="-".join)
+async def test_two_clients_chat_and_end_with_their_input(
+    rookery: Rookery, command: Command, clients: tuple[str, str], tmp_path: Path
+) -> None:
+    async with open_pair(rookery, command, clients, tmp_path) as pair:
+        texts = {
+            chatter.person.name: [f"{client} {number}: grüß dich \N{WAVING HAND SIGN}" for number in range(3)]
+            for client, chatter in zip(clients, pair, strict=True)
+        }
+        for chatter in pair:
+            await chatter.say(*texts[chatter.person.name])
+        await see_said(rookery, pair, texts)
+        for chatter in pair:
+            assert await chatter.finish() == 0
+
+
+async def test_nothing_is_lost_or_doubled_over_a_kill_of_the_platform(
+    own_rookery: Rookery, command: Command, tmp_path: Path
+) -> None:
+    async with (
+        open_pair(own_rookery, command, ("go", "java"), tmp_path) as one,
+        open_pair(own_rookery, command, ("node", "python"), tmp_path) as other,
+    ):
+        chatters = [*one, *other]
+        texts = {chatter.person.name: [f"message {number}" for number in range(MESSAGES)] for chatter in chatters}
+        for chatter in chatters:
+            await chatter.say(*texts[chatter.person.name])
+        await one[0].until(lambda: len(one[0].accepted) >= MESSAGES // 3)
+        await trio.to_thread.run_sync(own_rookery.kill)
+        await trio.to_thread.run_sync(own_rookery.start)
+        for pair in (one, other):
+            await see_said(own_rookery, pair, texts)
+        for chatter in chatters:
+            assert any(line.startswith("* no session") for line in chatter.lines)
+            assert await chatter.finish(signal.SIGINT) == 0
+
+
+async def see_said(rookery: Rookery, pair: Sequence[Chatter], texts: dict[str, list[str]]) -> None:
+    """Everyone's texts were accepted, shown to the other, and kept in history: each once, and in their order."""
+    for chatter, other in (pair, reversed(pair)):
+        name = chatter.person.name
+        await chatter.until_accepted(*texts[name])
+        await other.until_heard(name, *texts[name])
+    people: list[Person] = [chatter.person for chatter in pair]
+    total = sum(len(texts[person.name]) for person in people)
+    history = await read_history(
+        rookery.url, people[0], people[0].chat_with(people[1]), until=lambda messages: len(messages) >= total
+    )
+    for person in people:
+        kept = [item.message.text.body for item in history if item.message.sender_id == person.user_id]
+        assert kept == texts[person.name]
+    assert len(history) == total

@@ -1,0 +1,220 @@
+"""The example clients keep the rules of docs/client-guide.md, before a gateway that does what gateways seldom do."""
+
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+import trio
+import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import NoEncryption, pkcs12
+
+from rookery.v1.session_pb2 import ClientFrame, Expiring, Gap, Moved, Pong, Reconnect, Refused, ServerFrame
+from tests.examples.between import Between, Connection, MakeConnection, open_between
+from tests.examples.chatters import LANGUAGES, Chatter, Command, open_chatter
+from tests.process import Rookery, running
+from tests.system.people import Person, sign_up
+from tests.system.sessions import Session, connector, open_session
+
+
+@pytest.fixture(scope="module")
+def front() -> Iterator[socket.socket]:
+    """Where clients think that the gateway is."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening
+
+
+@pytest.fixture(scope="module")
+def rookery(tmp_path_factory: pytest.TempPathFactory, front: socket.socket) -> Iterator[Rookery]:
+    settings = {"ROOKERY_GATEWAY__PUBLIC_GRPC": address_of(front)}
+    with running(Rookery(tmp_path_factory.mktemp("rookery") / "data", settings=settings)) as ready:
+        yield ready
+
+
+@pytest.fixture
+def everyone(rookery: Rookery, command: Command, front: socket.socket) -> "Everyone":
+    return Everyone(rookery, {language: command(language) for language in LANGUAGES}, front)
+
+
+def address_of(listening: socket.socket) -> str:
+    return f"127.0.0.1:{listening.getsockname()[1]}"
+
+
+def listener_on(listening: socket.socket) -> trio.SocketListener:
+    return trio.SocketListener(trio.socket.from_stdlib_socket(listening.dup()))
+
+
+class Pair:
+    """Someone at an example, and someone who is not behind the gateway in between."""
+
+    def __init__(self, chatter: Chatter, other: Person, session: Session, heard: list[ClientFrame]) -> None:
+        self.chatter = chatter
+        self.other = other
+        self._session = session
+        self._heard = heard
+
+    def heard(self, kind: str) -> list[ClientFrame]:
+        """Frames of a kind, such as `send`, that the example has sent over all its connections."""
+        return [frame for frame in self._heard if frame.WhichOneof("frame") == kind]
+
+    async def tell(self, *texts: str) -> None:
+        """The other says something."""
+        for text in texts:
+            await self._session.send_text(self.chatter.person.user_id, text)
+
+
+class Everyone:
+    """All examples at once, since most of the time of a test is their start."""
+
+    def __init__(self, rookery: Rookery, commands: dict[str, list[str]], front: socket.socket) -> None:
+        self._rookery = rookery
+        self._commands = commands
+        self._front = front
+
+    async def see(self, make_connection: MakeConnection, work: Callable[[Pair], Awaitable[None]]) -> None:
+        """Do the work with each example, behind connections of this kind."""
+        async with (
+            open_between(listener_on(self._front), self._rookery.grpc, make_connection) as between,
+            trio.open_nursery() as nursery,
+        ):
+            for language in self._commands:
+                nursery.start_soon(self._see_one, language, between, work)
+
+    async def _see_one(self, language: str, between: Between, work: Callable[[Pair], Awaitable[None]]) -> None:
+        person, other = await sign_up(self._rookery.url, language), await sign_up(self._rookery.url, "other")
+        async with (
+            open_session(connector(self._rookery, "grpc"), other) as session,
+            open_chatter(self._commands[language], self._rookery.url, person, other) as chatter,
+        ):
+            await chatter.until_connected()
+            await work(Pair(chatter, other, session, between.heard[language]))
+            assert await chatter.finish() == 0
+
+
+async def test_what_is_dropped_refused_or_left_out_comes_in_the_end(everyone: Everyone) -> None:
+    class Mischief(Connection):
+        """Each once, with the text that asks for it."""
+
+        async def from_client(self, frame: ClientFrame) -> None:
+            text, client_message_id = frame.send.text.body, frame.send.client_message_id
+            refused = Refused(client_message_id=client_message_id, code="unavailable", message="Not so.")
+            refused.retryable = text == "refuse me for now"
+            if text == "refuse me for good" or (refused.retryable and self.is_first(client_message_id)):
+                await self.say(ServerFrame(refused=refused))
+            else:
+                await self.gateway.send(frame)
+
+        async def from_gateway(self, frame: ServerFrame) -> None:
+            if frame.HasField("accepted") and self.is_first("accepted"):
+                self.sequence += 1
+                frame = ServerFrame(pong=Pong())
+            elif frame.event.message.text.body == "leave me out":
+                self.sequence += 1
+                frame = ServerFrame(gap=Gap(dropped=1))
+            await self.say(frame)
+
+    async def see(pair: Pair) -> None:
+        await pair.chatter.say("drop my answer", "refuse me for now", "refuse me for good", "goodbye")
+        await pair.chatter.until_accepted("drop my answer", "refuse me for now", "goodbye")
+        assert "refused (Not so.): refuse me for good" in pair.chatter.lines
+        dropped, again, refused, tried_again, *rest = [frame.send.client_message_id for frame in pair.heard("send")]
+        assert dropped == again
+        assert refused == tried_again
+        assert len({dropped, refused, *rest}) == 4
+
+        await pair.tell("before", "leave me out", "after")
+        await pair.chatter.until(lambda: len(pair.chatter.heard(pair.other.name)) >= 3)
+        assert sorted(pair.chatter.heard(pair.other.name)) == ["after", "before", "leave me out"]
+
+    await everyone.see(Mischief, see)
+
+
+async def test_a_session_goes_on_over_connections_that_end_in_every_way(everyone: Everyone) -> None:
+    """One way takes 10 s: those that a client gives a silent gateway."""
+
+    class EndsInEveryWay(Connection):
+        is_silent = False
+
+        async def from_client(self, frame: ClientFrame) -> None:
+            self.is_silent |= self.number == 5 and frame.HasField("send")
+            if not self.is_silent:
+                await self.gateway.send(frame)
+            if frame.HasField("renew"):
+                await self.end("unauthenticated")
+
+        async def from_gateway(self, frame: ServerFrame) -> None:
+            if self.is_silent:
+                return
+            if frame.HasField("welcome"):
+                frame.welcome.heartbeat_interval_ms = 300
+            await self.say(frame)
+            match self.number, frame.event.message.text.body:
+                case 1, "seen":
+                    await self.say(ServerFrame(reconnect=Reconnect(after_ms=500)))
+                case 2, "":  # behind Welcome, before the replay
+                    await self.end("unavailable")
+                case 3, "missed 1":  # in the middle of the replay
+                    await self.end("unavailable")
+                case 4, "missed 3":
+                    await self.say(ServerFrame(expiring=Expiring()))
+
+    async def see(pair: Pair) -> None:
+        await pair.tell("seen", "missed 1", "missed 2", "missed 3")
+        await pair.chatter.until_heard(pair.other.name, "seen", "missed 1", "missed 2", "missed 3")
+        await pair.chatter.until(lambda: pair.chatter.lines.count("* connected") == 5)
+        await pair.chatter.say("anyone there?")
+        await pair.chatter.until_accepted("anyone there?")
+
+        assert "* no session, next try in 0.5 s: the gateway stops" in pair.chatter.lines
+        begun = [frame.authenticate for frame in pair.heard("authenticate")]
+        assert [each.HasField("last_position") for each in begun] == [False, *[True] * 5]
+        second, third, fourth, fifth, sixth = [each.last_position.offset for each in begun[1:]]
+        assert second <= third < fourth < fifth <= sixth
+        tokens = [each.access_token for each in begun]
+        (renewed,) = [frame.renew.access_token for frame in pair.heard("renew")]
+        assert tokens == [tokens[0]] * 4 + [tokens[4]] * 2
+        assert len({tokens[0], renewed, tokens[4]}) == 3
+        assert pair.heard("ping")
+        sent, again = [frame.send.client_message_id for frame in pair.heard("send")]
+        assert sent == again
+
+    await everyone.see(EndsInEveryWay, see)
+
+
+async def test_a_session_moves_to_where_it_is_told_over_tls(
+    everyone: Everyone, rookery: Rookery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = trustme.CA()
+    trust(authority, tmp_path, monkeypatch)
+    secure = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    secure.set_alpn_protocols(["h2"])
+    authority.issue_cert("127.0.0.1").configure_cert(secure)
+    elsewhere = socket.create_server(("127.0.0.1", 0))
+
+    class Moves(Connection):
+        async def from_gateway(self, frame: ServerFrame) -> None:
+            await self.say(ServerFrame(moved=Moved(grpc=f"grpcs://{address_of(elsewhere)}")))
+
+    async def see(pair: Pair) -> None:
+        await pair.chatter.say("made it")
+        await pair.chatter.until_accepted("made it")
+        assert pair.heard("send") == []
+        assert len(pair.heard("authenticate")) == 1
+
+    with elsewhere:
+        listener = trio.SSLListener(listener_on(elsewhere), secure)
+        async with open_between(listener, rookery.grpc):
+            await everyone.see(Moves, see)
+
+
+def trust(authority: trustme.CA, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have programs trust an authority: there is nothing of that in the examples."""
+    pem, store = folder / "ca.pem", folder / "ca.p12"
+    authority.cert_pem.write_to_path(pem)
+    certificate = pkcs12.PKCS12Certificate(x509.load_pem_x509_certificate(authority.cert_pem.bytes()), b"tests")
+    store.write_bytes(pkcs12.serialize_java_truststore([certificate], NoEncryption()))
+    monkeypatch.setenv("SSL_CERT_FILE", str(pem))  # Go
+    monkeypatch.setenv("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", str(pem))  # Node, Python
+    monkeypatch.setenv("JAVA_TOOL_OPTIONS", f"-Djavax.net.ssl.trustStore={store}")
