@@ -6,6 +6,7 @@ wait for the connection take turns: one is woken, and wakes the next if there is
 """
 
 import math
+import os
 from collections.abc import Collection
 from typing import Any, Generic, TypeVar, cast
 
@@ -167,8 +168,10 @@ class Connection(Generic[Stream]):
             data, self._received = self._received, b""
             return data
         try:
+            if isinstance(self._transport, trio.SocketStream):
+                return await _read_socket(self._transport.socket.fileno())
             return bytes(await self._transport.receive_some(READ_BYTES))
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             return b""
 
     def _take(self, data: bytes) -> bool:
@@ -264,6 +267,18 @@ def _check_alive(connections: Collection[Connection[Any]]) -> None:
     """A function, since a local name would hold one of them until the next time."""
     for connection in list(connections):
         connection.check_alive()
+
+
+async def _read_socket(number: int) -> bytes:
+    """As SocketStream does, but it waits first: what a peer sends is hardly ever there already, and what comes while
+    others are at work is read together. `number` is the socket's descriptor. Raises OSError if the connection is lost.
+    """
+    while True:
+        await trio.lowlevel.wait_readable(number)
+        try:
+            return os.read(number, READ_BYTES)
+        except BlockingIOError:
+            pass
 
 
 def _reset_error(code: ErrorCodes | int | None) -> RpcError:

@@ -1,0 +1,105 @@
+"""Frames of data, which are read without h2: however they come, they are what h2 makes of them."""
+
+from itertools import pairwise
+
+import pytest
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.events import DataReceived, Event, PingReceived, StreamEnded
+from h2.exceptions import FlowControlError
+from hyperframe.frame import DataFrame, GoAwayFrame, PingFrame
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.rpc.http2 import Http2Connection
+from shared.rpc.limits import HTTP2_WINDOW, Limits
+
+HEADERS = [(":method", "POST"), (":scheme", "http"), (":path", "/a/b"), (":authority", "x")]
+STREAMS = 1, 3
+NEVER_OPENED = 5
+
+
+def connections() -> tuple[H2Connection, Http2Connection]:
+    """A client with two open streams, and the server that knows of them."""
+    client, server = H2Connection(H2Configuration()), Http2Connection(Limits(), client_side=False)
+    client.initiate_connection()
+    server.initiate_connection()
+    client.receive_data(server.data_to_send())
+    for stream_id in STREAMS:
+        client.send_headers(stream_id, HEADERS)
+    server.receive_data(client.data_to_send())
+    server.clear_outbound_data_buffer()
+    return client, server
+
+
+def told(event: Event) -> object:
+    match event:
+        case DataReceived():
+            return event.stream_id, event.data, event.flow_controlled_length
+        case PingReceived():
+            return event.ping_data
+        case StreamEnded():
+            return event.stream_id
+        case _:
+            return type(event)
+
+
+@st.composite
+def frames(draw: st.DrawFn) -> bytes:
+    kind = draw(st.sampled_from(["data", "data", "data", "padded", "empty", "ping", "end"]))
+    stream_id = draw(st.sampled_from(STREAMS))
+    if kind == "ping":
+        return PingFrame(0, b"12345678").serialize()
+    frame = DataFrame(stream_id, b"" if kind == "empty" else draw(st.binary(min_size=1, max_size=40)))
+    if kind == "padded":
+        frame.flags.add("PADDED")
+        frame.pad_length = draw(st.integers(0, 20))
+    if kind == "end":
+        frame.flags.add("END_STREAM")
+    return frame.serialize()
+
+
+class _ByH2(Http2Connection):
+    """Reads nothing by itself."""
+
+    def _receive_messages(self, data: bytes) -> tuple[list[Event], int]:
+        return [], 0
+
+
+@given(parts=st.lists(frames(), max_size=12), data=st.data())
+def test_however_frames_are_cut_they_are_what_h2_makes_of_them(parts: list[bytes], data: st.DataObject) -> None:
+    wire = b"".join(parts)
+    cuts = sorted({0, len(wire), *data.draw(st.lists(st.integers(0, len(wire)), max_size=6))})
+    _, ours = connections()
+    _, by_h2 = connections()
+    by_h2.__class__ = _ByH2
+    outcomes = []
+    for connection in (ours, by_h2):
+        events: list[object] = []
+        try:
+            for start, end in pairwise(cuts):
+                events += map(told, connection.receive_data(wire[start:end]))
+        except Exception as error:
+            events.append(type(error))
+        outcomes.append((events, bytes(connection.data_to_send())))
+    assert outcomes[0][1] == outcomes[1][1]
+    if not any(isinstance(event, type) for events, _ in outcomes for event in events):
+        assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize("stream_id", STREAMS)
+def test_data_beyond_the_window_ends_the_connection(stream_id: int) -> None:
+    _, server = connections()
+    frame = DataFrame(stream_id, b"x" * (16 * 1024)).serialize()
+    with pytest.raises(FlowControlError):
+        server.receive_data(frame * (HTTP2_WINDOW // (16 * 1024) + 2))
+    assert (
+        GoAwayFrame(0, error_code=ErrorCodes.FLOW_CONTROL_ERROR, last_stream_id=3).serialize() in server.data_to_send()
+    )
+
+
+def test_data_of_a_stream_that_was_never_opened_ends_the_connection() -> None:
+    _, server = connections()
+    with pytest.raises(Exception, match="5"):
+        server.receive_data(DataFrame(NEVER_OPENED, b"x").serialize())
