@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 import msgspec
 import pytest
+import trustme
 from google.protobuf.message import DecodeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -48,6 +49,7 @@ from shared.auth import _claims as claims_of
 from shared.backplane import DeadLetter
 from shared.backplane.embedded_segments import records_of
 from shared.backplane.kafka_dead_letters import _decode as decode_letter
+from shared.certificates import Certificate, read_certificate
 from shared.chats import direct_chat_id, direct_members
 from shared.configuration import LiveConfiguration
 from shared.configuration.live import validate
@@ -55,6 +57,8 @@ from shared.configuration.protocol import InvalidConfiguration, StoredValue
 from shared.configuration.redis import _stored as stored_value
 from shared.errors import Refusal
 from shared.ids import MAX_ID
+from shared.ownership_redis import RedisDirectory
+from shared.pem import UnusableCertificate
 from shared.rpc.framing import MessageBuffer, frame_messages
 from shared.rpc.status import RpcError
 from shared.settings import ENV_PREFIX, Settings
@@ -132,6 +136,11 @@ def take_messages(data: bytes) -> list[bytes]:
 
 def letter_of(headers: list[tuple[str, bytes | None]]) -> DeadLetter:
     return decode_letter(SimpleNamespace(headers=headers, value=None, offset=5, timestamp=6))
+
+
+def directory_of(texts: dict[str, str]) -> dict[int, Any]:
+    entries: dict[int, Any] = RedisDirectory._decoded(SimpleNamespace(_unreadable=frozenset(), _key="key"), texts)
+    return entries
 
 
 def settings_from(name: str, text: str) -> Settings:
@@ -238,6 +247,14 @@ DECODERS = [
         TEXTS | JSON.map(lambda value: msgspec.json.encode(value).decode()),
         holds=lambda given, result: isinstance(result, StoredValue),
     ),
+    Decoder(
+        "entries of the directory of gateways",
+        directory_of,
+        st.dictionaries(
+            NUMBERS | TEXTS, JSON.map(lambda value: msgspec.json.encode(value).decode()) | TEXTS, max_size=3
+        ),
+        holds=lambda given, result: len(result) <= len(given),
+    ),
     Decoder("answer of the HTTP API", partial(decode_answer, kind=Tokens), JSON_TEXTS, (Unreachable,)),
     Decoder("message of the HTTP API", partial(decode_proto, kind=ListMessagesResponse), JSON_TEXTS, (Unreachable,)),
     Decoder("problem of the HTTP API", problem_of, JSON_TEXTS, holds=lambda given, result: isinstance(result, dict)),
@@ -278,6 +295,18 @@ def test_a_file_of_settings_is_one_or_is_refused(content: bytes, tmp_path: Path)
         except InvalidSettings:
             return
     assert isinstance(result, Settings)
+
+
+@settings(max_examples=50)
+@given(content=nearly(trustme.CA().issue_cert("localhost").cert_chain_pems[0].bytes()) | st.binary(max_size=60))
+def test_a_certificate_is_read_or_is_unusable(content: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "certificate.pem"
+    file.write_bytes(content)
+    try:
+        certificate = read_certificate(file)
+    except UnusableCertificate:
+        return
+    assert isinstance(certificate, Certificate)
 
 
 @settings(max_examples=50)
