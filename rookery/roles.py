@@ -14,7 +14,7 @@ from shared.addresses import GrpcAddress
 from shared.auth import TokenVerifier
 from shared.configuration.live import open_live
 from shared.rpc import Balancer, Prepare, open_balancer
-from shared.rpc.server.interceptors import propagate_trace, send_token
+from shared.rpc.client.prepare import propagate_trace, send_token
 from shared.settings import Settings
 from shared.telemetry.health import Health
 from shared.tls import Tls, open_tls

@@ -139,7 +139,8 @@ def letter_of(headers: list[tuple[str, bytes | None]]) -> DeadLetter:
 
 
 def directory_of(texts: dict[str, str]) -> dict[int, Any]:
-    entries: dict[int, Any] = RedisDirectory._decoded(SimpleNamespace(_unreadable=frozenset(), _key="key"), texts)
+    decoded: Any = RedisDirectory._decoded
+    entries: dict[int, Any] = decoded(SimpleNamespace(_unreadable=frozenset(), _key="key"), texts)
     return entries
 
 

@@ -9,7 +9,7 @@ from rookery.client.http import open_api
 from rookery.v1.archive_grpc import ArchiveServiceStub
 from rookery.v1.archive_pb2 import GetChatRequest
 from shared.rpc import RpcError, Status, call_unary, open_channel
-from shared.rpc.server.interceptors import send_token
+from shared.rpc.client.prepare import send_token
 from tests.process import Rookery, port_of, running
 from tests.system.people import PASSWORD
 

@@ -1,7 +1,6 @@
-"""What runs around the handlers of calls, and what goes out with one's own calls: logs, traces, tokens, bounds.
+"""What runs around the handlers of calls: logs, traces, tokens, bounds. Given to `serve_rpc`, the first one outermost.
 
-A server's interceptors are given to `serve_rpc`, the first one outermost; a client's `prepare` functions to
-`open_channel` and `open_balancer`.
+What goes out with one's own calls is in `client/prepare.py`.
 """
 
 import hmac
@@ -9,7 +8,6 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import structlog
 import trio
@@ -17,8 +15,6 @@ from google.rpc.error_details_pb2 import RetryInfo
 from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from shared.rpc.client.subchannel import Prepare
-from shared.rpc.protocol import OutgoingCall
 from shared.rpc.server.methods import AnyServerStream, Handler, Interceptor
 from shared.rpc.server.standard_services import STANDARD_SERVICES
 from shared.rpc.status import Metadata, RpcError, Status
@@ -139,7 +135,8 @@ def limit_calls(
 ) -> Interceptor:
     """Bound the calls under way, in all and of each client's address, as those who have it share it.
 
-    One more is refused as RESOURCE_EXHAUSTED, with a RetryInfo of `retry_after` seconds.
+    One more is refused as RESOURCE_EXHAUSTED, to be tried again after `retry_after` seconds: what retries by itself
+    goes by `grpc-retry-pushback-ms`, others by the RetryInfo.
     """
     everyone = "everyone"
     under_way: Counter[str] = Counter()
@@ -149,7 +146,8 @@ def limit_calls(
     async def limit(stream: AnyServerStream, handler: Handler) -> None:
         peer = stream.peer.rpartition(":")[0]
         if under_way[everyone] >= total or under_way[peer] >= per_peer:
-            raise RpcError(Status.RESOURCE_EXHAUSTED, "too many calls are under way", details=[retry])
+            message = "too many calls are under way"
+            raise RpcError(Status.RESOURCE_EXHAUSTED, message, details=[retry], retry_after=retry_after)
         under_way.update((everyone, peer))
         try:
             await handler(stream)
@@ -159,19 +157,6 @@ def limit_calls(
                 del under_way[peer]
 
     return limit
-
-
-def send_token(token: str) -> Prepare:
-    """Send a bearer token with each call."""
-    authorization = ("authorization", f"Bearer {token}")
-    return lambda call: replace(call, metadata=(*call.metadata, authorization))
-
-
-def propagate_trace(call: OutgoingCall) -> OutgoingCall:
-    """Send the current span with the call, if there is one, so that the server's becomes its child."""
-    carrier: dict[str, str] = {}
-    _propagator.inject(carrier)
-    return replace(call, metadata=(*call.metadata, *carrier.items())) if carrier else call
 
 
 def _status_of(stream: AnyServerStream, failure: BaseException) -> Status:

@@ -13,13 +13,13 @@ from rookery.v1.archive_grpc import ArchiveServiceStub
 from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse
 from rookery.v1.session_grpc import SessionServiceStub
 from shared.rpc import Metadata, RpcError, Servicer, Status, call_unary, open_stream
+from shared.rpc.client.prepare import send_token
 from shared.rpc.server.interceptors import (
     authenticate,
     equals,
     except_standard,
     limit_calls,
     log_calls,
-    send_token,
 )
 from shared.rpc.server.methods import AnyServerStream
 from shared.rpc.server.standard_services import STANDARD_SERVICES, standard_services
@@ -264,6 +264,7 @@ async def test_one_call_too_many_is_told_when_to_come_again(
         detail = caught.value.detail(RetryInfo)
         assert detail is not None
         assert detail.retry_delay.ToMilliseconds() == 2500
+        assert caught.value.retry_after == 2.5
         assert waiting.entered == 2
         waiting.go_on.set()
         await eventually(lambda: waiting.inside == 0)

@@ -13,8 +13,9 @@ from opentelemetry.trace import SpanKind, StatusCode
 from rookery.v1.archive_grpc import ArchiveServiceStub
 from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse
 from shared.rpc import Metadata, RpcError, Servicer, Status, call_unary
+from shared.rpc.client.prepare import propagate_trace
 from shared.rpc.server import interceptors
-from shared.rpc.server.interceptors import propagate_trace, trace_calls
+from shared.rpc.server.interceptors import trace_calls
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 SAMPLED: Metadata = [("traceparent", f"00-{TRACE}-{PARENT}-01")]
