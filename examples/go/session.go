@@ -251,6 +251,9 @@ func (s *Session) receive(ctx context.Context, frame *pb.ServerFrame) error {
 			s.receiveRefused(frame.Refused)
 		}
 	case *pb.ServerFrame_Gap:
+		if frame.Gap.Position != nil {
+			s.position = frame.Gap.Position
+		}
 		s.say("* events are missing: reading history")
 		go s.fillGap(ctx, s.newestMS-marginMS)
 	case *pb.ServerFrame_Expiring:

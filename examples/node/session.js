@@ -170,6 +170,7 @@ export class Session {
         else setTimeout(() => this.#sendPending(), Math.max(frame.refused.retry_after_ms, 1_000));
         break;
       case "gap":
+        this.#position = frame.gap.position ?? this.#position;
         this.onStatus("* events are missing: reading history");
         this.#fillGap(this.#newestMs - MARGIN_MS);
         break;

@@ -179,6 +179,8 @@ class Session:
                 else:
                     self.finish(f"refused ({frame.refused.message})")
             case "gap":
+                if frame.gap.HasField("position"):
+                    self.position = frame.gap.position
                 self.on_status("* events are missing: reading history")
                 self.tasks.create_task(self.fill_gap(self.newest_ms - MARGIN_MS))
             case "expiring":

@@ -174,10 +174,11 @@ class Gateway:
                 gap = Gap(since=last, since_ms=time_of_position(tail, last))
         position = Position(offset=tail.next_offset - 1, epoch=PARTITION_MAP_EPOCH)
         replay = replayed(entries[-configuration.replay_events :])
-        if gap is not None:
-            if not replay:
-                gap.position.CopyFrom(position)
-            position = gap.since  # a client that is cut off before the Gap resumes from there, and is told again
+        if gap is not None and not replay:
+            # A client that is cut off before the Gap resumes from there, and is told again. With a replay, whose events
+            # come behind the Gap, it keeps its old position by itself.
+            gap.position.CopyFrom(position)
+            position = gap.since
         session.welcome(claims, position, replay, gap, int(configuration.heartbeat_seconds * 1000))
         self.registry.attach(session)
 

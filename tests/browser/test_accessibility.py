@@ -125,7 +125,7 @@ def test_new_messages_are_announced_and_old_ones_are_not(
 
 def test_a_message_says_who_wrote_it_when(chatting: "Seat") -> None:
     chatting.open_chat("Mira Okafor")
-    expect(chatting.message("Third")).to_have_text(re.compile(r"^Mira Okafor: Third\s*\d\d:\d\d"))
+    expect(chatting.message("Third")).to_have_text(re.compile(r"^Mira Okafor: Third\s*\d?\d:\d\d"))
 
 
 def test_a_phone_has_one_pane_and_nothing_to_scroll_sideways(

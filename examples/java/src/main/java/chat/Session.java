@@ -259,6 +259,9 @@ final class Session {
             case ACCEPTED -> finish(frame.getAccepted().getClientMessageId(), "accepted");
             case REFUSED -> receiveRefused(frame.getRefused());
             case GAP -> {
+                if (frame.getGap().hasPosition()) {
+                    position = frame.getGap().getPosition();
+                }
                 onStatus.accept("* events are missing: reading history");
                 long sinceMs = newestMs - MARGIN_MS;
                 background.execute(() -> fillGap(sinceMs, 2));
