@@ -30,7 +30,12 @@ class GrpcAddress:
     @property
     def target(self) -> str:
         """The host and the port alone."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return joined(self.host, self.port)
+
+
+def joined(host: str, port: int) -> str:
+    """`host:port`, with IPv6's addresses in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def is_loopback(host: str) -> bool:

@@ -21,6 +21,9 @@ from shared.rpc.limits import HTTP2_WINDOW, Limits
 if TYPE_CHECKING:
     from h2._typing import Buffer
 
+ALPN = "h2"
+"""HTTP/2's name in TLS (RFC 7301). gRPC demands it."""
+
 MAX_FRAME_BYTES = 16 * 1024
 """A frame's payload, both ways: HTTP/2's least, so that streams take turns."""
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import trio
 
-ALPN = "h2"
-"""HTTP/2's name in TLS (RFC 7301). gRPC demands it."""
+from shared.rpc.http2 import ALPN
 
 
 @dataclass(frozen=True, slots=True)

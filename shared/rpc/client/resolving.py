@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import trio
 
+from shared.addresses import joined
 from shared.rpc.client.connecting import Endpoint
 
 
 def endpoint_of(host: str, port: int, server_name: str | None = None) -> Endpoint:
     """One server, by its name or address. Its certificate must have that, or the `server_name`."""
-    authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return Endpoint(host, port, server_name or authority, server_name or host)
+    return Endpoint(host, port, server_name or joined(host, port), server_name or host)
 
 
 async def resolve(name: Endpoint) -> list[Endpoint]:

@@ -11,7 +11,7 @@ import trio
 from h2.errors import ErrorCodes
 
 from shared.rpc.connection import READ_BYTES, Connection
-from shared.rpc.http2 import StreamRefused
+from shared.rpc.http2 import ALPN, StreamRefused
 from shared.rpc.protocol import CallRefused, CallStarted, Event, ForeignRequest, MalformedRequest
 from shared.rpc.server.foreign import ForeignStream
 from shared.rpc.server.methods import AnyServerStream, Handler
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from shared.rpc.limits import Limits
     from shared.rpc.server.methods import Methods
     from shared.rpc.server.statistics import ServerTally
-
-ALPN = "h2"
-"""HTTP/2 over TLS, as RFC 7301 names it."""
 
 HANDLERS_PER_STREAM = 2
 """Handlers to each stream that may be open: a client that cancels all its calls and makes others at once finds room,
