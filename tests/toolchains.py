@@ -30,6 +30,8 @@ NODE = 18
 
 ROOT = Path(__file__).resolve().parent.parent
 
+OPERATIONS = ROOT / "tests/operations"
+
 MADE = ("target", "node_modules", "__pycache__")
 """Folders that are made from others, and so are no sources."""
 
@@ -57,6 +59,22 @@ def go_programs(module: Path, *packages: str) -> Path:
         run_quietly(command, f"Go can't build {module.name}", folder=module)
 
     return _built("go", [module], build, *packages)
+
+
+def go_tool(name: str, package: str, *flags: str) -> Path:
+    """Build a program of somebody else's that `tests/operations/go/` names, with flags for its linker; its path.
+
+    The first time takes minutes, as the folder's README says.
+    """
+    go = need_go()
+    module = OPERATIONS / "go" / name
+
+    def build(into: Path) -> None:
+        linker = " ".join(("-s", "-w", *flags))
+        command = [go, "build", "-trimpath", f"-ldflags={linker}", "-o", str(into / name), package]
+        run_quietly(command, f"Go can't build {name}", folder=module)
+
+    return _built("tools", [module], build, package, *flags) / name
 
 
 def go_module(module: Path, *sources: Path) -> Path:
