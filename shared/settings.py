@@ -7,6 +7,7 @@ error that names it. What may change while Rookery runs is in `shared/configurat
 import os
 import re
 from collections.abc import Iterator
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -51,12 +52,15 @@ def _check_archives(archives: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _check_token(token: SecretStr) -> SecretStr:
-    if not re.fullmatch(r"([!-~]{16,})?", token.get_secret_value()):
-        raise ValueError("must have at least 16 characters of ASCII, without spaces")
+    if not re.fullmatch(r"([!-+\--~]{16,}(,[!-+\--~]{16,})*)?", token.get_secret_value()):
+        raise ValueError("must have at least 16 characters of ASCII, without spaces; several, with commas between them")
     return token
 
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split)]
+"""Such as 10.0.0.0/8; an address is a network of one."""
 
 ENV_PREFIX = "ROOKERY_"
 
@@ -115,6 +119,10 @@ class BffSettings(_Section):
         ge=0,
         le=63_072_000,
         description="For how long browsers that came by HTTPS use nothing else, on all ports of the host; 0 for none",
+    )
+    trusted_proxies: Networks = Field(
+        default=(),
+        description="Load balancers, as networks: what they say in X-Forwarded-For and X-Forwarded-Proto is believed",
     )
 
 
@@ -213,6 +221,21 @@ class RedisSettings(_Section):
     timeout_seconds: float = Field(default=2.0, gt=0, le=60, description="For one command")
 
 
+class TracesSettings(_Section):
+    """Who is told of traces. What share of messages and requests is traced is live configuration: `trace_ratio`."""
+
+    endpoint: str = Field(
+        default="",
+        pattern=r"^(https?://[^\s?#]+)?$",
+        description="Of a collector for OTLP over HTTP, such as http://127.0.0.1:4318; if empty, nothing is traced",
+    )
+    headers: dict[str, SecretStr] = Field(default={}, description="What the collector wants with each request")
+    timeout_seconds: float = Field(default=5.0, gt=0, le=60, description="For one request to the collector")
+    trust_callers: bool = Field(
+        default=False, description="Go on with the traces of those who call the BFF, where a proxy of yours vouches"
+    )
+
+
 class Settings(BaseSettings):
     """All settings of a process."""
 
@@ -236,7 +259,9 @@ class Settings(BaseSettings):
         description="The archives, for a BFF or gateway alone: host:port, or grpcs://host:port where they have TLS",
     )
     archive_token: Annotated[SecretStr, AfterValidator(_check_token)] = Field(
-        default=SecretStr(""), description="What archives ask of those who query them, for all roles; empty for nothing"
+        default=SecretStr(""),
+        description="What archives ask of those who query them, for all roles; of several, with commas between them, "
+        "they take each, and the first is sent; empty for nothing",
     )
     tls: TlsSettings = TlsSettings()
     bff: BffSettings = BffSettings()
@@ -246,6 +271,12 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = KafkaSettings()
     cassandra: CassandraSettings = CassandraSettings()
     redis: RedisSettings = RedisSettings()
+    traces: TracesSettings = TracesSettings()
+
+    @property
+    def archive_tokens(self) -> tuple[str, ...]:
+        """Those that archives take. The first is the one to send."""
+        return tuple(filter(None, self.archive_token.get_secret_value().split(",")))
 
     @model_validator(mode="after")
     def _keep_plain_text_here(self) -> Self:

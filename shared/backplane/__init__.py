@@ -1,5 +1,14 @@
 """The backplane: the log that carries events between processes. A protocol, and a twin for each engine."""
 
-from shared.backplane.protocol import Assignment, Backplane, Consumer, DeadLetter, Fetched, Record, StoredRecord
+from shared.backplane.protocol import (
+    Assignment,
+    Backplane,
+    Consumer,
+    DeadLetter,
+    Destination,
+    Fetched,
+    Record,
+    StoredRecord,
+)
 
-__all__ = ["Assignment", "Backplane", "Consumer", "DeadLetter", "Fetched", "Record", "StoredRecord"]
+__all__ = ["Assignment", "Backplane", "Consumer", "DeadLetter", "Destination", "Fetched", "Record", "StoredRecord"]

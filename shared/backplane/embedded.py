@@ -6,8 +6,8 @@ partition. What it appended is handed to consumers that are up to date from memo
 
 import fcntl
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from shared import sqlite
 from shared.background import open_background
 from shared.backplane.embedded_consumers import EmbeddedConsumer, Group
 from shared.backplane.embedded_segments import last_segment, offset_at, segments_of
-from shared.backplane.protocol import MAX_RECORD_BYTES, DeadLetter, Done, Record, StoredRecord
+from shared.backplane.protocol import MAX_RECORD_BYTES, DeadLetter, Destination, Done, Record, StoredRecord
 from shared.bridge import BatchThread, BridgeStatistics, open_batch_thread
 from shared.errors import Unavailable
 from shared.ids import wall_clock_ms
@@ -58,6 +58,8 @@ MIGRATIONS = (
         value BLOB NOT NULL
     )
     """,
+    # of a segment's records those that are traced: a MessagePack map from their indices
+    "ALTER TABLE segments ADD COLUMN traceparents BLOB",
 )
 
 _Work = Callable[[sqlite3.Connection], Any]
@@ -88,12 +90,16 @@ class EmbeddedLog:
     def partitions(self) -> int:
         return self._partitions
 
+    @property
+    def destination(self) -> Destination:
+        return Destination("rookery", "log")
+
     def statistics(self) -> BridgeStatistics:
         return self._writer.statistics()
 
     def publish(self, records: Sequence[Record], done: Done) -> None:
         size = 0
-        for partition, value in records:
+        for partition, value, _ in records:
             if not 0 <= partition < self._partitions:
                 raise ValueError(f"partition must be 0 to {self._partitions - 1}, not {partition}")
             if len(value) > MAX_RECORD_BYTES:
@@ -127,7 +133,7 @@ class EmbeddedLog:
         statement = (
             "INSERT INTO dead_letters (consumers, reason, partition, offset, at_ms, value) VALUES (?, ?, ?, ?, ?, ?)"
         )
-        row = (letter.group, letter.reason, *letter.record)
+        row = (letter.group, letter.reason, *letter.record[:4])
         await self.work(lambda connection: connection.execute(statement, row).rowcount)
 
     async def dead_letters(self, limit: int) -> Sequence[DeadLetter]:
@@ -183,7 +189,7 @@ class EmbeddedLog:
         size = sum(len(record.value) for record in stored)
         try:
             connection.execute("BEGIN IMMEDIATE")
-            connection.executemany("INSERT INTO segments VALUES (?, ?, ?, ?)", segments_of(stored))
+            connection.executemany("INSERT INTO segments VALUES (?, ?, ?, ?, ?)", segments_of(stored))
             for index, job in enumerate(jobs):
                 if callable(job):
                     results[index] = job(connection)
@@ -205,11 +211,11 @@ class EmbeddedLog:
         ends = self._writer_ends
         for job in jobs:
             offsets = []
-            for partition, value in () if callable(job) else job:
+            for partition, value, traceparent in () if callable(job) else job:
                 offset = ends[partition]
                 ends[partition] = offset + 1
                 offsets.append(offset)
-                stored.append(StoredRecord(partition, offset, at_ms, value))
+                stored.append(StoredRecord(partition, offset, at_ms, value, traceparent))
             results.append(offsets)
         return stored, results
 
@@ -253,6 +259,17 @@ class EmbeddedLog:
             pass
 
 
+@contextmanager
+def hold(path: Path) -> Iterator[None]:
+    """Keep other processes from opening the log in this file, whether it is there or not. Raises LogInUse, OSError."""
+    with path.with_suffix(".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise LogInUse(f"another process has the log in {path.parent} open") from None
+        yield
+
+
 @asynccontextmanager
 async def open_embedded_log(path: Path, *, partitions: int, retention_hours: float) -> AsyncIterator[EmbeddedLog]:
     """Open the log in this file, making it if need be; only one process at a time can.
@@ -278,11 +295,7 @@ async def open_embedded_log(path: Path, *, partitions: int, retention_hours: flo
         for connection in connections:
             connection.close()
 
-    with open(path.with_suffix(".lock"), "w") as lock:  # noqa: ASYNC230 - an empty file, once
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise LogInUse(f"another process has the log in {path.parent} open") from None
+    with hold(path):
         async with open_batch_thread("the embedded log", start, stop=stop) as log._writer:
             log._reader = sqlite.connect(path)
             try:

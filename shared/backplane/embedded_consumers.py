@@ -134,9 +134,9 @@ class EmbeddedConsumer:
             segments = await self._read_segments(partition, position)
             if self._positions.get(partition) != position:
                 return []
-            records = [record for segment in segments for record in segment]
+            records = [record for segment in segments for record in segment if record.offset >= position]
             if records and records[0].offset > position:
-                self._positions[partition] = records[0].offset  # what was trimmed is passed over
+                self._positions[partition] = records[0].offset  # what was trimmed, or left out, is passed over
             return self._advance(records)
         return []
 
@@ -145,8 +145,8 @@ class EmbeddedConsumer:
         low = partition << 48
         first = "SELECT max(place) FROM segments WHERE place >= ? AND place <= ?"
         query = (
-            f"SELECT place, at_ms, record_values FROM segments WHERE place >= ifnull(({first}), ?) AND place < ?"  # noqa: S608
-            " ORDER BY place LIMIT ?"
+            "SELECT place, at_ms, record_values, traceparents FROM segments"  # noqa: S608
+            f" WHERE place >= ifnull(({first}), ?) AND place < ? ORDER BY place LIMIT ?"
         )
         end = low + self._log.end_of(partition)
         values = (low, low + position, low, end, READ_AHEAD)

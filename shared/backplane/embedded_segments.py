@@ -41,27 +41,43 @@ def offset_at(connection: sqlite3.Connection, partition: int, end: int, at_ms: i
     return low
 
 
-def segments_of(records: list[StoredRecord]) -> list[tuple[int, int, int, bytes]]:
+def segments_of(records: list[StoredRecord]) -> list[tuple[int, int, int, bytes, bytes | None]]:
     """The rows of records that are written together: for each partition, one segment or more."""
     segments: list[tuple[StoredRecord, list[bytes]]] = []
     open_segments: dict[int, tuple[list[bytes], int]] = {}
+    traced: dict[int, dict[int, str]] = {}  # by the place of their segment, the few that are, by index
     for record in records:
         values, size = open_segments.get(record.partition, ([], SEGMENT_BYTES))
         if size >= SEGMENT_BYTES:
             values, size = [], 0
             segments.append((record, values))
         values.append(record.value)
+        if record.traceparent:
+            index = len(values) - 1
+            traced.setdefault(_place(record) - index, {})[index] = record.traceparent
         open_segments[record.partition] = values, size + len(record.value)
+    encode = msgspec.msgpack.encode
     return [
-        (first.partition << 48 | first.offset, len(values), first.at_ms, msgspec.msgpack.encode(values))
+        (place, len(values), first.at_ms, encode(values), encode(traced[place]) if place in traced else None)
         for first, values in segments
+        for place in (_place(first),)
     ]
 
 
-def records_of(partition: int, place: int, at_ms: int, values: bytes) -> list[StoredRecord]:
+def records_of(
+    partition: int, place: int, at_ms: int, values: bytes, traceparents: bytes | None = None
+) -> list[StoredRecord]:
     """The records of a segment's row."""
     first = place - (partition << 48)
-    return [StoredRecord(partition, first + i, at_ms, value) for i, value in enumerate(_decode_values(values))]
+    records = [StoredRecord(partition, first + i, at_ms, value) for i, value in enumerate(_decode_values(values))]
+    for i, traceparent in _decode_traceparents(traceparents).items() if traceparents else ():
+        records[i] = records[i]._replace(traceparent=traceparent)
+    return records
 
 
+def _place(record: StoredRecord) -> int:
+    return record.partition << 48 | record.offset
+
+
+_decode_traceparents = msgspec.msgpack.Decoder(dict[int, str]).decode
 _decode_values = msgspec.msgpack.Decoder(list[bytes]).decode

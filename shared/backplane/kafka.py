@@ -16,7 +16,7 @@ from shared.backplane.kafka_dead_letters import PATIENCE, read_letters, write_le
 from shared.backplane.kafka_library import Client, Fetcher, SubscriptionState, TopicPartition
 from shared.backplane.kafka_producer import Producer
 from shared.backplane.kafka_topics import open_topic
-from shared.backplane.protocol import MAX_RECORD_BYTES, DeadLetter, Done, Record
+from shared.backplane.protocol import MAX_RECORD_BYTES, DeadLetter, Destination, Done, Record
 from shared.bridge import BridgeStatistics
 from shared.settings import KafkaSettings
 
@@ -41,12 +41,16 @@ class KafkaBackplane:
     def partitions(self) -> int:
         return self._settings.partitions
 
+    @property
+    def destination(self) -> Destination:
+        return Destination("kafka", self._settings.topic)
+
     def statistics(self) -> BridgeStatistics:
         return self._producer.statistics()
 
     def publish(self, records: Sequence[Record], done: Done) -> None:
         size = 0
-        for partition, value in records:
+        for partition, value, _ in records:
             if not 0 <= partition < self._settings.partitions:
                 raise ValueError(f"partition must be 0 to {self._settings.partitions - 1}, not {partition}")
             if len(value) > MAX_RECORD_BYTES:

@@ -9,6 +9,9 @@ from typing import NamedTuple
 from shared.backplane.kafka_library import DefaultRecordBatchBuilder
 from shared.backplane.protocol import Done, Record
 
+TRACEPARENT = "traceparent"
+"""The header of a record that is traced: W3C Trace Context, as everybody names it in Kafka."""
+
 MAX_BATCH_BYTES = 512 * 1024
 """A batch that has so many bytes takes no further record; one may take it over that by MAX_RECORD_BYTES. The topic
 allows 2 MiB (shared/backplane/kafka_topics.py)."""
@@ -78,7 +81,9 @@ def build_batch(waiting: deque[Piece], partition: int, producer: int, epoch: int
                 waiting.appendleft(piece._replace(indices=piece.indices[taken:]))
                 piece = piece._replace(indices=piece.indices[:taken])
                 break
-            builder.append(records, now_ms, None, piece.call.records[index].value, ())
+            record = piece.call.records[index]
+            headers = ((TRACEPARENT, record.traceparent.encode()),) if record.traceparent else ()
+            builder.append(records, now_ms, None, record.value, headers)
             records += 1
         pieces.append(piece)
     if not pieces:

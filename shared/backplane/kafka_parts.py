@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from shared.backplane.kafka_batches import TRACEPARENT
 from shared.backplane.kafka_library import Client, ConsumerCoordinator, Fetcher, Place, SubscriptionState, errors
 from shared.backplane.protocol import StoredRecord
 
@@ -61,6 +62,11 @@ class Coordinator(ConsumerCoordinator):  # type: ignore[misc]
             assignor.member_assignment = None
 
 
+def traceparent_in(headers: Iterable[tuple[str, bytes | None]]) -> str:
+    """What the headers of a record say of its trace; what others have put there beside it is passed over."""
+    return next((value.decode("ascii", "replace") for key, value in headers if key == TRACEPARENT and value), "")
+
+
 class RecordFetcher(Fetcher):  # type: ignore[misc]
     """Makes our records from what a broker sends, with nothing in between."""
 
@@ -74,7 +80,8 @@ class RecordFetcher(Fetcher):  # type: ignore[misc]
                 if not batch.is_control_batch:
                     for record in batch:
                         self.next_fetch_offset = record.offset + 1
-                        yield StoredRecord(number, record.offset, record.timestamp, record.value or b"")
+                        traceparent = traceparent_in(record.headers) if record.headers else ""
+                        yield StoredRecord(number, record.offset, record.timestamp, record.value or b"", traceparent)
                 self.next_fetch_offset = batch.next_offset
             self.bytes_read = 1  # what the library asks before it lets other partitions go first
             self.drain()

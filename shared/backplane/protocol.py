@@ -7,15 +7,20 @@ from typing import NamedTuple, Protocol
 
 import trio
 
+from shared.backplane.tracing import publish
+from shared.telemetry import traces
+
 MAX_RECORD_BYTES = 1024 * 1024
 """A record's value may have this many bytes at most."""
 
 
 class Record(NamedTuple):
-    """What is published: bytes, to a partition."""
+    """What is published: bytes, to a partition. `traceparent` is for the few that are traced: the span that publishes
+    them, as W3C Trace Context has it."""
 
     partition: int
     value: bytes
+    traceparent: str = ""
 
 
 class StoredRecord(NamedTuple):
@@ -25,6 +30,14 @@ class StoredRecord(NamedTuple):
     offset: int
     at_ms: int
     value: bytes
+    traceparent: str = ""
+
+
+class Destination(NamedTuple):
+    """What traces call a backplane: the kind of engine, and the name of the log in it."""
+
+    system: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +111,9 @@ class Backplane(Protocol):
         """How many there are."""
         ...
 
+    @property
+    def destination(self) -> Destination: ...
+
     def publish(self, records: Sequence[Record], done: Done) -> None:
         """Append the records. `done` hears how it ended.
 
@@ -142,7 +158,7 @@ async def publish_and_wait(backplane: Backplane, records: Sequence[Record]) -> S
         outcome.append(result)
         finished.set()
 
-    backplane.publish(records, done)
+    publish(backplane, records, done, next(iter(traces.parents()), None))
     await finished.wait()
     if isinstance(outcome[0], Exception):
         raise outcome[0]

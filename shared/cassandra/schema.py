@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shared.errors import Unavailable
-from shared.stores.accounts_cassandra_schema import ACCOUNTS_SCHEMA
+from shared.stores.accounts_cassandra_schema import ACCOUNTS_SCHEMA, ADMIN_SCHEMA
 from shared.stores.chats_cassandra_schema import CHATS_SCHEMA
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Migration:
 MIGRATIONS = (
     Migration(1, "chats", CHATS_SCHEMA),
     Migration(2, "accounts", ACCOUNTS_SCHEMA),
+    Migration(3, "admin", ADMIN_SCHEMA),
 )
 
 

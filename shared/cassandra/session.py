@@ -10,8 +10,10 @@ from typing import Any
 import trio
 from cassandra.cluster import Session
 from cassandra.query import BatchStatement, BatchType, PreparedStatement, SimpleStatement
+from opentelemetry.trace import SpanKind
 
 from shared.background import open_background
+from shared.cassandra import tracing
 from shared.cassandra.breaker import Breaker
 from shared.cassandra.driver import close, connect, is_silence, translate
 from shared.cassandra.requests import Requests
@@ -19,6 +21,9 @@ from shared.cassandra.requests import Row as Row
 from shared.cassandra.schema import PROBE, check_schema
 from shared.errors import Unavailable
 from shared.settings import CassandraSettings
+from shared.telemetry import traces
+from shared.telemetry.metrics import Readings, observing
+from shared.telemetry.metrics import catalogue as metrics
 
 Statement = PreparedStatement | BatchStatement | str
 
@@ -111,6 +116,10 @@ class CassandraSession:
         await trio.lowlevel.checkpoint_if_cancelled()
         bound = [self._bound(statement, parameters) for statement, parameters in work]
         self._refuse_if_silent()
+        if below := traces.parents():
+            name, attributes = tracing.described([statement for statement, _ in work], self._keyspace)
+            with traces.steps(below, name, SpanKind.CLIENT, attributes):
+                return await self._requests.run(bound)
         return await self._requests.run(bound)
 
     def _refuse_if_silent(self) -> None:
@@ -181,11 +190,21 @@ async def open_session(
         async with open_background() as nursery:
             nursery.start_soon(session._watch, probe_cql)
             try:
-                yield session
+                with observing(_readings(session)):
+                    yield session
             finally:
                 session._close()
     finally:
         await _disconnect(driver)
+
+
+def _readings(session: CassandraSession) -> Readings:
+    return {
+        metrics.CASSANDRA_UNDER_WAY: lambda: session.statistics().under_way,
+        metrics.CASSANDRA_WAITING: lambda: session.statistics().waiting,
+        metrics.CASSANDRA_REQUESTS: lambda: session.statistics().requests,
+        metrics.CASSANDRA_SILENT: lambda: session.statistics().is_silent,
+    }
 
 
 async def _connected(settings: CassandraSettings) -> Session:

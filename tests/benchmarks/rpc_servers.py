@@ -21,7 +21,7 @@ from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse
 from rookery.v1.session_grpc import SessionServiceServicer
 from rookery.v1.session_pb2 import ClientFrame, Pong, ServerFrame
 from shared.rpc import Limits, ServerStream, Servicer, serve_rpc, stream_handler
-from shared.rpc.server.interceptors import log_calls, trace_calls
+from shared.rpc.server.interceptors import count_calls, log_calls, trace_calls
 from shared.telemetry.logs import configure_logs
 
 HOST = "127.0.0.1"
@@ -120,7 +120,7 @@ async def serve_ours(*, as_gateways_do: bool) -> None:
     listeners = await trio.open_tcp_listeners(0, host=HOST)
     announce(listeners[0].socket.getsockname()[1])
     configure_logs("info")
-    interceptors = [log_calls, trace_calls] if as_gateways_do else []
+    interceptors = [count_calls, log_calls, trace_calls] if as_gateways_do else []
     await serve_rpc([Archive(), Sessions()], listeners, interceptors=interceptors, limits=Limits())
 
 

@@ -1,10 +1,10 @@
-"""Settings that would send plain text beyond this machine are refused, unless they say so."""
+"""Settings that would send plain text beyond this machine are refused, unless they say so; and those that are lists."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from shared.settings import Settings, TlsSettings
 
@@ -65,3 +65,10 @@ def test_addresses_that_are_none_are_refused(address: str) -> None:
 def test_files_that_mean_nothing_alone_are_refused(alone: dict[str, Path]) -> None:
     with pytest.raises(ValidationError, match=f"{next(iter(alone))} needs"):
         TlsSettings.model_validate(alone)
+
+
+def test_of_several_archive_tokens_the_first_is_the_one_to_send() -> None:
+    old, new = "a" * 16, "b" * 16
+    assert Settings(archive_token=SecretStr(f"{old},{new}")).archive_tokens == (old, new)
+    assert Settings(archive_token=SecretStr(old)).archive_tokens == (old,)
+    assert Settings().archive_tokens == ()

@@ -13,7 +13,7 @@ import trio
 from messaging.envelopes import truth_and_copies
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Event, Message, Text
-from shared.backplane import Assignment, Consumer, DeadLetter, Fetched, Record, StoredRecord
+from shared.backplane import Assignment, Consumer, DeadLetter, Destination, Fetched, Record, StoredRecord
 from shared.backplane.embedded import EmbeddedLog, open_embedded_log
 from shared.backplane.protocol import Done
 from shared.chats import direct_chat_id
@@ -23,6 +23,7 @@ from shared.stores.chats_sqlite import SqliteChats, open_sqlite_chats
 PARTITIONS = 4
 ALICE, BOB, CAROL = 11, 22, 33
 CHAT = direct_chat_id(ALICE, BOB)
+DESTINATION = Destination("memory", "log")
 
 _ids = itertools.count(first_id_at(1_800_000_000_000), 1 << 22)
 
@@ -88,6 +89,7 @@ class FakeLog:
 
     step: Step = trio.lowlevel.checkpoint
     partitions: int = 2
+    destination: Destination = DESTINATION
     records: dict[int, list[bytes]] = field(default_factory=lambda: {0: [], 1: []})
     committed: dict[int, int] = field(default_factory=dict)
     loses: bool = False

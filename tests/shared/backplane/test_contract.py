@@ -18,6 +18,8 @@ OpenBackplane = Callable[[], AbstractAsyncContextManager[Backplane]]
 PATIENCE = 20.0
 """Seconds after which a record that does not come is taken for lost."""
 
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
 
 async def assigned(consumer: Consumer) -> frozenset[int]:
     """The partitions of the consumer's next assignment."""
@@ -48,6 +50,22 @@ async def test_what_is_published_is_read_in_order(backplane: Backplane) -> None:
     assert [record.value for record in records] == values
     assert [record.offset for record in records] == list(offsets)
     assert {record.partition for record in records} == {1}
+
+
+async def test_a_record_of_a_trace_is_read_with_it_as_it_comes_and_later(backplane: Backplane) -> None:
+    traced = {2: TRACEPARENT, 5: f"{TRACEPARENT[:-2]}00"}
+    records = [Record(1, b"%d" % number, traced.get(number, "")) for number in range(7)]
+    expected = [(record.value, record.traceparent) for record in records]
+    async with backplane.consume("readers") as consumer:
+        await assigned(consumer)
+        await publish_and_wait(backplane, [Record(1, b"before")])
+        await read(consumer, 1)
+        offsets = await publish_and_wait(backplane, records)
+        live = await read(consumer, 7)
+        consumer.seek(1, offsets[0])
+        again = await read(consumer, 7)
+    assert [(record.value, record.traceparent) for record in live] == expected
+    assert again == live
 
 
 async def test_a_live_consumer_gets_what_comes(backplane: Backplane) -> None:

@@ -4,11 +4,13 @@ import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.backplane import Assignment, Fetched, Record, StoredRecord, embedded_consumers
+from shared import sqlite
+from shared.backplane import Assignment, Fetched, Record, StoredRecord, embedded, embedded_consumers
 from shared.backplane.embedded import EmbeddedLog, LogInUse, open_embedded_log
 from shared.backplane.embedded_consumers import EmbeddedConsumer
 from shared.backplane.embedded_segments import SEGMENT_BYTES, offset_at, records_of, segments_of
@@ -44,6 +46,21 @@ async def test_another_number_of_partitions_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match=r"made with 2 partitions, `log.partitions` says 3"):
         async with open_embedded_log(path, partitions=3, retention_hours=1):
             pass
+
+
+async def test_a_folder_of_a_release_without_traces_is_gone_on_with(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    old = sqlite.connect(path)
+    sqlite.migrate(old, embedded.MIGRATIONS[:2])
+    old.execute("INSERT INTO shape VALUES (2)")
+    values = msgspec.msgpack.encode([b"first", b"second"])
+    old.execute("INSERT INTO segments VALUES (?, 2, 5, ?)", (1 << 48, values))
+    old.close()
+    async with open_embedded_log(path, partitions=2, retention_hours=1) as log, log.consume("readers") as consumer:
+        assert await publish_and_wait(log, [Record(1, b"third", "of a trace")]) == [2]
+        records = await read(consumer, 3)
+    assert [tuple(record)[1:] for record in records[:2]] == [(0, 5, b"first", ""), (1, 5, b"second", "")]
+    assert (records[2].value, records[2].traceparent) == (b"third", "of a trace")
 
 
 async def test_many_publishers_share_a_commit(log: EmbeddedLog) -> None:
@@ -115,18 +132,23 @@ async def test_trimming_spares_what_is_young_and_offsets_go_on(log: EmbeddedLog,
     assert await publish_and_wait(log, [Record(0, b"next")]) == [3]
 
 
-@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 200_000)), max_size=12))
-def test_segments_hold_every_record_in_order_and_are_bounded(written: list[tuple[int, int]]) -> None:
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 1), st.integers(0, 200_000), st.sampled_from(["", "of a trace"])),
+        max_size=12,
+    )
+)
+def test_segments_hold_every_record_in_order_and_are_bounded(written: list[tuple[int, int, str]]) -> None:
     ends = [0, 0]
     records = []
-    for partition, size in written:
-        records.append(StoredRecord(partition, ends[partition], 5, b"x" * size))
+    for partition, size, traceparent in written:
+        records.append(StoredRecord(partition, ends[partition], 5, b"x" * size, traceparent))
         ends[partition] += 1
     segments = segments_of(records)
-    read = [record for place, _, at_ms, values in segments for record in records_of(place >> 48, place, at_ms, values)]
-    assert sorted(read) == sorted(records)
-    assert [count for _, count, _, _ in segments] == [len(records_of(0, p, 0, values)) for p, _, _, values in segments]
-    assert all(len(values) < SEGMENT_BYTES + 200_100 for *_, values in segments)
+    read = [records_of(place >> 48, place, at_ms, values, traced) for place, _, at_ms, values, traced in segments]
+    assert sorted(record for each in read for record in each) == sorted(records)
+    assert [count for _, count, *_ in segments] == [len(each) for each in read]
+    assert all(len(values) < SEGMENT_BYTES + 200_100 for _, _, _, values, _ in segments)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 5)), max_size=30), st.integers(0, 40), st.integers(0, 30))

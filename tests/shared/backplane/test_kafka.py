@@ -4,7 +4,9 @@ import math
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
+from importlib import import_module
+from typing import Any
 
 import pytest
 import trio
@@ -34,6 +36,11 @@ PATIENCE = 60.0
 """Seconds after which what does not happen is taken for lost; a broker that starts on a busy machine takes half."""
 
 SESSION_SECONDS = 2.0
+
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+stock: Any = import_module("kafka")
+"""kafka-python as everybody else uses it."""
 
 
 @asynccontextmanager
@@ -334,6 +341,36 @@ async def test_a_member_that_does_not_let_go_loses_its_partitions_all_the_same(
         await gains(stubborn, PARTITIONS)
         async with backplane.consume("group") as other:
             assert len(await gains(other, PARTITIONS // 2)) == PARTITIONS // 2
+
+
+async def test_other_programs_find_the_trace_in_the_header_where_all_look_for_it(kafka_server: Kafka) -> None:
+    settings = kafka_settings(kafka_server)
+    others = [("tracestate", b"vendor=1"), ("empty", b""), ("traceparent", TRACEPARENT.encode())]
+
+    def produce() -> None:
+        with closing(stock.KafkaProducer(bootstrap_servers=kafka_server.address)) as producer:
+            producer.send(settings.topic, b"theirs", headers=others, partition=0).get(PATIENCE)
+
+    def consume() -> list[tuple[bytes, list[tuple[str, bytes]]]]:
+        place = stock.TopicPartition(settings.topic, 0)
+        with closing(stock.KafkaConsumer(bootstrap_servers=kafka_server.address)) as consumer:
+            consumer.assign([place])
+            consumer.seek_to_beginning(place)
+            records: list[Any] = []
+            while len(records) < 3:
+                records += consumer.poll(1_000).get(place, [])
+            return [(record.value, list(record.headers)) for record in records]
+
+    async with opened(settings) as backplane, backplane.consume("readers") as consumer:
+        await publish_and_wait(backplane, [Record(0, b"untraced"), Record(0, b"traced", TRACEPARENT)])
+        await trio.to_thread.run_sync(produce)
+        await gains(consumer, PARTITIONS)
+        records = await read_until(consumer, lambda records: len(records) == 3)
+    assert [record.traceparent for record in records] == ["", TRACEPARENT, TRACEPARENT]
+    assert (await trio.to_thread.run_sync(consume))[:2] == [
+        (b"untraced", []),
+        (b"traced", [("traceparent", TRACEPARENT.encode())]),
+    ]
 
 
 async def test_an_offset_that_is_not_there_any_more_goes_on_at_the_oldest(kafka_server: Kafka) -> None:

@@ -5,17 +5,15 @@ from typing import Any
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
 from rookery.v1.archive_grpc import ArchiveServiceStub
 from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse
 from shared.rpc import Metadata, RpcError, Servicer, Status, call_unary
 from shared.rpc.client.prepare import propagate_trace
-from shared.rpc.server import interceptors
 from shared.rpc.server.interceptors import trace_calls
+from shared.telemetry import traces
+from tests.spans import Spans, attributes_of, ids_of
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 SAMPLED: Metadata = [("traceparent", f"00-{TRACE}-{PARENT}-01")]
@@ -24,17 +22,6 @@ REQUEST = GetChatRequest(chat_id="d-1-2")
 TIMEOUT = 30.0
 
 MakeServices = Callable[..., list[Servicer]]
-FinishedSpans = Callable[[], tuple[ReadableSpan, ...]]
-
-
-@pytest.fixture
-def finished_spans(monkeypatch: pytest.MonkeyPatch) -> FinishedSpans:
-    """Has spans recorded; gives those that have ended. (A process can have one provider only, so it is not set.)"""
-    exporter, provider = InMemorySpanExporter(), TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(interceptors, "_tracer", provider.get_tracer("test"))
-    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
-    return exporter.get_finished_spans
 
 
 class CurrentSpans:
@@ -51,26 +38,19 @@ class CurrentSpans:
         return GetChatResponse()
 
 
-def ids_of(span: ReadableSpan) -> tuple[str, str]:
-    """Of the trace and of the span itself, as they are on the wire."""
-    assert span.context is not None
-    return trace.format_trace_id(span.context.trace_id), trace.format_span_id(span.context.span_id)
-
-
 async def call(channel: Any, metadata: Metadata = ()) -> None:
     await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT, metadata=metadata)
 
 
 async def test_a_call_is_a_span_by_the_conventions_for_grpc(
-    open_client: Any, make_services: MakeServices, finished_spans: FinishedSpans
+    open_client: Any, make_services: MakeServices, spans: Spans
 ) -> None:
     async with open_client(make_services(), trace_calls) as channel:
-        await call(channel)
-    [span] = finished_spans()
+        await call(channel, SAMPLED)
+    [span] = spans
     assert span.name == "rookery.v1.ArchiveService/GetChat"
     assert span.kind is SpanKind.SERVER
-    assert span.parent is None
-    attributes = dict(span.attributes or {})
+    attributes = attributes_of(span)
     assert isinstance(attributes.pop("network.peer.port"), int)
     assert attributes == {
         "rpc.system.name": "grpc",
@@ -92,7 +72,7 @@ async def test_a_call_is_a_span_by_the_conventions_for_grpc(
 async def test_a_span_says_how_the_call_failed_and_no_more(
     open_client: Any,
     make_services: MakeServices,
-    finished_spans: FinishedSpans,
+    spans: Spans,
     error: Exception,
     status: str,
     *,
@@ -103,8 +83,8 @@ async def test_a_span_says_how_the_call_failed_and_no_more(
 
     async with open_client(make_services(get_chat=get_chat), trace_calls) as channel:
         with pytest.raises(RpcError):
-            await call(channel)
-    [span] = finished_spans()
+            await call(channel, SAMPLED)
+    [span] = spans
     attributes = span.attributes or {}
     assert attributes["rpc.response.status_code"] == status
     assert attributes.get("error.type") == (status if is_error else None)
@@ -114,12 +94,12 @@ async def test_a_span_says_how_the_call_failed_and_no_more(
 
 
 async def test_the_span_is_below_the_clients_and_the_handler_is_in_it(
-    open_client: Any, make_services: MakeServices, finished_spans: FinishedSpans
+    open_client: Any, make_services: MakeServices, spans: Spans
 ) -> None:
     current = CurrentSpans()
     async with open_client(make_services(get_chat=current), trace_calls) as channel:
         await call(channel, [*SAMPLED, ("tracestate", "vendor=1")])
-    [span] = finished_spans()
+    [span] = spans
     assert span.parent is not None
     assert ids_of(span)[0] == TRACE
     assert trace.format_span_id(span.parent.span_id) == PARENT
@@ -129,28 +109,59 @@ async def test_the_span_is_below_the_clients_and_the_handler_is_in_it(
 
 
 async def test_a_client_that_does_not_sample_is_not_recorded_and_is_handed_on(
-    open_client: Any, make_services: MakeServices, finished_spans: FinishedSpans
+    open_client: Any, make_services: MakeServices, spans: Spans
 ) -> None:
     current = CurrentSpans()
     async with open_client(make_services(get_chat=current), trace_calls) as channel:
         await call(channel, UNSAMPLED)
-    assert not finished_spans()
+    assert not spans.names
     [context] = current.contexts
     assert trace.format_trace_id(context.trace_id) == TRACE
     assert not context.trace_flags.sampled
 
 
-async def test_a_trace_goes_from_hop_to_hop(
-    open_client: Any, make_services: MakeServices, finished_spans: FinishedSpans
-) -> None:
+async def test_no_trace_begins_with_a_call(open_client: Any, make_services: MakeServices, spans: Spans) -> None:
+    current = CurrentSpans()
+    async with open_client(make_services(get_chat=current), trace_calls) as channel:
+        await call(channel)
+    assert not spans.names
+    assert not current.contexts[0].is_valid
+
+
+async def test_a_trace_goes_from_hop_to_hop(open_client: Any, make_services: MakeServices, spans: Spans) -> None:
     async with open_client(make_services(), trace_calls, prepare=[propagate_trace]) as behind:
         through = CurrentSpans(and_then=lambda: call(behind))
         async with open_client(make_services(get_chat=through), trace_calls) as front:
             await call(front, SAMPLED)
-    inner, outer = finished_spans()
-    assert ids_of(inner)[0] == ids_of(outer)[0] == TRACE
-    assert inner.parent is not None
-    assert trace.format_span_id(inner.parent.span_id) == ids_of(outer)[1]
+    inner, between, outer = spans
+    assert {ids_of(span)[0] for span in spans} == {TRACE}
+    assert spans.below(outer) == [between]
+    assert spans.below(between) == [inner]
+    assert (inner.kind, between.kind, outer.kind) == (SpanKind.SERVER, SpanKind.CLIENT, SpanKind.SERVER)
+    assert between.name == inner.name
+    assert attributes_of(between) == {
+        "rpc.system.name": "grpc",
+        "rpc.method": "rookery.v1.ArchiveService/GetChat",
+        "rpc.response.status_code": "OK",
+    }
+
+
+@pytest.mark.parametrize("status", [Status.NOT_FOUND, Status.UNAVAILABLE])
+async def test_a_call_that_is_not_answered_has_failed_for_its_client(
+    open_client: Any, make_services: MakeServices, spans: Spans, status: Status
+) -> None:
+    async def get_chat(_: GetChatRequest) -> GetChatResponse:
+        raise RpcError(status, "secret")
+
+    async with open_client(make_services(get_chat=get_chat)) as channel:
+        first = traces.begin("first", SpanKind.SERVER, {})
+        with traces.current(first), pytest.raises(RpcError):
+            await call(channel)
+        first.end()
+    (span,) = spans.below(spans.one("first"))
+    assert span.status.status_code is StatusCode.ERROR
+    assert attributes_of(span)["error.type"] == attributes_of(span)["rpc.response.status_code"] == status.name
+    assert "secret" not in spans.told()
 
 
 @pytest.mark.parametrize("metadata", [SAMPLED, UNSAMPLED])

@@ -1,0 +1,38 @@
+"""What traces tell of a recorder: each record that is traced, from when it was read until it is in the store."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from opentelemetry.trace import Span, SpanKind
+
+from rookery.v1.session_pb2 import Event
+from shared.backplane import Destination, StoredRecord
+from shared.backplane.tracing import consumed
+from shared.telemetry import traces
+
+Taken = Sequence[tuple[StoredRecord, Event]]
+Spans = Mapping[StoredRecord, Span]
+
+
+@contextmanager
+def recording(destination: Destination, group: str, taken: Taken) -> Iterator[Spans]:
+    """The steps of those that are traced, which end with the block. `group` is the recorder's."""
+    spans: dict[StoredRecord, Span] = {}
+    for record, event in taken:
+        context = traces.sent_context({"traceparent": record.traceparent}) if record.traceparent else None
+        if context is not None:
+            attributes = consumed(destination, group, record) | {
+                "messaging.batch.message_count": len(taken),
+                "messaging.message.id": str(event.event_id),
+                "rookery.event": event.WhichOneof("event") or "",
+            }
+            spans[record] = traces.begin(f"record {destination.name}", SpanKind.CONSUMER, attributes, below=context)
+    outcome: BaseException | None = None
+    try:
+        yield spans
+    except BaseException as error:
+        outcome = error
+        raise
+    finally:
+        for span in spans.values():
+            traces.end(span, outcome)

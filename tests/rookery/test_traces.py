@@ -1,0 +1,293 @@
+"""One trace follows a message from its frame to each delivery and into the store, and a request into the store."""
+
+import json
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import httpx
+import pytest
+import trio
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanKind, StatusCode
+
+from rookery.engines import open_configuration
+from rookery.up import open_platform
+from rookery.v1 import session_pb2 as pb
+from shared.chats import direct_chat_id
+from shared.settings import Settings
+from tests.process import ANNOUNCED, Process
+from tests.spans import Spans, attributes_of, ids_of
+from tests.system.people import PASSWORD, PATIENCE, Person, open_http, sign_out, sign_up
+from tests.system.sessions import TRANSPORTS, connector, open_session, text_to
+
+pytestmark = pytest.mark.usefixtures("spans")
+
+SECRET = "Quetzalcoatl rides at dawn"
+
+
+def make_settings(folder: Path, **more: object) -> Settings:
+    """Everything on loopback, on free ports."""
+    gateway = {"websocket_port": 0, "grpc_port": 0, "health_port": 0}
+    archive = {"grpc_port": 0, "health_port": 0}
+    return Settings.model_validate({"data": folder, "bff": {"port": 0}, "gateway": gateway, "archive": archive, **more})
+
+
+@asynccontextmanager
+async def opened(settings: Settings, *, ratio: float = 1) -> AsyncIterator[Process]:
+    """The whole platform in this process, as `rookery up` has it; where it is reached."""
+    async with open_configuration(settings) as configuration:
+        await configuration.set("trace_ratio", json.dumps(ratio))
+        await configuration.set("registrations_per_minute", "1000")
+    async with open_platform(settings) as lines:
+        text = "\n".join(lines)
+        found = {name: re.search(pattern, text) for name, (pattern, _) in ANNOUNCED.items()}
+        addresses = {name: match[1] for name, match in found.items() if match}
+        yield cast(Process, SimpleNamespace(url=addresses["page"].rstrip("/"), **addresses))
+
+
+@pytest.fixture
+async def platform(tmp_path: Path) -> AsyncIterator[Process]:
+    async with opened(make_settings(tmp_path)) as reached:
+        yield reached
+
+
+async def until(happens: Callable[[], object]) -> None:
+    with trio.fail_after(PATIENCE):
+        while not happens():
+            await trio.sleep(0.01)
+
+
+async def send(
+    platform: Process, spans: Spans, transport: str, *, others: list[str]
+) -> tuple[Person, Person, pb.Accepted]:
+    """Ada sends to Grace, who has a session over each of the other transports. All of its spans have ended."""
+    ada, grace = await sign_up(platform.url, "ada"), await sign_up(platform.url, "grace")
+    async with trio.open_nursery() as nursery:
+        hear, heard = trio.open_memory_channel[str](10)
+
+        async def listen(other: str) -> None:
+            async with open_session(connector(platform, other), grace) as session:
+                await hear.send("here")
+                await session.hear_messages(1)
+                await hear.send("heard")
+
+        for other in others:
+            nursery.start_soon(listen, other)
+            await heard.receive()
+        async with open_session(connector(platform, transport), ada) as session:
+            spans.clear()
+            accepted = await session.send_text(grace.user_id, SECRET)
+            await until(lambda: spans.named("record log") and len(spans.named("session deliver")) == len(others))
+    return ada, grace, accepted
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_message_is_one_trace_from_its_frame_to_each_session_and_into_the_store(
+    platform: Process, spans: Spans, transport: str
+) -> None:
+    ada, grace, accepted = await send(platform, spans, transport, others=["websocket", "grpc", "grpc"])
+    first = spans.one("session send")
+    assert {ids_of(span)[0] for span in spans} == {ids_of(first)[0]}
+    assert first.parent is None
+    assert first.kind is SpanKind.SERVER
+    said = attributes_of(first)
+    assert re.fullmatch("[0-9a-f]{16}", said.pop("session.id"))
+    assert said == {
+        "user.id": str(ada.user_id),
+        "rookery.transport": transport,
+        "rookery.frame": 2,
+        "rookery.chat_id": direct_chat_id(ada.user_id, grace.user_id),
+        "rookery.message_id": str(accepted.message_id),
+    }
+    assert [span.name for span in spans.below(first)] == ["publish log", "read accounts.db"]
+    publish = spans.one("publish log")
+    assert publish.kind is SpanKind.PRODUCER
+    _see_deliveries(spans, publish, accepted.message_id, grace)
+    _see_record(spans, publish, accepted.message_id)
+
+
+def _see_deliveries(spans: Spans, publish: ReadableSpan, message_id: int, to: Person) -> None:
+    deliveries = spans.named("deliver log")
+    records = attributes_of(publish)["messaging.batch.message_count"]
+    assert len(deliveries) == records
+    for delivery in deliveries:
+        assert delivery in spans.below(publish)
+        assert delivery.kind is SpanKind.CONSUMER
+        said = attributes_of(delivery)
+        assert said["messaging.consumer.group.name"] == "gateway"
+        assert said["messaging.message.id"] == str(message_id)
+        assert said["rookery.event"] == "message"
+        assert {"messaging.destination.partition.id", "messaging.kafka.offset"} <= said.keys()
+    sessions = [attributes_of(span) for delivery in deliveries for span in spans.below(delivery)]
+    assert sorted(said["rookery.transport"] for said in sessions) == ["grpc", "grpc", "websocket"]
+    assert {said["user.id"] for said in sessions} == {str(to.user_id)}
+    assert len({said["session.id"] for said in sessions}) == 3
+
+
+def _see_record(spans: Spans, publish: ReadableSpan, message_id: int) -> None:
+    record = spans.one("record log")
+    assert record in spans.below(publish)
+    assert record.kind is SpanKind.CONSUMER
+    said = attributes_of(record)
+    assert (said["messaging.consumer.group.name"], said["messaging.message.id"]) == ("archive", str(message_id))
+    (write,) = spans.below(record)
+    assert (write.name, write.kind) == ("write chats.db", SpanKind.CLIENT)
+    assert attributes_of(write) == {
+        "db.system.name": "sqlite",
+        "db.namespace": "chats.db",
+        "db.operation.name": "write",
+    }
+    assert record.start_time is not None
+    assert record.start_time >= (publish.start_time or 0)
+
+
+async def test_a_request_is_one_trace_through_the_archive_into_the_store(platform: Process, spans: Spans) -> None:
+    ada, _, accepted = await send(platform, spans, "websocket", others=["grpc"])
+    spans.clear()
+    async with open_http(platform.url) as http:
+        answer = await http.get(f"/v1/chats/{accepted.chat_id}/messages", headers=ada.headers)
+        assert answer.status_code == 200
+        await until(lambda: spans.named("GET /v1/chats/<chat_id>/messages"))
+    first = spans.one("GET /v1/chats/<chat_id>/messages")
+    assert first.parent is None
+    assert first.kind is SpanKind.SERVER
+    assert attributes_of(first) == {
+        "http.request.method": "GET",
+        "url.scheme": "http",
+        "http.route": "/v1/chats/<chat_id>/messages",
+        "http.response.status_code": 200,
+        "user.id": str(ada.user_id),
+    }
+    (client,) = [
+        span for span in spans.below(first) if span.kind is SpanKind.CLIENT and "rpc.method" in (span.attributes or {})
+    ]
+    (server,) = spans.below(client)
+    assert client.name == server.name == "rookery.v1.ArchiveService/ListMessages"
+    assert server.kind is SpanKind.SERVER
+    assert [span.name for span in spans.below(server)] == ["read chats.db"]
+    assert {ids_of(span)[0] for span in spans} == {ids_of(first)[0]}
+
+
+async def test_what_else_a_session_publishes_is_traced_too(platform: Process, spans: Spans) -> None:
+    ada, grace = await sign_up(platform.url, "ada"), await sign_up(platform.url, "grace")
+    chat_id = ada.chat_with(grace)
+    async with open_session(connector(platform, "grpc"), ada) as session:
+        accepted = await session.send_text(grace.user_id, SECRET)
+        await until(lambda: spans.named("record log"))
+        spans.clear()
+        react = pb.React(chat_id=chat_id, message_id=accepted.message_id, emoji="🦜")
+        await session.say(react=react)
+        await session.say(receipt=pb.Receipt(chat_id=chat_id, read_up_to=accepted.message_id))
+        await session.say(typing=pb.Typing(chat_id=chat_id))
+        names = ["session react", "session receipt", "session typing"]
+        await until(lambda: set(names) <= set(spans.names) and len(spans.named("record log")) == 2)
+        for name in names:
+            first = spans.one(name)
+            assert "publish log" in [span.name for span in spans.below(first)]
+    assert "🦜" not in spans.told()
+
+
+async def test_a_sign_out_is_a_step_of_its_request(platform: Process, spans: Spans) -> None:
+    ada = await sign_up(platform.url, "ada")
+    spans.clear()
+    await sign_out(platform.url, ada)
+    await until(lambda: spans.named("DELETE /v1/tokens/current"))
+    first = spans.one("DELETE /v1/tokens/current")
+    assert {"write accounts.db", "publish log"} <= {span.name for span in spans.below(first)}
+
+
+async def test_a_refusal_ends_the_trace_and_says_its_code(platform: Process, spans: Spans) -> None:
+    ada = await sign_up(platform.url, "ada")
+    async with open_session(connector(platform, "websocket"), ada) as session:
+        spans.clear()
+        await session.say(send=text_to(1 << 40, SECRET))
+        await session.next("refused")
+        await until(lambda: spans.named("session send"))
+    first = spans.one("session send")
+    assert attributes_of(first)["rookery.refusal"] == "not_found"
+    assert first.status.status_code is StatusCode.UNSET
+
+
+async def test_nothing_that_people_write_or_are_called_is_told(platform: Process, spans: Spans) -> None:
+    ada, grace, accepted = await send(platform, spans, "websocket", others=["grpc"])
+    async with open_http(platform.url) as http:
+        found = await http.get("/v1/profiles", params={"query": grace.name}, headers=ada.headers)
+        await http.patch("/v1/me", json={"display_name": "Countess", "version": 1}, headers=ada.headers)
+        await http.post("/v1/tokens", json={"name": ada.name, "password": "wrong password"})
+        await http.post("/v1/tokens/refresh", json={"refresh_token": ada.refresh_token})
+        await http.get(f"/v1/{grace.name}", headers=ada.headers)
+        assert found.status_code in (200, 400, 422)
+    async with open_session(connector(platform, "grpc"), grace) as session:
+        await session.say(send=text_to(ada.user_id, "Nahuatl", "my-own-message-id"))
+        await session.next("accepted")
+        await until(lambda: len(spans.named("record log")) == 2)
+    told = spans.told()
+    assert str(accepted.message_id) in told
+    secrets = [SECRET, "Nahuatl", "my-own-message-id", PASSWORD, "wrong password", "Countess"]
+    secrets += [each for person in (ada, grace) for each in (person.name, person.access_token, person.refresh_token)]
+    assert [secret for secret in secrets if secret in told] == []
+
+
+async def test_nothing_is_traced_at_a_ratio_of_0(tmp_path: Path, spans: Spans) -> None:
+    async with opened(make_settings(tmp_path), ratio=0) as platform:
+        ada, grace = await sign_up(platform.url, "ada"), await sign_up(platform.url, "grace")
+        async with (
+            open_session(connector(platform, "websocket"), ada) as session,
+            open_session(connector(platform, "grpc"), grace) as other,
+        ):
+            await session.send_text(grace.user_id, SECRET)
+            await other.hear_messages(1)
+    assert not spans.names
+
+
+# ---- who decides
+
+SAMPLED = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+UNSAMPLED = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"}
+GARBAGE = {"traceparent": "00-whatever"}
+
+
+async def first_of_request(
+    settings: Settings, spans: Spans, headers: dict[str, str], ratio: float
+) -> list[ReadableSpan]:
+    """What a request to the API is traced as, if it is."""
+    async with opened(settings, ratio=ratio) as platform, httpx.AsyncClient(base_url=platform.url) as http:
+        (await http.get("/readyz", headers=headers)).raise_for_status()
+        await http.get("/v1/me", headers=headers)
+    return spans.named("GET /v1/me")
+
+
+async def test_a_stranger_can_not_have_itself_traced(tmp_path: Path, spans: Spans) -> None:
+    assert not await first_of_request(make_settings(tmp_path), spans, SAMPLED, ratio=0)
+    assert not spans.names
+
+
+@pytest.mark.parametrize("headers", [SAMPLED, UNSAMPLED])
+async def test_nor_join_a_trace_of_ours_to_its_own_which_is_linked_to(
+    tmp_path: Path, spans: Spans, headers: dict[str, str]
+) -> None:
+    (span,) = await first_of_request(make_settings(tmp_path), spans, headers, ratio=1)
+    assert span.parent is None
+    (link,) = span.links
+    assert f"{link.context.trace_id:032x}" in headers["traceparent"]
+    assert ids_of(span)[0] not in headers["traceparent"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "ratio", "is_traced"),
+    [(SAMPLED, 0, True), (UNSAMPLED, 1, False), (GARBAGE, 1, True), (GARBAGE, 0, False), ({}, 1, True), ({}, 0, False)],
+)
+async def test_a_caller_that_is_trusted_decides(
+    tmp_path: Path, spans: Spans, headers: dict[str, str], ratio: float, *, is_traced: bool
+) -> None:
+    settings = make_settings(tmp_path, traces={"trust_callers": True})
+    found = await first_of_request(settings, spans, headers, ratio=ratio)
+    assert len(found) == is_traced
+    for span in found:
+        assert (span.parent is not None) == (headers == SAMPLED)
+        if span.parent is not None:
+            assert f"{span.parent.trace_id:032x}-{span.parent.span_id:016x}" in headers["traceparent"]

@@ -1,0 +1,214 @@
+"""A collector is told of spans by OTLP; one that is away, slow or strange costs spans, and nothing else."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.trace import SpanKind
+from pydantic import ValidationError
+from structlog.testing import capture_logs
+
+from shared.settings import Settings
+from shared.telemetry import collector, traces
+from shared.telemetry.collector import open_collector
+from shared.telemetry.metrics.catalogue import SPANS_LOST
+from tests.backends.backend import HOST, free_port
+
+PATIENCE = 30.0
+"""Seconds; only ends a test that has failed."""
+
+
+class Collector:
+    """Takes spans on loopback, over HTTP, and answers as it is told."""
+
+    def __init__(self) -> None:
+        self.requests: list[ExportTraceServiceRequest] = []
+        self.headers: list[dict[str, str]] = []
+        self.status = 200
+        self.may_answer = threading.Event()
+        self.may_answer.set()
+        self._server: Any = None
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://{HOST}:{self._server.server_port}"
+
+    @property
+    def names(self) -> list[str]:
+        """Of all spans that came, in the order in which they did."""
+        return [
+            span.name
+            for request in self.requests
+            for resource in request.resource_spans
+            for scope in resource.scope_spans
+            for span in scope.spans
+        ]
+
+    @contextmanager
+    def serving(self) -> Iterator["Collector"]:
+        told = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                told.may_answer.wait()
+                told.headers.append({**dict(self.headers), "path": self.path})
+                if told.status == 200:
+                    told.requests.append(ExportTraceServiceRequest.FromString(body))
+                self.send_response(told.status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer((HOST, 0), Handler)
+        self._server.daemon_threads = True
+        thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield self
+        finally:
+            self.may_answer.set()
+            self._server.shutdown()
+            thread.join()
+            self._server.server_close()
+
+
+@pytest.fixture
+def server() -> Iterator[Collector]:
+    with Collector().serving() as serving:
+        yield serving
+
+
+def settings(tmp_path: Path, endpoint: str, **more: object) -> Settings:
+    return Settings.model_validate(
+        {"data": tmp_path, "kafka": {"instance": "gateway-7"}, "traces": {"endpoint": endpoint, **more}}
+    )
+
+
+def make_spans(*names: str) -> None:
+    for name in names:
+        assert traces.chosen(1.0)
+        traces.begin(name, SpanKind.SERVER, {}).end()
+
+
+async def wait_until(happens: Callable[[], object]) -> None:
+    with trio.fail_after(PATIENCE):
+        while not happens():
+            await trio.sleep(0.01)
+
+
+async def test_a_collector_is_told_whose_the_spans_are(tmp_path: Path, server: Collector) -> None:
+    token = "Bearer collectors-token"
+    async with open_collector(settings(tmp_path, server.endpoint, headers={"authorization": token}), "gateway"):
+        make_spans("one", "two")
+        await wait_until(lambda: server.names)
+    assert server.names == ["one", "two"]
+    assert server.headers[0]["path"] == "/v1/traces"
+    assert server.headers[0]["authorization"] == token
+    (resource,) = server.requests[0].resource_spans
+    attributes = {each.key: each.value.string_value for each in resource.resource.attributes}
+    expected = {"service.name": "rookery", "rookery.role": "gateway", "service.instance.id": "gateway-7"}
+    assert expected.items() <= attributes.items()
+    assert attributes["service.version"]
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["collector:4318", "ftp://collector", "http://", "http://collector/?x", "http://a b"]
+)
+def test_an_endpoint_must_be_a_base_url(tmp_path: Path, endpoint: str) -> None:
+    with pytest.raises(ValidationError, match=r"traces\.endpoint"):
+        settings(tmp_path, endpoint)
+
+
+def test_what_the_collector_wants_is_shown_to_nobody_else(tmp_path: Path) -> None:
+    assert "sesame" not in repr(settings(tmp_path, "http://collector:4318", headers={"authorization": "sesame"}))
+
+
+async def test_a_stop_sends_what_waits(tmp_path: Path, server: Collector) -> None:
+    async with open_collector(settings(tmp_path, server.endpoint), "up"):
+        make_spans("last")
+    assert server.names == ["last"]
+    assert not traces.chosen(1.0)
+
+
+async def test_a_collector_that_hangs_does_not_keep_a_process_from_stopping(tmp_path: Path, server: Collector) -> None:
+    server.may_answer.clear()
+    began = trio.current_time()
+    async with open_collector(settings(tmp_path, server.endpoint, timeout_seconds=60), "up"):
+        make_spans("never")
+    assert trio.current_time() - began < PATIENCE
+    assert not server.names
+
+
+async def test_a_stop_that_is_cancelled_does_not_wait(tmp_path: Path, server: Collector) -> None:
+    server.may_answer.clear()
+    with trio.CancelScope() as scope:
+        async with open_collector(settings(tmp_path, server.endpoint, timeout_seconds=60), "up"):
+            make_spans("never")
+            scope.cancel()
+    assert scope.cancel_called
+
+
+@pytest.mark.parametrize("status", [400, 503])
+async def test_the_log_says_once_that_spans_are_lost_and_when_they_are_no_more(
+    tmp_path: Path, server: Collector, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collector, "SEND_MS", 10)
+    server.status = status
+    lost = SPANS_LOST.count("not_sent")
+    with capture_logs() as lines:
+        async with open_collector(settings(tmp_path, server.endpoint, timeout_seconds=0.2), "up"):
+            for number in range(3):
+                make_spans(f"lost-{number}")
+                await wait_until(lambda number=number: SPANS_LOST.count("not_sent") == lost + number + 1)  # type: ignore[misc]
+            server.status = 200
+            while not server.names:  # one may be lost still: the machine may be busy, and the time for it is short
+                make_spans("told")
+                await trio.sleep(0.05)
+    assert set(server.names) == {"told"}
+    assert [(line["event"], line["log_level"]) for line in lines] == [
+        ("traces_not_sent", "warning"),
+        ("traces_sent_again", "info"),
+    ]
+    assert (lines[0]["lost"], lines[1]["lost"] >= 3) == (1, True)
+    assert lines[0]["reason"]
+
+
+async def test_a_collector_that_is_away_says_nothing_but_that(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collector, "SEND_MS", 10)
+    lost = SPANS_LOST.count("not_sent")
+    with capture_logs() as lines:
+        async with open_collector(settings(tmp_path, f"http://{HOST}:{free_port()}", timeout_seconds=0.2), "up"):
+            make_spans("lost")
+            await wait_until(lambda: SPANS_LOST.count("not_sent") > lost)
+    assert [line["event"] for line in lines] == ["traces_not_sent"]
+    assert [record for record in caplog.records if "opentelemetry" in record.name] == []
+
+
+async def test_what_waits_is_bounded_and_what_is_dropped_is_counted(
+    tmp_path: Path, server: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collector, "MAX_WAITING", 20)
+    monkeypatch.setattr(collector, "MAX_BATCH", 10)
+    server.may_answer.clear()
+    dropped = SPANS_LOST.count("no_room")
+    began = time.perf_counter()
+    async with open_collector(settings(tmp_path, server.endpoint), "up"):
+        for number in range(1_000):
+            make_spans(f"{number}")
+        assert time.perf_counter() - began < PATIENCE
+        dropped = SPANS_LOST.count("no_room") - dropped
+        assert 1_000 - 20 - 2 * 10 <= dropped <= 1_000 - 20
+        server.may_answer.set()
+        await wait_until(lambda: len(server.names) == 1_000 - dropped)
