@@ -5,13 +5,19 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from rookery.folder import DataFolder
+from rookery.measures import disk_readings, log_readings
+from shared.background import open_background
 from shared.backplane import Backplane
+from shared.backplane.measured import MeasuredLog
 from shared.configuration import ConfigurationStore
 from shared.ids import SnowflakeGenerator
 from shared.ownership import Directory, LocalDirectory
+from shared.processes import LocalBoard, ProcessBoard
 from shared.settings import Settings
 from shared.stores.accounts import AccountStore
 from shared.stores.chats import ChatStore
+from shared.stores.measured import measured_store
+from shared.telemetry.metrics import observing
 
 GENERATOR = 0
 """The embedded log is open in one process at a time, so that this generator number is leased with it."""
@@ -23,6 +29,7 @@ class Coordination:
 
     configuration: ConfigurationStore
     directory: Directory
+    processes: ProcessBoard
     ids: SnowflakeGenerator
 
 
@@ -33,15 +40,21 @@ async def open_backplane(settings: Settings) -> AsyncIterator[Backplane]:
         from shared.backplane.kafka import open_kafka
 
         async with open_kafka(settings.kafka) as kafka:
-            yield kafka
+            with observing(log_readings(kafka.statistics)):
+                yield MeasuredLog(kafka)
     else:
         from shared.backplane.embedded import open_embedded_log
+        from shared.backplane.spool import publish_left
 
         hours, partitions = settings.log.retention_hours, settings.log.partitions
-        async with open_embedded_log(
-            DataFolder(settings.data).log, partitions=partitions, retention_hours=hours
-        ) as log:
-            yield log
+        folder = DataFolder(settings.data)
+        async with (
+            open_embedded_log(folder.log, partitions=partitions, retention_hours=hours) as log,
+            open_background() as nursery,
+        ):
+            nursery.start_soon(publish_left, folder.spool, log)
+            with observing({**log_readings(log.statistics), **disk_readings(settings.data)}):
+                yield MeasuredLog(log)
 
 
 @asynccontextmanager
@@ -52,12 +65,12 @@ async def open_accounts(settings: Settings) -> AsyncIterator[AccountStore]:
         from shared.stores.accounts_cassandra import open_cassandra_accounts
 
         async with open_cassandra(settings.cassandra) as session, open_cassandra_accounts(session) as accounts:
-            yield accounts
+            yield measured_store(accounts, "accounts")
     else:
         from shared.stores.accounts_sqlite import open_sqlite_accounts
 
         async with open_sqlite_accounts(DataFolder(settings.data).accounts) as embedded:
-            yield embedded
+            yield measured_store(embedded, "accounts")
 
 
 @asynccontextmanager
@@ -68,12 +81,12 @@ async def open_chats(settings: Settings) -> AsyncIterator[ChatStore]:
         from shared.stores.chats_cassandra import open_cassandra_chats
 
         async with open_cassandra(settings.cassandra) as session, open_cassandra_chats(session) as chats:
-            yield chats
+            yield measured_store(chats, "chats")
     else:
         from shared.stores.chats_sqlite import open_sqlite_chats
 
         async with open_sqlite_chats(DataFolder(settings.data).chats) as embedded:
-            yield embedded
+            yield measured_store(embedded, "chats")
 
 
 @asynccontextmanager
@@ -96,6 +109,19 @@ async def open_configuration(settings: Settings) -> AsyncIterator[ConfigurationS
 
 
 @asynccontextmanager
+async def open_processes(settings: Settings) -> AsyncIterator[ProcessBoard]:
+    """What processes say of themselves, alone."""
+    if "redis" in settings.engines:
+        from shared.processes_redis import RedisBoard
+        from shared.redis import open_redis
+
+        async with open_redis(settings.redis) as client:
+            yield RedisBoard(client, settings.redis.prefix)
+    else:
+        yield LocalBoard(DataFolder(settings.data).processes)
+
+
+@asynccontextmanager
 async def open_coordination(settings: Settings) -> AsyncIterator[Coordination]:
     """Configuration, who owns which partition, and ids. Raises Unavailable."""
     async with AsyncExitStack() as stack:
@@ -103,6 +129,7 @@ async def open_coordination(settings: Settings) -> AsyncIterator[Coordination]:
             from shared.configuration.redis import open_redis_configuration
             from shared.leases import open_generator
             from shared.ownership_redis import open_redis_directory
+            from shared.processes_redis import RedisBoard
             from shared.redis import open_redis
 
             prefix = settings.redis.prefix
@@ -110,10 +137,11 @@ async def open_coordination(settings: Settings) -> AsyncIterator[Coordination]:
             configuration = await stack.enter_async_context(open_redis_configuration(client, prefix))
             directory = await stack.enter_async_context(open_redis_directory(client, prefix))
             ids = await stack.enter_async_context(open_generator(client, prefix))
-            yield Coordination(configuration, directory, ids)
+            yield Coordination(configuration, directory, RedisBoard(client, prefix), ids)
         else:
             yield Coordination(
                 await stack.enter_async_context(open_configuration(settings)),
                 LocalDirectory(),
+                LocalBoard(DataFolder(settings.data).processes),
                 SnowflakeGenerator(GENERATOR),
             )

@@ -9,7 +9,7 @@ import json
 import secrets
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import argon2
@@ -45,19 +45,27 @@ MAX_TOKEN_CHARACTERS = 2_048
 """Of an access token; ours have about 330."""
 
 KEYS_MAX_AGE = 60.0
-"""Seconds after which an issuer looks whether there is a newer key."""
+"""Seconds after which keys are read again: until then a new one does not sign, and one that is gone is believed."""
 
 KEYS_MIN_AGE = 1.0
 """Seconds between two looks for a key that is not known, so that forged tokens cost no reads."""
 
+KEY_REST = 10.0
+"""Seconds of a new key's life before it signs, while there is another: a verifier that has just looked for a key, and
+does not look again for KEYS_MIN_AGE, then knows it, be the clocks some seconds apart."""
+
+SUSPENDED = Refusal(Code.SUSPENDED, "This account is suspended: ask those who run this platform.")
+"""What a user hears who may not come in. The reason is for admins."""
+
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a valid access token says."""
+    """What a valid access token says, and what its user may do as the store has it now."""
 
     user_id: int
     family_id: str
     expires_at_ms: int
+    is_admin: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +84,16 @@ class PasswordHasher:
         self._limiter = trio.CapacityLimiter(HASHES_AT_ONCE)
         self._nobody = self._argon2.hash(secrets.token_urlsafe())
 
+    @property
+    def under_way(self) -> int:
+        """Passwords that are being hashed."""
+        return self._limiter.borrowed_tokens
+
+    @property
+    def waiting(self) -> int:
+        """Passwords that wait for that."""
+        return self._limiter.statistics().tasks_waiting
+
     async def hash(self, password: str) -> str:
         """A hash with a new salt. Raises Unavailable if too many wait."""
         return await self._work(self._argon2.hash, _normal(password))
@@ -92,7 +110,7 @@ class PasswordHasher:
             return False
 
     async def _work(self, function: Callable[..., Result], *arguments: str) -> Result:
-        if self._limiter.statistics().tasks_waiting >= MAX_WAITING_HASHES:
+        if self.waiting >= MAX_WAITING_HASHES:
             raise Unavailable(f"{MAX_WAITING_HASHES} passwords wait to be checked")
         return await trio.to_thread.run_sync(function, *arguments, limiter=self._limiter)
 
@@ -103,27 +121,35 @@ def _normal(password: str) -> str:
 
 
 class SigningKeys:
-    """The platform's keys, held in memory: the newest signs, all verify."""
+    """The platform's keys, held in memory: the newest that has rested signs, all verify."""
 
     def __init__(self, accounts: AccountStore, *, clock_ms: Callable[[], int] = wall_clock_ms) -> None:
         self._accounts = accounts
         self._clock_ms = clock_ms
         self._keys: dict[str, OKPKey] = {}
+        self._made_at_ms: dict[str, int] = {}
         self._read_at = float("-inf")
+        self._reading = trio.Lock()
 
     async def newest(self) -> tuple[str, OKPKey]:
         """The key to sign with, and its id; the first is made if there is none. Raises Unavailable."""
         if not self._keys or self._age() > KEYS_MAX_AGE:
-            await self._read()
+            await self._read(KEYS_MAX_AGE)
         if not self._keys:
-            await self._accounts.add_signing_key(_new_key(self._clock_ms()), if_none=True)
+            await self._accounts.add_signing_key(new_signing_key(self._clock_ms()), if_none=True)
             await self._read()
-        return next(iter(self._keys.items()))
+        rested = self._clock_ms() - KEY_REST * 1000
+        key_id = next((each for each, made_at_ms in self._made_at_ms.items() if made_at_ms <= rested), None)
+        if key_id is None:
+            key_id = list(self._keys)[-1]  # the oldest, which others are the likeliest to know
+        return key_id, self._keys[key_id]
 
     async def find(self, key_id: str) -> OKPKey | None:
         """The key with this id. Raises Unavailable."""
-        if key_id not in self._keys and self._age() >= KEYS_MIN_AGE:
-            await self._read()
+        if self._age() > KEYS_MAX_AGE:
+            await self._read(KEYS_MAX_AGE)
+        elif key_id not in self._keys and self._age() >= KEYS_MIN_AGE:
+            await self._read(KEYS_MIN_AGE)
         return self._keys.get(key_id)
 
     async def public(self) -> dict[str, Any]:
@@ -135,15 +161,21 @@ class SigningKeys:
     def _age(self) -> float:
         return trio.current_time() - self._read_at
 
-    async def _read(self) -> None:
-        keys = await self._accounts.signing_keys()
-        self._keys = {key.key_id: OKPKey.import_key(json.loads(key.jwk)) for key in keys}
-        self._read_at = trio.current_time()
+    async def _read(self, older_than: float = 0.0) -> None:
+        """Read them, unless someone else has meanwhile: they are not older than that then."""
+        async with self._reading:
+            if self._age() < older_than:
+                return
+            keys = await self._accounts.signing_keys()
+            self._keys = {key.key_id: OKPKey.import_key(json.loads(key.jwk)) for key in keys}
+            self._made_at_ms = {key.key_id: key.created_at_ms for key in keys}
+            self._read_at = trio.current_time()
 
 
-def _new_key(now_ms: int) -> SigningKey:
+def new_signing_key(now_ms: int) -> SigningKey:
+    """A key that was made now."""
     key = OKPKey.generate_key("Ed25519")
-    return SigningKey(secrets.token_urlsafe(12), json.dumps(key.as_dict(private=True)), now_ms)
+    return SigningKey(secrets.token_hex(12), json.dumps(key.as_dict(private=True)), now_ms)
 
 
 class TokenIssuer:
@@ -185,9 +217,12 @@ class TokenVerifier:
             return Refusal(Code.UNAUTHENTICATED, "The access token is not one that we issued.")
         if claims.expires_at_ms <= self._clock_ms():
             return Refusal(Code.UNAUTHENTICATED, "The access token has expired: refresh it.")
-        if not await self._accounts.is_live(claims.family_id):
+        standing = await self._accounts.standing_in(claims.family_id, claims.user_id)
+        if standing is None:
             return Refusal(Code.UNAUTHENTICATED, "This sign-in has ended: sign in again.")
-        return claims
+        if standing.is_suspended:
+            return SUSPENDED
+        return replace(claims, is_admin=standing.is_admin)
 
     async def _signed_claims(self, token: str) -> Claims | None:
         """What the token says if one of our keys signed it."""

@@ -6,14 +6,18 @@ savepoint of its own, so that one that fails takes nothing else with it.
 
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import trio
+from opentelemetry.trace import Span, SpanKind
 
 from shared.bridge import BatchThread, BridgeStatistics, open_batch_thread
 from shared.errors import Unavailable
+from shared.telemetry import traces
+from shared.telemetry.metrics import Readings, observing
+from shared.telemetry.metrics.catalogue import SQLITE_COMMITS, SQLITE_PENDING, SQLITE_WRITES
 
 Row = TypeVar("Row")
 Write = Callable[[sqlite3.Connection], Any]
@@ -43,6 +47,10 @@ class Database:
 
         What `work` raises is raised, and what it wrote is undone. Raises Unavailable if the database can't write.
         """
+        if below := traces.parents():
+            with self._steps(below, "write"):
+                written: Row = await self._writer.call(work)
+                return written
         result: Row = await self._writer.call(work)
         return result
 
@@ -61,7 +69,19 @@ class Database:
             finally:
                 self._readers.append(connection)
 
+        if below := traces.parents():
+            with self._steps(below, "read"):
+                return await trio.to_thread.run_sync(run, limiter=self._limiter)
         return await trio.to_thread.run_sync(run, limiter=self._limiter)
+
+    def _steps(self, below: Sequence[Span], operation: str) -> AbstractContextManager[object]:
+        """Steps of what is traced, by OpenTelemetry's conventions for databases."""
+        attributes = {
+            "db.system.name": "sqlite",
+            "db.namespace": self.path.name,
+            "db.operation.name": operation,
+        }
+        return traces.steps(below, f"{operation} {self.path.name}", SpanKind.CLIENT, attributes)
 
 
 def connect(path: Path, synchronous: Literal["NORMAL", "FULL"] = "FULL") -> sqlite3.Connection:
@@ -160,7 +180,16 @@ async def open_database(
     async with open_batch_thread(f"writer of {path.name}", start, stop=stop) as writer:
         readers = [connect(path) for _ in range(READERS)]
         try:
-            yield Database(path, writer, readers)
+            with observing(_readings(path.stem, writer)):
+                yield Database(path, writer, readers)
         finally:
             for reader in readers:
                 reader.close()
+
+
+def _readings(name: str, writer: BatchThread[Write, Any]) -> Readings:
+    return {
+        SQLITE_PENDING: lambda: {(name,): writer.statistics().pending},
+        SQLITE_WRITES: lambda: {(name,): writer.statistics().jobs},
+        SQLITE_COMMITS: lambda: {(name,): writer.statistics().batches},
+    }

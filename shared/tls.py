@@ -9,7 +9,7 @@ import math
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from signal import SIGHUP
@@ -22,7 +22,7 @@ from shared.background import open_background
 from shared.certificates import Certificate, read_certificate
 from shared.pem import UnusableCertificate, load_authorities, load_pair
 from shared.settings import TlsSettings
-from shared.telemetry.metrics import observe_certificate
+from shared.telemetry.metrics.catalogue import CERTIFICATE_END
 from shared.trust import Alpn, client_context, trust_archives, trust_itself
 
 Prepare = Callable[[ssl.SSLContext, TlsSettings], None]
@@ -117,9 +117,9 @@ async def open_tls(settings: TlsSettings) -> AsyncIterator[Tls]:
     files = _files(settings)
     known = _digest(files)  # before they are loaded, so that no change is missed
     tls = Tls(settings)
-    async with open_background() as nursery:
+    async with open_background() as nursery, AsyncExitStack() as stack:
         if tls.server is not None:
-            observe_certificate(partial(_not_after, tls.server))
+            stack.enter_context(CERTIFICATE_END.observed(partial(_not_after, tls.server)))
             nursery.start_soon(_warn_of_the_end, tls.server)
         if files:
             await nursery.start(_keep_fresh, tls, files, known)

@@ -6,6 +6,7 @@ the log keeps what follows. A batch that was written but not committed is writte
 
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -13,12 +14,14 @@ import structlog
 import trio
 from google.protobuf.message import DecodeError
 
+from messaging.archive.tracing import Spans, recording
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Event
 from shared.background import open_background
 from shared.backplane import Assignment, Backplane, Consumer, DeadLetter, Fetched, StoredRecord
 from shared.errors import Unavailable
 from shared.stores.chats import ChatStore
+from shared.telemetry.traces import current, fail
 
 GROUP = "archive"
 """The consumer group that divides the partitions among the archives."""
@@ -82,6 +85,7 @@ class Recorder:
         self._set_aside = 0
         self._consumer: Consumer | None = None
         self._retries = 0
+        self._spans: Spans = {}  # of the few in hand that are traced
 
     def statistics(self) -> RecorderStatistics:
         lag = {} if self._consumer is None else self._consumer.lag()
@@ -138,7 +142,13 @@ class Recorder:
 
     async def _record(self, records: Sequence[StoredRecord]) -> None:
         offsets = {record.partition: record.offset + 1 for record in records}
-        await self._write(await self._read(records), offsets)
+        taken = await self._read(records)
+        if any(record.traceparent for record, _ in taken):
+            with recording(self._backplane.destination, GROUP, taken) as self._spans:
+                await self._write(taken, offsets)
+            self._spans = {}
+        else:
+            await self._write(taken, offsets)
         self._recorded.update(offsets)
 
     async def _read(self, records: Sequence[StoredRecord]) -> list[tuple[StoredRecord, Event]]:
@@ -157,8 +167,10 @@ class Recorder:
     async def _write(self, taken: Sequence[tuple[StoredRecord, Event]], offsets: Mapping[int, int]) -> None:
         """Give the events to the store. One that it can't take is found by halves, and set aside."""
         events = [event for _, event in taken]
+        spans = [self._spans[record] for record, _ in taken if record in self._spans] if self._spans else ()
         try:
-            await self._persist(lambda: self._chats.record(events, offsets))
+            with current(*spans) if spans else nullcontext():
+                await self._persist(lambda: self._chats.record(events, offsets))
         except ValueError as error:
             if not taken:
                 raise
@@ -198,6 +210,8 @@ class Recorder:
     async def _put_aside(self, record: StoredRecord, error: Exception) -> None:
         """Keep a poison record among the dead letters, and go on behind it."""
         _log.error("poison record", partition=record.partition, offset=record.offset, reason=str(error))
+        if record in self._spans:
+            fail(self._spans[record], "poison")
         letter = DeadLetter(record, GROUP, str(error))
         await self._persist(lambda: self._backplane.set_aside(letter), engine="the log")
         self._set_aside += 1

@@ -1,22 +1,32 @@
 """Opens an archive: its recorder, its query service and its health; and stops them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from messaging.archive.measures import archive_readings
 from messaging.archive.queries import ArchiveQueries
-from messaging.archive.recorder import GROUP, Recorder
+from messaging.archive.recorder import Recorder
 from shared.background import open_background
 from shared.backplane import Backplane
 from shared.listening import listen, port_of
 from shared.rpc import Limits, Servicer, serve_rpc
-from shared.rpc.server.interceptors import authenticate, equals, except_standard, limit_calls, log_calls, trace_calls
+from shared.rpc.server.interceptors import (
+    authenticate,
+    count_calls,
+    equals,
+    except_standard,
+    limit_calls,
+    log_calls,
+    trace_calls,
+)
 from shared.rpc.server.standard_services import standard_services
 from shared.settings import ArchiveSettings
 from shared.stores.chats import ChatStore
 from shared.telemetry.health import Health, serve_health
-from shared.telemetry.metrics import observe_lag
+from shared.telemetry.logs import in_role
+from shared.telemetry.metrics import observing, playing
 from shared.tls import ServerTls
 
 GRPC_LIMITS = Limits(drain_timeout=0.5, close_timeout=0.5)
@@ -38,6 +48,7 @@ class Archive:
     health_port: int
 
 
+@in_role("archive")
 @asynccontextmanager
 async def open_archive(
     settings: ArchiveSettings,
@@ -45,26 +56,30 @@ async def open_archive(
     backplane: Backplane,
     chats: ChatStore,
     health: Health,
-    token: str = "",
+    tokens: Sequence[str] = (),
     tls: ServerTls | None = None,
 ) -> AsyncIterator[Archive]:
     """Record the log and answer queries while the block is open.
 
     Leaving it records and commits the batch in hand, and lets queries under way end, within 2 seconds. A store or a
     log that does not answer is no reason not to open: recording waits for it, and queries are refused meanwhile. Only
-    the store makes the archive unready, since queries are what is sent to it. With a `token`, queries need it.
+    the store makes the archive unready, since queries are what is sent to it. With `tokens`, queries need one of them.
     """
     health.add("chats", "the store of chats and history answers", partial(chats.get_message, *ANY_MESSAGE))
     recorder = Recorder(backplane, chats)
-    observe_lag(GROUP, lambda: recorder.statistics().lag)
     queries = ArchiveQueries(chats)
     services: list[Servicer] = [queries, *standard_services([queries], health)]
-    interceptors = [log_calls, trace_calls, except_standard(limit_calls(total=MAX_QUERIES))]
-    if token:
-        interceptors.append(except_standard(authenticate(equals(token))))
+    interceptors = [count_calls, trace_calls, log_calls, except_standard(limit_calls(total=MAX_QUERIES))]
+    if tokens:
+        interceptors.append(except_standard(authenticate(equals(*tokens))))
     listeners = await listen(settings.host, settings.grpc_port, tls=tls, alpn="h2", trusted_clients_only=True)
     async with open_background() as nursery:
         nursery.start_soon(recorder.run)
-        await nursery.start(partial(serve_rpc, services, listeners, interceptors=interceptors, limits=GRPC_LIMITS))
-        health_port = await nursery.start(partial(serve_health, health, settings.host, settings.health_port, tls=tls))
-        yield Archive(recorder, port_of(listeners), health_port)
+        rpc = await nursery.start(
+            partial(serve_rpc, services, listeners, interceptors=interceptors, limits=GRPC_LIMITS)
+        )
+        with playing("archive", health.ready), observing(archive_readings(recorder, rpc)):
+            health_port = await nursery.start(
+                partial(serve_health, health, settings.host, settings.health_port, tls=tls)
+            )
+            yield Archive(recorder, port_of(listeners), health_port)

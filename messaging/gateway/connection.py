@@ -10,10 +10,13 @@ from typing import Protocol
 
 import trio
 
+from messaging.gateway import tracing
 from messaging.gateway.gateway import Gateway
 from messaging.gateway.session import Session, State
 from rookery.v1.session_pb2 import ClientFrame
 from shared.errors import Refusal
+from shared.ids import wall_clock_ms
+from shared.telemetry.logs import speak_for
 
 SEND_DEADLINE = 30.0
 """Seconds that a client may leave what it was sent unread, before it is taken for dead."""
@@ -82,8 +85,9 @@ class Connection:
     async def run(self) -> bool:
         """Serve the session until it ends or its connection is lost; False if the client did not take all it was sent.
 
-        Opens and closes nothing.
+        Opens and closes nothing. For a task of its own, whose lines in the log are from now on those of the session.
         """
+        speak_for(self._session)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._read)
             await self._write()
@@ -98,8 +102,10 @@ class Connection:
                 self._sending.deadline = min(self._sending.deadline, trio.current_time() + GOODBYE_DEADLINE)
             return
         try:
-            if frames := self._session.take():
+            if frames := self._session.take(wall_clock_ms()):
                 self._rest = self._transport.send(frames)
+                if self._session.deliveries:
+                    tracing.sent(self._session)
         except ConnectionLost:
             self._session.abandon()
         if self._rest is not None or self._session.state is State.ENDED:

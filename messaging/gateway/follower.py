@@ -6,7 +6,9 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 import structlog
 import trio
 from google.protobuf.message import DecodeError
+from opentelemetry.trace import Span
 
+from messaging.gateway import tracing
 from messaging.gateway.frames import SharedEvent
 from messaging.gateway.registry import Registry
 from messaging.gateway.tail import Entry, Tail
@@ -17,6 +19,7 @@ from shared.errors import Code, Refusal, Unavailable
 from shared.ids import SnowflakeGenerator, wall_clock_ms
 from shared.ownership import Directory, GatewayAddress
 from shared.partitions import PARTITION_MAP_EPOCH, partition_of
+from shared.telemetry.metrics.catalogue import REBUILDS
 
 GROUP = "gateway"
 """The consumer group that divides the partitions among the gateways."""
@@ -77,6 +80,16 @@ class Follower:
     def owned(self) -> frozenset[int]:
         """The partitions whose users are served here."""
         return frozenset(self._tails.keys() - self._rebuilding.keys() - self._leaving)
+
+    @property
+    def rebuilding(self) -> int:
+        """How many partitions fell to this gateway and are not served yet, since their tails are being read."""
+        return len(self._rebuilding)
+
+    @property
+    def tails(self) -> Collection[Tail]:
+        """Of all partitions that this gateway has. Not to be changed."""
+        return self._tails.values()
 
     async def check(self) -> None:
         """For readiness. Raises Unavailable if what this gateway has is not served yet, or if the group has not heard
@@ -180,13 +193,25 @@ class Follower:
             tail.append(Entry(record.offset, record.at_ms, event.event_id, recipient_ids, sent, chat_id, record.value))
         origin = envelope.origin_session_id if kind == "message" else ""
         shared = None
+        span = self._begin_delivery(record, envelope) if record.traceparent else None
         for recipient_id in envelope.recipient_ids:
             for session in self._registry.of(recipient_id):
                 if session.session_id == origin:
                     continue  # its answer is Accepted
                 if shared is None:
-                    shared = shared_event(record.offset, record.value, envelope)
+                    at_ms = record.at_ms if kind == "message" else 0
+                    shared = shared_event(record.offset, record.value, envelope, at_ms)
                 session.deliver(shared)
+                if span is not None:
+                    tracing.hand_over(span, session)
+        if span is not None:
+            span.end()
+
+    def _begin_delivery(self, record: StoredRecord, envelope: Envelope) -> Span | None:
+        """A step of the record's trace, unless that is of long ago, and read for a tail."""
+        if record.partition in self._rebuilding:
+            return None
+        return tracing.begin_delivery(self._backplane.destination, GROUP, record, envelope)
 
     def _sign_out(self, envelope: Envelope) -> None:
         family_id = envelope.sign_out.family_id
@@ -243,6 +268,7 @@ class Follower:
             self._ids.start_above(self._tails[partition].highest_event_id)
             del self._rebuilding[partition]
         if whole:
+            REBUILDS.inc(by=len(whole))
             self._directory.publish(self._address, self.owned, self._epoch)
             _log.info("partitions_owned", gained=sorted(whole), owned=len(self.owned), epoch=self._epoch)
 
@@ -265,9 +291,9 @@ class Follower:
                     session.reconnect(random.randrange(RECONNECT_SPREAD_MS))  # noqa: S311 - spreads load, guards nothing
 
 
-def shared_event(offset: int, value: bytes, envelope: Envelope) -> SharedEvent:
-    """The envelope's event with its position, which is the record's own place."""
+def shared_event(offset: int, value: bytes, envelope: Envelope, at_ms: int = 0) -> SharedEvent:
+    """The envelope's event with its position, which is the record's own place; of a live message, with its time."""
     event = envelope.event
     event.position.offset = offset
     event.position.epoch = PARTITION_MAP_EPOCH
-    return SharedEvent(event, len(value))
+    return SharedEvent(event, len(value), at_ms)

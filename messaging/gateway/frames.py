@@ -9,14 +9,16 @@ from shared import wire
 class SharedEvent:
     """An event on its way to many sessions: what it is in each encoding is made when first asked for."""
 
-    __slots__ = ("_event", "_json", "_protobuf", "size")
+    __slots__ = ("_event", "_json", "_protobuf", "at_ms", "size")
 
-    def __init__(self, event: Event, size: int) -> None:
+    def __init__(self, event: Event, size: int, at_ms: int = 0) -> None:
         self._event = event
         self._json: str | None = None
         self._protobuf: bytes | None = None
         self.size = size
         """Bytes that it takes in a queue, about."""
+        self.at_ms = at_ms
+        """When the log took it, in milliseconds since 1970, if it is a message on its way; else 0."""
 
     @property
     def event(self) -> Event:
@@ -40,6 +42,11 @@ class SharedEvent:
 class Encoding(Protocol):
     """How a transport writes frames. `Encoded` is what it sends: text or bytes."""
 
+    @property
+    def transport(self) -> str:
+        """The word for the transport in metrics."""
+        ...
+
     def frame(self, frame: ServerFrame) -> str | bytes: ...
 
     def event(self, event: SharedEvent, sequence: int) -> str | bytes: ...
@@ -47,6 +54,8 @@ class Encoding(Protocol):
 
 class JsonEncoding:
     """Text messages of the sub-protocol `rookery.v1.json`."""
+
+    transport = "websocket"
 
     def frame(self, frame: ServerFrame) -> str:
         return wire.to_json(frame).decode()
@@ -57,6 +66,8 @@ class JsonEncoding:
 
 class ProtobufEncoding:
     """Messages of the gRPC stream."""
+
+    transport = "grpc"
 
     def frame(self, frame: ServerFrame) -> bytes:
         return frame.SerializeToString()

@@ -9,6 +9,7 @@ import structlog
 import trio
 
 from messaging.envelopes import copies, truth_and_copies
+from messaging.gateway import tracing
 from messaging.gateway.follower import Follower, shared_event
 from messaging.gateway.frames import Encoding, SharedEvent
 from messaging.gateway.history import History
@@ -21,12 +22,15 @@ from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Authenticate, Event, Gap, Position, Reaction, Receipt, Renew, Typing
 from shared.auth import Claims, TokenVerifier
 from shared.backplane import Backplane, Record
+from shared.backplane.tracing import publish
 from shared.configuration.live import Live
 from shared.errors import Code, Refusal, Unavailable
 from shared.ids import SnowflakeGenerator, time_of, wall_clock_ms
 from shared.ownership import Directory, GatewayAddress
 from shared.partitions import PARTITION_MAP_EPOCH, partition_of
 from shared.stores.accounts import AccountStore
+from shared.telemetry import traces
+from shared.telemetry.metrics.catalogue import SESSIONS_ENDED, SESSIONS_OPENED
 
 TICK_SECONDS = 1.0
 """How often sessions look at the clock."""
@@ -72,10 +76,16 @@ class Gateway:
         self._ids = ids
         self._known_users: dict[int, None] = {}
 
+    @property
+    def partitions(self) -> int:
+        """Of the log, whoever has them."""
+        return self._backplane.partitions
+
     def open_session(self, encoding: Encoding) -> Session:
         """A connection begins. Its transport gives it back with `close_session`."""
         session = Session(secrets.token_hex(8), encoding, lambda: self.live.value, trio.current_time())
         self.registry.add(session)
+        SESSIONS_OPENED.inc(encoding.transport)
         if self.is_draining:
             session.reconnect(0)
         return session
@@ -84,16 +94,28 @@ class Gateway:
         """The connection is gone."""
         self.registry.remove(session)
         session.abandon()
+        _log.debug("session_closed", frames=session.frames_received)
+        tracing.lost(session)
+        SESSIONS_ENDED.inc(session.end_reason)
 
     async def handle(self, session: Session, request: Authenticate | Renew | Request) -> None:
         """Do what a session's client asks. Waits where an engine must answer, so that its frames stay in order."""
+        if traces.chosen(self.live.value.trace_ratio) and not isinstance(request, Authenticate | Renew):
+            with tracing.frame(session, request):
+                await self._handle(session, request)
+        else:
+            await self._handle(session, request)
+
+    async def _handle(self, session: Session, request: Authenticate | Renew | Request) -> None:
         frame = session.frames_received
         try:
             refusal = await self._answer(session, frame, request)
         except Unavailable as error:
-            _log.warning("request_failed", session_id=session.session_id, error=str(error))
+            _log.warning("request_failed", error=str(error))
             refusal = Refusal(Code.UNAVAILABLE, "This can't be done now.", "", RETRY_AFTER_MS)
         if refusal is not None:
+            if session.span is not None:
+                tracing.refused(session.span, refusal)
             client_message_id = request.client_message_id if isinstance(request, SendRequest) else ""
             session.refuse_or_end(refusal, frame, client_message_id)
 
@@ -181,6 +203,7 @@ class Gateway:
             position = gap.since
         session.welcome(claims, position, replay, gap, int(configuration.heartbeat_seconds * 1000))
         self.registry.attach(session)
+        _log.debug("session_welcomed", replayed=len(replay), gap=gap is not None)
 
     async def _renew(self, session: Session, frame: Renew) -> Refusal | None:
         claims = await self._verifier.verify(frame.access_token)
@@ -252,14 +275,19 @@ class Gateway:
         if self._is_letting_go(session):
             return None
         session.unanswered += 1
+        span = session.take_span()
 
         def done(result: Sequence[int] | Exception) -> None:
             session.answered()
+            answer: Refusal | int = 0
             if isinstance(result, Exception):
-                session.refuse(Refusal(Code.UNAVAILABLE, "This could not be stored.", "", RETRY_AFTER_MS), frame)
+                answer = Refusal(Code.UNAVAILABLE, "This could not be stored.", "", RETRY_AFTER_MS)
+                session.refuse(answer, frame)
+            if span is not None:
+                tracing.answered(span, answer)
 
         try:
-            self._backplane.publish(records, done)
+            publish(self._backplane, records, done, span)
         except Unavailable as error:
             done(error)
         return None

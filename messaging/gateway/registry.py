@@ -1,5 +1,6 @@
 """The sessions of this gateway: all of them, and those of each user."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 import trio
@@ -12,6 +13,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._all: set[Session] = set()
+        self._by_transport: Counter[str] = Counter()
         self._by_user: dict[int, list[Session]] = {}
         self._empty = trio.lowlevel.ParkingLot()
 
@@ -26,15 +28,22 @@ class Registry:
         while self._all:
             await self._empty.park()
 
+    def count(self, transport: str) -> int:
+        """How many sessions there are on this transport."""
+        return self._by_transport[transport]
+
     def add(self, session: Session) -> None:
         self._all.add(session)
+        self._by_transport[session.transport] += 1
 
     def attach(self, session: Session) -> None:
         """The session is its user's now."""
         self._by_user.setdefault(session.user_id, []).append(session)
 
     def remove(self, session: Session) -> None:
-        self._all.discard(session)
+        if session in self._all:
+            self._all.remove(session)
+            self._by_transport[session.transport] -= 1
         if not self._all:
             self._empty.unpark_all()
         sessions = self._by_user.get(session.user_id)

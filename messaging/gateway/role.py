@@ -9,10 +9,10 @@ import structlog
 import trio
 
 from messaging.gateway.connection import Flusher
-from messaging.gateway.follower import GROUP
 from messaging.gateway.gateway import Gateway
 from messaging.gateway.handshake import PATH
 from messaging.gateway.history import History
+from messaging.gateway.measures import gateway_readings
 from messaging.gateway.native import SessionService
 from messaging.gateway.websocket import WebSocketServer
 from shared.addresses import SECURE
@@ -24,12 +24,13 @@ from shared.ids import SnowflakeGenerator
 from shared.listening import listen, port_of
 from shared.ownership import Directory, GatewayAddress
 from shared.rpc import Limits, Servicer, serve_rpc
-from shared.rpc.server.interceptors import log_calls, trace_calls
+from shared.rpc.server.interceptors import count_calls, log_calls
 from shared.rpc.server.standard_services import standard_services
 from shared.settings import GatewaySettings
 from shared.stores.accounts import AccountStore
 from shared.telemetry.health import Health, serve_health
-from shared.telemetry.metrics import observe_lag
+from shared.telemetry.logs import in_role
+from shared.telemetry.metrics import observing, playing
 from shared.tls import ServerTls
 
 DRAIN_SECONDS = 3.0
@@ -54,6 +55,7 @@ class RunningGateway:
     health_port: int
 
 
+@in_role("gateway")
 @asynccontextmanager
 async def open_gateway(
     settings: GatewaySettings,
@@ -89,7 +91,6 @@ async def open_gateway(
         ids=ids,
     )
     flusher = Flusher()
-    observe_lag(GROUP, gateway.follower.lag)
     health.add("partitions", "the users of this gateway's partitions are served", gateway.follower.check)
     sessions = SessionService(gateway, flusher)
     services: list[Servicer] = [sessions, *standard_services([sessions], health)]
@@ -100,12 +101,16 @@ async def open_gateway(
         nursery.start_soon(flusher.run)
         nursery.start_soon(websocket.ping_for_ever)
         await nursery.start(trio.serve_listeners, websocket.serve_connection, websocket_listeners)
-        await nursery.start(
-            partial(serve_rpc, services, grpc_listeners, interceptors=[log_calls, trace_calls], limits=GRPC_LIMITS)
+        interceptors = [count_calls, log_calls]  # a call is a session: its frames are traced, each on its own
+        rpc = await nursery.start(
+            partial(serve_rpc, services, grpc_listeners, interceptors=interceptors, limits=GRPC_LIMITS)
         )
-        health_port = await nursery.start(partial(serve_health, health, settings.host, settings.health_port, tls=tls))
-        yield RunningGateway(gateway, websocket_port, grpc_port, health_port)
-        await _drain(gateway)
+        with playing("gateway", health.ready), observing(gateway_readings(gateway, websocket, rpc)):
+            health_port = await nursery.start(
+                partial(serve_health, health, settings.host, settings.health_port, tls=tls)
+            )
+            yield RunningGateway(gateway, websocket_port, grpc_port, health_port)
+            await _drain(gateway)
 
 
 async def _drain(gateway: Gateway) -> None:

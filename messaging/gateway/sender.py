@@ -4,15 +4,19 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import trio
+from opentelemetry.trace import Span
 
 from messaging.envelopes import truth_and_copies
+from messaging.gateway import tracing
 from messaging.gateway.requests import SendRequest
 from messaging.gateway.session import Session
 from messaging.gateway.tail import Tail
 from rookery.v1.session_pb2 import Event, Message
 from shared.backplane import Backplane, Record
+from shared.backplane.tracing import publish
 from shared.errors import Code, Refusal, Unavailable
 from shared.partitions import partition_of
+from shared.telemetry.metrics.catalogue import ACCEPT
 
 RETRY_AFTER_MS = 1_000
 """What a client is told when the log does not take its message."""
@@ -27,6 +31,8 @@ Sent = tuple[int, str]
 class _Waiter(NamedTuple):
     session: Session
     frame: int
+    arrived_at: float
+    span: Span | None
 
 
 class _UnderWay(NamedTuple):
@@ -54,7 +60,7 @@ class Sender:
     def send(self, session: Session, frame: int, request: SendRequest, tail: Tail, message_id: int) -> None:
         """Publish the message as `message_id`, unless it was sent before, and answer once it is on disk."""
         sent = (session.user_id, request.client_message_id)
-        waiter = _Waiter(session, frame)
+        waiter = _Waiter(session, frame, session.received_at, session.take_span())
         session.unanswered += 1
         under_way = self._under_way.get(sent)
         known = (0, under_way.chat_id) if under_way else tail.message_of(sent)
@@ -116,7 +122,7 @@ class Sender:
 
         self._under_way[sent] = _UnderWay(request.chat_id, [waiter])
         try:
-            self._backplane.publish(records, done)
+            publish(self._backplane, records, done, waiter.span)
         except Unavailable as error:
             done(error)
 
@@ -128,9 +134,14 @@ class Sender:
 
 def _accept(waiter: _Waiter, request: SendRequest, message_id: int) -> None:
     waiter.session.unanswered -= 1
+    ACCEPT.observe(trio.current_time() - waiter.arrived_at)
     waiter.session.accept(request.client_message_id, message_id, request.chat_id)
+    if waiter.span is not None:
+        tracing.answered(waiter.span, message_id)
 
 
 def _refuse(waiter: _Waiter, sent: Sent, refusal: Refusal) -> None:
     waiter.session.unanswered -= 1
     waiter.session.refuse(refusal, waiter.frame, sent[1])
+    if waiter.span is not None:
+        tracing.answered(waiter.span, refusal)

@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
 
+from opentelemetry.trace import Span
+
 from messaging.gateway import requests
 from messaging.gateway.frames import Encoding, SharedEvent
 from messaging.gateway.requests import Request
@@ -32,6 +34,7 @@ from shared.auth import Claims
 from shared.configuration import LiveConfiguration
 from shared.errors import Code, Refusal
 from shared.ids import time_of
+from shared.telemetry.metrics.catalogue import DELIVERY, REFUSALS, SESSION_DROPPED, SESSION_FRAMES
 
 AUTHENTICATE_SECONDS = 5.0
 """A connection that has not authenticated by then is closed."""
@@ -73,6 +76,12 @@ class Session:
         """Called when there is something to send, or when the session has ended."""
         self.dropped = 0
         """Events dropped since the last Gap."""
+        self.span: Span | None = None
+        """Of the frame in hand, if that is traced, until whoever answers it takes it over."""
+        self.deliveries: list[Span] = []
+        """Of the queued events, those of the few that are traced."""
+        self.end_reason = "left"
+        """Why it has ended, or why it would if the client were gone: one of the metrics' `SESSION_ENDS`."""
         self._encoding = encoding
         self._configuration = configuration
         self._opened = now
@@ -94,6 +103,7 @@ class Session:
     def receive(self, frame: ClientFrame | Refusal, now: float) -> Authenticate | Renew | Request | None:
         """Take the client's next frame, or why its bytes were none. What is left to do is returned."""
         self._frames += 1
+        SESSION_FRAMES.inc("in")
         if self.state is State.ENDED:
             return None
         if not self._is_within_rate(now):
@@ -123,6 +133,31 @@ class Session:
     def frames_received(self) -> int:
         """The number of the client's newest frame, from 1."""
         return self._frames
+
+    @property
+    def received_at(self) -> float:
+        """When the client's newest frame came."""
+        return self._allowed_at
+
+    @property
+    def transport(self) -> str:
+        """The word for its transport in metrics."""
+        return self._encoding.transport
+
+    @property
+    def queued_frames(self) -> int:
+        """Frames that wait to be sent."""
+        return len(self._queue)
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes of the events among them, about."""
+        return self._queued_bytes
+
+    def take_span(self) -> Span | None:
+        """The span of the frame in hand, which the caller has to end from now on."""
+        span, self.span = self.span, None
+        return span
 
     @property
     def may_receive(self) -> bool:
@@ -205,6 +240,7 @@ class Session:
             or self._queued_bytes >= configuration.session_queue_bytes
         ):
             self.dropped += 1
+            SESSION_DROPPED.inc()
             self._sequence += 1
             return
         self._queued_bytes += event.size
@@ -220,6 +256,7 @@ class Session:
 
     def refuse(self, refusal: Refusal, frame: int, client_message_id: str = "") -> None:
         """Refuse one of the client's frames; the session lives on."""
+        REFUSALS.inc(refusal.code)
         self._put(
             ServerFrame(
                 refused=Refused(
@@ -244,17 +281,18 @@ class Session:
     def move(self, websocket: str, grpc: str) -> None:
         """The user's sessions are elsewhere."""
         self._put(ServerFrame(moved=Moved(websocket=websocket, grpc=grpc)))
-        self.end(Refusal(Code.UNAVAILABLE, "Connect to the gateway of this user."))
+        self.end(Refusal(Code.UNAVAILABLE, "Connect to the gateway of this user."), reason="moved")
 
     def reconnect(self, after_ms: int) -> None:
         """Have the client connect again, wherever the BFF then says."""
         if self.state is State.LIVE:
             self._put(ServerFrame(reconnect=Reconnect(after_ms=after_ms)))
-        self.end(Refusal(Code.UNAVAILABLE, "This gateway no longer serves this user."))
+        self.end(Refusal(Code.UNAVAILABLE, "This gateway no longer serves this user."), reason="reconnect")
 
-    def end(self, why: Refusal) -> None:
+    def end(self, why: Refusal, *, reason: str = "") -> None:
         """Say goodbye; the transport closes once that is sent."""
         if self.state is not State.ENDED:
+            self.end_reason = reason or why.code
             self._put(ServerFrame(goodbye=Goodbye(code=why.code, message=why.message)))
             self.state = State.ENDED
             self.on_change()
@@ -267,13 +305,15 @@ class Session:
 
     # ---- to the client
 
-    def take(self) -> list[str | bytes]:
-        """Everything that waits, encoded, in order."""
+    def take(self, now_ms: int = 0) -> list[str | bytes]:
+        """Everything that waits, encoded, in order, to be sent now (in milliseconds since 1970, for the metrics)."""
         encoding = self._encoding
         frames: list[str | bytes] = []
         for sequence, item in self._queue:
             if isinstance(item, SharedEvent):
                 frames.append(encoding.event(item, sequence))
+                if item.at_ms:
+                    DELIVERY.observe(max(now_ms - item.at_ms, 0) / 1000)
             else:
                 item.sequence = sequence
                 frames.append(encoding.frame(item))
@@ -284,6 +324,7 @@ class Session:
             self.dropped = 0
             self._sequence += 1
             frames.append(encoding.frame(ServerFrame(sequence=self._sequence, gap=gap)))
+        SESSION_FRAMES.inc("out", by=len(frames))
         return frames
 
     @property

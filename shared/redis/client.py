@@ -13,6 +13,8 @@ from shared.bridge import BatchThread, BridgeStatistics, open_batch_thread
 from shared.redis.link import Away, Link, Refused, Reply, Word, connector
 from shared.redis.subscriber import Subscriber
 from shared.settings import RedisSettings
+from shared.telemetry.metrics import Readings, observing
+from shared.telemetry.metrics.catalogue import REDIS_AWAY, REDIS_COMMANDS, REDIS_PENDING
 
 CLOSE_SECONDS = 0.3
 """That closing waits for a command under way after its connection was cut, and then for the thread: nobody waits for
@@ -124,8 +126,14 @@ async def open_redis(settings: RedisSettings) -> AsyncIterator[RedisClient]:
         subscriber = Subscriber(notices, settings.prefix, settings.timeout_seconds)
         nursery.start_soon(subscriber.run)
         client = RedisClient(thread, subscriber, settings)
+        readings: Readings = {
+            REDIS_PENDING: lambda: client.statistics().pending,
+            REDIS_COMMANDS: lambda: client.statistics().jobs,
+            REDIS_AWAY: lambda: client.is_away,
+        }
         try:
-            yield client
+            with observing(readings):
+                yield client
         finally:
             await client._close(commands)
 

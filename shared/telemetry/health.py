@@ -236,7 +236,7 @@ async def _respond(health: Health, request: h11.Request) -> tuple[int, str, byte
         return _json(HTTPStatus.METHOD_NOT_ALLOWED, {"status": "only GET and HEAD are answered"})
     path = request.target.partition(b"?")[0].decode()
     if path == "/metrics":
-        return HTTPStatus.OK, metrics.CONTENT_TYPE, metrics.exposition()
+        return HTTPStatus.OK, metrics.CONTENT_TYPE, await metrics.exposition()
     for probe in PROBES:
         if path == f"/{probe}":
             return _json(*await health.report(probe))

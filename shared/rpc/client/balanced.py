@@ -14,6 +14,8 @@ from shared.rpc.client.connecting import Endpoint, why_not_connected
 from shared.rpc.client.resolving import endpoint_of, resolve
 from shared.rpc.client.subchannel import ClientOptions, Prepare
 from shared.rpc.limits import DEFAULT_LIMITS, Limits
+from shared.rpc.measures import channel_readings
+from shared.telemetry.metrics import observing
 
 LOOK_AGAIN_AFTER = 30.0
 """Seconds after which a name is looked up again, in case it has got a server more: what DNS answers often last."""
@@ -47,7 +49,9 @@ async def open_balancer(
     """
     options = ClientOptions(limits, for_http2(tls), prepare, stays_connected=True, health_service=health_service)
     async with open_background() as nursery:
-        yield Balancer(nursery, options, [_endpoint_at(address, server_name) for address in addresses])
+        balancer = Balancer(nursery, options, [_endpoint_at(address, server_name) for address in addresses])
+        with observing(channel_readings(balancer.statistics)):
+            yield balancer
 
 
 class Balancer(Channel):

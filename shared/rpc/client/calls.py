@@ -1,19 +1,21 @@
 """Calls over a channel: their deadlines, and what is made again when it has failed."""
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 import trio
 from google.protobuf.message import Message
+from opentelemetry.trace import SpanKind
 
 from shared.rpc.client.channel import Channel
 from shared.rpc.client.connection import AnyClientStream
 from shared.rpc.client.retries import RETRYABLE, Retries
 from shared.rpc.protocol import OutgoingCall
 from shared.rpc.status import Metadata, RpcError, Status
+from shared.telemetry import traces
 
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
@@ -43,6 +45,21 @@ async def call_unary(
     is made again in any case, once, at once.
     """
     channel, call = _call(method, trio.current_time() + timeout, metadata)
+    with _step(call) if traces.parents() else nullcontext():
+        answer = await _try(channel, call, request, attempts, attempt_timeout, retry_on, wait_for_ready)
+    return cast(Response, answer)
+
+
+async def _try(
+    channel: Channel,
+    call: OutgoingCall,
+    request: Message,
+    attempts: int,
+    attempt_timeout: float | None,
+    retry_on: Collection[Status],
+    wait_for_ready: bool,
+) -> Message:
+    """Make the call until it has its answer, or an error that is none to try again after."""
     retries = Retries(attempts, retry_on, channel.throttle)
     while True:
         deadline = call.deadline
@@ -56,7 +73,7 @@ async def call_unary(
                 raise
         else:
             retries.succeeded()
-            return cast(Response, response)
+            return response
         channel.tally.retries += 1
         await trio.sleep(pause)
 
@@ -81,6 +98,25 @@ def open_stream(
     deadline = math.inf if timeout is None else trio.current_time() + timeout
     channel, call = _call(method, deadline, metadata, compressed=compressed)
     return _begin(channel, call, wait_for_ready)
+
+
+@contextmanager
+def _step(call: OutgoingCall) -> Iterator[None]:
+    """The call, with all its attempts, is a step of what this task does; by OpenTelemetry's conventions for gRPC."""
+    method = f"{call.service}/{call.method}"
+    attributes = {"rpc.system.name": "grpc", "rpc.method": method}
+    span = traces.begin(method, SpanKind.CLIENT, attributes, below=traces.parents()[0])
+    status = Status.OK
+    try:
+        with traces.current(span):
+            yield
+    except BaseException as error:
+        status = error.status if isinstance(error, RpcError) else Status.CANCELLED
+        traces.fail(span, status.name)
+        raise
+    finally:
+        span.set_attribute("rpc.response.status_code", status.name)
+        span.end()
 
 
 async def _attempt(channel: Channel, call: OutgoingCall, request: Message, wait_for_ready: bool) -> Message:

@@ -16,8 +16,10 @@ from shared.rpc.client.tally import ChannelStatistics, Tally
 from shared.rpc.connection import keep_alive
 from shared.rpc.http2 import ALPN
 from shared.rpc.limits import DEFAULT_LIMITS, Limits
+from shared.rpc.measures import channel_readings
 from shared.rpc.protocol import OutgoingCall
 from shared.rpc.status import RpcError, Status
+from shared.telemetry.metrics import observing
 
 
 @asynccontextmanager
@@ -40,7 +42,8 @@ async def open_channel(
     async with open_background() as nursery:
         channel = Channel(nursery, options)
         channel.use([endpoint_of(host, port, server_name)])
-        yield channel
+        with observing(channel_readings(channel.statistics)):
+            yield channel
 
 
 class Channel:

@@ -13,11 +13,12 @@ import structlog
 import trio
 from google.rpc.error_details_pb2 import RetryInfo
 from opentelemetry import trace
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from shared.rpc.server.methods import AnyServerStream, Handler, Interceptor
 from shared.rpc.server.standard_services import STANDARD_SERVICES
 from shared.rpc.status import Metadata, RpcError, Status
+from shared.telemetry import traces
+from shared.telemetry.metrics.catalogue import RPC_CALLS
 
 LEVELS = {
     Status.UNKNOWN: logging.WARNING,
@@ -47,8 +48,6 @@ TRACE_HEADERS = ("traceparent", "tracestate")
 """The metadata of W3C Trace Context."""
 
 _log = structlog.get_logger(__name__)
-_tracer = trace.get_tracer(__name__)
-_propagator = TraceContextTextMapPropagator()
 
 
 def except_standard(interceptor: Interceptor) -> Interceptor:
@@ -62,6 +61,18 @@ def except_standard(interceptor: Interceptor) -> Interceptor:
             await interceptor(stream, handler)
 
     return intercept
+
+
+async def count_calls(stream: AnyServerStream, handler: Handler) -> None:
+    """Count how each call ended, by its method: those that no method takes never come here."""
+    status = Status.OK
+    try:
+        await handler(stream)
+    except BaseException as error:
+        status = _status_of(stream, error)
+        raise
+    finally:
+        RPC_CALLS.inc(stream.method[1:], status.name)
 
 
 async def log_calls(stream: AnyServerStream, handler: Handler) -> None:
@@ -87,21 +98,19 @@ async def log_calls(stream: AnyServerStream, handler: Handler) -> None:
 
 
 async def trace_calls(stream: AnyServerStream, handler: Handler) -> None:
-    """Make each call a span, below that of the client if it has sent one (W3C Trace Context), and the current one.
+    """Make each call of a client that has sent a span (W3C Trace Context) one below that, and the current one.
 
-    Where nothing is set up to record spans, none is made; that of the client is the current one nevertheless, so that
-    `propagate_trace` hands it on.
+    No trace begins here, so this is for those whose clients may say what is traced. Where no spans are made, or the
+    client's is not traced, that is the current one nevertheless, so that `propagate_trace` hands it on.
     """
-    carrier = _trace_headers(stream.metadata)
-    if not carrier and isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+    headers = _trace_headers(stream.metadata)
+    context = traces.sent_context(headers) if headers else None
+    if context is None:
         await handler(stream)
         return
-    span = _tracer.start_span(
-        stream.method[1:], _propagator.extract(carrier), trace.SpanKind.SERVER, attributes=_span_attributes(stream)
-    )
+    span = traces.begin(stream.method[1:], trace.SpanKind.SERVER, _span_attributes(stream), below=context)
     status = Status.OK
-    # The text of an exception may hold what must not be in a span.
-    with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
+    with traces.current(span):
         try:
             await handler(stream)
         except BaseException as error:
@@ -110,6 +119,7 @@ async def trace_calls(stream: AnyServerStream, handler: Handler) -> None:
         finally:
             if span.is_recording():
                 _end_span(span, status, is_error=status in SPAN_ERRORS and stream.failure is None)
+            span.end()
 
 
 def authenticate(is_valid: Callable[[str], bool]) -> Interceptor:
@@ -125,9 +135,9 @@ def authenticate(is_valid: Callable[[str], bool]) -> Interceptor:
     return check
 
 
-def equals(secret: str) -> Callable[[str], bool]:
-    """Whether a token is the secret, found out in a time that does not tell how much of it was right."""
-    return lambda token: hmac.compare_digest(token.encode(), secret.encode())
+def equals(*secrets: str) -> Callable[[str], bool]:
+    """Whether a token is one of the secrets, found out in a time that does not tell how much of it was right."""
+    return lambda token: any([hmac.compare_digest(token.encode(), secret.encode()) for secret in secrets])
 
 
 def limit_calls(
@@ -200,5 +210,4 @@ def _span_attributes(stream: AnyServerStream) -> dict[str, str | int]:
 def _end_span(span: trace.Span, status: Status, *, is_error: bool) -> None:
     span.set_attribute("rpc.response.status_code", status.name)
     if is_error:
-        span.set_attribute("error.type", status.name)
-        span.set_status(trace.StatusCode.ERROR)
+        traces.fail(span, status.name)

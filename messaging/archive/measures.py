@@ -1,0 +1,19 @@
+"""What an archive says at `/metrics` of what it does."""
+
+from messaging.archive.recorder import GROUP, Recorder
+from shared.rpc.measures import server_readings
+from shared.rpc.server.server import Server
+from shared.telemetry.metrics import Readings, lag_reading
+from shared.telemetry.metrics import catalogue as metrics
+
+
+def archive_readings(recorder: Recorder, server: Server) -> Readings:
+    """From the statistics of both."""
+    return {
+        metrics.RECORDED_EVENTS: lambda: recorder.statistics().events,
+        metrics.RECORDED_BATCHES: lambda: recorder.statistics().batches,
+        metrics.RECORDER_RETRIES: lambda: recorder.statistics().retries,
+        metrics.DEAD_LETTERS: lambda: {(GROUP,): recorder.statistics().set_aside},
+        metrics.CONSUMER_LAG: lag_reading(GROUP, lambda: recorder.statistics().lag),
+        **server_readings("archive", server.statistics),
+    }

@@ -1,0 +1,36 @@
+"""What a gateway says at `/metrics` of what it has now."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+from messaging.gateway.follower import GROUP
+from messaging.gateway.gateway import Gateway
+from messaging.gateway.websocket import WebSocketServer
+from shared.rpc.measures import server_readings
+from shared.rpc.server.server import Server
+from shared.telemetry.metrics import Readings, lag_reading
+from shared.telemetry.metrics import catalogue as metrics
+
+
+def gateway_readings(gateway: Gateway, websocket: WebSocketServer, server: Server) -> Readings:
+    """Looked at when someone asks: some milliseconds of work where there are ten thousand sessions."""
+    registry, follower = gateway.registry, gateway.follower
+
+    def sessions() -> Mapping[tuple[str, ...], float]:
+        found = Counter(session.transport for session in registry)
+        return {(transport,): found[transport] for transport in metrics.TRANSPORTS}
+
+    return {
+        metrics.SESSIONS: sessions,
+        metrics.SESSION_USERS: lambda: len(registry.users()),
+        metrics.SESSION_QUEUE_FRAMES: lambda: sum(session.queued_frames for session in registry),
+        metrics.SESSION_QUEUE_BYTES: lambda: sum(session.queued_bytes for session in registry),
+        metrics.WEBSOCKET_HANDSHAKES: lambda: websocket.handshakes,
+        metrics.PARTITIONS: lambda: gateway.partitions,
+        metrics.PARTITIONS_OWNED: lambda: len(follower.owned),
+        metrics.PARTITIONS_REBUILDING: lambda: follower.rebuilding,
+        metrics.TAIL_EVENTS: lambda: sum(map(len, follower.tails)),
+        metrics.TAIL_BYTES: lambda: sum(tail.size for tail in follower.tails),
+        metrics.CONSUMER_LAG: lag_reading(GROUP, follower.lag),
+        **server_readings("gateway", server.statistics),
+    }

@@ -1,0 +1,39 @@
+"""Writes the table of docs/metrics.md from the catalogue: `python -m shared.telemetry.metrics.document`."""
+
+from pathlib import Path
+
+from shared.telemetry.metrics.catalogue import CATALOGUE
+from shared.telemetry.metrics.instruments import ROLES, Histogram, Instrument
+
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "metrics.md"
+
+BEGIN, END = "<!-- generated from shared/telemetry/metrics/catalogue.py -->", "<!-- end of what is generated -->"
+
+
+def table() -> str:
+    """The lines between `BEGIN` and `END`."""
+    head = ["| metric | kind | labels | roles | what it says |", "| --- | --- | --- | --- | --- |"]
+    return "\n".join([*head, *map(_row, CATALOGUE)])
+
+
+def with_table(page: str) -> str:
+    """The page with the table as it should be."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}"
+
+
+def _row(instrument: Instrument) -> str:
+    says = instrument.says
+    if instrument.needs:
+        says += f". With {instrument.needs} only"
+    if isinstance(instrument, Histogram):
+        says += f". Buckets from {instrument.bounds[0] * 1000:g} ms to {instrument.bounds[-1]:g} s"
+    roles = "all" if instrument.roles == ROLES else ", ".join(instrument.roles)
+    labels = ", ".join(f"`{label}`" for label in instrument.labels)
+    kind = f"{instrument.kind}, {instrument.unit}" if instrument.unit else instrument.kind
+    return f"| `{instrument.name}` | {kind} | {labels} | {roles} | {says}. |"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(with_table(PAGE.read_text()))

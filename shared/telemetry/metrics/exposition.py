@@ -1,0 +1,59 @@
+"""What is said at `/metrics`: the instruments of the roles that this process plays, and the process itself."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+
+import trio
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.registry import Collector
+
+from shared.telemetry.metrics.catalogue import BUILD_INFO, CATALOGUE, READY
+from shared.telemetry.metrics.instruments import Role, observing
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+IsReady = Callable[[], Awaitable[bool]]
+
+_roles: list[tuple[Role, IsReady]] = []
+_version = version("rookery")
+
+
+@contextmanager
+def playing(role: Role, is_ready: IsReady) -> Iterator[None]:
+    """While the block is open, the process plays this role, and says at `/metrics` what belongs to it."""
+    part = role, is_ready
+    _roles.append(part)
+    try:
+        yield
+    finally:
+        _roles.remove(part)
+
+
+async def exposition() -> bytes:
+    """Everything that is counted and measured, as it is now: the body of `/metrics`.
+
+    It takes as long as it takes to know whether the roles are ready.
+    """
+    ready: dict[tuple[str, ...], float] = {}
+
+    async def ask(role: Role, is_ready: IsReady) -> None:
+        ready[role,] = min(await is_ready(), ready.get((role,), 1))
+
+    async with trio.open_nursery() as nursery:
+        for role, is_ready in _roles:
+            nursery.start_soon(ask, role, is_ready)
+    with observing({READY: lambda: ready, BUILD_INFO: lambda: {(_version,): 1}}):
+        return generate_latest(REGISTRY)
+
+
+class _Instruments(Collector):
+    def collect(self) -> Iterator[Family]:
+        playing = {role for role, _ in _roles}
+        for instrument in CATALOGUE:
+            if playing.intersection(instrument.roles) and (family := instrument.family()).samples:
+                yield family
+
+
+REGISTRY.register(_Instruments())

@@ -1,0 +1,197 @@
+"""The kinds of instruments: counters, gauges and histograms, as plain numbers of the Trio thread."""
+
+from abc import ABC, abstractmethod
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import accumulate
+from typing import ClassVar, Literal
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric as Family
+
+Role = Literal["bff", "gateway", "archive"]
+
+ROLES: tuple[Role, ...] = ("bff", "gateway", "archive")
+
+Labels = tuple[str, ...]
+"""The values of an instrument's labels, in their order."""
+
+Reading = Callable[[], float | Mapping[Labels, float]]
+"""Tells a number that is kept elsewhere, or numbers by the values of the labels."""
+
+Readings = Mapping["Counter | Gauge", Reading]
+
+
+class Instrument(ABC):
+    """What all kinds have."""
+
+    kind: ClassVar[str]
+
+    def __init__(
+        self,
+        name: str,
+        says: str,
+        *,
+        unit: str = "",
+        labels: Labels = (),
+        roles: Sequence[Role] = ROLES,
+        needs: str = "",
+    ) -> None:
+        """`roles` are those that have it; it `needs` the engine or the setting of this name."""
+        self.name = name
+        self.says = says
+        self.unit = unit
+        self.labels = labels
+        self.roles = tuple(roles)
+        self.needs = needs
+
+    @abstractmethod
+    def family(self) -> Family:
+        """All its numbers as they are now."""
+
+
+class _Observable(Instrument):
+    """Has numbers that are kept elsewhere, and read when someone asks."""
+
+    def __init__(
+        self,
+        name: str,
+        says: str,
+        *,
+        unit: str = "",
+        labels: Labels = (),
+        roles: Sequence[Role] = ROLES,
+        needs: str = "",
+    ) -> None:
+        super().__init__(name, says, unit=unit, labels=labels, roles=roles, needs=needs)
+        self._readings: list[Reading] = []
+
+    @contextmanager
+    def observed(self, reading: Reading) -> Iterator[None]:
+        """Read this too while the block is open. Where several tell of the same labels, the sum counts."""
+        self._readings.append(reading)
+        try:
+            yield
+        finally:
+            self._readings.remove(reading)
+
+    def _read(self) -> dict[Labels, float]:
+        read: dict[Labels, float] = defaultdict(float)
+        for reading in self._readings:
+            numbers = reading()
+            for labels, number in numbers.items() if isinstance(numbers, Mapping) else [((), numbers)]:
+                read[labels] += number
+        return read
+
+
+class Counter(_Observable):
+    """Counts what has happened since the start. `known` are values of its only label that are 0 until then."""
+
+    kind = "counter"
+
+    def __init__(
+        self,
+        name: str,
+        says: str,
+        *,
+        unit: str = "",
+        labels: Labels = (),
+        roles: Sequence[Role] = ROLES,
+        needs: str = "",
+        known: Sequence[str] = (),
+    ) -> None:
+        super().__init__(name, says, unit=unit, labels=labels, roles=roles, needs=needs)
+        self._counts: dict[Labels, float] = {(value,): 0 for value in known}
+
+    def inc(self, *labels: str, by: float = 1) -> None:
+        """Count one more, or so many."""
+        counts = self._counts
+        counts[labels] = counts.get(labels, 0) + by
+
+    def count(self, *labels: str) -> float:
+        """How many were counted here, not elsewhere."""
+        return self._counts.get(labels, 0)
+
+    def family(self) -> Family:
+        family = CounterMetricFamily(self.name, self.says, labels=self.labels)
+        counts = self._read()
+        for labels, count in self._counts.items():
+            counts[labels] += count
+        if not self.labels and not self._readings and not self.needs:
+            counts[()] += 0
+        for labels, count in counts.items():
+            family.add_metric(labels, count)
+        return family
+
+
+class Gauge(_Observable):
+    """Tells how much there is now."""
+
+    kind = "gauge"
+
+    def family(self) -> Family:
+        family = GaugeMetricFamily(self.name, self.says, labels=self.labels)
+        for labels, number in self._read().items():
+            family.add_metric(labels, number)
+        return family
+
+
+class Histogram(Instrument):
+    """Measures how long things take, in seconds: how many took up to each of its bounds, and how long all together."""
+
+    kind = "histogram"
+
+    def __init__(
+        self,
+        name: str,
+        says: str,
+        *,
+        bounds: Sequence[float],
+        labels: Labels = (),
+        roles: Sequence[Role] = ROLES,
+    ) -> None:
+        super().__init__(name, says, unit="seconds", labels=labels, roles=roles)
+        self.bounds = tuple(bounds)
+        self._le = [*map(str, bounds), "+Inf"]
+        self._counts: dict[Labels, list[int]] = {}
+        self._sums: dict[Labels, float] = {}
+        if not labels:
+            self._begin(())
+
+    def observe(self, seconds: float, *labels: str) -> None:
+        """Measure one."""
+        counts = self._counts.get(labels) or self._begin(labels)
+        counts[bisect_left(self.bounds, seconds)] += 1
+        self._sums[labels] += seconds
+
+    def count(self, *labels: str) -> int:
+        """How many were measured."""
+        return sum(self._counts.get(labels, ()))
+
+    def family(self) -> Family:
+        family = HistogramMetricFamily(self.name, self.says, labels=self.labels)
+        for labels, counts in self._counts.items():
+            buckets: list[tuple[str, float]] = list(zip(self._le, accumulate(counts), strict=True))
+            family.add_metric(labels, buckets, self._sums[labels])
+        return family
+
+    def _begin(self, labels: Labels) -> list[int]:
+        counts = self._counts[labels] = [0] * (len(self.bounds) + 1)
+        self._sums[labels] = 0.0
+        return counts
+
+
+@contextmanager
+def observing(readings: Readings) -> Iterator[None]:
+    """While the block is open, read these when someone asks. A reading must not wait, nor raise."""
+    with ExitStack() as stack:
+        for instrument, reading in readings.items():
+            stack.enter_context(instrument.observed(reading))
+        yield
+
+
+def lag_reading(group: str, lag: Callable[[], Mapping[int, int]]) -> Reading:
+    """The lag of a consumer of the group, by partition."""
+    return lambda: {(group, str(partition)): records for partition, records in lag().items()}

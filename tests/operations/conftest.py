@@ -1,0 +1,17 @@
+"""What the tests of operations share."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.operations.prometheus import Prometheus
+from tests.operations.watched import Watched, watched
+from tests.toolchains import needed
+
+
+@pytest.fixture(scope="session")
+def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    """A platform and its Prometheus, for all tests that count from where they find it."""
+    needed(Prometheus.install)
+    with watched(tmp_path_factory.mktemp("watched")) as ready:
+        yield ready
