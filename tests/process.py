@@ -25,7 +25,7 @@ from tests.live import UNLIMITED, configure
 
 ROOKERY = Path(sys.executable).with_name("rookery")
 
-READY_SECONDS = 60.0
+READY_SECONDS = 180.0
 """A machine with many tests at once takes a while to start Python; alone it takes one or two seconds."""
 
 STOP_SECONDS = 30.0
@@ -84,6 +84,8 @@ class Process:
         """By the names of `ANNOUNCED`."""
         self.ready_seconds = 0.0
         """From the start of the process to its word that it is ready."""
+        self.said = ""
+        """What it has written to its standard output, in its lives that are over, and until it was ready."""
         self._process: subprocess.Popen[str] | None = None
         self._began = 0.0
 
@@ -140,7 +142,7 @@ class Process:
 
     def wait(self, seconds: float = STOP_SECONDS) -> int:
         """Wait for its end: the exit code. Raises subprocess.TimeoutExpired."""
-        self.process.communicate(timeout=seconds)
+        self.said += self.process.communicate(timeout=seconds)[0] or ""
         return self.process.returncode
 
     def kill(self) -> None:
@@ -216,6 +218,7 @@ class Process:
             if not line:
                 break
         timer.cancel()
+        self.said += said
         if len(found) < len(announced):
             code = self.wait()
             logged = self.log.read_text()[-2000:]

@@ -1,7 +1,7 @@
 """What a process holds of the live configuration: always the last good value, followed as it changes."""
 
 import difflib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from shared.background import open_background
-from shared.configuration.model import LiveConfiguration
+from shared.configuration.model import LiveConfiguration, Value, Words
 from shared.configuration.protocol import ConfigurationStore, InvalidConfiguration, StoredValue
 from shared.errors import Unavailable
 
@@ -23,14 +23,22 @@ REREAD_SECONDS = 30.0
 RETRY_SECONDS = 1.0
 """How long to wait before asking a store again that did not answer."""
 
+Follower = Callable[[LiveConfiguration], None]
+"""Is told what holds: at first, and whenever it has changed."""
+
 _log = structlog.get_logger(__name__)
+
+
+def nothing(_: LiveConfiguration) -> None:
+    """Follow nothing: the values are read when they are needed."""
 
 
 class Live:
     """Made by `open_live`, or by `Live.fixed` where nothing changes."""
 
-    def __init__(self, value: LiveConfiguration) -> None:
+    def __init__(self, value: LiveConfiguration, on_change: Follower = nothing) -> None:
         self._value = value
+        self._on_change = on_change
         self._refused: dict[str, str] = {}
 
     @classmethod
@@ -45,7 +53,7 @@ class Live:
 
     def apply(self, stored: Mapping[str, StoredValue]) -> None:
         """Take over what is stored. What is invalid is refused and logged: the last good value of that key stays."""
-        values: dict[str, int | float] = {}
+        values: dict[str, Value] = {}
         refused: dict[str, str] = {}
         for key, item in stored.items():
             try:
@@ -61,6 +69,7 @@ class Live:
         if value != self._value:
             _log.info("configuration_changed", **changed_values(self._value, value))
             self._value = value
+            self._on_change(value)
 
 
 def changed_values(old: LiveConfiguration, new: LiveConfiguration) -> dict[str, Any]:
@@ -68,8 +77,8 @@ def changed_values(old: LiveConfiguration, new: LiveConfiguration) -> dict[str, 
     return {key: value for key, value in new.model_dump().items() if value != getattr(old, key)}
 
 
-def validate(key: str, text: str) -> int | float:
-    """The value that `text`, a JSON text, sets for `key`.
+def validate(key: str, text: str) -> Value:
+    """The value that `text` sets for `key`: JSON, or, for a key whose value is text, that text as it is.
 
     Raises InvalidConfiguration, whose message names the key and what it may be.
     """
@@ -78,27 +87,44 @@ def validate(key: str, text: str) -> int | float:
         near = difflib.get_close_matches(key, LiveConfiguration.model_fields, n=1)
         raise InvalidConfiguration(f"there is no key {key!r}" + (f": did you mean {near[0]!r}?" if near else ""))
     try:
-        value = pydantic_core.from_json(text, allow_inf_nan=False)
+        value = _parse(field, text)
         checked = LiveConfiguration.__pydantic_validator__.validate_python({key: value}, strict=True)
     except (ValueError, ValidationError) as error:
         raise InvalidConfiguration(f"{key} must be {describe(field)}, not {text[:40]!r}") from error
-    return cast(int | float, getattr(checked, key))
+    return cast(Value, getattr(checked, key))
 
 
 def describe(field: FieldInfo) -> str:
     """What a value may be, in words: `a whole number from 1 to 100`."""
+    if field.annotation is str:
+        return next(words.text for words in field.metadata if isinstance(words, Words))
     low = next(bound.ge for bound in field.metadata if isinstance(bound, Ge))
     high = next(bound.le for bound in field.metadata if isinstance(bound, Le))
     return f"a {'whole number' if field.annotation is int else 'number'} from {low} to {high}"
 
 
+def _parse(field: FieldInfo, text: str) -> object:
+    """Raises ValueError."""
+    if field.annotation is not str:
+        return pydantic_core.from_json(text, allow_inf_nan=False)
+    try:
+        value = pydantic_core.from_json(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, str) else text
+
+
 @asynccontextmanager
-async def open_live(store: ConfigurationStore, *, reread_seconds: float = REREAD_SECONDS) -> AsyncIterator[Live]:
+async def open_live(
+    store: ConfigurationStore, *, on_change: Follower = nothing, reread_seconds: float = REREAD_SECONDS
+) -> AsyncIterator[Live]:
     """Load the configuration and follow its changes while the block is open.
 
-    A store that does not answer is no error: the defaults hold, or what was last known, until it does.
+    `on_change` is told of each, and of what holds at first. A store that does not answer is no error: the defaults
+    hold, or what was last known, until it does.
     """
-    live = Live(LiveConfiguration())
+    live = Live(LiveConfiguration(), on_change)
+    on_change(live.value)
     try:
         live.apply(await store.load())
     except Unavailable as error:

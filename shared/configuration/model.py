@@ -1,6 +1,32 @@
 """The live configuration as a typed model: every key, its bounds, its default and what it is for."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from shared.telemetry.logs import LEVELS, MAX_LEVELS, parse_levels
+
+Value = int | float | str
+"""Of one key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Says in words what a text may be."""
+
+    text: str
+
+
+def _check_level(level: str) -> str:
+    if level and level not in LEVELS:
+        raise ValueError("not a level")
+    return level
+
+
+def _check_levels(levels: str) -> str:
+    parse_levels(levels)
+    return levels
 
 
 class LiveConfiguration(BaseModel):
@@ -52,3 +78,15 @@ class LiveConfiguration(BaseModel):
     registrations_per_minute: int = Field(default=60, ge=1, le=100_000, description="New accounts by address")
     access_token_seconds: int = Field(default=900, ge=30, le=86_400, description="Life of an access token")
     refresh_token_days: int = Field(default=30, ge=1, le=365, description="Life of a refresh token that is not used")
+    trace_ratio: float = Field(
+        default=0.01, ge=0, le=1, description="Share of messages and requests that are traced, if there is a collector"
+    )
+    log_level: Annotated[
+        str, AfterValidator(_check_level), Words(f"{', '.join(LEVELS)}, or empty for that of the settings")
+    ] = Field(default="", description="From which level on lines are logged")
+    log_levels: Annotated[
+        str,
+        Field(max_length=2_000),
+        AfterValidator(_check_levels),
+        Words(f"loggers and their levels, such as bff=debug,messaging.gateway=info, {MAX_LEVELS} at most, or empty"),
+    ] = Field(default="", description="The same for single loggers, and all below them")

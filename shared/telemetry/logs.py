@@ -1,62 +1,233 @@
 """Logs: one JSON object a line on stderr, from structlog and from the standard library's logging alike.
 
-Every line has `time` (RFC 3339, UTC), `level`, `event` and `logger`; the text in `exception` is a traceback. Passwords,
-tokens and the content of messages are never given to a logger.
+Every line has `time` (RFC 3339, UTC), `level`, `event`, `logger` and `role`; where they are known, `trace_id` and
+`span_id` of the span that records, and `session_id` and `user_id`. The text in `exception` is a traceback. Values are
+texts, numbers, truth values, or lists of them, so that an index of the lines finds one kind of thing under one name.
+
+Levels are those of the standard library's loggers, a tree by the dots in their names: `set_levels` changes them while
+the process runs. Passwords, tokens and the content of messages are never given to a logger.
 """
 
+import functools
+import json
 import logging
+import math
+import re
 import sys
-from typing import TextIO
+from collections.abc import Callable, Container, Mapping
+from contextlib import AbstractAsyncContextManager
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Any, Final, Generic, ParamSpec, Protocol, TextIO, TypeVar
 
 import structlog
+from opentelemetry import trace
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-NOISY_LOGGERS = ("asyncio", "h2", "hpack", "httpcore", "httpx", "hypercorn", "purerpc", "trio-websocket")
-"""Libraries that log each connection, stream or frame: heard from warning upwards only."""
+T = TypeVar("T")
+P = ParamSpec("P")
+
+LEVELS: Final = ("debug", "info", "warning", "error")
+"""From the most to the fewest lines."""
+
+NOISY_LOGGERS = ("asyncio", "h2", "hypercorn", "purerpc", "trio-websocket")
+"""Libraries that log each connection, stream or frame: heard from warning upwards only, unless they are named."""
+
+INDISCREET_LOGGERS = ("cassandra", "hpack", "httpcore", "httpx", "kafka", "redis", "urllib3")
+"""Libraries that log what they carry, headers and records, with all that is secret in it: heard from warning upwards
+only, and whoever names them gets info at most."""
+
+MAX_LEVELS = 32
+"""Loggers that may be named."""
+
+_LOGGER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
 
 _FIRST_FIELDS = ("time", "level", "event", "logger")
 
+_MAX_EXACT = 2**53
+"""Larger whole numbers, such as ids, are texts: whoever reads JSON's numbers as doubles would round them."""
 
-def configure_logs(level: str = "info", *, stream: TextIO | None = None) -> None:
-    """Log from `level` (debug, info, warning or error) upwards, to `stream` or stderr. May be called again."""
-    number = logging.getLevelNamesMapping()[level.upper()]
+
+class Speaker(Protocol):
+    """A session, or whatever else has these; both are read when a line is logged."""
+
+    session_id: str
+    user_id: int
+    """0 while it is not known."""
+
+
+_role: ContextVar[str] = ContextVar("role")
+_speaker: ContextVar[Speaker] = ContextVar("speaker")
+_own_levels: dict[str, int] = {}
+"""Of the loggers whose levels `set_levels` has changed: what they were."""
+
+
+def configure_logs(level: str = "info", *, role: str = "", stream: TextIO | None = None) -> None:
+    """Log from `level` (one of LEVELS) upwards, to `stream` or stderr. May be called again.
+
+    `role` is what the lines of this process say, but for tasks that have another (`in_role`).
+    """
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(_formatter())
-    root = logging.getLogger()
-    root.handlers = [handler]
-    root.setLevel(number)
-    for name in NOISY_LOGGERS:
-        logging.getLogger(name).setLevel(max(number, logging.WARNING))
+    handler.setFormatter(_formatter(role))
+    logging.getLogger().handlers = [handler]
+    set_levels(level)
     structlog.configure(
-        processors=[*_shared_processors(), structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_shared_processors(role),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),  # what passes is for `filter_by_level`
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,  # so that a second call, and a test that captures, reaches every logger
     )
 
 
-def _shared_processors() -> list[Processor]:
-    """What is added to an event, whoever logs it."""
+def set_levels(level: str, named: Mapping[str, str] | None = None) -> None:
+    """Log from `level` upwards from now on, and each logger that is named, with those below it, from its own level."""
+    number = _number(level)
+    wanted: dict[str, int] = {name: max(number, logging.WARNING) for name in (*NOISY_LOGGERS, *INDISCREET_LOGGERS)}
+    for name, its_level in (named or {}).items():
+        is_indiscreet = any(f"{name}.".startswith(f"{each}.") for each in INDISCREET_LOGGERS)
+        wanted[name] = max(_number(its_level), logging.INFO if is_indiscreet else logging.DEBUG)
+    restore_levels(except_for=wanted)
+    for name, its_number in wanted.items():
+        logger = logging.getLogger(name)
+        _own_levels.setdefault(name, logger.level)
+        logger.setLevel(its_number)
+    logging.getLogger().setLevel(number)
+
+
+def restore_levels(except_for: Container[str] = ()) -> None:
+    """Give the loggers that have a level by `set_levels` the one that they had before."""
+    for name in [name for name in _own_levels if name not in except_for]:
+        logging.getLogger(name).setLevel(_own_levels.pop(name))
+
+
+def parse_levels(text: str) -> dict[str, str]:
+    """The levels in a text such as `bff=debug,messaging.gateway=info`, by logger. Raises ValueError.
+
+    A logger that is not there is no error: it may come.
+    """
+    levels: dict[str, str] = {}
+    for item in filter(None, (item.strip() for item in text.split(","))):
+        name, _, level = (part.strip() for part in item.partition("="))
+        if not _LOGGER_NAME.fullmatch(name) or level not in LEVELS:
+            raise ValueError(f"{item!r} is not a logger and its level, such as bff=debug")
+        levels[name] = level
+    if len(levels) > MAX_LEVELS:
+        raise ValueError(f"more than {MAX_LEVELS} loggers are named")
+    return levels
+
+
+def speak_for(speaker: Speaker) -> None:
+    """From now on the lines of this task, and of those that it starts, say whose they are. For a task that ends with
+    the speaker."""
+    _speaker.set(speaker)
+
+
+def in_role(role: str) -> Callable[[Callable[P, AbstractAsyncContextManager[T]]], Callable[P, "InRole[T]"]]:
+    """Decorates what opens a role: its own lines, and those of the tasks that it starts, say so."""
+
+    def decorate(opening: Callable[P, AbstractAsyncContextManager[T]]) -> Callable[P, InRole[T]]:
+        @functools.wraps(opening)
+        def opening_in_role(*arguments: P.args, **named: P.kwargs) -> InRole[T]:
+            return InRole(role, opening(*arguments, **named))
+
+        return opening_in_role
+
+    return decorate
+
+
+class InRole(Generic[T]):
+    """Opens and closes something in a role; what is done in the block has the role of before."""
+
+    def __init__(self, role: str, opening: AbstractAsyncContextManager[T]) -> None:
+        self._role_name = role
+        self._opening = opening
+
+    async def __aenter__(self) -> T:
+        token = _role.set(self._role_name)
+        try:
+            return await self._opening.__aenter__()
+        finally:
+            _role.reset(token)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        token = _role.set(self._role_name)
+        try:
+            return await self._opening.__aexit__(kind, error, traceback)
+        finally:
+            _role.reset(token)
+
+
+def _number(level: str) -> int:
+    return logging.getLevelNamesMapping()[level.upper()]
+
+
+def _shared_processors(role: str) -> list[Processor]:
+    """What is added to an event, whoever logs it, by the task or the thread that does."""
+
+    def add_context(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+        if known := _role.get(role):
+            event.setdefault("role", known)
+        speaker = _speaker.get(None)
+        if speaker is not None:
+            event.setdefault("session_id", speaker.session_id)
+            if speaker.user_id:
+                event.setdefault("user_id", str(speaker.user_id))
+        span = trace.get_current_span()
+        if span.is_recording():
+            context = span.get_span_context()
+            event.setdefault("trace_id", trace.format_trace_id(context.trace_id))
+            event.setdefault("span_id", trace.format_span_id(context.span_id))
+        return event
+
     return [
         structlog.contextvars.merge_contextvars,
+        add_context,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
     ]
 
 
-def _formatter() -> logging.Formatter:
+def _formatter(role: str) -> logging.Formatter:
     """Renders both kinds of records; those of the standard library get what structlog's already have."""
     return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[*_shared_processors(), structlog.stdlib.ExtraAdder()],
+        foreign_pre_chain=[*_shared_processors(role), structlog.stdlib.ExtraAdder()],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,
             structlog.processors.StackInfoRenderer(),
+            _flatten,
             _order_fields,
             structlog.processors.JSONRenderer(),
         ],
     )
+
+
+def _flatten(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """What has an inside becomes text, as an index must never see now a number, now an object under one name."""
+    return {name: _flat(value) for name, value in event.items()}
+
+
+def _flat(value: Any) -> Any:
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_scalar(item) for item in value]
+    return _scalar(value)
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, int):
+        return value if abs(value) <= _MAX_EXACT else str(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, str | None):
+        return value
+    return json.dumps(value, default=repr) if isinstance(value, dict | list | tuple) else repr(value)
 
 
 def _order_fields(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

@@ -2,6 +2,7 @@
 
 import re
 import struct
+from typing import ClassVar
 
 import yaml
 
@@ -15,7 +16,7 @@ class Cassandra(JavaBackend):
     """Its options are those of cassandra.yaml."""
 
     name = "cassandra"
-    inner_ports = ("storage_port",)
+    inner_ports: ClassVar[tuple[str, ...]] = ("storage_port",)
     agent = "jamm-"
     # OPTIONS, in a frame of protocol version 4; answered by SUPPORTED
     request = struct.pack(">BBhBi", 4, 0, 0, 5, 0)

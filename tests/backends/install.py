@@ -39,13 +39,17 @@ def install_lock() -> Iterator[None]:
 
 def need_program(program: str, package: str) -> None:
     """See to it that a program is there: by Debian's package of it, where we may install one. Raises Missing."""
-    if shutil.which(program):
-        return
+    if not shutil.which(program):
+        install_package(package, f"{program} is not installed")
+
+
+def install_package(package: str, trouble: str) -> None:
+    """Install a package of Debian's, since its lack is the trouble. Raises Missing where we may not, or can't."""
     if shutil.which("apt-get") is None or os.geteuid() != 0:
-        raise Missing(f"{program} is not installed (on Debian: apt-get install {package})")
+        raise Missing(f"{trouble} (on Debian: apt-get install {package})")
     install = ["apt-get", "install", "-q", "-y", "--no-install-recommends", package]
     for command in (["apt-get", "update", "-q"], install):
-        run_quietly(command, f"{program} is not installed, and apt-get can't install {package}")
+        run_quietly(command, f"{trouble}, and apt-get can't install {package}")
 
 
 def need_java() -> None:

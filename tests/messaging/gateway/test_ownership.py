@@ -12,7 +12,7 @@ import trio.testing
 from messaging.gateway import follower
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Authenticate, ClientFrame
-from shared.backplane import Assignment, Consumer, DeadLetter, Fetched, Record
+from shared.backplane import Assignment, Consumer, DeadLetter, Destination, Fetched, Record
 from shared.backplane.protocol import Done
 from shared.errors import Code, Unavailable
 from shared.ownership import GatewayAddress, LocalDirectory
@@ -28,6 +28,7 @@ class ScriptedLog:
     """A Backplane that tells its one consumer what the test says, and keeps publishers waiting until `answer`."""
 
     partitions = PARTITIONS
+    destination = Destination("memory", "log")
 
     def __init__(self) -> None:
         self.held_until = math.inf

@@ -49,7 +49,7 @@ class Client:
 
 
 def new_client(**limits: int) -> Client:
-    configuration = LiveConfiguration(**limits)
+    configuration = LiveConfiguration.model_validate(limits)
     return Client(Session("s1", ProtobufEncoding(), lambda: configuration, NOW))
 
 

@@ -1,7 +1,7 @@
 """What `Live` promises: always the last good value."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from shared.configuration import InvalidConfiguration, Live, LiveConfiguration, StoredValue, open_live, validate
+from shared.configuration import (
+    Change,
+    InvalidConfiguration,
+    Live,
+    LiveConfiguration,
+    StoredValue,
+    open_live,
+    validate,
+)
 from shared.configuration.live import RETRY_SECONDS
 from shared.errors import Unavailable
 
@@ -33,11 +41,14 @@ class FakeStore:
             raise Unavailable("the fake is down")
         return {key: StoredValue(key, value, 0) for key, value in self.values.items()}
 
-    async def set(self, key: str, value: str) -> None:
+    async def set(self, key: str, value: str, *, by: str = "") -> None:
         self.values[key] = value
 
-    async def unset(self, key: str) -> None:
+    async def unset(self, key: str, *, by: str = "") -> None:
         self.values.pop(key, None)
+
+    async def history(self, *, limit: int, before: int | None = None) -> Sequence[Change]:
+        return []
 
     @asynccontextmanager
     async def changes(self) -> AsyncIterator[AsyncIterator[None]]:
@@ -126,6 +137,18 @@ async def test_a_missed_notification_is_made_good_by_reading_again(
         assert live.value.max_text_bytes == 100
 
 
+async def test_who_follows_is_told_what_holds_at_first_and_each_change_once(fake_store: FakeStore) -> None:
+    fake_store.values = {"log_level": '"warning"'}
+    told: list[str] = []
+    async with open_live(fake_store, on_change=lambda live: told.append(live.log_level)):
+        fake_store.values = {"log_level": '"debug"'}
+        await fake_store.tell()
+        await fake_store.tell()
+        fake_store.values = {"log_level": '"loud"'}
+        await fake_store.tell()
+    assert told == ["", "warning", "debug"]
+
+
 async def test_leaving_the_block_stops_reading(fake_store: FakeStore, autojump_clock: MockClock) -> None:
     async with open_live(fake_store, reread_seconds=1):
         pass
@@ -154,6 +177,17 @@ def test_a_fixed_one_is_what_it_was_made_of() -> None:
         ("tail_seconds", "NaN", "tail_seconds must be a number from 5 to 3600, not 'NaN'"),
         ("tail_secs", "5", "there is no key 'tail_secs': did you mean 'tail_seconds'?"),
         ("qqq", "5", "there is no key 'qqq'"),
+        (
+            "log_level",
+            "loud",
+            "log_level must be debug, info, warning, error, or empty for that of the settings, not 'loud'",
+        ),
+        (
+            "log_levels",
+            "bff:debug",
+            "log_levels must be loggers and their levels, such as bff=debug,messaging.gateway=info, 32 at most, "
+            "or empty, not 'bff:debug'",
+        ),
     ],
 )
 def test_a_refused_value_names_the_key_and_its_bounds(key: str, text: str, message: str) -> None:
@@ -166,6 +200,11 @@ def test_a_refused_value_names_the_key_and_its_bounds(key: str, text: str, messa
 def test_every_default_is_valid_as_it_would_be_stored(key: str) -> None:
     default = getattr(DEFAULT, key)
     assert validate(key, json.dumps(default)) == default
+
+
+@pytest.mark.parametrize("text", ["bff=debug,messaging.gateway=info", '"bff=debug,messaging.gateway=info"'])
+def test_a_text_may_be_given_as_it_is_or_as_json(text: str) -> None:
+    assert validate("log_levels", text) == "bff=debug,messaging.gateway=info"
 
 
 @given(st.sampled_from(sorted(LiveConfiguration.model_fields)), st.text())

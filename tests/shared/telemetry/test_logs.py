@@ -3,13 +3,31 @@
 import io
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import structlog
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
-from shared.telemetry.logs import NOISY_LOGGERS, configure_logs
+from shared.telemetry import logs
+from shared.telemetry.logs import (
+    INDISCREET_LOGGERS,
+    LEVELS,
+    NOISY_LOGGERS,
+    configure_logs,
+    in_role,
+    parse_levels,
+    set_levels,
+    speak_for,
+)
 
 
 @pytest.fixture
@@ -17,13 +35,11 @@ def stream() -> Iterator[io.StringIO]:
     """Where the log goes at level info, while the test runs."""
     root = logging.getLogger()
     before = root.handlers, root.level
-    levels = {name: logging.getLogger(name).level for name in NOISY_LOGGERS}
     stream = io.StringIO()
-    configure_logs("info", stream=stream)
+    configure_logs("info", role="up", stream=stream)
     yield stream
+    logs.restore_levels()
     root.handlers, root.level = before
-    for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
     structlog.reset_defaults()
 
 
@@ -42,6 +58,7 @@ def test_an_event_is_one_line_with_its_fields(stream: io.StringIO) -> None:
         "logger": "messaging.gateway",
         "session_id": "s1",
         "count": 3,
+        "role": "up",
     }
     assert line["time"].endswith("Z")
 
@@ -59,7 +76,7 @@ def test_what_is_below_the_level_is_not_logged(stream: io.StringIO) -> None:
     assert stream.getvalue() == ""
 
 
-@pytest.mark.parametrize("name", NOISY_LOGGERS)
+@pytest.mark.parametrize("name", [*NOISY_LOGGERS, *INDISCREET_LOGGERS])
 def test_noisy_libraries_are_heard_from_warning(stream: io.StringIO, name: str) -> None:
     logging.getLogger(f"{name}.part").info("a frame")
     logging.getLogger(f"{name}.part").warning("a problem")
@@ -102,3 +119,171 @@ def test_the_context_of_a_task_is_in_its_lines(stream: io.StringIO) -> None:
         logging.getLogger("b").info("two")
     structlog.get_logger("a").info("three")
     assert [line.get("session_id") for line in lines(stream)] == ["s1", "s1", None]
+
+
+# ---- levels
+
+
+def heard(stream: io.StringIO, name: str) -> list[str]:
+    """The levels at which the logger is heard now, by both ways to log."""
+    both = []
+    for logger in (structlog.get_logger(name), logging.getLogger(name)):
+        stream.seek(stream.truncate(0))
+        for level in LEVELS:
+            getattr(logger, level)("something")
+        both.append([line["level"] for line in lines(stream)])
+    assert both[0] == both[1]
+    return both[0]
+
+
+def test_levels_change_while_loggers_are_in_use(stream: io.StringIO) -> None:
+    logger = structlog.get_logger("bff.app")
+    set_levels("error", {"bff": "debug"})
+    logger.debug("heard")
+    assert [line["event"] for line in lines(stream)] == ["heard"]
+    assert heard(stream, "bff.app.part") == list(LEVELS)
+    assert heard(stream, "bffs") == ["error"]
+    set_levels("warning", {"bff.app": "error"})
+    assert heard(stream, "bff") == ["warning", "error"]
+    assert heard(stream, "bff.app") == ["error"]
+    set_levels("info")
+    assert heard(stream, "bff.app") == ["info", "warning", "error"]
+
+
+def test_a_noisy_library_is_heard_once_it_is_named(stream: io.StringIO) -> None:
+    set_levels("debug")
+    assert heard(stream, "hypercorn.error") == ["warning", "error"]
+    set_levels("info", {"hypercorn": "debug"})
+    assert heard(stream, "hypercorn.error") == list(LEVELS)
+    set_levels("info")
+    assert heard(stream, "hypercorn.error") == ["warning", "error"]
+
+
+@pytest.mark.parametrize("name", INDISCREET_LOGGERS)
+def test_a_library_that_logs_what_it_carries_never_debugs(stream: io.StringIO, name: str) -> None:
+    set_levels("debug", {name: "debug", f"{name}.part": "debug"})
+    for each in (name, f"{name}.part", f"{name}.part.of.it"):
+        assert heard(stream, each) == ["info", "warning", "error"]
+
+
+def test_a_level_that_somebody_else_has_set_is_there_again_afterwards(stream: io.StringIO) -> None:
+    logging.getLogger("kafka.net").setLevel(logging.CRITICAL)
+    set_levels("info", {"kafka.net": "info"})
+    assert heard(stream, "kafka.net") == ["info", "warning", "error"]
+    set_levels("debug")
+    assert logging.getLogger("kafka.net").level == logging.CRITICAL
+    logging.getLogger("kafka.net").setLevel(logging.NOTSET)
+
+
+def test_levels_are_read_from_text() -> None:
+    assert parse_levels(" bff = debug, messaging.gateway=info,") == {"bff": "debug", "messaging.gateway": "info"}
+    assert parse_levels("") == {}
+    for wrong in ("bff", "bff=", "=info", "bff=loud", "bff=DEBUG", "b f=info", ".bff=info", "bff=info;x=info"):
+        with pytest.raises(ValueError, match="is not a logger and its level"):
+            parse_levels(wrong)
+    with pytest.raises(ValueError, match="more than 32"):
+        parse_levels(",".join(f"logger{number}=info" for number in range(33)))
+
+
+@given(st.text())
+def test_any_text_is_levels_or_refused(text: str) -> None:
+    try:
+        levels = parse_levels(text)
+    except ValueError:
+        return
+    assert set(levels.values()) <= set(LEVELS)
+
+
+# ---- whose a line is
+
+
+@dataclass
+class Somebody:
+    session_id: str = "s1"
+    user_id: int = 0
+
+
+async def test_a_line_says_whose_session_it_is_of_and_no_other_task_s_line_does(stream: io.StringIO) -> None:
+    log = structlog.get_logger("a")
+    somebody = Somebody()
+
+    async def part() -> None:
+        log.info("before")
+        somebody.user_id = 7 * 10**18
+        log.info("after")
+        logging.getLogger("b").info("after")
+
+    async def session() -> None:
+        speak_for(somebody)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(part)
+        log.info("end")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(session)
+    log.info("elsewhere")
+    known = [(line["event"], line.get("session_id"), line.get("user_id")) for line in lines(stream)]
+    user = "7000000000000000000"
+    assert known == [
+        ("before", "s1", None),
+        ("after", "s1", user),
+        ("after", "s1", user),
+        ("end", "s1", user),
+        ("elsewhere", None, None),
+    ]
+
+
+async def test_a_role_is_that_of_the_tasks_that_it_starts_and_not_of_the_block(stream: io.StringIO) -> None:
+    log = structlog.get_logger("a")
+
+    async def task(go: trio.Event) -> None:
+        await go.wait()
+        log.info("task")
+
+    @in_role("gateway")
+    @asynccontextmanager
+    async def opened(go: trio.Event) -> AsyncIterator[int]:
+        log.info("opening")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(task, go)
+            try:
+                yield 5
+            finally:
+                log.info("closing")
+
+    go = trio.Event()
+    async with opened(go) as value:
+        assert value == 5
+        log.info("block")
+        go.set()
+        await trio.testing.wait_all_tasks_blocked()
+    roles = [(line["event"], line["role"]) for line in lines(stream)]
+    assert roles == [
+        ("opening", "gateway"),
+        ("block", "up"),
+        ("task", "gateway"),
+        ("closing", "gateway"),
+    ]
+
+
+def test_a_line_names_the_span_that_records(stream: io.StringIO) -> None:
+    log = structlog.get_logger("a")
+    with TracerProvider().get_tracer("test").start_as_current_span("outer") as span:
+        log.info("recorded")
+        logging.getLogger("b").info("recorded")
+    with TracerProvider(sampler=ALWAYS_OFF).get_tracer("test").start_as_current_span("outer"):
+        log.info("not sampled")
+    log.info("no span")
+    context = span.get_span_context()
+    ids = (trace.format_trace_id(context.trace_id), trace.format_span_id(context.span_id))
+    assert [(line.get("trace_id"), line.get("span_id")) for line in lines(stream)] == [ids, ids, *[(None, None)] * 2]
+
+
+def test_values_have_no_inside_and_no_number_that_a_double_rounds(stream: io.StringIO) -> None:
+    structlog.get_logger("a").info(
+        "odd", thing={"a": {1: 2}}, many=[1, {"b": 2}, (3,)], those={7}, big=2**60, infinite=float("inf"), yes=True
+    )
+    (line,) = lines(stream)
+    assert line["thing"] == '{"a": {"1": 2}}'
+    assert line["many"] == [1, '{"b": 2}', "[3]"]
+    assert (line["those"], line["big"], line["infinite"], line["yes"]) == ([7], str(2**60), "inf", True)

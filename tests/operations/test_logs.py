@@ -1,0 +1,326 @@
+"""Logs are shipped: by a real rsyslog into a real OpenSearch, where each line is found by all that it says.
+
+Of Fluentd and Fluent Bit, which are in no package here, the configurations are held against what rsyslog's does.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import yaml
+
+from tests.backends.backend import running
+from tests.operations.rsyslog import need_rsyslog, shipping
+from tests.operations.search import OpenSearch
+from tests.process import Process, Rookery, wait_until
+from tests.process import running as running_process
+from tests.system.people import Person, open_http, read_history, sign_up
+from tests.system.sessions import TRANSPORTS, connector, open_session
+from tests.toolchains import needed
+
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy/logs"
+
+DOCUMENTATION = DEPLOY.parents[1] / "docs/logs.md"
+
+TEMPLATE: dict[str, Any] = json.loads((DEPLOY / "index-template.json").read_text())
+
+SAVED = [json.loads(line) for line in (DEPLOY / "saved-objects.ndjson").read_text().splitlines()]
+
+INDEX = "rookery-logs-*"
+
+SHIP_SECONDS = 60.0
+"""Only ends a test that has failed."""
+
+ODD: list[dict[str, Any]] = [
+    {"level": "info", "logger": "odd", "event": "wrong kinds", "milliseconds": "many", "status": 200, "new": 1},
+    {"level": "info", "logger": "odd", "event": "other kinds", "milliseconds": 1, "status": "OK", "new": "text"},
+    {"level": "info", "logger": "odd", "event": "what is new first", "newer": "text", "flag": True, "inside": {"a": 1}},
+    {"level": "info", "logger": "odd", "event": "and is something else then", "newer": 1, "flag": "so", "inside": 2},
+    {
+        "level": "info",
+        "logger": "odd",
+        "event": "much",
+        "exception": "x" * 100_000,
+        "long": "y" * 40_000,
+        "many": [1, 2],
+    },
+]
+"""Lines whose fields have not the kinds that others have under the same names."""
+
+NO_LINE = "Traceback (most recent call last): this is not JSON"
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenSearch]:
+    """One that has our template."""
+    needed(OpenSearch.install)
+    with running(OpenSearch(tmp_path_factory.mktemp("engines") / "opensearch")) as ready:
+        ready.ask("PUT", "_index_template/rookery-logs", TEMPLATE)
+        yield ready
+
+
+@pytest.fixture(scope="module")
+def rookery(tmp_path_factory: pytest.TempPathFactory) -> Rookery:
+    """One that has logged all kinds of things, and has ended."""
+    settings = {"ROOKERY_LOG_LEVEL": "debug", "ROOKERY_TRACES__ENDPOINT": "http://127.0.0.1:9"}
+    rookery = Rookery(tmp_path_factory.mktemp("shipped") / "data", settings=settings, trace_ratio=1, max_text_bytes=-1)
+    with running_process(rookery):
+        trio.run(use, rookery)
+    return rookery
+
+
+@pytest.fixture(scope="module")
+def shipped(node: OpenSearch, rookery: Rookery, tmp_path_factory: pytest.TempPathFactory) -> OpenSearch:
+    """The node, once it has all that was logged."""
+    needed(need_rsyslog)
+    odd = rookery.log.with_name("odd.log")
+    odd_lines = [json.dumps({"time": "2001-02-03T04:05:06.789012Z"} | line) for line in ODD]
+    odd.write_text("".join(f"{line}\n" for line in [*odd_lines, NO_LINE]))
+    expected = len(rookery.log_lines()) + len(ODD) + 1
+    with shipping(str(odd.with_name("*.log")), node, tmp_path_factory.mktemp("rsyslog")):
+        wait_until(lambda: count(node) >= expected, SHIP_SECONDS)
+    assert count(node) == expected
+    return node
+
+
+async def use(rookery: Rookery) -> None:
+    """Sign up, chat over both transports, read history: each leaves lines."""
+    ada, grace = await sign_up(rookery.url, "ada"), await sign_up(rookery.url, "grace")
+    for transport in TRANSPORTS:
+        async with open_session(connector(rookery, transport), ada) as session:
+            await session.send_text(grace.user_id, "hello")
+    await read_history(rookery.url, ada, ada.chat_with(grace))
+    await be_refused(rookery, ada)
+
+
+async def be_refused(rookery: Process, person: Person) -> None:
+    async with open_http(rookery.url) as http:
+        assert (await http.get("/v1/chats/none/messages", headers=person.headers)).is_client_error
+
+
+def count(node: OpenSearch) -> int:
+    """Documents that are there."""
+    if not node.ask("GET", f"_cat/indices/{INDEX}?format=json"):
+        return 0
+    node.ask("POST", f"{INDEX}/_refresh")
+    number: int = node.ask("GET", f"{INDEX}/_count")["count"]
+    return number
+
+
+def properties(node: OpenSearch) -> dict[str, Any]:
+    """The fields of the indices, and what each is taken for."""
+    fields: dict[str, Any] = {}
+    for mapping in node.ask("GET", f"{INDEX}/_mapping").values():
+        fields |= mapping["mappings"]["properties"]
+    return fields
+
+
+# ---- what is shipped
+
+
+def test_every_line_is_there_in_whole_in_the_index_of_its_day(shipped: OpenSearch, rookery: Rookery) -> None:
+    lines = rookery.log_lines()
+    for day in {line["time"][:10] for line in lines}:
+        found = shipped.search(f"rookery-logs-{day.replace('-', '.')}", {"exists": {"field": "role"}}, sort=["time"])
+        assert sorted(found, key=repr) == sorted((line for line in lines if line["time"][:10] == day), key=repr)
+    assert len(lines) < 1_000
+
+
+def test_lines_with_fields_of_other_kinds_are_there_too(shipped: OpenSearch) -> None:
+    found = shipped.search("rookery-logs-2001.02.03", {"term": {"logger": "odd"}})
+    assert sorted(line["event"] for line in found) == sorted(line["event"] for line in ODD)
+    assert next(line for line in found if line["event"] == "much")["exception"] == "x" * 100_000
+    (newer,) = shipped.search(INDEX, {"term": {"newer": 1}})
+    assert newer["event"] == "and is something else then"
+
+
+def test_what_is_no_line_is_an_event_of_the_console(shipped: OpenSearch) -> None:
+    (line,) = shipped.search(INDEX, {"term": {"logger": "console"}})
+    assert line.pop("time")[:2] == "20"
+    assert line == {"level": "info", "logger": "console", "event": NO_LINE}
+
+
+def test_a_trace_id_finds_all_lines_of_a_request(shipped: OpenSearch, rookery: Rookery) -> None:
+    history = "/v1/chats/<chat_id>/messages"
+    (request, *_) = [line for line in rookery.log_lines() if line.get("route") == history and line["status"] == 200]
+    found = shipped.search(INDEX, {"term": {"trace_id": request["trace_id"]}}, sort=["time"])
+    assert {(line["role"], line["event"]) for line in found} >= {("archive", "rpc_call_ended"), ("bff", "request")}
+    assert found == [line for line in rookery.log_lines() if line.get("trace_id") == request["trace_id"]]
+
+
+def test_fields_are_of_their_kinds(shipped: OpenSearch) -> None:
+    kinds = {name: field["type"] for name, field in properties(shipped).items()}
+    assert kinds["time"] == "date_nanos"
+    assert {kinds[name] for name in ("level", "logger", "role", "trace_id", "session_id", "user_id")} == {"keyword"}
+    assert (kinds["event"], kinds["milliseconds"]) == ("text", "double")
+    slow = shipped.search(INDEX, {"range": {"milliseconds": {"gt": 0}}}, sort=[{"milliseconds": "desc"}])
+    assert slow == sorted(slow, key=lambda line: -line["milliseconds"]) != []
+
+
+def test_the_fields_of_the_documentation_are_those_that_are_there(shipped: OpenSearch, rookery: Rookery) -> None:
+    rows = re.findall(r"(?m)^\| `(\w+)` \| ([a-z_]+) \| (.+) \|$", DOCUMENTATION.read_text())
+    kinds = {name: kind for name, kind, _ in rows}
+    assert kinds == {name: field["type"] for name, field in TEMPLATE["template"]["mappings"]["properties"].items()}
+    assert {name: properties(shipped)[name]["type"] for name in kinds} == kinds
+    for name, _, meaning in rows:
+        has_it = [name in line for line in rookery.log_lines()]
+        assert all(has_it) == meaning.startswith("on every line"), name
+
+
+# ---- what is looked at
+
+
+def saved(kind: str) -> list[dict[str, Any]]:
+    return [each for each in SAVED if each["type"] == kind]
+
+
+def query_of(attributes: dict[str, Any]) -> dict[str, Any]:
+    """What the page asks for a saved search."""
+    query = json.loads(attributes["kibanaSavedObjectMeta"]["searchSourceJSON"])["query"]
+    assert query["language"] == "lucene"
+    return {"query_string": {"query": query["query"], "analyze_wildcard": True}}
+
+
+def test_saved_objects_refer_to_each_other() -> None:
+    ids = {(each["type"], each["id"]) for each in SAVED}
+    assert len(ids) == len(SAVED)
+    for each in SAVED:
+        assert {(reference["type"], reference["id"]) for reference in each["references"]} <= ids
+        names = {reference["name"] for reference in each["references"]}
+        text = json.dumps(each["attributes"])
+        assert all(name in text for name in names), each["id"]
+    (dashboard,) = saved("dashboard")
+    panels = json.loads(dashboard["attributes"]["panelsJSON"])
+    assert [panel["panelRefName"] for panel in panels] == [each["name"] for each in dashboard["references"]]
+
+
+def test_the_data_view_has_the_lines_by_their_time(shipped: OpenSearch) -> None:
+    (view,) = saved("index-pattern")
+    title, time = view["attributes"]["title"], view["attributes"]["timeFieldName"]
+    assert [title] == TEMPLATE["index_patterns"]
+    last_year = shipped.search(title, {"range": {time: {"gt": "now-1y"}}})
+    assert len(last_year) == count(shipped) - len(ODD)
+    assert "date" in properties(shipped)[time]["type"]
+
+
+@pytest.mark.parametrize("search", saved("search"), ids=lambda each: each["id"])
+def test_a_saved_search_finds_lines_and_shows_their_fields(shipped: OpenSearch, search: dict[str, Any]) -> None:
+    attributes = search["attributes"]
+    sort = [{field: order} for field, order in attributes["sort"]]
+    found = shipped.search(INDEX, query_of(attributes), sort=sort)
+    assert found != []
+    fields = properties(shipped)
+    for column in attributes["columns"]:
+        assert column in fields
+        assert any(column in line for line in found), column
+    times = [line["time"] for line in found]
+    assert times == sorted(times, reverse=True)
+
+
+@pytest.mark.parametrize("visualization", saved("visualization"), ids=lambda each: each["id"])
+def test_a_chart_has_something_to_show(shipped: OpenSearch, visualization: dict[str, Any]) -> None:
+    attributes = visualization["attributes"]
+    count_lines, by_time, by_group = json.loads(attributes["visState"])["aggs"]
+    assert (count_lines["type"], by_time["type"], by_group["type"]) == ("count", "date_histogram", "terms")
+    groups = {"terms": {"field": by_group["params"]["field"], "size": by_group["params"]["size"]}}
+    over_time = {"field": by_time["params"]["field"], "fixed_interval": "1h", "min_doc_count": 1}
+    body = {
+        "size": 0,
+        "query": query_of(attributes),
+        "aggs": {"time": {"date_histogram": over_time, "aggs": {"group": groups}}},
+    }
+    answer = shipped.ask("POST", f"{INDEX}/_search", body)
+    buckets = [group for bucket in answer["aggregations"]["time"]["buckets"] for group in bucket["group"]["buckets"]]
+    assert len(buckets) > 0
+    assert sum(bucket["doc_count"] for bucket in buckets) > 0
+
+
+# ---- what could not be run
+
+
+def test_fluent_bit_makes_of_a_line_what_rsyslog_does() -> None:
+    text = (DEPLOY / "fluent-bit.yaml").read_text()
+    configuration = yaml.safe_load(text)
+    (output,) = configuration["pipeline"]["outputs"]
+    assert output["name"] == "es"
+    assert goes_to_the_template(output["logstash_prefix"], output["logstash_dateformat"])
+    assert (output["time_key"], output["suppress_type_name"], output["generate_id"]) == ("time", True, True)
+    (parser,) = configuration["parsers"]
+    assert (parser["format"], parser["time_key"]) == ("json", "time")
+    assert reads_time(parser["time_format"].replace("%L", "%f"))
+    filters = configuration["pipeline"]["filters"]
+    assert {each["parser"] for each in filters if each["name"] == "parser"} == {parser["name"]}
+    assert variables(text, r"\$\{(\w+)\}") == {
+        "ELASTICSEARCH_HOST", "ELASTICSEARCH_PORT", "ROOKERY_LOGS", "FLUENT_BIT_STATE",
+    }  # fmt: skip
+
+
+def test_fluentd_makes_of_a_line_what_rsyslog_does() -> None:
+    text = (DEPLOY / "fluentd.conf").read_text()
+    sections = fluentd_sections(text)
+    (output,) = [section for name, section in sections if name == "match **" and section["@type"] == "elasticsearch"]
+    assert goes_to_the_template(output["logstash_prefix"], output["logstash_dateformat"])
+    assert (output["time_key"], output["suppress_type_name"], output["request_timeout"]) == ("time", "true", "30s")
+    parsers = [section for name, section in sections if name == "parse" and section["@type"] == "json"]
+    assert len(parsers) == 2
+    for parser in parsers:
+        assert (parser["time_key"], parser["keep_time_key"]) == ("time", "true")
+        assert reads_time(parser["time_format"].replace("%N", "%f"))
+    assert [section["port"] for name, section in sections if section.get("@type") == "forward"] == ["24224"]
+    assert variables(text, r"ENV\['(\w+)'\]") == {
+        "ELASTICSEARCH_HOST", "ELASTICSEARCH_PORT", "ROOKERY_LOGS", "FLUENTD_STATE",
+    }  # fmt: skip
+
+
+def test_old_indices_are_found_by_their_names() -> None:
+    policy = json.loads((DEPLOY / "retention-opensearch.json").read_text())["policy"]
+    assert policy["ism_template"][0]["index_patterns"] == TEMPLATE["index_patterns"]
+    states = {state["name"] for state in policy["states"]}
+    assert {policy["default_state"], *(t["state_name"] for s in policy["states"] for t in s["transitions"])} == states
+    phases = json.loads((DEPLOY / "retention-elasticsearch.json").read_text())["policy"]["phases"]
+    assert phases["delete"]["actions"] == {"delete": {}}
+
+
+def goes_to_the_template(prefix: str, date: str) -> bool:
+    """Whether an index of that name, of some day, is one of the template's, and named as rsyslog names it."""
+    name = f"{prefix}-{datetime(2001, 2, 3).strftime(date)}"
+    (pattern,) = TEMPLATE["index_patterns"]
+    return name == "rookery-logs-2001.02.03" and name.startswith(pattern.rstrip("*"))
+
+
+def reads_time(time_format: str) -> bool:
+    """Whether a line's time is read in whole."""
+    read = datetime.strptime("2001-02-03T04:05:06.789012Z", time_format)
+    return read.isoformat() == "2001-02-03T04:05:06.789012+00:00"
+
+
+def variables(text: str, pattern: str) -> set[str]:
+    """Of the environment, each of which the comment at the top must explain."""
+    used = set(re.findall(pattern, re.sub(r"(?m)^\s*#.*", "", text)))
+    explained = "".join(line for line in text.splitlines() if line.startswith("#"))
+    assert all(name in explained for name in used)
+    return used
+
+
+def fluentd_sections(text: str) -> list[tuple[str, dict[str, str]]]:
+    """Each section with its own settings, outer ones first; its tags must be balanced."""
+    sections: list[tuple[str, dict[str, str]]] = []
+    open_ones: list[tuple[str, dict[str, str]]] = []
+    for line in filter(None, (line.strip() for line in text.splitlines())):
+        if line.startswith("#"):
+            continue
+        if line.startswith("</"):
+            assert open_ones.pop()[0].split()[0] == line[2:-1]
+        elif line.startswith("<"):
+            open_ones.append((line[1:-1], {}))
+            sections.append(open_ones[-1])
+        else:
+            name, _, value = line.partition(" ")
+            open_ones[-1][1][name] = value
+    assert open_ones == []
+    return sections

@@ -1,0 +1,95 @@
+"""A line of the log says whose it is, in which role and trace; and how much is logged changes while Rookery runs."""
+
+import time
+from typing import Any
+
+import trio
+
+from tests.process import POLL_SECONDS, Rookery
+from tests.system.people import PATIENCE, Person, open_http, read_history, sign_up
+from tests.system.sessions import TRANSPORTS, connector, open_session
+from tests.system.test_configuration import REACH_SECONDS, SLACK_SECONDS, configure
+
+TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
+
+
+async def test_lines_say_whose_they_are_and_in_which_role(own_rookery: Rookery) -> None:
+    ada, grace = await sign_up(own_rookery.url, "ada"), await sign_up(own_rookery.url, "grace")
+    await configure(own_rookery, "set", "log_levels", "messaging.gateway=debug,shared.rpc=debug")
+    with trio.fail_after(PATIENCE):
+        while not any("log_levels" in line for line in own_rookery.log_lines()):
+            await trio.sleep(POLL_SECONDS)
+    sessions = {}
+    for transport in TRANSPORTS:
+        async with open_session(connector(own_rookery, transport), ada) as session:
+            sessions[session.frames[0].welcome.session_id] = transport
+            await session.send_text(grace.user_id, "hello")
+    await read_history(own_rookery.url, ada, ada.chat_with(grace))
+    await trio.to_thread.run_sync(own_rookery.terminate)
+
+    lines = own_rookery.log_lines()
+    for session_id, transport in sessions.items():
+        its = [line for line in lines if line.get("session_id") == session_id]
+        events = [line["event"] for line in its]
+        assert events == ["session_welcomed", "session_closed"] + ["rpc_call_ended"] * (transport == "grpc")
+        assert {(line["role"], line["user_id"]) for line in its} == {("gateway", str(ada.user_id))}
+    queries = [line for line in lines if "Archive" in line.get("method", "")]
+    assert {(line["role"], line.get("user_id"), line.get("session_id")) for line in queries} == {
+        ("archive", None, None)
+    }
+    assert {line["role"] for line in lines if line["logger"] == "bff.app"} == {"bff"}
+    assert {line["role"] for line in lines if line["logger"] == "messaging.gateway.role"} == {"gateway"}
+    assert [line["role"] for line in lines if line["event"] == "stopped"] == ["up"]
+
+
+async def test_who_asked_is_said_of_that_request_and_not_of_the_next_on_the_connection(own_rookery: Rookery) -> None:
+    ada, grace = await sign_up(own_rookery.url, "ada"), await sign_up(own_rookery.url, "grace")
+    headers: list[dict[str, str]] = [ada.headers, {}, grace.headers, {"Authorization": "Bearer none"}]
+    async with open_http(own_rookery.url) as http:  # which keeps one connection
+        for each in headers:
+            await http.get("/v1/me", headers=each)
+    asked = [line for line in own_rookery.log_lines() if line.get("route") == "/v1/me"]
+    users = [str(ada.user_id), None, str(grace.user_id), None]
+    assert [(line["status"], line.get("user_id")) for line in asked] == list(zip([200, 401] * 2, users, strict=True))
+
+
+async def test_levels_change_while_it_runs(own_rookery: Rookery) -> None:
+    ada = await sign_up(own_rookery.url, "ada")
+    assert debugging(own_rookery) == []
+    await configure(own_rookery, "set", "log_levels", "messaging.gateway=debug")
+    await until_debugging(own_rookery, ada, "messaging.gateway")
+    await configure(own_rookery, "set", "log_level", "error")
+    await configure(own_rookery, "unset", "log_levels")
+    await until_asking_logs(own_rookery, ada, 0)
+    await configure(own_rookery, "unset", "log_level")
+    await until_asking_logs(own_rookery, ada, 1)
+
+
+async def until_debugging(rookery: Rookery, person: Person, logger: str) -> None:
+    """Have sessions come and go until the gateway says so, which it must do soon."""
+    began = time.monotonic()
+    with trio.fail_after(PATIENCE):
+        while not debugging(rookery):
+            async with open_session(connector(rookery, "websocket"), person):
+                pass
+    assert time.monotonic() - began < REACH_SECONDS + SLACK_SECONDS
+    assert all(line["logger"].startswith(logger) for line in debugging(rookery))
+
+
+async def until_asking_logs(rookery: Rookery, person: Person, lines: int) -> None:
+    """Ask for something over HTTP until that is worth so many lines."""
+    with trio.fail_after(PATIENCE):
+        while True:
+            before = len(rookery.log_lines())
+            await ask(rookery, person)
+            if len(rookery.log_lines()) - before == lines:
+                break
+
+
+async def ask(rookery: Rookery, person: Person) -> None:
+    async with open_http(rookery.url) as http:
+        (await http.get("/v1/me", headers=person.headers)).raise_for_status()
+
+
+def debugging(rookery: Rookery) -> list[dict[str, Any]]:
+    return [line for line in rookery.log_lines() if line["level"] == "debug"]

@@ -1,0 +1,282 @@
+"""What people entrust to Rookery is in no log: whatever they do, and however much is logged.
+
+A platform logs all it can while two people chat and others do what they must not. Then everything that its processes
+have said is searched for each secret by itself.
+"""
+
+import json
+import secrets
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import trio
+import trio_websocket
+
+from rookery.client.errors import Unreachable
+from rookery.v1 import session_pb2 as pb
+from shared.telemetry.logs import INDISCREET_LOGGERS, NOISY_LOGGERS
+from tests.backends.backend import HOST, free_port
+from tests.backends.redis import Redis
+from tests.cluster import Cluster, Engines, running_cluster
+from tests.process import ANNOUNCED, Process, Rookery, port_of, running, wait_until
+from tests.system.people import PATIENCE, Person, open_http, read_history
+from tests.system.sessions import TRANSPORTS, Session, SessionOver, connector, open_session, open_websocket, text_to
+
+EVERY_LIBRARY = ",".join(f"{name}=debug" for name in (*NOISY_LOGGERS, *INDISCREET_LOGGERS))
+
+HEARD = {
+    "up": {"bff.app", "shared.rpc.server.interceptors", "shared.configuration.live"},
+    "bff": {"bff.app", "shared.configuration.live"},
+    "gateway": {"shared.rpc.server.interceptors", "shared.configuration.live"},
+    "archive": {"shared.rpc.server.interceptors", "shared.configuration.live"},
+}
+"""Loggers that must have been heard in each command, or nothing was tried."""
+
+
+@dataclass
+class Secrets:
+    """What must not be in a log, by what it is."""
+
+    known: dict[str, str] = field(default_factory=dict)
+
+    def new(self, kind: str) -> str:
+        """One more, that can't be taken for anything else."""
+        return self.keep(kind, f"hush{secrets.token_hex(12)}")
+
+    def keep(self, kind: str, secret: str) -> str:
+        self.known[f"{kind} {len(self.known)}"] = secret
+        return secret
+
+    def keep_token(self, kind: str, token: str) -> str:
+        """A JWT may be told in parts."""
+        for part in token.split(".")[1:] or [token]:
+            self.keep(kind, part)
+        return token
+
+    def found_in(self, processes: list[Process]) -> list[str]:
+        """What is in something that the processes have said, and where."""
+        said = {f"{each.name} stderr": each.log.read_text() for each in processes}
+        said |= {f"{each.name} stdout": each.said for each in processes}
+        return [
+            f"{kind} in {where}: {line}"
+            for where, text in said.items()
+            for line in text.splitlines()
+            for kind, secret in self.known.items()
+            if secret in line
+        ]
+
+
+@dataclass
+class Platform:
+    """What a client needs of it, and what all of it said."""
+
+    bff: Process
+    gateway: Process
+    processes: list[Process]
+    stop: Callable[[], object]
+
+
+@pytest.fixture(params=["embedded", "distributed"])
+def platform(request: pytest.FixtureRequest, tmp_path: Path, known: Secrets) -> Iterator[Platform]:
+    """One that logs all it can."""
+    settings = {
+        "ROOKERY_LOG_LEVEL": "debug",
+        "ROOKERY_ARCHIVE_TOKEN": known.new("archive token"),
+        "ROOKERY_KAFKA__PASSWORD": known.new("Kafka password"),
+        "ROOKERY_CASSANDRA__PASSWORD": known.new("Cassandra password"),
+        "ROOKERY_TRACES__ENDPOINT": f"http://{HOST}:{free_port()}",  # where nobody listens
+        "ROOKERY_TRACES__HEADERS": json.dumps({"authorization": known.new("collector's token")}),
+    }
+    with ExitStack() as stack:
+        if request.param == "embedded":
+            rookery = stack.enter_context(running(Rookery(tmp_path / "data", settings=settings, trace_ratio=1)))
+            ready = Platform(rookery, rookery, [rookery], rookery.terminate)
+        else:
+            redis: Redis = request.getfixturevalue("own_redis")()
+            settings["ROOKERY_REDIS__URL"] = redis.url.replace("//", f"//rookery:{add_user(redis, known)}@")
+            kafka, cassandra = map(request.getfixturevalue, ("kafka_server", "cassandra_server"))
+            engines = Engines(kafka, cassandra, redis)
+            counts = {"bffs": 1, "gateways": 1, "archives": 1}
+            cluster = Cluster(tmp_path / "cluster", engines, **counts, settings=settings, trace_ratio=1)
+            stack.enter_context(running_cluster(cluster))
+            ready = Platform(cluster.bffs[0], cluster.gateways[0], cluster.processes, cluster.stop)
+        yield ready
+
+
+@pytest.fixture
+def known() -> Secrets:
+    return Secrets()
+
+
+def add_user(redis: Redis, known: Secrets) -> str:
+    """Make an account `rookery`; its password."""
+    password = known.new("Redis password")
+    rules = ["rookery", "on", f">{password}", "~*", "&*", "+@all"]
+    command = ["redis-cli", "-h", redis.host, "-p", str(redis.port), "acl", "setuser", *rules]
+    subprocess.run(command, check=True, capture_output=True)
+    return password
+
+
+async def test_no_log_has_a_secret(platform: Platform, known: Secrets) -> None:
+    await log_everything(platform)
+    ada, grace = await sign_up(platform, known, "ada"), await sign_up(platform, known, "grace")
+    await chat(platform, known, ada, grace)
+    await look_around(platform, known, ada)
+    await send_bad_requests(platform, known, ada)
+    await send_bad_frames(platform, known)
+    await send_bytes(platform, known)
+    await sign_in_wrongly(platform, known, ada)
+    await trio.to_thread.run_sync(platform.stop)
+
+    for process in platform.processes:
+        lines = process.log_lines()
+        assert {line["level"] for line in lines} >= {"debug", "info"}, process.name
+        assert {line["logger"] for line in lines} >= HEARD[process.role], process.name
+    assert len(known.known) > 30
+    assert known.found_in(platform.processes) == []
+
+
+async def log_everything(platform: Platform) -> None:
+    """Have every logger heard, those of libraries too."""
+    done = await trio.to_thread.run_sync(platform.bff.run, "config", "set", "log_levels", EVERY_LIBRARY)
+    assert done.returncode == 0, done.stderr
+
+    def is_known(process: Process) -> bool:
+        return any(line.get("log_levels") == EVERY_LIBRARY for line in process.log_lines())
+
+    for process in platform.processes:
+        assert await trio.to_thread.run_sync(wait_until, lambda process=process: is_known(process)), process.name
+
+
+async def sign_up(platform: Platform, known: Secrets, name: str) -> Person:
+    """Make an account, be refused, sign in, change the password and the profile, renew the sign-in."""
+    name = known.keep("account name", f"{name}-{secrets.token_hex(4)}")
+    password, second = known.new("password"), known.new("password")
+    async with open_http(platform.bff.url) as http:
+        account = {"name": name, "password": password}
+        assert (await http.post("/v1/users", json=account)).status_code == httpx.codes.CREATED
+        assert (await http.post("/v1/users", json=account)).status_code == httpx.codes.CONFLICT
+        wrong = {"name": name, "password": known.new("wrong password")}
+        assert (await http.post("/v1/tokens", json=wrong)).status_code == httpx.codes.UNAUTHORIZED
+        tokens = (await http.post("/v1/tokens", json=account)).raise_for_status().json()
+        headers = {"Authorization": f"Bearer {known.keep_token('access token', tokens['access_token'])}"}
+        refresh_token = known.keep_token("refresh token", tokens["refresh_token"])
+        version = (await http.get("/v1/me", headers=headers)).json()["version"]
+        profile = {"display_name": known.new("display name"), "version": version}
+        (await http.patch("/v1/me", json=profile, headers=headers)).raise_for_status()
+        change = {"current_password": password, "new_password": second}
+        (await http.put("/v1/me/password", json=change, headers=headers)).raise_for_status()
+        renewed = (await http.post("/v1/tokens/refresh", json={"refresh_token": refresh_token})).raise_for_status()
+    known.keep_token("access token", renewed.json()["access_token"])
+    known.keep_token("refresh token", renewed.json()["refresh_token"])
+    return Person(name, int(tokens["user"]["user_id"]), renewed.json()["access_token"], refresh_token)
+
+
+async def chat(platform: Platform, known: Secrets, ada: Person, grace: Person) -> None:
+    """Over both transports: texts, answers that are refused, a renewal; then history."""
+    chat_id = ada.chat_with(grace)
+    for transport in TRANSPORTS:
+        connect = connector(platform.gateway, transport)
+        async with open_session(connect, ada) as first, open_session(connect, grace) as second:
+            await first.send_text(grace.user_id, known.new("text"), known.new("client message id"))
+            await second.next_event("message")
+            accepted = await second.send_text(chat_id, known.new("text"))
+            await second.say(receipt=pb.Receipt(chat_id=chat_id, read_up_to=accepted.message_id))
+            await second.say(typing=pb.Typing(chat_id=chat_id))
+            await second.say(react=pb.React(chat_id=known.new("chat id"), message_id=1, emoji="👍"))
+            await second.next("refused")
+            await second.say(send=text_to(chat_id, known.new("text") * 2_000))
+            await second.next("refused")
+            await second.say(ping=pb.Ping(payload=known.new("ping").encode()))
+            await second.next("pong")
+            await second.say(renew=pb.Renew(access_token=known.new("access token")))
+            await second.next("refused")
+    await read_history(platform.bff.url, grace, chat_id, until=lambda messages: len(messages) == 2 * len(TRANSPORTS))
+
+
+async def look_around(platform: Platform, known: Secrets, ada: Person) -> None:
+    """What is asked for is the user's own affair too."""
+    paths = ["/v1/me", "/v1/chats", "/v1/me/devices", f"/v1/profiles?part={known.new('query')}"]
+    paths += [f"/v1/chats/{known.new('chat id')}/messages", f"/{known.new('path')}", f"/v1/{known.new('path')}?a=b"]
+    async with open_http(platform.bff.url) as http:
+        for path in paths:
+            await http.get(path, headers=ada.headers)
+
+
+async def send_bad_requests(platform: Platform, known: Secrets, ada: Person) -> None:
+    """Bodies that are none, or not what they should be; tokens that are none."""
+    for path in ("/v1/users", "/v1/tokens", "/v1/tokens/refresh"):
+        bodies: list[dict[str, Any]] = [
+            {"content": f'{{"name": "{known.new("body")}'},
+            {"content": b"\xff" + known.new("body").encode()},
+            {"content": known.new("body") * 10_000},
+            {"json": {known.new("field"): known.new("value")}},
+            {"json": {"name": [known.new("value")], "password": {known.new("field"): 1}}},
+        ]
+        for body in bodies:
+            async with open_http(platform.bff.url) as http:  # on a connection of its own, that may be cut off
+                with suppress(httpx.TransportError):
+                    assert (await http.post(path, **body)).is_client_error
+    async with open_http(platform.bff.url) as http:
+        for token in (known.new("token"), f"{known.new('token')}.{known.new('token')}.{known.new('token')}"):
+            for scheme in ("Bearer", "Basic"):
+                answer = await http.get("/v1/me", headers={"Authorization": f"{scheme} {token}"})
+                assert answer.status_code == httpx.codes.UNAUTHORIZED
+        await http.patch("/v1/me", headers=ada.headers, content=known.new("body"))
+
+
+async def send_bad_frames(platform: Platform, known: Secrets) -> None:
+    """Frames that are none, and tokens that are none."""
+    frames: list[str | bytes] = [
+        f'{{"authenticate": {{"access_token": "{known.new("access token")}',
+        known.new("frame").encode(),
+    ]
+    frames += [f'{{"{known.new("field")}": 1}}', f'{{"send": "{known.new("text")}"}}']
+    for frame in frames:
+        async with open_websocket(platform.gateway.websocket) as websocket:
+            await websocket.send_message(frame)
+            with trio.fail_after(PATIENCE), suppress(trio_websocket.ConnectionClosed):
+                while True:
+                    await websocket.get_message()
+    for transport in TRANSPORTS:
+        with suppress(SessionOver, Unreachable):
+            async with connector(platform.gateway, transport)() as stream:
+                await Session(stream).authenticate(known.new("access token"))
+                pytest.fail("a session was opened for nobody")
+
+
+async def send_bytes(platform: Platform, known: Secrets) -> None:
+    """To every port, what is of no protocol."""
+    addresses = {address for each in platform.processes for address in each.addresses.values()}
+    assert len(addresses) == len(ANNOUNCED)
+    for address in addresses:
+        for start in (b"GET /", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x16\x03\x01", b"POST / HTTP/1.1\r\nHost: "):
+            stream = await trio.open_tcp_stream("127.0.0.1", port_of(address))
+            async with stream:
+                await stream.send_all(start + known.new("bytes").encode() + b"\r\n\r\n")
+                await stream.send_eof()
+                await read_all(stream)
+
+
+async def read_all(stream: trio.SocketStream) -> None:
+    with trio.fail_after(PATIENCE):
+        try:
+            while await stream.receive_some():
+                pass
+        except trio.BrokenResourceError:
+            pass  # it was cut off
+
+
+async def sign_in_wrongly(platform: Platform, known: Secrets, person: Person) -> None:
+    """A refresh token that was used already ends its sign-in; what is a password for nobody is tried too."""
+    async with open_http(platform.bff.url) as http:
+        reused = await http.post("/v1/tokens/refresh", json={"refresh_token": person.refresh_token})
+        assert reused.status_code == httpx.codes.UNAUTHORIZED
+        nobody = {"name": f"nobody-{secrets.token_hex(4)}", "password": known.new("password")}
+        assert (await http.post("/v1/tokens", json=nobody)).status_code == httpx.codes.UNAUTHORIZED
