@@ -8,6 +8,7 @@ from quart import request
 from bff import models
 from bff.endpoints import Answer, endpoint
 from bff.gateways import locate
+from bff.measures import counted
 from bff.services import Services
 from bff.signins import SignIns
 from bff.throttle import SignInThrottle, Throttle
@@ -15,8 +16,16 @@ from bff.visitors import client_address, hostname
 from shared.auth import Claims
 from shared.errors import Code, Refusal, Unavailable
 from shared.stores.accounts import User
+from shared.telemetry.metrics.catalogue import REFRESHES, REGISTRATIONS, SIGN_INS
 
 _WRONG_PASSWORD = Refusal(Code.FORBIDDEN, "The current password is wrong.", field="current_password")
+
+_SIGN_IN_RESULTS = {
+    Code.UNAUTHENTICATED: "wrong_password",
+    Code.RATE_LIMITED: "throttled",
+    Code.SUSPENDED: "suspended",
+}
+"""What the metrics call a sign-in that is refused."""
 
 
 class Accounts:
@@ -29,6 +38,7 @@ class Accounts:
         self._registrations = Throttle()
 
     @endpoint("POST", "/v1/users", models.User, status=201)
+    @counted(REGISTRATIONS, {Code.NAME_TAKEN: "name_taken", Code.RATE_LIMITED: "throttled"})
     async def register(self, body: models.Registration) -> Answer | Refusal:
         """Make an account."""
         services = self._services
@@ -48,15 +58,17 @@ class Accounts:
         return Answer(models.User.of(user), status=201)
 
     @endpoint("POST", "/v1/tokens", models.Tokens)
+    @counted(SIGN_INS, _SIGN_IN_RESULTS)
     async def sign_in(self, body: models.SignIn) -> Answer | Refusal:
         """Sign in."""
         user_id = await self._check(body.name, body.password)
         if isinstance(user_id, Refusal):
             return user_id
-        (user,) = await self._services.accounts.users([user_id])
-        return Answer(await self._sign_ins.start(user, body.device_name))
+        tokens = await self._sign_ins.start(await self._user(user_id), body.device_name)
+        return tokens if isinstance(tokens, Refusal) else Answer(tokens)
 
     @endpoint("POST", "/v1/tokens/refresh", models.Tokens)
+    @counted(REFRESHES, {Code.UNAUTHENTICATED: "ended", Code.SUSPENDED: "suspended"})
     async def refresh(self, body: models.Refresh) -> Answer | Refusal:
         """Get new tokens for a refresh token."""
         tokens = await self._sign_ins.renew(body.refresh_token)
@@ -71,7 +83,7 @@ class Accounts:
     @endpoint("GET", "/v1/me", models.User)
     async def get_me(self, claims: Claims) -> Answer | Refusal:
         """The account that is signed in."""
-        return _account(await self._user(claims.user_id))
+        return _account(await self._user(claims.user_id), claims)
 
     @endpoint("PATCH", "/v1/me", models.User)
     async def change_me(self, claims: Claims, body: models.ProfileChange) -> Answer | Refusal:
@@ -88,7 +100,7 @@ class Accounts:
         if changed is None:
             message = f"The profile is not at version {body.version} any more: read it again."
             return Refusal(Code.VERSION_CONFLICT, message, field="version")
-        return _account(changed)
+        return _account(changed, claims)
 
     @endpoint("PUT", "/v1/me/password", status=204)
     async def change_password(self, claims: Claims, body: models.PasswordChange) -> Answer | Refusal:
@@ -135,8 +147,9 @@ class Accounts:
         return credentials.user_id
 
 
-def _account(user: User) -> Answer:
-    return Answer(models.User.of(user), etag=f"{user.user_id}-{user.version}")
+def _account(user: User, claims: Claims) -> Answer:
+    etag = f"{user.user_id}-{user.version}{'-admin' if claims.is_admin else ''}"
+    return Answer(models.User.of(user, is_admin=claims.is_admin), etag=etag)
 
 
 def _too_often(what: str, wait: float) -> Refusal:

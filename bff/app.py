@@ -1,7 +1,7 @@
 """Opens the BFF: which routes there are, what happens when one fails, and the server that has them."""
 
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,26 +18,34 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import MapAdapter
 
 from bff.accounts import Accounts
+from bff.admin import Admin
 from bff.archive import ArchiveClient
 from bff.chats import Chats
 from bff.documentation import document
 from bff.endpoints import MAX_BODY_BYTES, mount
+from bff.measures import bff_readings, measure_request
 from bff.operations import Operations
 from bff.problems import problem, refusal_of_http, refusal_of_rpc
 from bff.profiles import Profiles
 from bff.server import HttpLimits, open_http_server
 from bff.services import Services
 from bff.site import Site
+from bff.tracing import answered, trace_requests
+from bff.visitors import Network, seen_through
 from shared.auth import PasswordHasher, TokenIssuer, TokenVerifier
 from shared.backplane import Backplane
+from shared.configuration import ConfigurationStore
 from shared.configuration.live import Live
 from shared.errors import Code, Refusal, Unavailable
 from shared.ids import SnowflakeGenerator, wall_clock_ms
 from shared.ownership import Directory
+from shared.processes import ProcessBoard
 from shared.rpc import RpcError
 from shared.settings import BffSettings
 from shared.stores.accounts import AccountStore
 from shared.telemetry.health import Health
+from shared.telemetry.logs import in_role
+from shared.telemetry.metrics import observing, playing
 from shared.tls import ServerTls
 
 WEB_ROOT = Path(__file__).resolve().parent / "web"
@@ -68,6 +76,7 @@ class Bff:
     port: int
 
 
+@in_role("bff")
 @asynccontextmanager
 async def open_bff(
     settings: BffSettings,
@@ -76,12 +85,15 @@ async def open_bff(
     archive: ArchiveClient,
     directory: Directory,
     live: Live,
+    configuration: ConfigurationStore,
+    processes: ProcessBoard,
     publisher: Backplane,
     health: Health,
     ids: SnowflakeGenerator,
     tls: ServerTls | None = None,
     web_root: Path = WEB_ROOT,
     limits: HttpLimits | None = None,
+    trust_traces: bool = False,
 ) -> AsyncIterator[Bff]:
     """Serve the API and the page while the block is open; leaving it drains for `limits.drain_seconds` at most.
 
@@ -94,6 +106,8 @@ async def open_bff(
         archive=archive,
         directory=directory,
         live=live,
+        configuration=configuration,
+        processes=processes,
         publisher=publisher,
         health=health,
         ids=ids,
@@ -103,14 +117,25 @@ async def open_bff(
         clock_ms=wall_clock_ms,
         websocket_origins=settings.websocket_origins,
         strict_transport_seconds=settings.strict_transport_seconds,
+        trusted_proxies=settings.trusted_proxies,
     )
     app = make_app(services, web_root)
-    async with open_http_server(_let_clients_go(app), settings.host, settings.port, limits, tls=tls) as server:
-        yield Bff(app, *server.address)
+    traced = trace_requests(_let_clients_go(app), lambda: live.value.trace_ratio, trust_callers=trust_traces)
+    async with open_http_server(traced, settings.host, settings.port, limits, tls=tls) as server:
+        with playing("bff", health.ready), observing(bff_readings(server, services.passwords)):
+            yield Bff(app, *server.address)
 
 
 class Application(QuartTrio):
-    """Quart, with routes that do not depend on the `Host` header: a strange one would end the request without words."""
+    """Quart, with routes that do not depend on the `Host` header: a strange one would end the request without words.
+
+    A request that `trusted_proxies` pass on is seen as its client sent it to them.
+    """
+
+    trusted_proxies: Sequence[Network] = ()
+
+    async def asgi_app(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        await super().asgi_app(seen_through(scope, self.trusted_proxies), receive, send)
 
     def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter | None:
         if request is None:
@@ -121,12 +146,13 @@ class Application(QuartTrio):
 def make_app(services: Services, web_root: Path) -> QuartTrio:
     """The application, without a server."""
     app = Application("bff", static_folder=None)
+    app.trusted_proxies = services.trusted_proxies
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.config["BODY_TIMEOUT"] = None  # the request's deadline holds for it
     app.config["RESPONSE_TIMEOUT"] = None  # so does the connection's, for each piece of the answer
     app.url_map.merge_slashes = False
     schema = document(app)
-    mount(app, [Accounts(services), Profiles(services), Chats(services)], services.verifier)
+    mount(app, [Accounts(services), Profiles(services), Chats(services), Admin(services)], services.verifier)
     Operations(services, schema, Site(web_root)).mount(app)
     _answer_errors(app)
     app.before_request(_begin)
@@ -193,5 +219,7 @@ async def _finish(strict_transport_seconds: int, response: Response) -> Response
     route = request.url_rule.rule if request.url_rule else ""  # never the path or query: they are the user's
     log = _log.info if route.startswith("/v1/") else _log.debug
     milliseconds = round((trio.current_time() - g.began) * 1000, 3)
+    measure_request(request.method, route, response.status_code, milliseconds / 1000)
+    answered(request.method, route, response.status_code)
     log("request", method=request.method, route=route, status=response.status_code, milliseconds=milliseconds)
     return response

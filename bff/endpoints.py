@@ -1,7 +1,8 @@
 """Makes a route of a typed function: who asks, what they send, what comes back.
 
-The parameters of the function say what it needs: `claims` a valid access token, `body` and `query` a model, and any
-other the part of the path by that name. It returns an Answer, or a Refusal that becomes a problem.
+The parameters of the function say what it needs: `claims` a valid access token, `admin` one of an admin, `body` and
+`query` a model, and any other the part of the path by that name. It returns an Answer, or a Refusal that becomes a
+problem.
 """
 
 import inspect
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
+import structlog
 import trio
 from google.protobuf.message import Message
 from pydantic import BaseModel, ValidationError
@@ -23,6 +25,7 @@ from bff.problems import problem
 from shared.auth import Claims, TokenVerifier
 from shared.errors import Code, Refusal
 from shared.ids import MAX_ID
+from shared.telemetry import traces
 
 M = TypeVar("M", bound=Input)
 H = TypeVar("H", bound="Callable[..., Awaitable[Answer | Refusal]]")
@@ -111,6 +114,8 @@ async def _inputs(
         match name:
             case "claims":
                 value: Any = await _authenticate(verifier)
+            case "admin":
+                value = await _authenticate_admin(verifier)
             case "query":
                 value = parse_query(parameter.annotation, request.query_string)
             case "body":
@@ -127,7 +132,20 @@ async def _authenticate(verifier: TokenVerifier) -> Claims | Refusal:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         return Refusal(Code.UNAUTHENTICATED, "This needs an access token: `Authorization: Bearer …`.")
-    return await verifier.verify(token.strip())
+    claims = await verifier.verify(token.strip())
+    if isinstance(claims, Claims):
+        structlog.contextvars.bind_contextvars(user_id=str(claims.user_id))  # until the task of this request ends
+        for span in traces.parents():
+            span.set_attribute("user.id", str(claims.user_id))
+    return claims
+
+
+async def _authenticate_admin(verifier: TokenVerifier) -> Claims | Refusal:
+    """Whoever is an admin now: the store is asked at each request."""
+    claims = await _authenticate(verifier)
+    if isinstance(claims, Claims) and not claims.is_admin:
+        return Refusal(Code.FORBIDDEN, "Only admins may do this.")
+    return claims
 
 
 def parse_id(name: str, text: str) -> int | Refusal:
@@ -207,7 +225,7 @@ def _describe(view: Callable[..., Any], handler: Callable[..., Any], specificati
         document_request(parameters["body"].annotation)(view)
     if "query" in parameters:
         document_querystring(parameters["query"].annotation)(view)
-    security_scheme([{"bearer": []}] if "claims" in parameters else [])(view)
+    security_scheme([{"bearer": []}] if {"claims", "admin"} & parameters.keys() else [])(view)
     document_response(specification.answer or Nothing, specification.status)(view)
 
 

@@ -20,13 +20,13 @@ def _digits(value: Any) -> Any:
     return value
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     if any(unicodedata.category(character) == "Cc" for character in text):
         raise PydanticCustomError("control_characters", "Must not have line breaks or other control characters")
     return text
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     if all(unicodedata.category(character)[0] in "CZ" for character in text):
         raise PydanticCustomError("blank", "Must not be only white space")
     return text
@@ -51,12 +51,12 @@ RefreshToken = Annotated[str, StringConstraints(min_length=1, max_length=128), F
 DisplayName = Annotated[
     str,
     StringConstraints(min_length=1, max_length=64, strip_whitespace=True),
-    AfterValidator(_one_line),
-    AfterValidator(_visible),
+    AfterValidator(one_line),
+    AfterValidator(visible),
 ]
-About = Annotated[str, StringConstraints(max_length=200), AfterValidator(_one_line)]
-SearchPart = Annotated[str, StringConstraints(min_length=3, max_length=64), AfterValidator(_one_line)]
-DeviceName = Annotated[str, StringConstraints(max_length=64), AfterValidator(_one_line)]
+About = Annotated[str, StringConstraints(max_length=200), AfterValidator(one_line)]
+SearchPart = Annotated[str, StringConstraints(min_length=3, max_length=64), AfterValidator(one_line)]
+DeviceName = Annotated[str, StringConstraints(max_length=64), AfterValidator(one_line)]
 
 
 class Input(BaseModel):
@@ -147,9 +147,10 @@ class User(BaseModel):
     about: str
     version: int
     created_at_ms: str
+    is_admin: bool
 
     @classmethod
-    def of(cls, user: accounts.User) -> "User":
+    def of(cls, user: accounts.User, *, is_admin: bool = False) -> "User":
         return cls(
             user_id=str(user.user_id),
             name=user.name,
@@ -157,6 +158,7 @@ class User(BaseModel):
             about=user.about,
             version=user.version,
             created_at_ms=str(user.created_at_ms),
+            is_admin=is_admin,
         )
 
 

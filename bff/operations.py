@@ -66,7 +66,7 @@ class Operations:
         return _json(report, status)
 
     async def _metrics(self) -> Response:
-        return Response(metrics.exposition(), content_type=metrics.CONTENT_TYPE)
+        return Response(await metrics.exposition(), content_type=metrics.CONTENT_TYPE)
 
     async def _public_keys(self) -> Response:
         response = _json(await self._services.issuer.keys.public(), 200)

@@ -15,7 +15,8 @@ RETRY_AFTER_MS = 1_000
 """When to try again what may work then, if nothing says more: an engine that restarts takes about that."""
 
 _BY_GRPC_STATUS = {kind.grpc_status: code for code, kind in KINDS.items()}
-_BY_HTTP_STATUS = {kind.http_status: code for code, kind in reversed(KINDS.items())} | {408: Code.TIMED_OUT}
+_BY_HTTP_STATUS = {kind.http_status: code for code, kind in reversed(KINDS.items())}
+_BY_HTTP_STATUS |= {403: Code.FORBIDDEN, 408: Code.TIMED_OUT}
 
 
 def problem(refusal: Refusal) -> Response:

@@ -1,14 +1,17 @@
 """What the routes of the BFF work with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bff.archive import ArchiveClient
+from bff.visitors import Network
 from shared.auth import PasswordHasher, TokenIssuer, TokenVerifier
 from shared.backplane import Backplane
+from shared.configuration import ConfigurationStore
 from shared.configuration.live import Live
 from shared.ids import SnowflakeGenerator
 from shared.ownership import Directory
+from shared.processes import ProcessBoard
 from shared.stores.accounts import AccountStore
 from shared.telemetry.health import Health
 
@@ -21,6 +24,8 @@ class Services:
     archive: ArchiveClient
     directory: Directory
     live: Live
+    configuration: ConfigurationStore
+    processes: ProcessBoard
     publisher: Backplane
     health: Health
     ids: SnowflakeGenerator
@@ -32,3 +37,5 @@ class Services:
     """Where the page may connect to, besides the gateways that own something now."""
     strict_transport_seconds: int = 0
     """For which browsers that came by HTTPS are to use nothing else; 0 for not at all."""
+    trusted_proxies: Sequence[Network] = ()
+    """Who is believed about where a request came from."""

@@ -9,14 +9,17 @@ from bff.models import Tokens, User
 from bff.services import Services
 from rookery.v1.backplane_pb2 import Envelope, SignOut
 from shared import auth
-from shared.backplane import Record
+from shared.backplane import Backplane, Record
 from shared.backplane.protocol import publish_and_wait
 from shared.errors import Code, Refusal, Unavailable
 from shared.partitions import partition_of
 from shared.stores import accounts
-from shared.stores.accounts import Family, Rotation
+from shared.stores.accounts import Family, Rotation, Standing
 
 DAY_MS = 24 * 60 * 60 * 1000
+
+ALL_SIGN_INS = ("",)
+"""In place of the ids of sign-ins: all that a user has."""
 
 ANNOUNCE_DEADLINE = 5.0
 """Seconds to tell the gateways of an end, though the client that asked for it may have gone."""
@@ -30,18 +33,23 @@ class SignIns:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    async def start(self, user: accounts.User, device_name: str) -> Tokens:
-        """A new sign-in of this user."""
+    async def start(self, user: accounts.User, device_name: str) -> Tokens | Refusal:
+        """A new sign-in of this user, whose password was right."""
+        standing = await self._standing(user.user_id)
+        if standing.is_suspended:
+            return auth.SUSPENDED
         family = Family(auth.new_family_id(), user.user_id, device_name, self._services.clock_ms())
         refresh_token = auth.new_refresh_token()
         await self._services.accounts.start_family(family, auth.digest(refresh_token), self._ends_at_ms())
-        return await self._tokens(user, family.family_id, refresh_token)
+        return await self._tokens(user, standing, family.family_id, refresh_token)
 
     async def renew(self, refresh_token: str) -> Tokens | Refusal:
         """New tokens for an old one. One that was renewed before was stolen, from us or from them: all of it ends."""
         store = self._services.accounts
         old_digest, fresh = auth.digest(refresh_token), auth.new_refresh_token()
         family = await store.family_of(old_digest)
+        if family is not None and (await self._standing(family.user_id)).is_suspended:
+            return auth.SUSPENDED
         rotation = await store.rotate(
             old_digest, auth.digest(fresh), now_ms=self._services.clock_ms(), expires_at_ms=self._ends_at_ms()
         )
@@ -57,7 +65,7 @@ class SignIns:
                 return Refusal(Code.UNAUTHENTICATED, message, field="refresh_token")
             case Family(family_id=family_id, user_id=user_id):
                 (user,) = await store.users([user_id])
-                return await self._tokens(user, family_id, fresh)
+                return await self._tokens(user, await self._standing(user_id), family_id, fresh)
 
     async def end(self, user_id: int, family_id: str) -> None:
         """Sign out."""
@@ -70,22 +78,12 @@ class SignIns:
         await self._announce(user_id, ended)
 
     async def _announce(self, user_id: int, family_ids: Sequence[str]) -> None:
-        """Have the gateways end the sessions of these sign-ins.
+        await announce_or_log(self._services.publisher, user_id, family_ids)
 
-        If the log does not take it, they end with their access tokens, which can't be renewed any more.
-        """
-        partition = partition_of(user_id, self._services.publisher.partitions)
-        envelopes = [Envelope(sign_out=SignOut(family_id=each), recipient_ids=[user_id]) for each in family_ids]
-        records = [Record(partition, envelope.SerializeToString()) for envelope in envelopes]
-        with trio.move_on_after(ANNOUNCE_DEADLINE, shield=True) as scope:
-            try:
-                await publish_and_wait(self._services.publisher, records)
-            except Unavailable as error:
-                _log.warning("sign_out_not_announced", reason=str(error), user_id=user_id)
-        if scope.cancelled_caught:
-            _log.warning("sign_out_not_announced", reason="the log does not answer", user_id=user_id)
+    async def _standing(self, user_id: int) -> Standing:
+        return (await self._services.accounts.standings([user_id]))[user_id]
 
-    async def _tokens(self, user: accounts.User, family_id: str, refresh_token: str) -> Tokens:
+    async def _tokens(self, user: accounts.User, standing: Standing, family_id: str, refresh_token: str) -> Tokens:
         access = await self._services.issuer.issue(
             user.user_id, family_id, self._services.live.value.access_token_seconds
         )
@@ -93,8 +91,34 @@ class SignIns:
             access_token=access.token,
             access_token_expires_at_ms=str(access.expires_at_ms),
             refresh_token=refresh_token,
-            user=User.of(user),
+            user=User.of(user, is_admin=standing.is_admin),
         )
 
     def _ends_at_ms(self) -> int:
         return self._services.clock_ms() + self._services.live.value.refresh_token_days * DAY_MS
+
+
+async def announce_or_log(publisher: Backplane, user_id: int, family_ids: Sequence[str]) -> None:
+    """Have the gateways end the sessions of these sign-ins, or of all (`ALL_SIGN_INS`).
+
+    If the log does not take it, they end with their access tokens, which can't be renewed any more.
+    """
+    try:
+        await announce_ends(publisher, user_id, family_ids)
+    except Unavailable as error:
+        _log.warning("sign_out_not_announced", reason=str(error), user_id=user_id)
+
+
+async def announce_ends(publisher: Backplane, user_id: int, family_ids: Sequence[str]) -> None:
+    """The same. Raises Unavailable if the log does not take it."""
+    partition = partition_of(user_id, publisher.partitions)
+    records = [Record(partition, end_of_sign_in(user_id, family_id)) for family_id in family_ids]
+    with trio.move_on_after(ANNOUNCE_DEADLINE, shield=True) as scope:
+        await publish_and_wait(publisher, records)
+    if scope.cancelled_caught:
+        raise Unavailable("the log does not answer")
+
+
+def end_of_sign_in(user_id: int, family_id: str) -> bytes:
+    """The record that ends the sessions of a sign-in, for the user's partition."""
+    return Envelope(sign_out=SignOut(family_id=family_id), recipient_ids=[user_id]).SerializeToString()

@@ -27,6 +27,9 @@ MEDIA_TYPES = {
 }
 """What is served: nothing with another ending."""
 
+PAGE = "index.html"
+"""What is served of a folder."""
+
 MAX_FILE_BYTES = 2 * 1024 * 1024
 """Of a file, since all are held in memory; the whole page has under 100 KB, packed."""
 
@@ -55,7 +58,12 @@ class Site:
         self._files: dict[str, File] = {}
 
     def find(self, path: str) -> File | None:
-        """The file at this path, such as `styles/main.css`; None if there is none that is served."""
+        """The file at this path, such as `styles/main.css`; None if there is none that is served.
+
+        A folder with a page of its own is found with and without a slash at its end.
+        """
+        if "." not in path:
+            path = f"{path.removesuffix('/')}/{PAGE}"
         media_type = MEDIA_TYPES.get(Path(path).suffix)
         if media_type is None or _PATH.fullmatch(path) is None:
             return None

@@ -1,9 +1,7 @@
 """`rookery user`: makes accounts straight in the store, under the same rules as the HTTP API."""
 
-import click
-from pydantic import ValidationError
-
 from bff.models import Registration
+from rookery.admin import in_words, open_administration, refuse, system_user
 from rookery.engines import open_accounts, open_coordination
 from rookery.folder import COMMAND_GENERATOR
 from shared.auth import PasswordHasher
@@ -14,10 +12,8 @@ from shared.stores.accounts import User
 
 async def add_account(settings: Settings, name: str, password: str, display_name: str | None) -> User:
     """Make the account. Raises ClickException, in words, if that can't be."""
-    try:
+    with in_words():
         wanted = Registration(name=name, password=password, display_name=display_name)
-    except ValidationError as error:
-        raise click.ClickException("\n".join(f"{each['loc'][0]}: {each['msg']}" for each in error.errors())) from None
     user = User(
         user_id=await _new_id(settings),
         name=wanted.name,
@@ -26,9 +22,9 @@ async def add_account(settings: Settings, name: str, password: str, display_name
         version=1,
         created_at_ms=wall_clock_ms(),
     )
-    async with open_accounts(settings) as accounts:
-        if not await accounts.add_user(user, await PasswordHasher().hash(wanted.password)):
-            raise click.ClickException(f"the name {wanted.name} is taken")
+    async with open_accounts(settings) as accounts, open_administration(settings, accounts) as administration:
+        password_hash = await PasswordHasher().hash(wanted.password)
+        refuse(await administration.add_user(system_user(), user, password_hash))
     return user
 
 

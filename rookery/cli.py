@@ -25,6 +25,10 @@ ca_file_option = click.option(
     help="Who vouches for a server with TLS, as PEM.  [default: whom this system trusts]",
 )
 
+json_option = click.option("--json", "as_json", is_flag=True, help="Print each as a line of JSON.")
+
+limit_option = click.option("--limit", type=click.IntRange(1, 1_000), default=50, show_default=True)
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="rookery", message="%(prog)s %(version)s")
@@ -47,7 +51,7 @@ def up(engines: str | None) -> None:
     from rookery.process import serve
     from rookery.up import open_platform
 
-    sys.exit(_run(serve, settings, open_platform(settings)))
+    sys.exit(_run(serve, settings, "up", open_platform(settings)))
 
 
 @main.command()
@@ -57,7 +61,7 @@ def bff() -> None:
     from rookery.process import serve
     from rookery.roles import open_bff_alone
 
-    sys.exit(_run(serve, settings, open_bff_alone(settings)))
+    sys.exit(_run(serve, settings, "bff", open_bff_alone(settings)))
 
 
 @main.command()
@@ -67,7 +71,7 @@ def gateway() -> None:
     from rookery.process import serve
     from rookery.roles import open_gateway_alone
 
-    sys.exit(_run(serve, settings, open_gateway_alone(settings)))
+    sys.exit(_run(serve, settings, "gateway", open_gateway_alone(settings)))
 
 
 @main.command()
@@ -77,7 +81,7 @@ def archive() -> None:
     from rookery.process import serve
     from rookery.roles import open_archive_alone
 
-    sys.exit(_run(serve, settings, open_archive_alone(settings)))
+    sys.exit(_run(serve, settings, "archive", open_archive_alone(settings)))
 
 
 @main.command()
@@ -114,6 +118,57 @@ def dead_letters(limit: int) -> None:
 
 
 @main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def backup(folder: Path) -> None:
+    """Copy the data folder into FOLDER, which must not be there, while Rookery runs or not."""
+    from rookery.backup import back_up
+
+    for line in _run(back_up, _settings(), folder):
+        click.echo(line)
+
+
+@main.command("restore")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def restore_backup(folder: Path) -> None:
+    """Put the backup in FOLDER into the data folder, which must be empty or not there, and start Rookery after it."""
+    from rookery.backup import restore
+
+    for line in _run(restore, _settings(), folder):
+        click.echo(line)
+
+
+@main.group()
+def keys() -> None:
+    """The keys that sign access tokens: the newest signs, all of them are believed."""
+
+
+@keys.command("list")
+def list_keys() -> None:
+    """Show each key, the newest first: its id, when it was made, and what it does."""
+    from rookery import keys
+
+    _run(keys.list_keys, _settings())
+
+
+@keys.command("rotate")
+def rotate_keys() -> None:
+    """Make a new key. Running processes sign with it within a minute or so."""
+    from rookery import keys
+
+    _run(keys.rotate, _settings())
+
+
+@keys.command("retire")
+@click.argument("key_id")
+@click.option("--now", is_flag=True, help="Even if tokens that it has signed have not ended: they do then.")
+def retire_key(key_id: str, now: bool) -> None:
+    """Believe KEY_ID no more. Running processes do so within a minute."""
+    from rookery import keys
+
+    _run(keys.retire, _settings(), key_id, now)
+
+
+@main.command()
 @click.argument("name")
 @click.option("--url", default=SERVER, show_default=True, help="Where the HTTP API is.")
 @click.option("--with", "other", metavar="NAME", help="Whom to write to; /with NAME changes it.")
@@ -130,7 +185,7 @@ def chat(name: str, url: str, other: str | None, register: bool, password_file: 
 
 @main.group()
 def user() -> None:
-    """Accounts in the data folder."""
+    """Accounts: make them, find them, and what an admin does."""
 
 
 @user.command("add")
@@ -145,6 +200,73 @@ def add_user(name: str, display_name: str | None, password_stdin: bool) -> None:
     password = _password(sys.stdin if password_stdin else None, confirm=True)
     made = _run(add_account, settings, name, password, display_name)
     click.echo(f"{made.name} is user {made.user_id}")
+
+
+@user.command("admin")
+@click.argument("name")
+@click.option("--revoke", is_flag=True, help="Take it back: the next request of NAME is not an admin's any more.")
+def make_admin(name: str, revoke: bool) -> None:
+    """Make NAME an admin, who may use the page /admin and the API behind it."""
+    from rookery import admin
+
+    _run(admin.revoke_admin if revoke else admin.make_admin, _settings(), name)
+
+
+@user.command("find")
+@click.argument("part")
+@json_option
+def find_users(part: str, as_json: bool) -> None:
+    """Show the accounts with PART in their name or display name, and whether one is an admin or suspended."""
+    from rookery import admin
+
+    _run(admin.find, _settings(), part, as_json)
+
+
+@user.command("suspend")
+@click.argument("name")
+@click.option("--reason", required=True, help="Why, for other admins to read.")
+def suspend_user(name: str, reason: str) -> None:
+    """Let NAME in no more. All of their sessions end within a second; others may still write to them."""
+    from rookery import admin
+
+    _run(admin.suspend, _settings(), name, reason)
+
+
+@user.command("restore")
+@click.argument("name")
+def restore_user(name: str) -> None:
+    """Let NAME in again, who was suspended."""
+    from rookery import admin
+
+    _run(admin.restore, _settings(), name)
+
+
+@user.command("sign-out")
+@click.argument("name")
+def sign_out_user(name: str) -> None:
+    """End all sign-ins of NAME, with their sessions."""
+    from rookery import admin
+
+    _run(admin.sign_out, _settings(), name)
+
+
+@main.command()
+@json_option
+def processes(as_json: bool) -> None:
+    """Show the processes that run: how they are, their sessions and partitions, and how far behind they are."""
+    from rookery import admin
+
+    _run(admin.show_processes, _settings(), as_json)
+
+
+@main.command()
+@limit_option
+@json_option
+def audit(limit: int, as_json: bool) -> None:
+    """Show what admins did, on the page, by the API or by commands: the newest acts, oldest first."""
+    from rookery import admin
+
+    _run(admin.show_audit, _settings(), limit, as_json)
 
 
 @main.group()
@@ -186,6 +308,16 @@ def unset_configuration(key: str) -> None:
     from rookery import configuration
 
     _run(configuration.unset_value, _settings(), key)
+
+
+@config.command("history")
+@limit_option
+@json_option
+def show_configuration_history(limit: int, as_json: bool) -> None:
+    """Show who changed what: the newest changes, oldest first."""
+    from rookery import admin
+
+    _run(admin.show_history, _settings(), limit, as_json)
 
 
 @config.command("watch")

@@ -34,3 +34,13 @@ class DataFolder:
     @property
     def configuration(self) -> Path:
         return self.path / "configuration.db"
+
+    @property
+    def processes(self) -> Path:
+        """What the running process says of itself, for commands to read."""
+        return self.path / "processes.json"
+
+    @property
+    def spool(self) -> Path:
+        """What commands leave for the process that has the log open to publish."""
+        return self.path / "spool"

@@ -8,11 +8,20 @@ from bff.archive import RpcArchive
 from messaging.archive import open_archive
 from messaging.gateway.history import ArchiveHistory
 from messaging.gateway.role import open_gateway
-from rookery.engines import open_accounts, open_backplane, open_chats, open_coordination
-from rookery.process import native, started, url
+from rookery.engines import (
+    open_accounts,
+    open_backplane,
+    open_chats,
+    open_configuration,
+    open_coordination,
+    open_processes,
+)
+from rookery.process import keep_levels, native, started, url
+from rookery.reports import archive_figures, gateway_figures, instance_of
 from shared.addresses import GrpcAddress
 from shared.auth import TokenVerifier
 from shared.configuration.live import open_live
+from shared.processes import open_reports
 from shared.rpc import Balancer, Prepare, open_balancer
 from shared.rpc.client.prepare import propagate_trace, send_token
 from shared.settings import Settings
@@ -29,7 +38,8 @@ async def open_bff_alone(settings: Settings) -> AsyncIterator[Sequence[str]]:
         open_backplane(settings) as backplane,
         open_accounts(settings) as accounts,
         open_coordination(settings) as coordination,
-        open_live(coordination.configuration) as live,
+        open_live(coordination.configuration, on_change=keep_levels(settings)) as live,
+        open_reports(coordination.processes, instance_of(settings)) as reports,
         open_archives(settings, tls) as archives,
         open_bff(
             settings.bff,
@@ -37,13 +47,17 @@ async def open_bff_alone(settings: Settings) -> AsyncIterator[Sequence[str]]:
             archive=RpcArchive(archives),
             directory=coordination.directory,
             live=live,
+            configuration=coordination.configuration,
+            processes=coordination.processes,
             publisher=backplane,
             health=health,
             ids=coordination.ids,
             tls=tls.server,
+            trust_traces=settings.traces.trust_callers,
         ) as bff,
         started(health),
     ):
+        reports.add("bff", health)
         page = f"{url('http', settings.bff.host, bff.port, secure=tls.server is not None)}/"
         yield [f"Rookery's bff is ready: open {page}", f"  health     {page}readyz"]
 
@@ -57,7 +71,8 @@ async def open_gateway_alone(settings: Settings) -> AsyncIterator[Sequence[str]]
         open_backplane(settings) as backplane,
         open_accounts(settings) as accounts,
         open_coordination(settings) as coordination,
-        open_live(coordination.configuration) as live,
+        open_live(coordination.configuration, on_change=keep_levels(settings)) as live,
+        open_reports(coordination.processes, instance_of(settings)) as reports,
         open_archives(settings, tls) as archives,
         open_gateway(
             settings.gateway,
@@ -73,6 +88,7 @@ async def open_gateway_alone(settings: Settings) -> AsyncIterator[Sequence[str]]
         ) as gateway,
         started(health),
     ):
+        reports.add("gateway", health, gateway_figures(gateway.gateway))
         host, secure = settings.gateway.host, tls.server is not None
         yield [
             "Rookery's gateway is ready",
@@ -90,16 +106,21 @@ async def open_archive_alone(settings: Settings) -> AsyncIterator[Sequence[str]]
         open_tls(settings.tls) as tls,
         open_backplane(settings) as backplane,
         open_chats(settings) as chats,
+        open_configuration(settings) as configuration,
+        open_live(configuration, on_change=keep_levels(settings)),
+        open_processes(settings) as processes,
+        open_reports(processes, instance_of(settings)) as reports,
         open_archive(
             settings.archive,
             backplane=backplane,
             chats=chats,
             health=health,
-            token=settings.archive_token.get_secret_value(),
+            tokens=settings.archive_tokens,
             tls=tls.server,
         ) as archive,
         started(health),
     ):
+        reports.add("archive", health, archive_figures(archive.recorder))
         host, secure = settings.archive.host, tls.server is not None
         yield [
             "Rookery's archive is ready",
@@ -110,8 +131,7 @@ async def open_archive_alone(settings: Settings) -> AsyncIterator[Sequence[str]]
 
 def prepare_queries(settings: Settings) -> list[Prepare]:
     """What goes with each call to an archive: the trace, and the token that archives ask for."""
-    token = settings.archive_token.get_secret_value()
-    return [propagate_trace, send_token(token)] if token else [propagate_trace]
+    return [propagate_trace, *map(send_token, settings.archive_tokens[:1])]
 
 
 def open_archives(settings: Settings, tls: Tls) -> AbstractAsyncContextManager[Balancer]:

@@ -10,10 +10,12 @@ from messaging.gateway.history import ArchiveHistory
 from messaging.gateway.role import open_gateway
 from rookery.engines import open_accounts, open_backplane, open_chats, open_coordination
 from rookery.migrate import migrate_engines
-from rookery.process import native, shown, started, url
+from rookery.process import keep_levels, native, shown, started, url
+from rookery.reports import archive_figures, gateway_figures, instance_of
 from rookery.roles import prepare_queries
 from shared.auth import TokenVerifier
 from shared.configuration.live import open_live
+from shared.processes import open_reports
 from shared.rpc import open_channel
 from shared.settings import Settings
 from shared.telemetry.health import Health
@@ -34,13 +36,14 @@ async def open_platform(settings: Settings) -> AsyncIterator[Sequence[str]]:
         open_accounts(settings) as accounts,
         open_chats(settings) as chats,
         open_coordination(settings) as coordination,
-        open_live(coordination.configuration) as live,
+        open_live(coordination.configuration, on_change=keep_levels(settings)) as live,
+        open_reports(coordination.processes, instance_of(settings)) as reports,
         open_archive(
             settings.archive,
             backplane=backplane,
             chats=chats,
             health=archive_health,
-            token=settings.archive_token.get_secret_value(),
+            tokens=settings.archive_tokens,
             tls=tls.server,
         ) as archive,
         open_channel(
@@ -67,13 +70,19 @@ async def open_platform(settings: Settings) -> AsyncIterator[Sequence[str]]:
             archive=RpcArchive(channel),
             directory=coordination.directory,
             live=live,
+            configuration=coordination.configuration,
+            processes=coordination.processes,
             publisher=backplane,
             health=bff_health,
             ids=coordination.ids,
             tls=tls.server,
+            trust_traces=settings.traces.trust_callers,
         ) as bff,
         started(bff_health, gateway_health, archive_health),
     ):
+        reports.add("archive", archive_health, archive_figures(archive.recorder))
+        reports.add("gateway", gateway_health, gateway_figures(gateway.gateway))
+        reports.add("bff", bff_health)
         secure, gateway_host, archive_host = tls.server is not None, settings.gateway.host, settings.archive.host
         page = f"{url('http', settings.bff.host, bff.port, secure=secure)}/"
         yield [

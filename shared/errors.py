@@ -15,6 +15,7 @@ class Code(StrEnum):
     INVALID = "invalid"
     TOO_LARGE = "too_large"
     UNAUTHENTICATED = "unauthenticated"
+    SUSPENDED = "suspended"
     FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
@@ -41,6 +42,7 @@ KINDS: dict[Code, Kind] = {
     Code.INVALID: Kind(422, 3, False, "Not valid"),
     Code.TOO_LARGE: Kind(413, 8, False, "Too large"),
     Code.UNAUTHENTICATED: Kind(401, 16, False, "Not signed in"),
+    Code.SUSPENDED: Kind(403, 7, False, "Account suspended"),
     Code.FORBIDDEN: Kind(403, 7, False, "Not allowed"),
     Code.NOT_FOUND: Kind(404, 5, False, "Not found"),
     Code.METHOD_NOT_ALLOWED: Kind(405, 12, False, "Method not allowed"),

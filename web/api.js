@@ -58,7 +58,7 @@ export class Api {
   /** Ends the sign-in here whether the server answers or not. */
   async signOut() {
     try {
-      await this.#signedIn("DELETE", "/v1/tokens/current");
+      await this.signedIn("DELETE", "/v1/tokens/current");
     } catch (fault) {
       if (!(fault instanceof NoAnswer || fault instanceof Problem || fault instanceof SignedOut)) throw fault;
     } finally {
@@ -71,21 +71,21 @@ export class Api {
    * @returns {Promise<User>}
    */
   async changeProfile(profile) {
-    const user = await this.#signedIn("PATCH", "/v1/me", profile);
+    const user = await this.signedIn("PATCH", "/v1/me", profile);
     this.#credentials.storeUser(user);
     return user;
   }
 
   /** @returns {Promise<User>} */
   async me() {
-    const user = await this.#signedIn("GET", "/v1/me");
+    const user = await this.signedIn("GET", "/v1/me");
     this.#credentials.storeUser(user);
     return user;
   }
 
   /** @param {string} current_password @param {string} new_password */
   changePassword(current_password, new_password) {
-    return this.#signedIn("PUT", "/v1/me/password", { current_password, new_password });
+    return this.signedIn("PUT", "/v1/me/password", { current_password, new_password });
   }
 
   /**
@@ -93,7 +93,7 @@ export class Api {
    * @returns {Promise<{websocket: string}>}
    */
   gateway() {
-    return this.#signedIn("GET", "/v1/me/gateway");
+    return this.signedIn("GET", "/v1/me/gateway");
   }
 
   /**
@@ -101,7 +101,7 @@ export class Api {
    * @returns {Promise<ProfilesPage>}
    */
   profiles(user_ids) {
-    return this.#signedIn("GET", `/v1/profiles?user_ids=${user_ids.join(",")}`);
+    return this.signedIn("GET", `/v1/profiles?user_ids=${user_ids.join(",")}`);
   }
 
   /**
@@ -110,7 +110,7 @@ export class Api {
    * @returns {Promise<ProfilesPage>}
    */
   findPeople(text) {
-    return this.#signedIn("GET", `/v1/profiles?name_contains=${encodeURIComponent(text)}&limit=20`);
+    return this.signedIn("GET", `/v1/profiles?name_contains=${encodeURIComponent(text)}&limit=20`);
   }
 
   /**
@@ -121,7 +121,7 @@ export class Api {
     const query = new URLSearchParams();
     if (changed_since_ms) query.set("changed_since_ms", String(changed_since_ms));
     if (cursor) query.set("cursor", cursor);
-    return this.#signedIn("GET", `/v1/chats?${query}`);
+    return this.signedIn("GET", `/v1/chats?${query}`);
   }
 
   /**
@@ -131,7 +131,7 @@ export class Api {
    * @returns {Promise<HistoryPage>}
    */
   messages(chat_id, anchor = {}) {
-    return this.#signedIn("GET", `/v1/chats/${encodeURIComponent(chat_id)}/messages?${new URLSearchParams(anchor)}`);
+    return this.signedIn("GET", `/v1/chats/${encodeURIComponent(chat_id)}/messages?${new URLSearchParams(anchor)}`);
   }
 
   /**
@@ -156,16 +156,19 @@ export class Api {
   }
 
   /**
+   * Asks as who is signed in.
    * @param {string} method
    * @param {string} path
    * @param {object} [body]
    * @returns {Promise<any>}
+   * @throws {Problem | NoAnswer | SignedOut}
    */
-  async #signedIn(method, path, body) {
+  async signedIn(method, path, body) {
     const token = await this.accessToken("");
     try {
       return await this.#open(method, path, body, token);
     } catch (fault) {
+      if (fault instanceof Problem && fault.code === "suspended") return this.#credentials.end();
       if (!(fault instanceof Problem && fault.status === 401 && fault.code === "unauthenticated")) throw fault;
       return this.#open(method, path, body, await this.accessToken(token));
     }

@@ -12,7 +12,7 @@ import { Session } from "./session.js";
 import { Reactions, Receipts } from "./signals.js";
 import { Typing } from "./typing.js";
 
-/** @import {Message, Refused, ServerFrame, User, WireEvent, WireReaction, WireReceipt} from "./types.js" */
+/** @import {Message, Refused, ServerFrame, User, Welcome, WireEvent, WireReaction, WireReceipt} from "./types.js" */
 
 /** A send without an answer for so long means that the connection is not what it seems. */
 const ANSWER_DEADLINE_MS = 10_000;
@@ -39,6 +39,8 @@ export class Client extends EventTarget {
   #receipts = new Receipts();
   #reactions = new Reactions();
   #newestEvent_ms = Date.now();
+  /** Events of the first session's replay that are still to come: news of before this page; null until it begins. */
+  #oldEvents = /** @type {number | null} */ (null);
   /** From when on something was missed, in milliseconds since 1970; Infinity if nothing was. */
   #missedSince_ms = Infinity;
   #catchUps = 0;
@@ -68,7 +70,7 @@ export class Client extends EventTarget {
       },
       {
         onState: (state) => this.#connectionChanged(state === "ended"),
-        onWelcome: ({ limits }) => this.#welcomed(limits?.max_text_bytes),
+        onWelcome: (welcome) => this.#welcomed(welcome),
         onFrame: (frame) => this.#receive(frame),
         onMissed: () => void this.#catchUp(this.#newestEvent_ms),
       },
@@ -90,6 +92,11 @@ export class Client extends EventTarget {
     const known = new Set(messages.map(({ key }) => key));
     const waiting = this.outbox.of(chat_id).map((entry) => fromEntry(entry, this.me.user_id));
     return [...messages, ...waiting.filter(({ key }) => !known.has(key))];
+  }
+
+  /** Whether what arrives now was said before this page was there. */
+  get isReplaying() {
+    return Boolean(this.#oldEvents);
   }
 
   /** What is known of the other person of a direct chat. @param {string} chat_id */
@@ -183,6 +190,7 @@ export class Client extends EventTarget {
     else if (refused) this.#frameRefused(Number(refused.frame));
     if (gap) void this.#catchUp(Number(gap.since_ms ?? 0));
     if (event) this.#happened(event);
+    if (event && this.#oldEvents) this.#oldEvents--;
   }
 
   /** @param {WireEvent} event */
@@ -243,9 +251,10 @@ export class Client extends EventTarget {
     if (before) this.conversations.react(before);
   }
 
-  /** @param {number} [max_text_bytes] */
-  #welcomed(max_text_bytes) {
-    this.maxTextBytes = max_text_bytes || MAX_TEXT_BYTES;
+  /** @param {Welcome} welcome */
+  #welcomed({ limits, replayed = 0 }) {
+    this.maxTextBytes = limits?.max_text_bytes || MAX_TEXT_BYTES;
+    this.#oldEvents = this.#oldEvents === null ? replayed : 0;
     this.#flush();
     this.#flushReceipts();
     this.#reactions.flush((frame) => this.session.send(frame));

@@ -23,7 +23,7 @@ export class SignedOut extends Error {}
 const oneTabAtATime = async (work) => (navigator.locks ? await navigator.locks.request(KEY, work) : work());
 
 export class Credentials {
-  /** Called when the server would not renew the sign-in any more. */
+  /** Called when the server takes the sign-in no more. */
   onEnded = () => {};
   #storage;
   #exclusively;
@@ -70,14 +70,21 @@ export class Credentials {
       const fetched = this.#usable(rejected);
       if (fetched) return fetched;
       const tokens = await refresh(this.current?.refresh_token ?? "");
-      if (!tokens) {
-        this.clear();
-        this.onEnded();
-        throw new SignedOut();
-      }
+      if (!tokens) return this.end();
       this.store(tokens);
       return tokens.access_token;
     });
+  }
+
+  /**
+   * The server takes this sign-in no more.
+   * @returns {never}
+   * @throws {SignedOut}
+   */
+  end() {
+    this.clear();
+    this.onEnded();
+    throw new SignedOut();
   }
 
   /** @param {string} rejected */

@@ -3,7 +3,7 @@
 
 /** @typedef {{user_id: string, name: string, display_name: string, about: string}} Profile */
 /** @typedef {{profiles: Profile[], next_cursor?: string}} ProfilesPage */
-/** @typedef {Profile & {version: number | string, created_at_ms: string}} User */
+/** @typedef {Profile & {version: number | string, created_at_ms: string, is_admin?: boolean}} User */
 /**
  * @typedef {object} Tokens
  * @property {string} access_token

@@ -6,9 +6,10 @@ holds: always the last good value; `validate` what every value goes through befo
 
 from shared.configuration.live import Live, open_live, validate
 from shared.configuration.model import LiveConfiguration
-from shared.configuration.protocol import ConfigurationStore, InvalidConfiguration, StoredValue
+from shared.configuration.protocol import Change, ConfigurationStore, InvalidConfiguration, StoredValue
 
 __all__ = [
+    "Change",
     "ConfigurationStore",
     "InvalidConfiguration",
     "Live",

@@ -5,7 +5,7 @@ each second whether the file has changed, which costs a few microseconds.
 """
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -13,14 +13,26 @@ import structlog
 import trio
 
 from shared.background import open_background
-from shared.configuration.protocol import StoredValue
+from shared.configuration.protocol import KEPT_CHANGES, Change, StoredValue
 from shared.ids import wall_clock_ms
 from shared.sqlite import Database, connect, open_database
 
 POLL_SECONDS = 1.0
 """How often to look for changes of other processes: what a person who sets a value is ready to wait."""
 
-MIGRATIONS = ["CREATE TABLE configuration (key TEXT PRIMARY KEY, value TEXT NOT NULL, changed_at_ms INTEGER NOT NULL)"]
+MIGRATIONS = [
+    "CREATE TABLE configuration (key TEXT PRIMARY KEY, value TEXT NOT NULL, changed_at_ms INTEGER NOT NULL)",
+    """
+    CREATE TABLE changes (
+        change_id INTEGER PRIMARY KEY AUTOINCREMENT,
+        at_ms INTEGER NOT NULL,
+        by TEXT NOT NULL,
+        key TEXT NOT NULL,
+        old TEXT,
+        new TEXT
+    ) STRICT
+    """,
+]
 
 _log = structlog.get_logger(__name__)
 
@@ -40,12 +52,22 @@ class SqliteConfigurationStore:
 
         return await self._database.read(work)
 
-    async def set(self, key: str, value: str) -> None:
-        row = (key, value, self._clock_ms())
-        await self._write("INSERT OR REPLACE INTO configuration (key, value, changed_at_ms) VALUES (?, ?, ?)", row)
+    async def set(self, key: str, value: str, *, by: str = "") -> None:
+        await self._change(key, value, by)
 
-    async def unset(self, key: str) -> None:
-        await self._write("DELETE FROM configuration WHERE key = ?", (key,))
+    async def unset(self, key: str, *, by: str = "") -> None:
+        await self._change(key, None, by)
+
+    async def history(self, *, limit: int, before: int | None = None) -> Sequence[Change]:
+        sql = """
+            SELECT change_id, at_ms, by, key, old, new FROM changes
+            WHERE ?1 IS NULL OR change_id < ?1 ORDER BY change_id DESC LIMIT ?2
+        """
+
+        def work(connection: sqlite3.Connection) -> Sequence[Change]:
+            return [Change(*row) for row in connection.execute(sql, (before, limit))]
+
+        return await self._database.read(work)
 
     @asynccontextmanager
     async def changes(self) -> AsyncIterator[AsyncIterator[None]]:
@@ -58,8 +80,23 @@ class SqliteConfigurationStore:
             receive.close()
             send.close()
 
-    async def _write(self, statement: str, parameters: tuple[str | int, ...]) -> None:
-        await self._database.write(lambda connection: connection.execute(statement, parameters).rowcount)
+    async def _change(self, key: str, new: str | None, by: str) -> None:
+        at_ms = self._clock_ms()
+
+        def work(connection: sqlite3.Connection) -> None:
+            row = connection.execute("SELECT value FROM configuration WHERE key = ?", (key,)).fetchone()
+            old = row[0] if row else None
+            if new is not None:
+                connection.execute("INSERT OR REPLACE INTO configuration VALUES (?, ?, ?)", (key, new, at_ms))
+            else:
+                connection.execute("DELETE FROM configuration WHERE key = ?", (key,))
+            if (old, new) != (None, None):
+                change = (at_ms, by, key, old, new)
+                sql = "INSERT INTO changes (at_ms, by, key, old, new) VALUES (?, ?, ?, ?, ?) RETURNING change_id"
+                ((change_id,),) = connection.execute(sql, change).fetchall()
+                connection.execute("DELETE FROM changes WHERE change_id <= ?", (change_id - KEPT_CHANGES,))
+
+        await self._database.write(work)
         self._notify()
 
     def _notify(self) -> None:

@@ -1,13 +1,15 @@
-"""What the BFF keeps of users: accounts, sign-ins and the keys that sign their tokens.
+"""What the BFF keeps of users: accounts, what each may do, sign-ins and the keys that sign their tokens.
 
 A sign-in makes a family: a chain of refresh tokens of which one is current, each replaced by the next. A token that was
 replaced and comes back means that it was stolen, and ends its family.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
+
+from shared.stores.audit import AuditStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,20 @@ class User:
     about: str
     version: int
     created_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What an account may do. An admin is never suspended, and who is suspended is never made an admin."""
+
+    is_admin: bool = False
+    suspended_at_ms: int | None = None
+    """Since when the user is let in no more; None for one who is."""
+    suspended_reason: str = ""
+
+    @property
+    def is_suspended(self) -> bool:
+        return self.suspended_at_ms is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +74,7 @@ class Rotation(Enum):
     """It was replaced before: its family has been ended now."""
 
 
-class AccountStore(Protocol):
+class AccountStore(AuditStore, Protocol):
     """Every method raises Unavailable if the engine does not answer. Tokens are stored as SHA-256 digests only."""
 
     async def add_user(self, user: User, password_hash: str) -> bool:
@@ -86,6 +102,24 @@ class AccountStore(Protocol):
         """Change the profile if it is still at `version`; None if it is not."""
         ...
 
+    async def standings(self, user_ids: Sequence[int]) -> Mapping[int, Standing]:
+        """What each of these may do, who may not exist; at most 100 are asked for."""
+        ...
+
+    async def make_admin(self, user_id: int) -> bool:
+        """False, with nothing changed, for a user who is suspended."""
+        ...
+
+    async def revoke_admin(self, user_id: int) -> None: ...
+
+    async def suspend(self, user_id: int, reason: str, at_ms: int) -> bool:
+        """False, with nothing changed, for an admin. Who is suspended already is so for this reason from now on."""
+        ...
+
+    async def restore(self, user_id: int) -> None:
+        """Take a suspension back."""
+        ...
+
     async def start_family(self, family: Family, token_digest: bytes, expires_at_ms: int) -> None:
         """A sign-in with its first refresh token."""
         ...
@@ -106,8 +140,16 @@ class AccountStore(Protocol):
         """End all of a user's sign-ins but perhaps one; the ids of those that ended."""
         ...
 
+    async def families(self, user_id: int, *, now_ms: int, limit: int) -> Sequence[Family]:
+        """The user's sign-ins that have not ended or expired, the newest first; of more than `limit`, some."""
+        ...
+
     async def is_live(self, family_id: str) -> bool:
         """Whether the sign-in has not ended."""
+        ...
+
+    async def standing_in(self, family_id: str, user_id: int) -> Standing | None:
+        """What the user of a sign-in may do now; None if the sign-in has ended."""
         ...
 
     async def signing_keys(self) -> Sequence[SigningKey]:
@@ -116,4 +158,8 @@ class AccountStore(Protocol):
 
     async def add_signing_key(self, key: SigningKey, *, if_none: bool = False) -> None:
         """Keep a key. With `if_none`, only if there is none yet: of several processes at once, one succeeds."""
+        ...
+
+    async def remove_signing_key(self, key_id: str) -> None:
+        """Forget a key, if it is there."""
         ...

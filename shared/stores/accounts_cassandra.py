@@ -11,8 +11,9 @@ from dataclasses import replace
 from shared.cassandra.session import CassandraSession
 from shared.errors import Unavailable
 from shared.stores.accounts import AccountStore, Credentials, SigningKey, User
+from shared.stores.accounts_cassandra_admin import ADMIN_STATEMENTS, CassandraAdministration
 from shared.stores.accounts_cassandra_search import SEARCH_STATEMENTS, NameIndex, fold
-from shared.stores.accounts_cassandra_signins import SIGN_IN_STATEMENTS, CassandraSignIns
+from shared.stores.accounts_cassandra_signins import SIGN_IN_STATEMENTS
 from shared.stores.cassandra_statements import Statements
 
 TAKE_NAME = """
@@ -50,6 +51,7 @@ ADD_FIRST_KEY = """
     UPDATE signing_keys SET has_any = true, jwk = ?, created_at_ms = ? WHERE all_keys = 0 AND key_id = ?
     IF has_any = null
 """
+REMOVE_KEY = "DELETE FROM signing_keys WHERE all_keys = 0 AND key_id = ? IF jwk != null"
 
 ACCOUNT_STATEMENTS = (
     TAKE_NAME,
@@ -64,6 +66,7 @@ ACCOUNT_STATEMENTS = (
     SIGNING_KEYS,
     ADD_KEY,
     ADD_FIRST_KEY,
+    REMOVE_KEY,
 )
 
 
@@ -71,11 +74,11 @@ ACCOUNT_STATEMENTS = (
 async def open_cassandra_accounts(session: CassandraSession) -> AsyncIterator[AccountStore]:
     """The store, on a session in the keyspace of its tables. Raises Unavailable if Cassandra does not answer."""
     statements = Statements(session)
-    await statements.prepare((*ACCOUNT_STATEMENTS, *SEARCH_STATEMENTS, *SIGN_IN_STATEMENTS))
+    await statements.prepare((*ACCOUNT_STATEMENTS, *SEARCH_STATEMENTS, *SIGN_IN_STATEMENTS, *ADMIN_STATEMENTS))
     yield CassandraAccounts(statements)
 
 
-class CassandraAccounts(CassandraSignIns):
+class CassandraAccounts(CassandraAdministration):
     """See `AccountStore`. What raises Unavailable may be done again as it was: it is then done once."""
 
     def __init__(self, statements: Statements) -> None:
@@ -145,6 +148,9 @@ class CassandraAccounts(CassandraSignIns):
     async def add_signing_key(self, key: SigningKey, *, if_none: bool = False) -> None:
         statement = ADD_FIRST_KEY if if_none else ADD_KEY
         await self._statements.apply(statement, key.jwk, key.created_at_ms, key.key_id)
+
+    async def remove_signing_key(self, key_id: str) -> None:
+        await self._statements.apply(REMOVE_KEY, key_id)
 
     async def _user(self, user_id: int) -> User | None:
         return next(iter(await self.users([user_id])), None)

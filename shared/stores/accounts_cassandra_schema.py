@@ -73,3 +73,39 @@ ACCOUNTS_SCHEMA: tuple[str, ...] = (
     )
     """,
 )
+
+ADMIN_SCHEMA: tuple[str, ...] = (
+    # What is left at null is not so. Only lightweight transactions write here, so that nobody is ever both an admin and
+    # suspended. A table of its own: columns can't be added to one such that doing it again does no harm.
+    """
+    CREATE TABLE IF NOT EXISTS standings (
+        user_id bigint PRIMARY KEY,
+        is_admin boolean,
+        suspended_at_ms bigint,
+        suspended_reason text
+    )
+    """,
+    # A month (of UTC, counted from the year 0) holds what its admins did: thousands of rows at most.
+    """
+    CREATE TABLE IF NOT EXISTS audit_by_month (
+        month int,
+        entry_id text,
+        at_ms bigint,
+        actor_id bigint,
+        actor_name text,
+        address text,
+        act text,
+        target text,
+        detail text,
+        PRIMARY KEY (month, entry_id)
+    ) WITH CLUSTERING ORDER BY (entry_id DESC)
+    """,
+    # Which months hold anything: twelve rows a year, in one partition.
+    """
+    CREATE TABLE IF NOT EXISTS audit_months (
+        all_months int,
+        month int,
+        PRIMARY KEY (all_months, month)
+    ) WITH CLUSTERING ORDER BY (month DESC)
+    """,
+)

@@ -13,6 +13,7 @@ from typing import Any
 
 from shared.sqlite import Database, open_database
 from shared.stores.accounts import AccountStore, Credentials, Family, Rotation, SigningKey, User
+from shared.stores.accounts_sqlite_admin import ADMIN_MIGRATION, SqliteAdministration
 
 MAX_EXPIRED = 100
 """Expired sign-ins cleared away with each new one: more than one, so that they never pile up."""
@@ -51,6 +52,7 @@ MIGRATIONS = (
         created_at_ms INTEGER NOT NULL
     ) STRICT;
     """,
+    ADMIN_MIGRATION,
 )
 
 ADD_USER = """
@@ -93,11 +95,11 @@ async def open_sqlite_accounts(path: Path, *, trigrams: bool = True) -> AsyncIte
         yield SqliteAccounts(database, indexed=trigrams and await database.write(_index))
 
 
-class SqliteAccounts:
+class SqliteAccounts(SqliteAdministration):
     """See `AccountStore`. `indexed` says that there is an index of trigrams."""
 
     def __init__(self, database: Database, *, indexed: bool) -> None:
-        self._database = database
+        super().__init__(database)
         self._indexed = indexed
 
     async def add_user(self, user: User, password_hash: str) -> bool:
@@ -203,6 +205,9 @@ class SqliteAccounts:
     async def add_signing_key(self, key: SigningKey, *, if_none: bool = False) -> None:
         sql = "INSERT INTO signing_keys SELECT ?, ?, ? WHERE NOT ? OR NOT EXISTS (SELECT 1 FROM signing_keys)"
         await self._execute(sql, key.key_id, key.jwk, key.created_at_ms, if_none)
+
+    async def remove_signing_key(self, key_id: str) -> None:
+        await self._execute("DELETE FROM signing_keys WHERE key_id = ?", key_id)
 
     async def _rows(self, sql: str, parameters: Sequence[object] | dict[str, object]) -> list[Any]:
         return await self._database.read(lambda connection: connection.execute(sql, parameters).fetchall())

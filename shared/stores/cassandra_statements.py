@@ -29,3 +29,8 @@ class Statements:
         """Run a statement once for each of the parameters, at the same time; the rows of each."""
         statement = await self._session.prepare(text)
         return await self._session.execute_all([(statement, parameters) for parameters in each])
+
+    async def run_each(self, *each: tuple[str, Sequence[object]]) -> list[list[Row]]:
+        """Run different statements at the same time, each with its parameters; the rows of each."""
+        prepared = [(await self._session.prepare(text), parameters) for text, parameters in each]
+        return await self._session.execute_all(prepared)

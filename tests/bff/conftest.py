@@ -13,6 +13,7 @@ from werkzeug.datastructures import Headers
 
 from bff.app import make_app
 from bff.services import Services
+from bff.visitors import Network
 from rookery.v1.archive_pb2 import (
     GetChatRequest,
     GetChatResponse,
@@ -25,11 +26,14 @@ from rookery.v1.backplane_pb2 import Envelope
 from shared.auth import PasswordHasher, TokenIssuer, TokenVerifier
 from shared.backplane import Backplane, Record
 from shared.backplane.protocol import Done
+from shared.configuration import ConfigurationStore
 from shared.configuration.live import Live
 from shared.configuration.model import LiveConfiguration
+from shared.configuration.sqlite import open_sqlite_configuration
 from shared.errors import Unavailable
 from shared.ids import SnowflakeGenerator
 from shared.ownership import GatewayAddress, LocalDirectory
+from shared.processes import LocalBoard
 from shared.stores.accounts import AccountStore
 from shared.stores.accounts_sqlite import open_sqlite_accounts
 from shared.telemetry.health import Health
@@ -121,6 +125,10 @@ class Api:
     def accounts(self) -> AccountStore:
         return self.services.accounts
 
+    @property
+    def configuration(self) -> ConfigurationStore:
+        return self.services.configuration
+
     async def call(
         self,
         method: str,
@@ -184,18 +192,31 @@ def configuration() -> LiveConfiguration:
 
 
 @pytest.fixture
-async def api(tmp_path: Path, web_root: Path, configuration: LiveConfiguration) -> AsyncIterator[Api]:
+def trusted_proxies() -> Sequence[Network]:
+    """Who is believed about clients; a test file overrides it."""
+    return ()
+
+
+@pytest.fixture
+async def api(
+    tmp_path: Path, web_root: Path, configuration: LiveConfiguration, trusted_proxies: Sequence[Network]
+) -> AsyncIterator[Api]:
     """The API, with a gateway that owns all partitions."""
     directory = LocalDirectory()
     directory.publish(GatewayAddress("ws://:8081/session", ":8082"), range(FakeLog.partitions), 1)
     archive, log, clock, health = FakeArchive(), FakeLog(), Clock(), Health()
     health.started()
-    async with open_sqlite_accounts(tmp_path / "accounts.db") as accounts:
+    async with (
+        open_sqlite_accounts(tmp_path / "accounts.db") as accounts,
+        open_sqlite_configuration(tmp_path / "configuration.db") as store,
+    ):
         services = Services(
             accounts=accounts,
             archive=archive,
             directory=directory,
             live=Live.fixed(configuration),
+            configuration=store,
+            processes=LocalBoard(tmp_path / "processes.json", clock_ms=clock),
             publisher=cast(Backplane, log),  # the BFF only publishes
             health=health,
             ids=SnowflakeGenerator(1),
@@ -203,6 +224,7 @@ async def api(tmp_path: Path, web_root: Path, configuration: LiveConfiguration) 
             issuer=TokenIssuer(accounts, clock_ms=clock),
             verifier=TokenVerifier(accounts, clock_ms=clock),
             clock_ms=clock,
+            trusted_proxies=trusted_proxies,
         )
         yield Api(services, archive, log, clock, web_root)
 

@@ -26,6 +26,7 @@ async def test_a_new_account_is_told_in_full(api: "Api") -> None:
         "display_name": "Alice L.",
         "about": "",
         "version": 1,
+        "is_admin": False,
         "created_at_ms": str(api.clock.now_ms),
     }
     assert int(user["user_id"]) > 0
@@ -253,7 +254,7 @@ async def test_a_store_that_is_down_is_told_at_once(api: "Api", token: str, monk
     async def down(*_: object, **__: object) -> None:
         raise Unavailable("the disk is gone")
 
-    for name in ("users", "is_live", "credentials", "add_user", "rotate", "family_of"):
+    for name in ("users", "standing_in", "credentials", "add_user", "rotate", "family_of"):
         monkeypatch.setattr(type(api.accounts), name, down)
     requests = (
         ("GET", "/v1/me", None),

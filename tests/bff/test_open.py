@@ -50,6 +50,8 @@ async def bff(api: "Api", archive_port: int, web_root: Path) -> AsyncIterator[Bf
             archive=RpcArchive(channel),
             directory=services.directory,
             live=services.live,
+            configuration=services.configuration,
+            processes=services.processes,
             publisher=services.publisher,
             health=services.health,
             ids=services.ids,

@@ -22,6 +22,17 @@ ROUTES = {
     ("get", "/v1/chats"),
     ("get", "/v1/chats/{chat_id}"),
     ("get", "/v1/chats/{chat_id}/messages"),
+    ("get", "/v1/admin/processes"),
+    ("get", "/v1/admin/configuration"),
+    ("put", "/v1/admin/configuration/{key}"),
+    ("delete", "/v1/admin/configuration/{key}"),
+    ("get", "/v1/admin/configuration/history"),
+    ("get", "/v1/admin/users"),
+    ("get", "/v1/admin/users/{user_id}"),
+    ("put", "/v1/admin/users/{user_id}/suspension"),
+    ("delete", "/v1/admin/users/{user_id}/suspension"),
+    ("delete", "/v1/admin/users/{user_id}/sign-ins"),
+    ("get", "/v1/admin/audit"),
 }
 
 

@@ -33,6 +33,16 @@ async def test_files_have_their_media_type(api: "Api", path: str, media_type: st
     assert reply.headers["X-Content-Type-Options"] == "nosniff"
 
 
+@pytest.mark.parametrize("path", ["/admin", "/admin/"])
+async def test_a_folder_s_page_is_served_with_the_page_s_policy(api: "Api", path: str) -> None:
+    (api.web_root / "admin").mkdir()
+    (api.web_root / "admin" / "index.html").write_text("<!doctype html><title>admin</title>")
+    reply = await api.call("GET", path)
+    assert (reply.status, reply.text) == (200, b"<!doctype html><title>admin</title>")
+    first = (await api.call("GET", "/")).headers
+    assert reply.headers["Content-Security-Policy"] == first["Content-Security-Policy"]
+
+
 async def test_the_page_may_load_only_from_us_and_talk_to_its_gateways(api: "Api") -> None:
     other = GatewayAddress("wss://two.example.org/session", "two.example.org:443")
     api.services.directory.publish(other, [3], 1)

@@ -24,7 +24,10 @@ from shared.telemetry.health import Health, serve_health
 Invoke = Callable[..., Result]
 
 ROLES = ["bff", "gateway", "archive"]
-COMMANDS = ["up", *ROLES, "migrate", "probe", "dead-letters", "chat", "user", "config", "doctor", "load", "verify"]
+COMMANDS = [
+    *("up", *ROLES, "migrate", "probe", "dead-letters", "backup", "restore", "keys", "chat", "user", "processes"),
+    *("audit", "config", "doctor", "load", "verify"),
+]
 
 
 @pytest.fixture
@@ -97,7 +100,9 @@ def test_lists_have_commas_in_the_environment(monkeypatch: pytest.MonkeyPatch) -
     assert settings.kafka.servers == ("one:9092", "two:9092")
 
 
-@pytest.mark.parametrize("token", ["too-short", "has a space in it, and more", "has-a-line-break-at-its-end\n"])
+@pytest.mark.parametrize(
+    "token", ["too-short", "has a space in it, and more", "has-a-line-break-at-its-end\n", f"{'a' * 16},short"]
+)
 def test_a_secret_that_is_wrong_is_named_and_not_shown(invoke: Invoke, token: str) -> None:
     result = invoke("config", "list", ROOKERY_ARCHIVE_TOKEN=token)
     assert result.exit_code == 2

@@ -1,10 +1,12 @@
 """Two BFFs, two gateways and two archives on real engines: to a user they are one, also while some of them stop."""
 
+import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from itertools import permutations
+from itertools import chain, permutations
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -17,7 +19,7 @@ from shared.chats import direct_chat_id
 from tests.backends.cassandra import Cassandra
 from tests.backends.kafka import Kafka
 from tests.backends.redis import Redis
-from tests.cluster import ENGINES, Cluster, Engines, running_cluster
+from tests.cluster import ENGINES, PARTITIONS, Cluster, Engines, running_cluster
 from tests.process import Process, Rookery, stop_all
 from tests.system.people import PASSWORD, PATIENCE, Person, open_http, read_history, sign_in, sign_up
 from tests.system.sessions import Session, SessionOver, connector, open_session, text_to
@@ -273,6 +275,80 @@ async def test_a_bff_that_ends_is_not_missed_by_sessions(cluster: Cluster, end: 
     bff = cluster.bffs[0]
     async with talking(cluster, "websocket") as talk:
         await talk.run_past(partial(end, bff))
+
+
+# ---- admins
+
+
+async def test_an_admin_sees_every_process_who_owns_what_and_how_far_behind_it_is(cluster: Cluster) -> None:
+    bff, (first, second) = cluster.bffs[0], cluster.gateways
+    admin = await sign_up_at(cluster, first)
+    others = [await sign_up_at(cluster, second) for _ in range(2)]
+    await trio.to_thread.run_sync(cluster.run, "user", "admin", admin.name)
+    async with AsyncExitStack() as stack:
+        for gateway, transport, person in (
+            (first, "websocket", admin),
+            (second, "grpc", others[0]),
+            (second, "grpc", others[1]),
+        ):
+            session = await stack.enter_async_context(open_session(connector(gateway, transport), person))
+            other = others[0] if person is admin else admin
+            await session.send_text(other.user_id, "so that something is known of the partition")
+        expected = {"gateway-1": {"websocket": 1, "grpc": 0}, "gateway-2": {"websocket": 0, "grpc": 2}}
+        with trio.fail_after(PATIENCE):
+            answer = await list_processes(bff, admin, expected)
+            while not {"gateway", "archive"} <= {each["role"] for each in answer["processes"] if each["lag"]}:
+                answer = await list_processes(bff, admin, expected)
+    processes = {each["instance"]: each for each in answer["processes"]}
+    assert sorted(processes) == sorted(process.name for process in cluster.processes)
+    assert all(each["ready"] for each in answer["processes"])
+    owned = {name: processes[name]["owned"] for name in expected}
+    assert sorted(chain(*owned.values())) == list(range(PARTITIONS))
+    for each in answer["partitions"]:
+        assert each["partition"] in owned[each["owner"]]
+    for name, partitions in owned.items():
+        assert processes[name]["lag"].keys() <= set(map(str, partitions))
+    assert processes["bff-1"]["lag"] is processes["bff-1"]["owned"] is processes["bff-1"]["sessions"] is None
+    lines = cluster.run("processes", "--json").splitlines()
+    assert sorted(json.loads(line)["instance"] for line in lines) == sorted(processes)
+
+
+async def list_processes(bff: Process, admin: Person, sessions: dict[str, dict[str, int]]) -> dict[str, Any]:
+    """What an admin is told of processes, once the gateways have said that they have these sessions."""
+    async with open_http(bff.url) as http:
+        with trio.fail_after(PATIENCE):
+            while True:
+                answer: dict[str, Any] = (await http.get("/v1/admin/processes", headers=admin.headers)).json()
+                gateways = [each for each in answer["processes"] if each["role"] == "gateway"]
+                if {each["instance"]: each["sessions"] for each in gateways} == sessions:
+                    return answer
+                await trio.sleep(0.05)
+
+
+async def test_a_gateway_that_was_killed_is_left_out_and_its_partitions_have_another_owner(cluster: Cluster) -> None:
+    bff, (first, second) = cluster.bffs[0], cluster.gateways
+    admin = await sign_up_at(cluster, first)
+    await trio.to_thread.run_sync(cluster.run, "user", "admin", admin.name)
+    await trio.to_thread.run_sync(second.kill)
+    answer = await list_processes(bff, admin, {"gateway-1": {"websocket": 0, "grpc": 0}})
+    with trio.fail_after(PATIENCE):
+        while {each["owner"] for each in answer["partitions"]} != {"gateway-1"}:
+            answer = await list_processes(bff, admin, {"gateway-1": {"websocket": 0, "grpc": 0}})
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_suspension_by_command_ends_the_sessions_at_whichever_gateway(cluster: Cluster, transport: str) -> None:
+    gateway = cluster.gateways[1]
+    person = await sign_up_at(cluster, gateway)
+    async with open_session(connector(gateway, transport), person) as session:
+        await trio.to_thread.run_sync(cluster.run, "user", "suspend", person.name, "--reason", "spam")
+        assert (await session.read_to_end())[-1].goodbye.code == "unauthenticated"
+    for bff in cluster.bffs:
+        async with open_http(bff.url) as http:
+            refused = await http.post("/v1/tokens", json={"name": person.name, "password": PASSWORD})
+        assert (refused.status_code, refused.json()["code"]) == (403, "suspended")
+    audit = [json.loads(line) for line in cluster.run("audit", "--json").splitlines()]
+    assert (audit[-1]["act"], audit[-1]["target"]) == ("suspend_user", f"{person.name} ({person.user_id})")
 
 
 async def test_one_process_on_the_same_engines_is_a_platform_too(cluster: Cluster, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ export class AppShell extends Component {
     );
     this.listen(document, "keydown", (event) => this.#keyPressed(event));
     this.listen(this.client, "connection", () => this.#connectionChanged());
-    this.listen(this.client, "arrived", (event) => this.#announce(event.detail));
+    this.listen(this.client, "arrived", (event) => this.client.isReplaying || this.#announce(event.detail));
     this.listen(
       this.client,
       "chats",

@@ -10,7 +10,10 @@ export function avatar() {
   return h("span", { class: "avatar", "aria-hidden": "true" });
 }
 
-/** @param {HTMLElement} element from `avatar` @param {Profile | undefined} profile undefined while it is not known */
+/**
+ * @param {HTMLElement} element from `avatar`
+ * @param {Omit<Profile, "about"> | undefined} profile undefined while it is not known
+ */
 export function showAvatar(element, profile) {
   element.className = profile ? `avatar colour-${avatarColour(profile.user_id)}` : "avatar skeleton";
   element.textContent = profile ? initials(displayName(profile)) : "";

@@ -3,17 +3,17 @@
 import { Client } from "../client.js";
 import { Component, h, moveFocus, reconcile, setAttribute, setText, soon } from "../dom.js";
 import { displayName, fullTime, shortTime, unreadLabel } from "../format.js";
-import { icon, mark } from "../icons.js";
+import { mark } from "../icons.js";
 import { avatar, showAvatar } from "./avatar.js";
 import { iconButton } from "./buttons.js";
 import { emptyState, failure, skeletonRows } from "./empty.js";
 import { menuButton } from "./menu.js";
 import { ChangePassword, OwnProfile } from "./profile-dialogs.js";
 import { PeopleSearch } from "./people-search.js";
+import { searchBox } from "./search-box.js";
 
 /** @import {Chat} from "../types.js" */
 
-const SEARCH = "Search people and chats";
 /** The next page is fetched when so much of the list, in screens, is left to scroll. */
 const SCREENS_AHEAD = 1;
 /** Times such as "Mon" get old: how often they are written anew. */
@@ -22,13 +22,8 @@ const MINUTE_MS = 60_000;
 /** @typedef {{open: (chat_id: string) => void, signOut: () => Promise<void>}} Shell */
 
 export class ChatList extends Component {
-  #input = h("input", {
-    type: "search",
-    placeholder: SEARCH,
-    "aria-label": SEARCH,
-    autocomplete: "off",
-    spellcheck: "false",
-  });
+  #search = searchBox("Search people and chats");
+  #input = this.#search.input;
   #list = h("ul", { class: "list", "aria-label": "Chats" });
   #state = h("div");
   #scroller = h("div", { class: "scroller" }, this.#list, this.#state);
@@ -47,9 +42,8 @@ export class ChatList extends Component {
     this.className = "pane-list";
     const write = iconButton("New chat", "write", () => this.search(), { title: "New chat (Ctrl K)" });
     const brand = h("h1", { class: "brand" }, mark(), "Rookery");
-    const search = h("div", { class: "search", role: "search" }, icon("search"), this.#input);
     const navigation = h("nav", { "aria-label": "Chats" }, this.#scroller, this.#results);
-    this.replaceChildren(h("header", { class: "bar" }, brand, write, this.#menu()), search, navigation);
+    this.replaceChildren(h("header", { class: "bar" }, brand, write, this.#menu()), this.#search.element, navigation);
     this.#listenToPeople();
     const render = soon(() => this.render());
     for (const type of ["chats", "typing"]) this.listen(this.client, type, render);
@@ -98,9 +92,10 @@ export class ChatList extends Component {
   }
 
   #menu() {
-    return menuButton("Menu", [
+    return menuButton("Menu", () => [
       { label: "Your profile", choose: () => new OwnProfile(this.client).open() },
       { label: "Change password", choose: () => new ChangePassword(this.client).open() },
+      ...(this.client.me.is_admin ? [{ label: "Admin", href: "/admin" }] : []),
       { label: "Sign out", choose: () => void this.#signOut() },
     ]);
   }

@@ -4,28 +4,34 @@ import { h, moveFocus } from "../dom.js";
 import { iconButton } from "./buttons.js";
 import { placeBeside } from "./place.js";
 
+/** @typedef {{label: string, choose: () => void} | {label: string, href: string}} Choice an act, or a place to go to */
+
 /**
  * @param {string} label
- * @param {{label: string, choose: () => void}[]} choices
+ * @param {() => Choice[]} choices asked for each time that it opens
  */
 export function menuButton(label, choices) {
-  const items = choices.map((choice, at) => {
-    const pressed = () => choose(choice.choose);
-    return h("button", { role: "menuitem", type: "button", autofocus: at === 0, onclick: pressed }, choice.label);
-  });
-  const menu = h("div", { class: "menu", role: "menu", "aria-label": label, popover: "auto" }, ...items);
+  const menu = h("div", { class: "menu", role: "menu", "aria-label": label, popover: "auto" });
   const button = iconButton(label, "menu", null, { "aria-haspopup": "menu", "aria-expanded": "false" });
-  /** @param {() => void} chosen */
-  const choose = (chosen) => {
-    menu.hidePopover();
-    chosen();
+  /** @param {Choice} choice @param {number} at */
+  const item = (choice, at) => {
+    const attributes = { role: "menuitem", autofocus: at === 0 };
+    if ("href" in choice) return h("a", { ...attributes, href: choice.href }, choice.label);
+    const pressed = () => {
+      menu.hidePopover();
+      choice.choose();
+    };
+    return h("button", { ...attributes, type: "button", onclick: pressed }, choice.label);
   };
   button.popoverTargetElement = menu;
+  menu.addEventListener("beforetoggle", (event) => {
+    if (event.newState === "open") menu.replaceChildren(...choices().map(item));
+  });
   menu.addEventListener("toggle", (event) => {
     const open = /** @type {ToggleEvent} */ (event).newState === "open";
     button.setAttribute("aria-expanded", String(open));
     if (open) placeBeside(menu, button);
   });
-  menu.addEventListener("keydown", (event) => moveFocus(event, items));
+  menu.addEventListener("keydown", (event) => moveFocus(event, /** @type {HTMLElement[]} */ ([...menu.children])));
   return h("div", {}, button, menu);
 }

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
+import { Api } from "../../../web/api.js";
 import { Credentials, SignedOut } from "../../../web/credentials.js";
 import { fakeStorage } from "./fakes.js";
 
@@ -62,4 +63,16 @@ test("a clock that is wrong does not make every request refresh", async () => {
   const credentials = new Credentials(fakeStorage(), takingTurns());
   credentials.store(tokens("a", -3_600_000));
   assert.equal(await credentials.access("", () => assert.fail("it has only just come")), "access a");
+});
+
+test("a sign-in whose user was suspended ends with the first answer that says so", async (context) => {
+  const credentials = new Credentials(fakeStorage(), takingTurns());
+  credentials.store(tokens("a"));
+  let told = 0;
+  credentials.onEnded = () => told++;
+  const answer = new Response(JSON.stringify({ code: "suspended", detail: "Suspended." }), { status: 403 });
+  context.mock.method(globalThis, "fetch", async () => answer);
+  await assert.rejects(new Api(credentials).me(), SignedOut);
+  assert.equal(told, 1);
+  assert.equal(credentials.current, null);
 });

@@ -37,6 +37,11 @@ const TEXT_ON_GROUND = [
   ["accent-soft-ink", "accent-soft"],
   ["accent-soft-quiet", "accent-soft"],
   ["warn", "warn-soft"],
+  ["ink", "warn-soft"],
+  ["warn", "surface"],
+  ["danger", "danger-soft"],
+  ["ink", "danger-soft"],
+  ["danger-ink", "danger"],
   ...Array.from({ length: 8 }, (_, at) => ["avatar-ink", `avatar-${at + 1}`]),
 ];
 
@@ -73,7 +78,8 @@ test("every token that is used is declared", () => {
 });
 
 test("nothing is inline, nothing comes from elsewhere, and no text is ever read as markup", () => {
-  assert.doesNotMatch(read("index.html"), /<style|\sstyle=|\son\w+=|https?:\/\//);
+  for (const name of files.filter((file) => file.endsWith(".html")))
+    assert.doesNotMatch(read(name), /<style|\sstyle=|\son\w+=|https?:\/\//, name);
   for (const name of files.filter((file) => file.endsWith(".js"))) {
     assert.doesNotMatch(
       read(name),
@@ -81,6 +87,24 @@ test("nothing is inline, nothing comes from elsewhere, and no text is ever read 
       name,
     );
   }
+});
+
+/** All modules that a page fetches as it starts: those that are imported when they are needed are not among them. */
+function fetchedBy(name, all = new Set()) {
+  if (all.has(name)) return all;
+  all.add(name);
+  for (const [, path] of read(name).matchAll(/^(?:import|export)\b[^;]*?from "(\.[^"]+)";/gm))
+    fetchedBy(new URL(path, new URL(name, WEB)).href.slice(WEB.href.length), all);
+  return all;
+}
+
+test("only admins fetch what only admins need", () => {
+  const isAdmin = (name) => name.startsWith("admin/");
+  assert.deepEqual([...fetchedBy("main.js")].filter(isAdmin), []);
+  assert.deepEqual([...fetchedBy("admin/main.js")].filter(isAdmin), ["admin/main.js"]);
+  const all = files.filter((file) => isAdmin(file) && file.endsWith(".js") && !/types|main/.test(file));
+  const found = [...fetchedBy("admin/shell.js")].filter(isAdmin);
+  assert.deepEqual(found.toSorted(), all.toSorted());
 });
 
 test("motion ends where the system asks for none", () => {

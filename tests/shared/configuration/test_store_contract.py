@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager
 import trio
 
 from shared.configuration import ConfigurationStore, StoredValue
+from shared.configuration.protocol import KEPT_CHANGES
 
 OpenStore = Callable[[], AbstractAsyncContextManager[ConfigurationStore]]
 
@@ -90,3 +91,65 @@ async def test_a_watcher_that_left_hinders_nobody(store: ConfigurationStore) -> 
         async with store.changes() as changes:
             await store.set("max_text_bytes", "100")
             await anext(changes)
+
+
+# ---- history
+
+
+async def test_each_change_is_kept_with_who_made_it_and_what_held_before(store: ConfigurationStore) -> None:
+    await store.set("max_text_bytes", "100", by="ada (7)")
+    await store.set("max_text_bytes", "200", by="command:root")
+    await store.unset("max_text_bytes", by="ada (7)")
+    newest_first = await store.history(limit=10)
+    assert [(change.by, change.key, change.old, change.new) for change in newest_first] == [
+        ("ada (7)", "max_text_bytes", "200", None),
+        ("command:root", "max_text_bytes", "100", "200"),
+        ("ada (7)", "max_text_bytes", None, "100"),
+    ]
+    assert all(change.at_ms > 1_700_000_000_000 for change in newest_first)
+
+
+async def test_taking_out_what_is_not_there_is_no_change(store: ConfigurationStore) -> None:
+    await store.unset("max_text_bytes", by="ada (7)")
+    assert list(await store.history(limit=10)) == []
+
+
+async def test_pages_of_the_history_neither_skip_nor_repeat(store: ConfigurationStore) -> None:
+    for value in range(7):
+        await store.set("max_text_bytes", str(value))
+    seen: list[str | None] = []
+    before: int | None = None
+    while page := await store.history(limit=3, before=before):
+        seen += [change.new for change in page]
+        before = page[-1].change_id
+    assert seen == ["6", "5", "4", "3", "2", "1", "0"]
+
+
+async def test_any_text_in_a_change_comes_back_as_it_was(store: ConfigurationStore) -> None:
+    text = '\'; DROP TABLE configuration; --\n"é🙂"'
+    await store.set(text, text, by=text)
+    await store.unset(text, by="")
+    newest, oldest = await store.history(limit=10)
+    assert (oldest.by, oldest.key, oldest.old, oldest.new) == (text, text, None, text)
+    assert (newest.by, newest.key, newest.old, newest.new) == ("", text, text, None)
+
+
+async def test_the_newest_thousand_changes_are_kept(store: ConfigurationStore) -> None:
+    async with trio.open_nursery() as nursery:
+        for value in range(KEPT_CHANGES + 5):
+            nursery.start_soon(store.set, "max_text_bytes", str(value))
+            if value % 100 == 0:
+                await store.load()  # lets the engine keep up
+    kept = await store.history(limit=2 * KEPT_CHANGES)
+    assert len(kept) == KEPT_CHANGES
+    ids = [change.change_id for change in kept]
+    assert ids == sorted(ids, reverse=True)
+    assert ids[0] - ids[-1] == KEPT_CHANGES - 1
+
+
+async def test_a_history_outlives_the_store_and_goes_on(open_store: OpenStore) -> None:
+    async with open_store() as store:
+        await store.set("max_text_bytes", "100")
+    async with open_store() as store, open_store() as other:
+        await other.set("max_text_bytes", "200")
+        assert [(change.old, change.new) for change in await store.history(limit=10)] == [("100", "200"), (None, "100")]

@@ -20,6 +20,9 @@ TABLES = (
     "families_by_user",
     "refresh_tokens",
     "signing_keys",
+    "standings",
+    "audit_by_month",
+    "audit_months",
 )
 
 TRIES = 50

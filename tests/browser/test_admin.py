@@ -1,0 +1,475 @@
+"""The admin page in a real browser, against a real process: who gets in, what it shows, and each act to its end."""
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from tests.browser.conftest import PASSWORD
+from tests.browser.test_accessibility import NAMELESS, SMALL_TARGETS, expect_no_sideways
+from tests.browser.test_connection import LINE_IS_DOWN
+from tests.browser.test_page import SIZES
+
+if TYPE_CHECKING:
+    from tests.browser.conftest import Account, Platform, Seat, Seats
+
+SECTIONS = ("Processes", "Configuration", "Users", "Audit")
+
+MOST_BYTES = 60_000
+"""Of everything that the admin page transfers, the sign-in and what it has in common with the chats included."""
+
+FAINT_TEXT = """() => {
+  const channels = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const luminance = (colour) => {
+    const linear = (c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+    const [r, g, b] = channels(colour).map((channel) => linear(channel / 255));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const colour = getComputedStyle(at).backgroundColor;
+      if ((channels(colour)[3] ?? 1) === 1) return colour;
+    }
+    return getComputedStyle(document.body).backgroundColor;
+  };
+  const says = (element) => [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+  return [...document.querySelectorAll('body *')]
+    .filter((element) => says(element) && element.checkVisibility() && !element.closest('.unseen, :disabled'))
+    .map((element) => {
+      const [darker, lighter] = [getComputedStyle(element).color, ground(element)].map(luminance).sort((a, b) => a - b);
+      return [`${element.className}: ${element.textContent}`, (lighter + 0.05) / (darker + 0.05)];
+    })
+    .filter(([, ratio]) => ratio < 4.5);
+}"""
+"""Text that is less than 4.5:1 on what is behind it."""
+
+
+@pytest.fixture(scope="session")
+def admin(platform: "Platform") -> "Account":
+    """Made one the way that it is done: by a command on the server."""
+    return make_admin(platform)
+
+
+def make_admin(platform: "Platform") -> "Account":
+    account = platform.register("Nora Admin")
+    done = platform.run("user", "admin", account.name)
+    assert done.returncode == 0, done.stderr
+    return account
+
+
+@pytest.fixture
+def at_admin(platform: "Platform", seats: "Seats", admin: "Account") -> "Seat":
+    seat = seats(platform)
+    open_admin(seat, admin)
+    return seat
+
+
+def open_admin(seat: "Seat", account: "Account", section: str = "Processes") -> None:
+    """Sign in at the page itself, and go to a section."""
+    seat.page.goto(f"{seat.platform.url}/admin#{section.lower()}")
+    seat.page.get_by_label("User name").fill(account.name)
+    seat.page.get_by_label("Password").fill(PASSWORD)
+    seat.page.get_by_role("button", name="Sign in").click()
+    expect(seat.page.get_by_role("heading", name=section, exact=True, level=1)).to_be_visible()
+
+
+def go(page: Page, section: str) -> None:
+    page.get_by_role("navigation").get_by_role("link", name=section).click()
+    expect(page.get_by_role("heading", name=section, exact=True, level=1)).to_be_visible()
+    expect(page.get_by_text("Live", exact=True)).to_be_visible()
+
+
+def pick(page: Page, account: "Account") -> None:
+    go(page, "Users")
+    page.get_by_label("Part of a name, or an id").fill(account.name)
+    page.get_by_role("button", name=f"@{account.name}").click()
+    expect(page.get_by_role("heading", name=account.display_name)).to_be_visible()
+
+
+def expect_in_audit(page: Page, act: str, *words: str) -> None:
+    go(page, "Audit")
+    page.get_by_label("Filter what is shown").fill(f"{act} {words[0]}")
+    entry = page.get_by_role("row").filter(has=page.get_by_role("cell", name=act, exact=True)).first
+    for word in words:
+        expect(entry).to_contain_text(word)
+
+
+# ---- who gets in
+
+
+def test_who_is_no_admin_sees_no_link_fetches_nothing_of_it_and_is_refused(
+    platform: "Platform", seats: "Seats", ada: "Account"
+) -> None:
+    seat = seats(platform)
+    fetched: list[str] = []
+    seat.page.on("request", lambda request: fetched.append(request.url))
+    seat.sign_in(ada)
+    seat.page.get_by_role("button", name="Menu").click()
+    expect(seat.page.get_by_role("menuitem", name="Sign out")).to_be_visible()
+    expect(seat.page.get_by_role("menuitem", name="Admin")).to_have_count(0)
+    assert not [url for url in fetched if "/admin" in url]
+
+    seat.page.goto(f"{platform.url}/admin")
+    expect(seat.page.get_by_role("heading", name="This page is not for you")).to_be_visible()
+    expect(seat.page.get_by_text(f"@{ada.name} is no admin here")).to_be_visible()
+    assert not [url for url in fetched if "/v1/admin" in url or "/admin/shell" in url]
+    assert seat.page.evaluate(NAMELESS) == []
+    assert seat.page.evaluate(SMALL_TARGETS) == []
+    seat.page.get_by_role("link", name="Back to chats").click()
+    expect(seat.page.get_by_text("No chats yet")).to_be_visible()
+
+
+def test_the_menu_leads_an_admin_to_the_page_and_the_page_leads_back(
+    platform: "Platform", seats: "Seats", admin: "Account"
+) -> None:
+    seat = seats(platform)
+    seat.sign_in(admin)
+    seat.page.get_by_role("button", name="Menu").click()
+    seat.page.get_by_role("menuitem", name="Admin").click()
+    expect(seat.page.get_by_role("heading", name="Processes", exact=True)).to_be_visible()
+    seat.page.get_by_role("link", name="Back to chats").click()
+    expect(seat.page.get_by_label("Search people and chats")).to_be_visible()
+
+
+def test_whoever_is_signed_out_signs_in_first(at_admin: "Seat") -> None:
+    expect(at_admin.page.get_by_role("heading", name="Gateways")).to_be_visible()
+
+
+def test_an_admin_who_is_none_any_more_is_shown_out(platform: "Platform", seats: "Seats") -> None:
+    seat = seats(platform)
+    seat.allowed = ["403"]
+    former = make_admin(platform)
+    open_admin(seat, former)
+    expect(seat.page.get_by_role("heading", name="Gateways")).to_be_visible()
+    assert platform.run("user", "admin", former.name, "--revoke").returncode == 0
+    expect(seat.page.get_by_role("heading", name="This page is not for you")).to_be_visible()
+
+
+# ---- processes
+
+
+def test_processes_are_shown_with_their_sessions_as_these_come_and_go(own_platform: "Platform", seats: "Seats") -> None:
+    admin, ada = make_admin(own_platform), own_platform.register("Ada Lindqvist")
+    at_admin, at_ada = seats(own_platform), seats(own_platform)
+    open_admin(at_admin, admin)
+    page = at_admin.page
+    for role in ("Gateways", "Archives", "BFFs"):
+        expect(page.get_by_role("table", name=role).get_by_role("cell", name="Ready", exact=True)).to_have_count(1)
+    totals = page.locator(".tiles")
+    expect(totals).to_contain_text("all ready")
+    expect(totals).to_contain_text("all owned")
+    sessions = page.get_by_role("table", name="Gateways").get_by_role("row").nth(1).locator("[data-label=Sessions]")
+    expect(sessions).to_contain_text("0 WebSocket, 0 gRPC")
+    at_ada.sign_in(ada)
+    expect(sessions).to_contain_text("1 WebSocket, 0 gRPC")
+    expect(totals).to_contain_text("1 WebSocket, 0 gRPC")
+    at_ada.page.close()
+    expect(sessions).to_contain_text("0 WebSocket, 0 gRPC")
+    chips = page.locator(".owner .chip")
+    owned = page.get_by_role("table", name="Gateways").locator("tbody [data-label=Partitions]")
+    assert chips.count() == int(owned.inner_text())
+
+
+def test_a_process_that_fell_silent_is_marked_and_what_nobody_owns_is_said(
+    platform: "Platform", seats: "Seats", admin: "Account"
+) -> None:
+    seat = seats(platform)
+
+    def silence(route: Route) -> None:
+        answer = route.fetch()
+        told = answer.json()
+        (gateway,) = (process for process in told["processes"] if process["role"] == "gateway")
+        gateway["seen_at_ms"] -= 60_000
+        for each in told["partitions"][:2]:
+            each["owner"] = None
+        route.fulfill(response=answer, body=json.dumps(told))
+
+    seat.page.route("**/v1/admin/processes", silence)
+    open_admin(seat, admin)
+    gateway = seat.page.get_by_role("table", name="Gateways")
+    expect(gateway).to_contain_text("Not heard")
+    expect(gateway).to_contain_text("1 min ago")
+    expect(seat.page.locator(".tile.warn").filter(has_text="1 not heard")).to_be_visible()
+    expect(seat.page.locator(".tile.warn").filter(has_text="2 without an owner")).to_be_visible()
+    expect(seat.page.locator(".owner").first).to_contain_text("No owner")
+
+
+# ---- live configuration
+
+
+def test_a_value_is_changed_in_its_place_refused_when_it_is_wrong_and_unset_again(
+    at_admin: "Seat", admin: "Account"
+) -> None:
+    page, keys = at_admin.page, at_admin.page.keyboard
+    at_admin.allowed = ["40[09]|422"]
+    go(page, "Configuration")
+    page.get_by_label("Find a key").fill("chats_page")
+    row = page.locator(".setting").filter(has_text="chats_page_size")
+    expect(page.locator(".setting")).to_have_count(1)
+    expect(row).to_contain_text("50")
+    expect(row).to_contain_text("from 1 to 100")
+    row.get_by_role("button", name="Change chats_page_size").click()
+    field = row.get_by_label("New value of chats_page_size")
+    expect(field).to_be_focused()
+    for wrong in ("4000", "many", ""):
+        field.fill(wrong)
+        keys.press("Enter")
+        expect(field).to_have_attribute("aria-invalid", "true")
+        expect(field).to_be_focused()
+    field.fill("4000")
+    keys.press("Enter")
+    expect(row.locator(".note.error")).to_contain_text("from 1 to 100")
+    field.fill("40")
+    keys.press("Enter")
+    expect(page.get_by_role("status").filter(has_text="chats_page_size is 40 now.")).to_be_visible()
+    expect(row.locator(".value")).to_have_text("40 set")
+    expect(row.get_by_role("button", name="Change chats_page_size")).to_be_focused()
+    newest = page.get_by_role("table", name="History").get_by_role("row").nth(1)
+    expect(newest).to_contain_text("chats_page_size")
+    expect(newest).to_contain_text(re.compile("default.*40"))
+    expect(newest).to_contain_text(admin.name)
+
+    row.get_by_role("button", name="Change chats_page_size").click()
+    row.get_by_role("button", name="Use the default").click()
+    expect(page.get_by_role("status").filter(has_text="has its default again: 50")).to_be_visible()
+    expect(row.locator(".value")).to_have_text("50")
+    expect(newest).to_contain_text(re.compile("40.*default"))
+    expect_in_audit(page, "Set configuration", "chats_page_size", admin.name, "40")
+    expect_in_audit(page, "Unset configuration", "chats_page_size", admin.name)
+
+
+def test_what_is_being_typed_is_not_disturbed_by_what_comes(platform: "Platform", at_admin: "Seat") -> None:
+    page = at_admin.page
+    go(page, "Configuration")
+    page.get_by_role("button", name="Change messages_page_size").click()
+    field = page.get_by_label("New value of messages_page_size")
+    field.fill("7")
+    assert platform.run("config", "set", "profiles_page_size", "33").returncode == 0
+    expect(page.locator(".setting").filter(has_text="profiles_page_size").locator(".value")).to_have_text("33 set")
+    expect(field).to_be_focused()
+    expect(field).to_have_value("7")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Change messages_page_size")).to_be_focused()
+    assert platform.run("config", "unset", "profiles_page_size").returncode == 0
+    expect_in_audit(page, "Set configuration", "profiles_page_size", "command:", "33")
+
+
+# ---- users
+
+
+def test_a_user_is_found_suspended_with_a_reason_and_restored(
+    platform: "Platform", seats: "Seats", at_admin: "Seat", admin: "Account"
+) -> None:
+    jonas = platform.register("Jonas Weber")
+    at_jonas, page = seats(platform), at_admin.page
+    at_jonas.allowed = ["40[13]"]
+    at_jonas.sign_in(jonas)
+    expect(at_jonas.page.get_by_text("No chats yet")).to_be_visible()
+
+    pick(page, jonas)
+    page.get_by_role("button", name="Suspend…").click()
+    dialog = page.get_by_role("dialog", name="Suspend Jonas Weber?")
+    expect(dialog).to_contain_text(f"@{jonas.name}")
+    dialog.get_by_role("button", name="Suspend Jonas Weber").click()
+    expect(dialog.get_by_text("Say why")).to_be_visible()
+    dialog.get_by_label("Reason").fill("Sends the same link to everyone")
+    dialog.get_by_role("button", name="Suspend Jonas Weber").click()
+    said = page.get_by_role("status")
+    expect(said.filter(has_text="Jonas Weber is suspended and signed out everywhere.")).to_be_visible()
+    expect(page.get_by_text("Not signed in anywhere")).to_be_visible()
+    expect(page.locator(".suspension")).to_contain_text("Sends the same link to everyone")
+    expect(page.get_by_role("heading", name="Jonas Weber")).to_be_focused()
+
+    expect(at_jonas.page.get_by_text("You have been signed out. Sign in to go on.")).to_be_visible()
+    try_to_sign_in(at_jonas, jonas)
+    expect(at_jonas.page.get_by_role("alert").filter(has_text="suspended")).to_be_visible()
+
+    page.get_by_role("button", name="Restore").click()
+    expect(said.filter(has_text="Jonas Weber can sign in again.")).to_be_visible()
+    expect(page.get_by_role("button", name="Suspend…")).to_be_visible()
+    try_to_sign_in(at_jonas, jonas)
+    expect(at_jonas.page.get_by_text("No chats yet")).to_be_visible()
+    expect(page.get_by_role("table", name="Sign-ins")).to_contain_text("web")
+    expect_in_audit(page, "Suspend user", jonas.name, admin.name, "Sends the same link to everyone", "127.0.0.1")
+    expect_in_audit(page, "Restore user", jonas.name, admin.name)
+
+
+def try_to_sign_in(seat: "Seat", account: "Account") -> None:
+    seat.page.get_by_label("User name").fill(account.name)
+    seat.page.get_by_label("Password").fill(PASSWORD)
+    seat.page.get_by_role("button", name="Sign in").click()
+
+
+def test_a_user_is_signed_out_everywhere_at_once(
+    platform: "Platform", seats: "Seats", at_admin: "Seat", mira: "Account"
+) -> None:
+    at_mira, page = seats(platform), at_admin.page
+    at_mira.allowed = ["401"]
+    at_mira.sign_in(mira)
+    expect(at_mira.page.get_by_text("No chats yet")).to_be_visible()
+    pick(page, mira)
+    page.get_by_role("button", name="Sign out everywhere…").click()
+    dialog = page.get_by_role("dialog", name="Sign Mira Okafor out?")
+    dialog.get_by_role("button", name="Sign out everywhere").click()
+    expect(page.get_by_role("status").filter(has_text="Mira Okafor is signed out everywhere.")).to_be_visible()
+    expect(page.get_by_text("Not signed in anywhere")).to_be_visible()
+    expect(at_mira.page.get_by_text("You have been signed out. Sign in to go on.")).to_be_visible()
+    expect_in_audit(page, "Sign out user", mira.name)
+
+
+def test_an_admin_cannot_be_suspended_and_the_page_says_why(at_admin: "Seat", admin: "Account") -> None:
+    pick(at_admin.page, admin)
+    expect(at_admin.page.get_by_role("button", name="Suspend…")).to_be_disabled()
+    expect(at_admin.page.get_by_text("Revoke that first, on the server")).to_be_visible()
+
+
+def test_a_user_is_found_by_id_and_nobody_is_said_to_be_nobody(at_admin: "Seat", mira: "Account") -> None:
+    page = at_admin.page
+    go(page, "Users")
+    search = page.get_by_label("Part of a name, or an id")
+    expect(page.get_by_text("Who is it?")).to_be_visible()
+    search.fill(mira.user_id)
+    expect(page.get_by_role("button", name=f"@{mira.name}")).to_be_visible()
+    search.fill("zz")
+    expect(page.get_by_text("Type a little more")).to_be_visible()
+    search.fill("nobody-is-called-that")
+    expect(page.get_by_text("Nobody found")).to_be_visible()
+    at_admin.allowed = ["404"]
+    page.goto(f"{at_admin.platform.url}/admin#users/1")
+    expect(page.get_by_text("Nobody has this id.")).to_be_visible()
+
+
+# ---- the frame
+
+
+def test_reload_and_back_keep_the_place(at_admin: "Seat", mira: "Account") -> None:
+    page = at_admin.page
+    pick(page, mira)
+    page.reload()
+    expect(page.get_by_role("heading", name="Mira Okafor")).to_be_visible()
+    expect(page.get_by_label("Part of a name, or an id")).to_have_value(mira.name)
+    page.go_back()
+    expect(page.get_by_text("Nobody is picked")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("heading", name="Processes", exact=True)).to_be_visible()
+    page.go_forward()
+    expect(page.get_by_role("heading", name="Users", exact=True)).to_be_visible()
+
+
+def test_everything_can_be_done_with_the_keyboard(platform: "Platform", at_admin: "Seat") -> None:
+    page, keys = at_admin.page, at_admin.page.keyboard
+    tomasz = platform.register("Tomasz Zieliński")
+    page.get_by_role("navigation").get_by_role("link", name="Users").focus()
+    keys.press("Enter")
+    expect(page.get_by_role("heading", name="Users", exact=True)).to_be_focused()
+    keys.press("Tab")
+    expect(page.get_by_label("Part of a name, or an id")).to_be_focused()
+    keys.type(tomasz.name)
+    expect(page.get_by_role("button", name=f"@{tomasz.name}")).to_be_visible()
+    keys.press("ArrowDown")
+    expect(page.get_by_role("button", name=f"@{tomasz.name}")).to_be_focused()
+    keys.press("Enter")
+    expect(page.get_by_role("heading", name="Tomasz Zieliński")).to_be_focused()
+    keys.press("Tab")
+    expect(page.get_by_role("button", name="Suspend…")).to_be_focused()
+    keys.press("Enter")
+    expect(page.get_by_role("dialog", name="Suspend Tomasz Zieliński?")).to_be_visible()
+    keys.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(page.get_by_role("button", name="Suspend…")).to_be_focused()
+    keys.press("Enter")
+    expect(page.get_by_label("Reason")).to_be_focused()
+    keys.type("By keyboard alone")
+    keys.press("Enter")
+    expect(page.locator(".suspension")).to_contain_text("By keyboard alone")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_can_be_pressed_has_a_name_and_a_size_and_what_is_said_can_be_read(
+    platform: "Platform", seats: "Seats", admin: "Account", mira: "Account", scheme: str
+) -> None:
+    seat = seats(platform, color_scheme=scheme)
+    open_admin(seat, admin)
+    page = seat.page
+
+    def check() -> None:
+        for judge in (NAMELESS, SMALL_TARGETS, FAINT_TEXT):
+            assert page.evaluate(judge) == []
+
+    for section in SECTIONS:
+        go(page, section)
+        check()
+    go(page, "Configuration")
+    page.get_by_role("button", name="Change chats_page_size").click()
+    check()
+    pick(page, mira)
+    check()
+    page.get_by_role("button", name="Suspend…").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    assert page.evaluate(NAMELESS) == []
+    assert page.evaluate(SMALL_TARGETS) == []
+
+
+def test_a_phone_has_all_of_it_and_nothing_to_scroll_sideways(
+    platform: "Platform", seats: "Seats", admin: "Account", mira: "Account"
+) -> None:
+    seat = seats(platform, "phone", has_touch=True, is_mobile=True)
+    open_admin(seat, admin)
+    for section in SECTIONS:
+        go(seat.page, section)
+        expect_no_sideways(seat.page)
+        assert seat.page.evaluate(SMALL_TARGETS) == []
+    pick(seat.page, mira)
+    expect_no_sideways(seat.page)
+    expect(seat.page.get_by_label("Part of a name, or an id")).to_be_hidden()
+    seat.page.get_by_role("button", name="All that were found").tap()
+    expect(seat.page.get_by_role("button", name=f"@{mira.name}")).to_be_visible()
+
+
+def test_while_the_server_is_away_the_page_says_how_old_it_is_and_then_goes_on(
+    own_platform: "Platform", seats: "Seats"
+) -> None:
+    seat = seats(own_platform)
+    seat.allowed = LINE_IS_DOWN
+    open_admin(seat, make_admin(own_platform))
+    gateways = seat.page.get_by_role("table", name="Gateways")
+    expect(gateways).to_contain_text("Ready")
+    own_platform.kill()
+    expect(seat.page.get_by_text("The server does not answer. What is here is of")).to_be_visible()
+    expect(gateways).to_contain_text("Ready")
+    own_platform.start()
+    expect(seat.page.get_by_text("Live", exact=True)).to_be_visible()
+    expect(seat.page.get_by_text("The server does not answer.")).to_be_hidden()
+
+
+def test_what_did_not_come_at_first_is_tried_again_in_its_place(
+    platform: "Platform", seats: "Seats", admin: "Account"
+) -> None:
+    seat = seats(platform)
+    seat.allowed = ["503"]
+    body = json.dumps({"code": "unavailable", "detail": "The store does not answer: try again soon."})
+    seat.page.route("**/v1/admin/audit*", lambda route: route.fulfill(status=503, body=body))
+    open_admin(seat, admin, "Audit")
+    expect(seat.page.get_by_text("The store does not answer")).to_be_visible()
+    seat.page.unroute("**/v1/admin/audit*")
+    seat.page.get_by_role("button", name="Try again").click()
+    expect(seat.page.get_by_role("table", name="Audit log")).to_be_visible()
+
+
+def test_the_admin_page_is_small_and_asks_nobody_else(at_admin: "Seat") -> None:
+    for section in SECTIONS:
+        go(at_admin.page, section)
+    sizes = at_admin.page.evaluate(SIZES)
+    assert all(size > 0 for _, size in sizes)
+    assert sum(size for _, size in sizes) < MOST_BYTES, sizes
+
+
+def test_the_policy_is_that_of_the_chats(platform: "Platform", seats: "Seats") -> None:
+    page = seats(platform).page
+    policies = [
+        page.request.get(f"{platform.url}{path}").headers["content-security-policy"] for path in ("/", "/admin")
+    ]
+    assert policies[0] == policies[1]
+    assert "unsafe" not in policies[1]

@@ -1,0 +1,252 @@
+// The admin page's own logic: what it counts and says, logs that are read page by page, reading again and again, and
+// what it asks the server for.
+
+import assert from "node:assert/strict";
+import test from "node:test";
+import { Problem } from "../../../web/api.js";
+import { AdminApi } from "../../../web/admin/api.js";
+import * as figures from "../../../web/admin/figures.js";
+import { Pages } from "../../../web/admin/pages.js";
+import { PERIOD_MS, Poll } from "../../../web/admin/poll.js";
+import { settle } from "./fakes.js";
+
+const NOW = 1_800_000_000_000;
+const SILENT = NOW - figures.LOST_MS - 1;
+
+const processOf = (role, instance, more = {}) => ({
+  ...{ role, instance, version: "1.0", started_at_ms: NOW - 1000, seen_at_ms: NOW - 1000, ready: true },
+  ...{ sessions: null, owned: null, lag: null },
+  ...more,
+});
+
+test("totals are over what was heard lately, and name the partition that is furthest behind", () => {
+  const processes = [
+    processOf("gateway", "g1", { sessions: { websocket: 3, grpc: 2 }, lag: { 0: 1, 3: 7 } }),
+    processOf("gateway", "g2", { sessions: { websocket: 9, grpc: 9 }, lag: { 1: 99 }, seen_at_ms: SILENT }),
+    processOf("archive", "a1", { lag: { 5: 4 }, ready: false }),
+  ];
+  const partitions = [
+    { partition: 0, owner: "g1" },
+    { partition: 1, owner: null },
+  ];
+  assert.deepEqual(figures.totalsOf(processes, partitions, NOW), {
+    ...{ websocket: 3, grpc: 2, processes: 3, lost: 1, unready: 1, partitions: 2, unowned: 1 },
+    lag: { sum: 12, worst: 7, partition: "3", instance: "g1" },
+  });
+});
+
+test("a process that fell silent is remembered for a while, one that stopped in order is not", () => {
+  const killed = processOf("gateway", "killed", { seen_at_ms: SILENT });
+  const stopped = processOf("gateway", "stopped");
+  const back = processOf("gateway", "back", { seen_at_ms: SILENT });
+  const again = processOf("gateway", "back", { seen_at_ms: NOW + 4000 });
+  const later = (ms) => figures.withLost([killed, stopped, back], NOW, [again], NOW + ms);
+  assert.deepEqual(later(5000), [again, killed]);
+  assert.deepEqual(later(3_600_000), [again]);
+});
+
+test("partitions are by owner, those of nobody first", () => {
+  const owned = [
+    ["g10", 4],
+    ["g2", 3],
+    [null, 2],
+    ["g2", 0],
+  ].map(([owner, partition]) => ({ owner, partition }));
+  assert.deepEqual(figures.byOwner(owned), [
+    { owner: null, partitions: [2] },
+    { owner: "g2", partitions: [0, 3] },
+    { owner: "g10", partitions: [4] },
+  ]);
+});
+
+test("times are said in their largest unit, and never as in the future", () => {
+  const said = [-5_000, 0, 59_999, 61_000, 3_600_000, 47 * 3_600_000, 72 * 3_600_000].map(figures.span);
+  assert.deepEqual(said, ["0 s", "0 s", "59 s", "1 min", "1 h", "47 h", "3 days"]);
+});
+
+test("what is typed for a number is sent as one, and what is none is left to the server", () => {
+  assert.deepEqual(
+    [" 900 ", "0.5", "many", ""].map((text) => figures.typed(text, 5)),
+    [900, 0.5, "many", ""],
+  );
+  assert.equal(figures.typed("900", "info"), "900");
+});
+
+test("an entry is found by words of any of its columns, as they are shown", () => {
+  const entry = { at_ms: NOW, act: "suspend_user", target: "jonas (17)", detail: "spam", address: "10.0.0.9" };
+  const byAda = { ...entry, actor: { user_id: "7", name: "ada" } };
+  for (const text of ["Suspend user", "jonas", "10.0 ada", "SPAM"]) assert.ok(figures.mentions(byAda, text), text);
+  assert.ok(!figures.mentions(byAda, "jonas restore"));
+  assert.ok(figures.mentions({ ...entry, actor: { command: "root" } }, "command:root"));
+});
+
+test("the address keeps who is open and how they were found", () => {
+  for (const [id, part] of [
+    ["", ""],
+    ["17", ""],
+    ["", "ada & co"],
+    ["17", "#é"],
+  ])
+    assert.deepEqual(figures.placeOf(figures.usersAddress(id, part)), { section: "users", id, part });
+  assert.deepEqual(figures.placeOf(""), { section: "", id: "", part: "" });
+  assert.deepEqual(figures.placeOf("#users/%"), { section: "users", id: "", part: "" });
+});
+
+/** A log of so many entries, the newest with the highest id, in pages of 3. */
+function fakeLog(size) {
+  const log = { size, asked: [], fetch: null };
+  log.fetch = async (before = String(log.size + 1)) => {
+    log.asked.push(before);
+    const ids = Array.from({ length: Math.min(3, Number(before) - 1) }, (_, at) => String(Number(before) - 1 - at));
+    return { entries: ids.map((id) => ({ id })), next: Number(ids.at(-1)) > 1 ? ids.at(-1) : null };
+  };
+  return log;
+}
+const idsOf = (pages) => pages.entries.map(({ id }) => Number(id));
+
+test("a log is read back to its beginning", async () => {
+  const pages = new Pages(fakeLog(7).fetch);
+  await pages.refresh();
+  assert.deepEqual(idsOf(pages), [7, 6, 5]);
+  await pages.older();
+  await pages.older();
+  assert.deepEqual(idsOf(pages), [7, 6, 5, 4, 3, 2, 1]);
+  assert.equal(pages.next, null);
+  await pages.older();
+  assert.equal(idsOf(pages).length, 7);
+});
+
+test("new entries come on top of what was read", async () => {
+  const log = fakeLog(7);
+  const pages = new Pages(log.fetch);
+  await pages.refresh();
+  await pages.older();
+  log.size = 9;
+  await pages.refresh();
+  assert.deepEqual(idsOf(pages), [9, 8, 7, 6, 5, 4, 3, 2]);
+  assert.equal(pages.next, "2");
+});
+
+test("more new entries than a page has leave no hole: the log is begun anew", async () => {
+  const log = fakeLog(7);
+  const pages = new Pages(log.fetch);
+  await pages.refresh();
+  log.size = 20;
+  await pages.refresh();
+  assert.deepEqual(idsOf(pages), [20, 19, 18]);
+  await pages.older();
+  assert.deepEqual(idsOf(pages), [20, 19, 18, 17, 16, 15]);
+});
+
+test("an older page that comes after the log was begun anew is dropped", async () => {
+  const log = fakeLog(7);
+  const pages = new Pages(log.fetch);
+  await pages.refresh();
+  const older = pages.older();
+  [pages.entries, pages.next] = [[{ id: "20" }], "20"];
+  await older;
+  assert.deepEqual(idsOf(pages), [20]);
+});
+
+/** A page that can be hidden. */
+class FakePage extends EventTarget {
+  visibilityState = "visible";
+
+  become(state) {
+    this.visibilityState = state;
+    this.dispatchEvent(new Event("visibilitychange"));
+  }
+}
+
+test("it is read every 5 seconds while it can be seen, and at once when it can be seen again", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const page = new FakePage();
+  let times = 0;
+  const poll = new Poll(async () => void times++, page);
+  const wait = async (ms) => (context.mock.timers.tick(ms), await settle());
+  await poll.now();
+  assert.equal(times, 1);
+  await wait(PERIOD_MS - 1);
+  assert.equal(times, 1);
+  await wait(1);
+  assert.equal(times, 2);
+  page.become("hidden");
+  await wait(10 * PERIOD_MS);
+  assert.equal(times, 2);
+  page.become("visible");
+  await settle();
+  assert.equal(times, 3);
+  poll.stop();
+  page.become("visible");
+  await wait(10 * PERIOD_MS);
+  assert.equal(times, 3);
+});
+
+test("what is asked for while it is being read is read once more, and never twice at a time", async () => {
+  const ends = [];
+  let most = 0;
+  let now = 0;
+  const work = async () => {
+    most = Math.max(most, ++now);
+    await new Promise((resolve) => ends.push(resolve));
+    now--;
+  };
+  const poll = new Poll(work, new FakePage());
+  void poll.now();
+  for (let times = 0; times < 3; times++) void poll.now();
+  ends.shift()();
+  await settle();
+  assert.equal(ends.length, 1);
+  poll.stop();
+  ends.shift()();
+  await settle();
+  assert.deepEqual([ends.length, most], [0, 1]);
+});
+
+/** An API that answers by path, and remembers what it was asked for. */
+function fakeApi(answers) {
+  const asked = [];
+  const signedIn = async (method, path, body) => {
+    asked.push(body ? [method, path, body] : [method, path]);
+    const answer = answers[path.split("?")[1] ?? path];
+    if (answer instanceof Error) throw answer;
+    return answer ?? {};
+  };
+  return { asked, signedIn };
+}
+
+test("each act is the request that the API has for it", async () => {
+  const api = fakeApi({});
+  const admin = new AdminApi(api);
+  await admin.setValue("frame_burst", 900);
+  await admin.unsetValue("frame_burst");
+  await admin.suspend("17", "spam");
+  await admin.restore("17");
+  await admin.signOutEverywhere("17");
+  await admin.history("9");
+  await admin.audit();
+  assert.deepEqual(api.asked, [
+    ["PUT", "/v1/admin/configuration/frame_burst", { value: 900 }],
+    ["DELETE", "/v1/admin/configuration/frame_burst"],
+    ["PUT", "/v1/admin/users/17/suspension", { reason: "spam" }],
+    ["DELETE", "/v1/admin/users/17/suspension"],
+    ["DELETE", "/v1/admin/users/17/sign-ins"],
+    ["GET", "/v1/admin/configuration/history?limit=50&before=9"],
+    ["GET", "/v1/admin/audit?limit=50"],
+  ]);
+});
+
+test("digits may be an id or a part of a name, and whoever is both is found once", async () => {
+  const [ada, mira] = [{ user_id: "1234" }, { user_id: "7" }];
+  const api = fakeApi({ "user_id=1234": { users: [ada] }, "part=1234": { users: [mira, ada] } });
+  assert.deepEqual(await new AdminApi(api).findUsers("1234"), [ada, mira]);
+});
+
+test("digits that can be no id are a name all the same", async () => {
+  const mira = { user_id: "7" };
+  const noId = new Problem(400, { code: "invalid", field: "user_id" });
+  const found = await new AdminApi(fakeApi({ "user_id=000": noId, "part=000": { users: [mira] } })).findUsers("000");
+  assert.deepEqual(found, [mira]);
+  const refused = fakeApi({ "user_id=17": new Problem(403, { code: "forbidden" }) });
+  await assert.rejects(new AdminApi(refused).findUsers("17"), { status: 403 });
+});

@@ -1,0 +1,195 @@
+"""An admin at a running Rookery, over HTTP and by commands: what holds at once, and what is recorded of it."""
+
+import json
+import os
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import httpx
+import trio
+
+from tests.process import Process, Rookery
+from tests.system.people import PASSWORD, PATIENCE, Person, open_http, sign_in, sign_out, sign_up
+from tests.system.sessions import TRANSPORTS, Session, connector, open_session
+
+END_SECONDS = 2.0
+"""From an act to the end of a session."""
+
+SLACK_SECONDS = 8.0
+"""More, for a machine that does other things at the same time."""
+
+
+async def command(rookery: Process, *words: str, typed: str = "") -> str:
+    """Run a command of `rookery`; what it printed."""
+    done = await trio.to_thread.run_sync(lambda: rookery.run(*words, typed=typed))
+    assert done.returncode == 0, (words, done.stderr)
+    return done.stdout
+
+
+async def make_admin(rookery: Process) -> Person:
+    """Someone who was made an admin on the server, after they had signed in."""
+    person = await sign_up(rookery.url, "admin")
+    assert f"{person.name} ({person.user_id}) is an admin" in await command(rookery, "user", "admin", person.name)
+    return person
+
+
+async def ask(rookery: Process, person: Person, method: str, path: str, body: Any = None) -> httpx.Response:
+    async with open_http(rookery.url) as http:
+        return await http.request(method, path, json=body, headers=person.headers)
+
+
+async def password_sign_in(rookery: Process, person: Person) -> httpx.Response:
+    async with open_http(rookery.url) as http:
+        return await http.post("/v1/tokens", json={"name": person.name, "password": PASSWORD})
+
+
+async def refresh(rookery: Process, person: Person) -> httpx.Response:
+    async with open_http(rookery.url) as http:
+        return await http.post("/v1/tokens/refresh", json={"refresh_token": person.refresh_token})
+
+
+async def ends_sessions(rookery: Process, person: Person, act: Callable[[], Awaitable[object]]) -> None:
+    """That the act ends a session on each transport, at once and with a goodbye."""
+    async with AsyncExitStack() as stack:
+        sessions = [
+            await stack.enter_async_context(open_session(connector(rookery, transport), person))
+            for transport in TRANSPORTS
+        ]
+        await act()
+        began = time.monotonic()
+        with trio.fail_after(PATIENCE):
+            for session in sessions:
+                assert (await session.read_to_end())[-1].goodbye.code == "unauthenticated"
+    seconds = time.monotonic() - began
+    print(f"sessions ended {seconds:.2f} s after the act")
+    assert seconds < END_SECONDS + SLACK_SECONDS
+
+
+async def test_a_suspended_user_is_out_at_once_and_in_again_when_restored(own_rookery: Rookery) -> None:
+    rookery = own_rookery
+    admin, bob, ada = await make_admin(rookery), await sign_up(rookery.url, "bob"), await sign_up(rookery.url, "ada")
+    suspension = f"/v1/admin/users/{bob.user_id}/suspension"
+
+    async def suspend() -> None:
+        assert (await ask(rookery, admin, "PUT", suspension, {"reason": "spam"})).status_code == 204
+
+    await ends_sessions(rookery, bob, suspend)
+    for refused in (await password_sign_in(rookery, bob), await refresh(rookery, bob)):
+        assert (refused.status_code, refused.json()["code"]) == (403, "suspended")
+    for transport in TRANSPORTS:
+        async with connector(rookery, transport)() as stream:
+            session = Session(stream)
+            await session.say(authenticate={"access_token": bob.access_token})
+            assert (await session.read_to_end())[-1].goodbye.code == "suspended"
+    async with open_session(connector(rookery, "grpc"), ada) as session:
+        await session.send_text(bob.user_id, "read it when you are back")
+    assert (await ask(rookery, admin, "DELETE", suspension)).status_code == 204
+    assert (await refresh(rookery, bob)).status_code == 401
+    again = await sign_in(rookery.url, bob.name)
+    async with open_session(connector(rookery, "websocket"), again) as session:
+        await session.see_alive()
+
+    log = (await ask(rookery, admin, "GET", "/v1/admin/audit")).json()["entries"]
+    assert [(entry["act"], entry["target"].split()[0]) for entry in reversed(log)] == [
+        ("make_admin", admin.name),
+        ("suspend_user", bob.name),
+        ("restore_user", bob.name),
+    ]
+    told = [line for line in rookery.log_lines() if line["logger"] == "rookery.audit"]
+    assert [line["act"] for line in told] == ["suspend_user", "restore_user"]
+
+
+async def test_commands_reach_the_running_process(own_rookery: Rookery) -> None:
+    rookery = own_rookery
+    bob = await sign_up(rookery.url, "bob")
+    await ends_sessions(rookery, bob, lambda: command(rookery, "user", "sign-out", bob.name))
+    bob = await sign_in(rookery.url, bob.name)
+    await ends_sessions(rookery, bob, lambda: command(rookery, "user", "suspend", bob.name, "--reason", "spam"))
+    assert (await password_sign_in(rookery, bob)).json()["code"] == "suspended"
+    found = json.loads(await command(rookery, "user", "find", bob.name, "--json"))
+    assert (found["user_id"], found["suspended_reason"]) == (str(bob.user_id), "spam")
+    await command(rookery, "user", "restore", bob.name)
+    assert (await password_sign_in(rookery, bob)).is_success
+    await command(rookery, "config", "set", "max_text_bytes", "100")
+    await command(rookery, "user", "add", "grace", "--password-stdin", typed=f"{PASSWORD}\n")
+    entries = [json.loads(line) for line in (await command(rookery, "audit", "--json")).splitlines()]
+    assert [entry["act"] for entry in entries] == [
+        "sign_out_user",
+        "suspend_user",
+        "restore_user",
+        "set_configuration",
+        "add_user",
+    ]
+    assert {next(iter(entry["actor"])) for entry in entries} == {"command"}
+    (change,) = (await command(rookery, "config", "history", "--json")).splitlines()[-1:]
+    assert (json.loads(change)["key"], json.loads(change)["new"]) == ("max_text_bytes", 100)
+    assert PASSWORD not in await command(rookery, "audit")
+
+
+async def test_the_routes_of_admins_are_closed_to_others_and_to_who_was_one(own_rookery: Rookery) -> None:
+    rookery = own_rookery
+    admin, bob = await make_admin(rookery), await sign_up(rookery.url, "bob")
+    paths = (await ask(rookery, bob, "GET", "/openapi.json")).json()["paths"]
+    routes = [(method, path) for path, methods in paths.items() for method in methods if path.startswith("/v1/admin/")]
+    assert routes
+    for method, path in routes:
+        real = path.replace("{user_id}", str(admin.user_id)).replace("{key}", "max_text_bytes")
+        refused = await ask(rookery, bob, method, real)
+        assert (refused.status_code, refused.json()["code"]) == (403, "forbidden"), (method, path)
+    assert (await ask(rookery, admin, "GET", "/v1/admin/audit")).is_success
+    await command(rookery, "user", "admin", admin.name, "--revoke")
+    assert (await ask(rookery, admin, "GET", "/v1/admin/audit")).status_code == 403
+
+
+async def test_the_three_roles_of_one_process_are_listed_with_its_sessions(own_rookery: Rookery) -> None:
+    rookery = own_rookery
+    admin = await make_admin(rookery)
+    async with AsyncExitStack() as stack:
+        for transport in (*TRANSPORTS, "grpc"):
+            await stack.enter_async_context(open_session(connector(rookery, transport), admin))
+        gateway = await listed(rookery, admin, {"websocket": 1, "grpc": 2})
+        answer = (await ask(rookery, admin, "GET", "/v1/admin/processes")).json()
+        assert {process["role"] for process in answer["processes"]} == {"bff", "gateway", "archive"}
+        assert all(process["ready"] for process in answer["processes"])
+        assert {each["owner"] for each in answer["partitions"]} == {gateway["instance"]}
+        assert gateway["owned"] == [each["partition"] for each in answer["partitions"]]
+        lines = [json.loads(line) for line in (await command(rookery, "processes", "--json")).splitlines()]
+        assert [line["role"] for line in lines] == ["archive", "bff", "gateway"]
+    await listed(rookery, admin, {"websocket": 0, "grpc": 0})
+    assert await trio.to_thread.run_sync(rookery.terminate) == 0
+    assert await command(rookery, "processes") == ""
+
+
+async def listed(rookery: Process, admin: Person, sessions: dict[str, int]) -> dict[str, Any]:
+    """The only gateway, once it has said that it has so many sessions."""
+    with trio.fail_after(PATIENCE):
+        while True:
+            answer = (await ask(rookery, admin, "GET", "/v1/admin/processes")).json()
+            found: list[dict[str, Any]] = [each for each in answer["processes"] if each["role"] == "gateway"]
+            if [each["sessions"] for each in found] == [sessions]:
+                return found[0]
+            await trio.sleep(0.05)
+
+
+async def test_a_sign_out_that_was_asked_for_while_nothing_ran_is_taken_up_by_the_next_start(
+    own_rookery: Rookery,
+) -> None:
+    rookery = own_rookery
+    bob = await sign_up(rookery.url, "bob")
+    await trio.to_thread.run_sync(rookery.terminate)
+    await command(rookery, "user", "suspend", bob.name, "--reason", "spam")
+    await trio.to_thread.run_sync(rookery.start)
+    assert (await refresh(rookery, bob)).json()["code"] == "suspended"
+    with trio.fail_after(PATIENCE):
+        while await trio.to_thread.run_sync(os.listdir, rookery.data / "spool"):
+            await trio.sleep(0.05)
+
+
+async def test_a_sign_out_of_ones_own_still_ends_one_sign_in_alone(rookery: Rookery) -> None:
+    bob = await sign_up(rookery.url, "bob")
+    other = await sign_in(rookery.url, bob.name)
+    async with open_session(connector(rookery, "grpc"), other) as session:
+        await sign_out(rookery.url, bob)
+        await session.see_alive()

@@ -1,0 +1,185 @@
+// One user: who it is, where they are signed in, and the acts that take someone off and let them in again.
+
+import { explain } from "../api.js";
+import { avatar, showAvatar } from "../components/avatar.js";
+import { textButton } from "../components/buttons.js";
+import { emptyState } from "../components/empty.js";
+import { field, showProblems } from "../components/field.js";
+import { FormModal } from "../components/modal.js";
+import { h, setText } from "../dom.js";
+import { displayName, fullTime } from "../format.js";
+import { number, stamp } from "./figures.js";
+import { card } from "./section.js";
+import { label, showOnce, Table } from "./table.js";
+
+/** @import {Frame} from "./section.js" */
+/** @import {Account, AccountDetails, DeviceSignIn} from "./types.js" */
+
+export class UserDetails extends HTMLElement {
+  #frame;
+  #avatar = avatar();
+  #name = h("h2", { tabindex: -1 });
+  #labels = h("span", { class: "labels" });
+  #facts = h("p", { class: "soft facts" });
+  #suspension = h("div", { class: "suspension" });
+  #acts = h("div", { class: "buttons" });
+  #error = h("p", { class: "note error", role: "alert" });
+  #table = new Table(
+    "Sign-ins",
+    /** @type {import("./table.js").Column<DeviceSignIn>[]} */ ([
+      { label: "Device", text: ({ device_name }) => device_name || "not named" },
+      { label: "Since", text: ({ created_at_ms }) => stamp(created_at_ms) },
+    ]),
+    ({ family_id }) => family_id,
+  );
+  #nowhere = emptyState("Not signed in anywhere", "They can sign in whenever they like, unless they are suspended.");
+  /** @type {AccountDetails | null} */
+  #account = null;
+
+  /** @param {Frame} frame */
+  constructor(frame) {
+    super();
+    this.#frame = frame;
+    const head = h("div", { class: "identity" }, this.#avatar, h("div", {}, this.#name, this.#labels, this.#facts));
+    const who = h("section", { class: "panel" }, head, this.#suspension, this.#acts, this.#error);
+    const where = card("Sign-ins", "Each may have a session, which ends with it.", this.#table.element, this.#nowhere);
+    this.append(who, where);
+  }
+
+  /** Forgets whose details these are. */
+  clear() {
+    this.#account = null;
+    setText(this.#error, "");
+  }
+
+  focusName() {
+    this.#name.focus();
+  }
+
+  /** @param {AccountDetails} account */
+  show(account) {
+    this.#account = account;
+    showAvatar(this.#avatar, account);
+    setText(this.#name, displayName(account));
+    const { user_id, suspended_at_ms, suspended_reason, is_admin, sign_ins } = account;
+    showOnce(this.#labels, [is_admin, suspended_at_ms], () => accountLabels(account));
+    showOnce(this.#facts, [account.name, user_id, account.created_at_ms], () => facts(account));
+    showOnce(this.#suspension, [suspended_at_ms, suspended_reason], () => suspension(account));
+    const hadFocus = this.#acts.contains(document.activeElement);
+    showOnce(this.#acts, [user_id, is_admin, suspended_at_ms !== null, sign_ins.length > 0], () =>
+      this.#buttons(account),
+    );
+    if (hadFocus && !this.#acts.contains(document.activeElement)) this.focusName();
+    this.#table.show(sign_ins);
+    this.#table.element.hidden = sign_ins.length === 0;
+    this.#nowhere.hidden = sign_ins.length > 0;
+  }
+
+  /** @param {AccountDetails} account */
+  #buttons({ is_admin, suspended_at_ms, sign_ins }) {
+    const suspend = textButton("danger", () => this.#suspend(), "Suspend…");
+    suspend.disabled = is_admin;
+    const restore = textButton("primary", () => void this.#restore(), "Restore");
+    const signOut = textButton("quiet", () => this.#signOut(), "Sign out everywhere…");
+    signOut.disabled = sign_ins.length === 0;
+    const why = "An admin can’t be suspended. Revoke that first, on the server, with the command “rookery user admin”.";
+    return [
+      suspended_at_ms === null ? suspend : restore,
+      signOut,
+      ...(is_admin ? [h("p", { class: "note" }, why)] : []),
+    ];
+  }
+
+  #suspend() {
+    const account = this.#account;
+    if (!account) return;
+    const name = displayName(account);
+    const reason = field({
+      label: "Reason",
+      name: "reason",
+      hint: "For the audit log, and for whoever asks later.",
+      attributes: { maxlength: 200, autocomplete: "off", required: true, autofocus: true },
+    });
+    const save = async () => {
+      const text = reason.input.value.trim();
+      if (showProblems([reason], { reason: text ? "" : "Say why: whoever looks at this later will ask." }))
+        return false;
+      await this.#frame.api.suspend(account.user_id, text);
+      this.#done(`${name} is suspended and signed out everywhere.`);
+      return true;
+    };
+    const words =
+      "They are signed out at once, on every device, and cannot sign in until you restore them. " +
+      "What others send them is kept.";
+    openGrave(new FormModal(`Suspend ${name}?`, `Suspend ${name}`, [reason], save, ...question(account, words)));
+  }
+
+  #signOut() {
+    const account = this.#account;
+    if (!account) return;
+    const name = displayName(account);
+    const save = async () => {
+      await this.#frame.api.signOutEverywhere(account.user_id);
+      this.#done(`${name} is signed out everywhere.`);
+    };
+    const count = account.sign_ins.length;
+    const words =
+      `${count === 1 ? "One sign-in ends" : `All ${number(count)} sign-ins end`} at once, with their sessions. ` +
+      "They can sign in again with their password.";
+    openGrave(new FormModal(`Sign ${name} out?`, "Sign out everywhere", [], save, ...question(account, words)));
+  }
+
+  async #restore() {
+    const account = this.#account;
+    if (!account) return;
+    setText(this.#error, "");
+    try {
+      await this.#frame.api.restore(account.user_id);
+      this.#done(`${displayName(account)} can sign in again.`);
+    } catch (fault) {
+      setText(this.#error, explain(fault));
+    }
+  }
+
+  /** @param {string} words */
+  #done(words) {
+    this.#frame.say(words);
+    void this.#frame.refresh();
+  }
+}
+
+/** A question whose yes can hurt. @param {FormModal} modal */
+function openGrave(modal) {
+  modal.element.classList.add("grave");
+  modal.open();
+}
+
+/** @param {Account} account */
+export function accountLabels({ is_admin, suspended_at_ms }) {
+  return [
+    ...(is_admin ? [label("plain", "Admin")] : []),
+    ...(suspended_at_ms === null ? [] : [label("danger", "Suspended")]),
+  ];
+}
+
+/** @param {Account} account @param {string} words */
+function question(account, words) {
+  const picture = avatar();
+  showAvatar(picture, account);
+  const who = h("span", {}, h("strong", {}, displayName(account)), h("small", { class: "soft" }, `@${account.name}`));
+  return [h("div", { class: "asked" }, picture, who), h("p", { class: "words" }, words)];
+}
+
+/** @param {Account} account */
+function facts({ name, user_id, created_at_ms }) {
+  const since = h("time", { datetime: new Date(created_at_ms).toISOString() }, fullTime(created_at_ms));
+  return [`@${name} · id `, h("span", { class: "code" }, user_id), h("br"), "since ", since];
+}
+
+/** @param {Account} account */
+function suspension({ suspended_at_ms, suspended_reason }) {
+  if (suspended_at_ms === null) return [];
+  return [h("strong", {}, `Suspended ${stamp(suspended_at_ms)}`), h("p", {}, suspended_reason)];
+}
+
+customElements.define("rookery-admin-user", UserDetails);
