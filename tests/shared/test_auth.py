@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -266,19 +266,74 @@ async def test_tokens_of_another_process_are_believed(
     assert isinstance(await verifier.verify((await other.issue(7, "family", 900)).token), Claims)
 
 
+def pass_time(clock: Clock, mock_clock: MockClock, seconds: float) -> None:
+    """On the wall and for Trio."""
+    clock.now_ms += int(seconds * 1000)
+    mock_clock.jump(seconds)
+
+
 def new_key(key_id: str, created_at_ms: int) -> SigningKey:
     return SigningKey(key_id, json.dumps(OKPKey.generate_key("Ed25519").as_dict(private=True)), created_at_ms)
 
 
 async def test_a_new_key_signs_within_a_minute_and_the_old_one_still_verifies(
-    accounts: AccountStore, issuer: TokenIssuer, verifier: TokenVerifier, mock_clock: MockClock
+    accounts: AccountStore, issuer: TokenIssuer, verifier: TokenVerifier, clock: Clock, mock_clock: MockClock
 ) -> None:
     old = await issuer.issue(7, "family", 900)
     await accounts.add_signing_key(new_key("new", NOW_MS + 1))
-    mock_clock.jump(auth.KEYS_MAX_AGE + 1)
+    pass_time(clock, mock_clock, auth.KEYS_MAX_AGE + 1)
     assert (await issuer.keys.newest())[0] == "new"
     assert isinstance(await verifier.verify(old.token), Claims)
     assert isinstance(await verifier.verify((await issuer.issue(7, "family", 900)).token), Claims)
+
+
+async def test_a_new_key_rests_before_it_signs(accounts: AccountStore, issuer: TokenIssuer, clock: Clock) -> None:
+    old = (await issuer.keys.newest())[0]
+    await accounts.add_signing_key(new_key("new", NOW_MS + 1))
+    other = TokenIssuer(accounts, clock_ms=clock)  # a process that has just started, and reads both
+    clock.now_ms += int(auth.KEY_REST * 1000)
+    assert (await other.keys.newest())[0] == old
+    clock.now_ms += 1
+    assert (await other.keys.newest())[0] == "new"
+
+
+async def test_a_process_that_looked_just_before_believes_what_the_new_key_signs_first(
+    accounts: AccountStore, issuer: TokenIssuer, verifier: TokenVerifier, clock: Clock, mock_clock: MockClock
+) -> None:
+    assert isinstance(await verifier.verify((await issuer.issue(7, "family", 900)).token), Claims)
+    await accounts.add_signing_key(new_key("new", NOW_MS + 1))
+    pass_time(clock, mock_clock, auth.KEY_REST + 1)
+    fresh = await TokenIssuer(accounts, clock_ms=clock).issue(7, "family", 900)
+    assert isinstance(await verifier.verify(fresh.token), Claims)
+
+
+async def test_a_key_that_is_gone_is_believed_for_a_minute_at_most(
+    accounts: AccountStore, issuer: TokenIssuer, verifier: TokenVerifier, mock_clock: MockClock
+) -> None:
+    access = await issuer.issue(7, "family", 900)
+    assert isinstance(await verifier.verify(access.token), Claims)
+    old = (await issuer.keys.newest())[0]
+    await accounts.add_signing_key(new_key("new", NOW_MS + 1))
+    await accounts.remove_signing_key(old)
+    mock_clock.jump(auth.KEYS_MAX_AGE + 1)
+    assert await refused(verifier, access.token)
+
+
+async def test_many_at_once_read_the_keys_once(accounts: AccountStore, issuer: TokenIssuer) -> None:
+    await issuer.issue(7, "family", 900)
+    keys, before = SigningKeys(accounts), accounts.signing_keys
+    reads = 0
+
+    async def count() -> Sequence[SigningKey]:
+        nonlocal reads
+        reads += 1
+        return await before()
+
+    accounts.signing_keys = count  # type: ignore[method-assign]
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(keys.newest)
+    assert reads == 1
 
 
 async def test_unknown_keys_are_looked_up_at_most_once_a_second(
@@ -286,7 +341,8 @@ async def test_unknown_keys_are_looked_up_at_most_once_a_second(
 ) -> None:
     access = await issuer.issue(7, "family", 900)
     assert isinstance(await verifier.verify(access.token), Claims)
-    await accounts.add_signing_key(new_key("new", NOW_MS + 1))
+    await accounts.add_signing_key(new_key("new", NOW_MS - int(auth.KEY_REST * 1000)))
+    await accounts.remove_signing_key((await issuer.keys.newest())[0])
     mine = TokenIssuer(accounts, clock_ms=Clock())
     fresh = (await mine.issue(7, "family", 900)).token
     assert await refused(verifier, fresh)

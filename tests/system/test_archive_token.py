@@ -14,6 +14,7 @@ from tests.process import Rookery, port_of, running
 from tests.system.people import PASSWORD
 
 TOKEN = "a-token-for-tests-only"
+NEXT = "the-token-that-follows-it"
 
 
 @pytest.fixture
@@ -36,6 +37,23 @@ async def test_an_archive_with_a_token_is_open_to_the_bff_and_closed_to_stranger
         async with open_channel("127.0.0.1", port, prepare=prepare) as channel:
             assert await ask(channel) is status
     assert TOKEN not in guarded.log.read_text()
+
+
+@pytest.fixture
+def with_two(tmp_path: Path) -> Iterator[Rookery]:
+    with running(Rookery(tmp_path / "data", settings={"ROOKERY_ARCHIVE_TOKEN": f"{TOKEN},{NEXT}"})) as ready:
+        yield ready
+
+
+async def test_while_tokens_are_replaced_both_are_taken_and_the_first_is_sent(with_two: Rookery) -> None:
+    async with open_api(with_two.url, "ada", PASSWORD) as api:
+        await api.register()
+        await api.sign_in()
+        assert not (await api.chats()).chats
+    port = port_of(with_two.addresses["archive"])
+    for token, status in ((TOKEN, None), (NEXT, None), (f"{TOKEN},{NEXT}", Status.UNAUTHENTICATED)):
+        async with open_channel("127.0.0.1", port, prepare=[send_token(token)]) as channel:
+            assert await ask(channel) is status
 
 
 async def ask(channel: object) -> Status | None:

@@ -178,6 +178,13 @@ async def test_the_token_lets_calls_in(open_client: Any, make_services: MakeServ
     assert response.chat.chat_id == "d-1-2"
 
 
+async def test_each_of_several_tokens_lets_calls_in(open_client: Any, make_services: MakeServices) -> None:
+    guard = authenticate(equals("another", TOKEN))
+    for token in ("another", TOKEN):
+        async with open_client(make_services(), guard, prepare=[send_token(token)]) as channel:
+            await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT)
+
+
 async def test_the_name_of_the_scheme_may_be_in_any_case(open_client: Any, make_services: MakeServices) -> None:
     metadata = [("authorization", f"bearer {TOKEN}")]
     async with open_client(make_services(), authenticate(equals(TOKEN))) as channel:

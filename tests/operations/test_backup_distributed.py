@@ -1,0 +1,178 @@
+"""Backups of the distributed engines, with the engines' own tools, as the guide to operations tells."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import trio
+from kafka import KafkaConsumer
+from kafka.structs import OffsetAndMetadata, TopicPartition
+
+from messaging.archive.recorder import GROUP
+from rookery.v1.archive_pb2 import HistoryMessage
+from shared.cassandra import open_cassandra
+from shared.configuration.redis import open_redis_configuration
+from shared.redis import open_redis
+from shared.settings import CassandraSettings, RedisSettings
+from tests.backends.backend import running
+from tests.backends.kafka import Kafka
+from tests.backends.redis import Redis
+from tests.operations.cassandra import ManagedCassandra
+from tests.process import Rookery
+from tests.system.people import Person, open_http, read_history, sign_in, sign_up
+from tests.system.sessions import connector, open_session
+from tests.toolchains import needed
+
+KEYSPACE = "rookery"
+
+TOPIC = "events-to-replay"
+
+TOOL_SECONDS = 120.0
+"""For one of Kafka's tools, each of which starts a JVM; only ends a test that has failed."""
+
+
+@pytest.fixture
+def cassandra(tmp_path: Path) -> Iterator[ManagedCassandra]:
+    needed(ManagedCassandra.install)
+    with running(ManagedCassandra(tmp_path / "cassandra")) as ready:
+        yield ready
+
+
+@pytest.fixture
+def rookery(tmp_path: Path, cassandra: ManagedCassandra, kafka_server: Kafka) -> Iterator[Rookery]:
+    settings = {
+        "ROOKERY_ENGINES": "kafka,cassandra",
+        "ROOKERY_CASSANDRA__HOSTS": cassandra.host,
+        "ROOKERY_CASSANDRA__PORT": str(cassandra.port),
+        "ROOKERY_CASSANDRA__KEYSPACE": KEYSPACE,
+        "ROOKERY_CASSANDRA__TIMEOUT_SECONDS": "30",
+        "ROOKERY_KAFKA__SERVERS": kafka_server.address,
+        "ROOKERY_KAFKA__TOPIC": TOPIC,
+        "ROOKERY_KAFKA__DEAD_LETTER_TOPIC": "dead-letters-to-replay",
+    }
+    process = Rookery(tmp_path / "data", settings=settings)
+    migrated = process.run("migrate")
+    assert migrated.returncode == 0, migrated.stderr
+    with_running = process.start()
+    try:
+        yield with_running
+    finally:
+        if process.is_running:
+            process.terminate()
+
+
+async def test_history_is_back_from_a_snapshot_of_cassandra_and_what_kafka_still_has(
+    rookery: Rookery, cassandra: ManagedCassandra, kafka_server: Kafka, tmp_path: Path
+) -> None:
+    ada, grace = [await sign_up(rookery.url, name) for name in ("ada", "grace")]
+    await see_recorded(rookery, ada, grace, "before the snapshot", count=1)
+
+    at = datetime.now(UTC)
+    await trio.to_thread.run_sync(take_snapshot, cassandra, tmp_path / "backup")
+    await see_recorded(rookery, ada, grace, "after the snapshot", count=2)
+
+    assert await trio.to_thread.run_sync(rookery.terminate) == 0
+    await drop(cassandra)
+    migrated = await trio.to_thread.run_sync(rookery.run, "migrate")
+    assert migrated.returncode == 0, migrated.stderr
+    await trio.to_thread.run_sync(put_back, cassandra, tmp_path / "backup")
+    await trio.to_thread.run_sync(replay_from, kafka_server, at)
+    await trio.to_thread.run_sync(rookery.start)
+
+    history = await read_history(rookery.url, ada, ada.chat_with(grace), until=lambda items: len(items) == 2)
+    assert [item.message.text.body for item in history] == ["before the snapshot", "after the snapshot"]
+    again = await sign_in(rookery.url, grace.name)
+    assert again.user_id == grace.user_id
+    async with open_http(rookery.url) as http:
+        (await http.get("/v1/me", headers=ada.headers)).raise_for_status()
+
+
+async def see_recorded(rookery: Rookery, sender: Person, reader: Person, text: str, *, count: int) -> None:
+    """One message more, which history then has."""
+    async with open_session(connector(rookery, "websocket"), sender) as session:
+        sent = await session.send_text(reader.user_id, text)
+
+    def is_there(items: object) -> bool:
+        return [item.message.message_id for item in as_messages(items)][count - 1 :] == [sent.message_id]
+
+    await read_history(rookery.url, reader, sent.chat_id, until=is_there)
+
+
+def as_messages(items: object) -> list[HistoryMessage]:
+    assert isinstance(items, list)
+    return items
+
+
+def take_snapshot(cassandra: ManagedCassandra, folder: Path) -> None:
+    """Of each table: its sorted files, which are complete and never change, in a folder of the table's name."""
+    cassandra.nodetool("snapshot", "--tag", "backup", KEYSPACE)
+    for snapshot in (cassandra.home / "data" / KEYSPACE).glob("*/snapshots/backup"):
+        shutil.copytree(snapshot, folder / table_of(snapshot.parent.parent))
+
+
+def put_back(cassandra: ManagedCassandra, folder: Path) -> None:
+    """Give a node the files of tables that were made anew: it looks for them as it starts."""
+    cassandra.stop()
+    for table in (cassandra.home / "data" / KEYSPACE).iterdir():
+        shutil.copytree(folder / table_of(table), table, dirs_exist_ok=True)
+    cassandra.start()
+
+
+def table_of(folder: Path) -> str:
+    """A table's folder has its id behind its name."""
+    return folder.name.partition("-")[0]
+
+
+async def drop(cassandra: ManagedCassandra) -> None:
+    """The worst that someone can do to it."""
+    settings = CassandraSettings(hosts=(cassandra.host,), port=cassandra.port, keyspace=KEYSPACE, timeout_seconds=60)
+    async with open_cassandra(settings) as session:
+        await session.execute(f"DROP KEYSPACE {KEYSPACE}")
+
+
+def replay_from(kafka: Kafka, at: datetime) -> None:
+    """Let the archives begin again where the log was at a moment, while none of them runs: what Kafka's own tool does
+    for `kafka-consumer-groups.sh --group TOPIC.archive --topic ... --reset-offsets --to-datetime ... --execute`."""
+    group = KafkaConsumer(bootstrap_servers=kafka.address, group_id=f"{TOPIC}.{GROUP}", enable_auto_commit=False)
+    try:
+        parts = [TopicPartition(TOPIC, number) for number in group.partitions_for_topic(TOPIC)]
+        group.assign(parts)
+        found = group.offsets_for_times({part: int(at.timestamp() * 1000) for part in parts})
+        ends = group.end_offsets(parts)
+        offsets = {part: at_time.offset if (at_time := found[part]) else ends[part] for part in parts}
+        group.commit({part: OffsetAndMetadata(offset, "", -1) for part, offset in offsets.items()})
+    finally:
+        group.close(autocommit=False)
+
+
+async def test_live_configuration_is_back_from_a_copy_of_what_redis_saved(
+    own_redis: Callable[..., Redis], tmp_path: Path
+) -> None:
+    first = await trio.to_thread.run_sync(own_redis)
+    settings = RedisSettings.model_validate({"url": first.url, "timeout_seconds": 30})
+    async with open_redis(settings) as client, open_redis_configuration(client, settings.prefix) as configuration:
+        await configuration.set("access_token_seconds", json.dumps(60))
+    saved = await trio.to_thread.run_sync(redis_cli, first, "SAVE")
+    assert saved == "OK"
+    copy = tmp_path / "copy"
+    await trio.to_thread.run_sync(place, first.home / "dump.rdb", copy)
+
+    with running(await trio.to_thread.run_sync(Redis, copy)) as second:
+        settings = RedisSettings.model_validate({"url": second.url, "timeout_seconds": 30})
+        async with open_redis(settings) as client, open_redis_configuration(client, settings.prefix) as configuration:
+            stored = await configuration.load()
+    assert {key: item.value for key, item in stored.items()} == {"access_token_seconds": "60"}
+
+
+def redis_cli(redis: Redis, *words: str) -> str:
+    command = ["redis-cli", "-h", redis.host, "-p", str(redis.port), *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=TOOL_SECONDS, check=True).stdout.strip()
+
+
+def place(file: Path, folder: Path) -> None:
+    folder.mkdir()
+    shutil.copy(file, folder)

@@ -1,0 +1,263 @@
+"""HAProxy in front of two BFFs and two gateways, as we configure it: to a client it is one platform."""
+
+import secrets
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Any
+
+import httpx
+import pytest
+import trio
+
+from rookery.client import open_client
+from rookery.client.keeper import Transport
+from rookery.client.live import CONNECT
+from tests.backends.backend import running
+from tests.backends.cassandra import Cassandra
+from tests.backends.kafka import Kafka
+from tests.backends.redis import Redis
+from tests.certificates import Authority
+from tests.cluster import Cluster, Engines, running_cluster
+from tests.operations.balancer import DOMAIN, HaProxy, servers_of
+from tests.process import POLL_SECONDS, Process
+from tests.system.people import PASSWORD, PATIENCE, Person, read_history, sign_up
+from tests.system.sessions import open_session
+from tests.toolchains import needed
+
+TRANSPORTS: tuple[Transport, ...] = ("websocket", "grpc")
+
+SILENCE = 3.0
+"""Seconds: three times as long as HAProxy is patient with HTTP here."""
+
+BURST = 600
+"""Requests, in the middle of which a BFF is killed."""
+
+
+class Balanced(Cluster):
+    """A cluster whose clients come by HAProxy."""
+
+    def wait_until_settled(self) -> None:
+        """Gateways tell addresses of HAProxy, which are not those that they say themselves."""
+        self.wait_until_owned(lambda owners: len(set(owners)) == len(self.running("gateway")) and all(owners))
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def platform(
+    tmp_path_factory: pytest.TempPathFactory,
+    authority: Authority,
+    kafka_server: Kafka,
+    cassandra_server: Cassandra,
+    redis_server: Redis,
+) -> Iterator[tuple[HaProxy, Balanced]]:
+    needed(HaProxy.install)
+    folder = tmp_path_factory.mktemp("balanced")
+    haproxy = HaProxy(folder / "haproxy", authority.issue("balancer", DOMAIN, f"*.{DOMAIN}"))
+    haproxy.choose_ports()
+    settings = {"ROOKERY_BFF__TRUSTED_PROXIES": "127.0.0.1", "ROOKERY_BFF__STRICT_TRANSPORT_SECONDS": "3600"}
+    cluster = Balanced(folder, Engines(kafka_server, cassandra_server, redis_server), archives=1, settings=settings)
+    for gateway in cluster.gateways:
+        gateway.environment |= haproxy.public(gateway)
+    haproxy.servers = servers_of(cluster)
+    with running_cluster(cluster), running(haproxy):
+        yield haproxy, cluster
+
+
+@pytest.fixture
+async def haproxy(platform: tuple[HaProxy, Balanced], names: None) -> HaProxy:
+    """It finds everything well, whatever the test before has done."""
+    haproxy, cluster = platform
+    await trio.to_thread.run_sync(cluster.restore)
+    await until_up(haproxy, "bff", ["bff-1", "bff-2"])
+    for name in ("gateway-1", "gateway-2"):
+        await until_up(haproxy, name, [name])
+        await until_up(haproxy, f"{name}-grpc", [name])
+    return haproxy
+
+
+@pytest.fixture
+def cluster(platform: tuple[HaProxy, Balanced]) -> Balanced:
+    return platform[1]
+
+
+class Names(trio.abc.HostnameResolver):
+    """The domain and all under it are this machine."""
+
+    async def getaddrinfo(
+        self, host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
+    ) -> Any:
+        name = host.decode() if isinstance(host, bytes) else str(host)
+        if f".{name}".endswith(f".{DOMAIN}"):
+            host = "127.0.0.1"
+        return await trio.to_thread.run_sync(socket.getaddrinfo, host, port, family, type, proto, flags)
+
+    async def getnameinfo(self, sockaddr: Any, flags: int) -> tuple[str, str]:
+        return await trio.to_thread.run_sync(socket.getnameinfo, sockaddr, flags)
+
+
+@pytest.fixture
+async def names() -> AsyncIterator[None]:
+    trio.socket.set_custom_hostname_resolver(Names())
+    yield
+    trio.socket.set_custom_hostname_resolver(None)
+
+
+@asynccontextmanager
+async def open_browser(haproxy: HaProxy, authority: Authority, *, at: str = "127.0.0.3") -> AsyncIterator[Any]:
+    """HTTP by HAProxy, from an address of this machine that is not HAProxy's own: that one is trusted."""
+    transport = httpx.AsyncHTTPTransport(verify=authority.trusting(), local_address=at)
+    async with httpx.AsyncClient(base_url=haproxy.url, transport=transport, timeout=PATIENCE) as http:
+        yield http
+
+
+async def until_up(haproxy: HaProxy, backend: str, servers: Sequence[str]) -> None:
+    with trio.fail_after(PATIENCE):
+        while await trio.to_thread.run_sync(haproxy.up, backend) != list(servers):
+            await trio.sleep(POLL_SECONDS)
+
+
+async def gateway_of(http: Any, person: Person) -> dict[str, str]:
+    """Where the user's sessions go."""
+    answer = await http.get("/v1/me/gateway", headers=person.headers)
+    location: dict[str, str] = answer.raise_for_status().json()
+    return location
+
+
+async def sign_up_at(http: Any, cluster: Balanced, gateway: Process) -> Person:
+    """Someone whose sessions go to this gateway."""
+    with trio.fail_after(PATIENCE):
+        while True:
+            person = await sign_up(cluster.bffs[0].url)
+            if f"/{gateway.name}." in (await gateway_of(http, person))["websocket"]:
+                return person
+
+
+async def register(http: Any, forged: str = "") -> int:
+    """Make an account, perhaps with an invention of where the request is from."""
+    body = {"name": f"someone-{secrets.token_hex(4)}", "password": PASSWORD}
+    headers = {"X-Forwarded-For": forged, "Forwarded": f"for={forged}", "X-Real-IP": forged} if forged else {}
+    return int((await http.post("/v1/users", json=body, headers=headers)).status_code)
+
+
+async def until_all(http: Any, status: int) -> None:
+    """Register until both BFFs have heard of a limit, and keep to it."""
+    with trio.fail_after(PATIENCE):
+        while {await register(http) for _ in range(6)} != {status}:
+            await trio.sleep(POLL_SECONDS)
+
+
+# ---- HTTP
+
+
+async def test_requests_are_shared_out_and_seem_to_come_by_https(
+    haproxy: HaProxy, cluster: Balanced, authority: Authority
+) -> None:
+    before = [len(bff.log_lines()) for bff in cluster.bffs]
+    async with open_browser(haproxy, authority) as http:
+        answers = [await http.get("/v1/profiles/1") for _ in range(20)]
+        assert (await http.get("/metrics")).status_code == httpx.codes.NOT_FOUND
+        page = await http.get("/")
+    assert Counter(answer.status_code for answer in answers) == {httpx.codes.UNAUTHORIZED: 20}
+    assert answers[0].headers["Strict-Transport-Security"] == "max-age=3600"
+    assert page.is_success
+    for bff, lines in zip(cluster.bffs, before, strict=True):
+        assert [line for line in bff.log_lines()[lines:] if line["event"] == "request"], bff.name
+
+
+async def test_plain_http_is_sent_to_https(haproxy: HaProxy) -> None:
+    async with httpx.AsyncClient(base_url=haproxy.plain_url, timeout=PATIENCE) as http:
+        answer = await http.get("/some/where?a=b")
+    assert answer.status_code == httpx.codes.PERMANENT_REDIRECT
+    assert answer.headers["Location"].partition("//")[2].partition("/")[2] == "some/where?a=b"
+
+
+async def test_each_client_counts_as_who_it_is_whatever_it_says(
+    haproxy: HaProxy, cluster: Balanced, authority: Authority
+) -> None:
+    await trio.to_thread.run_sync(cluster.run, "config", "set", "registrations_per_minute", "1")
+    try:
+        async with open_browser(haproxy, authority) as http:
+            await until_all(http, httpx.codes.TOO_MANY_REQUESTS)  # each BFF counts by itself
+            forged = [await register(http, f"192.0.2.{number}") for number in range(6)]
+        async with open_browser(haproxy, authority, at="127.0.0.2") as other:
+            assert await register(other) == httpx.codes.CREATED
+    finally:
+        await trio.to_thread.run_sync(cluster.run, "config", "set", "registrations_per_minute", "100000")
+        async with open_browser(haproxy, authority) as http:
+            await until_all(http, httpx.codes.CREATED)
+    assert set(forged) == {httpx.codes.TOO_MANY_REQUESTS}
+
+
+async def test_a_bff_that_is_killed_costs_its_clients_no_request(
+    haproxy: HaProxy, cluster: Balanced, authority: Authority
+) -> None:
+    person = await sign_up(cluster.bffs[1].url)
+    statuses: Counter[int] = Counter()
+
+    async def ask(http: Any) -> None:
+        while statuses.total() < BURST:
+            statuses[(await http.get("/v1/me", headers=person.headers)).status_code] += 1
+            if statuses.total() == BURST // 3:
+                cluster.bffs[0].process.kill()
+
+    async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
+        for _ in range(8):
+            nursery.start_soon(ask, await stack.enter_async_context(open_browser(haproxy, authority)))
+    await trio.to_thread.run_sync(cluster.bffs[0].wait)
+    assert set(statuses) == {httpx.codes.OK}
+    await until_up(haproxy, "bff", ["bff-2"])
+    await trio.to_thread.run_sync(cluster.restore)
+    await until_up(haproxy, "bff", ["bff-1", "bff-2"])
+
+
+# ---- sessions
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_session_stays_however_silent_it_is(
+    haproxy: HaProxy, cluster: Balanced, authority: Authority, transport: Transport
+) -> None:
+    async with open_browser(haproxy, authority) as http, AsyncExitStack() as stack:
+        sessions = []
+        for gateway in cluster.gateways:
+            person = await sign_up_at(http, cluster, gateway)
+            endpoint = (await gateway_of(http, person))[transport]
+            connect = partial(CONNECT[transport], endpoint, authority.file)
+            sessions.append((person, await stack.enter_async_context(open_session(connect, person))))
+        await trio.sleep(SILENCE)
+        (ada, ada_session), (grace, grace_session) = sessions
+        sent = await ada_session.send_text(grace.user_id, "still there?")
+        (heard,) = await grace_session.hear_messages(1)
+        assert heard.message_id == sent.message_id
+        await grace_session.send_text(ada.user_id, "yes")
+        await ada_session.hear_messages(1)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_clients_of_a_gateway_that_is_stopped_go_on_at_the_other(
+    haproxy: HaProxy, cluster: Balanced, authority: Authority, transport: Transport
+) -> None:
+    leaving, staying = cluster.gateways
+    async with open_browser(haproxy, authority) as http:
+        person, other = await sign_up_at(http, cluster, leaving), await sign_up_at(http, cluster, staying)
+        async with open_client(
+            haproxy.url, person.name, PASSWORD, transport=transport, ca_file=authority.file
+        ) as client:
+            before = await client.send(other.user_id, "before")
+            assert await trio.to_thread.run_sync(leaving.terminate) == 0
+            with trio.fail_after(PATIENCE):
+                after = await client.send(other.user_id, "after", deadline=PATIENCE)
+        with trio.fail_after(PATIENCE):
+            while f"/{staying.name}." not in (await gateway_of(http, person))["websocket"]:
+                await trio.sleep(POLL_SECONDS)
+        await until_up(haproxy, leaving.name, [])
+        await until_up(haproxy, f"{leaving.name}-grpc", [])
+    history = await read_history(cluster.bffs[0].url, other, before.chat_id, until=lambda items: len(items) == 2)
+    assert [item.message.message_id for item in history] == [before.message_id, after.message_id]

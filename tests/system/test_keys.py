@@ -1,0 +1,72 @@
+"""Signing keys that are replaced: nobody is signed out, and what a retired key signed is refused.
+
+That a process which goes on reads the keys anew within a minute is in `tests/shared/test_auth.py`, where time can be
+made to pass. Here it is started again instead, as a rolling restart does.
+"""
+
+import base64
+import json
+
+import httpx
+import trio
+
+from tests.process import POLL_SECONDS, Rookery
+from tests.system.people import PATIENCE, Person, open_http, sign_in, sign_up
+from tests.system.sessions import TRANSPORTS, connector, open_session
+
+
+def key_of(person: Person) -> str:
+    """The id of the key that signed the access token."""
+    header = person.access_token.split(".")[0]
+    return str(json.loads(base64.urlsafe_b64decode(header + "=="))["kid"])
+
+
+async def keys(rookery: Rookery, *words: str) -> str:
+    """What `rookery keys` says."""
+    done = await trio.to_thread.run_sync(rookery.run, "keys", *words)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+async def restart(rookery: Rookery) -> None:
+    assert await trio.to_thread.run_sync(rookery.terminate) == 0
+    await trio.to_thread.run_sync(rookery.start)
+
+
+async def status_of(rookery: Rookery, person: Person) -> int:
+    async with open_http(rookery.url) as http:
+        return (await http.get("/v1/me", headers=person.headers)).status_code
+
+
+async def test_keys_are_rotated_and_retired_under_people_who_stay_signed_in(own_rookery: Rookery) -> None:
+    before = await sign_up(own_rookery.url)
+    old = key_of(before)
+    assert (await keys(own_rookery, "list")).startswith(f"{old}  ")
+
+    await keys(own_rookery, "rotate")
+    new = (await keys(own_rookery, "list")).split()[0]
+    assert new != old
+    # Not at once: another process may have looked for keys a moment before.
+    during = await sign_in(own_rookery.url, before.name)
+    assert key_of(during) == old
+    await restart(own_rookery)
+    with trio.fail_after(PATIENCE):
+        while key_of(after := await sign_in(own_rookery.url, before.name)) != new:
+            await trio.sleep(POLL_SECONDS * 10)
+
+    for person in (before, during, after):
+        assert await status_of(own_rookery, person) == httpx.codes.OK
+        for transport in TRANSPORTS:
+            async with open_session(connector(own_rookery, transport), person) as session:
+                await session.see_alive()
+
+    refused = await trio.to_thread.run_sync(own_rookery.run, "keys", "retire", old)
+    assert (refused.returncode, "may live for" in refused.stderr) == (1, True)
+    await keys(own_rookery, "retire", "--now", old)
+    await restart(own_rookery)
+    assert await status_of(own_rookery, before) == httpx.codes.UNAUTHORIZED
+    assert await status_of(own_rookery, after) == httpx.codes.OK
+    # The sign-in itself goes on: its refresh token gives a new access token.
+    async with open_http(own_rookery.url) as http:
+        answer = await http.post("/v1/tokens/refresh", json={"refresh_token": before.refresh_token})
+    assert answer.status_code == httpx.codes.OK
