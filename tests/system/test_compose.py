@@ -1,6 +1,8 @@
 """docker-compose.yml is a platform: its settings are ours, its order holds, and what it starts serves people."""
 
-import shutil
+import json
+import os
+import re
 import subprocess
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -25,19 +27,27 @@ from tests.backends.redis import Redis
 from tests.live import UNLIMITED, configure
 from tests.process import ROOKERY, Process, Role, stop_all, wait_until
 from tests.system.people import PASSWORD, read_history, sign_up
+from tests.toolchains import go_tool, needed
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
 DOCKERFILE = ROOT / "deploy/Dockerfile"
+DEPLOY_COMPOSE = ROOT / "deploy/compose"
 
 Service = dict[str, Any]
 
 SERVICES: dict[str, Service] = yaml.safe_load(COMPOSE.read_text())["services"]
 
+PROFILE = "observability"
+
 ENGINES = ("kafka", "cassandra", "redis")
 ROLES: tuple[Role, ...] = ("archive", "gateway", "bff")
-OURS = [name for name in SERVICES if name not in ENGINES]
+PLATFORM = [name for name in SERVICES if "profiles" not in SERVICES[name]]
+OURS = [name for name in PLATFORM if name not in ENGINES]
+OBSERVABILITY = [name for name in SERVICES if name not in PLATFORM]
 SERVING = [name for name in OURS if name != "migrate"]
+ONCE = ("migrate", "log-setup")
+"""They do something, and end."""
 
 PORTS: dict[str, tuple[str, ...]] = {
     "archive": ("ARCHIVE__GRPC_PORT", "ARCHIVE__HEALTH_PORT"),
@@ -56,7 +66,9 @@ def role_of(name: str) -> Role:
 
 
 def environment_of(name: str) -> dict[str, str]:
-    return {key: str(value) for key, value in SERVICES[name]["environment"].items()}
+    """As it is where nobody has set the variable that the file asks for."""
+    values = {key: str(value) for key, value in SERVICES[name]["environment"].items()}
+    return {key: re.sub(r"^\$\{ROOKERY_TRACES__ENDPOINT-\}$", "", value) for key, value in values.items()}
 
 
 def settings_of(name: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
@@ -126,17 +138,19 @@ def test_all_start_in_an_order_after_what_is_healthy_or_done() -> None:
     )
     assert set(order) == set(SERVICES)  # none depends on what is not there, or on itself
     for name, service in SERVICES.items():
-        for needed, how in service.get("depends_on", {}).items():
-            condition = "service_completed_successfully" if needed == "migrate" else "service_healthy"
-            assert how == {"condition": condition}, (name, needed)
-            assert ("healthcheck" in SERVICES[needed]) == (needed != "migrate")
-    assert [name for name in order if name in ENGINES] == order[:3]
-    assert order[3] == "migrate"
+        for earlier, how in service.get("depends_on", {}).items():
+            condition = "service_completed_successfully" if earlier in ONCE else "service_healthy"
+            assert how == {"condition": condition}, (name, earlier)
+            assert ("healthcheck" in SERVICES[earlier]) == (earlier not in ONCE)
+            assert name not in PLATFORM or earlier in PLATFORM  # which is whole without the profile
+    platform = [name for name in order if name in PLATFORM]
+    assert set(platform[:3]) == set(ENGINES)
+    assert platform[3] == "migrate"
 
 
 def test_nothing_is_published_beyond_this_machine() -> None:
     published = [port for service in SERVICES.values() for port in service.get("ports", [])]
-    assert len(published) == len(set(published)) == 6  # WebSocket and gRPC of two gateways, and two BFFs
+    assert len(published) == len(set(published)) == 6 + 5  # two gateways have two each, and BFFs one
     for port in published:
         host, outside, inside = port.split(":")
         assert host == "127.0.0.1"
@@ -153,13 +167,25 @@ def test_every_client_port_is_published() -> None:
 
 
 def test_what_is_kept_is_on_named_volumes_and_everything_has_bounds() -> None:
-    volumes = yaml.safe_load(COMPOSE.read_text())["volumes"]
+    volumes = set(yaml.safe_load(COMPOSE.read_text())["volumes"])
+    mounted = set()
     for name, service in SERVICES.items():
-        assert service["deploy"]["resources"]["limits"]["memory"], name
-        assert service["restart"] == ("no" if name == "migrate" else "unless-stopped")
-        mounted = [volume.partition(":")[0] for volume in service.get("volumes", [])]
-        assert mounted == ([name] if name in ENGINES else [])
-    assert set(volumes) == set(ENGINES)
+        assert service["deploy"]["resources"]["limits"].keys() == {"memory", "pids"}, name
+        assert service["restart"] == ("no" if name in ONCE else "unless-stopped")
+        assert service["logging"]["options"].keys() == {"max-size", "max-file"}
+        assert "no-new-privileges:true" in service["security_opt"]
+        kept = [each for each in service.get("volumes", []) if not each.startswith("./")]
+        assert [each.partition(":")[0] for each in kept] == ([name] if name in volumes else [])
+        mounted |= {each.partition(":")[0] for each in kept}
+    assert mounted == volumes == {*ENGINES, "prometheus", "grafana", "elasticsearch", "fluent-bit"}
+
+
+def test_ours_can_do_nothing_but_serve() -> None:
+    for name in OURS:
+        service = SERVICES[name]
+        assert (service["read_only"], service["tmpfs"], service["cap_drop"]) == (True, ["/tmp"], ["ALL"])
+        assert not any(key in service for key in ("user", "cap_add", "volumes"))  # the image's user is nobody special
+        assert int(service["stop_grace_period"].removesuffix("s")) > Settings().stop_deadline
 
 
 def test_images_are_pinned_to_the_versions_that_the_tests_run() -> None:
@@ -169,9 +195,11 @@ def test_images_are_pinned_to_the_versions_that_the_tests_run() -> None:
     assert images["kafka"] == f"apache/kafka:{version_of_jar('kafka')}"
     assert images["cassandra"] == f"cassandra:{version_of_jar('cassandra')}"
     assert images["redis"].startswith("redis:7.")
-    bases = [line.split()[1] for line in DOCKERFILE.read_text().splitlines() if line.startswith("FROM")]
-    assert len(set(bases)) == 1
-    assert bases[0].count(".") == 2  # a whole version
+    for image in images.values():
+        assert image.rpartition(":")[2].count(".") == 2  # a whole version
+    dockerfile = DOCKERFILE.read_text()
+    assert re.search(r"^ARG PYTHON=docker\.io/library/python:3\.11\.\d+-slim-bookworm$", dockerfile, re.MULTILINE)
+    assert f'org.opencontainers.image.version="{version}"' in dockerfile
 
 
 def version_of_jar(name: str) -> str:
@@ -182,23 +210,114 @@ def version_of_jar(name: str) -> str:
     return version
 
 
-def test_the_image_is_made_of_what_git_has_and_runs_as_nobody_special() -> None:
-    lines = DOCKERFILE.read_text().splitlines()
-    assert "RUN pip install --require-hashes --no-deps -r requirements.lock" in lines
-    assert [line for line in lines if line.startswith("USER")] == ["USER 10001"]
-    assert lines[-1] == 'ENTRYPOINT ["rookery"]'
+def test_the_image_is_made_of_what_git_has_and_the_locks() -> None:
+    dockerfile = DOCKERFILE.read_text()
+    installs = re.findall(r"pip.* install (?:.|\\\n)*?(-r \S+|rookery)\n?", dockerfile)
+    assert installs == ["-r requirements.lock", "-r build.lock", "rookery"]
+    assert dockerfile.count("--require-hashes") == dockerfile.count("-r ")
     wanted = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
-    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]["include"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packages = project["tool"]["setuptools"]["packages"]["find"]["include"]
     assert {package.removesuffix("*") for package in packages} <= set(wanted)
     assert [name for name in wanted if not (ROOT / name).exists()] == []
+    (builds,) = project["build-system"]["requires"]
+    locked = re.findall(r"^(\w+)==(\d+)", (ROOT / "deploy/build.lock").read_text(), re.MULTILINE)
+    assert [name for name, _ in locked] == [builds.partition(">=")[0]]
+    assert int(locked[0][1]) >= int(builds.partition(">=")[2])
 
 
-@pytest.mark.skipif(
-    subprocess.run([shutil.which("docker") or "false", "compose", "version"], capture_output=True).returncode != 0,
-    reason="there is no docker compose",
-)
-def test_docker_compose_accepts_it() -> None:
-    subprocess.run(["docker", "compose", "-f", str(COMPOSE), "config", "-q"], check=True)
+# ---- the profile
+
+
+def test_without_the_profile_nothing_is_traced_and_with_it_all_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = (DEPLOY_COMPOSE / f"{PROFILE}.env").read_text().splitlines()
+    variables = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
+    assert variables["COMPOSE_PROFILES"] == PROFILE
+    assert [(ROOT / name).exists() for name in variables["COMPOSE_FILE"].split(":")] == [True, True]
+    assert settings_of("bff-1", monkeypatch).traces.endpoint == ""
+    monkeypatch.setenv("ROOKERY_TRACES__ENDPOINT", variables["ROOKERY_TRACES__ENDPOINT"])
+    endpoint = urlsplit(read_settings().traces.endpoint)
+    assert (endpoint.hostname, endpoint.port) == ("jaeger", 4318)  # OTLP over HTTP
+    assert endpoint.hostname in OBSERVABILITY
+
+
+def test_the_logs_of_ours_and_of_nobody_else_are_shipped() -> None:
+    text = (DEPLOY_COMPOSE / f"{PROFILE}.yml").read_text().replace("!override", "")
+    shipped: dict[str, Service] = yaml.safe_load(text)["services"]
+    assert set(shipped) == set(OURS)
+    for service in shipped.values():
+        options = service["logging"]["options"]
+        assert service["logging"]["driver"] == "fluentd"
+        assert options["fluentd-async"] == "true"  # or nothing starts without Fluent Bit
+        address = options["fluentd-address"]
+        assert f"{address}:{address.partition(':')[2]}" in SERVICES["fluent-bit"]["ports"]
+
+
+@pytest.mark.parametrize("name", OBSERVABILITY)
+def test_what_it_mounts_of_ours_is_there_to_be_read(name: str) -> None:
+    service = SERVICES[name]
+    assert service["profiles"] == [PROFILE]
+    assert service["cap_drop"] == ["ALL"]
+    for mounted in service.get("volumes", []):
+        if mounted.startswith("./"):
+            source, _, how = mounted.split(":")
+            assert how == "ro"
+            assert list((ROOT / source).iterdir())
+    words = " ".join([*service.get("entrypoint", []), *service.get("command", [])])
+    for file in re.findall(r"[\w-]+\.(?:json|ndjson|yaml)\b", words):
+        assert (ROOT / "deploy/logs" / file).exists()
+    if name not in (*ONCE, "fluent-bit"):  # of which nothing could ask
+        assert service["healthcheck"]["test"][0] == "CMD"
+
+
+def test_what_keeps_logs_is_told_all_that_it_needs(tmp_path: Path) -> None:
+    """The script of `log-setup` runs with a curl that notes what it was given."""
+    curl = tmp_path / "curl"
+    curl.write_text('#!/bin/sh\n{ echo "$@"; cat; } > "$0.$$"\n')
+    curl.chmod(0o755)
+    shell, *options, script = SERVICES["log-setup"]["entrypoint"]
+    script = script.replace("$$", "$").replace("cd /logs", f"cd {ROOT / 'deploy/logs'}")
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    subprocess.run([shell, *options, script], env=environment, stdin=subprocess.DEVNULL, check=True)
+    said = [file.read_text().split("\n", 1) for file in tmp_path.iterdir() if file != curl]
+    bodies = {path: body for request, body in said for path in re.findall(r"http://\w+:\d+/(\S+)", request)}
+    assert len(said) == len(bodies) == 3
+    assert json.loads(bodies["_ilm/policy/rookery-logs"])["policy"]["phases"]["delete"]
+    settings = json.loads(bodies["_index_template/rookery-logs"])["template"]["settings"]
+    assert settings["index.lifecycle.name"] == "rookery-logs"
+    assert "api/saved_objects/_import?overwrite=true" in bodies
+
+
+def test_prometheus_scrapes_every_process_where_it_has_its_metrics() -> None:
+    scraped = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"]
+    targets = {target for job in scraped for static in job["static_configs"] for target in static["targets"]}
+    ports = {name: environment_of(name)[f"ROOKERY_{PORTS[role_of(name)][-1]}"] for name in SERVING}
+    assert {f"{name}:{port}" for name, port in ports.items()} <= targets
+
+
+def test_what_is_provisioned_speaks_to_what_is_there() -> None:
+    (source,) = (ROOT / "deploy/grafana/provisioning/datasources").iterdir()
+    urls = [urlsplit(each["url"]) for each in yaml.safe_load(source.read_text())["datasources"]]
+    assert [(url.hostname, url.port) for url in urls] == [("prometheus", 9090)]
+    (provider,) = (ROOT / "deploy/grafana/provisioning/dashboards").iterdir()
+    (folder,) = [each["options"]["path"] for each in yaml.safe_load(provider.read_text())["providers"]]
+    assert f"./deploy/grafana:{folder}:ro" in SERVICES["grafana"]["volumes"]
+
+
+@pytest.mark.parametrize("files", [[], ["--env-file", f"deploy/compose/{PROFILE}.env"]], ids=["platform", PROFILE])
+def test_docker_compose_accepts_it(files: list[str]) -> None:
+    compose = needed(go_tool, "compose", "github.com/docker/compose/v2/cmd")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("COMPOSE_", "ROOKERY_"))}
+    said = subprocess.run(
+        [compose, *files, "config", "--format", "json"], cwd=ROOT, env=clean, check=True, capture_output=True, text=True
+    ).stdout
+    config = json.loads(said)
+    assert set(config["services"]) == set(SERVICES if files else PLATFORM)
+    for name in OURS:
+        assert config["services"][name]["environment"]["ROOKERY_TRACES__ENDPOINT"] == (
+            "http://jaeger:4318" if files else ""
+        )
+        assert config["services"][name]["logging"]["driver"] == ("fluentd" if files else "json-file")
 
 
 # ---- what it does

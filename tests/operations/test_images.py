@@ -1,0 +1,184 @@
+"""The image: small, made of the lock and the sources alone, and each role serves in it, confined as in production."""
+
+import json
+import os
+import re
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from rookery.client import open_client
+from tests.backends.backend import free_port
+from tests.backends.cassandra import Cassandra
+from tests.backends.kafka import Kafka
+from tests.backends.redis import Redis
+from tests.cluster import Engines
+from tests.live import UNLIMITED, configure
+from tests.operations.containers import ROOT, ContainerCluster, Containerised, Containers, Image
+from tests.process import ANNOUNCED, Process, running
+from tests.system.people import PASSWORD, read_history, sign_up
+from tests.toolchains import needed
+
+USER = 10001
+
+MEBIBYTE = 1024 * 1024
+
+LARGEST = 320 * MEBIBYTE
+"""Of the image, unpacked, on the base that stands in for the real one, which is smaller."""
+
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+VERSION: str = PROJECT["version"]
+
+DISTRIBUTIONS = """
+import importlib.metadata, json
+print(json.dumps({each.name: each.version for each in importlib.metadata.distributions()}))
+"""
+
+UNCOMPILED = """
+import importlib.util, json, pathlib, sys, sysconfig
+folders = [sysconfig.get_path("stdlib"), sysconfig.get_path("purelib")]
+sources = [path for folder in folders for path in pathlib.Path(folder).rglob("*.py")]
+def is_compiled(path):
+    made = pathlib.Path(importlib.util.cache_from_source(path))
+    return made.exists() and made.read_bytes()[4:8] == bytes([1, 0, 0, 0])  # PEP 552: by hash, and not looked at again
+print(json.dumps([str(path) for path in sources if "lib2to3" not in str(path) and not is_compiled(path)]))
+"""
+
+
+@pytest.fixture(scope="module")
+def image() -> Iterator[Image]:
+    containers = Containers()
+    needed(containers.install)
+    with containers.built() as made:
+        yield made
+
+
+# ---- what it is
+
+
+def test_it_is_small_and_says_what_it_is(image: Image) -> None:
+    found = image.containers.inspect(image.id)
+    assert found["Size"] < LARGEST
+    config = found["Config"]
+    assert config["User"] == f"{USER}:{USER}"
+    assert config["Entrypoint"] == ["rookery"]
+    assert config["StopSignal"] == "SIGTERM"
+    assert config["Labels"]["org.opencontainers.image.title"] == "Rookery"
+    assert config["Labels"]["org.opencontainers.image.version"] == VERSION
+    assert len(found["RootFS"]["Layers"]) <= 3  # nothing that one layer removes is in another
+    assert image.run("rookery", "--version") == f"rookery {VERSION}\n"
+
+
+def test_it_has_what_the_lock_names_and_nothing_else(image: Image) -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+    locked = {(plain(name), version) for name, version in re.findall(r"^([\w.-]+)==(\S+)", lock, re.MULTILINE)}
+    has = {plain(name): version for name, version in json.loads(image.run("python", "-c", DISTRIBUTIONS)).items()}
+    assert has.pop("rookery") == VERSION
+    assert has.items() <= locked
+    needs = [each for each in PROJECT["dependencies"] if ";" not in each]
+    assert {plain(re.split(r"[^\w.-]", each)[0]) for each in needs} <= has.keys()
+
+
+def plain(name: str) -> str:
+    """A project's name as PyPI compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_it_has_nothing_that_installs_compiles_or_makes_one_root(image: Image) -> None:
+    look = "for name in pip pip3 gcc cc make git curl wget; do command -v $name; done; find / -xdev -perm /6000 -type f"
+    assert image.run("sh", "-c", f"{look} 2>/dev/null; true") == ""
+    for module in ("pip", "setuptools", "ensurepip"):
+        with pytest.raises(AssertionError, match="ModuleNotFoundError"):
+            image.run("python", "-c", f"import {module}")
+
+
+def test_everything_is_compiled_for_a_file_system_that_is_only_read(image: Image) -> None:
+    assert json.loads(image.run("python", "-c", UNCOMPILED)) == []
+
+
+def test_of_the_sources_it_has_those_of_the_packages_and_the_page(image: Image) -> None:
+    folders = ("bff", "messaging", "rookery", "shared")
+    listed = image.run("sh", "-c", f"cd /opt/rookery/lib/python3*/site-packages && find {' '.join(folders)} -type f")
+    found = {name for name in listed.split() if not name.endswith(".pyc")}
+    git = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *folders, "web"]
+    said = subprocess.run(git, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
+    known = {re.sub("^web/", "bff/web/", name) for name in said if (ROOT / name).exists()}
+    assert found <= known
+    assert {name for name in known if name.endswith(".py")} <= found
+    assert {name for name in known if name.startswith("bff/web/")} <= found
+
+
+# ---- what it does
+
+
+@pytest.fixture
+def platform(image: Image, tmp_path: Path) -> Iterator[Containerised]:
+    """`rookery up` in a container, with a data folder that is its user's."""
+    data = tmp_path / "data"
+    settings = {setting: str(free_port()) for _, setting in ANNOUNCED.values()}
+    configure(settings | {"ROOKERY_FILE": os.devnull, "ROOKERY_DATA": str(data)}, UNLIMITED)
+    for path in (data, *data.rglob("*")):
+        os.chown(path, USER, USER)
+    with running(Containerised("up", tmp_path / "up.log", settings, image, data)) as ready:
+        yield ready
+
+
+async def test_people_chat_on_it_and_it_is_all_there_after_a_restart(platform: Containerised) -> None:
+    async with open_client(platform.url, "ada", PASSWORD, register=True) as ada:
+        grace = await sign_up(platform.url, "grace")
+        async with open_client(platform.url, grace.name, PASSWORD, transport="websocket") as there:
+            sent = await ada.send(grace.user_id, "hello")
+            answer = await there.send(sent.chat_id, "hello to you")
+            assert await trio.to_thread.run_sync(stopped_in_time, platform)  # with two sessions open
+    await trio.to_thread.run_sync(platform.start)
+    history = await read_history(platform.url, grace, sent.chat_id, until=lambda messages: len(messages) == 2)
+    assert [item.message.message_id for item in history] == [sent.message_id, answer.message_id]
+
+
+def test_it_runs_as_nobody_special_and_changes_nothing_but_its_data(platform: Containerised, image: Image) -> None:
+    status = platform.execute("cat", "/proc/1/status").stdout
+    assert re.search(r"^Uid:(.*)$", status, re.MULTILINE)[1].split() == [str(USER)] * 4  # type: ignore[index]
+    assert re.search(r"^CapEff:\s*(\S+)$", status, re.MULTILINE)[1] == "0" * 16  # type: ignore[index]
+    assert re.search(r"^NoNewPrivs:\s*(\S+)$", status, re.MULTILINE)[1] == "1"  # type: ignore[index]
+    assert platform.execute("touch", "/etc/rookery/x").returncode != 0
+    changed = image.containers.podman("diff", platform.container).split("\n")
+    assert set(changed) <= {"C /etc", ""}  # where podman itself puts names of hosts
+
+
+def test_health_checks_are_made_with_what_is_in_it(platform: Containerised) -> None:
+    assert platform.is_ready()
+    for probe in (f"{platform.url}/readyz", platform.addresses["gateway_health"], platform.addresses["archive_health"]):
+        assert platform.execute("rookery", "probe", probe).returncode == 0
+    nobody = platform.execute("rookery", "probe", f"http://127.0.0.1:{free_port()}/readyz")
+    assert nobody.returncode == 1
+    assert "does not answer" in nobody.stdout
+
+
+async def test_each_role_serves_in_it(
+    image: Image, tmp_path: Path, kafka_server: Kafka, cassandra_server: Cassandra, redis_server: Redis
+) -> None:
+    engines = Engines(kafka_server, cassandra_server, redis_server)
+    cluster = ContainerCluster(tmp_path, engines, image, bffs=1, gateways=1, archives=1)
+    try:
+        await trio.to_thread.run_sync(cluster.start)
+        url = cluster["bff-1"].url
+        async with open_client(url, "ada", PASSWORD, register=True) as ada:
+            grace = await sign_up(url, "grace")
+            sent = await ada.send(grace.user_id, "hello")
+        history = await read_history(url, grace, sent.chat_id)
+        assert [item.message.message_id for item in history] == [sent.message_id]
+        for process in reversed(cluster.processes):
+            assert await trio.to_thread.run_sync(stopped_in_time, process)
+    finally:
+        await trio.to_thread.run_sync(cluster.stop)
+
+
+def stopped_in_time(process: Process) -> bool:
+    """Ask it to end; whether it says that all went well, within its own deadline."""
+    return process.terminate() == 0
