@@ -1,0 +1,57 @@
+{{/* What the schema can't say: values that must go together. All that is wrong is said at once. */}}
+{{- define "rookery.checks" -}}
+{{- $wrong := list -}}
+{{- $values := .Values -}}
+{{- $tls := 0 -}}
+{{- range list $values.tls.secretName $values.tls.certManager.enabled $values.tls.plaintext }}{{ if . }}{{ $tls = add1 $tls }}{{ end }}{{ end -}}
+{{- if ne (int $tls) 1 -}}
+{{- $wrong = append $wrong "set exactly one of tls.secretName, tls.certManager.enabled and tls.plaintext" -}}
+{{- end -}}
+{{- if and $values.tls.certManager.enabled (not $values.tls.certManager.issuer.name) -}}
+{{- $wrong = append $wrong "tls.certManager.enabled needs tls.certManager.issuer.name" -}}
+{{- end -}}
+{{- if and $values.tls.plaintext $values.tls.publicSecretName -}}
+{{- $wrong = append $wrong "tls.publicSecretName is for pods that speak TLS, which tls.plaintext forbids" -}}
+{{- end -}}
+{{- if include "rookery.exposed" . -}}
+{{- if not (and $values.public.host $values.public.gatewayDomain) -}}
+{{- $wrong = append $wrong (printf "exposure.kind %s needs public.host and public.gatewayDomain" $values.exposure.kind) -}}
+{{- end -}}
+{{- if and (eq $values.exposure.kind "gatewayApi") (not $values.exposure.gatewayApi.parentRefs) -}}
+{{- $wrong = append $wrong "exposure.kind gatewayApi needs exposure.gatewayApi.parentRefs" -}}
+{{- end -}}
+{{- if and (eq $values.exposure.kind "loadBalancer") $values.tls.plaintext -}}
+{{- $wrong = append $wrong "exposure.kind loadBalancer ends TLS in the pods, which tls.plaintext forbids" -}}
+{{- end -}}
+{{- end -}}
+{{- range $role := splitList " " (include "rookery.roles" .) -}}
+{{- $needed := add (index $values $role).preStopSeconds (ceil $values.stopDeadlineSeconds) -}}
+{{- if and $values.terminationGracePeriodSeconds (le (int $values.terminationGracePeriodSeconds) (int $needed)) -}}
+{{- $wrong = append $wrong (printf "terminationGracePeriodSeconds must be more than %s.preStopSeconds and stopDeadlineSeconds together, %d" $role $needed) -}}
+{{- end -}}
+{{- end -}}
+{{- if eq $values.mode "distributed" -}}
+{{- if not $values.kafka.servers }}{{ $wrong = append $wrong "kafka.servers names no broker" }}{{ end -}}
+{{- if not $values.cassandra.hosts }}{{ $wrong = append $wrong "cassandra.hosts names no node" }}{{ end -}}
+{{- if eq (empty $values.redis.url) (empty $values.redis.secretName) -}}
+{{- $wrong = append $wrong "set one of redis.url and redis.secretName" -}}
+{{- end -}}
+{{- if and (hasPrefix "SASL" $values.kafka.security) (not $values.kafka.credentials.secretName) -}}
+{{- $wrong = append $wrong (printf "kafka.security %s needs kafka.credentials.secretName" $values.kafka.security) -}}
+{{- end -}}
+{{- if gt (int $values.kafka.minInSync) (int $values.kafka.replication) -}}
+{{- $wrong = append $wrong "kafka.minInSync is more than kafka.replication" -}}
+{{- end -}}
+{{- range $role := list "archive" "gateway" "bff" -}}
+{{- $auto := (index $values $role).autoscaling -}}
+{{- if gt (int $auto.minReplicas) (int $auto.maxReplicas) -}}
+{{- $wrong = append $wrong (printf "%s.autoscaling.minReplicas is more than its maxReplicas" $role) -}}
+{{- end -}}
+{{- $most := include "rookery.maxReplicas" (dict "root" $ "role" $role) | int -}}
+{{- if and (ne $role "bff") (gt $most (int $values.kafka.partitions)) -}}
+{{- $wrong = append $wrong (printf "%d pods of %s, and kafka.partitions is %d: some would have nothing to do" $most $role (int $values.kafka.partitions)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if $wrong }}{{ fail (printf "\n\n  %s\n" (join "\n  " $wrong)) }}{{ end -}}
+{{- end -}}

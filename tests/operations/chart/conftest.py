@@ -1,0 +1,49 @@
+"""What the tests of the chart share: Helm, what it renders, and how our processes read it."""
+
+import os
+from collections.abc import Callable
+from copy import deepcopy
+from functools import cache
+
+import pytest
+
+from rookery.options import read_settings
+from shared.settings import ENV_PREFIX
+from tests.operations.chart.manifests import CHART, NAMESPACE, RELEASE, Running, environment_of, values_of, workloads
+from tests.operations.helm import Helm
+from tests.operations.kubernetes import Manifest
+from tests.toolchains import needed
+
+
+@pytest.fixture(scope="session")
+def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    """Without a cluster."""
+    needed(Helm.program)
+    return Helm(tmp_path_factory.mktemp("helm"))
+
+
+@pytest.fixture(scope="session")
+def render(helm: Helm) -> Callable[[str], list[Manifest]]:
+    """What a value set makes."""
+    return cache(lambda case: helm.template(CHART, "-f", values_of(case), release=RELEASE, namespace=NAMESPACE))
+
+
+@pytest.fixture
+def objects(render: Callable[[str], list[Manifest]], case: str) -> list[Manifest]:
+    """What the value set of the test makes; its own to change."""
+    return deepcopy(render(case))
+
+
+@pytest.fixture
+def processes(objects: list[Manifest], monkeypatch: pytest.MonkeyPatch) -> list[Running]:
+    """One for each workload: that its settings can be read is a test already."""
+    found = []
+    for workload in workloads(objects):
+        with monkeypatch.context() as environment:
+            for name in [name for name in os.environ if name.startswith(ENV_PREFIX)]:
+                environment.delenv(name)
+            environment.setenv("ROOKERY_FILE", os.devnull)
+            for name, value in environment_of(objects, workload, f"{workload['metadata']['name']}-0").items():
+                environment.setenv(name, value)
+            found.append(Running(workload, read_settings()))
+    return found

@@ -1,0 +1,114 @@
+"""How clients reach a gateway of the chart: what it tells them leads to its pod, and to no other."""
+
+from urllib.parse import urlsplit
+
+import pytest
+
+from shared.addresses import GrpcAddress
+from tests.operations.chart.manifests import (
+    EXPOSED,
+    NAMESPACE,
+    Running,
+    environment_of,
+    named,
+    of_kind,
+    ports_of,
+    role_of,
+    selected,
+    workloads,
+)
+from tests.operations.kubernetes import Manifest
+
+
+def reach(objects: list[Manifest], url: str) -> tuple[str, str]:
+    """Where a client comes to that opens a URL: the pod (or the workload, if any of its pods will do), and the port."""
+    parts = urlsplit(url)
+    host, port = str(parts.hostname), parts.port or 443
+    service, target = routed(objects, host, parts.path or "/", port)
+    selector = service["spec"]["selector"]
+    (workload,) = selected(objects, selector, without="statefulset.kubernetes.io/pod-name")
+    (found,) = [each["targetPort"] for each in service["spec"]["ports"] if target in (each["name"], each["port"])]
+    assert found in ports_of(workload)
+    return selector.get("statefulset.kubernetes.io/pod-name", workload["metadata"]["name"]), found
+
+
+def routed(objects: list[Manifest], host: str, path: str, port: int) -> tuple[Manifest, str | int]:
+    """The Service and its port for what is asked of a host, by an Ingress, a route, or the Service's own address."""
+    found: list[tuple[int, str, str | int]] = []  # the longest path counts
+    for ingress in of_kind(objects, "Ingress"):
+        (tls,) = ingress["spec"]["tls"]
+        assert {rule["host"] for rule in ingress["spec"]["rules"]} == {*tls["hosts"]}
+        for rule in ingress["spec"]["rules"]:
+            for each in rule["http"]["paths"] if rule["host"] == host else []:
+                if path == each["path"] or (each["pathType"] == "Prefix" and each["path"] == "/"):
+                    backend = each["backend"]["service"]
+                    found.append((len(each["path"]), backend["name"], backend["port"]["name"]))
+    for route in of_kind(objects, "HTTPRoute"):
+        for rule in route["spec"]["rules"] if host in route["spec"]["hostnames"] else []:
+            paths = [match["path"]["value"] for match in rule.get("matches", [])] or ["/"]
+            if path in paths or paths == ["/"]:
+                (backend,) = rule["backendRefs"]
+                found.append((len(paths[0]), backend["name"], backend["port"]))
+    if found:
+        assert port == 443
+        _, name, target = max(found)
+        return named(objects, "Service", name), target
+    (service,) = [
+        each
+        for each in of_kind(objects, "Service")
+        if each["metadata"].get("annotations", {}).get("external-dns.alpha.kubernetes.io/hostname") == host
+    ]
+    assert service["spec"]["type"] == "LoadBalancer"
+    return service, port
+
+
+def pods_of(objects: list[Manifest], workload: Manifest) -> list[str]:
+    """The names of all that there may be, the autoscaler's most included."""
+    name = workload["metadata"]["name"]
+    scalers = [each["spec"] for each in of_kind(objects, "HorizontalPodAutoscaler")]
+    most = [spec["maxReplicas"] for spec in scalers if spec["scaleTargetRef"]["name"] == name]
+    return [f"{name}-{number}" for number in range(most[0] if most else workload["spec"]["replicas"])]
+
+
+@pytest.mark.parametrize("case", EXPOSED)
+def test_what_a_gateway_tells_clients_leads_to_it_alone(
+    objects: list[Manifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (gateway,) = [each for each in workloads(objects) if role_of(each) in ("gateway", "embedded")]
+    for pod in pods_of(objects, gateway):
+        environment = environment_of(objects, gateway, pod)
+        websocket, grpc = (environment[f"ROOKERY_GATEWAY__PUBLIC_{name}"] for name in ("WEBSOCKET", "GRPC"))
+        assert urlsplit(websocket).scheme == "wss"
+        assert reach(objects, websocket) == (pod, "websocket")
+        assert GrpcAddress.parse(grpc).is_secure
+        assert reach(objects, grpc) == (pod, "grpc")
+
+
+@pytest.mark.parametrize("case", EXPOSED)
+def test_services_of_gateways_lead_there_whatever_their_readiness(objects: list[Manifest]) -> None:
+    services = [each["spec"] for each in of_kind(objects, "Service")]
+    own = [spec for spec in services if "statefulset.kubernetes.io/pod-name" in spec["selector"]]
+    assert own
+    assert all(spec["publishNotReadyAddresses"] is True for spec in own)
+
+
+@pytest.mark.parametrize("case", EXPOSED)
+def test_the_page_may_connect_to_each_gateway_and_is_let_in(objects: list[Manifest], processes: list[Running]) -> None:
+    (bff,) = [each for each in processes if each.role in ("bff", "embedded")]
+    (gateway,) = [each for each in processes if each.role in ("gateway", "embedded")]
+    assert reach(objects, "https://chat.example.org/") == (bff.workload["metadata"]["name"], "http")
+    assert gateway.settings.gateway.allowed_origins == ("https://chat.example.org",)
+    host = str(urlsplit(gateway.settings.gateway.public_websocket).hostname)
+    assert bff.settings.bff.websocket_origins == (f"wss://*.{host.partition('.')[2]}",)
+
+
+@pytest.mark.parametrize("case", ["tls", "plaintext"])
+def test_inside_the_cluster_a_gateway_is_known_by_its_own_name(
+    objects: list[Manifest], processes: list[Running]
+) -> None:
+    (gateway,) = [each.settings.gateway for each in processes if each.role == "gateway"]
+    service = named(objects, "Service", "chat-rookery-gateway")["spec"]
+    host = f"chat-rookery-gateway-0.chat-rookery-gateway.{NAMESPACE}.svc"
+    assert urlsplit(gateway.public_websocket).hostname == GrpcAddress.parse(gateway.public_grpc).host == host
+    assert service["clusterIP"] == "None"
+    assert service["publishNotReadyAddresses"] is True

@@ -1,0 +1,114 @@
+"""What Helm says of the chart: nothing against it, and much against values that can't be; and what it packs."""
+
+import tarfile
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from shared.settings import ENV_PREFIX
+from tests.operations.chart.manifests import (
+    CASES,
+    CHART,
+    SECRETS,
+    secret_settings,
+    values_of,
+)
+from tests.operations.helm import Helm, HelmFailed
+from tests.toolchains import ROOT
+
+
+def test_lint_finds_nothing_in_the_defaults(helm: Helm) -> None:
+    done = helm.run("lint", "--strict", CHART)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_lint_finds_nothing(helm: Helm, case: str) -> None:
+    done = helm.run("lint", "--strict", CHART, "-f", values_of(case))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Fail:" not in done.stderr
+
+
+def test_all_that_must_be_said_is_asked_for_at_once(helm: Helm) -> None:
+    with pytest.raises(HelmFailed) as refused:
+        helm.template(CHART)
+    for words in (
+        "exactly one of tls.secretName, tls.certManager.enabled and tls.plaintext",
+        "kafka.servers",
+        "cassandra.hosts",
+        "one of redis.url and redis.secretName",
+        "kafka.security SASL_SSL needs kafka.credentials.secretName",
+    ):
+        assert words in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ("tls.secretName=too", "exactly one of tls"),
+        ("exposure.kind=ingress", "needs public.host and public.gatewayDomain"),
+        ("exposure.kind=loadBalancer,public.host=a,public.gatewayDomain=b", "which tls.plaintext forbids"),
+        ("exposure.kind=gatewayApi,public.host=a,public.gatewayDomain=b", "needs exposure.gatewayApi.parentRefs"),
+        ("tls.publicSecretName=own", "which tls.plaintext forbids"),
+        ("terminationGracePeriodSeconds=13", "more than archive.preStopSeconds and stopDeadlineSeconds together, 13"),
+        ("gateway.replicas=13", "13 pods of gateway, and kafka.partitions is 12"),
+        ("archive.autoscaling.enabled=true,kafka.partitions=6", "12 pods of archive, and kafka.partitions is 6"),
+        ("bff.autoscaling.minReplicas=11", "bff.autoscaling.minReplicas is more"),
+        ("kafka.minInSync=2", "kafka.minInSync is more"),
+        ("redis.secretName=too", "one of redis.url and redis.secretName"),
+        ("kafka.security=SASL_SSL", "needs kafka.credentials.secretName"),
+    ],
+)
+def test_values_that_do_not_go_together_are_refused(helm: Helm, values: str, words: str) -> None:
+    with pytest.raises(HelmFailed, match=words):
+        helm.template(CHART, "-f", values_of("plaintext"), "--set", values)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ("gatway.replicas=2", "gatway"),
+        ("gateway.replica=2", "replica"),
+        ("mode=both", "mode"),
+        ("stopDeadlineSeconds=0", "stopDeadlineSeconds"),
+        ("redis.url=redis://:hidden@redis:6379/0", "redis/url"),
+        ("kafka.servers={kafka}", "kafka/servers"),
+        ("image.digest=latest", "image/digest"),
+        ("settings.STOP_DEADLINE=20", "STOP_DEADLINE"),
+        ("bff.resources.request.cpu=1", "request"),
+    ],
+)
+def test_the_schema_knows_every_value(helm: Helm, values: str, words: str) -> None:
+    with pytest.raises(HelmFailed, match="don't meet the specifications of the schema") as refused:
+        helm.template(CHART, "-f", values_of("plaintext"), "--set", values)
+    assert words in str(refused.value)
+
+
+def test_the_secret_settings_are_known() -> None:
+    assert {f"{ENV_PREFIX}{name}" for name in secret_settings()} == {
+        name for name in SECRETS if not name.endswith("__USERNAME")
+    }
+
+
+@pytest.mark.parametrize("name", [*secret_settings(), "TRACES__HEADERS__AUTHORIZATION"])
+def test_no_secret_can_be_a_value(helm: Helm, name: str) -> None:
+    with pytest.raises(HelmFailed, match="don't meet the specifications of the schema"):
+        helm.template(CHART, "-f", values_of("plaintext"), "--set", f"settings.{name}=hidden")
+
+
+def test_the_package_has_the_alerts(helm: Helm, tmp_path: Path) -> None:
+    assert helm.run("package", CHART, "-d", tmp_path).returncode == 0
+    (package,) = tmp_path.glob("rookery-*.tgz")
+    with tarfile.open(package) as archive:
+        packed = archive.extractfile("rookery/files/alerts.yml")
+        assert packed is not None
+        assert packed.read() == (ROOT / "deploy/prometheus/alerts.yml").read_bytes()
+        assert not any("/ci/" in name for name in archive.getnames())
+
+
+def test_the_chart_is_of_the_version_of_the_project() -> None:
+    chart: dict[str, Any] = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert chart["appVersion"] == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]

@@ -1,0 +1,199 @@
+"""The pods of the chart are our processes: settings, ports, probes, time to drain, files, secrets, privileges."""
+
+from pathlib import Path
+
+import click
+import pytest
+
+from rookery.cli import main
+from shared.settings import ENV_PREFIX
+from shared.telemetry.health import CHECK_DEADLINE, PROBES
+from tests.operations.chart.manifests import (
+    CASES,
+    CHART,
+    DISTRIBUTED,
+    NAMESPACE,
+    RELEASE,
+    SECRETS,
+    Running,
+    container_of,
+    named,
+    of_kind,
+    pod_of,
+    ports_of,
+    role_of,
+    secret_settings,
+    values_of,
+    workloads,
+)
+from tests.operations.helm import Helm
+from tests.operations.kubernetes import Manifest
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_settings_are_ours_and_commands_too(processes: list[Running], case: str) -> None:
+    assert isinstance(main, click.Group)
+    roles = {"archive", "gateway", "bff", "migrate"} if case in DISTRIBUTED else {"embedded"}
+    assert {process.role for process in processes} == roles
+    for process in processes:
+        (command,) = container_of(process.workload)["args"]
+        assert command == {"embedded": "up"}.get(process.role, process.role)
+        assert command in main.commands
+        assert process.settings.engines == ({"kafka", "cassandra", "redis"} if case in DISTRIBUTED else set())
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_each_port_is_one_on_which_the_process_listens_for_others(processes: list[Running]) -> None:
+    for process in processes:
+        settings = process.settings
+        ports = {
+            "bff": {"http": settings.bff.port},
+            "gateway": {
+                "websocket": settings.gateway.websocket_port,
+                "grpc": settings.gateway.grpc_port,
+                "health": settings.gateway.health_port,
+            },
+            "archive": {"grpc": settings.archive.grpc_port, "health": settings.archive.health_port},
+            "migrate": {},
+        }
+        ports["embedded"] = ports["bff"] | ports["gateway"]
+        assert ports_of(process.workload) == ports[process.role]
+        for section in {"embedded": ["bff", "gateway"], "migrate": []}.get(process.role, [process.role]):
+            assert getattr(settings, section).host == "0.0.0.0"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_probes_ask_where_health_is_and_wait_longer_than_its_checks(processes: list[Running]) -> None:
+    for process in processes:
+        if process.role == "migrate":
+            continue
+        container, port = container_of(process.workload), "http" if process.role in ("bff", "embedded") else "health"
+        for probe, path in zip(("livenessProbe", "readinessProbe", "startupProbe"), PROBES, strict=True):
+            get = container[probe]["httpGet"]
+            assert get["path"] == f"/{path}"
+            assert get["port"] == port
+            assert (get["scheme"] == "HTTPS") == (process.settings.tls.certificate_file is not None)
+            assert container[probe]["timeoutSeconds"] > CHECK_DEADLINE
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_pod_has_longer_than_its_drain_takes(processes: list[Running]) -> None:
+    for process in processes:
+        if process.role != "migrate":
+            pause = container_of(process.workload).get("lifecycle", {}).get("preStop", {}).get("sleep", {"seconds": 0})
+            assert pod_of(process.workload)["spec"]["terminationGracePeriodSeconds"] > (
+                pause["seconds"] + process.settings.stop_deadline
+            )
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_containers_may_do_nothing_but_serve(objects: list[Manifest]) -> None:
+    for workload in workloads(objects):
+        pod, container = pod_of(workload)["spec"], container_of(workload)
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["runAsUser"] == 10001  # as the image has it
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod["automountServiceAccountToken"] is False
+        assert not any(key in pod for key in ("hostNetwork", "hostPID", "hostIPC"))
+        assert "memory" in container["resources"]["limits"]
+        assert {"name": "tmp", "mountPath": "/tmp"} in container["volumeMounts"]
+        account = named(objects, "ServiceAccount", pod["serviceAccountName"])
+        assert account["automountServiceAccountToken"] is False
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_names_of_services_are_not_taken_for_settings(objects: list[Manifest]) -> None:
+    """Kubernetes would tell each pod of a Service chat by ROOKERY_BFF_PORT and the like, and Rookery refuses what it
+    does not know."""
+    assert all(pod_of(workload)["spec"]["enableServiceLinks"] is False for workload in workloads(objects))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_secrets_are_referred_to_and_nowhere_written(objects: list[Manifest]) -> None:
+    secret = {f"{ENV_PREFIX}{name}" for name in secret_settings()}
+    assert of_kind(objects, "Secret") == []
+    written = [config["data"] for config in of_kind(objects, "ConfigMap")]
+    for workload in workloads(objects):
+        variables = container_of(workload).get("env", [])
+        written += [{each["name"]: each["value"]} for each in variables if "value" in each]
+    for variables in written:
+        assert variables.keys() & secret <= {"ROOKERY_REDIS__URL"}
+        assert "@" not in variables.get("ROOKERY_REDIS__URL", "")
+
+
+@pytest.mark.parametrize("case", ["production"])
+def test_every_secret_is_given_to_those_who_need_it(processes: list[Running]) -> None:
+    for process in processes:
+        settings, is_serving = process.settings, process.role != "migrate"
+        assert settings.redis.url.get_secret_value() == SECRETS["ROOKERY_REDIS__URL"]
+        assert settings.kafka.password.get_secret_value() == settings.cassandra.password.get_secret_value() == "hidden"
+        assert (settings.archive_token.get_secret_value() == SECRETS["ROOKERY_ARCHIVE_TOKEN"]) == is_serving
+        assert (settings.traces.headers.keys() == {"authorization"}) == is_serving
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_file_of_the_settings_is_mounted(processes: list[Running]) -> None:
+    for process in processes:
+        pod, container = pod_of(process.workload)["spec"], container_of(process.workload)
+        mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+        volumes = {volume["name"] for volume in pod["volumes"]}
+        claims = {claim["metadata"]["name"] for claim in process.workload["spec"].get("volumeClaimTemplates", [])}
+        assert set(mounts.values()) == volumes | claims
+        settings = process.settings
+        sections = [settings.tls, settings.kafka, settings.cassandra]
+        files = [value for section in sections for _, value in section if isinstance(value, Path)]
+        assert {str(file.parent) for file in files} <= mounts.keys()
+        if process.role == "embedded":
+            assert mounts[str(settings.data)] == "data"
+
+
+@pytest.mark.parametrize("case", DISTRIBUTED)
+def test_processes_have_names_that_stay(processes: list[Running]) -> None:
+    for process in processes:
+        if process.role != "migrate":
+            assert process.settings.kafka.instance == f"{process.workload['metadata']['name']}-0"
+        if process.role in ("archive", "gateway"):
+            assert process.workload["kind"] == "StatefulSet"
+            assert process.workload["spec"]["podManagementPolicy"] == "Parallel"
+
+
+def checksums(objects: list[Manifest]) -> dict[str, str]:
+    serving = of_kind(objects, "Deployment", "StatefulSet")
+    return {role_of(each): pod_of(each)["metadata"]["annotations"]["checksum/settings"] for each in serving}
+
+
+@pytest.mark.parametrize("case", ["ingress"])
+def test_a_change_of_settings_rolls_the_pods_that_it_is_for(helm: Helm, objects: list[Manifest]) -> None:
+    def changed(setting: str) -> set[str]:
+        words = ("-f", values_of("ingress"), "--set", setting)
+        after = checksums(helm.template(CHART, *words, release=RELEASE, namespace=NAMESPACE))
+        return {role for role, before in checksums(objects).items() if after[role] != before}
+
+    assert changed("logLevel=debug") == {"archive", "gateway", "bff"}
+    assert changed("public.host=talk.example.org") == {"gateway"}
+    assert changed("gateway.replicas=4") == set()
+
+
+@pytest.mark.parametrize("case", ["plaintext"])
+def test_roles_can_be_upgraded_one_by_one(helm: Helm, objects: list[Manifest]) -> None:
+    words = ("-f", values_of("plaintext"), "--set", "gateway.imageTag=next")
+    after = helm.template(CHART, *words, release=RELEASE, namespace=NAMESPACE)
+    changed = [
+        role_of(new)
+        for old, new in zip(workloads(objects), workloads(after), strict=True)
+        if pod_of(old) != pod_of(new)
+    ]
+    assert changed == ["gateway"]
+
+
+@pytest.mark.parametrize("case", ["embedded"])
+def test_the_embedded_platform_keeps_its_data_and_is_one(objects: list[Manifest]) -> None:
+    (workload,) = workloads(objects)
+    assert workload["spec"]["replicas"] == 1
+    assert workload["spec"]["persistentVolumeClaimRetentionPolicy"] == {"whenDeleted": "Retain", "whenScaled": "Retain"}
+    assert of_kind(objects, "PodDisruptionBudget", "HorizontalPodAutoscaler", "Job") == []

@@ -1,0 +1,201 @@
+"""What in the chart must fit together: the way to archives, policies, budgets, autoscaling, monitoring."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from shared.addresses import GrpcAddress
+from shared.telemetry.metrics import catalogue
+from shared.telemetry.metrics.instruments import Instrument
+from tests.operations.chart.manifests import (
+    CASES,
+    CHART,
+    DISTRIBUTED,
+    NAMESPACE,
+    Running,
+    container_of,
+    named,
+    of_kind,
+    pod_of,
+    ports_of,
+    role_of,
+    selected,
+    values_of,
+)
+from tests.operations.kubernetes import Manifest
+from tests.operations.prometheus import Prometheus
+from tests.toolchains import ROOT, needed
+
+
+@pytest.mark.parametrize("case", DISTRIBUTED)
+def test_bffs_and_gateways_find_every_archive_and_are_let_in(objects: list[Manifest], processes: list[Running]) -> None:
+    service = named(objects, "Service", "chat-rookery-archive")
+    (archive,) = selected(objects, service["spec"]["selector"])
+    assert service["spec"]["clusterIP"] == "None"  # so that the name stands for each of them
+    assert role_of(archive) == "archive"
+    by_role = {process.role: process.settings for process in processes}
+    for role in ("bff", "gateway"):
+        (address,) = map(GrpcAddress.parse, by_role[role].archives)
+        assert address.host == f"chat-rookery-archive.{NAMESPACE}.svc"
+        assert address.port in [port["port"] for port in service["spec"]["ports"]]
+        assert address.is_secure == (by_role["archive"].tls.certificate_file is not None)
+        if by_role["archive"].tls.client_ca_file:
+            assert by_role[role].tls.client_certificate_file is not None
+            assert by_role[role].tls.ca_file == by_role["archive"].tls.client_ca_file
+
+
+@pytest.mark.parametrize("case", ["ingress"])
+def test_the_certificate_has_the_names_by_which_archives_are_called(
+    objects: list[Manifest], processes: list[Running]
+) -> None:
+    (certificate,) = of_kind(objects, "Certificate")
+    (called,) = {
+        GrpcAddress.parse(each.settings.archives[0]).host for each in processes if each.role in ("bff", "gateway")
+    }
+    assert called in certificate["spec"]["dnsNames"]
+    assert {"server auth", "client auth"} <= set(certificate["spec"]["usages"])
+    mounted = [
+        volume["secret"]["secretName"]
+        for volume in pod_of(named(objects, "StatefulSet", "chat-rookery-archive"))["spec"]["volumes"]
+        if volume["name"] == "tls"
+    ]
+    assert mounted == [certificate["spec"]["secretName"]]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_services_and_policies_name_ports_that_there_are(objects: list[Manifest]) -> None:
+    for service in of_kind(objects, "Service"):
+        (workload,) = selected(objects, service["spec"]["selector"], without="statefulset.kubernetes.io/pod-name")
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports_of(workload).keys()
+    for policy in of_kind(objects, "NetworkPolicy"):
+        (workload,) = selected(objects, policy["spec"]["podSelector"]["matchLabels"])
+        asked = {port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]}
+        assert asked <= ports_of(workload).keys()
+
+
+@pytest.mark.parametrize("case", ["production"])
+def test_policies_let_through_what_is_needed_and_nothing_else(
+    objects: list[Manifest], processes: list[Running]
+) -> None:
+    """Who may ask whom, by role; `clients` and `metrics` are peers of the values."""
+    peers = yaml.safe_load(values_of("production").read_text())["networkPolicy"]
+    names = {str(peers["ingressFrom"]): "clients", str(peers["metricsFrom"]): "metrics"}
+    entering: set[tuple[str, str, str]] = set()
+    leaving: dict[str, set[int | str]] = {}
+    for policy in of_kind(objects, "NetworkPolicy"):
+        (workload,) = selected(objects, policy["spec"]["podSelector"]["matchLabels"])
+        role = role_of(workload)
+        assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+        for rule in policy["spec"]["ingress"]:
+            known = names.get(str(rule["from"]))
+            callers = (
+                [known]
+                if known
+                else [
+                    role_of(each)
+                    for peer in rule["from"]
+                    for each in selected(objects, peer["podSelector"]["matchLabels"])
+                ]
+            )
+            entering |= {(caller, role, port["port"]) for caller in callers for port in rule["ports"]}
+        leaving[role] = {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}
+    assert entering == {
+        ("clients", "bff", "http"),
+        ("clients", "gateway", "websocket"),
+        ("clients", "gateway", "grpc"),
+        ("bff", "archive", "grpc"),
+        ("gateway", "archive", "grpc"),
+        ("metrics", "bff", "http"),
+        ("metrics", "gateway", "health"),
+        ("metrics", "archive", "health"),
+    }
+    engines: set[int | str] = {53, 9093, 9042}
+    serving = engines | {6379, 443}  # Redis, and the collector of traces
+    assert leaving == {
+        "migrate": engines,
+        "archive": serving,
+        "gateway": serving | {"grpc"},
+        "bff": serving | {"grpc"},
+    }
+    assert leaving.keys() == {process.role for process in processes}
+
+
+@pytest.mark.parametrize("case", DISTRIBUTED)
+def test_disruptions_are_bounded_and_pods_are_spread(objects: list[Manifest]) -> None:
+    kept = [
+        role_of(workload)
+        for budget in of_kind(objects, "PodDisruptionBudget")
+        for workload in selected(objects, budget["spec"]["selector"]["matchLabels"])
+    ]
+    assert sorted(kept) == ["archive", "bff", "gateway"]
+    for workload in of_kind(objects, "Deployment", "StatefulSet"):
+        rules = pod_of(workload)["spec"]["topologySpreadConstraints"]
+        assert {rule["topologyKey"] for rule in rules} == {"topology.kubernetes.io/zone", "kubernetes.io/hostname"}
+        assert all(selected(objects, rule["labelSelector"]["matchLabels"]) == [workload] for rule in rules)
+
+
+@pytest.mark.parametrize("case", ["production"])
+def test_autoscaling_is_on_what_is_measured_and_slow_where_it_hurts(objects: list[Manifest]) -> None:
+    measured = {each.name: each for each in vars(catalogue).values() if isinstance(each, Instrument)}
+    pauses = {}
+    for scaler in of_kind(objects, "HorizontalPodAutoscaler"):
+        target, (metric,) = scaler["spec"]["scaleTargetRef"], scaler["spec"]["metrics"]
+        workload = named(objects, target["kind"], target["name"])
+        role = role_of(workload)
+        pauses[role] = scaler["spec"]["behavior"]["scaleDown"]["stabilizationWindowSeconds"]
+        assert "replicas" not in workload["spec"]
+        if metric["type"] == "Resource":
+            assert metric["resource"]["name"] in container_of(workload)["resources"]["requests"]
+        else:
+            known = measured[metric["pods"]["metric"]["name"]]
+            assert role in known.roles
+            assert metric["pods"]["metric"].get("selector", {"matchLabels": {}})["matchLabels"].keys() <= set(
+                known.labels
+            )
+    assert pauses.keys() == {"archive", "gateway", "bff"}
+    assert pauses["gateway"] > pauses["archive"] > pauses["bff"]
+
+
+@pytest.mark.parametrize("case", ["production"])
+def test_the_adapter_gives_what_autoscalers_ask_for(objects: list[Manifest], tmp_path: Path) -> None:
+    needed(Prometheus.install)
+    metrics = [each["spec"]["metrics"][0] for each in of_kind(objects, "HorizontalPodAutoscaler")]
+    asked = {each["pods"]["metric"]["name"] for each in metrics if each["type"] == "Pods"}
+    rules = yaml.safe_load((CHART.parent / "prometheus-adapter-values.yaml").read_text())["rules"]["custom"]
+    filled = {"<<.GroupBy>>": "pod", "<<.LabelMatchers>>": 'namespace="people",group="archive"'}
+    queries = []
+    for rule in rules:
+        name = rule["seriesQuery"].partition("{")[0]
+        query = rule["metricsQuery"].replace("<<.Series>>", name)
+        for gap, text in filled.items():
+            query = query.replace(gap, text)
+        queries.append({"record": f"checked:{name}", "expr": query})
+    assert {each["record"].removeprefix("checked:") for each in queries} == asked
+    file = tmp_path / "rules.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "checked", "rules": queries}]}))
+    subprocess.run(["promtool", "check", "rules", file], check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_metrics_are_found_by_annotations_or_by_the_monitor(objects: list[Manifest], case: str) -> None:
+    monitors = of_kind(objects, "PodMonitor")
+    assert bool(monitors) == (case == "production")
+    for workload in of_kind(objects, "Deployment", "StatefulSet"):
+        port = "http" if role_of(workload) in ("bff", "embedded") else "health"
+        annotations = pod_of(workload)["metadata"]["annotations"]
+        if monitors:
+            asked = {endpoint["port"] for endpoint in monitors[0]["spec"]["podMetricsEndpoints"]}
+            assert asked & ports_of(workload).keys() == {port}
+            assert "prometheus.io/scrape" not in annotations
+        else:
+            assert annotations["prometheus.io/port"] == str(ports_of(workload)[port])
+            scheme = container_of(workload)["livenessProbe"]["httpGet"]["scheme"]
+            assert annotations["prometheus.io/scheme"] == scheme.lower()
+
+
+@pytest.mark.parametrize("case", ["production"])
+def test_the_alerts_are_those_that_were_tested(objects: list[Manifest]) -> None:
+    (rule,) = of_kind(objects, "PrometheusRule")
+    assert rule["spec"] == yaml.safe_load((ROOT / "deploy/prometheus/alerts.yml").read_text())
