@@ -1,6 +1,7 @@
 """The users of a load: made over HTTP like anyone, or straight in the account store, which needs no slow hashing."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -42,14 +43,18 @@ class Bff:
             await for_each(lambda api: _patiently(api.sign_in), apis, at_once=SIGN_INS_AT_ONCE)
             return _pair([(api.me.user_id, api.newest_token) for api in apis])
 
-    async def gateway_of(self, user: LoadUser) -> GatewayAddress:
-        """Where the sessions go. Raises LoadError."""
-        headers = {"Authorization": f"Bearer {user.token}"}
+    async def locate(self, users: Sequence[LoadUser], *, together: bool) -> list[LoadUser]:
+        """The users, with where their sessions go: all to the same gateway, if they are together. Raises LoadError."""
+        async with httpx.AsyncClient(base_url=self._url, verify=self._tls, timeout=30) as http:
+            asked = users[:1] if together else users
+            gateways = await for_each(lambda user: self._gateway_of(http, user), asked)
+        return [replace(user, gateway=gateways[0 if together else number]) for number, user in enumerate(users)]
+
+    async def _gateway_of(self, http: httpx.AsyncClient, user: LoadUser) -> GatewayAddress:
         try:
-            async with httpx.AsyncClient(base_url=self._url, verify=self._tls, headers=headers) as http:
-                response = await http.get("/v1/me/gateway")
-                response.raise_for_status()
-                return msgspec.json.decode(response.content, type=GatewayAddress)
+            response = await http.get("/v1/me/gateway", headers={"Authorization": f"Bearer {user.token}"})
+            response.raise_for_status()
+            return msgspec.json.decode(response.content, type=GatewayAddress)
         except (httpx.HTTPError, msgspec.DecodeError) as error:
             raise LoadError(f"{self._url} does not say where sessions go: {reason_of(error)}") from error
 

@@ -20,22 +20,20 @@ Stream = ClientStream[ServerFrame, ClientFrame]
 
 @asynccontextmanager
 async def open_grpc_sessions(
-    endpoint: str, users: Sequence[LoadUser], run_id: str, size: int, ca_file: Path | None = None
+    users: Sequence[LoadUser], run_id: str, size: int, ca_file: Path | None = None
 ) -> AsyncIterator["GrpcSessions"]:
     """A live session for each user. Raises LoadError or RpcError."""
-    address = GrpcAddress.parse(endpoint)
-    tls = trusted(ca_file, "h2") if address.is_secure else None
+    tls = trusted(ca_file, "h2")
     async with open_background() as nursery:
-        streams = await for_each(lambda user: nursery.start(_hold_session, address, tls, user), users)
+        streams = await for_each(lambda user: nursery.start(_hold_session, user, tls), users)
         yield GrpcSessions(streams, users, run_id, size)
 
 
-async def _hold_session(
-    address: GrpcAddress, tls: ssl.SSLContext | None, user: LoadUser, *, task_status: trio.TaskStatus[Stream]
-) -> None:
+async def _hold_session(user: LoadUser, tls: ssl.SSLContext, *, task_status: trio.TaskStatus[Stream]) -> None:
     """Keep a session open until cancelled. It is started once the welcome is there."""
+    address = GrpcAddress.parse(user.gateway.grpc)
     async with (
-        open_channel(address.host, address.port, tls=tls) as channel,
+        open_channel(address.host, address.port, tls=tls if address.is_secure else None) as channel,
         open_stream(SessionServiceStub(channel).Connect) as stream,
     ):
         with trio.fail_after(CONNECT_DEADLINE):

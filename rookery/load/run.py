@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 
 import trio
 
-from rookery.client import GatewayAddress
 from rookery.load.accounts import Bff, make_users
 from rookery.load.grpc import open_grpc_sessions
 from rookery.load.measure import MAX_MESSAGES, Record, Report, Schedule
@@ -89,13 +88,15 @@ async def run(plan: Plan) -> Result:
     count = max(plan.users, plan.idle) if plan.accounts_file else plan.users
     bff = Bff(plan.url, plan.ca_file)
     users = await (make_users(plan.accounts_file, count) if plan.accounts_file else bff.sign_in(count))
-    gateway = await bff.gateway_of(users[0])
-    check_target(gateway.websocket if plan.transport == "websocket" else _url_of(gateway.grpc), plan.anywhere)
+    # Users in a file are those of one process.
+    users = await bff.locate(users, together=plan.accounts_file is not None)
+    for gateway in {user.gateway for user in users}:
+        check_target(gateway.websocket if plan.transport == "websocket" else _url_of(gateway.grpc), plan.anywhere)
     found = pid_listening_on(_port_of(plan.url))
     servers = plan.server_pids or (() if found is None else (found,))
-    per_session = await _measure_idle(plan, gateway, users, servers) if plan.idle and servers else None
+    per_session = await _measure_idle(plan, users, servers) if plan.idle and servers else None
     run_id = secrets.token_hex(4) + "-"
-    async with _open_sessions(plan, gateway, users[: plan.users], run_id) as sessions:
+    async with _open_sessions(plan, users[: plan.users], run_id) as sessions:
         load = Load(plan, sessions, run_id)
         report, server_cpu, engine_cpu, own_cpu = await load.run(servers)
     return Result(
@@ -214,24 +215,22 @@ class Load:
         self.record.errors[kind] += 1
 
 
-def _open_sessions(
-    plan: Plan, gateway: GatewayAddress, users: Sequence[LoadUser], run_id: str
-) -> AbstractAsyncContextManager[Sessions]:
+def _open_sessions(plan: Plan, users: Sequence[LoadUser], run_id: str) -> AbstractAsyncContextManager[Sessions]:
     if plan.transport == "websocket":
-        return open_websocket_sessions(gateway.websocket, users, run_id, plan.size, plan.ca_file)
-    return open_grpc_sessions(gateway.grpc, users, run_id, plan.size, plan.ca_file)
+        return open_websocket_sessions(users, run_id, plan.size, plan.ca_file)
+    return open_grpc_sessions(users, run_id, plan.size, plan.ca_file)
 
 
-async def _measure_idle(plan: Plan, gateway: GatewayAddress, users: Sequence[LoadUser], pids: Sequence[int]) -> float:
+async def _measure_idle(plan: Plan, users: Sequence[LoadUser], pids: Sequence[int]) -> float:
     """Bytes of the server's memory for each of so many sessions that only authenticate.
 
     A few are opened first and left, so that what the server needs only once is not counted.
     """
-    async with _open_sessions(plan, gateway, users[:16], ""):
+    async with _open_sessions(plan, users[:16], ""):
         await trio.sleep(SETTLE_SECONDS)
     before = sum(map(resident_bytes, pids))
     idle = [users[number % len(users)] for number in range(plan.idle)]
-    async with _open_sessions(plan, gateway, idle, ""):
+    async with _open_sessions(plan, idle, ""):
         await trio.sleep(SETTLE_SECONDS)
         after = sum(map(resident_bytes, pids))
     await trio.sleep(SETTLE_SECONDS)

@@ -6,11 +6,16 @@ from typing import Protocol, TypeVar
 
 import trio
 
+from rookery.client import GatewayAddress
+
 CONNECTS_AT_ONCE = 16
 """Sessions that are opened side by side: enough to keep a server busy, too few to fill its queue of connections."""
 
 CONNECT_DEADLINE = 10.0
 """Seconds for each step of opening a session."""
+
+NOWHERE = GatewayAddress(websocket="", grpc="")
+"""Of a user whose gateway nobody has asked for."""
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -22,11 +27,12 @@ class LoadError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LoadUser:
-    """A user of the load, and the one that they write to."""
+    """A user of the load, the one that they write to, and where their sessions go."""
 
     user_id: int
     peer_id: int
     token: str
+    gateway: GatewayAddress = NOWHERE
 
 
 class Hears(Protocol):

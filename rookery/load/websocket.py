@@ -101,14 +101,14 @@ class _Connection:
 
 @asynccontextmanager
 async def open_websocket_sessions(
-    url: str, users: Sequence[LoadUser], run_id: str, size: int, ca_file: Path | None = None
+    users: Sequence[LoadUser], run_id: str, size: int, ca_file: Path | None = None
 ) -> AsyncIterator["WebSocketSessions"]:
     """A live session for each user. Raises LoadError or OSError."""
     connections: list[_Connection] = []
-    tls = trusted(ca_file, "http/1.1") if url.startswith("wss:") else None
+    tls = trusted(ca_file, "http/1.1")
 
     async def connect(user: LoadUser) -> _Connection:
-        connections.append(await trio.to_thread.run_sync(_connect, url, user, tls))
+        connections.append(await trio.to_thread.run_sync(_connect, user, tls))
         return connections[-1]
 
     try:
@@ -202,13 +202,14 @@ def _report(user: int, frame: _Frame, now: float, hears: Hears) -> None:
         hears.failed(f"goodbye: {frame.goodbye.code}")
 
 
-def _connect(url: str, user: LoadUser, tls: ssl.SSLContext | None) -> _Connection:
+def _connect(user: LoadUser, tls: ssl.SSLContext) -> _Connection:
     """A session up to its welcome. Runs in a thread. Raises LoadError or OSError."""
-    parts = urlsplit(url)
-    port = parts.port or (443 if tls else 80)
+    parts = urlsplit(user.gateway.websocket)
+    is_secure = parts.scheme == "wss"
+    port = parts.port or (443 if is_secure else 80)
     sock = socket.create_connection((parts.hostname, port), timeout=CONNECT_DEADLINE)
     try:
-        if tls:
+        if is_secure:
             sock = tls.wrap_socket(sock, server_hostname=parts.hostname)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.sendall(_handshake(parts.netloc, parts.path or "/"))

@@ -9,7 +9,7 @@ import trio
 import trio_websocket
 
 from bff.server import open_http_server
-from rookery.client import Unreachable, open_api
+from rookery.client import GatewayAddress, Unreachable, open_api
 from rookery.client.connection import SessionStream, connect_grpc
 from rookery.client.trust import trusted
 from rookery.client.websocket import SUBPROTOCOL, connect_websocket
@@ -185,12 +185,15 @@ def test_authorities_are_read_once(authority: Authority) -> None:
 async def test_a_load_can_be_put_on_gateways_with_tls(
     transport: str, tls: ServerTls, authority: Authority, nursery: trio.Nursery
 ) -> None:
-    users, size = [LoadUser(1, 2, "token"), LoadUser(2, 1, "token")], 40_000  # bytes: more than a record of TLS has
+    size = 40_000  # bytes: more than a record of TLS has
     serve, opened = (
         (serve_grpc, open_grpc_sessions) if transport == "grpcs" else (serve_websocket, open_websocket_sessions)
     )
     plan = Plan("https://127.0.0.1", users=2, rate=100, seconds=0.1, warm_up=0.02, size=size)
-    async with opened(await serve(tls, nursery), users, "run-", size, authority.file) as sessions:
+    endpoint = await serve(tls, nursery)
+    gateway = GatewayAddress(websocket=endpoint, grpc=endpoint)
+    users = [LoadUser(1, 2, "token", gateway), LoadUser(2, 1, "token", gateway)]
+    async with opened(users, "run-", size, authority.file) as sessions:
         with trio.fail_after(PATIENCE):
             report, *_ = await Load(plan, sessions, "run-").run(())
     assert report.delivered_in_window > 0

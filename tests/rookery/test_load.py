@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio_websocket import ConnectionClosed, WebSocketRequest, serve_websocket
 
+from rookery.client import GatewayAddress
 from rookery.load.measure import Latencies, Record, Schedule, summarize
 from rookery.load.process import cpu_seconds, pid_listening_on, resident_bytes
 from rookery.load.report import show
@@ -174,9 +175,10 @@ class EchoGateway:
 async def test_a_run_over_websocket_delivers_everything(nursery: trio.Nursery, rate: float | None) -> None:
     serve = partial(serve_websocket, EchoGateway().serve, "127.0.0.1", 0, ssl_context=None, message_queue_size=100)
     server = await nursery.start(serve)
-    users = [LoadUser(1, 2, "1"), LoadUser(2, 1, "2")]
+    gateway = GatewayAddress(websocket=f"ws://127.0.0.1:{server.port}/session", grpc="")
+    users = [LoadUser(1, 2, "1", gateway), LoadUser(2, 1, "2", gateway)]
     plan = Plan("http://127.0.0.1", users=2, rate=rate, in_flight=2, seconds=0.1, warm_up=0.02, size=300)
-    async with open_websocket_sessions(f"ws://127.0.0.1:{server.port}/session", users, "run-", plan.size) as sessions:
+    async with open_websocket_sessions(users, "run-", plan.size) as sessions:
         load = Load(plan, sessions, "run-")
         with trio.fail_after(10):
             report, _, _, own_cpu = await load.run([os.getpid()])
