@@ -4,13 +4,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test check verify engines format protos lock clean
+.PHONY: help run demo test check verify containers kubernetes engines format protos lock clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
 run: $(VENV)/.run ## set up, start the whole platform on the embedded default, print where to open it
 	@$(BIN)/rookery up
+
+demo: $(VENV)/.dev ## Kafka, Cassandra, Redis, two of each role, and Jaeger, Prometheus and OpenSearch that watch them, until Ctrl-C
+	@$(BIN)/python -m tests.operations.demo
 
 test: $(VENV)/.dev ## set up, check and test everything
 	@$(BIN)/python tests/run.py
@@ -20,6 +23,12 @@ check: $(VENV)/.dev ## the checks without the tests: format, lint, types, walls,
 
 verify: $(VENV)/.dev ## every fault in full, on real Kafka, Cassandra and Redis; some 20 minutes
 	@$(BIN)/python -m tests.faults
+
+containers: $(VENV)/.dev ## build the image twice, and run docker-compose.yml for real; some minutes, needs root
+	@$(BIN)/python -m tests.operations.compose
+
+kubernetes: $(VENV)/.dev ## the image and the chart on a real node of Kubernetes, in namespaces of this machine; needs root
+	@$(BIN)/python -m tests.operations.node
 
 engines: $(VENV)/.dev ## fetch the Kafka, Cassandra and Redis of the tests
 	@$(BIN)/python -m tests.backends install

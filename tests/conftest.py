@@ -13,6 +13,7 @@ from tests.backends.backend import Backend, Options, running
 from tests.backends.cassandra import Cassandra
 from tests.backends.kafka import Kafka
 from tests.backends.redis import Redis
+from tests.spans import Spans, recorded
 from tests.toolchains import needed
 
 # No deadline: the machines that run these are shared and noisy, and a time limit there is a flaky test.
@@ -66,6 +67,13 @@ def own_redis(tmp_path: Path) -> Iterator[Callable[..., Redis]]:
     """Starts one for a test alone, that may do with it what it likes. It takes options, as `Redis` does."""
     with factory(Redis, tmp_path) as start:
         yield start
+
+
+@pytest.fixture
+def spans() -> Iterator[Spans]:
+    """Has what this process does traced, where it is chosen to be; and keeps the spans."""
+    with recorded() as kept:
+        yield kept
 
 
 @contextmanager
