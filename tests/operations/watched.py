@@ -62,7 +62,7 @@ def wait_until_scraped(prometheus: Prometheus) -> None:
     targets = sum(map(len, prometheus.jobs.values()))
 
     def has_looked() -> bool:
-        looks = prometheus.query("timestamp(up == 1)")
+        looks = prometheus.query("timestamp(up) and (up == 1)")  # of `up == 1` itself, it would be that of the query
         return len(looks) == targets and all(at > now for _, at in looks)
 
     assert wait_until(has_looked, ENOUGH_SECONDS), prometheus.query("up")
