@@ -1,0 +1,59 @@
+"""`make demo`: all that it says to be there is there, and all of it is gone at the end."""
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.backends.cassandra import Cassandra
+from tests.backends.kafka import Kafka
+from tests.backends.redis import Redis
+from tests.operations.jaeger import Jaeger
+from tests.operations.prometheus import Prometheus
+from tests.operations.rsyslog import need_rsyslog
+from tests.operations.search import OpenSearch
+from tests.process import wait_until
+from tests.toolchains import ROOT, needed
+
+SECONDS = 240.0
+"""For each step; only ends a test that has failed."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def installed() -> None:
+    for kind in (Kafka, Cassandra, Redis, Jaeger, Prometheus, OpenSearch):
+        needed(kind.install)
+    needed(need_rsyslog)
+
+
+def test_the_demo_shows_traces_metrics_and_logs_of_people_who_talk(tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    with said.open("w") as output:
+        demo = subprocess.Popen(
+            [sys.executable, "-m", "tests.operations.demo"], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        assert wait_until(lambda: "Ctrl-C" in said.read_text() or demo.poll() is not None, SECONDS)
+        assert demo.poll() is None, said.read_text()
+        found = dict(re.findall(r"^  (\w+) +\S*?(https?://\S+)", said.read_text(), re.MULTILINE))
+        prometheus = found["alerts"].removesuffix("/alerts")
+        assert httpx.get(found["page"]).is_success
+        assert wait_until(lambda: "session deliver" in httpx.get(found["traces"]).text, SECONDS)
+        assert wait_until(lambda: _value(prometheus, "sum(rookery_delivery_seconds_count)") > 0, SECONDS)
+        assert wait_until(lambda: httpx.get(found["logs"]).json()["hits"]["total"]["value"] > 0, SECONDS)
+        (folder,) = re.findall(r"\. (\S+)/environment;", said.read_text())
+        assert Path(folder).is_dir()
+    finally:
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(SECONDS) == 0
+    assert not Path(folder).exists()
+
+
+def _value(prometheus: str, expression: str) -> float:
+    """What a query gives that has one answer; 0 for none yet."""
+    answer = httpx.get(f"{prometheus}/api/v1/query", params={"query": expression}).json()["data"]["result"]
+    return float(answer[0]["value"][1]) if answer else 0.0
