@@ -1,8 +1,5 @@
 """What a gateway says at `/metrics` of what it has now."""
 
-from collections import Counter
-from collections.abc import Mapping
-
 from messaging.gateway.follower import GROUP
 from messaging.gateway.gateway import Gateway
 from messaging.gateway.websocket import WebSocketServer
@@ -15,13 +12,8 @@ from shared.telemetry.metrics import catalogue as metrics
 def gateway_readings(gateway: Gateway, websocket: WebSocketServer, server: Server) -> Readings:
     """Looked at when someone asks: some milliseconds of work where there are ten thousand sessions."""
     registry, follower = gateway.registry, gateway.follower
-
-    def sessions() -> Mapping[tuple[str, ...], float]:
-        found = Counter(session.transport for session in registry)
-        return {(transport,): found[transport] for transport in metrics.TRANSPORTS}
-
     return {
-        metrics.SESSIONS: sessions,
+        metrics.SESSIONS: lambda: {(transport,): registry.count(transport) for transport in metrics.TRANSPORTS},
         metrics.SESSION_USERS: lambda: len(registry.users()),
         metrics.SESSION_QUEUE_FRAMES: lambda: sum(session.queued_frames for session in registry),
         metrics.SESSION_QUEUE_BYTES: lambda: sum(session.queued_bytes for session in registry),
