@@ -56,6 +56,12 @@ class Trace:
         (first,) = [span for span in self.spans if not span.parent_id]
         return first
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether each step is below one that is there too. One that lasts longer than its steps is sent after them."""
+        there = {span.span_id for span in self.spans}
+        return all(span.parent_id in there for span in self.spans if span.parent_id)
+
     def named(self, name: str) -> list[Span]:
         """Those whose names begin so, by their start."""
         return sorted((span for span in self.spans if span.name.startswith(name)), key=lambda span: span.start_us)
