@@ -20,8 +20,11 @@ const ANSWER_DEADLINE_MS = 10_000;
 const RECEIPT_PAUSE_MS = 150;
 /** What was missed is read from a little before it on: clocks differ. */
 const CATCH_UP_MARGIN_MS = 60_000;
-/** The archive is behind the sessions, by less than this: what was missed is read at once, and again after it. */
-const ARCHIVE_LAG_MS = 3_000;
+/**
+ * The archive is behind the sessions: by less than the first of these pauses, and by more after an engine was away. What
+ * was missed is read at once, and again after each of them.
+ */
+const LOOK_AGAIN_AFTER_MS = [3_000, 10_000, 30_000, 120_000];
 /** The limit until the server says something else. */
 const MAX_TEXT_BYTES = 16 * 1024;
 
@@ -279,20 +282,21 @@ export class Client extends EventTarget {
   async #catchUp(since_ms) {
     const turn = ++this.#catchUps;
     this.#missedSince_ms = Math.min(this.#missedSince_ms, since_ms);
-    try {
-      await this.#readMissed();
-      await new Promise((resolve) => setTimeout(resolve, ARCHIVE_LAG_MS));
+    let has = await this.#readMissed();
+    for (const pause_ms of LOOK_AGAIN_AFTER_MS) {
+      await new Promise((resolve) => setTimeout(resolve, pause_ms));
       if (turn !== this.#catchUps) return; // more was missed meanwhile: that turn reads it all
-      await this.#readMissed();
-      this.#missedSince_ms = Infinity;
-      this.conversations.caughtUp();
-    } catch {
-      this.session.restart(); // once it is back, this is tried again
+      has = await this.#readMissed();
     }
+    if (!has) return this.session.restart(); // once it is back, this is tried again
+    this.#missedSince_ms = Infinity;
+    this.conversations.caughtUp();
   }
 
+  /** @returns {Promise<boolean>} whether it could be read */
   async #readMissed() {
-    await Promise.all([this.conversations.catchUp(this.openChat), this.#readChangedSince(this.#missedSince_ms)]);
+    const reading = [this.conversations.catchUp(this.openChat), this.#readChangedSince(this.#missedSince_ms)];
+    return (await Promise.allSettled(reading)).every(({ status }) => status === "fulfilled");
   }
 
   /** @param {number} since_ms */
