@@ -2,7 +2,7 @@
 
 import random
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import assert_never
 
 import structlog
@@ -98,12 +98,14 @@ class Gateway:
         tracing.lost(session)
         SESSIONS_ENDED.inc(session.end_reason)
 
-    async def handle(self, session: Session, request: Authenticate | Renew | Request) -> None:
+    def handle(self, session: Session, request: Authenticate | Renew | Request) -> Awaitable[None]:
         """Do what a session's client asks. Waits where an engine must answer, so that its frames stay in order."""
         if traces.chosen(self.live.value.trace_ratio) and not isinstance(request, Authenticate | Renew):
-            with tracing.frame(session, request):
-                await self._handle(session, request)
-        else:
+            return self._handle_traced(session, request)
+        return self._handle(session, request)
+
+    async def _handle_traced(self, session: Session, request: Request) -> None:
+        with tracing.frame(session, request):
             await self._handle(session, request)
 
     async def _handle(self, session: Session, request: Authenticate | Renew | Request) -> None:

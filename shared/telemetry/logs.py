@@ -44,6 +44,9 @@ _LOGGER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
 
 _FIRST_FIELDS = ("time", "level", "event", "logger")
 
+_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
+"""With a fraction always: what reads the lines elsewhere wants all times alike."""
+
 _MAX_EXACT = 2**53
 """Larger whole numbers, such as ids, are texts: whoever reads JSON's numbers as doubles would round them."""
 
@@ -190,7 +193,7 @@ def _shared_processors(role: str) -> list[Processor]:
         add_context,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        structlog.processors.TimeStamper(fmt=_TIME, utc=True, key="time"),
     ]
 
 

@@ -5,6 +5,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import KW_ONLY, dataclass, field
 from itertools import accumulate
 from typing import ClassVar, Literal
 
@@ -24,49 +25,32 @@ Reading = Callable[[], float | Mapping[Labels, float]]
 Readings = Mapping["Counter | Gauge", Reading]
 
 
+@dataclass(eq=False)
 class Instrument(ABC):
     """What all kinds have."""
 
     kind: ClassVar[str]
 
-    def __init__(
-        self,
-        name: str,
-        says: str,
-        *,
-        unit: str = "",
-        labels: Labels = (),
-        roles: Sequence[Role] = ROLES,
-        needs: str = "",
-    ) -> None:
-        """`roles` are those that have it; it `needs` the engine or the setting of this name."""
-        self.name = name
-        self.says = says
-        self.unit = unit
-        self.labels = labels
-        self.roles = tuple(roles)
-        self.needs = needs
+    name: str
+    says: str
+    _: KW_ONLY
+    unit: str = ""
+    labels: Labels = ()
+    roles: Sequence[Role] = ROLES
+    """Those that have it."""
+    needs: str = ""
+    """The engine or the setting without which there are no numbers."""
 
     @abstractmethod
     def family(self) -> Family:
         """All its numbers as they are now."""
 
 
+@dataclass(eq=False)
 class _Observable(Instrument):
     """Has numbers that are kept elsewhere, and read when someone asks."""
 
-    def __init__(
-        self,
-        name: str,
-        says: str,
-        *,
-        unit: str = "",
-        labels: Labels = (),
-        roles: Sequence[Role] = ROLES,
-        needs: str = "",
-    ) -> None:
-        super().__init__(name, says, unit=unit, labels=labels, roles=roles, needs=needs)
-        self._readings: list[Reading] = []
+    _readings: list[Reading] = field(init=False, default_factory=list)
 
     @contextmanager
     def observed(self, reading: Reading) -> Iterator[None]:
@@ -86,24 +70,17 @@ class _Observable(Instrument):
         return read
 
 
+@dataclass(eq=False)
 class Counter(_Observable):
-    """Counts what has happened since the start. `known` are values of its only label that are 0 until then."""
+    """Counts what has happened since the start."""
 
     kind = "counter"
 
-    def __init__(
-        self,
-        name: str,
-        says: str,
-        *,
-        unit: str = "",
-        labels: Labels = (),
-        roles: Sequence[Role] = ROLES,
-        needs: str = "",
-        known: Sequence[str] = (),
-    ) -> None:
-        super().__init__(name, says, unit=unit, labels=labels, roles=roles, needs=needs)
-        self._counts: dict[Labels, float] = {(value,): 0 for value in known}
+    known: Sequence[str] = field(default=(), kw_only=True)
+    """Values of its only label that are 0 until then."""
+
+    def __post_init__(self) -> None:
+        self._counts: dict[Labels, float] = {(value,): 0 for value in self.known}
 
     def inc(self, *labels: str, by: float = 1) -> None:
         """Count one more, or so many."""
@@ -126,6 +103,7 @@ class Counter(_Observable):
         return family
 
 
+@dataclass(eq=False)
 class Gauge(_Observable):
     """Tells how much there is now."""
 
@@ -138,26 +116,20 @@ class Gauge(_Observable):
         return family
 
 
+@dataclass(eq=False)
 class Histogram(Instrument):
     """Measures how long things take, in seconds: how many took up to each of its bounds, and how long all together."""
 
     kind = "histogram"
 
-    def __init__(
-        self,
-        name: str,
-        says: str,
-        *,
-        bounds: Sequence[float],
-        labels: Labels = (),
-        roles: Sequence[Role] = ROLES,
-    ) -> None:
-        super().__init__(name, says, unit="seconds", labels=labels, roles=roles)
-        self.bounds = tuple(bounds)
-        self._le = [*map(str, bounds), "+Inf"]
+    unit: str = field(default="seconds", kw_only=True)
+    bounds: Sequence[float] = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        self._le = [*map(str, self.bounds), "+Inf"]
         self._counts: dict[Labels, list[int]] = {}
         self._sums: dict[Labels, float] = {}
-        if not labels:
+        if not self.labels:
             self._begin(())
 
     def observe(self, seconds: float, *labels: str) -> None:

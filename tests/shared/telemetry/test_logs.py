@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ def test_an_event_is_one_line_with_its_fields(stream: io.StringIO) -> None:
         "count": 3,
         "role": "up",
     }
-    assert line["time"].endswith("Z")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", line["time"])
 
 
 def test_the_standard_library_logs_the_same_lines(stream: io.StringIO) -> None:
