@@ -205,7 +205,12 @@ async def open_kafka_loop(settings: KafkaSettings) -> AsyncIterator[KafkaLoop]:
     for name, level in _QUIET_LOGGERS.items():
         logging.getLogger(name).setLevel(level)
     loop = KafkaLoop(settings)
-    thread = threading.Thread(target=loop.net.run_forever, name="kafka", daemon=True)
+
+    def run() -> None:
+        loop.net.run_forever()
+        loop.net.close()
+
+    thread = threading.Thread(target=run, name="kafka", daemon=True)
     loop.net._io_thread = thread  # as its own `start` would, but for the name
     thread.start()
     try:
@@ -214,8 +219,8 @@ async def open_kafka_loop(settings: KafkaSettings) -> AsyncIterator[KafkaLoop]:
 
         def end() -> None:
             loop.net.stop(CLOSE_PATIENCE * 1000)
-            if not thread.is_alive():  # else it is amid something that blocks, and ends after that
-                loop.net.close()
+            if not thread.is_alive():  # else it is amid something that blocks, and ends and closes after that
+                loop.net.close()  # if it failed, it has not
 
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(end)

@@ -250,12 +250,13 @@ class Member(AsyncConsumerRebalanceListener):  # type: ignore[misc]
                 try:
                     await self._find_positions()
                     records, partial = self._fetcher.fetched_records()
+                    if records:
+                        self._give(records)  # before anything can fail: the library goes on behind them
                     if not partial:
                         for future in await self._fetcher._send_fetches_async():
                             self._fetching += 1
                             future.add_both(self._fetched)
                     if records:
-                        self._give(records)
                         continue
                 except errors.KafkaError as error:
                     self._warn("read", error)
@@ -297,10 +298,10 @@ class Member(AsyncConsumerRebalanceListener):  # type: ignore[misc]
         for name, some in records.items():
             size = sum([len(record.value) for record in some])
             self._given_bytes += size
-            self.queue.append(Chunk(name.partition, self._seeks.get(name.partition, 0), some, size))
             highwater = self._subscription.assignment[name].highwater
             if highwater is not None:
-                self.ends[name.partition] = highwater
+                self.ends[name.partition] = highwater  # before whoever takes the records asks how many there are
+            self.queue.append(Chunk(name.partition, self._seeks.get(name.partition, 0), some, size))
         self._loop.to_trio(self._wake)
 
     def seek(self, number: int, offset: int, seek: int) -> None:

@@ -6,7 +6,8 @@ from uuid import uuid4
 
 import pytest
 
-from shared.backplane import Backplane
+from shared.backplane import Backplane, kafka_client, kafka_consumer, kafka_member, kafka_producer
+from shared.backplane import kafka as kafka_backplane
 from shared.backplane.embedded import open_embedded_log
 from shared.backplane.kafka import open_kafka
 from shared.backplane.kafka_topics import migrate_topics
@@ -15,8 +16,31 @@ from tests.backends.kafka import Kafka
 
 PARTITIONS = 4
 
+PATIENCE = 60.0
+"""Seconds after which what does not happen is taken for lost; a broker that starts on a busy machine takes half."""
+
+LONG_SESSION = 30.0
+"""Seconds for which a member may be silent where that is not what is tested: no machine stands still for so long."""
+
 OpenBackplane = Callable[[], AbstractAsyncContextManager[Backplane]]
 """Opens the same backplane again each time: what was published before is still there."""
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine, Kafka has the time for what it promises to do within some seconds, or not at all."""
+    for module, name in (
+        (kafka_backplane, "LOOKUP_PATIENCE"),
+        (kafka_backplane, "PATIENCE"),
+        (kafka_client, "CONNECT_PATIENCE"),
+        (kafka_consumer, "CLOSE_PATIENCE"),
+        (kafka_consumer, "COMMIT_PATIENCE"),
+        (kafka_member, "RELEASE_PATIENCE"),
+        (kafka_producer, "DELIVERY_TIMEOUT"),
+    ):
+        monkeypatch.setattr(module, name, PATIENCE)
+    monkeypatch.setattr(kafka_member, "LEAVE_PATIENCE_MS", PATIENCE * 1000)
+    monkeypatch.setattr(kafka_member, "REBALANCE_PATIENCE_MS", int(2 * PATIENCE * 1000))
 
 
 def embedded(request: pytest.FixtureRequest) -> OpenBackplane:
@@ -25,6 +49,7 @@ def embedded(request: pytest.FixtureRequest) -> OpenBackplane:
 
 
 def kafka(request: pytest.FixtureRequest) -> OpenBackplane:
+    request.getfixturevalue("patient")
     settings = kafka_settings(request.getfixturevalue("kafka_server"))
 
     @asynccontextmanager
@@ -45,6 +70,7 @@ def kafka_settings(server: Kafka, instance: str = "tests") -> KafkaSettings:
         dead_letter_topic=f"{name}.dead-letters",
         partitions=PARTITIONS,
         instance=instance,
+        session_timeout_seconds=LONG_SESSION,
     )
 
 

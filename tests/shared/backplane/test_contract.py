@@ -12,11 +12,9 @@ from hypothesis import strategies as st
 
 from shared.backplane import Assignment, Backplane, Consumer, DeadLetter, Fetched, Record, StoredRecord
 from shared.backplane.protocol import MAX_RECORD_BYTES, publish_and_wait
+from tests.shared.backplane.conftest import PATIENCE
 
 OpenBackplane = Callable[[], AbstractAsyncContextManager[Backplane]]
-
-PATIENCE = 20.0
-"""Seconds after which a record that does not come is taken for lost."""
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

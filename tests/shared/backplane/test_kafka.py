@@ -1,5 +1,6 @@
 """What only Kafka has: topics made beforehand, brokers that die or stand still, members that come and go."""
 
+import itertools
 import math
 import threading
 import time
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from shared.backplane import (
     Assignment,
@@ -21,6 +23,7 @@ from shared.backplane import (
     kafka,
     kafka_client,
     kafka_member,
+    kafka_producer,
 )
 from shared.backplane.kafka import KafkaBackplane, open_kafka
 from shared.backplane.kafka_client import connection_options
@@ -30,10 +33,16 @@ from shared.errors import Unavailable
 from shared.settings import KafkaSettings
 from tests.backends.backend import free_port
 from tests.backends.kafka import Kafka
-from tests.shared.backplane.conftest import PARTITIONS, kafka_settings
+from tests.shared.backplane.conftest import LONG_SESSION, PARTITIONS, PATIENCE, kafka_settings
 
-PATIENCE = 60.0
-"""Seconds after which what does not happen is taken for lost; a broker that starts on a busy machine takes half."""
+REFUSED_SECONDS = kafka_producer.DELIVERY_TIMEOUT + 15
+"""For an answer, whatever the broker does: five are promised, a busy machine takes more. The library takes minutes."""
+
+RECOVERY_SECONDS = 20.0
+"""From a broker's return to the first answer. It takes one or two; the library alone would not look for 30."""
+
+CLOSE_SECONDS = 15.0
+"""For closing while the broker is away. It takes one or two."""
 
 SESSION_SECONDS = 2.0
 
@@ -131,18 +140,22 @@ async def test_what_is_acknowledged_survives_a_killed_broker_and_the_rest_is_ans
             await trio.to_thread.run_sync(server.start)
             back = trio.current_time()
             await publish_and_wait_until_accepted(backplane)
-            assert trio.current_time() - back < 10, "it recovers by itself"
+            assert trio.current_time() - back < RECOVERY_SECONDS, "it recovers by itself"
             stop.set()
         await publisher.settled()
-        for partition in range(2):
-            consumer.seek(partition, 0)
-        records = await read_until(consumer, has_all(publisher))
-        assert_all_is_there(publisher, [record for record in records if record.partition < 2])
-        assert max(publisher.times.values()) < 8
+        assert_all_is_there(publisher, await read_again(backplane, publisher))
+        assert max(publisher.times.values()) < REFUSED_SECONDS
         with trio.fail_after(PATIENCE):
             await consumer.commit({0: 1})
-            while consumer.held_until < trio.current_time() + 3:
+            before = consumer.held_until
+            while consumer.held_until <= before:
                 await trio.sleep(0.01)
+
+
+async def read_again(backplane: Backplane, publisher: Publisher) -> list[StoredRecord]:
+    """All that is in the log, at least what was accepted: from its beginning, by a consumer that had no broker die."""
+    async with backplane.consume("another group") as consumer:
+        return [record for record in await read_until(consumer, has_all(publisher)) if record.partition < 2]
 
 
 async def publish_and_wait_until_accepted(backplane: Backplane) -> None:
@@ -175,10 +188,8 @@ async def test_a_broker_that_stands_still_has_calls_refused_within_seconds_and_n
         await publisher.settled()
         refused = publisher.answers.keys() - publisher.accepted
         assert refused
-        assert max(publisher.times.values()) < 8
-        for partition in range(2):
-            consumer.seek(partition, 0)
-        records = await read_until(consumer, has_all(publisher))
+        assert max(publisher.times.values()) < REFUSED_SECONDS
+        records = await read_again(backplane, publisher)
         assert {len(answers) for answers in publisher.answers.values()} == {1}
         for partition in (0, 1):
             numbers = [int(record.value) for record in records if record.partition == partition]
@@ -247,46 +258,59 @@ def instance(settings: KafkaSettings, name: str) -> KafkaSettings:
     return settings.model_copy(update={"instance": name})
 
 
-async def test_a_member_that_closes_leaves_at_once(kafka_server: Kafka) -> None:
-    settings = kafka_settings(kafka_server).model_copy(update={"session_timeout_seconds": 30.0})
+async def test_a_member_that_closes_leaves_at_once(kafka_server: Kafka, patient: None) -> None:
+    settings = kafka_settings(kafka_server)
     async with opened(instance(settings, "b")) as b, b.consume("group") as second:
         await gains(second, PARTITIONS)
         async with opened(instance(settings, "a")) as a, a.consume("group") as first, trio.open_nursery() as nursery:
             nursery.start_soon(gains, second, 1000)  # it lets go of what it loses
             await gains(first, PARTITIONS // 2)
             nursery.cancel_scope.cancel()
-        with trio.fail_after(15):  # half of the session timeout, even on a busy machine
+        with trio.fail_after(LONG_SESSION - 5):  # even on a busy machine
             await gains(second, PARTITIONS // 2)
 
 
-def stop_the_loop(backplane: KafkaBackplane, seconds: float) -> None:
-    """What its group sees of a process that is frozen: no sign of life."""
-    backplane._loop.soon(lambda: time.sleep(seconds))
+async def stop_the_loop(backplane: KafkaBackplane) -> Callable[[], None]:
+    """What its group sees of a process that is frozen: no sign of life. It goes on when what this returns is called."""
+    stands, go_on = threading.Event(), threading.Event()
+
+    def stand_still() -> None:
+        stands.set()
+        go_on.wait(2 * PATIENCE)
+
+    backplane._loop.soon(stand_still)
+    await trio.to_thread.run_sync(stands.wait)
+    return go_on.set
 
 
 async def test_the_partitions_of_a_frozen_member_move_and_it_knows_when_it_wakes(kafka_server: Kafka) -> None:
-    settings = kafka_settings(kafka_server).model_copy(update={"session_timeout_seconds": SESSION_SECONDS})
-    a, b = instance(settings, "a"), instance(settings, "b")
+    b = instance(kafka_settings(kafka_server), "b")
+    a = instance(b, "a").model_copy(update={"session_timeout_seconds": SESSION_SECONDS})
     async with opened(a) as sleeping, opened(b) as awake, sleeping.consume("group") as frozen:
         await gains(frozen, PARTITIONS)
         await read_nothing(frozen)
-        stop_the_loop(sleeping, SESSION_SECONDS + 4)
+        go_on = await stop_the_loop(sleeping)
         async with awake.consume("group") as other:
             assert await gains(other, PARTITIONS) == set(range(PARTITIONS))
             assert frozen.held_until < trio.current_time() < other.held_until
+            go_on()
             with trio.fail_after(PATIENCE):
                 event = await frozen.fetch()
             assert isinstance(event, Assignment)
             assert event.lost == set(range(PARTITIONS)), "it hears what it lost before it is given anything"
             await frozen.commit({0: 1})  # of a partition that it lost: does no harm
         assert await gains(frozen, PARTITIONS) == set(range(PARTITIONS))
-        assert frozen.held_until > trio.current_time()
+        with trio.fail_after(PATIENCE):
+            while frozen.held_until <= trio.current_time():
+                await trio.sleep(0.01)
 
 
 async def read_nothing(consumer: Consumer) -> None:
     """Tell the member that its consumer has acted on its assignment."""
-    with trio.move_on_after(0.1):
-        await consumer.fetch()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(consumer.fetch)
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_process_that_was_killed_and_returns_soon_has_its_partitions_without_a_move(
@@ -382,10 +406,29 @@ async def test_an_offset_that_is_not_there_any_more_goes_on_at_the_oldest(kafka_
         assert [record.value for record in records] == [b"oldest", b"next"]
 
 
+async def test_a_fetch_that_can_not_be_sent_loses_nothing_of_the_one_before(kafka_server: Kafka) -> None:
+    async with opened(kafka_settings(kafka_server)) as backplane, backplane.consume("readers") as consumer:
+        await gains(consumer, PARTITIONS)
+        fetcher = consumer._member._fetcher
+        send, calls = fetcher._send_fetches_async, itertools.count()
+
+        async def send_every_other() -> object:
+            if next(calls) % 2:
+                raise stock.errors.NodeNotReadyError
+            return await send()
+
+        fetcher._send_fetches_async = send_every_other
+        for number in range(50):
+            await publish_and_wait(backplane, [Record(0, b"%d" % number)])
+        records = await read_until(consumer, lambda records: any(record.value == b"49" for record in records))
+        assert [int(record.value) for record in records] == list(range(50))
+
+
 async def test_a_consumer_that_takes_nothing_is_given_a_bounded_amount(
     kafka_server: Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kafka_member, "MAX_BUFFERED_BYTES", 20_000)
+    monkeypatch.setattr(kafka_member, "FETCH_MAX_BYTES", 100_000)  # since an answer may come on top
     async with opened(kafka_settings(kafka_server)) as backplane, backplane.consume("readers") as consumer:
         await gains(consumer, PARTITIONS)
         await read_nothing(consumer)
@@ -415,7 +458,7 @@ async def test_a_consumer_waits_for_a_broker_that_is_away(
             with pytest.raises(Unavailable):
                 await backplane.end_offset(0)
             began = trio.current_time()
-        assert trio.current_time() - began < 5
+        assert trio.current_time() - began < CLOSE_SECONDS
         async with backplane.consume("readers") as consumer:
             await trio.to_thread.run_sync(server.start)
             assert await gains(consumer, PARTITIONS) == set(range(PARTITIONS))
@@ -432,8 +475,11 @@ async def everything(settings: KafkaSettings) -> None:
         await backplane.offset_at(0, 2**50)
 
 
-def kafka_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if "kafka" in thread.name]
+async def no_thread_is_left() -> None:
+    """Soon: a loop is not waited for while it is amid something."""
+    with trio.fail_after(PATIENCE):
+        while any("kafka" in thread.name for thread in threading.enumerate()):
+            await trio.sleep(0.01)
 
 
 class Cancelling(trio.abc.Instrument):
@@ -464,7 +510,7 @@ async def cancel_at_every_await(settings: KafkaSettings, limit: int) -> int:
                 pass
             finally:
                 trio.lowlevel.remove_instrument(instrument)
-        assert kafka_threads() == []
+        await no_thread_is_left()
         if not scope.cancelled_caught:
             return steps
         assert trio.current_time() - began < PATIENCE
@@ -484,8 +530,8 @@ async def test_cancelled_while_the_broker_is_away_it_closes_at_once(monkeypatch:
         with trio.move_on_after(patience) as scope:
             await everything(settings)
         assert scope.cancelled_caught
-        assert kafka_threads() == []
-        assert trio.current_time() - began < patience + 5
+        assert trio.current_time() - began < patience + CLOSE_SECONDS
+        await no_thread_is_left()
 
 
 def test_settings_say_how_to_connect() -> None:
