@@ -29,6 +29,8 @@ class ClientStream:
         self._unsent = bytearray()
         self._sending = trio.Lock()
         self._listening_since: float | None = None
+        self.pings = 0
+        """Sent since something came; for whoever sends them to count."""
 
     @property
     def silence(self) -> float:
@@ -89,9 +91,11 @@ class ClientStream:
             while True:
                 await trio.lowlevel.wait_readable(self._socket)
                 try:
-                    return self._socket.recv(max_bytes)
+                    data = self._socket.recv(max_bytes)
                 except BlockingIOError:
-                    pass
+                    continue
+                self.pings = 0
+                return data
         except OSError as error:
             raise trio.BrokenResourceError from error
         finally:

@@ -59,9 +59,10 @@ class Flusher:
     async def run(self) -> None:
         """Write until cancelled. The flush itself never waits."""
         while True:
-            due, self._due = self._due, []
-            for connection in due:
-                connection.flush()
+            while self._due:  # what is marked meanwhile too: nobody is parked then to be woken
+                due, self._due = self._due, []
+                for connection in due:
+                    connection.flush()
             await self._parked.park()
 
 

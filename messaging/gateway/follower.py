@@ -254,7 +254,8 @@ class Follower:
         since_ms = wall_clock_ms() - int(configuration.tail_seconds * 1000)
         end = await self._backplane.end_offset(partition)
         full = end - configuration.tail_bytes // SMALLEST_RECORD
-        start = max(await self._backplane.offset_at(partition, since_ms), full)
+        # Where all is older, `offset_at` is the end by then: what came since the first look at it must be known too.
+        start = max(min(await self._backplane.offset_at(partition, since_ms), end), full)
         consumer.seek(partition, start)
         self._tails[partition] = Tail(start)
         self._rebuilding[partition] = end

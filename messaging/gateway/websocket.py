@@ -128,18 +128,22 @@ class WebSocketServer:
             stream.close()
 
     async def ping_for_ever(self) -> None:
-        """Ping the silent, and end those that have been so for nearly two heartbeats: by the second they are found."""
+        """Ping the silent, and end those that leave all pings of a heartbeat unanswered: by the second they are found.
+
+        Pings are counted, not seconds, which also pass while this process stands still, and hears nobody.
+        """
         while True:
             heartbeat = self._gateway.live.value.heartbeat_seconds
             await trio.sleep(heartbeat / LOOKS)
             for session, stream in self._streams.items():
-                if session.state is State.ENDED:
+                if session.state is State.ENDED or stream.silence < heartbeat:
                     continue
-                if stream.silence > heartbeat * (2 - 1 / LOOKS):
+                if stream.pings >= LOOKS - 1:
                     session.end(Refusal(Code.TIMED_OUT, "Nothing was heard of the client."))
-                elif stream.silence >= heartbeat:
-                    with suppress(*LOST):  # its session ends by itself
-                        stream.send_now(PING)
+                    continue
+                stream.pings += 1
+                with suppress(*LOST):  # its session ends by itself
+                    stream.send_now(PING)
 
     @contextmanager
     def _shaking_hands(self) -> Iterator[None]:

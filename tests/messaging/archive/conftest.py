@@ -69,7 +69,10 @@ def people() -> People:
 
 
 @pytest.fixture
-async def log(tmp_path: Path) -> AsyncIterator[EmbeddedLog]:
+async def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[EmbeddedLog]:
+    """A real one. Its recorder waits for it and for the store however long a busy disk takes."""
+    for deadline in ("STORE_DEADLINE", "LAST_COMMIT_SECONDS"):
+        monkeypatch.setattr(f"messaging.archive.recorder.{deadline}", 60.0)
     async with open_embedded_log(tmp_path / "log.sqlite3", partitions=PARTITIONS, retention_hours=1) as log:
         yield log
 

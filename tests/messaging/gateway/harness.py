@@ -28,6 +28,9 @@ from shared.stores.accounts_sqlite import open_sqlite_accounts
 PATIENCE = 20.0
 """Seconds after which a frame that does not come is taken for lost."""
 
+REPLAY_SECONDS = 60.0
+"""What was said before a session is replayed to it, however long it took to begin: the most that can be set."""
+
 PARTITIONS = 4
 
 
@@ -129,7 +132,7 @@ class Platform:
             verifier=TokenVerifier(self.accounts),
             history=self.history,
             directory=self.directory,
-            live=Live.fixed(configuration or LiveConfiguration()),
+            live=Live.fixed(configuration or LiveConfiguration(replay_seconds=REPLAY_SECONDS)),
             ids=SnowflakeGenerator(number),
         )
         await self.nursery.start(gateway.follower.run)

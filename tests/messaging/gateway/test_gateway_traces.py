@@ -17,12 +17,12 @@ from shared.backplane.protocol import Done
 from shared.chats import direct_chat_id
 from shared.configuration import LiveConfiguration
 from shared.errors import Unavailable
-from tests.messaging.gateway.harness import PATIENCE, Platform
+from tests.messaging.gateway.harness import PATIENCE, REPLAY_SECONDS, Platform
 from tests.spans import Spans, attributes_of, ids_of
 
 ANN, BEN = 1, 2
 
-TRACED = LiveConfiguration(trace_ratio=1)
+TRACED = LiveConfiguration(trace_ratio=1, replay_seconds=REPLAY_SECONDS)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from shared.backplane.protocol import Done
 from shared.errors import Code, Unavailable
 from shared.ownership import GatewayAddress, LocalDirectory
 from shared.partitions import partition_of
-from tests.messaging.gateway.harness import PARTITIONS, Platform
+from tests.messaging.gateway.harness import PARTITIONS, PATIENCE, Platform
 
 ANN, BEN = 1, 2
 HOME = partition_of(ANN, PARTITIONS)
@@ -35,6 +35,9 @@ class ScriptedLog:
         self.fetches = 0
         """How often the consumer has asked, so has done with what it was given before."""
         self.left = False
+        self.end = 0
+        """Of each partition, as far as `end_offset` knows; who asks `offset_at` is told of one more."""
+        self.sought: dict[int, int] = {}
         self.unanswered: list[tuple[Sequence[Record], Done]] = []
         self._tell, self._told = trio.open_memory_channel[Fetched | Assignment](math.inf)
 
@@ -49,6 +52,13 @@ class ScriptedLog:
 
     def publish(self, records: Sequence[Record], done: Done) -> None:
         self.unanswered.append((records, done))
+
+    async def until_published(self, count: int = 1) -> None:
+        """Wait until so many publishers wait. All tasks may be blocked before: whether a recipient exists is looked up
+        in a thread."""
+        with trio.fail_after(PATIENCE):
+            while len(self.unanswered) < count:
+                await trio.sleep(0.001)
 
     @asynccontextmanager
     async def consume(self, group: str, *, gather: float = 0.0) -> AsyncIterator[Consumer]:
@@ -65,18 +75,18 @@ class ScriptedLog:
         return {}
 
     def seek(self, partition: int, offset: int) -> None:
-        pass
+        self.sought[partition] = offset
 
     async def commit(self, offsets: Mapping[int, int]) -> None:
         await trio.lowlevel.checkpoint()
 
     async def end_offset(self, partition: int) -> int:
         await trio.lowlevel.checkpoint()
-        return 0
+        return self.end
 
     async def offset_at(self, partition: int, at_ms: int) -> int:
         await trio.lowlevel.checkpoint()
-        return 0
+        return self.end + 1 if self.end else 0
 
     async def set_aside(self, letter: DeadLetter) -> None:
         raise AssertionError
@@ -99,7 +109,7 @@ async def test_a_partition_that_leaves_answers_what_it_took_before_it_is_given_o
     gateway = await platform.start_gateway()
     async with platform.sign_in(gateway, ANN) as ann:
         await ann.send_text("taken", BEN)
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await log.until_published()
         fetches = log.fetches
         log.tell(Assignment(frozenset(), frozenset([HOME]), 2))
         await trio.testing.wait_all_tasks_blocked(0.01)
@@ -122,7 +132,7 @@ async def test_a_log_that_does_not_answer_does_not_keep_a_partition_for_ever(
     gateway = await platform.start_gateway()
     async with platform.sign_in(gateway, ANN) as ann:
         await ann.send_text("taken", BEN)
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await log.until_published()
         fetches = log.fetches
         log.tell(Assignment(frozenset(), frozenset([HOME]), 2))
         await ann.expect("reconnect")
@@ -143,7 +153,7 @@ async def test_while_another_may_have_the_partition_nothing_is_taken(platform: P
             await second.expect("goodbye")  # told to come again, not that it should go where it is
         log.held_until = math.inf
         await ann.send_text("a", BEN)
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await log.until_published()
         log.answer()
         await ann.expect("accepted")
 
@@ -154,7 +164,7 @@ async def test_a_gateway_that_stops_lets_its_partitions_go_before_its_clients(
     gateway = await platform.start_gateway()
     async with platform.sign_in(gateway, ANN) as ann, trio.open_nursery() as nursery:
         await ann.send_text("taken", BEN)
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await log.until_published()
         nursery.start_soon(gateway.drain)
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert not log.left
@@ -170,7 +180,7 @@ async def test_a_retry_of_what_the_log_may_have_kept_has_the_same_id(platform: P
     gateway = await platform.start_gateway()
     async with platform.sign_in(gateway, ANN) as ann:
         await ann.send_text("a", BEN)
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await log.until_published()
         ((records, done),) = log.unanswered
         done(Unavailable("no answer"))
         log.unanswered.clear()
@@ -178,7 +188,7 @@ async def test_a_retry_of_what_the_log_may_have_kept_has_the_same_id(platform: P
         first = Envelope.FromString(records[0].value).event.event_id
         await ann.send_text("b", BEN)
         await ann.send_text("a", BEN)
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await log.until_published(2)
         log.answer()
         accepted = [(await ann.expect("accepted")).accepted for _ in range(2)]
         assert [answer.client_message_id for answer in accepted] == ["b", "a"]
@@ -227,3 +237,22 @@ async def test_what_is_owned_is_told_with_the_epoch_of_the_assignment(platform: 
     log.tell(Assignment(frozenset(), frozenset([HOME]), 5))
     await trio.testing.wait_all_tasks_blocked(0.01)
     assert directory.told == [(ALL, 1), (ALL - {HOME}, 5)]
+
+
+async def test_what_comes_while_a_tail_begins_is_in_it_also_where_all_before_is_too_old(
+    platform: Platform, log: ScriptedLog
+) -> None:
+    log.end = 7
+    begun = trio.CancelScope()
+    async with trio.open_nursery() as nursery:
+
+        async def run() -> None:
+            with begun:
+                await platform.start_gateway()
+
+        nursery.start_soon(run)
+        with trio.fail_after(PATIENCE):
+            while len(log.sought) < PARTITIONS:
+                await trio.sleep(0.001)
+        begun.cancel()
+    assert log.sought == dict.fromkeys(ALL, 7)

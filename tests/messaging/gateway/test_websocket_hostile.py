@@ -9,7 +9,7 @@ import trio
 from messaging.gateway.client_stream import ClientStream
 from messaging.gateway.connection import ConnectionLost
 from messaging.gateway.messages import MessageReader
-from messaging.gateway.websocket import BrowserTransport
+from messaging.gateway.websocket import LOOKS, BrowserTransport
 from shared.configuration import LiveConfiguration
 from tests.messaging.gateway.browsers import (
     CLOSE,
@@ -81,9 +81,10 @@ async def test_a_handshake_of_one_byte_at_a_time_has_the_same_deadline(
     async with serving(platform) as server, await server.connect() as stream, trio.open_nursery() as nursery:
 
         async def trickle() -> None:
-            for byte in request(Cookie="x" * 10_000):
-                await stream.send_all(bytes([byte]))
-                await trio.sleep(0.01)
+            with suppress(trio.BrokenResourceError):  # it has ended, and the reader has yet to hear of it
+                for byte in request(Cookie="x" * 10_000):
+                    await stream.send_all(bytes([byte]))
+                    await trio.sleep(0.01)
 
         nursery.start_soon(trickle)
         with trio.fail_after(PATIENCE):
@@ -185,8 +186,9 @@ async def test_a_silent_client_is_pinged_and_found_by_the_second_heartbeat(
         async with raw_session(server, BEN) as silent:
             began = trio.current_time()
             *pings, goodbye, close = await silent.until_end()
-            assert 1 < trio.current_time() - began < 3, "two heartbeats, and a busy machine"
-        assert {(ping.opcode, ping.payload) for ping in pings} == {(PING, b"")}
+            assert trio.current_time() - began > 1
+        # One at each look of the second heartbeat but the last: so it was found by that, on a machine that is in time.
+        assert [(ping.opcode, ping.payload) for ping in pings] == [(PING, b"")] * (LOOKS - 1)
         assert b"Nothing was heard" in goodbye.payload
         assert close.opcode == CLOSE
         await gone(server, 1)
