@@ -30,16 +30,23 @@ class Certificate:
         return self.not_after - min(WARN_SECONDS, WARN_SHARE * (self.not_after - self.not_before))
 
 
+_MALFORMED = (x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType)
+"""What is raised for certificates that none may be, beside ValueError."""
+
+
 def read_certificate(file: Path) -> Certificate:
     """What the file's first certificate says. Raises UnusableCertificate."""
     with explained(file):
-        certificate = x509.load_pem_x509_certificate(first_certificate(file).encode())
-        return Certificate(
-            serial=f"{certificate.serial_number:X}",
-            names=_names(certificate),
-            not_before=certificate.not_valid_before_utc.timestamp(),
-            not_after=certificate.not_valid_after_utc.timestamp(),
-        )
+        try:
+            certificate = x509.load_pem_x509_certificate(first_certificate(file).encode())
+            return Certificate(
+                serial=f"{certificate.serial_number:X}",
+                names=_names(certificate),
+                not_before=certificate.not_valid_before_utc.timestamp(),
+                not_after=certificate.not_valid_after_utc.timestamp(),
+            )
+        except _MALFORMED as error:
+            raise ValueError(str(error)) from error
 
 
 def _names(certificate: x509.Certificate) -> tuple[str, ...]:

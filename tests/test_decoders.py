@@ -3,6 +3,7 @@
 One row for each. Those of HTTP/2 and gRPC have more to them: `tests/shared/rpc/test_fuzz_protocol.py`.
 """
 
+import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -298,6 +299,7 @@ def test_a_file_of_settings_is_one_or_is_refused(content: bytes, tmp_path: Path)
     assert isinstance(result, Settings)
 
 
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")  # below zero: cryptography will refuse it one day
 @settings(max_examples=50)
 @given(content=nearly(trustme.CA().issue_cert("localhost").cert_chain_pems[0].bytes()) | st.binary(max_size=60))
 def test_a_certificate_is_read_or_is_unusable(content: bytes, tmp_path: Path) -> None:
@@ -308,6 +310,19 @@ def test_a_certificate_is_read_or_is_unusable(content: bytes, tmp_path: Path) ->
     except UnusableCertificate:
         return
     assert isinstance(certificate, Certificate)
+
+
+@pytest.mark.parametrize(
+    ("there", "instead"),
+    [(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x05"), (b"\x55\x1d\x0e", b"\x55\x1d\x11")],
+    ids=["version-6", "extension-twice"],
+)
+def test_a_certificate_that_breaks_the_rules_is_unusable(there: bytes, instead: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "certificate.pem"
+    valid = ssl.PEM_cert_to_DER_cert(trustme.CA().issue_cert("localhost").cert_chain_pems[0].bytes().decode())
+    file.write_text(ssl.DER_cert_to_PEM_cert(valid.replace(there, instead, 1)))
+    with pytest.raises(UnusableCertificate):
+        read_certificate(file)
 
 
 @settings(max_examples=50)

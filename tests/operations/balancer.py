@@ -18,7 +18,7 @@ DOMAIN = "chat.example.org"
 """As in the configuration; each gateway has a name of its own under it."""
 
 SHORTENED = ("http-request", "http-keep-alive", "server")
-"""Time-outs of plain HTTP, which are a second in tests: what must live on does so in spite of them."""
+"""Time-outs of plain HTTP, which a balancer may have shorter in tests: what must live on does so in spite of them."""
 
 
 class HaProxy(Backend):
@@ -29,11 +29,13 @@ class HaProxy(Backend):
     request = b"GET /metrics HTTP/1.0\r\n\r\n"
     reply = re.compile(rb"HTTP/1\.\d 200 ")
 
-    def __init__(self, home: Path, certificate: Issued) -> None:
+    def __init__(self, home: Path, certificate: Issued, *, patience: int | None = None) -> None:
+        """`patience` are seconds, in place of those of the configuration, for what is in `SHORTENED`."""
         super().__init__(home)
         self.servers: dict[str, str] = {}
         """By its name in the configuration, where each is. To be told before the start."""
         self._certificate = certificate
+        self._patience = patience
 
     @classmethod
     def install(cls) -> None:
@@ -63,13 +65,19 @@ class HaProxy(Backend):
             "ROOKERY_GATEWAY__PUBLIC_GRPC": f"grpcs://{host}",
         }
 
+    def instead_of(self, other: "HaProxy", url: str) -> str:
+        """A URL that leads to another balancer, to be opened by this one."""
+        return url.replace(f":{other._ports['https']}", f":{self._ports['https']}")
+
     def command(self, ports: dict[str, int]) -> list[str]:
         pem = self.home / "haproxy.pem"
         pem.write_bytes(self._certificate.certificate.read_bytes() + self._certificate.key.read_bytes())
         file = self.home / "haproxy.cfg"
-        pattern = rf"(timeout (?:{'|'.join(SHORTENED)})) \d\ds"
-        text, count = re.subn(pattern, r"\1 1s", CONFIGURATION.read_text())
-        assert count == len(SHORTENED)
+        text = CONFIGURATION.read_text()
+        if self._patience is not None:
+            pattern = rf"(timeout (?:{'|'.join(SHORTENED)})) \d\ds"
+            text, count = re.subn(pattern, rf"\1 {self._patience}s", text)
+            assert count == len(SHORTENED)
         file.write_text(text)
         environment = {
             "MAXCONN": "2000",

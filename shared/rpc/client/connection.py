@@ -36,6 +36,8 @@ class ClientConnection(Connection[AnyClientStream]):
         """Cancelled when no more calls may begin here."""
         self.pinged_too_often = False
         """Whether the server has gone because it was asked too often whether it is there."""
+        self.said_goodbye = False
+        """Whether the server has gone in peace: it may take another connection."""
         self._slots = slots
         self._doubted_at: float | None = None
 
@@ -128,6 +130,7 @@ class ClientConnection(Connection[AnyClientStream]):
         """Finish the calls that the server has taken; the others it has never seen."""
         if event.error_code == ErrorCodes.ENHANCE_YOUR_CALM and event.additional_data == TOO_MANY_PINGS:
             self.pinged_too_often = True
+        self.said_goodbye = event.error_code == ErrorCodes.NO_ERROR
         self.going_away = True
         for stream in list(self.streams.values()):
             if stream.stream_id > (event.last_stream_id or 0):

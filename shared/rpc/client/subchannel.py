@@ -149,7 +149,7 @@ class Subchannel:
             except trio.Cancelled:
                 connection.cancel()
                 raise
-        if not connection.usable:
+        if not connection.usable and not connection.said_goodbye:
             raise ConnectionError("the server ended the connection at once")
         return connection
 
