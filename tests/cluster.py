@@ -53,11 +53,18 @@ class Engines:
 
 @contextmanager
 def running_engines(
-    folder: Path, *, kafka: Options | None = None, cassandra: Options | None = None, redis: Options | None = None
+    folder: Path,
+    *,
+    host: str = HOST,
+    kafka: Options | None = None,
+    cassandra: Options | None = None,
+    redis: Options | None = None,
 ) -> Iterator[Engines]:
     """Engines of one's own, with these options; killed at the end of the block. Raises install.Missing."""
     engines = Engines(
-        Kafka(folder / "kafka", kafka), Cassandra(folder / "cassandra", cassandra), Redis(folder / "redis", redis)
+        Kafka(folder / "kafka", kafka, host=host),
+        Cassandra(folder / "cassandra", cassandra, host=host),
+        Redis(folder / "redis", redis, host=host),
     )
     with ExitStack() as stack:
         for engine in engines:

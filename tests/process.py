@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from rookery.load.process import cpu_seconds, resident_bytes
+from tests.backends.backend import free_port
 from tests.freezing import freeze
 from tests.live import UNLIMITED, configure
 
@@ -176,8 +177,9 @@ class Process:
         )
 
     def log_lines(self) -> list[dict[str, Any]]:
-        """What it has logged, line by line."""
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
+        """What it has logged, line by line; what it is writing at this moment counts when it is whole."""
+        whole = self.log.read_bytes().rpartition(b"\n")[0]
+        return [json.loads(line) for line in whole.splitlines()]
 
     @property
     def open_files(self) -> int:
@@ -233,7 +235,7 @@ class Rookery(Process):
 
     def __init__(self, data: Path, *, settings: dict[str, str] | None = None, **live: float) -> None:
         """`settings` are environment variables; `live` is live configuration, stored before the first start."""
-        ports = {setting: "0" for _, setting in ANNOUNCED.values()}
+        ports = {setting: str(free_port()) for _, setting in ANNOUNCED.values()}  # which nobody takes while it is down
         super().__init__("up", data.with_suffix(".log"), ports | {"ROOKERY_DATA": str(data)} | (settings or {}))
         self.data = data
         self._live = UNLIMITED | live

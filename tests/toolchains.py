@@ -180,7 +180,7 @@ def _built(kind: str, sources: Iterable[Path], build: Callable[[Path], None], *w
             folder.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder.parent) as unfinished:
                 build(Path(unfinished))
-                shutil.copytree(unfinished, folder, symlinks=True)
+                os.rename(unfinished, folder)  # at once: who is killed here leaves nothing that looks whole
     return folder
 
 

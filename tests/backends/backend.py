@@ -1,8 +1,9 @@
-"""One real server on loopback, for tests: start, stop, kill, freeze, thaw, and start again on the same data and port.
+"""One real server, for tests: start, stop, kill, freeze, thaw, and start again on the same data and port.
 
 Everything blocks, so that plain tests can use it; a Trio test calls it by `trio.to_thread.run_sync`.
 """
 
+import fcntl
 import json
 import os
 import random
@@ -15,9 +16,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import ClassVar, Self, TypeVar
 
+from tests.backends.install import cache_folder
 from tests.freezing import freeze
 
 HOST = "127.0.0.1"
@@ -60,14 +63,20 @@ class Backend(ABC):
     reply: ClassVar[re.Pattern[bytes]]
     """How that answer begins."""
 
-    host = HOST
-
     def __init__(
-        self, home: Path, options: Options | None = None, *, port: int | None = None, lasting: bool = False
+        self,
+        home: Path,
+        options: Options | None = None,
+        *,
+        host: str = HOST,
+        port: int | None = None,
+        lasting: bool = False,
     ) -> None:
-        """`port` is for clients; without, the one of the last time on this folder, or a free one. One that is `lasting`
-        outlives this process; another ends with it, however that ends."""
+        """`host` is an address of this machine at which clients reach it, and `port` theirs; without, the one of the
+        last time on this folder, or a free one. One that is `lasting` outlives this process; another ends with it,
+        however that ends."""
         self.home = home
+        self.host = host
         self.options = dict(options or {})
         file = home / "run.json"
         self._run = Run(**json.loads(file.read_text())) if file.exists() else None
@@ -94,7 +103,7 @@ class Backend(ABC):
 
     @property
     def address(self) -> str:
-        return f"{HOST}:{self.port}"
+        return f"{self.host}:{self.port}"
 
     @property
     def log(self) -> Path:
@@ -126,8 +135,8 @@ class Backend(ABC):
             return
         for name in ("port", *self.inner_ports):
             self._ports.setdefault(name, free_port())
-            if not is_free(self._ports[name]):
-                raise RuntimeError(f"{self.name}: something else listens on {HOST}:{self._ports[name]}")
+            if not is_free(self._ports[name], self.host):
+                raise RuntimeError(f"{self.name}: something else listens on {self.host}:{self._ports[name]}")
         self.home.mkdir(parents=True, exist_ok=True)
         command = self.command(self._ports)
         with self.log.open("ab") as log:
@@ -152,7 +161,7 @@ class Backend(ABC):
     def answers(self) -> bool:
         """Whether it is ready now."""
         try:
-            with socket.create_connection((HOST, self.port), timeout=ANSWER_SECONDS) as client:
+            with socket.create_connection((self.host, self.port), timeout=ANSWER_SECONDS) as client:
                 client.sendall(self.request)
                 return bool(self.reply.match(client.recv(64)))
         except OSError:
@@ -238,11 +247,11 @@ def start_time(pid: int) -> int | None:
     return None if ended else started
 
 
-def is_free(port: int) -> bool:
+def is_free(port: int, host: str = HOST) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections on their way out do not matter
         try:
-            probe.bind((HOST, port))
+            probe.bind((host, port))
         except OSError:
             return False
         return True
@@ -250,10 +259,26 @@ def is_free(port: int) -> bool:
 
 def free_port() -> int:
     """A free port below those that the kernel gives to clients, lest one takes it while the server is down. Each is
-    given once by a process, so that what is not started yet keeps its own."""
-    port = next(port for port in random.sample(PORTS, len(PORTS)) if port not in _given and is_free(port))
+    given once, by this process or by another that lives, so that what is not started yet, or is down, keeps its own."""
+    port = next(port for port in random.sample(PORTS, len(PORTS)) if port not in _given and reserve(port))
     _given.add(port)
     return port
+
+
+def reserve(port: int) -> bool:
+    """Whether it is free, and reserved by no other process. Then it is reserved by this one until that ends."""
+    try:
+        fcntl.lockf(_reservations(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    return is_free(port)
+
+
+@cache
+def _reservations() -> int:
+    """The file in which processes lock a byte for each of their ports. It stays open, since to close it unlocks all."""
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    return os.open(cache_folder() / "ports", os.O_RDWR | os.O_CREAT, 0o600)
 
 
 _given: set[int] = set()

@@ -4,6 +4,7 @@ import re
 import shutil
 import struct
 
+from tests.backends.backend import HOST
 from tests.backends.install import run_quietly
 from tests.backends.java import JavaBackend
 
@@ -24,7 +25,8 @@ class Kafka(JavaBackend):
     def prepare(cls) -> None:
         """Format an empty log folder, to be copied: cheaper than a JVM for each instance."""
         config = cls.installed() / "server.properties"
-        config.write_text(cls.fill_in("server.properties", data=cls.installed(), port=1, controller_port=2))
+        blanks = {"data": cls.installed(), "host": HOST, "port": 1, "controller_port": 2}
+        config.write_text(cls.fill_in("server.properties", **blanks))
         run_quietly(
             cls.java("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", config),
             "Kafka can't format its log folder",
@@ -36,5 +38,5 @@ class Kafka(JavaBackend):
         config = self.home / "server.properties"
         # Of a name that is there twice, the last one counts.
         own = "".join(f"{name}={value}\n" for name, value in self.options.items() if value is not None)
-        config.write_text(self.fill_in("server.properties", data=self.home, **ports) + own)
+        config.write_text(self.fill_in("server.properties", data=self.home, host=self.host, **ports) + own)
         return self.server(f"-Dlog4j2.configurationFile={self.source() / 'log4j2.properties'}", "kafka.Kafka", config)

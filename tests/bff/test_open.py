@@ -1,5 +1,6 @@
 """The BFF as it is opened: on a socket of its own, with an archive that it asks over gRPC."""
 
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from tests.bff.conftest import Api
 
 PASSWORD = "correct horse battery"
+
+PATIENCE = 60.0
+"""Seconds; only ends a test that has failed."""
 
 
 class ArchiveFake(ArchiveServiceServicer):
@@ -62,7 +66,7 @@ async def bff(api: "Api", archive_port: int, web_root: Path) -> AsyncIterator[Bf
 
 
 async def test_a_user_registers_signs_in_and_sees_chats(bff: Bff) -> None:
-    async with httpx.AsyncClient(base_url=f"http://{bff.host}:{bff.port}") as client:
+    async with httpx.AsyncClient(base_url=f"http://{bff.host}:{bff.port}", timeout=PATIENCE) as client:
         user = (await client.post("/v1/users", json={"name": "alice", "password": PASSWORD})).json()
         tokens = (await client.post("/v1/tokens", json={"name": "alice", "password": PASSWORD})).json()
         client.headers["Authorization"] = f"Bearer {tokens['access_token']}"
@@ -78,13 +82,12 @@ async def test_a_user_registers_signs_in_and_sees_chats(bff: Bff) -> None:
 
 
 async def test_an_archive_that_is_away_is_told_at_once(api: "Api", token: str) -> None:
-    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    port = listeners[0].socket.getsockname()[1]
-    await listeners[0].aclose()
-    async with open_channel("127.0.0.1", port) as channel:
-        archive = RpcArchive(channel)
-        with pytest.raises(RpcError) as raised:
-            await archive.list_chats(ListChatsRequest(user_id=1, limit=1))
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))  # nobody else's, and nobody listens
+        async with open_channel(*silent.getsockname()) as channel:
+            archive = RpcArchive(channel)
+            with pytest.raises(RpcError) as raised:
+                await archive.list_chats(ListChatsRequest(user_id=1, limit=1))
     assert raised.value.status is Status.UNAVAILABLE
     api.archive.answer = raised.value
     reply = await api.call("GET", "/v1/chats", token=token)

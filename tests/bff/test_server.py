@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 PATIENCE = 10.0
 """Seconds after which a test has failed; what it waits for takes a fraction of one."""
 
+NEVER = 600.0
+"""Seconds: for a limit that must not be what ended something, however long the machine stood still."""
+
 MEGABYTE = 1024 * 1024
 
 Receive = Callable[[], Awaitable[Any]]
@@ -184,7 +187,7 @@ async def test_a_client_that_sends_its_head_byte_by_byte_is_cut_off() -> None:
 
 @pytest.mark.parametrize("requests", [0, 1])
 async def test_a_silent_connection_is_closed(requests: int) -> None:
-    async with serving(idle_seconds=0.1) as server, connected(server) as client:
+    async with serving(idle_seconds=0.5) as server, connected(server) as client:
         for _ in range(requests):
             await client.get()
             await client.until(b"0\r\n\r\n")
@@ -264,12 +267,12 @@ async def test_an_application_that_breaks_ends_only_its_request() -> None:
 
 async def test_a_stop_closes_idle_connections_at_once() -> None:
     async with AsyncExitStack() as clients:
-        async with serving(drain_seconds=PATIENCE) as server:
+        async with serving(drain_seconds=NEVER) as server:
             client = await clients.enter_async_context(connected(server))
             await client.get()
             await client.until(b"0\r\n\r\n")
             started = trio.current_time()
-        assert trio.current_time() - started < PATIENCE / 2
+        assert trio.current_time() - started < NEVER / 2
         assert await client.rest() == b""
 
 
@@ -290,6 +293,22 @@ async def test_a_stop_lets_a_request_in_work_finish() -> None:
         assert b"/slow" in await client.rest()
 
 
+async def test_a_stop_answers_a_request_that_was_on_its_way() -> None:
+    async with AsyncExitStack() as clients, trio.open_nursery() as nursery:
+        async with serving(last_seconds=NEVER, drain_seconds=NEVER) as server:
+            client = await clients.enter_async_context(connected(server))
+            await client.get("/first")
+            await client.until(b"/first\r\n0\r\n\r\n")
+            nursery.start_soon(_get_later, client)
+        assert b"/late" in await client.rest()
+
+
+async def _get_later(client: Client) -> None:
+    """Ask once the stop has begun."""
+    await trio.sleep(0.05)
+    await client.get("/late")
+
+
 async def _later(event: trio.Event) -> None:
     """Set the event once the stop has begun."""
     await trio.sleep(0.05)
@@ -298,7 +317,7 @@ async def _later(event: trio.Event) -> None:
 
 async def test_clients_that_never_read_or_finish_do_not_keep_it() -> None:
     async with AsyncExitStack() as clients:
-        async with serving(send_seconds=600, idle_seconds=600, drain_seconds=0.2) as server:
+        async with serving(send_seconds=NEVER, idle_seconds=NEVER, drain_seconds=0.2) as server:
             six = [await clients.enter_async_context(connected(server)) for _ in range(6)]
             for client in six[:3]:
                 await client.get("/large")
@@ -308,7 +327,7 @@ async def test_clients_that_never_read_or_finish_do_not_keep_it() -> None:
                 while server.connections < 6:
                     await trio.sleep(0.005)
             started = trio.current_time()
-        assert trio.current_time() - started < PATIENCE / 2
+        assert trio.current_time() - started < NEVER / 2
         assert server.connections == 0
 
 

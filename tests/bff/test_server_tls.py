@@ -125,7 +125,7 @@ async def test_a_client_that_goes_without_a_word_is_gone(tls: ServerTls, authori
 
 @pytest.mark.parametrize("said", [b"", b"\x16\x03\x01\x02\x00\x01"], ids=["silent", "begun"])
 async def test_a_handshake_that_does_not_end_is_cut_off(tls: ServerTls, authority: Authority, said: bytes) -> None:
-    async with serving(tls, idle_seconds=0.3) as server, AsyncExitStack() as stack:
+    async with serving(tls, idle_seconds=1.5) as server, AsyncExitStack() as stack:
         half_open = [await trio.open_tcp_stream(*server.address) for _ in range(50)]
         for plain in half_open:
             stack.push_async_callback(plain.aclose)

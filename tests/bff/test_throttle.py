@@ -122,7 +122,8 @@ async def test_good_sign_ins_are_not_limited(api: "Api") -> None:
         await api.sign_in()
 
 
-async def test_failed_sign_ins_of_an_address_are_limited_over_all_names(api: "Api") -> None:
+async def test_failed_sign_ins_of_an_address_are_limited_over_all_names(api: "Api", mock_clock: MockClock) -> None:
+    """While the clock stands: one more is allowed every two seconds."""
     body = {"password": "wrong password"}
     statuses = [(await api.call("POST", "/v1/tokens", {**body, "name": f"name{n}"})).status for n in range(31)]
     assert statuses == [401] * 30 + [429]

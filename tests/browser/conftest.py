@@ -8,6 +8,7 @@ import json
 import os
 import re
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,10 @@ CHROMIUM_FLAGS = (
 )
 """Those that keep Chromium from asking anyone else anything."""
 
+PATIENCE = 60.0
+"""Seconds for an answer of the platform: httpx by itself gives up after 5, which is not long for a password and a disk
+on a machine with many tests at once. It only ends a test that has failed."""
+
 PASSWORD = "correct horse battery"
 SIZES = {"desktop": (1200, 760), "phone": (390, 780)}
 
@@ -45,7 +50,7 @@ class Platform(Rookery):
     def register(self, display_name: str) -> "Account":
         """Make an account over HTTP, for a test that is about something else."""
         name = f"{display_name.split()[0].lower()}-{secrets.token_hex(4)}"
-        with httpx.Client(base_url=self.url) as http:
+        with httpx.Client(base_url=self.url, timeout=PATIENCE) as http:
             account = {"name": name, "password": PASSWORD, "display_name": display_name}
             http.post("/v1/users", json=account).raise_for_status()
             answer = http.post("/v1/tokens", json={"name": name, "password": PASSWORD}).raise_for_status().json()
@@ -54,13 +59,22 @@ class Platform(Rookery):
     def history(self, reader: "Account", chat_id: str) -> list[str]:
         """The newest texts of a chat as its history has them, oldest first."""
         headers = {"Authorization": f"Bearer {reader.access_token}"}
-        with httpx.Client(base_url=self.url, headers=headers) as http:
+        with httpx.Client(base_url=self.url, headers=headers, timeout=PATIENCE) as http:
             page = http.get(f"/v1/chats/{chat_id}/messages", params={"limit": 100}).raise_for_status().json()
         return [item["message"]["text"]["body"] for item in page["messages"]]
 
+    def history_up_to(self, newest: str, reader: "Account", chat_id: str) -> list[str]:
+        """The same once a text is its newest: the archive is a moment behind the sessions."""
+        deadline = time.monotonic() + PATIENCE
+        while (texts := self.history(reader, chat_id))[-1:] != [newest]:
+            assert time.monotonic() < deadline, texts
+            time.sleep(0.05)
+        return texts
+
     def say(self, sender: "Account", chat_id: str, *texts: str) -> None:
-        """Send messages over a session of their own, one after the other, and see each accepted."""
+        """Send messages over a session of their own, one after the other; they are accepted, and in the history."""
         trio.run(_say, self.websocket, sender.access_token, chat_id, texts)
+        self.history_up_to(texts[-1], sender, chat_id)
 
 
 @pytest.fixture(scope="session")
@@ -120,8 +134,11 @@ class Seat:
     problems: list[str] = field(default_factory=list)
     allowed: list[str] = field(default_factory=list)
     """What the test expects to go wrong, as patterns of the console's messages."""
+    live: set[Page] = field(default_factory=set)
+    """Pages whose session has begun once."""
 
     def watch(self, page: Page) -> Page:
+        page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: self._hear(page, frame)))
         page.on("console", lambda message: self.problems.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: self.problems.append(f"uncaught: {error}"))
         page.on("request", lambda request: self._judge(request))
@@ -131,6 +148,17 @@ class Seat:
         here = {urlsplit(self.platform.url).netloc, urlsplit(self.platform.websocket).netloc}
         if urlsplit(request.url).netloc not in here:
             self.problems.append(f"a request to elsewhere: {request.url}")
+
+    def _hear(self, page: Page, frame: str | bytes) -> None:
+        if "welcome" in json.loads(frame):
+            self.live.add(page)
+
+    def until_live(self) -> None:
+        """Wait until the page's session has begun: what others do from now on comes as it happens, not in a replay."""
+        deadline = time.monotonic() + PATIENCE
+        while self.page not in self.live:
+            assert time.monotonic() < deadline, "there is no session"
+            self.page.wait_for_timeout(20)
 
     def unexpected(self) -> list[str]:
         return [text for text in self.problems if not any(re.search(pattern, text) for pattern in self.allowed)]

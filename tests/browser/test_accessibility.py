@@ -58,6 +58,7 @@ def test_everything_can_be_done_with_the_keyboard(platform: "Platform", seats: "
     keys.type("No mouse at all")
     keys.press("Enter")
     expect(seat.message("No mouse at all")).to_contain_text("Sent")
+    expect(seat.message("Second")).to_be_visible()
 
     keys.press("Shift+Tab")
     expect(page.get_by_role("group", name="Messages")).to_be_focused()
@@ -84,6 +85,7 @@ def test_menus_and_dialogs_give_the_focus_back(chatting: "Seat") -> None:
     keys.press("Escape")
     expect(menu).to_be_focused()
     keys.press("Enter")
+    expect(page.get_by_role("menuitem", name="Your profile")).to_be_focused()
     keys.press("ArrowDown")
     keys.press("Enter")
     expect(page.get_by_role("dialog", name="Change password")).to_be_visible()
@@ -117,8 +119,9 @@ def test_new_messages_are_announced_and_old_ones_are_not(
     platform: "Platform", chatting: "Seat", ada: "Account", mira: "Account"
 ) -> None:
     log = chatting.page.get_by_role("log")
-    expect(log).to_have_text("")
     chatting.open_chat("Mira Okafor")
+    chatting.until_live()
+    expect(log).to_have_text("")
     platform.say(mira, ada.chat_with(mira), "Can you hear me?")
     expect(log).to_have_text("Mira Okafor: Can you hear me?")
 

@@ -97,6 +97,8 @@ def test_typing_is_shown_until_the_message_comes(
     at_mira.sign_in(mira)
     at_ada.open_chat("Mira Okafor")
     at_mira.open_chat("Ada Lindqvist")
+    at_ada.until_live()
+    at_mira.until_live()
     at_mira.composer.press_sequentially("On my way")
     typing = at_ada.page.get_by_text("typing…")
     expect(typing.first).to_be_visible()

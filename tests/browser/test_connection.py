@@ -65,7 +65,7 @@ def test_what_is_written_while_the_server_is_down_arrives_once_it_is_back(
     expected = ["Before", "While it was down", "in order", "and once"]
     for seat in (at_ada, at_mira):
         assert seat.messages.locator(".text").all_inner_texts() == expected
-    assert own_platform.history(mira, ada.chat_with(mira)) == expected
+    assert own_platform.history_up_to(expected[-1], mira, ada.chat_with(mira)) == expected
 
 
 def test_a_send_whose_answer_was_lost_is_not_sent_twice(
@@ -95,7 +95,8 @@ def test_a_send_whose_answer_was_lost_is_not_sent_twice(
     expect(seat.message("Only once")).to_contain_text("Sent")
     assert not cut[0]
     expect(seat.messages).to_have_count(1)
-    assert platform.history(ada, ada.chat_with(mira)) == ["Only once"]
+    seat.write("And then")  # is recorded after all that she sent before
+    assert platform.history_up_to("And then", ada, ada.chat_with(mira)) == ["Only once", "And then"]
 
 
 def test_a_refused_message_says_so_and_is_tried_again_in_its_place(
@@ -113,7 +114,7 @@ def test_a_refused_message_says_so_and_is_tried_again_in_its_place(
     expect(failed).to_contain_text("Not sent")
     failed.get_by_role("button", name="Try again").click()
     expect(failed).to_contain_text("Sent")
-    assert platform.history(ada, ada.chat_with(mira)) == ["and the upgrade guide"]
+    assert platform.history_up_to("and the upgrade guide", ada, ada.chat_with(mira)) == ["and the upgrade guide"]
 
 
 def test_a_refused_message_can_be_deleted(
@@ -139,7 +140,7 @@ def test_a_refusal_that_says_later_is_tried_again_without_a_word(
     seat.write("patience")
     seat.write("and order")
     expect(seat.message("and order")).to_contain_text("Sent")
-    assert platform.history(ada, ada.chat_with(mira)) == ["patience", "and order"]
+    assert platform.history_up_to("and order", ada, ada.chat_with(mira)) == ["patience", "and order"]
 
 
 def test_what_waits_survives_a_reload(platform: "Platform", seats: "Seats", ada: "Account", mira: "Account") -> None:
@@ -154,7 +155,7 @@ def test_what_waits_survives_a_reload(platform: "Platform", seats: "Seats", ada:
     expect(seat.message("Kept for later")).to_contain_text("Waiting to send")
     down[0] = False
     expect(seat.message("Kept for later")).to_contain_text("Sent")
-    assert platform.history(ada, ada.chat_with(mira)) == ["Kept for later"]
+    assert platform.history_up_to("Kept for later", ada, ada.chat_with(mira)) == ["Kept for later"]
 
 
 def test_missed_frames_are_read_from_history(
@@ -190,8 +191,9 @@ def test_tabs_whose_token_is_rejected_refresh_it_once(platform: "Platform", seat
         page.on("request", lambda request: refreshes.append(request.url) if "refresh" in request.url else None)
     spoil = "() => { const kept = JSON.parse(localStorage['rookery.sign-in']); kept.access_token = 'spoilt';"
     seat.page.evaluate(f"{spoil} localStorage['rookery.sign-in'] = JSON.stringify(kept) }}")
-    seat.page.evaluate("setTimeout(() => location.reload())")
-    other.evaluate("setTimeout(() => location.reload())")
+    with seat.page.expect_event("load"), other.expect_event("load"):  # what is seen from here on is of the new ones
+        seat.page.evaluate("setTimeout(() => location.reload())")
+        other.evaluate("setTimeout(() => location.reload())")
     for page in (seat.page, other):
         expect(page.get_by_text("No chats yet")).to_be_visible()
     assert len(refreshes) == 1
@@ -207,5 +209,6 @@ def test_a_sign_in_that_was_revoked_leads_back_to_signing_in(
     spoil = (
         "const kept = JSON.parse(localStorage['rookery.sign-in']); kept.access_token = kept.refresh_token = 'spoilt';"
     )
-    seat.page.evaluate(f"() => {{ {spoil} localStorage['rookery.sign-in'] = JSON.stringify(kept); location.reload() }}")
+    seat.page.evaluate(f"() => {{ {spoil} localStorage['rookery.sign-in'] = JSON.stringify(kept) }}")
+    seat.page.evaluate("setTimeout(() => location.reload())")
     expect(seat.page.get_by_text("You have been signed out. Sign in to go on.")).to_be_visible()

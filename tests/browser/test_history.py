@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import Page, Route, expect
 
+from tests.browser.conftest import PATIENCE
+
 if TYPE_CHECKING:
     from tests.browser.conftest import Account, Platform, Seat, Seats
 
@@ -46,20 +48,22 @@ def platform(platform_without_replay: "Platform") -> "Platform":
 def reading(platform: "Platform", seats: "Seats", ada: "Account", mira: "Account") -> "Seat":
     """Ada reads a long chat with Mira, at its end."""
     platform.say(mira, ada.chat_with(mira), *LONG)
-    wait_for_history(platform, ada, mira, LONG[-1])
     seat = seats(platform)
     seat.sign_in(ada)
     seat.open_chat("Mira Okafor")
     expect(seat.messages.first).to_be_attached()
     to_bottom(seat.page)
     expect(seat.row("Mira Okafor")).not_to_contain_text("unread")
+    seat.until_live()
     return seat
 
 
-def wait_for_history(platform: "Platform", ada: "Account", mira: "Account", newest: str) -> None:
-    """The archive is a moment behind the sessions."""
-    while platform.history(ada, ada.chat_with(mira))[-1:] != [newest]:
-        time.sleep(0.05)
+def wait_until_at_bottom(page: Page) -> None:
+    """A view that changes its size finds its place again when the next frame is drawn."""
+    deadline = time.monotonic() + PATIENCE
+    while (below := page.evaluate(BELOW)) > 1:
+        assert time.monotonic() < deadline, below
+        page.wait_for_timeout(20)
 
 
 def to_bottom(page: Page) -> None:
@@ -77,10 +81,12 @@ def test_history_comes_as_one_scrolls_up_and_what_one_reads_stays(reading: "Seat
     reading.page.evaluate(HOLD)
     expect(reading.messages).not_to_have_count(before)
     assert worst_move(reading.page) <= 1
-    for _ in range(60):
+    beginning = reading.page.get_by_text("This is where your chat with Mira Okafor began.")
+    deadline = time.monotonic() + PATIENCE
+    while not beginning.is_visible():
+        assert time.monotonic() < deadline, reading.messages.count()
         reading.page.evaluate(SCREENS_UP, 1)
         reading.page.wait_for_timeout(30)
-    expect(reading.page.get_by_text("This is where your chat with Mira Okafor began.")).to_be_visible()
     texts = reading.messages.locator(".text").all_inner_texts()
     assert [text.split(":")[0] for text in texts] == [f"Line {number}" for number in range(180)]
 
@@ -108,17 +114,16 @@ def test_new_messages_stick_to_the_bottom_for_who_is_there(
     for number in range(5):
         platform.say(mira, ada.chat_with(mira), f"New {number} " + "on several lines " * 20)
         expect(reading.message(f"New {number} ")).to_be_in_viewport()
-        assert reading.page.evaluate(BELOW) <= 1
+        wait_until_at_bottom(reading.page)
     reading.composer.fill("one\ntwo\nthree\nfour")
     reading.page.wait_for_timeout(100)
-    assert reading.page.evaluate(BELOW) <= 1
+    wait_until_at_bottom(reading.page)
 
 
 def test_a_chat_opens_where_one_left_off(platform: "Platform", seats: "Seats", ada: "Account", mira: "Account") -> None:
     chat_id = ada.chat_with(mira)
     platform.say(ada, chat_id, *(f"Old {number}" for number in range(10)))
     platform.say(mira, chat_id, *LONG[:30])
-    wait_for_history(platform, ada, mira, LONG[29])
     seat = seats(platform)
     seat.sign_in(ada)
     row = seat.row("Mira Okafor")
@@ -150,7 +155,6 @@ def test_history_that_does_not_come_can_be_asked_for_again(
     platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
 ) -> None:
     platform.say(mira, ada.chat_with(mira), "Worth the wait")
-    wait_for_history(platform, ada, mira, "Worth the wait")
     seat = seats(platform)
     seat.allowed = ["ERR_FAILED"]
     seat.sign_in(ada)
@@ -165,16 +169,21 @@ def test_history_that_does_not_come_can_be_asked_for_again(
 
 def test_waiting_has_a_face(platform: "Platform", seats: "Seats", ada: "Account", mira: "Account") -> None:
     platform.say(mira, ada.chat_with(mira), "Hello")
-    wait_for_history(platform, ada, mira, "Hello")
     seat = seats(platform)
     held: list[Route] = []
+
+    def let_go() -> None:
+        while not held:
+            seat.page.wait_for_timeout(20)
+        held.pop().continue_()
+
     seat.page.route("**/v1/chats?*", lambda route: held.append(route))
     seat.page.route("**/v1/chats/*/messages*", lambda route: held.append(route))
     seat.sign_in(ada)
     expect(seat.page.get_by_role("status", name="Loading")).to_be_visible()
-    held.pop().continue_()
+    let_go()
     seat.open_chat("Mira Okafor")
     expect(seat.page.get_by_role("status", name="Loading messages")).to_be_visible()
-    held.pop().continue_()
+    let_go()
     expect(seat.message("Hello")).to_be_visible()
     expect(seat.page.get_by_role("status", name="Loading")).to_have_count(0)

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 import httpx
 from playwright.sync_api import expect
 
+from tests.browser.conftest import PATIENCE
+
 if TYPE_CHECKING:
     from tests.browser.conftest import Account, Platform, Seats
 
@@ -30,7 +32,10 @@ def test_the_whole_page_is_under_100_kilobytes(
 
 
 def test_the_page_is_packed_for_who_can_unpack_it(platform: "Platform") -> None:
-    plain, packed = (httpx.get(f"{platform.url}/main.js", headers={"Accept-Encoding": e}) for e in ("identity", "gzip"))
+    plain, packed = (
+        httpx.get(f"{platform.url}/main.js", headers={"Accept-Encoding": encoding}, timeout=PATIENCE)
+        for encoding in ("identity", "gzip")
+    )
     assert "Content-Encoding" not in plain.headers
     assert packed.headers["Content-Encoding"] == "gzip"
     assert packed.text == plain.text
@@ -38,7 +43,7 @@ def test_the_page_is_packed_for_who_can_unpack_it(platform: "Platform") -> None:
 
 
 def test_the_policy_allows_nothing_inline_and_nothing_from_elsewhere(platform: "Platform") -> None:
-    policy = httpx.get(platform.url).headers["Content-Security-Policy"]
+    policy = httpx.get(platform.url, timeout=PATIENCE).headers["Content-Security-Policy"]
     assert "unsafe" not in policy
     assert "default-src 'none'" in policy
     assert "script-src 'self'" in policy

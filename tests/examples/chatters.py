@@ -121,6 +121,9 @@ class Chatter:
     async def until_connected(self) -> None:
         await self.until(lambda: any(line.startswith(CONNECTED) for line in self.lines))
 
+    async def until_disconnected(self) -> None:
+        await self.until(lambda: any(line.startswith("* no session") for line in self.lines))
+
     async def finish(self, end: signal.Signals | None = None) -> int:
         """End the input, or send a signal: the exit code."""
         assert self._process.stdin is not None

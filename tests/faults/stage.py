@@ -82,7 +82,12 @@ class Report:
         self.at_most(what, seconds, limit * self.lenience, " s")
 
     def at_least(self, what: str, value: float, limit: float, unit: str = "") -> None:
+        """Measured, and promised to be no less than that."""
         self._hold(f"{what} {shown(value)}{unit} (at least {shown(limit)})", value >= limit)
+
+    def goes_on(self, what: str, value: float, limit: float) -> None:
+        """So much was done in a given time, and was promised to be no less."""
+        self.at_least(what, value, limit / self.lenience)
 
     def judge(self, result: Result) -> None:
         """Take what the checker found."""

@@ -13,8 +13,12 @@ from tests.toolchains import go_tool
 
 PACKAGE = "github.com/jaegertracing/jaeger/cmd/all-in-one"
 
-SECONDS = 60.0
+SECONDS = 180.0
 """Until what was sent is found; only ends a test that has failed."""
+
+
+LIMIT = 10_000
+"""Traces in one answer: each poll of a busy archive is one, and what was there before is not to be crowded out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +83,17 @@ class Trace:
         return at == other.span_id
 
     def __str__(self) -> str:
-        """Drawn as Jaeger's page does it, for the message of a test that failed."""
+        """Drawn as Jaeger's page does it, for the message of a test that failed: what has come of it so far."""
+        there = {span.span_id for span in self.spans}
+        began_us = min(span.start_us for span in self.spans)
 
         def lines(span: Span, depth: int) -> Iterable[str]:
-            offset = (span.start_us - self.first.start_us) / 1000
+            offset = (span.start_us - began_us) / 1000
             yield f"{'  ' * depth}{span.name}  [{span.role}] +{offset:.1f} ms, {span.duration_us / 1000:.1f} ms"
             for each in self.below(span):
                 yield from lines(each, depth + 1)
 
-        return "\n".join(lines(self.first, 0))
+        return "\n".join(line for span in self.spans if span.parent_id not in there for line in lines(span, 0))
 
 
 class Jaeger(Backend):
@@ -138,7 +144,7 @@ class Jaeger(Backend):
 
     def traces(self, operation: str = "", **tags: str) -> list[Trace]:
         """The newest of Rookery's traces that have such a step with these tags."""
-        wanted: dict[str, str] = {"service": "rookery", "limit": "200", "lookback": "1h"}
+        wanted: dict[str, str] = {"service": "rookery", "limit": str(LIMIT), "lookback": "1h"}
         if operation:
             wanted["operation"] = operation
         if tags:

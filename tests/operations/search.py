@@ -13,7 +13,7 @@ from tests.backends.java import JavaBackend
 
 MAIN = "OpenSearchNode"
 
-SECONDS = 30.0
+SECONDS = 120.0
 """For one answer; only ends a test that has failed."""
 
 

@@ -20,7 +20,7 @@ from tests.backends.redis import Redis
 from tests.cluster import Engines
 from tests.live import UNLIMITED, configure
 from tests.operations.containers import ROOT, ContainerCluster, Containerised, Containers, Image
-from tests.process import ANNOUNCED, Process, running
+from tests.process import ANNOUNCED, Process, running, wait_until
 from tests.system.people import PASSWORD, read_history, sign_up
 from tests.toolchains import needed
 
@@ -152,7 +152,7 @@ def test_it_runs_as_nobody_special_and_changes_nothing_but_its_data(platform: Co
 
 
 def test_health_checks_are_made_with_what_is_in_it(platform: Containerised) -> None:
-    assert platform.is_ready()
+    assert wait_until(platform.is_ready)
     for probe in (f"{platform.url}/readyz", platform.addresses["gateway_health"], platform.addresses["archive_health"]):
         assert platform.execute("rookery", "probe", probe).returncode == 0
     nobody = platform.execute("rookery", "probe", f"http://127.0.0.1:{free_port()}/readyz")

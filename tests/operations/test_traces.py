@@ -13,6 +13,7 @@ from tests.backends.kafka import Kafka
 from tests.backends.redis import Redis
 from tests.cluster import Cluster, Engines, running_cluster
 from tests.operations.jaeger import Jaeger, Span, Trace
+from tests.operations.watched import UNHURRIED
 from tests.process import Process, wait_until
 from tests.system.people import PASSWORD, PATIENCE, Person, open_http, read_history, sign_up
 from tests.system.sessions import Session, connector, open_session
@@ -44,8 +45,9 @@ def cluster(
 ) -> Iterator[Cluster]:
     """Each process tells Jaeger what it traces. None logs an error or a warning of that, and each stops cleanly."""
     engines = Engines(kafka_server, cassandra_server, redis_server)
-    folder, settings = tmp_path_factory.mktemp("cluster"), {"ROOKERY_TRACES__ENDPOINT": jaeger.endpoint}
-    with running_cluster(Cluster(folder, engines, bffs=1, archives=1, settings=settings)) as ready:
+    folder = tmp_path_factory.mktemp("cluster")
+    told = {"ROOKERY_TRACES__ENDPOINT": jaeger.endpoint, "ROOKERY_TRACES__TIMEOUT_SECONDS": "30"}
+    with running_cluster(Cluster(folder, engines, bffs=1, archives=1, settings=UNHURRIED | told)) as ready:
         yield ready
     assert [process.name for process in ready.processes if process.process.returncode != 0] == []
     for process in ready.processes:

@@ -174,7 +174,7 @@ async def silent_server() -> AsyncIterator[int]:
 @pytest.mark.parametrize("leave", ["by_the_end", "cancelled"])
 async def test_leaving_is_prompt(leave: str) -> None:
     async with silent_server() as port:
-        with trio.fail_after(CLOSE_DEADLINE + 5), trio.CancelScope() as scope:
+        with trio.fail_after(CLOSE_DEADLINE + 20), trio.CancelScope() as scope:
             async with connect_websocket(f"ws://127.0.0.1:{port}/session") as stream:
                 stream_of: SessionStream = stream
                 await stream_of.send(pb.ClientFrame(ping=pb.Ping()))

@@ -255,7 +255,10 @@ async def first_of_request(
     settings: Settings, spans: Spans, headers: dict[str, str], ratio: float
 ) -> list[ReadableSpan]:
     """What a request to the API is traced as, if it is."""
-    async with opened(settings, ratio=ratio) as platform, httpx.AsyncClient(base_url=platform.url) as http:
+    async with (
+        opened(settings, ratio=ratio) as platform,
+        httpx.AsyncClient(base_url=platform.url, timeout=PATIENCE) as http,
+    ):
         (await http.get("/readyz", headers=headers)).raise_for_status()
         await http.get("/v1/me", headers=headers)
     return spans.named("GET /v1/me")

@@ -10,13 +10,13 @@ from pydantic import SecretStr
 from shared.settings import RedisSettings
 from tests.backends.redis import Redis
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 """Seconds after which something is taken for lost, on however busy a machine."""
 
 T = TypeVar("T")
 
 
-def settings_for(server: Redis, *, timeout_seconds: float = 5.0, url: str = "") -> RedisSettings:
+def settings_for(server: Redis, *, timeout_seconds: float = DEADLINE, url: str = "") -> RedisSettings:
     """Each with a prefix of its own."""
     return RedisSettings(
         url=SecretStr(url or server.url), prefix=f"{uuid.uuid4().hex}:", timeout_seconds=timeout_seconds

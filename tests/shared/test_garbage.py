@@ -13,7 +13,9 @@ from shared.garbage import FULL_SECONDS, collect_for_ever
 def as_before() -> Iterator[None]:
     """The collector is the whole process's."""
     thresholds = gc.get_threshold()
+    gc.disable()  # nothing is collected but what is asked for
     yield
+    gc.enable()
     gc.set_threshold(*thresholds)
     gc.unfreeze()
 

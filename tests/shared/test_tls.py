@@ -295,9 +295,10 @@ async def test_what_can_not_be_used_is_said_once_and_taken_when_it_is_mended(
 
 
 async def test_without_files_nothing_is_looked_at(mock_clock: MockClock) -> None:
+    before = signal.getsignal(signal.SIGHUP)
     async with open_tls(TlsSettings()) as tls:
         assert tls.server is None
-        assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+        assert signal.getsignal(signal.SIGHUP) is before
 
 
 # ---- the end of a certificate

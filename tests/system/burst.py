@@ -35,6 +35,11 @@ class Sender:
         self._connect = connect
         self._position: pb.Position | None = None
 
+    async def arrive(self) -> None:
+        """Have a first session, from whose end on nothing is missed: who has none is given the last seconds only."""
+        async with open_session(self._connect, self.person) as session:
+            self._take(session.frames[0])
+
     async def run(self, on_accepted: Callable[[], None]) -> None:
         """Send what was never accepted; return when all is, and the other's last was heard.
 

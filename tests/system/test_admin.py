@@ -190,6 +190,8 @@ async def test_a_sign_out_that_was_asked_for_while_nothing_ran_is_taken_up_by_th
 async def test_a_sign_out_of_ones_own_still_ends_one_sign_in_alone(rookery: Rookery) -> None:
     bob = await sign_up(rookery.url, "bob")
     other = await sign_in(rookery.url, bob.name)
-    async with open_session(connector(rookery, "grpc"), other) as session:
+    connect = connector(rookery, "grpc")
+    async with open_session(connect, bob) as ended, open_session(connect, other) as session:
         await sign_out(rookery.url, bob)
+        assert (await ended.read_to_end())[-1].goodbye.code == "unauthenticated"
         await session.see_alive()

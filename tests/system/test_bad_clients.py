@@ -39,12 +39,14 @@ async def test_a_flood_is_refused_frame_by_frame_and_the_session_lives(
     strict: Rookery, mallory: Person, transport: str
 ) -> None:
     flood = FRAME_BURST + FRAMES_PER_SECOND + 50  # what it may send at once, and in the second that this may take
+    refused: list[pb.Refused] = []
     async with open_session(connector(strict, transport), mallory) as session:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(send_pings, session, flood)
-            answers = [await session.receive() for _ in range(flood)]
-        refused = [frame.refused for frame in answers if frame.HasField("refused")]
-        assert len(refused) > 0
+        with trio.fail_after(PATIENCE):
+            while not refused:  # on a machine that is busy it takes longer, and is no flood
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(send_pings, session, flood)
+                    answers = [await session.receive() for _ in range(flood)]
+                refused = [frame.refused for frame in answers if frame.HasField("refused")]
         assert {(each.code, each.retryable) for each in refused} == {("rate_limited", True)}
         await trio.sleep(2 * refused[-1].retry_after_ms / 1000)
         await session.see_alive()

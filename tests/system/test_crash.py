@@ -88,10 +88,11 @@ async def see_the_same_answer_to_a_retry(rookery: Rookery, sender: Sender) -> No
 
 
 async def make_senders(rookery: Rookery) -> list[Sender]:
-    """Pairs, next to each other."""
+    """Pairs, next to each other, who have been here before anything is sent."""
     senders: list[Sender] = []
     for number in range(PAIRS):
         people = [await sign_up(rookery.url, f"{transport}-{number}") for transport in TRANSPORTS]
         for person, other, transport in zip(people, reversed(people), TRANSPORTS, strict=True):
             senders.append(Sender(person, other, connector(rookery, transport), MESSAGES // PAIRS // 2))
+            await senders[-1].arrive()
     return senders

@@ -259,14 +259,15 @@ async def send_bytes(platform: Platform, known: Secrets) -> None:
         for start in (b"GET /", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x16\x03\x01", b"POST / HTTP/1.1\r\nHost: "):
             stream = await trio.open_tcp_stream("127.0.0.1", port_of(address))
             async with stream:
-                await stream.send_all(start + known.new("bytes").encode() + b"\r\n\r\n")
-                await stream.send_eof()
-                await read_all(stream)
+                await say_all(stream, start + known.new("bytes").encode() + b"\r\n\r\n")
 
 
-async def read_all(stream: trio.SocketStream) -> None:
+async def say_all(stream: trio.SocketStream, words: bytes) -> None:
+    """Say this and no more, and hear what comes to the end."""
     with trio.fail_after(PATIENCE):
         try:
+            await stream.send_all(words)
+            await stream.send_eof()
             while await stream.receive_some():
                 pass
         except trio.BrokenResourceError:

@@ -47,7 +47,7 @@ class Secured(Rookery):
 
     def http(self, token: str = "") -> httpx.Client:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        return httpx.Client(base_url=self.url, verify=self.authority.trusting(), headers=headers)
+        return httpx.Client(base_url=self.url, verify=self.authority.trusting(), headers=headers, timeout=PATIENCE)
 
     def sign_up(self, name: str) -> dict[str, Any]:
         """Make an account; its tokens and its user."""
@@ -72,7 +72,8 @@ class Secured(Rookery):
         one new connection in some 3,000, where a plain `ssl.SSLSocket` lost none.
         """
         protocol = Subprotocol("rookery.v1.json")
-        async with connect(self.websocket, ssl=self.authority.trusting(), subprotocols=[protocol]) as websocket:
+        trusting = self.authority.trusting()
+        async with connect(self.websocket, ssl=trusting, subprotocols=[protocol], open_timeout=PATIENCE) as websocket:
             await websocket.send(json.dumps({"authenticate": {"access_token": user["access_token"]}}))
             assert "welcome" in await hear(websocket)
             yield websocket
@@ -283,7 +284,8 @@ async def test_a_new_certificate_is_shown_and_sessions_go_on(own_rookery: Secure
         async with own_rookery.websocket_of(ada) as after:
             await say(after, grace["user"]["user_id"], "and here")
     with own_rookery.http(ada["access_token"]) as http:  # over a connection to the archive from before
-        assert http.get("/v1/chats").raise_for_status().json()["chats"]
+        # The archive has what was accepted a moment later.
+        assert wait_until(lambda: bool(http.get("/v1/chats").raise_for_status().json()["chats"]))
 
 
 def test_a_certificate_that_can_not_be_used_changes_nothing(own_rookery: Secured) -> None:

@@ -6,6 +6,7 @@ import httpx
 
 from tests.backends.backend import HOST, free_port
 from tests.process import Rookery, running, wait_until
+from tests.system.people import PATIENCE
 
 TOKEN = "collectors-own-token"
 
@@ -19,13 +20,13 @@ def test_a_collector_that_is_away_costs_a_line_in_the_log(tmp_path: Path) -> Non
     with running(Rookery(tmp_path / "data", settings=settings, trace_ratio=1)) as rookery:
 
         def lost() -> float:
-            lines = httpx.get(f"{rookery.url}/metrics").text.splitlines()
+            lines = httpx.get(f"{rookery.url}/metrics", timeout=PATIENCE).text.splitlines()
             (line,) = [line for line in lines if line.startswith('rookery_spans_lost_total{reason="not_sent"}')]
             return float(line.split()[-1])
 
         for _ in range(2):
             before = lost()
-            assert httpx.get(f"{rookery.url}/v1/me").status_code == 401
+            assert httpx.get(f"{rookery.url}/v1/me", timeout=PATIENCE).status_code == 401
             assert wait_until(lambda before=before: lost() > before)  # type: ignore[misc]
     assert rookery.process.returncode == 0
     lines = rookery.log_lines()

@@ -63,7 +63,7 @@ def no_thread_stays() -> Iterator[Callable[[], list[str]]]:
 
     before = len(left())
     yield left
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENT
     while len(left()) > before and time.monotonic() < deadline:
         time.sleep(0.02)
     assert len(left()) <= before, left()

@@ -12,6 +12,9 @@ from shared.cassandra.session import open_session
 from shared.errors import Unavailable
 from shared.settings import CassandraSettings
 
+PATIENCE = 60.0
+"""Seconds; only ends a test that has failed."""
+
 ALL = [migration.number for migration in MIGRATIONS]
 
 
@@ -23,6 +26,13 @@ def use_migrations(monkeypatch: pytest.MonkeyPatch, *some: Migration) -> None:
 async def query(settings: CassandraSettings, cql: str) -> list[tuple[Any, ...]]:
     async with open_session(settings) as session:
         return await session.execute(cql.format(keyspace=settings.keyspace))
+
+
+async def lock_is_free(settings: CassandraSettings) -> None:
+    """It comes to be: nobody waits for long until the node has heard that it is given back."""
+    with trio.fail_after(PATIENCE):
+        while await query(settings, "SELECT name FROM {keyspace}.schema_lock"):
+            await trio.sleep(0.05)
 
 
 def test_migrations_are_numbered_from_one() -> None:
@@ -114,8 +124,7 @@ async def test_it_waits_for_a_lock_and_leaves_none(empty: CassandraSettings, mon
     monkeypatch.setattr(migrations, "LOCK_PAUSE", 0.05)
     use_migrations(monkeypatch)
     assert await migrate(empty) == []
-    locks = "SELECT name FROM {keyspace}.schema_lock"
-    assert await query(empty, locks) == []
+    await lock_is_free(empty)
     held = f"INSERT INTO {{keyspace}}.schema_lock (name, owner) VALUES ('schema', {uuid.uuid4()}) IF NOT EXISTS"
     await query(empty, held)
     async with trio.open_nursery() as nursery:
@@ -123,9 +132,9 @@ async def test_it_waits_for_a_lock_and_leaves_none(empty: CassandraSettings, mon
         with trio.move_on_after(0.5) as scope:  # no time that it must keep: it waits until the lock is free
             await trio.sleep_forever()
         assert scope.cancelled_caught
-        assert await query(empty, locks) == [("schema",)]
+        assert await query(empty, "SELECT name FROM {keyspace}.schema_lock") == [("schema",)]
         await query(empty, "DELETE FROM {keyspace}.schema_lock WHERE name = 'schema' IF EXISTS")
-    assert await query(empty, locks) == []
+    await lock_is_free(empty)
 
 
 async def test_the_copies_are_those_of_the_settings(empty: CassandraSettings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -365,8 +365,10 @@ async def test_who_waits_when_it_is_closed_is_told(
 def test_answers_after_the_end_of_trio_are_passed_over(driver: FakeDriver) -> None:
     async def main() -> None:
         session = CassandraSession(driver, SETTINGS)  # type: ignore[arg-type]
-        with trio.move_on_after(0.01):
-            await session.execute("a")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(session.execute, "a")
+            await wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
 
     trio.run(main)
     driver.sent[0].answer()

@@ -7,11 +7,9 @@ import trio
 
 from shared.configuration import ConfigurationStore, StoredValue
 from shared.configuration.protocol import KEPT_CHANGES
+from tests.shared.redis_clients import DEADLINE
 
 OpenStore = Callable[[], AbstractAsyncContextManager[ConfigurationStore]]
-
-DEADLINE = 5.0
-"""Seconds after which a notification is taken for lost."""
 
 
 async def test_a_new_store_holds_nothing(store: ConfigurationStore) -> None:

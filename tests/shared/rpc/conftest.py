@@ -2,8 +2,9 @@
 raw HTTP/2 and does what it is told, however bad."""
 
 import importlib.util
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -47,9 +48,18 @@ GET_CHAT = "/rookery.v1.ArchiveService/GetChat"
 QUICK = Limits(drain_timeout=0.2, close_timeout=0.2)
 """A server that is stopped while calls are open should not hold up its test."""
 
+STANDSTILL = 0.01
+"""Seconds in which nothing comes out of any socket, after which nothing is under way in the kernel either."""
+
 SessionStream = ServerStream[ClientFrame, ServerFrame]
 GetChat = Callable[[GetChatRequest], Awaitable[GetChatResponse]]
 Connect = Callable[[SessionStream], Awaitable[None]]
+
+
+@pytest.fixture
+def autojump_clock() -> trio.testing.MockClock:
+    """Instead of pytest-trio's, which jumps as soon as no task can go on: what was sent to a socket may still come."""
+    return trio.testing.MockClock(autojump_threshold=STANDSTILL)
 
 
 class ArchiveOf(ArchiveServiceServicer):
@@ -134,17 +144,29 @@ class Serve(Protocol):
     ) -> RunningServer: ...
 
 
-@pytest.fixture(name="serve")
-def serve_fixture(nursery: trio.Nursery) -> Serve:
-    async def serve(
-        *, get_chat: GetChat = echo_chat, connect: Connect = echo_frames, limits: Limits = QUICK, port: int = 0
-    ) -> RunningServer:
-        listeners = await trio.open_tcp_listeners(port, host="127.0.0.1")
-        server = RunningServer()
-        server.server = await nursery.start(server.run, [ArchiveOf(get_chat), SessionsOf(connect)], listeners, limits)
-        return server
+@contextmanager
+def kept_port() -> Iterator[int]:
+    """A port that stays the test's while no server of it listens there: it is bound, which refuses connections."""
+    with socket.socket() as keeper:
+        keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        keeper.bind(("127.0.0.1", 0))
+        yield keeper.getsockname()[1]
 
-    return serve
+
+@pytest.fixture(name="serve")
+def serve_fixture(nursery: trio.Nursery) -> Iterator[Serve]:
+    with ExitStack() as ports:
+
+        async def serve(
+            *, get_chat: GetChat = echo_chat, connect: Connect = echo_frames, limits: Limits = QUICK, port: int = 0
+        ) -> RunningServer:
+            port = port or ports.enter_context(kept_port())
+            listeners = await trio.open_tcp_listeners(port, host="127.0.0.1")
+            server, services = RunningServer(), [ArchiveOf(get_chat), SessionsOf(connect)]
+            server.server = await nursery.start(server.run, services, listeners, limits)
+            return server
+
+        yield serve
 
 
 class IdleListeners:

@@ -222,7 +222,9 @@ async def test_a_call_that_is_cancelled_at_any_step_before_there_is_a_connection
     assert step > 5
 
 
-async def test_a_call_that_is_cancelled_at_any_step_of_its_retries_leaves_its_channel_whole(serve: "Serve") -> None:
+async def test_a_call_that_is_cancelled_at_any_step_of_its_retries_leaves_its_channel_whole(
+    serve: "Serve", eventually: Callable[[Callable[[], bool]], Awaitable[None]]
+) -> None:
     async def fail(request: GetChatRequest) -> GetChatResponse:
         if request.chat_id == "fails":
             raise RpcError(Status.UNAVAILABLE, "", retry_after=0.001)
@@ -238,6 +240,7 @@ async def test_a_call_that_is_cancelled_at_any_step_of_its_retries_leaves_its_ch
     task = trio.lowlevel.current_task()
     fired, step = True, 0
     async with open_balancer([f"127.0.0.1:{server.port}" for server in servers]) as balancer:
+        await eventually(lambda: balancer.statistics().servers_ready == 2)  # until then, its own calls are under way
         while fired:
             step += 1
             fired = await cancel_at_step(step, lambda stepping: stepping is task, ask)

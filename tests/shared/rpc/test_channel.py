@@ -2,11 +2,14 @@
 
 from collections.abc import Awaitable, Callable
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 import trio.testing
+from h2.config import H2Configuration
+from h2.connection import H2Connection
 
 from rookery.v1.archive_grpc import ArchiveServiceStub
 from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse, ListChatsRequest
@@ -25,7 +28,8 @@ from shared.rpc import (
 )
 from shared.rpc.client.connection import LAST_STREAM_ID
 from shared.rpc.client.subchannel import FIRST_PAUSE
-from tests.shared.rpc.calling import PATIENCE, failure_of, get_chat, ping
+from shared.rpc.server.server import Server
+from tests.shared.rpc.calling import PATIENCE, Archive, failure_of, get_chat, ping
 from tests.shared.rpc.servers import Proxy
 
 if TYPE_CHECKING:
@@ -114,7 +118,7 @@ async def test_a_call_that_leaves_while_the_channel_connects_does_not_stop_it(
     slow = Proxy((await serve()).port)
     await nursery.start(slow.run)
     slow.freeze()
-    async with open_channel("127.0.0.1", slow.port) as channel:
+    async with open_channel("127.0.0.1", slow.port, limits=Limits(connect_timeout=PATIENCE)) as channel:
         with pytest.raises(RpcError) as failure:
             await get_chat(channel, timeout=0.05)
         assert failure.value.status is Status.DEADLINE_EXCEEDED
@@ -145,12 +149,35 @@ async def test_calls_go_over_a_new_connection_when_one_has_no_more_streams(serve
     connections = []
     async with open_channel("127.0.0.1", (await serve()).port) as channel:
         for number in range(6):
-            await get_chat(channel)
-            (connection,) = channel.connections
+            async with open_stream(SessionServiceStub(channel).Connect, timeout=PATIENCE) as stream:
+                await stream.end()
+                assert await stream.receive() is None
+            connection = stream._server
             connections.append(connection)
             if number == 0:
                 connection.http2.highest_outbound_stream_id = LAST_STREAM_ID - 4
     assert [connections.index(connection) for connection in connections] == [0, 0, 0, 3, 3, 3]
+
+
+async def test_a_server_that_leaves_before_the_first_call_is_connected_to_again(nursery: trio.Nursery) -> None:
+    """As those do that let no connection grow old, when the client was too busy to use it."""
+    server, accepted = Server([Archive()], Limits()), count()
+
+    async def serve_all_but_the_first(stream: trio.SocketStream) -> None:
+        if next(accepted):
+            await server.serve_connection(stream)
+            return
+        http2 = H2Connection(H2Configuration(client_side=False))
+        http2.initiate_connection()
+        http2.close_connection()
+        async with stream:
+            await stream.send_all(http2.data_to_send())
+            while await stream.receive_some():
+                pass
+
+    (listener,) = await nursery.start(partial(trio.serve_tcp, serve_all_but_the_first, 0, host="127.0.0.1"))
+    async with open_channel("127.0.0.1", listener.socket.getsockname()[1]) as channel:
+        assert await get_chat(channel) == "d-1-2"
 
 
 async def test_an_error_in_a_channels_block_is_raised_as_it_is(serve: "Serve") -> None:
@@ -181,7 +208,9 @@ async def listen_for_ever(channel: Channel, *, within: float) -> None:
         await trio.sleep_forever()
 
 
-async def test_statistics_tell_what_a_channel_does(serve: "Serve", idle_listeners: "IdleListeners") -> None:
+async def test_statistics_tell_what_a_channel_does(
+    serve: "Serve", idle_listeners: "IdleListeners", eventually: Eventually
+) -> None:
     async with open_channel("127.0.0.1", (await serve(connect=idle_listeners)).port) as channel:
         assert channel.statistics() == ChannelStatistics(
             servers=1, servers_ready=0, connections=0, calls_waiting=0, calls_begun=0, calls_ended={}, retries=0
@@ -194,6 +223,7 @@ async def test_statistics_tell_what_a_channel_does(serve: "Serve", idle_listener
             assert channel.statistics().calls_under_way == 1
         with pytest.raises(RpcError):
             await listen_for_ever(channel, within=0.05)
+        await eventually(lambda: channel.statistics().servers_ready == 1)  # if the answer was late, it has been asked
         statistics = channel.statistics()
     ended = {Status.OK: 1, Status.UNIMPLEMENTED: 1, Status.CANCELLED: 1, Status.DEADLINE_EXCEEDED: 1}
     assert statistics.calls_ended == ended

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import structlog
 import trio
+import trio.testing
 from google.rpc.error_details_pb2 import RetryInfo
 
 from rookery.v1.archive_grpc import ArchiveServiceStub
@@ -123,7 +124,12 @@ async def test_only_what_is_wrong_with_the_server_is_a_warning(
 
 
 async def test_a_call_that_took_too_long_is_told(
-    open_client: Any, make_services: MakeServices, waiting: Waiting, logged: Logged, eventually: Eventually
+    open_client: Any,
+    make_services: MakeServices,
+    waiting: Waiting,
+    logged: Logged,
+    eventually: Eventually,
+    autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with open_client(make_services(get_chat=waiting.get_chat), log_calls) as channel:
         with pytest.raises(RpcError):

@@ -125,20 +125,24 @@ async def test_a_deadline_is_kept(
     serve: "Serve", grpc_stubs: "GrpcStubs", open_grpc: "OpenGrpc", eventually: Eventually
 ) -> None:
     """Row: grpc-timeout is parsed and never used."""
-    cancelled = trio.Event()
+    entered, cancelled = trio.Event(), trio.Event()
 
     async def get_chat(request: GetChatRequest) -> GetChatResponse:
+        entered.set()
         try:
             await trio.sleep_forever()
         finally:
             cancelled.set()
 
     stub = grpc_stubs.archive.ArchiveServiceStub(open_grpc((await serve(get_chat=get_chat)).port))
-    began = trio.current_time()
-    code, _ = await status_of(lambda: stub.GetChat(GetChatRequest(), timeout=0.2))
-    assert code is grpc.StatusCode.DEADLINE_EXCEEDED
+    timeout = 0.1
+    while not entered.is_set():  # a call may be late before it is there
+        timeout *= 2
+        began = trio.current_time()
+        code, _ = await status_of(lambda: stub.GetChat(GetChatRequest(), timeout=timeout))  # noqa: B023 - called at once
+        assert code is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert trio.current_time() - began >= 0.95 * timeout
     await eventually(cancelled.is_set)
-    assert trio.current_time() - began >= 0.19
 
 
 async def test_a_compressed_call_works_or_fails_alone(
@@ -226,21 +230,20 @@ async def test_a_client_that_does_not_read_its_stream_stops_nothing_else(
 
     channel = open_grpc((await serve(connect=flood)).port)
 
-    def use() -> tuple[int, int]:
+    def use() -> int:
         stub = grpc_stubs.archive.ArchiveServiceStub(channel)
         call = grpc_stubs.session.SessionServiceStub(channel).Connect(iter(()), timeout=PATIENCE)
         next(call)
-        for _ in range(200):
-            stub.GetChat(GetChatRequest(), timeout=PATIENCE)
-        before = sent
-        for _ in range(200):
-            stub.GetChat(GetChatRequest(), timeout=PATIENCE)
-        after = sent
+        before = -1
+        while before != sent:  # its client opens larger windows for a while
+            before = sent
+            for _ in range(200):
+                stub.GetChat(GetChatRequest(), timeout=PATIENCE)
+        assert call.is_active()
         call.cancel()
-        return before, after
+        return before
 
-    before, after = await trio.to_thread.run_sync(use)
-    assert before == after < 1_000
+    assert await trio.to_thread.run_sync(use) < 1_000
 
 
 async def test_more_than_a_thousand_calls_go_over_one_connection(
@@ -276,8 +279,7 @@ async def test_the_server_stops_in_time_with_clients_that_never_end(
     async with trio.open_nursery() as clients:
         clients.start_soon(run_asyncio, listen(server.port))
         await all_listen.wait()
-        began = trio.current_time()
-        await server.stop()
-        assert trio.current_time() - began < 5
+        with trio.fail_after(PATIENCE):
+            await server.stop()
         assert idle_listeners.inside == 0
     assert codes == [grpc.StatusCode.UNAVAILABLE] * 10

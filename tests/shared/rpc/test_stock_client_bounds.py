@@ -52,11 +52,14 @@ async def test_what_nobody_reads_stays_with_the_client(
             produced += 1
             yield frame
 
+    def is_full() -> bool:
+        return bool(streams) and len(streams[0]._inbound) >= limits.stream_window
+
     def use() -> int:
         stub = grpc_stubs.archive.ArchiveServiceStub(channel)
         call = grpc_stubs.session.SessionServiceStub(channel).Connect(frames(), timeout=PATIENCE)
         before = -1
-        while before != produced:  # it has stopped when it has not moved while others were served
+        while before != produced or not is_full():  # it has stopped when it has not moved while others were served
             before = produced
             for _ in range(100):
                 stub.GetChat(GetChatRequest(), timeout=PATIENCE)

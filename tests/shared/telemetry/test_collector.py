@@ -133,7 +133,8 @@ def test_what_the_collector_wants_is_shown_to_nobody_else(tmp_path: Path) -> Non
     assert "sesame" not in repr(settings(tmp_path, "http://collector:4318", headers={"authorization": "sesame"}))
 
 
-async def test_a_stop_sends_what_waits(tmp_path: Path, server: Collector) -> None:
+async def test_a_stop_sends_what_waits(tmp_path: Path, server: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collector, "FLUSH_SECONDS", PATIENCE)  # the machine may be busy
     async with open_collector(settings(tmp_path, server.endpoint), "up"):
         make_spans("last")
     assert server.names == ["last"]
@@ -171,7 +172,7 @@ async def test_the_log_says_once_that_spans_are_lost_and_when_they_are_no_more(
                 make_spans(f"lost-{number}")
                 await wait_until(lambda number=number: SPANS_LOST.count("not_sent") == lost + number + 1)  # type: ignore[misc]
             server.status = 200
-            while not server.names:  # one may be lost still: the machine may be busy, and the time for it is short
+            while len(lines) < 2:  # one may be lost still: the machine may be busy, and the time for it is short
                 make_spans("told")
                 await trio.sleep(0.05)
     assert set(server.names) == {"told"}
@@ -191,7 +192,8 @@ async def test_a_collector_that_is_away_says_nothing_but_that(
     with capture_logs() as lines:
         async with open_collector(settings(tmp_path, f"http://{HOST}:{free_port()}", timeout_seconds=0.2), "up"):
             make_spans("lost")
-            await wait_until(lambda: SPANS_LOST.count("not_sent") > lost)
+            await wait_until(lambda: lines)
+    assert SPANS_LOST.count("not_sent") > lost
     assert [line["event"] for line in lines] == ["traces_not_sent"]
     assert [record for record in caplog.records if "opentelemetry" in record.name] == []
 
@@ -204,7 +206,7 @@ async def test_what_waits_is_bounded_and_what_is_dropped_is_counted(
     server.may_answer.clear()
     dropped = SPANS_LOST.count("no_room")
     began = time.perf_counter()
-    async with open_collector(settings(tmp_path, server.endpoint), "up"):
+    async with open_collector(settings(tmp_path, server.endpoint, timeout_seconds=60), "up"):
         for number in range(1_000):
             make_spans(f"{number}")
         assert time.perf_counter() - began < PATIENCE

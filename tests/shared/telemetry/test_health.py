@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -136,9 +137,11 @@ async def connect(health: Health, nursery: trio.Nursery) -> Callable[[], Any]:
 
 async def ask(stream: trio.SocketStream, request: bytes) -> tuple[bytes, bytes]:
     """The head and the body of the answer; both empty if there was none."""
+    answer = b""
     async with stream:
-        await stream.send_all(request)
-        answer = b"".join([part async for part in stream])
+        with suppress(trio.BrokenResourceError):  # it was closed before what we say was read
+            await stream.send_all(request)
+            answer = b"".join([part async for part in stream])
     head, _, body = answer.partition(b"\r\n\r\n")
     return head, body
 
@@ -210,8 +213,9 @@ async def test_silent_clients_can_not_hold_it_for_long(mock_clock: MockClock, co
         await stream.aclose()
 
 
-async def test_cancellation_stops_it_at_once(health: Health) -> None:
-    with trio.fail_after(1):
+async def test_cancellation_stops_it_at_once(health: Health, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.telemetry.health.CONNECTION_DEADLINE", 600)
+    with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             port = await nursery.start(serve_health, health, "127.0.0.1", 0)
             async with await trio.open_tcp_stream("127.0.0.1", port):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from time import process_time
+from time import thread_time
 
 import pytest
 import trio
@@ -187,13 +187,13 @@ async def test_the_lag_of_the_event_loop_is_how_long_it_was_kept_from_what_is_du
 def microseconds(calls: int, best_of: int = 5) -> Iterator[float]:
     """What one message counts and measures, on its way through a gateway, several times."""
     for _ in range(best_of):
-        began = process_time()
+        began = thread_time()
         for _ in range(calls):
             ACCEPT.observe(0.003)
             SIGN_INS.inc("ok")
             SESSION_DROPPED.inc()
             HTTP.observe(0.003, "GET", "/v1/me", "200")
-        yield (process_time() - began) / calls / 4 * 1e6
+        yield (thread_time() - began) / calls / 4 * 1e6
 
 
 def test_to_count_or_measure_costs_less_than_two_microseconds() -> None:
