@@ -28,8 +28,11 @@ from shared.trust import Alpn, client_context, trust_archives, trust_itself
 Prepare = Callable[[ssl.SSLContext, TlsSettings], None]
 """Has a client's context trust whom it should, and show what it has. Raises UnusableCertificate."""
 
-RELOAD_SECONDS = 10.0
+RELOAD_SECONDS = 9.0
 """How often to look at the files: a key that must go is gone soon, and reading a few KiB costs nothing."""
+
+SETTLE_SECONDS = 1.0
+"""From a change that was seen to its use: a certificate and its key are often replaced one after the other."""
 
 WARN_AGAIN_SECONDS = 86_400.0
 """How often to say that the end of the certificate is near."""
@@ -140,6 +143,9 @@ async def _keep_fresh(tls: Tls, files: list[Path], known: list[bytes], *, task_s
                 await signals.__anext__()
                 asked = True
             newest = _digest(files)
+            if newest != known and not asked:
+                await trio.sleep(SETTLE_SECONDS)
+                newest = _digest(files)
             if asked or newest != known:
                 known = newest
                 _reload(tls)

@@ -16,6 +16,7 @@ from typing import Any
 import trio
 
 from rookery.load.process import cpu_seconds, resident_bytes
+from shared.addresses import SECURE
 from shared.ownership_redis import open_redis_directory
 from shared.redis import open_redis
 from shared.settings import RedisSettings
@@ -88,14 +89,20 @@ class Cluster:
         settings: Mapping[str, str] | None = None,
         **live: float,
     ) -> None:
-        """Logs go into the folder. `settings` are environment variables of every process; `live` is configuration."""
+        """Logs go into the folder. `settings` are environment variables of every process; `live` is configuration.
+
+        With a certificate among the settings, all that listens has TLS, and who uses the cluster trusts whom the
+        system trusts (for OpenSSL, SSL_CERT_FILE).
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self.engines = engines
         self.environment = {"ROOKERY_FILE": os.devnull, **self._shared_environment(folder), **(settings or {})}
         """What all processes have in common."""
         self._live = UNLIMITED | live
         self.archives = [self._make(folder, "archive", number + 1) for number in range(archives)]
-        addresses = [f"{HOST}:{archive.environment['ROOKERY_ARCHIVE__GRPC_PORT']}" for archive in self.archives]
+        self._secure = "ROOKERY_TLS__CERTIFICATE_FILE" in self.environment
+        grpc = f"{SECURE if self._secure else ''}{HOST}"
+        addresses = [f"{grpc}:{archive.environment['ROOKERY_ARCHIVE__GRPC_PORT']}" for archive in self.archives]
         self.environment["ROOKERY_ARCHIVES"] = ",".join(addresses)
         self.gateways = [self._make(folder, "gateway", number + 1) for number in range(gateways)]
         self.bffs = [self._make(folder, "bff", number + 1) for number in range(bffs)]
@@ -200,8 +207,9 @@ class Cluster:
         own = {"ROOKERY_KAFKA__INSTANCE": f"{role}-{number}"}
         own |= {setting: str(free_port()) for _, setting in ANNOUNCED_BY_ROLE[role].values()}
         if role == "gateway":
-            own["ROOKERY_GATEWAY__PUBLIC_WEBSOCKET"] = f"ws://{HOST}:{own['ROOKERY_GATEWAY__WEBSOCKET_PORT']}/session"
-            own["ROOKERY_GATEWAY__PUBLIC_GRPC"] = f"{HOST}:{own['ROOKERY_GATEWAY__GRPC_PORT']}"
+            websocket, grpc = (f"wss://{HOST}", f"{SECURE}{HOST}") if self._secure else (f"ws://{HOST}", HOST)
+            own["ROOKERY_GATEWAY__PUBLIC_WEBSOCKET"] = f"{websocket}:{own['ROOKERY_GATEWAY__WEBSOCKET_PORT']}/session"
+            own["ROOKERY_GATEWAY__PUBLIC_GRPC"] = f"{grpc}:{own['ROOKERY_GATEWAY__GRPC_PORT']}"
         return Process(role, folder / f"{role}-{number}.log", self.environment | own)
 
     async def _follow_owners(self, is_so: Callable[[Sequence[str]], bool]) -> list[str]:

@@ -17,7 +17,7 @@ from trio.testing import MockClock
 from shared.certificates import read_certificate
 from shared.pem import UnusableCertificate
 from shared.settings import TlsSettings
-from shared.tls import RELOAD_SECONDS, WARN_AGAIN_SECONDS, ServerTls, Tls, open_tls
+from shared.tls import RELOAD_SECONDS, SETTLE_SECONDS, WARN_AGAIN_SECONDS, ServerTls, Tls, open_tls
 from shared.trust import client_context, trust, trust_itself
 from tests.certificates import Authority, Issued
 
@@ -241,7 +241,7 @@ async def test_files_are_looked_at_every_few_seconds(
     async with open_tls(issued.settings()) as tls:
         assert tls.server is not None
         authority.issue()
-        await trio.sleep(RELOAD_SECONDS + 1)
+        await trio.sleep(RELOAD_SECONDS + SETTLE_SECONDS + 1)
         assert shown(tls.server, authority) == issued.newest
 
 
@@ -257,7 +257,7 @@ async def test_a_link_to_another_folder_is_a_change(
         assert tls.server is not None
         (tmp_path / "next").symlink_to(authority.folder / "2")
         (tmp_path / "next").replace(link)
-        await trio.sleep(RELOAD_SECONDS + 1)
+        await trio.sleep(RELOAD_SECONDS + SETTLE_SECONDS + 1)
         assert shown(tls.server, authority) == second.newest != first.newest
 
 
@@ -285,13 +285,30 @@ async def test_what_can_not_be_used_is_said_once_and_taken_when_it_is_mended(
             await trio.sleep(5 * RELOAD_SECONDS)
             assert shown(tls.server, authority) == first
             authority.issue()
-            await trio.sleep(RELOAD_SECONDS + 1)
+            await trio.sleep(RELOAD_SECONDS + SETTLE_SECONDS + 1)
             assert shown(tls.server, authority) == issued.newest
     assert [(line["event"], line["log_level"]) for line in logs] == [
         ("tls_reload_failed", "error"),
         ("tls_reloaded", "info"),
     ]
     assert "server.pem" in logs[0]["reason"]
+
+
+async def test_a_key_that_is_replaced_a_moment_before_its_certificate_is_no_fault(
+    authority: Authority, issued: Issued, autojump_clock: MockClock
+) -> None:
+    with structlog.testing.capture_logs() as logs:
+        async with open_tls(issued.settings()) as tls:
+            assert tls.server is not None
+            certificate = issued.certificate.read_bytes()
+            authority.issue()
+            renewed = issued.certificate.read_bytes()
+            issued.certificate.write_bytes(certificate)
+            await trio.sleep(RELOAD_SECONDS + SETTLE_SECONDS / 2)  # the change was seen
+            issued.certificate.write_bytes(renewed)
+            await trio.sleep(RELOAD_SECONDS)
+            assert shown(tls.server, authority) == issued.newest
+    assert [line["event"] for line in logs] == ["tls_reloaded"]
 
 
 async def test_without_files_nothing_is_looked_at(mock_clock: MockClock) -> None:
