@@ -43,6 +43,8 @@ class HttpLimits:
     """For a client to take what it is sent, 64 KiB and the socket's buffer at a time."""
     linger_seconds: float = 1.0
     """For a client that is refused to stop sending, so that it can read why (RFC 9112, 9.6)."""
+    last_seconds: float = 0.25
+    """For a request to be read that was on its way when the server stops, on a connection that looks idle."""
     drain_seconds: float = 2.0
     """For requests that are in work when the server stops."""
     max_connections: int = 2_000
@@ -101,7 +103,7 @@ class Server:
         return True
 
     async def drain(self) -> None:
-        """Close what is idle, and wait a little for the rest."""
+        """Close what is idle, once it has had time to say that it is not, and wait a little for the rest."""
         await self.context.terminated.set()
         self._empty = trio.Event()
         for connection in list(self._connections):
@@ -146,8 +148,9 @@ class _Connection:
         return self._reading.deadline < float("inf")
 
     def close_if_idle(self) -> None:
+        """Close it soon, unless a request comes that was on its way: nobody could tell its client to ask elsewhere."""
         if self.is_idle:
-            self._reading.cancel()
+            self._reading.deadline = min(self._reading.deadline, trio.current_time() + self._limits.last_seconds)
 
     def cancel(self) -> None:
         """End at once."""
