@@ -17,10 +17,11 @@ from shared.rpc.limits import DEFAULT_LIMITS, Limits
 from shared.rpc.measures import channel_readings
 from shared.telemetry.metrics import observing
 
-LOOK_AGAIN_AFTER = 30.0
-"""Seconds after which a name is looked up again, in case it has got a server more: what DNS answers often last."""
+LOOK_AGAIN_AFTER = 5.0
+"""Seconds after which a name is looked up again, in case it has got a server more: one that is new must be known before
+the one that it is to replace has gone."""
 
-LOOK_UP_PAUSE = 5.0
+LOOK_UP_PAUSE = 1.0
 """Seconds between two look-ups at least, even when servers are lost one after the other."""
 
 FIRST_PAUSE = 0.1

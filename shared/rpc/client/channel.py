@@ -99,7 +99,7 @@ class Channel:
         self._slots.unpark_all()
 
     def _lost(self) -> None:
-        """There is a server without a connection."""
+        """There is a server that takes no calls."""
 
     def _pick(self) -> Subchannel | None:
         """The next server in turn that takes one more call now."""

@@ -61,7 +61,7 @@ class Subchannel:
         connections: set[ClientConnection],
         lost: Callable[[], None],
     ) -> None:
-        """In `slots` calls wait for it, to `connections` it adds its own; `lost` is called when it has none."""
+        """In `slots` calls wait for it, to `connections` it adds its own; `lost` is called when it takes no calls."""
         self.endpoint = endpoint
         self.failure: str | None = None
         self._options = options
@@ -119,7 +119,6 @@ class Subchannel:
         except (OSError, ValueError, trio.TooSlowError) as error:
             late = isinstance(error, trio.TooSlowError)
             self._fail(f"it took over {self._limits.connect_timeout} s" if late else why_not_connected(error))
-            self._lost()
             await trio.sleep(self._backoff.next())
             self._rest()
             return
@@ -185,6 +184,7 @@ class Subchannel:
         if self.failure is None:
             self._log("rpc_server_away", reason=reason)
         self.failure = reason
+        self._lost()
         self._slots.unpark_all()
 
     def _log(self, event: str, **facts: str) -> None:

@@ -53,7 +53,7 @@ def test_all_that_must_be_said_is_asked_for_at_once(helm: Helm) -> None:
         ("exposure.kind=loadBalancer,public.host=a,public.gatewayDomain=b", "which tls.plaintext forbids"),
         ("exposure.kind=gatewayApi,public.host=a,public.gatewayDomain=b", "needs exposure.gatewayApi.parentRefs"),
         ("tls.publicSecretName=own", "which tls.plaintext forbids"),
-        ("terminationGracePeriodSeconds=13", "more than archive.preStopSeconds and stopDeadlineSeconds together, 13"),
+        ("terminationGracePeriodSeconds=43", "more than archive.preStopSeconds and stopDeadlineSeconds together, 43"),
         ("gateway.replicas=13", "13 pods of gateway, and kafka.partitions is 12"),
         ("archive.autoscaling.enabled=true,kafka.partitions=6", "12 pods of archive, and kafka.partitions is 6"),
         ("bff.autoscaling.minReplicas=11", "bff.autoscaling.minReplicas is more"),

@@ -14,9 +14,22 @@ from h2.connection import H2Connection
 
 from rookery.v1.archive_grpc import ArchiveServiceStub
 from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse
-from shared.rpc import Balancer, Limits, RpcError, Status, call_unary, open_balancer, open_channel
+from shared.rpc import (
+    Balancer,
+    Limits,
+    RpcError,
+    ServerStream,
+    Status,
+    call_unary,
+    open_balancer,
+    open_channel,
+    serve_rpc,
+    stream_handler,
+)
 from shared.rpc.client.balanced import LOOK_AGAIN_AFTER, LOOK_UP_PAUSE
-from tests.shared.rpc.calling import get_chat, named
+from shared.rpc.standard.health_grpc import HealthServicer
+from shared.rpc.standard.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from tests.shared.rpc.calling import Archive, get_chat, named
 
 if TYPE_CHECKING:
     from tests.shared.rpc.conftest import RunningServer, Serve
@@ -231,6 +244,37 @@ async def test_a_name_is_looked_up_again_soon_when_its_servers_are_lost(
         assert trio.current_time() - began <= LOOK_UP_PAUSE
         await trio.sleep(LOOK_AGAIN_AFTER * 10)
         assert names.asked - asked <= 15  # no more often than it must be
+
+
+class Leaving(HealthServicer):
+    """Says that it serves, until it is to go."""
+
+    def __init__(self) -> None:
+        self.goes = trio.Event()
+
+    @stream_handler
+    async def Watch(self, stream: ServerStream[HealthCheckRequest, HealthCheckResponse]) -> None:
+        await stream.send(HealthCheckResponse(status=HealthCheckResponse.SERVING))
+        await self.goes.wait()
+        await stream.send(HealthCheckResponse(status=HealthCheckResponse.NOT_SERVING))
+        await trio.sleep_forever()
+
+
+async def test_a_name_is_looked_up_again_soon_when_its_server_says_that_it_goes(
+    serve: "Serve", names: Names, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    leaving, found = Leaving(), await serve(get_chat=named("b"))
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    await nursery.start(serve_rpc, [Archive("a"), leaving], listeners)
+    names.names["archives"] = [listeners[0].socket.getsockname()[1]]
+    async with open_balancer(["archives:8083"]) as balancer:
+        assert await get_chat(balancer) == "a"
+        names.names["archives"] = [found.port]
+        leaving.goes.set()
+        began = trio.current_time()
+        while await get_chat(balancer, wait_for_ready=True) == "a":
+            await trio.sleep(0.01)
+        assert trio.current_time() - began <= LOOK_UP_PAUSE + 0.5
 
 
 async def test_a_name_that_is_not_found_is_unavailable_until_it_is(
