@@ -189,16 +189,25 @@ class ApiServer(Backend):
         self.apply(manifest).raise_for_status()
 
     def learn(self, definitions: Iterable[Manifest]) -> None:
-        """Have it know kinds that are not Kubernetes' own, until they are in its OpenAPI too."""
-        names = []
-        for definition in definitions:
+        """Have it know kinds that are not Kubernetes' own, until they are in its OpenAPI too, and can be found."""
+        learned = {definition["spec"]["names"]["kind"]: definition for definition in definitions}
+        for definition in learned.values():
             self.apply(definition).raise_for_status()
-            names.append(definition["spec"]["names"]["kind"])
         deadline = time.monotonic() + REQUEST_SECONDS
-        while missing := {*names} - {kind for kind, _ in self.kinds()}:
+        while missing := learned.keys() - {kind for kind, _ in self.kinds()} or self._not_found(learned):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the API server does not know {missing}")
             time.sleep(POLL_SECONDS)
+
+    def _not_found(self, definitions: Mapping[str, Manifest]) -> set[str]:
+        """Of these kinds, those that are not yet where clients look for them, which is told apart from the OpenAPI."""
+        found = set()
+        for kind, spec in ((kind, definition["spec"]) for kind, definition in definitions.items()):
+            roots = [_root(f"{spec['group']}/{version['name']}") for version in spec["versions"] if version["served"]]
+            answers = [self.client.get(root) for root in roots]
+            if all(each.is_success and kind in [it["kind"] for it in each.json()["resources"]] for each in answers):
+                found.add(kind)
+        return definitions.keys() - found
 
     def kinds(self) -> Iterator[tuple[str, str]]:
         """Kind and name of its definition, of all that is in its OpenAPI."""
