@@ -1,18 +1,23 @@
 """Several BFFs for one client: it asks the one that it asked last, and the next one when that does not answer."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import httpx
 
 MAX_CONNECT_SECONDS = 2.0
 """For a connection, if there is another BFF to try."""
 
+NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout)
+"""What is raised before anything was sent."""
+
 
 class Failover(httpx.AsyncBaseTransport):
     """A transport for `open_client` and `open_api`, which need not know which BFF is up.
 
-    A request that could not be sent goes to the next BFF, until all were tried. One that was sent and not answered is
-    not repeated, as it may have been done; but the next request goes elsewhere.
+    A request that could not be sent goes to the next BFF, until all were tried; so does one that only reads and was not
+    answered. Another that was sent and not answered is not repeated, as it may have been done; but the next request
+    goes elsewhere.
     """
 
     def __init__(
@@ -29,10 +34,8 @@ class Failover(httpx.AsyncBaseTransport):
             timeout = request.extensions.get("timeout", {})
             request.extensions["timeout"] = timeout | {"connect": MAX_CONNECT_SECONDS}
         for _ in self._urls[1:]:
-            try:
+            with suppress(*([httpx.TransportError] if request.method == "GET" else NOT_SENT)):
                 return await self._ask(request)
-            except (httpx.ConnectError, httpx.ConnectTimeout):
-                pass
         return await self._ask(request)
 
     async def _ask(self, request: httpx.Request) -> httpx.Response:

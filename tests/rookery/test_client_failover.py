@@ -64,3 +64,14 @@ async def test_what_was_sent_and_not_answered_is_not_sent_again_but_the_next_goe
             await api.register()
         assert (await api.register()).name == "http://two:2"
     assert bffs.asked == ["one", "two"]
+
+
+async def test_what_only_reads_is_asked_of_the_next_when_it_is_not_answered() -> None:
+    bffs = Bffs()
+    bffs.silent = {"two", "three"}
+    async with httpx.AsyncClient(transport=Failover(URLS, 1, transport=bffs.transport)) as http:
+        assert (await http.get("http://any/v1/me")).json()["name"] == "http://one:1"
+        bffs.silent = {"one", "two", "three"}
+        with pytest.raises(httpx.ReadTimeout):
+            await http.get("http://any/v1/me")
+    assert bffs.asked == ["two", "three", "one", "one", "two", "three"]
