@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 
 from rookery.client.keeper import Transport
+from rookery.client.trust import trusted
 from tests.backends.cassandra import Cassandra
 from tests.backends.kafka import Kafka
 from tests.backends.redis import Redis
@@ -24,7 +25,9 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Authority]:
     authority = Authority(tmp_path_factory.mktemp("certificates"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSL_CERT_FILE", str(authority.file))
+        trusted.cache_clear()  # this process may have read it before, and must again after this module
         yield authority
+    trusted.cache_clear()
 
 
 @pytest.fixture(scope="module")
