@@ -9,13 +9,11 @@ Without a NAME (kafka, cassandra, redis) a command is for all three.
 
 import argparse
 import json
-import os
-import sys
 from pathlib import Path
 
 from tests.backends.backend import Backend, start_all
 from tests.backends.cassandra import Cassandra
-from tests.backends.install import Missing
+from tests.backends.install import ending_if_missing
 from tests.backends.kafka import Kafka
 from tests.backends.redis import Redis
 
@@ -58,8 +56,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with ending_if_missing():
         main()
-    except Missing as missing:
-        print(missing, file=sys.stderr)
-        sys.exit(os.EX_UNAVAILABLE)

@@ -21,6 +21,16 @@ class Missing(Exception):
     """Something that an engine needs is not on this machine, and can't be put there: says what, in one line."""
 
 
+@contextmanager
+def ending_if_missing() -> Iterator[None]:
+    """End the command if something is missing: says what, with the exit status that `tests/run.py` knows."""
+    try:
+        yield
+    except Missing as missing:
+        print(missing, file=sys.stderr)
+        sys.exit(os.EX_UNAVAILABLE)
+
+
 def cache_folder() -> Path:
     """The folder of the installed engines, about 250 MB when they are all there."""
     user_cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

@@ -7,8 +7,6 @@ The generator's own CPU is told too: it does the same work for each message, so 
 """
 
 import argparse
-import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -21,7 +19,7 @@ import trio
 from rookery.folder import DataFolder
 from rookery.load.measure import Latencies
 from rookery.load.run import Plan, Result, run
-from tests.backends.install import Missing
+from tests.backends.install import ending_if_missing
 from tests.cluster import Cluster, Engines, running_cluster, running_engines
 from tests.process import Process, Rookery, running
 
@@ -76,8 +74,8 @@ def measure_engines(folder: Path, engines: Engines, plan: "partial[Plan]", round
     for number in range(rounds):
         for kind, platform in {"a process each": a_process_each, "one process": one_process}.items():
             for what, load in ON_ENGINES.items():
-                with platform(new(folder / f"{number}-{kind}-{what}"), engines) as (url, pids):
-                    tell(kind, what, trio.run(run, plan(url=url, server_pids=pids, engine_pids=jvms, **load)))
+                with platform(new(folder / f"{number}-{kind}-{what}"), engines) as (url, servers):
+                    tell(kind, what, trio.run(run, plan(url=url, server_pids=servers, engine_pids=jvms, **load)))
 
 
 @contextmanager
@@ -125,8 +123,5 @@ def milliseconds(latencies: Latencies) -> str:
 
 
 if __name__ == "__main__":
-    try:
+    with ending_if_missing():
         main()
-    except Missing as missing:
-        print(missing, file=sys.stderr)
-        sys.exit(os.EX_UNAVAILABLE)

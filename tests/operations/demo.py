@@ -6,19 +6,17 @@ traced. Grafana and Kibana are in no registry that this can install from: what t
 """
 
 import json
-import os
 import secrets
 import shlex
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.backends.backend import running
-from tests.backends.install import Missing
+from tests.backends.install import ending_if_missing
 from tests.cluster import Cluster, running_cluster, running_engines
 from tests.operations.jaeger import Jaeger
 from tests.operations.prometheus import Prometheus
@@ -116,20 +114,16 @@ def say(text: object) -> None:
     print(text, flush=True)
 
 
-def main() -> int:
-    """Run until Ctrl-C or SIGTERM; the exit status."""
+def main() -> None:
+    """Run until Ctrl-C or SIGTERM."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with tempfile.TemporaryDirectory(prefix="rookery-demo-") as folder, ExitStack() as stack:
+    with ending_if_missing(), tempfile.TemporaryDirectory(prefix="rookery-demo-") as folder, ExitStack() as stack:
         try:
             say(Demo(Path(folder), stack))
             signal.pause()
         except KeyboardInterrupt:
             say("stopping ...")
-        except Missing as missing:
-            print(missing, file=sys.stderr)
-            return os.EX_UNAVAILABLE
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.backends.backend import running
 from tests.backends.cassandra import Cassandra
-from tests.backends.install import Missing, install_lock, need_program
+from tests.backends.install import Missing, ending_if_missing, install_lock, need_program
 from tests.backends.kafka import Kafka
 from tests.backends.redis import Redis
 from tests.operations.containers import Containers
@@ -72,11 +72,8 @@ def outside(modes: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="rookery-node-") as name:
         folder = Path(name)
         print("building what it takes", flush=True)
-        try:
+        with ending_if_missing():
             prepare(folder)
-        except Missing as missing:
-            print(missing, file=sys.stderr)
-            return os.EX_UNAVAILABLE
         spaces = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
         try:
             return subprocess.run(
