@@ -13,31 +13,31 @@ run: $(VENV)/.run ## set up, start the whole platform on the embedded default, p
 	@$(BIN)/rookery up
 
 demo: $(VENV)/.dev ## Kafka, Cassandra, Redis, two of each role, and Jaeger, Prometheus and OpenSearch that watch them, until Ctrl-C
-	@$(BIN)/python -m tests.operations.demo
+	@$(BIN)/python -m tools.operations.demo
 
 test: $(VENV)/.dev ## set up, check and test everything
-	@$(BIN)/python tests/run.py
+	@$(BIN)/python -m tools.run_tests
 
 check: $(VENV)/.dev ## the checks without the tests: format, lint, types, walls, protos
-	@$(BIN)/python tests/run.py --checks
+	@$(BIN)/python -m tools.run_tests --checks
 
 verify: $(VENV)/.dev ## every fault in full, on real Kafka, Cassandra and Redis; some 20 minutes
-	@$(BIN)/python -m tests.faults
+	@$(BIN)/python -m tools.faults
 
 containers: $(VENV)/.dev ## build the image twice, and run docker-compose.yml for real; some minutes, needs root
-	@$(BIN)/python -m tests.operations.compose
+	@$(BIN)/python -m tools.operations.compose
 
 kubernetes: $(VENV)/.dev ## the image and the chart on a real node of Kubernetes, in namespaces of this machine; needs root
-	@$(BIN)/python -m tests.operations.node
+	@$(BIN)/python -m tools.operations.node
 
 engines: $(VENV)/.dev ## fetch the Kafka, Cassandra and Redis of the tests
-	@$(BIN)/python -m tests.backends install
+	@$(BIN)/python -m tools.engines install
 
 format: $(VENV)/.dev ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
 protos: $(VENV)/.dev ## generate rookery/v1/ and shared/rpc/standard/ from protos/
-	@$(BIN)/python protos/generate.py
+	@$(BIN)/python -m tools.protos.generate
 
 lock: ## solve the dependencies anew; needs uv
 	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --python-version 3.11 \

@@ -6,16 +6,16 @@ import trio
 from quart import request
 
 from bff import models
-from bff.endpoints import Answer, endpoint
 from bff.gateways import locate
-from bff.measures import counted
+from bff.http.endpoints import Answer, endpoint
+from bff.http.measures import counted
+from bff.http.proxy_headers import client_address, hostname
+from bff.http.throttle import SignInThrottle, Throttle
 from bff.services import Services
-from bff.signins import SignIns
-from bff.throttle import SignInThrottle, Throttle
-from bff.visitors import client_address, hostname
-from shared.auth import Claims
-from shared.errors import Code, Refusal, Unavailable
-from shared.stores.accounts import User
+from bff.sign_ins import SignIns
+from shared.accounts.store import User
+from shared.accounts.tokens import Claims
+from shared.contract.errors import Code, Refusal, Unavailable
 from shared.telemetry.metrics.catalogue import REFRESHES, REGISTRATIONS, SIGN_INS
 
 _WRONG_PASSWORD = Refusal(Code.FORBIDDEN, "The current password is wrong.", field="current_password")

@@ -18,35 +18,35 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import MapAdapter
 
 from bff.accounts import Accounts
-from bff.admin import Admin
+from bff.admin.routes import Admin
 from bff.archive import ArchiveClient
 from bff.chats import Chats
-from bff.documentation import document
-from bff.endpoints import MAX_BODY_BYTES, mount
-from bff.measures import bff_readings, measure_request
+from bff.http.endpoints import MAX_BODY_BYTES, mount
+from bff.http.measures import bff_readings, measure_request
+from bff.http.problems import problem, refusal_of_http, refusal_of_rpc
+from bff.http.proxy_headers import Network, seen_through
+from bff.http.server import HttpLimits, open_http_server
+from bff.http.site import Site
+from bff.http.tracing import answered, trace_requests
+from bff.openapi.documentation import document
 from bff.operations import Operations
-from bff.problems import problem, refusal_of_http, refusal_of_rpc
 from bff.profiles import Profiles
-from bff.server import HttpLimits, open_http_server
 from bff.services import Services
-from bff.site import Site
-from bff.tracing import answered, trace_requests
-from bff.visitors import Network, seen_through
-from shared.auth import PasswordHasher, TokenIssuer, TokenVerifier
+from shared.accounts.store import AccountStore
+from shared.accounts.tokens import PasswordHasher, TokenIssuer, TokenVerifier
 from shared.backplane import Backplane
 from shared.configuration import ConfigurationStore
 from shared.configuration.live import Live
-from shared.errors import Code, Refusal, Unavailable
-from shared.ids import SnowflakeGenerator, wall_clock_ms
-from shared.ownership import Directory
-from shared.processes import ProcessBoard
+from shared.contract.errors import Code, Refusal, Unavailable
+from shared.contract.ids import SnowflakeGenerator, wall_clock_ms
+from shared.coordination.ownership import Directory
+from shared.coordination.processes import ProcessBoard
+from shared.net.tls import ServerTls
 from shared.rpc import RpcError
 from shared.settings import BffSettings
-from shared.stores.accounts import AccountStore
 from shared.telemetry.health import Health
 from shared.telemetry.logs import in_role
 from shared.telemetry.metrics import observing, playing
-from shared.tls import ServerTls
 
 WEB_ROOT = Path(__file__).resolve().parent / "web"
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bff.endpoints import Answer, endpoint
+from bff.http.endpoints import Answer, endpoint
 from bff.models import ChatsQuery, MessagesQuery
 from bff.services import Services
 from rookery.v1.archive_pb2 import (
@@ -13,9 +13,9 @@ from rookery.v1.archive_pb2 import (
     ListMessagesRequest,
     ListMessagesResponse,
 )
-from shared.auth import Claims
-from shared.errors import Code, Refusal
-from shared.wire import to_object
+from shared.accounts.tokens import Claims
+from shared.contract.errors import Code, Refusal
+from shared.contract.wire import to_object
 
 ANCHORS = ("before_id", "after_id", "around_id", "before_ms", "after_ms", "around_ms")
 

@@ -3,8 +3,8 @@
 from urllib.parse import urlsplit
 
 from bff.models import GatewayLocation
-from shared.ownership import Directory, GatewayAddress
-from shared.partitions import partition_of
+from shared.contract.partitions import partition_of
+from shared.coordination.ownership import Directory, GatewayAddress
 
 
 def locate(directory: Directory, partitions: int, user_id: int, host: str) -> GatewayLocation | None:

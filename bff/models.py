@@ -6,8 +6,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from shared.ids import MAX_ID
-from shared.stores import accounts
+from shared.accounts import store as accounts
+from shared.contract.ids import MAX_ID
 
 MAX_PROFILES = 100
 """Profiles that may be asked for at once."""

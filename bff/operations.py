@@ -12,9 +12,9 @@ from werkzeug.exceptions import NotFound
 from werkzeug.routing import PathConverter
 
 import rookery.v1
-from bff.documentation import render_page
+from bff.http.site import Site, serve_file
+from bff.openapi.documentation import render_page
 from bff.services import Services
-from bff.site import Site, serve_file
 from shared.telemetry import metrics
 from shared.telemetry.health import PROBES, Probe
 
@@ -23,11 +23,10 @@ KEYS_MAX_AGE = 60
 
 DOCS_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-STYLES = Path(__file__).parent / "templates" / "docs.css"
-
+STYLES = Path(__file__).parent / "openapi" / "templates" / "docs.css"
 
 SESSIONS = Path(rookery.v1.__file__).parent / "asyncapi.json"
-"""The description of sessions, which `protos/generate.py` makes."""
+"""The description of sessions, which `tools/protos/generate.py` makes."""
 
 
 class SitePath(PathConverter):

@@ -1,10 +1,10 @@
 """What everyone may see of users: `/v1/profiles`."""
 
 from bff import models
-from bff.endpoints import Answer, endpoint
+from bff.http.endpoints import Answer, endpoint
 from bff.services import Services
-from shared.auth import Claims
-from shared.errors import Code, Refusal
+from shared.accounts.tokens import Claims
+from shared.contract.errors import Code, Refusal
 
 
 class Profiles:

@@ -4,15 +4,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bff.archive import ArchiveClient
-from bff.visitors import Network
-from shared.auth import PasswordHasher, TokenIssuer, TokenVerifier
+from bff.http.proxy_headers import Network
+from shared.accounts.store import AccountStore
+from shared.accounts.tokens import PasswordHasher, TokenIssuer, TokenVerifier
 from shared.backplane import Backplane
 from shared.configuration import ConfigurationStore
 from shared.configuration.live import Live
-from shared.ids import SnowflakeGenerator
-from shared.ownership import Directory
-from shared.processes import ProcessBoard
-from shared.stores.accounts import AccountStore
+from shared.contract.ids import SnowflakeGenerator
+from shared.coordination.ownership import Directory
+from shared.coordination.processes import ProcessBoard
 from shared.telemetry.health import Health
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Event
 from shared.backplane import Record
-from shared.partitions import partition_of
+from shared.contract.partitions import partition_of
 
 
 def truth_and_copies(

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 import trio
 
-from shared.errors import Unavailable
+from shared.contract.errors import Unavailable
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")

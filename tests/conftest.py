@@ -1,5 +1,6 @@
 """What all tests share: how Hypothesis runs, and real engines, which start when the first test asks for them."""
 
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import count
@@ -7,19 +8,25 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+import trio
 from hypothesis import HealthCheck, settings
 
-from tests.backends.backend import Backend, Options, running
-from tests.backends.cassandra import Cassandra
-from tests.backends.kafka import Kafka
-from tests.backends.redis import Redis
+from shared.drivers.cassandra.migrations import migrate
+from shared.settings import CassandraSettings
 from tests.spans import Spans, recorded
-from tests.toolchains import needed
+from tools.engines.cassandra import Cassandra
+from tools.engines.engine import Backend, Options, running
+from tools.engines.kafka import Kafka
+from tools.engines.redis import Redis
+from tools.toolchains import needed
 
 # No deadline: the machines that run these are shared and noisy, and a time limit there is a flaky test.
 # autojump_clock and tmp_path are safe to share between the examples of one test where each example uses fresh names.
 settings.register_profile("rookery", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 settings.load_profile("rookery")
+
+PATIENT = 30.0
+"""Seconds for a request to Cassandra, on a machine that is busy with other tests."""
 
 B = TypeVar("B", bound=Backend)
 
@@ -38,6 +45,19 @@ def cassandra_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cassa
     needed(Cassandra.install)
     with running(Cassandra(tmp_path_factory.mktemp("engines") / "cassandra")) as ready:
         yield ready
+
+
+@pytest.fixture(scope="session")
+def cassandra_settings(cassandra_server: Cassandra) -> CassandraSettings:
+    """A keyspace with all tables, for the stores. A test uses ids of its own, or empties the tables first."""
+    settings = CassandraSettings(
+        hosts=(cassandra_server.host,),
+        port=cassandra_server.port,
+        keyspace=f"stores_{uuid.uuid4().hex[:12]}",
+        timeout_seconds=PATIENT,
+    )
+    trio.run(migrate, settings)
+    return settings
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from bff.endpoints import parse_body, parse_id, parse_query
+from bff.http.endpoints import parse_body, parse_id, parse_query
 from bff.models import (
     ChatsQuery,
     Input,
@@ -33,38 +33,38 @@ from bff.models import (
     SignIn,
 )
 from messaging.archive.pages import decode_cursor, encode_cursor
+from messaging.archive.store.protocol import ChatCursor
 from messaging.gateway.requests import check, check_authenticate, check_ping, is_emoji
 from rookery.client.errors import Unreachable
 from rookery.client.http import _decode as decode_answer
 from rookery.client.http import _decode_proto as decode_proto
 from rookery.client.http import _problem as problem_of
 from rookery.client.http import _Tokens as Tokens
-from rookery.options import InvalidSettings, read_settings
+from rookery.commands.options import InvalidSettings, read_settings
 from rookery.v1.archive_pb2 import ListMessagesResponse
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Authenticate, ClientFrame, Position, React, Send, Text
-from shared import wire
-from shared.addresses import GrpcAddress
-from shared.auth import TokenIssuer, TokenVerifier
-from shared.auth import _claims as claims_of
+from shared.accounts.sqlite.store import open_sqlite_accounts
+from shared.accounts.tokens import TokenIssuer, TokenVerifier
+from shared.accounts.tokens import _claims as claims_of
 from shared.backplane import DeadLetter
-from shared.backplane.embedded_segments import records_of
-from shared.backplane.kafka_dead_letters import _decode as decode_letter
-from shared.certificates import Certificate, read_certificate
-from shared.chats import direct_chat_id, direct_members
+from shared.backplane.kafka.dead_letters import _decode as decode_letter
+from shared.backplane.sqlite.segments import records_of
 from shared.configuration import LiveConfiguration
 from shared.configuration.live import validate
 from shared.configuration.protocol import InvalidConfiguration, StoredValue
 from shared.configuration.redis import _stored as stored_value
-from shared.errors import Refusal
-from shared.ids import MAX_ID
-from shared.ownership_redis import RedisDirectory
-from shared.pem import UnusableCertificate
+from shared.contract import wire
+from shared.contract.chats import direct_chat_id, direct_members
+from shared.contract.errors import Refusal
+from shared.contract.ids import MAX_ID
+from shared.coordination.redis.ownership import RedisDirectory
+from shared.net.addresses import GrpcAddress
+from shared.net.certificates import Certificate, read_certificate
+from shared.net.pem import UnusableCertificate
 from shared.rpc.framing import MessageBuffer, frame_messages
 from shared.rpc.status import RpcError
 from shared.settings import ENV_PREFIX, Settings
-from shared.stores.accounts_sqlite import open_sqlite_accounts
-from shared.stores.chats import ChatCursor
 
 USER_ID = 7
 

@@ -8,9 +8,9 @@ from typing import TypeVar
 
 from google.protobuf.message import Message
 
-from shared.chats import direct_members
-from shared.ids import MAX_ID
-from shared.stores.chats import ChatCursor, Page
+from messaging.archive.store.protocol import ChatCursor, Page
+from shared.contract.chats import direct_members
+from shared.contract.ids import MAX_ID
 
 MAX_PAGE_BYTES = 1024 * 1024
 """A page of long messages ends before its limit here, though never empty: gRPC's clients take 4 MiB by default."""

@@ -7,6 +7,7 @@ from collections.abc import Awaitable
 from typing import TypeVar
 
 from messaging.archive.pages import MAX_PAGE_BYTES, around, decode_cursor, encode_cursor, fitting, newest_of, oldest_of
+from messaging.archive.store.protocol import ChatCursor, ChatStore, Page
 from rookery.v1.archive_grpc import ArchiveServiceServicer
 from rookery.v1.archive_pb2 import (
     CHAT_KIND_DIRECT,
@@ -20,11 +21,10 @@ from rookery.v1.archive_pb2 import (
     ListMessagesRequest,
     ListMessagesResponse,
 )
-from shared.chats import direct_members
-from shared.errors import Unavailable
-from shared.ids import MAX_ID, first_id_at
+from shared.contract.chats import direct_members
+from shared.contract.errors import Unavailable
+from shared.contract.ids import MAX_ID, first_id_at
 from shared.rpc import RpcError, Status
-from shared.stores.chats import ChatCursor, ChatStore, Page
 
 MAX_LIMIT = 100
 """Chats or messages on a page at most: see archive.proto."""

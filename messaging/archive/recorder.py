@@ -14,13 +14,13 @@ import structlog
 import trio
 from google.protobuf.message import DecodeError
 
+from messaging.archive.store.protocol import ChatStore
 from messaging.archive.tracing import Spans, recording
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Event
 from shared.background import open_background
 from shared.backplane import Assignment, Backplane, Consumer, DeadLetter, Fetched, StoredRecord
-from shared.errors import Unavailable
-from shared.stores.chats import ChatStore
+from shared.contract.errors import Unavailable
 from shared.telemetry.traces import current, fail
 
 GROUP = "archive"

@@ -8,9 +8,11 @@ from functools import partial
 from messaging.archive.measures import archive_readings
 from messaging.archive.queries import ArchiveQueries
 from messaging.archive.recorder import Recorder
+from messaging.archive.store.protocol import ChatStore
 from shared.background import open_background
 from shared.backplane import Backplane
-from shared.listening import listen, port_of
+from shared.net.listening import listen, port_of
+from shared.net.tls import ServerTls
 from shared.rpc import Limits, Servicer, serve_rpc
 from shared.rpc.server.interceptors import (
     authenticate,
@@ -23,11 +25,9 @@ from shared.rpc.server.interceptors import (
 )
 from shared.rpc.server.standard_services import standard_services
 from shared.settings import ArchiveSettings
-from shared.stores.chats import ChatStore
 from shared.telemetry.health import Health, serve_health
 from shared.telemetry.logs import in_role
 from shared.telemetry.metrics import observing, playing
-from shared.tls import ServerTls
 
 GRPC_LIMITS = Limits(drain_timeout=0.5, close_timeout=0.5)
 """A query takes milliseconds, so a stop need not wait long for those under way."""

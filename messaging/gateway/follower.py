@@ -15,10 +15,10 @@ from messaging.gateway.tail import Entry, Tail
 from rookery.v1.backplane_pb2 import Envelope
 from shared.backplane import Assignment, Backplane, Consumer, Fetched, StoredRecord
 from shared.configuration.live import Live
-from shared.errors import Code, Refusal, Unavailable
-from shared.ids import SnowflakeGenerator, wall_clock_ms
-from shared.ownership import Directory, GatewayAddress
-from shared.partitions import PARTITION_MAP_EPOCH, partition_of
+from shared.contract.errors import Code, Refusal, Unavailable
+from shared.contract.ids import SnowflakeGenerator, wall_clock_ms
+from shared.contract.partitions import PARTITION_MAP_EPOCH, partition_of
+from shared.coordination.ownership import Directory, GatewayAddress
 from shared.telemetry.metrics.catalogue import REBUILDS
 
 GROUP = "gateway"

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from rookery.v1.session_pb2 import Event, ServerFrame
-from shared import wire
+from shared.contract import wire
 
 
 class SharedEvent:

@@ -20,15 +20,15 @@ from messaging.gateway.session import GAP_MARGIN_MS, Session, State
 from messaging.gateway.tail import Entry, Tail
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Authenticate, Event, Gap, Position, Reaction, Receipt, Renew, Typing
-from shared.auth import Claims, TokenVerifier
+from shared.accounts.store import AccountStore
+from shared.accounts.tokens import Claims, TokenVerifier
 from shared.backplane import Backplane, Record
 from shared.backplane.tracing import publish
 from shared.configuration.live import Live
-from shared.errors import Code, Refusal, Unavailable
-from shared.ids import SnowflakeGenerator, time_of, wall_clock_ms
-from shared.ownership import Directory, GatewayAddress
-from shared.partitions import PARTITION_MAP_EPOCH, partition_of
-from shared.stores.accounts import AccountStore
+from shared.contract.errors import Code, Refusal, Unavailable
+from shared.contract.ids import SnowflakeGenerator, time_of, wall_clock_ms
+from shared.contract.partitions import PARTITION_MAP_EPOCH, partition_of
+from shared.coordination.ownership import Directory, GatewayAddress
 from shared.telemetry import traces
 from shared.telemetry.metrics.catalogue import SESSIONS_ENDED, SESSIONS_OPENED
 

@@ -4,7 +4,7 @@ from typing import Protocol
 
 from rookery.v1.archive_grpc import ArchiveServiceStub
 from rookery.v1.archive_pb2 import GetMessageRequest
-from shared.errors import Code, Refusal
+from shared.contract.errors import Code, Refusal
 from shared.rpc import Balancer, Channel, RpcError, Status, call_unary
 
 QUERY_DEADLINE = 3.0

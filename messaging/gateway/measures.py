@@ -2,7 +2,7 @@
 
 from messaging.gateway.follower import GROUP
 from messaging.gateway.gateway import Gateway
-from messaging.gateway.websocket import WebSocketServer
+from messaging.gateway.transports.websocket import WebSocketServer
 from shared.rpc.measures import server_readings
 from shared.rpc.server.server import Server
 from shared.telemetry.metrics import Readings, lag_reading

@@ -5,10 +5,10 @@ import unicodedata
 import msgspec
 
 from rookery.v1.session_pb2 import Authenticate, ClientFrame, Ping, React, Receipt, Send, Text, Typing, Unreact
-from shared.chats import direct_chat_id, direct_members
 from shared.configuration import LiveConfiguration
-from shared.errors import Code, Refusal
-from shared.ids import MAX_ID
+from shared.contract.chats import direct_chat_id, direct_members
+from shared.contract.errors import Code, Refusal
+from shared.contract.ids import MAX_ID
 
 MAX_CLIENT_MESSAGE_ID = 64
 MAX_CLIENT_NAME = 64

@@ -8,30 +8,30 @@ from functools import partial
 import structlog
 import trio
 
-from messaging.gateway.connection import Flusher
 from messaging.gateway.gateway import Gateway
-from messaging.gateway.handshake import PATH
 from messaging.gateway.history import History
 from messaging.gateway.measures import gateway_readings
-from messaging.gateway.native import SessionService
-from messaging.gateway.websocket import WebSocketServer
-from shared.addresses import SECURE
-from shared.auth import TokenVerifier
+from messaging.gateway.transports.connection import Flusher
+from messaging.gateway.transports.grpc_transport import SessionService
+from messaging.gateway.transports.handshake import PATH
+from messaging.gateway.transports.websocket import WebSocketServer
+from shared.accounts.store import AccountStore
+from shared.accounts.tokens import TokenVerifier
 from shared.background import open_background
 from shared.backplane import Backplane
 from shared.configuration.live import Live
-from shared.ids import SnowflakeGenerator
-from shared.listening import listen, port_of
-from shared.ownership import Directory, GatewayAddress
+from shared.contract.ids import SnowflakeGenerator
+from shared.coordination.ownership import Directory, GatewayAddress
+from shared.net.addresses import SECURE
+from shared.net.listening import listen, port_of
+from shared.net.tls import ServerTls
 from shared.rpc import Limits, Servicer, serve_rpc
 from shared.rpc.server.interceptors import count_calls, log_calls
 from shared.rpc.server.standard_services import standard_services
 from shared.settings import GatewaySettings
-from shared.stores.accounts import AccountStore
 from shared.telemetry.health import Health, serve_health
 from shared.telemetry.logs import in_role
 from shared.telemetry.metrics import observing, playing
-from shared.tls import ServerTls
 
 DRAIN_SECONDS = 3.0
 """How long a gateway that stops waits for answers under way and for clients to read their last frames."""

@@ -14,8 +14,8 @@ from messaging.gateway.tail import Tail
 from rookery.v1.session_pb2 import Event, Message
 from shared.backplane import Backplane, Record
 from shared.backplane.tracing import publish
-from shared.errors import Code, Refusal, Unavailable
-from shared.partitions import partition_of
+from shared.contract.errors import Code, Refusal, Unavailable
+from shared.contract.partitions import partition_of
 from shared.telemetry.metrics.catalogue import ACCEPT
 
 RETRY_AFTER_MS = 1_000

@@ -30,10 +30,10 @@ from rookery.v1.session_pb2 import (
     ServerFrame,
     Welcome,
 )
-from shared.auth import Claims
+from shared.accounts.tokens import Claims
 from shared.configuration import LiveConfiguration
-from shared.errors import Code, Refusal
-from shared.ids import time_of
+from shared.contract.errors import Code, Refusal
+from shared.contract.ids import time_of
 from shared.telemetry.metrics.catalogue import DELIVERY, REFUSALS, SESSION_DROPPED, SESSION_FRAMES
 
 AUTHENTICATE_SECONDS = 5.0

@@ -10,7 +10,7 @@ from messaging.gateway.session import Session, State
 from rookery.v1.backplane_pb2 import Envelope
 from shared.backplane import Destination, StoredRecord
 from shared.backplane.tracing import consumed
-from shared.errors import Code, Refusal
+from shared.contract.errors import Code, Refusal
 from shared.telemetry import traces
 
 NAMES: dict[type[Request], str] = {

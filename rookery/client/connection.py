@@ -9,7 +9,7 @@ from rookery.client.errors import Unreachable
 from rookery.client.trust import trusted
 from rookery.v1.session_grpc import SessionServiceStub
 from rookery.v1.session_pb2 import ClientFrame, ServerFrame
-from shared.addresses import GrpcAddress
+from shared.net.addresses import GrpcAddress
 from shared.rpc import ClientStream, RpcError, open_channel, open_stream
 
 

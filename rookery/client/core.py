@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rookery.client.errors import Refused
 from rookery.client.outbox import Key, Outbox, reaction_key
 from rookery.v1 import session_pb2 as pb
-from shared.ids import time_of
+from shared.contract.ids import time_of
 
 REMEMBERED_EVENTS = 10_000
 """Events that are recognised if they come again: twice what a server replays to one session by default."""

@@ -14,9 +14,9 @@ from google.protobuf.message import Message as ProtoMessage
 from rookery.client.errors import Refused, SignedOut, Unreachable, reason_of
 from rookery.client.trust import trusted
 from rookery.v1.archive_pb2 import Chat, ListChatsResponse, ListMessagesResponse
-from shared.errors import Refusal
-from shared.ids import wall_clock_ms
-from shared.wire import from_json
+from shared.contract.errors import Refusal
+from shared.contract.ids import wall_clock_ms
+from shared.contract.wire import from_json
 
 TIMEOUT = 10.0
 """Seconds for an answer, more than the server's own deadlines."""

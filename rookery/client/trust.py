@@ -4,7 +4,7 @@ import ssl
 from functools import cache
 from pathlib import Path
 
-from shared.trust import Alpn, client_context, trust
+from shared.net.trust import Alpn, client_context, trust
 
 
 @cache

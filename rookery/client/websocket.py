@@ -13,8 +13,8 @@ from rookery.client.errors import Unreachable, reason_of
 from rookery.client.trust import trusted
 from rookery.v1.session_pb2 import ClientFrame, ServerFrame
 from shared.background import open_background
-from shared.errors import Refusal
-from shared.wire import from_json, to_json
+from shared.contract.errors import Refusal
+from shared.contract.wire import from_json, to_json
 
 SUBPROTOCOL = "rookery.v1.json"
 

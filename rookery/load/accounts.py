@@ -11,12 +11,12 @@ import trio
 from rookery.client import Api, GatewayAddress, Refused
 from rookery.client.errors import reason_of
 from rookery.client.trust import trusted
-from rookery.folder import COMMAND_GENERATOR
 from rookery.load.sessions import LoadError, LoadUser, for_each
-from shared.auth import PasswordHasher, TokenIssuer, digest, new_family_id, new_refresh_token
-from shared.ids import SnowflakeGenerator, wall_clock_ms
-from shared.stores.accounts import AccountStore, Family, User
-from shared.stores.accounts_sqlite import open_sqlite_accounts
+from rookery.serve.folder import COMMAND_GENERATOR
+from shared.accounts.sqlite.store import open_sqlite_accounts
+from shared.accounts.store import AccountStore, Family, User
+from shared.accounts.tokens import PasswordHasher, TokenIssuer, digest, new_family_id, new_refresh_token
+from shared.contract.ids import SnowflakeGenerator, wall_clock_ms
 
 PASSWORD = "generated for load"  # noqa: S105 - guards nothing: these users exist to be loaded
 

@@ -11,8 +11,8 @@ from rookery.client.trust import trusted
 from rookery.load.sessions import CONNECT_DEADLINE, Hears, LoadError, LoadUser, for_each
 from rookery.v1.session_grpc import SessionServiceStub
 from rookery.v1.session_pb2 import Authenticate, ClientFrame, Send, ServerFrame, Text
-from shared.addresses import GrpcAddress
 from shared.background import open_background
+from shared.net.addresses import GrpcAddress
 from shared.rpc import ClientStream, RpcError, open_channel, open_stream
 
 Stream = ClientStream[ServerFrame, ClientFrame]

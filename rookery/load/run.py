@@ -20,7 +20,7 @@ from rookery.load.measure import MAX_MESSAGES, Record, Report, Schedule
 from rookery.load.process import cpu_seconds, pid_listening_on, resident_bytes
 from rookery.load.sessions import LoadError, LoadUser, Sessions
 from rookery.load.websocket import open_websocket_sessions
-from shared.open_files import allow_most_open_files
+from shared.net.open_files import allow_most_open_files
 
 DRAIN_SECONDS = 5.0
 """How long to wait at the end for what was accepted to be delivered."""

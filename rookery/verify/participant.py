@@ -20,7 +20,7 @@ from rookery.client import (
 )
 from rookery.verify.histories import chats_changed_since, read_chat
 from rookery.verify.records import Copy, Delivery, Key, Sent
-from shared.chats import direct_chat_id
+from shared.contract.chats import direct_chat_id
 
 RETRY_PAUSE = 0.25
 """Seconds before a refused message is sent again, if the server does not say more."""

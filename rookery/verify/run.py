@@ -20,8 +20,8 @@ from rookery.verify.plan import TRANSPORTS, Plan, VerifyError, check_plan, partn
 from rookery.verify.records import Copy, Key, Records, Sent, by_key
 from rookery.verify.result import Result
 from shared.background import open_background
-from shared.ids import wall_clock_ms
-from shared.open_files import allow_most_open_files
+from shared.contract.ids import wall_clock_ms
+from shared.net.open_files import allow_most_open_files
 
 POLL_SECONDS = 0.05
 """How often to look whether all is over: an event would cost every message something."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import trio
 
 from shared.backplane.protocol import Backplane, Done, Record
-from shared.errors import Unavailable
+from shared.contract.errors import Unavailable
 from shared.telemetry.metrics.catalogue import PUBLISH, PUBLISH_FAILURES
 
 

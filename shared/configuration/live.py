@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from shared.background import open_background
 from shared.configuration.model import LiveConfiguration, Value, Words
 from shared.configuration.protocol import ConfigurationStore, InvalidConfiguration, StoredValue
-from shared.errors import Unavailable
+from shared.contract.errors import Unavailable
 
 REREAD_SECONDS = 30.0
 """How often to read everything again, in case a notification was missed."""

@@ -7,8 +7,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import msgspec
 
 from shared.configuration.protocol import KEPT_CHANGES, Change, StoredValue
-from shared.ids import wall_clock_ms
-from shared.redis import RedisClient
+from shared.contract.ids import wall_clock_ms
+from shared.drivers.redis import RedisClient
 
 _CHANGE = f"""
 local channel, key, record, by, at_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]

@@ -14,8 +14,8 @@ import trio
 
 from shared.background import open_background
 from shared.configuration.protocol import KEPT_CHANGES, Change, StoredValue
-from shared.ids import wall_clock_ms
-from shared.sqlite import Database, connect, open_database
+from shared.contract.ids import wall_clock_ms
+from shared.drivers.sqlite import Database, connect, open_database
 
 POLL_SECONDS = 1.0
 """How often to look for changes of other processes: what a person who sets a value is ready to wait."""

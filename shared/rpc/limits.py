@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from shared.open_files import connections_allowed
+from shared.net.open_files import connections_allowed
 
 HTTP2_WINDOW = 65_535
 """The window of each stream and of the connection, in bytes, before anyone says otherwise."""

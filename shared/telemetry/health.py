@@ -16,10 +16,10 @@ import h11
 import structlog
 import trio
 
-from shared.errors import Unavailable
-from shared.listening import ClientStream, listen, port_of
+from shared.contract.errors import Unavailable
+from shared.net.listening import ClientStream, listen, port_of
+from shared.net.tls import ServerTls
 from shared.telemetry import metrics
-from shared.tls import ServerTls
 
 Probe = Literal["livez", "readyz", "startupz"]
 PROBES: Final[tuple[Probe, ...]] = ("livez", "readyz", "startupz")

@@ -12,8 +12,8 @@ from quart import Response
 from werkzeug.datastructures import Headers
 
 from bff.app import make_app
+from bff.http.proxy_headers import Network
 from bff.services import Services
-from bff.visitors import Network
 from rookery.v1.archive_pb2 import (
     GetChatRequest,
     GetChatResponse,
@@ -23,19 +23,19 @@ from rookery.v1.archive_pb2 import (
     ListMessagesResponse,
 )
 from rookery.v1.backplane_pb2 import Envelope
-from shared.auth import PasswordHasher, TokenIssuer, TokenVerifier
+from shared.accounts.sqlite.store import open_sqlite_accounts
+from shared.accounts.store import AccountStore
+from shared.accounts.tokens import PasswordHasher, TokenIssuer, TokenVerifier
 from shared.backplane import Backplane, Record
 from shared.backplane.protocol import Done
 from shared.configuration import ConfigurationStore
 from shared.configuration.live import Live
 from shared.configuration.model import LiveConfiguration
 from shared.configuration.sqlite import open_sqlite_configuration
-from shared.errors import Unavailable
-from shared.ids import SnowflakeGenerator
-from shared.ownership import GatewayAddress, LocalDirectory
-from shared.processes import LocalBoard
-from shared.stores.accounts import AccountStore
-from shared.stores.accounts_sqlite import open_sqlite_accounts
+from shared.contract.errors import Unavailable
+from shared.contract.ids import SnowflakeGenerator
+from shared.coordination.ownership import GatewayAddress, LocalDirectory
+from shared.coordination.processes import LocalBoard
 from shared.telemetry.health import Health
 
 PASSWORD = "correct horse battery"

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shared.errors import Unavailable
-from shared.partitions import partition_of
-from shared.stores.accounts import AccountStore
+from shared.accounts.store import AccountStore
+from shared.contract.errors import Unavailable
+from shared.contract.partitions import partition_of
 
 if TYPE_CHECKING:
     from tests.bff.conftest import Api

@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from bff.endpoints import REQUEST_DEADLINE
+from bff.http.endpoints import REQUEST_DEADLINE
 from rookery.v1.archive_pb2 import (
     Chat,
     ChatKind,

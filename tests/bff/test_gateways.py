@@ -3,7 +3,7 @@
 import pytest
 
 from bff.gateways import locate, websocket_origins
-from shared.ownership import GatewayAddress, LocalDirectory
+from shared.coordination.ownership import GatewayAddress, LocalDirectory
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from shared.stores.accounts import User
+from shared.accounts.store import User
 
 if TYPE_CHECKING:
     from tests.bff.conftest import Api

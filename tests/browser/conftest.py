@@ -21,7 +21,7 @@ import trio
 import trio_websocket
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Request, expect, sync_playwright
 
-from tests.process import Rookery, running
+from tools.launch.process import Rookery, running
 
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 CHROMIUM_FLAGS = (

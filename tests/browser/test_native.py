@@ -13,8 +13,8 @@ from playwright.sync_api import expect
 
 from rookery.client import Message, open_client
 from rookery.v1.session_pb2 import React
-from tests.system.people import PASSWORD, PATIENCE
 from tests.system.sessions import Session, connect_stock, make_stubs
+from tools.launch.people import PASSWORD, PATIENCE
 
 if TYPE_CHECKING:
     from tests.browser.conftest import Account, Platform, Seats

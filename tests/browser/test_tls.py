@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Platform
-from tests.certificates import Authority
-from tests.process import running
+from tools.launch.certificates import Authority
+from tools.launch.process import running
 
 if TYPE_CHECKING:
     from tests.browser.conftest import Seats

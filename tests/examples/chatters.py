@@ -13,9 +13,9 @@ from pathlib import Path
 import trio
 
 from shared.background import open_background
-from tests.process import ROOKERY
-from tests.system.people import PASSWORD, Person
-from tests.toolchains import (
+from tools.launch.people import PASSWORD, Person
+from tools.launch.process import ROOKERY
+from tools.toolchains import (
     ROOT,
     copy_together,
     go_module,

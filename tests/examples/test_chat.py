@@ -10,8 +10,8 @@ import pytest
 import trio
 
 from tests.examples.chatters import LANGUAGES, Chatter, Command, open_chatter, open_rookery_chat
-from tests.process import Rookery
-from tests.system.people import Person, read_history, sign_up
+from tools.launch.people import Person, read_history, sign_up
+from tools.launch.process import Rookery
 
 RING = list(pairwise([*LANGUAGES, "rookery", LANGUAGES[0]]))
 

@@ -4,7 +4,7 @@ import subprocess
 from pathlib import Path
 
 from tests.examples.chatters import EXAMPLES, PROTOS
-from tests.toolchains import go_module, need_go, needed
+from tools.toolchains import go_module, need_go, needed
 
 
 def test_gofmt_and_vet_find_nothing() -> None:

@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.serialization import NoEncryption, pkcs12
 from rookery.v1.session_pb2 import ClientFrame, Expiring, Gap, Moved, Pong, Reconnect, Refused, ServerFrame
 from tests.examples.between import Between, Connection, MakeConnection, open_between
 from tests.examples.chatters import LANGUAGES, Chatter, Command, open_chatter
-from tests.process import Rookery, running
-from tests.system.people import Person, sign_up
 from tests.system.sessions import Session, connector, open_session
+from tools.launch.people import Person, sign_up
+from tools.launch.process import Rookery, running
 
 
 @pytest.fixture(scope="module")

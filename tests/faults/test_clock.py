@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.stage import CLOCK
+from tools.faults.stage import CLOCK
 
 LOOK = """
-import time, shared.ids
+import time, shared.contract.ids
 real_ms = lambda: time.clock_gettime_ns(time.CLOCK_REALTIME) // 10**6
-print(real_ms(), shared.ids.wall_clock_ms(), real_ms())
+print(real_ms(), shared.contract.ids.wall_clock_ms(), real_ms())
 """
 
 

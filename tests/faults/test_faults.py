@@ -1,4 +1,4 @@
-"""The short form of every fault, on one running platform. `python -m tests.faults` runs the full ones."""
+"""The short form of every fault, on one running platform. `python -m tools.faults` runs the full ones."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -6,9 +6,9 @@ from contextlib import ExitStack
 import pytest
 import trio
 
-from tests.faults.scenarios import SCENARIOS, Scenario
-from tests.faults.stage import SHORT, ClusterStage, Stage, UpStage, running_stage, running_up
-from tests.toolchains import needed
+from tools.faults.scenarios import SCENARIOS, Scenario
+from tools.faults.stage import SHORT, ClusterStage, Stage, UpStage, running_stage, running_up
+from tools.toolchains import needed
 
 
 @pytest.fixture(scope="module")

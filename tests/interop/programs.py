@@ -12,10 +12,10 @@ from zipfile import ZipFile
 
 import psutil
 
-from tests.backends.install import need_java, need_program
 from tests.interop.matrix import Language
-from tests.process import STOP_SECONDS, wait_until
-from tests.toolchains import go_programs, jars, node_modules
+from tools.engines.install import need_java, need_program
+from tools.launch.process import STOP_SECONDS, wait_until
+from tools.toolchains import go_programs, jars, node_modules
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.process import Rookery, running
-from tests.toolchains import go_programs, needed
+from tools.launch.process import Rookery, running
+from tools.toolchains import go_programs, needed
 
 TOOLS = Path(__file__).parent / "grpcurl"
 GRPCURL, HEALTH_PROBE = "github.com/fullstorydev/grpcurl/cmd/grpcurl", "github.com/grpc-ecosystem/grpc-health-probe"

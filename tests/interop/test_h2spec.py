@@ -12,7 +12,7 @@ import trustme
 
 from rookery.v1.session_grpc import SessionServiceServicer
 from shared.rpc import serve_rpc
-from tests.toolchains import go_programs, needed
+from tools.toolchains import go_programs, needed
 
 H2SPEC = "github.com/summerwind/h2spec/cmd/h2spec"
 

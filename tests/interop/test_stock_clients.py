@@ -8,7 +8,7 @@ import pytest
 
 from tests.interop.matrix import CASES, RUNS, Language, Run, lack
 from tests.interop.programs import Certificates, prepare, run_case, run_cases
-from tests.toolchains import needed
+from tools.toolchains import needed
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.operations.prometheus import Prometheus
-from tests.operations.watched import Watched, watched
-from tests.toolchains import needed
+from tools.operations.prometheus import Prometheus
+from tools.operations.watched import Watched, watched
+from tools.toolchains import needed
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.operations.prometheus import ALERTS, Prometheus, promtool
-from tests.toolchains import ROOT, needed
+from tools.operations.prometheus import ALERTS, Prometheus, promtool
+from tools.toolchains import ROOT, needed
 
 RULES = [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
 

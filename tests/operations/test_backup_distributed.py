@@ -14,18 +14,18 @@ from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from messaging.archive.recorder import GROUP
 from rookery.v1.archive_pb2 import HistoryMessage
-from shared.cassandra import open_cassandra
 from shared.configuration.redis import open_redis_configuration
-from shared.redis import open_redis
+from shared.drivers.cassandra import open_cassandra
+from shared.drivers.redis import open_redis
 from shared.settings import CassandraSettings, RedisSettings
-from tests.backends.backend import running
-from tests.backends.kafka import Kafka
-from tests.backends.redis import Redis
-from tests.operations.cassandra import ManagedCassandra
-from tests.process import Rookery
-from tests.system.people import Person, open_http, read_history, sign_in, sign_up
 from tests.system.sessions import connector, open_session
-from tests.toolchains import needed
+from tools.engines.engine import running
+from tools.engines.kafka import Kafka
+from tools.engines.redis import Redis
+from tools.launch.people import Person, open_http, read_history, sign_in, sign_up
+from tools.launch.process import Rookery
+from tools.operations.cassandra import ManagedCassandra
+from tools.toolchains import needed
 
 KEYSPACE = "rookery"
 

@@ -16,17 +16,17 @@ import trio
 from rookery.client import open_client
 from rookery.client.keeper import Transport
 from rookery.client.live import CONNECT
-from tests.backends.backend import running
-from tests.backends.cassandra import Cassandra
-from tests.backends.kafka import Kafka
-from tests.backends.redis import Redis
-from tests.certificates import Authority
-from tests.cluster import PARTITIONS, Cluster, Engines, running_cluster
-from tests.operations.balancer import DOMAIN, HaProxy, servers_of
-from tests.process import POLL_SECONDS, Process, wait_until
-from tests.system.people import PASSWORD, PATIENCE, Person, read_history, sign_up
 from tests.system.sessions import open_session
-from tests.toolchains import needed
+from tools.engines.cassandra import Cassandra
+from tools.engines.engine import running
+from tools.engines.kafka import Kafka
+from tools.engines.redis import Redis
+from tools.launch.certificates import Authority
+from tools.launch.cluster import PARTITIONS, Cluster, Engines, running_cluster
+from tools.launch.people import PASSWORD, PATIENCE, Person, read_history, sign_up
+from tools.launch.process import POLL_SECONDS, Process, wait_until
+from tools.operations.balancer import DOMAIN, HaProxy, servers_of
+from tools.toolchains import needed
 
 TRANSPORTS: tuple[Transport, ...] = ("websocket", "grpc")
 

@@ -9,15 +9,15 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.backends.cassandra import Cassandra
-from tests.backends.kafka import Kafka
-from tests.backends.redis import Redis
-from tests.operations.jaeger import Jaeger
-from tests.operations.prometheus import Prometheus
-from tests.operations.rsyslog import need_rsyslog
-from tests.operations.search import OpenSearch
-from tests.process import wait_until
-from tests.toolchains import ROOT, needed
+from tools.engines.cassandra import Cassandra
+from tools.engines.kafka import Kafka
+from tools.engines.redis import Redis
+from tools.launch.process import wait_until
+from tools.operations.jaeger import Jaeger
+from tools.operations.prometheus import Prometheus
+from tools.operations.rsyslog import need_rsyslog
+from tools.operations.search import OpenSearch
+from tools.toolchains import ROOT, needed
 
 SECONDS = 600.0
 """For each step; only ends a test that has failed: alone, all of it starts in a minute."""
@@ -34,7 +34,7 @@ def test_the_demo_shows_traces_metrics_and_logs_of_people_who_talk(tmp_path: Pat
     said = tmp_path / "said"
     with said.open("w") as output:
         demo = subprocess.Popen(
-            [sys.executable, "-m", "tests.operations.demo"], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT
+            [sys.executable, "-m", "tools.operations.demo"], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT
         )
     try:
         assert wait_until(lambda: "Ctrl-C" in said.read_text() or demo.poll() is not None, SECONDS)

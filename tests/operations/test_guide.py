@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.toolchains import ROOT
+from tools.toolchains import ROOT
 
 GUIDE = ROOT / "docs/operations.md"
 PAGES = sorted([GUIDE, *(ROOT / "docs/operations").glob("*.md")])

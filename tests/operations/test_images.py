@@ -13,16 +13,16 @@ import pytest
 import trio
 
 from rookery.client import open_client
-from tests.backends.backend import free_port
-from tests.backends.cassandra import Cassandra
-from tests.backends.kafka import Kafka
-from tests.backends.redis import Redis
-from tests.cluster import Engines
-from tests.live import UNLIMITED, configure
-from tests.operations.containers import ROOT, ContainerCluster, Containerised, Containers, Image
-from tests.process import ANNOUNCED, Process, running, wait_until
-from tests.system.people import PASSWORD, read_history, sign_up
-from tests.toolchains import needed
+from tools.engines.cassandra import Cassandra
+from tools.engines.engine import free_port
+from tools.engines.kafka import Kafka
+from tools.engines.redis import Redis
+from tools.launch.cluster import Engines
+from tools.launch.live import UNLIMITED, configure
+from tools.launch.people import PASSWORD, read_history, sign_up
+from tools.launch.process import ANNOUNCED, Process, running, wait_until
+from tools.operations.containers import ROOT, ContainerCluster, Containerised, Containers, Image
+from tools.toolchains import needed
 
 USER = 10001
 

@@ -14,14 +14,14 @@ import pytest
 import trio
 import yaml
 
-from tests.backends.backend import running
-from tests.operations.rsyslog import need_rsyslog, shipping
-from tests.operations.search import OpenSearch
-from tests.process import Process, Rookery, wait_until
-from tests.process import running as running_process
-from tests.system.people import Person, open_http, read_history, sign_up
 from tests.system.sessions import TRANSPORTS, connector, open_session
-from tests.toolchains import needed
+from tools.engines.engine import running
+from tools.launch.people import Person, open_http, read_history, sign_up
+from tools.launch.process import Process, Rookery, wait_until
+from tools.launch.process import running as running_process
+from tools.operations.rsyslog import need_rsyslog, shipping
+from tools.operations.search import OpenSearch
+from tools.toolchains import needed
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy/logs"
 

@@ -7,16 +7,17 @@ import pytest
 import trio
 from prometheus_client.parser import text_string_to_metric_families
 
-from shared.errors import Code
+from shared.contract.errors import Code
 from shared.telemetry.metrics.catalogue import CATALOGUE, TRANSPORTS
 from shared.telemetry.metrics.instruments import ROLES, Role
-from tests.backends.backend import running
-from tests.backends.cassandra import Cassandra
-from tests.backends.kafka import Kafka
-from tests.backends.redis import Redis
-from tests.cluster import PARTITIONS, Cluster, Engines, running_cluster
-from tests.operations.prometheus import Prometheus, promtool
-from tests.operations.watched import (
+from tools.engines.cassandra import Cassandra
+from tools.engines.engine import running
+from tools.engines.kafka import Kafka
+from tools.engines.redis import Redis
+from tools.launch.cluster import PARTITIONS, Cluster, Engines, running_cluster
+from tools.launch.process import Process, wait_until
+from tools.operations.prometheus import Prometheus, promtool
+from tools.operations.watched import (
     ENOUGH_SECONDS,
     MESSAGES,
     UNHURRIED,
@@ -27,8 +28,7 @@ from tests.operations.watched import (
     use_http,
     wait_until_scraped,
 )
-from tests.process import Process, wait_until
-from tests.toolchains import needed
+from tools.toolchains import needed
 
 OF_THE_PROCESS = ("process_", "python_")
 """How names begin that are not ours."""

@@ -7,17 +7,17 @@ import pytest
 import trio
 
 from rookery.v1 import session_pb2 as pb
-from tests.backends.backend import running
-from tests.backends.cassandra import Cassandra
-from tests.backends.kafka import Kafka
-from tests.backends.redis import Redis
-from tests.cluster import Cluster, Engines, running_cluster
-from tests.operations.jaeger import Jaeger, Span, Trace
-from tests.operations.watched import UNHURRIED
-from tests.process import Process, wait_until
-from tests.system.people import PASSWORD, PATIENCE, Person, open_http, read_history, sign_up
 from tests.system.sessions import Session, connector, open_session
-from tests.toolchains import needed
+from tools.engines.cassandra import Cassandra
+from tools.engines.engine import running
+from tools.engines.kafka import Kafka
+from tools.engines.redis import Redis
+from tools.launch.cluster import Cluster, Engines, running_cluster
+from tools.launch.people import PASSWORD, PATIENCE, Person, open_http, read_history, sign_up
+from tools.launch.process import Process, wait_until
+from tools.operations.jaeger import Jaeger, Span, Trace
+from tools.operations.watched import UNHURRIED
+from tools.toolchains import needed
 
 SECRET = "Quetzalcoatl rides at dawn"
 

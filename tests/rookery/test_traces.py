@@ -14,15 +14,15 @@ import trio
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
-from rookery.engines import open_configuration
-from rookery.up import open_platform
+from rookery.serve.engines import open_configuration
+from rookery.serve.up import open_platform
 from rookery.v1 import session_pb2 as pb
-from shared.chats import direct_chat_id
+from shared.contract.chats import direct_chat_id
 from shared.settings import Settings
-from tests.process import ANNOUNCED, Process
 from tests.spans import Spans, attributes_of, ids_of
-from tests.system.people import PASSWORD, PATIENCE, Person, open_http, sign_out, sign_up
 from tests.system.sessions import TRANSPORTS, connector, open_session, text_to
+from tools.launch.people import PASSWORD, PATIENCE, Person, open_http, sign_out, sign_up
+from tools.launch.process import ANNOUNCED, Process
 
 pytestmark = pytest.mark.usefixtures("spans")
 

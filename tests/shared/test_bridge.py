@@ -5,7 +5,7 @@ import pytest
 import trio
 
 from shared.bridge import BatchThread, open_batch_thread
-from shared.errors import Unavailable
+from shared.contract.errors import Unavailable
 
 
 def doubling() -> Callable[[list[int]], Sequence[int]]:

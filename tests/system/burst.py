@@ -13,8 +13,8 @@ import trio
 from rookery.client.errors import Unreachable
 from rookery.v1 import session_pb2 as pb
 from rookery.verify.records import Copy, Delivery, Key, Records, Sent, by_key
-from tests.system.people import Person
 from tests.system.sessions import Connect, Session, open_session, text_to
+from tools.launch.people import Person
 
 IN_FLIGHT = 24
 """Sends of one sender that wait for an answer: fewer than the server's limit of 64, enough to fill its batches."""

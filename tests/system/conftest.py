@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.process import Rookery, running, wait_until
-from tests.system.people import Person, open_http, sign_up
 from tests.system.sessions import TRANSPORTS, connector, make_stubs, open_session
 from tests.system.undisturbed import FRAME_BURST, FRAMES_PER_SECOND, Pair
+from tools.launch.people import Person, open_http, sign_up
+from tools.launch.process import Rookery, running, wait_until
 
 IDLE_WORKERS = 4
 """Threads that Trio keeps for 10 s after their last work, and that may not have been there at first."""

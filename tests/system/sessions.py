@@ -1,6 +1,6 @@
 """Sessions as a test holds them: over WebSocket, over gRPC, or by a stock grpcio client in a process of its own.
 
-JSON is made and read by protobuf's own library here, which knows nothing of `shared.wire`.
+JSON is made and read by protobuf's own library here, which knows nothing of `shared.contract.wire`.
 """
 
 import json
@@ -24,8 +24,8 @@ from rookery.client.errors import Unreachable
 from rookery.v1 import session_pb2 as pb
 from shared.background import open_background
 from tests import asyncapi
-from tests.process import Process
-from tests.system.people import PATIENCE, Person
+from tools.launch.people import PATIENCE, Person
+from tools.launch.process import Process
 
 SUBPROTOCOL = "rookery.v1.json"
 MAX_FRAME = 4 * 1024 * 1024

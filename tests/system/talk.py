@@ -11,11 +11,11 @@ from rookery.client import Client, open_client
 from rookery.client.failover import Failover
 from rookery.client.keeper import Transport
 from rookery.v1 import session_pb2 as pb
-from shared.chats import direct_chat_id
-from shared.partitions import partition_of
-from tests.cluster import PARTITIONS, Cluster
-from tests.process import Process
-from tests.system.people import PASSWORD, PATIENCE, Person, open_http, read_history, sign_in, sign_up
+from shared.contract.chats import direct_chat_id
+from shared.contract.partitions import partition_of
+from tools.launch.cluster import PARTITIONS, Cluster
+from tools.launch.people import PASSWORD, PATIENCE, Person, open_http, read_history, sign_in, sign_up
+from tools.launch.process import Process
 
 TRANSPORTS: tuple[Transport, ...] = ("websocket", "grpc")
 

@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import trio
 
-from tests.process import Process, Rookery
-from tests.system.people import PASSWORD, PATIENCE, Person, open_http, sign_in, sign_out, sign_up
 from tests.system.sessions import TRANSPORTS, Session, connector, open_session
+from tools.launch.people import PASSWORD, PATIENCE, Person, open_http, sign_in, sign_out, sign_up
+from tools.launch.process import Process, Rookery
 
 END_SECONDS = 2.0
 """From an act to the end of a session."""

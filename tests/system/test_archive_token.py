@@ -10,8 +10,8 @@ from rookery.v1.archive_grpc import ArchiveServiceStub
 from rookery.v1.archive_pb2 import GetChatRequest
 from shared.rpc import RpcError, Status, call_unary, open_channel
 from shared.rpc.client.prepare import send_token
-from tests.process import Rookery, port_of, running
-from tests.system.people import PASSWORD
+from tools.launch.people import PASSWORD
+from tools.launch.process import Rookery, port_of, running
 
 TOKEN = "a-token-for-tests-only"
 NEXT = "the-token-that-follows-it"

@@ -10,11 +10,11 @@ import trio
 
 from rookery.v1 import session_pb2 as pb
 from rookery.v1.archive_pb2 import HistoryMessage
-from tests.process import Rookery, stop_all
 from tests.system.burst import Sender
-from tests.system.people import PATIENCE, Person, read_history, sign_in, sign_up
 from tests.system.sessions import TRANSPORTS, connector, open_session, text_to
 from tests.system.test_crash import make_senders
+from tools.launch.people import PATIENCE, Person, read_history, sign_in, sign_up
+from tools.launch.process import Rookery, stop_all
 
 MOMENT = 500
 """So many messages are accepted when the backup begins, of 2,000."""

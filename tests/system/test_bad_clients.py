@@ -10,10 +10,10 @@ import trio_websocket
 
 from rookery.client.errors import Unreachable
 from rookery.v1 import session_pb2 as pb
-from tests.process import Rookery, port_of
-from tests.system.people import PATIENCE, Person, sign_up
 from tests.system.sessions import TRANSPORTS, Session, connector, open_session, open_websocket, text_to
 from tests.system.undisturbed import FRAME_BURST, FRAMES_PER_SECOND
+from tools.launch.people import PATIENCE, Person, sign_up
+from tools.launch.process import Rookery, port_of
 
 VANISHING = 500
 AT_ONCE = 50

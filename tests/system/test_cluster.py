@@ -13,14 +13,14 @@ import trio
 
 from rookery.client import open_client
 from rookery.client.keeper import Transport
-from tests.backends.cassandra import Cassandra
-from tests.backends.kafka import Kafka
-from tests.backends.redis import Redis
-from tests.cluster import ENGINES, PARTITIONS, Cluster, Engines, running_cluster
-from tests.process import Process, Rookery, stop_all
-from tests.system.people import PASSWORD, PATIENCE, Person, open_http, read_history, sign_in, sign_up
 from tests.system.sessions import Session, SessionOver, connector, open_session, text_to
 from tests.system.talk import TRANSPORTS, gateway_of, sign_up_at, talking
+from tools.engines.cassandra import Cassandra
+from tools.engines.kafka import Kafka
+from tools.engines.redis import Redis
+from tools.launch.cluster import ENGINES, PARTITIONS, Cluster, Engines, running_cluster
+from tools.launch.people import PASSWORD, PATIENCE, Person, open_http, read_history, sign_in, sign_up
+from tools.launch.process import Process, Rookery, stop_all
 
 if TYPE_CHECKING:
     from rookery.v1 import session_pb2 as pb

@@ -9,14 +9,14 @@ import pytest
 
 from rookery.client.keeper import Transport
 from rookery.client.trust import trusted
-from tests.backends.cassandra import Cassandra
-from tests.backends.kafka import Kafka
-from tests.backends.redis import Redis
-from tests.certificates import Authority, Issued
-from tests.cluster import Cluster, Engines, running_cluster
-from tests.process import Process, port_of, wait_until
-from tests.system.people import PATIENCE
 from tests.system.talk import TRANSPORTS, talking
+from tools.engines.cassandra import Cassandra
+from tools.engines.kafka import Kafka
+from tools.engines.redis import Redis
+from tools.launch.certificates import Authority, Issued
+from tools.launch.cluster import Cluster, Engines, running_cluster
+from tools.launch.people import PATIENCE
+from tools.launch.process import Process, port_of, wait_until
 
 
 @pytest.fixture(scope="module")

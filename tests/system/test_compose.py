@@ -16,18 +16,18 @@ import click
 import pytest
 import yaml
 
-from rookery.cli import main
 from rookery.client import open_client
-from rookery.options import read_settings
+from rookery.commands.cli import main
+from rookery.commands.options import read_settings
 from shared.settings import Settings
-from tests.backends.backend import HOST, free_port
-from tests.backends.cassandra import Cassandra
-from tests.backends.kafka import Kafka
-from tests.backends.redis import Redis
-from tests.live import UNLIMITED, configure
-from tests.process import ROOKERY, Process, Role, stop_all, wait_until
-from tests.system.people import PASSWORD, read_history, sign_up
-from tests.toolchains import go_tool, needed
+from tools.engines.cassandra import Cassandra
+from tools.engines.engine import HOST, free_port
+from tools.engines.kafka import Kafka
+from tools.engines.redis import Redis
+from tools.launch.live import UNLIMITED, configure
+from tools.launch.people import PASSWORD, read_history, sign_up
+from tools.launch.process import ROOKERY, Process, Role, stop_all, wait_until
+from tools.toolchains import go_tool, needed
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
@@ -204,7 +204,7 @@ def test_images_are_pinned_to_the_versions_that_the_tests_run() -> None:
 
 def version_of_jar(name: str) -> str:
     """Of the first dependency in the pom.xml of a backend."""
-    pom = ElementTree.parse(ROOT / f"tests/backends/files/{name}/pom.xml")
+    pom = ElementTree.parse(ROOT / f"tools/engines/files/{name}/pom.xml")
     version = pom.findtext(".//{*}dependency/{*}version")
     assert version is not None
     return version

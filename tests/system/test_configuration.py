@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.process import ANNOUNCED, Rookery, port_of
-from tests.system.people import PATIENCE, Person, sign_up
 from tests.system.sessions import TRANSPORTS, Session, connector, open_session, text_to
+from tools.launch.people import PATIENCE, Person, sign_up
+from tools.launch.process import ANNOUNCED, Rookery, port_of
 
 REACH_SECONDS = 2.0
 """From `rookery config set` to its effect."""

@@ -11,10 +11,10 @@ import trio
 from rookery.client import HistoryMessage, Unreachable
 from rookery.verify.judge import judge
 from rookery.verify.records import Copy
-from tests.process import Rookery
 from tests.system.burst import Sender, records_of
-from tests.system.people import read_history, sign_up
 from tests.system.sessions import TRANSPORTS, SessionOver, connector, open_session
+from tools.launch.people import read_history, sign_up
+from tools.launch.process import Rookery
 
 MESSAGES = 2_000
 PAIRS = 4

@@ -13,9 +13,9 @@ import trio
 
 from rookery.client import Client, Gap, HistoryMessage, open_client
 from rookery.v1 import session_pb2 as pb
-from tests.process import POLL_SECONDS, Rookery
-from tests.system.people import PASSWORD, PATIENCE, Person, open_http, read_history, sign_up
 from tests.system.sessions import Connect, Session, connect_stock, connect_websocket, open_session
+from tools.launch.people import PASSWORD, PATIENCE, Person, open_http, read_history, sign_up
+from tools.launch.process import POLL_SECONDS, Rookery
 
 EMOJI = "\N{THUMBS UP SIGN}"
 

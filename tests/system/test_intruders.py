@@ -9,9 +9,9 @@ from joserfc import jwt
 from joserfc.jwk import OKPKey
 
 from rookery.v1 import session_pb2 as pb
-from tests.process import Rookery
-from tests.system.people import Person, issue_token, open_http, sign_in, sign_out, sign_up
 from tests.system.sessions import SUBPROTOCOL, TRANSPORTS, Session, connector, open_session, text_to
+from tools.launch.people import Person, issue_token, open_http, sign_in, sign_out, sign_up
+from tools.launch.process import Rookery
 
 pytestmark = pytest.mark.usefixtures("undisturbed")
 

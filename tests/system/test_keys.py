@@ -1,7 +1,7 @@
 """Signing keys that are replaced: nobody is signed out, and what a retired key signed is refused.
 
-That a process which goes on reads the keys anew within a minute is in `tests/shared/test_auth.py`, where time can be
-made to pass. Here it is started again instead, as a rolling restart does.
+`tests/shared/accounts/test_tokens.py` shows, on a mock clock, that a running process reads the keys anew within a
+minute. Here the process is restarted instead, as a rolling restart does.
 """
 
 import base64
@@ -10,9 +10,9 @@ import json
 import httpx
 import trio
 
-from tests.process import POLL_SECONDS, Rookery
-from tests.system.people import PATIENCE, Person, open_http, sign_in, sign_up
 from tests.system.sessions import TRANSPORTS, connector, open_session
+from tools.launch.people import PATIENCE, Person, open_http, sign_in, sign_up
+from tools.launch.process import POLL_SECONDS, Rookery
 
 
 def key_of(person: Person) -> str:

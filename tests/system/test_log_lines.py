@@ -5,10 +5,10 @@ from typing import Any
 
 import trio
 
-from tests.process import POLL_SECONDS, Rookery
-from tests.system.people import PATIENCE, Person, open_http, read_history, sign_up
 from tests.system.sessions import TRANSPORTS, connector, open_session
 from tests.system.test_configuration import REACH_SECONDS, SLACK_SECONDS, configure
+from tools.launch.people import PATIENCE, Person, open_http, read_history, sign_up
+from tools.launch.process import POLL_SECONDS, Rookery
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 

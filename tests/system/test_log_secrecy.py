@@ -21,12 +21,12 @@ import trio_websocket
 from rookery.client.errors import Unreachable
 from rookery.v1 import session_pb2 as pb
 from shared.telemetry.logs import INDISCREET_LOGGERS, NOISY_LOGGERS
-from tests.backends.backend import HOST, free_port
-from tests.backends.redis import Redis
-from tests.cluster import Cluster, Engines, running_cluster
-from tests.process import ANNOUNCED, Process, Rookery, port_of, running, wait_until
-from tests.system.people import PATIENCE, Person, open_http, read_history
 from tests.system.sessions import TRANSPORTS, Session, SessionOver, connector, open_session, open_websocket, text_to
+from tools.engines.engine import HOST, free_port
+from tools.engines.redis import Redis
+from tools.launch.cluster import Cluster, Engines, running_cluster
+from tools.launch.people import PATIENCE, Person, open_http, read_history
+from tools.launch.process import ANNOUNCED, Process, Rookery, port_of, running, wait_until
 
 EVERY_LIBRARY = ",".join(f"{name}=debug" for name in (*NOISY_LOGGERS, *INDISCREET_LOGGERS))
 

@@ -6,9 +6,9 @@ import pytest
 import trio
 
 from rookery.v1 import session_pb2 as pb
-from tests.process import Rookery
-from tests.system.people import Person, issue_token, sign_in, sign_up
 from tests.system.sessions import TRANSPORTS, Session, SessionOver, connector, open_session
+from tools.launch.people import Person, issue_token, sign_in, sign_up
+from tools.launch.process import Rookery
 
 SHORT_SECONDS = 10
 """The life of a token that ends within a test: long enough to sign in with it twice and to renew it, where a machine

@@ -9,9 +9,9 @@ import trio
 
 from rookery.client import open_client
 from rookery.v1 import session_pb2 as pb
-from tests.process import Rookery, running
-from tests.system.people import PASSWORD, Person, issue_token, open_http, sign_in, sign_out, sign_up
 from tests.system.sessions import TRANSPORTS, connector, open_session
+from tools.launch.people import PASSWORD, Person, issue_token, open_http, sign_in, sign_out, sign_up
+from tools.launch.process import Rookery, running
 
 ROLES = ("page", "gateway_health", "archive_health")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import trio
 
 from rookery.client import Client, Message, open_client
-from tests.process import Rookery
+from tools.launch.process import Rookery
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
 PASSWORD = "correct horse battery"

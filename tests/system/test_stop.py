@@ -14,9 +14,6 @@ import trio
 
 from rookery.client.connection import connect_grpc
 from rookery.client.errors import Unreachable
-from tests.freezing import freeze
-from tests.process import ANNOUNCED, Rookery, port_of, running, wait_until
-from tests.system.people import read_history, sign_up
 from tests.system.sessions import (
     TRANSPORTS,
     Session,
@@ -26,6 +23,9 @@ from tests.system.sessions import (
     open_session,
     text_to,
 )
+from tools.launch.freezing import freeze
+from tools.launch.people import read_history, sign_up
+from tools.launch.process import ANNOUNCED, Rookery, port_of, running, wait_until
 
 READY_SECONDS = 10.0
 """Until it is ready. The budget is 2 s on a machine that does nothing else; this bound is for one that does."""

@@ -22,8 +22,8 @@ from websockets.typing import Subprotocol
 from rookery.client import open_client
 from rookery.client.keeper import Transport
 from rookery.v1 import archive_pb2, session_pb2
-from tests.certificates import Authority, Issued
-from tests.process import ANNOUNCED, Process, Rookery, port_of, running, wait_until
+from tools.launch.certificates import Authority, Issued
+from tools.launch.process import ANNOUNCED, Process, Rookery, port_of, running, wait_until
 
 PASSWORD = "correct horse battery"
 

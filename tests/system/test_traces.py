@@ -4,9 +4,9 @@ from pathlib import Path
 
 import httpx
 
-from tests.backends.backend import HOST, free_port
-from tests.process import Rookery, running, wait_until
-from tests.system.people import PATIENCE
+from tools.engines.engine import HOST, free_port
+from tools.launch.people import PATIENCE
+from tools.launch.process import Rookery, running, wait_until
 
 TOKEN = "collectors-own-token"
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import trio
 
-from shared.addresses import joined
+from shared.net.addresses import joined
 from shared.rpc.client.connecting import Endpoint
 
 

@@ -5,7 +5,7 @@ Labels have few values: codes, roles, routes, names of operations; never what a 
 
 from typing import Final
 
-from shared.errors import Code
+from shared.contract.errors import Code
 from shared.telemetry.metrics.instruments import Counter, Gauge, Histogram, Instrument
 
 FAST: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)

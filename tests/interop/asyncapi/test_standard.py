@@ -8,7 +8,7 @@ import pytest
 from jsonschema import Draft7Validator
 
 from tests.asyncapi import document
-from tests.toolchains import needed, node_modules
+from tools.toolchains import needed, node_modules
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ import psutil
 import pytest
 import trio
 
-from tests.freezing import freeze
-from tests.process import Rookery, running, wait_until
-from tests.system.people import Person, sign_up
-from tests.toolchains import go_programs, needed, node_modules
+from tools.launch.freezing import freeze
+from tools.launch.people import Person, sign_up
+from tools.launch.process import Rookery, running, wait_until
+from tools.toolchains import go_programs, needed, node_modules
 
 HERE = Path(__file__).parent
 

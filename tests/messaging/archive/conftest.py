@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 import trio
 
+from messaging.archive.store.sqlite.store import SqliteChats, open_sqlite_chats
 from messaging.envelopes import truth_and_copies
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Event, Message, Text
 from shared.backplane import Assignment, Consumer, DeadLetter, Destination, Fetched, Record, StoredRecord
-from shared.backplane.embedded import EmbeddedLog, open_embedded_log
 from shared.backplane.protocol import Done
-from shared.chats import direct_chat_id
-from shared.ids import first_id_at
-from shared.stores.chats_sqlite import SqliteChats, open_sqlite_chats
+from shared.backplane.sqlite.log import EmbeddedLog, open_embedded_log
+from shared.contract.chats import direct_chat_id
+from shared.contract.ids import first_id_at
 
 PARTITIONS = 4
 ALICE, BOB, CAROL = 11, 22, 33

@@ -4,11 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messaging.archive.pages import MAX_PAGE_BYTES, around, decode_cursor, encode_cursor, fitting, newest_of, oldest_of
+from messaging.archive.store.protocol import ChatCursor, Page
 from rookery.v1.archive_pb2 import HistoryMessage
 from rookery.v1.session_pb2 import Message, Text
-from shared.chats import direct_chat_id
-from shared.ids import MAX_ID
-from shared.stores.chats import ChatCursor, Page
+from shared.contract.chats import direct_chat_id
+from shared.contract.ids import MAX_ID
 
 sizes = st.lists(st.sampled_from([1, 1_000, MAX_PAGE_BYTES // 3, 2 * MAX_PAGE_BYTES]), max_size=12)
 

@@ -8,6 +8,8 @@ import trio
 
 from messaging.archive import Archive, open_archive
 from messaging.archive.pages import MAX_PAGE_BYTES, encode_cursor
+from messaging.archive.store.protocol import ChatCursor
+from messaging.archive.store.sqlite.store import SqliteChats
 from rookery.v1.archive_grpc import ArchiveServiceStub
 from rookery.v1.archive_pb2 import (
     CHAT_KIND_DIRECT,
@@ -19,14 +21,12 @@ from rookery.v1.archive_pb2 import (
     ListMessagesResponse,
 )
 from rookery.v1.session_pb2 import Event
-from shared.backplane.embedded import EmbeddedLog
 from shared.backplane.protocol import publish_and_wait
-from shared.errors import Unavailable
-from shared.ids import MAX_ID, time_of
+from shared.backplane.sqlite.log import EmbeddedLog
+from shared.contract.errors import Unavailable
+from shared.contract.ids import MAX_ID, time_of
 from shared.rpc import RpcError, Status, call_unary, open_channel
 from shared.settings import ArchiveSettings
-from shared.stores.chats import ChatCursor
-from shared.stores.chats_sqlite import SqliteChats
 from shared.telemetry.health import Health
 
 SETTINGS = ArchiveSettings(grpc_port=0, health_port=0)

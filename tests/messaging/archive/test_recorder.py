@@ -10,15 +10,15 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from messaging.archive.recorder import COMMIT_SECONDS, GATHER_SECONDS, GROUP, MAX_PAUSE, STORE_DEADLINE, Recorder
+from messaging.archive.store.sqlite.store import SqliteChats
 from rookery.v1.backplane_pb2 import Envelope, SignOut
 from rookery.v1.session_pb2 import Event, Typing
 from shared.background import open_background
 from shared.backplane import Record
-from shared.backplane.embedded import EmbeddedLog
 from shared.backplane.protocol import publish_and_wait
-from shared.errors import Unavailable
-from shared.ids import MAX_ID
-from shared.stores.chats_sqlite import SqliteChats
+from shared.backplane.sqlite.log import EmbeddedLog
+from shared.contract.errors import Unavailable
+from shared.contract.ids import MAX_ID
 
 Make = Callable[..., Any]
 """Makes a fake of `conftest.py`."""

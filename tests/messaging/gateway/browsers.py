@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
 
-from messaging.gateway.connection import Flusher
 from messaging.gateway.gateway import Gateway
-from messaging.gateway.handshake import SUBPROTOCOL
-from messaging.gateway.websocket import WebSocketServer
+from messaging.gateway.transports.connection import Flusher
+from messaging.gateway.transports.handshake import SUBPROTOCOL
+from messaging.gateway.transports.websocket import WebSocketServer
 from shared.background import open_background
 from shared.configuration import LiveConfiguration
 from tests.asyncapi import problems

@@ -9,21 +9,21 @@ from typing import cast
 
 import trio
 
-from messaging.gateway.connection import Connection, Flusher
 from messaging.gateway.frames import ProtobufEncoding
 from messaging.gateway.gateway import Gateway
+from messaging.gateway.transports.connection import Connection, Flusher
 from rookery.v1.session_pb2 import Authenticate, ClientFrame, Position, Send, ServerFrame, Text
-from shared.auth import TokenIssuer, TokenVerifier, digest
+from shared.accounts.sqlite.store import open_sqlite_accounts
+from shared.accounts.store import AccountStore, Family, User
+from shared.accounts.tokens import TokenIssuer, TokenVerifier, digest
 from shared.background import open_background
 from shared.backplane import Backplane
-from shared.backplane.embedded import open_embedded_log
+from shared.backplane.sqlite.log import open_embedded_log
 from shared.configuration import LiveConfiguration
 from shared.configuration.live import Live
-from shared.errors import Refusal
-from shared.ids import SnowflakeGenerator
-from shared.ownership import GatewayAddress, LocalDirectory
-from shared.stores.accounts import AccountStore, Family, User
-from shared.stores.accounts_sqlite import open_sqlite_accounts
+from shared.contract.errors import Refusal
+from shared.contract.ids import SnowflakeGenerator
+from shared.coordination.ownership import GatewayAddress, LocalDirectory
 
 PATIENCE = 20.0
 """Seconds after which a frame that does not come is taken for lost."""

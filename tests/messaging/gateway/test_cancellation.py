@@ -5,9 +5,9 @@ from functools import partial
 import trio
 import trio.testing
 
-from messaging.gateway.connection import Connection, Rest
 from messaging.gateway.frames import JsonEncoding
 from messaging.gateway.gateway import Gateway
+from messaging.gateway.transports.connection import Connection, Rest
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Authenticate, ClientFrame, React, Send, Text
 from shared.backplane import Assignment, Fetched

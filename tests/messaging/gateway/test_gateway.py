@@ -23,8 +23,8 @@ from rookery.v1.session_pb2 import (
 from shared.backplane import Record
 from shared.backplane.protocol import publish_and_wait
 from shared.configuration import LiveConfiguration
-from shared.errors import Code, Refusal
-from shared.partitions import partition_of
+from shared.contract.errors import Code, Refusal
+from shared.contract.partitions import partition_of
 from tests.messaging.gateway.harness import Client, Platform
 
 Reopen = Callable[[Path], AbstractAsyncContextManager[Platform]]

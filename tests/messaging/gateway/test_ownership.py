@@ -14,9 +14,9 @@ from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Authenticate, ClientFrame
 from shared.backplane import Assignment, Consumer, DeadLetter, Destination, Fetched, Record
 from shared.backplane.protocol import Done
-from shared.errors import Code, Unavailable
-from shared.ownership import GatewayAddress, LocalDirectory
-from shared.partitions import partition_of
+from shared.contract.errors import Code, Unavailable
+from shared.contract.partitions import partition_of
+from shared.coordination.ownership import GatewayAddress, LocalDirectory
 from tests.messaging.gateway.harness import PARTITIONS, PATIENCE, Platform
 
 ANN, BEN = 1, 2

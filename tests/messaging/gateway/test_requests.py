@@ -23,7 +23,7 @@ from rookery.v1.session_pb2 import (
     Unreact,
 )
 from shared.configuration import LiveConfiguration
-from shared.errors import Code, Refusal
+from shared.contract.errors import Code, Refusal
 
 USER, OTHER = 7, 9
 CHAT = "d-7-9"

@@ -24,9 +24,9 @@ from rookery.v1.session_pb2 import (
     ServerFrame,
     Text,
 )
-from shared.auth import Claims
+from shared.accounts.tokens import Claims
 from shared.configuration import LiveConfiguration
-from shared.errors import Code, Refusal
+from shared.contract.errors import Code, Refusal
 
 EXPIRES_MS = 1_000_000
 NOW = 100.0

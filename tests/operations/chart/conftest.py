@@ -7,12 +7,12 @@ from functools import cache
 
 import pytest
 
-from rookery.options import read_settings
+from rookery.commands.options import read_settings
 from shared.settings import ENV_PREFIX
-from tests.operations.chart.manifests import CHART, NAMESPACE, RELEASE, Running, environment_of, values_of, workloads
-from tests.operations.helm import Helm
-from tests.operations.kubernetes import Manifest
-from tests.toolchains import needed
+from tools.operations.helm import Helm
+from tools.operations.kubernetes import Manifest
+from tools.operations.manifests import CHART, NAMESPACE, RELEASE, Running, environment_of, values_of, workloads
+from tools.toolchains import needed
 
 
 @pytest.fixture(scope="session")

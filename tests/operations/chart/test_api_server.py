@@ -9,8 +9,10 @@ from uuid import uuid4
 
 import pytest
 
-from tests.backends.backend import running
-from tests.operations.chart.manifests import (
+from tools.engines.engine import running
+from tools.operations.helm import Helm, conforms, write_schemas
+from tools.operations.kubernetes import ApiServer, Etcd, Manifest, definitions, finishing_jobs
+from tools.operations.manifests import (
     CASES,
     CHART,
     NAMESPACE,
@@ -21,9 +23,7 @@ from tests.operations.chart.manifests import (
     values_of,
     workloads,
 )
-from tests.operations.helm import Helm, conforms, write_schemas
-from tests.operations.kubernetes import ApiServer, Etcd, Manifest, definitions, finishing_jobs
-from tests.toolchains import needed
+from tools.toolchains import needed
 
 
 @pytest.fixture(scope="module")

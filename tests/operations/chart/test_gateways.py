@@ -4,8 +4,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from shared.addresses import GrpcAddress
-from tests.operations.chart.manifests import (
+from shared.net.addresses import GrpcAddress
+from tools.operations.kubernetes import Manifest
+from tools.operations.manifests import (
     EXPOSED,
     NAMESPACE,
     Running,
@@ -17,7 +18,6 @@ from tests.operations.chart.manifests import (
     selected,
     workloads,
 )
-from tests.operations.kubernetes import Manifest
 
 
 def reach(objects: list[Manifest], url: str) -> tuple[str, str]:

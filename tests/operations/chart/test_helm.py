@@ -9,15 +9,9 @@ import pytest
 import yaml
 
 from shared.settings import ENV_PREFIX
-from tests.operations.chart.manifests import (
-    CASES,
-    CHART,
-    SECRETS,
-    secret_settings,
-    values_of,
-)
-from tests.operations.helm import Helm, HelmFailed
-from tests.toolchains import ROOT
+from tools.operations.helm import Helm, HelmFailed
+from tools.operations.manifests import CASES, CHART, SECRETS, secret_settings, values_of
+from tools.toolchains import ROOT
 
 
 def test_lint_finds_nothing_in_the_defaults(helm: Helm) -> None:

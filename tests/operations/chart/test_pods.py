@@ -5,10 +5,12 @@ from pathlib import Path
 import click
 import pytest
 
-from rookery.cli import main
+from rookery.commands.cli import main
 from shared.settings import ENV_PREFIX
 from shared.telemetry.health import CHECK_DEADLINE, PROBES
-from tests.operations.chart.manifests import (
+from tools.operations.helm import Helm
+from tools.operations.kubernetes import Manifest
+from tools.operations.manifests import (
     CASES,
     CHART,
     DISTRIBUTED,
@@ -26,8 +28,6 @@ from tests.operations.chart.manifests import (
     values_of,
     workloads,
 )
-from tests.operations.helm import Helm
-from tests.operations.kubernetes import Manifest
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from shared.addresses import GrpcAddress
+from shared.net.addresses import GrpcAddress
 from shared.telemetry.metrics import catalogue
 from shared.telemetry.metrics.instruments import Instrument
-from tests.operations.chart.manifests import (
+from tools.operations.kubernetes import Manifest
+from tools.operations.manifests import (
     CASES,
     CHART,
     DISTRIBUTED,
@@ -24,9 +25,8 @@ from tests.operations.chart.manifests import (
     selected,
     values_of,
 )
-from tests.operations.kubernetes import Manifest
-from tests.operations.prometheus import Prometheus
-from tests.toolchains import ROOT, needed
+from tools.operations.prometheus import Prometheus
+from tools.toolchains import ROOT, needed
 
 
 @pytest.mark.parametrize("case", DISTRIBUTED)

@@ -6,13 +6,17 @@ from uuid import uuid4
 
 import pytest
 
-from shared.backplane import Backplane, kafka_client, kafka_consumer, kafka_member, kafka_producer
-from shared.backplane import kafka as kafka_backplane
-from shared.backplane.embedded import open_embedded_log
-from shared.backplane.kafka import open_kafka
-from shared.backplane.kafka_topics import migrate_topics
+from shared.backplane import Backplane
+from shared.backplane.kafka import backplane as kafka_backplane
+from shared.backplane.kafka import client as kafka_client
+from shared.backplane.kafka import consumer as kafka_consumer
+from shared.backplane.kafka import member as kafka_member
+from shared.backplane.kafka import producer as kafka_producer
+from shared.backplane.kafka.backplane import open_kafka
+from shared.backplane.kafka.topics import migrate_topics
+from shared.backplane.sqlite.log import open_embedded_log
 from shared.settings import KafkaSettings
-from tests.backends.kafka import Kafka
+from tools.engines.kafka import Kafka
 
 PARTITIONS = 4
 

@@ -8,8 +8,8 @@ import pytest
 from shared.configuration import ConfigurationStore
 from shared.configuration.redis import open_redis_configuration
 from shared.configuration.sqlite import open_sqlite_configuration
-from shared.redis import open_redis
-from tests.shared.redis_clients import settings_for
+from shared.drivers.redis import open_redis
+from tests.shared.drivers.redis_clients import settings_for
 
 OpenStore = Callable[[], AbstractAsyncContextManager[ConfigurationStore]]
 """Opens the one store of a test. Opening it twice is how two processes share it."""

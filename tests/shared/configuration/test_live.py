@@ -21,7 +21,7 @@ from shared.configuration import (
     validate,
 )
 from shared.configuration.live import RETRY_SECONDS
-from shared.errors import Unavailable
+from shared.contract.errors import Unavailable
 
 DEFAULT = LiveConfiguration()
 

@@ -6,9 +6,9 @@ import trio
 
 from shared.configuration import LiveConfiguration, StoredValue, open_live
 from shared.configuration.redis import open_redis_configuration
-from shared.redis import open_redis
-from tests.backends.redis import DURABLE, Redis
-from tests.shared.redis_clients import DEADLINE, blocking, eventually, settings_for
+from shared.drivers.redis import open_redis
+from tests.shared.drivers.redis_clients import DEADLINE, blocking, eventually, settings_for
+from tools.engines.redis import DURABLE, Redis
 
 
 async def test_while_redis_is_away_the_last_values_hold_and_what_changed_meanwhile_arrives_with_it(

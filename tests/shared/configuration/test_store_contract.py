@@ -7,7 +7,7 @@ import trio
 
 from shared.configuration import ConfigurationStore, StoredValue
 from shared.configuration.protocol import KEPT_CHANGES
-from tests.shared.redis_clients import DEADLINE
+from tests.shared.drivers.redis_clients import DEADLINE
 
 OpenStore = Callable[[], AbstractAsyncContextManager[ConfigurationStore]]
 

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from shared.errors import Unavailable
+from shared.contract.errors import Unavailable
 from shared.rpc import ClientStream, RpcError, Servicer, Status, call_unary, open_stream
 from shared.rpc.server.health import HealthService
 from shared.rpc.server.standard_services import standard_services

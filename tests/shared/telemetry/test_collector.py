@@ -19,7 +19,7 @@ from shared.settings import Settings
 from shared.telemetry import collector, traces
 from shared.telemetry.collector import open_collector
 from shared.telemetry.metrics.catalogue import SPANS_LOST
-from tests.backends.backend import HOST, free_port
+from tools.engines.engine import HOST, free_port
 
 PATIENCE = 30.0
 """Seconds; only ends a test that has failed."""

@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from shared.errors import Unavailable
+from shared.contract.errors import Unavailable
 from shared.telemetry.health import (
     CHECK_DEADLINE,
     CONNECTION_DEADLINE,

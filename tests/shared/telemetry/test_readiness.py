@@ -4,7 +4,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from shared.errors import Unavailable
+from shared.contract.errors import Unavailable
 from shared.telemetry.health import CHECK_DEADLINE, WATCH_INTERVAL, Health
 
 

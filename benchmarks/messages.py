@@ -1,0 +1,127 @@
+"""What a message costs, and how long it takes, embedded and on real Kafka, Cassandra and Redis:
+
+    python -m benchmarks.messages [--rounds 2] [--seconds 15] [--embedded]
+
+The platform is started anew for each line, and gets the load of `rookery load` from this process, on the same machine.
+The generator's own CPU is told too: it does the same work for each message, so it says how fast the machine was.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import trio
+
+from rookery.load.measure import Latencies
+from rookery.load.run import Plan, Result, run
+from rookery.serve.folder import DataFolder
+from tools.engines.install import ending_if_missing
+from tools.launch.cluster import Cluster, Engines, running_cluster, running_engines
+from tools.launch.process import Process, Rookery, running
+
+SATURATE: dict[str, Any] = {"rate": None}
+
+ON_EMBEDDED: dict[str, dict[str, Any]] = {
+    "saturated": SATURATE,
+    "saturated, 4 in flight": SATURATE | {"in_flight": 4},
+    "saturated, gRPC": SATURATE | {"transport": "grpc"},
+    "300 a second": {"rate": 300},
+    "500 a second": {"rate": 500},
+    "500 a second, gRPC": {"rate": 500, "transport": "grpc"},
+}
+
+ON_ENGINES: dict[str, dict[str, Any]] = {"saturated": SATURATE, "300 a second": {"rate": 300}}
+
+WARM_UP_SECONDS = 60.0
+"""Of load before anything is measured on engines: for their first minute, two JVMs compile."""
+
+
+def main() -> None:
+    options = parse()
+    plan = partial(Plan, seconds=options.seconds)
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        measure_embedded(folder, plan, options.rounds)
+        if not options.embedded:
+            with running_engines(folder / "engines") as engines:
+                measure_engines(folder, engines, plan, options.rounds)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=15.0, help="of each run (%(default)s)")
+    parser.add_argument("--embedded", action="store_true", help="no engines")
+    return parser.parse_args()
+
+
+def measure_embedded(folder: Path, plan: "partial[Plan]", rounds: int) -> None:
+    for number in range(rounds):
+        for what, load in ON_EMBEDDED.items():
+            with running(Rookery(new(folder / f"{number}-{what}"))) as rookery:
+                accounts = DataFolder(rookery.data).accounts
+                tell("embedded", what, trio.run(run, plan(url=rookery.url, accounts_file=accounts, **load)))
+
+
+def measure_engines(folder: Path, engines: Engines, plan: "partial[Plan]", rounds: int) -> None:
+    with a_process_each(new(folder / "warm-up"), engines) as (url, _):
+        trio.run(run, Plan(url=url, rate=None, seconds=WARM_UP_SECONDS))
+    jvms = engines.kafka.pid, engines.cassandra.pid
+    for number in range(rounds):
+        for kind, platform in {"a process each": a_process_each, "one process": one_process}.items():
+            for what, load in ON_ENGINES.items():
+                with platform(new(folder / f"{number}-{kind}-{what}"), engines) as (url, servers):
+                    tell(kind, what, trio.run(run, plan(url=url, server_pids=servers, engine_pids=jvms, **load)))
+
+
+@contextmanager
+def a_process_each(folder: Path, engines: Engines) -> Iterator[tuple[str, Sequence[int]]]:
+    """Its URL, and the processes of gateway and archive."""
+    with running_cluster(Cluster(folder, engines, bffs=1, gateways=1, archives=1)) as cluster:
+        yield cluster.bffs[0].url, pids(*cluster.gateways, *cluster.archives)
+
+
+@contextmanager
+def one_process(folder: Path, engines: Engines) -> Iterator[tuple[str, Sequence[int]]]:
+    """The same of all three roles in one."""
+    environment = Cluster(folder, engines, bffs=0, gateways=0, archives=0).environment
+    del environment["ROOKERY_ARCHIVES"]  # which it has in itself
+    rookery = Rookery(folder, settings=environment)
+    assert rookery.run("migrate").returncode == 0
+    with running(rookery):
+        yield rookery.url, pids(rookery)
+
+
+def pids(*processes: Process) -> tuple[int, ...]:
+    return tuple(process.process.pid for process in processes)
+
+
+def new(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    return folder
+
+
+def tell(kind: str, what: str, result: Result) -> None:
+    """A line of what was found; nothing may have been lost or refused."""
+    report = result.report
+    assert (report.lost, report.duplicates, report.refused, report.errors) == (0, 0, {}, {}), report
+    engines = f", engines {result.engine_cpu_us_per_message:.0f}" if result.engine_cpu_us_per_message else ""
+    print(
+        f"{kind + ', ' + what:36} {result.server_cpu_us_per_message:6.0f} µs a message"
+        f" (generator {result.generator_cpu_us_per_message:.0f}{engines}), {report.delivered_per_second:6.0f} a second,"
+        f" {milliseconds(report.delivered)}",
+        flush=True,
+    )
+
+
+def milliseconds(latencies: Latencies) -> str:
+    return f"p50 {latencies.p50:.1f} ms, p99 {latencies.p99:.1f} ms"
+
+
+if __name__ == "__main__":
+    with ending_if_missing():
+        main()

@@ -1,0 +1,242 @@
+"""What traces cost a message over all hops together, in one thread and without engines:
+
+python -m benchmarks.traces [--messages 5000] [--rounds 9]
+
+A message goes from its frame through the sender, Kafka's batches, the follower and two sessions' queues to the
+recorder; engines are functions that do nothing. CPU is the process's, so that of the thread that encodes spans counts.
+The three ways take turns within a round; the table has medians. Since what is not traced costs less than the rounds
+differ, its checks are also run on their own, as often as they are met by one message.
+"""
+
+import argparse
+import gc
+import logging
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from statistics import median
+from types import SimpleNamespace
+from typing import Any, cast
+
+import structlog
+import trio
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.trace import SpanKind
+
+from messaging.archive.recorder import Recorder
+from messaging.gateway import tracing
+from messaging.gateway.frames import ProtobufEncoding
+from messaging.gateway.gateway import Gateway
+from messaging.gateway.requests import SendRequest
+from messaging.gateway.session import Session, State
+from messaging.gateway.tail import Tail
+from rookery.v1.session_pb2 import Event, Text
+from shared.backplane import Destination, Record, StoredRecord
+from shared.backplane.kafka.batches import Call, build_batch
+from shared.backplane.protocol import Done
+from shared.configuration import LiveConfiguration
+from shared.configuration.live import Live
+from shared.contract.chats import direct_chat_id
+from shared.contract.ids import SnowflakeGenerator
+from shared.contract.partitions import partition_of
+from shared.coordination.ownership import GatewayAddress, LocalDirectory
+from shared.telemetry import collector, traces
+
+PARTITIONS = 12
+
+ANN, BEN = 1, 2
+
+BUDGET = 5.0
+"""Microseconds that a message may cost that is not traced."""
+
+
+class Log:
+    """A Backplane whose records are on disk at once. What Kafka's producer does with them is done."""
+
+    partitions = PARTITIONS
+    destination = Destination("kafka", "rookery.events")
+
+    def __init__(self) -> None:
+        self.published: list[StoredRecord] = []
+        self._ends = [0] * PARTITIONS
+
+    def publish(self, records: Sequence[Record], done: Done) -> None:
+        first, rest = Call(records, done, 0, 1e9).split()
+        for piece in (first, *rest):
+            if piece is not None:
+                build_batch(deque([piece]), piece.partition, 1, 1, 1)
+        for partition, value, traceparent in records:
+            self.published.append(StoredRecord(partition, self._ends[partition], 0, value, traceparent))
+            self._ends[partition] += 1
+        done([0] * len(records))
+
+    def take(self) -> list[StoredRecord]:
+        records, self.published = self.published, []
+        return records
+
+
+class Chats:
+    """A ChatStore that keeps nothing; a write is one step, as in Cassandra."""
+
+    async def record(self, events: Sequence[Event], offsets: Mapping[int, int]) -> None:
+        if below := traces.parents():
+            with traces.steps(below, "BATCH", SpanKind.CLIENT, {"db.system.name": "cassandra"}):
+                pass
+
+
+class Encoder(SpanExporter):
+    """Does what an exporter does but send."""
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        encode_spans(spans).SerializeToString()
+        return SpanExportResult.SUCCESS
+
+
+class Hops:
+    """All that a message goes through."""
+
+    def __init__(self, ratio: float) -> None:
+        self.log = Log()
+        self.gateway = Gateway(
+            address=GatewayAddress("", ""),
+            backplane=cast(Any, self.log),
+            accounts=cast(Any, None),
+            verifier=cast(Any, None),
+            history=cast(Any, None),
+            directory=LocalDirectory(),
+            live=Live.fixed(LiveConfiguration(trace_ratio=ratio, tail_bytes=1024 * 1024)),
+            ids=SnowflakeGenerator(1),
+        )
+        follower = cast(Any, self.gateway.follower)
+        follower._tails = {partition: Tail(0) for partition in range(PARTITIONS)}
+        follower._consumer = SimpleNamespace(held_until=float("inf"), lag=dict)
+        self.gateway._known_users[BEN] = None
+        self.ann, *self.bens = [self._session(user_id) for user_id in (ANN, BEN, BEN)]
+        self.recorder = cast(Any, Recorder(cast(Any, self.log), cast(Any, Chats())))
+
+    def _session(self, user_id: int) -> Session:
+        session = self.gateway.open_session(ProtobufEncoding())
+        session.state, session.user_id = State.LIVE, user_id
+        self.gateway.registry.attach(session)
+        return session
+
+    async def send(self, number: int) -> None:
+        request = SendRequest(f"{number}", direct_chat_id(ANN, BEN), (ANN, BEN), Text(body="x" * 100), 0)
+        await self.gateway.handle(self.ann, request)
+        records = self.log.take()
+        for record in records:
+            self.gateway.follower.hand_on(record)
+        for session in (self.ann, *self.bens):
+            assert session.take()
+            if session.deliveries:
+                tracing.sent(session)
+        await self.recorder._record(records)
+
+    def forget(self) -> None:
+        cast(Any, self.gateway.follower)._evict()
+
+
+async def microseconds_each(ratio: float, messages: int) -> float:
+    hops = Hops(ratio)
+    for number in range(messages // 10):
+        await hops.send(number)
+    gc.collect()
+    gc.disable()
+    began = time.process_time()
+    for number in range(messages):
+        await hops.send(messages + number)
+        if number % 500 == 0:
+            hops.forget()
+    spent = time.process_time() - began
+    gc.enable()
+    return spent / messages * 1e6
+
+
+@contextmanager
+def telling() -> Iterator[None]:
+    """Spans are made, wait, and are encoded."""
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(collector.Processor(collector.Exporter(Encoder())))
+    with traces.telling(provider.get_tracer("benchmark")):
+        yield
+    provider.shutdown()
+
+
+def checks(live: Live, session: Session, records: Sequence[StoredRecord]) -> None:
+    """What one message that is not traced meets on its way: the same expressions, as often."""
+    traces.chosen(live.value.trace_ratio)
+    span = session.take_span()  # the sender takes it over
+    if span is None:  # where it publishes
+        pass
+    if span is not None:  # where it accepts
+        pass
+    for record in records:
+        _ = ((),) if record.traceparent else ()  # Kafka's batches
+        _ = "headers" if record.traceparent else ""  # and its consumers, of which there are two
+        _ = "headers" if record.traceparent else ""
+        _ = "span" if record.traceparent else None  # the follower
+    for _ in range(2):
+        if span is not None:  # for each session that it is handed to
+            pass
+    if span is not None:  # once all have it
+        pass
+    for _ in range(3):
+        if session.deliveries:  # the flusher
+            pass
+    any(record.traceparent for record in records)  # the recorder
+    with nullcontext():
+        traces.parents()  # the store, for a read and for a write
+        traces.parents()
+
+
+async def microseconds_of_checks(times: int = 200_000) -> float:
+    """Less what the loop and the call cost."""
+    hops = Hops(0.01)
+    records = [StoredRecord(partition_of(user_id, PARTITIONS), 1, 1, b"x") for user_id in (ANN, BEN)]
+    live, session = Live.fixed(LiveConfiguration(trace_ratio=0)), hops.ann
+
+    def nothing(*_: object) -> None:
+        pass
+
+    spent = []
+    for work in (checks, nothing):
+        began = time.process_time()
+        for _ in range(times):
+            work(live, session, records)
+        spent.append(time.process_time() - began)
+    return (spent[0] - spent[1]) / times * 1e6
+
+
+async def measure(messages: int, rounds: int) -> dict[str, list[float]]:
+    ways = {"nobody is told": (False, 0.0), "told, not traced": (True, 0.0), "traced": (True, 1.0)}
+    measured: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(rounds + 1):
+        for name, (is_told, ratio) in ways.items():
+            with telling() if is_told else nullcontext():
+                each = await microseconds_each(ratio, messages)
+            if number:  # the first round warms up
+                measured[name].append(each)
+    return measured
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="What traces cost a message.")
+    parser.add_argument("--messages", type=int, default=5_000)
+    parser.add_argument("--rounds", type=int, default=9)
+    options = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    medians = {name: median(values) for name, values in trio.run(measure, options.messages, options.rounds).items()}
+    off = medians["nobody is told"]
+    print("| a message, over all hops | CPU in µs | more than where nobody is told |\n| --- | --- | --- |")
+    for name, value in medians.items():
+        print(f"| {name} | {value:.1f} | {value - off:+.1f} |")
+    with telling():
+        met = median(trio.run(microseconds_of_checks) for _ in range(5))
+    print(f"| its checks alone, not traced | {met:.2f} | budget {BUDGET:g} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The admin API: its routes and the shapes of their bodies."""

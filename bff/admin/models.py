@@ -1,0 +1,299 @@
+"""The bodies and queries of `/v1/admin`. Ids are strings; times are milliseconds since 1970, as numbers."""
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, Field, StrictFloat, StrictInt, StringConstraints
+
+from bff.models import Digits, Input, Limit, SearchPart, UserId, one_line, visible
+from shared.accounts import store as accounts
+from shared.accounts.administration import Setting
+from shared.accounts.audit import AuditEntry
+from shared.configuration import Change
+from shared.coordination.processes import ProcessReport
+
+MAX_USERS = 100
+"""Users that a search gives."""
+
+MAX_SIGN_INS = 100
+"""Sign-ins of a user that are shown."""
+
+Reason = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=200, strip_whitespace=True),
+    AfterValidator(one_line),
+    AfterValidator(visible),
+]
+EntryId = Annotated[str, StringConstraints(pattern="^[0-9]{20}-[0-9a-f]{8}$")]
+
+
+class UsersQuery(Input):
+    """Either `part` or `user_id`."""
+
+    part: Annotated[
+        SearchPart | None,
+        Field(description="A part of the name or display name, 3 characters or more; case does not matter"),
+    ] = None
+    user_id: UserId | None = None
+
+
+class HistoryQuery(Input):
+    """Which changes: the newest, or those before one of them."""
+
+    limit: Limit = 50
+    before: Digits | None = Field(None, description="An id from a page before")
+
+
+class AuditQuery(Input):
+    """Which entries: the newest, or those before one of them."""
+
+    limit: Limit = 50
+    before: EntryId | None = Field(None, description="An id from a page before")
+
+
+class Suspension(Input):
+    """Why, for other admins to read."""
+
+    reason: Reason
+
+
+class NewValue(Input):
+    """What the key shall be."""
+
+    value: StrictInt | StrictFloat | Annotated[str, StringConstraints(max_length=10_000, strict=True)]
+
+
+class Sessions(BaseModel):
+    """How many a gateway holds."""
+
+    websocket: int
+    grpc: int
+
+
+class Process(BaseModel):
+    """What one role of a process said last. `owned` and `lag` (in records) are by partition."""
+
+    instance: str
+    role: Literal["bff", "gateway", "archive"]
+    version: str
+    started_at_ms: int
+    seen_at_ms: int
+    ready: bool
+    sessions: Sessions | None
+    owned: list[int] | None
+    lag: dict[str, int] | None
+
+    @classmethod
+    def of(cls, report: ProcessReport) -> "Process":
+        figures = report.figures
+        sessions, owned, lag = figures.sessions, figures.owned, figures.lag
+        return cls(
+            instance=report.instance,
+            role=report.role,
+            version=report.version,
+            started_at_ms=report.started_at_ms,
+            seen_at_ms=report.seen_at_ms,
+            ready=report.ready,
+            sessions=None if sessions is None else Sessions(**sessions),
+            owned=None if owned is None else list(owned),
+            lag=None if lag is None else {str(partition): records for partition, records in lag.items()},
+        )
+
+
+class Partition(BaseModel):
+    """Which gateway serves the users of a partition; null while none does."""
+
+    partition: int
+    owner: str | None
+
+
+class Processes(BaseModel):
+    """Every process that was heard of within the last seconds. `now_ms` is when this was asked."""
+
+    processes: list[Process]
+    partitions: list[Partition]
+    now_ms: int
+
+    @classmethod
+    def of(cls, reports: list[ProcessReport], partitions: int, now_ms: int) -> "Processes":
+        """Of two that say to own a partition, the one that was heard of last is believed."""
+        owners = {
+            partition: report.instance
+            for report in sorted(reports, key=lambda report: report.seen_at_ms)
+            for partition in report.figures.owned or ()
+        }
+        return cls(
+            processes=[Process.of(report) for report in reports],
+            partitions=[Partition(partition=each, owner=owners.get(each)) for each in range(partitions)],
+            now_ms=now_ms,
+        )
+
+
+class ConfigurationValue(BaseModel):
+    """A key of the live configuration. `bounds` says in words what it may be."""
+
+    key: str
+    value: int | float | str
+    default: int | float | str
+    is_set: bool
+    description: str
+    bounds: str
+
+    @classmethod
+    def of(cls, setting: Setting) -> "ConfigurationValue":
+        return cls(
+            key=setting.key,
+            value=setting.value,
+            default=setting.default,
+            is_set=setting.is_set,
+            description=setting.description,
+            bounds=setting.bounds,
+        )
+
+
+class Configuration(BaseModel):
+    """Every key."""
+
+    values: list[ConfigurationValue]
+
+
+class ConfigurationChange(BaseModel):
+    """A change; `old` and `new` are null where the default held or holds."""
+
+    id: str
+    at_ms: int
+    by: str
+    key: str
+    old: Any
+    new: Any
+
+    @classmethod
+    def of(cls, change: Change) -> "ConfigurationChange":
+        return cls(
+            id=str(change.change_id),
+            at_ms=change.at_ms,
+            by=change.by,
+            key=change.key,
+            old=_value(change.old),
+            new=_value(change.new),
+        )
+
+
+class ConfigurationHistory(BaseModel):
+    """Changes, the newest first. `next` gives the page before, and is null at the end."""
+
+    changes: list[ConfigurationChange]
+    next: str | None
+
+
+class Account(BaseModel):
+    """An account, as admins see it."""
+
+    user_id: str
+    name: str
+    display_name: str
+    created_at_ms: int
+    is_admin: bool
+    suspended_at_ms: int | None
+    suspended_reason: str
+
+    @classmethod
+    def of(cls, user: accounts.User, standing: accounts.Standing) -> "Account":
+        return cls(**_user(user, standing))
+
+
+class Accounts(BaseModel):
+    """Those that were found, by name; 100 at most."""
+
+    users: list[Account]
+
+
+class AccountSignIn(BaseModel):
+    """A sign-in that has not ended."""
+
+    family_id: str
+    device_name: str
+    created_at_ms: int
+
+
+class AccountDetails(Account):
+    """An account with its sign-ins, the newest first; 100 at most."""
+
+    sign_ins: list[AccountSignIn]
+
+    @classmethod
+    def with_sign_ins(
+        cls, user: accounts.User, standing: accounts.Standing, families: list[accounts.Family]
+    ) -> "AccountDetails":
+        sign_ins = [
+            AccountSignIn(family_id=each.family_id, device_name=each.device_name, created_at_ms=each.created_at_ms)
+            for each in families
+        ]
+        return cls(**_user(user, standing), sign_ins=sign_ins)
+
+
+class UserActor(BaseModel):
+    """An admin."""
+
+    user_id: str
+    name: str
+
+
+class CommandActor(BaseModel):
+    """Whoever ran a command on a server, by the name that its system has for them."""
+
+    command: str
+
+
+class AuditLogEntry(BaseModel):
+    """What an admin did. `address` is empty for commands."""
+
+    id: str
+    at_ms: int
+    actor: UserActor | CommandActor
+    act: str
+    target: str
+    detail: str
+    address: str
+
+    @classmethod
+    def of(cls, entry: AuditEntry) -> "AuditLogEntry":
+        actor = entry.actor
+        return cls(
+            id=entry.entry_id,
+            at_ms=entry.at_ms,
+            actor=UserActor(user_id=str(actor.user_id), name=actor.name)
+            if actor.user_id
+            else CommandActor(command=actor.name),
+            act=entry.act,
+            target=entry.target,
+            detail=entry.detail,
+            address=actor.address,
+        )
+
+
+class AuditLog(BaseModel):
+    """Entries, the newest first. `next` gives the page before, and is null at the end."""
+
+    entries: list[AuditLogEntry]
+    next: str | None
+
+
+def _user(user: accounts.User, standing: accounts.Standing) -> dict[str, Any]:
+    return {
+        "user_id": str(user.user_id),
+        "name": user.name,
+        "display_name": user.display_name,
+        "created_at_ms": user.created_at_ms,
+        "is_admin": standing.is_admin,
+        "suspended_at_ms": standing.suspended_at_ms,
+        "suspended_reason": standing.suspended_reason,
+    }
+
+
+def _value(text: str | None) -> Any:
+    """The JSON value; what is none, such as a person may have stored, is text."""
+    try:
+        return None if text is None else json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,124 @@
+"""Sign-ins: how one begins, is renewed and ends. An end reaches the user's sessions at every gateway at once."""
+
+from collections.abc import Sequence
+
+import structlog
+import trio
+
+from bff.models import Tokens, User
+from bff.services import Services
+from rookery.v1.backplane_pb2 import Envelope, SignOut
+from shared.accounts import store as accounts
+from shared.accounts import tokens as auth
+from shared.accounts.store import Family, Rotation, Standing
+from shared.backplane import Backplane, Record
+from shared.backplane.protocol import publish_and_wait
+from shared.contract.errors import Code, Refusal, Unavailable
+from shared.contract.partitions import partition_of
+
+DAY_MS = 24 * 60 * 60 * 1000
+
+ALL_SIGN_INS = ("",)
+"""In place of the ids of sign-ins: all that a user has."""
+
+ANNOUNCE_DEADLINE = 5.0
+"""Seconds to tell the gateways of an end, though the client that asked for it may have gone."""
+
+_log = structlog.get_logger(__name__)
+
+
+class SignIns:
+    """The families of refresh tokens, and the access tokens of each."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def start(self, user: accounts.User, device_name: str) -> Tokens | Refusal:
+        """A new sign-in of this user, whose password was right."""
+        standing = await self._standing(user.user_id)
+        if standing.is_suspended:
+            return auth.SUSPENDED
+        family = Family(auth.new_family_id(), user.user_id, device_name, self._services.clock_ms())
+        refresh_token = auth.new_refresh_token()
+        await self._services.accounts.start_family(family, auth.digest(refresh_token), self._ends_at_ms())
+        return await self._tokens(user, standing, family.family_id, refresh_token)
+
+    async def renew(self, refresh_token: str) -> Tokens | Refusal:
+        """New tokens for an old one. One that was renewed before was stolen, from us or from them: all of it ends."""
+        store = self._services.accounts
+        old_digest, fresh = auth.digest(refresh_token), auth.new_refresh_token()
+        family = await store.family_of(old_digest)
+        if family is not None and (await self._standing(family.user_id)).is_suspended:
+            return auth.SUSPENDED
+        rotation = await store.rotate(
+            old_digest, auth.digest(fresh), now_ms=self._services.clock_ms(), expires_at_ms=self._ends_at_ms()
+        )
+        match rotation:
+            case Rotation.UNKNOWN:
+                return Refusal(Code.UNAUTHENTICATED, "This sign-in has ended: sign in again.", field="refresh_token")
+            case Rotation.EXPIRED:
+                return Refusal(Code.UNAUTHENTICATED, "This sign-in has expired: sign in again.", field="refresh_token")
+            case Rotation.REUSED:
+                if family is not None:
+                    await self._announce(family.user_id, [family.family_id])
+                message = "This token was used before, so its sign-in has been ended: sign in again."
+                return Refusal(Code.UNAUTHENTICATED, message, field="refresh_token")
+            case Family(family_id=family_id, user_id=user_id):
+                (user,) = await store.users([user_id])
+                return await self._tokens(user, await self._standing(user_id), family_id, fresh)
+
+    async def end(self, user_id: int, family_id: str) -> None:
+        """Sign out."""
+        await self._services.accounts.end_family(family_id)
+        await self._announce(user_id, [family_id])
+
+    async def end_others(self, user_id: int, kept_family_id: str) -> None:
+        """Sign the user out everywhere else."""
+        ended = await self._services.accounts.end_families(user_id, except_family_id=kept_family_id)
+        await self._announce(user_id, ended)
+
+    async def _announce(self, user_id: int, family_ids: Sequence[str]) -> None:
+        await announce_or_log(self._services.publisher, user_id, family_ids)
+
+    async def _standing(self, user_id: int) -> Standing:
+        return (await self._services.accounts.standings([user_id]))[user_id]
+
+    async def _tokens(self, user: accounts.User, standing: Standing, family_id: str, refresh_token: str) -> Tokens:
+        access = await self._services.issuer.issue(
+            user.user_id, family_id, self._services.live.value.access_token_seconds
+        )
+        return Tokens(
+            access_token=access.token,
+            access_token_expires_at_ms=str(access.expires_at_ms),
+            refresh_token=refresh_token,
+            user=User.of(user, is_admin=standing.is_admin),
+        )
+
+    def _ends_at_ms(self) -> int:
+        return self._services.clock_ms() + self._services.live.value.refresh_token_days * DAY_MS
+
+
+async def announce_or_log(publisher: Backplane, user_id: int, family_ids: Sequence[str]) -> None:
+    """Have the gateways end the sessions of these sign-ins, or of all (`ALL_SIGN_INS`).
+
+    If the log does not take it, they end with their access tokens, which can't be renewed any more.
+    """
+    try:
+        await announce_ends(publisher, user_id, family_ids)
+    except Unavailable as error:
+        _log.warning("sign_out_not_announced", reason=str(error), user_id=user_id)
+
+
+async def announce_ends(publisher: Backplane, user_id: int, family_ids: Sequence[str]) -> None:
+    """The same. Raises Unavailable if the log does not take it."""
+    partition = partition_of(user_id, publisher.partitions)
+    records = [Record(partition, end_of_sign_in(user_id, family_id)) for family_id in family_ids]
+    with trio.move_on_after(ANNOUNCE_DEADLINE, shield=True) as scope:
+        await publish_and_wait(publisher, records)
+    if scope.cancelled_caught:
+        raise Unavailable("the log does not answer")
+
+
+def end_of_sign_in(user_id: int, family_id: str) -> bytes:
+    """The record that ends the sessions of a sign-in, for the user's partition."""
+    return Envelope(sign_out=SignOut(family_id=family_id), recipient_ids=[user_id]).SerializeToString()

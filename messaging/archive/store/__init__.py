@@ -1,0 +1,1 @@
+"""The chat store: its protocol, and a twin for each engine."""

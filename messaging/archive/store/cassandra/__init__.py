@@ -1,0 +1,1 @@
+"""The distributed twin of the chat store."""

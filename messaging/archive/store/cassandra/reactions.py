@@ -1,0 +1,82 @@
+"""Reactions as the chat store on Cassandra records them: which runs of being set a batch begins or ends.
+
+A reaction that is set again keeps its place, which is the event that began its run. So what is set now is read first;
+then the events are gone through in their order, and what has changed at their end is written with the last event's
+timestamp. An event from before a run that is in the store is one that is recorded again, and changes nothing.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from messaging.archive.store.cassandra.schema import BUCKET_BITS
+from rookery.v1.session_pb2 import Reaction
+
+KEYS_PER_READ = 100
+"""Reactions asked for in one read."""
+
+
+class ReactionKey(NamedTuple):
+    """One user's reaction to one message with one emoji."""
+
+    chat_id: str
+    bucket: int
+    message_id: int
+    emoji: str
+    user_id: int
+
+
+class Runs:
+    """The runs of the reactions in a batch. Without I/O: `begin` is told what the store has for `reads`."""
+
+    READ = """
+        SELECT message_id, emoji, user_id, first_id FROM reactions_by_chat
+        WHERE chat_id = ? AND bucket = ? AND (message_id, emoji, user_id) IN ?
+    """
+    SET = """
+        INSERT INTO reactions_by_chat (chat_id, bucket, message_id, emoji, user_id, first_id) VALUES (?, ?, ?, ?, ?, ?)
+        USING TIMESTAMP ?
+    """
+    UNSET = """
+        DELETE FROM reactions_by_chat USING TIMESTAMP ?
+        WHERE chat_id = ? AND bucket = ? AND message_id = ? AND emoji = ? AND user_id = ?
+    """
+
+    def __init__(self) -> None:
+        self._events: dict[ReactionKey, list[tuple[int, bool]]] = {}
+        self._begun: dict[ReactionKey, int] = {}
+
+    def add(self, event_id: int, reaction: Reaction) -> None:
+        """An event of the batch, after those before it."""
+        message_id = reaction.message_id
+        key = ReactionKey(reaction.chat_id, message_id >> BUCKET_BITS, message_id, reaction.emoji, reaction.user_id)
+        self._events.setdefault(key, []).append((event_id, reaction.set))
+
+    def reads(self) -> list[tuple[str, int, list[tuple[int, str, int]]]]:
+        """What to ask the store for: chat, bucket, reactions in it."""
+        reads: list[tuple[str, int, list[tuple[int, str, int]]]] = []
+        for chat_id, bucket, message_id, emoji, user_id in sorted(self._events):
+            if not reads or reads[-1][:2] != (chat_id, bucket) or len(reads[-1][2]) == KEYS_PER_READ:
+                reads.append((chat_id, bucket, []))
+            reads[-1][2].append((message_id, emoji, user_id))
+        return reads
+
+    def begin(self, key: ReactionKey, first_id: int) -> None:
+        """The store has it as set since this event."""
+        self._begun[key] = first_id
+
+    def changes(self) -> Iterator[tuple[str, ReactionKey, tuple[Any, ...]]]:
+        """What to write: statement, key and values."""
+        for key, events in self._events.items():
+            stored = first_id = self._begun.get(key)
+            last_unset = 0
+            for event_id, is_set in events:
+                if not is_set:
+                    last_unset = max(last_unset, event_id)
+                    if first_id is not None and event_id > first_id:
+                        first_id = None
+                elif first_id is None:
+                    first_id = event_id
+            if first_id is None and last_unset:
+                yield self.UNSET, key, (last_unset, *key)
+            elif first_id is not None and first_id != stored:
+                yield self.SET, key, (*key, first_id, first_id)

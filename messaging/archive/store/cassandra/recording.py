@@ -1,0 +1,247 @@
+"""How the chat store on Cassandra records events: what is there already is read first, then all is written at once.
+
+Why no order is needed among the writes, and why a half that was written does no harm: every write is idempotent and has
+the timestamp of its event, so that doing it again, or late, changes nothing; and the log is read again from before it.
+Until then a chat may be listed whose message is not in history yet, or a message may be there that is in no list or in
+no bucket that is known: it shows a moment later. A retry comes later in the log than what it repeats, so it is not
+looked for before that is there.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from messaging.archive.store.cassandra.reactions import ReactionKey, Runs
+from messaging.archive.store.cassandra.schema import BUCKET_BITS
+from messaging.archive.store.cassandra.writes import Writes
+from rookery.v1.session_pb2 import Event, Message, Reaction, Receipt
+from shared.contract.chats import direct_members
+from shared.contract.ids import MAX_ID
+from shared.drivers.cassandra import CassandraSession
+
+MAX_MESSAGE_BYTES = 1 << 20
+"""Of a message, encoded: a sixteenth of what a node takes in one write, and far above what a gateway accepts."""
+
+MAX_KEY_BYTES = 65_000
+"""Of a text that is part of a row's key, for which Cassandra has 65,535 bytes, ids included."""
+
+DEDUPE_BEHIND = 1 << 50
+"""How far back a send's first message is found for certain, as a distance of ids: 2^28 ms, 3.1 days. A retry comes
+within seconds, and gateways know those; this is for a client that was switched off over a long weekend. Further back it
+is found within the same bucket only."""
+
+DEDUPE_AHEAD = 1 << 44
+"""The same the other way, 70 minutes: a message of a gateway that was frozen is recorded after its retry elsewhere."""
+
+KEYS_PER_READ = 100
+"""Keys that one read of sends asks for, over all its chats: each of these chats is asked for every send of the others,
+which for so few is cheaper than a read each."""
+
+MAX_KNOWN_BUCKETS = 100_000
+"""Buckets that are remembered as written, some 20 MB: one that was forgotten is written again."""
+
+_SENDS = """
+    SELECT chat_id, sender_id, client_message_id, message_id FROM sends_by_chat
+    WHERE chat_id IN ? AND bucket = ? AND (sender_id, client_message_id) IN ?
+"""
+_ADD_MESSAGE = """
+    INSERT INTO messages_by_chat (chat_id, bucket, message_id, sender_id, message) VALUES (?, ?, ?, ?, ?)
+    USING TIMESTAMP ?
+"""
+# Of two messages of one send, that two archives recorded at the same moment, the older one is remembered.
+_ADD_SEND = """
+    INSERT INTO sends_by_chat (chat_id, bucket, sender_id, client_message_id, message_id) VALUES (?, ?, ?, ?, ?)
+    USING TIMESTAMP ?
+"""
+_ADD_BUCKET = "INSERT INTO buckets_by_chat (chat_id, bucket) VALUES (?, ?)"
+_CHANGE = "INSERT INTO chats_by_user (user_id, chat_id, changed_id) VALUES (?, ?, ?) USING TIMESTAMP ?"
+_NEWEST = "INSERT INTO chats_by_user (user_id, chat_id, newest_id, newest) VALUES (?, ?, ?, ?) USING TIMESTAMP ?"
+_NEWEST_CHANGE = """
+    INSERT INTO chats_by_user (user_id, chat_id, changed_id, newest_id, newest) VALUES (?, ?, ?, ?, ?)
+    USING TIMESTAMP ?
+"""
+_DELIVERED = "UPDATE chats_by_user USING TIMESTAMP ? SET delivered[?] = ? WHERE user_id = ? AND chat_id = ?"
+_READ = "UPDATE chats_by_user USING TIMESTAMP ? SET read[?] = ? WHERE user_id = ? AND chat_id = ?"
+
+Send = tuple[str, int, str]
+"""chat_id, sender_id, client_message_id: what a message and its retries have in common."""
+
+
+class Batch:
+    """Events, by what they are written to. Without I/O."""
+
+    def __init__(self, events: Iterable[Event]) -> None:
+        """Raises ValueError for an event that can't be taken."""
+        self.changed: dict[str, int] = {}  # by chat_id, the newest event's id
+        self.messages: dict[Send, Message] = {}  # of each send the first
+        self.runs = Runs()
+        self.marks: dict[tuple[str, int], tuple[int, int]] = {}  # by chat_id and user_id: delivered, read
+        for event in events:
+            content: Message | Reaction | Receipt
+            match event.WhichOneof("event"):
+                case "message":
+                    content = event.message
+                    self._add_message(content)
+                case "reaction":
+                    content = event.reaction
+                    _check_size("emoji", content.emoji)
+                    self.runs.add(event.event_id, content)
+                case "receipt":
+                    content = event.receipt
+                    key = content.chat_id, content.user_id
+                    delivered, read = self.marks.get(key, (0, 0))
+                    self.marks[key] = max(delivered, content.delivered_up_to), max(read, content.read_up_to)
+                case _:
+                    continue
+            self._note_change(content.chat_id, event.event_id)
+
+    def _add_message(self, message: Message) -> None:
+        if message.message_id < 1:
+            raise ValueError(f"message_id must be 1 or more, not {message.message_id}")
+        if message.ByteSize() > MAX_MESSAGE_BYTES:
+            raise ValueError(f"the message must have {MAX_MESSAGE_BYTES} bytes at most, not {message.ByteSize()}")
+        _check_size("client_message_id", message.client_message_id)
+        self.messages.setdefault((message.chat_id, message.sender_id, message.client_message_id), message)
+
+    def _note_change(self, chat_id: str, event_id: int) -> None:
+        if event_id < 1:
+            raise ValueError(f"event_id must be 1 or more, not {event_id}")
+        newest = self.changed.get(chat_id)
+        if newest is None and direct_members(chat_id) is None:
+            raise ValueError("chat_id is not that of a direct chat")
+        if newest is None or event_id > newest:
+            self.changed[chat_id] = event_id
+
+    def send_reads(self) -> list[tuple[list[str], int, list[tuple[int, str]]]]:
+        """What to ask for to find the messages that these are retries of: chats, a bucket, and sends in it."""
+        wanted: dict[tuple[int, str], list[tuple[int, str]]] = {}  # by bucket and chat
+        for (chat_id, sender_id, client_message_id), message in self.messages.items():
+            at = message.message_id
+            for bucket in {max(at - DEDUPE_BEHIND, 0) >> BUCKET_BITS, bucket_of(at), bucket_of(at + DEDUPE_AHEAD)}:
+                wanted.setdefault((bucket, chat_id), []).append((sender_id, client_message_id))
+        reads: list[tuple[list[str], int, list[tuple[int, str]]]] = []
+        for (bucket, chat_id), sends in sorted(wanted.items()):
+            for start in range(0, len(sends), KEYS_PER_READ):
+                some = sends[start : start + KEYS_PER_READ]
+                last = reads[-1] if reads else None
+                if last and last[1] == bucket and (len(last[0]) + 1) * (len(last[2]) + len(some)) <= KEYS_PER_READ:
+                    last[0].append(chat_id)
+                    last[2].extend(some)
+                else:
+                    reads.append(([chat_id], bucket, some))
+        return reads
+
+    def drop_retries(self, rows: Iterable[tuple[str, int, str, int]]) -> None:
+        """Leave out the messages whose send has another message in the store: these are rows of `send_reads`."""
+        for chat_id, sender_id, client_message_id, message_id in rows:
+            message = self.messages.get((chat_id, sender_id, client_message_id))
+            if message is not None and message.message_id != message_id:
+                del self.messages[chat_id, sender_id, client_message_id]
+
+
+def bucket_of(snowflake: int) -> int:
+    """In which bucket of its chat a message is."""
+    return snowflake >> BUCKET_BITS
+
+
+def _check_size(name: str, text: str) -> None:
+    if len(text) * 4 > MAX_KEY_BYTES and len(text.encode()) > MAX_KEY_BYTES:
+        raise ValueError(f"{name} must have {MAX_KEY_BYTES} bytes at most")
+
+
+class ChatRecording:
+    """Records batches. Made by `prepare_recording`."""
+
+    def __init__(self, session: CassandraSession, statements: dict[str, Any]) -> None:
+        self._session = session
+        self._statements = statements
+        self._known_buckets: dict[tuple[str, int], None] = {}  # the one written last comes last
+
+    async def record(self, events: Sequence[Event]) -> None:
+        """Write the events. Raises ValueError, having written nothing, for an event that can't be taken."""
+        batch = Batch(events)
+        await self._read(batch)
+        writes = Writes()
+        buckets = self._add_messages(writes, batch)
+        for statement, key, parameters in batch.runs.changes():
+            writes.add(("bucket", key.chat_id, key.bucket), self._statements[statement], parameters)
+        self._change_chats(writes, batch)
+        await self._session.execute_all(await writes.requests())
+        self._remember(buckets)
+
+    async def _read(self, batch: Batch) -> None:
+        """Take out of the batch what the store has already."""
+        sends = batch.send_reads()
+        reactions = batch.runs.reads()
+        work: list[tuple[Any, Sequence[Any]]] = [(self._statements[_SENDS], read) for read in sends]
+        work += [(self._statements[Runs.READ], read) for read in reactions]
+        if not work:
+            return
+        results = await self._session.execute_all(work)
+        for rows in results[: len(sends)]:
+            batch.drop_retries(rows)
+        for (chat_id, bucket, _), rows in zip(reactions, results[len(sends) :], strict=True):
+            for message_id, emoji, user_id, first_id in rows:
+                batch.runs.begin(ReactionKey(chat_id, bucket, message_id, emoji, user_id), first_id)
+
+    def _add_messages(self, writes: Writes, batch: Batch) -> set[tuple[str, int]]:
+        """Write the messages; the buckets that they are in."""
+        add_message, add_send = self._statements[_ADD_MESSAGE], self._statements[_ADD_SEND]
+        buckets: set[tuple[str, int]] = set()
+        for (chat_id, sender_id, client_message_id), message in batch.messages.items():
+            message_id = message.message_id
+            bucket = bucket_of(message_id)
+            buckets.add((chat_id, bucket))
+            partition = "bucket", chat_id, bucket
+            row = chat_id, bucket, message_id, sender_id, message.SerializeToString(), message_id
+            writes.add(partition, add_message, row, size=len(row[4]))
+            send = chat_id, bucket, sender_id, client_message_id, message_id, MAX_ID - message_id
+            writes.add(partition, add_send, send)
+        for chat_id, bucket in buckets:
+            if (chat_id, bucket) not in self._known_buckets:
+                writes.add(("chat", chat_id), self._statements[_ADD_BUCKET], (chat_id, bucket))
+        return buckets
+
+    def _change_chats(self, writes: Writes, batch: Batch) -> None:
+        """Write what lists of chats show, to the rows of both members."""
+        newest: dict[str, Message] = {}
+        for message in batch.messages.values():
+            if message.chat_id not in newest or message.message_id > newest[message.chat_id].message_id:
+                newest[message.chat_id] = message
+        for chat_id, changed_id in batch.changed.items():
+            newest_id, content = 0, b""
+            if chat_id in newest:
+                newest_id, content = newest[chat_id].message_id, newest[chat_id].SerializeToString()
+            for member in direct_members(chat_id) or ():
+                if newest_id == changed_id:  # as it nearly always is: one row in place of two
+                    both = member, chat_id, changed_id, newest_id, content, changed_id
+                    writes.add(member, self._statements[_NEWEST_CHANGE], both, size=len(content))
+                    continue
+                writes.add(member, self._statements[_CHANGE], (member, chat_id, changed_id, changed_id))
+                if newest_id:
+                    row = member, chat_id, newest_id, content, newest_id
+                    writes.add(member, self._statements[_NEWEST], row, size=len(content))
+        for (chat_id, user_id), (delivered, read) in batch.marks.items():
+            for member in direct_members(chat_id) or ():
+                if read:
+                    writes.add(member, self._statements[_READ], (read, user_id, read, member, chat_id))
+                if delivered or not read:  # who has given no mark yet, has one of 0 from now on
+                    mark = delivered, user_id, delivered, member, chat_id
+                    writes.add(member, self._statements[_DELIVERED], mark)
+
+    def _remember(self, buckets: Iterable[tuple[str, int]]) -> None:
+        for bucket in buckets:
+            self._known_buckets.pop(bucket, None)
+            self._known_buckets[bucket] = None
+        while len(self._known_buckets) > MAX_KNOWN_BUCKETS:
+            del self._known_buckets[next(iter(self._known_buckets))]
+
+
+_STATEMENTS = (
+    *(_SENDS, _ADD_MESSAGE, _ADD_SEND, _ADD_BUCKET, _CHANGE, _NEWEST, _NEWEST_CHANGE, _DELIVERED, _READ),
+    *(Runs.READ, Runs.SET, Runs.UNSET),
+)
+
+
+async def prepare_recording(session: CassandraSession) -> ChatRecording:
+    """Raises Unavailable if Cassandra does not answer."""
+    return ChatRecording(session, {cql: await session.prepare(cql) for cql in _STATEMENTS})

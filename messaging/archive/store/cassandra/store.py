@@ -1,0 +1,136 @@
+"""The chat store on Cassandra: the distributed twin of `messaging.archive.store.sqlite.store`.
+
+What records is in `chats_cassandra_recording`, what reads history in `chats_cassandra_history`, and the tables are in
+`chats_cassandra_schema`.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from messaging.archive.store.cassandra.history import HISTORY_STATEMENTS, History
+from messaging.archive.store.cassandra.recording import ChatRecording, prepare_recording
+from messaging.archive.store.protocol import ChatCursor, Page
+from rookery.v1.archive_pb2 import CHAT_KIND_DIRECT, Chat, HistoryMessage
+from rookery.v1.session_pb2 import Event, Message, Receipt
+from shared.contract.chats import direct_members
+from shared.contract.ids import MAX_ID, first_id_at, time_of
+from shared.drivers.cassandra import CassandraSession
+
+UNREAD_LIMIT = 100
+"""Unread messages are counted up to this: see archive.proto."""
+
+UNREAD_SCAN = 200
+"""Messages above the read mark that are looked at to count those of others, the newest first."""
+
+# The filter runs on the rows of one partition, so it costs less than sending them.
+_CHANGED_CHATS = (
+    "SELECT chat_id, changed_id, newest_id FROM chats_by_user WHERE user_id = ? AND changed_id >= ? ALLOW FILTERING"
+)
+_CHATS = """
+    SELECT chat_id, changed_id, newest_id, newest, delivered, read FROM chats_by_user
+    WHERE user_id = ? AND chat_id IN ?
+"""
+
+
+class CassandraChats:
+    """A ChatStore in a keyspace. Made by `open_cassandra_chats`."""
+
+    def __init__(self, session: CassandraSession, recording: ChatRecording, statements: Mapping[str, Any]) -> None:
+        self._session = session
+        self._recording = recording
+        self._statements = statements
+        self._history = History(session, statements)
+
+    async def record(self, events: Sequence[Event], offsets: Mapping[int, int]) -> None:
+        """As promised. The offsets are not kept: how far the log is recorded is what the consumer group commits."""
+        await self._recording.record(events)
+
+    async def recorded_offsets(self) -> Mapping[int, int]:
+        return {}
+
+    async def list_chats(
+        self, user_id: int, *, changed_since_ms: int, limit: int, after: ChatCursor | None
+    ) -> Sequence[Chat]:
+        """As promised. Reads some 60 bytes of every chat of the user that changed since."""
+        since = first_id_at(changed_since_ms)
+        rows = await self._session.execute(self._statements[_CHANGED_CHATS], (user_id, since))
+        start = after or ChatCursor(MAX_ID, "")
+        listed = sorted(
+            (
+                (time_of(changed_id), chat_id)
+                for chat_id, changed_id, newest_id in rows
+                if newest_id is not None and (time_of(changed_id), chat_id) < (start.changed_at_ms, start.chat_id)
+            ),
+            reverse=True,
+        )
+        return await self._chats(user_id, user_id, [chat_id for _, chat_id in listed[:limit]])
+
+    async def get_chat(self, user_id: int, chat_id: str) -> Chat | None:
+        members = direct_members(chat_id)
+        if members is None:
+            return None
+        chats = await self._chats(user_id, user_id if user_id in members else members[0], [chat_id])
+        return chats[0] if chats else None
+
+    async def messages_before(self, chat_id: str, before_id: int, limit: int) -> Page:
+        return await self._history.page_before(chat_id, before_id, limit)
+
+    async def messages_after(self, chat_id: str, after_id: int, limit: int) -> Page:
+        return await self._history.page_after(chat_id, after_id, limit)
+
+    async def get_message(self, chat_id: str, message_id: int) -> HistoryMessage | None:
+        return await self._history.message(chat_id, message_id)
+
+    async def _chats(self, user_id: int, owner_id: int, chat_ids: Sequence[str]) -> list[Chat]:
+        """The chats in this order, as the user sees them, from the rows of the owner."""
+        if not chat_ids:
+            return []
+        rows = await self._session.execute(self._statements[_CHATS], (owner_id, chat_ids))
+        by_id = {row[0]: row for row in rows}
+        chats = [_chat(*by_id[chat_id]) for chat_id in chat_ids if chat_id in by_id]
+        await self._count_unread(user_id, chats)
+        return chats
+
+    async def _count_unread(self, user_id: int, chats: Iterable[Chat]) -> None:
+        unread: list[tuple[Chat, int]] = []
+        for chat in chats:
+            read_up_to = next((mark.read_up_to for mark in chat.receipts if mark.user_id == user_id), 0)
+            if chat.HasField("newest") and chat.newest.message_id > read_up_to:
+                unread.append((chat, read_up_to))
+        senders = await self._history.senders(
+            [(chat.chat_id, mark, chat.newest.message_id) for chat, mark in unread], UNREAD_SCAN
+        )
+        for (chat, _), sent_by in zip(unread, senders, strict=True):
+            chat.unread = min(sum(sender_id != user_id for sender_id in sent_by), UNREAD_LIMIT)
+
+
+@asynccontextmanager
+async def open_cassandra_chats(session: CassandraSession) -> AsyncIterator[CassandraChats]:
+    """The store, on a session with the keyspace of the tables. Raises Unavailable if Cassandra does not answer."""
+    recording = await prepare_recording(session)
+    statements = {cql: await session.prepare(cql) for cql in (_CHANGED_CHATS, _CHATS, *HISTORY_STATEMENTS)}
+    yield CassandraChats(session, recording, statements)
+
+
+def _chat(
+    chat_id: str,
+    changed_id: int,
+    newest_id: int | None,
+    newest: bytes | None,
+    delivered: Mapping[int, int] | None,
+    read: Mapping[int, int] | None,
+) -> Chat:
+    """The chat, but for what is unread in it."""
+    delivered, read = delivered or {}, read or {}
+    return Chat(
+        chat_id=chat_id,
+        kind=CHAT_KIND_DIRECT,
+        member_ids=direct_members(chat_id),
+        newest=None if newest is None else Message.FromString(newest),
+        receipts=[
+            Receipt(chat_id=chat_id, user_id=user, delivered_up_to=delivered.get(user, 0), read_up_to=read.get(user, 0))
+            for user in sorted({*delivered, *read})
+        ],
+        changed_at_ms=time_of(changed_id),
+    )

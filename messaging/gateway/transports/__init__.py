@@ -1,0 +1,1 @@
+"""The two transports of sessions: WebSocket for browsers, gRPC for native clients."""

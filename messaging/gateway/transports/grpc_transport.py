@@ -1,0 +1,64 @@
+"""Sessions of native apps: one bidirectional gRPC stream each."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import cast
+
+from messaging.gateway.frames import ProtobufEncoding
+from messaging.gateway.gateway import Gateway
+from messaging.gateway.transports.connection import Connection, ConnectionLost, Flusher, Rest
+from rookery.v1.session_grpc import SessionServiceServicer
+from rookery.v1.session_pb2 import ClientFrame, ServerFrame
+from shared.contract.errors import Code, Refusal
+from shared.rpc import RpcError, ServerStream, stream_handler
+
+
+class NativeTransport:
+    """A Transport over one gRPC stream. If that is reset, or its connection ends, the session is cancelled."""
+
+    def __init__(self, stream: ServerStream[ClientFrame, ServerFrame], gateway: Gateway) -> None:
+        self._stream = stream
+        self._gateway = gateway
+        self.failure: RpcError | None = None
+        """Why the stream can't go on, such as a message that is none."""
+
+    async def receive(self) -> ClientFrame | Refusal | None:
+        try:
+            frame = await self._stream.receive()
+        except RpcError as error:
+            self.failure = error
+            raise ConnectionLost from error
+        limit = self._gateway.live.value.max_frame_bytes
+        if frame is not None and frame.ByteSize() > limit:
+            return Refusal(Code.TOO_LARGE, f"A frame may have {limit} bytes at most.")
+        return frame
+
+    def send(self, frames: list[str | bytes]) -> Rest:
+        return partial(self._send, cast(Sequence[bytes], frames))
+
+    async def _send(self, frames: Sequence[bytes]) -> None:
+        try:
+            await self._stream.send_encoded(frames)
+        except RpcError as error:
+            self.failure = error
+            raise ConnectionLost from error
+
+
+class SessionService(SessionServiceServicer):
+    """The gRPC service of a gateway."""
+
+    def __init__(self, gateway: Gateway, flusher: Flusher) -> None:
+        self._gateway = gateway
+        self._flusher = flusher
+
+    @stream_handler
+    async def Connect(self, stream: ServerStream[ClientFrame, ServerFrame]) -> None:
+        """One session. Ends with OK where its client has read why; else with the status of what went wrong."""
+        session = self._gateway.open_session(ProtobufEncoding())
+        transport = NativeTransport(stream, self._gateway)
+        try:
+            await Connection(self._gateway, session, transport, self._flusher).run()
+        finally:
+            self._gateway.close_session(session)
+        if transport.failure is not None:
+            raise transport.failure

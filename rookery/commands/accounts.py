@@ -1,0 +1,36 @@
+"""`rookery user`: makes accounts straight in the store, under the same rules as the HTTP API."""
+
+from bff.models import Registration
+from rookery.commands.admin import in_words, open_administration, refuse, system_user
+from rookery.serve.engines import open_accounts, open_coordination
+from rookery.serve.folder import COMMAND_GENERATOR
+from shared.accounts.store import User
+from shared.accounts.tokens import PasswordHasher
+from shared.contract.ids import SnowflakeGenerator, wall_clock_ms
+from shared.settings import Settings
+
+
+async def add_account(settings: Settings, name: str, password: str, display_name: str | None) -> User:
+    """Make the account. Raises ClickException, in words, if that can't be."""
+    with in_words():
+        wanted = Registration(name=name, password=password, display_name=display_name)
+    user = User(
+        user_id=await _new_id(settings),
+        name=wanted.name,
+        display_name=wanted.display_name or wanted.name,
+        about="",
+        version=1,
+        created_at_ms=wall_clock_ms(),
+    )
+    async with open_accounts(settings) as accounts, open_administration(settings, accounts) as administration:
+        password_hash = await PasswordHasher().hash(wanted.password)
+        refuse(await administration.add_user(system_user(), user, password_hash))
+    return user
+
+
+async def _new_id(settings: Settings) -> int:
+    """An id that no other process makes."""
+    if "redis" not in settings.engines:
+        return await SnowflakeGenerator(COMMAND_GENERATOR).next()
+    async with open_coordination(settings) as coordination:
+        return await coordination.ids.next()

@@ -1,0 +1,198 @@
+"""What admins do on the server: `rookery user admin`, `find`, `suspend`, `restore` and `sign-out`, `rookery audit` and
+`rookery processes`, whether Rookery runs or not. Who may run them is who may read the data folder or reach the engines.
+"""
+
+import json
+import os
+import pwd
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+
+import click
+from pydantic import ValidationError
+
+from bff.admin import models
+from bff.sign_ins import ALL_SIGN_INS, announce_ends, end_of_sign_in
+from rookery.serve.engines import open_accounts, open_backplane, open_configuration, open_processes
+from rookery.serve.folder import DataFolder
+from shared.accounts.administration import Administration, named
+from shared.accounts.audit import Actor, AuditEntry
+from shared.accounts.store import AccountStore, Standing, User
+from shared.backplane.sqlite.spool import leave
+from shared.contract.errors import Refusal, Unavailable
+from shared.coordination.processes import SEEN_SECONDS, ProcessReport
+from shared.settings import Settings
+
+
+async def make_admin(settings: Settings, name: str) -> None:
+    async with open_accounts(settings) as accounts, open_administration(settings, accounts) as administration:
+        user = await find_user(accounts, name)
+        refuse(await administration.make_admin(system_user(), user))
+    click.echo(f"{named(user)} is an admin")
+
+
+async def revoke_admin(settings: Settings, name: str) -> None:
+    async with open_accounts(settings) as accounts, open_administration(settings, accounts) as administration:
+        user = await find_user(accounts, name)
+        await administration.revoke_admin(system_user(), user)
+    click.echo(f"{named(user)} is no admin any more")
+
+
+async def suspend(settings: Settings, name: str, reason: str) -> None:
+    with in_words():
+        wanted = models.Suspension(reason=reason)
+    async with open_accounts(settings) as accounts, open_administration(settings, accounts) as administration:
+        user = await find_user(accounts, name)
+        refuse(await administration.suspend(system_user(), user, wanted.reason))
+    click.echo(f"{named(user)} is suspended, and all of their sessions end")
+
+
+async def restore(settings: Settings, name: str) -> None:
+    async with open_accounts(settings) as accounts, open_administration(settings, accounts) as administration:
+        user = await find_user(accounts, name)
+        await administration.restore(system_user(), user)
+    click.echo(f"{named(user)} may sign in again")
+
+
+async def sign_out(settings: Settings, name: str) -> None:
+    async with open_accounts(settings) as accounts, open_administration(settings, accounts) as administration:
+        user = await find_user(accounts, name)
+        await administration.sign_out(system_user(), user)
+    click.echo(f"{named(user)} is signed out everywhere")
+
+
+async def find(settings: Settings, part: str, as_json: bool) -> None:
+    """Print the accounts with the part in a name, by name."""
+    with in_words():
+        models.UsersQuery(part=part)
+    async with open_accounts(settings) as accounts:
+        users = await accounts.find_users(part, after_name="", limit=models.MAX_USERS)
+        standings = await accounts.standings([user.user_id for user in users])
+    for user in users:
+        standing = standings[user.user_id]
+        click.echo(models.Account.of(user, standing).model_dump_json() if as_json else _account(user, standing))
+
+
+async def show_audit(settings: Settings, limit: int, as_json: bool) -> None:
+    """Print the newest acts, oldest first."""
+    async with open_accounts(settings) as accounts:
+        entries = await accounts.audit_entries(limit=limit)
+    for entry in reversed(entries):
+        click.echo(models.AuditLogEntry.of(entry).model_dump_json() if as_json else _entry(entry))
+
+
+async def show_processes(settings: Settings, as_json: bool) -> None:
+    """Print every process that was heard of lately."""
+    async with open_processes(settings) as board:
+        reports = await board.all()
+    if not reports:
+        click.echo(f"no process was heard of within the last {SEEN_SECONDS:g} seconds", err=True)
+    for report in reports:
+        click.echo(models.Process.of(report).model_dump_json() if as_json else _process(report))
+
+
+async def show_history(settings: Settings, limit: int, as_json: bool) -> None:
+    """Print the newest changes of the live configuration, oldest first."""
+    async with open_configuration(settings) as store:
+        changes = await store.history(limit=limit)
+    for change in reversed(changes):
+        shown = models.ConfigurationChange.of(change)
+        words = [_value(shown.old), "->", _value(shown.new)]
+        line = _line(change.at_ms, [change.by or "someone", change.key, *words])
+        click.echo(shown.model_dump_json() if as_json else line)
+
+
+# ---- for other commands
+
+
+@asynccontextmanager
+async def open_administration(settings: Settings, accounts: AccountStore) -> AsyncIterator[Administration]:
+    """What does acts, and records them. Logs are for processes that serve: a command's acts are in the audit log."""
+    async with AsyncExitStack() as stack:
+        configuration = await stack.enter_async_context(open_configuration(settings))
+
+        async def announce(user_id: int) -> None:
+            if "kafka" not in settings.engines:
+                leave(DataFolder(settings.data).spool, user_id, end_of_sign_in(user_id, *ALL_SIGN_INS))
+                return
+            try:
+                await announce_ends(await stack.enter_async_context(open_backplane(settings)), user_id, ALL_SIGN_INS)
+            except Unavailable as error:
+                click.echo(f"gateways were not told, sessions end within their access tokens' life: {error}", err=True)
+
+        yield Administration(accounts, configuration, announce, tell=lambda _: None)
+
+
+async def find_user(accounts: AccountStore, name: str) -> User:
+    """The user of this name. Raises ClickException if there is none."""
+    credentials = await accounts.credentials(name)
+    users = [] if credentials is None else await accounts.users([credentials.user_id])
+    if not users:
+        raise click.ClickException(f"there is no user {name}")
+    return users[0]
+
+
+def system_user() -> Actor:
+    """Whoever runs this command, by the name that the system has for them."""
+    try:
+        return Actor(name=pwd.getpwuid(os.getuid()).pw_name)
+    except KeyError:  # such as in a container
+        return Actor(name=str(os.getuid()))
+
+
+def refuse(refusal: object) -> None:
+    """Raises ClickException for a Refusal."""
+    if isinstance(refusal, Refusal):
+        raise click.ClickException(refusal.message)
+
+
+@contextmanager
+def in_words() -> Iterator[None]:
+    """What a model finds wrong, as a ClickException."""
+    try:
+        yield
+    except ValidationError as error:
+        raise click.ClickException("\n".join(f"{each['loc'][0]}: {each['msg']}" for each in error.errors())) from None
+
+
+# ---- lines for people
+
+
+def _account(user: User, standing: Standing) -> str:
+    words = [str(user.user_id), user.name, user.display_name]
+    if standing.is_admin:
+        words.append("admin")
+    if standing.suspended_at_ms is not None:
+        words.append(f"suspended since {_time(standing.suspended_at_ms)}: {standing.suspended_reason}")
+    return "  ".join(words)
+
+
+def _entry(entry: AuditEntry) -> str:
+    actor = f"{entry.actor} from {entry.actor.address}" if entry.actor.address else str(entry.actor)
+    return _line(entry.at_ms, [actor, entry.act, entry.target, entry.detail])
+
+
+def _process(report: ProcessReport) -> str:
+    figures = report.figures
+    words = [report.role, report.instance, "ready" if report.ready else "not ready", report.version]
+    words.append(f"since {_time(report.started_at_ms)}")
+    if figures.sessions is not None:
+        words.append("sessions " + ", ".join(f"{count} {transport}" for transport, count in figures.sessions.items()))
+    if figures.owned is not None:
+        words.append(f"owns {' '.join(map(str, figures.owned)) or 'nothing'}")
+    if figures.lag is not None:
+        words.append(f"{sum(figures.lag.values())} records behind")
+    return "  ".join(words)
+
+
+def _line(at_ms: int, words: Iterable[str]) -> str:
+    return "  ".join([_time(at_ms), *filter(None, words)])
+
+
+def _time(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _value(value: object) -> str:
+    return "default" if value is None else json.dumps(value)

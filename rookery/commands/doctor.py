@@ -1,0 +1,312 @@
+"""`rookery doctor`: looks at a set-up, and says what is wrong with it in words that a person can act on."""
+
+import fcntl
+import os
+import shutil
+import socket
+import sqlite3
+import stat
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+import httpx
+
+from messaging.archive.store.sqlite import store as chats_sqlite
+from rookery.commands.options import InvalidSettings, read_settings
+from rookery.serve.folder import DataFolder
+from rookery.serve.process import url as url_of
+from shared.accounts.sqlite import store as accounts_sqlite
+from shared.backplane.sqlite import log as embedded
+from shared.configuration import sqlite as configuration_sqlite
+from shared.contract.ids import EPOCH_MS, wall_clock_ms
+from shared.net.certificates import Certificate, read_certificate
+from shared.net.open_files import allow_most_open_files, open_files
+from shared.net.pem import UnusableCertificate
+from shared.net.tls import Tls
+from shared.net.trust import client_context, trust_itself
+from shared.settings import Settings
+
+WEB_ROOT = Path(__file__).resolve().parents[2] / "bff/web"
+
+OLDEST_PYTHON = (3, 11)
+
+LITTLE_DISK = 1024**3
+TOO_LITTLE_DISK = 64 * 1024**2
+"""Bytes. Some four million and a quarter of a million messages of 256 bytes."""
+
+FEW_FILES = 4_096
+"""Open files: each session is one."""
+
+ENGINE_SECONDS = 3.0
+"""How long an engine may take to let us connect."""
+
+REDIS_PORT = 6379
+
+CLOCK_LEEWAY_SECONDS = 60
+"""How far behind the newest file of the data folder the clock may be."""
+
+
+class Level(Enum):
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found, and for what is not ok, what to do."""
+
+    level: Level
+    text: str
+    remedy: str = ""
+
+
+Check = Callable[[Settings, bool], Iterator[Finding]]
+"""Gets the settings, and whether a Rookery runs on them."""
+
+
+async def examine() -> int:
+    """Print a line for everything that was looked at; the exit status: 1 if there is a problem."""
+    worst = Level.OK
+    for finding in findings():
+        worst = max(worst, finding.level, key=list(Level).index)
+        remedy = f": {finding.remedy}" if finding.remedy else ""
+        click.echo(f"{finding.level.value:8} {finding.text}{remedy}")
+    return 1 if worst is Level.PROBLEM else 0
+
+
+def findings() -> Iterator[Finding]:
+    """Everything that can be said, in order. Without settings that can be read, little."""
+    yield check_python(sys.version_info[:2])
+    try:
+        settings = read_settings()
+    except InvalidSettings as error:
+        for line in error.message.splitlines():
+            yield Finding(Level.PROBLEM, line, "correct it in the environment or in rookery.toml")
+        return
+    yield Finding(Level.OK, "the settings can be read")
+    running = check_running(settings)
+    yield running
+    is_running = running.level is Level.OK and running.text.startswith("a Rookery")
+    for check in CHECKS:
+        yield from check(settings, is_running)
+
+
+def check_python(version: tuple[int, ...]) -> Finding:
+    have = ".".join(map(str, version))
+    if version < OLDEST_PYTHON:
+        return Finding(Level.PROBLEM, f"this is Python {have}", "install Python 3.11 or newer")
+    return Finding(Level.OK, f"Python {have}")
+
+
+def check_running(settings: Settings) -> Finding:
+    """Whether a Rookery answers on the BFF's port, and whether it is ready."""
+    secure = settings.tls.certificate_file is not None
+    url = f"{url_of('http', settings.bff.host, settings.bff.port, secure=secure)}/readyz"
+    tls = client_context("http/1.1")
+    try:
+        if secure:
+            trust_itself(tls, settings.tls)
+        response = httpx.get(url, timeout=3, verify=tls)
+        report = response.json()
+        failing = [check["explanation"] for check in report["checks"] if not check["ok"]]
+    except (httpx.TransportError, UnusableCertificate):
+        return Finding(Level.OK, f"no Rookery is running on port {settings.bff.port}")
+    except (ValueError, KeyError, TypeError):
+        remedy = "stop it, or set ROOKERY_BFF__PORT to a free port"
+        return Finding(Level.PROBLEM, f"something else than a Rookery answers on port {settings.bff.port}", remedy)
+    if failing:
+        return Finding(Level.WARNING, f"a Rookery is running but not ready ({'; '.join(failing)})", f"see {url}")
+    return Finding(Level.OK, f"a Rookery is running on port {settings.bff.port}, and ready")
+
+
+def check_folder(settings: Settings, _: bool) -> Iterator[Finding]:
+    """Whether there can be files, and room for them."""
+    folder = settings.data.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            yield Finding(Level.OK, f"{folder} can be written to")
+    except OSError as error:
+        remedy = f"give this user the right to write there, or set ROOKERY_DATA (user id {os.getuid()})"
+        yield Finding(Level.PROBLEM, f"{folder} can't be written to ({error.strerror})", remedy)
+    free = shutil.disk_usage(folder).free
+    text = f"{free / 1024**3:.1f} GiB are free on the disk of {folder}"
+    if free >= LITTLE_DISK:
+        yield Finding(Level.OK, text)
+    else:
+        level = Level.WARNING if free >= TOO_LITTLE_DISK else Level.PROBLEM
+        yield Finding(level, text, "make room: with a full disk, messages are refused")
+
+
+def check_ports(settings: Settings, is_running: bool) -> Iterator[Finding]:
+    """Whether what will be listened on is free; if Rookery is running it has them itself."""
+    if is_running:
+        return
+    for host, port, variable in _ports(settings):
+        try:
+            with socket.create_server((host, port)):
+                pass
+        except OSError as error:
+            text = f"nothing can listen on {host}:{port} ({error.strerror})"
+            yield Finding(Level.PROBLEM, text, f"stop what has it, or set {variable}")
+        else:
+            yield Finding(Level.OK, f"{host}:{port} is free")
+
+
+def check_tls(settings: Settings, _: bool) -> Iterator[Finding]:
+    """Whether there is TLS, and for how long; and where there is none, whether others can listen in."""
+    tls = settings.tls
+    if tls.certificate_file is None:
+        if tls.plaintext:
+            remedy = "fine on a network of your own, or behind a proxy with TLS; else set ROOKERY_TLS__CERTIFICATE_FILE"
+            yield Finding(Level.WARNING, "plain text is allowed beyond this machine", remedy)
+        return
+    try:
+        loaded = Tls(tls)
+        loaded.to_archives()
+    except UnusableCertificate as error:
+        yield Finding(Level.PROBLEM, str(error), "correct the file, or the setting under `tls` that names it")
+        return
+    yield check_certificate(read_certificate(tls.certificate_file), tls.certificate_file)
+    key = tls.key_file or tls.certificate_file
+    if key.stat().st_mode & stat.S_IROTH:
+        yield Finding(Level.WARNING, f"everyone on this machine can read the key in {key}", f"chmod o-r {key}")
+
+
+def check_certificate(certificate: Certificate, file: Path) -> Finding:
+    ends = time.strftime("%Y-%m-%d", time.gmtime(certificate.not_after))
+    text = f"the certificate in {file}, for {', '.join(certificate.names) or 'no name'}, "
+    if time.time() >= certificate.not_after:
+        return Finding(Level.PROBLEM, f"{text}ended on {ends}", "renew it: no client gets in")
+    if time.time() >= certificate.near_end:
+        return Finding(Level.WARNING, f"{text}ends on {ends}", "renew it; Rookery takes the new one by itself")
+    return Finding(Level.OK, f"{text}is good until {ends}")
+
+
+def check_log_lock(settings: Settings, is_running: bool) -> Iterator[Finding]:
+    """Whether the log is open in a process that does not answer."""
+    lock = DataFolder(settings.data).log_lock
+    if is_running or not lock.exists():
+        return
+    with lock.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            remedy = "a Rookery with other ports uses this folder, or one hangs: stop it, or set ROOKERY_DATA"
+            yield Finding(Level.PROBLEM, f"another process has the log in {settings.data} open", remedy)
+        else:
+            yield Finding(Level.OK, "no other process has the log open")
+
+
+def check_clock(settings: Settings, _: bool) -> Iterator[Finding]:
+    """Message ids carry the time, so a clock that is behind makes them wait for it."""
+    newest = max((path.stat().st_mtime for path in settings.data.glob("*")), default=0.0)
+    behind = newest - time.time()
+    if wall_clock_ms() < EPOCH_MS:
+        yield Finding(Level.PROBLEM, "the clock is before 2026", "set it")
+    elif behind > CLOCK_LEEWAY_SECONDS:
+        text = f"the clock is {behind:.0f} s behind the newest file in {settings.data}"
+        yield Finding(Level.PROBLEM, text, "set it: Rookery makes no ids until it has caught up")
+    else:
+        yield Finding(Level.OK, "the clock is not behind what is stored")
+
+
+def check_schemas(settings: Settings, _: bool) -> Iterator[Finding]:
+    """Whether this release can read the files."""
+    folder = DataFolder(settings.data)
+    for path, newest in (
+        (folder.log, len(embedded.MIGRATIONS)),
+        (folder.chats, len(chats_sqlite.MIGRATIONS)),
+        (folder.accounts, len(accounts_sqlite.MIGRATIONS)),
+        (folder.configuration, len(configuration_sqlite.MIGRATIONS)),
+    ):
+        if path.exists():
+            yield check_schema(path, newest)
+
+
+def check_schema(path: Path, newest: int) -> Finding:
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+    except sqlite3.Error as error:
+        return Finding(Level.PROBLEM, f"{path} can't be read ({error})", "restore it from a backup")
+    if version > newest:
+        return Finding(Level.PROBLEM, f"{path} was written by a newer release", "start that release")
+    if version < newest:
+        return Finding(Level.OK, f"{path} is from an older release, and will be brought up to date at the next start")
+    return Finding(Level.OK, f"{path} is of this release")
+
+
+def check_open_files(_: Settings, __: bool) -> Iterator[Finding]:
+    allow_most_open_files()
+    files = open_files()
+    if files is None or files >= FEW_FILES:
+        yield Finding(Level.OK, f"{'any number of' if files is None else files} files may be open at once")
+    else:
+        remedy = "each session is one: raise the system's hard limit, such as by LimitNOFILE=65536 in systemd"
+        yield Finding(Level.WARNING, f"{files} files may be open at once", remedy)
+
+
+def check_page(_: Settings, __: bool) -> Iterator[Finding]:
+    if (WEB_ROOT / "index.html").is_file():
+        yield Finding(Level.OK, "the browser client is there")
+    else:
+        remedy = "start Rookery from a clone, or serve the folder web/ yourself"
+        yield Finding(Level.WARNING, f"the browser client is not in {WEB_ROOT}", remedy)
+
+
+def check_engines(settings: Settings, is_running: bool) -> Iterator[Finding]:
+    """Whether something listens where each engine should be."""
+    for engine, address, variable in _engines(settings):
+        host, _, number = address.rpartition(":")
+        try:
+            with socket.create_connection((host.strip("[]"), int(number)), timeout=ENGINE_SECONDS):
+                yield Finding(Level.OK, f"{engine} listens on {address}")
+        except (OSError, ValueError) as error:
+            text = f"{engine} can't be reached at {address} ({error})"
+            yield Finding(Level.PROBLEM, text, f"start it, or set {variable}; then `rookery migrate`")
+
+
+CHECKS: tuple[Check, ...] = (
+    check_folder,
+    check_ports,
+    check_tls,
+    check_log_lock,
+    check_engines,
+    check_clock,
+    check_schemas,
+    check_open_files,
+    check_page,
+)
+
+
+def _ports(settings: Settings) -> Iterator[tuple[str, int, str]]:
+    """What `rookery up` listens on, with the variable that changes it; 0 is chosen by the system, and always free."""
+    for section in ("bff", "gateway", "archive"):
+        part = getattr(settings, section)
+        for name in type(part).model_fields:
+            if name.endswith("port") and getattr(part, name):
+                yield part.host, getattr(part, name), f"ROOKERY_{section}__{name}".upper()
+
+
+def _engines(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    """Where the engines in use are, each with the variable that changes it."""
+    if "kafka" in settings.engines:
+        for address in settings.kafka.servers:
+            yield "Kafka", address, "ROOKERY_KAFKA__SERVERS"
+    if "cassandra" in settings.engines:
+        for host in settings.cassandra.hosts:
+            yield "Cassandra", f"{host}:{settings.cassandra.port}", "ROOKERY_CASSANDRA__HOSTS"
+    if "redis" in settings.engines:
+        url = urlsplit(settings.redis.url.get_secret_value())
+        yield "Redis", f"{url.hostname}:{url.port or REDIS_PORT}", "ROOKERY_REDIS__URL"

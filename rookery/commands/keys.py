@@ -1,0 +1,85 @@
+"""`rookery keys`: shows, replaces and retires the keys that sign access tokens, whether Rookery runs or not."""
+
+from datetime import UTC, datetime
+
+import click
+
+from rookery.commands.admin import system_user
+from rookery.commands.configuration import current
+from rookery.serve.engines import open_accounts, open_configuration
+from shared.accounts.audit import Act, new_entry
+from shared.accounts.store import SigningKey
+from shared.accounts.tokens import KEY_REST, KEYS_MAX_AGE, new_signing_key
+from shared.contract.ids import wall_clock_ms
+from shared.settings import Settings
+
+TAKES_OVER_SECONDS = KEY_REST + KEYS_MAX_AGE
+"""After its making, a new key is the only one that signs, in every process."""
+
+
+async def list_keys(settings: Settings) -> None:
+    """Print each key, the newest first: its id, when it was made, and what it does. Raises Unavailable."""
+    async with open_accounts(settings) as accounts:
+        keys = await accounts.signing_keys()
+    lifetime = await _token_lifetime(settings)
+    for key in keys:
+        click.echo(f"{key.key_id}  {_moment(key.created_at_ms)}  {_role(key, keys[0], lifetime)}")
+
+
+async def rotate(settings: Settings) -> None:
+    """Make a new key, and say what happens then. Raises Unavailable."""
+    key = new_signing_key(wall_clock_ms())
+    async with open_accounts(settings) as accounts:
+        await accounts.add_audit_entry(new_entry(system_user(), Act.ROTATE_KEYS, key.key_id))
+        await accounts.add_signing_key(key)
+    seconds = TAKES_OVER_SECONDS + await _token_lifetime(settings)
+    click.echo(
+        f"{key.key_id} signs within {TAKES_OVER_SECONDS:.0f} seconds; older keys can be retired in {seconds:.0f}"
+    )
+
+
+async def retire(settings: Settings, key_id: str, now: bool) -> None:
+    """Believe a key no more. Raises ClickException, in words, if that can't be, and Unavailable."""
+    lifetime = await _token_lifetime(settings)
+    async with open_accounts(settings) as accounts:
+        keys = await accounts.signing_keys()
+        if key_id not in (key.key_id for key in keys):
+            raise click.ClickException(f"there is no key {key_id}: `rookery keys list` shows them")
+        if key_id == keys[0].key_id:
+            raise click.ClickException(
+                f"{key_id} is the newest, which signs: `rookery keys rotate` makes another first"
+            )
+        if (seconds := _needed_for(keys[0], lifetime)) > 0 and not now:
+            raise click.ClickException(
+                f"tokens that {key_id} has signed may live for {seconds:.0f} seconds more: retire it after that, or, "
+                "if it was stolen, with --now: clients then refresh their tokens, and some may be refused for a minute"
+            )
+        await accounts.add_audit_entry(new_entry(system_user(), Act.RETIRE_KEY, key_id, "now" if now else ""))
+        await accounts.remove_signing_key(key_id)
+    click.echo(f"{key_id} is retired: no process believes it after {KEYS_MAX_AGE:.0f} seconds")
+
+
+def _role(key: SigningKey, newest: SigningKey, lifetime: float) -> str:
+    """What the key does now, in words."""
+    if key == newest:
+        return "signs"
+    seconds = _needed_for(newest, lifetime)
+    return (
+        f"is believed, and needed for {seconds:.0f} seconds more" if seconds > 0 else "is believed, and can be retired"
+    )
+
+
+def _needed_for(newest: SigningKey, lifetime: float) -> float:
+    """For how many seconds tokens of older keys may live yet; negative if none does."""
+    age = (wall_clock_ms() - newest.created_at_ms) / 1000
+    return TAKES_OVER_SECONDS + lifetime - age
+
+
+async def _token_lifetime(settings: Settings) -> float:
+    """Seconds that an access token lives."""
+    async with open_configuration(settings) as store:
+        return (await current(store)).access_token_seconds
+
+
+def _moment(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="seconds")

@@ -1,0 +1,29 @@
+"""What each role of this process reports about itself, for `shared.coordination.processes`."""
+
+import os
+import socket
+from collections.abc import Callable
+
+from messaging.archive.recorder import Recorder
+from messaging.gateway.gateway import Gateway
+from shared.coordination.processes import Figures
+from shared.settings import Settings
+
+TRANSPORTS = ("websocket", "grpc")
+
+
+def instance_of(settings: Settings) -> str:
+    """The name of this process: that of the setting, which is the same after a restart, or one that nobody else has."""
+    return settings.kafka.instance or f"{socket.gethostname()}-{os.getpid()}"
+
+
+def gateway_figures(gateway: Gateway) -> Callable[[], Figures]:
+    def read() -> Figures:
+        sessions = {transport: gateway.registry.count(transport) for transport in TRANSPORTS}
+        return Figures(sessions, sorted(gateway.follower.owned), gateway.follower.lag())
+
+    return read
+
+
+def archive_figures(recorder: Recorder) -> Callable[[], Figures]:
+    return lambda: Figures(lag=dict(recorder.statistics().lag))

@@ -1,0 +1,1 @@
+"""Accounts: users, sign-ins, tokens, signing keys, administration and its audit log."""

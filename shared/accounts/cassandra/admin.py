@@ -1,0 +1,114 @@
+"""What admins do to accounts, and the audit log, on Cassandra: a part of `shared.accounts.cassandra.store`."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from shared.accounts.audit import Actor, AuditEntry
+from shared.accounts.cassandra.sign_ins import FAMILY, IS_LIVE, NO_FAMILY, CassandraSignIns
+from shared.accounts.store import Family, Standing
+
+STANDING = "SELECT user_id, is_admin, suspended_at_ms, suspended_reason FROM standings WHERE user_id = ?"
+STANDINGS = "SELECT user_id, is_admin, suspended_at_ms, suspended_reason FROM standings WHERE user_id IN ?"
+MAKE_ADMIN = "UPDATE standings SET is_admin = true WHERE user_id = ? IF suspended_at_ms = null"
+REVOKE_ADMIN = "UPDATE standings SET is_admin = null WHERE user_id = ? IF is_admin = true"
+SUSPEND = """
+    UPDATE standings SET suspended_at_ms = ?, suspended_reason = ? WHERE user_id = ? IF is_admin = null
+"""
+RESTORE = """
+    UPDATE standings SET suspended_at_ms = null, suspended_reason = null WHERE user_id = ? IF is_admin = null
+"""
+SOME_FAMILIES = "SELECT family_id FROM families_by_user WHERE user_id = ? LIMIT ?"
+ADD_MONTH = "INSERT INTO audit_months (all_months, month) VALUES (0, ?)"
+MONTHS = "SELECT month FROM audit_months WHERE all_months = 0"
+ADD_ENTRY = """
+    INSERT INTO audit_by_month (month, entry_id, at_ms, actor_id, actor_name, address, act, target, detail)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+ENTRIES = """
+    SELECT entry_id, at_ms, actor_id, actor_name, address, act, target, detail FROM audit_by_month
+    WHERE month = ? AND entry_id < ? LIMIT ?
+"""
+
+ADMIN_STATEMENTS = (
+    STANDING,
+    STANDINGS,
+    MAKE_ADMIN,
+    REVOKE_ADMIN,
+    SUSPEND,
+    RESTORE,
+    SOME_FAMILIES,
+    ADD_MONTH,
+    MONTHS,
+    ADD_ENTRY,
+    ENTRIES,
+)
+
+AFTER_ALL = "~"
+"""Behind every id of an entry, which begins with a digit."""
+
+
+class CassandraAdministration(CassandraSignIns):
+    """The part of an `AccountStore` that only admins ask for, and what it decides for everyone."""
+
+    async def standings(self, user_ids: Sequence[int]) -> Mapping[int, Standing]:
+        rows = await self._statements.run(STANDINGS, list(dict.fromkeys(user_ids))) if user_ids else []
+        found = {user_id: _standing(*columns) for user_id, *columns in rows}
+        return {user_id: found.get(user_id, Standing()) for user_id in user_ids}
+
+    async def standing_in(self, family_id: str, user_id: int) -> Standing | None:
+        live, standings = await self._statements.run_each(
+            (IS_LIVE, (family_id or NO_FAMILY,)), (STANDING, (user_id,))
+        )  # at the same time, as every request asks
+        if not live:
+            return None
+        return _standing(*standings[0][1:]) if standings else Standing()
+
+    async def make_admin(self, user_id: int) -> bool:
+        return await self._statements.apply(MAKE_ADMIN, user_id)
+
+    async def revoke_admin(self, user_id: int) -> None:
+        await self._statements.apply(REVOKE_ADMIN, user_id)
+
+    async def suspend(self, user_id: int, reason: str, at_ms: int) -> bool:
+        return await self._statements.apply(SUSPEND, at_ms, reason, user_id)
+
+    async def restore(self, user_id: int) -> None:
+        await self._statements.apply(RESTORE, user_id)
+
+    async def families(self, user_id: int, *, now_ms: int, limit: int) -> Sequence[Family]:
+        ids = await self._statements.run(SOME_FAMILIES, user_id, limit)
+        found = [row for rows in await self._statements.run_all(FAMILY, ids) for row in rows]
+        live = [Family(*columns) for *columns, _, expires_at_ms in found if (expires_at_ms or 0) > now_ms]
+        return sorted(live, key=lambda family: (-family.created_at_ms, family.family_id))
+
+    async def add_audit_entry(self, entry: AuditEntry) -> None:
+        month, actor = _month(entry.entry_id), entry.actor
+        await self._statements.run(ADD_MONTH, month)  # first: an entry whose month is not known is never read
+        columns = (entry.entry_id, entry.at_ms, actor.user_id, actor.name, actor.address, str(entry.act))
+        await self._statements.run(ADD_ENTRY, month, *columns, entry.target, entry.detail)
+
+    async def audit_entries(self, *, limit: int, before: str = "") -> Sequence[AuditEntry]:
+        entries: list[AuditEntry] = []
+        for (month,) in await self._statements.run(MONTHS):
+            if len(entries) >= limit:
+                break
+            if not before or month <= _month(before):
+                rows = await self._statements.run(ENTRIES, month, before or AFTER_ALL, limit - len(entries))
+                entries += [_entry(*row) for row in rows]
+        return entries
+
+
+def _standing(is_admin: bool | None, suspended_at_ms: int | None, suspended_reason: str | None) -> Standing:
+    return Standing(bool(is_admin), suspended_at_ms, suspended_reason or "")
+
+
+def _entry(
+    entry_id: str, at_ms: int, actor_id: int, name: str, address: str, act: str, target: str, detail: str
+) -> AuditEntry:
+    return AuditEntry(entry_id, at_ms, Actor(actor_id or 0, name or "", address or ""), act, target or "", detail or "")
+
+
+def _month(entry_id: str) -> int:
+    """The month of an entry, from the time in its id."""
+    at = datetime.fromtimestamp(int(entry_id.partition("-")[0]) // 1_000_000_000, UTC)
+    return at.year * 12 + at.month - 1

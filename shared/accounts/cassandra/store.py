@@ -1,0 +1,173 @@
+"""Accounts on Cassandra: the distributed twin of `shared.accounts.store`.
+
+The row of a name is what makes an account: it is taken once, in a lightweight transaction, with all that was asked for.
+The rest is made of it, in steps that change nothing when they are done again, by whoever comes by that name next.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from shared.accounts.cassandra.admin import ADMIN_STATEMENTS, CassandraAdministration
+from shared.accounts.cassandra.search import SEARCH_STATEMENTS, NameIndex, fold
+from shared.accounts.cassandra.sign_ins import SIGN_IN_STATEMENTS
+from shared.accounts.store import AccountStore, Credentials, SigningKey, User
+from shared.contract.errors import Unavailable
+from shared.drivers.cassandra.session import CassandraSession
+from shared.drivers.cassandra.statements import Statements
+
+TAKE_NAME = """
+    INSERT INTO user_by_name
+    (name, user_id, written_name, display_name, about, version, created_at_ms, password_hash)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?) IF NOT EXISTS
+"""
+TAKEN_NAME = """
+    SELECT user_id, written_name, display_name, about, version, created_at_ms, password_hash
+    FROM user_by_name WHERE name = ?
+"""
+SETTLE_NAME = """
+    UPDATE user_by_name
+    SET written_name = null, display_name = null, about = null, version = null, created_at_ms = null,
+        password_hash = null
+    WHERE name = ? IF user_id = ?
+"""
+ADD_USER = """
+    INSERT INTO users (user_id, name, display_name, about, version, created_at_ms, password_hash)
+    VALUES (?, ?, ?, ?, ?, ?, ?) IF NOT EXISTS
+"""
+USER = "SELECT user_id, name, display_name, about, version, created_at_ms FROM users WHERE user_id = ?"
+USERS = "SELECT user_id, name, display_name, about, version, created_at_ms FROM users WHERE user_id IN ?"
+PASSWORD_HASH = "SELECT password_hash FROM users WHERE user_id = ?"  # noqa: S105 - CQL
+SET_PASSWORD = "UPDATE users SET password_hash = ? WHERE user_id = ? IF EXISTS"  # noqa: S105 - CQL
+UPDATE_PROFILE = """
+    UPDATE users SET display_name = ?, about = ?, version = ? WHERE user_id = ? IF version = ?
+"""
+SIGNING_KEYS = "SELECT key_id, jwk, created_at_ms FROM signing_keys WHERE all_keys = 0"
+ADD_KEY = """
+    UPDATE signing_keys SET has_any = true, jwk = ?, created_at_ms = ? WHERE all_keys = 0 AND key_id = ?
+    IF jwk = null
+"""
+ADD_FIRST_KEY = """
+    UPDATE signing_keys SET has_any = true, jwk = ?, created_at_ms = ? WHERE all_keys = 0 AND key_id = ?
+    IF has_any = null
+"""
+REMOVE_KEY = "DELETE FROM signing_keys WHERE all_keys = 0 AND key_id = ? IF jwk != null"
+
+ACCOUNT_STATEMENTS = (
+    TAKE_NAME,
+    TAKEN_NAME,
+    SETTLE_NAME,
+    ADD_USER,
+    USER,
+    USERS,
+    PASSWORD_HASH,
+    SET_PASSWORD,
+    UPDATE_PROFILE,
+    SIGNING_KEYS,
+    ADD_KEY,
+    ADD_FIRST_KEY,
+    REMOVE_KEY,
+)
+
+
+@asynccontextmanager
+async def open_cassandra_accounts(session: CassandraSession) -> AsyncIterator[AccountStore]:
+    """The store, on a session in the keyspace of its tables. Raises Unavailable if Cassandra does not answer."""
+    statements = Statements(session)
+    await statements.prepare((*ACCOUNT_STATEMENTS, *SEARCH_STATEMENTS, *SIGN_IN_STATEMENTS, *ADMIN_STATEMENTS))
+    yield CassandraAccounts(statements)
+
+
+class CassandraAccounts(CassandraAdministration):
+    """See `AccountStore`. What raises Unavailable may be done again as it was: it is then done once."""
+
+    def __init__(self, statements: Statements) -> None:
+        super().__init__(statements)
+        self._index = NameIndex(statements, self.users)
+
+    async def add_user(self, user: User, password_hash: str) -> bool:
+        """As promised; also True if it is this account that has the name, from a try that broke off."""
+        columns = (user.user_id, user.name, user.display_name, user.about, user.version, user.created_at_ms)
+        if await self._statements.apply(TAKE_NAME, fold(user.name), *columns, password_hash):
+            await self._settle(user, password_hash)
+            return True
+        owner_id = await self._owner(user.name)
+        if owner_id is None:
+            raise Unavailable("a name that is taken could not be read: are reads less consistent than writes?")
+        return owner_id == user.user_id
+
+    async def users(self, user_ids: Sequence[int]) -> Sequence[User]:
+        if len(user_ids) == 1:  # asked of a node that has it
+            return [User(*row) for row in await self._statements.run(USER, user_ids[0])]
+        asked = list(dict.fromkeys(user_ids))
+        rows = await self._statements.run(USERS, asked) if asked else []
+        found = {row[0]: User(*row) for row in rows}
+        return [found[user_id] for user_id in asked if user_id in found]
+
+    async def find_users(self, part: str, *, after_name: str, limit: int) -> Sequence[User]:
+        return await self._index.find(part, after_name=after_name, limit=limit)
+
+    async def credentials(self, name: str) -> Credentials | None:
+        user_id = await self._owner(name)
+        password_hash = None if user_id is None else await self.password_hash(user_id)
+        return None if user_id is None or password_hash is None else Credentials(user_id, password_hash)
+
+    async def password_hash(self, user_id: int) -> str | None:
+        rows = await self._statements.run(PASSWORD_HASH, user_id)
+        return str(rows[0][0]) if rows else None
+
+    async def set_password(self, user_id: int, password_hash: str) -> None:
+        await self._statements.apply(SET_PASSWORD, password_hash, user_id)
+
+    async def update_profile(self, user_id: int, *, display_name: str, about: str, version: int) -> User | None:
+        """As promised; also the account if it has become just this, from a try that broke off.
+
+        The new names are in the index before the account has them and the old ones until after, so that it is always
+        found. What a break leaves in the index, a search that meets it removes.
+        """
+        before = await self._user(user_id)
+        if before is None:
+            return None
+        wanted = replace(before, display_name=display_name, about=about, version=version + 1)
+        if before.version != version:
+            return before if before == wanted else None
+        moved = fold(before.display_name) != fold(display_name)
+        if moved:
+            await self._index.add(wanted)
+        applied = await self._statements.apply(UPDATE_PROFILE, display_name, about, version + 1, user_id, version)
+        after = wanted if applied else (await self._user(user_id)) or before
+        for user in (before, wanted) if moved else ():
+            if fold(user.display_name) != fold(after.display_name):
+                await self._index.remove(user, after.version)
+        return wanted if after == wanted else None
+
+    async def signing_keys(self) -> Sequence[SigningKey]:
+        keys = [SigningKey(*row) for row in await self._statements.run(SIGNING_KEYS)]
+        return sorted(keys, key=lambda key: (-key.created_at_ms, key.key_id))
+
+    async def add_signing_key(self, key: SigningKey, *, if_none: bool = False) -> None:
+        statement = ADD_FIRST_KEY if if_none else ADD_KEY
+        await self._statements.apply(statement, key.jwk, key.created_at_ms, key.key_id)
+
+    async def remove_signing_key(self, key_id: str) -> None:
+        await self._statements.apply(REMOVE_KEY, key_id)
+
+    async def _user(self, user_id: int) -> User | None:
+        return next(iter(await self.users([user_id])), None)
+
+    async def _owner(self, name: str) -> int | None:
+        """Whose name it is. An account that was not made to its end is, first."""
+        rows = await self._statements.run(TAKEN_NAME, fold(name)) if name else []
+        if not rows:
+            return None
+        user_id, written_name, *columns, password_hash = rows[0]
+        if password_hash is not None:
+            await self._settle(User(user_id, written_name, *columns), password_hash)
+        return int(user_id)
+
+    async def _settle(self, user: User, password_hash: str) -> None:
+        """Make the account of what stands in the row of its name, and have that row say only whose it is."""
+        await self._index.add(user)
+        columns = (user.user_id, user.name, user.display_name, user.about, user.version, user.created_at_ms)
+        await self._statements.apply(ADD_USER, *columns, password_hash)
+        await self._statements.apply(SETTLE_NAME, fold(user.name), user.user_id)

@@ -1,0 +1,1 @@
+"""The embedded twin of the account store."""

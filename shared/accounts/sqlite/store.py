@@ -1,0 +1,255 @@
+"""Accounts in SQLite: the embedded twin of `shared.accounts.store`.
+
+Search looks for the part in a folded copy of both names; an index of trigrams, where this SQLite can make one, first
+narrows down where to look.
+"""
+
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from shared.accounts.sqlite.admin import ADMIN_MIGRATION, SqliteAdministration
+from shared.accounts.store import AccountStore, Credentials, Family, Rotation, SigningKey, User
+from shared.drivers.sqlite import Database, open_database
+
+MAX_EXPIRED = 100
+"""Expired sign-ins cleared away with each new one: more than one, so that they never pile up."""
+
+MIGRATIONS = (
+    """
+    CREATE TABLE users (
+        user_id INTEGER PRIMARY KEY,
+        name TEXT NOT NULL COLLATE NOCASE UNIQUE,
+        display_name TEXT NOT NULL,
+        about TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        created_at_ms INTEGER NOT NULL,
+        password_hash TEXT NOT NULL,
+        folded TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE families (
+        family_id TEXT PRIMARY KEY,
+        user_id INTEGER NOT NULL REFERENCES users,
+        device_name TEXT NOT NULL,
+        created_at_ms INTEGER NOT NULL,
+        current_digest BLOB NOT NULL,
+        expires_at_ms INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX families_by_user ON families (user_id);
+    CREATE INDEX families_by_end ON families (expires_at_ms);
+    CREATE TABLE refresh_tokens (
+        digest BLOB PRIMARY KEY,
+        family_id TEXT NOT NULL REFERENCES families ON DELETE CASCADE,
+        expires_at_ms INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX refresh_tokens_by_family ON refresh_tokens (family_id, expires_at_ms);
+    CREATE TABLE signing_keys (
+        key_id TEXT PRIMARY KEY,
+        jwk TEXT NOT NULL,
+        created_at_ms INTEGER NOT NULL
+    ) STRICT;
+    """,
+    ADMIN_MIGRATION,
+)
+
+ADD_USER = """
+    INSERT INTO users (user_id, name, display_name, about, version, created_at_ms, password_hash, folded)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO NOTHING
+"""
+USERS = """
+    SELECT user_id, name, display_name, about, version, created_at_ms
+    FROM json_each(?) AS asked JOIN users ON user_id = asked.value GROUP BY user_id ORDER BY min(asked.key)
+"""
+FIND_BY_SCAN = """
+    SELECT user_id, name, display_name, about, version, created_at_ms FROM users
+    WHERE name > :after AND instr(folded, :part) ORDER BY name LIMIT :limit
+"""
+FIND_BY_INDEX = """
+    SELECT user_id, name, display_name, about, version, created_at_ms FROM users
+    WHERE user_id IN (SELECT rowid FROM users_index WHERE folded MATCH :phrase)
+    AND name > :after AND instr(folded, :part) ORDER BY name LIMIT :limit
+"""
+UPDATE_PROFILE = """
+    UPDATE users SET display_name = ?, about = ?, version = version + 1 WHERE user_id = ? AND version = ?
+    RETURNING user_id, name, display_name, about, version, created_at_ms
+"""
+CLEAR_EXPIRED = """
+    DELETE FROM families WHERE family_id IN (SELECT family_id FROM families WHERE expires_at_ms <= ? LIMIT ?)
+"""
+FAMILY_OF = """
+    SELECT family_id, user_id, device_name, created_at_ms, current_digest, families.expires_at_ms
+    FROM refresh_tokens JOIN families USING (family_id) WHERE digest = ?
+"""
+
+
+@asynccontextmanager
+async def open_sqlite_accounts(path: Path, *, trigrams: bool = True) -> AsyncIterator[AccountStore]:
+    """Open the file of accounts, which only its owner may read, for as long as the block is open.
+
+    Without `trigrams`, or where SQLite has none (before 3.34), a search reads every account.
+    """
+    async with open_database(path, MIGRATIONS) as database:
+        yield SqliteAccounts(database, indexed=trigrams and await database.write(_index))
+
+
+class SqliteAccounts(SqliteAdministration):
+    """See `AccountStore`. `indexed` says that there is an index of trigrams."""
+
+    def __init__(self, database: Database, *, indexed: bool) -> None:
+        super().__init__(database)
+        self._indexed = indexed
+
+    async def add_user(self, user: User, password_hash: str) -> bool:
+        columns = (user.user_id, user.name, user.display_name, user.about, user.version, user.created_at_ms)
+        folded = _fold(user.name, user.display_name)
+
+        def work(connection: sqlite3.Connection) -> bool:
+            added = connection.execute(ADD_USER, (*columns, password_hash, folded)).rowcount == 1
+            if added and self._indexed:
+                connection.execute("INSERT INTO users_index (rowid, folded) VALUES (?, ?)", (user.user_id, folded))
+            return added
+
+        return await self._database.write(work)
+
+    async def users(self, user_ids: Sequence[int]) -> Sequence[User]:
+        return [User(*row) for row in await self._rows(USERS, [json.dumps(user_ids)])]
+
+    async def find_users(self, part: str, *, after_name: str, limit: int) -> Sequence[User]:
+        folded = part.casefold()
+        parameters = {"part": folded, "after": after_name, "limit": limit}
+        if self._indexed:
+            parameters["phrase"] = '"' + folded.replace('"', '""') + '"'
+        rows = await self._rows(FIND_BY_INDEX if self._indexed else FIND_BY_SCAN, parameters)
+        return [User(*row) for row in rows]
+
+    async def credentials(self, name: str) -> Credentials | None:
+        rows = await self._rows("SELECT user_id, password_hash FROM users WHERE name = ?", [name])
+        return Credentials(*rows[0]) if rows else None
+
+    async def password_hash(self, user_id: int) -> str | None:
+        rows = await self._rows("SELECT password_hash FROM users WHERE user_id = ?", [user_id])
+        return str(rows[0][0]) if rows else None
+
+    async def set_password(self, user_id: int, password_hash: str) -> None:
+        await self._execute("UPDATE users SET password_hash = ? WHERE user_id = ?", password_hash, user_id)
+
+    async def update_profile(self, user_id: int, *, display_name: str, about: str, version: int) -> User | None:
+        def work(connection: sqlite3.Connection) -> User | None:
+            row = connection.execute(UPDATE_PROFILE, (display_name, about, user_id, version)).fetchone()
+            if row is None:
+                return None
+            user = User(*row)
+            folded = _fold(user.name, user.display_name)
+            connection.execute("UPDATE users SET folded = ? WHERE user_id = ?", (folded, user_id))
+            if self._indexed:
+                connection.execute("UPDATE users_index SET folded = ? WHERE rowid = ?", (folded, user_id))
+            return user
+
+        return await self._database.write(work)
+
+    async def start_family(self, family: Family, token_digest: bytes, expires_at_ms: int) -> None:
+        columns = (family.family_id, family.user_id, family.device_name, family.created_at_ms)
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(CLEAR_EXPIRED, (family.created_at_ms, MAX_EXPIRED))
+            connection.execute(
+                "INSERT INTO families VALUES (?, ?, ?, ?, ?, ?)", (*columns, token_digest, expires_at_ms)
+            )
+            _add_token(connection, token_digest, family.family_id, expires_at_ms)
+
+        await self._database.write(work)
+
+    async def rotate(
+        self, old_digest: bytes, new_digest: bytes, *, now_ms: int, expires_at_ms: int
+    ) -> Family | Rotation:
+        def work(connection: sqlite3.Connection) -> Family | Rotation:
+            row = connection.execute(FAMILY_OF, (old_digest,)).fetchone()
+            if row is None:
+                return Rotation.UNKNOWN
+            *columns, current_digest, ends_at_ms = row
+            family = Family(*columns)
+            if current_digest != old_digest:
+                connection.execute("DELETE FROM families WHERE family_id = ?", (family.family_id,))
+                return Rotation.REUSED
+            if ends_at_ms <= now_ms:
+                return Rotation.EXPIRED
+            _replace_token(connection, family.family_id, new_digest, now_ms, expires_at_ms)
+            return family
+
+        return await self._database.write(work)
+
+    async def family_of(self, token_digest: bytes) -> Family | None:
+        rows = await self._rows(FAMILY_OF, [token_digest])
+        return Family(*rows[0][:4]) if rows else None
+
+    async def end_family(self, family_id: str) -> None:
+        await self._execute("DELETE FROM families WHERE family_id = ?", family_id)
+
+    async def end_families(self, user_id: int, *, except_family_id: str = "") -> Sequence[str]:
+        def work(connection: sqlite3.Connection) -> Sequence[str]:
+            sql = "DELETE FROM families WHERE user_id = ? AND family_id <> ? RETURNING family_id"
+            return [family_id for (family_id,) in connection.execute(sql, (user_id, except_family_id)).fetchall()]
+
+        return await self._database.write(work)
+
+    async def is_live(self, family_id: str) -> bool:
+        return bool(await self._rows("SELECT 1 FROM families WHERE family_id = ?", [family_id]))
+
+    async def signing_keys(self) -> Sequence[SigningKey]:
+        sql = "SELECT key_id, jwk, created_at_ms FROM signing_keys ORDER BY created_at_ms DESC, key_id"
+        return [SigningKey(*row) for row in await self._rows(sql, [])]
+
+    async def add_signing_key(self, key: SigningKey, *, if_none: bool = False) -> None:
+        sql = "INSERT INTO signing_keys SELECT ?, ?, ? WHERE NOT ? OR NOT EXISTS (SELECT 1 FROM signing_keys)"
+        await self._execute(sql, key.key_id, key.jwk, key.created_at_ms, if_none)
+
+    async def remove_signing_key(self, key_id: str) -> None:
+        await self._execute("DELETE FROM signing_keys WHERE key_id = ?", key_id)
+
+    async def _rows(self, sql: str, parameters: Sequence[object] | dict[str, object]) -> list[Any]:
+        return await self._database.read(lambda connection: connection.execute(sql, parameters).fetchall())
+
+    async def _execute(self, sql: str, *parameters: object) -> None:
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(sql, parameters)
+
+        await self._database.write(work)
+
+
+def _fold(name: str, display_name: str) -> str:
+    """What a search looks in. No part that is asked for holds the line break between the two."""
+    return f"{name}\n{display_name}".casefold()
+
+
+def _index(connection: sqlite3.Connection) -> bool:
+    """Make the index of trigrams if it is not there; False if this SQLite has none.
+
+    It is not a migration: a file made without it gets it when a newer SQLite opens it.
+    """
+    if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'users_index'").fetchone():
+        return True
+    try:
+        connection.execute("CREATE VIRTUAL TABLE users_index USING fts5(folded, tokenize = 'trigram')")
+    except sqlite3.OperationalError:
+        return False
+    connection.execute("INSERT INTO users_index (rowid, folded) SELECT user_id, folded FROM users")
+    return True
+
+
+def _add_token(connection: sqlite3.Connection, digest: bytes, family_id: str, expires_at_ms: int) -> None:
+    connection.execute("INSERT INTO refresh_tokens VALUES (?, ?, ?)", (digest, family_id, expires_at_ms))
+
+
+def _replace_token(
+    connection: sqlite3.Connection, family_id: str, digest: bytes, now_ms: int, expires_at_ms: int
+) -> None:
+    """Make `digest` the family's current token, and forget those of it that have expired."""
+    connection.execute("DELETE FROM refresh_tokens WHERE family_id = ? AND expires_at_ms <= ?", (family_id, now_ms))
+    _add_token(connection, digest, family_id, expires_at_ms)
+    connection.execute(
+        "UPDATE families SET current_digest = ?, expires_at_ms = ? WHERE family_id = ?",
+        (digest, expires_at_ms, family_id),
+    )

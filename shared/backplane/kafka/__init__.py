@@ -1,0 +1,1 @@
+"""The distributed twin of the backplane: one thread that runs kafka-python."""

@@ -1,0 +1,138 @@
+"""The backplane on Kafka: the distributed twin of the embedded log.
+
+All of kafka-python runs in one thread (kafka_client.py). The producer (kafka_producer.py) sends in bunches that form by
+themselves; each consumer (kafka_consumer.py) gets whole batches from its member of the group (kafka_member.py).
+"""
+
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import trio
+
+from shared.backplane.kafka.client import KafkaLoop, open_kafka_loop
+from shared.backplane.kafka.consumer import KafkaConsumer
+from shared.backplane.kafka.dead_letters import PATIENCE, read_letters, write_letter
+from shared.backplane.kafka.library import Client, Fetcher, SubscriptionState, TopicPartition
+from shared.backplane.kafka.producer import Producer
+from shared.backplane.kafka.topics import open_topic
+from shared.backplane.protocol import MAX_RECORD_BYTES, DeadLetter, Destination, Done, Record
+from shared.bridge import BridgeStatistics
+from shared.settings import KafkaSettings
+
+LOOKUP_PATIENCE = 5.0
+"""Seconds in which an offset is found, or not."""
+
+LATEST = -1
+"""Where Kafka expects a time: the offset that the next record will have."""
+
+
+class KafkaBackplane:
+    """A Backplane on Kafka. Made by `open_kafka`."""
+
+    def __init__(self, loop: KafkaLoop, client: Client) -> None:
+        self._loop = loop
+        self._settings = loop.settings
+        self._client = client
+        self._producer = Producer(loop, client, self._settings.topic, self._settings.partitions)
+        self._instances: set[tuple[str, str]] = set()
+
+    @property
+    def partitions(self) -> int:
+        return self._settings.partitions
+
+    @property
+    def destination(self) -> Destination:
+        return Destination("kafka", self._settings.topic)
+
+    def statistics(self) -> BridgeStatistics:
+        return self._producer.statistics()
+
+    def publish(self, records: Sequence[Record], done: Done) -> None:
+        size = 0
+        for partition, value, _ in records:
+            if not 0 <= partition < self._settings.partitions:
+                raise ValueError(f"partition must be 0 to {self._settings.partitions - 1}, not {partition}")
+            if len(value) > MAX_RECORD_BYTES:
+                raise ValueError(f"a record may have {MAX_RECORD_BYTES} bytes at most, not {len(value)}")
+            size += len(value)
+        self._producer.publish(records, size, done)
+
+    @asynccontextmanager
+    async def consume(self, group: str, *, gather: float = 0.0) -> AsyncIterator[KafkaConsumer]:
+        """Join the group; a broker that is away is waited for by the first `fetch`."""
+        instance = self._take_instance(group)
+        consumer = KafkaConsumer(self._loop, group, instance, gather)
+        try:
+            yield consumer
+        finally:
+            self._instances.discard((group, instance))
+            with trio.CancelScope(shield=True):
+                await consumer.close(self._client)
+
+    def _take_instance(self, group: str) -> str:
+        """The name under which a consumer is in the group: this process's, the same after a restart. It gives its
+        partitions back to a process that was killed, without a move, if that returns soon."""
+        name = self._settings.instance or socket.gethostname()
+        number = 1
+        instance = name
+        while (group, instance) in self._instances:
+            number += 1
+            instance = f"{name}.{number}"
+        self._instances.add((group, instance))
+        return instance
+
+    async def end_offset(self, partition: int) -> int:
+        return await self._find_offset(partition, LATEST) or 0
+
+    async def offset_at(self, partition: int, at_ms: int) -> int:
+        offset = await self._find_offset(partition, max(at_ms, 0))
+        return await self.end_offset(partition) if offset is None else offset
+
+    async def _find_offset(self, partition: int, at_ms: int) -> int | None:
+        """The first offset of this moment or later; None if there is none. Raises Unavailable."""
+        place = TopicPartition(self._settings.topic, partition)
+
+        async def find() -> int | None:
+            fetcher = Fetcher(
+                self._client, SubscriptionState("earliest"), api_version=self._client._manager.broker_version
+            )
+            milliseconds = int(LOOKUP_PATIENCE * 1000)
+            found = (await fetcher._fetch_offsets_by_times_async({place: at_ms}, milliseconds)).get(place)
+            return None if found is None else int(found.offset)
+
+        return await self._loop.call("an offset can't be found", LOOKUP_PATIENCE, find)
+
+    async def set_aside(self, letter: DeadLetter) -> None:
+        await self._loop.call(
+            "a record can't be put aside", PATIENCE, lambda: write_letter(self._loop, self._client, letter)
+        )
+
+    async def dead_letters(self, limit: int) -> Sequence[DeadLetter]:
+        async with self._loop.open_client() as client:
+            await self._loop.connect(client, [self._settings.dead_letter_topic])
+            return await self._loop.call(
+                "the dead letters can't be read", 3 * PATIENCE, lambda: read_letters(self._loop, client, limit)
+            )
+
+    async def close(self) -> None:
+        """Wait a moment for what is under way, then refuse it."""
+        await self._producer.close()
+
+
+@asynccontextmanager
+async def open_kafka(settings: KafkaSettings) -> AsyncIterator[KafkaBackplane]:
+    """Open the backplane on Kafka, whose topics `rookery migrate` has made.
+
+    Raises Unavailable if no broker answers, or if the topic is not there or has another number of partitions.
+    """
+    async with AsyncExitStack() as stack:
+        loop = await stack.enter_async_context(open_kafka_loop(settings))
+        client = await stack.enter_async_context(loop.open_client())
+        await open_topic(loop, client, settings)
+        backplane = KafkaBackplane(loop, client)
+        try:
+            yield backplane
+        finally:
+            with trio.CancelScope(shield=True):
+                await backplane.close()

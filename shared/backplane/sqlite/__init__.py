@@ -1,0 +1,1 @@
+"""The embedded twin of the backplane: an append-only log in SQLite."""

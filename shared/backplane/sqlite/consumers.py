@@ -1,0 +1,202 @@
+"""Consumers of the embedded log, and the groups that divide its partitions among them."""
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+import trio
+
+from shared.backplane.protocol import Assignment, Fetched, StoredRecord
+from shared.backplane.sqlite.segments import records_of
+
+MAX_BUFFERED = 20_000
+"""Records that wait in memory for one consumer at most; past that it reads them from the file again."""
+
+READ_AHEAD = 50
+"""Segments read from the file at once."""
+
+
+class Log(Protocol):
+    """What a consumer needs of its log."""
+
+    def end_of(self, partition: int) -> int: ...
+
+    async def read(self, work: Callable[[Any], Any]) -> Any: ...
+
+    async def work(self, work: Callable[[Any], Any]) -> Any: ...
+
+
+class EmbeddedConsumer:
+    """A Consumer of the embedded log. Made by `EmbeddedLog.consume`."""
+
+    def __init__(self, log: Log, group: str, members: "Group") -> None:
+        self._log = log
+        self._group = group
+        self._members = members
+        self._positions: dict[int, int] = {}
+        self._live: set[int] = set()  # partitions whose new records come from memory
+        self._buffer: deque[StoredRecord] = deque()
+        self._gained: set[int] = set()
+        self._lost: set[int] = set()
+        self._released: frozenset[int] = frozenset()
+        self._fetched_once = False
+        self._wake = trio.Event()
+
+    async def fetch(self) -> Fetched | Assignment:
+        self._members.release(self._released)
+        self._released = frozenset()
+        await trio.lowlevel.checkpoint()
+        while True:
+            if self._gained or self._lost or not self._fetched_once:
+                return await self._take_assignment()
+            if records := self._take_buffered() or await self._read_behind():
+                return Fetched(records)
+            await self._wake.wait()
+            self._wake = trio.Event()
+
+    @property
+    def held_until(self) -> float:
+        return math.inf  # its members are in one process: when that is stopped, so are all others
+
+    def lag(self) -> Mapping[int, int]:
+        return {partition: self._log.end_of(partition) - position for partition, position in self._positions.items()}
+
+    def seek(self, partition: int, offset: int) -> None:
+        if partition not in self._positions:
+            raise ValueError(f"this consumer does not have partition {partition}")
+        self._positions[partition] = offset
+        self._live.discard(partition)
+
+    async def commit(self, offsets: Mapping[int, int]) -> None:
+        rows = [(self._group, partition, offset) for partition, offset in offsets.items()]
+        statement = (
+            "INSERT INTO offsets VALUES (?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET offset = excluded.offset WHERE excluded.offset > offset"
+        )
+        await self._log.work(lambda connection: connection.executemany(statement, rows).rowcount)
+
+    def offer(self, records: list[StoredRecord]) -> None:
+        """Records that are on disk now. Those that are not kept here are read from the file when their turn comes."""
+        if not self._live:
+            self._wake.set()
+            return
+        if len(self._buffer) + len(records) > MAX_BUFFERED:
+            self._live.clear()
+            return
+        live = self._live
+        self._buffer.extend([record for record in records if record.partition in live])
+        self._wake.set()
+
+    def gain(self, partition: int) -> None:
+        """The group gives a partition; the next `fetch` says so."""
+        self._gained.add(partition)
+        self._wake.set()
+
+    def lose(self, partition: int) -> bool:
+        """The group takes a partition; the next `fetch` says so. True if it never had said that it was given."""
+        if partition in self._gained:
+            self._gained.remove(partition)
+            return True
+        self._lost.add(partition)
+        self._wake.set()
+        return False
+
+    async def _take_assignment(self) -> Assignment:
+        query = "SELECT partition, offset FROM offsets WHERE consumers = ?"
+        rows = await self._log.read(lambda connection: connection.execute(query, (self._group,)).fetchall())
+        committed: dict[int, int] = dict(rows)
+        gained, lost = frozenset(self._gained), frozenset(self._lost)
+        self._gained.clear()
+        self._lost.clear()
+        for partition in gained:
+            self._positions[partition] = committed.get(partition, 0)
+        for partition in lost:
+            del self._positions[partition]
+            self._live.discard(partition)
+        self._fetched_once = True
+        self._released = lost
+        return Assignment(gained, lost, self._members.epoch)
+
+    def _take_buffered(self) -> list[StoredRecord]:
+        if not self._buffer:
+            return []
+        records, self._buffer = self._buffer, deque()
+        return self._advance(records)
+
+    async def _read_behind(self) -> list[StoredRecord]:
+        """Records from the file, of the first partition that is behind; those that are not behind become live."""
+        for partition in self._positions.keys() - self._live:
+            position = self._positions[partition]
+            if position >= self._log.end_of(partition):
+                self._live.add(partition)
+                continue
+            segments = await self._read_segments(partition, position)
+            if self._positions.get(partition) != position:
+                return []
+            records = [record for segment in segments for record in segment if record.offset >= position]
+            if records and records[0].offset > position:
+                self._positions[partition] = records[0].offset  # what was trimmed, or left out, is passed over
+            return self._advance(records)
+        return []
+
+    async def _read_segments(self, partition: int, position: int) -> list[list[StoredRecord]]:
+        """The segment with the position, and those that follow."""
+        low = partition << 48
+        first = "SELECT max(place) FROM segments WHERE place >= ? AND place <= ?"
+        query = (
+            "SELECT place, at_ms, record_values, traceparents FROM segments"  # noqa: S608
+            f" WHERE place >= ifnull(({first}), ?) AND place < ? ORDER BY place LIMIT ?"
+        )
+        end = low + self._log.end_of(partition)
+        values = (low, low + position, low, end, READ_AHEAD)
+        rows = await self._log.read(lambda connection: connection.execute(query, values).fetchall())
+        return [records_of(partition, *row) for row in rows]
+
+    def _advance(self, records: Iterable[StoredRecord]) -> list[StoredRecord]:
+        """Those records that come next in their partitions, and the positions moved behind them."""
+        positions = self._positions
+        taken = []
+        for record in records:
+            if positions.get(record.partition) == record.offset:
+                positions[record.partition] = record.offset + 1
+                taken.append(record)
+        return taken
+
+
+class Group:
+    """The members of a consumer group, and who has which partition.
+
+    A partition that moves is given on only when the member that loses it has heard so and fetches again.
+    """
+
+    def __init__(self, partitions: int) -> None:
+        self.members: list[EmbeddedConsumer] = []
+        self.epoch = 0
+        self._owners: dict[int, EmbeddedConsumer | None] = dict.fromkeys(range(partitions))
+
+    def join(self, member: EmbeddedConsumer) -> None:
+        self.members.append(member)
+        self._rebalance()
+
+    def leave(self, member: EmbeddedConsumer) -> None:
+        self.members.remove(member)
+        self.release([partition for partition, owner in self._owners.items() if owner is member])
+
+    def release(self, partitions: Iterable[int]) -> None:
+        """The owners of these have let go."""
+        released = list(partitions)
+        for partition in released:
+            self._owners[partition] = None
+        if released:
+            self._rebalance()
+
+    def _rebalance(self) -> None:
+        if not self.members:
+            return
+        self.epoch += 1
+        for partition, owner in self._owners.items():
+            target = self.members[partition % len(self.members)]
+            if owner is None or (owner is not target and owner.lose(partition)):
+                self._owners[partition] = target
+                target.gain(partition)

@@ -1,0 +1,306 @@
+"""The embedded log: partitions in one SQLite file, for a platform that is one process.
+
+Many publishers share one fsync: a thread appends everything that has gathered in one transaction, as one row for each
+partition. What it appended is handed to consumers that are up to date from memory; one that is behind reads the file.
+"""
+
+import fcntl
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from shared.background import open_background
+from shared.backplane.protocol import MAX_RECORD_BYTES, DeadLetter, Destination, Done, Record, StoredRecord
+from shared.backplane.sqlite.consumers import EmbeddedConsumer, Group
+from shared.backplane.sqlite.segments import last_segment, offset_at, segments_of
+from shared.bridge import BatchThread, BridgeStatistics, open_batch_thread
+from shared.contract.errors import Unavailable
+from shared.contract.ids import wall_clock_ms
+from shared.drivers import sqlite
+
+MAX_PENDING_BYTES = 256 * 1024 * 1024
+"""Bytes that may wait to be written at most, before publishers are refused."""
+
+TRIM_INTERVAL = 60.0
+"""Seconds between looks for records that are old and read by everyone."""
+
+TRIM_SEGMENTS = 2_000
+"""Segments removed in one step at most, so that a publisher never waits long behind it."""
+
+MIGRATIONS = (
+    """
+    CREATE TABLE segments ( -- consecutive records of one partition that were written together
+        place INTEGER PRIMARY KEY, -- partition << 48 | first offset: one b-tree, in which each partition is one run
+        records INTEGER NOT NULL,
+        at_ms INTEGER NOT NULL,
+        record_values BLOB NOT NULL -- a MessagePack array
+    );
+    CREATE TABLE offsets (
+        consumers TEXT NOT NULL,
+        partition INTEGER NOT NULL,
+        offset INTEGER NOT NULL,
+        PRIMARY KEY (consumers, partition)
+    ) WITHOUT ROWID;
+    CREATE TABLE shape (partitions INTEGER NOT NULL)
+    """,
+    """
+    CREATE TABLE dead_letters (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        consumers TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        partition INTEGER NOT NULL,
+        offset INTEGER NOT NULL,
+        at_ms INTEGER NOT NULL,
+        value BLOB NOT NULL
+    )
+    """,
+    # of a segment's records those that are traced: a MessagePack map from their indices
+    "ALTER TABLE segments ADD COLUMN traceparents BLOB",
+)
+
+_Work = Callable[[sqlite3.Connection], Any]
+_Job = Sequence[Record] | _Work
+
+
+class LogInUse(Exception):
+    """Another process has this data folder's log open. Stop it first, or choose another folder."""
+
+
+class EmbeddedLog:
+    """A Backplane in one file. Made by `open_embedded_log`."""
+
+    def __init__(self, partitions: int, path: Path) -> None:
+        self._partitions = partitions
+        self._path = path
+        self._ends: dict[int, int] = dict.fromkeys(range(partitions), 0)
+        self._writer_ends: dict[int, int] = {}
+        self._last_at_ms = 0
+        self._pending_bytes = 0
+        self._groups: dict[str, Group] = {}
+        self._token = trio.lowlevel.current_trio_token()
+        self._reading = trio.CapacityLimiter(1)
+        self._writer: BatchThread[_Job, Any]
+        self._reader: sqlite3.Connection
+
+    @property
+    def partitions(self) -> int:
+        return self._partitions
+
+    @property
+    def destination(self) -> Destination:
+        return Destination("rookery", "log")
+
+    def statistics(self) -> BridgeStatistics:
+        return self._writer.statistics()
+
+    def publish(self, records: Sequence[Record], done: Done) -> None:
+        size = 0
+        for partition, value, _ in records:
+            if not 0 <= partition < self._partitions:
+                raise ValueError(f"partition must be 0 to {self._partitions - 1}, not {partition}")
+            if len(value) > MAX_RECORD_BYTES:
+                raise ValueError(f"a record may have {MAX_RECORD_BYTES} bytes at most, not {len(value)}")
+            size += len(value)
+        if self._pending_bytes > MAX_PENDING_BYTES:
+            raise Unavailable(f"the log is {MAX_PENDING_BYTES} bytes behind")
+        self._writer.submit(records, done)
+        self._pending_bytes += size
+
+    @asynccontextmanager
+    async def consume(self, group: str, *, gather: float = 0.0) -> AsyncIterator[EmbeddedConsumer]:
+        members = self._groups.setdefault(group, Group(self._partitions))
+        consumer = EmbeddedConsumer(self, group, members)
+        members.join(consumer)
+        try:
+            yield consumer
+        finally:
+            members.leave(consumer)
+
+    async def end_offset(self, partition: int) -> int:
+        await trio.lowlevel.checkpoint()
+        return self._ends[partition]
+
+    async def offset_at(self, partition: int, at_ms: int) -> int:
+        end = self._ends[partition]
+        found: int = await self.read(lambda connection: offset_at(connection, partition, end, at_ms))
+        return found
+
+    async def set_aside(self, letter: DeadLetter) -> None:
+        statement = (
+            "INSERT INTO dead_letters (consumers, reason, partition, offset, at_ms, value) VALUES (?, ?, ?, ?, ?, ?)"
+        )
+        row = (letter.group, letter.reason, *letter.record[:4])
+        await self.work(lambda connection: connection.execute(statement, row).rowcount)
+
+    async def dead_letters(self, limit: int) -> Sequence[DeadLetter]:
+        query = "SELECT consumers, reason, partition, offset, at_ms, value FROM dead_letters ORDER BY id DESC LIMIT ?"
+        rows = await self.read(lambda connection: connection.execute(query, (max(limit, 0),)).fetchall())
+        return [DeadLetter(StoredRecord(*record), group, reason) for group, reason, *record in reversed(rows)]
+
+    async def read(self, work: _Work) -> Any:
+        """Do something on a connection that sees what is on disk, aside from the writer. Raises Unavailable."""
+
+        def run() -> Any:
+            try:
+                return work(self._reader)
+            except sqlite3.OperationalError as error:
+                raise Unavailable(f"the log can't be read: {error}") from error
+
+        return await trio.to_thread.run_sync(run, limiter=self._reading)
+
+    async def work(self, work: _Work) -> Any:
+        """Do something in the writer's next transaction. Raises Unavailable."""
+        return await self._writer.call(work)
+
+    def end_of(self, partition: int) -> int:
+        """The offset that follows the newest record which consumers can have."""
+        return self._ends[partition]
+
+    # ---- in the writer's thread
+
+    def _open(self, connection: sqlite3.Connection) -> None:
+        sqlite.migrate(connection, MIGRATIONS)
+        shape = connection.execute("SELECT partitions FROM shape").fetchone()
+        if shape is None:
+            connection.execute("INSERT INTO shape VALUES (?)", (self._partitions,))
+        elif shape[0] != self._partitions:
+            raise Unavailable(
+                f"the log in {self._path.parent} was made with {shape[0]} partitions, `log.partitions` says "
+                f"{self._partitions}: the number is fixed when the data folder is made"
+            )
+        for partition in range(self._partitions):
+            low = partition << 48
+            last = last_segment(connection, low + (1 << 48) - 1)
+            self._writer_ends[partition] = 0
+            if last is not None and last.place >= low:
+                self._writer_ends[partition] = last.place + last.records - low
+                self._last_at_ms = max(self._last_at_ms, last.at_ms)
+        self._ends = dict(self._writer_ends)
+
+    def _append(self, connection: sqlite3.Connection, jobs: list[_Job]) -> list[Any]:
+        """One transaction with all the jobs: first the records of all publishers, then other work."""
+        before = dict(self._writer_ends)
+        self._last_at_ms = max(self._last_at_ms, wall_clock_ms())  # times rise, whatever the clock does
+        stored, results = self._place(jobs, self._last_at_ms)
+        size = sum(len(record.value) for record in stored)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany("INSERT INTO segments VALUES (?, ?, ?, ?, ?)", segments_of(stored))
+            for index, job in enumerate(jobs):
+                if callable(job):
+                    results[index] = job(connection)
+            connection.execute("COMMIT")
+        except Exception as error:  # disk full, an input or output error: the publishers must hear of it
+            self._writer_ends = before
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            self._token.run_sync_soon(self._settle, size, [])
+            return [Unavailable(f"the log can't be written: {error}")] * len(jobs)
+        if stored:
+            self._token.run_sync_soon(self._settle, size, stored)
+        return results
+
+    def _place(self, jobs: list[_Job], at_ms: int) -> tuple[list[StoredRecord], list[Any]]:
+        """Give each record its offset; the records, and for each job the offsets of its own."""
+        stored: list[StoredRecord] = []
+        results: list[Any] = []
+        ends = self._writer_ends
+        for job in jobs:
+            offsets = []
+            for partition, value, traceparent in () if callable(job) else job:
+                offset = ends[partition]
+                ends[partition] = offset + 1
+                offsets.append(offset)
+                stored.append(StoredRecord(partition, offset, at_ms, value, traceparent))
+            results.append(offsets)
+        return stored, results
+
+    # ---- in the Trio thread again
+
+    def _settle(self, size: int, records: list[StoredRecord]) -> None:
+        """So many bytes wait no more; what is on disk now goes to the consumers, before the publishers hear of it."""
+        self._pending_bytes -= size
+        for record in records:
+            self._ends[record.partition] = record.offset + 1
+        for group in self._groups.values():
+            for member in group.members:
+                member.offer(records)
+
+    async def _trim_for_ever(self, retention_ms: int) -> None:
+        while True:
+            await trio.sleep(TRIM_INTERVAL)
+            try:
+                await self.trim(wall_clock_ms() - retention_ms)
+            except Unavailable:
+                continue  # the disk is full or failing: publishers hear of it, and the next look may succeed
+
+    async def trim(self, older_than_ms: int) -> None:
+        """Remove records older than the moment that every group has read; a partition's newest one always stays."""
+
+        def remove(connection: sqlite3.Connection) -> int:
+            removed = 0
+            for partition, end in self._writer_ends.items():
+                query = "SELECT min(offset) FROM offsets WHERE partition = ?"
+                (read,) = connection.execute(query, (partition,)).fetchone()
+                low = partition << 48
+                limit = low + min(end - 1, end if read is None else read)
+                removed += connection.execute(
+                    "DELETE FROM segments WHERE place IN (SELECT place FROM (SELECT place, records, at_ms FROM segments"
+                    " WHERE place >= ? AND place < ? ORDER BY place LIMIT ?) WHERE place + records <= ? AND at_ms < ?)",
+                    (low, limit, TRIM_SEGMENTS, limit, older_than_ms),
+                ).rowcount
+            return removed
+
+        while await self.work(remove) >= TRIM_SEGMENTS:
+            pass
+
+
+@contextmanager
+def hold(path: Path) -> Iterator[None]:
+    """Keep other processes from opening the log in this file, whether it is there or not. Raises LogInUse, OSError."""
+    with path.with_suffix(".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise LogInUse(f"another process has the log in {path.parent} open") from None
+        yield
+
+
+@asynccontextmanager
+async def open_embedded_log(path: Path, *, partitions: int, retention_hours: float) -> AsyncIterator[EmbeddedLog]:
+    """Open the log in this file, making it if need be; only one process at a time can.
+
+    Raises LogInUse, and Unavailable if the file can't be used or was made with another number of partitions.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unavailable(f"{path.parent} can't be made: {error.strerror}") from error
+    log = EmbeddedLog(partitions, path)
+    connections: list[sqlite3.Connection] = []
+
+    def start() -> Callable[[list[_Job]], list[Any]]:
+        try:
+            connections.append(sqlite.connect(path, "FULL"))
+            log._open(connections[0])
+        except sqlite3.Error as error:
+            raise Unavailable(f"{path} can't be used: {error}") from error
+        return lambda jobs: log._append(connections[0], jobs)
+
+    def stop() -> None:
+        for connection in connections:
+            connection.close()
+
+    with hold(path):
+        async with open_batch_thread("the embedded log", start, stop=stop) as log._writer:
+            log._reader = sqlite.connect(path)
+            try:
+                async with open_background() as nursery:
+                    nursery.start_soon(log._trim_for_ever, int(retention_hours * 3_600_000))
+                    yield log
+            finally:
+                log._reader.close()

@@ -1,5 +1,0 @@
-"""Cassandra, for the stores: sessions on Trio (`session.py`), and the schema (`migrations.py`)."""
-
-from shared.cassandra.session import CassandraSession, open_cassandra, unlogged
-
-__all__ = ["CassandraSession", "open_cassandra", "unlogged"]

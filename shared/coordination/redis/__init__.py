@@ -1,0 +1,1 @@
+"""The distributed twins of coordination, and the leases of generator numbers."""

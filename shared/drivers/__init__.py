@@ -1,0 +1,1 @@
+"""Clients of SQLite, Cassandra and Redis for Trio. They know no schema."""

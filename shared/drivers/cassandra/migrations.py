@@ -1,0 +1,115 @@
+"""`rookery migrate` on Cassandra: makes the keyspace and applies what it lacks. Safe in several processes at once."""
+
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import trio
+from cassandra.query import PreparedStatement
+
+from shared.contract.errors import Unavailable
+from shared.drivers.cassandra.schema import MIGRATIONS, Migration, applied_migrations, refuse_other_schema
+from shared.drivers.cassandra.session import CassandraSession, open_session
+from shared.settings import CassandraSettings
+
+__all__ = ["MIGRATIONS", "Migration", "migrate"]
+
+STATEMENT_SECONDS = 30.0
+"""For a statement that changes the schema: it waits until all nodes agree."""
+
+LOCK_SECONDS = 120
+"""After which the lock of a process that died is free: longer than the longest statement takes, since it is renewed
+before each."""
+
+LOCK_PAUSE = 0.5
+"""Seconds between attempts to get the lock."""
+
+_TAKE = "INSERT INTO {keyspace}.schema_lock (name, owner) VALUES ('schema', ?) IF NOT EXISTS USING TTL {seconds}"
+_RENEW = "UPDATE {keyspace}.schema_lock USING TTL {seconds} SET owner = ? WHERE name = 'schema' IF owner = ?"
+_RELEASE = "DELETE FROM {keyspace}.schema_lock WHERE name = 'schema' IF owner = ?"
+
+_NAMESPACE = uuid.UUID("4f4bd3c1-7f0b-4f37-9a3c-5a8bb21c2f4e")
+
+
+async def migrate(settings: CassandraSettings) -> list[int]:
+    """Make the keyspace and apply the migrations that it lacks, in order; the numbers of those.
+
+    Where another process is at it, waits for its end. Raises Unavailable if Cassandra does not answer, or if the
+    keyspace has migrations that this program does not know. If it is cut off, the next run goes on where it ended.
+    """
+    patient = settings.model_copy(update={"timeout_seconds": max(settings.timeout_seconds, STATEMENT_SECONDS)})
+    keyspace = settings.keyspace
+    async with open_session(patient) as session:
+        await _make_keyspace(session, settings)
+        async with _lock(session, keyspace) as renew:
+            applied = await applied_migrations(session, keyspace) or {}
+            refuse_other_schema(applied, keyspace)
+            missing = [migration for migration in MIGRATIONS if migration.number not in applied]
+            session.use(keyspace)
+            for migration in missing:
+                for statement in migration.script:
+                    await renew()
+                    await session.execute(statement)
+                await _note(session, migration)
+    return [migration.number for migration in missing]
+
+
+async def _make_keyspace(session: CassandraSession, settings: CassandraSettings) -> None:
+    """The keyspace, and the two tables that can't be made under a lock, since they are the lock and the record.
+
+    Their ids are given, so that two processes that make them through two nodes at the same moment make the same tables.
+    """
+    keyspace = settings.keyspace
+    copies = settings.replication or {settings.local_datacenter: 1}
+    replication = ", ".join(f"'{name.replace(chr(39), chr(39) * 2)}': {count}" for name, count in copies.items())
+    await session.execute(
+        f"CREATE KEYSPACE IF NOT EXISTS {keyspace} "
+        f"WITH replication = {{'class': 'NetworkTopologyStrategy', {replication}}}"
+    )
+    for table, columns in (
+        ("schema_lock", "name text PRIMARY KEY, owner uuid"),
+        ("schema_migrations", "number int PRIMARY KEY, name text, checksum text, applied_at timestamp"),
+    ):
+        table_id = uuid.uuid5(_NAMESPACE, f"{keyspace}.{table}")
+        await session.execute(f"CREATE TABLE IF NOT EXISTS {keyspace}.{table} ({columns}) WITH id = {table_id}")
+
+
+@asynccontextmanager
+async def _lock(session: CassandraSession, keyspace: str) -> AsyncIterator["_Renew"]:
+    """Hold the lock of the keyspace's schema, waiting for it if need be."""
+    owner = uuid.uuid4()
+    take, renew, release = [
+        await session.prepare(cql.format(keyspace=keyspace, seconds=LOCK_SECONDS)) for cql in (_TAKE, _RENEW, _RELEASE)
+    ]
+    while True:
+        ((taken, *holder),) = await session.execute(take, (owner,))
+        if taken or owner in holder:  # ours also where the answer to an attempt was lost
+            break
+        await trio.sleep(LOCK_PAUSE)
+    try:
+        yield _Renew(session, renew, owner)
+    finally:
+        with trio.move_on_after(1.0, shield=True), suppress(Unavailable):
+            await session.execute(release, (owner,))
+
+
+class _Renew:
+    """Called to hold the lock for longer. Raises Unavailable if it was lost."""
+
+    def __init__(self, session: CassandraSession, statement: PreparedStatement, owner: uuid.UUID) -> None:
+        self._session = session
+        self._statement = statement
+        self._owner = owner
+
+    async def __call__(self) -> None:
+        ((held, *_),) = await self._session.execute(self._statement, (self._owner, self._owner))
+        if not held:
+            raise Unavailable("lost the lock of the schema: run `rookery migrate` again")
+
+
+async def _note(session: CassandraSession, migration: Migration) -> None:
+    """Record that the migration was applied."""
+    insert = await session.prepare(
+        "INSERT INTO schema_migrations (number, name, checksum, applied_at) VALUES (?, ?, ?, toTimestamp(now()))"
+    )
+    await session.execute(insert, (migration.number, migration.name, migration.checksum))

@@ -1,0 +1,252 @@
+"""A session with Cassandra on Trio: statements are prepared once, bound, executed, and refused while it is silent."""
+
+import threading
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import trio
+from cassandra.cluster import Session
+from cassandra.query import BatchStatement, BatchType, PreparedStatement, SimpleStatement
+from opentelemetry.trace import SpanKind
+
+from shared.background import open_background
+from shared.contract.errors import Unavailable
+from shared.drivers.cassandra import tracing
+from shared.drivers.cassandra.breaker import Breaker
+from shared.drivers.cassandra.driver import close, connect, is_silence, translate
+from shared.drivers.cassandra.requests import Requests
+from shared.drivers.cassandra.requests import Row as Row
+from shared.drivers.cassandra.schema import PROBE, check_schema
+from shared.settings import CassandraSettings
+from shared.telemetry import traces
+from shared.telemetry.metrics import Readings, observing
+from shared.telemetry.metrics import catalogue as metrics
+
+Statement = PreparedStatement | BatchStatement | str
+
+PROBE_INTERVAL = 0.5
+"""Seconds between looks for a sign of life while Cassandra is silent."""
+
+PROBE_SECONDS = 1.0
+"""For a probe to be answered."""
+
+CLOSE_SECONDS = 0.5
+"""That closing waits for the driver's threads. If a node hangs, some wait for it a little longer, on their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class CassandraStatistics:
+    """What a session is doing."""
+
+    under_way: int
+    """Requests sent and not yet answered."""
+    max_requests: int
+    waiting: int
+    """Calls that have requests still to be sent."""
+    requests: int
+    """Sent since the start."""
+    is_silent: bool
+    """Whether requests are refused because no node answers."""
+
+
+class CassandraSession:
+    """Executes statements. Made by `open_cassandra`; its methods are for the Trio thread.
+
+    At most `max_requests` are under way; further ones wait their turn. While no node answers, all are refused at once.
+    """
+
+    def __init__(self, driver: Session, settings: CassandraSettings) -> None:
+        self._driver = driver
+        self._settings = settings
+        self._breaker = Breaker(trio.current_time)
+        self._silent = trio.Event()
+        self._requests = Requests(driver, settings.max_requests, self._note)
+        self._keyspace: str | None = None
+        self._prepared: dict[str, PreparedStatement] = {}
+        self._closed = False
+
+    def statistics(self) -> CassandraStatistics:
+        return CassandraStatistics(
+            under_way=self._requests.under_way,
+            max_requests=self._requests.max_requests,
+            waiting=self._requests.waiting,
+            requests=self._requests.sent,
+            is_silent=self._breaker.is_open,
+        )
+
+    def use(self, keyspace: str) -> None:
+        """From now on statements are about this keyspace where they name none. It is sent with each: a connection's own
+        would be another's after a mistake."""
+        self._keyspace = keyspace
+
+    async def prepare(self, cql: str) -> PreparedStatement:
+        """The prepared statement, from memory from the second time on.
+
+        Raises Unavailable if no node answers in time, and ValueError for what is no statement. One without `IF` is
+        marked as idempotent: sent again to another node if the first goes away.
+        """
+        if cql not in self._prepared:
+            self._refuse_if_silent()
+            try:
+                with trio.fail_after(self._settings.timeout_seconds):
+                    prepare = partial(self._driver.prepare, cql, keyspace=self._keyspace)
+                    statement = await trio.to_thread.run_sync(prepare, abandon_on_cancel=True)
+            except trio.TooSlowError:
+                raise Unavailable("Cassandra did not answer in time") from None
+            except Exception as error:
+                raise translate(error) from error
+            statement.is_idempotent = "IF" not in cql.upper().split()
+            self._prepared[cql] = statement
+        return self._prepared[cql]
+
+    async def execute(self, statement: Statement, parameters: Sequence[object] = ()) -> list[Row]:
+        """All rows that the statement gives, over all pages. Raises as `execute_all` does."""
+        return (await self.execute_all([(statement, parameters)]))[0]
+
+    async def execute_all(self, work: Sequence[tuple[Statement, Sequence[object]]]) -> list[list[Row]]:
+        """Execute the statements concurrently, in no order; the rows of each.
+
+        Raises ValueError, having sent nothing, for values that can't be; ValueError also for what Cassandra takes for
+        invalid. Raises Unavailable if one of them is not answered in time, or not at all, or can't be done now; the
+        others may have been done, or may yet be. A cancelled wait does not undo what was sent.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        bound = [self._bound(statement, parameters) for statement, parameters in work]
+        self._refuse_if_silent()
+        if below := traces.parents():
+            name, attributes = tracing.described([statement for statement, _ in work], self._keyspace)
+            with traces.steps(below, name, SpanKind.CLIENT, attributes):
+                return await self._requests.run(bound)
+        return await self._requests.run(bound)
+
+    def _refuse_if_silent(self) -> None:
+        if self._closed:
+            raise Unavailable("the session with Cassandra is closed")
+        if self._breaker.is_open:
+            raise Unavailable("Cassandra does not answer")
+
+    def _bound(self, statement: Statement, parameters: Sequence[object]) -> Any:
+        """The statement with its values. Raises ValueError for values that can't be."""
+        if isinstance(statement, BatchStatement):
+            return statement
+        if isinstance(statement, str):
+            if parameters:
+                raise ValueError("only a prepared statement takes values")
+            return SimpleStatement(statement, keyspace=self._keyspace)
+        try:
+            return statement.bind(parameters)
+        except (TypeError, KeyError) as error:
+            raise ValueError(f"not a value for Cassandra: {error}") from error
+
+    def _note(self, error: Exception | None, began_at: float) -> None:
+        """A request came back."""
+        if error is None or not is_silence(error):
+            self._breaker.answered()
+        elif self._breaker.failed(began_at):
+            self._silent.set()
+            self._requests.refuse_waiting("Cassandra does not answer")
+
+    async def _watch(self, probe_cql: str) -> None:
+        """Whenever Cassandra has gone silent, ask for a sign of life until there is one."""
+        probe, seconds = SimpleStatement(probe_cql), min(PROBE_SECONDS, self._settings.timeout_seconds)
+        while True:
+            await self._silent.wait()
+            self._silent = trio.Event()
+            while self._breaker.is_open:
+                with suppress(Unavailable, ValueError):
+                    await self._requests.run_now(probe, seconds=seconds)
+                if self._breaker.is_open:
+                    await trio.sleep(PROBE_INTERVAL)
+
+    def _close(self) -> None:
+        self._closed = True
+        self._requests.refuse_all("the session with Cassandra is closed")
+
+
+@asynccontextmanager
+async def open_cassandra(settings: CassandraSettings) -> AsyncIterator[CassandraSession]:
+    """A session in the keyspace of the settings, for as long as the block is open.
+
+    Raises Unavailable if no node can be used, or if the schema is not the one that this program needs. What still waits
+    at the end of the block gets Unavailable. A cancelled block is left at once, even while no node answers.
+    """
+    async with open_session(settings, probe_cql=PROBE.format(keyspace=settings.keyspace)) as session:
+        await check_schema(session, settings.keyspace)
+        session.use(settings.keyspace)
+        yield session
+
+
+@asynccontextmanager
+async def open_session(
+    settings: CassandraSettings, *, probe_cql: str = "SELECT key FROM system.local"
+) -> AsyncIterator[CassandraSession]:
+    """A session that is in no keyspace, whatever the schema; else as `open_cassandra`."""
+    driver = await _connected(settings)
+    try:
+        session = CassandraSession(driver, settings)
+        async with open_background() as nursery:
+            nursery.start_soon(session._watch, probe_cql)
+            try:
+                with observing(_readings(session)):
+                    yield session
+            finally:
+                session._close()
+    finally:
+        await _disconnect(driver)
+
+
+def _readings(session: CassandraSession) -> Readings:
+    return {
+        metrics.CASSANDRA_UNDER_WAY: lambda: session.statistics().under_way,
+        metrics.CASSANDRA_WAITING: lambda: session.statistics().waiting,
+        metrics.CASSANDRA_REQUESTS: lambda: session.statistics().requests,
+        metrics.CASSANDRA_SILENT: lambda: session.statistics().is_silent,
+    }
+
+
+async def _connected(settings: CassandraSettings) -> Session:
+    """Connect in a thread. If the wait is cancelled, the thread ends on its own, within the time of a connection."""
+    made: list[Session] = []
+    lock = threading.Lock()
+    is_wanted = True
+
+    def work() -> None:
+        session = connect(settings)
+        with lock:
+            made.append(session)
+            if is_wanted:
+                return
+        close(session)
+
+    try:
+        await trio.to_thread.run_sync(work, abandon_on_cancel=True)
+    except trio.Cancelled:
+        with lock:
+            is_wanted = False
+        if made:
+            await _disconnect(made[0])
+        raise
+    return made[0]
+
+
+async def _disconnect(driver: Session) -> None:
+    with trio.move_on_after(CLOSE_SECONDS, shield=True):
+        await trio.to_thread.run_sync(close, driver, abandon_on_cancel=True)
+
+
+def unlogged(rows: Sequence[tuple[PreparedStatement, Sequence[object]]]) -> BatchStatement:
+    """One request for several writes, which is applied as a whole if all are to one partition.
+
+    Raises ValueError for values that can't be.
+    """
+    batch = BatchStatement(BatchType.UNLOGGED)
+    batch.is_idempotent = all(statement.is_idempotent for statement, _ in rows)
+    try:
+        for statement, parameters in rows:
+            batch.add(statement, parameters)
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"not a value for Cassandra: {error}") from error
+    return batch

@@ -1,0 +1,155 @@
+"""Commands to Redis from Trio: one thread sends whatever has gathered as one pipeline, another listens to notices."""
+
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import NamedTuple
+
+import structlog
+import trio
+
+from shared.background import open_background
+from shared.bridge import BatchThread, BridgeStatistics, open_batch_thread
+from shared.drivers.redis.link import Away, Link, Refused, Reply, Word, connector
+from shared.drivers.redis.subscriber import Subscriber
+from shared.settings import RedisSettings
+from shared.telemetry.metrics import Readings, observing
+from shared.telemetry.metrics.catalogue import REDIS_AWAY, REDIS_COMMANDS, REDIS_PENDING
+
+CLOSE_SECONDS = 0.3
+"""That closing waits for a command under way after its connection was cut, and then for the thread: nobody waits for
+those answers any more."""
+
+MAX_PENDING = 1_000
+"""Commands that may wait. A process has a few each second."""
+
+_log = structlog.get_logger(__name__)
+
+
+class _Command(NamedTuple):
+    words: Sequence[bytes]
+    deadline: float
+    """Of time.monotonic. Later it is not sent any more: its caller has given up."""
+
+
+class RedisClient:
+    """Made by `open_redis`. It comes and goes with Redis by itself: what is asked meanwhile gets Unavailable."""
+
+    def __init__(self, thread: BatchThread[_Command, Reply], subscriber: Subscriber, settings: RedisSettings) -> None:
+        self._thread = thread
+        self._subscriber = subscriber
+        self._timeout_seconds = settings.timeout_seconds
+        self._refusal = ""
+        self._is_closed = False
+        self.is_away = False
+        """Whether the last command found no Redis."""
+
+    @property
+    def connections(self) -> int:
+        """How often it began to hear notices: before, some may have been missed, and Redis may have lost all."""
+        return self._subscriber.connections
+
+    def statistics(self) -> BridgeStatistics:
+        return self._thread.statistics()
+
+    async def call(self, *words: Word) -> Reply:
+        """Have one command done; its answer, with texts as `str`. Raises Unavailable, within the time of the settings:
+        it may have been done all the same."""
+        command = _Command([_encoded(word) for word in words], time.monotonic() + self._timeout_seconds)
+        try:
+            with trio.fail_after(self._timeout_seconds):
+                reply = await self._thread.call(command)
+        except trio.TooSlowError:
+            late = Away(f"Redis did not answer within {self._timeout_seconds:g} s")
+            self._note(late)
+            raise late from None
+        except (Away, Refused) as error:
+            self._note(error)
+            raise
+        self._note(None)
+        return reply
+
+    async def evaluate(self, script: str, keys: Sequence[str], *arguments: Word) -> Reply:
+        """Have a Lua script done, as one step. Raises Unavailable, as `call` does."""
+        return await self.call("EVAL", script, len(keys), *keys, *arguments)
+
+    def subscribe(self, channel: str) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[None]]:
+        """Something to wait for: it yields soon after each notice that any process publishes on the channel, and after
+        each new connection; several may give one. The channel begins with the prefix of the settings."""
+        return self._subscriber.subscribe(channel)
+
+    def _note(self, error: Away | Refused | None) -> None:
+        """Log once that Redis is away, and once that it is back; and each new kind of refusal."""
+        if self._is_closed:
+            return
+        if isinstance(error, Refused) and str(error) != self._refusal:
+            _log.warning("redis_refused", error=str(error))
+            self._refusal = str(error)
+        is_away = isinstance(error, Away)
+        if is_away and not self.is_away:
+            _log.warning("redis_away", error=str(error))
+        elif self.is_away and not is_away:
+            _log.info("redis_back")
+        self.is_away = is_away
+
+    async def _close(self, link: Link) -> None:
+        """Wake the thread, if it waits for Redis. Nobody waits for what it does."""
+        self._is_closed = True
+        with trio.move_on_after(CLOSE_SECONDS, shield=True):
+            while self._thread.statistics().pending:
+                link.cut()
+                await trio.sleep(0.01)
+
+
+def _encoded(word: Word) -> bytes:
+    return word if isinstance(word, bytes) else str(word).encode()
+
+
+@asynccontextmanager
+async def open_redis(settings: RedisSettings) -> AsyncIterator[RedisClient]:
+    """A client for as long as the block is open. Opening never waits for Redis; closing takes a second at most.
+
+    Raises ValueError for a URL that can't be used.
+    """
+    connect = connector(settings)
+    commands, notices = Link(settings, connect), Link(settings, connect)
+    async with (
+        open_background() as nursery,
+        open_batch_thread(
+            "redis",
+            lambda: _handler(commands),
+            stop=commands.close,
+            max_pending=MAX_PENDING,
+            close_deadline=CLOSE_SECONDS,
+        ) as thread,
+    ):
+        subscriber = Subscriber(notices, settings.prefix, settings.timeout_seconds)
+        nursery.start_soon(subscriber.run)
+        client = RedisClient(thread, subscriber, settings)
+        readings: Readings = {
+            REDIS_PENDING: lambda: client.statistics().pending,
+            REDIS_COMMANDS: lambda: client.statistics().jobs,
+            REDIS_AWAY: lambda: client.is_away,
+        }
+        try:
+            with observing(readings):
+                yield client
+        finally:
+            await client._close(commands)
+
+
+def _handler(link: Link) -> Callable[[list[_Command]], Sequence[Reply | Exception]]:
+    """What does a batch, in the thread."""
+
+    def handle(batch: list[_Command]) -> Sequence[Reply | Exception]:
+        now = time.monotonic()
+        timely = [command for command in batch if command.deadline > now]
+        replies: list[Reply | Refused | Away]
+        try:
+            replies = link.exchange([command.words for command in timely]) if timely else []
+        except Away as error:
+            replies = [error] * len(timely)
+        answers = iter(replies)
+        return [next(answers) if command.deadline > now else Away("Redis is behind") for command in batch]
+
+    return handle

@@ -1,0 +1,195 @@
+"""SQLite on Trio: one thread that writes, with group commit, and a few connections that read.
+
+A commit costs about 0.6 ms whatever it holds, so all writes that have gathered share one transaction; each has a
+savepoint of its own, so that one that fails takes nothing else with it.
+"""
+
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import trio
+from opentelemetry.trace import Span, SpanKind
+
+from shared.bridge import BatchThread, BridgeStatistics, open_batch_thread
+from shared.contract.errors import Unavailable
+from shared.telemetry import traces
+from shared.telemetry.metrics import Readings, observing
+from shared.telemetry.metrics.catalogue import SQLITE_COMMITS, SQLITE_PENDING, SQLITE_WRITES
+
+Row = TypeVar("Row")
+Write = Callable[[sqlite3.Connection], Any]
+
+BUSY_TIMEOUT = 5.0
+"""Seconds to wait for another process that writes, before giving up."""
+
+READERS = 4
+"""Reads at once at most: more would only queue for two cores."""
+
+
+class Database:
+    """One SQLite file. Made by `open_database`."""
+
+    def __init__(self, path: Path, writer: BatchThread[Write, Any], readers: list[sqlite3.Connection]) -> None:
+        self.path = path
+        self._writer = writer
+        self._readers = readers
+        self._limiter = trio.CapacityLimiter(len(readers))
+
+    def statistics(self) -> BridgeStatistics:
+        """What the thread that writes is doing."""
+        return self._writer.statistics()
+
+    async def write(self, work: Callable[[sqlite3.Connection], Row]) -> Row:
+        """Do `work` in a transaction and return what it returns once that is committed.
+
+        What `work` raises is raised, and what it wrote is undone. Raises Unavailable if the database can't write.
+        """
+        if below := traces.parents():
+            with self._steps(below, "write"):
+                written: Row = await self._writer.call(work)
+                return written
+        result: Row = await self._writer.call(work)
+        return result
+
+    async def read(self, work: Callable[[sqlite3.Connection], Row]) -> Row:
+        """Do `work` on a connection that sees what was committed, and return what it returns.
+
+        Raises Unavailable if the database can't be read.
+        """
+
+        def run() -> Row:
+            connection = self._readers.pop()
+            try:
+                return work(connection)
+            except sqlite3.OperationalError as error:
+                raise Unavailable(f"{self.path.name}: {error}") from error
+            finally:
+                self._readers.append(connection)
+
+        if below := traces.parents():
+            with self._steps(below, "read"):
+                return await trio.to_thread.run_sync(run, limiter=self._limiter)
+        return await trio.to_thread.run_sync(run, limiter=self._limiter)
+
+    def _steps(self, below: Sequence[Span], operation: str) -> AbstractContextManager[object]:
+        """Steps of what is traced, by OpenTelemetry's conventions for databases."""
+        attributes = {
+            "db.system.name": "sqlite",
+            "db.namespace": self.path.name,
+            "db.operation.name": operation,
+        }
+        return traces.steps(below, f"{operation} {self.path.name}", SpanKind.CLIENT, attributes)
+
+
+def connect(path: Path, synchronous: Literal["NORMAL", "FULL"] = "FULL") -> sqlite3.Connection:
+    """Open the file in WAL mode, without Python's own transactions. Usable from any thread, one at a time.
+
+    If it is not there it is made, for its owner only: SQLite by itself would let everyone read what people write.
+    """
+    try:
+        path.touch(mode=0o600)
+    except OSError as error:
+        raise sqlite3.OperationalError(error.strerror) from error
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        connection.execute("PRAGMA foreign_keys = ON")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def migrate(connection: sqlite3.Connection, migrations: Sequence[str]) -> None:
+    """Bring the schema up to date: run those of the numbered scripts that the file has not seen.
+
+    Safe when several processes do it at once. Raises Unavailable if the file is from a newer release.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version > len(migrations):
+            raise Unavailable("the data folder was written by a newer release of Rookery: start that one")
+        for script in migrations[version:]:
+            for statement in script.split(";"):
+                if statement.strip():
+                    connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {len(migrations)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def write_batch(connection: sqlite3.Connection, jobs: list[Write]) -> list[Any]:
+    """Do the jobs in one transaction, each in a savepoint of its own."""
+    results: list[Any] = []
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        for job in jobs:
+            connection.execute("SAVEPOINT job")
+            try:
+                results.append(job(connection))
+                connection.execute("RELEASE job")
+            except sqlite3.OperationalError:
+                raise
+            except Exception as error:
+                connection.execute("ROLLBACK TO job")
+                connection.execute("RELEASE job")
+                results.append(error)
+        connection.execute("COMMIT")
+    except sqlite3.OperationalError as error:  # disk full, locked, input or output error
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        return [Unavailable(f"can't write: {error}")] * len(jobs)
+    return results
+
+
+@asynccontextmanager
+async def open_database(
+    path: Path,
+    migrations: Sequence[str],
+    *,
+    synchronous: Literal["NORMAL", "FULL"] = "FULL",
+) -> AsyncIterator[Database]:
+    """Open the file, making it and its folder if need be, and bring its schema up to date.
+
+    Raises Unavailable, naming the file, if it can't be used. With `synchronous="NORMAL"` a loss of power may take back
+    the newest commits; a killed process never does.
+    """
+    connections: list[sqlite3.Connection] = []
+
+    def start() -> Callable[[list[Write]], list[Any]]:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            connections.append(connect(path, synchronous))
+            migrate(connections[0], migrations)
+        except (OSError, sqlite3.Error) as error:
+            raise Unavailable(f"{path} can't be used: {error}") from error
+        return lambda jobs: write_batch(connections[0], jobs)
+
+    def stop() -> None:
+        for connection in connections:
+            connection.close()
+
+    writer: BatchThread[Write, Any]
+    async with open_batch_thread(f"writer of {path.name}", start, stop=stop) as writer:
+        readers = [connect(path) for _ in range(READERS)]
+        try:
+            with observing(_readings(path.stem, writer)):
+                yield Database(path, writer, readers)
+        finally:
+            for reader in readers:
+                reader.close()
+
+
+def _readings(name: str, writer: BatchThread[Write, Any]) -> Readings:
+    return {
+        SQLITE_PENDING: lambda: {(name,): writer.statistics().pending},
+        SQLITE_WRITES: lambda: {(name,): writer.statistics().jobs},
+        SQLITE_COMMITS: lambda: {(name,): writer.statistics().batches},
+    }

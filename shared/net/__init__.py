@@ -1,0 +1,1 @@
+"""Listeners, addresses, TLS, and the limit on open files."""

@@ -1,0 +1,399 @@
+"""What admins see and do over HTTP, and that nobody else does."""
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import structlog
+
+from shared.accounts.audit import AuditEntry
+from shared.configuration import LiveConfiguration
+from shared.contract.errors import Unavailable
+from shared.coordination.processes import Figures, ProcessReport
+
+if TYPE_CHECKING:
+    from tests.bff.conftest import Api
+
+PASSWORD = "correct horse battery"
+
+
+class Signed:
+    """Someone who is signed in."""
+
+    def __init__(self, api: "Api", user: dict[str, Any], tokens: dict[str, Any]) -> None:
+        self._api = api
+        self.user_id = str(user["user_id"])
+        self.name = str(user["name"])
+        self.tokens = tokens
+
+    @property
+    def in_log(self) -> str:
+        return f"{self.name} ({self.user_id})"
+
+    async def call(self, method: str, path: str, body: Any = None) -> Any:
+        return await self._api.call(method, path, body, token=self.tokens["access_token"])
+
+
+async def sign_up(api: "Api", name: str) -> Signed:
+    user = await api.register(name)
+    return Signed(api, user, await api.sign_in(name))
+
+
+@pytest.fixture
+async def admin(api: "Api") -> Signed:
+    signed = await sign_up(api, "admin")
+    assert await api.accounts.make_admin(int(signed.user_id))
+    return signed
+
+
+@pytest.fixture
+async def bob(api: "Api") -> Signed:
+    return await sign_up(api, "bob")
+
+
+@pytest.fixture
+async def lines() -> AsyncIterator[list[Any]]:
+    with structlog.testing.capture_logs() as captured:
+        yield captured
+
+
+async def acts(api: "Api") -> list[tuple[str, str, str, str]]:
+    """Who, what, to whom, with what; oldest first."""
+    entries = await api.accounts.audit_entries(limit=100)
+    return [(str(entry.actor), entry.act, entry.target, entry.detail) for entry in reversed(entries)]
+
+
+# ---- who may
+
+
+async def test_every_admin_route_is_closed_to_everyone_else(api: "Api", bob: Signed) -> None:
+    paths = (await api.call("GET", "/openapi.json")).body["paths"]
+    routes = [(method, path) for path, methods in paths.items() for method in methods if "/admin" in path]
+    assert len(routes) >= 11
+    for method, path in routes:
+        real = path.replace("{user_id}", bob.user_id).replace("{key}", "max_text_bytes")
+        refused = await bob.call(method.upper(), real, {"reason": "x", "value": 1} if method == "put" else None)
+        assert (refused.status, refused.body["code"]) == (403, "forbidden"), (method, path)
+        unknown = await api.call(method.upper(), real)
+        assert (unknown.status, unknown.body["code"]) == (401, "unauthenticated"), (method, path)
+        assert paths[path][method]["security"] == [{"bearer": []}]
+    assert await acts(api) == []
+
+
+async def test_who_was_revoked_loses_access_at_the_next_request(api: "Api", admin: Signed) -> None:
+    assert (await admin.call("GET", "/v1/admin/audit")).status == 200
+    await api.accounts.revoke_admin(int(admin.user_id))
+    assert (await admin.call("GET", "/v1/admin/audit")).status == 403
+
+
+async def test_an_account_says_whether_it_is_an_admins(api: "Api", admin: Signed, bob: Signed) -> None:
+    mine, bobs = await admin.call("GET", "/v1/me"), await bob.call("GET", "/v1/me")
+    assert (mine.body["is_admin"], bobs.body["is_admin"]) == (True, False)
+    assert (await api.sign_in("admin"))["user"]["is_admin"]
+    await api.accounts.revoke_admin(int(admin.user_id))
+    headers = {"Authorization": f"Bearer {admin.tokens['access_token']}", "If-None-Match": mine.headers["ETag"]}
+    assert (await api.call("GET", "/v1/me", headers=headers)).body["is_admin"] is False
+
+
+# ---- suspension
+
+
+async def test_a_suspended_user_is_let_in_nowhere(api: "Api", admin: Signed, bob: Signed) -> None:
+    path = f"/v1/admin/users/{bob.user_id}/suspension"
+    assert (await admin.call("PUT", path, {"reason": "spam"})).status == 204
+    for reply in (
+        await api.call("POST", "/v1/tokens", {"name": "bob", "password": PASSWORD}),
+        await api.call("POST", "/v1/tokens/refresh", {"refresh_token": bob.tokens["refresh_token"]}),
+        await bob.call("GET", "/v1/me"),
+    ):
+        assert (reply.status, reply.body["code"]) == (403, "suspended")
+        assert "spam" not in reply.text.decode()
+    assert api.log.ended() == [""]  # all of the sign-ins
+    (found,) = (await admin.call("GET", f"/v1/admin/users?user_id={bob.user_id}")).body["users"]
+    assert (found["suspended_at_ms"], found["suspended_reason"]) == (api.clock.now_ms, "spam")
+
+
+async def test_a_wrong_password_does_not_tell_of_a_suspension(api: "Api", admin: Signed, bob: Signed) -> None:
+    await admin.call("PUT", f"/v1/admin/users/{bob.user_id}/suspension", {"reason": "spam"})
+    reply = await api.call("POST", "/v1/tokens", {"name": "bob", "password": "wrong password"})
+    assert (reply.status, reply.body["code"]) == (401, "unauthenticated")
+
+
+async def test_who_was_restored_signs_in_anew(api: "Api", admin: Signed, bob: Signed) -> None:
+    path = f"/v1/admin/users/{bob.user_id}/suspension"
+    await admin.call("PUT", path, {"reason": "spam"})
+    assert (await admin.call("DELETE", path)).status == 204
+    assert (await bob.call("GET", "/v1/me")).status == 401
+    renewed = await api.call("POST", "/v1/tokens/refresh", {"refresh_token": bob.tokens["refresh_token"]})
+    assert (renewed.status, renewed.body["code"]) == (401, "unauthenticated")
+    assert (await api.sign_in("bob"))["user"]["user_id"] == bob.user_id
+    assert (await admin.call("GET", f"/v1/admin/users/{bob.user_id}")).body["suspended_at_ms"] is None
+
+
+@pytest.mark.parametrize("who", ["self", "other"])
+async def test_no_admin_can_be_suspended(api: "Api", admin: Signed, bob: Signed, who: str) -> None:
+    target = admin if who == "self" else bob
+    await api.accounts.make_admin(int(bob.user_id))
+    reply = await admin.call("PUT", f"/v1/admin/users/{target.user_id}/suspension", {"reason": "coup"})
+    assert (reply.status, reply.body["code"]) == (409, "out_of_order")
+    assert f"rookery user admin {target.name} --revoke" in reply.body["detail"]
+    assert (await target.call("GET", "/v1/me")).status == 200
+    assert await acts(api) == []
+
+
+@pytest.mark.parametrize("body", [{}, {"reason": ""}, {"reason": "  "}, {"reason": "x" * 201}, {"reason": "a\nb"}])
+async def test_a_suspension_needs_a_reason_of_one_line(api: "Api", admin: Signed, bob: Signed, body: Any) -> None:
+    reply = await admin.call("PUT", f"/v1/admin/users/{bob.user_id}/suspension", body)
+    assert reply.status in (400, 422)
+    assert reply.body["field"] == "reason"
+    assert await acts(api) == []
+
+
+async def test_nobody_is_suspended_restored_or_signed_out_who_is_not_there(api: "Api", admin: Signed) -> None:
+    for method, path in (("PUT", "suspension"), ("DELETE", "suspension"), ("DELETE", "sign-ins")):
+        reply = await admin.call(method, f"/v1/admin/users/99/{path}", {"reason": "x"} if method == "PUT" else None)
+        assert (reply.status, reply.body["code"]) == (404, "not_found")
+    assert await acts(api) == []
+
+
+async def test_who_is_signed_out_may_sign_in_again(api: "Api", admin: Signed, bob: Signed) -> None:
+    assert (await admin.call("DELETE", f"/v1/admin/users/{bob.user_id}/sign-ins")).status == 204
+    assert (await bob.call("GET", "/v1/me")).status == 401
+    assert api.log.ended() == [""]
+    await api.sign_in("bob")
+
+
+async def test_a_suspension_holds_though_the_log_does_not_take_it(api: "Api", admin: Signed, bob: Signed) -> None:
+    api.log.down = True
+    reply = await admin.call("PUT", f"/v1/admin/users/{bob.user_id}/suspension", {"reason": "spam"})
+    assert reply.status == 204
+    assert (await bob.call("GET", "/v1/me")).status == 403
+
+
+# ---- users
+
+
+async def test_users_are_found_by_part_of_a_name_or_by_id(api: "Api", admin: Signed, bob: Signed) -> None:
+    await api.register("bobby", display_name="Bobby Tables")
+    by_part = (await admin.call("GET", "/v1/admin/users?part=bob")).body["users"]
+    assert [user["name"] for user in by_part] == ["bob", "bobby"]
+    by_id = (await admin.call("GET", f"/v1/admin/users?user_id={admin.user_id}")).body["users"]
+    assert by_id == [
+        {
+            "user_id": admin.user_id,
+            "name": "admin",
+            "display_name": "admin",
+            "created_at_ms": api.clock.now_ms,
+            "is_admin": True,
+            "suspended_at_ms": None,
+            "suspended_reason": "",
+        }
+    ]
+    assert (await admin.call("GET", "/v1/admin/users?user_id=99")).body == {"users": []}
+
+
+@pytest.mark.parametrize("query", ["", "?part=bob&user_id=1", "?part=bo", "?user_id=x", "?who=bob"])
+async def test_a_search_for_users_says_what_it_needs(admin: Signed, query: str) -> None:
+    reply = await admin.call("GET", f"/v1/admin/users{query}")
+    assert reply.status in (400, 422)
+    assert reply.body["detail"]
+
+
+async def test_an_account_has_its_sign_ins_the_newest_first(api: "Api", admin: Signed, bob: Signed) -> None:
+    api.clock.now_ms += 1_000
+    body = {"name": "bob", "password": PASSWORD, "device_name": "phone"}
+    assert (await api.call("POST", "/v1/tokens", body)).status == 200
+    account = (await admin.call("GET", f"/v1/admin/users/{bob.user_id}")).body
+    assert account["name"] == "bob"
+    assert [(each["device_name"], each["created_at_ms"]) for each in account["sign_ins"]] == [
+        ("phone", api.clock.now_ms),
+        ("", api.clock.now_ms - 1_000),
+    ]
+    assert (await admin.call("GET", "/v1/admin/users/99")).status == 404
+
+
+# ---- live configuration
+
+
+async def test_a_value_is_set_and_unset_and_its_history_says_by_whom(api: "Api", admin: Signed) -> None:
+    path = "/v1/admin/configuration/max_text_bytes"
+    assert (await admin.call("PUT", path, {"value": 100})).status == 204
+    values = {each["key"]: each for each in (await admin.call("GET", "/v1/admin/configuration")).body["values"]}
+    assert values.keys() == LiveConfiguration.model_fields.keys()
+    assert values["max_text_bytes"] == {
+        "key": "max_text_bytes",
+        "value": 100,
+        "default": 16384,
+        "is_set": True,
+        "description": LiveConfiguration.model_fields["max_text_bytes"].description,
+        "bounds": "a whole number from 1 to 524288",
+    }
+    assert not values["tail_seconds"]["is_set"]
+    assert (await admin.call("DELETE", path)).status == 204
+    history = (await admin.call("GET", "/v1/admin/configuration/history")).body
+    assert [(each["by"], each["key"], each["old"], each["new"]) for each in history["changes"]] == [
+        (admin.in_log, "max_text_bytes", 100, None),
+        (admin.in_log, "max_text_bytes", None, 100),
+    ]
+    assert history["next"] is None
+    assert await acts(api) == [
+        (admin.in_log, "set_configuration", "max_text_bytes", "100"),
+        (admin.in_log, "unset_configuration", "max_text_bytes", ""),
+    ]
+
+
+async def test_text_is_a_value_where_a_key_takes_it(admin: Signed) -> None:
+    assert (await admin.call("PUT", "/v1/admin/configuration/log_level", {"value": "debug"})).status == 204
+    values = (await admin.call("GET", "/v1/admin/configuration")).body["values"]
+    assert [each["value"] for each in values if each["key"] == "log_level"] == ["debug"]
+
+
+@pytest.mark.parametrize(
+    ("key", "body", "status", "words"),
+    [
+        ("max_text_bytes", {"value": 0}, 422, "a whole number from 1 to 524288"),
+        ("max_text_bytes", {"value": "many"}, 422, "a whole number from 1 to 524288"),
+        ("max_text_bytes", {"value": True}, 400, "value"),
+        ("max_text_bytes", {"value": [1]}, 400, "value"),
+        ("max_text_bytes", {}, 400, "value"),
+        ("log_level", {"value": "loud"}, 422, "log_level must be"),
+        ("max_text", {"value": 1}, 404, "did you mean 'max_text_bytes'?"),
+    ],
+)
+async def test_a_value_that_may_not_be_is_refused(
+    api: "Api", admin: Signed, key: str, body: Any, status: int, words: str
+) -> None:
+    reply = await admin.call("PUT", f"/v1/admin/configuration/{key}", body)
+    assert (reply.status, words in reply.body["detail"]) == (status, True), reply.body
+    assert dict(await api.configuration.load()) == {}
+    assert await acts(api) == []
+
+
+async def test_what_is_not_there_can_not_be_unset_but_an_unknown_key_that_is_stored_can(
+    api: "Api", admin: Signed
+) -> None:
+    assert (await admin.call("DELETE", "/v1/admin/configuration/of_old")).status == 404
+    await api.configuration.set("of_old", "1")
+    assert (await admin.call("DELETE", "/v1/admin/configuration/of_old")).status == 204
+    assert dict(await api.configuration.load()) == {}
+
+
+async def test_pages_of_the_history_follow_each_other(api: "Api", admin: Signed) -> None:
+    for value in range(1, 6):
+        await api.configuration.set("max_text_bytes", str(value), by="command:root")
+    seen, query = [], "?limit=2"
+    while True:
+        page = (await admin.call("GET", f"/v1/admin/configuration/history{query}")).body
+        seen += [change["new"] for change in page["changes"]]
+        if page["next"] is None:
+            break
+        query = f"?limit=2&before={page['next']}"
+    assert seen == [5, 4, 3, 2, 1]
+
+
+# ---- audit
+
+
+async def test_every_act_is_in_the_audit_log_in_order_and_in_the_logs(
+    api: "Api", admin: Signed, bob: Signed, lines: list[Any]
+) -> None:
+    user = f"/v1/admin/users/{bob.user_id}"
+    await admin.call("PUT", f"{user}/suspension", {"reason": "spam"})
+    await admin.call("DELETE", f"{user}/suspension")
+    await admin.call("DELETE", f"{user}/sign-ins")
+    await admin.call("GET", user)
+    log = (await admin.call("GET", "/v1/admin/audit")).body
+    expected = [("sign_out_user", ""), ("restore_user", ""), ("suspend_user", "spam")]
+    assert [(entry["act"], entry["detail"]) for entry in log["entries"]] == expected
+    for entry in log["entries"]:
+        assert entry["actor"] == {"user_id": admin.user_id, "name": "admin"}
+        assert (entry["target"], entry["address"]) == (bob.in_log, "192.0.2.1")
+    told = [line for line in lines if line["event"] == "admin_act"]
+    assert [(line["act"], line["target"], line["actor"]) for line in told] == [
+        (act, bob.in_log, "admin") for act, _ in reversed(expected)
+    ]
+
+
+async def test_pages_of_the_audit_log_follow_each_other(api: "Api", admin: Signed, bob: Signed) -> None:
+    for number in range(5):
+        await admin.call("PUT", f"/v1/admin/users/{bob.user_id}/suspension", {"reason": str(number)})
+    seen, query = [], "?limit=2"
+    while True:
+        page = (await admin.call("GET", f"/v1/admin/audit{query}")).body
+        seen += [entry["detail"] for entry in page["entries"]]
+        if page["next"] is None:
+            break
+        query = f"?limit=2&before={page['next']}"
+    assert seen == ["4", "3", "2", "1", "0"]
+
+
+@pytest.mark.parametrize("query", ["before=x", "before=" + "9" * 29, "limit=0", "limit=101"])
+async def test_a_page_that_can_not_be_is_refused(admin: Signed, query: str) -> None:
+    assert (await admin.call("GET", f"/v1/admin/audit?{query}")).status in (400, 422)
+
+
+async def test_an_act_that_can_not_be_recorded_is_not_done(
+    api: "Api", admin: Signed, bob: Signed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def down(_: object, entry: AuditEntry) -> None:
+        raise Unavailable("the disk is full")
+
+    monkeypatch.setattr(type(api.accounts), "add_audit_entry", down)
+    user = f"/v1/admin/users/{bob.user_id}"
+    for method, path, body in (
+        ("PUT", f"{user}/suspension", {"reason": "spam"}),
+        ("DELETE", f"{user}/suspension", None),
+        ("DELETE", f"{user}/sign-ins", None),
+        ("PUT", "/v1/admin/configuration/max_text_bytes", {"value": 5}),
+        ("DELETE", "/v1/admin/configuration/max_text_bytes", None),
+    ):
+        reply = await admin.call(method, path, body)
+        assert (reply.status, reply.body["code"]) == (503, "unavailable"), path
+    assert (await bob.call("GET", "/v1/me")).status == 200
+    assert dict(await api.configuration.load()) == {}
+    assert api.log.published == []
+
+
+# ---- processes
+
+
+async def test_processes_are_listed_with_the_owners_of_partitions(api: "Api", admin: Signed) -> None:
+    figures = Figures({"websocket": 3, "grpc": 1}, [0, 2], {0: 7})
+    await api.services.processes.put(ProcessReport("gateway-1", "gateway", "1.2", 5, True, figures))
+    await api.services.processes.put(ProcessReport("bff-1", "bff", "1.2", 6, False, Figures()))
+    listed = (await admin.call("GET", "/v1/admin/processes")).body
+    bff, gateway = listed["processes"]
+    assert gateway == {
+        "instance": "gateway-1",
+        "role": "gateway",
+        "version": "1.2",
+        "started_at_ms": 5,
+        "seen_at_ms": api.clock.now_ms,
+        "ready": True,
+        "sessions": {"websocket": 3, "grpc": 1},
+        "owned": [0, 2],
+        "lag": {"0": 7},
+    }
+    assert (bff["instance"], bff["ready"], bff["sessions"], bff["owned"], bff["lag"]) == ("bff-1", False, *[None] * 3)
+    owners = [(each["partition"], each["owner"]) for each in listed["partitions"]]
+    assert owners == [(0, "gateway-1"), (1, None), (2, "gateway-1"), (3, None)]
+    assert listed["now_ms"] == api.clock.now_ms
+
+
+async def test_while_processes_can_not_be_asked_for_that_is_said_at_once(
+    api: "Api", admin: Signed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(_: object) -> None:
+        raise Unavailable("Redis is away")
+
+    monkeypatch.setattr(type(api.services.processes), "all", away)
+    reply = await admin.call("GET", "/v1/admin/processes")
+    assert (reply.status, reply.body["code"], reply.headers["Retry-After"]) == (503, "unavailable", "1")
+
+
+async def test_of_two_gateways_that_say_to_own_a_partition_the_newer_word_counts(api: "Api", admin: Signed) -> None:
+    for name in ("gateway-2", "gateway-1"):
+        await api.services.processes.put(ProcessReport(name, "gateway", "1", 5, True, Figures(owned=[1])))
+        api.clock.now_ms += 1_000
+    listed = (await admin.call("GET", "/v1/admin/processes")).body
+    assert listed["partitions"][1] == {"partition": 1, "owner": "gateway-1"}

@@ -1,0 +1,245 @@
+"""Bad input to every route that takes any: each gets a problem that names what is wrong, and the limit."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bff.http.endpoints import MAX_BODY_BYTES, parse_body, parse_query
+from bff.models import MessagesQuery, ProfilesQuery, Registration
+from shared.contract.errors import Code, Refusal
+from shared.contract.ids import MAX_ID
+
+if TYPE_CHECKING:
+    from tests.bff.conftest import Api
+
+PASSWORD = "correct horse battery"
+BODIES: dict[tuple[str, str], dict[str, Any]] = {
+    ("POST", "/v1/users"): {"name": "bob", "password": PASSWORD},
+    ("POST", "/v1/tokens"): {"name": "alice", "password": PASSWORD},
+    ("POST", "/v1/tokens/refresh"): {"refresh_token": "x"},
+    ("PATCH", "/v1/me"): {"display_name": "Al", "version": 1},
+    ("PUT", "/v1/me/password"): {"current_password": PASSWORD, "new_password": "another password"},
+}
+HOSTILE = (
+    "'; DROP TABLE users; --",
+    '" OR ""="',
+    "<script>alert('x')</script>",
+    "<img src=x onerror=alert(1)>",
+    "{{7*7}} ${jndi:ldap://x}",
+    "../../etc/passwd",
+    "مرحبا 🐦 e\u0301",
+)
+
+
+NOT_OBJECTS = (
+    b"",
+    b"{",
+    b"[]",
+    b"null",
+    b'"text"',
+    b"3",
+    b"NaN",
+    b"\xff\xfe",
+    b'{"name":"\xff\xff\xff"}',
+    b'{"name":"\\ud800"}',
+    b"[" * 5_000,
+    b"{'name': 'x'}",
+    b"name=bob&password=x",
+)
+
+
+@pytest.mark.parametrize(("method", "path"), BODIES)
+async def test_a_body_that_is_no_json_object_is_malformed(api: "Api", token: str, method: str, path: str) -> None:
+    for raw in NOT_OBJECTS:
+        reply = await api.call(method, path, raw=raw, token=token)
+        assert (reply.status, reply.body["code"]) == (400, "malformed"), raw[:20]
+        assert reply.headers["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(("method", "path"), BODIES)
+async def test_an_unknown_field_is_malformed_and_named(api: "Api", token: str, method: str, path: str) -> None:
+    reply = await api.call(method, path, {**BODIES[method, path], "admin": True}, token=token)
+    assert (reply.status, reply.body["code"], reply.body["field"]) == (400, "malformed", "admin")
+
+
+@pytest.mark.parametrize(("method", "path"), BODIES)
+async def test_a_field_of_a_wrong_type_is_malformed_and_named(api: "Api", token: str, method: str, path: str) -> None:
+    for name in BODIES[method, path]:
+        values: tuple[object, ...] = (True, 5.5, [], {}, ["x"], "1" if name == "version" else 5)
+        for value in values:
+            reply = await api.call(method, path, {**BODIES[method, path], name: value}, token=token)
+            assert (reply.status, reply.body["code"], reply.body["field"]) == (400, "malformed", name), value
+
+
+@pytest.mark.parametrize(("method", "path"), BODIES)
+async def test_a_missing_field_is_malformed_and_named(api: "Api", token: str, method: str, path: str) -> None:
+    for name in BODIES[method, path].keys() - {"display_name"}:
+        body = {key: value for key, value in BODIES[method, path].items() if key != name}
+        reply = await api.call(method, path, body, token=token)
+        assert (reply.status, reply.body["code"], reply.body["field"]) == (400, "malformed", name)
+
+
+@pytest.mark.parametrize(("method", "path"), BODIES)
+async def test_a_body_over_the_limit_is_too_large(api: "Api", token: str, method: str, path: str) -> None:
+    raw = json.dumps({**BODIES[method, path], "filler": "x" * MAX_BODY_BYTES}).encode()
+    reply = await api.call(method, path, raw=raw, token=token)
+    assert (reply.status, reply.body["code"]) == (413, "too_large")
+    assert str(MAX_BODY_BYTES) in reply.body["detail"]
+
+
+OUT_OF_BOUNDS: tuple[tuple[str, str, str, str | int, str], ...] = (
+    ("POST", "/v1/users", "name", "ab", "3"),
+    ("POST", "/v1/users", "name", "a" * 33, "32"),
+    ("POST", "/v1/users", "name", "", "3"),
+    ("POST", "/v1/users", "name", "a b c", "pattern"),
+    ("POST", "/v1/users", "name", "älice", "pattern"),
+    ("POST", "/v1/users", "name", "alice\n", "pattern"),
+    ("POST", "/v1/users", "name", "<b>bob</b>", "pattern"),
+    ("POST", "/v1/users", "name", "'; DROP TABLE users", "pattern"),
+    ("POST", "/v1/users", "password", "short", "10"),
+    ("POST", "/v1/users", "password", "x" * 129, "128"),
+    ("POST", "/v1/users", "display_name", "   \t ", "1"),
+    ("POST", "/v1/users", "display_name", "\u2003\u200b\u2060", "white space"),
+    ("POST", "/v1/users", "display_name", "", "1"),
+    ("POST", "/v1/users", "display_name", "x" * 65, "64"),
+    ("POST", "/v1/users", "display_name", "two\nlines", "line breaks"),
+    ("POST", "/v1/users", "display_name", "nul\0", "control characters"),
+    ("POST", "/v1/tokens", "name", "x" * 65, "64"),
+    ("POST", "/v1/tokens", "password", "x" * 129, "128"),
+    ("POST", "/v1/tokens", "device_name", "x" * 65, "64"),
+    ("POST", "/v1/tokens/refresh", "refresh_token", "x" * 129, "128"),
+    ("PATCH", "/v1/me", "about", "x" * 201, "200"),
+    ("PATCH", "/v1/me", "about", "two\rlines", "line breaks"),
+    ("PATCH", "/v1/me", "display_name", "\u3000", "1"),
+    ("PATCH", "/v1/me", "version", 0, "1"),
+    ("PATCH", "/v1/me", "version", 2**31, "2147483647"),
+    ("PUT", "/v1/me/password", "new_password", "short", "10"),
+)
+
+
+async def test_a_value_out_of_bounds_is_invalid_and_its_field_and_limit_are_named(api: "Api", token: str) -> None:
+    for method, path, field, value, limit in OUT_OF_BOUNDS:
+        reply = await api.call(method, path, {**BODIES[method, path], field: value}, token=token)
+        assert (reply.status, reply.body["code"], reply.body["field"]) == (422, "invalid", field), value
+        assert limit in reply.body["detail"]
+
+
+async def test_any_text_comes_back_verbatim_as_json(api: "Api", token: str) -> None:
+    for version, text in enumerate(HOSTILE, 1):
+        change = {"display_name": text, "about": text, "version": version}
+        user = (await api.call("PATCH", "/v1/me", change, token=token)).body
+        profile = await api.call("GET", f"/v1/profiles/{user['user_id']}", token=token)
+        assert [user["display_name"], user["about"], profile.body["display_name"], profile.body["about"]] == [text] * 4
+        assert profile.headers["Content-Type"] == "application/json"
+        assert profile.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_a_hostile_display_name_registers_verbatim(api: "Api") -> None:
+    assert (await api.register("mallory", display_name=HOSTILE[0]))["display_name"] == HOSTILE[0]
+
+
+INVALID_QUERIES = (
+    ("/v1/profiles/0", "user_id"),
+    (f"/v1/profiles/{MAX_ID + 1}", "user_id"),
+    ("/v1/profiles/-1", "user_id"),
+    ("/v1/profiles/abc", "user_id"),
+    ("/v1/profiles/1%20OR%201=1", "user_id"),
+    ("/v1/profiles/%D9%A7", "user_id"),
+    ("/v1/profiles", "user_ids"),
+    ("/v1/profiles?user_ids=1&name_contains=abc", "user_ids"),
+    ("/v1/profiles?user_ids=0", "user_ids.0"),
+    (f"/v1/profiles?user_ids=1,{MAX_ID + 1}", "user_ids.1"),
+    ("/v1/profiles?user_ids=" + ",".join(["1"] * 101), "user_ids"),
+    ("/v1/profiles?name_contains=ab", "name_contains"),
+    ("/v1/profiles?name_contains=a%0Ab", "name_contains"),
+    ("/v1/profiles?name_contains=" + "a" * 65, "name_contains"),
+    ("/v1/profiles?name_contains=abc&limit=0", "limit"),
+    ("/v1/profiles?name_contains=abc&limit=101", "limit"),
+    ("/v1/profiles?name_contains=abc&cursor=" + "a" * 257, "cursor"),
+    (f"/v1/chats?changed_since_ms={MAX_ID + 1}", "changed_since_ms"),
+    ("/v1/chats?limit=101", "limit"),
+    ("/v1/chats/d-1-2/messages?before_id=1&after_id=2", "after_id"),
+    ("/v1/chats/d-1-2/messages?before_ms=1&around_id=2", "before_ms"),
+    (f"/v1/chats/d-1-2/messages?around_id={MAX_ID + 1}", "around_id"),
+    ("/v1/chats/d-1-2/messages?limit=0", "limit"),
+)
+
+
+async def test_a_query_or_path_out_of_bounds_is_invalid_and_named(api: "Api", token: str) -> None:
+    for path, field in INVALID_QUERIES:
+        reply = await api.call("GET", path, token=token)
+        assert (reply.status, reply.body["code"], reply.body["field"]) == (422, "invalid", field), path
+    assert api.archive.asked == []
+
+
+MALFORMED_QUERIES = (
+    ("/v1/profiles?user_ids=", "user_ids.0"),
+    ("/v1/profiles?user_ids=1,,2", "user_ids.1"),
+    ("/v1/profiles?user_ids=1_0", "user_ids.0"),
+    ("/v1/profiles?user_ids=+1", "user_ids.0"),
+    ("/v1/profiles?user_ids=1.0", "user_ids.0"),
+    ("/v1/profiles?user_ids=" + "9" * 20, "user_ids.0"),
+    ("/v1/profiles?user_ids=1&other=2", "other"),
+    ("/v1/chats?changed_since_ms=yesterday", "changed_since_ms"),
+    ("/v1/chats?changed_since_ms=-1", "changed_since_ms"),
+    ("/v1/chats?limit=ten", "limit"),
+    ("/v1/chats/d-1-2/messages?before=1", "before"),
+    ("/v1/chats/d-1-2/messages?before_id=", "before_id"),
+)
+
+
+async def test_a_query_that_is_not_understood_is_malformed_and_named(api: "Api", token: str) -> None:
+    for path, field in MALFORMED_QUERIES:
+        reply = await api.call("GET", path, token=token)
+        assert (reply.status, reply.body["code"], reply.body["field"]) == (400, "malformed", field), path
+
+
+@pytest.mark.parametrize("query", ["limit=1&limit=2", "limit=%FF", "&".join(f"a{n}=1" for n in range(40))])
+async def test_a_query_that_can_not_be_read_is_malformed(api: "Api", token: str, query: str) -> None:
+    reply = await api.call("GET", f"/v1/chats?{query}", token=token)
+    assert (reply.status, reply.body["code"]) == (400, "malformed")
+
+
+async def test_an_unknown_path_is_not_found(api: "Api", token: str) -> None:
+    for path in ("/v1", "/v1/", "/v1/nothing", "/v1/users/", "/v1//users", "/nothing", "/v2/me", "/v1/me/"):
+        reply = await api.call("GET", path, token=token)
+        assert (reply.status, reply.body["code"]) == (404, "not_found"), path
+        assert reply.headers["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/v1/users"), ("POST", "/v1/me"), ("DELETE", "/v1/chats"), ("PUT", "/livez")]
+)
+async def test_a_wrong_method_is_told_which_are_right(api: "Api", token: str, method: str, path: str) -> None:
+    reply = await api.call(method, path, token=token)
+    assert (reply.status, reply.body["code"]) == (405, "method_not_allowed")
+    assert reply.headers["Allow"]
+    assert reply.headers["Allow"].split(", ")[0] in reply.body["detail"]
+
+
+async def test_a_fault_of_ours_tells_only_an_id(api: "Api", token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: object) -> None:
+        raise RuntimeError("secret inner words")
+
+    monkeypatch.setattr(type(api.accounts), "users", fail)
+    reply = await api.call("GET", "/v1/me", token=token)
+    assert (reply.status, reply.body["code"]) == (500, "internal")
+    assert b"secret" not in reply.text
+
+
+@given(st.binary(max_size=200))
+def test_no_body_breaks_the_reader(body: bytes) -> None:
+    result = parse_body(Registration, body)
+    assert isinstance(result, Registration) or result.code in (Code.MALFORMED, Code.INVALID)
+
+
+@given(st.from_regex(rb"[!-~]{0,80}", fullmatch=True))
+def test_no_query_breaks_the_reader(query: bytes) -> None:
+    for model in (ProfilesQuery, MessagesQuery):
+        result = parse_query(model, query)
+        assert isinstance(result, model) or (
+            isinstance(result, Refusal) and result.code in (Code.MALFORMED, Code.INVALID)
+        )

@@ -1,0 +1,174 @@
+"""How often something may be tried: as a bucket, and over HTTP."""
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from trio.testing import MockClock
+
+from bff.http.throttle import ADDRESS_FACTOR, PERIOD, SignInThrottle, Throttle
+from shared.configuration.model import LiveConfiguration
+
+if TYPE_CHECKING:
+    from tests.bff.conftest import Api
+
+PASSWORD = "correct horse battery"
+
+
+def test_a_minutes_worth_may_come_at_once_and_then_one_at_a_time() -> None:
+    throttle = Throttle()
+    assert [throttle.take("a", 10, now=100.0) for _ in range(10)] == [0.0] * 10
+    assert throttle.take("a", 10, now=100.0) == pytest.approx(6.0)
+    assert throttle.take("a", 10, now=105.9) == pytest.approx(0.1)
+    assert throttle.take("a", 10, now=106.0) == 0.0
+    assert throttle.take("a", 10, now=106.0) == pytest.approx(6.0)
+
+
+def test_keys_do_not_touch_each_other() -> None:
+    throttle = Throttle()
+    assert throttle.take("a", 1, now=0.0) == 0.0
+    assert throttle.take("a", 1, now=0.0) > 0
+    assert throttle.take("b", 1, now=0.0) == 0.0
+
+
+def test_what_is_given_back_may_be_taken_again() -> None:
+    throttle = Throttle()
+    for _ in range(100):
+        assert throttle.take("a", 2, now=0.0) == 0.0
+        throttle.give_back("a", 2)
+
+
+def test_a_raised_rate_holds_at_once() -> None:
+    throttle = Throttle()
+    assert throttle.take("a", 1, now=0.0) == 0.0
+    assert throttle.take("a", 1, now=1.0) > 0
+    assert throttle.take("a", 100, now=1.0) == 0.0
+
+
+def test_quiet_keys_are_forgotten() -> None:
+    throttle = Throttle()
+    for number in range(1_000):
+        throttle.take(str(number), 60, now=0.0)
+    throttle.take("late", 60, now=PERIOD)
+    assert len(throttle) == 1
+
+
+def test_memory_is_bounded_under_a_flood_of_keys() -> None:
+    throttle = Throttle(max_keys=100)
+    for number in range(10_000):
+        throttle.take(str(number), 1, now=0.0)
+    assert len(throttle) == 100
+
+
+@given(rate=st.integers(1, 30), gaps=st.lists(st.floats(0, 30), min_size=1, max_size=60))
+def test_no_minute_has_more_than_twice_the_rate_and_a_told_wait_is_enough(rate: int, gaps: list[float]) -> None:
+    throttle = Throttle()
+    now, taken = 1_000.0, []
+    for gap in gaps:
+        now += gap
+        wait = throttle.take("a", rate, now)
+        if wait:
+            now += wait + 1e-6
+            assert throttle.take("a", rate, now) == 0.0
+        taken.append(now)
+    for start in taken:
+        assert sum(start <= each < start + PERIOD for each in taken) <= 2 * rate
+
+
+def test_an_address_has_several_names_worth() -> None:
+    throttle = SignInThrottle()
+    allowed = [throttle.begin(f"name{number}", "address", 2, now=0.0) == 0.0 for number in range(30)]
+    assert sum(allowed) == 2 * ADDRESS_FACTOR
+    assert throttle.begin("name", "another", 2, now=0.0) == 0.0
+
+
+def test_a_name_that_is_blocked_does_not_use_up_the_address() -> None:
+    throttle = SignInThrottle()
+    for _ in range(1_000):
+        throttle.begin("name", "address", 2, now=0.0)
+    assert throttle.begin("other", "address", 2, now=0.0) == 0.0
+
+
+# ---- over HTTP
+
+
+@pytest.fixture
+def configuration() -> LiveConfiguration:
+    return LiveConfiguration(sign_ins_per_minute=3, registrations_per_minute=2)
+
+
+async def test_failed_sign_ins_of_a_name_are_limited_from_any_address(api: "Api", mock_clock: MockClock) -> None:
+    await api.register("alice")
+    wrong = {"name": "Alice", "password": "wrong password"}
+    for number in range(3):
+        assert (await api.call("POST", "/v1/tokens", wrong, address=f"192.0.2.{number}")).status == 401
+    reply = await api.call("POST", "/v1/tokens", {"name": "alice", "password": PASSWORD}, address="192.0.2.9")
+    assert (reply.status, reply.body["code"]) == (429, "rate_limited")
+    assert reply.headers["Retry-After"] == "20"
+    assert reply.body["retry_after_ms"] == 20_000
+    mock_clock.jump(20)
+    await api.sign_in()
+
+
+async def test_an_unknown_name_is_limited_like_a_known_one(api: "Api") -> None:
+    statuses = [(await api.call("POST", "/v1/tokens", {"name": "nobody", "password": "x"})).status for _ in range(4)]
+    assert statuses == [401, 401, 401, 429]
+
+
+async def test_good_sign_ins_are_not_limited(api: "Api") -> None:
+    await api.register("alice")
+    for _ in range(10):
+        await api.sign_in()
+
+
+async def test_failed_sign_ins_of_an_address_are_limited_over_all_names(api: "Api", mock_clock: MockClock) -> None:
+    """While the clock stands: one more is allowed every two seconds."""
+    body = {"password": "wrong password"}
+    statuses = [(await api.call("POST", "/v1/tokens", {**body, "name": f"name{n}"})).status for n in range(31)]
+    assert statuses == [401] * 30 + [429]
+    other = await api.call("POST", "/v1/tokens", {**body, "name": "name0"}, address="198.51.100.1")
+    assert other.status == 401
+
+
+async def test_guessing_the_current_password_is_limited_with_sign_ins(api: "Api") -> None:
+    await api.register("alice")
+    token = (await api.sign_in())["access_token"]
+    change = {"current_password": "wrong password", "new_password": "another password"}
+    statuses = [(await api.call("PUT", "/v1/me/password", change, token=token)).status for _ in range(4)]
+    assert statuses == [403, 403, 403, 429]
+
+
+async def test_registrations_of_an_address_are_limited(api: "Api") -> None:
+    def body(name: str) -> dict[str, str]:
+        return {"name": name, "password": PASSWORD}
+
+    statuses = [(await api.call("POST", "/v1/users", body(f"name{n}"))).status for n in range(3)]
+    assert statuses == [201, 201, 429]
+    assert (await api.call("POST", "/v1/users", body("other"), address="198.51.100.1")).status == 201
+
+
+async def test_addresses_of_one_ipv6_customer_count_together(api: "Api") -> None:
+    def body(name: str) -> dict[str, str]:
+        return {"name": name, "password": PASSWORD}
+
+    statuses = [
+        (await api.call("POST", "/v1/users", body(f"name{n}"), address=f"2001:db8::{n}")).status for n in range(3)
+    ]
+    assert statuses == [201, 201, 429]
+    assert (await api.call("POST", "/v1/users", body("other"), address="2001:db8:0:1::1")).status == 201
+
+
+async def test_a_header_does_not_change_the_address(api: "Api") -> None:
+    statuses = [
+        (
+            await api.call(
+                "POST",
+                "/v1/users",
+                {"name": f"name{number}", "password": PASSWORD},
+                headers={"X-Forwarded-For": f"203.0.113.{number}", "Forwarded": f"for=203.0.113.{number}"},
+            )
+        ).status
+        for number in range(3)
+    ]
+    assert statuses == [201, 201, 429]

@@ -1,0 +1,246 @@
+"""What the chat store on Cassandra promises beyond the contract: few requests, and that half a batch is repaired."""
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from messaging.archive.store.cassandra import recording
+from messaging.archive.store.cassandra.recording import KEYS_PER_READ, MAX_KEY_BYTES, Batch
+from messaging.archive.store.cassandra.store import CassandraChats, open_cassandra_chats
+from messaging.archive.store.cassandra.writes import MAX_BYTES, MAX_PARTITION_BYTES, MAX_PARTITIONS, Writes
+from rookery.v1.session_pb2 import Event
+from shared.contract.errors import Unavailable
+from shared.contract.ids import MAX_ID
+from shared.drivers.cassandra import CassandraSession, open_cassandra
+from shared.settings import CassandraSettings
+from tests.messaging.archive.store.chats import Conversation, history, hypothetical, ids, newest_page, state, steps
+
+SPAN = 1 << 52
+"""Of a bucket, as a distance of ids."""
+
+
+class Scripted:
+    """A session that does with writes what a test says."""
+
+    def __init__(self, session: CassandraSession) -> None:
+        self._session = session
+        self.written: list[int] | None = None  # which of the writes are done before it breaks; None for all
+        self.before_writes = trio.Event()
+        self.before_writes.set()
+        self.requests: list[int] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    async def execute_all(self, work: Sequence[Any]) -> list[list[Any]]:
+        self.requests.append(len(work))
+        if any(parameters for _, parameters in work) or not work:
+            return await self._session.execute_all(work)
+        await self.before_writes.wait()
+        if self.written is None:
+            return await self._session.execute_all(work)
+        await self._session.execute_all([work[n] for n in sorted({n % len(work) for n in self.written})])
+        raise Unavailable("broken off")
+
+
+# ---- requests
+
+
+async def test_a_message_alone_takes_a_read_and_a_write(cassandra_settings: CassandraSettings) -> None:
+    talk = Conversation()
+    async with open_cassandra(cassandra_settings) as session:
+        scripted = Scripted(session)
+        async with open_cassandra_chats(scripted) as chats:  # type: ignore[arg-type]
+            await chats.record([talk.message()], {})
+            await chats.record([talk.message()], {})
+    assert scripted.requests == [1, 1] * 2
+
+
+async def test_a_busy_batch_takes_a_quarter_of_a_request_for_a_message(cassandra_settings: CassandraSettings) -> None:
+    talks = [Conversation() for _ in range(100)]
+    async with open_cassandra(cassandra_settings) as session:
+        scripted = Scripted(session)
+        async with open_cassandra_chats(scripted) as chats:  # type: ignore[arg-type]
+            await chats.record([talk.message(body="x" * 256) for _ in range(10) for talk in talks], {})
+    assert sum(scripted.requests) <= 250
+
+
+async def test_a_bucket_is_noted_once(cassandra_settings: CassandraSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    added: list[object] = []
+
+    class Watched(Writes):
+        def add(self, partition: Any, statement: Any, parameters: Sequence[object], *, size: int = 0) -> None:
+            if isinstance(partition, tuple) and partition[0] == "chat":
+                added.append(partition[1])
+            super().add(partition, statement, parameters, size=size)
+
+    monkeypatch.setattr(recording, "Writes", Watched)
+    monkeypatch.setattr(recording, "MAX_KNOWN_BUCKETS", 2)
+    one, two, three = (Conversation() for _ in range(3))
+    async with open_cassandra(cassandra_settings) as session, open_cassandra_chats(session) as chats:
+        for talk in (one, two, one, three, one, two):  # when three comes, two is the one that is forgotten
+            await chats.record([talk.message()], {})
+    assert added == [talk.chat_id for talk in (one, two, three, two)]
+
+
+rows = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 5_000)), max_size=80)
+
+
+@given(rows=rows)
+async def test_each_row_is_in_one_request_and_none_is_too_large_or_for_too_many(rows: list[tuple[int, int]]) -> None:
+    writes = Writes()
+    for n, (partition, size) in enumerate(rows):
+        writes.add(partition, partition, (n,), size=size)
+    packed = list(writes._packed())
+    assert sorted(row[1][0] for some in packed for row in some) == list(range(len(rows)))  # type: ignore[type-var]
+    for some in packed:
+        partitions, size = {row[0] for row in some}, sum(row[2] for row in some)
+        assert len(partitions) <= MAX_PARTITIONS
+        assert size <= (MAX_BYTES if len(partitions) > 1 else MAX_PARTITION_BYTES)
+
+
+def test_rows_of_one_partition_are_divided_when_they_are_many() -> None:
+    writes = Writes()
+    for n in range(10):
+        writes.add("one", None, (n,), size=MAX_PARTITION_BYTES // 3)
+    assert [len(some) for some in writes._packed()] == [2] * 5
+
+
+@given(counts=st.lists(st.integers(1, 250), max_size=12))
+def test_reads_of_sends_are_bounded_and_ask_for_each(counts: list[int]) -> None:
+    talks = [Conversation() for _ in counts]
+    start = 100 * SPAN + SPAN // 2  # where only one bucket can have the first of a send
+    events = [
+        talk.message(message_id=start + n) for talk, count in zip(talks, counts, strict=True) for n in range(count)
+    ]
+    reads = Batch(events).send_reads()
+    asked = {(chat_id, bucket, send) for chat_ids, bucket, sends in reads for chat_id in chat_ids for send in sends}
+    for event in events:
+        message = event.message
+        assert (message.chat_id, 100, (message.sender_id, message.client_message_id)) in asked
+    assert all(len(chat_ids) * len(sends) <= KEYS_PER_READ for chat_ids, _, sends in reads)
+
+
+# ---- what can't be taken
+
+
+@pytest.mark.parametrize("what", ["client_message_id", "emoji", "message"])
+async def test_what_a_node_can_not_store_is_refused_before_anything_is_written(
+    cassandra_settings: CassandraSettings, what: str
+) -> None:
+    talk = Conversation()
+    good = talk.message()
+    bad = {
+        "client_message_id": talk.message(client_message_id="é" * 33_000),
+        "emoji": talk.reaction(good.event_id, "x" * (MAX_KEY_BYTES + 1)),
+        "message": talk.message(body="x" * (1 << 20)),
+    }[what]
+    async with open_cassandra(cassandra_settings) as session, open_cassandra_chats(session) as chats:
+        with pytest.raises(ValueError, match=what):
+            await chats.record([good, bad], {})
+        assert await chats.get_chat(talk.members[0], talk.chat_id) is None
+
+
+async def test_the_largest_that_can_be_taken_is_taken(cassandra_settings: CassandraSettings) -> None:
+    talk = Conversation()
+    message = talk.message(client_message_id="c" * MAX_KEY_BYTES, body="x" * 900_000)
+    async with open_cassandra(cassandra_settings) as session, open_cassandra_chats(session) as chats:
+        await chats.record([message, talk.reaction(message.event_id, "e" * MAX_KEY_BYTES)], {})
+        page = await newest_page(chats, talk.chat_id)
+    assert ids(page.messages) == [message.event_id]
+    assert len(page.messages[0].reactions) == 1
+
+
+# ---- what breaks off half-way, and what comes at the same moment
+
+
+@hypothetical
+@given(steps=steps, cuts=st.lists(st.tuples(st.integers(0, 25), st.lists(st.integers(0, 20), max_size=4)), max_size=4))
+async def test_whatever_part_of_a_batch_was_written_its_replay_repairs_it(
+    cassandra_settings: CassandraSettings,
+    steps: Sequence[tuple[str, int, int, bool]],
+    cuts: list[tuple[int, list[int]]],
+) -> None:
+    whole, cut = Conversation(), Conversation()
+    events = history(whole, steps)
+    async with open_cassandra(cassandra_settings) as session:
+        scripted = Scripted(session)
+        async with open_cassandra_chats(scripted) as chats:  # type: ignore[arg-type]
+            for event in events:
+                await chats.record([event], {})
+            for size, written in cuts:
+                scripted.written = written or None
+                with suppress(Unavailable):
+                    await chats.record([moved(event, whole, cut) for event in events[:size]], {})
+            scripted.written = None
+            await chats.record([moved(event, whole, cut) for event in events], {})
+            expected = await state(chats, whole)
+            assert plain(await state(chats, cut), cut) == plain(expected, whole)
+
+
+def moved(event: Event, source: Conversation, target: Conversation) -> Event:
+    """The same event in another chat."""
+    copy = Event()
+    copy.CopyFrom(event)
+    content = getattr(copy, str(copy.WhichOneof("event")))
+    content.chat_id = target.chat_id
+    name = "sender_id" if copy.HasField("message") else "user_id"
+    setattr(content, name, target.members[source.members.index(getattr(content, name))])
+    return copy
+
+
+def plain(state: Any, talk: Conversation) -> str:
+    """The state as text, with no sign of which chat it is."""
+    text = repr(state).replace(talk.chat_id, "chat")
+    for n, member in enumerate(talk.members):
+        text = re.sub(rf"\b{member}\b", f"member{n}", text)
+    return text
+
+
+async def test_a_message_and_its_retry_that_two_archives_record_at_once_is_shown_once(
+    cassandra_settings: CassandraSettings,
+) -> None:
+    talk = Conversation()
+    first, retry = talk.message(client_message_id="x"), talk.message(client_message_id="x")
+    async with open_cassandra(cassandra_settings) as session:
+        scripted = Scripted(session)
+        async with open_cassandra_chats(scripted) as one, open_cassandra_chats(scripted) as other:  # type: ignore[arg-type]
+            scripted.before_writes = trio.Event()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(one.record, [first], {})
+                nursery.start_soon(other.record, [retry], {})
+                while scripted.requests != [1, 1, 1, 1]:  # both have read, and neither has written
+                    await trio.sleep(0.001)
+                scripted.before_writes.set()
+            for limit in (10, 2):
+                page = await one.messages_before(talk.chat_id, MAX_ID, limit)
+                assert ids(page.messages) == [first.event_id]
+            await other.record([retry], {})  # from now on it is known which was first
+            assert ids((await newest_page(one, talk.chat_id)).messages) == [first.event_id]
+
+
+async def all_of(chats: CassandraChats, talk: Conversation) -> list[int]:
+    return ids((await newest_page(chats, talk.chat_id)).messages)
+
+
+async def test_the_first_of_a_send_is_found_three_days_back_over_the_border_of_a_bucket(
+    cassandra_settings: CassandraSettings,
+) -> None:
+    border = 200 * SPAN
+    async with open_cassandra(cassandra_settings) as session, open_cassandra_chats(session) as chats:
+        for first_id, retry_id in [
+            (border - 1, border),
+            (border - 1, border - 1 + recording.DEDUPE_BEHIND),
+            (border, border + SPAN - 1),
+            (border + recording.DEDUPE_AHEAD - 1, border - 1),  # the older one was published late
+        ]:
+            talk = Conversation()
+            await chats.record([talk.message(client_message_id="x", message_id=first_id)], {})
+            await chats.record([talk.message(client_message_id="x", message_id=retry_id)], {})
+            assert await all_of(chats, talk) == [first_id]

@@ -1,0 +1,496 @@
+"""What every ChatStore promises. A new engine adds itself to `open_chats` and must pass."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from messaging.archive.store.cassandra.store import open_cassandra_chats
+from messaging.archive.store.protocol import ChatCursor, ChatStore, Page
+from messaging.archive.store.sqlite.store import open_sqlite_chats
+from rookery.v1.archive_pb2 import CHAT_KIND_DIRECT, Chat
+from rookery.v1.session_pb2 import Event, Receipt, Typing
+from shared.contract.ids import MAX_ID, time_of
+from shared.drivers.cassandra import open_cassandra
+from tests.messaging.archive.store.chats import (
+    START,
+    STEP,
+    Conversation,
+    all_chats,
+    history,
+    hypothetical,
+    ids,
+    new_ids,
+    newest_page,
+    state,
+    steps,
+    tallies,
+    users,
+)
+
+OpenChats = Callable[[], AbstractAsyncContextManager[ChatStore]]
+
+
+@pytest.fixture(params=["sqlite", "cassandra"])
+def open_chats(request: pytest.FixtureRequest, tmp_path: Path) -> OpenChats:
+    """Opens the store under test, with what was recorded in it before."""
+    if request.param == "sqlite":
+        return partial(open_sqlite_chats, tmp_path / "chats.sqlite3")
+    settings = request.getfixturevalue("cassandra_settings")
+
+    @asynccontextmanager
+    async def open_on_cassandra() -> AsyncIterator[ChatStore]:
+        async with open_cassandra(settings) as session, open_cassandra_chats(session) as chats:
+            yield chats
+
+    return open_on_cassandra
+
+
+@pytest.fixture
+def keeps_offsets(request: pytest.FixtureRequest) -> bool:
+    """Whether the store under test keeps offsets with what it wrote: one without transactions does not."""
+    return bool(request.node.callspec.params["open_chats"] == "sqlite")
+
+
+@pytest.fixture
+async def chats(open_chats: OpenChats) -> AsyncIterator[ChatStore]:
+    async with open_chats() as store:
+        yield store
+
+
+@pytest.fixture
+def talk() -> Conversation:
+    return Conversation()
+
+
+# ---- messages
+
+
+async def test_a_message_comes_back_as_it_was(chats: ChatStore, talk: Conversation) -> None:
+    sent = talk.message(body="smile 😀 '; DROP TABLE messages; --\x00")
+    sent.message.reply_to = 7
+    await chats.record([sent], {})
+    page = await newest_page(chats, talk.chat_id)
+    assert [each.message for each in page.messages] == [sent.message]
+    assert (page.has_older, page.has_newer) == (False, False)
+    found = await chats.get_message(talk.chat_id, sent.message.message_id)
+    assert found is not None
+    assert found.message == sent.message
+
+
+async def test_an_empty_chat_has_an_empty_page(chats: ChatStore, talk: Conversation) -> None:
+    empty = Page([], has_older=False, has_newer=False)
+    assert await newest_page(chats, talk.chat_id) == empty
+    assert await chats.messages_after(talk.chat_id, 0, 10) == empty
+    assert await chats.get_message(talk.chat_id, 1) is None
+    assert await chats.get_chat(talk.members[0], talk.chat_id) is None
+    assert await all_chats(chats, talk.members[0]) == []
+
+
+async def test_a_message_is_in_its_own_chat_only(chats: ChatStore, talk: Conversation) -> None:
+    other = Conversation()
+    mine, theirs = talk.message(), other.message()
+    await chats.record([mine, theirs], {})
+    assert ids((await newest_page(chats, talk.chat_id)).messages) == [mine.event_id]
+    assert await chats.get_message(talk.chat_id, theirs.event_id) is None
+
+
+async def test_messages_are_in_the_order_of_their_ids(chats: ChatStore, talk: Conversation) -> None:
+    first, second = talk.message(0), talk.message(1)
+    await chats.record([second], {})
+    await chats.record([first], {})
+    page = await newest_page(chats, talk.chat_id)
+    assert ids(page.messages) == [first.event_id, second.event_id]
+
+
+async def test_of_two_with_the_same_client_message_id_the_first_recorded_stays(
+    chats: ChatStore, talk: Conversation
+) -> None:
+    late, early = talk.message(client_message_id="x"), talk.message(client_message_id="x")
+    of_the_other = talk.message(1, client_message_id="x")
+    await chats.record([early, late, of_the_other], {})
+    await chats.record([late], {})
+    assert ids((await newest_page(chats, talk.chat_id)).messages) == [early.event_id, of_the_other.event_id]
+
+
+async def test_the_ends_of_the_ids_are_no_errors(chats: ChatStore, talk: Conversation) -> None:
+    message = talk.message()
+    await chats.record([message], {})
+    before = await chats.messages_before(talk.chat_id, 0, 10)
+    after = await chats.messages_after(talk.chat_id, MAX_ID, 10)
+    assert (ids(before.messages), before.has_older, before.has_newer) == ([], False, True)
+    assert (ids(after.messages), after.has_older, after.has_newer) == ([], True, False)
+
+
+@pytest.mark.parametrize("change", ["message_id", "event_id", "chat_id"])
+async def test_an_event_that_can_not_be_taken_writes_nothing(chats: ChatStore, talk: Conversation, change: str) -> None:
+    good, bad = talk.message(), talk.message()
+    match change:
+        case "message_id":
+            bad.message.message_id = 0
+        case "event_id":
+            bad.event_id = -1
+        case _:
+            bad.message.chat_id = "no such kind of chat"
+    with pytest.raises(ValueError, match=change):
+        await chats.record([good, bad], {0: 1})
+    assert await chats.get_chat(talk.members[0], talk.chat_id) is None
+    assert await chats.recorded_offsets() == {}
+    await chats.record([good], {})
+    assert ids((await newest_page(chats, talk.chat_id)).messages) == [good.event_id]
+
+
+async def test_a_message_recorded_late_is_not_the_newest(chats: ChatStore, talk: Conversation) -> None:
+    older, newer = talk.message(0), talk.message(1)
+    await chats.record([newer], {})
+    await chats.record([older], {})
+    for chat in [await chats.get_chat(talk.members[0], talk.chat_id), *await all_chats(chats, talk.members[1])]:
+        assert chat is not None
+        assert chat.newest == newer.message
+        assert chat.changed_at_ms == time_of(newer.event_id)
+
+
+async def test_much_at_once_is_all_there(chats: ChatStore) -> None:
+    talks = [Conversation() for _ in range(20)]
+    events = [talk.message(n % 2, body="x" * 2_000) for n in range(20) for talk in talks]
+    await chats.record(events, {})
+    for n, talk in enumerate(talks):
+        page = await newest_page(chats, talk.chat_id)
+        assert ids(page.messages) == [event.event_id for event in events[n::20]]
+
+
+# ---- history over years
+
+
+MONTH = 30 * 24 * 3600 * 1000 << 22
+"""As a distance of ids."""
+
+
+async def test_years_with_few_messages_are_read_like_any_others(chats: ChatStore, talk: Conversation) -> None:
+    start = next(new_ids)
+    events = [talk.message(message_id=start + n * MONTH + m * STEP) for n in range(40) for m in range(1 + n % 2)]
+    everything = [event.event_id for event in events]
+    await chats.record(events, {})
+    for limit in (1, 7, 100):
+        assert await read_backwards(chats, talk.chat_id, limit, everything) == everything
+        assert await read_forwards(chats, talk.chat_id, limit, everything) == everything
+    between = everything[30] + MONTH // 4
+    before = await chats.messages_before(talk.chat_id, between, 5)
+    after = await chats.messages_after(talk.chat_id, between, 5)
+    assert (ids(before.messages), before.has_older, before.has_newer) == (everything[26:31], True, True)
+    assert (ids(after.messages), after.has_older, after.has_newer) == (everything[31:36], True, True)
+
+
+async def test_unread_is_counted_over_years(chats: ChatStore, talk: Conversation) -> None:
+    start = next(new_ids)
+    events = [talk.message(n % 2, message_id=start + n * MONTH) for n in range(30)]
+    await chats.record([*events, talk.receipt(1, read=events[9].event_id)], {})
+    seen = [await chats.get_chat(member, talk.chat_id) for member in talk.members]
+    assert [chat and chat.unread for chat in seen] == [15, 10]
+
+
+async def test_reactions_to_old_messages_are_shown_with_them(chats: ChatStore, talk: Conversation) -> None:
+    start = next(new_ids)
+    events = [talk.message(message_id=start + n * MONTH) for n in range(4)]
+    await chats.record(events, {})
+    await chats.record([talk.reaction(event.event_id, who=n % 2) for n, event in enumerate(events)], {})
+    page = await newest_page(chats, talk.chat_id)
+    assert [tallies(each) for each in page.messages] == [{"👍": [talk.members[n % 2]]} for n in range(4)]
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_a_retry_is_known_at_any_moment(chats: ChatStore, talk: Conversation, together: bool) -> None:
+    """Wherever the store divides time: the steps between the messages here have no divisor in common with it."""
+    start = next(new_ids)
+    first = [talk.message(client_message_id=f"r{n}", message_id=start + n * MONTH // 23) for n in range(60)]
+    retries = [
+        talk.message(client_message_id=f"r{n}", message_id=event.event_id + MONTH // 11)
+        for n, event in enumerate(first)
+    ]
+    if together:
+        await chats.record([*first, *retries], {})
+    else:
+        await chats.record(first, {})
+        await chats.record(retries, {})
+        await chats.record(first, {})
+    assert ids((await newest_page(chats, talk.chat_id)).messages) == [event.event_id for event in first]
+
+
+# ---- pages
+
+
+@hypothetical
+@given(count=st.integers(0, 40), limit=st.integers(1, 12), batch=st.integers(1, 40))
+async def test_pages_neither_skip_nor_repeat(open_chats: OpenChats, count: int, limit: int, batch: int) -> None:
+    talk = Conversation()
+    events = talk.messages(count)
+    everything = [event.event_id for event in events]
+    async with open_chats() as chats:
+        for start in range(0, count, batch):
+            await chats.record(events[start : start + batch], {})
+        assert await read_backwards(chats, talk.chat_id, limit, everything) == everything
+        assert await read_forwards(chats, talk.chat_id, limit, everything) == everything
+
+
+async def read_backwards(chats: ChatStore, chat_id: str, limit: int, everything: list[int]) -> list[int]:
+    seen: list[int] = []
+    page = await chats.messages_before(chat_id, MAX_ID, limit)
+    while page.messages:
+        assert page.has_newer == bool(seen)
+        seen = ids(page.messages) + seen
+        assert page.has_older == (seen != everything)
+        page = await chats.messages_before(chat_id, seen[0], limit)
+    return seen
+
+
+async def read_forwards(chats: ChatStore, chat_id: str, limit: int, everything: list[int]) -> list[int]:
+    seen: list[int] = []
+    page = await chats.messages_after(chat_id, 0, limit)
+    while page.messages:
+        assert page.has_older == bool(seen)
+        seen += ids(page.messages)
+        assert page.has_newer == (seen != everything)
+        page = await chats.messages_after(chat_id, seen[-1], limit)
+    return seen
+
+
+# ---- replay
+
+
+@hypothetical
+@given(steps=steps, start=st.integers(0, 25), batch=st.integers(1, 30))
+async def test_a_replay_from_any_earlier_event_changes_nothing(
+    open_chats: OpenChats, steps: Sequence[tuple[str, int, int, bool]], start: int, batch: int
+) -> None:
+    talk = Conversation()
+    events = history(talk, steps)
+    async with open_chats() as chats:
+        for event in events:
+            await chats.record([event], {})
+        before = await state(chats, talk)
+        for at in range(start, len(events), batch):
+            await chats.record(events[at : at + batch], {})
+        assert await state(chats, talk) == before
+
+
+async def test_events_that_history_does_not_keep_are_ignored(
+    chats: ChatStore, talk: Conversation, keeps_offsets: bool
+) -> None:
+    typing = Event(event_id=next(new_ids), typing=Typing(chat_id=talk.chat_id, user_id=talk.members[0]))
+    await chats.record([typing, Event(event_id=next(new_ids))], {0: 2})
+    assert await chats.get_chat(talk.members[0], talk.chat_id) is None
+    assert await chats.recorded_offsets() == ({0: 2} if keeps_offsets else {})
+
+
+async def test_offsets_are_kept_with_what_was_recorded_or_not_at_all(
+    chats: ChatStore, talk: Conversation, keeps_offsets: bool
+) -> None:
+    assert await chats.recorded_offsets() == {}
+    await chats.record([talk.message()], {0: 5, 3: 7})
+    await chats.record([], {3: 8})
+    assert await chats.recorded_offsets() == ({0: 5, 3: 8} if keeps_offsets else {})
+
+
+# ---- reactions
+
+
+async def test_reactions_are_by_emoji_in_the_order_in_which_they_came(chats: ChatStore, talk: Conversation) -> None:
+    message = talk.message()
+    low, high = talk.members
+    await chats.record(
+        [message, talk.reaction(message.event_id, "🎉", 1), talk.reaction(message.event_id, "👍", 1)], {}
+    )
+    await chats.record([talk.reaction(message.event_id, "👍", 0), talk.reaction(message.event_id, "👍", 1)], {})
+    page = await newest_page(chats, talk.chat_id)
+    assert list(tallies(page.messages[0]).items()) == [("🎉", [high]), ("👍", [high, low])]
+    found = await chats.get_message(talk.chat_id, message.event_id)
+    assert found == page.messages[0]
+
+
+async def test_a_reaction_that_is_set_again_keeps_its_place(chats: ChatStore, talk: Conversation) -> None:
+    message = talk.message()
+    low, high = talk.members
+    await chats.record([message, talk.reaction(message.event_id, who=1)], {})
+    await chats.record([talk.reaction(message.event_id, who=0), talk.reaction(message.event_id, who=1)], {})
+    page = await newest_page(chats, talk.chat_id)
+    assert tallies(page.messages[0]) == {"👍": [high, low]}
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_a_reaction_that_was_taken_back_and_set_again_comes_last(
+    chats: ChatStore, talk: Conversation, together: bool
+) -> None:
+    message = talk.message()
+    low, high = talk.members
+    events = [
+        message,
+        talk.reaction(message.event_id, who=1),
+        talk.reaction(message.event_id, who=0),
+        talk.reaction(message.event_id, who=1, set=False),
+        talk.reaction(message.event_id, who=1),
+    ]
+    for some in [events] if together else [[event] for event in events]:
+        await chats.record(some, {})
+    page = await newest_page(chats, talk.chat_id)
+    assert tallies(page.messages[0]) == {"👍": [low, high]}
+
+
+async def test_a_reaction_taken_back_is_gone(chats: ChatStore, talk: Conversation) -> None:
+    message = talk.message()
+    react, unreact = talk.reaction(message.event_id), talk.reaction(message.event_id, set=False)
+    await chats.record([message, react, unreact], {})
+    page = await newest_page(chats, talk.chat_id)
+    assert tallies(page.messages[0]) == {}
+
+
+async def test_a_reaction_may_come_before_its_message(chats: ChatStore, talk: Conversation) -> None:
+    message = talk.message()
+    await chats.record([talk.reaction(message.event_id)], {})
+    assert (await newest_page(chats, talk.chat_id)).messages == []
+    await chats.record([message], {})
+    page = await newest_page(chats, talk.chat_id)
+    assert tallies(page.messages[0]) == {"👍": [talk.members[0]]}
+
+
+async def test_a_reaction_in_another_chat_touches_no_message(chats: ChatStore, talk: Conversation) -> None:
+    message = talk.message()
+    await chats.record([message, Conversation().reaction(message.event_id)], {})
+    page = await newest_page(chats, talk.chat_id)
+    assert tallies(page.messages[0]) == {}
+
+
+# ---- chats, receipts, unread
+
+
+async def test_a_chat_as_a_member_sees_it(chats: ChatStore, talk: Conversation) -> None:
+    events = talk.messages(3)
+    read = talk.receipt(1, delivered=events[2].event_id, read=events[0].event_id)
+    await chats.record([*events, read], {})
+    reader = talk.members[1]
+    assert await chats.get_chat(reader, talk.chat_id) == Chat(
+        chat_id=talk.chat_id,
+        kind=CHAT_KIND_DIRECT,
+        member_ids=talk.members,
+        newest=events[2].message,
+        unread=2,
+        receipts=[
+            Receipt(
+                chat_id=talk.chat_id,
+                user_id=reader,
+                delivered_up_to=events[2].event_id,
+                read_up_to=events[0].event_id,
+            )
+        ],
+        changed_at_ms=time_of(read.event_id),
+    )
+
+
+async def test_a_receipt_without_marks_is_one_of_marks_at_zero(chats: ChatStore, talk: Conversation) -> None:
+    await chats.record([talk.message(), talk.receipt(1)], {})
+    chat = await chats.get_chat(talk.members[0], talk.chat_id)
+    assert chat is not None
+    assert list(chat.receipts) == [Receipt(chat_id=talk.chat_id, user_id=talk.members[1])]
+
+
+async def test_a_chat_as_another_sees_it_who_is_no_member(chats: ChatStore, talk: Conversation) -> None:
+    message = talk.message()
+    await chats.record([message], {})
+    chat = await chats.get_chat(next(users), talk.chat_id)
+    assert chat is not None
+    assert (chat.newest, chat.unread) == (message.message, 1)
+
+
+async def test_own_messages_are_not_unread(chats: ChatStore, talk: Conversation) -> None:
+    await chats.record([*talk.messages(3, who=0), *talk.messages(2, who=1)], {})
+    seen = [await chats.get_chat(member, talk.chat_id) for member in talk.members]
+    assert [chat and chat.unread for chat in seen] == [2, 3]
+
+
+async def test_unread_is_counted_to_100(chats: ChatStore, talk: Conversation) -> None:
+    await chats.record(talk.messages(120), {})
+    chat = await chats.get_chat(talk.members[1], talk.chat_id)
+    assert chat is not None
+    assert chat.unread == 100
+
+
+async def test_receipts_move_forward_only(chats: ChatStore, talk: Conversation) -> None:
+    first, second = talk.message(), talk.message()
+    await chats.record([first, second, talk.receipt(1, delivered=second.event_id, read=second.event_id)], {})
+    await chats.record([talk.receipt(1, delivered=first.event_id), talk.receipt(1, read=first.event_id)], {})
+    chat = await chats.get_chat(talk.members[1], talk.chat_id)
+    assert chat is not None
+    assert [(each.delivered_up_to, each.read_up_to) for each in chat.receipts] == [(second.event_id, second.event_id)]
+    assert chat.unread == 0
+
+
+async def test_a_chat_is_listed_from_its_first_message_on(chats: ChatStore, talk: Conversation) -> None:
+    await chats.record([talk.receipt(0, read=START)], {})
+    assert await all_chats(chats, talk.members[1]) == []
+    message = talk.message()
+    await chats.record([message], {})
+    for member in talk.members:
+        assert [chat.newest for chat in await all_chats(chats, member)] == [message.message]
+
+
+async def test_chats_are_listed_by_their_last_change(chats: ChatStore) -> None:
+    user = next(users)
+    talks = [Conversation((user, next(users))) for _ in range(3)]
+    events = [talk.message() for talk in talks]
+    await chats.record(events, {})
+    await chats.record([talks[0].reaction(events[0].event_id)], {})
+    listed = await all_chats(chats, user)
+    assert [chat.chat_id for chat in listed] == [talks[n].chat_id for n in (0, 2, 1)]
+    assert [chat.chat_id for chat in await all_chats(chats, talks[1].members[1])] == [talks[1].chat_id]
+
+
+@pytest.mark.parametrize("kind", ["message", "reaction", "receipt"])
+async def test_chats_changed_since(chats: ChatStore, talk: Conversation, kind: str) -> None:
+    user = talk.members[0]
+    message = talk.message()
+    await chats.record([message], {})
+    change = {
+        "message": talk.message(),
+        "reaction": talk.reaction(message.event_id, who=1),
+        "receipt": talk.receipt(1, read=message.event_id),
+    }[kind]
+    changed_at = time_of(change.event_id)
+    assert await chats.list_chats(user, changed_since_ms=changed_at, limit=10, after=None) == []
+    await chats.record([change], {})
+    listed = await chats.list_chats(user, changed_since_ms=changed_at, limit=10, after=None)
+    assert [chat.changed_at_ms for chat in listed] == [changed_at]
+    assert await chats.list_chats(user, changed_since_ms=changed_at + 1, limit=10, after=None) == []
+
+
+@hypothetical
+@given(count=st.integers(0, 12), limit=st.integers(1, 5), same_moment=st.booleans())
+async def test_pages_of_chats_neither_skip_nor_repeat(
+    open_chats: OpenChats, count: int, limit: int, same_moment: bool
+) -> None:
+    user = next(users)
+    talks = [Conversation((user, next(users))) for _ in range(count)]
+    base = next(new_ids)
+    events = [talk.message(message_id=base + n if same_moment else 0) for n, talk in enumerate(talks)]
+    seen: list[str] = []
+    after: ChatCursor | None = None
+    async with open_chats() as chats:
+        await chats.record(events, {})
+        while page := await chats.list_chats(user, changed_since_ms=0, limit=limit, after=after):
+            seen += [chat.chat_id for chat in page]
+            after = ChatCursor(page[-1].changed_at_ms, page[-1].chat_id)
+    assert sorted(seen) == sorted(talk.chat_id for talk in talks)
+
+
+async def test_everything_is_there_after_it_was_closed(
+    open_chats: OpenChats, talk: Conversation, keeps_offsets: bool
+) -> None:
+    events = [*talk.messages(3), talk.receipt(1, read=START)]
+    async with open_chats() as chats:
+        await chats.record(events, {1: 4})
+        before = await state(chats, talk)
+    async with open_chats() as chats:
+        assert await state(chats, talk) == before
+        assert await chats.recorded_offsets() == ({1: 4} if keeps_offsets else {})

@@ -1,0 +1,175 @@
+"""However it ends with a frame or a delivery, its span ends too, and says how."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import StatusCode
+
+from messaging.gateway.gateway import Gateway
+from messaging.gateway.session import State
+from rookery.v1.session_pb2 import ClientFrame, Receipt
+from shared.backplane import Record
+from shared.backplane.protocol import Done
+from shared.configuration import LiveConfiguration
+from shared.contract.chats import direct_chat_id
+from shared.contract.errors import Unavailable
+from tests.messaging.gateway.harness import PATIENCE, REPLAY_SECONDS, Platform
+from tests.spans import Spans, attributes_of, ids_of
+
+ANN, BEN = 1, 2
+
+TRACED = LiveConfiguration(trace_ratio=1, replay_seconds=REPLAY_SECONDS)
+
+
+@pytest.fixture
+async def traced(platform: Platform, spans: Spans) -> Gateway:
+    """A gateway that traces everything."""
+    return await platform.start_gateway(TRACED)
+
+
+async def until(happens: Callable[[], object]) -> None:
+    with trio.fail_after(PATIENCE):
+        while not happens():
+            await trio.sleep(0.001)
+
+
+def outcome(span: ReadableSpan) -> tuple[bool, object]:
+    """Whether it failed, and by what."""
+    return span.status.status_code is StatusCode.ERROR, attributes_of(span).get("error.type")
+
+
+async def test_a_log_that_takes_nothing_fails_both_steps(
+    platform: Platform, traced: Gateway, spans: Spans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(records: Sequence[Record], done: Done) -> None:
+        raise Unavailable("secret")
+
+    async with platform.sign_in(traced, ANN) as ann:
+        monkeypatch.setattr(platform.backplane, "publish", refuse)
+        await ann.send_text("a", BEN)
+        await ann.expect("refused")
+    first = spans.one("session send")
+    assert outcome(first) == (True, "unavailable")
+    assert attributes_of(first)["rookery.refusal"] == "unavailable"
+    assert outcome(spans.one("publish log")) == (True, "Unavailable")
+    assert "secret" not in spans.told()
+
+
+async def test_a_log_that_does_not_acknowledge_fails_them_when_that_is_known(
+    platform: Platform, traced: Gateway, spans: Spans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting: list[Done] = []
+
+    def take(records: Sequence[Record], done: Done) -> None:
+        waiting.append(done)
+
+    async with platform.sign_in(traced, ANN) as ann:
+        monkeypatch.setattr(platform.backplane, "publish", take)
+        await ann.send_text("a", BEN)
+        await ann.send_text("a", BEN)
+        receipt = Receipt(chat_id=direct_chat_id(ANN, BEN), read_up_to=1)
+        await ann.send(ClientFrame(receipt=receipt))
+        await until(lambda: len(waiting) == 2)
+        assert not {"session send", "session receipt", "publish log"} & set(spans.names)
+        for done in waiting:
+            done(Unavailable("secret"))
+        assert [(await ann.next()).WhichOneof("frame") for _ in range(3)] == ["refused"] * 3
+    assert [outcome(span) for span in spans.named("session send")] == [(True, "unavailable")] * 2
+    assert outcome(spans.one("session receipt")) == (True, "unavailable")
+    assert [outcome(span) for span in spans.named("publish log")] == [(True, "Unavailable")] * 2
+    assert "secret" not in spans.told()
+
+
+async def test_a_retry_of_what_was_accepted_has_a_trace_of_its_own(
+    platform: Platform, traced: Gateway, spans: Spans
+) -> None:
+    async with platform.sign_in(traced, ANN) as ann:
+        for _ in range(2):
+            await ann.send_text("a", BEN)
+            await ann.expect("accepted")
+    first, second = spans.named("session send")
+    assert ids_of(first)[0] != ids_of(second)[0]
+    assert attributes_of(first)["rookery.message_id"] == attributes_of(second)["rookery.message_id"]
+
+
+async def test_a_connection_that_is_lost_amid_a_frame_ends_its_span(
+    platform: Platform, traced: Gateway, spans: Spans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = trio.Event()
+
+    async def never(_: object) -> None:
+        asked.set()
+        await trio.sleep_forever()
+
+    async with platform.sign_in(traced, ANN) as ann:
+        monkeypatch.setattr(platform.accounts, "users", never)
+        await ann.send_text("a", BEN)
+        await asked.wait()
+    assert outcome(spans.one("session send")) == (True, "Cancelled")
+    assert not spans.named("publish log")
+
+
+async def test_a_frame_that_is_not_answered_since_the_gateway_stops_ends_its_span(
+    platform: Platform, traced: Gateway, spans: Spans
+) -> None:
+    async with platform.sign_in(traced, ANN) as ann:
+        traced.is_draining = True
+        await ann.send_text("a", BEN)
+        await until(lambda: spans.named("session send"))
+    assert spans.one("session send").status.status_code is StatusCode.UNSET
+
+
+async def test_a_delivery_lasts_until_it_is_sent_and_fails_where_it_is_not(
+    platform: Platform, traced: Gateway, spans: Spans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of Ben's sessions reads, one is too slow, one has ended, one is lost before it is its turn."""
+    async with (
+        platform.sign_in(traced, ANN) as ann,
+        platform.sign_in(traced, BEN) as reading,
+        platform.sign_in(traced, BEN),
+        platform.sign_in(traced, BEN),
+        platform.sign_in(traced, BEN),
+    ):
+        reader, slow, ended, lost = traced.registry.of(BEN)
+        slow.dropped = 1
+        ended.state = State.ENDED
+        monkeypatch.setattr(lost, "on_change", lambda: None)
+        await ann.send_text("a", BEN)
+        await reading.until("event")
+        await until(lambda: len(spans.named("session deliver")) == 3)
+        assert [span.name for span in lost.deliveries if isinstance(span, ReadableSpan)] == ["session deliver"]
+    results = {attributes_of(span)["session.id"]: outcome(span) for span in spans.named("session deliver")}
+    assert results == {
+        reader.session_id: (False, None),
+        slow.session_id: (True, "dropped"),
+        ended.session_id: (True, "ended"),
+        lost.session_id: (True, "disconnected"),
+    }
+    (delivery,) = [span for span in spans.named("deliver log") if spans.below(span)]
+    assert len(spans.below(delivery)) == 4
+
+
+async def test_a_gateway_that_reads_its_tails_anew_delivers_nothing_anew(
+    tmp_path: Path, platform: Platform, traced: Gateway, spans: Spans
+) -> None:
+    async with platform.sign_in(traced, ANN) as ann:
+        await ann.send_text("a", BEN)
+        await ann.expect("accepted")
+        await until(lambda: spans.named("deliver log"))
+    await traced.follower.leave()
+    spans.clear()
+    other = await platform.start_gateway(TRACED)
+    async with platform.sign_in(other, BEN) as ben:
+        assert (await ben.expect("event")).event.message.client_message_id == "a"
+    assert not spans.names
+
+
+async def test_authentication_is_not_traced(platform: Platform, traced: Gateway, spans: Spans) -> None:
+    async with platform.sign_in(traced, ANN):
+        pass
+    assert not spans.named("session send")
+    assert [name for name in spans.names if name.startswith("session")] == []

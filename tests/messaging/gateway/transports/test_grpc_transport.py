@@ -1,0 +1,122 @@
+"""Native apps' sessions over real gRPC: what ends a stream, with which status, and who is not disturbed by that."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
+import trio
+
+from messaging.gateway.role import GRPC_LIMITS
+from messaging.gateway.transports.connection import Flusher
+from messaging.gateway.transports.grpc_transport import SessionService
+from rookery.v1.session_grpc import SessionServiceStub
+from rookery.v1.session_pb2 import Authenticate, ClientFrame, Ping, Send, ServerFrame, Text
+from shared.background import open_background
+from shared.configuration import LiveConfiguration
+from shared.rpc import Channel, ClientStream, RpcError, Status, open_channel, open_stream, serve_rpc
+from tests.messaging.gateway.harness import Platform
+
+ANN, BEN = 1, 2
+PATIENCE = 20.0
+
+Stream = ClientStream[ServerFrame, ClientFrame]
+
+
+@dataclass
+class Server:
+    platform: Platform
+    channel: Channel
+
+
+@asynccontextmanager
+async def serving(platform: Platform, configuration: LiveConfiguration | None = None) -> AsyncIterator[Server]:
+    gateway, flusher = await platform.start_gateway(configuration), Flusher()
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with open_background() as nursery:
+        nursery.start_soon(flusher.run)
+        await nursery.start(partial(serve_rpc, [SessionService(gateway, flusher)], listeners, limits=GRPC_LIMITS))
+        async with open_channel("127.0.0.1", listeners[0].socket.getsockname()[1]) as channel:
+            yield Server(platform, channel)
+
+
+@asynccontextmanager
+async def signed_in(server: Server, user_id: int) -> AsyncIterator[Stream]:
+    async with open_stream(SessionServiceStub(server.channel).Connect) as stream:
+        token = await server.platform.token(user_id)
+        await stream.send(ClientFrame(authenticate=Authenticate(access_token=token)))
+        await expect(stream, "welcome")
+        yield stream
+
+
+async def expect(stream: Stream, kind: str) -> ServerFrame:
+    with trio.fail_after(PATIENCE):
+        frame = await stream.receive()
+    assert frame is not None
+    assert frame.WhichOneof("frame") == kind, frame
+    return frame
+
+
+async def test_two_apps_chat(platform: Platform) -> None:
+    async with serving(platform) as server, signed_in(server, ANN) as ann, signed_in(server, BEN) as ben:
+        await ann.send(ClientFrame(send=Send(client_message_id="a", recipient_id=BEN, text=Text(body="hé"))))
+        accepted = (await expect(ann, "accepted")).accepted
+        message = (await expect(ben, "event")).event.message
+        assert (message.message_id, message.text.body) == (accepted.message_id, "hé")
+
+
+async def test_a_frame_over_the_limit_is_refused_and_the_session_lives(platform: Platform) -> None:
+    async with serving(platform, LiveConfiguration(max_frame_bytes=2048)) as server, signed_in(server, ANN) as ann:
+        await ann.send(ClientFrame(ping=Ping(payload=b"x" * 3000)))
+        refused = (await expect(ann, "refused")).refused
+        assert (refused.code, refused.frame) == ("too_large", 2)
+        assert "2048 bytes" in refused.message
+        await ann.send(ClientFrame(ping=Ping(payload=b"x")))
+        await expect(ann, "pong")
+
+
+async def test_a_message_that_no_limit_allows_ends_its_stream_alone(platform: Platform) -> None:
+    async with serving(platform) as server, signed_in(server, ANN) as ann, signed_in(server, BEN) as ben:
+        with trio.fail_after(PATIENCE), pytest.raises(RpcError) as ended:
+            await overload(ann)
+        assert ended.value.status is Status.RESOURCE_EXHAUSTED
+        await ben.send(ClientFrame(ping=Ping(payload=b"x")))
+        await expect(ben, "pong")
+
+
+async def overload(stream: Stream) -> None:
+    await stream.send(ClientFrame(ping=Ping(payload=b"x" * 2 * 1024 * 1024)))
+    while await stream.receive() is not None:
+        pass
+
+
+async def test_bytes_that_are_no_frame_end_their_stream_alone(platform: Platform) -> None:
+    async with serving(platform) as server, signed_in(server, ANN) as ann, signed_in(server, BEN) as ben:
+        await ann.send_encoded([b"\xff\xff\xff"])
+        with trio.fail_after(PATIENCE), pytest.raises(RpcError, match="not a message"):
+            await ann.receive()
+        await ben.send(ClientFrame(ping=Ping(payload=b"x")))
+        await expect(ben, "pong")
+
+
+async def test_a_stream_that_is_reset_leaves_nothing(platform: Platform) -> None:
+    gateway = await platform.start_gateway()
+    flusher = Flusher()
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with open_background() as nursery:
+        nursery.start_soon(flusher.run)
+        await nursery.start(partial(serve_rpc, [SessionService(gateway, flusher)], listeners))
+        async with open_channel("127.0.0.1", listeners[0].socket.getsockname()[1]) as channel:
+            for _ in range(20):
+                async with signed_in(Server(platform, channel), ANN):
+                    assert len(gateway.registry) == 1
+                with trio.fail_after(PATIENCE):
+                    await gateway.registry.wait_empty()
+
+
+async def test_a_client_that_is_done_ends_with_ok(platform: Platform) -> None:
+    async with serving(platform) as server, signed_in(server, ANN) as ann:
+        await ann.end()
+        with trio.fail_after(PATIENCE):
+            assert await ann.receive() is None

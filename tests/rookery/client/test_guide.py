@@ -1,0 +1,39 @@
+"""The client guide says what the code does."""
+
+import json
+import re
+from pathlib import Path
+
+from messaging.gateway.transports.messages import CLOSE_CODES
+from rookery.v1.session_pb2 import ClientFrame, ServerFrame
+from shared.contract.errors import KINDS, Code, Refusal
+from shared.contract.ids import EPOCH_MS
+from shared.contract.wire import from_json
+
+GUIDE = (Path(__file__).parents[3] / "docs" / "client-guide.md").read_text()
+
+
+def test_the_table_of_refusals_is_that_of_the_code() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (\d+) \| (yes|no) \|", GUIDE, re.MULTILINE)
+    table = {Code(code): (int(http), int(grpc), retry == "yes") for code, http, grpc, retry in rows}
+    assert table == {code: (kind.http_status, kind.grpc_status, kind.retryable) for code, kind in KINDS.items()}
+
+
+def test_the_table_of_close_codes_is_that_of_the_code() -> None:
+    rows = re.findall(r"^\| (\d+) \| ([^|]+) \|$", GUIDE, re.MULTILINE)
+    assert {int(code): meaning for code, meaning in rows} == CLOSE_CODES
+
+
+def test_the_examples_are_frames() -> None:
+    (block,) = re.findall(r"```json\n(.*?)```", GUIDE, re.DOTALL)
+    examples = re.split(r"\n+(?=\{)", block.strip())
+    assert len(examples) > 5
+    for example in examples:
+        kind = ServerFrame if "sequence" in json.loads(example) else ClientFrame
+        frame = from_json(kind, example)
+        assert not isinstance(frame, Refusal)
+        assert frame.WhichOneof("frame") is not None
+
+
+def test_the_time_of_a_message_is_as_it_says() -> None:
+    assert f"(message_id >> 22) + {EPOCH_MS}" in GUIDE

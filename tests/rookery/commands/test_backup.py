@@ -1,0 +1,268 @@
+"""`rookery backup` and `rookery restore`: what they keep, what they refuse, and what they leave when they fail."""
+
+import json
+import os
+import shutil
+import sqlite3
+import stat
+from contextlib import AsyncExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from rookery.commands import backup
+from rookery.commands.backup import ROOM, UNFINISHED, back_up, restore
+from rookery.serve.engines import open_accounts, open_backplane, open_chats, open_configuration
+from rookery.v1.session_pb2 import Event, Message
+from shared.accounts.tokens import new_signing_key
+from shared.backplane import Assignment, Backplane, Record
+from shared.backplane.protocol import publish_and_wait
+from shared.backplane.sqlite.log import LogInUse, hold
+from shared.contract.chats import direct_chat_id
+from shared.settings import Settings
+
+DATABASES = ["accounts.db", "chats.db", "configuration.db", "log.db"]
+FILES = sorted([*DATABASES, "backup.json"])
+
+CHAT = direct_chat_id(1, 2)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data=tmp_path / "data")
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Settings:
+    return Settings(data=tmp_path / "elsewhere")
+
+
+@pytest.fixture
+async def folder(settings: Settings, tmp_path: Path) -> Path:
+    """A backup of a data folder in which two of three records are recorded, which is still open."""
+    async with AsyncExitStack() as stack:
+        log = await stack.enter_async_context(open_backplane(settings))
+        chats = await stack.enter_async_context(open_chats(settings))
+        accounts = await stack.enter_async_context(open_accounts(settings))
+        configuration = await stack.enter_async_context(open_configuration(settings))
+        for value in (b"one", b"two", b"three"):
+            await publish_and_wait(log, [Record(1, value)])
+        await chats.record([event(1), event(2)], {1: 2})
+        await accounts.add_signing_key(new_signing_key(1))
+        await configuration.set("access_token_seconds", "60")
+        await back_up(settings, tmp_path / "backup")
+    return tmp_path / "backup"
+
+
+def event(message_id: int) -> Event:
+    message = Message(message_id=message_id, chat_id=CHAT, sender_id=1, client_message_id=str(message_id))
+    return Event(event_id=message_id, message=message)
+
+
+def names(path: Path) -> list[str]:
+    return sorted(file.name for file in path.iterdir())
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def make(folder: Path) -> None:
+    folder.mkdir(parents=True)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in DATABASES}
+
+
+def read_manifest(folder: Path) -> Any:
+    return json.loads((folder / "backup.json").read_text())
+
+
+def spoil(file: Path, place: int) -> None:
+    """Change some bytes of it, from here on."""
+    content = bytearray(file.read_bytes())
+    for index in range(len(content))[place:][:64]:
+        content[index] ^= 0xA5
+    file.write_bytes(content)
+
+
+def pretend_that_it_was_copied_so(folder: Path, name: str) -> None:
+    manifest = read_manifest(folder)
+    manifest["files"][name] = backup._describe(folder / name)
+    (folder / "backup.json").write_text(json.dumps(manifest))
+
+
+async def read_from(log: Backplane, offset: int, count: int) -> list[tuple[int, bytes]]:
+    """So many records of partition 1 from an offset on, each with its offset."""
+    records: list[tuple[int, bytes]] = []
+    async with log.consume("reader") as consumer:
+        while len(records) < count:
+            fetched = await consumer.fetch()
+            if isinstance(fetched, Assignment):
+                consumer.seek(1, offset)
+            else:
+                records += [(record.offset, record.value) for record in fetched.records if record.partition == 1]
+    return records
+
+
+# ---- what is kept
+
+
+async def test_a_backup_is_whole_for_its_owner_alone_and_leaves_nothing_beside_it(
+    folder: Path, settings: Settings
+) -> None:
+    assert names(folder) == FILES
+    assert mode(folder) == 0o700
+    for name in DATABASES:
+        assert mode(folder / name) == mode(settings.data / name)
+    assert mode(folder / "accounts.db") == 0o600
+    assert names(folder.parent) == ["backup", "data"]
+    manifest = read_manifest(folder)
+    sizes = {name: len(content) for name, content in contents(folder).items()}
+    assert {name: file["bytes"] for name, file in manifest["files"].items()} == sizes
+
+
+async def test_what_was_backed_up_is_there_after_a_restore(folder: Path, elsewhere: Settings) -> None:
+    await restore(elsewhere, folder)
+    assert names(elsewhere.data) == [*DATABASES, "log.lock"]
+    async with open_chats(elsewhere) as chats, open_accounts(elsewhere) as accounts:
+        assert await chats.recorded_offsets() == {1: 2}
+        assert await chats.get_message(CHAT, 2) is not None
+        assert len(await accounts.signing_keys()) == 1
+    async with open_configuration(elsewhere) as configuration:
+        assert {key: item.value for key, item in (await configuration.load()).items()} == {"access_token_seconds": "60"}
+    assert mode(elsewhere.data / "accounts.db") == 0o600
+
+
+async def test_a_restored_log_goes_on_far_behind_every_position_that_clients_may_know(
+    folder: Path, elsewhere: Settings
+) -> None:
+    await restore(elsewhere, folder)
+    async with open_backplane(elsewhere) as log:
+        (offset,) = await publish_and_wait(log, [Record(1, b"next")])
+        assert offset == 3 + ROOM + 1
+        assert (await publish_and_wait(log, [Record(0, b"first")])) == [0]
+        # What was not recorded is still read, and then what is new.
+        assert await read_from(log, 2, 3) == [(2, b"three"), (3 + ROOM, b""), (offset, b"next")]
+        assert await log.end_offset(1) == offset + 1
+
+
+async def test_a_backup_of_nothing_that_runs_is_the_same(folder: Path, settings: Settings, tmp_path: Path) -> None:
+    done = await back_up(settings, tmp_path / "again")
+    assert contents(tmp_path / "again") == contents(folder)
+    assert done[-1] == f"{tmp_path / 'again'} is whole"
+    assert f"chats.db: {len(contents(folder)['chats.db']):,} bytes" in done
+    assert names(settings.data) == [*DATABASES, "log.lock"]
+
+
+async def test_files_that_an_engine_stands_in_for_are_left_out(folder: Path, settings: Settings) -> None:
+    with_kafka = settings.model_copy(update={"engines": frozenset({"kafka", "redis"})})
+    await back_up(with_kafka, folder.with_name("some"))
+    assert names(folder.with_name("some")) == ["accounts.db", "backup.json", "chats.db"]
+
+
+# ---- what is refused
+
+
+async def test_a_backup_overwrites_nothing(folder: Path, settings: Settings) -> None:
+    with pytest.raises(click.ClickException, match="is there already"):
+        await back_up(settings, folder)
+    make(folder.with_name("other" + UNFINISHED))
+    with pytest.raises(click.ClickException, match="another backup"):
+        await back_up(settings, folder.with_name("other"))
+    assert names(folder.with_name("other" + UNFINISHED)) == []
+
+
+async def test_a_folder_without_data_is_no_backup(tmp_path: Path) -> None:
+    with pytest.raises(click.ClickException, match="nothing is kept"):
+        await back_up(Settings(data=tmp_path / "nothing"), tmp_path / "backup")
+    assert names(tmp_path) == []
+
+
+async def test_a_log_that_was_trimmed_beyond_what_was_copied_is_no_backup(folder: Path, settings: Settings) -> None:
+    with closing(sqlite3.connect(settings.data / "log.db")) as connection, connection:
+        connection.execute("DELETE FROM segments WHERE place <= (1 << 48) + 1")
+    await back_up(settings, folder.with_name("fits"))
+    with closing(sqlite3.connect(settings.data / "chats.db")) as connection, connection:
+        connection.execute("UPDATE recorded SET offset = 1")
+    with pytest.raises(click.ClickException, match="trimmed beyond"):
+        await back_up(settings, folder.with_name("gap"))
+    assert names(folder.parent) == ["backup", "data", "fits"]
+
+
+async def test_only_an_empty_data_folder_is_restored_into(
+    folder: Path, settings: Settings, elsewhere: Settings
+) -> None:
+    with pytest.raises(click.ClickException, match=r"is not empty: it has accounts\.db"):
+        await restore(settings, folder)
+    make(elsewhere.data / "lost+found")
+    await restore(elsewhere, folder)
+
+
+async def test_a_data_folder_in_use_is_not_restored_into(folder: Path, elsewhere: Settings) -> None:
+    make(elsewhere.data)
+    with hold(elsewhere.data / "log.db"), pytest.raises(LogInUse):
+        await restore(elsewhere, folder)
+    assert names(elsewhere.data) == ["log.lock"]
+
+
+async def test_what_is_no_backup_is_not_restored(tmp_path: Path, elsewhere: Settings) -> None:
+    with pytest.raises(click.ClickException, match="is no backup"):
+        await restore(elsewhere, tmp_path)
+
+
+@pytest.mark.parametrize("name", DATABASES)
+async def test_a_file_that_is_missing_or_has_changed_is_not_restored(
+    folder: Path, elsewhere: Settings, name: str
+) -> None:
+    spoil(folder / name, -1)
+    with pytest.raises(click.ClickException, match=f"{name} is not what was backed up"):
+        await restore(elsewhere, folder)
+    os.remove(folder / name)
+    with pytest.raises(click.ClickException, match=f"{name} is not what was backed up"):
+        await restore(elsewhere, folder)
+    assert names(folder.parent) == ["backup", "data"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"), [(4096, "chats.db is damaged"), (0, "chats.db is damaged"), (None, "by a newer release")]
+)
+async def test_a_database_that_was_copied_damaged_or_is_newer_is_not_restored(
+    folder: Path, elsewhere: Settings, damage: int | None, words: str
+) -> None:
+    chats = folder / "chats.db"
+    if damage is None:
+        with closing(sqlite3.connect(chats)) as connection, connection:
+            connection.execute("PRAGMA user_version = 99")
+    else:
+        spoil(chats, damage)
+    pretend_that_it_was_copied_so(folder, "chats.db")
+    with pytest.raises(click.ClickException, match=words):
+        await restore(elsewhere, folder)
+
+
+# ---- what fails half-way
+
+
+async def test_a_backup_that_fails_leaves_nothing(folder: Path, settings: Settings) -> None:
+    spoil(settings.data / "accounts.db", 0)
+    with pytest.raises(sqlite3.DatabaseError):
+        await back_up(settings, folder.with_name("other"))
+    assert names(folder.parent) == ["backup", "data"]
+
+
+async def test_a_restore_that_fails_leaves_an_empty_folder(
+    folder: Path, elsewhere: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(shutil, "copymode", fail)
+    with pytest.raises(OSError, match="No space"):
+        await restore(elsewhere, folder)
+    assert names(elsewhere.data) == ["log.lock"]
+    monkeypatch.undo()
+    await restore(elsewhere, folder)

@@ -1,0 +1,199 @@
+"""What `rookery doctor` finds, and that it says what to do."""
+
+import fcntl
+import json
+import os
+import socket
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from pydantic import SecretStr
+
+from rookery.commands import doctor
+from rookery.commands.cli import main
+from rookery.commands.doctor import Check, Finding, Level
+from rookery.serve.folder import DataFolder
+from shared.settings import BffSettings, KafkaSettings, RedisSettings, Settings, TlsSettings
+from tools.launch.certificates import Authority
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data=tmp_path)
+
+
+def found(check: Check, settings: Settings, *, is_running: bool = False) -> list[Level]:
+    findings = list(check(settings, is_running))
+    assert all(finding.remedy for finding in findings if finding.level is not Level.OK)
+    return [finding.level for finding in findings]
+
+
+def test_an_old_python_is_a_problem() -> None:
+    assert doctor.check_python((3, 10)) == Finding(Level.PROBLEM, "this is Python 3.10", "install Python 3.11 or newer")
+    assert doctor.check_python((3, 13)).level is Level.OK
+
+
+def test_a_new_folder_that_can_be_made_is_fine(tmp_path: Path) -> None:
+    assert found(doctor.check_folder, Settings(data=tmp_path / "new" / "folder"))[0] is Level.OK
+
+
+def test_a_folder_that_can_not_be_written_to_is_a_problem() -> None:
+    """In /proc not even root may."""
+    assert found(doctor.check_folder, Settings(data=Path("/proc/rookery")))[0] is Level.PROBLEM
+
+
+def test_a_full_disk_is_a_problem(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    for free, level in ((1, Level.PROBLEM), (500 * 1024**2, Level.WARNING), (10 * 1024**3, Level.OK)):
+        monkeypatch.setattr("shutil.disk_usage", lambda _, free=free: type("Usage", (), {"free": free}))
+        assert found(doctor.check_folder, settings)[1] is level
+
+
+def test_a_port_that_another_program_has_is_named_with_its_setting(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = Settings(data=tmp_path, bff=BffSettings(port=taken.getsockname()[1]))
+        first = next(doctor.check_ports(settings, False))
+    assert first.level is Level.PROBLEM
+    assert "ROOKERY_BFF__PORT" in first.remedy
+
+
+def test_a_rookery_that_runs_has_its_ports_and_its_log(settings: Settings) -> None:
+    assert found(doctor.check_ports, settings, is_running=True) == []
+    assert found(doctor.check_log_lock, settings, is_running=True) == []
+
+
+def test_a_log_that_another_process_has_open_is_a_problem(settings: Settings) -> None:
+    lock = DataFolder(settings.data).log_lock
+    assert found(doctor.check_log_lock, settings) == []
+    with lock.open("w") as file:
+        assert found(doctor.check_log_lock, settings) == [Level.OK]
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert found(doctor.check_log_lock, settings) == [Level.PROBLEM]
+
+
+def test_an_engine_that_is_away_is_a_problem_and_named() -> None:
+    assert found(doctor.check_engines, Settings()) == []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        there = f"127.0.0.1:{server.getsockname()[1]}"
+        settings = Settings(
+            engines=frozenset({"kafka", "redis"}),
+            kafka=KafkaSettings(servers=(there, "127.0.0.1:1")),
+            redis=RedisSettings(url=SecretStr("redis://:sesame@127.0.0.1:1/0")),
+        )
+        findings = list(doctor.check_engines(settings, False))
+    assert [finding.level for finding in findings] == [Level.OK, Level.PROBLEM, Level.PROBLEM]
+    assert findings[0].text == f"Kafka listens on {there}"
+    assert "Redis can't be reached at 127.0.0.1:1" in findings[2].text
+    assert "sesame" not in str(findings)
+
+
+def test_a_clock_behind_the_data_is_a_problem(settings: Settings) -> None:
+    assert found(doctor.check_clock, settings) == [Level.OK]
+    file = settings.data / "log.db"
+    file.touch()
+    os.utime(file, (time.time() + 3600, time.time() + 3600))
+    assert found(doctor.check_clock, settings) == [Level.PROBLEM]
+
+
+def test_a_file_of_a_newer_release_or_a_broken_one_is_a_problem(settings: Settings) -> None:
+    path = DataFolder(settings.data).configuration
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 999")
+    connection.close()
+    assert found(doctor.check_schemas, settings) == [Level.PROBLEM]
+    path.write_bytes(b"not a database" * 100)
+    assert found(doctor.check_schemas, settings) == [Level.PROBLEM]
+
+
+def test_few_open_files_are_a_warning(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "allow_most_open_files", lambda: None)
+    for files, level in ((256, Level.WARNING), (65_536, Level.OK), (None, Level.OK)):
+        monkeypatch.setattr(doctor, "open_files", lambda files=files: files)
+        assert found(doctor.check_open_files, settings) == [level]
+
+
+def test_a_certificate_is_looked_at(tmp_path: Path) -> None:
+    authority, now = Authority(tmp_path), time.time()
+    for days, level in ((60, Level.OK), (5, Level.WARNING), (-1, Level.PROBLEM)):
+        issued = authority.issue(begins=now - 60 * 86_400, ends=now + days * 86_400)
+        issued.key.chmod(0o640)
+        settings = Settings(data=tmp_path, tls=issued.settings())
+        assert found(doctor.check_tls, settings) == [level]
+    issued.key.chmod(0o644)
+    assert found(doctor.check_tls, settings) == [Level.PROBLEM, Level.WARNING]
+    issued.key.write_text("nonsense")
+    assert found(doctor.check_tls, settings) == [Level.PROBLEM]
+
+
+def test_plain_text_for_others_is_a_warning(tmp_path: Path) -> None:
+    assert found(doctor.check_tls, Settings(data=tmp_path)) == []
+    assert found(doctor.check_tls, Settings(data=tmp_path, tls=TlsSettings(plaintext=True))) == [Level.WARNING]
+
+
+def test_a_page_that_is_not_there_is_a_warning(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "WEB_ROOT", settings.data)
+    assert found(doctor.check_page, settings) == [Level.WARNING]
+
+
+@pytest.fixture
+def answering() -> Iterator[tuple[int, dict[str, bytes]]]:
+    """An HTTP server, by its port, that answers everything with `body`."""
+    answer = {"body": b""}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(answer["body"])
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server.server_port, answer
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("body", "level", "words"),
+    [
+        (json.dumps({"checks": [{"ok": True, "explanation": "x"}]}), Level.OK, "and ready"),
+        (
+            json.dumps({"checks": [{"ok": False, "explanation": "the log takes writes"}]}),
+            Level.WARNING,
+            "the log takes",
+        ),
+        ("<html>", Level.PROBLEM, "something else"),
+        ("[]", Level.PROBLEM, "something else"),
+    ],
+)
+def test_what_answers_on_the_port_is_told_apart(
+    tmp_path: Path, answering: tuple[int, dict[str, bytes]], body: str, level: Level, words: str
+) -> None:
+    port, answer = answering
+    answer["body"] = body.encode()
+    finding = doctor.check_running(Settings(data=tmp_path, bff=BffSettings(port=port)))
+    assert finding.level is level
+    assert words in finding.text
+
+
+def test_bad_settings_are_a_problem_and_exit_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, ["doctor"], env={"ROOKERY_BFF__PROT": "1"})
+    assert result.exit_code == 1
+    assert "problem  there is no setting `bff.prot`" in result.output
+
+
+def test_every_line_has_its_level(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    output = CliRunner().invoke(main, ["doctor"], env={"ROOKERY_DATA": str(tmp_path)}).output
+    assert len(output.splitlines()) > 6
+    assert all(line.split()[0] in {"ok", "warning", "problem"} for line in output.splitlines())

@@ -1,0 +1,151 @@
+"""What the terminal chat promises."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from rookery.client import Client
+from rookery.commands.terminal import Screen, TerminalChat, printable, split_command
+from rookery.v1 import session_pb2 as pb
+
+GRACE = {"user_id": "9", "name": "grace", "display_name": "Grace"}
+
+
+class FakeScreen(Screen):
+    """Keeps what is shown."""
+
+    def __init__(self) -> None:
+        super().__init__(interactive=False)
+        self.shown: list[str] = []
+
+    def show(self, text: str) -> None:
+        self.shown.append(text)
+
+
+@pytest.fixture
+def screen() -> FakeScreen:
+    return FakeScreen()
+
+
+@pytest.fixture
+async def chat(client_and_connection: tuple[Client, Any], screen: FakeScreen, bff: Any) -> AsyncIterator[TerminalChat]:
+    """A chat with grace, whose events are shown."""
+    client, _ = client_and_connection
+    bff.answers["GET /v1/profiles?name_contains=grace&limit=100"] = 200, {"profiles": [GRACE], "next_cursor": ""}
+    bff.answers["GET /v1/profiles?user_ids=9"] = 200, {"profiles": [GRACE], "next_cursor": ""}
+    chat = TerminalChat(client, screen)
+    assert await chat.obey("/with grace\n")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(chat.show_events, nursery.cancel_scope)
+        yield chat
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("line", "command", "arguments"),
+    [
+        ("hello there", "", ["hello there"]),
+        ("/react 3 👍", "/react", ["3", "👍"]),
+        ("//not a command", "", ["/not a command"]),
+        ("/", "/", []),
+    ],
+)
+def test_lines_are_commands_or_text(line: str, command: str, arguments: list[str]) -> None:
+    assert split_command(line) == (command, arguments)
+
+
+def test_a_message_can_not_command_the_terminal() -> None:
+    assert printable("a\x1b[2Jb\nc\u202e") == "a\ufffd[2Jb\nc\ufffd"
+
+
+async def test_a_line_is_sent_and_shown_once_it_is_accepted(
+    chat: TerminalChat, screen: FakeScreen, client_and_connection: tuple[Client, Any]
+) -> None:
+    _, connection = client_and_connection
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def answer() -> None:
+            frame = await connection.hear()
+            assert (frame.send.chat_id, frame.send.text.body) == ("d-7-9", "hello")
+            connection.accept(frame, 100)
+
+        assert await chat.obey("hello\n")
+    assert screen.shown[-1].endswith("ada: hello")
+    assert not chat.failed
+
+
+async def test_what_comes_is_shown_with_a_number_that_a_reaction_can_name(
+    chat: TerminalChat, screen: FakeScreen, client_and_connection: tuple[Client, Any]
+) -> None:
+    _, connection = client_and_connection
+    connection.message(11)
+    receipt = await connection.hear()
+    assert receipt.receipt.read_up_to == 11
+    await wait_all_tasks_blocked()
+    assert screen.shown[-1].startswith("[1] ")
+    assert "grace: " in screen.shown[-1]
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def answer() -> None:
+            react = (await connection.hear()).react
+            assert (react.message_id, react.emoji) == (11, "👍")
+            reaction = pb.Reaction(chat_id=react.chat_id, message_id=11, user_id=7, emoji="👍", set=True)
+            connection.say(pb.ServerFrame(event=pb.Event(event_id=50, reaction=reaction)))
+
+        await chat.obey("/react 1 👍")
+    await wait_all_tasks_blocked()
+    assert screen.shown[-1] == "ada reacted with 👍 to [1]"
+
+
+async def test_history_is_shown_oldest_first(chat: TerminalChat, screen: FakeScreen, bff: Any) -> None:
+    messages = [
+        {
+            "message": {
+                "message_id": str(number),
+                "chat_id": "d-7-9",
+                "sender_id": "9",
+                "text": {"body": f"line {number}"},
+            }
+        }
+        for number in (1, 2)
+    ]
+    messages[1]["reactions"] = [{"emoji": "👍", "user_ids": ["7"]}]  # type: ignore[assignment]
+    bff.answers["GET /v1/chats/d-7-9/messages?limit=20"] = 200, {"messages": messages}
+    await chat.obey("/history")
+    assert [line.rpartition("grace: ")[2].strip() for line in screen.shown[-3:]] == ["line 1", "line 2", "👍 1"]
+
+
+async def test_a_refusal_is_shown_and_remembered(chat: TerminalChat, screen: FakeScreen, bff: Any) -> None:
+    bff.answers["GET /v1/profiles?name_contains=nobody&limit=100"] = 200, {"profiles": [], "next_cursor": ""}
+    assert await chat.obey("/with nobody")
+    assert screen.shown[-1] == "not done: there is no user nobody"
+    assert chat.failed
+
+
+async def test_a_gap_and_a_lost_connection_are_said(
+    chat: TerminalChat, screen: FakeScreen, client_and_connection: tuple[Client, Any]
+) -> None:
+    _, connection = client_and_connection
+    connection.say(pb.ServerFrame(gap=pb.Gap()))
+    connection.say(pb.ServerFrame(goodbye=pb.Goodbye(code="unavailable", message="Restarting.")))
+    await wait_all_tasks_blocked()
+    assert "some events were missed" in screen.shown[-2]
+    assert "Restarting." in screen.shown[-1]
+
+
+@pytest.mark.parametrize("line", ["/nonsense", "/react x y z", "/react 7 👍", "/with"])
+async def test_what_makes_no_sense_is_said(chat: TerminalChat, screen: FakeScreen, line: str) -> None:
+    assert await chat.obey(line)
+    assert "no " in screen.shown[-1]
+
+
+async def test_quit_ends_it_and_an_empty_line_does_nothing(chat: TerminalChat, screen: FakeScreen) -> None:
+    before = list(screen.shown)
+    assert await chat.obey("   \n")
+    assert screen.shown == before
+    assert not await chat.obey("/quit")

@@ -1,0 +1,81 @@
+"""How BFFs and gateways of their own call the archives: in plain text, over TLS, and known to them by certificate."""
+
+from pathlib import Path
+
+import pytest
+import trio
+
+from bff.archive import RpcArchive
+from rookery.serve.roles import open_archives
+from rookery.v1.archive_grpc import ArchiveServiceServicer
+from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse
+from shared.net.listening import listen, port_of
+from shared.net.tls import ServerTls, open_tls
+from shared.rpc import RpcError, serve_rpc
+from shared.settings import Settings, TlsSettings
+from tools.launch.certificates import Authority
+
+PATIENCE = 20.0
+"""Seconds; only ends a test that has failed."""
+
+ANSWER = GetChatResponse()
+ANSWER.chat.chat_id = "d-1-2"
+
+
+class OneChat(ArchiveServiceServicer):
+    """Knows one chat."""
+
+    async def GetChat(self, input_message: GetChatRequest) -> GetChatResponse:
+        await trio.lowlevel.checkpoint()
+        return ANSWER
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path / "inside")
+
+
+async def serve_archive(nursery: trio.Nursery, tls: TlsSettings) -> int:
+    """An archive as its role opens it; its port."""
+    server = ServerTls(tls, tls.certificate_file) if tls.certificate_file else None
+    listeners = await listen("127.0.0.1", 0, tls=server, alpn="h2", trusted_clients_only=True)
+    await nursery.start(serve_rpc, [OneChat()], listeners)
+    return port_of(listeners)
+
+
+async def ask(settings: Settings) -> GetChatResponse:
+    with trio.fail_after(PATIENCE):
+        async with open_tls(settings.tls) as tls, open_archives(settings, tls) as archives:
+            return await RpcArchive(archives).get_chat(GetChatRequest(user_id=1, chat_id="d-1-2"))
+
+
+async def test_archives_without_tls_are_asked_in_plain_text(nursery: trio.Nursery) -> None:
+    port = await serve_archive(nursery, TlsSettings())
+    assert await ask(Settings(archives=(f"127.0.0.1:{port}",))) == ANSWER
+
+
+async def test_archives_of_the_authority_are_asked_over_tls(nursery: trio.Nursery, authority: Authority) -> None:
+    ports = [await serve_archive(nursery, authority.issue().settings()) for _ in range(2)]
+    archives = tuple(f"grpcs://127.0.0.1:{port}" for port in ports)
+    assert await ask(Settings(archives=archives, tls=TlsSettings(ca_file=authority.file))) == ANSWER
+
+
+async def test_archives_of_others_are_not_asked(nursery: trio.Nursery, authority: Authority, tmp_path: Path) -> None:
+    port = await serve_archive(nursery, Authority(tmp_path / "other").issue().settings())
+    with pytest.raises(RpcError, match="UNAVAILABLE"):
+        await ask(Settings(archives=(f"grpcs://127.0.0.1:{port}",), tls=TlsSettings(ca_file=authority.file)))
+
+
+async def test_callers_show_the_certificate_that_is_for_archives(
+    nursery: trio.Nursery, authority: Authority, tmp_path: Path
+) -> None:
+    port = await serve_archive(nursery, authority.issue().settings(client_ca_file=authority.file))
+    public, caller = Authority(tmp_path / "public").issue(), authority.issue("caller")
+    archives = (f"grpcs://127.0.0.1:{port}",)
+    known = public.settings(
+        ca_file=authority.file, client_certificate_file=caller.certificate, client_key_file=caller.key
+    )
+    assert await ask(Settings(archives=archives, tls=known)) == ANSWER
+    for unknown in (public.settings(ca_file=authority.file), TlsSettings(ca_file=authority.file)):
+        with pytest.raises(RpcError, match="UNAVAILABLE"):
+            await ask(Settings(archives=archives, tls=unknown))

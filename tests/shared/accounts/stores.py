@@ -1,0 +1,71 @@
+"""What the tests of both account stores use."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TypeVar
+
+from shared.accounts.cassandra.store import open_cassandra_accounts
+from shared.accounts.store import AccountStore
+from shared.contract.errors import Unavailable
+from shared.drivers.cassandra.session import CassandraSession, open_cassandra
+from shared.settings import CassandraSettings
+
+OpenStore = Callable[[], AbstractAsyncContextManager[AccountStore]]
+
+TABLES = (
+    "users",
+    "user_by_name",
+    "names_by_trigram",
+    "families",
+    "families_by_user",
+    "refresh_tokens",
+    "signing_keys",
+    "standings",
+    "audit_by_month",
+    "audit_months",
+)
+
+TRIES = 50
+"""After which what keeps failing is a fault."""
+
+T = TypeVar("T")
+
+
+def over_cassandra(settings: CassandraSettings) -> OpenStore:
+    """Opens the store, which is empty the first time. Each opening has a session of its own, as a process has."""
+    is_empty = False
+
+    @asynccontextmanager
+    async def open_store() -> AsyncIterator[AccountStore]:
+        nonlocal is_empty
+        async with open_cassandra(settings) as session:
+            if not is_empty:
+                await empty(session)
+                is_empty = True
+            async with open_cassandra_accounts(session) as store:
+                yield store
+
+    return open_store
+
+
+async def empty(session: CassandraSession) -> None:
+    """Empty the tables of accounts. Asking first is faster: few tests fill all of them."""
+    filled = await session.execute_all([(f"SELECT * FROM {table} LIMIT 1", ()) for table in TABLES])
+    tables = [table for table, rows in zip(TABLES, filled, strict=True) if rows]
+    await session.execute_all([(f"TRUNCATE {table}", ()) for table in tables])
+
+
+async def patiently(attempt: Callable[[], Awaitable[T]]) -> T:
+    """Try until it is known what came of it: of many transactions on one row, some may be told to come again."""
+    for _ in range(TRIES):
+        try:
+            return await attempt()
+        except Unavailable:
+            continue
+    raise AssertionError(f"still unavailable after {TRIES} tries")
+
+
+def letters(alphabet: str, number: int) -> dict[int, str]:
+    """For `str.translate`: letters without case that only this number has, in the same order."""
+    first = 0x4E00 + number * len(alphabet)
+    return {ord(letter): chr(first + index) for index, letter in enumerate(alphabet)}

@@ -1,0 +1,214 @@
+"""What both stores of accounts promise of admins, of suspended users and of the audit log."""
+
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+
+from shared.accounts.audit import Act, Actor, AuditEntry, new_entry
+from shared.accounts.sqlite import store as accounts_sqlite
+from shared.accounts.sqlite.store import open_sqlite_accounts
+from shared.accounts.store import AccountStore, Family, Standing, User
+from tests.shared.accounts.stores import OpenStore, over_cassandra, patiently
+
+ALICE = User(11, "alice", "Alice Liddell", "", 1, 1_000)
+FAMILY = Family("family", ALICE.user_id, "phone", 1_000)
+FAR = 2**60
+"""When tokens here expire."""
+
+
+@pytest.fixture(params=["sqlite", "cassandra"])
+def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> OpenStore:
+    """Opens the one store of a test. Opening it twice is how two processes share it."""
+    if request.param == "cassandra":
+        return over_cassandra(request.getfixturevalue("cassandra_settings"))
+    return partial(open_sqlite_accounts, tmp_path / "accounts.db")
+
+
+@pytest.fixture
+async def store(open_store: OpenStore) -> AsyncIterator[AccountStore]:
+    async with open_store() as store:
+        await store.add_user(ALICE, "hash")
+        yield store
+
+
+async def standing(store: AccountStore, user_id: int = ALICE.user_id) -> Standing:
+    return (await store.standings([user_id]))[user_id]
+
+
+# ---- standing
+
+
+async def test_a_new_account_is_neither_an_admin_nor_suspended(store: AccountStore) -> None:
+    assert await store.standings([ALICE.user_id, 99]) == {ALICE.user_id: Standing(), 99: Standing()}
+    assert await store.standings([]) == {}
+
+
+async def test_an_admin_is_one_until_that_is_revoked(store: AccountStore) -> None:
+    for _ in range(2):
+        assert await store.make_admin(ALICE.user_id)
+    assert await standing(store) == Standing(is_admin=True)
+    for _ in range(2):
+        await store.revoke_admin(ALICE.user_id)
+    assert await standing(store) == Standing()
+    assert await store.make_admin(ALICE.user_id)
+
+
+async def test_a_user_is_suspended_until_restored(store: AccountStore) -> None:
+    assert await store.suspend(ALICE.user_id, "spam", 5_000)
+    assert await standing(store) == Standing(suspended_at_ms=5_000, suspended_reason="spam")
+    assert await store.suspend(ALICE.user_id, "more spam", 6_000)
+    assert await standing(store) == Standing(suspended_at_ms=6_000, suspended_reason="more spam")
+    for _ in range(2):
+        await store.restore(ALICE.user_id)
+        assert await standing(store) == Standing()
+
+
+async def test_an_admin_is_not_suspended_and_a_suspended_user_not_made_an_admin(store: AccountStore) -> None:
+    await store.make_admin(ALICE.user_id)
+    assert not await store.suspend(ALICE.user_id, "coup", 5_000)
+    assert await standing(store) == Standing(is_admin=True)
+    await store.restore(ALICE.user_id)
+    assert await standing(store) == Standing(is_admin=True)
+    await store.revoke_admin(ALICE.user_id)
+    await store.suspend(ALICE.user_id, "spam", 5_000)
+    assert not await store.make_admin(ALICE.user_id)
+    await store.revoke_admin(ALICE.user_id)
+    assert await standing(store) == Standing(suspended_at_ms=5_000, suspended_reason="spam")
+
+
+async def test_of_a_suspension_and_a_promotion_at_once_one_is_done(open_store: OpenStore) -> None:
+    async with open_store() as one, open_store() as other:
+        for user_id in range(1, 11):
+            done: list[bool] = []
+
+            async def note(work: Callable[[], Awaitable[bool]], done: list[bool] = done) -> None:
+                done.append(await patiently(work))
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(note, partial(one.make_admin, user_id))
+                nursery.start_soon(note, partial(other.suspend, user_id, "spam", 5_000))
+            found = await standing(one, user_id)
+            assert sorted(done) == [False, True]
+            assert found.is_admin != found.is_suspended
+
+
+async def test_another_process_sees_a_standing_at_once(open_store: OpenStore) -> None:
+    async with open_store() as one, open_store() as other:
+        await one.suspend(ALICE.user_id, "spam", 5_000)
+        assert (await standing(other)).is_suspended
+
+
+# ---- standing of a sign-in
+
+
+async def test_a_sign_in_has_the_standing_of_its_user_until_it_ends(store: AccountStore) -> None:
+    assert await store.standing_in("family", ALICE.user_id) is None
+    await store.start_family(FAMILY, b"token", FAR)
+    assert await store.standing_in("family", ALICE.user_id) == Standing()
+    await store.make_admin(ALICE.user_id)
+    assert await store.standing_in("family", ALICE.user_id) == Standing(is_admin=True)
+    await store.revoke_admin(ALICE.user_id)
+    await store.suspend(ALICE.user_id, "spam", 5_000)
+    suspended = await store.standing_in("family", ALICE.user_id)
+    assert suspended is not None
+    assert suspended.is_suspended
+    await store.end_families(ALICE.user_id)
+    assert await store.standing_in("family", ALICE.user_id) is None
+    assert await store.standing_in("", ALICE.user_id) is None
+
+
+# ---- sign-ins
+
+
+async def test_the_sign_ins_of_a_user_come_newest_first_and_of_nobody_else(store: AccountStore) -> None:
+    bob = replace(ALICE, user_id=12, name="bob")
+    await store.add_user(bob, "hash")
+    families = [Family(f"family {number}", ALICE.user_id, f"device {number}", number) for number in range(1, 4)]
+    for number, family in enumerate([*families, replace(FAMILY, user_id=bob.user_id)]):
+        await store.start_family(family, b"token %d" % number, FAR)
+    assert await store.families(ALICE.user_id, now_ms=10, limit=10) == families[::-1]
+    assert len(await store.families(ALICE.user_id, now_ms=10, limit=2)) == 2
+    assert await store.families(99, now_ms=10, limit=10) == []
+
+
+async def test_a_sign_in_that_has_expired_or_ended_is_not_shown(store: AccountStore) -> None:
+    await store.start_family(FAMILY, b"token", 5_000)
+    await store.start_family(replace(FAMILY, family_id="other"), b"other", 6_000)
+    assert len(await store.families(ALICE.user_id, now_ms=4_999, limit=10)) == 2
+    assert [family.family_id for family in await store.families(ALICE.user_id, now_ms=5_000, limit=10)] == ["other"]
+    await store.end_family("other")
+    assert await store.families(ALICE.user_id, now_ms=5_000, limit=10) == []
+
+
+# ---- audit
+
+
+def entry(number: int, at: int = 1_800_000_000_000_000_000) -> AuditEntry:
+    actor = Actor(ALICE.user_id, "alice", "192.0.2.1") if number % 2 else Actor(name="root")
+    at += number
+    entry_id = f"{at:020}-{number:08x}"
+    return AuditEntry(entry_id, at // 1_000_000, actor, Act.SUSPEND_USER, f"user ({number})", "spam é🙂")
+
+
+async def test_entries_come_back_as_they_were_the_newest_first(store: AccountStore) -> None:
+    assert await store.audit_entries(limit=10) == []
+    entries = [entry(number) for number in range(5)]
+    for each in entries:
+        await store.add_audit_entry(each)
+    await store.add_audit_entry(entries[0])
+    assert await store.audit_entries(limit=10) == entries[::-1]
+    assert await store.audit_entries(limit=2) == entries[:2:-1]
+    assert await store.audit_entries(limit=10, before=entries[2].entry_id) == entries[1::-1]
+    assert await store.audit_entries(limit=10, before=entries[0].entry_id) == []
+
+
+async def test_pages_neither_skip_nor_repeat_over_months_of_which_some_are_empty(store: AccountStore) -> None:
+    month = 31 * 24 * 3600 * 10**9
+    entries = [entry(number, 1_800_000_000 * 10**9 + (number // 3) * 2 * month) for number in range(10)]
+    for each in reversed(entries):
+        await store.add_audit_entry(each)
+    seen: list[AuditEntry] = []
+    while page := await store.audit_entries(limit=2, before=seen[-1].entry_id if seen else ""):
+        seen += page
+    assert seen == entries[::-1]
+
+
+async def test_the_order_of_entries_is_that_of_the_acts(store: AccountStore) -> None:
+    made = [new_entry(Actor(name="root"), Act.MAKE_ADMIN, str(number)) for number in range(50)]
+    for each in made:
+        await store.add_audit_entry(each)
+    assert [int(each.target) for each in await store.audit_entries(limit=100)] == [*range(49, -1, -1)]
+
+
+async def test_entries_and_standings_outlive_the_store(open_store: OpenStore) -> None:
+    async with open_store() as store:
+        await store.add_audit_entry(entry(1))
+        await store.make_admin(ALICE.user_id)
+    async with open_store() as store:
+        assert await store.audit_entries(limit=10) == [entry(1)]
+        assert (await standing(store)).is_admin
+
+
+# ---- an older file
+
+
+async def test_a_file_of_an_older_release_is_brought_up_to_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "accounts.db"
+    with monkeypatch.context() as older:
+        older.setattr(accounts_sqlite, "MIGRATIONS", accounts_sqlite.MIGRATIONS[:1])
+        async with open_sqlite_accounts(path) as store:
+            await store.add_user(ALICE, "hash")
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'standings'").fetchone() is None
+    async with open_sqlite_accounts(path) as store:
+        assert await store.users([ALICE.user_id]) == [ALICE]
+        assert await standing(store) == Standing()
+        assert await store.make_admin(ALICE.user_id)

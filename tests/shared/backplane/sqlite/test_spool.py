@@ -1,0 +1,114 @@
+"""What is left for the process that has the embedded log is published by it, once and in order."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import cast
+
+import pytest
+import structlog
+import trio
+
+from shared.backplane import Backplane, Record
+from shared.backplane.protocol import Done
+from shared.backplane.sqlite.spool import leave, publish_left
+from shared.contract.errors import Unavailable
+from shared.contract.partitions import partition_of
+
+PATIENCE = 30.0
+"""Seconds; only ends a test that has failed."""
+
+
+class FakeLog:
+    """Keeps what is published. While `is_away`, it takes nothing."""
+
+    partitions = 4
+
+    def __init__(self) -> None:
+        self.published: list[Record] = []
+        self.is_away = False
+
+    def publish(self, records: Sequence[Record], done: Done) -> None:
+        if self.is_away:
+            raise Unavailable("the fake is away")
+        self.published += records
+        done([0] * len(records))
+
+
+@asynccontextmanager
+async def publishing(folder: Path, log: FakeLog) -> AsyncIterator[None]:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(publish_left, folder, cast(Backplane, log))
+        yield
+        nursery.cancel_scope.cancel()
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+async def until_empty(folder: Path) -> None:
+    with trio.fail_after(PATIENCE):
+        while any(name.endswith(".record") for name in names(folder)):
+            await trio.sleep(0.01)
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Path:
+    return tmp_path / "spool"
+
+
+async def test_what_was_left_before_and_meanwhile_is_published_in_order(spool: Path) -> None:
+    log = FakeLog()
+    for number in range(3):
+        leave(spool, 7, b"before %d" % number)
+    async with publishing(spool, log):
+        await until_empty(spool)
+        leave(spool, 8, b"meanwhile")
+        await until_empty(spool)
+    assert [record.value for record in log.published] == [b"before 0", b"before 1", b"before 2", b"meanwhile"]
+    assert [record.partition for record in log.published] == [partition_of(user, 4) for user in (7, 7, 7, 8)]
+
+
+async def test_a_folder_that_is_not_there_is_waited_for(spool: Path) -> None:
+    log = FakeLog()
+    async with publishing(spool, log):
+        await trio.testing.wait_all_tasks_blocked()
+        leave(spool, 7, b"first")
+        await until_empty(spool)
+    assert [record.value for record in log.published] == [b"first"]
+
+
+async def test_what_the_log_does_not_take_stays_until_it_does(spool: Path) -> None:
+    log = FakeLog()
+    log.is_away = True
+    leave(spool, 7, b"first")
+    with structlog.testing.capture_logs() as lines:
+        async with publishing(spool, log):
+            with trio.fail_after(PATIENCE):
+                while not lines:
+                    await trio.sleep(0.01)
+            assert len(names(spool)) == 1
+            log.is_away = False
+            await until_empty(spool)
+    assert [record.value for record in log.published] == [b"first"]
+    assert lines[0]["event"] == "spool_not_published"
+
+
+async def test_a_file_that_is_none_of_ours_is_put_aside_and_hinders_nothing(spool: Path) -> None:
+    log = FakeLog()
+    leave(spool, 7, b"ours")
+    (spool / "0.record").write_bytes(b"not ours")
+    (spool / "00000000000000000001-7-half").write_bytes(b"still being written")
+    with structlog.testing.capture_logs() as lines:
+        async with publishing(spool, log):
+            await until_empty(spool)
+    assert [record.value for record in log.published] == [b"ours"]
+    assert names(spool) == ["0.refused", "00000000000000000001-7-half"]
+    assert [line["event"] for line in lines] == ["spool_file_refused"]
+
+
+def test_only_its_owner_may_read_what_is_left(spool: Path) -> None:
+    leave(spool, 7, b"private")
+    (path,) = spool.iterdir()
+    assert (spool.stat().st_mode & 0o777, path.stat().st_mode & 0o777) == (0o700, 0o600)

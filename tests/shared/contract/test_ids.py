@@ -1,0 +1,93 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from trio.testing import MockClock
+
+from shared.contract.errors import Unavailable
+from shared.contract.ids import EPOCH_MS, MAX_ID, SEQUENCES, SnowflakeGenerator, first_id_at, time_of
+
+START_MS = EPOCH_MS + 10_000
+
+
+@given(st.lists(st.integers(-5_000, 5_000), max_size=300))
+def test_ids_are_unique_and_rise_over_any_steps_of_the_clock(steps: list[int]) -> None:
+    now = [START_MS]
+    generator = SnowflakeGenerator(3, lambda: now[0])
+    made: list[int] = []
+    for step in steps:
+        now[0] = max(now[0] + step, EPOCH_MS)
+        snowflake = generator.next_nowait()
+        if snowflake is not None:
+            made.append(snowflake)
+    assert made == sorted(set(made))
+
+
+@given(st.integers(0, 1023), st.integers(0, 1023))
+def test_two_generators_never_make_the_same_id(one: int, other: int) -> None:
+    ids = {SnowflakeGenerator(number, lambda: START_MS).next_nowait() for number in {one, other}}
+    assert len(ids) == len({one, other})
+
+
+def test_an_id_carries_its_time() -> None:
+    snowflake = SnowflakeGenerator(0, lambda: START_MS).next_nowait()
+    assert snowflake is not None
+    assert time_of(snowflake) == START_MS
+    assert first_id_at(START_MS) <= snowflake < first_id_at(START_MS + 1)
+
+
+@given(st.integers(-(2**70), 2**70))
+def test_the_first_id_of_any_moment_is_in_range(at_ms: int) -> None:
+    assert 0 <= first_id_at(at_ms) <= MAX_ID
+
+
+def test_a_millisecond_that_is_used_up_gives_none() -> None:
+    generator = SnowflakeGenerator(0, lambda: START_MS)
+    assert all(generator.next_nowait() for _ in range(SEQUENCES))
+    assert generator.next_nowait() is None
+
+
+async def test_a_clock_that_steps_back_is_waited_out(autojump_clock: MockClock) -> None:
+    """Ids go on from where they were, then wait until the clock has caught up."""
+    now = START_MS
+    generator = SnowflakeGenerator(0, lambda: now + int(autojump_clock.current_time() * 1000))
+    began = autojump_clock.current_time()
+    highest = max([await generator.next() for _ in range(SEQUENCES)])
+    now -= 5_000
+    assert await generator.next() > highest
+    assert 4.9 < autojump_clock.current_time() - began < 5.2
+
+
+def test_a_new_owner_starts_above_what_it_found() -> None:
+    generator = SnowflakeGenerator(0, lambda: START_MS)
+    found = SnowflakeGenerator(9, lambda: START_MS + 700).next_nowait()
+    assert found is not None
+    generator.start_above(found)
+    assert (generator.next_nowait() or 0) > found
+    generator.start_above(1)
+    assert (generator.next_nowait() or 0) > found
+
+
+@given(st.lists(st.tuples(st.integers(-5, 5), st.integers(0, 1023) | st.none()), max_size=200))
+def test_ids_rise_through_changes_of_the_number(steps: list[tuple[int, int | None]]) -> None:
+    now = START_MS
+    generator = SnowflakeGenerator(1023, lambda: now)
+    number, made = 1023, []
+    for step, new_number in steps:
+        now += step
+        if new_number is not None:
+            generator.renumber(new_number)
+            number = new_number
+        snowflake = generator.next_nowait()
+        assert snowflake is not None
+        assert snowflake >> 12 & 1023 == number
+        made.append(snowflake)
+    assert made == sorted(set(made))
+
+
+def test_no_id_is_made_while_the_number_is_not_held() -> None:
+    is_held = False
+    generator = SnowflakeGenerator(0, lambda: START_MS, is_held=lambda: is_held)
+    with pytest.raises(Unavailable):
+        generator.next_nowait()
+    is_held = True
+    assert generator.next_nowait() is not None

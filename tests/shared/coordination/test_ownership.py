@@ -1,0 +1,346 @@
+"""What every directory of partitions promises, and what the one in Redis promises when Redis comes and goes."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import NamedTuple
+
+import msgspec
+import pytest
+import structlog
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.coordination.ownership import Claim, Claims, Directory, GatewayAddress, LocalDirectory
+from shared.coordination.redis import ownership as ownership_redis
+from shared.coordination.redis.ownership import RedisDirectory, open_redis_directory
+from shared.drivers.redis import RedisClient, open_redis
+from shared.settings import RedisSettings
+from tests.shared.drivers.redis_clients import DEADLINE, blocking, eventually, settings_for
+from tools.engines.redis import Redis
+
+ONE = GatewayAddress("ws://one:8081/session", "one:8082")
+TWO = GatewayAddress("wss://two.example.org/session", "two.example.org:443")
+
+PROMPT = 10.0
+"""Seconds that closing may take, whatever Redis does: one is promised, and the machine may be busy. What waits for
+Redis here takes 30."""
+
+OpenDirectory = Callable[[], AbstractAsyncContextManager[Directory]]
+"""Opens the one directory of a test. Opening it twice is how two processes share it, where they can."""
+
+
+def local(request: pytest.FixtureRequest) -> OpenDirectory:
+    directory = LocalDirectory()
+
+    @asynccontextmanager
+    async def open_directory() -> AsyncIterator[Directory]:
+        yield directory
+
+    return open_directory
+
+
+def redis(request: pytest.FixtureRequest) -> OpenDirectory:
+    settings = settings_for(request.getfixturevalue("redis_server"))
+    return lambda: _open(settings)
+
+
+ENGINES = {"local": local, "redis": redis}
+
+
+@pytest.fixture(params=sorted(ENGINES))
+def open_directory(request: pytest.FixtureRequest) -> OpenDirectory:
+    return ENGINES[request.param](request)
+
+
+class Views(NamedTuple):
+    """A gateway's directory, another gateway's, and that of somebody who only reads."""
+
+    first: Directory
+    second: Directory
+    reader: Directory
+
+    async def agree(self, *owners: GatewayAddress | None) -> None:
+        """All of them come to have these owners of the partitions 0, 1, ..."""
+        await eventually(lambda: all([view.owner(part) for part in range(len(owners))] == [*owners] for view in self))
+
+
+@pytest.fixture
+async def views(open_directory: OpenDirectory) -> AsyncIterator[Views]:
+    async with open_directory() as first, open_directory() as second, open_directory() as reader:
+        yield Views(first, second, reader)
+
+
+async def test_a_partition_has_no_owner_at_first(views: Views) -> None:
+    await views.agree(None, None)
+
+
+async def test_what_a_gateway_says_is_known_at_once_to_itself_and_soon_to_all(views: Views) -> None:
+    views.first.publish(ONE, [0, 2], 1)
+    assert views.first.owner(0) == ONE
+    await views.agree(ONE, None, ONE)
+
+
+async def test_what_it_no_longer_says_it_has_is_nobodys(views: Views) -> None:
+    views.first.publish(ONE, [0, 1], 1)
+    await views.agree(ONE, ONE)
+    views.first.publish(ONE, [1, 2], 2)
+    await views.agree(None, ONE, ONE)
+    views.first.publish(ONE, [], 3)
+    assert views.first.owner(1) is None
+    await views.agree(None, None, None)
+
+
+async def test_partitions_move_from_one_gateway_to_another(views: Views) -> None:
+    views.first.publish(ONE, [0, 1, 2], 1)
+    await views.agree(ONE, ONE, ONE)
+    views.first.publish(ONE, [0], 2)
+    views.second.publish(TWO, [1, 2], 2)
+    await views.agree(ONE, TWO, TWO)
+
+
+async def test_of_two_the_higher_epoch_is_believed_if_it_says_so_later(views: Views) -> None:
+    views.first.publish(ONE, [0, 1], 1)
+    await views.agree(ONE, ONE)
+    views.second.publish(TWO, [1], 2)
+    await views.agree(ONE, TWO)
+
+
+async def test_of_two_the_higher_epoch_is_believed_if_it_says_so_earlier(views: Views) -> None:
+    views.second.publish(TWO, [1], 2)
+    await views.agree(None, TWO)
+    views.first.publish(ONE, [0, 1], 1)
+    await views.agree(ONE, TWO)
+
+
+async def test_of_two_of_the_same_epoch_the_newer_is_believed(views: Views) -> None:
+    views.first.publish(ONE, [0], 1)
+    await views.agree(ONE)
+    views.second.publish(TWO, [0], 1)
+    await eventually(lambda: views.second.owner(0) == TWO and views.reader.owner(0) == TWO)
+
+
+async def test_one_that_was_not_believed_is_when_the_other_has_gone(
+    views: Views, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ownership_redis, "PUSH_SECONDS", 0.05)
+    views.second.publish(TWO, [0], 2)
+    await views.agree(TWO)
+    views.first.publish(ONE, [0], 1)
+    await views.agree(TWO)
+    views.second.publish(TWO, [], 3)
+    await views.agree(ONE)
+
+
+async def test_a_gateway_that_starts_again_counts_though_its_epoch_is_lower(views: Views) -> None:
+    """As when the group, which counts the epochs, was made anew."""
+    views.first.publish(ONE, [0, 1], 100)
+    await views.agree(ONE, ONE)
+    views.first.publish(ONE, [1], 1)
+    await views.agree(None, ONE)
+    views.second.publish(TWO, [1], 2)
+    await views.agree(None, TWO)
+
+
+@given(st.lists(st.tuples(st.sampled_from([ONE, TWO]), st.frozensets(st.integers(0, 2)), st.integers(0, 3))))
+def test_the_claim_that_is_believed_is_the_last_word_of_its_gateway_and_no_other_has_a_higher_epoch(
+    words: list[tuple[GatewayAddress, frozenset[int], int]],
+) -> None:
+    claims = Claims()
+    last: dict[GatewayAddress, Claim] = {}
+    for word in words:
+        claims.put(Claim(*word))
+        last[word[0]] = Claim(*word)
+    for partition in range(3):
+        believed = claims.of(partition)
+        candidates = [claim for claim in last.values() if partition in claim.owned]
+        assert (believed is None) == (not candidates)
+        if believed is not None:
+            assert believed in candidates
+            assert believed.epoch == max(claim.epoch for claim in candidates)
+
+
+async def test_when_a_process_ends_its_entries_are_gone_at_once(
+    redis_server: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ownership_redis, "GOODBYE_SECONDS", DEADLINE)  # the machine may be busy
+    settings = settings_for(redis_server)
+    async with _open(settings) as reader:
+        async with _open(settings) as gateway:
+            gateway.publish(ONE, [0], 1)
+            await eventually(lambda: reader.owner(0) == ONE)
+        await eventually(lambda: reader.owner(0) is None)
+        async with open_redis(settings) as client:
+            assert await client.call("HGETALL", f"{settings.prefix}owners") == []
+
+
+async def test_the_entries_of_a_dead_gateway_end_by_themselves(
+    redis_server: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ownership_redis, "READ_SECONDS", 0.05)
+    settings = settings_for(redis_server)
+    async with open_redis(settings) as client, _open(settings) as reader:
+        await _put(client, settings, 0, ONE, epoch=5, seconds=60)
+        await eventually(lambda: reader.owner(0) == ONE)
+        await _put(client, settings, 0, ONE, epoch=5, seconds=0.3)  # its last word
+        await eventually(lambda: reader.owner(0) is None)
+
+
+async def test_an_entry_that_is_over_gives_way_to_a_lower_epoch(redis_server: Redis) -> None:
+    settings = settings_for(redis_server)
+    async with open_redis(settings) as client, _open(settings) as gateway, _open(settings) as reader:
+        await _put(client, settings, 0, TWO, epoch=5, seconds=-1)
+        gateway.publish(ONE, [0], 1)
+        await eventually(lambda: reader.owner(0) == ONE)
+
+
+async def test_entries_that_are_said_again_do_not_end(redis_server: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each time their end is put off: how far ahead it is does not matter here, and the machine may be busy."""
+    monkeypatch.setattr(ownership_redis, "ENTRY_SECONDS", DEADLINE)
+    monkeypatch.setattr(ownership_redis, "PUSH_SECONDS", 0.1)
+    monkeypatch.setattr(ownership_redis, "READ_SECONDS", 0.1)
+    settings = settings_for(redis_server)
+    async with _open(settings) as gateway, _open(settings) as reader:
+        gateway.publish(ONE, [0], 1)
+        await eventually(lambda: reader.owner(0) == ONE)
+        for _ in range(3):
+            until = reader._known[0].until
+            await eventually(lambda until=until: reader._known[0].until > until)  # type: ignore[misc]
+            assert reader.owner(0) == ONE
+
+
+async def test_an_entry_that_nobody_can_read_is_passed_over_and_logged_once(
+    redis_server: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ownership_redis, "READ_SECONDS", 0.02)
+    settings = settings_for(redis_server)
+    with structlog.testing.capture_logs() as logs:
+        async with open_redis(settings) as client, _open(settings) as gateway, _open(settings) as reader:
+            await client.call("HSET", f"{settings.prefix}owners", 0, "{", 1, "[]", 2, '{"epoch":1}', "x", "{}")
+            gateway.publish(ONE, [1], 1)
+            await eventually(lambda: reader.owner(1) == ONE)
+            await trio.sleep(0.2)
+            assert reader.owner(0) is None
+    assert 1 <= len([entry for entry in logs if entry["event"] == "directory_entries_unreadable"]) <= 4
+
+
+async def test_while_redis_is_away_owners_stay_known_past_their_end(
+    own_redis: Callable[..., Redis], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ownership_redis, "READ_SECONDS", 0.1)
+    server = own_redis()
+    settings = settings_for(server)
+    async with _open(settings) as gateway, _open(settings) as reader:
+        gateway.publish(ONE, [0], 1)
+        await eventually(lambda: reader.owner(0) == ONE)
+        await blocking(server.kill)
+        reader._known = {0: msgspec.structs.replace(reader._known[0], until=0.0)}  # as when much time has passed
+        for _ in range(20):
+            await trio.sleep(0.05)
+            assert reader.owner(0) == ONE
+
+
+async def test_owners_stay_known_through_the_restart_of_an_empty_redis_and_are_there_again_soon(
+    own_redis: Callable[..., Redis], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ownership_redis, "READ_SECONDS", 0.2)
+    monkeypatch.setattr(ownership_redis, "KEEP_SECONDS", DEADLINE)  # the machine may be busy
+    monkeypatch.setattr(ownership_redis, "PUSH_SECONDS", 2 * DEADLINE)  # so that none of these brings them back
+    server = own_redis()
+    settings = settings_for(server)
+    async with open_redis(settings) as client, _open(settings) as gateway, _open(settings) as reader:
+        gateway.publish(ONE, [0], 1)
+        await eventually(lambda: reader.owner(0) == ONE)
+        with structlog.testing.capture_logs() as logs:
+
+            def events() -> list[str]:
+                return sorted(entry["event"] for entry in logs if entry["event"].startswith("redis"))
+
+            async with trio.open_nursery() as nursery:
+
+                async def watch() -> None:
+                    while True:
+                        assert reader.owner(0) == ONE
+                        await trio.sleep(0.001)
+
+                nursery.start_soon(watch)
+                await blocking(server.kill)
+                await eventually(lambda: events() == ["redis_away"] * 2)
+                await trio.sleep(0.7)
+                await blocking(server.start)
+                with trio.fail_after(DEADLINE):
+                    while not await client.call("HGET", f"{settings.prefix}owners", 0):
+                        await trio.sleep(0.02)
+                async with _open(settings) as newcomer:
+                    await eventually(lambda: newcomer.owner(0) == ONE)
+                await eventually(lambda: len(events()) == 4)
+                nursery.cancel_scope.cancel()
+    assert events() == ["redis_away"] * 2 + ["redis_back"] * 2  # each process once, however often it tried
+
+
+async def test_one_that_is_missing_after_an_outage_is_forgotten_after_a_while(
+    own_redis: Callable[..., Redis], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ownership_redis, "READ_SECONDS", 0.1)
+    monkeypatch.setattr(ownership_redis, "KEEP_SECONDS", 0.3)
+    server = own_redis()
+    settings = settings_for(server)
+    async with open_redis(settings) as client, _open(settings) as reader:
+        await _put(client, settings, 0, ONE, epoch=5, seconds=60)
+        await eventually(lambda: reader.owner(0) == ONE)
+        await blocking(server.kill)
+        await blocking(server.start)
+        await eventually(lambda: reader.owner(0) is None)
+
+
+async def test_what_changes_while_redis_is_away_is_told_when_it_is_back(own_redis: Callable[..., Redis]) -> None:
+    server = own_redis()
+    settings = settings_for(server)
+    server.kill()
+    async with _open(settings) as gateway, _open(settings) as reader:
+        gateway.publish(ONE, [0, 1], 1)
+        assert gateway.owner(0) == ONE
+        gateway.publish(ONE, [1, 2], 2)
+        assert [gateway.owner(part) for part in range(3)] == [None, ONE, ONE]
+        await blocking(server.start)
+        await eventually(lambda: [reader.owner(part) for part in range(3)] == [None, ONE, ONE])
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+async def test_closing_is_prompt_while_redis_hangs(own_redis: Callable[..., Redis], is_cancelled: bool) -> None:
+    server = own_redis()
+    settings = settings_for(server, timeout_seconds=30)
+    began = trio.current_time()
+    with trio.CancelScope() as scope:
+        async with open_redis(settings) as client:
+            async with open_redis_directory(client, settings.prefix) as gateway:
+                gateway.publish(ONE, [0], 1)
+                while not await client.call("HGET", f"{settings.prefix}owners", 0):
+                    await trio.sleep(0.01)
+                server.freeze()
+                gateway.publish(ONE, [0, 1], 2)
+                await trio.sleep(0.05)
+                began = trio.current_time()
+                if is_cancelled:
+                    scope.cancel()
+            assert trio.current_time() - began < PROMPT
+    assert trio.current_time() - began < 2 * PROMPT
+
+
+@asynccontextmanager
+async def _open(settings: RedisSettings) -> AsyncIterator[RedisDirectory]:
+    """The directory as another process has it: with a client of its own."""
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(open_redis(settings))
+        yield await stack.enter_async_context(open_redis_directory(client, settings.prefix))
+
+
+async def _put(
+    client: RedisClient, settings: RedisSettings, partition: int, owner: GatewayAddress, *, epoch: int, seconds: float
+) -> None:
+    """Put an entry there as a gateway does, for nobody to say it again."""
+    now_seconds, microseconds = map(int, await client.call("TIME"))
+    until = now_seconds * 1000 + microseconds // 1000 + int(seconds * 1000)
+    entry = msgspec.json.encode({"websocket": owner.websocket, "grpc": owner.grpc, "epoch": epoch, "until": until})
+    await client.call("HSET", f"{settings.prefix}owners", partition, entry)
+    await client.call("PUBLISH", f"{settings.prefix}owners:changes", "test")

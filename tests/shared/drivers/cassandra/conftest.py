@@ -1,0 +1,69 @@
+"""Real nodes for the tests of sessions and of the schema."""
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+import trio
+
+from shared.drivers.cassandra.migrations import migrate
+from shared.settings import CassandraSettings
+from tools.engines.cassandra import Cassandra
+from tools.engines.engine import running
+from tools.toolchains import needed
+
+PATIENT = 30.0
+"""Seconds for a request, on a machine that is busy with other tests."""
+
+DRIVER_THREADS = "Task Scheduler", "Connection heartbeat", "ThreadPoolExecutor"
+"""How the threads of one open session are named. One more, `event_loop`, is the process's: it ends by itself."""
+
+
+def settings_for(server: Cassandra, *, timeout_seconds: float = PATIENT) -> CassandraSettings:
+    """Of a keyspace that is not there yet."""
+    return CassandraSettings(
+        hosts=(server.host,),
+        port=server.port,
+        keyspace=f"test_{uuid.uuid4().hex[:12]}",
+        timeout_seconds=timeout_seconds,
+    )
+
+
+@pytest.fixture
+def empty(cassandra_server: Cassandra) -> CassandraSettings:
+    """Of a keyspace of the test's own, which is not there yet."""
+    return settings_for(cassandra_server)
+
+
+@pytest.fixture(scope="module")
+def migrated(cassandra_server: Cassandra) -> CassandraSettings:
+    """Of a keyspace with the schema."""
+    settings = settings_for(cassandra_server)
+    trio.run(migrate, settings)
+    return settings
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cassandra]:
+    """A node that tests freeze and kill; each leaves it running."""
+    needed(Cassandra.install)
+    with running(Cassandra(tmp_path_factory.mktemp("node") / "cassandra")) as ready:
+        yield ready
+
+
+@pytest.fixture
+def no_thread_stays() -> Iterator[Callable[[], list[str]]]:
+    """Fails the test if threads of the driver are left soon after its end."""
+
+    def left() -> list[str]:
+        names = [thread.name for thread in threading.enumerate()]
+        return [name for name in names if name.startswith(DRIVER_THREADS)]
+
+    before = len(left())
+    yield left
+    deadline = time.monotonic() + PATIENT
+    while len(left()) > before and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert len(left()) <= before, left()

@@ -1,0 +1,177 @@
+"""What a session promises when its only node hangs or dies."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from shared.contract.errors import Unavailable
+from shared.drivers.cassandra import open_cassandra
+from shared.drivers.cassandra.migrations import migrate
+from shared.drivers.cassandra.session import CassandraSession
+from shared.settings import CassandraSettings
+from tests.shared.drivers.cassandra.conftest import settings_for
+from tools.engines.cassandra import Cassandra
+
+TIMEOUT = 1.5
+"""Seconds for a request here: short, so that a test need not wait long for its end."""
+
+AT_ONCE = 20.0
+"""Seconds that many refusals may take on a busy machine. One takes microseconds; if each waited for its time-out, they
+took minutes."""
+
+PROMPT = 5.0
+"""Seconds that closing may take on a busy machine. Half a second is promised."""
+
+SOON = 60.0
+"""Seconds in which a session must have recovered. It takes about one, but the node may take longer to be ready."""
+
+READ = "SELECT message_id FROM messages_by_chat WHERE chat_id = ? AND bucket = ?"
+
+
+@pytest.fixture(scope="module")
+def settings(node: Cassandra) -> CassandraSettings:
+    """Of a keyspace with the schema."""
+    patient = settings_for(node)
+    trio.run(migrate, patient)
+    return patient.model_copy(update={"timeout_seconds": TIMEOUT})
+
+
+@asynccontextmanager
+async def opened(settings: CassandraSettings) -> AsyncIterator[CassandraSession]:
+    """A session that is in use. Another test may have just woken the node, and the time for a request is short."""
+    deadline = trio.current_time() + SOON
+    async with AsyncExitStack() as stack:
+        while True:
+            try:
+                session = await stack.enter_async_context(open_cassandra(settings))
+                break
+            except Unavailable:
+                if trio.current_time() > deadline:
+                    raise
+                await trio.sleep(0.05)
+        await recovers(session)
+        yield session
+
+
+async def read(session: CassandraSession) -> None:
+    await session.execute(await session.prepare(READ), ("chat", 0))
+
+
+async def recovers(session: CassandraSession) -> None:
+    with trio.fail_after(SOON):
+        while True:
+            try:
+                await read(session)
+            except Unavailable:
+                await trio.sleep(0.05)
+            else:
+                return
+
+
+async def has_nothing_under_way(session: CassandraSession) -> None:
+    with trio.fail_after(SOON):
+        while session.statistics().under_way:
+            await trio.sleep(0.05)
+
+
+async def is_refused_at_once(session: CassandraSession) -> None:
+    with trio.fail_after(AT_ONCE):
+        for _ in range(100):
+            with pytest.raises(Unavailable, match="does not answer"):
+                await read(session)
+
+
+async def first_failure(session: CassandraSession) -> None:
+    """The first requests after a fault may wait for their time-out, all at the same time."""
+    with trio.fail_after(TIMEOUT + PROMPT):
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(fails, session)
+
+
+async def fails(session: CassandraSession) -> None:
+    with pytest.raises(Unavailable):
+        await read(session)
+
+
+async def test_a_frozen_node_is_found_out_and_used_again_when_it_wakes(
+    node: Cassandra, settings: CassandraSettings, no_thread_stays: Callable[[], list[str]]
+) -> None:
+    async with opened(settings) as session:
+        node.freeze()
+        try:
+            await first_failure(session)
+            assert session.statistics().is_silent
+            await is_refused_at_once(session)
+            with trio.fail_after(SOON):
+                driver: Any = session._driver
+                while any(host.is_up for host in driver.cluster.metadata.all_hosts()):
+                    await trio.sleep(0.05)  # until the driver has given its connections up
+            await is_refused_at_once(session)
+        finally:
+            node.thaw()
+        await recovers(session)
+        await has_nothing_under_way(session)
+
+
+async def test_a_session_closes_promptly_while_its_node_is_frozen(
+    node: Cassandra, settings: CassandraSettings, no_thread_stays: Callable[[], list[str]]
+) -> None:
+    try:
+        async with opened(settings) as session, trio.open_nursery() as nursery:
+            node.freeze()
+            for _ in range(10):
+                nursery.start_soon(read, session)
+            await wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+            started = trio.current_time()
+        assert trio.current_time() - started < PROMPT
+    finally:
+        node.thaw()
+
+
+async def test_opening_on_a_frozen_node_can_be_cancelled_and_ends(
+    node: Cassandra, settings: CassandraSettings, no_thread_stays: Callable[[], list[str]]
+) -> None:
+    node.freeze()
+    try:
+        with trio.move_on_after(0.3):
+            async with open_cassandra(settings):
+                raise AssertionError("it is frozen")
+        started = trio.current_time()
+        with pytest.raises(Unavailable, match="answers"):
+            async with open_cassandra(settings):
+                pass
+        assert trio.current_time() - started < 10
+    finally:
+        node.thaw()
+
+
+async def test_a_killed_node_is_used_again_when_it_is_back(
+    node: Cassandra, settings: CassandraSettings, no_thread_stays: Callable[[], list[str]]
+) -> None:
+    async with opened(settings) as session:
+        async with trio.open_nursery() as nursery:
+
+            async def keep_reading() -> None:
+                while not session.statistics().is_silent:
+                    try:
+                        await read(session)
+                    except Unavailable:
+                        return
+
+            for _ in range(5):
+                nursery.start_soon(keep_reading)
+            await trio.to_thread.run_sync(node.kill)
+        await first_failure(session)
+        await is_refused_at_once(session)
+        with pytest.raises(Unavailable, match=f"{node.port}"):
+            async with open_cassandra(settings):
+                pass
+        await trio.to_thread.run_sync(node.start)
+        await recovers(session)
+        await has_nothing_under_way(session)

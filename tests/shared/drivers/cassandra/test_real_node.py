@@ -1,0 +1,141 @@
+"""What a session promises on a real node: results, values, cancellation at every step, and what happens to threads."""
+
+from collections.abc import Callable
+
+import pytest
+import trio
+from cassandra.query import BatchStatement
+
+from shared.contract.errors import Unavailable
+from shared.drivers.cassandra import open_cassandra, unlogged
+from shared.drivers.cassandra.session import CassandraSession
+from shared.settings import CassandraSettings
+
+ADD = "INSERT INTO messages_by_chat (chat_id, bucket, message_id, sender_id, message) VALUES (?, ?, ?, ?, ?)"
+READ = "SELECT message_id, message FROM messages_by_chat WHERE chat_id = ? AND bucket = ?"
+
+
+async def add(session: CassandraSession, chat_id: str, count: int, size: int) -> None:
+    insert = await session.prepare(ADD)
+    await session.execute_all([(insert, (chat_id, 0, n, 1, bytes(size))) for n in range(count)])
+
+
+async def test_rows_are_tuples_over_all_pages(migrated: CassandraSettings) -> None:
+    async with open_cassandra(migrated) as session:
+        await add(session, "pages", 6_000, 1)  # the driver asks for 5,000 at a time
+        rows = await session.execute(await session.prepare(READ), ("pages", 0))
+    assert sorted(rows) == [(n, b"\0") for n in range(6_000)]
+
+
+async def test_a_statement_is_prepared_once(migrated: CassandraSettings) -> None:
+    async with open_cassandra(migrated) as session:
+        assert await session.prepare(READ) is await session.prepare(READ)
+
+
+async def test_what_has_a_condition_is_not_sent_twice(migrated: CassandraSettings) -> None:
+    async with open_cassandra(migrated) as session:
+        plain = await session.prepare(ADD)
+        conditional = await session.prepare(ADD + "\nIF NOT EXISTS")
+    assert plain.is_idempotent
+    assert not conditional.is_idempotent
+    row = "idempotent", 0, 1, 1, b""
+    assert unlogged([(plain, row)]).is_idempotent
+    assert not unlogged([(plain, row), (conditional, row)]).is_idempotent
+
+
+async def test_values_that_can_not_be_are_refused_and_nothing_is_written(migrated: CassandraSettings) -> None:
+    async with open_cassandra(migrated) as session:
+        insert = await session.prepare(ADD)
+        good, bad = ("bad", 0, 1, 1, b""), ("bad", 0, 2**70, 1, b"")
+        with pytest.raises(ValueError, match="value"):
+            await session.execute_all([(insert, good), (insert, bad)])
+        with pytest.raises(ValueError, match="value"):
+            unlogged([(insert, good), (insert, ("bad", 0, "one", 1, b""))])
+        with pytest.raises(ValueError, match="statement"):
+            await session.execute(insert, ("x" * 70_000, 0, 1, 1, b""))
+        with pytest.raises(ValueError, match="statement"):
+            await session.prepare("SELECT nothing FROM nowhere")
+        assert await session.execute(await session.prepare(READ), ("bad", 0)) == []
+
+
+async def test_a_burst_larger_than_the_socket_takes_is_no_error(migrated: CassandraSettings) -> None:
+    """Where the driver would say that its connection is busy, and lose a stream for each such request."""
+    async with open_cassandra(migrated) as session:
+        await add(session, "burst", 200, 100_000)
+        assert session.statistics().under_way == 0
+        rows = await session.execute(
+            await session.prepare("SELECT message_id FROM messages_by_chat WHERE chat_id = ? AND bucket = ?"),
+            ("burst", 0),
+        )
+    assert len(rows) == 200
+
+
+async def test_a_batch_for_one_partition_may_be_larger_than_the_limit_for_several(
+    migrated: CassandraSettings,
+) -> None:
+    async with open_cassandra(migrated) as session:
+        insert = await session.prepare(ADD)
+
+        def batch(chats: list[str]) -> BatchStatement:
+            return unlogged([(insert, (chat, 0, n, 1, bytes(10_000))) for n in range(20) for chat in chats])
+
+        await session.execute(batch(["one"]))
+        assert len(await session.execute(await session.prepare(READ), ("one", 0))) == 20
+        with pytest.raises(ValueError, match="Batch too large"):
+            await session.execute(batch(["one", "two"]))
+
+
+class CancelAt(trio.abc.Instrument):
+    """Cancels a scope when a task has run so many steps."""
+
+    def __init__(self, task: trio.lowlevel.Task, steps: int, scope: trio.CancelScope) -> None:
+        self._task = task
+        self._steps = steps
+        self._scope = scope
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        if task is self._task:
+            self._steps -= 1
+            if self._steps < 0:
+                self._scope.cancel()
+
+
+async def test_cancelled_at_any_step_it_closes_at_once_and_leaves_nothing(
+    migrated: CassandraSettings, no_thread_stays: Callable[[], list[str]]
+) -> None:
+    finished, steps = False, 0
+    while not finished:
+        with trio.CancelScope() as scope:
+            instrument = CancelAt(trio.lowlevel.current_task(), steps, scope)
+            trio.lowlevel.add_instrument(instrument)
+            try:
+                async with open_cassandra(migrated) as session:
+                    read = await session.prepare(READ)
+                    await session.execute_all([(read, ("none", n)) for n in range(10)])
+                    finished = True
+            finally:
+                trio.lowlevel.remove_instrument(instrument)
+        steps += 1
+    assert steps > 5
+
+
+async def test_a_session_leaves_no_thread(
+    migrated: CassandraSettings, no_thread_stays: Callable[[], list[str]]
+) -> None:
+    async with open_cassandra(migrated) as session:
+        assert no_thread_stays()
+        await session.execute("SELECT key FROM system.local")
+
+
+async def test_a_wrong_data_centre_is_named(migrated: CassandraSettings) -> None:
+    settings = migrated.model_copy(update={"local_datacenter": "mars"})
+    with pytest.raises(Unavailable, match="data centre mars"):
+        async with open_cassandra(settings):
+            pass
+
+
+async def test_a_host_that_does_not_exist_is_named(migrated: CassandraSettings) -> None:
+    settings = migrated.model_copy(update={"hosts": ("no-such-host.invalid",)})
+    with pytest.raises(Unavailable, match=r"no-such-host\.invalid"):
+        async with open_cassandra(settings):
+            pass

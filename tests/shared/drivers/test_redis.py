@@ -1,0 +1,369 @@
+"""What the client of Redis promises: answers, or Unavailable in time, whatever becomes of Redis; no secret is told."""
+
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+import structlog
+import trio
+
+from shared.contract.errors import Unavailable
+from shared.drivers.redis import RedisClient, open_redis, subscriber
+from shared.drivers.redis import client as client_module
+from shared.drivers.redis.client import _Command, _handler
+from shared.drivers.redis.link import Away, Link, connector
+from shared.settings import RedisSettings
+from tests.shared.drivers.redis_clients import DEADLINE, blocking, eventually, settings_for
+from tools.engines.engine import free_port
+from tools.engines.redis import Redis
+
+PROMPT = 10.0
+"""Seconds that closing may take, whatever Redis does: one is promised, and the machine may be busy. What waits for
+Redis here takes longer."""
+
+
+@pytest.fixture
+def settings(redis_server: Redis) -> RedisSettings:
+    return settings_for(redis_server)
+
+
+@pytest.fixture
+async def client(settings: RedisSettings) -> AsyncIterator[RedisClient]:
+    async with open_redis(settings) as client:
+        yield client
+
+
+async def test_answers_are_texts_numbers_none_and_lists(client: RedisClient, settings: RedisSettings) -> None:
+    key = f"{settings.prefix}key"
+    assert await client.call("GET", key) is None
+    assert await client.call("SET", key, "é🙂\r\n") == "OK"
+    assert await client.call("GET", key) == "é🙂\r\n"
+    assert await client.call("APPEND", key, b"\x00") == 9
+    assert await client.evaluate("return {KEYS[1], ARGV[1], {}, 7}", [key], 5) == [key, "5", [], 7]
+
+
+async def test_each_of_many_callers_gets_its_own_answer(client: RedisClient) -> None:
+    answers: list[tuple[int, str]] = []
+
+    async def ask(number: int) -> None:
+        answers.append((number, await client.call("ECHO", number)))
+
+    async with trio.open_nursery() as nursery:
+        for number in range(500):
+            nursery.start_soon(ask, number)
+    assert sorted(answers) == [(number, str(number)) for number in range(500)]
+
+
+async def test_what_gathers_while_redis_is_busy_goes_out_as_one(own_redis: Callable[..., Redis]) -> None:
+    server = own_redis()
+    async with open_redis(settings_for(server)) as client:
+        await client.call("PING")
+        server.freeze()
+        async with trio.open_nursery() as nursery:
+            for number in range(200):
+                nursery.start_soon(client.call, "ECHO", number)
+            await eventually(lambda: client.statistics().pending == 200)
+            server.thaw()
+        assert client.statistics().batches <= 3  # the PING, what the thread took at once, the rest
+
+
+async def test_a_refused_command_is_unavailable_logged_once_and_leaves_the_others_alone(
+    client: RedisClient, settings: RedisSettings
+) -> None:
+    key = f"{settings.prefix}text"
+    await client.call("SET", key, "text")
+    echoes: list[str] = []
+
+    async def refused() -> None:
+        with pytest.raises(Unavailable, match="Redis refused a command: WRONGTYPE"):
+            await client.call("LPUSH", key, "x")
+
+    async def echo() -> None:
+        echoes.append(await client.call("ECHO", "yes"))
+
+    with structlog.testing.capture_logs() as logs:
+        async with trio.open_nursery() as nursery:
+            for _ in range(10):
+                nursery.start_soon(refused)
+                nursery.start_soon(echo)
+    assert echoes == ["yes"] * 10
+    assert [entry["event"] for entry in logs] == ["redis_refused"]
+
+
+async def test_it_opens_without_redis_and_is_of_use_once_redis_is_there(own_redis: Callable[..., Redis]) -> None:
+    server = own_redis()
+    server.kill()
+    with structlog.testing.capture_logs() as logs:
+        async with open_redis(settings_for(server)) as client:
+            for _ in range(3):
+                with pytest.raises(Unavailable, match="Connection refused"):
+                    await client.call("PING")
+            assert client.is_away
+            await blocking(server.start)
+            assert await client.call("PING") == "PONG"
+            assert not client.is_away
+    assert [entry["event"] for entry in logs] == ["redis_away", "redis_back"]
+
+
+async def test_a_connection_that_ended_while_idle_costs_no_command(own_redis: Callable[..., Redis]) -> None:
+    server = own_redis()
+    async with open_redis(settings_for(server)) as client:
+        assert await client.call("PING") == "PONG"
+        await blocking(server.kill)
+        await blocking(server.start)
+        assert await client.call("PING") == "PONG"
+
+
+async def test_a_redis_that_hangs_is_unavailable_in_time_and_its_late_answers_confuse_nobody(
+    own_redis: Callable[..., Redis],
+) -> None:
+    server = own_redis()
+    async with open_redis(settings_for(server, timeout_seconds=0.3)) as client:
+        await answers(client)
+        server.freeze()
+        for number in range(3):
+            began = time.monotonic()
+            with pytest.raises(Unavailable):
+                await client.call("ECHO", f"late {number}")
+            assert 0.25 < time.monotonic() - began < 0.3 + PROMPT
+        server.thaw()
+        await answers(client)
+
+
+async def answers(client: RedisClient) -> None:
+    """Redis comes to answer in the time that the client has for it, and what it is asked."""
+    with trio.fail_after(DEADLINE):
+        while True:
+            try:
+                assert await client.call("ECHO", "timely") == "timely"
+                return
+            except Unavailable:
+                await trio.sleep(0.01)
+
+
+def test_a_command_whose_caller_has_given_up_is_not_sent(settings: RedisSettings) -> None:
+    link = Link(settings, connector(settings))
+    handle = _handler(link)
+    key, now = f"{settings.prefix}late".encode(), time.monotonic()
+    late, timely = handle([_Command([b"SET", key, b"x"], now - 1), _Command([b"EXISTS", key], now + DEADLINE)])
+    link.close()
+    assert isinstance(late, Away)
+    assert timely == 0
+
+
+async def test_a_cancelled_call_leaves_the_client_alone(client: RedisClient) -> None:
+    for _ in range(50):
+        with trio.move_on_after(0.0005):
+            await client.call("ECHO", "cancelled")
+        assert await client.call("ECHO", "next") == "next"
+
+
+async def test_closing_is_prompt_while_redis_hangs_and_calls_wait(own_redis: Callable[..., Redis]) -> None:
+    server = own_redis()
+    began = time.monotonic()
+    with trio.CancelScope() as scope:
+        async with open_redis(settings_for(server, timeout_seconds=30)) as client, trio.open_nursery() as nursery:
+            await eventually(lambda: client.connections == 1)
+            server.freeze()
+            nursery.start_soon(client.call, "PING")
+            await trio.sleep(0.05)
+            began = time.monotonic()
+            scope.cancel()
+    assert time.monotonic() - began < PROMPT
+    await eventually(lambda: not _threads())
+
+
+async def test_closing_is_prompt_while_nothing_answers_a_connection_attempt() -> None:
+    with _black_hole() as port:
+        settings = RedisSettings.model_validate({"url": f"redis://127.0.0.1:{port}", "timeout_seconds": 30})
+        began = time.monotonic()
+        with trio.CancelScope() as scope:
+            async with open_redis(settings) as client, trio.open_nursery() as nursery:
+                nursery.start_soon(client.call, "PING")
+                await trio.sleep(0.05)
+                began = time.monotonic()
+                scope.cancel()
+        assert time.monotonic() - began < PROMPT
+    await eventually(lambda: not _threads())  # they end by themselves, when their attempts do
+
+
+async def test_after_closing_no_thread_is_left(settings: RedisSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (client_module, subscriber):
+        monkeypatch.setattr(module, "CLOSE_SECONDS", DEADLINE)  # the machine may be busy
+    await eventually(lambda: not _threads())  # of other tests
+    async with open_redis(settings) as client:
+        await client.call("PING")
+        assert len(_threads()) == 2
+    assert not _threads()
+
+
+async def test_a_notice_reaches_every_subscriber_of_its_channel_only(
+    client: RedisClient, settings: RedisSettings
+) -> None:
+    await eventually(lambda: client.connections == 1)
+    ours, theirs = f"{settings.prefix}ours", f"{settings.prefix}theirs"
+    async with client.subscribe(ours) as one, client.subscribe(ours) as two, client.subscribe(theirs) as other:
+        await client.call("PUBLISH", ours, "x")
+        with trio.fail_after(DEADLINE):
+            await anext(one)
+            await anext(two)
+        with pytest.raises(trio.WouldBlock):
+            other.receive_nowait()
+
+
+async def test_a_subscription_survives_a_restart_and_says_that_something_may_have_been_missed(
+    own_redis: Callable[..., Redis],
+) -> None:
+    server = own_redis()
+    settings = settings_for(server)
+    channel = f"{settings.prefix}channel"
+    async with open_redis(settings) as client, client.subscribe(channel) as notices:
+        with trio.fail_after(DEADLINE):
+            await anext(notices)
+            await blocking(server.kill)
+            await blocking(server.start)
+            await anext(notices)
+            assert client.connections == 2
+            await client.call("PUBLISH", channel, "x")
+            await anext(notices)
+
+
+async def test_a_subscription_notices_that_redis_hangs(
+    own_redis: Callable[..., Redis], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscriber, "PING_SECONDS", 0.05)
+    server = own_redis()
+    async with open_redis(settings_for(server, timeout_seconds=0.2)) as client:
+        await eventually(lambda: client.connections >= 1)
+        link, gave_up = client._subscriber._link, threading.Event()
+        close = link.close
+
+        def give_up() -> None:
+            close()
+            gave_up.set()
+
+        server.freeze()
+        before = client.connections
+        monkeypatch.setattr(link, "close", give_up)
+        await eventually(gave_up.is_set)
+        server.thaw()
+        await eventually(lambda: client.connections > before)
+
+
+async def test_a_subscription_to_which_nothing_is_said_goes_on(
+    settings: RedisSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscriber, "PING_SECONDS", 0.05)
+    async with open_redis(settings) as client:
+        await eventually(lambda: client.connections == 1)
+        await trio.sleep(0.3)
+        assert client.connections == 1
+
+
+async def test_the_prefix_is_no_pattern(redis_server: Redis) -> None:
+    settings = settings_for(redis_server).model_copy(update={"prefix": "[a-c]*\\?:"})
+    async with open_redis(settings) as client, client.subscribe("[a-c]*\\?:x") as notices:
+        with trio.fail_after(DEADLINE):
+            await anext(notices)
+            await client.call("PUBLISH", "axx:x", "for others")
+            assert await client.call("PUBLISH", "[a-c]*\\?:x", "for us") == 1
+            await anext(notices)
+
+
+async def test_a_password_is_used_and_never_told(own_redis: Callable[..., Redis]) -> None:
+    server = own_redis()
+    async with open_redis(settings_for(server)) as client:
+        await client.call("CONFIG", "SET", "requirepass", "p/ss wörd")
+    with structlog.testing.capture_logs() as logs:
+        good = settings_for(server, url=f"redis://:p%2Fss%20w%C3%B6rd@{server.address}/0")
+        async with open_redis(good) as client:
+            assert await client.call("PING") == "PONG"
+        bad = settings_for(server, url=f"redis://:p%2Fss%20secret@{server.address}/0")
+        async with open_redis(bad) as client:
+            with pytest.raises(Unavailable) as caught:
+                await client.call("PING")
+    for text in (str(caught.value), repr(logs), repr(good), repr(bad)):
+        assert "wörd" not in text
+        assert "secret" not in text
+
+
+async def test_a_server_that_repeats_the_password_in_an_error_does_not_get_it_into_ours() -> None:
+    with _answering(b"-ERR unknown command 'AUTH', with args beginning with: 'top secret'\r\n") as port:
+        settings = RedisSettings.model_validate({"url": f"redis://:top%20secret@127.0.0.1:{port}/0"})
+        async with open_redis(settings) as client:
+            with pytest.raises(Unavailable, match=r"beginning with: '\*\*\*'") as caught:
+                await client.call("PING")
+        assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("url", ["http://:secret@host", "redis://:sec/ret@host:6379/0", "redis://:secret@host:port/0"])
+async def test_a_url_that_cannot_be_used_is_refused_without_showing_it(url: str) -> None:
+    with pytest.raises(ValueError, match=r"redis\.url is not of the form") as caught:
+        async with open_redis(RedisSettings.model_validate({"url": url})):
+            pass
+    assert "sec" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+async def test_tls_is_spoken_to_those_whom_the_authority_vouches_for(
+    own_redis: Callable[..., Redis], tmp_path: Path
+) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    make = f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout {key} -out {certificate}"
+    await trio.run_process([*make.split(), "-addext", "subjectAltName=IP:127.0.0.1"], stderr=subprocess.DEVNULL)
+    port = free_port()
+    options = {"tls-port": port, "tls-cert-file": certificate, "tls-key-file": key, "tls-ca-cert-file": certificate}
+    server = own_redis({name: str(value) for name, value in options.items()} | {"tls-auth-clients": "no"})
+    url = f"rediss://127.0.0.1:{port}/0"
+    async with open_redis(settings_for(server, url=f"{url}?ssl_ca_certs={certificate}")) as client:
+        assert await client.call("PING") == "PONG"
+        await eventually(lambda: client.connections == 1)
+        began = time.monotonic()
+    assert time.monotonic() - began < PROMPT
+    async with open_redis(settings_for(server, url=url)) as client:
+        with pytest.raises(Unavailable, match="certificate verify failed"):
+            await client.call("PING")
+
+
+def _threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("redis")]
+
+
+@contextmanager
+def _black_hole() -> Iterator[int]:
+    """A port whose queue is full, so that a connection attempt is neither taken nor refused."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        port: int = listener.getsockname()[1]
+        for _ in range(8):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(("127.0.0.1", port))
+        yield port
+
+
+@contextmanager
+def _answering(answer: bytes) -> Iterator[int]:
+    """A server that says the same to everything."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.recv(1000)
+                    connection.sendall(answer)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()

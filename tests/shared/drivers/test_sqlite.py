@@ -1,0 +1,123 @@
+import sqlite3
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from shared.contract.errors import Unavailable
+from shared.drivers.sqlite import READERS, Database, open_database
+
+MIGRATIONS = ("CREATE TABLE items (item INTEGER PRIMARY KEY)",)
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    async with open_database(tmp_path / "data" / "items.db", MIGRATIONS) as opened:
+        yield opened
+
+
+def insert(connection: sqlite3.Connection, item: int) -> int:
+    connection.execute("INSERT INTO items VALUES (?)", (item,))
+    return item
+
+
+def everything(connection: sqlite3.Connection) -> list[int]:
+    return [item for (item,) in connection.execute("SELECT item FROM items ORDER BY item")]
+
+
+async def test_what_was_written_is_read(database: Database) -> None:
+    assert await database.write(lambda connection: insert(connection, 1)) == 1
+    assert await database.read(everything) == [1]
+
+
+async def test_a_write_that_fails_takes_nothing_else_with_it(database: Database) -> None:
+    """All these are given at once, so that they share transactions."""
+    failed: list[int] = []
+
+    async def write(item: int) -> None:
+        def work(connection: sqlite3.Connection) -> None:
+            insert(connection, item)
+            if item % 3 == 0:
+                raise ValueError("not this one")
+
+        try:
+            await database.write(work)
+        except ValueError:
+            failed.append(item)
+
+    async with trio.open_nursery() as nursery:
+        for item in range(50):
+            nursery.start_soon(write, item)
+    assert sorted(failed) == list(range(0, 50, 3))
+    assert await database.read(everything) == [item for item in range(50) if item % 3]
+
+
+async def test_many_writes_share_commits(database: Database) -> None:
+    gathered = threading.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(database.write, lambda _: gathered.wait())
+        for item in range(200):
+            nursery.start_soon(database.write, lambda connection, item=item: insert(connection, item))
+        await wait_all_tasks_blocked()
+        gathered.set()
+    assert len(await database.read(everything)) == 200
+    assert database.statistics().batches <= 2
+
+
+async def test_a_constraint_is_the_callers_own_error(database: Database) -> None:
+    await database.write(lambda connection: insert(connection, 1))
+    with pytest.raises(sqlite3.IntegrityError):
+        await database.write(lambda connection: insert(connection, 1))
+
+
+async def test_a_full_disk_is_unavailable_and_passes(database: Database) -> None:
+    def limit(connection: sqlite3.Connection, pages: int) -> None:
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    await database.write(lambda connection: limit(connection, 1))
+    with pytest.raises(Unavailable, match="full"):
+        await database.write(lambda connection: [insert(connection, item) for item in range(10_000)])
+    assert await database.read(everything) == []
+    await database.write(lambda connection: limit(connection, 1_000_000))
+    assert await database.write(lambda connection: insert(connection, 1)) == 1
+
+
+async def test_a_file_of_a_newer_release_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "items.db"
+    async with open_database(path, (*MIGRATIONS, "CREATE TABLE more (x)")):
+        pass
+    with pytest.raises(Unavailable, match="newer release"):
+        async with open_database(path, MIGRATIONS):
+            pass
+    async with open_database(path, (*MIGRATIONS, "CREATE TABLE more (x)")) as database:
+        assert await database.read(everything) == []
+
+
+async def test_reads_at_once_are_bounded(database: Database) -> None:
+    running = highest = 0
+    counting = threading.Lock()
+
+    def count(connection: sqlite3.Connection) -> None:
+        nonlocal running, highest
+        with counting:
+            running += 1
+            highest = max(highest, running)
+        everything(connection)
+        with counting:
+            running -= 1
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(40):
+            nursery.start_soon(database.read, count)
+    assert highest <= READERS
+
+
+async def test_a_file_that_is_no_database_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "items.db"
+    path.write_bytes(b"this is not a database, whatever its name says" * 100)
+    with pytest.raises(Unavailable, match=r"items\.db can't be used: file is not a database"):
+        async with open_database(path, MIGRATIONS):
+            pass

@@ -1,0 +1,46 @@
+"""Addresses are taken apart and put together without loss, and only this machine's own count as such."""
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.net.addresses import SECURE, GrpcAddress, is_loopback
+
+hosts = st.one_of(st.text("abc019.-_", min_size=1), st.ip_addresses().map(str))
+
+
+@given(hosts, st.integers(0, 65_535), st.booleans())
+def test_what_is_put_together_is_taken_apart_again(host: str, port: int, is_secure: bool) -> None:
+    address = GrpcAddress(host, port, is_secure)
+    assert GrpcAddress.parse((SECURE if is_secure else "") + address.target) == address
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_an_address_or_a_value_error(text: str) -> None:
+    with suppress(ValueError):
+        address = GrpcAddress.parse(text)
+        assert 0 <= address.port <= 65_535
+        assert address.host
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "host", "host:", ":80", "host:port", "host:65536", "a b:1", "http://host:1", "grpcs://", "::1:80", "[::1]"],
+)
+def test_what_is_no_host_and_port_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="not a host and a port"):
+        GrpcAddress.parse(text)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+def test_hosts_that_only_this_machine_reaches(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    "host", ["0.0.0.0", "::", "", "192.0.2.1", "2001:db8::1", "chat.example.org", "localhost.example"]
+)
+def test_hosts_that_others_reach_or_may(host: str) -> None:
+    assert not is_loopback(host)

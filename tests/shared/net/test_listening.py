@@ -1,0 +1,112 @@
+"""Listeners give what connects to its handler at once, with the newest certificate or in plain text."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from shared.net.listening import TlsListener, listen, port_of, transport_of
+from shared.net.pem import UnusableCertificate
+from shared.net.tls import ServerTls
+from tools.launch.certificates import Authority, Issued
+
+PATIENCE = 20.0
+"""Seconds; only ends a test that has failed."""
+
+Stream = trio.SSLStream[trio.SocketStream]
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+def issued(authority: Authority) -> Issued:
+    return authority.issue()
+
+
+@pytest.fixture
+def tls(issued: Issued) -> ServerTls:
+    return ServerTls(issued.settings(), issued.certificate)
+
+
+@asynccontextmanager
+async def both_ends(listener: TlsListener, authority: Authority) -> AsyncIterator[tuple[Stream, Stream]]:
+    """A connection on which hands are shaken: the client's end and the server's."""
+    context = authority.trusting("http/1.1", "h2")
+    client = await trio.open_ssl_over_tcp_stream("127.0.0.1", port_of([listener]), ssl_context=context)
+    server = await listener.accept()
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.do_handshake)
+            nursery.start_soon(server.do_handshake)
+        yield client, server
+    finally:
+        for stream in (client, server):
+            await trio.aclose_forcefully(stream)
+
+
+@pytest.fixture
+async def listener(tls: ServerTls) -> AsyncIterator[TlsListener]:
+    (listening,) = await listen("127.0.0.1", 0, tls=tls, alpn="h2")
+    assert isinstance(listening, TlsListener)
+    async with listening:
+        with trio.fail_after(PATIENCE):
+            yield listening
+
+
+async def test_without_tls_what_connects_is_a_socket() -> None:
+    (listener,) = await listen("127.0.0.1", 0)
+    async with (
+        listener,
+        await trio.open_tcp_stream("127.0.0.1", port_of([listener])) as client,
+        await listener.accept() as stream,
+    ):
+        assert isinstance(stream, trio.SocketStream)
+        assert transport_of(stream) is stream
+        await stream.send_all(b"plain")
+        assert await client.receive_some() == b"plain"
+
+
+async def test_a_client_that_says_nothing_keeps_no_other_waiting(listener: TlsListener, authority: Authority) -> None:
+    async with (
+        await trio.open_tcp_stream("127.0.0.1", port_of([listener])),
+        await listener.accept(),
+        both_ends(listener, authority) as (client, server),
+    ):
+        await server.send_all(b"secret")
+        assert await client.receive_some() == b"secret"
+        assert transport_of(server).socket.getpeername() == client.transport_stream.socket.getsockname()
+
+
+async def test_a_connection_keeps_its_certificate_and_the_next_has_the_new_one(
+    listener: TlsListener, tls: ServerTls, authority: Authority, issued: Issued
+) -> None:
+    async with both_ends(listener, authority) as (old, serving_old):
+        authority.issue()
+        tls.load()
+        async with both_ends(listener, authority) as (new, _):
+            assert new.getpeercert(True) == issued.newest != old.getpeercert(True)
+        await serving_old.send_all(b"still here")
+        assert await old.receive_some() == b"still here"
+
+
+async def test_what_is_spoken_is_agreed_upon(listener: TlsListener, authority: Authority) -> None:
+    async with both_ends(listener, authority) as ends:
+        assert [stream.selected_alpn_protocol() for stream in ends] == ["h2", "h2"]
+
+
+async def test_authorities_of_clients_that_can_not_be_used_end_the_start(issued: Issued, tmp_path: Path) -> None:
+    tls = ServerTls(issued.settings(client_ca_file=tmp_path / "none.pem"), issued.certificate)
+    with pytest.raises(UnusableCertificate, match=r"none\.pem"):
+        await listen("127.0.0.1", 0, tls=tls, trusted_clients_only=True)
+
+
+async def test_an_address_that_is_taken_is_told_with_what_to_do(tls: ServerTls) -> None:
+    (listener,) = await listen("127.0.0.1", 0)
+    async with listener:
+        with pytest.raises(OSError, match=r"nothing can listen on .*rookery doctor"):
+            await listen("127.0.0.1", port_of([listener]), tls=tls)

@@ -1,0 +1,38 @@
+"""How many connections there may be, by how many files may be open."""
+
+import resource
+from collections.abc import Iterator
+
+import pytest
+
+from shared.net.open_files import MOST_CONNECTIONS, allow_most_open_files, connections_allowed, open_files
+
+
+@pytest.fixture(autouse=True)
+def as_it_was() -> Iterator[None]:
+    """The limit of this process is what it was, after the test."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@pytest.mark.parametrize("files", [500, 1024, 4096])
+def test_two_listeners_leave_a_fifth_of_the_files_to_the_rest(files: int) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+    assert open_files() == files
+    assert 0.75 * files < 2 * connections_allowed() <= 0.8 * files
+
+
+def test_a_process_allows_itself_what_the_system_allows() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (500, hard))
+    allow_most_open_files()
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+
+
+def test_connections_are_bounded_where_files_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert open_files() is None
+    assert connections_allowed() == MOST_CONNECTIONS
+    monkeypatch.undo()

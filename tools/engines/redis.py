@@ -1,0 +1,32 @@
+"""A Redis that keeps nothing over a restart, unless its options say so."""
+
+import re
+
+from tools.engines.engine import Backend
+from tools.engines.install import install_lock, need_program
+
+DURABLE = {"appendonly": "yes", "appendfsync": "always"}
+"""Options with which a killed server loses nothing that it acknowledged."""
+
+
+class Redis(Backend):
+    """Its options are those of redis.conf."""
+
+    name = "redis"
+    request = b"PING\r\n"
+    reply = re.compile(rb"\+PONG")
+
+    @classmethod
+    def install(cls) -> None:
+        with install_lock():
+            need_program("redis-server", "redis-server")
+
+    @property
+    def url(self) -> str:
+        """Of its database 0."""
+        return f"redis://{self.address}/0"
+
+    def command(self, ports: dict[str, int]) -> list[str]:
+        options = {"bind": self.host, "port": str(ports["port"]), "dir": str(self.home), "save": "", "appendonly": "no"}
+        words = [(f"--{name}", value) for name, value in (options | self.options).items() if value is not None]
+        return ["redis-server", *(word for pair in words for word in pair)]

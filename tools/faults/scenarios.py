@@ -1,0 +1,253 @@
+"""The faults: each is injected while clients write to each other. That nothing is lost is asked of all of them."""
+
+import math
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import trio
+
+from rookery.client import Refused, RookeryError
+from rookery.load.measure import summarize
+from rookery.verify import Run
+from tools.faults.stage import ClusterStage, Report, UpStage, shown
+from tools.launch.process import Process
+
+LIVE_ELSEWHERE = 10.0
+"""Seconds from a gateway's death to its clients' new sessions, at p99."""
+
+BROKER_BACK = 30.0
+"""Seconds from the death of the broker, which is started again at once, to the next accepted message."""
+
+STOPPED = 10.0
+"""Seconds from SIGTERM to the end: the deadline for that, and some to leave."""
+
+QUERY_ANSWERED = 1.0
+"""Seconds for an answer that says that the store is away."""
+
+ENGINE_AWAY_PAUSE = 5.0
+"""Seconds without an accepted message, when an engine is away that sending does not need."""
+
+STEP = 5.0
+"""Seconds by which the clock is stepped, each way."""
+
+GROWTH = 0.05
+"""By how much sockets, threads and memory may have grown after many sessions, of what was there before."""
+
+GIVEN_BACK = 30.0
+"""Seconds in which what sessions took is given back after they have gone."""
+
+CALM = 0.5
+"""Part of the usual rate at which latencies are compared: not those of a machine that is busy anyway."""
+
+CHURN_MESSAGES = 200
+"""Sent beside sessions that come and go: few, since messages stay in memory for some minutes, as they should."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A fault, and what is promised."""
+
+    name: str
+    what: str
+    promise: str
+    where: Literal["cluster", "up"]
+    play: Callable[[Any, Report], Awaitable[None]]
+
+
+async def up_killed(stage: UpStage, report: Report) -> None:
+    async with stage.load(report) as run:
+        killed = trio.current_time()
+        await stage.do(stage.up.kill)
+        await stage.do(stage.up.start)
+    live_within(report, run, killed)
+
+
+async def gateway_killed(stage: ClusterStage, report: Report) -> None:
+    async with stage.load(report) as run:
+        killed = trio.current_time()
+        await stage.do(stage.cluster["gateway-1"].kill)
+    live_within(report, run, killed)
+
+
+async def roles_terminated(stage: ClusterStage, report: Report) -> None:
+    async with stage.load(report) as run:
+        for name in ("archive-1", "gateway-1", "bff-1"):
+            begin = trio.current_time()
+            code = await stage.do(stage.cluster[name].terminate)
+            report.at_most(f"exit code of {name}", code, 0)
+            report.within(f"{name} ended after", trio.current_time() - begin, STOPPED)
+            await run.until(accepted=run.accepted_count + stage.scale.messages // 10)
+    refused_nothing(report)
+
+
+async def broker_killed(stage: ClusterStage, report: Report) -> None:
+    async with stage.load(report):
+        await stage.do(stage.engines.kafka.kill)
+        await stage.do(stage.engines.kafka.start)
+    pause_at_most(report, BROKER_BACK)
+
+
+async def partitions_moved(stage: ClusterStage, report: Report) -> None:
+    async with stage.load(report) as run:
+        await stage.do(stage.spare.start)
+        await stage.do(stage.cluster.wait_until_settled)
+        await run.until(accepted=run.accepted_count + stage.scale.messages // 10)
+        await stage.do(stage.spare.terminate)
+        await stage.do(stage.cluster.wait_until_settled)
+    assert report.result is not None
+    report.at_least("sessions that moved", report.result.reconnects, 2)
+    pause_at_most(report, LIVE_ELSEWHERE)
+
+
+async def store_stopped(stage: ClusterStage, report: Report) -> None:
+    async with stage.load(report) as run:
+        await stage.do(stage.engines.cassandra.kill)
+        accepted = run.accepted_count
+        answers, slowest = await ask_until(run, trio.current_time() + stage.scale.away)
+        report.goes_on("accepted meanwhile", run.accepted_count - accepted, stage.scale.rate * stage.scale.away / 2)
+        report.within("slowest query", slowest, QUERY_ANSWERED)
+        report.at_most("queries without a 503", answers.total() - answers["unavailable"], 0)
+        await stage.do(stage.engines.cassandra.start)
+    pause_at_most(report, ENGINE_AWAY_PAUSE)
+
+
+async def configuration_stopped(stage: ClusterStage, report: Report) -> None:
+    async with stage.load(report) as run:
+        await stage.do(stage.engines.redis.kill)
+        accepted = run.accepted_count
+        await trio.sleep(stage.scale.away)
+        report.goes_on("accepted meanwhile", run.accepted_count - accepted, stage.scale.rate * stage.scale.away / 2)
+        await stage.do(stage.engines.redis.start)
+    pause_at_most(report, ENGINE_AWAY_PAUSE)
+
+
+async def gateway_frozen(stage: ClusterStage, report: Report) -> None:
+    async with stage.load(report) as run, frozen(stage.cluster["gateway-1"]):
+        await trio.sleep(stage.scale.away)
+    assert report.result is not None
+    report.measured.append(f"slowest answer {report.result.to_accepted.max / 1000:,.1f} s")
+    del run
+
+
+async def clock_stepped(stage: ClusterStage, report: Report) -> None:
+    gateway = stage.cluster["gateway-1"]
+    async with AsyncExitStack() as stack, stage.load(report) as run:
+        stack.callback(stage.step_clock, gateway, 0.0)
+        for offset in (STEP, 0.0, -STEP, 0.0):
+            stage.step_clock(gateway, offset)
+            await run.until(accepted=run.accepted_count + stage.scale.messages // 5)
+    pause_at_most(report, STEP + 1.0)
+
+
+async def slow_client(stage: ClusterStage, report: Report) -> None:
+    scale = stage.scale
+    p99 = {True: math.inf, False: math.inf}
+    for _ in range(scale.rounds):
+        for reads in p99:
+            least, rate = scale.messages // scale.rounds, scale.rate * CALM
+            async with stage.load(report, least=least, rate=rate, slow_clients=1, slow_clients_read=reads):
+                pass
+            assert report.result is not None
+            p99[reads] = min(p99[reads], report.result.to_delivered.p99)
+    limit = max(1.2 * p99[True], p99[True] + scale.slack) * scale.lenience
+    report.at_most(f"p99 of the others {p99[True]:,.1f} ms, beside one who never reads", p99[False], limit, " ms")
+
+
+async def come_and_go(stage: ClusterStage, report: Report) -> None:
+    gateways = stage.cluster.running("gateway")
+    async with stage.load(report, churn=stage.scale.churn // 4, messages=CHURN_MESSAGES, rate=None):
+        pass  # what is needed only once is there after this
+    before = [usage(gateway) for gateway in gateways]
+    async with stage.load(report, churn=stage.scale.churn, messages=CHURN_MESSAGES, rate=None):
+        pass
+    assert report.result is not None
+    report.at_least("sessions that came and went", report.result.churned, stage.scale.churn)
+    growth = 1 + GROWTH * report.lenience
+    for gateway, old in zip(gateways, before, strict=True):
+        new = await usage_within(gateway, {what: growth * value for what, value in old.items()})
+        for what in old:
+            report.at_most(f"{what} of {gateway.name} {shown(old[what])}, then", new[what], growth * old[what])
+
+
+async def everything_restarted(stage: ClusterStage, report: Report) -> None:
+    async with stage.load(report):
+        for process in stage.cluster.running(stage.scale.restarted):
+            report.at_most(f"exit code of {process.name}", await stage.do(stage.restart, process), 0)
+    refused_nothing(report)
+
+
+SCENARIOS = (
+    Scenario("up-killed", "SIGKILL of `rookery up`, started again", "live within 10 s at p99", "up", up_killed),
+    Scenario("gateway-killed", "SIGKILL of a gateway", "live elsewhere within 10 s at p99", "cluster", gateway_killed),
+    Scenario("terminated", "SIGTERM of each role", "exit code 0, no send refused", "cluster", roles_terminated),
+    Scenario("broker-killed", "SIGKILL of the broker, started again", "recovered in 30 s", "cluster", broker_killed),
+    Scenario("moved", "a third gateway joins and leaves", "sending goes on", "cluster", partitions_moved),
+    Scenario("store-stopped", "Cassandra stopped", "sends accepted, queries 503 at once", "cluster", store_stopped),
+    Scenario("redis-stopped", "Redis stopped", "everything goes on", "cluster", configuration_stopped),
+    Scenario("frozen", "SIGSTOP of a gateway", "the zombie does no harm when it wakes", "cluster", gateway_frozen),
+    Scenario("clock", "a gateway's clock stepped by 5 s both ways", "ids go on rising", "cluster", clock_stepped),
+    Scenario("slow", "one client never reads", "p99 of the others within 20 %", "cluster", slow_client),
+    Scenario("churn", "sessions come and go", "all that they took is given back", "cluster", come_and_go),
+    Scenario("rolling", "everything restarted, one by one", "no send refused", "cluster", everything_restarted),
+)
+
+
+# ---- what several have in common
+
+
+def live_within(report: Report, run: Run, since: float) -> None:
+    outages = summarize(run.outages_since(since))
+    report.at_least("sessions lost", outages.count, 1)
+    report.within("live again, p99", outages.p99 / 1000, LIVE_ELSEWHERE)
+
+
+def pause_at_most(report: Report, seconds: float) -> None:
+    assert report.result is not None
+    report.within("longest pause", report.result.longest_pause_ms / 1000, seconds)
+
+
+def refused_nothing(report: Report) -> None:
+    assert report.result is not None
+    report.at_most("sends refused", sum(report.result.refused.values()), 0)
+
+
+async def ask_until(run: Run, deadline: float) -> tuple[Counter[str], float]:
+    """Queries, one after the other: how many ended how, and how long the slowest took, in seconds."""
+    answers, slowest = Counter[str](), 0.0
+    while trio.current_time() < deadline:
+        client = run.clients[answers.total() % len(run.clients)]
+        began = trio.current_time()
+        try:
+            await client.api.chats(limit=1)
+            answers["answered"] += 1
+        except Refused as refused:
+            answers[refused.code] += 1
+        except RookeryError:
+            answers["unreachable"] += 1
+        slowest = max(slowest, trio.current_time() - began)
+        await trio.sleep(0.1)
+    return answers, slowest
+
+
+@asynccontextmanager
+async def frozen(process: Process) -> AsyncIterator[None]:
+    process.freeze()
+    try:
+        yield
+    finally:
+        process.thaw()
+
+
+async def usage_within(process: Process, limits: dict[str, float]) -> dict[str, float]:
+    """What the process has once it is within the limits, or after a while: sockets take a moment to close."""
+    with trio.move_on_after(GIVEN_BACK):
+        while any(value > limits[what] for what, value in usage(process).items()):
+            await trio.sleep(0.1)
+    return usage(process)
+
+
+def usage(process: Process) -> dict[str, float]:
+    return {"sockets": process.open_files, "threads": process.threads, "MiB": process.resident_bytes / 2**20}

@@ -1,0 +1,30 @@
+"""Live configuration, stored where processes of a test look for it."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import trio
+
+from rookery.serve.engines import open_configuration
+from shared.settings import Engine, RedisSettings, Settings
+
+UNLIMITED = {"registrations_per_minute": 100_000, "sign_ins_per_minute": 10_000}
+"""For tests, whose users all come from one address."""
+
+
+def configure(environment: Mapping[str, str], live: Mapping[str, float]) -> None:
+    """Store it where a process with this environment looks, whether that runs or not."""
+    redis: set[Engine] = {"redis"} if "redis" in environment.get("ROOKERY_ENGINES", "") else set()
+    names = {"url": "ROOKERY_REDIS__URL", "prefix": "ROOKERY_REDIS__PREFIX"}
+    where = {field: environment[name] for field, name in names.items() if name in environment}
+    settings = Settings(
+        data=Path(environment["ROOKERY_DATA"]), engines=frozenset(redis), redis=RedisSettings.model_validate(where)
+    )
+    trio.run(_store, settings, live)
+
+
+async def _store(settings: Settings, live: Mapping[str, float]) -> None:
+    async with open_configuration(settings) as configuration:
+        for key, value in live.items():
+            await configuration.set(key, json.dumps(value))

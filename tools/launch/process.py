@@ -1,0 +1,307 @@
+"""Rookery's real commands that serve, each in a process of its own, for tests: start, kill, freeze, stop, start again.
+
+Everything blocks, so that plain tests can use it; a Trio test calls it by `trio.to_thread.run_sync`.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+
+from rookery.load.process import cpu_seconds, resident_bytes
+from tools.engines.engine import free_port
+from tools.launch.freezing import freeze
+from tools.launch.live import UNLIMITED, configure
+
+ROOKERY = Path(sys.executable).with_name("rookery")
+
+READY_SECONDS = 180.0
+"""A machine with many tests at once takes a while to start Python; alone it takes one or two seconds."""
+
+STOP_SECONDS = 30.0
+"""Only ends a test that has failed: how long a stop may take is for the tests of stopping to say."""
+
+POLL_SECONDS = 0.02
+"""How often to look at what another process does."""
+
+PROBE_SECONDS = 5.0
+"""For one answer to the question whether it is ready."""
+
+Role = Literal["up", "bff", "gateway", "archive"]
+"""The commands that serve."""
+
+ANNOUNCED = {
+    "page": (r"open (https?://\S+)", "ROOKERY_BFF__PORT"),
+    "websocket": (r"browsers +(wss?://\S+)", "ROOKERY_GATEWAY__WEBSOCKET_PORT"),
+    "grpc": (r"native +(\S+) \(gRPC\)", "ROOKERY_GATEWAY__GRPC_PORT"),
+    "archive": (r"archive +(\S+) \(gRPC\)", "ROOKERY_ARCHIVE__GRPC_PORT"),
+    "gateway_health": (r"health +\S+, (https?://[^\s,]+)", "ROOKERY_GATEWAY__HEALTH_PORT"),
+    "archive_health": (r"health +\S+, \S+, (https?://\S+)", "ROOKERY_ARCHIVE__HEALTH_PORT"),
+}
+"""What `rookery up` says when it is ready, in this order, and the setting of each one's port."""
+
+_ONLY_HEALTH = r"health +(https?://\S+)"
+
+ANNOUNCED_BY_ROLE: dict[Role, dict[str, tuple[str, str]]] = {
+    "up": ANNOUNCED,
+    "bff": {"page": ANNOUNCED["page"]},
+    "gateway": {
+        "websocket": ANNOUNCED["websocket"],
+        "grpc": ANNOUNCED["grpc"],
+        "gateway_health": (_ONLY_HEALTH, "ROOKERY_GATEWAY__HEALTH_PORT"),
+    },
+    "archive": {
+        "archive": ANNOUNCED["archive"],
+        "archive_health": (_ONLY_HEALTH, "ROOKERY_ARCHIVE__HEALTH_PORT"),
+    },
+}
+"""The same for each command."""
+
+P = TypeVar("P", bound="Process")
+
+
+class Process:
+    """A process that is not running yet. Ports of 0 in its settings become free ones, the same when it starts again."""
+
+    def __init__(self, role: Role, log: Path, settings: Mapping[str, str]) -> None:
+        """`settings` are environment variables."""
+        self.role: Role = role
+        self.log = log
+        """Its standard error, of all its lives."""
+        self.environment = {key: value for key, value in os.environ.items() if not key.startswith("ROOKERY_")}
+        self.environment |= {"ROOKERY_FILE": os.devnull, **settings}
+        self.addresses: dict[str, str] = {}
+        """By the names of `ANNOUNCED`."""
+        self.ready_seconds = 0.0
+        """From the start of the process to its word that it is ready."""
+        self.said = ""
+        """What it has written to its standard output, in its lives that are over, and until it was ready."""
+        self._process: subprocess.Popen[str] | None = None
+        self._began = 0.0
+
+    @property
+    def name(self) -> str:
+        """What tells it from others."""
+        return self.log.stem
+
+    @property
+    def url(self) -> str:
+        """Where the HTTP API and the page are, without a slash at the end."""
+        return self.addresses["page"].rstrip("/")
+
+    @property
+    def websocket(self) -> str:
+        return self.addresses["websocket"]
+
+    @property
+    def grpc(self) -> str:
+        return self.addresses["grpc"]
+
+    @property
+    def process(self) -> "subprocess.Popen[str]":
+        """The newest one."""
+        assert self._process is not None, "it was never started"
+        return self._process
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> Self:
+        """Start it, and wait until it says that it is ready. Raises NotReady."""
+        self.launch()
+        return self.wait_until_announced()
+
+    def launch(self) -> None:
+        """Start it."""
+        assert not self.is_running, f"{self.name} runs already"
+        self._began = time.monotonic()
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [ROOKERY, self.role], env=self.environment, stdout=subprocess.PIPE, stderr=log, text=True
+            )
+
+    def wait_until_announced(self) -> Self:
+        """Wait until it says that it is ready. Raises NotReady."""
+        self._read_addresses()
+        self.ready_seconds = time.monotonic() - self._began
+        return self
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def wait(self, seconds: float = STOP_SECONDS) -> int:
+        """Wait for its end: the exit code. Raises subprocess.TimeoutExpired."""
+        self.said += self.process.communicate(timeout=seconds)[0] or ""
+        return self.process.returncode
+
+    def kill(self) -> None:
+        """End it the hard way, and be sure that it is gone."""
+        self.process.kill()
+        self.wait()
+
+    def terminate(self) -> int:
+        """Ask it to end, and wait for it: the exit code."""
+        self.signal(signal.SIGTERM)
+        return self.wait()
+
+    def freeze(self) -> None:
+        """It stops in its tracks, its connections stay open: what others see of a machine that hangs."""
+        freeze(self.process.pid)
+
+    def thaw(self) -> None:
+        """It goes on as if nothing had been."""
+        self.signal(signal.SIGCONT)
+
+    def run(self, *words: str, typed: str = "", **settings: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command, such as `rookery config list`, with the settings of the process and these."""
+        return subprocess.run(
+            [ROOKERY, *words],
+            env=self.environment | settings,
+            cwd=self.log.parent,
+            input=typed,
+            text=True,
+            capture_output=True,
+            timeout=READY_SECONDS,
+        )
+
+    def log_lines(self) -> list[dict[str, Any]]:
+        """What it has logged, line by line; what it is writing at this moment counts when it is whole."""
+        whole = self.log.read_bytes().rpartition(b"\n")[0]
+        return [json.loads(line) for line in whole.splitlines()]
+
+    @property
+    def open_files(self) -> int:
+        """Files and sockets that it has open now."""
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    @property
+    def threads(self) -> int:
+        return len(os.listdir(f"/proc/{self.process.pid}/task"))
+
+    @property
+    def cpu_seconds(self) -> float:
+        """What its newest life has used so far, all threads together."""
+        return cpu_seconds(self.process.pid)
+
+    @property
+    def resident_bytes(self) -> int:
+        """Its memory."""
+        return resident_bytes(self.process.pid)
+
+    def is_ready(self) -> bool:
+        """What its probes say: each role of it answers that all is well."""
+        return all(_is_well(url) for url in self._probes())
+
+    def _probes(self) -> list[str]:
+        pages = [address + "readyz" for name, address in self.addresses.items() if name == "page"]
+        return pages + [address for name, address in self.addresses.items() if name.endswith("_health")]
+
+    def _read_addresses(self) -> None:
+        stdout, announced = self.process.stdout, ANNOUNCED_BY_ROLE[self.role]
+        assert stdout is not None
+        timer = threading.Timer(READY_SECONDS, self.process.kill)
+        timer.start()
+        said = ""
+        while len(found := _announced(announced, said)) < len(announced):
+            line = stdout.readline()
+            said += line
+            if not line:
+                break
+        timer.cancel()
+        self.said += said
+        if len(found) < len(announced):
+            code = self.wait()
+            logged = self.log.read_text()[-2000:]
+            raise NotReady(f"{self.name}: exit code {code}; it said {said!r} and logged {logged}")
+        self.addresses = found
+        for name, (_, setting) in announced.items():
+            self.environment[setting] = str(port_of(found[name]))
+
+
+class Rookery(Process):
+    """`rookery up`: the whole platform in one process, on the embedded engines unless its settings name others."""
+
+    def __init__(self, data: Path, *, settings: dict[str, str] | None = None, **live: float) -> None:
+        """`settings` are environment variables; `live` is live configuration, stored before the first start."""
+        ports = {setting: str(free_port()) for _, setting in ANNOUNCED.values()}  # which nobody takes while it is down
+        super().__init__("up", data.with_suffix(".log"), ports | {"ROOKERY_DATA": str(data)} | (settings or {}))
+        self.data = data
+        self._live = UNLIMITED | live
+
+    def start(self) -> Self:
+        if self._live:
+            configure(self.environment, self._live)
+            self._live = {}
+        return super().start()
+
+
+class NotReady(Exception):
+    """It ended instead of being ready, or took too long; says what it said itself."""
+
+
+@contextmanager
+def running(process: P) -> Iterator[P]:
+    """Start it. At the end of the block it is stopped, unless it has ended already."""
+    try:
+        yield process.start()
+    finally:
+        stop_all([process])
+
+
+def stop_all(processes: Iterable[Process]) -> None:
+    """Ask those that run to end, frozen ones too, and wait. One that does not is killed, and raises TimeoutExpired."""
+    stopping = [process for process in processes if process.is_running]
+    for process in stopping:
+        process.thaw()
+        process.signal(signal.SIGTERM)
+    stuck: list[subprocess.TimeoutExpired] = []
+    for process in stopping:
+        try:
+            process.wait()
+        except subprocess.TimeoutExpired as error:
+            process.kill()
+            stuck.append(error)
+    if stuck:
+        raise stuck[0]
+
+
+def port_of(address: str) -> int:
+    """The port in `host:port` or in a URL."""
+    port = urlsplit(address if "//" in address else f"//{address}").port
+    assert port is not None, address
+    return port
+
+
+def wait_until(is_so: Callable[[], bool], seconds: float = STOP_SECONDS) -> bool:
+    """Wait until it is so; whether it was in time."""
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True
+
+
+def _announced(announced: dict[str, tuple[str, str]], said: str) -> dict[str, str]:
+    """The addresses in what it said so far."""
+    matches = {name: re.search(pattern, said) for name, (pattern, _) in announced.items()}
+    return {name: match[1] for name, match in matches.items() if match and said.endswith("\n")}
+
+
+def _is_well(probe: str) -> bool:
+    try:
+        return httpx.get(probe, timeout=PROBE_SECONDS).is_success
+    except httpx.TransportError:
+        return False

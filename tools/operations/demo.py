@@ -1,0 +1,129 @@
+"""`make demo`: the platform as it is run for many, with all that watches it, on this machine and without containers.
+
+Kafka, Cassandra and Redis, two of each role, Jaeger, Prometheus, and OpenSearch, to which rsyslog ships the logs: real
+ones, on loopback, in a folder that is gone at the end. For an hour some people write to each other, and each message is
+traced. Grafana and Kibana are in no registry that this can install from: what they show is in `deploy/`.
+"""
+
+import json
+import secrets
+import shlex
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from tools.engines.engine import running
+from tools.engines.install import ending_if_missing
+from tools.launch.cluster import Cluster, running_cluster, running_engines
+from tools.launch.process import ROOKERY, Process
+from tools.operations.jaeger import Jaeger
+from tools.operations.prometheus import Prometheus
+from tools.operations.rsyslog import need_rsyslog, shipping
+from tools.operations.search import OpenSearch
+from tools.toolchains import ROOT
+
+ADMIN = "admin"
+
+TEMPLATE = ROOT / "deploy/logs/index-template.json"
+
+TALK = ("--clients", "10", "--messages", "7200", "--rate", "2", "--seconds", "3600")
+"""Enough that every chart shows something."""
+
+
+class Demo:
+    """All that runs, and where."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        """Start everything; it ends with the stack. Raises install.Missing."""
+        self.folder = folder
+        self.password = secrets.token_urlsafe(9)
+        for kind in (Jaeger, Prometheus, OpenSearch):
+            kind.install()
+        need_rsyslog()
+        say("starting Kafka, Cassandra, Redis, Jaeger and OpenSearch ...")
+        engines = stack.enter_context(running_engines(folder / "engines"))
+        self.jaeger = stack.enter_context(running(Jaeger(folder / "jaeger")))
+        self.search = stack.enter_context(running(OpenSearch(folder / "opensearch")))
+        self.search.ask("PUT", "_index_template/rookery-logs", json.loads(TEMPLATE.read_text()))
+        say("starting two archives, two gateways and two BFFs ...")
+        traced = {"ROOKERY_TRACES__ENDPOINT": self.jaeger.endpoint}
+        self.cluster = Cluster(folder / "rookery", engines, settings=traced, trace_ratio=1.0)
+        stack.enter_context(running_cluster(self.cluster))
+        jobs = {process.name: [metrics_of(process)] for process in self.cluster.running()}
+        self.prometheus = stack.enter_context(running(Prometheus(folder / "prometheus", jobs)))
+        stack.enter_context(shipping(f"{folder}/rookery/*.log", self.search, folder / "rsyslog"))
+        self._add_admin()
+        self._write_environment()
+        stack.enter_context(people_who_talk(self.cluster.bffs[0], folder / "talk.log"))
+
+    def __str__(self) -> str:
+        first, second = (bff.url for bff in self.cluster.bffs)
+        return f"""
+The platform
+  page       {first}/ and {second}/
+  admin      {first}/admin, as {ADMIN} with the password {self.password}
+  native     {self.cluster.gateways[0].grpc} (gRPC)
+  commands   . {self.environment_file}; {shlex.quote(str(ROOKERY))} processes
+What watches it
+  traces     {self.jaeger.url}/api/traces?service=rookery&limit=5
+  metrics    http://{self.prometheus.address}/graph?g0.expr=rookery_sessions
+  alerts     http://{self.prometheus.address}/alerts
+  logs       {self.search.url}/rookery-logs-*/_search?sort=time:desc&pretty
+
+Ctrl-C stops everything, and removes its data."""
+
+    @property
+    def environment_file(self) -> Path:
+        """For a shell, in which commands are then of this platform."""
+        return self.folder / "environment"
+
+    def _add_admin(self) -> None:
+        added = self.cluster.bffs[0].run("user", "add", ADMIN, "--password-stdin", typed=f"{self.password}\n")
+        assert added.returncode == 0, added.stderr
+        self.cluster.run("user", "admin", ADMIN)
+
+    def _write_environment(self) -> None:
+        settings = {"ROOKERY_KAFKA__INSTANCE": "demo", **self.cluster.environment}
+        self.environment_file.write_text(
+            "".join(f"export {name}={shlex.quote(value)}\n" for name, value in settings.items())
+        )
+
+
+@contextmanager
+def people_who_talk(bff: Process, log: Path) -> Iterator[None]:
+    """Some write to each other while the block is open."""
+    with log.open("wb") as output:
+        process = subprocess.Popen([ROOKERY, "verify", "--url", bff.url, *TALK], stdout=output, stderr=output)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait()
+
+
+def metrics_of(process: Process) -> str:
+    """Where its probes and its metrics are, as Prometheus takes it."""
+    health = [address for name, address in process.addresses.items() if name.endswith("_health")]
+    return (health[0] if health else process.url).removesuffix("/readyz")
+
+
+def say(text: object) -> None:
+    print(text, flush=True)
+
+
+def main() -> None:
+    """Run until Ctrl-C or SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with ending_if_missing(), tempfile.TemporaryDirectory(prefix="rookery-demo-") as folder, ExitStack() as stack:
+        try:
+            say(Demo(Path(folder), stack))
+            signal.pause()
+        except KeyboardInterrupt:
+            say("stopping ...")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,224 @@
+"""The distributed platform on a node: two of each role on real Kafka, Cassandra and Redis, with TLS between the pods.
+
+It is installed; while two people write to each other it is upgraded, loses pods, grows and shrinks, and gets another
+certificate; and it is removed.
+"""
+
+import ssl
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import trio
+from cassandra.cluster import Cluster
+from kafka import KafkaConsumer
+
+from rookery.client import Client, HistoryMessage, open_api
+from shared.contract.chats import direct_chat_id
+from tools.launch.certificates import Authority, Issued
+from tools.launch.cluster import Engines, running_engines
+from tools.launch.people import PAGE, PASSWORD
+from tools.operations.kubernetes import ApiServer, Manifest
+from tools.operations.node.machine import NODE, kill_container, statuses
+from tools.operations.node.release import RELEASE, Release, role_of, serves
+from tools.operations.node.rollout import Rollout, watched
+from tools.operations.node.talk import Talk, talking
+from tools.operations.node.waiting import PATIENCE, POLL_SECONDS, timed, until
+
+NAMESPACE, NAME = "many", f"{RELEASE}-rookery"
+
+BFFS = f"{NAME}-bff.{NAMESPACE}.svc"
+
+HOSTS = (
+    BFFS,
+    f"{NAME}-archive.{NAMESPACE}.svc",
+    f"*.{NAME}-gateway.{NAMESPACE}.svc",
+    f"*.{NAMESPACE}.pod",  # to ask each BFF by itself
+)
+"""Of the certificate that all pods have: the names of docs/kubernetes.md, and one for this run."""
+
+HEALTH_PORTS = {"archive": 8093, "gateway": 8091, "bff": 8080}
+
+SMALL = {"replicas": 2, "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}}
+
+
+def run_distributed(folder: Path, server: ApiServer) -> None:
+    """Raises AssertionError for what is not as promised."""
+    authority = Authority(folder / "authority")
+    with running_engines(folder / "engines", host=NODE, redis={"protected-mode": "no"}) as engines:
+        release = Release(folder, server, NAMESPACE, values_for(engines))
+        put_secret(release, "rookery-archive", "Opaque", token="a-token-of-24-characters")
+        put_certificate(release, authority)
+        with timed("installed: two of each role have passed their probes"):
+            release.apply()
+        see_migrated_first(release)
+        sent = trio.run(live, release, authority)
+        release.remove()
+        see_kept(engines, sent)
+
+
+def values_for(engines: Engines) -> dict[str, Any]:
+    return {
+        "tls": {"secretName": "rookery-tls"},
+        "archiveToken": {"secretName": "rookery-archive"},
+        "kafka": {
+            "servers": [engines.kafka.address],
+            "security": "PLAINTEXT",
+            "partitions": 8,
+            "replication": 1,
+            "minInSync": 1,
+        },
+        "cassandra": {"hosts": [NODE], "port": engines.cassandra.port},
+        "redis": {"url": engines.redis.url},
+        "archive": SMALL,
+        "gateway": SMALL,
+        "bff": SMALL,
+    }
+
+
+def put_certificate(release: Release, authority: Authority) -> Issued:
+    """A new one, into the Secret."""
+    issued = authority.issue("pods", *HOSTS)
+    files = {"tls.crt": issued.certificate, "tls.key": issued.key, "ca.crt": authority.file}
+    put_secret(release, "rookery-tls", "kubernetes.io/tls", **{name: file.read_text() for name, file in files.items()})
+    return issued
+
+
+def put_secret(release: Release, name: str, kind: str, **data: str) -> None:
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "type": kind, "stringData": data}
+    release.server.apply(secret, namespace=NAMESPACE).raise_for_status()
+
+
+def see_migrated_first(release: Release) -> None:
+    (job,) = release.server.list("batch/v1", "Job", NAMESPACE)
+    pods = release.pods()
+    assert len(pods) == 6
+    assert all(map(serves, pods))
+    assert all(pod["metadata"]["creationTimestamp"] >= job["status"]["completionTime"] for pod in pods)
+    print("the migration was done before there was any pod", flush=True)
+
+
+# ---- while people talk
+
+
+async def live(release: Release, authority: Authority) -> int:
+    """What happens to it while two people write to each other; how much they wrote."""
+    async with talking(f"https://{BFFS}:8080", authority.file) as talk:
+
+        async def see(what: str, change: Callable[[Release], None]) -> Rollout:
+            with watched(release) as rollout:
+                heard = await talk.during(partial(change, release))
+            print(f"{what} {heard}", *rollout.replaced, sep="\n    ", flush=True)
+            return rollout
+
+        places = [await gateway_of(client) for client in talk.clients]
+        assert len({*places}) == 2
+        print(f"two write to each other: over gRPC at {places[0]}, over WebSocket at {places[1]}", flush=True)
+        see_in_order(await see("every pod replaced", upgrade))
+        await see("a gateway killed", partial(lose, await gateway_of(talk.clients[0])))
+        await see("an archive killed", partial(lose, f"{NAME}-archive-0"))
+        await see("a gateway more", partial(scale, 3))
+        await see("a gateway less", partial(scale, 2))
+        await see("a gateway evicted", evict)
+        await see("another certificate", partial(renew, authority))
+        assert all(status["restartCount"] == 0 for pod in release.pods() for status in statuses(pod))
+        for pod in release.pods("bff"):
+            await see_history(pod, talk, authority.file)
+    print("both BFFs have all of it, once", flush=True)
+    return sum(map(len, talk.sent.values()))
+
+
+def upgrade(release: Release) -> None:
+    """By a setting that all have."""
+    release.apply("--set", "logLevel=debug")
+
+
+def see_in_order(rollout: Rollout) -> None:
+    """The last of a role was replaced first, one at a time; of BFFs there was one more before there was one less."""
+    for role in ("archive", "gateway"):
+        assert rollout.order_of(role) == [f"{role}-1", f"{role}-0"]
+    assert rollout.fewest == {"archive": 1, "gateway": 1, "bff": 2}
+
+
+def lose(name: str, release: Release) -> None:
+    """A pod's process is killed, and the pod deleted; it has no time for a word."""
+    pod = release.pod(name)
+    kill_container(pod)
+    path = release.server.path("v1", "Pod", name, NAMESPACE)
+    release.server.client.delete(path, params={"gracePeriodSeconds": 0}).raise_for_status()
+    until("another is there", lambda: is_another(release, pod))
+
+
+def is_another(release: Release, pod: Manifest) -> bool:
+    """Whether the pod was replaced, and the new one serves."""
+    found = release.server.get("v1", "Pod", pod["metadata"]["name"], NAMESPACE)
+    return found is not None and found["metadata"]["uid"] != pod["metadata"]["uid"] and serves(found)
+
+
+def scale(gateways: int, release: Release) -> None:
+    release.apply("--set", f"logLevel=debug,gateway.replicas={gateways}")
+
+
+def evict(release: Release) -> None:
+    """As one who drains a node asks: one gateway goes, and the other must stay until there are two again."""
+    first, second = release.pods("gateway")
+    until("one may go", lambda: ask_to_go(release, first) == 201)
+    assert ask_to_go(release, second) == 429
+    until("another is there", lambda: is_another(release, first))
+
+
+def ask_to_go(release: Release, pod: Manifest) -> int:
+    """The status that the API server answers."""
+    metadata = {"name": pod["metadata"]["name"], "namespace": NAMESPACE}
+    path = release.server.path("v1", "Pod", metadata["name"], NAMESPACE)
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata}
+    return release.server.client.post(f"{path}/eviction", json=eviction).status_code
+
+
+def renew(authority: Authority, release: Release) -> None:
+    """The Secret gets another certificate; each pod shows it in time, and goes on as it is."""
+    newest = put_certificate(release, authority).newest
+    until("each pod shows it", lambda: all(shown_by(pod) == newest for pod in release.pods()))
+
+
+def shown_by(pod: Manifest) -> bytes:
+    """The certificate where it is probed."""
+    where = pod["status"]["podIP"], HEALTH_PORTS[role_of(pod)]
+    return ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(where))
+
+
+async def gateway_of(client: Client) -> str:
+    """The pod that has the session."""
+    address = await client.api.gateway()
+    return address.grpc.removeprefix("grpcs://").partition(".")[0]
+
+
+# ---- what is left
+
+
+async def see_history(bff: Manifest, talk: Talk, ca_file: Path) -> None:
+    """This BFF has all that was accepted, once."""
+    url = f"https://{bff['status']['podIP'].replace('.', '-')}.{NAMESPACE}.pod:8080"
+    chat_id = direct_chat_id(*talk.sent)
+    async with open_api(url, talk.clients[0].me.name, PASSWORD, ca_file=ca_file) as api:
+        await api.sign_in()
+        found: list[HistoryMessage] = []
+        with trio.fail_after(PATIENCE):
+            while len(found) < sum(map(len, talk.sent.values())):
+                page = await api.history(chat_id, limit=PAGE, after_id=found[-1].message.message_id if found else 0)
+                found += page.messages
+                await trio.sleep(0 if page.messages else POLL_SECONDS)
+    for user, sent in talk.sent.items():
+        assert [item.message.message_id for item in found if item.message.sender_id == user] == sent
+
+
+def see_kept(engines: Engines, sent: int) -> None:
+    """What was said is in Cassandra still, and the topic in Kafka."""
+    consumer = KafkaConsumer(bootstrap_servers=engines.kafka.address)
+    assert "rookery.events" in consumer.topics()
+    consumer.close()
+    with Cluster([NODE], port=engines.cassandra.port) as cluster:
+        (row,) = cluster.connect("rookery").execute("SELECT count(*) FROM messages_by_chat")
+    assert row.count == sent
+    print("what was said is kept", flush=True)

@@ -1,0 +1,67 @@
+"""The embedded platform on a node: installed, chatted with, upgraded, found as it was, removed."""
+
+import os
+from pathlib import Path
+
+import trio
+
+from rookery.client import open_client
+from tools.launch.people import PASSWORD
+from tools.operations.kubernetes import ApiServer, Manifest
+from tools.operations.node.release import RELEASE, Release
+from tools.operations.node.waiting import timed
+
+NAMESPACE, POD = "people", f"{RELEASE}-rookery-0"
+
+VALUES = {"mode": "embedded", "tls": {"plaintext": True}}
+
+
+def run_embedded(folder: Path, server: ApiServer) -> None:
+    """Raises AssertionError for what is not as promised."""
+    server.apply(volume(folder)).raise_for_status()
+    release = Release(folder, server, NAMESPACE, VALUES)
+    with timed("installed: the pod has passed its probes"):
+        release.apply()
+    first = release.pod(POD)
+    text = f"said to {first['metadata']['uid']}"
+    chat_id = trio.run(say, address_of(first), text)
+    with timed("upgraded: another pod, ready, on the same volume"):
+        release.apply("--set", "logLevel=debug")
+    second = release.pod(POD)
+    assert second["metadata"]["uid"] != first["metadata"]["uid"]
+    trio.run(hear, address_of(second), chat_id, text)
+    print("what was said is found", flush=True)
+    release.remove()
+    assert server.get("v1", "PersistentVolumeClaim", f"data-{POD}", NAMESPACE) is not None
+    print("its data is kept", flush=True)
+
+
+async def say(url: str, text: str) -> str:
+    """One registers and writes to another; their chat."""
+    async with (
+        open_client(url, "ada", PASSWORD, register=True) as ada,
+        open_client(url, "grace", PASSWORD, register=True, transport="websocket"),
+    ):
+        (grace,) = await ada.api.find_users("grace")
+        sent = await ada.send(grace.user_id, text)
+        return sent.chat_id
+
+
+async def hear(url: str, chat_id: str, text: str) -> None:
+    """The other signs in, and finds what was said."""
+    async with open_client(url, "grace", PASSWORD) as grace:
+        history = await grace.api.history(chat_id)
+        assert [item.message.text.body for item in history.messages] == [text]
+
+
+def volume(folder: Path) -> Manifest:
+    """A folder that the pods' user may write."""
+    data = folder / "data"
+    data.mkdir()
+    os.chown(data, 10001, 10001)
+    spec = {"capacity": {"storage": "20Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": str(data)}}
+    return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "data"}, "spec": spec}
+
+
+def address_of(pod: Manifest) -> str:
+    return f"http://{pod['status']['podIP']}:8080"

@@ -1,0 +1,70 @@
+"""What happens to the pods of a release: which were replaced, in order, and how few of each role served meanwhile."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from tools.operations.kubernetes import Manifest
+from tools.operations.node.release import Release, role_of, serves
+from tools.operations.node.waiting import POLL_SECONDS
+
+ROLES = ("archive", "gateway", "bff")
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """A pod that is new: its role, and its number if it has one; and after how many seconds it was ready."""
+
+    name: str
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.name} after {self.seconds:.0f} s"
+
+
+class Rollout:
+    """What was seen of it so far."""
+
+    def __init__(self, pods: list[Manifest]) -> None:
+        self.replaced: list[Replaced] = []
+        """In the order in which the new ones were ready."""
+        self.fewest = {role: len([pod for pod in pods if role_of(pod) == role]) for role in ROLES}
+        """Pods of each role that served at the same time."""
+        self._known = {pod["metadata"]["uid"] for pod in pods}
+        self._began = time.monotonic()
+
+    def see(self, pods: list[Manifest]) -> None:
+        serving = [pod for pod in pods if serves(pod)]
+        counts = Counter(map(role_of, serving))
+        self.fewest = {role: min(number, counts[role]) for role, number in self.fewest.items()}
+        for pod in serving:
+            if pod["metadata"]["uid"] not in self._known:
+                self._known.add(pod["metadata"]["uid"])
+                number = pod["metadata"]["labels"].get("apps.kubernetes.io/pod-index")
+                name = f"{role_of(pod)}-{number}" if number else role_of(pod)
+                self.replaced.append(Replaced(name, time.monotonic() - self._began))
+
+    def order_of(self, role: str) -> list[str]:
+        return [each.name for each in self.replaced if each.name.startswith(role)]
+
+
+@contextmanager
+def watched(release: Release) -> Iterator[Rollout]:
+    """While the block is open."""
+    seen = Rollout(release.pods())
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.wait(POLL_SECONDS):
+            seen.see(release.pods())
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        done.set()
+        thread.join()

@@ -1,0 +1,148 @@
+"""Two people who write to each other all the while, and what became of each of their messages."""
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from itertools import count, pairwise, permutations
+from pathlib import Path
+
+import trio
+
+from rookery.client import Client, open_api, open_client
+from rookery.v1 import session_pb2 as pb
+from tools.launch.people import PASSWORD
+from tools.operations.node.waiting import PATIENCE, POLL_SECONDS
+
+BREATH = 0.05
+"""Seconds between an answer and what is sent next, so that the talk leaves the machine to what it is to watch."""
+
+MESSAGES = 20
+"""Of each, before and after what happens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Of a while of talk."""
+
+    seconds: float
+    """That what happened meanwhile took."""
+    messages: int
+    requests: int
+    both: float
+    """The longest time in which no message was accepted."""
+    one: float
+    """The same of one of them."""
+
+    def __str__(self) -> str:
+        pauses = f"the longest pause of one person {self.one:.1f} s, of both {self.both:.1f} s"
+        asked = f"{self.requests} requests answered"
+        return f"({self.seconds:.1f} s): {self.messages} messages, each heard once and in order; {asked}; {pauses}"
+
+
+class Talk:
+    """A message or a request that is refused or fails ends it."""
+
+    def __init__(self, *clients: Client) -> None:
+        self.clients = clients
+        self.sent: dict[int, list[int]] = {client.me.user_id: [] for client in clients}
+        """The ids of each sender's messages, in order of sending."""
+        self._heard: dict[int, list[int]] = {client.me.user_id: [] for client in clients}
+        """The ids of what each heard from the other, in order of hearing."""
+        self._gaps: list[pb.Gap] = []
+        self._accepted: list[tuple[float, int]] = []
+        """When, and whose."""
+        self._asked = 0
+        self._stopped = False
+
+    async def during(self, change: Callable[[], object]) -> Heard:
+        """Talk, have a change made in a thread, and talk on. All that was accepted is then heard, once and in order."""
+        self._stopped = False
+        began, asked = len(self._accepted), self._asked
+        async with trio.open_nursery() as senders:
+            for client, other in permutations(self.clients):
+                senders.start_soon(self._send, client, other.me.user_id)
+                senders.start_soon(self._ask, client)
+            await self._see_sent(MESSAGES)
+            changed = trio.current_time()
+            await trio.to_thread.run_sync(change)
+            seconds = trio.current_time() - changed
+            await self._see_sent(MESSAGES)
+            self._stopped = True
+        await self._see_heard()
+        accepted = self._accepted[began:]
+        each = [longest(time for time, whose in accepted if whose == user) for user in self.sent]
+        both = longest(time for time, _ in accepted)
+        return Heard(seconds, len(accepted), self._asked - asked, both, max(each))
+
+    async def listen(self, client: Client) -> None:
+        me = client.me.user_id
+        async for event in client.events():
+            if isinstance(event, pb.Message) and event.sender_id != me:
+                self._heard[me].append(event.message_id)
+            elif isinstance(event, pb.Gap):
+                self._gaps.append(event)
+
+    async def _send(self, client: Client, to: int) -> None:
+        me = client.me.user_id
+        while not self._stopped:
+            accepted = await client.send(to, f"number {len(self.sent[me])}")
+            self.sent[me].append(accepted.message_id)
+            self._accepted.append((trio.current_time(), me))
+            await trio.sleep(BREATH)
+
+    async def _ask(self, client: Client) -> None:
+        """Read what chats there are, from whichever BFF the Service leads to."""
+        while not self._stopped:
+            await client.api.chats(limit=1)
+            self._asked += 1
+            await trio.sleep(BREATH)
+
+    async def _see_sent(self, more: int) -> None:
+        """Wait until so many more of each have been accepted."""
+        enough = {user: len(sent) + more for user, sent in self.sent.items()}
+        with trio.fail_after(PATIENCE):
+            while any(len(self.sent[user]) < number for user, number in enough.items()):
+                await trio.sleep(POLL_SECONDS)
+
+    async def _see_heard(self) -> None:
+        for first, second in permutations(self.sent):
+            with trio.move_on_after(PATIENCE):
+                while not set(self.sent[first]) <= set(self._heard[second]):
+                    await trio.sleep(POLL_SECONDS)
+            assert (self._heard[second], self._gaps) == (self.sent[first], [])
+
+
+@asynccontextmanager
+async def talking(url: str, ca_file: Path) -> AsyncIterator[Talk]:
+    """Two whose sessions are on different gateways: one over gRPC, one over WebSocket."""
+    first, second = await sign_up_apart(url, ca_file)
+    async with AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(open_client(url, first, PASSWORD, ca_file=ca_file)),
+            await stack.enter_async_context(open_client(url, second, PASSWORD, ca_file=ca_file, transport="websocket")),
+        ]
+        talk = Talk(*clients)
+        async with trio.open_nursery() as listeners:
+            for client in clients:
+                listeners.start_soon(talk.listen, client)
+            yield talk
+            listeners.cancel_scope.cancel()
+
+
+async def sign_up_apart(url: str, ca_file: Path) -> list[str]:
+    """The names of two new people, whose gateways are different ones."""
+    names: dict[str, str] = {}
+    for number in count():
+        name = f"person-{number}"
+        async with open_api(url, name, PASSWORD, ca_file=ca_file) as api:
+            await api.register()
+            await api.sign_in()
+            names.setdefault((await api.gateway()).grpc, name)
+        if len(names) == 2:
+            break
+    return [*names.values()]
+
+
+def longest(times: Iterable[float]) -> float:
+    """The longest time between one and the next."""
+    return max(later - earlier for earlier, later in pairwise(times))

