@@ -82,8 +82,8 @@ class Chats:
     """A ChatStore that keeps nothing; a write is one step, as in Cassandra."""
 
     async def record(self, events: Sequence[Event], offsets: Mapping[int, int]) -> None:
-        if below := traces.parents():
-            with traces.steps(below, "BATCH", SpanKind.CLIENT, {"db.system.name": "cassandra"}):
+        if below := traces.current_spans():
+            with traces.child_spans(below, "BATCH", SpanKind.CLIENT, {"db.system.name": "cassandra"}):
                 pass
 
 
@@ -160,14 +160,14 @@ def telling() -> Iterator[None]:
     """Spans are made, wait, and are encoded."""
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(collector.Processor(collector.Exporter(Encoder())))
-    with traces.telling(provider.get_tracer("benchmark")):
+    with traces.use_tracer(provider.get_tracer("benchmark")):
         yield
     provider.shutdown()
 
 
 def checks(live: Live, session: Session, records: Sequence[StoredRecord]) -> None:
     """What one message that is not traced meets on its way: the same expressions, as often."""
-    traces.chosen(live.value.trace_ratio)
+    traces.should_sample(live.value.trace_ratio)
     span = session.take_span()  # the sender takes it over
     if span is None:  # where it publishes
         pass
@@ -188,8 +188,8 @@ def checks(live: Live, session: Session, records: Sequence[StoredRecord]) -> Non
             pass
     any(record.traceparent for record in records)  # the recorder
     with nullcontext():
-        traces.parents()  # the store, for a read and for a write
-        traces.parents()
+        traces.current_spans()  # the store, for a read and for a write
+        traces.current_spans()
 
 
 async def microseconds_of_checks(times: int = 200_000) -> float:

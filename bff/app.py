@@ -46,7 +46,7 @@ from shared.rpc import RpcError
 from shared.settings import BffSettings
 from shared.telemetry.health import Health
 from shared.telemetry.logs import in_role
-from shared.telemetry.metrics import observing, playing
+from shared.telemetry.metrics import register_readings, serve_role
 
 WEB_ROOT = Path(__file__).resolve().parent / "web"
 
@@ -122,7 +122,7 @@ async def open_bff(
     app = make_app(services, web_root)
     traced = trace_requests(_let_clients_go(app), lambda: live.value.trace_ratio, trust_callers=trust_traces)
     async with open_http_server(traced, settings.host, settings.port, limits, tls=tls) as server:
-        with playing("bff", health.ready), observing(bff_readings(server, services.passwords)):
+        with serve_role("bff", health.ready), register_readings(bff_readings(server, services.passwords)):
             yield Bff(app, *server.address)
 
 

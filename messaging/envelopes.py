@@ -8,7 +8,7 @@ from shared.backplane import Record
 from shared.contract.partitions import partition_of
 
 
-def truth_and_copies(
+def fan_out(
     event: Event, *, sender_id: int, recipient_ids: Iterable[int], partitions: int, session_id: str = ""
 ) -> list[Record]:
     """The records of an event that is kept, the record of truth first. The sender is a recipient, listed or not."""

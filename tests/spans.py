@@ -66,5 +66,5 @@ def recorded() -> Iterator[Spans]:
     """Have this process make spans in the block."""
     exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    with traces.telling(provider.get_tracer("tests")):
+    with traces.use_tracer(provider.get_tracer("tests")):
         yield Spans(exporter)

@@ -135,7 +135,7 @@ async def _authenticate(verifier: TokenVerifier) -> Claims | Refusal:
     claims = await verifier.verify(token.strip())
     if isinstance(claims, Claims):
         structlog.contextvars.bind_contextvars(user_id=str(claims.user_id))  # until the task of this request ends
-        for span in traces.parents():
+        for span in traces.current_spans():
             span.set_attribute("user.id", str(claims.user_id))
     return claims
 

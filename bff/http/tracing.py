@@ -45,7 +45,7 @@ def trace_requests(app: ASGIFramework, ratio: Callable[[], float], *, trust_call
 
 def answered(method: str, route: str, status: int) -> None:
     """The request that this task handles has its answer; its route is empty where there is none."""
-    for span in traces.parents():
+    for span in traces.current_spans():
         if route:
             span.update_name(f"{_known(method)} {route}")
             span.set_attribute("http.route", route)
@@ -55,7 +55,7 @@ def answered(method: str, route: str, status: int) -> None:
 
 
 def _begin(scope: HTTPScope, ratio: float, *, trust_callers: bool) -> Span | None:
-    chosen = traces.chosen(ratio)
+    chosen = traces.should_sample(ratio)
     if not chosen and not trust_callers:
         return None
     sent = traces.sent_context({name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]})

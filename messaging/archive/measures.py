@@ -13,7 +13,7 @@ def archive_readings(recorder: Recorder, server: Server) -> Readings:
         metrics.RECORDED_EVENTS: lambda: recorder.statistics().events,
         metrics.RECORDED_BATCHES: lambda: recorder.statistics().batches,
         metrics.RECORDER_RETRIES: lambda: recorder.statistics().retries,
-        metrics.DEAD_LETTERS: lambda: {(GROUP,): recorder.statistics().set_aside},
+        metrics.DEAD_LETTERS: lambda: {(GROUP,): recorder.statistics().dead_letters},
         metrics.CONSUMER_LAG: lag_reading(GROUP, lambda: recorder.statistics().lag),
         **server_readings("archive", server.statistics),
     }

@@ -64,7 +64,7 @@ class RecorderStatistics:
     """Events given to the store."""
     batches: int
     """Times that the store was given some."""
-    set_aside: int
+    dead_letters: int
     """Records that can't be read, or whose event the store can't take: they are among the dead letters."""
     retries: int
     """Times that the store or the log did not answer."""
@@ -213,7 +213,7 @@ class Recorder:
         if record in self._spans:
             fail(self._spans[record], "poison")
         letter = DeadLetter(record, GROUP, str(error))
-        await self._persist(lambda: self._backplane.set_aside(letter), engine="the log")
+        await self._persist(lambda: self._backplane.dead_letter(letter), engine="the log")
         self._set_aside += 1
 
     async def _commit_now_and_then(self, consumer: Consumer) -> None:

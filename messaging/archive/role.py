@@ -27,7 +27,7 @@ from shared.rpc.server.standard_services import standard_services
 from shared.settings import ArchiveSettings
 from shared.telemetry.health import Health, serve_health
 from shared.telemetry.logs import in_role
-from shared.telemetry.metrics import observing, playing
+from shared.telemetry.metrics import register_readings, serve_role
 
 GRPC_LIMITS = Limits(drain_timeout=0.5, close_timeout=0.5)
 """A query takes milliseconds, so a stop need not wait long for those under way."""
@@ -78,7 +78,7 @@ async def open_archive(
         rpc = await nursery.start(
             partial(serve_rpc, services, listeners, interceptors=interceptors, limits=GRPC_LIMITS)
         )
-        with playing("archive", health.ready), observing(archive_readings(recorder, rpc)):
+        with serve_role("archive", health.ready), register_readings(archive_readings(recorder, rpc)):
             health_port = await nursery.start(
                 partial(serve_health, health, settings.host, settings.health_port, tls=tls)
             )

@@ -8,7 +8,7 @@ from typing import assert_never
 import structlog
 import trio
 
-from messaging.envelopes import copies, truth_and_copies
+from messaging.envelopes import copies, fan_out
 from messaging.gateway import tracing
 from messaging.gateway.follower import Follower, shared_event
 from messaging.gateway.frames import Encoding, SharedEvent
@@ -100,7 +100,7 @@ class Gateway:
 
     def handle(self, session: Session, request: Authenticate | Renew | Request) -> Awaitable[None]:
         """Do what a session's client asks. Waits where an engine must answer, so that its frames stay in order."""
-        if traces.chosen(self.live.value.trace_ratio) and not isinstance(request, Authenticate | Renew):
+        if traces.should_sample(self.live.value.trace_ratio) and not isinstance(request, Authenticate | Renew):
             return self._handle_traced(session, request)
         return self._handle(session, request)
 
@@ -268,9 +268,7 @@ class Gateway:
         return self._publish(session, session.frames_received, records)
 
     def _kept(self, event: Event, session: Session, members: Sequence[int]) -> list[Record]:
-        return truth_and_copies(
-            event, sender_id=session.user_id, recipient_ids=members, partitions=self._backplane.partitions
-        )
+        return fan_out(event, sender_id=session.user_id, recipient_ids=members, partitions=self._backplane.partitions)
 
     def _publish(self, session: Session, frame: int, records: list[Record]) -> Refusal | None:
         """Publish what has no answer but the event itself; a failure is refused when it is known."""

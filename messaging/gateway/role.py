@@ -31,7 +31,7 @@ from shared.rpc.server.standard_services import standard_services
 from shared.settings import GatewaySettings
 from shared.telemetry.health import Health, serve_health
 from shared.telemetry.logs import in_role
-from shared.telemetry.metrics import observing, playing
+from shared.telemetry.metrics import register_readings, serve_role
 
 DRAIN_SECONDS = 3.0
 """How long a gateway that stops waits for answers under way and for clients to read their last frames."""
@@ -105,7 +105,7 @@ async def open_gateway(
         rpc = await nursery.start(
             partial(serve_rpc, services, grpc_listeners, interceptors=interceptors, limits=GRPC_LIMITS)
         )
-        with playing("gateway", health.ready), observing(gateway_readings(gateway, websocket, rpc)):
+        with serve_role("gateway", health.ready), register_readings(gateway_readings(gateway, websocket, rpc)):
             health_port = await nursery.start(
                 partial(serve_health, health, settings.host, settings.health_port, tls=tls)
             )

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import trio
 from opentelemetry.trace import Span
 
-from messaging.envelopes import truth_and_copies
+from messaging.envelopes import fan_out
 from messaging.gateway import tracing
 from messaging.gateway.requests import SendRequest
 from messaging.gateway.session import Session
@@ -90,7 +90,7 @@ class Sender:
             text=request.text,
             reply_to=request.reply_to,
         )
-        return truth_and_copies(
+        return fan_out(
             Event(event_id=message_id, message=message),
             sender_id=session.user_id,
             recipient_ids=request.members,

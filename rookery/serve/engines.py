@@ -17,7 +17,7 @@ from shared.coordination.ownership import Directory, LocalDirectory
 from shared.coordination.processes import LocalBoard, ProcessBoard
 from shared.drivers.measured import measured_store
 from shared.settings import Settings
-from shared.telemetry.metrics import observing
+from shared.telemetry.metrics import register_readings
 
 GENERATOR = 0
 """The embedded log is open in one process at a time, so that this generator number is leased with it."""
@@ -40,7 +40,7 @@ async def open_backplane(settings: Settings) -> AsyncIterator[Backplane]:
         from shared.backplane.kafka.backplane import open_kafka
 
         async with open_kafka(settings.kafka) as kafka:
-            with observing(log_readings(kafka.statistics)):
+            with register_readings(log_readings(kafka.statistics)):
                 yield MeasuredLog(kafka)
     else:
         from shared.backplane.sqlite.log import open_embedded_log
@@ -53,7 +53,7 @@ async def open_backplane(settings: Settings) -> AsyncIterator[Backplane]:
             open_background() as nursery,
         ):
             nursery.start_soon(publish_left, folder.spool, log)
-            with observing({**log_readings(log.statistics), **disk_readings(settings.data)}):
+            with register_readings({**log_readings(log.statistics), **disk_readings(settings.data)}):
                 yield MeasuredLog(log)
 
 

@@ -20,7 +20,7 @@ class MeasuredLog:
         self.consume = backplane.consume
         self.end_offset = backplane.end_offset
         self.offset_at = backplane.offset_at
-        self.set_aside = backplane.set_aside
+        self.dead_letter = backplane.dead_letter
         self.dead_letters = backplane.dead_letters
 
     def publish(self, records: Sequence[Record], done: Done) -> None:

@@ -140,7 +140,7 @@ class Backplane(Protocol):
         """The first offset of a record of this moment or later; the end if there is none."""
         ...
 
-    async def set_aside(self, letter: DeadLetter) -> None:
+    async def dead_letter(self, letter: DeadLetter) -> None:
         """Keep a record that could not be used, for people to look at. Raises Unavailable."""
         ...
 
@@ -158,7 +158,7 @@ async def publish_and_wait(backplane: Backplane, records: Sequence[Record]) -> S
         outcome.append(result)
         finished.set()
 
-    publish(backplane, records, done, next(iter(traces.parents()), None))
+    publish(backplane, records, done, next(iter(traces.current_spans()), None))
     await finished.wait()
     if isinstance(outcome[0], Exception):
         raise outcome[0]

@@ -16,7 +16,7 @@ from opentelemetry.trace import Span, SpanKind
 from shared.bridge import BatchThread, BridgeStatistics, open_batch_thread
 from shared.contract.errors import Unavailable
 from shared.telemetry import traces
-from shared.telemetry.metrics import Readings, observing
+from shared.telemetry.metrics import Readings, register_readings
 from shared.telemetry.metrics.catalogue import SQLITE_COMMITS, SQLITE_PENDING, SQLITE_WRITES
 
 Row = TypeVar("Row")
@@ -47,7 +47,7 @@ class Database:
 
         What `work` raises is raised, and what it wrote is undone. Raises Unavailable if the database can't write.
         """
-        if below := traces.parents():
+        if below := traces.current_spans():
             with self._steps(below, "write"):
                 written: Row = await self._writer.call(work)
                 return written
@@ -69,7 +69,7 @@ class Database:
             finally:
                 self._readers.append(connection)
 
-        if below := traces.parents():
+        if below := traces.current_spans():
             with self._steps(below, "read"):
                 return await trio.to_thread.run_sync(run, limiter=self._limiter)
         return await trio.to_thread.run_sync(run, limiter=self._limiter)
@@ -81,7 +81,7 @@ class Database:
             "db.namespace": self.path.name,
             "db.operation.name": operation,
         }
-        return traces.steps(below, f"{operation} {self.path.name}", SpanKind.CLIENT, attributes)
+        return traces.child_spans(below, f"{operation} {self.path.name}", SpanKind.CLIENT, attributes)
 
 
 def connect(path: Path, synchronous: Literal["NORMAL", "FULL"] = "FULL") -> sqlite3.Connection:
@@ -180,7 +180,7 @@ async def open_database(
     async with open_batch_thread(f"writer of {path.name}", start, stop=stop) as writer:
         readers = [connect(path) for _ in range(READERS)]
         try:
-            with observing(_readings(path.stem, writer)):
+            with register_readings(_readings(path.stem, writer)):
                 yield Database(path, writer, readers)
         finally:
             for reader in readers:

@@ -122,7 +122,7 @@ async def open_collector(settings: Settings, role: str) -> AsyncIterator[None]:
     provider = TracerProvider(ParentBased(ALWAYS_ON), resource_of(settings, role), shutdown_on_exit=False)
     provider.add_span_processor(processor)
     try:
-        with traces.telling(provider.get_tracer("rookery")):
+        with traces.use_tracer(provider.get_tracer("rookery")):
             yield
     finally:
         try:

@@ -1,10 +1,10 @@
 """Traces: what becomes of one message or request, step by step, in all processes.
 
-Whether something is traced is decided once, where it comes in, by one comparison (`chosen`). What is not has no span,
-no header and no context: each step after that looks whether it was handed one, and that is all it costs.
+Whether something is traced is decided once, where it comes in, by one comparison (`should_sample`). What is not has no
+span, no header and no context: each step after that looks whether it was handed one, and that is all it costs.
 
 Spans are handed on where no task does that: in records of the log, and in callbacks of engines. Within a task,
-`current` says what is being done, and `steps` of it are below. Who is told of spans is in `collector.py`.
+`current` says what is being done, and `child_spans` of it are below. Who is told of spans is in `collector.py`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ _current: ContextVar[tuple[Span, ...]] = ContextVar("current_spans", default=())
 _propagator = TraceContextTextMapPropagator()
 
 
-def chosen(ratio: float) -> bool:
+def should_sample(ratio: float) -> bool:
     """Whether what comes in now is traced: this share of all, and nothing where spans are told to nobody."""
     return _tracer is not None and random() < ratio  # noqa: S311 - no secret
 
@@ -71,14 +71,14 @@ def current(*spans: Span) -> Iterator[None]:
         _current.reset(token)
 
 
-def parents() -> Sequence[Span]:
+def current_spans() -> Sequence[Span]:
     """Of what this task does now; empty if that is not traced. A task outlives what it was started for."""
     spans = _current.get()
     return spans and [span for span in spans if span.is_recording()]
 
 
 @contextmanager
-def steps(below: Sequence[Span], name: str, kind: SpanKind, attributes: Attributes) -> Iterator[Sequence[Span]]:
+def child_spans(below: Sequence[Span], name: str, kind: SpanKind, attributes: Attributes) -> Iterator[Sequence[Span]]:
     """What is done in the block, as a step of each of these, of which there must be one. Failed if that raises."""
     spans = [begin(name, kind, attributes, below=span) for span in below]
     outcome: BaseException | None = None
@@ -107,7 +107,7 @@ def sent_context(headers: Mapping[str, str | list[str]]) -> Context | None:
 
 
 @contextmanager
-def telling(tracer: Tracer) -> Iterator[None]:
+def use_tracer(tracer: Tracer) -> Iterator[None]:
     """Have this process make spans in the block, by this tracer. It must sample all that it is asked to begin."""
     global _tracer
     before, _tracer = _tracer, tracer

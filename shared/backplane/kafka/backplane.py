@@ -103,7 +103,7 @@ class KafkaBackplane:
 
         return await self._loop.call("an offset can't be found", LOOKUP_PATIENCE, find)
 
-    async def set_aside(self, letter: DeadLetter) -> None:
+    async def dead_letter(self, letter: DeadLetter) -> None:
         await self._loop.call(
             "a record can't be put aside", PATIENCE, lambda: write_letter(self._loop, self._client, letter)
         )

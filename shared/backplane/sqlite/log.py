@@ -129,7 +129,7 @@ class EmbeddedLog:
         found: int = await self.read(lambda connection: offset_at(connection, partition, end, at_ms))
         return found
 
-    async def set_aside(self, letter: DeadLetter) -> None:
+    async def dead_letter(self, letter: DeadLetter) -> None:
         statement = (
             "INSERT INTO dead_letters (consumers, reason, partition, offset, at_ms, value) VALUES (?, ?, ?, ?, ?, ?)"
         )

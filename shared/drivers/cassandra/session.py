@@ -22,7 +22,7 @@ from shared.drivers.cassandra.requests import Row as Row
 from shared.drivers.cassandra.schema import PROBE, check_schema
 from shared.settings import CassandraSettings
 from shared.telemetry import traces
-from shared.telemetry.metrics import Readings, observing
+from shared.telemetry.metrics import Readings, register_readings
 from shared.telemetry.metrics import catalogue as metrics
 
 Statement = PreparedStatement | BatchStatement | str
@@ -116,9 +116,9 @@ class CassandraSession:
         await trio.lowlevel.checkpoint_if_cancelled()
         bound = [self._bound(statement, parameters) for statement, parameters in work]
         self._refuse_if_silent()
-        if below := traces.parents():
+        if below := traces.current_spans():
             name, attributes = tracing.described([statement for statement, _ in work], self._keyspace)
-            with traces.steps(below, name, SpanKind.CLIENT, attributes):
+            with traces.child_spans(below, name, SpanKind.CLIENT, attributes):
                 return await self._requests.run(bound)
         return await self._requests.run(bound)
 
@@ -190,7 +190,7 @@ async def open_session(
         async with open_background() as nursery:
             nursery.start_soon(session._watch, probe_cql)
             try:
-                with observing(_readings(session)):
+                with register_readings(_readings(session)):
                     yield session
             finally:
                 session._close()

@@ -13,7 +13,7 @@ from shared.bridge import BatchThread, BridgeStatistics, open_batch_thread
 from shared.drivers.redis.link import Away, Link, Refused, Reply, Word, connector
 from shared.drivers.redis.subscriber import Subscriber
 from shared.settings import RedisSettings
-from shared.telemetry.metrics import Readings, observing
+from shared.telemetry.metrics import Readings, register_readings
 from shared.telemetry.metrics.catalogue import REDIS_AWAY, REDIS_COMMANDS, REDIS_PENDING
 
 CLOSE_SECONDS = 0.3
@@ -132,7 +132,7 @@ async def open_redis(settings: RedisSettings) -> AsyncIterator[RedisClient]:
             REDIS_AWAY: lambda: client.is_away,
         }
         try:
-            with observing(readings):
+            with register_readings(readings):
                 yield client
         finally:
             await client._close(commands)

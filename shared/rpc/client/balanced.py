@@ -15,7 +15,7 @@ from shared.rpc.client.resolving import endpoint_of, resolve
 from shared.rpc.client.subchannel import ClientOptions, Prepare
 from shared.rpc.limits import DEFAULT_LIMITS, Limits
 from shared.rpc.measures import channel_readings
-from shared.telemetry.metrics import observing
+from shared.telemetry.metrics import register_readings
 
 LOOK_AGAIN_AFTER = 5.0
 """Seconds after which a name is looked up again, in case it has got a server more: one that is new must be known before
@@ -51,7 +51,7 @@ async def open_balancer(
     options = ClientOptions(limits, for_http2(tls), prepare, stays_connected=True, health_service=health_service)
     async with open_background() as nursery:
         balancer = Balancer(nursery, options, [_endpoint_at(address, server_name) for address in addresses])
-        with observing(channel_readings(balancer.statistics)):
+        with register_readings(channel_readings(balancer.statistics)):
             yield balancer
 
 

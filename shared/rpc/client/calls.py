@@ -45,7 +45,7 @@ async def call_unary(
     is made again in any case, once, at once.
     """
     channel, call = _call(method, trio.current_time() + timeout, metadata)
-    with _step(call) if traces.parents() else nullcontext():
+    with _step(call) if traces.current_spans() else nullcontext():
         answer = await _try(channel, call, request, attempts, attempt_timeout, retry_on, wait_for_ready)
     return cast(Response, answer)
 
@@ -105,7 +105,7 @@ def _step(call: OutgoingCall) -> Iterator[None]:
     """The call, with all its attempts, is a step of what this task does; by OpenTelemetry's conventions for gRPC."""
     method = f"{call.service}/{call.method}"
     attributes = {"rpc.system.name": "grpc", "rpc.method": method}
-    span = traces.begin(method, SpanKind.CLIENT, attributes, below=traces.parents()[0])
+    span = traces.begin(method, SpanKind.CLIENT, attributes, below=traces.current_spans()[0])
     status = Status.OK
     try:
         with traces.current(span):

@@ -19,7 +19,7 @@ from shared.rpc.limits import DEFAULT_LIMITS, Limits
 from shared.rpc.measures import channel_readings
 from shared.rpc.protocol import OutgoingCall
 from shared.rpc.status import RpcError, Status
-from shared.telemetry.metrics import observing
+from shared.telemetry.metrics import register_readings
 
 
 @asynccontextmanager
@@ -42,7 +42,7 @@ async def open_channel(
     async with open_background() as nursery:
         channel = Channel(nursery, options)
         channel.use([endpoint_of(host, port, server_name)])
-        with observing(channel_readings(channel.statistics)):
+        with register_readings(channel_readings(channel.statistics)):
             yield channel
 
 

@@ -10,7 +10,7 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
 from shared.telemetry.metrics.catalogue import BUILD_INFO, CATALOGUE, READY
-from shared.telemetry.metrics.instruments import Role, observing
+from shared.telemetry.metrics.instruments import Role, register_readings
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -21,7 +21,7 @@ _version = version("rookery")
 
 
 @contextmanager
-def playing(role: Role, is_ready: IsReady) -> Iterator[None]:
+def serve_role(role: Role, is_ready: IsReady) -> Iterator[None]:
     """While the block is open, the process plays this role, and says at `/metrics` what belongs to it."""
     part = role, is_ready
     _roles.append(part)
@@ -44,15 +44,15 @@ async def exposition() -> bytes:
     async with trio.open_nursery() as nursery:
         for role, is_ready in _roles:
             nursery.start_soon(ask, role, is_ready)
-    with observing({READY: lambda: ready, BUILD_INFO: lambda: {(_version,): 1}}):
+    with register_readings({READY: lambda: ready, BUILD_INFO: lambda: {(_version,): 1}}):
         return generate_latest(REGISTRY)
 
 
 class _Instruments(Collector):
     def collect(self) -> Iterator[Family]:
-        playing = {role for role, _ in _roles}
+        serving = {role for role, _ in _roles}
         for instrument in CATALOGUE:
-            if playing.intersection(instrument.roles) and (family := instrument.family()).samples:
+            if serving.intersection(instrument.roles) and (family := instrument.family()).samples:
                 yield family
 
 

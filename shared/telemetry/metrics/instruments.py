@@ -156,7 +156,7 @@ class Histogram(Instrument):
 
 
 @contextmanager
-def observing(readings: Readings) -> Iterator[None]:
+def register_readings(readings: Readings) -> Iterator[None]:
     """While the block is open, read these when someone asks. A reading must not wait, nor raise."""
     with ExitStack() as stack:
         for instrument, reading in readings.items():

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from messaging.archive.store.sqlite.store import SqliteChats, open_sqlite_chats
-from messaging.envelopes import truth_and_copies
+from messaging.envelopes import fan_out
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Event, Message, Text
 from shared.backplane import Assignment, Consumer, DeadLetter, Destination, Fetched, Record, StoredRecord
@@ -53,7 +53,7 @@ class People:
         return [
             record
             for event in events
-            for record in truth_and_copies(
+            for record in fan_out(
                 event, sender_id=event.message.sender_id, recipient_ids=[ALICE, BOB], partitions=PARTITIONS
             )
         ]
@@ -119,7 +119,7 @@ class FakeLog:
         await self.step()
         return 0
 
-    async def set_aside(self, letter: DeadLetter) -> None:
+    async def dead_letter(self, letter: DeadLetter) -> None:
         await self.step()
         self.letters.append(letter)
 

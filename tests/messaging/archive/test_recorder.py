@@ -166,7 +166,7 @@ async def test_poison_is_logged_and_passed_over(
     poison = [(line["partition"], line["offset"]) for line in lines if line["log_level"] == "error"]
     assert poison == [(0, 1), (0, 4), (1, 0)]
     assert "a secret" not in str(lines)
-    assert recorder.statistics().set_aside == 3
+    assert recorder.statistics().dead_letters == 3
 
 
 async def test_the_real_store_passes_over_what_it_can_not_take(
@@ -181,7 +181,7 @@ async def test_the_real_store_passes_over_what_it_can_not_take(
     recorder = Recorder(log, chats)
     await record_until(recorder, 4)
     assert await history(chats, people.chat) == [event.event_id for event in good]
-    assert recorder.statistics().set_aside == 1
+    assert recorder.statistics().dead_letters == 1
 
 
 # ---- when things fail

@@ -18,11 +18,11 @@ def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients here share a thread with their gateway, and stand still when it does: none of them is too late for that.
     A test of a deadline sets its own."""
     for deadline in (
-        "connection.GOODBYE_DEADLINE",
+        "transports.connection.GOODBYE_DEADLINE",
         "follower.SETTLE_SECONDS",
         "session.AUTHENTICATE_SECONDS",
-        "websocket.CLOSE_DEADLINE",
-        "websocket.HANDSHAKE_DEADLINE",
+        "transports.websocket.CLOSE_DEADLINE",
+        "transports.websocket.HANDSHAKE_DEADLINE",
     ):
         monkeypatch.setattr(f"messaging.gateway.{deadline}", LENIENT)
 

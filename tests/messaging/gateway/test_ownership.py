@@ -88,7 +88,7 @@ class ScriptedLog:
         await trio.lowlevel.checkpoint()
         return self.end + 1 if self.end else 0
 
-    async def set_aside(self, letter: DeadLetter) -> None:
+    async def dead_letter(self, letter: DeadLetter) -> None:
         raise AssertionError
 
     async def dead_letters(self, limit: int) -> Sequence[DeadLetter]:

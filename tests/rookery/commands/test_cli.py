@@ -143,13 +143,13 @@ def test_the_embedded_engines_need_no_migration(invoke: Invoke) -> None:
 def test_dead_letters_are_shown_as_json(invoke: Invoke, tmp_path: Path) -> None:
     record = StoredRecord(2, 17, 1_800_000_000_000, b"\xff poison")
 
-    async def set_aside() -> None:
+    async def dead_letter() -> None:
         path = DataFolder(tmp_path / "data").log
         async with open_embedded_log(path, partitions=4, retention_hours=1) as log:
-            await log.set_aside(DeadLetter(record, "archive", "not an envelope"))
+            await log.dead_letter(DeadLetter(record, "archive", "not an envelope"))
 
     assert invoke("dead-letters").output == ""
-    trio.run(set_aside)
+    trio.run(dead_letter)
     (line,) = invoke("dead-letters").output.splitlines()
     letter = json.loads(line)
     assert (letter["partition"], letter["offset"], letter["reason"]) == (2, 17, "not an envelope")

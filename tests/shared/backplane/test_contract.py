@@ -310,7 +310,7 @@ async def test_what_is_put_aside_is_there_to_be_looked_at(open_backplane: OpenBa
     async with open_backplane() as first:
         assert await first.dead_letters(10) == []
         for letter in letters:
-            await first.set_aside(letter)
+            await first.dead_letter(letter)
     async with open_backplane() as second:
         assert await second.dead_letters(10) == letters
         assert await second.dead_letters(2) == letters[-2:]

@@ -96,7 +96,7 @@ def settings(tmp_path: Path, endpoint: str, **more: object) -> Settings:
 
 def make_spans(*names: str) -> None:
     for name in names:
-        assert traces.chosen(1.0)
+        assert traces.should_sample(1.0)
         traces.begin(name, SpanKind.SERVER, {}).end()
 
 
@@ -138,7 +138,7 @@ async def test_a_stop_sends_what_waits(tmp_path: Path, server: Collector, monkey
     async with open_collector(settings(tmp_path, server.endpoint), "up"):
         make_spans("last")
     assert server.names == ["last"]
-    assert not traces.chosen(1.0)
+    assert not traces.should_sample(1.0)
 
 
 async def test_a_collector_that_hangs_does_not_keep_a_process_from_stopping(tmp_path: Path, server: Collector) -> None:

@@ -8,7 +8,7 @@ import pytest
 import trio
 from prometheus_client.parser import text_string_to_metric_families
 
-from shared.telemetry.metrics import exposition, lag_reading, observing, playing
+from shared.telemetry.metrics import exposition, lag_reading, register_readings, serve_role
 from shared.telemetry.metrics.catalogue import (
     ACCEPT,
     CATALOGUE,
@@ -122,19 +122,19 @@ async def test_a_process_that_plays_no_role_says_nothing_of_rookery() -> None:
 
 
 async def test_a_role_says_what_is_its_own() -> None:
-    with playing("archive", ready):
+    with serve_role("archive", ready):
         said = {name for name, _ in await samples()}
     assert "rookery_recorder_retries_total" in said
     assert not any(name.startswith(("rookery_accept", "rookery_sign_ins")) for name in said)
     assert "process_resident_memory_bytes" in said
-    with playing("gateway", ready):
+    with serve_role("gateway", ready):
         before = (await samples())[sample("rookery_refusals_total", code="rate_limited")]
         REFUSALS.inc("rate_limited")
         assert (await samples())[sample("rookery_refusals_total", code="rate_limited")] == before + 1
 
 
 async def test_roles_in_one_process_do_not_collide() -> None:
-    with playing("gateway", ready), playing("archive", unready), playing("bff", ready):
+    with serve_role("gateway", ready), serve_role("archive", unready), serve_role("bff", ready):
         said = await samples()
     assert {role: said[sample("rookery_ready", role=role)] for role in ("bff", "gateway", "archive")} == {
         "bff": 1,
@@ -146,7 +146,7 @@ async def test_roles_in_one_process_do_not_collide() -> None:
 
 
 async def test_lag_is_told_by_group_and_partition() -> None:
-    with playing("archive", ready), observing({CONSUMER_LAG: lag_reading("archive", lambda: {0: 7, 3: 0})}):
+    with serve_role("archive", ready), register_readings({CONSUMER_LAG: lag_reading("archive", lambda: {0: 7, 3: 0})}):
         said = await samples()
     assert said[sample("rookery_consumer_lag", group="archive", partition="0")] == 7
     assert said[sample("rookery_consumer_lag", group="archive", partition="3")] == 0
@@ -159,7 +159,7 @@ async def test_a_role_that_does_not_know_whether_it_is_ready_keeps_the_metrics_w
         await trio.sleep(2)
         return False
 
-    with playing("bff", slow), playing("archive", slow):
+    with serve_role("bff", slow), serve_role("archive", slow):
         began = trio.current_time()
         said = await samples()
         assert trio.current_time() - began == 2

@@ -23,14 +23,14 @@ def begin_below(context: Context | None) -> trace.Span:
 
 
 def test_nothing_is_traced_where_nobody_is_told() -> None:
-    assert not traces.chosen(1.0)
+    assert not traces.should_sample(1.0)
     assert not begin().is_recording()
 
 
 def test_the_share_that_is_traced_is_the_ratio(spans: Spans) -> None:
-    assert not any(traces.chosen(0.0) for _ in range(1_000))
-    assert all(traces.chosen(1.0) for _ in range(1_000))
-    chosen = sum(traces.chosen(0.25) for _ in range(10_000))
+    assert not any(traces.should_sample(0.0) for _ in range(1_000))
+    assert all(traces.should_sample(1.0) for _ in range(1_000))
+    chosen = sum(traces.should_sample(0.25) for _ in range(10_000))
     assert 2_000 < chosen < 3_000  # 11 standard deviations
 
 
@@ -38,10 +38,10 @@ async def test_steps_are_below_what_the_task_does(spans: Spans) -> None:
     first = begin()
     with traces.current(first):
         assert trace.get_current_span() is first
-        with traces.steps(traces.parents(), "second", SpanKind.CLIENT, {"count": 2}) as (second,):
-            assert traces.parents() == [second]
-        assert traces.parents() == [first]
-    assert not traces.parents()
+        with traces.child_spans(traces.current_spans(), "second", SpanKind.CLIENT, {"count": 2}) as (second,):
+            assert traces.current_spans() == [second]
+        assert traces.current_spans() == [first]
+    assert not traces.current_spans()
     traces.end(first)
     assert [span.name for span in spans.below(spans.one("first"))] == ["second"]
     assert attributes_of(spans.one("second")) == {"count": 2}
@@ -50,7 +50,7 @@ async def test_steps_are_below_what_the_task_does(spans: Spans) -> None:
 
 async def test_what_is_done_for_many_at_once_is_a_step_of_each(spans: Spans) -> None:
     several = [begin(f"first of {number}") for number in range(3)]
-    with traces.current(*several), traces.steps(traces.parents(), "all", SpanKind.CLIENT, {}):
+    with traces.current(*several), traces.child_spans(traces.current_spans(), "all", SpanKind.CLIENT, {}):
         pass
     for span in several:
         span.end()
@@ -64,9 +64,9 @@ async def test_a_task_that_outlives_what_it_was_started_for_is_no_step_of_it(spa
     found: list[int] = []
 
     async def look() -> None:
-        found.append(len(traces.parents()))
+        found.append(len(traces.current_spans()))
         await over.wait()
-        found.append(len(traces.parents()))
+        found.append(len(traces.current_spans()))
 
     async with trio.open_nursery() as nursery:
         span = begin()
@@ -80,9 +80,9 @@ async def test_a_task_that_outlives_what_it_was_started_for_is_no_step_of_it(spa
 
 async def test_a_step_that_raises_has_failed_and_says_by_what_but_not_with_which_words(spans: Spans) -> None:
     first = begin()
-    with pytest.raises(ValueError, match="secret"), traces.steps([first], "second", SpanKind.CLIENT, {}):
+    with pytest.raises(ValueError, match="secret"), traces.child_spans([first], "second", SpanKind.CLIENT, {}):
         raise ValueError("secret")
-    with trio.CancelScope() as scope, traces.steps([first], "third", SpanKind.CLIENT, {}):
+    with trio.CancelScope() as scope, traces.child_spans([first], "third", SpanKind.CLIENT, {}):
         scope.cancel()
         await trio.sleep_forever()
     first.end()
