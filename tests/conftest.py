@@ -11,6 +11,7 @@ import pytest
 import trio
 from hypothesis import HealthCheck, settings
 
+from rookery.serve.schema import MIGRATIONS
 from shared.drivers.cassandra.migrations import migrate
 from shared.settings import CassandraSettings
 from tests.spans import Spans, recorded
@@ -56,7 +57,7 @@ def cassandra_settings(cassandra_server: Cassandra) -> CassandraSettings:
         keyspace=f"stores_{uuid.uuid4().hex[:12]}",
         timeout_seconds=PATIENT,
     )
-    trio.run(migrate, settings)
+    trio.run(migrate, settings, MIGRATIONS)
     return settings
 
 

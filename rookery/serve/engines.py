@@ -61,10 +61,14 @@ async def open_backplane(settings: Settings) -> AsyncIterator[Backplane]:
 async def open_accounts(settings: Settings) -> AsyncIterator[AccountStore]:
     """What is kept of users. Raises Unavailable."""
     if "cassandra" in settings.engines:
+        from rookery.serve.schema import MIGRATIONS
         from shared.accounts.cassandra.store import open_cassandra_accounts
         from shared.drivers.cassandra import open_cassandra
 
-        async with open_cassandra(settings.cassandra) as session, open_cassandra_accounts(session) as accounts:
+        async with (
+            open_cassandra(settings.cassandra, MIGRATIONS) as session,
+            open_cassandra_accounts(session) as accounts,
+        ):
             yield measured_store(accounts, "accounts")
     else:
         from shared.accounts.sqlite.store import open_sqlite_accounts
@@ -78,9 +82,10 @@ async def open_chats(settings: Settings) -> AsyncIterator[ChatStore]:
     """What is kept of chats. Raises Unavailable."""
     if "cassandra" in settings.engines:
         from messaging.archive.store.cassandra.store import open_cassandra_chats
+        from rookery.serve.schema import MIGRATIONS
         from shared.drivers.cassandra import open_cassandra
 
-        async with open_cassandra(settings.cassandra) as session, open_cassandra_chats(session) as chats:
+        async with open_cassandra(settings.cassandra, MIGRATIONS) as session, open_cassandra_chats(session) as chats:
             yield measured_store(chats, "chats")
     else:
         from messaging.archive.store.sqlite.store import open_sqlite_chats

@@ -15,9 +15,10 @@ async def migrate_engines(settings: Settings) -> list[str]:
         await migrate_topics(settings.kafka)
         done.append(f"the topics {settings.kafka.topic} and {settings.kafka.dead_letter_topic} are there")
     if "cassandra" in settings.engines:
+        from rookery.serve.schema import MIGRATIONS
         from shared.drivers.cassandra.migrations import migrate
 
-        applied = await migrate(settings.cassandra)
+        applied = await migrate(settings.cassandra, MIGRATIONS)
         news = f", now with migration {', '.join(map(str, applied))}" if applied else ""
         done.append(f"the keyspace {settings.cassandra.keyspace} is there{news}")
     return done

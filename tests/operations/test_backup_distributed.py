@@ -13,6 +13,7 @@ from kafka import KafkaConsumer
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from messaging.archive.recorder import GROUP
+from rookery.serve.schema import MIGRATIONS
 from rookery.v1.archive_pb2 import HistoryMessage
 from shared.configuration.redis import open_redis_configuration
 from shared.drivers.cassandra import open_cassandra
@@ -130,7 +131,7 @@ def table_of(folder: Path) -> str:
 async def drop(cassandra: ManagedCassandra) -> None:
     """The worst that someone can do to it."""
     settings = CassandraSettings(hosts=(cassandra.host,), port=cassandra.port, keyspace=KEYSPACE, timeout_seconds=60)
-    async with open_cassandra(settings) as session:
+    async with open_cassandra(settings, MIGRATIONS) as session:
         await session.execute(f"DROP KEYSPACE {KEYSPACE}")
 
 

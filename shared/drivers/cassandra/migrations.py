@@ -1,18 +1,16 @@
 """`rookery migrate` on Cassandra: makes the keyspace and applies what it lacks. Safe in several processes at once."""
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import trio
 from cassandra.query import PreparedStatement
 
 from shared.contract.errors import Unavailable
-from shared.drivers.cassandra.schema import MIGRATIONS, Migration, applied_migrations, refuse_other_schema
+from shared.drivers.cassandra.schema import Migration, applied_migrations, refuse_other_schema
 from shared.drivers.cassandra.session import CassandraSession, open_session
 from shared.settings import CassandraSettings
-
-__all__ = ["MIGRATIONS", "Migration", "migrate"]
 
 STATEMENT_SECONDS = 30.0
 """For a statement that changes the schema: it waits until all nodes agree."""
@@ -31,20 +29,20 @@ _RELEASE = "DELETE FROM {keyspace}.schema_lock WHERE name = 'schema' IF owner = 
 _NAMESPACE = uuid.UUID("4f4bd3c1-7f0b-4f37-9a3c-5a8bb21c2f4e")
 
 
-async def migrate(settings: CassandraSettings) -> list[int]:
-    """Make the keyspace and apply the migrations that it lacks, in order; the numbers of those.
+async def migrate(settings: CassandraSettings, migrations: Sequence[Migration]) -> list[int]:
+    """Create the keyspace, apply the migrations that it lacks in order, and return their numbers.
 
-    Where another process is at it, waits for its end. Raises Unavailable if Cassandra does not answer, or if the
-    keyspace has migrations that this program does not know. If it is cut off, the next run goes on where it ended.
+    Waits while another process migrates the keyspace. Raises Unavailable if Cassandra does not answer, or if the
+    keyspace has a migration that is not in the list. After an interruption the next run continues.
     """
     patient = settings.model_copy(update={"timeout_seconds": max(settings.timeout_seconds, STATEMENT_SECONDS)})
     keyspace = settings.keyspace
     async with open_session(patient) as session:
         await _make_keyspace(session, settings)
         async with _lock(session, keyspace) as renew:
-            applied = await applied_migrations(session, keyspace) or {}
-            refuse_other_schema(applied, keyspace)
-            missing = [migration for migration in MIGRATIONS if migration.number not in applied]
+            applied = await applied_migrations(session.execute, keyspace) or {}
+            refuse_other_schema(applied, keyspace, migrations)
+            missing = [migration for migration in migrations if migration.number not in applied]
             session.use(keyspace)
             for migration in missing:
                 for statement in migration.script:

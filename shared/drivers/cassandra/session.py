@@ -19,7 +19,7 @@ from shared.drivers.cassandra.breaker import Breaker
 from shared.drivers.cassandra.driver import close, connect, is_silence, translate
 from shared.drivers.cassandra.requests import Requests
 from shared.drivers.cassandra.requests import Row as Row
-from shared.drivers.cassandra.schema import PROBE, check_schema
+from shared.drivers.cassandra.schema import PROBE, Migration, check_schema
 from shared.settings import CassandraSettings
 from shared.telemetry import traces
 from shared.telemetry.metrics import Readings, register_readings
@@ -167,14 +167,16 @@ class CassandraSession:
 
 
 @asynccontextmanager
-async def open_cassandra(settings: CassandraSettings) -> AsyncIterator[CassandraSession]:
+async def open_cassandra(
+    settings: CassandraSettings, migrations: Sequence[Migration]
+) -> AsyncIterator[CassandraSession]:
     """A session in the keyspace of the settings, for as long as the block is open.
 
-    Raises Unavailable if no node can be used, or if the schema is not the one that this program needs. What still waits
+    Raises Unavailable if no node can be used, or if the keyspace has not exactly these migrations. A request that waits
     at the end of the block gets Unavailable. A cancelled block is left at once, even while no node answers.
     """
     async with open_session(settings, probe_cql=PROBE.format(keyspace=settings.keyspace)) as session:
-        await check_schema(session, settings.keyspace)
+        await check_schema(session.execute, settings.keyspace, migrations)
         session.use(settings.keyspace)
         yield session
 

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypeVar
 
+from rookery.serve.schema import MIGRATIONS
 from shared.accounts.cassandra.store import open_cassandra_accounts
 from shared.accounts.store import AccountStore
 from shared.contract.errors import Unavailable
@@ -38,7 +39,7 @@ def over_cassandra(settings: CassandraSettings) -> OpenStore:
     @asynccontextmanager
     async def open_store() -> AsyncIterator[AccountStore]:
         nonlocal is_empty
-        async with open_cassandra(settings) as session:
+        async with open_cassandra(settings, MIGRATIONS) as session:
             if not is_empty:
                 await empty(session)
                 is_empty = True

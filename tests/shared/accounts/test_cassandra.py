@@ -15,6 +15,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rookery.serve.schema import MIGRATIONS
 from shared.accounts.cassandra.search import NameIndex
 from shared.accounts.cassandra.sign_ins import KEPT_SECONDS, MAX_SECONDS
 from shared.accounts.cassandra.store import CassandraAccounts, open_cassandra_accounts
@@ -34,7 +35,7 @@ Break = Callable[[CassandraSession, int], CassandraSession]
 
 @pytest.fixture
 async def session(cassandra_settings: CassandraSettings) -> AsyncIterator[CassandraSession]:
-    async with open_cassandra(cassandra_settings) as session:
+    async with open_cassandra(cassandra_settings, MIGRATIONS) as session:
         yield session
 
 
@@ -427,7 +428,7 @@ async def test_a_search_gives_what_reading_all_accounts_would(
     """Though pages of the index are short, and it holds names that were never taken or have been left."""
     own = letters("abcd", next(NUMBERS))
     part = part.translate(own)
-    async with open_cassandra(cassandra_settings) as session:
+    async with open_cassandra(cassandra_settings, MIGRATIONS) as session:
         statements = Statements(session)
         store = CassandraAccounts(statements)
         index = NameIndex(statements, store.users, page=page)
@@ -539,7 +540,7 @@ async def test_a_sign_in_is_gone_from_its_user_when_its_time_is_over(
 
 
 async def test_a_store_whose_session_is_closed_is_unavailable(cassandra_settings: CassandraSettings) -> None:
-    async with open_cassandra(cassandra_settings) as session, open_cassandra_accounts(session) as store:
+    async with open_cassandra(cassandra_settings, MIGRATIONS) as session, open_cassandra_accounts(session) as store:
         pass
     with pytest.raises(Unavailable):
         await store.users([1])

@@ -14,6 +14,7 @@ from messaging.archive.store.cassandra import recording
 from messaging.archive.store.cassandra.recording import KEYS_PER_READ, MAX_KEY_BYTES, Batch
 from messaging.archive.store.cassandra.store import CassandraChats, open_cassandra_chats
 from messaging.archive.store.cassandra.writes import MAX_BYTES, MAX_PARTITION_BYTES, MAX_PARTITIONS, Writes
+from rookery.serve.schema import MIGRATIONS
 from rookery.v1.session_pb2 import Event
 from shared.contract.errors import Unavailable
 from shared.contract.ids import MAX_ID
@@ -54,7 +55,7 @@ class Scripted:
 
 async def test_a_message_alone_takes_a_read_and_a_write(cassandra_settings: CassandraSettings) -> None:
     talk = Conversation()
-    async with open_cassandra(cassandra_settings) as session:
+    async with open_cassandra(cassandra_settings, MIGRATIONS) as session:
         scripted = Scripted(session)
         async with open_cassandra_chats(scripted) as chats:  # type: ignore[arg-type]
             await chats.record([talk.message()], {})
@@ -64,7 +65,7 @@ async def test_a_message_alone_takes_a_read_and_a_write(cassandra_settings: Cass
 
 async def test_a_busy_batch_takes_a_quarter_of_a_request_for_a_message(cassandra_settings: CassandraSettings) -> None:
     talks = [Conversation() for _ in range(100)]
-    async with open_cassandra(cassandra_settings) as session:
+    async with open_cassandra(cassandra_settings, MIGRATIONS) as session:
         scripted = Scripted(session)
         async with open_cassandra_chats(scripted) as chats:  # type: ignore[arg-type]
             await chats.record([talk.message(body="x" * 256) for _ in range(10) for talk in talks], {})
@@ -83,7 +84,7 @@ async def test_a_bucket_is_noted_once(cassandra_settings: CassandraSettings, mon
     monkeypatch.setattr(recording, "Writes", Watched)
     monkeypatch.setattr(recording, "MAX_KNOWN_BUCKETS", 2)
     one, two, three = (Conversation() for _ in range(3))
-    async with open_cassandra(cassandra_settings) as session, open_cassandra_chats(session) as chats:
+    async with open_cassandra(cassandra_settings, MIGRATIONS) as session, open_cassandra_chats(session) as chats:
         for talk in (one, two, one, three, one, two):  # when three comes, two is the one that is forgotten
             await chats.record([talk.message()], {})
     assert added == [talk.chat_id for talk in (one, two, three, two)]
@@ -141,7 +142,7 @@ async def test_what_a_node_can_not_store_is_refused_before_anything_is_written(
         "emoji": talk.reaction(good.event_id, "x" * (MAX_KEY_BYTES + 1)),
         "message": talk.message(body="x" * (1 << 20)),
     }[what]
-    async with open_cassandra(cassandra_settings) as session, open_cassandra_chats(session) as chats:
+    async with open_cassandra(cassandra_settings, MIGRATIONS) as session, open_cassandra_chats(session) as chats:
         with pytest.raises(ValueError, match=what):
             await chats.record([good, bad], {})
         assert await chats.get_chat(talk.members[0], talk.chat_id) is None
@@ -150,7 +151,7 @@ async def test_what_a_node_can_not_store_is_refused_before_anything_is_written(
 async def test_the_largest_that_can_be_taken_is_taken(cassandra_settings: CassandraSettings) -> None:
     talk = Conversation()
     message = talk.message(client_message_id="c" * MAX_KEY_BYTES, body="x" * 900_000)
-    async with open_cassandra(cassandra_settings) as session, open_cassandra_chats(session) as chats:
+    async with open_cassandra(cassandra_settings, MIGRATIONS) as session, open_cassandra_chats(session) as chats:
         await chats.record([message, talk.reaction(message.event_id, "e" * MAX_KEY_BYTES)], {})
         page = await newest_page(chats, talk.chat_id)
     assert ids(page.messages) == [message.event_id]
@@ -169,7 +170,7 @@ async def test_whatever_part_of_a_batch_was_written_its_replay_repairs_it(
 ) -> None:
     whole, cut = Conversation(), Conversation()
     events = history(whole, steps)
-    async with open_cassandra(cassandra_settings) as session:
+    async with open_cassandra(cassandra_settings, MIGRATIONS) as session:
         scripted = Scripted(session)
         async with open_cassandra_chats(scripted) as chats:  # type: ignore[arg-type]
             for event in events:
@@ -208,7 +209,7 @@ async def test_a_message_and_its_retry_that_two_archives_record_at_once_is_shown
 ) -> None:
     talk = Conversation()
     first, retry = talk.message(client_message_id="x"), talk.message(client_message_id="x")
-    async with open_cassandra(cassandra_settings) as session:
+    async with open_cassandra(cassandra_settings, MIGRATIONS) as session:
         scripted = Scripted(session)
         async with open_cassandra_chats(scripted) as one, open_cassandra_chats(scripted) as other:  # type: ignore[arg-type]
             scripted.before_writes = trio.Event()
@@ -233,7 +234,7 @@ async def test_the_first_of_a_send_is_found_three_days_back_over_the_border_of_a
     cassandra_settings: CassandraSettings,
 ) -> None:
     border = 200 * SPAN
-    async with open_cassandra(cassandra_settings) as session, open_cassandra_chats(session) as chats:
+    async with open_cassandra(cassandra_settings, MIGRATIONS) as session, open_cassandra_chats(session) as chats:
         for first_id, retry_id in [
             (border - 1, border),
             (border - 1, border - 1 + recording.DEDUPE_BEHIND),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from messaging.archive.store.cassandra.store import open_cassandra_chats
 from messaging.archive.store.protocol import ChatCursor, ChatStore, Page
 from messaging.archive.store.sqlite.store import open_sqlite_chats
+from rookery.serve.schema import MIGRATIONS
 from rookery.v1.archive_pb2 import CHAT_KIND_DIRECT, Chat
 from rookery.v1.session_pb2 import Event, Receipt, Typing
 from shared.contract.ids import MAX_ID, time_of
@@ -44,7 +45,7 @@ def open_chats(request: pytest.FixtureRequest, tmp_path: Path) -> OpenChats:
 
     @asynccontextmanager
     async def open_on_cassandra() -> AsyncIterator[ChatStore]:
-        async with open_cassandra(settings) as session, open_cassandra_chats(session) as chats:
+        async with open_cassandra(settings, MIGRATIONS) as session, open_cassandra_chats(session) as chats:
             yield chats
 
     return open_on_cassandra

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import trio
 
+from rookery.serve.schema import MIGRATIONS
 from shared.drivers.cassandra.migrations import migrate
 from shared.settings import CassandraSettings
 from tools.engines.cassandra import Cassandra
@@ -41,7 +42,7 @@ def empty(cassandra_server: Cassandra) -> CassandraSettings:
 def migrated(cassandra_server: Cassandra) -> CassandraSettings:
     """Of a keyspace with the schema."""
     settings = settings_for(cassandra_server)
-    trio.run(migrate, settings)
+    trio.run(migrate, settings, MIGRATIONS)
     return settings
 
 

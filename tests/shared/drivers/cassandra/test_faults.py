@@ -8,6 +8,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from rookery.serve.schema import MIGRATIONS
 from shared.contract.errors import Unavailable
 from shared.drivers.cassandra import open_cassandra
 from shared.drivers.cassandra.migrations import migrate
@@ -36,7 +37,7 @@ READ = "SELECT message_id FROM messages_by_chat WHERE chat_id = ? AND bucket = ?
 def settings(node: Cassandra) -> CassandraSettings:
     """Of a keyspace with the schema."""
     patient = settings_for(node)
-    trio.run(migrate, patient)
+    trio.run(migrate, patient, MIGRATIONS)
     return patient.model_copy(update={"timeout_seconds": TIMEOUT})
 
 
@@ -47,7 +48,7 @@ async def opened(settings: CassandraSettings) -> AsyncIterator[CassandraSession]
     async with AsyncExitStack() as stack:
         while True:
             try:
-                session = await stack.enter_async_context(open_cassandra(settings))
+                session = await stack.enter_async_context(open_cassandra(settings, MIGRATIONS))
                 break
             except Unavailable:
                 if trio.current_time() > deadline:
@@ -140,11 +141,11 @@ async def test_opening_on_a_frozen_node_can_be_cancelled_and_ends(
     node.freeze()
     try:
         with trio.move_on_after(0.3):
-            async with open_cassandra(settings):
+            async with open_cassandra(settings, MIGRATIONS):
                 raise AssertionError("it is frozen")
         started = trio.current_time()
         with pytest.raises(Unavailable, match="answers"):
-            async with open_cassandra(settings):
+            async with open_cassandra(settings, MIGRATIONS):
                 pass
         assert trio.current_time() - started < 10
     finally:
@@ -170,7 +171,7 @@ async def test_a_killed_node_is_used_again_when_it_is_back(
         await first_failure(session)
         await is_refused_at_once(session)
         with pytest.raises(Unavailable, match=f"{node.port}"):
-            async with open_cassandra(settings):
+            async with open_cassandra(settings, MIGRATIONS):
                 pass
         await trio.to_thread.run_sync(node.start)
         await recovers(session)

@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 import trio
 
+from rookery.serve.schema import MIGRATIONS
 from shared.contract.errors import Unavailable
-from shared.drivers.cassandra import migrations, open_cassandra, schema
-from shared.drivers.cassandra.migrations import MIGRATIONS, Migration, migrate
+from shared.drivers.cassandra import migrations, open_cassandra
+from shared.drivers.cassandra.migrations import migrate
+from shared.drivers.cassandra.schema import Migration
 from shared.drivers.cassandra.session import open_session
 from shared.settings import CassandraSettings
 
@@ -16,11 +18,6 @@ PATIENCE = 60.0
 """Seconds; only ends a test that has failed."""
 
 ALL = [migration.number for migration in MIGRATIONS]
-
-
-def use_migrations(monkeypatch: pytest.MonkeyPatch, *some: Migration) -> None:
-    for module in (migrations, schema):
-        monkeypatch.setattr(module, "MIGRATIONS", some)
 
 
 async def query(settings: CassandraSettings, cql: str) -> list[tuple[Any, ...]]:
@@ -40,9 +37,9 @@ def test_migrations_are_numbered_from_one() -> None:
 
 
 async def test_the_first_run_applies_all_and_the_second_nothing(empty: CassandraSettings) -> None:
-    assert await migrate(empty) == ALL
-    assert await migrate(empty) == []
-    async with open_cassandra(empty) as session:
+    assert await migrate(empty, MIGRATIONS) == ALL
+    assert await migrate(empty, MIGRATIONS) == []
+    async with open_cassandra(empty, MIGRATIONS) as session:
         recorded = await session.execute("SELECT number, name, checksum FROM schema_migrations")
     assert sorted(recorded) == [(each.number, each.name, each.checksum) for each in MIGRATIONS]
 
@@ -51,70 +48,60 @@ async def test_several_at_once_apply_each_migration_once(empty: CassandraSetting
     applied: list[int] = []
 
     async def run() -> None:
-        applied.extend(await migrate(empty))
+        applied.extend(await migrate(empty, MIGRATIONS))
 
     async with trio.open_nursery() as nursery:
         for _ in range(3):
             nursery.start_soon(run)
     assert sorted(applied) == ALL
-    async with open_cassandra(empty):
+    async with open_cassandra(empty, MIGRATIONS):
         pass
 
 
-async def test_one_that_was_cut_off_is_completed_by_the_next(
-    empty: CassandraSettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_one_that_was_cut_off_is_completed_by_the_next(empty: CassandraSettings) -> None:
     first = "CREATE TABLE IF NOT EXISTS first (id int PRIMARY KEY)"
     broken = Migration(1, "broken", (first, "CREATE TABLE second (id no_such_type PRIMARY KEY)"))
-    use_migrations(monkeypatch, broken)
     with pytest.raises(ValueError, match="no_such_type"):
-        await migrate(empty)
+        await migrate(empty, [broken])
     with pytest.raises(Unavailable, match="run `rookery migrate`"):
-        async with open_cassandra(empty):
+        async with open_cassandra(empty, [broken]):
             pass
-    use_migrations(monkeypatch, Migration(1, "mended", (first, "CREATE TABLE second (id int PRIMARY KEY)")))
-    assert await migrate(empty) == [1]
+    mended = Migration(1, "mended", (first, "CREATE TABLE second (id int PRIMARY KEY)"))
+    assert await migrate(empty, [mended]) == [1]
 
 
 async def test_without_the_keyspace_it_says_what_to_do(empty: CassandraSettings) -> None:
     with pytest.raises(Unavailable, match=r"is missing: run `rookery migrate`"):
-        async with open_cassandra(empty):
+        async with open_cassandra(empty, MIGRATIONS):
             pass
 
 
-async def test_an_older_schema_is_refused_and_can_be_migrated(
-    empty: CassandraSettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_older_schema_is_refused_and_can_be_migrated(empty: CassandraSettings) -> None:
     one, two = (Migration(n, f"m{n}", (f"CREATE TABLE IF NOT EXISTS t{n} (id int PRIMARY KEY)",)) for n in (1, 2))
-    use_migrations(monkeypatch, one)
-    assert await migrate(empty) == [1]
-    use_migrations(monkeypatch, one, two)
+    assert await migrate(empty, [one]) == [1]
     with pytest.raises(Unavailable, match=r"older than this program \(at 1 of 2\): run `rookery migrate`"):
-        async with open_cassandra(empty):
+        async with open_cassandra(empty, [one, two]):
             pass
-    assert await migrate(empty) == [2]
-    use_migrations(monkeypatch, one)  # an older program on a newer schema
+    assert await migrate(empty, [one, two]) == [2]
     with pytest.raises(Unavailable, match="newer than this program"):
-        async with open_cassandra(empty):
+        async with open_cassandra(empty, [one]):
             pass
     with pytest.raises(Unavailable, match="newer than this program"):
-        await migrate(empty)
-    use_migrations(monkeypatch, one, Migration(2, "other", two.script + one.script))
+        await migrate(empty, [one])
     with pytest.raises(Unavailable, match="is not the one of this program"):
-        async with open_cassandra(empty):
+        async with open_cassandra(empty, [one, Migration(2, "other", two.script + one.script)]):
             pass
 
 
-async def test_a_lock_that_was_lost_stops_it(empty: CassandraSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_lock_that_was_lost_stops_it(empty: CassandraSettings) -> None:
     thief = f"UPDATE {{keyspace}}.schema_lock SET owner = {uuid.uuid4()} WHERE name = 'schema' IF EXISTS"
     statements = (
         "CREATE TABLE IF NOT EXISTS before (id int PRIMARY KEY)",
         thief.format(keyspace=empty.keyspace),
         "CREATE TABLE IF NOT EXISTS after (id int PRIMARY KEY)",
     )
-    use_migrations(monkeypatch, Migration(1, "robbed", statements))
     with pytest.raises(Unavailable, match="lost the lock"):
-        await migrate(empty)
+        await migrate(empty, [Migration(1, "robbed", statements)])
     tables = await query(empty, "SELECT table_name FROM system_schema.tables WHERE keyspace_name = '{keyspace}'")
     assert ("before",) in tables
     assert ("after",) not in tables
@@ -122,13 +109,12 @@ async def test_a_lock_that_was_lost_stops_it(empty: CassandraSettings, monkeypat
 
 async def test_it_waits_for_a_lock_and_leaves_none(empty: CassandraSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(migrations, "LOCK_PAUSE", 0.05)
-    use_migrations(monkeypatch)
-    assert await migrate(empty) == []
+    assert await migrate(empty, []) == []
     await lock_is_free(empty)
     held = f"INSERT INTO {{keyspace}}.schema_lock (name, owner) VALUES ('schema', {uuid.uuid4()}) IF NOT EXISTS"
     await query(empty, held)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(migrate, empty)
+        nursery.start_soon(migrate, empty, [])
         with trio.move_on_after(0.5) as scope:  # no time that it must keep: it waits until the lock is free
             await trio.sleep_forever()
         assert scope.cancelled_caught
@@ -137,9 +123,8 @@ async def test_it_waits_for_a_lock_and_leaves_none(empty: CassandraSettings, mon
     await lock_is_free(empty)
 
 
-async def test_the_copies_are_those_of_the_settings(empty: CassandraSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    use_migrations(monkeypatch)
-    await migrate(empty.model_copy(update={"replication": {"datacenter1": 1}}))
+async def test_the_copies_are_those_of_the_settings(empty: CassandraSettings) -> None:
+    await migrate(empty.model_copy(update={"replication": {"datacenter1": 1}}), [])
     cql = "SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = '{keyspace}'"
     ((replication,),) = await query(empty, cql)
     assert replication["datacenter1"] == "1"

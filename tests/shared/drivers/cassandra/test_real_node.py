@@ -6,6 +6,7 @@ import pytest
 import trio
 from cassandra.query import BatchStatement
 
+from rookery.serve.schema import MIGRATIONS
 from shared.contract.errors import Unavailable
 from shared.drivers.cassandra import open_cassandra, unlogged
 from shared.drivers.cassandra.session import CassandraSession
@@ -21,19 +22,19 @@ async def add(session: CassandraSession, chat_id: str, count: int, size: int) ->
 
 
 async def test_rows_are_tuples_over_all_pages(migrated: CassandraSettings) -> None:
-    async with open_cassandra(migrated) as session:
+    async with open_cassandra(migrated, MIGRATIONS) as session:
         await add(session, "pages", 6_000, 1)  # the driver asks for 5,000 at a time
         rows = await session.execute(await session.prepare(READ), ("pages", 0))
     assert sorted(rows) == [(n, b"\0") for n in range(6_000)]
 
 
 async def test_a_statement_is_prepared_once(migrated: CassandraSettings) -> None:
-    async with open_cassandra(migrated) as session:
+    async with open_cassandra(migrated, MIGRATIONS) as session:
         assert await session.prepare(READ) is await session.prepare(READ)
 
 
 async def test_what_has_a_condition_is_not_sent_twice(migrated: CassandraSettings) -> None:
-    async with open_cassandra(migrated) as session:
+    async with open_cassandra(migrated, MIGRATIONS) as session:
         plain = await session.prepare(ADD)
         conditional = await session.prepare(ADD + "\nIF NOT EXISTS")
     assert plain.is_idempotent
@@ -44,7 +45,7 @@ async def test_what_has_a_condition_is_not_sent_twice(migrated: CassandraSetting
 
 
 async def test_values_that_can_not_be_are_refused_and_nothing_is_written(migrated: CassandraSettings) -> None:
-    async with open_cassandra(migrated) as session:
+    async with open_cassandra(migrated, MIGRATIONS) as session:
         insert = await session.prepare(ADD)
         good, bad = ("bad", 0, 1, 1, b""), ("bad", 0, 2**70, 1, b"")
         with pytest.raises(ValueError, match="value"):
@@ -60,7 +61,7 @@ async def test_values_that_can_not_be_are_refused_and_nothing_is_written(migrate
 
 async def test_a_burst_larger_than_the_socket_takes_is_no_error(migrated: CassandraSettings) -> None:
     """Where the driver would say that its connection is busy, and lose a stream for each such request."""
-    async with open_cassandra(migrated) as session:
+    async with open_cassandra(migrated, MIGRATIONS) as session:
         await add(session, "burst", 200, 100_000)
         assert session.statistics().under_way == 0
         rows = await session.execute(
@@ -73,7 +74,7 @@ async def test_a_burst_larger_than_the_socket_takes_is_no_error(migrated: Cassan
 async def test_a_batch_for_one_partition_may_be_larger_than_the_limit_for_several(
     migrated: CassandraSettings,
 ) -> None:
-    async with open_cassandra(migrated) as session:
+    async with open_cassandra(migrated, MIGRATIONS) as session:
         insert = await session.prepare(ADD)
 
         def batch(chats: list[str]) -> BatchStatement:
@@ -109,7 +110,7 @@ async def test_cancelled_at_any_step_it_closes_at_once_and_leaves_nothing(
             instrument = CancelAt(trio.lowlevel.current_task(), steps, scope)
             trio.lowlevel.add_instrument(instrument)
             try:
-                async with open_cassandra(migrated) as session:
+                async with open_cassandra(migrated, MIGRATIONS) as session:
                     read = await session.prepare(READ)
                     await session.execute_all([(read, ("none", n)) for n in range(10)])
                     finished = True
@@ -122,7 +123,7 @@ async def test_cancelled_at_any_step_it_closes_at_once_and_leaves_nothing(
 async def test_a_session_leaves_no_thread(
     migrated: CassandraSettings, no_thread_stays: Callable[[], list[str]]
 ) -> None:
-    async with open_cassandra(migrated) as session:
+    async with open_cassandra(migrated, MIGRATIONS) as session:
         assert no_thread_stays()
         await session.execute("SELECT key FROM system.local")
 
@@ -130,12 +131,12 @@ async def test_a_session_leaves_no_thread(
 async def test_a_wrong_data_centre_is_named(migrated: CassandraSettings) -> None:
     settings = migrated.model_copy(update={"local_datacenter": "mars"})
     with pytest.raises(Unavailable, match="data centre mars"):
-        async with open_cassandra(settings):
+        async with open_cassandra(settings, MIGRATIONS):
             pass
 
 
 async def test_a_host_that_does_not_exist_is_named(migrated: CassandraSettings) -> None:
     settings = migrated.model_copy(update={"hosts": ("no-such-host.invalid",)})
     with pytest.raises(Unavailable, match=r"no-such-host\.invalid"):
-        async with open_cassandra(settings):
+        async with open_cassandra(settings, MIGRATIONS):
             pass
