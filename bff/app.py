@@ -32,16 +32,10 @@ from bff.openapi.documentation import document
 from bff.operations import Operations
 from bff.profiles import Profiles
 from bff.services import Services
-from shared.accounts.store import AccountStore
 from shared.accounts.tokens import PasswordHasher, TokenIssuer, TokenVerifier
-from shared.backplane import Backplane
-from shared.configuration import ConfigurationStore
-from shared.configuration.live import Live
 from shared.contract.errors import Code, Refusal, Unavailable
-from shared.contract.ids import SnowflakeGenerator, wall_clock_ms
-from shared.coordination.ownership import Directory
-from shared.coordination.processes import ProcessBoard
-from shared.net.tls import ServerTls
+from shared.contract.ids import wall_clock_ms
+from shared.platform import Platform
 from shared.rpc import RpcError
 from shared.settings import BffSettings
 from shared.telemetry.health import Health
@@ -80,37 +74,31 @@ class Bff:
 @asynccontextmanager
 async def open_bff(
     settings: BffSettings,
+    platform: Platform,
     *,
-    accounts: AccountStore,
     archive: ArchiveClient,
-    directory: Directory,
-    live: Live,
-    configuration: ConfigurationStore,
-    processes: ProcessBoard,
-    publisher: Backplane,
     health: Health,
-    ids: SnowflakeGenerator,
-    tls: ServerTls | None = None,
     web_root: Path = WEB_ROOT,
     limits: HttpLimits | None = None,
     trust_traces: bool = False,
 ) -> AsyncIterator[Bff]:
     """Serve the API and the page while the block is open; leaving it drains for `limits.drain_seconds` at most.
 
-    `publisher` is where the ends of sign-ins are told to the gateways. Raises OSError if the address can't be had.
-    Only the store of accounts makes it unready: without the archive or a gateway, people still sign in.
+    Raises OSError if the address can't be bound. Only the account store makes the BFF unready: people still sign in
+    without the archive or a gateway.
     """
+    accounts = platform.accounts
     health.add("accounts", "the store of accounts answers", partial(accounts.is_live, "-"))
     services = Services(
         accounts=accounts,
         archive=archive,
-        directory=directory,
-        live=live,
-        configuration=configuration,
-        processes=processes,
-        publisher=publisher,
+        directory=platform.directory,
+        live=platform.live,
+        configuration=platform.configuration,
+        processes=platform.processes,
+        publisher=platform.backplane,
         health=health,
-        ids=ids,
+        ids=platform.ids,
         passwords=PasswordHasher(),
         issuer=TokenIssuer(accounts),
         verifier=TokenVerifier(accounts),
@@ -120,8 +108,8 @@ async def open_bff(
         trusted_proxies=settings.trusted_proxies,
     )
     app = make_app(services, web_root)
-    traced = trace_requests(_let_clients_go(app), lambda: live.value.trace_ratio, trust_callers=trust_traces)
-    async with open_http_server(traced, settings.host, settings.port, limits, tls=tls) as server:
+    traced = trace_requests(_let_clients_go(app), lambda: platform.live.value.trace_ratio, trust_callers=trust_traces)
+    async with open_http_server(traced, settings.host, settings.port, limits, tls=platform.tls) as server:
         with serve_role("bff", health.ready), register_readings(bff_readings(server, services.passwords)):
             yield Bff(app, *server.address)
 

@@ -2,29 +2,15 @@
 
 from collections.abc import Sequence
 
-import structlog
-import trio
-
 from bff.models import Tokens, User
 from bff.services import Services
-from rookery.v1.backplane_pb2 import Envelope, SignOut
 from shared.accounts import store as accounts
 from shared.accounts import tokens as auth
+from shared.accounts.sign_outs import announce_or_log
 from shared.accounts.store import Family, Rotation, Standing
-from shared.backplane import Backplane, Record
-from shared.backplane.protocol import publish_and_wait
-from shared.contract.errors import Code, Refusal, Unavailable
-from shared.contract.partitions import partition_of
+from shared.contract.errors import Code, Refusal
 
 DAY_MS = 24 * 60 * 60 * 1000
-
-ALL_SIGN_INS = ("",)
-"""In place of the ids of sign-ins: all that a user has."""
-
-ANNOUNCE_DEADLINE = 5.0
-"""Seconds to tell the gateways of an end, though the client that asked for it may have gone."""
-
-_log = structlog.get_logger(__name__)
 
 
 class SignIns:
@@ -96,29 +82,3 @@ class SignIns:
 
     def _ends_at_ms(self) -> int:
         return self._services.clock_ms() + self._services.live.value.refresh_token_days * DAY_MS
-
-
-async def announce_or_log(publisher: Backplane, user_id: int, family_ids: Sequence[str]) -> None:
-    """Have the gateways end the sessions of these sign-ins, or of all (`ALL_SIGN_INS`).
-
-    If the log does not take it, they end with their access tokens, which can't be renewed any more.
-    """
-    try:
-        await announce_ends(publisher, user_id, family_ids)
-    except Unavailable as error:
-        _log.warning("sign_out_not_announced", reason=str(error), user_id=user_id)
-
-
-async def announce_ends(publisher: Backplane, user_id: int, family_ids: Sequence[str]) -> None:
-    """The same. Raises Unavailable if the log does not take it."""
-    partition = partition_of(user_id, publisher.partitions)
-    records = [Record(partition, end_of_sign_in(user_id, family_id)) for family_id in family_ids]
-    with trio.move_on_after(ANNOUNCE_DEADLINE, shield=True) as scope:
-        await publish_and_wait(publisher, records)
-    if scope.cancelled_caught:
-        raise Unavailable("the log does not answer")
-
-
-def end_of_sign_in(user_id: int, family_id: str) -> bytes:
-    """The record that ends the sessions of a sign-in, for the user's partition."""
-    return Envelope(sign_out=SignOut(family_id=family_id), recipient_ids=[user_id]).SerializeToString()

@@ -8,9 +8,9 @@ from bff.admin import models
 from bff.http.endpoints import Answer, endpoint
 from bff.http.proxy_headers import client_address
 from bff.services import Services
-from bff.sign_ins import ALL_SIGN_INS, announce_or_log
 from shared.accounts.administration import Administration
 from shared.accounts.audit import Actor
+from shared.accounts.sign_outs import ALL_SIGN_INS, announce_or_log
 from shared.accounts.store import User
 from shared.accounts.tokens import Claims
 from shared.contract.errors import Code, Refusal

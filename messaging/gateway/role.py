@@ -15,16 +15,12 @@ from messaging.gateway.transports.connection import Flusher
 from messaging.gateway.transports.grpc_transport import SessionService
 from messaging.gateway.transports.handshake import PATH
 from messaging.gateway.transports.websocket import WebSocketServer
-from shared.accounts.store import AccountStore
 from shared.accounts.tokens import TokenVerifier
 from shared.background import open_background
-from shared.backplane import Backplane
-from shared.configuration.live import Live
-from shared.contract.ids import SnowflakeGenerator
-from shared.coordination.ownership import Directory, GatewayAddress
+from shared.coordination.ownership import GatewayAddress
 from shared.net.addresses import SECURE
 from shared.net.listening import listen, port_of
-from shared.net.tls import ServerTls
+from shared.platform import Platform
 from shared.rpc import Limits, Servicer, serve_rpc
 from shared.rpc.server.interceptors import count_calls, log_calls
 from shared.rpc.server.standard_services import standard_services
@@ -58,22 +54,13 @@ class RunningGateway:
 @in_role("gateway")
 @asynccontextmanager
 async def open_gateway(
-    settings: GatewaySettings,
-    *,
-    backplane: Backplane,
-    accounts: AccountStore,
-    verifier: TokenVerifier,
-    history: History,
-    directory: Directory,
-    live: Live,
-    ids: SnowflakeGenerator,
-    health: Health,
-    tls: ServerTls | None = None,
+    settings: GatewaySettings, platform: Platform, *, history: History, health: Health
 ) -> AsyncIterator[RunningGateway]:
     """Serve sessions while the block is open. It is entered once the partitions that fall to this gateway are served.
 
     Leaving it sends every client elsewhere, answers what was taken, and closes, within DRAIN_SECONDS and a little.
     """
+    tls = platform.tls
     websocket_listeners = await listen(settings.host, settings.websocket_port, backlog=BACKLOG, tls=tls)
     grpc_listeners = await listen(settings.host, settings.grpc_port, backlog=BACKLOG, tls=tls, alpn="h2")
     websocket_port, grpc_port = port_of(websocket_listeners), port_of(grpc_listeners)
@@ -82,13 +69,13 @@ async def open_gateway(
             websocket=settings.public_websocket or f"{'wss' if tls else 'ws'}://:{websocket_port}{PATH}",
             grpc=settings.public_grpc or f"{SECURE if tls else ''}:{grpc_port}",
         ),
-        backplane=backplane,
-        accounts=accounts,
-        verifier=verifier,
+        backplane=platform.backplane,
+        accounts=platform.accounts,
+        verifier=TokenVerifier(platform.accounts),
         history=history,
-        directory=directory,
-        live=live,
-        ids=ids,
+        directory=platform.directory,
+        live=platform.live,
+        ids=platform.ids,
     )
     flusher = Flusher()
     health.add("partitions", "the users of this gateway's partitions are served", gateway.follower.check)

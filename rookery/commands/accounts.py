@@ -2,7 +2,7 @@
 
 from bff.models import Registration
 from rookery.commands.admin import in_words, open_administration, refuse, system_user
-from rookery.serve.engines import open_accounts, open_coordination
+from rookery.serve.engines import open_accounts, open_coordination, open_routing
 from rookery.serve.folder import COMMAND_GENERATOR
 from shared.accounts.store import User
 from shared.accounts.tokens import PasswordHasher
@@ -32,5 +32,5 @@ async def _new_id(settings: Settings) -> int:
     """An id that no other process makes."""
     if "redis" not in settings.engines:
         return await SnowflakeGenerator(COMMAND_GENERATOR).next()
-    async with open_coordination(settings) as coordination:
-        return await coordination.ids.next()
+    async with open_coordination(settings) as coordination, open_routing(coordination) as routing:
+        return await routing.ids.next()

@@ -13,11 +13,11 @@ import click
 from pydantic import ValidationError
 
 from bff.admin import models
-from bff.sign_ins import ALL_SIGN_INS, announce_ends, end_of_sign_in
 from rookery.serve.engines import open_accounts, open_backplane, open_configuration, open_processes
 from rookery.serve.folder import DataFolder
 from shared.accounts.administration import Administration, named
 from shared.accounts.audit import Actor, AuditEntry
+from shared.accounts.sign_outs import ALL_SIGN_INS, announce_ends, end_of_sign_in
 from shared.accounts.store import AccountStore, Standing, User
 from shared.backplane.sqlite.spool import leave
 from shared.contract.errors import Refusal, Unavailable

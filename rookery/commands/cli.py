@@ -48,40 +48,40 @@ def main() -> None:
 def up(engines: str | None) -> None:
     """Start the whole platform in one process, until Ctrl-C or SIGTERM."""
     settings = _settings() if engines is None else _settings(engines=engines)
+    from rookery.serve.platform import open_up
     from rookery.serve.process import serve
-    from rookery.serve.up import open_platform
 
-    sys.exit(_run(serve, settings, "up", open_platform(settings)))
+    sys.exit(_run(serve, settings, "up", open_up(settings)))
 
 
 @main.command()
 def bff() -> None:
     """Start one BFF, the HTTP API and the page, of a platform of many processes."""
     settings = _distributed_settings()
+    from rookery.serve.platform import open_platform
     from rookery.serve.process import serve
-    from rookery.serve.roles import open_bff_alone
 
-    sys.exit(_run(serve, settings, "bff", open_bff_alone(settings)))
+    sys.exit(_run(serve, settings, "bff", open_platform(settings, ["bff"])))
 
 
 @main.command()
 def gateway() -> None:
     """Start one gateway, which holds sessions, of a platform of many processes."""
     settings = _distributed_settings()
+    from rookery.serve.platform import open_platform
     from rookery.serve.process import serve
-    from rookery.serve.roles import open_gateway_alone
 
-    sys.exit(_run(serve, settings, "gateway", open_gateway_alone(settings)))
+    sys.exit(_run(serve, settings, "gateway", open_platform(settings, ["gateway"])))
 
 
 @main.command()
 def archive() -> None:
     """Start one archive, which keeps history, of a platform of many processes."""
     settings = _distributed_settings()
+    from rookery.serve.platform import open_platform
     from rookery.serve.process import serve
-    from rookery.serve.roles import open_archive_alone
 
-    sys.exit(_run(serve, settings, "archive", open_archive_alone(settings)))
+    sys.exit(_run(serve, settings, "archive", open_platform(settings, ["archive"])))
 
 
 @main.command()

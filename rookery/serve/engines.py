@@ -1,8 +1,9 @@
 """Opens the engines that the settings choose: for each protocol the embedded twin, or the distributed one."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from messaging.archive.store.protocol import ChatStore
 from rookery.serve.folder import DataFolder
@@ -19,17 +20,28 @@ from shared.drivers.measured import measured_store
 from shared.settings import Settings
 from shared.telemetry.metrics import register_readings
 
+if TYPE_CHECKING:
+    from shared.drivers.redis import RedisClient
+
 GENERATOR = 0
 """The embedded log is open in one process at a time, so that this generator number is leased with it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Coordination:
-    """What processes agree on."""
+    """The state that the processes of a platform share. `redis` is the open client that keeps it, None if embedded."""
 
+    settings: Settings
     configuration: ConfigurationStore
-    directory: Directory
     processes: ProcessBoard
+    redis: "RedisClient | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """The owner of each partition, and ids that no other process makes: for gateways and BFFs."""
+
+    directory: Directory
     ids: SnowflakeGenerator
 
 
@@ -95,58 +107,56 @@ async def open_chats(settings: Settings) -> AsyncIterator[ChatStore]:
 
 
 @asynccontextmanager
-async def open_configuration(settings: Settings) -> AsyncIterator[ConfigurationStore]:
-    """Live configuration alone. Raises Unavailable."""
+async def open_coordination(settings: Settings) -> AsyncIterator[Coordination]:
+    """Open the live configuration and the registry of processes. Raises Unavailable."""
     if "redis" in settings.engines:
         from shared.configuration.redis import open_redis_configuration
+        from shared.coordination.redis.processes import RedisBoard
         from shared.drivers.redis import open_redis
 
+        prefix = settings.redis.prefix
         async with (
             open_redis(settings.redis) as client,
-            open_redis_configuration(client, settings.redis.prefix) as configuration,
+            open_redis_configuration(client, prefix) as redis_configuration,
         ):
-            yield configuration
+            yield Coordination(settings, redis_configuration, RedisBoard(client, prefix), client)
     else:
         from shared.configuration.sqlite import open_sqlite_configuration
 
-        async with open_sqlite_configuration(DataFolder(settings.data).configuration) as sqlite_configuration:
-            yield sqlite_configuration
+        folder = DataFolder(settings.data)
+        async with open_sqlite_configuration(folder.configuration) as configuration:
+            yield Coordination(settings, configuration, LocalBoard(folder.processes))
+
+
+@asynccontextmanager
+async def open_routing(coordination: Coordination) -> AsyncIterator[Routing]:
+    """Open the directory of partition owners, and lease a generator number for ids. Raises Unavailable."""
+    if coordination.redis is None:
+        yield Routing(LocalDirectory(), SnowflakeGenerator(GENERATOR))
+    else:
+        from shared.coordination.redis.leases import open_generator
+        from shared.coordination.redis.ownership import open_redis_directory
+
+        prefix = coordination.settings.redis.prefix
+        async with (
+            open_redis_directory(coordination.redis, prefix) as directory,
+            open_generator(coordination.redis, prefix) as ids,
+        ):
+            yield Routing(directory, ids)
+
+
+@asynccontextmanager
+async def open_configuration(settings: Settings) -> AsyncIterator[ConfigurationStore]:
+    """Open the live configuration alone. Raises Unavailable."""
+    async with open_coordination(settings) as coordination:
+        yield coordination.configuration
 
 
 @asynccontextmanager
 async def open_processes(settings: Settings) -> AsyncIterator[ProcessBoard]:
-    """What processes say of themselves, alone."""
+    """Open the registry of processes alone. Raises Unavailable."""
     if "redis" in settings.engines:
-        from shared.coordination.redis.processes import RedisBoard
-        from shared.drivers.redis import open_redis
-
-        async with open_redis(settings.redis) as client:
-            yield RedisBoard(client, settings.redis.prefix)
+        async with open_coordination(settings) as coordination:
+            yield coordination.processes
     else:
         yield LocalBoard(DataFolder(settings.data).processes)
-
-
-@asynccontextmanager
-async def open_coordination(settings: Settings) -> AsyncIterator[Coordination]:
-    """Configuration, who owns which partition, and ids. Raises Unavailable."""
-    async with AsyncExitStack() as stack:
-        if "redis" in settings.engines:
-            from shared.configuration.redis import open_redis_configuration
-            from shared.coordination.redis.leases import open_generator
-            from shared.coordination.redis.ownership import open_redis_directory
-            from shared.coordination.redis.processes import RedisBoard
-            from shared.drivers.redis import open_redis
-
-            prefix = settings.redis.prefix
-            client = await stack.enter_async_context(open_redis(settings.redis))
-            configuration = await stack.enter_async_context(open_redis_configuration(client, prefix))
-            directory = await stack.enter_async_context(open_redis_directory(client, prefix))
-            ids = await stack.enter_async_context(open_generator(client, prefix))
-            yield Coordination(configuration, directory, RedisBoard(client, prefix), ids)
-        else:
-            yield Coordination(
-                await stack.enter_async_context(open_configuration(settings)),
-                LocalDirectory(),
-                LocalBoard(DataFolder(settings.data).processes),
-                SnowflakeGenerator(GENERATOR),
-            )

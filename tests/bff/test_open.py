@@ -13,6 +13,7 @@ from bff import Bff, open_bff
 from bff.archive import RpcArchive
 from rookery.v1.archive_grpc import ArchiveServiceServicer
 from rookery.v1.archive_pb2 import Chat, ListChatsRequest, ListChatsResponse, ListMessagesRequest
+from shared.platform import Platform
 from shared.rpc import RpcError, Status, open_channel, serve_rpc
 from shared.settings import BffSettings
 
@@ -50,15 +51,17 @@ async def bff(api: "Api", archive_port: int, web_root: Path) -> AsyncIterator[Bf
         open_channel("127.0.0.1", archive_port) as channel,
         open_bff(
             BffSettings(port=0),
-            accounts=services.accounts,
+            Platform(
+                backplane=services.publisher,
+                accounts=services.accounts,
+                configuration=services.configuration,
+                directory=services.directory,
+                ids=services.ids,
+                live=services.live,
+                processes=services.processes,
+            ),
             archive=RpcArchive(channel),
-            directory=services.directory,
-            live=services.live,
-            configuration=services.configuration,
-            processes=services.processes,
-            publisher=services.publisher,
             health=services.health,
-            ids=services.ids,
             web_root=web_root,
         ) as bff,
     ):

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from bff.sign_ins import end_of_sign_in
 from rookery.commands.cli import main
 from rookery.serve.folder import DataFolder
+from shared.accounts.sign_outs import end_of_sign_in
 
 Invoke = Callable[..., Result]
 

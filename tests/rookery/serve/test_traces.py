@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
 from rookery.serve.engines import open_configuration
-from rookery.serve.up import open_platform
+from rookery.serve.platform import open_up
 from rookery.v1 import session_pb2 as pb
 from shared.contract.chats import direct_chat_id
 from shared.settings import Settings
@@ -42,7 +42,7 @@ async def opened(settings: Settings, *, ratio: float = 1) -> AsyncIterator[Proce
     async with open_configuration(settings) as configuration:
         await configuration.set("trace_ratio", json.dumps(ratio))
         await configuration.set("registrations_per_minute", "1000")
-    async with open_platform(settings) as lines:
+    async with open_up(settings) as lines:
         text = "\n".join(lines)
         found = {name: re.search(pattern, text) for name, (pattern, _) in ANNOUNCED.items()}
         addresses = {name: match[1] for name, match in found.items() if match}

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from bff.archive import RpcArchive
-from rookery.serve.roles import open_archives
+from rookery.serve.platform import open_archives
 from rookery.v1.archive_grpc import ArchiveServiceServicer
 from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse
 from shared.net.listening import listen, port_of

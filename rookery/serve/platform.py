@@ -1,0 +1,215 @@
+"""The platform of one process: its engines, opened once, and on them the roles that the process runs.
+
+Read this file first: it is the table of contents. `engines.py` chooses each engine, `process.py` runs the result.
+"""
+
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+from bff.app import open_bff
+from bff.archive import RpcArchive
+from messaging.archive import open_archive
+from messaging.gateway.history import ArchiveHistory
+from messaging.gateway.role import open_gateway
+from rookery.serve.engines import (
+    Coordination,
+    open_accounts,
+    open_backplane,
+    open_chats,
+    open_coordination,
+    open_routing,
+)
+from rookery.serve.migrate import migrate_engines
+from rookery.serve.process import keep_levels, native, shown, started, url
+from rookery.serve.reports import archive_figures, gateway_figures, instance_of
+from shared.backplane import Backplane
+from shared.configuration.live import Live, open_live
+from shared.coordination.processes import Reports, open_reports
+from shared.net.addresses import GrpcAddress
+from shared.net.tls import Tls, open_tls
+from shared.platform import Platform
+from shared.rpc import Balancer, Channel, Prepare, open_balancer, open_channel
+from shared.rpc.client.prepare import propagate_trace, send_token
+from shared.settings import Settings
+from shared.telemetry.health import Health
+
+Role = Literal["archive", "gateway", "bff"]
+
+ROLES: tuple[Role, ...] = ("archive", "gateway", "bff")
+"""In the order in which they open. They close in reverse, so that no role loses another that it calls."""
+
+
+Archives = Channel | Balancer
+"""The connection to one archive, or to several."""
+
+
+@dataclass(frozen=True, slots=True)
+class Foundation:
+    """The part of a process that every role stands on, and the place where each role announces itself."""
+
+    settings: Settings
+    tls: Tls
+    backplane: Backplane
+    coordination: Coordination
+    live: Live
+    reports: Reports
+    announcement: "Announcement"
+    health: dict[Role, Health] = field(default_factory=dict)
+
+
+@asynccontextmanager
+async def open_platform(settings: Settings, roles: Collection[Role] = ROLES) -> AsyncIterator[Sequence[str]]:
+    """Open the engines and then the roles, and yield the lines that tell a person where they listen.
+
+    Raises LogInUse, Unavailable, UnusableCertificate or OSError, whose texts name the cause.
+    """
+    async with _open_foundation(settings) as foundation, AsyncExitStack() as stack:
+        archive = await stack.enter_async_context(_open_archive(foundation)) if "archive" in roles else None
+        if "gateway" in roles or "bff" in roles:
+            platform = await stack.enter_async_context(_open_services(foundation))
+            archives = await stack.enter_async_context(open_archives(settings, foundation.tls, archive))
+            if "gateway" in roles:
+                await stack.enter_async_context(_open_gateway(foundation, platform, archives))
+            if "bff" in roles:
+                await stack.enter_async_context(_open_bff(foundation, platform, archives))
+        async with started(*foundation.health.values()):
+            yield foundation.announcement.lines(roles)
+
+
+@asynccontextmanager
+async def _open_foundation(settings: Settings) -> AsyncIterator[Foundation]:
+    async with (
+        open_tls(settings.tls) as tls,
+        open_backplane(settings) as backplane,
+        open_coordination(settings) as coordination,
+        open_live(coordination.configuration, on_change=keep_levels(settings)) as live,
+        open_reports(coordination.processes, instance_of(settings)) as reports,
+    ):
+        yield Foundation(settings, tls, backplane, coordination, live, reports, Announcement(settings))
+
+
+@asynccontextmanager
+async def _open_archive(on: Foundation) -> AsyncIterator[int]:
+    """Open the archive; yield the port of its gRPC listener."""
+    health = on.health["archive"] = Health()
+    settings = on.settings
+    async with (
+        open_chats(settings) as chats,
+        open_archive(
+            settings.archive,
+            backplane=on.backplane,
+            chats=chats,
+            health=health,
+            tokens=settings.archive_tokens,
+            tls=on.tls.server,
+        ) as archive,
+    ):
+        on.reports.add("archive", health, archive_figures(archive.recorder))
+        on.announcement.add_archive(archive.port, archive.health_port)
+        yield archive.port
+
+
+@asynccontextmanager
+async def _open_services(on: Foundation) -> AsyncIterator[Platform]:
+    """Open the services that the gateway and the BFF share."""
+    async with open_accounts(on.settings) as accounts, open_routing(on.coordination) as routing:
+        yield Platform(
+            backplane=on.backplane,
+            accounts=accounts,
+            configuration=on.coordination.configuration,
+            directory=routing.directory,
+            ids=routing.ids,
+            live=on.live,
+            processes=on.coordination.processes,
+            tls=on.tls.server,
+        )
+
+
+@asynccontextmanager
+async def _open_gateway(on: Foundation, platform: Platform, archives: Archives) -> AsyncIterator[None]:
+    health = on.health["gateway"] = Health()
+    async with open_gateway(on.settings.gateway, platform, history=ArchiveHistory(archives), health=health) as gateway:
+        on.reports.add("gateway", health, gateway_figures(gateway.gateway))
+        on.announcement.add_gateway(gateway.websocket_port, gateway.grpc_port, gateway.health_port)
+        yield
+
+
+@asynccontextmanager
+async def _open_bff(on: Foundation, platform: Platform, archives: Archives) -> AsyncIterator[None]:
+    health = on.health["bff"] = Health()
+    async with open_bff(
+        on.settings.bff,
+        platform,
+        archive=RpcArchive(archives),
+        health=health,
+        trust_traces=on.settings.traces.trust_callers,
+    ) as bff:
+        on.reports.add("bff", health)
+        on.announcement.add_bff(bff.port)
+        yield
+
+
+@asynccontextmanager
+async def open_up(settings: Settings) -> AsyncIterator[Sequence[str]]:
+    """Migrate the engines, then open every role in this process, as `rookery up` does."""
+    await migrate_engines(settings)
+    async with open_platform(settings) as lines:
+        yield lines
+
+
+def open_archives(settings: Settings, tls: Tls, local_port: int | None = None) -> AbstractAsyncContextManager[Archives]:
+    """Open a channel to the archive of this process, or else a balancer over the archives of the settings.
+
+    The archives of the settings use TLS all or none. Each call carries the trace and the token that archives ask for.
+    """
+    prepare: list[Prepare] = [propagate_trace, *map(send_token, settings.archive_tokens[:1])]
+    if local_port is not None:
+        host = shown(settings.archive.host).strip("[]")
+        return open_channel(host, local_port, tls=tls.to_itself() if tls.server else None, prepare=prepare)
+    addresses = [GrpcAddress.parse(address) for address in settings.archives]
+    context = tls.to_archives() if addresses[0].is_secure else None
+    return open_balancer([address.target for address in addresses], tls=context, prepare=prepare)
+
+
+@dataclass
+class Announcement:
+    """The addresses of the roles of this process, as lines for a person. The role that opened last comes first."""
+
+    settings: Settings
+    page: str = ""
+    addresses: list[str] = field(default_factory=list)
+    health: list[str] = field(default_factory=list)
+
+    def add_archive(self, port: int, health_port: int) -> None:
+        self._add_grpc("archive", self.settings.archive.host, port)
+        self._add_health(self.settings.archive.host, health_port)
+
+    def add_gateway(self, websocket_port: int, grpc_port: int, health_port: int) -> None:
+        host = self.settings.gateway.host
+        self._add_grpc("native", host, grpc_port)
+        self.addresses.insert(0, f"  browsers   {self._url('ws', host, websocket_port)}/session")
+        self._add_health(host, health_port)
+
+    def add_bff(self, port: int) -> None:
+        self.page = f"{self._url('http', self.settings.bff.host, port)}/"
+        self._add_health(self.settings.bff.host, port)
+
+    def lines(self, roles: Collection[Role]) -> list[str]:
+        name = "Rookery" if len(roles) == len(ROLES) else f"Rookery's {' and '.join(roles)}"
+        title = f"{name} is ready" + (f": open {self.page}" if self.page else "")
+        return [title, *self.addresses, f"  health     {', '.join(self.health)}"]
+
+    def _add_grpc(self, name: str, host: str, port: int) -> None:
+        self.addresses.insert(0, f"  {name:10} {native(host, port, secure=self._is_secure)} (gRPC)")
+
+    def _add_health(self, host: str, port: int) -> None:
+        self.health.insert(0, f"{self._url('http', host, port)}/readyz")
+
+    def _url(self, scheme: str, host: str, port: int) -> str:
+        return url(scheme, host, port, secure=self._is_secure)
+
+    @property
+    def _is_secure(self) -> bool:
+        return self.settings.tls.certificate_file is not None

@@ -1,0 +1,46 @@
+"""Announces the end of sign-ins to the gateways, which end the sessions of those sign-ins."""
+
+from collections.abc import Sequence
+
+import structlog
+import trio
+
+from rookery.v1.backplane_pb2 import Envelope, SignOut
+from shared.backplane import Backplane, Record
+from shared.backplane.protocol import publish_and_wait
+from shared.contract.errors import Unavailable
+from shared.contract.partitions import partition_of
+
+ALL_SIGN_INS = ("",)
+"""Stands for every sign-in of a user, in place of their ids."""
+
+ANNOUNCE_DEADLINE = 5.0
+"""Seconds for an announcement. It is shielded that long, since the client that asked for it may have gone."""
+
+_log = structlog.get_logger(__name__)
+
+
+async def announce_or_log(publisher: Backplane, user_id: int, family_ids: Sequence[str]) -> None:
+    """Announce the end of these sign-ins, or of all (`ALL_SIGN_INS`); log it if the backplane rejects it.
+
+    The sessions then end with their access tokens, which can't be renewed any more.
+    """
+    try:
+        await announce_ends(publisher, user_id, family_ids)
+    except Unavailable as error:
+        _log.warning("sign_out_not_announced", reason=str(error), user_id=user_id)
+
+
+async def announce_ends(publisher: Backplane, user_id: int, family_ids: Sequence[str]) -> None:
+    """Announce as `announce_or_log` does. Raises Unavailable if the backplane rejects it."""
+    partition = partition_of(user_id, publisher.partitions)
+    records = [Record(partition, end_of_sign_in(user_id, family_id)) for family_id in family_ids]
+    with trio.move_on_after(ANNOUNCE_DEADLINE, shield=True) as scope:
+        await publish_and_wait(publisher, records)
+    if scope.cancelled_caught:
+        raise Unavailable("the log does not answer")
+
+
+def end_of_sign_in(user_id: int, family_id: str) -> bytes:
+    """Return the record that ends the sessions of a sign-in, for the user's partition."""
+    return Envelope(sign_out=SignOut(family_id=family_id), recipient_ids=[user_id]).SerializeToString()

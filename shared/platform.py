@@ -1,0 +1,27 @@
+"""The engines and services that the BFF and the gateway of a process use; the composition opens each of them once."""
+
+from dataclasses import dataclass
+
+from shared.accounts.store import AccountStore
+from shared.backplane import Backplane
+from shared.configuration import ConfigurationStore
+from shared.configuration.live import Live
+from shared.contract.ids import SnowflakeGenerator
+from shared.coordination.ownership import Directory
+from shared.coordination.processes import ProcessBoard
+from shared.net.tls import ServerTls
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """One typed field per engine or service. Each stays open longer than any role that uses it."""
+
+    backplane: Backplane
+    accounts: AccountStore
+    configuration: ConfigurationStore
+    directory: Directory
+    ids: SnowflakeGenerator
+    live: Live
+    processes: ProcessBoard
+    tls: ServerTls | None = None
+    """For listeners; None without TLS."""
