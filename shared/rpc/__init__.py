@@ -7,8 +7,8 @@ stubs, `open_balancer` one over several servers, `call_unary` and `open_stream` 
 from shared.rpc.client.balanced import Balancer, open_balancer
 from shared.rpc.client.calls import call_unary, open_stream
 from shared.rpc.client.channel import Channel, open_channel
+from shared.rpc.client.statistics import ChannelStatistics
 from shared.rpc.client.subchannel import Prepare
-from shared.rpc.client.tally import ChannelStatistics
 from shared.rpc.compat import Servicer
 from shared.rpc.limits import Limits
 from shared.rpc.protocol import OutgoingCall

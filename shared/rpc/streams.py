@@ -1,22 +1,51 @@
 """The streams of calls: what a handler gets of its call, and what a caller gets of its own."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import trio
 from google.protobuf.message import DecodeError, Message
 from h2.errors import ErrorCodes
 
 from shared.rpc.framing import MessageBuffer, frame_messages
-from shared.rpc.http2 import SLIVER_BYTES
+from shared.rpc.http2 import SLIVER_BYTES, Http2Connection
 from shared.rpc.status import Metadata, RpcError, Status
 
 if TYPE_CHECKING:
-    from shared.rpc.client.connection import ClientConnection
-    from shared.rpc.connection import Connection
+    from shared.rpc import protocol
+    from shared.rpc.limits import Limits
 
 Incoming = TypeVar("Incoming", bound=Message)
 Outgoing = TypeVar("Outgoing", bound=Message)
+
+
+class StreamConnection(Protocol):
+    """What a stream needs of its connection."""
+
+    limits: "Limits"
+    protocol: "protocol.Protocol"
+    http2: Http2Connection
+    waiting: dict["MessageStream[Any, Any]", None]
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the send buffer takes more."""
+
+    def flush(self) -> None:
+        """Wake the writer."""
+
+    def wake_next(self) -> None:
+        """Wake the stream that has waited longest, if there is room for it."""
+
+
+class ClientStreamConnection(StreamConnection, Protocol):
+    """What a call of ours needs of its connection."""
+
+    def forget(self, stream: "ClientStream[Any, Any]") -> None:
+        """Drop a stream that has ended."""
+
+    def probe(self, silent_since: float) -> None:
+        """Ping the server unless it has sent something since then."""
 
 
 class MessageStream(Generic[Incoming, Outgoing]):
@@ -26,7 +55,7 @@ class MessageStream(Generic[Incoming, Outgoing]):
     Neither stops another stream.
     """
 
-    def __init__(self, connection: "Connection[Any]", stream_id: int, incoming: type[Incoming]) -> None:
+    def __init__(self, connection: StreamConnection, stream_id: int, incoming: type[Incoming]) -> None:
         self.stream_id = stream_id
         self.failure: RpcError | None = None
         """Why nothing more can be sent or received."""
@@ -184,7 +213,7 @@ class ServerStream(MessageStream[Incoming, Outgoing]):
 
     def __init__(
         self,
-        connection: "Connection[Any]",
+        connection: StreamConnection,
         stream_id: int,
         incoming: type[Incoming],
         *,
@@ -262,7 +291,7 @@ class ServerStream(MessageStream[Incoming, Outgoing]):
 class ClientStream(MessageStream[Incoming, Outgoing]):
     """One's own call. Made by `open_stream`."""
 
-    def __init__(self, connection: "ClientConnection", stream_id: int, incoming: type[Incoming]) -> None:
+    def __init__(self, connection: ClientStreamConnection, stream_id: int, incoming: type[Incoming]) -> None:
         super().__init__(connection, stream_id, incoming)
         self._server = connection
         self.metadata: Metadata = ()
@@ -278,9 +307,9 @@ class ClientStream(MessageStream[Incoming, Outgoing]):
             return self.failure.status
         return Status.OK if self._ended else None
 
-    def doubt_server(self, silent_since: float) -> None:
+    def probe_server(self, silent_since: float) -> None:
         """There was no answer in time, though the server may have said something else since then."""
-        self._server.doubt(silent_since)
+        self._server.probe(silent_since)
 
     async def end(self) -> None:
         """Tell the server that nothing more will be sent; `receive` goes on."""
@@ -315,7 +344,7 @@ class ClientStream(MessageStream[Incoming, Outgoing]):
         """Leave the call: the server hears of it if it has not ended it."""
         self._connection.protocol.reset(self.stream_id, ErrorCodes.CANCEL)
         self._connection.flush()
-        self._connection.forget(self)
+        self._server.forget(self)
 
     async def _send(self, data: bytes) -> None:
         if self._ended and self.failure is None:

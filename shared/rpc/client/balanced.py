@@ -12,9 +12,9 @@ from shared.rpc.client.backoff import Backoff
 from shared.rpc.client.channel import Channel, for_http2
 from shared.rpc.client.connecting import Endpoint, why_not_connected
 from shared.rpc.client.resolving import endpoint_of, resolve
+from shared.rpc.client.statistics import channel_readings
 from shared.rpc.client.subchannel import ClientOptions, Prepare
 from shared.rpc.limits import DEFAULT_LIMITS, Limits
-from shared.rpc.measures import channel_readings
 from shared.telemetry.metrics import register_readings
 
 LOOK_AGAIN_AFTER = 5.0

@@ -146,7 +146,7 @@ async def _begin(channel: Channel, call: OutgoingCall, wait_for_ready: bool) -> 
                 stream.close()
         if scope.cancelled_caught:
             if stream is not None:
-                stream.doubt_server(silent_since=began)
+                stream.probe_server(silent_since=began)
             raise RpcError(Status.DEADLINE_EXCEEDED, f"no answer within {call.deadline - began:.3g} s")
     except RpcError as error:
         outcome = error.status

@@ -11,12 +11,11 @@ from shared.rpc.client.connecting import Endpoint
 from shared.rpc.client.connection import AnyClientStream, ClientConnection
 from shared.rpc.client.resolving import endpoint_of
 from shared.rpc.client.retries import RetryThrottle
+from shared.rpc.client.statistics import ChannelStatistics, Tally, channel_readings
 from shared.rpc.client.subchannel import ClientOptions, Prepare, Subchannel
-from shared.rpc.client.tally import ChannelStatistics, Tally
 from shared.rpc.connection import keep_alive
 from shared.rpc.http2 import ALPN
 from shared.rpc.limits import DEFAULT_LIMITS, Limits
-from shared.rpc.measures import channel_readings
 from shared.rpc.protocol import OutgoingCall
 from shared.rpc.status import RpcError, Status
 from shared.telemetry.metrics import register_readings

@@ -39,7 +39,7 @@ class ClientConnection(Connection[AnyClientStream]):
         self.said_goodbye = False
         """Whether the server has gone in peace: it may take another connection."""
         self._slots = slots
-        self._doubted_at: float | None = None
+        self._probed_at: float | None = None
 
     @property
     def usable(self) -> bool:
@@ -47,9 +47,9 @@ class ClientConnection(Connection[AnyClientStream]):
         return not self.going_away
 
     @property
-    def doubted(self) -> bool:
+    def is_unresponsive(self) -> bool:
         """Whether it is not known that the server is there: a call had no answer, nor had the ping after it."""
-        return self._doubted_at is not None
+        return self._probed_at is not None
 
     @property
     def has_slot(self) -> bool:
@@ -68,16 +68,16 @@ class ClientConnection(Connection[AnyClientStream]):
             self.retire()
         return stream
 
-    def doubt(self, silent_since: float) -> None:
+    def probe(self, silent_since: float) -> None:
         """A call got no answer in time. If the server has said nothing since then, ask whether it is there."""
-        if self.doubted or self.going_away or self._heard_at > silent_since:
+        if self.is_unresponsive or self.going_away or self._heard_at > silent_since:
             return
-        self._doubted_at = trio.current_time()
+        self._probed_at = trio.current_time()
         self.http2.ping(b"answers?")
         self.flush()
 
     def check_alive(self) -> None:
-        if self._doubted_at is not None and trio.current_time() - self._doubted_at > self.limits.keepalive_timeout:
+        if self._probed_at is not None and trio.current_time() - self._probed_at > self.limits.keepalive_timeout:
             log.info("rpc_server_silent", seconds=round(trio.current_time() - self._heard_at))
             self.cancel()
         else:
@@ -112,7 +112,7 @@ class ClientConnection(Connection[AnyClientStream]):
             case ConnectionTerminated():
                 self._server_goes_away(event)
             case PingAckReceived():
-                self._doubted_at = None
+                self._probed_at = None
                 self._slots.unpark_all()
             case RemoteSettingsChanged():
                 super()._handle(event)

@@ -81,7 +81,7 @@ class Subchannel:
     def is_ready(self) -> bool:
         """Whether it takes calls, though perhaps not one more now."""
         connection = self._connection
-        return self._serves and connection is not None and connection.usable and not connection.doubted
+        return self._serves and connection is not None and connection.usable and not connection.is_unresponsive
 
     @property
     def has_slot(self) -> bool:

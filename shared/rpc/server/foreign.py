@@ -1,16 +1,11 @@
 """Answers requests that are no gRPC calls, such as a browser's, in HTTP's own terms."""
 
-from typing import TYPE_CHECKING, Any
-
 import trio
 from google.protobuf.message import Message
 from h2.errors import ErrorCodes
 
 from shared.rpc.status import RpcError
-from shared.rpc.streams import MessageStream
-
-if TYPE_CHECKING:
-    from shared.rpc.connection import Connection
+from shared.rpc.streams import MessageStream, StreamConnection
 
 ANSWER = b"This server speaks gRPC: requests are POST, with the content type application/grpc.\n"
 
@@ -18,7 +13,7 @@ ANSWER = b"This server speaks gRPC: requests are POST, with the content type app
 class ForeignStream(MessageStream[Message, Message]):
     """A request that is no gRPC call. Nothing of it is read."""
 
-    def __init__(self, connection: "Connection[Any]", stream_id: int) -> None:
+    def __init__(self, connection: StreamConnection, stream_id: int) -> None:
         super().__init__(connection, stream_id, Message)
         self._scope = trio.CancelScope()
 

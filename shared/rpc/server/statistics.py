@@ -1,10 +1,13 @@
-"""What a server has done and is doing, in numbers."""
+"""Counters of a server, its statistics, and their metrics."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from shared.rpc.status import Status
+from shared.telemetry.metrics import Readings
+from shared.telemetry.metrics import catalogue as metrics
+from shared.telemetry.metrics.instruments import Labels, Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +50,21 @@ class ServerTally:
     calls_begun: int = 0
     calls_refused: int = 0
     calls_ended: Counter[Status] = field(default_factory=Counter)
+
+
+def server_readings(role: Role, statistics: Callable[[], ServerStatistics]) -> Readings:
+    """The metrics of the server of this role."""
+
+    def refused() -> dict[Labels, float]:
+        now = statistics()
+        return {
+            (role, "too_many"): now.connections_refused,
+            (role, "abused"): now.connections_abused,
+            (role, "handshake"): now.handshakes_failed,
+        }
+
+    return {
+        metrics.RPC_UNDER_WAY: lambda: {(role,): statistics().calls},
+        metrics.RPC_CONNECTIONS: lambda: {(role,): statistics().connections},
+        metrics.RPC_REFUSED: refused,
+    }

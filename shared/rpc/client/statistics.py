@@ -1,10 +1,13 @@
-"""What a channel counts of itself."""
+"""Counters of a channel, its statistics, and their metrics."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from shared.rpc.status import Status
+from shared.telemetry.metrics import Readings
+from shared.telemetry.metrics import catalogue as metrics
+from shared.telemetry.metrics.instruments import Labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +43,21 @@ class Tally:
         self.begun = 0
         self.ended = Counter[Status]()
         self.retries = 0
+
+
+def channel_readings(statistics: Callable[[], ChannelStatistics]) -> Readings:
+    """The metrics of a channel to archives; other channels have none."""
+
+    def ended() -> dict[Labels, float]:
+        return {(status.name,): calls for status, calls in statistics().calls_ended.items()}
+
+    def servers() -> dict[Labels, float]:
+        now = statistics()
+        return {("known",): now.servers, ("ready",): now.servers_ready}
+
+    return {
+        metrics.RPC_CLIENT_CALLS: ended,
+        metrics.RPC_CLIENT_RETRIES: lambda: statistics().retries,
+        metrics.RPC_CLIENT_WAITING: lambda: statistics().calls_waiting,
+        metrics.RPC_CLIENT_SERVERS: servers,
+    }
