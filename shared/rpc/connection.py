@@ -69,6 +69,7 @@ class Connection(Generic[Stream]):
         self._sending_since = math.inf
         self._sent_all = trio.Event()
         self._closing = False
+        self._output_lost = False
         self._heard_at = trio.current_time()
         self._pinged = False
 
@@ -107,6 +108,8 @@ class Connection(Generic[Stream]):
 
     def check_alive(self) -> None:
         """Ask a silent peer whether it is there; end the connection if it did not answer in time, or does not read."""
+        if self._output_lost:
+            return  # its end is near
         now = trio.current_time()
         silence = now - self._heard_at
         if now - self._sending_since > self.limits.send_timeout:
@@ -153,7 +156,7 @@ class Connection(Generic[Stream]):
                     await trio.lowlevel.checkpoint()
                 if not self._take(data[start : start + SLICE_BYTES]):
                     return
-                while self.http2.outbound_size > READ_AHEAD_BUFFERS * self.limits.send_buffer:
+                while self.http2.outbound_size > READ_AHEAD_BUFFERS * self.limits.send_buffer and not self._output_lost:
                     self._wake_reader = trio.Event()
                     await self._wake_reader.wait()
 
@@ -210,7 +213,16 @@ class Connection(Generic[Stream]):
                     self._wake_writer = trio.Event()
                     await self._wake_writer.wait()
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
-            self.cancel()
+            self._lose_output()
+
+    def _lose_output(self) -> None:
+        """A write has failed. What the peer sent before may still be unread, such as the status of a call: the reader
+        goes on to the end of it, for `close_timeout` at most."""
+        self._output_lost = True
+        self._closing = True
+        self._sent_all.set()
+        self._wake_reader.set()
+        self._scope.deadline = trio.current_time() + self.limits.close_timeout
 
     async def _end_output(self) -> None:
         """Let the peer see that nothing more comes. TLS has an end of its own, but not one that leaves the other way

@@ -34,18 +34,59 @@ async def connect(endpoint: Endpoint, tls: ssl.SSLContext | None) -> trio.abc.St
     stream = await trio.open_tcp_stream(endpoint.host, endpoint.port)
     if tls is None:
         return stream
-    secure = trio.SSLStream(stream, tls, server_hostname=endpoint.server_name, https_compatible=True)
+    return await secure(stream, tls, endpoint.server_name)
+
+
+async def secure(
+    stream: trio.abc.HalfCloseableStream, tls: ssl.SSLContext, server_name: str
+) -> trio.SSLStream["_ReadableAfterReset"]:
+    """TLS over the stream, with HTTP/2 as its ALPN protocol. Raises ConnectionError, and closes the stream, if the
+    handshake fails."""
+    secured = trio.SSLStream(_ReadableAfterReset(stream), tls, server_hostname=server_name, https_compatible=True)
     try:
-        await secure.do_handshake()
-        if secure.selected_alpn_protocol() != ALPN:
+        await secured.do_handshake()
+        if secured.selected_alpn_protocol() != ALPN:
             raise ConnectionError("the server does not take HTTP/2 over TLS (h2 by ALPN)")
     except trio.BrokenResourceError as error:
-        await trio.aclose_forcefully(secure)
+        await trio.aclose_forcefully(secured)
         raise ConnectionError(f"TLS failed: {_tls_reason(error.__cause__)}") from error
     except BaseException:
-        await trio.aclose_forcefully(secure)
+        await trio.aclose_forcefully(secured)
         raise
-    return secure
+    return secured
+
+
+class _ReadableAfterReset(trio.abc.HalfCloseableStream):
+    """A stream below TLS that drops what is written after a write has failed.
+
+    An SSLStream reads nothing more once a write has failed, but what the server sent before it reset the connection,
+    such as a call's status, is still in the socket's buffer. The reader sees the end of the connection after it.
+    """
+
+    def __init__(self, stream: trio.abc.HalfCloseableStream) -> None:
+        self._stream = stream
+        self._is_reset = False
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        if self._is_reset:
+            await trio.lowlevel.checkpoint()
+            return
+        try:
+            await self._stream.send_all(data)
+        except trio.BrokenResourceError:
+            self._is_reset = True
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def send_eof(self) -> None:
+        await self._stream.send_eof()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._stream.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
 
 
 def why_not_connected(error: Exception) -> str:

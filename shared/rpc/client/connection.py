@@ -126,6 +126,10 @@ class ClientConnection(Connection[AnyClientStream]):
         super()._lose_peer()
         self.retire()
 
+    def _lose_output(self) -> None:
+        super()._lose_output()
+        self.retire()
+
     def _server_goes_away(self, event: ConnectionTerminated) -> None:
         """Finish the calls that the server has taken; the others it has never seen."""
         if event.error_code == ErrorCodes.ENHANCE_YOUR_CALM and event.additional_data == TOO_MANY_PINGS:

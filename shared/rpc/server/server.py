@@ -72,7 +72,9 @@ class Server:
         self._methods = Methods(services, interceptors, limits)
         self._tally = ServerTally()
         self._open = 0  # connections, whatever they have come to
-        self._handshakes: dict[trio.CancelScope, None] = {}  # those of them that are not done, the oldest first
+        self._handshakes: dict[trio.CancelScope, ServerConnection | None] = {}
+        """Unfinished handshakes, the oldest first; with its connection once the client speaks HTTP/2."""
+        self._draining = False
         self._last_gone = trio.Event()
 
     def statistics(self) -> ServerStatistics:
@@ -114,8 +116,10 @@ class Server:
 
     async def drain(self) -> None:
         """Let calls end by themselves, then end them, then cut off what is left."""
-        for handshake in self._handshakes:
-            handshake.cancel()
+        self._draining = True
+        for handshake, connecting in self._handshakes.items():
+            if connecting is None:
+                handshake.cancel()
         for connection in list(self.connections):
             connection.go_away()
         with trio.move_on_after(self._limits.drain_timeout):
@@ -137,6 +141,8 @@ class Server:
             self._handshakes.pop(scope, None)
 
         connection = ServerConnection(transport, received, self._limits, self._methods, self._tally, shaken_hands)
+        if scope in self._handshakes:  # else it was ended as the oldest in this very moment
+            self._handshakes[scope] = connection
         self.connections.add(connection)
         try:
             await connection.run()
@@ -146,8 +152,11 @@ class Server:
                 self._last_gone.set()
 
     def _begin_handshake(self, scope: trio.CancelScope) -> None:
-        """Where there are too many, the one that has taken longest is hardly a client's: it ends."""
+        """Where there are too many, the one that has taken longest is hardly a client's: it ends. While the server
+        drains, each ends at once: its client connects to another server."""
         self._handshakes[scope] = None
+        if self._draining:
+            scope.cancel()
         if len(self._handshakes) > self._limits.max_handshakes:
             oldest = next(iter(self._handshakes))
             self._fail_handshake(oldest)

@@ -27,6 +27,7 @@ from shared.rpc import (
     stream_handler,
 )
 from shared.rpc.client.balanced import LOOK_AGAIN_AFTER, LOOK_UP_PAUSE
+from shared.rpc.server.server import Server
 from shared.rpc.standard.health_grpc import HealthServicer
 from shared.rpc.standard.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from tests.shared.rpc.calling import Archive, get_chat, named
@@ -164,6 +165,24 @@ async def test_a_server_that_ends_each_connection_soon_is_not_connected_to_all_t
     async with open_balancer([f"127.0.0.1:{listener.socket.getsockname()[1]}"], health_service=None):
         await trio.sleep(60)
     assert 30 < len(accepted) < 250
+
+
+async def test_a_call_goes_to_another_server_when_one_begins_to_drain_as_it_is_connected_to(
+    serve: "Serve", nursery: trio.Nursery, eventually: Eventually
+) -> None:
+    draining, accepted = Server([Archive("a")], Limits()), []
+    await draining.drain()
+
+    async def accept(stream: trio.SocketStream) -> None:
+        accepted.append("")
+        await draining.serve_connection(stream)
+
+    (listener,) = await nursery.start(partial(trio.serve_tcp, accept, 0, host="127.0.0.1"))
+    refusing = f"127.0.0.1:{listener.socket.getsockname()[1]}"
+    async with open_balancer([refusing, *addresses(await serve(get_chat=named("b")))]) as balancer:
+        assert [await get_chat(balancer) for _ in range(4)] == ["b"] * 4
+        await eventually(lambda: len(accepted) > 1)
+        assert balancer.statistics().retries == 0
 
 
 # ---- names

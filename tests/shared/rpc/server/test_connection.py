@@ -25,6 +25,8 @@ SessionStream = ServerStream[ClientFrame, ServerFrame]
 
 CONNECT = "/rookery.v1.SessionService/Connect"
 
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
 FRAME = ServerFrame(pong=Pong(payload=bytes(1_000)))
 
 STOP_SECONDS = Limits().send_timeout / 2
@@ -302,6 +304,49 @@ async def test_a_drain_ends_calls_that_do_not_end_themselves(
     assert trio.current_time() == pytest.approx(6)
     assert idle_listeners.inside == 0
     assert (await client.status_of(stream_id))[0] == Status.UNAVAILABLE
+
+
+@pytest.mark.parametrize("sent", [b"", PREFACE], ids=["nothing", "preface"])
+async def test_a_connection_accepted_while_the_server_drains_is_refused(
+    sent: bytes, connect_raw: "ConnectRaw", nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    client = await connect_raw(connect=never_read)
+    await client.call()
+    await trio.testing.wait_all_tasks_blocked()
+    nursery.start_soon(client.server.drain)
+    await trio.testing.wait_all_tasks_blocked()
+    near, far = trio.testing.memory_stream_pair()
+    await near.send_all(sent)
+    nursery.start_soon(client.server.serve_connection, far)
+    assert await near.receive_some() == b""
+    assert trio.current_time() == 0
+    assert len(client.server.connections) == 1
+
+
+async def test_a_connection_whose_settings_come_while_the_server_drains_gets_goaway(
+    connect_raw: "ConnectRaw", nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Its client may have sent calls already, and learns that none of them was processed."""
+    client = await connect_raw()
+    await client.prove_alive()
+    near, far = trio.testing.memory_stream_pair()
+    late = type(client)(near, client.server)
+    late.http2.initiate_connection()
+    wire = late.http2.data_to_send()
+    nursery.start_soon(client.server.serve_connection, far)
+    await near.send_all(wire[: len(PREFACE)])
+    await trio.testing.wait_all_tasks_blocked()
+    nursery.start_soon(client.server.drain)
+    await trio.testing.wait_all_tasks_blocked()
+    await near.send_all(wire[len(PREFACE) :])
+    stream_id = await late.call()
+    goaway = await late.receive_until(lambda event: isinstance(event, ConnectionTerminated))
+    assert goaway.last_stream_id < stream_id
+    assert goaway.error_code == ErrorCodes.NO_ERROR
+    await near.aclose()
+    await client.stream.aclose()
+    await trio.testing.wait_all_tasks_blocked()
+    assert not client.server.connections
 
 
 async def test_a_server_stops_in_time_with_a_client_that_never_reads(serve: "Serve") -> None:
