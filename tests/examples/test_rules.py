@@ -18,6 +18,8 @@ from tests.system.sessions import Session, connector, open_session
 from tools.launch.people import Person, sign_up
 from tools.launch.process import Rookery, running
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def front() -> Iterator[socket.socket]:

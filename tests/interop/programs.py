@@ -159,8 +159,8 @@ def _server_files(certificates: Certificates | None) -> list[str]:
     return [f"--tls_cert_file={certificates.certificate}", f"--tls_key_file={certificates.key}"]
 
 
-def run_case(command: Sequence[str]) -> str:
-    """Run a client's command for one case: an empty string if it has passed, else what it said."""
+def run_one_case(command: Sequence[str]) -> str:
+    """Run a client's command for one case: an empty string if it has passed, else its output."""
     done = _run(command)
     return "" if done.returncode == 0 else f"exit code {done.returncode}\n{done.stdout}{done.stderr}"
 

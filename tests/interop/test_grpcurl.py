@@ -10,6 +10,8 @@ import pytest
 from tools.launch.process import Rookery, running
 from tools.toolchains import go_programs, needed
 
+pytestmark = pytest.mark.slow
+
 TOOLS = Path(__file__).parent / "grpcurl"
 GRPCURL, HEALTH_PROBE = "github.com/fullstorydev/grpcurl/cmd/grpcurl", "github.com/grpc-ecosystem/grpc-health-probe"
 

@@ -14,6 +14,8 @@ from rookery.v1.session_grpc import SessionServiceServicer
 from shared.rpc import serve_rpc
 from tools.toolchains import go_programs, needed
 
+pytestmark = pytest.mark.slow
+
 H2SPEC = "github.com/summerwind/h2spec/cmd/h2spec"
 
 CASES = 146

@@ -70,7 +70,9 @@ def ben(rookery: Rookery) -> Person:
     return trio.run(sign_up, rookery.url, "ben")
 
 
-@pytest.mark.parametrize("language", ["go", "node", "python"])
+@pytest.mark.parametrize(
+    "language", [pytest.param("go", marks=pytest.mark.slow), pytest.param("node", marks=pytest.mark.slow), "python"]
+)
 def test_a_program_with_another_library_sees_what_it_should(
     rookery: Rookery, ann: Person, ben: Person, language: str
 ) -> None:
@@ -86,6 +88,7 @@ def test_a_program_with_another_library_sees_what_it_should(
     assert saw == EXPECTED
 
 
+@pytest.mark.slow
 def test_a_client_whose_process_hangs_is_found(tmp_path: Path) -> None:
     """Its connection stays open, and its kernel acknowledges what is sent: only its silence shows that it hangs."""
     with running(Rookery(tmp_path / "data", heartbeat_seconds=HEARTBEAT)) as impatient:

@@ -12,7 +12,7 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 
 from rookery.v1.archive_grpc import ArchiveServiceStub
-from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse, ListChatsRequest
+from rookery.v1.archive_pb2 import ListChatsRequest
 from rookery.v1.session_grpc import SessionServiceStub
 from rookery.v1.session_pb2 import ClientFrame, ServerFrame
 from shared.rpc import (
@@ -29,7 +29,7 @@ from shared.rpc import (
 from shared.rpc.client.connection import LAST_STREAM_ID
 from shared.rpc.client.subchannel import FIRST_PAUSE
 from shared.rpc.server.server import Server
-from tests.shared.rpc.calling import PATIENCE, Archive, failure_of, get_chat, ping
+from tests.shared.rpc.calling import PATIENCE, Archive, failure_of, get_chat
 from tests.shared.rpc.servers import Proxy
 
 if TYPE_CHECKING:
@@ -71,45 +71,6 @@ async def test_a_call_after_a_restart_goes_over_a_new_connection(
         assert failure.value.status is Status.UNAVAILABLE
         await serve(port=server.port)
         assert await get_chat(channel) == "d-1-2"
-
-
-async def test_a_call_that_is_under_way_survives_a_drain(serve: "Serve", eventually: Eventually) -> None:
-    entered, go_on = trio.Event(), trio.Event()
-
-    async def get_slowly(request: GetChatRequest) -> GetChatResponse:
-        entered.set()
-        await go_on.wait()
-        return GetChatResponse()
-
-    server = await serve(get_chat=get_slowly, limits=Limits(drain_timeout=PATIENCE))
-    async with open_channel("127.0.0.1", server.port) as channel, trio.open_nursery() as nursery:
-        nursery.start_soon(get_chat, channel)
-        await entered.wait()
-        nursery.start_soon(server.stop)
-        (connection,) = channel.connections
-        await eventually(lambda: connection.going_away)
-        assert (await failure_of(channel)).status is Status.UNAVAILABLE
-        go_on.set()
-
-
-async def test_a_call_may_wait_for_a_server_that_is_away(
-    serve: "Serve", nursery: trio.Nursery, eventually: Eventually
-) -> None:
-    server, answered = await serve(), trio.Event()
-    await server.stop()
-
-    async def call_patiently() -> None:
-        async with open_stream(SessionServiceStub(channel).Connect, timeout=PATIENCE, wait_for_ready=True) as stream:
-            await stream.send(ping(b"x"))
-            await stream.receive()
-        answered.set()
-
-    async with open_channel("127.0.0.1", server.port) as channel:
-        nursery.start_soon(call_patiently)
-        await eventually(lambda: channel.statistics().calls_waiting == 1)
-        await failure_of(channel)  # others are still refused
-        await serve(port=server.port)
-        await answered.wait()
 
 
 async def test_a_call_that_leaves_while_the_channel_connects_does_not_stop_it(
@@ -178,17 +139,6 @@ async def test_a_server_that_leaves_before_the_first_call_is_connected_to_again(
     (listener,) = await nursery.start(partial(trio.serve_tcp, serve_all_but_the_first, 0, host="127.0.0.1"))
     async with open_channel("127.0.0.1", listener.socket.getsockname()[1]) as channel:
         assert await get_chat(channel) == "d-1-2"
-
-
-async def test_an_error_in_a_channels_block_is_raised_as_it_is(serve: "Serve") -> None:
-    async def fail() -> None:
-        async with open_channel("127.0.0.1", server.port) as channel:
-            await get_chat(channel)
-            raise KeyError
-
-    server = await serve()
-    with pytest.raises(KeyError):
-        await fail()
 
 
 async def test_a_port_that_speaks_something_else_is_unavailable(nursery: trio.Nursery) -> None:

@@ -1,22 +1,15 @@
 """The client over TLS: with our server, with grpcio's, and with servers that it must not talk to."""
 
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
 
-import grpc
 import pytest
 import trio
 import trio.testing
 import trustme
 
-from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse
 from shared.rpc import Status, open_balancer, open_channel, serve_rpc
 from tests.shared.rpc.calling import Archive, failure_of, get_chat
-
-if TYPE_CHECKING:
-    from tests.shared.rpc.conftest import GrpcStubs
 
 Eventually = Callable[[Callable[[], bool]], Awaitable[None]]
 
@@ -160,32 +153,3 @@ async def test_a_client_that_is_done_with_a_connection_ends_it_over_tls_too(
         connection.retire()
         await eventually(lambda: not channel.connections)
         assert await get_chat(channel) == "d-1-2"
-
-
-@pytest.fixture
-async def grpcio_port(grpc_stubs: "GrpcStubs", authority: trustme.CA) -> AsyncIterator[int]:
-    """A grpcio server over TLS."""
-
-    def get_chat(request: GetChatRequest, context: Any) -> GetChatResponse:
-        response = GetChatResponse()
-        response.chat.chat_id = request.chat_id
-        return response
-
-    certificate = authority.issue_cert("127.0.0.1")
-    credentials = grpc.ssl_server_credentials(
-        [(certificate.private_key_pem.bytes(), b"".join(pem.bytes() for pem in certificate.cert_chain_pems))]
-    )
-    archive = type("Archive", (grpc_stubs.archive.ArchiveServiceServicer,), {"GetChat": staticmethod(get_chat)})
-    with ThreadPoolExecutor(4) as pool:
-        server = grpc.server(pool)
-        grpc_stubs.archive.add_ArchiveServiceServicer_to_server(archive(), server)
-        port = server.add_secure_port("127.0.0.1:0", credentials)
-        server.start()
-        yield port
-        await trio.to_thread.run_sync(server.stop(None).wait)
-
-
-async def test_a_grpcio_server_is_understood_over_tls(grpcio_port: int, authority: trustme.CA) -> None:
-    async with open_channel("127.0.0.1", grpcio_port, tls=trusting(authority)) as channel:
-        for chat_id in ("d-1-2", "x" * 1_000_000):
-            assert await get_chat(channel, chat_id) == chat_id

@@ -9,11 +9,10 @@ from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, DataReceived, PingReceived, WindowUpdated
 from h2.settings import SettingCodes
-from hyperframe.frame import ContinuationFrame, HeadersFrame
 
 from rookery.v1.session_pb2 import ClientFrame, Pong, ServerFrame
 from shared.rpc import Limits, ServerStream, Status
-from shared.rpc.connection import READ_AHEAD_BUFFERS, keep_alive
+from shared.rpc.connection import keep_alive
 from shared.rpc.framing import frame_messages
 from shared.rpc.http2 import MAX_FRAME_BYTES
 from shared.rpc.limits import HTTP2_WINDOW
@@ -66,18 +65,6 @@ async def test_streams_over_the_limit_are_refused_one_by_one(
 
 
 async def test_a_handler_that_does_not_read_stops_only_its_own_client(connect_raw: "ConnectRaw") -> None:
-    limits = Limits(stream_window=70_000)
-    client = await connect_raw(connect=never_read, limits=limits)
-    stream_id = await client.call()
-    await client.prove_alive()
-    assert client.http2.local_flow_control_window(stream_id) == limits.stream_window
-    while room := min(client.http2.local_flow_control_window(stream_id), MAX_FRAME_BYTES):
-        await client.send(stream_id, bytes(room))
-    await client.prove_alive()
-    assert client.http2.local_flow_control_window(stream_id) == 0
-
-
-async def test_the_connection_is_not_stopped_by_what_nobody_reads(connect_raw: "ConnectRaw") -> None:
     limits = Limits(stream_window=70_000, connection_window=100_000)
     client = await connect_raw(connect=never_read, limits=limits)
     await client.prove_alive()
@@ -87,6 +74,7 @@ async def test_the_connection_is_not_stopped_by_what_nobody_reads(connect_raw: "
             await client.send(stream_id, bytes(room))
         await client.receive_until(lambda event: isinstance(event, WindowUpdated) and event.stream_id == 0)
     await client.prove_alive()
+    assert not any(isinstance(event, WindowUpdated) and event.stream_id for event in client.events)
 
 
 async def test_a_message_larger_than_the_window_comes_through(connect_raw: "ConnectRaw") -> None:
@@ -121,31 +109,6 @@ async def test_a_client_that_opens_no_window_stops_only_its_own_stream(connect_r
     assert unsent(client) == 0
     client.http2.reset_stream(stream_id, ErrorCodes.CANCEL)
     await client.flush()
-
-
-async def test_a_client_that_never_reads_costs_a_bounded_buffer(connect_raw: "ConnectRaw") -> None:
-    limits = Limits(send_buffer=20_000)
-    client = await connect_raw(connect=flood, limits=limits, lockstep=True)
-    client.http2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 2**31 - 1})
-    client.http2.increment_flow_control_window(2**30)
-    async with trio.open_nursery() as nursery:
-        for _ in range(20):
-            client.begin()
-        nursery.start_soon(client.flush)
-        await trio.testing.wait_all_tasks_blocked()
-        assert 0 < unsent(client) <= limits.send_buffer + MAX_FRAME_BYTES
-
-
-async def test_nothing_is_read_of_a_client_that_does_not_read_the_answers(connect_raw: "ConnectRaw") -> None:
-    limits = Limits(send_buffer=1_000)
-    client = await connect_raw(limits=limits, lockstep=True)
-    async with trio.open_nursery() as nursery:
-        for _ in range(20_000):
-            client.http2.ping(b"12345678")
-        nursery.start_soon(client.flush)
-        await trio.testing.wait_all_tasks_blocked()
-        assert unsent(client) <= READ_AHEAD_BUFFERS * limits.send_buffer + 65_536
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_call_that_has_ended_leaves_nothing_behind(connect_raw: "ConnectRaw") -> None:
@@ -207,23 +170,13 @@ async def test_a_client_that_answers_pings_stays(
     assert idle_listeners.inside == 1
 
 
-async def test_bytes_that_are_not_http2_end_the_connection(connect_raw: "ConnectRaw") -> None:
-    client = await connect_raw()
-    await client.prove_alive()
-    await client.stream.send_all(b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n" * 10)
-    assert await client.receive_until(lambda event: isinstance(event, ConnectionTerminated))
-    assert not await client.receive()
-    await client.stream.aclose()
-    await trio.testing.wait_all_tasks_blocked()
-    assert not client.server.connections
-
-
 async def test_a_client_that_is_told_why_and_does_not_leave_is_cut_off(
     connect_raw: "ConnectRaw", autojump_clock: trio.testing.MockClock
 ) -> None:
     client = await connect_raw(limits=Limits(close_timeout=1))
     await client.prove_alive()
     await client.stream.send_all(b"no frame" * 10)
+    await client.receive_until(lambda event: isinstance(event, ConnectionTerminated))
     while await client.receive():
         pass
     assert trio.current_time() == 0
@@ -237,14 +190,6 @@ async def test_a_frame_that_is_too_large_is_refused_before_it_is_all_there(conne
     client = await connect_raw()
     await client.prove_alive()
     await client.stream.send_all((MAX_FRAME_BYTES + 1).to_bytes(3, "big"))
-    assert await client.receive_until(lambda event: isinstance(event, ConnectionTerminated))
-
-
-async def test_headers_without_end_are_refused(connect_raw: "ConnectRaw") -> None:
-    client = await connect_raw(limits=Limits(max_header_bytes=1_000))
-    await client.prove_alive()
-    await client.stream.send_all(HeadersFrame(3, bytes(3_000)).serialize())
-    await client.stream.send_all(ContinuationFrame(3, bytes(3_000)).serialize())
     assert await client.receive_until(lambda event: isinstance(event, ConnectionTerminated))
 
 

@@ -1,9 +1,8 @@
 """gRPC's health service says what the health of the process says, to our client and to grpcio."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
-import grpc
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -135,40 +134,3 @@ async def test_watch_needs_a_request(open_client: Any, services: list[Servicer])
         with pytest.raises(RpcError) as caught:
             await stream.receive()
     assert caught.value.status is Status.UNIMPLEMENTED
-
-
-async def test_grpcio_checks_and_watches(
-    open_server: Any, open_grpc: Callable[[int], grpc.Channel], services: list[Servicer], health: Health
-) -> None:
-    coding = {
-        "request_serializer": HealthCheckRequest.SerializeToString,
-        "response_deserializer": HealthCheckResponse.FromString,
-    }
-    async with open_server(services) as port:
-        channel = open_grpc(port)
-        check = channel.unary_unary("/grpc.health.v1.Health/Check", **coding)
-        watching = channel.unary_stream("/grpc.health.v1.Health/Watch", **coding)(HealthCheckRequest(), timeout=30)
-
-        async def in_thread(function: Callable[[], HealthCheckResponse]) -> int:
-            return (await trio.to_thread.run_sync(function)).status
-
-        following: Callable[[], HealthCheckResponse] = lambda: next(watching)  # noqa: E731
-        assert await in_thread(lambda: check(HealthCheckRequest(service=SESSIONS), timeout=30)) == SERVING
-        assert await in_thread(following) == SERVING
-        health.draining()
-        assert await in_thread(following) == NOT_SERVING
-        watching.cancel()
-
-
-async def test_watches_that_are_left_leave_nothing_behind(
-    open_client: Any, services: list[Servicer], health: Health, eventually: Callable[..., Awaitable[None]]
-) -> None:
-    async with open_client(services) as channel:
-        stub = HealthStub(channel)
-        await call_unary(stub.Check, HealthCheckRequest(), timeout=30)
-        tasks = trio.lowlevel.current_statistics().tasks_living
-        for _ in range(20):
-            async with open_stream(stub.Watch, timeout=30) as stream:
-                await stream.send(HealthCheckRequest())
-                assert await heard(stream) == SERVING
-        await eventually(lambda: trio.lowlevel.current_statistics().tasks_living <= tasks)

@@ -4,11 +4,10 @@ import resource
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractAsyncContextManager, ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import grpc
 import pytest
 import trio
 import trio.lowlevel
@@ -17,12 +16,12 @@ import trustme
 from h2.events import ConnectionTerminated
 from hyperframe.frame import PingFrame, SettingsFrame
 
-from rookery.v1.archive_pb2 import GetChatRequest
-from shared.rpc import Limits, serve_rpc
+from shared.rpc import Channel, Limits, open_channel, serve_rpc
 from shared.rpc.server.server import Server
+from tests.shared.rpc.calling import get_chat
 
 if TYPE_CHECKING:
-    from tests.shared.rpc.conftest import ConnectRaw, GrpcStubs, MakeServices
+    from tests.shared.rpc.conftest import ConnectRaw, MakeServices
 
 PATIENCE = 60.0
 """Seconds that handshakes and calls may take where it is not the time that ends them."""
@@ -139,26 +138,6 @@ async def test_a_connection_too_many_is_closed_at_once(connect_raw: "ConnectRaw"
     await client.prove_alive()
 
 
-async def test_a_stock_client_is_served_over_tls(
-    nursery: trio.Nursery,
-    make_services: "MakeServices",
-    grpc_stubs: "GrpcStubs",
-    tls: ssl.SSLContext,
-    authority: trustme.CA,
-) -> None:
-    """Row of the design's table, section 4: no TLS."""
-    server, port = await start(make_services(), nursery, Limits(close_timeout=0.2, handshake_timeout=PATIENCE), tls)
-    credentials = grpc.ssl_channel_credentials(authority.cert_pem.bytes())
-
-    def use() -> str:
-        with grpc.secure_channel(f"localhost:{port}", credentials) as channel:
-            stub = grpc_stubs.archive.ArchiveServiceStub(channel)
-            return str(stub.GetChat(GetChatRequest(chat_id="d-1-2"), timeout=30).chat.chat_id)
-
-    assert await trio.to_thread.run_sync(use) == "d-1-2"
-    assert server.statistics().connections_begun == 1
-
-
 @pytest.mark.parametrize("alpn", [None, "http/1.1"])
 async def test_a_client_that_does_not_choose_http2_over_tls_is_closed(
     alpn: str | None,
@@ -213,13 +192,11 @@ def many_files() -> Iterator[int]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-@pytest.mark.parametrize(("over_tls", "half_open"), [(False, 2_000), (True, 10_000)], ids=["plain", "tls"])
-async def test_ten_thousand_half_open_handshakes_harm_nobody(
-    over_tls: bool,
+@pytest.mark.parametrize("half_open", [2_000, pytest.param(10_000, marks=pytest.mark.slow)])
+async def test_half_open_handshakes_harm_nobody(
     half_open: int,
     nursery: trio.Nursery,
     make_services: "MakeServices",
-    grpc_stubs: "GrpcStubs",
     tls: ssl.SSLContext,
     authority: trustme.CA,
     many_files: int,
@@ -229,28 +206,24 @@ async def test_ten_thousand_half_open_handshakes_harm_nobody(
     are, may not open so many files."""
     limits = Limits(close_timeout=0.2, handshake_timeout=PATIENCE)
     batch = min(half_open, many_files - limits.max_handshakes - 500) // BATCHES
-    server, port = await start(make_services(), nursery, limits, tls if over_tls else None)
-    credentials = grpc.ssl_channel_credentials(authority.cert_pem.bytes())
+    server, port = await start(make_services(), nursery, limits, tls)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
 
-    def open_channel() -> grpc.Channel:
-        options = [("grpc.use_local_subchannel_pool", 1)]
-        if over_tls:
-            return grpc.secure_channel(f"localhost:{port}", credentials, options)
-        return grpc.insecure_channel(f"localhost:{port}", options)
+    def connect() -> AbstractAsyncContextManager[Channel]:
+        return open_channel("localhost", port, tls=trusting)
 
-    def call(channel: grpc.Channel) -> None:
-        grpc_stubs.archive.ArchiveServiceStub(channel).GetChat(GetChatRequest(), timeout=PATIENCE, wait_for_ready=True)
-
-    with ExitStack() as sockets, open_channel() as first:
-        await trio.to_thread.run_sync(call, first)
-        for _ in range(BATCHES):
-            for _ in range(batch):
-                sockets.enter_context(silent(port))
-            await trio.to_thread.run_sync(call, first)
-            with open_channel() as another:
-                await trio.to_thread.run_sync(call, another)
-            assert server.statistics().handshaking <= limits.max_handshakes
-            assert trio.lowlevel.current_statistics().tasks_living < limits.max_handshakes + 100
+    with ExitStack() as sockets:
+        async with connect() as first:
+            await get_chat(first)
+            for _ in range(BATCHES):
+                for _ in range(batch):
+                    sockets.enter_context(silent(port))
+                await get_chat(first)
+                async with connect() as another:
+                    await get_chat(another, timeout=PATIENCE, wait_for_ready=True)
+                assert server.statistics().handshaking <= limits.max_handshakes
+                assert trio.lowlevel.current_statistics().tasks_living < limits.max_handshakes + 100
     await eventually(lambda: not server.connections and not server.statistics().handshaking)
     assert server.statistics().handshakes_failed == BATCHES * batch
 
