@@ -12,31 +12,31 @@ from shared.telemetry.metrics.instruments import Labels
 
 @dataclass(frozen=True, slots=True)
 class ChannelStatistics:
-    """What a channel has, and what it has done since it was opened. Each attempt at a call is a call of its own."""
+    """A channel's statistics at one moment. Totals are since it was opened; each attempt of a call counts as a call."""
 
     servers: int
-    """How many it may call: one of `open_channel`, of `open_balancer` all that the names stand for now."""
+    """The servers that it may call: one for `open_channel`, all that the names resolve to for `open_balancer`."""
     servers_ready: int
-    """How many of them take calls now."""
+    """The servers that accept calls now."""
     connections: int
-    """That are open, with those that only finish what they have."""
+    """Open connections, those that only finish their calls included."""
     calls_waiting: int
-    """That wait for a server, or for their turn at one."""
+    """Calls that wait for a server, or for a free slot of one."""
     calls_begun: int
-    """That somebody wanted to make, whether they reached a server or not."""
+    """Total of calls, whether they reached a server or not."""
     calls_ended: Mapping[Status, int]
-    """By how they ended. Those that were left by who made them are CANCELLED."""
+    """Totals of ended calls by their status. Calls that their caller left are CANCELLED."""
     retries: int
-    """Calls that were made again, those included that no handler had seen."""
+    """Total of repeated attempts, those of unprocessed calls included."""
 
     @property
     def calls_under_way(self) -> int:
-        """That have begun and not ended; those that wait are among them."""
+        """Calls that have begun and not ended, waiting calls included."""
         return self.calls_begun - sum(self.calls_ended.values())
 
 
-class Tally:
-    """Counts calls."""
+class ChannelCounters:
+    """The running totals of a channel."""
 
     def __init__(self) -> None:
         self.waiting = 0
