@@ -194,11 +194,6 @@ async def eventually(is_so: Callable[[], bool]) -> None:
             await trio.sleep(0.005)
 
 
-@pytest.fixture(name="eventually")
-def eventually_fixture() -> Callable[[Callable[[], bool]], Awaitable[None]]:
-    return eventually
-
-
 class _LastingConnection(H2Connection):
     """h2 takes a GOAWAY for the end of a connection; a client may finish its calls after it."""
 

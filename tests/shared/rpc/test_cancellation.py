@@ -30,6 +30,7 @@ from shared.rpc import (
 from shared.rpc.server.server import Server
 from shared.rpc.server.standard_services import standard_services
 from shared.telemetry.health import Health
+from tests.shared.rpc.conftest import eventually
 
 if TYPE_CHECKING:
     from tests.shared.rpc.conftest import MakeServices, Serve
@@ -218,9 +219,7 @@ async def test_a_call_that_is_cancelled_at_any_step_leaves_its_channel_whole(ser
     assert step > 5
 
 
-async def test_a_call_that_is_cancelled_at_any_step_of_its_retries_leaves_its_channel_whole(
-    serve: "Serve", eventually: Callable[[Callable[[], bool]], Awaitable[None]]
-) -> None:
+async def test_a_call_that_is_cancelled_at_any_step_of_its_retries_leaves_its_channel_whole(serve: "Serve") -> None:
     async def fail(request: GetChatRequest) -> GetChatResponse:
         if request.chat_id == "fails":
             raise RpcError(Status.UNAVAILABLE, "", retry_after=0.001)

@@ -1,7 +1,7 @@
 """Calls over several servers: spread over all that take them, and answered while one of them does."""
 
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -31,11 +31,10 @@ from shared.rpc.server.server import Server
 from shared.rpc.standard.health_grpc import HealthServicer
 from shared.rpc.standard.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from tests.shared.rpc.calling import Archive, get_chat, named
+from tests.shared.rpc.conftest import eventually
 
 if TYPE_CHECKING:
     from tests.shared.rpc.conftest import RunningServer, Serve
-
-Eventually = Callable[[Callable[[], bool]], Awaitable[None]]
 
 
 def addresses(*servers: "RunningServer") -> list[str]:
@@ -46,7 +45,7 @@ def ready(balancer: Balancer, count: int) -> Callable[[], bool]:
     return lambda: balancer.statistics().servers_ready == count
 
 
-async def test_calls_go_to_each_in_turn(serve: "Serve", eventually: Eventually) -> None:
+async def test_calls_go_to_each_in_turn(serve: "Serve") -> None:
     servers = [await serve(get_chat=named(name)) for name in "abc"]
     async with open_balancer(addresses(*servers)) as balancer:
         await eventually(ready(balancer, 3))
@@ -62,9 +61,7 @@ async def test_a_call_before_any_server_is_connected_waits_for_the_first(serve: 
         assert await get_chat(balancer) == "a"
 
 
-async def test_those_that_are_away_are_passed_over_and_found_when_they_are_back(
-    serve: "Serve", eventually: Eventually
-) -> None:
+async def test_those_that_are_away_are_passed_over_and_found_when_they_are_back(serve: "Serve") -> None:
     first, second = await serve(get_chat=named("a")), await serve(get_chat=named("b"))
     async with open_balancer(addresses(first, second)) as balancer:
         await first.stop()
@@ -85,7 +82,7 @@ async def test_without_any_server_a_call_is_unavailable_at_once(serve: "Serve") 
         assert failure.value.unprocessed
 
 
-async def test_a_call_may_wait_for_a_server(serve: "Serve", nursery: trio.Nursery, eventually: Eventually) -> None:
+async def test_a_call_may_wait_for_a_server(serve: "Serve", nursery: trio.Nursery) -> None:
     server, answers = await serve(), []
     await server.stop()
 
@@ -102,9 +99,7 @@ async def test_a_call_may_wait_for_a_server(serve: "Serve", nursery: trio.Nurser
         assert balancer.statistics().calls_waiting == 0
 
 
-async def test_a_query_that_a_server_took_to_its_end_is_asked_of_another(
-    serve: "Serve", eventually: Eventually
-) -> None:
+async def test_a_query_that_a_server_took_to_its_end_is_asked_of_another(serve: "Serve") -> None:
     async def dies(_: GetChatRequest) -> GetChatResponse:
         dying.scope.cancel()
         return await trio.sleep_forever()
@@ -130,7 +125,7 @@ async def test_other_refusals_are_the_callers(serve: "Serve") -> None:
     assert len(asked) == 1
 
 
-async def test_a_server_that_has_no_more_room_is_passed_over(serve: "Serve", eventually: Eventually) -> None:
+async def test_a_server_that_has_no_more_room_is_passed_over(serve: "Serve") -> None:
     under_way, go_on = [], trio.Event()
 
     async def full(_: GetChatRequest) -> GetChatResponse:
@@ -168,7 +163,7 @@ async def test_a_server_that_ends_each_connection_soon_is_not_connected_to_all_t
 
 
 async def test_a_call_goes_to_another_server_when_one_begins_to_drain_as_it_is_connected_to(
-    serve: "Serve", nursery: trio.Nursery, eventually: Eventually
+    serve: "Serve", nursery: trio.Nursery
 ) -> None:
     draining, accepted = Server([Archive("a")], Limits()), []
     await draining.drain()
@@ -222,9 +217,7 @@ async def names() -> Names:
     return names
 
 
-async def test_calls_go_to_each_server_that_a_name_stands_for(
-    serve: "Serve", names: Names, eventually: Eventually
-) -> None:
+async def test_calls_go_to_each_server_that_a_name_stands_for(serve: "Serve", names: Names) -> None:
     servers = [await serve(get_chat=named(name)) for name in "abc"]
     names.names["archives"] = [server.port for server in servers]
     async with open_balancer(["archives:8083"]) as balancer:
@@ -233,7 +226,7 @@ async def test_calls_go_to_each_server_that_a_name_stands_for(
 
 
 async def test_a_name_that_gets_and_loses_servers_is_followed(
-    serve: "Serve", names: Names, eventually: Eventually, autojump_clock: trio.testing.MockClock
+    serve: "Serve", names: Names, autojump_clock: trio.testing.MockClock
 ) -> None:
     first, second = await serve(get_chat=named("a")), await serve(get_chat=named("b"))
     names.names["archives"] = [first.port]
@@ -296,9 +289,7 @@ async def test_a_name_is_looked_up_again_soon_when_its_server_says_that_it_goes(
         assert trio.current_time() - began <= MIN_REFRESH_PAUSE + 0.5
 
 
-async def test_a_name_that_is_not_found_is_unavailable_until_it_is(
-    serve: "Serve", names: Names, eventually: Eventually
-) -> None:
+async def test_a_name_that_is_not_found_is_unavailable_until_it_is(serve: "Serve", names: Names) -> None:
     async with open_balancer(["archives:8083"]) as balancer:
         with pytest.raises(RpcError, match="archives is not found: Name or service not known") as failure:
             await get_chat(balancer)
@@ -327,7 +318,7 @@ async def test_a_name_that_is_no_longer_found_keeps_its_servers(
         assert await get_chat(balancer) == "a"
 
 
-async def test_an_address_of_each_kind_is_one_server(serve: "Serve", names: Names, eventually: Eventually) -> None:
+async def test_an_address_of_each_kind_is_one_server(serve: "Serve", names: Names) -> None:
     server = await serve(get_chat=named("a"))
     names.names["archives"] = [-server.port, server.port]  # nobody listens at ::1
     async with open_balancer([f"archives:{server.port}"]) as balancer:
@@ -335,9 +326,7 @@ async def test_an_address_of_each_kind_is_one_server(serve: "Serve", names: Name
         assert balancer.statistics().servers == 1
 
 
-async def test_of_several_addresses_one_at_which_nobody_listens_does_no_harm(
-    serve: "Serve", names: Names, eventually: Eventually
-) -> None:
+async def test_of_several_addresses_one_at_which_nobody_listens_does_no_harm(serve: "Serve", names: Names) -> None:
     servers = [await serve(get_chat=named(name)) for name in "ab"]
     names.names["archives"] = [-servers[0].port, *(server.port for server in servers)]
     async with open_balancer(["archives:8083"]) as balancer:

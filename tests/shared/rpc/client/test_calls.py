@@ -1,6 +1,5 @@
 """Calls: streams, metadata, deadlines, cancellation."""
 
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -24,12 +23,12 @@ from shared.rpc import (
     open_stream,
 )
 from tests.shared.rpc.calling import PATIENCE, failure_of, get_chat
+from tests.shared.rpc.conftest import eventually
 
 if TYPE_CHECKING:
     from tests.shared.rpc.conftest import IdleListeners, Serve
 
 SessionStream = ServerStream[ClientFrame, ServerFrame]
-Eventually = Callable[[Callable[[], bool]], Awaitable[None]]
 
 
 async def test_calls_at_once_share_the_connection_and_wait_for_their_turn(serve: "Serve") -> None:
@@ -88,10 +87,7 @@ async def listen_for_ever(channel: Channel, *, within: float) -> None:
 
 
 async def test_a_deadline_holds_on_both_sides(
-    serve: "Serve",
-    idle_listeners: "IdleListeners",
-    eventually: Eventually,
-    autojump_clock: trio.testing.MockClock,
+    serve: "Serve", idle_listeners: "IdleListeners", autojump_clock: trio.testing.MockClock
 ) -> None:
     deadlines: list[float] = []
 

@@ -1,6 +1,5 @@
 """The channel: its connection while its server is there, away or leaving, and what it tells of itself."""
 
-from collections.abc import Awaitable, Callable
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
@@ -30,13 +29,13 @@ from shared.rpc.client.connection import LAST_STREAM_ID
 from shared.rpc.client.subchannel import FIRST_PAUSE
 from shared.rpc.server.server import Server
 from tests.shared.rpc.calling import PATIENCE, Archive, failure_of, get_chat
+from tests.shared.rpc.conftest import eventually
 from tests.shared.rpc.servers import Proxy
 
 if TYPE_CHECKING:
     from tests.shared.rpc.conftest import IdleListeners, Serve
 
 SessionStream = ServerStream[ClientFrame, ServerFrame]
-Eventually = Callable[[Callable[[], bool]], Awaitable[None]]
 
 
 async def answers(channel: Channel) -> bool:
@@ -74,7 +73,7 @@ async def test_a_call_after_a_restart_goes_over_a_new_connection(
 
 
 async def test_a_call_that_leaves_while_the_channel_connects_does_not_stop_it(
-    serve: "Serve", nursery: trio.Nursery, eventually: Eventually
+    serve: "Serve", nursery: trio.Nursery
 ) -> None:
     slow = Proxy((await serve()).port)
     await nursery.start(slow.run)
@@ -158,9 +157,7 @@ async def listen_for_ever(channel: Channel, *, within: float) -> None:
         await trio.sleep_forever()
 
 
-async def test_statistics_tell_what_a_channel_does(
-    serve: "Serve", idle_listeners: "IdleListeners", eventually: Eventually
-) -> None:
+async def test_statistics_tell_what_a_channel_does(serve: "Serve", idle_listeners: "IdleListeners") -> None:
     async with open_channel("127.0.0.1", (await serve(connect=idle_listeners)).port) as channel:
         assert channel.statistics() == ChannelStatistics(
             servers=1, servers_ready=0, connections=0, calls_waiting=0, calls_begun=0, calls_ended={}, retries=0

@@ -1,7 +1,6 @@
 """The client over TLS: with our server, with grpcio's, and with servers that it must not talk to."""
 
 import ssl
-from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
@@ -10,8 +9,7 @@ import trustme
 
 from shared.rpc import Status, open_balancer, open_channel, serve_rpc
 from tests.shared.rpc.calling import Archive, failure_of, get_chat
-
-Eventually = Callable[[Callable[[], bool]], Awaitable[None]]
+from tests.shared.rpc.conftest import eventually
 
 
 @pytest.fixture(scope="session")
@@ -125,7 +123,7 @@ async def test_a_handshake_that_never_ends_is_given_up(
 
 
 async def test_a_server_that_goes_ends_its_connection_over_tls_too(
-    authority: trustme.CA, nursery: trio.Nursery, eventually: Eventually
+    authority: trustme.CA, nursery: trio.Nursery
 ) -> None:
     async def serve_until_stopped(listener: trio.SocketListener, *, task_status: trio.TaskStatus[object]) -> None:
         context = showing(authority.issue_cert("127.0.0.1"), "h2")
@@ -144,7 +142,7 @@ async def test_a_server_that_goes_ends_its_connection_over_tls_too(
 
 
 async def test_a_client_that_is_done_with_a_connection_ends_it_over_tls_too(
-    authority: trustme.CA, nursery: trio.Nursery, eventually: Eventually
+    authority: trustme.CA, nursery: trio.Nursery
 ) -> None:
     port = await serve(nursery, showing(authority.issue_cert("127.0.0.1"), "h2"))
     async with open_channel("127.0.0.1", port, tls=trusting(authority)) as channel:

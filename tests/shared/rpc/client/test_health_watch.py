@@ -5,7 +5,7 @@
 
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,11 +28,11 @@ from shared.rpc import (
 from shared.rpc.standard.health_grpc import HealthServicer
 from shared.rpc.standard.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from tests.shared.rpc.calling import Archive, get_chat
+from tests.shared.rpc.conftest import eventually
 
 if TYPE_CHECKING:
     from tests.shared.rpc.conftest import Serve
 
-Eventually = Callable[[Callable[[], bool]], Awaitable[None]]
 Watched = ServerStream[HealthCheckRequest, HealthCheckResponse]
 
 SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
@@ -85,9 +85,7 @@ def ready(balancer: Balancer, count: int) -> Callable[[], bool]:
     return lambda: balancer.statistics().servers_ready == count
 
 
-async def test_a_server_that_does_not_serve_gets_no_calls_until_it_does(
-    nursery: trio.Nursery, eventually: Eventually
-) -> None:
+async def test_a_server_that_does_not_serve_gets_no_calls_until_it_does(nursery: trio.Nursery) -> None:
     health = HealthOf()
     addresses = [await serve(nursery, Archive("a"), health), await serve(nursery, Archive("b"), HealthOf())]
     async with open_balancer(addresses) as balancer:
@@ -103,7 +101,7 @@ async def test_a_server_that_does_not_serve_gets_no_calls_until_it_does(
     await eventually(lambda: health.watches == 0)
 
 
-async def test_if_none_serves_a_call_is_unavailable_or_waits(nursery: trio.Nursery, eventually: Eventually) -> None:
+async def test_if_none_serves_a_call_is_unavailable_or_waits(nursery: trio.Nursery) -> None:
     health, answers = HealthOf(NOT_SERVING), []
 
     async def ask_patiently() -> None:
@@ -132,7 +130,7 @@ async def test_a_server_that_has_not_said_that_it_serves_does_not(
             await get_chat(balancer)
 
 
-async def test_a_server_without_a_health_service_serves(serve: "Serve", eventually: Eventually) -> None:
+async def test_a_server_without_a_health_service_serves(serve: "Serve") -> None:
     async with open_balancer([f"127.0.0.1:{(await serve()).port}"]) as balancer:
         await eventually(ready(balancer, 1))
 
@@ -191,7 +189,7 @@ async def test_a_watch_that_can_not_be_prepared_fails_alone(error: Exception, nu
             await get_chat(balancer)
 
 
-async def test_grpcios_health_service_is_understood(nursery: trio.Nursery, eventually: Eventually) -> None:
+async def test_grpcios_health_service_is_understood(nursery: trio.Nursery) -> None:
     program = [sys.executable, str(Path(__file__).with_name("grpcio_health_server.py"))]
     run = partial(trio.run_process, program, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     process: trio.Process = await nursery.start(run)

@@ -1,7 +1,6 @@
 """What is made again when it has failed: which calls, when, and how often at most."""
 
 import math
-from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +19,12 @@ from shared.rpc.client.backoff import Backoff
 from shared.rpc.client.retries import RETRYABLE, THROTTLE_TOKENS, Retries, RetryThrottle
 from shared.rpc.limits import DEFAULT_LIMITS
 from tests.shared.rpc.calling import PATIENCE, failure_of, get_chat, named
+from tests.shared.rpc.conftest import eventually
 from tests.shared.rpc.servers import Proxy, RawServer, answer, refuse
 
 if TYPE_CHECKING:
     from tests.shared.rpc.conftest import Serve
 
-Eventually = Callable[[Callable[[], bool]], Awaitable[None]]
 
 AWAY = RpcError(Status.UNAVAILABLE, "away")
 
@@ -247,7 +246,7 @@ async def test_a_stream_is_not_made_again_but_says_that_it_may_be(nursery: trio.
 
 
 async def test_a_query_to_a_server_that_hangs_is_answered_by_another_which_is_then_asked_first(
-    serve: "Serve", nursery: trio.Nursery, eventually: Eventually, autojump_clock: trio.testing.MockClock
+    serve: "Serve", nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     hanging = Proxy((await serve(get_chat=named("a"))).port)
     await nursery.start(hanging.run)
@@ -296,7 +295,7 @@ async def test_the_last_attempt_has_all_the_time_that_is_left(
 
 
 async def test_a_server_that_is_slow_but_there_keeps_its_calls(
-    serve: "Serve", eventually: Eventually, autojump_clock: trio.testing.MockClock
+    serve: "Serve", autojump_clock: trio.testing.MockClock
 ) -> None:
     async def hang(request: GetChatRequest) -> GetChatResponse:
         return await trio.sleep_forever()

@@ -29,13 +29,13 @@ from shared.rpc.standard.health_pb2 import HealthCheckRequest, HealthCheckRespon
 from shared.rpc.standard.reflection_grpc import ServerReflectionStub
 from shared.rpc.standard.reflection_pb2 import ServerReflectionRequest
 from shared.telemetry.health import Health
+from tests.shared.rpc.conftest import eventually
 
 TOKEN = "correct-horse-battery-staple"
 REQUEST = GetChatRequest(chat_id="d-1-2")
 TIMEOUT = 30.0
 
 MakeServices = Callable[..., list[Servicer]]
-Eventually = Callable[[Callable[[], bool]], Awaitable[None]]
 Logged = list[MutableMapping[str, Any]]
 
 
@@ -128,7 +128,6 @@ async def test_a_call_that_took_too_long_is_told(
     make_services: MakeServices,
     waiting: Waiting,
     logged: Logged,
-    eventually: Eventually,
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with open_client(make_services(get_chat=waiting.get_chat), log_calls) as channel:
@@ -141,7 +140,7 @@ async def test_a_call_that_took_too_long_is_told(
 
 
 async def test_a_client_that_leaves_is_no_fault(
-    open_client: Any, make_services: MakeServices, waiting: Waiting, logged: Logged, eventually: Eventually
+    open_client: Any, make_services: MakeServices, waiting: Waiting, logged: Logged
 ) -> None:
     async with open_client(make_services(connect=waiting.connect), log_calls) as channel:
         async with open_stream(SessionServiceStub(channel).Connect):
@@ -152,7 +151,7 @@ async def test_a_client_that_leaves_is_no_fault(
 
 
 async def test_a_connection_that_is_lost_is_no_fault(
-    open_client: Any, make_services: MakeServices, waiting: Waiting, logged: Logged, eventually: Eventually
+    open_client: Any, make_services: MakeServices, waiting: Waiting, logged: Logged
 ) -> None:
     services = make_services(connect=waiting.connect)
     async with open_client(services, log_calls) as channel, open_stream(SessionServiceStub(channel).Connect):
@@ -264,7 +263,7 @@ def hold(channel: Any, nursery: trio.Nursery) -> trio.CancelScope:
 
 @pytest.mark.parametrize("limits", [{"total": 2}, {"per_peer": 2}, {"total": 100, "per_peer": 2}])
 async def test_one_call_too_many_is_told_when_to_come_again(
-    open_client: Any, make_services: MakeServices, waiting: Waiting, eventually: Eventually, limits: dict[str, float]
+    open_client: Any, make_services: MakeServices, waiting: Waiting, limits: dict[str, float]
 ) -> None:
     services, limit = make_services(get_chat=waiting.get_chat), limit_calls(**limits, retry_after=2.5)
     async with open_client(services, limit) as channel, trio.open_nursery() as calls:
@@ -285,7 +284,7 @@ async def test_one_call_too_many_is_told_when_to_come_again(
 
 
 async def test_a_call_that_is_left_or_fails_makes_room(
-    open_client: Any, make_services: MakeServices, waiting: Waiting, nursery: trio.Nursery, eventually: Eventually
+    open_client: Any, make_services: MakeServices, waiting: Waiting, nursery: trio.Nursery
 ) -> None:
     async def get_chat(request: GetChatRequest) -> GetChatResponse:
         if request.user_id:

@@ -3,7 +3,7 @@
 import resource
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from hyperframe.frame import PingFrame, SettingsFrame
 from shared.rpc import Channel, Limits, open_channel, serve_rpc
 from shared.rpc.server.server import Server
 from tests.shared.rpc.calling import get_chat
+from tests.shared.rpc.conftest import eventually
 
 if TYPE_CHECKING:
     from tests.shared.rpc.conftest import ConnectRaw, MakeServices
@@ -140,11 +141,7 @@ async def test_a_connection_too_many_is_closed_at_once(connect_raw: "ConnectRaw"
 
 @pytest.mark.parametrize("alpn", [None, "http/1.1"])
 async def test_a_client_that_does_not_choose_http2_over_tls_is_closed(
-    alpn: str | None,
-    nursery: trio.Nursery,
-    make_services: "MakeServices",
-    tls: ssl.SSLContext,
-    authority: trustme.CA,
+    alpn: str | None, nursery: trio.Nursery, make_services: "MakeServices", tls: ssl.SSLContext, authority: trustme.CA
 ) -> None:
     server, port = await start(make_services(), nursery, Limits(), tls)
     context = ssl.create_default_context()
@@ -200,7 +197,6 @@ async def test_half_open_handshakes_harm_nobody(
     tls: ssl.SSLContext,
     authority: trustme.CA,
     many_files: int,
-    eventually: Callable[[Callable[[], bool]], Awaitable[None]],
 ) -> None:
     """Clients that are there are served, and others get in. Fewer handshakes where this process, in which both ends
     are, may not open so many files."""
