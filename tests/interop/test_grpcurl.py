@@ -70,13 +70,13 @@ def test_grpcurl_checks_the_health(tools: Path, rookery: Rookery, service: str) 
     assert json.loads(answer) == {"status": "SERVING"}
 
 
-def test_grpcurl_speaks_a_session(tools: Path, rookery: Rookery) -> None:
+def test_grpcurl_opens_a_session(tools: Path, rookery: Rookery) -> None:
     frames = json.dumps({"authenticate": {"access_token": "none"}})
     said = grpcurl(tools, "-d", frames, rookery.grpc, "rookery.v1.SessionService/Connect")
     assert "goodbye" in json.loads(said)
 
 
-def test_grpcurl_asks_the_archive_with_its_token_alone(tools: Path, rookery: Rookery) -> None:
+def test_grpcurl_needs_a_token_for_the_archive(tools: Path, rookery: Rookery) -> None:
     archive = rookery.addresses["archive"]
     asked = ["-d", json.dumps({"user_id": 1, "chat_id": "d-1-2"}), archive, GET_CHAT]
     refused = run(tools / "grpcurl", "-plaintext", *asked)
@@ -86,7 +86,7 @@ def test_grpcurl_asks_the_archive_with_its_token_alone(tools: Path, rookery: Roo
     assert json.loads(answer)["chat"]["chat_id"] == "d-1-2"
 
 
-def test_who_watches_is_told_that_a_process_stops(tools: Path, tmp_path: Path) -> None:
+def test_a_watch_reports_that_the_process_stops(tools: Path, tmp_path: Path) -> None:
     with running(Rookery(tmp_path / "data")) as rookery:
         command = [str(tools / "grpcurl"), "-plaintext", "-max-time", str(SECONDS), rookery.grpc, WATCH]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watching:
@@ -104,7 +104,7 @@ def test_the_probe_of_kubernetes_needs_no_token(tools: Path, rookery: Rookery, a
     assert (probed.returncode, probed.stderr.strip()) == (0, "status: SERVING")
 
 
-def test_the_probe_is_told_of_a_service_that_is_not_there(tools: Path, rookery: Rookery) -> None:
+def test_the_probe_fails_for_an_unknown_service(tools: Path, rookery: Rookery) -> None:
     probed = run(tools / "grpc-health-probe", f"-addr={rookery.grpc}", "-service=rookery.v1.Nothing")
     assert probed.returncode != 0
     assert "NotFound" in probed.stderr

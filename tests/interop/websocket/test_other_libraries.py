@@ -73,7 +73,7 @@ def ben(rookery: Rookery) -> Person:
 @pytest.mark.parametrize(
     "language", [pytest.param("go", marks=pytest.mark.slow), pytest.param("node", marks=pytest.mark.slow), "python"]
 )
-def test_a_program_with_another_library_sees_what_it_should(
+def test_a_program_with_another_library_gets_the_expected_frames(
     rookery: Rookery, ann: Person, ben: Person, language: str
 ) -> None:
     command = {"go": go_command, "node": node_command, "python": python_command}[language]()

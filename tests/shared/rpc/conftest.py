@@ -165,7 +165,7 @@ def serve_fixture(nursery: trio.Nursery) -> Iterator[Serve]:
         yield serve
 
 
-class IdleListeners:
+class IdleHandler:
     """A Connect that sends one frame and waits for ever. `inside` counts those that wait."""
 
     def __init__(self) -> None:
@@ -183,8 +183,8 @@ class IdleListeners:
 
 
 @pytest.fixture
-def idle_listeners() -> IdleListeners:
-    return IdleListeners()
+def idle_handler() -> IdleHandler:
+    return IdleHandler()
 
 
 async def eventually(is_so: Callable[[], bool]) -> None:

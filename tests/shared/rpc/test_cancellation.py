@@ -1,5 +1,5 @@
-"""Cancellation at every step that a task can take: of a stream, and its connection goes on; of a connection, and
-nothing stays behind; of a call, and its channel goes on."""
+"""Cancellation at every step of a task: after that of a stream its connection goes on, after that of a call its
+channel, and a connection or a channel leaves nothing behind."""
 
 import ssl
 from collections.abc import Awaitable, Callable
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
 SessionStream = ServerStream[ClientFrame, ServerFrame]
 
 LARGE = bytes(140_000)
-"""More than any window or buffer: whoever sends it waits."""
+"""Bytes that exceed a window and a buffer together, so that the sender waits."""
 
 
 class CancelAtStep(trio.abc.Instrument):
-    """Cancels the scope when the watched tasks take their step of this number, together."""
+    """Cancels the scope at this step of the watched tasks, counted together."""
 
     def __init__(self, step: int, scope: trio.CancelScope, is_watched: Callable[[trio.lowlevel.Task], bool]) -> None:
         self._steps_left = step
@@ -63,7 +63,7 @@ class CancelAtStep(trio.abc.Instrument):
 async def cancel_at_step(
     step: int, is_watched: Callable[[trio.lowlevel.Task], bool], run: Callable[[], Awaitable[None]]
 ) -> bool:
-    """Run it, but cancel it when the watched tasks have taken so many steps; whether that came to be."""
+    """Run a function, and cancel it at this step of the watched tasks. Returns whether it got that far."""
     scope = trio.CancelScope()
     instrument = CancelAtStep(step, scope, is_watched)
     trio.lowlevel.add_instrument(instrument)
@@ -76,7 +76,7 @@ async def cancel_at_step(
 
 
 class Handler:
-    """A Connect that waits in every way that a stream has. Cancels itself in its step of this number."""
+    """A Connect that uses every wait of a stream. Cancels itself at this step."""
 
     def __init__(self, step: int | None = None) -> None:
         self.inside = 0
@@ -101,7 +101,7 @@ class Handler:
 
 
 async def talk(channel: Channel) -> None:
-    """A whole call of the handler. Raises RpcError if it is cut off."""
+    """Make a whole call of the handler. Raises RpcError if the call is cut off."""
     async with open_stream(SessionServiceStub(channel).Connect, timeout=30) as stream:
         for payload in (b"small", LARGE):
             await stream.send(ClientFrame(ping=Ping(payload=payload)))
@@ -185,7 +185,7 @@ async def talk_or_fail(port: int) -> None:
 
 
 async def serve_one_until_step(server: Server, transport: trio.SocketStream, step: int) -> bool:
-    """Serve a connection, but cancel it when its tasks have taken so many steps; whether that came to be."""
+    """Serve a connection, and cancel it at this step of its tasks. Returns whether it got that far."""
     return await cancel_at_step(
         step, is_below(trio.lowlevel.current_task()), partial(server.serve_connection, transport)
     )
@@ -246,7 +246,7 @@ async def test_a_call_that_is_cancelled_at_any_step_of_its_retries_leaves_its_ch
 
 
 async def test_a_channel_that_is_cancelled_at_any_step_leaves_nothing_behind(nursery: trio.Nursery) -> None:
-    """Over TLS, with a watch of the server's health, one that is away beside it, and a call."""
+    """Over TLS, with a health watch, a second server that is unreachable, and a call."""
     authority, health = trustme.CA(), Health()
     certificate = authority.issue_cert("localhost")
     ours, theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()

@@ -26,7 +26,7 @@ from tests.shared.rpc.calling import PATIENCE, failure_of, get_chat
 from tests.shared.rpc.conftest import eventually
 
 if TYPE_CHECKING:
-    from tests.shared.rpc.conftest import IdleListeners, Serve
+    from tests.shared.rpc.conftest import IdleHandler, Serve
 
 SessionStream = ServerStream[ClientFrame, ServerFrame]
 
@@ -87,19 +87,19 @@ async def listen_for_ever(channel: Channel, *, within: float) -> None:
 
 
 async def test_a_deadline_holds_on_both_sides(
-    serve: "Serve", idle_listeners: "IdleListeners", autojump_clock: trio.testing.MockClock
+    serve: "Serve", idle_handler: "IdleHandler", autojump_clock: trio.testing.MockClock
 ) -> None:
     deadlines: list[float] = []
 
     async def connect(stream: SessionStream) -> None:
         deadlines.append(stream.deadline - trio.current_time())
-        await idle_listeners(stream)
+        await idle_handler(stream)
 
     async with open_channel("127.0.0.1", (await serve(connect=connect)).port) as channel:
         with pytest.raises(RpcError) as failure:
             await listen_for_ever(channel, within=0.2)
         assert failure.value.status is Status.DEADLINE_EXCEEDED
-        await eventually(lambda: idle_listeners.inside == 0)
+        await eventually(lambda: idle_handler.inside == 0)
     assert 0 < deadlines[0] <= 0.2
 
 
@@ -143,7 +143,7 @@ async def test_a_deadline_covers_the_wait_for_a_turn(serve: "Serve", nursery: tr
         assert channel.statistics().calls_under_way == 1
 
 
-async def test_functions_change_what_is_sent(serve: "Serve") -> None:
+async def test_prepare_functions_change_the_call_in_order(serve: "Serve") -> None:
     received: list[tuple[str, str | bytes]] = []
 
     async def connect(stream: SessionStream) -> None:
@@ -169,7 +169,7 @@ async def test_functions_change_what_is_sent(serve: "Serve") -> None:
     ]
 
 
-async def test_what_such_a_function_raises_the_call_raises(serve: "Serve") -> None:
+async def test_a_call_raises_the_error_of_its_prepare_function(serve: "Serve") -> None:
     def refuse(call: OutgoingCall) -> OutgoingCall:
         raise RpcError(Status.UNAUTHENTICATED, "there is no token")
 

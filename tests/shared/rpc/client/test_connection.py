@@ -1,4 +1,4 @@
-"""The client's side of one connection: what the server sent before the connection broke still reaches its calls."""
+"""The client's connection: what the server sent before the connection broke still reaches its calls."""
 
 import math
 import ssl
@@ -23,7 +23,7 @@ CALL = OutgoingCall("rookery.v1.ArchiveService", "GetChat", GetChatResponse, mat
 
 
 class ResettableStream(trio.abc.HalfCloseableStream):
-    """A stream that can break as a socket does: no write succeeds, but what had arrived can be read."""
+    """A stream that can be reset as a socket is: writes fail, but received bytes can be read."""
 
     def __init__(self, stream: trio.abc.HalfCloseableStream) -> None:
         self._stream = stream
@@ -31,7 +31,7 @@ class ResettableStream(trio.abc.HalfCloseableStream):
         self._failed = trio.Event()
 
     def reset(self) -> None:
-        """Break, and keep what arrives unread until a write has failed."""
+        """Fail all writes, and delay reads until one has failed."""
         self._is_reset = True
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
@@ -78,7 +78,7 @@ async def over_tls(near: trio.abc.HalfCloseableStream, far: trio.abc.Stream) -> 
 
 
 @pytest.mark.parametrize("wrap", [plain, over_tls])
-async def test_what_the_server_sent_before_it_reset_the_connection_reaches_the_calls(
+async def test_frames_sent_before_a_reset_of_the_connection_reach_their_calls(
     wrap: Callable[..., Awaitable[Ends]], nursery: trio.Nursery
 ) -> None:
     """A status per call, then GOAWAY, in several reads. The last call, which the server never saw, is unprocessed."""

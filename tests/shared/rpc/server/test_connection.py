@@ -1,4 +1,4 @@
-"""What a connection may cost: streams, windows and buffers are bounded, dead peers are found, and it ends in time."""
+"""A server's connection: streams, windows and buffers are bounded, dead peers are found, and it ends in time."""
 
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from shared.rpc.http2 import MAX_FRAME_BYTES
 from shared.rpc.limits import HTTP2_WINDOW
 
 if TYPE_CHECKING:
-    from tests.shared.rpc.conftest import ConnectRaw, IdleListeners, RawClient, Serve
+    from tests.shared.rpc.conftest import ConnectRaw, IdleHandler, RawClient, Serve
 
 SessionStream = ServerStream[ClientFrame, ServerFrame]
 
@@ -29,8 +29,8 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 FRAME = ServerFrame(pong=Pong(payload=bytes(1_000)))
 
 STOP_SECONDS = Limits().send_timeout / 2
-"""For a stop that takes two tenths of one, on a machine that may stand still for some; who never reads is given up
-after the whole time-out anyway."""
+"""For a stop that takes 0.2 s, on a machine that may stall for some seconds. A client that never reads would be closed
+after the whole timeout anyway."""
 
 
 async def never_read(stream: SessionStream) -> None:
@@ -38,26 +38,26 @@ async def never_read(stream: SessionStream) -> None:
 
 
 async def flood(stream: SessionStream) -> None:
-    """Send for ever."""
+    """Send messages without end."""
     while True:
         await stream.send(FRAME)
 
 
 def unsent(client: "RawClient") -> int:
-    """Bytes that the server holds for its only client."""
+    """Return the unsent bytes of the server's only connection."""
     (connection,) = client.server.connections
     return connection.http2.outbound_size
 
 
 async def test_streams_over_the_limit_are_refused_one_by_one(
-    idle_listeners: "IdleListeners", connect_raw: "ConnectRaw"
+    idle_handler: "IdleHandler", connect_raw: "ConnectRaw"
 ) -> None:
-    client = await connect_raw(connect=idle_listeners, limits=Limits(max_streams=3))
+    client = await connect_raw(connect=idle_handler, limits=Limits(max_streams=3))
     stream_ids = [client.begin() for _ in range(5)]
     await client.flush()
     for refused in stream_ids[3:]:
         assert await client.reset_of(refused) is ErrorCodes.REFUSED_STREAM
-    assert idle_listeners.inside == 3
+    assert idle_handler.inside == 3
     client.http2.reset_stream(stream_ids[0], ErrorCodes.CANCEL)
     await client.flush()
     await trio.testing.wait_all_tasks_blocked()
@@ -132,18 +132,18 @@ async def test_many_messages_go_in_few_frames(connect_raw: "ConnectRaw") -> None
     assert len(wire) == sum(5 + ServerFrame(sequence=number).ByteSize() for number in range(1, 1_001))
 
 
-async def test_a_silent_client_is_asked_and_then_closed(
+async def test_a_silent_client_is_pinged_and_then_closed(
     connect_raw: "ConnectRaw",
-    idle_listeners: "IdleListeners",
+    idle_handler: "IdleHandler",
     nursery: trio.Nursery,
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     limits = Limits(keepalive_interval=30, keepalive_timeout=20)
-    client = await connect_raw(connect=idle_listeners, limits=limits)
+    client = await connect_raw(connect=idle_handler, limits=limits)
     nursery.start_soon(keep_alive, client.server.connections, limits)
     await client.data_of(await client.call())
     began = trio.current_time()
-    while idle_listeners.inside:
+    while idle_handler.inside:
         await trio.sleep(1)
     assert 50 < trio.current_time() - began <= 56
     assert any(
@@ -153,12 +153,12 @@ async def test_a_silent_client_is_asked_and_then_closed(
 
 async def test_a_client_that_answers_pings_stays(
     connect_raw: "ConnectRaw",
-    idle_listeners: "IdleListeners",
+    idle_handler: "IdleHandler",
     nursery: trio.Nursery,
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     limits = Limits(keepalive_interval=30, keepalive_timeout=20)
-    client = await connect_raw(connect=idle_listeners, limits=limits)
+    client = await connect_raw(connect=idle_handler, limits=limits)
     nursery.start_soon(keep_alive, client.server.connections, limits)
     await client.data_of(await client.call())
     with trio.move_on_after(1_000):
@@ -167,10 +167,10 @@ async def test_a_client_that_answers_pings_stays(
             data = await client.stream.receive_some()
             client.http2.receive_data(data)
             await client.flush()
-    assert idle_listeners.inside == 1
+    assert idle_handler.inside == 1
 
 
-async def test_a_client_that_is_told_why_and_does_not_leave_is_cut_off(
+async def test_a_client_that_stays_after_a_protocol_error_is_cut_off(
     connect_raw: "ConnectRaw", autojump_clock: trio.testing.MockClock
 ) -> None:
     client = await connect_raw(limits=Limits(close_timeout=1))
@@ -194,30 +194,30 @@ async def test_a_frame_that_is_too_large_is_refused_before_it_is_all_there(conne
 
 
 async def test_the_end_of_a_connection_cancels_its_handlers(
-    idle_listeners: "IdleListeners", connect_raw: "ConnectRaw"
+    idle_handler: "IdleHandler", connect_raw: "ConnectRaw"
 ) -> None:
-    client = await connect_raw(connect=idle_listeners)
+    client = await connect_raw(connect=idle_handler)
     for _ in range(10):
         await client.data_of(await client.call())
-    assert idle_listeners.inside == 10
+    assert idle_handler.inside == 10
     await client.stream.aclose()
     await trio.testing.wait_all_tasks_blocked()
-    assert idle_listeners.inside == 0
+    assert idle_handler.inside == 0
     assert not client.server.connections
 
 
 async def test_a_deadline_ends_its_handler_and_no_other(
-    idle_listeners: "IdleListeners", connect_raw: "ConnectRaw", autojump_clock: trio.testing.MockClock
+    idle_handler: "IdleHandler", connect_raw: "ConnectRaw", autojump_clock: trio.testing.MockClock
 ) -> None:
-    client = await connect_raw(connect=idle_listeners)
+    client = await connect_raw(connect=idle_handler)
     await client.call()
     stream_id = await client.call(CONNECT, ("grpc-timeout", "500m"))
     assert (await client.status_of(stream_id))[0] == Status.DEADLINE_EXCEEDED
     assert trio.current_time() == pytest.approx(0.5)
-    assert idle_listeners.inside == 1
+    assert idle_handler.inside == 1
 
 
-async def test_a_drain_lets_calls_finish_and_takes_no_more(
+async def test_a_drain_lets_calls_finish_and_refuses_new_ones(
     connect_raw: "ConnectRaw", nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     client = await connect_raw(limits=Limits(drain_timeout=5))
@@ -239,15 +239,15 @@ async def test_a_drain_lets_calls_finish_and_takes_no_more(
 
 
 async def test_a_drain_ends_calls_that_do_not_end_themselves(
-    idle_listeners: "IdleListeners", connect_raw: "ConnectRaw", autojump_clock: trio.testing.MockClock
+    idle_handler: "IdleHandler", connect_raw: "ConnectRaw", autojump_clock: trio.testing.MockClock
 ) -> None:
     limits = Limits(drain_timeout=5, close_timeout=1)
-    client = await connect_raw(connect=idle_listeners, limits=limits)
+    client = await connect_raw(connect=idle_handler, limits=limits)
     stream_id = await client.call()
     await client.data_of(stream_id)
     await client.server.drain()
     assert trio.current_time() == pytest.approx(6)
-    assert idle_listeners.inside == 0
+    assert idle_handler.inside == 0
     assert (await client.status_of(stream_id))[0] == Status.UNAVAILABLE
 
 
@@ -271,7 +271,7 @@ async def test_a_connection_accepted_while_the_server_drains_is_refused(
 async def test_a_connection_whose_settings_come_while_the_server_drains_gets_goaway(
     connect_raw: "ConnectRaw", nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
-    """Its client may have sent calls already, and learns that none of them was processed."""
+    """The client may have sent calls already; GOAWAY shows that none of them was processed."""
     client = await connect_raw()
     await client.prove_alive()
     near, far = trio.testing.memory_stream_pair()

@@ -1,4 +1,4 @@
-"""Connections that never become any, and too many of them: each ends in time, and clients get in meanwhile."""
+"""Handshakes that fail, and too many connections: each ends in time, and other clients are served."""
 
 import resource
 import socket
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from tests.shared.rpc.conftest import ConnectRaw, MakeServices
 
 PATIENCE = 60.0
-"""Seconds that handshakes and calls may take where it is not the time that ends them."""
+"""Seconds for handshakes and calls that the test does not let time out."""
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 BATCHES = 5
-"""Of half-open handshakes: after each, clients call."""
+"""Batches of half-open handshakes; clients call after each."""
 
 
 async def start(services: Any, nursery: trio.Nursery, limits: Limits, tls: ssl.SSLContext | None) -> tuple[Server, int]:
-    """A server, and its port."""
+    """Start a server; return it with its port."""
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1", backlog=4_096)
     port: int = listener.socket.getsockname()[1]
     listeners: list[Any] = [listener if tls is None else trio.SSLListener(listener, tls)]
@@ -55,19 +55,19 @@ def tls_fixture(authority: trustme.CA) -> ssl.SSLContext:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "sent",
     [b"", PREFACE[:10], PREFACE, PREFACE + SettingsFrame(0).serialize()[:5]],
     ids=["nothing", "part", "preface", "frame"],
 )
 async def test_a_client_that_does_not_finish_its_preface_is_closed(
-    said: bytes, connect_raw: "ConnectRaw", autojump_clock: trio.testing.MockClock
+    sent: bytes, connect_raw: "ConnectRaw", autojump_clock: trio.testing.MockClock
 ) -> None:
     limits = Limits(handshake_timeout=5)
     first = await connect_raw(limits=limits)
     near, far = trio.testing.memory_stream_pair()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(first.server.serve_connection, far)
-        await near.send_all(said)
+        await near.send_all(sent)
         await trio.testing.wait_all_tasks_blocked()
         assert first.server.statistics().handshaking == 1
         while await near.receive_some():
@@ -160,15 +160,15 @@ async def test_a_client_that_does_not_choose_http2_over_tls_is_closed(
 
 
 @pytest.mark.parametrize(
-    "said", [b"", b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/1.1\r\n\r\n"], ids=["nothing", "part", "plain"]
+    "sent", [b"", b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/1.1\r\n\r\n"], ids=["nothing", "part", "plain"]
 )
 async def test_a_tls_handshake_that_is_none_ends_in_time(
-    said: bytes, nursery: trio.Nursery, make_services: "MakeServices", tls: ssl.SSLContext
+    sent: bytes, nursery: trio.Nursery, make_services: "MakeServices", tls: ssl.SSLContext
 ) -> None:
     server, port = await start(make_services(), nursery, Limits(handshake_timeout=0.2), tls)
     stream = await trio.open_tcp_stream("127.0.0.1", port)
     with trio.fail_after(30):
-        await stream.send_all(said)
+        await stream.send_all(sent)
         try:
             while await stream.receive_some():
                 pass
@@ -182,7 +182,7 @@ async def test_a_tls_handshake_that_is_none_ends_in_time(
 
 @pytest.fixture
 def many_files() -> Iterator[int]:
-    """How many files this process may open, as many as it can be."""
+    """Raise this process's limit of open files to the hard limit, and return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     yield hard
@@ -198,8 +198,8 @@ async def test_half_open_handshakes_harm_nobody(
     authority: trustme.CA,
     many_files: int,
 ) -> None:
-    """Clients that are there are served, and others get in. Fewer handshakes where this process, in which both ends
-    are, may not open so many files."""
+    """Connected clients are served, and new ones can connect. Both ends are in this process, whose limit of open files
+    may reduce the number of handshakes."""
     limits = Limits(close_timeout=0.2, handshake_timeout=PATIENCE)
     batch = min(half_open, many_files - limits.max_handshakes - 500) // BATCHES
     server, port = await start(make_services(), nursery, limits, tls)
@@ -225,7 +225,7 @@ async def test_half_open_handshakes_harm_nobody(
 
 
 def silent(port: int) -> socket.socket:
-    """A connection that says nothing."""
+    """Open a connection that sends nothing."""
     end = socket.socket()
     end.setblocking(False)
     end.connect_ex(("127.0.0.1", port))
