@@ -1,6 +1,6 @@
 """Whatever comes in, from clients, other processes, stores or people: each decoder gives a value or its own refusal.
 
-One row for each. Those of HTTP/2 and gRPC have more to them: `tests/shared/rpc/test_fuzz_protocol.py`.
+One row for each. Those of HTTP/2 and gRPC have more to them: `tests/shared/rpc/test_protocol.py`.
 """
 
 import ssl

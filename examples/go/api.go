@@ -12,13 +12,13 @@ import (
 	"time"
 )
 
-// API is what a chat client asks over HTTP: tokens, people, history, and where its sessions go.
-// Its methods may be called from many goroutines at once, and give an APIError.
+// API makes the HTTP requests of a chat client: tokens, users, history, and the gateway.
+// Its methods are safe for concurrent use, and return an APIError.
 type API struct {
 	url, name, password string
 	client              http.Client
 
-	// A refresh token works once. If it comes again, the sign-in ends, as it may have been stolen: so one at a time.
+	// A refresh token works once. Its reuse ends the sign-in, as it may have been stolen: so one refresh at a time.
 	refreshing sync.Mutex
 	tokens     tokens
 }
@@ -28,7 +28,7 @@ type tokens struct {
 	RefreshToken string `json:"refresh_token"`
 }
 
-// APIError says that the server said no, with this HTTP status, or nothing, which counts as 503.
+// APIError has the HTTP status of a refusal; 503 if the server did not respond.
 type APIError struct {
 	Message    string
 	Status     int
@@ -37,7 +37,7 @@ type APIError struct {
 
 func (e *APIError) Error() string { return e.Message }
 
-// Retryable tells whether the same may succeed later.
+// Retryable reports whether a retry may succeed.
 func (e *APIError) Retryable() bool {
 	return e.Status == http.StatusTooManyRequests || e.Status >= http.StatusInternalServerError
 }
@@ -61,7 +61,7 @@ func NewAPI(url, name, password string) *API {
 	return &API{url: url, name: name, password: password, client: http.Client{Timeout: 10 * time.Second}}
 }
 
-// AccessToken gives the newest token. If that is the stale one, it is replaced first.
+// AccessToken returns the newest token; if that is the stale one, it refreshes it first.
 func (a *API) AccessToken(ctx context.Context, stale string) (string, error) {
 	a.refreshing.Lock()
 	defer a.refreshing.Unlock()
@@ -73,7 +73,7 @@ func (a *API) AccessToken(ctx context.Context, stale string) (string, error) {
 	return a.tokens.AccessToken, nil
 }
 
-// MyID gives the user who is signed in.
+// MyID returns the id of the signed-in user.
 func (a *API) MyID(ctx context.Context) (int64, error) {
 	var me user
 	err := a.get(ctx, "/v1/me", nil, &me)
@@ -95,14 +95,14 @@ func (a *API) UserID(ctx context.Context, name string) (int64, error) {
 	return 0, &APIError{Message: "there is no user " + name, Status: http.StatusNotFound}
 }
 
-// Gateway tells where this user's sessions go over gRPC. It changes: ask before each connection.
+// Gateway returns the address of the user's gateway for gRPC. It changes: request it before each connection.
 func (a *API) Gateway(ctx context.Context) (string, error) {
 	var address struct{ GRPC string }
 	err := a.get(ctx, "/v1/me/gateway", nil, &address)
 	return address.GRPC, err
 }
 
-// History gives a chat's messages since a time in milliseconds, oldest first.
+// History returns a chat's messages since a time in milliseconds, oldest first.
 func (a *API) History(ctx context.Context, chatID string, sinceMS int64) ([]Message, error) {
 	var messages []Message
 	query := url.Values{"limit": {"100"}, "after_ms": {fmt.Sprint(sinceMS)}}
@@ -113,7 +113,7 @@ func (a *API) History(ctx context.Context, chatID string, sinceMS int64) ([]Mess
 		}
 		err := a.get(ctx, "/v1/chats/"+chatID+"/messages", query, &page)
 		if refused, ok := errors.AsType[*APIError](err); ok && refused.Status == http.StatusNotFound {
-			return nil, nil // nothing was said yet
+			return nil, nil // the chat has no messages yet
 		}
 		if err != nil {
 			return nil, err
@@ -135,7 +135,7 @@ func (a *API) refresh(ctx context.Context) error {
 		if refused, ok := errors.AsType[*APIError](err); !ok || refused.Retryable() {
 			return err
 		}
-		// It has ended, or was used already and the answer was lost: the password is left.
+		// It has expired, or was used already and the response was lost: use the password.
 	}
 	credentials := map[string]string{"name": a.name, "password": a.password, "device_name": "Go example"}
 	return a.ask(ctx, http.MethodPost, "/v1/tokens", "", credentials, &a.tokens)

@@ -2,7 +2,7 @@
 //
 //	CHAT_PASSWORD=... go run . http://127.0.0.1:8080 ada grace
 //
-// signs in as ada, sends each line of the input to grace, and shows what comes.
+// signs in as ada, sends each line of the input to grace, and shows the messages of the chat.
 package main
 
 import (
@@ -59,7 +59,7 @@ func chat(ctx context.Context, api *API, other string) error {
 	return session.Run(ctx)
 }
 
-// lines gives each line when it is asked for; the channel is closed at the end of the input.
+// lines sends each line on demand; the channel is closed at the end of the input.
 func lines(input io.Reader) <-chan string {
 	lines := make(chan string)
 	go func() {
@@ -68,7 +68,7 @@ func lines(input io.Reader) <-chan string {
 		for {
 			line, err := reader.ReadString('\n')
 			if strings.TrimSpace(line) != "" {
-				lines <- strings.ToValidUTF8(strings.TrimRight(line, "\r\n"), "\uFFFD") // protobuf takes nothing else
+				lines <- strings.ToValidUTF8(strings.TrimRight(line, "\r\n"), "\uFFFD") // protobuf accepts only valid UTF-8
 			}
 			if err != nil {
 				return

@@ -18,19 +18,19 @@ import (
 )
 
 const (
-	answerTime   = 10 * time.Second // for Welcome, and for any sign of life after a Ping
-	lagTime      = 3 * time.Second  // history may be so far behind what is live
-	historyTime  = 24 * time.Hour   // so far back history is shown at first
-	marginMS     = 10_000           // history is read from a little earlier on, as times are only about in order
+	answerTime   = 10 * time.Second // for Welcome, and for any frame after a Ping
+	lagTime      = 3 * time.Second  // history may lag behind live events by this much
+	historyTime  = 24 * time.Hour   // the part of the history that is shown at first
+	marginMS     = 10_000           // history is read from this much earlier: times are only roughly in order
 	epochMS      = 1767225600000    // of the times in message ids
-	maxSeen      = 10_000           // messages that are known again: more than a server replays
+	maxSeen      = 10_000           // remembered message ids: more than a server replays
 	maxDoublings = 10
 )
 
-// errEndOfInput says that all is sent, and accepted or refused.
+// errEndOfInput: every message is sent, and accepted or refused.
 var errEndOfInput = errors.New("the input has ended")
 
-// leave says why a connection is given up, how long to wait, and where to go then.
+// leave has the reason for leaving a connection, the pause after it, and the next gateway.
 type leave struct {
 	why       string
 	after     time.Duration
@@ -40,7 +40,7 @@ type leave struct {
 
 func (l *leave) Error() string { return l.why }
 
-// found is what was read from history, or why that is of no use.
+// found has the messages of the history, or the error.
 type found struct {
 	messages []Message
 	err      error
@@ -51,8 +51,8 @@ type messageKey struct {
 	clientMessageID string
 }
 
-// Session is one user's session over gRPC: kept connected, so that no message is lost and none is shown twice.
-// docs/client-guide.md has the rules that it follows. Only the goroutine of Run touches what changes in it.
+// Session is one user's session over gRPC: kept connected, so that no message is lost or shown twice.
+// It follows the rules of docs/client-guide.md. Only the goroutine of Run changes its state.
 type Session struct {
 	api     *API
 	myID    int64
@@ -62,17 +62,17 @@ type Session struct {
 	show    func(senderID int64, text string)
 	say     func(text string)
 
-	// What outlives a connection.
+	// State that outlives a connection.
 	position     *pb.Position // where to resume
-	pending      *pb.Send     // what is not accepted yet; a client that may be killed keeps it on disk
+	pending      *pb.Send     // not accepted yet; a client that may be killed stores it on disk
 	seen, before map[messageKey]bool
-	newestMS     int64 // the time of the newest message that came
+	newestMS     int64 // the time of the newest received message
 	history      chan found
 	renewed      chan string
 	failures     int
 	failingSince time.Time
 
-	// What belongs to one connection.
+	// State of one connection.
 	token      string
 	stream     grpc.BidiStreamingClient[pb.ClientFrame, pb.ServerFrame]
 	welcome    *pb.Welcome // nil before it came
@@ -81,7 +81,7 @@ type Session struct {
 	retry      <-chan time.Time
 }
 
-// Run sends the lines until there are no more, or the context ends. It gives an error if it can't sign in any more.
+// Run sends the lines until they or the context end. It returns an error if it can't sign in any more.
 func (s *Session) Run(ctx context.Context) error {
 	left := &leave{}
 	for {
@@ -89,7 +89,7 @@ func (s *Session) Run(ctx context.Context) error {
 		if errors.Is(err, errEndOfInput) || ctx.Err() != nil {
 			return nil
 		}
-		left = &leave{why: status.Convert(err).Message()} // which gRPC gave, if it is neither of these
+		left = &leave{why: status.Convert(err).Message()} // an error of gRPC
 		if refused, ok := errors.AsType[*APIError](err); ok {
 			if !refused.Retryable() {
 				return err
@@ -107,14 +107,14 @@ func (s *Session) Run(ctx context.Context) error {
 	}
 }
 
-// pause is random, so that not all clients of a gateway come back at once; it grows, but another soon takes over.
+// pause is random, so that the clients of a gateway do not reconnect together; it grows, up to a low bound.
 func (s *Session) pause(left *leave) time.Duration {
 	if s.failures == 0 {
 		s.failingSince = time.Now()
 	}
 	s.failures = min(s.failures+1, maxDoublings)
 	if left.movedTo != "" && s.failures == 1 {
-		return 0 // if it is not there either, gateways are at odds: give them time
+		return 0 // if the user is not there either, the gateways disagree: give them time
 	}
 	longest := min(max(time.Since(s.failingSince)/4, 2*time.Second), 5*time.Second)
 	longest = min(longest, 250*time.Millisecond<<s.failures)
@@ -136,7 +136,7 @@ func (s *Session) connect(ctx context.Context, left *leave) error {
 			return err
 		}
 	}
-	if s.position == nil { // what came in the newest seconds will be replayed
+	if s.position == nil { // the messages of the newest seconds will be replayed
 		messages, err := s.api.History(ctx, s.chatID, s.newestMS)
 		if err != nil {
 			return err
@@ -149,7 +149,7 @@ func (s *Session) connect(ctx context.Context, left *leave) error {
 
 // converse holds one connection until it ends, which is always an error.
 func (s *Session) converse(ctx context.Context, address string) error {
-	// A channel that could not connect tries again by a backoff of its own, up to two minutes: so make a new one.
+	// A channel that could not connect retries with its own backoff of up to two minutes, so make a new one.
 	channel, err := dial(address)
 	if err != nil {
 		return err
@@ -171,7 +171,7 @@ func (s *Session) converse(ctx context.Context, address string) error {
 	for {
 		var lines <-chan string
 		if s.welcome != nil && s.pending == nil {
-			lines = s.lines // one at a time: messages keep their order, even if one has to be sent again
+			lines = s.lines // one at a time: messages keep their order even if one is sent again
 		}
 		select {
 		case frame := <-frames:
@@ -180,7 +180,7 @@ func (s *Session) converse(ctx context.Context, address string) error {
 			}
 			silence.Reset(time.Duration(s.welcome.GetHeartbeatIntervalMs()) * time.Millisecond)
 			asked = false
-		case <-silence.C: // a server may vanish without a word: ask, and leave it if it does not answer
+		case <-silence.C: // a server may vanish silently: ping it, and leave it if it does not answer
 			if s.welcome == nil || asked {
 				return &leave{why: "the server is silent"}
 			}
@@ -201,7 +201,7 @@ func (s *Session) converse(ctx context.Context, address string) error {
 			s.hearAll(found.messages)
 		case s.token = <-s.renewed:
 			if s.welcome == nil {
-				break // the session began with an older one, and will be told again
+				break // the session began with an older token, and will expire again
 			}
 			s.send(&pb.ClientFrame{Frame: &pb.ClientFrame_Renew{Renew: &pb.Renew{AccessToken: s.token}}})
 		case err := <-ended:
@@ -217,11 +217,11 @@ func (s *Session) begin(text string) {
 		To:              &pb.Send_RecipientId{RecipientId: s.otherID},
 		Content:         &pb.Send_Text{Text: &pb.Text{Body: text}},
 	}
-	s.isNew(s.myID, s.pending.ClientMessageId) // it is no news if it comes in a replay
+	s.isNew(s.myID, s.pending.ClientMessageId) // a replay of it is not shown
 	s.sendPending()
 }
 
-// sendPending is for whenever it may not have arrived: one ClientMessageId makes one message, however often it comes.
+// sendPending sends it again whenever it may be lost: the server keeps one message per ClientMessageId.
 func (s *Session) sendPending() {
 	if s.pending != nil {
 		s.send(&pb.ClientFrame{Frame: &pb.ClientFrame_Send{Send: s.pending}})
@@ -229,12 +229,12 @@ func (s *Session) sendPending() {
 }
 
 func (s *Session) send(frame *pb.ClientFrame) {
-	_ = s.stream.Send(frame) // if it fails, the stream has ended, and Recv says why
+	_ = s.stream.Send(frame) // if it fails, the stream has ended, and Recv returns the error
 }
 
 func (s *Session) receive(ctx context.Context, frame *pb.ServerFrame) error {
 	if frame.Sequence > s.sequence+1 {
-		s.sendPending() // frames were dropped: Gap tells of events, but an answer may have been among them
+		s.sendPending() // frames were dropped: Gap covers events, but a dropped frame may have been an answer
 	}
 	s.sequence = frame.Sequence
 	switch frame := frame.Frame.(type) {
@@ -283,11 +283,11 @@ func (s *Session) receiveEvent(event *pb.Event) {
 	s.position = event.Position
 	if s.replayLeft > 0 {
 		s.replayLeft--
-		if s.replayLeft == 0 { // and no sooner: what a lost connection has not replayed must come with the next
+		if s.replayLeft == 0 { // not sooner: the rest of an unfinished replay must come with the next connection
 			s.position = s.welcome.Position
 		}
 	}
-	if message := event.GetMessage(); message.GetChatId() == s.chatID { // reactions, receipts, typing would come here too
+	if message := event.GetMessage(); message.GetChatId() == s.chatID { // reactions, receipts, typing belong here
 		s.newestMS = max(s.newestMS, message.MessageId>>22+epochMS)
 		s.hear(message.SenderId, message.ClientMessageId, message.GetText().GetBody())
 	}
@@ -322,7 +322,7 @@ func (s *Session) hearAll(messages []Message) {
 	}
 }
 
-// isNew is false for what replays, retries and history bring once more.
+// isNew is false for messages that replays, retries and history repeat.
 func (s *Session) isNew(senderID int64, clientMessageID string) bool {
 	key := messageKey{senderID, clientMessageID}
 	if s.seen[key] || s.before[key] {
@@ -335,7 +335,7 @@ func (s *Session) isNew(senderID int64, clientMessageID string) bool {
 	return true
 }
 
-// fillGap reads what is missing, however often that must be tried; and once more, as history may lag behind.
+// fillGap reads the missing messages, with retries, and then once more, as history may lag behind.
 func (s *Session) fillGap(ctx context.Context, sinceMS int64) {
 	for reads := 0; reads < 2 && ctx.Err() == nil; {
 		messages, err := s.api.History(ctx, s.chatID, sinceMS)
@@ -357,7 +357,7 @@ func (s *Session) fillGap(ctx context.Context, sinceMS int64) {
 func (s *Session) renew(ctx context.Context, stale string) {
 	token, err := s.api.AccessToken(ctx, stale)
 	if err != nil {
-		return // the session will end with its token, and another begin with a new one
+		return // the session ends with its token, and the next begins with a new one
 	}
 	select {
 	case s.renewed <- token:
@@ -381,7 +381,7 @@ func read(ctx context.Context, stream grpc.BidiStreamingClient[pb.ClientFrame, p
 	}
 }
 
-// dial takes what a gateway announces: grpcs://host:port with TLS, host:port without.
+// dial takes a gateway's announced address: grpcs://host:port with TLS, host:port without.
 func dial(address string) (*grpc.ClientConn, error) {
 	transport := insecure.NewCredentials()
 	if host, secure := strings.CutPrefix(address, "grpcs://"); secure {

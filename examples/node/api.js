@@ -1,8 +1,8 @@
-/** What the chat client asks over HTTP: tokens, people, history, and where its sessions go. */
+/** The HTTP requests of the chat client: tokens, users, history, and the gateway. */
 
 const TIMEOUT_MS = 10_000;
 
-/** The server said no, with this HTTP status, or nothing, which counts as 503. */
+/** The server refused with this HTTP status, or did not respond, which counts as 503. */
 export class ApiError extends Error {
   constructor(message, status = 503, retryAfterMs = 0) {
     super(message);
@@ -24,10 +24,10 @@ export class Api {
     this.#credentials = { name, password, device_name: "Node example" };
   }
 
-  /** The newest token. If that is the stale one, it is replaced first. */
+  /** Returns the newest token; if that is the stale one, refreshes it first. */
   async accessToken(stale = "") {
     if (this.#tokens.access_token === stale) {
-      // A refresh token works once. If it comes again, the sign-in ends, as it may have been stolen: so one at a time.
+      // A refresh token works once. Its reuse ends the sign-in, as it may have been stolen: so one refresh at a time.
       this.#refreshing ??= this.#refresh().finally(() => (this.#refreshing = null));
       await this.#refreshing;
     }
@@ -45,7 +45,7 @@ export class Api {
     return user.user_id;
   }
 
-  /** Where this user's sessions go over gRPC. It changes: ask before each connection. */
+  /** The address of the user's gateway for gRPC. It changes: request it before each connection. */
   async gateway() {
     return (await this.#get("/v1/me/gateway")).grpc;
   }
@@ -58,7 +58,7 @@ export class Api {
       try {
         page = await this.#get(`/v1/chats/${chatId}/messages`, { limit: 100, ...anchor });
       } catch (error) {
-        if (error.status === 404) return; // nothing was said yet
+        if (error.status === 404) return; // the chat has no messages yet
         throw error;
       }
       for (const { message } of page.messages) yield message;
@@ -75,7 +75,7 @@ export class Api {
         return;
       } catch (error) {
         if (error.isRetryable) throw error;
-        // It has ended, or was used already and the answer was lost: the password is left.
+        // It has expired, or was used already and the response was lost: use the password.
       }
     }
     this.#tokens = await this.#ask("POST", "/v1/tokens", { body: this.#credentials });

@@ -3,7 +3,7 @@
  *
  *     CHAT_PASSWORD=... node chat.js http://127.0.0.1:8080 ada grace
  *
- * signs in as ada, sends each line of the input to grace, and shows what comes.
+ * signs in as ada, sends each line of the input to grace, and shows the messages of the chat.
  */
 
 import readline from "node:readline";
@@ -11,7 +11,7 @@ import readline from "node:readline";
 import { Api, ApiError } from "./api.js";
 import { Session } from "./session.js";
 
-/** Without control characters, by which a message could command the terminal. */
+/** Remove control characters, with which a message could control the terminal. */
 function show(text) {
   console.log(text.replace(/\p{C}/gu, "\uFFFD"));
 }
@@ -24,7 +24,7 @@ async function chat(url, name, other) {
   await Promise.race([session.stayConnected(), sendLines(session)]);
 }
 
-/** Until the end of the input. */
+/** Read and send lines until the end of the input. */
 async function sendLines(session) {
   for await (const line of readline.createInterface({ input: process.stdin })) {
     if (line.trim()) show(`${await session.send(line)}: ${line}`);
@@ -38,7 +38,7 @@ if (process.argv.length !== 5 || !process.env.CHAT_PASSWORD) {
 process.on("SIGINT", () => process.exit(0));
 try {
   await chat(...process.argv.slice(2));
-  process.exit(0); // whatever the session still does
+  process.exit(0); // without waiting for the session
 } catch (error) {
   if (!(error instanceof ApiError)) throw error;
   console.error(error.message);

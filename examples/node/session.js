@@ -1,7 +1,7 @@
 /**
- * One user's session over gRPC: kept connected, so that no message is lost and none is shown twice.
+ * One user's session over gRPC: kept connected, so that no message is lost or shown twice.
  *
- * docs/client-guide.md has the rules that this follows.
+ * It follows the rules of docs/client-guide.md.
  */
 
 import { randomUUID } from "node:crypto";
@@ -13,12 +13,12 @@ import protoLoader from "@grpc/proto-loader";
 
 import { ApiError } from "./api.js";
 
-const ANSWER_MS = 10_000; // for Welcome, and for any sign of life after a Ping
-const LAG_MS = 3_000; // history may be so far behind what is live
-const HISTORY_MS = 24 * 3_600_000; // so far back history is shown at first
-const MARGIN_MS = 10_000; // history is read from a little earlier on, as the times of events are only about in order
+const ANSWER_MS = 10_000; // for Welcome, and for any frame after a Ping
+const LAG_MS = 3_000; // history may lag behind live events by this much
+const HISTORY_MS = 24 * 3_600_000; // the part of the history that is shown at first
+const MARGIN_MS = 10_000; // history is read from this much earlier: the times of events are only roughly in order
 const EPOCH_MS = 1767225600000; // of the times in message ids
-const MAX_SEEN = 10_000; // messages that are known again: more than a server replays
+const MAX_SEEN = 10_000; // remembered message ids: more than a server replays
 
 const PROTOS = fileURLToPath(new URL("../../protos", import.meta.url));
 // 64-bit numbers as strings, as in JSON; and a field `frame` or `event` that names what is set.
@@ -31,24 +31,24 @@ const definition = protoLoader.loadSync("rookery/v1/session.proto", {
 });
 const { SessionService } = grpc.loadPackageDefinition(definition).rookery.v1;
 
-/** Why a connection is given up, how long to wait, and where to go then. */
+/** The reason for leaving a connection, the pause after it, and the next gateway. */
 class Leave {
   constructor(why, { afterMs = 0, movedTo = "", isSignedOut = false } = {}) {
     Object.assign(this, { why, afterMs, movedTo, isSignedOut });
   }
 }
 
-/** `onMessage(senderId, text)` hears of each message of the chat once, but for those that are sent here. */
+/** `onMessage(senderId, text)` is called once for each message of the chat that was not sent here. */
 export class Session {
-  // What outlives a connection.
+  // State that outlives a connection.
   #position = null; // where to resume
-  #pending = null; // what is not accepted yet; a client that may be killed keeps it on disk
-  #finish = null; // hears what became of it
-  #seen = new Set(); // in order, so that the oldest can be forgotten
-  #newestMs = Date.now() - HISTORY_MS; // the time of the newest message that came
+  #pending = null; // not accepted yet; a client that may be killed stores it on disk
+  #finish = null; // called with its outcome
+  #seen = new Set(); // in order, so that the oldest can be removed
+  #newestMs = Date.now() - HISTORY_MS; // the time of the newest received message
   #failures = 0;
   #failingSince = 0;
-  // What belongs to one connection.
+  // State of one connection.
   #token = "";
   #stream = null; // null while there is no session
   #welcome = null;
@@ -63,18 +63,18 @@ export class Session {
   // ---- sending
 
   /**
-   * Resolves to what became of it, when the message can't be lost or is refused for good.
+   * Resolves to the outcome once the message is accepted or refused for good.
    *
-   * Wait for it before the next: so messages keep their order, even if one has to be sent again.
+   * Wait for it before the next, so that messages keep their order even if one is sent again.
    */
   send(text) {
     this.#pending = { client_message_id: randomUUID(), recipient_id: this.otherId, text: { body: text } };
-    this.#isNew(this.myId, this.#pending.client_message_id); // it is no news if it comes in a replay
+    this.#isNew(this.myId, this.#pending.client_message_id); // a replay of it is not shown
     this.#sendPending();
     return new Promise((resolve) => (this.#finish = resolve));
   }
 
-  /** Whenever it may not have arrived: the same client_message_id makes one message, however often it comes. */
+  /** Send it again whenever it may be lost: the server keeps one message per client_message_id. */
   #sendPending() {
     if (this.#pending) this.#stream?.write({ send: this.#pending });
   }
@@ -93,12 +93,12 @@ export class Session {
     }
   }
 
-  /** Random, so that not all clients of a gateway come back at once; growing, but another soon takes over. */
+  /** A random pause, so that the clients of a gateway do not reconnect together; it grows, up to a low bound. */
   #pause({ afterMs, movedTo }) {
     const now = performance.now();
     if (this.#failures === 0) this.#failingSince = now;
     this.#failures = Math.min(this.#failures + 1, 10);
-    if (movedTo && this.#failures === 1) return 0; // if it is not there either, gateways are at odds: give them time
+    if (movedTo && this.#failures === 1) return 0; // the gateways disagree: give them time
     const longest = Math.min(Math.max((now - this.#failingSince) / 4, 2_000), 5_000);
     return Math.max(afterMs, Math.random() * Math.min(250 * 2 ** this.#failures, longest));
   }
@@ -106,7 +106,7 @@ export class Session {
   async #connect({ movedTo, isSignedOut }) {
     try {
       this.#token = await this.api.accessToken(isSignedOut ? this.#token : "");
-      if (!this.#position) await this.#readHistory(this.#newestMs); // what came in the newest seconds will be replayed
+      if (!this.#position) await this.#readHistory(this.#newestMs); // the newest seconds will be replayed
       return await this.#converse(movedTo || (await this.api.gateway()));
     } catch (error) {
       if (!(error instanceof ApiError && error.isRetryable)) throw error;
@@ -114,10 +114,10 @@ export class Session {
     }
   }
 
-  /** Hold one connection; why it ended. */
+  /** Hold one connection. Returns the reason for its end. */
   #converse(address) {
-    // A channel that could not connect tries again by a backoff of its own, up to two minutes. A new one does not, if
-    // it does not share what is below it.
+    // A channel that could not connect retries with its own backoff of up to two minutes. A new one does not, if
+    // it does not share its subchannel.
     const isSecure = address.startsWith("grpcs://");
     const credentials = isSecure ? grpc.credentials.createSsl() : grpc.credentials.createInsecure();
     const options = { "grpc.use_local_subchannel_pool": 1 };
@@ -147,12 +147,12 @@ export class Session {
     });
   }
 
-  // ---- what comes
+  // ---- received frames
 
-  /** Returns a Leave if the connection is to be given up. */
+  /** Returns a Leave if the connection must be left. */
   #receive(frame) {
     if (Number(frame.sequence) > this.#sequence + 1) {
-      this.#sendPending(); // frames were dropped: Gap tells of events, but an answer may have been among them
+      this.#sendPending(); // frames were dropped: Gap covers events, but a dropped frame may have been an answer
     }
     this.#sequence = Number(frame.sequence);
     switch (frame.frame) {
@@ -197,10 +197,10 @@ export class Session {
 
   #receiveEvent(event) {
     this.#position = event.position;
-    // Not sooner than at the end of a replay: what a lost connection has not replayed must come with the next.
+    // Not before the end of the replay: the rest of an unfinished replay must come with the next connection.
     if (this.#replayLeft && --this.#replayLeft === 0) this.#position = this.#welcome.position;
     if (event.message?.chat_id === this.chatId) {
-      // Reactions, receipts and typing would come here too.
+      // Reactions, receipts and typing would be handled here.
       const sentMs = Number(BigInt(event.message.message_id) >> 22n) + EPOCH_MS;
       this.#newestMs = Math.max(this.#newestMs, sentMs);
       this.#hear(event.message);
@@ -217,7 +217,7 @@ export class Session {
     if (this.#isNew(sender_id, client_message_id)) this.onMessage(sender_id, text?.body ?? "");
   }
 
-  /** False for what replays, retries and history bring once more. */
+  /** False for messages that replays, retries and history repeat. */
   #isNew(senderId, clientMessageId) {
     const key = `${senderId} ${clientMessageId}`;
     if (this.#seen.has(key)) return false;
@@ -226,13 +226,13 @@ export class Session {
     return true;
   }
 
-  // ---- meanwhile, over HTTP
+  // ---- HTTP requests in the background
 
   async #readHistory(sinceMs) {
     for await (const message of this.api.history(this.chatId, sinceMs)) this.#hear(message);
   }
 
-  /** Read what is missing, however often that must be tried; and once more, as history may lag behind. */
+  /** Read the missing messages, with retries, and then once more, as history may lag behind. */
   async #fillGap(sinceMs) {
     for (let reads = 0; reads < 2; await sleep(LAG_MS)) {
       try {
@@ -254,7 +254,7 @@ export class Session {
   }
 }
 
-/** A server may vanish without a word: ask one that is silent, and leave it if it does not answer. */
+/** A server may vanish silently: ping a silent one, and leave it if it does not answer. */
 class Watch {
   #timer;
 

@@ -1,4 +1,4 @@
-"""What the chat client asks over HTTP: tokens, people, history, and where its sessions go."""
+"""The HTTP requests of the chat client: tokens, users, history, and the gateway."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,7 +8,7 @@ import httpx
 
 
 class ApiError(Exception):
-    """The server said no, with this HTTP status, or nothing, which counts as 503."""
+    """The server refused with this HTTP status, or did not respond, which counts as 503."""
 
     def __init__(self, message: str, status: int = 503, retry_after: float = 0.0) -> None:
         super().__init__(message)
@@ -24,11 +24,11 @@ class Api:
         self._http = http
         self._credentials = {"name": name, "password": password, "device_name": "Python example"}
         self._tokens: dict[str, Any] = {"access_token": ""}
-        # A refresh token works once. If it comes again, the sign-in ends, as it may have been stolen: so one at a time.
+        # A refresh token works once. Its reuse ends the sign-in, as it may have been stolen: so one refresh at a time.
         self._refreshing = asyncio.Lock()
 
     async def access_token(self, stale: str = "") -> str:
-        """The newest token. If that is the `stale` one, it is replaced first."""
+        """Return the newest token; if that is the `stale` one, refresh it first."""
         async with self._refreshing:
             if self._tokens["access_token"] == stale:
                 self._tokens = await self._refresh()
@@ -38,7 +38,7 @@ class Api:
         return int((await self._get("/v1/me"))["user_id"])
 
     async def gateway(self) -> str:
-        """Where this user's sessions go over gRPC. It changes: ask before each connection."""
+        """The address of the user's gateway for gRPC. It changes: request it before each connection."""
         return (await self._get("/v1/me/gateway"))["grpc"]
 
     async def user_id(self, name: str) -> int:
@@ -56,7 +56,7 @@ class Api:
                 page = await self._get(f"/v1/chats/{chat_id}/messages", limit=100, **anchor)
             except ApiError as error:
                 if error.status == 404:
-                    return  # nothing was said yet
+                    return  # the chat has no messages yet
                 raise
             for item in page["messages"]:
                 yield item["message"]
@@ -71,7 +71,7 @@ class Api:
             except ApiError as error:
                 if error.is_retryable:
                     raise
-            # It has ended, or was used already and the answer was lost: the password is left.
+            # It has expired, or was used already and the response was lost: use the password.
         return await self._ask("POST", "/v1/tokens", json=self._credentials)
 
     async def _get(self, path: str, **query: Any) -> dict[str, Any]:

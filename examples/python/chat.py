@@ -2,7 +2,7 @@
 
     CHAT_PASSWORD=... python chat.py http://127.0.0.1:8080 ada grace
 
-signs in as ada, sends each line of the input to grace, and shows what comes.
+signs in as ada, sends each line of the input to grace, and shows the messages of the chat.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from session import Session
 
 
 class EndOfInput(Exception):
-    """All is sent, and accepted or refused."""
+    """Every message is sent, and accepted or refused."""
 
 
 async def chat(url: str, name: str, other: str) -> None:
@@ -31,7 +31,7 @@ async def chat(url: str, name: str, other: str) -> None:
 
 
 async def lines() -> AsyncIterator[str]:
-    """Of the input, the next one when it is asked for. A thread reads them: asyncio can't wait for files."""
+    """Yield the lines of the input on demand. A thread reads them: asyncio can't wait for files."""
     loop, queue = asyncio.get_running_loop(), asyncio.Queue[str](maxsize=1)
 
     def read() -> None:
@@ -48,7 +48,7 @@ async def lines() -> AsyncIterator[str]:
 
 
 def show(text: str) -> None:
-    """Without control characters, by which a message could command the terminal."""
+    """Remove control characters, with which a message could control the terminal."""
     print("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text), flush=True)
 
 

@@ -1,6 +1,6 @@
-"""One user's session over gRPC: kept connected, so that no message is lost and none is shown twice.
+"""One user's session over gRPC: kept connected, so that no message is lost or shown twice.
 
-docs/client-guide.md has the rules that this follows.
+It follows the rules of docs/client-guide.md.
 """
 
 import asyncio
@@ -15,15 +15,15 @@ import session_pb2 as pb
 from api import Api, ApiError
 from session_pb2_grpc import SessionServiceStub
 
-ANSWER_SECONDS = 10.0  # for Welcome, and for any sign of life after a Ping
-HISTORY_MS = 24 * 3_600_000  # so far back history is shown at first
-MARGIN_MS = 10_000  # history is read from a little earlier on, as the times of events are only about in order
-LAG_SECONDS = 3.0  # history may be so far behind what is live
-MAX_SEEN = 10_000  # messages that are known again: more than a server replays
+ANSWER_SECONDS = 10.0  # for Welcome, and for any frame after a Ping
+HISTORY_MS = 24 * 3_600_000  # the part of the history that is shown at first
+MARGIN_MS = 10_000  # history is read from this much earlier: the times of events are only roughly in order
+LAG_SECONDS = 3.0  # history may lag behind live events by this much
+MAX_SEEN = 10_000  # remembered message ids: more than a server replays
 
 
 class Leave(Exception):
-    """Why a connection is given up, how long to wait, and where to go then."""
+    """The reason for leaving a connection, the pause after it, and the next gateway."""
 
     def __init__(self, why: str, *, after: float = 0.0, moved_to: str = "", is_signed_out: bool = False) -> None:
         super().__init__(why)
@@ -33,7 +33,7 @@ class Leave(Exception):
 
 
 class Session:
-    """`on_message(sender_id, text)` hears of each message of the chat once, but for those that are sent here."""
+    """`on_message(sender_id, text)` is called once for each message of the chat that was not sent here."""
 
     def __init__(
         self,
@@ -51,15 +51,15 @@ class Session:
         self.tasks = tasks
         self.on_message = on_message
         self.on_status = on_status
-        # What outlives a connection.
+        # State that outlives a connection.
         self.position: pb.Position | None = None  # where to resume
-        self.pending: pb.Send | None = None  # what is not accepted yet
+        self.pending: pb.Send | None = None  # not accepted yet
         self.outcome = asyncio.Future[str]()
-        self.seen: dict[tuple[int, str], None] = {}  # a dict keeps the order, so that the oldest can be forgotten
-        self.newest_ms = int(time.time() * 1000) - HISTORY_MS  # the time of the newest message that came
+        self.seen: dict[tuple[int, str], None] = {}  # a dict keeps the order, so that the oldest can be removed
+        self.newest_ms = int(time.time() * 1000) - HISTORY_MS  # the time of the newest received message
         self.failures = 0
         self.failing_since = 0.0
-        # What belongs to one connection.
+        # State of one connection.
         self.token = ""
         self.outgoing: asyncio.Queue[pb.ClientFrame] | None = None  # None while there is no session
         self.welcome = pb.Welcome()
@@ -77,13 +77,13 @@ class Session:
         """
         self.pending = pb.Send(client_message_id=secrets.token_hex(16), recipient_id=self.other_id)
         self.pending.text.body = text
-        self.is_new(self.my_id, self.pending.client_message_id)  # it is no news if it comes in a replay
+        self.is_new(self.my_id, self.pending.client_message_id)  # a replay of it is not shown
         self.outcome = asyncio.Future()
         self.send_pending()
         return await self.outcome
 
     def send_pending(self) -> None:
-        """Whenever it may not have arrived: the same client_message_id makes one message, however often it comes."""
+        """Send it again whenever it may be lost: the server keeps one message per client_message_id."""
         if self.pending is not None:
             self.say(send=self.pending)
 
@@ -98,7 +98,7 @@ class Session:
         while True:
             try:
                 self.token = await self.api.access_token(stale_token)
-                if self.position is None:  # what came in the newest seconds will be replayed
+                if self.position is None:  # the messages of the newest seconds will be replayed
                     await self.read_history(self.newest_ms)
                 await self.converse(moved_to or await self.api.gateway())
             except Leave as leave:
@@ -116,22 +116,22 @@ class Session:
             await asyncio.sleep(pause)
 
     def pause(self, left: Leave) -> float:
-        """Random, so that not all clients of a gateway come back at once; growing, but another soon takes over."""
+        """A random pause, so that the clients of a gateway do not reconnect together; it grows, up to a low bound."""
         now = time.monotonic()
         self.failing_since = self.failing_since if self.failures else now
         self.failures = min(self.failures + 1, 10)
         if left.moved_to and self.failures == 1:
-            return 0.0  # if it is not there either, gateways are at odds: give them time
+            return 0.0  # if the user is not there either, the gateways disagree: give them time
         longest = min(max((now - self.failing_since) / 4, 2.0), 5.0)
         return max(left.after, random.uniform(0.0, min(2.0 ** (self.failures - 2), longest)))
 
     async def converse(self, address: str) -> None:
-        """One connection. It ends by an exception."""
+        """Hold one connection, until it ends with an exception."""
         outgoing = asyncio.Queue[pb.ClientFrame]()
         authenticate = pb.Authenticate(access_token=self.token, last_position=self.position, client_name="Python")
         outgoing.put_nowait(pb.ClientFrame(authenticate=authenticate))
         self.sequence = 0
-        # A channel that could not connect tries again by a backoff of its own, up to two minutes: so make a new one.
+        # A channel that could not connect retries with its own backoff of up to two minutes, so make a new one.
         async with open_channel(address) as channel:
             stream = SessionServiceStub(channel).Connect()
             writing = self.tasks.create_task(write(stream, outgoing))
@@ -145,7 +145,7 @@ class Session:
                 writing.cancel()
 
     async def next_frame(self, stream: grpc.aio.StreamStreamCall, patience: float) -> pb.ServerFrame:
-        """A server may vanish without a word: ask one that is silent, and leave it if it does not answer."""
+        """A server may vanish silently: ping a silent one, and leave it if it does not answer."""
         reading = asyncio.ensure_future(stream.read())
         for seconds in (patience, ANSWER_SECONDS):
             await asyncio.wait([reading], timeout=seconds)  # not `wait_for`: to cancel a read cancels the stream
@@ -159,11 +159,11 @@ class Session:
             raise Leave("the server ended the session")
         return frame
 
-    # ---- what comes
+    # ---- received frames
 
     def receive(self, frame: pb.ServerFrame) -> None:
         if frame.sequence > self.sequence + 1:
-            self.send_pending()  # frames were dropped: Gap tells of events, but an answer may have been among them
+            self.send_pending()  # frames were dropped: Gap covers events, but a dropped frame may have been an answer
         self.sequence = frame.sequence
         match frame.WhichOneof("frame"):
             case "welcome":
@@ -204,9 +204,9 @@ class Session:
         self.position = event.position
         if self.replay_left:
             self.replay_left -= 1
-            if not self.replay_left:  # and no sooner: what a lost connection has not replayed must come with the next
+            if not self.replay_left:  # not sooner: the rest of an unfinished replay must come with the next connection
                 self.position = self.welcome.position
-        if event.message.chat_id == self.chat_id:  # reactions, receipts and typing would come here too
+        if event.message.chat_id == self.chat_id:  # reactions, receipts and typing would be handled here
             self.newest_ms = max(self.newest_ms, (event.message.message_id >> 22) + 1767225600000)
             self.hear(event.message.sender_id, event.message.client_message_id, event.message.text.body)
 
@@ -222,7 +222,7 @@ class Session:
             self.on_message(sender_id, text)
 
     def is_new(self, sender_id: int, client_message_id: str) -> bool:
-        """Replays, retries and history bring a message more than once."""
+        """Whether the message is new: replays, retries and history repeat messages."""
         key = sender_id, client_message_id
         if is_new := key not in self.seen:
             self.seen[key] = None
@@ -230,15 +230,15 @@ class Session:
                 del self.seen[next(iter(self.seen))]
         return is_new
 
-    # ---- meanwhile, over HTTP
+    # ---- HTTP requests in the background
 
     async def read_history(self, since_ms: int) -> None:
         async for message in self.api.history(self.chat_id, since_ms):
-            text = message.get("text", {}).get("body", "")  # one kind of content; there may be others some day
+            text = message.get("text", {}).get("body", "")  # one kind of content; others may follow
             self.hear(int(message["sender_id"]), message["client_message_id"], text)
 
     async def fill_gap(self, since_ms: int) -> None:
-        """Read what is missing, however often that must be tried; and once more, as history may lag behind."""
+        """Read the missing messages, with retries, and then once more, as history may lag behind."""
         reads = 0
         while reads < 2:
             try:
@@ -253,19 +253,19 @@ class Session:
         try:
             self.token = await self.api.access_token(stale=self.token)
             self.say(renew=pb.Renew(access_token=self.token))
-        except ApiError as error:  # the session will end with its token, and another begin with a new one
+        except ApiError as error:  # the session ends with its token, and the next begins with a new one
             self.on_status(f"* no new token: {error}")
 
 
 def open_channel(address: str) -> grpc.aio.Channel:
-    """Gateways with TLS are announced as grpcs://host:port, those without as host:port."""
+    """Gateways are announced as grpcs://host:port with TLS, as host:port without."""
     if address.startswith("grpcs://"):
         return grpc.aio.secure_channel(address.removeprefix("grpcs://"), grpc.ssl_channel_credentials())
     return grpc.aio.insecure_channel(address)
 
 
 async def write(stream: grpc.aio.StreamStreamCall, frames: asyncio.Queue[pb.ClientFrame]) -> None:
-    """One after the other, as a stream must be written."""
-    with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):  # who reads is told why it has ended
+    """Write the frames one after the other, as gRPC requires."""
+    with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):  # the reader gets the error
         while True:
             await stream.write(await frames.get())

@@ -1,8 +1,8 @@
 """What an archive says at `/metrics` of what it does."""
 
 from messaging.archive.recorder import GROUP, Recorder
-from shared.rpc.measures import server_readings
 from shared.rpc.server.server import Server
+from shared.rpc.server.statistics import server_readings
 from shared.telemetry.metrics import Readings, lag_reading
 from shared.telemetry.metrics import catalogue as metrics
 

@@ -3,8 +3,8 @@
 from messaging.gateway.follower import GROUP
 from messaging.gateway.gateway import Gateway
 from messaging.gateway.transports.websocket import WebSocketServer
-from shared.rpc.measures import server_readings
 from shared.rpc.server.server import Server
+from shared.rpc.server.statistics import server_readings
 from shared.telemetry.metrics import Readings, lag_reading
 from shared.telemetry.metrics import catalogue as metrics
 

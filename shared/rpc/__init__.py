@@ -1,14 +1,14 @@
-"""gRPC on Trio: a server and a client on purerpc's sans-I/O connection. The only place that knows purerpc's insides.
+"""gRPC on Trio: a server and a client on purerpc's sans-I/O connection. No other package uses purerpc's internals.
 
-`serve_rpc` serves the servicers that are generated into `rookery/v1/*_grpc.py`; `open_channel` makes channels for the
-stubs, `open_balancer` one over several servers, `call_unary` and `open_stream` call their methods.
+`serve_rpc` serves the servicers that are generated into `rookery/v1/*_grpc.py`. `open_channel` opens a channel to one
+server, `open_balancer` to several; `call_unary` and `open_stream` call the methods of the stubs on them.
 """
 
 from shared.rpc.client.balanced import Balancer, open_balancer
 from shared.rpc.client.calls import call_unary, open_stream
 from shared.rpc.client.channel import Channel, open_channel
+from shared.rpc.client.statistics import ChannelStatistics
 from shared.rpc.client.subchannel import Prepare
-from shared.rpc.client.tally import ChannelStatistics
 from shared.rpc.compat import Servicer
 from shared.rpc.limits import Limits
 from shared.rpc.protocol import OutgoingCall

@@ -1,7 +1,7 @@
-"""Imports what we use of purerpc 0.8.0, beside h2 4.3 and newer. Everyone else imports it from here.
+"""Imports the parts of purerpc 0.8.0 that we use beside h2 4.3 and newer. All other modules import them from here.
 
-purerpc names one h2 class by the name that it had before h2 4: it gets that name back first. And it patches h2 for the
-whole process: what it changes is put back, since h2 has long had those repairs itself.
+purerpc uses one h2 class by its name before h2 4, which is restored first. And it patches h2 for the whole process:
+the patches are reverted, since h2 contains those fixes itself.
 """
 
 import h2.connection

@@ -1,8 +1,8 @@
-"""One connection's input and output: a task that reads, one that writes, and the streams that they serve.
+"""The input and output of one connection: a task that reads, a task that writes, and the streams that they serve.
 
-Everything that streams send gathers in h2's buffer, from which the writer takes all there is at once. The buffer is
-bounded: a stream waits while it is full, and nothing more is read while answers to what was read fill it. Streams that
-wait for the connection take turns: one is woken, and wakes the next if there is still room when it has sent.
+Streams write into h2's buffer, and the writer sends all of the buffer at once. The buffer is bounded: a stream waits
+while it is full, and the reader stops while responses to received frames fill it. Waiting streams take turns: the
+connection wakes one, which wakes the next after it has sent if there is still room.
 """
 
 import math
@@ -22,17 +22,17 @@ from shared.rpc.status import RpcError, Status
 from shared.rpc.streams import MessageStream
 
 READ_BYTES = 64 * 1024
-"""Taken from the socket at once: four of HTTP/2's frames."""
+"""Bytes per read of the socket: four frames of HTTP/2."""
 
 SLICE_BYTES = 4 * 1024
-"""Of what was read, taken before other tasks have their turn: one peer's smallest frames, some 90 calls that are opened
-and reset, keep all others waiting for 30 ms at most."""
+"""Bytes that are processed before other tasks run: the smallest frames of one peer, some 90 calls that are opened and
+reset, delay all other tasks by 30 ms at most."""
 
 READ_AHEAD_BUFFERS = 4
-"""Nothing is read while this many times the send buffer waits: only answers to pings and the like come to it."""
+"""The reader stops while this many times the send buffer is unsent: only responses to pings and the like reach it."""
 
 KEEPALIVE_CHECKS = 4
-"""How often the silence of peers is looked at within `keepalive_timeout`."""
+"""Checks for silent peers per `keepalive_timeout`."""
 
 _RESETS = {
     ErrorCodes.REFUSED_STREAM: Status.UNAVAILABLE,
@@ -40,7 +40,7 @@ _RESETS = {
     ErrorCodes.ENHANCE_YOUR_CALM: Status.RESOURCE_EXHAUSTED,
     ErrorCodes.INADEQUATE_SECURITY: Status.PERMISSION_DENIED,
 }
-"""gRPC's reading of why a stream was reset; all others are INTERNAL."""
+"""The status of a call by the code of its reset, as gRPC maps them; any other code is INTERNAL."""
 
 Stream = TypeVar("Stream", bound=MessageStream[Any, Any])
 
@@ -48,19 +48,19 @@ log = structlog.get_logger(__name__)
 
 
 class Connection(Generic[Stream]):
-    """What both ends have in common. `run` is its life; everything else is synchronous."""
+    """The common part of a server's and a client's connection. Only `run` is asynchronous."""
 
     def __init__(self, transport: trio.abc.Stream, limits: Limits, *, client_side: bool, received: bytes = b"") -> None:
-        """`received` are the peer's first bytes, if somebody has read them."""
+        """`received` is what was already read from the transport."""
         self.limits = limits
         self.streams: dict[int, Stream] = {}
         scheme = "https" if isinstance(transport, trio.SSLStream) else "http"
         self.protocol = Protocol(limits, client_side=client_side, scheme=scheme)
         self.http2 = self.protocol.http2
         self.waiting: dict[MessageStream[Any, Any], None] = {}
-        """The streams that wait for the buffer or for the connection's window, in their order."""
+        """The streams that wait for the buffer or for the connection's window, in order of arrival."""
         self.going_away = False
-        """Whether no more streams may be opened."""
+        """Whether the connection refuses new streams."""
         self._transport = transport
         self._received = received
         self._scope = trio.CancelScope()
@@ -69,46 +69,49 @@ class Connection(Generic[Stream]):
         self._sending_since = math.inf
         self._sent_all = trio.Event()
         self._closing = False
-        self._heard_at = trio.current_time()
+        self._write_failed = False
+        self._received_at = trio.current_time()
         self._pinged = False
 
     @property
     def has_room(self) -> bool:
-        """Whether the buffer takes more."""
+        """Whether the send buffer is below its bound."""
         return self.http2.outbound_size < self.limits.send_buffer
 
     def wake_next(self) -> None:
-        """Let the stream that has waited longest go on, if there is room for it."""
+        """Wake the stream that has waited longest, if there is room for it."""
         if self.waiting and self.has_room and self.http2.outbound_flow_control_window > 0:
             stream = next(iter(self.waiting))
             del self.waiting[stream]
             stream.window_opened()
 
     def flush(self) -> None:
-        """Let the writer see that there is something to send."""
+        """Wake the writer."""
         self._wake_writer.set()
 
     def forget(self, stream: Stream) -> None:
-        """A stream is done with. The last one of a connection that goes away closes it."""
-        stream.leave()
+        """Remove a stream that has ended. Close the connection if it is going away and has no other stream."""
+        stream.detach()
         if self.streams.pop(stream.stream_id, None) is not None:
             self.http2.forget(stream.stream_id)
         if self.going_away and not self.streams:
             self.close()
 
     def close(self) -> None:
-        """Send what waits, then end when the peer has ended too."""
+        """Send the buffer, then end once the peer has ended too."""
         self._closing = True
         self.flush()
 
     def cancel(self) -> None:
-        """End now."""
+        """End the connection at once."""
         self._scope.cancel()
 
     def check_alive(self) -> None:
-        """Ask a silent peer whether it is there; end the connection if it did not answer in time, or does not read."""
+        """Ping a silent peer. End the connection if the peer has not answered in time, or does not read."""
+        if self._write_failed:
+            return  # its reader ends it within `close_timeout`
         now = trio.current_time()
-        silence = now - self._heard_at
+        silence = now - self._received_at
         if now - self._sending_since > self.limits.send_timeout:
             log.info("rpc_peer_does_not_read", seconds=round(now - self._sending_since))
             self.cancel()
@@ -121,12 +124,12 @@ class Connection(Generic[Stream]):
             self.flush()
 
     async def run(self) -> None:
-        """Serve the connection until it ends; its streams end with it."""
+        """Serve the connection until it ends, then end its streams."""
         try:
             with self._scope:
                 await self._serve()
         finally:
-            self._lose_peer()
+            self._disconnect_streams()
             await trio.aclose_forcefully(self._transport)
 
     async def _serve(self) -> None:
@@ -134,7 +137,7 @@ class Connection(Generic[Stream]):
             self._nursery = nursery
             nursery.start_soon(self._write)
             await self._read()
-            self._lose_peer()
+            self._disconnect_streams()
             self.close()
             with trio.move_on_after(self.limits.close_timeout):
                 await self._sent_all.wait()
@@ -145,25 +148,27 @@ class Connection(Generic[Stream]):
         """Read until the peer ends the connection or breaks the protocol."""
         while data := await self._receive():
             now = trio.current_time()
-            self.http2.pass_time(now - self._heard_at)
-            self._heard_at = now
+            self.http2.forgive_idle_frames(now - self._received_at)
+            self._received_at = now
             self._pinged = False
             for start in range(0, len(data), SLICE_BYTES):
                 if start:
                     await trio.lowlevel.checkpoint()
-                if not self._take(data[start : start + SLICE_BYTES]):
+                if not self._process(data[start : start + SLICE_BYTES]):
                     return
-                while self.http2.outbound_size > READ_AHEAD_BUFFERS * self.limits.send_buffer:
+                while (
+                    self.http2.outbound_size > READ_AHEAD_BUFFERS * self.limits.send_buffer and not self._write_failed
+                ):
                     self._wake_reader = trio.Event()
                     await self._wake_reader.wait()
 
     async def _discard(self) -> None:
-        """Read on until the peer ends: what is closed with unread bytes takes its last words back."""
+        """Read until the peer ends: closing a socket with unread bytes resets it, and what was sent last is lost."""
         while await self._receive():
             pass
 
     async def _receive(self) -> bytes:
-        """What has come; nothing if the peer has ended the connection."""
+        """Return received bytes; none if the peer has ended the connection."""
         if self._received:
             data, self._received = self._received, b""
             return data
@@ -174,12 +179,12 @@ class Connection(Generic[Stream]):
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             return b""
 
-    def _take(self, data: bytes) -> bool:
-        """Do what the peer says; whether the connection can go on."""
+    def _process(self, data: bytes) -> bool:
+        """Process received bytes. Returns whether the connection can go on."""
         try:
             events = self.protocol.receive_data(data)
         except h2.exceptions.ProtocolError as error:
-            self._give_up(error)
+            self._protocol_violated(error)
             return False
         for event in events:
             self._handle(event)
@@ -187,12 +192,12 @@ class Connection(Generic[Stream]):
             self.flush()
         return True
 
-    def _give_up(self, error: h2.exceptions.ProtocolError) -> None:
-        """The peer has broken the protocol."""
+    def _protocol_violated(self, error: h2.exceptions.ProtocolError) -> None:
+        """Log that the peer has violated the protocol."""
         log.info("rpc_protocol_broken", error=str(error))
 
     async def _write(self) -> None:
-        """Send what gathers, until the connection is closed and everything is sent."""
+        """Send the buffer whenever it fills, until the connection is closed and the buffer is empty."""
         try:
             while True:
                 data = self.protocol.data_to_send()
@@ -210,11 +215,19 @@ class Connection(Generic[Stream]):
                     self._wake_writer = trio.Event()
                     await self._wake_writer.wait()
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
-            self.cancel()
+            self._stop_writing()
+
+    def _stop_writing(self) -> None:
+        """Stop the writer after a failed write. The reader goes on to the end of the connection, for `close_timeout` at
+        most: what the peer sent last, such as the status of a call, may still be unread."""
+        self._write_failed = True
+        self._closing = True
+        self._sent_all.set()
+        self._wake_reader.set()
+        self._scope.deadline = trio.current_time() + self.limits.close_timeout
 
     async def _end_output(self) -> None:
-        """Let the peer see that nothing more comes. TLS has an end of its own, but not one that leaves the other way
-        open; HTTP/2 needs none."""
+        """Shut down the sending side. TLS's own close alert would end both directions, and HTTP/2 needs none."""
         transport = self._transport
         if isinstance(transport, trio.SSLStream):
             transport = transport.transport_stream
@@ -222,10 +235,10 @@ class Connection(Generic[Stream]):
             await transport.send_eof()
 
     def _handle(self, event: Event) -> None:
-        """Do what an event says. The two ends add what they have of their own."""
+        """Handle an event. Subclasses add the events of their end."""
         match event:
             case h2.events.DataReceived():
-                self.http2.give_back(event.flow_controlled_length)
+                self.http2.release_window(event.flow_controlled_length)
                 if stream := self.streams.get(event.stream_id):
                     stream.data_received(event.data, event.flow_controlled_length)
             case h2.events.StreamEnded():
@@ -245,33 +258,33 @@ class Connection(Generic[Stream]):
                 pass
 
     def _settings_changed(self) -> None:
-        """Every stream's window may have changed."""
+        """Wake all streams: the windows of all may have changed."""
         for stream in self.streams.values():
             stream.window_opened()
 
-    def _lose_peer(self) -> None:
-        """The peer has gone: so have all its streams."""
+    def _disconnect_streams(self) -> None:
+        """End all streams: the peer is gone."""
         error = RpcError(Status.UNAVAILABLE, "the connection was lost")
         for stream in list(self.streams.values()):
             stream.disconnect(error)
 
 
 async def keep_alive(connections: Collection[Connection[Any]], limits: Limits) -> None:
-    """Look after the silence of all connections, for ever: one task for all of them."""
+    """Check all connections for silent peers, for ever, in one task."""
     while True:
         await trio.sleep(limits.keepalive_timeout / KEEPALIVE_CHECKS)
         _check_alive(connections)
 
 
 def _check_alive(connections: Collection[Connection[Any]]) -> None:
-    """A function, since a local name would hold one of them until the next time."""
+    """Check each connection once. In a function, since a local name of the caller would keep the last one alive."""
     for connection in list(connections):
         connection.check_alive()
 
 
 async def _read_socket(number: int) -> bytes:
-    """As SocketStream does, but it waits first: what a peer sends is hardly ever there already, and what comes while
-    others are at work is read together. `number` is the socket's descriptor. Raises OSError if the connection is lost.
+    """Read as SocketStream does, but wait for readability first: data is rarely there already, and data that arrives
+    while other tasks run is read at once. `number` is the socket's descriptor. Raises OSError on a lost connection.
     """
     while True:
         await trio.lowlevel.wait_readable(number)

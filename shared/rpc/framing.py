@@ -1,7 +1,7 @@
-"""gRPC's message framing: each message after a byte that says whether it is compressed and its length in four.
+"""gRPC's message framing: one byte for the compression flag, four for the length, then the message.
 
-Received bytes are kept as they came and taken apart only when the reader asks, so they cost no more than the window
-that they came through.
+Received bytes are stored unparsed until the reader takes a message, so that they take no more memory than the window
+allows.
 """
 
 import struct
@@ -13,15 +13,14 @@ from shared.rpc.status import RpcError, Status
 PREFIX = struct.Struct(">BI")
 
 GZIP_WINDOW_BITS = 31
-"""What zlib calls the format of gzip with its header."""
-
+"""zlib's number for the gzip format with its header."""
 
 GZIP_LEVEL = 6
-"""zlib's own choice between speed and size."""
+"""zlib's default trade-off between speed and size."""
 
 
 def frame_messages(messages: Sequence[bytes], *, compress: bool = False) -> bytes:
-    """The messages as they go on the wire, one after the other."""
+    """Frame the messages, one after the other."""
     parts: list[bytes] = []
     for message in messages:
         content = zlib.compress(message, GZIP_LEVEL, GZIP_WINDOW_BITS) if compress else message
@@ -31,9 +30,9 @@ def frame_messages(messages: Sequence[bytes], *, compress: bool = False) -> byte
 
 
 class MessageBuffer:
-    """What one stream has received and nobody has taken yet.
+    """The received and unread bytes of one stream.
 
-    It also counts credit: how many bytes may be received again in place of those that were taken.
+    Also counts the credit: the bytes by which the stream's window may be opened again.
     """
 
     __slots__ = ("_credited", "_data", "_max_message_bytes", "compressed", "credit", "took_compressed")
@@ -43,21 +42,21 @@ class MessageBuffer:
         self._max_message_bytes = max_message_bytes
         self.compressed = compressed
         self.took_compressed = False
-        """Whether the message that was taken last had come compressed."""
-        self._credited = 0  # bytes at the front of the data that credit was given for already
+        """Whether the last message taken was compressed."""
+        self._credited = 0  # bytes at the front of the data that are already in the credit
         self.credit = 0
 
     def __len__(self) -> int:
         return len(self._data)
 
     def append(self, data: bytes) -> None:
-        """Keep what was received."""
+        """Append received bytes."""
         self._data += data
 
     def take(self) -> bytes | None:
-        """The next message; None if it is not all there yet.
+        """Return the next message; None if it is not complete yet.
 
-        Raises RpcError if it is too large, or not framed or compressed as it should be.
+        Raises RpcError if the message is too large, or its framing or compression is invalid.
         """
         if len(self._data) < PREFIX.size:
             return None
@@ -77,7 +76,7 @@ class MessageBuffer:
         return self._decompress(message) if compressed else message
 
     def accept_rest(self) -> None:
-        """Give credit for all that is there: its reader waits for the rest of a message larger than the window."""
+        """Credit all stored bytes: the reader waits for the rest of a message that may be larger than the window."""
         self.credit += len(self._data) - self._credited
         self._credited = len(self._data)
 
@@ -86,7 +85,7 @@ class MessageBuffer:
             raise RpcError(Status.INTERNAL, "a message is compressed, but no grpc-encoding was named")
         decompressor = zlib.decompressobj(GZIP_WINDOW_BITS)
         try:
-            # One byte more than allowed, so that what is too large shows itself without being unpacked whole.
+            # One byte over the limit shows that the message is too large, without unpacking all of it.
             plain = decompressor.decompress(message, self._max_message_bytes + 1)
         except zlib.error:
             raise RpcError(Status.INTERNAL, "a message is not gzip") from None

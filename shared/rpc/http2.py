@@ -1,5 +1,5 @@
-"""h2's connection with the bounds and the manners that gRPC needs: too many streams are refused one by one, GOAWAY lets
-the open ones finish, and windows open only when told.
+"""h2's connection with the bounds and rules of gRPC: excess streams are refused one by one, GOAWAY lets open streams
+finish, and windows open only on request.
 """
 
 import struct
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
     from h2._typing import Buffer
 
 ALPN = "h2"
-"""HTTP/2's name in TLS (RFC 7301). gRPC demands it."""
+"""The name of HTTP/2 in TLS (RFC 7301), which gRPC requires."""
 
 MAX_FRAME_BYTES = 16 * 1024
-"""A frame's payload, both ways: HTTP/2's least, so that streams take turns."""
+"""The largest payload of a frame in both directions: HTTP/2's minimum, so that streams take turns."""
 
 HEADER_LEEWAY = 4
-"""Headers of more than this many times the limit end the connection; between the two, only their call."""
+"""Headers over this many times the limit end the connection; headers over the limit end their call."""
 
 ENCODER_TABLE_BYTES = 4096
-"""The most that our header compression remembers, whatever the peer offers. HTTP/2's default."""
+"""The largest table of our header compression, whatever the peer allows. HTTP/2's default."""
 
 WINDOWS_PER_FRAME = 2
-"""Frames that a peer may answer a frame of data with: one opens its stream's window, one the connection's."""
+"""Frames with which a peer may answer a frame of data: one opens its stream's window, one the connection's."""
 
 SLIVER_BYTES = 1024
-"""Less than this of a message, for which the peer's window had no more room, is not worth an answer: opening a window
-by a byte at a time is not work."""
+"""A part of a message below this size, cut by the peer's window, earns the peer no frames: opening a window by a byte
+at a time is not work."""
 
 _RECEIVING = frozenset((StreamState.OPEN, StreamState.HALF_CLOSED_LOCAL))
 """The states of a stream whose peer may send data."""
@@ -49,7 +49,7 @@ _FRAME_HEADER = struct.Struct(">HBBBL")
 
 
 class StreamRefused(Event):
-    """A stream was one too many."""
+    """A stream over the limit was refused."""
 
 
 class Http2Connection(H2Connection):
@@ -62,10 +62,10 @@ class Http2Connection(H2Connection):
             H2Configuration(
                 client_side=client_side,
                 header_encoding=None,
-                # h2 takes bad headers for an error of the connection; here they are one of their stream.
+                # h2 treats bad headers as an error of the connection; here they are an error of their stream.
                 validate_inbound_headers=False,
                 normalize_inbound_headers=False,
-                # Ours are good; those that a caller adds are checked where they come in.
+                # Our own headers are valid; a caller's metadata is checked by `check_metadata`.
                 validate_outbound_headers=False,
                 normalize_outbound_headers=False,
             )
@@ -74,7 +74,7 @@ class Http2Connection(H2Connection):
         self.max_inbound_frame_size = MAX_FRAME_BYTES
         self.decoder.max_header_list_size = HEADER_LEEWAY * limits.max_header_bytes
         self.refuses_streams = False
-        self._greeted = False  # the peer's settings have come, before which there is nothing else
+        self._settings_received = False  # no other frame may come before the settings
         self._most_idle_frames = self._idle_frames = float(limits.idle_frames)
         self._idle_frames_per_second = limits.idle_frames_per_second
         self._connection_window = limits.connection_window
@@ -82,11 +82,11 @@ class Http2Connection(H2Connection):
 
     @property
     def outbound_size(self) -> int:
-        """Bytes that wait to be sent."""
+        """Unsent bytes."""
         return len(self._data_to_send)
 
     def receive_data(self, data: "Buffer") -> list[Event]:
-        if not self._greeted or self.incoming_buffer._headers_buffer:
+        if not self._settings_received or self.incoming_buffer._headers_buffer:
             events = super().receive_data(data)
         else:
             data = bytes(self.incoming_buffer._data) + data
@@ -101,15 +101,15 @@ class Http2Connection(H2Connection):
         if self._connection_window > HTTP2_WINDOW:
             self.increment_flow_control_window(self._connection_window - HTTP2_WINDOW)
 
-    def give_back(self, length: int) -> None:
-        """Open the connection's window by what was received: what a stream may hold is bounded by its own."""
+    def release_window(self, length: int) -> None:
+        """Open the connection's window by received bytes, read or not: each stream is bounded by its own window."""
         self._consumed += length
         if self._consumed >= self._connection_window // 2:
             self.increment_flow_control_window(self._consumed)
             self._consumed = 0
 
     def sendable(self, stream_id: int) -> int:
-        """How many bytes of data may go in the stream's next frame, by the peer's windows."""
+        """Return the bytes of data that the peer's windows allow in the stream's next frame."""
         return min(
             self.streams[stream_id].outbound_flow_control_window,
             self.outbound_flow_control_window,
@@ -117,14 +117,14 @@ class Http2Connection(H2Connection):
             MAX_FRAME_BYTES,
         )
 
-    def pass_time(self, seconds: float) -> None:
-        """Forgive the peer the frames without work that it may send in this time."""
+    def forgive_idle_frames(self, seconds: float) -> None:
+        """Add the frames without work that the peer may send in this time."""
         self._idle_frames = min(self._idle_frames + seconds * self._idle_frames_per_second, self._most_idle_frames)
 
     def send_data_frame(self, stream_id: int, data: bytes, *, sliver: bool = False) -> None:
-        """As `send_data`, for an open stream and at most `sendable` bytes: 0.3 microseconds instead of 5.
+        """Send at most `sendable` bytes on an open stream, as h2's `send_data` does: in 0.3 microseconds instead of 5.
 
-        A sliver is less of a message than there would be, for lack of a window."""
+        `sliver`: the peer's window has cut the frame to less than `SLIVER_BYTES`."""
         if not sliver:
             self._idle_frames += WINDOWS_PER_FRAME
         length = len(data)
@@ -134,25 +134,25 @@ class Http2Connection(H2Connection):
         self._data_to_send += data
 
     def go_away(self) -> None:
-        """Tell the peer to open no more streams, and refuse those under way. The open ones go on."""
+        """Send GOAWAY and refuse new streams, streams in flight included. Open streams go on."""
         self.refuses_streams = True
         self._prepare_for_sending([GoAwayFrame(0, last_stream_id=self.highest_inbound_stream_id)])
 
     def is_open(self, stream_id: int) -> bool:
-        """Whether something can be sent on the stream, be it a reset."""
+        """Whether a frame can be sent on the stream, a reset included."""
         stream = self.streams.get(stream_id)
         return stream is not None and stream.open and self.state_machine.state is not ConnectionState.CLOSED
 
     def forget(self, stream_id: int) -> None:
-        """Free what is kept for a stream that has ended both ways."""
+        """Free the state of a stream that has ended in both directions."""
         stream = self.streams.pop(stream_id, None)
         if stream is not None:
             self._closed_streams[stream_id] = stream.closed_by
 
     def _receive_messages(self, data: bytes) -> tuple[list[Event], int]:
-        """Read the data amid open streams that comes first; its events, and where there is something else.
+        """Read the leading frames of data on open streams. Returns their events, and the offset of any other frame.
 
-        It is what comes most: read so, a frame costs 1.2 microseconds, where h2 takes 5.4.
+        Such frames are the most frequent: each takes 1.2 microseconds here, 5.4 in h2.
         """
         events: list[Event] = []
         start = 0
@@ -169,7 +169,7 @@ class Http2Connection(H2Connection):
         return events, start
 
     def _receive_data(self, stream: H2Stream, data: bytes) -> DataReceived:
-        """As h2 does for a frame without flags. Raises FlowControlError."""
+        """Receive a frame without flags as h2 does. Raises FlowControlError."""
         length = len(data)
         try:
             self._inbound_flow_control_window_manager.window_consumed(length)
@@ -181,7 +181,7 @@ class Http2Connection(H2Connection):
         return DataReceived(stream_id=stream.stream_id, data=data, flow_controlled_length=length)
 
     def _check_unfinished(self) -> None:
-        """Refuse a frame or a header block that is too large while it comes: h2 does so when it has all of it."""
+        """Refuse a too large frame or header block before all of it has arrived; h2 would buffer it first."""
         frame, headers = self.incoming_buffer._data, self.incoming_buffer._headers_buffer
         too_large = len(frame) >= 3 and int.from_bytes(frame[:3], "big") > MAX_FRAME_BYTES
         if headers and sum(len(part.data) for part in headers) > self.decoder.max_header_list_size:
@@ -192,14 +192,14 @@ class Http2Connection(H2Connection):
 
     def _receive_frame(self, frame: Frame) -> list[Event]:
         if not (isinstance(frame, DataFrame) and (frame.data or "END_STREAM" in frame.flags)):
-            self._weigh(frame)
+            self._count_frame(frame)
         return super()._receive_frame(frame)
 
-    def _weigh(self, frame: Frame) -> None:
-        """Count a frame unless it does work. Raises DenialOfServiceError if there were too many."""
-        if not self._greeted:
-            self._greeted = isinstance(frame, SettingsFrame) and "ACK" not in frame.flags
-            if not self._greeted:
+    def _count_frame(self, frame: Frame) -> None:
+        """Count a frame that does no work. Raises DenialOfServiceError if there are too many."""
+        if not self._settings_received:
+            self._settings_received = isinstance(frame, SettingsFrame) and "ACK" not in frame.flags
+            if not self._settings_received:
                 raise ProtocolError("the first frame has no settings")
         if isinstance(frame, HeadersFrame):
             return
@@ -215,7 +215,7 @@ class Http2Connection(H2Connection):
             raise DenialOfServiceError("too many frames that do no work")
 
     def _receive_settings_frame(self, frame: SettingsFrame) -> tuple[list[Frame], list[Event]]:
-        """h2 keeps settings that it does not know, of which there can be 65,536: 50 MB."""
+        """Drop unknown settings: h2 would store up to 65,536 of them, which is 50 MB."""
         frame.settings = {code: value for code, value in frame.settings.items() if code in _KNOWN_SETTINGS}
         return super()._receive_settings_frame(frame)
 
@@ -231,7 +231,7 @@ class Http2Connection(H2Connection):
         return [RstStreamFrame(frame.stream_id, error_code=ErrorCodes.REFUSED_STREAM)], [StreamRefused()]
 
     def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
-        """h2 takes a GOAWAY for the end of the connection; open streams may go on."""
+        """Let open streams go on: h2 would treat GOAWAY as the end of the connection."""
         event = ConnectionTerminated()
         event.error_code = frame.error_code
         event.last_stream_id = frame.last_stream_id
@@ -246,7 +246,7 @@ class Http2Connection(H2Connection):
 
 @cache
 def _local_settings(limits: Limits, client_side: bool) -> Settings:
-    """What we tell the peer. All connections share it: it never changes, and h2 takes 5 KiB for it."""
+    """The settings that we send. All connections share them: they never change, and take 5 KiB in h2."""
     return Settings(
         client=client_side,
         initial_values={

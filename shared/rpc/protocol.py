@@ -1,7 +1,6 @@
-"""gRPC over HTTP/2 without I/O, on purerpc's connection: received bytes go in, events come out; calls go in, bytes to
-send come out.
+"""gRPC over HTTP/2 without I/O, on purerpc's connection: turns received bytes into events, calls into bytes to send.
 
-What is wrong with one stream is an event of that stream; what is wrong with the connection raises h2's ProtocolError.
+An error of one stream is an event of that stream; an error of the connection raises h2's ProtocolError.
 """
 
 import math
@@ -37,21 +36,21 @@ from shared.rpc.limits import Limits
 from shared.rpc.status import Metadata, RpcError, Status, status_of
 
 GRPC = "application/grpc"
-"""How the content type of a call begins."""
+"""The prefix of a call's content type."""
 
 CONTENT_TYPE_SUFFIX = "+proto"
 
 ENCODINGS = ("identity", "gzip")
-"""How messages may be compressed, both ways."""
+"""The compressions of messages that we accept and send."""
 
 DETAILS = "grpc-status-details-bin"
-"""Where a status has its details, as a google.rpc.Status."""
+"""The trailer with a status's details, a google.rpc.Status."""
 
 RETRY_AFTER = "grpc-retry-pushback-ms"
-"""Where a status says after how many milliseconds the call may be made again; never, if that is no number from 0 on."""
+"""The trailer with the milliseconds after which the call may be retried; any other value means never."""
 
 PLAIN_IN_MESSAGES = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")
-"""What is left as it is in the text of a status. Not the space: HTTP/2 has no value that begins or ends with one."""
+"""The characters of a status message that are not escaped. Space is: no header may begin or end with one in HTTP/2."""
 
 FINEST_TIMEOUT = 99.0
 """Seconds up to which a timeout is sent in microseconds: gRPC allows eight digits."""
@@ -67,7 +66,7 @@ _MALFORMED = (
     TypeError,
     ValueError,
 )
-"""What purerpc's and h2's reading of headers raises, depending on what is wrong with them."""
+"""The exceptions of purerpc and h2 for malformed headers."""
 
 _REQUEST = HeaderValidationFlags(is_client=False, is_trailer=False, is_response_header=False, is_push_promise=False)
 _RESPONSE = HeaderValidationFlags(is_client=True, is_trailer=False, is_response_header=True, is_push_promise=False)
@@ -88,32 +87,32 @@ _HTTP_STATUSES = {
     503: Status.UNAVAILABLE,
     504: Status.UNAVAILABLE,
 }
-"""gRPC's own reading of an answer that did not come from a gRPC server; all others are UNKNOWN."""
+"""The status of a call by the HTTP status of a server without gRPC, as gRPC maps them; any other is UNKNOWN."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutgoingCall:
-    """One's own call; its answers are of `response_type`. `compressed` says that its messages may be gzip."""
+    """A call to a server; its responses are of `response_type`. `compressed`: its messages may be gzip."""
 
     service: str
     method: str
     response_type: type[Message]
     deadline: float
-    """By Trio's clock; infinite if there is none."""
+    """By Trio's clock; infinite for no deadline."""
     metadata: Metadata
     compressed: bool = False
     authority: str = ""
-    """The server's name, as it is called; known when it is chosen."""
+    """The server's name in the call; set once a server is chosen."""
 
     def with_metadata(self, *pairs: tuple[str, str | bytes]) -> "OutgoingCall":
-        """The same call with more metadata."""
+        """Return the call with more metadata."""
         return replace(self, metadata=[*self.metadata, *pairs])
 
 
 @dataclass(frozen=True, slots=True)
 class CallStarted:
-    """A client's call. `timeout` is in seconds; `compressed` says that its messages may be gzip, `takes_gzip` that
-    those of the answer may be."""
+    """A client's call. `timeout` is in seconds. `compressed`: its messages may be gzip; `takes_gzip`: the messages of
+    the response may be."""
 
     stream_id: int
     service: str
@@ -126,7 +125,7 @@ class CallStarted:
 
 @dataclass(frozen=True, slots=True)
 class CallRefused:
-    """A client's call that can't be served, and why."""
+    """A client's call that is refused with an error."""
 
     stream_id: int
     error: RpcError
@@ -134,14 +133,14 @@ class CallRefused:
 
 @dataclass(frozen=True, slots=True)
 class MalformedRequest:
-    """Headers that HTTP/2 does not allow."""
+    """A request with headers that HTTP/2 forbids."""
 
     stream_id: int
 
 
 @dataclass(frozen=True, slots=True)
 class ForeignRequest:
-    """A request that is no gRPC call."""
+    """A request that is not a gRPC call."""
 
     stream_id: int
 
@@ -166,14 +165,14 @@ class CallEnded:
 
 Request = CallStarted | CallRefused | MalformedRequest | ForeignRequest
 Event = Request | ResponseStarted | CallEnded | h2.events.Event
-"""The HTTP/2 events that carry no headers are h2's own."""
+"""HTTP/2 events without headers are h2's own."""
 
 
 class Protocol(GRPCConnection):  # type: ignore[misc, unused-ignore]
     """One end of a connection."""
 
     def __init__(self, limits: Limits, *, client_side: bool, scheme: str = "http") -> None:
-        # purerpc's own __init__ would make an h2 connection of its own.
+        # Not called: purerpc's __init__, which would create another h2 connection.
         self._plain = GRPCConfiguration(client_side=client_side, message_accept_encoding=ENCODINGS)
         self._gzip = GRPCConfiguration(
             client_side=client_side, message_accept_encoding=ENCODINGS, message_encoding="gzip"
@@ -186,11 +185,12 @@ class Protocol(GRPCConnection):  # type: ignore[misc, unused-ignore]
         self._max_header_bytes = limits.max_header_bytes
 
     def receive_data(self, data: bytes) -> list[Event]:
-        """What the peer did. Raises h2's ProtocolError if the connection can't go on; say so with what is to send."""
+        """Return the events of received bytes. Raises h2's ProtocolError if the connection must end; the GOAWAY for the
+        peer is then in `data_to_send`."""
         return [self._translate(event) for event in self.http2.receive_data(data)]
 
     def call(self, stream_id: int, call: OutgoingCall, timeout: float) -> None:
-        """Send the headers of a call that has so many seconds left. Raises ValueError for bad metadata."""
+        """Send the headers of a call with `timeout` seconds left. Raises ValueError for bad metadata."""
         check_metadata(call.metadata)
         self.config = self._gzip if call.compressed else self._plain  # purerpc has one for all calls
         self.start_request(
@@ -205,20 +205,19 @@ class Protocol(GRPCConnection):  # type: ignore[misc, unused-ignore]
         )
 
     def respond(self, stream_id: int, metadata: Metadata, *, compressed: bool = False) -> None:
-        """Send the first headers of an answer; `compressed` says that its messages may be gzip."""
+        """Send the first headers of a response; `compressed`: its messages may be gzip."""
         check_metadata(metadata)
         self.config = self._gzip if compressed else self._plain
         self.start_response(stream_id, CONTENT_TYPE_SUFFIX, metadata)
 
     def respond_to_foreign(self, stream_id: int, *, length: int) -> None:
-        """Send the headers of an answer to what is no gRPC call: a plain text of so many bytes comes next."""
+        """Send the headers of a response to a request that is not a gRPC call; `length` bytes of plain text follow."""
         fields = {":status": "415", "content-type": "text/plain", "accept-post": GRPC, "content-length": str(length)}
         self.http2.send_headers(stream_id, list(fields.items()))
 
     def finish(self, stream_id: int, error: RpcError | None, metadata: Metadata = (), *, responded: bool) -> None:
-        """Send a call's status, as trailers, or as its only headers if none were sent; then end the stream both ways.
-
-        `metadata` goes before that of the error.
+        """Send a call's status as trailers, or as the only headers if none were sent, and end the stream in both
+        directions. `metadata` precedes the metadata of the error.
 
         Does nothing if the stream has ended. Raises ValueError for bad metadata.
         """
@@ -233,7 +232,7 @@ class Protocol(GRPCConnection):  # type: ignore[misc, unused-ignore]
         self.reset(stream_id, ErrorCodes.NO_ERROR)
 
     def reset(self, stream_id: int, code: ErrorCodes) -> None:
-        """End a stream both ways, if it has not ended yet."""
+        """End a stream in both directions, if it has not ended yet."""
         if self.http2.is_open(stream_id):
             self.http2.reset_stream(stream_id, code)
 
@@ -266,7 +265,7 @@ class Protocol(GRPCConnection):  # type: ignore[misc, unused-ignore]
             request = RequestReceived.parse_from_stream_id_and_headers_destructive(stream_id, fields)
             timeout = None if request.timeout is None else request.timeout.total_seconds()
         except _MALFORMED:
-            return CallRefused(stream_id, RpcError(Status.INTERNAL, "the headers are not those of a gRPC call"))
+            return CallRefused(stream_id, RpcError(Status.INTERNAL, "the headers are not valid for a gRPC call"))
         encoding = request.message_encoding or "identity"
         if encoding not in ENCODINGS:
             error = RpcError(Status.UNIMPLEMENTED, f"messages may be compressed with gzip only, not {encoding}")
@@ -293,21 +292,21 @@ class Protocol(GRPCConnection):  # type: ignore[misc, unused-ignore]
                 return _call_ended(stream_id, fields)
             response = ResponseReceived.parse_from_stream_id_and_headers_destructive(stream_id, fields)
         except _MALFORMED:
-            return CallEnded(stream_id, RpcError(Status.UNKNOWN, "the answer's headers are not those of gRPC"), ())
+            return CallEnded(stream_id, RpcError(Status.UNKNOWN, "the response's headers are not valid for gRPC"), ())
         encoding = response.message_encoding or "identity"
         if encoding not in ENCODINGS:
-            return CallEnded(stream_id, RpcError(Status.INTERNAL, f"the answer is compressed with {encoding}"), ())
+            return CallEnded(stream_id, RpcError(Status.INTERNAL, f"the response is compressed with {encoding}"), ())
         return ResponseStarted(stream_id, response.custom_metadata, encoding == "gzip")
 
     def _trailers(self, stream_id: int, headers: Headers) -> CallEnded:
         try:
             return _call_ended(stream_id, _read_headers(headers, _TRAILERS))
         except _MALFORMED:
-            return CallEnded(stream_id, RpcError(Status.UNKNOWN, "the answer's trailers are not those of gRPC"), ())
+            return CallEnded(stream_id, RpcError(Status.UNKNOWN, "the response's trailers are not valid for gRPC"), ())
 
 
 def check_metadata(metadata: Metadata) -> None:
-    """Raise ValueError for a name or a value that can't be sent."""
+    """Raise ValueError for a name or a value that gRPC forbids."""
     for name, value in metadata:
         if not _METADATA_NAME.fullmatch(name):
             raise ValueError(f"not a name of metadata: {name!r}")
@@ -338,7 +337,7 @@ def _status_headers(error: RpcError | None) -> list[tuple[str, str]]:
 
 
 def _details(fields: HeaderDict) -> Sequence[Any]:
-    """The details of a status, taken out of its fields. What can't be read is left out: the status counts."""
+    """Remove the details from the fields of a status and return them; none if they can't be parsed."""
     encoded = fields.pop(DETAILS, "")
     if not isinstance(encoded, str):
         return ()
@@ -350,7 +349,7 @@ def _details(fields: HeaderDict) -> Sequence[Any]:
 
 
 def _retry_after(fields: HeaderDict) -> float | None:
-    """The server's word on another attempt, in seconds, taken out of a status's fields."""
+    """Remove the pause before a retry from the fields of a status and return it, in seconds."""
     pause = fields.pop(RETRY_AFTER, None)
     if pause is None:
         return None
@@ -374,7 +373,7 @@ def _call_ended(stream_id: int, fields: HeaderDict) -> CallEnded:
 
 
 def _wire_timeout(timeout: float) -> timedelta | None:
-    """The timeout such that purerpc writes it with eight digits at most, never shorter than it is. None if infinite."""
+    """Return the timeout rounded up so that purerpc writes at most eight digits; None if it is infinite."""
     if math.isinf(timeout):
         return None
     if timeout > FINEST_TIMEOUT:

@@ -1,50 +1,79 @@
-"""The streams of calls: what a handler gets of its call, and what a caller gets of its own."""
+"""The streams of calls: the side of a handler, and the side of a caller."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import trio
 from google.protobuf.message import DecodeError, Message
 from h2.errors import ErrorCodes
 
 from shared.rpc.framing import MessageBuffer, frame_messages
-from shared.rpc.http2 import SLIVER_BYTES
+from shared.rpc.http2 import SLIVER_BYTES, Http2Connection
 from shared.rpc.status import Metadata, RpcError, Status
 
 if TYPE_CHECKING:
-    from shared.rpc.client.connection import ClientConnection
-    from shared.rpc.connection import Connection
+    from shared.rpc import protocol
+    from shared.rpc.limits import Limits
 
 Incoming = TypeVar("Incoming", bound=Message)
 Outgoing = TypeVar("Outgoing", bound=Message)
 
 
-class MessageStream(Generic[Incoming, Outgoing]):
-    """Messages both ways, each side bounded by windows.
+class StreamConnection(Protocol):
+    """The part of a connection that its streams use."""
 
-    A stream that is not read stops its peer after a window's worth; a peer that does not read makes `send` wait.
+    limits: "Limits"
+    protocol: "protocol.Protocol"
+    http2: Http2Connection
+    waiting: dict["MessageStream[Any, Any]", None]
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the send buffer is below its bound."""
+
+    def flush(self) -> None:
+        """Wake the writer."""
+
+    def wake_next(self) -> None:
+        """Wake the stream that has waited longest, if there is room for it."""
+
+
+class ClientStreamConnection(StreamConnection, Protocol):
+    """The part of a client's connection that its streams use."""
+
+    def forget(self, stream: "ClientStream[Any, Any]") -> None:
+        """Remove a stream that has ended."""
+
+    def probe(self, silent_since: float) -> None:
+        """Ping the server unless it has sent something since then."""
+
+
+class MessageStream(Generic[Incoming, Outgoing]):
+    """Messages in both directions, each bounded by a window.
+
+    A stream that is not read stops its peer once the window is full; a peer that does not read makes `send` wait.
     Neither stops another stream.
     """
 
-    def __init__(self, connection: "Connection[Any]", stream_id: int, incoming: type[Incoming]) -> None:
+    def __init__(self, connection: StreamConnection, stream_id: int, incoming: type[Incoming]) -> None:
         self.stream_id = stream_id
         self.failure: RpcError | None = None
-        """Why nothing more can be sent or received."""
+        """The error that ended the stream; None while it is open."""
         self.sends_gzip = False
-        """Whether messages go out compressed."""
+        """Whether sent messages are compressed."""
         self._connection = connection
         self._incoming = incoming
         self._inbound = MessageBuffer(connection.limits.max_message_bytes)
-        self._ended = False  # nothing more will be received
-        self._torn = False  # a message was sent in part, and its rest will never be
+        self._ended = False  # the peer has sent its last message
+        self._partly_sent = False  # the rest of a message will never be sent
         self._arrived: trio.Event | None = None
         self._window_opened: trio.Event | None = None
-        self._turn: trio.Lock | None = None
+        self._send_lock: trio.Lock | None = None
 
     async def receive(self) -> Incoming | None:
-        """The peer's next message; None when it has sent all of them. Returns at once if one is there.
+        """Return the peer's next message; None after the last. Returns at once if one is there.
 
-        Raises RpcError if the message is too large or can't be read, or if the call has failed.
+        Raises RpcError if the message is too large or can't be parsed, or if the call has failed.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         while (data := self._inbound.take()) is None:
@@ -66,49 +95,49 @@ class MessageStream(Generic[Incoming, Outgoing]):
 
     @property
     def received_compressed(self) -> bool:
-        """Whether the message that was received last had come compressed."""
+        """Whether the last received message was compressed."""
         return self._inbound.took_compressed
 
     async def send(self, message: Outgoing, *, compress: bool = True) -> None:
-        """Send a message. Returns when it is on its way: at once, unless the peer or the socket is behind.
+        """Send a message. Returns when the send buffer has it: at once, unless the peer or the socket is slow.
 
-        On a stream that sends gzip it is compressed, unless `compress` is false. Raises RpcError if the call has failed
-        or has ended. Cancelled while a message is sent in part, it ends the stream.
+        On a stream that sends gzip the message is compressed, unless `compress` is false. Raises RpcError if the call
+        has failed or has ended. A cancellation after a part of the message was sent ends the stream.
         """
         await self.send_encoded((message.SerializeToString(),), compress=compress)
 
     async def send_encoded(self, messages: Sequence[bytes], *, compress: bool = True) -> None:
-        """Send messages that are serialised already, together; otherwise as `send`."""
+        """Send serialised messages together; otherwise as `send`."""
         await trio.lowlevel.checkpoint_if_cancelled()
         await self._send(frame_messages(messages, compress=compress and self.sends_gzip))
 
     def abort(self, error: RpcError) -> None:
-        """End the stream for its user: what waits on it raises the error."""
+        """End the stream for its user: its waiting tasks raise the error."""
         self.failure = self.failure or error
         self._notify_receiver()
         self.window_opened()
 
-    def leave(self) -> None:
-        """Whoever still holds the stream can do nothing with it any more."""
+    def detach(self) -> None:
+        """Make the stream unusable for a task that still holds it."""
         self.abort(RpcError(Status.CANCELLED, "the call has ended"))
 
     def disconnect(self, error: RpcError) -> None:
-        """The peer has reset the stream or is gone: nothing can be sent on it any more."""
+        """Abort the stream: the peer has reset it or is gone, so nothing can be sent on it any more."""
         self.abort(error)
 
     def data_received(self, data: bytes, flow_controlled_length: int) -> None:
-        """Keep what came. The rest of the flow-controlled length is padding, which nobody will read."""
+        """Append received data. The rest of the flow-controlled length is padding, which is credited at once."""
         self._inbound.append(data)
         self._inbound.credit += flow_controlled_length - len(data)
         self._notify_receiver()
 
     def end_received(self) -> None:
-        """The peer has sent all."""
+        """Mark that the peer has sent its last message."""
         self._ended = True
         self._notify_receiver()
 
     def window_opened(self) -> None:
-        """The peer may take more."""
+        """Wake the sender: the peer may take more."""
         if self._window_opened is not None:
             self._window_opened.set()
             self._window_opened = None
@@ -119,24 +148,24 @@ class MessageStream(Generic[Incoming, Outgoing]):
             self._arrived = None
 
     def _give_credit(self) -> None:
-        """Open the stream's window by what was read, half a window at a time."""
+        """Open the stream's window by the bytes that were read, once they are half a window."""
         if self._inbound.credit >= self._connection.limits.stream_window // 2 and not self._ended and not self.failure:
             self._connection.http2.increment_flow_control_window(self._inbound.credit, self.stream_id)
             self._connection.flush()
             self._inbound.credit = 0
 
     async def _send(self, data: bytes) -> None:
-        """Send framed messages, after those that other tasks are sending."""
+        """Send framed messages, after the messages that other tasks are sending."""
         http2 = self._connection.http2
         if self.failure is not None:
             raise self.failure
-        free = self._turn is None or not self._turn.locked()
+        free = self._send_lock is None or not self._send_lock.locked()
         if free and self._connection.has_room and len(data) <= http2.sendable(self.stream_id):
             http2.send_data_frame(self.stream_id, data)
             self._connection.flush()
             return
-        self._turn = self._turn or trio.Lock()
-        async with self._turn:
+        self._send_lock = self._send_lock or trio.Lock()
+        async with self._send_lock:
             await self._send_in_parts(data)
 
     async def _send_in_parts(self, data: bytes) -> None:
@@ -149,9 +178,9 @@ class MessageStream(Generic[Incoming, Outgoing]):
                 sliver = size < SLIVER_BYTES and sent < len(data)
                 self._connection.http2.send_data_frame(self.stream_id, part, sliver=sliver)
                 self._connection.flush()
-        except BaseException:
+        except BaseException:  # trio.Cancelled too: a message that is cut off breaks the stream; raised again
             if sent:
-                self._torn = True
+                self._partly_sent = True
                 self.abort(RpcError(Status.INTERNAL, "a message was cut off while it was sent"))
             raise
         finally:
@@ -159,7 +188,7 @@ class MessageStream(Generic[Incoming, Outgoing]):
             self._connection.wake_next()
 
     async def _wait_for_room(self) -> int:
-        """Wait until the peer and the socket take more; the size of the next frame."""
+        """Wait until the peer and the socket take more. Returns the size of the next frame."""
         connection = self._connection
         while True:
             if self.failure is not None:
@@ -169,22 +198,22 @@ class MessageStream(Generic[Incoming, Outgoing]):
                 return size
             if connection.http2.streams[self.stream_id].outbound_flow_control_window > 0:
                 connection.waiting[self] = None
-            else:  # the turn is another's
+            else:  # its own window is closed: pass the turn on
                 connection.wake_next()
             self._window_opened = self._window_opened or trio.Event()
             await self._window_opened.wait()
 
 
 class ServerStream(MessageStream[Incoming, Outgoing]):
-    """A client's call, for its handler. The handler's return ends it with OK; raising RpcError, with that status.
+    """A client's call, for its handler. A return of the handler ends it with OK, an RpcError with its status.
 
-    When the client resets the call or its connection ends, when its deadline passes and when the server stops, the
-    handler is cancelled.
+    The handler is cancelled when the client resets the call, its connection ends, its deadline passes, or the server
+    stops.
     """
 
     def __init__(
         self,
-        connection: "Connection[Any]",
+        connection: StreamConnection,
         stream_id: int,
         incoming: type[Incoming],
         *,
@@ -199,13 +228,13 @@ class ServerStream(MessageStream[Incoming, Outgoing]):
         self.method = method
         """`/<service>/<method>`"""
         self.metadata = metadata
-        """What the client sent with the call."""
+        """The metadata that the client sent with the call."""
         self.peer = peer
         """The client's address."""
         self.trailing_metadata: Metadata = ()
-        """What goes with the status, if the handler sets it."""
+        """The metadata that is sent with the status; set by the handler."""
         self.scope = trio.CancelScope()
-        """What the handler runs in."""
+        """The scope in which the handler runs."""
         if timeout is not None:
             self.scope.deadline = trio.current_time() + timeout
         self._inbound.compressed = compressed
@@ -215,16 +244,16 @@ class ServerStream(MessageStream[Incoming, Outgoing]):
 
     @property
     def deadline(self) -> float:
-        """Until when the client waits, by Trio's clock; infinity if it gave no timeout."""
+        """The client's deadline, by Trio's clock; infinity if the call has no timeout."""
         return self.scope.deadline
 
     def start_compression(self) -> bool:
-        """Compress what is sent, if the client takes that: whether it does. Comes before all that is sent."""
+        """Compress sent messages if the client accepts gzip; return whether it does. Call it before the first send."""
         self.sends_gzip = self._takes_gzip and not self._responded
         return self.sends_gzip
 
     async def send_metadata(self, metadata: Metadata) -> None:
-        """Send the answer's headers with this, before the first message. Raises ValueError for bad metadata."""
+        """Send the response's headers with metadata, before the first message. Raises ValueError for bad metadata."""
         await trio.lowlevel.checkpoint_if_cancelled()
         self._respond(metadata)
         self._connection.flush()
@@ -238,10 +267,10 @@ class ServerStream(MessageStream[Incoming, Outgoing]):
         super().disconnect(error)
 
     def finish(self, error: RpcError | None) -> None:
-        """Send the status, and end the stream both ways. Raises ValueError, having sent nothing, for bad metadata."""
+        """Send the status and end the stream in both directions. For bad metadata, raises ValueError; sends nothing."""
         if self._disconnected:
             return
-        if self._torn:
+        if self._partly_sent:
             self._connection.protocol.reset(self.stream_id, ErrorCodes.INTERNAL_ERROR)
         else:
             self._connection.protocol.finish(self.stream_id, error, self.trailing_metadata, responded=self._responded)
@@ -260,30 +289,30 @@ class ServerStream(MessageStream[Incoming, Outgoing]):
 
 
 class ClientStream(MessageStream[Incoming, Outgoing]):
-    """One's own call. Made by `open_stream`."""
+    """A call to a server. Made by `open_stream`."""
 
-    def __init__(self, connection: "ClientConnection", stream_id: int, incoming: type[Incoming]) -> None:
+    def __init__(self, connection: ClientStreamConnection, stream_id: int, incoming: type[Incoming]) -> None:
         super().__init__(connection, stream_id, incoming)
         self._server = connection
         self.metadata: Metadata = ()
-        """What the server sent before its first message."""
+        """The metadata that the server sent before its first message."""
         self.trailing_metadata: Metadata = ()
-        """What the server sent with the status."""
+        """The metadata that the server sent with the status."""
         self._half_closed = False
 
     @property
     def outcome(self) -> Status | None:
-        """How the call ended; None while it is under way."""
+        """The status of the call; None while it is under way."""
         if self.failure is not None:
             return self.failure.status
         return Status.OK if self._ended else None
 
-    def doubt_server(self, silent_since: float) -> None:
-        """There was no answer in time, though the server may have said something else since then."""
-        self._server.doubt(silent_since)
+    def probe_server(self, silent_since: float) -> None:
+        """Ping the server after a call that got no response in time, unless the server has sent anything since then."""
+        self._server.probe(silent_since)
 
     async def end(self) -> None:
-        """Tell the server that nothing more will be sent; `receive` goes on."""
+        """Half-close the call: nothing more will be sent. `receive` goes on."""
         await trio.lowlevel.checkpoint_if_cancelled()
         if not self._half_closed and not self._ended and self.failure is None:
             self._half_closed = True
@@ -291,12 +320,12 @@ class ClientStream(MessageStream[Incoming, Outgoing]):
             self._connection.flush()
 
     def response_started(self, metadata: Metadata, *, compressed: bool) -> None:
-        """The server's first headers."""
+        """Store the server's first headers."""
         self.metadata = metadata
         self._inbound.compressed = compressed
 
     def call_ended(self, error: RpcError | None, metadata: Metadata) -> None:
-        """The server's status: what came before it can still be received."""
+        """End the call with the server's status. Messages that arrived before it can still be received."""
         self.trailing_metadata = metadata
         self._ended = True
         if error is not None:
@@ -312,10 +341,10 @@ class ClientStream(MessageStream[Incoming, Outgoing]):
             super().disconnect(error)
 
     def close(self) -> None:
-        """Leave the call: the server hears of it if it has not ended it."""
+        """End the call: reset the stream if the server has not ended it."""
         self._connection.protocol.reset(self.stream_id, ErrorCodes.CANCEL)
         self._connection.flush()
-        self._connection.forget(self)
+        self._server.forget(self)
 
     async def _send(self, data: bytes) -> None:
         if self._ended and self.failure is None:

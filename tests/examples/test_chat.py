@@ -13,6 +13,8 @@ from tests.examples.chatters import LANGUAGES, Chatter, Command, open_chatter, o
 from tools.launch.people import Person, read_history, sign_up
 from tools.launch.process import Rookery
 
+pytestmark = pytest.mark.slow
+
 RING = list(pairwise([*LANGUAGES, "rookery", LANGUAGES[0]]))
 
 MESSAGES = 60

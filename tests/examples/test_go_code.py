@@ -3,8 +3,12 @@
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.examples.chatters import EXAMPLES, PROTOS
 from tools.toolchains import go_module, need_go, needed
+
+pytestmark = pytest.mark.slow
 
 
 def test_gofmt_and_vet_find_nothing() -> None:

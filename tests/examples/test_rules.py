@@ -18,6 +18,8 @@ from tests.system.sessions import Session, connector, open_session
 from tools.launch.people import Person, sign_up
 from tools.launch.process import Rookery, running
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def front() -> Iterator[socket.socket]:
@@ -93,7 +95,7 @@ class Everyone:
             assert await chatter.finish() == 0
 
 
-async def test_what_is_dropped_refused_or_left_out_comes_in_the_end(everyone: Everyone) -> None:
+async def test_dropped_refused_and_omitted_messages_arrive_in_the_end(everyone: Everyone) -> None:
     class Mischief(Connection):
         """Each once, with the text that asks for it."""
 
@@ -131,7 +133,7 @@ async def test_what_is_dropped_refused_or_left_out_comes_in_the_end(everyone: Ev
     await everyone.see(Mischief, see)
 
 
-async def test_a_session_goes_on_over_connections_that_end_in_every_way(everyone: Everyone) -> None:
+async def test_a_session_survives_every_end_of_a_connection(everyone: Everyone) -> None:
     """One way takes 10 s: those that a client gives a silent gateway."""
 
     class EndsInEveryWay(Connection):
@@ -183,7 +185,7 @@ async def test_a_session_goes_on_over_connections_that_end_in_every_way(everyone
     await everyone.see(EndsInEveryWay, see)
 
 
-async def test_a_session_moves_to_where_it_is_told_over_tls(
+async def test_a_session_moves_to_another_gateway_over_tls(
     everyone: Everyone, rookery: Rookery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     authority = trustme.CA()

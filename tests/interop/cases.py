@@ -1,4 +1,4 @@
-"""What the interop cases send and expect, for the programs here that are in Python: sizes, metadata, requests."""
+"""The sizes, metadata and requests of the interop cases, for the programs in Python."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,30 +13,30 @@ RESPONSE_SIZES = (31_415, 9, 2_653, 58_979)
 
 ECHO_INITIAL = ("x-grpc-test-echo-initial", "test_initial_metadata_value")
 ECHO_TRAILING = ("x-grpc-test-echo-trailing-bin", b"\xab\xab\xab")
-"""The server sends the first back before its first message, the second with the status."""
+"""The server echoes the first before its first message, the second with the status."""
 
 SPECIAL_MESSAGE = "\t\ntest with whitespace\r\nand Unicode BMP ☺ and non-BMP 😈\t\n"
 
 SOAK_CALLS = 10
-"""Enough to see that a channel, or a connection, can be used again."""
+"""Enough to show that a channel, or a connection, can be reused."""
 
 TIMEOUT = 30.0
-"""Seconds; ends only a case that has failed."""
+"""Seconds; only a case that has failed takes that long."""
 
 
 def simple_request(body: int, response: int) -> Any:
-    """A request with a body of this many bytes, that asks for so many."""
+    """Return a request with a body of `body` bytes that asks for a response of `response` bytes."""
     return messages.SimpleRequest(payload=payload(body), response_size=response)
 
 
 def streaming_request(*responses: int, body: int = 0) -> Any:
-    """A request with a body of this many bytes, that asks for responses of these sizes."""
+    """Return a request with a body of `body` bytes that asks for responses of these sizes."""
     wanted = [messages.ResponseParameters(size=size) for size in responses]
     return messages.StreamingOutputCallRequest(payload=payload(body), response_parameters=wanted)
 
 
 def payload(size: int) -> Any:
-    """A body of this many bytes."""
+    """Return a body of `size` bytes."""
     return messages.Payload(body=bytes(size))
 
 
@@ -45,5 +45,5 @@ def expect(actual: object, wanted: object) -> None:
 
 
 def expect_once(metadata: Sequence[tuple[str, str | bytes]], pair: tuple[str, str | bytes]) -> None:
-    """The metadata has the name once, with that value."""
+    """Expect the name once in the metadata, with this value."""
     expect([value for name, value in metadata if name == pair[0]], [pair[1]])

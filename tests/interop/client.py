@@ -1,4 +1,4 @@
-"""Our client for gRPC's interop cases, on shared.rpc: what calls other languages' stock servers.
+"""Our client for gRPC's interop cases, on shared.rpc: calls the stock servers of other languages.
 
 python -m tests.interop.client --server_port PORT --test_case CASE[,CASE...]
 
@@ -38,14 +38,14 @@ Case = Callable[[Channel], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a server is, and how to be sure that it is the right one."""
+    """A server's port, and how to verify its certificate."""
 
     port: int
     tls: ssl.SSLContext | None = None
     server_name: str | None = None
 
     def channel(self) -> AbstractAsyncContextManager[Channel]:
-        """A new channel to it."""
+        """Open a channel to the server."""
         return open_channel("127.0.0.1", self.port, tls=self.tls, server_name=self.server_name)
 
 
@@ -83,7 +83,7 @@ async def client_compressed_unary_noprobe(channel: Channel) -> None:
 
 
 async def compressed_unary(channel: Channel, *, compressed: bool, declared: bool) -> None:
-    """A large call whose request is compressed or not, and that says whether it should be."""
+    """Make a large call whose request is compressed or not, and declares whether it should be."""
     request = simple_request(LARGE_REQUEST, LARGE_RESPONSE)
     request.expect_compressed.value = declared
     async with open_stream(stub(channel).UnaryCall, timeout=TIMEOUT, compressed=True) as stream:
@@ -264,19 +264,19 @@ def stub(channel: Channel) -> Any:
 
 
 async def next_response(stream: Any) -> Any:
-    """The server's next message: there must be one."""
+    """Return the server's next message. Raises AssertionError if there is none."""
     response = await stream.receive()
     assert response is not None, "the call has ended"
     return response
 
 
 async def sizes(stream: Any) -> list[int]:
-    """Of the bodies of all responses, until the call has ended."""
+    """Return the sizes of the bodies of all responses, until the call has ended."""
     return [size for size, _ in await sizes_and_compression(stream)]
 
 
 async def sizes_and_compression(stream: Any) -> list[tuple[int, bool]]:
-    """The same, each with whether it came compressed."""
+    """Return the sizes, each with whether the response was compressed."""
     found = []
     while (response := await stream.receive()) is not None:
         found.append((len(response.payload.body), stream.received_compressed))
@@ -285,7 +285,7 @@ async def sizes_and_compression(stream: Any) -> list[tuple[int, bool]]:
 
 @contextmanager
 def fails_with(status: Status, message: str | None = None) -> Iterator[None]:
-    """The block must raise an RpcError with this status, and this message if one is given."""
+    """Expect the block to raise an RpcError with this status, and with this message unless it is None."""
     try:
         yield
     except RpcError as error:

@@ -10,12 +10,12 @@ from cryptography.hazmat.primitives.serialization import NoEncryption, pkcs12
 from tests.interop.programs import Certificates, our_server, serving
 
 ERRORS = ("rpc_call_failed", "rpc_connection_failed", "Traceback")
-"""What our server's log has of its own mistakes; a client's are not among them."""
+"""Marks of our server's own faults in its log."""
 
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """Of an authority that was made for these tests."""
+    """Certificates of an authority for these tests."""
     folder = tmp_path_factory.mktemp("certificates")
     files = Certificates(folder / "ca.pem", folder / "ca.p12", folder / "server.pem", folder / "server.key")
     authority = trustme.CA()
@@ -31,7 +31,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 @pytest.fixture(scope="session")
 def our_ports(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) -> Iterator[dict[bool, int]]:
-    """Where our servers listen: without TLS, and with it. At the end, neither may have made a mistake."""
+    """The ports of our servers, without TLS and with it. At the end, neither may have logged a fault."""
     logs = tmp_path_factory.mktemp("our-servers")
     with (
         serving(our_server(None), logs / "plain") as plain,

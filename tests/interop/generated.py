@@ -16,7 +16,7 @@ PROTOS = Path(__file__).with_name("protos")
 
 
 def _load() -> tuple[ModuleType, ModuleType]:
-    """The messages, and grpcio's services, in modules that stay when their files are gone."""
+    """Generate and import the messages and grpcio's services; their files are then deleted."""
     with tempfile.TemporaryDirectory() as folder:
         options = [f"-I{PROTOS}", f"--python_out={folder}", f"--grpc_python_out={folder}"]
         if protoc.main(["protoc", *options, "interop.proto"]) != 0:
@@ -29,7 +29,7 @@ def _load() -> tuple[ModuleType, ModuleType]:
 
 
 def _purerpc_services(messages: ModuleType) -> ModuleType:
-    """What purerpc's plugin makes of the services."""
+    """Generate the services with purerpc's plugin."""
     from purerpc.protoc_plugin.plugin import generate_single_proto
 
     file = FileDescriptorProto()

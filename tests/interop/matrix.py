@@ -1,4 +1,4 @@
-"""Which interop cases which program can run: the table of docs/interop.md.
+"""The interop cases that each program supports: the table of docs/interop.md.
 
 python -m tests.interop.matrix   prints it
 """
@@ -48,7 +48,8 @@ class Run(NamedTuple):
 RUNS = [Run(language, tls) for language in LANGUAGES for tls in (False, True)]
 
 NO_PROBE = "did not end with INVALID_ARGUMENT"
-"""Seen of a server that reads compressed requests but can't see that one should have been: it passes the rest."""
+"""The failure of a server that reads compressed requests but can't detect that one should have been compressed. It
+passes the rest of the case."""
 
 _PLAIN = r"False.* instead of .*True"
 
@@ -74,16 +75,16 @@ LACKS: dict[tuple[Language, Role], dict[str, str]] = {
     ("python", "client"): {"client_compressed_streaming": "KeyError"},
     ("python", "server"): {"client_compressed_unary": NO_PROBE, "client_compressed_streaming": NO_PROBE},
 }
-"""What a program can't do, and what is to be seen if it is asked nevertheless: a regular expression."""
+"""The unsupported cases of each program, with a regular expression for the failure."""
 
 
 def lack(language: Language, role: Role, case: str) -> str | None:
-    """What is to be seen if the program lacks the case; None if it has it."""
+    """Return the expected failure if the program lacks the case; None if it has it."""
     return LACKS.get((language, role), {}).get(case)
 
 
 def table() -> str:
-    """The matrix in Markdown."""
+    """Return the matrix in Markdown."""
     roles: tuple[Role, ...] = ("client", "server")
     columns: list[tuple[Language, Role]] = [(language, role) for role in roles for language in LANGUAGES]
     lines = ["| case | " + " | ".join(f"{LANGUAGES[language]} {role}" for language, role in columns) + " |"]

@@ -1,4 +1,4 @@
-"""The programs of other languages' stock gRPC: how each is built, and how it is told what to do."""
+"""The stock gRPC programs of other languages: how each is built and invoked."""
 
 import json
 import subprocess
@@ -24,19 +24,19 @@ CASE_SECONDS = 120.0
 """Ends only a program that hangs."""
 
 START_SECONDS = 60.0
-"""A machine with many tests at once takes a while to start a JVM; alone it takes less than a second."""
+"""A JVM takes less than a second to start, but longer on a machine that runs many tests."""
 
 GO_INTEROP_CLIENT = "google.golang.org/grpc/interop/client"
 JAVA_INTEROP = "io.grpc.testing.integration"
 
 JAVA_SERVER_NAME = "interop.test.google.fr"
-"""A name in the certificate that is built into grpc-java's server."""
+"""A name in the certificate of grpc-java's server."""
 
 PATIENCE = ("--soak_per_iteration_max_acceptable_latency_ms=60000", "--soak_overall_timeout_seconds=60")
-"""The soak cases are here to use channels again, not to measure a busy machine."""
+"""The soak cases test that channels can be reused, not the speed of the machine."""
 
 QUICK_START = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
-"""For JVMs that live for a second."""
+"""Options for short-lived JVMs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Certificates:
     """Files for TLS on 127.0.0.1."""
 
     ca: Path
-    """Who is to be trusted, in PEM."""
+    """The trusted authority, in PEM."""
     trust_store: Path
     """The same, for Java; without a password."""
     certificate: Path
@@ -56,9 +56,9 @@ class Client:
     """A program that runs cases."""
 
     command: Callable[[int, str, Certificates | None], list[str]]
-    """Runs the case against the server at the port, over TLS if there are certificates."""
+    """Returns the command that runs the case against the server at the port, over TLS if there are certificates."""
     takes_many_cases: bool = True
-    """Whether it takes cases separated by commas, and prints a line of JSON for each: its name and how it failed."""
+    """Whether it takes cases separated by commas, and prints a line of JSON for each: its name and its failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +67,11 @@ class Programs:
 
     client: Client
     server: Callable[[Certificates | None], list[str]]
-    """The command that serves at a port of its own choice, over TLS if there are certificates."""
+    """Returns the command that serves at a port of its choice, over TLS if there are certificates."""
 
 
 def our_server(certificates: Certificates | None) -> list[str]:
-    """The command that serves with shared.rpc."""
+    """Return the command that serves with shared.rpc."""
     return [sys.executable, "-m", "tests.interop.server", *_server_files(certificates)]
 
 
@@ -84,12 +84,12 @@ def prepare(language: Language) -> Programs:
 def java_jars() -> Path:
     """The folder of grpc-java's interop programs."""
     need_java()
-    need_program("javac", "default-jdk-headless")  # `java` compiles what it is given as source
+    need_program("javac", "default-jdk-headless")  # `java` compiles source files itself
     return jars(HERE / "java/pom.xml")
 
 
 def java_authority() -> str:
-    """Who has signed the certificate that is built into grpc-java's server, in PEM."""
+    """Return the authority of the certificate of grpc-java's server, in PEM."""
     (archive,) = java_jars().glob("grpc-testing-[0-9]*.jar")
     with ZipFile(archive) as jar:
         return jar.read("certs/ca.pem").decode()
@@ -99,7 +99,7 @@ def _go() -> Programs:
     folder = go_programs(HERE / "go", GO_INTEROP_CLIENT, "./compressed", "./server")
 
     def client(port: int, case: str, certificates: Certificates | None) -> list[str]:
-        if "compressed" in case:  # what grpc-go's own client lacks
+        if "compressed" in case:  # grpc-go's own client lacks these cases
             trust = [f"--ca_file={certificates.ca}"] if certificates else []
             return [str(folder / "compressed"), f"--server_port={port}", f"--test_case={case}", *trust]
         tls = ["--use_tls", "--use_test_ca", f"--ca_file={certificates.ca}"] if certificates else []
@@ -137,7 +137,7 @@ def _python() -> Programs:
 
 
 def _own_programs(client_command: list[str], server_command: list[str]) -> Programs:
-    """Programs that are written here."""
+    """Return programs that are part of this folder."""
 
     def client(port: int, case: str, certificates: Certificates | None) -> list[str]:
         tls = [f"--ca_file={certificates.ca}"] if certificates else []
@@ -159,14 +159,14 @@ def _server_files(certificates: Certificates | None) -> list[str]:
     return [f"--tls_cert_file={certificates.certificate}", f"--tls_key_file={certificates.key}"]
 
 
-def run_case(command: Sequence[str]) -> str:
-    """Run a client's command for one case: an empty string if it has passed, else what it said."""
+def run_one_case(command: Sequence[str]) -> str:
+    """Run a client's command for one case: an empty string if it has passed, else its output."""
     done = _run(command)
     return "" if done.returncode == 0 else f"exit code {done.returncode}\n{done.stdout}{done.stderr}"
 
 
 def run_cases(command: Sequence[str]) -> dict[str, str]:
-    """The same for several cases, by their names."""
+    """Run a client's command for several cases: their outcomes by name."""
     done = _run(command)
     if done.returncode != 0:
         raise ChildProcessError(f"exit code {done.returncode}\n{done.stdout}{done.stderr}")
@@ -179,7 +179,7 @@ def _run(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
 
 @contextmanager
 def serving(command: Sequence[str], log: Path) -> Iterator[int]:
-    """Run a server's command until the end of the block: its port, when it listens. What it says goes to the log."""
+    """Run a server's command until the end of the block. Returns its port once it listens; its output goes to `log`."""
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
     try:
@@ -198,7 +198,7 @@ def serving(command: Sequence[str], log: Path) -> Iterator[int]:
 
 
 def _ports(pid: int) -> list[int]:
-    """Where a process listens; nowhere if it has ended."""
+    """Return the ports on which a process listens; none if it has ended."""
     try:
         connections = psutil.Process(pid).net_connections("tcp")
     except psutil.NoSuchProcess:

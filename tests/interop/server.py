@@ -1,8 +1,8 @@
-"""Our server for gRPC's interop cases, on shared.rpc: what other languages' stock clients call.
+"""Our server for gRPC's interop cases, on shared.rpc: called by the stock clients of other languages.
 
 python -m tests.interop.server --port 0 [--tls_cert_file CERTIFICATE --tls_key_file KEY]
 
-says its port when it listens, and serves until it is stopped.
+prints its port when it listens, and serves until it is stopped.
 """
 
 import argparse
@@ -20,7 +20,7 @@ Stream = ServerStream[Any, Any]
 
 
 class TestService(services.TestServiceServicer):  # type: ignore[misc, name-defined]
-    """Does what each request says. UnimplementedCall is left as it was generated."""
+    """Responds as each request demands. UnimplementedCall is not overridden."""
 
     __test__ = False  # not a class of pytest's
 
@@ -34,7 +34,7 @@ class TestService(services.TestServiceServicer):  # type: ignore[misc, name-defi
         if request.response_compressed.value:
             stream.start_compression()
         await echo_metadata(stream)
-        end_as_told(request.response_status)
+        raise_requested_status(request.response_status)
         await stream.send(messages.SimpleResponse(payload=payload(request.response_size)))
 
     @stream_handler
@@ -59,7 +59,7 @@ class TestService(services.TestServiceServicer):  # type: ignore[misc, name-defi
 
 
 async def one_request(stream: Stream) -> Any:
-    """The only request of a call that takes one."""
+    """Return the only request of a call that takes one."""
     request = await stream.receive()
     if request is None or await stream.receive() is not None:
         raise RpcError(Status.UNIMPLEMENTED, "the call takes one request")
@@ -67,15 +67,15 @@ async def one_request(stream: Stream) -> Any:
 
 
 async def echo_metadata(stream: Stream) -> None:
-    """Send back what the client wants to see again: before the first message, and with the status."""
+    """Echo the client's metadata: one entry before the first message, one with the status."""
     stream.trailing_metadata = [pair for pair in stream.metadata if pair[0] == ECHO_TRAILING[0]]
     if initial := [pair for pair in stream.metadata if pair[0] == ECHO_INITIAL[0]]:
         await stream.send_metadata(initial)
 
 
 async def send_responses(stream: Stream, request: Any) -> None:
-    """Answer a request of a stream."""
-    end_as_told(request.response_status)
+    """Send the responses to a request of a stream."""
+    raise_requested_status(request.response_status)
     for wanted in request.response_parameters:
         await trio.sleep(wanted.interval_us / 1_000_000)
         response = messages.StreamingOutputCallResponse(payload=payload(wanted.size))
@@ -83,19 +83,19 @@ async def send_responses(stream: Stream, request: Any) -> None:
 
 
 def check_compression(stream: Stream, request: Any) -> None:
-    """Refuse the request that was just received if it should have come compressed and has not."""
+    """Refuse the last received request if it should have been compressed and was not."""
     if request.expect_compressed.value and not stream.received_compressed:
         raise RpcError(Status.INVALID_ARGUMENT, "the request should be compressed")
 
 
-def end_as_told(status: Any) -> None:
-    """Raise the status that a request asks for, unless that is OK."""
+def raise_requested_status(status: Any) -> None:
+    """Raise the requested status, unless that is OK."""
     if status.code:
         raise RpcError(status_of(status.code), status.message)
 
 
 def listeners_with_tls(listeners: list[trio.SocketListener], certificate: str, key: str) -> list[Any]:
-    """The same listeners, behind TLS."""
+    """Wrap the listeners in TLS."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key)
     context.set_alpn_protocols(["h2"])
@@ -103,7 +103,7 @@ def listeners_with_tls(listeners: list[trio.SocketListener], certificate: str, k
 
 
 async def serve(port: int, certificate: str | None, key: str | None) -> None:
-    """Listen on loopback, say the port, and serve."""
+    """Listen on loopback, print the port, and serve."""
     listeners = await trio.open_tcp_listeners(port, host="127.0.0.1")
     print("listening on", listeners[0].socket.getsockname()[1], flush=True)
     secure = listeners_with_tls(listeners, certificate, key) if certificate and key else listeners

@@ -1,4 +1,4 @@
-"""The tools that people call gRPC servers with find their way in a real process, knowing nothing but its address."""
+"""Common gRPC tools work with a real process, given only its address."""
 
 import json
 import subprocess
@@ -9,6 +9,8 @@ import pytest
 
 from tools.launch.process import Rookery, running
 from tools.toolchains import go_programs, needed
+
+pytestmark = pytest.mark.slow
 
 TOOLS = Path(__file__).parent / "grpcurl"
 GRPCURL, HEALTH_PROBE = "github.com/fullstorydev/grpcurl/cmd/grpcurl", "github.com/grpc-ecosystem/grpc-health-probe"
@@ -40,7 +42,7 @@ def run(program: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def grpcurl(tools: Path, *words: str) -> str:
-    """What it prints. Fails if it does."""
+    """Run grpcurl and return its output. Raises AssertionError if it fails."""
     ran = run(tools / "grpcurl", "-plaintext", *words)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
@@ -63,35 +65,35 @@ def test_grpcurl_describes_services_and_messages(tools: Path, rookery: Rookery) 
 
 @pytest.mark.parametrize("service", ["", "rookery.v1.SessionService"])
 def test_grpcurl_checks_the_health(tools: Path, rookery: Rookery, service: str) -> None:
-    asked = json.dumps({"service": service})
-    answer = grpcurl(tools, "-d", asked, rookery.grpc, "grpc.health.v1.Health/Check")
+    request = json.dumps({"service": service})
+    answer = grpcurl(tools, "-d", request, rookery.grpc, "grpc.health.v1.Health/Check")
     assert json.loads(answer) == {"status": "SERVING"}
 
 
-def test_grpcurl_speaks_a_session(tools: Path, rookery: Rookery) -> None:
+def test_grpcurl_opens_a_session(tools: Path, rookery: Rookery) -> None:
     frames = json.dumps({"authenticate": {"access_token": "none"}})
-    said = grpcurl(tools, "-d", frames, rookery.grpc, "rookery.v1.SessionService/Connect")
-    assert "goodbye" in json.loads(said)
+    output = grpcurl(tools, "-d", frames, rookery.grpc, "rookery.v1.SessionService/Connect")
+    assert "goodbye" in json.loads(output)
 
 
-def test_grpcurl_asks_the_archive_with_its_token_alone(tools: Path, rookery: Rookery) -> None:
+def test_grpcurl_needs_a_token_for_the_archive(tools: Path, rookery: Rookery) -> None:
     archive = rookery.addresses["archive"]
-    asked = ["-d", json.dumps({"user_id": 1, "chat_id": "d-1-2"}), archive, GET_CHAT]
-    refused = run(tools / "grpcurl", "-plaintext", *asked)
+    request = ["-d", json.dumps({"user_id": 1, "chat_id": "d-1-2"}), archive, GET_CHAT]
+    refused = run(tools / "grpcurl", "-plaintext", *request)
     assert refused.returncode != 0
     assert "Unauthenticated" in refused.stderr
-    answer = grpcurl(tools, "-H", f"authorization: Bearer {ARCHIVE_TOKEN}", *asked)
+    answer = grpcurl(tools, "-H", f"authorization: Bearer {ARCHIVE_TOKEN}", *request)
     assert json.loads(answer)["chat"]["chat_id"] == "d-1-2"
 
 
-def test_who_watches_is_told_that_a_process_stops(tools: Path, tmp_path: Path) -> None:
+def test_a_watch_reports_that_the_process_stops(tools: Path, tmp_path: Path) -> None:
     with running(Rookery(tmp_path / "data")) as rookery:
         command = [str(tools / "grpcurl"), "-plaintext", "-max-time", str(SECONDS), rookery.grpc, WATCH]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watching:
-            assert watching.stdout is not None
-            first = "".join(watching.stdout.readline() for _ in range(3))
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watch:
+            assert watch.stdout is not None
+            first = "".join(watch.stdout.readline() for _ in range(3))
             assert rookery.terminate() == 0
-            rest, _ = watching.communicate(timeout=SECONDS)
+            rest, _ = watch.communicate(timeout=SECONDS)
     assert json.loads(first) == {"status": "SERVING"}
     assert json.loads(rest) == {"status": "NOT_SERVING"}
 
@@ -102,7 +104,7 @@ def test_the_probe_of_kubernetes_needs_no_token(tools: Path, rookery: Rookery, a
     assert (probed.returncode, probed.stderr.strip()) == (0, "status: SERVING")
 
 
-def test_the_probe_is_told_of_a_service_that_is_not_there(tools: Path, rookery: Rookery) -> None:
+def test_the_probe_fails_for_an_unknown_service(tools: Path, rookery: Rookery) -> None:
     probed = run(tools / "grpc-health-probe", f"-addr={rookery.grpc}", "-service=rookery.v1.Nothing")
     assert probed.returncode != 0
     assert "NotFound" in probed.stderr

@@ -14,13 +14,15 @@ from rookery.v1.session_grpc import SessionServiceServicer
 from shared.rpc import serve_rpc
 from tools.toolchains import go_programs, needed
 
+pytestmark = pytest.mark.slow
+
 H2SPEC = "github.com/summerwind/h2spec/cmd/h2spec"
 
 CASES = 146
 """Of h2spec 2.2.1."""
 
 CASE_SECONDS = "10"
-"""How long a case waits for what it expects: none that passes waits."""
+"""Timeout of a case; a case that passes does not wait for it."""
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,7 @@ def h2spec() -> Path:
 
 @asynccontextmanager
 async def serving(*, tls: bool) -> AsyncIterator[int]:
-    """A server on the port. h2spec's requests are plain HTTP, which it answers in HTTP's terms."""
+    """Serve on a port, which is returned. h2spec's requests are not gRPC calls; the server responds in plain HTTP."""
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     port: int = listeners[0].socket.getsockname()[1]
     async with trio.open_nursery() as nursery:

@@ -1,1 +1,1 @@
-"""The client: calls, what they are retried by, and how a server is found, connected to and chosen."""
+"""The client: calls, retries, name resolution, connections, and the choice of a server."""

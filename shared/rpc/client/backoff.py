@@ -1,25 +1,25 @@
-"""Pauses between attempts: random, so that many who failed together do not come back together."""
+"""Random pauses between attempts, so that clients that failed together do not retry together."""
 
 import random
 
 
 class Backoff:
-    """Each pause is anything from nothing up to a bound, which doubles from one to the next, up to the longest.
+    """Pauses from 0 up to a bound, which doubles with each pause up to the longest.
 
-    The literature calls that full jitter: it empties a queue of waiting clients soonest, with the fewest attempts.
+    This is full jitter, which empties a queue of waiting clients soonest, with the fewest attempts.
     """
 
     def __init__(self, first: float, longest: float) -> None:
-        """Bounds in seconds: of the first pause, and of the longest."""
+        """Takes the bounds of the first and of the longest pause, in seconds."""
         self._first = first
         self._longest = longest
         self._bound = first
 
     def next(self) -> float:
-        """Seconds to wait now."""
+        """Return the next pause, in seconds."""
         bound, self._bound = self._bound, min(2 * self._bound, self._longest)
         return random.uniform(0, bound)  # noqa: S311 - spreads load, guards nothing
 
     def reset(self) -> None:
-        """It has worked: the next failure is the first again."""
+        """Start again from the first bound, after a success."""
         self._bound = self._first

@@ -1,4 +1,4 @@
-"""Calls to several servers of one kind: each goes to the next in turn, of those that are connected and serve."""
+"""Calls to several servers of one kind: each call goes to the next ready server in rotation."""
 
 import ssl
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -10,23 +10,21 @@ import trio
 from shared.background import open_background
 from shared.rpc.client.backoff import Backoff
 from shared.rpc.client.channel import Channel, for_http2
-from shared.rpc.client.connecting import Endpoint, why_not_connected
+from shared.rpc.client.connecting import Endpoint, failure_text
 from shared.rpc.client.resolving import endpoint_of, resolve
+from shared.rpc.client.statistics import channel_readings
 from shared.rpc.client.subchannel import ClientOptions, Prepare
 from shared.rpc.limits import DEFAULT_LIMITS, Limits
-from shared.rpc.measures import channel_readings
 from shared.telemetry.metrics import register_readings
 
-LOOK_AGAIN_AFTER = 5.0
-"""Seconds after which a name is looked up again, in case it has got a server more: one that is new must be known before
-the one that it is to replace has gone."""
+REFRESH_INTERVAL = 5.0
+"""Seconds after which a name is resolved again: a new server must be found before the server that it replaces ends."""
 
-LOOK_UP_PAUSE = 1.0
-"""Seconds between two look-ups at least, even when servers are lost one after the other."""
+MIN_REFRESH_PAUSE = 1.0
+"""The fewest seconds between two resolutions, even when servers are lost one after the other."""
 
 FIRST_PAUSE = 0.1
-"""Seconds: a name that can't be looked up is tried again at random within this time, then within twice the time, up to
-`LOOK_UP_PAUSE`."""
+"""Seconds: the bound of the random pause after a failed resolution; it doubles up to `MIN_REFRESH_PAUSE`."""
 
 log = structlog.get_logger(__name__)
 
@@ -41,12 +39,12 @@ async def open_balancer(
     health_service: str | None = "",
     limits: Limits = DEFAULT_LIMITS,
 ) -> AsyncIterator["Balancer"]:
-    """A channel to all servers that the addresses (`host:port`; at least one) stand for, to make stubs of.
+    """Open a channel to all servers of the addresses (`host:port`; at least one), for stubs.
 
-    A host may be a name of several servers: it is looked up again now and then, and when one of them is lost. All are
-    connected to, now and whenever they are lost; calls go round those that are ready. A server with the standard health
-    service is ready while that says that it serves `health_service` (all of it, if empty); with None it is not asked.
-    Otherwise as `open_channel`; in certificates the name counts, not the address that it stands for.
+    A host may be a name of several servers; it is resolved again every `REFRESH_INTERVAL`, and when a server is lost.
+    The channel stays connected to all of them, and calls rotate among the ready ones. A server with the standard
+    health service is ready while that reports `health_service` (the whole server, if empty) as serving; None disables
+    the check. Otherwise as `open_channel`. A certificate must be for the name, not for the address it resolves to.
     """
     options = ClientOptions(limits, for_http2(tls), prepare, stays_connected=True, health_service=health_service)
     async with open_background() as nursery:
@@ -60,19 +58,17 @@ class Balancer(Channel):
 
     def __init__(self, nursery: trio.Nursery, options: ClientOptions, names: Iterable[Endpoint]) -> None:
         super().__init__(nursery, options)
-        self._servers_of: dict[Endpoint, list[Endpoint] | None] = dict.fromkeys(
-            names
-        )  # None until a name was looked up
-        self._look_again: dict[Endpoint, trio.Event] = {}
-        self._trouble = ""  # why the last name could not be looked up
+        self._servers_of: dict[Endpoint, list[Endpoint] | None] = dict.fromkeys(names)  # None until first resolved
+        self._refresh_requested: dict[Endpoint, trio.Event] = {}
+        self._resolve_error = ""  # of the last name that could not be resolved
         for name in self._servers_of:
             nursery.start_soon(self._follow, name)
 
     async def _follow(self, name: Endpoint) -> None:
-        """Call the servers that the name stands for, for ever. One that can't be looked up keeps those that it had."""
-        backoff = Backoff(FIRST_PAUSE, LOOK_UP_PAUSE)
+        """Keep the servers of a name up to date, for ever. If it can't be resolved, its last servers stay."""
+        backoff = Backoff(FIRST_PAUSE, MIN_REFRESH_PAUSE)
         while True:
-            look_again = self._look_again[name] = trio.Event()
+            refresh_requested = self._refresh_requested[name] = trio.Event()
             try:
                 self._servers_of[name] = await resolve(name)
             except (OSError, ValueError) as error:
@@ -80,25 +76,25 @@ class Balancer(Channel):
                 await trio.sleep(backoff.next())
                 continue
             backoff.reset()
-            self.use([server for servers in self._servers_of.values() for server in servers or ()])
-            await trio.sleep(LOOK_UP_PAUSE)
-            with trio.move_on_after(LOOK_AGAIN_AFTER - LOOK_UP_PAUSE):
-                await look_again.wait()
+            self.set_endpoints([server for servers in self._servers_of.values() for server in servers or ()])
+            await trio.sleep(MIN_REFRESH_PAUSE)
+            with trio.move_on_after(REFRESH_INTERVAL - MIN_REFRESH_PAUSE):
+                await refresh_requested.wait()
 
     def _not_found(self, name: Endpoint, error: Exception) -> None:
         self._servers_of[name] = self._servers_of[name] or []
-        self._trouble = f"{name.host} is not found: {why_not_connected(error)}"
+        self._resolve_error = f"{name.host} is not found: {failure_text(error)}"
         log.info("rpc_name_not_found", name=name.host, reason=str(error))
         self._slots.unpark_all()
 
     def _lost(self) -> None:
-        for look_again in self._look_again.values():
-            look_again.set()
+        for refresh_requested in self._refresh_requested.values():
+            refresh_requested.set()
 
-    def _why_unavailable(self) -> str | None:
+    def _unavailable_reason(self) -> str | None:
         if None in self._servers_of.values():
             return None
-        return super()._why_unavailable() if self._in_turn else self._trouble
+        return super()._unavailable_reason() if self._rotation else self._resolve_error
 
 
 def _endpoint_at(address: str, server_name: str | None) -> Endpoint:

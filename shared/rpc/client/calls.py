@@ -1,4 +1,4 @@
-"""Calls over a channel: their deadlines, and what is made again when it has failed."""
+"""Calls over a channel: their deadlines, attempts and retries."""
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
@@ -25,27 +25,27 @@ async def call_unary(
     method: Callable[[Request], Awaitable[Response]],
     request: Request,
     *,
-    timeout: float,  # noqa: ASYNC109 - the server is told of it too
+    timeout: float,  # noqa: ASYNC109 - it is sent to the server too
     metadata: Metadata = (),
     attempts: int = 1,
     attempt_timeout: float | None = None,
     retry_on: Collection[Status] = RETRYABLE,
     wait_for_ready: bool = False,
 ) -> Response:
-    """Call a stub's unary method, such as `ArchiveServiceStub(channel).GetChat`, and return its answer.
+    """Call a stub's unary method, such as `ArchiveServiceStub(channel).GetChat`, and return its response.
 
-    Everything happens within `timeout` seconds: waiting for a server, all attempts, the pauses between them. Raises
-    RpcError: DEADLINE_EXCEEDED after that time, UNAVAILABLE if no server can be reached, else what the server says.
-    With `wait_for_ready` it waits for a server that can be reached.
+    `timeout`, in seconds, covers the wait for a server, all attempts and the pauses between them. Raises RpcError with
+    DEADLINE_EXCEEDED after it, UNAVAILABLE if no server can be reached, else the server's status. With
+    `wait_for_ready`, an unreachable server is waited for.
 
-    With more `attempts` than one, for what may be done twice, a call that ends with one of the statuses of `retry_on`
-    is made again: after a pause that the server names, else a random one (`backoff.py`), unless the deadline would pass
-    meanwhile or too many of the channel's calls fail (`retries.py`). With `attempt_timeout`, an attempt that another
-    may follow has so many seconds at most: another server may answer while one hangs. A call that no handler has seen
-    is made again in any case, once, at once.
+    With more than one of `attempts`, which the method must allow to be repeated, a call that ends with a status of
+    `retry_on` is retried: after the server's pause, else a random one (`backoff.py`), unless the deadline would pass
+    first or too many of the channel's calls fail (`retries.py`). `attempt_timeout`, in seconds, bounds each attempt
+    but the last, so that another server may respond while one hangs. An unprocessed call is always retried once, at
+    once.
     """
     channel, call = _call(method, trio.current_time() + timeout, metadata)
-    with _step(call) if traces.current_spans() else nullcontext():
+    with _client_span(call) if traces.current_spans() else nullcontext():
         answer = await _try(channel, call, request, attempts, attempt_timeout, retry_on, wait_for_ready)
     return cast(Response, answer)
 
@@ -59,7 +59,7 @@ async def _try(
     retry_on: Collection[Status],
     wait_for_ready: bool,
 ) -> Message:
-    """Make the call until it has its answer, or an error that is none to try again after."""
+    """Repeat the call until it has its response, or an error that is not retried."""
     retries = Retries(attempts, retry_on, channel.throttle)
     while True:
         deadline = call.deadline
@@ -74,7 +74,7 @@ async def _try(
         else:
             retries.succeeded()
             return response
-        channel.tally.retries += 1
+        channel.counters.retries += 1
         await trio.sleep(pause)
 
 
@@ -86,14 +86,14 @@ def open_stream(
     compressed: bool = False,
     wait_for_ready: bool = False,
 ) -> AbstractAsyncContextManager[AnyClientStream]:
-    """Begin a call of a stub's method, such as `SessionServiceStub(channel).Connect`. Leaving the block ends it.
+    """Begin a call of a stub's method, such as `SessionServiceStub(channel).Connect`. The end of the block ends it.
 
-    With a `timeout` in seconds, the server knows of it, and the block is left with DEADLINE_EXCEEDED after it; waiting
-    for a server counts. Raises RpcError with UNAVAILABLE if none can be reached, unless it waits for ready. With
-    `compressed`, what is sent is gzip; what comes may be in any case.
+    `timeout`, in seconds, is sent to the server and covers the wait for one; after it the block raises
+    DEADLINE_EXCEEDED. Raises RpcError with UNAVAILABLE if no server can be reached, unless `wait_for_ready` is set.
+    With `compressed`, sent messages are gzip; received ones may be in any case.
 
-    It is never made again, since what was sent is not kept. If a call ends with an error that is `unprocessed`, no
-    handler has seen it, and its caller may make it again whatever it does.
+    The call is never retried, since sent messages are not stored. If it ends with an `unprocessed` error, no handler
+    has seen it, and its caller may safely repeat it.
     """
     deadline = math.inf if timeout is None else trio.current_time() + timeout
     channel, call = _call(method, deadline, metadata, compressed=compressed)
@@ -101,8 +101,8 @@ def open_stream(
 
 
 @contextmanager
-def _step(call: OutgoingCall) -> Iterator[None]:
-    """The call, with all its attempts, is a step of what this task does; by OpenTelemetry's conventions for gRPC."""
+def _client_span(call: OutgoingCall) -> Iterator[None]:
+    """Record the call with all its attempts as one span, by OpenTelemetry's conventions for gRPC."""
     method = f"{call.service}/{call.method}"
     attributes = {"rpc.system.name": "grpc", "rpc.method": method}
     span = traces.begin(method, SpanKind.CLIENT, attributes, below=traces.current_spans()[0])
@@ -110,7 +110,7 @@ def _step(call: OutgoingCall) -> Iterator[None]:
     try:
         with traces.current(span):
             yield
-    except BaseException as error:
+    except BaseException as error:  # trio.Cancelled too: the span records the outcome, and it is raised again
         status = error.status if isinstance(error, RpcError) else Status.CANCELLED
         traces.fail(span, status.name)
         raise
@@ -125,15 +125,15 @@ async def _attempt(channel: Channel, call: OutgoingCall, request: Message, wait_
         await stream.end()
         response = await stream.receive()
         if response is None or await stream.receive() is not None:
-            raise RpcError(Status.UNIMPLEMENTED, "the server did not answer with one message")
+            raise RpcError(Status.UNIMPLEMENTED, "the server did not respond with exactly one message")
         return cast(Message, response)
 
 
 @asynccontextmanager
 async def _begin(channel: Channel, call: OutgoingCall, wait_for_ready: bool) -> AsyncIterator[AnyClientStream]:
-    """A call while it is under way. Counts it."""
+    """Begin a call, count it, and end it with the block."""
     began = trio.current_time()
-    channel.tally.begun += 1
+    channel.counters.begun += 1
     outcome = Status.CANCELLED
     stream: AnyClientStream | None = None
     try:
@@ -146,19 +146,19 @@ async def _begin(channel: Channel, call: OutgoingCall, wait_for_ready: bool) -> 
                 stream.close()
         if scope.cancelled_caught:
             if stream is not None:
-                stream.doubt_server(silent_since=began)
-            raise RpcError(Status.DEADLINE_EXCEEDED, f"no answer within {call.deadline - began:.3g} s")
+                stream.probe_server(silent_since=began)
+            raise RpcError(Status.DEADLINE_EXCEEDED, f"no response within {call.deadline - began:.3g} s")
     except RpcError as error:
         outcome = error.status
         raise
     finally:
-        channel.tally.ended[outcome] += 1
+        channel.counters.ended[outcome] += 1
 
 
 def _call(
     method: Callable[..., Any], deadline: float, metadata: Metadata, *, compressed: bool = False
 ) -> tuple[Channel, OutgoingCall]:
-    """The channel of a stub's method, and a call of it."""
+    """Return the channel of a stub's method, and a call of the method."""
     invoke = cast(Any, method)._stream_fn  # purerpc's stub method is a partial of its Client's method
     name, _, response_type = invoke.args
     client = invoke.func.__self__

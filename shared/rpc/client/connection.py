@@ -1,4 +1,4 @@
-"""A client's connection to a server, and the calls that begin on it."""
+"""The client's side of one connection, and the calls that begin on it."""
 
 from typing import Any
 
@@ -14,10 +14,10 @@ from shared.rpc.status import RpcError, Status
 from shared.rpc.streams import ClientStream
 
 LAST_STREAM_ID = 2**31 - 3
-"""HTTP/2 has no more on one connection: the next call goes over a new one."""
+"""The last stream id of HTTP/2 on one connection: the next call needs a new one."""
 
 TOO_MANY_PINGS = b"too_many_pings"
-"""What gRPC servers end a connection with whose client asks too often whether they are there."""
+"""The text of a gRPC server's GOAWAY to a client that pings too often."""
 
 AnyClientStream = ClientStream[Any, Any]
 
@@ -28,32 +28,32 @@ class ClientConnection(Connection[AnyClientStream]):
     """A connection to a server."""
 
     def __init__(self, transport: trio.abc.Stream, limits: Limits, slots: trio.lowlevel.ParkingLot) -> None:
-        """`slots` is where calls wait until a server takes one more."""
+        """In `slots`, calls wait until a server accepts one more."""
         super().__init__(transport, limits, client_side=True)
         self.settled = trio.Event()
-        """Set when the server has sent its settings, and when the connection ends."""
+        """Set once the server's settings have arrived, or the connection has ended."""
         self.until_retired = trio.CancelScope()
-        """Cancelled when no more calls may begin here."""
+        """Cancelled when no more calls may begin on the connection."""
         self.pinged_too_often = False
-        """Whether the server has gone because it was asked too often whether it is there."""
-        self.said_goodbye = False
-        """Whether the server has gone in peace: it may take another connection."""
+        """Whether the server has gone away because of too many pings."""
+        self.closed_gracefully = False
+        """Whether the server has sent GOAWAY without an error: it may accept another connection."""
         self._slots = slots
-        self._doubted_at: float | None = None
+        self._probed_at: float | None = None
 
     @property
     def usable(self) -> bool:
-        """Whether calls may begin on it."""
+        """Whether calls may begin on the connection."""
         return not self.going_away
 
     @property
-    def doubted(self) -> bool:
-        """Whether it is not known that the server is there: a call had no answer, nor had the ping after it."""
-        return self._doubted_at is not None
+    def is_unresponsive(self) -> bool:
+        """Whether the server has not answered the ping of `probe` yet."""
+        return self._probed_at is not None
 
     @property
     def has_slot(self) -> bool:
-        """Whether the server takes one more call now."""
+        """Whether the server accepts one more call now."""
         return len(self.streams) < self.http2.remote_settings.max_concurrent_streams
 
     def start_call(self, call: OutgoingCall) -> AnyClientStream:
@@ -68,17 +68,17 @@ class ClientConnection(Connection[AnyClientStream]):
             self.retire()
         return stream
 
-    def doubt(self, silent_since: float) -> None:
-        """A call got no answer in time. If the server has said nothing since then, ask whether it is there."""
-        if self.doubted or self.going_away or self._heard_at > silent_since:
+    def probe(self, silent_since: float) -> None:
+        """Ping the server after a call without a response, unless it has sent anything since `silent_since`."""
+        if self.is_unresponsive or self.going_away or self._received_at > silent_since:
             return
-        self._doubted_at = trio.current_time()
+        self._probed_at = trio.current_time()
         self.http2.ping(b"answers?")
         self.flush()
 
     def check_alive(self) -> None:
-        if self._doubted_at is not None and trio.current_time() - self._doubted_at > self.limits.keepalive_timeout:
-            log.info("rpc_server_silent", seconds=round(trio.current_time() - self._heard_at))
+        if self._probed_at is not None and trio.current_time() - self._probed_at > self.limits.keepalive_timeout:
+            log.info("rpc_server_silent", seconds=round(trio.current_time() - self._received_at))
             self.cancel()
         else:
             super().check_alive()
@@ -88,7 +88,7 @@ class ClientConnection(Connection[AnyClientStream]):
         self._slots.unpark()
 
     def retire(self) -> None:
-        """Let no more calls begin here, and end when those that it has are done."""
+        """Refuse new calls, and close once the open ones have ended."""
         self.going_away = True
         self.until_retired.cancel()
         self._slots.unpark_all()
@@ -112,7 +112,7 @@ class ClientConnection(Connection[AnyClientStream]):
             case ConnectionTerminated():
                 self._server_goes_away(event)
             case PingAckReceived():
-                self._doubted_at = None
+                self._probed_at = None
                 self._slots.unpark_all()
             case RemoteSettingsChanged():
                 super()._handle(event)
@@ -121,16 +121,20 @@ class ClientConnection(Connection[AnyClientStream]):
             case _:
                 super()._handle(event)
 
-    def _lose_peer(self) -> None:
+    def _disconnect_streams(self) -> None:
         self.going_away = True
-        super()._lose_peer()
+        super()._disconnect_streams()
+        self.retire()
+
+    def _stop_writing(self) -> None:
+        super()._stop_writing()
         self.retire()
 
     def _server_goes_away(self, event: ConnectionTerminated) -> None:
-        """Finish the calls that the server has taken; the others it has never seen."""
+        """Let the calls that the server has accepted finish, and fail the others as unprocessed."""
         if event.error_code == ErrorCodes.ENHANCE_YOUR_CALM and event.additional_data == TOO_MANY_PINGS:
             self.pinged_too_often = True
-        self.said_goodbye = event.error_code == ErrorCodes.NO_ERROR
+        self.closed_gracefully = event.error_code == ErrorCodes.NO_ERROR
         self.going_away = True
         for stream in list(self.streams.values()):
             if stream.stream_id > (event.last_stream_id or 0):

@@ -1,4 +1,4 @@
-"""What a server says of itself: a watch of the standard health service, grpc.health.v1, on one connection."""
+"""A watch of a server's standard health service, grpc.health.v1, on one connection."""
 
 import math
 from collections.abc import Callable
@@ -13,19 +13,19 @@ from shared.rpc.standard.health_pb2 import HealthCheckRequest, HealthCheckRespon
 from shared.rpc.status import RpcError, Status
 
 FIRST_PAUSE = 0.2
-"""Seconds: a watch that has ended is begun again at random within this time, then within twice the time."""
+"""Seconds: the bound of the random pause before an ended watch is restarted; it doubles with each further one."""
 
 LONGEST_PAUSE = 10.0
-"""Seconds that it grows to."""
+"""Seconds: the largest such bound."""
 
 log = structlog.get_logger(__name__)
 
 
 class HealthWatch:
-    """Tells what the server says of a service, each time it says something: None if it serves, else why not.
+    """Calls `on_change` with each reported health of a service: None if it serves, else the reason.
 
-    A server without a health service serves. A watch that ends otherwise is begun again after a pause; until then, what
-    was said last holds, but a server that has said nothing does not serve.
+    A server without a health service counts as serving. A watch that ends otherwise is restarted after a pause, during
+    which the last reported health holds; a server that has reported none does not serve.
     """
 
     def __init__(
@@ -33,17 +33,17 @@ class HealthWatch:
         connection: ClientConnection,
         service: str,
         prepared: Callable[[OutgoingCall], OutgoingCall],
-        heard: Callable[[str | None], None],
+        on_change: Callable[[str | None], None],
     ) -> None:
         self._connection = connection
         self._service = service
         self._prepared = prepared
-        self._heard = heard
+        self._on_change = on_change
         self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
-        self._has_spoken = False
+        self._has_reported = False
 
     async def run(self) -> None:
-        """Watch until cancelled, or until it is known that there is no health service."""
+        """Watch until cancelled, or until the server turns out to have no health service."""
         while True:
             await trio.lowlevel.checkpoint_if_cancelled()
             try:
@@ -53,29 +53,29 @@ class HealthWatch:
                 reason = "it does not answer"
             except RpcError as error:
                 if error.status is Status.UNIMPLEMENTED:
-                    self._heard(None)
+                    self._on_change(None)
                     return
                 reason = str(error)
-            except Exception as error:  # of a function that prepares calls
+            except Exception as error:  # supervision point: a fault of a `prepare` function fails the watch alone
                 log.error("rpc_health_watch_failed", exc_info=error)
                 reason = "it can't be asked"
-            if not self._has_spoken:
-                self._heard(f"its health is not known: {reason}")
+            if not self._has_reported:
+                self._on_change(f"its health is not known: {reason}")
             await trio.sleep(self._backoff.next())
 
     async def _watch(self) -> None:
-        """One watch, to its end. Raises TooSlowError if the first answer is not there in time, or RpcError."""
+        """Watch once, to the end. Raises RpcError, or TooSlowError if the first response is late."""
         call = OutgoingCall("grpc.health.v1.Health", "Watch", HealthCheckResponse, math.inf, ())
         stream = self._connection.start_call(self._prepared(call))
         try:
-            with trio.fail_after(self._connection.limits.connect_timeout) as patience:
+            with trio.fail_after(self._connection.limits.connect_timeout) as timeout:
                 await stream.send(HealthCheckRequest(service=self._service))
                 await stream.end()
                 while (answer := await stream.receive()) is not None:
-                    patience.deadline = math.inf
-                    self._has_spoken = True
+                    timeout.deadline = math.inf
+                    self._has_reported = True
                     self._backoff.reset()
-                    self._heard(_verdict(answer))
+                    self._on_change(_verdict(answer))
         finally:
             stream.close()
 

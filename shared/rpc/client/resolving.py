@@ -1,4 +1,4 @@
-"""Which servers a name stands for."""
+"""Resolves names to servers."""
 
 import socket
 from dataclasses import replace
@@ -10,16 +10,16 @@ from shared.rpc.client.connecting import Endpoint
 
 
 def endpoint_of(host: str, port: int, server_name: str | None = None) -> Endpoint:
-    """One server, by its name or address. Its certificate must have that, or the `server_name`."""
+    """Return the endpoint of one server. Its certificate must be for the host, or for `server_name`."""
     return Endpoint(host, port, server_name or joined(host, port), server_name or host)
 
 
 async def resolve(name: Endpoint) -> list[Endpoint]:
-    """The servers that a name stands for now. Raises OSError if it stands for none, ValueError if it can't be a name.
+    """Resolve a name to its servers. Raises OSError if it has none, ValueError for an invalid name.
 
-    Each address is a server. Only if there is but one of IPv4 and one of IPv6, they are two ways to one server: which
-    addresses belong together nobody can tell from more. Servers that have two then count twice each, which is still
-    even, and an address at which nobody listens is never ready.
+    Each address is a server, except that a single pair of an IPv4 and an IPv6 address is one server: with more
+    addresses, their pairs are unknown. Servers with two addresses then count twice each, which is still even, and an
+    address without a listener is never ready.
     """
     found = await trio.socket.getaddrinfo(name.host, name.port, type=socket.SOCK_STREAM)
     addresses = sorted({(str(address[0]), int(address[1])) for *_, address in found})

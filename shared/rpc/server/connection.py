@@ -1,4 +1,4 @@
-"""A server's side of one connection: its handshake, and the calls that come over it, each in a scope of its own."""
+"""The server's side of one connection: its handshake, and its calls, each in a cancel scope of its own."""
 
 import secrets
 from collections.abc import Callable
@@ -21,19 +21,18 @@ from shared.rpc.streams import ServerStream
 if TYPE_CHECKING:
     from shared.rpc.limits import Limits
     from shared.rpc.server.methods import Methods
-    from shared.rpc.server.statistics import ServerTally
+    from shared.rpc.server.statistics import ServerCounters
 
 HANDLERS_PER_STREAM = 2
-"""Handlers to each stream that may be open: a client that cancels all its calls and makes others at once finds room,
-while those of the cancelled ones end."""
+"""Handlers per allowed stream: a client may cancel all its calls and begin as many while the cancelled handlers end."""
 
 log = structlog.get_logger(__name__)
 
 
-async def shake_hands(transport: trio.abc.Stream) -> bytes:
-    """The first bytes that a client sends in HTTP/2; none if it does not get that far. Over TLS it must choose that.
+async def complete_handshake(transport: trio.abc.Stream) -> bytes:
+    """Return the first bytes that a client sends in HTTP/2; none if the handshake fails. Over TLS, ALPN must choose h2.
 
-    Until then it costs a task, but none of what HTTP/2 needs.
+    Until then a connection takes a task, and none of the state of HTTP/2.
     """
     try:
         if isinstance(transport, trio.SSLStream):
@@ -55,19 +54,19 @@ class ServerConnection(Connection[AnyServerStream | ForeignStream]):
         received: bytes,
         limits: "Limits",
         methods: "Methods",
-        tally: "ServerTally",
-        shaken_hands: Callable[[], None],
+        counters: "ServerCounters",
+        handshake_done: Callable[[], None],
     ) -> None:
-        """`received` is what the client has said so far; `shaken_hands` is called when it has sent its settings."""
+        """`received` is what was already read; `handshake_done` is called once the client's settings have arrived."""
         super().__init__(transport, limits, client_side=False, received=received)
         self._methods = methods
-        self._tally = tally
-        self._shaken_hands = shaken_hands
+        self._counters = counters
+        self._handshake_done = handshake_done
         self._is_handshaking = True
         self._peer = peer_of(transport)
 
     def go_away(self) -> None:
-        """Let the client open no more calls, and end when those that it has are done."""
+        """Send GOAWAY: refuse new calls, and close once the open ones have ended."""
         self.going_away = True
         self.http2.go_away()
         self.flush()
@@ -75,7 +74,7 @@ class ServerConnection(Connection[AnyServerStream | ForeignStream]):
             self.close()
 
     def abort_streams(self, error: RpcError) -> None:
-        """Cancel all handlers; the clients see the error."""
+        """Cancel all handlers and send their clients the error."""
         for stream in list(self.streams.values()):
             stream.abort(error)
 
@@ -88,23 +87,23 @@ class ServerConnection(Connection[AnyServerStream | ForeignStream]):
             case ForeignRequest():
                 self._answer_foreign(event.stream_id)
             case StreamRefused():
-                self._tally.calls_refused += 1
+                self._counters.calls_refused += 1
             case MalformedRequest():
-                self._tally.calls_refused += 1
+                self._counters.calls_refused += 1
                 self.protocol.reset(event.stream_id, ErrorCodes.PROTOCOL_ERROR)
                 self.http2.forget(event.stream_id)
             case h2.events.RemoteSettingsChanged() if self._is_handshaking:
                 self._is_handshaking = False
-                self._shaken_hands()
+                self._handshake_done()
             case _:
                 super()._handle(event)
 
-    def _give_up(self, error: h2.exceptions.ProtocolError) -> None:
+    def _protocol_violated(self, error: h2.exceptions.ProtocolError) -> None:
         if isinstance(error, h2.exceptions.DenialOfServiceError):
-            self._tally.connections_abused += 1
+            self._counters.connections_abused += 1
             log.warning("rpc_peer_abusive", peer=self._peer, error=str(error))
         else:
-            super()._give_up(error)
+            super()._protocol_violated(error)
 
     def _start_call(self, call: CallStarted) -> None:
         if self._refuses(call.stream_id):
@@ -125,28 +124,29 @@ class ServerConnection(Connection[AnyServerStream | ForeignStream]):
             takes_gzip=call.takes_gzip,
         )
         self.streams[call.stream_id] = stream
-        self._tally.calls_begun += 1
+        self._counters.calls_begun += 1
         self._nursery.start_soon(self._run_call, stream, method.handler)
 
     def _refuses(self, stream_id: int) -> bool:
-        """Refuse a stream, to be opened again, if the handlers of those that were reset do not end; whether it was."""
+        """Refuse a stream, which the client may retry, while too many handlers of reset streams have not ended. Returns
+        whether it was refused."""
         if len(self.streams) < HANDLERS_PER_STREAM * self.limits.max_streams:
             return False
-        self._tally.calls_refused += 1
+        self._counters.calls_refused += 1
         self.protocol.reset(stream_id, ErrorCodes.REFUSED_STREAM)
         self.http2.forget(stream_id)
         return True
 
     def _refuse(self, stream_id: int, error: RpcError) -> None:
-        """Answer a call with a status alone."""
-        self._tally.calls_refused += 1
+        """Send a call its status alone."""
+        self._counters.calls_refused += 1
         self.protocol.finish(stream_id, error, responded=False)
         self.http2.forget(stream_id)
 
     def _answer_foreign(self, stream_id: int) -> None:
         if self._refuses(stream_id):
             return
-        self._tally.calls_refused += 1
+        self._counters.calls_refused += 1
         self.streams[stream_id] = stream = ForeignStream(self, stream_id)
         self._nursery.start_soon(self._run_foreign, stream)
 
@@ -159,7 +159,7 @@ class ServerConnection(Connection[AnyServerStream | ForeignStream]):
             self.forget(stream)
 
     async def _run_call(self, stream: AnyServerStream, handler: Handler) -> None:
-        """Run a call's handler to its end, and send its status."""
+        """Run a call's handler, and send its status."""
         status = Status.UNAVAILABLE  # if the whole connection is cancelled
         try:
             error = await _outcome(stream, handler)
@@ -171,12 +171,12 @@ class ServerConnection(Connection[AnyServerStream | ForeignStream]):
                 stream.finish(error)
             status = Status.OK if error is None else error.status
         finally:
-            self._tally.calls_ended[status] += 1
+            self._counters.calls_ended[status] += 1
             self.forget(stream)
 
 
 async def _outcome(stream: AnyServerStream, handler: Handler) -> RpcError | None:
-    """Run the handler in its stream's scope: why the call has failed, if it has."""
+    """Run the handler in its stream's scope. Returns the error of the call, None for OK."""
     error: RpcError | None = None
     with stream.scope:
         try:
@@ -184,7 +184,7 @@ async def _outcome(stream: AnyServerStream, handler: Handler) -> RpcError | None
             await handler(stream)
         except* RpcError as group:
             error = _first_leaf(group)
-        except* Exception as group:
+        except* Exception as group:  # supervision: a fault of a handler ends its own call only
             error = _internal_error(stream, group)
     if stream.scope.cancelled_caught:
         error = stream.failure or RpcError(Status.DEADLINE_EXCEEDED, "the call took longer than its client waits")
@@ -197,7 +197,7 @@ def _first_leaf(group: BaseExceptionGroup[RpcError]) -> RpcError:
 
 
 def _internal_error(stream: AnyServerStream, error: Exception) -> RpcError:
-    """Log what went wrong; the client learns only under which id."""
+    """Log a fault under an id, and return an error with that id alone."""
     if isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     error_id = secrets.token_hex(6)
@@ -206,7 +206,7 @@ def _internal_error(stream: AnyServerStream, error: Exception) -> RpcError:
 
 
 def peer_of(transport: trio.abc.Stream) -> str:
-    """The address at the other end, for logs; `unknown` if it is no socket."""
+    """Return the peer's address, for logs; `unknown` unless the transport is a socket."""
     if isinstance(transport, trio.SSLStream):
         return peer_of(transport.transport_stream)
     if not isinstance(transport, trio.SocketStream):

@@ -1,29 +1,25 @@
-"""Answers requests that are no gRPC calls, such as a browser's, in HTTP's own terms."""
-
-from typing import TYPE_CHECKING, Any
+"""Responses to requests that are not gRPC calls, such as a browser's, in plain HTTP."""
 
 import trio
 from google.protobuf.message import Message
 from h2.errors import ErrorCodes
 
 from shared.rpc.status import RpcError
-from shared.rpc.streams import MessageStream
-
-if TYPE_CHECKING:
-    from shared.rpc.connection import Connection
+from shared.rpc.streams import MessageStream, StreamConnection
 
 ANSWER = b"This server speaks gRPC: requests are POST, with the content type application/grpc.\n"
 
 
 class ForeignStream(MessageStream[Message, Message]):
-    """A request that is no gRPC call. Nothing of it is read."""
+    """A request that is not a gRPC call. Its body is not read."""
 
-    def __init__(self, connection: "Connection[Any]", stream_id: int) -> None:
+    def __init__(self, connection: StreamConnection, stream_id: int) -> None:
         super().__init__(connection, stream_id, Message)
         self._scope = trio.CancelScope()
 
     async def serve(self) -> None:
-        """Answer, and give the client a moment to end its request: many take a reset for a failure."""
+        """Respond, and wait for the client to end its request, for `close_timeout` at most: many clients treat an early
+        reset as a failure."""
         http2 = self._connection.http2
         with self._scope:
             await trio.lowlevel.checkpoint_if_cancelled()  # it may have been reset already
@@ -39,7 +35,7 @@ class ForeignStream(MessageStream[Message, Message]):
         self._connection.flush()
 
     def data_received(self, data: bytes, flow_controlled_length: int) -> None:
-        """Keep nothing, and give no credit for more."""
+        """Discard the data, and do not open the window for more."""
 
     def abort(self, error: RpcError) -> None:
         super().abort(error)

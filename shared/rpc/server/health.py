@@ -1,4 +1,4 @@
-"""gRPC's standard health service, answered from the health of the process."""
+"""gRPC's standard health service, which reports the health of the process."""
 
 # The generated base class calls every request `input_message`:
 # pyright: reportIncompatibleMethodOverride=false
@@ -21,7 +21,7 @@ from shared.telemetry.health import Health
 
 
 class HealthService(HealthServicer):
-    """`grpc.health.v1`: the server as a whole, whose name is empty, and each of its services are as the process is."""
+    """`grpc.health.v1`: the server as a whole (the empty name) and each of its services have the process's health."""
 
     def __init__(self, health: Health, services: Iterable[str]) -> None:
         self._health = health
@@ -43,7 +43,7 @@ class HealthService(HealthServicer):
             raise RpcError(Status.UNIMPLEMENTED, "Watch takes one message")
         if request.service not in self._names:
             await stream.send(HealthCheckResponse(status=HealthCheckResponse.SERVICE_UNKNOWN))
-            await trio.sleep_forever()  # the standard has no end for it: services might be added later
+            await trio.sleep_forever()  # the standard does not end it: the service may be added later
         ready = await self._health.ready()
         while True:
             await stream.send(_response(ready))

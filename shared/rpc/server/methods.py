@@ -1,4 +1,4 @@
-"""The methods of services, as the server finds and calls them: each a handler of a stream, behind the interceptors."""
+"""The methods of services as a server calls them: each is a handler of a stream, behind the interceptors."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ AnyServerStream = ServerStream[Any, Any]
 Handler = Callable[[AnyServerStream], Awaitable[None]]
 StreamMethod = TypeVar("StreamMethod", bound=Callable[[Any, AnyServerStream], Awaitable[None]])
 Interceptor = Callable[[AnyServerStream, Handler], Awaitable[None]]
-"""Runs in place of a handler, in the call's scope, and calls it: `await handler(stream)`. What it raises ends the call
-as what the handler raises does."""
+"""Runs in place of a handler, in the call's scope, and calls it: `await handler(stream)`. An exception of it ends the
+call as one of the handler does."""
 
 
 def stream_handler(method: StreamMethod) -> StreamMethod:
-    """Mark a servicer's method as the handler of a call that streams in either direction, or in both.
+    """Mark a servicer's method as the handler of a call that streams in one or both directions.
 
-    It takes a ServerStream and returns when the call is done.
+    The method takes a ServerStream, and its return ends the call.
     """
     method.__dict__["handles_stream"] = True
     return method
@@ -31,21 +31,21 @@ def stream_handler(method: StreamMethod) -> StreamMethod:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """What serves a call."""
+    """A method's handler, and the type of its requests."""
 
     handler: Handler
     request_type: type[Message]
 
 
 class Methods:
-    """All methods that a server has."""
+    """All methods of a server."""
 
     def __init__(self, services: Sequence[Servicer], interceptors: Sequence[Interceptor], limits: Limits) -> None:
         """Raises TypeError for a method that is neither unary nor a `stream_handler`."""
         self._services = {servicer.service.name: _methods_of(servicer, interceptors, limits) for servicer in services}
 
     def find(self, service: str, method: str) -> Method | RpcError:
-        """The method, or why there is none."""
+        """Return the method, or the error for an unknown one."""
         methods = self._services.get(service)
         if methods is None:
             return RpcError(Status.UNIMPLEMENTED, f"there is no service {service}")
@@ -64,13 +64,13 @@ def _methods_of(servicer: Servicer, interceptors: Sequence[Interceptor], limits:
 
 
 def _has_own(servicer: Servicer, name: str) -> bool:
-    """Whether the servicer's author has written the method: what is left as it was generated is not served."""
+    """Whether the servicer overrides the method: a generated method is not served."""
     defined_by = next(owner for owner in type(servicer).__mro__ if name in vars(owner))
     return Servicer not in defined_by.__bases__
 
 
 def _intercepted(method: Method, interceptors: Sequence[Interceptor]) -> Method:
-    """The method behind the interceptors, the first one outermost."""
+    """Wrap the method in the interceptors, the first one outermost."""
     handler = method.handler
     for interceptor in reversed(interceptors):
         handler = _behind(interceptor, handler)
@@ -98,11 +98,11 @@ def _method(function: Callable[..., Awaitable[Any]], name: str, signature: RPCSi
     return Method(handle, request_type)
 
 
-async def _only_message(stream: AnyServerStream, patience: float) -> Message:
-    """The message of a unary call. Raises RpcError if there is not just one within so many seconds."""
-    with trio.move_on_after(patience):
+async def _only_message(stream: AnyServerStream, seconds: float) -> Message:
+    """Return the message of a unary call. Raises RpcError unless exactly one arrives within `seconds`."""
+    with trio.move_on_after(seconds):
         message: Message | None = await stream.receive()
         if message is None or await stream.receive() is not None:
             raise RpcError(Status.UNIMPLEMENTED, f"{stream.method} takes one message")
         return message
-    raise RpcError(Status.DEADLINE_EXCEEDED, f"the message did not come within {patience:g} s")
+    raise RpcError(Status.DEADLINE_EXCEEDED, f"the message did not come within {seconds:g} s")

@@ -1,6 +1,6 @@
-"""gRPC's standard reflection, in both versions: what a server serves, and the proto files that say so.
+"""gRPC's standard reflection, in both versions: the services of a server and their proto files.
 
-Only files that the services need are told, whatever else is loaded into the process.
+Only files that the services need are returned, whatever else is loaded into the process.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,7 +17,7 @@ from shared.rpc.status import Status
 
 
 class ProtoFiles:
-    """The proto files of some services, with all that they import, by what they declare."""
+    """The proto files of some services and of all their imports, indexed by their declarations."""
 
     def __init__(self, services: Iterable[str]) -> None:
         """`services` are full names. Raises KeyError for one whose proto is not loaded."""
@@ -26,7 +26,7 @@ class ProtoFiles:
         self.by_symbol: dict[str, FileDescriptor] = {}
         """By the full name of each message, field, one-of, enum, enum value, extension, service and method."""
         self.by_extension: dict[tuple[str, int], FileDescriptor] = {}
-        """By the full name of the message that is extended, and the number."""
+        """By the full name of the extended message, and the number."""
         for service in self.services:
             self._add(default_pool().FindServiceByName(service).file)
 
@@ -40,12 +40,12 @@ class ProtoFiles:
             self._add(imported)
 
     def extension_numbers(self, message: str) -> list[int]:
-        """The numbers of all extensions of a message, in order."""
+        """Return the numbers of all extensions of a message, in order."""
         return sorted(number for extended, number in self.by_extension if extended == message)
 
 
 class _Reflection:
-    """What the two versions have in common. Their messages differ in nothing but the package."""
+    """The common part of the two versions, whose messages differ only in their package."""
 
     response_type: ClassVar[type[Any]]
 
@@ -55,14 +55,14 @@ class _Reflection:
 
     @stream_handler
     async def ServerReflectionInfo(self, stream: AnyServerStream) -> None:
-        """Answer each request, in order. A file that was sent is not sent again as the import of another."""
+        """Answer each request, in order. A file is sent once as an import of others."""
         sent: set[str] = set()
         while (request := await stream.receive()) is not None:
             answer = self._answer(request, sent)
             await stream.send(self.response_type(valid_host=request.host, original_request=request, **answer))
 
     def _answer(self, request: Any, sent: set[str]) -> dict[str, Any]:
-        """The field of the response that answers, with its value."""
+        """Return the field of the response that answers, with its value."""
         kind = request.WhichOneof("message_request")
         asked: Any = getattr(request, kind) if kind else None
         match kind:
@@ -78,7 +78,7 @@ class _Reflection:
             case "all_extension_numbers_of_type":
                 return self._numbers_answer(asked)
             case _:
-                return _error(Status.INVALID_ARGUMENT, "the request asks for nothing that is known here")
+                return _error(Status.INVALID_ARGUMENT, "the request has no known field")
 
     def _numbers_answer(self, message: str) -> dict[str, Any]:
         file = self._files.by_symbol.get(message)
@@ -102,7 +102,7 @@ class ReflectionServiceV1Alpha(_Reflection, ServerReflectionServicerV1Alpha):
 
 def _file_answer(file: FileDescriptor | None, sent: set[str]) -> dict[str, Any]:
     if file is None:
-        return _error(Status.NOT_FOUND, "no file of the services here declares that")
+        return _error(Status.NOT_FOUND, "no proto file of the services declares it")
     files = [file, *(each for each in _imports_of(file) if each.name not in sent)]
     sent |= {each.name for each in files}
     return {"file_descriptor_response": {"file_descriptor_proto": [each.serialized_pb for each in files]}}
@@ -113,7 +113,7 @@ def _error(status: Status, message: str) -> dict[str, Any]:
 
 
 def _imports_of(file: FileDescriptor) -> list[FileDescriptor]:
-    """All files that it needs, each once, without itself."""
+    """Return all files that a file needs, each once, without the file itself."""
     found: dict[str, FileDescriptor] = {}
     waiting = list(file.dependencies)
     while waiting:
@@ -125,9 +125,9 @@ def _imports_of(file: FileDescriptor) -> list[FileDescriptor]:
 
 
 def _messages_of(file: FileDescriptor) -> list[Descriptor]:
-    """Its messages, nested ones too."""
+    """Return the messages of a file, nested ones included."""
     messages = list(file.message_types_by_name.values())
-    for message in messages:  # grows while it is walked
+    for message in messages:  # the list grows during the iteration
         messages += message.nested_types
     return messages
 
@@ -139,13 +139,13 @@ def _extensions_of(file: FileDescriptor) -> Iterator[FieldDescriptor]:
 
 
 def _extension_key(extension: FieldDescriptor) -> tuple[str, int]:
-    """The full name of the message that is extended, and the number."""
+    """Return the full name of the extended message, and the number."""
     assert extension.containing_type is not None  # noqa: S101 - an extension has one
     return extension.containing_type.full_name, extension.number
 
 
 def _symbols_of(file: FileDescriptor) -> Iterator[str]:
-    """The full names of all that it declares."""
+    """Yield the full names of all declarations of a file."""
     for enum in file.enum_types_by_name.values():
         yield from _symbols_of_enum(enum)
     for message in _messages_of(file):
@@ -160,7 +160,7 @@ def _symbols_of(file: FileDescriptor) -> Iterator[str]:
 
 
 def _symbols_of_enum(enum: EnumDescriptor) -> Iterator[str]:
-    """Its name, and those of its values, which are its siblings."""
+    """Yield an enum's name and the names of its values, which are its siblings."""
     scope = enum.full_name.removesuffix(enum.name)
     yield enum.full_name
     yield from (scope + value.name for value in enum.values)

@@ -1,4 +1,4 @@
-"""The services that every gRPC server of ours has beside its own, for probes, balancers and tools such as grpcurl."""
+"""The services that every gRPC server of ours adds to its own, for probes, balancers and tools such as grpcurl."""
 
 from collections.abc import Sequence
 
@@ -20,9 +20,9 @@ STANDARD_SERVICES = tuple(
 
 
 def standard_services(servicers: Sequence[Servicer], health: Health) -> list[Servicer]:
-    """Health of the process, and reflection of the servicers and of these services themselves.
+    """Return the health of the process, and reflection of the servicers and of these services themselves.
 
-    They are open to everyone: they tell whether the process takes work, and what is in `protos/` anyway.
+    They need no token: they reveal only whether the process is ready, and the public content of `protos/`.
     """
     names = [servicer.service.name for servicer in servicers]
     files = ProtoFiles([*names, *STANDARD_SERVICES])

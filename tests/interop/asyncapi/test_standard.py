@@ -10,6 +10,8 @@ from jsonschema import Draft7Validator
 from tests.asyncapi import document
 from tools.toolchains import needed, node_modules
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def standard() -> Draft7Validator:

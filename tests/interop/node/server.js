@@ -65,7 +65,7 @@ async function answerRequest(call, request) {
   }
 }
 
-// Send back what the client wants to see again; what goes with the status is the result.
+// Echo the client's metadata; returns the part that is sent with the status.
 function echoMetadata(call) {
   const headers = new grpc.Metadata();
   const trailers = new grpc.Metadata();
@@ -75,7 +75,7 @@ function echoMetadata(call) {
   return trailers;
 }
 
-// How the call shall end, if a request says so.
+// The requested status of the call, if any.
 function failureOf(responseStatus) {
   return responseStatus?.code ? { code: responseStatus.code, details: responseStatus.message } : undefined;
 }

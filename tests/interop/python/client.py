@@ -1,7 +1,7 @@
 """grpcio's client for gRPC's interop cases, written with its stock tools: calls our server.
 
-It does not let its user see whether a response came compressed: there the server_compressed cases see only that it can
-be read. For each case of --test_case (separated by commas) it prints its name, and how it failed if it did.
+It can't detect whether a response was compressed: the server_compressed cases only show that it can be read. For each
+case of --test_case (separated by commas) it prints the name, and the failure if it failed.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def client_compressed_unary(channel: grpc.Channel) -> None:
 
 
 def compressed_unary(channel: grpc.Channel, *, compressed: bool, declared: bool) -> None:
-    """A large call whose request is compressed or not, and that says whether it should be."""
+    """Make a large call whose request is compressed or not, and declares whether it should be."""
     request = simple_request(LARGE_REQUEST, LARGE_RESPONSE)
     request.expect_compressed.value = declared
     compression = grpc.Compression.Gzip if compressed else grpc.Compression.NoCompression
@@ -207,7 +207,7 @@ class FullDuplex:
         self._requests.put(request)
 
     def end(self) -> None:
-        """Nothing more will be sent."""
+        """Half-close the call."""
         self._requests.put(None)
 
 
@@ -216,13 +216,13 @@ def stub(channel: grpc.Channel) -> Any:
 
 
 def sizes(responses: Iterable[Any]) -> list[int]:
-    """Of the bodies of all responses, until the call has ended."""
+    """Return the sizes of the bodies of all responses, until the call has ended."""
     return [len(response.payload.body) for response in responses]
 
 
 @contextmanager
 def fails_with(status: grpc.StatusCode, message: str | None = None) -> Iterator[None]:
-    """The block must raise an RpcError with this status, and this message if one is given."""
+    """Expect the block to raise an RpcError with this status, and with this message unless it is None."""
     try:
         yield
     except grpc.RpcError as error:
@@ -233,7 +233,7 @@ def fails_with(status: grpc.StatusCode, message: str | None = None) -> Iterator[
 
 
 def open_channel(port: int, ca_file: Path | None) -> grpc.Channel:
-    """A channel with a connection of its own; over TLS if there is a certificate authority to trust."""
+    """Open a channel with its own connection, over TLS if a certificate authority is given."""
     options = [("grpc.use_local_subchannel_pool", 1)]
     if ca_file is None:
         return grpc.insecure_channel(f"127.0.0.1:{port}", options)

@@ -1,6 +1,6 @@
 """grpcio's server for gRPC's interop cases, written with its stock tools: our client calls it.
 
-It can't see whether a request came compressed, so it lacks the probes of the client_compressed cases.
+It can't detect whether a request was compressed, so it lacks the probes of the client_compressed cases.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from tests.interop.generated import messages, stock_services
 
 
 class TestService(stock_services.TestServiceServicer):  # type: ignore[misc, name-defined]
-    """Does what each request says."""
+    """Responds as each request demands."""
 
     def EmptyCall(self, request: Any, context: grpc.ServicerContext) -> Any:
         return messages.Empty()
@@ -26,7 +26,7 @@ class TestService(stock_services.TestServiceServicer):  # type: ignore[misc, nam
         if request.response_compressed.value:
             context.set_compression(grpc.Compression.Gzip)
         echo_metadata(context)
-        end_as_told(request.response_status, context)
+        abort_as_requested(request.response_status, context)
         return messages.SimpleResponse(payload=payload(request.response_size))
 
     def StreamingOutputCall(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
@@ -44,8 +44,8 @@ class TestService(stock_services.TestServiceServicer):  # type: ignore[misc, nam
 
 
 def responses(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-    """The answers to a request of a stream."""
-    end_as_told(request.response_status, context)
+    """Yield the responses to a request of a stream."""
+    abort_as_requested(request.response_status, context)
     for wanted in request.response_parameters:
         time.sleep(wanted.interval_us / 1_000_000)
         if not wanted.compressed.value:
@@ -54,15 +54,15 @@ def responses(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
 
 
 def echo_metadata(context: grpc.ServicerContext) -> None:
-    """Send back what the client wants to see again: before the first message, and with the status."""
+    """Echo the client's metadata: one entry before the first message, one with the status."""
     sent = context.invocation_metadata()
     if initial := tuple(pair for pair in sent if pair[0] == ECHO_INITIAL[0]):
         context.send_initial_metadata(initial)
     context.set_trailing_metadata(tuple(pair for pair in sent if pair[0] == ECHO_TRAILING[0]))
 
 
-def end_as_told(status: Any, context: grpc.ServicerContext) -> None:
-    """End the call with the status that a request asks for, unless that is OK."""
+def abort_as_requested(status: Any, context: grpc.ServicerContext) -> None:
+    """End the call with the requested status, unless that is OK."""
     if status.code:
         codes = {code.value[0]: code for code in grpc.StatusCode}
         context.abort(codes[status.code], status.message)

@@ -1,4 +1,4 @@
-"""What the client's tests call, and an archive that answers."""
+"""Calls that the client's tests make, and an archive that responds to them."""
 
 # The generated base class calls every request `input_message`:
 # pyright: reportIncompatibleMethodOverride=false
@@ -20,7 +20,7 @@ PATIENCE = 30.0
 
 
 async def get_chat(channel: Channel, chat_id: str = "d-1-2", **options: Any) -> str:
-    """The id of the chat that the server answers with."""
+    """Call GetChat, and return the id of the chat in the response."""
     options = {"timeout": PATIENCE} | options
     response: GetChatResponse = await call_unary(
         ArchiveServiceStub(channel).GetChat, GetChatRequest(chat_id=chat_id), **options
@@ -29,14 +29,14 @@ async def get_chat(channel: Channel, chat_id: str = "d-1-2", **options: Any) -> 
 
 
 async def failure_of(channel: Channel, **options: Any) -> RpcError:
-    """How such a call fails."""
+    """Return the error of such a call."""
     with pytest.raises(RpcError) as failure:
         await get_chat(channel, **options)
     return failure.value
 
 
 class Archive(ArchiveServiceServicer):
-    """An archive that answers with its own name; one without, with the chat that was asked for."""
+    """An archive that responds with its name as the chat id; without a name, with the requested chat id."""
 
     def __init__(self, name: str = "") -> None:
         self._name = name
@@ -48,10 +48,10 @@ class Archive(ArchiveServiceServicer):
 
 
 def named(name: str) -> "GetChat":
-    """The method of such an archive."""
+    """Return the GetChat of such an archive."""
     return Archive(name).GetChat
 
 
 def ping(payload: bytes = b"") -> ClientFrame:
-    """What sessions answer with a pong."""
+    """Return a frame that sessions answer with a pong."""
     return ClientFrame(ping=Ping(payload=payload))

@@ -1,4 +1,4 @@
-"""Servers that a client of gRPC must get on with: one that hangs, and one that does to each call what a test says."""
+"""Servers for the client's tests: one that can hang, and one whose response to each call a test defines."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,23 +13,23 @@ from shared.rpc.framing import frame_messages
 
 
 class Proxy:
-    """A way to a server that can be frozen: what is sent stays where it is, and connections stay open."""
+    """A proxy that can be frozen: data stays where it is, and connections stay open."""
 
     def __init__(self, port: int) -> None:
         self.port = 0
-        """Where to connect."""
+        """The port to connect to."""
         self.connections = 0
-        """How many were made."""
+        """Total of accepted connections."""
         self._to = port
         self._open = trio.Event()
         self._open.set()
 
     def freeze(self) -> None:
-        """Carry nothing any more."""
+        """Stop forwarding."""
         self._open = trio.Event()
 
     def thaw(self) -> None:
-        """Carry what waits, and all that comes."""
+        """Forward the waiting data, and go on forwarding."""
         self._open.set()
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -61,7 +61,7 @@ class Proxy:
 
 @dataclass(slots=True)
 class RawServer:
-    """HTTP/2 without gRPC: `on_call` says, in terms of h2, what happens with a stream whose call is all there."""
+    """An HTTP/2 server without gRPC: `on_call` responds, through h2, to each complete call."""
 
     on_call: Callable[[H2Connection, int], None]
     port: int = 0
@@ -86,7 +86,7 @@ class RawServer:
                         self._handle(http2, event)
                     await stream.send_all(http2.data_to_send())
             except (trio.BrokenResourceError, trio.ClosedResourceError, h2.exceptions.ProtocolError):
-                pass  # the client is gone, or says something to a server that has said that it goes
+                pass  # the client is gone, or has sent a frame after GOAWAY
 
     def _handle(self, http2: H2Connection, event: h2.events.Event) -> None:
         if isinstance(event, h2.events.RequestReceived):
@@ -97,13 +97,13 @@ class RawServer:
 
 
 def answer(http2: H2Connection, stream_id: int, message: bytes = b"") -> None:
-    """A whole answer, OK."""
+    """Send a complete response with OK."""
     http2.send_headers(stream_id, [(":status", "200"), ("content-type", "application/grpc")])
     http2.send_data(stream_id, frame_messages([message]))
     http2.send_headers(stream_id, [("grpc-status", "0")], end_stream=True)
 
 
 def refuse(http2: H2Connection, stream_id: int, status: int, *headers: tuple[str, str]) -> None:
-    """A status alone."""
+    """Send a status alone."""
     first = [(":status", "200"), ("content-type", "application/grpc"), ("grpc-status", str(status))]
     http2.send_headers(stream_id, [*first, *headers], end_stream=True)

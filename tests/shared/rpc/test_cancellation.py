@@ -1,5 +1,5 @@
-"""Cancellation at every step that a task can take: of a stream, and its connection goes on; of a connection, and
-nothing stays behind; of a call, and its channel goes on."""
+"""Cancellation at every step of a task: after that of a stream its connection goes on, after that of a call its
+channel, and a connection or a channel leaves nothing behind."""
 
 import ssl
 from collections.abc import Awaitable, Callable
@@ -30,18 +30,19 @@ from shared.rpc import (
 from shared.rpc.server.server import Server
 from shared.rpc.server.standard_services import standard_services
 from shared.telemetry.health import Health
+from tests.shared.rpc.conftest import eventually
 
 if TYPE_CHECKING:
     from tests.shared.rpc.conftest import MakeServices, Serve
 
 SessionStream = ServerStream[ClientFrame, ServerFrame]
 
-LARGE = bytes(200_000)
-"""More than any window or buffer: whoever sends it waits."""
+LARGE = bytes(140_000)
+"""Bytes that exceed a window and a buffer together, so that the sender waits."""
 
 
 class CancelAtStep(trio.abc.Instrument):
-    """Cancels the scope when the watched tasks take their step of this number, together."""
+    """Cancels the scope at this step of the watched tasks, counted together."""
 
     def __init__(self, step: int, scope: trio.CancelScope, is_watched: Callable[[trio.lowlevel.Task], bool]) -> None:
         self._steps_left = step
@@ -62,7 +63,7 @@ class CancelAtStep(trio.abc.Instrument):
 async def cancel_at_step(
     step: int, is_watched: Callable[[trio.lowlevel.Task], bool], run: Callable[[], Awaitable[None]]
 ) -> bool:
-    """Run it, but cancel it when the watched tasks have taken so many steps; whether that came to be."""
+    """Run a function, and cancel it at this step of the watched tasks. Returns whether it got that far."""
     scope = trio.CancelScope()
     instrument = CancelAtStep(step, scope, is_watched)
     trio.lowlevel.add_instrument(instrument)
@@ -75,7 +76,7 @@ async def cancel_at_step(
 
 
 class Handler:
-    """A Connect that waits in every way that a stream has. Cancels itself in its step of this number."""
+    """A Connect that uses every wait of a stream. Cancels itself at this step."""
 
     def __init__(self, step: int | None = None) -> None:
         self.inside = 0
@@ -100,7 +101,7 @@ class Handler:
 
 
 async def talk(channel: Channel) -> None:
-    """A whole call of the handler. Raises RpcError if it is cut off."""
+    """Make a whole call of the handler. Raises RpcError if the call is cut off."""
     async with open_stream(SessionServiceStub(channel).Connect, timeout=30) as stream:
         for payload in (b"small", LARGE):
             await stream.send(ClientFrame(ping=Ping(payload=payload)))
@@ -137,10 +138,13 @@ async def test_a_stream_that_is_cancelled_at_any_step_leaves_its_connection_whol
     assert step > 5
 
 
-async def test_a_connection_that_is_cancelled_at_any_step_leaves_nothing_behind(make_services: "MakeServices") -> None:
+@pytest.mark.parametrize("stride", [5, pytest.param(1, marks=pytest.mark.slow)])
+async def test_a_connection_that_is_cancelled_at_any_step_leaves_nothing_behind(
+    stride: int, make_services: "MakeServices"
+) -> None:
     fired, step = True, 0
     while fired:
-        step += 1
+        step += stride
         handler = Handler()
         server = Server(make_services(connect=handler), Limits())
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
@@ -181,36 +185,27 @@ async def talk_or_fail(port: int) -> None:
 
 
 async def serve_one_until_step(server: Server, transport: trio.SocketStream, step: int) -> bool:
-    """Serve a connection, but cancel it when its tasks have taken so many steps; whether that came to be."""
-    root = trio.lowlevel.current_task()
+    """Serve a connection, and cancel it at this step of its tasks. Returns whether it got that far."""
+    return await cancel_at_step(
+        step, is_below(trio.lowlevel.current_task()), partial(server.serve_connection, transport)
+    )
+
+
+def is_below(root: trio.lowlevel.Task) -> Callable[[trio.lowlevel.Task], bool]:
+    """Whether a task is the root or one of its descendants."""
 
     def is_below_root(task: trio.lowlevel.Task) -> bool:
         while task is not root and task.parent_nursery is not None:
             task = task.parent_nursery.parent_task
         return task is root
 
-    return await cancel_at_step(step, is_below_root, partial(server.serve_connection, transport))
+    return is_below_root
 
 
 async def test_a_call_that_is_cancelled_at_any_step_leaves_its_channel_whole(serve: "Serve") -> None:
+    """On a new channel each time: before, while and after it connects."""
     handler = Handler()
     server = await serve(connect=handler)
-    fired, step = True, 0
-    async with open_channel("127.0.0.1", server.port) as channel:
-        task = trio.lowlevel.current_task()
-        while fired:
-            step += 1
-            fired = await cancel_at_step(step, lambda stepping: stepping is task, partial(talk, channel))
-            await prove_alive(channel)
-        while handler.inside:
-            await trio.sleep(0.001)
-    assert step > 5
-
-
-async def test_a_call_that_is_cancelled_at_any_step_before_there_is_a_connection_leaves_its_channel_whole(
-    serve: "Serve",
-) -> None:
-    server = await serve(connect=Handler())
     task = trio.lowlevel.current_task()
     fired, step = True, 0
     while fired:
@@ -219,12 +214,12 @@ async def test_a_call_that_is_cancelled_at_any_step_before_there_is_a_connection
             fired = await cancel_at_step(step, lambda stepping: stepping is task, partial(talk, channel))
             await prove_alive(channel)
             assert channel.statistics().calls_under_way == channel.statistics().calls_waiting == 0
+            while handler.inside:
+                await trio.sleep(0.001)
     assert step > 5
 
 
-async def test_a_call_that_is_cancelled_at_any_step_of_its_retries_leaves_its_channel_whole(
-    serve: "Serve", eventually: Callable[[Callable[[], bool]], Awaitable[None]]
-) -> None:
+async def test_a_call_that_is_cancelled_at_any_step_of_its_retries_leaves_its_channel_whole(serve: "Serve") -> None:
     async def fail(request: GetChatRequest) -> GetChatResponse:
         if request.chat_id == "fails":
             raise RpcError(Status.UNAVAILABLE, "", retry_after=0.001)
@@ -251,7 +246,7 @@ async def test_a_call_that_is_cancelled_at_any_step_of_its_retries_leaves_its_ch
 
 
 async def test_a_channel_that_is_cancelled_at_any_step_leaves_nothing_behind(nursery: trio.Nursery) -> None:
-    """Over TLS, with a watch of the server's health, one that is away beside it, and a call."""
+    """Over TLS, with a health watch, a second server that is unreachable, and a call."""
     authority, health = trustme.CA(), Health()
     certificate = authority.issue_cert("localhost")
     ours, theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
@@ -272,16 +267,10 @@ async def test_a_channel_that_is_cancelled_at_any_step_leaves_nothing_behind(nur
                 )
 
     root = trio.lowlevel.current_task()
-
-    def is_below_root(task: trio.lowlevel.Task) -> bool:
-        while task is not root and task.parent_nursery is not None:
-            task = task.parent_nursery.parent_task
-        return task is root
-
     fired, step = True, 0
     while fired:
         step += 1
-        fired = await cancel_at_step(step, is_below_root, use)
+        fired = await cancel_at_step(step, is_below(root), use)
         with trio.fail_after(30):
             while server.connections:
                 await trio.sleep(0.001)

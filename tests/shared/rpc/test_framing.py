@@ -1,4 +1,4 @@
-"""Messages on the wire: however they are cut and packed, what was sent comes out, within bounds."""
+"""Message framing: messages survive any fragmentation and compression, within bounds."""
 
 import gzip
 from itertools import pairwise
@@ -18,7 +18,7 @@ def pack(message: bytes, compressed: int = 1) -> bytes:
 
 
 @given(messages=st.lists(st.binary(max_size=300)), cuts=st.lists(st.integers(0, 2_000)))
-def test_messages_come_out_as_they_went_in_wherever_they_are_cut(messages: list[bytes], cuts: list[int]) -> None:
+def test_messages_survive_any_fragmentation(messages: list[bytes], cuts: list[int]) -> None:
     wire = frame_messages(messages)
     buffer = MessageBuffer(LIMIT)
     received: list[bytes] = []

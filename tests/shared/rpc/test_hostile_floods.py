@@ -1,4 +1,4 @@
-"""Clients that send without end what costs them nothing: they are cut off soon, and others are served meanwhile."""
+"""Clients that flood the server with cheap frames: they are cut off soon, and others are served meanwhile."""
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -30,13 +30,13 @@ from shared.rpc.http2 import MAX_FRAME_BYTES
 from shared.rpc.protocol import Event, Protocol
 
 if TYPE_CHECKING:
-    from tests.shared.rpc.conftest import ConnectRaw, IdleListeners, RawClient
+    from tests.shared.rpc.conftest import ConnectRaw, IdleHandler, RawClient
 
 SessionStream = ServerStream[ClientFrame, ServerFrame]
 Join = Callable[["RawClient"], Awaitable["RawClient"]]
 
 FLOOD = 20_000
-"""Frames of an attack: twenty times what is borne."""
+"""Frames of an attack: twenty times the limit."""
 
 FRAMES: dict[str, Frame] = {
     "ping": PingFrame(0, b"12345678"),
@@ -70,7 +70,7 @@ def join_fixture(nursery: trio.Nursery) -> Join:
 
 
 async def end_of(client: "RawClient") -> ConnectionTerminated:
-    """The server's last words, after which it ends the connection."""
+    """Return the server's GOAWAY, after which it ends the connection."""
     last: ConnectionTerminated = await client.receive_until(lambda event: isinstance(event, ConnectionTerminated))
     while await client.receive():
         pass
@@ -79,7 +79,7 @@ async def end_of(client: "RawClient") -> ConnectionTerminated:
 
 
 async def send_while_others_call(attacker: "RawClient", other: "RawClient", data: bytes) -> None:
-    """All of it is there at once; the other makes calls until the attacker has heard how it ends."""
+    """Send the attack in one write, while the other client calls until the attacker has received GOAWAY."""
     await attacker.stream.send_all(data)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(call_for_ever, other)
@@ -121,50 +121,50 @@ async def test_the_answers_to_a_flood_take_bounded_memory(connect_raw: "ConnectR
 
 
 async def test_rapid_resets_end_their_connection_alone(
-    connect_raw: "ConnectRaw", idle_listeners: "IdleListeners", join: Join, autojump_clock: trio.testing.MockClock
+    connect_raw: "ConnectRaw", idle_handler: "IdleHandler", join: Join, autojump_clock: trio.testing.MockClock
 ) -> None:
     """CVE-2023-44487: streams that are opened and reset do not count as open ones, but cost as much."""
-    attacker = await connect_raw(connect=idle_listeners)
+    attacker = await connect_raw(connect=idle_handler)
     other = await join(attacker)
     for _ in range(5_000):
         attacker.http2.reset_stream(attacker.begin(), ErrorCodes.CANCEL)
     await send_while_others_call(attacker, other, attacker.http2.data_to_send())
-    assert idle_listeners.inside == 0
+    assert idle_handler.inside == 0
     statistics = attacker.server.statistics()
     assert statistics.connections_abused == 1
     assert statistics.calls_ended[Status.CANCELLED] <= Limits().idle_frames
 
 
 async def test_streams_that_are_refused_without_end_end_their_connection(
-    connect_raw: "ConnectRaw", idle_listeners: "IdleListeners", join: Join, autojump_clock: trio.testing.MockClock
+    connect_raw: "ConnectRaw", idle_handler: "IdleHandler", join: Join, autojump_clock: trio.testing.MockClock
 ) -> None:
-    attacker = await connect_raw(connect=idle_listeners, limits=Limits(max_streams=10))
+    attacker = await connect_raw(connect=idle_handler, limits=Limits(max_streams=10))
     other = await join(attacker)
     for _ in range(2_000):
         attacker.begin()
     await send_while_others_call(attacker, other, attacker.http2.data_to_send())
-    assert idle_listeners.entered <= 10
+    assert idle_handler.entered <= 10
     assert 0 < attacker.server.statistics().calls_refused <= Limits().idle_frames
 
 
-async def test_a_stream_that_the_server_must_reset_takes_its_handler_along(
-    connect_raw: "ConnectRaw", idle_listeners: "IdleListeners"
+async def test_a_stream_that_the_server_resets_cancels_its_handler(
+    connect_raw: "ConnectRaw", idle_handler: "IdleHandler"
 ) -> None:
-    """CVE-2025-8671: a window that overflows has the server reset the stream, whose handler must not go on."""
-    client = await connect_raw(connect=idle_listeners)
+    """CVE-2025-8671: an overflowing window makes the server reset the stream, whose handler must be cancelled."""
+    client = await connect_raw(connect=idle_handler)
     for _ in range(50):
         stream_id = await client.call()
         await client.data_of(stream_id)
         await client.stream.send_all(WindowUpdateFrame(stream_id, window_increment=2**31 - 1).serialize())
         assert await client.reset_of(stream_id) is ErrorCodes.FLOW_CONTROL_ERROR
     await client.prove_alive()
-    assert idle_listeners.inside == 0
+    assert idle_handler.inside == 0
 
 
 async def test_one_clients_frames_do_not_keep_others_waiting(
     connect_raw: "ConnectRaw", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A client's whole flood may be there at once; others have their turn between small parts of it."""
+    """A flood may arrive at once; other tasks run between small parts of it."""
     turns, turns_at = 0, []
     receive_data = Protocol.receive_data
 
@@ -223,14 +223,14 @@ async def test_a_client_that_opens_both_windows_for_each_message_is_served(
     await client.prove_alive()
 
 
-async def test_a_client_that_leaves_calls_that_were_answered_is_served(
-    connect_raw: "ConnectRaw", idle_listeners: "IdleListeners", autojump_clock: trio.testing.MockClock
+async def test_a_client_that_cancels_answered_calls_is_served(
+    connect_raw: "ConnectRaw", idle_handler: "IdleHandler", autojump_clock: trio.testing.MockClock
 ) -> None:
-    client = await connect_raw(connect=idle_listeners, limits=Limits(idle_frames=100))
+    client = await connect_raw(connect=idle_handler, limits=Limits(idle_frames=100))
     for _ in range(300):
         stream_id = await client.call()
         await client.data_of(stream_id)
         client.http2.reset_stream(stream_id, ErrorCodes.CANCEL)
     await client.flush()
     await client.prove_alive()
-    assert idle_listeners.inside == 0
+    assert idle_handler.inside == 0

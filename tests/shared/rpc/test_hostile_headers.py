@@ -1,4 +1,4 @@
-"""Clients whose small requests would unpack to large ones, or whose requests never become whole."""
+"""Clients whose small requests would unpack to large ones, or whose requests stay incomplete."""
 
 import struct
 import tracemalloc
@@ -19,7 +19,7 @@ from shared.rpc import Limits, Status
 from shared.rpc.framing import GZIP_WINDOW_BITS, PREFIX
 
 if TYPE_CHECKING:
-    from tests.shared.rpc.conftest import ConnectRaw, IdleListeners
+    from tests.shared.rpc.conftest import ConnectRaw, IdleHandler
 
 CONNECT = "/rookery.v1.SessionService/Connect"
 GET_CHAT = "/rookery.v1.ArchiveService/GetChat"
@@ -29,7 +29,7 @@ MIB = 1024 * 1024
 
 @contextmanager
 def no_more_memory_than(limit: int) -> Iterator[None]:
-    """Fail if Python's memory grows by more than so many bytes at any time."""
+    """Fail if Python's memory grows by `limit` bytes at any time."""
     tracemalloc.start()
     try:
         yield
@@ -44,7 +44,7 @@ def whole(block: bytes) -> bytes:
 
 
 def hpack_bomb() -> bytes:
-    """A header of 4,000 bytes, and a byte for each of 12,000 times that it is named again: 48 MB."""
+    """A header of 4,000 bytes and 12,000 references of one byte to it: 48 MB."""
     return whole(Encoder().encode([("x", "y" * 4_000)], huffman=False) + b"\xbe" * 12_000)
 
 
@@ -54,12 +54,12 @@ def many_headers() -> bytes:
 
 
 def headers_in_pieces() -> bytes:
-    """More pieces than there may be, and each may be as large as a frame."""
+    """Too many fragments of the size of a frame."""
     return HeadersFrame(1, bytes(16_000)).serialize() + ContinuationFrame(1, bytes(16_000)).serialize() * 60
 
 
 def headers_in_empty_pieces() -> bytes:
-    """CVE-2024-27316 and its kin: pieces that add nothing, and never end."""
+    """Empty fragments without end, as in CVE-2024-27316."""
     return HeadersFrame(1, b"").serialize() + ContinuationFrame(1, b"").serialize() * 10_000
 
 
@@ -78,8 +78,8 @@ async def test_headers_without_measure_end_their_connection_in_little_memory(
     assert not client.server.connections
 
 
-async def test_settings_that_nobody_knows_are_not_kept(connect_raw: "ConnectRaw") -> None:
-    """There can be 65,536 of them: 50 MB for 400 KB."""
+async def test_unknown_settings_are_not_stored(connect_raw: "ConnectRaw") -> None:
+    """65,536 of them would take 50 MB for 400 KB on the wire."""
     client = await connect_raw()
     await client.prove_alive()
     with no_more_memory_than(10 * MIB):
@@ -91,7 +91,7 @@ async def test_settings_that_nobody_knows_are_not_kept(connect_raw: "ConnectRaw"
 
 
 def settings_of(codes: Sequence[int]) -> bytes:
-    """A frame of settings. hyperframe cuts codes down to a byte."""
+    """Return a settings frame. hyperframe truncates codes to a byte."""
     body = b"".join(struct.pack(">HL", code, 1) for code in codes)
     return struct.pack(">HBBBL", len(body) >> 8, len(body) & 0xFF, SettingsFrame.type, 0, 0) + body
 
@@ -110,7 +110,7 @@ async def test_a_bomb_of_gzip_is_not_unpacked(connect_raw: "ConnectRaw") -> None
     await client.prove_alive()
 
 
-async def test_calls_whose_message_never_comes_end_by_themselves(
+async def test_calls_whose_message_never_arrives_time_out(
     connect_raw: "ConnectRaw", autojump_clock: trio.testing.MockClock
 ) -> None:
     limits = Limits(request_timeout=20)
@@ -127,8 +127,8 @@ async def test_calls_whose_message_never_comes_end_by_themselves(
     assert statistics.calls_ended == {Status.DEADLINE_EXCEEDED: limits.max_streams, Status.OK: 1}
 
 
-async def test_the_handler_of_a_unary_call_has_all_the_time_that_its_client_gives(
-    connect_raw: "ConnectRaw", idle_listeners: "IdleListeners", autojump_clock: trio.testing.MockClock
+async def test_the_handler_of_a_unary_call_has_all_of_the_clients_timeout(
+    connect_raw: "ConnectRaw", idle_handler: "IdleHandler", autojump_clock: trio.testing.MockClock
 ) -> None:
     async def get_chat(request: object) -> None:
         await trio.sleep(1_000)

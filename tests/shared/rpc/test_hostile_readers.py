@@ -1,4 +1,4 @@
-"""Clients that read as little as they can: senders wait without work, memory is bounded, and others are served."""
+"""Clients that read as little as possible: senders wait without work, memory is bounded, and others are served."""
 
 from typing import TYPE_CHECKING
 
@@ -31,20 +31,20 @@ async def send_one(stream: SessionStream) -> None:
 
 
 async def flood(stream: SessionStream) -> None:
-    """Send for ever."""
+    """Send messages without end."""
     while True:
         await stream.send(FRAME)
 
 
 async def receive_all(client: "RawClient") -> None:
-    """Take what the server sends until nothing moves any more."""
+    """Receive until the server sends nothing more."""
     with trio.move_on_after(0.01):
         while await client.receive():
             pass
 
 
 def data_of(client: "RawClient", stream_id: int | None = None) -> bytes:
-    """What has come so far, of one stream or of all."""
+    """Return the received data of one stream, or of all."""
     return b"".join(
         event.data
         for event in client.events
@@ -88,7 +88,7 @@ async def read_data(client: "RawClient", stream_id: int) -> bytes:
 async def test_windows_that_the_settings_close_stop_what_is_sent_and_open_it_again(
     connect_raw: "ConnectRaw", autojump_clock: trio.testing.MockClock
 ) -> None:
-    """A window is below zero after that; nothing is sent until it is above."""
+    """The window may become negative; nothing is sent until it is positive."""
     client = await connect_raw(connect=flood)
     client.http2.increment_flow_control_window(10 * HTTP2_WINDOW)
     await client.call()
@@ -123,7 +123,7 @@ async def test_a_byte_of_window_wakes_one_sender_not_all(
     assert steps.steps < 30
 
 
-async def test_all_who_wait_for_the_connection_have_their_turn(
+async def test_every_stream_that_waits_for_the_connection_gets_its_turn(
     connect_raw: "ConnectRaw", autojump_clock: trio.testing.MockClock
 ) -> None:
     limits = Limits(send_buffer=5_000)
@@ -140,7 +140,7 @@ async def test_all_who_wait_for_the_connection_have_their_turn(
 
 
 async def fill_window(client: "RawClient", *, streams: int) -> list[int]:
-    """Begin calls that the connection's window has no room for; those of them that have sent nothing."""
+    """Begin calls until they exceed the connection's window. Returns the streams that have sent nothing."""
     stream_ids = [client.begin() for _ in range(streams)]
     await client.flush()
     await receive_all(client)
@@ -148,18 +148,18 @@ async def fill_window(client: "RawClient", *, streams: int) -> list[int]:
     return [stream_id for stream_id in stream_ids if not data_of(client, stream_id)]
 
 
-@pytest.mark.parametrize("trouble", ["no-window", "reset"])
-async def test_a_stream_that_can_not_take_its_turn_gives_it_to_the_next(
-    trouble: str, connect_raw: "ConnectRaw", autojump_clock: trio.testing.MockClock
+@pytest.mark.parametrize("cause", ["no-window", "reset"])
+async def test_a_stream_that_can_not_use_its_turn_passes_it_on(
+    cause: str, connect_raw: "ConnectRaw", autojump_clock: trio.testing.MockClock
 ) -> None:
-    """It has no window of its own, or is reset when it has just been woken."""
+    """Its own window is closed, or it is reset just after it was woken."""
     client = await connect_raw(connect=send_one)
     await fill_window(client, streams=100)
     (connection,) = client.server.connections
     first, *others = [stream.stream_id for stream in connection.waiting]
     part = data_of(client, first)
     client.http2.increment_flow_control_window(100 * FRAME_BYTES)
-    if trouble == "reset":
+    if cause == "reset":
         client.http2.reset_stream(first, ErrorCodes.CANCEL)
     else:
         connection.http2.streams[first].outbound_flow_control_window = 0
@@ -172,7 +172,7 @@ async def test_a_stream_that_can_not_take_its_turn_gives_it_to_the_next(
 async def test_a_client_that_never_reads_is_closed(
     connect_raw: "ConnectRaw", nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
-    """It may say as much as it likes: what it sends is read, but it is not alive."""
+    """Even if it goes on sending, which is read."""
     limits = Limits(send_timeout=20)
     client = await connect_raw(connect=flood, limits=limits, lockstep=True)
     nursery.start_soon(keep_alive, client.server.connections, limits)
@@ -181,7 +181,7 @@ async def test_a_client_that_never_reads_is_closed(
     client.begin()
     await client.flush()
     (connection,) = client.server.connections
-    nursery.start_soon(say_something_for_ever, client)
+    nursery.start_soon(ping_forever, client)
     while client.server.connections:
         assert connection.http2.outbound_size <= limits.send_buffer + MAX_FRAME_BYTES
         await trio.sleep(1)
@@ -189,7 +189,7 @@ async def test_a_client_that_never_reads_is_closed(
     assert client.server.statistics().calls == 0
 
 
-async def say_something_for_ever(client: "RawClient") -> None:
+async def ping_forever(client: "RawClient") -> None:
     while True:
         await trio.sleep(1)
         try:

@@ -1,4 +1,4 @@
-"""Frames of data, which are read without h2: however they come, they are what h2 makes of them."""
+"""Data frames are parsed without h2, with the same result as h2 for any fragmentation."""
 
 from itertools import pairwise
 
@@ -21,7 +21,7 @@ NEVER_OPENED = 5
 
 
 def connections() -> tuple[H2Connection, Http2Connection]:
-    """A client with two open streams, and the server that knows of them."""
+    """Return a client with two open streams, and its server."""
     client, server = H2Connection(H2Configuration()), Http2Connection(Limits(), client_side=False)
     client.initiate_connection()
     server.initiate_connection()
@@ -33,7 +33,7 @@ def connections() -> tuple[H2Connection, Http2Connection]:
     return client, server
 
 
-def told(event: Event) -> object:
+def comparable(event: Event) -> object:
     match event:
         case DataReceived():
             return event.stream_id, event.data, event.flow_controlled_length
@@ -61,14 +61,14 @@ def frames(draw: st.DrawFn) -> bytes:
 
 
 class _ByH2(Http2Connection):
-    """Reads nothing by itself."""
+    """Leaves all parsing to h2."""
 
     def _receive_messages(self, data: bytes) -> tuple[list[Event], int]:
         return [], 0
 
 
 @given(parts=st.lists(frames(), max_size=12), data=st.data())
-def test_however_frames_are_cut_they_are_what_h2_makes_of_them(parts: list[bytes], data: st.DataObject) -> None:
+def test_any_fragmentation_of_frames_gives_the_events_of_h2(parts: list[bytes], data: st.DataObject) -> None:
     wire = b"".join(parts)
     cuts = sorted({0, len(wire), *data.draw(st.lists(st.integers(0, len(wire)), max_size=6))})
     _, ours = connections()
@@ -79,7 +79,7 @@ def test_however_frames_are_cut_they_are_what_h2_makes_of_them(parts: list[bytes
         events: list[object] = []
         try:
             for start, end in pairwise(cuts):
-                events += map(told, connection.receive_data(wire[start:end]))
+                events += map(comparable, connection.receive_data(wire[start:end]))
         except Exception as error:
             events.append(type(error))
         outcomes.append((events, bytes(connection.data_to_send())))

@@ -1,4 +1,4 @@
-"""Each call is a span below that of its client, from hop to hop, and costs nothing where nobody records."""
+"""Each call is a child span of its client's span, from hop to hop, if spans are recorded."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -25,7 +25,7 @@ MakeServices = Callable[..., list[Servicer]]
 
 
 class CurrentSpans:
-    """A GetChat that keeps the span in which it ran."""
+    """A GetChat that records the current span of each call."""
 
     def __init__(self, and_then: Callable[[], Awaitable[object]] | None = None) -> None:
         self.contexts: list[trace.SpanContext] = []
@@ -69,7 +69,7 @@ async def test_a_call_is_a_span_by_the_conventions_for_grpc(
         (RpcError(Status.NOT_FOUND, "secret"), "NOT_FOUND", False),
     ],
 )
-async def test_a_span_says_how_the_call_failed_and_no_more(
+async def test_a_span_records_the_status_of_a_failed_call_and_no_text(
     open_client: Any,
     make_services: MakeServices,
     spans: Spans,

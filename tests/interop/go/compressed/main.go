@@ -28,7 +28,7 @@ const (
 	timeout = 30 * time.Second
 )
 
-// arrivals notes of each response whether it came compressed, which grpc-go tells nobody else.
+// arrivals records for each response whether it was compressed, which grpc-go reports only here.
 type arrivals struct{ compressed []bool }
 
 func (a *arrivals) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context   { return ctx }

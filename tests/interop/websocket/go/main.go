@@ -1,4 +1,4 @@
-// A browser's session as a Go program would hold it, with gorilla/websocket: it does each case, and prints what it saw.
+// A browser's session as a Go program would hold it, with gorilla/websocket: runs each case, and prints its result.
 //
 //	websocket URL TOKEN RECIPIENT       every case
 //	websocket URL TOKEN                 stay signed in, and do nothing more
@@ -21,7 +21,7 @@ const (
 	subprotocol = "rookery.v1.json"
 	patience    = 30 * time.Second
 
-	// Bytes of the buffer of what is written: a message that is longer is sent in fragments.
+	// Bytes of the write buffer: a longer message is sent in fragments.
 	usual, tiny = 4096, 16
 )
 
@@ -52,8 +52,8 @@ func main() {
 	report("origin", status(url, subprotocol, "http://evil.example"))
 }
 
-func report(name string, saw any) {
-	line, err := json.Marshal(frame{"case": name, "saw": saw})
+func report(name string, result any) {
+	line, err := json.Marshal(frame{"case": name, "result": result})
 	check(err)
 	fmt.Println(string(line))
 }
@@ -64,7 +64,7 @@ func negotiated() any {
 	return []string{connection.Subprotocol(), response.Header.Get("Sec-WebSocket-Extensions")}
 }
 
-// chat sends a text, and gives what another session of the same user hears.
+// chat sends a text, and returns the message that another session of the same user receives.
 func chat(recipient string, bufferSize int) any {
 	connection, other := signIn(bufferSize), signIn(usual)
 	defer connection.Close()

@@ -1,4 +1,4 @@
-// A browser's session as a Node.js program would hold it, with ws: it does each case, and prints what it saw.
+// A browser's session as a Node.js program would hold it, with ws: runs each case, and prints its result.
 //
 //   node client.js URL TOKEN RECIPIENT       every case
 "use strict";
@@ -51,7 +51,7 @@ async function signIn() {
   return session;
 }
 
-/** Sends a text, and gives what another session of the same user hears. */
+/** Sends a text, and returns the message that another session of the same user receives. */
 async function chat(write) {
   const session = await signIn();
   const other = await signIn();
@@ -135,7 +135,7 @@ const CASES = {
 
 async function main() {
   for (const [name, run] of Object.entries(CASES)) {
-    console.log(JSON.stringify({ case: name, saw: await run() }));
+    console.log(JSON.stringify({ case: name, result: await run() }));
   }
 }
 

@@ -1,4 +1,4 @@
-"""A browser's session as any Python program could hold it, with websockets: it does each case, and prints what it saw.
+"""A browser's session in plain Python with the websockets library: runs each case, and prints its result.
 
 python client.py URL TOKEN RECIPIENT
 """
@@ -27,11 +27,11 @@ def dial() -> ClientConnection:
 def sign_in() -> ClientConnection:
     connection = dial()
     connection.send(json.dumps({"authenticate": {"access_token": token}}))
-    hear(connection, "welcome")
+    receive(connection, "welcome")
     return connection
 
 
-def hear(connection: ClientConnection, kind: str) -> Any:
+def receive(connection: ClientConnection, kind: str) -> Any:
     """The next frame of a kind; others are passed over."""
     while kind not in (frame := json.loads(connection.recv(timeout=PATIENCE))):
         pass
@@ -54,13 +54,13 @@ def negotiated() -> Any:
 
 
 def chat(cut: Callable[[str], Any] = str) -> Any:
-    """Send a text, and tell what another session of the same user hears."""
+    """Send a text, and print what another session of the same user receives."""
     with sign_in() as connection, sign_in() as other:
         message_id, text = secrets.token_hex(8), {"body": "grüße 👍"}
-        said = {"send": {"client_message_id": message_id, "recipient_id": recipient, "text": text}}
-        connection.send(cut(json.dumps(said, ensure_ascii=False)))
-        hear(connection, "accepted")
-        while (message := hear(other, "event").get("message", {})).get("client_message_id") != message_id:
+        command = {"send": {"client_message_id": message_id, "recipient_id": recipient, "text": text}}
+        connection.send(cut(json.dumps(command, ensure_ascii=False)))
+        receive(connection, "accepted")
+        while (message := receive(other, "event").get("message", {})).get("client_message_id") != message_id:
             pass
         return message["text"]["body"]
 
@@ -80,7 +80,7 @@ def own_close() -> Any:
 def goodbye() -> Any:
     with dial() as connection:
         connection.send('{"ping": {}}')
-        return [hear(connection, "goodbye")["code"], close_code(connection)]
+        return [receive(connection, "goodbye")["code"], close_code(connection)]
 
 
 def closed_after(data: bytes, *, text: bool) -> Any:
@@ -114,4 +114,4 @@ CASES: dict[str, Callable[[], Any]] = {
 
 if __name__ == "__main__":
     for name, case in CASES.items():
-        print(json.dumps({"case": name, "saw": case()}), flush=True)
+        print(json.dumps({"case": name, "result": case()}), flush=True)

@@ -15,7 +15,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 
-/** What the chat client asks over HTTP: tokens, people, history, and where its sessions go. Any thread may ask. */
+/** The HTTP requests of the chat client: tokens, users, history, and the gateway. Thread-safe. */
 final class Api {
     private static final Duration TIMEOUT = Duration.ofSeconds(10);
 
@@ -36,9 +36,9 @@ final class Api {
     record Message(long messageId, long senderId, String clientMessageId, String text) {}
 
     /**
-     * The newest token. If that is the stale one, it is replaced first.
+     * Returns the newest token; if that is the stale one, refreshes it first.
      *
-     * <p>A refresh token works once. If it comes again, the sign-in ends, as it may have been stolen: so one at a time.
+     * <p>A refresh token works once. Its reuse ends the sign-in, as it may have been stolen: so one refresh at a time.
      */
     synchronized String accessToken(String stale) throws ApiException, InterruptedException {
         if (accessToken.equals(stale)) {
@@ -62,7 +62,7 @@ final class Api {
         throw new ApiException("there is no user " + name, 404, 0);
     }
 
-    /** Where this user's sessions go over gRPC. It changes: ask before each connection. */
+    /** The address of the user's gateway for gRPC. It changes: request it before each connection. */
     String gateway() throws ApiException, InterruptedException {
         return get("/v1/me/gateway").get("grpc").getAsString();
     }
@@ -77,7 +77,7 @@ final class Api {
                 page = get("/v1/chats/" + chatId + "/messages?limit=100&" + anchor);
             } catch (ApiException error) {
                 if (error.status == 404) {
-                    return messages; // nothing was said yet
+                    return messages; // the chat has no messages yet
                 }
                 throw error;
             }
@@ -92,7 +92,7 @@ final class Api {
     }
 
     private static Message message(JsonObject json) {
-        JsonObject text = json.getAsJsonObject("text"); // one kind of content; there may be others some day
+        JsonObject text = json.getAsJsonObject("text"); // one kind of content; others may follow
         return new Message(
                 json.get("message_id").getAsLong(),
                 json.get("sender_id").getAsLong(),
@@ -110,7 +110,7 @@ final class Api {
                 if (error.isRetryable()) {
                     throw error;
                 }
-                // It has ended, or was used already and the answer was lost: the password is left.
+                // It has expired, or was used already and the response was lost: use the password.
             }
         }
         JsonObject credentials = new JsonObject();

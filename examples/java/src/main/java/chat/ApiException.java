@@ -1,6 +1,6 @@
 package chat;
 
-/** The server said no, with this HTTP status, or nothing, which counts as 503. */
+/** The server refused with this HTTP status, or did not respond, which counts as 503. */
 final class ApiException extends Exception {
     private static final long serialVersionUID = 1L;
 
@@ -13,7 +13,7 @@ final class ApiException extends Exception {
         this.retryAfterMs = retryAfterMs;
     }
 
-    /** Whether the same may succeed later. */
+    /** Whether a retry may succeed. */
     boolean isRetryable() {
         return status == 429 || status >= 500;
     }

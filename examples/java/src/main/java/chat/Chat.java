@@ -14,7 +14,7 @@ import sun.misc.Signal;
  *
  * <pre>CHAT_PASSWORD=... java -jar target/chat.jar http://127.0.0.1:8080 ada grace</pre>
  *
- * <p>signs in as ada, sends each line of the input to grace, and shows what comes.
+ * <p>signs in as ada, sends each line of the input to grace, and shows the messages of the chat.
  */
 public final class Chat {
     private static final PrintStream OUT = new PrintStream(System.out, true, StandardCharsets.UTF_8);
@@ -30,7 +30,7 @@ public final class Chat {
         Signal.handle(new Signal("INT"), signal -> System.exit(0));
         try {
             chat(new Api(arguments[0], arguments[1], password), arguments[1], arguments[2]);
-            System.exit(0); // whatever the session still does
+            System.exit(0); // without waiting for the session
         } catch (ApiException error) {
             fail(error);
         }
@@ -54,7 +54,7 @@ public final class Chat {
         sendLines(session);
     }
 
-    /** Until the end of the input. */
+    /** Read and send lines until the end of the input. */
     private static void sendLines(Session session) throws IOException, InterruptedException, ExecutionException {
         BufferedReader input = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
         for (String line = input.readLine(); line != null; line = input.readLine()) {
@@ -64,7 +64,7 @@ public final class Chat {
         }
     }
 
-    /** Without control characters, by which a message could command the terminal. */
+    /** Remove control characters, with which a message could control the terminal. */
     private static void show(String text) {
         OUT.println(text.replaceAll("\\p{C}", "\uFFFD"));
     }

@@ -33,21 +33,21 @@ import rookery.v1.Session.Welcome;
 import rookery.v1.SessionServiceGrpc;
 
 /**
- * One user's session over gRPC: kept connected, so that no message is lost and none is shown twice.
+ * One user's session over gRPC: kept connected, so that no message is lost or shown twice.
  *
- * <p>docs/client-guide.md has the rules that this follows. One thread sends and one keeps the session connected; gRPC
- * brings frames on its own. What they share is guarded by the lock of the session itself.
+ * <p>It follows the rules of docs/client-guide.md. One thread sends and one keeps the session connected; gRPC
+ * calls back with frames on its own threads. Shared state is guarded by the lock of the session itself.
  */
 final class Session {
-    private static final long ANSWER_MS = 10_000; // for Welcome, and for any sign of life after a Ping
-    private static final long LOOK_MS = 1_000; // how often to look whether that is over
-    private static final long LAG_MS = 3_000; // history may be so far behind what is live
-    private static final long HISTORY_MS = 24 * 3_600_000; // so far back history is shown at first
-    private static final long MARGIN_MS = 10_000; // history is read from earlier on, as times are only about in order
+    private static final long ANSWER_MS = 10_000; // for Welcome, and for any frame after a Ping
+    private static final long LOOK_MS = 1_000; // how often that deadline is checked
+    private static final long LAG_MS = 3_000; // history may lag behind live events by this much
+    private static final long HISTORY_MS = 24 * 3_600_000; // the part of the history that is shown at first
+    private static final long MARGIN_MS = 10_000; // history is read from earlier: times are only roughly in order
     private static final long EPOCH_MS = 1_767_225_600_000L; // of the times in message ids
-    private static final int MAX_SEEN = 10_000; // messages that are known again: more than a server replays
+    private static final int MAX_SEEN = 10_000; // remembered message ids: more than a server replays
 
-    /** Why a connection is given up, how long to wait, and where to go then. */
+    /** The reason for leaving a connection, the pause after it, and the next gateway. */
     private record Leave(String why, long afterMs, String movedTo, boolean isSignedOut) {
         Leave(String why) {
             this(why, 0, "", false);
@@ -62,14 +62,14 @@ final class Session {
     private final String chatId;
     private final BiConsumer<Long, String> onMessage;
     private final Consumer<String> onStatus;
-    /** For what takes a while, or comes later, so that nothing waits for it. */
+    /** Runs slow and delayed work, so that nothing waits for it. */
     private final ScheduledExecutorService background = Executors.newSingleThreadScheduledExecutor();
 
-    // What outlives a connection.
+    // State that outlives a connection.
     private volatile Position position; // where to resume; null at first
-    private Send pending; // what is not accepted yet; a client that may be killed keeps it on disk
+    private Send pending; // not accepted yet; a client that may be killed stores it on disk
     private CompletableFuture<String> outcome;
-    private long newestMs = System.currentTimeMillis() - HISTORY_MS; // the time of the newest message that came
+    private long newestMs = System.currentTimeMillis() - HISTORY_MS; // the time of the newest received message
     private int failures;
     private long failingSince;
     private final Map<Key, Boolean> seen = new LinkedHashMap<>() {
@@ -81,7 +81,7 @@ final class Session {
         }
     };
 
-    // What belongs to one connection.
+    // State of one connection.
     private volatile String token = "";
     private StreamObserver<ClientFrame> stream;
     private Welcome welcome; // null while there is no session
@@ -90,7 +90,7 @@ final class Session {
     private long deadline; // for the next frame, in milliseconds of `now()`
     private boolean isAsked; // for a sign of life
 
-    /** What hears of messages is told of each message of the chat once, with its sender, but for those sent here. */
+    /** The message listener is called once for each message of the chat that was not sent here, with its sender. */
     Session(Api api, long myId, long otherId, BiConsumer<Long, String> onMessage, Consumer<String> onStatus) {
         this.api = api;
         this.myId = myId;
@@ -103,9 +103,9 @@ final class Session {
     // ---- sending
 
     /**
-     * Gives what became of it, when the message can't be lost or is refused for good.
+     * Returns the outcome once the message is accepted or refused for good.
      *
-     * <p>Wait for it before the next: so messages keep their order, even if one has to be sent again.
+     * <p>Wait for it before the next, so that messages keep their order even if one is sent again.
      */
     synchronized CompletableFuture<String> send(String text) {
         pending = Send.newBuilder()
@@ -113,13 +113,13 @@ final class Session {
                 .setRecipientId(otherId)
                 .setText(Text.newBuilder().setBody(text))
                 .build();
-        isNew(myId, pending.getClientMessageId()); // it is no news if it comes in a replay
+        isNew(myId, pending.getClientMessageId()); // a replay of it is not shown
         outcome = new CompletableFuture<>();
         sendPending();
         return outcome;
     }
 
-    /** Whenever it may not have arrived: the same client_message_id makes one message, however often it comes. */
+    /** Send it again whenever it may be lost: the server keeps one message per client_message_id. */
     private synchronized void sendPending() {
         if (pending != null) {
             say(ClientFrame.newBuilder().setSend(pending).build());
@@ -127,7 +127,7 @@ final class Session {
     }
 
     private synchronized void say(ClientFrame frame) {
-        if (welcome != null) { // before, nothing but Authenticate may be sent
+        if (welcome != null) { // before it, only Authenticate may be sent
             stream.onNext(frame);
         }
     }
@@ -145,14 +145,14 @@ final class Session {
         }
     }
 
-    /** Random, so that not all clients of a gateway come back at once; growing, but another soon takes over. */
+    /** A random pause, so that the clients of a gateway do not reconnect together; it grows, up to a low bound. */
     private synchronized long pause(Leave left) {
         if (failures == 0) {
             failingSince = now();
         }
         failures = Math.min(failures + 1, 10);
         if (!left.movedTo().isEmpty() && failures == 1) {
-            return 0; // if it is not there either, gateways are at odds: give them time
+            return 0; // if the user is not there either, the gateways disagree: give them time
         }
         long longest = Math.min(Math.max((now() - failingSince) / 4, 2_000), 5_000);
         return Math.max(left.afterMs(), ThreadLocalRandom.current().nextLong(Math.min(250L << failures, longest)));
@@ -162,7 +162,7 @@ final class Session {
         try {
             token = api.accessToken(left.isSignedOut() ? token : "");
             if (position == null) {
-                readHistory(newestMs); // what came in the newest seconds will be replayed
+                readHistory(newestMs); // the messages of the newest seconds will be replayed
             }
             return converse(left.movedTo().isEmpty() ? api.gateway() : left.movedTo());
         } catch (ApiException error) {
@@ -173,9 +173,9 @@ final class Session {
         }
     }
 
-    /** Hold one connection; why it ended. */
+    /** Hold one connection. Returns the reason for its end. */
     private Leave converse(String address) throws InterruptedException {
-        // A channel that could not connect tries again by a backoff of its own, up to two minutes: so make a new one.
+        // A channel that could not connect retries with its own backoff of up to two minutes, so make a new one.
         ManagedChannel channel = address.startsWith("grpcs://")
                 ? Grpc.newChannelBuilder(address.substring("grpcs://".length()), TlsChannelCredentials.create()).build()
                 : Grpc.newChannelBuilder(address, InsecureChannelCredentials.create()).build();
@@ -219,7 +219,7 @@ final class Session {
         stream.onNext(ClientFrame.newBuilder().setAuthenticate(authenticate).build());
     }
 
-    /** A server may vanish without a word: ask one that is silent, and leave it if it does not answer. */
+    /** A server may vanish silently: ping a silent one, and leave it if it does not answer. */
     private Leave watch(CompletableFuture<Leave> left) throws InterruptedException {
         while (true) {
             try {
@@ -227,7 +227,7 @@ final class Session {
             } catch (TimeoutException silence) {
                 // or a frame came meanwhile
             } catch (ExecutionException error) {
-                throw new IllegalStateException(error); // nobody completes it so
+                throw new IllegalStateException(error); // never thrown by this future
             }
         }
     }
@@ -243,14 +243,14 @@ final class Session {
         return Math.max(Math.min(deadline - now(), LOOK_MS), 0);
     }
 
-    // ---- what comes
+    // ---- received frames
 
     private synchronized void receive(ServerFrame frame, CompletableFuture<Leave> left) {
         if (left.isDone()) {
             return;
         }
         if (frame.getSequence() > sequence + 1) {
-            sendPending(); // frames were dropped: Gap tells of events, but an answer may have been among them
+            sendPending(); // frames were dropped: Gap covers events, but a dropped frame may have been an answer
         }
         sequence = frame.getSequence();
         switch (frame.getFrameCase()) {
@@ -294,9 +294,9 @@ final class Session {
     private void receiveEvent(Event event) {
         position = event.getPosition();
         if (replayLeft > 0 && --replayLeft == 0) {
-            position = welcome.getPosition(); // not sooner: what a lost connection has not replayed must come yet
+            position = welcome.getPosition(); // not sooner: the rest of an unfinished replay must still come
         }
-        Message message = event.getMessage(); // reactions, receipts and typing would come here too
+        Message message = event.getMessage(); // reactions, receipts and typing would be handled here
         if (message.getChatId().equals(chatId)) {
             newestMs = Math.max(newestMs, (message.getMessageId() >> 22) + EPOCH_MS);
             hear(message.getSenderId(), message.getClientMessageId(), message.getText().getBody());
@@ -325,12 +325,12 @@ final class Session {
         }
     }
 
-    /** False for what replays, retries and history bring once more. */
+    /** False for messages that replays, retries and history repeat. */
     private boolean isNew(long senderId, String clientMessageId) {
         return seen.put(new Key(senderId, clientMessageId), true) == null;
     }
 
-    // ---- meanwhile, over HTTP
+    // ---- HTTP requests in the background
 
     private void readHistory(long sinceMs) throws ApiException, InterruptedException {
         for (Api.Message message : api.history(chatId, sinceMs)) {
@@ -338,7 +338,7 @@ final class Session {
         }
     }
 
-    /** Read what is missing, however often that must be tried; and once more, as history may lag behind. */
+    /** Read the missing messages, with retries, and then once more, as history may lag behind. */
     private void fillGap(long sinceMs, int reads) {
         try {
             readHistory(sinceMs);
@@ -362,7 +362,7 @@ final class Session {
             String fresh = api.accessToken(token);
             token = fresh;
             say(ClientFrame.newBuilder().setRenew(Renew.newBuilder().setAccessToken(fresh)).build());
-        } catch (ApiException error) { // the session will end with its token, and another begin with a new one
+        } catch (ApiException error) { // the session ends with its token, and the next begins with a new one
             onStatus.accept("* no new token: " + error.getMessage());
         } catch (InterruptedException error) {
             Thread.currentThread().interrupt();

@@ -1,6 +1,5 @@
-"""The channel: its connection while its server is there, away or leaving, and what it tells of itself."""
+"""The channel: its connection while the server is up, down or stopping, and its statistics."""
 
-from collections.abc import Awaitable, Callable
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 
 from rookery.v1.archive_grpc import ArchiveServiceStub
-from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse, ListChatsRequest
+from rookery.v1.archive_pb2 import ListChatsRequest
 from rookery.v1.session_grpc import SessionServiceStub
 from rookery.v1.session_pb2 import ClientFrame, ServerFrame
 from shared.rpc import (
@@ -29,14 +28,14 @@ from shared.rpc import (
 from shared.rpc.client.connection import LAST_STREAM_ID
 from shared.rpc.client.subchannel import FIRST_PAUSE
 from shared.rpc.server.server import Server
-from tests.shared.rpc.calling import PATIENCE, Archive, failure_of, get_chat, ping
+from tests.shared.rpc.calling import PATIENCE, Archive, failure_of, get_chat
+from tests.shared.rpc.conftest import eventually
 from tests.shared.rpc.servers import Proxy
 
 if TYPE_CHECKING:
-    from tests.shared.rpc.conftest import IdleListeners, Serve
+    from tests.shared.rpc.conftest import IdleHandler, Serve
 
 SessionStream = ServerStream[ClientFrame, ServerFrame]
-Eventually = Callable[[Callable[[], bool]], Awaitable[None]]
 
 
 async def answers(channel: Channel) -> bool:
@@ -58,10 +57,8 @@ async def test_a_server_that_is_away_is_unavailable_at_once_and_found_when_it_is
                 await trio.sleep(FIRST_PAUSE)
 
 
-async def test_a_call_after_a_restart_goes_over_a_new_connection(
-    serve: "Serve", idle_listeners: "IdleListeners"
-) -> None:
-    server = await serve(connect=idle_listeners)
+async def test_a_call_after_a_restart_goes_over_a_new_connection(serve: "Serve", idle_handler: "IdleHandler") -> None:
+    server = await serve(connect=idle_handler)
     async with open_channel("127.0.0.1", server.port) as channel:
         async with open_stream(SessionServiceStub(channel).Connect) as stream:
             await stream.receive()
@@ -73,47 +70,8 @@ async def test_a_call_after_a_restart_goes_over_a_new_connection(
         assert await get_chat(channel) == "d-1-2"
 
 
-async def test_a_call_that_is_under_way_survives_a_drain(serve: "Serve", eventually: Eventually) -> None:
-    entered, go_on = trio.Event(), trio.Event()
-
-    async def get_slowly(request: GetChatRequest) -> GetChatResponse:
-        entered.set()
-        await go_on.wait()
-        return GetChatResponse()
-
-    server = await serve(get_chat=get_slowly, limits=Limits(drain_timeout=PATIENCE))
-    async with open_channel("127.0.0.1", server.port) as channel, trio.open_nursery() as nursery:
-        nursery.start_soon(get_chat, channel)
-        await entered.wait()
-        nursery.start_soon(server.stop)
-        (connection,) = channel.connections
-        await eventually(lambda: connection.going_away)
-        assert (await failure_of(channel)).status is Status.UNAVAILABLE
-        go_on.set()
-
-
-async def test_a_call_may_wait_for_a_server_that_is_away(
-    serve: "Serve", nursery: trio.Nursery, eventually: Eventually
-) -> None:
-    server, answered = await serve(), trio.Event()
-    await server.stop()
-
-    async def call_patiently() -> None:
-        async with open_stream(SessionServiceStub(channel).Connect, timeout=PATIENCE, wait_for_ready=True) as stream:
-            await stream.send(ping(b"x"))
-            await stream.receive()
-        answered.set()
-
-    async with open_channel("127.0.0.1", server.port) as channel:
-        nursery.start_soon(call_patiently)
-        await eventually(lambda: channel.statistics().calls_waiting == 1)
-        await failure_of(channel)  # others are still refused
-        await serve(port=server.port)
-        await answered.wait()
-
-
-async def test_a_call_that_leaves_while_the_channel_connects_does_not_stop_it(
-    serve: "Serve", nursery: trio.Nursery, eventually: Eventually
+async def test_a_call_that_times_out_while_the_channel_connects_does_not_stop_it(
+    serve: "Serve", nursery: trio.Nursery
 ) -> None:
     slow = Proxy((await serve()).port)
     await nursery.start(slow.run)
@@ -159,8 +117,8 @@ async def test_calls_go_over_a_new_connection_when_one_has_no_more_streams(serve
     assert [connections.index(connection) for connection in connections] == [0, 0, 0, 3, 3, 3]
 
 
-async def test_a_server_that_leaves_before_the_first_call_is_connected_to_again(nursery: trio.Nursery) -> None:
-    """As those do that let no connection grow old, when the client was too busy to use it."""
+async def test_a_server_that_goes_away_before_the_first_call_is_connected_to_again(nursery: trio.Nursery) -> None:
+    """Servers that limit the age of connections do so when the client was too busy to use one."""
     server, accepted = Server([Archive()], Limits()), count()
 
     async def serve_all_but_the_first(stream: trio.SocketStream) -> None:
@@ -180,24 +138,13 @@ async def test_a_server_that_leaves_before_the_first_call_is_connected_to_again(
         assert await get_chat(channel) == "d-1-2"
 
 
-async def test_an_error_in_a_channels_block_is_raised_as_it_is(serve: "Serve") -> None:
-    async def fail() -> None:
-        async with open_channel("127.0.0.1", server.port) as channel:
-            await get_chat(channel)
-            raise KeyError
-
-    server = await serve()
-    with pytest.raises(KeyError):
-        await fail()
-
-
-async def test_a_port_that_speaks_something_else_is_unavailable(nursery: trio.Nursery) -> None:
-    async def speak_http1(stream: trio.SocketStream) -> None:
+async def test_a_server_of_another_protocol_is_unavailable(nursery: trio.Nursery) -> None:
+    async def serve_http1(stream: trio.SocketStream) -> None:
         async with stream:
             await stream.receive_some()
             await stream.send_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
 
-    (listener,) = await nursery.start(partial(trio.serve_tcp, speak_http1, 0, host="127.0.0.1"))
+    (listener,) = await nursery.start(partial(trio.serve_tcp, serve_http1, 0, host="127.0.0.1"))
     async with open_channel("127.0.0.1", listener.socket.getsockname()[1]) as channel:
         assert (await failure_of(channel)).status is Status.UNAVAILABLE
 
@@ -208,10 +155,8 @@ async def listen_for_ever(channel: Channel, *, within: float) -> None:
         await trio.sleep_forever()
 
 
-async def test_statistics_tell_what_a_channel_does(
-    serve: "Serve", idle_listeners: "IdleListeners", eventually: Eventually
-) -> None:
-    async with open_channel("127.0.0.1", (await serve(connect=idle_listeners)).port) as channel:
+async def test_statistics_count_the_calls_of_a_channel(serve: "Serve", idle_handler: "IdleHandler") -> None:
+    async with open_channel("127.0.0.1", (await serve(connect=idle_handler)).port) as channel:
         assert channel.statistics() == ChannelStatistics(
             servers=1, servers_ready=0, connections=0, calls_waiting=0, calls_begun=0, calls_ended={}, retries=0
         )
@@ -223,7 +168,7 @@ async def test_statistics_tell_what_a_channel_does(
             assert channel.statistics().calls_under_way == 1
         with pytest.raises(RpcError):
             await listen_for_ever(channel, within=0.05)
-        await eventually(lambda: channel.statistics().servers_ready == 1)  # if the answer was late, it has been asked
+        await eventually(lambda: channel.statistics().servers_ready == 1)  # a late response has caused a ping
         statistics = channel.statistics()
     ended = {Status.OK: 1, Status.UNIMPLEMENTED: 1, Status.CANCELLED: 1, Status.DEADLINE_EXCEEDED: 1}
     assert statistics.calls_ended == ended

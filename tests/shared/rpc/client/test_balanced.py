@@ -1,7 +1,7 @@
-"""Calls over several servers: spread over all that take them, and answered while one of them does."""
+"""Calls over several servers rotate among the ready ones, and succeed while one of them is ready."""
 
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -26,15 +26,15 @@ from shared.rpc import (
     serve_rpc,
     stream_handler,
 )
-from shared.rpc.client.balanced import LOOK_AGAIN_AFTER, LOOK_UP_PAUSE
+from shared.rpc.client.balanced import MIN_REFRESH_PAUSE, REFRESH_INTERVAL
+from shared.rpc.server.server import Server
 from shared.rpc.standard.health_grpc import HealthServicer
 from shared.rpc.standard.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from tests.shared.rpc.calling import Archive, get_chat, named
+from tests.shared.rpc.conftest import eventually
 
 if TYPE_CHECKING:
     from tests.shared.rpc.conftest import RunningServer, Serve
-
-Eventually = Callable[[Callable[[], bool]], Awaitable[None]]
 
 
 def addresses(*servers: "RunningServer") -> list[str]:
@@ -45,7 +45,7 @@ def ready(balancer: Balancer, count: int) -> Callable[[], bool]:
     return lambda: balancer.statistics().servers_ready == count
 
 
-async def test_calls_go_to_each_in_turn(serve: "Serve", eventually: Eventually) -> None:
+async def test_calls_go_to_each_in_turn(serve: "Serve") -> None:
     servers = [await serve(get_chat=named(name)) for name in "abc"]
     async with open_balancer(addresses(*servers)) as balancer:
         await eventually(ready(balancer, 3))
@@ -61,9 +61,7 @@ async def test_a_call_before_any_server_is_connected_waits_for_the_first(serve: 
         assert await get_chat(balancer) == "a"
 
 
-async def test_those_that_are_away_are_passed_over_and_found_when_they_are_back(
-    serve: "Serve", eventually: Eventually
-) -> None:
+async def test_unreachable_servers_are_skipped_and_found_when_they_are_back(serve: "Serve") -> None:
     first, second = await serve(get_chat=named("a")), await serve(get_chat=named("b"))
     async with open_balancer(addresses(first, second)) as balancer:
         await first.stop()
@@ -84,26 +82,24 @@ async def test_without_any_server_a_call_is_unavailable_at_once(serve: "Serve") 
         assert failure.value.unprocessed
 
 
-async def test_a_call_may_wait_for_a_server(serve: "Serve", nursery: trio.Nursery, eventually: Eventually) -> None:
+async def test_a_call_may_wait_for_a_server(serve: "Serve", nursery: trio.Nursery) -> None:
     server, answers = await serve(), []
     await server.stop()
 
-    async def ask_patiently() -> None:
+    async def call_when_ready() -> None:
         answers.append(await get_chat(balancer, wait_for_ready=True))
 
     async with open_balancer(addresses(server)) as balancer:
         with pytest.raises(RpcError):
             await get_chat(balancer)
-        nursery.start_soon(ask_patiently)
+        nursery.start_soon(call_when_ready)
         await eventually(lambda: balancer.statistics().calls_waiting == 1)
         await serve(get_chat=named("a"), port=server.port)
         await eventually(lambda: answers == ["a"])
         assert balancer.statistics().calls_waiting == 0
 
 
-async def test_a_query_that_a_server_took_to_its_end_is_asked_of_another(
-    serve: "Serve", eventually: Eventually
-) -> None:
+async def test_a_call_lost_with_its_server_is_retried_on_another(serve: "Serve") -> None:
     async def dies(_: GetChatRequest) -> GetChatResponse:
         dying.scope.cancel()
         return await trio.sleep_forever()
@@ -115,21 +111,21 @@ async def test_a_query_that_a_server_took_to_its_end_is_asked_of_another(
         assert dying.scope.cancel_called
 
 
-async def test_other_refusals_are_the_callers(serve: "Serve") -> None:
-    asked: list[str] = []
+async def test_other_errors_are_not_retried(serve: "Serve") -> None:
+    requests: list[str] = []
 
     async def refuses(_: GetChatRequest) -> GetChatResponse:
-        asked.append("")
+        requests.append("")
         raise RpcError(Status.NOT_FOUND, "no such chat")
 
     servers = [await serve(get_chat=refuses) for _ in range(2)]
     async with open_balancer(addresses(*servers)) as balancer:
         with pytest.raises(RpcError, match="no such chat"):
             await get_chat(balancer, attempts=3)
-    assert len(asked) == 1
+    assert len(requests) == 1
 
 
-async def test_a_server_that_has_no_more_room_is_passed_over(serve: "Serve", eventually: Eventually) -> None:
+async def test_a_server_that_has_no_more_room_is_passed_over(serve: "Serve") -> None:
     under_way, go_on = [], trio.Event()
 
     async def full(_: GetChatRequest) -> GetChatResponse:
@@ -166,21 +162,39 @@ async def test_a_server_that_ends_each_connection_soon_is_not_connected_to_all_t
     assert 30 < len(accepted) < 250
 
 
+async def test_a_call_goes_to_another_server_when_one_begins_to_drain_as_it_is_connected_to(
+    serve: "Serve", nursery: trio.Nursery
+) -> None:
+    draining, accepted = Server([Archive("a")], Limits()), []
+    await draining.drain()
+
+    async def accept(stream: trio.SocketStream) -> None:
+        accepted.append("")
+        await draining.serve_connection(stream)
+
+    (listener,) = await nursery.start(partial(trio.serve_tcp, accept, 0, host="127.0.0.1"))
+    refusing = f"127.0.0.1:{listener.socket.getsockname()[1]}"
+    async with open_balancer([refusing, *addresses(await serve(get_chat=named("b")))]) as balancer:
+        assert [await get_chat(balancer) for _ in range(4)] == ["b"] * 4
+        await eventually(lambda: len(accepted) > 1)
+        assert balancer.statistics().retries == 0
+
+
 # ---- names
 
 
 class Names(trio.abc.HostnameResolver):
-    """What stands for a name is what the test says: ports of 127.0.0.1, and of ::1 if they are below zero."""
+    """A fake resolver: each name resolves to ports of 127.0.0.1, negative ones to ports of ::1."""
 
     def __init__(self, **names: list[int]) -> None:
         self.names = names
-        self.asked = 0
+        self.requests = 0
 
     async def getaddrinfo(
         self, host: bytes | None, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
     ) -> Any:
         await trio.lowlevel.checkpoint()
-        self.asked += 1
+        self.requests += 1
         ports = self.names.get((host or b"").decode())
         if ports is None:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -203,9 +217,7 @@ async def names() -> Names:
     return names
 
 
-async def test_calls_go_to_each_server_that_a_name_stands_for(
-    serve: "Serve", names: Names, eventually: Eventually
-) -> None:
+async def test_calls_go_to_each_server_that_a_name_stands_for(serve: "Serve", names: Names) -> None:
     servers = [await serve(get_chat=named(name)) for name in "abc"]
     names.names["archives"] = [server.port for server in servers]
     async with open_balancer(["archives:8083"]) as balancer:
@@ -214,22 +226,22 @@ async def test_calls_go_to_each_server_that_a_name_stands_for(
 
 
 async def test_a_name_that_gets_and_loses_servers_is_followed(
-    serve: "Serve", names: Names, eventually: Eventually, autojump_clock: trio.testing.MockClock
+    serve: "Serve", names: Names, autojump_clock: trio.testing.MockClock
 ) -> None:
     first, second = await serve(get_chat=named("a")), await serve(get_chat=named("b"))
     names.names["archives"] = [first.port]
     async with open_balancer(["archives:8083"]) as balancer:
         assert [await get_chat(balancer) for _ in range(2)] == ["a", "a"]
         names.names["archives"] = [first.port, second.port]
-        await trio.sleep(LOOK_AGAIN_AFTER + 1)
+        await trio.sleep(REFRESH_INTERVAL + 1)
         assert {await get_chat(balancer) for _ in range(2)} == {"a", "b"}
         names.names["archives"] = [second.port]
-        await trio.sleep(LOOK_AGAIN_AFTER + 1)
+        await trio.sleep(REFRESH_INTERVAL + 1)
         assert {await get_chat(balancer) for _ in range(2)} == {"b"}
-        assert balancer.statistics().connections == 1  # what it has no more is let go
+        assert balancer.statistics().connections == 1  # the connection to the removed server is closed
 
 
-async def test_a_name_is_looked_up_again_soon_when_its_servers_are_lost(
+async def test_a_name_is_resolved_again_soon_when_its_servers_are_lost(
     serve: "Serve", names: Names, autojump_clock: trio.testing.MockClock
 ) -> None:
     lost, found = [await serve(get_chat=named("a")) for _ in range(2)], await serve(get_chat=named("b"))
@@ -239,47 +251,45 @@ async def test_a_name_is_looked_up_again_soon_when_its_servers_are_lost(
         names.names["archives"] = [found.port]
         for server in lost:
             await server.stop()
-        began, asked = trio.current_time(), names.asked
+        began, requests = trio.current_time(), names.requests
         assert await get_chat(balancer, wait_for_ready=True) == "b"
-        assert trio.current_time() - began <= LOOK_UP_PAUSE
-        await trio.sleep(LOOK_AGAIN_AFTER * 10)
-        assert names.asked - asked <= 15  # no more often than it must be
+        assert trio.current_time() - began <= MIN_REFRESH_PAUSE
+        await trio.sleep(REFRESH_INTERVAL * 10)
+        assert names.requests - requests <= 15  # one per interval, and a few more
 
 
-class Leaving(HealthServicer):
-    """Says that it serves, until it is to go."""
+class Draining(HealthServicer):
+    """A health service that reports SERVING until `drains` is set."""
 
     def __init__(self) -> None:
-        self.goes = trio.Event()
+        self.drains = trio.Event()
 
     @stream_handler
     async def Watch(self, stream: ServerStream[HealthCheckRequest, HealthCheckResponse]) -> None:
         await stream.send(HealthCheckResponse(status=HealthCheckResponse.SERVING))
-        await self.goes.wait()
+        await self.drains.wait()
         await stream.send(HealthCheckResponse(status=HealthCheckResponse.NOT_SERVING))
         await trio.sleep_forever()
 
 
-async def test_a_name_is_looked_up_again_soon_when_its_server_says_that_it_goes(
+async def test_a_name_is_resolved_again_soon_when_its_server_stops_serving(
     serve: "Serve", names: Names, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
-    leaving, found = Leaving(), await serve(get_chat=named("b"))
+    draining, found = Draining(), await serve(get_chat=named("b"))
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    await nursery.start(serve_rpc, [Archive("a"), leaving], listeners)
+    await nursery.start(serve_rpc, [Archive("a"), draining], listeners)
     names.names["archives"] = [listeners[0].socket.getsockname()[1]]
     async with open_balancer(["archives:8083"]) as balancer:
         assert await get_chat(balancer) == "a"
         names.names["archives"] = [found.port]
-        leaving.goes.set()
+        draining.drains.set()
         began = trio.current_time()
         while await get_chat(balancer, wait_for_ready=True) == "a":
             await trio.sleep(0.01)
-        assert trio.current_time() - began <= LOOK_UP_PAUSE + 0.5
+        assert trio.current_time() - began <= MIN_REFRESH_PAUSE + 0.5
 
 
-async def test_a_name_that_is_not_found_is_unavailable_until_it_is(
-    serve: "Serve", names: Names, eventually: Eventually
-) -> None:
+async def test_a_name_that_is_not_found_is_unavailable_until_it_is(serve: "Serve", names: Names) -> None:
     async with open_balancer(["archives:8083"]) as balancer:
         with pytest.raises(RpcError, match="archives is not found: Name or service not known") as failure:
             await get_chat(balancer)
@@ -289,7 +299,7 @@ async def test_a_name_that_is_not_found_is_unavailable_until_it_is(
 
 
 @pytest.mark.parametrize("host", [".", "a..b", "x" * 64 + ".test", "\0"])
-async def test_what_can_not_be_a_name_is_unavailable(host: str) -> None:
+async def test_an_invalid_name_is_unavailable(host: str) -> None:
     async with open_balancer([f"{host}:1"]) as balancer, open_channel(host, 1) as channel:
         for several_or_one in (balancer, channel):
             with pytest.raises(RpcError) as failure:
@@ -304,21 +314,19 @@ async def test_a_name_that_is_no_longer_found_keeps_its_servers(
     async with open_balancer(["archives:8083"]) as balancer:
         assert await get_chat(balancer) == "a"
         del names.names["archives"]
-        await trio.sleep(LOOK_AGAIN_AFTER * 3)
+        await trio.sleep(REFRESH_INTERVAL * 3)
         assert await get_chat(balancer) == "a"
 
 
-async def test_an_address_of_each_kind_is_one_server(serve: "Serve", names: Names, eventually: Eventually) -> None:
+async def test_an_address_of_each_kind_is_one_server(serve: "Serve", names: Names) -> None:
     server = await serve(get_chat=named("a"))
-    names.names["archives"] = [-server.port, server.port]  # nobody listens at ::1
+    names.names["archives"] = [-server.port, server.port]  # without a listener at ::1
     async with open_balancer([f"archives:{server.port}"]) as balancer:
         assert await get_chat(balancer) == "a"
         assert balancer.statistics().servers == 1
 
 
-async def test_of_several_addresses_one_at_which_nobody_listens_does_no_harm(
-    serve: "Serve", names: Names, eventually: Eventually
-) -> None:
+async def test_of_several_addresses_one_at_which_nobody_listens_does_no_harm(serve: "Serve", names: Names) -> None:
     servers = [await serve(get_chat=named(name)) for name in "ab"]
     names.names["archives"] = [-servers[0].port, *(server.port for server in servers)]
     async with open_balancer(["archives:8083"]) as balancer:
@@ -348,7 +356,7 @@ async def test_calls_under_way_end_at_a_server_that_the_name_no_longer_stands_fo
         nursery.start_soon(ask_slow)
         await entered.wait()
         names.names["archives"] = [second.port]
-        await trio.sleep(LOOK_AGAIN_AFTER + 1)
+        await trio.sleep(REFRESH_INTERVAL + 1)
         assert await get_chat(balancer) == "b"
         go_on.set()
         with suppress(trio.TooSlowError), trio.fail_after(100):

@@ -1,6 +1,5 @@
 """Calls: streams, metadata, deadlines, cancellation."""
 
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -23,20 +22,13 @@ from shared.rpc import (
     open_channel,
     open_stream,
 )
-from tests.shared.rpc.calling import PATIENCE, failure_of, get_chat, ping
+from tests.shared.rpc.calling import PATIENCE, failure_of, get_chat
+from tests.shared.rpc.conftest import eventually
 
 if TYPE_CHECKING:
-    from tests.shared.rpc.conftest import IdleListeners, Serve
+    from tests.shared.rpc.conftest import IdleHandler, Serve
 
 SessionStream = ServerStream[ClientFrame, ServerFrame]
-Eventually = Callable[[Callable[[], bool]], Awaitable[None]]
-
-
-async def test_calls_go_over_one_connection(serve: "Serve") -> None:
-    async with open_channel("127.0.0.1", (await serve()).port) as channel:
-        for number in range(50):
-            assert await get_chat(channel, f"{number}") == f"{number}"
-        assert len(channel.connections) == 1
 
 
 async def test_calls_at_once_share_the_connection_and_wait_for_their_turn(serve: "Serve") -> None:
@@ -56,21 +48,6 @@ async def test_calls_at_once_share_the_connection_and_wait_for_their_turn(serve:
                 nursery.start_soon(get_chat, channel)
         assert len(channel.connections) == 1
     assert under_way == [0, 5]
-
-
-async def test_a_stream_goes_both_ways_until_both_have_ended(serve: "Serve") -> None:
-    async with (
-        open_channel("127.0.0.1", (await serve()).port) as channel,
-        open_stream(SessionServiceStub(channel).Connect) as stream,
-    ):
-        for number in range(10):
-            payload = bytes([number]) * 100_000
-            await stream.send(ping(payload))
-            answer = await stream.receive()
-            assert answer is not None
-            assert answer.pong.payload == payload
-        await stream.end()
-        assert await stream.receive() is None
 
 
 async def test_metadata_goes_both_ways(serve: "Serve") -> None:
@@ -110,22 +87,19 @@ async def listen_for_ever(channel: Channel, *, within: float) -> None:
 
 
 async def test_a_deadline_holds_on_both_sides(
-    serve: "Serve",
-    idle_listeners: "IdleListeners",
-    eventually: Eventually,
-    autojump_clock: trio.testing.MockClock,
+    serve: "Serve", idle_handler: "IdleHandler", autojump_clock: trio.testing.MockClock
 ) -> None:
     deadlines: list[float] = []
 
     async def connect(stream: SessionStream) -> None:
         deadlines.append(stream.deadline - trio.current_time())
-        await idle_listeners(stream)
+        await idle_handler(stream)
 
     async with open_channel("127.0.0.1", (await serve(connect=connect)).port) as channel:
         with pytest.raises(RpcError) as failure:
             await listen_for_ever(channel, within=0.2)
         assert failure.value.status is Status.DEADLINE_EXCEEDED
-        await eventually(lambda: idle_listeners.inside == 0)
+        await eventually(lambda: idle_handler.inside == 0)
     assert 0 < deadlines[0] <= 0.2
 
 
@@ -133,31 +107,6 @@ async def test_a_long_deadline_keeps_to_eight_digits(serve: "Serve") -> None:
     async with open_channel("127.0.0.1", (await serve()).port) as channel:
         assert await get_chat(channel, timeout=98.7654321) == "d-1-2"
         assert await get_chat(channel, timeout=100_000.5) == "d-1-2"
-
-
-async def test_leaving_a_stream_cancels_its_handler(
-    serve: "Serve", idle_listeners: "IdleListeners", eventually: Eventually
-) -> None:
-    async with open_channel("127.0.0.1", (await serve(connect=idle_listeners)).port) as channel:
-        async with open_stream(SessionServiceStub(channel).Connect) as stream:
-            await stream.receive()
-            assert idle_listeners.inside == 1
-        await eventually(lambda: idle_listeners.inside == 0)
-        assert await get_chat(channel) == "d-1-2"
-
-
-async def test_a_cancelled_call_leaves_the_channel_whole(serve: "Serve") -> None:
-    async def get_slowly(request: GetChatRequest) -> GetChatResponse:
-        if request.chat_id == "slow":
-            await trio.sleep_forever()
-        return GetChatResponse()
-
-    async with open_channel("127.0.0.1", (await serve(get_chat=get_slowly)).port) as channel:
-        with trio.move_on_after(0.02):
-            await get_chat(channel, "slow")
-        await get_chat(channel)
-        (connection,) = channel.connections
-        assert not connection.streams
 
 
 async def test_a_call_waits_no_longer_than_its_deadline(serve: "Serve", autojump_clock: trio.testing.MockClock) -> None:
@@ -194,7 +143,7 @@ async def test_a_deadline_covers_the_wait_for_a_turn(serve: "Serve", nursery: tr
         assert channel.statistics().calls_under_way == 1
 
 
-async def test_functions_change_what_is_sent(serve: "Serve") -> None:
+async def test_prepare_functions_change_the_call_in_order(serve: "Serve") -> None:
     received: list[tuple[str, str | bytes]] = []
 
     async def connect(stream: SessionStream) -> None:
@@ -220,7 +169,7 @@ async def test_functions_change_what_is_sent(serve: "Serve") -> None:
     ]
 
 
-async def test_what_such_a_function_raises_the_call_raises(serve: "Serve") -> None:
+async def test_a_call_raises_the_error_of_its_prepare_function(serve: "Serve") -> None:
     def refuse(call: OutgoingCall) -> OutgoingCall:
         raise RpcError(Status.UNAUTHENTICATED, "there is no token")
 

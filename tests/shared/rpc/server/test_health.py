@@ -1,9 +1,8 @@
-"""gRPC's health service says what the health of the process says, to our client and to grpcio."""
+"""gRPC's health service reports the health of the process."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
-import grpc
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -35,7 +34,7 @@ def services(health: Health, make_services: MakeServices) -> list[Servicer]:
 
 
 class Watcher:
-    """Stands for the stream of a Watch: what was sent on it."""
+    """A fake stream of a Watch that records the sent states."""
 
     def __init__(self, service: str) -> None:
         self._request: HealthCheckRequest | None = HealthCheckRequest(service=service)
@@ -56,14 +55,14 @@ def watch(service: HealthService, name: str, nursery: trio.Nursery) -> list[int]
     return seen
 
 
-async def heard(stream: ClientStream[Any, Any]) -> int | None:
-    """The next state that a watch tells; None at its end."""
+async def next_status(stream: ClientStream[Any, Any]) -> int | None:
+    """Return the next state of a watch; None at its end."""
     response = await stream.receive()
     return None if response is None else response.status
 
 
 @pytest.mark.parametrize("name", ["", SESSIONS, "rookery.v1.ArchiveService"])
-async def test_check_says_whether_the_process_is_ready(
+async def test_check_reports_whether_the_process_is_ready(
     open_client: Any, services: list[Servicer], health: Health, name: str
 ) -> None:
     async with open_client(services) as channel:
@@ -107,7 +106,7 @@ async def test_watch_sends_the_state_at_once_and_each_time_it_turns(
     assert watchers == [[NOT_SERVING, SERVING]] * 2
 
 
-async def test_watch_of_a_name_that_is_not_served_says_so_and_stays(nursery: trio.Nursery, health: Health) -> None:
+async def test_watch_of_an_unknown_service_reports_that_and_stays_open(nursery: trio.Nursery, health: Health) -> None:
     seen = watch(HealthService(health, [SESSIONS]), "rookery.v1.Nothing", nursery)
     await wait_all_tasks_blocked()
     health.draining()
@@ -115,7 +114,7 @@ async def test_watch_of_a_name_that_is_not_served_says_so_and_stays(nursery: tri
     assert seen == [HealthCheckResponse.SERVICE_UNKNOWN]
 
 
-async def test_who_watches_hears_that_the_server_drains_before_it_is_ended(
+async def test_a_watch_reports_the_drain_before_it_ends(
     open_client: Any, services: list[Servicer], health: Health
 ) -> None:
     async with (
@@ -124,9 +123,9 @@ async def test_who_watches_hears_that_the_server_drains_before_it_is_ended(
     ):
         await stream.send(HealthCheckRequest())
         await stream.end()
-        assert await heard(stream) == SERVING
+        assert await next_status(stream) == SERVING
         health.draining()
-        assert await heard(stream) == NOT_SERVING
+        assert await next_status(stream) == NOT_SERVING
 
 
 async def test_watch_needs_a_request(open_client: Any, services: list[Servicer]) -> None:
@@ -135,40 +134,3 @@ async def test_watch_needs_a_request(open_client: Any, services: list[Servicer])
         with pytest.raises(RpcError) as caught:
             await stream.receive()
     assert caught.value.status is Status.UNIMPLEMENTED
-
-
-async def test_grpcio_checks_and_watches(
-    open_server: Any, open_grpc: Callable[[int], grpc.Channel], services: list[Servicer], health: Health
-) -> None:
-    coding = {
-        "request_serializer": HealthCheckRequest.SerializeToString,
-        "response_deserializer": HealthCheckResponse.FromString,
-    }
-    async with open_server(services) as port:
-        channel = open_grpc(port)
-        check = channel.unary_unary("/grpc.health.v1.Health/Check", **coding)
-        watching = channel.unary_stream("/grpc.health.v1.Health/Watch", **coding)(HealthCheckRequest(), timeout=30)
-
-        async def in_thread(function: Callable[[], HealthCheckResponse]) -> int:
-            return (await trio.to_thread.run_sync(function)).status
-
-        following: Callable[[], HealthCheckResponse] = lambda: next(watching)  # noqa: E731
-        assert await in_thread(lambda: check(HealthCheckRequest(service=SESSIONS), timeout=30)) == SERVING
-        assert await in_thread(following) == SERVING
-        health.draining()
-        assert await in_thread(following) == NOT_SERVING
-        watching.cancel()
-
-
-async def test_watches_that_are_left_leave_nothing_behind(
-    open_client: Any, services: list[Servicer], health: Health, eventually: Callable[..., Awaitable[None]]
-) -> None:
-    async with open_client(services) as channel:
-        stub = HealthStub(channel)
-        await call_unary(stub.Check, HealthCheckRequest(), timeout=30)
-        tasks = trio.lowlevel.current_statistics().tasks_living
-        for _ in range(20):
-            async with open_stream(stub.Watch, timeout=30) as stream:
-                await stream.send(HealthCheckRequest())
-                assert await heard(stream) == SERVING
-        await eventually(lambda: trio.lowlevel.current_statistics().tasks_living <= tasks)

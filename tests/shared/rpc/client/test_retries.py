@@ -1,7 +1,6 @@
-"""What is made again when it has failed: which calls, when, and how often at most."""
+"""Retries: which failed calls are repeated, when, and how often at most."""
 
 import math
-from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,27 +19,27 @@ from shared.rpc.client.backoff import Backoff
 from shared.rpc.client.retries import RETRYABLE, THROTTLE_TOKENS, Retries, RetryThrottle
 from shared.rpc.limits import DEFAULT_LIMITS
 from tests.shared.rpc.calling import PATIENCE, failure_of, get_chat, named
+from tests.shared.rpc.conftest import eventually
 from tests.shared.rpc.servers import Proxy, RawServer, answer, refuse
 
 if TYPE_CHECKING:
     from tests.shared.rpc.conftest import Serve
 
-Eventually = Callable[[Callable[[], bool]], Awaitable[None]]
 
 AWAY = RpcError(Status.UNAVAILABLE, "away")
 
 
 class Failing:
-    """A GetChat that fails so many times before it answers."""
+    """A GetChat that fails `times` times before it responds."""
 
     def __init__(self, times: int, error: RpcError = AWAY) -> None:
-        self.asked = 0
+        self.calls = 0
         self._times = times
         self._error = error
 
     async def __call__(self, request: GetChatRequest) -> GetChatResponse:
-        self.asked += 1
-        if self.asked <= self._times:
+        self.calls += 1
+        if self.calls <= self._times:
             raise self._error
         response = GetChatResponse()
         response.chat.chat_id = request.chat_id
@@ -87,7 +86,7 @@ def test_a_throttle_that_has_cut_off_retries_opens_again_when_calls_succeed() ->
     assert throttle.allows
 
 
-def test_a_server_may_say_when_and_whether_a_call_is_made_again() -> None:
+def test_a_server_may_set_or_forbid_the_pause_before_a_retry() -> None:
     told, never = (RpcError(Status.UNAVAILABLE, "", retry_after=after) for after in (7.5, math.inf))
     retries = Retries(10, RETRYABLE, RetryThrottle())
     for _ in range(4):
@@ -97,14 +96,14 @@ def test_a_server_may_say_when_and_whether_a_call_is_made_again() -> None:
     assert retries.pause_after(never, cut_short=False) is None
 
 
-def test_only_an_attempt_that_was_cut_short_is_made_again_after_its_deadline() -> None:
+def test_only_an_attempt_that_was_cut_short_is_retried_after_its_deadline() -> None:
     late = RpcError(Status.DEADLINE_EXCEEDED, "")
     retries = Retries(3, RETRYABLE, RetryThrottle())
     assert retries.pause_after(late, cut_short=False) is None
     assert retries.pause_after(late, cut_short=True) is not None
 
 
-def test_what_no_handler_has_seen_is_made_again_once_for_nothing() -> None:
+def test_an_unprocessed_call_has_one_free_retry() -> None:
     refused = RpcError(Status.UNAVAILABLE, "", unprocessed=True)
     retries = Retries(1, RETRYABLE, RetryThrottle())
     assert retries.pause_after(refused, cut_short=False) == 0
@@ -114,25 +113,25 @@ def test_what_no_handler_has_seen_is_made_again_once_for_nothing() -> None:
 # ---- calls
 
 
-async def test_a_call_is_made_again_until_it_is_answered(serve: "Serve") -> None:
+async def test_a_call_is_retried_until_it_succeeds(serve: "Serve") -> None:
     failing = Failing(2)
     async with open_channel("127.0.0.1", (await serve(get_chat=failing)).port) as channel:
         assert await get_chat(channel, attempts=3) == "d-1-2"
         statistics = channel.statistics()
-    assert failing.asked == 3
+    assert failing.calls == 3
     assert statistics.retries == 2
     assert statistics.calls_ended == {Status.UNAVAILABLE: 2, Status.OK: 1}
 
 
 @pytest.mark.parametrize(
-    ("options", "asked"),
+    ("options", "calls"),
     [({}, 1), ({"attempts": 2}, 2), ({"attempts": 3, "retry_on": [Status.ABORTED]}, 1)],
 )
-async def test_a_call_is_made_no_more_often_than_it_may_be(options: Any, asked: int, serve: "Serve") -> None:
+async def test_a_call_is_not_retried_beyond_its_attempts_or_statuses(options: Any, calls: int, serve: "Serve") -> None:
     failing = Failing(10)
     async with open_channel("127.0.0.1", (await serve(get_chat=failing)).port) as channel:
         assert (await failure_of(channel, **options)).message == "away"
-    assert failing.asked == asked
+    assert failing.calls == calls
 
 
 async def test_other_statuses_are_retried_on_request(serve: "Serve") -> None:
@@ -142,7 +141,7 @@ async def test_other_statuses_are_retried_on_request(serve: "Serve") -> None:
 
 
 @pytest.mark.parametrize(("retry_after", "read"), [(0.0, 0.0), (0.0301, 0.031), (math.inf, math.inf), (3600.0, 3600.0)])
-async def test_a_handlers_word_on_when_to_come_again_reaches_the_caller(
+async def test_a_handlers_pause_before_a_retry_reaches_the_caller(
     retry_after: float, read: float, serve: "Serve"
 ) -> None:
     failing = Failing(9, RpcError(Status.UNAVAILABLE, "", retry_after=retry_after))
@@ -151,7 +150,7 @@ async def test_a_handlers_word_on_when_to_come_again_reaches_the_caller(
 
 
 @pytest.mark.parametrize("pushback", ["-1", "", "soon", "1.5", "99999999999"])
-async def test_what_a_server_says_unintelligibly_means_never(pushback: str, nursery: trio.Nursery) -> None:
+async def test_an_invalid_pause_means_no_retry(pushback: str, nursery: trio.Nursery) -> None:
     server = RawServer(lambda http2, stream_id: refuse(http2, stream_id, 14, ("grpc-retry-pushback-ms", pushback)))
     await nursery.start(server.run)
     async with open_channel("127.0.0.1", server.port) as channel:
@@ -163,10 +162,10 @@ async def test_a_pause_that_the_deadline_cuts_is_not_waited_for(serve: "Serve") 
     failing = Failing(9, RpcError(Status.UNAVAILABLE, "", retry_after=PATIENCE + 1))
     async with open_channel("127.0.0.1", (await serve(get_chat=failing)).port) as channel:
         assert (await failure_of(channel, attempts=3)).status is Status.UNAVAILABLE
-    assert failing.asked == 1
+    assert failing.calls == 1
 
 
-async def test_one_deadline_covers_all_attempts_and_the_server_is_told_what_is_left(
+async def test_one_deadline_covers_all_attempts_and_each_sends_the_rest(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     server = RawServer(lambda http2, stream_id: refuse(http2, stream_id, 14, ("grpc-retry-pushback-ms", "20")))
@@ -186,11 +185,11 @@ async def test_an_overload_is_not_multiplied(serve: "Serve") -> None:
             for _ in range(200):
                 nursery.start_soon(partial(failure_of, channel, attempts=5))
         retries = channel.statistics().retries
-    assert failing.asked == 200 + retries
+    assert failing.calls == 200 + retries
     assert retries <= THROTTLE_TOKENS / 2
 
 
-async def test_a_call_that_a_server_refused_unseen_is_made_again_at_once(nursery: trio.Nursery) -> None:
+async def test_an_unprocessed_call_is_retried_at_once(nursery: trio.Nursery) -> None:
     def refuse_first(http2: H2Connection, stream_id: int) -> None:
         if server.calls == 1:
             http2.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
@@ -205,7 +204,7 @@ async def test_a_call_that_a_server_refused_unseen_is_made_again_at_once(nursery
     assert server.calls == 2
 
 
-async def test_a_call_above_the_last_that_a_leaving_server_takes_goes_over_a_new_connection(
+async def test_a_call_above_the_last_stream_of_goaway_is_retried_on_a_new_connection(
     nursery: trio.Nursery,
 ) -> None:
     def leave_first(http2: H2Connection, stream_id: int) -> None:
@@ -221,7 +220,7 @@ async def test_a_call_above_the_last_that_a_leaving_server_takes_goes_over_a_new
     assert server.calls == 2
 
 
-async def test_a_server_that_refuses_all_is_asked_twice(nursery: trio.Nursery) -> None:
+async def test_a_server_that_refuses_all_calls_is_called_twice(nursery: trio.Nursery) -> None:
     server = RawServer(lambda http2, stream_id: http2.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM))
     await nursery.start(server.run)
     async with open_channel("127.0.0.1", server.port) as channel:
@@ -229,7 +228,7 @@ async def test_a_server_that_refuses_all_is_asked_twice(nursery: trio.Nursery) -
     assert (error.status, error.unprocessed, server.calls) == (Status.UNAVAILABLE, True, 2)
 
 
-async def test_a_stream_is_not_made_again_but_says_that_it_may_be(nursery: trio.Nursery) -> None:
+async def test_a_stream_is_not_retried_but_reports_that_it_is_unprocessed(nursery: trio.Nursery) -> None:
     server = RawServer(lambda http2, stream_id: http2.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM))
     await nursery.start(server.run)
     async with (
@@ -246,8 +245,8 @@ async def test_a_stream_is_not_made_again_but_says_that_it_may_be(nursery: trio.
 # ---- servers that hang
 
 
-async def test_a_query_to_a_server_that_hangs_is_answered_by_another_which_is_then_asked_first(
-    serve: "Serve", nursery: trio.Nursery, eventually: Eventually, autojump_clock: trio.testing.MockClock
+async def test_a_call_to_a_server_that_hangs_is_retried_on_another_which_is_then_preferred(
+    serve: "Serve", nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     hanging = Proxy((await serve(get_chat=named("a"))).port)
     await nursery.start(hanging.run)
@@ -265,7 +264,7 @@ async def test_a_query_to_a_server_that_hangs_is_answered_by_another_which_is_th
     assert hanging.connections == 1
 
 
-async def test_a_server_that_hangs_for_long_is_given_up_and_found_when_it_goes_on(
+async def test_a_server_that_hangs_for_long_is_disconnected_and_found_when_it_resumes(
     serve: "Serve", nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     hanging = Proxy((await serve(get_chat=named("a"))).port)
@@ -283,20 +282,20 @@ async def test_a_server_that_hangs_for_long_is_given_up_and_found_when_it_goes_o
 async def test_the_last_attempt_has_all_the_time_that_is_left(
     serve: "Serve", autojump_clock: trio.testing.MockClock
 ) -> None:
-    asked: list[str] = []
+    calls: list[str] = []
 
     async def get_slowly(request: GetChatRequest) -> GetChatResponse:
-        asked.append("")
+        calls.append("")
         await trio.sleep(0.3)
         return GetChatResponse()
 
     async with open_channel("127.0.0.1", (await serve(get_chat=get_slowly)).port) as channel:
         assert await get_chat(channel, attempts=3, attempt_timeout=0.05) == ""
-    assert len(asked) == 3
+    assert len(calls) == 3
 
 
 async def test_a_server_that_is_slow_but_there_keeps_its_calls(
-    serve: "Serve", eventually: Eventually, autojump_clock: trio.testing.MockClock
+    serve: "Serve", autojump_clock: trio.testing.MockClock
 ) -> None:
     async def hang(request: GetChatRequest) -> GetChatResponse:
         return await trio.sleep_forever()

@@ -1,4 +1,4 @@
-"""Whatever a peer sends, our HTTP/2 gives events or h2's ProtocolError, and answers little; and our server goes on."""
+"""Random input: our HTTP/2 returns events or raises h2's ProtocolError, sends little, and the server goes on."""
 
 import struct
 from itertools import pairwise
@@ -27,8 +27,8 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SettingsFrame(0).serialize()
 LIMITS = Limits(max_header_bytes=1_000, close_timeout=0.01, request_timeout=0.1, max_streams=5)
 
 ANSWER_BYTES = 5
-"""To each byte that came, at most: nine can make an empty frame, and be answered by two frames of thirteen, or by the
-headers of a refusal."""
+"""The most bytes sent per received byte: an empty frame of nine bytes may be answered by two frames of thirteen, or
+by the headers of a refusal."""
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS = range(5)
 PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION, ALTSVC = range(5, 11)
@@ -88,7 +88,7 @@ STREAM_IDS = [0, 1, 1, 1, 2, 3, 3, 5, 7, 2**31 - 1]
 
 
 def frames(kind: int) -> st.SearchStrategy[bytes]:
-    """Frames of a kind with any flags, on any stream; some have another body than theirs."""
+    """Generate frames of a kind with any flags, on any stream; some with the body of another kind."""
     body = BODIES[kind] | BODIES[kind] | st.binary(max_size=12)
     return st.builds(as_frame, st.just(kind), st.sampled_from(FLAGS), st.sampled_from(STREAM_IDS), body)
 
@@ -107,7 +107,7 @@ def pieces(wire: bytes, at: list[int]) -> list[bytes]:
 
 
 def feed(protocol: Protocol, wire: bytes, at: list[int]) -> None:
-    """Give it the bytes in pieces, until it has enough of them."""
+    """Feed the bytes in pieces, until the protocol raises an error."""
     protocol.data_to_send()
     for piece in pieces(wire, at):
         try:
@@ -118,27 +118,27 @@ def feed(protocol: Protocol, wire: bytes, at: list[int]) -> None:
 
 
 @given(wire=wires, at=cuts)
-def test_a_server_takes_whatever_comes(wire: bytes, at: list[int]) -> None:
+def test_a_server_survives_any_input(wire: bytes, at: list[int]) -> None:
     protocol = Protocol(LIMITS, client_side=False)
     protocol.receive_data(PREFACE)
     feed(protocol, wire, at)
 
 
-@given(wire=wires, at=cuts, greets=st.booleans())
-def test_a_client_takes_whatever_comes(wire: bytes, at: list[int], greets: bool) -> None:
+@given(wire=wires, at=cuts, settings_first=st.booleans())
+def test_a_client_survives_any_input(wire: bytes, at: list[int], settings_first: bool) -> None:
     protocol = Protocol(LIMITS, client_side=True)
     outgoing = OutgoingCall("rookery.v1.SessionService", "Connect", ServerFrame, 1_000.0, ())
     for stream_id in (1, 3):
         protocol.call(stream_id, outgoing, 1.0)
-    feed(protocol, SettingsFrame(0).serialize() * greets + wire, at)
+    feed(protocol, SettingsFrame(0).serialize() * settings_first + wire, at)
 
 
 @settings(max_examples=60)
 @given(wire=wires, at=cuts)
-async def test_a_connection_ends_without_a_fault_whatever_came(
+async def test_a_connection_ends_without_a_fault_after_any_input(
     wire: bytes, at: list[int], make_services: "MakeServices", autojump_clock: trio.testing.MockClock
 ) -> None:
-    """With its handlers, its refusals and its writer: nothing that we did not expect is raised, and nothing is left."""
+    """Including its handlers, refusals and writer: no unexpected exception, and no call or connection is left."""
     server = Server(make_services(), LIMITS)
     near, far = trio.testing.memory_stream_pair()
     with capture_logs() as logs:

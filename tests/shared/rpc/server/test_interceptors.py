@@ -1,4 +1,4 @@
-"""What runs around handlers: who is logged, let in, and refused, whatever the call does."""
+"""Interceptors: how calls are logged, authenticated and limited."""
 
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -29,13 +29,13 @@ from shared.rpc.standard.health_pb2 import HealthCheckRequest, HealthCheckRespon
 from shared.rpc.standard.reflection_grpc import ServerReflectionStub
 from shared.rpc.standard.reflection_pb2 import ServerReflectionRequest
 from shared.telemetry.health import Health
+from tests.shared.rpc.conftest import eventually
 
 TOKEN = "correct-horse-battery-staple"
 REQUEST = GetChatRequest(chat_id="d-1-2")
 TIMEOUT = 30.0
 
 MakeServices = Callable[..., list[Servicer]]
-Eventually = Callable[[Callable[[], bool]], Awaitable[None]]
 Logged = list[MutableMapping[str, Any]]
 
 
@@ -46,7 +46,7 @@ def logged() -> Any:
 
 
 def ended(logged: Logged) -> Logged:
-    """The lines that say how a call has ended."""
+    """Return the log events of ended calls."""
     return [line for line in logged if line["event"] == "rpc_call_ended"]
 
 
@@ -58,7 +58,7 @@ def failing(error: Exception) -> Callable[[GetChatRequest], Awaitable[GetChatRes
 
 
 class Waiting:
-    """Handlers that wait until they are let go. `inside` counts those that wait, `entered` all that began."""
+    """Handlers that wait for `go_on`. `inside` counts the waiting calls, `entered` all calls."""
 
     def __init__(self) -> None:
         self.inside = 0
@@ -89,7 +89,7 @@ def waiting() -> Waiting:
 # ---- log_calls
 
 
-async def test_a_call_that_went_well_is_told_to_those_who_debug(
+async def test_a_successful_call_is_logged_at_debug_level(
     open_client: Any, make_services: MakeServices, logged: Logged
 ) -> None:
     async with open_client(make_services(), log_calls) as channel:
@@ -112,7 +112,7 @@ async def test_a_call_that_went_well_is_told_to_those_who_debug(
         (ExceptionGroup("", [RpcError(Status.INVALID_ARGUMENT, "no")]), "debug", "INVALID_ARGUMENT"),
     ],
 )
-async def test_only_what_is_wrong_with_the_server_is_a_warning(
+async def test_only_faults_of_the_server_are_logged_as_warnings(
     open_client: Any, make_services: MakeServices, logged: Logged, error: Exception, level: str, status: str
 ) -> None:
     async with open_client(make_services(get_chat=failing(error)), log_calls) as channel:
@@ -123,12 +123,11 @@ async def test_only_what_is_wrong_with_the_server_is_a_warning(
     assert caught.value.status.name == status
 
 
-async def test_a_call_that_took_too_long_is_told(
+async def test_a_call_that_exceeds_its_deadline_is_logged(
     open_client: Any,
     make_services: MakeServices,
     waiting: Waiting,
     logged: Logged,
-    eventually: Eventually,
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with open_client(make_services(get_chat=waiting.get_chat), log_calls) as channel:
@@ -140,8 +139,8 @@ async def test_a_call_that_took_too_long_is_told(
     assert (line["log_level"], line["status"]) in [("info", "DEADLINE_EXCEEDED"), ("debug", "CANCELLED")]
 
 
-async def test_a_client_that_leaves_is_no_fault(
-    open_client: Any, make_services: MakeServices, waiting: Waiting, logged: Logged, eventually: Eventually
+async def test_a_cancelled_call_is_not_logged_as_a_fault(
+    open_client: Any, make_services: MakeServices, waiting: Waiting, logged: Logged
 ) -> None:
     async with open_client(make_services(connect=waiting.connect), log_calls) as channel:
         async with open_stream(SessionServiceStub(channel).Connect):
@@ -151,8 +150,8 @@ async def test_a_client_that_leaves_is_no_fault(
     assert (line["log_level"], line["status"]) == ("debug", "CANCELLED")
 
 
-async def test_a_connection_that_is_lost_is_no_fault(
-    open_client: Any, make_services: MakeServices, waiting: Waiting, logged: Logged, eventually: Eventually
+async def test_a_lost_connection_is_not_logged_as_a_fault(
+    open_client: Any, make_services: MakeServices, waiting: Waiting, logged: Logged
 ) -> None:
     services = make_services(connect=waiting.connect)
     async with open_client(services, log_calls) as channel, open_stream(SessionServiceStub(channel).Connect):
@@ -164,9 +163,7 @@ async def test_a_connection_that_is_lost_is_no_fault(
     assert line["log_level"] == "debug"
 
 
-async def test_no_line_has_what_the_metadata_says(
-    open_client: Any, make_services: MakeServices, logged: Logged
-) -> None:
+async def test_no_log_event_contains_metadata(open_client: Any, make_services: MakeServices, logged: Logged) -> None:
     services = make_services(get_chat=failing(ValueError("a bug")))
     async with open_client(services, log_calls, authenticate(equals(TOKEN)), prepare=[send_token(TOKEN)]) as channel:
         with pytest.raises(RpcError):
@@ -178,13 +175,13 @@ async def test_no_line_has_what_the_metadata_says(
 # ---- authenticate
 
 
-async def test_the_token_lets_calls_in(open_client: Any, make_services: MakeServices) -> None:
+async def test_a_valid_token_is_accepted(open_client: Any, make_services: MakeServices) -> None:
     async with open_client(make_services(), authenticate(equals(TOKEN)), prepare=[send_token(TOKEN)]) as channel:
         response = await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT)
     assert response.chat.chat_id == "d-1-2"
 
 
-async def test_each_of_several_tokens_lets_calls_in(open_client: Any, make_services: MakeServices) -> None:
+async def test_each_of_several_tokens_is_accepted(open_client: Any, make_services: MakeServices) -> None:
     guard = authenticate(equals("another", TOKEN))
     for token in ("another", TOKEN):
         async with open_client(make_services(), guard, prepare=[send_token(token)]) as channel:
@@ -242,7 +239,7 @@ async def test_probes_and_tools_need_no_token(open_client: Any, make_services: M
         assert caught.value.status is Status.UNAUTHENTICATED
 
 
-def test_the_standard_services_are_what_is_served_besides(make_services: MakeServices) -> None:
+def test_the_standard_services_have_the_listed_names(make_services: MakeServices) -> None:
     served = [servicer.service.name for servicer in standard_services(make_services(), Health())]
     assert served == list(STANDARD_SERVICES)
 
@@ -251,7 +248,7 @@ def test_the_standard_services_are_what_is_served_besides(make_services: MakeSer
 
 
 def hold(channel: Any, nursery: trio.Nursery) -> trio.CancelScope:
-    """A call that waits, until its scope is cancelled."""
+    """Start a call that waits until its scope, which is returned, is cancelled."""
     scope = trio.CancelScope()
 
     async def call() -> None:
@@ -263,8 +260,8 @@ def hold(channel: Any, nursery: trio.Nursery) -> trio.CancelScope:
 
 
 @pytest.mark.parametrize("limits", [{"total": 2}, {"per_peer": 2}, {"total": 100, "per_peer": 2}])
-async def test_one_call_too_many_is_told_when_to_come_again(
-    open_client: Any, make_services: MakeServices, waiting: Waiting, eventually: Eventually, limits: dict[str, float]
+async def test_a_call_over_the_limit_is_refused_with_a_pause_to_retry_after(
+    open_client: Any, make_services: MakeServices, waiting: Waiting, limits: dict[str, float]
 ) -> None:
     services, limit = make_services(get_chat=waiting.get_chat), limit_calls(**limits, retry_after=2.5)
     async with open_client(services, limit) as channel, trio.open_nursery() as calls:
@@ -284,8 +281,8 @@ async def test_one_call_too_many_is_told_when_to_come_again(
         await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT)
 
 
-async def test_a_call_that_is_left_or_fails_makes_room(
-    open_client: Any, make_services: MakeServices, waiting: Waiting, nursery: trio.Nursery, eventually: Eventually
+async def test_a_call_that_is_cancelled_or_fails_frees_its_slot(
+    open_client: Any, make_services: MakeServices, waiting: Waiting, nursery: trio.Nursery
 ) -> None:
     async def get_chat(request: GetChatRequest) -> GetChatResponse:
         if request.user_id:

@@ -1,4 +1,4 @@
-"""Reflection tells what is served and the proto files of it, the same in both versions."""
+"""Reflection returns the services and their proto files, the same in both versions."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ Ask = Callable[..., Any]
 
 
 class Version(NamedTuple):
-    """One of the two protocols."""
+    """One version of the protocol."""
 
     messages: Any
     stub: Any
@@ -38,7 +38,7 @@ def version(request: pytest.FixtureRequest) -> Version:
 @pytest.fixture
 def ask(version: Version, open_client: Any) -> Ask:
     async def ask(*requests: dict[str, Any], services: Sequence[str] = SERVED) -> list[Any]:
-        """The responses to the requests, on one stream."""
+        """Return the responses to the requests on one stream."""
         files = ProtoFiles(services)
         responses = []
         async with (
@@ -57,7 +57,7 @@ def ask(version: Version, open_client: Any) -> Ask:
 
 @pytest.fixture
 def extended_service() -> str:
-    """The name of a service in a proto file with extensions, of which one is declared within a message."""
+    """Return the name of a service whose proto file has two extensions, one of them nested in a message."""
     file = FileDescriptorProto(name="reflected.proto", package="reflected")
     file.message_type.add(name="Extended").extension_range.add(start=100, end=200)
     optional, kind = FieldDescriptorProto.LABEL_OPTIONAL, FieldDescriptorProto.TYPE_INT32
@@ -73,7 +73,7 @@ def extended_service() -> str:
 
 
 def files_of(response: Any) -> list[str]:
-    """The names of the proto files in the response, in order."""
+    """Return the names of the proto files in the response, in order."""
     files = response.file_descriptor_response.file_descriptor_proto
     return [FileDescriptorProto.FromString(file).name for file in files]
 
@@ -92,7 +92,7 @@ async def test_all_services_are_listed_the_standard_ones_too(
     assert [service.name for service in response.list_services_response.service] == sorted(SERVED)
 
 
-async def test_a_file_comes_with_what_it_imports_by_name_and_by_what_it_declares(ask: Ask) -> None:
+async def test_a_file_is_found_by_name_and_by_symbol_with_its_imports(ask: Ask) -> None:
     for request in (
         {"file_by_filename": ARCHIVE},
         {"file_containing_symbol": "rookery.v1.ArchiveService"},
@@ -107,13 +107,13 @@ async def test_a_file_comes_with_what_it_imports_by_name_and_by_what_it_declares
         assert files_of(response) == [ARCHIVE, SESSION], request
 
 
-async def test_an_import_is_sent_once_on_a_stream_and_again_if_it_is_asked_for(ask: Ask) -> None:
+async def test_an_import_is_sent_once_on_a_stream_unless_requested(ask: Ask) -> None:
     by_name = {"file_by_filename": ARCHIVE}
     responses = await ask(by_name, by_name, {"file_by_filename": SESSION})
     assert [files_of(response) for response in responses] == [[ARCHIVE, SESSION], [ARCHIVE], [SESSION]]
 
 
-async def test_a_response_says_what_it_answers(ask: Ask) -> None:
+async def test_a_response_repeats_its_request(ask: Ask) -> None:
     request = {"host": "chat.example.org", "file_by_filename": SESSION}
     [response] = await ask(request)
     assert response.valid_host == "chat.example.org"
@@ -136,7 +136,7 @@ async def test_a_response_says_what_it_answers(ask: Ask) -> None:
         ({}, Status.INVALID_ARGUMENT),
     ],
 )
-async def test_what_is_not_there_is_an_error_in_the_answer_and_the_stream_goes_on(
+async def test_an_unknown_symbol_is_an_error_in_the_response_and_the_stream_goes_on(
     ask: Ask, request_fields: dict[str, Any], status: Status
 ) -> None:
     assert rookery.v1.backplane_pb2.DESCRIPTOR.name == "rookery/v1/backplane.proto"

@@ -1,24 +1,15 @@
-"""The client over TLS: with our server, with grpcio's, and with servers that it must not talk to."""
+"""The client over TLS, with valid servers and with servers that it must refuse."""
 
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
 
-import grpc
 import pytest
 import trio
 import trio.testing
 import trustme
 
-from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse
 from shared.rpc import Status, open_balancer, open_channel, serve_rpc
 from tests.shared.rpc.calling import Archive, failure_of, get_chat
-
-if TYPE_CHECKING:
-    from tests.shared.rpc.conftest import GrpcStubs
-
-Eventually = Callable[[Callable[[], bool]], Awaitable[None]]
+from tests.shared.rpc.conftest import eventually
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +32,7 @@ def showing(certificate: trustme.LeafCert, *alpn: str) -> ssl.SSLContext:
 
 
 async def serve(nursery: trio.Nursery, context: ssl.SSLContext) -> int:
-    """Serve an archive over TLS at the port that is returned."""
+    """Serve an archive over TLS; return its port."""
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     await nursery.start(serve_rpc, [Archive()], [trio.SSLListener(listener, context)])
     return int(listener.socket.getsockname()[1])
@@ -75,7 +66,7 @@ async def test_a_certificate_for_another_name_is_refused_unless_that_is_the_serv
         assert await get_chat(channel) == "d-1-2"
 
 
-async def test_a_certificate_of_someone_unknown_is_refused(authority: trustme.CA, nursery: trio.Nursery) -> None:
+async def test_a_certificate_of_an_unknown_authority_is_refused(authority: trustme.CA, nursery: trio.Nursery) -> None:
     port = await serve(nursery, showing(trustme.CA().issue_cert("127.0.0.1"), "h2"))
     async with open_channel("127.0.0.1", port, tls=trusting(authority)) as channel:
         error = await failure_of(channel)
@@ -83,8 +74,8 @@ async def test_a_certificate_of_someone_unknown_is_refused(authority: trustme.CA
     assert "certificate was refused: unable to get local issuer certificate" in error.message
 
 
-async def speak_tls(stream: trio.SSLStream[trio.SocketStream]) -> None:
-    """A server that has shaken hands, and waits."""
+async def serve_tls(stream: trio.SSLStream[trio.SocketStream]) -> None:
+    """Complete the handshake, then wait."""
     async with stream:
         await stream.do_handshake()
         await trio.sleep_forever()
@@ -96,14 +87,14 @@ async def test_a_server_that_does_not_choose_http2_is_unavailable(
 ) -> None:
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     context = showing(authority.issue_cert("127.0.0.1"), *alpn)
-    nursery.start_soon(trio.serve_listeners, speak_tls, [trio.SSLListener(listener, context)])
+    nursery.start_soon(trio.serve_listeners, serve_tls, [trio.SSLListener(listener, context)])
     async with open_channel("127.0.0.1", listener.socket.getsockname()[1], tls=trusting(authority)) as channel:
         error = await failure_of(channel)
     assert error.status is Status.UNAVAILABLE
     assert "h2 by ALPN" in error.message
 
 
-async def speak_plain_text(stream: trio.SocketStream) -> None:
+async def serve_plain_text(stream: trio.SocketStream) -> None:
     async with stream:
         await stream.receive_some()
         await stream.send_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
@@ -111,7 +102,7 @@ async def speak_plain_text(stream: trio.SocketStream) -> None:
 
 async def test_a_server_without_tls_is_unavailable(authority: trustme.CA, nursery: trio.Nursery) -> None:
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    nursery.start_soon(trio.serve_listeners, speak_plain_text, listeners)
+    nursery.start_soon(trio.serve_listeners, serve_plain_text, listeners)
     async with open_channel("127.0.0.1", listeners[0].socket.getsockname()[1], tls=trusting(authority)) as channel:
         error = await failure_of(channel)
     assert error.status is Status.UNAVAILABLE
@@ -121,19 +112,17 @@ async def test_a_server_without_tls_is_unavailable(authority: trustme.CA, nurser
 async def test_a_handshake_that_never_ends_is_given_up(
     authority: trustme.CA, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
-    async def say_nothing(stream: trio.SocketStream) -> None:
+    async def wait_forever(stream: trio.SocketStream) -> None:
         async with stream:
             await trio.sleep_forever()
 
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    nursery.start_soon(trio.serve_listeners, say_nothing, listeners)
+    nursery.start_soon(trio.serve_listeners, wait_forever, listeners)
     async with open_channel("127.0.0.1", listeners[0].socket.getsockname()[1], tls=trusting(authority)) as channel:
         assert "it took over 3.0 s" in (await failure_of(channel)).message
 
 
-async def test_a_server_that_goes_ends_its_connection_over_tls_too(
-    authority: trustme.CA, nursery: trio.Nursery, eventually: Eventually
-) -> None:
+async def test_a_server_that_stops_ends_its_connection_over_tls(authority: trustme.CA, nursery: trio.Nursery) -> None:
     async def serve_until_stopped(listener: trio.SocketListener, *, task_status: trio.TaskStatus[object]) -> None:
         context = showing(authority.issue_cert("127.0.0.1"), "h2")
         with scope:
@@ -150,9 +139,7 @@ async def test_a_server_that_goes_ends_its_connection_over_tls_too(
         await ended.wait()
 
 
-async def test_a_client_that_is_done_with_a_connection_ends_it_over_tls_too(
-    authority: trustme.CA, nursery: trio.Nursery, eventually: Eventually
-) -> None:
+async def test_a_retired_connection_ends_over_tls(authority: trustme.CA, nursery: trio.Nursery) -> None:
     port = await serve(nursery, showing(authority.issue_cert("127.0.0.1"), "h2"))
     async with open_channel("127.0.0.1", port, tls=trusting(authority)) as channel:
         await get_chat(channel)
@@ -160,32 +147,3 @@ async def test_a_client_that_is_done_with_a_connection_ends_it_over_tls_too(
         connection.retire()
         await eventually(lambda: not channel.connections)
         assert await get_chat(channel) == "d-1-2"
-
-
-@pytest.fixture
-async def grpcio_port(grpc_stubs: "GrpcStubs", authority: trustme.CA) -> AsyncIterator[int]:
-    """A grpcio server over TLS."""
-
-    def get_chat(request: GetChatRequest, context: Any) -> GetChatResponse:
-        response = GetChatResponse()
-        response.chat.chat_id = request.chat_id
-        return response
-
-    certificate = authority.issue_cert("127.0.0.1")
-    credentials = grpc.ssl_server_credentials(
-        [(certificate.private_key_pem.bytes(), b"".join(pem.bytes() for pem in certificate.cert_chain_pems))]
-    )
-    archive = type("Archive", (grpc_stubs.archive.ArchiveServiceServicer,), {"GetChat": staticmethod(get_chat)})
-    with ThreadPoolExecutor(4) as pool:
-        server = grpc.server(pool)
-        grpc_stubs.archive.add_ArchiveServiceServicer_to_server(archive(), server)
-        port = server.add_secure_port("127.0.0.1:0", credentials)
-        server.start()
-        yield port
-        await trio.to_thread.run_sync(server.stop(None).wait)
-
-
-async def test_a_grpcio_server_is_understood_over_tls(grpcio_port: int, authority: trustme.CA) -> None:
-    async with open_channel("127.0.0.1", grpcio_port, tls=trusting(authority)) as channel:
-        for chat_id in ("d-1-2", "x" * 1_000_000):
-            assert await get_chat(channel, chat_id) == chat_id

@@ -1,6 +1,6 @@
-"""A process with grpcio's own health service: its messages can't be in one process with ours, whose names they have.
+"""A process with grpcio's own health service, whose message names collide with ours within one process.
 
-It writes its port, then takes lines such as `archive NOT_SERVING`.
+Prints its port, then reads lines such as `archive NOT_SERVING`.
 """
 
 import sys

@@ -1,11 +1,11 @@
-"""What a balancer does with what servers say of their health: by our own service, and by grpcio's."""
+"""A balancer follows the health of its servers, as reported by our health service and by grpcio's."""
 
 # The generated base class calls every request `input_message`:
 # pyright: reportIncompatibleMethodOverride=false
 
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,25 +28,25 @@ from shared.rpc import (
 from shared.rpc.standard.health_grpc import HealthServicer
 from shared.rpc.standard.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from tests.shared.rpc.calling import Archive, get_chat
+from tests.shared.rpc.conftest import eventually
 
 if TYPE_CHECKING:
     from tests.shared.rpc.conftest import Serve
 
-Eventually = Callable[[Callable[[], bool]], Awaitable[None]]
 Watched = ServerStream[HealthCheckRequest, HealthCheckResponse]
 
 SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
 
 
 class HealthOf(HealthServicer):
-    """A health service that says what the test says."""
+    """A health service that reports the state that a test sets."""
 
     def __init__(self, state: HealthCheckResponse.ServingStatus = SERVING) -> None:
         self.watches = 0
-        self.asked: list[str] = []
+        self.services: list[str] = []
         self.metadata: list[tuple[str, str | bytes]] = []
         self.failing: RpcError | None = None
-        """What each watch ends with."""
+        """The error that ends each watch."""
         self._state = state
         self._news = trio.lowlevel.ParkingLot()
 
@@ -62,7 +62,7 @@ class HealthOf(HealthServicer):
     async def Watch(self, stream: Watched) -> None:
         request = await stream.receive()
         assert request is not None
-        self.asked.append(request.service)
+        self.services.append(request.service)
         self.metadata.extend(stream.metadata)
         self.watches += 1
         try:
@@ -75,7 +75,7 @@ class HealthOf(HealthServicer):
 
 
 async def serve(nursery: trio.Nursery, *services: Servicer) -> str:
-    """Serve them at the address that is returned."""
+    """Serve the services; return their address."""
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     await nursery.start(serve_rpc, services, listeners)
     return f"127.0.0.1:{listeners[0].socket.getsockname()[1]}"
@@ -85,9 +85,7 @@ def ready(balancer: Balancer, count: int) -> Callable[[], bool]:
     return lambda: balancer.statistics().servers_ready == count
 
 
-async def test_a_server_that_does_not_serve_gets_no_calls_until_it_does(
-    nursery: trio.Nursery, eventually: Eventually
-) -> None:
+async def test_a_server_that_does_not_serve_gets_no_calls_until_it_does(nursery: trio.Nursery) -> None:
     health = HealthOf()
     addresses = [await serve(nursery, Archive("a"), health), await serve(nursery, Archive("b"), HealthOf())]
     async with open_balancer(addresses) as balancer:
@@ -99,27 +97,27 @@ async def test_a_server_that_does_not_serve_gets_no_calls_until_it_does(
         health.becomes(SERVING)
         await eventually(ready(balancer, 2))
         assert {await get_chat(balancer) for _ in range(4)} == {"a", "b"}
-        assert health.asked == [""]
+        assert health.services == [""]
     await eventually(lambda: health.watches == 0)
 
 
-async def test_if_none_serves_a_call_is_unavailable_or_waits(nursery: trio.Nursery, eventually: Eventually) -> None:
+async def test_if_none_serves_a_call_is_unavailable_or_waits(nursery: trio.Nursery) -> None:
     health, answers = HealthOf(NOT_SERVING), []
 
-    async def ask_patiently() -> None:
+    async def call_when_ready() -> None:
         answers.append(await get_chat(balancer, wait_for_ready=True))
 
     async with open_balancer([await serve(nursery, Archive("a"), health)]) as balancer:
         with pytest.raises(RpcError, match="it is NOT_SERVING") as failure:
             await get_chat(balancer)
         assert failure.value.status is Status.UNAVAILABLE
-        nursery.start_soon(ask_patiently)
+        nursery.start_soon(call_when_ready)
         await eventually(lambda: balancer.statistics().calls_waiting == 1)
         health.becomes(SERVING)
         await eventually(lambda: answers == ["a"])
 
 
-async def test_a_server_that_has_not_said_that_it_serves_does_not(
+async def test_a_server_that_has_reported_no_health_does_not_serve(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     class Silent(HealthServicer):
@@ -132,19 +130,19 @@ async def test_a_server_that_has_not_said_that_it_serves_does_not(
             await get_chat(balancer)
 
 
-async def test_a_server_without_a_health_service_serves(serve: "Serve", eventually: Eventually) -> None:
+async def test_a_server_without_a_health_service_serves(serve: "Serve") -> None:
     async with open_balancer([f"127.0.0.1:{(await serve()).port}"]) as balancer:
         await eventually(ready(balancer, 1))
 
 
-async def test_a_balancer_that_is_told_not_to_ask_does_not(nursery: trio.Nursery) -> None:
+async def test_a_balancer_without_a_health_service_does_not_watch(nursery: trio.Nursery) -> None:
     health = HealthOf(NOT_SERVING)
     async with open_balancer([await serve(nursery, Archive("a"), health)], health_service=None) as balancer:
         assert await get_chat(balancer) == "a"
-    assert not health.asked
+    assert not health.services
 
 
-async def test_the_service_that_is_asked_for_and_what_calls_carry_reach_the_server(nursery: trio.Nursery) -> None:
+async def test_a_watch_names_the_service_and_carries_the_metadata_of_calls(nursery: trio.Nursery) -> None:
     def prepare(call: OutgoingCall) -> OutgoingCall:
         return call.with_metadata(("token", "secret"))
 
@@ -152,11 +150,11 @@ async def test_the_service_that_is_asked_for_and_what_calls_carry_reach_the_serv
     address = await serve(nursery, Archive("a"), health)
     async with open_balancer([address], health_service="archive", prepare=[prepare]) as balancer:
         assert await get_chat(balancer) == "a"
-    assert health.asked == ["archive"]
+    assert health.services == ["archive"]
     assert ("token", "secret") in health.metadata
 
 
-async def test_a_lost_watch_is_begun_again_and_what_was_said_holds_meanwhile(
+async def test_a_lost_watch_is_restarted_and_the_last_health_holds_meanwhile(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     health = HealthOf()
@@ -164,7 +162,7 @@ async def test_a_lost_watch_is_begun_again_and_what_was_said_holds_meanwhile(
         assert await get_chat(balancer) == "a"
         health.end_watches(RpcError(Status.INTERNAL, "broken"))
         await trio.sleep(600)
-        assert 60 < len(health.asked) < 250  # again and again, but not at once
+        assert 60 < len(health.services) < 250  # repeatedly, but not at once
         assert await get_chat(balancer) == "a"
         health.failing = None
         health.becomes(NOT_SERVING)
@@ -173,7 +171,7 @@ async def test_a_lost_watch_is_begun_again_and_what_was_said_holds_meanwhile(
             await get_chat(balancer)
 
 
-async def test_a_watch_that_fails_from_the_start_says_why(nursery: trio.Nursery) -> None:
+async def test_a_call_reports_why_the_watch_failed(nursery: trio.Nursery) -> None:
     health = HealthOf()
     health.failing = RpcError(Status.PERMISSION_DENIED, "no")
     async with open_balancer([await serve(nursery, Archive("a"), health)]) as balancer:
@@ -191,7 +189,7 @@ async def test_a_watch_that_can_not_be_prepared_fails_alone(error: Exception, nu
             await get_chat(balancer)
 
 
-async def test_grpcios_health_service_is_understood(nursery: trio.Nursery, eventually: Eventually) -> None:
+async def test_grpcios_health_service_is_understood(nursery: trio.Nursery) -> None:
     program = [sys.executable, str(Path(__file__).with_name("grpcio_health_server.py"))]
     run = partial(trio.run_process, program, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     process: trio.Process = await nursery.start(run)
