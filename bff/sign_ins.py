@@ -12,7 +12,7 @@ from shared.accounts import store as accounts
 from shared.accounts import tokens as auth
 from shared.accounts.store import Family, Rotation, Standing
 from shared.backplane import Backplane, Record
-from shared.backplane.protocol import publish_and_wait
+from shared.backplane.publishing import publish_and_wait
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.partitions import partition_of
 

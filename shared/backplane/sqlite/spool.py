@@ -12,7 +12,8 @@ from pathlib import Path
 import structlog
 import trio
 
-from shared.backplane.protocol import Backplane, Record, publish_and_wait
+from shared.backplane.protocol import Backplane, Record
+from shared.backplane.publishing import publish_and_wait
 from shared.contract.errors import Unavailable
 from shared.contract.partitions import partition_of
 

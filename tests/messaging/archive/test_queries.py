@@ -21,7 +21,7 @@ from rookery.v1.archive_pb2 import (
     ListMessagesResponse,
 )
 from rookery.v1.session_pb2 import Event
-from shared.backplane.protocol import publish_and_wait
+from shared.backplane.publishing import publish_and_wait
 from shared.backplane.sqlite.log import EmbeddedLog
 from shared.contract.errors import Unavailable
 from shared.contract.ids import MAX_ID, time_of

@@ -15,7 +15,7 @@ from rookery.v1.backplane_pb2 import Envelope, SignOut
 from rookery.v1.session_pb2 import Event, Typing
 from shared.background import open_background
 from shared.backplane import Record
-from shared.backplane.protocol import publish_and_wait
+from shared.backplane.publishing import publish_and_wait
 from shared.backplane.sqlite.log import EmbeddedLog
 from shared.contract.errors import Unavailable
 from shared.contract.ids import MAX_ID

@@ -11,7 +11,7 @@ from messaging.archive.recorder import Recorder
 from messaging.archive.store.sqlite.store import SqliteChats
 from rookery.v1.session_pb2 import Event
 from shared.background import open_background
-from shared.backplane.protocol import publish_and_wait
+from shared.backplane.publishing import publish_and_wait
 from shared.backplane.sqlite.log import EmbeddedLog
 from shared.contract.errors import Unavailable
 from shared.telemetry import traces

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.backplane import Assignment, Backplane, Consumer, DeadLetter, Fetched, Record, StoredRecord
-from shared.backplane.protocol import MAX_RECORD_BYTES, publish_and_wait
+from shared.backplane.protocol import MAX_RECORD_BYTES
+from shared.backplane.publishing import publish_and_wait
 from tests.shared.backplane.conftest import PATIENCE
 
 OpenBackplane = Callable[[], AbstractAsyncContextManager[Backplane]]

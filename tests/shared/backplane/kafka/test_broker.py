@@ -21,7 +21,7 @@ from shared.backplane.kafka import producer as kafka_producer
 from shared.backplane.kafka.backplane import KafkaBackplane, open_kafka
 from shared.backplane.kafka.client import connection_options
 from shared.backplane.kafka.topics import migrate_topics
-from shared.backplane.protocol import publish_and_wait
+from shared.backplane.publishing import publish_and_wait
 from shared.contract.errors import Unavailable
 from shared.settings import KafkaSettings
 from tests.shared.backplane.conftest import LONG_SESSION, PARTITIONS, PATIENCE, kafka_settings

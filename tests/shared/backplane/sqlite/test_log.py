@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.backplane import Assignment, Fetched, Record, StoredRecord
-from shared.backplane.protocol import publish_and_wait
+from shared.backplane.publishing import publish_and_wait
 from shared.backplane.sqlite import consumers as embedded_consumers
 from shared.backplane.sqlite import log as embedded
 from shared.backplane.sqlite.consumers import EmbeddedConsumer
