@@ -99,6 +99,11 @@ class DeadLetter(NamedTuple):
     group: str
     reason: str
 
+    @property
+    def identity(self) -> tuple[str, int, int, int]:
+        """Group, partition, offset, milliseconds. The time tells the records of a log from those of its successor."""
+        return self.group, self.record.partition, self.record.offset, self.record.at_ms
+
 
 class Backplane(Protocol):
     """A log of partitions. An acknowledged record survives the end of any process."""

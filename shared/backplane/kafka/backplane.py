@@ -12,19 +12,17 @@ import trio
 
 from shared.backplane.kafka.client import KafkaLoop, open_kafka_loop
 from shared.backplane.kafka.consumer import KafkaConsumer
-from shared.backplane.kafka.dead_letters import PATIENCE, read_letters, write_letter
-from shared.backplane.kafka.library import Client, Fetcher, SubscriptionState, TopicPartition
+from shared.backplane.kafka.dead_letters import DEAD_LETTER_TIMEOUT, read_letters, write_letter
+from shared.backplane.kafka.kafka_python import Client, TopicPartition
+from shared.backplane.kafka.offsets import END, find_offset
 from shared.backplane.kafka.producer import Producer
 from shared.backplane.kafka.topics import open_topic
 from shared.backplane.protocol import MAX_RECORD_BYTES, DeadLetter, Destination, Done, Record
 from shared.bridge import BridgeStatistics
 from shared.settings import KafkaSettings
 
-LOOKUP_PATIENCE = 5.0
+LOOKUP_TIMEOUT = 5.0
 """Seconds in which an offset is found, or not."""
-
-LATEST = -1
-"""Where Kafka expects a time: the offset that the next record will have."""
 
 
 class KafkaBackplane:
@@ -83,36 +81,34 @@ class KafkaBackplane:
         return instance
 
     async def end_offset(self, partition: int) -> int:
-        return await self._find_offset(partition, LATEST) or 0
+        return await self._find_offset(partition, END) or 0
 
     async def offset_at(self, partition: int, at_ms: int) -> int:
         offset = await self._find_offset(partition, max(at_ms, 0))
         return await self.end_offset(partition) if offset is None else offset
 
     async def _find_offset(self, partition: int, at_ms: int) -> int | None:
-        """The first offset of this moment or later; None if there is none. Raises Unavailable."""
         place = TopicPartition(self._settings.topic, partition)
-
-        async def find() -> int | None:
-            fetcher = Fetcher(
-                self._client, SubscriptionState("earliest"), api_version=self._client._manager.broker_version
-            )
-            milliseconds = int(LOOKUP_PATIENCE * 1000)
-            found = (await fetcher._fetch_offsets_by_times_async({place: at_ms}, milliseconds)).get(place)
-            return None if found is None else int(found.offset)
-
-        return await self._loop.call("an offset can't be found", LOOKUP_PATIENCE, find)
+        return await self._loop.call(
+            "an offset can't be found",
+            LOOKUP_TIMEOUT,
+            lambda: find_offset(self._client, place, at_ms, LOOKUP_TIMEOUT),
+        )
 
     async def dead_letter(self, letter: DeadLetter) -> None:
         await self._loop.call(
-            "a record can't be put aside", PATIENCE, lambda: write_letter(self._loop, self._client, letter)
+            "a dead letter can't be written",
+            DEAD_LETTER_TIMEOUT,
+            lambda: write_letter(self._loop, self._client, letter),
         )
 
     async def dead_letters(self, limit: int) -> Sequence[DeadLetter]:
-        async with self._loop.open_client() as client:
+        async with self._loop.open_client() as client:  # a fetch would keep the producer's connection busy
             await self._loop.connect(client, [self._settings.dead_letter_topic])
             return await self._loop.call(
-                "the dead letters can't be read", 3 * PATIENCE, lambda: read_letters(self._loop, client, limit)
+                "the dead letters can't be read",
+                DEAD_LETTER_TIMEOUT,
+                lambda: read_letters(self._loop, client, limit),
             )
 
     async def close(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from shared.backplane.kafka.library import DefaultRecordBatchBuilder
+from shared.backplane.kafka.kafka_python import DefaultRecordBatchBuilder
 from shared.backplane.protocol import Done, Record
 
 TRACEPARENT = "traceparent"

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import trio
 
-from shared.backplane.kafka.library import (
+from shared.backplane.kafka.kafka_python import (
     Client,
     KafkaConnectionManager,
     KafkaError,
@@ -27,10 +27,10 @@ from shared.settings import KafkaSettings
 
 Result = TypeVar("Result")
 
-CONNECT_PATIENCE = 10.0
+CONNECT_TIMEOUT = 10.0
 """Seconds that opening waits for a broker: it takes 4 s to come back after a crash, more on a busy machine."""
 
-CLOSE_PATIENCE = 0.8
+CLOSE_TIMEOUT = 0.8
 """Seconds that closing gives to what wants to say goodbye to the broker."""
 
 RECONNECT_BACKOFF_MS = 50
@@ -129,6 +129,18 @@ class KafkaLoop:
         self.settings = settings
         self.net = NetworkSelector(client_id="rookery")
         self._token = trio.lowlevel.current_trio_token()
+        self._trio_thread = threading.get_ident()
+        self._kafka_thread: int | None = None  # before the thread runs
+
+    def assert_in_kafka_thread(self) -> None:
+        """Raise AssertionError in any other thread than the loop's own."""
+        if threading.get_ident() != self._kafka_thread:
+            raise AssertionError(f"only Kafka's thread may do this, not {threading.current_thread().name}")
+
+    def assert_in_trio_thread(self) -> None:
+        """Raise AssertionError in any other thread than the one that opened the loop."""
+        if threading.get_ident() != self._trio_thread:
+            raise AssertionError(f"only Trio's thread may do this, not {threading.current_thread().name}")
 
     def client(self) -> Client:
         """A set of connections of its own: a broker answers the requests of one connection one after the other."""
@@ -155,7 +167,7 @@ class KafkaLoop:
                 client._manager.close()
 
             with trio.CancelScope(shield=True), suppress(Unavailable):  # the loop ends it, then
-                await self.call("closing", CLOSE_PATIENCE, close)
+                await self.call("closing", CLOSE_TIMEOUT, close)
 
     def soon(self, function: Callable[[], None]) -> None:
         """Have the loop call it. What is called in this way keeps its order."""
@@ -193,10 +205,10 @@ class KafkaLoop:
             manager = client._manager
             client.cluster.set_topics(topics)
             if not manager.bootstrapped:
-                await manager.bootstrap_async(int(CONNECT_PATIENCE * 1000))
+                await manager.bootstrap_async(int(CONNECT_TIMEOUT * 1000))
             await client.cluster.refresh_metadata()
 
-        await self.call(f"Kafka at {', '.join(self.settings.servers)}", CONNECT_PATIENCE, meet)
+        await self.call(f"Kafka at {', '.join(self.settings.servers)}", CONNECT_TIMEOUT, meet)
 
 
 @asynccontextmanager
@@ -207,6 +219,7 @@ async def open_kafka_loop(settings: KafkaSettings) -> AsyncIterator[KafkaLoop]:
     loop = KafkaLoop(settings)
 
     def run() -> None:
+        loop._kafka_thread = threading.get_ident()
         loop.net.run_forever()
         loop.net.close()
 
@@ -218,7 +231,7 @@ async def open_kafka_loop(settings: KafkaSettings) -> AsyncIterator[KafkaLoop]:
     finally:
 
         def end() -> None:
-            loop.net.stop(CLOSE_PATIENCE * 1000)
+            loop.net.stop(CLOSE_TIMEOUT * 1000)
             if not thread.is_alive():  # else it is amid something that blocks, and ends and closes after that
                 loop.net.close()  # if it failed, it has not
 

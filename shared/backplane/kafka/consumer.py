@@ -6,13 +6,13 @@ from contextlib import suppress
 
 import trio
 
-from shared.backplane.kafka.client import CLOSE_PATIENCE, KafkaLoop
-from shared.backplane.kafka.library import Client
+from shared.backplane.kafka.client import CLOSE_TIMEOUT, KafkaLoop
+from shared.backplane.kafka.kafka_python import Client
 from shared.backplane.kafka.member import Chunk, Member, Told
 from shared.backplane.protocol import Assignment, Fetched, StoredRecord
 from shared.contract.errors import Unavailable
 
-COMMIT_PATIENCE = 5.0
+COMMIT_TIMEOUT = 5.0
 """Seconds in which a commit succeeds or fails: it has to wait while the group divides its partitions anew."""
 
 
@@ -68,7 +68,7 @@ class KafkaConsumer:
             return
         wanted = dict(offsets)
         await self._loop.call(
-            "offsets can't be committed", COMMIT_PATIENCE, lambda: self._member.commit(wanted, COMMIT_PATIENCE)
+            "offsets can't be committed", COMMIT_TIMEOUT, lambda: self._member.commit(wanted, COMMIT_TIMEOUT)
         )
 
     def _stir(self) -> None:
@@ -106,4 +106,4 @@ class KafkaConsumer:
     async def close(self, leave_through: Client) -> None:
         """Leave the group; where that can't be, it finds out by itself when it hears no more of us."""
         with suppress(Unavailable):
-            await self._loop.call("leaving a group", CLOSE_PATIENCE, lambda: self._member.close(leave_through))
+            await self._loop.call("leaving a group", CLOSE_TIMEOUT, lambda: self._member.close(leave_through))

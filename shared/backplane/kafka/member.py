@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import structlog
 
 from shared.backplane.kafka.client import KafkaLoop, connection_options, describe
-from shared.backplane.kafka.library import (
+from shared.backplane.kafka.kafka_python import (
     AsyncConsumerRebalanceListener,
     Client,
     CooperativeStickyAssignor,
@@ -23,16 +23,16 @@ from shared.backplane.kafka.library import (
     TopicPartition,
     errors,
 )
-from shared.backplane.kafka.parts import Coordinator, PausedSubscription, RecordFetcher
+from shared.backplane.kafka.subclasses import Coordinator, PausedSubscription, RecordFetcher
 from shared.backplane.protocol import Assignment, StoredRecord
 
 HEARTBEAT_MS = 300
 """Between signs of life, in whose answers a member hears that the group is dividing its partitions anew."""
 
-REBALANCE_PATIENCE_MS = 10_000
-"""How long the group waits for a member to join again before it goes on without: more than RELEASE_PATIENCE."""
+REBALANCE_TIMEOUT_MS = 10_000
+"""How long the group waits for a member to join again before it goes on without: more than RELEASE_TIMEOUT."""
 
-RELEASE_PATIENCE = 3.0
+RELEASE_TIMEOUT = 3.0
 """Seconds that a partition which was lost is kept for its consumer to let go, before it is given on."""
 
 JOIN_SLICE_MS = 1_000
@@ -56,7 +56,7 @@ MAX_BUFFERED_BYTES = 16 * 1024 * 1024
 """Bytes that wait for the consumer at most, and one answer more; then nothing is read until it has taken some."""
 
 RETRY_BACKOFF_MS = 100
-LEAVE_PATIENCE_MS = 500
+LEAVE_TIMEOUT_MS = 500
 
 _HOPELESS = (
     errors.GroupAuthorizationFailedError,
@@ -134,7 +134,7 @@ class Member(AsyncConsumerRebalanceListener):  # type: ignore[misc]
             "group_instance_id": self._instance,
             "session_timeout_ms": int(self._settings.session_timeout_seconds * 1000),
             "heartbeat_interval_ms": min(HEARTBEAT_MS, int(self._settings.session_timeout_seconds * 1000) // 4),
-            "max_poll_interval_ms": max(REBALANCE_PATIENCE_MS, int(self._settings.session_timeout_seconds * 1000)),
+            "max_poll_interval_ms": max(REBALANCE_TIMEOUT_MS, int(self._settings.session_timeout_seconds * 1000)),
             "retry_backoff_ms": RETRY_BACKOFF_MS,
             "enable_auto_commit": False,
             "assignors": (CooperativeStickyAssignor,),
@@ -220,7 +220,7 @@ class Member(AsyncConsumerRebalanceListener):  # type: ignore[misc]
         released = Future()
         self._awaited = (self._tell(lost=self._releasing), released)
         try:
-            await self._client._manager.wait_for(released, RELEASE_PATIENCE * 1000)
+            await self._client._manager.wait_for(released, RELEASE_TIMEOUT * 1000)
         except errors.KafkaTimeoutError:
             _log.warning("a consumer was too slow to let go of its partitions", group=self._group)
         self._awaited = None
@@ -352,7 +352,7 @@ class Member(AsyncConsumerRebalanceListener):  # type: ignore[misc]
                 # Another connection: on the coordinator's own one, a request to join may keep others waiting.
                 node = int(str(coordinator.coordinator_id).removeprefix("coordinator-"))
                 manager = leave_through._manager
-                await manager.wait_for(manager.send(self._leave_request(coordinator), node_id=node), LEAVE_PATIENCE_MS)
+                await manager.wait_for(manager.send(self._leave_request(coordinator), node_id=node), LEAVE_TIMEOUT_MS)
         except errors.KafkaError as error:
             _log.info("a consumer could not leave its group", group=self._group, error=describe(error))
         finally:

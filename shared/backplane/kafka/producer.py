@@ -19,8 +19,15 @@ import structlog
 import trio
 
 from shared.backplane.kafka.batches import Batch, Call, Piece, build_batch
-from shared.backplane.kafka.client import CLOSE_PATIENCE, REQUEST_TIMEOUT_MS, KafkaLoop, describe
-from shared.backplane.kafka.library import Client, Future, InitProducerIdRequest, ProduceRequest, TopicPartition, errors
+from shared.backplane.kafka.client import CLOSE_TIMEOUT, REQUEST_TIMEOUT_MS, KafkaLoop, describe
+from shared.backplane.kafka.kafka_python import (
+    Client,
+    Future,
+    InitProducerIdRequest,
+    ProduceRequest,
+    TopicPartition,
+    errors,
+)
 from shared.backplane.protocol import Done, Record
 from shared.bridge import BridgeStatistics
 from shared.contract.errors import Unavailable
@@ -115,14 +122,14 @@ class Producer:
         self._closed = True
         if self.pending_calls:
             self._idle = trio.Event()
-            with trio.move_on_after(CLOSE_PATIENCE):
+            with trio.move_on_after(CLOSE_TIMEOUT):
                 await self._idle.wait()
 
         async def give_up() -> None:
             self._give_up()
 
         with suppress(Unavailable):
-            await self._loop.call("closing", CLOSE_PATIENCE, give_up)
+            await self._loop.call("closing", CLOSE_TIMEOUT, give_up)
 
     # ---- in the loop's thread
 

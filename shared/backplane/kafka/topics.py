@@ -1,7 +1,7 @@
 """The topics: made by `rookery migrate`, and looked at whenever the backplane is opened. Never made on the way."""
 
-from shared.backplane.kafka.client import CONNECT_PATIENCE, KafkaLoop, describe, open_kafka_loop
-from shared.backplane.kafka.library import Client, CreateTopicsRequest, errors
+from shared.backplane.kafka.client import CONNECT_TIMEOUT, KafkaLoop, describe, open_kafka_loop
+from shared.backplane.kafka.kafka_python import Client, CreateTopicsRequest, errors
 from shared.backplane.protocol import MAX_RECORD_BYTES
 from shared.contract.errors import Unavailable
 from shared.settings import KafkaSettings
@@ -35,7 +35,7 @@ async def migrate_topics(settings: KafkaSettings) -> None:
                 await loop.net.sleep(VISIBLE_INTERVAL)
                 await client.cluster.refresh_metadata()
 
-        await loop.call("the topics can't be made", 2 * CONNECT_PATIENCE, make)
+        await loop.call("the topics can't be made", 2 * CONNECT_TIMEOUT, make)
         check_topic(client, settings)
 
 
@@ -60,7 +60,7 @@ async def _make_topic(
                 configs=[topic.CreatableTopicConfig(name=key, value=value) for key, value in configs.items()],
             )
         ],
-        timeout_ms=int(CONNECT_PATIENCE * 1000),
+        timeout_ms=int(CONNECT_TIMEOUT * 1000),
         validate_only=False,
     )
     controller = client.cluster.controller

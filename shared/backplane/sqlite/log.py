@@ -60,6 +60,13 @@ MIGRATIONS = (
     """,
     # of a segment's records those that are traced: a MessagePack map from their indices
     "ALTER TABLE segments ADD COLUMN traceparents BLOB",
+    # a letter that is written again replaces the first
+    """
+    ALTER TABLE dead_letters ADD COLUMN traceparent TEXT NOT NULL DEFAULT '';
+    DELETE FROM dead_letters
+        WHERE id NOT IN (SELECT max(id) FROM dead_letters GROUP BY consumers, partition, offset, at_ms);
+    CREATE UNIQUE INDEX dead_letters_by_identity ON dead_letters (consumers, partition, offset, at_ms)
+    """,
 )
 
 _Work = Callable[[sqlite3.Connection], Any]
@@ -131,13 +138,17 @@ class EmbeddedLog:
 
     async def dead_letter(self, letter: DeadLetter) -> None:
         statement = (
-            "INSERT INTO dead_letters (consumers, reason, partition, offset, at_ms, value) VALUES (?, ?, ?, ?, ?, ?)"
+            "INSERT OR REPLACE INTO dead_letters (consumers, reason, partition, offset, at_ms, value, traceparent)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)"
         )
-        row = (letter.group, letter.reason, *letter.record[:4])
+        row = (letter.group, letter.reason, *letter.record)
         await self.work(lambda connection: connection.execute(statement, row).rowcount)
 
     async def dead_letters(self, limit: int) -> Sequence[DeadLetter]:
-        query = "SELECT consumers, reason, partition, offset, at_ms, value FROM dead_letters ORDER BY id DESC LIMIT ?"
+        query = (
+            "SELECT consumers, reason, partition, offset, at_ms, value, traceparent FROM dead_letters"
+            " ORDER BY id DESC LIMIT ?"
+        )
         rows = await self.read(lambda connection: connection.execute(query, (max(limit, 0),)).fetchall())
         return [DeadLetter(StoredRecord(*record), group, reason) for group, reason, *record in reversed(rows)]
 

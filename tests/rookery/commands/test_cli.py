@@ -141,7 +141,7 @@ def test_the_embedded_engines_need_no_migration(invoke: Invoke) -> None:
 
 
 def test_dead_letters_are_shown_as_json(invoke: Invoke, tmp_path: Path) -> None:
-    record = StoredRecord(2, 17, 1_800_000_000_000, b"\xff poison")
+    record = StoredRecord(2, 17, 1_800_000_000_000, b"\xff poison", "00-0af7-b7ad-01")
 
     async def dead_letter() -> None:
         path = DataFolder(tmp_path / "data").log
@@ -153,6 +153,7 @@ def test_dead_letters_are_shown_as_json(invoke: Invoke, tmp_path: Path) -> None:
     (line,) = invoke("dead-letters").output.splitlines()
     letter = json.loads(line)
     assert (letter["partition"], letter["offset"], letter["reason"]) == (2, 17, "not an envelope")
+    assert letter["traceparent"] == record.traceparent
     assert base64.b64decode(letter["value"]) == record.value
 
 

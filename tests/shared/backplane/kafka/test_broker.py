@@ -24,7 +24,7 @@ from shared.backplane.kafka.topics import migrate_topics
 from shared.backplane.publishing import publish_and_wait
 from shared.contract.errors import Unavailable
 from shared.settings import KafkaSettings
-from tests.shared.backplane.conftest import LONG_SESSION, PARTITIONS, PATIENCE, kafka_settings
+from tests.shared.backplane.conftest import LONG_SESSION, PARTITIONS, PATIENCE, TRACEPARENT, kafka_settings
 from tools.engines.engine import free_port
 from tools.engines.kafka import Kafka
 
@@ -38,8 +38,6 @@ CLOSE_SECONDS = 15.0
 """For closing while the broker is away. It takes one or two."""
 
 SESSION_SECONDS = 2.0
-
-TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 stock: Any = import_module("kafka")
 """kafka-python as everybody else uses it."""
@@ -229,7 +227,7 @@ async def test_times_are_the_brokers(kafka_server: Kafka, monkeypatch: pytest.Mo
 
 
 async def test_a_broker_that_is_away_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kafka_client, "CONNECT_PATIENCE", 0.3)
+    monkeypatch.setattr(kafka_client, "CONNECT_TIMEOUT", 0.3)
     settings = KafkaSettings(servers=(f"127.0.0.1:{free_port()}",))
     for use in (open_kafka(settings).__aenter__, lambda: migrate_topics(settings)):
         with trio.fail_after(PATIENCE), pytest.raises(Unavailable, match=r"Kafka at 127\.0\.0\.1"):
@@ -353,7 +351,7 @@ async def test_a_group_that_will_not_have_us_is_told(kafka_server: Kafka) -> Non
 async def test_a_member_that_does_not_let_go_loses_its_partitions_all_the_same(
     kafka_server: Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kafka_member, "RELEASE_PATIENCE", 0.3)
+    monkeypatch.setattr(kafka_member, "RELEASE_TIMEOUT", 0.3)
     async with opened(kafka_settings(kafka_server)) as backplane, backplane.consume("group") as stubborn:
         await gains(stubborn, PARTITIONS)
         async with backplane.consume("group") as other:
@@ -440,7 +438,7 @@ async def test_a_consumer_that_takes_nothing_is_given_a_bounded_amount(
 async def test_a_consumer_waits_for_a_broker_that_is_away(
     own_kafka: Callable[[], Kafka], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kafka, "LOOKUP_PATIENCE", 0.5)
+    monkeypatch.setattr(kafka, "LOOKUP_TIMEOUT", 0.5)
     server = await trio.to_thread.run_sync(own_kafka)
     async with opened(kafka_settings(server)) as backplane:
         await trio.to_thread.run_sync(server.kill)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from shared.backplane import Record
 from shared.backplane.kafka.batches import MAX_BATCH_BYTES, Call, Piece, build_batch
-from shared.backplane.kafka.library import DefaultRecordBatch, Future, ProduceRequest, errors
+from shared.backplane.kafka.kafka_python import DefaultRecordBatch, Future, ProduceRequest, errors
 from shared.backplane.kafka.producer import DELIVERY_TIMEOUT, MAX_PENDING_CALLS, RETRY_BACKOFF, Producer
 from shared.contract.errors import Unavailable
 

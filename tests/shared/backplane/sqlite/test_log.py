@@ -12,7 +12,7 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.backplane import Assignment, Fetched, Record, StoredRecord
+from shared.backplane import Assignment, DeadLetter, Fetched, Record, StoredRecord
 from shared.backplane.publishing import publish_and_wait
 from shared.backplane.sqlite import consumers as embedded_consumers
 from shared.backplane.sqlite import log as embedded
@@ -60,12 +60,16 @@ async def test_a_folder_of_a_release_without_traces_is_gone_on_with(tmp_path: Pa
     old.execute("INSERT INTO shape VALUES (2)")
     values = msgspec.msgpack.encode([b"first", b"second"])
     old.execute("INSERT INTO segments VALUES (?, 2, 5, ?)", (1 << 48, values))
+    for reason in ("once", "twice"):
+        old.execute("INSERT INTO dead_letters VALUES (NULL, 'archive', ?, 1, 0, 5, x'6669727374')", (reason,))
     old.close()
     async with open_embedded_log(path, partitions=2, retention_hours=1) as log, log.consume("readers") as consumer:
         assert await publish_and_wait(log, [Record(1, b"third", "of a trace")]) == [2]
         records = await read(consumer, 3)
+        letters = await log.dead_letters(10)
     assert [tuple(record)[1:] for record in records[:2]] == [(0, 5, b"first", ""), (1, 5, b"second", "")]
     assert (records[2].value, records[2].traceparent) == (b"third", "of a trace")
+    assert letters == [DeadLetter(StoredRecord(1, 0, 5, b"first"), "archive", "twice")]
 
 
 async def test_many_publishers_share_a_commit(log: EmbeddedLog) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from shared.backplane.kafka.batches import TRACEPARENT
-from shared.backplane.kafka.library import Client, ConsumerCoordinator, Fetcher, Place, SubscriptionState, errors
+from shared.backplane.kafka.kafka_python import Client, ConsumerCoordinator, Fetcher, Place, SubscriptionState, errors
 from shared.backplane.protocol import StoredRecord
 
 
