@@ -1,7 +1,7 @@
-"""The backplane on Kafka: the distributed twin of the embedded log.
+"""The backplane on Kafka, the distributed engine.
 
-All of kafka-python runs in one thread (kafka_client.py). The producer (kafka_producer.py) sends in bunches that form by
-themselves; each consumer (kafka_consumer.py) gets whole batches from its member of the group (kafka_member.py).
+All of kafka-python runs in one thread (client.py). The producer (producer.py) sends the batches that its batcher
+(batcher.py) forms. Each consumer (consumer.py) is one member of a group (member.py), whose reader (reader.py) fetches.
 """
 
 import socket
@@ -22,11 +22,11 @@ from shared.bridge import BridgeStatistics
 from shared.settings import KafkaSettings
 
 LOOKUP_TIMEOUT = 5.0
-"""Seconds in which an offset is found, or not."""
+"""Seconds to look up an offset."""
 
 
 class KafkaBackplane:
-    """A Backplane on Kafka. Made by `open_kafka`."""
+    """A Backplane on Kafka. Made by `open_kafka`; for Trio's thread."""
 
     def __init__(self, loop: KafkaLoop, client: Client) -> None:
         self._loop = loop
@@ -58,7 +58,7 @@ class KafkaBackplane:
 
     @asynccontextmanager
     async def consume(self, group: str, *, gather: float = 0.0) -> AsyncIterator[KafkaConsumer]:
-        """Join the group; a broker that is away is waited for by the first `fetch`."""
+        """Join the group. If no broker answers, the first `fetch` waits for one."""
         instance = self._take_instance(group)
         consumer = KafkaConsumer(self._loop, group, instance, gather)
         try:
@@ -69,8 +69,8 @@ class KafkaBackplane:
                 await consumer.close(self._client)
 
     def _take_instance(self, group: str) -> str:
-        """The name under which a consumer is in the group: this process's, the same after a restart. It gives its
-        partitions back to a process that was killed, without a move, if that returns soon."""
+        """Choose the consumer's name in the group: that of this process, the same after a restart. So the group
+        returns the partitions of a process that was killed, without a rebalance, if it restarts soon."""
         name = self._settings.instance or socket.gethostname()
         number = 1
         instance = name
@@ -92,7 +92,7 @@ class KafkaBackplane:
         return await self._loop.call(
             "an offset can't be found",
             LOOKUP_TIMEOUT,
-            lambda: find_offset(self._client, place, at_ms, LOOKUP_TIMEOUT),
+            lambda: find_offset(self._client, place, at_ms, int(LOOKUP_TIMEOUT * 1000)),
         )
 
     async def dead_letter(self, letter: DeadLetter) -> None:
@@ -103,7 +103,7 @@ class KafkaBackplane:
         )
 
     async def dead_letters(self, limit: int) -> Sequence[DeadLetter]:
-        async with self._loop.open_client() as client:  # a fetch would keep the producer's connection busy
+        async with self._loop.open_client() as client:  # a fetch on the shared one would delay the producer
             await self._loop.connect(client, [self._settings.dead_letter_topic])
             return await self._loop.call(
                 "the dead letters can't be read",
@@ -112,7 +112,7 @@ class KafkaBackplane:
             )
 
     async def close(self) -> None:
-        """Wait a moment for what is under way, then refuse it."""
+        """Wait for pending calls, at most CLOSE_TIMEOUT, then reject them."""
         await self._producer.close()
 
 
@@ -120,7 +120,7 @@ class KafkaBackplane:
 async def open_kafka(settings: KafkaSettings) -> AsyncIterator[KafkaBackplane]:
     """Open the backplane on Kafka, whose topics `rookery migrate` has made.
 
-    Raises Unavailable if no broker answers, or if the topic is not there or has another number of partitions.
+    Raises Unavailable if no broker answers, if the topic does not exist, or if it has another number of partitions.
     """
     async with AsyncExitStack() as stack:
         loop = await stack.enter_async_context(open_kafka_loop(settings))

@@ -87,8 +87,8 @@ async def read_letters(loop: KafkaLoop, client: Client, limit: int) -> Sequence[
         return []
     place = TopicPartition(loop.settings.dead_letter_topic, 0)
     deadline = time.monotonic() + DEAD_LETTER_TIMEOUT
-    oldest = await find_offset(client, place, OLDEST, DEAD_LETTER_TIMEOUT) or 0
-    end = await find_offset(client, place, END, DEAD_LETTER_TIMEOUT) or 0
+    oldest = await find_offset(client, place, OLDEST, int(DEAD_LETTER_TIMEOUT * 1000)) or 0
+    end = await find_offset(client, place, END, int(DEAD_LETTER_TIMEOUT * 1000)) or 0
     span = limit
     while True:
         start = max(oldest, end - span)

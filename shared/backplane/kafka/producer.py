@@ -112,7 +112,7 @@ class Producer:
         call = Call(records, done, size, time.monotonic() + DELIVERY_TIMEOUT)
         self._inbox.append(call)
         if len(self._inbox) == 1:  # else one that is there already has the loop look
-            self._loop.soon(self._take)
+            self._loop.call_soon(self._take)
 
     def statistics(self) -> BridgeStatistics:
         return BridgeStatistics(self.pending_calls, MAX_PENDING_CALLS, self._bunches, self._finished)
@@ -354,7 +354,7 @@ class Producer:
     def _flush(self) -> None:
         """Bring all answers to the Trio thread in one hop."""
         if self._answers:
-            self._loop.to_trio(self._deliver, self._answers, self._answered_bytes)
+            self._loop.call_trio_soon(self._deliver, self._answers, self._answered_bytes)
             self._answers = []
             self._answered_bytes = 0
 

@@ -16,6 +16,7 @@ from trio.testing import wait_all_tasks_blocked
 from shared.backplane import Assignment, Backplane, Consumer, Fetched, Record, StoredRecord
 from shared.backplane.kafka import backplane as kafka
 from shared.backplane.kafka import client as kafka_client
+from shared.backplane.kafka import fetch_queue, reader
 from shared.backplane.kafka import member as kafka_member
 from shared.backplane.kafka import producer as kafka_producer
 from shared.backplane.kafka.backplane import KafkaBackplane, open_kafka
@@ -269,7 +270,7 @@ async def stop_the_loop(backplane: KafkaBackplane) -> Callable[[], None]:
         stands.set()
         go_on.wait(2 * PATIENCE)
 
-    backplane._loop.soon(stand_still)
+    backplane._loop.call_soon(stand_still)
     await trio.to_thread.run_sync(stands.wait)
     return go_on.set
 
@@ -400,7 +401,7 @@ async def test_an_offset_that_is_not_there_any_more_goes_on_at_the_oldest(kafka_
 async def test_a_fetch_that_can_not_be_sent_loses_nothing_of_the_one_before(kafka_server: Kafka) -> None:
     async with opened(kafka_settings(kafka_server)) as backplane, backplane.consume("readers") as consumer:
         await gains(consumer, PARTITIONS)
-        fetcher = consumer._member._fetcher
+        fetcher = consumer._member.reader._fetcher
         send, calls = fetcher._send_fetches_async, itertools.count()
 
         async def send_every_other() -> object:
@@ -418,8 +419,8 @@ async def test_a_fetch_that_can_not_be_sent_loses_nothing_of_the_one_before(kafk
 async def test_a_consumer_that_takes_nothing_is_given_a_bounded_amount(
     kafka_server: Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kafka_member, "MAX_BUFFERED_BYTES", 20_000)
-    monkeypatch.setattr(kafka_member, "FETCH_MAX_BYTES", 100_000)  # since an answer may come on top
+    monkeypatch.setattr(fetch_queue, "MAX_BUFFERED_BYTES", 20_000)
+    monkeypatch.setattr(reader, "FETCH_MAX_BYTES", 100_000)  # since an answer may come on top
     async with opened(kafka_settings(kafka_server)) as backplane, backplane.consume("readers") as consumer:
         await gains(consumer, PARTITIONS)
         await read_nothing(consumer)
@@ -427,10 +428,7 @@ async def test_a_consumer_that_takes_nothing_is_given_a_bounded_amount(
             await publish_and_wait(backplane, [Record(0, bytes(1_000))] * 10)
         with trio.move_on_after(1):
             while True:
-                waiting = [
-                    event.size for event in list(consumer._member.queue) if isinstance(event, kafka_member.Chunk)
-                ]
-                assert sum(waiting) < 500_000
+                assert consumer._queue.size < 500_000
                 await trio.sleep(0.01)
         assert len(await read_until(consumer, lambda records: len(records) >= 1_000)) == 1_000
 

@@ -52,15 +52,15 @@ class FakeKafka:
     answers: list[list[Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.net = SimpleNamespace(call_later=self._call_later, call_soon=self.soon)
+        self.net = SimpleNamespace(call_later=self._call_later, call_soon=self.call_soon)
         self.cluster = SimpleNamespace(leader_for_partition=lambda _: 1, request_update=lambda: None)
         self._manager = SimpleNamespace(send=self._send)
         self.producer = Producer(cast(Any, self), self, "topic", PARTITIONS)
 
-    def soon(self, work: Callable[[], object]) -> None:
+    def call_soon(self, work: Callable[[], object]) -> None:
         self._call_later(0, work)
 
-    def to_trio(self, function: Callable[..., object], *arguments: object) -> None:
+    def call_trio_soon(self, function: Callable[..., object], *arguments: object) -> None:
         function(*arguments)
 
     def _call_later(self, delay: float, work: Callable[[], object]) -> None:
