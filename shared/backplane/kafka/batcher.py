@@ -1,8 +1,8 @@
 """The producer's state machine: calls in, requests out, outcomes in, answers out. No I/O, no clock, no thread.
 
 At most one request to each broker is under way. Records that are published meanwhile go into the next one: batches form
-by themselves, without a delay that would have to be chosen. Each batch has the producer's identity and a sequence number,
-so that a broker stores a batch once, however often it is sent.
+by themselves, without a delay that would have to be chosen. Each batch has the producer's identity and a sequence
+number, so that a broker stores a batch once, however often it is sent.
 """
 
 from collections import deque
@@ -83,7 +83,7 @@ class Batcher:
         return bool(self._calls)
 
     def identify(self, identity: Identity) -> None:
-        """Send later batches under this identity. Batches that were sent before keep theirs, so that brokers know them."""
+        """Build later batches under this identity. A batch that was sent before keeps its own, also when sent again."""
         self._identity = identity
         for partition in self._partitions:
             partition.sequence = 0

@@ -16,7 +16,7 @@ from rookery.commands.options import read_settings
 from rookery.serve.folder import DataFolder
 from shared.accounts.sqlite.store import open_sqlite_accounts
 from shared.backplane import DeadLetter, StoredRecord
-from shared.backplane.sqlite.log import open_embedded_log
+from shared.backplane.sqlite.log import open_sqlite_log
 from shared.configuration import LiveConfiguration
 from shared.contract.errors import Unavailable
 from shared.telemetry.health import Health, serve_health
@@ -145,7 +145,7 @@ def test_dead_letters_are_shown_as_json(invoke: Invoke, tmp_path: Path) -> None:
 
     async def dead_letter() -> None:
         path = DataFolder(tmp_path / "data").log
-        async with open_embedded_log(path, partitions=4, retention_hours=1) as log:
+        async with open_sqlite_log(path, partitions=4, retention_hours=1) as log:
             await log.dead_letter(DeadLetter(record, "archive", "not an envelope"))
 
     assert invoke("dead-letters").output == ""

@@ -15,7 +15,7 @@ from shared.backplane.kafka import member as kafka_member
 from shared.backplane.kafka import producer as kafka_producer
 from shared.backplane.kafka.backplane import open_kafka
 from shared.backplane.kafka.topics import migrate_topics
-from shared.backplane.sqlite.log import open_embedded_log
+from shared.backplane.sqlite.log import open_sqlite_log
 from shared.settings import KafkaSettings
 from tools.engines.kafka import Kafka
 
@@ -53,7 +53,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def embedded(request: pytest.FixtureRequest) -> OpenBackplane:
     path = request.getfixturevalue("tmp_path") / "log.sqlite3"
-    return lambda: open_embedded_log(path, partitions=PARTITIONS, retention_hours=1)
+    return lambda: open_sqlite_log(path, partitions=PARTITIONS, retention_hours=1)
 
 
 def kafka(request: pytest.FixtureRequest) -> OpenBackplane:
