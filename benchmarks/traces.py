@@ -35,7 +35,7 @@ from messaging.gateway.session import Session, State
 from messaging.gateway.tail import Tail
 from rookery.v1.session_pb2 import Event, Text
 from shared.backplane import Destination, Record, StoredRecord
-from shared.backplane.kafka.batches import Call, build_batch
+from shared.backplane.kafka.batches import Call, Identity, build_batch
 from shared.backplane.protocol import Done
 from shared.configuration import LiveConfiguration
 from shared.configuration.live import Live
@@ -67,7 +67,7 @@ class Log:
         first, rest = Call(records, done, 0, 1e9).split()
         for piece in (first, *rest):
             if piece is not None:
-                build_batch(deque([piece]), piece.partition, 1, 1, 1)
+                build_batch(deque([piece]), piece.partition, Identity(1, 1), 1, 0)
         for partition, value, traceparent in records:
             self.published.append(StoredRecord(partition, self._ends[partition], 0, value, traceparent))
             self._ends[partition] += 1

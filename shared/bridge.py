@@ -1,7 +1,7 @@
-"""The bridge between Trio and a thread that owns a blocking thing, such as a database connection.
+"""The bridge between Trio and a thread that owns a blocking resource, such as a database connection.
 
-One thread takes whatever jobs have gathered since it last looked, does them together, and brings all their results
-back in one hop. So an idle system answers at once, a busy one works in bunches, and a job never costs a hop of its own.
+The thread takes all pending jobs, up to a limit, does them as one batch, and returns all their results in one hop. So a
+job does not wait in an idle system, and costs no hop of its own in a busy one.
 """
 
 import queue
@@ -19,32 +19,32 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 MAX_BATCH = 1_000
-"""Jobs done together at most: at the 7 to 20 microseconds that a row costs, some 20 ms of work."""
+"""Jobs in a batch at most: some 20 ms of work, at 7 to 20 microseconds a row."""
 
 MAX_PENDING = 20_000
-"""Jobs that may wait at most, before `submit` refuses."""
+"""Jobs that may wait, before `submit` refuses more."""
 
 CLOSE_DEADLINE = 10.0
-"""Seconds that closing waits for the thread to finish what it was given."""
+"""Seconds for the thread to finish its jobs when the bridge closes."""
 
 
 @dataclass(frozen=True, slots=True)
 class BridgeStatistics:
-    """What a bridge is doing."""
+    """The load of a bridge."""
 
     pending: int
-    """Jobs given and not yet answered."""
+    """Jobs without a result yet."""
     max_pending: int
     batches: int
-    """Batches done since the start."""
+    """Batches since the start."""
     jobs: int
-    """Jobs done since the start."""
+    """Finished jobs since the start."""
 
 
 class BatchThread(Generic[Job, Result]):
-    """A thread that does jobs in batches. Made by `open_batch_thread`; its methods are for the Trio thread.
+    """A thread that does jobs in batches. Made by `open_batch_thread`; its methods are for Trio's thread.
 
-    `done` is called in the Trio thread with a job's result or with the exception that it ended in. It must not raise.
+    `done` is called in Trio's thread, with a job's result or with the exception that it raised. It must not raise.
     """
 
     def __init__(self, name: str, max_batch: int, max_pending: int) -> None:
@@ -62,9 +62,9 @@ class BatchThread(Generic[Job, Result]):
         return BridgeStatistics(self._pending, self._max_pending, self._batches, self._jobs)
 
     def submit(self, job: Job, done: Callable[[Result | Exception], None]) -> None:
-        """Have the job done; `done` gets its result. Jobs are begun in the order in which they were given.
+        """Schedule a job; `done` gets its result. Jobs start in the order of the calls.
 
-        Raises Unavailable, and does nothing, if `max_pending` jobs wait already or the thread is closed.
+        Raises Unavailable, with no effect, if `max_pending` jobs are pending or the thread is closed.
         """
         if self._closed:
             raise Unavailable(f"{self._name} is closed")
@@ -74,7 +74,10 @@ class BatchThread(Generic[Job, Result]):
         self._queue.put((job, done))
 
     async def call(self, job: Job) -> Result:
-        """Have the job done and wait for its result. A cancelled wait does not undo the job."""
+        """Schedule a job and wait for its result. Raises Unavailable, as `submit`, and the job's exception.
+
+        A cancelled wait does not cancel the job.
+        """
         waiter = trio.lowlevel.current_task()
         outcome: list[Result | Exception] = []
         waiting = True
@@ -102,7 +105,7 @@ class BatchThread(Generic[Job, Result]):
         self._queue.put(None)
 
     def _run(self, handle: Callable[[list[Job]], Sequence[Result | Exception]]) -> None:
-        """The thread: until closed, take what has gathered, do it, bring the results back."""
+        """Do the pending jobs in batches, until closed. Runs in the bridge's own thread."""
         last = False
         while not last:
             batch = [self._queue.get()]
@@ -115,7 +118,7 @@ class BatchThread(Generic[Job, Result]):
             results: Sequence[Result | Exception]
             try:
                 results = handle([job for job, _ in work])
-            except Exception as error:
+            except Exception as error:  # supervision: every job of the batch gets it, and the thread goes on
                 results = [error] * len(work)
             try:
                 self._token.run_sync_soon(self._deliver, work, results)
@@ -146,9 +149,9 @@ async def open_batch_thread(
 ) -> AsyncIterator[BatchThread[Job, Result]]:
     """Run a batch thread for as long as the block is open.
 
-    `start` runs in the thread and returns what does a batch: for each job in order, its result or an exception; what
-    it raises is raised by `open_batch_thread`. `stop` runs in the thread at its end, also if `start` failed. Leaving
-    the block waits until the jobs given are done, `close_deadline` seconds at most.
+    `start` runs in the thread and returns the function that does a batch: it returns a result or an exception for each
+    job, in order. An exception of `start` is raised here. `stop` runs in the thread at its end, also if `start` failed.
+    Leaving the block waits for the pending jobs, `close_deadline` seconds at most.
     """
     bridge: BatchThread[Job, Result] = BatchThread(name, max_batch, max_pending)
     started = trio.Event()
@@ -161,7 +164,7 @@ async def open_batch_thread(
             handle = start()
             token.run_sync_soon(started.set)
             bridge._run(handle)
-        except Exception as error:  # raised again on the Trio side
+        except Exception as error:  # raised again in Trio's thread
             failures.append(error)
         finally:
             stop()
@@ -181,4 +184,4 @@ async def open_batch_thread(
         bridge._close()
         with trio.move_on_after(close_deadline, shield=True):
             await ended.wait()
-            thread.join()  # to say so was its last act
+            thread.join()  # at once: setting `ended` is its last act

@@ -23,7 +23,7 @@ from rookery.v1.session_pb2 import Authenticate, Event, Gap, Position, Reaction,
 from shared.accounts.store import AccountStore
 from shared.accounts.tokens import Claims, TokenVerifier
 from shared.backplane import Backplane, Record
-from shared.backplane.tracing import publish
+from shared.backplane.publishing import publish
 from shared.configuration.live import Live
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.ids import SnowflakeGenerator, time_of, wall_clock_ms

@@ -13,7 +13,7 @@ from messaging.gateway.session import Session
 from messaging.gateway.tail import Tail
 from rookery.v1.session_pb2 import Event, Message
 from shared.backplane import Backplane, Record
-from shared.backplane.tracing import publish
+from shared.backplane.publishing import publish
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.partitions import partition_of
 from shared.telemetry.metrics.catalogue import ACCEPT

@@ -19,7 +19,7 @@ from shared.accounts.administration import Administration, named
 from shared.accounts.audit import Actor, AuditEntry
 from shared.accounts.sign_outs import ALL_SIGN_INS, announce_ends, end_of_sign_in
 from shared.accounts.store import AccountStore, Standing, User
-from shared.backplane.sqlite.spool import leave
+from shared.backplane.sqlite.spool import spool_record
 from shared.contract.errors import Refusal, Unavailable
 from shared.coordination.processes import SEEN_SECONDS, ProcessReport
 from shared.settings import Settings
@@ -114,7 +114,7 @@ async def open_administration(settings: Settings, accounts: AccountStore) -> Asy
 
         async def announce(user_id: int) -> None:
             if "kafka" not in settings.engines:
-                leave(DataFolder(settings.data).spool, user_id, end_of_sign_in(user_id, *ALL_SIGN_INS))
+                spool_record(DataFolder(settings.data).spool, user_id, end_of_sign_in(user_id, *ALL_SIGN_INS))
                 return
             try:
                 await announce_ends(await stack.enter_async_context(open_backplane(settings)), user_id, ALL_SIGN_INS)

@@ -27,7 +27,7 @@ import trio
 from messaging.archive.store.sqlite import store as chats_sqlite
 from rookery.serve.folder import DataFolder
 from shared.accounts.sqlite import store as accounts_sqlite
-from shared.backplane.sqlite import log as embedded
+from shared.backplane.sqlite import log as sqlite_log
 from shared.backplane.sqlite.segments import last_segment
 from shared.configuration import sqlite as configuration
 from shared.contract.ids import wall_clock_ms
@@ -61,7 +61,7 @@ MOUNTED = "lost+found"
 
 PARTS = (
     Part(CHATS, "cassandra", chats_sqlite.MIGRATIONS),
-    Part(LOG, "kafka", embedded.MIGRATIONS),
+    Part(LOG, "kafka", sqlite_log.MIGRATIONS),
     Part("accounts.db", "cassandra", accounts_sqlite.MIGRATIONS),
     Part("configuration.db", "redis", configuration.MIGRATIONS),
 )
@@ -160,7 +160,7 @@ def _restore(settings: Settings, folder: Path) -> list[str]:
         _check(folder / part.name, part, manifest["files"][part.name])
     data = DataFolder(settings.data)
     data.path.mkdir(parents=True, exist_ok=True)
-    with embedded.hold(data.log):
+    with sqlite_log.hold(data.log):
         if names := sorted({file.name for file in data.path.iterdir()} - {data.log_lock.name, MOUNTED}):
             raise click.ClickException(
                 f"{data.path} is not empty: it has {names[0]}; ROOKERY_DATA names another folder"

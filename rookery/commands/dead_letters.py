@@ -1,4 +1,4 @@
-"""`rookery dead-letters`: shows the records that could not be used and were set aside."""
+"""`rookery dead-letters`: print the records that a consumer group could not process."""
 
 import base64
 import json
@@ -10,9 +10,10 @@ from shared.settings import Settings
 
 
 async def show(settings: Settings, limit: int) -> None:
-    """Print the newest, oldest first: coordinates, who could not use it, why, and its bytes in base64.
+    """Print the newest `limit`, oldest first, one JSON object per line: position, time, group, reason, traceparent
+    ("" if not traced) and the value in base64.
 
-    The embedded log is open in one process at a time, so that Rookery must not be running on it.
+    One process at a time can open the embedded log, so Rookery must not be running on it.
     """
     async with open_backplane(settings) as backplane:
         for letter in await backplane.dead_letters(limit):
@@ -25,6 +26,7 @@ async def show(settings: Settings, limit: int) -> None:
                         "at_ms": record.at_ms,
                         "group": letter.group,
                         "reason": letter.reason,
+                        "traceparent": record.traceparent,
                         "value": base64.b64encode(record.value).decode(),
                     }
                 )

@@ -24,7 +24,7 @@ from rookery.commands.options import InvalidSettings, read_settings
 from rookery.serve.folder import DataFolder
 from rookery.serve.process import url as url_of
 from shared.accounts.sqlite import store as accounts_sqlite
-from shared.backplane.sqlite import log as embedded
+from shared.backplane.sqlite import log as sqlite_log
 from shared.configuration import sqlite as configuration_sqlite
 from shared.contract.ids import EPOCH_MS, wall_clock_ms
 from shared.net.certificates import Certificate, read_certificate
@@ -225,7 +225,7 @@ def check_schemas(settings: Settings, _: bool) -> Iterator[Finding]:
     """Whether this release can read the files."""
     folder = DataFolder(settings.data)
     for path, newest in (
-        (folder.log, len(embedded.MIGRATIONS)),
+        (folder.log, len(sqlite_log.MIGRATIONS)),
         (folder.chats, len(chats_sqlite.MIGRATIONS)),
         (folder.accounts, len(accounts_sqlite.MIGRATIONS)),
         (folder.configuration, len(configuration_sqlite.MIGRATIONS)),

@@ -55,16 +55,16 @@ async def open_backplane(settings: Settings) -> AsyncIterator[Backplane]:
             with register_readings(log_readings(kafka.statistics)):
                 yield MeasuredLog(kafka)
     else:
-        from shared.backplane.sqlite.log import open_embedded_log
-        from shared.backplane.sqlite.spool import publish_left
+        from shared.backplane.sqlite.log import open_sqlite_log
+        from shared.backplane.sqlite.spool import publish_spool
 
         hours, partitions = settings.log.retention_hours, settings.log.partitions
         folder = DataFolder(settings.data)
         async with (
-            open_embedded_log(folder.log, partitions=partitions, retention_hours=hours) as log,
+            open_sqlite_log(folder.log, partitions=partitions, retention_hours=hours) as log,
             open_background() as nursery,
         ):
-            nursery.start_soon(publish_left, folder.spool, log)
+            nursery.start_soon(publish_spool, folder.spool, log)
             with register_readings({**log_readings(log.statistics), **disk_readings(settings.data)}):
                 yield MeasuredLog(log)
 

@@ -7,7 +7,7 @@ import trio
 
 from rookery.v1.backplane_pb2 import Envelope, SignOut
 from shared.backplane import Backplane, Record
-from shared.backplane.protocol import publish_and_wait
+from shared.backplane.publishing import publish_and_wait
 from shared.contract.errors import Unavailable
 from shared.contract.partitions import partition_of
 

@@ -1,4 +1,4 @@
-"""The backplane: the log that carries events between processes. A protocol, and a twin for each engine."""
+"""The backplane: the log that carries events between processes. A protocol, and a twin on each engine."""
 
 from shared.backplane.protocol import (
     Assignment,

@@ -1,4 +1,4 @@
-"""Measures a backplane, whichever it is: how long the log takes to acknowledge, and how often it does not."""
+"""A backplane whose publishing is measured: the log's latency, and its failures."""
 
 from collections.abc import Sequence
 
@@ -10,11 +10,11 @@ from shared.telemetry.metrics.catalogue import PUBLISH, PUBLISH_FAILURES
 
 
 class MeasuredLog:
-    """A backplane that is this one, with a watch around `publish`."""
+    """Wraps a backplane and observes `publish`. For the Trio thread."""
 
     def __init__(self, backplane: Backplane) -> None:
         self._publish = backplane.publish
-        # Attributes of its own, as the hot path looks at them several times for each message.
+        # Attributes, not properties: the hot path reads them several times for each message.
         self.partitions = backplane.partitions
         self.destination = backplane.destination
         self.consume = backplane.consume
@@ -24,6 +24,7 @@ class MeasuredLog:
         self.dead_letters = backplane.dead_letters
 
     def publish(self, records: Sequence[Record], done: Done) -> None:
+        """Publish, and observe the time until the acknowledgement, in seconds; count a result that is a failure."""
         began = trio.current_time()
 
         def measured(result: Sequence[int] | Exception) -> None:

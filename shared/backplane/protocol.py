@@ -1,22 +1,19 @@
-"""What a backplane does: keeps records in partitions, each in order, and hands them to groups of consumers."""
+"""The protocol of a backplane: a log of partitions, each in order, read by groups of consumers.
+
+All of it is for the Trio thread.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-import trio
-
-from shared.backplane.tracing import publish
-from shared.telemetry import traces
-
 MAX_RECORD_BYTES = 1024 * 1024
-"""A record's value may have this many bytes at most."""
+"""The size limit of a record's value, in bytes."""
 
 
 class Record(NamedTuple):
-    """What is published: bytes, to a partition. `traceparent` is for the few that are traced: the span that publishes
-    them, as W3C Trace Context has it."""
+    """A value to publish to a partition. `traceparent` (W3C Trace Context) is set if the publishing span is sampled."""
 
     partition: int
     value: bytes
@@ -24,7 +21,7 @@ class Record(NamedTuple):
 
 
 class StoredRecord(NamedTuple):
-    """What was published, with its place and its time (milliseconds since 1970)."""
+    """A published record, with its position and the log's time (milliseconds since 1970)."""
 
     partition: int
     offset: int
@@ -34,7 +31,7 @@ class StoredRecord(NamedTuple):
 
 
 class Destination(NamedTuple):
-    """What traces call a backplane: the kind of engine, and the name of the log in it."""
+    """The name of a backplane in traces: the messaging system, and the log in it."""
 
     system: str
     name: str
@@ -42,18 +39,17 @@ class Destination(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """Records in order of their offsets, partition by partition or mixed."""
+    """Records, in order of their offsets within each partition; partitions may be interleaved."""
 
     records: Sequence[StoredRecord]
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """The partitions that this consumer has from now on. It begins each gained one where its group committed, or at
-    the oldest record, unless it seeks before it fetches again.
+    """A change of the consumer's partitions. A gained one starts at the group's committed offset, or else at the oldest
+    record, unless the consumer seeks before its next `fetch`.
 
-    `epoch` rises whenever the partitions are divided anew: of two members that both believe to have one, the higher is
-    right.
+    `epoch` rises with each rebalance: if two members claim the same partition, the one with the higher epoch owns it.
     """
 
     gained: frozenset[int]
@@ -62,104 +58,94 @@ class Assignment:
 
 
 class Consumer(Protocol):
-    """One member of a group. The partitions are divided among the members; when one goes, the others get its share."""
+    """A member of a consumer group. The group divides the partitions among its members, and again when one leaves."""
 
     async def fetch(self) -> Fetched | Assignment:
-        """Wait for what comes next: a change of the partitions, or records of those that it has.
+        """Wait for the next assignment, or for records of the assigned partitions. Cancellation loses nothing.
 
-        A partition that was lost goes to its next owner when `fetch` is called again, or after a few seconds.
+        A lost partition moves to its next owner when `fetch` is called again, or after a few seconds. Raises
+        Unavailable if the group does not accept this consumer.
         """
         ...
 
     @property
     def held_until(self) -> float:
-        """Until when (of `trio.current_time`) nobody else can have this consumer's partitions. It moves on as long as
-        the group hears of the consumer: a process that was frozen finds it in the past."""
+        """The time (of `trio.current_time`) up to which no other member can own this consumer's partitions. Each
+        heartbeat that the group confirms extends it: a process that was frozen finds it in the past."""
         ...
 
     def lag(self) -> Mapping[int, int]:
-        """By partition that the consumer has, how many records it has not been given yet, as far as is known."""
+        """The number of records not yet fetched, by assigned partition, as far as it is known."""
         ...
 
     def seek(self, partition: int, offset: int) -> None:
-        """Go on from this offset in a partition that the consumer has."""
+        """Continue at this offset. Raises ValueError for a partition that is not assigned."""
         ...
 
     async def commit(self, offsets: Mapping[int, int]) -> None:
-        """Remember, for the group, the next offset to read of these partitions. Raises Unavailable."""
+        """Store the group's next offset to read, by partition. Raises Unavailable."""
         ...
 
 
 Done = Callable[[Sequence[int] | Exception], None]
-"""Called in the Trio thread with the offsets of the records, in the order given, once all are on disk; or with
-Unavailable if they are not, which says nothing of each of them. Must not raise or block."""
+"""Called once, in the Trio thread: with the offsets of the records, in the order given, once all are on disk; or with
+Unavailable, after which any of them may or may not be in the log. Must not raise or block."""
 
 
 class DeadLetter(NamedTuple):
-    """A record that could not be used: its coordinates, why, and what it was."""
+    """A record that a group could not process, and the reason. Group, partition, offset and time identify it."""
 
     record: StoredRecord
     group: str
     reason: str
 
+    @property
+    def identity(self) -> tuple[str, int, int, int]:
+        """Group, partition, offset, milliseconds. The time tells the records of a log from those of its successor."""
+        return self.group, self.record.partition, self.record.offset, self.record.at_ms
+
 
 class Backplane(Protocol):
-    """Acknowledged records are never lost, not by the end of a process either."""
+    """A log of partitions. An acknowledged record survives the end of any process."""
 
     @property
     def partitions(self) -> int:
-        """How many there are."""
+        """The number of partitions."""
         ...
 
     @property
     def destination(self) -> Destination: ...
 
     def publish(self, records: Sequence[Record], done: Done) -> None:
-        """Append the records. `done` hears how it ended.
+        """Append the records, and call `done` with the result. Returns at once.
 
-        The first record is safe before any other of the call is written: what ends half-way never leaves others
-        without it. In each partition, records come after those of earlier calls whose first record went to the same
-        partition as theirs, and after those of any call that was done before. Raises Unavailable, having done nothing,
-        if too much waits already. Raises ValueError for a partition that is not there or a value over
-        MAX_RECORD_BYTES.
+        The first record is on disk before any other of the call is written, so an interrupted call never leaves others
+        without it. In each partition, records follow those of earlier calls whose first record went to the same
+        partition as theirs, and those of any call that was acknowledged before. Raises Unavailable, with no effect, if
+        too much is pending; ValueError for an unknown partition or a value over MAX_RECORD_BYTES.
         """
         ...
 
     def consume(self, group: str, *, gather: float = 0.0) -> AbstractAsyncContextManager[Consumer]:
-        """Join the group, until the block ends. The first `fetch` gives the assignment.
+        """Be a member of the group until the block ends. The first `fetch` returns the assignment.
 
-        Records may be kept for `gather` seconds until more come along, where that saves the engine work.
+        The engine may delay records by up to `gather` seconds to return more of them at once.
         """
         ...
 
     async def end_offset(self, partition: int) -> int:
-        """The offset that the next record will have, or more."""
+        """The offset of the next record, or a later one. Raises Unavailable."""
         ...
 
     async def offset_at(self, partition: int, at_ms: int) -> int:
-        """The first offset of a record of this moment or later; the end if there is none."""
+        """The offset of the first record at this time or later; the end if there is none. Raises Unavailable."""
         ...
 
     async def dead_letter(self, letter: DeadLetter) -> None:
-        """Keep a record that could not be used, for people to look at. Raises Unavailable."""
+        """Store a record that could not be processed, with its trace. Idempotent: the same letter again replaces the
+        first, so that a retry leaves one. Raises Unavailable."""
         ...
 
     async def dead_letters(self, limit: int) -> Sequence[DeadLetter]:
-        """The newest of those that were set aside, oldest first, at most `limit`. Raises Unavailable."""
+        """The newest dead letters, at most `limit`, oldest first. Raises Unavailable."""
         ...
-
-
-async def publish_and_wait(backplane: Backplane, records: Sequence[Record]) -> Sequence[int]:
-    """Publish and wait until the records are on disk; their offsets. Raises Unavailable. For what is not hot."""
-    finished = trio.Event()
-    outcome: list[Sequence[int] | Exception] = []
-
-    def done(result: Sequence[int] | Exception) -> None:
-        outcome.append(result)
-        finished.set()
-
-    publish(backplane, records, done, next(iter(traces.current_spans()), None))
-    await finished.wait()
-    if isinstance(outcome[0], Exception):
-        raise outcome[0]
-    return outcome[0]

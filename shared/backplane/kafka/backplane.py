@@ -1,7 +1,7 @@
-"""The backplane on Kafka: the distributed twin of the embedded log.
+"""The backplane on Kafka, the distributed engine.
 
-All of kafka-python runs in one thread (kafka_client.py). The producer (kafka_producer.py) sends in bunches that form by
-themselves; each consumer (kafka_consumer.py) gets whole batches from its member of the group (kafka_member.py).
+All of kafka-python runs in one thread (client.py). The producer (producer.py) sends the batches that its batcher
+(batcher.py) forms. Each consumer (consumer.py) is one member of a group (member.py), whose reader (reader.py) fetches.
 """
 
 import socket
@@ -12,23 +12,21 @@ import trio
 
 from shared.backplane.kafka.client import KafkaLoop, open_kafka_loop
 from shared.backplane.kafka.consumer import KafkaConsumer
-from shared.backplane.kafka.dead_letters import PATIENCE, read_letters, write_letter
-from shared.backplane.kafka.library import Client, Fetcher, SubscriptionState, TopicPartition
+from shared.backplane.kafka.dead_letters import DEAD_LETTER_TIMEOUT, read_letters, write_letter
+from shared.backplane.kafka.kafka_python import Client, TopicPartition
+from shared.backplane.kafka.offsets import END, find_offset
 from shared.backplane.kafka.producer import Producer
 from shared.backplane.kafka.topics import open_topic
 from shared.backplane.protocol import MAX_RECORD_BYTES, DeadLetter, Destination, Done, Record
 from shared.bridge import BridgeStatistics
 from shared.settings import KafkaSettings
 
-LOOKUP_PATIENCE = 5.0
-"""Seconds in which an offset is found, or not."""
-
-LATEST = -1
-"""Where Kafka expects a time: the offset that the next record will have."""
+LOOKUP_TIMEOUT = 5.0
+"""Seconds to look up an offset."""
 
 
 class KafkaBackplane:
-    """A Backplane on Kafka. Made by `open_kafka`."""
+    """A Backplane on Kafka. Made by `open_kafka`; for Trio's thread."""
 
     def __init__(self, loop: KafkaLoop, client: Client) -> None:
         self._loop = loop
@@ -60,7 +58,7 @@ class KafkaBackplane:
 
     @asynccontextmanager
     async def consume(self, group: str, *, gather: float = 0.0) -> AsyncIterator[KafkaConsumer]:
-        """Join the group; a broker that is away is waited for by the first `fetch`."""
+        """Join the group. If no broker answers, the first `fetch` waits for one."""
         instance = self._take_instance(group)
         consumer = KafkaConsumer(self._loop, group, instance, gather)
         try:
@@ -71,8 +69,8 @@ class KafkaBackplane:
                 await consumer.close(self._client)
 
     def _take_instance(self, group: str) -> str:
-        """The name under which a consumer is in the group: this process's, the same after a restart. It gives its
-        partitions back to a process that was killed, without a move, if that returns soon."""
+        """Choose the consumer's name in the group: that of this process, the same after a restart. So the group
+        returns the partitions of a process that was killed, without a rebalance, if it restarts soon."""
         name = self._settings.instance or socket.gethostname()
         number = 1
         instance = name
@@ -83,40 +81,38 @@ class KafkaBackplane:
         return instance
 
     async def end_offset(self, partition: int) -> int:
-        return await self._find_offset(partition, LATEST) or 0
+        return await self._find_offset(partition, END) or 0
 
     async def offset_at(self, partition: int, at_ms: int) -> int:
         offset = await self._find_offset(partition, max(at_ms, 0))
         return await self.end_offset(partition) if offset is None else offset
 
     async def _find_offset(self, partition: int, at_ms: int) -> int | None:
-        """The first offset of this moment or later; None if there is none. Raises Unavailable."""
         place = TopicPartition(self._settings.topic, partition)
-
-        async def find() -> int | None:
-            fetcher = Fetcher(
-                self._client, SubscriptionState("earliest"), api_version=self._client._manager.broker_version
-            )
-            milliseconds = int(LOOKUP_PATIENCE * 1000)
-            found = (await fetcher._fetch_offsets_by_times_async({place: at_ms}, milliseconds)).get(place)
-            return None if found is None else int(found.offset)
-
-        return await self._loop.call("an offset can't be found", LOOKUP_PATIENCE, find)
+        return await self._loop.call(
+            "an offset can't be found",
+            LOOKUP_TIMEOUT,
+            lambda: find_offset(self._client, place, at_ms, int(LOOKUP_TIMEOUT * 1000)),
+        )
 
     async def dead_letter(self, letter: DeadLetter) -> None:
         await self._loop.call(
-            "a record can't be put aside", PATIENCE, lambda: write_letter(self._loop, self._client, letter)
+            "a dead letter can't be written",
+            DEAD_LETTER_TIMEOUT,
+            lambda: write_letter(self._loop, self._client, letter),
         )
 
     async def dead_letters(self, limit: int) -> Sequence[DeadLetter]:
-        async with self._loop.open_client() as client:
+        async with self._loop.open_client() as client:  # a fetch on the shared one would delay the producer
             await self._loop.connect(client, [self._settings.dead_letter_topic])
             return await self._loop.call(
-                "the dead letters can't be read", 3 * PATIENCE, lambda: read_letters(self._loop, client, limit)
+                "the dead letters can't be read",
+                DEAD_LETTER_TIMEOUT,
+                lambda: read_letters(self._loop, client, limit),
             )
 
     async def close(self) -> None:
-        """Wait a moment for what is under way, then refuse it."""
+        """Wait for pending calls, at most CLOSE_TIMEOUT, then reject them."""
         await self._producer.close()
 
 
@@ -124,7 +120,7 @@ class KafkaBackplane:
 async def open_kafka(settings: KafkaSettings) -> AsyncIterator[KafkaBackplane]:
     """Open the backplane on Kafka, whose topics `rookery migrate` has made.
 
-    Raises Unavailable if no broker answers, or if the topic is not there or has another number of partitions.
+    Raises Unavailable if no broker answers, if the topic does not exist, or if it has another number of partitions.
     """
     async with AsyncExitStack() as stack:
         loop = await stack.enter_async_context(open_kafka_loop(settings))

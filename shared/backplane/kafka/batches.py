@@ -1,26 +1,25 @@
-"""What the producer sends: calls, cut into pieces by partition, and pieces put together as batches. No I/O."""
+"""Calls of publish, their pieces by partition, and the batches that are built of pieces. No I/O."""
 
-import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from shared.backplane.kafka.library import DefaultRecordBatchBuilder
+from shared.backplane.kafka.kafka_python import DefaultRecordBatchBuilder
 from shared.backplane.protocol import Done, Record
 
 TRACEPARENT = "traceparent"
-"""The header of a record that is traced: W3C Trace Context, as everybody names it in Kafka."""
+"""The header of a traced record: W3C Trace Context, under its usual name in Kafka."""
 
 MAX_BATCH_BYTES = 512 * 1024
-"""A batch that has so many bytes takes no further record; one may take it over that by MAX_RECORD_BYTES. The topic
-allows 2 MiB (shared/backplane/kafka/topics.py)."""
+"""A batch of this size takes no further record; the last one may exceed it by MAX_RECORD_BYTES. The topic allows 2 MiB
+(shared/backplane/kafka/topics.py)."""
 
 
 class Call:
-    """One call of publish. `rest` waits until the first record is stored; `over` once it has its answer."""
+    """One call of publish. `rest`: the pieces that are held back until the first record is stored."""
 
-    __slots__ = ("deadline", "done", "missing", "offsets", "over", "records", "rest", "size")
+    __slots__ = ("answered", "deadline", "done", "offsets", "records", "rest", "size", "unstored")
 
     def __init__(self, records: Sequence[Record], done: Done, size: int, deadline: float) -> None:
         self.records = records
@@ -28,32 +27,42 @@ class Call:
         self.size = size
         self.deadline = deadline
         self.offsets = [0] * len(records)
-        self.missing = len(records)
+        self.unstored = len(records)
         self.rest: Sequence[Piece] = ()
-        self.over = False
+        self.answered = False
 
     def split(self) -> "tuple[Piece | None, list[Piece]]":
-        """The records in the first one's partition, which go ahead of the others; and the others, by partition."""
+        """Return the piece of the first record's partition, which is sent first; and the others."""
         if len(self.records) == 1:
             return Piece(self, self.records[0].partition, (0,)), []
         by_partition: dict[int, list[int]] = {}
-        for index, record in enumerate(self.records):
-            by_partition.setdefault(record.partition, []).append(index)
+        for index, (partition, _, _) in enumerate(self.records):
+            if partition in by_partition:
+                by_partition[partition].append(index)
+            else:
+                by_partition[partition] = [index]
         pieces = [Piece(self, partition, indices) for partition, indices in by_partition.items()]
         return (pieces[0] if pieces else None), pieces[1:]
 
 
 class Piece(NamedTuple):
-    """The records of a call that go to one partition, by their index in the call."""
+    """The records of a call in one partition, by their index in the call."""
 
     call: Call
     partition: int
     indices: Sequence[int]
 
 
+class Identity(NamedTuple):
+    """A producer as the brokers know it. The sequence numbers of each partition start at 0 under each identity."""
+
+    producer: int
+    epoch: int
+
+
 @dataclass(slots=True, eq=False)
 class Batch:
-    """Records of one partition that are stored together or not at all, as Kafka takes them."""
+    """Records of one partition, which Kafka stores together or not at all. `deadline`: the earliest of its calls'."""
 
     partition: int
     pieces: list[Piece]
@@ -63,27 +72,27 @@ class Batch:
     under_way: bool = False
 
 
-def build_batch(waiting: deque[Piece], partition: int, producer: int, epoch: int, sequence: int) -> Batch | None:
-    """Take the next batch from what waits for a partition; None if nothing does that is still wanted.
+def build_batch(waiting: deque[Piece], partition: int, identity: Identity, sequence: int, at_ms: int) -> Batch | None:
+    """Build the next batch of the pieces that wait for a partition; None if all of them are answered, or none waits.
 
-    A piece that is too large for one batch is cut; what is left of it comes first in the next.
+    A piece that is too large for one batch is cut, and its remainder put back in front. The topic replaces `at_ms`,
+    milliseconds since 1970, by the broker's time.
     """
-    builder = DefaultRecordBatchBuilder(2, 0, False, producer, epoch, sequence, 1 << 31)
-    now_ms = int(time.time() * 1000)  # the topic has the broker's time put in its place
+    builder = DefaultRecordBatchBuilder(2, 0, False, identity.producer, identity.epoch, sequence, 1 << 31)
     pieces: list[Piece] = []
     records = 0
     while waiting and builder.size() < MAX_BATCH_BYTES:
         piece = waiting.popleft()
-        if piece.call.over:
+        if piece.call.answered:
             continue
         for taken, index in enumerate(piece.indices):
-            if builder.size() >= MAX_BATCH_BYTES:
+            if taken and builder.size() >= MAX_BATCH_BYTES:
                 waiting.appendleft(piece._replace(indices=piece.indices[taken:]))
                 piece = piece._replace(indices=piece.indices[:taken])
                 break
             record = piece.call.records[index]
             headers = ((TRACEPARENT, record.traceparent.encode()),) if record.traceparent else ()
-            builder.append(records, now_ms, None, record.value, headers)
+            builder.append(records, at_ms, None, record.value, headers)
             records += 1
         pieces.append(piece)
     if not pieces:

@@ -1,8 +1,7 @@
-"""The connection to Kafka: one thread in which kafka-python runs, with everything that a process does there.
+"""Kafka's thread: one per backplane, which runs kafka-python's event loop, and the clients in it.
 
-kafka-python has an event loop of its own. We run one for each backplane, in one thread: producer and consumers are
-written as callbacks and coroutines of that loop, so that a record never hops between threads of the library. What
-crosses to Trio crosses in bunches, by token. Exceptions of the library become Unavailable here, and nowhere else.
+Producer and consumers are callbacks and coroutines of that loop, so that no record crosses a thread inside the library;
+records cross to and from Trio in batches. Exceptions of the library become Unavailable here, and nowhere else.
 """
 
 import logging
@@ -14,7 +13,7 @@ from typing import Any, TypeVar
 
 import trio
 
-from shared.backplane.kafka.library import (
+from shared.backplane.kafka.kafka_python import (
     Client,
     KafkaConnectionManager,
     KafkaError,
@@ -27,19 +26,19 @@ from shared.settings import KafkaSettings
 
 Result = TypeVar("Result")
 
-CONNECT_PATIENCE = 10.0
-"""Seconds that opening waits for a broker: it takes 4 s to come back after a crash, more on a busy machine."""
+CONNECT_TIMEOUT = 10.0
+"""Seconds for a broker to respond when the backplane opens: it takes 4 s to restart after a crash, more when busy."""
 
-CLOSE_PATIENCE = 0.8
-"""Seconds that closing gives to what wants to say goodbye to the broker."""
+CLOSE_TIMEOUT = 0.8
+"""Seconds for the last requests when the backplane closes."""
 
 RECONNECT_BACKOFF_MS = 50
 RECONNECT_BACKOFF_MAX_MS = 500
-"""The library's own limit is 30 s: that long after a broker's return we might still be away."""
+"""With the library's own limit, a client might reconnect only 30 s after a broker's return."""
 
 REQUEST_TIMEOUT_MS = 4_000
-"""A request that is not answered in that time closes its connection: below the 5 s in which a sender gets an answer, so
-that another connection can still be tried."""
+"""A request without a response in this time closes its connection. Below the 5 s of a publisher's timeout, so that
+another connection can still be tried."""
 
 _QUIET_LOGGERS = {
     "kafka": logging.WARNING,
@@ -49,13 +48,14 @@ _QUIET_LOGGERS = {
     "kafka.net": logging.CRITICAL,
     "kafka.net.selector": logging.ERROR,  # its errors are those of coroutines and callbacks, ours too
 }
-"""The library logs each attempt to connect as an error, some a second: what matters we say ourselves."""
+"""The library logs each attempt to connect as an error, several a second. We log failures ourselves."""
 
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+"""The library closes a connection on which a larger response begins."""
 
 
 def connection_options(settings: KafkaSettings) -> dict[str, Any]:
-    """What every kind of kafka-python's clients is told: where the brokers are, TLS, who we are."""
+    """Return the options that all of kafka-python's clients share: brokers, timeouts, TLS and credentials."""
     options: dict[str, Any] = {
         "bootstrap_servers": list(settings.servers),
         "client_id": "rookery",
@@ -79,22 +79,22 @@ def connection_options(settings: KafkaSettings) -> dict[str, Any]:
 
 
 @contextmanager
-def unavailable(what: str) -> Iterator[None]:
-    """Turns what kafka-python, or the network below it, raises into Unavailable."""
+def unavailable(failure: str) -> Iterator[None]:
+    """Raise Unavailable for an error of kafka-python or of the network: `failure`, then the description."""
     try:
         yield
     except (KafkaError, OSError) as error:
-        raise Unavailable(f"{what}: {describe(error)}") from error
+        raise Unavailable(f"{failure}: {describe(error)}") from error
 
 
 def describe(error: BaseException) -> str:
-    """The error in a few words: the library's classes tell more than their texts, which may be empty."""
+    """Describe an error by class and text: the library's texts may be empty."""
     text = str(error)
     return text if type(error).__name__ in text else f"{type(error).__name__} {text}".strip()
 
 
 class _Socket(KafkaNetSocket):  # type: ignore[misc]
-    """A direct connection, as the library makes it, but one that is refused is closed."""
+    """The library's direct connection, but closed if connecting fails: the library leaks the socket."""
 
     SCHEMES = ("direct",)
 
@@ -108,8 +108,8 @@ class _Socket(KafkaNetSocket):  # type: ignore[misc]
 
 
 class _Manager(KafkaConnectionManager):  # type: ignore[misc]
-    """The library's looks for idle connections for ever after it was closed, and never again tries a broker that once
-    refused its password. Ours does neither."""
+    """The library's manager, with two faults mended: it checks for idle connections even after it was closed, and never
+    retries a broker that once rejected its password."""
 
     closed = False
 
@@ -123,15 +123,31 @@ class _Manager(KafkaConnectionManager):  # type: ignore[misc]
 
 
 class KafkaLoop:
-    """kafka-python's event loop in its thread. Made by `open_kafka_loop`; its methods are for the Trio thread."""
+    """kafka-python's event loop in its thread. Made by `open_kafka_loop`. Methods are for Trio's thread unless they say
+    otherwise."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self.settings = settings
         self.net = NetworkSelector(client_id="rookery")
         self._token = trio.lowlevel.current_trio_token()
+        self._trio_thread = threading.get_ident()
+        self._kafka_thread: int | None = None  # before the thread runs
+
+    def assert_in_kafka_thread(self) -> None:
+        """Raise AssertionError in any other thread than the loop's own."""
+        if threading.get_ident() != self._kafka_thread:
+            raise AssertionError(f"only Kafka's thread may do this, not {threading.current_thread().name}")
+
+    def assert_in_trio_thread(self) -> None:
+        """Raise AssertionError in any other thread than the one that opened the loop."""
+        if threading.get_ident() != self._trio_thread:
+            raise AssertionError(f"only Trio's thread may do this, not {threading.current_thread().name}")
 
     def client(self) -> Client:
-        """A set of connections of its own: a broker answers the requests of one connection one after the other."""
+        """Make a client with connections of its own: a broker handles a connection's requests one by one.
+
+        For both threads.
+        """
         options = connection_options(self.settings)
         options |= {
             "socket_connection_setup_timeout_ms": REQUEST_TIMEOUT_MS,
@@ -145,7 +161,7 @@ class KafkaLoop:
 
     @asynccontextmanager
     async def open_client(self) -> AsyncIterator[Client]:
-        """A client that is closed at the end of the block."""
+        """Make a client and close it at the end of the block."""
         client = self.client()
         try:
             yield client
@@ -154,73 +170,80 @@ class KafkaLoop:
             async def close() -> None:
                 client._manager.close()
 
-            with trio.CancelScope(shield=True), suppress(Unavailable):  # the loop ends it, then
-                await self.call("closing", CLOSE_PATIENCE, close)
+            with trio.CancelScope(shield=True), suppress(Unavailable):  # the end of the loop closes it, then
+                await self.call("closing", CLOSE_TIMEOUT, close)
 
-    def soon(self, function: Callable[[], None]) -> None:
-        """Have the loop call it. What is called in this way keeps its order."""
-        with suppress(RuntimeError):  # the loop is closed already
+    def call_soon(self, function: Callable[[], object]) -> None:
+        """Schedule a function or coroutine function in Kafka's thread, in the order of the calls. For both threads.
+
+        Does nothing if the loop is closed.
+        """
+        with suppress(RuntimeError):  # as of a closed loop
             self.net.call_soon_threadsafe(function)
 
-    def to_trio(self, function: Callable[..., object], *arguments: object) -> None:
-        """Have the Trio thread call it: for the loop's thread."""
+    def call_trio_soon(self, function: Callable[..., object], *arguments: object) -> None:
+        """Schedule a function in Trio's thread, in the order of the calls. For Kafka's thread."""
         with suppress(trio.RunFinishedError):
             self._token.run_sync_soon(function, *arguments)
 
-    async def call(self, what: str, patience: float, work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
-        """Run a coroutine of the library's loop and wait for its result. Raises Unavailable, after `patience` seconds
-        at the latest. A wait that ends early does not stop the coroutine, which must bound itself."""
+    async def call(self, failure: str, seconds: float, work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+        """Run a coroutine in Kafka's thread and return its result. Raises Unavailable for a KafkaError, and after this
+        many seconds.
+
+        A wait that ends early, by timeout or cancellation, does not stop the coroutine: it must have a bound itself.
+        """
         ended = trio.Event()
-        with unavailable(what):
+        with unavailable(failure):
             try:
                 future = self.net.call_soon_with_future(work)
             except RuntimeError as error:
-                raise Unavailable(f"{what}: the connection to Kafka is closed") from error
-            future.add_both(lambda _: self.to_trio(ended.set))
-            with trio.move_on_after(patience):
+                raise Unavailable(f"{failure}: the connection to Kafka is closed") from error
+            future.add_both(lambda _: self.call_trio_soon(ended.set))
+            with trio.move_on_after(seconds):
                 await ended.wait()
             if not future.is_done:
-                raise Unavailable(f"{what}: Kafka did not answer within {patience:g} s")
+                raise Unavailable(f"{failure}: Kafka did not answer within {seconds:g} s")
             if future.exception is not None:
                 raise future.exception
             result: Result = future.value
             return result
 
     async def connect(self, client: Client, topics: list[str]) -> None:
-        """Wait until the client knows the brokers and these topics. Raises Unavailable."""
+        """Load the metadata of the brokers and of these topics. Raises Unavailable."""
 
-        async def meet() -> None:
+        async def load_metadata() -> None:
             manager = client._manager
             client.cluster.set_topics(topics)
             if not manager.bootstrapped:
-                await manager.bootstrap_async(int(CONNECT_PATIENCE * 1000))
+                await manager.bootstrap_async(int(CONNECT_TIMEOUT * 1000))
             await client.cluster.refresh_metadata()
 
-        await self.call(f"Kafka at {', '.join(self.settings.servers)}", CONNECT_PATIENCE, meet)
+        await self.call(f"Kafka at {', '.join(self.settings.servers)}", CONNECT_TIMEOUT, load_metadata)
 
 
 @asynccontextmanager
 async def open_kafka_loop(settings: KafkaSettings) -> AsyncIterator[KafkaLoop]:
-    """Run kafka-python's event loop in a thread of its own for as long as the block is open."""
+    """Run kafka-python's event loop in a thread of its own until the block ends, and join it, within CLOSE_TIMEOUT."""
     for name, level in _QUIET_LOGGERS.items():
         logging.getLogger(name).setLevel(level)
     loop = KafkaLoop(settings)
 
     def run() -> None:
+        loop._kafka_thread = threading.get_ident()
         loop.net.run_forever()
         loop.net.close()
 
     thread = threading.Thread(target=run, name="kafka", daemon=True)
-    loop.net._io_thread = thread  # as its own `start` would, but for the name
+    loop.net._io_thread = thread  # as its `start` does, except for the name
     thread.start()
     try:
         yield loop
     finally:
 
         def end() -> None:
-            loop.net.stop(CLOSE_PATIENCE * 1000)
-            if not thread.is_alive():  # else it is amid something that blocks, and ends and closes after that
-                loop.net.close()  # if it failed, it has not
+            loop.net.stop(CLOSE_TIMEOUT * 1000)
+            if not thread.is_alive():  # otherwise a callback blocks it, and it ends and closes after that
+                loop.net.close()  # a loop that crashed has not closed itself
 
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(end)

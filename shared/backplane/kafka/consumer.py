@@ -1,4 +1,4 @@
-"""A consumer of Kafka, in the Trio thread: hands on what its member of the group, in the loop's thread, has read."""
+"""A consumer on Kafka, in Trio's thread: takes from the queue what its group member, in Kafka's thread, puts there."""
 
 import time
 from collections.abc import Mapping
@@ -6,49 +6,52 @@ from contextlib import suppress
 
 import trio
 
-from shared.backplane.kafka.client import CLOSE_PATIENCE, KafkaLoop
-from shared.backplane.kafka.library import Client
-from shared.backplane.kafka.member import Chunk, Member, Told
+from shared.backplane.kafka.client import CLOSE_TIMEOUT, KafkaLoop
+from shared.backplane.kafka.fetch_queue import Chunk, FetchQueue, Notification
+from shared.backplane.kafka.kafka_python import Client
+from shared.backplane.kafka.member import Member
 from shared.backplane.protocol import Assignment, Fetched, StoredRecord
 from shared.contract.errors import Unavailable
 
-COMMIT_PATIENCE = 5.0
-"""Seconds in which a commit succeeds or fails: it has to wait while the group divides its partitions anew."""
+COMMIT_TIMEOUT = 5.0
+"""Seconds for a commit, which has to wait during a rebalance."""
 
 
 class KafkaConsumer:
-    """A Consumer of Kafka. Made by `KafkaBackplane.consume`."""
+    """A Consumer on Kafka. Made by `KafkaBackplane.consume`; for Trio's thread."""
 
     def __init__(self, loop: KafkaLoop, group: str, instance: str, gather: float) -> None:
         self._loop = loop
-        self._wake = trio.Event()
-        self._told: Told | None = None
-        self._positions: dict[int, int | None] = {}  # of the partitions that we have; None: not known yet
+        self._woken = trio.Event()
+        self._unacknowledged: Notification | None = None
+        self._positions: dict[int, int | None] = {}  # by owned partition; None: not known yet
         self._seeks: dict[int, int] = {}
         self._session_timeout = loop.settings.session_timeout_seconds
-        self._member = Member(loop, group, instance, gather, self._stir)
+        self._queue = FetchQueue(loop, self._wake)
+        self._member = Member(loop, group, instance, gather, self._queue)
         self._member.start()
 
     async def fetch(self) -> Fetched | Assignment:
+        self._loop.assert_in_trio_thread()
         await trio.lowlevel.checkpoint()
-        if (told := self._told) is not None:  # what follows it, such as a seek, was said before
-            self._told = None
-            self._loop.soon(lambda: self._member.acted(told))
+        if (notification := self._unacknowledged) is not None:  # calls keep their order: a seek comes first
+            self._unacknowledged = None
+            self._loop.call_soon(lambda: self._member.acknowledge(notification))
         while True:
             if (event := self._take()) is not None:
                 return event
             if self._member.failure is not None:
                 raise Unavailable(self._member.failure)
-            await self._wake.wait()
-            self._wake = trio.Event()
+            await self._woken.wait()
+            self._woken = trio.Event()  # no await before the queue is looked at again
 
     @property
     def held_until(self) -> float:
-        # Both clocks run alike, and while the process is stopped too: only where they began differs.
-        return self._member.heard_at + self._session_timeout + (trio.current_time() - time.monotonic())
+        # The two clocks run alike, also while the process is stopped; only their zero differs.
+        return self._member.heartbeat_at + self._session_timeout + (trio.current_time() - time.monotonic())
 
     def lag(self) -> Mapping[int, int]:
-        ends = self._member.ends
+        ends = self._member.reader.ends
         return {
             partition: max(0, ends[partition] - position)
             for partition, position in self._positions.items()
@@ -56,54 +59,53 @@ class KafkaConsumer:
         }
 
     def seek(self, partition: int, offset: int) -> None:
+        self._loop.assert_in_trio_thread()
         if partition not in self._positions:
             raise ValueError(f"this consumer does not have partition {partition}")
-        seek = self._seeks[partition] = self._seeks.get(partition, 0) + 1
+        number = self._seeks[partition] = self._seeks.get(partition, 0) + 1
         self._positions[partition] = offset
-        self._loop.soon(lambda: self._member.seek(partition, offset, seek))
+        self._loop.call_soon(lambda: self._member.reader.seek(partition, offset, number))
 
     async def commit(self, offsets: Mapping[int, int]) -> None:
+        self._loop.assert_in_trio_thread()
         if not offsets:
             await trio.lowlevel.checkpoint()
             return
-        wanted = dict(offsets)
-        await self._loop.call(
-            "offsets can't be committed", COMMIT_PATIENCE, lambda: self._member.commit(wanted, COMMIT_PATIENCE)
-        )
+        copy = dict(offsets)  # the caller may change its own while Kafka's thread reads
+        deadline = time.monotonic() + COMMIT_TIMEOUT
+        await self._loop.call("offsets can't be committed", COMMIT_TIMEOUT, lambda: self._member.commit(copy, deadline))
 
-    def _stir(self) -> None:
-        self._wake.set()
+    def _wake(self) -> None:
+        self._woken.set()
 
     def _take(self) -> Fetched | Assignment | None:
-        """What is next: an assignment, or all records before the next one."""
-        queue = self._member.queue
+        """Take all records up to the next assignment, or that assignment."""
+        was_full = self._queue.is_full
         records: list[StoredRecord] = []
-        was_full = self._member.is_full
-        while queue and not (records and isinstance(queue[0], Told)):
-            event = queue.popleft()
-            if isinstance(event, Told):
-                return self._take_assignment(event)
-            self._member.taken_bytes += event.size
-            self._take_chunk(event, records)
-        if was_full and not self._member.is_full:
-            self._loop.soon(self._member.stir)
-        return Fetched(records) if records else None
+        for chunk in self._queue.take_chunks():
+            self._take_chunk(chunk, records)
+        if was_full and not self._queue.is_full:
+            self._loop.call_soon(self._member.reader.wake)
+        if records:
+            return Fetched(records)
+        notification = self._queue.take_notification()
+        return None if notification is None else self._take_assignment(notification)
 
-    def _take_assignment(self, told: Told) -> Assignment:
-        self._told = told
-        for partition in told.assignment.lost:
+    def _take_assignment(self, notification: Notification) -> Assignment:
+        self._unacknowledged = notification
+        for partition in notification.assignment.lost:
             self._positions.pop(partition, None)
-        for partition in told.assignment.gained:
+        for partition in notification.assignment.gained:
             self._positions[partition] = None
-        return told.assignment
+        return notification.assignment
 
     def _take_chunk(self, chunk: Chunk, records: list[StoredRecord]) -> None:
-        """Its records, unless the partition was lost, or sought in, after they were read."""
+        """Take its records, unless the partition was lost or sought in after they were fetched."""
         if chunk.partition in self._positions and chunk.seek == self._seeks.get(chunk.partition, 0):
             self._positions[chunk.partition] = chunk.records[-1].offset + 1
             records += chunk.records
 
     async def close(self, leave_through: Client) -> None:
-        """Leave the group; where that can't be, it finds out by itself when it hears no more of us."""
+        """Leave the group, within CLOSE_TIMEOUT; otherwise the group excludes the member when its session times out."""
         with suppress(Unavailable):
-            await self._loop.call("leaving a group", CLOSE_PATIENCE, lambda: self._member.close(leave_through))
+            await self._loop.call("leaving a group", CLOSE_TIMEOUT, lambda: self._member.close(leave_through))

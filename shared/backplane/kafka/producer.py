@@ -1,99 +1,77 @@
-"""The producer: brings what is published to Kafka, in bunches that form by themselves.
+"""The producer: a shell around the batcher, which sends its requests and carries calls and answers between threads.
 
-One request is under way to each broker at a time. What is published meanwhile goes with the next: an idle system
-sends at once, a busy one sends much together, and no time need be chosen to wait for more.
-
-It is idempotent, as Kafka defines it: every batch has a producer's number and a sequence number, so that a batch that
-is sent again after a lost connection is stored once. kafka-python's own KafkaProducer is not used, since it can't be
-told that one record must be safe before another is sent, nor what was refused and must not be sent any more.
+kafka-python's own KafkaProducer is not used: it can neither hold records back until another one is stored, nor withdraw
+records that were refused.
 """
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import structlog
 import trio
 
-from shared.backplane.kafka.batches import Batch, Call, Piece, build_batch
-from shared.backplane.kafka.client import CLOSE_PATIENCE, REQUEST_TIMEOUT_MS, KafkaLoop, describe
-from shared.backplane.kafka.library import Client, Future, InitProducerIdRequest, ProduceRequest, TopicPartition, errors
+from shared.backplane.kafka.batcher import Answer, Batcher, Outcome, Request
+from shared.backplane.kafka.batches import Call, Identity
+from shared.backplane.kafka.client import CLOSE_TIMEOUT, REQUEST_TIMEOUT_MS, KafkaLoop, describe
+from shared.backplane.kafka.kafka_python import (
+    Client,
+    Future,
+    InitProducerIdRequest,
+    ProduceRequest,
+    TopicPartition,
+    errors,
+)
 from shared.backplane.protocol import Done, Record
 from shared.bridge import BridgeStatistics
 from shared.contract.errors import Unavailable
+from shared.contract.ids import wall_clock_ms
 
 DELIVERY_TIMEOUT = 5.0
-"""Seconds after which a call that Kafka has not acknowledged is refused, and its records are not sent any more."""
+"""Seconds after which a call without an acknowledgement is rejected, and its records are not sent any more."""
 
-SWEEP_INTERVAL = 0.1
-"""Seconds between looks for calls that are over that time."""
+EXPIRY_INTERVAL = 0.1
+"""Seconds between checks for such calls."""
 
-RETRY_BACKOFF = 0.1
-"""Seconds before a batch is sent again."""
+IDENTIFY_BACKOFF = 0.1
+"""Seconds before an identity is requested again."""
 
 MAX_PENDING_BYTES = 64 * 1024 * 1024
-"""Bytes that may wait for their acknowledgement at most, before publishers are refused."""
+"""Bytes that may wait for their acknowledgement, before publishers are refused."""
 
 MAX_PENDING_CALLS = 50_000
-"""Calls that may wait at most: 5 s of 10,000 a second."""
-
-MAX_REQUEST_BYTES = 8 * 1024 * 1024
-"""A request that has so many bytes takes no further batch; a broker allows 100 MB."""
-
+"""Calls that may wait: 5 s of 10,000 a second."""
 
 _log = structlog.get_logger("rookery.backplane")
 
 
-class _Identity(NamedTuple):
-    """Who we are to the brokers; each partition's sequence numbers count from 0 under one identity."""
-
-    producer: int
-    epoch: int
-
-
-@dataclass(slots=True)
-class _Partition:
-    """What waits for a partition. A batch stays `sent` until its outcome is known or it is given up."""
-
-    waiting: deque[Piece]
-    sent: Batch | None = None
-    retry_at: float = 0.0
-    sequence: int = 0
-
-
 class Producer:
-    """Publishes to one topic. `publish` is for the Trio thread, the rest runs in the loop's."""
+    """Publishes to one topic. `publish`, `statistics` and `close` are for Trio's thread, all else for Kafka's."""
 
     def __init__(self, loop: KafkaLoop, client: Client, topic: str, partitions: int) -> None:
         self._loop = loop
         self._client = client
         self._topic = topic
-        self._partitions = [_Partition(deque()) for _ in range(partitions)]
-        self._names = [TopicPartition(topic, number) for number in range(partitions)]
-        self._inbox: deque[Call] = deque()
-        self._calls: deque[Call] = deque()  # in order of their deadlines
-        self._answers: list[tuple[Done, Sequence[int] | Exception]] = []
-        self._answered_bytes = 0
-        self._busy: set[int] = set()  # the brokers with a request under way
-        self._identity: _Identity | None = None
+        self._places = [TopicPartition(topic, number) for number in range(partitions)]
+        self._inbox: deque[Call] = deque()  # Trio's thread appends, Kafka's pops; bounded by MAX_PENDING_*
+        self._closed = False  # written in Trio's thread
+        # of Kafka's thread
+        self._batcher = Batcher(partitions)
         self._identifying = False
-        self._sweeping = False
-        self._silent = False
-        self._pumping_at: float | None = None
-        self._first = 0
-        self._closed = False
-        # of the Trio thread
+        self._expiring = False
+        self._failing = False
+        self._poll_at: float | None = None
+        # of Trio's thread
         self.pending_bytes = 0
         self.pending_calls = 0
-        self._bunches = 0
+        self._deliveries = 0
         self._finished = 0
         self._idle: trio.Event | None = None
 
     def publish(self, records: Sequence[Record], size: int, done: Done) -> None:
-        """Send these, which have so many bytes; see Backplane.publish. For the Trio thread."""
+        """Send records of this total size in bytes. See Backplane.publish."""
         if self._closed:
             raise Unavailable("the connection to Kafka is closed")
         if self.pending_bytes > MAX_PENDING_BYTES or self.pending_calls >= MAX_PENDING_CALLS:
@@ -102,182 +80,127 @@ class Producer:
             )
         self.pending_bytes += size
         self.pending_calls += 1
-        call = Call(records, done, size, time.monotonic() + DELIVERY_TIMEOUT)
-        self._inbox.append(call)
-        if len(self._inbox) == 1:  # else one that is there already has the loop look
-            self._loop.soon(self._take)
+        self._inbox.append(Call(records, done, size, time.monotonic() + DELIVERY_TIMEOUT))
+        if len(self._inbox) == 1:  # otherwise `_step` is scheduled already, and takes this call too
+            self._loop.assert_in_trio_thread()  # here, not at each call of the hot path
+            self._loop.call_soon(self._step)
 
     def statistics(self) -> BridgeStatistics:
-        return BridgeStatistics(self.pending_calls, MAX_PENDING_CALLS, self._bunches, self._finished)
+        return BridgeStatistics(self.pending_calls, MAX_PENDING_CALLS, self._deliveries, self._finished)
 
     async def close(self) -> None:
-        """Take nothing more, wait a moment for what is under way, then refuse it. For the Trio thread."""
+        """Accept no more calls, wait for the pending ones, at most CLOSE_TIMEOUT, then reject them."""
+        self._loop.assert_in_trio_thread()
         self._closed = True
         if self.pending_calls:
             self._idle = trio.Event()
-            with trio.move_on_after(CLOSE_PATIENCE):
+            with trio.move_on_after(CLOSE_TIMEOUT):
                 await self._idle.wait()
-
-        async def give_up() -> None:
-            self._give_up()
-
         with suppress(Unavailable):
-            await self._loop.call("closing", CLOSE_PATIENCE, give_up)
+            await self._loop.call("closing", CLOSE_TIMEOUT, self._reject_all)
 
-    # ---- in the loop's thread
+    def _deliver(self, answers: list[Answer], size: int) -> None:
+        """In Trio's thread again: call the callbacks of calls that have this total size."""
+        self.pending_bytes -= size
+        self.pending_calls -= len(answers)
+        self._deliveries += 1
+        self._finished += len(answers)
+        for done, answer in answers:
+            done(answer)
+        if self._idle is not None and not self.pending_calls:
+            self._idle.set()
 
-    def _take(self) -> None:
-        """What was published since the last look."""
-        while self._inbox:
-            call = self._inbox.popleft()
-            self._calls.append(call)
-            first, rest = call.split()
-            if first is None:
-                self._answer(call, [])
-                continue
-            call.rest = rest
-            self._partitions[first.partition].waiting.append(first)
-        self._pump()
-        if self._calls and not self._sweeping:
-            self._sweeping = True
-            self._loop.net.call_later(SWEEP_INTERVAL, self._sweep)
+    # ---- in Kafka's thread
 
-    def _pump(self) -> None:
-        """Send to every broker that has no request under way what there is for it."""
-        if self._identity is None:
+    def _step(self) -> None:
+        """Batch the calls of the inbox, send what can be sent, and deliver the answers."""
+        self._loop.assert_in_kafka_thread()
+        if self._inbox:
+            self._batcher.add(self._take_inbox())
+        self._poll()
+        if self._batcher.has_deadlines and not self._expiring:
+            self._expiring = True
+            self._loop.net.call_later(EXPIRY_INTERVAL, self._expire)
+
+    def _take_inbox(self) -> list[Call]:
+        calls = []
+        while self._inbox:  # not swapped for another deque: Trio's thread may be appending to this one
+            calls.append(self._inbox.popleft())
+        return calls
+
+    def _poll(self) -> None:
+        if self._batcher.needs_identity:
             self._identify()
-        else:
-            self._send_all(self._identity)
+        now = time.monotonic()
+        poll = self._batcher.poll(now, wall_clock_ms(), self._leader_of)
+        if poll.leaders_missing:
+            self._client.cluster.request_update()
+        for request in poll.requests:
+            self._send(request)
+        if poll.retry_after is not None:
+            self._poll_later(poll.retry_after)
         self._flush()
 
-    def _send_all(self, identity: _Identity) -> None:
-        now = time.monotonic()
-        requests: dict[int, list[Batch]] = {}
-        sizes: dict[int, int] = {}
-        count = len(self._partitions)
-        for step in range(count):
-            number = (self._first + step) % count
-            partition = self._partitions[number]
-            if not partition.waiting and partition.sent is None:
-                continue
-            leader = self._client.cluster.leader_for_partition(self._names[number])
-            if leader is None or leader == -1:
-                self._client.cluster.request_update()
-                self._pump_later(RETRY_BACKOFF)
-                continue
-            if leader in self._busy or sizes.get(leader, 0) > MAX_REQUEST_BYTES:
-                continue
-            if partition.retry_at > now:
-                self._pump_later(partition.retry_at - now)
-                continue
-            batch = partition.sent or self._next_batch(number, identity)
-            if batch is not None and not batch.under_way:
-                requests.setdefault(leader, []).append(batch)
-                sizes[leader] = sizes.get(leader, 0) + len(batch.buffer)
-        self._first = (self._first + 1) % count  # each comes first in turn, where a request takes only some
-        for leader, batches in requests.items():
-            self._send(leader, batches)
+    def _leader_of(self, partition: int) -> int | None:
+        leader: int | None = self._client.cluster.leader_for_partition(self._places[partition])
+        return None if leader == -1 else leader
 
-    def _next_batch(self, number: int, identity: _Identity) -> Batch | None:
-        partition = self._partitions[number]
-        batch = build_batch(partition.waiting, number, *identity, partition.sequence)
-        if batch is not None:
-            partition.sent = batch
-            partition.sequence += batch.records
-        return batch
+    def _poll_later(self, delay: float) -> None:
+        at = time.monotonic() + delay
+        if not self._closed and (self._poll_at is None or self._poll_at > at):
+            self._poll_at = at
+            self._loop.net.call_later(delay, self._poll_now)
 
-    def _send(self, leader: int, batches: list[Batch]) -> None:
+    def _poll_now(self) -> None:
+        self._poll_at = None
+        self._poll()
+
+    def _send(self, request: Request) -> None:
         data = ProduceRequest.TopicProduceData
-        request = ProduceRequest(
-            transactional_id=None,
-            acks=-1,
-            timeout_ms=REQUEST_TIMEOUT_MS,
-            topic_data=[
-                data(
-                    name=self._topic,
-                    partition_data=[data.PartitionProduceData(index=b.partition, records=b.buffer) for b in batches],
-                )
-            ],
-            max_version=9,  # the later ones name topics by id
+        partitions = [data.PartitionProduceData(index=b.partition, records=b.buffer) for b in request.batches]
+        future = self._request(
+            ProduceRequest(
+                transactional_id=None,
+                acks=-1,
+                timeout_ms=REQUEST_TIMEOUT_MS,
+                topic_data=[data(name=self._topic, partition_data=partitions)],
+                max_version=9,  # later ones name topics by id
+            ),
+            request.leader,
         )
-        for batch in batches:
-            batch.under_way = True
-        self._busy.add(leader)
-        future = self._request(request, leader)
-        future.add_callback(lambda response: self._answered(leader, batches, response))
-        future.add_errback(lambda error: self._failed(leader, batches, error))
+        future.add_callback(lambda response: self._on_response(request, response))
+        future.add_errback(lambda error: self._on_lost(request, error))
 
     def _request(self, request: Any, node: int | None = None) -> Any:
         try:
             return self._client._manager.send(request, node_id=node)
-        except errors.KafkaError as error:  # a broker that is unknown, or will not have us
+        except errors.KafkaError as error:  # of a broker that is unknown, or rejects our credentials
             return Future().failure(error)
 
-    def _answered(self, leader: int, batches: list[Batch], response: Any) -> None:
-        self._busy.discard(leader)
+    def _on_response(self, request: Request, response: Any) -> None:
         outcomes = {
-            partition.index: partition for topic in response.responses for partition in topic.partition_responses
+            partition.index: _outcome(partition)
+            for topic in response.responses
+            for partition in topic.partition_responses
         }
-        for batch in batches:
-            batch.under_way = False
-            outcome = outcomes[batch.partition]
-            error = errors.for_code(outcome.error_code)
-            if error is errors.NoError:
-                self._stored(batch, outcome.base_offset)
-            elif issubclass(error, errors.RetriableError):
-                self._retry(batch)
-            else:
-                self._drop(batch, Unavailable(f"Kafka refused a record: {describe(error(outcome.error_message))}"))
-        self._take()
+        self._complete(request, outcomes)
+        self._step()
 
-    def _failed(self, leader: int, batches: list[Batch], _: Exception) -> None:
-        """The connection was lost, or could not be made: whether the batches were stored is not known."""
-        self._busy.discard(leader)
-        for batch in batches:
-            batch.under_way = False
-            self._retry(batch)
-        self._loop.net.call_soon(self._take)  # not at once: the library is amid closing the connection
+    def _on_lost(self, request: Request, _: Exception) -> None:
+        """The connection was lost, or not made: whether the batches are stored is unknown."""
+        self._complete(request, {})
+        self._loop.net.call_soon(self._step)  # not now: the library is closing the connection
 
-    def _stored(self, batch: Batch, offset: int) -> None:
-        if self._silent:
-            self._silent = False
-            _log.info("Kafka acknowledges again", topic=self._topic)
-        partition = self._partitions[batch.partition]
-        if partition.sent is batch:
-            partition.sent = None
-        for piece in batch.pieces:
-            call = piece.call
-            for index in piece.indices:
-                call.offsets[index] = offset
-                offset += 1
-            call.missing -= len(piece.indices)
-            if not call.missing:
-                self._answer(call, call.offsets)
-            for other in call.rest:  # of a call that was refused, none are left
-                self._partitions[other.partition].waiting.append(other)
-            call.rest = ()
-
-    def _retry(self, batch: Batch) -> None:
-        """Send the batch again, as it is, after a while; unless it was given up."""
-        partition = self._partitions[batch.partition]
-        if partition.sent is batch:
-            partition.retry_at = time.monotonic() + RETRY_BACKOFF
+    def _complete(self, request: Request, outcomes: Mapping[int, Outcome]) -> None:
+        self._batcher.complete(request, outcomes, time.monotonic())
+        if not outcomes or None in outcomes.values():
             self._client.cluster.request_update()
-            self._pump_later(RETRY_BACKOFF)
-
-    def _drop(self, batch: Batch, error: Exception) -> None:
-        """Give a batch up. Kafka may have stored it or not, so that its sequence numbers can't be gone on from:
-        everything that follows comes from a producer with a new identity."""
-        partition = self._partitions[batch.partition]
-        if partition.sent is batch:
-            partition.sent = None
-            partition.retry_at = 0.0
-            self._identity = None
-        for piece in batch.pieces:
-            self._answer(piece.call, error)
+        if self._failing and any(isinstance(outcome, int) for outcome in outcomes.values()):
+            self._failing = False
+            _log.info("publishing_recovered", topic=self._topic)
 
     def _identify(self) -> None:
-        """Ask for an identity, until one is given. Batches that wait to be sent again keep their old one."""
+        """Request an identity, until the broker assigns one."""
         if self._identifying or self._closed:
             return
         self._identifying = True
@@ -285,80 +208,43 @@ class Producer:
             transactional_id=None, transaction_timeout_ms=60_000, producer_id=-1, producer_epoch=-1
         )
         future = self._request(request)
-        future.add_callback(self._identified)
-        future.add_errback(lambda _: self._identified(None))
+        future.add_callback(self._on_identity)
+        future.add_errback(lambda _: self._on_identity(None))
 
-    def _identified(self, response: Any) -> None:
+    def _on_identity(self, response: Any) -> None:
         self._identifying = False
         if response is None or response.error_code:
-            self._pump_later(RETRY_BACKOFF)
+            self._poll_later(IDENTIFY_BACKOFF)
             return
-        self._identity = _Identity(response.producer_id, response.producer_epoch)
-        for partition in self._partitions:
-            partition.sequence = 0
-        self._loop.net.call_soon(self._take)
+        self._batcher.identify(Identity(response.producer_id, response.producer_epoch))
+        self._loop.net.call_soon(self._step)  # not now: `_poll` is the caller, if the future was done
 
-    def _pump_later(self, delay: float) -> None:
-        now = time.monotonic()
-        if self._closed or (self._pumping_at is not None and self._pumping_at <= now + delay):
-            return
-        self._pumping_at = now + delay
-        self._loop.net.call_later(delay, self._pump_now)
-
-    def _pump_now(self) -> None:
-        self._pumping_at = None
-        self._pump()
-
-    # ---- the end of calls
-
-    def _sweep(self) -> None:
-        """Refuse the calls that are over their time, with the batches in which they are."""
-        self._sweeping = False
-        now = time.monotonic()
+    def _expire(self) -> None:
+        """Reject the calls that are over DELIVERY_TIMEOUT. Log the first until a batch is stored again."""
+        self._expiring = False
         late = Unavailable(f"Kafka did not acknowledge within {DELIVERY_TIMEOUT:g} s")
-        while self._calls and (self._calls[0].over or self._calls[0].deadline <= now):
-            call = self._calls.popleft()
-            if not call.over and not self._silent:
-                self._silent = True
-                _log.warning("Kafka does not acknowledge: what is published is refused", topic=self._topic)
-            self._answer(call, late)
-        for partition in self._partitions:
-            if partition.sent is not None and partition.sent.deadline <= now:
-                self._drop(partition.sent, late)
-        self._take()
+        if self._batcher.expire(time.monotonic(), late) and not self._failing:
+            self._failing = True
+            _log.warning("publishing_failing", topic=self._topic, timeout_seconds=DELIVERY_TIMEOUT)
+        self._step()
 
-    def _give_up(self) -> None:
-        closed = Unavailable("the connection to Kafka is closed")
-        self._calls.extend(self._inbox)
-        self._inbox.clear()
-        for call in self._calls:
-            self._answer(call, closed)
-        self._calls.clear()
+    async def _reject_all(self) -> None:
+        self._batcher.add(self._take_inbox())
+        self._batcher.reject_all(Unavailable("the connection to Kafka is closed"))
         self._flush()
 
-    def _answer(self, call: Call, answer: Sequence[int] | Exception) -> None:
-        """This is how the call ended; whoever comes later with another answer is late."""
-        if not call.over:
-            call.over = True
-            call.rest = ()
-            self._answers.append((call.done, answer))
-            self._answered_bytes += call.size
-
     def _flush(self) -> None:
-        """Bring all answers to the Trio thread in one hop."""
-        if self._answers:
-            self._loop.to_trio(self._deliver, self._answers, self._answered_bytes)
-            self._answers = []
-            self._answered_bytes = 0
+        """Bring all answers to Trio's thread in one hop."""
+        if self._batcher.has_answers:
+            answers, size = self._batcher.take_answers()
+            self._loop.call_trio_soon(self._deliver, answers, size)
 
-    # ---- in the Trio thread again
 
-    def _deliver(self, answers: list[tuple[Done, Sequence[int] | Exception]], size: int) -> None:
-        self.pending_bytes -= size
-        self.pending_calls -= len(answers)
-        self._bunches += 1
-        self._finished += len(answers)
-        for done, answer in answers:
-            done(answer)
-        if self._idle is not None and not self.pending_calls:
-            self._idle.set()
+def _outcome(response: Any) -> Outcome:
+    error = errors.for_code(response.error_code)
+    if error is errors.NoError:
+        offset: int = response.base_offset
+        return offset
+    if issubclass(error, errors.RetriableError):
+        return None
+    return Unavailable(f"Kafka refused a record: {describe(error(response.error_message))}")

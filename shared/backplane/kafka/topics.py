@@ -1,45 +1,45 @@
-"""The topics: made by `rookery migrate`, and looked at whenever the backplane is opened. Never made on the way."""
+"""The topics: `rookery migrate` creates them, opening the backplane checks them, and nothing else creates any."""
 
-from shared.backplane.kafka.client import CONNECT_PATIENCE, KafkaLoop, describe, open_kafka_loop
-from shared.backplane.kafka.library import Client, CreateTopicsRequest, errors
+from shared.backplane.kafka.client import CONNECT_TIMEOUT, KafkaLoop, describe, open_kafka_loop
+from shared.backplane.kafka.kafka_python import Client, CreateTopicsRequest, errors
 from shared.backplane.protocol import MAX_RECORD_BYTES
 from shared.contract.errors import Unavailable
 from shared.settings import KafkaSettings
 
 MAX_BATCH_BYTES = 2 * MAX_RECORD_BYTES
-"""What a batch of the topic may have: a record of MAX_RECORD_BYTES after what else is in its batch."""
+"""The topics' limit for a batch: a record of MAX_RECORD_BYTES, and the records before it."""
 
 DEAD_LETTER_RETENTION_HOURS = 30 * 24.0
-"""For how long records that were put aside are kept: long enough for people to find the time."""
+"""How long dead letters are kept: long enough for an operator to find the time."""
 
 VISIBLE_INTERVAL = 0.05
-"""Seconds between looks whether a new topic's partitions have a leader."""
+"""Seconds between checks whether a new topic's partitions have leaders."""
 
 
 async def migrate_topics(settings: KafkaSettings) -> None:
-    """Make the topics that are not there yet. Safe if several do it at once, and again.
+    """Create the topics that do not exist. Idempotent, and safe in several processes at once.
 
-    Raises Unavailable, also if the topic is there with another number of partitions.
+    Raises Unavailable, also if the topic exists with another number of partitions.
     """
     names = [settings.topic, settings.dead_letter_topic]
     async with open_kafka_loop(settings) as loop, loop.open_client() as client:
         await loop.connect(client, names)
 
-        async def make() -> None:
+        async def create() -> None:
             for name, partitions, retention_hours in (
                 (settings.topic, settings.partitions, settings.retention_hours),
                 (settings.dead_letter_topic, 1, DEAD_LETTER_RETENTION_HOURS),
             ):
-                await _make_topic(client, settings, name, partitions, retention_hours)
+                await _create_topic(client, settings, name, partitions, retention_hours)
             while not all(client.cluster.available_partitions_for_topic(name) for name in names):
                 await loop.net.sleep(VISIBLE_INTERVAL)
                 await client.cluster.refresh_metadata()
 
-        await loop.call("the topics can't be made", 2 * CONNECT_PATIENCE, make)
+        await loop.call("the topics can't be made", 2 * CONNECT_TIMEOUT, create)
         check_topic(client, settings)
 
 
-async def _make_topic(
+async def _create_topic(
     client: Client, settings: KafkaSettings, name: str, partitions: int, retention_hours: float
 ) -> None:
     topic = CreateTopicsRequest.CreatableTopic
@@ -60,7 +60,7 @@ async def _make_topic(
                 configs=[topic.CreatableTopicConfig(name=key, value=value) for key, value in configs.items()],
             )
         ],
-        timeout_ms=int(CONNECT_PATIENCE * 1000),
+        timeout_ms=int(CONNECT_TIMEOUT * 1000),
         validate_only=False,
     )
     controller = client.cluster.controller
@@ -68,17 +68,17 @@ async def _make_topic(
     (outcome,) = response.topics
     error = errors.for_code(outcome.error_code)
     if error not in (errors.NoError, errors.TopicAlreadyExistsError):
-        raise Unavailable(f"Kafka won't make the topic {name}: {describe(error(outcome.error_message))}")
+        raise Unavailable(f"Kafka can't make the topic {name}: {describe(error(outcome.error_message))}")
 
 
 async def open_topic(loop: KafkaLoop, client: Client, settings: KafkaSettings) -> None:
-    """Learn where the topics are, and that they are as the settings have them. Raises Unavailable."""
+    """Load the topics' metadata and check it against the settings. Raises Unavailable."""
     await loop.connect(client, [settings.topic, settings.dead_letter_topic])
     check_topic(client, settings)
 
 
 def check_topic(client: Client, settings: KafkaSettings) -> None:
-    """Raises Unavailable unless the topic is as the settings have it: users are in partitions by their number."""
+    """Raise Unavailable unless the topic has the settings' number of partitions: it decides the partition of a user."""
     topic = settings.topic
     found = len(client.cluster.partitions_for_topic(topic) or ())
     if not found:

@@ -1,1 +1,1 @@
-"""The embedded twin of the backplane: an append-only log in SQLite."""
+"""The backplane on SQLite, the embedded engine: an append-only log in one file."""

@@ -1,4 +1,4 @@
-"""Consumers of the embedded log, and the groups that divide its partitions among them."""
+"""Consumers of the SQLite log, and the groups that divide its partitions among them. For Trio's thread."""
 
 import math
 from collections import deque
@@ -11,14 +11,14 @@ from shared.backplane.protocol import Assignment, Fetched, StoredRecord
 from shared.backplane.sqlite.segments import records_of
 
 MAX_BUFFERED = 20_000
-"""Records that wait in memory for one consumer at most; past that it reads them from the file again."""
+"""Records in memory for one consumer at most; beyond that it reads them from the file again."""
 
 READ_AHEAD = 50
-"""Segments read from the file at once."""
+"""Segments to read from the file at once."""
 
 
 class Log(Protocol):
-    """What a consumer needs of its log."""
+    """The part of a log that its consumers use."""
 
     def end_of(self, partition: int) -> int: ...
 
@@ -27,15 +27,15 @@ class Log(Protocol):
     async def work(self, work: Callable[[Any], Any]) -> Any: ...
 
 
-class EmbeddedConsumer:
-    """A Consumer of the embedded log. Made by `EmbeddedLog.consume`."""
+class SqliteConsumer:
+    """A Consumer of the SQLite log. Made by `SqliteLog.consume`."""
 
     def __init__(self, log: Log, group: str, members: "Group") -> None:
         self._log = log
         self._group = group
         self._members = members
         self._positions: dict[int, int] = {}
-        self._live: set[int] = set()  # partitions whose new records come from memory
+        self._live: set[int] = set()  # partitions whose new records are buffered in memory
         self._buffer: deque[StoredRecord] = deque()
         self._gained: set[int] = set()
         self._lost: set[int] = set()
@@ -57,7 +57,7 @@ class EmbeddedConsumer:
 
     @property
     def held_until(self) -> float:
-        return math.inf  # its members are in one process: when that is stopped, so are all others
+        return math.inf  # all members are in one process: no other goes on while it is stopped
 
     def lag(self) -> Mapping[int, int]:
         return {partition: self._log.end_of(partition) - position for partition, position in self._positions.items()}
@@ -77,7 +77,7 @@ class EmbeddedConsumer:
         await self._log.work(lambda connection: connection.executemany(statement, rows).rowcount)
 
     def offer(self, records: list[StoredRecord]) -> None:
-        """Records that are on disk now. Those that are not kept here are read from the file when their turn comes."""
+        """Buffer records that are on disk now, if there is room. The consumer reads the others from the file later."""
         if not self._live:
             self._wake.set()
             return
@@ -89,12 +89,13 @@ class EmbeddedConsumer:
         self._wake.set()
 
     def gain(self, partition: int) -> None:
-        """The group gives a partition; the next `fetch` says so."""
+        """Own a partition; the next `fetch` returns it as gained."""
         self._gained.add(partition)
         self._wake.set()
 
     def lose(self, partition: int) -> bool:
-        """The group takes a partition; the next `fetch` says so. True if it never had said that it was given."""
+        """Lose a partition; the next `fetch` returns it as lost. Return True if none had returned it as gained: then it
+        is free at once."""
         if partition in self._gained:
             self._gained.remove(partition)
             return True
@@ -125,23 +126,23 @@ class EmbeddedConsumer:
         return self._advance(records)
 
     async def _read_behind(self) -> list[StoredRecord]:
-        """Records from the file, of the first partition that is behind; those that are not behind become live."""
+        """Read records from the file, of the first partition that is behind; partitions that are not become live."""
         for partition in self._positions.keys() - self._live:
             position = self._positions[partition]
             if position >= self._log.end_of(partition):
                 self._live.add(partition)
                 continue
             segments = await self._read_segments(partition, position)
-            if self._positions.get(partition) != position:
+            if self._positions.get(partition) != position:  # lost, or sought in, during the await
                 return []
             records = [record for segment in segments for record in segment if record.offset >= position]
             if records and records[0].offset > position:
-                self._positions[partition] = records[0].offset  # what was trimmed, or left out, is passed over
+                self._positions[partition] = records[0].offset  # trimmed: skip to the oldest record
             return self._advance(records)
         return []
 
     async def _read_segments(self, partition: int, position: int) -> list[list[StoredRecord]]:
-        """The segment with the position, and those that follow."""
+        """Read the segment that contains the position, and those that follow, at most READ_AHEAD."""
         low = partition << 48
         first = "SELECT max(place) FROM segments WHERE place >= ? AND place <= ?"
         query = (
@@ -154,7 +155,7 @@ class EmbeddedConsumer:
         return [records_of(partition, *row) for row in rows]
 
     def _advance(self, records: Iterable[StoredRecord]) -> list[StoredRecord]:
-        """Those records that come next in their partitions, and the positions moved behind them."""
+        """Return the records that are next in their partitions, and move the positions behind them."""
         positions = self._positions
         taken = []
         for record in records:
@@ -165,26 +166,26 @@ class EmbeddedConsumer:
 
 
 class Group:
-    """The members of a consumer group, and who has which partition.
+    """The members of a consumer group, and the owner of each partition.
 
-    A partition that moves is given on only when the member that loses it has heard so and fetches again.
+    A partition moves only when its former owner has fetched the loss and fetches again.
     """
 
     def __init__(self, partitions: int) -> None:
-        self.members: list[EmbeddedConsumer] = []
+        self.members: list[SqliteConsumer] = []
         self.epoch = 0
-        self._owners: dict[int, EmbeddedConsumer | None] = dict.fromkeys(range(partitions))
+        self._owners: dict[int, SqliteConsumer | None] = dict.fromkeys(range(partitions))
 
-    def join(self, member: EmbeddedConsumer) -> None:
+    def join(self, member: SqliteConsumer) -> None:
         self.members.append(member)
         self._rebalance()
 
-    def leave(self, member: EmbeddedConsumer) -> None:
+    def leave(self, member: SqliteConsumer) -> None:
         self.members.remove(member)
         self.release([partition for partition, owner in self._owners.items() if owner is member])
 
     def release(self, partitions: Iterable[int]) -> None:
-        """The owners of these have let go."""
+        """Assign partitions anew whose owners have released them."""
         released = list(partitions)
         for partition in released:
             self._owners[partition] = None

@@ -1,7 +1,7 @@
-"""The embedded log: partitions in one SQLite file, for a platform that is one process.
+"""The log in one SQLite file, for a platform that is one process.
 
-Many publishers share one fsync: a thread appends everything that has gathered in one transaction, as one row for each
-partition. What it appended is handed to consumers that are up to date from memory; one that is behind reads the file.
+Many publishers share one fsync: a thread appends all pending records in one transaction, as one row for each partition.
+Consumers that are up to date get them from memory; one that is behind reads the file.
 """
 
 import fcntl
@@ -15,7 +15,7 @@ import trio
 
 from shared.background import open_background
 from shared.backplane.protocol import MAX_RECORD_BYTES, DeadLetter, Destination, Done, Record, StoredRecord
-from shared.backplane.sqlite.consumers import EmbeddedConsumer, Group
+from shared.backplane.sqlite.consumers import Group, SqliteConsumer
 from shared.backplane.sqlite.segments import last_segment, offset_at, segments_of
 from shared.bridge import BatchThread, BridgeStatistics, open_batch_thread
 from shared.contract.errors import Unavailable
@@ -23,17 +23,17 @@ from shared.contract.ids import wall_clock_ms
 from shared.drivers import sqlite
 
 MAX_PENDING_BYTES = 256 * 1024 * 1024
-"""Bytes that may wait to be written at most, before publishers are refused."""
+"""Bytes that may wait to be written, before publishers are refused."""
 
 TRIM_INTERVAL = 60.0
-"""Seconds between looks for records that are old and read by everyone."""
+"""Seconds between checks for records that are old and that every group has read."""
 
 TRIM_SEGMENTS = 2_000
-"""Segments removed in one step at most, so that a publisher never waits long behind it."""
+"""Segments deleted in one transaction at most, so that no publisher waits long for it."""
 
 MIGRATIONS = (
     """
-    CREATE TABLE segments ( -- consecutive records of one partition that were written together
+    CREATE TABLE segments ( -- consecutive records of one partition, written together
         place INTEGER PRIMARY KEY, -- partition << 48 | first offset: one b-tree, in which each partition is one run
         records INTEGER NOT NULL,
         at_ms INTEGER NOT NULL,
@@ -58,8 +58,15 @@ MIGRATIONS = (
         value BLOB NOT NULL
     )
     """,
-    # of a segment's records those that are traced: a MessagePack map from their indices
+    # of the traced records in a segment: a MessagePack map by their index
     "ALTER TABLE segments ADD COLUMN traceparents BLOB",
+    # a letter that is written again replaces the first
+    """
+    ALTER TABLE dead_letters ADD COLUMN traceparent TEXT NOT NULL DEFAULT '';
+    DELETE FROM dead_letters
+        WHERE id NOT IN (SELECT max(id) FROM dead_letters GROUP BY consumers, partition, offset, at_ms);
+    CREATE UNIQUE INDEX dead_letters_by_identity ON dead_letters (consumers, partition, offset, at_ms)
+    """,
 )
 
 _Work = Callable[[sqlite3.Connection], Any]
@@ -70,16 +77,16 @@ class LogInUse(Exception):
     """Another process has this data folder's log open. Stop it first, or choose another folder."""
 
 
-class EmbeddedLog:
-    """A Backplane in one file. Made by `open_embedded_log`."""
+class SqliteLog:
+    """A Backplane in one file. Made by `open_sqlite_log`; for Trio's thread, except as marked."""
 
     def __init__(self, partitions: int, path: Path) -> None:
         self._partitions = partitions
         self._path = path
         self._ends: dict[int, int] = dict.fromkeys(range(partitions), 0)
-        self._writer_ends: dict[int, int] = {}
-        self._last_at_ms = 0
-        self._pending_bytes = 0
+        self._writer_ends: dict[int, int] = {}  # of the writer's thread
+        self._last_at_ms = 0  # of the writer's thread
+        self._pending_bytes = 0  # at most MAX_PENDING_BYTES, and one call
         self._groups: dict[str, Group] = {}
         self._token = trio.lowlevel.current_trio_token()
         self._reading = trio.CapacityLimiter(1)
@@ -111,9 +118,9 @@ class EmbeddedLog:
         self._pending_bytes += size
 
     @asynccontextmanager
-    async def consume(self, group: str, *, gather: float = 0.0) -> AsyncIterator[EmbeddedConsumer]:
+    async def consume(self, group: str, *, gather: float = 0.0) -> AsyncIterator[SqliteConsumer]:
         members = self._groups.setdefault(group, Group(self._partitions))
-        consumer = EmbeddedConsumer(self, group, members)
+        consumer = SqliteConsumer(self, group, members)
         members.join(consumer)
         try:
             yield consumer
@@ -131,18 +138,22 @@ class EmbeddedLog:
 
     async def dead_letter(self, letter: DeadLetter) -> None:
         statement = (
-            "INSERT INTO dead_letters (consumers, reason, partition, offset, at_ms, value) VALUES (?, ?, ?, ?, ?, ?)"
+            "INSERT OR REPLACE INTO dead_letters (consumers, reason, partition, offset, at_ms, value, traceparent)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)"
         )
-        row = (letter.group, letter.reason, *letter.record[:4])
+        row = (letter.group, letter.reason, *letter.record)
         await self.work(lambda connection: connection.execute(statement, row).rowcount)
 
     async def dead_letters(self, limit: int) -> Sequence[DeadLetter]:
-        query = "SELECT consumers, reason, partition, offset, at_ms, value FROM dead_letters ORDER BY id DESC LIMIT ?"
+        query = (
+            "SELECT consumers, reason, partition, offset, at_ms, value, traceparent FROM dead_letters"
+            " ORDER BY id DESC LIMIT ?"
+        )
         rows = await self.read(lambda connection: connection.execute(query, (max(limit, 0),)).fetchall())
         return [DeadLetter(StoredRecord(*record), group, reason) for group, reason, *record in reversed(rows)]
 
     async def read(self, work: _Work) -> Any:
-        """Do something on a connection that sees what is on disk, aside from the writer. Raises Unavailable."""
+        """Read on a connection of its own, which sees committed data. One read at a time. Raises Unavailable."""
 
         def run() -> Any:
             try:
@@ -153,11 +164,11 @@ class EmbeddedLog:
         return await trio.to_thread.run_sync(run, limiter=self._reading)
 
     async def work(self, work: _Work) -> Any:
-        """Do something in the writer's next transaction. Raises Unavailable."""
+        """Run work in the writer's thread, in its next transaction. Raises Unavailable."""
         return await self._writer.call(work)
 
     def end_of(self, partition: int) -> int:
-        """The offset that follows the newest record which consumers can have."""
+        """The offset after the newest record that consumers can read."""
         return self._ends[partition]
 
     # ---- in the writer's thread
@@ -182,9 +193,9 @@ class EmbeddedLog:
         self._ends = dict(self._writer_ends)
 
     def _append(self, connection: sqlite3.Connection, jobs: list[_Job]) -> list[Any]:
-        """One transaction with all the jobs: first the records of all publishers, then other work."""
+        """Do all jobs in one transaction: first the records of all publishers, then other work."""
         before = dict(self._writer_ends)
-        self._last_at_ms = max(self._last_at_ms, wall_clock_ms())  # times rise, whatever the clock does
+        self._last_at_ms = max(self._last_at_ms, wall_clock_ms())  # times never fall, whatever the clock does
         stored, results = self._place(jobs, self._last_at_ms)
         size = sum(len(record.value) for record in stored)
         try:
@@ -194,7 +205,7 @@ class EmbeddedLog:
                 if callable(job):
                     results[index] = job(connection)
             connection.execute("COMMIT")
-        except Exception as error:  # disk full, an input or output error: the publishers must hear of it
+        except Exception as error:  # supervision: disk full, an I/O error; each job gets it, and the thread goes on
             self._writer_ends = before
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -205,7 +216,7 @@ class EmbeddedLog:
         return results
 
     def _place(self, jobs: list[_Job], at_ms: int) -> tuple[list[StoredRecord], list[Any]]:
-        """Give each record its offset; the records, and for each job the offsets of its own."""
+        """Assign the offsets. Return the records, and for each job the offsets of its own."""
         stored: list[StoredRecord] = []
         results: list[Any] = []
         ends = self._writer_ends
@@ -222,7 +233,11 @@ class EmbeddedLog:
     # ---- in the Trio thread again
 
     def _settle(self, size: int, records: list[StoredRecord]) -> None:
-        """So many bytes wait no more; what is on disk now goes to the consumers, before the publishers hear of it."""
+        """Offer records that are on disk now to the consumers.
+
+        The writer's thread schedules this before the results: consumers may get a record before its publisher gets the
+        acknowledgement.
+        """
         self._pending_bytes -= size
         for record in records:
             self._ends[record.partition] = record.offset + 1
@@ -230,16 +245,19 @@ class EmbeddedLog:
             for member in group.members:
                 member.offer(records)
 
-    async def _trim_for_ever(self, retention_ms: int) -> None:
+    async def _trim_periodically(self, retention_ms: int) -> None:
         while True:
             await trio.sleep(TRIM_INTERVAL)
             try:
                 await self.trim(wall_clock_ms() - retention_ms)
             except Unavailable:
-                continue  # the disk is full or failing: publishers hear of it, and the next look may succeed
+                continue  # the disk is full or failing: publishers get the error, and the next attempt may succeed
 
     async def trim(self, older_than_ms: int) -> None:
-        """Remove records older than the moment that every group has read; a partition's newest one always stays."""
+        """Delete the records before this time (milliseconds since 1970) that every group has read.
+
+        The newest segment of a partition always stays. Raises Unavailable.
+        """
 
         def remove(connection: sqlite3.Connection) -> int:
             removed = 0
@@ -261,7 +279,7 @@ class EmbeddedLog:
 
 @contextmanager
 def hold(path: Path) -> Iterator[None]:
-    """Keep other processes from opening the log in this file, whether it is there or not. Raises LogInUse, OSError."""
+    """Keep other processes from opening the log in this file, whether it exists or not. Raises LogInUse, OSError."""
     with path.with_suffix(".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -271,16 +289,17 @@ def hold(path: Path) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def open_embedded_log(path: Path, *, partitions: int, retention_hours: float) -> AsyncIterator[EmbeddedLog]:
-    """Open the log in this file, making it if need be; only one process at a time can.
+async def open_sqlite_log(path: Path, *, partitions: int, retention_hours: float) -> AsyncIterator[SqliteLog]:
+    """Open the log in this file, which is created if it does not exist. One process at a time can.
 
-    Raises LogInUse, and Unavailable if the file can't be used or was made with another number of partitions.
+    Records are kept for `retention_hours`, and longer until every group has read them. Raises LogInUse, and Unavailable
+    if the file can't be used or was created with another number of partitions.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Unavailable(f"{path.parent} can't be made: {error.strerror}") from error
-    log = EmbeddedLog(partitions, path)
+    log = SqliteLog(partitions, path)
     connections: list[sqlite3.Connection] = []
 
     def start() -> Callable[[list[_Job]], list[Any]]:
@@ -296,11 +315,11 @@ async def open_embedded_log(path: Path, *, partitions: int, retention_hours: flo
             connection.close()
 
     with hold(path):
-        async with open_batch_thread("the embedded log", start, stop=stop) as log._writer:
+        async with open_batch_thread("the SQLite log", start, stop=stop) as log._writer:
             log._reader = sqlite.connect(path)
             try:
                 async with open_background() as nursery:
-                    nursery.start_soon(log._trim_for_ever, int(retention_hours * 3_600_000))
+                    nursery.start_soon(log._trim_periodically, int(retention_hours * 3_600_000))
                     yield log
             finally:
                 log._reader.close()

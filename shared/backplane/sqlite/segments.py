@@ -1,4 +1,4 @@
-"""How the embedded log stores records: those that were written together are one row for each partition, a segment."""
+"""The encoding of records in the SQLite log. A segment is one row: records of one partition, written together."""
 
 import sqlite3
 from typing import NamedTuple
@@ -8,11 +8,11 @@ import msgspec
 from shared.backplane.protocol import StoredRecord
 
 SEGMENT_BYTES = 256 * 1024
-"""A segment that has so many bytes is full; one record may take it over that by MAX_RECORD_BYTES."""
+"""A segment of this size takes no further record; the last one may exceed it by MAX_RECORD_BYTES."""
 
 
 class Segment(NamedTuple):
-    """Where a segment is: `place` is partition << 48 | first offset."""
+    """A segment without its records: `place` is partition << 48 | first offset."""
 
     place: int
     records: int
@@ -20,14 +20,17 @@ class Segment(NamedTuple):
 
 
 def last_segment(connection: sqlite3.Connection, place: int) -> Segment | None:
-    """The segment that holds the place, or the last before it, in any partition."""
+    """Return the segment that contains the place, or else the last one before it, in any partition."""
     query = "SELECT place, records, at_ms FROM segments WHERE place <= ? ORDER BY place DESC LIMIT 1"
     row = connection.execute(query, (place,)).fetchone()
     return None if row is None else Segment(*row)
 
 
 def offset_at(connection: sqlite3.Connection, partition: int, end: int, at_ms: int) -> int:
-    """The first offset below `end` of a segment of this moment or later, else `end`. Times rise with offsets."""
+    """Return the first offset below `end` of a segment at this time or later; else `end`.
+
+    A binary search: times never fall with offsets.
+    """
     base = partition << 48
     query = "SELECT min(place) FROM segments WHERE place >= ? AND place < ?"
     (first,) = connection.execute(query, (base, base + end)).fetchone()
@@ -42,10 +45,10 @@ def offset_at(connection: sqlite3.Connection, partition: int, end: int, at_ms: i
 
 
 def segments_of(records: list[StoredRecord]) -> list[tuple[int, int, int, bytes, bytes | None]]:
-    """The rows of records that are written together: for each partition, one segment or more."""
+    """Encode records that are written together as rows: one or more segments for each partition."""
     segments: list[tuple[StoredRecord, list[bytes]]] = []
     open_segments: dict[int, tuple[list[bytes], int]] = {}
-    traced: dict[int, dict[int, str]] = {}  # by the place of their segment, the few that are, by index
+    traced: dict[int, dict[int, str]] = {}  # traceparents by index, by the place of the segment
     for record in records:
         values, size = open_segments.get(record.partition, ([], SEGMENT_BYTES))
         if size >= SEGMENT_BYTES:
@@ -67,7 +70,7 @@ def segments_of(records: list[StoredRecord]) -> list[tuple[int, int, int, bytes,
 def records_of(
     partition: int, place: int, at_ms: int, values: bytes, traceparents: bytes | None = None
 ) -> list[StoredRecord]:
-    """The records of a segment's row."""
+    """Decode the row of a segment."""
     first = place - (partition << 48)
     records = [StoredRecord(partition, first + i, at_ms, value) for i, value in enumerate(_decode_values(values))]
     for i, traceparent in _decode_traceparents(traceparents).items() if traceparents else ():

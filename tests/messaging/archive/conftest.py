@@ -16,7 +16,7 @@ from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Event, Message, Text
 from shared.backplane import Assignment, Consumer, DeadLetter, Destination, Fetched, Record, StoredRecord
 from shared.backplane.protocol import Done
-from shared.backplane.sqlite.log import EmbeddedLog, open_embedded_log
+from shared.backplane.sqlite.log import SqliteLog, open_sqlite_log
 from shared.contract.chats import direct_chat_id
 from shared.contract.ids import first_id_at
 
@@ -69,11 +69,11 @@ def people() -> People:
 
 
 @pytest.fixture
-async def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[EmbeddedLog]:
+async def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SqliteLog]:
     """A real one. Its recorder waits for it and for the store however long a busy disk takes."""
     for deadline in ("STORE_DEADLINE", "LAST_COMMIT_SECONDS"):
         monkeypatch.setattr(f"messaging.archive.recorder.{deadline}", 60.0)
-    async with open_embedded_log(tmp_path / "log.sqlite3", partitions=PARTITIONS, retention_hours=1) as log:
+    async with open_sqlite_log(tmp_path / "log.sqlite3", partitions=PARTITIONS, retention_hours=1) as log:
         yield log
 
 

@@ -21,8 +21,8 @@ from rookery.v1.archive_pb2 import (
     ListMessagesResponse,
 )
 from rookery.v1.session_pb2 import Event
-from shared.backplane.protocol import publish_and_wait
-from shared.backplane.sqlite.log import EmbeddedLog
+from shared.backplane.publishing import publish_and_wait
+from shared.backplane.sqlite.log import SqliteLog
 from shared.contract.errors import Unavailable
 from shared.contract.ids import MAX_ID, time_of
 from shared.rpc import RpcError, Status, call_unary, open_channel
@@ -40,7 +40,7 @@ def health() -> Health:
 
 
 @pytest.fixture
-async def archive(log: EmbeddedLog, chats: SqliteChats, health: Health) -> AsyncIterator[Archive]:
+async def archive(log: SqliteLog, chats: SqliteChats, health: Health) -> AsyncIterator[Archive]:
     async with open_archive(SETTINGS, backplane=log, chats=chats, health=health) as archive:
         yield archive
 
@@ -82,7 +82,7 @@ def ids(response: ListMessagesResponse) -> list[int]:
 # ---- chats
 
 
-async def test_a_published_message_is_in_the_members_lists(client: Client, log: EmbeddedLog, people: Any) -> None:
+async def test_a_published_message_is_in_the_members_lists(client: Client, log: SqliteLog, people: Any) -> None:
     event = people.message()
     await publish_and_wait(log, people.records(event))
     with trio.fail_after(20):
@@ -270,7 +270,7 @@ async def test_only_an_own_cursor_is_taken(client: Client, people: Any, cursor: 
 
 
 async def test_a_store_that_is_away_is_unavailable_and_not_ready(
-    log: EmbeddedLog, health: Health, people: Any, fake_chats: Any
+    log: SqliteLog, health: Health, people: Any, fake_chats: Any
 ) -> None:
     async def fail(*_: object, **__: object) -> None:
         raise Unavailable("the disk is gone")
@@ -304,7 +304,7 @@ async def test_it_answers_probes(archive: Archive) -> None:
 
 
 async def test_leaving_records_and_commits_what_was_in_hand(
-    log: EmbeddedLog, chats: SqliteChats, health: Health, people: Any
+    log: SqliteLog, chats: SqliteChats, health: Health, people: Any
 ) -> None:
     async with open_archive(SETTINGS, backplane=log, chats=chats, health=health) as archive:
         await publish_and_wait(log, people.records(people.message()))

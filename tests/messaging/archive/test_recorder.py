@@ -15,8 +15,8 @@ from rookery.v1.backplane_pb2 import Envelope, SignOut
 from rookery.v1.session_pb2 import Event, Typing
 from shared.background import open_background
 from shared.backplane import Record
-from shared.backplane.protocol import publish_and_wait
-from shared.backplane.sqlite.log import EmbeddedLog
+from shared.backplane.publishing import publish_and_wait
+from shared.backplane.sqlite.log import SqliteLog
 from shared.contract.errors import Unavailable
 from shared.contract.ids import MAX_ID
 
@@ -41,7 +41,7 @@ async def record_until(recorder: Recorder, events: int) -> None:
                 await trio.sleep(0.001)
 
 
-async def committed(log: EmbeddedLog) -> dict[int, int]:
+async def committed(log: SqliteLog) -> dict[int, int]:
     query = "SELECT partition, offset FROM offsets WHERE consumers = ?"
     rows = await log.read(lambda connection: connection.execute(query, (GROUP,)).fetchall())
     return dict(rows)
@@ -51,7 +51,7 @@ async def committed(log: EmbeddedLog) -> dict[int, int]:
 
 
 async def test_what_is_in_the_log_comes_into_history_and_is_then_committed(
-    log: EmbeddedLog, chats: SqliteChats, people: Any
+    log: SqliteLog, chats: SqliteChats, people: Any
 ) -> None:
     events = [people.message(), people.message(people.bob, people.alice), people.message()]
     for event in events:
@@ -64,7 +64,7 @@ async def test_what_is_in_the_log_comes_into_history_and_is_then_committed(
     assert sum(offsets.values()) == sum([await log.end_offset(partition) for partition in range(log.partitions)])
 
 
-async def test_it_records_while_it_runs(log: EmbeddedLog, chats: SqliteChats, people: Any) -> None:
+async def test_it_records_while_it_runs(log: SqliteLog, chats: SqliteChats, people: Any) -> None:
     recorder = Recorder(log, chats)
     async with open_background() as nursery:
         nursery.start_soon(recorder.run)
@@ -76,7 +76,7 @@ async def test_it_records_while_it_runs(log: EmbeddedLog, chats: SqliteChats, pe
 
 
 async def test_a_second_recorder_goes_on_where_the_first_stopped(
-    log: EmbeddedLog, chats: SqliteChats, people: Any
+    log: SqliteLog, chats: SqliteChats, people: Any
 ) -> None:
     first, second = people.message(), people.message()
     await publish_and_wait(log, people.records(first))
@@ -89,7 +89,7 @@ async def test_a_second_recorder_goes_on_where_the_first_stopped(
 
 
 async def test_what_was_written_but_not_committed_is_not_doubled(
-    log: EmbeddedLog, chats: SqliteChats, people: Any
+    log: SqliteLog, chats: SqliteChats, people: Any
 ) -> None:
     class WithoutOffsets:
         """The store, as if its engine kept no offsets: all is read again that was not committed."""
@@ -108,7 +108,7 @@ async def test_what_was_written_but_not_committed_is_not_doubled(
 
 
 async def test_what_a_power_loss_took_from_the_store_is_recorded_again(
-    log: EmbeddedLog, chats: SqliteChats, people: Any
+    log: SqliteLog, chats: SqliteChats, people: Any
 ) -> None:
     event = people.message()
     record = people.records(event)[0]
@@ -121,9 +121,7 @@ async def test_what_a_power_loss_took_from_the_store_is_recorded_again(
     assert await history(chats, people.chat) == [event.event_id]
 
 
-async def test_a_store_that_is_away_does_not_hold_the_publishers(
-    log: EmbeddedLog, people: Any, fake_chats: Make
-) -> None:
+async def test_a_store_that_is_away_does_not_hold_the_publishers(log: SqliteLog, people: Any, fake_chats: Make) -> None:
     chats = fake_chats(failures=[Unavailable("away")] * 1_000)
     async with open_background() as nursery:
         nursery.start_soon(Recorder(log, chats).run)
@@ -169,9 +167,7 @@ async def test_poison_is_logged_and_passed_over(
     assert recorder.statistics().dead_letters == 3
 
 
-async def test_the_real_store_passes_over_what_it_can_not_take(
-    log: EmbeddedLog, chats: SqliteChats, people: Any
-) -> None:
+async def test_the_real_store_passes_over_what_it_can_not_take(log: SqliteLog, chats: SqliteChats, people: Any) -> None:
     good = [people.message() for _ in range(2)]
     typing = Event(event_id=1, typing=Typing(chat_id=people.chat))
     bad = people.message()

@@ -11,8 +11,8 @@ from messaging.archive.recorder import Recorder
 from messaging.archive.store.sqlite.store import SqliteChats
 from rookery.v1.session_pb2 import Event
 from shared.background import open_background
-from shared.backplane.protocol import publish_and_wait
-from shared.backplane.sqlite.log import EmbeddedLog
+from shared.backplane.publishing import publish_and_wait
+from shared.backplane.sqlite.log import SqliteLog
 from shared.contract.errors import Unavailable
 from shared.telemetry import traces
 from tests.spans import Spans, attributes_of, ids_of
@@ -28,7 +28,7 @@ async def record_until(recorder: Recorder, is_done: Callable[[], object]) -> Non
                 await trio.sleep(0.001)
 
 
-async def publish(log: EmbeddedLog, people: Any, *, traced: Sequence[bool]) -> list[Event]:
+async def publish(log: SqliteLog, people: Any, *, traced: Sequence[bool]) -> list[Event]:
     """Records of truth, each below a first step of its own if it is traced."""
     events = [people.message() for _ in traced]
     records = [people.truth(event) for event in events]
@@ -42,7 +42,7 @@ async def publish(log: EmbeddedLog, people: Any, *, traced: Sequence[bool]) -> l
 
 
 async def test_only_what_is_traced_of_a_batch_has_steps_and_each_its_own(
-    log: EmbeddedLog, chats: SqliteChats, people: Any, spans: Spans
+    log: SqliteLog, chats: SqliteChats, people: Any, spans: Spans
 ) -> None:
     events = await publish(log, people, traced=[False, True, False, True])
     recorder = Recorder(log, chats)
@@ -61,7 +61,7 @@ async def test_only_what_is_traced_of_a_batch_has_steps_and_each_its_own(
 
 
 async def test_each_attempt_of_a_store_that_fails_is_a_step_that_failed(
-    log: EmbeddedLog, chats: SqliteChats, people: Any, spans: Spans, monkeypatch: pytest.MonkeyPatch
+    log: SqliteLog, chats: SqliteChats, people: Any, spans: Spans, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = 0
     submit = chats._database._writer.call
@@ -86,7 +86,7 @@ async def test_each_attempt_of_a_store_that_fails_is_a_step_that_failed(
 
 
 async def test_poison_fails_its_own_step_and_no_other(
-    log: EmbeddedLog, fake_chats: Callable[..., Any], people: Any, spans: Spans
+    log: SqliteLog, fake_chats: Callable[..., Any], people: Any, spans: Spans
 ) -> None:
     events = [people.message() for _ in range(3)]
     events[1].message.chat_id = "bad"
@@ -108,7 +108,7 @@ async def test_poison_fails_its_own_step_and_no_other(
 
 
 async def test_a_recorder_that_is_stopped_amid_a_retry_ends_its_steps(
-    log: EmbeddedLog, fake_chats: Callable[..., Any], people: Any, spans: Spans
+    log: SqliteLog, fake_chats: Callable[..., Any], people: Any, spans: Spans
 ) -> None:
     chats = fake_chats()
     asked = 0

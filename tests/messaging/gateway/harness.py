@@ -18,7 +18,7 @@ from shared.accounts.store import AccountStore, Family, User
 from shared.accounts.tokens import TokenIssuer, TokenVerifier, digest
 from shared.background import open_background
 from shared.backplane import Backplane
-from shared.backplane.sqlite.log import open_embedded_log
+from shared.backplane.sqlite.log import open_sqlite_log
 from shared.configuration import LiveConfiguration
 from shared.configuration.live import Live
 from shared.contract.errors import Refusal
@@ -181,7 +181,7 @@ class Platform:
 async def open_platform(folder: Path) -> AsyncIterator[Platform]:
     """Users 1 to 9 on a log and an account store in the folder."""
     async with (
-        open_embedded_log(folder / "log.sqlite3", partitions=PARTITIONS, retention_hours=1) as log,
+        open_sqlite_log(folder / "log.sqlite3", partitions=PARTITIONS, retention_hours=1) as log,
         open_sqlite_accounts(folder / "accounts.sqlite3") as accounts,
         open_background() as nursery,
     ):

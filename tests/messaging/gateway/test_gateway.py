@@ -21,7 +21,7 @@ from rookery.v1.session_pb2 import (
     Unreact,
 )
 from shared.backplane import Record
-from shared.backplane.protocol import publish_and_wait
+from shared.backplane.publishing import publish_and_wait
 from shared.configuration import LiveConfiguration
 from shared.contract.errors import Code, Refusal
 from shared.contract.partitions import partition_of

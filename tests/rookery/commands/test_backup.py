@@ -18,7 +18,7 @@ from rookery.serve.engines import open_accounts, open_backplane, open_chats, ope
 from rookery.v1.session_pb2 import Event, Message
 from shared.accounts.tokens import new_signing_key
 from shared.backplane import Assignment, Backplane, Record
-from shared.backplane.protocol import publish_and_wait
+from shared.backplane.publishing import publish_and_wait
 from shared.backplane.sqlite.log import LogInUse, hold
 from shared.contract.chats import direct_chat_id
 from shared.settings import Settings

@@ -16,7 +16,7 @@ from rookery.commands.options import read_settings
 from rookery.serve.folder import DataFolder
 from shared.accounts.sqlite.store import open_sqlite_accounts
 from shared.backplane import DeadLetter, StoredRecord
-from shared.backplane.sqlite.log import open_embedded_log
+from shared.backplane.sqlite.log import open_sqlite_log
 from shared.configuration import LiveConfiguration
 from shared.contract.errors import Unavailable
 from shared.telemetry.health import Health, serve_health
@@ -141,11 +141,11 @@ def test_the_embedded_engines_need_no_migration(invoke: Invoke) -> None:
 
 
 def test_dead_letters_are_shown_as_json(invoke: Invoke, tmp_path: Path) -> None:
-    record = StoredRecord(2, 17, 1_800_000_000_000, b"\xff poison")
+    record = StoredRecord(2, 17, 1_800_000_000_000, b"\xff poison", "00-0af7-b7ad-01")
 
     async def dead_letter() -> None:
         path = DataFolder(tmp_path / "data").log
-        async with open_embedded_log(path, partitions=4, retention_hours=1) as log:
+        async with open_sqlite_log(path, partitions=4, retention_hours=1) as log:
             await log.dead_letter(DeadLetter(record, "archive", "not an envelope"))
 
     assert invoke("dead-letters").output == ""
@@ -153,6 +153,7 @@ def test_dead_letters_are_shown_as_json(invoke: Invoke, tmp_path: Path) -> None:
     (line,) = invoke("dead-letters").output.splitlines()
     letter = json.loads(line)
     assert (letter["partition"], letter["offset"], letter["reason"]) == (2, 17, "not an envelope")
+    assert letter["traceparent"] == record.traceparent
     assert base64.b64decode(letter["value"]) == record.value
 
 

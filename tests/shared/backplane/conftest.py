@@ -10,11 +10,12 @@ from shared.backplane import Backplane
 from shared.backplane.kafka import backplane as kafka_backplane
 from shared.backplane.kafka import client as kafka_client
 from shared.backplane.kafka import consumer as kafka_consumer
+from shared.backplane.kafka import dead_letters as kafka_dead_letters
 from shared.backplane.kafka import member as kafka_member
 from shared.backplane.kafka import producer as kafka_producer
 from shared.backplane.kafka.backplane import open_kafka
 from shared.backplane.kafka.topics import migrate_topics
-from shared.backplane.sqlite.log import open_embedded_log
+from shared.backplane.sqlite.log import open_sqlite_log
 from shared.settings import KafkaSettings
 from tools.engines.kafka import Kafka
 
@@ -26,6 +27,8 @@ PATIENCE = 60.0
 LONG_SESSION = 30.0
 """Seconds for which a member may be silent where that is not what is tested: no machine stands still for so long."""
 
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
 OpenBackplane = Callable[[], AbstractAsyncContextManager[Backplane]]
 """Opens the same backplane again each time: what was published before is still there."""
 
@@ -34,22 +37,23 @@ OpenBackplane = Callable[[], AbstractAsyncContextManager[Backplane]]
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a busy machine, Kafka has the time for what it promises to do within some seconds, or not at all."""
     for module, name in (
-        (kafka_backplane, "LOOKUP_PATIENCE"),
-        (kafka_backplane, "PATIENCE"),
-        (kafka_client, "CONNECT_PATIENCE"),
-        (kafka_consumer, "CLOSE_PATIENCE"),
-        (kafka_consumer, "COMMIT_PATIENCE"),
-        (kafka_member, "RELEASE_PATIENCE"),
+        (kafka_backplane, "LOOKUP_TIMEOUT"),
+        (kafka_backplane, "DEAD_LETTER_TIMEOUT"),
+        (kafka_dead_letters, "DEAD_LETTER_TIMEOUT"),
+        (kafka_client, "CONNECT_TIMEOUT"),
+        (kafka_consumer, "CLOSE_TIMEOUT"),
+        (kafka_consumer, "COMMIT_TIMEOUT"),
+        (kafka_member, "RELEASE_TIMEOUT"),
         (kafka_producer, "DELIVERY_TIMEOUT"),
     ):
         monkeypatch.setattr(module, name, PATIENCE)
-    monkeypatch.setattr(kafka_member, "LEAVE_PATIENCE_MS", PATIENCE * 1000)
-    monkeypatch.setattr(kafka_member, "REBALANCE_PATIENCE_MS", int(2 * PATIENCE * 1000))
+    monkeypatch.setattr(kafka_member, "LEAVE_TIMEOUT_MS", PATIENCE * 1000)
+    monkeypatch.setattr(kafka_member, "REBALANCE_TIMEOUT_MS", int(2 * PATIENCE * 1000))
 
 
 def embedded(request: pytest.FixtureRequest) -> OpenBackplane:
     path = request.getfixturevalue("tmp_path") / "log.sqlite3"
-    return lambda: open_embedded_log(path, partitions=PARTITIONS, retention_hours=1)
+    return lambda: open_sqlite_log(path, partitions=PARTITIONS, retention_hours=1)
 
 
 def kafka(request: pytest.FixtureRequest) -> OpenBackplane:

@@ -11,12 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.backplane import Assignment, Backplane, Consumer, DeadLetter, Fetched, Record, StoredRecord
-from shared.backplane.protocol import MAX_RECORD_BYTES, publish_and_wait
-from tests.shared.backplane.conftest import PATIENCE
+from shared.backplane.protocol import MAX_RECORD_BYTES
+from shared.backplane.publishing import publish_and_wait
+from tests.shared.backplane.conftest import PATIENCE, TRACEPARENT
 
 OpenBackplane = Callable[[], AbstractAsyncContextManager[Backplane]]
-
-TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 async def assigned(consumer: Consumer) -> frozenset[int]:
@@ -302,19 +301,27 @@ async def test_what_one_partition_began_keeps_its_order_everywhere(backplane: Ba
             assert numbers == sorted(numbers)
 
 
-async def test_what_is_put_aside_is_there_to_be_looked_at(open_backplane: OpenBackplane) -> None:
+async def test_dead_letters_are_kept_with_their_trace_and_one_that_is_written_again_is_shown_once(
+    open_backplane: OpenBackplane,
+) -> None:
     letters = [
-        DeadLetter(StoredRecord(2, 40 + number, 1_700_000_000_000 + number, bytes([number, 255, 0])), "archive", "röt")
-        for number in range(5)
+        DeadLetter(
+            StoredRecord(2, 40 + number, 1_700_000_000_000, bytes([number, 255, 0]), traceparent), "archive", "röt"
+        )
+        for number, traceparent in enumerate(["", TRACEPARENT, "", "", ""])
     ]
     async with open_backplane() as first:
         assert await first.dead_letters(10) == []
-        for letter in letters:
+        for letter in (letters[0], *letters, letters[4]):
             await first.dead_letter(letter)
     async with open_backplane() as second:
         assert await second.dead_letters(10) == letters
         assert await second.dead_letters(2) == letters[-2:]
         assert await second.dead_letters(0) == []
+        await second.dead_letter(letters[3])  # a retry after others
+        other_group = letters[0]._replace(group="another")
+        await second.dead_letter(other_group)
+        assert await second.dead_letters(10) == [*letters[:3], letters[4], letters[3], other_group]
 
 
 async def test_a_record_goes_to_one_member_of_a_group_only(backplane: Backplane) -> None:

@@ -16,15 +16,16 @@ from trio.testing import wait_all_tasks_blocked
 from shared.backplane import Assignment, Backplane, Consumer, Fetched, Record, StoredRecord
 from shared.backplane.kafka import backplane as kafka
 from shared.backplane.kafka import client as kafka_client
+from shared.backplane.kafka import fetch_queue, reader
 from shared.backplane.kafka import member as kafka_member
 from shared.backplane.kafka import producer as kafka_producer
 from shared.backplane.kafka.backplane import KafkaBackplane, open_kafka
 from shared.backplane.kafka.client import connection_options
 from shared.backplane.kafka.topics import migrate_topics
-from shared.backplane.protocol import publish_and_wait
+from shared.backplane.publishing import publish_and_wait
 from shared.contract.errors import Unavailable
 from shared.settings import KafkaSettings
-from tests.shared.backplane.conftest import LONG_SESSION, PARTITIONS, PATIENCE, kafka_settings
+from tests.shared.backplane.conftest import LONG_SESSION, PARTITIONS, PATIENCE, TRACEPARENT, kafka_settings
 from tools.engines.engine import free_port
 from tools.engines.kafka import Kafka
 
@@ -38,8 +39,6 @@ CLOSE_SECONDS = 15.0
 """For closing while the broker is away. It takes one or two."""
 
 SESSION_SECONDS = 2.0
-
-TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 stock: Any = import_module("kafka")
 """kafka-python as everybody else uses it."""
@@ -229,7 +228,7 @@ async def test_times_are_the_brokers(kafka_server: Kafka, monkeypatch: pytest.Mo
 
 
 async def test_a_broker_that_is_away_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kafka_client, "CONNECT_PATIENCE", 0.3)
+    monkeypatch.setattr(kafka_client, "CONNECT_TIMEOUT", 0.3)
     settings = KafkaSettings(servers=(f"127.0.0.1:{free_port()}",))
     for use in (open_kafka(settings).__aenter__, lambda: migrate_topics(settings)):
         with trio.fail_after(PATIENCE), pytest.raises(Unavailable, match=r"Kafka at 127\.0\.0\.1"):
@@ -271,7 +270,7 @@ async def stop_the_loop(backplane: KafkaBackplane) -> Callable[[], None]:
         stands.set()
         go_on.wait(2 * PATIENCE)
 
-    backplane._loop.soon(stand_still)
+    backplane._loop.call_soon(stand_still)
     await trio.to_thread.run_sync(stands.wait)
     return go_on.set
 
@@ -353,7 +352,7 @@ async def test_a_group_that_will_not_have_us_is_told(kafka_server: Kafka) -> Non
 async def test_a_member_that_does_not_let_go_loses_its_partitions_all_the_same(
     kafka_server: Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kafka_member, "RELEASE_PATIENCE", 0.3)
+    monkeypatch.setattr(kafka_member, "RELEASE_TIMEOUT", 0.3)
     async with opened(kafka_settings(kafka_server)) as backplane, backplane.consume("group") as stubborn:
         await gains(stubborn, PARTITIONS)
         async with backplane.consume("group") as other:
@@ -402,7 +401,7 @@ async def test_an_offset_that_is_not_there_any_more_goes_on_at_the_oldest(kafka_
 async def test_a_fetch_that_can_not_be_sent_loses_nothing_of_the_one_before(kafka_server: Kafka) -> None:
     async with opened(kafka_settings(kafka_server)) as backplane, backplane.consume("readers") as consumer:
         await gains(consumer, PARTITIONS)
-        fetcher = consumer._member._fetcher
+        fetcher = consumer._member.reader._fetcher
         send, calls = fetcher._send_fetches_async, itertools.count()
 
         async def send_every_other() -> object:
@@ -420,8 +419,8 @@ async def test_a_fetch_that_can_not_be_sent_loses_nothing_of_the_one_before(kafk
 async def test_a_consumer_that_takes_nothing_is_given_a_bounded_amount(
     kafka_server: Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kafka_member, "MAX_BUFFERED_BYTES", 20_000)
-    monkeypatch.setattr(kafka_member, "FETCH_MAX_BYTES", 100_000)  # since an answer may come on top
+    monkeypatch.setattr(fetch_queue, "MAX_BUFFERED_BYTES", 20_000)
+    monkeypatch.setattr(reader, "FETCH_MAX_BYTES", 100_000)  # since an answer may come on top
     async with opened(kafka_settings(kafka_server)) as backplane, backplane.consume("readers") as consumer:
         await gains(consumer, PARTITIONS)
         await read_nothing(consumer)
@@ -429,10 +428,7 @@ async def test_a_consumer_that_takes_nothing_is_given_a_bounded_amount(
             await publish_and_wait(backplane, [Record(0, bytes(1_000))] * 10)
         with trio.move_on_after(1):
             while True:
-                waiting = [
-                    event.size for event in list(consumer._member.queue) if isinstance(event, kafka_member.Chunk)
-                ]
-                assert sum(waiting) < 500_000
+                assert consumer._queue.size < 500_000
                 await trio.sleep(0.01)
         assert len(await read_until(consumer, lambda records: len(records) >= 1_000)) == 1_000
 
@@ -440,7 +436,7 @@ async def test_a_consumer_that_takes_nothing_is_given_a_bounded_amount(
 async def test_a_consumer_waits_for_a_broker_that_is_away(
     own_kafka: Callable[[], Kafka], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kafka, "LOOKUP_PATIENCE", 0.5)
+    monkeypatch.setattr(kafka, "LOOKUP_TIMEOUT", 0.5)
     server = await trio.to_thread.run_sync(own_kafka)
     async with opened(kafka_settings(server)) as backplane:
         await trio.to_thread.run_sync(server.kill)

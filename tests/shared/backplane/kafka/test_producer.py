@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.backplane import Record
-from shared.backplane.kafka.batches import MAX_BATCH_BYTES, Call, Piece, build_batch
-from shared.backplane.kafka.library import DefaultRecordBatch, Future, ProduceRequest, errors
-from shared.backplane.kafka.producer import DELIVERY_TIMEOUT, MAX_PENDING_CALLS, RETRY_BACKOFF, Producer
+from shared.backplane.kafka.batcher import RETRY_BACKOFF
+from shared.backplane.kafka.batches import MAX_BATCH_BYTES, Call, Identity, Piece, build_batch
+from shared.backplane.kafka.kafka_python import DefaultRecordBatch, Future, ProduceRequest, errors
+from shared.backplane.kafka.producer import DELIVERY_TIMEOUT, MAX_PENDING_CALLS, Producer
 from shared.contract.errors import Unavailable
 
 PARTITIONS = 3
@@ -52,15 +53,19 @@ class FakeKafka:
     answers: list[list[Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.net = SimpleNamespace(call_later=self._call_later, call_soon=self.soon)
+        self.net = SimpleNamespace(call_later=self._call_later, call_soon=self.call_soon)
         self.cluster = SimpleNamespace(leader_for_partition=lambda _: 1, request_update=lambda: None)
         self._manager = SimpleNamespace(send=self._send)
         self.producer = Producer(cast(Any, self), self, "topic", PARTITIONS)
 
-    def soon(self, work: Callable[[], object]) -> None:
+    def assert_in_kafka_thread(self) -> None: ...
+
+    def assert_in_trio_thread(self) -> None: ...
+
+    def call_soon(self, work: Callable[[], object]) -> None:
         self._call_later(0, work)
 
-    def to_trio(self, function: Callable[..., object], *arguments: object) -> None:
+    def call_trio_soon(self, function: Callable[..., object], *arguments: object) -> None:
         function(*arguments)
 
     def _call_later(self, delay: float, work: Callable[[], object]) -> None:
@@ -268,7 +273,7 @@ def test_batches_are_bounded_and_lose_nothing(calls: list[list[int]]) -> None:
         waiting.append(Piece(call, 0, range(len(sizes))))
     written: list[bytes] = []
     sequence = 0
-    while (batch := build_batch(waiting, 0, 7, 0, sequence)) is not None:
+    while (batch := build_batch(waiting, 0, Identity(7, 0), sequence, 0)) is not None:
         decoded = DefaultRecordBatch(batch.buffer)
         assert (decoded.base_sequence, decoded.records_count) == (sequence, batch.records)
         assert len(batch.buffer) < 2 * MAX_BATCH_BYTES + 1_000

@@ -12,24 +12,24 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.backplane import Assignment, Fetched, Record, StoredRecord
-from shared.backplane.protocol import publish_and_wait
+from shared.backplane import Assignment, DeadLetter, Fetched, Record, StoredRecord
+from shared.backplane.publishing import publish_and_wait
 from shared.backplane.sqlite import consumers as embedded_consumers
 from shared.backplane.sqlite import log as embedded
-from shared.backplane.sqlite.consumers import EmbeddedConsumer
-from shared.backplane.sqlite.log import EmbeddedLog, LogInUse, open_embedded_log
+from shared.backplane.sqlite.consumers import SqliteConsumer
+from shared.backplane.sqlite.log import LogInUse, SqliteLog, open_sqlite_log
 from shared.backplane.sqlite.segments import SEGMENT_BYTES, offset_at, records_of, segments_of
 from shared.contract.errors import Unavailable
 from shared.drivers import sqlite
 
 
 @pytest.fixture
-async def log(tmp_path: Path) -> AsyncIterator[EmbeddedLog]:
-    async with open_embedded_log(tmp_path / "log.sqlite3", partitions=2, retention_hours=1) as opened:
+async def log(tmp_path: Path) -> AsyncIterator[SqliteLog]:
+    async with open_sqlite_log(tmp_path / "log.sqlite3", partitions=2, retention_hours=1) as opened:
         yield opened
 
 
-async def read(consumer: EmbeddedConsumer, count: int) -> list[StoredRecord]:
+async def read(consumer: SqliteConsumer, count: int) -> list[StoredRecord]:
     records: list[StoredRecord] = []
     while len(records) < count:
         event = await consumer.fetch()
@@ -38,18 +38,18 @@ async def read(consumer: EmbeddedConsumer, count: int) -> list[StoredRecord]:
     return records
 
 
-async def test_a_second_process_is_told_that_the_log_is_in_use(log: EmbeddedLog, tmp_path: Path) -> None:
+async def test_a_second_process_is_told_that_the_log_is_in_use(log: SqliteLog, tmp_path: Path) -> None:
     with pytest.raises(LogInUse, match="another process has the log"):
-        async with open_embedded_log(tmp_path / "log.sqlite3", partitions=2, retention_hours=1):
+        async with open_sqlite_log(tmp_path / "log.sqlite3", partitions=2, retention_hours=1):
             pass
 
 
 async def test_another_number_of_partitions_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite3"
-    async with open_embedded_log(path, partitions=2, retention_hours=1):
+    async with open_sqlite_log(path, partitions=2, retention_hours=1):
         pass
     with pytest.raises(Unavailable, match=r"made with 2 partitions, `log.partitions` says 3"):
-        async with open_embedded_log(path, partitions=3, retention_hours=1):
+        async with open_sqlite_log(path, partitions=3, retention_hours=1):
             pass
 
 
@@ -60,15 +60,19 @@ async def test_a_folder_of_a_release_without_traces_is_gone_on_with(tmp_path: Pa
     old.execute("INSERT INTO shape VALUES (2)")
     values = msgspec.msgpack.encode([b"first", b"second"])
     old.execute("INSERT INTO segments VALUES (?, 2, 5, ?)", (1 << 48, values))
+    for reason in ("once", "twice"):
+        old.execute("INSERT INTO dead_letters VALUES (NULL, 'archive', ?, 1, 0, 5, x'6669727374')", (reason,))
     old.close()
-    async with open_embedded_log(path, partitions=2, retention_hours=1) as log, log.consume("readers") as consumer:
+    async with open_sqlite_log(path, partitions=2, retention_hours=1) as log, log.consume("readers") as consumer:
         assert await publish_and_wait(log, [Record(1, b"third", "of a trace")]) == [2]
         records = await read(consumer, 3)
+        letters = await log.dead_letters(10)
     assert [tuple(record)[1:] for record in records[:2]] == [(0, 5, b"first", ""), (1, 5, b"second", "")]
     assert (records[2].value, records[2].traceparent) == (b"third", "of a trace")
+    assert letters == [DeadLetter(StoredRecord(1, 0, 5, b"first"), "archive", "twice")]
 
 
-async def test_many_publishers_share_a_commit(log: EmbeddedLog) -> None:
+async def test_many_publishers_share_a_commit(log: SqliteLog) -> None:
     answers: list[object] = []
     gathered = threading.Event()
     async with trio.open_nursery() as nursery:
@@ -82,7 +86,7 @@ async def test_many_publishers_share_a_commit(log: EmbeddedLog) -> None:
     assert log.statistics().batches <= 3
 
 
-async def test_a_full_disk_refuses_and_loses_nothing(log: EmbeddedLog) -> None:
+async def test_a_full_disk_refuses_and_loses_nothing(log: SqliteLog) -> None:
     await publish_and_wait(log, [Record(0, b"before")])
 
     def fill(connection: sqlite3.Connection) -> None:
@@ -104,7 +108,7 @@ async def test_a_full_disk_refuses_and_loses_nothing(log: EmbeddedLog) -> None:
 
 
 async def test_a_consumer_that_is_far_behind_reads_from_the_file(
-    log: EmbeddedLog, monkeypatch: pytest.MonkeyPatch
+    log: SqliteLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedded_consumers, "MAX_BUFFERED", 10)
     async with log.consume("readers") as consumer:
@@ -119,7 +123,7 @@ async def test_a_consumer_that_is_far_behind_reads_from_the_file(
         assert mine == list(range(partition, 60, 2))
 
 
-async def test_trimming_spares_what_a_group_has_not_read(log: EmbeddedLog) -> None:
+async def test_trimming_spares_what_a_group_has_not_read(log: SqliteLog) -> None:
     for number in range(10):
         await publish_and_wait(log, [Record(0, b"%d" % number)])
     async with log.consume("slow") as slow:
@@ -131,7 +135,7 @@ async def test_trimming_spares_what_a_group_has_not_read(log: EmbeddedLog) -> No
         assert [int(record.value) for record in await read(consumer, 6)] == [4, 5, 6, 7, 8, 9]
 
 
-async def test_trimming_spares_what_is_young_and_offsets_go_on(log: EmbeddedLog, tmp_path: Path) -> None:
+async def test_trimming_spares_what_is_young_and_offsets_go_on(log: SqliteLog, tmp_path: Path) -> None:
     for _ in range(3):
         await publish_and_wait(log, [Record(0, b"young")])
     await log.trim(older_than_ms=0)

@@ -11,7 +11,7 @@ import trio
 
 from shared.backplane import Backplane, Record
 from shared.backplane.protocol import Done
-from shared.backplane.sqlite.spool import leave, publish_left
+from shared.backplane.sqlite.spool import publish_spool, spool_record
 from shared.contract.errors import Unavailable
 from shared.contract.partitions import partition_of
 
@@ -38,7 +38,7 @@ class FakeLog:
 @asynccontextmanager
 async def publishing(folder: Path, log: FakeLog) -> AsyncIterator[None]:
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(publish_left, folder, cast(Backplane, log))
+        nursery.start_soon(publish_spool, folder, cast(Backplane, log))
         yield
         nursery.cancel_scope.cancel()
 
@@ -61,10 +61,10 @@ def spool(tmp_path: Path) -> Path:
 async def test_what_was_left_before_and_meanwhile_is_published_in_order(spool: Path) -> None:
     log = FakeLog()
     for number in range(3):
-        leave(spool, 7, b"before %d" % number)
+        spool_record(spool, 7, b"before %d" % number)
     async with publishing(spool, log):
         await until_empty(spool)
-        leave(spool, 8, b"meanwhile")
+        spool_record(spool, 8, b"meanwhile")
         await until_empty(spool)
     assert [record.value for record in log.published] == [b"before 0", b"before 1", b"before 2", b"meanwhile"]
     assert [record.partition for record in log.published] == [partition_of(user, 4) for user in (7, 7, 7, 8)]
@@ -74,7 +74,7 @@ async def test_a_folder_that_is_not_there_is_waited_for(spool: Path) -> None:
     log = FakeLog()
     async with publishing(spool, log):
         await trio.testing.wait_all_tasks_blocked()
-        leave(spool, 7, b"first")
+        spool_record(spool, 7, b"first")
         await until_empty(spool)
     assert [record.value for record in log.published] == [b"first"]
 
@@ -82,7 +82,7 @@ async def test_a_folder_that_is_not_there_is_waited_for(spool: Path) -> None:
 async def test_what_the_log_does_not_take_stays_until_it_does(spool: Path) -> None:
     log = FakeLog()
     log.is_away = True
-    leave(spool, 7, b"first")
+    spool_record(spool, 7, b"first")
     with structlog.testing.capture_logs() as lines:
         async with publishing(spool, log):
             with trio.fail_after(PATIENCE):
@@ -97,7 +97,7 @@ async def test_what_the_log_does_not_take_stays_until_it_does(spool: Path) -> No
 
 async def test_a_file_that_is_none_of_ours_is_put_aside_and_hinders_nothing(spool: Path) -> None:
     log = FakeLog()
-    leave(spool, 7, b"ours")
+    spool_record(spool, 7, b"ours")
     (spool / "0.record").write_bytes(b"not ours")
     (spool / "00000000000000000001-7-half").write_bytes(b"still being written")
     with structlog.testing.capture_logs() as lines:
@@ -109,6 +109,6 @@ async def test_a_file_that_is_none_of_ours_is_put_aside_and_hinders_nothing(spoo
 
 
 def test_only_its_owner_may_read_what_is_left(spool: Path) -> None:
-    leave(spool, 7, b"private")
+    spool_record(spool, 7, b"private")
     (path,) = spool.iterdir()
     assert (spool.stat().st_mode & 0o777, path.stat().st_mode & 0o777) == (0o700, 0o600)

@@ -1,15 +1,18 @@
-"""The parts of kafka-python's consumer that we put together, each changed where it promises less than we need."""
+"""Subclasses of kafka-python's consumer classes, each changed where the library promises less than we need.
+
+For Kafka's thread.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from shared.backplane.kafka.batches import TRACEPARENT
-from shared.backplane.kafka.library import Client, ConsumerCoordinator, Fetcher, Place, SubscriptionState, errors
+from shared.backplane.kafka.kafka_python import Client, ConsumerCoordinator, Fetcher, Place, SubscriptionState, errors
 from shared.backplane.protocol import StoredRecord
 
 
 class PausedSubscription(SubscriptionState):  # type: ignore[misc]
-    """A partition that was gained is not read before it is resumed: its consumer may want to begin elsewhere."""
+    """Pauses gained partitions until they are resumed: their consumer may seek first."""
 
     def _apply_assignment(self, partitions: Iterable[Place], randomize: bool = False) -> None:
         before = set(self.assignment)
@@ -19,63 +22,63 @@ class PausedSubscription(SubscriptionState):  # type: ignore[misc]
 
 
 class Coordinator(ConsumerCoordinator):  # type: ignore[misc]
-    """A member of a group that says when the group heard of it, and when another process took its name."""
+    """Reports to its member: confirmed heartbeats, fencing by another process of the same name, and completed joins."""
 
     def __init__(
         self,
         client: Client,
         subscription: Any,
         *,
-        heard: Callable[[float], None],
-        fenced: Callable[[], None],
-        joined: Callable[[], None],
+        on_heartbeat: Callable[[float], None],
+        on_fenced: Callable[[], None],
+        on_joined: Callable[[], None],
         **options: Any,
     ) -> None:
-        self._heard = heard
-        self._fenced = fenced
-        self._joined = joined
+        self._on_heartbeat = on_heartbeat
+        self._on_fenced = on_fenced
+        self._on_joined = on_joined
         super().__init__(client, subscription, **options)
 
     def _handle_heartbeat_response(self, response: Any, send_time: float) -> None:
         try:
             super()._handle_heartbeat_response(response, send_time)
         except errors.RebalanceInProgressError:
-            self._heard(send_time)
+            self._on_heartbeat(send_time)
             raise
-        except errors.FencedInstanceIdError:  # the library only logs it, and goes on reading
-            self._fenced()
+        except errors.FencedInstanceIdError:  # the library only logs it and keeps fetching
+            self._on_fenced()
             raise
-        self._heard(send_time)
+        self._on_heartbeat(send_time)
 
     def _process_sync_group_response(self, response: Any, send_time: float) -> Any:
         assignment = super()._process_sync_group_response(response, send_time)
-        self._heard(send_time)
+        self._on_heartbeat(send_time)
         return assignment
 
     async def _on_join_complete_async(self, *arguments: Any) -> None:
         await super()._on_join_complete_async(*arguments)
-        self._joined()
+        self._on_joined()
 
     def forget_assignment(self) -> None:
-        """Claim nothing at the next join: others may have what was ours. The library would still claim it."""
+        """Claim no partitions at the next join: others may own them. The library would still claim the former ones."""
         for assignor in self._assignors.values():
             assignor.member_assignment = None
 
 
 def traceparent_in(headers: Iterable[tuple[str, bytes | None]]) -> str:
-    """What the headers of a record say of its trace; what others have put there beside it is passed over."""
+    """Return the traceparent among the headers of a record, "" if there is none."""
     return next((value.decode("ascii", "replace") for key, value in headers if key == TRACEPARENT and value), "")
 
 
 class RecordFetcher(Fetcher):  # type: ignore[misc]
-    """Makes our records from what a broker sends, with nothing in between."""
+    """Makes StoredRecords of a broker's batches directly, without the library's records."""
 
     class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
         def _unpack_records(self, tp: Place, records: Any, *_: Any) -> Iterator[StoredRecord]:
             number = tp.partition
             while (batch := records.next_batch()) is not None:
                 if not batch.validate_crc():
-                    raise errors.CorruptRecordError(f"the batch at {batch.base_offset} of {tp} has another checksum")
+                    raise errors.CorruptRecordError(f"the batch at {batch.base_offset} of {tp} fails its checksum")
                 self.leader_epoch = batch.leader_epoch
                 if not batch.is_control_batch:
                     for record in batch:
@@ -83,5 +86,5 @@ class RecordFetcher(Fetcher):  # type: ignore[misc]
                         traceparent = traceparent_in(record.headers) if record.headers else ""
                         yield StoredRecord(number, record.offset, record.timestamp, record.value or b"", traceparent)
                 self.next_fetch_offset = batch.next_offset
-            self.bytes_read = 1  # what the library asks before it lets other partitions go first
+            self.bytes_read = 1  # the library rotates the partitions only if it is not 0
             self.drain()

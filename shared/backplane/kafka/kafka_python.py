@@ -1,5 +1,6 @@
-"""The names of kafka-python that we use, all of them, as Any: it has no types, and the stubs that type checkers bring
-along are of another version. Written for 3.0.12 and held below 4, since much of it is not the library's public face.
+"""All names of kafka-python that we use, as Any: it has no types, and type checkers' stubs are for another version.
+
+Written for 3.0.12 and held below 4, since much of it is not the library's public interface.
 """
 # pyright: reportAttributeAccessIssue=false
 
@@ -23,7 +24,7 @@ from kafka.structs import OffsetAndMetadata as _OffsetAndMetadata
 from kafka.structs import TopicPartition as _TopicPartition
 
 Client: TypeAlias = Any
-"""A KafkaNetClient: connections to the brokers, and what is known of the cluster."""
+"""A KafkaNetClient: connections to the brokers, and the cluster's metadata."""
 
 Place: TypeAlias = Any
 """A TopicPartition."""

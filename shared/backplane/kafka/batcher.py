@@ -1,0 +1,229 @@
+"""The producer's state machine: calls in, requests out, outcomes in, answers out. No I/O, no clock, no thread.
+
+At most one request to each broker is under way. Records that are published meanwhile go into the next one: batches form
+by themselves, without a delay that would have to be chosen. Each batch has the producer's identity and a sequence
+number, so that a broker stores a batch once, however often it is sent.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, assert_never
+
+from shared.backplane.kafka.batches import Batch, Call, Identity, Piece, build_batch
+from shared.backplane.protocol import Done
+from shared.contract.errors import Unavailable
+
+RETRY_BACKOFF = 0.1
+"""Seconds before a batch is sent again, and before a missing leader is looked up again."""
+
+MAX_REQUEST_BYTES = 8 * 1024 * 1024
+"""A request of this size takes no further batch; a broker allows 100 MB."""
+
+Answer = tuple[Done, Sequence[int] | Exception]
+"""A call's callback, and the result to call it with."""
+
+Outcome = int | Unavailable | None
+"""Of a batch in a request: the offset of its first record; the broker's final rejection; or None, if it must be sent
+again: a retriable error, or a response that was lost."""
+
+
+class Request(NamedTuple):
+    """Batches to send to one broker, of one partition each."""
+
+    leader: int
+    batches: Sequence[Batch]
+
+
+class Poll(NamedTuple):
+    """The caller's next actions: send the requests, poll again in `retry_after` seconds, refresh the leaders."""
+
+    requests: Sequence[Request] = ()
+    retry_after: float | None = None
+    leaders_missing: bool = False
+
+
+_NOTHING = Poll()
+
+
+@dataclass(slots=True)
+class _Partition:
+    """`sent` stays until its outcome is known or its calls are answered: no later batch overtakes it."""
+
+    number: int
+    waiting: deque[Piece] = field(default_factory=deque)
+    sent: Batch | None = None
+    retry_at: float = 0.0
+    sequence: int = 0
+
+
+class Batcher:
+    """Batches the calls to one topic. Times are in seconds, of any one monotonic clock.
+
+    Its bound is the caller's: it holds the calls that were added and are not answered yet.
+    """
+
+    def __init__(self, partitions: int) -> None:
+        self._partitions = [_Partition(number) for number in range(partitions)]
+        self._turns = deque(self._partitions)  # each is first in turn, where a request can't take from all
+        self._calls: deque[Call] = deque()  # in order of their deadlines; answered ones stay until they are due
+        self._answers: list[Answer] = []
+        self._answered_bytes = 0
+        self._busy: set[int] = set()  # the brokers with a request under way
+        self._identity: Identity | None = None
+
+    @property
+    def needs_identity(self) -> bool:
+        """Whether `poll` has to wait for `identify`: at first, and after a batch whose outcome stays unknown."""
+        return self._identity is None
+
+    @property
+    def has_deadlines(self) -> bool:
+        """Whether `expire` has to be called later."""
+        return bool(self._calls)
+
+    def identify(self, identity: Identity) -> None:
+        """Build later batches under this identity. A batch that was sent before keeps its own, also when sent again."""
+        self._identity = identity
+        for partition in self._partitions:
+            partition.sequence = 0
+
+    def add(self, calls: Iterable[Call]) -> None:
+        """Add calls, in the order of their deadlines. One without records is answered."""
+        for call in calls:
+            self._calls.append(call)
+            first, call.rest = call.split()
+            if first is None:
+                self._answer(call, [])
+            else:
+                self._partitions[first.partition].waiting.append(first)
+
+    def poll(self, now: float, at_ms: int, leader_of: Callable[[int], int | None]) -> Poll:
+        """Take the batches that can be sent now; every one of their requests must get a `complete`.
+
+        `at_ms` is the records' time. `leader_of` returns a partition's broker, None if it has none at the moment.
+        """
+        if self._identity is None:
+            return _NOTHING
+        batches: dict[int, list[Batch]] = {}
+        sizes: dict[int, int] = {}
+        retries: list[float] = []
+        leaders_missing = False
+        self._turns.rotate(-1)
+        for partition in self._turns:
+            if not partition.waiting and partition.sent is None:
+                continue
+            leader = leader_of(partition.number)
+            if leader is None:
+                leaders_missing = True
+                retries.append(RETRY_BACKOFF)
+            elif leader in self._busy or sizes.get(leader, 0) > MAX_REQUEST_BYTES:
+                continue
+            elif partition.retry_at > now:
+                retries.append(partition.retry_at - now)
+            elif (batch := partition.sent or self._next_batch(partition, at_ms)) and not batch.under_way:
+                batch.under_way = True
+                batches.setdefault(leader, []).append(batch)
+                sizes[leader] = sizes.get(leader, 0) + len(batch.buffer)
+        if not batches and not retries:
+            return _NOTHING
+        self._busy.update(batches)
+        requests = [Request(leader, some) for leader, some in batches.items()]
+        return Poll(requests, min(retries) if retries else None, leaders_missing)
+
+    def _next_batch(self, partition: _Partition, at_ms: int) -> Batch | None:
+        if self._identity is None:
+            return None
+        batch = build_batch(partition.waiting, partition.number, self._identity, partition.sequence, at_ms)
+        if batch is not None:
+            partition.sent = batch
+            partition.sequence += batch.records
+        return batch
+
+    def complete(self, request: Request, outcomes: Mapping[int, Outcome], now: float) -> None:
+        """The request has ended, with these outcomes by partition; one that is missing counts as None."""
+        self._busy.discard(request.leader)
+        for batch in request.batches:
+            batch.under_way = False
+            match outcomes.get(batch.partition):
+                case int(offset):
+                    self._store(batch, offset)
+                case None:
+                    self._retry(batch, now)
+                case Unavailable() as error:
+                    self._abandon(batch, error)
+                case unreachable:
+                    assert_never(unreachable)
+
+    def _store(self, batch: Batch, offset: int) -> None:
+        partition = self._partitions[batch.partition]
+        if partition.sent is batch:
+            partition.sent = None
+        for piece in batch.pieces:
+            call = piece.call
+            for index in piece.indices:
+                call.offsets[index] = offset
+                offset += 1
+            call.unstored -= len(piece.indices)
+            if not call.unstored:
+                self._answer(call, call.offsets)
+            for other in call.rest:  # empty if the call was rejected
+                self._partitions[other.partition].waiting.append(other)
+            call.rest = ()
+
+    def _retry(self, batch: Batch, now: float) -> None:
+        """Send the batch again, unchanged, after RETRY_BACKOFF, unless it was abandoned."""
+        partition = self._partitions[batch.partition]
+        if partition.sent is batch:
+            partition.retry_at = now + RETRY_BACKOFF
+
+    def _abandon(self, batch: Batch, error: Exception) -> None:
+        """Answer the batch's calls with the error, and never send it again.
+
+        Whether a broker has stored it is unknown, and so is the sequence number that the broker expects next: later
+        batches need a new identity.
+        """
+        partition = self._partitions[batch.partition]
+        if partition.sent is batch:
+            partition.sent = None
+            partition.retry_at = 0.0
+            self._identity = None
+        for piece in batch.pieces:
+            self._answer(piece.call, error)
+
+    def expire(self, now: float, error: Unavailable) -> int:
+        """Answer the calls whose deadline has passed, and the batches that hold one, with the error. Return the number
+        of calls that were due."""
+        expired = 0
+        while self._calls and (self._calls[0].answered or self._calls[0].deadline <= now):
+            call = self._calls.popleft()
+            expired += not call.answered
+            self._answer(call, error)
+        for partition in self._partitions:
+            if partition.sent is not None and partition.sent.deadline <= now:
+                self._abandon(partition.sent, error)
+        return expired
+
+    def reject_all(self, error: Unavailable) -> None:
+        """Answer every call with the error."""
+        for call in self._calls:
+            self._answer(call, error)
+        self._calls.clear()
+
+    def _answer(self, call: Call, result: Sequence[int] | Exception) -> None:
+        """Answer a call; does nothing if it is answered, since an outcome may come after the deadline."""
+        if not call.answered:
+            call.answered = True
+            call.rest = ()
+            self._answers.append((call.done, result))
+            self._answered_bytes += call.size
+
+    @property
+    def has_answers(self) -> bool:
+        return bool(self._answers)
+
+    def take_answers(self) -> tuple[list[Answer], int]:
+        """Take the answers since the last time, and the bytes of their calls."""
+        answers, size = self._answers, self._answered_bytes
+        self._answers, self._answered_bytes = [], 0
+        return answers, size
