@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import trio
 
-from rookery.load.accounts import Bff, make_users
+from rookery.load.accounts import Bff
 from rookery.load.grpc import open_grpc_sessions
 from rookery.load.measure import MAX_MESSAGES, Record, Report, Schedule
 from rookery.load.process import cpu_seconds, pid_listening_on, resident_bytes
@@ -87,7 +87,7 @@ async def run(plan: Plan) -> Result:
     allow_most_open_files()
     count = max(plan.users, plan.idle) if plan.accounts_file else plan.users
     bff = Bff(plan.url, plan.ca_file)
-    users = await (make_users(plan.accounts_file, count) if plan.accounts_file else bff.sign_in(count))
+    users = await (_make_users(plan.accounts_file, count) if plan.accounts_file else bff.sign_in(count))
     # Users in a file are those of one process.
     users = await bff.locate(users, together=plan.accounts_file is not None)
     for gateway in {user.gateway for user in users}:
@@ -213,6 +213,12 @@ class Load:
 
     def failed(self, kind: str) -> None:
         self.record.errors[kind] += 1
+
+
+async def _make_users(accounts_file: Path, count: int) -> list[LoadUser]:
+    from rookery.load.stored_accounts import make_users  # here, as it needs the extra `server`
+
+    return await make_users(accounts_file, count)
 
 
 def _open_sessions(plan: Plan, users: Sequence[LoadUser], run_id: str) -> AbstractAsyncContextManager[Sessions]:
