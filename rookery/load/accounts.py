@@ -8,47 +8,47 @@ import httpx
 import msgspec
 import trio
 
-from rookery.client import Api, GatewayAddress, Refused
+from rookery.client import Api, GatewayEndpoints, Refused
 from rookery.client.errors import reason_of
-from rookery.client.trust import trusted
+from rookery.client.trust import client_tls
 from rookery.load.sessions import LoadError, LoadUser, for_each
 
-PASSWORD = "generated for load"  # noqa: S105 - guards nothing: these users exist to be loaded
+PASSWORD = "generated for load"  # noqa: S105 - protects nothing: these users only carry load
 
 SIGN_INS_AT_ONCE = 4
 """The server hashes two passwords at a time: more would only wait there."""
 
 
 class Bff:
-    """The HTTP API of the server under load. `ca_file` says who vouches for one with TLS."""
+    """The HTTP API of the server under load. `ca_file` is the authority of its certificate, with TLS."""
 
     def __init__(self, url: str, ca_file: Path | None) -> None:
         self._url = url
-        self._tls = trusted(ca_file, "http/1.1")
+        self._tls = client_tls(ca_file, "http/1.1")
 
     async def sign_in(self, count: int) -> list[LoadUser]:
-        """Sign in the users, and register them if they are not there yet. Raises LoadError or RookeryError."""
+        """Sign in the users, and register them if they do not exist. Raises LoadError or RookeryError."""
         async with httpx.AsyncClient(base_url=self._url, verify=self._tls, timeout=30) as http:
             apis = [Api(http, account_name(number), PASSWORD, "load") for number in range(count)]
-            if not await _is_there(apis[-1]):
-                await for_each(lambda api: _patiently(api.register), apis, at_once=SIGN_INS_AT_ONCE)
-            await for_each(lambda api: _patiently(api.sign_in), apis, at_once=SIGN_INS_AT_ONCE)
+            if not await _exists(apis[-1]):
+                await for_each(lambda api: _retry(api.register), apis, at_once=SIGN_INS_AT_ONCE)
+            await for_each(lambda api: _retry(api.sign_in), apis, at_once=SIGN_INS_AT_ONCE)
             return in_pairs([(api.me.user_id, api.newest_token) for api in apis])
 
     async def locate(self, users: Sequence[LoadUser], *, together: bool) -> list[LoadUser]:
-        """The users, with where their sessions go: all to the same gateway, if they are together. Raises LoadError."""
+        """Return the users with the gateway of their sessions, one for all users if `together`. Raises LoadError."""
         async with httpx.AsyncClient(base_url=self._url, verify=self._tls, timeout=30) as http:
             asked = users[:1] if together else users
             gateways = await for_each(lambda user: self._gateway_of(http, user), asked)
         return [replace(user, gateway=gateways[0 if together else number]) for number, user in enumerate(users)]
 
-    async def _gateway_of(self, http: httpx.AsyncClient, user: LoadUser) -> GatewayAddress:
+    async def _gateway_of(self, http: httpx.AsyncClient, user: LoadUser) -> GatewayEndpoints:
         try:
             response = await http.get("/v1/me/gateway", headers={"Authorization": f"Bearer {user.token}"})
             response.raise_for_status()
-            return msgspec.json.decode(response.content, type=GatewayAddress)
+            return msgspec.json.decode(response.content, type=GatewayEndpoints)
         except (httpx.HTTPError, msgspec.DecodeError) as error:
-            raise LoadError(f"{self._url} does not say where sessions go: {reason_of(error)}") from error
+            raise LoadError(f"{self._url} does not name a gateway: {reason_of(error)}") from error
 
 
 def account_name(number: int) -> str:
@@ -56,11 +56,11 @@ def account_name(number: int) -> str:
 
 
 def in_pairs(users: Sequence[tuple[int, str]]) -> list[LoadUser]:
-    """Users 0 and 1 write to each other, 2 and 3, and so on."""
+    """Pair users 0 and 1, 2 and 3, and so on."""
     return [LoadUser(user_id, users[number ^ 1][0], token) for number, (user_id, token) in enumerate(users)]
 
 
-async def _is_there(api: Api) -> bool:
+async def _exists(api: Api) -> bool:
     try:
         await api.sign_in()
     except Refused as refused:
@@ -70,8 +70,8 @@ async def _is_there(api: Api) -> bool:
     return True
 
 
-async def _patiently(work: Callable[[], Awaitable[object]]) -> None:
-    """Do it, as often as the server says to wait first; a user who is there already is no error."""
+async def _retry(work: Callable[[], Awaitable[object]]) -> None:
+    """Do the work, after as many waits as the server asks for. An existing user is not an error."""
     while True:
         try:
             await work()

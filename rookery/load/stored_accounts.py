@@ -1,6 +1,6 @@
-"""The users of a load, written straight to the embedded account store: without a slow hash of a password for each.
+"""The users of a load, written to the embedded account store: without a slow password hash for each.
 
-Needs the extra `server`, which the rest of `rookery.load` does not.
+Only this module of `rookery.load` needs the extra `server`.
 """
 
 from pathlib import Path
@@ -14,11 +14,11 @@ from shared.accounts.tokens import PasswordHasher, TokenIssuer, digest, new_fami
 from shared.contract.ids import SnowflakeGenerator, wall_clock_ms
 
 TOKEN_SECONDS = 24 * 3600
-"""Longer than a run can be, so that no token ends within one."""
+"""Longer than the longest run, so that no token expires within one."""
 
 
 async def make_users(accounts_file: Path, count: int) -> list[LoadUser]:
-    """Make the users in the account store, if they are not there, and tokens for them: the work of a second."""
+    """Store the users that do not exist, and issue tokens for all. Raises LoadError."""
     async with open_sqlite_accounts(accounts_file) as accounts:
         password_hash = await PasswordHasher().hash(PASSWORD)
         ids = SnowflakeGenerator(COMMAND_GENERATOR)
@@ -33,12 +33,12 @@ async def make_users(accounts_file: Path, count: int) -> list[LoadUser]:
 async def _make_user(
     accounts: AccountStore, issuer: TokenIssuer, user_id: int, name: str, password_hash: str
 ) -> tuple[int, str]:
-    """The id of the user of this name, who is made if need be, and a token for them."""
+    """Return the id of the user with this name, created if needed, and a token."""
     now_ms = wall_clock_ms()
     if not await accounts.add_user(User(user_id, name, name, "", 1, now_ms), password_hash):
         credentials = await accounts.credentials(name)
         if credentials is None:
-            raise LoadError(f"the user {name} can't be made")
+            raise LoadError(f"the user {name} can't be created")
         user_id = credentials.user_id
     family = Family(new_family_id(), user_id, "load", now_ms)
     await accounts.start_family(family, digest(new_refresh_token()), now_ms + TOKEN_SECONDS * 1000)

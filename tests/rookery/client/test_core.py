@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rookery.client.core import Connected, Leave, RenewToken, Session
+from rookery.client.core import Connected, Reconnect, RenewToken, Session
 from rookery.client.errors import Refused
 from rookery.client.outbox import MAX_PENDING
 from rookery.v1 import session_pb2 as pb
@@ -132,7 +132,7 @@ def test_no_more_messages_are_in_flight_than_the_server_allows() -> None:
 def test_too_much_that_waits_is_refused(server: Server) -> None:
     for number in range(MAX_PENDING):
         server.submit(send(str(number)))
-    with pytest.raises(Refused, match="1000 operations"):
+    with pytest.raises(Refused, match="1000 commands"):
         server.submit(send("one more"))
 
 
@@ -189,10 +189,10 @@ def test_receipts_of_one_chat_become_one(server: Server) -> None:
 
 def test_what_has_no_answer_is_not_repeated(server: Server) -> None:
     typing = pb.ClientFrame(typing=pb.Typing(chat_id=CHAT))
-    server.session.say(typing)
+    server.session.notify(typing)
     server.connect()
     assert server.session.outgoing() == []
-    server.session.say(typing)
+    server.session.notify(typing)
     assert server.session.outgoing() == [typing]
 
 
@@ -272,13 +272,13 @@ def test_dropped_frames_have_what_is_unanswered_sent_again(server: Server) -> No
 @pytest.mark.parametrize(
     ("frame", "instruction"),
     [
-        (pb.ServerFrame(reconnect=pb.Reconnect(after_ms=50)), Leave("the gateway asked for it", after_ms=50)),
+        (pb.ServerFrame(reconnect=pb.Reconnect(after_ms=50)), Reconnect("the gateway asked for it", after_ms=50)),
         (
             pb.ServerFrame(moved=pb.Moved(grpc="b:1")),
-            Leave("the sessions are elsewhere", moved=pb.Moved(grpc="b:1")),
+            Reconnect("the sessions are elsewhere", moved=pb.Moved(grpc="b:1")),
         ),
-        (pb.ServerFrame(goodbye=pb.Goodbye(code="timed_out", message="Silent.")), Leave("Silent.")),
-        (pb.ServerFrame(goodbye=pb.Goodbye(code="unauthenticated")), Leave("unauthenticated", signed_out=True)),
+        (pb.ServerFrame(goodbye=pb.Goodbye(code="timed_out", message="Silent.")), Reconnect("Silent.")),
+        (pb.ServerFrame(goodbye=pb.Goodbye(code="unauthenticated")), Reconnect("unauthenticated", token_rejected=True)),
         (pb.ServerFrame(expiring=pb.Expiring(token_expires_at_ms=1)), RenewToken()),
     ],
 )

@@ -12,7 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from rookery.client import Accepted, Client, Connected, Disconnected, Gap, Message, Refused, SignedOut, Unreachable
 from rookery.client.backoff import LONGEST, LONGEST_SOON
 from rookery.client.events import EventQueue
-from rookery.client.keeper import LOOK_SECONDS, WELCOME_DEADLINE
+from rookery.client.reconnector import CHECK_SECONDS, WELCOME_DEADLINE
 from rookery.v1 import session_pb2 as pb
 
 TAKEOVER = 8.0
@@ -256,7 +256,7 @@ async def test_a_server_that_owes_an_answer_and_is_silent_is_left_soon(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(client.send, 9, "hi")
         second = await gateway.welcome_next()
-        assert trio.current_time() - begin < WELCOME_DEADLINE + 2 * LOOK_SECONDS + WELCOME_DEADLINE + 1
+        assert trio.current_time() - begin < WELCOME_DEADLINE + 2 * CHECK_SECONDS + WELCOME_DEADLINE + 1
         second.accept(await second.hear(), 100)
     assert (await connection.hear()).HasField("send")
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio_websocket import ConnectionClosed, WebSocketRequest, serve_websocket
 
-from rookery.client import GatewayAddress
+from rookery.client import GatewayEndpoints
 from rookery.load.measure import Latencies, Record, Schedule, summarize
 from rookery.load.process import cpu_seconds, pid_listening_on, resident_bytes
 from rookery.load.report import show
@@ -175,7 +175,7 @@ class EchoGateway:
 async def test_a_run_over_websocket_delivers_everything(nursery: trio.Nursery, rate: float | None) -> None:
     serve = partial(serve_websocket, EchoGateway().serve, "127.0.0.1", 0, ssl_context=None, message_queue_size=100)
     server = await nursery.start(serve)
-    gateway = GatewayAddress(websocket=f"ws://127.0.0.1:{server.port}/session", grpc="")
+    gateway = GatewayEndpoints(websocket=f"ws://127.0.0.1:{server.port}/session", grpc="")
     users = [LoadUser(1, 2, "1", gateway), LoadUser(2, 1, "2", gateway)]
     seconds = 0.1 if rate else 1.0  # at a rate all are sent that are due; else as many as there is time for
     plan = Plan("http://127.0.0.1", users=2, rate=rate, in_flight=2, seconds=seconds, warm_up=0.02, size=300)

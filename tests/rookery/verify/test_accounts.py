@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from rookery.verify import Plan, VerifyError
-from rookery.verify.accounts import PATIENCE, Accounts
+from rookery.verify.accounts import REGISTER_DEADLINE, Accounts
 
 NAMES = ["verify-00000", "verify-00001", "verify-00002"]
 
@@ -55,7 +55,7 @@ def user(name: str) -> dict[str, Any]:
 async def make(bff: StrictBff) -> list[str]:
     """What was said."""
     said: list[str] = []
-    await Accounts(Plan(), said.append, transport=httpx.MockTransport(bff.answer)).make(NAMES)
+    await Accounts(Plan(), said.append, transport=httpx.MockTransport(bff.answer)).register(NAMES)
     return said
 
 
@@ -80,11 +80,11 @@ async def test_a_limit_is_waited_for_as_long_as_the_server_says(autojump_clock: 
     said = await make(bff)
     assert sorted(bff.names) == NAMES
     assert 12 <= trio.current_time() - began < 30
-    assert "wait (rate_limited): 6.0 s" in said[0]
+    assert "(rate_limited) by 6.0 s" in said[0]
 
 
 async def test_a_limit_that_never_ends_is_told(autojump_clock: MockClock) -> None:
-    with pytest.raises(VerifyError, match=f"within {PATIENCE:g} s"):
+    with pytest.raises(VerifyError, match=f"within {REGISTER_DEADLINE:g} s"):
         await make(StrictBff(free=0, wait_ms=10**6))
 
 

@@ -93,7 +93,7 @@ class Platform:
 
     # ---- Accounts
 
-    async def make(self, names: Sequence[str]) -> None:
+    async def register(self, names: Sequence[str]) -> None:
         await trio.lowlevel.checkpoint()
 
     @asynccontextmanager

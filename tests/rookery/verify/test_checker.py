@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rookery.verify.judge import Kind, judge
+from rookery.verify.checker import Kind, check_records
 from rookery.verify.records import Copy, Delivery, Records, Sent, by_key
 
 ADA, GRACE, EVE = 1, 2, 3
@@ -45,20 +45,20 @@ def heard(copies: Sequence[Copy], what: Sequence[Sent] = ALL) -> Records:
 
 
 def found(records: Records) -> list[tuple[Kind, str]]:
-    return [(violation.kind, violation.text) for violation in judge(records)]
+    return [(violation.kind, violation.text) for violation in check_records(records)]
 
 
 def test_nothing_is_wrong_with_what_is_right() -> None:
     everyone = {(reader, CHAT): KEPT for reader in (ADA, GRACE)}
     deliveries = {GRACE: [Delivery(copy, 0.0) for copy in FROM_ADA], ADA: [Delivery(copy, 0.0) for copy in KEPT[1::2]]}
-    assert judge(Records(by_key(ALL), deliveries, everyone)) == []
-    assert judge(Records({})) == []
+    assert check_records(Records(by_key(ALL), deliveries, everyone)) == []
+    assert check_records(Records({})) == []
 
 
 def test_what_was_not_answered_may_be_there_or_not() -> None:
     unanswered = [*ALL[:4], replace(A2, message_id=0, accepted_at=math.inf)]
     for copies in (KEPT, KEPT[:4]):
-        assert judge(history(copies, unanswered)) == []
+        assert check_records(history(copies, unanswered)) == []
 
 
 def planted() -> Iterator[tuple[str, Records, Kind, str]]:
@@ -71,7 +71,7 @@ def planted() -> Iterator[tuple[str, Records, Kind, str]]:
     yield "a stranger", history([*KEPT, Copy((ADA, "m9"), 200, CHAT, "m9")]), Kind.NEVER_SENT, "m9 of 1, id 200"
     elsewhere = replace(first, chat_id="d-1-3")
     yield "another chat", history([elsewhere, *KEPT[1:]]), Kind.NEVER_SENT, "m0 of 1, id 100, does not belong"
-    yield "another text", history([*KEPT[:4], replace(KEPT[4], text="x")]), Kind.CHANGED, "m2 of 1 says 'x'"
+    yield "another text", history([*KEPT[:4], replace(KEPT[4], text="x")]), Kind.CHANGED, "m2 of 1 has the text 'x'"
     yield "pages not by id", history([third, second, first, *rest]), Kind.OUT_OF_ORDER, "101 comes after 102"
     swapped = [replace(A0, message_id=102), G0, replace(A1, message_id=100), G1, A2]
     yield (
@@ -86,7 +86,7 @@ def planted() -> Iterator[tuple[str, Records, Kind, str]]:
     yield "heard under two ids", heard([*FROM_ADA, again]), Kind.DELIVERED_TWICE, "m0 of 1 is there 2 times"
     yield "heard as another", heard([again, *FROM_ADA[1:]]), Kind.OTHER_ID, "accepted as 100 and is 200"
     yield "heard in another order", heard([*FROM_ADA[1:], FROM_ADA[0]]), Kind.OUT_OF_ORDER, "m0 of 1 comes after m2"
-    yield "heard another text", heard([replace(FROM_ADA[0], text="x"), *FROM_ADA[1:]]), Kind.CHANGED, "says 'x'"
+    yield "heard another text", heard([replace(FROM_ADA[0], text="x"), *FROM_ADA[1:]]), Kind.CHANGED, "has the text 'x'"
     stranger = Copy((EVE, "m0"), 200, "d-2-3", "spam")
     yield "heard a stranger", heard([*FROM_ADA, stranger]), Kind.NEVER_SENT, "m0 of 3, id 200"
     for_other = Records(by_key(ALL), deliveries={EVE: [Delivery(FROM_ADA[0], 0.0)]})
@@ -112,8 +112,8 @@ def test_a_violation_of_each_kind_was_planted() -> None:
 def test_a_message_that_was_retried_is_in_no_order_with_those_sent_meanwhile() -> None:
     late = replace(A0, message_id=105, accepted_at=200.0, retried=True)
     what = [G0, A1, G1, A2, late]
-    assert judge(history([copy_of(each) for each in what], what)) == []
-    assert judge(heard([copy_of(A1), copy_of(A2), copy_of(late)], what)) == []
+    assert check_records(history([copy_of(each) for each in what], what)) == []
+    assert check_records(heard([copy_of(A1), copy_of(A2), copy_of(late)], what)) == []
 
 
 def test_a_message_that_was_retried_comes_before_what_was_sent_after_it_was_accepted() -> None:
@@ -130,12 +130,12 @@ def test_a_gap_may_be_filled_from_history_and_begins_the_order_anew() -> None:
         Delivery(third, 1.0, gaps=1),
         Delivery(first, 2.0, gaps=1, is_live=False),
     ]
-    assert judge(Records(by_key(ALL), deliveries={GRACE: after_the_gap})) == []
+    assert check_records(Records(by_key(ALL), deliveries={GRACE: after_the_gap})) == []
 
 
 def test_own_messages_may_come_from_another_session_or_a_replay() -> None:
     deliveries = {GRACE: [Delivery(copy, 0.0) for copy in KEPT]}
-    assert judge(Records(by_key(ALL), deliveries=deliveries)) == []
+    assert check_records(Records(by_key(ALL), deliveries=deliveries)) == []
 
 
 @given(st.permutations(range(5)), st.data())

@@ -9,9 +9,9 @@ import trio
 import trio_websocket
 
 from bff.http.server import open_http_server
-from rookery.client import GatewayAddress, Unreachable, open_api
+from rookery.client import GatewayEndpoints, Unreachable, open_api
 from rookery.client.connection import SessionStream, connect_grpc
-from rookery.client.trust import trusted
+from rookery.client.trust import client_tls
 from rookery.client.websocket import SUBPROTOCOL, connect_websocket
 from rookery.load.grpc import open_grpc_sessions
 from rookery.load.run import Load, Plan
@@ -177,8 +177,8 @@ async def test_an_authority_that_can_not_be_read_is_an_error_at_once(tmp_path: P
 
 
 def test_authorities_are_read_once(authority: Authority) -> None:
-    assert trusted(authority.file, "h2") is trusted(authority.file, "h2")
-    assert trusted(authority.file, "h2") is not trusted(authority.file, "http/1.1")
+    assert client_tls(authority.file, "h2") is client_tls(authority.file, "h2")
+    assert client_tls(authority.file, "h2") is not client_tls(authority.file, "http/1.1")
 
 
 @pytest.mark.parametrize("transport", ["grpcs", "wss"])
@@ -191,7 +191,7 @@ async def test_a_load_can_be_put_on_gateways_with_tls(
     )
     plan = Plan("https://127.0.0.1", users=2, rate=100, seconds=0.1, warm_up=0.02, size=size)
     endpoint = await serve(tls, nursery)
-    gateway = GatewayAddress(websocket=endpoint, grpc=endpoint)
+    gateway = GatewayEndpoints(websocket=endpoint, grpc=endpoint)
     users = [LoadUser(1, 2, "token", gateway), LoadUser(2, 1, "token", gateway)]
     async with opened(users, "run-", size, authority.file) as sessions:
         with trio.fail_after(PATIENCE):
