@@ -1,91 +1,33 @@
-"""The client over TLS: it talks to whom it may trust, and says whom it does not."""
+"""The client, and the load on it, over TLS: they talk to servers of a trusted authority only."""
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
-import trio_websocket
 
 from bff.http.server import open_http_server
 from rookery.client import GatewayEndpoints, Unreachable, open_api
 from rookery.client.connection import SessionStream, connect_grpc
 from rookery.client.trust import client_tls
-from rookery.client.websocket import SUBPROTOCOL, connect_websocket
+from rookery.client.websocket import connect_websocket
 from rookery.load.grpc import open_grpc_sessions
 from rookery.load.run import Load, Plan
 from rookery.load.sessions import LoadUser
 from rookery.load.websocket import open_websocket_sessions
 from rookery.v1 import session_pb2 as pb
-from rookery.v1.session_grpc import SessionServiceServicer
-from shared.background import open_background
-from shared.contract.wire import from_json, to_json
 from shared.net.listening import listen, port_of
 from shared.net.pem import UnusableCertificate
 from shared.net.tls import ServerTls
-from shared.rpc import ServerStream, serve_rpc, stream_handler
+from shared.rpc import serve_rpc
+from tests.rookery.client.gateways import EchoGateway, Serve, serve_grpc, serve_websocket
 from tools.launch.certificates import Authority
 
-PATIENCE = 20.0
+DEADLINE = 20.0
 """Seconds; only ends a test that has failed."""
 
-WELCOME = pb.ServerFrame(sequence=1, welcome=pb.Welcome(session_id="s", user_id=7))
-
-Connect = Callable[..., Any]
-Serve = Callable[[ServerTls, trio.Nursery], Awaitable[str]]
-
-
-class Welcomes(SessionServiceServicer):
-    """Welcomes everyone, accepts whatever they send, and sends it back."""
-
-    @stream_handler
-    async def Connect(self, input_messages: ServerStream[pb.ClientFrame, pb.ServerFrame]) -> None:
-        await input_messages.receive()
-        await input_messages.send(WELCOME)
-        while (frame := await input_messages.receive()) is not None:
-            for answer in answers(frame):
-                await input_messages.send(answer)
-
-
-def answers(frame: pb.ClientFrame) -> list[pb.ServerFrame]:
-    """That it is accepted, and what its recipient gets."""
-    key = frame.send.client_message_id
-    event = pb.Event(message=pb.Message(client_message_id=key, text=frame.send.text))
-    return [pb.ServerFrame(accepted=pb.Accepted(client_message_id=key)), pb.ServerFrame(event=event)]
-
-
-async def serve_grpc(tls: ServerTls, nursery: trio.Nursery) -> str:
-    listeners = await listen("127.0.0.1", 0, tls=tls, alpn="h2")
-    await nursery.start(serve_rpc, [Welcomes()], listeners)
-    return f"grpcs://127.0.0.1:{port_of(listeners)}"
-
-
-async def serve_websocket(tls: ServerTls, nursery: trio.Nursery) -> str:
-    listeners = await listen("127.0.0.1", 0, tls=tls)
-
-    async def welcome(stream: trio.abc.Stream) -> None:
-        try:
-            async with open_background() as background:
-                request = await trio_websocket.wrap_server_stream(background, stream)
-                websocket = await request.accept(subprotocol=SUBPROTOCOL)
-                await websocket.get_message()
-                await websocket.send_message(to_json(WELCOME).decode())
-                while True:
-                    frame = from_json(pb.ClientFrame, await websocket.get_message())
-                    assert isinstance(frame, pb.ClientFrame)
-                    for answer in answers(frame):
-                        await websocket.send_message(to_json(answer).decode())
-        except* (trio.BrokenResourceError, trio_websocket.ConnectionClosed):
-            pass
-
-    await nursery.start(trio.serve_listeners, welcome, listeners)
-    return f"wss://127.0.0.1:{port_of(listeners)}/session"
-
-
-TRANSPORTS = pytest.mark.parametrize(
-    ("serve", "connect"), [(serve_grpc, connect_grpc), (serve_websocket, connect_websocket)], ids=["grpcs", "wss"]
-)
+SERVERS: dict[Any, Serve] = {connect_grpc: serve_grpc, connect_websocket: serve_websocket}
+TRANSPORTS = pytest.mark.parametrize("connect", SERVERS, ids=["grpcs", "wss"])
 
 
 @pytest.fixture
@@ -99,69 +41,62 @@ def tls(authority: Authority) -> ServerTls:
     return ServerTls(issued.settings(), issued.certificate)
 
 
-async def welcomed(stream: SessionStream) -> pb.ServerFrame | None:
-    with trio.fail_after(PATIENCE):
-        await stream.send(pb.ClientFrame())
+async def first_answer(stream: SessionStream) -> pb.ServerFrame | None:
+    with trio.fail_after(DEADLINE):
+        await stream.send(pb.ClientFrame(authenticate=pb.Authenticate(access_token="token")))
         return await stream.receive()
 
 
 @TRANSPORTS
-async def test_a_gateway_of_the_authority_is_trusted(
-    serve: Serve, connect: Connect, tls: ServerTls, authority: Authority, nursery: trio.Nursery
+async def test_a_gateway_is_trusted_by_its_authority_and_no_other(
+    connect: Any, tls: ServerTls, authority: Authority, tmp_path: Path, nursery: trio.Nursery
 ) -> None:
-    endpoint = await serve(tls, nursery)
+    endpoint = await SERVERS[connect](EchoGateway(), nursery, tls)
     async with connect(endpoint, authority.file) as stream:
-        assert await welcomed(stream) == WELCOME
-
-
-@TRANSPORTS
-async def test_a_gateway_of_nobody_we_know_is_unreachable(
-    serve: Serve, connect: Connect, tls: ServerTls, tmp_path: Path, nursery: trio.Nursery
-) -> None:
-    endpoint = await serve(tls, nursery)
+        answer = await first_answer(stream)
+        assert answer is not None
+        assert answer.HasField("welcome")
     for ca_file in (None, Authority(tmp_path / "other").file):
         with pytest.raises(Unreachable, match="local issuer"):
             async with connect(endpoint, ca_file) as stream:
-                await welcomed(stream)
+                await first_answer(stream)
 
 
 @TRANSPORTS
 async def test_a_gateway_with_a_certificate_for_another_name_is_unreachable(
-    serve: Serve, connect: Connect, authority: Authority, nursery: trio.Nursery
+    connect: Any, authority: Authority, nursery: trio.Nursery
 ) -> None:
     issued = authority.issue("other", "chat.example.org")
-    endpoint = await serve(ServerTls(issued.settings(), issued.certificate), nursery)
+    endpoint = await SERVERS[connect](EchoGateway(), nursery, ServerTls(issued.settings(), issued.certificate))
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1"):
         async with connect(endpoint, authority.file) as stream:
-            await welcomed(stream)
+            await first_answer(stream)
 
 
 @pytest.mark.parametrize("secure", ["grpcs", "wss"])
-async def test_a_gateway_without_tls_is_unreachable_where_there_must_be(
+async def test_a_gateway_without_tls_is_unreachable_at_a_secure_address(
     secure: str, authority: Authority, nursery: trio.Nursery
 ) -> None:
+    async def respond_in_plain_text(stream: trio.abc.Stream) -> None:
+        await stream.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
     (listener,) = await listen("127.0.0.1", 0)
     if secure == "grpcs":
-        await nursery.start(serve_rpc, [Welcomes()], [listener])
+        await nursery.start(serve_rpc, [EchoGateway()], [listener])
     else:
-        await nursery.start(trio.serve_listeners, _talk_plainly, [listener])
+        await nursery.start(trio.serve_listeners, respond_in_plain_text, [listener])
+    connect: Any = connect_grpc if secure == "grpcs" else connect_websocket
     with pytest.raises(Unreachable):
-        async with (connect_grpc if secure == "grpcs" else connect_websocket)(
-            f"{secure}://127.0.0.1:{port_of([listener])}", authority.file
-        ) as stream:
-            await welcomed(stream)
-
-
-async def _talk_plainly(stream: trio.abc.Stream) -> None:
-    await stream.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        async with connect(f"{secure}://127.0.0.1:{port_of([listener])}", authority.file) as stream:
+            await first_answer(stream)
 
 
 async def test_a_bff_is_trusted_as_a_gateway_is(tls: ServerTls, authority: Authority) -> None:
-    async def not_signed_in(scope: Any, receive: Any, send: Any) -> None:
+    async def respond(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b'{"user_id": "7", "name": "ada", "display_name": "Ada"}'})
 
-    async with open_http_server(not_signed_in, "127.0.0.1", 0, tls=tls) as server:
+    async with open_http_server(respond, "127.0.0.1", 0, tls=tls) as server:
         url = f"https://127.0.0.1:{server.address[1]}"
         async with open_api(url, "ada", "password", ca_file=authority.file) as api:
             assert (await api.register()).user_id == 7
@@ -176,25 +111,23 @@ async def test_an_authority_that_can_not_be_read_is_an_error_at_once(tmp_path: P
             pass
 
 
-def test_authorities_are_read_once(authority: Authority) -> None:
+def test_authorities_are_loaded_once_for_each_protocol(authority: Authority) -> None:
     assert client_tls(authority.file, "h2") is client_tls(authority.file, "h2")
     assert client_tls(authority.file, "h2") is not client_tls(authority.file, "http/1.1")
 
 
-@pytest.mark.parametrize("transport", ["grpcs", "wss"])
+@TRANSPORTS
 async def test_a_load_can_be_put_on_gateways_with_tls(
-    transport: str, tls: ServerTls, authority: Authority, nursery: trio.Nursery
+    connect: Any, tls: ServerTls, authority: Authority, nursery: trio.Nursery
 ) -> None:
     size = 40_000  # bytes: more than a record of TLS has
-    serve, opened = (
-        (serve_grpc, open_grpc_sessions) if transport == "grpcs" else (serve_websocket, open_websocket_sessions)
-    )
+    opened: Any = open_grpc_sessions if connect is connect_grpc else open_websocket_sessions
     plan = Plan("https://127.0.0.1", users=2, rate=100, seconds=0.1, warm_up=0.02, size=size)
-    endpoint = await serve(tls, nursery)
+    endpoint = await SERVERS[connect](EchoGateway(), nursery, tls)
     gateway = GatewayEndpoints(websocket=endpoint, grpc=endpoint)
     users = [LoadUser(1, 2, "token", gateway), LoadUser(2, 1, "token", gateway)]
     async with opened(users, "run-", size, authority.file) as sessions:
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(DEADLINE):
             report, *_ = await Load(plan, sessions, "run-").run(())
     assert report.sent == report.delivered.count > 5
     assert (report.lost, report.unanswered, report.errors) == (0, 0, {})
