@@ -96,14 +96,6 @@ def test_nothing_is_sent_before_the_welcome(server: Server) -> None:
     assert server.sent() == []
 
 
-def test_a_message_that_is_accepted_finishes_with_its_id(server: Server) -> None:
-    server.connect()
-    server.submit(send("a"))
-    assert server.sent() == ["a"]
-    server.accept("a", 100)
-    assert server.finished == [pb.Accepted(client_message_id="a", message_id=100, chat_id=CHAT)]
-
-
 def test_a_refusal_finds_its_frame_by_number(server: Server) -> None:
     server.connect()
     server.submit(send("a"))
@@ -142,18 +134,12 @@ def test_an_unfinished_replay_is_resumed_where_it_stopped(server: Server) -> Non
     assert server.connect().authenticate.last_position.offset == 10
 
 
-def test_a_replayed_message_is_an_event_once(server: Server) -> None:
-    server.connect()
-    server.message(1)
-    server.connect(replayed=1)
-    server.message(1)
-    assert server.messages() == [1]
-
-
-def test_a_second_copy_under_another_id_is_dropped(server: Server) -> None:
+@pytest.mark.parametrize("second_id", [1, 2])
+def test_a_repeated_message_is_an_event_once_even_under_another_id(server: Server, second_id: int) -> None:
     server.connect()
     server.message(1, key="a")
-    server.message(2, key="a")
+    server.connect(replayed=1)
+    server.message(second_id, key="a")
     assert server.messages() == [1]
 
 

@@ -1,4 +1,4 @@
-"""The client, and the load on it, over TLS: they talk to servers of a trusted authority only."""
+"""The client over TLS: it talks to servers of a trusted authority only."""
 
 from pathlib import Path
 from typing import Any
@@ -7,14 +7,10 @@ import pytest
 import trio
 
 from bff.http.server import open_http_server
-from rookery.client import GatewayEndpoints, Unreachable, open_api
+from rookery.client import Unreachable, open_api
 from rookery.client.connection import SessionStream, connect_grpc
 from rookery.client.trust import client_tls
 from rookery.client.websocket import connect_websocket
-from rookery.load.grpc import open_grpc_sessions
-from rookery.load.run import Load, Plan
-from rookery.load.sessions import LoadUser
-from rookery.load.websocket import open_websocket_sessions
 from rookery.v1 import session_pb2 as pb
 from shared.net.listening import listen, port_of
 from shared.net.pem import UnusableCertificate
@@ -114,20 +110,3 @@ async def test_an_authority_that_can_not_be_read_is_an_error_at_once(tmp_path: P
 def test_authorities_are_loaded_once_for_each_protocol(authority: Authority) -> None:
     assert client_tls(authority.file, "h2") is client_tls(authority.file, "h2")
     assert client_tls(authority.file, "h2") is not client_tls(authority.file, "http/1.1")
-
-
-@TRANSPORTS
-async def test_a_load_can_be_put_on_gateways_with_tls(
-    connect: Any, tls: ServerTls, authority: Authority, nursery: trio.Nursery
-) -> None:
-    size = 40_000  # bytes: more than a record of TLS has
-    opened: Any = open_grpc_sessions if connect is connect_grpc else open_websocket_sessions
-    plan = Plan("https://127.0.0.1", users=2, rate=100, seconds=0.1, warm_up=0.02, size=size)
-    endpoint = await SERVERS[connect](EchoGateway(), nursery, tls)
-    gateway = GatewayEndpoints(websocket=endpoint, grpc=endpoint)
-    users = [LoadUser(1, 2, "token", gateway), LoadUser(2, 1, "token", gateway)]
-    async with opened(users, "run-", size, authority.file) as sessions:
-        with trio.fail_after(DEADLINE):
-            report, *_ = await Load(plan, sessions, "run-").run(())
-    assert report.sent == report.delivered.count > 5
-    assert (report.lost, report.unanswered, report.errors) == (0, 0, {})

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import venv
 from collections.abc import Iterator
-from email.message import Message
 from email.parser import Parser
 from importlib.metadata import distribution
 from pathlib import Path
@@ -48,7 +47,7 @@ trio.run(main, sys.argv[1])
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `make wheel` builds, with setuptools' own files in another place than the checkout."""
+    """The wheel of `make wheel`, built outside of the checkout."""
     folder = tmp_path_factory.mktemp("wheel")
     config = folder / "setup.cfg"
     config.write_text(f"[build]\nbuild_base = {folder}/build\n[egg_info]\negg_base = {folder}\n")
@@ -68,24 +67,17 @@ def opened(wheel: Path) -> Iterator[ZipFile]:
         yield opened
 
 
-def metadata(opened: ZipFile) -> Message:
+# ---- contents
+
+
+def test_the_wheel_requires_what_purerpc_requires_but_neither_it_nor_an_old_h2(opened: ZipFile) -> None:
     (name,) = (name for name in opened.namelist() if name.endswith(".dist-info/METADATA"))
-    return Parser().parsestr(opened.read(name).decode())
-
-
-# ---- what is in it
-
-
-def test_no_requirement_of_the_wheel_is_purerpc(opened: ZipFile) -> None:
-    requirements = metadata(opened).get_all("Requires-Dist") or []
-    assert any(each.startswith("h2>=4") for each in requirements)
-    assert not [each for each in requirements if each.startswith("purerpc")]
-
-
-def test_the_wheel_requires_everything_else_that_purerpc_requires(opened: ZipFile) -> None:
-    requirements = {re.split(r"[^\w-]", each)[0] for each in metadata(opened).get_all("Requires-Dist") or []}
+    requirements = Parser().parsestr(opened.read(name).decode()).get_all("Requires-Dist") or []
+    names = {re.split(r"[^\w-]", each)[0] for each in requirements}
     of_purerpc = [each for each in distribution("purerpc").requires or [] if "extra ==" not in each]
-    assert {re.split(r"[^\w-]", each)[0] for each in of_purerpc} <= requirements
+    assert "h2>=4.3" in requirements
+    assert {re.split(r"[^\w-]", each)[0] for each in of_purerpc} <= names - {"purerpc"}
+    assert "purerpc" not in names
 
 
 def test_the_wheel_has_the_modules_of_purerpc_and_its_licence(opened: ZipFile) -> None:
@@ -134,7 +126,7 @@ def test_only_imports_of_purerpc_are_renamed(source: str, expected: str) -> None
     assert name_the_copy(source) == expected
 
 
-# ---- what it does
+# ---- installation
 
 
 @pytest.mark.slow
