@@ -3,8 +3,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SOLVE := -q --universal --generate-hashes --no-emit-index-url --no-annotate --python-version 3.11 \
+	--custom-compile-command "make lock" pyproject.toml
 
-.PHONY: help run demo test check verify containers kubernetes engines format protos lock clean
+.PHONY: help run demo test check verify containers kubernetes engines format protos wheel lock clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -39,23 +41,26 @@ format: $(VENV)/.dev ## format the code
 protos: $(VENV)/.dev ## generate rookery/v1/ and shared/rpc/standard/ from protos/
 	@$(BIN)/python -m tools.protos.generate
 
+wheel: $(VENV)/.run ## build the wheel into dist/, for any pip: its modules, purerpc's and the page
+	@rm -rf dist
+	@$(BIN)/pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+	@ls dist/*.whl
+
 lock: ## solve the dependencies anew; needs uv
-	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --python-version 3.11 \
-		--custom-compile-command "make lock" pyproject.toml -o requirements.lock
-	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-annotate --python-version 3.11 \
-		--custom-compile-command "make lock" pyproject.toml --extra dev -c requirements.lock -o requirements-dev.lock
+	uv pip compile $(SOLVE) --extra distributed --group rpc -o requirements.lock
+	uv pip compile $(SOLVE) --extra distributed --group rpc --group dev -c requirements.lock -o requirements-dev.lock
 
 clean: ## remove what was set up; the data stays
-	rm -rf $(VENV) node_modules build *.egg-info
+	rm -rf $(VENV) node_modules build dist *.egg-info
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Rookery needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.run: requirements.lock pyproject.toml | $(VENV)/bin/python
+$(VENV)/.run: requirements.lock deploy/build.lock pyproject.toml | $(VENV)/bin/python
 	@echo "Setting up (once) ..."
-	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
-	@$(BIN)/pip install -q --disable-pip-version-check --no-deps -e .
+	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements.lock -r deploy/build.lock
+	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.run

@@ -40,7 +40,8 @@ from rookery.client.http import _decode as decode_answer
 from rookery.client.http import _decode_proto as decode_proto
 from rookery.client.http import _problem as problem_of
 from rookery.client.http import _Tokens as Tokens
-from rookery.commands.options import InvalidSettings, read_settings
+from rookery.commands.errors import InvalidSettings
+from rookery.commands.options import read_settings
 from rookery.v1.archive_pb2 import ListMessagesResponse
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Authenticate, ClientFrame, Position, React, Send, Text

@@ -8,7 +8,7 @@
                 case Message():
                     print(event.sender_id, event.text.body)
                 case Gap():
-                    ...  # events are missing: read what changed from client.api.chats and client.api.history
+                    ...  # events are missing: read the changes from client.api.chats and client.api.history
 
 `Client` holds the live session and `Client.api` asks the HTTP API. Values are the messages of `rookery.v1`.
 """
@@ -16,7 +16,7 @@
 from rookery.client.connection import SessionStream
 from rookery.client.core import ClientEvent, Connected, Disconnected
 from rookery.client.errors import Refused, RookeryError, SignedOut, Unreachable
-from rookery.client.http import Api, GatewayAddress, Profile, User, open_api
+from rookery.client.http import Api, GatewayEndpoints, Profile, User, open_api
 from rookery.client.live import Client, Submission, open_client
 from rookery.v1.archive_pb2 import Chat, HistoryMessage, ListChatsResponse, ListMessagesResponse
 from rookery.v1.session_pb2 import Accepted, Gap, Message, Reaction, Receipt, Typing
@@ -30,7 +30,7 @@ __all__ = [
     "Connected",
     "Disconnected",
     "Gap",
-    "GatewayAddress",
+    "GatewayEndpoints",
     "HistoryMessage",
     "ListChatsResponse",
     "ListMessagesResponse",

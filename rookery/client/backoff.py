@@ -1,42 +1,44 @@
-"""When a client tries again, so that a gateway's death is over soon and its clients do not come all at once. No I/O."""
+"""When a client reconnects: soon after a gateway has died, and not all clients at once. No I/O."""
 
 import random
 
 FIRST = 0.5
-"""Seconds: the first pause is random, up to this; each failure doubles it, up to the longest."""
+"""Upper bound of the first random pause, in seconds; each failure doubles the bound, up to the longest."""
 
 LONGEST_SOON = 2.0
-"""Seconds, while another gateway is about to take over: it takes some seconds, and this must not double them."""
+"""Seconds, while another gateway takes over: that lasts some seconds, and a pause must not double them."""
 
-ADDED_PART = 1 / 4
+OUTAGE_SHARE = 1 / 4
+"""In a longer outage a pause is at most this share of it, and at most `LONGEST`."""
+
 LONGEST = 5.0
-"""When it lasts longer than that, a pause may add this part to it, up to so many seconds: something is really down."""
+"""Seconds."""
 
 MAX_DOUBLINGS = 10
-"""More would change nothing."""
+"""More do not change the bound."""
 
 
 class Backoff:
-    """The pauses of one client. `now` is always one clock, in seconds."""
+    """The pauses of one client. Every `now` is in seconds of one clock."""
 
     def __init__(self, now: float) -> None:
         self._failures = 0
         self._since = now
 
     def connected(self) -> None:
-        """There is a session: the next failure is the first again."""
+        """Count from zero again: a session is live."""
         self._failures = 0
 
-    def pause(self, now: float, told: float = 0.0, *, moved: bool = False) -> float:
-        """Seconds to wait now that a connection has failed or ended: no less than the server has `told`.
+    def pause(self, now: float, retry_after: float = 0.0, *, moved: bool = False) -> float:
+        """Return the seconds to wait after a connection has failed or ended: at least the server's `retry_after`.
 
-        Whoever is told the right gateway goes there at once: but not if that is the answer again, since two gateways
-        that send a client to each other would keep it, and each other, busy.
+        A client that a gateway has `moved` to another one connects without a pause, but only the first time in a row:
+        two gateways that move a client to each other would keep it, and each other, busy.
         """
         if self._failures == 0:
             self._since = now
         self._failures = min(self._failures + 1, MAX_DOUBLINGS)
         if moved and self._failures == 1:
-            return told
-        longest = min(max((now - self._since) * ADDED_PART, LONGEST_SOON), LONGEST)
-        return max(told, random.uniform(0, min(FIRST * 2 ** (self._failures - 1), longest)))  # noqa: S311 - not a secret
+            return retry_after
+        longest = min(max((now - self._since) * OUTAGE_SHARE, LONGEST_SOON), LONGEST)
+        return max(retry_after, random.uniform(0, min(FIRST * 2 ** (self._failures - 1), longest)))  # noqa: S311 - not a secret

@@ -1,4 +1,4 @@
-"""The connection that carries a session: what the client needs of one, and the one over gRPC."""
+"""The stream of frames that carries a session: its protocol, and its implementation over gRPC."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from rookery.client.errors import Unreachable
-from rookery.client.trust import trusted
+from rookery.client.trust import client_tls
 from rookery.v1.session_grpc import SessionServiceStub
 from rookery.v1.session_pb2 import ClientFrame, ServerFrame
 from shared.net.addresses import GrpcAddress
@@ -14,18 +14,18 @@ from shared.rpc import ClientStream, RpcError, open_channel, open_stream
 
 
 class SessionStream(Protocol):
-    """Frames both ways, in order. Every method raises Unreachable if the connection is lost."""
+    """Frames in both directions, in order. Every method raises Unreachable if the connection is lost."""
 
     async def send(self, frame: ClientFrame) -> None: ...
 
     async def receive(self) -> ServerFrame | None:
-        """The next frame; None if the server has ended the session."""
+        """Return the next frame; None if the server has ended the session."""
         ...
 
 
 @asynccontextmanager
 async def connect_grpc(endpoint: str, ca_file: Path | None = None) -> AsyncIterator[SessionStream]:
-    """A new session at `host:port`, or with TLS at `grpcs://host:port`, for which `ca_file` is as in `open_client`.
+    """Open a stream to `host:port`, or with TLS to `grpcs://host:port`. `ca_file` is that of `open_client`.
 
     Raises Unreachable.
     """
@@ -33,7 +33,7 @@ async def connect_grpc(endpoint: str, ca_file: Path | None = None) -> AsyncItera
         address = GrpcAddress.parse(endpoint)
     except ValueError as error:
         raise Unreachable(str(error)) from error
-    tls = trusted(ca_file, "h2") if address.is_secure else None
+    tls = client_tls(ca_file, "h2") if address.is_secure else None
     with _unreachable():
         async with (
             open_channel(address.host, address.port, tls=tls) as channel,
@@ -57,7 +57,7 @@ class _GrpcSession:
 
 @contextmanager
 def _unreachable() -> Iterator[None]:
-    """Map what the transport raises, once, here."""
+    """Map the transport's exceptions to Unreachable."""
     try:
         yield
     except (RpcError, OSError) as error:

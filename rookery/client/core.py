@@ -1,6 +1,6 @@
-"""What a client knows of its session, over all the connections that carry it. No I/O in here.
+"""The state of a client's session, over all the connections that carry it. No I/O.
 
-It follows the position from which to resume, drops events that it has seen, and tells the outbox what was answered.
+It keeps the position to resume from, drops repeated events, and passes answers to the outbox.
 """
 
 from collections.abc import Iterator
@@ -12,12 +12,12 @@ from rookery.v1 import session_pb2 as pb
 from shared.contract.ids import time_of
 
 REMEMBERED_EVENTS = 10_000
-"""Events that are recognised if they come again: twice what a server replays to one session by default."""
+"""Events whose repetition is recognised: twice the number that a server replays to one session by default."""
 
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The session is live again. `replayed` events that were missed meanwhile follow."""
+    """The session is live. `replayed` events follow that were missed without a connection."""
 
     session_id: str
     replayed: int
@@ -25,56 +25,58 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
-    """The connection ended. The client is making a new one; what is sent meanwhile waits for it."""
+    """The connection ended. The client opens a new one; commands wait for it."""
 
     reason: str
 
 
 ClientEvent = pb.Message | pb.Reaction | pb.Receipt | pb.Typing | pb.Gap | Connected | Disconnected
-"""What `Client.events` yields."""
+"""An event of `Client.events`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Leave:
-    """An instruction: close this connection and make a new one after so long, where `moved` says if it is given."""
+class Reconnect:
+    """An instruction: close this connection, and open a new one after `after_ms`."""
 
     reason: str
     after_ms: int = 0
     moved: pb.Moved | None = None
-    signed_out: bool = False
+    """The gateway to connect to; None: ask the BFF."""
+    token_rejected: bool = False
+    """Whether the new connection needs a fresh access token."""
 
 
 @dataclass(frozen=True, slots=True)
 class RenewToken:
-    """An instruction: get a fresh access token and say it in the session."""
+    """An instruction: get a fresh access token and send it in the session."""
 
 
 class Session:
-    """Feed it with `receive`, send what `outgoing` gives, and call `begin` for each new connection."""
+    """Pass received frames to `receive`, send the frames of `outgoing`, and call `begin` for each new connection."""
 
     def __init__(self) -> None:
         self.outbox = Outbox()
         self.user_id = 0
         self.welcome: pb.Welcome | None = None
-        """Of this connection; None before it came."""
+        """The welcome of this connection; None until it is received."""
         self.position: pb.Position | None = None
         self._received = 0
         self._replay_left = 0
         self._newest_event_id = 0
-        self._seen: dict[Key, None] = {}  # a dict keeps the order, so the oldest is forgotten first
+        self._seen: dict[Key, None] = {}  # a dict keeps the order, so the oldest is dropped first
 
     @property
     def newest_ms(self) -> int:
-        """When the newest known event happened, in milliseconds since 1970; 0 if there is none yet."""
+        """The time of the newest event, in milliseconds since 1970; 0 before the first."""
         return time_of(self._newest_event_id) if self._newest_event_id else 0
 
-    def say(self, frame: pb.ClientFrame) -> None:
-        """Send a frame that has no answer, if there is a session now; it is not worth repeating on another."""
+    def notify(self, frame: pb.ClientFrame) -> None:
+        """Send a frame that has no answer, on this connection or never."""
         if self.welcome is not None:
-            self.outbox.say(frame)
+            self.outbox.notify(frame)
 
     def begin(self, access_token: str, client_name: str) -> pb.ClientFrame:
-        """Start on a new connection: the frame to send first. What is unanswered follows once the welcome is there."""
+        """Start on a new connection: return its first frame. Unanswered commands follow after the welcome."""
         self.end()
         self.outbox.begin()
         authenticate = pb.Authenticate(access_token=access_token, client_name=client_name)
@@ -83,27 +85,27 @@ class Session:
         return pb.ClientFrame(authenticate=authenticate)
 
     def end(self) -> None:
-        """The connection is gone."""
+        """End this connection's part of the session."""
         self.welcome = None
         self._received = 0
 
     def outgoing(self) -> list[pb.ClientFrame]:
-        """The frames to send now, in this order. No more messages are in flight than the server allows."""
+        """Return the frames to send now, in order. Messages in flight stay within the server's limit."""
         if self.welcome is None:
             return []
         return self.outbox.take(self.welcome.limits.max_unanswered_sends or 1)
 
-    # ---- what comes in
+    # ---- received frames
 
-    def receive(self, frame: pb.ServerFrame) -> Iterator[ClientEvent | Leave | RenewToken]:
-        """Take a frame in; what the client is to hear of it, and what is to be done. Exhaust it before the next."""
+    def receive(self, frame: pb.ServerFrame) -> Iterator[ClientEvent | Reconnect | RenewToken]:
+        """Apply a frame: yield its events and instructions. Exhaust the iterator before the next frame."""
         if frame.sequence > self._received + 1:
-            # Frames were dropped. The server tells of events with a Gap; but an answer may be among them.
-            self.outbox.send_again()
+            # The server dropped frames. It reports dropped events with a Gap, but an answer may have been among them.
+            self.outbox.resend()
         self._received = frame.sequence
         match frame.WhichOneof("frame"):
             case "welcome":
-                yield self._begun(frame.welcome)
+                yield self._welcomed(frame.welcome)
             case "event":
                 yield from self._event(frame.event)
             case "accepted":
@@ -117,16 +119,16 @@ class Session:
                     self.position = frame.gap.position
                 yield frame.gap
             case "reconnect":
-                yield Leave("the gateway asked for it", after_ms=frame.reconnect.after_ms)
+                yield Reconnect("the gateway asked for it", after_ms=frame.reconnect.after_ms)
             case "moved":
-                yield Leave("the sessions are elsewhere", moved=frame.moved)
+                yield Reconnect("the sessions are elsewhere", moved=frame.moved)
             case "goodbye":
                 goodbye = frame.goodbye
-                yield Leave(goodbye.message or goodbye.code, signed_out=goodbye.code == "unauthenticated")
+                yield Reconnect(goodbye.message or goodbye.code, token_rejected=goodbye.code == "unauthenticated")
             case _:  # a pong, or a frame of a newer server
                 pass
 
-    def _begun(self, welcome: pb.Welcome) -> Connected:
+    def _welcomed(self, welcome: pb.Welcome) -> Connected:
         self.welcome = welcome
         self.user_id = welcome.user_id
         self._replay_left = welcome.replayed
@@ -152,7 +154,7 @@ class Session:
             case "receipt":
                 if self._is_new(("event", event.event_id)):
                     yield event.receipt
-                self._receipt_echoed(event.receipt)
+                self._finish_receipt(event.receipt)
             case "typing":
                 yield event.typing
             case _:  # of a newer server
@@ -160,11 +162,11 @@ class Session:
 
     def _message(self, message: pb.Message) -> Iterator[pb.Message]:
         is_new = self._is_new(("message", message.message_id))
-        # Two copies of one message have different ids if its sender's gateway died half-way: the first one counts.
+        # Copies of one message have different ids if its gateway died between writing them: the first counts.
         if self._is_new(("sent", message.sender_id, message.client_message_id)) and is_new:
             yield message
-        # One's own message in a replay is no answer: its gateway may have died before the others' copies were written,
-        # and only the retry, which is on its way, has them written. Accepted says that they are.
+        # The user's own message in a replay is not an answer: its gateway may have died before it wrote the other
+        # copies. The retry writes them, and Accepted confirms it.
 
     def _accepted(self, accepted: pb.Accepted) -> None:
         self._is_new(("message", accepted.message_id))
@@ -185,15 +187,15 @@ class Session:
             ),
         )
 
-    def _receipt_echoed(self, receipt: pb.Receipt) -> None:
-        asked = self.outbox.receipt(receipt.chat_id)
-        if receipt.user_id == self.user_id and asked is not None and _covers(receipt, asked):
+    def _finish_receipt(self, receipt: pb.Receipt) -> None:
+        pending = self.outbox.receipt(receipt.chat_id)
+        if receipt.user_id == self.user_id and pending is not None and _covers(receipt, pending):
             self.outbox.finish(("receipt", receipt.chat_id), None)
 
     def _advance(self, position: pb.Position) -> None:
-        """Positions of one epoch only go forward: a replay, for one, may lie before what is known."""
-        known = self.position
-        if known is None or position.epoch != known.epoch or position.offset > known.offset:
+        """Move the position forward within an epoch: a replay may lie before the newest one."""
+        newest = self.position
+        if newest is None or position.epoch != newest.epoch or position.offset > newest.offset:
             self.position = position
 
     def _is_new(self, key: Key) -> bool:
@@ -205,5 +207,5 @@ class Session:
         return True
 
 
-def _covers(receipt: pb.Receipt, asked: pb.Receipt) -> bool:
-    return receipt.delivered_up_to >= asked.delivered_up_to and receipt.read_up_to >= asked.read_up_to
+def _covers(receipt: pb.Receipt, pending: pb.Receipt) -> bool:
+    return receipt.delivered_up_to >= pending.delivered_up_to and receipt.read_up_to >= pending.read_up_to

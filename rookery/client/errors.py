@@ -1,23 +1,23 @@
-"""What the client raises.
+"""The exceptions of the client.
 
 RookeryError
-├── Refused          the server said no, and why
-│   └── SignedOut    the client can't be signed in any longer
-└── Unreachable      no answer: nobody listens there, or it took too long
+├── Refused          the server refused the request, with a code
+│   └── SignedOut    the sign-in has ended, and a new one was refused
+└── Unreachable      no answer: no connection, or none in time
 """
 
 from typing import Any
 
 
 class RookeryError(Exception):
-    """Catch this for whatever can go wrong between a client and its server."""
+    """Catch this for every failure between a client and its server."""
 
 
 class Refused(RookeryError):
-    """The server said no. `code` is stable (docs/client-guide.md lists them), the text is a sentence for people.
+    """The server refused the request. `code` is stable (docs/client-guide.md lists the codes), the text is for people.
 
-    If `retryable`, the same may succeed `retry_after_ms` later; a message is then sent again with the same
-    `client_message_id`, so that it can't be there twice.
+    If `retryable`, retry after `retry_after_ms`; send a message again with its `client_message_id`, and the server
+    stores it once.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Refused(RookeryError):
 
     @classmethod
     def from_problem(cls, status: int, problem: dict[str, Any]) -> "Refused":
-        """From the body of an HTTP answer, `application/problem+json` or not."""
+        """Make it from the body of an HTTP response, `application/problem+json` or another."""
         return cls(
             str(problem.get("code", "internal")),
             str(problem.get("detail") or problem.get("title") or f"HTTP status {status}"),
@@ -51,12 +51,12 @@ class Refused(RookeryError):
 
 
 class SignedOut(Refused):
-    """The sign-in was ended and another one was refused. Open a new client with what the person gives you."""
+    """The sign-in has ended, and a new one was refused. Ask the user for the password, and open a new client."""
 
 
 class Unreachable(RookeryError):
-    """No answer: what was asked for may have been done or not. Try again; a message with the `client_message_id`
-    given here, so that it can't be there twice.
+    """No answer: the server may have done the request or not. Retry; send a message again with this
+    `client_message_id`, and the server stores it once.
     """
 
     def __init__(self, message: str, *, client_message_id: str = "") -> None:
@@ -65,7 +65,7 @@ class Unreachable(RookeryError):
 
 
 def reason_of(error: BaseException) -> str:
-    """In words: some exceptions have none, but those that they were made of do."""
+    """Return the text of the exception, or of the first of its causes that has one; else its type."""
     origin: BaseException | None = error
     while origin is not None:
         if text := str(origin):

@@ -1,4 +1,4 @@
-"""Events on their way from the session to whoever reads them: a bounded queue that never holds up the session."""
+"""The bounded queue of events between the session and the reader. It never blocks the session."""
 
 from collections import deque
 
@@ -8,11 +8,11 @@ from rookery.client.core import ClientEvent
 from rookery.v1.session_pb2 import Gap
 
 MAX_EVENTS = 10_000
-"""Events that wait for a reader: twice what a server replays to one session by default."""
+"""Bound of the queue: twice the events that a server replays to one session by default."""
 
 
 class EventQueue:
-    """When it is full, what comes is dropped and counted in one Gap at its end, as a server does with a slow client."""
+    """A full queue drops new events, and counts them in one Gap at its end, as a server does with a slow client."""
 
     def __init__(self, max_events: int = MAX_EVENTS) -> None:
         self._max_events = max_events
@@ -22,7 +22,7 @@ class EventQueue:
         self._failure: Exception | None = None
 
     def put(self, event: ClientEvent, at_ms: int) -> None:
-        """Append the event, of this moment (milliseconds since 1970)."""
+        """Append the event. `at_ms` is its time in milliseconds since 1970, from which a Gap counts."""
         if len(self._events) < self._max_events:
             self._events.append(event)
         elif self._overflow is not None and self._events[-1] is self._overflow:
@@ -33,7 +33,7 @@ class EventQueue:
         self._changed.set()
 
     def fail(self, failure: Exception) -> None:
-        """Nothing comes any more: who reads gets what is there, then this."""
+        """End the queue: the reader receives the remaining events, then this exception."""
         self._failure = failure
         self._changed.set()
 
@@ -41,7 +41,7 @@ class EventQueue:
         return self
 
     async def __anext__(self) -> ClientEvent:
-        """The next event, when there is one."""
+        """Wait for the next event."""
         await trio.lowlevel.checkpoint()
         while not self._events:
             if self._failure is not None:

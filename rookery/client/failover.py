@@ -1,4 +1,4 @@
-"""Several BFFs for one client: it asks the one that it asked last, and the next one when that does not answer."""
+"""Failover between several BFFs: requests go to one BFF until it does not answer, then to the next."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -6,25 +6,23 @@ from contextlib import suppress
 import httpx
 
 MAX_CONNECT_SECONDS = 2.0
-"""For a connection, if there is another BFF to try."""
+"""Seconds to connect, if there is another BFF to try."""
 
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout)
-"""What is raised before anything was sent."""
+"""Exceptions that are raised before the request is sent."""
 
 
 class Failover(httpx.AsyncBaseTransport):
-    """A transport for `open_client` and `open_api`, which need not know which BFF is up.
+    """A transport for `open_client` and `open_api`.
 
-    A request that could not be sent goes to the next BFF, until all were tried; so does one that only reads and was not
-    answered. Another that was sent and not answered is not repeated, as it may have been done; but the next request
-    goes elsewhere.
+    A request that could not be sent goes to the next BFF, until all were tried; so does a GET without an answer.
+    Another request without an answer is not repeated, as the BFF may have done it; the next one goes to the next BFF.
     """
 
     def __init__(
         self, urls: Sequence[str], first: int = 0, *, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
-        """Start with `urls[first]`, so that clients spread. A `transport` replaces how each is asked, such as one that
-        trusts other authorities."""
+        """Start with `urls[first]`, which spreads clients. `transport` carries the requests, for instance with TLS."""
         self._urls = [httpx.URL(url) for url in urls]
         self._current = first % len(self._urls)
         self._transport = transport or httpx.AsyncHTTPTransport()
@@ -35,10 +33,10 @@ class Failover(httpx.AsyncBaseTransport):
             request.extensions["timeout"] = timeout | {"connect": MAX_CONNECT_SECONDS}
         for _ in self._urls[1:]:
             with suppress(*([httpx.TransportError] if request.method == "GET" else NOT_SENT)):
-                return await self._ask(request)
-        return await self._ask(request)
+                return await self._forward(request)
+        return await self._forward(request)
 
-    async def _ask(self, request: httpx.Request) -> httpx.Response:
+    async def _forward(self, request: httpx.Request) -> httpx.Response:
         target = self._urls[self._current]
         request.url = request.url.copy_with(scheme=target.scheme, host=target.host, port=target.port)
         request.headers["Host"] = target.netloc.decode("ascii")

@@ -1,4 +1,4 @@
-"""The HTTP half of the client: accounts, sign-in, people, chats and history, asked of the BFF."""
+"""The HTTP part of the client: accounts, sign-in, profiles, chats and history, from the BFF."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -12,24 +12,24 @@ import trio
 from google.protobuf.message import Message as ProtoMessage
 
 from rookery.client.errors import Refused, SignedOut, Unreachable, reason_of
-from rookery.client.trust import trusted
+from rookery.client.trust import client_tls
 from rookery.v1.archive_pb2 import Chat, ListChatsResponse, ListMessagesResponse
 from shared.contract.errors import Refusal
 from shared.contract.ids import wall_clock_ms
 from shared.contract.wire import from_json
 
 TIMEOUT = 10.0
-"""Seconds for an answer, more than the server's own deadlines."""
+"""Seconds for a response, more than the server's own deadlines."""
 
 REFRESH_BEFORE_MS = 10_000
-"""How long before its end an access token is replaced: enough for a slow request, and below the shortest life."""
+"""Access tokens are refreshed so long before they expire: enough for a slow request, below the shortest lifetime."""
 
 Value = TypeVar("Value")
 Proto = TypeVar("Proto", bound=ProtoMessage)
 
 
 class User(msgspec.Struct, frozen=True):
-    """An account, as its owner sees it."""
+    """The account of the signed-in user."""
 
     user_id: int
     name: str
@@ -40,7 +40,7 @@ class User(msgspec.Struct, frozen=True):
 
 
 class Profile(msgspec.Struct, frozen=True):
-    """What everyone may see of a user."""
+    """The public part of an account."""
 
     user_id: int
     name: str
@@ -48,8 +48,8 @@ class Profile(msgspec.Struct, frozen=True):
     about: str = ""
 
 
-class GatewayAddress(msgspec.Struct, frozen=True):
-    """Where this user's sessions go: a URL for WebSocket; for gRPC `host:port`, or `grpcs://host:port` with TLS."""
+class GatewayEndpoints(msgspec.Struct, frozen=True):
+    """The gateway of a user's sessions: a URL for WebSocket; for gRPC `host:port`, or `grpcs://host:port` with TLS."""
 
     websocket: str
     grpc: str
@@ -68,44 +68,44 @@ class _Profiles(msgspec.Struct, frozen=True):
 
 
 class Api:
-    """Made by `open_api`. Every method raises Refused or Unreachable; those that need a sign-in, SignedOut too."""
+    """The HTTP API, made by `open_api`. Methods raise Refused, Unreachable, and SignedOut if they need a sign-in."""
 
     def __init__(self, http: httpx.AsyncClient, name: str, password: str, device_name: str) -> None:
         self._http = http
         self._credentials = {"name": name, "password": password}
         self._device_name = device_name
         self._tokens: _Tokens | None = None
-        # One at a time: a refresh token that is used twice ends the whole sign-in.
+        # One at a time: a refresh token that is used twice ends the sign-in.
         self._refreshing = trio.Lock()
 
     @property
     def me(self) -> User:
-        """The account that is signed in. Only after `sign_in`."""
+        """The signed-in account. Raises RuntimeError before `sign_in`."""
         if self._tokens is None:
             raise RuntimeError("not signed in yet")
         return self._tokens.user
 
     @property
     def newest_token(self) -> str:
-        """The newest access token, whether it has ended or not."""
+        """The newest access token, expired or not; empty before `sign_in`."""
         return self._tokens.access_token if self._tokens else ""
 
     async def register(self, display_name: str = "") -> User:
         body = self._credentials | ({"display_name": display_name} if display_name else {})
-        return _decode(await self._ask("POST", "/v1/users", body=body), User)
+        return _decode(await self._request("POST", "/v1/users", body=body), User)
 
     async def sign_in(self) -> User:
         body = self._credentials | {"device_name": self._device_name}
-        self._tokens = _decode(await self._ask("POST", "/v1/tokens", body=body), _Tokens)
+        self._tokens = _decode(await self._request("POST", "/v1/tokens", body=body), _Tokens)
         return self._tokens.user
 
     async def sign_out(self) -> None:
-        """End this sign-in; all its tokens and sessions end with it."""
-        await self._ask_signed_in("DELETE", "/v1/tokens/current")
+        """End this sign-in with its tokens and sessions."""
+        await self._request_signed_in("DELETE", "/v1/tokens/current")
         self._tokens = None
 
     async def access_token(self, *, older_than: str = "") -> str:
-        """A token that will live for a while. If the newest one is `older_than`, it is replaced first."""
+        """Return a token that is valid for at least 10 s. A newest token equal to `older_than` is refreshed first."""
         async with self._refreshing:
             tokens = self._tokens
             if tokens is None:
@@ -113,45 +113,45 @@ class Api:
             elif tokens.access_token == older_than or _ends_soon(tokens):
                 try:
                     body = {"refresh_token": tokens.refresh_token}
-                    self._tokens = _decode(await self._ask("POST", "/v1/tokens/refresh", body=body), _Tokens)
+                    self._tokens = _decode(await self._request("POST", "/v1/tokens/refresh", body=body), _Tokens)
                 except Refused as refused:
                     if refused.retryable:
                         raise
-                    await self._sign_in_again()  # an answer may have been lost, and its token with it
+                    await self._sign_in_again()  # the response with the new token may have been lost
             assert self._tokens is not None  # noqa: S101 - for the type checker
             return self._tokens.access_token
 
-    async def gateway(self) -> GatewayAddress:
-        return _decode(await self._ask_signed_in("GET", "/v1/me/gateway"), GatewayAddress)
+    async def gateway(self) -> GatewayEndpoints:
+        return _decode(await self._request_signed_in("GET", "/v1/me/gateway"), GatewayEndpoints)
 
     async def find_users(self, part: str, *, limit: int = 20) -> Sequence[Profile]:
-        """Users whose name or display name has this part, of 3 characters at least, by name."""
+        """Return users by name whose name or display name contains `part`, of at least 3 characters."""
         query: dict[str, str | int] = {"name_contains": part, "limit": limit}
-        return _decode(await self._ask_signed_in("GET", "/v1/profiles", query), _Profiles).profiles
+        return _decode(await self._request_signed_in("GET", "/v1/profiles", query), _Profiles).profiles
 
     async def profiles(self, user_ids: Sequence[int]) -> Sequence[Profile]:
-        """Those of these users that exist; at most 100 at once."""
+        """Return the profiles of these users, at most 100; unknown users are left out."""
         query = {"user_ids": ",".join(map(str, user_ids))}
-        return _decode(await self._ask_signed_in("GET", "/v1/profiles", query), _Profiles).profiles
+        return _decode(await self._request_signed_in("GET", "/v1/profiles", query), _Profiles).profiles
 
     async def chats(self, *, changed_since_ms: int = 0, limit: int = 50, cursor: str = "") -> ListChatsResponse:
-        """One page of the user's chats, most recently changed first. Pass `next_cursor` on for the next page."""
+        """Return a page of chats, most recently changed first. Pass its `next_cursor` as `cursor` for the next page."""
         query: dict[str, str | int] = {"changed_since_ms": changed_since_ms, "limit": limit}
-        answer = await self._ask_signed_in("GET", "/v1/chats", query | ({"cursor": cursor} if cursor else {}))
-        return _decode_proto(answer, ListChatsResponse)
+        response = await self._request_signed_in("GET", "/v1/chats", query | ({"cursor": cursor} if cursor else {}))
+        return _decode_proto(response, ListChatsResponse)
 
     async def chat(self, chat_id: str) -> Chat:
-        return _decode_proto(await self._ask_signed_in("GET", f"/v1/chats/{quote(chat_id, safe='')}"), Chat)
+        return _decode_proto(await self._request_signed_in("GET", f"/v1/chats/{quote(chat_id, safe='')}"), Chat)
 
     async def history(self, chat_id: str, *, limit: int = 50, **anchor: int) -> ListMessagesResponse:
-        """One page of a chat, oldest first: the newest, or that of one anchor.
+        """Return a page of messages, oldest first: the newest ones, or the ones at an anchor.
 
         The anchors are `before_id`, `after_id`, `around_id`, and `before_ms`, `after_ms`, `around_ms`.
         """
-        answer = await self._ask_signed_in(
+        response = await self._request_signed_in(
             "GET", f"/v1/chats/{quote(chat_id, safe='')}/messages", {"limit": limit, **anchor}
         )
-        return _decode_proto(answer, ListMessagesResponse)
+        return _decode_proto(response, ListMessagesResponse)
 
     async def _sign_in_again(self) -> None:
         try:
@@ -161,17 +161,17 @@ class Api:
                 raise
             raise SignedOut(refused.code, refused.message) from refused
 
-    async def _ask_signed_in(self, method: str, path: str, query: Mapping[str, str | int] | None = None) -> bytes:
+    async def _request_signed_in(self, method: str, path: str, query: Mapping[str, str | int] | None = None) -> bytes:
         token = await self.access_token()
         try:
-            return await self._ask(method, path, query=query, token=token)
+            return await self._request(method, path, query=query, token=token)
         except Refused as refused:
             if refused.code != "unauthenticated":
                 raise
-        token = await self.access_token(older_than=token)  # it ended early, or the clocks differ
-        return await self._ask(method, path, query=query, token=token)
+        token = await self.access_token(older_than=token)  # it was revoked, or the clocks differ
+        return await self._request(method, path, query=query, token=token)
 
-    async def _ask(
+    async def _request(
         self,
         method: str,
         path: str,
@@ -200,12 +200,12 @@ async def open_api(
     ca_file: Path | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> AsyncIterator[Api]:
-    """`base_url` is where the BFF is, such as http://127.0.0.1:8080. A `transport` is for proxies and the like.
+    """Open the HTTP API of the BFF at `base_url`, such as http://127.0.0.1:8080. `transport` carries the requests.
 
-    `ca_file` is as in `open_client`, which raises UnusableCertificate too if it can't be read.
+    `ca_file` is that of `open_client`. Raises UnusableCertificate if it can't be read.
     """
     async with httpx.AsyncClient(
-        base_url=base_url, timeout=TIMEOUT, verify=trusted(ca_file, "http/1.1"), transport=transport
+        base_url=base_url, timeout=TIMEOUT, verify=client_tls(ca_file, "http/1.1"), transport=transport
     ) as http:
         yield Api(http, name, password, device_name)
 
@@ -226,11 +226,11 @@ def _decode(body: bytes, kind: type[Value]) -> Value:
     try:
         return msgspec.json.decode(body, type=kind, strict=False)  # not strict: 64-bit integers are strings
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Unreachable(f"this is not a Rookery's answer: {error}") from error
+        raise Unreachable(f"this is not a response of Rookery: {error}") from error
 
 
 def _decode_proto(body: bytes, kind: type[Proto]) -> Proto:
     message = from_json(kind, body)
     if isinstance(message, Refusal):
-        raise Unreachable(f"this is not a Rookery's answer: {message.message}")
+        raise Unreachable(f"this is not a response of Rookery: {message.message}")
     return message

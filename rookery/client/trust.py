@@ -1,4 +1,4 @@
-"""Whom the client trusts, when it is told to use TLS: a BFF by `https://`, a gateway by `wss://` or `grpcs://`."""
+"""The TLS of the client: to a BFF at `https://`, to a gateway at `wss://` or `grpcs://`."""
 
 import ssl
 from functools import cache
@@ -8,10 +8,11 @@ from shared.net.trust import Alpn, client_context, trust
 
 
 @cache
-def trusted(ca_file: Path | None, alpn: Alpn) -> ssl.SSLContext:
-    """Made once, as it takes some 20 ms: a file that changes later is not read again. Raises UnusableCertificate.
+def client_tls(ca_file: Path | None, alpn: Alpn) -> ssl.SSLContext:
+    """Return the context that trusts the authorities in `ca_file`, or the system's. Raises UnusableCertificate.
 
-    One for each protocol, since httpx writes its own into the context that it is given.
+    Cached, as loading takes some 20 ms: a file that changes later is not loaded again. One context for each protocol,
+    since httpx writes its own into the context that it gets.
     """
     context = client_context(alpn)
     trust(context, ca_file)

@@ -1,4 +1,4 @@
-"""A session over WebSocket, for networks that let nothing else through: the same frames, as JSON text."""
+"""The stream of a session over WebSocket, for networks that block gRPC: the same frames, as JSON text."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -10,7 +10,7 @@ import trio_websocket
 
 from rookery.client.connection import SessionStream
 from rookery.client.errors import Unreachable, reason_of
-from rookery.client.trust import trusted
+from rookery.client.trust import client_tls
 from rookery.v1.session_pb2 import ClientFrame, ServerFrame
 from shared.background import open_background
 from shared.contract.errors import Refusal
@@ -22,16 +22,16 @@ CONNECT_DEADLINE = 10.0
 """Seconds for the connection and its handshake."""
 
 CLOSE_DEADLINE = 1.0
-"""Seconds for the server to answer a close; then the connection is cut."""
+"""Seconds for the server to answer a close; then the connection is closed."""
 
 MAX_MESSAGE = 4 * 1024 * 1024
-"""Bytes of one frame: more than a server sends."""
+"""Bytes of a frame: more than a server sends."""
 
 MESSAGE_QUEUE = 32
-"""Frames read from the socket ahead of the session; past that TCP holds the server back."""
+"""Bound of the frames that are read ahead of the session; beyond it TCP throttles the server."""
 
 ENDED = (1000, 1001)
-"""Codes of RFC 6455 with which a server closes a session that it has ended, or that it can't serve any longer."""
+"""Close codes (RFC 6455) of a session that the server has ended, or can't serve any longer."""
 
 LOST = (OSError, trio.BrokenResourceError, trio_websocket.HandshakeError)
 
@@ -40,7 +40,7 @@ Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 @asynccontextmanager
 async def connect_websocket(url: str, ca_file: Path | None = None) -> AsyncIterator[SessionStream]:
-    """A new session at a `ws://` or `wss://` URL, for which `ca_file` is as in `open_client`. Raises Unreachable."""
+    """Open a stream to a `ws://` or `wss://` URL. `ca_file` is that of `open_client`. Raises Unreachable."""
     parts = urlsplit(url)
     if parts.scheme not in ("ws", "wss") or not parts.hostname:
         raise Unreachable(f"{url!r} is not the URL of a WebSocket")
@@ -62,10 +62,10 @@ async def _connect(parts: SplitResult, ca_file: Path | None) -> Stream:
     host = parts.hostname or ""
     if parts.scheme == "ws":
         return await trio.open_tcp_stream(host, parts.port or 80)
-    context = trusted(ca_file, "http/1.1")
+    context = client_tls(ca_file, "http/1.1")
     stream = await trio.open_ssl_over_tcp_stream(host, parts.port or 443, ssl_context=context, https_compatible=True)
     try:
-        await stream.do_handshake()  # here, where a certificate that is refused is still an exception
+        await stream.do_handshake()  # here, as a rejected certificate raises only in the handshake
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise
@@ -89,13 +89,13 @@ class _WebSocketSession:
             raise Unreachable(f"the connection was lost: {closed.reason or 'it broke'}") from closed
         frame = from_json(ServerFrame, text)
         if isinstance(frame, Refusal):
-            raise Unreachable(f"this is not a Rookery's frame: {frame.message}")
+            raise Unreachable(f"this is not a frame of Rookery: {frame.message}")
         return frame
 
 
 @contextmanager
 def _unreachable() -> Iterator[None]:
-    """Map what the transport raises, once, here."""
+    """Map the transport's exceptions to Unreachable."""
     try:
         yield
     except trio_websocket.ConnectionClosed as closed:
@@ -104,7 +104,7 @@ def _unreachable() -> Iterator[None]:
         raise Unreachable(f"no WebSocket within {CONNECT_DEADLINE:g} s") from error
     except LOST as error:
         raise Unreachable(reason_of(error)) from error
-    except ExceptionGroup as group:  # of the task that reads the socket
+    except ExceptionGroup as group:  # raised by the task that reads the socket
         if group.split(LOST)[1] is not None:
             raise
         raise Unreachable(str(group.exceptions[0])) from group

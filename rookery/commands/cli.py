@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rookery.commands.errors import CommandGroup, InvalidSettings
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -30,7 +32,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print each a
 limit_option = click.option("--limit", type=click.IntRange(1, 1_000), default=50, show_default=True)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="rookery", message="%(prog)s %(version)s")
 def main() -> None:
     """Rookery: a chat platform that a team runs itself.
@@ -180,7 +182,7 @@ def chat(name: str, url: str, other: str | None, register: bool, password_file: 
     from rookery.commands.terminal import run_chat
 
     password = _password(password_file, confirm=register)
-    sys.exit(_run(run_chat, url, name, password, other, register, ca_file))
+    sys.exit(_run_client(run_chat, url, name, password, other, register, ca_file))
 
 
 @main.group()
@@ -382,7 +384,7 @@ def load(rate: float | None, saturate: bool, data: Path | None, as_json: bool, *
         raise click.UsageError("--rate and --saturate exclude each other")
     accounts_file = DataFolder(data).accounts if data else None
     plan = Plan(rate=None if saturate else rate or 500.0, accounts_file=accounts_file, **options)
-    click.echo(show(_run(run, plan), as_json=as_json))
+    click.echo(show(_run_client(run, plan), as_json=as_json))
 
 
 @main.command()
@@ -411,7 +413,7 @@ def verify(as_json: bool, **options: Any) -> None:
     from rookery.verify.run import verify
 
     try:
-        result = _run(verify, Plan(**options), lambda text: click.echo(text, err=True))
+        result = _run_client(verify, Plan(**options), lambda text: click.echo(text, err=True))
     except VerifyError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(2)
@@ -429,7 +431,6 @@ def _distributed_settings() -> "Settings":
     """Settings for a process that is not the only one."""
     from typing import get_args
 
-    from rookery.commands.options import InvalidSettings
     from shared.settings import Engine
 
     settings = _settings()
@@ -449,14 +450,24 @@ def _password(file: Any, *, confirm: bool) -> str:
 
 
 def _run(work: "Callable[..., Awaitable[Any]]", *arguments: object) -> Any:
+    """`_run_client`, for work on a platform's own engines, which needs the extra `server`."""
+    from shared.backplane.sqlite.log import LogInUse
+    from shared.configuration.protocol import InvalidConfiguration
+
+    try:
+        return _run_client(work, *arguments)
+    except LogInUse as error:
+        raise click.ClickException(f"{error}: stop it first, or set ROOKERY_DATA to another folder") from error
+    except InvalidConfiguration as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _run_client(work: "Callable[..., Awaitable[Any]]", *arguments: object) -> Any:
     """Run it on Trio. What a person can do something about becomes one sentence on stderr."""
     import trio
 
     from rookery.client.errors import RookeryError
-    from rookery.commands.options import InvalidSettings
     from rookery.load.sessions import LoadError
-    from shared.backplane.sqlite.log import LogInUse
-    from shared.configuration.protocol import InvalidConfiguration
     from shared.contract.errors import Unavailable
     from shared.net.pem import UnusableCertificate
 
@@ -470,7 +481,5 @@ def _run(work: "Callable[..., Awaitable[Any]]", *arguments: object) -> Any:
         if group.subgroup(KeyboardInterrupt) is None:
             raise
         sys.exit(INTERRUPTED)
-    except LogInUse as error:
-        raise click.ClickException(f"{error}: stop it first, or set ROOKERY_DATA to another folder") from error
-    except (InvalidConfiguration, LoadError, OSError, RookeryError, Unavailable, sqlite3.Error) as error:
+    except (LoadError, OSError, RookeryError, Unavailable, sqlite3.Error) as error:
         raise click.ClickException(str(error)) from error

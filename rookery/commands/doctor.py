@@ -20,7 +20,8 @@ import click
 import httpx
 
 from messaging.archive.store.sqlite import store as chats_sqlite
-from rookery.commands.options import InvalidSettings, read_settings
+from rookery.commands.errors import InvalidSettings
+from rookery.commands.options import read_settings
 from rookery.serve.folder import DataFolder
 from rookery.serve.process import url as url_of
 from shared.accounts.sqlite import store as accounts_sqlite

@@ -6,21 +6,12 @@ import tomllib
 from collections.abc import Iterator
 from typing import Any
 
-import click
 from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import SettingsError
 
+from rookery.commands.errors import InvalidSettings
 from shared.settings import ENV_PREFIX, Settings
-
-BAD_SETTINGS = 2
-"""Exit status for settings that can't be used, as click has for arguments."""
-
-
-class InvalidSettings(click.ClickException):
-    """Settings that can't be used; each line names one key."""
-
-    exit_code = BAD_SETTINGS
 
 
 def read_settings(**overrides: Any) -> Settings:

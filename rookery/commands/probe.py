@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from rookery.commands.errors import InvalidSettings
 from shared.net.pem import UnusableCertificate
 from shared.net.trust import client_context, trust, trust_itself
 
@@ -32,7 +33,7 @@ def ask(url: str, ca_file: Path | None = None) -> int:
 
 def _trust(ca_file: Path | None) -> ssl.SSLContext:
     """Whom: who is in the file, else who has the certificate of the settings, else whom the system trusts."""
-    from rookery.commands.options import InvalidSettings, read_settings  # here, as most probes have no use for them
+    from rookery.commands.options import read_settings  # here, as most probes have no use for them
 
     context, settings = client_context("http/1.1"), read_settings().tls
     try:

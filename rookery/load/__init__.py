@@ -1,5 +1,5 @@
-"""The load generator: pairs of users who write to each other, and what that costs the server.
+"""The load generator: pairs of users write to each other, and the server's latency, CPU and memory are measured.
 
-`run` is the whole of it; `websocket` and `grpc` carry the sessions, `accounts` makes the users, `measure` holds what is
-counted, and `process` reads what the server used.
+`run` is one run; `websocket` and `grpc` carry the sessions, `accounts` and `stored_accounts` make the users, `measure`
+counts, and `process` reads the CPU and memory of processes.
 """

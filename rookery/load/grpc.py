@@ -1,4 +1,4 @@
-"""Sessions over gRPC: a connection, a reader and a writer for each, as native apps have them."""
+"""Sessions over gRPC: a connection, a reader and a writer for each, as in native apps."""
 
 import ssl
 from collections.abc import AsyncIterator, Sequence
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import trio
 
-from rookery.client.trust import trusted
-from rookery.load.sessions import CONNECT_DEADLINE, Hears, LoadError, LoadUser, for_each
+from rookery.client.trust import client_tls
+from rookery.load.sessions import CONNECT_DEADLINE, LoadError, LoadUser, SessionObserver, for_each
 from rookery.v1.session_grpc import SessionServiceStub
 from rookery.v1.session_pb2 import Authenticate, ClientFrame, Send, ServerFrame, Text
 from shared.background import open_background
@@ -22,15 +22,15 @@ Stream = ClientStream[ServerFrame, ClientFrame]
 async def open_grpc_sessions(
     users: Sequence[LoadUser], run_id: str, size: int, ca_file: Path | None = None
 ) -> AsyncIterator["GrpcSessions"]:
-    """A live session for each user. Raises LoadError or RpcError."""
-    tls = trusted(ca_file, "h2")
+    """Open a session for each user. Raises LoadError or RpcError."""
+    tls = client_tls(ca_file, "h2")
     async with open_background() as nursery:
         streams = await for_each(lambda user: nursery.start(_hold_session, user, tls), users)
         yield GrpcSessions(streams, users, run_id, size)
 
 
 async def _hold_session(user: LoadUser, tls: ssl.SSLContext, *, task_status: trio.TaskStatus[Stream]) -> None:
-    """Keep a session open until cancelled. It is started once the welcome is there."""
+    """Keep a session open until cancelled; started after its welcome."""
     address = GrpcAddress.parse(user.gateway.grpc)
     async with (
         open_channel(address.host, address.port, tls=tls if address.is_secure else None) as channel,
@@ -46,7 +46,7 @@ async def _hold_session(user: LoadUser, tls: ssl.SSLContext, *, task_status: tri
 
 
 class GrpcSessions:
-    """All sessions of a run."""
+    """The sessions of a run."""
 
     def __init__(self, streams: Sequence[Stream], users: Sequence[LoadUser], run_id: str, size: int) -> None:
         self._streams = streams
@@ -56,27 +56,27 @@ class GrpcSessions:
         self._wake = [trio.Event() for _ in users]
 
     def send(self, user: int, number: int) -> None:
-        """Send the message to the user's other half."""
+        """Send the message to the user's partner."""
         send = self._sends[user]
         send.client_message_id = f"{self._run_id}{number}"
         self._outgoing[user].append(ClientFrame(send=send).SerializeToString())
         self._wake[user].set()
 
-    async def listen(self, hears: Hears) -> None:
-        """Report what comes, until cancelled."""
+    async def listen(self, observer: SessionObserver) -> None:
+        """Report received frames, until cancelled."""
         async with trio.open_nursery() as nursery:
             for user in range(len(self._streams)):
-                nursery.start_soon(self._read, user, hears)
+                nursery.start_soon(self._read, user, observer)
                 nursery.start_soon(self._write, user)
 
-    async def _read(self, user: int, hears: Hears) -> None:
+    async def _read(self, user: int, observer: SessionObserver) -> None:
         stream = self._streams[user]
         try:
             while (frame := await stream.receive()) is not None:
-                _report(user, frame, trio.current_time(), hears)
-            hears.failed("ended by the server")
+                _report(user, frame, trio.current_time(), observer)
+            observer.failed("ended by the server")
         except RpcError as error:
-            hears.failed(error.status.name)
+            observer.failed(error.status.name)
 
     async def _write(self, user: int) -> None:
         try:
@@ -86,18 +86,18 @@ class GrpcSessions:
                 frames, self._outgoing[user] = self._outgoing[user], []
                 await self._streams[user].send_encoded(frames)
         except RpcError:
-            pass  # reading finds out too, and reports it
+            pass  # the reader gets and reports the same error
 
 
-def _report(user: int, frame: ServerFrame, now: float, hears: Hears) -> None:
+def _report(user: int, frame: ServerFrame, now: float, observer: SessionObserver) -> None:
     match frame.WhichOneof("frame"):
         case "event":
-            hears.delivered(frame.event.message.client_message_id, now)
+            observer.delivered(frame.event.message.client_message_id, now)
         case "accepted":
-            hears.accepted(user, frame.accepted.client_message_id, now)
+            observer.accepted(user, frame.accepted.client_message_id, now)
         case "refused":
-            hears.refused(user, frame.refused.client_message_id, frame.refused.code)
+            observer.refused(user, frame.refused.client_message_id, frame.refused.code)
         case "goodbye":
-            hears.failed(f"goodbye: {frame.goodbye.code}")
+            observer.failed(f"goodbye: {frame.goodbye.code}")
         case _:
             pass

@@ -1,6 +1,6 @@
-"""What is counted while a load runs, and what it comes to. No I/O in here.
+"""The counters of a run, and the report on them. No I/O.
 
-A latency counts from when its message *should* have been sent: a server that holds up the sender can't hide it.
+A latency counts from when its message *should* have been sent: a server that delays the sender can't hide it.
 """
 
 import math
@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 MAX_MESSAGES = 5_000_000
-"""Messages of a run at most: 60 MB here, and a quarter of an hour at 5,000 a second."""
+"""Bound of a run's messages: 60 MB of memory, a quarter of an hour at 5,000 a second."""
 
 NEVER = math.nan
 
 
 @dataclass(frozen=True, slots=True)
 class Latencies:
-    """In milliseconds; not a number if there were none."""
+    """In milliseconds; NaN without any."""
 
     count: int
     p50: float
@@ -26,7 +26,7 @@ class Latencies:
 
 
 def summarize(seconds: Sequence[float]) -> Latencies:
-    """Percentiles by nearest rank: the smallest value that so many percent of all do not exceed."""
+    """Compute percentiles by nearest rank."""
     ordered = sorted(seconds)
     if not ordered:
         return Latencies(0, NEVER, NEVER, NEVER)
@@ -38,38 +38,38 @@ def summarize(seconds: Sequence[float]) -> Latencies:
 
 
 class Schedule:
-    """An open loop: message k is due at `start + k / rate`, whatever became of those before."""
+    """An open loop: message k is due at `start + k / rate`, independent of earlier messages."""
 
     def __init__(self, start: float, rate: float) -> None:
         self._start = start
         self._rate = rate
 
     def due(self, number: int) -> float:
-        """When the message should be sent, on the clock of `start`."""
+        """Return when the message is due, on the clock of `start`."""
         return self._start + number / self._rate
 
     def due_by(self, now: float) -> int:
-        """How many messages are due."""
+        """Return the number of messages that are due."""
         return max(0, math.floor((now - self._start) * self._rate) + 1)
 
 
 @dataclass(slots=True)
 class Record:
-    """What became of each message, by its number; times in seconds on one clock."""
+    """The times of each message, by its number, in seconds on one clock."""
 
     intended: "array[float]" = field(default_factory=lambda: array("d"))
     accepted: "array[float]" = field(default_factory=lambda: array("d"))
     delivered: "array[float]" = field(default_factory=lambda: array("d"))
     late: "array[float]" = field(default_factory=lambda: array("d"))
-    """By how much the generator itself sent it late."""
+    """The delay of the generator itself."""
     refused: Counter[str] = field(default_factory=Counter)
     """By code."""
     errors: Counter[str] = field(default_factory=Counter)
-    """Sessions that ended and frames that made no sense, by kind."""
+    """Ended sessions and undecodable frames, by kind."""
     duplicates: int = 0
 
     def sent(self, intended: float, now: float) -> int:
-        """Count a message; its number."""
+        """Count a message; return its number."""
         self.intended.append(intended)
         self.accepted.append(NEVER)
         self.delivered.append(NEVER)
@@ -87,17 +87,17 @@ class Record:
 
     @property
     def lost(self) -> int:
-        """Messages that were accepted and not yet delivered."""
+        """Accepted messages that are not delivered yet."""
         pairs = zip(self.accepted, self.delivered, strict=True)
         return sum(not math.isnan(accepted) and math.isnan(delivered) for accepted, delivered in pairs)
 
     @property
     def unanswered(self) -> int:
-        """Messages that were neither accepted nor refused yet."""
+        """Messages that are neither accepted nor refused yet."""
         return sum(map(math.isnan, self.accepted)) - self.refused.total()
 
     def report(self, begin: float, end: float) -> "Report":
-        """What it comes to for the messages that should have been sent between two moments."""
+        """Report on the messages that were due between two moments."""
         numbers = [number for number, at in enumerate(self.intended) if begin <= at < end]
 
         def since_intended(times: "array[float]") -> list[float]:
@@ -121,7 +121,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A run, but for what it cost. Latencies are from the intended moment of sending."""
+    """The messages of a run. Latencies count from the moment when a message was due."""
 
     sent: int
     accepted: Latencies
@@ -129,7 +129,7 @@ class Report:
     delivered_per_second: float
     delivered_in_window: int
     lost: int
-    """Accepted, and never delivered to the other user while the run lasted."""
+    """Accepted, and not delivered to the partner within the run."""
     unanswered: int
     """Neither accepted nor refused."""
     duplicates: int
@@ -137,4 +137,4 @@ class Report:
     refused: dict[str, int]
     errors: dict[str, int]
     generator_late: Latencies
-    """How late the generator sent: if that is much, the latencies say more of it than of the server."""
+    """The delay of the generator: if it is large, the latencies measure the generator rather than the server."""

@@ -1,4 +1,4 @@
-"""What a process has used, and who listens on a port, read from Linux's /proc."""
+"""The CPU and memory of a process, and the process that listens on a port, from Linux's /proc."""
 
 import os
 from contextlib import suppress
@@ -7,23 +7,23 @@ from pathlib import Path
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _LISTENING = "0A"
-"""State of a listening socket in /proc/net/tcp."""
+"""The state of a listening socket in /proc/net/tcp."""
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of the process so far, all threads; steps of 10 ms. Raises OSError if it is gone."""
-    # The name of the program, in brackets, may hold spaces and brackets itself.
+    """Return the user and system time of all its threads, in steps of 10 ms. Raises OSError if the process is gone."""
+    # The name of the program, in brackets, may contain spaces and brackets.
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def resident_bytes(pid: int) -> int:
-    """Memory of the process that is in RAM. Raises OSError if it is gone."""
+    """Return the resident memory of the process. Raises OSError if it is gone."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
 
 
 def pid_listening_on(port: int) -> int | None:
-    """The process of this user that listens on the TCP port; None if there is none that can be seen."""
+    """Return the process of this user that listens on the TCP port; None if none is visible."""
     inodes = {
         f"socket:[{fields[9]}]"
         for table in ("/proc/net/tcp", "/proc/net/tcp6")
@@ -44,7 +44,7 @@ def _pids() -> list[int]:
 
 
 def _open_files(pid: int) -> set[str]:
-    """What its descriptors refer to, as far as we may see it."""
+    """Return the targets of its descriptors, as far as they are readable."""
     files = set()
     with suppress(OSError):
         for descriptor in Path(f"/proc/{pid}/fd").iterdir():

@@ -1,4 +1,4 @@
-"""The result of a run, for people and for programs."""
+"""The result of a run, as text or JSON."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from rookery.load.run import Result
 
 
 def show(result: Result, *, as_json: bool) -> str:
-    """The result as text; what is not a number is null in JSON."""
+    """Format the result as text, or as JSON with null for NaN."""
     return json.dumps(_plain(asdict(result)), indent=2) if as_json else "\n".join(_lines(result))
 
 

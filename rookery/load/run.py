@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import trio
 
-from rookery.load.accounts import Bff, make_users
+from rookery.load.accounts import Bff
 from rookery.load.grpc import open_grpc_sessions
 from rookery.load.measure import MAX_MESSAGES, Record, Report, Schedule
 from rookery.load.process import cpu_seconds, pid_listening_on, resident_bytes
@@ -23,10 +23,10 @@ from rookery.load.websocket import open_websocket_sessions
 from shared.net.open_files import allow_most_open_files
 
 DRAIN_SECONDS = 5.0
-"""How long to wait at the end for what was accepted to be delivered."""
+"""Bound of the wait for the deliveries at the end, in seconds."""
 
 SETTLE_SECONDS = 1.0
-"""Between opening idle sessions and looking at the server's memory."""
+"""Seconds between opening idle sessions and reading the server's memory."""
 
 MAX_USERS = 20_000
 MAX_SECONDS = 3_600.0
@@ -34,36 +34,36 @@ MAX_SECONDS = 3_600.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do. Without a `rate` (messages a second, of all users together), send as fast as answers come."""
+    """The options of a run. Without a `rate` (messages a second, of all users), send as fast as answers arrive."""
 
     url: str
     users: int = 200
     transport: Literal["websocket", "grpc"] = "websocket"
     rate: float | None = 500
     in_flight: int = 1
-    """Messages of each user that wait for an answer at once, if there is no rate."""
+    """Unanswered messages of each user at once, without a rate."""
     seconds: float = 20
     warm_up: float = 2
-    """Seconds before those that count."""
+    """Seconds before the measured ones."""
     size: int = 256
     """Bytes of each message's text."""
     idle: int = 0
-    """Sessions to open first, only to see what memory one takes."""
+    """Sessions to open first, to measure the memory of one."""
     server_pids: tuple[int, ...] = ()
-    """Whose CPU and memory to read; if none, whoever has the port of `url`, if that is on this machine."""
+    """The processes to measure; if empty, the one that listens on the port of `url` on this machine."""
     engine_pids: tuple[int, ...] = ()
-    """Of engines whose CPU is told beside that."""
+    """The processes of engines, whose CPU is reported too."""
     accounts_file: Path | None = None
-    """Make the users in this account store rather than over HTTP."""
+    """The account store to write the users to, instead of registering them over HTTP."""
     anywhere: bool = False
     """Whether the server may be on another machine."""
     ca_file: Path | None = None
-    """Who vouches for a server with TLS; without it, whom this system trusts."""
+    """The authority of a server with TLS; None: the system's authorities."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a run found. Without a known server process, what it used is None."""
+    """The result of a run. Without a known server process its CPU and memory are None."""
 
     plan: Plan
     report: Report
@@ -78,17 +78,17 @@ class Result:
     """Microseconds of the engines' CPU for each delivered message."""
     bytes_per_idle_session: float | None
     generator_cpu_us_per_message: float
-    """What the generator itself used: it runs beside the server."""
+    """CPU of the generator, which runs beside the server."""
 
 
 async def run(plan: Plan) -> Result:
-    """Raises LoadError if it can't be run, and RookeryError if the server refuses or does not answer."""
+    """Run the plan. Raises LoadError if it can't run, RookeryError if the server refuses or does not answer."""
     check_plan(plan)
     allow_most_open_files()
     count = max(plan.users, plan.idle) if plan.accounts_file else plan.users
     bff = Bff(plan.url, plan.ca_file)
-    users = await (make_users(plan.accounts_file, count) if plan.accounts_file else bff.sign_in(count))
-    # Users in a file are those of one process.
+    users = await (_make_users(plan.accounts_file, count) if plan.accounts_file else bff.sign_in(count))
+    # Users in a file belong to one process.
     users = await bff.locate(users, together=plan.accounts_file is not None)
     for gateway in {user.gateway for user in users}:
         check_target(gateway.websocket if plan.transport == "websocket" else _url_of(gateway.grpc), plan.anywhere)
@@ -113,7 +113,7 @@ async def run(plan: Plan) -> Result:
 
 
 def check_plan(plan: Plan) -> None:
-    """Raises LoadError for what is out of bounds."""
+    """Raises LoadError for a plan out of bounds."""
     if plan.users % 2 or not 2 <= plan.users <= MAX_USERS:
         raise LoadError(f"--users must be an even number from 2 to {MAX_USERS}: they write to each other in pairs")
     if not 0 < plan.seconds + plan.warm_up <= MAX_SECONDS:
@@ -124,7 +124,7 @@ def check_plan(plan: Plan) -> None:
 
 
 def check_target(url: str, anywhere: bool) -> None:
-    """Raises LoadError for a server on another machine, which only its owner may load."""
+    """Raises LoadError for a server on another machine, unless its owner allows it."""
     host = urlsplit(url).hostname
     if host is None:
         raise LoadError(f"{url!r} names no host")
@@ -135,11 +135,11 @@ def check_target(url: str, anywhere: bool) -> None:
     except OSError as error:
         raise LoadError(f"{host} can't be resolved: {error}") from error
     if not all(ipaddress.ip_address(address).is_loopback for address in addresses):
-        raise LoadError(f"{host} is not this machine: if the server there is yours, say so with --i-own-this-server")
+        raise LoadError(f"{host} is not this machine: if you own the server there, add --i-own-this-server")
 
 
 class Load:
-    """Sends, and hears what comes of it."""
+    """Sends the messages, and records the answers and deliveries."""
 
     def __init__(self, plan: Plan, sessions: Sessions, run_id: str) -> None:
         self.record = Record()
@@ -150,7 +150,7 @@ class Load:
         self._next = 0
 
     async def run(self, server_pids: Sequence[int]) -> tuple[Report, float, float, float]:
-        """The report, and the CPU seconds that servers, engines and this process used in the time that counts."""
+        """Return the report, and the CPU seconds of servers, engines and this process in the measured time."""
         engine_pids = self._plan.engine_pids
 
         def used() -> list[float]:
@@ -192,10 +192,10 @@ class Load:
             self._send_next(user, now)
 
     def _number(self, key: str) -> int | None:
-        """Of this run's message with this client_message_id; None for another's."""
+        """Return the number of this run's message with the client_message_id; None for another message."""
         return int(key[len(self._run_id) :]) if key.startswith(self._run_id) else None
 
-    # ---- Hears
+    # ---- SessionObserver
 
     def accepted(self, user: int, key: str, now: float) -> None:
         if (number := self._number(key)) is not None:
@@ -215,6 +215,12 @@ class Load:
         self.record.errors[kind] += 1
 
 
+async def _make_users(accounts_file: Path, count: int) -> list[LoadUser]:
+    from rookery.load.stored_accounts import make_users  # here, as it needs the extra `server`
+
+    return await make_users(accounts_file, count)
+
+
 def _open_sessions(plan: Plan, users: Sequence[LoadUser], run_id: str) -> AbstractAsyncContextManager[Sessions]:
     if plan.transport == "websocket":
         return open_websocket_sessions(users, run_id, plan.size, plan.ca_file)
@@ -222,9 +228,9 @@ def _open_sessions(plan: Plan, users: Sequence[LoadUser], run_id: str) -> Abstra
 
 
 async def _measure_idle(plan: Plan, users: Sequence[LoadUser], pids: Sequence[int]) -> float:
-    """Bytes of the server's memory for each of so many sessions that only authenticate.
+    """Return the bytes of server memory for each idle session.
 
-    A few are opened first and left, so that what the server needs only once is not counted.
+    A few sessions are opened and closed first, so that memory which the server needs once is not counted.
     """
     async with _open_sessions(plan, users[:16], ""):
         await trio.sleep(SETTLE_SECONDS)
@@ -238,7 +244,7 @@ async def _measure_idle(plan: Plan, users: Sequence[LoadUser], pids: Sequence[in
 
 
 def _url_of(grpc: str) -> str:
-    """The address as a URL, which `host:port` alone is not."""
+    """Return the address as a URL, also for `host:port`."""
     return grpc if "://" in grpc else f"//{grpc}"
 
 

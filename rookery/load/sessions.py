@@ -1,4 +1,4 @@
-"""What the load needs of its sessions, whatever transport carries them."""
+"""The sessions of a load, independent of their transport."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -6,37 +6,37 @@ from typing import Protocol, TypeVar
 
 import trio
 
-from rookery.client import GatewayAddress
+from rookery.client import GatewayEndpoints
 
 CONNECTS_AT_ONCE = 16
-"""Sessions that are opened side by side: enough to keep a server busy, too few to fill its queue of connections."""
+"""Sessions opened concurrently: enough to keep a server busy, too few to fill its queue of connections."""
 
 CONNECT_DEADLINE = 10.0
 """Seconds for each step of opening a session."""
 
-NOWHERE = GatewayAddress(websocket="", grpc="")
-"""Of a user whose gateway nobody has asked for."""
+UNKNOWN = GatewayEndpoints(websocket="", grpc="")
+"""The gateway of a user who is not located yet."""
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
 
 
 class LoadError(Exception):
-    """The load can't be run; the message says why."""
+    """The load can't run. The message is for the person who started it."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadUser:
-    """A user of the load, the one that they write to, and where their sessions go."""
+    """A user of the load, their partner, and their gateway."""
 
     user_id: int
     peer_id: int
     token: str
-    gateway: GatewayAddress = NOWHERE
+    gateway: GatewayEndpoints = UNKNOWN
 
 
-class Hears(Protocol):
-    """Who is told of what comes. Keys are the run's id with the number of a message; others are of earlier runs."""
+class SessionObserver(Protocol):
+    """Receives the results of sessions. A key is the run's id with a message number; others are of earlier runs."""
 
     def accepted(self, user: int, key: str, now: float) -> None: ...
 
@@ -45,7 +45,7 @@ class Hears(Protocol):
     def refused(self, user: int, key: str, code: str) -> None: ...
 
     def failed(self, kind: str) -> None:
-        """A session is over before its time."""
+        """Report a session that ended before the run."""
         ...
 
 
@@ -53,18 +53,18 @@ class Sessions(Protocol):
     """One live session for each user of a run."""
 
     def send(self, user: int, number: int) -> None:
-        """Send message `number` from the user to their other half, now. It does not wait."""
+        """Send message `number` from the user to their partner, without waiting."""
         ...
 
-    async def listen(self, hears: Hears) -> None:
-        """Report what comes, until cancelled."""
+    async def listen(self, observer: SessionObserver) -> None:
+        """Report received frames, until cancelled."""
         ...
 
 
 async def for_each(
     work: Callable[[Item], Awaitable[Value]], items: Sequence[Item], *, at_once: int = CONNECTS_AT_ONCE
 ) -> list[Value]:
-    """Do the work for every item, some side by side; the results in the items' order. Raises the first failure."""
+    """Do the work for every item, `at_once` concurrently. Return the results in order; raises the first failure."""
     results: dict[int, Value] = {}
     failures: list[Exception] = []
     waiting = iter(enumerate(items))

@@ -1,7 +1,7 @@
-"""Sessions over WebSocket that cost as little as they can, since the generator shares the machine with the server.
+"""Sessions over WebSocket with little CPU, since the generator shares the machine with the server.
 
-Plain sockets, one epoll for all of them and one task that reads whatever is ready; frames are parsed for what is
-counted and no further. They are masked with a key of zeros, which RFC 6455 lets a server undo like any other.
+Plain sockets, one epoll and one task for all of them; only the counted fields of frames are decoded. Frames are masked
+with a key of zeros, which RFC 6455 permits.
 """
 
 import base64
@@ -17,18 +17,18 @@ from urllib.parse import urlsplit
 import msgspec
 import trio
 
-from rookery.client.trust import trusted
-from rookery.load.sessions import CONNECT_DEADLINE, Hears, LoadError, LoadUser, for_each
+from rookery.client.trust import client_tls
+from rookery.load.sessions import CONNECT_DEADLINE, LoadError, LoadUser, SessionObserver, for_each
 
 TEXT = 0x1
 PING = 0x9
 PONG = 0xA
 
 MAX_READ = 256 * 1024
-"""Bytes read from a socket at once. With TLS they are those of one record, and the next is still in the socket."""
+"""Bytes of one read. With TLS a read returns one record; epoll reports the socket again for the next."""
 
-LATER = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
-"""What a socket raises that can't go on now."""
+WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+"""Exceptions of a socket that is not ready."""
 
 
 class _Key(msgspec.Struct):
@@ -41,7 +41,7 @@ class _Event(msgspec.Struct):
 
 
 class _Frame(msgspec.Struct):
-    """What is counted of a server's frame."""
+    """The counted fields of a server's frame."""
 
     welcome: dict[str, object] | None = None
     accepted: _Key | None = None
@@ -54,7 +54,7 @@ _decode = msgspec.json.Decoder(_Frame).decode
 
 
 def client_message(opcode: int, payload: bytes) -> bytes:
-    """One whole masked message, with the zero key (RFC 6455, section 5.2)."""
+    """Return a whole message, masked with the zero key (RFC 6455, section 5.2)."""
     size = len(payload)
     head = bytes((0x80 | opcode,))
     if size < 126:
@@ -65,7 +65,7 @@ def client_message(opcode: int, payload: bytes) -> bytes:
 
 
 def take_messages(buffer: bytearray) -> Iterator[tuple[int, bytes]]:
-    """The whole frames of a server in the buffer, as opcode and payload; what is left stays in the buffer."""
+    """Remove the complete frames from the buffer; yield the opcode and payload of each."""
     start = 0
     while (end := _end_of_frame(buffer, start)) is not None:
         begin, stop = end
@@ -75,7 +75,7 @@ def take_messages(buffer: bytearray) -> Iterator[tuple[int, bytes]]:
 
 
 def _end_of_frame(buffer: bytearray, start: int) -> tuple[int, int] | None:
-    """Where the payload of the frame at `start` begins and ends; None if it is not all there."""
+    """Return the bounds of the payload of the frame at `start`; None if the frame is incomplete."""
     if len(buffer) < start + 2:
         return None
     size = buffer[start + 1]
@@ -89,7 +89,7 @@ def _end_of_frame(buffer: bytearray, start: int) -> tuple[int, int] | None:
 
 
 class _Connection:
-    """One session's socket, with what could not be written yet and what was not read to the end of a frame."""
+    """A session's socket, with its unwritten bytes and its incomplete frame."""
 
     __slots__ = ("incoming", "outgoing", "sock")
 
@@ -103,9 +103,9 @@ class _Connection:
 async def open_websocket_sessions(
     users: Sequence[LoadUser], run_id: str, size: int, ca_file: Path | None = None
 ) -> AsyncIterator["WebSocketSessions"]:
-    """A live session for each user. Raises LoadError or OSError."""
+    """Open a session for each user. Raises LoadError or OSError."""
     connections: list[_Connection] = []
-    tls = trusted(ca_file, "http/1.1")
+    tls = client_tls(ca_file, "http/1.1")
 
     async def connect(user: LoadUser) -> _Connection:
         connections.append(await trio.to_thread.run_sync(_connect, user, tls))
@@ -120,7 +120,7 @@ async def open_websocket_sessions(
 
 
 class WebSocketSessions:
-    """All sessions of a run."""
+    """The sessions of a run."""
 
     def __init__(
         self,
@@ -141,12 +141,12 @@ class WebSocketSessions:
             self._epoll.register(descriptor, select.EPOLLIN)
 
     def send(self, user: int, number: int) -> None:
-        """Send the message to the user's other half."""
+        """Send the message to the user's partner."""
         payload = self._head + b"%d" % number + self._tails[user]
         self._write(self._connections[user], client_message(TEXT, payload))
 
-    async def listen(self, hears: Hears) -> None:
-        """Report what comes, until cancelled."""
+    async def listen(self, observer: SessionObserver) -> None:
+        """Report received frames, until cancelled."""
         while True:
             await trio.lowlevel.wait_readable(self._epoll.fileno())
             for descriptor, event in self._epoll.poll(0):
@@ -154,27 +154,27 @@ class WebSocketSessions:
                 if event & select.EPOLLOUT:
                     self._epoll.modify(descriptor, select.EPOLLIN)
                     self._write(connection, b"")
-                if event & ~select.EPOLLOUT and (failure := self._read(user, connection, hears)):
+                if event & ~select.EPOLLOUT and (failure := self._read(user, connection, observer)):
                     self._epoll.unregister(descriptor)
-                    hears.failed(failure)
+                    observer.failed(failure)
 
     def _write(self, connection: _Connection, data: bytes) -> None:
         connection.outgoing += data
         try:
             sent = connection.sock.send(connection.outgoing)
-        except LATER:
+        except WOULD_BLOCK:
             sent = 0
         except OSError:
-            return  # reading finds out too, and reports it
+            return  # the reader gets and reports the same error
         connection.outgoing = connection.outgoing[sent:]
         if connection.outgoing:
             self._epoll.modify(connection.sock.fileno(), select.EPOLLIN | select.EPOLLOUT)
 
-    def _read(self, user: int, connection: _Connection, hears: Hears) -> str:
-        """Take in what is there; why the session is over, or nothing."""
+    def _read(self, user: int, connection: _Connection, observer: SessionObserver) -> str:
+        """Read the available bytes. Return the reason if the session has ended, else an empty string."""
         try:
             data = connection.sock.recv(MAX_READ)
-        except LATER:
+        except WOULD_BLOCK:
             return ""
         except OSError as error:
             return type(error).__name__
@@ -186,24 +186,24 @@ class WebSocketSessions:
             if opcode == PING:
                 self._write(connection, client_message(PONG, payload))
             elif opcode == TEXT:
-                _report(user, _decode(payload), now, hears)
+                _report(user, _decode(payload), now, observer)
         return ""
 
 
-def _report(user: int, frame: _Frame, now: float, hears: Hears) -> None:
+def _report(user: int, frame: _Frame, now: float, observer: SessionObserver) -> None:
     if frame.event is not None:
         if frame.event.message is not None:
-            hears.delivered(frame.event.message.client_message_id, now)
+            observer.delivered(frame.event.message.client_message_id, now)
     elif frame.accepted is not None:
-        hears.accepted(user, frame.accepted.client_message_id, now)
+        observer.accepted(user, frame.accepted.client_message_id, now)
     elif frame.refused is not None:
-        hears.refused(user, frame.refused.client_message_id, frame.refused.code)
+        observer.refused(user, frame.refused.client_message_id, frame.refused.code)
     elif frame.goodbye is not None:
-        hears.failed(f"goodbye: {frame.goodbye.code}")
+        observer.failed(f"goodbye: {frame.goodbye.code}")
 
 
 def _connect(user: LoadUser, tls: ssl.SSLContext) -> _Connection:
-    """A session up to its welcome. Runs in a thread. Raises LoadError or OSError."""
+    """Open a session up to its welcome. Runs in a thread. Raises LoadError or OSError."""
     parts = urlsplit(user.gateway.websocket)
     is_secure = parts.scheme == "wss"
     port = parts.port or (443 if is_secure else 80)
@@ -221,7 +221,7 @@ def _connect(user: LoadUser, tls: ssl.SSLContext) -> _Connection:
         del buffer[: end + 4]
         authenticate = {"authenticate": {"access_token": user.token, "client_name": "load"}}
         sock.sendall(client_message(TEXT, msgspec.json.encode(authenticate)))
-        while not (messages := list(take_messages(buffer))):  # replayed events may follow, which do not count
+        while not (messages := list(take_messages(buffer))):  # replayed events may follow: they are not counted
             _receive(sock, buffer)
         if _decode(messages[0][1]).welcome is None:
             raise LoadError(f"no welcome, but {messages[0][1][:200]!r}")

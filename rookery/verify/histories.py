@@ -1,4 +1,4 @@
-"""Reads what the archive has, page by page, and is patient with one that is behind or away."""
+"""Reads chats from the archive page by page, and retries while it is behind or unreachable."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, TypeVar
@@ -10,19 +10,19 @@ from rookery.load.sessions import for_each
 from rookery.verify.records import Copy, Key
 
 PAGE = 100
-"""Chats or messages asked for at once: the most that are given."""
+"""Chats or messages of a page: the server's maximum."""
 
 RETRY_PAUSE = 0.25
-"""Seconds before asking again, if the server does not say more."""
+"""Seconds before a retry, unless the server asks for more."""
 
 AT_ONCE = 8
-"""Chats that are read side by side."""
+"""Chats read concurrently."""
 
 Value = TypeVar("Value")
 
 
 class Reading(NamedTuple):
-    """A chat, and one of its members who reads it."""
+    """A chat and the member who reads it."""
 
     client: Client
     chat_id: str
@@ -31,9 +31,9 @@ class Reading(NamedTuple):
 async def read_histories(
     readings: Sequence[Reading], due: Mapping[str, Collection[Key]], since_ms: int, deadline: float
 ) -> dict[tuple[int, str], list[Copy]]:
-    """By user and chat, what each reads from that moment on, once everything that is due there is.
+    """Return by user and chat the messages since a moment, read again until all that are due are found.
 
-    After the deadline (on Trio's clock), it is what there was then, and nothing if there was no answer.
+    At the deadline (on Trio's clock) the last result counts, which is empty without an answer.
     """
 
     async def read(reading: Reading) -> tuple[tuple[int, str], list[Copy]]:
@@ -50,11 +50,11 @@ async def read_histories(
 
 
 async def read_chat(client: Client, chat_id: str, since_ms: int) -> list[Copy]:
-    """The chat from that moment on, oldest first; nothing of one that is not there (yet). Asks until it is answered."""
+    """Return the chat's messages since a moment, oldest first; none of an unknown chat. Retries without an answer."""
     copies: list[Copy] = []
     anchor = {"after_ms": since_ms}
     while True:
-        page = await _patiently(client.api.history, chat_id, limit=PAGE, **anchor)
+        page = await _retry(client.api.history, chat_id, limit=PAGE, **anchor)
         if page is None:
             return copies
         copies += [Copy.of(item.message) for item in page.messages]
@@ -64,11 +64,11 @@ async def read_chat(client: Client, chat_id: str, since_ms: int) -> list[Copy]:
 
 
 async def chats_changed_since(client: Client, since_ms: int) -> list[str]:
-    """Their ids. Asks until it is answered."""
+    """Return the ids of the chats that changed. Retries without an answer."""
     chat_ids: list[str] = []
     cursor = ""
     while True:
-        page = await _patiently(client.api.chats, changed_since_ms=since_ms, limit=PAGE, cursor=cursor)
+        page = await _retry(client.api.chats, changed_since_ms=since_ms, limit=PAGE, cursor=cursor)
         if page is None:
             return chat_ids
         chat_ids += [chat.chat_id for chat in page.chats]
@@ -77,8 +77,8 @@ async def chats_changed_since(client: Client, since_ms: int) -> list[str]:
             return chat_ids
 
 
-async def _patiently(ask: Callable[..., Awaitable[Value]], *arguments: object, **options: object) -> Value | None:
-    """Ask until there is an answer; None if there is no such thing. Raises Refused for what is refused for good."""
+async def _retry(ask: Callable[..., Awaitable[Value]], *arguments: object, **options: object) -> Value | None:
+    """Ask until there is an answer; None if it is `not_found`. Raises Refused if it is not retryable."""
     while True:
         pause = RETRY_PAUSE
         try:

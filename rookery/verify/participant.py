@@ -1,4 +1,4 @@
-"""One client of a verification: it sends its messages until each is accepted, and writes down what it hears."""
+"""One client of a verification: it sends its messages until each is accepted, and records its deliveries."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -23,20 +23,20 @@ from rookery.verify.records import Copy, Delivery, Key, Sent
 from shared.contract.chats import direct_chat_id
 
 RETRY_PAUSE = 0.25
-"""Seconds before a refused message is sent again, if the server does not say more."""
+"""Seconds before a refused message is sent again, unless the server asks for more."""
 
 ANSWER_DEADLINE = 30.0
-"""Seconds after which a message without an answer is sent again, over all reconnects meanwhile."""
+"""Seconds after which a message without an answer is sent again, including reconnects."""
 
 HISTORY_LAG = 3.0
-"""Seconds that history may be behind: what was missed is read at once, and again after it (docs/client-guide.md)."""
+"""Seconds that history may be behind: after a Gap it is read at once, and again after these (docs/client-guide.md)."""
 
 MAX_WAITING = 500
-"""Messages of one client that wait for answers, at a rate: beyond that it falls behind."""
+"""Unanswered messages of one client at a rate: beyond these it falls behind."""
 
 
-class Hears(Protocol):
-    """Whom a participant tells."""
+class MessageObserver(Protocol):
+    """Receives the acceptance and the deliveries of messages."""
 
     def accepted(self, sent: Sent) -> None: ...
 
@@ -44,28 +44,28 @@ class Hears(Protocol):
 
 
 class Participant:
-    """Made for one account; `client` is there while `run` is."""
+    """The messages and deliveries of one account, over all reconnects of its client."""
 
-    def __init__(self, number: int, hears: Hears, clock: Callable[[], float] = trio.current_time) -> None:
+    def __init__(self, number: int, observer: MessageObserver, clock: Callable[[], float] = trio.current_time) -> None:
         self.number = number
         self.sent: list[Sent] = []
         self.deliveries: list[Delivery] = []
         self.refused = Counter[str]()
         """By code."""
         self.unanswered = 0
-        """Messages that had no answer in time, each time."""
+        """The number of answers that did not come in time."""
         self.outages: list[tuple[float, float]] = []
-        """When the session was lost, and when there was one again."""
+        """The moments when the session was lost, and when it was live again."""
         self.gaps = 0
         self.missed_since_ms: int | None = None
-        """The earliest moment that a Gap told of, in milliseconds since 1970."""
+        """The earliest moment of a Gap, in milliseconds since 1970."""
         self.lost_at: float | None = None
-        """When the session was lost, while there is none."""
-        self._hears = hears
+        """The moment when the session was lost; None while it is live."""
+        self._observer = observer
         self._clock = clock
         self._seen: set[Key | int] = set()
         self._read: set[Key | int] = set()
-        """Of these, what came from history, and may come in the session too."""
+        """The part of `_seen` that was read from history, and may arrive in the session too."""
 
     # ---- sending
 
@@ -78,7 +78,7 @@ class Participant:
         size: int,
         in_flight: int,
     ) -> None:
-        """Send a message at each of the moments, to the recipients in turn; return once all are accepted."""
+        """Send a message at each moment, to the recipients in turn; return once all are accepted."""
         slots = trio.Semaphore(in_flight)
         async with trio.open_nursery() as nursery:
             async for _ in moments:
@@ -90,19 +90,19 @@ class Participant:
                 text = f"{key} ".ljust(size, "·" if number % 2 else ".")
                 sent = Sent((client.me.user_id, key), chat_id, recipient, text, number, at=self._clock())
                 self.sent.append(sent)
-                nursery.start_soon(self._settle, client, sent, self._submit(client, sent), slots)
+                nursery.start_soon(self._send_until_accepted, client, sent, self._submit(client, sent), slots)
 
-    async def _settle(
+    async def _send_until_accepted(
         self, client: Client, sent: Sent, submission: Submission | Refused, slots: trio.Semaphore
     ) -> None:
-        """Send the message again and again, until it is accepted."""
+        """Send the message again until it is accepted."""
         while True:
             outcome = submission if isinstance(submission, Refused) else await _answer(submission)
             match outcome:
                 case Accepted():
                     sent.message_id, sent.accepted_at = outcome.message_id, self._clock()
                     slots.release()
-                    self._hears.accepted(sent)
+                    self._observer.accepted(sent)
                     return
                 case Refused():
                     self.refused[outcome.code] += 1
@@ -118,18 +118,18 @@ class Participant:
         except Refused as refused:
             return refused
 
-    # ---- hearing
+    # ---- receiving
 
     async def listen(self, client: Client) -> None:
-        """Write down what comes, until cancelled."""
+        """Record events, until cancelled."""
         async with trio.open_nursery() as nursery:
             try:
                 async for event in client.events():
                     match event:
                         case Message():
-                            self._hear_live(client.me.user_id, Copy.of(event))
+                            self._receive_live(client.me.user_id, Copy.of(event))
                         case Gap():
-                            self._miss(event.since_ms)
+                            self._record_gap(event.since_ms)
                             nursery.start_soon(self._catch_up, client, event.since_ms)
                         case Disconnected():
                             self.lost_at = self._clock()
@@ -141,37 +141,37 @@ class Participant:
             except SignedOut as error:
                 self.refused[error.code] += 1
 
-    def _hear_live(self, user_id: int, copy: Copy) -> None:
-        # The client itself drops what comes twice in its session: were that to fail, it has to be seen.
+    def _receive_live(self, user_id: int, copy: Copy) -> None:
+        # The client drops repetitions in its session: a failure of that must be recorded, so nothing is dropped here.
         if not self._read & {copy.key, copy.message_id}:
-            self._hear(user_id, copy, is_live=True)
+            self._record(user_id, copy, is_live=True)
 
-    def _hear(self, user_id: int, copy: Copy, *, is_live: bool) -> None:
+    def _record(self, user_id: int, copy: Copy, *, is_live: bool) -> None:
         self._seen |= {copy.key, copy.message_id}
         self.deliveries.append(Delivery(copy, self._clock(), self.gaps, is_live))
         if copy.key[0] != user_id:
-            self._hears.delivered(copy.key)
+            self._observer.delivered(copy.key)
 
-    def _miss(self, since_ms: int) -> None:
+    def _record_gap(self, since_ms: int) -> None:
         self.gaps += 1
         earliest = self.missed_since_ms
         self.missed_since_ms = since_ms if earliest is None else min(earliest, since_ms)
 
     async def _catch_up(self, client: Client, since_ms: int) -> None:
-        """Read what was missed, as a client has to after a Gap."""
+        """Read the missed messages, as a client must after a Gap."""
         for pause in (0.0, HISTORY_LAG):
             await trio.sleep(pause)
             await self.read_since(client, since_ms)
 
     async def read_since(self, client: Client, since_ms: int) -> None:
-        """Read every chat from that moment on, and take what is not known yet. Tries until the server answers."""
+        """Record the unseen messages of every chat since a moment. Retries until the server answers."""
         user_id = client.me.user_id
         for chat_id in await chats_changed_since(client, since_ms):
             for copy in await read_chat(client, chat_id, since_ms):
-                # A client knows its own messages by their answers.
+                # A client learns of its own messages by their answers.
                 if copy.key[0] != user_id and not self._seen & {copy.key, copy.message_id}:
                     self._read |= {copy.key, copy.message_id}
-                    self._hear(user_id, copy, is_live=False)
+                    self._record(user_id, copy, is_live=False)
 
 
 async def _answer(submission: Submission) -> Accepted | Refused | Unreachable:

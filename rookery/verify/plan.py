@@ -1,4 +1,4 @@
-"""What a verification is to do, within bounds, and who writes to whom."""
+"""The options of a verification, their bounds, and the recipients of each client."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from rookery.client.keeper import Transport
+from rookery.client.reconnector import Transport
 from rookery.load.run import check_target
 from rookery.load.sessions import LoadError
 
@@ -22,42 +22,42 @@ TRANSPORTS: Final[tuple[Transport, Transport]] = ("websocket", "grpc")
 
 
 class VerifyError(Exception):
-    """The verification can't be run; the message says why."""
+    """The verification can't run. The message is for the person who started it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do. Without a `rate` (messages a second, of all clients together), send as fast as answers come."""
+    """The options of a run. Without a `rate` (messages a second, of all clients), send as fast as answers arrive."""
 
     urls: tuple[str, ...] = ("http://127.0.0.1:8080",)
-    """Where the BFFs are. Clients are spread over them, and go to the next when theirs does not answer."""
+    """The BFFs. Clients are spread over them, and fail over to the next."""
     clients: int = 100
     messages: int = 10_000
     rate: float | None = None
     seconds: float = 600.0
-    """For how long messages are begun; what was begun is brought to its end after that."""
+    """New messages are sent for so long; pending ones are completed after that."""
     settle_seconds: float = 60.0
-    """How long each thing at the end may take: the last answers, the last deliveries, the whole history."""
+    """Bound of each step at the end: the last answers, the last deliveries, the whole history."""
     in_flight: int = 4
-    """Messages of each client that wait for their answers at once, if there is no rate."""
+    """Unanswered messages of each client at once, without a rate."""
     size: int = 100
     """Bytes of each text, at least."""
     slow_clients: int = 0
-    """Further clients that are written to and never read."""
+    """Additional clients that are sent messages and never read."""
     slow_clients_read: bool = False
-    """Let the slow clients read after all: what to compare them with."""
+    """Let the slow clients read, for comparison."""
     churn: int = 0
-    """Sessions that are opened and left again meanwhile."""
+    """Sessions that are opened and closed during the run."""
     accounts: str = "verify"
-    """What the names of the accounts begin with. They are made once and used again."""
+    """The prefix of the account names. Accounts are registered once and reused."""
     anywhere: bool = False
     """Whether the servers may be on another machine."""
     ca_file: Path | None = None
-    """Who vouches for servers with TLS; without it, whom this system trusts."""
+    """The authority of servers with TLS; None: the system's authorities."""
 
 
 def check_plan(plan: Plan) -> None:
-    """Raises VerifyError for what is out of bounds."""
+    """Raises VerifyError for a plan out of bounds."""
     if plan.clients % 2 or not 2 <= plan.clients <= MAX_CLIENTS:
         raise VerifyError(
             f"--clients must be an even number from 2 to {MAX_CLIENTS}: they write to each other in pairs"
@@ -92,11 +92,11 @@ def _check_url(url: str, anywhere: bool) -> None:
 
 
 def partners(number: int, clients: int) -> Sequence[int]:
-    """Whom the client writes to in turn: the other half of its pair, and one of the next: not all in one partition."""
+    """Return the recipients of a client: its partner, and a client of the next pair, for messages across partitions."""
     pair, next_pair = number ^ 1, (number + 2) % clients
     return (pair,) if clients == 2 else (pair, next_pair)
 
 
 def share(number: int, plan: Plan) -> int:
-    """How many of the plan's messages this client sends."""
+    """Return the number of the plan's messages that this client sends."""
     return plan.messages // plan.clients + (number < plan.messages % plan.clients)

@@ -1,4 +1,4 @@
-"""What a verification writes down: each message sent, each answer, each delivery and each page of history."""
+"""The records of a verification: each sent message with its answer, each delivery, and the histories."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from rookery.v1.session_pb2 import Message
 
 Key = tuple[int, str]
-"""A sender and a client_message_id: what a message is the same by."""
+"""The sender and client_message_id of a message, equal for all copies of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A message, as someone found it."""
+    """A message as it was delivered or read."""
 
     key: Key
     message_id: int
@@ -27,21 +27,21 @@ class Copy:
 
 @dataclass(slots=True)
 class Sent:
-    """A message that was sent, and what became of it. Times are in seconds on one clock."""
+    """A sent message and its answer. Times are in seconds on one clock."""
 
     key: Key
     chat_id: str
     recipient_id: int
     text: str
     number: int
-    """Of the sender's messages, in the order in which they were first sent."""
+    """Its number among the sender's messages, in the order of their first sending."""
     at: float
-    """When it was first sent."""
+    """The moment of its first sending."""
     accepted_at: float = math.inf
     message_id: int = 0
-    """What it was accepted as; 0 if it was not."""
+    """The id of its acceptance; 0 without one."""
     retried: bool = False
-    """Whether it was refused or given up, and sent again: after others, it may be."""
+    """Whether it was refused or unanswered, and sent again, possibly after later messages."""
 
     @property
     def is_accepted(self) -> bool:
@@ -50,25 +50,25 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message that reached a client, once what it must drop was dropped."""
+    """A message that reached a client, after the client has dropped repetitions."""
 
     copy: Copy
     at: float
     gaps: int = 0
-    """How many Gaps the client had been told of before."""
+    """The number of Gaps that the client received before."""
     is_live: bool = True
-    """Whether it came in the session; else the client read it from history after a Gap."""
+    """Whether it arrived in the session, rather than from history after a Gap."""
 
 
 @dataclass(slots=True)
 class Records:
-    """Everything, when it is over."""
+    """All records of a finished run."""
 
     sent: Mapping[Key, Sent]
     deliveries: Mapping[int, Sequence[Delivery]] = field(default_factory=dict)
-    """By the id of the user to whose client they came, in that order. Each was to hear all that was sent to them."""
+    """By user id, in the order of arrival at the user's client, which must receive all messages to the user."""
     histories: Mapping[tuple[int, str], Sequence[Copy]] = field(default_factory=dict)
-    """By reader and chat: the pages, one after the other. Each was read once all should have been there."""
+    """By reader and chat, in the order of the pages, read once every message was due."""
 
 
 def by_key(sent: Iterable[Sent]) -> dict[Key, Sent]:

@@ -1,4 +1,4 @@
-"""What a verification came to, for people and for programs."""
+"""The result of a verification, as text or JSON."""
 
 import math
 from collections import Counter
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from rookery.load.measure import Latencies
-from rookery.verify.judge import Violation
+from rookery.verify.checker import Violation
 from rookery.verify.plan import Plan
 
 MAX_SHOWN = 20
@@ -17,7 +17,7 @@ MAX_SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Latencies and outages are in milliseconds; not a number if there were none."""
+    """The result of a run. Latencies and outages are in milliseconds; NaN without any."""
 
     plan: Plan
     seconds: float
@@ -25,23 +25,23 @@ class Result:
     sent: int
     accepted: int
     delivered: int
-    """Messages that reached their recipient's session."""
+    """Messages that arrived in their recipient's session."""
     caught_up: int
     """Messages that were read from history after a Gap."""
     archived: int
-    """Messages found in history, by each of both members."""
+    """Messages found in history by both members."""
     refused: dict[str, int]
     """Refusals by code; each was retried."""
     unanswered: int
-    """Times that a message had no answer in time, and was sent again."""
+    """The number of answers that did not come in time."""
     retried: int
-    """Messages that were refused or unanswered at least once, and sent again until they were accepted."""
+    """Messages that were sent again after a refusal or without an answer."""
     gaps: int
     reconnects: int
     to_accepted: Latencies
     to_delivered: Latencies
     outages: Latencies
-    """From losing a session to being live again."""
+    """From the loss of a session until it was live again."""
     longest_pause_ms: float
     """The longest time in which messages waited and none was accepted."""
     churned: int
@@ -54,7 +54,7 @@ class Result:
 
 
 def show(result: Result, *, as_json: bool) -> str:
-    """The result as text; what is not a number is null in JSON."""
+    """Format the result as text, or as JSON with null for NaN."""
     if as_json:
         return msgspec.json.format(msgspec.json.encode(result), indent=2).decode()
     return "\n".join(_lines(result))
@@ -75,7 +75,7 @@ def _lines(result: Result) -> Iterator[str]:
     yield f"outage         {_latencies(result.outages)}"
     yield f"longest pause  {result.longest_pause_ms:,.0f} ms without an answer"
     if plan.churn:
-        yield f"came and went  {result.churned:,}; {result.churn_failed:,} could not"
+        yield f"churned        {result.churned:,}; {result.churn_failed:,} failed"
     yield f"violations     {len(result.violations):,}{_kinds(result.violations)}"
     for violation in result.violations[:MAX_SHOWN]:
         yield f"  {violation}"

@@ -1,9 +1,9 @@
-"""One verification from its accounts to its verdict: `open_verification` begins it, `Run.finish` ends it."""
+"""One verification from its accounts to its result: `open_verification` starts it, `Run.finish` ends it."""
 
 import math
 import secrets
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 import trio
@@ -11,10 +11,10 @@ import trio
 from rookery.client import Client, RookeryError
 from rookery.load.measure import summarize
 from rookery.load.sessions import for_each
-from rookery.verify.accounts import AT_ONCE, Accounts
-from rookery.verify.crowd import Churn, SlowClient
+from rookery.verify.accounts import AT_ONCE, Accounts, Report
+from rookery.verify.background_load import Churn, SlowClient
+from rookery.verify.checker import check_records
 from rookery.verify.histories import Reading, read_histories
-from rookery.verify.judge import judge
 from rookery.verify.participant import MAX_WAITING, Participant
 from rookery.verify.plan import TRANSPORTS, Plan, VerifyError, check_plan, partners, share
 from rookery.verify.records import Copy, Key, Records, Sent, by_key
@@ -24,14 +24,14 @@ from shared.contract.ids import wall_clock_ms
 from shared.net.open_files import allow_most_open_files
 
 POLL_SECONDS = 0.05
-"""How often to look whether all is over: an event would cost every message something."""
+"""The interval of the checks for the end: an event would add work to every message."""
 
 CLOCK_MARGIN_MS = 60_000
-"""History is read from so long before the first message on: the server's clock may differ."""
+"""History is read from so long before the first message: the server's clock may differ."""
 
 
 class Run:
-    """Made by `open_verification`. It is sending; what is done to the servers meanwhile is the caller's affair."""
+    """A run that sends messages, made by `open_verification`. The caller may disturb the servers at the same time."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -42,16 +42,16 @@ class Run:
         self._run_id = secrets.token_hex(3)
         self._began = self._stops = 0.0
         self._began_ms = 0
-        self._heard: set[Key] = set()
-        self._unheard: dict[Key, Sent] = {}
+        self._delivered: set[Key] = set()
+        self._undelivered: dict[Key, Sent] = {}
         self._sending = trio.CancelScope()
         self._ended = trio.Event()
         self._waiting: dict[trio.Event, int] = {}
 
-    # ---- for who breaks things
+    # ---- for the caller, who disturbs the servers
 
     async def until(self, *, accepted: int) -> None:
-        """Return once so many messages were accepted, or sending has ended."""
+        """Wait until so many messages are accepted, or sending has ended."""
         reached = trio.Event()
         self._waiting[reached] = accepted
         try:
@@ -61,23 +61,23 @@ class Run:
             del self._waiting[reached]
 
     async def until_live(self) -> None:
-        """Return once every client has a session."""
+        """Wait until every client has a session."""
         while not all(client.is_connected for client in self.clients):  # noqa: ASYNC110 - see POLL_SECONDS
             await trio.sleep(POLL_SECONDS)
 
     def outages_since(self, moment: float) -> list[float]:
-        """In seconds, of the sessions that were lost after a moment of Trio's clock, those without a new one too."""
+        """Return the outages, in seconds, that began after a moment of Trio's clock, including those that last."""
         now = trio.current_time()
         lost = [span for each in self.participants for span in each.outages]
         lost += [(each.lost_at, now) for each in self.participants if each.lost_at is not None]
         return [end - begin for begin, end in lost if begin >= moment]
 
     def stop(self) -> None:
-        """Begin no more messages."""
+        """Send no new messages."""
         self._stops = min(self._stops, trio.current_time())
 
     async def finish(self) -> Result:
-        """Bring every message to its end, wait for all deliveries and for the whole history, and judge."""
+        """Wait for all answers, all deliveries and the whole history, and check them."""
         settle = self.plan.settle_seconds
         with trio.CancelScope(deadline=self._stops + settle):
             await self._ended.wait()
@@ -85,36 +85,36 @@ class Run:
         ended = trio.current_time()
         with trio.move_on_after(settle):
             await self.until_live()
-            while self._awaited():  # noqa: ASYNC110 - see POLL_SECONDS
+            while self._awaits_deliveries():  # noqa: ASYNC110 - see POLL_SECONDS
                 await trio.sleep(POLL_SECONDS)
         histories = await self._read_histories()
         with trio.move_on_after(settle):
             await self._catch_up()
         return self._result(self._records(histories), ended)
 
-    # ---- Hears
+    # ---- MessageObserver
 
     def accepted(self, sent: Sent) -> None:
         self.accepted_count += 1
-        if sent.key not in self._heard:
-            self._unheard[sent.key] = sent
+        if sent.key not in self._delivered:
+            self._undelivered[sent.key] = sent
         for reached, count in self._waiting.items():
             if self.accepted_count >= count:
                 reached.set()
 
     def delivered(self, key: Key) -> None:
-        self._heard.add(key)
-        self._unheard.pop(key, None)
+        self._delivered.add(key)
+        self._undelivered.pop(key, None)
 
-    # ---- the beginning
+    # ---- start
 
     async def begin(self, accounts: Accounts, nursery: trio.Nursery) -> None:
-        """Open all sessions, and start to send. Raises VerifyError or RookeryError."""
+        """Open all sessions, and start sending. Raises VerifyError or RookeryError."""
         plan = self.plan
         names = [f"{plan.accounts}-{number:05}" for number in range(plan.clients)]
-        crowd = [f"{plan.accounts}-{kind}-{n:05}" for n in range(plan.slow_clients) for kind in ("writer", "slow")]
-        await accounts.make(names)
-        await accounts.make(crowd)
+        extra = [f"{plan.accounts}-{kind}-{n:05}" for n in range(plan.slow_clients) for kind in ("writer", "slow")]
+        await accounts.register(names)
+        await accounts.register(extra)
 
         async def hold(number: int) -> Client:
             client: Client = await nursery.start(self._hold, accounts, names[number], number)
@@ -122,7 +122,7 @@ class Run:
 
         self.clients = await for_each(hold, range(plan.clients), at_once=AT_ONCE)
         for number in range(plan.slow_clients):
-            await nursery.start(self._hold_slow, accounts, crowd[2 * number], crowd[2 * number + 1], number)
+            await nursery.start(self._hold_slow, accounts, extra[2 * number], extra[2 * number + 1], number)
         self.churn = Churn(self.clients, plan.churn)
         self._began = trio.current_time()
         self._began_ms = wall_clock_ms() - CLOCK_MARGIN_MS
@@ -169,7 +169,7 @@ class Run:
             reached.set()
 
     async def _moments(self, number: int) -> AsyncIterator[None]:
-        """When this client is to send a message each, unless it is told to wait for answers."""
+        """Yield at each moment at which this client may send a message."""
         plan = self.plan
         for own in range(share(number, plan)):
             due = self._began + (own * plan.clients + number) / plan.rate if plan.rate else 0.0
@@ -178,18 +178,18 @@ class Run:
                 return
             yield
 
-    # ---- the end
+    # ---- end
 
-    def _awaited(self) -> bool:
-        """Whether anything accepted is on its way to a client that was not told of a Gap."""
+    def _awaits_deliveries(self) -> bool:
+        """Whether an accepted message is undelivered to a client without a Gap."""
         behind = {client.me.user_id for client, each in self._both() if each.gaps}
-        return any(sent.recipient_id not in behind for sent in self._unheard.values())
+        return any(sent.recipient_id not in behind for sent in self._undelivered.values())
 
     def _both(self) -> Iterable[tuple[Client, Participant]]:
         return zip(self.clients, self.participants, strict=True)
 
     async def _read_histories(self) -> dict[tuple[int, str], list[Copy]]:
-        """Of every chat, as both members read it."""
+        """Read every chat, as both of its members."""
         by_id = {client.me.user_id: client for client in self.clients}
         readings: dict[tuple[int, str], Reading] = {}
         due: dict[str, set[Key]] = defaultdict(set)
@@ -202,7 +202,7 @@ class Run:
         return await read_histories(list(readings.values()), due, self._began_ms, deadline)
 
     async def _catch_up(self) -> None:
-        """Whoever was told of a Gap reads once more, now that history is complete."""
+        """Let each client with a Gap read once more, as history is complete now."""
         for client, each in self._both():
             if each.missed_since_ms is not None:
                 await each.read_since(client, max(each.missed_since_ms, self._began_ms))
@@ -211,7 +211,7 @@ class Run:
         return (sent for each in self.participants for sent in each.sent)
 
     def _records(self, histories: dict[tuple[int, str], list[Copy]]) -> Records:
-        """Without what earlier runs with the same accounts have left."""
+        """Return the records, without messages of earlier runs with the same accounts."""
         first_id = min((sent.message_id for sent in self._sent() if sent.is_accepted), default=math.inf)
         ours = f"{self._run_id}-"
 
@@ -254,13 +254,13 @@ class Run:
             longest_pause_ms=longest_pause(sent, self._began, ended) * 1000,
             churned=self.churn.opened,
             churn_failed=self.churn.failed,
-            violations=tuple(judge(records)),
+            violations=tuple(check_records(records)),
         )
 
 
 def longest_pause(sent: Sequence[Sent], began: float, ended: float) -> float:
-    """The longest time, in seconds, in which some message waited and none was accepted."""
-    # Through all moments in order: a pause begins with an answer, or with a message when none waits.
+    """Return the longest time, in seconds, in which a message waited and none was accepted."""
+    # All moments in order: a pause begins with an answer, or with a message while none waits.
     moments = sorted([(each.at, 1) for each in sent] + [(min(each.accepted_at, ended), -1) for each in sent])
     waiting, since, longest = 0, began, 0.0
     for moment, change in moments:
@@ -273,23 +273,23 @@ def longest_pause(sent: Sequence[Sent], began: float, ended: float) -> float:
 
 
 @asynccontextmanager
-async def open_verification(plan: Plan, say: Callable[[str], None] = lambda text: None) -> AsyncIterator[Run]:
-    """Make the accounts, open the sessions and begin to send. `say` hears of long waits.
+async def open_verification(plan: Plan, report: Report = lambda text: None) -> AsyncIterator[Run]:
+    """Register the accounts, open the sessions and start sending. `report` receives long waits.
 
-    Raises VerifyError if it can't be run, and RookeryError if the server refuses a client or does not answer.
+    Raises VerifyError if the plan can't run, RookeryError if the server refuses a client or does not answer.
     """
     check_plan(plan)
     allow_most_open_files()
     run = Run(plan)
     async with open_background() as nursery:
-        await run.begin(Accounts(plan, say), nursery)
+        await run.begin(Accounts(plan, report), nursery)
         yield run
 
 
-async def verify(plan: Plan, say: Callable[[str], None]) -> Result:
-    """All of it, while someone else breaks things. Raises VerifyError if it can't be run."""
+async def verify(plan: Plan, report: Report) -> Result:
+    """Run the plan to its end, while someone else disturbs the servers. Raises VerifyError if it can't run."""
     try:
-        async with open_verification(plan, say) as run:
+        async with open_verification(plan, report) as run:
             return await run.finish()
     except (OSError, RookeryError) as error:
         raise VerifyError(str(error)) from error

@@ -14,8 +14,8 @@ import pytest
 import trio
 
 from rookery.client import open_client
-from rookery.client.keeper import Transport
 from rookery.client.live import CONNECT
+from rookery.client.reconnector import Transport
 from tests.system.sessions import open_session
 from tools.engines.cassandra import Cassandra
 from tools.engines.engine import running

@@ -1,4 +1,4 @@
-"""Hand-made halves of a server, for the client: an HTTP API, and a gateway whose every frame the test decides."""
+"""Fakes of the two servers of a client: an HTTP API, and a gateway that sends the frames of the test."""
 
 import json
 from collections.abc import AsyncIterator, Callable
@@ -15,7 +15,7 @@ ME = 7
 
 
 class FakeBff:
-    """Answers what a test put into `answers`, and signs in whoever has the password. Use it as `transport`."""
+    """Responds with the test's `answers`, and signs in the user with the password. Use its `transport`."""
 
     def __init__(self) -> None:
         self.password = "correct horse"
@@ -29,7 +29,7 @@ class FakeBff:
 
     @property
     def token(self) -> str:
-        """The access token that holds."""
+        """The current access token."""
         return f"token-{self._tokens}"
 
     @property
@@ -75,7 +75,7 @@ class FakeBff:
 
 
 class FakeConnection:
-    """One connection of a client, seen from the gateway."""
+    """The gateway's end of a connection."""
 
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
@@ -83,32 +83,38 @@ class FakeConnection:
         self._to_client, self._from_gateway = trio.open_memory_channel[pb.ServerFrame](2_000)
         self._sequence = 0
 
-    async def hear(self) -> pb.ClientFrame:
-        """The client's next frame."""
+    async def next_frame(self) -> pb.ClientFrame:
+        """Wait for the client's next frame."""
         return await self._from_client.receive()
 
-    def say(self, frame: pb.ServerFrame) -> None:
+    def reply(self, frame: pb.ServerFrame) -> None:
         self._sequence += 1
         frame.sequence = self._sequence
         self._to_client.send_nowait(frame)
 
     async def welcome(self, *, replayed: int = 0) -> pb.Authenticate:
-        """Take the client in; how it authenticated."""
-        first = await self.hear()
+        """Welcome the client; return its authentication."""
+        first = await self.next_frame()
         welcome = pb.Welcome(session_id="s", user_id=ME, heartbeat_interval_ms=30_000, replayed=replayed)
         welcome.limits.max_unanswered_sends = 8
         welcome.position.CopyFrom(pb.Position(offset=10, epoch=1))
-        self.say(pb.ServerFrame(welcome=welcome))
+        self.reply(pb.ServerFrame(welcome=welcome))
         return first.authenticate
 
     def message(self, message_id: int) -> None:
         event = pb.Event(event_id=message_id, position=pb.Position(offset=message_id, epoch=1))
         event.message.CopyFrom(pb.Message(message_id=message_id, sender_id=9, client_message_id=str(message_id)))
-        self.say(pb.ServerFrame(event=event))
+        self.reply(pb.ServerFrame(event=event))
 
     def accept(self, frame: pb.ClientFrame, message_id: int) -> None:
         key = frame.send.client_message_id
-        self.say(pb.ServerFrame(accepted=pb.Accepted(client_message_id=key, message_id=message_id, chat_id="d-7-9")))
+        self.reply(pb.ServerFrame(accepted=pb.Accepted(client_message_id=key, message_id=message_id, chat_id="d-7-9")))
+
+    async def accept_next(self, message_id: int = 100) -> pb.ClientFrame:
+        """Accept the client's next message; return its frame."""
+        frame = await self.next_frame()
+        self.accept(frame, message_id)
+        return frame
 
     def end(self) -> None:
         """End the call, as a gateway does after its goodbye."""
@@ -130,7 +136,7 @@ class FakeConnection:
 
 
 class FakeGateway:
-    """Takes connections while it is not `down`; the test plays the gateway on each."""
+    """Accepts connections unless it is `down`; the test is the gateway on each."""
 
     def __init__(self) -> None:
         self.down = False
@@ -170,7 +176,7 @@ def gateway() -> FakeGateway:
 
 @pytest.fixture
 def open_fake_client(bff: FakeBff, gateway: FakeGateway) -> Callable[..., AbstractAsyncContextManager[Client]]:
-    """Opens a client of the two fakes."""
+    """Open a client of the two fakes."""
 
     def open_it(password: str = "correct horse", *, register: bool = False) -> AbstractAsyncContextManager[Client]:
         return open_client(
@@ -184,7 +190,7 @@ def open_fake_client(bff: FakeBff, gateway: FakeGateway) -> Callable[..., Abstra
 async def client_and_connection(
     open_fake_client: Callable[..., AbstractAsyncContextManager[Client]], gateway: FakeGateway
 ) -> AsyncIterator[tuple[Client, FakeConnection]]:
-    """A client with a live session, and the gateway's end of it."""
+    """A client with a live session, and the gateway's end of its connection."""
     connections: list[FakeConnection] = []
 
     async def welcome() -> None:

@@ -1,6 +1,6 @@
 """Users who send as fast as they are answered, over as many connections as it takes, and write down what they hear.
 
-They speak to a gateway directly, with no client of ours in between: `rookery.verify.judge` judges them all the same.
+They speak to a gateway directly, with no client of ours in between: `rookery.verify.checker` checks them all the same.
 """
 
 import itertools

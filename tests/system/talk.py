@@ -9,7 +9,7 @@ import trio
 
 from rookery.client import Client, open_client
 from rookery.client.failover import Failover
-from rookery.client.keeper import Transport
+from rookery.client.reconnector import Transport
 from rookery.v1 import session_pb2 as pb
 from shared.contract.chats import direct_chat_id
 from shared.contract.partitions import partition_of

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from rookery.client import open_client
-from rookery.client.keeper import Transport
+from rookery.client.reconnector import Transport
 from tests.system.sessions import Session, SessionOver, connector, open_session, text_to
 from tests.system.talk import TRANSPORTS, gateway_of, sign_up_at, talking
 from tools.engines.cassandra import Cassandra

@@ -7,8 +7,8 @@ from functools import partial
 
 import pytest
 
-from rookery.client.keeper import Transport
-from rookery.client.trust import trusted
+from rookery.client.reconnector import Transport
+from rookery.client.trust import client_tls
 from tests.system.talk import TRANSPORTS, talking
 from tools.engines.cassandra import Cassandra
 from tools.engines.kafka import Kafka
@@ -25,9 +25,9 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Authority]:
     authority = Authority(tmp_path_factory.mktemp("certificates"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSL_CERT_FILE", str(authority.file))
-        trusted.cache_clear()  # this process may have read it before, and must again after this module
+        client_tls.cache_clear()  # this process may have read it before, and must again after this module
         yield authority
-    trusted.cache_clear()
+    client_tls.cache_clear()
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from rookery.client import HistoryMessage, Unreachable
-from rookery.verify.judge import judge
+from rookery.verify.checker import check_records
 from rookery.verify.records import Copy
 from tests.system.burst import Sender, records_of
 from tests.system.sessions import TRANSPORTS, SessionOver, connector, open_session
@@ -72,7 +72,7 @@ async def test_what_was_accepted_before_a_kill_is_kept_once_and_in_order(
         histories[sender.person.user_id, sender.chat_id] = [Copy.of(item.message) for item in history]
     records = records_of(senders, histories)
     assert sum(sent.is_accepted for sent in records.sent.values()) == MESSAGES
-    assert judge(records) == []
+    assert check_records(records) == []
 
 
 def has_texts(texts: set[str], messages: Sequence[HistoryMessage]) -> bool:

@@ -20,7 +20,7 @@ from websockets.trio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from rookery.client import open_client
-from rookery.client.keeper import Transport
+from rookery.client.reconnector import Transport
 from rookery.v1 import archive_pb2, session_pb2
 from tools.launch.certificates import Authority, Issued
 from tools.launch.process import ANNOUNCED, Process, Rookery, port_of, running, wait_until

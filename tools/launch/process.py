@@ -74,6 +74,9 @@ P = TypeVar("P", bound="Process")
 class Process:
     """A process that is not running yet. Ports of 0 in its settings become free ones, the same when it starts again."""
 
+    program = ROOKERY
+    """The command: this checkout's, or that of another installation."""
+
     def __init__(self, role: Role, log: Path, settings: Mapping[str, str]) -> None:
         """`settings` are environment variables."""
         self.role: Role = role
@@ -129,7 +132,7 @@ class Process:
         self._began = time.monotonic()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [ROOKERY, self.role], env=self.environment, stdout=subprocess.PIPE, stderr=log, text=True
+                [self.program, self.role], env=self.environment, stdout=subprocess.PIPE, stderr=log, text=True
             )
 
     def wait_until_announced(self) -> Self:
@@ -167,7 +170,7 @@ class Process:
     def run(self, *words: str, typed: str = "", **settings: str) -> "subprocess.CompletedProcess[str]":
         """Run a command, such as `rookery config list`, with the settings of the process and these."""
         return subprocess.run(
-            [ROOKERY, *words],
+            [self.program, *words],
             env=self.environment | settings,
             cwd=self.log.parent,
             input=typed,

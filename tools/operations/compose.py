@@ -80,7 +80,8 @@ def build_twice(containers: Containers) -> str:
     """Build the image, and again when the sources have other times; the id that both have."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        copy_together(folder, *(ROOT / name for name in ("bff", "deploy", "messaging", "rookery", "shared", "web")))
+        folders = ("bff", "deploy", "messaging", "rookery", "shared", "tools/wheel", "web")
+        copy_together(folder, *(ROOT / name for name in folders))
         for file in ("LICENSE", "README.md", "pyproject.toml", "requirements.lock", ".dockerignore"):
             shutil.copyfile(ROOT / file, folder / file)
         tag = qualified(SERVICES["migrate"]["image"])

@@ -69,7 +69,7 @@ async def test_a_line_is_sent_and_shown_once_it_is_accepted(
 
         @nursery.start_soon
         async def answer() -> None:
-            frame = await connection.hear()
+            frame = await connection.next_frame()
             assert (frame.send.chat_id, frame.send.text.body) == ("d-7-9", "hello")
             connection.accept(frame, 100)
 
@@ -83,7 +83,7 @@ async def test_what_comes_is_shown_with_a_number_that_a_reaction_can_name(
 ) -> None:
     _, connection = client_and_connection
     connection.message(11)
-    receipt = await connection.hear()
+    receipt = await connection.next_frame()
     assert receipt.receipt.read_up_to == 11
     await wait_all_tasks_blocked()
     assert screen.shown[-1].startswith("[1] ")
@@ -92,10 +92,10 @@ async def test_what_comes_is_shown_with_a_number_that_a_reaction_can_name(
 
         @nursery.start_soon
         async def answer() -> None:
-            react = (await connection.hear()).react
+            react = (await connection.next_frame()).react
             assert (react.message_id, react.emoji) == (11, "👍")
             reaction = pb.Reaction(chat_id=react.chat_id, message_id=11, user_id=7, emoji="👍", set=True)
-            connection.say(pb.ServerFrame(event=pb.Event(event_id=50, reaction=reaction)))
+            connection.reply(pb.ServerFrame(event=pb.Event(event_id=50, reaction=reaction)))
 
         await chat.obey("/react 1 👍")
     await wait_all_tasks_blocked()
@@ -131,8 +131,8 @@ async def test_a_gap_and_a_lost_connection_are_said(
     chat: TerminalChat, screen: FakeScreen, client_and_connection: tuple[Client, Any]
 ) -> None:
     _, connection = client_and_connection
-    connection.say(pb.ServerFrame(gap=pb.Gap()))
-    connection.say(pb.ServerFrame(goodbye=pb.Goodbye(code="unavailable", message="Restarting.")))
+    connection.reply(pb.ServerFrame(gap=pb.Gap()))
+    connection.reply(pb.ServerFrame(goodbye=pb.Goodbye(code="unavailable", message="Restarting.")))
     await wait_all_tasks_blocked()
     assert "some events were missed" in screen.shown[-2]
     assert "Restarting." in screen.shown[-1]

@@ -1,4 +1,4 @@
-"""The accounts of a verification: made once, patiently, and with a word on long waits."""
+"""The accounts of a verification: registered once, with the waits that the server asks for."""
 
 import json
 from typing import Any
@@ -9,17 +9,17 @@ import trio
 from trio.testing import MockClock
 
 from rookery.verify import Plan, VerifyError
-from rookery.verify.accounts import PATIENCE, Accounts
+from rookery.verify.accounts import REGISTER_DEADLINE, Accounts
 
 NAMES = ["verify-00000", "verify-00001", "verify-00002"]
 
 
 class StrictBff:
-    """Takes so many new accounts, and then only one for each wait."""
+    """Registers `free` accounts at once, and then one for each wait."""
 
     def __init__(self, free: int, wait_ms: int = 6_000) -> None:
         self.names: list[str] = []
-        self.asked = 0
+        self.registrations = 0
         self.down = False
         self._free = free
         self._wait_ms = wait_ms
@@ -32,7 +32,7 @@ class StrictBff:
         name = json.loads(request.content)["name"]
         if request.url.path == "/v1/tokens":
             return self._sign_in(name)
-        self.asked += 1
+        self.registrations += 1
         if name in self.names:
             return httpx.Response(409, json={"code": "name_taken"})
         if len(self.names) >= self._free and trio.current_time() < self._again_at:
@@ -52,44 +52,44 @@ def user(name: str) -> dict[str, Any]:
     return {"user_id": "1", "name": name, "display_name": name}
 
 
-async def make(bff: StrictBff) -> list[str]:
-    """What was said."""
-    said: list[str] = []
-    await Accounts(Plan(), said.append, transport=httpx.MockTransport(bff.answer)).make(NAMES)
-    return said
+async def register(bff: StrictBff) -> list[str]:
+    """Register the accounts; return the reports."""
+    reports: list[str] = []
+    await Accounts(Plan(), reports.append, transport=httpx.MockTransport(bff.answer)).register(NAMES)
+    return reports
 
 
-async def test_accounts_are_made_once() -> None:
+async def test_accounts_are_registered_once() -> None:
     bff = StrictBff(free=3)
-    assert await make(bff) == []
+    assert await register(bff) == []
     assert sorted(bff.names) == NAMES
-    assert await make(bff) == []
-    assert bff.asked == 3
+    assert await register(bff) == []
+    assert bff.registrations == 3
 
 
-async def test_those_that_are_missing_are_made() -> None:
+async def test_missing_accounts_are_registered() -> None:
     bff = StrictBff(free=3)
     bff.names = NAMES[:2]
-    await make(bff)
+    await register(bff)
     assert sorted(bff.names) == NAMES
 
 
 async def test_a_limit_is_waited_for_as_long_as_the_server_says(autojump_clock: MockClock) -> None:
     bff = StrictBff(free=1)
     began = trio.current_time()
-    said = await make(bff)
+    reports = await register(bff)
     assert sorted(bff.names) == NAMES
     assert 12 <= trio.current_time() - began < 30
-    assert "wait (rate_limited): 6.0 s" in said[0]
+    assert "(rate_limited) by 6.0 s" in reports[0]
 
 
-async def test_a_limit_that_never_ends_is_told(autojump_clock: MockClock) -> None:
-    with pytest.raises(VerifyError, match=f"within {PATIENCE:g} s"):
-        await make(StrictBff(free=0, wait_ms=10**6))
+async def test_a_limit_that_never_ends_is_an_error(autojump_clock: MockClock) -> None:
+    with pytest.raises(VerifyError, match=f"within {REGISTER_DEADLINE:g} s"):
+        await register(StrictBff(free=0, wait_ms=10**6))
 
 
-async def test_a_server_that_does_not_answer_is_told() -> None:
+async def test_a_server_that_does_not_answer_is_an_error() -> None:
     bff = StrictBff(free=3)
     bff.down = True
     with pytest.raises(VerifyError, match="no answer"):
-        await make(bff)
+        await register(bff)

@@ -1,6 +1,6 @@
-"""The judge: from what was written down, which promises were broken. Pure: records in, violations out.
+"""Finds the broken promises in the records of a run. Pure: records in, violations out.
 
-Time is only used for order: a message that was accepted before another was sent comes before it.
+Times are only used for order: a message that was accepted before another was sent precedes it.
 """
 
 import itertools
@@ -14,24 +14,24 @@ from rookery.verify.records import Copy, Delivery, Key, Records, Sent
 
 
 class Kind(StrEnum):
-    """The promises, by what it is called when one is broken."""
+    """The kinds of violations, one for each promise."""
 
     NOT_ACCEPTED = "not accepted"
-    """However often it was retried."""
+    """Neither at first nor on a retry."""
     LOST = "lost"
     """Accepted, and not in history."""
     NOT_DELIVERED = "not delivered"
     """Accepted, and neither delivered to the recipient's session nor read after a Gap."""
     TWICE_IN_HISTORY = "twice in history"
     DELIVERED_TWICE = "delivered twice"
-    """To one client, after it has dropped what it knows by id and by sender and client_message_id."""
+    """To one client, after it has dropped repetitions by id and by sender and client_message_id."""
     OUT_OF_ORDER = "out of order"
     OTHER_ID = "other id"
-    """Than the one that it was accepted as."""
+    """Delivered or stored under another id than it was accepted with."""
     ID_TWICE = "id given twice"
-    """To two messages, whatever their chats: clients would drop one of them."""
+    """To two messages, even of different chats: clients would drop one of them."""
     NEVER_SENT = "never sent"
-    """Or not there, or not to this user."""
+    """At all, or in this chat, or to this user."""
     CHANGED = "changed"
 
 
@@ -46,8 +46,8 @@ class Violation:
         return f"{self.kind}: {self.text}"
 
 
-def judge(records: Records) -> list[Violation]:
-    """Every promise that was broken; nothing, if all were kept."""
+def check_records(records: Records) -> list[Violation]:
+    """Return every violation; an empty list if all promises were kept."""
     sent = records.sent
     by_chat, by_recipient = defaultdict[str, list[Sent]](list), defaultdict[int, list[Sent]](list)
     for each in sent.values():
@@ -55,9 +55,9 @@ def judge(records: Records) -> list[Violation]:
         by_recipient[each.recipient_id].append(each)
     violations = [*_not_accepted(sent.values()), *_ids_given_twice(sent.values())]
     for (reader, chat_id), copies in records.histories.items():
-        violations += _judge_history(sent, by_chat[chat_id], reader, chat_id, copies)
+        violations += _check_history(sent, by_chat[chat_id], reader, chat_id, copies)
     for user_id, deliveries in records.deliveries.items():
-        violations += _judge_deliveries(sent, by_recipient[user_id], user_id, deliveries)
+        violations += _check_deliveries(sent, by_recipient[user_id], user_id, deliveries)
     return violations
 
 
@@ -78,13 +78,13 @@ def _ids_given_twice(sent: Iterable[Sent]) -> Iterator[Violation]:
 # ---- history
 
 
-def _judge_history(
+def _check_history(
     sent: Mapping[Key, Sent], due: Iterable[Sent], reader: int, chat_id: str, copies: Sequence[Copy]
 ) -> Iterator[Violation]:
     where = f"in the history of {chat_id} as {reader} reads it"
-    there = {copy.key for copy in copies}
+    found = {copy.key for copy in copies}
     for each in due:
-        if each.is_accepted and each.key not in there:
+        if each.is_accepted and each.key not in found:
             yield Violation(Kind.LOST, f"{_name(each.key)} was accepted, and is not {where}")
     yield from _repeated(Kind.TWICE_IN_HISTORY, copies, where)
     for copy in copies:
@@ -98,13 +98,13 @@ def _judge_history(
 # ---- deliveries
 
 
-def _judge_deliveries(
+def _check_deliveries(
     sent: Mapping[Key, Sent], due: Iterable[Sent], user_id: int, deliveries: Sequence[Delivery]
 ) -> Iterator[Violation]:
     where = f"at the client of {user_id}"
-    there = {delivery.copy.key for delivery in deliveries}
+    found = {delivery.copy.key for delivery in deliveries}
     for each in due:
-        if each.is_accepted and each.key not in there:
+        if each.is_accepted and each.key not in found:
             yield Violation(Kind.NOT_DELIVERED, f"{_name(each.key)} was accepted, and did not come {where}")
     copies = [delivery.copy for delivery in deliveries]
     yield from _repeated(Kind.DELIVERED_TWICE, copies, where)
@@ -117,7 +117,7 @@ def _judge_deliveries(
         yield from _out_of_order(sent, [delivery.copy for delivery in between_gaps], where)
 
 
-# ---- both
+# ---- history and deliveries
 
 
 def _repeated(kind: Kind, copies: Sequence[Copy], where: str) -> Iterator[Violation]:
@@ -130,12 +130,14 @@ def _repeated(kind: Kind, copies: Sequence[Copy], where: str) -> Iterator[Violat
 
 
 def _compare(sent: Sent | None, copy: Copy, *, is_due: bool, where: str) -> Iterator[Violation]:
-    """A copy with what was sent, if that is where it belongs."""
+    """Compare a copy with the sent message, if it belongs there."""
     if sent is None or not is_due or copy.chat_id != sent.chat_id:
         yield Violation(Kind.NEVER_SENT, f"{_name(copy.key)}, id {copy.message_id}, does not belong {where}")
         return
     if copy.text != sent.text:
-        yield Violation(Kind.CHANGED, f"{_name(copy.key)} says {_short(copy.text)}, not {_short(sent.text)}, {where}")
+        yield Violation(
+            Kind.CHANGED, f"{_name(copy.key)} has the text {_short(copy.text)}, not {_short(sent.text)}, {where}"
+        )
     if sent.is_accepted and copy.message_id != sent.message_id:
         yield Violation(
             Kind.OTHER_ID, f"{_name(copy.key)} was accepted as {sent.message_id} and is {copy.message_id} {where}"
@@ -143,7 +145,7 @@ def _compare(sent: Sent | None, copy: Copy, *, is_due: bool, where: str) -> Iter
 
 
 def _out_of_order(sent: Mapping[Key, Sent], copies: Iterable[Copy], where: str) -> Iterator[Violation]:
-    """Of each sender in each chat: what has to come before something that is there before it."""
+    """Find the messages that must precede an earlier one of the same sender and chat."""
     newest: dict[tuple[int, str], tuple[Sent | None, Sent | None]] = {}
     for copy in copies:
         this = sent.get(copy.key)
@@ -164,9 +166,9 @@ def _out_of_order(sent: Mapping[Key, Sent], copies: Iterable[Copy], where: str) 
 
 
 def _precedes(this: Sent, other: Sent) -> bool:
-    """Whether this one must come first: both were sent once, in this order, or it was accepted before the other began.
+    """Whether `this` must precede `other`: each was sent once, in this order, or `other` after `this` was accepted.
 
-    What was refused or given up is in no order with what went on meanwhile: the client decided to send it again later.
+    A retried message has no order with messages sent before its acceptance: the client chose to send it again later.
     """
     in_turn = not this.retried and not other.retried and this.number < other.number
     return in_turn or (this.accepted_at < math.inf and this.accepted_at < other.at)

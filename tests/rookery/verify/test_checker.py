@@ -1,4 +1,4 @@
-"""The judge sees every planted violation, and nothing in what is right."""
+"""The checker finds every planted violation, and none in correct records."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rookery.verify.judge import Kind, judge
+from rookery.verify.checker import Kind, check_records
 from rookery.verify.records import Copy, Delivery, Records, Sent, by_key
 
 ADA, GRACE, EVE = 1, 2, 3
@@ -35,30 +35,30 @@ KEPT = [copy_of(each) for each in ALL]
 FROM_ADA = [copy_of(each) for each in (A0, A1, A2)]
 
 
-def history(copies: Sequence[Copy], what: Sequence[Sent] = ALL) -> Records:
-    return Records(by_key(what), histories={(ADA, CHAT): copies})
+def history(copies: Sequence[Copy], sent_messages: Sequence[Sent] = ALL) -> Records:
+    return Records(by_key(sent_messages), histories={(ADA, CHAT): copies})
 
 
-def heard(copies: Sequence[Copy], what: Sequence[Sent] = ALL) -> Records:
-    """By Grace, live."""
-    return Records(by_key(what), deliveries={GRACE: [Delivery(copy, 0.0) for copy in copies]})
+def delivered(copies: Sequence[Copy], sent_messages: Sequence[Sent] = ALL) -> Records:
+    """Live, to Grace."""
+    return Records(by_key(sent_messages), deliveries={GRACE: [Delivery(copy, 0.0) for copy in copies]})
 
 
 def found(records: Records) -> list[tuple[Kind, str]]:
-    return [(violation.kind, violation.text) for violation in judge(records)]
+    return [(violation.kind, violation.text) for violation in check_records(records)]
 
 
-def test_nothing_is_wrong_with_what_is_right() -> None:
+def test_correct_records_have_no_violation() -> None:
     everyone = {(reader, CHAT): KEPT for reader in (ADA, GRACE)}
     deliveries = {GRACE: [Delivery(copy, 0.0) for copy in FROM_ADA], ADA: [Delivery(copy, 0.0) for copy in KEPT[1::2]]}
-    assert judge(Records(by_key(ALL), deliveries, everyone)) == []
-    assert judge(Records({})) == []
+    assert check_records(Records(by_key(ALL), deliveries, everyone)) == []
+    assert check_records(Records({})) == []
 
 
-def test_what_was_not_answered_may_be_there_or_not() -> None:
+def test_an_unanswered_message_may_be_stored_or_not() -> None:
     unanswered = [*ALL[:4], replace(A2, message_id=0, accepted_at=math.inf)]
     for copies in (KEPT, KEPT[:4]):
-        assert judge(history(copies, unanswered)) == []
+        assert check_records(history(copies, unanswered)) == []
 
 
 def planted() -> Iterator[tuple[str, Records, Kind, str]]:
@@ -68,10 +68,10 @@ def planted() -> Iterator[tuple[str, Records, Kind, str]]:
     yield "a copy", history([*KEPT, replace(first, message_id=200)]), Kind.TWICE_IN_HISTORY, "m0 of 1 is there 2 times"
     yield "one id twice", history([*KEPT[:4], replace(KEPT[4], message_id=103)]), Kind.TWICE_IN_HISTORY, "id 103 is"
     yield "another id", history([replace(first, message_id=99), *KEPT[1:]]), Kind.OTHER_ID, "accepted as 100 and is 99"
-    yield "a stranger", history([*KEPT, Copy((ADA, "m9"), 200, CHAT, "m9")]), Kind.NEVER_SENT, "m9 of 1, id 200"
+    yield "never sent", history([*KEPT, Copy((ADA, "m9"), 200, CHAT, "m9")]), Kind.NEVER_SENT, "m9 of 1, id 200"
     elsewhere = replace(first, chat_id="d-1-3")
     yield "another chat", history([elsewhere, *KEPT[1:]]), Kind.NEVER_SENT, "m0 of 1, id 100, does not belong"
-    yield "another text", history([*KEPT[:4], replace(KEPT[4], text="x")]), Kind.CHANGED, "m2 of 1 says 'x'"
+    yield "another text", history([*KEPT[:4], replace(KEPT[4], text="x")]), Kind.CHANGED, "m2 of 1 has the text 'x'"
     yield "pages not by id", history([third, second, first, *rest]), Kind.OUT_OF_ORDER, "101 comes after 102"
     swapped = [replace(A0, message_id=102), G0, replace(A1, message_id=100), G1, A2]
     yield (
@@ -80,45 +80,55 @@ def planted() -> Iterator[tuple[str, Records, Kind, str]]:
         Kind.OUT_OF_ORDER,
         "m0 of 1 comes after m1 of 1, and was sent before it",
     )
-    yield "not heard", heard(FROM_ADA[:2]), Kind.NOT_DELIVERED, "m2 of 1 was accepted, and did not come"
-    yield "heard twice", heard([*FROM_ADA, FROM_ADA[0]]), Kind.DELIVERED_TWICE, "m0 of 1 is there 2 times"
+    yield "not delivered", delivered(FROM_ADA[:2]), Kind.NOT_DELIVERED, "m2 of 1 was accepted, and did not come"
+    yield "delivered twice", delivered([*FROM_ADA, FROM_ADA[0]]), Kind.DELIVERED_TWICE, "m0 of 1 is there 2 times"
     again = replace(FROM_ADA[0], message_id=200)
-    yield "heard under two ids", heard([*FROM_ADA, again]), Kind.DELIVERED_TWICE, "m0 of 1 is there 2 times"
-    yield "heard as another", heard([again, *FROM_ADA[1:]]), Kind.OTHER_ID, "accepted as 100 and is 200"
-    yield "heard in another order", heard([*FROM_ADA[1:], FROM_ADA[0]]), Kind.OUT_OF_ORDER, "m0 of 1 comes after m2"
-    yield "heard another text", heard([replace(FROM_ADA[0], text="x"), *FROM_ADA[1:]]), Kind.CHANGED, "says 'x'"
-    stranger = Copy((EVE, "m0"), 200, "d-2-3", "spam")
-    yield "heard a stranger", heard([*FROM_ADA, stranger]), Kind.NEVER_SENT, "m0 of 3, id 200"
+    yield "delivered under two ids", delivered([*FROM_ADA, again]), Kind.DELIVERED_TWICE, "m0 of 1 is there 2 times"
+    yield "delivered under another id", delivered([again, *FROM_ADA[1:]]), Kind.OTHER_ID, "accepted as 100 and is 200"
+    yield (
+        "delivered in another order",
+        delivered([*FROM_ADA[1:], FROM_ADA[0]]),
+        Kind.OUT_OF_ORDER,
+        "m0 of 1 comes after m2",
+    )
+    yield (
+        "delivered with another text",
+        delivered([replace(FROM_ADA[0], text="x"), *FROM_ADA[1:]]),
+        Kind.CHANGED,
+        "has the text 'x'",
+    )
+    invented = Copy((EVE, "m0"), 200, "d-2-3", "spam")
+    yield "delivered though never sent", delivered([*FROM_ADA, invented]), Kind.NEVER_SENT, "m0 of 3, id 200"
     for_other = Records(by_key(ALL), deliveries={EVE: [Delivery(FROM_ADA[0], 0.0)]})
-    yield "heard what is another's", for_other, Kind.NEVER_SENT, "m0 of 1, id 100, does not belong at the client of 3"
+    yield "delivered to another user", for_other, Kind.NEVER_SENT, "m0 of 1, id 100, does not belong at the client of 3"
     same = [A0, replace(A1, message_id=100, chat_id="d-1-3")]
     yield "one id for two", Records(by_key(same)), Kind.ID_TWICE, "m0 of 1 and m1 of 1 were both accepted as 100"
     refused = replace(A2, message_id=0, accepted_at=math.inf, retried=True)
-    yield "refused for ever", Records(by_key([refused])), Kind.NOT_ACCEPTED, "m2 of 1 was refused"
+    yield "always refused", Records(by_key([refused])), Kind.NOT_ACCEPTED, "m2 of 1 was refused"
 
 
 PLANTED = list(planted())
 
 
-@pytest.mark.parametrize(("records", "kind", "words"), [pytest.param(*case[1:], id=case[0]) for case in PLANTED])
-def test_a_planted_violation_is_seen(records: Records, kind: Kind, words: str) -> None:
-    assert any(seen is kind and words in text for seen, text in found(records)), found(records)
+@pytest.mark.parametrize(("records", "kind", "text"), [pytest.param(*case[1:], id=case[0]) for case in PLANTED])
+def test_a_planted_violation_is_found(records: Records, kind: Kind, text: str) -> None:
+    assert any(each is kind and text in message for each, message in found(records)), found(records)
 
 
 def test_a_violation_of_each_kind_was_planted() -> None:
     assert {kind for _, _, kind, _ in PLANTED} == set(Kind)
 
 
-def test_a_message_that_was_retried_is_in_no_order_with_those_sent_meanwhile() -> None:
+def test_a_retried_message_has_no_order_with_messages_sent_before_its_acceptance() -> None:
     late = replace(A0, message_id=105, accepted_at=200.0, retried=True)
     what = [G0, A1, G1, A2, late]
-    assert judge(history([copy_of(each) for each in what], what)) == []
-    assert judge(heard([copy_of(A1), copy_of(A2), copy_of(late)], what)) == []
+    assert check_records(history([copy_of(each) for each in what], what)) == []
+    assert check_records(delivered([copy_of(A1), copy_of(A2), copy_of(late)], what)) == []
 
 
-def test_a_message_that_was_retried_comes_before_what_was_sent_after_it_was_accepted() -> None:
+def test_a_retried_message_precedes_messages_sent_after_its_acceptance() -> None:
     retried = replace(A0, retried=True)
-    assert found(heard([copy_of(A1), copy_of(A2), copy_of(retried)], [retried, *ALL[1:]])) == [
+    assert found(delivered([copy_of(A1), copy_of(A2), copy_of(retried)], [retried, *ALL[1:]])) == [
         (Kind.OUT_OF_ORDER, "m0 of 1 comes after m2 of 1, and was sent before it, at the client of 2")
     ]
 
@@ -130,19 +140,19 @@ def test_a_gap_may_be_filled_from_history_and_begins_the_order_anew() -> None:
         Delivery(third, 1.0, gaps=1),
         Delivery(first, 2.0, gaps=1, is_live=False),
     ]
-    assert judge(Records(by_key(ALL), deliveries={GRACE: after_the_gap})) == []
+    assert check_records(Records(by_key(ALL), deliveries={GRACE: after_the_gap})) == []
 
 
 def test_own_messages_may_come_from_another_session_or_a_replay() -> None:
     deliveries = {GRACE: [Delivery(copy, 0.0) for copy in KEPT]}
-    assert judge(Records(by_key(ALL), deliveries=deliveries)) == []
+    assert check_records(Records(by_key(ALL), deliveries=deliveries)) == []
 
 
 @given(st.permutations(range(5)), st.data())
-def test_the_order_of_one_sender_is_right_only_as_it_was_sent(places: Sequence[int], data: st.DataObject) -> None:
+def test_only_the_order_of_sending_is_correct_for_one_sender(places: Sequence[int], data: st.DataObject) -> None:
     what = [sent(ADA, number, 100 + number) for number in range(5)]
     kept = data.draw(st.integers(1, 5))
     copies = [copy_of(what[place]) for place in places][:kept]
-    violations = [kind for kind, _ in found(heard(copies, what)) if kind is Kind.OUT_OF_ORDER]
+    violations = [kind for kind, _ in found(delivered(copies, what)) if kind is Kind.OUT_OF_ORDER]
     numbers = list(places)[:kept]
     assert bool(violations) == (numbers != sorted(numbers))

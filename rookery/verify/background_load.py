@@ -1,4 +1,4 @@
-"""Clients that only get in the way: some connect and leave, some are written to and never read."""
+"""The background load of a verification: sessions that open and close, and clients that never read."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -6,39 +6,39 @@ from contextlib import asynccontextmanager, suppress
 import trio
 
 from rookery.client import Api, Client, Refused, RookeryError, SessionStream
-from rookery.client.keeper import Transport
 from rookery.client.live import CONNECT
+from rookery.client.reconnector import Transport
 from rookery.v1 import session_pb2 as pb
 from rookery.verify.plan import TRANSPORTS
 
 CHURN_AT_ONCE = 8
-"""Sessions that are opened side by side."""
+"""Sessions opened concurrently."""
 
 SESSION_DEADLINE = 10.0
-"""Seconds to get a session, when there is one."""
+"""Seconds to open a session."""
 
 HOLD_SECONDS = 20.0
-"""How long a session is held that nobody reads: if its gateway was killed meanwhile, nothing else would tell."""
+"""Seconds that an unread session is held: it does not notice when its gateway is killed."""
 
 FLOOD_BYTES = 8_000
-"""Of each text to a client that does not read."""
+"""Bytes of each text to a client that does not read."""
 
 FLOOD_RATE = 25.0
-"""Such texts a second: 200 kB, which fills what a system keeps for a socket within seconds."""
+"""Such texts a second: 200 kB, which fill the buffers of a socket within seconds."""
 
 
 class Churn:
-    """Sessions of the clients' users, opened and left again: half of them in good order, half without a word."""
+    """Sessions of the clients' users, opened and closed: half of them with a proper close, half without."""
 
     def __init__(self, clients: Sequence[Client], count: int) -> None:
         self.opened = 0
         self.failed = 0
-        """How many were not welcomed, as while a gateway is replaced."""
+        """Sessions without a welcome, for instance while a gateway is replaced."""
         self._clients = clients
         self._numbers = iter(range(count))
 
     async def run(self) -> None:
-        """Return once all were opened and left."""
+        """Open and close all sessions, then return."""
         async with trio.open_nursery() as nursery:
             for _ in range(CHURN_AT_ONCE):
                 nursery.start_soon(self._work)
@@ -59,17 +59,17 @@ class Churn:
 
 
 class SlowClient:
-    """A user who is written to all the time, and whose session nobody reads."""
+    """A user who is sent messages all the time, and whose session nobody reads."""
 
     def __init__(self, api: Api, writer: Client, transport: Transport, *, reads: bool) -> None:
-        """`api` is the user's, who is signed in. `reads` makes it a good client after all."""
+        """`api` is signed in as the user. `reads` makes it a client that does read, for comparison."""
         self._api = api
         self._writer = writer
         self._transport: Transport = transport
         self._reads = reads
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Hold the session and send to it, until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._hold_sessions)
             await self._flood()
@@ -88,14 +88,14 @@ class SlowClient:
     async def _flood(self) -> None:
         text = "x" * FLOOD_BYTES
         while True:
-            with suppress(Refused):  # of enough that wait already
+            with suppress(Refused):  # while too many messages wait for an answer
                 self._writer.submit(self._api.me.user_id, text)
             await trio.sleep(1 / FLOOD_RATE)
 
 
 @asynccontextmanager
 async def open_session(api: Api, transport: Transport) -> AsyncIterator[SessionStream]:
-    """A session that has been welcomed. Raises RookeryError."""
+    """Open a session up to its welcome. Raises RookeryError."""
     with trio.move_on_after(SESSION_DEADLINE) as scope:
         address = await api.gateway()
         token = await api.access_token()

@@ -1,0 +1,166 @@
+"""Keeps a session live over one connection after the other."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Literal
+
+import trio
+
+from rookery.client.backoff import Backoff
+from rookery.client.connection import SessionStream
+from rookery.client.core import ClientEvent, Connected, Disconnected, Reconnect, RenewToken, Session
+from rookery.client.errors import Refused, RookeryError, SignedOut, Unreachable
+from rookery.client.events import EventQueue
+from rookery.client.http import Api, GatewayEndpoints
+from rookery.v1 import session_pb2 as pb
+
+Connect = Callable[[str], AbstractAsyncContextManager[SessionStream]]
+"""Opens a connection to a gateway at its `host:port` or URL, depending on the transport."""
+
+Transport = Literal["grpc", "websocket"]
+"""The transport of the session, which selects the gateway's endpoint."""
+
+WELCOME_DEADLINE = 10.0
+"""Seconds for the server's welcome, or for its answer to a ping."""
+
+CHECK_SECONDS = 5.0
+"""The interval of the checks for a silent server. It answers a command sooner, if only with a refusal."""
+
+DEFAULT_HEARTBEAT = 30.0
+"""Seconds, for a server whose welcome has no interval."""
+
+
+class Reconnector:
+    """Connects, reads, writes and watches for one client's `Session`."""
+
+    def __init__(self, api: Api, client_name: str, transport: Transport, connect: Connect, queue: EventQueue) -> None:
+        self.session = Session()
+        self.ready = trio.Event()
+        """Set by the first welcome, or when the sign-in has ended."""
+        self.ended: SignedOut | None = None
+        self._api = api
+        self._client_name = client_name
+        self._transport = transport
+        self._connect = connect
+        self._queue = queue
+        self._wake = trio.Event()
+        self._received = 0
+        self._backoff = Backoff(trio.current_time())
+
+    def wake(self) -> None:
+        """Send the frames that wait."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Hold one connection after the other, until cancelled or signed out."""
+        reconnect = Reconnect("")
+        stale_token = ""
+        while True:
+            try:
+                token = await self._api.access_token(older_than=stale_token)
+                endpoint = self._endpoint(reconnect.moved) or self._endpoint(await self._api.gateway())
+                reconnect = await self._serve_connection(endpoint, token)
+                stale_token = token if reconnect.token_rejected else ""
+            except SignedOut as error:
+                self._end(error)
+                return
+            except RookeryError as error:
+                reconnect = Reconnect(str(error), after_ms=error.retry_after_ms if isinstance(error, Refused) else 0)
+            after, moved = reconnect.after_ms / 1000, reconnect.moved is not None
+            await trio.sleep(self._backoff.pause(trio.current_time(), after, moved=moved))
+
+    def _endpoint(self, address: GatewayEndpoints | pb.Moved | None) -> str:
+        """Return the endpoint for the transport; empty without an address."""
+        if address is None:
+            return ""
+        return address.websocket if self._transport == "websocket" else address.grpc
+
+    async def _serve_connection(self, endpoint: str, token: str) -> Reconnect:
+        try:
+            async with self._connect(endpoint) as stream:
+                await stream.send(self.session.begin(token, self._client_name))
+                reconnect = await self._exchange_frames(stream)
+        finally:
+            was_connected = self.session.welcome is not None
+            self.session.end()
+        if was_connected:
+            self._queue.put(Disconnected(reconnect.reason), self.session.newest_ms)
+        return reconnect
+
+    async def _exchange_frames(self, stream: SessionStream) -> Reconnect:
+        """Read, write and watch the stream until one of the three returns."""
+        results: list[Reconnect] = []
+        async with trio.open_nursery() as nursery:
+
+            async def run(work: Callable[[SessionStream, trio.Nursery], Awaitable[Reconnect]]) -> None:
+                try:
+                    results.append(await work(stream, nursery))
+                except Unreachable as error:
+                    results.append(Reconnect(str(error)))
+                nursery.cancel_scope.cancel()
+
+            for work in (self._read, self._write, self._watch):
+                nursery.start_soon(run, work)
+        return results[0]
+
+    async def _read(self, stream: SessionStream, nursery: trio.Nursery) -> Reconnect:
+        while (frame := await stream.receive()) is not None:
+            self._received += 1
+            for item in self.session.receive(frame):
+                match item:
+                    case Reconnect():
+                        return item
+                    case RenewToken():
+                        nursery.start_soon(self._renew)
+                    case _:
+                        self._publish(item)
+                        await trio.lowlevel.checkpoint()  # a long replay must not starve the reader of the events
+            if self.session.outbox.wants_to_send:
+                self._wake.set()
+        return Reconnect("the server closed the connection")
+
+    def _publish(self, event: ClientEvent) -> None:
+        if isinstance(event, Connected):
+            self._backoff.connected()
+            self.ready.set()
+        self._queue.put(event, self.session.newest_ms)
+
+    async def _write(self, stream: SessionStream, _: trio.Nursery) -> Reconnect:
+        while True:
+            await self._wake.wait()
+            self._wake = trio.Event()
+            for frame in self.session.outgoing():
+                await stream.send(frame)
+
+    async def _watch(self, _: SessionStream, __: trio.Nursery) -> Reconnect:
+        """Return when the server is silent and does not answer a ping: sooner if a command waits for its answer."""
+        await trio.sleep(WELCOME_DEADLINE)
+        received, silent = self._received, 0.0
+        while (welcome := self.session.welcome) is not None:
+            await trio.sleep(CHECK_SECONDS)
+            silent = silent + CHECK_SECONDS if self._received == received else 0.0
+            received = self._received
+            heartbeat = welcome.heartbeat_interval_ms / 1000 or DEFAULT_HEARTBEAT
+            if not silent or (silent < heartbeat and not self.session.outbox.awaits_answer):
+                continue
+            self.session.notify(pb.ClientFrame(ping=pb.Ping()))
+            self._wake.set()
+            await trio.sleep(WELCOME_DEADLINE)
+            if self._received == received:
+                break
+        return Reconnect(f"no sign of life within {WELCOME_DEADLINE:g} s")
+
+    async def _renew(self) -> None:
+        """Send a fresh token. If that fails, the session ends with its token, and the next connection needs another."""
+        try:
+            token = await self._api.access_token(older_than=self._api.newest_token)
+        except RookeryError:
+            return
+        self.session.notify(pb.ClientFrame(renew=pb.Renew(access_token=token)))
+        self._wake.set()
+
+    def _end(self, error: SignedOut) -> None:
+        self.ended = error
+        self.session.outbox.fail(error)
+        self._queue.fail(error)
+        self.ready.set()

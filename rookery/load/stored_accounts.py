@@ -1,0 +1,45 @@
+"""The users of a load, written to the embedded account store: without a slow password hash for each.
+
+Only this module of `rookery.load` needs the extra `server`.
+"""
+
+from pathlib import Path
+
+from rookery.load.accounts import PASSWORD, account_name, in_pairs
+from rookery.load.sessions import LoadError, LoadUser, for_each
+from rookery.serve.folder import COMMAND_GENERATOR
+from shared.accounts.sqlite.store import open_sqlite_accounts
+from shared.accounts.store import AccountStore, Family, User
+from shared.accounts.tokens import PasswordHasher, TokenIssuer, digest, new_family_id, new_refresh_token
+from shared.contract.ids import SnowflakeGenerator, wall_clock_ms
+
+TOKEN_SECONDS = 24 * 3600
+"""Longer than the longest run, so that no token expires within one."""
+
+
+async def make_users(accounts_file: Path, count: int) -> list[LoadUser]:
+    """Store the users that do not exist, and issue tokens for all. Raises LoadError."""
+    async with open_sqlite_accounts(accounts_file) as accounts:
+        password_hash = await PasswordHasher().hash(PASSWORD)
+        ids = SnowflakeGenerator(COMMAND_GENERATOR)
+        issuer = TokenIssuer(accounts)
+
+        async def make(name: str) -> tuple[int, str]:
+            return await _make_user(accounts, issuer, await ids.next(), name, password_hash)
+
+        return in_pairs(await for_each(make, [account_name(number) for number in range(count)]))
+
+
+async def _make_user(
+    accounts: AccountStore, issuer: TokenIssuer, user_id: int, name: str, password_hash: str
+) -> tuple[int, str]:
+    """Return the id of the user with this name, created if needed, and a token."""
+    now_ms = wall_clock_ms()
+    if not await accounts.add_user(User(user_id, name, name, "", 1, now_ms), password_hash):
+        credentials = await accounts.credentials(name)
+        if credentials is None:
+            raise LoadError(f"the user {name} can't be created")
+        user_id = credentials.user_id
+    family = Family(new_family_id(), user_id, "load", now_ms)
+    await accounts.start_family(family, digest(new_refresh_token()), now_ms + TOKEN_SECONDS * 1000)
+    return user_id, (await issuer.issue(user_id, family.family_id, TOKEN_SECONDS)).token

@@ -1,0 +1,53 @@
+"""The HTTP part of the client: sign-in, fresh tokens, and errors."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from rookery.client import Api, Refused, SignedOut, Unreachable, open_api
+
+
+@pytest.fixture
+async def api(bff: Any) -> AsyncIterator[Api]:
+    async with open_api("http://bff", "ada", "correct horse", transport=bff.transport) as opened:
+        yield opened
+
+
+async def test_a_refusal_has_the_servers_code_and_text(api: Api, bff: Any) -> None:
+    bff.answers["POST /v1/users"] = 409, {"code": "name_taken", "detail": "The name ada is taken."}
+    with pytest.raises(Refused, match="The name ada is taken") as caught:
+        await api.register()
+    assert (caught.value.code, caught.value.retryable) == ("name_taken", False)
+
+
+async def test_a_bff_that_is_down_is_named(api: Api, bff: Any) -> None:
+    bff.down = True
+    with pytest.raises(Unreachable, match="http://bff"):
+        await api.sign_in()
+
+
+@pytest.mark.parametrize("body", ["no object", {"websocket": 1}])
+async def test_a_response_of_another_kind_of_server_is_unreachable(api: Api, bff: Any, body: object) -> None:
+    await api.sign_in()
+    bff.answers["GET /v1/me/gateway"] = 200, body
+    with pytest.raises(Unreachable, match="not a response of Rookery"):
+        await api.gateway()
+
+
+async def test_a_token_that_expires_soon_is_refreshed_first(api: Api, bff: Any) -> None:
+    bff.token_seconds = 5
+    await api.sign_in()
+    assert await api.access_token() == "token-2"
+
+
+async def test_a_request_with_a_revoked_token_is_repeated_with_a_fresh_one(api: Api, bff: Any) -> None:
+    await api.sign_in()
+    bff._tokens += 1
+    bff.refresh_refused = True  # the refresh token is revoked too: the client signs in again
+    assert (await api.gateway()).grpc == "gateway:1"
+    assert bff.requests.count("POST /v1/tokens") == 2
+    bff._tokens += 1
+    bff.password = "another"
+    with pytest.raises(SignedOut, match="Wrong name or password"):
+        await api.gateway()

@@ -1,0 +1,52 @@
+"""The load generator and the checker as people run them, against a real Rookery."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tools.launch.process import Rookery, running
+
+NOTHING = "http://127.0.0.1:1"
+"""A URL at which no server listens."""
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rookery]:
+    with running(Rookery(tmp_path_factory.mktemp("measuring") / "data")) as ready:
+        yield ready
+
+
+def run(platform: Rookery, *words: str) -> dict[str, Any]:
+    """Run the command; return its result."""
+    ended = platform.run(*words, "--json")
+    assert (ended.returncode, ended.stderr) == (0, ""), ended.stdout
+    result: dict[str, Any] = json.loads(ended.stdout)
+    return result
+
+
+def test_a_verification_finds_nothing_wrong_though_one_bff_is_down(platform: Rookery) -> None:
+    urls = ("--url", NOTHING, "--url", platform.url)
+    result = run(platform, "verify", *urls, "--clients", "10", "--messages", "500")
+    assert result["violations"] == []
+    assert [result[name] for name in ("sent", "accepted", "delivered", "archived")] == [500] * 4
+    assert 0 < result["to_accepted"]["p50"] <= result["to_accepted"]["p99"] <= result["to_accepted"]["max"]
+    assert (result["refused"], result["reconnects"], result["gaps"]) == ({}, 0, 0)
+
+
+def test_background_load_changes_nothing(platform: Rookery) -> None:
+    options = ("--clients", "4", "--messages", "100", "--rate", "100", "--slow-clients", "1", "--churn", "100")
+    result = run(platform, "verify", "--url", platform.url, *options)
+    assert (result["churned"], result["churn_failed"], result["violations"]) == (100, 0, [])
+
+
+@pytest.mark.parametrize("transport", ["websocket", "grpc"])
+def test_a_load_with_registered_or_stored_users_delivers_everything(platform: Rookery, transport: str) -> None:
+    users = ("--data", str(platform.data)) if transport == "grpc" else ()
+    words = ("--users", "4", "--rate", "50", "--seconds", "0.5", "--warm-up", "0.1", "--transport", transport)
+    result = run(platform, "load", "--url", platform.url, *words, *users)
+    report = result["report"]
+    assert report["sent"] == report["accepted"]["count"] == report["delivered"]["count"] > 5
+    assert (report["lost"], report["refused"], report["errors"]) == (0, {}, {})
+    assert result["server_pids"] == [platform.process.pid]
