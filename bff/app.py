@@ -19,11 +19,10 @@ from werkzeug.routing import MapAdapter
 
 from bff.accounts import Accounts
 from bff.admin.routes import Admin
-from bff.archive import ArchiveClient
 from bff.chats import Chats
 from bff.http.endpoints import MAX_BODY_BYTES, mount
 from bff.http.measures import bff_readings, measure_request
-from bff.http.problems import problem, refusal_of_http, refusal_of_rpc
+from bff.http.problems import allowed_methods, problem, refusal_of_http
 from bff.http.proxy_headers import Network, seen_through
 from bff.http.server import HttpLimits, open_http_server
 from bff.http.site import Site
@@ -31,12 +30,11 @@ from bff.http.tracing import answered, trace_requests
 from bff.openapi.documentation import document
 from bff.operations import Operations
 from bff.profiles import Profiles
-from bff.services import Services
+from bff.services import ArchiveQueries, Services
 from shared.accounts.tokens import PasswordHasher, TokenIssuer, TokenVerifier
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.ids import wall_clock_ms
 from shared.platform import Platform
-from shared.rpc import RpcError
 from shared.settings import BffSettings
 from shared.telemetry.health import Health
 from shared.telemetry.logs import in_role
@@ -76,7 +74,7 @@ async def open_bff(
     settings: BffSettings,
     platform: Platform,
     *,
-    archive: ArchiveClient,
+    archive: ArchiveQueries,
     health: Health,
     web_root: Path = WEB_ROOT,
     limits: HttpLimits | None = None,
@@ -154,11 +152,8 @@ def _answer_errors(app: QuartTrio) -> None:
     async def on_http(error: HTTPException) -> Response:
         response = problem(refusal_of_http(error, MAX_BODY_BYTES))
         if isinstance(error, MethodNotAllowed):
-            response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
+            response.headers["Allow"] = allowed_methods(error)
         return response
-
-    async def on_rpc(error: RpcError) -> Response:
-        return problem(refusal_of_rpc(error))
 
     async def on_unavailable(error: Unavailable) -> Response:
         _log.warning("store_unavailable", reason=str(error))
@@ -174,7 +169,6 @@ def _answer_errors(app: QuartTrio) -> None:
 
     handlers: dict[type[Exception], Callable[..., Awaitable[Response]]] = {
         HTTPException: on_http,
-        RpcError: on_rpc,
         Unavailable: on_unavailable,
         Exception: on_fault,
     }

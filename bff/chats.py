@@ -37,13 +37,15 @@ class Chats:
                 cursor=query.cursor,
             )
         )
+        if isinstance(response, Refusal):
+            return response
         return Answer({"chats": [], "next_cursor": "", **to_object(response)})
 
     @endpoint("GET", "/v1/chats/<chat_id>", Chat)
     async def get_chat(self, claims: Claims, chat_id: str) -> Answer | Refusal:
         """One chat."""
         response = await self._services.archive.get_chat(GetChatRequest(user_id=claims.user_id, chat_id=chat_id))
-        return Answer(to_object(response.chat))
+        return response if isinstance(response, Refusal) else Answer(to_object(response.chat))
 
     @endpoint("GET", "/v1/chats/<chat_id>/messages", ListMessagesResponse)
     async def list_messages(self, claims: Claims, chat_id: str, query: MessagesQuery) -> Answer | Refusal:
@@ -55,4 +57,6 @@ class Chats:
         limit = query.limit or self._services.live.value.messages_page_size
         fields: dict[str, Any] = {"user_id": claims.user_id, "chat_id": chat_id, "limit": limit, **anchors}
         response = await self._services.archive.list_messages(ListMessagesRequest(**fields))
+        if isinstance(response, Refusal):
+            return response
         return Answer({"messages": [], "has_older": False, "has_newer": False, **to_object(response)})

@@ -32,7 +32,7 @@ from shared.configuration import ConfigurationStore
 from shared.configuration.live import Live
 from shared.configuration.model import LiveConfiguration
 from shared.configuration.sqlite import open_sqlite_configuration
-from shared.contract.errors import Unavailable
+from shared.contract.errors import Refusal, Unavailable
 from shared.contract.ids import SnowflakeGenerator
 from shared.coordination.ownership import GatewayAddress, LocalDirectory
 from shared.coordination.processes import LocalBoard
@@ -58,25 +58,23 @@ class Clock:
 
 
 class FakeArchive:
-    """Answers with what it is told to, or raises it, and remembers what it was asked."""
+    """Answers with `answer`, and remembers the requests."""
 
     def __init__(self) -> None:
         self.asked: list[Any] = []
         self.answer: Any = None
 
-    def _reply(self, request: Any, empty: R) -> R:
+    def _reply(self, request: Any, empty: R) -> R | Refusal:
         self.asked.append(request)
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return empty if self.answer is None else cast(R, self.answer)
+        return empty if self.answer is None else cast(R | Refusal, self.answer)
 
-    async def list_chats(self, request: ListChatsRequest) -> ListChatsResponse:
+    async def list_chats(self, request: ListChatsRequest) -> ListChatsResponse | Refusal:
         return self._reply(request, ListChatsResponse())
 
-    async def get_chat(self, request: GetChatRequest) -> GetChatResponse:
+    async def get_chat(self, request: GetChatRequest) -> GetChatResponse | Refusal:
         return self._reply(request, GetChatResponse())
 
-    async def list_messages(self, request: ListMessagesRequest) -> ListMessagesResponse:
+    async def list_messages(self, request: ListMessagesRequest) -> ListMessagesResponse | Refusal:
         return self._reply(request, ListMessagesResponse())
 
 

@@ -1,20 +1,20 @@
 """The BFF as it is opened: on a socket of its own, with an archive that it asks over gRPC."""
 
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 import trio
 
 from bff import Bff, open_bff
-from bff.archive import RpcArchive
 from rookery.v1.archive_grpc import ArchiveServiceServicer
 from rookery.v1.archive_pb2 import Chat, ListChatsRequest, ListChatsResponse, ListMessagesRequest
+from shared.archive import ArchiveClient
+from shared.contract.errors import Code, Refusal
 from shared.platform import Platform
-from shared.rpc import RpcError, Status, open_channel, serve_rpc
+from shared.rpc import open_channel, serve_rpc
 from shared.settings import BffSettings
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ class ArchiveFake(ArchiveServiceServicer):
     async def ListChats(self, input_message: ListChatsRequest) -> ListChatsResponse:
         return ListChatsResponse(chats=[Chat(chat_id=f"of {input_message.user_id}")])
 
-    async def ListMessages(self, input_message: ListMessagesRequest) -> Any:
-        raise RpcError(Status.NOT_FOUND, "There is no such chat.")
+    async def ListMessages(self, input_message: ListMessagesRequest) -> Refusal:
+        return Refusal(Code.NOT_FOUND, "There is no such chat.")
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ async def bff(api: "Api", archive_port: int, web_root: Path) -> AsyncIterator[Bf
                 live=services.live,
                 processes=services.processes,
             ),
-            archive=RpcArchive(channel),
+            archive=ArchiveClient(channel, timeout=PATIENCE),
             health=services.health,
             web_root=web_root,
         ) as bff,
@@ -82,16 +82,3 @@ async def test_a_user_registers_signs_in_and_sees_chats(bff: Bff) -> None:
     assert (messages.status_code, messages.json()["detail"]) == (404, "There is no such chat.")
     assert page.text.startswith("<!doctype html>")
     assert (gone.status_code, after.status_code) == (204, 401)
-
-
-async def test_an_archive_that_is_away_is_told_at_once(api: "Api", token: str) -> None:
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))  # nobody else's, and nobody listens
-        async with open_channel(*silent.getsockname()) as channel:
-            archive = RpcArchive(channel)
-            with pytest.raises(RpcError) as raised:
-                await archive.list_chats(ListChatsRequest(user_id=1, limit=1))
-    assert raised.value.status is Status.UNAVAILABLE
-    api.archive.answer = raised.value
-    reply = await api.call("GET", "/v1/chats", token=token)
-    assert (reply.status, reply.headers["Retry-After"]) == (503, "1")
