@@ -3,7 +3,7 @@
 import math
 
 import msgspec
-from quart import Response
+from quart import Response as HttpResponse
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge, RequestTimeout
 
 from shared.contract.errors import Code, Refusal
@@ -14,7 +14,7 @@ RETRY_AFTER_MS = 1_000
 """Of a retryable refusal that has no time of its own: about the time that an engine takes to restart."""
 
 
-def problem(refusal: Refusal) -> Response:
+def problem(refusal: Refusal) -> HttpResponse:
     """The response for a refusal. A retryable one has `retry_after_ms`, and `Retry-After` in seconds."""
     kind = refusal.kind
     body: dict[str, str | int] = {
@@ -33,7 +33,7 @@ def problem(refusal: Refusal) -> Response:
         headers["Retry-After"] = str(math.ceil(retry_after_ms / 1000))
     if refusal.code is Code.UNAUTHENTICATED:
         headers["WWW-Authenticate"] = "Bearer"
-    return Response(msgspec.json.encode(body), kind.http_status, headers, content_type=MEDIA_TYPE)
+    return HttpResponse(msgspec.json.encode(body), kind.http_status, headers, content_type=MEDIA_TYPE)
 
 
 def refusal_of_http(error: HTTPException, max_body_bytes: int) -> Refusal:

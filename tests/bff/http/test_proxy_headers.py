@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bff.http.proxy_headers import seen_through
+from bff.http.proxy_headers import apply_proxy_headers
 from shared.configuration.model import LiveConfiguration
 from shared.settings import BffSettings
 from tests.bff.conftest import Api
@@ -22,7 +22,7 @@ def seen(peer: str, *forwarded: str, proto: str = "", proxies: Any = PROXIES, sc
     headers = [(b"x-forwarded-for", line.encode("latin-1")) for line in forwarded]
     headers += [(b"x-forwarded-proto", proto.encode())] if proto else []
     scope: Any = {"type": "http", "client": (peer, 5), "scheme": scheme, "headers": headers}
-    through: Any = seen_through(scope, proxies)
+    through: Any = apply_proxy_headers(scope, proxies)
     return through["client"][0], through["scheme"]
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bff.app import make_app
-from bff.http.site import Site
+from bff.site import Site
 from shared.coordination.ownership import GatewayAddress
 
 if TYPE_CHECKING:
