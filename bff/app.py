@@ -107,9 +107,8 @@ async def open_bff(
         trusted_proxies=settings.trusted_proxies,
     )
     app = make_app(services, web_root)
-    traced = trace_requests(
-        _ignore_disconnects(app), lambda: platform.live.value.trace_ratio, trust_callers=trust_traces
-    )
+    live = platform.live
+    traced = trace_requests(_ignore_disconnects(app), lambda: live.value.trace_ratio, trust_callers=trust_traces)
     async with open_http_server(traced, settings.host, settings.port, limits, tls=platform.tls) as server:
         with serve_role("bff", health.ready), register_readings(bff_readings(server, services.passwords)):
             yield Bff(app, *server.address)
