@@ -115,7 +115,7 @@ class BatchThread(Generic[Job, Result]):
             results: Sequence[Result | Exception]
             try:
                 results = handle([job for job, _ in work])
-            except Exception as error:
+            except Exception as error:  # supervision of the thread: the callers of the batch get the error
                 results = [error] * len(work)
             try:
                 self._token.run_sync_soon(self._deliver, work, results)
@@ -161,7 +161,7 @@ async def open_batch_thread(
             handle = start()
             token.run_sync_soon(started.set)
             bridge._run(handle)
-        except Exception as error:  # raised again on the Trio side
+        except Exception as error:  # supervision of the thread: raised again on the Trio side
             failures.append(error)
         finally:
             stop()

@@ -34,7 +34,7 @@ def trace_requests(app: ASGIFramework, ratio: Callable[[], float], *, trust_call
         try:
             with traces.current(span):
                 await app(scope, receive, send)
-        except BaseException as error:
+        except BaseException as error:  # trio.Cancelled too: the span records the outcome, and it is raised again
             outcome = error
             raise
         finally:

@@ -30,7 +30,7 @@ def recording(destination: Destination, group: str, events: Recordable) -> Itera
     outcome: BaseException | None = None
     try:
         yield spans
-    except BaseException as error:
+    except BaseException as error:  # trio.Cancelled too: the spans record the outcome, and it is raised again
         outcome = error
         raise
     finally:

@@ -149,7 +149,7 @@ class MessageStream(Generic[Incoming, Outgoing]):
                 sliver = size < SLIVER_BYTES and sent < len(data)
                 self._connection.http2.send_data_frame(self.stream_id, part, sliver=sliver)
                 self._connection.flush()
-        except BaseException:
+        except BaseException:  # trio.Cancelled too: a message that is cut off breaks the stream; raised again
             if sent:
                 self._torn = True
                 self.abort(RpcError(Status.INTERNAL, "a message was cut off while it was sent"))

@@ -194,7 +194,7 @@ class EmbeddedLog:
                 if callable(job):
                     results[index] = job(connection)
             connection.execute("COMMIT")
-        except Exception as error:  # disk full, an input or output error: the publishers must hear of it
+        except Exception as error:  # the boundary to SQLite (disk full, I/O error): the publishers get the error
             self._writer_ends = before
             if connection.in_transaction:
                 connection.execute("ROLLBACK")

@@ -110,7 +110,7 @@ def _step(call: OutgoingCall) -> Iterator[None]:
     try:
         with traces.current(span):
             yield
-    except BaseException as error:
+    except BaseException as error:  # trio.Cancelled too: the span records the outcome, and it is raised again
         status = error.status if isinstance(error, RpcError) else Status.CANCELLED
         traces.fail(span, status.name)
         raise

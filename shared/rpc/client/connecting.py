@@ -42,7 +42,7 @@ async def connect(endpoint: Endpoint, tls: ssl.SSLContext | None) -> trio.abc.St
     except trio.BrokenResourceError as error:
         await trio.aclose_forcefully(secure)
         raise ConnectionError(f"TLS failed: {_tls_reason(error.__cause__)}") from error
-    except BaseException:
+    except BaseException:  # trio.Cancelled too: only to close the stream; raised again
         await trio.aclose_forcefully(secure)
         raise
     return secure

@@ -56,7 +56,9 @@ class HealthWatch:
                     self._heard(None)
                     return
                 reason = str(error)
-            except Exception as error:  # of a function that prepares calls
+            except (
+                Exception
+            ) as error:  # supervision: a function that prepares calls may raise anything, and the watch must go on
                 log.error("rpc_health_watch_failed", exc_info=error)
                 reason = "it can't be asked"
             if not self._has_spoken:

@@ -156,7 +156,7 @@ class Subchannel:
         self._connections.add(connection)
         try:
             await connection.run()
-        except* Exception as group:
+        except* Exception as group:  # supervision: a fault of one connection must not end its channel
             log.error("rpc_connection_failed", exc_info=group)
         finally:
             self._connections.discard(connection)

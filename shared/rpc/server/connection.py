@@ -184,7 +184,7 @@ async def _outcome(stream: AnyServerStream, handler: Handler) -> RpcError | None
             await handler(stream)
         except* RpcError as group:
             error = _first_leaf(group)
-        except* Exception as group:
+        except* Exception as group:  # supervision: a fault of a handler ends its own call only
             error = _internal_error(stream, group)
     if stream.scope.cancelled_caught:
         error = stream.failure or RpcError(Status.DEADLINE_EXCEEDED, "the call took longer than its client waits")

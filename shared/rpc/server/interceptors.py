@@ -69,7 +69,7 @@ async def count_calls(stream: AnyServerStream, handler: Handler) -> None:
     status = Status.OK
     try:
         await handler(stream)
-    except BaseException as error:
+    except BaseException as error:  # trio.Cancelled too: only to note the status; raised again
         status = _status_of(stream, error)
         raise
     finally:
@@ -82,7 +82,7 @@ async def log_calls(stream: AnyServerStream, handler: Handler) -> None:
     status = Status.OK
     try:
         await handler(stream)
-    except BaseException as error:
+    except BaseException as error:  # trio.Cancelled too: only to note the status; raised again
         status = _status_of(stream, error)
         raise
     finally:
@@ -114,7 +114,7 @@ async def trace_calls(stream: AnyServerStream, handler: Handler) -> None:
     with traces.current(span):
         try:
             await handler(stream)
-        except BaseException as error:
+        except BaseException as error:  # trio.Cancelled too: only to note the status; raised again
             status = _status_of(stream, error)
             raise
         finally:

@@ -104,7 +104,7 @@ class Server:
             with scope:
                 if received := await shake_hands(transport):
                     await self._speak_http2(transport, received, scope)
-        except* Exception as group:
+        except* Exception as group:  # supervision: a fault of one connection must not end the server
             log.error("rpc_connection_failed", exc_info=group)
         finally:
             self._open -= 1
