@@ -1,4 +1,4 @@
-"""A BFF without a server: real accounts in SQLite, fakes of what is elsewhere, a clock that is set by hand."""
+"""A BFF without a server: real accounts in SQLite, fakes of other services, a clock that is set by hand."""
 
 import json
 from collections.abc import AsyncIterator, Sequence
@@ -79,7 +79,7 @@ class FakeArchive:
 
 
 class FakeLog:
-    """Keeps what is published, by partition. While `down`, it takes nothing."""
+    """Keeps published records, by partition. While `down`, it accepts none."""
 
     partitions = 4
 
@@ -94,22 +94,27 @@ class FakeLog:
         done([0] * len(records))
 
     def ended(self) -> list[str]:
-        """The sign-ins whose end was told."""
+        """The sign-ins whose end was published."""
         return [envelope.sign_out.family_id for _, envelope in self.published]
 
 
 @dataclass
 class Reply:
-    """What came back. `body` is the JSON value; None if it is none."""
+    """A response. `body` is the JSON value; None if it is not JSON."""
 
     status: int
     headers: Headers
     text: bytes
     body: Any = field(default=None)
 
+    @property
+    def refusal(self) -> tuple[int, str, str]:
+        """Status, code and field of a problem; raises KeyError if it is none."""
+        return self.status, self.body["code"], self.body.get("field", "")
+
 
 class Api:
-    """The API under test, and what is behind it."""
+    """The API under test, and the services behind it."""
 
     def __init__(self, services: Services, archive: FakeArchive, log: FakeLog, clock: Clock, web_root: Path) -> None:
         self.services = services
@@ -191,7 +196,7 @@ def configuration() -> LiveConfiguration:
 
 @pytest.fixture
 def trusted_proxies() -> Sequence[Network]:
-    """Who is believed about clients; a test file overrides it."""
+    """The proxies whose headers are trusted; a test file overrides it."""
     return ()
 
 

@@ -1,4 +1,4 @@
-"""The BFF as it is opened: on a socket of its own, with an archive that it asks over gRPC."""
+"""The BFF as it is opened, with an archive over gRPC, and how the application reports errors."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -82,3 +82,30 @@ async def test_a_user_registers_signs_in_and_sees_chats(bff: Bff) -> None:
     assert (messages.status_code, messages.json()["detail"]) == (404, "There is no such chat.")
     assert page.text.startswith("<!doctype html>")
     assert (gone.status_code, after.status_code) == (204, 401)
+
+
+async def test_an_unknown_path_is_not_found(api: "Api", token: str) -> None:
+    for path in ("/v1", "/v1/", "/v1/nothing", "/v1/users/", "/v1//users", "/nothing", "/v2/me", "/v1/me/"):
+        reply = await api.call("GET", path, token=token)
+        assert reply.refusal == (404, "not_found", ""), path
+        assert reply.headers["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/v1/users"), ("POST", "/v1/me"), ("DELETE", "/v1/chats"), ("PUT", "/livez")]
+)
+async def test_a_wrong_method_is_refused_with_the_right_ones(api: "Api", token: str, method: str, path: str) -> None:
+    reply = await api.call(method, path, token=token)
+    assert reply.refusal == (405, "method_not_allowed", "")
+    assert reply.headers["Allow"]
+    assert reply.headers["Allow"].split(", ")[0] in reply.body["detail"]
+
+
+async def test_a_fault_discloses_only_an_id(api: "Api", token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: object) -> None:
+        raise RuntimeError("secret internals")
+
+    monkeypatch.setattr(type(api.accounts), "users", fail)
+    reply = await api.call("GET", "/v1/me", token=token)
+    assert reply.refusal == (500, "internal", "")
+    assert b"secret" not in reply.text
