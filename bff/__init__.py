@@ -1,7 +1,17 @@
-"""The BFF: the HTTP API in front of everything, and the page of `web/`.
+"""The BFF: the HTTP API, and the server of the page in `web/`.
 
-`app` opens it and says which routes there are; `server` speaks HTTP/1.1; `endpoints` makes a route of a typed function;
-`accounts`, `profiles`, `chats`, `operations` and `site` answer; `problems` says what went wrong.
+| module                              | content                                                                    |
+| ----------------------------------- | -------------------------------------------------------------------------- |
+| `app`                               | opens the BFF: its routes, its error handlers, its server                  |
+| `accounts`, `profiles`, `chats`     | the routes of `/v1`, one module per resource                               |
+| `admin/`                            | the routes of `/v1/admin`, and their models                                |
+| `operations`, `site`                | health, metrics, keys and API descriptions; the files of the page          |
+| `models`                            | bodies and queries of `/v1`                                                |
+| `sign_ins`, `gateways`, `services`  | sign-ins; the gateway of a user; the dependencies of all routes            |
+| `openapi/`                          | the OpenAPI document and `/docs`, generated from the routes                |
+| `http/`                             | HTTP without knowledge of a resource: server, endpoints, problems, limits  |
+
+Imports go down this table, never up.
 """
 
 from bff.app import Bff, open_bff

@@ -7,7 +7,7 @@ from quart import request
 
 from bff import models
 from bff.gateways import locate
-from bff.http.endpoints import Answer, endpoint
+from bff.http.endpoints import Response, endpoint
 from bff.http.measures import counted
 from bff.http.proxy_headers import client_address, hostname
 from bff.http.throttle import SignInThrottle, Throttle
@@ -25,11 +25,11 @@ _SIGN_IN_RESULTS = {
     Code.RATE_LIMITED: "throttled",
     Code.SUSPENDED: "suspended",
 }
-"""What the metrics call a sign-in that is refused."""
+"""Labels in the metrics for refused sign-ins."""
 
 
 class Accounts:
-    """Make an account, sign in and out, and change what is one's own."""
+    """Register, sign in and out, and change the account."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -39,12 +39,12 @@ class Accounts:
 
     @endpoint("POST", "/v1/users", models.User, status=201)
     @counted(REGISTRATIONS, {Code.NAME_TAKEN: "name_taken", Code.RATE_LIMITED: "throttled"})
-    async def register(self, body: models.Registration) -> Answer | Refusal:
-        """Make an account."""
+    async def register(self, body: models.Registration) -> Response | Refusal:
+        """Register an account."""
         services = self._services
         per_minute = services.live.value.registrations_per_minute
         if wait := self._registrations.take(client_address(request), per_minute, trio.current_time()):
-            return _too_often("accounts were made from this address", wait)
+            return _too_many("registrations from this address", wait)
         user = User(
             user_id=await services.ids.next(),
             name=body.name,
@@ -55,42 +55,42 @@ class Accounts:
         )
         if not await services.accounts.add_user(user, await services.passwords.hash(body.password)):
             return Refusal(Code.NAME_TAKEN, f"The name {body.name} is taken.", field="name")
-        return Answer(models.User.of(user), status=201)
+        return Response(models.User.of(user), status=201)
 
     @endpoint("POST", "/v1/tokens", models.Tokens)
     @counted(SIGN_INS, _SIGN_IN_RESULTS)
-    async def sign_in(self, body: models.SignIn) -> Answer | Refusal:
+    async def sign_in(self, body: models.SignIn) -> Response | Refusal:
         """Sign in."""
         user_id = await self._check(body.name, body.password)
         if isinstance(user_id, Refusal):
             return user_id
         tokens = await self._sign_ins.start(await self._user(user_id), body.device_name)
-        return tokens if isinstance(tokens, Refusal) else Answer(tokens)
+        return tokens if isinstance(tokens, Refusal) else Response(tokens)
 
     @endpoint("POST", "/v1/tokens/refresh", models.Tokens)
     @counted(REFRESHES, {Code.UNAUTHENTICATED: "ended", Code.SUSPENDED: "suspended"})
-    async def refresh(self, body: models.Refresh) -> Answer | Refusal:
+    async def refresh(self, body: models.Refresh) -> Response | Refusal:
         """Get new tokens for a refresh token."""
         tokens = await self._sign_ins.renew(body.refresh_token)
-        return tokens if isinstance(tokens, Refusal) else Answer(tokens)
+        return tokens if isinstance(tokens, Refusal) else Response(tokens)
 
     @endpoint("DELETE", "/v1/tokens/current", status=204)
-    async def sign_out(self, claims: Claims) -> Answer | Refusal:
+    async def sign_out(self, claims: Claims) -> Response | Refusal:
         """Sign out. The sessions of this sign-in end at once."""
         await self._sign_ins.end(claims.user_id, claims.family_id)
-        return Answer()
+        return Response()
 
     @endpoint("GET", "/v1/me", models.User)
-    async def get_me(self, claims: Claims) -> Answer | Refusal:
+    async def get_me(self, claims: Claims) -> Response | Refusal:
         """The account that is signed in."""
         return _account(await self._user(claims.user_id), claims)
 
     @endpoint("PATCH", "/v1/me", models.User)
-    async def change_me(self, claims: Claims, body: models.ProfileChange) -> Answer | Refusal:
-        """Change the profile, if it is still at the version that the change was made on."""
+    async def change_me(self, claims: Claims, body: models.ProfileChange) -> Response | Refusal:
+        """Change the profile, if it is still at the given version."""
         changed: User | None = None
         user = await self._user(claims.user_id)
-        if user.version == body.version:  # else what is left out would be taken from another version
+        if user.version == body.version:  # else omitted fields would be taken from another version
             changed = await self._services.accounts.update_profile(
                 user.user_id,
                 display_name=user.display_name if body.display_name is None else body.display_name,
@@ -103,7 +103,7 @@ class Accounts:
         return _account(changed, claims)
 
     @endpoint("PUT", "/v1/me/password", status=204)
-    async def change_password(self, claims: Claims, body: models.PasswordChange) -> Answer | Refusal:
+    async def change_password(self, claims: Claims, body: models.PasswordChange) -> Response | Refusal:
         """Change the password. Every other sign-in of the account ends, with its sessions."""
         user = await self._user(claims.user_id)
         checked = await self._check(user.name, body.current_password)
@@ -112,28 +112,28 @@ class Accounts:
         password_hash = await self._services.passwords.hash(body.new_password)
         await self._services.accounts.set_password(user.user_id, password_hash)
         await self._sign_ins.end_others(user.user_id, claims.family_id)
-        return Answer()
+        return Response()
 
     @endpoint("GET", "/v1/me/gateway", models.GatewayLocation)
-    async def get_gateway(self, claims: Claims) -> Answer | Refusal:
-        """Where this user's sessions go, for WebSocket and for gRPC."""
+    async def get_gateway(self, claims: Claims) -> Response | Refusal:
+        """The addresses of the gateway for this user's sessions, for WebSocket and for gRPC."""
         services, host = self._services, hostname(request)
         if not host:
-            return Refusal(Code.MALFORMED, "The `Host` header must say by which host you reached us.", field="Host")
+            return Refusal(Code.MALFORMED, "The `Host` header must be the host of this request.", field="Host")
         location = locate(services.directory, services.publisher.partitions, claims.user_id, host)
         if location is None:
-            return Refusal(Code.UNAVAILABLE, "No gateway has this user now: try again soon.")
-        return Answer(location)
+            return Refusal(Code.UNAVAILABLE, "No gateway serves this user now: try again soon.")
+        return Response(location)
 
     async def _user(self, user_id: int) -> User:
         (user,) = await self._services.accounts.users([user_id])
         return user
 
     async def _check(self, name: str, password: str) -> int | Refusal:
-        """The user with this name and password. What is wrong of the two is not told, by the time it takes either."""
+        """Verify name and password; the user's id. The refusal and its duration do not disclose which is wrong."""
         address, per_minute = client_address(request), self._services.live.value.sign_ins_per_minute
         if wait := self._attempts.begin(name, address, per_minute, trio.current_time()):
-            return _too_often("sign-ins failed", wait)
+            return _too_many("failed sign-ins", wait)
         try:
             credentials = await self._services.accounts.credentials(name)
             password_hash = credentials.password_hash if credentials else None
@@ -147,13 +147,13 @@ class Accounts:
         return credentials.user_id
 
 
-def _account(user: User, claims: Claims) -> Answer:
+def _account(user: User, claims: Claims) -> Response:
     etag = f"{user.user_id}-{user.version}{'-admin' if claims.is_admin else ''}"
-    return Answer(models.User.of(user, is_admin=claims.is_admin), etag=etag)
+    return Response(models.User.of(user, is_admin=claims.is_admin), etag=etag)
 
 
-def _too_often(what: str, wait: float) -> Refusal:
+def _too_many(attempts: str, wait: float) -> Refusal:
     seconds = math.ceil(wait)
     return Refusal(
-        Code.RATE_LIMITED, f"Too many {what}: try again in {seconds} seconds.", retry_after_ms=seconds * 1000
+        Code.RATE_LIMITED, f"Too many {attempts}: try again in {seconds} seconds.", retry_after_ms=seconds * 1000
     )

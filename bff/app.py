@@ -1,4 +1,4 @@
-"""Opens the BFF: which routes there are, what happens when one fails, and the server that has them."""
+"""Opens the BFF: its routes, its error handlers, and the server that they run on."""
 
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -11,7 +11,8 @@ import quart.wrappers
 import structlog
 import trio
 from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, Scope
-from quart import Response, g, request
+from quart import Response as HttpResponse
+from quart import g, request
 from quart.wrappers.base import BaseRequestWebsocket
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
@@ -19,24 +20,22 @@ from werkzeug.routing import MapAdapter
 
 from bff.accounts import Accounts
 from bff.admin.routes import Admin
-from bff.archive import ArchiveClient
 from bff.chats import Chats
 from bff.http.endpoints import MAX_BODY_BYTES, mount
 from bff.http.measures import bff_readings, measure_request
-from bff.http.problems import problem, refusal_of_http, refusal_of_rpc
-from bff.http.proxy_headers import Network, seen_through
+from bff.http.problems import allowed_methods, problem, refusal_of_http
+from bff.http.proxy_headers import Network, apply_proxy_headers
 from bff.http.server import HttpLimits, open_http_server
-from bff.http.site import Site
-from bff.http.tracing import answered, trace_requests
+from bff.http.tracing import set_result, trace_requests
 from bff.openapi.documentation import document
 from bff.operations import Operations
 from bff.profiles import Profiles
-from bff.services import Services
+from bff.services import ArchiveQueries, Services
+from bff.site import Site
 from shared.accounts.tokens import PasswordHasher, TokenIssuer, TokenVerifier
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.ids import wall_clock_ms
 from shared.platform import Platform
-from shared.rpc import RpcError
 from shared.settings import BffSettings
 from shared.telemetry.health import Health
 from shared.telemetry.logs import in_role
@@ -51,19 +50,19 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-"""On every answer that does not say otherwise."""
+"""In every response, unless the route sets another value."""
 
 CLIENT_GONE: tuple[type[Exception], ...] = tuple(
     kind for kind in [getattr(quart.wrappers, "ClientDisconnectedError", None)] if kind is not None
 )
-"""What quart 0.23, of Python 3.13, raises when a client goes away in the middle; 0.22 cancels the request."""
+"""Raised by quart 0.23 (Python 3.13) when a client disconnects in the middle of a request; 0.22 cancels it instead."""
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Bff:
-    """An open BFF, and where it listens."""
+    """An open BFF and its address."""
 
     app: QuartTrio
     host: str
@@ -76,7 +75,7 @@ async def open_bff(
     settings: BffSettings,
     platform: Platform,
     *,
-    archive: ArchiveClient,
+    archive: ArchiveQueries,
     health: Health,
     web_root: Path = WEB_ROOT,
     limits: HttpLimits | None = None,
@@ -84,7 +83,7 @@ async def open_bff(
 ) -> AsyncIterator[Bff]:
     """Serve the API and the page while the block is open; leaving it drains for `limits.drain_seconds` at most.
 
-    Raises OSError if the address can't be bound. Only the account store makes the BFF unready: people still sign in
+    Raises OSError if the address can't be bound. Only the account store makes the BFF unready: users still sign in
     without the archive or a gateway.
     """
     accounts = platform.accounts
@@ -108,22 +107,23 @@ async def open_bff(
         trusted_proxies=settings.trusted_proxies,
     )
     app = make_app(services, web_root)
-    traced = trace_requests(_let_clients_go(app), lambda: platform.live.value.trace_ratio, trust_callers=trust_traces)
+    live = platform.live
+    traced = trace_requests(_ignore_disconnects(app), lambda: live.value.trace_ratio, trust_callers=trust_traces)
     async with open_http_server(traced, settings.host, settings.port, limits, tls=platform.tls) as server:
         with serve_role("bff", health.ready), register_readings(bff_readings(server, services.passwords)):
             yield Bff(app, *server.address)
 
 
 class Application(QuartTrio):
-    """Quart, with routes that do not depend on the `Host` header: a strange one would end the request without words.
+    """Quart with routes that ignore the `Host` header: an invalid one would close the connection without a response.
 
-    A request that `trusted_proxies` pass on is seen as its client sent it to them.
+    A request through `trusted_proxies` has the address and the scheme of the client in front of them.
     """
 
     trusted_proxies: Sequence[Network] = ()
 
     async def asgi_app(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        await super().asgi_app(seen_through(scope, self.trusted_proxies), receive, send)
+        await super().asgi_app(apply_proxy_headers(scope, self.trusted_proxies), receive, send)
 
     def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter | None:
         if request is None:
@@ -136,45 +136,41 @@ def make_app(services: Services, web_root: Path) -> QuartTrio:
     app = Application("bff", static_folder=None)
     app.trusted_proxies = services.trusted_proxies
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    app.config["BODY_TIMEOUT"] = None  # the request's deadline holds for it
-    app.config["RESPONSE_TIMEOUT"] = None  # so does the connection's, for each piece of the answer
+    app.config["BODY_TIMEOUT"] = None  # the deadline of the request covers the body
+    app.config["RESPONSE_TIMEOUT"] = None  # the connection has a deadline for each piece of the response
     app.url_map.merge_slashes = False
     schema = document(app)
     mount(app, [Accounts(services), Profiles(services), Chats(services), Admin(services)], services.verifier)
     Operations(services, schema, Site(web_root)).mount(app)
-    _answer_errors(app)
+    _handle_errors(app)
     app.before_request(_begin)
     app.after_request(partial(_finish, services.strict_transport_seconds))
     return app
 
 
-def _answer_errors(app: QuartTrio) -> None:
-    """Every error is a problem; of a fault only an id is told, and the log has the rest."""
+def _handle_errors(app: QuartTrio) -> None:
+    """Turn every exception into a problem. A fault discloses only an error id; the log has the rest under that id."""
 
-    async def on_http(error: HTTPException) -> Response:
+    async def on_http(error: HTTPException) -> HttpResponse:
         response = problem(refusal_of_http(error, MAX_BODY_BYTES))
         if isinstance(error, MethodNotAllowed):
-            response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
+            response.headers["Allow"] = allowed_methods(error)
         return response
 
-    async def on_rpc(error: RpcError) -> Response:
-        return problem(refusal_of_rpc(error))
-
-    async def on_unavailable(error: Unavailable) -> Response:
+    async def on_unavailable(error: Unavailable) -> HttpResponse:
         _log.warning("store_unavailable", reason=str(error))
         return problem(Refusal(Code.UNAVAILABLE, "The store does not answer: try again soon."))
 
-    async def on_client_gone(_: Exception) -> Response:
-        return problem(Refusal(Code.TIMED_OUT, "The request did not arrive in whole."))  # nobody reads it
+    async def on_client_gone(_: Exception) -> HttpResponse:
+        return problem(Refusal(Code.TIMED_OUT, "The request was cut off."))  # for the log: the client is gone
 
-    async def on_fault(error: Exception) -> Response:
+    async def on_fault(error: Exception) -> HttpResponse:
         error_id = secrets.token_hex(8)
         _log.error("request_failed", error_id=error_id, exc_info=error)
         return problem(Refusal(Code.INTERNAL, f"Something went wrong on our side; the log has it as {error_id}."))
 
-    handlers: dict[type[Exception], Callable[..., Awaitable[Response]]] = {
+    handlers: dict[type[Exception], Callable[..., Awaitable[HttpResponse]]] = {
         HTTPException: on_http,
-        RpcError: on_rpc,
         Unavailable: on_unavailable,
         Exception: on_fault,
     }
@@ -183,14 +179,14 @@ def _answer_errors(app: QuartTrio) -> None:
         app.register_error_handler(kind, handler)
 
 
-def _let_clients_go(app: ASGIFramework) -> ASGIFramework:
-    """The application, for which a client that goes away is no error: quart-trio 0.13 lets that out, in a group."""
+def _ignore_disconnects(app: ASGIFramework) -> ASGIFramework:
+    """Wrap the application so that a disconnected client is no error: quart-trio 0.13 raises a group for it."""
 
     async def run(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         try:
             await app(scope, receive, send)
         except* CLIENT_GONE:
-            pass
+            pass  # the request is over, and its connection ends with it
 
     return run
 
@@ -199,15 +195,15 @@ async def _begin() -> None:
     g.began = trio.current_time()
 
 
-async def _finish(strict_transport_seconds: int, response: Response) -> Response:
+async def _finish(strict_transport_seconds: int, response: HttpResponse) -> HttpResponse:
     for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
     if strict_transport_seconds and request.scheme == "https":
         response.headers["Strict-Transport-Security"] = f"max-age={strict_transport_seconds}"
-    route = request.url_rule.rule if request.url_rule else ""  # never the path or query: they are the user's
+    route = request.url_rule.rule if request.url_rule else ""  # never the path or query: they are private
     log = _log.info if route.startswith("/v1/") else _log.debug
     milliseconds = round((trio.current_time() - g.began) * 1000, 3)
     measure_request(request.method, route, response.status_code, milliseconds / 1000)
-    answered(request.method, route, response.status_code)
+    set_result(request.method, route, response.status_code)
     log("request", method=request.method, route=route, status=response.status_code, milliseconds=milliseconds)
     return response

@@ -1,8 +1,8 @@
-"""Chats and their history, as the archive has them: `/v1/chats`."""
+"""Chats and their history, read from the archive: `/v1/chats`."""
 
 from typing import Any
 
-from bff.http.endpoints import Answer, endpoint
+from bff.http.endpoints import Response, endpoint
 from bff.models import ChatsQuery, MessagesQuery
 from bff.services import Services
 from rookery.v1.archive_pb2 import (
@@ -21,13 +21,13 @@ ANCHORS = ("before_id", "after_id", "around_id", "before_ms", "after_ms", "aroun
 
 
 class Chats:
-    """The user's chats, and what was said in them."""
+    """The user's chats and their history."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
 
     @endpoint("GET", "/v1/chats", ListChatsResponse)
-    async def list_chats(self, claims: Claims, query: ChatsQuery) -> Answer | Refusal:
+    async def list_chats(self, claims: Claims, query: ChatsQuery) -> Response | Refusal:
         """The user's chats, most recently changed first."""
         response = await self._services.archive.list_chats(
             ListChatsRequest(
@@ -37,22 +37,26 @@ class Chats:
                 cursor=query.cursor,
             )
         )
-        return Answer({"chats": [], "next_cursor": "", **to_object(response)})
+        if isinstance(response, Refusal):
+            return response
+        return Response({"chats": [], "next_cursor": "", **to_object(response)})
 
     @endpoint("GET", "/v1/chats/<chat_id>", Chat)
-    async def get_chat(self, claims: Claims, chat_id: str) -> Answer | Refusal:
+    async def get_chat(self, claims: Claims, chat_id: str) -> Response | Refusal:
         """One chat."""
         response = await self._services.archive.get_chat(GetChatRequest(user_id=claims.user_id, chat_id=chat_id))
-        return Answer(to_object(response.chat))
+        return response if isinstance(response, Refusal) else Response(to_object(response.chat))
 
     @endpoint("GET", "/v1/chats/<chat_id>/messages", ListMessagesResponse)
-    async def list_messages(self, claims: Claims, chat_id: str, query: MessagesQuery) -> Answer | Refusal:
+    async def list_messages(self, claims: Claims, chat_id: str, query: MessagesQuery) -> Response | Refusal:
         """A page of a chat's history, oldest first: before, after or around a message or a time."""
         anchors = {name: value for name in ANCHORS if (value := getattr(query, name)) is not None}
         if len(anchors) > 1:
             first, second, *_ = anchors
-            return Refusal(Code.INVALID, f"`{second}` can't stand beside `{first}`.", field=second)
+            return Refusal(Code.INVALID, f"Give either `{first}` or `{second}`.", field=second)
         limit = query.limit or self._services.live.value.messages_page_size
         fields: dict[str, Any] = {"user_id": claims.user_id, "chat_id": chat_id, "limit": limit, **anchors}
         response = await self._services.archive.list_messages(ListMessagesRequest(**fields))
-        return Answer({"messages": [], "has_older": False, "has_newer": False, **to_object(response)})
+        if isinstance(response, Refusal):
+            return response
+        return Response({"messages": [], "has_older": False, "has_newer": False, **to_object(response)})

@@ -1,4 +1,4 @@
-"""Where sessions go: which gateway has a user, and which origins the page may connect to."""
+"""Addresses of gateways: the gateway of a user, and the origins that the page may connect to."""
 
 from urllib.parse import urlsplit
 
@@ -8,7 +8,10 @@ from shared.coordination.ownership import Directory, GatewayAddress
 
 
 def locate(directory: Directory, partitions: int, user_id: int, host: str) -> GatewayLocation | None:
-    """The gateway of the user's partition, as seen by a client that reached us at `host`; None if it has none now."""
+    """The address of the gateway that owns the user's partition; None if no gateway owns it now.
+
+    An address without a host gets `host`, by which the client reached the BFF.
+    """
     address = directory.owner(partition_of(user_id, partitions))
     if address is None:
         return None
@@ -16,7 +19,7 @@ def locate(directory: Directory, partitions: int, user_id: int, host: str) -> Ga
 
 
 def websocket_origins(directory: Directory, partitions: int, host: str) -> list[str]:
-    """Scheme, host and port of every gateway that is known, for `connect-src`."""
+    """Scheme, host and port of every gateway that owns a partition, for `connect-src`."""
     owners = {owner for partition in range(partitions) if (owner := directory.owner(partition))}
     urls = [urlsplit(_websocket(owner, host)) for owner in owners]
     return sorted({f"{url.scheme}://{url.netloc}" for url in urls if url.hostname})

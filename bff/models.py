@@ -1,4 +1,4 @@
-"""The bodies and queries of the HTTP API, and what they may hold. Ids and times are strings of digits in JSON."""
+"""Bodies and queries of the HTTP API, with their limits. Ids and times are strings of digits in JSON."""
 
 import unicodedata
 from typing import Annotated, Any
@@ -10,11 +10,11 @@ from shared.accounts import store as accounts
 from shared.contract.ids import MAX_ID
 
 MAX_PROFILES = 100
-"""Profiles that may be asked for at once."""
+"""User ids in one query."""
 
 
 def _digits(value: Any) -> Any:
-    """Whole numbers are digits, without sign, spaces or fraction; at most 19 of them."""
+    """Accept whole numbers as digits only: no sign, spaces or fraction; at most 19 digits."""
     if isinstance(value, str) and not (value.isascii() and value.isdigit() and len(value) <= 19):
         raise PydanticCustomError("int_parsing", "Must be a whole number of 1 to 19 digits")
     return value
@@ -43,7 +43,7 @@ Cursor = Annotated[str, StringConstraints(max_length=256)]
 Name = Annotated[
     str,
     StringConstraints(min_length=3, max_length=32, pattern="^[A-Za-z0-9._-]+$", to_lower=True),
-    Field(description="3 to 32 of a-z, 0-9, dot, underscore and hyphen; capitals are made small"),
+    Field(description="3 to 32 of a-z, 0-9, dot, underscore and hyphen; stored in lower case"),
 ]
 NewPassword = Annotated[str, StringConstraints(min_length=10, max_length=128), Field(repr=False)]
 Password = Annotated[str, StringConstraints(min_length=1, max_length=128), Field(repr=False)]
@@ -60,7 +60,7 @@ DeviceName = Annotated[str, StringConstraints(max_length=64), AfterValidator(one
 
 
 class Input(BaseModel):
-    """What a client sends: a field that we do not know is an error."""
+    """A body or query from a client. Unknown fields are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -70,7 +70,7 @@ class Registration(Input):
 
     name: Name
     password: NewPassword
-    display_name: DisplayName | None = Field(None, description="The name, if left out")
+    display_name: DisplayName | None = Field(None, description="Defaults to the name")
 
 
 class SignIn(Input):
@@ -82,13 +82,13 @@ class SignIn(Input):
 
 
 class Refresh(Input):
-    """A refresh token, which is used once: keep the one that comes back."""
+    """A refresh token. It is valid once: store the one in the response."""
 
     refresh_token: RefreshToken
 
 
 class ProfileChange(Input):
-    """What to change; what is left out stays. `version` is the one that the change was made on."""
+    """A change of the profile. Omitted fields stay. `version` is the profile version that the change is based on."""
 
     display_name: DisplayName | None = None
     about: About | None = None
@@ -96,19 +96,19 @@ class ProfileChange(Input):
 
 
 class PasswordChange(Input):
-    """The password that holds and the one that shall."""
+    """The current and the new password."""
 
     current_password: Password
     new_password: NewPassword
 
 
 class ProfilesQuery(Input):
-    """Either `user_ids` or `name_contains`."""
+    """Profiles by `user_ids`, or a search with `name_contains`."""
 
     user_ids: Annotated[
         tuple[UserId, ...] | None,
         BeforeValidator(_split),
-        Field(min_length=1, max_length=MAX_PROFILES, description="User ids, with commas between"),
+        Field(min_length=1, max_length=MAX_PROFILES, description="User ids, separated by commas"),
     ] = None
     name_contains: Annotated[
         SearchPart | None,
@@ -119,15 +119,15 @@ class ProfilesQuery(Input):
 
 
 class ChatsQuery(Input):
-    """Which chats."""
+    """A page of the list of chats."""
 
-    changed_since_ms: Digits = Field(0, description="Only chats changed at or after this, milliseconds since 1970")
+    changed_since_ms: Digits = Field(0, description="Only chats changed at or after this time, milliseconds since 1970")
     limit: Limit | None = None
     cursor: Cursor = ""
 
 
 class MessagesQuery(Input):
-    """Where in the history, by message or by time (milliseconds since 1970); without any, its newest page."""
+    """A page of the history at one anchor, a message id or a time (milliseconds since 1970); by default the newest."""
 
     before_id: Digits | None = None
     after_id: Digits | None = None
@@ -163,7 +163,7 @@ class User(BaseModel):
 
 
 class Tokens(BaseModel):
-    """A sign-in. The access token goes into `Authorization: Bearer` and into `Authenticate` of a session."""
+    """Tokens of a sign-in. The access token goes into `Authorization: Bearer` and into `Authenticate` of a session."""
 
     access_token: str
     access_token_expires_at_ms: str
@@ -173,14 +173,14 @@ class Tokens(BaseModel):
 
 
 class GatewayLocation(BaseModel):
-    """Where the user's sessions go: a URL for WebSocket; for gRPC `host:port`, or `grpcs://host:port` with TLS."""
+    """The gateway of a user: a URL for WebSocket; for gRPC `host:port`, or `grpcs://host:port` with TLS."""
 
     websocket: str
     grpc: str
 
 
 class Profile(BaseModel):
-    """A user, as everyone sees them."""
+    """The public profile of a user."""
 
     user_id: str
     name: str
@@ -193,7 +193,7 @@ class Profile(BaseModel):
 
 
 class Profiles(BaseModel):
-    """Some profiles. `next_cursor` gives the next page, and is empty on the last."""
+    """A page of profiles. `next_cursor` is the cursor of the next page, empty on the last one."""
 
     profiles: list[Profile]
     next_cursor: str = ""

@@ -1,27 +1,50 @@
-"""What the routes of the BFF work with."""
+"""The services and engines that the routes of the BFF use."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from bff.archive import ArchiveClient
 from bff.http.proxy_headers import Network
+from rookery.v1.archive_pb2 import (
+    GetChatRequest,
+    GetChatResponse,
+    ListChatsRequest,
+    ListChatsResponse,
+    ListMessagesRequest,
+    ListMessagesResponse,
+)
 from shared.accounts.store import AccountStore
 from shared.accounts.tokens import PasswordHasher, TokenIssuer, TokenVerifier
 from shared.backplane import Backplane
 from shared.configuration import ConfigurationStore
 from shared.configuration.live import Live
+from shared.contract.errors import Refusal
 from shared.contract.ids import SnowflakeGenerator
 from shared.coordination.ownership import Directory
 from shared.coordination.processes import ProcessBoard
 from shared.telemetry.health import Health
 
+ARCHIVE_TIMEOUT = 5.0
+"""Seconds for a query of the archive, all attempts included: half of a request's deadline, so that the client still
+receives the reason."""
+
+
+class ArchiveQueries(Protocol):
+    """The part of `shared.archive.ArchiveClient` that the BFF uses."""
+
+    async def list_chats(self, request: ListChatsRequest) -> ListChatsResponse | Refusal: ...
+
+    async def get_chat(self, request: GetChatRequest) -> GetChatResponse | Refusal: ...
+
+    async def list_messages(self, request: ListMessagesRequest) -> ListMessagesResponse | Refusal: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything that a request may need. `clock_ms` gives milliseconds since 1970."""
+    """Dependencies of the routes, shared by all requests. `clock_ms` returns milliseconds since 1970."""
 
     accounts: AccountStore
-    archive: ArchiveClient
+    archive: ArchiveQueries
     directory: Directory
     live: Live
     configuration: ConfigurationStore
@@ -34,8 +57,8 @@ class Services:
     verifier: TokenVerifier
     clock_ms: Callable[[], int]
     websocket_origins: tuple[str, ...] = ()
-    """Where the page may connect to, besides the gateways that own something now."""
+    """Origins that the page may connect to, besides the gateways that own a partition now."""
     strict_transport_seconds: int = 0
-    """For which browsers that came by HTTPS are to use nothing else; 0 for not at all."""
+    """`max-age` of Strict-Transport-Security in answers over HTTPS; 0 sends no such header."""
     trusted_proxies: Sequence[Network] = ()
-    """Who is believed about where a request came from."""
+    """Proxies whose `X-Forwarded-*` headers are trusted."""

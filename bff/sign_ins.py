@@ -1,6 +1,7 @@
-"""Sign-ins: how one begins, is renewed and ends. An end reaches the user's sessions at every gateway at once."""
+"""Sign-ins: start, renew and end them. The end of a sign-in also ends its sessions at every gateway."""
 
 from collections.abc import Sequence
+from typing import assert_never
 
 from bff.models import Tokens, User
 from bff.services import Services
@@ -14,13 +15,13 @@ DAY_MS = 24 * 60 * 60 * 1000
 
 
 class SignIns:
-    """The families of refresh tokens, and the access tokens of each."""
+    """Families of refresh tokens, and the access tokens of each family."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
 
     async def start(self, user: accounts.User, device_name: str) -> Tokens | Refusal:
-        """A new sign-in of this user, whose password was right."""
+        """Start a sign-in of this user, whose password is verified."""
         standing = await self._standing(user.user_id)
         if standing.is_suspended:
             return auth.SUSPENDED
@@ -30,7 +31,7 @@ class SignIns:
         return await self._tokens(user, standing, family.family_id, refresh_token)
 
     async def renew(self, refresh_token: str) -> Tokens | Refusal:
-        """New tokens for an old one. One that was renewed before was stolen, from us or from them: all of it ends."""
+        """Exchange a refresh token for new tokens. One that is used twice may be stolen, so its sign-in ends."""
         store = self._services.accounts
         old_digest, fresh = auth.digest(refresh_token), auth.new_refresh_token()
         family = await store.family_of(old_digest)
@@ -52,14 +53,16 @@ class SignIns:
             case Family(family_id=family_id, user_id=user_id):
                 (user,) = await store.users([user_id])
                 return await self._tokens(user, await self._standing(user_id), family_id, fresh)
+            case _:
+                assert_never(rotation)
 
     async def end(self, user_id: int, family_id: str) -> None:
-        """Sign out."""
+        """End a sign-in."""
         await self._services.accounts.end_family(family_id)
         await self._announce(user_id, [family_id])
 
     async def end_others(self, user_id: int, kept_family_id: str) -> None:
-        """Sign the user out everywhere else."""
+        """End all other sign-ins of the user."""
         ended = await self._services.accounts.end_families(user_id, except_family_id=kept_family_id)
         await self._announce(user_id, ended)
 

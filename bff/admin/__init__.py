@@ -1,1 +1,1 @@
-"""The admin API: its routes and the shapes of their bodies."""
+"""The admin API: its routes, and the models of their bodies."""

@@ -1,4 +1,4 @@
-"""The bodies and queries of `/v1/admin`. Ids are strings; times are milliseconds since 1970, as numbers."""
+"""Bodies and queries of `/v1/admin`. Ids are strings; times are milliseconds since 1970, as numbers."""
 
 import json
 from typing import Annotated, Any, Literal
@@ -13,10 +13,10 @@ from shared.configuration import Change
 from shared.coordination.processes import ProcessReport
 
 MAX_USERS = 100
-"""Users that a search gives."""
+"""Users in the result of a search."""
 
 MAX_SIGN_INS = 100
-"""Sign-ins of a user that are shown."""
+"""Sign-ins in the details of an account."""
 
 Reason = Annotated[
     str,
@@ -28,7 +28,7 @@ EntryId = Annotated[str, StringConstraints(pattern="^[0-9]{20}-[0-9a-f]{8}$")]
 
 
 class UsersQuery(Input):
-    """Either `part` or `user_id`."""
+    """A search by `part`, or one account by `user_id`."""
 
     part: Annotated[
         SearchPart | None,
@@ -38,40 +38,40 @@ class UsersQuery(Input):
 
 
 class HistoryQuery(Input):
-    """Which changes: the newest, or those before one of them."""
+    """A page of changes: the newest, or those older than `before`."""
 
     limit: Limit = 50
-    before: Digits | None = Field(None, description="An id from a page before")
+    before: Digits | None = Field(None, description="The `next` of the previous page")
 
 
 class AuditQuery(Input):
-    """Which entries: the newest, or those before one of them."""
+    """A page of entries: the newest, or those older than `before`."""
 
     limit: Limit = 50
-    before: EntryId | None = Field(None, description="An id from a page before")
+    before: EntryId | None = Field(None, description="The `next` of the previous page")
 
 
 class Suspension(Input):
-    """Why, for other admins to read."""
+    """The reason of a suspension, which other admins can read."""
 
     reason: Reason
 
 
 class NewValue(Input):
-    """What the key shall be."""
+    """The new value of a key."""
 
     value: StrictInt | StrictFloat | Annotated[str, StringConstraints(max_length=10_000, strict=True)]
 
 
 class Sessions(BaseModel):
-    """How many a gateway holds."""
+    """Sessions of a gateway."""
 
     websocket: int
     grpc: int
 
 
 class Process(BaseModel):
-    """What one role of a process said last. `owned` and `lag` (in records) are by partition."""
+    """The last report of one role of a process. `owned` lists partitions; `lag` is in records, by partition."""
 
     instance: str
     role: Literal["bff", "gateway", "archive"]
@@ -101,14 +101,14 @@ class Process(BaseModel):
 
 
 class Partition(BaseModel):
-    """Which gateway serves the users of a partition; null while none does."""
+    """The gateway that owns a partition; null while none does."""
 
     partition: int
     owner: str | None
 
 
 class Processes(BaseModel):
-    """Every process that was heard of within the last seconds. `now_ms` is when this was asked."""
+    """Every process that reported within the last seconds. `now_ms` is the time of the response."""
 
     processes: list[Process]
     partitions: list[Partition]
@@ -116,7 +116,7 @@ class Processes(BaseModel):
 
     @classmethod
     def of(cls, reports: list[ProcessReport], partitions: int, now_ms: int) -> "Processes":
-        """Of two that say to own a partition, the one that was heard of last is believed."""
+        """If two report that they own a partition, the later report counts."""
         owners = {
             partition: report.instance
             for report in sorted(reports, key=lambda report: report.seen_at_ms)
@@ -130,7 +130,7 @@ class Processes(BaseModel):
 
 
 class ConfigurationValue(BaseModel):
-    """A key of the live configuration. `bounds` says in words what it may be."""
+    """A key of the live configuration. `bounds` describes the values that it accepts."""
 
     key: str
     value: int | float | str
@@ -152,13 +152,13 @@ class ConfigurationValue(BaseModel):
 
 
 class Configuration(BaseModel):
-    """Every key."""
+    """All keys of the live configuration."""
 
     values: list[ConfigurationValue]
 
 
 class ConfigurationChange(BaseModel):
-    """A change; `old` and `new` are null where the default held or holds."""
+    """A change of a key. `old` or `new` is null where it is the default."""
 
     id: str
     at_ms: int
@@ -180,7 +180,7 @@ class ConfigurationChange(BaseModel):
 
 
 class ConfigurationHistory(BaseModel):
-    """Changes, the newest first. `next` gives the page before, and is null at the end."""
+    """Changes, newest first. `next` is the `before` of the next, older page; null on the last."""
 
     changes: list[ConfigurationChange]
     next: str | None
@@ -203,13 +203,13 @@ class Account(BaseModel):
 
 
 class Accounts(BaseModel):
-    """Those that were found, by name; 100 at most."""
+    """The accounts that were found, sorted by name; 100 at most."""
 
     users: list[Account]
 
 
 class AccountSignIn(BaseModel):
-    """A sign-in that has not ended."""
+    """An active sign-in."""
 
     family_id: str
     device_name: str
@@ -217,7 +217,7 @@ class AccountSignIn(BaseModel):
 
 
 class AccountDetails(Account):
-    """An account with its sign-ins, the newest first; 100 at most."""
+    """An account with its active sign-ins, newest first; 100 at most."""
 
     sign_ins: list[AccountSignIn]
 
@@ -240,13 +240,13 @@ class UserActor(BaseModel):
 
 
 class CommandActor(BaseModel):
-    """Whoever ran a command on a server, by the name that its system has for them."""
+    """The operating system's user that ran a command on a server."""
 
     command: str
 
 
 class AuditLogEntry(BaseModel):
-    """What an admin did. `address` is empty for commands."""
+    """An action of an admin. `address` is empty for commands."""
 
     id: str
     at_ms: int
@@ -273,7 +273,7 @@ class AuditLogEntry(BaseModel):
 
 
 class AuditLog(BaseModel):
-    """Entries, the newest first. `next` gives the page before, and is null at the end."""
+    """Entries, newest first. `next` is the `before` of the next, older page; null on the last."""
 
     entries: list[AuditLogEntry]
     next: str | None
@@ -292,7 +292,7 @@ def _user(user: accounts.User, standing: accounts.Standing) -> dict[str, Any]:
 
 
 def _value(text: str | None) -> Any:
-    """The JSON value; what is none, such as a person may have stored, is text."""
+    """Parse a stored value. Text that is not JSON, as a person may have stored it, is returned as it is."""
     try:
         return None if text is None else json.loads(text)
     except ValueError:

@@ -1,1 +1,1 @@
-"""HTTP/1.1: the server, routes made of typed functions, refusals as problems, limits per address, static files."""
+"""HTTP/1.1: the server, typed endpoints, refusals as problems, limits per address. It knows no resource."""

@@ -1,8 +1,8 @@
-"""Makes a route of a typed function: who asks, what they send, what comes back.
+"""Turns a typed function into a route: authentication, input and output.
 
-The parameters of the function say what it needs: `claims` a valid access token, `admin` one of an admin, `body` and
-`query` a model, and any other the part of the path by that name. It returns an Answer, or a Refusal that becomes a
-problem.
+The function's parameters name its inputs: `claims` requires a valid access token, `admin` an admin's token, `body` and
+`query` are parsed into their models, and any other parameter is the part of the path with that name. The function
+returns a Response, or a Refusal, which is sent as a problem.
 """
 
 import inspect
@@ -16,25 +16,25 @@ import structlog
 import trio
 from google.protobuf.message import Message
 from pydantic import BaseModel, ValidationError
-from quart import Quart, Response, request
+from quart import Quart, request
+from quart import Response as HttpResponse
 from quart_schema import document_querystring, document_request, document_response, security_scheme, tag
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from bff.http.problems import problem
-from bff.models import Input
 from shared.accounts.tokens import Claims, TokenVerifier
 from shared.contract.errors import Code, Refusal
 from shared.contract.ids import MAX_ID
 from shared.telemetry import traces
 
-M = TypeVar("M", bound=Input)
-H = TypeVar("H", bound="Callable[..., Awaitable[Answer | Refusal]]")
+M = TypeVar("M", bound=BaseModel)
+H = TypeVar("H", bound="Callable[..., Awaitable[Response | Refusal]]")
 
 MAX_BODY_BYTES = 64 * 1024
-"""Of a request. The largest that is valid has under 3 KB."""
+"""Of a request. The largest valid one has under 3 KB."""
 
 REQUEST_DEADLINE = 10.0
-"""Seconds from the head of a request to its answer, the body's arrival included."""
+"""Seconds from the head of a request to its response, the arrival of the body included."""
 
 MAX_QUERY_FIELDS = 32
 """Of a query; no route has more than 7."""
@@ -43,8 +43,8 @@ _SPECIFICATION = "_endpoint"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A body (nothing, if None), its status, and the ETag by which a client may ask whether it changed."""
+class Response:
+    """A body, its status, and its ETag (empty for none). Without a body the status is 204."""
 
     body: BaseModel | Mapping[str, Any] | None = None
     status: int = 200
@@ -53,30 +53,30 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Specification:
-    """What a route is, besides its function."""
+    """A route without its function."""
 
     method: str
     path: str
-    answer: type[BaseModel] | type[Message] | None
+    response: type[BaseModel] | type[Message] | None
     status: int
 
 
 def endpoint(
-    method: str, path: str, answer: type[BaseModel] | type[Message] | None = None, *, status: int = 200
+    method: str, path: str, response: type[BaseModel] | type[Message] | None = None, *, status: int = 200
 ) -> Callable[[H], H]:
-    """Mark a method as a route that answers with this model and status."""
+    """Mark a method as a route that returns this model with this status."""
 
     def mark(handler: H) -> H:
-        setattr(handler, _SPECIFICATION, Specification(method, path, answer, status))
+        setattr(handler, _SPECIFICATION, Specification(method, path, response, status))
         return handler
 
     return mark
 
 
 def mount(app: Quart, groups: Iterable[object], verifier: TokenVerifier) -> None:
-    """Make routes of every marked method of the objects, in the order in which they are written.
+    """Add a route for every marked method of the objects, in the order of their definition.
 
-    In the description of the API the name of a group is that of its class.
+    In the description of the API a group has the name of its class.
     """
     for group in groups:
         for name, function in vars(type(group)).items():
@@ -89,14 +89,14 @@ def mount(app: Quart, groups: Iterable[object], verifier: TokenVerifier) -> None
             app.add_url_rule(specification.path, name, view, methods=[specification.method])
 
 
-def _view(handler: Callable[..., Awaitable[Answer | Refusal]], verifier: TokenVerifier) -> Callable[..., Any]:
+def _view(handler: Callable[..., Awaitable[Response | Refusal]], verifier: TokenVerifier) -> Callable[..., Any]:
     parameters = inspect.signature(handler).parameters
 
-    async def run(path: dict[str, str]) -> Answer | Refusal:
+    async def run(path: dict[str, str]) -> Response | Refusal:
         inputs = await _inputs(parameters, path, verifier)
         return inputs if isinstance(inputs, Refusal) else await handler(**inputs)
 
-    async def view(**path: str) -> Response:
+    async def view(**path: str) -> HttpResponse:
         with trio.move_on_after(REQUEST_DEADLINE):
             result = await run(path)
             return problem(result) if isinstance(result, Refusal) else _respond(result)
@@ -108,7 +108,7 @@ def _view(handler: Callable[..., Awaitable[Answer | Refusal]], verifier: TokenVe
 async def _inputs(
     parameters: Mapping[str, inspect.Parameter], path: dict[str, str], verifier: TokenVerifier
 ) -> dict[str, Any] | Refusal:
-    """The arguments that the handler wants, or why they can't be had."""
+    """The arguments for the handler's parameters, or the first refusal."""
     inputs: dict[str, Any] = {}
     for name, parameter in parameters.items():
         match name:
@@ -134,14 +134,14 @@ async def _authenticate(verifier: TokenVerifier) -> Claims | Refusal:
         return Refusal(Code.UNAUTHENTICATED, "This needs an access token: `Authorization: Bearer …`.")
     claims = await verifier.verify(token.strip())
     if isinstance(claims, Claims):
-        structlog.contextvars.bind_contextvars(user_id=str(claims.user_id))  # until the task of this request ends
+        structlog.contextvars.bind_contextvars(user_id=str(claims.user_id))  # until this request's task ends
         for span in traces.current_spans():
             span.set_attribute("user.id", str(claims.user_id))
     return claims
 
 
 async def _authenticate_admin(verifier: TokenVerifier) -> Claims | Refusal:
-    """Whoever is an admin now: the store is asked at each request."""
+    """The claims of a user who is an admin now: the verifier reads the store at each request."""
     claims = await _authenticate(verifier)
     if isinstance(claims, Claims) and not claims.is_admin:
         return Refusal(Code.FORBIDDEN, "Only admins may do this.")
@@ -149,13 +149,13 @@ async def _authenticate_admin(verifier: TokenVerifier) -> Claims | Refusal:
 
 
 def parse_id(name: str, text: str) -> int | Refusal:
-    """An id in a path."""
+    """Parse an id in a path."""
     value = int(text) if text.isascii() and text.isdigit() and len(text) <= 19 else 0
     return value if 1 <= value <= MAX_ID else Refusal(Code.INVALID, f"`{name}` must be 1 to {MAX_ID}.", field=name)
 
 
 def parse_query(model: type[M], query: bytes) -> M | Refusal:
-    """The fields of a query. Each may be given once."""
+    """Parse a query string. Each field may occur once."""
     try:
         pairs = parse_qsl(query.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_QUERY_FIELDS)
     except UnicodeDecodeError:
@@ -172,7 +172,7 @@ def parse_query(model: type[M], query: bytes) -> M | Refusal:
 
 
 async def _body() -> bytes:
-    """The request's body, read piece by piece: quart 0.23 looks at the size of a chunked one only once it is whole."""
+    """Read the request's body piece by piece: quart 0.23 checks the size of a chunked body only at its end."""
     body = bytearray()
     async for piece in request.body:
         body += piece
@@ -182,7 +182,7 @@ async def _body() -> bytes:
 
 
 def parse_body(model: type[M], body: bytes) -> M | Refusal:
-    """The fields of a JSON body."""
+    """Parse a JSON body."""
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
@@ -190,34 +190,34 @@ def parse_body(model: type[M], body: bytes) -> M | Refusal:
 
 
 def _refusal(error: ValidationError) -> Refusal:
-    """The first thing that is wrong. What is not understood is told from what is but may not be."""
+    """The refusal for the first error: `malformed` for a wrong type or an unknown field, else `invalid`."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     kind, message = first["type"], first["msg"]
     field = ".".join(str(part) for part in first["loc"])[:64]
     if kind == "json_invalid":
         return Refusal(Code.MALFORMED, f"The body is not JSON in UTF-8: {message.removeprefix('Invalid JSON: ')}.")
-    where = f"`{field}`" if field else "the body"
     if kind == "extra_forbidden":
-        return Refusal(Code.MALFORMED, f"There is no field {where}.", field=field)
+        return Refusal(Code.MALFORMED, f"There is no field `{field}`.", field=field)
+    where = f"`{field}`" if field else "The body"
     malformed = kind == "missing" or kind.endswith(("_type", "_parsing"))
-    return Refusal(Code.MALFORMED if malformed else Code.INVALID, f"About {where}: {message}.", field=field)
+    return Refusal(Code.MALFORMED if malformed else Code.INVALID, f"{where}: {message}.", field=field)
 
 
-def _respond(answer: Answer) -> Response:
+def _respond(response: Response) -> HttpResponse:
     headers = {"Cache-Control": "no-store"}
-    if answer.etag:
-        headers = {"Cache-Control": "private, no-cache", "ETag": f'"{answer.etag}"'}
-        if request.if_none_match.contains_weak(answer.etag):
-            return Response(b"", 304, headers)
-    if answer.body is None:
-        return Response(b"", 204, headers)
-    body = answer.body
+    if response.etag:
+        headers = {"Cache-Control": "private, no-cache", "ETag": f'"{response.etag}"'}
+        if request.if_none_match.contains_weak(response.etag):
+            return HttpResponse(b"", 304, headers)
+    body = response.body
+    if body is None:
+        return HttpResponse(b"", 204, headers)
     text = body.model_dump_json().encode() if isinstance(body, BaseModel) else msgspec.json.encode(body)
-    return Response(text, answer.status, headers, content_type="application/json")
+    return HttpResponse(text, response.status, headers, content_type="application/json")
 
 
 def _describe(view: Callable[..., Any], handler: Callable[..., Any], specification: Specification, group: str) -> None:
-    """Tell quart-schema what the route is, for the OpenAPI document."""
+    """Describe the route to quart-schema, for the OpenAPI document."""
     view.__doc__, view.__name__ = handler.__doc__, handler.__name__
     parameters = inspect.signature(handler).parameters
     tag([group])(view)
@@ -226,8 +226,8 @@ def _describe(view: Callable[..., Any], handler: Callable[..., Any], specificati
     if "query" in parameters:
         document_querystring(parameters["query"].annotation)(view)
     security_scheme([{"bearer": []}] if {"claims", "admin"} & parameters.keys() else [])(view)
-    document_response(specification.answer or Nothing, specification.status)(view)
+    document_response(specification.response or Nothing, specification.status)(view)
 
 
 class Nothing(BaseModel):
-    """Done; there is no body."""
+    """Done. The response has no body."""

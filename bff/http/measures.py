@@ -1,10 +1,10 @@
-"""What the BFF says at `/metrics`: its requests, and how sign-ins and registrations end."""
+"""Metrics of the BFF: requests, and the results of sign-ins and registrations."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
 from typing import ParamSpec
 
-from bff.http.endpoints import Answer
+from bff.http.endpoints import Response
 from bff.http.server import Server
 from shared.accounts.tokens import PasswordHasher
 from shared.contract.errors import Code, Refusal
@@ -13,13 +13,13 @@ from shared.telemetry.metrics import catalogue as metrics
 from shared.telemetry.metrics.instruments import Counter
 
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
-"""Others are one label together: a client may make up any."""
+"""Every other method counts as `other`: a client may invent any number of them."""
 
 P = ParamSpec("P")
 
 
 def bff_readings(server: Server, passwords: PasswordHasher) -> Readings:
-    """What there is now."""
+    """Gauges that are read at each scrape."""
     return {
         metrics.HTTP_CONNECTIONS: lambda: server.connections,
         metrics.PASSWORDS_UNDER_WAY: lambda: passwords.under_way,
@@ -28,26 +28,26 @@ def bff_readings(server: Server, passwords: PasswordHasher) -> Readings:
 
 
 def measure_request(method: str, route: str, status: int, seconds: float) -> None:
-    """A request has its answer. The route is empty where there is none."""
+    """Count a finished request. `route` is empty where no route matched."""
     metrics.HTTP.observe(seconds, method if method in METHODS else "other", route or "other", str(status))
 
 
 def counted(
     counter: Counter, results: Mapping[Code, str]
-) -> Callable[[Callable[P, Awaitable[Answer | Refusal]]], Callable[P, Awaitable[Answer | Refusal]]]:
-    """Count how each call of an endpoint ends: `ok`, what `results` calls the code of its refusal, or else
-    `unavailable`. One whose client goes away is not counted."""
+) -> Callable[[Callable[P, Awaitable[Response | Refusal]]], Callable[P, Awaitable[Response | Refusal]]]:
+    """Count the result of each call of an endpoint: `ok`, the label in `results` for the code of its refusal, else
+    `unavailable`. A call that is cancelled, as when its client disconnects, is not counted."""
 
-    def mark(handler: Callable[P, Awaitable[Answer | Refusal]]) -> Callable[P, Awaitable[Answer | Refusal]]:
+    def mark(handler: Callable[P, Awaitable[Response | Refusal]]) -> Callable[P, Awaitable[Response | Refusal]]:
         @wraps(handler)
-        async def run(*arguments: P.args, **named: P.kwargs) -> Answer | Refusal:
+        async def run(*arguments: P.args, **named: P.kwargs) -> Response | Refusal:
             try:
-                answer = await handler(*arguments, **named)
-            except Exception:
+                response = await handler(*arguments, **named)
+            except Exception:  # only to count it: it is raised again
                 counter.inc("unavailable")
                 raise
-            counter.inc(results.get(answer.code, "unavailable") if isinstance(answer, Refusal) else "ok")
-            return answer
+            counter.inc(results.get(response.code, "unavailable") if isinstance(response, Refusal) else "ok")
+            return response
 
         return run
 

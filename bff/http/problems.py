@@ -1,26 +1,21 @@
-"""What went wrong, as HTTP says it: `application/problem+json` of RFC 9457, with our stable code."""
+"""Refusals in HTTP: `application/problem+json` of RFC 9457, with our stable code."""
 
 import math
 
 import msgspec
-from quart import Response
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from quart import Response as HttpResponse
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge, RequestTimeout
 
-from shared.contract.errors import KINDS, Code, Refusal
-from shared.rpc import RpcError
+from shared.contract.errors import Code, Refusal
 
 MEDIA_TYPE = "application/problem+json"
 
 RETRY_AFTER_MS = 1_000
-"""When to try again what may work then, if nothing says more: an engine that restarts takes about that."""
-
-_BY_GRPC_STATUS = {kind.grpc_status: code for code, kind in KINDS.items()}
-_BY_HTTP_STATUS = {kind.http_status: code for code, kind in reversed(KINDS.items())}
-_BY_HTTP_STATUS |= {403: Code.FORBIDDEN, 408: Code.TIMED_OUT}
+"""Of a retryable refusal that has no time of its own: about the time that an engine takes to restart."""
 
 
-def problem(refusal: Refusal) -> Response:
-    """The answer that tells of a refusal. One that may be retried says when, in `Retry-After` too (in seconds)."""
+def problem(refusal: Refusal) -> HttpResponse:
+    """The response for a refusal. A retryable one has `retry_after_ms`, and `Retry-After` in seconds."""
     kind = refusal.kind
     body: dict[str, str | int] = {
         "type": f"/docs#{refusal.code}",
@@ -38,32 +33,27 @@ def problem(refusal: Refusal) -> Response:
         headers["Retry-After"] = str(math.ceil(retry_after_ms / 1000))
     if refusal.code is Code.UNAUTHENTICATED:
         headers["WWW-Authenticate"] = "Bearer"
-    return Response(msgspec.json.encode(body), kind.http_status, headers, content_type=MEDIA_TYPE)
+    return HttpResponse(msgspec.json.encode(body), kind.http_status, headers, content_type=MEDIA_TYPE)
 
 
 def refusal_of_http(error: HTTPException, max_body_bytes: int) -> Refusal:
-    """What the framework refused before a route saw it."""
-    status = error.code or 500
-    code = _BY_HTTP_STATUS.get(status, Code.MALFORMED if status < 500 else Code.INTERNAL)
-    match code:
-        case Code.NOT_FOUND:
-            return Refusal(code, "There is nothing at this path: see /docs.")
-        case Code.METHOD_NOT_ALLOWED:
-            allowed = ", ".join(sorted(error.valid_methods or ())) if isinstance(error, MethodNotAllowed) else ""
-            return Refusal(code, f"This path takes only {allowed}.")
-        case Code.TOO_LARGE:
-            return Refusal(code, f"A body may have {max_body_bytes} bytes at most.", field="body")
+    """The refusal for a request that the framework rejected before a route saw it."""
+    message = error.description or error.name
+    match error:
+        case NotFound():
+            return Refusal(Code.NOT_FOUND, "There is nothing at this path: see /docs.")
+        case MethodNotAllowed():
+            return Refusal(Code.METHOD_NOT_ALLOWED, f"This path takes only {allowed_methods(error)}.")
+        case RequestEntityTooLarge():
+            return Refusal(Code.TOO_LARGE, f"A body may have {max_body_bytes} bytes at most.", field="body")
+        case RequestTimeout():
+            return Refusal(Code.TIMED_OUT, message)
+        case _ if error.code is not None and error.code < 500:
+            return Refusal(Code.MALFORMED, message)
         case _:
-            return Refusal(code, error.description or KINDS[code].title)
+            return Refusal(Code.INTERNAL, message)
 
 
-def refusal_of_rpc(error: RpcError) -> Refusal:
-    """What another service of ours refused. Of its faults nothing is told."""
-    code = _BY_GRPC_STATUS.get(error.status, Code.INTERNAL)
-    match code:
-        case Code.INTERNAL | Code.UNAUTHENTICATED | Code.METHOD_NOT_ALLOWED:
-            return Refusal(Code.INTERNAL, "Something went wrong on our side.")
-        case Code.UNAVAILABLE | Code.TIMED_OUT:
-            return Refusal(code, "Chats and history are not available now: try again soon.")
-        case _:
-            return Refusal(code, error.message)
+def allowed_methods(error: MethodNotAllowed) -> str:
+    """The methods of the path, as the `Allow` header has them."""
+    return ", ".join(sorted(error.valid_methods or ()))

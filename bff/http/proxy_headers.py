@@ -1,4 +1,4 @@
-"""Who asks: the client behind proxies that are trusted, an address to count by, and the host by which it reached us."""
+"""The client's address and scheme behind trusted proxies, the key for rate limits, and the host of the request."""
 
 import ipaddress
 import re
@@ -13,24 +13,25 @@ Network = IPv4Network | IPv6Network
 _HOST = re.compile(r"([A-Za-z0-9][A-Za-z0-9.-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
 _ADDRESS = re.compile(r"\[([0-9A-Fa-f:.]{2,45})\](?::[0-9]{1,5})?|([0-9.]{7,15}):[0-9]{1,5}")
-"""An address with a port, or IPv6's with brackets: as some proxies write it."""
+"""An address with a port, or IPv6 in brackets, as some proxies write it."""
 
 
-def seen_through(scope: Scope, proxies: Sequence[Network]) -> Scope:
-    """The request as its client sent it to the outermost of these proxies, each of which added whom it heard.
+def apply_proxy_headers(scope: Scope, proxies: Sequence[Network]) -> Scope:
+    """The scope with the client's address and scheme, taken from the headers of these proxies.
 
-    Read from the right, X-Forwarded-For can be believed up to the first address that is none of theirs: all before it
-    could be that client's invention, and so could what stands there if the connection itself is none of theirs.
+    Each proxy appends its peer to X-Forwarded-For. Read from the right, the header is trustworthy up to the first
+    address that is not a proxy's: that client may have invented everything to its left. If the connection itself is not
+    a proxy's, the whole header may be invented and is ignored.
     """
     if not proxies or scope["type"] != "http":
         return scope
     known = _address(scope["client"][0] if scope["client"] else "")
     if known is None or not _is_among(proxies, known):
         return scope
-    for said in reversed(list(_items(scope, b"x-forwarded-for"))):
-        address = _address(said)
+    for item in reversed(list(_items(scope, b"x-forwarded-for"))):
+        address = _address(item)
         if address is None:
-            break  # of what is further to the left, nobody we trust has said whose it is
+            break  # no trusted proxy vouches for anything further left
         known = address
         if not _is_among(proxies, address):
             break
@@ -40,7 +41,7 @@ def seen_through(scope: Scope, proxies: Sequence[Network]) -> Scope:
 
 
 def client_address(request: Request) -> str:
-    """The address to count by: the whole of IPv4, the /64 of IPv6, which is what one customer has (RFC 6177)."""
+    """The key for limits per client: the IPv4 address, or the /64 of IPv6, which one customer has (RFC 6177)."""
     client = request.scope.get("client")
     address = _address(client[0] if client else "")
     if address is None:
@@ -49,13 +50,13 @@ def client_address(request: Request) -> str:
 
 
 def hostname(request: Request) -> str:
-    """The host by which the client reached us, without port; empty if the `Host` header has none that could be."""
+    """The host in the request's `Host` header, without port; empty if it is missing or invalid."""
     match = _HOST.fullmatch(request.headers.get("Host", ""))
     return match[1] if match else ""
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
-    """The address, without port; IPv4 that is written as IPv6 is IPv4. None if it is none."""
+    """Parse an address, with or without port. An IPv4-mapped IPv6 address becomes IPv4. None if it is invalid."""
     match = _ADDRESS.fullmatch(text)
     try:
         address = ipaddress.ip_address((match[1] or match[2]) if match else text)
@@ -69,7 +70,7 @@ def _is_among(networks: Sequence[Network], address: IPv4Address | IPv6Address) -
 
 
 def _items(scope: HTTPScope, name: bytes) -> Iterator[str]:
-    """What a header that is a list has, in all its lines."""
+    """The items of a list header, over all its lines."""
     for header, value in scope["headers"]:
         if header == name:
             yield from (item.strip() for item in value.decode("latin-1").split(",") if item.strip())

@@ -1,8 +1,8 @@
 """The HTTP/1.1 server: hypercorn's protocol and its bridge to the application, on connections of our own.
 
-Hypercorn's own connections shield what they send, so that a client that never reads stays for ever, and they let a
-client choose HTTP/2, which there has no bound on what waits to be sent. These have a deadline on every wait, are
-counted, and end with the server.
+Hypercorn's own connections shield their sends, so a client that never reads stays forever, and they accept HTTP/2,
+where hypercorn does not bound the data that waits to be sent. These connections have a deadline on every wait, a limit
+on their number, and end with the server.
 """
 
 import logging
@@ -27,37 +27,37 @@ from shared.net.listening import ClientStream, listen, transport_of
 from shared.net.tls import ServerTls
 
 MAX_RECEIVE = 64 * 1024
-"""Bytes taken from a socket at once: the usual size of a socket's buffer."""
+"""Bytes per read from a socket: the usual size of a socket's buffer."""
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class HttpLimits:
-    """What one connection and all of them may take. Times are in seconds."""
+    """Limits of one connection and of all together. Times are in seconds."""
 
     idle_seconds: float = 15.0
-    """Between requests, and for TLS's handshake and the head of a request to arrive in whole: browsers reuse a
+    """Between requests, and for the TLS handshake and the head of a request to arrive completely: browsers reuse a
     connection within seconds."""
     send_seconds: float = 10.0
-    """For a client to take what it is sent, 64 KiB and the socket's buffer at a time."""
+    """For a client to read one send: 64 KiB and the socket's buffer."""
     linger_seconds: float = 1.0
-    """For a client that is refused to stop sending, so that it can read why (RFC 9112, 9.6)."""
+    """For a refused client to stop sending, so that it can read the response (RFC 9112, 9.6)."""
     last_seconds: float = 0.25
-    """For a request to be read that was on its way when the server stops, on a connection that looks idle."""
+    """On an idle connection when the server stops: for a request that is already on its way."""
     drain_seconds: float = 2.0
-    """For requests that are in work when the server stops."""
+    """For the running requests when the server stops."""
     max_connections: int = 2_000
-    """At once, some 30 KiB each, with TLS 50. One more ends the oldest that is idle; if none is, it is closed
-    unanswered."""
+    """At once, about 30 KiB each, 50 with TLS. One more closes the oldest idle connection; if none is idle, the new one
+    is closed without a response."""
     max_head_bytes: int = 16 * 1024
     """Of a request's line and headers together."""
     max_requests: int = 1_000
-    """On one connection, before it is closed: memory that libraries keep for each stays bounded."""
+    """On one connection before it is closed: bounds the memory that libraries keep per request."""
 
 
 class Server:
-    """What is listening. Made by `open_http_server`."""
+    """A listening server. Made by `open_http_server`."""
 
     def __init__(self, app: ASGIFramework, address: tuple[str, int], limits: HttpLimits) -> None:
         self.address = address
@@ -70,11 +70,11 @@ class Server:
 
     @property
     def connections(self) -> int:
-        """How many there are."""
+        """The number of open connections."""
         return len(self._connections)
 
     async def handle(self, stream: ClientStream) -> None:
-        """Serve one connection until it ends, however that may be."""
+        """Serve one connection until it ends."""
         if len(self._connections) >= self.limits.max_connections and not self._make_room():
             await trio.aclose_forcefully(stream)
             return
@@ -85,7 +85,7 @@ class Server:
             await connection.run()
         except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as errors:
             _log.debug("connection_lost", reason=str(errors.exceptions[0]))
-        except* Exception:
+        except* Exception:  # supervises one connection: a fault in it must not end the others
             _log.exception("connection_failed")
         finally:
             self._connections.pop(connection, None)
@@ -94,7 +94,7 @@ class Server:
             await trio.aclose_forcefully(transport)
 
     def _make_room(self) -> bool:
-        """End the oldest connection that is idle, so that who only connects keeps nobody out; whether there was one."""
+        """Close the oldest idle connection, so that idle clients do not keep others out; whether there was one."""
         idle = next((connection for connection in self._connections if connection.is_idle), None)
         if idle is None:
             return False
@@ -103,7 +103,7 @@ class Server:
         return True
 
     async def drain(self) -> None:
-        """Close what is idle, once it has had time to say that it is not, and wait a little for the rest."""
+        """Close idle connections after `last_seconds`, and wait up to `drain_seconds` for the others."""
         await self.context.terminated.set()
         self._empty = trio.Event()
         for connection in list(self._connections):
@@ -117,9 +117,9 @@ class Server:
 async def open_http_server(
     app: ASGIFramework, host: str, port: int, limits: HttpLimits | None = None, *, tls: ServerTls | None = None
 ) -> AsyncIterator[Server]:
-    """Serve the application while the block is open; then take no new connections, drain, and close the rest.
+    """Serve the application while the block is open; then stop accepting, drain, and close the rest.
 
-    Raises OSError if the address can't be had. Of several listeners (IPv4 and IPv6), the first's port is told.
+    Raises OSError if the address can't be bound. `Server.address` is that of the first listener (IPv4 or IPv6).
     """
     listeners = await listen(host, port, tls=tls)
     server = Server(app, listeners[0].socket.getsockname()[:2], limits or HttpLimits())
@@ -131,14 +131,14 @@ async def open_http_server(
 
 
 class _Connection:
-    """One client's connection. It is busy from the head of a request to the end of its answer, else idle."""
+    """One client's connection. It is busy from the head of a request to the end of the response, else idle."""
 
     def __init__(self, server: Server, stream: ClientStream) -> None:
         self._server = server
         self._limits = server.limits
         self._stream = stream
-        self._has_begun = False
-        """Whether both sides may send: with TLS, after its handshake."""
+        self._is_established = False
+        """Whether both sides may send: with TLS, after the handshake."""
         self._send_lock = trio.Lock()
         self._all = trio.CancelScope()
         self._reading = trio.CancelScope(deadline=trio.current_time() + self._limits.idle_seconds)
@@ -148,23 +148,23 @@ class _Connection:
         return self._reading.deadline < float("inf")
 
     def close_if_idle(self) -> None:
-        """Close it soon, unless a request comes that was on its way: nobody could tell its client to ask elsewhere."""
+        """Close it after `last_seconds`, unless a request arrives: its client could not know that it must retry."""
         if self.is_idle:
             self._reading.deadline = min(self._reading.deadline, trio.current_time() + self._limits.last_seconds)
 
     def cancel(self) -> None:
-        """End at once."""
+        """Close it at once."""
         self._all.cancel()
 
     async def run(self) -> None:
-        """Take requests until the client goes, is idle or too slow, or the protocol has ended."""
+        """Serve requests until the client disconnects, is idle or too slow, or the protocol ends."""
         with self._all:
             async with TaskGroup() as tasks:
                 protocol = self._make_protocol(tasks)
                 with self._reading:
                     await self._read(protocol)
                 await protocol.handle(Closed())
-            if self._has_begun and not self._server.context.terminated.is_set():
+            if self._is_established and not self._server.context.terminated.is_set():
                 await self._linger()
 
     def _make_protocol(self, tasks: TaskGroup) -> "_Http1":
@@ -184,12 +184,12 @@ class _Connection:
     async def _read(self, protocol: H11Protocol) -> None:
         if isinstance(self._stream, trio.SSLStream):
             await self._stream.do_handshake()
-        self._has_begun = True
+        self._is_established = True
         while data := await self._stream.receive_some(MAX_RECEIVE):
             await protocol.handle(RawData(bytes(data)))
 
     async def _on_event(self, event: Event) -> None:
-        """What the protocol wants. No await but the sending: a request's task may be cancelled when it has ended."""
+        """Do what the protocol asks for. Only sending awaits: a request's task may be cancelled as soon as it ends."""
         match event:
             case RawData(data=data) if data:
                 await self._send(data)
@@ -201,7 +201,7 @@ class _Connection:
                 self._reading.cancel()
 
     async def _send(self, data: bytes) -> None:
-        """Send, or end the connection if the client does not take it in time."""
+        """Send, or close the connection if the client does not read in time."""
         with trio.move_on_after(self._limits.send_seconds) as scope:
             async with self._send_lock:
                 await self._stream.send_all(data)
@@ -209,11 +209,11 @@ class _Connection:
             self._all.cancel()
 
     async def _linger(self) -> None:
-        """Say that there is no more, and throw away what the client still sends: a reset would lose our last words."""
+        """Send end-of-stream and discard what the client still sends: a reset would drop the end of the response."""
         transport = transport_of(self._stream)
         with trio.move_on_after(self._limits.linger_seconds):
             if isinstance(self._stream, trio.SSLStream):
-                with suppress(trio.BrokenResourceError):  # it is gone, or still sends: then TCP alone says it
+                with suppress(trio.BrokenResourceError):  # it is gone, or still sends: then only TCP is closed
                     await self._stream.unwrap()
             await transport.send_eof()
             while await transport.receive_some(MAX_RECEIVE):
@@ -221,13 +221,13 @@ class _Connection:
 
 
 class _Http1(H11Protocol):
-    """HTTP/1.1 and nothing else: an `Upgrade`, to HTTP/2 or WebSocket, is passed over (RFC 9110, 7.8).
+    """HTTP/1.1 only: an `Upgrade` to HTTP/2 or WebSocket is ignored (RFC 9110, 7.8).
 
-    A target that is a whole URL, as proxies send it, becomes its path (RFC 9112, 3.2.2).
+    A target in absolute form, as proxies send it, becomes its path (RFC 9112, 3.2.2).
     """
 
     async def _check_protocol(self, event: h11.Request) -> None:
-        """Hypercorn would go on in HTTP/2 here."""
+        """Hypercorn would switch to HTTP/2 here."""
 
     async def _create_stream(self, request: h11.Request) -> None:
         target = request.target

@@ -1,4 +1,4 @@
-"""What traces tell of the BFF: each request of the API that is traced, by OpenTelemetry's conventions for HTTP."""
+"""Spans of the BFF: one for each sampled request of the API, by OpenTelemetry's conventions for HTTP."""
 
 from collections.abc import Callable
 
@@ -10,17 +10,17 @@ from bff.http.measures import METHODS
 from shared.telemetry import traces
 
 API = "/v1/"
-"""How the paths begin of what is traced."""
+"""Prefix of the paths that are traced."""
 
 SERVER_ERROR = 500
-"""The lowest status that says that it was our fault."""
+"""The lowest status that counts as an error of the server."""
 
 
 def trace_requests(app: ASGIFramework, ratio: Callable[[], float], *, trust_callers: bool) -> ASGIFramework:
-    """The application, with a span for each request that is traced, in which the rest of it is done.
+    """Wrap the application so that each sampled request runs in a span of its own.
 
-    This is where strangers come in, so what they say of traces decides nothing: theirs are linked to ours. If callers
-    are trusted, as a proxy in front may be, then it is theirs to decide, and ours go on with theirs.
+    Clients are strangers, so their trace headers decide nothing: a client's span is only linked to ours. With
+    `trust_callers`, as behind a proxy of one's own, the caller's sampling decides and our span is a child of its span.
     """
 
     async def run(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
@@ -34,7 +34,7 @@ def trace_requests(app: ASGIFramework, ratio: Callable[[], float], *, trust_call
         try:
             with traces.current(span):
                 await app(scope, receive, send)
-        except BaseException as error:
+        except BaseException as error:  # trio.Cancelled too: the span records the outcome, and it is raised again
             outcome = error
             raise
         finally:
@@ -43,8 +43,8 @@ def trace_requests(app: ASGIFramework, ratio: Callable[[], float], *, trust_call
     return run
 
 
-def answered(method: str, route: str, status: int) -> None:
-    """The request that this task handles has its answer; its route is empty where there is none."""
+def set_result(method: str, route: str, status: int) -> None:
+    """Record the response on the span of this task's request. `route` is empty where no route matched."""
     for span in traces.current_spans():
         if route:
             span.update_name(f"{_known(method)} {route}")
@@ -55,14 +55,14 @@ def answered(method: str, route: str, status: int) -> None:
 
 
 def _begin(scope: HTTPScope, ratio: float, *, trust_callers: bool) -> Span | None:
-    chosen = traces.should_sample(ratio)
-    if not chosen and not trust_callers:
+    is_sampled = traces.should_sample(ratio)
+    if not is_sampled and not trust_callers:
         return None
     sent = traces.sent_context({name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]})
     method = _known(scope["method"])
     attributes: traces.Attributes = {"http.request.method": method, "url.scheme": scope["scheme"]}
     if sent is None:
-        return traces.begin(method, SpanKind.SERVER, attributes) if chosen else None
+        return traces.begin(method, SpanKind.SERVER, attributes) if is_sampled else None
     caller = trace.get_current_span(sent).get_span_context()
     if trust_callers:
         return traces.begin(method, SpanKind.SERVER, attributes, below=sent) if caller.trace_flags.sampled else None

@@ -1,1 +1,1 @@
-"""The OpenAPI document and the page `/docs`, both made from the routes."""
+"""The OpenAPI document and the page `/docs`, both generated from the routes."""

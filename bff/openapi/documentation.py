@@ -1,4 +1,4 @@
-"""The description of the API: an OpenAPI document, and a page for people that needs no script and no other server."""
+"""The description of the API: the OpenAPI document, and the page `/docs`, without scripts or external files."""
 
 import inspect
 from typing import Any
@@ -15,7 +15,7 @@ from shared.contract.errors import KINDS, Code
 
 PROBLEM = {
     "type": "object",
-    "description": "What went wrong (RFC 9457). `code` never changes; `detail` is for people.",
+    "description": "A refusal as a problem (RFC 9457). Programs match `code`, which is stable; `detail` is for people.",
     "required": ["type", "title", "status", "detail", "code"],
     "properties": {
         "type": {"type": "string", "format": "uri-reference"},
@@ -30,7 +30,7 @@ PROBLEM = {
 
 
 class Provider(OpenAPIProvider):
-    """Adds to quart-schema: protobuf messages as answers, answers without a body, and problems."""
+    """Adds to quart-schema: protobuf messages as responses, responses without a body, and problems."""
 
     def schema(self) -> dict[str, Any]:
         document = super().schema()
@@ -53,7 +53,7 @@ class Provider(OpenAPIProvider):
 
 
 def document(app: Quart) -> QuartSchema:
-    """Have quart-schema watch the routes. Its own pages load scripts from elsewhere: they are left out."""
+    """Let quart-schema describe the routes. Its own pages are off, since they load scripts from other servers."""
     return QuartSchema(
         app,
         openapi_path=None,
@@ -65,7 +65,7 @@ def document(app: Quart) -> QuartSchema:
 
 
 def render_page(openapi: dict[str, Any]) -> str:
-    """The document as HTML, with the codes of problems."""
+    """Render the document as HTML, with a table of the codes of problems."""
     loader = jinja2.PackageLoader("bff.openapi")
     environment = jinja2.Environment(autoescape=True, loader=loader, trim_blocks=True, lstrip_blocks=True)
     environment.filters["schema"] = _describe
@@ -73,7 +73,7 @@ def render_page(openapi: dict[str, Any]) -> str:
 
 
 def _describe(schema: dict[str, Any]) -> str:
-    """A JSON schema in a few words, such as `string, 3 to 32 characters`."""
+    """Summarize a JSON schema, such as `string, 3 to 32 characters`."""
     if "$ref" in schema:
         return str(schema["$ref"]).removeprefix(REFERENCE)
     if "anyOf" in schema:

@@ -1,4 +1,4 @@
-"""Protobuf messages in JSON, as JSON Schema: the shape that `shared.contract.wire` writes, for OpenAPI."""
+"""JSON Schemas of protobuf messages, in the JSON that `shared.contract.wire` writes."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ _INT32 = (FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_UINT32)
 
 
 def schemas_of(descriptor: Descriptor) -> dict[str, Any]:
-    """By name, the schemas of the message and of all that are in it."""
+    """The schemas of the message and of all messages nested in it, by name."""
     properties = {field.name: _field(field) for field in descriptor.fields}
     found = {descriptor.name: {"type": "object", "properties": properties}}
     for field in descriptor.fields:

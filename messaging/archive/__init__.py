@@ -1,4 +1,4 @@
-"""The archive: `recorder` turns the log into stored history, `queries` answers for it over gRPC, `role` opens both."""
+"""The archive: `recorder` writes the log into the store, `queries` serves the history over gRPC, `role` opens both."""
 
 from messaging.archive.role import Archive, open_archive
 

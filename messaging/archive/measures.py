@@ -1,4 +1,4 @@
-"""What an archive says at `/metrics` of what it does."""
+"""Metrics of an archive."""
 
 from messaging.archive.recorder import GROUP, Recorder
 from shared.rpc.server.server import Server
@@ -8,7 +8,7 @@ from shared.telemetry.metrics import catalogue as metrics
 
 
 def archive_readings(recorder: Recorder, server: Server) -> Readings:
-    """From the statistics of both."""
+    """Metrics from the statistics of the recorder and of the gRPC server."""
     return {
         metrics.RECORDED_EVENTS: lambda: recorder.statistics().events,
         metrics.RECORDED_BATCHES: lambda: recorder.statistics().batches,

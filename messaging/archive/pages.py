@@ -1,4 +1,4 @@
-"""Parts of pages: what fits of one, what is around a point, and the cursors between pages of chats."""
+"""Pages: trimmed to a size, centred on an anchor, and cursors between pages of chats."""
 
 import base64
 import binascii
@@ -13,7 +13,7 @@ from shared.contract.chats import direct_members
 from shared.contract.ids import MAX_ID
 
 MAX_PAGE_BYTES = 1024 * 1024
-"""A page of long messages ends before its limit here, though never empty: gRPC's clients take 4 MiB by default."""
+"""Of a page, which ends early at this size but has at least one item: gRPC clients accept 4 MiB by default."""
 
 Item = TypeVar("Item", bound=Message)
 
@@ -21,7 +21,7 @@ _CURSOR = re.compile(r"1:([0-9]{1,19}):(d-[0-9]{1,19}-[0-9]{1,19})")
 
 
 def fitting(items: Iterable[Item], max_bytes: int) -> list[Item]:
-    """The first ones that have `max_bytes` together; at least one, if there is any."""
+    """The first items with at most `max_bytes` together; at least one, if there is any."""
     taken: list[Item] = []
     for item in items:
         max_bytes -= item.ByteSize()
@@ -32,19 +32,20 @@ def fitting(items: Iterable[Item], max_bytes: int) -> list[Item]:
 
 
 def newest_of(page: Page, limit: int, max_bytes: int = MAX_PAGE_BYTES) -> Page:
-    """The page without its oldest messages, if they are too many or too long."""
+    """The page, cut to the newest messages within both limits."""
     messages = fitting(reversed(page.messages[max(len(page.messages) - limit, 0) :]), max_bytes)[::-1]
     return Page(messages, page.has_older or len(messages) < len(page.messages), page.has_newer)
 
 
 def oldest_of(page: Page, limit: int, max_bytes: int = MAX_PAGE_BYTES) -> Page:
-    """The page without its newest messages, if they are too many or too long."""
+    """The page, cut to the oldest messages within both limits."""
     messages = fitting(page.messages[:limit], max_bytes)
     return Page(messages, page.has_older, page.has_newer or len(messages) < len(page.messages))
 
 
 def around(older: Page, newer: Page, limit: int) -> Page:
-    """The `limit` messages around a point, from those below it and those from it on: half of each, if there are."""
+    """The `limit` messages around an anchor: half from the page below it, half from the page that begins at it, and
+    more from one if the other has too few."""
     newer_count = min(len(newer.messages), max(limit - limit // 2, limit - len(older.messages)))
     low = newest_of(older, limit - newer_count, MAX_PAGE_BYTES // 2)
     high = oldest_of(newer, newer_count, MAX_PAGE_BYTES // 2)
@@ -52,12 +53,12 @@ def around(older: Page, newer: Page, limit: int) -> Page:
 
 
 def encode_cursor(cursor: ChatCursor) -> str:
-    """The cursor as text that says nothing to its reader."""
+    """Encode the cursor as opaque text."""
     return base64.urlsafe_b64encode(f"1:{cursor.changed_at_ms}:{cursor.chat_id}".encode()).decode()
 
 
 def decode_cursor(text: str) -> ChatCursor | None:
-    """The cursor that was encoded; None if this is not one."""
+    """Decode a cursor; None if the text is not one."""
     try:
         match = _CURSOR.fullmatch(base64.b64decode(text, altchars=b"-_", validate=True).decode("ascii"))
     except (binascii.Error, ValueError):

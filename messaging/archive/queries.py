@@ -1,9 +1,9 @@
-"""The query service: checks what is asked, and answers from the store."""
+"""The query service: validates requests, and answers them from the store."""
 
 # The generated base class calls every request `input_message`:
 # pyright: reportIncompatibleMethodOverride=false
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import TypeVar
 
 from messaging.archive.pages import MAX_PAGE_BYTES, around, decode_cursor, encode_cursor, fitting, newest_of, oldest_of
@@ -21,66 +21,85 @@ from rookery.v1.archive_pb2 import (
     ListMessagesRequest,
     ListMessagesResponse,
 )
+from shared.archive import UNAVAILABLE
 from shared.contract.chats import direct_members
-from shared.contract.errors import Unavailable
+from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.ids import MAX_ID, first_id_at
-from shared.rpc import RpcError, Status
 
 MAX_LIMIT = 100
 """Chats or messages on a page at most: see archive.proto."""
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 class ArchiveQueries(ArchiveServiceServicer):
-    """ArchiveService: what its methods do is in archive.proto."""
+    """ArchiveService: what its methods do is in archive.proto. Each returns the response, or a refusal."""
 
     def __init__(self, chats: ChatStore) -> None:
         self._chats = chats
 
-    async def ListChats(self, request: ListChatsRequest) -> ListChatsResponse:
-        _check_range("user_id", request.user_id, 1, MAX_ID)
-        _check_range("limit", request.limit, 1, MAX_LIMIT)
-        _check_range("changed_since_ms", request.changed_since_ms, 0, MAX_ID)
+    async def ListChats(self, request: ListChatsRequest) -> ListChatsResponse | Refusal:
         after = decode_cursor(request.cursor) if request.cursor else None
-        if request.cursor and after is None:
-            raise RpcError(Status.INVALID_ARGUMENT, "cursor must be the next_cursor of a page before, or empty")
-        chats = await _answered(
+        refusal = (
+            _check_range("user_id", request.user_id, 1, MAX_ID)
+            or _check_range("limit", request.limit, 1, MAX_LIMIT)
+            or _check_range("changed_since_ms", request.changed_since_ms, 0, MAX_ID)
+            or _check_cursor(request.cursor, after)
+        )
+        if refusal:
+            return refusal
+        chats = await _unless_unavailable(
             self._chats.list_chats(
                 request.user_id, changed_since_ms=request.changed_since_ms, limit=request.limit + 1, after=after
             )
         )
-        shown = fitting(chats[: request.limit], MAX_PAGE_BYTES)
-        if len(shown) == len(chats):
-            return ListChatsResponse(chats=shown)
-        last = ChatCursor(shown[-1].changed_at_ms, shown[-1].chat_id)
-        return ListChatsResponse(chats=shown, next_cursor=encode_cursor(last))
+        return chats if isinstance(chats, Refusal) else _page_of_chats(chats, request.limit)
 
-    async def GetChat(self, request: GetChatRequest) -> GetChatResponse:
-        members = _check_member(request.user_id, request.chat_id)
-        chat = await _answered(self._chats.get_chat(request.user_id, request.chat_id))
+    async def GetChat(self, request: GetChatRequest) -> GetChatResponse | Refusal:
+        members = _members(request.user_id, request.chat_id)
+        if isinstance(members, Refusal):
+            return members
+        chat = await _unless_unavailable(self._chats.get_chat(request.user_id, request.chat_id))
+        if isinstance(chat, Refusal):
+            return chat
         empty = Chat(chat_id=request.chat_id, kind=CHAT_KIND_DIRECT, member_ids=members)
         return GetChatResponse(chat=chat or empty)
 
-    async def ListMessages(self, request: ListMessagesRequest) -> ListMessagesResponse:
-        _check_member(request.user_id, request.chat_id)
-        _check_range("limit", request.limit, 1, MAX_LIMIT)
+    async def ListMessages(self, request: ListMessagesRequest) -> ListMessagesResponse | Refusal:
+        members = _members(request.user_id, request.chat_id)
+        if isinstance(members, Refusal):
+            return members
         anchor = request.WhichOneof("anchor")
-        if anchor is not None:
-            _check_range(anchor, getattr(request, anchor), 0, MAX_ID)
-        page = await _answered(self._page(request, anchor or ""))
+        anchor_value = 0 if anchor is None else getattr(request, anchor)
+        refusal = _check_range("limit", request.limit, 1, MAX_LIMIT) or _check_range(
+            anchor or "anchor", anchor_value, 0, MAX_ID
+        )
+        if refusal:
+            return refusal
+        page = await _unless_unavailable(self._page(request, anchor))
+        if isinstance(page, Refusal):
+            return page
         return ListMessagesResponse(messages=page.messages, has_older=page.has_older, has_newer=page.has_newer)
 
-    async def GetMessage(self, request: GetMessageRequest) -> GetMessageResponse:
-        _check_member(request.user_id, request.chat_id)
-        _check_range("message_id", request.message_id, 1, MAX_ID)
-        message = await _answered(self._chats.get_message(request.chat_id, request.message_id))
-        if message is None:
-            raise RpcError(Status.NOT_FOUND, "there is no such message in this chat")
-        return GetMessageResponse(message=message)
+    async def GetMessage(self, request: GetMessageRequest) -> GetMessageResponse | Refusal:
+        members = _members(request.user_id, request.chat_id)
+        if isinstance(members, Refusal):
+            return members
+        if refusal := _check_range("message_id", request.message_id, 1, MAX_ID):
+            return refusal
+        message = await _unless_unavailable(self._chats.get_message(request.chat_id, request.message_id))
+        match message:
+            case Refusal():
+                return message
+            case None:
+                return Refusal(Code.NOT_FOUND, "There is no such message in this chat.", field="message_id")
+            case _:
+                return GetMessageResponse(message=message)
 
-    async def _page(self, request: ListMessagesRequest, anchor: str) -> Page:
+    async def _page(self, request: ListMessagesRequest, anchor: str | None) -> Page:
         match anchor:
+            case None:
+                return await self._before(request, MAX_ID)
             case "before_id":
                 return await self._before(request, request.before_id)
             case "after_id":
@@ -94,7 +113,7 @@ class ArchiveQueries(ArchiveServiceServicer):
             case "around_ms":
                 return await self._around(request, first_id_at(request.around_ms))
             case _:
-                return await self._before(request, MAX_ID)
+                raise AssertionError(f"archive.proto has an anchor without a query: {anchor}")
 
     async def _before(self, request: ListMessagesRequest, before_id: int) -> Page:
         page = await self._chats.messages_before(request.chat_id, before_id, request.limit)
@@ -110,23 +129,40 @@ class ArchiveQueries(ArchiveServiceServicer):
         return around(older, newer, request.limit)
 
 
-def _check_range(field: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise RpcError(Status.INVALID_ARGUMENT, f"{field} must be {low} to {high}, not {value}")
+def _page_of_chats(chats: Sequence[Chat], limit: int) -> ListChatsResponse:
+    """The first `limit` chats, or as many as one response may hold, and the cursor of the next page if there is one."""
+    shown = fitting(chats[:limit], MAX_PAGE_BYTES)
+    if len(shown) == len(chats):
+        return ListChatsResponse(chats=shown)
+    last = ChatCursor(shown[-1].changed_at_ms, shown[-1].chat_id)
+    return ListChatsResponse(chats=shown, next_cursor=encode_cursor(last))
 
 
-def _check_member(user_id: int, chat_id: str) -> tuple[int, int]:
-    """The members of the chat, of whom the user is one. To others it is not there."""
-    _check_range("user_id", user_id, 1, MAX_ID)
+def _check_range(field: str, value: int, low: int, high: int) -> Refusal | None:
+    if low <= value <= high:
+        return None
+    return Refusal(Code.INVALID, f"`{field}` must be {low} to {high}, not {value}.", field=field)
+
+
+def _check_cursor(text: str, decoded: ChatCursor | None) -> Refusal | None:
+    if not text or decoded is not None:
+        return None
+    return Refusal(Code.INVALID, "`cursor` must be the `next_cursor` of an earlier page, or empty.", field="cursor")
+
+
+def _members(user_id: int, chat_id: str) -> tuple[int, int] | Refusal:
+    """The members of the chat, if the user is one of them. To others it does not exist."""
+    if refusal := _check_range("user_id", user_id, 1, MAX_ID):
+        return refusal
     members = direct_members(chat_id)
     if members is None or user_id not in members:
-        raise RpcError(Status.NOT_FOUND, "the user has no such chat")
+        return Refusal(Code.NOT_FOUND, "There is no such chat among yours.", field="chat_id")
     return members
 
 
-async def _answered(asked: Awaitable[Answer]) -> Answer:
-    """What the store answers, or UNAVAILABLE."""
+async def _unless_unavailable(query: Awaitable[Result]) -> Result | Refusal:
+    """The store's result; `unavailable` if the engine does not answer."""
     try:
-        return await asked
-    except Unavailable as error:
-        raise RpcError(Status.UNAVAILABLE, "history can't be read now") from error
+        return await query
+    except Unavailable:
+        return Refusal(Code.UNAVAILABLE, UNAVAILABLE)

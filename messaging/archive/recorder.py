@@ -1,21 +1,21 @@
-"""Records the log: reads the records of truth in batches, gives them to the store, then commits how far it has come.
+"""Records the log: reads the records of truth in batches, writes them to the store, then commits their offsets.
 
-Nothing is skipped and nothing is lost. While the store does not answer, the batch in hand is tried again and again, and
-the log keeps what follows. A batch that was written but not committed is written again, which changes nothing.
+Nothing is skipped and nothing is lost. While the store does not answer, the current batch is retried, and the log keeps
+the records after it. A batch that was written but not committed is written again, which changes nothing.
 """
 
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, assert_never
 
 import structlog
 import trio
 from google.protobuf.message import DecodeError
 
 from messaging.archive.store.protocol import ChatStore
-from messaging.archive.tracing import Spans, recording
+from messaging.archive.tracing import Recordable, Spans, recording
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Event
 from shared.background import open_background
@@ -27,99 +27,101 @@ GROUP = "archive"
 """The consumer group that divides the partitions among the archives."""
 
 MAX_BATCH = 1_000
-"""Records recorded together at most: some 2 ms to read in the loop, some 25 ms to write in the store's thread."""
+"""Records in one batch: about 2 ms to decode in the loop, about 25 ms to write in the store's thread."""
 
 GATHER_SECONDS = 0.1
-"""From one batch to the next at the least, unless more than one waits: a message that comes alone is recorded at once,
-a busy log in bunches. In SQLite a message costs 25 microseconds in a batch of 200, and 200 in one of its own."""
+"""Least time from one batch to the next, unless a full batch waits: a single message is recorded at once, a busy log in
+batches. In SQLite a message costs 25 microseconds in a batch of 200, and 200 microseconds alone."""
 
 COMMIT_SECONDS = 1.0
-"""From one commit to the next: what is read again at most after a crash, where the store keeps no offsets itself."""
+"""From one commit to the next: the most that is read again after a crash, if the store keeps no offsets."""
 
 LAST_COMMIT_SECONDS = 1.0
-"""How long a recorder that stops waits for its last commit: without it, a little is read again."""
+"""Deadline of the last commit of a recorder that stops: without that commit, the last records are read again."""
 
 STORE_DEADLINE = 5.0
-"""Seconds that the store may take to answer. What it then does late does no harm."""
+"""Seconds for one attempt. A write that the store completes later is harmless."""
 
 FIRST_PAUSE = 0.1
-"""Seconds before the first retry; twice as long before each further one."""
+"""Seconds before the first retry; doubled for each further one."""
 
 MAX_PAUSE = 5.0
-"""Seconds that it grows to, so that recording goes on soon after the store is back."""
+"""The longest pause, so that recording resumes soon after the store is back."""
 
 LOG_PAUSE = 1.0
-"""Seconds before joining the group again when the log did not answer."""
+"""Seconds before joining the group again after the log did not answer."""
 
 _log = structlog.get_logger(__name__)
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
 class RecorderStatistics:
-    """What a recorder has done since it started."""
+    """Counts of a recorder since it started."""
 
     events: int
-    """Events given to the store."""
+    """Events written to the store."""
     batches: int
-    """Times that the store was given some."""
+    """Batches written to the store."""
     dead_letters: int
-    """Records that can't be read, or whose event the store can't take: they are among the dead letters."""
+    """Records that can't be decoded, or whose event the store rejects."""
     retries: int
-    """Times that the store or the log did not answer."""
+    """Attempts that the store or the log did not answer."""
     lag: Mapping[int, int]
-    """By partition that this recorder has, how many records wait in the log, as far as is known."""
+    """Records that wait in the log, by assigned partition, as far as is known."""
 
 
 class Recorder:
-    """One for each archive."""
+    """The recorder of an archive."""
 
     def __init__(self, backplane: Backplane, chats: ChatStore) -> None:
         self._backplane = backplane
         self._chats = chats
-        self._recorded: dict[int, int] = {}  # by partition that this recorder has, the next offset to record
+        self._recorded: dict[int, int] = {}  # by assigned partition, the next offset to record
         self._committed: dict[int, int] = {}
         self._events = 0
         self._batches = 0
-        self._set_aside = 0
+        self._dead_letters = 0
         self._consumer: Consumer | None = None
         self._retries = 0
-        self._spans: Spans = {}  # of the few in hand that are traced
+        self._spans: Spans = {}  # of the traced records in the current batch
 
     def statistics(self) -> RecorderStatistics:
         lag = {} if self._consumer is None else self._consumer.lag()
-        return RecorderStatistics(self._events, self._batches, self._set_aside, self._retries, lag)
+        return RecorderStatistics(self._events, self._batches, self._dead_letters, self._retries, lag)
 
     async def run(self) -> None:
-        """Record until cancelled; then the batch in hand is still recorded, and what was recorded is committed."""
+        """Record until cancelled; then finish the current batch and commit."""
         while True:
             try:
                 async with self._backplane.consume(GROUP, gather=GATHER_SECONDS) as self._consumer:
-                    await self._follow(self._consumer)
+                    await self._consume(self._consumer)
             except Unavailable as error:
-                await self._wait_for("the log", error, LOG_PAUSE)
+                await self._pause("log", error, LOG_PAUSE)
             finally:
                 self._consumer = None
 
-    async def _follow(self, consumer: Consumer) -> None:
+    async def _consume(self, consumer: Consumer) -> None:
         self._recorded.clear()
         self._committed.clear()
         async with open_background() as nursery:
-            nursery.start_soon(self._commit_now_and_then, consumer)
+            nursery.start_soon(self._commit_regularly, consumer)
             try:
                 while True:
                     match await consumer.fetch():
                         case Assignment(gained, lost):
                             await self._reassign(consumer, gained, lost)
                         case Fetched(records):
-                            await self._take(records)
+                            await self._record_all(records)
+                        case other:
+                            assert_never(other)
             finally:
                 with trio.move_on_after(LAST_COMMIT_SECONDS, shield=True):
                     await self._commit(consumer)
 
     async def _reassign(self, consumer: Consumer, gained: frozenset[int], lost: frozenset[int]) -> None:
-        """Let go of what is lost, and begin what is gained where the store says; else where the group committed."""
+        """Drop the lost partitions, and seek in the gained ones to the store's offsets, if it keeps any."""
         await self._commit(consumer)
         for partition in lost:
             self._recorded.pop(partition, None)
@@ -130,10 +132,10 @@ class Recorder:
             if offsets[partition] <= end:
                 consumer.seek(partition, offsets[partition])
             else:
-                _log.error("the log was replaced", partition=partition, recorded=offsets[partition], end=end)
+                _log.error("log_replaced", partition=partition, recorded=offsets[partition], end=end)
 
-    async def _take(self, records: Sequence[StoredRecord]) -> None:
-        """Record all of them, and let more gather if they were few."""
+    async def _record_all(self, records: Sequence[StoredRecord]) -> None:
+        """Record the records in batches; after a small batch, wait for more records to gather."""
         began = trio.current_time()
         for start in range(0, len(records), MAX_BATCH):
             await self._record(records[start : start + MAX_BATCH])
@@ -142,93 +144,95 @@ class Recorder:
 
     async def _record(self, records: Sequence[StoredRecord]) -> None:
         offsets = {record.partition: record.offset + 1 for record in records}
-        taken = await self._read(records)
-        if any(record.traceparent for record, _ in taken):
-            with recording(self._backplane.destination, GROUP, taken) as self._spans:
-                await self._write(taken, offsets)
+        events = await self._decode(records)
+        if any(record.traceparent for record, _ in events):
+            with recording(self._backplane.destination, GROUP, events) as self._spans:
+                await self._write(events, offsets)
             self._spans = {}
         else:
-            await self._write(taken, offsets)
+            await self._write(events, offsets)
         self._recorded.update(offsets)
 
-    async def _read(self, records: Sequence[StoredRecord]) -> list[tuple[StoredRecord, Event]]:
-        """The records of truth, with their events."""
-        taken: list[tuple[StoredRecord, Event]] = []
+    async def _decode(self, records: Sequence[StoredRecord]) -> list[tuple[StoredRecord, Event]]:
+        """The records of truth, with their events. Records that can't be decoded become dead letters."""
+        events: list[tuple[StoredRecord, Event]] = []
         for record in records:
             try:
                 envelope = Envelope.FromString(record.value)
             except DecodeError as error:
-                await self._put_aside(record, error)
+                await self._dead_letter(record, error)
                 continue
             if envelope.truth and envelope.HasField("event"):
-                taken.append((record, envelope.event))
-        return taken
+                events.append((record, envelope.event))
+        return events
 
-    async def _write(self, taken: Sequence[tuple[StoredRecord, Event]], offsets: Mapping[int, int]) -> None:
-        """Give the events to the store. One that it can't take is found by halves, and set aside."""
-        events = [event for _, event in taken]
-        spans = [self._spans[record] for record, _ in taken if record in self._spans] if self._spans else ()
+    async def _write(self, recordable: Recordable, offsets: Mapping[int, int]) -> None:
+        """Write the events to the store. An event that it rejects is found by bisection and becomes a dead letter."""
+        events = [event for _, event in recordable]
+        spans = [self._spans[record] for record, _ in recordable if record in self._spans] if self._spans else ()
         try:
             with current(*spans) if spans else nullcontext():
                 await self._persist(lambda: self._chats.record(events, offsets))
         except ValueError as error:
-            if not taken:
+            if not recordable:
                 raise
-            if len(taken) == 1:
-                await self._put_aside(taken[0][0], error)
+            if len(recordable) == 1:
+                await self._dead_letter(recordable[0][0], error)
                 await self._write([], offsets)
             else:
-                middle = len(taken) // 2
-                await self._write(taken[:middle], {})
-                await self._write(taken[middle:], offsets)
+                middle = len(recordable) // 2
+                await self._write(recordable[:middle], {})
+                await self._write(recordable[middle:], offsets)
         else:
             self._events += len(events)
             self._batches += 1
 
-    async def _persist(self, ask: Callable[[], Awaitable[Answer]], *, engine: str = "the store") -> Answer:
-        """Ask the store, or another engine, until it answers. Raises the ValueError of an event that it can't take.
+    async def _persist(self, operation: Callable[[], Awaitable[Result]], *, engine: str = "store") -> Result:
+        """Retry an operation of the store, or of another engine, until it succeeds. Raises the ValueError of an invalid
+        event.
 
-        An attempt under way is not cancelled, since the store would go on with it all the same.
+        A running attempt is not cancelled, since the store would complete it anyway.
         """
         pause = FIRST_PAUSE
         while True:
             try:
                 with trio.CancelScope(shield=True), trio.fail_after(STORE_DEADLINE):
-                    return await ask()
+                    return await operation()
             except ValueError:
                 raise
-            except Exception as error:  # whatever is wrong with the engine, the place in the log is kept
-                await self._wait_for(engine, error, pause)
+            except Exception as error:  # supervises the engine: no fault of it may move on in the log
+                await self._pause(engine, error, pause)
                 pause = min(2 * pause, MAX_PAUSE)
 
-    async def _wait_for(self, engine: str, error: Exception, pause: float) -> None:
-        """Wait before the next attempt: somewhat at random, so that many recorders do not come at once."""
+    async def _pause(self, engine: str, error: Exception, pause: float) -> None:
+        """Wait before the next attempt, with jitter, so that many recorders do not retry at once."""
         self._retries += 1
-        _log.warning(f"{engine} does not answer", reason=f"{type(error).__name__}: {error}", retry_seconds=pause)
+        reason = f"{type(error).__name__}: {error}"
+        _log.warning("engine_unavailable", engine=engine, reason=reason, retry_seconds=pause)
         await trio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
 
-    async def _put_aside(self, record: StoredRecord, error: Exception) -> None:
-        """Keep a poison record among the dead letters, and go on behind it."""
-        _log.error("poison record", partition=record.partition, offset=record.offset, reason=str(error))
+    async def _dead_letter(self, record: StoredRecord, error: Exception) -> None:
+        """Write a record that can't be recorded to the dead letters."""
+        _log.error("record_dead_lettered", partition=record.partition, offset=record.offset, reason=str(error))
         if record in self._spans:
             fail(self._spans[record], "poison")
         letter = DeadLetter(record, GROUP, str(error))
-        await self._persist(lambda: self._backplane.dead_letter(letter), engine="the log")
-        self._set_aside += 1
+        await self._persist(lambda: self._backplane.dead_letter(letter), engine="log")
+        self._dead_letters += 1
 
-    async def _commit_now_and_then(self, consumer: Consumer) -> None:
+    async def _commit_regularly(self, consumer: Consumer) -> None:
         while True:
             await trio.sleep(COMMIT_SECONDS)
             await self._commit(consumer)
 
     async def _commit(self, consumer: Consumer) -> None:
-        """Commit what is recorded. If the log does not answer, a later commit says it too."""
-        news = dict(self._recorded.items() - self._committed.items())
-        if not news:
+        """Commit the recorded offsets. If the log does not answer, a later commit includes them."""
+        offsets = dict(self._recorded.items() - self._committed.items())
+        if not offsets:
             return
         try:
-            await consumer.commit(news)
+            await consumer.commit(offsets)
         except Unavailable as error:
-            _log.warning("the log takes no commit", reason=str(error))
+            _log.warning("commit_failed", reason=str(error))
         else:
-            self._committed.update(news)
+            self._committed.update(offsets)

@@ -1,4 +1,4 @@
-"""Opens an archive: its recorder, its query service and its health; and stops them."""
+"""Opens and stops an archive: its recorder, its query service and its health."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -30,18 +30,18 @@ from shared.telemetry.logs import in_role
 from shared.telemetry.metrics import register_readings, serve_role
 
 GRPC_LIMITS = Limits(drain_timeout=0.5, close_timeout=0.5)
-"""A query takes milliseconds, so a stop need not wait long for those under way."""
+"""A query takes milliseconds, so a stop need not wait long for running ones."""
 
 MAX_QUERIES = 1_000
-"""Under way at once: more than a store answers in the seconds that a caller waits."""
+"""Concurrent queries: more than a store answers within a caller's deadline."""
 
 ANY_MESSAGE = "d-1-2", 1
-"""What a health check asks for. It need not be there."""
+"""The message that a health check reads. It need not exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """An archive that serves, and the ports that it listens on."""
+    """A running archive and its ports."""
 
     recorder: Recorder
     port: int
@@ -61,9 +61,9 @@ async def open_archive(
 ) -> AsyncIterator[Archive]:
     """Record the log and answer queries while the block is open.
 
-    Leaving it records and commits the batch in hand, and lets queries under way end, within 2 seconds. A store or a
-    log that does not answer is no reason not to open: recording waits for it, and queries are refused meanwhile. Only
-    the store makes the archive unready, since queries are what is sent to it. With `tokens`, queries need one of them.
+    Leaving it records and commits the current batch, and waits for running queries, within 2 seconds. The archive opens
+    even if the store or the log does not answer: recording waits for it, and queries are refused meanwhile. Only the
+    store makes the archive unready, since readiness is for queries. With `tokens`, a query needs one of them.
     """
     health.add("chats", "the store of chats and history answers", partial(chats.get_message, *ANY_MESSAGE))
     recorder = Recorder(backplane, chats)

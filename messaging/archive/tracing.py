@@ -1,4 +1,4 @@
-"""What traces tell of a recorder: each record that is traced, from when it was read until it is in the store."""
+"""Spans of the recorder: one for each traced record, from its read until it is in the store."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,19 +10,19 @@ from shared.backplane import Destination, StoredRecord
 from shared.backplane.tracing import consumed
 from shared.telemetry import traces
 
-Taken = Sequence[tuple[StoredRecord, Event]]
+Recordable = Sequence[tuple[StoredRecord, Event]]
 Spans = Mapping[StoredRecord, Span]
 
 
 @contextmanager
-def recording(destination: Destination, group: str, taken: Taken) -> Iterator[Spans]:
-    """The steps of those that are traced, which end with the block. `group` is the recorder's."""
+def recording(destination: Destination, group: str, events: Recordable) -> Iterator[Spans]:
+    """Spans for the traced records, which end with the block. `group` is the recorder's consumer group."""
     spans: dict[StoredRecord, Span] = {}
-    for record, event in taken:
+    for record, event in events:
         context = traces.sent_context({"traceparent": record.traceparent}) if record.traceparent else None
         if context is not None:
             attributes = consumed(destination, group, record) | {
-                "messaging.batch.message_count": len(taken),
+                "messaging.batch.message_count": len(events),
                 "messaging.message.id": str(event.event_id),
                 "rookery.event": event.WhichOneof("event") or "",
             }
@@ -30,7 +30,7 @@ def recording(destination: Destination, group: str, taken: Taken) -> Iterator[Sp
     outcome: BaseException | None = None
     try:
         yield spans
-    except BaseException as error:
+    except BaseException as error:  # trio.Cancelled too: the spans record the outcome, and it is raised again
         outcome = error
         raise
     finally:

@@ -8,6 +8,10 @@ RookeryError
 
 from typing import Any
 
+from shared.contract.errors import KINDS
+
+_RETRYABLE = frozenset(kind.http_status for kind in KINDS.values() if kind.retryable)
+
 
 class RookeryError(Exception):
     """Catch this for every failure between a client and its server."""
@@ -40,13 +44,14 @@ class Refused(RookeryError):
 
     @classmethod
     def from_problem(cls, status: int, problem: dict[str, Any]) -> "Refused":
-        """Make it from the body of an HTTP response, `application/problem+json` or another."""
+        """From an HTTP status and the fields of its problem: none if a proxy or a foreign server sent the response."""
+        retry_after_ms = problem.get("retry_after_ms")
         return cls(
             str(problem.get("code", "internal")),
             str(problem.get("detail") or problem.get("title") or f"HTTP status {status}"),
             field=str(problem.get("field", "")),
-            retryable=status in (429, 503, 504),
-            retry_after_ms=int(problem.get("retry_after_ms", 0)),
+            retryable=status in _RETRYABLE,
+            retry_after_ms=retry_after_ms if isinstance(retry_after_ms, int) else 0,
         )
 
 

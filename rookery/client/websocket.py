@@ -66,7 +66,7 @@ async def _connect(parts: SplitResult, ca_file: Path | None) -> Stream:
     stream = await trio.open_ssl_over_tcp_stream(host, parts.port or 443, ssl_context=context, https_compatible=True)
     try:
         await stream.do_handshake()  # here, as a rejected certificate raises only in the handshake
-    except BaseException:
+    except BaseException:  # trio.Cancelled too: only to close the stream; raised again
         await trio.aclose_forcefully(stream)
         raise
     return stream

@@ -73,7 +73,7 @@ async def for_each(
         for index, item in waiting:
             try:
                 results[index] = await work(item)
-            except Exception as error:
+            except Exception as error:  # the first failure cancels the others and is raised below, without a group
                 failures.append(error)
                 nursery.cancel_scope.cancel()
                 return

@@ -225,7 +225,7 @@ def _connect(user: LoadUser, tls: ssl.SSLContext) -> _Connection:
             _receive(sock, buffer)
         if _decode(messages[0][1]).welcome is None:
             raise LoadError(f"no welcome, but {messages[0][1][:200]!r}")
-    except BaseException:
+    except BaseException:  # only to close the socket: raised again
         sock.close()
         raise
     return _Connection(sock, buffer)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from bff.app import open_bff
-from bff.archive import RpcArchive
+from bff.services import ARCHIVE_TIMEOUT
 from messaging.archive import open_archive
 from messaging.gateway.history import ArchiveHistory
 from messaging.gateway.role import open_gateway
@@ -24,6 +24,7 @@ from rookery.serve.engines import (
 from rookery.serve.migrate import migrate_engines
 from rookery.serve.process import keep_levels, native, shown, started, url
 from rookery.serve.reports import archive_figures, gateway_figures, instance_of
+from shared.archive import ArchiveClient
 from shared.backplane import Backplane
 from shared.configuration.live import Live, open_live
 from shared.coordination.processes import Reports, open_reports
@@ -142,7 +143,7 @@ async def _open_bff(on: Foundation, platform: Platform, archives: Archives) -> A
     async with open_bff(
         on.settings.bff,
         platform,
-        archive=RpcArchive(archives),
+        archive=ArchiveClient(archives, timeout=ARCHIVE_TIMEOUT),
         health=health,
         trust_traces=on.settings.traces.trust_callers,
     ) as bff:

@@ -1,4 +1,4 @@
-"""What a chat_id says. A direct chat needs no creation: its id is made of its two members' ids."""
+"""Chat ids. A direct chat is not created: its id is made of its two members' ids."""
 
 import re
 
@@ -14,7 +14,7 @@ def direct_chat_id(user_id: int, other_id: int) -> str:
 
 
 def direct_members(chat_id: str) -> tuple[int, int] | None:
-    """The two members of a direct chat, lower id first; None if this is not the id of one."""
+    """The two members of a direct chat, lower id first; None if the id is not that of a direct chat."""
     match = _DIRECT.fullmatch(chat_id)
     if match is None:
         return None

@@ -1,6 +1,6 @@
-"""What can go wrong, in one table: each refusal's code, and how it looks as HTTP status and as gRPC status.
+"""Refusals: their codes, and the HTTP and gRPC status of each code, in one table.
 
-A refusal is what a caller must expect: it is returned as a value. An exception is a fault.
+A refusal is an expected result and is returned as a value. An exception is a fault.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Code(StrEnum):
 
 
 class Kind(NamedTuple):
-    """How a code looks on the wire."""
+    """A code's representation in HTTP and gRPC."""
 
     http_status: int
     grpc_status: int  # numbers of google.rpc.Code
@@ -58,10 +58,10 @@ KINDS: dict[Code, Kind] = {
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why something that was asked for is not done.
+    """The reason why a request is not fulfilled. It crosses gRPC, HTTP and frames unchanged.
 
-    `message` is a sentence for people that names the limit; `field` is the path of the field at fault, or empty;
-    `retry_after_ms` says when a retry makes sense, 0 for at once or never (see `retryable`).
+    `message` is a sentence for people that names the limit; `field` is the path of the invalid field, or empty;
+    `retry_after_ms` is the time before a retry makes sense: 0 for at once or never (see `retryable`).
     """
 
     code: Code
@@ -79,4 +79,4 @@ class Refusal:
 
 
 class Unavailable(Exception):
-    """An engine (the log, a store) does not answer or can't write. Refuse what needed it, and let callers retry."""
+    """An engine (the log, a store) does not answer or can't write. Refuse the request as `unavailable`."""

@@ -1,4 +1,4 @@
-"""Snowflakes: ids that are unique over all generators, that rise, and that carry the time.
+"""Snowflakes: ids that are unique over all generators, ascend, and contain their time.
 
 41 bits of milliseconds since EPOCH_MS (until the year 2095), 10 of generator, 12 of sequence.
 """
@@ -24,21 +24,21 @@ def wall_clock_ms() -> int:
 
 
 def time_of(snowflake: int) -> int:
-    """When the id was made, in milliseconds since 1970."""
+    """The time of the id, in milliseconds since 1970."""
     return (snowflake >> 22) + EPOCH_MS
 
 
 def first_id_at(at_ms: int) -> int:
-    """The lowest id that can be made at the moment (milliseconds since 1970), within 0 to MAX_ID."""
+    """The lowest id of this time (milliseconds since 1970), within 0 to MAX_ID."""
     return min(max(at_ms - EPOCH_MS, 0) << 22, MAX_ID)
 
 
 class SnowflakeGenerator:
-    """Makes ids that rise. One for each generator number and process: the number is leased, and `is_held` says whether
-    it still is. While it is not, no id is made.
+    """Generates ascending ids. Each process has its own generator number, which it leases: while `is_held` is false, no
+    id is generated.
 
-    A clock that steps back is waited out: until it is past the last id's time, ids go on from there while its
-    sequence lasts, then wait.
+    If the clock steps back, ids continue from the last id's time while its sequence lasts; then `next` waits for the
+    clock.
     """
 
     def __init__(
@@ -57,19 +57,19 @@ class SnowflakeGenerator:
         self._sequence = 0
 
     def start_above(self, snowflake: int) -> None:
-        """Make only ids above this one, which another generator made."""
+        """Generate only ids above this one of another generator."""
         if snowflake >> 22 >= self._last_ms:
             self._last_ms, self._sequence = (snowflake >> 22) + 1, 0
 
     def renumber(self, generator: int) -> None:
-        """Use another generator number from now on. Ids go on rising."""
+        """Use another generator number from now on. Ids stay ascending."""
         if not 0 <= generator < GENERATORS:
             raise ValueError(f"generator must be 0 to {GENERATORS - 1}, not {generator}")
         self._generator = generator
         self._last_ms, self._sequence = self._last_ms + 1, 0  # the new number may be the lower one
 
     def next_nowait(self) -> int | None:
-        """The next id; None while the clock has to catch up first. Raises Unavailable while the number is not held."""
+        """The next id; None while the clock must catch up. Raises Unavailable while the number is not held."""
         if not self._is_held():
             raise Unavailable("the lease of this process's generator number has ended")
         now_ms = self._clock_ms() - EPOCH_MS
@@ -82,7 +82,7 @@ class SnowflakeGenerator:
         return snowflake
 
     async def next(self) -> int:
-        """The next id, when the clock allows one. Raises Unavailable while the generator number is not held."""
-        while (snowflake := self.next_nowait()) is None:  # noqa: ASYNC110 - the wall clock is what is waited for
+        """Return the next id, once the clock allows one. Raises Unavailable while the number is not held."""
+        while (snowflake := self.next_nowait()) is None:  # noqa: ASYNC110 - it waits for the wall clock
             await trio.sleep(0.001)
         return snowflake

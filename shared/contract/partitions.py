@@ -1,7 +1,7 @@
-"""Which partition a user's events are in. Other languages may need the same answer: see docs/architecture.md."""
+"""The partition of a user's events. Code in other languages must compute the same: see docs/architecture.md."""
 
 PARTITION_MAP_EPOCH = 1
-"""Of positions. It rises when the partition count of a platform changes, which makes old positions void."""
+"""The epoch of positions. It is raised when a platform's partition count changes, which invalidates old positions."""
 
 _MASK = 2**64 - 1
 
@@ -10,7 +10,7 @@ def partition_of(user_id: int, partitions: int) -> int:
     """The user's partition, 0 to `partitions` - 1: the finalizer of MurmurHash3's 128-bit form, mod the count.
 
     On unsigned 64-bit integers: h ^= h >> 33; h *= 0xff51afd7ed558ccd; h ^= h >> 33; h *= 0xc4ceb9fe1a85ec53;
-    h ^= h >> 33. `tests/shared/contract/partition_vectors.json` has written-down results.
+    h ^= h >> 33. `tests/shared/contract/partition_vectors.json` has test vectors.
     """
     mixed = user_id
     mixed ^= mixed >> 33

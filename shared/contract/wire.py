@@ -1,8 +1,8 @@
 """The messages of `protos/` as JSON: protobuf's JSON mapping with the names of the proto files.
 
-64-bit integers are strings of digits (numbers are understood too), bytes are base64, fields at their default are left
-out, unknown fields are ignored. Made from the descriptors, so that a frame is defined once, in its proto; ten times as
-fast as `google.protobuf.json_format`, which a property test holds it to.
+64-bit integers are strings of digits (numbers are accepted too), bytes are base64, default values are omitted, unknown
+fields are ignored. Encoders and decoders are built from the descriptors, so that a frame is defined once, in its
+proto. Ten times as fast as `google.protobuf.json_format`; a property test compares the two.
 """
 
 import base64
@@ -31,7 +31,7 @@ _BOUNDS = {
 
 
 class _Mismatch(Exception):
-    """A value that its field can't take: what is wrong, and the path from here to the field."""
+    """A value that does not fit its field: the problem, and the path to the field."""
 
     def __init__(self, problem: str, path: str = "") -> None:
         super().__init__(problem)
@@ -40,7 +40,7 @@ class _Mismatch(Exception):
 
 
 def to_object(message: Message) -> dict[str, Any]:
-    """The message as what JSON has: dictionaries, lists, strings, numbers and booleans."""
+    """The message as a JSON value: dictionaries, lists, strings, numbers and booleans."""
     encoders = _encoders(message.DESCRIPTOR)
     result = {}
     for field, value in message.ListFields():
@@ -55,7 +55,7 @@ def to_json(message: Message) -> bytes:
 
 
 def from_json(kind: type[M], text: bytes | str) -> M | Refusal:
-    """A message of this kind from JSON text. A Refusal names the field that is wrong."""
+    """Decode a message of this type from JSON text. A Refusal names the invalid field."""
     try:
         value = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
@@ -64,7 +64,7 @@ def from_json(kind: type[M], text: bytes | str) -> M | Refusal:
 
 
 def from_object(kind: type[M], value: Any) -> M | Refusal:
-    """A message of this kind from what JSON gave. A Refusal names the field that is wrong."""
+    """Decode a message of this type from a JSON value. A Refusal names the invalid field."""
     message = kind()
     try:
         _fill(message, value)
@@ -83,7 +83,7 @@ def _fill(message: Message, value: Any) -> None:
             continue
         oneof, store = decoder
         if oneof is not None and message.WhichOneof(oneof) is not None:
-            raise _Mismatch(f"can't stand beside `{message.WhichOneof(oneof)}`", name)
+            raise _Mismatch(f"can't be combined with `{message.WhichOneof(oneof)}`", name)
         try:
             store(message, item)
         except _Mismatch as mismatch:
@@ -93,7 +93,7 @@ def _fill(message: Message, value: Any) -> None:
 
 @cache
 def _encoders(descriptor: Descriptor) -> dict[int, tuple[str, Convert | None]]:
-    """By field number: its name, and what makes JSON of its value (None if that is as it is)."""
+    """By field number: the name, and the function that converts the value to JSON (None if it needs no conversion)."""
     return {field.number: (field.name, _encoder(field)) for field in descriptor.fields}
 
 
@@ -115,7 +115,7 @@ def _encoder(field: FieldDescriptor) -> Convert | None:
 
 @cache
 def _decoders(descriptor: Descriptor) -> dict[str, tuple[str | None, Callable[[Message, Any], None]]]:
-    """By field name: the oneof that it is in, if any, and what stores a JSON value in a message's field."""
+    """By field name: its oneof, if any, and the function that stores a JSON value in the field of a message."""
     return {
         field.name: (field.containing_oneof.name if field.containing_oneof else None, _storer(field))
         for field in descriptor.fields

@@ -40,7 +40,7 @@ def _measured(function: Callable[..., Awaitable[Any]], store: str, operation: st
             return await function(*arguments, **named)
         except ValueError:  # of what can't be: no fault of the store
             raise
-        except Exception:
+        except Exception:  # only to count it: raised again
             STORE_ERRORS.inc(store, operation)
             raise
         finally:

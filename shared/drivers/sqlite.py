@@ -98,7 +98,7 @@ def connect(path: Path, synchronous: Literal["NORMAL", "FULL"] = "FULL") -> sqli
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         connection.execute("PRAGMA foreign_keys = ON")
-    except BaseException:
+    except BaseException:  # only to clean up: raised again
         connection.close()
         raise
     return connection
@@ -120,7 +120,7 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[str]) -> None:
                     connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {len(migrations)}")
         connection.execute("COMMIT")
-    except BaseException:
+    except BaseException:  # only to roll back: raised again
         connection.execute("ROLLBACK")
         raise
 
@@ -137,7 +137,7 @@ def write_batch(connection: sqlite3.Connection, jobs: list[Write]) -> list[Any]:
                 connection.execute("RELEASE job")
             except sqlite3.OperationalError:
                 raise
-            except Exception as error:
+            except Exception as error:  # one job must not undo the others: its caller gets the error
                 connection.execute("ROLLBACK TO job")
                 connection.execute("RELEASE job")
                 results.append(error)

@@ -85,7 +85,7 @@ def child_spans(below: Sequence[Span], name: str, kind: SpanKind, attributes: At
     try:
         with current(*spans):
             yield spans
-    except BaseException as error:
+    except BaseException as error:  # trio.Cancelled too: the spans record the outcome, and it is raised again
         outcome = error
         raise
     finally:

@@ -1,4 +1,4 @@
-"""A BFF without a server: real accounts in SQLite, fakes of what is elsewhere, a clock that is set by hand."""
+"""A BFF without a server: real accounts in SQLite, fakes of other services, a clock that is set by hand."""
 
 import json
 from collections.abc import AsyncIterator, Sequence
@@ -32,7 +32,7 @@ from shared.configuration import ConfigurationStore
 from shared.configuration.live import Live
 from shared.configuration.model import LiveConfiguration
 from shared.configuration.sqlite import open_sqlite_configuration
-from shared.contract.errors import Unavailable
+from shared.contract.errors import Refusal, Unavailable
 from shared.contract.ids import SnowflakeGenerator
 from shared.coordination.ownership import GatewayAddress, LocalDirectory
 from shared.coordination.processes import LocalBoard
@@ -58,30 +58,28 @@ class Clock:
 
 
 class FakeArchive:
-    """Answers with what it is told to, or raises it, and remembers what it was asked."""
+    """Answers with `answer`, and remembers the requests."""
 
     def __init__(self) -> None:
         self.asked: list[Any] = []
         self.answer: Any = None
 
-    def _reply(self, request: Any, empty: R) -> R:
+    def _reply(self, request: Any, empty: R) -> R | Refusal:
         self.asked.append(request)
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return empty if self.answer is None else cast(R, self.answer)
+        return empty if self.answer is None else cast(R | Refusal, self.answer)
 
-    async def list_chats(self, request: ListChatsRequest) -> ListChatsResponse:
+    async def list_chats(self, request: ListChatsRequest) -> ListChatsResponse | Refusal:
         return self._reply(request, ListChatsResponse())
 
-    async def get_chat(self, request: GetChatRequest) -> GetChatResponse:
+    async def get_chat(self, request: GetChatRequest) -> GetChatResponse | Refusal:
         return self._reply(request, GetChatResponse())
 
-    async def list_messages(self, request: ListMessagesRequest) -> ListMessagesResponse:
+    async def list_messages(self, request: ListMessagesRequest) -> ListMessagesResponse | Refusal:
         return self._reply(request, ListMessagesResponse())
 
 
 class FakeLog:
-    """Keeps what is published, by partition. While `down`, it takes nothing."""
+    """Keeps published records, by partition. While `down`, it accepts none."""
 
     partitions = 4
 
@@ -96,22 +94,27 @@ class FakeLog:
         done([0] * len(records))
 
     def ended(self) -> list[str]:
-        """The sign-ins whose end was told."""
+        """The sign-ins whose end was published."""
         return [envelope.sign_out.family_id for _, envelope in self.published]
 
 
 @dataclass
 class Reply:
-    """What came back. `body` is the JSON value; None if it is none."""
+    """A response. `body` is the JSON value; None if it is not JSON."""
 
     status: int
     headers: Headers
     text: bytes
     body: Any = field(default=None)
 
+    @property
+    def refusal(self) -> tuple[int, str, str]:
+        """Status, code and field of a problem; raises KeyError if it is none."""
+        return self.status, self.body["code"], self.body.get("field", "")
+
 
 class Api:
-    """The API under test, and what is behind it."""
+    """The API under test, and the services behind it."""
 
     def __init__(self, services: Services, archive: FakeArchive, log: FakeLog, clock: Clock, web_root: Path) -> None:
         self.services = services
@@ -193,7 +196,7 @@ def configuration() -> LiveConfiguration:
 
 @pytest.fixture
 def trusted_proxies() -> Sequence[Network]:
-    """Who is believed about clients; a test file overrides it."""
+    """The proxies whose headers are trusted; a test file overrides it."""
     return ()
 
 

@@ -1,4 +1,4 @@
-"""Chats and history: what is asked of the archive, what is made of its answers, and of its silence."""
+"""Chats and history: the requests to the archive, its responses and refusals over HTTP, and its time-outs."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -7,6 +7,8 @@ import trio
 from trio.testing import MockClock
 
 from bff.http.endpoints import REQUEST_DEADLINE
+from rookery.client.errors import Refused
+from rookery.v1.archive_grpc import ArchiveServiceServicer
 from rookery.v1.archive_pb2 import (
     Chat,
     ChatKind,
@@ -20,12 +22,17 @@ from rookery.v1.archive_pb2 import (
     ReactionTally,
 )
 from rookery.v1.session_pb2 import Message, Text
-from shared.rpc import RpcError, Status
+from shared.archive import ArchiveClient
+from shared.contract.errors import Code, Refusal
+from shared.rpc import open_channel, serve_rpc
 
 if TYPE_CHECKING:
     from tests.bff.conftest import Api
 
 BIG = 2**62 + 1
+
+PATIENCE = 20.0
+"""Seconds; only ends a test that has failed."""
 
 
 @pytest.fixture
@@ -33,17 +40,16 @@ async def user_id(api: "Api", token: str) -> int:
     return int((await api.call("GET", "/v1/me", token=token)).body["user_id"])
 
 
-async def test_no_chats_are_an_empty_list_with_every_key(api: "Api", token: str) -> None:
-    reply = await api.call("GET", "/v1/chats", token=token)
-    assert (reply.status, reply.body) == (200, {"chats": [], "next_cursor": ""})
+async def test_empty_lists_have_every_key(api: "Api", token: str) -> None:
+    for path, empty in (
+        ("/v1/chats", {"chats": [], "next_cursor": ""}),
+        ("/v1/chats/d-1-2/messages", {"messages": [], "has_older": False, "has_newer": False}),
+    ):
+        reply = await api.call("GET", path, token=token)
+        assert (reply.status, reply.body) == (200, empty)
 
 
-async def test_no_messages_are_an_empty_list_with_every_key(api: "Api", token: str) -> None:
-    reply = await api.call("GET", "/v1/chats/d-1-2/messages", token=token)
-    assert (reply.status, reply.body) == (200, {"messages": [], "has_older": False, "has_newer": False})
-
-
-async def test_chats_are_asked_for_as_the_user_who_is_signed_in(api: "Api", token: str, user_id: int) -> None:
+async def test_chats_are_requested_as_the_signed_in_user(api: "Api", token: str, user_id: int) -> None:
     await api.call("GET", "/v1/chats?changed_since_ms=123&limit=7&cursor=abc%3D", token=token)
     await api.call("GET", "/v1/chats", token=token)
     assert api.archive.asked == [
@@ -52,16 +58,13 @@ async def test_chats_are_asked_for_as_the_user_who_is_signed_in(api: "Api", toke
     ]
 
 
-async def test_history_is_asked_for_at_each_anchor(api: "Api", token: str, user_id: int) -> None:
+async def test_history_is_requested_at_each_anchor(api: "Api", token: str, user_id: int) -> None:
     for anchor in ("before_id", "after_id", "around_id", "before_ms", "after_ms", "around_ms"):
         await api.call("GET", f"/v1/chats/d-1-2/messages?{anchor}={BIG}&limit=9", token=token)
         fields: dict[str, Any] = {anchor: BIG}
         assert api.archive.asked[-1] == ListMessagesRequest(user_id=user_id, chat_id="d-1-2", limit=9, **fields)
-
-
-async def test_an_anchor_of_zero_is_an_anchor(api: "Api", token: str) -> None:
-    await api.call("GET", "/v1/chats/d-1-2/messages?after_id=0", token=token)
-    assert api.archive.asked[0].WhichOneof("anchor") == "after_id"
+        await api.call("GET", f"/v1/chats/d-1-2/messages?{anchor}=0", token=token)
+        assert api.archive.asked[-1].WhichOneof("anchor") == anchor
 
 
 async def test_ids_and_times_are_strings_in_json(api: "Api", token: str) -> None:
@@ -92,7 +95,7 @@ async def test_ids_and_times_are_strings_in_json(api: "Api", token: str) -> None
     }
 
 
-async def test_a_page_of_history_has_reactions_and_says_what_is_beyond(api: "Api", token: str) -> None:
+async def test_a_page_of_history_has_reactions_and_flags_further_messages(api: "Api", token: str) -> None:
     message = HistoryMessage(message=Message(message_id=5), reactions=[ReactionTally(emoji="👍", user_ids=[1, 2])])
     api.archive.answer = ListMessagesResponse(messages=[message], has_older=True)
     reply = await api.call("GET", "/v1/chats/d-1-2/messages", token=token)
@@ -110,35 +113,34 @@ async def test_one_chat_is_the_chat(api: "Api", token: str, user_id: int) -> Non
     assert api.archive.asked == [GetChatRequest(user_id=user_id, chat_id="d-1-2")]
 
 
-async def test_a_strange_chat_id_is_the_archives_to_refuse(api: "Api", token: str) -> None:
-    api.archive.answer = RpcError(Status.NOT_FOUND, "There is no such chat.")
+async def test_an_invalid_chat_id_is_refused_by_the_archive(api: "Api", token: str) -> None:
+    api.archive.answer = Refusal(Code.NOT_FOUND, "There is no such chat.")
     for chat_id in ("'; DROP TABLE chats; --", "<script>", "%FF", "..", "x" * 2_000, "d-1-2%00"):
         for path in (f"/v1/chats/{chat_id}", f"/v1/chats/{chat_id}/messages"):
             reply = await api.call("GET", path, token=token)
-            assert (reply.status, reply.body["code"]) == (404, "not_found"), chat_id
+            assert reply.refusal[:2] == (404, "not_found"), chat_id
 
 
-STATUSES = (
-    (Status.INVALID_ARGUMENT, 422, "invalid", "from the archive"),
-    (Status.NOT_FOUND, 404, "not_found", "from the archive"),
-    (Status.PERMISSION_DENIED, 403, "forbidden", "from the archive"),
-    (Status.RESOURCE_EXHAUSTED, 429, "rate_limited", "from the archive"),
-    (Status.UNAVAILABLE, 503, "unavailable", "Chats and history are not available now: try again soon."),
-    (Status.DEADLINE_EXCEEDED, 504, "timed_out", "Chats and history are not available now: try again soon."),
-    (Status.INTERNAL, 500, "internal", "Something went wrong on our side."),
-    (Status.UNKNOWN, 500, "internal", "Something went wrong on our side."),
-    (Status.UNAUTHENTICATED, 500, "internal", "Something went wrong on our side."),
-    (Status.UNIMPLEMENTED, 500, "internal", "Something went wrong on our side."),
-    (Status.DATA_LOSS, 500, "internal", "Something went wrong on our side."),
-)
+async def test_a_refusal_of_the_archive_reaches_the_client_whole(api: "Api", token: str, nursery: trio.Nursery) -> None:
+    refusals = [Refusal(code, f"50 % of été: {code}.", "cursor", 2_500) for code in Code]
 
+    class Refusing(ArchiveServiceServicer):
+        async def ListChats(self, request: ListChatsRequest) -> ListChatsResponse | Refusal:
+            await trio.lowlevel.checkpoint()
+            return refusals[request.changed_since_ms]
 
-async def test_a_status_of_the_archive_becomes_a_problem(api: "Api", token: str) -> None:
-    for status, http_status, code, detail in STATUSES:
-        api.archive.answer = RpcError(status, "from the archive")
-        reply = await api.call("GET", "/v1/chats", token=token)
-        assert (reply.status, reply.body["code"], reply.body["detail"]) == (http_status, code, detail)
-        assert ("Retry-After" in reply.headers) == (http_status in (429, 503, 504))
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    await nursery.start(serve_rpc, [Refusing()], listeners)
+    received = []
+    async with open_channel(*listeners[0].socket.getsockname()) as channel:
+        api.archive.list_chats = ArchiveClient(channel, timeout=PATIENCE).list_chats  # type: ignore[method-assign]
+        for number in range(len(refusals)):
+            reply = await api.call("GET", f"/v1/chats?changed_since_ms={number}", token=token)
+            refused = Refused.from_problem(reply.status, reply.body)
+            retry_after_ms = refused.retry_after_ms if refused.retryable else 2_500
+            received.append(Refusal(Code(refused.code), refused.message, refused.field, retry_after_ms))
+            assert refused.retryable == refusals[number].retryable == ("Retry-After" in reply.headers)
+    assert received == refusals
 
 
 async def test_an_archive_that_hangs_is_a_time_out(

@@ -1,4 +1,4 @@
-"""Where clients are told to go: with the host by which they reached us, if the gateway leaves it to us."""
+"""Addresses of gateways: without a host of their own they get the host of the request."""
 
 import pytest
 
@@ -19,7 +19,9 @@ from shared.coordination.ownership import GatewayAddress, LocalDirectory
         (GatewayAddress("ws://two.example/s", "two.example:443"), "ws://two.example/s", "two.example:443"),
     ],
 )
-def test_a_host_that_is_left_out_is_ours(published: GatewayAddress, websocket: str, grpc: str) -> None:
+def test_an_address_without_a_host_gets_that_of_the_request(
+    published: GatewayAddress, websocket: str, grpc: str
+) -> None:
     directory = LocalDirectory()
     directory.publish(published, [0], 1)
     location = locate(directory, 1, 7, "here")

@@ -1,4 +1,4 @@
-"""Health, the public keys, and the API's description of itself."""
+"""Health, the public keys, and the descriptions of the API."""
 
 import re
 from typing import TYPE_CHECKING, Any
@@ -37,7 +37,7 @@ ROUTES = {
 
 
 @pytest.mark.parametrize("probe", ["livez", "readyz", "startupz"])
-async def test_a_healthy_process_says_so(api: "Api", probe: str) -> None:
+async def test_a_healthy_process_is_ok(api: "Api", probe: str) -> None:
     reply = await api.call("GET", f"/{probe}")
     assert (reply.status, reply.body["status"]) == (200, "ok")
 
@@ -59,17 +59,14 @@ async def openapi(api: "Api") -> Any:
     return (await api.call("GET", "/openapi.json")).body
 
 
-async def test_the_document_has_every_route(openapi: Any) -> None:
+async def test_the_document_has_every_route_and_every_schema(openapi: Any) -> None:
     assert {(method, path) for path, methods in openapi["paths"].items() for method in methods} == ROUTES
+    references = set(re.findall(r"#/components/schemas/(\w+)", str(openapi)))
+    assert references
+    assert references <= openapi["components"]["schemas"].keys()
 
 
-async def test_every_reference_of_the_document_leads_somewhere(openapi: Any) -> None:
-    names = set(re.findall(r"#/components/schemas/(\w+)", str(openapi)))
-    assert names
-    assert names <= openapi["components"]["schemas"].keys()
-
-
-async def test_operations_say_who_may_call_them_and_how_they_fail(openapi: Any) -> None:
+async def test_operations_name_their_security_and_their_errors(openapi: Any) -> None:
     for path, methods in openapi["paths"].items():
         for method, operation in methods.items():
             free = (method, path) in {("post", "/v1/users"), ("post", "/v1/tokens"), ("post", "/v1/tokens/refresh")}
@@ -78,13 +75,14 @@ async def test_operations_say_who_may_call_them_and_how_they_fail(openapi: Any) 
             assert operation["summary"]
 
 
-async def test_messages_in_the_document_are_as_the_wire_has_them(openapi: Any) -> None:
+async def test_messages_in_the_document_are_as_on_the_wire(openapi: Any) -> None:
     schemas = openapi["components"]["schemas"]
     assert schemas["Message"]["properties"]["message_id"] == {"type": "string", "format": "int64"}
     assert schemas["ListMessagesResponse"]["properties"]["messages"] == {
         "type": "array",
         "items": {"$ref": "#/components/schemas/HistoryMessage"},
     }
+    assert openapi["paths"]["/v1/me/password"]["put"]["responses"]["204"].keys() == {"description"}  # no body
 
 
 async def test_the_description_of_sessions_is_served_and_cached(api: "Api") -> None:
@@ -95,18 +93,12 @@ async def test_the_description_of_sessions_is_served_and_cached(api: "Api") -> N
     assert (await api.call("GET", "/asyncapi.json", headers=etag)).status == 304
 
 
-async def test_an_answer_without_a_body_has_none_in_the_document(openapi: Any) -> None:
-    assert openapi["paths"]["/v1/me/password"]["put"]["responses"]["204"].keys() == {"description"}
-
-
-async def test_the_page_of_the_document_needs_no_script_and_nobody_else(api: "Api") -> None:
+async def test_the_page_of_the_document_needs_no_script_and_no_other_server(api: "Api") -> None:
     reply = await api.call("GET", "/docs")
     text = reply.text.decode()
     assert reply.status == 200
-    assert "<script" not in text
-    assert "style=" not in text
-    assert "http:" not in text
-    assert "https:" not in text
+    for foreign in ("<script", "style=", "http:", "https:"):
+        assert foreign not in text
     assert reply.headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'self';")
     for _, path in ROUTES:
         assert f"<code>{path}</code>" in text

@@ -14,7 +14,7 @@ async def add(api: "Api", *names: str) -> None:
         await api.accounts.add_user(User(number, name, name.title(), "about", 1, 0), "hash")
 
 
-async def test_a_profile_has_what_everyone_may_see_and_no_more(api: "Api", token: str) -> None:
+async def test_a_profile_has_only_public_fields(api: "Api", token: str) -> None:
     await add(api, "bob")
     reply = await api.call("GET", "/v1/profiles/101", token=token)
     assert (reply.status, reply.body) == (
@@ -25,7 +25,7 @@ async def test_a_profile_has_what_everyone_may_see_and_no_more(api: "Api", token
 
 async def test_an_unknown_profile_is_not_found(api: "Api", token: str) -> None:
     reply = await api.call("GET", "/v1/profiles/999", token=token)
-    assert (reply.status, reply.body["code"], reply.body["field"]) == (404, "not_found", "user_id")
+    assert reply.refusal == (404, "not_found", "user_id")
 
 
 async def test_an_unchanged_profile_is_not_sent_again(api: "Api", token: str) -> None:
@@ -56,7 +56,7 @@ async def test_a_search_finds_parts_of_both_names_whatever_their_case(api: "Api"
         assert (reply.status, reply.body["profiles"]) == (200, []), part
 
 
-async def test_a_page_has_as_many_as_asked_and_the_default_without(api: "Api", token: str) -> None:
+async def test_a_page_has_the_requested_or_the_default_length(api: "Api", token: str) -> None:
     await add(api, *(f"user-{number:02}" for number in range(30)))
     asked = await api.call("GET", "/v1/profiles?name_contains=user&limit=7", token=token)
     default = await api.call("GET", "/v1/profiles?name_contains=user", token=token)

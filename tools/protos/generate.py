@@ -67,8 +67,9 @@ def types_of(file: FileDescriptorProto) -> str:
             if method.client_streaming or method.server_streaming:
                 lines.append(f"    def {method.name}(self, stream: Any, /) -> Any: ...")
             else:
-                request, response = message_name(method.input_type), message_name(method.output_type)
-                lines.append(f"    async def {method.name}(self, request: {request}, /) -> {response}: ...")
+                # A handler returns the response, or a refusal, which nothing generated may import.
+                request = message_name(method.input_type)
+                lines.append(f"    async def {method.name}(self, request: {request}, /) -> Any: ...")
         lines += ["    @property", "    def service(self) -> purerpc.Service: ..."]
         lines += ["", f"class {service.name}Stub:", "    def __init__(self, channel: Any) -> None: ..."]
         for method in service.method:

@@ -1,4 +1,4 @@
-"""What the archive keeps: history, reactions, receipts and each user's chats."""
+"""The protocol of the chat store: history, reactions, receipts and each user's chats."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,6 +6,15 @@ from typing import Protocol
 
 from rookery.v1.archive_pb2 import Chat, HistoryMessage, ReactionTally
 from rookery.v1.session_pb2 import Event, Message
+
+UNREAD_LIMIT = 100
+"""Unread messages are counted up to this number: see archive.proto."""
+
+UNREAD_SCAN = 200
+"""Messages above the read mark that are read to count those of others, newest first."""
+
+MAX_PAGE_REACTIONS = 10_000
+"""Reactions in a page of messages, about 500 KB. Further ones are left out: members can set more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +28,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class ChatCursor:
-    """After which chat of a list (by changed_at_ms, then chat_id, both descending) its next page begins."""
+    """The last chat of a page. Lists are sorted by changed_at_ms, then chat_id, both descending."""
 
     changed_at_ms: int
     chat_id: str
@@ -28,23 +37,23 @@ class ChatCursor:
 class ChatStore(Protocol):
     """Every method raises Unavailable if the engine does not answer.
 
-    Recording is idempotent: the same events again, from any earlier one on, leave the same state. Of two messages with
-    the same chat, sender and client_message_id the first recorded stays and the other is passed over, if the one is not
-    older than the engine looks back: see its twin.
+    Recording is idempotent: recording events again, from any earlier one on, leaves the same state. Of two messages
+    with the same chat, sender and client_message_id the first recorded one stays and the other is ignored, within a
+    distance that each engine documents.
     """
 
     async def record(self, events: Sequence[Event], offsets: Mapping[int, int]) -> None:
-        """Write the events, in order, and that the log is recorded up to the offsets (by partition, the next to read).
+        """Write the events, in order, and the offsets up to which the log is recorded (by partition, the next to read).
 
-        Messages, reactions and receipts; other kinds are ignored. A reaction may come before its message, which is in
-        another partition: it is kept, and shown once the message is there. A receipt moves its marks forward only.
-        All or nothing where the engine has transactions. Raises ValueError, having written nothing, if there is an
-        event among them that can't be taken.
+        Messages, reactions and receipts; other kinds are ignored. A reaction may precede its message, which is in
+        another partition: it is stored, and shown once the message is recorded. A receipt only raises its marks.
+        Atomic where the engine has transactions. Raises ValueError, and writes nothing, if one of the events is
+        invalid.
         """
         ...
 
     async def recorded_offsets(self) -> Mapping[int, int]:
-        """By partition, the next offset to record, where the engine keeps it with what it wrote; else empty."""
+        """By partition, the next offset to record, if the engine stores it with the events; else empty."""
         ...
 
     async def list_chats(
@@ -52,12 +61,12 @@ class ChatStore(Protocol):
     ) -> Sequence[Chat]:
         """The user's chats changed at or after the moment, most recently changed first, at most `limit`.
 
-        A chat is in its members' lists from its first message on.
+        A chat appears in its members' lists with its first message.
         """
         ...
 
     async def get_chat(self, user_id: int, chat_id: str) -> Chat | None:
-        """The chat as the user sees it; None if nothing was ever recorded in it."""
+        """The chat as the user sees it; None if nothing is recorded in it."""
         ...
 
     async def messages_before(self, chat_id: str, before_id: int, limit: int) -> Page:
@@ -69,12 +78,12 @@ class ChatStore(Protocol):
         ...
 
     async def get_message(self, chat_id: str, message_id: int) -> HistoryMessage | None:
-        """One message; None if it is not there."""
+        """One message; None if it does not exist."""
         ...
 
 
 def with_reactions(messages: Sequence[Message], reactions: Iterable[tuple[int, str, int]]) -> list[HistoryMessage]:
-    """The messages with their reactions (message_id, emoji, user_id), in the order in which those are given."""
+    """The messages with their reactions (message_id, emoji, user_id), in the order of `reactions`."""
     tallies: dict[int, dict[str, list[int]]] = {}
     for message_id, emoji, user_id in reactions:
         tallies.setdefault(message_id, {}).setdefault(emoji, []).append(user_id)

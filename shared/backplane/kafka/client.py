@@ -101,7 +101,7 @@ class _Socket(KafkaNetSocket):  # type: ignore[misc]
     async def sock_connect(self, net: Any, sock: socket.socket, *arguments: Any, **options: Any) -> socket.socket:
         try:
             connected: socket.socket = await super().sock_connect(net, sock, *arguments, **options)
-        except BaseException:
+        except BaseException:  # only to close the socket: raised again
             sock.close()
             raise
         return connected

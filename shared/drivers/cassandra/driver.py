@@ -85,7 +85,7 @@ def connect(settings: CassandraSettings) -> Session:
     try:
         session: Session = cluster.connect()
         return session
-    except Exception as error:
+    except Exception as error:  # the boundary to the driver, which raises many types: each becomes Unavailable
         cluster.shutdown()
         if any(isinstance(each, AuthenticationFailed) for each in (error, *_causes(error))):
             raise Unavailable("Cassandra does not accept the user name or password") from error

@@ -165,7 +165,7 @@ class Requests:
         began_at = trio.current_time()
         try:
             future = self._driver.execute_async(call.work[index], **options)
-        except Exception as error:
+        except Exception as error:  # the boundary to the driver: the caller gets the error
             self._return(call, error, began_at)
             return
         future.add_callbacks(
@@ -186,7 +186,7 @@ class Requests:
             if future.has_more_pages:
                 future.start_fetching_next_page()
                 return
-        except Exception as error:
+        except Exception as error:  # the boundary to the driver: the caller gets the error
             self._return(call, error, began_at)
             return
         self._return(call, None, began_at)

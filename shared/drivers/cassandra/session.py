@@ -96,7 +96,7 @@ class CassandraSession:
                     statement = await trio.to_thread.run_sync(prepare, abandon_on_cancel=True)
             except trio.TooSlowError:
                 raise Unavailable("Cassandra did not answer in time") from None
-            except Exception as error:
+            except Exception as error:  # the boundary to the driver, which raises many types
                 raise translate(error) from error
             statement.is_idempotent = "IF" not in cql.upper().split()
             self._prepared[cql] = statement

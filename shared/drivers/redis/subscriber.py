@@ -74,7 +74,7 @@ class Subscriber:
                     with suppress(Unavailable):
                         self._listen()
                     self._closing.wait(RETRY_SECONDS)
-            except Exception as error:  # raised again on the Trio side
+            except Exception as error:  # supervision of the thread: raised again on the Trio side
                 self._failure = error
             finally:
                 self._link.close()

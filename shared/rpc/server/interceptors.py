@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 
 import structlog
 import trio
-from google.rpc.error_details_pb2 import RetryInfo
 from opentelemetry import trace
 
+from shared.contract.errors import Code, Refusal
+from shared.rpc.refusals import error_of
 from shared.rpc.server.methods import AnyServerStream, Handler, Interceptor
 from shared.rpc.server.standard_services import STANDARD_SERVICES
 from shared.rpc.status import Metadata, RpcError, Status
@@ -68,7 +69,7 @@ async def count_calls(stream: AnyServerStream, handler: Handler) -> None:
     status = Status.OK
     try:
         await handler(stream)
-    except BaseException as error:
+    except BaseException as error:  # trio.Cancelled too: only to note the status; raised again
         status = _status_of(stream, error)
         raise
     finally:
@@ -81,7 +82,7 @@ async def log_calls(stream: AnyServerStream, handler: Handler) -> None:
     status = Status.OK
     try:
         await handler(stream)
-    except BaseException as error:
+    except BaseException as error:  # trio.Cancelled too: only to note the status; raised again
         status = _status_of(stream, error)
         raise
     finally:
@@ -113,7 +114,7 @@ async def trace_calls(stream: AnyServerStream, handler: Handler) -> None:
     with traces.current(span):
         try:
             await handler(stream)
-        except BaseException as error:
+        except BaseException as error:  # trio.Cancelled too: only to note the status; raised again
             status = _status_of(stream, error)
             raise
         finally:
@@ -150,14 +151,14 @@ def limit_calls(
     """
     everyone = "everyone"
     under_way: Counter[str] = Counter()
-    retry = RetryInfo()
-    retry.retry_delay.FromMilliseconds(round(retry_after * 1000))
+    refusal = Refusal(Code.RATE_LIMITED, "Too many calls are under way.", retry_after_ms=round(retry_after * 1000))
 
     async def limit(stream: AnyServerStream, handler: Handler) -> None:
         peer = stream.peer.rpartition(":")[0]
         if under_way[everyone] >= total or under_way[peer] >= per_peer:
-            message = "too many calls are under way"
-            raise RpcError(Status.RESOURCE_EXHAUSTED, message, details=[retry], retry_after=retry_after)
+            error = error_of(refusal)
+            error.retry_after = retry_after
+            raise error
         under_way.update((everyone, peer))
         try:
             await handler(stream)

@@ -7,8 +7,10 @@ from typing import Any, TypeVar, cast
 import trio
 from google.protobuf.message import Message
 
+from shared.contract.errors import Refusal
 from shared.rpc.compat import Cardinality, RPCSignature, Servicer
 from shared.rpc.limits import Limits
+from shared.rpc.refusals import error_of
 from shared.rpc.status import RpcError, Status
 from shared.rpc.streams import ServerStream
 
@@ -93,7 +95,10 @@ def _method(function: Callable[..., Awaitable[Any]], name: str, signature: RPCSi
 
     async def handle(stream: AnyServerStream) -> None:
         request = await _only_message(stream, limits.request_timeout)
-        await stream.send(await function(request))
+        response = await function(request)
+        if isinstance(response, Refusal):
+            raise error_of(response)
+        await stream.send(response)
 
     return Method(handle, request_type)
 

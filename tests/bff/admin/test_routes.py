@@ -73,9 +73,9 @@ async def test_every_admin_route_is_closed_to_everyone_else(api: "Api", bob: Sig
     for method, path in routes:
         real = path.replace("{user_id}", bob.user_id).replace("{key}", "max_text_bytes")
         refused = await bob.call(method.upper(), real, {"reason": "x", "value": 1} if method == "put" else None)
-        assert (refused.status, refused.body["code"]) == (403, "forbidden"), (method, path)
+        assert refused.refusal[:2] == (403, "forbidden"), (method, path)
         unknown = await api.call(method.upper(), real)
-        assert (unknown.status, unknown.body["code"]) == (401, "unauthenticated"), (method, path)
+        assert unknown.refusal[:2] == (401, "unauthenticated"), (method, path)
         assert paths[path][method]["security"] == [{"bearer": []}]
     assert await acts(api) == []
 
@@ -106,7 +106,7 @@ async def test_a_suspended_user_is_let_in_nowhere(api: "Api", admin: Signed, bob
         await api.call("POST", "/v1/tokens/refresh", {"refresh_token": bob.tokens["refresh_token"]}),
         await bob.call("GET", "/v1/me"),
     ):
-        assert (reply.status, reply.body["code"]) == (403, "suspended")
+        assert reply.refusal[:2] == (403, "suspended")
         assert "spam" not in reply.text.decode()
     assert api.log.ended() == [""]  # all of the sign-ins
     (found,) = (await admin.call("GET", f"/v1/admin/users?user_id={bob.user_id}")).body["users"]
@@ -116,7 +116,7 @@ async def test_a_suspended_user_is_let_in_nowhere(api: "Api", admin: Signed, bob
 async def test_a_wrong_password_does_not_tell_of_a_suspension(api: "Api", admin: Signed, bob: Signed) -> None:
     await admin.call("PUT", f"/v1/admin/users/{bob.user_id}/suspension", {"reason": "spam"})
     reply = await api.call("POST", "/v1/tokens", {"name": "bob", "password": "wrong password"})
-    assert (reply.status, reply.body["code"]) == (401, "unauthenticated")
+    assert reply.refusal[:2] == (401, "unauthenticated")
 
 
 async def test_who_was_restored_signs_in_anew(api: "Api", admin: Signed, bob: Signed) -> None:
@@ -125,7 +125,7 @@ async def test_who_was_restored_signs_in_anew(api: "Api", admin: Signed, bob: Si
     assert (await admin.call("DELETE", path)).status == 204
     assert (await bob.call("GET", "/v1/me")).status == 401
     renewed = await api.call("POST", "/v1/tokens/refresh", {"refresh_token": bob.tokens["refresh_token"]})
-    assert (renewed.status, renewed.body["code"]) == (401, "unauthenticated")
+    assert renewed.refusal[:2] == (401, "unauthenticated")
     assert (await api.sign_in("bob"))["user"]["user_id"] == bob.user_id
     assert (await admin.call("GET", f"/v1/admin/users/{bob.user_id}")).body["suspended_at_ms"] is None
 
@@ -135,7 +135,7 @@ async def test_no_admin_can_be_suspended(api: "Api", admin: Signed, bob: Signed,
     target = admin if who == "self" else bob
     await api.accounts.make_admin(int(bob.user_id))
     reply = await admin.call("PUT", f"/v1/admin/users/{target.user_id}/suspension", {"reason": "coup"})
-    assert (reply.status, reply.body["code"]) == (409, "out_of_order")
+    assert reply.refusal[:2] == (409, "out_of_order")
     assert f"rookery user admin {target.name} --revoke" in reply.body["detail"]
     assert (await target.call("GET", "/v1/me")).status == 200
     assert await acts(api) == []
@@ -152,7 +152,7 @@ async def test_a_suspension_needs_a_reason_of_one_line(api: "Api", admin: Signed
 async def test_nobody_is_suspended_restored_or_signed_out_who_is_not_there(api: "Api", admin: Signed) -> None:
     for method, path in (("PUT", "suspension"), ("DELETE", "suspension"), ("DELETE", "sign-ins")):
         reply = await admin.call(method, f"/v1/admin/users/99/{path}", {"reason": "x"} if method == "PUT" else None)
-        assert (reply.status, reply.body["code"]) == (404, "not_found")
+        assert reply.refusal[:2] == (404, "not_found")
     assert await acts(api) == []
 
 
@@ -348,7 +348,7 @@ async def test_an_act_that_can_not_be_recorded_is_not_done(
         ("DELETE", "/v1/admin/configuration/max_text_bytes", None),
     ):
         reply = await admin.call(method, path, body)
-        assert (reply.status, reply.body["code"]) == (503, "unavailable"), path
+        assert reply.refusal[:2] == (503, "unavailable"), path
     assert (await bob.call("GET", "/v1/me")).status == 200
     assert dict(await api.configuration.load()) == {}
     assert api.log.published == []

@@ -1,4 +1,4 @@
-"""Whom a request behind proxies is from: what trusted ones say, and nothing that anyone else could have said."""
+"""The client of a request behind proxies: only headers of trusted proxies count."""
 
 from ipaddress import ip_network
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bff.http.proxy_headers import seen_through
+from bff.http.proxy_headers import apply_proxy_headers
 from shared.configuration.model import LiveConfiguration
 from shared.settings import BffSettings
 from tests.bff.conftest import Api
@@ -22,7 +22,7 @@ def seen(peer: str, *forwarded: str, proto: str = "", proxies: Any = PROXIES, sc
     headers = [(b"x-forwarded-for", line.encode("latin-1")) for line in forwarded]
     headers += [(b"x-forwarded-proto", proto.encode())] if proto else []
     scope: Any = {"type": "http", "client": (peer, 5), "scheme": scheme, "headers": headers}
-    through: Any = seen_through(scope, proxies)
+    through: Any = apply_proxy_headers(scope, proxies)
     return through["client"][0], through["scheme"]
 
 
@@ -41,14 +41,14 @@ def seen(peer: str, *forwarded: str, proto: str = "", proxies: Any = PROXIES, sc
         (PROXY, ["2001:db8::7"], "2001:db8::7"),
         ("fd00::1", [CLIENT], CLIENT),
         (f"::ffff:{PROXY}", [f"::ffff:{CLIENT}"], CLIENT),
-        # Behind proxies alone, such as for their own probes.
+        # A request of a proxy itself, such as a probe.
         (PROXY, [OUTER], OUTER),
         (PROXY, [], PROXY),
-        # What is no address ends what can be believed.
+        # An invalid address: nothing to its left counts.
         (PROXY, ["unknown"], PROXY),
         (PROXY, [f"{CLIENT}, unknown"], PROXY),
         (PROXY, [f"{CLIENT}, _hidden, {OUTER}"], OUTER),
-        # Nobody is trusted who is not among them.
+        # Others are not trusted.
         (LIAR, [CLIENT], LIAR),
         (LIAR, [f"{CLIENT}, {PROXY}"], LIAR),
         ("unix", [CLIENT], "unix"),
@@ -58,7 +58,7 @@ def test_the_client_is_the_first_from_the_right_that_is_no_proxy(peer: str, forw
     assert seen(peer, *forwarded)[0] == client
 
 
-def test_without_trusted_proxies_nothing_is_believed() -> None:
+def test_without_trusted_proxies_the_headers_are_ignored() -> None:
     assert seen(PROXY, CLIENT, proto="https", proxies=()) == (PROXY, "http")
 
 
@@ -74,12 +74,12 @@ def test_without_trusted_proxies_nothing_is_believed() -> None:
         (LIAR, "https", "http"),
     ],
 )
-def test_the_scheme_is_what_the_nearest_proxy_heard(peer: str, proto: str, scheme: str) -> None:
+def test_the_scheme_is_that_of_the_nearest_proxy(peer: str, proto: str, scheme: str) -> None:
     assert seen(peer, CLIENT, proto=proto)[1] == scheme
 
 
 @given(invented=st.lists(st.one_of(st.ip_addresses().map(str), st.text(st.characters(codec="latin-1"), max_size=20))))
-def test_nothing_that_a_client_invents_changes_whom_the_proxy_heard(invented: list[str]) -> None:
+def test_a_client_can_not_invent_its_address(invented: list[str]) -> None:
     assert seen(PROXY, *invented, CLIENT)[0] == CLIENT
     assert seen(LIAR, *invented)[0] == LIAR
 
@@ -108,12 +108,12 @@ async def register(api: Api, name: str, *, address: str, forwarded: str) -> int:
     return (await api.call("POST", "/v1/users", body, address=address, headers=headers)).status
 
 
-async def test_a_balancer_does_not_make_its_clients_count_as_one(api: Api) -> None:
+async def test_clients_of_a_balancer_are_limited_one_by_one(api: Api) -> None:
     assert await register(api, "one", address=PROXY, forwarded=CLIENT) == 201
     assert await register(api, "two", address=PROXY, forwarded="192.0.2.8") == 201
     assert await register(api, "three", address=OUTER, forwarded=f"{LIAR}, {CLIENT}") == 429
 
 
-async def test_who_comes_without_the_balancer_counts_as_who_they_are(api: Api) -> None:
+async def test_a_client_without_the_balancer_is_limited_by_its_own_address(api: Api) -> None:
     assert await register(api, "one", address=LIAR, forwarded=CLIENT) == 201
     assert await register(api, "two", address=LIAR, forwarded="192.0.2.8") == 429

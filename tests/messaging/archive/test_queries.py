@@ -1,16 +1,14 @@
-"""Queries over gRPC, on the real store: what a member gets, and what is refused."""
+"""Queries on the real store: the pages that a member gets, and the refusals."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
-import trio
 
-from messaging.archive import Archive, open_archive
 from messaging.archive.pages import MAX_PAGE_BYTES, encode_cursor
+from messaging.archive.queries import ArchiveQueries
 from messaging.archive.store.protocol import ChatCursor
 from messaging.archive.store.sqlite.store import SqliteChats
-from rookery.v1.archive_grpc import ArchiveServiceStub
 from rookery.v1.archive_pb2 import (
     CHAT_KIND_DIRECT,
     Chat,
@@ -21,50 +19,30 @@ from rookery.v1.archive_pb2 import (
     ListMessagesResponse,
 )
 from rookery.v1.session_pb2 import Event
-from shared.backplane.publishing import publish_and_wait
-from shared.backplane.sqlite.log import SqliteLog
-from shared.contract.errors import Unavailable
+from shared.archive import UNAVAILABLE
+from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.ids import MAX_ID, time_of
-from shared.rpc import RpcError, Status, call_unary, open_channel
-from shared.settings import ArchiveSettings
-from shared.telemetry.health import Health
-
-SETTINGS = ArchiveSettings(grpc_port=0, health_port=0)
-
-
-@pytest.fixture
-def health() -> Health:
-    health = Health()
-    health.started()
-    return health
-
-
-@pytest.fixture
-async def archive(log: SqliteLog, chats: SqliteChats, health: Health) -> AsyncIterator[Archive]:
-    async with open_archive(SETTINGS, backplane=log, chats=chats, health=health) as archive:
-        yield archive
 
 
 class Client:
-    """Calls the service."""
+    """Calls the method of a request's type."""
 
-    def __init__(self, stub: Any) -> None:
-        self._stub = stub
+    def __init__(self, chats: Any) -> None:
+        self._queries = ArchiveQueries(chats)
 
     async def ask(self, request: Any) -> Any:
-        method = type(request).__name__.removesuffix("Request")
-        return await call_unary(getattr(self._stub, method), request, timeout=10)
+        return await getattr(self._queries, type(request).__name__.removesuffix("Request"))(request)
 
-    async def refusal(self, request: Any) -> tuple[Status, str]:
-        with pytest.raises(RpcError) as caught:
-            await self.ask(request)
-        return caught.value.status, caught.value.message
+    async def refusal(self, request: Any) -> tuple[Code, str]:
+        """The code and the field."""
+        answer = await self.ask(request)
+        assert isinstance(answer, Refusal)
+        return answer.code, answer.field
 
 
 @pytest.fixture
-async def client(archive: Archive) -> AsyncIterator[Client]:
-    async with open_channel("127.0.0.1", archive.port) as channel:
-        yield Client(ArchiveServiceStub(channel))
+def client(chats: SqliteChats) -> Client:
+    return Client(chats)
 
 
 @pytest.fixture
@@ -80,16 +58,6 @@ def ids(response: ListMessagesResponse) -> list[int]:
 
 
 # ---- chats
-
-
-async def test_a_published_message_is_in_the_members_lists(client: Client, log: SqliteLog, people: Any) -> None:
-    event = people.message()
-    await publish_and_wait(log, people.records(event))
-    with trio.fail_after(20):
-        while not (response := await client.ask(ListChatsRequest(user_id=people.bob, limit=10))).chats:
-            await trio.sleep(0.001)
-    assert [chat.newest for chat in response.chats] == [event.message]
-    assert response.next_cursor == ""
 
 
 async def test_chats_page_by_page(client: Client, chats: SqliteChats, people: Any) -> None:
@@ -201,7 +169,7 @@ async def test_one_message(client: Client, sent: Sequence[Event], people: Any) -
     request = GetMessageRequest(user_id=people.alice, chat_id=people.chat, message_id=message_id)
     assert (await client.ask(request)).message.message == sent[3].message
     request.message_id += 1
-    assert (await client.refusal(request))[0] is Status.NOT_FOUND
+    assert await client.refusal(request) == (Code.NOT_FOUND, "message_id")
 
 
 # ---- refusals
@@ -214,25 +182,28 @@ async def test_a_chat_is_not_there_for_others(client: Client, sent: Sequence[Eve
             ListMessagesRequest(user_id=people.carol, chat_id=chat_id, limit=1),
             GetMessageRequest(user_id=people.carol, chat_id=chat_id, message_id=sent[0].event_id),
         ):
-            assert (await client.refusal(request))[0] is Status.NOT_FOUND
+            assert await client.refusal(request) == (Code.NOT_FOUND, "chat_id")
 
 
 @pytest.mark.parametrize(
-    ("fields", "message"),
+    ("fields", "bounds"),
     [
-        ({"limit": 0}, "limit must be 1 to 100, not 0"),
-        ({"limit": 101}, "limit must be 1 to 100, not 101"),
-        ({"limit": 2**32 - 1}, "limit must be 1 to 100, not 4294967295"),
-        ({"user_id": 0}, f"user_id must be 1 to {MAX_ID}, not 0"),
-        ({"before_id": -1}, f"before_id must be 0 to {MAX_ID}, not -1"),
-        ({"around_ms": -5}, f"around_ms must be 0 to {MAX_ID}, not -5"),
+        ({"limit": 0}, "1 to 100, not 0"),
+        ({"limit": 101}, "1 to 100, not 101"),
+        ({"limit": 2**32 - 1}, "1 to 100, not 4294967295"),
+        ({"user_id": 0}, f"1 to {MAX_ID}, not 0"),
+        ({"before_id": -1}, f"0 to {MAX_ID}, not -1"),
+        ({"around_ms": -5}, f"0 to {MAX_ID}, not -5"),
     ],
 )
 async def test_a_bad_field_is_named_with_its_limit(
-    client: Client, people: Any, fields: dict[str, int], message: str
+    client: Client, people: Any, fields: dict[str, int], bounds: str
 ) -> None:
-    request = ListMessagesRequest(**{"user_id": people.bob, "chat_id": people.chat, "limit": 5, **fields})
-    assert await client.refusal(request) == (Status.INVALID_ARGUMENT, message)
+    (field,) = fields
+    answer = await client.ask(
+        ListMessagesRequest(**{"user_id": people.bob, "chat_id": people.chat, "limit": 5, **fields})
+    )
+    assert answer == Refusal(Code.INVALID, f"`{field}` must be {bounds}.", field)
 
 
 @pytest.mark.parametrize(
@@ -240,15 +211,12 @@ async def test_a_bad_field_is_named_with_its_limit(
 )
 async def test_a_bad_list_of_chats_is_refused(client: Client, people: Any, fields: dict[str, Any]) -> None:
     request = ListChatsRequest(**{"user_id": people.bob, "limit": 5, **fields})
-    status, message = await client.refusal(request)
-    assert status is Status.INVALID_ARGUMENT
-    assert message.startswith(next(iter(fields)))
+    assert await client.refusal(request) == (Code.INVALID, next(iter(fields)))
 
 
 @pytest.mark.parametrize(
     "cursor",
     [
-        "",
         "é",
         "AAAA",
         "x" * 5_000,
@@ -260,58 +228,20 @@ async def test_a_bad_list_of_chats_is_refused(client: Client, people: Any, field
 )
 async def test_only_an_own_cursor_is_taken(client: Client, people: Any, cursor: str) -> None:
     request = ListChatsRequest(user_id=people.bob, limit=5, cursor=cursor)
-    if cursor:
-        assert (await client.refusal(request))[0] is Status.INVALID_ARGUMENT
-    else:
-        await client.ask(request)
+    assert await client.refusal(request) == (Code.INVALID, "cursor")
 
 
-# ---- the whole
-
-
-async def test_a_store_that_is_away_is_unavailable_and_not_ready(
-    log: SqliteLog, health: Health, people: Any, fake_chats: Any
-) -> None:
+async def test_a_store_that_does_not_answer_is_unavailable(people: Any) -> None:
     async def fail(*_: object, **__: object) -> None:
         raise Unavailable("the disk is gone")
 
-    chats = fake_chats(step=fail)
-    chats.get_chat = chats.list_chats = chats.messages_before = chats.get_message = fail
-    async with (
-        open_archive(SETTINGS, backplane=log, chats=chats, health=health) as archive,
-        open_channel("127.0.0.1", archive.port) as channel,
+    class Away:
+        get_chat = list_chats = messages_before = get_message = staticmethod(fail)
+
+    for request in (
+        GetChatRequest(user_id=people.bob, chat_id=people.chat),
+        ListChatsRequest(user_id=people.bob, limit=1),
+        ListMessagesRequest(user_id=people.bob, chat_id=people.chat, limit=1),
+        GetMessageRequest(user_id=people.bob, chat_id=people.chat, message_id=1),
     ):
-        client = Client(ArchiveServiceStub(channel))
-        for request in (
-            GetChatRequest(user_id=people.bob, chat_id=people.chat),
-            ListChatsRequest(user_id=people.bob, limit=1),
-            ListMessagesRequest(user_id=people.bob, chat_id=people.chat, limit=1),
-            GetMessageRequest(user_id=people.bob, chat_id=people.chat, message_id=1),
-        ):
-            assert await client.refusal(request) == (Status.UNAVAILABLE, "history can't be read now")
-        status, report = await health.report("readyz")
-        assert status == 503
-        assert {check["name"]: check["reason"] for check in report["checks"] if not check["ok"]} == {
-            "chats": "the disk is gone"
-        }
-
-
-async def test_it_answers_probes(archive: Archive) -> None:
-    async with await trio.open_tcp_stream("127.0.0.1", archive.health_port) as stream:
-        await stream.send_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
-        answer = b"".join([part async for part in stream])
-    assert answer.startswith(b"HTTP/1.1 200 ")
-
-
-async def test_leaving_records_and_commits_what_was_in_hand(
-    log: SqliteLog, chats: SqliteChats, health: Health, people: Any
-) -> None:
-    async with open_archive(SETTINGS, backplane=log, chats=chats, health=health) as archive:
-        await publish_and_wait(log, people.records(people.message()))
-        with trio.fail_after(20):
-            while not archive.recorder.statistics().events:
-                await trio.sleep(0.001)
-    query = "SELECT partition, offset FROM offsets WHERE consumers = 'archive'"
-    committed = dict(await log.read(lambda connection: connection.execute(query).fetchall()))
-    recorded = await chats.recorded_offsets()
-    assert committed == recorded != {}
+        assert await Client(Away()).ask(request) == Refusal(Code.UNAVAILABLE, UNAVAILABLE)

@@ -90,10 +90,10 @@ def test_any_json_gives_a_message_or_a_refusal(value: Any) -> None:
         ('{"send":{"recipient_id":true}}', "send.recipient_id", "must be an integer from"),
         ('{"send":{"recipient_id":"9223372036854775808"}}', "send.recipient_id", "to 9223372036854775807"),
         ('{"send":{"recipient_id":1.5}}', "send.recipient_id", "must be an integer"),
-        ('{"send":{"chat_id":"a","recipient_id":"5"}}', "send.recipient_id", "can't stand beside `chat_id`"),
+        ('{"send":{"chat_id":"a","recipient_id":"5"}}', "send.recipient_id", "can't be combined with `chat_id`"),
         ('{"send":{"text":"hi"}}', "send.text", "must be an object"),
         ('{"ping":{"payload":"***"}}', "ping.payload", "must be base64"),
-        ('{"send":{},"ping":{}}', "ping", "can't stand beside `send`"),
+        ('{"send":{},"ping":{}}', "ping", "can't be combined with `send`"),
         ("[]", "", "must be an object"),
     ],
 )

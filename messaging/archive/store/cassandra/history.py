@@ -1,23 +1,20 @@
-"""How the chat store on Cassandra reads history: bucket after bucket, of those with messages, until a page is full.
+"""Reads of history in Cassandra: one bucket after another, of the buckets with messages, until a page is full.
 
-A chat's messages may be thinly spread over years, so further buckets are read more and more at once: n buckets take
-about log n rounds, of which only the last reads more than is used.
+A chat's messages may be spread thinly over years, so each round reads twice as many buckets: n buckets take about
+log n rounds, of which only the last reads more than is used.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from messaging.archive.store.cassandra.recording import bucket_of
-from messaging.archive.store.protocol import Page, with_reactions
+from messaging.archive.store.protocol import MAX_PAGE_REACTIONS, Page, with_reactions
 from rookery.v1.archive_pb2 import HistoryMessage
 from rookery.v1.session_pb2 import Message
 from shared.drivers.cassandra import CassandraSession
 
-MAX_PAGE_REACTIONS = 10_000
-"""Reactions given with a page of messages at most, some 500 KB: a chat's members can set more, to no one's harm."""
-
 MAX_BUCKETS_AT_ONCE = 16
-"""Buckets of a chat that are read at the same time at most."""
+"""Buckets of a chat that are read concurrently."""
 
 _BUCKETS = "SELECT bucket FROM buckets_by_chat WHERE chat_id = ?"
 _BEFORE = """
@@ -70,7 +67,7 @@ class History:
         return Page(await self._with_reactions(chat_id, messages), has_older=has_older, has_newer=len(rows) > limit)
 
     async def message(self, chat_id: str, message_id: int) -> HistoryMessage | None:
-        """One message; None if it is not there."""
+        """One message; None if it does not exist."""
         bucket = bucket_of(message_id)
         found, reactions = await self._session.execute_all(
             [
@@ -81,18 +78,21 @@ class History:
         return _with_reactions([Message.FromString(found[0][0])], reactions)[0] if found else None
 
     async def senders(self, chats: Sequence[tuple[str, int, int]], limit: int) -> list[list[int]]:
-        """For each chat, of which an id and that of its newest message are given, who sent the messages above the id,
-        the newest first, at most `limit` of them."""
-        left = [[bucket_of(newest_id)] for _, _, newest_id in chats]
-        spread = [n for n, (_, above_id, _) in enumerate(chats) if bucket_of(above_id) != left[n][0]]
-        lists = await self._session.execute_all([(self._statements[_BUCKETS], (chats[n][0],)) for n in spread])
-        for n, rows in zip(spread, lists, strict=True):
-            left[n] = [bucket for (bucket,) in rows if bucket >= bucket_of(chats[n][1])]
+        """For each chat, given as chat_id, an id and the id of its newest message: the senders of the messages above
+        the id, newest first, at most `limit`."""
+        remaining = [[bucket_of(newest_id)] for _, _, newest_id in chats]
+        longer = [n for n, (_, above_id, _) in enumerate(chats) if bucket_of(above_id) != remaining[n][0]]
+        lists = await self._session.execute_all([(self._statements[_BUCKETS], (chats[n][0],)) for n in longer])
+        for n, rows in zip(longer, lists, strict=True):
+            remaining[n] = [bucket for (bucket,) in rows if bucket >= bucket_of(chats[n][1])]
         senders: list[list[int]] = [[] for _ in chats]
-        while unfinished := [n for n, buckets in enumerate(left) if buckets and len(senders[n]) < limit]:
+        while unfinished := [n for n, buckets in enumerate(remaining) if buckets and len(senders[n]) < limit]:
             pages = await self._session.execute_all(
                 [
-                    (self._statements[_SENDERS], (chats[n][0], left[n].pop(0), chats[n][1], limit - len(senders[n])))
+                    (
+                        self._statements[_SENDERS],
+                        (chats[n][0], remaining[n].pop(0), chats[n][1], limit - len(senders[n])),
+                    )
                     for n in unfinished
                 ]
             )
@@ -101,25 +101,25 @@ class History:
         return senders
 
     async def _buckets(self, chat_id: str) -> list[int]:
-        """Those that hold anything, the newest first."""
+        """The buckets with messages, newest first."""
         return [bucket for (bucket,) in await self._session.execute(self._statements[_BUCKETS], (chat_id,))]
 
     async def _scan(self, cql: str, chat_id: str, buckets: Sequence[int], anchor: int, limit: int) -> list[Any]:
-        """The first values beyond the anchor in these buckets, which are read in this order."""
+        """The first `limit` values beyond the anchor, from the buckets in this order."""
         values: list[Any] = []
         at_once = 1
         while buckets and len(values) < limit:
-            some, buckets = buckets[:at_once], buckets[at_once:]
+            batch, buckets = buckets[:at_once], buckets[at_once:]
             at_once = min(at_once * 2, MAX_BUCKETS_AT_ONCE)
             bounds = (anchor,) if limit == 1 else (anchor, limit - len(values))
             pages = await self._session.execute_all(
-                [(self._statements[cql], (chat_id, bucket, *bounds)) for bucket in some]
+                [(self._statements[cql], (chat_id, bucket, *bounds)) for bucket in batch]
             )
             values += [value for rows in pages for (value,) in rows]
         return values[:limit]
 
     async def _with_reactions(self, chat_id: str, messages: Sequence[Message]) -> list[HistoryMessage]:
-        """The messages, which are oldest first, with their reactions in the order in which each emoji first came."""
+        """The messages, oldest first, with their reactions in the order in which they were set."""
         if not messages:
             return []
         span = messages[0].message_id, messages[-1].message_id
@@ -131,8 +131,8 @@ class History:
 
 
 def _decoded(rows: Sequence[bytes]) -> list[Message]:
-    """Oldest first, of each send only the oldest message: two archives that recorded a message and its retry at the
-    same moment have let both in."""
+    """The messages, oldest first, and only the oldest of each send: two archives that record a message and its retry at
+    the same moment store both."""
     messages = [Message.FromString(message) for message in rows]
     first = {(message.sender_id, message.client_message_id): message for message in reversed(messages)}
     return [message for message in messages if first[message.sender_id, message.client_message_id] is message]

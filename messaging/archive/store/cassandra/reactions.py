@@ -1,8 +1,8 @@
-"""Reactions as the chat store on Cassandra records them: which runs of being set a batch begins or ends.
+"""Reactions in Cassandra. A run is the time for which a reaction stays set; its id is that of its first event.
 
-A reaction that is set again keeps its place, which is the event that began its run. So what is set now is read first;
-then the events are gone through in their order, and what has changed at their end is written with the last event's
-timestamp. An event from before a run that is in the store is one that is recorded again, and changes nothing.
+A reaction that is set again keeps its run. So the current runs are read first; then the events of a batch are applied
+in their order, and a run that has changed is written with the timestamp of the last event. An event from before a
+stored run is a replay and changes nothing.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from messaging.archive.store.cassandra.schema import BUCKET_BITS
 from rookery.v1.session_pb2 import Reaction
 
 KEYS_PER_READ = 100
-"""Reactions asked for in one read."""
+"""Reactions in one read."""
 
 
 class ReactionKey(NamedTuple):
@@ -26,7 +26,7 @@ class ReactionKey(NamedTuple):
 
 
 class Runs:
-    """The runs of the reactions in a batch. Without I/O: `begin` is told what the store has for `reads`."""
+    """The runs of the reactions in a batch. Sans-I/O: the caller executes `reads`, and passes each row to `begin`."""
 
     READ = """
         SELECT message_id, emoji, user_id, first_id FROM reactions_by_chat
@@ -46,13 +46,13 @@ class Runs:
         self._begun: dict[ReactionKey, int] = {}
 
     def add(self, event_id: int, reaction: Reaction) -> None:
-        """An event of the batch, after those before it."""
+        """Add the next event of the batch."""
         message_id = reaction.message_id
         key = ReactionKey(reaction.chat_id, message_id >> BUCKET_BITS, message_id, reaction.emoji, reaction.user_id)
         self._events.setdefault(key, []).append((event_id, reaction.set))
 
     def reads(self) -> list[tuple[str, int, list[tuple[int, str, int]]]]:
-        """What to ask the store for: chat, bucket, reactions in it."""
+        """The reads for the stored runs: chat, bucket, and keys of reactions in it."""
         reads: list[tuple[str, int, list[tuple[int, str, int]]]] = []
         for chat_id, bucket, message_id, emoji, user_id in sorted(self._events):
             if not reads or reads[-1][:2] != (chat_id, bucket) or len(reads[-1][2]) == KEYS_PER_READ:
@@ -61,11 +61,11 @@ class Runs:
         return reads
 
     def begin(self, key: ReactionKey, first_id: int) -> None:
-        """The store has it as set since this event."""
+        """Note that the store has the reaction as set since this event."""
         self._begun[key] = first_id
 
     def changes(self) -> Iterator[tuple[str, ReactionKey, tuple[Any, ...]]]:
-        """What to write: statement, key and values."""
+        """The writes: statement, key and values."""
         for key, events in self._events.items():
             stored = first_id = self._begun.get(key)
             last_unset = 0

@@ -1,10 +1,9 @@
-"""How the chat store on Cassandra records events: what is there already is read first, then all is written at once.
+"""Recording of events in Cassandra: read the stored rows that a batch depends on, then write all rows concurrently.
 
-Why no order is needed among the writes, and why a half that was written does no harm: every write is idempotent and has
-the timestamp of its event, so that doing it again, or late, changes nothing; and the log is read again from before it.
-Until then a chat may be listed whose message is not in history yet, or a message may be there that is in no list or in
-no bucket that is known: it shows a moment later. A retry comes later in the log than what it repeats, so it is not
-looked for before that is there.
+The writes need no order, and a partial write is harmless: every write is idempotent and has the timestamp of its event,
+so repeating it, or running it late, changes nothing; and the log is read again from before it. Until then a chat may be
+listed before its message is in history, or a message may be stored that is in no list and in no known bucket: it
+appears a moment later. A retry is later in the log than the message that it repeats, so its read finds that message.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,25 +18,25 @@ from shared.contract.ids import MAX_ID
 from shared.drivers.cassandra import CassandraSession
 
 MAX_MESSAGE_BYTES = 1 << 20
-"""Of a message, encoded: a sixteenth of what a node takes in one write, and far above what a gateway accepts."""
+"""Of an encoded message: a sixteenth of a node's limit for one write, and far above the limit of a gateway."""
 
 MAX_KEY_BYTES = 65_000
-"""Of a text that is part of a row's key, for which Cassandra has 65,535 bytes, ids included."""
+"""Of a text in a row's key. Cassandra allows 65,535 bytes for the whole key, ids included."""
 
 DEDUPE_BEHIND = 1 << 50
-"""How far back a send's first message is found for certain, as a distance of ids: 2^28 ms, 3.1 days. A retry comes
-within seconds, and gateways know those; this is for a client that was switched off over a long weekend. Further back it
-is found within the same bucket only."""
+"""How far back from a retry, in ids, the first message of its send is certain to be found: 2^28 ms, 3.1 days. A retry
+comes within seconds, and gateways find those; this is for a client that was off over a long weekend. Further back it is
+found within the same bucket only."""
 
 DEDUPE_AHEAD = 1 << 44
-"""The same the other way, 70 minutes: a message of a gateway that was frozen is recorded after its retry elsewhere."""
+"""The same distance forward, 70 minutes: a frozen gateway's message is recorded after its retry at another gateway."""
 
 KEYS_PER_READ = 100
-"""Keys that one read of sends asks for, over all its chats: each of these chats is asked for every send of the others,
-which for so few is cheaper than a read each."""
+"""Keys in one read of sends, over all its chats. Each chat is also searched for the sends of the others, which is
+cheaper than one read per chat for so few."""
 
 MAX_KNOWN_BUCKETS = 100_000
-"""Buckets that are remembered as written, some 20 MB: one that was forgotten is written again."""
+"""Buckets that are cached as written, about 20 MB. A bucket that is not cached is written again."""
 
 _SENDS = """
     SELECT chat_id, sender_id, client_message_id, message_id FROM sends_by_chat
@@ -47,7 +46,7 @@ _ADD_MESSAGE = """
     INSERT INTO messages_by_chat (chat_id, bucket, message_id, sender_id, message) VALUES (?, ?, ?, ?, ?)
     USING TIMESTAMP ?
 """
-# Of two messages of one send, that two archives recorded at the same moment, the older one is remembered.
+# If two archives record two messages of one send at the same moment, the older message wins.
 _ADD_SEND = """
     INSERT INTO sends_by_chat (chat_id, bucket, sender_id, client_message_id, message_id) VALUES (?, ?, ?, ?, ?)
     USING TIMESTAMP ?
@@ -67,10 +66,10 @@ Send = tuple[str, int, str]
 
 
 class Batch:
-    """Events, by what they are written to. Without I/O."""
+    """The events of a batch, grouped by the tables that they are written to. Sans-I/O."""
 
     def __init__(self, events: Iterable[Event]) -> None:
-        """Raises ValueError for an event that can't be taken."""
+        """Raises ValueError for an invalid event."""
         self.changed: dict[str, int] = {}  # by chat_id, the newest event's id
         self.messages: dict[Send, Message] = {}  # of each send the first
         self.runs = Runs()
@@ -90,7 +89,7 @@ class Batch:
                     key = content.chat_id, content.user_id
                     delivered, read = self.marks.get(key, (0, 0))
                     self.marks[key] = max(delivered, content.delivered_up_to), max(read, content.read_up_to)
-                case _:
+                case _:  # not stored
                     continue
             self._note_change(content.chat_id, event.event_id)
 
@@ -112,7 +111,7 @@ class Batch:
             self.changed[chat_id] = event_id
 
     def send_reads(self) -> list[tuple[list[str], int, list[tuple[int, str]]]]:
-        """What to ask for to find the messages that these are retries of: chats, a bucket, and sends in it."""
+        """The reads that find the first messages of these sends: chats, a bucket, and sends in it."""
         wanted: dict[tuple[int, str], list[tuple[int, str]]] = {}  # by bucket and chat
         for (chat_id, sender_id, client_message_id), message in self.messages.items():
             at = message.message_id
@@ -131,7 +130,7 @@ class Batch:
         return reads
 
     def drop_retries(self, rows: Iterable[tuple[str, int, str, int]]) -> None:
-        """Leave out the messages whose send has another message in the store: these are rows of `send_reads`."""
+        """Drop the messages whose send has another message in the store. `rows` are the results of `send_reads`."""
         for chat_id, sender_id, client_message_id, message_id in rows:
             message = self.messages.get((chat_id, sender_id, client_message_id))
             if message is not None and message.message_id != message_id:
@@ -139,7 +138,7 @@ class Batch:
 
 
 def bucket_of(snowflake: int) -> int:
-    """In which bucket of its chat a message is."""
+    """The bucket of a message in its chat."""
     return snowflake >> BUCKET_BITS
 
 
@@ -154,10 +153,10 @@ class ChatRecording:
     def __init__(self, session: CassandraSession, statements: dict[str, Any]) -> None:
         self._session = session
         self._statements = statements
-        self._known_buckets: dict[tuple[str, int], None] = {}  # the one written last comes last
+        self._known_buckets: dict[tuple[str, int], None] = {}  # the latest written comes last
 
     async def record(self, events: Sequence[Event]) -> None:
-        """Write the events. Raises ValueError, having written nothing, for an event that can't be taken."""
+        """Write the events. Raises ValueError, and writes nothing, for an invalid event."""
         batch = Batch(events)
         await self._read(batch)
         writes = Writes()
@@ -169,7 +168,7 @@ class ChatRecording:
         self._remember(buckets)
 
     async def _read(self, batch: Batch) -> None:
-        """Take out of the batch what the store has already."""
+        """Drop from the batch the messages that are stored already, and load the current runs of its reactions."""
         sends = batch.send_reads()
         reactions = batch.runs.reads()
         work: list[tuple[Any, Sequence[Any]]] = [(self._statements[_SENDS], read) for read in sends]
@@ -184,7 +183,7 @@ class ChatRecording:
                 batch.runs.begin(ReactionKey(chat_id, bucket, message_id, emoji, user_id), first_id)
 
     def _add_messages(self, writes: Writes, batch: Batch) -> set[tuple[str, int]]:
-        """Write the messages; the buckets that they are in."""
+        """Write the messages; returns their buckets."""
         add_message, add_send = self._statements[_ADD_MESSAGE], self._statements[_ADD_SEND]
         buckets: set[tuple[str, int]] = set()
         for (chat_id, sender_id, client_message_id), message in batch.messages.items():
@@ -202,7 +201,7 @@ class ChatRecording:
         return buckets
 
     def _change_chats(self, writes: Writes, batch: Batch) -> None:
-        """Write what lists of chats show, to the rows of both members."""
+        """Write the rows of both members in the list of chats."""
         newest: dict[str, Message] = {}
         for message in batch.messages.values():
             if message.chat_id not in newest or message.message_id > newest[message.chat_id].message_id:
@@ -212,7 +211,7 @@ class ChatRecording:
             if chat_id in newest:
                 newest_id, content = newest[chat_id].message_id, newest[chat_id].SerializeToString()
             for member in direct_members(chat_id) or ():
-                if newest_id == changed_id:  # as it nearly always is: one row in place of two
+                if newest_id == changed_id:  # the usual case: one row in place of two
                     both = member, chat_id, changed_id, newest_id, content, changed_id
                     writes.add(member, self._statements[_NEWEST_CHANGE], both, size=len(content))
                     continue
@@ -224,7 +223,7 @@ class ChatRecording:
             for member in direct_members(chat_id) or ():
                 if read:
                     writes.add(member, self._statements[_READ], (read, user_id, read, member, chat_id))
-                if delivered or not read:  # who has given no mark yet, has one of 0 from now on
+                if delivered or not read:  # a receipt without marks stores a mark of 0
                     mark = delivered, user_id, delivered, member, chat_id
                     writes.add(member, self._statements[_DELIVERED], mark)
 

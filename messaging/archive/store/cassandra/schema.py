@@ -1,14 +1,14 @@
-"""The tables of the chat store on Cassandra, and how they are filled.
+"""The tables of the chat store on Cassandra.
 
-A snowflake is the timestamp of nearly every write (`USING TIMESTAMP`): of two writes the one of the newer event stays,
-whichever comes first, so events can be recorded again in any order. Consequence: to delete such a row by hand, give the
+A snowflake is the timestamp of nearly every write (`USING TIMESTAMP`): of two writes that of the newer event wins in
+any order of arrival, so events can be recorded again in any order. Consequence: to delete such a row by hand, give the
 DELETE a timestamp above its event's id; and leave the node's `maximum_timestamp` guardrails off.
 """
 
 BUCKET_BITS = 52
-"""A bucket is an id without its lowest 52 bits: a span of 2^30 ms, 12.4 days, and so 2,048 of them until the ids end.
-At 300 bytes a message, ten messages a minute without a pause make a partition of 54 MB, below the 100 MB that Cassandra
-handles well; in a chat with some messages a day one bucket fills a page."""
+"""A bucket is an id without its lowest 52 bits: a span of 2^30 ms, 12.4 days, so there are 2,048 until the ids end.
+At 300 bytes per message, ten messages a minute without a pause make a partition of 54 MB, below the 100 MB that
+Cassandra handles well; in a chat with a few messages a day one bucket fills a page."""
 
 CHATS_SCHEMA = (
     """
@@ -17,7 +17,7 @@ CHATS_SCHEMA = (
         PRIMARY KEY ((chat_id, bucket), message_id)
     ) WITH CLUSTERING ORDER BY (message_id DESC)
     """,
-    # Which message was the first of a send: written with it, and as atomic, having the same partition key.
+    # The first message of each send, written atomically with that message: both have the same partition key.
     """
     CREATE TABLE IF NOT EXISTS sends_by_chat (
         chat_id text, bucket int, sender_id bigint, client_message_id text, message_id bigint,
@@ -37,8 +37,8 @@ CHATS_SCHEMA = (
         PRIMARY KEY (chat_id, bucket)
     ) WITH CLUSTERING ORDER BY (bucket DESC)
     """,
-    # changed_id is the newest event of the chat. A chat is listed once it has a newest message. The marks are those of
-    # both members, by user: a page of the list costs one read. Rows are written again and again: levelled compaction
+    # changed_id is the newest event of the chat. A chat is listed once it has a newest message. A row has the marks of
+    # both members, by user, so that a page of the list costs one read. Rows are overwritten often: levelled compaction
     # keeps a user's list in few files.
     """
     CREATE TABLE IF NOT EXISTS chats_by_user (

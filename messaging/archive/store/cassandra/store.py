@@ -1,7 +1,6 @@
 """The chat store on Cassandra: the distributed twin of `messaging.archive.store.sqlite.store`.
 
-What records is in `chats_cassandra_recording`, what reads history in `chats_cassandra_history`, and the tables are in
-`chats_cassandra_schema`.
+`recording` writes events, `history` reads messages, and `schema` defines the tables.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -10,20 +9,14 @@ from typing import Any
 
 from messaging.archive.store.cassandra.history import HISTORY_STATEMENTS, History
 from messaging.archive.store.cassandra.recording import ChatRecording, prepare_recording
-from messaging.archive.store.protocol import ChatCursor, Page
+from messaging.archive.store.protocol import UNREAD_LIMIT, UNREAD_SCAN, ChatCursor, Page
 from rookery.v1.archive_pb2 import CHAT_KIND_DIRECT, Chat, HistoryMessage
 from rookery.v1.session_pb2 import Event, Message, Receipt
 from shared.contract.chats import direct_members
 from shared.contract.ids import MAX_ID, first_id_at, time_of
 from shared.drivers.cassandra import CassandraSession
 
-UNREAD_LIMIT = 100
-"""Unread messages are counted up to this: see archive.proto."""
-
-UNREAD_SCAN = 200
-"""Messages above the read mark that are looked at to count those of others, the newest first."""
-
-# The filter runs on the rows of one partition, so it costs less than sending them.
+# The filter reads the rows of one partition only, which costs less than sending them.
 _CHANGED_CHATS = (
     "SELECT chat_id, changed_id, newest_id FROM chats_by_user WHERE user_id = ? AND changed_id >= ? ALLOW FILTERING"
 )
@@ -43,7 +36,7 @@ class CassandraChats:
         self._history = History(session, statements)
 
     async def record(self, events: Sequence[Event], offsets: Mapping[int, int]) -> None:
-        """As promised. The offsets are not kept: how far the log is recorded is what the consumer group commits."""
+        """As in the protocol. The offsets are not stored: those that the consumer group commits are enough."""
         await self._recording.record(events)
 
     async def recorded_offsets(self) -> Mapping[int, int]:
@@ -52,7 +45,7 @@ class CassandraChats:
     async def list_chats(
         self, user_id: int, *, changed_since_ms: int, limit: int, after: ChatCursor | None
     ) -> Sequence[Chat]:
-        """As promised. Reads some 60 bytes of every chat of the user that changed since."""
+        """As in the protocol. Reads about 60 bytes of each of the user's chats that changed since then."""
         since = first_id_at(changed_since_ms)
         rows = await self._session.execute(self._statements[_CHANGED_CHATS], (user_id, since))
         start = after or ChatCursor(MAX_ID, "")
@@ -83,7 +76,7 @@ class CassandraChats:
         return await self._history.message(chat_id, message_id)
 
     async def _chats(self, user_id: int, owner_id: int, chat_ids: Sequence[str]) -> list[Chat]:
-        """The chats in this order, as the user sees them, from the rows of the owner."""
+        """The chats in this order, as the user sees them, read from the owner's rows."""
         if not chat_ids:
             return []
         rows = await self._session.execute(self._statements[_CHATS], (owner_id, chat_ids))
@@ -107,7 +100,7 @@ class CassandraChats:
 
 @asynccontextmanager
 async def open_cassandra_chats(session: CassandraSession) -> AsyncIterator[CassandraChats]:
-    """The store, on a session with the keyspace of the tables. Raises Unavailable if Cassandra does not answer."""
+    """Open the store on a session with the keyspace of the tables. Raises Unavailable if Cassandra does not answer."""
     recording = await prepare_recording(session)
     statements = {cql: await session.prepare(cql) for cql in (_CHANGED_CHATS, _CHATS, *HISTORY_STATEMENTS)}
     yield CassandraChats(session, recording, statements)
@@ -121,7 +114,7 @@ def _chat(
     delivered: Mapping[int, int] | None,
     read: Mapping[int, int] | None,
 ) -> Chat:
-    """The chat, but for what is unread in it."""
+    """The chat, without its count of unread messages."""
     delivered, read = delivered or {}, read or {}
     return Chat(
         chat_id=chat_id,

@@ -1,5 +1,4 @@
-"""Puts the writes of a batch into as few requests as is good for the nodes: of the driver's CPU, one request costs as
-much as ten rows."""
+"""Packs the writes of a batch into few requests: one request costs the driver as much CPU as ten rows."""
 
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
@@ -10,20 +9,20 @@ from cassandra.query import BatchStatement
 from shared.drivers.cassandra import unlogged
 
 MAX_PARTITIONS = 10
-"""Partitions in one request: with more, Cassandra warns, since one node passes them on to all the others."""
+"""Partitions in one request. Cassandra warns above that, since one node forwards them to all others."""
 
 MAX_BYTES = 4_000
-"""In a request for several partitions: above 5 KiB Cassandra warns, above 50 KiB it refuses."""
+"""In a request for several partitions. Cassandra warns above 5 KiB and rejects above 50 KiB."""
 
 MAX_PARTITION_BYTES = 256_000
-"""In a request for one partition, where Cassandra has no limit but that of a write, 16 MiB: one that a node reads and
-writes in a few milliseconds."""
+"""In a request for one partition, where Cassandra's only limit is 16 MiB per write. A node handles this much in a few
+milliseconds."""
 
 REQUESTS_PER_TURN = 16
-"""Requests that are encoded before other tasks have a turn: some 2 ms of work."""
+"""Requests that are encoded before a checkpoint lets other tasks run: about 2 ms of work."""
 
 _ROW_BYTES = 80
-"""Of a row's keys, ids and timestamp."""
+"""Estimated size of a row's keys, ids and timestamp."""
 
 
 class Writes:
@@ -33,13 +32,13 @@ class Writes:
         self._partitions: dict[Hashable, list[tuple[Any, Sequence[object], int]]] = {}
 
     def add(self, partition: Hashable, statement: Any, parameters: Sequence[object], *, size: int = 0) -> None:
-        """Write a row. `partition` is equal for what has the same partition key; `size` is that of large values."""
+        """Add a row. `partition` is equal for rows with the same partition key; `size` is the size of large values."""
         self._partitions.setdefault(partition, []).append((statement, parameters, size + _ROW_BYTES))
 
     async def requests(self) -> list[tuple[BatchStatement, Sequence[object]]]:
-        """For `execute_all`. What has the same partition key stays together, up to MAX_PARTITION_BYTES.
+        """The requests for `execute_all`. Rows of one partition stay together, up to MAX_PARTITION_BYTES.
 
-        Lets other tasks run now and then, since values are encoded here.
+        Encodes the values, so it checkpoints every REQUESTS_PER_TURN requests.
         """
         requests: list[tuple[BatchStatement, Sequence[object]]] = []
         for number, rows in enumerate(self._packed(), start=1):
@@ -67,7 +66,7 @@ class Writes:
 
 
 def _split(rows: list[tuple[Any, Sequence[object], int]]) -> Iterator[list[tuple[Any, Sequence[object], int]]]:
-    """The rows of one partition in requests that are not too large."""
+    """Split the rows of one partition into requests of at most MAX_PARTITION_BYTES."""
     some: list[tuple[Any, Sequence[object], int]] = []
     size = 0
     for row in rows:

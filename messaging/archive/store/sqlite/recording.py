@@ -1,6 +1,6 @@
-"""How the chat store on SQLite records events: each table is written once for a batch. Runs in the writer's thread.
+"""Recording of events in SQLite: each table is written once per batch. Runs in the writer's thread.
 
-The tables are in `chats_sqlite`.
+The tables are defined in `store`.
 """
 
 import sqlite3
@@ -11,7 +11,7 @@ from shared.contract.chats import direct_members
 from shared.contract.ids import time_of
 
 _ROWS_PER_STATEMENT = 32
-"""Messages in one statement, which lets go of Python's global lock once, and not once a message."""
+"""Messages in one statement: a statement releases Python's global lock once, not once per message."""
 
 _CHANGE_CHAT = """
     INSERT INTO chats (chat_id, changed_ms) VALUES (?, ?)
@@ -28,7 +28,7 @@ _MOVE_RECEIPT = """
 
 
 def record(connection: sqlite3.Connection, events: Iterable[Event]) -> None:
-    """Write the events, each chat's row once for all that happened in it. Raises ValueError for a bad event."""
+    """Write the events, and the row of each chat once. Raises ValueError for an invalid event."""
     changed: dict[str, int] = {}  # by chat_id, the newest event's id
     messages: list[Message] = []
     reactions: list[tuple[int, Reaction]] = []
@@ -46,7 +46,7 @@ def record(connection: sqlite3.Connection, events: Iterable[Event]) -> None:
             case "receipt":
                 content = event.receipt
                 receipts.append(content)
-            case _:
+            case _:  # not stored
                 continue
         if event_id < 1:
             raise ValueError(f"event_id must be 1 or more, not {event_id}")
@@ -59,7 +59,7 @@ def record(connection: sqlite3.Connection, events: Iterable[Event]) -> None:
 
 
 def _change_chats(connection: sqlite3.Connection, changed: Mapping[str, int], *, listed: Set[str]) -> dict[str, int]:
-    """Note that something changed in the chats, and have those in `listed` listed; by chat_id, what stands for it."""
+    """Update the time of change of the chats, and list those in `listed`; the number of each chat by chat_id."""
     chats: dict[str, int] = {}
     for chat_id, event_id in changed.items():
         chat, is_listed = connection.execute(_CHANGE_CHAT, (chat_id, time_of(event_id))).fetchone()
@@ -95,7 +95,7 @@ def _add_messages(connection: sqlite3.Connection, chats: Mapping[str, int], mess
 def _set_reactions(
     connection: sqlite3.Connection, chats: Mapping[str, int], reactions: Sequence[tuple[int, Reaction]]
 ) -> None:
-    """One that is set again keeps its place, so that a replay changes nothing."""
+    """A reaction that is set again keeps its first event, so that a replay changes nothing."""
     for event_id, reaction in reactions:
         key = chats[reaction.chat_id], reaction.message_id, reaction.emoji, reaction.user_id
         if reaction.set:

@@ -1,7 +1,7 @@
 """The chat store on SQLite: chats, history, reactions and receipts in a file of their own.
 
-What is recorded and how far the log is recorded are one transaction, so whatever a crash or a loss of power takes back
-is recorded again from the log.
+Events and the offsets up to which the log is recorded are one transaction, so events that a crash or a power loss
+undoes are recorded again from the log.
 """
 
 import sqlite3
@@ -9,7 +9,14 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from messaging.archive.store.protocol import ChatCursor, Page, with_reactions
+from messaging.archive.store.protocol import (
+    MAX_PAGE_REACTIONS,
+    UNREAD_LIMIT,
+    UNREAD_SCAN,
+    ChatCursor,
+    Page,
+    with_reactions,
+)
 from messaging.archive.store.sqlite.recording import record
 from rookery.v1.archive_pb2 import CHAT_KIND_DIRECT, Chat, HistoryMessage
 from rookery.v1.session_pb2 import Event, Message, Receipt
@@ -17,23 +24,14 @@ from shared.contract.chats import direct_members
 from shared.contract.ids import MAX_ID
 from shared.drivers.sqlite import Database, open_database
 
-UNREAD_LIMIT = 100
-"""Unread messages are counted up to this: see archive.proto."""
-
-UNREAD_SCAN = 200
-"""Messages above the read mark that are looked at to count those of others, the newest first."""
-
-MAX_PAGE_REACTIONS = 10_000
-"""Reactions given with a page of messages at most, some 500 KB: a chat's members can set more, to no one's harm."""
-
 _CHECKPOINT_PAGES = 4_000
-"""Pages, 16 MB, in the write-ahead log before they are copied into the file: 4 times SQLite's default, so that a page
-that is written often is copied less often. Measured: 10 % less CPU for a message."""
+"""Pages (16 MB) in the write-ahead log before a checkpoint: 4 times SQLite's default, so that a page that is written
+often is copied less often. Measured: 10 % less CPU per message."""
 
 MIGRATIONS = (
     """
     CREATE TABLE chats (
-        chat INTEGER PRIMARY KEY, -- stands for chat_id in the other tables, where it is an eighth of its size
+        chat INTEGER PRIMARY KEY, -- in place of chat_id in the other tables, at an eighth of its size
         chat_id TEXT NOT NULL UNIQUE,
         changed_ms INTEGER NOT NULL,
         listed INTEGER NOT NULL DEFAULT 0 -- whether it is in its members' lists
@@ -158,7 +156,7 @@ class SqliteChats:
 
 @asynccontextmanager
 async def open_sqlite_chats(path: Path) -> AsyncIterator[SqliteChats]:
-    """Open the store in this file, making it if need be. Raises Unavailable if the file can't be used."""
+    """Open the store in this file, creating it if needed. Raises Unavailable if the file can't be used."""
     async with open_database(path, MIGRATIONS, synchronous="NORMAL") as database:
         await database.write(lambda connection: connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}"))
         yield SqliteChats(database)
@@ -190,7 +188,7 @@ def _chat(connection: sqlite3.Connection, user_id: int, chat: int, chat_id: str,
 
 
 def _number(connection: sqlite3.Connection, chat_id: str) -> int:
-    """What stands for the chat; 0, which stands for none, if nothing was recorded in it."""
+    """The chat's number in the other tables; 0, which no chat has, if nothing is recorded in it."""
     row = connection.execute("SELECT chat FROM chats WHERE chat_id = ?", (chat_id,)).fetchone()
     return 0 if row is None else row[0]
 
@@ -204,7 +202,7 @@ def _exists(connection: sqlite3.Connection, query: str, chat: int, anchor: int) 
 
 
 def _with_reactions(connection: sqlite3.Connection, chat: int, messages: Sequence[Message]) -> list[HistoryMessage]:
-    """The messages, oldest first, with their reactions in the order in which each emoji first came."""
+    """The messages, oldest first, with their reactions in the order in which they were set."""
     if not messages:
         return []
     span = messages[0].message_id, messages[-1].message_id

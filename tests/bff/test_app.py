@@ -1,20 +1,20 @@
-"""The BFF as it is opened: on a socket of its own, with an archive that it asks over gRPC."""
+"""The BFF as it is opened, with an archive over gRPC, and how the application reports errors."""
 
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 import trio
 
 from bff import Bff, open_bff
-from bff.archive import RpcArchive
 from rookery.v1.archive_grpc import ArchiveServiceServicer
 from rookery.v1.archive_pb2 import Chat, ListChatsRequest, ListChatsResponse, ListMessagesRequest
+from shared.archive import ArchiveClient
+from shared.contract.errors import Code, Refusal
 from shared.platform import Platform
-from shared.rpc import RpcError, Status, open_channel, serve_rpc
+from shared.rpc import open_channel, serve_rpc
 from shared.settings import BffSettings
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ class ArchiveFake(ArchiveServiceServicer):
     async def ListChats(self, input_message: ListChatsRequest) -> ListChatsResponse:
         return ListChatsResponse(chats=[Chat(chat_id=f"of {input_message.user_id}")])
 
-    async def ListMessages(self, input_message: ListMessagesRequest) -> Any:
-        raise RpcError(Status.NOT_FOUND, "There is no such chat.")
+    async def ListMessages(self, input_message: ListMessagesRequest) -> Refusal:
+        return Refusal(Code.NOT_FOUND, "There is no such chat.")
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ async def bff(api: "Api", archive_port: int, web_root: Path) -> AsyncIterator[Bf
                 live=services.live,
                 processes=services.processes,
             ),
-            archive=RpcArchive(channel),
+            archive=ArchiveClient(channel, timeout=PATIENCE),
             health=services.health,
             web_root=web_root,
         ) as bff,
@@ -84,14 +84,28 @@ async def test_a_user_registers_signs_in_and_sees_chats(bff: Bff) -> None:
     assert (gone.status_code, after.status_code) == (204, 401)
 
 
-async def test_an_archive_that_is_away_is_told_at_once(api: "Api", token: str) -> None:
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))  # nobody else's, and nobody listens
-        async with open_channel(*silent.getsockname()) as channel:
-            archive = RpcArchive(channel)
-            with pytest.raises(RpcError) as raised:
-                await archive.list_chats(ListChatsRequest(user_id=1, limit=1))
-    assert raised.value.status is Status.UNAVAILABLE
-    api.archive.answer = raised.value
-    reply = await api.call("GET", "/v1/chats", token=token)
-    assert (reply.status, reply.headers["Retry-After"]) == (503, "1")
+async def test_an_unknown_path_is_not_found(api: "Api", token: str) -> None:
+    for path in ("/v1", "/v1/", "/v1/nothing", "/v1/users/", "/v1//users", "/nothing", "/v2/me", "/v1/me/"):
+        reply = await api.call("GET", path, token=token)
+        assert reply.refusal == (404, "not_found", ""), path
+        assert reply.headers["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/v1/users"), ("POST", "/v1/me"), ("DELETE", "/v1/chats"), ("PUT", "/livez")]
+)
+async def test_a_wrong_method_is_refused_with_the_right_ones(api: "Api", token: str, method: str, path: str) -> None:
+    reply = await api.call(method, path, token=token)
+    assert reply.refusal == (405, "method_not_allowed", "")
+    assert reply.headers["Allow"]
+    assert reply.headers["Allow"].split(", ")[0] in reply.body["detail"]
+
+
+async def test_a_fault_discloses_only_an_id(api: "Api", token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: object) -> None:
+        raise RuntimeError("secret internals")
+
+    monkeypatch.setattr(type(api.accounts), "users", fail)
+    reply = await api.call("GET", "/v1/me", token=token)
+    assert reply.refusal == (500, "internal", "")
+    assert b"secret" not in reply.text

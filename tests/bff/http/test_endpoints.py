@@ -1,4 +1,4 @@
-"""Bad input to every route that takes any: each gets a problem that names what is wrong, and the limit."""
+"""Invalid input to every route: the problem names the field and the limit."""
 
 import json
 from typing import TYPE_CHECKING, Any
@@ -55,38 +55,30 @@ NOT_OBJECTS = (
 async def test_a_body_that_is_no_json_object_is_malformed(api: "Api", token: str, method: str, path: str) -> None:
     for raw in NOT_OBJECTS:
         reply = await api.call(method, path, raw=raw, token=token)
-        assert (reply.status, reply.body["code"]) == (400, "malformed"), raw[:20]
+        assert reply.refusal[:2] == (400, "malformed"), raw[:20]
         assert reply.headers["Content-Type"] == "application/problem+json"
 
 
 @pytest.mark.parametrize(("method", "path"), BODIES)
-async def test_an_unknown_field_is_malformed_and_named(api: "Api", token: str, method: str, path: str) -> None:
-    reply = await api.call(method, path, {**BODIES[method, path], "admin": True}, token=token)
-    assert (reply.status, reply.body["code"], reply.body["field"]) == (400, "malformed", "admin")
-
-
-@pytest.mark.parametrize(("method", "path"), BODIES)
-async def test_a_field_of_a_wrong_type_is_malformed_and_named(api: "Api", token: str, method: str, path: str) -> None:
-    for name in BODIES[method, path]:
-        values: tuple[object, ...] = (True, 5.5, [], {}, ["x"], "1" if name == "version" else 5)
-        for value in values:
-            reply = await api.call(method, path, {**BODIES[method, path], name: value}, token=token)
-            assert (reply.status, reply.body["code"], reply.body["field"]) == (400, "malformed", name), value
-
-
-@pytest.mark.parametrize(("method", "path"), BODIES)
-async def test_a_missing_field_is_malformed_and_named(api: "Api", token: str, method: str, path: str) -> None:
-    for name in BODIES[method, path].keys() - {"display_name"}:
-        body = {key: value for key, value in BODIES[method, path].items() if key != name}
-        reply = await api.call(method, path, body, token=token)
-        assert (reply.status, reply.body["code"], reply.body["field"]) == (400, "malformed", name)
+async def test_a_wrong_missing_or_unknown_field_is_malformed_and_named(
+    api: "Api", token: str, method: str, path: str
+) -> None:
+    good = BODIES[method, path]
+    bodies: list[tuple[str, dict[str, Any]]] = [("admin", {**good, "admin": True})]
+    for name in good:
+        wrong: tuple[Any, ...] = (True, 5.5, [], {}, ["x"], "1" if name == "version" else 5)
+        bodies += [(name, {**good, name: value}) for value in wrong]
+        if name != "display_name":
+            bodies.append((name, {key: value for key, value in good.items() if key != name}))
+    for name, body in bodies:
+        assert (await api.call(method, path, body, token=token)).refusal == (400, "malformed", name), body
 
 
 @pytest.mark.parametrize(("method", "path"), BODIES)
 async def test_a_body_over_the_limit_is_too_large(api: "Api", token: str, method: str, path: str) -> None:
     raw = json.dumps({**BODIES[method, path], "filler": "x" * MAX_BODY_BYTES}).encode()
     reply = await api.call(method, path, raw=raw, token=token)
-    assert (reply.status, reply.body["code"]) == (413, "too_large")
+    assert reply.refusal == (413, "too_large", "body")
     assert str(MAX_BODY_BYTES) in reply.body["detail"]
 
 
@@ -123,11 +115,12 @@ OUT_OF_BOUNDS: tuple[tuple[str, str, str, str | int, str], ...] = (
 async def test_a_value_out_of_bounds_is_invalid_and_its_field_and_limit_are_named(api: "Api", token: str) -> None:
     for method, path, field, value, limit in OUT_OF_BOUNDS:
         reply = await api.call(method, path, {**BODIES[method, path], field: value}, token=token)
-        assert (reply.status, reply.body["code"], reply.body["field"]) == (422, "invalid", field), value
+        assert reply.refusal == (422, "invalid", field), value
         assert limit in reply.body["detail"]
 
 
 async def test_any_text_comes_back_verbatim_as_json(api: "Api", token: str) -> None:
+    assert (await api.register("mallory", display_name=HOSTILE[0]))["display_name"] == HOSTILE[0]
     for version, text in enumerate(HOSTILE, 1):
         change = {"display_name": text, "about": text, "version": version}
         user = (await api.call("PATCH", "/v1/me", change, token=token)).body
@@ -135,10 +128,6 @@ async def test_any_text_comes_back_verbatim_as_json(api: "Api", token: str) -> N
         assert [user["display_name"], user["about"], profile.body["display_name"], profile.body["about"]] == [text] * 4
         assert profile.headers["Content-Type"] == "application/json"
         assert profile.headers["X-Content-Type-Options"] == "nosniff"
-
-
-async def test_a_hostile_display_name_registers_verbatim(api: "Api") -> None:
-    assert (await api.register("mallory", display_name=HOSTILE[0]))["display_name"] == HOSTILE[0]
 
 
 INVALID_QUERIES = (
@@ -170,8 +159,7 @@ INVALID_QUERIES = (
 
 async def test_a_query_or_path_out_of_bounds_is_invalid_and_named(api: "Api", token: str) -> None:
     for path, field in INVALID_QUERIES:
-        reply = await api.call("GET", path, token=token)
-        assert (reply.status, reply.body["code"], reply.body["field"]) == (422, "invalid", field), path
+        assert (await api.call("GET", path, token=token)).refusal == (422, "invalid", field), path
     assert api.archive.asked == []
 
 
@@ -188,56 +176,25 @@ MALFORMED_QUERIES = (
     ("/v1/chats?limit=ten", "limit"),
     ("/v1/chats/d-1-2/messages?before=1", "before"),
     ("/v1/chats/d-1-2/messages?before_id=", "before_id"),
+    ("/v1/chats?limit=1&limit=2", ""),
+    ("/v1/chats?limit=%FF", ""),
+    ("/v1/chats?" + "&".join(f"a{n}=1" for n in range(40)), ""),
 )
 
 
-async def test_a_query_that_is_not_understood_is_malformed_and_named(api: "Api", token: str) -> None:
+async def test_a_malformed_query_is_refused_and_its_field_named(api: "Api", token: str) -> None:
     for path, field in MALFORMED_QUERIES:
-        reply = await api.call("GET", path, token=token)
-        assert (reply.status, reply.body["code"], reply.body["field"]) == (400, "malformed", field), path
-
-
-@pytest.mark.parametrize("query", ["limit=1&limit=2", "limit=%FF", "&".join(f"a{n}=1" for n in range(40))])
-async def test_a_query_that_can_not_be_read_is_malformed(api: "Api", token: str, query: str) -> None:
-    reply = await api.call("GET", f"/v1/chats?{query}", token=token)
-    assert (reply.status, reply.body["code"]) == (400, "malformed")
-
-
-async def test_an_unknown_path_is_not_found(api: "Api", token: str) -> None:
-    for path in ("/v1", "/v1/", "/v1/nothing", "/v1/users/", "/v1//users", "/nothing", "/v2/me", "/v1/me/"):
-        reply = await api.call("GET", path, token=token)
-        assert (reply.status, reply.body["code"]) == (404, "not_found"), path
-        assert reply.headers["Content-Type"] == "application/problem+json"
-
-
-@pytest.mark.parametrize(
-    ("method", "path"), [("GET", "/v1/users"), ("POST", "/v1/me"), ("DELETE", "/v1/chats"), ("PUT", "/livez")]
-)
-async def test_a_wrong_method_is_told_which_are_right(api: "Api", token: str, method: str, path: str) -> None:
-    reply = await api.call(method, path, token=token)
-    assert (reply.status, reply.body["code"]) == (405, "method_not_allowed")
-    assert reply.headers["Allow"]
-    assert reply.headers["Allow"].split(", ")[0] in reply.body["detail"]
-
-
-async def test_a_fault_of_ours_tells_only_an_id(api: "Api", token: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def fail(*_: object) -> None:
-        raise RuntimeError("secret inner words")
-
-    monkeypatch.setattr(type(api.accounts), "users", fail)
-    reply = await api.call("GET", "/v1/me", token=token)
-    assert (reply.status, reply.body["code"]) == (500, "internal")
-    assert b"secret" not in reply.text
+        assert (await api.call("GET", path, token=token)).refusal == (400, "malformed", field), path
 
 
 @given(st.binary(max_size=200))
-def test_no_body_breaks_the_reader(body: bytes) -> None:
+def test_no_body_breaks_the_parser(body: bytes) -> None:
     result = parse_body(Registration, body)
     assert isinstance(result, Registration) or result.code in (Code.MALFORMED, Code.INVALID)
 
 
 @given(st.from_regex(rb"[!-~]{0,80}", fullmatch=True))
-def test_no_query_breaks_the_reader(query: bytes) -> None:
+def test_no_query_breaks_the_parser(query: bytes) -> None:
     for model in (ProfilesQuery, MessagesQuery):
         result = parse_query(model, query)
         assert isinstance(result, model) or (

@@ -1,4 +1,4 @@
-"""The page: the files of `web/`, held in memory, and what tells a browser how far to trust them."""
+"""The page: the files of `web/`, cached in memory, and their Content-Security-Policy."""
 
 import gzip
 import hashlib
@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from quart import Response, request
+from quart import Response as HttpResponse
+from quart import request
 
 from bff.gateways import websocket_origins
 from bff.http.proxy_headers import hostname
@@ -25,42 +26,42 @@ MEDIA_TYPES = {
     ".webmanifest": "application/manifest+json",
     ".woff2": "font/woff2",
 }
-"""What is served: nothing with another ending."""
+"""Media types by suffix. A file with another suffix is not served."""
 
 PAGE = "index.html"
-"""What is served of a folder."""
+"""The file that is served for a folder."""
 
 MAX_FILE_BYTES = 2 * 1024 * 1024
-"""Of a file, since all are held in memory; the whole page has under 100 KB, packed."""
+"""Of a file, since all are cached; the whole page has under 100 KB, compressed."""
 
 _PATH = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)*[A-Za-z0-9_-][A-Za-z0-9._-]*")
-"""No hidden file, no `..`, nothing that a file system could read in another way."""
+"""No hidden file, no `..`, nothing that a file system might interpret differently."""
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """What is served of a file. The ETag is of its content."""
+    """A file as it is served. The ETag is a hash of the content."""
 
     content: bytes
-    packed: bytes
-    """The content as gzip, made once: the page's sources are written to be read, and pack to a third."""
+    compressed: bytes
+    """The content in gzip, compressed once: the sources shrink to a third."""
     media_type: str
     etag: str
     changed: tuple[int, int]
-    """When it was changed (nanoseconds) and its size, on disk."""
+    """Modification time (nanoseconds) and size on disk, to detect a change."""
 
 
 class Site:
-    """The files below a folder. One that changes on disk is read again."""
+    """The files below a folder. A file that changes on disk is read again."""
 
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
         self._files: dict[str, File] = {}
 
     def find(self, path: str) -> File | None:
-        """The file at this path, such as `styles/main.css`; None if there is none that is served.
+        """The file at this path, such as `styles/main.css`; None if no such file is served.
 
-        A folder with a page of its own is found with and without a slash at its end.
+        A folder with an index page is found with and without a trailing slash.
         """
         if "." not in path:
             path = f"{path.removesuffix('/')}/{PAGE}"
@@ -78,13 +79,13 @@ class Site:
             return None
         content = location.read_bytes()
         etag = hashlib.sha256(content).hexdigest()[:32]
-        packed = gzip.compress(content, mtime=0)
-        self._files[path] = File(content, packed, media_type, etag, (status.st_mtime_ns, status.st_size))
+        compressed = gzip.compress(content, mtime=0)
+        self._files[path] = File(content, compressed, media_type, etag, (status.st_mtime_ns, status.st_size))
         return self._files[path]
 
 
 def page_policy(websockets: Iterable[str]) -> str:
-    """The Content-Security-Policy of the page, which talks to us and to these gateways."""
+    """The Content-Security-Policy of the page, which connects to this server and to these gateways."""
     return "; ".join(
         (
             "default-src 'none'",
@@ -101,24 +102,26 @@ def page_policy(websockets: Iterable[str]) -> str:
     )
 
 
-def serve_file(site: Site, services: Services, path: str) -> Response | None:
-    """The answer with this file, or that it has not changed; None if there is none.
+def serve_file(site: Site, services: Services, path: str) -> HttpResponse | None:
+    """The response with this file, or 304 if the client has it; None if there is no such file.
 
-    The names do not change with the content, so a browser keeps a file but asks each time.
+    File names do not depend on the content, so a browser caches a file and revalidates it each time.
     """
     file = site.find(path)
     if file is None:
         return None
-    packed = request.accept_encodings.quality("gzip") > 0
-    etag = f"{file.etag}-gzip" if packed else file.etag
+    is_compressed = request.accept_encodings.quality("gzip") > 0
+    etag = f"{file.etag}-gzip" if is_compressed else file.etag
     headers = {"Cache-Control": "no-cache", "ETag": f'"{etag}"', "Vary": "Accept-Encoding"}
     if file.media_type.startswith("text/html"):
         origins = websocket_origins(services.directory, services.publisher.partitions, hostname(request))
         policy = headers["Content-Security-Policy"] = page_policy(sorted({*origins, *services.websocket_origins}))
         tag = hashlib.sha256(f"{etag} {policy}".encode()).hexdigest()[:32]
-        headers["ETag"] = f'"{tag}"'  # a page kept with the policy of another day could not reach its gateway
+        headers["ETag"] = f'"{tag}"'  # a page cached with an older policy could not reach its gateway
     if request.if_none_match.contains_weak(headers["ETag"].strip('"')):
-        return Response(b"", 304, headers)
-    if packed:
+        return HttpResponse(b"", 304, headers)
+    if is_compressed:
         headers["Content-Encoding"] = "gzip"
-    return Response(file.packed if packed else file.content, headers=headers, content_type=file.media_type)
+    return HttpResponse(
+        file.compressed if is_compressed else file.content, headers=headers, content_type=file.media_type
+    )

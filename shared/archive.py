@@ -1,0 +1,72 @@
+"""The archive's gRPC client, for the BFF and for gateways."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from google.protobuf.message import Message
+
+from rookery.v1.archive_grpc import ArchiveServiceStub
+from rookery.v1.archive_pb2 import (
+    GetChatRequest,
+    GetChatResponse,
+    GetMessageRequest,
+    GetMessageResponse,
+    ListChatsRequest,
+    ListChatsResponse,
+    ListMessagesRequest,
+    ListMessagesResponse,
+)
+from shared.contract.errors import Code, Refusal
+from shared.rpc import Balancer, Channel, RpcError, call_unary
+from shared.rpc.refusals import code_without_refusal, refusal_sent_with
+
+ATTEMPTS = 3
+"""Archives that a query is sent to at most. A query changes nothing, so it may be repeated even if one has run it."""
+
+ATTEMPT_TIMEOUT = 1.0
+"""Seconds after which the query is sent to another archive. The last attempt has the rest of the deadline, since the
+store may be slow."""
+
+UNAVAILABLE = "Chats and history are not available now: try again soon."
+INTERNAL = "Something went wrong on our side."
+
+Request = TypeVar("Request", bound=Message)
+Response = TypeVar("Response", bound=Message)
+
+
+class ArchiveClient:
+    """ArchiveService over a channel. Every method returns the response, or the refusal: the archive's own, else
+    `unavailable`, `timed_out` or `internal` without any detail of the fault."""
+
+    def __init__(self, channel: Channel | Balancer, *, timeout: float) -> None:
+        """`timeout` is the deadline of a query in seconds, all its attempts included."""
+        self._stub = ArchiveServiceStub(channel)
+        self._timeout = timeout
+
+    async def list_chats(self, request: ListChatsRequest) -> ListChatsResponse | Refusal:
+        return await self._query(self._stub.ListChats, request)
+
+    async def get_chat(self, request: GetChatRequest) -> GetChatResponse | Refusal:
+        return await self._query(self._stub.GetChat, request)
+
+    async def list_messages(self, request: ListMessagesRequest) -> ListMessagesResponse | Refusal:
+        return await self._query(self._stub.ListMessages, request)
+
+    async def get_message(self, request: GetMessageRequest) -> GetMessageResponse | Refusal:
+        return await self._query(self._stub.GetMessage, request)
+
+    async def _query(self, method: Callable[[Request], Awaitable[Response]], request: Request) -> Response | Refusal:
+        try:
+            return await call_unary(
+                method, request, timeout=self._timeout, attempts=ATTEMPTS, attempt_timeout=ATTEMPT_TIMEOUT
+            )
+        except RpcError as error:
+            return refusal_of(error)
+
+
+def refusal_of(error: RpcError) -> Refusal:
+    """The refusal that the archive sent, else one by the status of the call."""
+    if sent := refusal_sent_with(error):
+        return sent
+    code = code_without_refusal(error)
+    return Refusal(code, INTERNAL if code is Code.INTERNAL else UNAVAILABLE)

@@ -1,0 +1,81 @@
+"""An archive as it is opened: it records, answers over gRPC, and reports its health."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import trio
+
+from messaging.archive import Archive, open_archive
+from messaging.archive.store.sqlite.store import SqliteChats
+from rookery.v1.archive_pb2 import ListChatsRequest, ListChatsResponse
+from shared.archive import ArchiveClient
+from shared.backplane.publishing import publish_and_wait
+from shared.backplane.sqlite.log import SqliteLog
+from shared.contract.errors import Refusal, Unavailable
+from shared.rpc import open_channel
+from shared.settings import ArchiveSettings
+from shared.telemetry.health import Health
+
+SETTINGS = ArchiveSettings(grpc_port=0, health_port=0)
+
+
+@pytest.fixture
+def health() -> Health:
+    health = Health()
+    health.started()
+    return health
+
+
+@pytest.fixture
+async def archive(log: SqliteLog, chats: SqliteChats, health: Health) -> AsyncIterator[Archive]:
+    async with open_archive(SETTINGS, backplane=log, chats=chats, health=health) as archive:
+        yield archive
+
+
+async def test_a_published_message_is_in_the_members_lists(archive: Archive, log: SqliteLog, people: Any) -> None:
+    event = people.message()
+    await publish_and_wait(log, people.records(event))
+    request = ListChatsRequest(user_id=people.bob, limit=10)
+    async with open_channel("127.0.0.1", archive.port) as channel:
+        client = ArchiveClient(channel, timeout=20)
+        with trio.fail_after(20):
+            while (chats := await client.list_chats(request)) == ListChatsResponse():
+                await trio.sleep(0.001)
+    assert not isinstance(chats, Refusal)
+    assert [chat.newest for chat in chats.chats] == [event.message]
+
+
+async def test_a_store_that_does_not_answer_makes_it_unready(log: SqliteLog, health: Health, fake_chats: Any) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise Unavailable("the disk is gone")
+
+    chats = fake_chats(step=fail)
+    chats.get_message = fail
+    async with open_archive(SETTINGS, backplane=log, chats=chats, health=health):
+        status, report = await health.report("readyz")
+    assert status == 503
+    assert {check["name"]: check["reason"] for check in report["checks"] if not check["ok"]} == {
+        "chats": "the disk is gone"
+    }
+
+
+async def test_it_answers_probes(archive: Archive) -> None:
+    async with await trio.open_tcp_stream("127.0.0.1", archive.health_port) as stream:
+        await stream.send_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = b"".join([part async for part in stream])
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_leaving_records_and_commits_what_was_in_hand(
+    log: SqliteLog, chats: SqliteChats, health: Health, people: Any
+) -> None:
+    async with open_archive(SETTINGS, backplane=log, chats=chats, health=health) as archive:
+        await publish_and_wait(log, people.records(people.message()))
+        with trio.fail_after(20):
+            while not archive.recorder.statistics().events:
+                await trio.sleep(0.001)
+    query = "SELECT partition, offset FROM offsets WHERE consumers = 'archive'"
+    committed = dict(await log.read(lambda connection: connection.execute(query).fetchall()))
+    recorded = await chats.recorded_offsets()
+    assert committed == recorded != {}

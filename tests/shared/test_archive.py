@@ -1,0 +1,115 @@
+"""The archive's client: responses, the archive's refusals, and its own for an archive that does not answer."""
+
+import socket
+from typing import Any
+
+import pytest
+import trio
+
+from messaging.gateway.history import ArchiveHistory
+from rookery.v1.archive_grpc import ArchiveServiceServicer
+from rookery.v1.archive_pb2 import (
+    GetChatRequest,
+    GetChatResponse,
+    GetMessageRequest,
+    GetMessageResponse,
+    ListChatsRequest,
+    ListChatsResponse,
+    ListMessagesRequest,
+    ListMessagesResponse,
+)
+from shared.archive import INTERNAL, UNAVAILABLE, ArchiveClient, refusal_of
+from shared.contract.errors import Code, Refusal
+from shared.rpc import RpcError, Status, open_channel, serve_rpc
+
+TIMEOUT = 20.0
+"""Seconds; only ends a test that has failed."""
+
+REFUSED = Refusal(Code.OUT_OF_ORDER, "Not yet.", "cursor", 7)
+
+
+class ScriptedArchive(ArchiveServiceServicer):
+    """Answers every method with `answer`: a response, a Refusal, or an exception that it raises."""
+
+    answer: Any = None
+
+    async def ListChats(self, request: ListChatsRequest) -> Any:
+        await trio.lowlevel.checkpoint()
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    GetChat = ListMessages = GetMessage = ListChats  # type: ignore[assignment]
+
+
+@pytest.fixture
+def archive() -> ScriptedArchive:
+    return ScriptedArchive()
+
+
+@pytest.fixture
+async def port(archive: ScriptedArchive, nursery: trio.Nursery) -> int:
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    await nursery.start(serve_rpc, [archive], listeners)
+    return int(listeners[0].socket.getsockname()[1])
+
+
+async def test_each_method_returns_the_response_or_the_refusal(archive: ScriptedArchive, port: int) -> None:
+    async with open_channel("127.0.0.1", port) as channel:
+        client = ArchiveClient(channel, timeout=TIMEOUT)
+        for method, request, response in (
+            (client.list_chats, ListChatsRequest(), ListChatsResponse(next_cursor="more")),
+            (client.get_chat, GetChatRequest(), GetChatResponse()),
+            (client.list_messages, ListMessagesRequest(), ListMessagesResponse(has_older=True)),
+            (client.get_message, GetMessageRequest(), GetMessageResponse()),
+        ):
+            for archive.answer in (response, REFUSED):
+                assert await method(request) == archive.answer  # type: ignore[arg-type]
+
+
+async def test_a_fault_of_the_archive_discloses_nothing(archive: ScriptedArchive, port: int) -> None:
+    archive.answer = ZeroDivisionError("swordfish")
+    async with open_channel("127.0.0.1", port) as channel:
+        answer = await ArchiveClient(channel, timeout=TIMEOUT).get_chat(GetChatRequest())
+    assert answer == Refusal(Code.INTERNAL, INTERNAL)
+
+
+async def test_an_archive_that_nobody_serves_is_unavailable() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))  # reserved, and nobody listens
+        async with open_channel(*silent.getsockname()) as channel:
+            answer = await ArchiveClient(channel, timeout=TIMEOUT).list_chats(ListChatsRequest())
+    assert answer == Refusal(Code.UNAVAILABLE, UNAVAILABLE)
+
+
+@pytest.mark.parametrize("status", list(Status)[1:])
+def test_a_status_without_a_refusal(status: Status) -> None:
+    codes = {
+        Status.UNAVAILABLE: Code.UNAVAILABLE,
+        Status.RESOURCE_EXHAUSTED: Code.UNAVAILABLE,
+        Status.DEADLINE_EXCEEDED: Code.TIMED_OUT,
+    }
+    refusal = refusal_of(RpcError(status, "swordfish"))
+    assert refusal.code is codes.get(status, Code.INTERNAL)
+    assert "swordfish" not in refusal.message
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (GetMessageResponse(), True),
+        (Refusal(Code.NOT_FOUND, "There is no such message."), False),
+        (Refusal(Code.RATE_LIMITED, "Too many.", retry_after_ms=2_500), 2_500),
+        (Refusal(Code.INVALID, "Not an id.", "message_id"), 1_000),
+    ],
+)
+async def test_a_gateway_learns_whether_a_message_exists_or_when_to_retry(
+    archive: ScriptedArchive, port: int, answer: Any, expected: bool | int
+) -> None:
+    archive.answer = answer
+    async with open_channel("127.0.0.1", port) as channel:
+        found = await ArchiveHistory(channel).has_message(1, "d-1-2", 3)
+    if isinstance(found, Refusal):
+        assert (found.code, found.retry_after_ms) == (Code.UNAVAILABLE, expected)
+    else:
+        assert found is expected
