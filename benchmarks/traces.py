@@ -2,7 +2,7 @@
 
 python -m benchmarks.traces [--messages 5000] [--rounds 9]
 
-A message goes from its frame through the sender, Kafka's batches, the follower and two sessions' queues to the
+A message goes from its frame through the sender, Kafka's batches, the log_consumer and two sessions' queues to the
 recorder; engines are functions that do nothing. CPU is the process's, so that of the thread that encodes spans counts.
 The three ways take turns within a round; the table has medians. Since what is not traced costs less than the rounds
 differ, its checks are also run on their own, as often as they are met by one message.
@@ -110,9 +110,9 @@ class Hops:
             live=Live.fixed(LiveConfiguration(trace_ratio=ratio, tail_bytes=1024 * 1024)),
             ids=SnowflakeGenerator(1),
         )
-        follower = cast(Any, self.gateway.follower)
-        follower._tails = {partition: Tail(0) for partition in range(PARTITIONS)}
-        follower._consumer = SimpleNamespace(held_until=float("inf"), lag=dict)
+        log_consumer = cast(Any, self.gateway.log_consumer)
+        log_consumer._tails = {partition: Tail(0) for partition in range(PARTITIONS)}
+        log_consumer._consumer = SimpleNamespace(held_until=float("inf"), lag=dict)
         self.gateway._known_users[BEN] = None
         self.ann, *self.bens = [self._session(user_id) for user_id in (ANN, BEN, BEN)]
         self.recorder = cast(Any, Recorder(cast(Any, self.log), cast(Any, Chats())))
@@ -128,7 +128,7 @@ class Hops:
         await self.gateway.handle(self.ann, request)
         records = self.log.take()
         for record in records:
-            self.gateway.follower.hand_on(record)
+            self.gateway.log_consumer.deliver(record)
         for session in (self.ann, *self.bens):
             assert session.take()
             if session.deliveries:
@@ -136,7 +136,7 @@ class Hops:
         await self.recorder._record(records)
 
     def forget(self) -> None:
-        cast(Any, self.gateway.follower)._evict()
+        cast(Any, self.gateway.log_consumer)._evict()
 
 
 async def microseconds_each(ratio: float, messages: int) -> float:
@@ -177,7 +177,7 @@ def checks(live: Live, session: Session, records: Sequence[StoredRecord]) -> Non
         _ = ((),) if record.traceparent else ()  # Kafka's batches
         _ = "headers" if record.traceparent else ""  # and its consumers, of which there are two
         _ = "headers" if record.traceparent else ""
-        _ = "span" if record.traceparent else None  # the follower
+        _ = "span" if record.traceparent else None  # the log_consumer
     for _ in range(2):
         if span is not None:  # for each session that it is handed to
             pass

@@ -10,12 +10,12 @@ import trio
 
 from messaging.envelopes import copies, fan_out
 from messaging.gateway import tracing
-from messaging.gateway.follower import Follower, shared_event
 from messaging.gateway.frames import Encoding, SharedEvent
 from messaging.gateway.history import History
+from messaging.gateway.log_consumer import LogConsumer, shared_event
+from messaging.gateway.publisher import RETRY_AFTER_MS, Publisher
 from messaging.gateway.registry import Registry
 from messaging.gateway.requests import ReactRequest, ReceiptRequest, Request, SendRequest, TypingRequest
-from messaging.gateway.sender import RETRY_AFTER_MS, Sender
 from messaging.gateway.session import GAP_MARGIN_MS, Session, State
 from messaging.gateway.tail import Entry, Tail
 from rookery.v1.backplane_pb2 import Envelope
@@ -64,8 +64,10 @@ class Gateway:
     ) -> None:
         self.registry = Registry()
         self.live = live
-        self.sender = Sender(backplane)
-        self.follower = Follower(backplane, self.registry, directory, address, live, ids, self.sender.wait_idle)
+        self.publisher = Publisher(backplane)
+        self.log_consumer = LogConsumer(
+            backplane, self.registry, directory, address, live, ids, self.publisher.wait_idle
+        )
         self.is_draining = False
         self._address = address
         self._backplane = backplane
@@ -133,8 +135,8 @@ class Gateway:
         """Send every client elsewhere, once all that was taken is answered; wait until they have gone. The partitions
         are let go first, so that there is an elsewhere when they ask for it."""
         self.is_draining = True
-        await self.sender.wait_idle()
-        await self.follower.leave()
+        await self.publisher.wait_idle()
+        await self.log_consumer.leave()
         for session in self.registry:
             session.reconnect(random.randrange(RECONNECT_SPREAD_MS))  # noqa: S311 - spreads load, guards nothing
         await self.registry.wait_empty()
@@ -164,7 +166,7 @@ class Gateway:
             return claims
         if session.state is not State.AUTHENTICATING:
             return None
-        tail = self.follower.tail_of(claims.user_id)
+        tail = self.log_consumer.tail_of(claims.user_id)
         if tail is None:
             return self._send_elsewhere(session, claims)
         limit = self.live.value.max_sessions_per_user
@@ -227,10 +229,10 @@ class Gateway:
         message_id = self._ids.next_nowait() or await self._ids.next()
         if self._is_letting_go(session):
             return None
-        tail = self.follower.tail_of(session.user_id)
+        tail = self.log_consumer.tail_of(session.user_id)
         if tail is None:
             return Refusal(Code.UNAVAILABLE, "This gateway does not serve this user now.", "", RETRY_AFTER_MS)
-        self.sender.send(session, frame, request, tail, message_id)
+        self.publisher.send(session, frame, request, tail, message_id)
         return None
 
     async def _react(self, session: Session, request: ReactRequest) -> Refusal | None:
@@ -295,7 +297,7 @@ class Gateway:
     def _is_letting_go(self, session: Session) -> bool:
         """Whether the session is about to be sent elsewhere. What is then asked is not answered: its client asks again
         there, as after any end of a session."""
-        return self.is_draining or self.follower.is_leaving(session.user_id)
+        return self.is_draining or self.log_consumer.is_leaving(session.user_id)
 
     async def _exists(self, user_id: int) -> bool:
         if not await self._accounts.users([user_id]):
@@ -307,7 +309,7 @@ class Gateway:
 
     async def _missing(self, session: Session, chat_id: str, message_id: int) -> Refusal | None:
         """Why the chat's message can't be answered or reacted to; None if it is there."""
-        tail = self.follower.tail_of(session.user_id)
+        tail = self.log_consumer.tail_of(session.user_id)
         if tail is not None and tail.has_message(session.user_id, message_id, chat_id):
             return None
         there = await self._history.has_message(session.user_id, chat_id, message_id)

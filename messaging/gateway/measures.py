@@ -1,7 +1,7 @@
 """What a gateway says at `/metrics` of what it has now."""
 
-from messaging.gateway.follower import GROUP
 from messaging.gateway.gateway import Gateway
+from messaging.gateway.log_consumer import GROUP
 from messaging.gateway.transports.websocket import WebSocketServer
 from shared.rpc.measures import server_readings
 from shared.rpc.server.server import Server
@@ -11,7 +11,7 @@ from shared.telemetry.metrics import catalogue as metrics
 
 def gateway_readings(gateway: Gateway, websocket: WebSocketServer, server: Server) -> Readings:
     """Looked at when someone asks: some milliseconds of work where there are ten thousand sessions."""
-    registry, follower = gateway.registry, gateway.follower
+    registry, log_consumer = gateway.registry, gateway.log_consumer
     return {
         metrics.SESSIONS: lambda: {(transport,): registry.count(transport) for transport in metrics.TRANSPORTS},
         metrics.SESSION_USERS: lambda: len(registry.users()),
@@ -19,10 +19,10 @@ def gateway_readings(gateway: Gateway, websocket: WebSocketServer, server: Serve
         metrics.SESSION_QUEUE_BYTES: lambda: sum(session.queued_bytes for session in registry),
         metrics.WEBSOCKET_HANDSHAKES: lambda: websocket.handshakes,
         metrics.PARTITIONS: lambda: gateway.partitions,
-        metrics.PARTITIONS_OWNED: lambda: len(follower.owned),
-        metrics.PARTITIONS_REBUILDING: lambda: follower.rebuilding,
-        metrics.TAIL_EVENTS: lambda: sum(map(len, follower.tails)),
-        metrics.TAIL_BYTES: lambda: sum(tail.size for tail in follower.tails),
-        metrics.CONSUMER_LAG: lag_reading(GROUP, follower.lag),
+        metrics.PARTITIONS_OWNED: lambda: len(log_consumer.owned),
+        metrics.PARTITIONS_REBUILDING: lambda: log_consumer.rebuilding,
+        metrics.TAIL_EVENTS: lambda: sum(map(len, log_consumer.tails)),
+        metrics.TAIL_BYTES: lambda: sum(tail.size for tail in log_consumer.tails),
+        metrics.CONSUMER_LAG: lag_reading(GROUP, log_consumer.lag),
         **server_readings("gateway", server.statistics),
     }

@@ -91,12 +91,12 @@ async def open_gateway(
         ids=ids,
     )
     flusher = Flusher()
-    health.add("partitions", "the users of this gateway's partitions are served", gateway.follower.check)
+    health.add("partitions", "the users of this gateway's partitions are served", gateway.log_consumer.check)
     sessions = SessionService(gateway, flusher)
     services: list[Servicer] = [sessions, *standard_services([sessions], health)]
     websocket = WebSocketServer(gateway, flusher, settings.allowed_origins)
     async with open_background() as nursery:
-        await nursery.start(gateway.follower.run)
+        await nursery.start(gateway.log_consumer.run)
         nursery.start_soon(gateway.tick_for_ever)
         nursery.start_soon(flusher.run)
         nursery.start_soon(websocket.ping_for_ever)

@@ -19,7 +19,7 @@ def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
     A test of a deadline sets its own."""
     for deadline in (
         "transports.connection.GOODBYE_DEADLINE",
-        "follower.SETTLE_SECONDS",
+        "log_consumer.SETTLE_SECONDS",
         "session.AUTHENTICATE_SECONDS",
         "transports.websocket.CLOSE_DEADLINE",
         "transports.websocket.HANDSHAKE_DEADLINE",

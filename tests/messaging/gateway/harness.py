@@ -135,7 +135,7 @@ class Platform:
             live=Live.fixed(configuration or LiveConfiguration(replay_seconds=REPLAY_SECONDS)),
             ids=SnowflakeGenerator(number),
         )
-        await self.nursery.start(gateway.follower.run)
+        await self.nursery.start(gateway.log_consumer.run)
         self.nursery.start_soon(gateway.tick_for_ever)
         return gateway
 

@@ -47,7 +47,7 @@ async def test_a_session_may_be_cancelled_anywhere(platform: Platform, gateway: 
         struck = await cancelled_at(platform, gateway, step)
         assert len(gateway.registry) == 0, f"a session is left after step {step}"
         with trio.fail_after(20):
-            await gateway.sender.wait_idle()
+            await gateway.publisher.wait_idle()
     assert step > 12, "the session was cancelled in many places"
     assert await messages_per_send(platform) == {(ANN, f"{n}-{m}"): 1 for n in range(1, step + 1) for m in range(SENDS)}
 

@@ -297,9 +297,9 @@ async def test_of_two_gateways_the_wrong_one_says_where_to_go(platform: Platform
             clients[user_id] = await nursery.start(hold, platform, gateway, user_id)
         second = await platform.start_gateway()
         with trio.fail_after(20):
-            while len(second.follower.owned) < 2:
+            while len(second.log_consumer.owned) < 2:
                 await trio.sleep(0.001)
-        moved = [user for user in users if partition_of(user, 4) in second.follower.owned]
+        moved = [user for user in users if partition_of(user, 4) in second.log_consumer.owned]
         assert moved
         for user_id in moved:
             await clients[user_id].until("reconnect")

@@ -160,7 +160,7 @@ async def test_a_gateway_that_reads_its_tails_anew_delivers_nothing_anew(
         await ann.send_text("a", BEN)
         await ann.expect("accepted")
         await until(lambda: spans.named("deliver log"))
-    await traced.follower.leave()
+    await traced.log_consumer.leave()
     spans.clear()
     other = await platform.start_gateway(TRACED)
     async with platform.sign_in(other, BEN) as ben:

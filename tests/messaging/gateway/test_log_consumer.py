@@ -9,7 +9,7 @@ import trio
 import trio.lowlevel
 import trio.testing
 
-from messaging.gateway import follower
+from messaging.gateway import log_consumer
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Authenticate, ClientFrame
 from shared.backplane import Assignment, Consumer, DeadLetter, Destination, Fetched, Record
@@ -121,14 +121,14 @@ async def test_a_partition_that_leaves_answers_what_it_took_before_it_is_given_o
         assert (await ann.expect("accepted")).accepted.client_message_id == "taken"
         await ann.expect("reconnect")
         await ann.expect("goodbye")
-        assert gateway.follower.owned == ALL - {HOME}
+        assert gateway.log_consumer.owned == ALL - {HOME}
         assert platform.directory.owner(HOME) is None
 
 
 async def test_a_log_that_does_not_answer_does_not_keep_a_partition_for_ever(
     platform: Platform, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(follower, "SETTLE_SECONDS", 0.05)
+    monkeypatch.setattr(log_consumer, "SETTLE_SECONDS", 0.05)
     gateway = await platform.start_gateway()
     async with platform.sign_in(gateway, ANN) as ann:
         await ann.send_text("taken", BEN)
@@ -213,10 +213,10 @@ async def test_a_client_asks_the_bff_where_an_owner_is_whose_host_only_it_knows(
 
 async def test_a_gateway_of_which_the_group_does_not_hear_is_not_ready(platform: Platform, log: ScriptedLog) -> None:
     gateway = await platform.start_gateway()
-    await gateway.follower.check()
+    await gateway.log_consumer.check()
     log.held_until = -math.inf
     with pytest.raises(Exception, match="does not hear of this one"):
-        await gateway.follower.check()
+        await gateway.log_consumer.check()
 
 
 class RecordingDirectory(LocalDirectory):

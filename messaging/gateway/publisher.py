@@ -40,7 +40,7 @@ class _UnderWay(NamedTuple):
     waiters: list[_Waiter]
 
 
-class Sender:
+class Publisher:
     """One for each gateway."""
 
     def __init__(self, backplane: Backplane) -> None:

@@ -48,7 +48,7 @@ SettleSends = Callable[[Collection[int]], Awaitable[None]]
 """Waits until no message of a user of these partitions is on its way to the log."""
 
 
-class Follower:
+class LogConsumer:
     """One for each gateway. A partition is *owned* once its tail is rebuilt: only then are its users served."""
 
     def __init__(
@@ -165,7 +165,7 @@ class Follower:
     def _is_held(self) -> bool:
         return self._consumer is not None and trio.current_time() < self._consumer.held_until
 
-    def hand_on(self, record: StoredRecord) -> None:
+    def deliver(self, record: StoredRecord) -> None:
         """Remember one record in its partition's tail, and give its event to the recipients who are here."""
         tail = self._tails.get(record.partition)
         if tail is None or record.offset < tail.next_offset:
@@ -179,9 +179,9 @@ class Follower:
         if envelope.WhichOneof("payload") == "sign_out":
             self._sign_out(envelope)
         else:
-            self._hand_on_event(tail, record, envelope)
+            self._deliver_event(tail, record, envelope)
 
-    def _hand_on_event(self, tail: Tail, record: StoredRecord, envelope: Envelope) -> None:
+    def _deliver_event(self, tail: Tail, record: StoredRecord, envelope: Envelope) -> None:
         event = envelope.event
         kind = event.WhichOneof("event")
         sent = (envelope.sender_id, event.message.client_message_id) if kind == "message" and envelope.truth else None
@@ -223,7 +223,7 @@ class Follower:
     async def _take(self, records: Sequence[StoredRecord]) -> None:
         for start in range(0, len(records), SLICE):
             for record in records[start : start + SLICE]:
-                self.hand_on(record)
+                self.deliver(record)
             self._evict()
             await trio.lowlevel.checkpoint()
 
