@@ -1,4 +1,4 @@
-"""What a gateway asks the archive: whether a message is there that its own tail no longer knows."""
+"""Queries the archive for messages that are older than the tail."""
 
 from typing import Protocol
 
@@ -11,22 +11,22 @@ QUERY_DEADLINE = 3.0
 """Seconds, all attempts: a session's next frames wait behind the answer."""
 
 ATTEMPTS = 3
-"""Archives asked at most: one may be stopping, or hang."""
+"""Archives queried at the most: one may be stopping, or hang."""
 
 ATTEMPT_TIMEOUT = 1.0
-"""Seconds after which another archive is asked. The last has what is left."""
+"""Seconds after which another archive is queried. The last attempt gets the remaining time."""
 
 
 class History(Protocol):
-    """Answers from the archive."""
+    """Queries that the archive answers."""
 
     async def has_message(self, user_id: int, chat_id: str, message_id: int) -> bool | Refusal:
-        """Whether the user's chat has the message; a retryable Refusal if the archive does not answer."""
+        """Whether the user's chat has the message; a retryable Refusal if the archive is unavailable."""
         ...
 
 
 class ArchiveHistory:
-    """Asks the archive's query service over gRPC."""
+    """Queries the archive's gRPC service."""
 
     def __init__(self, channel: Channel | Balancer) -> None:
         self._stub = ArchiveServiceStub(channel)

@@ -1,4 +1,4 @@
-"""What a gateway says at `/metrics` of what it has now."""
+"""The gauges of a gateway at `/metrics`."""
 
 from messaging.gateway.gateway import Gateway
 from messaging.gateway.log_consumer import GROUP
@@ -10,19 +10,19 @@ from shared.telemetry.metrics import catalogue as metrics
 
 
 def gateway_readings(gateway: Gateway, websocket: WebSocketServer, server: Server) -> Readings:
-    """Looked at when someone asks: some milliseconds of work where there are ten thousand sessions."""
-    registry, log_consumer = gateway.registry, gateway.log_consumer
+    """Read at each scrape: some milliseconds of work for ten thousand sessions."""
+    registry, partitions = gateway.registry, gateway.partitions
     return {
         metrics.SESSIONS: lambda: {(transport,): registry.count(transport) for transport in metrics.TRANSPORTS},
         metrics.SESSION_USERS: lambda: len(registry.users()),
         metrics.SESSION_QUEUE_FRAMES: lambda: sum(session.queued_frames for session in registry),
         metrics.SESSION_QUEUE_BYTES: lambda: sum(session.queued_bytes for session in registry),
         metrics.WEBSOCKET_HANDSHAKES: lambda: websocket.handshakes,
-        metrics.PARTITIONS: lambda: gateway.partitions,
-        metrics.PARTITIONS_OWNED: lambda: len(log_consumer.owned),
-        metrics.PARTITIONS_REBUILDING: lambda: log_consumer.rebuilding,
-        metrics.TAIL_EVENTS: lambda: sum(map(len, log_consumer.tails)),
-        metrics.TAIL_BYTES: lambda: sum(tail.size for tail in log_consumer.tails),
-        metrics.CONSUMER_LAG: lag_reading(GROUP, log_consumer.lag),
+        metrics.PARTITIONS: lambda: partitions.count,
+        metrics.PARTITIONS_OWNED: lambda: len(partitions.owned),
+        metrics.PARTITIONS_REBUILDING: lambda: len(partitions.rebuilding),
+        metrics.TAIL_EVENTS: lambda: sum(map(len, partitions.tails.values())),
+        metrics.TAIL_BYTES: lambda: sum(tail.size for tail in partitions.tails.values()),
+        metrics.CONSUMER_LAG: lag_reading(GROUP, gateway.log_consumer.lag),
         **server_readings("gateway", server.statistics),
     }

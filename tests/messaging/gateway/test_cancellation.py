@@ -7,7 +7,7 @@ import trio.testing
 
 from messaging.gateway.frames import JsonEncoding
 from messaging.gateway.gateway import Gateway
-from messaging.gateway.transports.connection import Connection, Rest
+from messaging.gateway.transports.connection import Connection, SendUnsent
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Authenticate, ClientFrame, React, Send, Text
 from shared.backplane import Assignment, Fetched
@@ -89,7 +89,7 @@ class ScriptedTransport:
         await self._answered.wait()
         return None
 
-    def send(self, frames: list[str | bytes]) -> Rest:
+    def send(self, frames: list[str | bytes]) -> SendUnsent:
         return partial(self._send_rest, frames)
 
     async def _send_rest(self, frames: list[str | bytes]) -> None:
@@ -104,7 +104,7 @@ async def scripted_session(platform: Platform, gateway: Gateway, frames: list[Cl
     try:
         async with trio.open_nursery() as nursery:
             at.nursery = nursery
-            nursery.start_soon(Connection(gateway, session, ScriptedTransport(frames), platform.flusher).run)
+            nursery.start_soon(Connection(gateway.dispatcher, session, ScriptedTransport(frames), platform.flusher).run)
     finally:
         gateway.close_session(session)
 
