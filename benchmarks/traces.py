@@ -1,11 +1,11 @@
-"""What traces cost a message over all hops together, in one thread and without engines:
+"""Measures what traces cost a message over all hops, in one thread and without engines:
 
 python -m benchmarks.traces [--messages 5000] [--rounds 9]
 
-A message goes from its frame through the sender, Kafka's batches, the follower and two sessions' queues to the
-recorder; engines are functions that do nothing. CPU is the process's, so that of the thread that encodes spans counts.
-The three ways take turns within a round; the table has medians. Since what is not traced costs less than the rounds
-differ, its checks are also run on their own, as often as they are met by one message.
+A message goes from its frame through the dispatcher, the publisher, Kafka's batches, the log consumer and two sessions'
+queues to the recorder; engines are functions that do nothing. CPU is the process's, including the thread that encodes
+spans. The three modes alternate within a round; the table has medians. An untraced message's checks cost less than the
+rounds differ, so they are also measured on their own, as often as one message meets them.
 """
 
 import argparse
@@ -30,16 +30,14 @@ from messaging.archive.recorder import Recorder
 from messaging.gateway import tracing
 from messaging.gateway.frames import ProtobufEncoding
 from messaging.gateway.gateway import Gateway
-from messaging.gateway.requests import SendRequest
 from messaging.gateway.session import Session, State
 from messaging.gateway.tail import Tail
-from rookery.v1.session_pb2 import Event, Text
+from rookery.v1.session_pb2 import ClientFrame, Event, Send, Text
 from shared.backplane import Destination, Record, StoredRecord
 from shared.backplane.kafka.batches import Call, Identity, build_batch
 from shared.backplane.protocol import Done
 from shared.configuration import LiveConfiguration
 from shared.configuration.live import Live
-from shared.contract.chats import direct_chat_id
 from shared.contract.ids import SnowflakeGenerator
 from shared.contract.partitions import partition_of
 from shared.coordination.ownership import GatewayAddress, LocalDirectory
@@ -50,11 +48,11 @@ PARTITIONS = 12
 ANN, BEN = 1, 2
 
 BUDGET = 5.0
-"""Microseconds that a message may cost that is not traced."""
+"""Microseconds that traces may cost an untraced message."""
 
 
 class Log:
-    """A Backplane whose records are on disk at once. What Kafka's producer does with them is done."""
+    """A Backplane that acknowledges at once, after building batches as Kafka's producer does."""
 
     partitions = PARTITIONS
     destination = Destination("kafka", "rookery.events")
@@ -79,7 +77,7 @@ class Log:
 
 
 class Chats:
-    """A ChatStore that keeps nothing; a write is one step, as in Cassandra."""
+    """A ChatStore that stores nothing; a write is one span, as in Cassandra."""
 
     async def record(self, events: Sequence[Event], offsets: Mapping[int, int]) -> None:
         if below := traces.current_spans():
@@ -88,7 +86,7 @@ class Chats:
 
 
 class Encoder(SpanExporter):
-    """Does what an exporter does but send."""
+    """An exporter that encodes and does not send."""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         encode_spans(spans).SerializeToString()
@@ -96,7 +94,7 @@ class Encoder(SpanExporter):
 
 
 class Hops:
-    """All that a message goes through."""
+    """The hops of a message."""
 
     def __init__(self, ratio: float) -> None:
         self.log = Log()
@@ -107,13 +105,13 @@ class Hops:
             verifier=cast(Any, None),
             history=cast(Any, None),
             directory=LocalDirectory(),
-            live=Live.fixed(LiveConfiguration(trace_ratio=ratio, tail_bytes=1024 * 1024)),
+            live=Live.fixed(LiveConfiguration(trace_ratio=ratio, tail_bytes=1024 * 1024, frames_per_second=1_000)),
             ids=SnowflakeGenerator(1),
         )
-        follower = cast(Any, self.gateway.follower)
-        follower._tails = {partition: Tail(0) for partition in range(PARTITIONS)}
-        follower._consumer = SimpleNamespace(held_until=float("inf"), lag=dict)
-        self.gateway._known_users[BEN] = None
+        partitions = self.gateway.partitions
+        partitions.tails = {partition: Tail(0) for partition in range(PARTITIONS)}
+        partitions.set_consumer(cast(Any, SimpleNamespace(held_until=float("inf"))))
+        cast(Any, self.gateway.publisher)._lookups._known_users[BEN] = None
         self.ann, *self.bens = [self._session(user_id) for user_id in (ANN, BEN, BEN)]
         self.recorder = cast(Any, Recorder(cast(Any, self.log), cast(Any, Chats())))
 
@@ -124,19 +122,20 @@ class Hops:
         return session
 
     async def send(self, number: int) -> None:
-        request = SendRequest(f"{number}", direct_chat_id(ANN, BEN), (ANN, BEN), Text(body="x" * 100), 0)
-        await self.gateway.handle(self.ann, request)
+        send = Send(client_message_id=f"{number}", recipient_id=BEN, text=Text(body="x" * 100))
+        self.ann._allowance = 2.0  # the benchmark sends faster than a client may
+        await self.gateway.dispatcher.receive(self.ann, ClientFrame(send=send))
         records = self.log.take()
         for record in records:
-            self.gateway.follower.hand_on(record)
+            self.gateway.log_consumer.deliver(record)
         for session in (self.ann, *self.bens):
             assert session.take()
             if session.deliveries:
-                tracing.sent(session)
+                tracing.end_deliveries(session)
         await self.recorder._record(records)
 
-    def forget(self) -> None:
-        cast(Any, self.gateway.follower)._evict()
+    def evict(self) -> None:
+        self.gateway.log_consumer.evict()
 
 
 async def microseconds_each(ratio: float, messages: int) -> float:
@@ -149,15 +148,15 @@ async def microseconds_each(ratio: float, messages: int) -> float:
     for number in range(messages):
         await hops.send(messages + number)
         if number % 500 == 0:
-            hops.forget()
+            hops.evict()
     spent = time.process_time() - began
     gc.enable()
     return spent / messages * 1e6
 
 
 @contextmanager
-def telling() -> Iterator[None]:
-    """Spans are made, wait, and are encoded."""
+def exporting() -> Iterator[None]:
+    """Spans are recorded, queued and encoded."""
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(collector.Processor(collector.Exporter(Encoder())))
     with traces.use_tracer(provider.get_tracer("benchmark")):
@@ -166,22 +165,23 @@ def telling() -> Iterator[None]:
 
 
 def checks(live: Live, session: Session, records: Sequence[StoredRecord]) -> None:
-    """What one message that is not traced meets on its way: the same expressions, as often."""
+    """The checks for a span that an untraced message meets: the same expressions, as often."""
     traces.should_sample(live.value.trace_ratio)
-    span = session.take_span()  # the sender takes it over
-    if span is None:  # where it publishes
+    with nullcontext():  # the dispatcher
+        span: object = None
+    if span is None:  # the publisher's publish
         pass
-    if span is not None:  # where it accepts
+    if span is not None:  # and its answer
         pass
     for record in records:
         _ = ((),) if record.traceparent else ()  # Kafka's batches
-        _ = "headers" if record.traceparent else ""  # and its consumers, of which there are two
+        _ = "headers" if record.traceparent else ""  # and its two consumers
         _ = "headers" if record.traceparent else ""
-        _ = "span" if record.traceparent else None  # the follower
+        _ = "span" if record.traceparent else None  # the log consumer
     for _ in range(2):
-        if span is not None:  # for each session that it is handed to
+        if span is not None:  # each session
             pass
-    if span is not None:  # once all have it
+    if span is not None:  # after the last session
         pass
     for _ in range(3):
         if session.deliveries:  # the flusher
@@ -193,7 +193,7 @@ def checks(live: Live, session: Session, records: Sequence[StoredRecord]) -> Non
 
 
 async def microseconds_of_checks(times: int = 200_000) -> float:
-    """Less what the loop and the call cost."""
+    """Without the cost of the loop and the call."""
     hops = Hops(0.01)
     records = [StoredRecord(partition_of(user_id, PARTITIONS), 1, 1, b"x") for user_id in (ANN, BEN)]
     live, session = Live.fixed(LiveConfiguration(trace_ratio=0)), hops.ann
@@ -211,11 +211,11 @@ async def microseconds_of_checks(times: int = 200_000) -> float:
 
 
 async def measure(messages: int, rounds: int) -> dict[str, list[float]]:
-    ways = {"nobody is told": (False, 0.0), "told, not traced": (True, 0.0), "traced": (True, 1.0)}
-    measured: dict[str, list[float]] = {name: [] for name in ways}
+    modes = {"not exported": (False, 0.0), "exported, not traced": (True, 0.0), "traced": (True, 1.0)}
+    measured: dict[str, list[float]] = {name: [] for name in modes}
     for number in range(rounds + 1):
-        for name, (is_told, ratio) in ways.items():
-            with telling() if is_told else nullcontext():
+        for name, (is_exported, ratio) in modes.items():
+            with exporting() if is_exported else nullcontext():
                 each = await microseconds_each(ratio, messages)
             if number:  # the first round warms up
                 measured[name].append(each)
@@ -223,17 +223,17 @@ async def measure(messages: int, rounds: int) -> dict[str, list[float]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="What traces cost a message.")
+    parser = argparse.ArgumentParser(description="Measure what traces cost a message.")
     parser.add_argument("--messages", type=int, default=5_000)
     parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     medians = {name: median(values) for name, values in trio.run(measure, options.messages, options.rounds).items()}
-    off = medians["nobody is told"]
-    print("| a message, over all hops | CPU in µs | more than where nobody is told |\n| --- | --- | --- |")
+    off = medians["not exported"]
+    print("| a message, over all hops | CPU in µs | more than not exported |\n| --- | --- | --- |")
     for name, value in medians.items():
         print(f"| {name} | {value:.1f} | {value - off:+.1f} |")
-    with telling():
+    with exporting():
         met = median(trio.run(microseconds_of_checks) for _ in range(5))
     print(f"| its checks alone, not traced | {met:.2f} | budget {BUDGET:g} |")
 

@@ -1,4 +1,4 @@
-"""How an event travels: one record of truth in its sender's partition, one copy in each other recipient's partition."""
+"""Fans events out into records: one in each partition that has a recipient."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,8 @@ from shared.contract.partitions import partition_of
 def fan_out(
     event: Event, *, sender_id: int, recipient_ids: Iterable[int], partitions: int, session_id: str = ""
 ) -> list[Record]:
-    """The records of an event that is kept, the record of truth first. The sender is a recipient, listed or not."""
+    """The records of an event that is kept: the record of truth in the sender's partition first, then the copies. The
+    sender is a recipient, listed or not."""
     home = partition_of(sender_id, partitions)
     by_partition: dict[int, list[int]] = {home: [sender_id]}
     for recipient_id in recipient_ids:
@@ -20,8 +21,8 @@ def fan_out(
     return _records(event, sender_id, session_id, by_partition, home)
 
 
-def copies(event: Event, *, sender_id: int, recipient_ids: Iterable[int], partitions: int) -> list[Record]:
-    """The records of an event that is only of the moment: nothing keeps it, and its sender is not told."""
+def fan_out_signal(event: Event, *, sender_id: int, recipient_ids: Iterable[int], partitions: int) -> list[Record]:
+    """The records of a signal, which is not kept: no record of truth, and the sender is no recipient unless listed."""
     by_partition: dict[int, list[int]] = {}
     for recipient_id in recipient_ids:
         by_partition.setdefault(partition_of(recipient_id, partitions), []).append(recipient_id)

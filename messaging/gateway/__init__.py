@@ -1,5 +1,11 @@
-"""The gateway: the process that holds sessions.
+"""The gateway: the process that holds clients' sessions.
 
-`session` is the core without I/O; `websocket` and `native` are its two transports; `requests` checks what clients ask;
-`tail` remembers the newest minutes of a partition; `gateway` joins them: who is here, what goes to whom.
+- `role`: opens a gateway with its listeners; `gateway`: composes its parts, opens and closes sessions, drains.
+- `transports/`: WebSocket and gRPC connections; each frame goes to `dispatch`.
+- `dispatch`: a command to its handler: `sign_in` (authenticate, renew, replay, move) or `publisher` (send, react, mark,
+  type), which checks what a request names with `lookups` (accounts, the tail, the archive by `history`).
+- `log_consumer`: fills the tails of `owned_partitions` from the log, and delivers events to the sessions of `registry`.
+- `session`: the core of a session, sans I/O; `requests`: the form of clients' frames; `frames`: encodings; `tail`: the
+  newest minutes of a partition.
+- `tracing` and `measures`: spans and gauges.
 """

@@ -1,13 +1,15 @@
-"""Frames as bytes: an event is encoded once for each encoding, and only the sequence number is added per session."""
+"""Encodes frames: an event once for each encoding, with only the sequence number added per session."""
 
 from typing import Protocol
 
+from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Event, ServerFrame
 from shared.contract import wire
+from shared.contract.partitions import PARTITION_MAP_EPOCH
 
 
 class SharedEvent:
-    """An event on its way to many sessions: what it is in each encoding is made when first asked for."""
+    """An event for many sessions, encoded when an encoding is first needed."""
 
     __slots__ = ("_event", "_json", "_protobuf", "at_ms", "size")
 
@@ -18,7 +20,7 @@ class SharedEvent:
         self.size = size
         """Bytes that it takes in a queue, about."""
         self.at_ms = at_ms
-        """When the log took it, in milliseconds since 1970, if it is a message on its way; else 0."""
+        """Of a live message: when the log stored it, in milliseconds since 1970; else 0."""
 
     @property
     def event(self) -> Event:
@@ -26,25 +28,33 @@ class SharedEvent:
 
     @property
     def json(self) -> str:
-        """The rest of a frame's JSON, behind its sequence number."""
+        """A frame's JSON after its sequence number."""
         if self._json is None:
             self._json = '"event":' + wire.to_json(self._event).decode() + "}"
         return self._json
 
     @property
     def protobuf(self) -> bytes:
-        """The frame without its sequence number: protobuf lets a field be put behind."""
+        """A frame without its sequence number: protobuf lets a field be appended."""
         if self._protobuf is None:
             self._protobuf = ServerFrame(event=self._event).SerializeToString()
         return self._protobuf
 
 
+def shared_event(offset: int, value: bytes, envelope: Envelope, at_ms: int = 0) -> SharedEvent:
+    """The envelope's event, positioned at its record's offset. `at_ms` is the record's time if it is a live message."""
+    event = envelope.event
+    event.position.offset = offset
+    event.position.epoch = PARTITION_MAP_EPOCH
+    return SharedEvent(event, len(value), at_ms)
+
+
 class Encoding(Protocol):
-    """How a transport writes frames. `Encoded` is what it sends: text or bytes."""
+    """How a transport encodes frames: as text or as bytes."""
 
     @property
     def transport(self) -> str:
-        """The word for the transport in metrics."""
+        """The transport's name in metrics."""
         ...
 
     def frame(self, frame: ServerFrame) -> str | bytes: ...

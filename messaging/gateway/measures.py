@@ -1,7 +1,7 @@
-"""What a gateway says at `/metrics` of what it has now."""
+"""The gauges of a gateway at `/metrics`."""
 
-from messaging.gateway.follower import GROUP
 from messaging.gateway.gateway import Gateway
+from messaging.gateway.log_consumer import GROUP
 from messaging.gateway.transports.websocket import WebSocketServer
 from shared.rpc.server.server import Server
 from shared.rpc.server.statistics import server_readings
@@ -10,19 +10,19 @@ from shared.telemetry.metrics import catalogue as metrics
 
 
 def gateway_readings(gateway: Gateway, websocket: WebSocketServer, server: Server) -> Readings:
-    """Looked at when someone asks: some milliseconds of work where there are ten thousand sessions."""
-    registry, follower = gateway.registry, gateway.follower
+    """Read at each scrape: some milliseconds of work for ten thousand sessions."""
+    registry, partitions = gateway.registry, gateway.partitions
     return {
         metrics.SESSIONS: lambda: {(transport,): registry.count(transport) for transport in metrics.TRANSPORTS},
         metrics.SESSION_USERS: lambda: len(registry.users()),
         metrics.SESSION_QUEUE_FRAMES: lambda: sum(session.queued_frames for session in registry),
         metrics.SESSION_QUEUE_BYTES: lambda: sum(session.queued_bytes for session in registry),
         metrics.WEBSOCKET_HANDSHAKES: lambda: websocket.handshakes,
-        metrics.PARTITIONS: lambda: gateway.partitions,
-        metrics.PARTITIONS_OWNED: lambda: len(follower.owned),
-        metrics.PARTITIONS_REBUILDING: lambda: follower.rebuilding,
-        metrics.TAIL_EVENTS: lambda: sum(map(len, follower.tails)),
-        metrics.TAIL_BYTES: lambda: sum(tail.size for tail in follower.tails),
-        metrics.CONSUMER_LAG: lag_reading(GROUP, follower.lag),
+        metrics.PARTITIONS: lambda: partitions.count,
+        metrics.PARTITIONS_OWNED: lambda: len(partitions.owned),
+        metrics.PARTITIONS_REBUILDING: lambda: len(partitions.rebuilding),
+        metrics.TAIL_EVENTS: lambda: sum(map(len, partitions.tails.values())),
+        metrics.TAIL_BYTES: lambda: sum(tail.size for tail in partitions.tails.values()),
+        metrics.CONSUMER_LAG: lag_reading(GROUP, gateway.log_consumer.lag),
         **server_readings("gateway", server.statistics),
     }

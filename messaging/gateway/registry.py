@@ -9,7 +9,7 @@ from messaging.gateway.session import Session
 
 
 class Registry:
-    """A connection is here from its first byte to its end; under its user once it is authenticated."""
+    """A session is registered while its connection is open, and under its user once it is authenticated."""
 
     def __init__(self) -> None:
         self._all: set[Session] = set()
@@ -29,7 +29,7 @@ class Registry:
             await self._empty.park()
 
     def count(self, transport: str) -> int:
-        """How many sessions there are on this transport."""
+        """The number of sessions on this transport."""
         return self._by_transport[transport]
 
     def add(self, session: Session) -> None:
@@ -37,7 +37,7 @@ class Registry:
         self._by_transport[session.transport] += 1
 
     def attach(self, session: Session) -> None:
-        """The session is its user's now."""
+        """Register the session under its user."""
         self._by_user.setdefault(session.user_id, []).append(session)
 
     def remove(self, session: Session) -> None:
@@ -57,7 +57,7 @@ class Registry:
         return self._by_user.get(user_id, _NONE)
 
     def users(self) -> tuple[int, ...]:
-        """Everyone who is here."""
+        """The users with a live session."""
         return tuple(self._by_user)
 
 

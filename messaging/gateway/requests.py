@@ -1,4 +1,4 @@
-"""What clients may ask, checked without I/O: a frame becomes a request, or a Refusal with the field and the limit."""
+"""Checks clients' frames, sans I/O: a frame becomes a request, or a Refusal that names the field and the limit."""
 
 import unicodedata
 
@@ -17,7 +17,7 @@ MAX_PING = 128
 """Bytes."""
 
 _EMOJI_JOINERS = frozenset("\u200d\ufe0f\u20e3#*0123456789") | {chr(tag) for tag in range(0xE0020, 0xE0080)}
-"""What may stand in an emoji beside its pictures: joiner, variation, keycap with its digits, and flags' tags."""
+"""Characters of an emoji beside its pictures: joiner, variation, keycap with its digits, and flags' tags."""
 
 
 class SendRequest(msgspec.Struct, frozen=True):
@@ -31,7 +31,7 @@ class SendRequest(msgspec.Struct, frozen=True):
 
 
 class ReactRequest(msgspec.Struct, frozen=True):
-    """A reaction to set or take back."""
+    """A reaction to set or to remove."""
 
     chat_id: str
     members: tuple[int, int]
@@ -50,7 +50,7 @@ class ReceiptRequest(msgspec.Struct, frozen=True):
 
 
 class TypingRequest(msgspec.Struct, frozen=True):
-    """The user is writing in a chat."""
+    """The user is typing in a chat."""
 
     chat_id: str
     members: tuple[int, int]
@@ -60,7 +60,7 @@ Request = SendRequest | ReactRequest | ReceiptRequest | TypingRequest
 
 
 def check(frame: ClientFrame, user_id: int, configuration: LiveConfiguration) -> Request | Refusal:
-    """The request in a frame of a user whose session is live."""
+    """The request in a frame of a live session's user."""
     match frame.WhichOneof("frame"):
         case "send":
             return _check_send(frame.send, user_id, configuration)
@@ -77,23 +77,23 @@ def check(frame: ClientFrame, user_id: int, configuration: LiveConfiguration) ->
 
 
 def check_authenticate(frame: Authenticate) -> Refusal | None:
-    """Why this can't begin a session; None if it can."""
+    """The refusal of a malformed Authenticate; None if it is well-formed."""
     if not frame.access_token:
         return Refusal(Code.UNAUTHENTICATED, "An access token is needed.", "authenticate.access_token")
     if len(frame.client_name.encode()) > MAX_CLIENT_NAME:
         return _too_long("authenticate.client_name", MAX_CLIENT_NAME)
-    if frame.last_position.offset < -1:  # which is where a user stands to whom nothing ever happened
+    if frame.last_position.offset < -1:  # the position of a user without any event
         return Refusal(Code.INVALID, "The position's offset can't be below -1.", "authenticate.last_position.offset")
     return None
 
 
 def check_ping(frame: Ping) -> Refusal | None:
-    """Why this can't be answered; None if it can."""
+    """The refusal of a Ping that is too long; None if it is not."""
     return _too_long("ping.payload", MAX_PING) if len(frame.payload) > MAX_PING else None
 
 
 def is_emoji(text: str) -> bool:
-    """Whether the text is pictures only, as one emoji is: at least one symbol, and what joins or modifies it."""
+    """Whether the text consists of pictures, as one emoji does: at least one symbol, and its joiners and modifiers."""
     if not 0 < len(text.encode()) <= MAX_EMOJI:
         return False
     symbols = [char for char in text if char not in _EMOJI_JOINERS]
@@ -140,7 +140,7 @@ def _check_target(send: Send, user_id: int) -> tuple[str, tuple[int, int]] | Ref
 
 def _check_chat(chat_id: str, field: str, user_id: int) -> tuple[str, tuple[int, int]] | Refusal:
     members = direct_members(chat_id)
-    if members is None or user_id not in members:  # the same answer, so that nobody learns what others have
+    if members is None or user_id not in members:  # the same refusal, to disclose no chat of other users
         return Refusal(Code.NOT_FOUND, "There is no such chat among yours.", field)
     return chat_id, members
 

@@ -1,4 +1,4 @@
-"""Opens a gateway: its listeners, its place in the log, its transports; and drains it when it stops."""
+"""Opens a gateway: its listeners, log consumer and transports; and drains it when it stops."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -30,10 +30,10 @@ from shared.telemetry.logs import in_role
 from shared.telemetry.metrics import register_readings, serve_role
 
 DRAIN_SECONDS = 3.0
-"""How long a gateway that stops waits for answers under way and for clients to read their last frames."""
+"""How long a gateway that stops waits for messages in flight and for clients to read their last frames."""
 
 GRPC_LIMITS = Limits(max_message_bytes=1024 * 1024, drain_timeout=0.5, close_timeout=0.5)
-"""A frame has no more in any configuration; and when a gateway stops, its sessions have ended before gRPC drains."""
+"""No configuration allows longer frames. The sessions of a gateway that stops have ended before gRPC drains."""
 
 BACKLOG = 1024
 """Connections that may wait to be accepted."""
@@ -56,9 +56,10 @@ class RunningGateway:
 async def open_gateway(
     settings: GatewaySettings, platform: Platform, *, history: History, health: Health
 ) -> AsyncIterator[RunningGateway]:
-    """Serve sessions while the block is open. It is entered once the partitions that fall to this gateway are served.
+    """Serve sessions while the block is open. It is entered once this gateway owns its first assignment of partitions.
 
-    Leaving it sends every client elsewhere, answers what was taken, and closes, within DRAIN_SECONDS and a little.
+    Leaving it answers the messages in flight, sends every client Reconnect, and closes, within DRAIN_SECONDS and the
+    time that gRPC takes to close.
     """
     tls = platform.tls
     websocket_listeners = await listen(settings.host, settings.websocket_port, backlog=BACKLOG, tls=tls)
@@ -78,15 +79,15 @@ async def open_gateway(
         ids=platform.ids,
     )
     flusher = Flusher()
-    health.add("partitions", "the users of this gateway's partitions are served", gateway.follower.check)
+    health.add("partitions", "the users of this gateway's partitions are served", gateway.log_consumer.check)
     sessions = SessionService(gateway, flusher)
     services: list[Servicer] = [sessions, *standard_services([sessions], health)]
     websocket = WebSocketServer(gateway, flusher, settings.allowed_origins)
     async with open_background() as nursery:
-        await nursery.start(gateway.follower.run)
-        nursery.start_soon(gateway.tick_for_ever)
+        await nursery.start(gateway.log_consumer.run)
+        nursery.start_soon(gateway.tick_forever)
         nursery.start_soon(flusher.run)
-        nursery.start_soon(websocket.ping_for_ever)
+        nursery.start_soon(websocket.ping_forever)
         await nursery.start(trio.serve_listeners, websocket.serve_connection, websocket_listeners)
         interceptors = [count_calls, log_calls]  # a call is a session: its frames are traced, each on its own
         rpc = await nursery.start(

@@ -1,18 +1,19 @@
-"""The session core, without I/O: what one connection may do in which state, and the bounded queue of what it is sent.
+"""The session core, sans I/O: makes commands of a client's frames, and bounds the queue of frames for the client.
 
-A transport hands it frames and asks it for bytes to send; the gateway does what its requests need and hands it events.
-No method waits, and each leaves the session in a good state, so that a cancelled caller can't break it.
+No method waits, and each leaves the session in a valid state, so that a cancelled caller can't break it.
 """
 
 from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
+from typing import assert_never
 
+import msgspec
 from opentelemetry.trace import Span
 
 from messaging.gateway import requests
 from messaging.gateway.frames import Encoding, SharedEvent
-from messaging.gateway.requests import Request
+from messaging.gateway.requests import Request, SendRequest
 from rookery.v1.session_pb2 import (
     Accepted,
     Authenticate,
@@ -40,16 +41,19 @@ AUTHENTICATE_SECONDS = 5.0
 """A connection that has not authenticated by then is closed."""
 
 EXPIRING_SECONDS = 60.0
-"""So long before its token ends, the client is told to renew it."""
+"""How long before its token expires the client gets Expiring, so that it renews."""
+
+RETRY_AFTER_MS = 1_000
+"""When a client may retry a command that an engine did not serve."""
 
 MAX_QUEUED_ANSWERS = 256
-"""Answers that may wait for a client that does not read, before nothing more is read from it."""
+"""Answers that may be queued for a client that does not read, before nothing more is read from it."""
 
 GAP_MARGIN_MS = 10_000
 """A Gap begins so much earlier: an event's time is that of its id, which may be some seconds before its record's."""
 
-MAX_TOO_FAST = 1_000
-"""Frames refused for their rate, less those that came in time since, before the session is ended."""
+MAX_RATE_EXCESS = 1_000
+"""Frames refused for their rate, less those accepted since, before the session is ended."""
 
 
 class State(Enum):
@@ -57,7 +61,33 @@ class State(Enum):
     AUTHENTICATING = auto()
     LIVE = auto()
     ENDED = auto()
-    """Nothing more is taken or queued; what is queued may still be sent."""
+    """No frame is received or queued any more; those that are queued may still be sent."""
+
+
+class Command(msgspec.Struct, eq=False):
+    """A client's frame that a handler has to answer. It has its own number, time and span: by the time of the answer,
+    the session may have received later frames."""
+
+    session: "Session"
+    request: Authenticate | Renew | Request
+    frame: int
+    """The frame's number in its session, from 1."""
+    received_at: float
+    """In seconds of `trio.current_time`."""
+    span: Span | None = None
+    """If it is traced; ended by the dispatcher, or by the publisher if the answer is deferred."""
+    is_deferred: bool = False
+    """Whether the answer comes later, when the log has acknowledged."""
+
+    @property
+    def client_message_id(self) -> str:
+        """The id by which the client knows its Send; empty for other requests."""
+        return self.request.client_message_id if isinstance(self.request, SendRequest) else ""
+
+    def defer(self) -> None:
+        """The answer comes later. Until then the command counts as one of the session's unanswered."""
+        self.is_deferred = True
+        self.session.unanswered += 1
 
 
 class Session:
@@ -71,17 +101,15 @@ class Session:
         self.family_id = ""
         self.state = State.NEW
         self.unanswered = 0
-        """Frames that wait for their answer."""
+        """Deferred commands that are not answered yet."""
         self.on_change: Callable[[], None] = lambda: None
         """Called when there is something to send, or when the session has ended."""
         self.dropped = 0
         """Events dropped since the last Gap."""
-        self.span: Span | None = None
-        """Of the frame in hand, if that is traced, until whoever answers it takes it over."""
         self.deliveries: list[Span] = []
-        """Of the queued events, those of the few that are traced."""
+        """The spans of the queued events, of the few that are traced."""
         self.end_reason = "left"
-        """Why it has ended, or why it would if the client were gone: one of the metrics' `SESSION_ENDS`."""
+        """Why the session has ended; while it has not, the reason if the client left: one of `SESSION_ENDS`."""
         self._encoding = encoding
         self._configuration = configuration
         self._opened = now
@@ -94,14 +122,15 @@ class Session:
         self._position_ms = 0
         self._allowance = float(configuration().frame_burst)
         self._allowed_at = now
-        self._too_fast = 0
+        self._rate_excess = 0
         self._token_expires_at_ms = 0
-        self._told_expiring = False
+        self._is_expiring_sent = False
 
     # ---- from the client
 
-    def receive(self, frame: ClientFrame | Refusal, now: float) -> Authenticate | Renew | Request | None:
-        """Take the client's next frame, or why its bytes were none. What is left to do is returned."""
+    def receive(self, frame: ClientFrame | Refusal, now: float) -> Command | None:
+        """Receive the client's next frame, or the refusal of bytes that are none. Returns the command that a handler
+        has to answer; None if the frame is answered already."""
         self._frames += 1
         SESSION_FRAMES.inc("in")
         if self.state is State.ENDED:
@@ -112,36 +141,17 @@ class Session:
         if isinstance(frame, Refusal):
             self.refuse_or_end(frame, self._frames)
             return None
-        kind = frame.WhichOneof("frame")
-        if kind == "authenticate":
-            return self._receive_authenticate(frame.authenticate)
-        if self.state is not State.LIVE:
-            self.end(Refusal(Code.UNAUTHENTICATED, "The first frame must be `authenticate`."))
-            return None
-        if kind == "ping":
-            self._answer_ping(frame)
-            return None
-        if kind == "renew":
-            return frame.renew
-        request = requests.check(frame, self.user_id, self._configuration())
-        if isinstance(request, Refusal):
-            self.refuse(request, self._frames, frame.send.client_message_id)
-            return None
-        return request
+        request = self._request_of(frame)
+        return None if request is None else Command(self, request, self._frames, now)
 
     @property
     def frames_received(self) -> int:
-        """The number of the client's newest frame, from 1."""
+        """How many frames the client has sent. After an `await`, a command's own number is in the command."""
         return self._frames
 
     @property
-    def received_at(self) -> float:
-        """When the client's newest frame came."""
-        return self._allowed_at
-
-    @property
     def transport(self) -> str:
-        """The word for its transport in metrics."""
+        """The transport's name in metrics."""
         return self._encoding.transport
 
     @property
@@ -151,33 +161,29 @@ class Session:
 
     @property
     def queued_bytes(self) -> int:
-        """Bytes of the events among them, about."""
+        """Bytes of the queued events, about."""
         return self._queued_bytes
-
-    def take_span(self) -> Span | None:
-        """The span of the frame in hand, which the caller has to end from now on."""
-        span, self.span = self.span, None
-        return span
 
     @property
     def may_receive(self) -> bool:
-        """Whether more should be read from the client: not while too many answers are due or wait to be sent."""
+        """Whether more should be read from the client: not while too many answers are due or queued."""
         return (
             self.unanswered < self._configuration().max_unanswered_sends and self._queued_answers < MAX_QUEUED_ANSWERS
         )
 
     def tick(self, now: float, now_ms: int) -> None:
-        """Look at the clocks, about every second."""
-        if self.state in (State.NEW, State.AUTHENTICATING):
-            if now - self._opened >= AUTHENTICATE_SECONDS:
-                seconds = int(AUTHENTICATE_SECONDS)
-                self.end(Refusal(Code.UNAUTHENTICATED, f"`authenticate` must come within {seconds} seconds."))
-        elif self.state is State.LIVE:
-            if now_ms >= self._token_expires_at_ms:
-                self.end(Refusal(Code.UNAUTHENTICATED, "The access token has expired."))
-            elif not self._told_expiring and now_ms >= self._token_expires_at_ms - EXPIRING_SECONDS * 1000:
-                self._told_expiring = True
-                self._put(ServerFrame(expiring=Expiring(token_expires_at_ms=self._token_expires_at_ms)))
+        """Check the deadlines, about every second. `now_ms` is the wall clock, in milliseconds since 1970."""
+        match self.state:
+            case State.NEW | State.AUTHENTICATING:
+                if now - self._opened >= AUTHENTICATE_SECONDS:
+                    seconds = int(AUTHENTICATE_SECONDS)
+                    self.end(Refusal(Code.UNAUTHENTICATED, f"`authenticate` must come within {seconds} seconds."))
+            case State.LIVE:
+                self._check_token(now_ms)
+            case State.ENDED:
+                pass
+            case never:
+                assert_never(never)
 
     # ---- from the gateway
 
@@ -189,7 +195,7 @@ class Session:
         gap: Gap | None,
         heartbeat_ms: int,
     ) -> None:
-        """Let the client in, with what it is given first. Live events follow from here on."""
+        """Make the session its user's: queue Welcome, the Gap and the replay. Live events may follow from here on."""
         self.state = State.LIVE
         self.user_id, self.family_id = claims.user_id, claims.family_id
         self._token_expires_at_ms = claims.expires_at_ms
@@ -219,18 +225,13 @@ class Session:
         for event in replay:
             self._put(event)
 
-    def answered(self) -> None:
-        """One of the client's frames that had to wait for its answer has it."""
-        self.unanswered -= 1
-        self.on_change()
-
     def renew(self, claims: Claims) -> None:
-        """A fresh access token of the same sign-in came."""
+        """Extend the session to the expiry of a new access token of the same sign-in."""
         self._token_expires_at_ms = claims.expires_at_ms
-        self._told_expiring = False
+        self._is_expiring_sent = False
 
     def deliver(self, event: SharedEvent) -> None:
-        """Queue an event, or count it as dropped if the client is too far behind: until it has read all, then a Gap."""
+        """Queue an event. If the queue is full, drop it and all later ones until the queue is sent, then send a Gap."""
         if self.state is not State.LIVE:
             return
         configuration = self._configuration()
@@ -248,14 +249,12 @@ class Session:
         self._position_ms = time_of(event.event.event_id)
         self._put(event)
 
-    def accept(self, client_message_id: str, message_id: int, chat_id: str) -> None:
-        """Answer a Send: the message can't be lost."""
-        self._put(
-            ServerFrame(accepted=Accepted(client_message_id=client_message_id, message_id=message_id, chat_id=chat_id))
-        )
+    def accept(self, accepted: Accepted) -> None:
+        """Answer a Send whose message is stored."""
+        self._put(ServerFrame(accepted=accepted))
 
     def refuse(self, refusal: Refusal, frame: int, client_message_id: str = "") -> None:
-        """Refuse one of the client's frames; the session lives on."""
+        """Refuse the frame of this number; the session stays live."""
         REFUSALS.inc(refusal.code)
         self._put(
             ServerFrame(
@@ -272,25 +271,26 @@ class Session:
         )
 
     def refuse_or_end(self, refusal: Refusal, frame: int, client_message_id: str = "") -> None:
-        """Refuse a frame of a live session; what goes wrong before that ends it."""
+        """Refuse a frame of a live session; a refusal before sign-in ends the session."""
         if self.state is State.LIVE:
             self.refuse(refusal, frame, client_message_id)
         else:
             self.end(refusal)
 
     def move(self, websocket: str, grpc: str) -> None:
-        """The user's sessions are elsewhere."""
+        """End the session with the addresses of its user's gateway."""
         self._put(ServerFrame(moved=Moved(websocket=websocket, grpc=grpc)))
         self.end(Refusal(Code.UNAVAILABLE, "Connect to the gateway of this user."), reason="moved")
 
     def reconnect(self, after_ms: int) -> None:
-        """Have the client connect again, wherever the BFF then says."""
+        """End the session; the client asks the BFF for an address and connects again, after so many milliseconds."""
         if self.state is State.LIVE:
             self._put(ServerFrame(reconnect=Reconnect(after_ms=after_ms)))
         self.end(Refusal(Code.UNAVAILABLE, "This gateway no longer serves this user."), reason="reconnect")
 
     def end(self, why: Refusal, *, reason: str = "") -> None:
-        """Say goodbye; the transport closes once that is sent."""
+        """End the session with a Goodbye; the transport closes once that is sent. `reason` is the metrics' name for it,
+        by default the refusal's code."""
         if self.state is not State.ENDED:
             self.end_reason = reason or why.code
             self._put(ServerFrame(goodbye=Goodbye(code=why.code, message=why.message)))
@@ -298,7 +298,7 @@ class Session:
             self.on_change()
 
     def abandon(self) -> None:
-        """The connection is gone: nothing more is queued."""
+        """End the session without a frame, since its connection is lost; the queue is emptied."""
         self.state = State.ENDED
         self._queue.clear()
         self.on_change()
@@ -306,7 +306,7 @@ class Session:
     # ---- to the client
 
     def take(self, now_ms: int = 0) -> list[str | bytes]:
-        """Everything that waits, encoded, in order, to be sent now (in milliseconds since 1970, for the metrics)."""
+        """Empty the queue: its frames in order, encoded, to be sent now (in milliseconds since 1970, for metrics)."""
         encoding = self._encoding
         frames: list[str | bytes] = []
         for sequence, item in self._queue:
@@ -340,7 +340,26 @@ class Session:
             self._queued_answers += 1
         self.on_change()
 
-    def _receive_authenticate(self, frame: Authenticate) -> Authenticate | None:
+    def _request_of(self, frame: ClientFrame) -> Authenticate | Renew | Request | None:
+        """The request of a frame, checked for its form; None if it was refused or answered."""
+        kind = frame.WhichOneof("frame")
+        if kind == "authenticate":
+            return self._check_authenticate(frame.authenticate)
+        if self.state is not State.LIVE:
+            self.end(Refusal(Code.UNAUTHENTICATED, "The first frame must be `authenticate`."))
+            return None
+        if kind == "ping":
+            self._answer_ping(frame)
+            return None
+        if kind == "renew":
+            return frame.renew
+        request = requests.check(frame, self.user_id, self._configuration())
+        if isinstance(request, Refusal):
+            self.refuse(request, self._frames, frame.send.client_message_id)
+            return None
+        return request
+
+    def _check_authenticate(self, frame: Authenticate) -> Authenticate | None:
         if self.state is not State.NEW:
             self.refuse(Refusal(Code.OUT_OF_ORDER, "This session is authenticated already."), self._frames)
             return None
@@ -350,6 +369,13 @@ class Session:
         self.state = State.AUTHENTICATING
         return frame
 
+    def _check_token(self, now_ms: int) -> None:
+        if now_ms >= self._token_expires_at_ms:
+            self.end(Refusal(Code.UNAUTHENTICATED, "The access token has expired."))
+        elif not self._is_expiring_sent and now_ms >= self._token_expires_at_ms - EXPIRING_SECONDS * 1000:
+            self._is_expiring_sent = True
+            self._put(ServerFrame(expiring=Expiring(token_expires_at_ms=self._token_expires_at_ms)))
+
     def _answer_ping(self, frame: ClientFrame) -> None:
         if refusal := requests.check_ping(frame.ping):
             self.refuse(refusal, self._frames)
@@ -357,7 +383,7 @@ class Session:
             self._put(ServerFrame(pong=Pong(payload=frame.ping.payload)))
 
     def _is_within_rate(self, now: float) -> bool:
-        """A token bucket over frames."""
+        """Take a token from the bucket of the session's frames, if there is one."""
         configuration = self._configuration()
         gained = (now - self._allowed_at) * configuration.frames_per_second
         self._allowance = min(self._allowance + gained, configuration.frame_burst)
@@ -365,16 +391,16 @@ class Session:
         if self._allowance < 1:
             return False
         self._allowance -= 1
-        self._too_fast = max(self._too_fast - 1, 0)
+        self._rate_excess = max(self._rate_excess - 1, 0)
         return True
 
     def _refuse_rate(self, frame: ClientFrame | Refusal) -> None:
-        self._too_fast += 1
+        self._rate_excess += 1
         rate = self._configuration().frames_per_second
         refusal = Refusal(
             Code.RATE_LIMITED, f"A session may send {rate} frames a second.", retry_after_ms=max(1000 // rate, 1)
         )
-        if self._too_fast > MAX_TOO_FAST or self.state is not State.LIVE:
+        if self._rate_excess > MAX_RATE_EXCESS or self.state is not State.LIVE:
             self.end(refusal)
         else:
             client_message_id = "" if isinstance(frame, Refusal) else frame.send.client_message_id

@@ -1,4 +1,4 @@
-"""The tail: the newest few minutes of one partition, from which clients resume and retried sends are recognised."""
+"""The tail: the newest minutes of one partition, from which clients resume and retried sends are recognised."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -9,32 +9,35 @@ import msgspec
 ENTRY_OVERHEAD = 400
 """Bytes that an entry takes beside its record (measured with tracemalloc: 380 with two recipients)."""
 
+SendKey = tuple[int, str]
+"""A user's id and the `client_message_id` of a Send: two sends with one key are one message."""
+
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """One event of the tail, with its record as it came from the log."""
+    """One event of the tail, with the value of its record."""
 
     offset: int
     at_ms: int
     event_id: int
     recipient_ids: Sequence[int]
-    sent: tuple[int, str] | None
-    """Of a message's record of truth: its sender and client_message_id."""
+    key: SendKey | None
+    """Of a message's record of truth; else None."""
     chat_id: str
-    """Of a message: its chat; else empty."""
+    """Of a message; else empty."""
     value: bytes
 
 
 class Tail:
-    """Entries in order of their offsets, bounded in time and bytes, found by recipient and by what was sent."""
+    """Entries in order of their offsets, bounded in time and bytes, found by recipient and by SendKey."""
 
     def __init__(self, offset: int) -> None:
-        """A tail that begins with this offset."""
+        """A tail that begins at this offset."""
         self._entries: deque[Entry] = deque()
         self._by_user: dict[int, deque[Entry]] = {}
-        self._accepted: dict[tuple[int, str], tuple[int, str]] = {}
+        self._accepted: dict[SendKey, tuple[int, str]] = {}
         self._bytes = 0
         self.complete_from = offset
-        """From this offset on the tail knows everything."""
+        """From this offset on the tail has every event."""
         self.next_offset = offset
         self.highest_event_id = 0
 
@@ -47,22 +50,22 @@ class Tail:
         return self._bytes
 
     def append(self, entry: Entry) -> None:
-        """The next entry; its offset is above all others'."""
+        """Append an entry, whose offset must be above all others'."""
         self._entries.append(entry)
         for recipient_id in entry.recipient_ids:
             self._by_user.setdefault(recipient_id, deque()).append(entry)
-        if entry.sent is not None:
-            self._accepted.setdefault(entry.sent, (entry.event_id, entry.chat_id))
+        if entry.key is not None:
+            self._accepted.setdefault(entry.key, (entry.event_id, entry.chat_id))
         self.highest_event_id = max(self.highest_event_id, entry.event_id)
         self._bytes += ENTRY_OVERHEAD + len(entry.value)
 
-    def accept(self, sent: tuple[int, str], message_id: int, chat_id: str) -> None:
-        """A message is on disk; its record comes by and by."""
-        self._accepted.setdefault(sent, (message_id, chat_id))
+    def accept(self, key: SendKey, message_id: int, chat_id: str) -> None:
+        """Remember a message that the log has acknowledged, until its record is appended."""
+        self._accepted.setdefault(key, (message_id, chat_id))
 
-    def message_of(self, sent: tuple[int, str]) -> tuple[int, str] | None:
-        """The id and the chat of the message that this user sent under this client_message_id, if the tail knows it."""
-        return self._accepted.get(sent)
+    def message_of(self, key: SendKey) -> tuple[int, str] | None:
+        """The id and the chat of the message that was sent with this key; None if the tail has none."""
+        return self._accepted.get(key)
 
     def evict(self, *, older_than_ms: int, max_bytes: int) -> None:
         """Forget entries that are too old, and the oldest while all together are too large."""
@@ -79,7 +82,7 @@ class Tail:
         return _newest_while(self._by_user.get(user_id, ()), lambda entry: entry.at_ms >= at_ms)
 
     def has_message(self, user_id: int, message_id: int, chat_id: str) -> bool:
-        """Whether the user was given this message of the chat in the time of the tail."""
+        """Whether the tail has this message of the chat, with the user as a recipient."""
         entries = reversed(self._by_user.get(user_id, ()))
         return any(entry.event_id == message_id and entry.chat_id == chat_id for entry in entries)
 
@@ -96,8 +99,8 @@ class Tail:
             entries.popleft()
             if not entries:
                 del self._by_user[recipient_id]
-        if entry.sent is not None and self._accepted.get(entry.sent) == (entry.event_id, entry.chat_id):
-            del self._accepted[entry.sent]
+        if entry.key is not None and self._accepted.get(entry.key) == (entry.event_id, entry.chat_id):
+            del self._accepted[entry.key]
         self._bytes -= ENTRY_OVERHEAD + len(entry.value)
         self.complete_from = entry.offset + 1
 

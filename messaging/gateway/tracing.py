@@ -1,4 +1,4 @@
-"""What traces tell of a gateway: a client's frame until it is answered, and each delivery until it is sent."""
+"""The gateway's spans: a client's frame until it is answered, and each delivery until it is sent."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,60 +6,70 @@ from contextlib import contextmanager
 from opentelemetry.trace import Span, SpanKind
 
 from messaging.gateway.requests import ReactRequest, ReceiptRequest, Request, SendRequest, TypingRequest
-from messaging.gateway.session import Session, State
+from messaging.gateway.session import Command, Session, State
 from rookery.v1.backplane_pb2 import Envelope
+from rookery.v1.session_pb2 import Accepted, Authenticate, Renew
 from shared.backplane import Destination, StoredRecord
 from shared.backplane.tracing import consumed
 from shared.contract.errors import Code, Refusal
 from shared.telemetry import traces
 
-NAMES: dict[type[Request], str] = {
+SPAN_NAMES: dict[type[Request], str] = {
     SendRequest: "session send",
     ReactRequest: "session react",
     ReceiptRequest: "session receipt",
     TypingRequest: "session typing",
 }
-"""Of the first span of a trace, by what the client asks."""
+"""Of the first span of a trace, by the kind of its request."""
 
-OUR_FAULTS = frozenset((Code.UNAVAILABLE, Code.INTERNAL))
-"""Refusals that make a span one that failed; others are between the client and what it asked for."""
+SERVER_FAULTS = frozenset((Code.UNAVAILABLE, Code.INTERNAL))
+"""Refusals that make a span a failed one; the others are the client's fault."""
 
 
 @contextmanager
-def frame(session: Session, request: Request) -> Iterator[None]:
-    """A trace begins with what the client asks. It ends with the block, or by whoever has taken the session's span."""
-    attributes = {**_attributes(session), "rookery.frame": session.frames_received, "rookery.chat_id": request.chat_id}
-    span = session.span = traces.begin(NAMES[type(request)], SpanKind.SERVER, attributes)
+def frame(command: Command) -> Iterator[None]:
+    """Begin a trace with a command's span. It ends with the block, or with the answer if that is deferred. Sign-in is
+    not traced."""
+    request = command.request
+    if isinstance(request, Authenticate | Renew):
+        yield
+        return
+    attributes = {
+        **_attributes(command.session),
+        "rookery.frame": command.frame,
+        "rookery.chat_id": request.chat_id,
+    }
+    span = command.span = traces.begin(SPAN_NAMES[type(request)], SpanKind.SERVER, attributes)
     outcome: BaseException | None = None
     try:
         with traces.current(span):
             yield
-    except BaseException as error:
+    except BaseException as error:  # trio.Cancelled too: it is the span's outcome, and raised again
         outcome = error
         raise
     finally:
-        if session.take_span() is not None:
+        if not command.is_deferred:
             traces.end(span, outcome)
 
 
-def answered(span: Span, answer: Refusal | int) -> None:
-    """The client has its answer: a refusal, or the message's id (0 if it is told of none)."""
+def end_frame(span: Span, answer: Refusal | Accepted | None) -> None:
+    """End the span of a deferred command that is answered now; None if its event is its answer."""
     if isinstance(answer, Refusal):
         refused(span, answer)
-    elif answer:
-        span.set_attribute("rookery.message_id", str(answer))
+    elif answer is not None:
+        span.set_attribute("rookery.message_id", str(answer.message_id))
     span.end()
 
 
 def refused(span: Span, refusal: Refusal) -> None:
-    """Say by which code."""
+    """Record the refusal's code."""
     span.set_attribute("rookery.refusal", refusal.code)
-    if refusal.code in OUR_FAULTS:
+    if refusal.code in SERVER_FAULTS:
         traces.fail(span, refusal.code)
 
 
 def begin_delivery(destination: Destination, group: str, record: StoredRecord, envelope: Envelope) -> Span | None:
-    """The step in which a record's event goes to those who are here; None if it is not traced."""
+    """The span in which a record's event is delivered to sessions; None if it is not traced."""
     context = traces.sent_context({"traceparent": record.traceparent})
     if context is None:
         return None
@@ -71,8 +81,8 @@ def begin_delivery(destination: Destination, group: str, record: StoredRecord, e
     return traces.begin(f"deliver {destination.name}", SpanKind.CONSUMER, attributes, below=context)
 
 
-def hand_over(delivery: Span, session: Session) -> None:
-    """The session was given the event just now: its step lasts until that is sent, unless it was dropped."""
+def queue_delivery(delivery: Span, session: Session) -> None:
+    """Begin the span of an event that was just queued for the session, until it is sent; failed if it was dropped."""
     span = traces.begin("session deliver", SpanKind.INTERNAL, _attributes(session), below=delivery)
     if session.state is not State.LIVE:
         _end_failed(span, "ended")
@@ -82,15 +92,15 @@ def hand_over(delivery: Span, session: Session) -> None:
         session.deliveries.append(span)
 
 
-def sent(session: Session) -> None:
-    """All that waited was given to the client's connection."""
+def end_deliveries(session: Session) -> None:
+    """End the spans of the queued events, which were all sent."""
     for span in session.deliveries:
         span.end()
     session.deliveries.clear()
 
 
-def lost(session: Session) -> None:
-    """What waited will not be sent."""
+def fail_deliveries(session: Session) -> None:
+    """End the spans of the queued events, which will not be sent."""
     for span in session.deliveries:
         _end_failed(span, "disconnected")
     session.deliveries.clear()

@@ -20,7 +20,7 @@ def instance_of(settings: Settings) -> str:
 def gateway_figures(gateway: Gateway) -> Callable[[], Figures]:
     def read() -> Figures:
         sessions = {transport: gateway.registry.count(transport) for transport in TRANSPORTS}
-        return Figures(sessions, sorted(gateway.follower.owned), gateway.follower.lag())
+        return Figures(sessions, sorted(gateway.partitions.owned), gateway.log_consumer.lag())
 
     return read
 

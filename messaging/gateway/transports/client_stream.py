@@ -1,4 +1,4 @@
-"""A browser's socket, plain or under TLS: writes that never wait, for the flusher, and reads that tell the silent."""
+"""A browser's socket, plain or under TLS: sends without waiting, for the flusher, and measures the client's silence."""
 
 import socket
 import ssl
@@ -9,39 +9,39 @@ from typing import TypeVar
 import trio
 
 RECEIVE_BYTES = 4096
-"""Read from a socket at once at most: several frames of usual size."""
+"""Read from a socket at once at the most: several frames of usual size."""
 
 LINGER_BYTES = 4 * 1024 * 1024
-"""Read, and passed over, from a client that is closed: some frames of the largest size that is ever allowed."""
+"""Read and discarded from a client after our last byte: some frames of the largest size that a configuration allows."""
 
-LOST = (trio.BrokenResourceError, trio.ClosedResourceError)
-"""What each method raises when the connection is gone."""
+CONNECTION_ERRORS = (trio.BrokenResourceError, trio.ClosedResourceError)
+"""Raised by each method when the connection is lost."""
 
 Result = TypeVar("Result")
 
 
 class ClientStream:
-    """One task reads, and any may send: what is sent goes out whole and in order, whatever is cancelled meanwhile."""
+    """One task reads, and any may send: all data is sent whole and in order, whichever task is cancelled."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
-        self._socket = socket.socket(fileno=stream.socket.fileno())  # the same one, for calls that never wait
+        self._socket = socket.socket(fileno=stream.socket.fileno())  # the same socket, for non-blocking calls
         self._unsent = bytearray()
         self._sending = trio.Lock()
-        self._listening_since: float | None = None
+        self._reading_since: float | None = None
         self.pings = 0
-        """Sent since something came; for whoever sends them to count."""
+        """Pings since something was received; counted by their sender."""
 
     @property
     def silence(self) -> float:
-        """For how many seconds nothing has come; 0 while nobody reads, since there may be something to read."""
-        return 0.0 if self._listening_since is None else trio.current_time() - self._listening_since
+        """Seconds that the pending read has waited; 0 while no task reads, since there may be something to read."""
+        return 0.0 if self._reading_since is None else trio.current_time() - self._reading_since
 
-    async def shake_hands(self) -> None:
-        """Agree with the client on how bytes travel: nothing, without TLS."""
+    async def do_handshake(self) -> None:
+        """Do the handshake of TLS; without TLS, nothing."""
 
     def send_now(self, data: bytes) -> bool:
-        """Send what the socket takes at once, and keep the rest for `send_unsent`; whether there is none."""
+        """Send as much as the socket accepts at once; keep the rest for `send_unsent`. Returns whether all was sent."""
         if self._unsent:
             self._unsent += data
             return False
@@ -52,26 +52,26 @@ class ClientStream:
         return False
 
     async def send_unsent(self) -> None:
-        """Send what `send_now` has left, of whoever called it."""
+        """Send the bytes that `send_now` kept, for any task."""
         async with self._sending:
             while self._unsent:
                 await trio.lowlevel.wait_writable(self._socket)
                 del self._unsent[: self._write(self._unsent)]
 
     async def send(self, data: bytes) -> None:
-        """Send, and wait until the socket has taken it."""
+        """Send, and wait until the socket has accepted all."""
         if not self.send_now(data):
             await self.send_unsent()
 
     async def receive_some(self) -> bytes:
-        """What has come; nothing if the client sends no more."""
+        """The next received bytes; empty at the end of the client's stream."""
         return await self._receive(RECEIVE_BYTES)
 
     async def finish(self) -> None:
-        """Say that no more comes, and wait until the client says so too, passing over what it still sends.
+        """Send the end of our stream, and discard the client's data until the end of its stream.
 
-        A socket that is closed with something unread is reset, and takes along what its client has not read yet. How
-        long this may take is for the caller to say.
+        A socket that is closed with unread data is reset, and its client loses the data that it has not read yet. The
+        caller sets the deadline.
         """
         await self.send_unsent()
         await self._stream.send_eof()
@@ -80,13 +80,13 @@ class ClientStream:
             left -= len(data)
 
     def close(self) -> None:
-        """Give the socket back. What is unread or unsent is lost."""
+        """Close the socket. Unread and unsent data is lost."""
         self._socket.detach()
         self._stream.socket.close()
 
     async def _receive(self, max_bytes: int) -> bytes:
-        """As SocketStream does, but it waits first: what a client sends is hardly ever there already."""
-        self._listening_since = trio.current_time()
+        """Receive as SocketStream does, but wait first: the client's next data has rarely arrived already."""
+        self._reading_since = trio.current_time()
         try:
             while True:
                 await trio.lowlevel.wait_readable(self._socket)
@@ -99,7 +99,7 @@ class ClientStream:
         except OSError as error:
             raise trio.BrokenResourceError from error
         finally:
-            self._listening_since = None
+            self._reading_since = None
 
     def _write(self, data: bytes | bytearray) -> int:
         try:
@@ -111,8 +111,8 @@ class ClientStream:
 
 
 class TlsClientStream(ClientStream):
-    """The same under TLS. The given stream lends its socket and its context: its own methods each wait, and break the
-    connection if they are cancelled."""
+    """The same under TLS. Only the given stream's socket and context are used: its methods would break the connection
+    if they were cancelled."""
 
     def __init__(self, stream: trio.SSLStream[trio.SocketStream]) -> None:
         super().__init__(stream.transport_stream)
@@ -120,7 +120,7 @@ class TlsClientStream(ClientStream):
         self._encrypted, self._to_send = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._encrypted, self._to_send, server_side=True)
 
-    async def shake_hands(self) -> None:
+    async def do_handshake(self) -> None:
         await self._do(self._tls.do_handshake)
 
     def send_now(self, data: bytes) -> bool:
@@ -134,13 +134,13 @@ class TlsClientStream(ClientStream):
         return await self._do(lambda: self._tls.read(RECEIVE_BYTES))
 
     async def finish(self) -> None:
-        with suppress(ssl.SSLError):  # it says goodbye, and asks us to wait for an answer that says nothing new
+        with suppress(ssl.SSLError):  # close_notify is written; the client's need not be awaited
             self._tls.unwrap()
         super().send_now(self._to_send.read())
         await super().finish()
 
     async def _do(self, step: Callable[[], Result]) -> Result:
-        """Do a step of TLS, with all that must come and go for it."""
+        """Do a step of TLS, and receive and send the bytes that it needs."""
         while True:
             try:
                 result = step()
@@ -151,18 +151,18 @@ class TlsClientStream(ClientStream):
                 else:
                     self._encrypted.write_eof()
             except ssl.SSLError as error:
-                await self._send_protocol()  # what the client did wrong
+                await self._send_protocol()  # the alert
                 raise trio.BrokenResourceError from error
             else:
                 await self._send_protocol()
                 return result
 
     async def _send_protocol(self) -> None:
-        """Send what TLS itself has to say, if anything."""
+        """Send the bytes that TLS itself has written, if any."""
         if self._to_send.pending and not super().send_now(self._to_send.read()):
             await self.send_unsent()
 
 
 def client_stream(stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]) -> ClientStream:
-    """The client's stream over what a listener gave, which must not have been used."""
+    """The client's stream over a listener's, which must be unused."""
     return TlsClientStream(stream) if isinstance(stream, trio.SSLStream) else ClientStream(stream)

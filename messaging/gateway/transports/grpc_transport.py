@@ -6,21 +6,21 @@ from typing import cast
 
 from messaging.gateway.frames import ProtobufEncoding
 from messaging.gateway.gateway import Gateway
-from messaging.gateway.transports.connection import Connection, ConnectionLost, Flusher, Rest
+from messaging.gateway.transports.connection import Connection, ConnectionLost, Flusher, SendUnsent
 from rookery.v1.session_grpc import SessionServiceServicer
 from rookery.v1.session_pb2 import ClientFrame, ServerFrame
 from shared.contract.errors import Code, Refusal
 from shared.rpc import RpcError, ServerStream, stream_handler
 
 
-class NativeTransport:
-    """A Transport over one gRPC stream. If that is reset, or its connection ends, the session is cancelled."""
+class GrpcTransport:
+    """A Transport over one gRPC stream. If the stream is reset, or its connection ends, the session is cancelled."""
 
     def __init__(self, stream: ServerStream[ClientFrame, ServerFrame], gateway: Gateway) -> None:
         self._stream = stream
         self._gateway = gateway
         self.failure: RpcError | None = None
-        """Why the stream can't go on, such as a message that is none."""
+        """Why the stream has failed, such as bytes that are no message."""
 
     async def receive(self) -> ClientFrame | Refusal | None:
         try:
@@ -33,7 +33,7 @@ class NativeTransport:
             return Refusal(Code.TOO_LARGE, f"A frame may have {limit} bytes at most.")
         return frame
 
-    def send(self, frames: list[str | bytes]) -> Rest:
+    def send(self, frames: list[str | bytes]) -> SendUnsent:
         return partial(self._send, cast(Sequence[bytes], frames))
 
     async def _send(self, frames: Sequence[bytes]) -> None:
@@ -53,11 +53,11 @@ class SessionService(SessionServiceServicer):
 
     @stream_handler
     async def Connect(self, stream: ServerStream[ClientFrame, ServerFrame]) -> None:
-        """One session. Ends with OK where its client has read why; else with the status of what went wrong."""
+        """Serve one session. The stream ends with OK after a Goodbye; else with the status of its failure."""
         session = self._gateway.open_session(ProtobufEncoding())
-        transport = NativeTransport(stream, self._gateway)
+        transport = GrpcTransport(stream, self._gateway)
         try:
-            await Connection(self._gateway, session, transport, self._flusher).run()
+            await Connection(self._gateway.dispatcher, session, transport, self._flusher).run()
         finally:
             self._gateway.close_session(session)
         if transport.failure is not None:

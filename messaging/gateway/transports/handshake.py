@@ -1,4 +1,4 @@
-"""WebSocket's opening handshake (RFC 6455, section 4), without I/O: who is let in, and what everyone else is told."""
+"""WebSocket's opening handshake (RFC 6455, section 4), sans I/O: accepts or rejects a client's request."""
 
 import base64
 import binascii
@@ -14,14 +14,14 @@ SUBPROTOCOL = "rookery.v1.json"
 PATH = "/session"
 
 MAX_HEAD_BYTES = 16 * 1024
-"""Of a request's line and headers, cookies included."""
+"""Of a request's line and headers, including cookies."""
 
 VERSION = "13"
-"""The only version of the protocol that has left its drafts."""
+"""The only version of the protocol that is no draft."""
 
 
-class Answer(NamedTuple):
-    """What the client gets. If it is let in, `unread` are bytes that it sent right behind its request."""
+class HandshakeResponse(NamedTuple):
+    """The response to a request. If it is accepted, `unread` are the bytes that followed the request."""
 
     data: bytes
     is_accepted: bool
@@ -29,7 +29,7 @@ class Answer(NamedTuple):
 
 
 class _Rejected(Exception):
-    """The request is not for us: an HTTP status, a sentence for people, headers that the status asks for."""
+    """The request is rejected: an HTTP status, a sentence for people, and the headers that the status requires."""
 
     def __init__(self, status: int, reason: str, **headers: str) -> None:
         super().__init__(reason)
@@ -38,16 +38,16 @@ class _Rejected(Exception):
 
 
 class Handshake:
-    """One client's. `origins` are those of pages that may connect; empty for those of the same host only."""
+    """One client's handshake. Pages of these `origins` may connect; if empty, pages of the same host only."""
 
     def __init__(self, origins: Collection[str], *, is_full: bool = False) -> None:
-        """`is_full` if there is no room for another session now."""
+        """`is_full` if the gateway has no room for another session."""
         self._origins = origins
         self._is_full = is_full
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
 
-    def feed(self, data: bytes) -> Answer | None:
-        """Take what came, which is not nothing; the answer, once it can be given."""
+    def feed(self, data: bytes) -> HandshakeResponse | None:
+        """Feed received bytes, at least one; the response, once the request is complete or known to be rejected."""
         self._http.receive_data(data)
         try:
             request = self._http.next_event()
@@ -56,7 +56,7 @@ class Handshake:
             accepted = self._accept(request)
             if not isinstance(self._http.next_event(), h11.EndOfMessage):
                 raise _Rejected(400, "the request must have no body")
-            return Answer(accepted, True, self._http.trailing_data[0])
+            return HandshakeResponse(accepted, True, self._http.trailing_data[0])
         except _Rejected as rejected:
             return _reject(rejected)
         except h11.RemoteProtocolError as error:
@@ -88,14 +88,14 @@ class Handshake:
         if self._origins:
             return origin in self._origins
         try:
-            here = urlsplit(f"//{host}").hostname
-            return here is not None and urlsplit(origin).hostname == here
+            own_host = urlsplit(f"//{host}").hostname
+            return own_host is not None and urlsplit(origin).hostname == own_host
         except ValueError:
             return False
 
 
 def _check_request(request: h11.Request, headers: dict[str, str]) -> None:
-    """That it asks for a WebSocket at our path, as section 4.2.1 says. Raises _Rejected."""
+    """Check that the request is for a WebSocket at our path (section 4.2.1). Raises _Rejected."""
     if request.http_version != b"1.1":
         raise _Rejected(505, "HTTP/1.1 is needed")
     if request.target.partition(b"?")[0] != PATH.encode():
@@ -115,7 +115,7 @@ def _check_request(request: h11.Request, headers: dict[str, str]) -> None:
 
 
 def _joined(request: h11.Request) -> dict[bytes, bytes]:
-    """The headers by name, in small letters; those that come more than once as one list (RFC 9110, section 5.3)."""
+    """The headers by lower-case name; repeated ones joined to one list (RFC 9110, section 5.3)."""
     joined: dict[bytes, bytes] = {}
     for name, value in request.headers:
         joined[name] = joined[name] + b", " + value if name in joined else value
@@ -130,7 +130,7 @@ def _lower_words(headers: dict[str, str], name: str) -> list[str]:
     return _words(headers.get(name, "").lower())
 
 
-def _reject(rejected: _Rejected) -> Answer:
+def _reject(rejected: _Rejected) -> HandshakeResponse:
     body = f"{rejected}\n".encode()
     head = _head(
         rejected.status,
@@ -139,11 +139,11 @@ def _reject(rejected: _Rejected) -> Answer:
         Connection="close",
         **rejected.headers,
     )
-    return Answer(head + body, False)
+    return HandshakeResponse(head + body, False)
 
 
 def _head(status: int, **headers: str) -> bytes:
-    """The start of an answer; in the names of headers, `_` stands for a hyphen."""
+    """The head of a response; in the names of headers, `_` stands for a hyphen."""
     lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return "\r\n".join((*lines, "", "")).encode()

@@ -1,6 +1,6 @@
-"""WebSocket's messages (RFC 6455), without I/O: what a client's bytes come to, and text as a client reads it.
+"""WebSocket's messages (RFC 6455), sans I/O: decodes a client's bytes to text messages, and encodes text messages.
 
-wsproto takes the frames apart. What is bounded here is what a message may hold, and how many frames may carry none.
+wsproto parses the frames. This module bounds the size of a message, and the rate of frames that end none.
 """
 
 from collections import deque
@@ -11,8 +11,8 @@ from wsproto.events import BytesMessage, CloseConnection, Event, Ping, TextMessa
 from wsproto.frame_protocol import CloseReason
 
 EXTRA_FRAMES = 1_000
-"""Frames that end no message (pings, pongs, pieces) that a client may send in a second, and once more as many: some 1 %
-of a processor's time. Messages have the session's own rate."""
+"""Frames that end no message (pings, pongs, fragments) that a client may send in a second, and as many once more as a
+burst: some 1 % of a processor's time. Messages have the session's own rate."""
 
 CLOSE_CODES = {
     1000: "the session has ended, and its last frame says why; or the client has closed",
@@ -23,16 +23,16 @@ CLOSE_CODES = {
     1008: f"more than {EXTRA_FRAMES:,} pings, pongs and fragments in a second",
     1009: "a frame of more than `max_frame_bytes`",
 }
-"""What the server closes with, and when. To a client's close it answers with the same code."""
+"""The server's close codes, and when it sends them. A client's close is answered with the same code."""
 
 PING = b"\x89\x00"
 """An empty ping."""
 
-_TEXT = 0x81  # a whole text message
+_TEXT = 0x81  # FIN, and the opcode of text
 
 
 class Closing(NamedTuple):
-    """Why a connection is closed: a code of RFC 6455, section 7.4, and a sentence for people."""
+    """A close frame's content: a code of RFC 6455, section 7.4, and a sentence for people."""
 
     code: int
     reason: str = ""
@@ -45,32 +45,32 @@ FLOOD = Closing(CloseReason.POLICY_VIOLATION, f"More than {EXTRA_FRAMES} frames 
 
 
 class MessageReader:
-    """One client's messages, in order, up to its close or its first fault, after which nothing counts."""
+    """One client's messages, in order, up to its close or its first fault; later frames are ignored."""
 
     def __init__(self, max_message_bytes: int) -> None:
         self.messages: deque[str] = deque()
-        """Whole ones that nobody has taken yet: no more than one read brings."""
+        """Complete and not taken yet: at the most those of one read."""
         self.closing: Closing | None = None
-        """With what to close, once the messages are taken; None while there is no reason to."""
+        """The close frame to send once the messages are taken; None while there is no reason to close."""
         self.is_over = False
         """Whether the client has closed or is at fault."""
         self._connection = Connection(ConnectionType.SERVER)
         self._has_closed = False
         self._max_bytes = max_message_bytes
-        self._pieces: list[str] = []
+        self._fragments: list[str] = []
         self._bytes = 0
         self._extra = 0.0
         self._counted_at = 0.0
 
     def feed(self, data: bytes, now: float) -> bytes:
-        """Take what came, at `now` in seconds; what to send at once. Of pings that came together only the newest is
-        answered, as section 5.5.3 allows, so that nobody gets more than they send."""
+        """Feed bytes that were received at `now` (seconds); returns the bytes to send at once. Of several pings only
+        the newest is answered, as section 5.5.3 allows, so that no client gets more bytes than it sends."""
         if self.is_over:
             return b""
         self._connection.receive_data(data)
         pong = b""
         for event in self._connection.events():
-            if isinstance(event, CloseConnection):  # the client's own, or wsproto's word for a fault
+            if isinstance(event, CloseConnection):  # the client's own, or wsproto's for a fault
                 self._end(Closing(event.code, event.reason or ""))
             elif not self._has_closed:
                 self._take(event, now)
@@ -86,7 +86,7 @@ class MessageReader:
         return self._connection.state in (ConnectionState.REMOTE_CLOSING, ConnectionState.CLOSED)
 
     def close(self, closing: Closing) -> bytes:
-        """The last frame for the client: it closes with what there is to say already, or else with this."""
+        """The close frame for the client: of the earlier reason to close if there is one, else with this."""
         self.closing = self.closing or closing
         self._has_closed = True
         return self._connection.send(CloseConnection(*self.closing))
@@ -102,18 +102,18 @@ class MessageReader:
                 self._count_extra(now)
 
     def _take_text(self, event: TextMessage) -> None:
-        """Add to the message, which is never longer than one read above its limit; empty pieces take no room."""
+        """Append to the message, which exceeds its limit by one read at the most; empty fragments take no memory."""
         text = event.data
         self._bytes += len(text) if text.isascii() else len(text.encode())
         if self._bytes > self._max_bytes:
-            self._pieces.clear()
+            self._fragments.clear()
             self._end(Closing(CloseReason.MESSAGE_TOO_BIG, f"A frame has at most {self._max_bytes} bytes."))
         elif event.message_finished:
-            self.messages.append("".join((*self._pieces, text)) if self._pieces else text)
-            self._pieces.clear()
+            self.messages.append("".join((*self._fragments, text)) if self._fragments else text)
+            self._fragments.clear()
             self._bytes = 0
         elif text:
-            self._pieces.append(text)
+            self._fragments.append(text)
 
     def _count_extra(self, now: float) -> None:
         self._extra = max(self._extra - (now - self._counted_at) * EXTRA_FRAMES, 0.0) + 1

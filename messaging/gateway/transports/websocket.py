@@ -1,6 +1,6 @@
 """Sessions of browsers: frames as JSON text over WebSocket, sub-protocol `rookery.v1.json`, at `/session`.
 
-`handshake.py` lets clients in, `messages.py` makes messages of their bytes, `client_stream.py` is their socket.
+`handshake.py` accepts clients, `messages.py` decodes their messages, `client_stream.py` is their socket.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,8 +12,8 @@ import trio
 from messaging.gateway.frames import JsonEncoding
 from messaging.gateway.gateway import Gateway
 from messaging.gateway.session import Session, State
-from messaging.gateway.transports.client_stream import LOST, ClientStream, client_stream
-from messaging.gateway.transports.connection import SEND_DEADLINE, Connection, ConnectionLost, Flusher, Rest
+from messaging.gateway.transports.client_stream import CONNECTION_ERRORS, ClientStream, client_stream
+from messaging.gateway.transports.connection import SEND_DEADLINE, Connection, ConnectionLost, Flusher, SendUnsent
 from messaging.gateway.transports.handshake import Handshake
 from messaging.gateway.transports.messages import DONE, PING, STOPPING, Closing, MessageReader, text_message
 from rookery.v1.session_pb2 import ClientFrame
@@ -22,22 +22,22 @@ from shared.contract.errors import Code, Refusal
 from shared.net.open_files import connections_allowed
 
 HANDSHAKE_DEADLINE = 5.0
-"""Seconds from the connection to the end of the handshake, TLS included."""
+"""Seconds from the connection to the end of the handshake, including that of TLS."""
 
 CLOSE_DEADLINE = 2.0
-"""Seconds that a client has to answer a close, and to read why it was closed."""
+"""Seconds that a client has to read our close and to answer it."""
 
 MAX_HANDSHAKES = 2_048
-"""Connections that may be in the middle of it, some 30 KiB each. One more ends the oldest: a good client is done in two
-round trips, so it is those who do nothing that make room."""
+"""Connections that may be in their handshake, some 30 KiB each. One more ends the oldest: a good client completes its
+handshake in two round trips, so the evicted ones are idle."""
 
-LOOKS = 4
-"""How often in a heartbeat the silent are looked for."""
+CHECKS_PER_HEARTBEAT = 4
+"""How often in a heartbeat silent clients are pinged or ended."""
 
 _log = structlog.get_logger(__name__)
 
 
-class BrowserTransport:
+class WebSocketTransport:
     """A Transport over one WebSocket."""
 
     def __init__(self, stream: ClientStream, reader: MessageReader, unread: bytes) -> None:
@@ -53,17 +53,17 @@ class BrowserTransport:
             await self._read()
         return wire.from_json(ClientFrame, reader.messages.popleft())
 
-    def send(self, frames: list[str | bytes]) -> Rest | None:
+    def send(self, frames: list[str | bytes]) -> SendUnsent | None:
         try:
             all_sent = self._stream.send_now(b"".join(map(text_message, frames)))
-        except LOST:
+        except CONNECTION_ERRORS:
             raise ConnectionLost from None
-        return None if all_sent else self._send_rest
+        return None if all_sent else self._send_unsent
 
     async def close(self, closing: Closing) -> None:
-        """Close as the client's fault or its own close asks, or else with this; what comes meanwhile is passed over."""
+        """Close with the code of the client's fault or of its own close, else with this; discard later frames."""
         stream, reader = self._stream, self._reader
-        with trio.move_on_after(CLOSE_DEADLINE), suppress(*LOST):
+        with trio.move_on_after(CLOSE_DEADLINE), suppress(*CONNECTION_ERRORS):
             await stream.send(reader.close(closing))
             while not reader.is_over and (data := await stream.receive_some()):
                 reader.feed(data, trio.current_time())
@@ -71,27 +71,27 @@ class BrowserTransport:
                 await stream.finish()
 
     async def _read(self) -> None:
-        """Take what comes next, and answer pings. A client that takes no answer is lost."""
+        """Read the next bytes, and answer pings. Raises ConnectionLost, also if the client does not read its pong."""
         try:
             data, self._unread = self._unread or await self._stream.receive_some(), b""
             pong = self._reader.feed(data, trio.current_time())
             if pong and not self._stream.send_now(pong):
                 with trio.fail_after(SEND_DEADLINE):
                     await self._stream.send_unsent()
-        except (*LOST, trio.TooSlowError):
+        except (*CONNECTION_ERRORS, trio.TooSlowError):
             raise ConnectionLost from None
         if not data:
             raise ConnectionLost
 
-    async def _send_rest(self) -> None:
+    async def _send_unsent(self) -> None:
         try:
             await self._stream.send_unsent()
-        except LOST:
+        except CONNECTION_ERRORS:
             raise ConnectionLost from None
 
 
 class WebSocketServer:
-    """Serves connections; one for each gateway. `origins` are those that may connect; empty for the same host only."""
+    """One for each gateway. Pages of these `origins` may connect; if empty, pages of the same host only."""
 
     def __init__(self, gateway: Gateway, flusher: Flusher, origins: Sequence[str]) -> None:
         self._gateway = gateway
@@ -100,54 +100,55 @@ class WebSocketServer:
         self._streams: dict[Session, ClientStream] = {}
         self._handshakes: dict[trio.CancelScope, None] = {}
         self.max_sessions = connections_allowed()
-        """More are refused: what else the process does needs files too."""
+        """More are rejected: the rest of the process needs open files too."""
         self.max_handshakes = min(MAX_HANDSHAKES, self.max_sessions // 4)
 
     @property
     def handshakes(self) -> int:
-        """Connections in the middle of their handshake."""
+        """The number of connections in their handshake."""
         return len(self._handshakes)
 
     async def serve_connection(self, connection: trio.SocketStream | trio.SSLStream[trio.SocketStream]) -> None:
-        """Handshake, session, close. Whatever a client does ends here, and ends only its own connection.
+        """Serve one connection: handshake, session, close. A fault ends only its own connection.
 
-        Under TLS, the stream must not have shaken hands yet: that is done here, within the deadline.
+        Under TLS, the stream must not have done its handshake yet: that is done here, within the deadline.
         """
         stream = client_stream(connection)
         try:
             transport = None
-            with self._shaking_hands():
-                transport = await self._shake_hands(stream)
+            with self._handshake_slot():
+                transport = await self._do_handshake(stream)
             if transport is not None:
-                await self._converse(transport, stream)
-        except* LOST:
+                await self._serve_session(transport, stream)
+        except* CONNECTION_ERRORS:
             pass  # the client is gone
-        except* Exception:
+        except* Exception:  # supervision: a fault of one connection must not end the listener with all others
             _log.exception("connection_failed")
         finally:
             stream.close()
 
-    async def ping_for_ever(self) -> None:
-        """Ping the silent, and end those that leave all pings of a heartbeat unanswered: by the second they are found.
+    async def ping_forever(self) -> None:
+        """Ping silent clients, and end those that answer no ping of a heartbeat, until cancelled.
 
-        Pings are counted, not seconds, which also pass while this process stands still, and hears nobody.
+        A dead client is ended by the second heartbeat. Pings are counted rather than seconds, which also pass while
+        this process is stopped and reads nothing.
         """
         while True:
             heartbeat = self._gateway.live.value.heartbeat_seconds
-            await trio.sleep(heartbeat / LOOKS)
+            await trio.sleep(heartbeat / CHECKS_PER_HEARTBEAT)
             for session, stream in self._streams.items():
                 if session.state is State.ENDED or stream.silence < heartbeat:
                     continue
-                if stream.pings >= LOOKS - 1:
-                    session.end(Refusal(Code.TIMED_OUT, "Nothing was heard of the client."))
+                if stream.pings >= CHECKS_PER_HEARTBEAT - 1:
+                    session.end(Refusal(Code.TIMED_OUT, "Nothing was received from the client."))
                     continue
                 stream.pings += 1
-                with suppress(*LOST):  # its session ends by itself
+                with suppress(*CONNECTION_ERRORS):  # its reader ends the session
                     stream.send_now(PING)
 
     @contextmanager
-    def _shaking_hands(self) -> Iterator[None]:
-        """The room and the time for one handshake."""
+    def _handshake_slot(self) -> Iterator[None]:
+        """Bound one handshake in time, and the number of handshakes: when all slots are taken, end the oldest."""
         if len(self._handshakes) >= self.max_handshakes:
             oldest = next(iter(self._handshakes))
             del self._handshakes[oldest]
@@ -159,29 +160,29 @@ class WebSocketServer:
             finally:
                 self._handshakes.pop(scope, None)
 
-    async def _shake_hands(self, stream: ClientStream) -> BrowserTransport | None:
-        """None if the client is not let in."""
-        await stream.shake_hands()
+    async def _do_handshake(self, stream: ClientStream) -> WebSocketTransport | None:
+        """None if the client is rejected, or ends."""
+        await stream.do_handshake()
         handshake = Handshake(self._origins, is_full=len(self._streams) >= self.max_sessions)
-        answer = None
-        while answer is None:
+        response = None
+        while response is None:
             data = await stream.receive_some()
             if not data:
                 return None
-            answer = handshake.feed(data)
-        await stream.send(answer.data)
-        if not answer.is_accepted:
+            response = handshake.feed(data)
+        await stream.send(response.data)
+        if not response.is_accepted:
             await stream.finish()
             return None
-        return BrowserTransport(stream, MessageReader(self._gateway.live.value.max_frame_bytes), answer.unread)
+        return WebSocketTransport(stream, MessageReader(self._gateway.live.value.max_frame_bytes), response.unread)
 
-    async def _converse(self, transport: BrowserTransport, stream: ClientStream) -> None:
+    async def _serve_session(self, transport: WebSocketTransport, stream: ClientStream) -> None:
         session = self._gateway.open_session(JsonEncoding())
         self._streams[session] = stream
         try:
-            if await Connection(self._gateway, session, transport, self._flusher).run():
-                # Before the session is given back, since a gateway that stops cuts off what has none: the client would
-                # lose the last frames, if it was still sending.
+            if await Connection(self._gateway.dispatcher, session, transport, self._flusher).run():
+                # Before `close_session`: a gateway that drains waits for open sessions only, and would cut the client
+                # off from its last frames.
                 await transport.close(STOPPING if self._gateway.is_draining else DONE)
         finally:
             del self._streams[session]

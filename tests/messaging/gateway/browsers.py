@@ -57,7 +57,7 @@ async def serving(
 
     async with open_background() as nursery:
         nursery.start_soon(flusher.run)
-        nursery.start_soon(transport.ping_for_ever)
+        nursery.start_soon(transport.ping_forever)
         await nursery.start(trio.serve_listeners, serve, listeners)
         yield Server(gateway, transport, listeners[0].socket.getsockname()[1], platform)
 

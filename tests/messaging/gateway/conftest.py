@@ -1,13 +1,12 @@
 """The gateway's harness as fixtures."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from messaging.gateway.gateway import Gateway
-from tests.messaging.gateway.harness import Platform, open_platform
+from tests.messaging.gateway.harness import ALL, Platform, ScriptedLog, open_platform
 
 LENIENT = 60.0
 """Seconds; longer than anything here takes on the busiest machine."""
@@ -15,11 +14,10 @@ LENIENT = 60.0
 
 @pytest.fixture
 def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clients here share a thread with their gateway, and stand still when it does: none of them is too late for that.
-    A test of a deadline sets its own."""
+    """No deadlines: clients share a thread with their gateway, and stop when it does. A test of a deadline sets it."""
     for deadline in (
         "transports.connection.GOODBYE_DEADLINE",
-        "follower.SETTLE_SECONDS",
+        "log_consumer.SETTLE_SECONDS",
         "session.AUTHENTICATE_SECONDS",
         "transports.websocket.CLOSE_DEADLINE",
         "transports.websocket.HANDSHAKE_DEADLINE",
@@ -39,6 +37,8 @@ async def gateway(platform: Platform) -> Gateway:
 
 
 @pytest.fixture
-def reopen(lenient: None) -> Callable[[Path], AbstractAsyncContextManager[Platform]]:
-    """Opens a platform on a folder, again and again: what it kept is still there."""
-    return open_platform
+async def log(platform: Platform) -> ScriptedLog:
+    """The platform's log, whose consumer is assigned all partitions."""
+    log = platform.backplane = ScriptedLog()
+    log.assign(ALL, frozenset(), 1)
+    return log

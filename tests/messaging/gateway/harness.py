@@ -1,7 +1,8 @@
-"""A gateway on the real embedded engines, and clients that speak to it through memory."""
+"""A gateway on the embedded engines, and clients that are connected to it through memory."""
 
 import itertools
-from collections.abc import AsyncIterator
+import math
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,12 +13,13 @@ import trio
 from messaging.gateway.frames import ProtobufEncoding
 from messaging.gateway.gateway import Gateway
 from messaging.gateway.transports.connection import Connection, Flusher
-from rookery.v1.session_pb2 import Authenticate, ClientFrame, Position, Send, ServerFrame, Text
+from rookery.v1.session_pb2 import Accepted, Authenticate, ClientFrame, Position, Send, ServerFrame, Text
 from shared.accounts.sqlite.store import open_sqlite_accounts
 from shared.accounts.store import AccountStore, Family, User
 from shared.accounts.tokens import TokenIssuer, TokenVerifier, digest
 from shared.background import open_background
-from shared.backplane import Backplane
+from shared.backplane import Assignment, Backplane, Consumer, DeadLetter, Destination, Fetched, Record
+from shared.backplane.protocol import Done
 from shared.backplane.sqlite.log import open_sqlite_log
 from shared.configuration import LiveConfiguration
 from shared.configuration.live import Live
@@ -26,23 +28,29 @@ from shared.contract.ids import SnowflakeGenerator
 from shared.coordination.ownership import GatewayAddress, LocalDirectory
 
 PATIENCE = 20.0
-"""Seconds after which a frame that does not come is taken for lost."""
+"""Seconds; only ends a test that has failed."""
 
 REPLAY_SECONDS = 60.0
-"""What was said before a session is replayed to it, however long it took to begin: the most that can be set."""
+"""The maximum: earlier events are replayed to a session, however slow the machine is."""
 
 PARTITIONS = 4
+ALL = frozenset(range(PARTITIONS))
+
+ANN, BEN, CAT = 1, 2, 3
+"""Users of the platform."""
 
 
 class ScriptedHistory:
-    """An archive that has the messages it is told to have."""
+    """An archive of these messages, which answers while it is `open`."""
 
     def __init__(self) -> None:
         self.messages: set[int] = set()
         self.refusal: Refusal | None = None
+        self.open = trio.Event()
+        self.open.set()
 
     async def has_message(self, user_id: int, chat_id: str, message_id: int) -> bool | Refusal:
-        await trio.lowlevel.checkpoint()
+        await self.open.wait()
         return self.refusal or message_id in self.messages
 
 
@@ -61,6 +69,11 @@ class Client:
         text = Send(client_message_id=client_message_id, recipient_id=recipient_id, text=Text(body=body))
         await self.send(ClientFrame(send=text))
 
+    async def send_accepted(self, client_message_id: str, recipient_id: int) -> Accepted:
+        """Send a text, and wait for its answer."""
+        await self.send_text(client_message_id, recipient_id)
+        return (await self.until("accepted")).accepted
+
     async def next(self) -> ServerFrame:
         with trio.fail_after(PATIENCE):
             frame = await self.from_server.receive()
@@ -73,13 +86,13 @@ class Client:
         return frame
 
     async def until(self, kind: str) -> ServerFrame:
-        """The next frame of the kind; those before it are in `frames`."""
+        """The next frame of the kind; earlier ones are in `frames`."""
         while (frame := await self.next()).WhichOneof("frame") != kind:
             pass
         return frame
 
     async def ended(self) -> bool:
-        """Whether the server has closed, and nothing more comes."""
+        """Wait until the server has closed; the last frames are in `frames`."""
         with trio.fail_after(PATIENCE):
             async for frame in self.from_server:
                 self.frames.append(frame)
@@ -87,7 +100,7 @@ class Client:
 
 
 class MemoryTransport:
-    """A transport of two channels; what it sends always goes at once."""
+    """A transport of two channels, which sends all frames at once."""
 
     def __init__(
         self,
@@ -107,6 +120,76 @@ class MemoryTransport:
             self._to_client.send_nowait(ServerFrame.FromString(cast(bytes, frame)))
 
 
+class ScriptedLog:
+    """A Backplane whose one consumer gets the events of the test, and whose publishers wait for `acknowledge`."""
+
+    partitions = PARTITIONS
+    destination = Destination("memory", "log")
+
+    def __init__(self) -> None:
+        self.held_until = math.inf
+        self.fetches = 0
+        """How often the consumer has fetched: it has handled all earlier events."""
+        self.has_left = False
+        self.end = 0
+        """What `end_offset` returns for each partition; `offset_at` returns one more."""
+        self.sought: dict[int, int] = {}
+        self.unacknowledged: list[tuple[Sequence[Record], Done]] = []
+        self._to_consumer, self._events = trio.open_memory_channel[Fetched | Assignment](math.inf)
+
+    def assign(self, gained: frozenset[int], lost: frozenset[int], epoch: int) -> None:
+        self._to_consumer.send_nowait(Assignment(gained, lost, epoch))
+
+    def acknowledge(self, failure: Exception | None = None) -> None:
+        """Acknowledge all records, or fail them."""
+        for records, done in self.unacknowledged:
+            done(failure or range(len(records)))
+        self.unacknowledged.clear()
+
+    def publish(self, records: Sequence[Record], done: Done) -> None:
+        self.unacknowledged.append((records, done))
+
+    async def until_published(self, count: int = 1) -> None:
+        """Wait until so many publishers wait. `wait_all_tasks_blocked` can't: recipients are looked up in a thread."""
+        with trio.fail_after(PATIENCE):
+            while len(self.unacknowledged) < count:
+                await trio.sleep(0.001)
+
+    @asynccontextmanager
+    async def consume(self, group: str, *, gather: float = 0.0) -> AsyncIterator[Consumer]:
+        try:
+            yield self
+        finally:
+            self.has_left = True
+
+    async def fetch(self) -> Fetched | Assignment:
+        self.fetches += 1
+        return await self._events.receive()
+
+    def lag(self) -> Mapping[int, int]:
+        return {}
+
+    def seek(self, partition: int, offset: int) -> None:
+        self.sought[partition] = offset
+
+    async def commit(self, offsets: Mapping[int, int]) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def end_offset(self, partition: int) -> int:
+        await trio.lowlevel.checkpoint()
+        return self.end
+
+    async def offset_at(self, partition: int, at_ms: int) -> int:
+        await trio.lowlevel.checkpoint()
+        return self.end + 1 if self.end else 0
+
+    async def dead_letter(self, letter: DeadLetter) -> None:
+        raise AssertionError
+
+    async def dead_letters(self, limit: int) -> Sequence[DeadLetter]:
+        raise AssertionError
+
+
 class Platform:
     """Gateways on one log, with users and their tokens."""
 
@@ -123,7 +206,7 @@ class Platform:
         self._numbers = itertools.count(1)
 
     async def start_gateway(self, configuration: LiveConfiguration | None = None) -> Gateway:
-        """A gateway that runs until the platform ends or its `stop` is cancelled."""
+        """A gateway that runs until the platform ends."""
         number = next(self._numbers)
         gateway = Gateway(
             address=GatewayAddress(f"ws://gateway-{number}/session", f"gateway-{number}:1"),
@@ -135,8 +218,8 @@ class Platform:
             live=Live.fixed(configuration or LiveConfiguration(replay_seconds=REPLAY_SECONDS)),
             ids=SnowflakeGenerator(number),
         )
-        await self.nursery.start(gateway.follower.run)
-        self.nursery.start_soon(gateway.tick_for_ever)
+        await self.nursery.start(gateway.log_consumer.run)
+        self.nursery.start_soon(gateway.tick_forever)
         return gateway
 
     async def add_user(self, user_id: int) -> None:
@@ -151,14 +234,16 @@ class Platform:
 
     @asynccontextmanager
     async def connect(self, gateway: Gateway) -> AsyncIterator[Client]:
-        """A connection that says nothing by itself."""
+        """A connection whose client has sent nothing yet."""
         to_server, from_client = trio.open_memory_channel[ClientFrame | Refusal](0)
         to_client, from_server = trio.open_memory_channel[ServerFrame](10_000)
 
         async def serve() -> None:
             session = gateway.open_session(ProtobufEncoding())
             try:
-                await Connection(gateway, session, MemoryTransport(from_client, to_client), self.flusher).run()
+                await Connection(
+                    gateway.dispatcher, session, MemoryTransport(from_client, to_client), self.flusher
+                ).run()
             finally:
                 gateway.close_session(session)
                 to_client.close()

@@ -7,7 +7,7 @@ import trio.testing
 
 from messaging.gateway.frames import JsonEncoding
 from messaging.gateway.gateway import Gateway
-from messaging.gateway.transports.connection import Connection, Rest
+from messaging.gateway.transports.connection import Connection, SendUnsent
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Authenticate, ClientFrame, React, Send, Text
 from shared.backplane import Assignment, Fetched
@@ -47,7 +47,7 @@ async def test_a_session_may_be_cancelled_anywhere(platform: Platform, gateway: 
         struck = await cancelled_at(platform, gateway, step)
         assert len(gateway.registry) == 0, f"a session is left after step {step}"
         with trio.fail_after(20):
-            await gateway.sender.wait_idle()
+            await gateway.publisher.wait_idle()
     assert step > 12, "the session was cancelled in many places"
     assert await messages_per_send(platform) == {(ANN, f"{n}-{m}"): 1 for n in range(1, step + 1) for m in range(SENDS)}
 
@@ -89,7 +89,7 @@ class ScriptedTransport:
         await self._answered.wait()
         return None
 
-    def send(self, frames: list[str | bytes]) -> Rest:
+    def send(self, frames: list[str | bytes]) -> SendUnsent:
         return partial(self._send_rest, frames)
 
     async def _send_rest(self, frames: list[str | bytes]) -> None:
@@ -104,7 +104,7 @@ async def scripted_session(platform: Platform, gateway: Gateway, frames: list[Cl
     try:
         async with trio.open_nursery() as nursery:
             at.nursery = nursery
-            nursery.start_soon(Connection(gateway, session, ScriptedTransport(frames), platform.flusher).run)
+            nursery.start_soon(Connection(gateway.dispatcher, session, ScriptedTransport(frames), platform.flusher).run)
     finally:
         gateway.close_session(session)
 

@@ -12,6 +12,7 @@ from messaging.gateway.frames import ProtobufEncoding, SharedEvent
 from messaging.gateway.requests import SendRequest
 from messaging.gateway.session import AUTHENTICATE_SECONDS, MAX_QUEUED_ANSWERS, Session, State
 from rookery.v1.session_pb2 import (
+    Accepted,
     Authenticate,
     ClientFrame,
     Event,
@@ -84,8 +85,9 @@ def test_a_first_frame_that_is_no_frame_ends_the_session() -> None:
 
 def test_a_welcome_says_what_holds() -> None:
     client = new_client(max_text_bytes=99)
-    frame = client.session.receive(ClientFrame(authenticate=Authenticate(access_token="t")), NOW)
-    assert isinstance(frame, Authenticate)
+    command = client.session.receive(ClientFrame(authenticate=Authenticate(access_token="t")), NOW)
+    assert command is not None
+    assert isinstance(command.request, Authenticate)
     client.session.welcome(Claims(7, "f1", EXPIRES_MS), Position(offset=4, epoch=1), [event(3), event(4)], None, 30_000)
     welcome, *replay = client.read()
     assert (welcome.welcome.user_id, welcome.welcome.session_id, welcome.welcome.replayed) == (7, "s1", 2)
@@ -105,8 +107,13 @@ def test_a_second_authentication_is_refused_and_the_session_lives() -> None:
 
 def test_a_good_frame_becomes_a_request_and_a_bad_one_a_refusal() -> None:
     client = live_client()
-    assert isinstance(client.session.receive(SEND, NOW), SendRequest)
-    assert isinstance(client.session.receive(ClientFrame(renew=Renew(access_token="t")), NOW), Renew)
+    send = client.session.receive(SEND, NOW)
+    renew = client.session.receive(ClientFrame(renew=Renew(access_token="t")), NOW + 1)
+    assert send is not None
+    assert renew is not None
+    assert isinstance(send.request, SendRequest)
+    assert isinstance(renew.request, Renew)
+    assert [(each.frame, each.received_at) for each in (send, renew)] == [(2, NOW), (3, NOW + 1)]
     bad = ClientFrame(send=Send(client_message_id="b", chat_id="d-7-9", text=Text(body=" ")))
     assert client.session.receive(bad, NOW) is None
     assert client.session.receive(Refusal(Code.MALFORMED, "no", "send"), NOW) is None
@@ -147,7 +154,7 @@ def test_answers_are_never_dropped() -> None:
     client = live_client(session_queue_frames=10)
     for number in range(20):
         client.session.deliver(event(number))
-        client.session.accept(str(number), number + 1, "d-7-9")
+        client.session.accept(Accepted(message_id=number + 1))
     accepted = [frame.accepted.message_id for frame in client.read() if frame.HasField("accepted")]
     assert accepted == list(range(1, 21))
 
@@ -171,7 +178,7 @@ def test_sends_without_an_answer_are_bounded() -> None:
 def test_a_flood_is_refused_then_ended() -> None:
     """At four times the rate: three frames of four are refused, and that adds up."""
     client = live_client(frame_burst=5, frames_per_second=10)
-    for number in range(4 + 2 * (session_module.MAX_TOO_FAST + 10)):
+    for number in range(4 + 2 * (session_module.MAX_RATE_EXCESS + 10)):
         client.session.receive(PING, NOW + max(number - 4, 0) / 40)
         client.read()
     frames = client.frames[1:]
@@ -216,7 +223,7 @@ def test_what_is_queued_is_still_sent_after_the_end_and_nothing_more() -> None:
     client.session.deliver(event(1))
     client.session.reconnect(250)
     client.session.deliver(event(2))
-    client.session.accept("a", 1, "d-7-9")
+    client.session.accept(Accepted(message_id=1))
     assert [frame.WhichOneof("frame") for frame in client.read()] == ["event", "reconnect", "goodbye"]
     assert client.frames[-2].reconnect.after_ms == 250
     assert client.session.receive(SEND, NOW) is None
@@ -240,7 +247,7 @@ def test_numbers_and_gaps_always_add_up(steps: list[str]) -> None:
             given_events += 1
             client.session.deliver(event(given_events))
         elif step == "answer":
-            client.session.accept("a", 1, "d-7-9")
+            client.session.accept(Accepted(message_id=1))
         else:
             client.read()
     client.read()

@@ -1,14 +1,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messaging.gateway.tail import ENTRY_OVERHEAD, Entry, Tail
+from messaging.gateway.tail import ENTRY_OVERHEAD, Entry, SendKey, Tail
 
 
 def entry(
-    offset: int, *recipient_ids: int, sent: tuple[int, str] | None = None, at_ms: int | None = None, chat: str = "d-1-2"
+    offset: int, *recipient_ids: int, key: SendKey | None = None, at_ms: int | None = None, chat: str = "d-1-2"
 ) -> Entry:
     at_ms = offset if at_ms is None else at_ms
-    return Entry(offset, at_ms, offset + 1_000, recipient_ids, sent, chat, b"x" * 100)
+    return Entry(offset, at_ms, offset + 1_000, recipient_ids, key, chat, b"x" * 100)
 
 
 def test_a_recipient_is_given_what_is_newer_in_order() -> None:
@@ -22,8 +22,8 @@ def test_a_recipient_is_given_what_is_newer_in_order() -> None:
 
 def test_a_send_is_recognised_until_it_is_evicted() -> None:
     tail = Tail(0)
-    tail.append(entry(0, 1, 2, sent=(1, "a")))
-    tail.append(entry(1, 1, 2, sent=(1, "a")))
+    tail.append(entry(0, 1, 2, key=(1, "a")))
+    tail.append(entry(1, 1, 2, key=(1, "a")))
     assert tail.message_of((1, "a")) == (1_000, "d-1-2"), "the first in the log counts"
     assert tail.message_of((2, "a")) is None
     tail.evict(older_than_ms=1, max_bytes=10**6)
@@ -34,7 +34,7 @@ def test_what_is_accepted_is_known_before_its_record_comes() -> None:
     tail = Tail(0)
     tail.accept((1, "a"), 1_000, "d-1-2")
     assert tail.message_of((1, "a")) == (1_000, "d-1-2")
-    tail.append(entry(0, 1, sent=(1, "a")))
+    tail.append(entry(0, 1, key=(1, "a")))
     tail.evict(older_than_ms=1, max_bytes=10**6)
     assert tail.message_of((1, "a")) is None
 
@@ -59,7 +59,7 @@ def test_the_tail_is_always_what_is_left_of_everything(
     tail, whole, now = Tail(0), [], 0
     for offset, (pause, recipients) in enumerate(steps):
         now += pause
-        whole.append(entry(offset, *sorted(recipients), sent=(1, str(offset)), at_ms=now))
+        whole.append(entry(offset, *sorted(recipients), key=(1, str(offset)), at_ms=now))
         tail.append(whole[-1])
         tail.evict(older_than_ms=now - older_than, max_bytes=room * (ENTRY_OVERHEAD + 100))
     left = whole[tail.complete_from :]

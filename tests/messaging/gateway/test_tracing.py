@@ -117,7 +117,7 @@ async def test_a_frame_that_is_not_answered_since_the_gateway_stops_ends_its_spa
     platform: Platform, traced: Gateway, spans: Spans
 ) -> None:
     async with platform.sign_in(traced, ANN) as ann:
-        traced.is_draining = True
+        traced.publisher.is_closed = True
         await ann.send_text("a", BEN)
         await until(lambda: spans.named("session send"))
     assert spans.one("session send").status.status_code is StatusCode.UNSET
@@ -160,7 +160,7 @@ async def test_a_gateway_that_reads_its_tails_anew_delivers_nothing_anew(
         await ann.send_text("a", BEN)
         await ann.expect("accepted")
         await until(lambda: spans.named("deliver log"))
-    await traced.follower.leave()
+    await traced.log_consumer.leave()
     spans.clear()
     other = await platform.start_gateway(TRACED)
     async with platform.sign_in(other, BEN) as ben:

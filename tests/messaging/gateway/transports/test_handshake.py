@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messaging.gateway.transports.client_stream import RECEIVE_BYTES
-from messaging.gateway.transports.handshake import MAX_HEAD_BYTES, SUBPROTOCOL, Answer, Handshake
+from messaging.gateway.transports.handshake import MAX_HEAD_BYTES, SUBPROTOCOL, Handshake, HandshakeResponse
 from tests.messaging.gateway.browsers import request
 
 SAMPLE_ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 """Of RFC 6455, section 1.3, for the key that `request` sends."""
 
 
-def answer(sent: bytes, origins: Collection[str] = (), *, is_full: bool = False) -> Answer:
+def answer(sent: bytes, origins: Collection[str] = (), *, is_full: bool = False) -> HandshakeResponse:
     """What is sent comes in pieces, as sockets give it."""
     handshake = Handshake(origins, is_full=is_full)
     for start in range(0, len(sent), RECEIVE_BYTES):

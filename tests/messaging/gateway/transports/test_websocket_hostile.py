@@ -9,7 +9,7 @@ import trio
 from messaging.gateway.transports.client_stream import ClientStream
 from messaging.gateway.transports.connection import ConnectionLost
 from messaging.gateway.transports.messages import MessageReader
-from messaging.gateway.transports.websocket import LOOKS, BrowserTransport
+from messaging.gateway.transports.websocket import CHECKS_PER_HEARTBEAT, WebSocketTransport
 from shared.configuration import LiveConfiguration
 from tests.messaging.gateway.browsers import (
     CLOSE,
@@ -166,7 +166,7 @@ async def test_one_that_pings_and_never_reads_is_lost(monkeypatch: pytest.Monkey
     monkeypatch.setattr("messaging.gateway.transports.websocket.SEND_DEADLINE", 0.05)
     ours, theirs = trio.socket.socketpair()
     stream = ClientStream(trio.SocketStream(ours))
-    transport = BrowserTransport(stream, MessageReader(1_000), frame(PING))
+    transport = WebSocketTransport(stream, MessageReader(1_000), frame(PING))
     assert not stream.send_now(b"x" * 4_000_000)
     with trio.fail_after(PATIENCE), pytest.raises(ConnectionLost):
         await transport.receive()
@@ -188,8 +188,8 @@ async def test_a_silent_client_is_pinged_and_found_by_the_second_heartbeat(
             *pings, goodbye, close = await silent.until_end()
             assert trio.current_time() - began > 1
         # One at each look of the second heartbeat but the last: so it was found by that, on a machine that is in time.
-        assert [(ping.opcode, ping.payload) for ping in pings] == [(PING, b"")] * (LOOKS - 1)
-        assert b"Nothing was heard" in goodbye.payload
+        assert [(ping.opcode, ping.payload) for ping in pings] == [(PING, b"")] * (CHECKS_PER_HEARTBEAT - 1)
+        assert b"Nothing was received" in goodbye.payload
         assert close.opcode == CLOSE
         await gone(server, 1)
 

@@ -1,0 +1,65 @@
+"""Dispatches clients' frames: each command to its handler, traced or not, and refused when an engine is unavailable."""
+
+from contextlib import nullcontext
+from typing import assert_never
+
+import structlog
+import trio
+
+from messaging.gateway import tracing
+from messaging.gateway.publisher import Publisher
+from messaging.gateway.requests import ReactRequest, ReceiptRequest, SendRequest, TypingRequest
+from messaging.gateway.session import RETRY_AFTER_MS, Command, Session
+from messaging.gateway.sign_in import SignIn
+from rookery.v1.session_pb2 import Authenticate, ClientFrame, Renew
+from shared.configuration.live import Live
+from shared.contract.errors import Code, Refusal, Unavailable
+from shared.telemetry import traces
+
+_UNTRACED = nullcontext()
+
+_log = structlog.get_logger(__name__)
+
+
+class Dispatcher:
+    """One for each gateway."""
+
+    def __init__(self, sign_in: SignIn, publisher: Publisher, live: Live) -> None:
+        self._sign_in = sign_in
+        self._publisher = publisher
+        self._live = live
+
+    async def receive(self, session: Session, frame: ClientFrame | Refusal) -> None:
+        """Handle a session's next frame, or the refusal of bytes that are none. Returns when the next may come: the
+        frames of one session are handled in order, also where an engine has to answer first."""
+        command = session.receive(frame, trio.current_time())
+        if command is None:
+            return
+        is_traced = traces.should_sample(self._live.value.trace_ratio)
+        with tracing.frame(command) if is_traced else _UNTRACED:
+            try:
+                refusal = await self._handle(command)
+            except Unavailable as error:
+                _log.warning("request_failed", error=str(error))
+                refusal = Refusal(Code.UNAVAILABLE, "This can't be done now.", "", RETRY_AFTER_MS)
+            if refusal is not None:
+                if command.span is not None:
+                    tracing.refused(command.span, refusal)
+                session.refuse_or_end(refusal, command.frame, command.client_message_id)
+
+    async def _handle(self, command: Command) -> Refusal | None:
+        match command.request:
+            case SendRequest() as request:
+                return await self._publisher.send(command, request)
+            case Authenticate() as request:
+                return await self._sign_in.authenticate(command.session, request)
+            case Renew() as request:
+                return await self._sign_in.renew(command.session, request)
+            case ReactRequest() as request:
+                return await self._publisher.react(command, request)
+            case ReceiptRequest() as request:
+                return self._publisher.mark(command, request)
+            case TypingRequest() as request:
+                return self._publisher.type(command, request)
+            case never:
+                assert_never(never)

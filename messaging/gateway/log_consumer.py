@@ -1,0 +1,268 @@
+"""Consumes the log: keeps a tail of each assigned partition, and delivers events to the recipients' sessions."""
+
+import random
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import assert_never
+
+import structlog
+import trio
+from google.protobuf.message import DecodeError
+from opentelemetry.trace import Span
+
+from messaging.gateway import tracing
+from messaging.gateway.frames import shared_event
+from messaging.gateway.owned_partitions import OwnedPartitions
+from messaging.gateway.registry import Registry
+from messaging.gateway.tail import Entry, Tail
+from rookery.v1.backplane_pb2 import Envelope
+from shared.backplane import Assignment, Backplane, Consumer, Fetched, StoredRecord
+from shared.configuration.live import Live
+from shared.contract.errors import Code, Refusal, Unavailable
+from shared.contract.ids import SnowflakeGenerator, wall_clock_ms
+from shared.coordination.ownership import Directory, GatewayAddress
+from shared.telemetry.metrics.catalogue import REBUILDS
+
+GROUP = "gateway"
+"""The consumer group that divides the partitions among the gateways."""
+
+RETRY_SECONDS = 1.0
+"""Delay before the group is joined again after the backplane was unavailable."""
+
+SLICE = 2_000
+"""Records delivered before other tasks get their turn: about 20 ms of work. If all sessions could publish more in one
+turn of theirs, deliveries would fall behind for as long as that continues."""
+
+SETTLE_SECONDS = 2.0
+"""How long a leaving partition waits for the answers to its users' messages: the client of an answered send does not
+retry it with the next owner, which may not have read it yet."""
+
+RECONNECT_SPREAD_MS = 500
+"""Users of a leaving partition reconnect over this time: about as long as its next owner needs to read its tail."""
+
+MIN_RECORD_BYTES = 256
+"""Bytes that a record takes in a tail at the least: bounds how far back a rebuild reads."""
+
+_log = structlog.get_logger(__name__)
+
+
+SettleSends = Callable[[Collection[int]], Awaitable[None]]
+"""Waits until no message of a user of these partitions is in flight."""
+
+
+class LogConsumer:
+    """One for each gateway."""
+
+    def __init__(
+        self,
+        backplane: Backplane,
+        partitions: OwnedPartitions,
+        registry: Registry,
+        directory: Directory,
+        address: GatewayAddress,
+        live: Live,
+        ids: SnowflakeGenerator,
+        settle_sends: SettleSends,
+    ) -> None:
+        self._backplane = backplane
+        self._partitions = partitions
+        self._registry = registry
+        self._directory = directory
+        self._address = address
+        self._live = live
+        self._ids = ids
+        self._settle_sends = settle_sends
+        self._epoch = 0
+        self._scope = trio.CancelScope()
+        self._ended = trio.Event()
+
+    async def check(self) -> None:
+        """Check readiness. Raises Unavailable while a tail is being rebuilt, or if the group may have expelled this
+        gateway. A gateway without partitions is ready to be assigned some."""
+        partitions = self._partitions
+        if partitions.rebuilding:
+            raise Unavailable(f"{len(partitions.owned)} partitions are served, {len(partitions.rebuilding)} are read")
+        if not partitions.is_held:
+            raise Unavailable("the consumer group may have expelled this gateway")
+
+    def lag(self) -> dict[int, int]:
+        """By assigned partition, the number of records that wait to be consumed."""
+        consumer = self._partitions.consumer
+        return {} if consumer is None else dict(consumer.lag())
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Consume the log until cancelled, or until `leave`. Started once this gateway has joined the group and owns
+        the partitions of its first assignment."""
+        is_started = False
+
+        def started() -> None:
+            nonlocal is_started
+            if not is_started:
+                is_started = True
+                task_status.started()
+
+        try:
+            with self._scope:
+                while True:
+                    await self._consume(started)
+                    await trio.sleep(RETRY_SECONDS)
+        finally:
+            self._directory.publish(self._address, (), self._epoch)
+            self._ended.set()
+
+    async def leave(self) -> None:
+        """Leave the group, so that its other members get the partitions. Sessions stay."""
+        self._partitions.leaving = frozenset(self._partitions.tails)
+        self._scope.cancel()
+        await self._ended.wait()
+
+    async def _consume(self, started: Callable[[], None]) -> None:
+        """Be a member of the group until the backplane is unavailable."""
+        try:
+            async with self._backplane.consume(GROUP) as consumer:
+                self._partitions.set_consumer(consumer)
+                while True:
+                    match await consumer.fetch():
+                        case Assignment(gained, lost, epoch):
+                            self._epoch = epoch
+                            await self._lose(lost)
+                            await self._gain(consumer, gained)
+                        case Fetched(records):
+                            await self._deliver_all(records)
+                        case never:
+                            assert_never(never)
+                    self._own_rebuilt()
+                    if not self._partitions.rebuilding:
+                        started()
+        except Unavailable as error:
+            _log.warning("backplane_unavailable", error=str(error))
+            await self._lose(frozenset(self._partitions.tails))
+        finally:
+            self._partitions.set_consumer(None)
+
+    # ---- records
+
+    async def _deliver_all(self, records: Sequence[StoredRecord]) -> None:
+        for start in range(0, len(records), SLICE):
+            for record in records[start : start + SLICE]:
+                self.deliver(record)
+            self.evict()
+            await trio.lowlevel.checkpoint()
+
+    def deliver(self, record: StoredRecord) -> None:
+        """Append a record to its partition's tail, and deliver its event to the recipients' sessions."""
+        tail = self._partitions.tails.get(record.partition)
+        if tail is None or record.offset < tail.next_offset:
+            return
+        tail.next_offset = record.offset + 1
+        try:
+            envelope = Envelope.FromString(record.value)
+        except DecodeError:
+            _log.error("poison_record", partition=record.partition, offset=record.offset)
+            return
+        if envelope.WhichOneof("payload") == "sign_out":
+            self._sign_out(envelope)
+        else:
+            self._deliver_event(tail, record, envelope)
+
+    def _deliver_event(self, tail: Tail, record: StoredRecord, envelope: Envelope) -> None:
+        event = envelope.event
+        kind = event.WhichOneof("event")
+        key = (envelope.sender_id, event.message.client_message_id) if kind == "message" and envelope.truth else None
+        if key is not None and (first := tail.message_of(key)) is not None and first[0] != event.event_id:
+            return  # a second record of truth for one Send: the first in the log counts
+        if kind != "typing":
+            chat_id = event.message.chat_id if kind == "message" else ""
+            recipient_ids = tuple(envelope.recipient_ids)
+            tail.append(Entry(record.offset, record.at_ms, event.event_id, recipient_ids, key, chat_id, record.value))
+        origin = envelope.origin_session_id if kind == "message" else ""
+        shared = None
+        span = self._begin_delivery(record, envelope) if record.traceparent else None
+        for recipient_id in envelope.recipient_ids:
+            for session in self._registry.of(recipient_id):
+                if session.session_id == origin:
+                    continue  # its answer is Accepted
+                if shared is None:
+                    at_ms = record.at_ms if kind == "message" else 0
+                    shared = shared_event(record.offset, record.value, envelope, at_ms)
+                session.deliver(shared)
+                if span is not None:
+                    tracing.queue_delivery(span, session)
+        if span is not None:
+            span.end()
+
+    def _begin_delivery(self, record: StoredRecord, envelope: Envelope) -> Span | None:
+        """A span of the record's trace; None while a tail is being rebuilt, since the record was delivered long ago."""
+        if record.partition in self._partitions.rebuilding:
+            return None
+        return tracing.begin_delivery(self._backplane.destination, GROUP, record, envelope)
+
+    def _sign_out(self, envelope: Envelope) -> None:
+        family_id = envelope.sign_out.family_id
+        for user_id in envelope.recipient_ids:
+            for session in tuple(self._registry.of(user_id)):
+                if family_id in ("", session.family_id):
+                    session.end(Refusal(Code.UNAUTHENTICATED, "This sign-in has ended."))
+
+    def evict(self) -> None:
+        """Bound the tails as configured."""
+        configuration = self._live.value
+        older_than_ms = wall_clock_ms() - int(configuration.tail_seconds * 1000)
+        self._partitions.evict(older_than_ms=older_than_ms, max_bytes=configuration.tail_bytes)
+
+    # ---- assignments
+
+    async def _gain(self, consumer: Consumer, partitions: Collection[int]) -> None:
+        """Begin to read these from as far back as their tails reach. Raises Unavailable."""
+        failures: list[Unavailable] = []
+
+        async def begin(partition: int) -> None:
+            try:
+                await self._begin_tail(consumer, partition)
+            except Unavailable as error:
+                failures.append(error)
+
+        async with trio.open_nursery() as nursery:
+            for partition in partitions:
+                nursery.start_soon(begin, partition)
+        if failures:
+            raise failures[0]
+
+    async def _begin_tail(self, consumer: Consumer, partition: int) -> None:
+        configuration = self._live.value
+        since_ms = wall_clock_ms() - int(configuration.tail_seconds * 1000)
+        end = await self._backplane.end_offset(partition)
+        full = end - configuration.tail_bytes // MIN_RECORD_BYTES
+        # If all records are older, `offset_at` returns the end of that moment: the tail must also have the records
+        # that came after `end_offset`.
+        start = max(min(await self._backplane.offset_at(partition, since_ms), end), full)
+        consumer.seek(partition, start)
+        self._partitions.assign(partition, start, end)
+
+    def _own_rebuilt(self) -> None:
+        """Serve the partitions whose tails have been read up to the end that the log had when they were assigned."""
+        if not self._partitions.rebuilding:
+            return
+        rebuilt = self._partitions.take_rebuilt()
+        for partition in rebuilt:
+            self._ids.start_above(self._partitions.tails[partition].highest_event_id)
+        if rebuilt:
+            REBUILDS.inc(by=len(rebuilt))
+            owned = self._partitions.owned
+            self._directory.publish(self._address, owned, self._epoch)
+            _log.info("partitions_owned", gained=sorted(rebuilt), owned=len(owned), epoch=self._epoch)
+
+    async def _lose(self, partitions: Collection[int]) -> None:
+        """Accept no more messages of their users, answer those in flight, and send the users Reconnect."""
+        if not partitions:
+            return
+        self._partitions.leaving = frozenset(partitions)
+        with trio.move_on_after(SETTLE_SECONDS):
+            await self._settle_sends(partitions)
+        self._partitions.remove(partitions)
+        owned = self._partitions.owned
+        self._directory.publish(self._address, owned, self._epoch)
+        _log.info("partitions_lost", lost=sorted(partitions), owned=len(owned), epoch=self._epoch)
+        for user_id in self._registry.users():
+            if self._partitions.partition_of(user_id) in partitions:
+                for session in tuple(self._registry.of(user_id)):
+                    session.reconnect(random.randrange(RECONNECT_SPREAD_MS))  # noqa: S311 - spreads load, guards nothing

@@ -1,0 +1,44 @@
+"""Looks up whether the users and messages exist that a request names."""
+
+from messaging.gateway.history import History
+from messaging.gateway.owned_partitions import OwnedPartitions
+from shared.accounts.store import AccountStore
+from shared.contract.errors import Code, Refusal
+
+MAX_KNOWN_USERS = 100_000
+"""Users remembered to exist: about 10 MB."""
+
+
+class Lookups:
+    """One for each gateway."""
+
+    def __init__(self, accounts: AccountStore, history: History, partitions: OwnedPartitions) -> None:
+        self._accounts = accounts
+        self._history = history
+        self._partitions = partitions
+        self._known_users: dict[int, None] = {}
+
+    def is_known(self, user_id: int) -> bool:
+        """Whether the user was found before."""
+        return user_id in self._known_users
+
+    async def check_user(self, user_id: int, field: str) -> Refusal | None:
+        """The refusal of a request whose `field` names a user that does not exist; None if the user exists. Raises
+        Unavailable."""
+        if not await self._accounts.users([user_id]):
+            return Refusal(Code.NOT_FOUND, "There is no such user.", field)
+        if len(self._known_users) >= MAX_KNOWN_USERS:
+            del self._known_users[next(iter(self._known_users))]
+        self._known_users[user_id] = None
+        return None
+
+    async def check_message(self, user_id: int, chat_id: str, message_id: int) -> Refusal | None:
+        """The refusal of the user's reply or reaction to a message that is not in the chat; None if it is, by the tail
+        or by the archive."""
+        tail = self._partitions.tail_of(user_id)
+        if tail is not None and tail.has_message(user_id, message_id, chat_id):
+            return None
+        found = await self._history.has_message(user_id, chat_id, message_id)
+        if isinstance(found, Refusal):
+            return found
+        return None if found else Refusal(Code.NOT_FOUND, "There is no such message in the chat.")

@@ -1,0 +1,79 @@
+"""The partitions that this gateway owns, and their tails: whose users it serves now."""
+
+from collections.abc import Collection
+
+import trio
+
+from messaging.gateway.tail import Tail
+from shared.backplane import Consumer
+from shared.contract.partitions import partition_of
+
+
+class OwnedPartitions:
+    """One for each gateway: the log consumer writes it, sign-in and publishing read it. No method waits.
+
+    A partition is assigned, then *owned* once its tail is rebuilt, then leaving. Users are served while it is owned.
+    """
+
+    def __init__(self, count: int) -> None:
+        """`count` is the number of partitions of the log, whichever gateway owns them."""
+        self.count = count
+        self.tails: dict[int, Tail] = {}
+        """By assigned partition."""
+        self.rebuilding: dict[int, int] = {}
+        """By partition whose tail is being rebuilt, the offset at which the tail is complete."""
+        self.leaving: frozenset[int] = frozenset()
+        """Partitions that accept no more messages."""
+        self.set_consumer(None)
+
+    def set_consumer(self, consumer: Consumer | None) -> None:
+        """Set the member of the group to which the partitions are assigned; None while this gateway is no member."""
+        self.consumer = consumer
+
+    @property
+    def owned(self) -> frozenset[int]:
+        """The partitions whose users are served here."""
+        return frozenset(self.tails.keys() - self.rebuilding.keys() - self.leaving)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether no other gateway can own one of them by now."""
+        return self.consumer is not None and trio.current_time() < self.consumer.held_until
+
+    def partition_of(self, user_id: int) -> int:
+        return partition_of(user_id, self.count)
+
+    def is_leaving(self, user_id: int) -> bool:
+        """Whether the user's partition is leaving: the user's sessions get Reconnect within moments."""
+        return bool(self.leaving) and self.partition_of(user_id) in self.leaving
+
+    def tail_of(self, user_id: int) -> Tail | None:
+        """The tail of the user's partition; None if that is not owned, or if another gateway may own it by now."""
+        partition = partition_of(user_id, self.count)
+        if partition in self.rebuilding or partition in self.leaving or not self.is_held:
+            return None
+        return self.tails.get(partition)
+
+    def assign(self, partition: int, start: int, end: int) -> None:
+        """Begin a tail at offset `start`; the partition is owned once the tail has been read up to `end`."""
+        self.tails[partition] = Tail(start)
+        self.rebuilding[partition] = end
+
+    def take_rebuilt(self) -> list[int]:
+        """The partitions whose tails have become complete since the last call. They are owned from now on."""
+        rebuilt = [part for part, end in self.rebuilding.items() if self.tails[part].next_offset >= end]
+        for partition in rebuilt:
+            del self.rebuilding[partition]
+        return rebuilt
+
+    def remove(self, partitions: Collection[int]) -> None:
+        """Forget these partitions; none is leaving any more."""
+        for partition in partitions:
+            self.tails.pop(partition, None)
+            self.rebuilding.pop(partition, None)
+        self.leaving = frozenset()
+
+    def evict(self, *, older_than_ms: int, max_bytes: int) -> None:
+        """Bound every tail in time and in bytes."""
+        for tail in self.tails.values():
+            tail.evict(older_than_ms=older_than_ms, max_bytes=max_bytes)

@@ -1,0 +1,244 @@
+"""Publishes the events of commands: checks, takes an id, fans out, and answers once the log has acknowledged.
+
+A retried Send makes one message: a send is known by its `SendKey` while it is in flight, then from the tail.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+import trio
+
+from messaging.envelopes import fan_out, fan_out_signal
+from messaging.gateway import tracing
+from messaging.gateway.lookups import Lookups
+from messaging.gateway.owned_partitions import OwnedPartitions
+from messaging.gateway.requests import ReactRequest, ReceiptRequest, SendRequest, TypingRequest
+from messaging.gateway.session import RETRY_AFTER_MS, Command, Session
+from messaging.gateway.tail import SendKey, Tail
+from rookery.v1.session_pb2 import Accepted, Event, Message, Reaction, Receipt, Typing
+from shared.backplane import Backplane, Record
+from shared.backplane.protocol import Done
+from shared.backplane.publishing import publish
+from shared.contract.errors import Code, Refusal, Unavailable
+from shared.contract.ids import SnowflakeGenerator, time_of, wall_clock_ms
+from shared.contract.partitions import partition_of
+from shared.telemetry.metrics.catalogue import ACCEPT
+
+MAX_UNCONFIRMED = 100_000
+"""Sends remembered that the log did not acknowledge, and may have kept: about 20 MB."""
+
+CLOCK_LEEWAY_MS = 5_000
+"""How far in the future a receipt's message may seem to be, since gateways' clocks differ a little."""
+
+_NOT_STORED = Refusal(Code.UNAVAILABLE, "The event could not be stored.", "", RETRY_AFTER_MS)
+
+
+class _InFlight(NamedTuple):
+    """A message on its way to the log, and the commands that its acknowledgement answers: the Send and its retries."""
+
+    chat_id: str
+    commands: list[Command]
+
+
+class Publisher:
+    """One for each gateway. Each handler of a request returns a Refusal, or None if the answer comes later or not."""
+
+    def __init__(
+        self, backplane: Backplane, lookups: Lookups, partitions: OwnedPartitions, ids: SnowflakeGenerator
+    ) -> None:
+        self._backplane = backplane
+        self._lookups = lookups
+        self._partitions = partitions
+        self._ids = ids
+        self._in_flight: dict[SendKey, _InFlight] = {}
+        self._unconfirmed: dict[SendKey, tuple[int, str]] = {}  # the message's id and chat
+        self._acknowledged = trio.lowlevel.ParkingLot()
+        self.is_closed = False
+        """Whether all further commands stay unanswered, since their sessions get Reconnect: the client retries."""
+
+    async def wait_idle(self, partitions: Collection[int] | None = None) -> None:
+        """Wait until no message is in flight, or none of the users of these partitions."""
+        count = self._partitions.count
+        while any(partitions is None or partition_of(key[0], count) in partitions for key in self._in_flight):
+            await self._acknowledged.park()
+
+    # ---- requests
+
+    async def send(self, command: Command, request: SendRequest) -> Refusal | None:
+        """Publish a message, unless it was sent before."""
+        session = command.session
+        recipient_id = request.members[request.members[0] == session.user_id]
+        if not self._lookups.is_known(recipient_id) and (
+            refusal := await self._lookups.check_user(recipient_id, "send.recipient_id")
+        ):
+            return refusal
+        if request.reply_to and (
+            refusal := await self._lookups.check_message(session.user_id, request.chat_id, request.reply_to)
+        ):
+            return refusal
+        message_id = self._ids.next_nowait() or await self._ids.next()
+        # No `await` from here to the publish: a send is looked up and put in flight in one step.
+        if self._is_leaving(session):
+            return None
+        tail = self._partitions.tail_of(session.user_id)
+        if tail is None:
+            return Refusal(Code.UNAVAILABLE, "This gateway does not serve this user now.", "", RETRY_AFTER_MS)
+        return self._send_once(command, request, tail, message_id)
+
+    async def react(self, command: Command, request: ReactRequest) -> Refusal | None:
+        """Publish a reaction, or that it is taken back."""
+        session = command.session
+        if refusal := await self._lookups.check_message(session.user_id, request.chat_id, request.message_id):
+            return refusal
+        reaction = Reaction(
+            chat_id=request.chat_id,
+            message_id=request.message_id,
+            user_id=session.user_id,
+            emoji=request.emoji,
+            set=request.set,
+        )
+        return self._publish_change(command, Event(event_id=await self._ids.next(), reaction=reaction), request.members)
+
+    def mark(self, command: Command, request: ReceiptRequest) -> Refusal | None:
+        """Publish how far the user has come in a chat."""
+        session = command.session
+        if time_of(request.delivered_up_to) > wall_clock_ms() + CLOCK_LEEWAY_MS:
+            return Refusal(Code.INVALID, "There is no message yet with such an id.", "receipt.delivered_up_to")
+        receipt = Receipt(
+            chat_id=request.chat_id,
+            user_id=session.user_id,
+            delivered_up_to=request.delivered_up_to,
+            read_up_to=request.read_up_to,
+        )
+        event_id = self._ids.next_nowait()
+        if event_id is None:
+            return Refusal(Code.UNAVAILABLE, "The clock has to catch up.", "", RETRY_AFTER_MS)
+        return self._publish_change(command, Event(event_id=event_id, receipt=receipt), request.members)
+
+    def type(self, command: Command, request: TypingRequest) -> Refusal | None:
+        """Publish that the user is typing, to the other members."""
+        user_id = command.session.user_id
+        event = Event(typing=Typing(chat_id=request.chat_id, user_id=user_id))
+        others = [member for member in request.members if member != user_id]
+        records = fan_out_signal(event, sender_id=user_id, recipient_ids=others, partitions=self._partitions.count)
+        return self._publish_event(command, records)
+
+    # ---- events
+
+    def _is_leaving(self, session: Session) -> bool:
+        """Whether the session gets Reconnect within moments. Its commands stay unanswered: the client retries them
+        where it connects next, as after any end of a session."""
+        return self.is_closed or self._partitions.is_leaving(session.user_id)
+
+    def _send_once(self, command: Command, request: SendRequest, tail: Tail, message_id: int) -> Refusal | None:
+        """Publish the message as `message_id`, unless its key is in flight or known: then answer as the first time."""
+        key = (command.session.user_id, request.client_message_id)
+        in_flight = self._in_flight.get(key)
+        known = (0, in_flight.chat_id) if in_flight else tail.message_of(key)
+        unconfirmed = self._unconfirmed.pop(key, None)
+        if known is None:
+            if unconfirmed is not None and unconfirmed[1] == request.chat_id:
+                message_id = unconfirmed[0]  # the log may have kept it: under the same id, both are one message
+            records = self._message_records(command, request, message_id)
+            self._publish_message(command, request, tail, message_id, records)
+        elif known[1] != request.chat_id:
+            message = "This `client_message_id` was used for a message to another chat."
+            return Refusal(Code.INVALID, message, "send.client_message_id")
+        elif in_flight:
+            command.defer()
+            in_flight.commands.append(command)
+        elif copies := self._message_records(command, request, known[0])[1:]:
+            # The gateway that accepted it may have died before the copies were published.
+            self._publish_message(command, request, tail, known[0], copies)
+        else:
+            command.defer()
+            _answer(command, _accepted(request, known[0]))
+        return None
+
+    def _message_records(self, command: Command, request: SendRequest, message_id: int) -> list[Record]:
+        session = command.session
+        message = Message(
+            message_id=message_id,
+            chat_id=request.chat_id,
+            sender_id=session.user_id,
+            client_message_id=request.client_message_id,
+            text=request.text,
+            reply_to=request.reply_to,
+        )
+        return fan_out(
+            Event(event_id=message_id, message=message),
+            sender_id=session.user_id,
+            recipient_ids=request.members,
+            partitions=self._partitions.count,
+            session_id=session.session_id,
+        )
+
+    def _publish_message(
+        self, command: Command, request: SendRequest, tail: Tail, message_id: int, records: Sequence[Record]
+    ) -> None:
+        """Publish a message's records; answer the command, and its retries of meanwhile, when they are acknowledged."""
+        key = (command.session.user_id, request.client_message_id)
+        self._in_flight[key] = _InFlight(request.chat_id, [command])
+
+        def done(result: Sequence[int] | Exception) -> None:
+            commands = self._in_flight.pop(key).commands
+            self._acknowledged.unpark_all()
+            answer: Refusal | Accepted
+            if isinstance(result, Exception):
+                self._remember_unconfirmed(key, message_id, request.chat_id)
+                answer = _NOT_STORED
+            else:
+                tail.accept(key, message_id, request.chat_id)
+                answer = _accepted(request, message_id)
+            for each in commands:
+                _answer(each, answer)
+
+        self._publish(command, records, done)
+
+    def _publish_change(self, command: Command, event: Event, members: Sequence[int]) -> Refusal | None:
+        user_id = command.session.user_id
+        records = fan_out(event, sender_id=user_id, recipient_ids=members, partitions=self._partitions.count)
+        return self._publish_event(command, records)
+
+    def _publish_event(self, command: Command, records: Sequence[Record]) -> Refusal | None:
+        """Publish an event other than a message: the event itself is the answer, unless it could not be stored."""
+        if self._is_leaving(command.session):
+            return None
+
+        def done(result: Sequence[int] | Exception) -> None:
+            _answer(command, _NOT_STORED if isinstance(result, Exception) else None)
+
+        self._publish(command, records, done)
+        return None
+
+    def _publish(self, command: Command, records: Sequence[Record], done: Done) -> None:
+        """Publish as a step of the command's trace, if it has one. `done` is called once, whatever the log does."""
+        command.defer()
+        try:
+            publish(self._backplane, records, done, command.span)
+        except Unavailable as error:
+            done(error)
+
+    def _remember_unconfirmed(self, key: SendKey, message_id: int, chat_id: str) -> None:
+        if len(self._unconfirmed) >= MAX_UNCONFIRMED:
+            del self._unconfirmed[next(iter(self._unconfirmed))]
+        self._unconfirmed[key] = message_id, chat_id
+
+
+def _accepted(request: SendRequest, message_id: int) -> Accepted:
+    return Accepted(client_message_id=request.client_message_id, message_id=message_id, chat_id=request.chat_id)
+
+
+def _answer(command: Command, answer: Refusal | Accepted | None) -> None:
+    """Answer a deferred command; None: its event is its answer."""
+    session = command.session
+    session.unanswered -= 1
+    if isinstance(answer, Accepted):
+        ACCEPT.observe(trio.current_time() - command.received_at)
+        session.accept(answer)
+    elif answer is None:
+        session.on_change()  # more may be read from the client now
+    else:
+        session.refuse(answer, command.frame, command.client_message_id)
+    if command.span is not None:
+        tracing.end_frame(command.span, answer)

@@ -1,0 +1,133 @@
+"""Consuming the log: one gateway at a time serves a partition, and its records reach the tail and the sessions."""
+
+import math
+from collections.abc import Collection
+
+import pytest
+import trio
+import trio.testing
+
+from messaging.gateway import log_consumer
+from messaging.gateway.gateway import Gateway
+from rookery.v1.backplane_pb2 import Envelope, SignOut
+from rookery.v1.session_pb2 import Authenticate, ClientFrame
+from shared.backplane import Record
+from shared.backplane.publishing import publish_and_wait
+from shared.contract.errors import Code, Unavailable
+from shared.contract.partitions import partition_of
+from shared.coordination.ownership import GatewayAddress, LocalDirectory
+from tests.messaging.gateway.harness import ALL, ANN, BEN, PARTITIONS, PATIENCE, Platform, ScriptedLog
+
+HOME = partition_of(ANN, PARTITIONS)
+
+
+async def test_a_leaving_partition_answers_the_messages_in_flight_and_no_others(
+    platform: Platform, log: ScriptedLog
+) -> None:
+    gateway = await platform.start_gateway()
+    async with platform.sign_in(gateway, ANN) as ann:
+        await ann.send_text("in flight", BEN)
+        await log.until_published()
+        fetches = log.fetches
+        log.assign(frozenset(), frozenset([HOME]), 2)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        await ann.send_text("late", BEN)  # is not answered: her client retries it with the next owner
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert len(log.unacknowledged) == 1
+        assert log.fetches == fetches, "the partition was released with a message in flight"
+        log.acknowledge()
+        assert (await ann.expect("accepted")).accepted.client_message_id == "in flight"
+        await ann.expect("reconnect")
+        await ann.expect("goodbye")
+        assert gateway.partitions.owned == ALL - {HOME}
+        assert platform.directory.owner(HOME) is None
+
+
+async def test_a_log_that_does_not_acknowledge_does_not_keep_a_partition_forever(
+    platform: Platform, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_consumer, "SETTLE_SECONDS", 0.05)
+    gateway = await platform.start_gateway()
+    async with platform.sign_in(gateway, ANN) as ann:
+        await ann.send_text("in flight", BEN)
+        await log.until_published()
+        fetches = log.fetches
+        log.assign(frozenset(), frozenset([HOME]), 2)
+        await ann.expect("reconnect")
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert log.fetches > fetches
+
+
+async def test_while_another_gateway_may_own_the_partition_nothing_is_accepted(
+    platform: Platform, log: ScriptedLog
+) -> None:
+    gateway = await platform.start_gateway()
+    async with platform.sign_in(gateway, ANN) as ann:
+        log.held_until = -math.inf  # as after a freeze
+        with pytest.raises(Unavailable, match="may have expelled"):
+            await gateway.log_consumer.check()
+        await ann.send_text("a", BEN)
+        refused = (await ann.expect("refused")).refused
+        assert (refused.code, refused.retryable) == (Code.UNAVAILABLE, True)
+        assert log.unacknowledged == []
+        async with platform.connect(gateway) as second:
+            await second.send(ClientFrame(authenticate=Authenticate(access_token=await platform.token(ANN))))
+            await second.expect("goodbye")  # not Moved: the directory still has this gateway
+        log.held_until = math.inf
+        await gateway.log_consumer.check()
+        await ann.send_text("a", BEN)
+        await log.until_published()
+        log.acknowledge()
+        await ann.expect("accepted")
+
+
+class RecordingDirectory(LocalDirectory):
+    """Records what is published."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.published: list[tuple[frozenset[int], int]] = []
+
+    def publish(self, address: GatewayAddress, owned: Collection[int], epoch: int) -> None:
+        self.published.append((frozenset(owned), epoch))
+        super().publish(address, owned, epoch)
+
+
+async def test_owned_partitions_are_published_with_the_epoch_of_the_assignment(
+    platform: Platform, log: ScriptedLog
+) -> None:
+    directory = platform.directory = RecordingDirectory()
+    await platform.start_gateway()
+    log.assign(frozenset(), frozenset([HOME]), 5)
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    assert directory.published == [(ALL, 1), (ALL - {HOME}, 5)]
+
+
+async def test_a_tail_has_the_records_that_came_while_it_began_if_all_earlier_ones_are_too_old(
+    platform: Platform, log: ScriptedLog
+) -> None:
+    log.end = 7
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(platform.start_gateway)
+        with trio.fail_after(PATIENCE):
+            while len(log.sought) < PARTITIONS:
+                await trio.sleep(0.001)
+        nursery.cancel_scope.cancel()
+    assert log.sought == dict.fromkeys(ALL, 7)
+
+
+async def test_sessions_end_when_their_sign_in_does(platform: Platform, gateway: Gateway) -> None:
+    async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
+        for family_id, client, user_id in (("family-1", ann, ANN), ("", ben, BEN)):
+            envelope = Envelope(sign_out=SignOut(family_id=family_id), recipient_ids=[user_id])
+            record = Record(partition_of(user_id, PARTITIONS), envelope.SerializeToString())
+            await publish_and_wait(platform.backplane, [record])
+            assert (await client.until("goodbye")).goodbye.code == "unauthenticated"
+
+
+async def test_a_poison_record_stops_nothing(platform: Platform, gateway: Gateway) -> None:
+    async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
+        poison = [Record(partition, b"\xff\xff\xff") for partition in range(PARTITIONS)]
+        await publish_and_wait(platform.backplane, poison)
+        await ann.send_text("a", BEN)
+        assert (await ben.expect("event")).event.message.client_message_id == "a"

@@ -1,0 +1,163 @@
+"""Publishing on the embedded log: which sessions get an event, which requests are refused, and retries."""
+
+from pathlib import Path
+
+import trio
+
+from messaging.gateway.gateway import Gateway
+from rookery.v1.backplane_pb2 import Envelope
+from rookery.v1.session_pb2 import ClientFrame, React, Receipt, Send, Text, Typing, Unreact
+from shared.contract.errors import Code, Refusal, Unavailable
+from tests.messaging.gateway.harness import ANN, BEN, CAT, Client, Platform, ScriptedLog, open_platform
+
+
+async def test_a_message_reaches_every_session_of_both_but_its_origin(platform: Platform, gateway: Gateway) -> None:
+    async with (
+        platform.sign_in(gateway, ANN) as phone,
+        platform.sign_in(gateway, ANN) as laptop,
+        platform.sign_in(gateway, BEN) as ben,
+        platform.sign_in(gateway, CAT) as cat,
+    ):
+        await phone.send_text("a", BEN)
+        accepted = (await phone.expect("accepted")).accepted
+        assert (accepted.client_message_id, accepted.chat_id) == ("a", "d-1-2")
+        for client in (laptop, ben):
+            message = (await client.expect("event")).event.message
+            assert (message.message_id, message.sender_id) == (accepted.message_id, ANN)
+            assert (message.client_message_id, message.text.body) == ("a", "hi")
+        for client in (cat, phone):
+            await client.send(ClientFrame(ping={}))
+            await client.expect("pong")
+
+
+async def test_messages_of_one_sender_keep_their_order(platform: Platform, gateway: Gateway) -> None:
+    async with (
+        platform.sign_in(gateway, ANN) as ann,
+        platform.sign_in(gateway, BEN) as ben,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(send_many, ann, 300)
+        accepted = [(await ann.expect("accepted")).accepted for _ in range(300)]
+        events = [(await ben.expect("event")).event for _ in range(300)]
+    assert [answer.client_message_id for answer in accepted] == [str(number) for number in range(300)]
+    assert [event.message.client_message_id for event in events] == [str(number) for number in range(300)]
+    for numbers in ([event.event_id for event in events], [event.position.offset for event in events]):
+        assert numbers == sorted(set(numbers))
+
+
+async def send_many(client: Client, count: int) -> None:
+    for number in range(count):
+        await client.send_text(str(number), BEN)
+
+
+async def test_a_retried_send_makes_one_message(platform: Platform, gateway: Gateway) -> None:
+    """On the same session at once, later, and on another session."""
+    async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
+        await ann.send_text("a", BEN)
+        await ann.send_text("a", BEN)
+        first = (await ann.expect("accepted")).accepted
+        assert (await ann.expect("accepted")).accepted == first
+        assert await ann.send_accepted("a", BEN) == first
+        async with platform.sign_in(gateway, ANN) as again:
+            assert await again.send_accepted("a", BEN) == first
+        await ann.send_text("b", BEN)
+        ids = set()
+        while (message := (await ben.expect("event")).event.message).client_message_id != "b":
+            ids.add(message.message_id)
+    assert ids == {first.message_id}, "copies may come again, never another message"
+
+
+async def test_a_retry_after_a_restart_is_recognised_from_the_log(tmp_path: Path, lenient: None) -> None:
+    async with open_platform(tmp_path) as platform, platform.sign_in(await platform.start_gateway(), ANN) as ann:
+        first = await ann.send_accepted("a", BEN)
+    async with open_platform(tmp_path) as platform, platform.sign_in(await platform.start_gateway(), ANN) as ann:
+        assert await ann.send_accepted("a", BEN) == first
+        assert (await ann.send_accepted("b", BEN)).message_id > first.message_id
+
+
+async def test_a_retry_of_an_unconfirmed_send_has_the_same_id(platform: Platform, log: ScriptedLog) -> None:
+    gateway = await platform.start_gateway()
+    async with platform.sign_in(gateway, ANN) as ann:
+        await ann.send_text("a", BEN)
+        await log.until_published()
+        ((records, _),) = log.unacknowledged
+        log.acknowledge(Unavailable("no answer"))
+        await ann.expect("refused")
+        first = Envelope.FromString(records[0].value).event.event_id
+        await ann.send_text("b", BEN)
+        await ann.send_text("a", BEN)
+        await log.until_published(2)
+        log.acknowledge()
+        accepted = [(await ann.expect("accepted")).accepted for _ in range(2)]
+        assert [answer.client_message_id for answer in accepted] == ["b", "a"]
+        assert accepted[1].message_id == first < accepted[0].message_id
+
+
+async def test_a_client_message_id_is_not_used_for_two_chats(platform: Platform, gateway: Gateway) -> None:
+    async with platform.sign_in(gateway, ANN) as ann:
+        await ann.send_text("a", BEN)
+        await ann.send_text("a", CAT)
+        kinds = {(await ann.next()).WhichOneof("frame") for _ in range(2)}
+    assert kinds == {"accepted", "refused"}
+
+
+async def test_a_message_to_an_unknown_user_is_refused(platform: Platform, gateway: Gateway) -> None:
+    async with platform.sign_in(gateway, ANN) as ann:
+        await ann.send_text("a", 999)
+        refused = (await ann.expect("refused")).refused
+        assert (refused.code, refused.field, refused.client_message_id) == ("not_found", "send.recipient_id", "a")
+        await ann.send_accepted("b", BEN)
+
+
+async def test_reactions_reach_both_and_need_a_message(platform: Platform, gateway: Gateway) -> None:
+    def react(message_id: int) -> ClientFrame:
+        return ClientFrame(react=React(chat_id="d-1-2", message_id=message_id, emoji="🔥"))
+
+    async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
+        message_id = (await ann.send_accepted("a", BEN)).message_id
+        await ben.expect("event")
+        unreact = ClientFrame(unreact=Unreact(chat_id="d-1-2", message_id=message_id, emoji="🔥"))
+        for frame, is_set in ((react(message_id), True), (unreact, False)):
+            await ben.send(frame)
+            for client in (ann, ben):
+                reaction = (await client.expect("event")).event.reaction
+                assert (reaction.message_id, reaction.user_id, reaction.emoji) == (message_id, BEN, "🔥")
+                assert reaction.set == is_set
+        await ben.send(react(12345))
+        assert (await ben.expect("refused")).refused.code == "not_found"
+        platform.history.messages.add(12345)
+        await ben.send(react(12345))
+        await ben.expect("event")
+        platform.history.refusal = Refusal(Code.UNAVAILABLE, "away")
+        await ben.send(react(777))
+        assert (await ben.expect("refused")).refused.retryable
+
+
+async def test_a_reply_needs_its_message(platform: Platform, gateway: Gateway) -> None:
+    async with platform.sign_in(gateway, ANN) as ann:
+        reply = ClientFrame(send=Send(client_message_id="a", recipient_id=BEN, text=Text(body="yes"), reply_to=55))
+        await ann.send(reply)
+        assert (await ann.expect("refused")).refused.code == "not_found"
+        platform.history.messages.add(55)
+        await ann.send(reply)
+        await ann.expect("accepted")
+
+
+async def test_receipts_reach_every_device_and_not_from_the_future(platform: Platform, gateway: Gateway) -> None:
+    async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
+        message_id = (await ann.send_accepted("a", BEN)).message_id
+        await ben.expect("event")
+        await ben.send(ClientFrame(receipt=Receipt(chat_id="d-1-2", read_up_to=message_id)))
+        for client in (ann, ben):
+            receipt = (await client.expect("event")).event.receipt
+            assert (receipt.user_id, receipt.read_up_to, receipt.delivered_up_to) == (BEN, message_id, message_id)
+        await ben.send(ClientFrame(receipt=Receipt(chat_id="d-1-2", read_up_to=2**63 - 1)))
+        assert (await ben.expect("refused")).refused.field == "receipt.delivered_up_to"
+
+
+async def test_typing_reaches_the_other_member_only(platform: Platform, gateway: Gateway) -> None:
+    async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
+        await ann.send(ClientFrame(typing=Typing(chat_id="d-1-2")))
+        assert (await ben.expect("event")).event.typing.user_id == ANN
+        await ann.send(ClientFrame(ping={}))
+        await ann.expect("pong")

@@ -1,0 +1,99 @@
+"""Sign-in: which tokens are accepted, what is replayed, and where a client of another gateway is moved."""
+
+import pytest
+import trio.testing
+
+from messaging.gateway.gateway import Gateway
+from rookery.v1.session_pb2 import Authenticate, ClientFrame, Position, Renew
+from shared.configuration import LiveConfiguration
+from shared.contract.partitions import partition_of
+from shared.coordination.ownership import GatewayAddress
+from tests.messaging.gateway.harness import ANN, BEN, PARTITIONS, Platform, ScriptedLog
+
+HOME = partition_of(ANN, PARTITIONS)
+
+
+async def test_bad_tokens_end_the_session(platform: Platform, gateway: Gateway) -> None:
+    good = await platform.token(ANN)
+    expired = await platform.token(ANN, lifetime_seconds=-5)
+    revoked = await platform.token(ANN, family_id="over")
+    await platform.accounts.end_family("over")
+    for token in ("nonsense", expired, revoked, good[:-6] + "AAAAAA", ""):
+        async with platform.connect(gateway) as client:
+            await client.send(ClientFrame(authenticate=Authenticate(access_token=token)))
+            assert (await client.expect("goodbye")).goodbye.code == "unauthenticated"
+            assert await client.ended()
+
+
+async def test_a_session_is_renewed_by_its_own_sign_in_only(platform: Platform, gateway: Gateway) -> None:
+    async with platform.sign_in(gateway, ANN) as ann:
+        await ann.send(ClientFrame(renew=Renew(access_token=await platform.token(BEN))))
+        assert (await ann.expect("refused")).refused.code == "forbidden"
+        await ann.send(ClientFrame(renew=Renew(access_token=await platform.token(ANN))))
+        await ann.send(ClientFrame(ping={}))
+        await ann.expect("pong")
+
+
+async def test_the_sessions_of_a_user_are_limited(platform: Platform) -> None:
+    gateway = await platform.start_gateway(LiveConfiguration(max_sessions_per_user=1))
+    async with platform.sign_in(gateway, ANN), platform.connect(gateway) as second:
+        await second.send(ClientFrame(authenticate=Authenticate(access_token=await platform.token(ANN))))
+        assert "1 sessions" in (await second.expect("goodbye")).goodbye.message
+
+
+async def test_a_client_resumes_from_its_position_and_then_live(platform: Platform, gateway: Gateway) -> None:
+    async with platform.sign_in(gateway, ANN) as ann:
+        async with platform.sign_in(gateway, BEN) as ben:
+            await ann.send_text("0", BEN)
+            last = (await ben.expect("event")).event.position
+        for number in range(1, 6):
+            await ann.send_accepted(str(number), BEN)
+        async with platform.sign_in(gateway, BEN, last) as ben:
+            await ann.send_text("6", BEN)
+            events = [(await ben.expect("event")).event for _ in range(6)]
+            assert [event.message.client_message_id for event in events] == ["1", "2", "3", "4", "5", "6"]
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+async def test_a_session_without_a_position_or_from_before_the_first_event_gets_the_newest_seconds(
+    platform: Platform, gateway: Gateway, is_first: bool
+) -> None:
+    """On a new platform the welcome's position is before every event, and a client may resume from it."""
+    async with platform.sign_in(gateway, BEN) as ben:
+        position = ben.frames[0].welcome.position
+        assert position.offset == -1
+    async with platform.sign_in(gateway, ANN) as ann:
+        await ann.send_accepted("a", BEN)
+    async with platform.sign_in(gateway, BEN, None if is_first else position) as ben:
+        assert (await ben.expect("event")).event.message.client_message_id == "a"
+
+
+async def test_a_position_that_the_tail_does_not_reach_gives_a_gap(platform: Platform) -> None:
+    gateway = await platform.start_gateway(LiveConfiguration(replay_events=3, replay_seconds=0))
+    async with platform.sign_in(gateway, ANN) as ann:
+        for number in range(6):
+            await ann.send_accepted(str(number), BEN)
+        for position in (Position(offset=0, epoch=99), Position(offset=10**9, epoch=1), Position(offset=0, epoch=1)):
+            async with platform.sign_in(gateway, BEN, position) as ben:
+                assert ben.frames[0].welcome.position == position, "a client that is cut off here gets the gap again"
+                gap = (await ben.expect("gap")).gap
+                assert gap.since == position
+            async with platform.sign_in(gateway, BEN, gap.position) as ben:
+                await ann.send_text(f"after {position}", BEN)
+                assert (await ben.expect("event")).event.message.client_message_id == f"after {position}"
+
+
+async def test_a_client_is_moved_to_an_owner_whose_address_is_complete_and_else_asks_the_bff(
+    platform: Platform, log: ScriptedLog
+) -> None:
+    gateway = await platform.start_gateway()
+    log.assign(frozenset(), frozenset([HOME]), 2)
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    for owner, answer in [
+        (GatewayAddress("ws://:8181/session", ":8182"), "goodbye"),
+        (GatewayAddress("ws://two.example.org/session", "two.example.org:443"), "moved"),
+    ]:
+        platform.directory.publish(owner, [HOME], 3)
+        async with platform.connect(gateway) as client:
+            await client.send(ClientFrame(authenticate=Authenticate(access_token=await platform.token(ANN))))
+            await client.expect(answer)
