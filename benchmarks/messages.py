@@ -19,7 +19,7 @@ import trio
 from rookery.load.measure import Latencies
 from rookery.load.run import Plan, Result, run
 from rookery.serve.folder import DataFolder
-from tools.engines.install import ending_if_missing
+from tools.engines.install import exit_if_missing
 from tools.launch.cluster import Cluster, Engines, running_cluster, running_engines
 from tools.launch.process import Process, Rookery, running
 
@@ -123,5 +123,5 @@ def milliseconds(latencies: Latencies) -> str:
 
 
 if __name__ == "__main__":
-    with ending_if_missing():
+    with exit_if_missing():
         main()

@@ -4,7 +4,8 @@ import subprocess
 from pathlib import Path
 
 from tests.examples.chatters import EXAMPLES, PROTOS
-from tools.toolchains import go_module, need_go, needed
+from tests.needed import needed
+from tools.toolchains import go_module, need_go
 
 
 def test_gofmt_and_vet_find_nothing() -> None:

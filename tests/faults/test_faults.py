@@ -6,9 +6,9 @@ from contextlib import ExitStack
 import pytest
 import trio
 
+from tests.needed import needed
 from tools.faults.scenarios import SCENARIOS, Scenario
 from tools.faults.stage import SHORT, ClusterStage, Stage, UpStage, running_stage, running_up
-from tools.toolchains import needed
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.needed import needed
 from tools.launch.process import Rookery, running
-from tools.toolchains import go_programs, needed
+from tools.toolchains import go_programs
 
 TOOLS = Path(__file__).parent / "grpcurl"
 GRPCURL, HEALTH_PROBE = "github.com/fullstorydev/grpcurl/cmd/grpcurl", "github.com/grpc-ecosystem/grpc-health-probe"

@@ -8,7 +8,7 @@ import pytest
 
 from tests.interop.matrix import CASES, RUNS, Language, Run, lack
 from tests.interop.programs import Certificates, prepare, run_case, run_cases
-from tools.toolchains import needed
+from tests.needed import needed
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from shared.rpc import RpcError
 from tests.interop.client import Address, run_case
 from tests.interop.matrix import CASES, NO_PROBE, RUNS, Language, Run, lack, table
 from tests.interop.programs import JAVA_SERVER_NAME, Certificates, java_authority, prepare, serving
-from tools.toolchains import needed
+from tests.needed import needed
 
 DOCUMENT = Path(__file__).parents[2] / "docs/interop.md"
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.needed import needed
+from tests.operations.watched import Watched, watched
 from tools.operations.prometheus import Prometheus
-from tools.operations.watched import Watched, watched
-from tools.toolchains import needed
 
 
 @pytest.fixture(scope="session")

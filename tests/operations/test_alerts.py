@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.needed import needed
 from tools.operations.prometheus import ALERTS, Prometheus, promtool
-from tools.toolchains import ROOT, needed
+from tools.toolchains import ROOT
 
 RULES = [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
 

@@ -19,6 +19,7 @@ from shared.configuration.redis import open_redis_configuration
 from shared.drivers.cassandra import open_cassandra
 from shared.drivers.redis import open_redis
 from shared.settings import CassandraSettings, RedisSettings
+from tests.needed import needed
 from tests.system.sessions import connector, open_session
 from tools.engines.engine import running
 from tools.engines.kafka import Kafka
@@ -26,7 +27,6 @@ from tools.engines.redis import Redis
 from tools.launch.people import Person, open_http, read_history, sign_in, sign_up
 from tools.launch.process import Rookery
 from tools.operations.cassandra import ManagedCassandra
-from tools.toolchains import needed
 
 KEYSPACE = "rookery"
 

@@ -16,6 +16,7 @@ import trio
 from rookery.client import open_client
 from rookery.client.keeper import Transport
 from rookery.client.live import CONNECT
+from tests.needed import needed
 from tests.system.sessions import open_session
 from tools.engines.cassandra import Cassandra
 from tools.engines.engine import running
@@ -26,7 +27,6 @@ from tools.launch.cluster import PARTITIONS, Cluster, Engines, running_cluster
 from tools.launch.people import PASSWORD, PATIENCE, Person, read_history, sign_up
 from tools.launch.process import POLL_SECONDS, Process, wait_until
 from tools.operations.balancer import DOMAIN, HaProxy, servers_of
-from tools.toolchains import needed
 
 TRANSPORTS: tuple[Transport, ...] = ("websocket", "grpc")
 

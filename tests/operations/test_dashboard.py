@@ -9,9 +9,9 @@ import trio
 import yaml
 
 from shared.telemetry.metrics.catalogue import CATALOGUE
+from tests.operations.watched import ENOUGH_SECONDS, Watched, in_use, use_http
 from tools.launch.process import wait_until
 from tools.operations.prometheus import ALERTS
-from tools.operations.watched import ENOUGH_SECONDS, Watched, in_use, use_http
 from tools.toolchains import ROOT
 
 GRAFANA = ROOT / "deploy/grafana"

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.needed import needed
 from tools.engines.cassandra import Cassandra
 from tools.engines.kafka import Kafka
 from tools.engines.redis import Redis
@@ -17,7 +18,7 @@ from tools.operations.jaeger import Jaeger
 from tools.operations.prometheus import Prometheus
 from tools.operations.rsyslog import need_rsyslog
 from tools.operations.search import OpenSearch
-from tools.toolchains import ROOT, needed
+from tools.toolchains import ROOT
 
 SECONDS = 600.0
 """For each step; only ends a test that has failed: alone, all of it starts in a minute."""

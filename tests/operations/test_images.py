@@ -13,6 +13,7 @@ import pytest
 import trio
 
 from rookery.client import open_client
+from tests.needed import needed
 from tools.engines.cassandra import Cassandra
 from tools.engines.engine import free_port
 from tools.engines.kafka import Kafka
@@ -22,7 +23,6 @@ from tools.launch.live import UNLIMITED, configure
 from tools.launch.people import PASSWORD, read_history, sign_up
 from tools.launch.process import ANNOUNCED, Process, running, wait_until
 from tools.operations.containers import ROOT, ContainerCluster, Containerised, Containers, Image
-from tools.toolchains import needed
 
 USER = 10001
 

@@ -14,6 +14,7 @@ import pytest
 import trio
 import yaml
 
+from tests.needed import needed
 from tests.system.sessions import TRANSPORTS, connector, open_session
 from tools.engines.engine import running
 from tools.launch.people import Person, open_http, read_history, sign_up
@@ -21,7 +22,6 @@ from tools.launch.process import Process, Rookery, wait_until
 from tools.launch.process import running as running_process
 from tools.operations.rsyslog import need_rsyslog, shipping
 from tools.operations.search import OpenSearch
-from tools.toolchains import needed
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy/logs"
 

@@ -10,14 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from shared.contract.errors import Code
 from shared.telemetry.metrics.catalogue import CATALOGUE, TRANSPORTS
 from shared.telemetry.metrics.instruments import ROLES, Role
-from tools.engines.cassandra import Cassandra
-from tools.engines.engine import running
-from tools.engines.kafka import Kafka
-from tools.engines.redis import Redis
-from tools.launch.cluster import PARTITIONS, Cluster, Engines, running_cluster
-from tools.launch.process import Process, wait_until
-from tools.operations.prometheus import Prometheus, promtool
-from tools.operations.watched import (
+from tests.needed import needed
+from tests.operations.watched import (
     ENOUGH_SECONDS,
     MESSAGES,
     UNHURRIED,
@@ -28,7 +22,13 @@ from tools.operations.watched import (
     use_http,
     wait_until_scraped,
 )
-from tools.toolchains import needed
+from tools.engines.cassandra import Cassandra
+from tools.engines.engine import running
+from tools.engines.kafka import Kafka
+from tools.engines.redis import Redis
+from tools.launch.cluster import PARTITIONS, Cluster, Engines, running_cluster
+from tools.launch.process import Process, wait_until
+from tools.operations.prometheus import Prometheus, promtool
 
 OF_THE_PROCESS = ("process_", "python_")
 """How names begin that are not ours."""

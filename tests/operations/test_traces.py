@@ -7,6 +7,8 @@ import pytest
 import trio
 
 from rookery.v1 import session_pb2 as pb
+from tests.needed import needed
+from tests.operations.watched import UNHURRIED
 from tests.system.sessions import Session, connector, open_session
 from tools.engines.cassandra import Cassandra
 from tools.engines.engine import running
@@ -16,8 +18,6 @@ from tools.launch.cluster import Cluster, Engines, running_cluster
 from tools.launch.people import PASSWORD, PATIENCE, Person, open_http, read_history, sign_up
 from tools.launch.process import Process, wait_until
 from tools.operations.jaeger import Jaeger, Span, Trace
-from tools.operations.watched import UNHURRIED
-from tools.toolchains import needed
 
 SECRET = "Quetzalcoatl rides at dawn"
 

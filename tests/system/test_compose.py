@@ -20,6 +20,7 @@ from rookery.client import open_client
 from rookery.commands.cli import main
 from rookery.commands.options import read_settings
 from shared.settings import Settings
+from tests.needed import needed
 from tools.engines.cassandra import Cassandra
 from tools.engines.engine import HOST, free_port
 from tools.engines.kafka import Kafka
@@ -27,7 +28,7 @@ from tools.engines.redis import Redis
 from tools.launch.live import UNLIMITED, configure
 from tools.launch.people import PASSWORD, read_history, sign_up
 from tools.launch.process import ROOKERY, Process, Role, stop_all, wait_until
-from tools.toolchains import go_tool, needed
+from tools.toolchains import go_tool
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker-compose.yml"

@@ -62,7 +62,7 @@ class Secrets:
     def found_in(self, processes: list[Process]) -> list[str]:
         """What is in something that the processes have said, and where."""
         said = {f"{each.name} stderr": each.log.read_text() for each in processes}
-        said |= {f"{each.name} stdout": each.said for each in processes}
+        said |= {f"{each.name} stdout": each.output for each in processes}
         return [
             f"{kind} in {where}: {line}"
             for where, text in said.items()

@@ -17,7 +17,7 @@ from kafka.structs import TopicPartition
 
 from tools.engines.cassandra import DURABLE as DURABLE_CASSANDRA
 from tools.engines.cassandra import Cassandra
-from tools.engines.engine import Backend
+from tools.engines.engine import Engine
 from tools.engines.install import Missing, need_java, need_program
 from tools.engines.kafka import Kafka
 from tools.engines.redis import DURABLE as DURABLE_REDIS
@@ -54,15 +54,15 @@ def patient_cluster(cassandra: Cassandra) -> Cluster:
     )
 
 
-def start_again(backend: Backend) -> None:
+def start_again(engine: Engine) -> None:
     """Kill it and start it: it is the same server in another process."""
-    address, pid = backend.address, backend.pid
-    backend.kill()
-    assert not backend.is_running
-    assert not backend.answers()
-    backend.start()
-    assert backend.address == address
-    assert backend.pid != pid
+    address, pid = engine.address, engine.pid
+    engine.kill()
+    assert not engine.is_running
+    assert not engine.is_ready()
+    engine.start()
+    assert engine.address == address
+    assert engine.pid != pid
 
 
 def test_a_kafka_takes_options_and_killed_comes_back_with_all_that_it_acknowledged(
@@ -109,7 +109,7 @@ def test_a_frozen_server_answers_nobody_until_it_thaws(own_redis: Callable[..., 
     redis = own_redis()
     redis.freeze()
     assert redis.is_running
-    assert not redis.answers()
+    assert not redis.is_ready()
     redis.thaw()
     redis.wait_until_ready()
     redis.freeze()
@@ -140,7 +140,7 @@ def test_from_the_command_line_servers_come_up_and_go_down(redis_server: Redis, 
         assert up.address == address != redis_server.address
         run(*stop, str(tmp_path), "redis")
         assert not up.is_running
-        assert not up.answers()
+        assert not up.is_ready()
 
 
 def test_a_server_ends_with_the_process_that_started_it(tmp_path: Path, redis_server: Redis) -> None:

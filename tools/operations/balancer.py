@@ -5,7 +5,7 @@ from pathlib import Path
 
 import httpx
 
-from tools.engines.engine import Backend, free_port
+from tools.engines.engine import Engine, free_port
 from tools.engines.install import install_lock, need_program
 from tools.launch.certificates import Issued
 from tools.launch.cluster import Cluster
@@ -21,7 +21,7 @@ SHORTENED = ("http-request", "http-keep-alive", "server")
 """Time-outs of plain HTTP, which a balancer may have shorter in tests: what must live on does so in spite of them."""
 
 
-class HaProxy(Backend):
+class HaProxy(Engine):
     """It ends TLS with the certificate that it is given. What it knows of its servers it tells on `port`."""
 
     name = "haproxy"
@@ -89,10 +89,10 @@ class HaProxy(Backend):
         }
         return ["env", *(f"{name}={value}" for name, value in environment.items()), "haproxy", "-db", "-f", str(file)]
 
-    def up(self, backend: str) -> list[str]:
-        """Those servers of a backend that are sent something now."""
+    def up(self, engine: str) -> list[str]:
+        """Those servers of a engine that are sent something now."""
         text = httpx.get(f"http://{self.address}/metrics", timeout=30).text
-        labels = rf'proxy="{backend}",server="([^"]+)",state="UP"'
+        labels = rf'proxy="{engine}",server="([^"]+)",state="UP"'
         return sorted(re.findall(rf"^haproxy_server_status\{{{labels}\}} 1$", text, re.MULTILINE))
 
 

@@ -102,7 +102,7 @@ def build_stand_ins(containers: Containers) -> None:
         folder = Path(name)
         shutil.copytree(STAND_INS, folder, dirs_exist_ok=True)
         patience = "".join(f"{name}_timeout: 20s\n" for name in ("read_request", "write_request", "cas_contention"))
-        config = Cassandra.fill_in("cassandra.yaml", host=HOST, port=9042, storage_port=7000)
+        config = Cassandra.render("cassandra.yaml", host=HOST, port=9042, storage_port=7000)
         (folder / "cassandra.yaml").write_text(config + patience)
         for engine in ENGINES:
             tag = qualified(SERVICES[engine]["image"])

@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tools.engines.engine import running
-from tools.engines.install import ending_if_missing
+from tools.engines.install import exit_if_missing
 from tools.launch.cluster import Cluster, running_cluster, running_engines
 from tools.launch.process import ROOKERY, Process
 from tools.operations.jaeger import Jaeger
@@ -117,7 +117,7 @@ def say(text: object) -> None:
 def main() -> None:
     """Run until Ctrl-C or SIGTERM."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with ending_if_missing(), tempfile.TemporaryDirectory(prefix="rookery-demo-") as folder, ExitStack() as stack:
+    with exit_if_missing(), tempfile.TemporaryDirectory(prefix="rookery-demo-") as folder, ExitStack() as stack:
         try:
             say(Demo(Path(folder), stack))
             signal.pause()

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 import httpx
 
-from tools.engines.engine import POLL_SECONDS, Backend
+from tools.engines.engine import POLL_SECONDS, Engine
 from tools.toolchains import go_tool
 
 PACKAGE = "github.com/jaegertracing/jaeger/cmd/all-in-one"
@@ -96,7 +96,7 @@ class Trace:
         return "\n".join(line for span in self.spans if span.parent_id not in there for line in lines(span, 0))
 
 
-class Jaeger(Backend):
+class Jaeger(Engine):
     """It takes OTLP over HTTP, and has its page and its API where `port` is."""
 
     name = "jaeger"

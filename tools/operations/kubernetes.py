@@ -21,7 +21,7 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tools.engines.engine import ANSWER_SECONDS, Backend, Options
+from tools.engines.engine import ANSWER_SECONDS, Engine, Options
 from tools.engines.install import Missing, need_program
 from tools.launch.certificates import Authority
 from tools.toolchains import OPERATIONS, go_tool, need_go
@@ -50,7 +50,7 @@ CRDS = {
 Manifest = dict[str, Any]
 
 
-class Etcd(Backend):
+class Etcd(Engine):
     """Where an API server keeps what it knows."""
 
     name = "etcd"
@@ -76,7 +76,7 @@ class Etcd(Backend):
         ]
 
 
-class ApiServer(Backend):
+class ApiServer(Engine):
     """The API server, whose only user may do everything."""
 
     name = "kube-apiserver"
@@ -134,7 +134,7 @@ class ApiServer(Backend):
         flags = {**options, **self.options}
         return [str(self.program()), *(f"--{name}={value}" for name, value in flags.items() if value is not None)]
 
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
         try:
             return self.client.get("/readyz", timeout=ANSWER_SECONDS).status_code == 200
         except httpx.TransportError:

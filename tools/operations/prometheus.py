@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from tools.engines.engine import Backend, Options
+from tools.engines.engine import Engine, Options
 from tools.engines.install import install_lock, need_program
 from tools.toolchains import ROOT
 
@@ -25,7 +25,7 @@ Jobs = Mapping[str, Sequence[str]]
 """By the name of a job, the URLs of what it scrapes, with the scheme and the port."""
 
 
-class Prometheus(Backend):
+class Prometheus(Engine):
     """It scrapes every second and has the alerts of the deployment. It asks for no certificates."""
 
     name = "prometheus"

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from tools.engines.install import need_program, run_quietly
-from tools.engines.java import JavaBackend
+from tools.engines.java import JavaEngine
 
 MAIN = "OpenSearchNode"
 
@@ -17,7 +17,7 @@ SECONDS = 120.0
 """For one answer; only ends a test that has failed."""
 
 
-class OpenSearch(JavaBackend):
+class OpenSearch(JavaEngine):
     """It has neither plugins nor security."""
 
     name = "opensearch"

@@ -9,10 +9,10 @@ import pytest
 
 from rookery.commands.options import read_settings
 from shared.settings import ENV_PREFIX
+from tests.needed import needed
 from tools.operations.helm import Helm
 from tools.operations.kubernetes import Manifest
 from tools.operations.manifests import CHART, NAMESPACE, RELEASE, Running, environment_of, values_of, workloads
-from tools.toolchains import needed
 
 
 @pytest.fixture(scope="session")

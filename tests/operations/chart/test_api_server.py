@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.needed import needed
 from tools.engines.engine import running
 from tools.operations.helm import Helm, conforms, write_schemas
 from tools.operations.kubernetes import ApiServer, Etcd, Manifest, definitions, finishing_jobs
@@ -23,7 +24,6 @@ from tools.operations.manifests import (
     values_of,
     workloads,
 )
-from tools.toolchains import needed
 
 
 @pytest.fixture(scope="module")

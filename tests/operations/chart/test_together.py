@@ -9,6 +9,7 @@ import yaml
 from shared.net.addresses import GrpcAddress
 from shared.telemetry.metrics import catalogue
 from shared.telemetry.metrics.instruments import Instrument
+from tests.needed import needed
 from tools.operations.kubernetes import Manifest
 from tools.operations.manifests import (
     CASES,
@@ -26,7 +27,7 @@ from tools.operations.manifests import (
     values_of,
 )
 from tools.operations.prometheus import Prometheus
-from tools.toolchains import ROOT, needed
+from tools.toolchains import ROOT
 
 
 @pytest.mark.parametrize("case", DISTRIBUTED)

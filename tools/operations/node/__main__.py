@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tools.engines.cassandra import Cassandra
 from tools.engines.engine import running
-from tools.engines.install import Missing, ending_if_missing, install_lock, need_program
+from tools.engines.install import Missing, exit_if_missing, install_lock, need_program
 from tools.engines.kafka import Kafka
 from tools.engines.redis import Redis
 from tools.operations.containers import Containers
@@ -43,8 +43,8 @@ def prepare(folder: Path) -> None:
     need_program("containerd", "containerd")
     need_program("/usr/lib/cni/bridge", "containernetworking-plugins")
     need_program("iptables", "iptables")
-    for backend in (Etcd, ApiServer, Kafka, Cassandra, Redis):
-        backend.install()
+    for engine in (Etcd, ApiServer, Kafka, Cassandra, Redis):
+        engine.install()
     Helm.program()
     programs()
     name_server()
@@ -72,7 +72,7 @@ def outside(modes: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="rookery-node-") as name:
         folder = Path(name)
         print("building what it takes", flush=True)
-        with ending_if_missing():
+        with exit_if_missing():
             prepare(folder)
         spaces = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
         try:
