@@ -10,6 +10,8 @@ from tests.needed import needed
 from tools.faults.scenarios import SCENARIOS, Scenario
 from tools.faults.stage import SHORT, ClusterStage, Stage, UpStage, running_stage, running_up
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterStage]:

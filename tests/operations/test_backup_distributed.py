@@ -66,6 +66,7 @@ def rookery(tmp_path: Path, cassandra: ManagedCassandra, kafka_server: Kafka) ->
             process.terminate()
 
 
+@pytest.mark.slow
 async def test_history_is_back_from_a_snapshot_of_cassandra_and_what_kafka_still_has(
     rookery: Rookery, cassandra: ManagedCassandra, kafka_server: Kafka, tmp_path: Path
 ) -> None:

@@ -28,6 +28,8 @@ from tools.launch.people import PASSWORD, PATIENCE, Person, read_history, sign_u
 from tools.launch.process import POLL_SECONDS, Process, wait_until
 from tools.operations.balancer import DOMAIN, HaProxy, servers_of
 
+pytestmark = pytest.mark.slow
+
 TRANSPORTS: tuple[Transport, ...] = ("websocket", "grpc")
 
 HASTE = 3

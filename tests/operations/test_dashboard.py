@@ -59,7 +59,7 @@ def used(watch: Watched) -> Watched:
     async def use() -> None:
         async with in_use(watch.rookery.url) as people:
             await people.chat()
-            await people.ask_too_much()
+            await people.send_invalid()
             await use_http(watch.rookery.url, people.ada, people.grace)
             await trio.to_thread.run_sync(watch.wait_until_scraped)
 
@@ -69,6 +69,7 @@ def used(watch: Watched) -> Watched:
     return watch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("title", "expression"), queries())
 def test_a_query_of_the_dashboard_returns_data(used: Watched, title: str, expression: str) -> None:
     """Once it does: a process that is busy may miss a look."""

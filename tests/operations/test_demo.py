@@ -20,6 +20,8 @@ from tools.operations.rsyslog import need_rsyslog
 from tools.operations.search import OpenSearch
 from tools.toolchains import ROOT
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 600.0
 """For each step; only ends a test that has failed: alone, all of it starts in a minute."""
 

@@ -24,6 +24,8 @@ from tools.launch.people import PASSWORD, read_history, sign_up
 from tools.launch.process import ANNOUNCED, Process, running, wait_until
 from tools.operations.containers import ROOT, ContainerCluster, Containerised, Containers, Image
 
+pytestmark = pytest.mark.slow
+
 USER = 10001
 
 MEBIBYTE = 1024 * 1024

@@ -121,6 +121,7 @@ def properties(node: OpenSearch) -> dict[str, Any]:
 # ---- what is shipped
 
 
+@pytest.mark.slow
 def test_every_line_is_there_in_whole_in_the_index_of_its_day(shipped: OpenSearch, rookery: Rookery) -> None:
     lines = rookery.log_lines()
     for day in {line["time"][:10] for line in lines}:
@@ -129,6 +130,7 @@ def test_every_line_is_there_in_whole_in_the_index_of_its_day(shipped: OpenSearc
     assert len(lines) < 1_000
 
 
+@pytest.mark.slow
 def test_lines_with_fields_of_other_kinds_are_there_too(shipped: OpenSearch) -> None:
     found = shipped.search("rookery-logs-2001.02.03", {"term": {"logger": "odd"}})
     assert sorted(line["event"] for line in found) == sorted(line["event"] for line in ODD)
@@ -137,12 +139,14 @@ def test_lines_with_fields_of_other_kinds_are_there_too(shipped: OpenSearch) -> 
     assert newer["event"] == "and is something else then"
 
 
+@pytest.mark.slow
 def test_what_is_no_line_is_an_event_of_the_console(shipped: OpenSearch) -> None:
     (line,) = shipped.search(INDEX, {"term": {"logger": "console"}})
     assert line.pop("time")[:2] == "20"
     assert line == {"level": "info", "logger": "console", "event": NO_LINE}
 
 
+@pytest.mark.slow
 def test_a_trace_id_finds_all_lines_of_a_request(shipped: OpenSearch, rookery: Rookery) -> None:
     history = "/v1/chats/<chat_id>/messages"
     (request, *_) = [line for line in rookery.log_lines() if line.get("route") == history and line["status"] == 200]
@@ -152,6 +156,7 @@ def test_a_trace_id_finds_all_lines_of_a_request(shipped: OpenSearch, rookery: R
     assert sorted(found, key=repr) == sorted(logged, key=repr)
 
 
+@pytest.mark.slow
 def test_fields_are_of_their_kinds(shipped: OpenSearch) -> None:
     kinds = {name: field["type"] for name, field in properties(shipped).items()}
     assert kinds["time"] == "date_nanos"
@@ -161,6 +166,7 @@ def test_fields_are_of_their_kinds(shipped: OpenSearch) -> None:
     assert slow == sorted(slow, key=lambda line: -line["milliseconds"]) != []
 
 
+@pytest.mark.slow
 def test_the_fields_of_the_documentation_are_those_that_are_there(shipped: OpenSearch, rookery: Rookery) -> None:
     rows = re.findall(r"(?m)^\| `(\w+)` \| ([a-z_]+) \| (.+) \|$", DOCUMENTATION.read_text())
     kinds = {name: kind for name, kind, _ in rows}
@@ -198,6 +204,7 @@ def test_saved_objects_refer_to_each_other() -> None:
     assert [panel["panelRefName"] for panel in panels] == [each["name"] for each in dashboard["references"]]
 
 
+@pytest.mark.slow
 def test_the_data_view_has_the_lines_by_their_time(shipped: OpenSearch) -> None:
     (view,) = saved("index-pattern")
     title, time = view["attributes"]["title"], view["attributes"]["timeFieldName"]
@@ -207,6 +214,7 @@ def test_the_data_view_has_the_lines_by_their_time(shipped: OpenSearch) -> None:
     assert "date" in properties(shipped)[time]["type"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("search", saved("search"), ids=lambda each: each["id"])
 def test_a_saved_search_finds_lines_and_shows_their_fields(shipped: OpenSearch, search: dict[str, Any]) -> None:
     attributes = search["attributes"]
@@ -221,6 +229,7 @@ def test_a_saved_search_finds_lines_and_shows_their_fields(shipped: OpenSearch, 
     assert times == sorted(times, reverse=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("visualization", saved("visualization"), ids=lambda each: each["id"])
 def test_a_chart_has_something_to_show(shipped: OpenSearch, visualization: dict[str, Any]) -> None:
     attributes = visualization["attributes"]

@@ -6,6 +6,7 @@ JSON is made and read by protobuf's own library here, which knows nothing of `sh
 import json
 import os
 import secrets
+import ssl
 import subprocess
 import sys
 from collections import Counter
@@ -169,9 +170,13 @@ async def open_websocket(url: str, **headers: str) -> AsyncIterator[trio_websock
     assert address.port, url
     extra = [(name.encode(), value.encode()) for name, value in headers.items()]
     try:
-        stream = await trio.open_tcp_stream(address.hostname, address.port)
+        tcp = await trio.open_tcp_stream(address.hostname, address.port)
     except OSError as error:
         raise Unreachable(str(error)) from error
+    stream: trio.SocketStream | trio.SSLStream[trio.SocketStream] = tcp
+    if address.scheme == "wss":
+        context = ssl.create_default_context()  # which trusts SSL_CERT_FILE
+        stream = trio.SSLStream(tcp, context, server_hostname=address.hostname, https_compatible=True)
     async with stream, open_background() as nursery:
         try:
             with trio.fail_after(PATIENCE):

@@ -11,7 +11,7 @@ import httpx
 import trio
 
 from tests.system.sessions import TRANSPORTS, Session, connector, open_session
-from tools.launch.people import PASSWORD, PATIENCE, Person, open_http, sign_in, sign_out, sign_up
+from tools.launch.people import PASSWORD, PATIENCE, Person, open_http, sign_in, sign_up
 from tools.launch.process import Process, Rookery
 
 END_SECONDS = 2.0
@@ -185,13 +185,3 @@ async def test_a_sign_out_that_was_asked_for_while_nothing_ran_is_taken_up_by_th
     with trio.fail_after(PATIENCE):
         while await trio.to_thread.run_sync(os.listdir, rookery.data / "spool"):
             await trio.sleep(0.05)
-
-
-async def test_a_sign_out_of_ones_own_still_ends_one_sign_in_alone(rookery: Rookery) -> None:
-    bob = await sign_up(rookery.url, "bob")
-    other = await sign_in(rookery.url, bob.name)
-    connect = connector(rookery, "grpc")
-    async with open_session(connect, bob) as ended, open_session(connect, other) as session:
-        await sign_out(rookery.url, bob)
-        assert (await ended.read_to_end())[-1].goodbye.code == "unauthenticated"
-        await session.see_alive()

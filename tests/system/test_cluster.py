@@ -1,6 +1,8 @@
-"""Two BFFs, two gateways and two archives on real engines: to a user they are one, also while some of them stop."""
+"""Two BFFs, two gateways and two archives with TLS on real engines: one platform to users, also while some stop."""
 
 import json
+import signal
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from functools import partial
@@ -13,14 +15,16 @@ import trio
 
 from rookery.client import open_client
 from rookery.client.keeper import Transport
+from rookery.client.trust import trusted
 from tests.system.sessions import Session, SessionOver, connector, open_session, text_to
 from tests.system.talk import TRANSPORTS, gateway_of, sign_up_at, talking
 from tools.engines.cassandra import Cassandra
 from tools.engines.kafka import Kafka
 from tools.engines.redis import Redis
+from tools.launch.certificates import Authority, Issued
 from tools.launch.cluster import ENGINES, PARTITIONS, Cluster, Engines, running_cluster
 from tools.launch.people import PASSWORD, PATIENCE, Person, open_http, read_history, sign_in, sign_up
-from tools.launch.process import Process, Rookery, stop_all
+from tools.launch.process import Process, Rookery, port_of, stop_all, wait_until
 
 if TYPE_CHECKING:
     from rookery.v1 import session_pb2 as pb
@@ -33,12 +37,39 @@ SLACK_SECONDS = 8.0
 
 
 @pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Authority]:
+    """The only authority that this process and those of the cluster trust."""
+    authority = Authority(tmp_path_factory.mktemp("certificates"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(authority.file))
+        trusted.cache_clear()  # this process may have read it before, and must again after this module
+        yield authority
+    trusted.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def issued(authority: Authority) -> Issued:
+    """The certificate of every process, as server and as client."""
+    return authority.issue()
+
+
+@pytest.fixture(scope="module")
 def shared_cluster(
-    tmp_path_factory: pytest.TempPathFactory, kafka_server: Kafka, cassandra_server: Cassandra, redis_server: Redis
+    tmp_path_factory: pytest.TempPathFactory,
+    kafka_server: Kafka,
+    cassandra_server: Cassandra,
+    redis_server: Redis,
+    authority: Authority,
+    issued: Issued,
 ) -> Iterator[Cluster]:
-    """One for all tests here. None of its processes logs an error, and each stops cleanly at the end."""
+    """One for all tests of this module, with TLS on every listener; archives require client certificates.
+
+    None of its processes logs an error, and each stops cleanly at the end.
+    """
     engines = Engines(kafka_server, cassandra_server, redis_server)
-    with running_cluster(Cluster(tmp_path_factory.mktemp("cluster"), engines)) as ready:
+    files = {"CERTIFICATE_FILE": issued.certificate, "KEY_FILE": issued.key, "CLIENT_CA_FILE": authority.file}
+    settings = {f"ROOKERY_TLS__{name}": str(file) for name, file in files.items()}
+    with running_cluster(Cluster(tmp_path_factory.mktemp("cluster"), engines, settings=settings)) as ready:
         yield ready
         last = ready.running()
     assert [process.name for process in last if process.process.returncode != 0] == []
@@ -191,6 +222,37 @@ async def test_a_bff_that_ends_is_not_missed_by_sessions(cluster: Cluster, end: 
     bff = cluster.bffs[0]
     async with talking(cluster, "websocket") as talk:
         await talk.run_past(partial(end, bff))
+
+
+async def test_new_certificates_are_used_by_all_while_people_talk(
+    cluster: Cluster, authority: Authority, issued: Issued
+) -> None:
+    async with talking(cluster, "websocket") as talk:
+        await talk.run_past(partial(renew, cluster, authority))
+    listening = [address for process in cluster.processes for address in process.addresses.values()]
+    assert {certificate_at(authority, address) for address in listening} == {issued.newest}
+
+
+def renew(cluster: Cluster, authority: Authority) -> None:
+    """Replace the certificate of all, and have each process reload it."""
+    authority.issue()
+    for process in cluster.processes:
+        process.signal(signal.SIGHUP)
+    for process in cluster.processes:
+        assert wait_until(partial(has_reloaded, process)), process.name
+
+
+def has_reloaded(process: Process) -> bool:
+    return "tls_reloaded" in {line["event"] for line in process.log_lines()}
+
+
+def certificate_at(authority: Authority, address: str) -> bytes | None:
+    """The certificate of a listener that a new connection gets."""
+    with (
+        socket.create_connection(("127.0.0.1", port_of(address)), PATIENCE) as plain,
+        authority.trusting("h2", "http/1.1").wrap_socket(plain, server_hostname="localhost") as stream,
+    ):
+        return stream.getpeercert(True)
 
 
 # ---- admins

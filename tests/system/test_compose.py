@@ -1,11 +1,10 @@
-"""docker-compose.yml is a platform: its settings are ours, its order holds, and what it starts serves people."""
+"""docker-compose.yml: its settings are valid, its start order holds. `python -m tools.operations.compose` runs it."""
 
 import json
 import os
 import re
 import subprocess
 import tomllib
-from collections.abc import Iterator, Mapping
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -16,18 +15,11 @@ import click
 import pytest
 import yaml
 
-from rookery.client import open_client
 from rookery.commands.cli import main
 from rookery.commands.options import read_settings
 from shared.settings import Settings
 from tests.needed import needed
-from tools.engines.cassandra import Cassandra
-from tools.engines.engine import HOST, free_port
-from tools.engines.kafka import Kafka
-from tools.engines.redis import Redis
-from tools.launch.live import UNLIMITED, configure
-from tools.launch.people import PASSWORD, read_history, sign_up
-from tools.launch.process import ROOKERY, Process, Role, stop_all, wait_until
+from tools.launch.process import Role
 from tools.toolchains import go_tool
 
 ROOT = Path(__file__).parents[2]
@@ -56,9 +48,6 @@ PORTS: dict[str, tuple[str, ...]] = {
     "bff": ("BFF__PORT",),
 }
 """What each role listens on."""
-
-MIGRATE_SECONDS = 120.0
-"""Only ends a test that has failed."""
 
 
 def role_of(name: str) -> Role:
@@ -289,13 +278,6 @@ def test_what_keeps_logs_is_told_all_that_it_needs(tmp_path: Path) -> None:
     assert "api/saved_objects/_import?overwrite=true" in bodies
 
 
-def test_prometheus_scrapes_every_process_where_it_has_its_metrics() -> None:
-    scraped = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"]
-    targets = {target for job in scraped for static in job["static_configs"] for target in static["targets"]}
-    ports = {name: environment_of(name)[f"ROOKERY_{PORTS[role_of(name)][-1]}"] for name in SERVING}
-    assert {f"{name}:{port}" for name, port in ports.items()} <= targets
-
-
 def test_what_is_provisioned_speaks_to_what_is_there() -> None:
     (source,) = (ROOT / "deploy/grafana/provisioning/datasources").iterdir()
     urls = [urlsplit(each["url"]) for each in yaml.safe_load(source.read_text())["datasources"]]
@@ -305,6 +287,7 @@ def test_what_is_provisioned_speaks_to_what_is_there() -> None:
     assert f"./deploy/grafana:{folder}:ro" in SERVICES["grafana"]["volumes"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("files", [[], ["--env-file", f"deploy/compose/{PROFILE}.env"]], ids=["platform", PROFILE])
 def test_docker_compose_accepts_it(files: list[str]) -> None:
     compose = needed(go_tool, "compose", "github.com/docker/compose/v2/cmd")
@@ -319,73 +302,3 @@ def test_docker_compose_accepts_it(files: list[str]) -> None:
             "http://jaeger:4318" if files else ""
         )
         assert config["services"][name]["logging"]["driver"] == ("fluentd" if files else "json-file")
-
-
-# ---- what it does
-
-
-@pytest.fixture
-def platform(
-    tmp_path: Path, kafka_server: Kafka, cassandra_server: Cassandra, redis_server: Redis
-) -> Iterator[dict[str, Process]]:
-    """The services of the file as processes of this machine, in the file's order: commands and settings are the file's,
-    but for hosts and ports."""
-    hosts = {
-        "kafka:9092": kafka_server.address,
-        "redis:6379": redis_server.address,
-        "0.0.0.0": HOST,
-    }
-    environments = {name: environment_of(name) for name in OURS}
-    for name in SERVING:
-        for port in PORTS[role_of(name)]:
-            theirs, ours = environments[name][f"ROOKERY_{port}"], str(free_port())
-            hosts[f"{name}:{theirs}"] = f"{HOST}:{ours}"
-            environments[name][f"ROOKERY_{port}"] = ours
-    here = {
-        "ROOKERY_DATA": str(tmp_path),
-        "ROOKERY_KAFKA__TOPIC": "compose",
-        "ROOKERY_KAFKA__DEAD_LETTER_TOPIC": "compose-dead-letters",
-        "ROOKERY_KAFKA__PARTITIONS": "4",
-        "ROOKERY_CASSANDRA__HOSTS": cassandra_server.host,
-        "ROOKERY_CASSANDRA__PORT": str(cassandra_server.port),
-        "ROOKERY_CASSANDRA__KEYSPACE": "compose",
-        "ROOKERY_REDIS__PREFIX": "compose:",
-    }
-    environments = {name: replaced(each, hosts) | here for name, each in environments.items()}
-    processes = {name: Process(role_of(name), tmp_path / f"{name}.log", environments[name]) for name in SERVING}
-    migrate(processes["archive-1"].environment)
-    configure(environments["bff-1"], UNLIMITED)
-    try:
-        for name in SERVING:
-            processes[name].start()
-            assert wait_until(processes[name].is_ready), name
-        yield processes
-    finally:
-        stop_all(processes.values())
-
-
-def replaced(environment: Mapping[str, str], hosts: Mapping[str, str]) -> dict[str, str]:
-    result = {}
-    for key, value in environment.items():
-        for host, here in hosts.items():
-            value = value.replace(host, here)
-        result[key] = value
-    return result
-
-
-def migrate(environment: Mapping[str, str]) -> None:
-    """What the service of that name does."""
-    command = [ROOKERY, *SERVICES["migrate"]["command"]]
-    subprocess.run(command, env=dict(environment), check=True, timeout=MIGRATE_SECONDS, stdout=subprocess.DEVNULL)
-
-
-async def test_its_services_started_in_its_order_are_a_platform(platform: dict[str, Process]) -> None:
-    first, second = platform["bff-1"].url, platform["bff-2"].url
-    async with open_client(first, "ada", PASSWORD, register=True) as ada:
-        grace = await sign_up(second, "grace")
-        async with open_client(second, grace.name, PASSWORD, transport="websocket") as there:
-            sent = await ada.send(grace.user_id, "hello")
-            answer = await there.send(sent.chat_id, "hello to you")
-    for url in (first, second):
-        history = await read_history(url, grace, sent.chat_id, until=lambda messages: len(messages) == 2)
-        assert [item.message.message_id for item in history] == [sent.message_id, answer.message_id]

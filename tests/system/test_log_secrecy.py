@@ -136,6 +136,7 @@ async def test_no_log_has_a_secret(platform: Platform, known: Secrets) -> None:
 
     for process in platform.processes:
         lines = process.log_lines()
+        assert {"time", "level", "event", "logger"} <= set.intersection(*map(set, lines)), process.name
         assert {line["level"] for line in lines} >= {"debug", "info"}, process.name
         assert {line["logger"] for line in lines} >= HEARD[process.role], process.name
     assert len(known.known) > 30

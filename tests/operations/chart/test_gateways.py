@@ -19,6 +19,8 @@ from tools.operations.manifests import (
     workloads,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def reach(objects: list[Manifest], url: str) -> tuple[str, str]:
     """Where a client comes to that opens a URL: the pod (or the workload, if any of its pods will do), and the port."""

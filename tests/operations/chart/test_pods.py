@@ -29,6 +29,8 @@ from tools.operations.manifests import (
     workloads,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("case", CASES)
 def test_settings_are_ours_and_commands_too(processes: list[Running], case: str) -> None:

@@ -29,6 +29,8 @@ from tools.operations.manifests import (
 from tools.operations.prometheus import Prometheus
 from tools.toolchains import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("case", DISTRIBUTED)
 def test_bffs_and_gateways_find_every_archive_and_are_let_in(objects: list[Manifest], processes: list[Running]) -> None:
