@@ -32,8 +32,8 @@ async def answer_question(platform: "Platform", person: "Account", listening: Ca
 def test_two_browsers_and_a_native_program_chat(
     platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
 ) -> None:
-    """Mira has a page and a native program; what either sends, the other and Ada's page show."""
-    platform.say(ada, ada.chat_with(mira), "Good morning")  # which may be replayed to the program
+    """Mira has a page and a native program; both and Ada's page show each message."""
+    platform.say(ada, ada.chat_with(mira), "Good morning")  # may be replayed to the program
     at_ada, at_mira = seats(platform), seats(platform, "phone")
     at_ada.sign_in(ada)
     at_mira.sign_in(mira)

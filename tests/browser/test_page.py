@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from tests.browser.conftest import Account, Platform, Seats
 
 MOST_BYTES = 100_000
-"""Of everything that a first visit transfers, before the chats themselves."""
+"""Transfer size of a first visit, without chats."""
 
 SIZES = """() => [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
   .filter((entry) => !new URL(entry.name).pathname.startsWith('/v1/'))

@@ -110,8 +110,8 @@ class Use:
             await self.browser.send_text(self.grace.user_id, f"message {number}")
         for number in range(MESSAGES // 2):
             await self.app.send_text(self.ada.user_id, f"answer {number}")
-        await self.app.hear_messages(before[1] + MESSAGES)
-        await self.browser.hear_messages(before[0] + MESSAGES // 2)
+        await self.app.receive_messages(before[1] + MESSAGES)
+        await self.browser.receive_messages(before[0] + MESSAGES // 2)
 
     async def send_invalid(self) -> None:
         """Send three messages to an unknown user and two without text: all are refused."""

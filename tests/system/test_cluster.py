@@ -17,7 +17,7 @@ from rookery.client import open_client
 from rookery.client.keeper import Transport
 from rookery.client.trust import trusted
 from tests.system.sessions import Session, SessionOver, connector, open_session, text_to
-from tests.system.talk import TRANSPORTS, gateway_of, sign_up_at, talking
+from tests.system.talk import gateway_of, sign_up_at, talking
 from tools.engines.cassandra import Cassandra
 from tools.engines.kafka import Kafka
 from tools.engines.redis import Redis
@@ -29,11 +29,13 @@ from tools.launch.process import Process, Rookery, port_of, stop_all, wait_until
 if TYPE_CHECKING:
     from rookery.v1 import session_pb2 as pb
 
+each_transport = pytest.mark.parametrize("transport", ["websocket", pytest.param("grpc", marks=pytest.mark.slow)])
+
 MOVE_SECONDS = 10.0
-"""Until a client is live again after its gateway was killed: the promise is for 99 of 100 clients."""
+"""Until a client has a session again after the kill of its gateway: promised for 99 of 100 clients."""
 
 SLACK_SECONDS = 8.0
-"""More, for a machine that does other things at the same time."""
+"""Margin for a busy machine."""
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Authority]:
     authority = Authority(tmp_path_factory.mktemp("certificates"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSL_CERT_FILE", str(authority.file))
-        trusted.cache_clear()  # this process may have read it before, and must again after this module
+        trusted.cache_clear()  # which this process may have cached before
         yield authority
     trusted.cache_clear()
 
@@ -79,7 +81,7 @@ def shared_cluster(
 
 @pytest.fixture
 def cluster(shared_cluster: Cluster) -> Cluster:
-    """All of its processes run, whatever the test before has done to them."""
+    """The cluster with all its processes running, whatever the test before did."""
     shared_cluster.restore()
     return shared_cluster
 
@@ -87,8 +89,7 @@ def cluster(shared_cluster: Cluster) -> Cluster:
 # ---- everyone is everywhere
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
-@pytest.mark.parametrize("other_transport", TRANSPORTS)
+@pytest.mark.parametrize(("transport", "other_transport"), [("websocket", "grpc"), ("grpc", "websocket")])
 async def test_users_of_two_gateways_chat_and_each_bff_has_their_history(
     cluster: Cluster, transport: str, other_transport: str
 ) -> None:
@@ -99,11 +100,11 @@ async def test_users_of_two_gateways_chat_and_each_bff_has_their_history(
         open_session(connector(second, other_transport), grace) as grace_session,
     ):
         sent = await ada_session.send_text(grace.user_id, "from ada")
-        (heard,) = await grace_session.hear_messages(1)
-        assert (heard.message_id, heard.text.body) == (sent.message_id, "from ada")
+        (received,) = await grace_session.receive_messages(1)
+        assert (received.message_id, received.text.body) == (sent.message_id, "from ada")
         answer = await grace_session.send_text(sent.chat_id, "from grace")
-        (heard,) = await ada_session.hear_messages(1)
-        assert (heard.message_id, heard.text.body) == (answer.message_id, "from grace")
+        (received,) = await ada_session.receive_messages(1)
+        assert (received.message_id, received.text.body) == (answer.message_id, "from grace")
     for bff in cluster.bffs:
         for reader in (ada, grace):
             history = await read_history(bff.url, reader, sent.chat_id, until=lambda messages: len(messages) == 2)
@@ -118,19 +119,21 @@ async def test_an_account_made_at_one_bff_is_known_to_the_other(cluster: Cluster
     assert await gateway_of(first, again) == await gateway_of(second, person)
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_a_session_at_the_wrong_gateway_is_told_the_right_one(cluster: Cluster, transport: str) -> None:
+@each_transport
+async def test_a_session_at_the_wrong_gateway_gets_the_address_of_the_right_one(
+    cluster: Cluster, transport: str
+) -> None:
     right, wrong = cluster.gateways
     person = await sign_up_at(cluster, right)
-    told: list[pb.Moved] = []
+    moved: list[pb.Moved] = []
     with trio.fail_after(PATIENCE):
-        while not told:  # while it has not heard who else serves them, it can only ask them to come back
+        while not moved:  # until it knows the other gateway, it sends `reconnect` only
             async with connector(wrong, transport)() as stream:
                 session = Session(stream)
                 with pytest.raises(SessionOver):
                     await session.authenticate(person.access_token)
-            told = [frame.moved for frame in session.frames if frame.HasField("moved")]
-    assert [(moved.websocket, moved.grpc) for moved in told] == [(right.websocket, right.grpc)]
+            moved = [frame.moved for frame in session.frames if frame.HasField("moved")]
+    assert [(each.websocket, each.grpc) for each in moved] == [(right.websocket, right.grpc)]
 
 
 async def test_live_configuration_reaches_every_process_that_uses_it(cluster: Cluster) -> None:
@@ -143,28 +146,28 @@ async def test_live_configuration_reaches_every_process_that_uses_it(cluster: Cl
         await trio.to_thread.run_sync(cluster.run, "config", "set", "max_text_bytes", "11")
         for session, other in zip(sessions, reversed(people), strict=True):
             await until_answered(session, other, "refused")
-        await until_heard(cluster, [11])
+        await until_logged(cluster, [11])
         await trio.to_thread.run_sync(cluster.run, "config", "unset", "max_text_bytes")
         for session, other in zip(sessions, reversed(people), strict=True):
             await until_answered(session, other, "accepted")
-        await until_heard(cluster, [11, 16384])
+        await until_logged(cluster, [11, 16384])
 
 
-async def until_heard(cluster: Cluster, values: list[int]) -> None:
-    """Wait until each process that uses it has heard that max_text_bytes was set to these, one after the other."""
+async def until_logged(cluster: Cluster, values: list[int]) -> None:
+    """Wait until each process that uses max_text_bytes has logged these values, in order."""
 
-    def heard(process: Process) -> list[int]:
+    def logged(process: Process) -> list[int]:
         changes = [line for line in process.log_lines() if line["event"] == "configuration_changed"]
         return [line["max_text_bytes"] for line in changes if "max_text_bytes" in line]
 
     for process in (*cluster.gateways, *cluster.bffs):
         with trio.fail_after(PATIENCE):
-            while heard(process) != values:
+            while logged(process) != values:
                 await trio.sleep(0.05)
 
 
 async def until_answered(session: Session, to: Person, kind: str) -> None:
-    """Send until the answer is of this kind."""
+    """Send until the answer has this kind."""
     with trio.fail_after(PATIENCE):
         while True:
             await session.say(send=text_to(to.user_id, "twelve bytes"))
@@ -183,14 +186,14 @@ async def test_queries_to_an_archive_that_is_frozen_are_answered_by_the_other(cl
         (await http.get("/v1/chats", headers=person.headers)).raise_for_status()
         cluster.archives[0].freeze()
         try:
-            for _ in range(6):  # each archive has its turn
+            for _ in range(6):  # so that each archive is asked
                 answer = await http.get("/v1/chats", headers=person.headers)
                 assert answer.status_code == 200, answer.text
         finally:
             cluster.archives[0].thaw()
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
+@each_transport
 async def test_a_gateway_that_is_stopped_moves_its_users_without_a_failed_send(
     cluster: Cluster, transport: Transport
 ) -> None:
@@ -199,7 +202,7 @@ async def test_a_gateway_that_is_stopped_moves_its_users_without_a_failed_send(
         await talk.run_past(gateway.terminate)
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
+@each_transport
 async def test_a_gateway_that_is_killed_leaves_its_users_to_the_other_soon(
     cluster: Cluster, transport: Transport
 ) -> None:
@@ -210,14 +213,14 @@ async def test_a_gateway_that_is_killed_leaves_its_users_to_the_other_soon(
     assert seconds < MOVE_SECONDS + SLACK_SECONDS
 
 
-@pytest.mark.parametrize("end", [Process.terminate, Process.kill])
+@pytest.mark.parametrize("end", [pytest.param(Process.terminate, marks=pytest.mark.slow), Process.kill])
 async def test_an_archive_that_ends_is_not_missed(cluster: Cluster, end: Callable[[Process], object]) -> None:
     archive = cluster.archives[0]
     async with talking(cluster, "grpc") as talk:
         await talk.run_past(partial(end, archive))
 
 
-@pytest.mark.parametrize("end", [Process.terminate, Process.kill])
+@pytest.mark.parametrize("end", [pytest.param(Process.terminate, marks=pytest.mark.slow), Process.kill])
 async def test_a_bff_that_ends_is_not_missed_by_sessions(cluster: Cluster, end: Callable[[Process], object]) -> None:
     bff = cluster.bffs[0]
     async with talking(cluster, "websocket") as talk:
@@ -290,7 +293,7 @@ async def test_an_admin_sees_every_process_who_owns_what_and_how_far_behind_it_i
 
 
 def is_whole(cluster: Cluster, answer: dict[str, Any]) -> bool:
-    """Whether each process, and no other, has said that it is ready, and readers how far behind they are."""
+    """Whether exactly the running processes are ready, and those that read the log report their lag."""
     ready = [each["instance"] for each in answer["processes"] if each["ready"]]
     reading = {each["role"] for each in answer["processes"] if each["lag"]}
     everyone = sorted(process.name for process in cluster.processes)
@@ -298,7 +301,7 @@ def is_whole(cluster: Cluster, answer: dict[str, Any]) -> bool:
 
 
 async def list_processes(bff: Process, admin: Person, sessions: dict[str, dict[str, int]]) -> dict[str, Any]:
-    """What an admin is told of processes, once the gateways have said that they have these sessions."""
+    """Wait until the gateways report these sessions; return the list of processes."""
     async with open_http(bff.url) as http:
         with trio.fail_after(PATIENCE):
             while True:
@@ -309,6 +312,7 @@ async def list_processes(bff: Process, admin: Person, sessions: dict[str, dict[s
                 await trio.sleep(0.05)
 
 
+@pytest.mark.slow
 async def test_a_gateway_that_was_killed_is_left_out_and_its_partitions_have_another_owner(cluster: Cluster) -> None:
     bff, (first, second) = cluster.bffs[0], cluster.gateways
     admin = await sign_up_at(cluster, first)
@@ -320,7 +324,7 @@ async def test_a_gateway_that_was_killed_is_left_out_and_its_partitions_have_ano
             answer = await list_processes(bff, admin, {"gateway-1": {"websocket": 0, "grpc": 0}})
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
+@each_transport
 async def test_a_suspension_by_command_ends_the_sessions_at_whichever_gateway(cluster: Cluster, transport: str) -> None:
     gateway = cluster.gateways[1]
     person = await sign_up_at(cluster, gateway)
@@ -336,7 +340,7 @@ async def test_a_suspension_by_command_ends_the_sessions_at_whichever_gateway(cl
 
 
 async def test_one_process_on_the_same_engines_is_a_platform_too(cluster: Cluster, tmp_path: Path) -> None:
-    """`rookery up --engines`, with a topic, a keyspace and a prefix of its own, which it makes itself."""
+    """`rookery up --engines` with its own topic, keyspace and prefix, which it creates."""
     own = {
         "ROOKERY_KAFKA__TOPIC": "up-events",
         "ROOKERY_KAFKA__DEAD_LETTER_TOPIC": "up-dead-letters",

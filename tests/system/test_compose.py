@@ -40,14 +40,14 @@ OURS = [name for name in PLATFORM if name not in ENGINES]
 OBSERVABILITY = [name for name in SERVICES if name not in PLATFORM]
 SERVING = [name for name in OURS if name != "migrate"]
 ONCE = ("migrate", "log-setup")
-"""They do something, and end."""
+"""Services that run once."""
 
 PORTS: dict[str, tuple[str, ...]] = {
     "archive": ("ARCHIVE__GRPC_PORT", "ARCHIVE__HEALTH_PORT"),
     "gateway": ("GATEWAY__WEBSOCKET_PORT", "GATEWAY__GRPC_PORT", "GATEWAY__HEALTH_PORT"),
     "bff": ("BFF__PORT",),
 }
-"""What each role listens on."""
+"""Ports of each role."""
 
 
 def role_of(name: str) -> Role:
@@ -56,13 +56,13 @@ def role_of(name: str) -> Role:
 
 
 def environment_of(name: str) -> dict[str, str]:
-    """As it is where nobody has set the variable that the file asks for."""
+    """Environment of a service without the optional variables."""
     values = {key: str(value) for key, value in SERVICES[name]["environment"].items()}
     return {key: re.sub(r"^\$\{ROOKERY_TRACES__ENDPOINT-\}$", "", value) for key, value in values.items()}
 
 
 def settings_of(name: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """As the service's process reads them."""
+    """Settings that the service's process reads."""
     for key, value in environment_of(name).items():
         monkeypatch.setenv(key, value)
     return read_settings()
@@ -91,7 +91,7 @@ def test_each_service_listens_for_the_others_and_is_probed_where_it_listens(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings, role = settings_of(name, monkeypatch), role_of(name)
-    assert getattr(settings, role).host == "0.0.0.0"  # of its container
+    assert getattr(settings, role).host == "0.0.0.0"  # all addresses of its container
     kind, program, command, url = SERVICES[name]["healthcheck"]["test"]
     assert (kind, program, command) == ("CMD", "rookery", "probe")
     assert (urlsplit(url).hostname, urlsplit(url).path) == ("127.0.0.1", "/readyz")
@@ -126,13 +126,13 @@ def test_all_start_in_an_order_after_what_is_healthy_or_done() -> None:
     order = list(
         TopologicalSorter({name: service.get("depends_on", {}) for name, service in SERVICES.items()}).static_order()
     )
-    assert set(order) == set(SERVICES)  # none depends on what is not there, or on itself
+    assert set(order) == set(SERVICES)  # no dependency is missing or circular
     for name, service in SERVICES.items():
         for earlier, how in service.get("depends_on", {}).items():
             condition = "service_completed_successfully" if earlier in ONCE else "service_healthy"
             assert how == {"condition": condition}, (name, earlier)
             assert ("healthcheck" in SERVICES[earlier]) == (earlier not in ONCE)
-            assert name not in PLATFORM or earlier in PLATFORM  # which is whole without the profile
+            assert name not in PLATFORM or earlier in PLATFORM  # the platform does not depend on the profile
     platform = [name for name in order if name in PLATFORM]
     assert set(platform[:3]) == set(ENGINES)
     assert platform[3] == "migrate"
@@ -144,7 +144,7 @@ def test_nothing_is_published_beyond_this_machine() -> None:
     for port in published:
         host, outside, inside = port.split(":")
         assert host == "127.0.0.1"
-        assert outside == inside  # the gateways tell clients the port that they listen on
+        assert outside == inside  # gateways announce the port on which they listen
     assert not any("network_mode" in service or "privileged" in service for service in SERVICES.values())
 
 
@@ -174,7 +174,7 @@ def test_ours_can_do_nothing_but_serve() -> None:
     for name in OURS:
         service = SERVICES[name]
         assert (service["read_only"], service["tmpfs"], service["cap_drop"]) == (True, ["/tmp"], ["ALL"])
-        assert not any(key in service for key in ("user", "cap_add", "volumes"))  # the image's user is nobody special
+        assert not any(key in service for key in ("user", "cap_add", "volumes"))  # the image's user has no privileges
         assert int(service["stop_grace_period"].removesuffix("s")) > Settings().stop_deadline
 
 
@@ -186,14 +186,14 @@ def test_images_are_pinned_to_the_versions_that_the_tests_run() -> None:
     assert images["cassandra"] == f"cassandra:{version_of_jar('cassandra')}"
     assert images["redis"].startswith("redis:7.")
     for image in images.values():
-        assert image.rpartition(":")[2].count(".") == 2  # a whole version
+        assert image.rpartition(":")[2].count(".") == 2  # an exact version
     dockerfile = DOCKERFILE.read_text()
     assert re.search(r"^ARG PYTHON=docker\.io/library/python:3\.11\.\d+-slim-bookworm$", dockerfile, re.MULTILINE)
     assert f'org.opencontainers.image.version="{version}"' in dockerfile
 
 
 def version_of_jar(name: str) -> str:
-    """Of the first dependency in the pom.xml of a backend."""
+    """Version of the first dependency in the pom.xml of an engine."""
     pom = ElementTree.parse(ROOT / f"tools/engines/files/{name}/pom.xml")
     version = pom.findtext(".//{*}dependency/{*}version")
     assert version is not None
@@ -238,7 +238,7 @@ def test_the_logs_of_ours_and_of_nobody_else_are_shipped() -> None:
     for service in shipped.values():
         options = service["logging"]["options"]
         assert service["logging"]["driver"] == "fluentd"
-        assert options["fluentd-async"] == "true"  # or nothing starts without Fluent Bit
+        assert options["fluentd-async"] == "true"  # else nothing starts without Fluent Bit
         address = options["fluentd-address"]
         assert f"{address}:{address.partition(':')[2]}" in SERVICES["fluent-bit"]["ports"]
 
@@ -256,12 +256,12 @@ def test_what_it_mounts_of_ours_is_there_to_be_read(name: str) -> None:
     words = " ".join([*service.get("entrypoint", []), *service.get("command", [])])
     for file in re.findall(r"[\w-]+\.(?:json|ndjson|yaml)\b", words):
         assert (ROOT / "deploy/logs" / file).exists()
-    if name not in (*ONCE, "fluent-bit"):  # of which nothing could ask
+    if name not in (*ONCE, "fluent-bit"):  # whose image has no program for a check
         assert service["healthcheck"]["test"][0] == "CMD"
 
 
 def test_what_keeps_logs_is_told_all_that_it_needs(tmp_path: Path) -> None:
-    """The script of `log-setup` runs with a curl that notes what it was given."""
+    """Run the script of `log-setup` with a fake curl that records its input."""
     curl = tmp_path / "curl"
     curl.write_text('#!/bin/sh\n{ echo "$@"; cat; } > "$0.$$"\n')
     curl.chmod(0o755)

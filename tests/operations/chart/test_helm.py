@@ -1,4 +1,4 @@
-"""What Helm says of the chart: nothing against it, and much against values that can't be; and what it packs."""
+"""Helm accepts the chart, refuses invalid values, and packages the alerts."""
 
 import tarfile
 import tomllib

@@ -1,4 +1,4 @@
-"""What in the chart must fit together: the way to archives, policies, budgets, autoscaling, monitoring."""
+"""Parts of the chart that must match: archive addresses, policies, budgets, autoscaling, monitoring."""
 
 import subprocess
 from pathlib import Path
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.slow
 def test_bffs_and_gateways_find_every_archive_and_are_let_in(objects: list[Manifest], processes: list[Running]) -> None:
     service = named(objects, "Service", "chat-rookery-archive")
     (archive,) = selected(objects, service["spec"]["selector"])
-    assert service["spec"]["clusterIP"] == "None"  # so that the name stands for each of them
+    assert service["spec"]["clusterIP"] == "None"  # so that the name resolves to each of them
     assert role_of(archive) == "archive"
     by_role = {process.role: process.settings for process in processes}
     for role in ("bff", "gateway"):
@@ -82,7 +82,7 @@ def test_services_and_policies_name_ports_that_there_are(objects: list[Manifest]
 def test_policies_let_through_what_is_needed_and_nothing_else(
     objects: list[Manifest], processes: list[Running]
 ) -> None:
-    """Who may ask whom, by role; `clients` and `metrics` are peers of the values."""
+    """Allowed connections by role; `clients` and `metrics` are peers in the values."""
     peers = yaml.safe_load(values_of("production").read_text())["networkPolicy"]
     names = {str(peers["ingressFrom"]): "clients", str(peers["metricsFrom"]): "metrics"}
     entering: set[tuple[str, str, str]] = set()
@@ -115,7 +115,7 @@ def test_policies_let_through_what_is_needed_and_nothing_else(
         ("metrics", "archive", "health"),
     }
     engines: set[int | str] = {53, 9093, 9042}
-    serving = engines | {6379, 443}  # Redis, and the collector of traces
+    serving = engines | {6379, 443}  # Redis, and the trace collector
     assert leaving == {
         "migrate": engines,
         "archive": serving,
