@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SOLVE := -q --universal --generate-hashes --no-emit-index-url --no-annotate --python-version 3.11 \
 	--custom-compile-command "make lock" pyproject.toml
 
-.PHONY: help run demo test check verify containers kubernetes engines format protos wheel lock clean
+.PHONY: help run demo test test-all check verify containers kubernetes engines format protos wheel lock clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -17,13 +17,16 @@ run: $(VENV)/.run ## set up, start the whole platform on the embedded default, p
 demo: $(VENV)/.dev ## Kafka, Cassandra, Redis, two of each role, and Jaeger, Prometheus and OpenSearch that watch them, until Ctrl-C
 	@$(BIN)/python -m tools.operations.demo
 
-test: $(VENV)/.dev ## set up, check and test everything
+test: $(VENV)/.dev ## set up, then run the checks and every test that is not marked slow; 8 minutes on 2 cores
 	@$(BIN)/python -m tools.run_tests
 
-check: $(VENV)/.dev ## the checks without the tests: format, lint, types, walls, protos
+test-all: $(VENV)/.dev ## run every test and every long run: faults, containers, Kubernetes; hours, needs root
+	@$(BIN)/python -m tools.run_tests --all
+
+check: $(VENV)/.dev ## run the checks alone: format, lint, types, imports, protos, page
 	@$(BIN)/python -m tools.run_tests --checks
 
-verify: $(VENV)/.dev ## every fault in full, on real Kafka, Cassandra and Redis; some 20 minutes
+verify: $(VENV)/.dev ## run every fault in full on real Kafka, Cassandra and Redis; some 20 minutes
 	@$(BIN)/python -m tools.faults
 
 containers: $(VENV)/.dev ## build the image twice, and run docker-compose.yml for real; some minutes, needs root
@@ -32,7 +35,7 @@ containers: $(VENV)/.dev ## build the image twice, and run docker-compose.yml fo
 kubernetes: $(VENV)/.dev ## the image and the chart on a real node of Kubernetes, in namespaces of this machine; needs root
 	@$(BIN)/python -m tools.operations.node
 
-engines: $(VENV)/.dev ## fetch the Kafka, Cassandra and Redis of the tests
+engines: $(VENV)/.dev ## download the Kafka, Cassandra and Redis of the tests
 	@$(BIN)/python -m tools.engines install
 
 format: $(VENV)/.dev ## format the code

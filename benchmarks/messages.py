@@ -19,7 +19,7 @@ import trio
 from rookery.load.measure import Latencies
 from rookery.load.run import Plan, Result, run
 from rookery.serve.folder import DataFolder
-from tools.engines.install import ending_if_missing
+from tools.engines.install import exit_if_missing
 from tools.launch.cluster import Cluster, Engines, running_cluster, running_engines
 from tools.launch.process import Process, Rookery, running
 
@@ -37,7 +37,7 @@ ON_EMBEDDED: dict[str, dict[str, Any]] = {
 ON_ENGINES: dict[str, dict[str, Any]] = {"saturated": SATURATE, "300 a second": {"rate": 300}}
 
 WARM_UP_SECONDS = 60.0
-"""Of load before anything is measured on engines: for their first minute, two JVMs compile."""
+"""Seconds of load before a measurement on engines: their JVMs compile during the first minute."""
 
 
 def main() -> None:
@@ -80,16 +80,16 @@ def measure_engines(folder: Path, engines: Engines, plan: "partial[Plan]", round
 
 @contextmanager
 def a_process_each(folder: Path, engines: Engines) -> Iterator[tuple[str, Sequence[int]]]:
-    """Its URL, and the processes of gateway and archive."""
+    """Start one process per role; yield the URL, and the processes of gateway and archive."""
     with running_cluster(Cluster(folder, engines, bffs=1, gateways=1, archives=1)) as cluster:
         yield cluster.bffs[0].url, pids(*cluster.gateways, *cluster.archives)
 
 
 @contextmanager
 def one_process(folder: Path, engines: Engines) -> Iterator[tuple[str, Sequence[int]]]:
-    """The same of all three roles in one."""
+    """Start all roles in one process; yield the same."""
     environment = Cluster(folder, engines, bffs=0, gateways=0, archives=0).environment
-    del environment["ROOKERY_ARCHIVES"]  # which it has in itself
+    del environment["ROOKERY_ARCHIVES"]  # it has an archive itself
     rookery = Rookery(folder, settings=environment)
     assert rookery.run("migrate").returncode == 0
     with running(rookery):
@@ -106,7 +106,7 @@ def new(folder: Path) -> Path:
 
 
 def tell(kind: str, what: str, result: Result) -> None:
-    """A line of what was found; nothing may have been lost or refused."""
+    """Format a result as a line; no message may be lost or refused."""
     report = result.report
     assert (report.lost, report.duplicates, report.refused, report.errors) == (0, 0, {}, {}), report
     engines = f", engines {result.engine_cpu_us_per_message:.0f}" if result.engine_cpu_us_per_message else ""
@@ -123,5 +123,5 @@ def milliseconds(latencies: Latencies) -> str:
 
 
 if __name__ == "__main__":
-    with ending_if_missing():
+    with exit_if_missing():
         main()

@@ -1,4 +1,4 @@
-"""The AsyncAPI document of sessions, and whether frames are as it says."""
+"""Validate frames against the AsyncAPI document of sessions."""
 
 import json
 from functools import cache
@@ -20,10 +20,10 @@ def document() -> dict[str, Any]:
 
 @cache
 def schema(frame: Frame) -> Draft7Validator:
-    """The schema of the frames of one side."""
+    """Schema of the frames of one side."""
     return Draft7Validator({"$ref": f"#/components/schemas/{frame}", "components": document()["components"]})
 
 
 def problems(frame: Frame, value: Any) -> list[str]:
-    """What is wrong with a frame, by the document: nothing if it is as it should be."""
+    """Violations of the document by a frame; empty if it is valid."""
     return [f"{error.json_path}: {error.message}" for error in schema(frame).iter_errors(value)]

@@ -1,7 +1,8 @@
-"""What all tests share: how Hypothesis runs, and real engines, which start when the first test asks for them."""
+"""Fixtures of all tests: real engines, recorded spans, Hypothesis profiles, and the logs attached to a failure."""
 
+import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
@@ -14,38 +15,60 @@ from hypothesis import HealthCheck, settings
 from rookery.serve.schema import MIGRATIONS
 from shared.drivers.cassandra.migrations import migrate
 from shared.settings import CassandraSettings
+from tests.needed import needed
 from tests.spans import Spans, recorded
 from tools.engines.cassandra import Cassandra
-from tools.engines.engine import Backend, Options, running
+from tools.engines.engine import ENGINES_VARIABLE, Engine, Options, running
 from tools.engines.kafka import Kafka
 from tools.engines.redis import Redis
-from tools.toolchains import needed
+from tools.launch.process import log_tails
 
 # No deadline: the machines that run these are shared and noisy, and a time limit there is a flaky test.
 # autojump_clock and tmp_path are safe to share between the examples of one test where each example uses fresh names.
 settings.register_profile("rookery", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+settings.register_profile("deep", settings.get_profile("rookery"), max_examples=2_000)
 settings.load_profile("rookery")
 
-PATIENT = 30.0
+CASSANDRA_TIMEOUT = 30.0
 """Seconds for a request to Cassandra, on a machine that is busy with other tests."""
 
-B = TypeVar("B", bound=Backend)
+E = TypeVar("E", bound=Engine)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Attach the log tails of platform processes to the report of a failed test."""
+    report = yield
+    if report.failed:
+        report.sections += [(f"log of {name}", tail) for name, tail in log_tails(since=call.start)]
+    return report
+
+
+@contextmanager
+def shared(kind: type[E], folders: pytest.TempPathFactory) -> Iterator[E]:
+    """The engine that the test runner has started for all pytest processes, or one for this process."""
+    if started := os.environ.get(ENGINES_VARIABLE):
+        yield kind(Path(started) / kind.name)
+        return
+    needed(kind.install)
+    with running(kind(folders.mktemp("engines") / kind.name)) as engine:
+        yield engine
 
 
 @pytest.fixture(scope="session")
 def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
-    """One for all tests: each has topics and groups of its own, and leaves the server as it is."""
-    needed(Kafka.install)
-    with running(Kafka(tmp_path_factory.mktemp("engines") / "kafka")) as ready:
-        yield ready
+    """One for all tests: each uses topics and groups of its own, and leaves the server as it is."""
+    with shared(Kafka, tmp_path_factory) as kafka:
+        yield kafka
 
 
 @pytest.fixture(scope="session")
 def cassandra_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cassandra]:
-    """One for all tests: each, or each module, has a keyspace of its own, and leaves the server as it is."""
-    needed(Cassandra.install)
-    with running(Cassandra(tmp_path_factory.mktemp("engines") / "cassandra")) as ready:
-        yield ready
+    """One for all tests: each, or each module, uses a keyspace of its own, and leaves the server as it is."""
+    with shared(Cassandra, tmp_path_factory) as cassandra:
+        yield cassandra
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +78,7 @@ def cassandra_settings(cassandra_server: Cassandra) -> CassandraSettings:
         hosts=(cassandra_server.host,),
         port=cassandra_server.port,
         keyspace=f"stores_{uuid.uuid4().hex[:12]}",
-        timeout_seconds=PATIENT,
+        timeout_seconds=CASSANDRA_TIMEOUT,
     )
     trio.run(migrate, settings, MIGRATIONS)
     return settings
@@ -63,48 +86,47 @@ def cassandra_settings(cassandra_server: Cassandra) -> CassandraSettings:
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
-    """One for all tests: each has a prefix of its own, and leaves the server as it is."""
-    needed(Redis.install)
-    with running(Redis(tmp_path_factory.mktemp("engines") / "redis")) as ready:
-        yield ready
+    """One for all tests: each uses a prefix of its own, and leaves the server as it is."""
+    with shared(Redis, tmp_path_factory) as redis:
+        yield redis
 
 
 @pytest.fixture
 def own_kafka(tmp_path: Path) -> Iterator[Callable[..., Kafka]]:
-    """Starts one for a test alone, that may do with it what it likes. It takes options, as `Kafka` does."""
+    """Starts engines for one test, which may stop and kill them. Takes options, as `Kafka` does."""
     with factory(Kafka, tmp_path) as start:
         yield start
 
 
 @pytest.fixture
 def own_cassandra(tmp_path: Path) -> Iterator[Callable[..., Cassandra]]:
-    """Starts one for a test alone, that may do with it what it likes. It takes options, as `Cassandra` does."""
+    """Starts engines for one test, which may stop and kill them. Takes options, as `Cassandra` does."""
     with factory(Cassandra, tmp_path) as start:
         yield start
 
 
 @pytest.fixture
 def own_redis(tmp_path: Path) -> Iterator[Callable[..., Redis]]:
-    """Starts one for a test alone, that may do with it what it likes. It takes options, as `Redis` does."""
+    """Starts engines for one test, which may stop and kill them. Takes options, as `Redis` does."""
     with factory(Redis, tmp_path) as start:
         yield start
 
 
 @pytest.fixture
 def spans() -> Iterator[Spans]:
-    """Has what this process does traced, where it is chosen to be; and keeps the spans."""
+    """Records the spans of this process."""
     with recorded() as kept:
         yield kept
 
 
 @contextmanager
-def factory(kind: type[B], folder: Path) -> Iterator[Callable[..., B]]:
-    """A function that starts an instance; those that it has started end at the end of the block."""
+def factory(kind: type[E], folder: Path) -> Iterator[Callable[..., E]]:
+    """A function that starts an engine; the engines are killed at the end of the block."""
     needed(kind.install)
     numbers = count()
     with ExitStack() as stack:
 
-        def start(options: Options | None = None) -> B:
+        def start(options: Options | None = None) -> E:
             return stack.enter_context(running(kind(folder / f"{kind.name}-{next(numbers)}", options)))
 
         yield start

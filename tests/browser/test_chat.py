@@ -1,4 +1,4 @@
-"""Two people in two browsers: signing up, finding each other, chatting, reacting, and what a reload keeps."""
+"""Two users in two browsers: sign-up, search, chat, reactions, reload."""
 
 import secrets
 from typing import TYPE_CHECKING
@@ -138,7 +138,7 @@ def test_two_tabs_of_one_person_stay_together(
         "مرحبا 👩‍🚀 \u202e reversed",
     ],
 )
-def test_whatever_is_written_is_shown_as_it_was_written(
+def test_a_text_is_shown_as_it_was_written(
     platform: "Platform", seats: "Seats", ada: "Account", mira: "Account", text: str
 ) -> None:
     platform.say(mira, ada.chat_with(mira), text)

@@ -1,4 +1,4 @@
-"""A line that breaks: what is said meanwhile, what is kept, and that everything arrives once."""
+"""Lost connections: messages sent meanwhile are kept, and arrive once."""
 
 import json
 from typing import TYPE_CHECKING
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 
 NOTICE = "Reconnecting. What you write is kept and sent when the connection is back."
 LINE_IS_DOWN = ["ERR_CONNECTION", "ERR_EMPTY_RESPONSE", "ERR_SOCKET", "WebSocket connection to", "50[234]"]
-"""What Chromium itself writes to the console when a server is away."""
+"""Console messages of Chromium while a server is away."""
 
 
 def refuse_once(page: Page, text: str, refused: dict[str, object]) -> None:
-    """Stand between the page and the gateway, and refuse the first send that holds the text."""
+    """Intercept the WebSocket, and refuse the first send with the text."""
     left = [1]
 
     def connect(client: WebSocketRoute) -> None:
@@ -95,7 +95,7 @@ def test_a_send_whose_answer_was_lost_is_not_sent_twice(
     expect(seat.message("Only once")).to_contain_text("Sent")
     assert not cut[0]
     expect(seat.messages).to_have_count(1)
-    seat.write("And then")  # is recorded after all that she sent before
+    seat.write("And then")  # recorded after her earlier messages
     assert platform.history_up_to("And then", ada, ada.chat_with(mira)) == ["Only once", "And then"]
 
 
@@ -191,7 +191,7 @@ def test_tabs_whose_token_is_rejected_refresh_it_once(platform: "Platform", seat
         page.on("request", lambda request: refreshes.append(request.url) if "refresh" in request.url else None)
     spoil = "() => { const kept = JSON.parse(localStorage['rookery.sign-in']); kept.access_token = 'spoilt';"
     seat.page.evaluate(f"{spoil} localStorage['rookery.sign-in'] = JSON.stringify(kept) }}")
-    with seat.page.expect_event("load"), other.expect_event("load"):  # what is seen from here on is of the new ones
+    with seat.page.expect_event("load"), other.expect_event("load"):  # the pages from here on are the new ones
         seat.page.evaluate("setTimeout(() => location.reload())")
         other.evaluate("setTimeout(() => location.reload())")
     for page in (seat.page, other):

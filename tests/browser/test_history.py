@@ -1,4 +1,4 @@
-"""History: it comes as one scrolls up, and nothing that one reads moves, whatever is put in above or below it."""
+"""History loads while the reader scrolls up, and the lines in view stay in place."""
 
 import time
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ HOLD = """() => {
   };
   look();
 }"""
-"""Takes hold of a line in sight and remembers, at every frame that is drawn, how far it ever was from its place."""
+"""Tracks a line in view, and records its largest move in any drawn frame."""
 
 REACT_ABOVE = """() => {
   const top = document.querySelector('.messages').getBoundingClientRect().top;
@@ -33,7 +33,7 @@ REACT_ABOVE = """() => {
   const above = lines.filter((line) => line.getBoundingClientRect().bottom < top);
   above.at(-3).querySelector('.icon-button').click();
 }"""
-"""Presses the button to react of a message out of sight."""
+"""Clicks the reaction button of a message above the view."""
 
 SCREENS_UP = "(screens) => { const s = document.querySelector('.messages'); s.scrollTop -= screens * s.clientHeight }"
 BELOW = "() => { const s = document.querySelector('.messages'); return s.scrollHeight - s.clientHeight - s.scrollTop }"
@@ -46,7 +46,7 @@ def platform(platform_without_replay: "Platform") -> "Platform":
 
 @pytest.fixture
 def reading(platform: "Platform", seats: "Seats", ada: "Account", mira: "Account") -> "Seat":
-    """Ada reads a long chat with Mira, at its end."""
+    """Ada's window at the end of a long chat with Mira."""
     platform.say(mira, ada.chat_with(mira), *LONG)
     seat = seats(platform)
     seat.sign_in(ada)
@@ -59,7 +59,7 @@ def reading(platform: "Platform", seats: "Seats", ada: "Account", mira: "Account
 
 
 def wait_until_at_bottom(page: Page) -> None:
-    """A view that changes its size finds its place again when the next frame is drawn."""
+    """Wait for the bottom: a resized view scrolls back when the next frame is drawn."""
     deadline = time.monotonic() + PATIENCE
     while (below := page.evaluate(BELOW)) > 1:
         assert time.monotonic() < deadline, below
@@ -76,7 +76,7 @@ def worst_move(page: Page) -> float:
 
 def test_history_comes_as_one_scrolls_up_and_what_one_reads_stays(reading: "Seat") -> None:
     before = reading.messages.count()
-    assert before in (50, 100)  # what the screen at the unread mark took
+    assert before in (50, 100)  # one or two pages, by the size of the screen
     reading.page.evaluate(SCREENS_UP, 20)
     reading.page.evaluate(HOLD)
     expect(reading.messages).not_to_have_count(before)

@@ -1,4 +1,4 @@
-"""The page over HTTPS, with its session over wss, as a browser has it that accepts the certificate."""
+"""The page over HTTPS, with its session over wss."""
 
 import secrets
 from collections.abc import Iterator

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.examples.chatters import Command, prepare
+from tests.needed import needed
 from tools.launch.process import Rookery, running
-from tools.toolchains import needed
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.examples.chatters import EXAMPLES, PROTOS
-from tools.toolchains import go_module, need_go, needed
+from tests.needed import needed
+from tools.toolchains import go_module, need_go
 
 pytestmark = pytest.mark.slow
 

@@ -1,4 +1,4 @@
-"""The clock that scenarios step is the one that ids are made from."""
+"""Scenarios step the clock from which ids are made."""
 
 import os
 import struct
@@ -21,12 +21,12 @@ print(real_ms(), shared.contract.ids.wall_clock_ms(), real_ms())
 def test_a_process_sees_the_step(tmp_path: Path, seconds: int) -> None:
     (tmp_path / "gateway-1").write_bytes(struct.pack("<q", seconds * 10**9))
     environment = {"PYTHONPATH": os.pathsep.join([str(CLOCK), os.getcwd()]), "TEST_CLOCK_FOLDER": str(tmp_path)}
-    said = subprocess.run(
+    printed = subprocess.run(
         [sys.executable, "-c", LOOK],
         env=environment | {"ROOKERY_KAFKA__INSTANCE": "gateway-1"},
         text=True,
         capture_output=True,
         check=True,
     )
-    before, stepped, after = map(int, said.stdout.split())
+    before, stepped, after = map(int, printed.stdout.split())
     assert before <= stepped - seconds * 1000 <= after

@@ -1,4 +1,4 @@
-"""The short form of every fault, on one running platform. `python -m tools.faults` runs the full ones."""
+"""Every fault at short scale, on one running platform. `python -m tools.faults` runs them at full scale."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -6,9 +6,11 @@ from contextlib import ExitStack
 import pytest
 import trio
 
+from tests.needed import needed
 from tools.faults.scenarios import SCENARIOS, Scenario
 from tools.faults.stage import SHORT, ClusterStage, Stage, UpStage, running_stage, running_up
-from tools.toolchains import needed
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +28,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UpStage]:
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_nothing_is_lost_and_what_is_promised_holds(scenario: Scenario, request: pytest.FixtureRequest) -> None:
     stage: Stage = request.getfixturevalue(scenario.where)
-    report = trio.run(stage.play, scenario.play)
+    report = trio.run(stage.run, scenario.inject)
     assert report.broken == [], report
     assert report.result is not None
     assert report.result.accepted == report.result.sent > 0

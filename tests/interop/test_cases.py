@@ -23,7 +23,7 @@ from tests.interop.programs import (
     run_one_case,
     serving,
 )
-from tools.toolchains import needed
+from tests.needed import needed
 
 DOCUMENT = Path(__file__).parents[2] / "docs/interop.md"
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.needed import needed
 from tools.launch.process import Rookery, running
-from tools.toolchains import go_programs, needed
+from tools.toolchains import go_programs
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,8 @@ import trustme
 
 from rookery.v1.session_grpc import SessionServiceServicer
 from shared.rpc import serve_rpc
-from tools.toolchains import go_programs, needed
+from tests.needed import needed
+from tools.toolchains import go_programs
 
 pytestmark = pytest.mark.slow
 

@@ -1,4 +1,4 @@
-"""Backups of the distributed engines, with the engines' own tools, as the guide to operations tells."""
+"""Backups of the distributed engines with the engines' own tools, as in docs/operations."""
 
 import json
 import shutil
@@ -19,6 +19,7 @@ from shared.configuration.redis import open_redis_configuration
 from shared.drivers.cassandra import open_cassandra
 from shared.drivers.redis import open_redis
 from shared.settings import CassandraSettings, RedisSettings
+from tests.needed import needed
 from tests.system.sessions import connector, open_session
 from tools.engines.engine import running
 from tools.engines.kafka import Kafka
@@ -26,14 +27,13 @@ from tools.engines.redis import Redis
 from tools.launch.people import Person, open_http, read_history, sign_in, sign_up
 from tools.launch.process import Rookery
 from tools.operations.cassandra import ManagedCassandra
-from tools.toolchains import needed
 
 KEYSPACE = "rookery"
 
 TOPIC = "events-to-replay"
 
 TOOL_SECONDS = 120.0
-"""For one of Kafka's tools, each of which starts a JVM; only ends a test that has failed."""
+"""For one of Kafka's tools, which starts a JVM; only ends a test that has failed."""
 
 
 @pytest.fixture
@@ -66,6 +66,7 @@ def rookery(tmp_path: Path, cassandra: ManagedCassandra, kafka_server: Kafka) ->
             process.terminate()
 
 
+@pytest.mark.slow
 async def test_history_is_back_from_a_snapshot_of_cassandra_and_what_kafka_still_has(
     rookery: Rookery, cassandra: ManagedCassandra, kafka_server: Kafka, tmp_path: Path
 ) -> None:
@@ -93,7 +94,7 @@ async def test_history_is_back_from_a_snapshot_of_cassandra_and_what_kafka_still
 
 
 async def see_recorded(rookery: Rookery, sender: Person, reader: Person, text: str, *, count: int) -> None:
-    """One message more, which history then has."""
+    """Send a message, and wait until history has it."""
     async with open_session(connector(rookery, "websocket"), sender) as session:
         sent = await session.send_text(reader.user_id, text)
 
@@ -109,14 +110,14 @@ def as_messages(items: object) -> list[HistoryMessage]:
 
 
 def take_snapshot(cassandra: ManagedCassandra, folder: Path) -> None:
-    """Of each table: its sorted files, which are complete and never change, in a folder of the table's name."""
+    """Copy the SSTables of each table, which never change, to a folder of the table's name."""
     cassandra.nodetool("snapshot", "--tag", "backup", KEYSPACE)
     for snapshot in (cassandra.home / "data" / KEYSPACE).glob("*/snapshots/backup"):
         shutil.copytree(snapshot, folder / table_of(snapshot.parent.parent))
 
 
 def put_back(cassandra: ManagedCassandra, folder: Path) -> None:
-    """Give a node the files of tables that were made anew: it looks for them as it starts."""
+    """Put SSTables into the folders of new tables: the node loads them as it starts."""
     cassandra.stop()
     for table in (cassandra.home / "data" / KEYSPACE).iterdir():
         shutil.copytree(folder / table_of(table), table, dirs_exist_ok=True)
@@ -124,20 +125,20 @@ def put_back(cassandra: ManagedCassandra, folder: Path) -> None:
 
 
 def table_of(folder: Path) -> str:
-    """A table's folder has its id behind its name."""
+    """Name of the table of a folder, which has the table's id behind it."""
     return folder.name.partition("-")[0]
 
 
 async def drop(cassandra: ManagedCassandra) -> None:
-    """The worst that someone can do to it."""
+    """Drop the keyspace."""
     settings = CassandraSettings(hosts=(cassandra.host,), port=cassandra.port, keyspace=KEYSPACE, timeout_seconds=60)
     async with open_cassandra(settings, MIGRATIONS) as session:
         await session.execute(f"DROP KEYSPACE {KEYSPACE}")
 
 
 def replay_from(kafka: Kafka, at: datetime) -> None:
-    """Let the archives begin again where the log was at a moment, while none of them runs: what Kafka's own tool does
-    for `kafka-consumer-groups.sh --group TOPIC.archive --topic ... --reset-offsets --to-datetime ... --execute`."""
+    """Reset the archives' offsets to a time, while no archive runs: as
+    `kafka-consumer-groups.sh --group TOPIC.archive --topic ... --reset-offsets --to-datetime ... --execute` does."""
     group = KafkaConsumer(bootstrap_servers=kafka.address, group_id=f"{TOPIC}.{GROUP}", enable_auto_commit=False)
     try:
         parts = [TopicPartition(TOPIC, number) for number in group.partitions_for_topic(TOPIC)]

@@ -1,4 +1,4 @@
-"""HAProxy in front of two BFFs and two gateways, as we configure it: to a client it is one platform."""
+"""HAProxy with our configuration in front of two BFFs and two gateways: one platform to clients."""
 
 import secrets
 import socket
@@ -16,6 +16,7 @@ import trio
 from rookery.client import open_client
 from rookery.client.live import CONNECT
 from rookery.client.reconnector import Transport
+from tests.needed import needed
 from tests.system.sessions import open_session
 from tools.engines.cassandra import Cassandra
 from tools.engines.engine import running
@@ -26,28 +27,29 @@ from tools.launch.cluster import PARTITIONS, Cluster, Engines, running_cluster
 from tools.launch.people import PASSWORD, PATIENCE, Person, read_history, sign_up
 from tools.launch.process import POLL_SECONDS, Process, wait_until
 from tools.operations.balancer import DOMAIN, HaProxy, servers_of
-from tools.toolchains import needed
+
+pytestmark = pytest.mark.slow
 
 TRANSPORTS: tuple[Transport, ...] = ("websocket", "grpc")
 
 HASTE = 3
-"""Seconds that HAProxy is patient with HTTP where sessions are silent."""
+"""HAProxy's timeouts for HTTP while sessions are silent."""
 
 SILENCE = 2.5 * HASTE
-"""Seconds, more than twice as long."""
+"""Seconds of silence: more than twice as long."""
 
 BURST = 600
-"""Requests, in the middle of which a BFF is killed."""
+"""Requests during which a BFF is killed."""
 
 BROWSERS = 8
-"""That make them, each one after the other."""
+"""Concurrent browsers."""
 
 
 class Balanced(Cluster):
-    """A cluster whose clients come by HAProxy."""
+    """A cluster whose clients connect through HAProxy."""
 
     def wait_until_settled(self) -> None:
-        """Gateways tell addresses of HAProxy, which are not those that they say themselves."""
+        """Gateways announce addresses of HAProxy, not their own."""
         running = len(self.running("gateway"))
 
         def is_fair(owners: Sequence[str]) -> bool:
@@ -85,7 +87,7 @@ def platform(
 
 @pytest.fixture
 async def haproxy(platform: tuple[HaProxy, Balanced], names: None) -> HaProxy:
-    """It finds everything well, whatever the test before has done."""
+    """HAProxy with all servers up, whatever the test before did."""
     haproxy, cluster = platform
     await trio.to_thread.run_sync(cluster.restore)
     await until_all_up(haproxy)
@@ -94,7 +96,7 @@ async def haproxy(platform: tuple[HaProxy, Balanced], names: None) -> HaProxy:
 
 @pytest.fixture
 def hasty(platform: tuple[HaProxy, Balanced], authority: Authority, tmp_path: Path) -> Iterator[HaProxy]:
-    """One more before the same servers, that has little patience with HTTP."""
+    """Another HAProxy for the same servers, with short HTTP timeouts."""
     hasty = HaProxy(tmp_path / "haproxy", authority.issue("hasty", DOMAIN, f"*.{DOMAIN}"), patience=HASTE)
     hasty.servers = platform[0].servers
     with running(hasty):
@@ -107,7 +109,7 @@ def cluster(platform: tuple[HaProxy, Balanced]) -> Balanced:
 
 
 class Names(trio.abc.HostnameResolver):
-    """The domain and all under it are this machine."""
+    """Resolves the domain and its subdomains to this machine."""
 
     async def getaddrinfo(
         self, host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
@@ -130,7 +132,7 @@ async def names() -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def open_browser(haproxy: HaProxy, authority: Authority, *, at: str = "127.0.0.3") -> AsyncIterator[Any]:
-    """HTTP by HAProxy, from an address of this machine that is not HAProxy's own: that one is trusted."""
+    """HTTP through HAProxy, from an address other than HAProxy's own, which BFFs trust."""
     transport = httpx.AsyncHTTPTransport(verify=authority.trusting(), local_address=at)
     async with httpx.AsyncClient(base_url=haproxy.url, transport=transport, timeout=PATIENCE) as http:
         yield http
@@ -150,14 +152,14 @@ async def until_all_up(haproxy: HaProxy) -> None:
 
 
 async def gateway_of(http: Any, person: Person) -> dict[str, str]:
-    """Where the user's sessions go."""
+    """Addresses of the user's gateway."""
     answer = await http.get("/v1/me/gateway", headers=person.headers)
     location: dict[str, str] = answer.raise_for_status().json()
     return location
 
 
 async def sign_up_at(http: Any, cluster: Balanced, gateway: Process) -> Person:
-    """Someone whose sessions go to this gateway."""
+    """Register a user of this gateway."""
     with trio.fail_after(PATIENCE):
         while True:
             person = await sign_up(cluster.bffs[0].url)
@@ -166,21 +168,21 @@ async def sign_up_at(http: Any, cluster: Balanced, gateway: Process) -> Person:
 
 
 async def register(http: Any, forged: str = "") -> int:
-    """Make an account, perhaps with an invention of where the request is from."""
+    """Register a user, optionally with a forged client address."""
     body = {"name": f"someone-{secrets.token_hex(4)}", "password": PASSWORD}
     headers = {"X-Forwarded-For": forged, "Forwarded": f"for={forged}", "X-Real-IP": forged} if forged else {}
     return int((await http.post("/v1/users", json=body, headers=headers)).status_code)
 
 
 async def until_all(http: Any, status: int) -> None:
-    """Register until both BFFs have heard of a limit, and keep to it."""
+    """Register until both BFFs apply a new limit."""
     with trio.fail_after(PATIENCE):
         while {await register(http) for _ in range(6)} != {status}:
             await trio.sleep(POLL_SECONDS)
 
 
 def has_served(bff: Process, before: int) -> bool:
-    """Whether it has logged a request since it had so many lines."""
+    """Whether it has logged a request after this many lines."""
     return any(line["event"] == "request" for line in bff.log_lines()[before:])
 
 
@@ -215,7 +217,7 @@ async def test_each_client_counts_as_who_it_is_whatever_it_says(
     await trio.to_thread.run_sync(cluster.run, "config", "set", "registrations_per_minute", "1")
     try:
         async with open_browser(haproxy, authority) as http:
-            await until_all(http, httpx.codes.TOO_MANY_REQUESTS)  # each BFF counts by itself
+            await until_all(http, httpx.codes.TOO_MANY_REQUESTS)  # each BFF counts separately
             forged = [await register(http, f"192.0.2.{number}") for number in range(6)]
         async with open_browser(haproxy, authority, at="127.0.0.2") as other:
             assert await register(other) == httpx.codes.CREATED
@@ -237,7 +239,7 @@ async def test_a_bff_that_is_killed_costs_its_clients_no_request_but_answers_tha
         while statuses.total() < BURST:
             try:
                 statuses[(await http.get("/v1/me", headers=person.headers)).status_code] += 1
-            except httpx.RemoteProtocolError as error:  # its head was here, which the balancer can't take back
+            except httpx.RemoteProtocolError as error:  # the balancer can't retry: the head was sent already
                 cut.append(error)
             if statuses.total() == BURST // 3:
                 cluster.bffs[0].process.kill()
@@ -247,7 +249,7 @@ async def test_a_bff_that_is_killed_costs_its_clients_no_request_but_answers_tha
             nursery.start_soon(ask, await stack.enter_async_context(open_browser(haproxy, authority)))
     await trio.to_thread.run_sync(cluster.bffs[0].wait)
     assert set(statuses) == {httpx.codes.OK}
-    assert len(cut) < BROWSERS  # those that were being sent at that moment, and none of the time until it is found out
+    assert len(cut) < BROWSERS  # only responses in transit at the kill, none until its detection
     await until_up(haproxy, "bff", ["bff-2"])
     await trio.to_thread.run_sync(cluster.restore)
     await until_up(haproxy, "bff", ["bff-1", "bff-2"])
@@ -271,10 +273,10 @@ async def test_a_session_stays_however_silent_it_is(
         await trio.sleep(SILENCE)
         (ada, ada_session), (grace, grace_session) = sessions
         sent = await ada_session.send_text(grace.user_id, "still there?")
-        (heard,) = await grace_session.hear_messages(1)
+        (heard,) = await grace_session.receive_messages(1)
         assert heard.message_id == sent.message_id
         await grace_session.send_text(ada.user_id, "yes")
-        await ada_session.hear_messages(1)
+        await ada_session.receive_messages(1)
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

@@ -1,4 +1,4 @@
-"""The Grafana dashboard: every query of every panel returns data from a platform that is used."""
+"""The Grafana dashboard: every query of every panel returns data of a platform under use."""
 
 import json
 import re
@@ -9,9 +9,9 @@ import trio
 import yaml
 
 from shared.telemetry.metrics.catalogue import CATALOGUE
+from tests.operations.watched import ENOUGH_SECONDS, Watched, in_use, use_http
 from tools.launch.process import wait_until
 from tools.operations.prometheus import ALERTS
-from tools.operations.watched import ENOUGH_SECONDS, Watched, in_use, use_http
 from tools.toolchains import ROOT
 
 GRAFANA = ROOT / "deploy/grafana"
@@ -19,7 +19,7 @@ GRAFANA = ROOT / "deploy/grafana"
 DASHBOARD = json.loads((GRAFANA / "rookery.json").read_text())
 
 VARIABLES = {"$__rate_interval": "1h", "$job": "rookery|secured", "$instance": ".*"}
-"""What Grafana would put in, of an interval that is longer than these tests take."""
+"""Values of Grafana's variables, with an interval longer than these tests."""
 
 NAME = re.compile(r"\b(?:rookery|process)_[a-z_]+")
 
@@ -30,7 +30,7 @@ OF_THE_PROCESS = {
     "process_resident_memory_bytes",
     "process_start_time_seconds",
 }
-"""Of prometheus_client."""
+"""Metrics of prometheus_client."""
 
 
 def panels() -> list[dict[str, Any]]:
@@ -38,7 +38,7 @@ def panels() -> list[dict[str, Any]]:
 
 
 def queries() -> list[tuple[str, str]]:
-    """Titles of panels, and what they ask."""
+    """Titles and queries of panels."""
     return [(panel["title"], target["expr"]) for panel in panels() for target in panel["targets"]]
 
 
@@ -54,12 +54,12 @@ def rows() -> list[str]:
 
 @pytest.fixture(scope="module")
 def used(watch: Watched) -> Watched:
-    """People have just chatted, twice, so that each number has been seen at two moments at least."""
+    """After two rounds of use, so that each value was scraped at least twice."""
 
     async def use() -> None:
         async with in_use(watch.rookery.url) as people:
             await people.chat()
-            await people.ask_too_much()
+            await people.send_invalid()
             await use_http(watch.rookery.url, people.ada, people.grace)
             await trio.to_thread.run_sync(watch.wait_until_scraped)
 
@@ -69,9 +69,10 @@ def used(watch: Watched) -> Watched:
     return watch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("title", "expression"), queries())
 def test_a_query_of_the_dashboard_returns_data(used: Watched, title: str, expression: str) -> None:
-    """Once it does: a process that is busy may miss a look."""
+    """Wait for data: a busy process may miss a scrape."""
 
     def numbers() -> list[float]:
         return [value for _, value in used.prometheus.query(filled(expression)) if value == value]

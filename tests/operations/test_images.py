@@ -1,4 +1,4 @@
-"""The image: small, made of the lock and the sources alone, and each role serves in it, confined as in production."""
+"""The image is small, has only the locked packages and our sources, and serves each role, confined as in production."""
 
 import json
 import os
@@ -13,6 +13,7 @@ import pytest
 import trio
 
 from rookery.client import open_client
+from tests.needed import needed
 from tools.engines.cassandra import Cassandra
 from tools.engines.engine import free_port
 from tools.engines.kafka import Kafka
@@ -22,14 +23,15 @@ from tools.launch.live import UNLIMITED, configure
 from tools.launch.people import PASSWORD, read_history, sign_up
 from tools.launch.process import ANNOUNCED, Process, running, wait_until
 from tools.operations.containers import ROOT, ContainerCluster, Containerised, Containers, Image
-from tools.toolchains import needed
+
+pytestmark = pytest.mark.slow
 
 USER = 10001
 
 MEBIBYTE = 1024 * 1024
 
 LARGEST = 320 * MEBIBYTE
-"""Of the image, unpacked, on the base that stands in for the real one, which is smaller."""
+"""Unpacked size, on a stand-in for the real base, which is smaller."""
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
@@ -71,7 +73,7 @@ def test_it_is_small_and_says_what_it_is(image: Image) -> None:
     assert config["StopSignal"] == "SIGTERM"
     assert config["Labels"]["org.opencontainers.image.title"] == "Rookery"
     assert config["Labels"]["org.opencontainers.image.version"] == VERSION
-    assert len(found["RootFS"]["Layers"]) <= 3  # nothing that one layer removes is in another
+    assert len(found["RootFS"]["Layers"]) <= 3  # no layer removes files of another
     assert image.run("rookery", "--version") == f"rookery {VERSION}\n"
 
 
@@ -86,7 +88,7 @@ def test_it_has_what_the_lock_names_and_nothing_else(image: Image) -> None:
 
 
 def plain(name: str) -> str:
-    """A project's name as PyPI compares it."""
+    """Normalised name of a project, as PyPI compares it."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -107,8 +109,8 @@ def test_of_the_sources_it_has_those_of_the_packages_and_the_page(image: Image) 
     listed = image.run("sh", "-c", f"cd /opt/rookery/lib/python3*/site-packages && find {' '.join(folders)} -type f")
     found = {name for name in listed.split() if not name.endswith(".pyc")}
     git = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *folders, "web"]
-    said = subprocess.run(git, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
-    known = {re.sub("^web/", "bff/web/", name) for name in said if (ROOT / name).exists()}
+    listed_files = subprocess.run(git, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
+    known = {re.sub("^web/", "bff/web/", name) for name in listed_files if (ROOT / name).exists()}
     assert found <= known
     assert {name for name in known if name.endswith(".py")} <= found
     assert {name for name in known if name.startswith("bff/web/")} <= found
@@ -119,7 +121,7 @@ def test_of_the_sources_it_has_those_of_the_packages_and_the_page(image: Image) 
 
 @pytest.fixture
 def platform(image: Image, tmp_path: Path) -> Iterator[Containerised]:
-    """`rookery up` in a container, with a data folder that is its user's."""
+    """`rookery up` in a container, with a data folder of its user."""
     data = tmp_path / "data"
     settings = {setting: str(free_port()) for _, setting in ANNOUNCED.values()}
     configure(settings | {"ROOKERY_FILE": os.devnull, "ROOKERY_DATA": str(data)}, UNLIMITED)
@@ -148,7 +150,7 @@ def test_it_runs_as_nobody_special_and_changes_nothing_but_its_data(platform: Co
     assert re.search(r"^NoNewPrivs:\s*(\S+)$", status, re.MULTILINE)[1] == "1"  # type: ignore[index]
     assert platform.execute("touch", "/etc/rookery/x").returncode != 0
     changed = image.containers.podman("diff", platform.container).split("\n")
-    assert set(changed) <= {"C /etc", ""}  # where podman itself puts names of hosts
+    assert set(changed) <= {"C /etc", ""}  # podman writes host names there
 
 
 def test_health_checks_are_made_with_what_is_in_it(platform: Containerised) -> None:
@@ -180,5 +182,5 @@ async def test_each_role_serves_in_it(
 
 
 def stopped_in_time(process: Process) -> bool:
-    """Ask it to end; whether it says that all went well, within its own deadline."""
+    """Stop it; return whether it ended with exit code 0, within its deadline."""
     return process.terminate() == 0

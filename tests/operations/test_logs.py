@@ -1,6 +1,6 @@
-"""Logs are shipped: by a real rsyslog into a real OpenSearch, where each line is found by all that it says.
+"""A real rsyslog ships logs to a real OpenSearch, where each line is found by its fields.
 
-Of Fluentd and Fluent Bit, which are in no package here, the configurations are held against what rsyslog's does.
+The configurations of Fluentd and Fluent Bit, which are not installed here, are compared with rsyslog's.
 """
 
 import json
@@ -14,6 +14,7 @@ import pytest
 import trio
 import yaml
 
+from tests.needed import needed
 from tests.system.sessions import TRANSPORTS, connector, open_session
 from tools.engines.engine import running
 from tools.launch.people import Person, open_http, read_history, sign_up
@@ -21,7 +22,6 @@ from tools.launch.process import Process, Rookery, wait_until
 from tools.launch.process import running as running_process
 from tools.operations.rsyslog import need_rsyslog, shipping
 from tools.operations.search import OpenSearch
-from tools.toolchains import needed
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy/logs"
 
@@ -34,7 +34,7 @@ SAVED = [json.loads(line) for line in (DEPLOY / "saved-objects.ndjson").read_tex
 INDEX = "rookery-logs-*"
 
 SHIP_SECONDS = 180.0
-"""Only ends a test that has failed: rsyslog may wait for half a minute before it tries again."""
+"""Only ends a test that has failed: rsyslog may wait half a minute before a retry."""
 
 ODD: list[dict[str, Any]] = [
     {"level": "info", "logger": "odd", "event": "wrong kinds", "milliseconds": "many", "status": 200, "new": 1},
@@ -50,14 +50,14 @@ ODD: list[dict[str, Any]] = [
         "many": [1, 2],
     },
 ]
-"""Lines whose fields have not the kinds that others have under the same names."""
+"""Lines whose fields have other types than the same fields of other lines."""
 
 NO_LINE = "Traceback (most recent call last): this is not JSON"
 
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenSearch]:
-    """One that has our template."""
+    """A node with our index template."""
     needed(OpenSearch.install)
     with running(OpenSearch(tmp_path_factory.mktemp("engines") / "opensearch")) as ready:
         ready.ask("PUT", "_index_template/rookery-logs", TEMPLATE)
@@ -66,7 +66,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenSearch]:
 
 @pytest.fixture(scope="module")
 def rookery(tmp_path_factory: pytest.TempPathFactory) -> Rookery:
-    """One that has logged all kinds of things, and has ended."""
+    """A stopped Rookery with many kinds of log lines."""
     settings = {"ROOKERY_LOG_LEVEL": "debug", "ROOKERY_TRACES__ENDPOINT": "http://127.0.0.1:9"}
     rookery = Rookery(tmp_path_factory.mktemp("shipped") / "data", settings=settings, trace_ratio=1, max_text_bytes=-1)
     with running_process(rookery):
@@ -76,7 +76,7 @@ def rookery(tmp_path_factory: pytest.TempPathFactory) -> Rookery:
 
 @pytest.fixture(scope="module")
 def shipped(node: OpenSearch, rookery: Rookery, tmp_path_factory: pytest.TempPathFactory) -> OpenSearch:
-    """The node, once it has all that was logged."""
+    """The node, after all lines are shipped."""
     needed(need_rsyslog)
     odd = rookery.log.with_name("odd.log")
     odd_lines = [json.dumps({"time": "2001-02-03T04:05:06.789012Z"} | line) for line in ODD]
@@ -89,7 +89,7 @@ def shipped(node: OpenSearch, rookery: Rookery, tmp_path_factory: pytest.TempPat
 
 
 async def use(rookery: Rookery) -> None:
-    """Sign up, chat over both transports, read history: each leaves lines."""
+    """Sign up, chat over both transports, read history: each logs lines."""
     ada, grace = await sign_up(rookery.url, "ada"), await sign_up(rookery.url, "grace")
     for transport in TRANSPORTS:
         async with open_session(connector(rookery, transport), ada) as session:
@@ -104,23 +104,24 @@ async def be_refused(rookery: Process, person: Person) -> None:
 
 
 def count(node: OpenSearch) -> int:
-    """Documents that are there. An index that is only being made has none, and can't be searched."""
+    """Number of documents. An index in creation has none, and can't be searched."""
     node.ask("POST", f"{INDEX}/_refresh")
     indices: Any = node.ask("GET", f"_cat/indices/{INDEX}?format=json")
     return sum(int(index["docs.count"] or 0) for index in indices)
 
 
 def properties(node: OpenSearch) -> dict[str, Any]:
-    """The fields of the indices, and what each is taken for."""
+    """Mappings of the fields of the indices."""
     fields: dict[str, Any] = {}
     for mapping in node.ask("GET", f"{INDEX}/_mapping").values():
         fields |= mapping["mappings"]["properties"]
     return fields
 
 
-# ---- what is shipped
+# ---- shipped lines
 
 
+@pytest.mark.slow
 def test_every_line_is_there_in_whole_in_the_index_of_its_day(shipped: OpenSearch, rookery: Rookery) -> None:
     lines = rookery.log_lines()
     for day in {line["time"][:10] for line in lines}:
@@ -129,6 +130,7 @@ def test_every_line_is_there_in_whole_in_the_index_of_its_day(shipped: OpenSearc
     assert len(lines) < 1_000
 
 
+@pytest.mark.slow
 def test_lines_with_fields_of_other_kinds_are_there_too(shipped: OpenSearch) -> None:
     found = shipped.search("rookery-logs-2001.02.03", {"term": {"logger": "odd"}})
     assert sorted(line["event"] for line in found) == sorted(line["event"] for line in ODD)
@@ -137,12 +139,14 @@ def test_lines_with_fields_of_other_kinds_are_there_too(shipped: OpenSearch) -> 
     assert newer["event"] == "and is something else then"
 
 
+@pytest.mark.slow
 def test_what_is_no_line_is_an_event_of_the_console(shipped: OpenSearch) -> None:
     (line,) = shipped.search(INDEX, {"term": {"logger": "console"}})
     assert line.pop("time")[:2] == "20"
     assert line == {"level": "info", "logger": "console", "event": NO_LINE}
 
 
+@pytest.mark.slow
 def test_a_trace_id_finds_all_lines_of_a_request(shipped: OpenSearch, rookery: Rookery) -> None:
     history = "/v1/chats/<chat_id>/messages"
     (request, *_) = [line for line in rookery.log_lines() if line.get("route") == history and line["status"] == 200]
@@ -152,6 +156,7 @@ def test_a_trace_id_finds_all_lines_of_a_request(shipped: OpenSearch, rookery: R
     assert sorted(found, key=repr) == sorted(logged, key=repr)
 
 
+@pytest.mark.slow
 def test_fields_are_of_their_kinds(shipped: OpenSearch) -> None:
     kinds = {name: field["type"] for name, field in properties(shipped).items()}
     assert kinds["time"] == "date_nanos"
@@ -161,6 +166,7 @@ def test_fields_are_of_their_kinds(shipped: OpenSearch) -> None:
     assert slow == sorted(slow, key=lambda line: -line["milliseconds"]) != []
 
 
+@pytest.mark.slow
 def test_the_fields_of_the_documentation_are_those_that_are_there(shipped: OpenSearch, rookery: Rookery) -> None:
     rows = re.findall(r"(?m)^\| `(\w+)` \| ([a-z_]+) \| (.+) \|$", DOCUMENTATION.read_text())
     kinds = {name: kind for name, kind, _ in rows}
@@ -171,7 +177,7 @@ def test_the_fields_of_the_documentation_are_those_that_are_there(shipped: OpenS
         assert all(has_it) == meaning.startswith("on every line"), name
 
 
-# ---- what is looked at
+# ---- saved objects
 
 
 def saved(kind: str) -> list[dict[str, Any]]:
@@ -179,7 +185,7 @@ def saved(kind: str) -> list[dict[str, Any]]:
 
 
 def query_of(attributes: dict[str, Any]) -> dict[str, Any]:
-    """What the page asks for a saved search."""
+    """Query of a saved search."""
     query = json.loads(attributes["kibanaSavedObjectMeta"]["searchSourceJSON"])["query"]
     assert query["language"] == "lucene"
     return {"query_string": {"query": query["query"], "analyze_wildcard": True}}
@@ -198,6 +204,7 @@ def test_saved_objects_refer_to_each_other() -> None:
     assert [panel["panelRefName"] for panel in panels] == [each["name"] for each in dashboard["references"]]
 
 
+@pytest.mark.slow
 def test_the_data_view_has_the_lines_by_their_time(shipped: OpenSearch) -> None:
     (view,) = saved("index-pattern")
     title, time = view["attributes"]["title"], view["attributes"]["timeFieldName"]
@@ -207,6 +214,7 @@ def test_the_data_view_has_the_lines_by_their_time(shipped: OpenSearch) -> None:
     assert "date" in properties(shipped)[time]["type"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("search", saved("search"), ids=lambda each: each["id"])
 def test_a_saved_search_finds_lines_and_shows_their_fields(shipped: OpenSearch, search: dict[str, Any]) -> None:
     attributes = search["attributes"]
@@ -221,6 +229,7 @@ def test_a_saved_search_finds_lines_and_shows_their_fields(shipped: OpenSearch, 
     assert times == sorted(times, reverse=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("visualization", saved("visualization"), ids=lambda each: each["id"])
 def test_a_chart_has_something_to_show(shipped: OpenSearch, visualization: dict[str, Any]) -> None:
     attributes = visualization["attributes"]
@@ -239,7 +248,7 @@ def test_a_chart_has_something_to_show(shipped: OpenSearch, visualization: dict[
     assert sum(bucket["doc_count"] for bucket in buckets) > 0
 
 
-# ---- what could not be run
+# ---- other shippers
 
 
 def test_fluent_bit_makes_of_a_line_what_rsyslog_does() -> None:
@@ -286,20 +295,20 @@ def test_old_indices_are_found_by_their_names() -> None:
 
 
 def goes_to_the_template(prefix: str, date: str) -> bool:
-    """Whether an index of that name, of some day, is one of the template's, and named as rsyslog names it."""
+    """Whether an index of a day matches the template, and has the name that rsyslog gives it."""
     name = f"{prefix}-{datetime(2001, 2, 3).strftime(date)}"
     (pattern,) = TEMPLATE["index_patterns"]
     return name == "rookery-logs-2001.02.03" and name.startswith(pattern.rstrip("*"))
 
 
 def reads_time(time_format: str) -> bool:
-    """Whether a line's time is read in whole."""
+    """Whether a format parses a line's time with microseconds."""
     read = datetime.strptime("2001-02-03T04:05:06.789012Z", time_format)
     return read.isoformat() == "2001-02-03T04:05:06.789012+00:00"
 
 
 def variables(text: str, pattern: str) -> set[str]:
-    """Of the environment, each of which the comment at the top must explain."""
+    """Environment variables; the comment at the top must explain each."""
     used = set(re.findall(pattern, re.sub(r"(?m)^\s*#.*", "", text)))
     explained = "".join(line for line in text.splitlines() if line.startswith("#"))
     assert all(name in explained for name in used)
@@ -307,7 +316,7 @@ def variables(text: str, pattern: str) -> set[str]:
 
 
 def fluentd_sections(text: str) -> list[tuple[str, dict[str, str]]]:
-    """Each section with its own settings, outer ones first; its tags must be balanced."""
+    """Sections with their own settings, outer ones first; tags must be balanced."""
     sections: list[tuple[str, dict[str, str]]] = []
     open_ones: list[tuple[str, dict[str, str]]] = []
     for line in filter(None, (line.strip() for line in text.splitlines())):

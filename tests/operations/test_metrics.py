@@ -1,4 +1,4 @@
-"""Prometheus sees what people do, process by process; and is told of nothing that the docs do not explain."""
+"""Prometheus counts what users do, per process; every metric is documented, and none has user data."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,6 +10,19 @@ from prometheus_client.parser import text_string_to_metric_families
 from shared.contract.errors import Code
 from shared.telemetry.metrics.catalogue import CATALOGUE, TRANSPORTS
 from shared.telemetry.metrics.instruments import ROLES, Role
+from tests.needed import needed
+from tests.operations.watched import (
+    ENOUGH_SECONDS,
+    MESSAGES,
+    UNHURRIED,
+    Platforms,
+    Use,
+    Watched,
+    in_use,
+    metrics_at,
+    use_http,
+    wait_until_scraped,
+)
 from tools.engines.cassandra import Cassandra
 from tools.engines.engine import running
 from tools.engines.kafka import Kafka
@@ -17,31 +30,19 @@ from tools.engines.redis import Redis
 from tools.launch.cluster import PARTITIONS, Cluster, Engines, running_cluster
 from tools.launch.process import Process, wait_until
 from tools.operations.prometheus import Prometheus, promtool
-from tools.operations.watched import (
-    ENOUGH_SECONDS,
-    MESSAGES,
-    UNHURRIED,
-    Use,
-    Watched,
-    in_use,
-    said_by,
-    use_http,
-    wait_until_scraped,
-)
-from tools.toolchains import needed
 
 OF_THE_PROCESS = ("process_", "python_")
-"""How names begin that are not ours."""
+"""Prefixes of metrics of client libraries."""
 
 ELSEWHERE = {"Cassandra", "Redis", "TLS"}
-"""What the embedded platform does not have."""
+"""Parts that the embedded platform does not have."""
 
 ABOUT_SPEED = {"RookeryAcceptsSlow", "RookeryDeliveriesSlow", "RookeryEventLoopSlow"}
-"""Alerts that are right on a machine that has other things to do."""
+"""Alerts that may fire on a busy machine."""
 
 
 def families(text: str) -> dict[str, str]:
-    """By name as in the catalogue, the kind of each metric of ours that was said."""
+    """Kinds of our metrics, by name as in the catalogue."""
     found = {family.name: family.type for family in text_string_to_metric_families(text)}
     return {
         f"{name}_total" if kind == "counter" else name: kind
@@ -51,14 +52,14 @@ def families(text: str) -> dict[str, str]:
 
 
 def documented(*, role: Role | None = None, without: frozenset[str] | set[str] = frozenset()) -> dict[str, str]:
-    """What a process of the role, or of all roles, should say."""
+    """Documented metrics of a role, or of all roles."""
     return {
         each.name: each.kind for each in CATALOGUE if each.needs not in without and (role is None or role in each.roles)
     }
 
 
 class Counts:
-    """What Prometheus counts of one job from now on."""
+    """Increases of counters in Prometheus of one job."""
 
     def __init__(self, prometheus: Prometheus, selector: str) -> None:
         self._prometheus = prometheus
@@ -66,18 +67,18 @@ class Counts:
         self._before: dict[str, float] = {}
 
     def __getitem__(self, name: str) -> float:
-        """How much more there is of a counter, such as `rookery_refusals_total{code="invalid"}`, than at first."""
+        """Increase of a counter, such as `rookery_refusals_total{code="invalid"}`, since `begin`."""
         return self._now(name) - self._before.get(name, 0)
 
     def begin(self, *names: str) -> None:
-        """Count these from now on, once all that went before has come to its end."""
-        wait_until_scraped(self._prometheus)  # it may not yet know of what went before
+        """Count from now on, after earlier use is recorded and scraped."""
+        wait_until_scraped(self._prometheus)  # the last scrape may be older than earlier use
         assert wait_until(self._is_quiet, ENOUGH_SECONDS)
         wait_until_scraped(self._prometheus)
         self._before = {name: self._now(name) for name in names}
 
     def _is_quiet(self) -> bool:
-        """Nobody is here, and the archives have recorded each message."""
+        """No session is open, and the archives have recorded each message."""
         recorded, accepted = self._now("rookery_recorded_events_total"), self._now("rookery_accept_seconds_count")
         return self._now("rookery_sessions") == 0 and recorded == accepted
 
@@ -112,14 +113,14 @@ EXPECTED = {
     'rookery_http_request_seconds_count{route="/v1/tokens",status="401"}': 2,
     'rookery_rpc_server_calls_total{method="rookery.v1.SessionService/Connect"}': 1,
 }
-"""What a round of use counts; None for any number above 0."""
+"""Increases by one round of use; None for any number above 0."""
 
 
 async def use(bff: str, prometheus: Prometheus) -> None:
-    """One round of what people do, with a look at what there is while they are here."""
+    """One round of use, with a check of the gauges while sessions are open."""
     async with in_use(bff) as use:
         await use.chat()
-        await use.ask_too_much()
+        await use.send_invalid()
         await use_http(bff, use.ada, use.grace)
         await trio.to_thread.run_sync(wait_until_scraped, prometheus)
         open_sessions = {each: prometheus.newest(f'rookery_sessions{{transport="{each}"}}') for each in TRANSPORTS}
@@ -129,7 +130,7 @@ async def use(bff: str, prometheus: Prometheus) -> None:
 
 
 async def chat(bff: str) -> Use:
-    """The same, without a look."""
+    """One round of use without that check."""
     async with in_use(bff) as people:
         await people.chat()
         await use_http(bff, people.ada, people.grace)
@@ -137,7 +138,7 @@ async def chat(bff: str) -> Use:
 
 
 def see_expected(counts: Counts, prometheus: Prometheus) -> None:
-    """What comes by and by (the archive records, a session ends) is waited for."""
+    """Wait until the counters have the expected increases: archives record and sessions end with a delay."""
 
     def differences() -> dict[str, float]:
         now = {name: counts[name] for name in EXPECTED}
@@ -153,20 +154,21 @@ def see_expected(counts: Counts, prometheus: Prometheus) -> None:
 
 
 def see(prometheus: Prometheus, expression: str) -> None:
-    """That it comes true, since a process that is busy may miss a look, or be late with its readiness."""
+    """Wait until an expression holds: a busy process may miss a scrape."""
     assert wait_until(lambda: bool(prometheus.query(expression)), ENOUGH_SECONDS), expression
 
 
 def see_documented(urls: Iterable[str], expected: Mapping[str, str]) -> None:
-    """That all these URLs say together what they should: some of it comes a moment later, when a call has ended."""
+    """Wait until the processes together have the expected metrics: some appear only when a call has ended."""
 
-    def said() -> dict[str, str]:
-        return optional_errors() | {name: kind for url in urls for name, kind in families(said_by(url)).items()}
+    def found() -> dict[str, str]:
+        return optional_errors() | {name: kind for url in urls for name, kind in families(metrics_at(url)).items()}
 
-    wait_until(lambda: said() == expected, ENOUGH_SECONDS)
-    assert said() == expected
+    wait_until(lambda: found() == expected, ENOUGH_SECONDS)
+    assert found() == expected
 
 
+@pytest.mark.slow
 def test_prometheus_counts_what_people_did(watch: Watched) -> None:
     rookery, prometheus = watch.rookery, watch.prometheus
     counts = Counts(prometheus, 'job="rookery"')
@@ -181,56 +183,57 @@ def test_prometheus_counts_what_people_did(watch: Watched) -> None:
     assert 0 <= delivery / delivered < 30
 
 
-def test_every_metric_that_is_said_is_documented_and_every_documented_one_is_said(watch: Watched) -> None:
-    trio.run(chat, watch.rookery.url)
-    see_documented([watch.rookery.url], documented(without=ELSEWHERE))
-    secured = families(said_by(watch.secured.url))
+def test_every_metric_is_documented_and_every_documented_one_is_there(platforms: Platforms) -> None:
+    trio.run(chat, platforms.rookery.url)
+    see_documented([platforms.rookery.url], documented(without=ELSEWHERE))
+    secured = families(metrics_at(platforms.secured.url))
     assert secured["rookery_tls_certificate_not_after_seconds"] == "gauge"
     assert secured.items() <= documented().items()
 
 
 def optional_errors() -> dict[str, str]:
-    """What is said only once something has failed."""
+    """Metrics that appear only after a failure."""
     return {"rookery_store_errors_total": "counter"}
 
 
-def test_no_label_has_what_a_person_chose_or_is(watch: Watched) -> None:
-    """Values are of a bounded set: in all that is said there is no id, no name and no text of anyone."""
-
-    people = trio.run(chat, watch.rookery.url)
-    said = said_by(watch.rookery.url)
+def test_no_label_has_user_data(platforms: Platforms) -> None:
+    """Label values are of a bounded set: no id, name or text of a user is among them."""
+    people = trio.run(chat, platforms.rookery.url)
+    metrics = metrics_at(platforms.rookery.url)
     for person in (people.ada, people.grace):
-        assert str(person.user_id) not in said
-        assert person.name not in said
+        assert str(person.user_id) not in metrics
+        assert person.name not in metrics
     codes = {
         sample.labels["code"]
-        for f in text_string_to_metric_families(said)
+        for f in text_string_to_metric_families(metrics)
         for sample in f.samples
         if "code" in sample.labels
     }
     assert codes == {str(code) for code in Code}
 
 
-def test_promtool_finds_nothing_wrong_with_what_is_said(watch: Watched) -> None:
-    linted = promtool("check", "metrics", typed=said_by(watch.rookery.url))
+@pytest.mark.slow
+def test_promtool_accepts_the_metrics(watch: Watched) -> None:
+    linted = promtool("check", "metrics", typed=metrics_at(watch.rookery.url))
     assert (linted.returncode, linted.stdout.strip()) == (0, "")
 
 
-def test_the_rules_can_be_evaluated_and_no_alert_fires_while_all_is_well(watch: Watched) -> None:
+@pytest.mark.slow
+def test_the_rules_are_valid_and_no_alert_fires_on_a_healthy_platform(watch: Watched) -> None:
     watch.wait_until_scraped(times=2)
     rules = watch.prometheus.rules()
     assert wait_until(lambda: all(rule["health"] == "ok" for rule in watch.prometheus.rules())), rules
     assert {name for name, state in watch.prometheus.alerts().items() if state == "firing"} <= ABOUT_SPEED
 
 
-# ---- roles of their own, on real engines
+# ---- a process per role, on real engines
 
 
 @pytest.fixture(scope="module")
 def cluster(
     tmp_path_factory: pytest.TempPathFactory, kafka_server: Kafka, cassandra_server: Cassandra, redis_server: Redis
 ) -> Iterator[Cluster]:
-    """One for all tests here, that has been used."""
+    """One for all tests of this module, after one round of use."""
     engines = Engines(kafka_server, cassandra_server, redis_server)
     folder = tmp_path_factory.mktemp("cluster")
     with running_cluster(Cluster(folder, engines, bffs=1, archives=1, settings=UNHURRIED)) as ready:
@@ -239,11 +242,12 @@ def cluster(
 
 
 def url_of(process: Process) -> str:
-    """Where its metrics are."""
+    """URL of its metrics, without the path."""
     address = process.addresses.get("page") or process.addresses[f"{process.role}_health"]
     return re.sub(r"/(readyz)?$", "", address)
 
 
+@pytest.mark.slow
 def test_prometheus_counts_what_people_did_over_all_roles(
     cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -262,7 +266,8 @@ def test_prometheus_counts_what_people_did_over_all_roles(
         assert {labels["role"] for labels, _ in prometheus.query("last_over_time(rookery_ready[1h])")} == {*ROLES}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", ["bff", "gateway", "archive"])
-def test_a_role_says_what_the_docs_say_of_it(cluster: Cluster, role: Role) -> None:
+def test_a_role_has_the_documented_metrics(cluster: Cluster, role: Role) -> None:
     urls = [url_of(process) for process in cluster.running(role)]
     see_documented(urls, documented(role=role, without={"SQLite", "TLS", "the embedded log"}))

@@ -1,4 +1,4 @@
-"""What a platform engineer sees in Jaeger of a platform of several processes, on real engines."""
+"""Traces of several processes on real engines, as Jaeger returns them."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -7,6 +7,8 @@ import pytest
 import trio
 
 from rookery.v1 import session_pb2 as pb
+from tests.needed import needed
+from tests.operations.watched import UNHURRIED
 from tests.system.sessions import Session, connector, open_session
 from tools.engines.cassandra import Cassandra
 from tools.engines.engine import running
@@ -16,16 +18,16 @@ from tools.launch.cluster import Cluster, Engines, running_cluster
 from tools.launch.people import PASSWORD, PATIENCE, Person, open_http, read_history, sign_up
 from tools.launch.process import Process, wait_until
 from tools.operations.jaeger import Jaeger, Span, Trace
-from tools.operations.watched import UNHURRIED
-from tools.toolchains import needed
+
+pytestmark = pytest.mark.slow
 
 SECRET = "Quetzalcoatl rides at dawn"
 
 MESSAGES = "messages_by_chat"
-"""The table of what was said."""
+"""The table of messages."""
 
 DELIVERIES = 3
-"""Of each message: to Ada's other device, and to two of Grace's."""
+"""Of each message: to Ada's other device, and to two devices of Grace."""
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +45,11 @@ def cluster(
     redis_server: Redis,
     jaeger: Jaeger,
 ) -> Iterator[Cluster]:
-    """Each process tells Jaeger what it traces. None logs an error or a warning of that, and each stops cleanly."""
+    """Each process sends its traces to Jaeger, without an error in its log, and stops cleanly."""
     engines = Engines(kafka_server, cassandra_server, redis_server)
     folder = tmp_path_factory.mktemp("cluster")
-    told = {"ROOKERY_TRACES__ENDPOINT": jaeger.endpoint, "ROOKERY_TRACES__TIMEOUT_SECONDS": "30"}
-    with running_cluster(Cluster(folder, engines, bffs=1, archives=1, settings=UNHURRIED | told)) as ready:
+    traces = {"ROOKERY_TRACES__ENDPOINT": jaeger.endpoint, "ROOKERY_TRACES__TIMEOUT_SECONDS": "30"}
+    with running_cluster(Cluster(folder, engines, bffs=1, archives=1, settings=UNHURRIED | traces)) as ready:
         yield ready
     assert [process.name for process in ready.processes if process.process.returncode != 0] == []
     for process in ready.processes:
@@ -56,21 +58,21 @@ def cluster(
 
 
 def set_ratio(cluster: Cluster, ratio: float) -> None:
-    """As a person does it; returns once every process that decides has heard of it."""
+    """Set the ratio by command; return once every process that samples has applied it."""
     cluster.run("config", "set", "trace_ratio", str(ratio))
     deciding = [*cluster.gateways, *cluster.bffs]
     assert wait_until(lambda: {ratio_of(process) for process in deciding} == {ratio}, PATIENCE)
 
 
 def ratio_of(process: Process) -> float | None:
-    """As it has said that it changed, the last time."""
+    """The ratio that the process has applied last."""
     changes = [line for line in process.log_lines() if line["event"] == "configuration_changed"]
     ratios: list[float] = [line["trace_ratio"] for line in changes if "trace_ratio" in line]
     return ratios[-1] if ratios else None
 
 
 async def sign_up_at(cluster: Cluster, gateway: Process) -> Person:
-    """Someone whose sessions go to this gateway."""
+    """Sign up a user of this gateway."""
     with trio.fail_after(PATIENCE):
         while True:
             person = await sign_up(cluster.bffs[0].url, "someone")
@@ -82,7 +84,7 @@ async def sign_up_at(cluster: Cluster, gateway: Process) -> Person:
 
 @asynccontextmanager
 async def chatting(cluster: Cluster, ada: Person, grace: Person) -> AsyncIterator[tuple[Session, list[Session]]]:
-    """Ada in a browser, whom others hear: she herself on her phone, and Grace on her phone and in a browser."""
+    """Sessions: Ada's browser, which sends; Ada's phone, Grace's phone and Grace's browser, which receive."""
     first, second = cluster.gateways
     async with (
         open_session(connector(first, "websocket"), ada) as browser,
@@ -102,7 +104,7 @@ async def send(cluster: Cluster, ada: Person, grace: Person) -> pb.Accepted:
 
 
 def trace_of(jaeger: Jaeger, accepted: pb.Accepted) -> Trace:
-    """Of a message, once all of it is there."""
+    """Return the trace of a message, once it is complete."""
 
     def find(jaeger: Jaeger) -> Trace | None:
         for trace in jaeger.traces("session send", rookery__message_id=str(accepted.message_id)):
@@ -129,46 +131,35 @@ async def test_a_message_is_one_trace_through_all_processes_and_a_request_too(cl
     see_message(trace, cluster, ada, grace, accepted)
     request = await trio.to_thread.run_sync(request_of, jaeger, grace)
     print(request)
-    see_request(request, cluster)
-    told = "".join(str(span) for trace in jaeger.traces() for span in trace.spans)
-    assert str(accepted.message_id) in told
+    see_request(request)
+    spans = "".join(str(span) for trace in jaeger.traces() for span in trace.spans)
+    assert str(accepted.message_id) in spans
     secrets = [SECRET, PASSWORD, *(word for each in (ada, grace) for word in (each.name, each.access_token))]
-    assert [secret for secret in secrets if secret in told] == []
+    assert [secret for secret in secrets if secret in spans] == []
 
 
 def see_message(trace: Trace, cluster: Cluster, ada: Person, grace: Person, accepted: pb.Accepted) -> None:
+    """Each step is below the one that caused it, in the process that did it. Unit tests check the other attributes."""
     topic = cluster.environment["ROOKERY_KAFKA__TOPIC"]
     sent = trace.first
     assert (sent.name, sent.kind, sent.role) == ("session send", "server", "gateway")
-    assert sent.process["service"] == "rookery"
-    assert sent.process["service.instance.id"] == "gateway-1"
-    assert sent.process["service.version"]
-    assert (sent.tags["user.id"], sent.tags["rookery.transport"]) == (str(ada.user_id), "websocket")
+    assert (sent.process["service"], sent.process["service.instance.id"]) == ("rookery", "gateway-1")
     assert sent.tags["rookery.chat_id"] == accepted.chat_id
     (publish,) = [span for span in trace.below(sent) if span.kind == "producer"]
     assert publish.name == f"publish {topic}"
-    assert publish.tags["messaging.system"] == "kafka"
-    assert publish.tags["messaging.batch.message_count"] in (1, 2)
-    assert sent.start_us <= publish.start_us <= publish.end_us <= sent.end_us
     see_deliveries(trace, publish, ada, grace)
     (record,) = trace.named(f"record {topic}")
     assert record in trace.below(publish)
-    assert (record.kind, record.role, record.process["service.instance.id"]) == ("consumer", "archive", "archive-1")
-    assert record.tags["messaging.consumer.group.name"] == "archive"
-    assert record.tags["messaging.message.id"] == str(accepted.message_id)
+    assert record.process["service.instance.id"] == "archive-1"
     (write,) = _writes(trace)
     assert write in trace.below(record)
     assert trace.is_within(write, sent)
-    assert (write.kind, write.tags["db.system.name"]) == ("client", "cassandra")
-    assert write.tags["db.namespace"] == cluster.environment["ROOKERY_CASSANDRA__KEYSPACE"]
     assert not any("error" in span.tags for span in trace.spans)
 
 
 def see_deliveries(trace: Trace, publish: Span, ada: Person, grace: Person) -> None:
-    """Each gateway has read its copy, and each session but the one that sent it was given it."""
+    """Each gateway has read its copy, and has delivered it to each session except the sender's."""
     deliveries = [span for span in trace.below(publish) if span.tags.get("messaging.consumer.group.name") == "gateway"]
-    assert {(span.kind, span.role) for span in deliveries} == {("consumer", "gateway")}
-    assert {span.process["service.instance.id"] for span in deliveries} == {"gateway-1", "gateway-2"}
     at = {
         (delivery.process["service.instance.id"], span.tags["user.id"], span.tags["rookery.transport"])
         for delivery in deliveries
@@ -182,9 +173,9 @@ def see_deliveries(trace: Trace, publish: Span, ada: Person, grace: Person) -> N
 
 
 def request_of(jaeger: Jaeger, reader: Person) -> Trace:
-    """Of one in which they read messages, once all of it is there.
+    """Return the trace of a request that read messages, once it is complete.
 
-    Whoever asks before the archive has written the first gets an empty answer, for which it needs no messages.
+    A request before the archive has recorded the first message gets an empty answer, and reads none.
     """
 
     def find(jaeger: Jaeger) -> Trace | None:
@@ -196,32 +187,11 @@ def request_of(jaeger: Jaeger, reader: Person) -> Trace:
     return jaeger.wait_for(find)
 
 
-def see_request(trace: Trace, cluster: Cluster) -> None:
+def see_request(trace: Trace) -> None:
     first = trace.first
     assert (first.name, first.kind, first.role) == ("GET /v1/chats/<chat_id>/messages", "server", "bff")
-    assert first.tags["http.response.status_code"] == 200
     asked, answered = trace.named("rookery.v1.ArchiveService/ListMessages")
-    assert (asked.kind, asked.role, answered.kind, answered.role) == ("client", "bff", "server", "archive")
+    assert (asked.role, answered.role) == ("bff", "archive")
     assert asked in trace.below(first)
     assert trace.below(asked) == [answered]
-    reads = trace.below(answered)
-    assert reads
-    assert {(span.kind, span.role, span.tags["db.system.name"]) for span in reads} == {
-        ("client", "archive", "cassandra")
-    }
-    assert MESSAGES in {span.tags.get("db.collection.name") for span in reads}
-    assert all("?" in span.tags["db.query.text"] for span in reads if "db.query.text" in span.tags)
-
-
-async def test_a_ratio_of_0_stops_new_traces_at_once_and_1_brings_them_back(cluster: Cluster, jaeger: Jaeger) -> None:
-    first, second = cluster.gateways
-    ada, grace = await sign_up_at(cluster, first), await sign_up_at(cluster, second)
-    messages: list[pb.Accepted] = []
-    for ratio in (1, 0, 1):
-        await trio.to_thread.run_sync(set_ratio, cluster, ratio)
-        messages.append(await send(cluster, ada, grace))
-    before, between, after = messages
-    await trio.to_thread.run_sync(trace_of, jaeger, before)
-    await trio.to_thread.run_sync(trace_of, jaeger, after)  # what came before it was sent before it
-    assert not jaeger.traces(rookery__message_id=str(between.message_id))
-    assert not jaeger.traces(messaging__message__id=str(between.message_id))
+    assert {(span.role, span.tags["db.system.name"]) for span in trace.below(answered)} == {("archive", "cassandra")}

@@ -1,6 +1,6 @@
-"""Users who send as fast as they are answered, over as many connections as it takes, and write down what they hear.
+"""Users who send as fast as they get answers, over several connections, and record what they receive.
 
-They speak to a gateway directly, with no client of ours in between: `rookery.verify.checker` checks them all the same.
+They use sessions of a gateway without a client of ours; `rookery.verify.checker` checks their records.
 """
 
 import itertools
@@ -17,31 +17,31 @@ from tests.system.sessions import Connect, Session, open_session, text_to
 from tools.launch.people import Person
 
 IN_FLIGHT = 24
-"""Sends of one sender that wait for an answer: fewer than the server's limit of 64, enough to fill its batches."""
+"""Unanswered sends of one sender: below the server's limit of 64, and enough to fill its batches."""
 
 
 class Sender:
-    """A user who sends texts to one other, who sends as many: a client with no more than it needs."""
+    """A user who exchanges texts with another, with a minimal client."""
 
     def __init__(self, person: Person, other: Person, connect: Connect, count: int) -> None:
         self.person = person
         self.other = other
         self.chat_id = person.chat_with(other)
         self.sent = {text: self._unsent(text, number) for number, text in enumerate(texts_of(person, count))}
-        """By text, which is the client_message_id too, in the order in which they are sent."""
-        self.heard: dict[Key, Delivery] = {}
-        """The other's messages, in the order in which they came."""
+        """By text, which is also the client_message_id, in order of sending."""
+        self.received: dict[Key, Delivery] = {}
+        """The other's messages, in order of arrival."""
         self._last_of_other = texts_of(other, count)[-1]
         self._connect = connect
         self._position: pb.Position | None = None
 
     async def arrive(self) -> None:
-        """Have a first session, from whose end on nothing is missed: who has none is given the last seconds only."""
+        """Open a first session, to have a position: without one, a session gets only the last seconds replayed."""
         async with open_session(self._connect, self.person) as session:
             self._take(session.frames[0])
 
     async def run(self, on_accepted: Callable[[], None]) -> None:
-        """Send what was never accepted; return when all is, and the other's last was heard.
+        """Send each message until it is accepted; return when all are, and the other's last message has arrived.
 
         Raises Unreachable or SessionOver if the connection ends before that.
         """
@@ -50,7 +50,7 @@ class Sender:
             self._take(session.frames[0])
             for sent in itertools.islice(todo, IN_FLIGHT):
                 await self._send(session, sent)
-            while not (all(sent.is_accepted for sent in self.sent.values()) and self._has_heard_last):
+            while not (all(sent.is_accepted for sent in self.sent.values()) and self._has_received_last):
                 frame = await session.receive()
                 self._take(frame)
                 if frame.HasField("accepted"):
@@ -59,15 +59,15 @@ class Sender:
                         await self._send(session, next_one)
 
     @property
-    def _has_heard_last(self) -> bool:
-        return (self.other.user_id, self._last_of_other) in self.heard
+    def _has_received_last(self) -> bool:
+        return (self.other.user_id, self._last_of_other) in self.received
 
     def _unsent(self, text: str, number: int) -> Sent:
         return Sent((self.person.user_id, text), self.chat_id, self.other.user_id, text, number, at=math.inf)
 
     async def _send(self, session: Session, sent: Sent) -> None:
         sent.at = min(sent.at, trio.current_time())
-        # If the connection is lost, there may be answers to be read yet, before that says so.
+        # After a lost connection there may be answers left to read, before receive() raises.
         with suppress(Unreachable):
             await session.say(send=text_to(self.chat_id, sent.text, sent.key[1]))
 
@@ -84,7 +84,7 @@ class Sender:
                 self._position = frame.event.position
                 copy = Copy.of(frame.event.message)
                 if copy.key[0] != self.person.user_id:
-                    self.heard.setdefault(copy.key, Delivery(copy, trio.current_time()))
+                    self.received.setdefault(copy.key, Delivery(copy, trio.current_time()))
             case _:
                 raise AssertionError(frame)
 
@@ -94,7 +94,7 @@ def texts_of(person: Person, count: int) -> list[str]:
 
 
 def records_of(senders: Iterable[Sender], histories: Mapping[tuple[int, str], Sequence[Copy]]) -> Records:
-    """What these know, and what was found in history, by reader and chat."""
+    """Records of the senders, with histories by reader and chat."""
     everyone = list(senders)
-    deliveries = {sender.person.user_id: list(sender.heard.values()) for sender in everyone}
+    deliveries = {sender.person.user_id: list(sender.received.values()) for sender in everyone}
     return Records(by_key(sent for sender in everyone for sent in sender.sent.values()), deliveries, histories)

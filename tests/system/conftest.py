@@ -1,4 +1,4 @@
-"""What the system tests share: running platforms, stubs for a stock client, and a pair that must not be disturbed."""
+"""Platforms, stubs for a stock client, and a pair that bad clients must not disturb."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -13,32 +13,32 @@ from tools.launch.people import Person, open_http, sign_up
 from tools.launch.process import Rookery, running, wait_until
 
 IDLE_WORKERS = 4
-"""Threads that Trio keeps for 10 s after their last work, and that may not have been there at first."""
+"""Idle worker threads that Trio keeps for 10 s."""
 
 
 @pytest.fixture(scope="session")
 def rookery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rookery]:
-    """One for all tests that neither stop nor configure it: each makes its own people."""
+    """One for all tests that neither stop nor configure it: each registers its own users."""
     with running(Rookery(tmp_path_factory.mktemp("rookery") / "data")) as ready:
         yield ready
 
 
 @pytest.fixture
 def own_rookery(tmp_path: Path) -> Iterator[Rookery]:
-    """One for a test alone, that may do with it what it likes."""
+    """One for one test, which may stop, kill and configure it."""
     with running(Rookery(tmp_path / "data")) as ready:
         yield ready
 
 
 @pytest.fixture(scope="session")
 def stubs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Python made from protos/ by the stock tools."""
+    """Python generated from protos/ by the stock tools."""
     return make_stubs(tmp_path_factory.mktemp("stubs"))
 
 
 @pytest.fixture(scope="session")
 def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rookery]:
-    """One for clients that do what they must not: it allows little, and nothing that they do is an error of its own."""
+    """One with low limits for bad clients, which must not cause warnings or errors in its log."""
     data = tmp_path_factory.mktemp("rookery") / "data"
     with running(Rookery(data, frame_burst=FRAME_BURST, frames_per_second=FRAMES_PER_SECOND)) as ready:
         before = ready.threads
@@ -52,7 +52,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rookery]:
 
 @pytest.fixture
 async def undisturbed(strict: Rookery) -> AsyncIterator[None]:
-    """A pair chats on all the while. Afterwards, the process has no more files and sockets open than before."""
+    """A pair chats during the test. Afterwards, the process has no more open files and sockets than before."""
     rookery = strict
     people = [await sign_up(rookery.url, name) for name in ("ada", "grace")]
     async with AsyncExitStack() as stack:
@@ -67,12 +67,12 @@ async def undisturbed(strict: Rookery) -> AsyncIterator[None]:
             nursery.start_soon(pair.chat_for_ever)
             yield
             nursery.cancel_scope.cancel()
-        await see_newcomers_served(rookery, people[0])
+        await check_new_clients(rookery, people[0])
     assert await trio.to_thread.run_sync(wait_until, lambda: rookery.open_files <= before)
 
 
-async def see_newcomers_served(rookery: Rookery, person: Person) -> None:
-    """On each listener: by then, everyone who came before has been let in, or is gone."""
+async def check_new_clients(rookery: Rookery, person: Person) -> None:
+    """Connect to each listener: earlier connections are then accepted or closed."""
     for transport in TRANSPORTS:
         async with open_session(connector(rookery, transport), person):
             pass

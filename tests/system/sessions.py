@@ -1,11 +1,12 @@
-"""Sessions as a test holds them: over WebSocket, over gRPC, or by a stock grpcio client in a process of its own.
+"""Sessions for tests: over WebSocket, over gRPC, or by a stock grpcio client in its own process.
 
-JSON is made and read by protobuf's own library here, which knows nothing of `shared.contract.wire`.
+JSON is written and parsed by protobuf's own library, independent of `shared.contract.wire`.
 """
 
 import json
 import os
 import secrets
+import ssl
 import subprocess
 import sys
 from collections import Counter
@@ -29,26 +30,26 @@ from tools.launch.process import Process
 
 SUBPROTOCOL = "rookery.v1.json"
 MAX_FRAME = 4 * 1024 * 1024
-"""Bytes that a client takes: more than a server sends."""
+"""Largest frame that a client accepts: more than a server sends."""
 
 CLOSE_SECONDS = 1.0
-"""For a server to answer a close; then the connection is cut."""
+"""For a server to answer a close; then the connection is closed."""
 
-LOOKED_AT = 3
-"""Frames of each kind in a session that are held against the AsyncAPI document."""
+VALIDATED = 3
+"""Frames of each kind in a session that are validated against the AsyncAPI document."""
 
 STOCK_CLIENT = Path(__file__).with_name("stock_client.py")
 
 Connect = Callable[[], AbstractAsyncContextManager[SessionStream]]
-"""Opens a connection that has not authenticated."""
+"""Opens a connection without authentication."""
 
 
 class SessionOver(Exception):
-    """The server ended it; says what its last frame was."""
+    """The server ended the session; the text has its last frame."""
 
 
 class Session:
-    """A session, and everything that came in it. Every wait has an end."""
+    """A session and its received frames. Every wait has a timeout."""
 
     def __init__(self, stream: SessionStream) -> None:
         self.stream = stream
@@ -56,13 +57,13 @@ class Session:
 
     @property
     def position(self) -> pb.Position | None:
-        """The newest that was heard: what to resume from."""
+        """The newest received position, to resume from."""
         positions = [frame.event.position for frame in self.frames if frame.HasField("event")]
         welcome = self.frames[0].welcome
         return positions[-1] if positions else welcome.position if not welcome.replayed else None
 
-    async def hear_messages(self, count: int) -> list[pb.Message]:
-        """The messages that came, from the first one on; waits until there are so many."""
+    async def receive_messages(self, count: int) -> list[pb.Message]:
+        """Wait for this many messages; return all that were received."""
         while (
             len(messages := [frame.event.message for frame in self.frames if frame.event.HasField("message")]) < count
         ):
@@ -74,12 +75,12 @@ class Session:
         await self.stream.send(pb.ClientFrame(**frame))  # type: ignore[arg-type]
 
     async def authenticate(self, access_token: str, position: pb.Position | None = None) -> pb.Welcome:
-        """Begin, or resume."""
+        """Begin a session, or resume one from a position."""
         await self.say(authenticate=pb.Authenticate(access_token=access_token, last_position=position))
         return (await self.next("welcome")).welcome
 
     async def receive(self) -> pb.ServerFrame:
-        """The next frame, whose number must be the next one. Raises SessionOver."""
+        """The next frame; checks its sequence number. Raises SessionOver."""
         with trio.fail_after(PATIENCE):
             frame = await self.stream.receive()
         if frame is None:
@@ -89,7 +90,7 @@ class Session:
         return frame
 
     async def next(self, kind: str) -> pb.ServerFrame:
-        """The next frame of a kind, such as `accepted`; others are passed over, but a refusal is not."""
+        """The next frame of a kind, such as `accepted`; ignores others, except a refusal."""
         return await self.next_where(lambda frame: frame.WhichOneof("frame") == kind, refused=kind == "refused")
 
     async def next_event(self, kind: str) -> pb.Event:
@@ -104,17 +105,17 @@ class Session:
             assert refused or not frame.HasField("refused"), frame
 
     async def send_text(self, to: int | str, text: str, client_message_id: str = "") -> pb.Accepted:
-        """Send to a user or a chat; returns once it is accepted."""
+        """Send to a user or a chat; return when it is accepted."""
         await self.say(send=text_to(to, text, client_message_id))
         return (await self.next("accepted")).accepted
 
-    async def see_alive(self) -> None:
-        """The session answers."""
+    async def check_alive(self) -> None:
+        """Check that the session answers."""
         await self.say(ping=pb.Ping(payload=b"?"))
         await self.next("pong")
 
     async def read_to_end(self) -> list[pb.ServerFrame]:
-        """Everything up to the end of the session."""
+        """Receive all frames up to the end of the session."""
         try:
             while True:
                 await self.receive()
@@ -144,7 +145,7 @@ def connector(rookery: Process, transport: str) -> Connect:
 async def open_session(
     connect: Connect, person: Person, *, token: str = "", position: pb.Position | None = None
 ) -> AsyncIterator[Session]:
-    """A session that has been welcomed."""
+    """Open and authenticate a session."""
     async with connect() as stream:
         session = Session(stream)
         await session.authenticate(token or person.access_token, position)
@@ -156,22 +157,26 @@ async def open_session(
 
 @asynccontextmanager
 async def connect_websocket(url: str, **headers: str) -> AsyncIterator[SessionStream]:
-    """Raises Unreachable, as `connect_grpc` does."""
+    """Connect by WebSocket. Raises Unreachable."""
     async with open_websocket(url, **headers) as websocket:
         yield WebSocketStream(websocket)
 
 
 @asynccontextmanager
 async def open_websocket(url: str, **headers: str) -> AsyncIterator[trio_websocket.WebSocketConnection]:
-    """A WebSocket with Rookery's sub-protocol, for frames of any kind."""
+    """Open a WebSocket with Rookery's sub-protocol, for any frames."""
     address = urlsplit(url)
     assert address.hostname, url
     assert address.port, url
     extra = [(name.encode(), value.encode()) for name, value in headers.items()]
     try:
-        stream = await trio.open_tcp_stream(address.hostname, address.port)
+        tcp = await trio.open_tcp_stream(address.hostname, address.port)
     except OSError as error:
         raise Unreachable(str(error)) from error
+    stream: trio.SocketStream | trio.SSLStream[trio.SocketStream] = tcp
+    if address.scheme == "wss":
+        context = ssl.create_default_context()  # which trusts SSL_CERT_FILE
+        stream = trio.SSLStream(tcp, context, server_hostname=address.hostname, https_compatible=True)
     async with stream, open_background() as nursery:
         try:
             with trio.fail_after(PATIENCE):
@@ -208,14 +213,14 @@ class WebSocketStream:
                 return None
             raise Unreachable(str(error)) from error
         frame = json_format.Parse(text, pb.ServerFrame())
-        self._see_documented(frame, text)
+        self._validate(frame, text)
         return frame
 
-    def _see_documented(self, frame: pb.ServerFrame, text: str | bytes) -> None:
-        """That the frame is as the AsyncAPI document says: the first of each kind, since it takes a while."""
+    def _validate(self, frame: pb.ServerFrame, text: str | bytes) -> None:
+        """Validate the frame against the AsyncAPI document: the first of each kind, since it is slow."""
         kind = frame.event.WhichOneof("event") or frame.WhichOneof("frame")
         self._kinds[kind] += 1
-        if self._kinds[kind] <= LOOKED_AT:
+        if self._kinds[kind] <= VALIDATED:
             assert asyncapi.problems("ServerFrame", json.loads(text)) == []
 
 
@@ -223,7 +228,7 @@ class WebSocketStream:
 
 
 def make_stubs(folder: Path) -> Path:
-    """Generate Python from our protos with the stock tools only; the folder to import it from."""
+    """Generate Python from our protos with the stock tools; return the folder to import it from."""
     protos = Path(__file__).parents[2] / "protos"
     command = ["-m", "grpc_tools.protoc", f"-I{protos}", f"--python_out={folder}", f"--grpc_python_out={folder}"]
     subprocess.run([sys.executable, *command, *map(str, protos.rglob("*.proto"))], check=True)
@@ -251,7 +256,7 @@ async def connect_stock(endpoint: str, stubs: Path) -> AsyncIterator["StockStrea
 
 
 class StockStream:
-    """A SessionStream by way of `stock_client.py`."""
+    """A SessionStream through `stock_client.py`."""
 
     def __init__(self, process: trio.Process) -> None:
         self.process = process

@@ -1,4 +1,4 @@
-"""A native app as others would write it: grpcio, stubs made by the stock tools, and nothing of Rookery's.
+"""A native app with grpcio and stubs of the stock tools, without code of Rookery.
 
     python stock_client.py HOST:PORT
 

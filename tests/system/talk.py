@@ -1,4 +1,4 @@
-"""Two who write to each other through all that happens to a cluster, and miss nothing."""
+"""Two users who chat during a fault of a cluster, and miss nothing."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -20,11 +20,11 @@ from tools.launch.process import Process
 TRANSPORTS: tuple[Transport, ...] = ("websocket", "grpc")
 
 MESSAGES = 20
-"""On each side of a fault."""
+"""Messages of each user before and after a fault."""
 
 
 async def gateway_of(bff: Process, person: Person) -> dict[str, str]:
-    """Where the user's sessions go, as this BFF has it; nothing if it has not heard of anybody."""
+    """Addresses of the user's gateway by this BFF; empty if it has none yet."""
     async with open_http(bff.url) as http:
         answer = await http.get("/v1/me/gateway", headers=person.headers)
     if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
@@ -34,7 +34,7 @@ async def gateway_of(bff: Process, person: Person) -> dict[str, str]:
 
 
 async def sign_up_at(cluster: Cluster, gateway: Process) -> Person:
-    """Someone whose sessions go to this gateway, as every BFF has heard by then."""
+    """Register a user of this gateway; return when every BFF has its address."""
     owners = await trio.to_thread.run_sync(cluster.wait_until_owned)
     with trio.fail_after(PATIENCE):
         person = await sign_up(cluster.bffs[0].url)
@@ -47,34 +47,34 @@ async def sign_up_at(cluster: Cluster, gateway: Process) -> Person:
 
 
 class Talk:
-    """Two clients that write to each other without a pause. A send that fails ends the test."""
+    """Two clients that send to each other without a pause. A failed send fails the test."""
 
     def __init__(self, *clients: Client) -> None:
         self.clients = clients
         self.sent: dict[int, list[tuple[int, str]]] = {client.me.user_id: [] for client in clients}
-        """The ids and texts of each sender's messages, in order of sending."""
-        self.heard: dict[int, list[tuple[int, str]]] = {client.me.user_id: [] for client in clients}
-        """Those of what each heard from the other, in order of hearing."""
+        """Ids and texts of sent messages by sender, in order."""
+        self.received: dict[int, list[tuple[int, str]]] = {client.me.user_id: [] for client in clients}
+        """Ids and texts of received messages by receiver, in order."""
         self.gaps: list[pb.Gap] = []
-        """There is none: what a move takes is far less than a tail holds."""
+        """Must stay empty: a tail holds more than a move takes."""
         self._stopped = False
 
     async def run_past(self, fault: Callable[[], object]) -> float:
-        """Talk, let the fault happen in a thread, and talk on; the seconds until both had a message accepted again."""
+        """Chat during the fault, which runs in a thread; return the seconds until both had a message accepted again."""
         async with trio.open_nursery() as listeners:
             for client in self.clients:
                 listeners.start_soon(self._listen, client)
             async with trio.open_nursery() as senders:
                 for client, other in permutations(self.clients):
                     senders.start_soon(self._send, client, other.me.user_id)
-                await self._see_sent(MESSAGES)
+                await self._wait_for_sent(MESSAGES)
                 began = trio.current_time()
                 await trio.to_thread.run_sync(fault)
-                await self._see_sent(1)
+                await self._wait_for_sent(1)
                 seconds = trio.current_time() - began
-                await self._see_sent(MESSAGES)
+                await self._wait_for_sent(MESSAGES)
                 self._stopped = True
-            await self._see_heard()
+            await self._wait_for_received()
             listeners.cancel_scope.cancel()
         return seconds
 
@@ -89,29 +89,29 @@ class Talk:
         me = client.me.user_id
         async for event in client.events():
             if isinstance(event, pb.Message) and event.sender_id != me:
-                self.heard[me].append((event.message_id, event.text.body))
+                self.received[me].append((event.message_id, event.text.body))
             elif isinstance(event, pb.Gap):
                 self.gaps.append(event)
 
-    async def _see_sent(self, more: int) -> None:
-        """Wait until so many more of each were accepted."""
+    async def _wait_for_sent(self, more: int) -> None:
+        """Wait until this many more messages of each are accepted."""
         enough = {user: len(sent) + more for user, sent in self.sent.items()}
         with trio.fail_after(2 * PATIENCE):
             while any(len(self.sent[user]) < number for user, number in enough.items()):
                 await trio.sleep(0.01)
 
-    async def _see_heard(self) -> None:
-        """Wait until each heard all that the other sent, once and in order."""
+    async def _wait_for_received(self) -> None:
+        """Wait until each has received the other's messages, once and in order."""
         for first, second in permutations(self.sent):
             with trio.move_on_after(PATIENCE):
-                while not set(self.sent[first]) <= set(self.heard[second]):
+                while not set(self.sent[first]) <= set(self.received[second]):
                     await trio.sleep(0.01)
-            assert (self.heard[second], self.gaps) == (self.sent[first], [])
+            assert (self.received[second], self.gaps) == (self.sent[first], [])
 
 
 @asynccontextmanager
 async def talking(cluster: Cluster, transport: Transport) -> AsyncIterator[Talk]:
-    """A user of each gateway, each at a BFF of its own. At the end, both BFFs have all that was accepted, once."""
+    """Open clients of two users of different gateways and BFFs; at the end, both BFFs have each message once."""
     async with AsyncExitStack() as stack:
         clients = []
         for number, gateway in enumerate(cluster.gateways):

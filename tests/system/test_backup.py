@@ -1,4 +1,4 @@
-"""A backup made while everyone sends, put back elsewhere: what was accepted before it began is there."""
+"""A backup under load, restored elsewhere, has every message that was accepted before it began."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
@@ -17,14 +17,14 @@ from tools.launch.people import PATIENCE, Person, read_history, sign_in, sign_up
 from tools.launch.process import Rookery, stop_all
 
 MOMENT = 500
-"""So many messages are accepted when the backup begins, of 2,000."""
+"""Accepted messages when the backup begins, of 2,000."""
 
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Iterator[Rookery]:
-    """Another data folder, on which nothing runs yet."""
+    """A platform on another data folder, not started."""
     process = Rookery(tmp_path / "elsewhere")
-    process._live = {}  # what is configured is in the backup
+    process._live = {}  # live configuration is in the backup
     try:
         yield process
     finally:
@@ -32,7 +32,7 @@ def elsewhere(tmp_path: Path) -> Iterator[Rookery]:
 
 
 class Backup:
-    """What happens in the middle of a burst of sends."""
+    """A backup in the middle of a burst."""
 
     def __init__(self, rookery: Rookery, folder: Path, senders: list[Sender]) -> None:
         self._rookery = rookery
@@ -41,7 +41,7 @@ class Backup:
         self._accepted = 0
         self._moment = trio.Event()
         self.before: dict[tuple[int, str], int] = {}
-        """By sender and text, the ids of the messages that were accepted before it began."""
+        """Ids of messages that were accepted before it began, by sender and text."""
         self.accepted_during = 0
 
     async def run(self) -> None:
@@ -97,7 +97,7 @@ async def test_people_go_on_after_a_restore(own_rookery: Rookery, elsewhere: Roo
 
     await restore(elsewhere, tmp_path / "backup")
     await sign_in(elsewhere.url, ada.name)
-    # Clients know positions of what came after the backup, and must hear what takes its place all the same.
+    # Clients have positions from after the backup, and must receive the messages that take those places.
     last = await exchange(elsewhere, ada, grace, "again", position=after)
     assert last.offset > after.offset
     history = await read_history(elsewhere.url, ada, ada.chat_with(grace), until=lambda items: len(items) >= 2)
@@ -108,7 +108,7 @@ async def test_people_go_on_after_a_restore(own_rookery: Rookery, elsewhere: Roo
 async def exchange(
     rookery: Rookery, sender: Person, reader: Person, text: str, *, position: pb.Position | None = None
 ) -> pb.Position:
-    """One message, read by someone who had come as far as the position; where it is."""
+    """Send a message to a reader who resumes from a position; return the message's position."""
     async with AsyncExitStack() as stack:
         one = await stack.enter_async_context(open_session(connector(rookery, TRANSPORTS[0]), sender))
         other = await stack.enter_async_context(

@@ -1,4 +1,4 @@
-"""Clients that send what they must not, or vanish: each gets its answer or its end, and nobody else notices."""
+"""Clients that send bad input or vanish: each is refused or closed, and others are not disturbed."""
 
 import json
 import socket
@@ -19,7 +19,7 @@ VANISHING = 500
 AT_ONCE = 50
 
 RESET = struct.pack("ii", 1, 0)
-"""For SO_LINGER: close with a reset, and wait for nothing."""
+"""For SO_LINGER: close with a reset."""
 
 pytestmark = pytest.mark.usefixtures("undisturbed")
 
@@ -38,18 +38,18 @@ async def mallory(strict: Rookery) -> Person:
 async def test_a_flood_is_refused_frame_by_frame_and_the_session_lives(
     strict: Rookery, mallory: Person, transport: str
 ) -> None:
-    flood = FRAME_BURST + FRAMES_PER_SECOND + 50  # what it may send at once, and in the second that this may take
+    flood = FRAME_BURST + FRAMES_PER_SECOND + 50  # the burst, and the rate of the second that this may take
     refused: list[pb.Refused] = []
     async with open_session(connector(strict, transport), mallory) as session:
         with trio.fail_after(PATIENCE):
-            while not refused:  # on a machine that is busy it takes longer, and is no flood
+            while not refused:  # a busy machine may be too slow for a flood
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(send_pings, session, flood)
                     answers = [await session.receive() for _ in range(flood)]
                 refused = [frame.refused for frame in answers if frame.HasField("refused")]
         assert {(each.code, each.retryable) for each in refused} == {("rate_limited", True)}
         await trio.sleep(2 * refused[-1].retry_after_ms / 1000)
-        await session.see_alive()
+        await session.check_alive()
 
 
 async def send_pings(session: Session, number: int) -> None:
@@ -99,7 +99,7 @@ async def test_each_bad_frame_is_refused_for_itself_and_the_session_lives(
             refused = (await session.next("refused")).refused
             assert (refused.code, refused.field, refused.frame) == (code, field, number + 2), refused
             assert refused.client_message_id == frame.send.client_message_id[:64]
-        await session.see_alive()
+        await session.check_alive()
 
 
 BAD_TEXTS = {
@@ -139,10 +139,10 @@ async def hear(websocket: trio_websocket.WebSocketConnection) -> dict[str, dict[
 async def test_too_large_a_frame_ends_that_session_alone(strict: Rookery, mallory: Person, transport: str) -> None:
     connect = connector(strict, transport)
     async with open_session(connect, mallory) as session, open_session(connect, mallory) as other:
-        with pytest.raises(Unreachable):  # noqa: PT012 - the server may be quicker than the whole of the frame
+        with pytest.raises(Unreachable):  # noqa: PT012 - the server may close before the whole frame is sent
             await session.say(ping=pb.Ping(payload=b"x" * 2_000_000))
             await session.receive()
-        await other.see_alive()
+        await other.check_alive()
 
 
 @pytest.mark.parametrize("name", ["page", "websocket", "grpc", "archive", "gateway_health", "archive_health"])
@@ -157,7 +157,7 @@ async def test_what_is_no_protocol_at_all_is_closed(strict: Rookery, name: str) 
                     while await stream.receive_some():
                         pass
                 except trio.BrokenResourceError:
-                    pass  # closed with what we said unread
+                    pass  # closed with unread data
 
 
 # ---- those who vanish
@@ -189,6 +189,6 @@ async def test_hundreds_that_vanish_in_mid_handshake_leave_nothing(strict: Rooke
 
 @each_transport
 async def test_sessions_that_vanish_leave_nothing(strict: Rookery, mallory: Person, transport: str) -> None:
-    for _ in range(20):  # more than one user may have at once
+    for _ in range(20):  # more than the limit of one user
         async with connector(strict, transport)() as stream:
             await Session(stream).authenticate(mallory.access_token)

@@ -1,6 +1,8 @@
-"""Two BFFs, two gateways and two archives on real engines: to a user they are one, also while some of them stop."""
+"""Two BFFs, two gateways and two archives with TLS on real engines: one platform to users, also while some stop."""
 
 import json
+import signal
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from functools import partial
@@ -14,31 +16,61 @@ import trio
 from rookery.client import open_client
 from rookery.client.reconnector import Transport
 from tests.system.sessions import Session, SessionOver, connector, open_session, text_to
-from tests.system.talk import TRANSPORTS, gateway_of, sign_up_at, talking
+from tests.system.talk import gateway_of, sign_up_at, talking
 from tools.engines.cassandra import Cassandra
 from tools.engines.kafka import Kafka
 from tools.engines.redis import Redis
+from tools.launch.certificates import Authority, Issued
 from tools.launch.cluster import ENGINES, PARTITIONS, Cluster, Engines, running_cluster
 from tools.launch.people import PASSWORD, PATIENCE, Person, open_http, read_history, sign_in, sign_up
-from tools.launch.process import Process, Rookery, stop_all
+from tools.launch.process import Process, Rookery, port_of, stop_all, wait_until
 
 if TYPE_CHECKING:
     from rookery.v1 import session_pb2 as pb
 
+each_transport = pytest.mark.parametrize("transport", ["websocket", pytest.param("grpc", marks=pytest.mark.slow)])
+
 MOVE_SECONDS = 10.0
-"""Until a client is live again after its gateway was killed: the promise is for 99 of 100 clients."""
+"""Until a client has a session again after the kill of its gateway: promised for 99 of 100 clients."""
 
 SLACK_SECONDS = 8.0
-"""More, for a machine that does other things at the same time."""
+"""Margin for a busy machine."""
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Authority]:
+    """The only authority that this process and those of the cluster trust."""
+    authority = Authority(tmp_path_factory.mktemp("certificates"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(authority.file))
+        client_tls.cache_clear()  # which this process may have cached before
+        yield authority
+    client_tls.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def issued(authority: Authority) -> Issued:
+    """The certificate of every process, as server and as client."""
+    return authority.issue()
 
 
 @pytest.fixture(scope="module")
 def shared_cluster(
-    tmp_path_factory: pytest.TempPathFactory, kafka_server: Kafka, cassandra_server: Cassandra, redis_server: Redis
+    tmp_path_factory: pytest.TempPathFactory,
+    kafka_server: Kafka,
+    cassandra_server: Cassandra,
+    redis_server: Redis,
+    authority: Authority,
+    issued: Issued,
 ) -> Iterator[Cluster]:
-    """One for all tests here. None of its processes logs an error, and each stops cleanly at the end."""
+    """One for all tests of this module, with TLS on every listener; archives require client certificates.
+
+    None of its processes logs an error, and each stops cleanly at the end.
+    """
     engines = Engines(kafka_server, cassandra_server, redis_server)
-    with running_cluster(Cluster(tmp_path_factory.mktemp("cluster"), engines)) as ready:
+    files = {"CERTIFICATE_FILE": issued.certificate, "KEY_FILE": issued.key, "CLIENT_CA_FILE": authority.file}
+    settings = {f"ROOKERY_TLS__{name}": str(file) for name, file in files.items()}
+    with running_cluster(Cluster(tmp_path_factory.mktemp("cluster"), engines, settings=settings)) as ready:
         yield ready
         last = ready.running()
     assert [process.name for process in last if process.process.returncode != 0] == []
@@ -48,7 +80,7 @@ def shared_cluster(
 
 @pytest.fixture
 def cluster(shared_cluster: Cluster) -> Cluster:
-    """All of its processes run, whatever the test before has done to them."""
+    """The cluster with all its processes running, whatever the test before did."""
     shared_cluster.restore()
     return shared_cluster
 
@@ -56,8 +88,7 @@ def cluster(shared_cluster: Cluster) -> Cluster:
 # ---- everyone is everywhere
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
-@pytest.mark.parametrize("other_transport", TRANSPORTS)
+@pytest.mark.parametrize(("transport", "other_transport"), [("websocket", "grpc"), ("grpc", "websocket")])
 async def test_users_of_two_gateways_chat_and_each_bff_has_their_history(
     cluster: Cluster, transport: str, other_transport: str
 ) -> None:
@@ -68,11 +99,11 @@ async def test_users_of_two_gateways_chat_and_each_bff_has_their_history(
         open_session(connector(second, other_transport), grace) as grace_session,
     ):
         sent = await ada_session.send_text(grace.user_id, "from ada")
-        (heard,) = await grace_session.hear_messages(1)
-        assert (heard.message_id, heard.text.body) == (sent.message_id, "from ada")
+        (received,) = await grace_session.receive_messages(1)
+        assert (received.message_id, received.text.body) == (sent.message_id, "from ada")
         answer = await grace_session.send_text(sent.chat_id, "from grace")
-        (heard,) = await ada_session.hear_messages(1)
-        assert (heard.message_id, heard.text.body) == (answer.message_id, "from grace")
+        (received,) = await ada_session.receive_messages(1)
+        assert (received.message_id, received.text.body) == (answer.message_id, "from grace")
     for bff in cluster.bffs:
         for reader in (ada, grace):
             history = await read_history(bff.url, reader, sent.chat_id, until=lambda messages: len(messages) == 2)
@@ -87,19 +118,21 @@ async def test_an_account_made_at_one_bff_is_known_to_the_other(cluster: Cluster
     assert await gateway_of(first, again) == await gateway_of(second, person)
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_a_session_at_the_wrong_gateway_is_told_the_right_one(cluster: Cluster, transport: str) -> None:
+@each_transport
+async def test_a_session_at_the_wrong_gateway_gets_the_address_of_the_right_one(
+    cluster: Cluster, transport: str
+) -> None:
     right, wrong = cluster.gateways
     person = await sign_up_at(cluster, right)
-    told: list[pb.Moved] = []
+    moved: list[pb.Moved] = []
     with trio.fail_after(PATIENCE):
-        while not told:  # while it has not heard who else serves them, it can only ask them to come back
+        while not moved:  # until it knows the other gateway, it sends `reconnect` only
             async with connector(wrong, transport)() as stream:
                 session = Session(stream)
                 with pytest.raises(SessionOver):
                     await session.authenticate(person.access_token)
-            told = [frame.moved for frame in session.frames if frame.HasField("moved")]
-    assert [(moved.websocket, moved.grpc) for moved in told] == [(right.websocket, right.grpc)]
+            moved = [frame.moved for frame in session.frames if frame.HasField("moved")]
+    assert [(each.websocket, each.grpc) for each in moved] == [(right.websocket, right.grpc)]
 
 
 async def test_live_configuration_reaches_every_process_that_uses_it(cluster: Cluster) -> None:
@@ -112,28 +145,28 @@ async def test_live_configuration_reaches_every_process_that_uses_it(cluster: Cl
         await trio.to_thread.run_sync(cluster.run, "config", "set", "max_text_bytes", "11")
         for session, other in zip(sessions, reversed(people), strict=True):
             await until_answered(session, other, "refused")
-        await until_heard(cluster, [11])
+        await until_logged(cluster, [11])
         await trio.to_thread.run_sync(cluster.run, "config", "unset", "max_text_bytes")
         for session, other in zip(sessions, reversed(people), strict=True):
             await until_answered(session, other, "accepted")
-        await until_heard(cluster, [11, 16384])
+        await until_logged(cluster, [11, 16384])
 
 
-async def until_heard(cluster: Cluster, values: list[int]) -> None:
-    """Wait until each process that uses it has heard that max_text_bytes was set to these, one after the other."""
+async def until_logged(cluster: Cluster, values: list[int]) -> None:
+    """Wait until each process that uses max_text_bytes has logged these values, in order."""
 
-    def heard(process: Process) -> list[int]:
+    def logged(process: Process) -> list[int]:
         changes = [line for line in process.log_lines() if line["event"] == "configuration_changed"]
         return [line["max_text_bytes"] for line in changes if "max_text_bytes" in line]
 
     for process in (*cluster.gateways, *cluster.bffs):
         with trio.fail_after(PATIENCE):
-            while heard(process) != values:
+            while logged(process) != values:
                 await trio.sleep(0.05)
 
 
 async def until_answered(session: Session, to: Person, kind: str) -> None:
-    """Send until the answer is of this kind."""
+    """Send until the answer has this kind."""
     with trio.fail_after(PATIENCE):
         while True:
             await session.say(send=text_to(to.user_id, "twelve bytes"))
@@ -152,14 +185,14 @@ async def test_queries_to_an_archive_that_is_frozen_are_answered_by_the_other(cl
         (await http.get("/v1/chats", headers=person.headers)).raise_for_status()
         cluster.archives[0].freeze()
         try:
-            for _ in range(6):  # each archive has its turn
+            for _ in range(6):  # so that each archive is asked
                 answer = await http.get("/v1/chats", headers=person.headers)
                 assert answer.status_code == 200, answer.text
         finally:
             cluster.archives[0].thaw()
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
+@each_transport
 async def test_a_gateway_that_is_stopped_moves_its_users_without_a_failed_send(
     cluster: Cluster, transport: Transport
 ) -> None:
@@ -168,7 +201,7 @@ async def test_a_gateway_that_is_stopped_moves_its_users_without_a_failed_send(
         await talk.run_past(gateway.terminate)
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
+@each_transport
 async def test_a_gateway_that_is_killed_leaves_its_users_to_the_other_soon(
     cluster: Cluster, transport: Transport
 ) -> None:
@@ -179,18 +212,49 @@ async def test_a_gateway_that_is_killed_leaves_its_users_to_the_other_soon(
     assert seconds < MOVE_SECONDS + SLACK_SECONDS
 
 
-@pytest.mark.parametrize("end", [Process.terminate, Process.kill])
+@pytest.mark.parametrize("end", [pytest.param(Process.terminate, marks=pytest.mark.slow), Process.kill])
 async def test_an_archive_that_ends_is_not_missed(cluster: Cluster, end: Callable[[Process], object]) -> None:
     archive = cluster.archives[0]
     async with talking(cluster, "grpc") as talk:
         await talk.run_past(partial(end, archive))
 
 
-@pytest.mark.parametrize("end", [Process.terminate, Process.kill])
+@pytest.mark.parametrize("end", [pytest.param(Process.terminate, marks=pytest.mark.slow), Process.kill])
 async def test_a_bff_that_ends_is_not_missed_by_sessions(cluster: Cluster, end: Callable[[Process], object]) -> None:
     bff = cluster.bffs[0]
     async with talking(cluster, "websocket") as talk:
         await talk.run_past(partial(end, bff))
+
+
+async def test_new_certificates_are_used_by_all_while_people_talk(
+    cluster: Cluster, authority: Authority, issued: Issued
+) -> None:
+    async with talking(cluster, "websocket") as talk:
+        await talk.run_past(partial(renew, cluster, authority))
+    listening = [address for process in cluster.processes for address in process.addresses.values()]
+    assert {certificate_at(authority, address) for address in listening} == {issued.newest}
+
+
+def renew(cluster: Cluster, authority: Authority) -> None:
+    """Replace the certificate of all, and have each process reload it."""
+    authority.issue()
+    for process in cluster.processes:
+        process.signal(signal.SIGHUP)
+    for process in cluster.processes:
+        assert wait_until(partial(has_reloaded, process)), process.name
+
+
+def has_reloaded(process: Process) -> bool:
+    return "tls_reloaded" in {line["event"] for line in process.log_lines()}
+
+
+def certificate_at(authority: Authority, address: str) -> bytes | None:
+    """The certificate of a listener that a new connection gets."""
+    with (
+        socket.create_connection(("127.0.0.1", port_of(address)), PATIENCE) as plain,
+        authority.trusting("h2", "http/1.1").wrap_socket(plain, server_hostname="localhost") as stream,
+    ):
+        return stream.getpeercert(True)
 
 
 # ---- admins
@@ -228,7 +292,7 @@ async def test_an_admin_sees_every_process_who_owns_what_and_how_far_behind_it_i
 
 
 def is_whole(cluster: Cluster, answer: dict[str, Any]) -> bool:
-    """Whether each process, and no other, has said that it is ready, and readers how far behind they are."""
+    """Whether exactly the running processes are ready, and those that read the log report their lag."""
     ready = [each["instance"] for each in answer["processes"] if each["ready"]]
     reading = {each["role"] for each in answer["processes"] if each["lag"]}
     everyone = sorted(process.name for process in cluster.processes)
@@ -236,7 +300,7 @@ def is_whole(cluster: Cluster, answer: dict[str, Any]) -> bool:
 
 
 async def list_processes(bff: Process, admin: Person, sessions: dict[str, dict[str, int]]) -> dict[str, Any]:
-    """What an admin is told of processes, once the gateways have said that they have these sessions."""
+    """Wait until the gateways report these sessions; return the list of processes."""
     async with open_http(bff.url) as http:
         with trio.fail_after(PATIENCE):
             while True:
@@ -247,6 +311,7 @@ async def list_processes(bff: Process, admin: Person, sessions: dict[str, dict[s
                 await trio.sleep(0.05)
 
 
+@pytest.mark.slow
 async def test_a_gateway_that_was_killed_is_left_out_and_its_partitions_have_another_owner(cluster: Cluster) -> None:
     bff, (first, second) = cluster.bffs[0], cluster.gateways
     admin = await sign_up_at(cluster, first)
@@ -258,7 +323,7 @@ async def test_a_gateway_that_was_killed_is_left_out_and_its_partitions_have_ano
             answer = await list_processes(bff, admin, {"gateway-1": {"websocket": 0, "grpc": 0}})
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
+@each_transport
 async def test_a_suspension_by_command_ends_the_sessions_at_whichever_gateway(cluster: Cluster, transport: str) -> None:
     gateway = cluster.gateways[1]
     person = await sign_up_at(cluster, gateway)
@@ -274,7 +339,7 @@ async def test_a_suspension_by_command_ends_the_sessions_at_whichever_gateway(cl
 
 
 async def test_one_process_on_the_same_engines_is_a_platform_too(cluster: Cluster, tmp_path: Path) -> None:
-    """`rookery up --engines`, with a topic, a keyspace and a prefix of its own, which it makes itself."""
+    """`rookery up --engines` with its own topic, keyspace and prefix, which it creates."""
     own = {
         "ROOKERY_KAFKA__TOPIC": "up-events",
         "ROOKERY_KAFKA__DEAD_LETTER_TOPIC": "up-dead-letters",

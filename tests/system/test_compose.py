@@ -1,11 +1,10 @@
-"""docker-compose.yml is a platform: its settings are ours, its order holds, and what it starts serves people."""
+"""docker-compose.yml: its settings are valid, its start order holds. `python -m tools.operations.compose` runs it."""
 
 import json
 import os
 import re
 import subprocess
 import tomllib
-from collections.abc import Iterator, Mapping
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -16,18 +15,12 @@ import click
 import pytest
 import yaml
 
-from rookery.client import open_client
 from rookery.commands.cli import main
 from rookery.commands.options import read_settings
 from shared.settings import Settings
-from tools.engines.cassandra import Cassandra
-from tools.engines.engine import HOST, free_port
-from tools.engines.kafka import Kafka
-from tools.engines.redis import Redis
-from tools.launch.live import UNLIMITED, configure
-from tools.launch.people import PASSWORD, read_history, sign_up
-from tools.launch.process import ROOKERY, Process, Role, stop_all, wait_until
-from tools.toolchains import go_tool, needed
+from tests.needed import needed
+from tools.launch.process import Role
+from tools.toolchains import go_tool
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
@@ -47,17 +40,14 @@ OURS = [name for name in PLATFORM if name not in ENGINES]
 OBSERVABILITY = [name for name in SERVICES if name not in PLATFORM]
 SERVING = [name for name in OURS if name != "migrate"]
 ONCE = ("migrate", "log-setup")
-"""They do something, and end."""
+"""Services that run once."""
 
 PORTS: dict[str, tuple[str, ...]] = {
     "archive": ("ARCHIVE__GRPC_PORT", "ARCHIVE__HEALTH_PORT"),
     "gateway": ("GATEWAY__WEBSOCKET_PORT", "GATEWAY__GRPC_PORT", "GATEWAY__HEALTH_PORT"),
     "bff": ("BFF__PORT",),
 }
-"""What each role listens on."""
-
-MIGRATE_SECONDS = 120.0
-"""Only ends a test that has failed."""
+"""Ports of each role."""
 
 
 def role_of(name: str) -> Role:
@@ -66,13 +56,13 @@ def role_of(name: str) -> Role:
 
 
 def environment_of(name: str) -> dict[str, str]:
-    """As it is where nobody has set the variable that the file asks for."""
+    """Environment of a service without the optional variables."""
     values = {key: str(value) for key, value in SERVICES[name]["environment"].items()}
     return {key: re.sub(r"^\$\{ROOKERY_TRACES__ENDPOINT-\}$", "", value) for key, value in values.items()}
 
 
 def settings_of(name: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """As the service's process reads them."""
+    """Settings that the service's process reads."""
     for key, value in environment_of(name).items():
         monkeypatch.setenv(key, value)
     return read_settings()
@@ -101,7 +91,7 @@ def test_each_service_listens_for_the_others_and_is_probed_where_it_listens(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings, role = settings_of(name, monkeypatch), role_of(name)
-    assert getattr(settings, role).host == "0.0.0.0"  # of its container
+    assert getattr(settings, role).host == "0.0.0.0"  # all addresses of its container
     kind, program, command, url = SERVICES[name]["healthcheck"]["test"]
     assert (kind, program, command) == ("CMD", "rookery", "probe")
     assert (urlsplit(url).hostname, urlsplit(url).path) == ("127.0.0.1", "/readyz")
@@ -136,13 +126,13 @@ def test_all_start_in_an_order_after_what_is_healthy_or_done() -> None:
     order = list(
         TopologicalSorter({name: service.get("depends_on", {}) for name, service in SERVICES.items()}).static_order()
     )
-    assert set(order) == set(SERVICES)  # none depends on what is not there, or on itself
+    assert set(order) == set(SERVICES)  # no dependency is missing or circular
     for name, service in SERVICES.items():
         for earlier, how in service.get("depends_on", {}).items():
             condition = "service_completed_successfully" if earlier in ONCE else "service_healthy"
             assert how == {"condition": condition}, (name, earlier)
             assert ("healthcheck" in SERVICES[earlier]) == (earlier not in ONCE)
-            assert name not in PLATFORM or earlier in PLATFORM  # which is whole without the profile
+            assert name not in PLATFORM or earlier in PLATFORM  # the platform does not depend on the profile
     platform = [name for name in order if name in PLATFORM]
     assert set(platform[:3]) == set(ENGINES)
     assert platform[3] == "migrate"
@@ -154,7 +144,7 @@ def test_nothing_is_published_beyond_this_machine() -> None:
     for port in published:
         host, outside, inside = port.split(":")
         assert host == "127.0.0.1"
-        assert outside == inside  # the gateways tell clients the port that they listen on
+        assert outside == inside  # gateways announce the port on which they listen
     assert not any("network_mode" in service or "privileged" in service for service in SERVICES.values())
 
 
@@ -184,7 +174,7 @@ def test_ours_can_do_nothing_but_serve() -> None:
     for name in OURS:
         service = SERVICES[name]
         assert (service["read_only"], service["tmpfs"], service["cap_drop"]) == (True, ["/tmp"], ["ALL"])
-        assert not any(key in service for key in ("user", "cap_add", "volumes"))  # the image's user is nobody special
+        assert not any(key in service for key in ("user", "cap_add", "volumes"))  # the image's user has no privileges
         assert int(service["stop_grace_period"].removesuffix("s")) > Settings().stop_deadline
 
 
@@ -196,14 +186,14 @@ def test_images_are_pinned_to_the_versions_that_the_tests_run() -> None:
     assert images["cassandra"] == f"cassandra:{version_of_jar('cassandra')}"
     assert images["redis"].startswith("redis:7.")
     for image in images.values():
-        assert image.rpartition(":")[2].count(".") == 2  # a whole version
+        assert image.rpartition(":")[2].count(".") == 2  # an exact version
     dockerfile = DOCKERFILE.read_text()
     assert re.search(r"^ARG PYTHON=docker\.io/library/python:3\.11\.\d+-slim-bookworm$", dockerfile, re.MULTILINE)
     assert f'org.opencontainers.image.version="{version}"' in dockerfile
 
 
 def version_of_jar(name: str) -> str:
-    """Of the first dependency in the pom.xml of a backend."""
+    """Version of the first dependency in the pom.xml of an engine."""
     pom = ElementTree.parse(ROOT / f"tools/engines/files/{name}/pom.xml")
     version = pom.findtext(".//{*}dependency/{*}version")
     assert version is not None
@@ -249,7 +239,7 @@ def test_the_logs_of_ours_and_of_nobody_else_are_shipped() -> None:
     for service in shipped.values():
         options = service["logging"]["options"]
         assert service["logging"]["driver"] == "fluentd"
-        assert options["fluentd-async"] == "true"  # or nothing starts without Fluent Bit
+        assert options["fluentd-async"] == "true"  # else nothing starts without Fluent Bit
         address = options["fluentd-address"]
         assert f"{address}:{address.partition(':')[2]}" in SERVICES["fluent-bit"]["ports"]
 
@@ -267,12 +257,12 @@ def test_what_it_mounts_of_ours_is_there_to_be_read(name: str) -> None:
     words = " ".join([*service.get("entrypoint", []), *service.get("command", [])])
     for file in re.findall(r"[\w-]+\.(?:json|ndjson|yaml)\b", words):
         assert (ROOT / "deploy/logs" / file).exists()
-    if name not in (*ONCE, "fluent-bit"):  # of which nothing could ask
+    if name not in (*ONCE, "fluent-bit"):  # whose image has no program for a check
         assert service["healthcheck"]["test"][0] == "CMD"
 
 
 def test_what_keeps_logs_is_told_all_that_it_needs(tmp_path: Path) -> None:
-    """The script of `log-setup` runs with a curl that notes what it was given."""
+    """Run the script of `log-setup` with a fake curl that records its input."""
     curl = tmp_path / "curl"
     curl.write_text('#!/bin/sh\n{ echo "$@"; cat; } > "$0.$$"\n')
     curl.chmod(0o755)
@@ -289,13 +279,6 @@ def test_what_keeps_logs_is_told_all_that_it_needs(tmp_path: Path) -> None:
     assert "api/saved_objects/_import?overwrite=true" in bodies
 
 
-def test_prometheus_scrapes_every_process_where_it_has_its_metrics() -> None:
-    scraped = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"]
-    targets = {target for job in scraped for static in job["static_configs"] for target in static["targets"]}
-    ports = {name: environment_of(name)[f"ROOKERY_{PORTS[role_of(name)][-1]}"] for name in SERVING}
-    assert {f"{name}:{port}" for name, port in ports.items()} <= targets
-
-
 def test_what_is_provisioned_speaks_to_what_is_there() -> None:
     (source,) = (ROOT / "deploy/grafana/provisioning/datasources").iterdir()
     urls = [urlsplit(each["url"]) for each in yaml.safe_load(source.read_text())["datasources"]]
@@ -305,6 +288,7 @@ def test_what_is_provisioned_speaks_to_what_is_there() -> None:
     assert f"./deploy/grafana:{folder}:ro" in SERVICES["grafana"]["volumes"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("files", [[], ["--env-file", f"deploy/compose/{PROFILE}.env"]], ids=["platform", PROFILE])
 def test_docker_compose_accepts_it(files: list[str]) -> None:
     compose = needed(go_tool, "compose", "github.com/docker/compose/v2/cmd")
@@ -319,73 +303,3 @@ def test_docker_compose_accepts_it(files: list[str]) -> None:
             "http://jaeger:4318" if files else ""
         )
         assert config["services"][name]["logging"]["driver"] == ("fluentd" if files else "json-file")
-
-
-# ---- what it does
-
-
-@pytest.fixture
-def platform(
-    tmp_path: Path, kafka_server: Kafka, cassandra_server: Cassandra, redis_server: Redis
-) -> Iterator[dict[str, Process]]:
-    """The services of the file as processes of this machine, in the file's order: commands and settings are the file's,
-    but for hosts and ports."""
-    hosts = {
-        "kafka:9092": kafka_server.address,
-        "redis:6379": redis_server.address,
-        "0.0.0.0": HOST,
-    }
-    environments = {name: environment_of(name) for name in OURS}
-    for name in SERVING:
-        for port in PORTS[role_of(name)]:
-            theirs, ours = environments[name][f"ROOKERY_{port}"], str(free_port())
-            hosts[f"{name}:{theirs}"] = f"{HOST}:{ours}"
-            environments[name][f"ROOKERY_{port}"] = ours
-    here = {
-        "ROOKERY_DATA": str(tmp_path),
-        "ROOKERY_KAFKA__TOPIC": "compose",
-        "ROOKERY_KAFKA__DEAD_LETTER_TOPIC": "compose-dead-letters",
-        "ROOKERY_KAFKA__PARTITIONS": "4",
-        "ROOKERY_CASSANDRA__HOSTS": cassandra_server.host,
-        "ROOKERY_CASSANDRA__PORT": str(cassandra_server.port),
-        "ROOKERY_CASSANDRA__KEYSPACE": "compose",
-        "ROOKERY_REDIS__PREFIX": "compose:",
-    }
-    environments = {name: replaced(each, hosts) | here for name, each in environments.items()}
-    processes = {name: Process(role_of(name), tmp_path / f"{name}.log", environments[name]) for name in SERVING}
-    migrate(processes["archive-1"].environment)
-    configure(environments["bff-1"], UNLIMITED)
-    try:
-        for name in SERVING:
-            processes[name].start()
-            assert wait_until(processes[name].is_ready), name
-        yield processes
-    finally:
-        stop_all(processes.values())
-
-
-def replaced(environment: Mapping[str, str], hosts: Mapping[str, str]) -> dict[str, str]:
-    result = {}
-    for key, value in environment.items():
-        for host, here in hosts.items():
-            value = value.replace(host, here)
-        result[key] = value
-    return result
-
-
-def migrate(environment: Mapping[str, str]) -> None:
-    """What the service of that name does."""
-    command = [ROOKERY, *SERVICES["migrate"]["command"]]
-    subprocess.run(command, env=dict(environment), check=True, timeout=MIGRATE_SECONDS, stdout=subprocess.DEVNULL)
-
-
-async def test_its_services_started_in_its_order_are_a_platform(platform: dict[str, Process]) -> None:
-    first, second = platform["bff-1"].url, platform["bff-2"].url
-    async with open_client(first, "ada", PASSWORD, register=True) as ada:
-        grace = await sign_up(second, "grace")
-        async with open_client(second, grace.name, PASSWORD, transport="websocket") as there:
-            sent = await ada.send(grace.user_id, "hello")
-            answer = await there.send(sent.chat_id, "hello to you")
-    for url in (first, second):
-        history = await read_history(url, grace, sent.chat_id, until=lambda messages: len(messages) == 2)
-        assert [item.message.message_id for item in history] == [sent.message_id, answer.message_id]

@@ -1,4 +1,4 @@
-"""A stock grpcio client, a WebSocket and the public Python client chat with each other, each with each."""
+"""A stock grpcio client, a WebSocket and the public Python client chat, each with each other."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,29 +19,29 @@ from tools.launch.process import POLL_SECONDS, Rookery
 
 EMOJI = "\N{THUMBS UP SIGN}"
 
-Heard = TypeVar("Heard", pb.Message, pb.Reaction, pb.Receipt)
+Received = TypeVar("Received", pb.Message, pb.Reaction, pb.Receipt)
 
 
 class Chatter(Protocol):
-    """Someone at a client of any kind."""
+    """A user with a client of any kind."""
 
     person: Person
 
     async def send(self, to: int, text: str) -> int:
-        """Send to a user; the id of the message, once it can't be lost."""
+        """Send to a user; return the message's id when it is accepted."""
         ...
 
     async def react(self, chat_id: str, message_id: int) -> None: ...
 
     async def mark_read(self, chat_id: str, message_id: int) -> None: ...
 
-    async def hear(self, kind: type[Heard]) -> Heard:
-        """The next event of a kind that is of someone else."""
+    async def hear(self, kind: type[Received]) -> Received:
+        """The next event of a kind from another user."""
         ...
 
 
 class AtSession:
-    """At a client that deals in frames."""
+    """A user with a client that sends and receives frames."""
 
     def __init__(self, person: Person, session: Session) -> None:
         self.person = person
@@ -56,16 +56,16 @@ class AtSession:
     async def mark_read(self, chat_id: str, message_id: int) -> None:
         await self.session.say(receipt=pb.Receipt(chat_id=chat_id, read_up_to=message_id))
 
-    async def hear(self, kind: type[Heard]) -> Heard:
+    async def hear(self, kind: type[Received]) -> Received:
         name = kind.DESCRIPTOR.name.lower()
         while True:
-            heard: Heard = getattr(await self.session.next_event(name), name)
-            if author_of(heard) != self.person.user_id:
-                return heard
+            received: Received = getattr(await self.session.next_event(name), name)
+            if author_of(received) != self.person.user_id:
+                return received
 
 
 class AtClient:
-    """At the public Python client."""
+    """A user with the public Python client."""
 
     def __init__(self, person: Person, client: Client) -> None:
         self.person = person
@@ -80,7 +80,7 @@ class AtClient:
     async def mark_read(self, chat_id: str, message_id: int) -> None:
         self.client.mark(chat_id, read_up_to=message_id)
 
-    async def hear(self, kind: type[Heard]) -> Heard:
+    async def hear(self, kind: type[Received]) -> Received:
         with trio.fail_after(PATIENCE):
             async for event in self.client.events():
                 assert not isinstance(event, Gap), event
@@ -95,7 +95,7 @@ def author_of(event: pb.Message | pb.Reaction | pb.Receipt) -> int:
 
 @asynccontextmanager
 async def open_chatters(rookery: Rookery, stubs: Path) -> AsyncIterator[Sequence[Chatter]]:
-    """One of each kind: native with stock tools, browser, Python."""
+    """A chatter of each kind: stock grpcio, WebSocket, Python client."""
     people = [await sign_up(rookery.url, name) for name in ("native", "browser", "python")]
     async with AsyncExitStack() as stack:
         connects: list[Connect] = [
@@ -125,11 +125,11 @@ async def test_clients_of_every_kind_chat_with_each_other(rookery: Rookery, stub
             await receiver.mark_read(chat_id, message_id)
             assert (await sender.hear(pb.Receipt)).read_up_to == message_id
         for sender, receiver in permutations(chatters, 2):
-            await see_kept(rookery, sender.person, receiver.person)
+            await check_history(rookery, sender.person, receiver.person)
 
 
-async def see_kept(rookery: Rookery, reader: Person, other: Person) -> None:
-    """Of a chat in which each has sent one message, and reacted to and read the other's."""
+async def check_history(rookery: Rookery, reader: Person, other: Person) -> None:
+    """Check the history of a chat in which each has sent one message, and reacted to and read the other's."""
     chat_id = reader.chat_with(other)
     first, second = await read_history(rookery.url, reader, chat_id, until=is_reacted_to)
     assert {first.message.sender_id, second.message.sender_id} == {reader.user_id, other.user_id}
@@ -151,7 +151,7 @@ def is_reacted_to(messages: Sequence[HistoryMessage]) -> bool:
 
 
 async def read_receipts(http: httpx.AsyncClient, reader: Person, chat_id: str) -> dict[str, str]:
-    """How far each member has read."""
+    """Read marks by user."""
     chat = (await http.get(f"/v1/chats/{chat_id}", headers=reader.headers)).raise_for_status().json()
     return {receipt["user_id"]: receipt["read_up_to"] for receipt in chat["receipts"]}
 
@@ -170,7 +170,7 @@ async def test_a_client_that_comes_back_is_given_what_it_missed(rookery: Rookery
             await sender.send_text(chat_id, text)
         async with open_session(away, grace, position=session.position) as session:
             await sender.send_text(chat_id, "live")
-            messages = await session.hear_messages(4)
+            messages = await session.receive_messages(4)
     assert session.frames[0].welcome.replayed == 3
     assert [message.text.body for message in messages] == ["missed 1", "missed 2", "missed 3", "live"]
     assert not any(frame.HasField("gap") for frame in session.frames)

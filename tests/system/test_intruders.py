@@ -1,4 +1,4 @@
-"""Who may come in: bad tokens, pages of other origins, and sign-ins that ended; nobody else notices."""
+"""Access control: bad tokens, pages of other origins, and ended sign-ins are refused; others are not disturbed."""
 
 import base64
 import json
@@ -38,7 +38,7 @@ async def test_what_comes_before_authentication_ends_the_session(
 
 
 async def bad_tokens(strict: Rookery, person: Person) -> dict[str, str]:
-    """Of someone who is signed in."""
+    """Bad tokens of a signed-in user, by kind."""
     head, payload, signature = person.access_token.split(".")
     claims = json.loads(base64.urlsafe_b64decode(payload + "=="))
     key_id = json.loads(base64.urlsafe_b64decode(head + "=="))["kid"]
@@ -69,7 +69,7 @@ async def test_expired_forged_and_revoked_tokens_are_refused_everywhere(strict: 
                 assert (await session.next("goodbye")).goodbye.code == "unauthenticated", (name, transport)
     async with open_http(strict.url) as http:
         for name, token in tokens.items():
-            if len(token) < 10_000:  # or the head of the request is too large
+            if len(token) < 10_000:  # else the request head is too large
                 answer = await http.get("/v1/me", headers={"Authorization": f"Bearer {token}"})
                 assert (answer.status_code, answer.json()["code"]) == (httpx.codes.UNAUTHORIZED, "unauthenticated"), (
                     name
@@ -86,7 +86,7 @@ async def test_signing_out_over_http_ends_the_live_sessions_of_that_sign_in_alon
         await sign_out(strict.url, victim)
         assert (await session.next("goodbye")).goodbye.code == "unauthenticated"
         await session.read_to_end()
-        await other.see_alive()
+        await other.check_alive()
 
 
 HANDSHAKE = {

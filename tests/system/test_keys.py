@@ -1,7 +1,7 @@
-"""Signing keys that are replaced: nobody is signed out, and what a retired key signed is refused.
+"""Rotation of signing keys: nobody is signed out, and tokens of a retired key are refused.
 
-`tests/shared/accounts/test_tokens.py` shows, on a mock clock, that a running process reads the keys anew within a
-minute. Here the process is restarted instead, as a rolling restart does.
+`tests/shared/accounts/test_tokens.py` proves on a mock clock that a running process reloads the keys within a
+minute. Here the process is restarted instead, as in a rolling restart.
 """
 
 import base64
@@ -22,7 +22,7 @@ def key_of(person: Person) -> str:
 
 
 async def keys(rookery: Rookery, *words: str) -> str:
-    """What `rookery keys` says."""
+    """Output of `rookery keys`."""
     done = await trio.to_thread.run_sync(rookery.run, "keys", *words)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -43,7 +43,7 @@ async def test_keys_are_rotated_and_retired_under_people_who_stay_signed_in(own_
     old = key_of(before)
 
     await keys(own_rookery, "rotate")
-    # Not at once: another process may have looked for keys a moment before.
+    # Not at once: another process may have loaded the keys a moment before.
     during = await sign_in(own_rookery.url, before.name)
     assert key_of(during) == old
     new, other = [line.split()[0] for line in (await keys(own_rookery, "list")).splitlines()]
@@ -57,7 +57,7 @@ async def test_keys_are_rotated_and_retired_under_people_who_stay_signed_in(own_
         assert await status_of(own_rookery, person) == httpx.codes.OK
         for transport in TRANSPORTS:
             async with open_session(connector(own_rookery, transport), person) as session:
-                await session.see_alive()
+                await session.check_alive()
 
     refused = await trio.to_thread.run_sync(own_rookery.run, "keys", "retire", old)
     assert (refused.returncode, "may live for" in refused.stderr) == (1, True)
@@ -65,7 +65,7 @@ async def test_keys_are_rotated_and_retired_under_people_who_stay_signed_in(own_
     await restart(own_rookery)
     assert await status_of(own_rookery, before) == httpx.codes.UNAUTHORIZED
     assert await status_of(own_rookery, after) == httpx.codes.OK
-    # The sign-in itself goes on: its refresh token gives a new access token.
+    # The sign-in stays valid: its refresh token returns a new access token.
     async with open_http(own_rookery.url) as http:
         answer = await http.post("/v1/tokens/refresh", json={"refresh_token": before.refresh_token})
     assert answer.status_code == httpx.codes.OK

@@ -1,4 +1,4 @@
-"""A line of the log says whose it is, in which role and trace; and how much is logged changes while Rookery runs."""
+"""Log records have user, session and role; log levels change while Rookery runs."""
 
 import time
 from typing import Any
@@ -13,7 +13,7 @@ from tools.launch.process import POLL_SECONDS, Rookery
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 
 
-async def test_lines_say_whose_they_are_and_in_which_role(own_rookery: Rookery) -> None:
+async def test_records_have_user_session_and_role(own_rookery: Rookery) -> None:
     ada, grace = await sign_up(own_rookery.url, "ada"), await sign_up(own_rookery.url, "grace")
     await configure(own_rookery, "set", "log_levels", "messaging.gateway=debug,shared.rpc=debug")
     with trio.fail_after(PATIENCE):
@@ -42,10 +42,10 @@ async def test_lines_say_whose_they_are_and_in_which_role(own_rookery: Rookery) 
     assert [line["role"] for line in lines if line["event"] == "stopped"] == ["up"]
 
 
-async def test_who_asked_is_said_of_that_request_and_not_of_the_next_on_the_connection(own_rookery: Rookery) -> None:
+async def test_the_user_of_a_request_is_not_in_the_record_of_the_next_on_the_connection(own_rookery: Rookery) -> None:
     ada, grace = await sign_up(own_rookery.url, "ada"), await sign_up(own_rookery.url, "grace")
     headers: list[dict[str, str]] = [ada.headers, {}, grace.headers, {"Authorization": "Bearer none"}]
-    async with open_http(own_rookery.url) as http:  # which keeps one connection
+    async with open_http(own_rookery.url) as http:  # on one connection
         for each in headers:
             await http.get("/v1/me", headers=each)
     asked = [line for line in own_rookery.log_lines() if line.get("route") == "/v1/me"]
@@ -66,7 +66,7 @@ async def test_levels_change_while_it_runs(own_rookery: Rookery) -> None:
 
 
 async def until_debugging(rookery: Rookery, person: Person, logger: str) -> None:
-    """Have sessions come and go until the gateway says so, which it must do soon."""
+    """Open sessions until the gateway logs debug records; it must do so soon."""
     began = time.monotonic()
     with trio.fail_after(PATIENCE):
         while not debugging(rookery):
@@ -77,7 +77,7 @@ async def until_debugging(rookery: Rookery, person: Person, logger: str) -> None
 
 
 async def until_asking_logs(rookery: Rookery, person: Person, lines: int) -> None:
-    """Ask for something over HTTP until that is worth so many lines."""
+    """Send requests until one logs this many records."""
     with trio.fail_after(PATIENCE):
         while True:
             before = len(rookery.log_lines())

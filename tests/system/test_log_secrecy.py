@@ -1,7 +1,7 @@
-"""What people entrust to Rookery is in no log: whatever they do, and however much is logged.
+"""No log has a secret of a user, at any log level.
 
-A platform logs all it can while two people chat and others do what they must not. Then everything that its processes
-have said is searched for each secret by itself.
+A platform logs at debug level while two users chat and others send bad input. Then the output of all its processes is
+searched for each secret.
 """
 
 import json
@@ -30,23 +30,23 @@ from tools.launch.process import ANNOUNCED, Process, Rookery, port_of, running, 
 
 EVERY_LIBRARY = ",".join(f"{name}=debug" for name in (*NOISY_LOGGERS, *INDISCREET_LOGGERS))
 
-HEARD = {
+LOGGERS = {
     "up": {"bff.app", "shared.rpc.server.interceptors", "shared.configuration.live"},
     "bff": {"bff.app", "shared.configuration.live"},
     "gateway": {"shared.rpc.server.interceptors", "shared.configuration.live"},
     "archive": {"shared.rpc.server.interceptors", "shared.configuration.live"},
 }
-"""Loggers that must have been heard in each command, or nothing was tried."""
+"""Loggers that must appear in each command's log, else the test proves nothing."""
 
 
 @dataclass
 class Secrets:
-    """What must not be in a log, by what it is."""
+    """Secrets that must not be in a log, by kind."""
 
     known: dict[str, str] = field(default_factory=dict)
 
     def new(self, kind: str) -> str:
-        """One more, that can't be taken for anything else."""
+        """A new, unique secret."""
         return self.keep(kind, f"hush{secrets.token_hex(12)}")
 
     def keep(self, kind: str, secret: str) -> str:
@@ -54,18 +54,18 @@ class Secrets:
         return secret
 
     def keep_token(self, kind: str, token: str) -> str:
-        """A JWT may be told in parts."""
+        """Keep each part of a JWT: a log may have only one."""
         for part in token.split(".")[1:] or [token]:
             self.keep(kind, part)
         return token
 
     def found_in(self, processes: list[Process]) -> list[str]:
-        """What is in something that the processes have said, and where."""
-        said = {f"{each.name} stderr": each.log.read_text() for each in processes}
-        said |= {f"{each.name} stdout": each.said for each in processes}
+        """Secrets in the output of the processes, and where."""
+        output = {f"{each.name} stderr": each.log.read_text() for each in processes}
+        output |= {f"{each.name} stdout": each.output for each in processes}
         return [
             f"{kind} in {where}: {line}"
-            for where, text in said.items()
+            for where, text in output.items()
             for line in text.splitlines()
             for kind, secret in self.known.items()
             if secret in line
@@ -74,7 +74,7 @@ class Secrets:
 
 @dataclass
 class Platform:
-    """What a client needs of it, and what all of it said."""
+    """Processes for clients, and all processes with their logs."""
 
     bff: Process
     gateway: Process
@@ -84,13 +84,13 @@ class Platform:
 
 @pytest.fixture(params=["embedded", "distributed"])
 def platform(request: pytest.FixtureRequest, tmp_path: Path, known: Secrets) -> Iterator[Platform]:
-    """One that logs all it can."""
+    """A platform that logs at debug level."""
     settings = {
         "ROOKERY_LOG_LEVEL": "debug",
         "ROOKERY_ARCHIVE_TOKEN": known.new("archive token"),
         "ROOKERY_KAFKA__PASSWORD": known.new("Kafka password"),
         "ROOKERY_CASSANDRA__PASSWORD": known.new("Cassandra password"),
-        "ROOKERY_TRACES__ENDPOINT": f"http://{HOST}:{free_port()}",  # where nobody listens
+        "ROOKERY_TRACES__ENDPOINT": f"http://{HOST}:{free_port()}",  # without a listener
         "ROOKERY_TRACES__HEADERS": json.dumps({"authorization": known.new("collector's token")}),
     }
     with ExitStack() as stack:
@@ -115,7 +115,7 @@ def known() -> Secrets:
 
 
 def add_user(redis: Redis, known: Secrets) -> str:
-    """Make an account `rookery`; its password."""
+    """Create a user `rookery` in Redis; return its password."""
     password = known.new("Redis password")
     rules = ["rookery", "on", f">{password}", "~*", "&*", "+@all"]
     command = ["redis-cli", "-h", redis.host, "-p", str(redis.port), "acl", "setuser", *rules]
@@ -136,14 +136,15 @@ async def test_no_log_has_a_secret(platform: Platform, known: Secrets) -> None:
 
     for process in platform.processes:
         lines = process.log_lines()
+        assert {"time", "level", "event", "logger"} <= set.intersection(*map(set, lines)), process.name
         assert {line["level"] for line in lines} >= {"debug", "info"}, process.name
-        assert {line["logger"] for line in lines} >= HEARD[process.role], process.name
+        assert {line["logger"] for line in lines} >= LOGGERS[process.role], process.name
     assert len(known.known) > 30
     assert known.found_in(platform.processes) == []
 
 
 async def log_everything(platform: Platform) -> None:
-    """Have every logger heard, those of libraries too."""
+    """Set every logger to debug, those of libraries too."""
     done = await trio.to_thread.run_sync(platform.bff.run, "config", "set", "log_levels", EVERY_LIBRARY)
     assert done.returncode == 0, done.stderr
 
@@ -155,7 +156,7 @@ async def log_everything(platform: Platform) -> None:
 
 
 async def sign_up(platform: Platform, known: Secrets, name: str) -> Person:
-    """Make an account, be refused, sign in, change the password and the profile, renew the sign-in."""
+    """Register, be refused, sign in, change password and profile, refresh the token."""
     name = known.keep("account name", f"{name}-{secrets.token_hex(4)}")
     password, second = known.new("password"), known.new("password")
     async with open_http(platform.bff.url) as http:
@@ -179,7 +180,7 @@ async def sign_up(platform: Platform, known: Secrets, name: str) -> Person:
 
 
 async def chat(platform: Platform, known: Secrets, ada: Person, grace: Person) -> None:
-    """Over both transports: texts, answers that are refused, a renewal; then history."""
+    """Over both transports: texts, refused frames, a renewal; then history."""
     chat_id = ada.chat_with(grace)
     for transport in TRANSPORTS:
         connect = connector(platform.gateway, transport)
@@ -201,7 +202,7 @@ async def chat(platform: Platform, known: Secrets, ada: Person, grace: Person) -
 
 
 async def look_around(platform: Platform, known: Secrets, ada: Person) -> None:
-    """What is asked for is the user's own affair too."""
+    """Send requests whose paths and queries are secrets."""
     paths = ["/v1/me", "/v1/chats", "/v1/me/devices", f"/v1/profiles?part={known.new('query')}"]
     paths += [f"/v1/chats/{known.new('chat id')}/messages", f"/{known.new('path')}", f"/v1/{known.new('path')}?a=b"]
     async with open_http(platform.bff.url) as http:
@@ -210,7 +211,7 @@ async def look_around(platform: Platform, known: Secrets, ada: Person) -> None:
 
 
 async def send_bad_requests(platform: Platform, known: Secrets, ada: Person) -> None:
-    """Bodies that are none, or not what they should be; tokens that are none."""
+    """Send malformed and invalid bodies, and invalid tokens."""
     for path in ("/v1/users", "/v1/tokens", "/v1/tokens/refresh"):
         bodies: list[dict[str, Any]] = [
             {"content": f'{{"name": "{known.new("body")}'},
@@ -220,7 +221,7 @@ async def send_bad_requests(platform: Platform, known: Secrets, ada: Person) -> 
             {"json": {"name": [known.new("value")], "password": {known.new("field"): 1}}},
         ]
         for body in bodies:
-            async with open_http(platform.bff.url) as http:  # on a connection of its own, that may be cut off
+            async with open_http(platform.bff.url) as http:  # on its own connection, which may be closed
                 with suppress(httpx.TransportError):
                     assert (await http.post(path, **body)).is_client_error
     async with open_http(platform.bff.url) as http:
@@ -232,7 +233,7 @@ async def send_bad_requests(platform: Platform, known: Secrets, ada: Person) -> 
 
 
 async def send_bad_frames(platform: Platform, known: Secrets) -> None:
-    """Frames that are none, and tokens that are none."""
+    """Send malformed frames, and invalid tokens."""
     frames: list[str | bytes] = [
         f'{{"authenticate": {{"access_token": "{known.new("access token")}',
         known.new("frame").encode(),
@@ -252,18 +253,18 @@ async def send_bad_frames(platform: Platform, known: Secrets) -> None:
 
 
 async def send_bytes(platform: Platform, known: Secrets) -> None:
-    """To every port, what is of no protocol."""
+    """Send bytes of no protocol to every port."""
     addresses = {address for each in platform.processes for address in each.addresses.values()}
     assert len(addresses) == len(ANNOUNCED)
     for address in addresses:
         for start in (b"GET /", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x16\x03\x01", b"POST / HTTP/1.1\r\nHost: "):
             stream = await trio.open_tcp_stream("127.0.0.1", port_of(address))
             async with stream:
-                await say_all(stream, start + known.new("bytes").encode() + b"\r\n\r\n")
+                await send_all(stream, start + known.new("bytes").encode() + b"\r\n\r\n")
 
 
-async def say_all(stream: trio.SocketStream, words: bytes) -> None:
-    """Say this and no more, and hear what comes to the end."""
+async def send_all(stream: trio.SocketStream, words: bytes) -> None:
+    """Send all, then receive up to the end."""
     with trio.fail_after(PATIENCE):
         try:
             await stream.send_all(words)
@@ -271,11 +272,11 @@ async def say_all(stream: trio.SocketStream, words: bytes) -> None:
             while await stream.receive_some():
                 pass
         except trio.BrokenResourceError:
-            pass  # it was cut off
+            pass  # the server closed it
 
 
 async def sign_in_wrongly(platform: Platform, known: Secrets, person: Person) -> None:
-    """A refresh token that was used already ends its sign-in; what is a password for nobody is tried too."""
+    """Reuse a refresh token, and sign in to an unknown account."""
     async with open_http(platform.bff.url) as http:
         reused = await http.post("/v1/tokens/refresh", json={"refresh_token": person.refresh_token})
         assert reused.status_code == httpx.codes.UNAUTHORIZED

@@ -1,4 +1,4 @@
-"""One user at several devices, and a sign-in that outlives its tokens."""
+"""One user on several devices, and a sign-in that outlives its tokens."""
 
 import time
 
@@ -11,8 +11,7 @@ from tools.launch.people import Person, issue_token, sign_in, sign_up
 from tools.launch.process import Rookery
 
 SHORT_SECONDS = 10
-"""The life of a token that ends within a test: long enough to sign in with it twice and to renew it, where a machine
-does other things at the same time. A session looks at the clock every second."""
+"""Lifetime of a token that expires within a test: long enough to use it twice and to renew it on a busy machine."""
 
 
 @pytest.fixture
@@ -46,7 +45,7 @@ async def test_what_one_device_sends_the_others_of_both_users_get_once(
             (grace_tab, [first, second]),
             (grace_app, [first, second]),
         ):
-            messages = await session.hear_messages(len(expected))
+            messages = await session.receive_messages(len(expected))
             assert [message.message_id for message in messages] == [each.message_id for each in expected]
 
         await app.say(react=pb.React(chat_id=first.chat_id, message_id=first.message_id, emoji="\N{PARTY POPPER}"))
@@ -73,8 +72,8 @@ async def test_two_tabs_that_send_at_once_make_one_order_for_everyone(
     ):
         for tab in (tab_1, tab_2):
             nursery.start_soon(send_many, tab, grace.user_id, count)
-        order = [message.message_id for message in await reader.hear_messages(2 * count)]
-        assert [message.message_id for message in await other_reader.hear_messages(2 * count)] == order
+        order = [message.message_id for message in await reader.receive_messages(2 * count)]
+        assert [message.message_id for message in await other_reader.receive_messages(2 * count)] == order
 
 
 async def send_many(session: Session, to: int, count: int) -> None:
@@ -82,6 +81,7 @@ async def send_many(session: Session, to: int, count: int) -> None:
         await session.send_text(to, f"number {number}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_a_session_ends_with_its_token_unless_it_is_renewed(
     rookery: Rookery, ada: Person, grace: Person, transport: str

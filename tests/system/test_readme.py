@@ -1,4 +1,4 @@
-"""What the README shows is true: its Python example runs as it stands, but for the address."""
+"""The README's Python example runs, with another address."""
 
 import re
 import subprocess
@@ -40,7 +40,7 @@ async def test_the_python_example_sends_and_prints_the_answer(own_rookery: Rooke
 
 
 async def next_message(client: Client) -> Message:
-    """The next message that comes; other events are passed over."""
+    """The next message; ignores other events."""
     async for event in client.events():
         if isinstance(event, Message):
             return event

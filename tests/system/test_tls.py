@@ -1,4 +1,4 @@
-"""The real process with TLS, and other people's clients: what they are told, what they see, and what changes."""
+"""TLS on every listener, with third-party clients: addresses, certificates, reloads."""
 
 import json
 import re
@@ -32,7 +32,7 @@ PATIENCE = 30.0
 
 
 class Secured(Rookery):
-    """A Rookery with TLS on all that listens, whose archive takes known callers alone."""
+    """A Rookery with TLS on every listener; its archive requires client certificates."""
 
     def __init__(self, folder: Path) -> None:
         self.authority = Authority(folder / "certificates")
@@ -50,7 +50,7 @@ class Secured(Rookery):
         return httpx.Client(base_url=self.url, verify=self.authority.trusting(), headers=headers, timeout=PATIENCE)
 
     def sign_up(self, name: str) -> dict[str, Any]:
-        """Make an account; its tokens and its user."""
+        """Register and sign in; return the tokens and the user."""
         account = {"name": f"{name}-{secrets.token_hex(4)}", "password": PASSWORD}
         with self.http() as http:
             http.post("/v1/users", json=account).raise_for_status()
@@ -58,7 +58,7 @@ class Secured(Rookery):
         return signed_in
 
     def channel(self, address: str, certificate: Issued | None = None) -> grpc.Channel:
-        """Of grpcio, to `grpcs://host:port`."""
+        """A grpcio channel to `grpcs://host:port`."""
         shown = (certificate.key.read_bytes(), certificate.certificate.read_bytes()) if certificate else (None, None)
         credentials = grpc.ssl_channel_credentials(self.authority.file.read_bytes(), *shown)
         options = [("grpc.use_local_subchannel_pool", 1)]
@@ -66,7 +66,7 @@ class Secured(Rookery):
 
     @asynccontextmanager
     async def websocket_of(self, user: dict[str, Any]) -> AsyncIterator[ClientConnection]:
-        """A session of the `websockets` library, welcomed.
+        """Open and authenticate a session with the `websockets` library.
 
         Not of its client for threads: that one reads and writes in two of them at once, which OpenSSL forbids. It lost
         one new connection in some 3,000, where a plain `ssl.SSLSocket` lost none.
@@ -75,11 +75,11 @@ class Secured(Rookery):
         trusting = self.authority.trusting()
         async with connect(self.websocket, ssl=trusting, subprotocols=[protocol], open_timeout=PATIENCE) as websocket:
             await websocket.send(json.dumps({"authenticate": {"access_token": user["access_token"]}}))
-            assert "welcome" in await hear(websocket)
+            assert "welcome" in await receive(websocket)
             yield websocket
 
-    def shown_on(self, name: str) -> bytes | None:
-        """The certificate that someone sees who connects now."""
+    def certificate_of(self, name: str) -> bytes | None:
+        """The certificate that a new connection gets."""
         trusting = self.authority.trusting("h2", "http/1.1")
         with (
             socket.create_connection(("127.0.0.1", port_of(self.addresses[name])), PATIENCE) as plain,
@@ -100,7 +100,7 @@ def own_rookery(tmp_path: Path) -> Iterator[Secured]:
         yield ready
 
 
-async def hear(websocket: ClientConnection) -> dict[str, Any]:
+async def receive(websocket: ClientConnection) -> dict[str, Any]:
     """The next frame."""
     with trio.fail_after(PATIENCE):
         frame: dict[str, Any] = json.loads(await websocket.recv())
@@ -108,18 +108,18 @@ async def hear(websocket: ClientConnection) -> dict[str, Any]:
 
 
 async def say(websocket: ClientConnection, recipient_id: str, text: str) -> None:
-    """Send a message, and see it accepted."""
+    """Send a message, and wait until it is accepted."""
     key = secrets.token_hex(8)
     send = {"client_message_id": key, "recipient_id": recipient_id, "text": {"body": text}}
     await websocket.send(json.dumps({"send": send}))
-    while (answer := await hear(websocket)).get("accepted", {}).get("client_message_id") != key:
+    while (answer := await receive(websocket)).get("accepted", {}).get("client_message_id") != key:
         assert "refused" not in answer
 
 
-# ---- what people and clients are told
+# ---- announced addresses
 
 
-def test_all_that_listens_says_that_it_has_tls(rookery: Secured) -> None:
+def test_every_announced_address_has_tls(rookery: Secured) -> None:
     schemes = {name: urlsplit(address).scheme for name, address in rookery.addresses.items()}
     assert schemes == {
         "page": "https",
@@ -131,20 +131,20 @@ def test_all_that_listens_says_that_it_has_tls(rookery: Secured) -> None:
     }
 
 
-def test_clients_are_told_where_tls_is_spoken(rookery: Secured) -> None:
+def test_clients_get_addresses_with_tls(rookery: Secured) -> None:
     with rookery.http(rookery.sign_up("ada")["access_token"]) as http:
-        told = http.get("/v1/me/gateway").raise_for_status().json()
+        gateway = http.get("/v1/me/gateway").raise_for_status().json()
         policy = http.get("/").headers["Content-Security-Policy"]
-    assert told == {"websocket": rookery.websocket, "grpc": rookery.grpc}
+    assert gateway == {"websocket": rookery.websocket, "grpc": rookery.grpc}
     assert f"connect-src 'self' wss://127.0.0.1:{port_of(rookery.websocket)};" in policy
 
 
-# ---- other people's clients
+# ---- third-party clients
 
 
 async def test_websockets_and_grpcio_chat_over_tls(rookery: Secured) -> None:
     ada, grace = rookery.sign_up("ada"), rookery.sign_up("grace")
-    outgoing: SimpleQueue[session_pb2.ClientFrame | None] = SimpleQueue()  # None ends it
+    outgoing: SimpleQueue[session_pb2.ClientFrame | None] = SimpleQueue()  # None ends the stream
     authenticate = session_pb2.Authenticate(access_token=grace["access_token"], client_name="grpcio")
     outgoing.put(session_pb2.ClientFrame(authenticate=authenticate))
     with rookery.channel(rookery.grpc) as channel:
@@ -170,11 +170,11 @@ async def test_our_client_chats_over_tls_and_reads_history(rookery: Secured, tra
     ):
         with trio.fail_after(PATIENCE):
             accepted = await here.send(there.me.user_id, "over TLS")
-            while not (await there.api.history(accepted.chat_id)).messages:  # which the BFF asks of the archive
+            while not (await there.api.history(accepted.chat_id)).messages:  # which the BFF queries from the archive
                 await trio.sleep(0.05)
 
 
-# ---- who gets in
+# ---- access
 
 
 @pytest.mark.parametrize("name", ANNOUNCED)
@@ -185,7 +185,7 @@ def test_plain_text_gets_no_answer(rookery: Secured, name: str) -> None:
         while data := _receive(plain):
             answer += data
     assert b"HTTP" not in answer
-    assert rookery.shown_on(name) == rookery.issued.newest
+    assert rookery.certificate_of(name) == rookery.issued.newest
 
 
 def _receive(plain: socket.socket) -> bytes:
@@ -196,7 +196,7 @@ def _receive(plain: socket.socket) -> bytes:
 
 
 @pytest.mark.parametrize("name", ["grpc", "archive"])
-def test_grpc_is_spoken_with_those_who_agree_on_http2(rookery: Secured, name: str) -> None:
+def test_grpc_requires_http2_by_alpn(rookery: Secured, name: str) -> None:
     context = rookery.authority.trusting("http/1.1")
     context.load_cert_chain(rookery.client.certificate, rookery.client.key)
     with (
@@ -208,7 +208,7 @@ def test_grpc_is_spoken_with_those_who_agree_on_http2(rookery: Secured, name: st
         assert _receive(stream) == b""
 
 
-def test_the_archive_answers_those_with_a_certificate_alone(rookery: Secured) -> None:
+def test_the_archive_answers_only_clients_with_a_certificate(rookery: Secured) -> None:
     def status(certificate: Issued | None) -> Any:
         with rookery.channel(rookery.addresses["archive"], certificate) as channel:
             get_chat = channel.unary_unary(
@@ -240,7 +240,7 @@ def test_a_probe_beside_the_process_needs_no_authority(rookery: Secured, tmp_pat
     assert elsewhere.run("probe", "--ca-file", str(rookery.authority.file), url).returncode == 0
 
 
-def test_the_doctor_knows_the_certificate(rookery: Secured) -> None:
+def test_the_doctor_checks_the_certificate(rookery: Secured) -> None:
     examined = rookery.run("doctor")
     assert examined.returncode == 0, examined.stdout
     assert "a Rookery is running" in examined.stdout
@@ -249,7 +249,7 @@ def test_the_doctor_knows_the_certificate(rookery: Secured) -> None:
     )
 
 
-def test_a_chat_in_the_terminal_trusts_who_it_is_told_to(rookery: Secured, tmp_path: Path) -> None:
+def test_a_chat_in_the_terminal_trusts_the_given_authority(rookery: Secured, tmp_path: Path) -> None:
     password = tmp_path / "password"
     password.write_text(PASSWORD)
     words = (
@@ -271,29 +271,29 @@ def test_a_chat_in_the_terminal_trusts_who_it_is_told_to(rookery: Secured, tmp_p
 # ---- certificates that change
 
 
-async def test_a_new_certificate_is_shown_and_sessions_go_on(own_rookery: Secured) -> None:
+async def test_a_new_certificate_is_used_and_sessions_go_on(own_rookery: Secured) -> None:
     ada, grace = own_rookery.sign_up("ada"), own_rookery.sign_up("grace")
     async with own_rookery.websocket_of(ada) as before:
         old = own_rookery.issued.newest
-        assert {own_rookery.shown_on(name) for name in ANNOUNCED} == {old}
+        assert {own_rookery.certificate_of(name) for name in ANNOUNCED} == {old}
         own_rookery.authority.issue()
         own_rookery.signal(signal.SIGHUP)
         assert wait_until(lambda: "tls_reloaded" in _events(own_rookery))
-        assert {own_rookery.shown_on(name) for name in ANNOUNCED} == {own_rookery.issued.newest} != {old}
+        assert {own_rookery.certificate_of(name) for name in ANNOUNCED} == {own_rookery.issued.newest} != {old}
         await say(before, grace["user"]["user_id"], "still here")
         async with own_rookery.websocket_of(ada) as after:
             await say(after, grace["user"]["user_id"], "and here")
-    with own_rookery.http(ada["access_token"]) as http:  # over a connection to the archive from before
-        # The archive has what was accepted a moment later.
+    with own_rookery.http(ada["access_token"]) as http:  # over an earlier connection to the archive
+        # The archive records with a delay.
         assert wait_until(lambda: bool(http.get("/v1/chats").raise_for_status().json()["chats"]))
 
 
-def test_a_certificate_that_can_not_be_used_changes_nothing(own_rookery: Secured) -> None:
+def test_an_invalid_certificate_changes_nothing(own_rookery: Secured) -> None:
     old = own_rookery.issued.newest
     own_rookery.issued.certificate.write_text("nonsense")
     own_rookery.signal(signal.SIGHUP)
     assert wait_until(lambda: "tls_reload_failed" in _events(own_rookery))
-    assert {own_rookery.shown_on(name) for name in ANNOUNCED} == {old}
+    assert {own_rookery.certificate_of(name) for name in ANNOUNCED} == {old}
     assert own_rookery.terminate() == 0
 
 
@@ -305,7 +305,11 @@ def _events(rookery: Process) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("role", "section"), [("up", "BFF"), ("bff", "BFF"), ("gateway", "GATEWAY"), ("archive", "ARCHIVE")]
+    ("role", "section"),
+    [
+        ("up", "BFF"),
+        *(pytest.param(role, role.upper(), marks=pytest.mark.slow) for role in ("bff", "gateway", "archive")),
+    ],
 )
 def test_plain_text_for_others_is_refused_at_the_start(tmp_path: Path, role: Any, section: str) -> None:
     settings = {f"ROOKERY_{section}__HOST": "0.0.0.0", "ROOKERY_ENGINES": "kafka,cassandra,redis"}
@@ -316,7 +320,7 @@ def test_plain_text_for_others_is_refused_at_the_start(tmp_path: Path, role: Any
     assert "ROOKERY_TLS__PLAINTEXT" in refused.stderr
 
 
-def test_a_certificate_that_can_not_be_used_is_a_setting_that_can_not(tmp_path: Path) -> None:
+def test_an_invalid_certificate_is_an_invalid_setting(tmp_path: Path) -> None:
     file = tmp_path / "server.pem"
     file.write_text("nonsense")
     refused = Rookery(tmp_path / "data", settings={"ROOKERY_TLS__CERTIFICATE_FILE": str(file)}).run("up")

@@ -1,4 +1,4 @@
-"""A collector of traces that is not there disturbs nobody: not who chats, not who reads the log, not the stop."""
+"""A missing trace collector affects neither requests nor the stop, and logs one line."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def test_a_collector_that_is_away_costs_a_line_in_the_log(tmp_path: Path) -> Non
     assert TOKEN not in rookery.log.read_text()
 
 
-def test_an_endpoint_that_is_none_is_said_before_anything_starts(tmp_path: Path) -> None:
+def test_an_invalid_endpoint_is_refused_at_the_start(tmp_path: Path) -> None:
     rookery = Rookery(tmp_path / "data", settings={"ROOKERY_TRACES__ENDPOINT": "collector:4318"})
     done = rookery.run("migrate")
     assert done.returncode == 2

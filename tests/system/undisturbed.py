@@ -1,4 +1,4 @@
-"""A pair of users who keep chatting while others misbehave."""
+"""A pair of users who chat while bad clients connect."""
 
 from itertools import count, permutations
 
@@ -7,21 +7,21 @@ import trio
 from tests.system.sessions import Session
 
 PAUSE = 0.03
-"""Seconds between two exchanges of the pair that must not be disturbed."""
+"""Seconds between two exchanges of the pair."""
 
 FRAME_BURST = 300
 FRAMES_PER_SECOND = 100
-"""What one session may send to `strict`: little, so that a flood need not be large; more than the pair sends."""
+"""Limits of `strict`: low, so that a flood is small; more than the pair sends."""
 
 
 class Pair:
-    """Two users who keep chatting, one on each transport: what each sends is accepted, and heard by the other."""
+    """Two users who chat, one on each transport: each message is accepted, and received by the other."""
 
     def __init__(self, ada: Session, grace: Session, chat_id: str) -> None:
         self._ada, self._grace, self._chat_id = ada, grace, chat_id
 
     async def exchange(self, number: int) -> None:
-        """A message each way."""
+        """Send a message in each direction."""
         text = f"undisturbed {number}"
         for sender, receiver in permutations((self._ada, self._grace)):
             accepted = await sender.send_text(self._chat_id, text)

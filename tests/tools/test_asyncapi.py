@@ -1,4 +1,4 @@
-"""The AsyncAPI document says what the code does: frames that one makes the other takes, and it is whole in itself."""
+"""The AsyncAPI document matches the code: each accepts the frames of the other; its references resolve."""
 
 import base64
 import json
@@ -30,7 +30,7 @@ CODES = ("rookery.v1.Refused.code", "rookery.v1.Goodbye.code")
 
 
 def messages(kind: type[Message]) -> st.SearchStrategy[Any]:
-    """Messages of a type, with one of each of its one-ofs and any of its other fields."""
+    """Messages of a type, with one field of each oneof and any of the other fields."""
     descriptor: Any = kind.DESCRIPTOR
     plain = {field.name: values(field) for field in descriptor.fields if field.containing_oneof is None}
     one_ofs = [
@@ -95,14 +95,14 @@ ANYTHING = st.recursive(
     ANYTHING,
 ))  # fmt: skip
 def test_what_the_decoder_refuses_the_document_refuses(value: Any) -> None:
-    """All but the last digits of a number: that a text of 19 digits is too much is not for a pattern to say."""
+    """Drop the last digits of numbers: a pattern cannot exclude a number of 19 digits that is too large."""
     decoded = from_object(ClientFrame, value)
     if isinstance(decoded, Refusal) and "must be an integer from" not in decoded.message:
         assert problems("ClientFrame", value) != []
 
 
 def changed(frame: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
-    """The frame with one field more, or with another value."""
+    """The frame with one more field, or with another value."""
     return st.tuples(st.sampled_from(FIELDS), ANYTHING).map(lambda item: {**frame, item[0]: item[1]})
 
 

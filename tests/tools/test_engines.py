@@ -1,4 +1,4 @@
-"""The engines do what the tests that use them rely on: they come back where they were, with what they had."""
+"""Engines restart on the same port with their acknowledged data, and end with their tests."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from kafka.structs import TopicPartition
 
 from tools.engines.cassandra import DURABLE as DURABLE_CASSANDRA
 from tools.engines.cassandra import Cassandra
-from tools.engines.engine import Backend
+from tools.engines.engine import Engine
 from tools.engines.install import Missing, need_java, need_program
 from tools.engines.kafka import Kafka
 from tools.engines.redis import DURABLE as DURABLE_REDIS
@@ -29,11 +29,11 @@ ROOT = Path(__file__).parents[2]
 SENT = [f"{number}".encode() for number in range(50)]
 
 PATIENCE = 60
-"""Seconds for one answer, on a machine that is busy with other tests."""
+"""Seconds for one answer, on a busy machine."""
 
 
 def ask_redis(redis: Redis, *words: str) -> str:
-    """One command; the last line of the answer."""
+    """Send one command; return the last line of the answer."""
     request = f"*{len(words)}\r\n" + "".join(f"${len(word)}\r\n{word}\r\n" for word in words)
     with socket.create_connection((redis.host, redis.port), timeout=PATIENCE) as client, client.makefile("r") as answer:
         client.sendall(request.encode())
@@ -42,7 +42,7 @@ def ask_redis(redis: Redis, *words: str) -> str:
 
 
 def patient_cluster(cassandra: Cassandra) -> Cluster:
-    """The driver alone waits for a connection for 2 s, and for an answer for 10."""
+    """A cluster with long timeouts: the defaults are 2 s for a connection, and 10 for an answer."""
     default: Any = EXEC_PROFILE_DEFAULT  # type: ignore[has-type]
     profiles = {default: ExecutionProfile(request_timeout=PATIENCE)}
     return Cluster(
@@ -54,18 +54,19 @@ def patient_cluster(cassandra: Cassandra) -> Cluster:
     )
 
 
-def start_again(backend: Backend) -> None:
-    """Kill it and start it: it is the same server in another process."""
-    address, pid = backend.address, backend.pid
-    backend.kill()
-    assert not backend.is_running
-    assert not backend.answers()
-    backend.start()
-    assert backend.address == address
-    assert backend.pid != pid
+def start_again(engine: Engine) -> None:
+    """Kill and start it: the same server in another process."""
+    address, pid = engine.address, engine.pid
+    engine.kill()
+    assert not engine.is_running
+    assert not engine.is_ready()
+    engine.start()
+    assert engine.address == address
+    assert engine.pid != pid
 
 
-def test_a_kafka_takes_options_and_killed_comes_back_with_all_that_it_acknowledged(
+@pytest.mark.slow
+def test_kafka_has_options_and_keeps_acknowledged_records_when_killed(
     own_kafka: Callable[..., Kafka],
 ) -> None:
     kafka = own_kafka({"auto.create.topics.enable": "true", "num.partitions": "3"})
@@ -81,7 +82,8 @@ def test_a_kafka_takes_options_and_killed_comes_back_with_all_that_it_acknowledg
     consumer.close()
 
 
-def test_a_killed_durable_cassandra_comes_back_with_all_that_it_acknowledged(
+@pytest.mark.slow
+def test_a_durable_cassandra_keeps_acknowledged_writes_when_killed(
     own_cassandra: Callable[..., Cassandra],
 ) -> None:
     cassandra = own_cassandra(DURABLE_CASSANDRA)
@@ -97,7 +99,7 @@ def test_a_killed_durable_cassandra_comes_back_with_all_that_it_acknowledged(
         assert {row.id for row in cluster.connect().execute("SELECT id FROM k.t")} == ids
 
 
-def test_a_killed_durable_redis_comes_back_with_all_that_it_acknowledged(own_redis: Callable[..., Redis]) -> None:
+def test_a_durable_redis_keeps_acknowledged_writes_when_killed(own_redis: Callable[..., Redis]) -> None:
     for options, kept in ((DURABLE_REDIS, "kept"), (None, "$-1")):
         redis = own_redis(options)
         assert ask_redis(redis, "SET", "key", "kept") == "+OK"
@@ -109,7 +111,7 @@ def test_a_frozen_server_answers_nobody_until_it_thaws(own_redis: Callable[..., 
     redis = own_redis()
     redis.freeze()
     assert redis.is_running
-    assert not redis.answers()
+    assert not redis.is_ready()
     redis.thaw()
     redis.wait_until_ready()
     redis.freeze()
@@ -129,7 +131,7 @@ def test_the_shared_engines_answer(kafka_server: Kafka, cassandra_server: Cassan
     cassandra_server.wait_until_ready()
 
 
-def test_from_the_command_line_servers_come_up_and_go_down(redis_server: Redis, tmp_path: Path) -> None:
+def test_commands_start_and_stop_engines(redis_server: Redis, tmp_path: Path) -> None:
     def run(*words: str) -> str:
         command = [sys.executable, "-m", "tools.engines", *words]
         return subprocess.run(command, cwd=ROOT, check=True, text=True, stdout=subprocess.PIPE).stdout
@@ -140,10 +142,10 @@ def test_from_the_command_line_servers_come_up_and_go_down(redis_server: Redis, 
         assert up.address == address != redis_server.address
         run(*stop, str(tmp_path), "redis")
         assert not up.is_running
-        assert not up.answers()
+        assert not up.is_ready()
 
 
-def test_a_server_ends_with_the_process_that_started_it(tmp_path: Path, redis_server: Redis) -> None:
+def test_an_engine_ends_with_the_process_that_started_it(tmp_path: Path, redis_server: Redis) -> None:
     script = "import os, sys; from pathlib import Path; from tools.engines.redis import Redis"
     script += "; Redis(Path(sys.argv[1])).start(); os.kill(os.getpid(), 9)"
     killed = subprocess.run([sys.executable, "-c", script, str(tmp_path / "redis")], cwd=ROOT)
@@ -153,7 +155,7 @@ def test_a_server_ends_with_the_process_that_started_it(tmp_path: Path, redis_se
     assert wait_until(lambda: not left.is_running)
 
 
-def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_program_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     java = tmp_path / "java"
     java.write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\" 2019-01-15' >&2\n")
     java.chmod(0o755)

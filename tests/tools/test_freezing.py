@@ -1,4 +1,4 @@
-"""What a frozen process can no longer do."""
+"""A frozen process does nothing more."""
 
 import signal
 import subprocess

@@ -1,10 +1,10 @@
-"""Real Kafka, Cassandra and Redis servers on loopback, from the command line.
+"""Install, start and stop Kafka, Cassandra and Redis on loopback, from the command line.
 
-    python -m tools.engines install [NAME...]      fetch what is missing and make it ready to start
-    python -m tools.engines up DATA [NAME...]      start servers, wait until each answers, print their addresses
-    python -m tools.engines down DATA [NAME...]    stop what `up` started on DATA; the data stays
+    python -m tools.engines install [NAME...]      download what is missing
+    python -m tools.engines up DATA [NAME...]      start engines, wait until each is ready, print their addresses
+    python -m tools.engines down DATA [NAME...]    stop the engines that `up` started on DATA; keep the data
 
-Without a NAME (kafka, cassandra, redis) a command is for all three.
+NAME is kafka, cassandra or redis; default: all three.
 """
 
 import argparse
@@ -12,12 +12,12 @@ import json
 from pathlib import Path
 
 from tools.engines.cassandra import Cassandra
-from tools.engines.engine import Backend, start_all
-from tools.engines.install import ending_if_missing
+from tools.engines.engine import Engine, start_all
+from tools.engines.install import exit_if_missing
 from tools.engines.kafka import Kafka
 from tools.engines.redis import Redis
 
-KINDS: dict[str, type[Backend]] = {kind.name: kind for kind in (Kafka, Cassandra, Redis)}
+KINDS: dict[str, type[Engine]] = {kind.name: kind for kind in (Kafka, Cassandra, Redis)}
 
 
 def parse() -> argparse.Namespace:
@@ -29,12 +29,12 @@ def parse() -> argparse.Namespace:
             command.add_argument("data", type=lambda text: Path(text).resolve())
         command.add_argument("names", nargs="*", metavar="NAME")
         if name == "up":
-            command.add_argument("--port", action="append", default=[], metavar="NAME=N", help="instead of a free one")
+            command.add_argument("--port", action="append", default=[], metavar="NAME=N", help="default: a free port")
         if name == "down":
-            command.add_argument("--kill", action="store_true", help="by SIGKILL, as in a crash")
+            command.add_argument("--kill", action="store_true", help="send SIGKILL")
     options = parser.parse_args()
     if unknown := set(options.names) - set(KINDS):
-        parser.error(f"no such server: {', '.join(sorted(unknown))}")
+        parser.error(f"no such engine: {', '.join(sorted(unknown))}")
     return options
 
 
@@ -46,15 +46,15 @@ def main() -> None:
             kind.install()
     if options.command == "up":
         ports = {name: int(port) for name, _, port in (text.partition("=") for text in options.port)}
-        backends = [kind(options.data / kind.name, port=ports.get(kind.name), lasting=True) for kind in kinds]
-        start_all(backends)
-        print(json.dumps({backend.name: backend.address for backend in backends}))
+        engines = [kind(options.data / kind.name, port=ports.get(kind.name), lasting=True) for kind in kinds]
+        start_all(engines)
+        print(json.dumps({engine.name: engine.address for engine in engines}))
     elif options.command == "down":
         for kind in kinds:
-            backend = kind(options.data / kind.name)
-            backend.kill() if options.kill else backend.stop()
+            engine = kind(options.data / kind.name)
+            engine.kill() if options.kill else engine.stop()
 
 
 if __name__ == "__main__":
-    with ending_if_missing():
+    with exit_if_missing():
         main()

@@ -1,4 +1,4 @@
-"""A Cassandra of one node."""
+"""Cassandra with one node."""
 
 import re
 import struct
@@ -6,29 +6,29 @@ from typing import ClassVar
 
 import yaml
 
-from tools.engines.java import JavaBackend
+from tools.engines.java import JavaEngine
 
 DURABLE = {"commitlog_sync": "batch", "commitlog_sync_period": None}
-"""Options with which a killed node loses nothing that it acknowledged, at an fsync a write."""
+"""Options with which a killed node loses no acknowledged write, at the cost of an fsync per write."""
 
 PATIENT = {
     f"{name}_timeout": "30s" for name in ("read_request", "range_request", "write_request", "cas_contention", "request")
 } | {"native_transport_timeout": "60s"}
-"""The time that the node gives itself. By default it is a second or a few: a busy machine would make it refuse."""
+"""Timeouts of the node. The defaults of some seconds fail requests on a busy machine."""
 
 
-class Cassandra(JavaBackend):
-    """Its options are those of cassandra.yaml."""
+class Cassandra(JavaEngine):
+    """Its options are keys of cassandra.yaml."""
 
     name = "cassandra"
     inner_ports: ClassVar[tuple[str, ...]] = ("storage_port",)
     agent = "jamm-"
-    # OPTIONS, in a frame of protocol version 4; answered by SUPPORTED
+    # OPTIONS, in a frame of protocol version 4; the reply is SUPPORTED
     request = struct.pack(">BBhBi", 4, 0, 0, 5, 0)
     reply = re.compile(rb"\x84...\x06", re.DOTALL)
 
     def command(self, ports: dict[str, int]) -> list[str]:
-        options = yaml.safe_load(self.fill_in("cassandra.yaml", host=self.host, **ports)) | PATIENT | self.options
+        options = yaml.safe_load(self.render("cassandra.yaml", host=self.host, **ports)) | PATIENT | self.options
         config = self.home / "cassandra.yaml"
         config.write_text(yaml.safe_dump({name: value for name, value in options.items() if value is not None}))
         return self.server(

@@ -1,6 +1,6 @@
-"""One real server, for tests: start, stop, kill, freeze, thaw, and start again on the same data and port.
+"""Run one real engine: start, stop, kill, freeze, thaw, and start again on the same data and port.
 
-Everything blocks, so that plain tests can use it; a Trio test calls it by `trio.to_thread.run_sync`.
+Every call blocks, so that plain tests can use it; a Trio test calls it by `trio.to_thread.run_sync`.
 """
 
 import fcntl
@@ -23,45 +23,48 @@ from typing import ClassVar, Self, TypeVar
 from tools.engines.install import cache_folder
 from tools.launch.freezing import freeze
 
+ENGINES_VARIABLE = "TEST_ENGINES"
+"""Environment variable: the folder of engines that the test runner has started, one folder per engine name."""
+
 HOST = "127.0.0.1"
 
 START_SECONDS = 180.0
 """Only ends a test that has failed: alone, the slowest engine starts in 4 s; on a busy machine in half a minute."""
 
 STOP_SECONDS = 60.0
-"""Then a server that was asked to end is killed."""
+"""From SIGTERM to SIGKILL."""
 
 ANSWER_SECONDS = 2.0
-"""For one answer to the question whether it is ready."""
+"""Timeout of one readiness request."""
 
 POLL_SECONDS = 0.05
 
 PORTS = range(20_000, 32_000)
-"""Below those that Linux gives to clients."""
+"""Below the ephemeral ports of Linux."""
 
 Options = Mapping[str, str | None]
-"""What one instance has otherwise than the rest, by the names in its configuration; None takes a name away."""
+"""Configuration options of one instance; None removes an option."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What `run.json` tells of the newest process on a folder: another process can find it by that, and stop it."""
+    """Content of `run.json`: identifies the newest process on a folder, so that others can find and stop it."""
 
     ports: dict[str, int]
     pid: int
     started: int | None
 
 
-class Backend(ABC):
-    """A server that has `home` for its data and its log. It takes free ports at its first start, and keeps them."""
+class Engine(ABC):
+    """A server with data and log in `home`. It takes free ports at its first start, and keeps them."""
 
     name: ClassVar[str]
     inner_ports: ClassVar[tuple[str, ...]] = ()
-    """Ports that it needs for itself, besides the one for clients."""
+    """Names of further ports, besides the client port."""
     request: ClassVar[bytes]
-    """What a server that is ready answers."""
+    """Sent to find out whether the server is ready."""
     reply: ClassVar[re.Pattern[bytes]]
-    """How that answer begins."""
+    """Matches the start of a ready server's reply."""
 
     def __init__(
         self,
@@ -72,9 +75,9 @@ class Backend(ABC):
         port: int | None = None,
         lasting: bool = False,
     ) -> None:
-        """`host` is an address of this machine at which clients reach it, and `port` theirs; without, the one of the
-        last time on this folder, or a free one. One that is `lasting` outlives this process; another ends with it,
-        however that ends."""
+        """Clients connect to `host`, an address of this machine, and `port`: by default the port of the last start on
+        this folder, or a free one. An engine that was started before on this folder is attached to. A `lasting` engine
+        outlives this process; any other is killed when this process ends, however it ends."""
         self.home = home
         self.host = host
         self.options = dict(options or {})
@@ -90,15 +93,15 @@ class Backend(ABC):
     @classmethod
     @abstractmethod
     def install(cls) -> None:
-        """Make it ready to start, unless it is. Raises install.Missing."""
+        """Download and prepare what a start needs, once. Raises install.Missing."""
 
     @abstractmethod
     def command(self, ports: dict[str, int]) -> list[str]:
-        """Lay out `home` where that is still to do; the command that runs the server."""
+        """Prepare `home`, if it is new; return the command that runs the server."""
 
     @property
     def port(self) -> int:
-        """For clients."""
+        """The client port."""
         return self._ports["port"]
 
     @property
@@ -107,30 +110,30 @@ class Backend(ABC):
 
     @property
     def log(self) -> Path:
-        """What it said, in all its lives."""
+        """Standard output and error of all its processes."""
         return self.home / "log"
 
     @property
     def pid(self) -> int:
-        """Of the newest process."""
+        """Id of the newest process."""
         assert self._run is not None, f"{self.name} was never started"
         return self._run.pid
 
     @property
     def is_running(self) -> bool:
-        """Whether the newest process, and not a later one of the same id, still runs; a frozen one does."""
+        """Whether the newest process, and not a later one with its id, still runs. A frozen process runs."""
         running = self._run is not None and self._run.started is not None and start_time(self.pid) == self._run.started
-        if self._process is not None and self._process.poll() is not None:  # after the look, so that it is reaped
+        if self._process is not None and self._process.poll() is not None:  # after start_time(), since poll() reaps it
             return False
         return running
 
     def start(self) -> Self:
-        """Start it unless it runs, and wait until it answers."""
+        """Start it unless it runs, and wait until it is ready."""
         self.launch()
         return self.wait_until_ready()
 
     def launch(self) -> None:
-        """Start its process unless it runs."""
+        """Start its process unless it runs; do not wait."""
         if self.is_running:
             return
         for name in ("port", *self.inner_ports):
@@ -146,20 +149,20 @@ class Backend(ABC):
         self._run = Run(self._ports, self._process.pid, start_time(self._process.pid))
         (self.home / "run.json").write_text(json.dumps(asdict(self._run)))
         if not self._is_lasting:
-            self._set_guard()
+            self._start_guard()
 
     def wait_until_ready(self) -> Self:
         deadline = time.monotonic() + START_SECONDS
-        while not self.answers():
+        while not self.is_ready():
             if not self.is_running:
-                raise RuntimeError(f"{self.name} has ended; its log ends with {self._last_words()}")
+                raise RuntimeError(f"{self.name} has ended; its log ends with {self._log_tail()}")
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{self.name} does not answer; its log ends with {self._last_words()}")
+                raise TimeoutError(f"{self.name} does not answer; its log ends with {self._log_tail()}")
             time.sleep(POLL_SECONDS)
         return self
 
-    def answers(self) -> bool:
-        """Whether it is ready now."""
+    def is_ready(self) -> bool:
+        """Whether it replies to a readiness request now."""
         try:
             with socket.create_connection((self.host, self.port), timeout=ANSWER_SECONDS) as client:
                 client.sendall(self.request)
@@ -168,7 +171,7 @@ class Backend(ABC):
             return False
 
     def stop(self) -> None:
-        """Ask it to end, and wait for it."""
+        """Send SIGTERM, then SIGKILL after STOP_SECONDS; wait for the end."""
         if self.is_running:
             self.thaw()
             os.kill(self.pid, signal.SIGTERM)
@@ -176,18 +179,18 @@ class Backend(ABC):
                 self.kill()
 
     def kill(self) -> None:
-        """End it the hard way, and be sure that it is gone: its port is free."""
+        """Send SIGKILL and wait for the end. Its port is free afterwards."""
         if self.is_running:
             os.kill(self.pid, signal.SIGKILL)
             if not self._ends_within(STOP_SECONDS):
                 raise TimeoutError(f"{self.name} outlives SIGKILL")
 
     def freeze(self) -> None:
-        """It stops in its tracks, its connections stay open: what a client sees of a machine that hangs."""
+        """Stop all its threads; its connections stay open, as those of a machine that hangs."""
         freeze(self.pid)
 
     def thaw(self) -> None:
-        """It goes on as if nothing had been."""
+        """Continue a frozen process."""
         os.kill(self.pid, signal.SIGCONT)
 
     def _ends_within(self, seconds: float) -> bool:
@@ -196,48 +199,48 @@ class Backend(ABC):
             if time.monotonic() > deadline:
                 return False
             time.sleep(POLL_SECONDS / 2)
-        self._drop_guard()
+        self._stop_guard()
         return True
 
-    def _set_guard(self) -> None:
-        """Have it killed when this process is gone, and with it the only writing end of the guard's standard input."""
-        self._drop_guard()
+    def _start_guard(self) -> None:
+        """Start a guard that kills it when this process ends, which closes the guard's standard input."""
+        self._stop_guard()
         words = ["sh", "-c", 'read -r _; kill -9 "$0"', str(self.pid)]
         self._guard = subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True)
 
-    def _drop_guard(self) -> None:
+    def _stop_guard(self) -> None:
         if self._guard is not None:
             self._guard.kill()
             self._guard.communicate()
             self._guard = None
 
-    def _last_words(self) -> str:
+    def _log_tail(self) -> str:
         return self.log.read_text(errors="replace")[-2000:]
 
 
-B = TypeVar("B", bound=Backend)
+B = TypeVar("B", bound=Engine)
 
 
 @contextmanager
-def running(backend: B) -> Iterator[B]:
-    """Start it; at the end of the block it is killed, since nobody needs its data any more."""
+def running(engine: B) -> Iterator[B]:
+    """Start it, and kill it at the end of the block."""
     try:
-        yield backend.start()
+        yield engine.start()
     finally:
-        backend.kill()
+        engine.kill()
 
 
-def start_all(backends: Iterable[Backend]) -> None:
-    """Start them side by side, and wait until each answers."""
-    backends = list(backends)
-    for backend in backends:
-        backend.launch()
-    for backend in backends:
-        backend.wait_until_ready()
+def start_all(engines: Iterable[Engine]) -> None:
+    """Start them in parallel, and wait until each is ready."""
+    engines = list(engines)
+    for engine in engines:
+        engine.launch()
+    for engine in engines:
+        engine.wait_until_ready()
 
 
 def start_time(pid: int) -> int | None:
-    """When a process began, in clock ticks since boot (see proc(5)); None if it has ended."""
+    """Start of a process, in clock ticks since boot (see proc(5)); None if it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -249,7 +252,7 @@ def start_time(pid: int) -> int | None:
 
 def is_free(port: int, host: str = HOST) -> bool:
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections on their way out do not matter
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # ignore connections in TIME_WAIT
         try:
             probe.bind((host, port))
         except OSError:
@@ -258,15 +261,16 @@ def is_free(port: int, host: str = HOST) -> bool:
 
 
 def free_port() -> int:
-    """A free port below those that the kernel gives to clients, lest one takes it while the server is down. Each is
-    given once, by this process or by another that lives, so that what is not started yet, or is down, keeps its own."""
+    """Reserve a free port below the ephemeral ports, so that no client takes it while its server is down.
+
+    A port is returned once among all processes that run, so that a server that is down keeps its port."""
     port = next(port for port in random.sample(PORTS, len(PORTS)) if port not in _given and reserve(port))
     _given.add(port)
     return port
 
 
 def reserve(port: int) -> bool:
-    """Whether it is free, and reserved by no other process. Then it is reserved by this one until that ends."""
+    """Reserve a port until this process ends; return False if it is in use or reserved by another process."""
     try:
         fcntl.lockf(_reservations(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
     except OSError:
@@ -276,7 +280,7 @@ def reserve(port: int) -> bool:
 
 @cache
 def _reservations() -> int:
-    """The file in which processes lock a byte for each of their ports. It stays open, since to close it unlocks all."""
+    """File in which processes lock one byte per port. It stays open, since closing it releases every lock."""
     cache_folder().mkdir(parents=True, exist_ok=True)
     return os.open(cache_folder() / "ports", os.O_RDWR | os.O_CREAT, 0o600)
 

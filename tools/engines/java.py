@@ -1,4 +1,4 @@
-"""Servers made of jars from Maven Central: those of the pom.xml in the folder of their name."""
+"""Engines that are jars from Maven Central, named by the pom.xml in the folder of the engine's name."""
 
 import hashlib
 import shutil
@@ -7,17 +7,17 @@ from pathlib import Path
 from string import Template
 from typing import ClassVar
 
-from tools.engines.engine import Backend
+from tools.engines.engine import Engine
 from tools.engines.install import cache_folder, copy_jars, install_lock, need_java
 
 FILES = Path(__file__).with_name("files")
 
 
-class JavaBackend(Backend):
-    """Its folder in `files/` has its pom.xml, the options of its JVM, and its configuration with blanks in it."""
+class JavaEngine(Engine):
+    """Its folder in `files/` has its pom.xml, its JVM options, and its configuration as a template."""
 
     agent: ClassVar[str] = ""
-    """How the name of the jar begins that its JVM runs as an agent."""
+    """Prefix of the name of its JVM agent's jar."""
 
     @classmethod
     def source(cls) -> Path:
@@ -25,14 +25,14 @@ class JavaBackend(Backend):
 
     @classmethod
     def installed(cls) -> Path:
-        """Where it is installed: another folder after each change to its source."""
+        """Its installation folder, named by a hash of its source."""
         files = sorted(cls.source().iterdir())
         digest = hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
         return cache_folder() / f"{cls.name}-{digest[:12]}"
 
     @classmethod
     def class_archive(cls) -> Path:
-        """Its parsed classes, which make a start fast. Made last: once it is there, the server is installed."""
+        """Archive of its parsed classes, for a fast start. Created last: if it exists, the engine is installed."""
         return cls.installed() / "classes.jsa"
 
     @classmethod
@@ -49,7 +49,7 @@ class JavaBackend(Backend):
 
     @classmethod
     def prepare(cls) -> None:
-        """Do what else is needed once, when the jars are there."""
+        """Finish the installation, after the jars are copied."""
 
     @classmethod
     def java(cls, *arguments: object) -> list[str]:
@@ -59,19 +59,19 @@ class JavaBackend(Backend):
     @classmethod
     def server(cls, *arguments: object) -> list[str]:
         archive = cls.class_archive()
-        if not archive.exists():  # this start makes it; a JVM archives no classes under an agent
+        if not archive.exists():  # this start creates it, without an agent: a JVM with one archives no classes
             return cls.java(f"-XX:ArchiveClassesAtExit={archive}", "-Xlog:cds=off", *arguments)
         agents = [f"-javaagent:{jar}" for jar in (cls.installed() / "lib").glob(f"{cls.agent}*.jar") if cls.agent]
         return cls.java(f"-XX:SharedArchiveFile={archive}", "-Xlog:cds=off", *agents, *arguments)
 
     @classmethod
-    def fill_in(cls, name: str, **values: object) -> str:
-        """A file of its source, with its blanks filled in."""
+    def render(cls, name: str, **values: object) -> str:
+        """Content of a template of its source, with the values substituted."""
         return Template((cls.source() / name).read_text()).substitute(values)
 
     @classmethod
     def _archive_classes(cls) -> None:
-        """Start and stop once; the JVM leaves its parsed classes behind as it ends."""
+        """Start and stop once: the JVM writes the class archive as it ends."""
         with tempfile.TemporaryDirectory() as folder:
             once = cls(Path(folder) / cls.name)
             try:

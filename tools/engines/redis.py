@@ -1,16 +1,16 @@
-"""A Redis that keeps nothing over a restart, unless its options say so."""
+"""Redis without persistence, unless its options enable it."""
 
 import re
 
-from tools.engines.engine import Backend
+from tools.engines.engine import Engine
 from tools.engines.install import install_lock, need_program
 
 DURABLE = {"appendonly": "yes", "appendfsync": "always"}
-"""Options with which a killed server loses nothing that it acknowledged."""
+"""Options with which a killed server loses no acknowledged write."""
 
 
-class Redis(Backend):
-    """Its options are those of redis.conf."""
+class Redis(Engine):
+    """Its options are keys of redis.conf."""
 
     name = "redis"
     request = b"PING\r\n"
@@ -23,7 +23,7 @@ class Redis(Backend):
 
     @property
     def url(self) -> str:
-        """Of its database 0."""
+        """URL of database 0."""
         return f"redis://{self.address}/0"
 
     def command(self, ports: dict[str, int]) -> list[str]:

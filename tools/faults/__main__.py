@@ -1,4 +1,4 @@
-"""Every fault in full, on real servers: a table in Markdown on standard output, and exit status 1 if anything broke.
+"""Inject every fault at full scale on real engines; print a table in Markdown. Exit status 1: a promise was broken.
 
 python -m tools.faults [--short] [NAME ...]
 """
@@ -20,14 +20,14 @@ HEAD = ("fault", "promise", "accepted", "refused", "reconnects", "outage p99", "
 def main(words: Sequence[str]) -> int:
     names = [word for word in words if not word.startswith("-")]
     scale = SHORT if "--short" in words else FULL
-    chosen = [scenario for scenario in SCENARIOS if not names or scenario.name in names]
-    if unknown := set(names) - {scenario.name for scenario in chosen}:
+    selected = [scenario for scenario in SCENARIOS if not names or scenario.name in names]
+    if unknown := set(names) - {scenario.name for scenario in selected}:
         known = ", ".join(scenario.name for scenario in SCENARIOS)
-        print(f"there is no {', '.join(sorted(unknown))}, but {known}", file=sys.stderr)
+        print(f"unknown: {', '.join(sorted(unknown))}; scenarios: {known}", file=sys.stderr)
         return 2
     print(row(HEAD), row(["---"] * len(HEAD)), sep="\n", flush=True)
     is_broken = False
-    for scenario, report in play_all(chosen, scale):
+    for scenario, report in run_all(selected, scale):
         print(row(cells(scenario, report)), flush=True)
         for text in report.broken:
             is_broken = True
@@ -35,24 +35,24 @@ def main(words: Sequence[str]) -> int:
     return int(is_broken)
 
 
-def play_all(scenarios: Sequence[Scenario], scale: Scale) -> Iterator[tuple[Scenario, Report]]:
-    """One after the other, each kind of platform started when it is first needed."""
+def run_all(scenarios: Sequence[Scenario], scale: Scale) -> Iterator[tuple[Scenario, Report]]:
+    """Run one scenario after the other; start each kind of platform when it is first needed."""
     with tempfile.TemporaryDirectory(prefix="rookery-faults-") as folder, ExitStack() as stack:
         stages: dict[str, Stage] = {}
         for scenario in scenarios:
             if scenario.where not in stages:
                 start = running_up if scenario.where == "up" else running_stage
                 stages[scenario.where] = stack.enter_context(start(Path(folder) / scenario.where, scale))
-            yield scenario, trio.run(stages[scenario.where].play, scenario.play)
+            yield scenario, trio.run(stages[scenario.where].run, scenario.inject)
 
 
 def cells(scenario: Scenario, report: Report) -> list[str]:
     result = report.result
     if result is None:
-        return [scenario.what, scenario.promise, "", "", "", "", "; ".join(report.measured), "not judged"]
+        return [scenario.fault, scenario.promise, "", "", "", "", "; ".join(report.measured), "not judged"]
     outage = f"{result.outages.p99 / 1000:.1f} s" if result.outages.count else "none"
     return [
-        scenario.what,
+        scenario.fault,
         scenario.promise,
         f"{result.accepted:,} of {result.sent:,}",
         ", ".join(f"{count:,} {code}" for code, count in sorted(result.refused.items())) or "none",

@@ -1,4 +1,4 @@
-"""The faults: each is injected while clients write to each other. That nothing is lost is asked of all of them."""
+"""The faults: each is injected while clients chat; after each, no accepted message may be lost."""
 
 import math
 from collections import Counter
@@ -16,45 +16,45 @@ from tools.faults.stage import ClusterStage, Report, UpStage, shown
 from tools.launch.process import Process
 
 LIVE_ELSEWHERE = 10.0
-"""Seconds from a gateway's death to its clients' new sessions, at p99."""
+"""Seconds from the kill of a gateway to new sessions of its clients, at p99."""
 
 BROKER_BACK = 30.0
-"""Seconds from the death of the broker, which is started again at once, to the next accepted message."""
+"""Seconds from the kill of the broker, which restarts at once, to the next accepted message."""
 
 STOPPED = 10.0
-"""Seconds from SIGTERM to the end: the deadline for that, and some to leave."""
+"""Seconds from SIGTERM to the end: the stop deadline and a margin."""
 
 QUERY_ANSWERED = 1.0
-"""Seconds for an answer that says that the store is away."""
+"""Seconds until a query is refused while the store is away."""
 
 ENGINE_AWAY_PAUSE = 5.0
-"""Seconds without an accepted message, when an engine is away that sending does not need."""
+"""Longest seconds without an accepted message while an engine is away that sends do not need."""
 
 STEP = 5.0
-"""Seconds by which the clock is stepped, each way."""
+"""Seconds of a clock step, in each direction."""
 
 GROWTH = 0.05
-"""By how much sockets, threads and memory may have grown after many sessions, of what was there before."""
+"""Largest relative growth of sockets, threads and memory after many sessions."""
 
-GIVEN_BACK = 30.0
-"""Seconds in which what sessions took is given back after they have gone."""
+RELEASED = 30.0
+"""Seconds until a process has released the resources of closed sessions."""
 
 CALM = 0.5
-"""Part of the usual rate at which latencies are compared: not those of a machine that is busy anyway."""
+"""Part of the usual rate at which latencies are compared: a busy machine would hide a difference."""
 
 CHURN_MESSAGES = 200
-"""Sent beside sessions that come and go: few, since messages stay in memory for some minutes, as they should."""
+"""Sent during the churn: few, since recent messages stay in memory for minutes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A fault, and what is promised."""
+    """A fault and its promise."""
 
     name: str
-    what: str
+    fault: str
     promise: str
     where: Literal["cluster", "up"]
-    play: Callable[[Any, Report], Awaitable[None]]
+    inject: Callable[[Any, Report], Awaitable[None]]
 
 
 async def up_killed(stage: UpStage, report: Report) -> None:
@@ -106,7 +106,7 @@ async def store_stopped(stage: ClusterStage, report: Report) -> None:
     async with stage.load(report) as run:
         await stage.do(stage.engines.cassandra.kill)
         accepted = run.accepted_count
-        answers, slowest = await ask_until(run, trio.current_time() + stage.scale.away)
+        answers, slowest = await query_until(run, trio.current_time() + stage.scale.away)
         report.goes_on("accepted meanwhile", run.accepted_count - accepted, stage.scale.rate * stage.scale.away / 2)
         report.within("slowest query", slowest, QUERY_ANSWERED)
         report.at_most("queries without a 503", answers.total() - answers["unavailable"], 0)
@@ -159,7 +159,7 @@ async def slow_client(stage: ClusterStage, report: Report) -> None:
 async def come_and_go(stage: ClusterStage, report: Report) -> None:
     gateways = stage.cluster.running("gateway")
     async with stage.load(report, churn=stage.scale.churn // 4, messages=CHURN_MESSAGES, rate=None):
-        pass  # what is needed only once is there after this
+        pass  # lazy initialisation happens here
     before = [usage(gateway) for gateway in gateways]
     async with stage.load(report, churn=stage.scale.churn, messages=CHURN_MESSAGES, rate=None):
         pass
@@ -187,15 +187,17 @@ SCENARIOS = (
     Scenario("moved", "a third gateway joins and leaves", "sending goes on", "cluster", partitions_moved),
     Scenario("store-stopped", "Cassandra stopped", "sends accepted, queries 503 at once", "cluster", store_stopped),
     Scenario("redis-stopped", "Redis stopped", "everything goes on", "cluster", configuration_stopped),
-    Scenario("frozen", "SIGSTOP of a gateway", "the zombie does no harm when it wakes", "cluster", gateway_frozen),
-    Scenario("clock", "a gateway's clock stepped by 5 s both ways", "ids go on rising", "cluster", clock_stepped),
+    Scenario(
+        "frozen", "SIGSTOP of a gateway", "no message is lost or forked when it continues", "cluster", gateway_frozen
+    ),
+    Scenario("clock", "a gateway's clock stepped by 5 s both ways", "ids increase", "cluster", clock_stepped),
     Scenario("slow", "one client never reads", "p99 of the others within 20 %", "cluster", slow_client),
-    Scenario("churn", "sessions come and go", "all that they took is given back", "cluster", come_and_go),
+    Scenario("churn", "sessions come and go", "their resources are released", "cluster", come_and_go),
     Scenario("rolling", "everything restarted, one by one", "no send refused", "cluster", everything_restarted),
 )
 
 
-# ---- what several have in common
+# ---- shared checks
 
 
 def live_within(report: Report, run: Run, since: float) -> None:
@@ -214,8 +216,8 @@ def refused_nothing(report: Report) -> None:
     report.at_most("sends refused", sum(report.result.refused.values()), 0)
 
 
-async def ask_until(run: Run, deadline: float) -> tuple[Counter[str], float]:
-    """Queries, one after the other: how many ended how, and how long the slowest took, in seconds."""
+async def query_until(run: Run, deadline: float) -> tuple[Counter[str], float]:
+    """Send one query after the other; return the number of each outcome, and the seconds of the slowest."""
     answers, slowest = Counter[str](), 0.0
     while trio.current_time() < deadline:
         client = run.clients[answers.total() % len(run.clients)]
@@ -242,8 +244,8 @@ async def frozen(process: Process) -> AsyncIterator[None]:
 
 
 async def usage_within(process: Process, limits: dict[str, float]) -> dict[str, float]:
-    """What the process has once it is within the limits, or after a while: sockets take a moment to close."""
-    with trio.move_on_after(GIVEN_BACK):
+    """Return the usage once it is within the limits, or after RELEASED: sockets close with a delay."""
+    with trio.move_on_after(RELEASED):
         while any(value > limits[what] for what, value in usage(process).items()):
             await trio.sleep(0.1)
     return usage(process)

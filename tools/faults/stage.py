@@ -1,4 +1,4 @@
-"""Where faults are injected: a running platform under load, what is measured of it, and the report on one scenario."""
+"""A running platform under load, in which faults are injected, and the report of one scenario."""
 
 import os
 import struct
@@ -19,36 +19,36 @@ from tools.launch.process import Process, Role, Rookery, running
 CLOCK = Path(__file__).parent / "clock"
 
 MAX_MESSAGES = 1_000_000
-"""Sending goes on for as long as a fault lasts; this only ends a scenario that never does."""
+"""Clients send while a fault lasts; this only ends a scenario that hangs."""
 
 Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How large the scenarios are."""
+    """Size of the scenarios."""
 
     clients: int
     messages: int
-    """At least so many are sent, and for as long as the fault lasts."""
+    """Least number of messages; clients send until the fault is over."""
     rate: float
-    """A second, in all."""
+    """Messages per second of all clients together."""
     away: float
-    """Seconds that an engine or a process is away."""
+    """Seconds of an outage of an engine or a process."""
     churn: int
     slack: float
-    """Milliseconds that a p99 may be above another by chance."""
+    """Milliseconds of random difference between two p99 values."""
     lenience: float = 1.0
-    """How many times as long as promised a thing may take, where a machine is shared with other tests."""
+    """Factor on time limits, for a machine shared with other tests."""
     rounds: int = 1
-    """How often two things are compared: the best of each counts, since others use the machine too."""
+    """Repetitions of a comparison; the best of each side counts."""
     restarted: Role | None = None
-    """What a rolling restart restarts; all roles, if it is None."""
+    """Role of a rolling restart; None: all roles."""
     settings: dict[str, str] = field(default_factory=dict)
 
 
 SHORT = Scale(clients=30, messages=600, rate=150.0, away=8.0, churn=400, slack=250.0, lenience=3.0, restarted="gateway")
-"""For every run of the tests: a few seconds each."""
+"""For the tests: some seconds per scenario."""
 
 FULL = Scale(
     clients=100,
@@ -58,50 +58,50 @@ FULL = Scale(
     churn=10_000,
     slack=5.0,
     rounds=3,
-    settings={"ROOKERY_KAFKA__SESSION_TIMEOUT_SECONDS": "6"},  # the least that brokers allow by default
+    settings={"ROOKERY_KAFKA__SESSION_TIMEOUT_SECONDS": "6"},  # the default minimum of brokers
 )
-"""What is promised."""
+"""The scale of the promises in docs/reliability.md."""
 
 
 @dataclass(slots=True)
 class Report:
-    """What a scenario came to."""
+    """Result of a scenario."""
 
     lenience: float = 1.0
     result: Result | None = None
     measured: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
-    """Every limit that was exceeded, and every promise that was broken."""
+    """Limits that were exceeded, and violations that the judge found."""
 
     def at_most(self, what: str, value: float, limit: float, unit: str = "") -> None:
-        """Measured, and promised to be no more than that."""
-        self._hold(f"{what} {shown(value)}{unit} (at most {shown(limit)})", value <= limit)
+        """Check an upper limit."""
+        self._check(f"{what} {shown(value)}{unit} (at most {shown(limit)})", value <= limit)
 
     def within(self, what: str, seconds: float, limit: float) -> None:
-        """Took so long, and was promised to take no longer."""
+        """Check an upper limit of a duration, with lenience."""
         self.at_most(what, seconds, limit * self.lenience, " s")
 
     def at_least(self, what: str, value: float, limit: float, unit: str = "") -> None:
-        """Measured, and promised to be no less than that."""
-        self._hold(f"{what} {shown(value)}{unit} (at least {shown(limit)})", value >= limit)
+        """Check a lower limit."""
+        self._check(f"{what} {shown(value)}{unit} (at least {shown(limit)})", value >= limit)
 
     def goes_on(self, what: str, value: float, limit: float) -> None:
-        """So much was done in a given time, and was promised to be no less."""
+        """Check a lower limit of an amount per time, with lenience."""
         self.at_least(what, value, limit / self.lenience)
 
     def judge(self, result: Result) -> None:
-        """Take what the checker found."""
+        """Add the result of the verification."""
         self.result = result
         self.broken += [str(violation) for violation in result.violations]
 
-    def _hold(self, text: str, is_kept: bool) -> None:
+    def _check(self, text: str, is_kept: bool) -> None:
         self.measured.append(text)
         if not is_kept:
             self.broken.append(text)
 
 
 class Stage:
-    """A running platform, which each scenario leaves as it found it."""
+    """A running platform. It is restored after each scenario."""
 
     def __init__(
         self,
@@ -117,9 +117,9 @@ class Stage:
 
     @asynccontextmanager
     async def load(self, report: Report, *, least: int = 0, **plan: Any) -> AsyncIterator[Run]:
-        """Messages are on their way while the block runs; afterwards they are brought to their ends and judged.
+        """Run clients during the block, and judge the result afterwards.
 
-        They are at least so many, by default those of the scale.
+        They send at least `least` messages, by default those of the scale.
         """
         scale = self.scale
         least = least or scale.messages
@@ -134,11 +134,11 @@ class Stage:
             run.stop()
             report.judge(await run.finish())
 
-    async def play(self, play: Callable[[Any, Report], Awaitable[None]]) -> Report:
-        """Play one scenario; afterwards everything runs again that ran at first."""
+    async def run(self, inject: Callable[[Any, Report], Awaitable[None]]) -> Report:
+        """Run one scenario, then restore the platform."""
         report = Report(self.scale.lenience)
         try:
-            await play(self, report)
+            await inject(self, report)
         finally:
             crashed = [process for process in self._processes() if has_crashed(process)]
             report.broken += [f"{process.name} ended by itself: exit code {process.wait()}" for process in crashed]
@@ -147,7 +147,7 @@ class Stage:
 
     @staticmethod
     async def do(work: Callable[..., Value], *arguments: Any) -> Value:
-        """What blocks, while messages go on."""
+        """Run a blocking function in a thread, while clients go on."""
         return await trio.to_thread.run_sync(work, *arguments)
 
 
@@ -160,11 +160,11 @@ class UpStage(Stage):
 
 
 class ClusterStage(Stage):
-    """Two of each role on real engines, and a third gateway that does not run."""
+    """Two processes of each role on real engines, and a stopped third gateway."""
 
     def __init__(self, scale: Scale, cluster: Cluster, clocks: Path) -> None:
         urls = tuple(bff.url for bff in cluster.bffs)
-        super().__init__(scale, urls, lambda: cluster.processes, self._start_what_ended)
+        super().__init__(scale, urls, lambda: cluster.processes, self._restore_processes)
         self.cluster = cluster
         self.spare = cluster["gateway-3"]
         self._clocks = clocks
@@ -174,13 +174,13 @@ class ClusterStage(Stage):
         return self.cluster.engines
 
     def step_clock(self, process: Process, seconds: float) -> None:
-        """The process's wall clock is off by that from now on."""
+        """Set the offset of the process's wall clock."""
         file = self._clocks / process.environment["ROOKERY_KAFKA__INSTANCE"]
         with file.open("r+b") as opened:
             opened.write(struct.pack("<q", int(seconds * 1e9)))
 
     def restart(self, process: Process) -> int:
-        """End it in good order and start it again: its exit code. A gateway then has its share of partitions again."""
+        """Stop and start it; wait until it is ready, and a gateway owns its partitions. Return the exit code."""
         code = process.terminate()
         process.start()
         self.cluster.wait_until_ready()
@@ -188,7 +188,7 @@ class ClusterStage(Stage):
             self.cluster.wait_until_settled()
         return code
 
-    def _start_what_ended(self) -> None:
+    def _restore_processes(self) -> None:
         for engine in self.engines:
             engine.start()
         for process in self.cluster.processes:
@@ -206,7 +206,7 @@ def shown(value: float) -> str:
 
 
 def has_crashed(process: Process) -> bool:
-    """Whether it has ended without anyone having waited for that: a scenario waits for what it ends."""
+    """Whether it has ended by itself: a scenario waits for each process that it ends."""
     stdout = process.process.stdout
     return not process.is_running and stdout is not None and not stdout.closed
 
@@ -219,7 +219,7 @@ def running_up(folder: Path, scale: Scale) -> Iterator[UpStage]:
 
 @contextmanager
 def running_stage(folder: Path, scale: Scale) -> Iterator[ClusterStage]:
-    """Engines of its own, since they are killed, that keep what they have acknowledged. Raises install.Missing."""
+    """Start durable engines of its own, which scenarios kill, and a cluster. Raises install.Missing."""
     clocks = folder / "clocks"
     clocks.mkdir(parents=True)
     paths = [str(CLOCK), *filter(None, [os.environ.get("PYTHONPATH")])]

@@ -1,4 +1,4 @@
-"""Certificates of tests: an authority of their own, and files with what it issues, as settings name them."""
+"""Issue certificates of a private authority into files, as settings name them."""
 
 import ssl
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ HOSTS = ("127.0.0.1", "localhost")
 
 
 class Authority:
-    """Issues certificates into files of one folder. Its own certificate is in `file`."""
+    """A certificate authority whose certificates are files of one folder. Its own certificate is `file`."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -22,8 +22,9 @@ class Authority:
         self._authority.cert_pem.write_to_path(str(self.file))
 
     def issue(self, name: str = "server", *hosts: str, ends: float = 4e9, begins: float | None = None) -> "Issued":
-        """A certificate for the hosts (for 127.0.0.1 and localhost, if none is given) into files of this name, where it
-        replaces what they had. Times are in seconds since 1970."""
+        """Issue a certificate for hosts, by default HOSTS, into files of this name; replace their content.
+
+        Times are in seconds since 1970."""
         leaf = self._authority.issue_cert(
             *(hosts or HOSTS),
             not_after=datetime.fromtimestamp(ends, UTC),
@@ -35,7 +36,7 @@ class Authority:
         return issued
 
     def trusting(self, *alpn: str) -> ssl.SSLContext:
-        """For a client that trusts this authority alone, and offers these protocols."""
+        """Context of a client that trusts only this authority, and offers these ALPN protocols."""
         context = ssl.create_default_context(cafile=self.file)
         if alpn:
             context.set_alpn_protocols(list(alpn))
@@ -43,14 +44,14 @@ class Authority:
 
 
 class Issued:
-    """A certificate, with those that vouch for it, and its key."""
+    """Files of a certificate chain and its key."""
 
     def __init__(self, certificate: Path, key: Path) -> None:
         self.certificate = certificate
         self.key = key
 
     def replace(self, certificate: bytes, key: bytes) -> None:
-        """Put others in place of those in the files, each at once, as tools that renew certificates do."""
+        """Replace both files, each atomically, as renewal tools do."""
         for file, content in ((self.key, key), (self.certificate, certificate)):
             new = file.with_suffix(".new")
             new.write_bytes(content)
@@ -58,7 +59,7 @@ class Issued:
 
     @property
     def newest(self) -> bytes:
-        """What the file has now, in DER: what `getpeercert(True)` gives to those to whom it is shown."""
+        """The certificate in the file now, in DER, as `getpeercert(True)` returns it."""
         first, end, _ = self.certificate.read_text().partition("-----END CERTIFICATE-----")
         return ssl.PEM_cert_to_DER_cert(first + end)
 

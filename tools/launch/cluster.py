@@ -1,7 +1,7 @@
-"""The distributed platform on this machine: many BFFs, gateways and archives, on engines that are given.
+"""Run the distributed platform on this machine: several BFFs, gateways and archives on given engines.
 
-Everything blocks, as in `tools/launch/process.py`. Clusters on the same engines share nothing: each has a topic, a
-keyspace and a prefix of its own. Each process has an address of its own, and keeps it when it is started again.
+Every call blocks, as in `tools/launch/process.py`. Clusters on the same engines share nothing: each has its own topic,
+keyspace and prefix. Each process has its own address, and keeps it when it restarts.
 """
 
 import os
@@ -21,7 +21,7 @@ from shared.drivers.redis import open_redis
 from shared.net.addresses import SECURE
 from shared.settings import RedisSettings
 from tools.engines.cassandra import Cassandra
-from tools.engines.engine import HOST, Backend, Options, free_port, start_all
+from tools.engines.engine import HOST, Engine, Options, free_port, start_all
 from tools.engines.kafka import Kafka
 from tools.engines.redis import Redis
 from tools.launch.live import UNLIMITED, configure
@@ -30,11 +30,11 @@ from tools.launch.process import ANNOUNCED_BY_ROLE, POLL_SECONDS, Process, Role,
 ENGINES = "kafka,cassandra,redis"
 
 PARTITIONS = 8
-"""Enough that each gateway has some, and that a restart reads few."""
+"""Few, so that a restart is fast; enough for each gateway to own some."""
 
 SESSION_TIMEOUT_SECONDS = 3.0
-"""Silence after which Kafka takes a gateway or an archive for dead: half of what a real broker allows, and enough for
-processes that wait for each other on a busy machine."""
+"""Silence after which Kafka removes a gateway or an archive from its group: half of a real broker's minimum, and enough
+for processes on a busy machine."""
 
 SETTLE_SECONDS = 60.0
 """Only ends a test that has failed."""
@@ -42,13 +42,13 @@ SETTLE_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Engines:
-    """What a cluster stands on."""
+    """The engines of a cluster."""
 
     kafka: Kafka
     cassandra: Cassandra
     redis: Redis
 
-    def __iter__(self) -> Iterator[Backend]:
+    def __iter__(self) -> Iterator[Engine]:
         return iter((self.kafka, self.cassandra, self.redis))
 
 
@@ -61,7 +61,7 @@ def running_engines(
     cassandra: Options | None = None,
     redis: Options | None = None,
 ) -> Iterator[Engines]:
-    """Engines of one's own, with these options; killed at the end of the block. Raises install.Missing."""
+    """Start engines with these options; kill them at the end of the block. Raises install.Missing."""
     engines = Engines(
         Kafka(folder / "kafka", kafka, host=host),
         Cassandra(folder / "cassandra", cassandra, host=host),
@@ -76,7 +76,7 @@ def running_engines(
 
 
 class Cluster:
-    """Processes that do not run yet: `bff-1`, `bff-2`, `gateway-1`, and so on."""
+    """Processes of a cluster, not started yet: `bff-1`, `bff-2`, `gateway-1`, and so on."""
 
     def __init__(
         self,
@@ -89,15 +89,15 @@ class Cluster:
         settings: Mapping[str, str] | None = None,
         **live: float,
     ) -> None:
-        """Logs go into the folder. `settings` are environment variables of every process; `live` is configuration.
+        """Logs go into the folder. `settings` are environment variables of every process; `live` is live configuration.
 
-        With a certificate among the settings, all that listens has TLS, and who uses the cluster trusts whom the
-        system trusts (for OpenSSL, SSL_CERT_FILE).
+        With a certificate among the settings, every listener has TLS, and clients trust the system's authorities (for
+        OpenSSL, SSL_CERT_FILE).
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.engines = engines
         self.environment = {"ROOKERY_FILE": os.devnull, **self._shared_environment(folder), **(settings or {})}
-        """What all processes have in common."""
+        """Environment of every process."""
         self._live = UNLIMITED | live
         self.archives = [self._make(folder, "archive", number + 1) for number in range(archives)]
         self._secure = "ROOKERY_TLS__CERTIFICATE_FILE" in self.environment
@@ -109,19 +109,19 @@ class Cluster:
 
     @property
     def processes(self) -> list[Process]:
-        """All, in the order in which they are started."""
+        """All processes, in the order of their start."""
         return [*self.archives, *self.gateways, *self.bffs]
 
     def running(self, role: Role | None = None) -> list[Process]:
-        """Those that run, of all roles or of one."""
+        """The processes that run, of all roles or of one."""
         return [process for process in self.processes if process.is_running and role in (None, process.role)]
 
     def __getitem__(self, name: str) -> Process:
-        """One of them, such as `gateway-1`."""
+        """A process by name, such as `gateway-1`."""
         return next(process for process in self.processes if process.name == name)
 
     def start(self) -> "Cluster":
-        """Migrate, start every process side by side, and wait until each is ready and every user has a gateway."""
+        """Migrate, start all processes in parallel, and wait until each is ready and each partition has an owner."""
         self.run("migrate")
         configure(self.environment, self._live)
         for process in self.processes:
@@ -133,7 +133,7 @@ class Cluster:
         return self
 
     def restore(self) -> None:
-        """Start again what has ended, and wait until all is as it was at first."""
+        """Restart processes that have ended, and wait until all are ready and own their partitions again."""
         for process in self.processes:
             if not process.is_running:
                 process.start()
@@ -141,24 +141,24 @@ class Cluster:
         self.wait_until_settled()
 
     def stop(self) -> None:
-        """End what runs, frozen or not. Raises subprocess.TimeoutExpired if one had to be killed."""
+        """Stop all processes, frozen ones too. Raises subprocess.TimeoutExpired if one had to be killed."""
         stop_all(self.processes)
 
     def run(self, *words: str) -> str:
-        """Run a command, such as `rookery config set`, with the settings of the cluster; what it printed."""
+        """Run a command, such as `rookery config set`, with the settings of the cluster; return its output."""
         done = self.bffs[0].run(*words)
         assert done.returncode == 0, (words, done.stdout, done.stderr)
         return done.stdout
 
     def wait_until_ready(self) -> None:
-        """Wait until every process that runs says so when it is probed."""
+        """Wait until the readiness probe of every running process succeeds. Raises NotSettled."""
         running = self.running()
         if not wait_until(lambda: all(process.is_ready() for process in running), SETTLE_SECONDS):
             unready = [process.name for process in running if not process.is_ready()]
             raise NotSettled(f"not ready: {', '.join(unready)}")
 
     def wait_until_settled(self) -> None:
-        """Wait until the gateways that run share all partitions evenly, as Redis has it."""
+        """Wait until the running gateways own all partitions, evenly. Raises NotSettled."""
         running = {gateway.grpc for gateway in self.running("gateway")}
         fair = PARTITIONS // len(running)
 
@@ -169,16 +169,17 @@ class Cluster:
         self.wait_until_owned(is_fair)
 
     def wait_until_owned(self, is_so: Callable[[Sequence[str]], bool] = all) -> list[str]:
-        """Wait until it is so of the owners, by default until each partition has one. Those, as Redis has them: of each
-        partition its gateway's address for native apps; empty if it has none."""
+        """Wait until the condition holds for the owners in Redis, by default until each partition has one.
+
+        Returns the gRPC address of each partition's gateway; empty without an owner. Raises NotSettled."""
         return trio.run(self._follow_owners, is_so)
 
     def log_lines(self) -> dict[str, list[dict[str, Any]]]:
-        """What each process has logged, in all its lives."""
+        """Log records of all runs of each process."""
         return {process.name: process.log_lines() for process in self.processes if process.log.exists()}
 
     def usage(self) -> dict[str, "Usage"]:
-        """What each process that runs has used so far, the engines too."""
+        """CPU time and memory of each running process, engines included."""
         pids = {process.name: process.process.pid for process in self.running()}
         pids |= {engine.name: engine.pid for engine in self.engines if engine.is_running}
         return {name: Usage(cpu_seconds(pid), resident_bytes(pid)) for name, pid in pids.items()}
@@ -203,7 +204,7 @@ class Cluster:
         }
 
     def _make(self, folder: Path, role: Role, number: int) -> Process:
-        """A process with a name and ports of its own."""
+        """A process with its own name and ports."""
         own = {"ROOKERY_KAFKA__INSTANCE": f"{role}-{number}"}
         own |= {setting: str(free_port()) for _, setting in ANNOUNCED_BY_ROLE[role].values()}
         if role == "gateway":
@@ -229,12 +230,12 @@ class Cluster:
 
 
 class NotSettled(Exception):
-    """Partitions are not where they should be; says where they are."""
+    """The cluster did not reach a state in SETTLE_SECONDS; the text has the current one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a process has used since it was started."""
+    """CPU time and memory of a process since its start."""
 
     cpu_seconds: float
     resident_bytes: int
@@ -242,7 +243,7 @@ class Usage:
 
 @contextmanager
 def running_cluster(cluster: Cluster) -> Iterator[Cluster]:
-    """Start it. At the end of the block, what runs of it is stopped."""
+    """Start it, and stop it at the end of the block."""
     try:
         yield cluster.start()
     finally:

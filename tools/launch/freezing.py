@@ -1,4 +1,4 @@
-"""A process that stops in its tracks, all of it, before the test goes on."""
+"""Stop all threads of a process before the test continues."""
 
 import os
 import signal
@@ -10,14 +10,13 @@ FREEZE_SECONDS = 10.0
 """Only ends a test that has failed: on a busy machine the last thread takes some milliseconds."""
 
 STOPPED = "T"
-"""What Linux calls a thread that a signal has stopped."""
+"""State letter of Linux of a thread that a signal has stopped."""
 
 
 def freeze(pid: int) -> None:
-    """Stop the process as SIGSTOP does, and return when its last thread stands still.
+    """Send SIGSTOP, and return when the last thread has stopped. Raises TimeoutError.
 
-    The signal alone returns at once, while threads that run go on until they are interrupted: one could still answer.
-    Raises TimeoutError.
+    Threads run on until they are interrupted: right after the signal one could still send an answer.
     """
     os.kill(pid, signal.SIGSTOP)
     deadline = time.monotonic() + FREEZE_SECONDS
@@ -28,7 +27,7 @@ def freeze(pid: int) -> None:
 
 
 def thread_states(pid: int) -> list[str]:
-    """What each thread of the process does, by Linux's letters."""
+    """State letter of each thread of the process."""
     states = []
     for thread in Path(f"/proc/{pid}/task").iterdir():
         with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended

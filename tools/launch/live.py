@@ -1,4 +1,4 @@
-"""Live configuration, stored where processes of a test look for it."""
+"""Store live configuration before a process starts."""
 
 import json
 from collections.abc import Mapping
@@ -10,11 +10,11 @@ from rookery.serve.engines import open_configuration
 from shared.settings import Engine, RedisSettings, Settings
 
 UNLIMITED = {"registrations_per_minute": 100_000, "sign_ins_per_minute": 10_000}
-"""For tests, whose users all come from one address."""
+"""Limits for tests, whose users all connect from one address."""
 
 
 def configure(environment: Mapping[str, str], live: Mapping[str, float]) -> None:
-    """Store it where a process with this environment looks, whether that runs or not."""
+    """Store it in the store of a process with this environment; the process need not run."""
     redis: set[Engine] = {"redis"} if "redis" in environment.get("ROOKERY_ENGINES", "") else set()
     names = {"url": "ROOKERY_REDIS__URL", "prefix": "ROOKERY_REDIS__PREFIX"}
     where = {field: environment[name] for field, name in names.items() if name in environment}

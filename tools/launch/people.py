@@ -1,4 +1,4 @@
-"""Users of a running Rookery, and what they do over HTTP."""
+"""Users of a running Rookery, and their HTTP requests."""
 
 import base64
 import json
@@ -23,15 +23,15 @@ from tools.launch.process import POLL_SECONDS, Rookery
 PASSWORD = "correct horse battery"
 
 PATIENCE = 30.0
-"""Seconds to wait for what must happen: it only ends a test that has failed, on machines that are busy."""
+"""Seconds of a wait. It only ends a test that has failed."""
 
 PAGE = 100
-"""Messages asked for at once: the most that are given."""
+"""Messages per request: the server's maximum."""
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Someone who is signed in."""
+    """A signed-in user."""
 
     name: str
     user_id: int
@@ -53,7 +53,7 @@ async def open_http(url: str) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def sign_up(url: str, name: str = "someone") -> Person:
-    """Make an account, whose name begins like this, and sign in."""
+    """Register an account whose name has this prefix, and sign in."""
     name = f"{name}-{secrets.token_hex(4)}"
     async with open_http(url) as http:
         (await http.post("/v1/users", json={"name": name, "password": PASSWORD})).raise_for_status()
@@ -61,7 +61,7 @@ async def sign_up(url: str, name: str = "someone") -> Person:
 
 
 async def sign_in(url: str, name: str) -> Person:
-    """One more sign-in of this account, as on another device."""
+    """Sign in to an account, as on a further device."""
     async with open_http(url) as http:
         answer = await http.post("/v1/tokens", json={"name": name, "password": PASSWORD})
     tokens: dict[str, Any] = answer.raise_for_status().json()
@@ -74,7 +74,7 @@ async def sign_out(url: str, person: Person) -> None:
 
 
 async def issue_token(rookery: Rookery, person: Person, lifetime_seconds: int) -> str:
-    """One more access token of the sign-in, made with the server's own key; it may have ended before it began."""
+    """Issue one more access token of the sign-in, with the server's key. A negative lifetime makes it expired."""
     payload = person.access_token.split(".")[1]
     claims = json.loads(base64.urlsafe_b64decode(payload + "=="))
     async with open_sqlite_accounts(DataFolder(rookery.data).accounts) as accounts:
@@ -85,12 +85,14 @@ async def issue_token(rookery: Rookery, person: Person, lifetime_seconds: int) -
 async def read_history(
     url: str, reader: Person, chat_id: str, *, until: Callable[[Sequence[HistoryMessage]], bool] = bool
 ) -> list[HistoryMessage]:
-    """All of a chat, oldest first, page by page, once that is enough; by default, when there is anything."""
+    """Read all pages of a chat, oldest first, until the condition holds; by default, until there is a message."""
     async with open_http(url) as http:
         with trio.fail_after(PATIENCE):
             while not until(await _read_pages(http, reader, chat_id)):
                 await trio.sleep(POLL_SECONDS)
-        return await _read_pages(http, reader, chat_id)  # again: what came last may lie in a page that was read before
+        return await _read_pages(
+            http, reader, chat_id
+        )  # again: a late message may belong to a page that was read before
 
 
 async def _read_pages(http: httpx.AsyncClient, reader: Person, chat_id: str) -> list[HistoryMessage]:
@@ -105,7 +107,7 @@ async def _read_pages(http: httpx.AsyncClient, reader: Person, chat_id: str) -> 
 async def _read_page(
     http: httpx.AsyncClient, reader: Person, chat_id: str, after_id: int
 ) -> ListMessagesResponse | None:
-    """The messages after this one; None of a chat that is not there (yet)."""
+    """The page after a message; None if the chat does not exist (yet)."""
     query = {"after_id": after_id, "limit": PAGE}
     answer = await http.get(f"/v1/chats/{chat_id}/messages", params=query, headers=reader.headers)
     if answer.status_code == httpx.codes.NOT_FOUND:

@@ -1,6 +1,6 @@
-"""Rookery's real commands that serve, each in a process of its own, for tests: start, kill, freeze, stop, start again.
+"""Run the commands that serve, each in its own process: start, kill, freeze, stop, start again.
 
-Everything blocks, so that plain tests can use it; a Trio test calls it by `trio.to_thread.run_sync`.
+Every call blocks, so that plain tests can use it; a Trio test calls it by `trio.to_thread.run_sync`.
 """
 
 import json
@@ -27,16 +27,16 @@ from tools.launch.live import UNLIMITED, configure
 ROOKERY = Path(sys.executable).with_name("rookery")
 
 READY_SECONDS = 180.0
-"""A machine with many tests at once takes a while to start Python; alone it takes one or two seconds."""
+"""Only ends a test that has failed: alone a start takes one or two seconds, on a busy machine far longer."""
 
 STOP_SECONDS = 30.0
-"""Only ends a test that has failed: how long a stop may take is for the tests of stopping to say."""
+"""Only ends a test that has failed: the tests of stopping check how long a stop takes."""
 
 POLL_SECONDS = 0.02
-"""How often to look at what another process does."""
+"""Between two looks at the state of another process."""
 
 PROBE_SECONDS = 5.0
-"""For one answer to the question whether it is ready."""
+"""Timeout of one readiness probe."""
 
 Role = Literal["up", "bff", "gateway", "archive"]
 """The commands that serve."""
@@ -49,7 +49,7 @@ ANNOUNCED = {
     "gateway_health": (r"health +\S+, (https?://[^\s,]+)", "ROOKERY_GATEWAY__HEALTH_PORT"),
     "archive_health": (r"health +\S+, \S+, (https?://\S+)", "ROOKERY_ARCHIVE__HEALTH_PORT"),
 }
-"""What `rookery up` says when it is ready, in this order, and the setting of each one's port."""
+"""Addresses that `rookery up` prints when it is ready, in this order, and the setting of each port."""
 
 _ONLY_HEALTH = r"health +(https?://\S+)"
 
@@ -66,13 +66,19 @@ ANNOUNCED_BY_ROLE: dict[Role, dict[str, tuple[str, str]]] = {
         "archive_health": (_ONLY_HEALTH, "ROOKERY_ARCHIVE__HEALTH_PORT"),
     },
 }
-"""The same for each command."""
+"""ANNOUNCED of each command."""
+
+TAIL_LINES = 20
+"""Of each log, attached to the report of a failed test."""
+
+TAILS = 6
+"""Logs attached to one report."""
 
 P = TypeVar("P", bound="Process")
 
 
 class Process:
-    """A process that is not running yet. Ports of 0 in its settings become free ones, the same when it starts again."""
+    """A command and its settings, not started yet. A port of 0 becomes a free port, which it keeps when it restarts."""
 
     program = ROOKERY
     """The command: this checkout's, or that of another installation."""
@@ -81,26 +87,26 @@ class Process:
         """`settings` are environment variables."""
         self.role: Role = role
         self.log = log
-        """Its standard error, of all its lives."""
+        """Standard error of all its runs."""
         self.environment = {key: value for key, value in os.environ.items() if not key.startswith("ROOKERY_")}
         self.environment |= {"ROOKERY_FILE": os.devnull, **settings}
         self.addresses: dict[str, str] = {}
-        """By the names of `ANNOUNCED`."""
+        """Announced addresses, by the names of `ANNOUNCED`."""
         self.ready_seconds = 0.0
-        """From the start of the process to its word that it is ready."""
-        self.said = ""
-        """What it has written to its standard output, in its lives that are over, and until it was ready."""
+        """From the start of the process to its announcement."""
+        self.output = ""
+        """Standard output of its finished runs, and of the current run until it was ready."""
         self._process: subprocess.Popen[str] | None = None
         self._began = 0.0
 
     @property
     def name(self) -> str:
-        """What tells it from others."""
+        """Unique in its cluster."""
         return self.log.stem
 
     @property
     def url(self) -> str:
-        """Where the HTTP API and the page are, without a slash at the end."""
+        """URL of the HTTP API and the page, without a final slash."""
         return self.addresses["page"].rstrip("/")
 
     @property
@@ -113,7 +119,7 @@ class Process:
 
     @property
     def process(self) -> "subprocess.Popen[str]":
-        """The newest one."""
+        """The newest run."""
         assert self._process is not None, "it was never started"
         return self._process
 
@@ -122,13 +128,14 @@ class Process:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> Self:
-        """Start it, and wait until it says that it is ready. Raises NotReady."""
+        """Start it, and wait until it is ready. Raises NotReady."""
         self.launch()
         return self.wait_until_announced()
 
     def launch(self) -> None:
-        """Start it."""
+        """Start it; do not wait."""
         assert not self.is_running, f"{self.name} runs already"
+        _logs[self.log] = None
         self._began = time.monotonic()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -136,7 +143,7 @@ class Process:
             )
 
     def wait_until_announced(self) -> Self:
-        """Wait until it says that it is ready. Raises NotReady."""
+        """Wait until it has announced its addresses. Raises NotReady."""
         self._read_addresses()
         self.ready_seconds = time.monotonic() - self._began
         return self
@@ -145,30 +152,30 @@ class Process:
         self.process.send_signal(number)
 
     def wait(self, seconds: float = STOP_SECONDS) -> int:
-        """Wait for its end: the exit code. Raises subprocess.TimeoutExpired."""
-        self.said += self.process.communicate(timeout=seconds)[0] or ""
+        """Wait for its end; return the exit code. Raises subprocess.TimeoutExpired."""
+        self.output += self.process.communicate(timeout=seconds)[0] or ""
         return self.process.returncode
 
     def kill(self) -> None:
-        """End it the hard way, and be sure that it is gone."""
+        """Send SIGKILL and wait for the end."""
         self.process.kill()
         self.wait()
 
     def terminate(self) -> int:
-        """Ask it to end, and wait for it: the exit code."""
+        """Send SIGTERM and wait for the end; return the exit code."""
         self.signal(signal.SIGTERM)
         return self.wait()
 
     def freeze(self) -> None:
-        """It stops in its tracks, its connections stay open: what others see of a machine that hangs."""
+        """Stop all its threads; its connections stay open, as those of a machine that hangs."""
         freeze(self.process.pid)
 
     def thaw(self) -> None:
-        """It goes on as if nothing had been."""
+        """Continue a frozen process."""
         self.signal(signal.SIGCONT)
 
     def run(self, *words: str, typed: str = "", **settings: str) -> "subprocess.CompletedProcess[str]":
-        """Run a command, such as `rookery config list`, with the settings of the process and these."""
+        """Run a command, such as `rookery config list`, with the settings of the process and further ones."""
         return subprocess.run(
             [self.program, *words],
             env=self.environment | settings,
@@ -180,13 +187,13 @@ class Process:
         )
 
     def log_lines(self) -> list[dict[str, Any]]:
-        """What it has logged, line by line; what it is writing at this moment counts when it is whole."""
+        """Its log records; a line that is not complete yet is left out."""
         whole = self.log.read_bytes().rpartition(b"\n")[0]
         return [json.loads(line) for line in whole.splitlines()]
 
     @property
     def open_files(self) -> int:
-        """Files and sockets that it has open now."""
+        """Number of open files and sockets."""
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
     @property
@@ -195,16 +202,16 @@ class Process:
 
     @property
     def cpu_seconds(self) -> float:
-        """What its newest life has used so far, all threads together."""
+        """CPU time of the newest run, of all threads."""
         return cpu_seconds(self.process.pid)
 
     @property
     def resident_bytes(self) -> int:
-        """Its memory."""
+        """Resident memory."""
         return resident_bytes(self.process.pid)
 
     def is_ready(self) -> bool:
-        """What its probes say: each role of it answers that all is well."""
+        """Whether the readiness probe of each of its roles succeeds."""
         return all(_is_well(url) for url in self._probes())
 
     def _probes(self) -> list[str]:
@@ -216,18 +223,18 @@ class Process:
         assert stdout is not None
         timer = threading.Timer(READY_SECONDS, self.process.kill)
         timer.start()
-        said = ""
-        while len(found := _announced(announced, said)) < len(announced):
+        output = ""
+        while len(found := _announced(announced, output)) < len(announced):
             line = stdout.readline()
-            said += line
+            output += line
             if not line:
                 break
         timer.cancel()
-        self.said += said
+        self.output += output
         if len(found) < len(announced):
             code = self.wait()
             logged = self.log.read_text()[-2000:]
-            raise NotReady(f"{self.name}: exit code {code}; it said {said!r} and logged {logged}")
+            raise NotReady(f"{self.name}: exit code {code}; it printed {output!r} and logged {logged}")
         self.addresses = found
         for name, (_, setting) in announced.items():
             self.environment[setting] = str(port_of(found[name]))
@@ -238,7 +245,7 @@ class Rookery(Process):
 
     def __init__(self, data: Path, *, settings: dict[str, str] | None = None, **live: float) -> None:
         """`settings` are environment variables; `live` is live configuration, stored before the first start."""
-        ports = {setting: str(free_port()) for _, setting in ANNOUNCED.values()}  # which nobody takes while it is down
+        ports = {setting: str(free_port()) for _, setting in ANNOUNCED.values()}  # reserved while it is down
         super().__init__("up", data.with_suffix(".log"), ports | {"ROOKERY_DATA": str(data)} | (settings or {}))
         self.data = data
         self._live = UNLIMITED | live
@@ -251,12 +258,12 @@ class Rookery(Process):
 
 
 class NotReady(Exception):
-    """It ended instead of being ready, or took too long; says what it said itself."""
+    """A process ended before it was ready, or took too long; the text has its output and the end of its log."""
 
 
 @contextmanager
 def running(process: P) -> Iterator[P]:
-    """Start it. At the end of the block it is stopped, unless it has ended already."""
+    """Start it. At the end of the block it is stopped, unless it has ended."""
     try:
         yield process.start()
     finally:
@@ -264,7 +271,7 @@ def running(process: P) -> Iterator[P]:
 
 
 def stop_all(processes: Iterable[Process]) -> None:
-    """Ask those that run to end, frozen ones too, and wait. One that does not is killed, and raises TimeoutExpired."""
+    """Send SIGTERM to all, thaw frozen ones, and wait. Kill those that do not end, then raise TimeoutExpired."""
     stopping = [process for process in processes if process.is_running]
     for process in stopping:
         process.thaw()
@@ -280,6 +287,14 @@ def stop_all(processes: Iterable[Process]) -> None:
         raise stuck[0]
 
 
+def log_tails(since: float) -> list[tuple[str, str]]:
+    """Name and last lines of the logs that processes have written to after a time in seconds since 1970."""
+    recent = [log for log in _logs if log.exists() and log.stat().st_mtime >= since]
+    return [
+        (log.name, "".join(log.read_text(errors="replace").splitlines(True)[-TAIL_LINES:])) for log in recent[-TAILS:]
+    ]
+
+
 def port_of(address: str) -> int:
     """The port in `host:port` or in a URL."""
     port = urlsplit(address if "//" in address else f"//{address}").port
@@ -288,7 +303,7 @@ def port_of(address: str) -> int:
 
 
 def wait_until(is_so: Callable[[], bool], seconds: float = STOP_SECONDS) -> bool:
-    """Wait until it is so; whether it was in time."""
+    """Wait until the condition holds; return False after the timeout."""
     deadline = time.monotonic() + seconds
     while not is_so():
         if time.monotonic() > deadline:
@@ -297,10 +312,10 @@ def wait_until(is_so: Callable[[], bool], seconds: float = STOP_SECONDS) -> bool
     return True
 
 
-def _announced(announced: dict[str, tuple[str, str]], said: str) -> dict[str, str]:
-    """The addresses in what it said so far."""
-    matches = {name: re.search(pattern, said) for name, (pattern, _) in announced.items()}
-    return {name: match[1] for name, match in matches.items() if match and said.endswith("\n")}
+def _announced(announced: dict[str, tuple[str, str]], output: str) -> dict[str, str]:
+    """The addresses in its output so far."""
+    matches = {name: re.search(pattern, output) for name, (pattern, _) in announced.items()}
+    return {name: match[1] for name, match in matches.items() if match and output.endswith("\n")}
 
 
 def _is_well(probe: str) -> bool:
@@ -308,3 +323,7 @@ def _is_well(probe: str) -> bool:
         return httpx.get(probe, timeout=PROBE_SECONDS).is_success
     except httpx.TransportError:
         return False
+
+
+_logs: dict[Path, None] = {}
+"""Logs of all processes that this process has started, in order of their first start."""

@@ -1,11 +1,11 @@
-"""HAProxy from Debian's package with the configuration of the deployment, in front of a cluster on this machine."""
+"""HAProxy, from Debian's package and with the configuration of the deployment, in front of a local cluster."""
 
 import re
 from pathlib import Path
 
 import httpx
 
-from tools.engines.engine import Backend, free_port
+from tools.engines.engine import Engine, free_port
 from tools.engines.install import install_lock, need_program
 from tools.launch.certificates import Issued
 from tools.launch.cluster import Cluster
@@ -15,14 +15,14 @@ from tools.toolchains import ROOT
 CONFIGURATION = ROOT / "deploy/haproxy/haproxy.cfg"
 
 DOMAIN = "chat.example.org"
-"""As in the configuration; each gateway has a name of its own under it."""
+"""Domain of the configuration; each gateway has a host name in it."""
 
 SHORTENED = ("http-request", "http-keep-alive", "server")
-"""Time-outs of plain HTTP, which a balancer may have shorter in tests: what must live on does so in spite of them."""
+"""Timeouts of plain HTTP that a test may shorten: sessions must not depend on them."""
 
 
-class HaProxy(Backend):
-    """It ends TLS with the certificate that it is given. What it knows of its servers it tells on `port`."""
+class HaProxy(Engine):
+    """It terminates TLS with a given certificate, and reports the state of its servers on `port`."""
 
     name = "haproxy"
     inner_ports = ("https", "http")
@@ -30,10 +30,10 @@ class HaProxy(Backend):
     reply = re.compile(rb"HTTP/1\.\d 200 ")
 
     def __init__(self, home: Path, certificate: Issued, *, patience: int | None = None) -> None:
-        """`patience` are seconds, in place of those of the configuration, for what is in `SHORTENED`."""
+        """`patience`: seconds of the timeouts in `SHORTENED`, instead of the configuration's."""
         super().__init__(home)
         self.servers: dict[str, str] = {}
-        """By its name in the configuration, where each is. To be told before the start."""
+        """Addresses by the names of the configuration; set before the start."""
         self._certificate = certificate
         self._patience = patience
 
@@ -44,21 +44,21 @@ class HaProxy(Backend):
 
     @property
     def url(self) -> str:
-        """Of the page and the API."""
+        """URL of the page and the API."""
         return f"https://{DOMAIN}:{self._ports['https']}"
 
     @property
     def plain_url(self) -> str:
-        """The same without TLS."""
+        """The same URL without TLS."""
         return f"http://{DOMAIN}:{self._ports['http']}"
 
     def choose_ports(self) -> None:
-        """Before the start, for those who must know its addresses first."""
+        """Reserve its ports before the start, for settings that name its addresses."""
         for name in ("port", *self.inner_ports):
             self._ports.setdefault(name, free_port())
 
     def public(self, gateway: Process) -> dict[str, str]:
-        """The settings by which a gateway tells clients to come by here."""
+        """Settings by which a gateway announces the balancer's addresses to clients."""
         host = f"{gateway.name}.{DOMAIN}:{self._ports['https']}"
         return {
             "ROOKERY_GATEWAY__PUBLIC_WEBSOCKET": f"wss://{host}/session",
@@ -66,7 +66,7 @@ class HaProxy(Backend):
         }
 
     def instead_of(self, other: "HaProxy", url: str) -> str:
-        """A URL that leads to another balancer, to be opened by this one."""
+        """A URL of another balancer, changed to this one."""
         return url.replace(f":{other._ports['https']}", f":{self._ports['https']}")
 
     def command(self, ports: dict[str, int]) -> list[str]:
@@ -89,15 +89,15 @@ class HaProxy(Backend):
         }
         return ["env", *(f"{name}={value}" for name, value in environment.items()), "haproxy", "-db", "-f", str(file)]
 
-    def up(self, backend: str) -> list[str]:
-        """Those servers of a backend that are sent something now."""
+    def up(self, engine: str) -> list[str]:
+        """Servers of a backend that receive requests now."""
         text = httpx.get(f"http://{self.address}/metrics", timeout=30).text
-        labels = rf'proxy="{backend}",server="([^"]+)",state="UP"'
+        labels = rf'proxy="{engine}",server="([^"]+)",state="UP"'
         return sorted(re.findall(rf"^haproxy_server_status\{{{labels}\}} 1$", text, re.MULTILINE))
 
 
 def servers_of(cluster: Cluster) -> dict[str, str]:
-    """Where the cluster's processes are, by the names in the configuration."""
+    """Addresses of the cluster's processes, by the names of the configuration."""
     settings = {bff.name: (bff, {"": "BFF__PORT"}) for bff in cluster.bffs}
     ports = {"_WEBSOCKET": "GATEWAY__WEBSOCKET_PORT", "_GRPC": "GATEWAY__GRPC_PORT", "_HEALTH": "GATEWAY__HEALTH_PORT"}
     settings |= {gateway.name: (gateway, ports) for gateway in cluster.gateways}

@@ -1,4 +1,4 @@
-"""A Cassandra that can be managed: with JMX on loopback, and its own nodetool, from the same jars."""
+"""Cassandra with JMX on loopback, and its nodetool, from the same jars."""
 
 import subprocess
 from typing import ClassVar
@@ -6,11 +6,11 @@ from typing import ClassVar
 from tools.engines.cassandra import Cassandra
 
 NODETOOL_SECONDS = 120.0
-"""For one command, each of which starts a JVM; only ends a test that has failed."""
+"""For one command, which starts a JVM; only ends a test that has failed."""
 
 
 class ManagedCassandra(Cassandra):
-    """As the other, and nodetool works on it."""
+    """Cassandra on which nodetool works."""
 
     inner_ports: ClassVar[tuple[str, ...]] = ("storage_port", "jmx_port")
 
@@ -19,7 +19,7 @@ class ManagedCassandra(Cassandra):
         return [java, f"-Dcassandra.jmx.local.port={ports['jmx_port']}", *words]
 
     def nodetool(self, *words: str) -> str:
-        """Run `nodetool`; what it says."""
+        """Run `nodetool`; return its output."""
         to = ["-h", self.host, "-p", str(self._ports["jmx_port"])]
         command = self.java(f"-Duser.home={self.home}", "org.apache.cassandra.tools.NodeTool", *to, *words)
         done = subprocess.run(

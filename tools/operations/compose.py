@@ -1,4 +1,4 @@
-"""docker-compose.yml started for real, by Docker's Compose, with podman in the place of Docker's engine.
+"""Run docker-compose.yml with Docker's Compose, on podman instead of Docker's engine.
 
     python -m tools.operations.compose
 
@@ -46,29 +46,29 @@ SERVICES: dict[str, dict[str, Any]] = {
     for name, service in yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"].items()
     if "profiles" not in service
 }
-"""Of the platform, without those of a profile."""
+"""Services of the platform, without those of a profile."""
 
 UP_SECONDS = 1200.0
-"""Only ends a run that has failed: alone it takes a minute or two, on a machine with ten such loads ten."""
+"""Only ends a run that has failed: alone it takes a minute or two, on a busy machine ten."""
 
 PROBE_SECONDS = 1.0
-"""Between health checks: podman leaves those to systemd, so here they are made by hand."""
+"""Between health checks, which this module runs: podman leaves them to systemd."""
 
 PATIENCE = {"ROOKERY_CASSANDRA__TIMEOUT_SECONDS": "20", "ROOKERY_REDIS__TIMEOUT_SECONDS": "20"}
-"""Settings for a machine that has other things to do: else the platform tells people to try again soon."""
+"""Settings for a busy machine: with the defaults, requests may be refused as unavailable."""
 
 RESET = "RESET"
-"""Stands for what YAML's writer does not know: Compose's tag that takes a value away."""
+"""Placeholder for Compose's tag that removes a value, which YAML's writer lacks."""
 
 INSIDE = "--inside"
-"""Says that the images are there, and the network namespace. Behind it is the command of Docker's Compose."""
+"""Option: images and network namespace are prepared. The path of Docker's Compose follows."""
 
 
 # ---- images
 
 
 def prepare(containers: Containers) -> str:
-    """Install all that it takes; the command of Docker's Compose. Raises Missing."""
+    """Install all programs; return the path of Docker's Compose. Raises Missing."""
     containers.install()
     need_program("catatonit", "catatonit")  # `init: true`
     for engine in (Kafka, Cassandra):
@@ -77,7 +77,7 @@ def prepare(containers: Containers) -> str:
 
 
 def build_twice(containers: Containers) -> str:
-    """Build the image, and again when the sources have other times; the id that both have."""
+    """Build the image twice, with other times of the sources; return the id, which must be the same."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folders = ("bff", "deploy", "messaging", "rookery", "shared", "tools/wheel", "web")
@@ -88,7 +88,7 @@ def build_twice(containers: Containers) -> str:
         options = (
             "--layers=false",
             "--format=oci",
-        )  # Docker's format has the name of the container that it was made in
+        )  # Docker's format has the name of the build container
         first = containers.build(tag, *options, folder=folder)
         for path in folder.rglob("*"):
             os.utime(path)
@@ -98,12 +98,12 @@ def build_twice(containers: Containers) -> str:
 
 
 def build_stand_ins(containers: Containers) -> None:
-    """Make images of the engines under the file's names."""
+    """Build images of the engines with the names in the file."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         shutil.copytree(STAND_INS, folder, dirs_exist_ok=True)
         patience = "".join(f"{name}_timeout: 20s\n" for name in ("read_request", "write_request", "cas_contention"))
-        config = Cassandra.fill_in("cassandra.yaml", host=HOST, port=9042, storage_port=7000)
+        config = Cassandra.render("cassandra.yaml", host=HOST, port=9042, storage_port=7000)
         (folder / "cassandra.yaml").write_text(config + patience)
         for engine in ENGINES:
             tag = qualified(SERVICES[engine]["image"])
@@ -113,7 +113,7 @@ def build_stand_ins(containers: Containers) -> None:
 
 
 def qualified(image: str) -> str:
-    """As Docker and podman both understand it."""
+    """Name of an image that Docker and podman both accept."""
     return f"docker.io/{image}" if "/" in image else f"docker.io/library/{image}"
 
 
@@ -144,7 +144,7 @@ def stand_in_settings() -> str:
 
 @contextmanager
 def engine_of_docker(containers: Containers, folder: Path) -> Iterator[str]:
-    """Podman behind Docker's API, until the end of the block; where it listens."""
+    """Serve Docker's API with podman during the block; yield its address."""
     socket = folder / "docker.sock"
     command = ["podman", "system", "service", "--time=0", f"unix://{socket}"]
     with (folder / "podman.log").open("wb") as log:
@@ -159,7 +159,7 @@ def engine_of_docker(containers: Containers, folder: Path) -> Iterator[str]:
 
 @contextmanager
 def health_checks(containers: Containers) -> Iterator[None]:
-    """Until the end of the block, podman runs the health checks of what runs."""
+    """Run the health checks of running containers during the block."""
     over = threading.Event()
 
     def check() -> None:
@@ -177,7 +177,7 @@ def health_checks(containers: Containers) -> Iterator[None]:
 
 
 def run_platform(containers: Containers, program: str) -> None:
-    """Start what the file says with Docker's Compose, chat on it, and stop it.
+    """Start the services with Docker's Compose, chat, and stop them.
 
     Raises what went wrong, after what each container had to say.
     """
@@ -214,7 +214,7 @@ def run_platform(containers: Containers, program: str) -> None:
 
 
 async def chat() -> None:
-    """Of two people, each on a BFF and a transport of their own, who then find it in history."""
+    """Chat as two users on different BFFs and transports; both then read the history."""
     first, second = (
         f"http://127.0.0.1:{SERVICES[name]['environment']['ROOKERY_BFF__PORT']}" for name in ("bff-1", "bff-2")
     )
@@ -229,14 +229,14 @@ async def chat() -> None:
 
 
 def judge(containers: Containers) -> None:
-    """What is left of the containers of ours that were stopped: each ended well, and has changed nothing."""
+    """Check our stopped containers: each has exit code 0, and changed no file."""
     for service in SERVICES.keys() - set(ENGINES):
         state = containers.inspect(container_of(service), "container")
         assert state["State"]["ExitCode"] == 0, (service, state["State"])
         assert state["HostConfig"]["ReadonlyRootfs"], service
         assert not state["EffectiveCaps"], (service, state["EffectiveCaps"])
         changed = containers.podman("diff", container_of(service)).split("\n")
-        assert set(changed) <= {"C /etc", ""}, (service, changed)  # where podman itself puts names of hosts
+        assert set(changed) <= {"C /etc", ""}, (service, changed)  # podman writes host names there
     say("docker compose stop: each of ours ended with 0, and has written nothing but its log")
 
 

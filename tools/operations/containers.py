@@ -1,4 +1,4 @@
-"""Rookery's image, built and run for real with buildah and podman, in a world of their own.
+"""Build and run Rookery's image with buildah and podman, which share nothing with other containers of the machine.
 
 Images are kept in the cache folder, so that a build does only what has changed. No registry of images is asked for any,
 so Debian's packages stand in for the base image of deploy/Dockerfile, under its name.
@@ -36,7 +36,7 @@ PROGRAMS = {
     "/usr/lib/podman/aardvark-dns": "aardvark-dns",
     "mmdebstrap": "mmdebstrap",
 }
-"""What it takes, and Debian's package of each."""
+"""Programs, and the Debian package of each."""
 
 STAND_IN = """
 set -e
@@ -48,8 +48,8 @@ ln -s /usr/bin/python3 /usr/local/bin/python
 ln -s /usr/bin/python3 /usr/local/bin/python3
 rm -r /authorities.crt /pip /usr/lib/python3.11/EXTERNALLY-MANAGED /usr/share/doc /usr/share/locale /usr/share/man
 """
-"""Makes of Debian's Python what Docker's image of Python has: `python` with pip. It trusts whom this machine trusts, so
-that pip can use this machine's package index."""
+"""Turns Debian's Python into a stand-in for Docker's Python image: `python` with pip. It trusts the authorities of this
+machine, so that pip can use this machine's package index."""
 
 STAND_IN_PACKAGES = "python3,python3-venv,ca-certificates"
 
@@ -65,7 +65,7 @@ default_ulimits = ["nofile=20000:20000", "nproc=32768:32768"]
 [network]
 network_backend = "netavark"
 """
-"""Of podman: works without systemd, too."""
+"""Configuration of podman that also works without systemd."""
 
 CONFINED = (
     "--read-only",
@@ -75,14 +75,14 @@ CONFINED = (
     "--memory=512m",
     "--pids-limit=256",
 )
-"""How docker-compose.yml runs the image."""
+"""Options with which docker-compose.yml runs the image."""
 
 PODMAN = ("podman", "--log-level=fatal")
-"""It complains of a missing systemd otherwise."""
+"""Without it, podman warns of a missing systemd."""
 
 
 class Containers:
-    """Runs podman and buildah. Whoever makes one has called `install`."""
+    """Runs podman and buildah. Call `install` first."""
 
     def __init__(self) -> None:
         self.home = cache_folder() / "containers"
@@ -96,7 +96,7 @@ class Containers:
         }
 
     def install(self) -> None:
-        """Make ready to build and run images. Raises Missing."""
+        """Install and configure podman and buildah. Raises Missing."""
         if os.geteuid() != 0:
             raise Missing("containers need root here: another user's podman has no network of its own on every machine")
         with install_lock():
@@ -108,7 +108,7 @@ class Containers:
                 raise Missing(f"podman can't run containers here: {tried.stderr.strip()}")
 
     def build(self, tag: str, *options: str, folder: Path = ROOT) -> str:
-        """Build the image of the Dockerfile, from a folder with what git has; its id.
+        """Build the image of the Dockerfile, from a copy of the files in git; return its id.
 
         What has not changed since the last build is not built again, unless the options say so.
         """
@@ -117,15 +117,15 @@ class Containers:
         return self.buildah("--timestamp=0", f"--tag={tag}", *index, *(options or ["--layers"]), file, str(folder))
 
     def buildah(self, *words: str) -> str:
-        """Build an image, with these options of `buildah build`; its id."""
+        """Build an image with options of `buildah build`; return its id."""
         done = self._run(["buildah", "build", "--quiet", "--network=host", *words])
         assert done.returncode == 0, (words, done.stdout, done.stderr)
         return done.stdout.split()[-1]
 
     @contextmanager
     def building(self) -> Iterator[None]:
-        """While the block is open, nobody else builds here. At its end, only what has a name stays."""
-        with (self.home / "lock").open("w") as lock:  # ours, as the one of all that is installed must not wait for this
+        """Hold the build lock during the block; then remove all images without a name."""
+        with (self.home / "lock").open("w") as lock:  # not the lock of installations, which must not wait for a build
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
             self._run(["buildah", "rm", "--all"])
@@ -133,7 +133,7 @@ class Containers:
 
     @contextmanager
     def built(self) -> Iterator["Image"]:
-        """The image, until the end of the block. What does not come of the sources is kept for the next build."""
+        """Build the image for the block. Layers that do not depend on the sources are kept for the next build."""
         tag = f"localhost/rookery:{secrets.token_hex(4)}"
         with self.building():
             for stage in ("dependencies", "system"):
@@ -145,7 +145,7 @@ class Containers:
             self.podman("untag", tag)
 
     def podman(self, *words: str) -> str:
-        """Run a command of podman; what it printed."""
+        """Run a command of podman; return its output."""
         done = self.try_podman(*words)
         assert done.returncode == 0, (words, done.stdout, done.stderr)
         return done.stdout
@@ -155,7 +155,7 @@ class Containers:
         return self._run([*PODMAN, *words])
 
     def inspect(self, name: str, kind: str = "image") -> dict[str, Any]:
-        """All that podman knows of an image, or of a container."""
+        """Podman's description of an image or a container."""
         (found,) = json.loads(self.podman("inspect", "--type", kind, name))
         return dict(found)
 
@@ -165,7 +165,7 @@ class Containers:
         )
 
     def _configure(self) -> None:
-        """Storage is the cache's. What runs is forgotten when the machine was started again, as on a /run in memory."""
+        """Configure storage in the cache; the state of containers ends with a reboot, as on a /run in memory."""
         boot = Path("/proc/sys/kernel/random/boot_id").read_text()
         seen = self.home / "boot_id"
         if not seen.exists() or seen.read_text() != boot:
@@ -197,20 +197,20 @@ class Containers:
 
 
 def base_image() -> str:
-    """What the image stands on, as the Dockerfile names it."""
+    """Base image in the Dockerfile."""
     found = re.search(r"^ARG PYTHON=(\S+)$", DOCKERFILE.read_text(), re.MULTILINE)
     assert found is not None
     return found[1]
 
 
 class Containerised(Process):
-    """A process in a container of its own that has the machine's network, confined as docker-compose.yml confines it.
+    """A process in a container with the machine's network, confined as in docker-compose.yml.
 
     What it is told, says and ends with goes through podman, which stands where the process would.
     """
 
     def __init__(self, role: Role, log: Path, settings: Mapping[str, str], image: "Image", data: Path | None) -> None:
-        """`data` is the folder with its data, if it has one."""
+        """`data`: its data folder, if any."""
         super().__init__(role, log, settings)
         self._image = image
         self._data = data
@@ -230,7 +230,7 @@ class Containerised(Process):
         self.wait()
 
     def run(self, *words: str, typed: str = "", **settings: str) -> "subprocess.CompletedProcess[str]":
-        """Run a command in a further container, with the settings of the process and these."""
+        """Run a command in another container, with the settings of the process and further ones."""
         own = [f"--env={name}={value}" for name, value in settings.items()]
         return subprocess.run(
             self._command("--interactive", *own, self._image.id, *words),
@@ -254,13 +254,13 @@ class Containerised(Process):
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """The image that was built, and who can run it."""
+    """An image, and podman to run it."""
 
     containers: Containers
     id: str
 
     def run(self, *words: str) -> str:
-        """Run a program of the image in a container, confined and without a network; what it printed."""
+        """Run a program in a confined container without a network; return its output."""
         program, *arguments = words
         options = [*CONFINED, "--network=none", f"--entrypoint={program}"]
         return self.containers.podman("run", "--rm", *options, self.id, *arguments)

@@ -1,4 +1,4 @@
-"""`make demo`: the platform as it is run for many, with all that watches it, on this machine and without containers.
+"""`make demo`: the distributed platform with traces, metrics and logs, on this machine and without containers.
 
 Kafka, Cassandra and Redis, two of each role, Jaeger, Prometheus, and OpenSearch, to which rsyslog ships the logs: real
 ones, on loopback, in a folder that is gone at the end. For an hour some people write to each other, and each message is
@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tools.engines.engine import running
-from tools.engines.install import ending_if_missing
+from tools.engines.install import exit_if_missing
 from tools.launch.cluster import Cluster, running_cluster, running_engines
 from tools.launch.process import ROOKERY, Process
 from tools.operations.jaeger import Jaeger
@@ -30,14 +30,14 @@ ADMIN = "admin"
 TEMPLATE = ROOT / "deploy/logs/index-template.json"
 
 TALK = ("--clients", "10", "--messages", "7200", "--rate", "2", "--seconds", "3600")
-"""Enough that every chart shows something."""
+"""Users who chat: enough for data in every chart."""
 
 
 class Demo:
-    """All that runs, and where."""
+    """The running programs, and their addresses."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
-        """Start everything; it ends with the stack. Raises install.Missing."""
+        """Start all programs; the stack stops them. Raises install.Missing."""
         self.folder = folder
         self.password = secrets.token_urlsafe(9)
         for kind in (Jaeger, Prometheus, OpenSearch):
@@ -77,7 +77,7 @@ Ctrl-C stops everything, and removes its data."""
 
     @property
     def environment_file(self) -> Path:
-        """For a shell, in which commands are then of this platform."""
+        """Environment for a shell in which `rookery` commands address this platform."""
         return self.folder / "environment"
 
     def _add_admin(self) -> None:
@@ -94,7 +94,7 @@ Ctrl-C stops everything, and removes its data."""
 
 @contextmanager
 def people_who_talk(bff: Process, log: Path) -> Iterator[None]:
-    """Some write to each other while the block is open."""
+    """Have users chat during the block."""
     with log.open("wb") as output:
         process = subprocess.Popen([ROOKERY, "verify", "--url", bff.url, *TALK], stdout=output, stderr=output)
     try:
@@ -105,7 +105,7 @@ def people_who_talk(bff: Process, log: Path) -> Iterator[None]:
 
 
 def metrics_of(process: Process) -> str:
-    """Where its probes and its metrics are, as Prometheus takes it."""
+    """Address of its probes and metrics, as Prometheus expects it."""
     health = [address for name, address in process.addresses.items() if name.endswith("_health")]
     return (health[0] if health else process.url).removesuffix("/readyz")
 
@@ -117,7 +117,7 @@ def say(text: object) -> None:
 def main() -> None:
     """Run until Ctrl-C or SIGTERM."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with ending_if_missing(), tempfile.TemporaryDirectory(prefix="rookery-demo-") as folder, ExitStack() as stack:
+    with exit_if_missing(), tempfile.TemporaryDirectory(prefix="rookery-demo-") as folder, ExitStack() as stack:
         try:
             say(Demo(Path(folder), stack))
             signal.pause()

@@ -1,4 +1,4 @@
-"""Helm, and kubeconform with the schemas of an API server: built from Go's modules, as tests run them."""
+"""Helm, and kubeconform with the schemas of an API server, built from Go modules."""
 
 import json
 import os
@@ -15,19 +15,19 @@ from tools.operations.kubernetes import VERSION, Manifest
 from tools.toolchains import go_tool
 
 COMMAND_SECONDS = 300.0
-"""For one command, which may wait for a Job: a busy machine takes a while; it only ends a test that has failed."""
+"""For one command, which may wait for a Job; only ends a test that has failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Helm:
-    """Helm, with folders of its own; of a cluster, if it is told of one."""
+    """Helm with its own folders, and a cluster if one is given."""
 
     folder: Path
     kubeconfig: Path | None = None
 
     @staticmethod
     def program() -> Path:
-        """Built at the first call, which takes minutes. Raises Missing."""
+        """Build it at the first call, which takes minutes. Raises Missing."""
         major, minor, _ = VERSION.split(".")
         names = ("chartutil", "lint/rules")
         facts = {"k8sVersionMajor": major, "k8sVersionMinor": minor}
@@ -44,7 +44,7 @@ class Helm:
     def template(
         self, chart: Path, *words: str | Path, release: str = "chat", namespace: str = "people"
     ) -> list[Manifest]:
-        """What it renders. Raises HelmFailed."""
+        """Render a chart. Raises HelmFailed."""
         done = self.run("template", release, chart, "--namespace", namespace, *words)
         if done.returncode != 0:
             raise HelmFailed(done.stderr)
@@ -52,11 +52,11 @@ class Helm:
 
 
 class HelmFailed(Exception):
-    """Helm has refused: what it said."""
+    """Helm has failed; the text has its output."""
 
 
 def write_schemas(open_api: Manifest, folder: Path) -> None:
-    """What an API server's OpenAPI says, as kubeconform takes it: one file for each kind; unknown fields are errors."""
+    """Write an API server's OpenAPI as schemas for kubeconform: one file per kind, which forbids unknown fields."""
     known = {name: _schema(definition) for name, definition in open_api["definitions"].items()}
     known["io.k8s.apimachinery.pkg.api.resource.Quantity"] = {"type": ["string", "number"]}
     known["io.k8s.apimachinery.pkg.util.intstr.IntOrString"] = {"type": ["string", "integer"]}
@@ -69,7 +69,7 @@ def write_schemas(open_api: Manifest, folder: Path) -> None:
 
 
 def conforms(manifests: Iterable[Manifest], schemas: Path) -> "subprocess.CompletedProcess[str]":
-    """Ask kubeconform. Raises Missing."""
+    """Run kubeconform. Raises Missing."""
     program = go_tool("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform")
     location = f"{schemas}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"
     words = [str(program), "-strict", "-summary", "-output", "json", "-schema-location", location, "-"]
@@ -79,7 +79,7 @@ def conforms(manifests: Iterable[Manifest], schemas: Path) -> "subprocess.Comple
 
 
 def _schema(node: Any) -> Any:
-    """A part of the OpenAPI, as JSON Schema that allows no unknown fields."""
+    """Convert a part of the OpenAPI to JSON Schema without unknown fields."""
     if isinstance(node, list):
         return [_schema(item) for item in node]
     if not isinstance(node, dict):

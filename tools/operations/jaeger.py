@@ -1,4 +1,4 @@
-"""A Jaeger, collector and all, that keeps spans in memory; and what its API says of traces, as people see them."""
+"""Jaeger with its collector and storage in memory, and the traces of its API."""
 
 import re
 import time
@@ -8,32 +8,32 @@ from typing import Any, ClassVar, Self
 
 import httpx
 
-from tools.engines.engine import POLL_SECONDS, Backend
+from tools.engines.engine import POLL_SECONDS, Engine
 from tools.toolchains import go_tool
 
 PACKAGE = "github.com/jaegertracing/jaeger/cmd/all-in-one"
 
 SECONDS = 180.0
-"""Until what was sent is found; only ends a test that has failed."""
+"""Until a trace is found; only ends a test that has failed."""
 
 
 LIMIT = 10_000
-"""Traces in one answer: each poll of a busy archive is one, and what was there before is not to be crowded out."""
+"""Traces per response: each poll of a busy archive is a trace, and must not displace older ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One step, as Jaeger tells it."""
+    """A span of Jaeger's API."""
 
     name: str
     span_id: str
     parent_id: str
-    """Empty for the first."""
+    """Empty for the root span."""
     start_us: int
     duration_us: int
     tags: Mapping[str, Any]
     process: Mapping[str, Any]
-    """Whose it is: the tags of the process, and `service`."""
+    """Tags of its process, and `service`."""
 
     @property
     def end_us(self) -> int:
@@ -62,20 +62,20 @@ class Trace:
 
     @property
     def is_whole(self) -> bool:
-        """Whether each step is below one that is there too. One that lasts longer than its steps is sent after them."""
+        """Whether the parent of each span has arrived: a span that outlasts its children is sent after them."""
         there = {span.span_id for span in self.spans}
         return all(span.parent_id in there for span in self.spans if span.parent_id)
 
     def named(self, name: str) -> list[Span]:
-        """Those whose names begin so, by their start."""
+        """Spans whose names have this prefix, by start time."""
         return sorted((span for span in self.spans if span.name.startswith(name)), key=lambda span: span.start_us)
 
     def below(self, parent: Span) -> list[Span]:
-        """Its steps, by their start."""
+        """Its children, by start time."""
         return sorted((span for span in self.spans if span.parent_id == parent.span_id), key=lambda span: span.start_us)
 
     def is_within(self, span: Span, other: Span) -> bool:
-        """Whether the one is a step of the other, or a step of a step, and so on."""
+        """Whether a span is a descendant of another."""
         parents = {each.span_id: each.parent_id for each in self.spans}
         at = span.parent_id
         while at and at != other.span_id:
@@ -83,7 +83,7 @@ class Trace:
         return at == other.span_id
 
     def __str__(self) -> str:
-        """Drawn as Jaeger's page does it, for the message of a test that failed: what has come of it so far."""
+        """The spans that have arrived as a tree, for the message of a failed test."""
         there = {span.span_id for span in self.spans}
         began_us = min(span.start_us for span in self.spans)
 
@@ -96,8 +96,8 @@ class Trace:
         return "\n".join(line for span in self.spans if span.parent_id not in there for line in lines(span, 0))
 
 
-class Jaeger(Backend):
-    """It takes OTLP over HTTP, and has its page and its API where `port` is."""
+class Jaeger(Engine):
+    """It receives OTLP over HTTP; its page and its API are on `port`."""
 
     name = "jaeger"
     inner_ports: ClassVar[tuple[str, ...]] = ("otlp", "otlp_grpc", "collector", "admin", "query_grpc", "sampling")
@@ -106,12 +106,12 @@ class Jaeger(Backend):
 
     @classmethod
     def install(cls) -> None:
-        """Takes some minutes the first time."""
+        """The first build takes minutes."""
         go_tool("jaeger", PACKAGE)
 
     @property
     def endpoint(self) -> str:
-        """For spans."""
+        """URL for spans."""
         return f"http://{self.host}:{self._ports['otlp']}"
 
     @property
@@ -139,11 +139,11 @@ class Jaeger(Backend):
         ]
 
     def services(self) -> list[str]:
-        """Whose spans there are."""
+        """Names of services that have sent spans."""
         return sorted(self._ask("services", {}) or ())
 
     def traces(self, operation: str = "", **tags: str) -> list[Trace]:
-        """The newest of Rookery's traces that have such a step with these tags."""
+        """Rookery's newest traces with a span of this name and these tags."""
         wanted: dict[str, str] = {"service": "rookery", "limit": str(LIMIT), "lookback": "1h"}
         if operation:
             wanted["operation"] = operation
@@ -153,7 +153,7 @@ class Jaeger(Backend):
         return [Trace(told) for told in self._ask("traces", wanted) or ()]
 
     def wait_for(self, find: Callable[[Self], Trace | None]) -> Trace:
-        """The trace that is found, once it is. Spans come from each process on its own, about a second later."""
+        """Wait until `find` returns a trace. Each process sends its spans about a second after they end."""
         deadline = time.monotonic() + SECONDS
         while (found := find(self)) is None:
             if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""Kubernetes' real API server on loopback, with etcd, and the programs that speak of charts: Helm and kubeconform.
+"""Kubernetes' API server on loopback, with etcd and the custom resources of the chart.
 
 No controllers and no nodes: what is applied is checked and stored as in any cluster, and nothing runs. What Helm waits
 for a controller to do, `finishing_jobs` does.
@@ -21,19 +21,19 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tools.engines.engine import ANSWER_SECONDS, Backend, Options
+from tools.engines.engine import ANSWER_SECONDS, Engine, Options
 from tools.engines.install import Missing, need_program
 from tools.launch.certificates import Authority
 from tools.toolchains import OPERATIONS, go_tool, need_go
 
 VERSION = "1.34.2"
-"""Of the API server, as `go/kubernetes/go.mod` has it."""
+"""Version of the API server, as in `go/kubernetes/go.mod`."""
 
 TOKEN = "administrator"
-"""Of the only user: this server is on loopback, and has nothing that is worth a guess."""
+"""Token of the only user: the server is on loopback, and has no secrets."""
 
 REQUEST_SECONDS = 60.0
-"""For an answer: a busy machine takes a while; it only ends a test that has failed."""
+"""For a response; only ends a test that has failed."""
 
 POLL_SECONDS = 0.1
 
@@ -45,13 +45,13 @@ CRDS = {
         "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml",
     ],
 }
-"""By the Go modules that have them: what the chart may make that Kubernetes does not know by itself."""
+"""Custom resources that the chart may create, by the Go modules that define them."""
 
 Manifest = dict[str, Any]
 
 
-class Etcd(Backend):
-    """Where an API server keeps what it knows."""
+class Etcd(Engine):
+    """Storage of an API server."""
 
     name = "etcd"
     inner_ports = ("peer",)
@@ -76,8 +76,8 @@ class Etcd(Backend):
         ]
 
 
-class ApiServer(Backend):
-    """The API server, whose only user may do everything."""
+class ApiServer(Engine):
+    """The API server; its only user has all permissions."""
 
     name = "kube-apiserver"
 
@@ -94,7 +94,7 @@ class ApiServer(Backend):
 
     @staticmethod
     def program() -> Path:
-        """Built at the first call, which takes minutes. Raises Missing."""
+        """Build it at the first call, which takes minutes. Raises Missing."""
         major, minor, _ = VERSION.split(".")
         facts = {"gitVersion": f"v{VERSION}", "gitMajor": major, "gitMinor": minor}
         flags = [f"-X k8s.io/component-base/version.{name}={value}" for name, value in facts.items()]
@@ -129,12 +129,12 @@ class ApiServer(Backend):
             "token-auth-file": str(tokens),
             "authorization-mode": "RBAC",
             "endpoint-reconciler-type": "none",
-            "disable-admission-plugins": "ServiceAccount",  # it waits for what a controller makes
+            "disable-admission-plugins": "ServiceAccount",  # it waits for an object of a controller
         }
         flags = {**options, **self.options}
         return [str(self.program()), *(f"--{name}={value}" for name, value in flags.items() if value is not None)]
 
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
         try:
             return self.client.get("/readyz", timeout=ANSWER_SECONDS).status_code == 200
         except httpx.TransportError:
@@ -142,13 +142,13 @@ class ApiServer(Backend):
 
     @cached_property
     def client(self) -> httpx.Client:
-        """Speaks with it as its user."""
+        """HTTP client of its user."""
         trusting = ssl.create_default_context(cafile=self._authority.file)
         headers = {"Authorization": f"Bearer {TOKEN}"}
         return httpx.Client(base_url=self.url, headers=headers, verify=trusting, timeout=REQUEST_SECONDS)
 
     def apply(self, manifest: Manifest, *, namespace: str = "default", dry_run: bool = False) -> httpx.Response:
-        """As `kubectl apply --server-side --validate=strict`, perhaps with `--dry-run=server`: what it answers."""
+        """Do `kubectl apply --server-side --validate=strict`, or with `--dry-run=server`; return the response."""
         query = {"fieldManager": "tests", "fieldValidation": "Strict", "force": "true"}
         return self.client.patch(
             self.path(manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"], namespace),
@@ -158,7 +158,7 @@ class ApiServer(Backend):
         )
 
     def get(self, api_version: str, kind: str, name: str, namespace: str) -> Manifest | None:
-        """An object as it is stored; None if there is none of the name."""
+        """Return a stored object; None if it does not exist."""
         answer = self.client.get(self.path(api_version, kind, name, namespace))
         if answer.status_code == 404:
             return None
@@ -173,7 +173,7 @@ class ApiServer(Backend):
         return items
 
     def path(self, api_version: str, kind: str, name: str, namespace: str) -> str:
-        """Where an object is, or, without a name, all of its kind."""
+        """Path of an object, or without a name of all objects of the kind."""
         resource = self._resource(api_version, kind)
         within = f"/namespaces/{namespace}" if resource["namespaced"] else ""
         return f"{_root(api_version)}{within}/{resource['name']}/{name}".rstrip("/")
@@ -189,7 +189,7 @@ class ApiServer(Backend):
         self.apply(manifest).raise_for_status()
 
     def learn(self, definitions: Iterable[Manifest]) -> None:
-        """Have it know kinds that are not Kubernetes' own, until they are in its OpenAPI too, and can be found."""
+        """Create custom resource definitions; wait until they are in the OpenAPI and in discovery."""
         learned = {definition["spec"]["names"]["kind"]: definition for definition in definitions}
         for definition in learned.values():
             self.apply(definition).raise_for_status()
@@ -200,7 +200,7 @@ class ApiServer(Backend):
             time.sleep(POLL_SECONDS)
 
     def _not_found(self, definitions: Mapping[str, Manifest]) -> set[str]:
-        """Of these kinds, those that are not yet where clients look for them, which is told apart from the OpenAPI."""
+        """Kinds that discovery does not list yet; it is updated apart from the OpenAPI."""
         found = set()
         for kind, spec in ((kind, definition["spec"]) for kind, definition in definitions.items()):
             roots = [_root(f"{spec['group']}/{version['name']}") for version in spec["versions"] if version["served"]]
@@ -210,7 +210,7 @@ class ApiServer(Backend):
         return definitions.keys() - found
 
     def kinds(self) -> Iterator[tuple[str, str]]:
-        """Kind and name of its definition, of all that is in its OpenAPI."""
+        """Kind and definition name of everything in its OpenAPI."""
         for name, definition in self.open_api()["definitions"].items():
             for each in definition.get("x-kubernetes-group-version-kind", []):
                 yield each["kind"], name
@@ -241,7 +241,7 @@ def definitions() -> list[Manifest]:
     for module in _json_documents(done.stdout):
         for name in CRDS[module["Path"]]:
             definition = yaml.safe_load((Path(module["Dir"]) / name).read_text())
-            definition["metadata"] = {  # some are templates of charts, in labels and comments
+            definition["metadata"] = {  # some files are chart templates, in labels and comments
                 "name": definition["metadata"]["name"],
                 "annotations": {"api-approved.kubernetes.io": "unapproved, for tests"},
             }
@@ -251,7 +251,7 @@ def definitions() -> list[Manifest]:
 
 @contextmanager
 def finishing_jobs(server: ApiServer, namespace: str, *, well: bool = True) -> Iterator[list[Mapping[str, int]]]:
-    """While the block is open, each new Job of a namespace ends at once, well or not, as its controller would tell.
+    """During the block, complete or fail each new Job of a namespace at once, as its controller would.
 
     Gives, for each that has ended, how many workloads of each kind there were when it was found.
     """

@@ -1,4 +1,4 @@
-"""The chart, its value sets, and how to find one's way in what they make."""
+"""The chart, its value sets, and queries on the rendered manifests."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ CASES = sorted(file.stem.removesuffix("-values") for file in (CHART / "ci").glob
 DISTRIBUTED = [case for case in CASES if "embedded" not in case]
 
 EXPOSED = ["ingress", "gateway-api", "production", "embedded-ingress"]
-"""Those in which clients come from outside."""
+"""Value sets that expose the platform outside the cluster."""
 
 RELEASE, NAMESPACE = "chat", "people"
 
@@ -33,7 +33,7 @@ SECRETS = {
     "ROOKERY_REDIS__URL": "rediss://:hidden@redis:6379/0",
     "ROOKERY_TRACES__HEADERS": '{"authorization": "hidden"}',
 }
-"""What Secrets may have for the variables that refer to them."""
+"""Values of the variables that refer to Secrets."""
 
 
 def values_of(case: str) -> Path:
@@ -42,7 +42,7 @@ def values_of(case: str) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A workload, and its settings as one of its pods reads them."""
+    """A workload, and the settings that its pods read."""
 
     workload: Manifest
     settings: Settings
@@ -53,7 +53,7 @@ class Running:
 
 
 def secret_settings(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:
-    """The variables of settings that are secrets, without what all begin with."""
+    """Environment variables of secret settings, without the prefix."""
     for name, field in model.model_fields.items():
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
@@ -92,18 +92,18 @@ def role_of(workload: Manifest) -> str:
 
 
 def ports_of(workload: Manifest) -> dict[str, int]:
-    """Of its container, by name."""
+    """Ports of its container, by name."""
     return {port["name"]: port["containerPort"] for port in container_of(workload).get("ports", [])}
 
 
 def selected(objects: list[Manifest], labels: Mapping[str, str], *, without: str = "") -> list[Manifest]:
-    """The workloads whose pods have the labels, of which one may be passed over."""
+    """Workloads whose pods have the labels; `without` is ignored."""
     wanted = {(key, value) for key, value in labels.items() if key != without}
     return [each for each in workloads(objects) if wanted <= pod_of(each)["metadata"]["labels"].items()]
 
 
 def environment_of(objects: list[Manifest], workload: Manifest, pod_name: str) -> dict[str, str]:
-    """As the kubelet gives it to a pod of that name; in place of a Secret's it has what is in `SECRETS`."""
+    """Environment that the kubelet sets in a pod of that name, with `SECRETS` as values of Secrets."""
     container = container_of(workload)
     environment: dict[str, str] = {}
     for source in container.get("envFrom", []):

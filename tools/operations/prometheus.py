@@ -1,4 +1,4 @@
-"""A Prometheus from Debian's package, that scrapes what it is told to, and its promtool."""
+"""Prometheus and promtool, from Debian's package."""
 
 import json
 import re
@@ -10,23 +10,23 @@ from typing import Any
 
 import httpx
 
-from tools.engines.engine import Backend, Options
+from tools.engines.engine import Engine, Options
 from tools.engines.install import install_lock, need_program
 from tools.toolchains import ROOT
 
 ALERTS = ROOT / "deploy/prometheus/alerts.yml"
 
 SECONDS = 120.0
-"""For one answer; only ends a test that has failed."""
+"""For one response; only ends a test that has failed."""
 
 Labels = Mapping[str, str]
 
 Jobs = Mapping[str, Sequence[str]]
-"""By the name of a job, the URLs of what it scrapes, with the scheme and the port."""
+"""URLs to scrape, with scheme and port, by job name."""
 
 
-class Prometheus(Backend):
-    """It scrapes every second and has the alerts of the deployment. It asks for no certificates."""
+class Prometheus(Engine):
+    """It scrapes every second, has the alerts of the deployment, and verifies no certificates."""
 
     name = "prometheus"
     request = b"GET /-/ready HTTP/1.0\r\n\r\n"
@@ -68,24 +68,24 @@ class Prometheus(Backend):
         return {"global": seconds, "rule_files": [str(ALERTS)], "scrape_configs": jobs}
 
     def query(self, expression: str) -> list[tuple[Labels, float]]:
-        """What a query gives now: series with their values. Raises httpx.HTTPStatusError if it is none."""
+        """Evaluate a query now: series with their values. Raises httpx.HTTPStatusError if it is invalid."""
         data = self._ask("query", query=expression)
         if data["resultType"] == "scalar":
             return [({}, float(data["result"][1]))]
         return [(series["metric"], float(series["value"][1])) for series in data["result"]]
 
     def value(self, expression: str) -> float:
-        """What a query gives that has one answer."""
+        """The value of a query with one result."""
         ((_, value),) = self.query(expression)
         return value
 
     def newest(self, selector: str) -> float:
-        """The sum of the newest numbers of some series; 0 if there are none. A query alone passes over those of a
-        target that was too busy to answer the last look."""
+        """The sum of the newest values of series; 0 if there are none. Unlike a query, it includes targets that missed
+        the last scrape."""
         return self.value(f"sum(last_over_time({selector}[1h])) or vector(0)")
 
     def alerts(self) -> Mapping[str, str]:
-        """By name, the state of each alert that is pending or firing."""
+        """States of pending and firing alerts, by name."""
         return {alert["labels"]["alertname"]: alert["state"] for alert in self._ask("alerts")["alerts"]}
 
     def rules(self) -> Sequence[Mapping[str, Any]]:
@@ -98,7 +98,7 @@ class Prometheus(Backend):
 
 
 def promtool(*words: str | Path, typed: str = "", folder: Path = ALERTS.parent) -> "subprocess.CompletedProcess[str]":
-    """Run promtool in the folder of the deployment; what it said."""
+    """Run promtool in the folder of the deployment; return the finished process."""
     program = shutil.which("promtool")
     assert program is not None
     return subprocess.run(

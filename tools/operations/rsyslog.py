@@ -1,4 +1,4 @@
-"""rsyslog, as `deploy/logs/rsyslog.conf` has it: ships the lines of files to a search engine."""
+"""Ship log files to a search engine by rsyslog with `deploy/logs/rsyslog.conf`."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ LIBRARIES = Path("/usr/lib")
 
 
 def need_rsyslog() -> None:
-    """Raises Missing."""
+    """Install rsyslog, unless it is installed. Raises Missing."""
     with install_lock():
         need_program("rsyslogd", "rsyslog-elasticsearch")
         if not any(LIBRARIES.glob("**/rsyslog/omelasticsearch.so")):
@@ -25,7 +25,7 @@ def need_rsyslog() -> None:
 
 @contextmanager
 def shipping(logs: str, to: OpenSearch, state: Path) -> Iterator[None]:
-    """Ship what is and comes in files of the pattern, while the block is open. `state` is a folder of one's own."""
+    """Ship present and new lines of the files that match the pattern, during the block. `state`: an empty folder."""
     state.mkdir(parents=True, exist_ok=True)
     environment = os.environ | {
         "ELASTICSEARCH_HOST": to.host,

@@ -1,4 +1,4 @@
-"""An OpenSearch of one node, in one JVM from its jars: what the log pipeline ships to, and is asked."""
+"""OpenSearch with one node in one JVM, for logs."""
 
 import re
 import tempfile
@@ -9,16 +9,16 @@ from typing import Any
 import httpx
 
 from tools.engines.install import need_program, run_quietly
-from tools.engines.java import JavaBackend
+from tools.engines.java import JavaEngine
 
 MAIN = "OpenSearchNode"
 
 SECONDS = 120.0
-"""For one answer; only ends a test that has failed."""
+"""For one response; only ends a test that has failed."""
 
 
-class OpenSearch(JavaBackend):
-    """It has neither plugins nor security."""
+class OpenSearch(JavaEngine):
+    """Without plugins and security."""
 
     name = "opensearch"
     inner_ports = ("transport_port",)
@@ -31,7 +31,7 @@ class OpenSearch(JavaBackend):
 
     @classmethod
     def prepare(cls) -> None:
-        """Make a jar of the program that starts a node, beside those of the node."""
+        """Build a jar of the program that starts a node."""
         need_program("javac", "default-jdk-headless")
         lib = cls.installed() / "lib"
         with tempfile.TemporaryDirectory() as classes:
@@ -47,13 +47,13 @@ class OpenSearch(JavaBackend):
         return f"http://{self.address}"
 
     def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """One call of its API; the answer. Raises httpx.HTTPStatusError."""
+        """Send a request to its API; return the response. Raises httpx.HTTPStatusError."""
         answer = httpx.request(method, f"{self.url}/{path}", json=body, timeout=SECONDS)
         result: dict[str, Any] = answer.raise_for_status().json()
         return result
 
     def search(self, index: str, query: Mapping[str, Any], **more: Any) -> list[dict[str, Any]]:
-        """Documents that match, 1,000 at most, as they were put in; those of this moment too."""
+        """Matching documents, 1,000 at most, the newest included."""
         self.ask("POST", f"{index}/_refresh")
         found = self.ask("POST", f"{index}/_search", {"size": 1_000, "query": query, **more})
         return [hit["_source"] for hit in found["hits"]["hits"]]

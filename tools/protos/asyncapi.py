@@ -36,7 +36,7 @@ SCALARS: dict[int, Json] = INTEGERS | {
 }
 
 CODE: Json = {"enum": [code.value for code in Code]}
-"""What is known of a field beyond its type, by its full name, comes from the code."""
+"""JSON Schema keywords of fields beyond their types, from the code, by full name."""
 
 DEFAULTS = LiveConfiguration()
 KNOWN: dict[str, Json] = {
@@ -57,7 +57,7 @@ REPLIES = {
     "receipt": ("event", "refused"),
     "ping": ("pong", "refused"),
 }
-"""What each of the client's frames is answered with; those left out are answered only if they are refused."""
+"""Answers to client frames; other frames are answered only when refused."""
 
 STATUSES = {
     101: "the session begins",
@@ -70,7 +70,7 @@ STATUSES = {
     503: "the gateway is full: wait for `Retry-After` seconds",
     505: "an HTTP other than 1.1",
 }
-"""What the handshake is answered with."""
+"""Answers to the handshake."""
 
 
 def document(file: FileDescriptorProto) -> str:
@@ -112,7 +112,7 @@ def document(file: FileDescriptorProto) -> str:
 
 
 def schema_of(message: DescriptorProto, comments: dict[str, str]) -> Json:
-    """A message as JSON Schema. Of each `oneof` there must be one; what else is at its default may be left out."""
+    """Convert a message to JSON Schema. One field of each `oneof` is required; others may be absent."""
     schema: Json = {"type": "object"}
     if comment := comments.get(message.name):
         schema["description"] = comment
@@ -127,7 +127,7 @@ def schema_of(message: DescriptorProto, comments: dict[str, str]) -> Json:
 
 
 def _field(field: F, known: Json, comment: str) -> Json:
-    """A field's value. A reference may have nothing beside it, which is why a described one is wrapped."""
+    """Schema of a field's value. A reference allows no other keyword, so a described one is wrapped."""
     if field.type == F.TYPE_MESSAGE:
         reference: Json = {"$ref": f"#/components/schemas/{_short(field.type_name)}"}
         schema = {"description": comment, "allOf": [reference]} if comment else reference
@@ -146,7 +146,7 @@ def _kinds(frame: DescriptorProto) -> list[F]:
 
 
 def _message(frame: str, field: F, schemas: Json) -> Json:
-    """One kind of frame: what is in the one text message that carries it."""
+    """One kind of frame: the content of its WebSocket text message."""
     payload: Json = {"$ref": f"#/components/schemas/{_short(field.type_name)}"}
     properties: Json = {"sequence": schemas[frame]["properties"]["sequence"]} if frame == SERVER else {}
     described = schemas[_short(field.type_name)].get("description", "")
@@ -164,7 +164,7 @@ def _message(frame: str, field: F, schemas: Json) -> Json:
 
 
 def _operations(kinds: dict[str, list[F]]) -> Iterator[tuple[str, Json]]:
-    """What the gateway receives, and sends: its answers, and what it says unasked."""
+    """Operations of the gateway: frames that it receives with their answers, and frames that it sends unprompted."""
     for field in kinds[CLIENT]:
         yield (
             f"receive_{field.name}",
@@ -231,12 +231,12 @@ def _headers() -> Json:
 
 
 def _table(title: str, rows: dict[int, str]) -> str:
-    """A table in Markdown, which AsyncAPI's descriptions are."""
+    """A table in Markdown, the format of AsyncAPI descriptions."""
     return "\n".join((f"| {title} | |", "| --- | --- |", *(f"| {key} | {meaning} |" for key, meaning in rows.items())))
 
 
 def _message_name(frame: str, kind: str) -> str:
-    """Of a message in the document; names of client's and server's frames must differ."""
+    """Name of a message in the document; client and server frames must have different names."""
     return f"{'client' if frame == CLIENT else 'server'}_{kind}"
 
 
@@ -245,11 +245,11 @@ def _short(full_name: str) -> str:
 
 
 def _comments(file: FileDescriptorProto) -> dict[str, str]:
-    """What is written above each message (`Send`) and field (`Send.text`); the file's own by the package's name."""
+    """Comments of messages (`Send`) and fields (`Send.text`); the file's comment by the package name."""
     found = {file.package: ""}
     for location in file.source_code_info.location:
         match list(location.path):
-            case [12]:  # the line `syntax`, which stands right below the file's comment
+            case [12]:  # the line `syntax`, right below the file's comment
                 name = file.package
             case [4, message]:
                 name = file.message_type[message].name

@@ -19,8 +19,8 @@ PROTOS = ROOT / "protos"
 FOLDERS = ("rookery/v1", "shared/rpc/standard")
 SESSION = PROTOS / "rookery/v1/session.proto"
 ASYNCAPI = "rookery/v1/asyncapi.json"
-# purerpc's own plugin script does not start beside a newer h2, so this one goes through shared.rpc.compat: the file
-# alone, since the package around it may need what is generated here.
+# purerpc's plugin script does not start beside a newer h2, so this one imports shared.rpc.compat first: the file
+# alone, since its package may import generated code.
 PLUGIN = f"""#!{sys.executable}
 import runpy
 runpy.run_path({str(ROOT / "shared/rpc/compat.py")!r})
@@ -30,7 +30,7 @@ main()
 
 
 def generate(target: Path) -> None:
-    """Write the code of every proto below `target`, in the same folder. Raises RuntimeError if protoc refuses."""
+    """Generate the code of every proto below `target`. Raises RuntimeError if protoc fails."""
     sources = [source for folder in FOLDERS for source in sorted((PROTOS / folder).glob("*.proto"))]
     services = [source for source in sources if "\nservice " in source.read_text()]
     with tempfile.TemporaryDirectory() as folder:
@@ -52,7 +52,7 @@ def generate(target: Path) -> None:
 
 
 def types_of(file: FileDescriptorProto) -> str:
-    """The types of what purerpc generates for a file's services, which has none."""
+    """Type stubs of the service code that purerpc generates."""
     lines = [
         "from collections.abc import Awaitable, Callable",
         "from typing import Any",
@@ -86,13 +86,13 @@ def message_name(full_name: str) -> str:
 
 
 def compile_protos(sources: list[Path], *options: str) -> None:
-    """Run protoc over the sources. Raises RuntimeError if it refuses."""
+    """Run protoc over the sources. Raises RuntimeError if it fails."""
     if protoc.main(["protoc", f"-I{PROTOS}", *options, *map(str, sources)]) != 0:
         raise RuntimeError("protoc refused the protos")
 
 
 def stale() -> list[str]:
-    """Names of the committed files that differ from what the protos give."""
+    """Names of committed files that differ from generated ones."""
     with tempfile.TemporaryDirectory() as folder:
         fresh = Path(folder)
         generate(fresh)
@@ -106,7 +106,7 @@ def stale() -> list[str]:
 
 
 def generated(root: Path, pattern: str) -> list[Path]:
-    """The files below `root` where generated code belongs."""
+    """Generated files below `root`."""
     return [file for folder in FOLDERS for file in (root / folder).glob(pattern)]
 
 

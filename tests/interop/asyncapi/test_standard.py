@@ -8,7 +8,8 @@ import pytest
 from jsonschema import Draft7Validator
 
 from tests.asyncapi import document
-from tools.toolchains import needed, node_modules
+from tests.needed import needed
+from tools.toolchains import node_modules
 
 pytestmark = pytest.mark.slow
 

@@ -11,10 +11,11 @@ import psutil
 import pytest
 import trio
 
+from tests.needed import needed
 from tools.launch.freezing import freeze
 from tools.launch.people import Person, sign_up
 from tools.launch.process import Rookery, running, wait_until
-from tools.toolchains import go_programs, needed, node_modules
+from tools.toolchains import go_programs, node_modules
 
 HERE = Path(__file__).parent
 

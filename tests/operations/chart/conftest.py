@@ -1,4 +1,4 @@
-"""What the tests of the chart share: Helm, what it renders, and how our processes read it."""
+"""Helm, rendered manifests, and the settings that our processes read from them."""
 
 import os
 from collections.abc import Callable
@@ -9,34 +9,34 @@ import pytest
 
 from rookery.commands.options import read_settings
 from shared.settings import ENV_PREFIX
+from tests.needed import needed
 from tools.operations.helm import Helm
 from tools.operations.kubernetes import Manifest
 from tools.operations.manifests import CHART, NAMESPACE, RELEASE, Running, environment_of, values_of, workloads
-from tools.toolchains import needed
 
 
 @pytest.fixture(scope="session")
 def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
-    """Without a cluster."""
+    """Helm without a cluster."""
     needed(Helm.program)
     return Helm(tmp_path_factory.mktemp("helm"))
 
 
 @pytest.fixture(scope="session")
 def render(helm: Helm) -> Callable[[str], list[Manifest]]:
-    """What a value set makes."""
+    """Renders a value set."""
     return cache(lambda case: helm.template(CHART, "-f", values_of(case), release=RELEASE, namespace=NAMESPACE))
 
 
 @pytest.fixture
 def objects(render: Callable[[str], list[Manifest]], case: str) -> list[Manifest]:
-    """What the value set of the test makes; its own to change."""
+    """Manifests of the test's value set, which it may change."""
     return deepcopy(render(case))
 
 
 @pytest.fixture
 def processes(objects: list[Manifest], monkeypatch: pytest.MonkeyPatch) -> list[Running]:
-    """One for each workload: that its settings can be read is a test already."""
+    """Workloads with their settings, which must be valid."""
     found = []
     for workload in workloads(objects):
         with monkeypatch.context() as environment:

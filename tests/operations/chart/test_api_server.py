@@ -1,5 +1,5 @@
-"""What Kubernetes says of all that the chart makes, by a real API server, and by kubeconform with its schemas; and what
-becomes of a release there. Nothing runs."""
+"""A real API server, and kubeconform with its schemas, accept every manifest of the chart; Helm installs, upgrades and
+removes a release there. No pod runs."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.needed import needed
 from tools.engines.engine import running
 from tools.operations.helm import Helm, conforms, write_schemas
 from tools.operations.kubernetes import ApiServer, Etcd, Manifest, definitions, finishing_jobs
@@ -23,12 +24,13 @@ from tools.operations.manifests import (
     values_of,
     workloads,
 )
-from tools.toolchains import needed
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    """An API server that knows the kinds of others too, and has our namespace."""
+    """An API server with the custom resources and our namespace."""
     needed(Etcd.install)
     needed(ApiServer.install)
     others = needed(definitions)
@@ -44,7 +46,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
 
 @pytest.fixture(scope="module")
 def schemas(server: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """For kubeconform."""
+    """Schemas for kubeconform."""
     folder = tmp_path_factory.mktemp("schemas")
     write_schemas(server.open_api(), folder)
     return folder
@@ -70,7 +72,7 @@ BROKEN: list[tuple[str, str, Callable[[Manifest], object]]] = [
     ("PodMonitor", "podMetricEndpoints", lambda found: found["spec"].update(podMetricEndpoints=[])),
     ("NetworkPolicy", "ingres", lambda found: found["spec"].update(ingres=[])),
 ]
-"""Kind, a word that there is not, and how it gets there."""
+"""Kind, an unknown field, and a function that adds it."""
 
 
 @pytest.mark.parametrize("case", ["production"])
@@ -105,7 +107,7 @@ def test_every_pod_keeps_to_the_strictest_standard_of_kubernetes(server: ApiServ
         pod = deepcopy(workload["spec"]["template"])
         pod |= {"apiVersion": "v1", "kind": "Pod"}
         pod["metadata"] |= {"name": workload["metadata"]["name"]}
-        pod["spec"].pop("priorityClassName", None)  # which this cluster does not have
+        pod["spec"].pop("priorityClassName", None)  # not in this cluster
         claims = [claim["metadata"]["name"] for claim in workload["spec"].get("volumeClaimTemplates", [])]
         pod["spec"]["volumes"] += [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in claims]
         answer = server.apply(pod, namespace="restricted", dry_run=True)
@@ -119,7 +121,7 @@ def test_every_pod_keeps_to_the_strictest_standard_of_kubernetes(server: ApiServ
 
 @pytest.fixture
 def installed(server: ApiServer, tmp_path: Path) -> Iterator[tuple[Helm, str]]:
-    """A Helm with our cluster, and a namespace of the test's own, to which it may install."""
+    """Helm with the cluster, and a new namespace."""
     needed(Helm.program)
     helm = Helm(tmp_path, server.kubeconfig)
     namespace = f"test-{uuid4().hex[:8]}"
@@ -145,7 +147,7 @@ def test_a_release_is_installed_upgraded_rolled_back_and_removed(
         assert done.returncode == 0, done.stderr
         assert "in plain" not in done.stdout
         assert "is not encrypted (tls.plaintext)" in done.stdout
-        assert jobs == [{"Deployment": 0, "StatefulSet": 0}]  # migrated before anything could start
+        assert jobs == [{"Deployment": 0, "StatefulSet": 0}]  # migrated before any process
         assert len(server.list("apps/v1", "StatefulSet", namespace)) == 2
         assert replicas() == 3
 

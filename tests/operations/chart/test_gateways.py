@@ -1,4 +1,4 @@
-"""How clients reach a gateway of the chart: what it tells them leads to its pod, and to no other."""
+"""The addresses that a gateway of the chart announces lead to its pod, and to no other."""
 
 from urllib.parse import urlsplit
 
@@ -19,9 +19,11 @@ from tools.operations.manifests import (
     workloads,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def reach(objects: list[Manifest], url: str) -> tuple[str, str]:
-    """Where a client comes to that opens a URL: the pod (or the workload, if any of its pods will do), and the port."""
+    """Target of a URL: the pod (or the workload, if any of its pods may serve it), and the port."""
     parts = urlsplit(url)
     host, port = str(parts.hostname), parts.port or 443
     service, target = routed(objects, host, parts.path or "/", port)
@@ -33,8 +35,8 @@ def reach(objects: list[Manifest], url: str) -> tuple[str, str]:
 
 
 def routed(objects: list[Manifest], host: str, path: str, port: int) -> tuple[Manifest, str | int]:
-    """The Service and its port for what is asked of a host, by an Ingress, a route, or the Service's own address."""
-    found: list[tuple[int, str, str | int]] = []  # the longest path counts
+    """Service and port of a request, by an Ingress, a route, or the Service's own address."""
+    found: list[tuple[int, str, str | int]] = []  # the longest path wins
     for ingress in of_kind(objects, "Ingress"):
         (tls,) = ingress["spec"]["tls"]
         assert {rule["host"] for rule in ingress["spec"]["rules"]} == {*tls["hosts"]}
@@ -63,7 +65,7 @@ def routed(objects: list[Manifest], host: str, path: str, port: int) -> tuple[Ma
 
 
 def pods_of(objects: list[Manifest], workload: Manifest) -> list[str]:
-    """The names of all that there may be, the autoscaler's most included."""
+    """Names of all possible pods, up to the autoscaler's maximum."""
     name = workload["metadata"]["name"]
     scalers = [each["spec"] for each in of_kind(objects, "HorizontalPodAutoscaler")]
     most = [spec["maxReplicas"] for spec in scalers if spec["scaleTargetRef"]["name"] == name]

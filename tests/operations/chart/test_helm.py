@@ -1,4 +1,4 @@
-"""What Helm says of the chart: nothing against it, and much against values that can't be; and what it packs."""
+"""Helm accepts the chart, refuses invalid values, and packages the alerts."""
 
 import tarfile
 import tomllib
@@ -14,11 +14,13 @@ from tools.operations.manifests import CASES, CHART, SECRETS, secret_settings, v
 from tools.toolchains import ROOT
 
 
+@pytest.mark.slow
 def test_lint_finds_nothing_in_the_defaults(helm: Helm) -> None:
     done = helm.run("lint", "--strict", CHART)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_lint_finds_nothing(helm: Helm, case: str) -> None:
     done = helm.run("lint", "--strict", CHART, "-f", values_of(case))
@@ -26,6 +28,7 @@ def test_lint_finds_nothing(helm: Helm, case: str) -> None:
     assert "Fail:" not in done.stderr
 
 
+@pytest.mark.slow
 def test_all_that_must_be_said_is_asked_for_at_once(helm: Helm) -> None:
     with pytest.raises(HelmFailed) as refused:
         helm.template(CHART)
@@ -39,6 +42,7 @@ def test_all_that_must_be_said_is_asked_for_at_once(helm: Helm) -> None:
         assert words in str(refused.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("values", "words"),
     [
@@ -61,6 +65,7 @@ def test_values_that_do_not_go_together_are_refused(helm: Helm, values: str, wor
         helm.template(CHART, "-f", values_of("plaintext"), "--set", values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("values", "words"),
     [
@@ -87,12 +92,14 @@ def test_the_secret_settings_are_known() -> None:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*secret_settings(), "TRACES__HEADERS__AUTHORIZATION"])
 def test_no_secret_can_be_a_value(helm: Helm, name: str) -> None:
     with pytest.raises(HelmFailed, match="don't meet the specifications of the schema"):
         helm.template(CHART, "-f", values_of("plaintext"), "--set", f"settings.{name}=hidden")
 
 
+@pytest.mark.slow
 def test_the_package_has_the_alerts(helm: Helm, tmp_path: Path) -> None:
     assert helm.run("package", CHART, "-d", tmp_path).returncode == 0
     (package,) = tmp_path.glob("rookery-*.tgz")

@@ -29,6 +29,8 @@ from tools.operations.manifests import (
     workloads,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("case", CASES)
 def test_settings_are_ours_and_commands_too(processes: list[Running], case: str) -> None:
@@ -96,7 +98,7 @@ def test_containers_may_do_nothing_but_serve(objects: list[Manifest]) -> None:
             "capabilities": {"drop": ["ALL"]},
         }
         assert pod["securityContext"]["runAsNonRoot"] is True
-        assert pod["securityContext"]["runAsUser"] == 10001  # as the image has it
+        assert pod["securityContext"]["runAsUser"] == 10001  # as in the image
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         assert pod["automountServiceAccountToken"] is False
         assert not any(key in pod for key in ("hostNetwork", "hostPID", "hostIPC"))
@@ -108,8 +110,7 @@ def test_containers_may_do_nothing_but_serve(objects: list[Manifest]) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_names_of_services_are_not_taken_for_settings(objects: list[Manifest]) -> None:
-    """Kubernetes would tell each pod of a Service chat by ROOKERY_BFF_PORT and the like, and Rookery refuses what it
-    does not know."""
+    """Service links would set variables such as ROOKERY_BFF_PORT in each pod, and Rookery refuses unknown settings."""
     assert all(pod_of(workload)["spec"]["enableServiceLinks"] is False for workload in workloads(objects))
 
 

@@ -1,4 +1,4 @@
-"""What in the chart must fit together: the way to archives, policies, budgets, autoscaling, monitoring."""
+"""Parts of the chart that must match: archive addresses, policies, budgets, autoscaling, monitoring."""
 
 import subprocess
 from pathlib import Path
@@ -9,6 +9,7 @@ import yaml
 from shared.net.addresses import GrpcAddress
 from shared.telemetry.metrics import catalogue
 from shared.telemetry.metrics.instruments import Instrument
+from tests.needed import needed
 from tools.operations.kubernetes import Manifest
 from tools.operations.manifests import (
     CASES,
@@ -26,14 +27,16 @@ from tools.operations.manifests import (
     values_of,
 )
 from tools.operations.prometheus import Prometheus
-from tools.toolchains import ROOT, needed
+from tools.toolchains import ROOT
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("case", DISTRIBUTED)
 def test_bffs_and_gateways_find_every_archive_and_are_let_in(objects: list[Manifest], processes: list[Running]) -> None:
     service = named(objects, "Service", "chat-rookery-archive")
     (archive,) = selected(objects, service["spec"]["selector"])
-    assert service["spec"]["clusterIP"] == "None"  # so that the name stands for each of them
+    assert service["spec"]["clusterIP"] == "None"  # so that the name resolves to each of them
     assert role_of(archive) == "archive"
     by_role = {process.role: process.settings for process in processes}
     for role in ("bff", "gateway"):
@@ -79,7 +82,7 @@ def test_services_and_policies_name_ports_that_there_are(objects: list[Manifest]
 def test_policies_let_through_what_is_needed_and_nothing_else(
     objects: list[Manifest], processes: list[Running]
 ) -> None:
-    """Who may ask whom, by role; `clients` and `metrics` are peers of the values."""
+    """Allowed connections by role; `clients` and `metrics` are peers in the values."""
     peers = yaml.safe_load(values_of("production").read_text())["networkPolicy"]
     names = {str(peers["ingressFrom"]): "clients", str(peers["metricsFrom"]): "metrics"}
     entering: set[tuple[str, str, str]] = set()
@@ -112,7 +115,7 @@ def test_policies_let_through_what_is_needed_and_nothing_else(
         ("metrics", "archive", "health"),
     }
     engines: set[int | str] = {53, 9093, 9042}
-    serving = engines | {6379, 443}  # Redis, and the collector of traces
+    serving = engines | {6379, 443}  # Redis, and the trace collector
     assert leaving == {
         "migrate": engines,
         "archive": serving,

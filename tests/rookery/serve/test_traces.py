@@ -72,7 +72,7 @@ async def send(
         async def listen(other: str) -> None:
             async with open_session(connector(platform, other), grace) as session:
                 await hear.send("here")
-                await session.hear_messages(1)
+                await session.receive_messages(1)
                 await hear.send("heard")
 
         for other in others:
@@ -240,7 +240,7 @@ async def test_nothing_is_traced_at_a_ratio_of_0(tmp_path: Path, spans: Spans) -
             open_session(connector(platform, "grpc"), grace) as other,
         ):
             await session.send_text(grace.user_id, SECRET)
-            await other.hear_messages(1)
+            await other.receive_messages(1)
     assert not spans.names
 
 

@@ -1,7 +1,7 @@
-"""A clock that a test can step: Python imports this at its start wherever PYTHONPATH has this folder.
+"""Offset the wall clock of a process. Python imports this module at its start if PYTHONPATH has its folder.
 
-The wall clock is off by as many nanoseconds as a file in `TEST_CLOCK_FOLDER` says, whose name is that of the process in
-its consumer groups. See `tools/faults/stage.py`, which writes it.
+The offset in nanoseconds is in a file in `TEST_CLOCK_FOLDER` with the process's name in its consumer groups;
+`tools/faults/stage.py` writes it.
 """
 
 import mmap

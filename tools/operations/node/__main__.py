@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tools.engines.cassandra import Cassandra
 from tools.engines.engine import running
-from tools.engines.install import Missing, ending_if_missing, install_lock, need_program
+from tools.engines.install import Missing, exit_if_missing, install_lock, need_program
 from tools.engines.kafka import Kafka
 from tools.engines.redis import Redis
 from tools.operations.containers import Containers
@@ -31,11 +31,11 @@ MODES = {"embedded": run_embedded, "distributed": run_distributed}
 
 INSIDE = "--inside"
 
-# ---- outside: what it takes, then everything else in namespaces that end with their first process
+# ---- outside: installation, then everything else in namespaces that end with their first process
 
 
 def prepare(folder: Path) -> None:
-    """Install, build, and put images into files. Raises Missing."""
+    """Install and build programs, and save images into files. Raises Missing."""
     if sys.platform != "linux" or os.geteuid() != 0:
         raise Missing("a node needs Linux, and root there")
     if groups_of_pods():
@@ -43,8 +43,8 @@ def prepare(folder: Path) -> None:
     need_program("containerd", "containerd")
     need_program("/usr/lib/cni/bridge", "containernetworking-plugins")
     need_program("iptables", "iptables")
-    for backend in (Etcd, ApiServer, Kafka, Cassandra, Redis):
-        backend.install()
+    for engine in (Etcd, ApiServer, Kafka, Cassandra, Redis):
+        engine.install()
     Helm.program()
     programs()
     name_server()
@@ -63,16 +63,16 @@ def prepare(folder: Path) -> None:
 
 
 def groups_of_pods() -> list[Path]:
-    """The control groups that a kubelet makes, and leaves behind when it is killed."""
+    """Control groups of a kubelet, which remain when it is killed."""
     return [*Path("/sys/fs/cgroup").glob("kubepods"), *Path("/sys/fs/cgroup").glob("*/kubepods")]
 
 
 def outside(modes: list[str]) -> int:
-    """Exit status."""
+    """Prepare, and run the modes in namespaces; return the exit status."""
     with tempfile.TemporaryDirectory(prefix="rookery-node-") as name:
         folder = Path(name)
         print("building what it takes", flush=True)
-        with ending_if_missing():
+        with exit_if_missing():
             prepare(folder)
         spaces = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
         try:
@@ -89,7 +89,7 @@ def outside(modes: list[str]) -> int:
 
 
 def inside(folder: Path, modes: list[str]) -> None:
-    """Be a node, and use it. Raises AssertionError for what is not as promised."""
+    """Start a node, and run the modes on it. Raises AssertionError if a promise is broken."""
     for command in (
         ["mount", "--make-rshared", "/"],
         ["mount", "-t", "tmpfs", "tmpfs", "/run"],

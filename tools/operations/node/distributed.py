@@ -34,9 +34,9 @@ HOSTS = (
     BFFS,
     f"{NAME}-archive.{NAMESPACE}.svc",
     f"*.{NAME}-gateway.{NAMESPACE}.svc",
-    f"*.{NAMESPACE}.pod",  # to ask each BFF by itself
+    f"*.{NAMESPACE}.pod",  # for requests to a certain BFF
 )
-"""Of the certificate that all pods have: the names of docs/kubernetes.md, and one for this run."""
+"""Names in the certificate of all pods: those of docs/kubernetes.md, and one for this run."""
 
 HEALTH_PORTS = {"archive": 8093, "gateway": 8091, "bff": 8080}
 
@@ -44,7 +44,7 @@ SMALL = {"replicas": 2, "resources": {"requests": {"cpu": "50m", "memory": "128M
 
 
 def run_distributed(folder: Path, server: ApiServer) -> None:
-    """Raises AssertionError for what is not as promised."""
+    """Install, use, upgrade and remove the distributed platform. Raises AssertionError if a promise is broken."""
     authority = Authority(folder / "authority")
     with running_engines(folder / "engines", host=NODE, redis={"protected-mode": "no"}) as engines:
         release = Release(folder, server, NAMESPACE, values_for(engines))
@@ -78,7 +78,7 @@ def values_for(engines: Engines) -> dict[str, Any]:
 
 
 def put_certificate(release: Release, authority: Authority) -> Issued:
-    """A new one, into the Secret."""
+    """Issue a new certificate into the Secret."""
     issued = authority.issue("pods", *HOSTS)
     files = {"tls.crt": issued.certificate, "tls.key": issued.key, "ca.crt": authority.file}
     put_secret(release, "rookery-tls", "kubernetes.io/tls", **{name: file.read_text() for name, file in files.items()})
@@ -103,7 +103,7 @@ def see_migrated_first(release: Release) -> None:
 
 
 async def live(release: Release, authority: Authority) -> int:
-    """What happens to it while two people write to each other; how much they wrote."""
+    """Change the release while two users chat; return the number of messages."""
     async with talking(f"https://{BFFS}:8080", authority.file) as talk:
 
         async def see(what: str, change: Callable[[Release], None]) -> Rollout:
@@ -130,19 +130,19 @@ async def live(release: Release, authority: Authority) -> int:
 
 
 def upgrade(release: Release) -> None:
-    """By a setting that all have."""
+    """Roll all pods by a common setting."""
     release.apply("--set", "logLevel=debug")
 
 
 def see_in_order(rollout: Rollout) -> None:
-    """The last of a role was replaced first, one at a time; of BFFs there was one more before there was one less."""
+    """Pods of a role were replaced one at a time, the last first; a new BFF was added before one was removed."""
     for role in ("archive", "gateway"):
         assert rollout.order_of(role) == [f"{role}-1", f"{role}-0"]
     assert rollout.fewest == {"archive": 1, "gateway": 1, "bff": 2}
 
 
 def lose(name: str, release: Release) -> None:
-    """A pod's process is killed, and the pod deleted; it has no time for a word."""
+    """Kill a pod's process and delete the pod, without a graceful stop."""
     pod = release.pod(name)
     kill_container(pod)
     path = release.server.path("v1", "Pod", name, NAMESPACE)
@@ -151,7 +151,7 @@ def lose(name: str, release: Release) -> None:
 
 
 def is_another(release: Release, pod: Manifest) -> bool:
-    """Whether the pod was replaced, and the new one serves."""
+    """Whether the pod was replaced, and its successor is ready."""
     found = release.server.get("v1", "Pod", pod["metadata"]["name"], NAMESPACE)
     return found is not None and found["metadata"]["uid"] != pod["metadata"]["uid"] and serves(found)
 
@@ -161,7 +161,7 @@ def scale(gateways: int, release: Release) -> None:
 
 
 def evict(release: Release) -> None:
-    """As one who drains a node asks: one gateway goes, and the other must stay until there are two again."""
+    """Evict pods as a drain does: one gateway stops, the other must stay until there are two again."""
     first, second = release.pods("gateway")
     until("one may go", lambda: ask_to_go(release, first) == 201)
     assert ask_to_go(release, second) == 429
@@ -169,7 +169,7 @@ def evict(release: Release) -> None:
 
 
 def ask_to_go(release: Release, pod: Manifest) -> int:
-    """The status that the API server answers."""
+    """Status code of the API server."""
     metadata = {"name": pod["metadata"]["name"], "namespace": NAMESPACE}
     path = release.server.path("v1", "Pod", metadata["name"], NAMESPACE)
     eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata}
@@ -177,28 +177,28 @@ def ask_to_go(release: Release, pod: Manifest) -> int:
 
 
 def renew(authority: Authority, release: Release) -> None:
-    """The Secret gets another certificate; each pod shows it in time, and goes on as it is."""
+    """Replace the certificate in the Secret; each pod uses it soon, without a restart."""
     newest = put_certificate(release, authority).newest
     until("each pod shows it", lambda: all(shown_by(pod) == newest for pod in release.pods()))
 
 
 def shown_by(pod: Manifest) -> bytes:
-    """The certificate where it is probed."""
+    """The certificate of the probe listener."""
     where = pod["status"]["podIP"], HEALTH_PORTS[role_of(pod)]
     return ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(where))
 
 
 async def gateway_of(client: Client) -> str:
-    """The pod that has the session."""
+    """The pod of the session's gateway."""
     address = await client.api.gateway()
     return address.grpc.removeprefix("grpcs://").partition(".")[0]
 
 
-# ---- what is left
+# ---- afterwards
 
 
 async def see_history(bff: Manifest, talk: Talk, ca_file: Path) -> None:
-    """This BFF has all that was accepted, once."""
+    """Check that a BFF returns each accepted message once."""
     url = f"https://{bff['status']['podIP'].replace('.', '-')}.{NAMESPACE}.pod:8080"
     chat_id = direct_chat_id(*talk.sent)
     async with open_api(url, talk.clients[0].me.name, PASSWORD, ca_file=ca_file) as api:
@@ -214,7 +214,7 @@ async def see_history(bff: Manifest, talk: Talk, ca_file: Path) -> None:
 
 
 def see_kept(engines: Engines, sent: int) -> None:
-    """What was said is in Cassandra still, and the topic in Kafka."""
+    """Check that messages are still in Cassandra, and the topic in Kafka."""
     consumer = KafkaConsumer(bootstrap_servers=engines.kafka.address)
     assert "rookery.events" in consumer.topics()
     consumer.close()

@@ -1,4 +1,4 @@
-"""The embedded platform on a node: installed, chatted with, upgraded, found as it was, removed."""
+"""The embedded platform on a node: install, chat, upgrade, read history, remove."""
 
 import os
 from pathlib import Path
@@ -17,7 +17,7 @@ VALUES = {"mode": "embedded", "tls": {"plaintext": True}}
 
 
 def run_embedded(folder: Path, server: ApiServer) -> None:
-    """Raises AssertionError for what is not as promised."""
+    """Install, use, upgrade and remove the embedded platform. Raises AssertionError if a promise is broken."""
     server.apply(volume(folder)).raise_for_status()
     release = Release(folder, server, NAMESPACE, VALUES)
     with timed("installed: the pod has passed its probes"):
@@ -37,7 +37,7 @@ def run_embedded(folder: Path, server: ApiServer) -> None:
 
 
 async def say(url: str, text: str) -> str:
-    """One registers and writes to another; their chat."""
+    """Register two users; one sends to the other. Returns their chat."""
     async with (
         open_client(url, "ada", PASSWORD, register=True) as ada,
         open_client(url, "grace", PASSWORD, register=True, transport="websocket"),
@@ -48,14 +48,14 @@ async def say(url: str, text: str) -> str:
 
 
 async def hear(url: str, chat_id: str, text: str) -> None:
-    """The other signs in, and finds what was said."""
+    """Sign in as the receiver, and read the history."""
     async with open_client(url, "grace", PASSWORD) as grace:
         history = await grace.api.history(chat_id)
         assert [item.message.text.body for item in history.messages] == [text]
 
 
 def volume(folder: Path) -> Manifest:
-    """A folder that the pods' user may write."""
+    """A folder that is writable for the pods' user."""
     data = folder / "data"
     data.mkdir()
     os.chown(data, 10001, 10001)

@@ -1,4 +1,4 @@
-"""What makes a node of this machine: containerd, the kubelet, and the rest of a cluster, with DNS and Services."""
+"""Turn this machine into a node: containerd, kubelet, control plane, DNS and Services."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ from tools.toolchains import OPERATIONS, go_programs
 PROGRAMS = ("kube-controller-manager", "kube-proxy", "kube-scheduler", "kubelet")
 
 NODE = "192.0.2.10"
-"""The node's address in its own network: of those that are for documentation."""
+"""Address of the node in its own network, from a documentation range."""
 
 IMAGE, PAUSE = "localhost/rookery:node", "localhost/pause:node"
 
@@ -38,12 +38,12 @@ runtime_type = "io.containerd.runc.v2"
 """
 
 CTR = ("ctr", "--address", "/run/rookery-node.sock", "--namespace", "k8s.io")
-"""Speaks with that containerd."""
+"""Command of a client of that containerd."""
 
 ADDRESSES = {
     "type": "host-local",
     "ranges": [[{"subnet": PODS}]],
-    "routes": [{"dst": "0.0.0.0/0"}],  # by the node, on which are the DNS and the engines
+    "routes": [{"dst": "0.0.0.0/0"}],  # through the node, which has the DNS and the engines
     "dataDir": "/run/rookery-addresses",
 }
 
@@ -58,7 +58,7 @@ KUBELET = {
     "kind": "KubeletConfiguration",
     "address": "127.0.0.1",
     "authentication": {"anonymous": {"enabled": True}, "webhook": {"enabled": False}},
-    "authorization": {"mode": "AlwaysAllow"},  # on loopback of a network that nobody else has
+    "authorization": {"mode": "AlwaysAllow"},  # on loopback of a private network
     "cgroupDriver": "cgroupfs",
     "failSwapOn": False,
     "failCgroupV1": False,
@@ -101,17 +101,17 @@ NAMES = """
 
 
 def programs() -> Path:
-    """The folder of those that make a node of this machine. Raises Missing."""
+    """Build Kubernetes' programs; return their folder. Raises Missing."""
     return go_programs(OPERATIONS / "go/kubernetes-node", *(f"k8s.io/kubernetes/cmd/{name}" for name in PROGRAMS))
 
 
 def name_server() -> Path:
-    """CoreDNS. Raises Missing."""
+    """Build CoreDNS. Raises Missing."""
     return go_programs(OPERATIONS / "go/coredns") / "coredns"
 
 
 def start_node(folder: Path, server: ApiServer, stack: ExitStack) -> None:
-    """Containerd with the images, then what makes a node of it; they end with the stack."""
+    """Start containerd with the images, then the node's programs; the stack stops them."""
     (folder / "cni").mkdir()
     (folder / "cni/pods.conflist").write_text(json.dumps(BRIDGE))
     (folder / "containerd.toml").write_text(CONTAINERD.format(folder=folder, pause=PAUSE))
@@ -134,7 +134,7 @@ def start_node(folder: Path, server: ApiServer, stack: ExitStack) -> None:
 
 
 def start_names(folder: Path, server: ApiServer, stack: ExitStack) -> None:
-    """The cluster's DNS, which this process asks from now on, as a pod does."""
+    """Start the cluster's DNS, and use it in this process, as pods do."""
     (folder / "Corefile").write_text(NAMES.format(domain=DOMAIN, node=NODE, kubeconfig=server.kubeconfig))
     stack.enter_context(started(folder, str(name_server()), "-conf", str(folder / "Corefile")))
     (folder / "resolv.conf").write_text(f"nameserver {NODE}\nsearch svc.{DOMAIN} {DOMAIN}\noptions ndots:5\n")
@@ -142,13 +142,13 @@ def start_names(folder: Path, server: ApiServer, stack: ExitStack) -> None:
 
 
 def kill_container(pod: Manifest) -> None:
-    """End the process in the pod's only container by SIGKILL."""
+    """Send SIGKILL to the process in the pod's only container."""
     (status,) = statuses(pod)
     name = status["containerID"].removeprefix("containerd://")
     subprocess.run([*CTR, "tasks", "kill", "--signal", "SIGKILL", name], check=True)
 
 
 def statuses(pod: Manifest) -> list[Manifest]:
-    """Of its containers."""
+    """Logs of its containers."""
     found: list[Manifest] = pod["status"]["containerStatuses"]
     return found

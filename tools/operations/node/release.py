@@ -1,4 +1,4 @@
-"""A release of the chart on the node, in a namespace of its own, which enforces `restricted`."""
+"""A release of the chart on the node, in its own namespace, which enforces `restricted`."""
 
 import json
 from collections.abc import Mapping
@@ -14,11 +14,11 @@ from tools.operations.node.waiting import PATIENCE, timed, told
 RELEASE = "chat"
 
 ROLE = "app.kubernetes.io/component"
-"""The label that says it of a pod."""
+"""Label of a pod's role."""
 
 
 class Release:
-    """Not installed yet."""
+    """A release that is not installed yet."""
 
     def __init__(self, folder: Path, server: ApiServer, namespace: str, values: Mapping[str, Any]) -> None:
         self.server = server
@@ -30,7 +30,7 @@ class Release:
         server.make_namespace(namespace, **{"pod-security.kubernetes.io/enforce": "restricted"})
 
     def apply(self, *more: str) -> None:
-        """Install or upgrade it, with these words besides, and wait for its pods."""
+        """Install or upgrade it with further arguments, and wait for its pods."""
         words = ["upgrade", "--install", RELEASE, str(CHART), "-n", self.namespace, "-f", str(self._values)]
         self._run(*words, "--wait", "--timeout", f"{PATIENCE:g}s", *more)
 
@@ -40,7 +40,7 @@ class Release:
         told("no pod is left", lambda: not self.pods())
 
     def pods(self, role: str = "") -> list[Manifest]:
-        """Those of processes that serve, of all roles or of one."""
+        """Pods of serving processes, of all roles or of one."""
         found = self.server.list("v1", "Pod", self.namespace)
         return [pod for pod in found if role_of(pod) != "migrate" and role in ("", role_of(pod))]
 
@@ -51,13 +51,13 @@ class Release:
 
     def _run(self, *words: str) -> None:
         done = self._helm.run(*words)
-        assert done.returncode == 0, "\n".join([done.stderr, *self._events(), *self._last_words()])
+        assert done.returncode == 0, "\n".join([done.stderr, *self._events(), *self._log_tails()])
 
     def _events(self) -> list[str]:
         events = self.server.list("v1", "Event", self.namespace)
         return [f"{each['involvedObject']['name']}: {each.get('message')}" for each in events]
 
-    def _last_words(self) -> list[str]:
+    def _log_tails(self) -> list[str]:
         logs = sorted(Path("/var/log/pods").glob(f"{self.namespace}_*/*/*.log"))
         return [f"{log.parent.parent.name}: {log.read_text(errors='replace')[-2000:]}" for log in logs]
 
@@ -68,11 +68,11 @@ def role_of(pod: Manifest) -> str:
 
 
 def is_true(found: Manifest | None, condition: str) -> bool:
-    """Whether an object's status says so."""
+    """Whether a condition in an object's status is true."""
     conditions = (found or {}).get("status", {}).get("conditions", [])
     return any(each["type"] == condition and each["status"] == "True" for each in conditions)
 
 
 def serves(pod: Manifest) -> bool:
-    """Whether it is ready, and nobody has deleted it."""
+    """Whether it is ready and not being deleted."""
     return is_true(pod, "Ready") and "deletionTimestamp" not in pod["metadata"]

@@ -1,4 +1,4 @@
-"""What happens to the pods of a release: which were replaced, in order, and how few of each role served meanwhile."""
+"""Watch the pods of a release: the order of replacement, and the least number of ready pods of each role."""
 
 import threading
 import time
@@ -16,7 +16,7 @@ ROLES = ("archive", "gateway", "bff")
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """A pod that is new: its role, and its number if it has one; and after how many seconds it was ready."""
+    """A new pod: role, number if it has one, and seconds until it was ready."""
 
     name: str
     seconds: float
@@ -26,13 +26,13 @@ class Replaced:
 
 
 class Rollout:
-    """What was seen of it so far."""
+    """Observations so far."""
 
     def __init__(self, pods: list[Manifest]) -> None:
         self.replaced: list[Replaced] = []
-        """In the order in which the new ones were ready."""
+        """New pods, in the order in which they became ready."""
         self.fewest = {role: len([pod for pod in pods if role_of(pod) == role]) for role in ROLES}
-        """Pods of each role that served at the same time."""
+        """Least and largest number of ready pods, by role."""
         self._known = {pod["metadata"]["uid"] for pod in pods}
         self._began = time.monotonic()
 
@@ -53,7 +53,7 @@ class Rollout:
 
 @contextmanager
 def watched(release: Release) -> Iterator[Rollout]:
-    """While the block is open."""
+    """Watch during the block."""
     seen = Rollout(release.pods())
     done = threading.Event()
 

@@ -1,4 +1,4 @@
-"""Two people who write to each other all the while, and what became of each of their messages."""
+"""Two users who chat during a change, and the outcome of each message."""
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,24 +14,24 @@ from tools.launch.people import PASSWORD
 from tools.operations.node.waiting import PATIENCE, POLL_SECONDS
 
 BREATH = 0.05
-"""Seconds between an answer and what is sent next, so that the talk leaves the machine to what it is to watch."""
+"""Seconds between an answer and the next message, so that the chat uses little of the machine."""
 
 MESSAGES = 20
-"""Of each, before and after what happens."""
+"""Messages of each user before and after the change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """Of a while of talk."""
+    """Numbers of a chat during a change."""
 
     seconds: float
-    """That what happened meanwhile took."""
+    """Duration of the change."""
     messages: int
     requests: int
     both: float
-    """The longest time in which no message was accepted."""
+    """Longest time without an accepted message."""
     one: float
-    """The same of one of them."""
+    """Longest time without an accepted message of one user."""
 
     def __str__(self) -> str:
         pauses = f"the longest pause of one person {self.one:.1f} s, of both {self.both:.1f} s"
@@ -40,22 +40,22 @@ class Heard:
 
 
 class Talk:
-    """A message or a request that is refused or fails ends it."""
+    """A refused or failed message or request is an error."""
 
     def __init__(self, *clients: Client) -> None:
         self.clients = clients
         self.sent: dict[int, list[int]] = {client.me.user_id: [] for client in clients}
-        """The ids of each sender's messages, in order of sending."""
+        """Ids of sent messages by sender, in order."""
         self._heard: dict[int, list[int]] = {client.me.user_id: [] for client in clients}
-        """The ids of what each heard from the other, in order of hearing."""
+        """Ids of received messages by receiver, in order."""
         self._gaps: list[pb.Gap] = []
         self._accepted: list[tuple[float, int]] = []
-        """When, and whose."""
+        """Times and senders of accepted messages."""
         self._asked = 0
         self._stopped = False
 
     async def during(self, change: Callable[[], object]) -> Heard:
-        """Talk, have a change made in a thread, and talk on. All that was accepted is then heard, once and in order."""
+        """Chat while a change runs in a thread; then check that each accepted message was received once, in order."""
         self._stopped = False
         began, asked = len(self._accepted), self._asked
         async with trio.open_nursery() as senders:
@@ -91,14 +91,14 @@ class Talk:
             await trio.sleep(BREATH)
 
     async def _ask(self, client: Client) -> None:
-        """Read what chats there are, from whichever BFF the Service leads to."""
+        """Read the chat list, from any BFF of the Service."""
         while not self._stopped:
             await client.api.chats(limit=1)
             self._asked += 1
             await trio.sleep(BREATH)
 
     async def _see_sent(self, more: int) -> None:
-        """Wait until so many more of each have been accepted."""
+        """Wait until this many more messages of each user are accepted."""
         enough = {user: len(sent) + more for user, sent in self.sent.items()}
         with trio.fail_after(PATIENCE):
             while any(len(self.sent[user]) < number for user, number in enough.items()):
@@ -114,7 +114,7 @@ class Talk:
 
 @asynccontextmanager
 async def talking(url: str, ca_file: Path) -> AsyncIterator[Talk]:
-    """Two whose sessions are on different gateways: one over gRPC, one over WebSocket."""
+    """Two users with sessions on different gateways: one over gRPC, one over WebSocket."""
     first, second = await sign_up_apart(url, ca_file)
     async with AsyncExitStack() as stack:
         clients = [
@@ -130,7 +130,7 @@ async def talking(url: str, ca_file: Path) -> AsyncIterator[Talk]:
 
 
 async def sign_up_apart(url: str, ca_file: Path) -> list[str]:
-    """The names of two new people, whose gateways are different ones."""
+    """Register two users of different gateways; return their names."""
     names: dict[str, str] = {}
     for number in count():
         name = f"person-{number}"
@@ -144,5 +144,5 @@ async def sign_up_apart(url: str, ca_file: Path) -> list[str]:
 
 
 def longest(times: Iterable[float]) -> float:
-    """The longest time between one and the next."""
+    """Longest time between two neighbours."""
     return max(later - earlier for earlier, later in pairwise(times))

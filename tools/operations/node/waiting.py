@@ -1,4 +1,4 @@
-"""Waiting for what must happen, and saying how long it took; processes that are there for a while."""
+"""Wait for conditions and print their durations; run processes during a block."""
 
 import subprocess
 import time
@@ -7,21 +7,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PATIENCE = 300.0
-"""Seconds for what must happen: it only ends a run that has failed."""
+"""Seconds of a wait; only ends a run that has failed."""
 
 POLL_SECONDS = 0.2
 
 
 @contextmanager
 def timed(what: str) -> Iterator[None]:
-    """Say so at the end of the block, with the seconds that it took."""
+    """Print the text and the duration of the block."""
     began = time.monotonic()
     yield
     print(f"{what} ({time.monotonic() - began:.1f} s)", flush=True)
 
 
 def told(what: str, is_so: Callable[[], bool]) -> None:
-    """Wait for it, and say so."""
+    """Wait for a condition, and print the duration."""
     with timed(what):
         until(what, is_so)
 
@@ -36,7 +36,7 @@ def until(what: str, is_so: Callable[[], bool]) -> None:
 
 @contextmanager
 def started(folder: Path, program: str, *words: str) -> Iterator[None]:
-    """A process that is there while the block is open; its log is in the folder."""
+    """Run a process during the block, with its log in the folder."""
     with (folder / f"{Path(program).name}.log").open("wb") as log:
         process = subprocess.Popen([program, *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:

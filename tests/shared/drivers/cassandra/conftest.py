@@ -11,9 +11,9 @@ import trio
 from rookery.serve.schema import MIGRATIONS
 from shared.drivers.cassandra.migrations import migrate
 from shared.settings import CassandraSettings
+from tests.needed import needed
 from tools.engines.cassandra import Cassandra
 from tools.engines.engine import running
-from tools.toolchains import needed
 
 PATIENT = 30.0
 """Seconds for a request, on a machine that is busy with other tests."""
