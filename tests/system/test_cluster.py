@@ -15,6 +15,7 @@ import trio
 
 from rookery.client import open_client
 from rookery.client.reconnector import Transport
+from rookery.client.trust import client_tls
 from tests.system.sessions import Session, SessionOver, connector, open_session, text_to
 from tests.system.talk import gateway_of, sign_up_at, talking
 from tools.engines.cassandra import Cassandra
