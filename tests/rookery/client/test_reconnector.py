@@ -112,7 +112,7 @@ async def test_a_bff_without_a_gateway_is_asked_again_when_it_asks_for(
     client_and_connection: Pair, bff: Any, gateway: Any, autojump_clock: MockClock
 ) -> None:
     _, connection = client_and_connection
-    bff.answers["GET /v1/me/gateway"] = 503, {"code": "unavailable", "retry_after_ms": "4000"}
+    bff.answers["GET /v1/me/gateway"] = 503, {"code": "unavailable", "retry_after_ms": 4000}
     begin = trio.current_time()
     connection.end()
     await trio.sleep(20)
