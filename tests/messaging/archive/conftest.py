@@ -1,4 +1,4 @@
-"""Events and envelopes for the archive's tests, and engines in memory that do what they are told."""
+"""Events and envelopes for the archive's tests, and scripted engines in memory."""
 
 import itertools
 import math
@@ -30,7 +30,7 @@ _ids = itertools.count(first_id_at(1_800_000_000_000), 1 << 22)
 
 @dataclass(frozen=True)
 class People:
-    """Who is who in the tests."""
+    """The users of the tests, and their events."""
 
     alice: int = ALICE
     bob: int = BOB
@@ -49,7 +49,7 @@ class People:
         return Event(event_id=message_id, message=message)
 
     def records(self, *events: Event) -> list[Record]:
-        """How a gateway publishes messages: truth and copies."""
+        """The records of these messages, as a gateway publishes them: truth and copies."""
         return [
             record
             for event in events
@@ -59,7 +59,7 @@ class People:
         ]
 
     def truth(self, event: Event, partition: int = 0) -> Record:
-        """A record of truth alone, in any partition."""
+        """A record of truth without copies, in any partition."""
         return Record(partition, Envelope(event=event, truth=True).SerializeToString())
 
 
@@ -70,7 +70,7 @@ def people() -> People:
 
 @pytest.fixture
 async def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SqliteLog]:
-    """A real one. Its recorder waits for it and for the store however long a busy disk takes."""
+    """A real log. Its recorder waits for log and store, however slow the disk is."""
     for deadline in ("STORE_DEADLINE", "LAST_COMMIT_SECONDS"):
         monkeypatch.setattr(f"messaging.archive.recorder.{deadline}", 60.0)
     async with open_sqlite_log(tmp_path / "log.sqlite3", partitions=PARTITIONS, retention_hours=1) as log:
@@ -88,7 +88,7 @@ Step = Callable[[], Awaitable[None]]
 
 @dataclass
 class FakeLog:
-    """A Backplane of two partitions in memory. `step` is awaited wherever a real one would make its caller wait."""
+    """A Backplane of two partitions in memory. `step` is awaited wherever a real one waits."""
 
     step: Step = trio.lowlevel.checkpoint
     partitions: int = 2
@@ -176,7 +176,7 @@ class FakeConsumer:
 
 @dataclass
 class FakeChats:
-    """The recording half of a ChatStore, in memory."""
+    """The part of a ChatStore that a recorder and a health check use, in memory."""
 
     step: Step = trio.lowlevel.checkpoint
     keeps_offsets: bool = True
@@ -200,12 +200,5 @@ class FakeChats:
         await self.step()
         return dict(self.offsets) if self.keeps_offsets else {}
 
-
-@pytest.fixture
-def fake_log() -> Callable[..., FakeLog]:
-    return FakeLog
-
-
-@pytest.fixture
-def fake_chats() -> Callable[..., FakeChats]:
-    return FakeChats
+    async def get_message(self, chat_id: str, message_id: int) -> None:
+        await self.step()
