@@ -189,13 +189,6 @@ async def test_users_are_found_by_part_of_a_name_or_by_id(api: "Api", admin: Sig
     assert (await admin.call("GET", "/v1/admin/users?user_id=99")).body == {"users": []}
 
 
-@pytest.mark.parametrize("query", ["", "?part=bob&user_id=1", "?part=bo", "?user_id=x", "?who=bob"])
-async def test_an_invalid_search_for_users_is_refused(admin: Signed, query: str) -> None:
-    reply = await admin.call("GET", f"/v1/admin/users{query}")
-    assert reply.status in (400, 422)
-    assert reply.body["detail"]
-
-
 async def test_an_account_has_its_sign_ins_newest_first(api: "Api", admin: Signed, bob: Signed) -> None:
     api.clock.now_ms += 1_000
     body = {"name": "bob", "password": PASSWORD, "device_name": "phone"}
@@ -314,9 +307,17 @@ async def test_pages_of_history_and_audit_log_follow_each_other(
     assert seen == [5, 4, 3, 2, 1]
 
 
-@pytest.mark.parametrize("query", ["before=x", "before=" + "9" * 29, "limit=0", "limit=101"])
-async def test_an_invalid_page_of_the_audit_log_is_refused(admin: Signed, query: str) -> None:
-    assert (await admin.call("GET", f"/v1/admin/audit?{query}")).status in (400, 422)
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("users", "users?part=bob&user_id=1", "users?part=bo", "users?user_id=x", "users?who=bob"),
+        *("audit?before=x", "audit?before=" + "9" * 29, "audit?limit=0", "audit?limit=101"),
+    ],
+)
+async def test_an_invalid_query_is_refused(admin: Signed, path: str) -> None:
+    reply = await admin.call("GET", f"/v1/admin/{path}")
+    assert reply.status in (400, 422)
+    assert reply.body["detail"]
 
 
 async def test_an_act_that_can_not_be_recorded_is_not_done(

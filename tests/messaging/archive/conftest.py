@@ -1,7 +1,6 @@
 """Events and envelopes for the archive's tests, and scripted engines in memory."""
 
 import itertools
-import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from messaging.archive.store.sqlite.store import SqliteChats, open_sqlite_chats
 from messaging.envelopes import fan_out
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Event, Message, Text
-from shared.backplane import Assignment, Consumer, DeadLetter, Destination, Fetched, Record, StoredRecord
+from shared.backplane import Assignment, DeadLetter, Destination, Fetched, Record, StoredRecord
 from shared.backplane.protocol import Done
 from shared.backplane.sqlite.log import SqliteLog, open_sqlite_log
 from shared.contract.chats import direct_chat_id
@@ -96,7 +95,7 @@ class FakeLog:
     records: dict[int, list[bytes]] = field(default_factory=lambda: {0: [], 1: []})
     committed: dict[int, int] = field(default_factory=dict)
     loses: bool = False
-    """Whether the consumer loses its partitions once it has fetched what there is."""
+    """Whether the consumer loses its partitions after it has fetched all records."""
     committed_when_lost: dict[int, int] | None = None
     published: trio.Event = field(default_factory=trio.Event)
     letters: list[DeadLetter] = field(default_factory=list)
@@ -108,24 +107,16 @@ class FakeLog:
         done([])
 
     @asynccontextmanager
-    async def consume(self, group: str, *, gather: float = 0.0) -> AsyncIterator[Consumer]:
+    async def consume(self, group: str, *, gather: float = 0.0) -> "AsyncIterator[FakeConsumer]":
         yield FakeConsumer(self)
 
     async def end_offset(self, partition: int) -> int:
         await self.step()
         return len(self.records[partition])
 
-    async def offset_at(self, partition: int, at_ms: int) -> int:
-        await self.step()
-        return 0
-
     async def dead_letter(self, letter: DeadLetter) -> None:
         await self.step()
         self.letters.append(letter)
-
-    async def dead_letters(self, limit: int) -> Sequence[DeadLetter]:
-        await self.step()
-        return self.letters[-limit:]
 
 
 class FakeConsumer:
@@ -159,8 +150,6 @@ class FakeConsumer:
                 self._positions[partition] += len(values)
                 return Fetched([StoredRecord(partition, position + n, 0, value) for n, value in enumerate(values)])
         return None
-
-    held_until = math.inf
 
     def lag(self) -> dict[int, int]:
         return {part: len(self._log.records[part]) - position for part, position in self._positions.items()}
