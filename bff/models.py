@@ -168,7 +168,7 @@ class Tokens(BaseModel):
     access_token: str
     access_token_expires_at_ms: str
     refresh_token: str
-    token_type: str = "Bearer"  # noqa: S105 - no secret, but RFC 6750's word
+    token_type: str = "Bearer"  # noqa: S105 - no secret: the token type of RFC 6750
     user: User
 
 

@@ -90,14 +90,12 @@ async def connected(
 ) -> AsyncIterator[Client]:
     """A connection; with a context over TLS, after the handshake. Unless it is lenient, as clients of HTTPS are,
     reading raises BrokenResourceError if the stream ends without TLS's close message."""
-    stream: trio.abc.Stream
-    if context is None:
-        stream = await trio.open_tcp_stream(*server.address)
-    else:
-        host, port = server.address
-        stream = secure = await trio.open_ssl_over_tcp_stream(host, port, ssl_context=context, https_compatible=lenient)
+    tcp = await trio.open_tcp_stream(*server.address)
+    stream: trio.abc.Stream = tcp
     try:
         if context is not None:
+            name = server.address[0]
+            stream = secure = trio.SSLStream(tcp, context, server_hostname=name, https_compatible=lenient)
             with trio.fail_after(PATIENCE):
                 await secure.do_handshake()
         yield Client(stream)

@@ -66,7 +66,7 @@ async def test_a_wrong_missing_or_unknown_field_is_malformed_and_named(
     good = BODIES[method, path]
     bodies: list[tuple[str, dict[str, Any]]] = [("admin", {**good, "admin": True})]
     for name in good:
-        wrong: tuple[Any, ...] = (True, 5.5, [], {}, ["x"], "1" if name == "version" else 5)
+        wrong: tuple[object, ...] = (True, 5.5, [], {}, ["x"], "1" if name == "version" else 5)
         bodies += [(name, {**good, name: value}) for value in wrong]
         if name != "display_name":
             bodies.append((name, {key: value for key, value in good.items() if key != name}))

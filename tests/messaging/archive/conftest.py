@@ -1,7 +1,6 @@
-"""Events and envelopes for the archive's tests, and engines in memory that do what they are told."""
+"""Events and envelopes for the archive's tests, and scripted engines in memory."""
 
 import itertools
-import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from messaging.archive.store.sqlite.store import SqliteChats, open_sqlite_chats
 from messaging.envelopes import fan_out
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Event, Message, Text
-from shared.backplane import Assignment, Consumer, DeadLetter, Destination, Fetched, Record, StoredRecord
+from shared.backplane import Assignment, DeadLetter, Destination, Fetched, Record, StoredRecord
 from shared.backplane.protocol import Done
 from shared.backplane.sqlite.log import SqliteLog, open_sqlite_log
 from shared.contract.chats import direct_chat_id
@@ -30,7 +29,7 @@ _ids = itertools.count(first_id_at(1_800_000_000_000), 1 << 22)
 
 @dataclass(frozen=True)
 class People:
-    """Who is who in the tests."""
+    """The users of the tests, and their events."""
 
     alice: int = ALICE
     bob: int = BOB
@@ -49,7 +48,7 @@ class People:
         return Event(event_id=message_id, message=message)
 
     def records(self, *events: Event) -> list[Record]:
-        """How a gateway publishes messages: truth and copies."""
+        """The records of these messages, as a gateway publishes them: truth and copies."""
         return [
             record
             for event in events
@@ -59,7 +58,7 @@ class People:
         ]
 
     def truth(self, event: Event, partition: int = 0) -> Record:
-        """A record of truth alone, in any partition."""
+        """A record of truth without copies, in any partition."""
         return Record(partition, Envelope(event=event, truth=True).SerializeToString())
 
 
@@ -70,7 +69,7 @@ def people() -> People:
 
 @pytest.fixture
 async def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SqliteLog]:
-    """A real one. Its recorder waits for it and for the store however long a busy disk takes."""
+    """A real log. Its recorder waits for log and store, however slow the disk is."""
     for deadline in ("STORE_DEADLINE", "LAST_COMMIT_SECONDS"):
         monkeypatch.setattr(f"messaging.archive.recorder.{deadline}", 60.0)
     async with open_sqlite_log(tmp_path / "log.sqlite3", partitions=PARTITIONS, retention_hours=1) as log:
@@ -88,7 +87,7 @@ Step = Callable[[], Awaitable[None]]
 
 @dataclass
 class FakeLog:
-    """A Backplane of two partitions in memory. `step` is awaited wherever a real one would make its caller wait."""
+    """A Backplane of two partitions in memory. `step` is awaited wherever a real one waits."""
 
     step: Step = trio.lowlevel.checkpoint
     partitions: int = 2
@@ -96,7 +95,7 @@ class FakeLog:
     records: dict[int, list[bytes]] = field(default_factory=lambda: {0: [], 1: []})
     committed: dict[int, int] = field(default_factory=dict)
     loses: bool = False
-    """Whether the consumer loses its partitions once it has fetched what there is."""
+    """Whether the consumer loses its partitions after it has fetched all records."""
     committed_when_lost: dict[int, int] | None = None
     published: trio.Event = field(default_factory=trio.Event)
     letters: list[DeadLetter] = field(default_factory=list)
@@ -108,24 +107,16 @@ class FakeLog:
         done([])
 
     @asynccontextmanager
-    async def consume(self, group: str, *, gather: float = 0.0) -> AsyncIterator[Consumer]:
+    async def consume(self, group: str, *, gather: float = 0.0) -> "AsyncIterator[FakeConsumer]":
         yield FakeConsumer(self)
 
     async def end_offset(self, partition: int) -> int:
         await self.step()
         return len(self.records[partition])
 
-    async def offset_at(self, partition: int, at_ms: int) -> int:
-        await self.step()
-        return 0
-
     async def dead_letter(self, letter: DeadLetter) -> None:
         await self.step()
         self.letters.append(letter)
-
-    async def dead_letters(self, limit: int) -> Sequence[DeadLetter]:
-        await self.step()
-        return self.letters[-limit:]
 
 
 class FakeConsumer:
@@ -160,8 +151,6 @@ class FakeConsumer:
                 return Fetched([StoredRecord(partition, position + n, 0, value) for n, value in enumerate(values)])
         return None
 
-    held_until = math.inf
-
     def lag(self) -> dict[int, int]:
         return {part: len(self._log.records[part]) - position for part, position in self._positions.items()}
 
@@ -176,7 +165,7 @@ class FakeConsumer:
 
 @dataclass
 class FakeChats:
-    """The recording half of a ChatStore, in memory."""
+    """The part of a ChatStore that a recorder and a health check use, in memory."""
 
     step: Step = trio.lowlevel.checkpoint
     keeps_offsets: bool = True
@@ -200,12 +189,5 @@ class FakeChats:
         await self.step()
         return dict(self.offsets) if self.keeps_offsets else {}
 
-
-@pytest.fixture
-def fake_log() -> Callable[..., FakeLog]:
-    return FakeLog
-
-
-@pytest.fixture
-def fake_chats() -> Callable[..., FakeChats]:
-    return FakeChats
+    async def get_message(self, chat_id: str, message_id: int) -> None:
+        await self.step()

@@ -1,4 +1,4 @@
-"""The recorder loses nothing and skips nothing, whatever happens to the store, the log or itself."""
+"""The recorder loses nothing and skips nothing, whatever fails: the store, the log or the recorder."""
 
 import itertools
 from collections.abc import Awaitable, Callable
@@ -19,12 +19,23 @@ from shared.backplane.publishing import publish_and_wait
 from shared.backplane.sqlite.log import SqliteLog
 from shared.contract.errors import Unavailable
 from shared.contract.ids import MAX_ID
-
-Make = Callable[..., Any]
-"""Makes a fake of `conftest.py`."""
+from tests.messaging.archive.conftest import FakeChats, FakeLog
 
 PATIENCE = 20.0
-"""Seconds after which what does not happen is taken for lost."""
+"""Seconds; only ends a test that has failed."""
+
+
+class Fakes:
+    """A log and a store in memory."""
+
+    def __init__(self) -> None:
+        self.log: Any = FakeLog()
+        self.chats: Any = FakeChats()
+
+
+@pytest.fixture
+def fakes() -> Fakes:
+    return Fakes()
 
 
 async def history(chats: SqliteChats, chat_id: str) -> list[int]:
@@ -33,7 +44,7 @@ async def history(chats: SqliteChats, chat_id: str) -> list[int]:
 
 
 async def record_until(recorder: Recorder, events: int) -> None:
-    """Run the recorder until it has given so many events to the store, then stop it."""
+    """Run the recorder until it has written this number of events, then stop it."""
     with trio.fail_after(PATIENCE):
         async with open_background() as nursery:
             nursery.start_soon(recorder.run)
@@ -50,7 +61,7 @@ async def committed(log: SqliteLog) -> dict[int, int]:
 # ---- on the embedded engines
 
 
-async def test_what_is_in_the_log_comes_into_history_and_is_then_committed(
+async def test_messages_in_the_log_are_recorded_and_then_committed(
     log: SqliteLog, chats: SqliteChats, people: Any
 ) -> None:
     events = [people.message(), people.message(people.bob, people.alice), people.message()]
@@ -64,18 +75,7 @@ async def test_what_is_in_the_log_comes_into_history_and_is_then_committed(
     assert sum(offsets.values()) == sum([await log.end_offset(partition) for partition in range(log.partitions)])
 
 
-async def test_it_records_while_it_runs(log: SqliteLog, chats: SqliteChats, people: Any) -> None:
-    recorder = Recorder(log, chats)
-    async with open_background() as nursery:
-        nursery.start_soon(recorder.run)
-        event = people.message()
-        await publish_and_wait(log, people.records(event))
-        with trio.fail_after(PATIENCE):
-            while not await history(chats, people.chat):
-                await trio.sleep(0.001)
-
-
-async def test_a_second_recorder_goes_on_where_the_first_stopped(
+async def test_a_second_recorder_continues_where_the_first_stopped(
     log: SqliteLog, chats: SqliteChats, people: Any
 ) -> None:
     first, second = people.message(), people.message()
@@ -88,11 +88,9 @@ async def test_a_second_recorder_goes_on_where_the_first_stopped(
     assert await history(chats, people.chat) == [first.event_id, second.event_id]
 
 
-async def test_what_was_written_but_not_committed_is_not_doubled(
-    log: SqliteLog, chats: SqliteChats, people: Any
-) -> None:
+async def test_uncommitted_events_are_recorded_once(log: SqliteLog, chats: SqliteChats, people: Any) -> None:
     class WithoutOffsets:
-        """The store, as if its engine kept no offsets: all is read again that was not committed."""
+        """The store, as if its engine kept no offsets: uncommitted records are read again."""
 
         record = staticmethod(chats.record)
 
@@ -107,7 +105,7 @@ async def test_what_was_written_but_not_committed_is_not_doubled(
     assert await history(chats, people.chat) == [event.event_id for event in events]
 
 
-async def test_what_a_power_loss_took_from_the_store_is_recorded_again(
+async def test_events_that_the_store_lost_in_a_power_loss_are_recorded_again(
     log: SqliteLog, chats: SqliteChats, people: Any
 ) -> None:
     event = people.message()
@@ -115,14 +113,14 @@ async def test_what_a_power_loss_took_from_the_store_is_recorded_again(
     await publish_and_wait(log, [record])
     async with log.consume(GROUP) as consumer:
         await consumer.fetch()
-        await consumer.commit({record.partition: 1})  # the log says that it was recorded, the store does not
+        await consumer.commit({record.partition: 1})  # committed in the log, lost in the store
     await chats.record([], {record.partition: 0})
     await record_until(Recorder(log, chats), 1)
     assert await history(chats, people.chat) == [event.event_id]
 
 
-async def test_a_store_that_is_away_does_not_hold_the_publishers(log: SqliteLog, people: Any, fake_chats: Make) -> None:
-    chats = fake_chats(failures=[Unavailable("away")] * 1_000)
+async def test_an_unavailable_store_does_not_block_publishers(log: SqliteLog, people: Any) -> None:
+    chats: Any = FakeChats(failures=[Unavailable("away")] * 1_000)
     async with open_background() as nursery:
         nursery.start_soon(Recorder(log, chats).run)
         with trio.fail_after(PATIENCE):
@@ -134,10 +132,8 @@ async def test_a_store_that_is_away_does_not_hold_the_publishers(log: SqliteLog,
 # ---- what is recorded
 
 
-async def test_only_records_of_truth_are_recorded(
-    autojump_clock: MockClock, people: Any, fake_log: Make, fake_chats: Make
-) -> None:
-    log, chats = fake_log(), fake_chats()
+async def test_only_records_of_truth_are_recorded(autojump_clock: MockClock, fakes: Fakes, people: Any) -> None:
+    log, chats = fakes.log, fakes.chats
     event = people.message()
     log.publish([Record(0, Envelope(event=people.message()).SerializeToString()), people.truth(event)])
     log.publish([Record(1, Envelope(sign_out=SignOut(), truth=True).SerializeToString())])
@@ -146,10 +142,8 @@ async def test_only_records_of_truth_are_recorded(
     assert log.committed == {0: 2, 1: 1}
 
 
-async def test_poison_is_logged_and_passed_over(
-    autojump_clock: MockClock, people: Any, fake_log: Make, fake_chats: Make
-) -> None:
-    log, chats = fake_log(), fake_chats()
+async def test_poison_records_are_logged_and_skipped(autojump_clock: MockClock, fakes: Fakes, people: Any) -> None:
+    log, chats = fakes.log, fakes.chats
     good = [people.message() for _ in range(4)]
     bad = people.message(body="a secret")
     bad.message.chat_id = "bad"
@@ -167,7 +161,7 @@ async def test_poison_is_logged_and_passed_over(
     assert recorder.statistics().dead_letters == 3
 
 
-async def test_the_real_store_passes_over_what_it_can_not_take(log: SqliteLog, chats: SqliteChats, people: Any) -> None:
+async def test_events_that_the_real_store_rejects_are_skipped(log: SqliteLog, chats: SqliteChats, people: Any) -> None:
     good = [people.message() for _ in range(2)]
     typing = Event(event_id=1, typing=Typing(chat_id=people.chat))
     bad = people.message()
@@ -189,10 +183,11 @@ async def run_for(recorder: Recorder, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("failure", [Unavailable("disk full"), RuntimeError("anything")])
-async def test_a_store_that_comes_back_gets_the_same_batch(
-    autojump_clock: MockClock, people: Any, fake_log: Make, fake_chats: Make, failure: Exception
+async def test_a_store_that_recovers_receives_the_same_batch(
+    autojump_clock: MockClock, fakes: Fakes, people: Any, failure: Exception
 ) -> None:
-    log, chats = fake_log(), fake_chats(failures=[failure] * 10)
+    log, chats = fakes.log, fakes.chats
+    chats.failures = [failure] * 10
     events = [people.message() for _ in range(7)]
     log.publish([people.truth(event, n % 2) for n, event in enumerate(events)])
     recorder = Recorder(log, chats)
@@ -202,10 +197,9 @@ async def test_a_store_that_comes_back_gets_the_same_batch(
     assert recorder.statistics().retries == 10
 
 
-async def test_retries_become_rare_but_never_end(
-    autojump_clock: MockClock, people: Any, fake_log: Make, fake_chats: Make
-) -> None:
-    log, chats = fake_log(), fake_chats(failures=[Unavailable("away")] * 10_000)
+async def test_retries_become_rare_but_never_end(autojump_clock: MockClock, fakes: Fakes, people: Any) -> None:
+    log, chats = fakes.log, fakes.chats
+    chats.failures = [Unavailable("away")] * 10_000
     log.publish([people.truth(people.message())])
     recorder = Recorder(log, chats)
     await run_for(recorder, 100 * MAX_PAUSE)
@@ -213,10 +207,8 @@ async def test_retries_become_rare_but_never_end(
     assert log.committed == {}
 
 
-async def test_a_store_that_hangs_is_asked_again(
-    autojump_clock: MockClock, people: Any, fake_log: Make, fake_chats: Make
-) -> None:
-    log, chats = fake_log(), fake_chats()
+async def test_a_store_that_hangs_is_retried(autojump_clock: MockClock, fakes: Fakes, people: Any) -> None:
+    log, chats = fakes.log, fakes.chats
     hangs = [trio.sleep_forever]
 
     async def step() -> None:
@@ -228,10 +220,10 @@ async def test_a_store_that_hangs_is_asked_again(
     assert len(chats.events) == 1
 
 
-async def test_a_log_that_is_away_is_joined_again(
-    autojump_clock: MockClock, people: Any, fake_log: Make, fake_chats: Make
+async def test_the_group_is_joined_again_when_the_log_recovers(
+    autojump_clock: MockClock, fakes: Fakes, people: Any
 ) -> None:
-    log, chats = fake_log(), fake_chats()
+    log, chats = fakes.log, fakes.chats
     log.publish([people.truth(people.message())])
     steps = 0
 
@@ -249,10 +241,8 @@ async def test_a_log_that_is_away_is_joined_again(
     assert recorder.statistics().retries == 2
 
 
-async def test_a_commit_that_fails_is_made_later(
-    autojump_clock: MockClock, people: Any, fake_log: Make, fake_chats: Make
-) -> None:
-    log, chats = fake_log(), fake_chats()
+async def test_a_failed_commit_is_repeated_later(autojump_clock: MockClock, fakes: Fakes, people: Any) -> None:
+    log, chats = fakes.log, fakes.chats
     log.publish([people.truth(people.message())])
     async with open_background() as nursery:
         nursery.start_soon(Recorder(log, chats).run)
@@ -270,19 +260,21 @@ async def test_a_commit_that_fails_is_made_later(
 
 
 async def test_a_log_that_was_replaced_is_read_from_its_start(
-    autojump_clock: MockClock, people: Any, fake_log: Make, fake_chats: Make
+    autojump_clock: MockClock, fakes: Fakes, people: Any
 ) -> None:
-    log, chats = fake_log(), fake_chats(offsets={0: 900, 1: 1})
+    log, chats = fakes.log, fakes.chats
+    chats.offsets = {0: 900, 1: 1}
     log.publish([people.truth(people.message()), people.truth(people.message(), 1)])
     await run_for(Recorder(log, chats), 5)
     assert len(chats.events) == 1
     assert chats.offsets == {0: 1, 1: 1}
 
 
-async def test_partitions_are_committed_before_they_are_let_go(
-    autojump_clock: MockClock, people: Any, fake_log: Make, fake_chats: Make
+async def test_partitions_are_committed_before_they_are_released(
+    autojump_clock: MockClock, fakes: Fakes, people: Any
 ) -> None:
-    log, chats = fake_log(loses=True), fake_chats()
+    log, chats = fakes.log, fakes.chats
+    log.loses = True
     log.publish([people.truth(people.message()), people.truth(people.message())])
     await run_for(Recorder(log, chats), COMMIT_SECONDS / 2)
     assert log.committed_when_lost == {0: 2}
@@ -291,10 +283,10 @@ async def test_partitions_are_committed_before_they_are_let_go(
 # ---- batches, cancellation
 
 
-async def test_one_message_is_recorded_at_once_and_many_in_bunches(
-    autojump_clock: MockClock, people: Any, fake_log: Make, fake_chats: Make
+async def test_a_single_message_is_recorded_at_once_and_many_in_batches(
+    autojump_clock: MockClock, fakes: Fakes, people: Any
 ) -> None:
-    log, chats = fake_log(), fake_chats()
+    log, chats = fakes.log, fakes.chats
     async with open_background() as nursery:
         nursery.start_soon(Recorder(log, chats).run)
         await trio.sleep(5)
@@ -309,13 +301,13 @@ async def test_one_message_is_recorded_at_once_and_many_in_bunches(
     assert len(chats.batches) <= 14
 
 
-async def test_stopping_finishes_and_commits_the_batch_in_hand(
-    autojump_clock: MockClock, people: Any, fake_log: Make, fake_chats: Make
+async def test_a_stop_finishes_and_commits_the_current_batch(
+    autojump_clock: MockClock, fakes: Fakes, people: Any
 ) -> None:
     async def slow() -> None:
         await trio.sleep(1)
 
-    log, chats = fake_log(), fake_chats()
+    log, chats = fakes.log, fakes.chats
     log.publish([people.truth(people.message())])
     async with open_background() as nursery:
         nursery.start_soon(Recorder(log, chats).run)
@@ -330,11 +322,12 @@ async def test_stopping_finishes_and_commits_the_batch_in_hand(
 
 @pytest.mark.parametrize("keeps_offsets", [True, False])
 async def test_a_cancellation_at_any_await_loses_nothing(
-    autojump_clock: MockClock, people: Any, fake_log: Make, fake_chats: Make, keeps_offsets: bool
+    autojump_clock: MockClock, fakes: Fakes, people: Any, keeps_offsets: bool
 ) -> None:
     events = [people.message() for _ in range(10)]
     for last_step in range(1, 60):
-        log, chats = fake_log(), fake_chats(keeps_offsets=keeps_offsets)
+        log: Any = FakeLog()
+        chats: Any = FakeChats(keeps_offsets=keeps_offsets)
         log.publish([people.truth(event, n % 2) for n, event in enumerate(events)])
         with trio.move_on_after(10) as scope:
             log.step = chats.step = cancel_at(last_step, scope)
@@ -347,7 +340,7 @@ async def test_a_cancellation_at_any_await_loses_nothing(
 
 
 def cancel_at(last_step: int, scope: trio.CancelScope) -> Callable[[], Awaitable[None]]:
-    """A step that cancels the scope when it is taken for the last time."""
+    """A step that cancels the scope at its last call."""
     steps = itertools.count(1)
 
     async def step() -> None:

@@ -16,6 +16,7 @@ from shared.contract.errors import Refusal, Unavailable
 from shared.rpc import open_channel
 from shared.settings import ArchiveSettings
 from shared.telemetry.health import Health
+from tests.messaging.archive.conftest import FakeChats
 
 SETTINGS = ArchiveSettings(grpc_port=0, health_port=0)
 
@@ -46,12 +47,11 @@ async def test_a_published_message_is_in_the_members_lists(archive: Archive, log
     assert [chat.newest for chat in chats.chats] == [event.message]
 
 
-async def test_a_store_that_does_not_answer_makes_it_unready(log: SqliteLog, health: Health, fake_chats: Any) -> None:
+async def test_a_store_that_does_not_answer_makes_it_unready(log: SqliteLog, health: Health) -> None:
     async def fail(*_: object, **__: object) -> None:
         raise Unavailable("the disk is gone")
 
-    chats = fake_chats(step=fail)
-    chats.get_message = fail
+    chats: Any = FakeChats(step=fail)
     async with open_archive(SETTINGS, backplane=log, chats=chats, health=health):
         status, report = await health.report("readyz")
     assert status == 503

@@ -1,4 +1,4 @@
-"""Of a batch, what is traced has a step of its own, and each attempt to write it is one below that."""
+"""Each traced record of a batch has its own span, with a child span for each attempt to write it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,6 +15,7 @@ from shared.backplane.publishing import publish_and_wait
 from shared.backplane.sqlite.log import SqliteLog
 from shared.contract.errors import Unavailable
 from shared.telemetry import traces
+from tests.messaging.archive.conftest import FakeChats
 from tests.spans import Spans, attributes_of, ids_of
 
 PATIENCE = 20.0
@@ -29,7 +30,7 @@ async def record_until(recorder: Recorder, is_done: Callable[[], object]) -> Non
 
 
 async def publish(log: SqliteLog, people: Any, *, traced: Sequence[bool]) -> list[Event]:
-    """Records of truth, each below a first step of its own if it is traced."""
+    """Publish records of truth; a traced one has a parent span."""
     events = [people.message() for _ in traced]
     records = [people.truth(event) for event in events]
     for index, is_traced in enumerate(traced):
@@ -41,7 +42,7 @@ async def publish(log: SqliteLog, people: Any, *, traced: Sequence[bool]) -> lis
     return events
 
 
-async def test_only_what_is_traced_of_a_batch_has_steps_and_each_its_own(
+async def test_only_the_traced_records_of_a_batch_have_spans(
     log: SqliteLog, chats: SqliteChats, people: Any, spans: Spans
 ) -> None:
     events = await publish(log, people, traced=[False, True, False, True])
@@ -51,16 +52,16 @@ async def test_only_what_is_traced_of_a_batch_has_steps_and_each_its_own(
     for index in (1, 3):
         first = spans.one(f"first {index}")
         (record,) = spans.below(first)
-        said = attributes_of(record)
-        assert said["messaging.message.id"] == str(events[index].event_id)
-        assert said["messaging.batch.message_count"] == 4
-        assert said["messaging.kafka.offset"] == index
+        attributes = attributes_of(record)
+        assert attributes["messaging.message.id"] == str(events[index].event_id)
+        assert attributes["messaging.batch.message_count"] == 4
+        assert attributes["messaging.kafka.offset"] == index
         assert [span.name for span in spans.below(record)] == ["write chats.sqlite3"]
     assert len(spans.named("record log")) == len(spans.named("write chats.sqlite3")) == 2
     assert len({ids_of(span)[0] for span in spans}) == 2
 
 
-async def test_each_attempt_of_a_store_that_fails_is_a_step_that_failed(
+async def test_each_failed_attempt_of_the_store_is_a_failed_span(
     log: SqliteLog, chats: SqliteChats, people: Any, spans: Spans, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = 0
@@ -85,9 +86,7 @@ async def test_each_attempt_of_a_store_that_fails_is_a_step_that_failed(
     assert "secret" not in spans.told()
 
 
-async def test_poison_fails_its_own_step_and_no_other(
-    log: SqliteLog, fake_chats: Callable[..., Any], people: Any, spans: Spans
-) -> None:
+async def test_a_poison_record_fails_its_own_span_only(log: SqliteLog, people: Any, spans: Spans) -> None:
     events = [people.message() for _ in range(3)]
     events[1].message.chat_id = "bad"
     records = []
@@ -96,7 +95,8 @@ async def test_poison_fails_its_own_step_and_no_other(
         records.append(people.truth(event)._replace(traceparent=traces.traceparent_of(first)))
         first.end()
     await publish_and_wait(log, records)
-    recorder = Recorder(log, fake_chats())
+    chats: Any = FakeChats()
+    recorder = Recorder(log, chats)
     await record_until(recorder, lambda: recorder.statistics().events == 2)
     failed = [
         index
@@ -107,10 +107,8 @@ async def test_poison_fails_its_own_step_and_no_other(
     assert failed == [1]
 
 
-async def test_a_recorder_that_is_stopped_amid_a_retry_ends_its_steps(
-    log: SqliteLog, fake_chats: Callable[..., Any], people: Any, spans: Spans
-) -> None:
-    chats = fake_chats()
+async def test_a_recorder_that_stops_during_a_retry_ends_its_spans(log: SqliteLog, people: Any, spans: Spans) -> None:
+    chats: Any = FakeChats()
     asked = 0
 
     async def refuse(events: Sequence[Event], offsets: Mapping[int, int]) -> None:

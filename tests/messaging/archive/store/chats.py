@@ -1,4 +1,4 @@
-"""What the tests of chat stores share: chats with events in them, and how a store is read."""
+"""Shared by the tests of chat stores: conversations with events, and reads of a store."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -15,11 +15,11 @@ from shared.contract.chats import direct_chat_id
 from shared.contract.ids import MAX_ID, first_id_at
 
 hypothetical = settings(
-    max_examples=25,
+    max_examples=15,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-"""The examples share a database, in which each has a chat of its own."""
+"""The examples share a database, in which each has its own chat. Each opens a session, so there are few."""
 
 START = first_id_at(1_800_000_000_000)
 STEP = 1 << 22  # a millisecond between ids
@@ -78,11 +78,17 @@ def tallies(message: HistoryMessage) -> dict[str, list[int]]:
 
 
 async def state(chats: ChatStore, talk: Conversation) -> Any:
-    """Everything that can be read of a chat."""
+    """All data of a chat that can be read."""
     page = await newest_page(chats, talk.chat_id)
     seen = [await chats.get_chat(member, talk.chat_id) for member in talk.members]
     listed = [await all_chats(chats, member) for member in talk.members]
     return page, seen, listed
+
+
+async def chat_of(chats: ChatStore, talk: Conversation, user_id: int) -> Chat:
+    chat = await chats.get_chat(user_id, talk.chat_id)
+    assert chat is not None
+    return chat
 
 
 async def all_chats(chats: ChatStore, user_id: int) -> Sequence[Chat]:
@@ -96,7 +102,7 @@ steps = st.lists(
 
 
 def history(talk: Conversation, steps: Sequence[tuple[str, int, int, bool]]) -> list[Event]:
-    """A chat with anything in it: messages, some of them retried, reactions set and taken back, receipts."""
+    """Events of a chat: messages, some of them retried, reactions set and taken back, receipts."""
     events: list[Event] = []
     sent: list[int] = []
     for kind, who, choice, flag in steps:

@@ -1,7 +1,7 @@
-"""What the chat store on Cassandra promises beyond the contract: few requests, and that half a batch is repaired."""
+"""The chat store on Cassandra beyond the contract: few requests, and the repair of partial batches."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -27,11 +27,11 @@ SPAN = 1 << 52
 
 
 class Scripted:
-    """A session that does with writes what a test says."""
+    """A session that executes the writes that a test selects."""
 
     def __init__(self, session: CassandraSession) -> None:
         self._session = session
-        self.written: list[int] | None = None  # which of the writes are done before it breaks; None for all
+        self.written: list[int] | None = None  # indexes of the writes before it fails; None for all
         self.before_writes = trio.Event()
         self.before_writes.set()
         self.requests: list[int] = []
@@ -50,29 +50,33 @@ class Scripted:
         raise Unavailable("broken off")
 
 
+@pytest.fixture
+async def session(cassandra_settings: CassandraSettings) -> AsyncIterator[CassandraSession]:
+    async with open_cassandra(cassandra_settings, MIGRATIONS) as session:
+        yield session
+
+
 # ---- requests
 
 
-async def test_a_message_alone_takes_a_read_and_a_write(cassandra_settings: CassandraSettings) -> None:
+async def test_a_message_alone_takes_a_read_and_a_write(session: CassandraSession) -> None:
     talk = Conversation()
-    async with open_cassandra(cassandra_settings, MIGRATIONS) as session:
-        scripted = Scripted(session)
-        async with open_cassandra_chats(scripted) as chats:  # type: ignore[arg-type]
-            await chats.record([talk.message()], {})
-            await chats.record([talk.message()], {})
+    scripted = Scripted(session)
+    async with open_cassandra_chats(scripted) as chats:  # type: ignore[arg-type]
+        await chats.record([talk.message()], {})
+        await chats.record([talk.message()], {})
     assert scripted.requests == [1, 1] * 2
 
 
-async def test_a_busy_batch_takes_a_quarter_of_a_request_for_a_message(cassandra_settings: CassandraSettings) -> None:
+async def test_a_busy_batch_takes_a_quarter_of_a_request_for_a_message(session: CassandraSession) -> None:
     talks = [Conversation() for _ in range(100)]
-    async with open_cassandra(cassandra_settings, MIGRATIONS) as session:
-        scripted = Scripted(session)
-        async with open_cassandra_chats(scripted) as chats:  # type: ignore[arg-type]
-            await chats.record([talk.message(body="x" * 256) for _ in range(10) for talk in talks], {})
+    scripted = Scripted(session)
+    async with open_cassandra_chats(scripted) as chats:  # type: ignore[arg-type]
+        await chats.record([talk.message(body="x" * 256) for _ in range(10) for talk in talks], {})
     assert sum(scripted.requests) <= 250
 
 
-async def test_a_bucket_is_noted_once(cassandra_settings: CassandraSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_bucket_is_written_once(session: CassandraSession, monkeypatch: pytest.MonkeyPatch) -> None:
     added: list[object] = []
 
     class Watched(Writes):
@@ -84,8 +88,8 @@ async def test_a_bucket_is_noted_once(cassandra_settings: CassandraSettings, mon
     monkeypatch.setattr(recording, "Writes", Watched)
     monkeypatch.setattr(recording, "MAX_KNOWN_BUCKETS", 2)
     one, two, three = (Conversation() for _ in range(3))
-    async with open_cassandra(cassandra_settings, MIGRATIONS) as session, open_cassandra_chats(session) as chats:
-        for talk in (one, two, one, three, one, two):  # when three comes, two is the one that is forgotten
+    async with open_cassandra_chats(session) as chats:
+        for talk in (one, two, one, three, one, two):  # the third evicts the second
             await chats.record([talk.message()], {})
     assert added == [talk.chat_id for talk in (one, two, three, two)]
 
@@ -114,7 +118,7 @@ def test_rows_of_one_partition_are_divided_when_they_are_many() -> None:
 
 
 @given(counts=st.lists(st.integers(1, 250), max_size=12))
-def test_reads_of_sends_are_bounded_and_ask_for_each(counts: list[int]) -> None:
+def test_reads_of_sends_are_bounded_and_cover_each_send(counts: list[int]) -> None:
     talks = [Conversation() for _ in counts]
     start = 100 * SPAN + SPAN // 2  # where only one bucket can have the first of a send
     events = [
@@ -128,12 +132,12 @@ def test_reads_of_sends_are_bounded_and_ask_for_each(counts: list[int]) -> None:
     assert all(len(chat_ids) * len(sends) <= KEYS_PER_READ for chat_ids, _, sends in reads)
 
 
-# ---- what can't be taken
+# ---- sizes
 
 
 @pytest.mark.parametrize("what", ["client_message_id", "emoji", "message"])
-async def test_what_a_node_can_not_store_is_refused_before_anything_is_written(
-    cassandra_settings: CassandraSettings, what: str
+async def test_an_event_too_large_for_a_node_is_refused_before_anything_is_written(
+    session: CassandraSession, what: str
 ) -> None:
     talk = Conversation()
     good = talk.message()
@@ -142,23 +146,23 @@ async def test_what_a_node_can_not_store_is_refused_before_anything_is_written(
         "emoji": talk.reaction(good.event_id, "x" * (MAX_KEY_BYTES + 1)),
         "message": talk.message(body="x" * (1 << 20)),
     }[what]
-    async with open_cassandra(cassandra_settings, MIGRATIONS) as session, open_cassandra_chats(session) as chats:
+    async with open_cassandra_chats(session) as chats:
         with pytest.raises(ValueError, match=what):
             await chats.record([good, bad], {})
         assert await chats.get_chat(talk.members[0], talk.chat_id) is None
 
 
-async def test_the_largest_that_can_be_taken_is_taken(cassandra_settings: CassandraSettings) -> None:
+async def test_the_largest_event_is_stored(session: CassandraSession) -> None:
     talk = Conversation()
     message = talk.message(client_message_id="c" * MAX_KEY_BYTES, body="x" * 900_000)
-    async with open_cassandra(cassandra_settings, MIGRATIONS) as session, open_cassandra_chats(session) as chats:
+    async with open_cassandra_chats(session) as chats:
         await chats.record([message, talk.reaction(message.event_id, "e" * MAX_KEY_BYTES)], {})
         page = await newest_page(chats, talk.chat_id)
     assert ids(page.messages) == [message.event_id]
     assert len(page.messages[0].reactions) == 1
 
 
-# ---- what breaks off half-way, and what comes at the same moment
+# ---- partial writes, and concurrent archives
 
 
 @hypothetical
@@ -205,25 +209,24 @@ def plain(state: Any, talk: Conversation) -> str:
 
 
 async def test_a_message_and_its_retry_that_two_archives_record_at_once_is_shown_once(
-    cassandra_settings: CassandraSettings,
+    session: CassandraSession,
 ) -> None:
     talk = Conversation()
     first, retry = talk.message(client_message_id="x"), talk.message(client_message_id="x")
-    async with open_cassandra(cassandra_settings, MIGRATIONS) as session:
-        scripted = Scripted(session)
-        async with open_cassandra_chats(scripted) as one, open_cassandra_chats(scripted) as other:  # type: ignore[arg-type]
-            scripted.before_writes = trio.Event()
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(one.record, [first], {})
-                nursery.start_soon(other.record, [retry], {})
-                while scripted.requests != [1, 1, 1, 1]:  # both have read, and neither has written
-                    await trio.sleep(0.001)
-                scripted.before_writes.set()
-            for limit in (10, 2):
-                page = await one.messages_before(talk.chat_id, MAX_ID, limit)
-                assert ids(page.messages) == [first.event_id]
-            await other.record([retry], {})  # from now on it is known which was first
-            assert ids((await newest_page(one, talk.chat_id)).messages) == [first.event_id]
+    scripted = Scripted(session)
+    async with open_cassandra_chats(scripted) as one, open_cassandra_chats(scripted) as other:  # type: ignore[arg-type]
+        scripted.before_writes = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.record, [first], {})
+            nursery.start_soon(other.record, [retry], {})
+            while scripted.requests != [1, 1, 1, 1]:  # both have read, and neither has written
+                await trio.sleep(0.001)
+            scripted.before_writes.set()
+        for limit in (10, 2):
+            page = await one.messages_before(talk.chat_id, MAX_ID, limit)
+            assert ids(page.messages) == [first.event_id]
+        await other.record([retry], {})  # from now on the store knows the first
+        assert ids((await newest_page(one, talk.chat_id)).messages) == [first.event_id]
 
 
 async def all_of(chats: CassandraChats, talk: Conversation) -> list[int]:
@@ -231,10 +234,10 @@ async def all_of(chats: CassandraChats, talk: Conversation) -> list[int]:
 
 
 async def test_the_first_of_a_send_is_found_three_days_back_over_the_border_of_a_bucket(
-    cassandra_settings: CassandraSettings,
+    session: CassandraSession,
 ) -> None:
     border = 200 * SPAN
-    async with open_cassandra(cassandra_settings, MIGRATIONS) as session, open_cassandra_chats(session) as chats:
+    async with open_cassandra_chats(session) as chats:
         for first_id, retry_id in [
             (border - 1, border),
             (border - 1, border - 1 + recording.DEDUPE_BEHIND),
