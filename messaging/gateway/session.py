@@ -77,7 +77,7 @@ class Command(msgspec.Struct, eq=False):
     span: Span | None = None
     """If it is traced; ended by the dispatcher, or by the publisher if the answer is deferred."""
     is_deferred: bool = False
-    """Whether the answer comes later, when the log has acknowledged."""
+    """Whether the answer waits for the log's acknowledgement."""
 
     @property
     def client_message_id(self) -> str:
@@ -85,7 +85,7 @@ class Command(msgspec.Struct, eq=False):
         return self.request.client_message_id if isinstance(self.request, SendRequest) else ""
 
     def defer(self) -> None:
-        """The answer comes later. Until then the command counts as one of the session's unanswered."""
+        """Leave the answer to the log's acknowledgement. Until then the command counts as unanswered."""
         self.is_deferred = True
         self.session.unanswered += 1
 
