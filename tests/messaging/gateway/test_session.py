@@ -240,10 +240,3 @@ def test_sequence_numbers_and_gaps_always_add_up(steps: list[str]) -> None:
     counted = sum(frame.gap.dropped for frame in client.frames)
     received = sum(frame.HasField("event") for frame in client.frames)
     assert missing == counted == given_events - received
-
-
-@pytest.mark.parametrize("sequence", [1, 127, 128, 300, 2**32, 2**63])
-def test_an_event_gets_its_number_without_being_encoded_again(sequence: int) -> None:
-    shared = event(5)
-    frame = ServerFrame.FromString(ProtobufEncoding().event(shared, sequence))
-    assert frame == ServerFrame(sequence=sequence, event=shared.event)
