@@ -30,8 +30,8 @@ class Dispatcher:
         self._live = live
 
     async def receive(self, session: Session, frame: ClientFrame | Refusal) -> None:
-        """Handle a session's next frame, or the refusal of bytes that are none. Returns when the next may come: the
-        frames of one session are handled in order, also where an engine has to answer first."""
+        """Handle a session's next frame, or the refusal of bytes that are none. The caller passes the frames of one
+        session in order, each after this returned for the one before: an engine's latency must not reorder them."""
         command = session.receive(frame, trio.current_time())
         if command is None:
             return

@@ -35,7 +35,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Gateway:
-    """One gateway of a process. Its transports open sessions here, and dispatch their frames."""
+    """One gateway of a process, and its parts as attributes. Its transports open and close sessions."""
 
     def __init__(
         self,

@@ -40,7 +40,7 @@ RECONNECT_SPREAD_MS = 500
 """Users of a leaving partition reconnect over this time: about as long as its next owner needs to read its tail."""
 
 MIN_RECORD_BYTES = 256
-"""Bytes that a record takes in a tail at the least: bounds how far back a rebuild reads."""
+"""The least size of a record in a tail: bounds the number of records that a rebuild reads."""
 
 _log = structlog.get_logger(__name__)
 
@@ -239,7 +239,7 @@ class LogConsumer:
         self._partitions.assign(partition, start, end)
 
     def _own_rebuilt(self) -> None:
-        """Serve the partitions whose tails have been read up to the end that the log had when they were assigned."""
+        """Own the partitions whose tails have been read up to the end of the log at their assignment."""
         if not self._partitions.rebuilding:
             return
         rebuilt = self._partitions.take_rebuilt()

@@ -1,4 +1,4 @@
-"""The partitions that this gateway owns, and their tails: whose users it serves now."""
+"""The partitions that are assigned to this gateway, and their tails."""
 
 from collections.abc import Collection
 
@@ -10,9 +10,10 @@ from shared.contract.partitions import partition_of
 
 
 class OwnedPartitions:
-    """One for each gateway: the log consumer writes it, sign-in and publishing read it. No method waits.
+    """One for each gateway. The log consumer writes it, sign-in and publisher read it; no method waits.
 
-    A partition is assigned, then *owned* once its tail is rebuilt, then leaving. Users are served while it is owned.
+    A partition is assigned, *owned* once its tail is rebuilt, and in the end leaving. Its users are served while it is
+    owned.
     """
 
     def __init__(self, count: int) -> None:
@@ -32,7 +33,7 @@ class OwnedPartitions:
 
     @property
     def owned(self) -> frozenset[int]:
-        """The partitions whose users are served here."""
+        """The partitions whose users this gateway serves."""
         return frozenset(self.tails.keys() - self.rebuilding.keys() - self.leaving)
 
     @property

@@ -1,6 +1,6 @@
-"""Publishes the events of commands: checks, takes an id, fans out, and answers once the log has acknowledged.
+"""Publishes the events of commands: checks a request, takes an id, fans out, publishes, and answers.
 
-A retried Send makes one message: a send is known by its `SendKey` while it is in flight, then from the tail.
+A retried Send makes one message: its `SendKey` is looked up among the sends in flight and in the tail.
 """
 
 from collections.abc import Collection, Sequence
@@ -41,7 +41,7 @@ class _InFlight(NamedTuple):
 
 
 class Publisher:
-    """One for each gateway. Each handler of a request returns a Refusal, or None if the answer comes later or not."""
+    """One for each gateway. Each handler returns a Refusal, or None if the command is deferred or stays unanswered."""
 
     def __init__(
         self, backplane: Backplane, lookups: Lookups, partitions: OwnedPartitions, ids: SnowflakeGenerator
@@ -86,7 +86,7 @@ class Publisher:
         return self._send_once(command, request, tail, message_id)
 
     async def react(self, command: Command, request: ReactRequest) -> Refusal | None:
-        """Publish a reaction, or that it is taken back."""
+        """Publish a reaction, or the removal of one."""
         session = command.session
         if refusal := await self._lookups.check_message(session.user_id, request.chat_id, request.message_id):
             return refusal
@@ -100,7 +100,7 @@ class Publisher:
         return self._publish_change(command, Event(event_id=await self._ids.next(), reaction=reaction), request.members)
 
     def mark(self, command: Command, request: ReceiptRequest) -> Refusal | None:
-        """Publish how far the user has come in a chat."""
+        """Publish the user's marks in a chat."""
         session = command.session
         if time_of(request.delivered_up_to) > wall_clock_ms() + CLOCK_LEEWAY_MS:
             return Refusal(Code.INVALID, "There is no message yet with such an id.", "receipt.delivered_up_to")
@@ -131,7 +131,7 @@ class Publisher:
         return self.is_closed or self._partitions.is_leaving(session.user_id)
 
     def _send_once(self, command: Command, request: SendRequest, tail: Tail, message_id: int) -> Refusal | None:
-        """Publish the message as `message_id`, unless its key is in flight or known: then answer as the first time."""
+        """Publish the message as `message_id`, unless its key is in flight or in the tail: answer with the first."""
         key = (command.session.user_id, request.client_message_id)
         in_flight = self._in_flight.get(key)
         known = (0, in_flight.chat_id) if in_flight else tail.message_of(key)
@@ -176,7 +176,7 @@ class Publisher:
     def _publish_message(
         self, command: Command, request: SendRequest, tail: Tail, message_id: int, records: Sequence[Record]
     ) -> None:
-        """Publish a message's records; answer the command, and its retries of meanwhile, when they are acknowledged."""
+        """Publish a message's records; when they are acknowledged, answer the command and its retries."""
         key = (command.session.user_id, request.client_message_id)
         self._in_flight[key] = _InFlight(request.chat_id, [command])
 
@@ -201,7 +201,7 @@ class Publisher:
         return self._publish_event(command, records)
 
     def _publish_event(self, command: Command, records: Sequence[Record]) -> Refusal | None:
-        """Publish an event other than a message: the event itself is the answer, unless it could not be stored."""
+        """Publish an event other than a message. It is its own answer, unless it could not be stored."""
         if self._is_leaving(command.session):
             return None
 
@@ -212,7 +212,7 @@ class Publisher:
         return None
 
     def _publish(self, command: Command, records: Sequence[Record], done: Done) -> None:
-        """Publish as a step of the command's trace, if it has one. `done` is called once, whatever the log does."""
+        """Publish as a step of the command's trace, if it has one. `done` is called once, also if the log is full."""
         command.defer()
         try:
             publish(self._backplane, records, done, command.span)

@@ -41,7 +41,7 @@ class ReactRequest(msgspec.Struct, frozen=True):
 
 
 class ReceiptRequest(msgspec.Struct, frozen=True):
-    """How far the user has come in a chat."""
+    """The user's delivered and read marks in a chat."""
 
     chat_id: str
     members: tuple[int, int]

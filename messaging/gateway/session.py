@@ -77,7 +77,7 @@ class Command(msgspec.Struct, eq=False):
     span: Span | None = None
     """If it is traced; ended by the dispatcher, or by the publisher if the answer is deferred."""
     is_deferred: bool = False
-    """Whether the answer comes later, when the log has acknowledged."""
+    """Whether the answer waits for the log's acknowledgement."""
 
     @property
     def client_message_id(self) -> str:
@@ -85,7 +85,7 @@ class Command(msgspec.Struct, eq=False):
         return self.request.client_message_id if isinstance(self.request, SendRequest) else ""
 
     def defer(self) -> None:
-        """The answer comes later. Until then the command counts as one of the session's unanswered."""
+        """Leave the answer to the log's acknowledgement. Until then the command counts as unanswered."""
         self.is_deferred = True
         self.session.unanswered += 1
 
@@ -199,20 +199,13 @@ class Session:
         self.state = State.LIVE
         self.user_id, self.family_id = claims.user_id, claims.family_id
         self._token_expires_at_ms = claims.expires_at_ms
-        configuration = self._configuration()
-        limits = Limits(
-            max_frame_bytes=configuration.max_frame_bytes,
-            max_text_bytes=configuration.max_text_bytes,
-            frames_per_second=configuration.frames_per_second,
-            max_unanswered_sends=configuration.max_unanswered_sends,
-        )
         self._position = position
         self._put(
             ServerFrame(
                 welcome=Welcome(
                     session_id=self.session_id,
                     user_id=claims.user_id,
-                    limits=limits,
+                    limits=_limits(self._configuration()),
                     heartbeat_interval_ms=heartbeat_ms,
                     replayed=len(replay),
                     position=position,
@@ -405,3 +398,12 @@ class Session:
         else:
             client_message_id = "" if isinstance(frame, Refusal) else frame.send.client_message_id
             self.refuse(refusal, self._frames, client_message_id)
+
+
+def _limits(configuration: LiveConfiguration) -> Limits:
+    return Limits(
+        max_frame_bytes=configuration.max_frame_bytes,
+        max_text_bytes=configuration.max_text_bytes,
+        frames_per_second=configuration.frames_per_second,
+        max_unanswered_sends=configuration.max_unanswered_sends,
+    )

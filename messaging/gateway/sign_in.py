@@ -46,7 +46,7 @@ class SignIn:
         if isinstance(claims, Refusal):
             return claims
         if session.state is not State.AUTHENTICATING:
-            return None  # it has ended meanwhile
+            return None  # it ended during the verification
         tail = self._partitions.tail_of(claims.user_id)
         if tail is None:
             self._move(session, claims)
@@ -70,7 +70,7 @@ class SignIn:
     def _move(self, session: Session, claims: Claims) -> None:
         """Send the client to the owner of its user's partition."""
         owner = self._directory.owner(self._partitions.partition_of(claims.user_id))
-        if owner is None or owner == self._address:  # about to be owned, here or elsewhere
+        if owner is None or owner == self._address:  # a gateway is about to own it
             session.reconnect(RETRY_AFTER_MS)
         elif owner.is_complete:
             session.move(owner.websocket, owner.grpc)

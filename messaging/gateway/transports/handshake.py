@@ -47,7 +47,7 @@ class Handshake:
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
 
     def feed(self, data: bytes) -> HandshakeResponse | None:
-        """Feed received bytes, at least one; the response, once the request is complete or known to be rejected."""
+        """Feed received bytes, at least one; the response, once the request is complete or rejected."""
         self._http.receive_data(data)
         try:
             request = self._http.next_event()

@@ -111,7 +111,7 @@ class WebSocketServer:
     async def serve_connection(self, connection: trio.SocketStream | trio.SSLStream[trio.SocketStream]) -> None:
         """Serve one connection: handshake, session, close. A fault ends only its own connection.
 
-        Under TLS, the stream must not have done its handshake yet: that is done here, within the deadline.
+        Under TLS, the stream must not have done its handshake: it is part of this one, within the deadline.
         """
         stream = client_stream(connection)
         try:

@@ -127,7 +127,7 @@ def test_a_bad_authenticate_is_refused(frame: Authenticate, field: str) -> None:
     assert refusal.field == field
 
 
-def test_a_ping_may_carry_so_much() -> None:
+def test_a_ping_has_a_limit() -> None:
     assert check_ping(Ping(payload=b"x" * 128)) is None
     refusal = check_ping(Ping(payload=b"x" * 129))
     assert refusal is not None

@@ -11,7 +11,7 @@ def entry(
     return Entry(offset, at_ms, offset + 1_000, recipient_ids, key, chat, b"x" * 100)
 
 
-def test_a_recipient_is_given_what_is_newer_in_order() -> None:
+def test_a_recipient_gets_the_newer_entries_in_order() -> None:
     tail = Tail(0)
     for offset in range(10):
         tail.append(entry(offset, 1 + offset % 2))
@@ -30,7 +30,7 @@ def test_a_send_is_recognised_until_it_is_evicted() -> None:
     assert tail.message_of((1, "a")) is None
 
 
-def test_what_is_accepted_is_known_before_its_record_comes() -> None:
+def test_an_accepted_send_is_recognised_before_its_record_is_appended() -> None:
     tail = Tail(0)
     tail.accept((1, "a"), 1_000, "d-1-2")
     assert tail.message_of((1, "a")) == (1_000, "d-1-2")
@@ -39,7 +39,7 @@ def test_what_is_accepted_is_known_before_its_record_comes() -> None:
     assert tail.message_of((1, "a")) is None
 
 
-def test_a_message_is_found_for_those_who_got_it_in_its_chat_only() -> None:
+def test_a_message_is_found_for_its_recipients_in_its_chat_only() -> None:
     tail = Tail(0)
     tail.append(entry(5, 1, 2))
     assert tail.has_message(1, 1_005, "d-1-2")
@@ -52,10 +52,10 @@ def test_a_message_is_found_for_those_who_got_it_in_its_chat_only() -> None:
     st.integers(0, 100),
     st.integers(0, 20),
 )
-def test_the_tail_is_always_what_is_left_of_everything(
+def test_the_tail_always_has_the_newest_entries_within_its_bounds(
     steps: list[tuple[int, set[int]]], older_than: int, room: int
 ) -> None:
-    """After any appends and evictions: exactly the newest entries, within both bounds, by recipient as in the whole."""
+    """After any appends and evictions: exactly the newest entries, within both bounds, and by recipient."""
     tail, whole, now = Tail(0), [], 0
     for offset, (pause, recipients) in enumerate(steps):
         now += pause

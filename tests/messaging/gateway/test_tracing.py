@@ -1,7 +1,6 @@
-"""However it ends with a frame or a delivery, its span ends too, and says how."""
+"""Every frame's and every delivery's span ends, with its outcome."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import pytest
 import trio
@@ -17,32 +16,30 @@ from shared.backplane.protocol import Done
 from shared.configuration import LiveConfiguration
 from shared.contract.chats import direct_chat_id
 from shared.contract.errors import Unavailable
-from tests.messaging.gateway.harness import PATIENCE, REPLAY_SECONDS, Platform
+from tests.messaging.gateway.harness import ANN, BEN, PATIENCE, REPLAY_SECONDS, Platform
 from tests.spans import Spans, attributes_of, ids_of
-
-ANN, BEN = 1, 2
 
 TRACED = LiveConfiguration(trace_ratio=1, replay_seconds=REPLAY_SECONDS)
 
 
 @pytest.fixture
 async def traced(platform: Platform, spans: Spans) -> Gateway:
-    """A gateway that traces everything."""
+    """A gateway that traces every frame."""
     return await platform.start_gateway(TRACED)
 
 
-async def until(happens: Callable[[], object]) -> None:
+async def until(condition: Callable[[], object]) -> None:
     with trio.fail_after(PATIENCE):
-        while not happens():
+        while not condition():
             await trio.sleep(0.001)
 
 
 def outcome(span: ReadableSpan) -> tuple[bool, object]:
-    """Whether it failed, and by what."""
+    """Whether the span failed, and its error."""
     return span.status.status_code is StatusCode.ERROR, attributes_of(span).get("error.type")
 
 
-async def test_a_log_that_takes_nothing_fails_both_steps(
+async def test_a_full_log_fails_both_spans(
     platform: Platform, traced: Gateway, spans: Spans, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(records: Sequence[Record], done: Done) -> None:
@@ -59,7 +56,7 @@ async def test_a_log_that_takes_nothing_fails_both_steps(
     assert "secret" not in spans.told()
 
 
-async def test_a_log_that_does_not_acknowledge_fails_them_when_that_is_known(
+async def test_a_log_that_does_not_acknowledge_fails_the_spans_at_that_time(
     platform: Platform, traced: Gateway, spans: Spans, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waiting: list[Done] = []
@@ -84,19 +81,16 @@ async def test_a_log_that_does_not_acknowledge_fails_them_when_that_is_known(
     assert "secret" not in spans.told()
 
 
-async def test_a_retry_of_what_was_accepted_has_a_trace_of_its_own(
-    platform: Platform, traced: Gateway, spans: Spans
-) -> None:
+async def test_a_retry_of_an_accepted_send_has_its_own_trace(platform: Platform, traced: Gateway, spans: Spans) -> None:
     async with platform.sign_in(traced, ANN) as ann:
         for _ in range(2):
-            await ann.send_text("a", BEN)
-            await ann.expect("accepted")
+            await ann.send_accepted("a", BEN)
     first, second = spans.named("session send")
     assert ids_of(first)[0] != ids_of(second)[0]
     assert attributes_of(first)["rookery.message_id"] == attributes_of(second)["rookery.message_id"]
 
 
-async def test_a_connection_that_is_lost_amid_a_frame_ends_its_span(
+async def test_a_connection_that_is_lost_during_a_frame_ends_its_span(
     platform: Platform, traced: Gateway, spans: Spans, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = trio.Event()
@@ -113,7 +107,7 @@ async def test_a_connection_that_is_lost_amid_a_frame_ends_its_span(
     assert not spans.named("publish log")
 
 
-async def test_a_frame_that_is_not_answered_since_the_gateway_stops_ends_its_span(
+async def test_a_frame_that_a_stopping_gateway_does_not_answer_ends_its_span(
     platform: Platform, traced: Gateway, spans: Spans
 ) -> None:
     async with platform.sign_in(traced, ANN) as ann:
@@ -126,7 +120,7 @@ async def test_a_frame_that_is_not_answered_since_the_gateway_stops_ends_its_spa
 async def test_a_delivery_lasts_until_it_is_sent_and_fails_where_it_is_not(
     platform: Platform, traced: Gateway, spans: Spans, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One of Ben's sessions reads, one is too slow, one has ended, one is lost before it is its turn."""
+    """One of Ben's sessions reads, one is too slow, one has ended, one is lost before its flush."""
     async with (
         platform.sign_in(traced, ANN) as ann,
         platform.sign_in(traced, BEN) as reading,
@@ -153,12 +147,9 @@ async def test_a_delivery_lasts_until_it_is_sent_and_fails_where_it_is_not(
     assert len(spans.below(delivery)) == 4
 
 
-async def test_a_gateway_that_reads_its_tails_anew_delivers_nothing_anew(
-    tmp_path: Path, platform: Platform, traced: Gateway, spans: Spans
-) -> None:
+async def test_a_rebuild_of_a_tail_makes_no_delivery_spans(platform: Platform, traced: Gateway, spans: Spans) -> None:
     async with platform.sign_in(traced, ANN) as ann:
-        await ann.send_text("a", BEN)
-        await ann.expect("accepted")
+        await ann.send_accepted("a", BEN)
         await until(lambda: spans.named("deliver log"))
     await traced.log_consumer.leave()
     spans.clear()

@@ -1,39 +1,28 @@
-"""A browser's socket, plain and under TLS: order, wholeness, silence, and an end that loses nothing."""
+"""A browser's socket, plain and under TLS: order, whole frames, silence, and an end without loss."""
 
 import socket
-import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 import trio
 import trio.testing
-import trustme
 
 from messaging.gateway.transports import client_stream as module
 from messaging.gateway.transports.client_stream import CONNECTION_ERRORS, ClientStream, client_stream
-from tests.messaging.gateway.browsers import PATIENCE
+from tests.messaging.gateway.browsers import Tls
+from tests.messaging.gateway.harness import PATIENCE
 
 Pair = tuple[ClientStream, trio.abc.HalfCloseableStream | trio.SSLStream[trio.SocketStream]]
 OpenPair = Callable[[], AbstractAsyncContextManager[Pair]]
 
 BIG = 4_000_000
-"""Bytes: more than sockets take."""
-
-
-@pytest.fixture(scope="module")
-def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """A server's, and that of a client that trusts it."""
-    authority = trustme.CA()
-    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
-    authority.issue_cert("127.0.0.1").configure_cert(server)
-    authority.configure_trust(client)
-    return server, client
+"""Bytes: more than sockets buffer."""
 
 
 @pytest.fixture(params=["plain", "tls"])
-def pair(request: pytest.FixtureRequest, contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> OpenPair:
-    """Opens a connected pair: ours, and the client's end."""
+def pair(request: pytest.FixtureRequest, tls: Tls) -> OpenPair:
+    """Opens a connected pair: the server's stream and the client's."""
 
     @asynccontextmanager
     async def plain() -> AsyncIterator[Pair]:
@@ -44,10 +33,10 @@ def pair(request: pytest.FixtureRequest, contexts: tuple[ssl.SSLContext, ssl.SSL
         await trio.aclose_forcefully(theirs)
 
     @asynccontextmanager
-    async def tls() -> AsyncIterator[Pair]:
+    async def encrypted() -> AsyncIterator[Pair]:
         ours, theirs = sockets()
-        stream = client_stream(trio.SSLStream(ours, contexts[0], server_side=True))
-        client = trio.SSLStream(theirs, contexts[1], server_hostname="127.0.0.1")
+        stream = client_stream(trio.SSLStream(ours, tls.server, server_side=True))
+        client = trio.SSLStream(theirs, tls.client, server_hostname="127.0.0.1")
         with trio.fail_after(PATIENCE):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(stream.do_handshake)
@@ -56,7 +45,7 @@ def pair(request: pytest.FixtureRequest, contexts: tuple[ssl.SSLContext, ssl.SSL
         stream.close()
         await trio.aclose_forcefully(client)
 
-    return plain if request.param == "plain" else tls
+    return plain if request.param == "plain" else encrypted
 
 
 def sockets() -> tuple[trio.SocketStream, trio.SocketStream]:
@@ -70,12 +59,12 @@ async def read_exactly(stream: trio.abc.ReceiveStream, size: int) -> bytes:
     with trio.fail_after(PATIENCE):
         while len(data) < size:
             received = await stream.receive_some()
-            assert received, "it has ended"
+            assert received, "the stream has ended"
             data += received
     return data
 
 
-async def test_what_is_sent_arrives_and_so_does_what_comes_back(pair: OpenPair) -> None:
+async def test_data_arrives_in_both_directions(pair: OpenPair) -> None:
     async with pair() as (stream, client):
         assert stream.send_now(b"to the client")
         assert await read_exactly(client, 13) == b"to the client"
@@ -83,8 +72,8 @@ async def test_what_is_sent_arrives_and_so_does_what_comes_back(pair: OpenPair) 
         assert await stream.receive_some() == b"to the server"
 
 
-async def test_nothing_gets_in_between_the_parts_of_a_frame(pair: OpenPair) -> None:
-    """The socket takes a part of what the session sends; then a pong is due before the session's writer comes to it."""
+async def test_no_data_is_sent_between_the_parts_of_a_frame(pair: OpenPair) -> None:
+    """The socket accepts a part of a frame, then a pong is sent before the session's writer sends the rest."""
     big, pong = b"f" * BIG, b"pong"
     async with pair() as (stream, client):
         assert not stream.send_now(big)
@@ -95,7 +84,7 @@ async def test_nothing_gets_in_between_the_parts_of_a_frame(pair: OpenPair) -> N
             assert await read_exactly(client, BIG + len(pong)) == big + pong
 
 
-async def test_a_sender_that_is_cancelled_leaves_its_frame_whole(pair: OpenPair) -> None:
+async def test_a_cancelled_sender_leaves_its_frame_whole(pair: OpenPair) -> None:
     async with pair() as (stream, client):
         with trio.move_on_after(0.01) as scope:
             await stream.send(b"f" * BIG)
@@ -106,7 +95,7 @@ async def test_a_sender_that_is_cancelled_leaves_its_frame_whole(pair: OpenPair)
             assert await read_exactly(client, BIG + 4) == b"f" * BIG + b"next"
 
 
-async def test_a_reader_that_is_cancelled_loses_nothing(pair: OpenPair) -> None:
+async def test_a_cancelled_reader_loses_nothing(pair: OpenPair) -> None:
     async with pair() as (stream, client):
         with trio.move_on_after(0.01):
             await stream.receive_some()
@@ -114,7 +103,7 @@ async def test_a_reader_that_is_cancelled_loses_nothing(pair: OpenPair) -> None:
         assert await stream.receive_some() == b"here"
 
 
-async def test_silence_is_counted_only_while_someone_reads(
+async def test_silence_is_counted_only_while_a_task_reads(
     pair: OpenPair, autojump_clock: trio.testing.MockClock
 ) -> None:
     async with pair() as (stream, client), trio.open_nursery() as nursery:
@@ -130,13 +119,13 @@ async def test_silence_is_counted_only_while_someone_reads(
             await trio.testing.wait_all_tasks_blocked()
 
 
-async def test_the_end_of_what_a_client_sends_is_seen(pair: OpenPair) -> None:
+async def test_the_end_of_the_clients_stream_is_received(pair: OpenPair) -> None:
     async with pair() as (stream, client):
         await client.aclose()
         assert await stream.receive_some() == b""
 
 
-async def test_what_was_sent_last_is_read_by_a_client_that_goes_on_sending(pair: OpenPair) -> None:
+async def test_a_client_that_still_sends_reads_the_last_data(pair: OpenPair) -> None:
     async with pair() as (stream, client):
         await client.send_all(b"x" * 10_000)
         assert stream.send_now(b"last")
@@ -148,23 +137,21 @@ async def test_what_was_sent_last_is_read_by_a_client_that_goes_on_sending(pair:
             await client.aclose()
 
 
-async def test_a_client_that_sends_for_ever_is_not_read_for_ever(
-    pair: OpenPair, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_client_that_sends_forever_is_not_read_forever(pair: OpenPair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LINGER_BYTES", 500_000)
     async with pair() as (stream, client), trio.open_nursery() as nursery:
 
-        async def send_for_ever() -> None:
+        async def send_forever() -> None:
             while True:
                 await client.send_all(b"x" * 10_000)
 
-        nursery.start_soon(send_for_ever)
+        nursery.start_soon(send_forever)
         with trio.fail_after(PATIENCE):
             await stream.finish()
         nursery.cancel_scope.cancel()
 
 
-async def test_a_stream_whose_client_is_gone_says_so(pair: OpenPair) -> None:
+async def test_a_lost_connection_raises(pair: OpenPair) -> None:
     async with pair() as (stream, client):
         await trio.aclose_forcefully(client)
         with pytest.raises(CONNECTION_ERRORS), trio.fail_after(PATIENCE):  # noqa: PT012 - the first may still go out
@@ -172,11 +159,9 @@ async def test_a_stream_whose_client_is_gone_says_so(pair: OpenPair) -> None:
                 await stream.send(b"x" * 100_000)
 
 
-async def test_what_a_client_does_wrong_in_tls_it_is_told_by_tls(
-    contexts: tuple[ssl.SSLContext, ssl.SSLContext],
-) -> None:
+async def test_a_fault_in_the_tls_handshake_is_answered_with_an_alert(tls: Tls) -> None:
     ours, theirs = sockets()
-    stream = client_stream(trio.SSLStream(ours, contexts[0], server_side=True))
+    stream = client_stream(trio.SSLStream(ours, tls.server, server_side=True))
     await theirs.send_all(b"\x16\x03\x01\x00\x05hello")  # a handshake of nonsense
     with pytest.raises(trio.BrokenResourceError), trio.fail_after(PATIENCE):
         await stream.do_handshake()

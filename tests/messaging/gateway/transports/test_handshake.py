@@ -1,4 +1,4 @@
-"""The opening handshake, without I/O: who is let in, and what everyone else is told."""
+"""The opening handshake, sans I/O: accepted and rejected requests, and their responses."""
 
 from collections.abc import Collection
 from itertools import pairwise
@@ -16,18 +16,18 @@ SAMPLE_ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 """Of RFC 6455, section 1.3, for the key that `request` sends."""
 
 
-def answer(sent: bytes, origins: Collection[str] = (), *, is_full: bool = False) -> HandshakeResponse:
-    """What is sent comes in pieces, as sockets give it."""
+def respond(sent: bytes, origins: Collection[str] = (), *, is_full: bool = False) -> HandshakeResponse:
+    """The response to a request that is received in reads of a socket."""
     handshake = Handshake(origins, is_full=is_full)
     for start in range(0, len(sent), RECEIVE_BYTES):
         found = handshake.feed(sent[start : start + RECEIVE_BYTES])
         if found is not None:
             return found
-    raise AssertionError("no answer")
+    raise AssertionError("no response")
 
 
 def head_of(data: bytes) -> tuple[int, dict[str, str]]:
-    """An answer's status and headers, as another implementation reads them."""
+    """A response's status and headers, as another implementation reads them."""
     client = h11.Connection(h11.CLIENT)
     client.send(h11.Request(method="GET", target="/", headers=[("Host", "x"), ("Upgrade", "websocket")]))
     client.send(h11.EndOfMessage())
@@ -38,11 +38,11 @@ def head_of(data: bytes) -> tuple[int, dict[str, str]]:
 
 
 def status_of(sent: bytes, origins: Collection[str] = (), *, is_full: bool = False) -> int:
-    return head_of(answer(sent, origins, is_full=is_full).data)[0]
+    return head_of(respond(sent, origins, is_full=is_full).data)[0]
 
 
 def test_a_good_request_switches_protocols() -> None:
-    found = answer(request())
+    found = respond(request())
     status, headers = head_of(found.data)
     assert found.is_accepted
     assert status == 101
@@ -65,8 +65,8 @@ def test_a_good_request_switches_protocols() -> None:
         request(Cookie="x" * 8_000),
     ],
 )
-def test_what_the_standard_leaves_open_is_taken(sent: bytes) -> None:
-    found = answer(sent)
+def test_every_valid_form_of_the_request_is_accepted(sent: bytes) -> None:
+    found = respond(sent)
     assert found.is_accepted
     assert "sec-websocket-extensions" not in head_of(found.data)[1], "nothing is compressed"
 
@@ -107,21 +107,21 @@ def test_what_the_standard_leaves_open_is_taken(sent: bytes) -> None:
         (b"hello\r\n\r\n", 400),
     ],
 )
-def test_each_request_that_is_not_for_us_is_told_why(sent: bytes, status: int) -> None:
-    found = answer(sent)
+def test_each_other_request_is_rejected_with_its_status(sent: bytes, status: int) -> None:
+    found = respond(sent)
     assert not found.is_accepted
-    told, headers = head_of(found.data)
-    assert told == status
+    found_status, headers = head_of(found.data)
+    assert found_status == status
     assert headers["connection"] == "close"
     assert int(headers["content-length"]) > 1
 
 
-def test_a_request_of_another_version_is_told_ours() -> None:
-    assert head_of(answer(request(Sec_WebSocket_Version="12")).data)[1]["sec-websocket-version"] == "13"
+def test_a_request_of_another_version_gets_the_right_one() -> None:
+    assert head_of(respond(request(Sec_WebSocket_Version="12")).data)[1]["sec-websocket-version"] == "13"
 
 
-def test_a_full_gateway_says_when_to_come_back() -> None:
-    status, headers = head_of(answer(request(), is_full=True).data)
+def test_a_full_gateway_responds_with_retry_after() -> None:
+    status, headers = head_of(respond(request(), is_full=True).data)
     assert (status, headers["retry-after"]) == (503, "5")
 
 
@@ -132,8 +132,8 @@ def test_pages_of_the_listed_origins_may_connect() -> None:
 
 
 @given(st.lists(st.integers(0, 300), max_size=10), st.binary(max_size=50))
-def test_it_does_not_matter_how_the_request_is_cut(cuts: list[int], behind: bytes) -> None:
-    """What comes right behind it is the client's first frames."""
+def test_a_request_is_accepted_however_it_is_cut(cuts: list[int], behind: bytes) -> None:
+    """The bytes after it are the client's first frames."""
     sent = request()
     edges = sorted({0, *(min(cut, len(sent) - 1) for cut in cuts), len(sent)})
     handshake, found = Handshake(()), None
@@ -145,6 +145,6 @@ def test_it_does_not_matter_how_the_request_is_cut(cuts: list[int], behind: byte
 
 
 @given(st.binary(max_size=200), st.integers(0, 150))
-def test_any_bytes_are_answered_or_waited_for(data: bytes, start: int) -> None:
+def test_any_bytes_get_a_response_or_are_incomplete(data: bytes, start: int) -> None:
     found = Handshake(()).feed(request()[:start] + data or b"\r\n")
     assert found is None or head_of(found.data)[0] >= 101

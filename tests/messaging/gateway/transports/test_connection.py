@@ -1,4 +1,4 @@
-"""A session cancelled at any await leaves the gateway as if its client had gone: nothing stuck, nothing twice."""
+"""A session that is cancelled at any await leaves no session, no message in flight and no second message."""
 
 from functools import partial
 
@@ -11,14 +11,13 @@ from messaging.gateway.transports.connection import Connection, SendUnsent
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Authenticate, ClientFrame, React, Send, Text
 from shared.backplane import Assignment, Fetched
-from tests.messaging.gateway.harness import Platform
+from tests.messaging.gateway.harness import ANN, BEN, Platform
 
-ANN, BEN = 1, 2
 SENDS = 4
 
 
 class CancelAtStep(trio.abc.Instrument):
-    """Cancels a scope when the tasks in it are about to take their n-th step."""
+    """Cancels a scope before the n-th step of its tasks."""
 
     def __init__(self, step: int) -> None:
         self.scope = trio.CancelScope()
@@ -35,16 +34,16 @@ class CancelAtStep(trio.abc.Instrument):
                 self.scope.cancel()
 
     @property
-    def struck(self) -> bool:
+    def has_cancelled(self) -> bool:
         return self.left <= 0
 
 
 async def test_a_session_may_be_cancelled_anywhere(platform: Platform, gateway: Gateway) -> None:
     step = 0
-    struck = True
-    while struck:
+    has_cancelled = True
+    while has_cancelled:
         step += 1
-        struck = await cancelled_at(platform, gateway, step)
+        has_cancelled = await cancelled_at(platform, gateway, step)
         assert len(gateway.registry) == 0, f"a session is left after step {step}"
         with trio.fail_after(20):
             await gateway.publisher.wait_idle()
@@ -53,7 +52,7 @@ async def test_a_session_may_be_cancelled_anywhere(platform: Platform, gateway: 
 
 
 async def cancelled_at(platform: Platform, gateway: Gateway, step: int) -> bool:
-    """Ann's session is cancelled at the step, and she retries on a new one. False if it came to its end before."""
+    """Cancel Ann's session at the step, and retry on a new one. False if the session had ended before."""
     frames = [ClientFrame(authenticate=Authenticate(access_token=await platform.token(ANN)))]
     for number in range(SENDS):
         text = Send(client_message_id=f"{step}-{number}", recipient_id=BEN, text=Text(body="hi"))
@@ -71,11 +70,11 @@ async def cancelled_at(platform: Platform, gateway: Gateway, step: int) -> bool:
         for number in range(SENDS):
             await retry.send_text(f"{step}-{number}", BEN)
             await retry.until("accepted")
-    return instrument.struck
+    return instrument.has_cancelled
 
 
 class ScriptedTransport:
-    """A client that says these frames, reads its answers, each time only after a wait, and goes."""
+    """A client that sends these frames, reads its answers, each time after a checkpoint, and ends."""
 
     def __init__(self, frames: list[ClientFrame]) -> None:
         self._frames = list(frames)
@@ -90,9 +89,9 @@ class ScriptedTransport:
         return None
 
     def send(self, frames: list[str | bytes]) -> SendUnsent:
-        return partial(self._send_rest, frames)
+        return partial(self._send_unsent, frames)
 
-    async def _send_rest(self, frames: list[str | bytes]) -> None:
+    async def _send_unsent(self, frames: list[str | bytes]) -> None:
         await trio.lowlevel.checkpoint()
         self._answers += sum('"accepted"' in str(frame) for frame in frames)
         if self._answers == SENDS:
@@ -110,7 +109,7 @@ async def scripted_session(platform: Platform, gateway: Gateway, frames: list[Cl
 
 
 async def messages_per_send(platform: Platform) -> dict[tuple[int, str], int]:
-    """What the log holds: how many messages each (sender, client_message_id) made."""
+    """The number of messages in the log by (sender, client_message_id)."""
     ids: dict[tuple[int, str], set[int]] = {}
     ends = {partition: await platform.backplane.end_offset(partition) for partition in range(4)}
     async with platform.backplane.consume("checker") as consumer:

@@ -1,0 +1,19 @@
+"""Encoded frames: an event is encoded once, and each session's sequence number is added to it."""
+
+import pytest
+
+from messaging.gateway.frames import JsonEncoding, ProtobufEncoding, shared_event
+from rookery.v1.backplane_pb2 import Envelope
+from rookery.v1.session_pb2 import Event, Message, Position, ServerFrame
+from shared.contract import wire
+
+
+@pytest.mark.parametrize("sequence", [1, 127, 128, 300, 2**32, 2**63])
+def test_an_event_is_encoded_once_for_all_sequence_numbers(sequence: int) -> None:
+    envelope = Envelope(event=Event(event_id=5 << 22, message=Message(message_id=5 << 22)))
+    shared = shared_event(7, b"x" * 100, envelope, at_ms=3)
+    expected = ServerFrame(sequence=sequence, event=shared.event)
+    for number in (1, sequence):
+        json, protobuf = JsonEncoding().event(shared, number), ProtobufEncoding().event(shared, number)
+    assert wire.from_json(ServerFrame, json) == ServerFrame.FromString(protobuf) == expected
+    assert (shared.event.position, shared.size, shared.at_ms) == (Position(offset=7, epoch=1), 100, 3)

@@ -1,0 +1,38 @@
+"""Fan-out: one record for each partition that has a recipient, with the record of truth first."""
+
+from collections.abc import Sequence
+
+from messaging.envelopes import fan_out, fan_out_signal
+from rookery.v1.backplane_pb2 import Envelope
+from rookery.v1.session_pb2 import Event
+from shared.backplane import Record
+from shared.contract.partitions import partition_of
+
+PARTITIONS = 4
+USERS = range(1, 20)
+
+
+def envelopes(records: Sequence[Record]) -> list[Envelope]:
+    """The records' envelopes, each of which has the recipients of its own partition only."""
+    found = [Envelope.FromString(record.value) for record in records]
+    for record, envelope in zip(records, found, strict=True):
+        assert {partition_of(user_id, PARTITIONS) for user_id in envelope.recipient_ids} == {record.partition}
+        assert envelope.event.event_id == 9
+    assert len({record.partition for record in records}) == len(records)
+    return found
+
+
+def test_a_kept_event_has_its_record_of_truth_first_and_its_sender_as_a_recipient() -> None:
+    for recipient_ids in (USERS, USERS[1:]):
+        records = fan_out(Event(event_id=9), sender_id=1, recipient_ids=recipient_ids, partitions=PARTITIONS)
+        found = envelopes(records)
+        assert records[0].partition == partition_of(1, PARTITIONS)
+        assert [envelope.truth for envelope in found] == [True, False, False, False]
+        assert sorted(user_id for envelope in found for user_id in envelope.recipient_ids) == list(USERS)
+
+
+def test_a_signal_has_no_record_of_truth_and_only_the_listed_recipients() -> None:
+    records = fan_out_signal(Event(event_id=9), sender_id=1, recipient_ids=USERS[1:], partitions=PARTITIONS)
+    found = envelopes(records)
+    assert not any(envelope.truth for envelope in found)
+    assert sorted(user_id for envelope in found for user_id in envelope.recipient_ids) == list(USERS[1:])
