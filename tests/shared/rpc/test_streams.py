@@ -10,17 +10,13 @@ from h2.events import ResponseReceived, StreamEnded
 from structlog.testing import capture_logs
 
 from rookery.v1.session_grpc import SessionServiceStub
-from rookery.v1.session_pb2 import ClientFrame, ServerFrame
-from shared.rpc import Limits, RpcError, ServerStream, Status, open_channel, open_stream
+from rookery.v1.session_pb2 import ServerFrame
+from shared.rpc import Limits, RpcError, Status, open_channel, open_stream
 from shared.rpc.framing import PREFIX
+from tests.shared.rpc.conftest import CONNECT, GET_CHAT, SessionStream
 
 if TYPE_CHECKING:
     from tests.shared.rpc.conftest import ConnectRaw, IdleHandler, Serve
-
-CONNECT = "/rookery.v1.SessionService/Connect"
-GET_CHAT = "/rookery.v1.ArchiveService/GetChat"
-
-SessionStream = ServerStream[ClientFrame, ServerFrame]
 
 
 async def test_a_stream_that_ends_with_its_headers_gets_a_status(connect_raw: "ConnectRaw") -> None:

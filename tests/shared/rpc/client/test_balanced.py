@@ -165,7 +165,7 @@ async def test_a_server_that_ends_each_connection_soon_is_not_connected_to_all_t
 async def test_a_call_goes_to_another_server_when_one_begins_to_drain_as_it_is_connected_to(
     serve: "Serve", nursery: trio.Nursery
 ) -> None:
-    draining, accepted = Server([Archive("a")], Limits()), []
+    draining, accepted = Server([Archive(named("a"))], Limits()), []
     await draining.drain()
 
     async def accept(stream: trio.SocketStream) -> None:
@@ -277,7 +277,7 @@ async def test_a_name_is_resolved_again_soon_when_its_server_stops_serving(
 ) -> None:
     draining, found = Draining(), await serve(get_chat=named("b"))
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    await nursery.start(serve_rpc, [Archive("a"), draining], listeners)
+    await nursery.start(serve_rpc, [Archive(named("a")), draining], listeners)
     names.names["archives"] = [listeners[0].socket.getsockname()[1]]
     async with open_balancer(["archives:8083"]) as balancer:
         assert await get_chat(balancer) == "a"

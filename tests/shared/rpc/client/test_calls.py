@@ -10,25 +10,22 @@ import trio.testing
 from rookery.v1.archive_grpc import ArchiveServiceStub
 from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse
 from rookery.v1.session_grpc import SessionServiceStub
-from rookery.v1.session_pb2 import ClientFrame, ServerFrame
+from rookery.v1.session_pb2 import ServerFrame
 from shared.rpc import (
     Channel,
     Limits,
     OutgoingCall,
     RpcError,
-    ServerStream,
     Status,
     call_unary,
     open_channel,
     open_stream,
 )
 from tests.shared.rpc.calling import PATIENCE, failure_of, get_chat
-from tests.shared.rpc.conftest import eventually
+from tests.shared.rpc.conftest import SessionStream, eventually
 
 if TYPE_CHECKING:
     from tests.shared.rpc.conftest import IdleHandler, Serve
-
-SessionStream = ServerStream[ClientFrame, ServerFrame]
 
 
 async def test_calls_at_once_share_the_connection_and_wait_for_their_turn(serve: "Serve") -> None:

@@ -13,13 +13,11 @@ from h2.connection import H2Connection
 from rookery.v1.archive_grpc import ArchiveServiceStub
 from rookery.v1.archive_pb2 import ListChatsRequest
 from rookery.v1.session_grpc import SessionServiceStub
-from rookery.v1.session_pb2 import ClientFrame, ServerFrame
 from shared.rpc import (
     Channel,
     ChannelStatistics,
     Limits,
     RpcError,
-    ServerStream,
     Status,
     call_unary,
     open_channel,
@@ -34,8 +32,6 @@ from tests.shared.rpc.servers import Proxy
 
 if TYPE_CHECKING:
     from tests.shared.rpc.conftest import IdleHandler, Serve
-
-SessionStream = ServerStream[ClientFrame, ServerFrame]
 
 
 async def answers(channel: Channel) -> bool:

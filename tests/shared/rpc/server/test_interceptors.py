@@ -13,7 +13,7 @@ from google.rpc.error_details_pb2 import RetryInfo
 from rookery.v1.archive_grpc import ArchiveServiceStub
 from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse
 from rookery.v1.session_grpc import SessionServiceStub
-from shared.rpc import Metadata, RpcError, Servicer, Status, call_unary, open_stream
+from shared.rpc import Metadata, RpcError, Status, call_unary, open_stream
 from shared.rpc.client.prepare import send_token
 from shared.rpc.server.interceptors import (
     authenticate,
@@ -29,13 +29,12 @@ from shared.rpc.standard.health_pb2 import HealthCheckRequest, HealthCheckRespon
 from shared.rpc.standard.reflection_grpc import ServerReflectionStub
 from shared.rpc.standard.reflection_pb2 import ServerReflectionRequest
 from shared.telemetry.health import Health
-from tests.shared.rpc.conftest import eventually
+from tests.shared.rpc.conftest import eventually, make_services, open_client
 
 TOKEN = "correct-horse-battery-staple"
 REQUEST = GetChatRequest(chat_id="d-1-2")
 TIMEOUT = 30.0
 
-MakeServices = Callable[..., list[Servicer]]
 Logged = list[MutableMapping[str, Any]]
 
 
@@ -89,9 +88,7 @@ def waiting() -> Waiting:
 # ---- log_calls
 
 
-async def test_a_successful_call_is_logged_at_debug_level(
-    open_client: Any, make_services: MakeServices, logged: Logged
-) -> None:
+async def test_a_successful_call_is_logged_at_debug_level(logged: Logged) -> None:
     async with open_client(make_services(), log_calls) as channel:
         await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT)
     [line] = ended(logged)
@@ -113,7 +110,7 @@ async def test_a_successful_call_is_logged_at_debug_level(
     ],
 )
 async def test_only_faults_of_the_server_are_logged_as_warnings(
-    open_client: Any, make_services: MakeServices, logged: Logged, error: Exception, level: str, status: str
+    logged: Logged, error: Exception, level: str, status: str
 ) -> None:
     async with open_client(make_services(get_chat=failing(error)), log_calls) as channel:
         with pytest.raises(RpcError) as caught:
@@ -124,11 +121,7 @@ async def test_only_faults_of_the_server_are_logged_as_warnings(
 
 
 async def test_a_call_that_exceeds_its_deadline_is_logged(
-    open_client: Any,
-    make_services: MakeServices,
-    waiting: Waiting,
-    logged: Logged,
-    autojump_clock: trio.testing.MockClock,
+    waiting: Waiting, logged: Logged, autojump_clock: trio.testing.MockClock
 ) -> None:
     async with open_client(make_services(get_chat=waiting.get_chat), log_calls) as channel:
         with pytest.raises(RpcError):
@@ -139,9 +132,7 @@ async def test_a_call_that_exceeds_its_deadline_is_logged(
     assert (line["log_level"], line["status"]) in [("info", "DEADLINE_EXCEEDED"), ("debug", "CANCELLED")]
 
 
-async def test_a_cancelled_call_is_not_logged_as_a_fault(
-    open_client: Any, make_services: MakeServices, waiting: Waiting, logged: Logged
-) -> None:
+async def test_a_cancelled_call_is_not_logged_as_a_fault(waiting: Waiting, logged: Logged) -> None:
     async with open_client(make_services(connect=waiting.connect), log_calls) as channel:
         async with open_stream(SessionServiceStub(channel).Connect):
             await eventually(lambda: waiting.inside == 1)
@@ -150,9 +141,7 @@ async def test_a_cancelled_call_is_not_logged_as_a_fault(
     assert (line["log_level"], line["status"]) == ("debug", "CANCELLED")
 
 
-async def test_a_lost_connection_is_not_logged_as_a_fault(
-    open_client: Any, make_services: MakeServices, waiting: Waiting, logged: Logged
-) -> None:
+async def test_a_lost_connection_is_not_logged_as_a_fault(waiting: Waiting, logged: Logged) -> None:
     services = make_services(connect=waiting.connect)
     async with open_client(services, log_calls) as channel, open_stream(SessionServiceStub(channel).Connect):
         await eventually(lambda: waiting.inside == 1)
@@ -163,7 +152,7 @@ async def test_a_lost_connection_is_not_logged_as_a_fault(
     assert line["log_level"] == "debug"
 
 
-async def test_no_log_event_contains_metadata(open_client: Any, make_services: MakeServices, logged: Logged) -> None:
+async def test_no_log_event_contains_metadata(logged: Logged) -> None:
     services = make_services(get_chat=failing(ValueError("a bug")))
     async with open_client(services, log_calls, authenticate(equals(TOKEN)), prepare=[send_token(TOKEN)]) as channel:
         with pytest.raises(RpcError):
@@ -175,20 +164,20 @@ async def test_no_log_event_contains_metadata(open_client: Any, make_services: M
 # ---- authenticate
 
 
-async def test_a_valid_token_is_accepted(open_client: Any, make_services: MakeServices) -> None:
+async def test_a_valid_token_is_accepted() -> None:
     async with open_client(make_services(), authenticate(equals(TOKEN)), prepare=[send_token(TOKEN)]) as channel:
         response = await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT)
     assert response.chat.chat_id == "d-1-2"
 
 
-async def test_each_of_several_tokens_is_accepted(open_client: Any, make_services: MakeServices) -> None:
+async def test_each_of_several_tokens_is_accepted() -> None:
     guard = authenticate(equals("another", TOKEN))
     for token in ("another", TOKEN):
         async with open_client(make_services(), guard, prepare=[send_token(token)]) as channel:
             await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT)
 
 
-async def test_the_name_of_the_scheme_may_be_in_any_case(open_client: Any, make_services: MakeServices) -> None:
+async def test_the_name_of_the_scheme_may_be_in_any_case() -> None:
     metadata = [("authorization", f"bearer {TOKEN}")]
     async with open_client(make_services(), authenticate(equals(TOKEN))) as channel:
         await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT, metadata=metadata)
@@ -208,9 +197,7 @@ async def test_the_name_of_the_scheme_may_be_in_any_case(open_client: Any, make_
         [("x-authorization", f"Bearer {TOKEN}")],
     ],
 )
-async def test_without_the_token_no_handler_runs(
-    open_client: Any, make_services: MakeServices, waiting: Waiting, metadata: Metadata
-) -> None:
+async def test_without_the_token_no_handler_runs(waiting: Waiting, metadata: Metadata) -> None:
     services = make_services(get_chat=waiting.get_chat, connect=waiting.connect)
     async with open_client(services, authenticate(equals(TOKEN))) as channel:
         with pytest.raises(RpcError) as caught:
@@ -223,7 +210,7 @@ async def test_without_the_token_no_handler_runs(
     assert waiting.entered == 0
 
 
-async def test_probes_and_tools_need_no_token(open_client: Any, make_services: MakeServices) -> None:
+async def test_probes_and_tools_need_no_token() -> None:
     health = Health()
     health.started()
     own = make_services()
@@ -239,7 +226,7 @@ async def test_probes_and_tools_need_no_token(open_client: Any, make_services: M
         assert caught.value.status is Status.UNAUTHENTICATED
 
 
-def test_the_standard_services_have_the_listed_names(make_services: MakeServices) -> None:
+def test_the_standard_services_have_the_listed_names() -> None:
     served = [servicer.service.name for servicer in standard_services(make_services(), Health())]
     assert served == list(STANDARD_SERVICES)
 
@@ -261,7 +248,7 @@ def hold(channel: Any, nursery: trio.Nursery) -> trio.CancelScope:
 
 @pytest.mark.parametrize("limits", [{"total": 2}, {"per_peer": 2}, {"total": 100, "per_peer": 2}])
 async def test_a_call_over_the_limit_is_refused_with_a_pause_to_retry_after(
-    open_client: Any, make_services: MakeServices, waiting: Waiting, limits: dict[str, float]
+    waiting: Waiting, limits: dict[str, float]
 ) -> None:
     services, limit = make_services(get_chat=waiting.get_chat), limit_calls(**limits, retry_after=2.5)
     async with open_client(services, limit) as channel, trio.open_nursery() as calls:
@@ -281,9 +268,7 @@ async def test_a_call_over_the_limit_is_refused_with_a_pause_to_retry_after(
         await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT)
 
 
-async def test_a_call_that_is_cancelled_or_fails_frees_its_slot(
-    open_client: Any, make_services: MakeServices, waiting: Waiting, nursery: trio.Nursery
-) -> None:
+async def test_a_call_that_is_cancelled_or_fails_frees_its_slot(waiting: Waiting, nursery: trio.Nursery) -> None:
     async def get_chat(request: GetChatRequest) -> GetChatResponse:
         if request.user_id:
             raise RpcError(Status.NOT_FOUND, "there is none")
