@@ -7,11 +7,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+import trio
 
 from rookery.v1.archive_grpc import ArchiveServiceServicer, ArchiveServiceStub
 from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse
+from rookery.v1.session_grpc import SessionServiceStub
 from rookery.v1.session_pb2 import ClientFrame, Ping
-from shared.rpc import Channel, RpcError, call_unary
+from shared.rpc import Channel, RpcError, call_unary, open_stream
 
 PATIENCE = 30.0
 """Seconds that calls may take: only a test that has failed takes that long."""
@@ -61,3 +63,10 @@ class Archive(ArchiveServiceServicer):
 def ping(payload: bytes = b"") -> ClientFrame:
     """Return a frame that sessions answer with a pong."""
     return ClientFrame(ping=Ping(payload=payload))
+
+
+async def listen(channel: Channel, *, timeout: float) -> None:  # noqa: ASYNC109 - the call's own
+    """Hold a stream until the call's timeout ends it with an RpcError."""
+    async with open_stream(SessionServiceStub(channel).Connect, timeout=timeout) as stream:
+        await stream.receive()
+        await trio.sleep_forever()

@@ -56,11 +56,6 @@ async def test_calls_go_to_each_in_turn(serve: "Serve") -> None:
         assert balancer.statistics().servers == 3
 
 
-async def test_a_call_before_any_server_is_connected_waits_for_the_first(serve: "Serve") -> None:
-    async with open_balancer(addresses(await serve(get_chat=named("a")))) as balancer:
-        assert await get_chat(balancer) == "a"
-
-
 async def test_unreachable_servers_are_skipped_and_found_when_they_are_back(serve: "Serve") -> None:
     first, second = await serve(get_chat=named("a")), await serve(get_chat=named("b"))
     async with open_balancer(addresses(first, second)) as balancer:
@@ -215,14 +210,6 @@ async def names() -> Names:
     names = Names()
     trio.socket.set_custom_hostname_resolver(names)
     return names
-
-
-async def test_calls_go_to_each_server_that_a_name_stands_for(serve: "Serve", names: Names) -> None:
-    servers = [await serve(get_chat=named(name)) for name in "abc"]
-    names.names["archives"] = [server.port for server in servers]
-    async with open_balancer(["archives:8083"]) as balancer:
-        await eventually(ready(balancer, 3))
-        assert sorted([await get_chat(balancer) for _ in range(3)]) == [*"abc"]
 
 
 async def test_a_name_that_gets_and_loses_servers_is_followed(

@@ -26,7 +26,7 @@ from shared.rpc import (
 from shared.rpc.client.connection import LAST_STREAM_ID
 from shared.rpc.client.subchannel import FIRST_PAUSE
 from shared.rpc.server.server import Server
-from tests.shared.rpc.calling import PATIENCE, Archive, failure_of, get_chat
+from tests.shared.rpc.calling import PATIENCE, Archive, failure_of, get_chat, listen
 from tests.shared.rpc.conftest import eventually
 from tests.shared.rpc.servers import Proxy
 
@@ -145,12 +145,6 @@ async def test_a_server_of_another_protocol_is_unavailable(nursery: trio.Nursery
         assert (await failure_of(channel)).status is Status.UNAVAILABLE
 
 
-async def listen_for_ever(channel: Channel, *, within: float) -> None:
-    async with open_stream(SessionServiceStub(channel).Connect, timeout=within) as stream:
-        await stream.receive()
-        await trio.sleep_forever()
-
-
 async def test_statistics_count_the_calls_of_a_channel(serve: "Serve", idle_handler: "IdleHandler") -> None:
     async with open_channel("127.0.0.1", (await serve(connect=idle_handler)).port) as channel:
         assert channel.statistics() == ChannelStatistics(
@@ -163,7 +157,7 @@ async def test_statistics_count_the_calls_of_a_channel(serve: "Serve", idle_hand
             await stream.receive()
             assert channel.statistics().calls_under_way == 1
         with pytest.raises(RpcError):
-            await listen_for_ever(channel, within=0.05)
+            await listen(channel, timeout=0.05)
         await eventually(lambda: channel.statistics().servers_ready == 1)  # a late response has caused a ping
         statistics = channel.statistics()
     ended = {Status.OK: 1, Status.UNIMPLEMENTED: 1, Status.CANCELLED: 1, Status.DEADLINE_EXCEEDED: 1}

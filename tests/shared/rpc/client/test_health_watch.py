@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import trio
@@ -29,9 +28,6 @@ from shared.rpc.standard.health_grpc import HealthServicer
 from shared.rpc.standard.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from tests.shared.rpc.calling import Archive, get_chat, named
 from tests.shared.rpc.conftest import eventually
-
-if TYPE_CHECKING:
-    from tests.shared.rpc.conftest import Serve
 
 Watched = ServerStream[HealthCheckRequest, HealthCheckResponse]
 
@@ -131,11 +127,6 @@ async def test_a_server_that_has_reported_no_health_does_not_serve(
     async with open_balancer([await serve(nursery, Archive(named("a")), Silent())]) as balancer:
         with pytest.raises(RpcError, match="its health is not known: it does not answer"):
             await get_chat(balancer)
-
-
-async def test_a_server_without_a_health_service_serves(serve: "Serve") -> None:
-    async with open_balancer([f"127.0.0.1:{(await serve()).port}"]) as balancer:
-        await eventually(ready(balancer, 1))
 
 
 async def test_a_balancer_without_a_health_service_does_not_watch(nursery: trio.Nursery) -> None:

@@ -29,6 +29,7 @@ from shared.rpc.standard.health_pb2 import HealthCheckRequest, HealthCheckRespon
 from shared.rpc.standard.reflection_grpc import ServerReflectionStub
 from shared.rpc.standard.reflection_pb2 import ServerReflectionRequest
 from shared.telemetry.health import Health
+from tests.shared.rpc.calling import failure_of, get_chat
 from tests.shared.rpc.conftest import eventually, make_services, open_client
 
 TOKEN = "correct-horse-battery-staple"
@@ -90,7 +91,7 @@ def waiting() -> Waiting:
 
 async def test_a_successful_call_is_logged_at_debug_level(logged: Logged) -> None:
     async with open_client(make_services(), log_calls) as channel:
-        await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT)
+        await get_chat(channel)
     [line] = ended(logged)
     assert (line["log_level"], line["status"]) == ("debug", "OK")
     assert line["method"] == "/rookery.v1.ArchiveService/GetChat"
@@ -113,19 +114,17 @@ async def test_only_faults_of_the_server_are_logged_as_warnings(
     logged: Logged, error: Exception, level: str, status: str
 ) -> None:
     async with open_client(make_services(get_chat=failing(error)), log_calls) as channel:
-        with pytest.raises(RpcError) as caught:
-            await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT)
+        failure = await failure_of(channel)
     [line] = ended(logged)
     assert (line["log_level"], line["status"]) == (level, status)
-    assert caught.value.status.name == status
+    assert failure.status.name == status
 
 
 async def test_a_call_that_exceeds_its_deadline_is_logged(
     waiting: Waiting, logged: Logged, autojump_clock: trio.testing.MockClock
 ) -> None:
     async with open_client(make_services(get_chat=waiting.get_chat), log_calls) as channel:
-        with pytest.raises(RpcError):
-            await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=0.05)
+        await failure_of(channel, timeout=0.05)
         await eventually(lambda: bool(ended(logged)))
     [line] = ended(logged)
     # Whether the server's clock or the client's reset comes first is a matter of microseconds.
@@ -155,8 +154,7 @@ async def test_a_lost_connection_is_not_logged_as_a_fault(waiting: Waiting, logg
 async def test_no_log_event_contains_metadata(logged: Logged) -> None:
     services = make_services(get_chat=failing(ValueError("a bug")))
     async with open_client(services, log_calls, authenticate(equals(TOKEN)), prepare=[send_token(TOKEN)]) as channel:
-        with pytest.raises(RpcError):
-            await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT)
+        await failure_of(channel)
     assert ended(logged)
     assert TOKEN not in repr(logged)
 
@@ -164,23 +162,15 @@ async def test_no_log_event_contains_metadata(logged: Logged) -> None:
 # ---- authenticate
 
 
-async def test_a_valid_token_is_accepted() -> None:
+@pytest.mark.parametrize("value", [f"Bearer {TOKEN}", f"bearer {TOKEN}", "Bearer another"])
+async def test_each_valid_token_is_accepted(value: str) -> None:
+    async with open_client(make_services(), authenticate(equals("another", TOKEN))) as channel:
+        assert await get_chat(channel, metadata=[("authorization", value)]) == "d-1-2"
+
+
+async def test_a_client_sends_its_token_with_each_call() -> None:
     async with open_client(make_services(), authenticate(equals(TOKEN)), prepare=[send_token(TOKEN)]) as channel:
-        response = await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT)
-    assert response.chat.chat_id == "d-1-2"
-
-
-async def test_each_of_several_tokens_is_accepted() -> None:
-    guard = authenticate(equals("another", TOKEN))
-    for token in ("another", TOKEN):
-        async with open_client(make_services(), guard, prepare=[send_token(token)]) as channel:
-            await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT)
-
-
-async def test_the_name_of_the_scheme_may_be_in_any_case() -> None:
-    metadata = [("authorization", f"bearer {TOKEN}")]
-    async with open_client(make_services(), authenticate(equals(TOKEN))) as channel:
-        await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT, metadata=metadata)
+        assert await get_chat(channel) == "d-1-2"
 
 
 @pytest.mark.parametrize(
@@ -200,9 +190,7 @@ async def test_the_name_of_the_scheme_may_be_in_any_case() -> None:
 async def test_without_the_token_no_handler_runs(waiting: Waiting, metadata: Metadata) -> None:
     services = make_services(get_chat=waiting.get_chat, connect=waiting.connect)
     async with open_client(services, authenticate(equals(TOKEN))) as channel:
-        with pytest.raises(RpcError) as caught:
-            await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT, metadata=metadata)
-        assert caught.value.status is Status.UNAUTHENTICATED
+        assert (await failure_of(channel, metadata=metadata)).status is Status.UNAUTHENTICATED
         with pytest.raises(RpcError) as caught:
             async with open_stream(SessionServiceStub(channel).Connect, timeout=TIMEOUT, metadata=metadata) as stream:
                 await stream.receive()
@@ -221,9 +209,7 @@ async def test_probes_and_tools_need_no_token() -> None:
         async with open_stream(ServerReflectionStub(channel).ServerReflectionInfo, timeout=TIMEOUT) as stream:
             await stream.send(ServerReflectionRequest(list_services=""))
             assert await stream.receive() is not None
-        with pytest.raises(RpcError) as caught:
-            await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT)
-        assert caught.value.status is Status.UNAUTHENTICATED
+        assert (await failure_of(channel)).status is Status.UNAUTHENTICATED
 
 
 def test_the_standard_services_have_the_listed_names() -> None:
@@ -240,7 +226,7 @@ def hold(channel: Any, nursery: trio.Nursery) -> trio.CancelScope:
 
     async def call() -> None:
         with scope:
-            await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT)
+            await get_chat(channel)
 
     nursery.start_soon(call)
     return scope
@@ -255,17 +241,16 @@ async def test_a_call_over_the_limit_is_refused_with_a_pause_to_retry_after(
         for _ in range(2):
             hold(channel, calls)
         await eventually(lambda: waiting.inside == 2)
-        with pytest.raises(RpcError) as caught:
-            await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT)
-        assert caught.value.status is Status.RESOURCE_EXHAUSTED
-        detail = caught.value.detail(RetryInfo)
+        error = await failure_of(channel)
+        assert error.status is Status.RESOURCE_EXHAUSTED
+        detail = error.detail(RetryInfo)
         assert detail is not None
         assert detail.retry_delay.ToMilliseconds() == 2500
-        assert caught.value.retry_after == 2.5
+        assert error.retry_after == 2.5
         assert waiting.entered == 2
         waiting.go_on.set()
         await eventually(lambda: waiting.inside == 0)
-        await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT)
+        await get_chat(channel)
 
 
 async def test_a_call_that_is_cancelled_or_fails_frees_its_slot(waiting: Waiting, nursery: trio.Nursery) -> None:
