@@ -1,4 +1,4 @@
-"""What a message, a call and an idle stream cost our gRPC server, beside purerpc's own and grpcio's:
+"""The CPU of a message and a call, and the memory of an idle stream, in our gRPC server, purerpc's and grpcio's:
 
 python -m benchmarks.rpc [--rounds 5] [--server NAME ...]
 
@@ -33,10 +33,11 @@ OURS = next(iter(SERVERS))
 GET_CHAT, CONNECT = "/rookery.v1.ArchiveService/GetChat", "/rookery.v1.SessionService/Connect"
 
 IN_FLIGHT = 16
-"""Unary calls at once, where there are many."""
+"""Concurrent unary calls of the last load."""
 
 WARM_STREAMS, IDLE_STREAMS = 50, 300
-"""Idle ones that are there before memory is looked at, and those that are then counted, each with its connection."""
+"""Idle streams before the first reading of the memory, and idle streams that are then measured, each on a connection of
+its own."""
 
 
 def ping(payload: bytes) -> bytes:
@@ -49,7 +50,7 @@ REQUEST = GetChatRequest(user_id=1, chat_id="d-1-2").SerializeToString()
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """One kind of work: `run` does it so many times over a channel. `budget` is in microseconds of CPU for each."""
+    """One kind of work: `run` repeats it `count` times over a channel. `budget` is in microseconds of CPU per item."""
 
     name: str
     count: int
@@ -109,7 +110,7 @@ IDLE_BUDGET = 48.0
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server that runs."""
+    """A running server."""
 
     pid: int
     port: int
@@ -139,20 +140,20 @@ def connected(server: Server) -> Iterator[grpc.Channel]:
 
 
 def microseconds_each(server: Server, channel: grpc.Channel, load: Load) -> float:
-    """CPU that the server has used for each."""
+    """Return the server's CPU per item."""
     before = server.cpu_seconds()
     load.run(channel, load.count)
     return (server.cpu_seconds() - before) / load.count * 1_000_000
 
 
 def in_turn(names: Sequence[str], number: int) -> Sequence[str]:
-    """The order of a round: each server is the first once in a while, since the first of a load pays a little more."""
+    """Return the order of a round: each server is first in turn, since the first of a load takes a little more CPU."""
     first = number % len(names)
     return [*names[first:], *names[:first]]
 
 
 def measure_loads(names: Sequence[str], rounds: int) -> dict[str, dict[str, list[float]]]:
-    """Microseconds of each round, by the load's name and the server's."""
+    """Return the microseconds of each round, by the names of the load and the server."""
     with ExitStack() as stack:
         servers = {name: stack.enter_context(running(name)) for name in names}
         channels = {name: stack.enter_context(connected(server)) for name, server in servers.items()}
@@ -167,7 +168,7 @@ def measure_loads(names: Sequence[str], rounds: int) -> dict[str, dict[str, list
 
 
 async def idle_kibibytes(server: Server) -> float:
-    """Memory of the server for each idle stream with a connection of its own."""
+    """Return the server's memory per idle stream, each on a connection of its own."""
     async with AsyncExitStack() as stack:
 
         async def open_idle(count: int) -> None:
@@ -184,7 +185,7 @@ async def idle_kibibytes(server: Server) -> float:
 
 
 def measure_idle(names: Sequence[str], rounds: int) -> dict[str, list[float]]:
-    """KiB of each round, by the server's name; each time a new process."""
+    """Return the KiB of each round, each in a new process, by the server's name."""
     measured: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(rounds):
         for name in names:

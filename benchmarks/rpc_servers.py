@@ -27,17 +27,17 @@ from shared.telemetry.logs import configure_logs
 HOST = "127.0.0.1"
 
 COUNT, SEND, ECHO, IDLE = b"count", b"send", b"echo", b"idle"
-"""What a stream is for: count what comes, and say so at its end; send as many pongs as the number after it says; answer
-each ping; send one pong, and stay."""
+"""The modes of a stream: count the frames and send the count at the end; send the given number of pongs; answer each
+ping; send one pong and stay open."""
 
 PONG = ServerFrame(pong=Pong(payload=b"x" * 256))
 
 THREADS = 600
-"""Of grpcio's blocking server, which has a stream in each."""
+"""Threads of grpcio's blocking server, each of which serves one stream."""
 
 
 def purpose_of(first: ClientFrame) -> tuple[bytes, int]:
-    """What the stream is for, and the number after it."""
+    """Return the mode of a stream, and its number."""
     word, _, number = first.ping.payload.partition(b" ")
     return word, int(number or 0)
 
@@ -82,7 +82,7 @@ class Sessions(SessionServiceServicer):
 
 
 async def respond(frames: AsyncIterator[ClientFrame]) -> AsyncIterator[ServerFrame]:
-    """The same for servers whose handlers are asynchronous generators."""
+    """The service for servers with asynchronous generators as handlers."""
     word, number = purpose_of(await anext(frames))
     if word == COUNT:
         async for _ in frames:
@@ -100,7 +100,7 @@ async def respond(frames: AsyncIterator[ClientFrame]) -> AsyncIterator[ServerFra
 
 
 def respond_blocking(frames: Iterator[ClientFrame], context: grpc.ServicerContext) -> Iterator[ServerFrame]:
-    """The same for grpcio's threads."""
+    """The service for grpcio's threads."""
     word, number = purpose_of(next(frames))
     if word == COUNT:
         yield total(sum(1 for _ in frames))
@@ -141,7 +141,7 @@ async def serve_purerpc() -> None:
 
 
 def handlers(get_chat: Callable[..., Any], connect: Callable[..., Any]) -> list[grpc.GenericRpcHandler]:
-    """The methods for grpcio, as its own code generator would have them."""
+    """Return the methods for grpcio, as its own code generator defines them."""
     unary = grpc.unary_unary_rpc_method_handler(
         get_chat, request_deserializer=GetChatRequest.FromString, response_serializer=GetChatResponse.SerializeToString
     )
@@ -188,7 +188,7 @@ SERVERS: dict[str, Callable[[], object]] = {
     "grpcio, threads": serve_grpcio,
     "grpcio, asyncio": lambda: anyio.run(serve_grpcio_on_asyncio),
 }
-"""By name."""
+"""The servers by name."""
 
 if __name__ == "__main__":
     SERVERS[sys.argv[1]]()

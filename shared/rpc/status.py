@@ -1,4 +1,4 @@
-"""How a call ends: gRPC's statuses, and the error that carries one."""
+"""gRPC's statuses, and the error with which a call ends."""
 
 from collections.abc import Sequence
 from enum import IntEnum
@@ -8,15 +8,14 @@ from google.protobuf.any_pb2 import Any
 from google.protobuf.message import DecodeError, Message
 
 Metadata = Sequence[tuple[str, str | bytes]]
-"""Names in lower case with their values, in order. A value is bytes if its name ends with `-bin`, else printable
-ASCII. Names that begin with `grpc-` are gRPC's own."""
-
+"""Pairs of a lower-case name and a value, in order. A value is bytes if its name ends with `-bin`, else printable
+ASCII. Names that begin with `grpc-` are reserved for gRPC."""
 
 Detail = TypeVar("Detail", bound=Message)
 
 
 class Status(IntEnum):
-    """The status codes of gRPC, with their numbers on the wire."""
+    """gRPC's status codes, with their numbers on the wire."""
 
     OK = 0
     CANCELLED = 1
@@ -38,15 +37,14 @@ class Status(IntEnum):
 
 
 class RpcError(Exception):
-    """A call that ends with another status than OK.
+    """The end of a call with another status than OK.
 
-    A handler raises it to end its call so: the client sees the message. A client gets it raised when its call ended
-    so; UNAVAILABLE and RESOURCE_EXHAUSTED may be tried again, later. `metadata` goes with the status, and so do the
-    `details`: messages such as those of google/rpc/error_details.proto, which `detail` finds again.
+    Raised by a handler to end its call with the status, whose message the client receives, and raised to the caller of
+    such a call. UNAVAILABLE and RESOURCE_EXHAUSTED may be retried later. `metadata` and `details` are sent with the
+    status; details are messages such as those of google/rpc/error_details.proto, which `detail` returns.
 
-    `unprocessed` says that no handler has seen the call: it may be made again, whatever it does. `retry_after` are the
-    seconds after which the server wants to see the call again (gRPC's `grpc-retry-pushback-ms`): infinite for never,
-    None if it does not say. A handler may set it too.
+    `unprocessed`: no handler has seen the call, so it is safe to repeat. `retry_after`: the server's pause in seconds
+    before a retry (gRPC's `grpc-retry-pushback-ms`), infinite for no retry, None if unset; a handler may set it too.
     """
 
     def __init__(
@@ -68,7 +66,7 @@ class RpcError(Exception):
         self.retry_after = retry_after
 
     def detail(self, message_type: type[Detail]) -> Detail | None:
-        """The first detail of this type, if there is one that can be read."""
+        """Return the first detail of this type; None if there is none that can be parsed."""
         for packed in self.details:
             found = message_type()
             if _unpacks(packed, found):
@@ -77,7 +75,7 @@ class RpcError(Exception):
 
 
 def status_of(number: int) -> Status:
-    """The status with this number; UNKNOWN if there is none."""
+    """Return the status with this number; UNKNOWN for an undefined number."""
     try:
         return Status(number)
     except ValueError:

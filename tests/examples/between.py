@@ -1,4 +1,4 @@
-"""A gateway between the examples and the real one: it passes frames on, and does what gateways seldom do."""
+"""A proxy gateway between the examples and the real one: it forwards frames, and can behave as gateways rarely do."""
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
@@ -17,15 +17,15 @@ LIMITS = Limits(drain_timeout=0.1, close_timeout=0.1)
 
 
 class Connection:
-    """One of a client, as it is without mischief. What differs is for the test to say in a class of its own."""
+    """A client's connection, which forwards all frames. Tests override its methods."""
 
-    def __init__(self, number: int, heard: list[ClientFrame]) -> None:
+    def __init__(self, number: int, received: list[ClientFrame]) -> None:
         self.number = number
-        """Of this client's connections, from 1."""
-        self.heard = heard
+        """Counts this client's connections, from 1."""
+        self.received = received
         """All frames of this client, over all its connections."""
         self.sequence = 0
-        self._met: set[str] = set()
+        self._seen: set[str] = set()
         self.client: ServerStream[ClientFrame, ServerFrame]
         self.gateway: SessionStream
 
@@ -33,32 +33,32 @@ class Connection:
         await self.gateway.send(frame)
 
     async def from_gateway(self, frame: ServerFrame) -> None:
-        await self.say(frame)
+        await self.send(frame)
 
-    async def say(self, frame: ServerFrame) -> None:
-        """Send it to the client, as the next one."""
+    async def send(self, frame: ServerFrame) -> None:
+        """Send a frame to the client, with the next sequence number."""
         self.sequence += 1
         frame.sequence = self.sequence
         await self.client.send(frame)
 
-    def is_first(self, what: str) -> bool:
-        """Whether this connection is asked so for the first time."""
-        is_first = what not in self._met
-        self._met.add(what)
+    def is_first(self, key: str) -> bool:
+        """Whether this is the connection's first call with this key."""
+        is_first = key not in self._seen
+        self._seen.add(key)
         return is_first
 
     async def end(self, code: str) -> None:
-        await self.say(ServerFrame(goodbye=Goodbye(code=code, message=f"Goodbye: {code}.")))
+        await self.send(ServerFrame(goodbye=Goodbye(code=code, message=f"Goodbye: {code}.")))
 
 
 MakeConnection = Callable[[int, list[ClientFrame]], Connection]
 
 
 class Between(SessionServiceServicer):
-    """The service. Clients are told apart by what they call themselves."""
+    """The session service. Clients are distinguished by their client name."""
 
     def __init__(self, gateway: str, make_connection: MakeConnection) -> None:
-        self.heard: dict[str, list[ClientFrame]] = defaultdict(list)
+        self.received: dict[str, list[ClientFrame]] = defaultdict(list)
         self._gateway = gateway
         self._make_connection = make_connection
 
@@ -66,22 +66,22 @@ class Between(SessionServiceServicer):
     async def Connect(self, stream: ServerStream[ClientFrame, ServerFrame]) -> None:
         first = await stream.receive()
         assert first is not None
-        heard = self.heard[first.authenticate.client_name.lower()]
-        number = 1 + sum(frame.HasField("authenticate") for frame in heard)
-        connection = self._make_connection(number, heard)
-        heard.append(first)
+        received = self.received[first.authenticate.client_name.lower()]
+        number = 1 + sum(frame.HasField("authenticate") for frame in received)
+        connection = self._make_connection(number, received)
+        received.append(first)
         async with connect_grpc(self._gateway) as gateway, trio.open_nursery() as nursery:
             connection.client, connection.gateway = stream, gateway
-            nursery.start_soon(_hear_client, connection)
+            nursery.start_soon(_receive_client, connection)
             await connection.from_client(first)
             while (frame := await gateway.receive()) is not None:
                 await connection.from_gateway(frame)
             nursery.cancel_scope.cancel()
 
 
-async def _hear_client(connection: Connection) -> None:
+async def _receive_client(connection: Connection) -> None:
     while (frame := await connection.client.receive()) is not None:
-        connection.heard.append(frame)
+        connection.received.append(frame)
         await connection.from_client(frame)
 
 
@@ -89,7 +89,7 @@ async def _hear_client(connection: Connection) -> None:
 async def open_between(
     listener: Listener, gateway: str, make_connection: MakeConnection = Connection
 ) -> AsyncIterator[Between]:
-    """Serve in front of a gateway."""
+    """Serve in front of the gateway at this address."""
     between = Between(gateway, make_connection)
     async with trio.open_nursery() as nursery:
         await nursery.start(partial(serve_rpc, [between], [listener], limits=LIMITS))

@@ -1,4 +1,4 @@
-"""The example clients as programs: how each is built, and someone who chats by one."""
+"""The example clients as programs: how each is built, and a user who chats with one."""
 
 import os
 import re
@@ -29,29 +29,26 @@ EXAMPLES = ROOT / "examples"
 PROTOS = ROOT / "protos/rookery"
 
 Command = Callable[[str], list[str]]
-"""Of the example in a language, which is built when it is first asked for."""
+"""Returns the command of the example in a language, which is built on the first call."""
 
 LANGUAGES = ("go", "java", "node", "python")
 
 QUICK_START = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
-"""For JVMs that live for a moment."""
+"""Options for short-lived JVMs."""
 
-SAID = re.compile(r"(?:\[\d+\] \d\d:\d\d )?([\w.-]+): (.*)")
+MESSAGE = re.compile(r"(?:\[\d+\] \d\d:\d\d )?([\w.-]+): (.*)")
 """A message as the examples and `rookery chat` show it."""
 
 
 PATIENCE = 90.0
-"""Seconds to wait for what must happen, one of which may take 10: it only ends a test that has failed."""
+"""Seconds to wait for an expected output, which may take 10: only a test that has failed waits longer."""
 
 CONNECTED = ("* connected", "writing to ")
-"""What the examples and `rookery chat` show once there is a session."""
+"""Output of the examples and of `rookery chat` once there is a session."""
 
 
 def prepare(language: str, folder: Path) -> list[str]:
-    """Build an example, as its README.md says; what it needs beside itself goes into the folder. The command.
-
-    Raises Missing.
-    """
+    """Build an example as in its README.md, with copies in the folder, and return its command. Raises Missing."""
     return {"go": _go, "java": _java, "node": _node, "python": _python}[language](folder)
 
 
@@ -78,7 +75,7 @@ def _python(folder: Path) -> list[str]:
 
 
 class Chatter:
-    """Someone who chats with one other, and everything that their client has shown."""
+    """A user who chats with another, and the output of the user's client."""
 
     def __init__(self, person: Person, process: trio.Process) -> None:
         self.person = person
@@ -86,22 +83,22 @@ class Chatter:
         self._process = process
         self._changed = trio.Event()
 
-    async def say(self, *texts: str) -> None:
+    async def enter(self, *texts: str) -> None:
         assert self._process.stdin is not None
         await self._process.stdin.send_all("".join(f"{text}\n" for text in texts).encode())
 
-    def heard(self, who: str) -> Sequence[str]:
-        """What was shown as said by someone, or as `accepted`."""
-        matches = [SAID.fullmatch(line) for line in self.lines]
-        return [match[2] for match in matches if match and match[1] == who]
+    def shown(self, author: str) -> Sequence[str]:
+        """Return the shown messages of an author, or of `accepted`."""
+        matches = [MESSAGE.fullmatch(line) for line in self.lines]
+        return [match[2] for match in matches if match and match[1] == author]
 
     @property
     def accepted(self) -> Sequence[str]:
-        """What they said themselves: examples say that it was accepted, `rookery chat` shows it then."""
-        return [*self.heard("accepted"), *self.heard(self.person.name)]
+        """Return the user's accepted messages: examples mark them as accepted, `rookery chat` shows them then."""
+        return [*self.shown("accepted"), *self.shown(self.person.name)]
 
     async def until(self, is_so: Callable[[], bool]) -> None:
-        """Wait until what was shown makes it so."""
+        """Wait until the output fulfils the condition."""
         with trio.move_on_after(PATIENCE):
             while not is_so():
                 self._changed = trio.Event()
@@ -109,14 +106,14 @@ class Chatter:
         assert is_so(), self.lines
 
     async def until_accepted(self, *texts: str) -> None:
-        """These were accepted, each once, in this order."""
+        """Wait until exactly these texts are accepted, in this order."""
         await self.until(lambda: len(self.accepted) >= len(texts))
         assert self.accepted == list(texts), self.lines
 
-    async def until_heard(self, who: str, *texts: str) -> None:
-        """These were shown as someone's, each once, in this order."""
-        await self.until(lambda: len(self.heard(who)) >= len(texts))
-        assert self.heard(who) == list(texts), self.lines
+    async def until_shown(self, author: str, *texts: str) -> None:
+        """Wait until exactly these texts of an author are shown, in this order."""
+        await self.until(lambda: len(self.shown(author)) >= len(texts))
+        assert self.shown(author) == list(texts), self.lines
 
     async def until_connected(self) -> None:
         await self.until(lambda: any(line.startswith(CONNECTED) for line in self.lines))
@@ -125,7 +122,7 @@ class Chatter:
         await self.until(lambda: any(line.startswith("* no session") for line in self.lines))
 
     async def finish(self, end: signal.Signals | None = None) -> int:
-        """End the input, or send a signal: the exit code."""
+        """End the input, or send a signal, and return the exit code."""
         assert self._process.stdin is not None
         if end is None:
             await self._process.stdin.aclose()
@@ -135,7 +132,7 @@ class Chatter:
             return await self._process.wait()
 
     async def read(self) -> None:
-        """All that is shown, to its end."""
+        """Collect the output, to its end."""
         assert self._process.stdout is not None
         rest = b""
         async for data in self._process.stdout:
@@ -146,14 +143,14 @@ class Chatter:
 
 @asynccontextmanager
 async def open_chatter(command: list[str], url: str, person: Person, other: Person) -> AsyncIterator[Chatter]:
-    """At an example."""
+    """Run an example for a user."""
     async with _open_program([*command, url, person.name, other.name], person) as chatter:
         yield chatter
 
 
 @asynccontextmanager
 async def open_rookery_chat(folder: Path, url: str, person: Person, other: Person) -> AsyncIterator[Chatter]:
-    """At `rookery chat`."""
+    """Run `rookery chat` for a user."""
     (folder / "password").write_text(PASSWORD)
     options = ["--url", url, "--with", other.name, "--password-file", str(folder / "password")]
     async with _open_program([str(ROOKERY), "chat", person.name, *options], person) as chatter:

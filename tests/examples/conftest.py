@@ -1,4 +1,4 @@
-"""What the tests of the examples share: a running platform, and the examples, built."""
+"""Fixtures of the tests of the examples: a running platform, and the built examples."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,13 +24,13 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Command:
 
 @pytest.fixture(scope="module")
 def rookery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rookery]:
-    """One for all tests of a file: each makes its own people."""
+    """A platform for all tests of a file: each signs up its own users."""
     with running(Rookery(tmp_path_factory.mktemp("rookery") / "data")) as ready:
         yield ready
 
 
 @pytest.fixture
 def own_rookery(tmp_path: Path) -> Iterator[Rookery]:
-    """One for a test alone, that may do with it what it likes."""
+    """A platform for one test, which may kill it."""
     with running(Rookery(tmp_path / "data")) as ready:
         yield ready

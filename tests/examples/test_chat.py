@@ -18,14 +18,14 @@ pytestmark = pytest.mark.slow
 RING = list(pairwise([*LANGUAGES, "rookery", LANGUAGES[0]]))
 
 MESSAGES = 60
-"""That each sends over a kill."""
+"""Messages per user around a kill."""
 
 
 @asynccontextmanager
 async def open_pair(
     rookery: Rookery, command: Command, clients: tuple[str, str], folder: Path
 ) -> AsyncIterator[tuple[Chatter, Chatter]]:
-    """Two people at clients of these kinds, with each other."""
+    """Run clients of these kinds for two users who chat with each other."""
     people = [await sign_up(rookery.url, client) for client in clients]
     async with AsyncExitStack() as stack:
         chatters: list[Chatter] = []
@@ -50,8 +50,8 @@ async def test_two_clients_chat_and_end_with_their_input(
             for client, chatter in zip(clients, pair, strict=True)
         }
         for chatter in pair:
-            await chatter.say(*texts[chatter.person.name])
-        await see_said(rookery, pair, texts)
+            await chatter.enter(*texts[chatter.person.name])
+        await check_delivered(rookery, pair, texts)
         for chatter in pair:
             assert await chatter.finish() == 0
 
@@ -66,23 +66,23 @@ async def test_nothing_is_lost_or_doubled_over_a_kill_of_the_platform(
         chatters = [*one, *other]
         texts = {chatter.person.name: [f"message {number}" for number in range(MESSAGES)] for chatter in chatters}
         for chatter in chatters:
-            await chatter.say(*texts[chatter.person.name])
+            await chatter.enter(*texts[chatter.person.name])
         await one[0].until(lambda: len(one[0].accepted) >= MESSAGES // 3)
         await trio.to_thread.run_sync(own_rookery.kill)
         await trio.to_thread.run_sync(own_rookery.start)
         for pair in (one, other):
-            await see_said(own_rookery, pair, texts)
+            await check_delivered(own_rookery, pair, texts)
         for chatter in chatters:
             await chatter.until_disconnected()
             assert await chatter.finish(signal.SIGINT) == 0
 
 
-async def see_said(rookery: Rookery, pair: Sequence[Chatter], texts: dict[str, list[str]]) -> None:
-    """Everyone's texts were accepted, shown to the other, and kept in history: each once, and in their order."""
+async def check_delivered(rookery: Rookery, pair: Sequence[Chatter], texts: dict[str, list[str]]) -> None:
+    """Check that the texts of both were accepted, shown to the other, and stored: each once, in order."""
     for chatter, other in (pair, reversed(pair)):
         name = chatter.person.name
         await chatter.until_accepted(*texts[name])
-        await other.until_heard(name, *texts[name])
+        await other.until_shown(name, *texts[name])
     people: list[Person] = [chatter.person for chatter in pair]
     total = sum(len(texts[person.name]) for person in people)
     history = await read_history(

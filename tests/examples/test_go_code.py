@@ -1,4 +1,4 @@
-"""The Go example is as Go's own tools would have it."""
+"""Go's own tools accept the Go example."""
 
 import subprocess
 from pathlib import Path

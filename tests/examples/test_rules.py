@@ -1,4 +1,4 @@
-"""The example clients keep the rules of docs/client-guide.md, before a gateway that does what gateways seldom do."""
+"""The example clients keep the rules of docs/client-guide.md, behind a gateway that behaves as gateways rarely do."""
 
 import socket
 import ssl
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def front() -> Iterator[socket.socket]:
-    """Where clients think that the gateway is."""
+    """The socket that clients take for the gateway's."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield listening
 
@@ -36,8 +36,8 @@ def rookery(tmp_path_factory: pytest.TempPathFactory, front: socket.socket) -> I
 
 
 @pytest.fixture
-def everyone(rookery: Rookery, command: Command, front: socket.socket) -> "Everyone":
-    return Everyone(rookery, {language: command(language) for language in LANGUAGES}, front)
+def all_examples(rookery: Rookery, command: Command, front: socket.socket) -> "AllExamples":
+    return AllExamples(rookery, {language: command(language) for language in LANGUAGES}, front)
 
 
 def address_of(listening: socket.socket) -> str:
@@ -49,62 +49,62 @@ def listener_on(listening: socket.socket) -> trio.SocketListener:
 
 
 class Pair:
-    """Someone at an example, and someone who is not behind the gateway in between."""
+    """A user of an example, and a user who is connected to the real gateway."""
 
-    def __init__(self, chatter: Chatter, other: Person, session: Session, heard: list[ClientFrame]) -> None:
+    def __init__(self, chatter: Chatter, other: Person, session: Session, received: list[ClientFrame]) -> None:
         self.chatter = chatter
         self.other = other
         self._session = session
-        self._heard = heard
+        self._received = received
 
-    def heard(self, kind: str) -> list[ClientFrame]:
-        """Frames of a kind, such as `send`, that the example has sent over all its connections."""
-        return [frame for frame in self._heard if frame.WhichOneof("frame") == kind]
+    def frames(self, kind: str) -> list[ClientFrame]:
+        """Return the frames of a kind, such as `send`, that the example has sent over all its connections."""
+        return [frame for frame in self._received if frame.WhichOneof("frame") == kind]
 
-    async def tell(self, *texts: str) -> None:
-        """The other says something."""
+    async def send_from_other(self, *texts: str) -> None:
+        """Send texts from the other user."""
         for text in texts:
             await self._session.send_text(self.chatter.person.user_id, text)
 
 
-class Everyone:
-    """All examples at once, since most of the time of a test is their start."""
+class AllExamples:
+    """All examples at once, since their start takes most of a test's time."""
 
     def __init__(self, rookery: Rookery, commands: dict[str, list[str]], front: socket.socket) -> None:
         self._rookery = rookery
         self._commands = commands
         self._front = front
 
-    async def see(self, make_connection: MakeConnection, work: Callable[[Pair], Awaitable[None]]) -> None:
-        """Do the work with each example, behind connections of this kind."""
+    async def check(self, make_connection: MakeConnection, work: Callable[[Pair], Awaitable[None]]) -> None:
+        """Run the work with each example, behind connections of this kind."""
         async with (
             open_between(listener_on(self._front), self._rookery.grpc, make_connection) as between,
             trio.open_nursery() as nursery,
         ):
             for language in self._commands:
-                nursery.start_soon(self._see_one, language, between, work)
+                nursery.start_soon(self._check_one, language, between, work)
 
-    async def _see_one(self, language: str, between: Between, work: Callable[[Pair], Awaitable[None]]) -> None:
+    async def _check_one(self, language: str, between: Between, work: Callable[[Pair], Awaitable[None]]) -> None:
         person, other = await sign_up(self._rookery.url, language), await sign_up(self._rookery.url, "other")
         async with (
             open_session(connector(self._rookery, "grpc"), other) as session,
             open_chatter(self._commands[language], self._rookery.url, person, other) as chatter,
         ):
             await chatter.until_connected()
-            await work(Pair(chatter, other, session, between.heard[language]))
+            await work(Pair(chatter, other, session, between.received[language]))
             assert await chatter.finish() == 0
 
 
-async def test_dropped_refused_and_omitted_messages_arrive_in_the_end(everyone: Everyone) -> None:
-    class Mischief(Connection):
-        """Each once, with the text that asks for it."""
+async def test_dropped_refused_and_omitted_messages_arrive_in_the_end(all_examples: AllExamples) -> None:
+    class Faulty(Connection):
+        """Commits each fault once, for the text that requests it."""
 
         async def from_client(self, frame: ClientFrame) -> None:
             text, client_message_id = frame.send.text.body, frame.send.client_message_id
             refused = Refused(client_message_id=client_message_id, code="unavailable", message="Not so.")
             refused.retryable = text == "refuse me for now"
             if text == "refuse me for good" or (refused.retryable and self.is_first(client_message_id)):
-                await self.say(ServerFrame(refused=refused))
+                await self.send(ServerFrame(refused=refused))
             else:
                 await self.gateway.send(frame)
 
@@ -115,26 +115,26 @@ async def test_dropped_refused_and_omitted_messages_arrive_in_the_end(everyone: 
             elif frame.event.message.text.body == "leave me out":
                 self.sequence += 1
                 frame = ServerFrame(gap=Gap(dropped=1))
-            await self.say(frame)
+            await self.send(frame)
 
-    async def see(pair: Pair) -> None:
-        await pair.chatter.say("drop my answer", "refuse me for now", "refuse me for good", "goodbye")
+    async def check(pair: Pair) -> None:
+        await pair.chatter.enter("drop my answer", "refuse me for now", "refuse me for good", "goodbye")
         await pair.chatter.until_accepted("drop my answer", "refuse me for now", "goodbye")
         assert "refused (Not so.): refuse me for good" in pair.chatter.lines
-        dropped, again, refused, tried_again, *rest = [frame.send.client_message_id for frame in pair.heard("send")]
+        dropped, again, refused, tried_again, *rest = [frame.send.client_message_id for frame in pair.frames("send")]
         assert dropped == again
         assert refused == tried_again
         assert len({dropped, refused, *rest}) == 4
 
-        await pair.tell("before", "leave me out", "after")
-        await pair.chatter.until(lambda: len(pair.chatter.heard(pair.other.name)) >= 3)
-        assert sorted(pair.chatter.heard(pair.other.name)) == ["after", "before", "leave me out"]
+        await pair.send_from_other("before", "leave me out", "after")
+        await pair.chatter.until(lambda: len(pair.chatter.shown(pair.other.name)) >= 3)
+        assert sorted(pair.chatter.shown(pair.other.name)) == ["after", "before", "leave me out"]
 
-    await everyone.see(Mischief, see)
+    await all_examples.check(Faulty, check)
 
 
-async def test_a_session_survives_every_end_of_a_connection(everyone: Everyone) -> None:
-    """One way takes 10 s: those that a client gives a silent gateway."""
+async def test_a_session_survives_every_end_of_a_connection(all_examples: AllExamples) -> None:
+    """One end takes 10 s: the timeout of a client for a silent gateway."""
 
     class EndsInEveryWay(Connection):
         is_silent = False
@@ -151,42 +151,42 @@ async def test_a_session_survives_every_end_of_a_connection(everyone: Everyone) 
                 return
             if frame.HasField("welcome"):
                 frame.welcome.heartbeat_interval_ms = 300
-            await self.say(frame)
+            await self.send(frame)
             match self.number, frame.event.message.text.body:
                 case 1, "seen":
-                    await self.say(ServerFrame(reconnect=Reconnect(after_ms=500)))
+                    await self.send(ServerFrame(reconnect=Reconnect(after_ms=500)))
                 case 2, "":  # behind Welcome, before the replay
                     await self.end("unavailable")
                 case 3, "missed 1":  # in the middle of the replay
                     await self.end("unavailable")
                 case 4, "missed 3":
-                    await self.say(ServerFrame(expiring=Expiring()))
+                    await self.send(ServerFrame(expiring=Expiring()))
 
-    async def see(pair: Pair) -> None:
-        await pair.tell("seen", "missed 1", "missed 2", "missed 3")
-        await pair.chatter.until_heard(pair.other.name, "seen", "missed 1", "missed 2", "missed 3")
+    async def check(pair: Pair) -> None:
+        await pair.send_from_other("seen", "missed 1", "missed 2", "missed 3")
+        await pair.chatter.until_shown(pair.other.name, "seen", "missed 1", "missed 2", "missed 3")
         await pair.chatter.until(lambda: pair.chatter.lines.count("* connected") == 5)
-        await pair.chatter.say("anyone there?")
+        await pair.chatter.enter("anyone there?")
         await pair.chatter.until_accepted("anyone there?")
 
         assert "* no session, next try in 0.5 s: the gateway stops" in pair.chatter.lines
-        begun = [frame.authenticate for frame in pair.heard("authenticate")]
+        begun = [frame.authenticate for frame in pair.frames("authenticate")]
         assert [each.HasField("last_position") for each in begun] == [False, *[True] * 5]
         second, third, fourth, fifth, sixth = [each.last_position.offset for each in begun[1:]]
         assert second <= third < fourth < fifth <= sixth
         tokens = [each.access_token for each in begun]
-        (renewed,) = [frame.renew.access_token for frame in pair.heard("renew")]
+        (renewed,) = [frame.renew.access_token for frame in pair.frames("renew")]
         assert tokens == [tokens[0]] * 4 + [tokens[4]] * 2
         assert len({tokens[0], renewed, tokens[4]}) == 3
-        assert pair.heard("ping")
-        sent, again = [frame.send.client_message_id for frame in pair.heard("send")]
+        assert pair.frames("ping")
+        sent, again = [frame.send.client_message_id for frame in pair.frames("send")]
         assert sent == again
 
-    await everyone.see(EndsInEveryWay, see)
+    await all_examples.check(EndsInEveryWay, check)
 
 
 async def test_a_session_moves_to_another_gateway_over_tls(
-    everyone: Everyone, rookery: Rookery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    all_examples: AllExamples, rookery: Rookery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     authority = trustme.CA()
     trust(authority, tmp_path, monkeypatch)
@@ -197,22 +197,22 @@ async def test_a_session_moves_to_another_gateway_over_tls(
 
     class Moves(Connection):
         async def from_gateway(self, frame: ServerFrame) -> None:
-            await self.say(ServerFrame(moved=Moved(grpc=f"grpcs://{address_of(elsewhere)}")))
+            await self.send(ServerFrame(moved=Moved(grpc=f"grpcs://{address_of(elsewhere)}")))
 
-    async def see(pair: Pair) -> None:
-        await pair.chatter.say("made it")
+    async def check(pair: Pair) -> None:
+        await pair.chatter.enter("made it")
         await pair.chatter.until_accepted("made it")
-        assert pair.heard("send") == []
-        assert len(pair.heard("authenticate")) == 1
+        assert pair.frames("send") == []
+        assert len(pair.frames("authenticate")) == 1
 
     with elsewhere:
         listener = trio.SSLListener(listener_on(elsewhere), secure)
         async with open_between(listener, rookery.grpc):
-            await everyone.see(Moves, see)
+            await all_examples.check(Moves, check)
 
 
 def trust(authority: trustme.CA, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have programs trust an authority: there is nothing of that in the examples."""
+    """Make the programs trust an authority through their environment, since the examples have no option for it."""
     pem, store = folder / "ca.pem", folder / "ca.p12"
     authority.cert_pem.write_to_path(pem)
     certificate = pkcs12.PKCS12Certificate(x509.load_pem_x509_certificate(authority.cert_pem.bytes()), b"tests")

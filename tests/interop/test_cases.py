@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from shared.rpc import RpcError
-from tests.interop.client import Address, run_case
+from tests.interop.cases import run_case
+from tests.interop.client import Address
 from tests.interop.matrix import CASES, NO_PROBE, RUNS, Language, Run, lack, table
 from tests.interop.programs import (
     JAVA_SERVER_NAME,
@@ -96,12 +97,12 @@ async def test_our_client_passes_against_a_stock_server(stock_server: StockServe
     """Or the server fails in the way that shows that it lacks the case, or the case's probe."""
     lacking = lack(stock_server.language, "server", case)
     if lacking is None:
-        await run_case(case, stock_server.address)
+        await run_case(case, stock_server.address.open_client)
         return
     with pytest.raises((AssertionError, RpcError), match=lacking):
-        await run_case(case, stock_server.address)
+        await run_case(case, stock_server.address.open_client)
     if lacking == NO_PROBE:
-        await run_case(f"{case}_noprobe", stock_server.address)
+        await run_case(f"{case}_noprobe", stock_server.address.open_client)
 
 
 def test_the_table_in_the_documents_is_the_one_that_the_tests_use() -> None:

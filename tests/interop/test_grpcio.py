@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -14,11 +15,11 @@ import pytest
 import trio
 import trio.testing
 
-from shared.rpc import Channel, Limits, RpcError, Status, call_unary, open_channel, open_stream
-from tests.interop.cases import TIMEOUT, streaming_request
-from tests.interop.client import next_response, stub
-from tests.interop.generated import messages, stock_services
-from tests.interop.python import client as stock
+from shared.rpc import Limits, Status, open_channel
+from tests.interop.cases import TIMEOUT, empty_unary, fails_with, next_response, streaming_request
+from tests.interop.client import Address, OurClient
+from tests.interop.generated import stock_services
+from tests.interop.python.client import open_client as open_stock_client
 from tests.interop.python.server import TestService as StockService
 from tests.interop.server import TestService
 from tests.shared.rpc.conftest import QUICK, RunningServer, eventually
@@ -90,24 +91,28 @@ async def test_cancelled_streams_leave_no_task_file_or_memory_behind(streams: in
 
 async def test_calls_under_way_finish_while_our_server_drains(nursery: trio.Nursery) -> None:
     running = await serve(nursery, Limits(drain_timeout=TIMEOUT, close_timeout=QUICK.close_timeout))
-    with stock.open_channel(running.port, None) as channel, stock.FullDuplex(channel) as call:
+    responded, draining = threading.Event(), threading.Event()
 
-        def exchange() -> None:
-            call.send(streaming_request(1))
-            assert len(next(call.responses).payload.body) == 1
+    async def use() -> None:
+        async with open_stock_client(running.port, None) as client, client.open("FullDuplexCall") as stream:
+            await stream.send(streaming_request(1))
+            await next_response(stream)
+            responded.set()
+            draining.wait()
+            with fails_with(Status.UNAVAILABLE):
+                await empty_unary(client)
+            await stream.send(streaming_request(1))
+            await next_response(stream)
+            await stream.end()
+            assert await stream.receive() is None
 
-        def begin_another() -> None:
-            with stock.fails_with(grpc.StatusCode.UNAVAILABLE):
-                stock.stub(channel).EmptyCall(messages.Empty(), timeout=TIMEOUT)
-
-        await trio.to_thread.run_sync(exchange)
+    async with trio.open_nursery() as client:
+        client.start_soon(trio.to_thread.run_sync, trio.run, use)
+        await trio.to_thread.run_sync(responded.wait)
         nursery.start_soon(running.stop)
         (connection,) = running.server.connections
         await eventually(lambda: connection.going_away)
-        await trio.to_thread.run_sync(begin_another)
-        await trio.to_thread.run_sync(exchange)
-        call.end()
-        await trio.to_thread.run_sync(list, call.responses)
+        draining.set()
     await running.ended.wait()
 
 
@@ -133,22 +138,18 @@ async def make_stock_server() -> AsyncIterator[MakeStockServer]:
             await trio.to_thread.run_sync(server.stop(None).wait)
 
 
-async def call(channel: Channel) -> None:
-    await call_unary(stub(channel).EmptyCall, messages.Empty(), timeout=TIMEOUT)
-
-
 async def test_no_call_is_lost_to_a_server_that_limits_the_age_of_its_connections(
     make_stock_server: MakeStockServer,
 ) -> None:
     _, port = make_stock_server(max_connection_age_ms=50, max_connection_age_grace_ms=10_000)
     connections: set[ClientConnection] = set()
-    async with open_channel("127.0.0.1", port) as channel, trio.open_nursery() as nursery:
+    async with Address(port).open_client() as client, trio.open_nursery() as nursery:
 
         async def call_repeatedly() -> None:
             with trio.fail_after(TIMEOUT):
                 while len(connections) < 5:
-                    await call(channel)
-                    connections.update(channel.connections)
+                    await empty_unary(client)
+                    connections.update(client.channel.connections)
 
         for _ in range(3):
             nursery.start_soon(call_repeatedly)
@@ -156,20 +157,19 @@ async def test_no_call_is_lost_to_a_server_that_limits_the_age_of_its_connection
 
 async def test_a_call_under_way_finishes_while_the_server_stops(make_stock_server: MakeStockServer) -> None:
     server, port = make_stock_server()
-    async with open_channel("127.0.0.1", port) as channel:
-        async with open_stream(stub(channel).FullDuplexCall, timeout=TIMEOUT) as stream:
+    async with Address(port).open_client() as client:
+        async with client.open("FullDuplexCall", timeout=TIMEOUT) as stream:
             await stream.send(streaming_request(1))
             await next_response(stream)
             stopping = server.stop(TIMEOUT)
-            await eventually(lambda: not channel.statistics().servers_ready)
+            await eventually(lambda: not client.channel.statistics().servers_ready)
             await stream.send(streaming_request(2))
             assert len((await next_response(stream)).payload.body) == 2
             await stream.end()
             assert await stream.receive() is None
         await trio.to_thread.run_sync(stopping.wait)
-        with pytest.raises(RpcError) as failure:
-            await call(channel)
-        assert failure.value.status is Status.UNAVAILABLE
+        with fails_with(Status.UNAVAILABLE):
+            await empty_unary(client)
 
 
 async def test_a_server_that_wants_fewer_pings_gets_fewer(make_stock_server: MakeStockServer) -> None:
@@ -178,7 +178,7 @@ async def test_a_server_that_wants_fewer_pings_gets_fewer(make_stock_server: Mak
     intervals = []
     async with open_channel("127.0.0.1", port, limits=limits) as channel:
         for _ in range(3):
-            await call(channel)
+            await empty_unary(OurClient(channel))
             (connection,) = channel.connections
             intervals.append(connection.limits.keepalive_interval)
             with trio.fail_after(TIMEOUT):

@@ -58,7 +58,7 @@ class HealthWatch:
                 reason = str(error)
             except Exception as error:  # supervision point: a fault of a `prepare` function fails the watch alone
                 log.error("rpc_health_watch_failed", exc_info=error)
-                reason = "it can't be asked"
+                reason = "it can't be watched"
             if not self._has_reported:
                 self._on_change(f"its health is not known: {reason}")
             await trio.sleep(self._backoff.next())

@@ -1,6 +1,6 @@
-"""What runs around the handlers of calls: logs, traces, tokens, bounds. Given to `serve_rpc`, the first one outermost.
+"""Interceptors for `serve_rpc`: logs, metrics, traces, tokens, limits. The first one is outermost.
 
-What goes out with one's own calls is in `client/prepare.py`.
+The counterparts for our own calls are in `client/prepare.py`.
 """
 
 import hmac
@@ -25,10 +25,10 @@ LEVELS = {
     Status.UNKNOWN: logging.WARNING,
     Status.UNAVAILABLE: logging.WARNING,
     Status.DATA_LOSS: logging.WARNING,
-    Status.DEADLINE_EXCEEDED: logging.INFO,  # how long is too long, the client says
+    Status.DEADLINE_EXCEEDED: logging.INFO,  # the client sets the deadline
 }
-"""What a call is logged at whose handler ended it so; all others for debugging. Of INTERNAL the cause is in the log
-already; the rest is between the client and what it asked for."""
+"""The log level of a call by the status with which its handler ended it; DEBUG for any other. The cause of INTERNAL is
+logged already; the other statuses are errors of the client."""
 
 SPAN_ERRORS = frozenset(
     (
@@ -40,10 +40,10 @@ SPAN_ERRORS = frozenset(
         Status.DATA_LOSS,
     )
 )
-"""What OpenTelemetry's conventions for gRPC count as errors of a server's span."""
+"""The statuses that OpenTelemetry's conventions for gRPC treat as errors of a server's span."""
 
 RETRY_AFTER = 1.0
-"""Seconds after which a client that was refused for too many calls may come again."""
+"""Seconds after which a call that was refused by `limit_calls` may be retried."""
 
 TRACE_HEADERS = ("traceparent", "tracestate")
 """The metadata of W3C Trace Context."""
@@ -52,8 +52,8 @@ _log = structlog.get_logger(__name__)
 
 
 def except_standard(interceptor: Interceptor) -> Interceptor:
-    """The interceptor for all services but health and reflection, which probes and tools call without a token, and
-    which must answer while calls are refused."""
+    """Apply the interceptor to all services except health and reflection, which probes and tools call without a token,
+    and which must respond while other calls are refused."""
 
     async def intercept(stream: AnyServerStream, handler: Handler) -> None:
         if stream.method.split("/")[1] in STANDARD_SERVICES:
@@ -65,7 +65,7 @@ def except_standard(interceptor: Interceptor) -> Interceptor:
 
 
 async def count_calls(stream: AnyServerStream, handler: Handler) -> None:
-    """Count how each call ended, by its method: those that no method takes never come here."""
+    """Count ended calls by method and status. Calls of unknown methods do not reach interceptors."""
     status = Status.OK
     try:
         await handler(stream)
@@ -77,7 +77,7 @@ async def count_calls(stream: AnyServerStream, handler: Handler) -> None:
 
 
 async def log_calls(stream: AnyServerStream, handler: Handler) -> None:
-    """Log how each call ended, at the level of `LEVELS`: for debugging, if the client has left. No metadata."""
+    """Log the end of each call at its level of `LEVELS`, or DEBUG if the client has left. Logs no metadata."""
     began = trio.current_time()
     status = Status.OK
     try:
@@ -99,10 +99,10 @@ async def log_calls(stream: AnyServerStream, handler: Handler) -> None:
 
 
 async def trace_calls(stream: AnyServerStream, handler: Handler) -> None:
-    """Make each call of a client that has sent a span (W3C Trace Context) one below that, and the current one.
+    """Record each call whose client has sent a span (W3C Trace Context) as a child of that span, and make it current.
 
-    No trace begins here, so this is for those whose clients may say what is traced. Where no spans are made, or the
-    client's is not traced, that is the current one nevertheless, so that `propagate_trace` hands it on.
+    No trace begins here: use it where clients may decide what is traced. If no spans are recorded, or the client's is
+    not sampled, the client's span becomes current, so that `propagate_trace` sends it on.
     """
     headers = _trace_headers(stream.metadata)
     context = traces.sent_context(headers) if headers else None
@@ -124,7 +124,7 @@ async def trace_calls(stream: AnyServerStream, handler: Handler) -> None:
 
 
 def authenticate(is_valid: Callable[[str], bool]) -> Interceptor:
-    """Refuse calls without a valid bearer token in the metadata `authorization`, as UNAUTHENTICATED."""
+    """Refuse calls without a valid bearer token in the metadata `authorization` with UNAUTHENTICATED."""
 
     async def check(stream: AnyServerStream, handler: Handler) -> None:
         tokens = [value for name, value in stream.metadata if name == "authorization"]
@@ -137,33 +137,33 @@ def authenticate(is_valid: Callable[[str], bool]) -> Interceptor:
 
 
 def equals(*secrets: str) -> Callable[[str], bool]:
-    """Whether a token is one of the secrets, found out in a time that does not tell how much of it was right."""
+    """Return a predicate for tokens that equal one of the secrets, compared in constant time."""
     return lambda token: any([hmac.compare_digest(token.encode(), secret.encode()) for secret in secrets])
 
 
 def limit_calls(
     *, total: float = math.inf, per_peer: float = math.inf, retry_after: float = RETRY_AFTER
 ) -> Interceptor:
-    """Bound the calls under way, in all and of each client's address, as those who have it share it.
+    """Bound the concurrent calls, in total and per client address; clients behind one address share its bound.
 
-    One more is refused as RESOURCE_EXHAUSTED, to be tried again after `retry_after` seconds: what retries by itself
-    goes by `grpc-retry-pushback-ms`, others by the RetryInfo.
+    A call over a bound gets RESOURCE_EXHAUSTED, to be retried after `retry_after` seconds. gRPC's own retries
+    read `grpc-retry-pushback-ms`, other clients the RetryInfo.
     """
-    everyone = "everyone"
+    all_peers = "all"
     under_way: Counter[str] = Counter()
     refusal = Refusal(Code.RATE_LIMITED, "Too many calls are under way.", retry_after_ms=round(retry_after * 1000))
 
     async def limit(stream: AnyServerStream, handler: Handler) -> None:
         peer = stream.peer.rpartition(":")[0]
-        if under_way[everyone] >= total or under_way[peer] >= per_peer:
+        if under_way[all_peers] >= total or under_way[peer] >= per_peer:
             error = error_of(refusal)
             error.retry_after = retry_after
             raise error
-        under_way.update((everyone, peer))
+        under_way.update((all_peers, peer))
         try:
             await handler(stream)
         finally:
-            under_way.subtract((everyone, peer))
+            under_way.subtract((all_peers, peer))
             if not under_way[peer]:
                 del under_way[peer]
 
@@ -171,7 +171,7 @@ def limit_calls(
 
 
 def _status_of(stream: AnyServerStream, failure: BaseException) -> Status:
-    """What a call ends as whose handler has raised this."""
+    """Return the status of a call whose handler has raised this exception."""
     leaves = list(_leaves(failure))
     if not all(isinstance(leaf, RpcError | trio.Cancelled) for leaf in leaves):
         return Status.INTERNAL
@@ -200,7 +200,7 @@ def _trace_headers(metadata: Metadata) -> dict[str, list[str]]:
 
 
 def _span_attributes(stream: AnyServerStream) -> dict[str, str | int]:
-    """By OpenTelemetry's conventions for gRPC, as of 1.40."""
+    """Return a span's attributes by OpenTelemetry's conventions for gRPC, version 1.40."""
     address, _, port = stream.peer.rpartition(":")
     attributes: dict[str, str | int] = {"rpc.system.name": "grpc", "rpc.method": stream.method[1:]}
     if port.isdecimal():

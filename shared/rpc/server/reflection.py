@@ -64,19 +64,19 @@ class _Reflection:
     def _answer(self, request: Any, sent: set[str]) -> dict[str, Any]:
         """Return the field of the response that answers, with its value."""
         kind = request.WhichOneof("message_request")
-        asked: Any = getattr(request, kind) if kind else None
+        value: Any = getattr(request, kind) if kind else None
         match kind:
             case "list_services":
                 return {"list_services_response": {"service": [{"name": name} for name in self._files.services]}}
             case "file_by_filename":
-                return _file_answer(self._files.by_name.get(asked), sent)
+                return _file_answer(self._files.by_name.get(value), sent)
             case "file_containing_symbol":
-                return _file_answer(self._files.by_symbol.get(asked), sent)
+                return _file_answer(self._files.by_symbol.get(value), sent)
             case "file_containing_extension":
-                key = asked.containing_type, asked.extension_number
+                key = value.containing_type, value.extension_number
                 return _file_answer(self._files.by_extension.get(key), sent)
             case "all_extension_numbers_of_type":
-                return self._numbers_answer(asked)
+                return self._numbers_answer(value)
             case _:
                 return _error(Status.INVALID_ARGUMENT, "the request has no known field")
 

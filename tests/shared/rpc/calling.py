@@ -3,17 +3,17 @@
 # The generated base class calls every request `input_message`:
 # pyright: reportIncompatibleMethodOverride=false
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
+import trio
 
 from rookery.v1.archive_grpc import ArchiveServiceServicer, ArchiveServiceStub
 from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse
+from rookery.v1.session_grpc import SessionServiceStub
 from rookery.v1.session_pb2 import ClientFrame, Ping
-from shared.rpc import Channel, RpcError, call_unary
-
-if TYPE_CHECKING:
-    from tests.shared.rpc.conftest import GetChat
+from shared.rpc import Channel, RpcError, call_unary, open_stream
 
 PATIENCE = 30.0
 """Seconds that calls may take: only a test that has failed takes that long."""
@@ -35,23 +35,38 @@ async def failure_of(channel: Channel, **options: Any) -> RpcError:
     return failure.value
 
 
-class Archive(ArchiveServiceServicer):
-    """An archive that responds with its name as the chat id; without a name, with the requested chat id."""
+GetChat = Callable[[GetChatRequest], Awaitable[GetChatResponse]]
 
-    def __init__(self, name: str = "") -> None:
-        self._name = name
+
+async def echo_chat(request: GetChatRequest) -> GetChatResponse:
+    """Respond with the requested chat id."""
+    response = GetChatResponse()
+    response.chat.chat_id = request.chat_id
+    return response
+
+
+def named(name: str) -> GetChat:
+    """Return a GetChat that responds with a name as the chat id."""
+    return lambda _: echo_chat(GetChatRequest(chat_id=name))
+
+
+class Archive(ArchiveServiceServicer):
+    """An archive with a test's GetChat."""
+
+    def __init__(self, get_chat: GetChat = echo_chat) -> None:
+        self._get_chat = get_chat
 
     async def GetChat(self, request: GetChatRequest) -> GetChatResponse:
-        response = GetChatResponse()
-        response.chat.chat_id = self._name or request.chat_id
-        return response
-
-
-def named(name: str) -> "GetChat":
-    """Return the GetChat of such an archive."""
-    return Archive(name).GetChat
+        return await self._get_chat(request)
 
 
 def ping(payload: bytes = b"") -> ClientFrame:
     """Return a frame that sessions answer with a pong."""
     return ClientFrame(ping=Ping(payload=payload))
+
+
+async def listen(channel: Channel, *, timeout: float) -> None:  # noqa: ASYNC109 - the call's own
+    """Hold a stream until the call's timeout ends it with an RpcError."""
+    async with open_stream(SessionServiceStub(channel).Connect, timeout=timeout) as stream:
+        await stream.receive()
+        await trio.sleep_forever()

@@ -1,12 +1,10 @@
-"""What the rpc tests share: services whose handlers each test gives, a stock grpcio client, and a client that speaks
-raw HTTP/2 and does what it is told, however bad."""
+"""Fixtures and helpers of the rpc tests: servers with the handlers of a test, and a client of raw HTTP/2."""
 
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol
 
 import h2.events
@@ -18,8 +16,7 @@ from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from hyperframe.frame import Frame, GoAwayFrame
 
-from rookery.v1.archive_grpc import ArchiveServiceServicer
-from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse
+from rookery.v1.archive_pb2 import GetChatRequest
 from rookery.v1.session_grpc import SessionServiceServicer
 from rookery.v1.session_pb2 import ClientFrame, Ping, Pong, ServerFrame
 from shared.background import open_background
@@ -36,40 +33,29 @@ from shared.rpc import (
 from shared.rpc.framing import frame_messages
 from shared.rpc.server.methods import Interceptor
 from shared.rpc.server.server import Server
+from tests.shared.rpc.calling import Archive, GetChat, echo_chat
 
-ROOT = Path(__file__).parents[3]
 CONNECT = "/rookery.v1.SessionService/Connect"
 GET_CHAT = "/rookery.v1.ArchiveService/GetChat"
 
 QUICK = Limits(drain_timeout=0.2, close_timeout=0.2)
-"""A server that is stopped while calls are open should not hold up its test."""
+"""For servers that stop while calls are open."""
 
 STANDSTILL = 0.01
-"""Seconds in which nothing comes out of any socket, after which nothing is under way in the kernel either."""
+"""Seconds without traffic on any socket after which nothing is in flight in the kernel either."""
 
 SessionStream = ServerStream[ClientFrame, ServerFrame]
-GetChat = Callable[[GetChatRequest], Awaitable[GetChatResponse]]
 Connect = Callable[[SessionStream], Awaitable[None]]
 
 
 @pytest.fixture
 def autojump_clock() -> trio.testing.MockClock:
-    """Instead of pytest-trio's, which jumps as soon as no task can go on: what was sent to a socket may still come."""
+    """Replaces pytest-trio's clock, which jumps once all tasks are blocked, even while a socket has data in flight."""
     return trio.testing.MockClock(autojump_threshold=STANDSTILL)
 
 
-class ArchiveOf(ArchiveServiceServicer):
-    """An archive whose GetChat a test gives."""
-
-    def __init__(self, get_chat: GetChat) -> None:
-        self._get_chat = get_chat
-
-    async def GetChat(self, request: GetChatRequest) -> GetChatResponse:
-        return await self._get_chat(request)
-
-
-class SessionsOf(SessionServiceServicer):
-    """Sessions whose Connect a test gives."""
+class Sessions(SessionServiceServicer):
+    """Sessions with a test's Connect."""
 
     def __init__(self, connect: Connect) -> None:
         self._connect = connect
@@ -79,39 +65,25 @@ class SessionsOf(SessionServiceServicer):
         await self._connect(stream)
 
 
-async def echo_chat(request: GetChatRequest) -> GetChatResponse:
-    """Answer with the chat that was asked for."""
-    response = GetChatResponse()
-    response.chat.chat_id = request.chat_id
-    return response
-
-
 async def echo_frames(stream: SessionStream) -> None:
     """Answer each ping with a pong."""
     while (frame := await stream.receive()) is not None:
         await stream.send(ServerFrame(pong=Pong(payload=frame.ping.payload)))
 
 
-MakeServices = Callable[..., list[Servicer]]
-
-
-@pytest.fixture(name="make_services")
-def make_services_fixture() -> MakeServices:
-    def make_services(*, get_chat: GetChat = echo_chat, connect: Connect = echo_frames) -> list[Servicer]:
-        return [ArchiveOf(get_chat), SessionsOf(connect)]
-
-    return make_services
+def make_services(*, get_chat: GetChat = echo_chat, connect: Connect = echo_frames) -> list[Servicer]:
+    return [Archive(get_chat), Sessions(connect)]
 
 
 @dataclass(slots=True)
 class RunningServer:
-    """A server, until it is stopped or the test ends."""
+    """A server that runs until it is stopped or the test ends."""
 
     port: int = 0
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     ended: trio.Event = field(default_factory=trio.Event)
     server: Server = field(init=False)
-    """What it says of itself."""
+    """The server's statistics and connections."""
 
     async def run(
         self,
@@ -127,7 +99,7 @@ class RunningServer:
         self.ended.set()
 
     async def stop(self) -> None:
-        """Stop it, and wait until it has stopped."""
+        """Stop the server, and wait until it has stopped."""
         self.scope.cancel()
         await self.ended.wait()
 
@@ -142,7 +114,7 @@ class Serve(Protocol):
 
 @contextmanager
 def kept_port() -> Iterator[int]:
-    """A port that stays the test's while no server of it listens there: it is bound, which refuses connections."""
+    """Reserve a port by binding it without listening, which refuses connections."""
     with socket.socket() as keeper:
         keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         keeper.bind(("127.0.0.1", 0))
@@ -158,7 +130,7 @@ def serve_fixture(nursery: trio.Nursery) -> Iterator[Serve]:
         ) -> RunningServer:
             port = port or ports.enter_context(kept_port())
             listeners = await trio.open_tcp_listeners(port, host="127.0.0.1")
-            server, services = RunningServer(), [ArchiveOf(get_chat), SessionsOf(connect)]
+            server, services = RunningServer(), make_services(get_chat=get_chat, connect=connect)
             server.server = await nursery.start(server.run, services, listeners, limits)
             return server
 
@@ -166,7 +138,7 @@ def serve_fixture(nursery: trio.Nursery) -> Iterator[Serve]:
 
 
 class IdleHandler:
-    """A Connect that sends one frame and waits for ever. `inside` counts those that wait."""
+    """A Connect that sends one frame and waits for ever. `inside` counts the waiting calls, `entered` all calls."""
 
     def __init__(self) -> None:
         self.inside = 0
@@ -188,14 +160,14 @@ def idle_handler() -> IdleHandler:
 
 
 async def eventually(is_so: Callable[[], bool]) -> None:
-    """Wait until it is so: for what another thread or the kernel does. The limit only ends a test that has failed."""
+    """Poll a condition that another thread or the kernel fulfils. Only a test that has failed reaches the limit."""
     with trio.fail_after(30):
         while not is_so():
             await trio.sleep(0.005)
 
 
 class _LastingConnection(H2Connection):
-    """h2 takes a GOAWAY for the end of a connection; a client may finish its calls after it."""
+    """Lets a client finish its calls after GOAWAY, which h2 treats as the end of the connection."""
 
     def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[h2.events.Event]]:
         event = h2.events.ConnectionTerminated()
@@ -204,7 +176,7 @@ class _LastingConnection(H2Connection):
 
 
 class RawClient:
-    """A client in terms of HTTP/2. Events that came and were not asked for yet are kept in `events`."""
+    """A client of raw HTTP/2. `events` has the received events that no method has returned yet."""
 
     def __init__(self, stream: trio.abc.Stream, server: Server) -> None:
         self.stream = stream
@@ -215,17 +187,17 @@ class RawClient:
         self.events: list[h2.events.Event] = []
 
     async def flush(self) -> None:
-        """Send what h2 has for the server."""
+        """Send h2's buffer."""
         await self.stream.send_all(self.http2.data_to_send())
 
     async def call(self, path: str = CONNECT, *headers: tuple[str, str | bytes], end: bool = False) -> int:
-        """Begin a call; its stream's id."""
+        """Begin a call. Returns its stream id."""
         stream_id = self.begin(path, *headers, end=end)
         await self.flush()
         return stream_id
 
     def begin(self, path: str = CONNECT, *headers: tuple[str, str | bytes], end: bool = False) -> int:
-        """As `call`, but leave it to `flush` to send it. A header with one of the usual names takes its place."""
+        """Begin a call, to be sent by `flush`. The headers override the usual ones."""
         usual: dict[str, str | bytes] = {":method": "POST", ":scheme": "http", ":path": path, ":authority": "test"}
         usual |= {"te": "trailers", "content-type": "application/grpc"}
         stream_id = self.http2.get_next_available_stream_id()
@@ -233,17 +205,17 @@ class RawClient:
         return stream_id
 
     async def send(self, stream_id: int, data: bytes, *, end: bool = False) -> None:
-        """Send data, whatever it is."""
+        """Send any data."""
         self.http2.send_data(stream_id, data, end_stream=end)
         await self.flush()
 
     async def ping(self, stream_id: int, payload: bytes = b"", *, end: bool = False) -> None:
-        """Send a ping, a frame of the session."""
+        """Send a ping of the session protocol."""
         frame = ClientFrame(ping=Ping(payload=payload))
         await self.send(stream_id, frame_messages([frame.SerializeToString()]), end=end)
 
     async def receive(self) -> bool:
-        """Take what comes, once; False if the server has ended the connection."""
+        """Receive once. Returns False if the server has ended the connection."""
         with trio.fail_after(30):  # only for a test that has failed
             data = await self.stream.receive_some(65_536)
         self.events += self.http2.receive_data(data)
@@ -251,7 +223,7 @@ class RawClient:
         return bool(data)
 
     async def receive_until(self, is_wanted: Callable[[Any], bool]) -> Any:
-        """The first event that is as wanted, of those that came or will come. Others stay."""
+        """Receive until an event matches; remove it from `events` and return it."""
         while True:
             for event in self.events:
                 if is_wanted(event):
@@ -260,7 +232,7 @@ class RawClient:
             assert await self.receive(), "the server has ended the connection"
 
     async def status_of(self, stream_id: int) -> tuple[int, str]:
-        """The number of the status that a call ends with, and its message as it is on the wire."""
+        """Return the status of a call, and its message as encoded on the wire."""
 
         def has_status(event: h2.events.Event) -> bool:
             if not isinstance(event, h2.events.TrailersReceived | h2.events.ResponseReceived):
@@ -271,14 +243,14 @@ class RawClient:
         return int(fields["grpc-status"]), fields.get("grpc-message", "")
 
     async def reset_of(self, stream_id: int) -> ErrorCodes:
-        """The code that the server resets a stream with."""
+        """Return the code with which the server resets a stream."""
         event = await self.receive_until(
             lambda e: isinstance(e, h2.events.StreamReset) and e.remote_reset and e.stream_id == stream_id
         )
         return ErrorCodes(event.error_code)
 
     async def data_of(self, stream_id: int) -> bytes:
-        """The next data of a stream, whose window is opened again."""
+        """Return the next data of a stream, and open its window again."""
         event = await self.receive_until(
             lambda e: isinstance(e, h2.events.DataReceived) and e.stream_id == stream_id and bool(e.data)
         )
@@ -287,7 +259,7 @@ class RawClient:
         return bytes(event.data)
 
     async def prove_alive(self) -> None:
-        """Fail unless a whole call succeeds on this connection."""
+        """Check that a whole call succeeds on this connection."""
         stream_id = await self.call(GET_CHAT)
         request = GetChatRequest(chat_id="d-1-2").SerializeToString()
         await self.send(stream_id, frame_messages([request]), end=True)
@@ -296,7 +268,7 @@ class RawClient:
 
 
 class ConnectRaw(Protocol):
-    """Connects a raw client, in memory, to a server of its own."""
+    """Connects a raw client to its own server, in memory."""
 
     async def __call__(
         self, *, get_chat: GetChat = ..., connect: Connect = ..., limits: Limits = ..., lockstep: bool = ...
@@ -308,10 +280,10 @@ def connect_raw(nursery: trio.Nursery) -> ConnectRaw:
     async def make(
         *, get_chat: GetChat = echo_chat, connect: Connect = echo_frames, limits: Limits = QUICK, lockstep: bool = False
     ) -> RawClient:
-        """With `lockstep`, what one side sends waits until the other reads it: there are no buffers in between."""
+        """With `lockstep`, there is no buffer between the ends: a send waits until the other end reads."""
         make_pair = trio.testing.lockstep_stream_pair if lockstep else trio.testing.memory_stream_pair
         near, far = make_pair()
-        server = Server([ArchiveOf(get_chat), SessionsOf(connect)], limits)
+        server = Server(make_services(get_chat=get_chat, connect=connect), limits)
         nursery.start_soon(server.serve_connection, far)
         client = RawClient(near, server)
         client.http2.initiate_connection()
@@ -321,36 +293,13 @@ def connect_raw(nursery: trio.Nursery) -> ConnectRaw:
     return make
 
 
-OpenServer = Callable[..., AbstractAsyncContextManager[int]]
-OpenClient = Callable[..., AbstractAsyncContextManager[Channel]]
-
-
 @asynccontextmanager
-async def _open_server(services: Sequence[Servicer], *interceptors: Interceptor) -> AsyncIterator[int]:
+async def open_client(
+    services: Sequence[Servicer], *interceptors: Interceptor, prepare: Sequence[Prepare] = ()
+) -> AsyncIterator[Channel]:
+    """Serve the services behind interceptors, and open a channel to them."""
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     async with open_background() as nursery:
         await nursery.start(partial(serve_rpc, services, listeners, interceptors=interceptors, limits=QUICK))
-        yield listeners[0].socket.getsockname()[1]
-
-
-@asynccontextmanager
-async def _open_client(
-    services: Sequence[Servicer], *interceptors: Interceptor, prepare: Sequence[Prepare] = ()
-) -> AsyncIterator[Channel]:
-    async with (
-        _open_server(services, *interceptors) as port,
-        open_channel("127.0.0.1", port, prepare=prepare) as channel,
-    ):
-        yield channel
-
-
-@pytest.fixture
-def open_server() -> OpenServer:
-    """Serves services behind interceptors while its block is open; gives the port."""
-    return _open_server
-
-
-@pytest.fixture
-def open_client() -> OpenClient:
-    """The same, with our client's channel to that server."""
-    return _open_client
+        async with open_channel("127.0.0.1", listeners[0].socket.getsockname()[1], prepare=prepare) as channel:
+            yield channel

@@ -19,7 +19,6 @@ from shared.rpc import (
     Channel,
     Limits,
     RpcError,
-    ServerStream,
     Status,
     call_unary,
     open_balancer,
@@ -30,12 +29,11 @@ from shared.rpc import (
 from shared.rpc.server.server import Server
 from shared.rpc.server.standard_services import standard_services
 from shared.telemetry.health import Health
-from tests.shared.rpc.conftest import eventually
+from tests.shared.rpc.conftest import SessionStream, eventually, make_services
 
 if TYPE_CHECKING:
-    from tests.shared.rpc.conftest import MakeServices, Serve
+    from tests.shared.rpc.conftest import Serve
 
-SessionStream = ServerStream[ClientFrame, ServerFrame]
 
 LARGE = bytes(140_000)
 """Bytes that exceed a window and a buffer together, so that the sender waits."""
@@ -139,9 +137,7 @@ async def test_a_stream_that_is_cancelled_at_any_step_leaves_its_connection_whol
 
 
 @pytest.mark.parametrize("stride", [5, pytest.param(1, marks=pytest.mark.slow)])
-async def test_a_connection_that_is_cancelled_at_any_step_leaves_nothing_behind(
-    stride: int, make_services: "MakeServices"
-) -> None:
+async def test_a_connection_that_is_cancelled_at_any_step_leaves_nothing_behind(stride: int) -> None:
     fired, step = True, 0
     while fired:
         step += stride

@@ -23,16 +23,16 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
-from rookery.v1.session_pb2 import ClientFrame, Pong, ServerFrame
-from shared.rpc import Limits, ServerStream, Status
+from rookery.v1.session_pb2 import Pong, ServerFrame
+from shared.rpc import Limits, Status
 from shared.rpc.connection import READ_AHEAD_BUFFERS
 from shared.rpc.http2 import MAX_FRAME_BYTES
 from shared.rpc.protocol import Event, Protocol
+from tests.shared.rpc.conftest import SessionStream
 
 if TYPE_CHECKING:
     from tests.shared.rpc.conftest import ConnectRaw, IdleHandler, RawClient
 
-SessionStream = ServerStream[ClientFrame, ServerFrame]
 Join = Callable[["RawClient"], Awaitable["RawClient"]]
 
 FLOOD = 20_000

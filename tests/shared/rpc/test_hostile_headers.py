@@ -17,12 +17,11 @@ from hyperframe.frame import ContinuationFrame, HeadersFrame, SettingsFrame
 
 from shared.rpc import Limits, Status
 from shared.rpc.framing import GZIP_WINDOW_BITS, PREFIX
+from tests.shared.rpc.conftest import GET_CHAT
 
 if TYPE_CHECKING:
     from tests.shared.rpc.conftest import ConnectRaw, IdleHandler
 
-CONNECT = "/rookery.v1.SessionService/Connect"
-GET_CHAT = "/rookery.v1.ArchiveService/GetChat"
 
 MIB = 1024 * 1024
 

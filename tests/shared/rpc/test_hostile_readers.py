@@ -10,17 +10,17 @@ from h2.events import ConnectionTerminated, DataReceived
 from h2.settings import SettingCodes
 from hyperframe.frame import PingFrame
 
-from rookery.v1.session_pb2 import ClientFrame, Pong, ServerFrame
-from shared.rpc import Limits, ServerStream
+from rookery.v1.session_pb2 import Pong, ServerFrame
+from shared.rpc import Limits
 from shared.rpc.connection import keep_alive
 from shared.rpc.framing import frame_messages
 from shared.rpc.http2 import MAX_FRAME_BYTES
 from shared.rpc.limits import HTTP2_WINDOW
+from tests.shared.rpc.conftest import SessionStream
 
 if TYPE_CHECKING:
     from tests.shared.rpc.conftest import ConnectRaw, RawClient
 
-SessionStream = ServerStream[ClientFrame, ServerFrame]
 
 FRAME = ServerFrame(pong=Pong(payload=bytes(1_000)))
 FRAME_BYTES = len(frame_messages([FRAME.SerializeToString()]))

@@ -2,7 +2,6 @@
 
 import struct
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import trio
 import trio.testing
@@ -18,9 +17,7 @@ from shared.rpc import Limits
 from shared.rpc.framing import frame_messages
 from shared.rpc.protocol import OutgoingCall, Protocol
 from shared.rpc.server.server import Server
-
-if TYPE_CHECKING:
-    from tests.shared.rpc.conftest import MakeServices
+from tests.shared.rpc.conftest import make_services
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SettingsFrame(0).serialize()
 
@@ -136,7 +133,7 @@ def test_a_client_survives_any_input(wire: bytes, at: list[int], settings_first:
 @settings(max_examples=60)
 @given(wire=wires, at=cuts)
 async def test_a_connection_ends_without_a_fault_after_any_input(
-    wire: bytes, at: list[int], make_services: "MakeServices", autojump_clock: trio.testing.MockClock
+    wire: bytes, at: list[int], autojump_clock: trio.testing.MockClock
 ) -> None:
     """Including its handlers, refusals and writer: no unexpected exception, and no call or connection is left."""
     server = Server(make_services(), LIMITS)

@@ -10,17 +10,13 @@ from h2.events import ResponseReceived, StreamEnded
 from structlog.testing import capture_logs
 
 from rookery.v1.session_grpc import SessionServiceStub
-from rookery.v1.session_pb2 import ClientFrame, ServerFrame
-from shared.rpc import Limits, RpcError, ServerStream, Status, open_channel, open_stream
+from rookery.v1.session_pb2 import ServerFrame
+from shared.rpc import Limits, RpcError, Status, open_channel, open_stream
 from shared.rpc.framing import PREFIX
+from tests.shared.rpc.conftest import CONNECT, GET_CHAT, SessionStream
 
 if TYPE_CHECKING:
     from tests.shared.rpc.conftest import ConnectRaw, IdleHandler, Serve
-
-CONNECT = "/rookery.v1.SessionService/Connect"
-GET_CHAT = "/rookery.v1.ArchiveService/GetChat"
-
-SessionStream = ServerStream[ClientFrame, ServerFrame]
 
 
 async def test_a_stream_that_ends_with_its_headers_gets_a_status(connect_raw: "ConnectRaw") -> None:
@@ -29,15 +25,6 @@ async def test_a_stream_that_ends_with_its_headers_gets_a_status(connect_raw: "C
     assert (await client.status_of(unary))[0] == Status.UNIMPLEMENTED
     streaming = await client.call(end=True)
     assert await client.status_of(streaming) == (Status.OK, "")
-    await client.prove_alive()
-
-
-@pytest.mark.parametrize("path", ["/rookery.v1.Nothing/Connect", "/rookery.v1.SessionService/Nothing"])
-async def test_an_unknown_method_is_unimplemented(path: str, connect_raw: "ConnectRaw") -> None:
-    client = await connect_raw()
-    stream_id = await client.call(path)
-    assert (await client.status_of(stream_id))[0] == Status.UNIMPLEMENTED
-    assert await client.reset_of(stream_id) is ErrorCodes.NO_ERROR
     await client.prove_alive()
 
 
@@ -128,6 +115,7 @@ async def test_headers_over_the_limit_fail_their_call_alone(connect_raw: "Connec
     client = await connect_raw(limits=Limits(max_header_bytes=1_000))
     stream_id = await client.call(GET_CHAT, ("name", "x" * 1_000))
     assert (await client.status_of(stream_id))[0] == Status.RESOURCE_EXHAUSTED
+    assert await client.reset_of(stream_id) is ErrorCodes.NO_ERROR
     await client.prove_alive()
 
 

@@ -9,10 +9,11 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from rookery.v1.archive_grpc import ArchiveServiceStub
 from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse
-from shared.rpc import Metadata, RpcError, Servicer, Status, call_unary
+from shared.rpc import Metadata, RpcError, Status, call_unary
 from shared.rpc.client.prepare import propagate_trace
 from shared.rpc.server.interceptors import trace_calls
 from shared.telemetry import traces
+from tests.shared.rpc.conftest import make_services, open_client
 from tests.spans import Spans, attributes_of, ids_of
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -20,8 +21,6 @@ SAMPLED: Metadata = [("traceparent", f"00-{TRACE}-{PARENT}-01")]
 UNSAMPLED: Metadata = [("traceparent", f"00-{TRACE}-{PARENT}-00")]
 REQUEST = GetChatRequest(chat_id="d-1-2")
 TIMEOUT = 30.0
-
-MakeServices = Callable[..., list[Servicer]]
 
 
 class CurrentSpans:
@@ -42,9 +41,7 @@ async def call(channel: Any, metadata: Metadata = ()) -> None:
     await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT, metadata=metadata)
 
 
-async def test_a_call_is_a_span_by_the_conventions_for_grpc(
-    open_client: Any, make_services: MakeServices, spans: Spans
-) -> None:
+async def test_a_call_is_a_span_by_the_conventions_for_grpc(spans: Spans) -> None:
     async with open_client(make_services(), trace_calls) as channel:
         await call(channel, SAMPLED)
     [span] = spans
@@ -70,13 +67,7 @@ async def test_a_call_is_a_span_by_the_conventions_for_grpc(
     ],
 )
 async def test_a_span_records_the_status_of_a_failed_call_and_no_text(
-    open_client: Any,
-    make_services: MakeServices,
-    spans: Spans,
-    error: Exception,
-    status: str,
-    *,
-    is_error: bool,
+    spans: Spans, error: Exception, status: str, *, is_error: bool
 ) -> None:
     async def get_chat(_: GetChatRequest) -> GetChatResponse:
         raise error
@@ -93,9 +84,7 @@ async def test_a_span_records_the_status_of_a_failed_call_and_no_text(
     assert "secret" not in span.to_json()
 
 
-async def test_the_span_is_below_the_clients_and_the_handler_is_in_it(
-    open_client: Any, make_services: MakeServices, spans: Spans
-) -> None:
+async def test_the_span_is_below_the_clients_and_the_handler_is_in_it(spans: Spans) -> None:
     current = CurrentSpans()
     async with open_client(make_services(get_chat=current), trace_calls) as channel:
         await call(channel, [*SAMPLED, ("tracestate", "vendor=1")])
@@ -108,9 +97,7 @@ async def test_the_span_is_below_the_clients_and_the_handler_is_in_it(
     assert current.contexts == [span.context]
 
 
-async def test_a_client_that_does_not_sample_is_not_recorded_and_is_handed_on(
-    open_client: Any, make_services: MakeServices, spans: Spans
-) -> None:
+async def test_a_client_that_does_not_sample_is_not_recorded_and_is_handed_on(spans: Spans) -> None:
     current = CurrentSpans()
     async with open_client(make_services(get_chat=current), trace_calls) as channel:
         await call(channel, UNSAMPLED)
@@ -120,7 +107,7 @@ async def test_a_client_that_does_not_sample_is_not_recorded_and_is_handed_on(
     assert not context.trace_flags.sampled
 
 
-async def test_no_trace_begins_with_a_call(open_client: Any, make_services: MakeServices, spans: Spans) -> None:
+async def test_no_trace_begins_with_a_call(spans: Spans) -> None:
     current = CurrentSpans()
     async with open_client(make_services(get_chat=current), trace_calls) as channel:
         await call(channel)
@@ -128,7 +115,7 @@ async def test_no_trace_begins_with_a_call(open_client: Any, make_services: Make
     assert not current.contexts[0].is_valid
 
 
-async def test_a_trace_goes_from_hop_to_hop(open_client: Any, make_services: MakeServices, spans: Spans) -> None:
+async def test_a_trace_goes_from_hop_to_hop(spans: Spans) -> None:
     async with open_client(make_services(), trace_calls, prepare=[propagate_trace]) as behind:
         through = CurrentSpans(and_then=lambda: call(behind))
         async with open_client(make_services(get_chat=through), trace_calls) as front:
@@ -147,9 +134,7 @@ async def test_a_trace_goes_from_hop_to_hop(open_client: Any, make_services: Mak
 
 
 @pytest.mark.parametrize("status", [Status.NOT_FOUND, Status.UNAVAILABLE])
-async def test_a_call_that_is_not_answered_has_failed_for_its_client(
-    open_client: Any, make_services: MakeServices, spans: Spans, status: Status
-) -> None:
+async def test_a_call_that_is_not_answered_has_failed_for_its_client(spans: Spans, status: Status) -> None:
     async def get_chat(_: GetChatRequest) -> GetChatResponse:
         raise RpcError(status, "secret")
 
@@ -165,9 +150,7 @@ async def test_a_call_that_is_not_answered_has_failed_for_its_client(
 
 
 @pytest.mark.parametrize("metadata", [SAMPLED, UNSAMPLED])
-async def test_where_nobody_records_the_clients_span_is_handed_on(
-    open_client: Any, make_services: MakeServices, metadata: Metadata
-) -> None:
+async def test_where_nobody_records_the_clients_span_is_handed_on(metadata: Metadata) -> None:
     last = CurrentSpans()
     async with open_client(make_services(get_chat=last), trace_calls, prepare=[propagate_trace]) as behind:
         through = CurrentSpans(and_then=lambda: call(behind))
@@ -179,9 +162,7 @@ async def test_where_nobody_records_the_clients_span_is_handed_on(
 
 
 @pytest.mark.parametrize("header", ["", "00-zz", f"00-{'0' * 32}-{PARENT}-01", f"ff-{TRACE}-{PARENT}-01", "x" * 4000])
-async def test_a_header_that_is_no_traceparent_is_none(
-    open_client: Any, make_services: MakeServices, header: str
-) -> None:
+async def test_a_header_that_is_no_traceparent_is_none(header: str) -> None:
     current = CurrentSpans()
     async with open_client(make_services(get_chat=current), trace_calls, prepare=[propagate_trace]) as channel:
         await call(channel, [("traceparent", header)])

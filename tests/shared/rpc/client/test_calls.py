@@ -10,25 +10,21 @@ import trio.testing
 from rookery.v1.archive_grpc import ArchiveServiceStub
 from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse
 from rookery.v1.session_grpc import SessionServiceStub
-from rookery.v1.session_pb2 import ClientFrame, ServerFrame
+from rookery.v1.session_pb2 import ServerFrame
 from shared.rpc import (
-    Channel,
     Limits,
     OutgoingCall,
     RpcError,
-    ServerStream,
     Status,
     call_unary,
     open_channel,
     open_stream,
 )
-from tests.shared.rpc.calling import PATIENCE, failure_of, get_chat
-from tests.shared.rpc.conftest import eventually
+from tests.shared.rpc.calling import PATIENCE, failure_of, get_chat, listen
+from tests.shared.rpc.conftest import SessionStream, eventually
 
 if TYPE_CHECKING:
     from tests.shared.rpc.conftest import IdleHandler, Serve
-
-SessionStream = ServerStream[ClientFrame, ServerFrame]
 
 
 async def test_calls_at_once_share_the_connection_and_wait_for_their_turn(serve: "Serve") -> None:
@@ -80,12 +76,6 @@ async def test_metadata_that_can_not_be_sent_is_refused(pair: tuple[str, str | b
         assert await get_chat(channel) == "d-1-2"
 
 
-async def listen_for_ever(channel: Channel, *, within: float) -> None:
-    async with open_stream(SessionServiceStub(channel).Connect, timeout=within) as stream:
-        await stream.receive()
-        await trio.sleep_forever()
-
-
 async def test_a_deadline_holds_on_both_sides(
     serve: "Serve", idle_handler: "IdleHandler", autojump_clock: trio.testing.MockClock
 ) -> None:
@@ -97,7 +87,7 @@ async def test_a_deadline_holds_on_both_sides(
 
     async with open_channel("127.0.0.1", (await serve(connect=connect)).port) as channel:
         with pytest.raises(RpcError) as failure:
-            await listen_for_ever(channel, within=0.2)
+            await listen(channel, timeout=0.2)
         assert failure.value.status is Status.DEADLINE_EXCEEDED
         await eventually(lambda: idle_handler.inside == 0)
     assert 0 < deadlines[0] <= 0.2

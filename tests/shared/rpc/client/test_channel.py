@@ -13,13 +13,11 @@ from h2.connection import H2Connection
 from rookery.v1.archive_grpc import ArchiveServiceStub
 from rookery.v1.archive_pb2 import ListChatsRequest
 from rookery.v1.session_grpc import SessionServiceStub
-from rookery.v1.session_pb2 import ClientFrame, ServerFrame
 from shared.rpc import (
     Channel,
     ChannelStatistics,
     Limits,
     RpcError,
-    ServerStream,
     Status,
     call_unary,
     open_channel,
@@ -28,14 +26,12 @@ from shared.rpc import (
 from shared.rpc.client.connection import LAST_STREAM_ID
 from shared.rpc.client.subchannel import FIRST_PAUSE
 from shared.rpc.server.server import Server
-from tests.shared.rpc.calling import PATIENCE, Archive, failure_of, get_chat
+from tests.shared.rpc.calling import PATIENCE, Archive, failure_of, get_chat, listen
 from tests.shared.rpc.conftest import eventually
 from tests.shared.rpc.servers import Proxy
 
 if TYPE_CHECKING:
     from tests.shared.rpc.conftest import IdleHandler, Serve
-
-SessionStream = ServerStream[ClientFrame, ServerFrame]
 
 
 async def answers(channel: Channel) -> bool:
@@ -149,12 +145,6 @@ async def test_a_server_of_another_protocol_is_unavailable(nursery: trio.Nursery
         assert (await failure_of(channel)).status is Status.UNAVAILABLE
 
 
-async def listen_for_ever(channel: Channel, *, within: float) -> None:
-    async with open_stream(SessionServiceStub(channel).Connect, timeout=within) as stream:
-        await stream.receive()
-        await trio.sleep_forever()
-
-
 async def test_statistics_count_the_calls_of_a_channel(serve: "Serve", idle_handler: "IdleHandler") -> None:
     async with open_channel("127.0.0.1", (await serve(connect=idle_handler)).port) as channel:
         assert channel.statistics() == ChannelStatistics(
@@ -167,7 +157,7 @@ async def test_statistics_count_the_calls_of_a_channel(serve: "Serve", idle_hand
             await stream.receive()
             assert channel.statistics().calls_under_way == 1
         with pytest.raises(RpcError):
-            await listen_for_ever(channel, within=0.05)
+            await listen(channel, timeout=0.05)
         await eventually(lambda: channel.statistics().servers_ready == 1)  # a late response has caused a ping
         statistics = channel.statistics()
     ended = {Status.OK: 1, Status.UNIMPLEMENTED: 1, Status.CANCELLED: 1, Status.DEADLINE_EXCEEDED: 1}

@@ -103,13 +103,6 @@ def test_only_an_attempt_that_was_cut_short_is_retried_after_its_deadline() -> N
     assert retries.pause_after(late, cut_short=True) is not None
 
 
-def test_an_unprocessed_call_has_one_free_retry() -> None:
-    refused = RpcError(Status.UNAVAILABLE, "", unprocessed=True)
-    retries = Retries(1, RETRYABLE, RetryThrottle())
-    assert retries.pause_after(refused, cut_short=False) == 0
-    assert retries.pause_after(refused, cut_short=False) is None
-
-
 # ---- calls
 
 
@@ -124,20 +117,22 @@ async def test_a_call_is_retried_until_it_succeeds(serve: "Serve") -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "calls"),
-    [({}, 1), ({"attempts": 2}, 2), ({"attempts": 3, "retry_on": [Status.ABORTED]}, 1)],
+    ("status", "options", "calls"),
+    [
+        (Status.UNAVAILABLE, {}, 1),
+        (Status.UNAVAILABLE, {"attempts": 2}, 2),
+        (Status.UNAVAILABLE, {"attempts": 3, "retry_on": [Status.ABORTED]}, 1),
+        (Status.ABORTED, {"attempts": 3}, 1),
+        (Status.ABORTED, {"attempts": 3, "retry_on": [Status.ABORTED]}, 3),
+    ],
 )
-async def test_a_call_is_not_retried_beyond_its_attempts_or_statuses(options: Any, calls: int, serve: "Serve") -> None:
-    failing = Failing(10)
+async def test_a_call_is_not_retried_beyond_its_attempts_or_statuses(
+    status: Status, options: Any, calls: int, serve: "Serve"
+) -> None:
+    failing = Failing(10, RpcError(status, "away"))
     async with open_channel("127.0.0.1", (await serve(get_chat=failing)).port) as channel:
         assert (await failure_of(channel, **options)).message == "away"
     assert failing.calls == calls
-
-
-async def test_other_statuses_are_retried_on_request(serve: "Serve") -> None:
-    failing = Failing(1, RpcError(Status.ABORTED, ""))
-    async with open_channel("127.0.0.1", (await serve(get_chat=failing)).port) as channel:
-        assert await get_chat(channel, attempts=2, retry_on=[Status.ABORTED]) == "d-1-2"
 
 
 @pytest.mark.parametrize(("retry_after", "read"), [(0.0, 0.0), (0.0301, 0.031), (math.inf, math.inf), (3600.0, 3600.0)])

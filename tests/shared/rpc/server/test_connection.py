@@ -11,18 +11,16 @@ from h2.events import ConnectionTerminated, DataReceived, PingReceived, WindowUp
 from h2.settings import SettingCodes
 
 from rookery.v1.session_pb2 import ClientFrame, Pong, ServerFrame
-from shared.rpc import Limits, ServerStream, Status
+from shared.rpc import Limits, Status
 from shared.rpc.connection import keep_alive
 from shared.rpc.framing import frame_messages
 from shared.rpc.http2 import MAX_FRAME_BYTES
 from shared.rpc.limits import HTTP2_WINDOW
+from tests.shared.rpc.conftest import CONNECT, SessionStream
 
 if TYPE_CHECKING:
     from tests.shared.rpc.conftest import ConnectRaw, IdleHandler, RawClient, Serve
 
-SessionStream = ServerStream[ClientFrame, ServerFrame]
-
-CONNECT = "/rookery.v1.SessionService/Connect"
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 

@@ -1,6 +1,5 @@
 """gRPC's health service reports the health of the process."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,11 +13,10 @@ from shared.rpc.server.standard_services import standard_services
 from shared.rpc.standard.health_grpc import HealthStub
 from shared.rpc.standard.health_pb2 import HealthCheckRequest, HealthCheckResponse, HealthListRequest
 from shared.telemetry.health import WATCH_INTERVAL, Health
+from tests.shared.rpc.conftest import make_services, open_client
 
 SESSIONS = "rookery.v1.SessionService"
 SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
-
-MakeServices = Callable[..., list[Servicer]]
 
 
 @pytest.fixture
@@ -29,7 +27,7 @@ def health() -> Health:
 
 
 @pytest.fixture
-def services(health: Health, make_services: MakeServices) -> list[Servicer]:
+def services(health: Health) -> list[Servicer]:
     return standard_services(make_services(), health)
 
 
@@ -62,9 +60,7 @@ async def next_status(stream: ClientStream[Any, Any]) -> int | None:
 
 
 @pytest.mark.parametrize("name", ["", SESSIONS, "rookery.v1.ArchiveService"])
-async def test_check_reports_whether_the_process_is_ready(
-    open_client: Any, services: list[Servicer], health: Health, name: str
-) -> None:
+async def test_check_reports_whether_the_process_is_ready(services: list[Servicer], health: Health, name: str) -> None:
     async with open_client(services) as channel:
         stub = HealthStub(channel)
         assert (await call_unary(stub.Check, HealthCheckRequest(service=name), timeout=30)).status == SERVING
@@ -72,14 +68,14 @@ async def test_check_reports_whether_the_process_is_ready(
         assert (await call_unary(stub.Check, HealthCheckRequest(service=name), timeout=30)).status == NOT_SERVING
 
 
-async def test_check_of_a_name_that_is_not_served_is_not_found(open_client: Any, services: list[Servicer]) -> None:
+async def test_check_of_a_name_that_is_not_served_is_not_found(services: list[Servicer]) -> None:
     async with open_client(services) as channel:
         with pytest.raises(RpcError) as caught:
             await call_unary(HealthStub(channel).Check, HealthCheckRequest(service="rookery.v1.Nothing"), timeout=30)
     assert caught.value.status is Status.NOT_FOUND
 
 
-async def test_list_names_the_process_and_each_service(open_client: Any, services: list[Servicer]) -> None:
+async def test_list_names_the_process_and_each_service(services: list[Servicer]) -> None:
     async with open_client(services) as channel:
         listed = await call_unary(HealthStub(channel).List, HealthListRequest(), timeout=30)
     expected = dict.fromkeys(["", SESSIONS, "rookery.v1.ArchiveService"], SERVING)
@@ -114,9 +110,7 @@ async def test_watch_of_an_unknown_service_reports_that_and_stays_open(nursery: 
     assert seen == [HealthCheckResponse.SERVICE_UNKNOWN]
 
 
-async def test_a_watch_reports_the_drain_before_it_ends(
-    open_client: Any, services: list[Servicer], health: Health
-) -> None:
+async def test_a_watch_reports_the_drain_before_it_ends(services: list[Servicer], health: Health) -> None:
     async with (
         open_client(services) as channel,
         open_stream(HealthStub(channel).Watch, timeout=30) as stream,
@@ -128,7 +122,7 @@ async def test_a_watch_reports_the_drain_before_it_ends(
         assert await next_status(stream) == NOT_SERVING
 
 
-async def test_watch_needs_a_request(open_client: Any, services: list[Servicer]) -> None:
+async def test_watch_needs_a_request(services: list[Servicer]) -> None:
     async with open_client(services) as channel, open_stream(HealthStub(channel).Watch, timeout=30) as stream:
         await stream.end()
         with pytest.raises(RpcError) as caught:

@@ -13,7 +13,7 @@ from google.rpc.error_details_pb2 import RetryInfo
 from rookery.v1.archive_grpc import ArchiveServiceStub
 from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse
 from rookery.v1.session_grpc import SessionServiceStub
-from shared.rpc import Metadata, RpcError, Servicer, Status, call_unary, open_stream
+from shared.rpc import Metadata, RpcError, Status, call_unary, open_stream
 from shared.rpc.client.prepare import send_token
 from shared.rpc.server.interceptors import (
     authenticate,
@@ -29,13 +29,13 @@ from shared.rpc.standard.health_pb2 import HealthCheckRequest, HealthCheckRespon
 from shared.rpc.standard.reflection_grpc import ServerReflectionStub
 from shared.rpc.standard.reflection_pb2 import ServerReflectionRequest
 from shared.telemetry.health import Health
-from tests.shared.rpc.conftest import eventually
+from tests.shared.rpc.calling import failure_of, get_chat
+from tests.shared.rpc.conftest import eventually, make_services, open_client
 
 TOKEN = "correct-horse-battery-staple"
 REQUEST = GetChatRequest(chat_id="d-1-2")
 TIMEOUT = 30.0
 
-MakeServices = Callable[..., list[Servicer]]
 Logged = list[MutableMapping[str, Any]]
 
 
@@ -89,11 +89,9 @@ def waiting() -> Waiting:
 # ---- log_calls
 
 
-async def test_a_successful_call_is_logged_at_debug_level(
-    open_client: Any, make_services: MakeServices, logged: Logged
-) -> None:
+async def test_a_successful_call_is_logged_at_debug_level(logged: Logged) -> None:
     async with open_client(make_services(), log_calls) as channel:
-        await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT)
+        await get_chat(channel)
     [line] = ended(logged)
     assert (line["log_level"], line["status"]) == ("debug", "OK")
     assert line["method"] == "/rookery.v1.ArchiveService/GetChat"
@@ -113,35 +111,27 @@ async def test_a_successful_call_is_logged_at_debug_level(
     ],
 )
 async def test_only_faults_of_the_server_are_logged_as_warnings(
-    open_client: Any, make_services: MakeServices, logged: Logged, error: Exception, level: str, status: str
+    logged: Logged, error: Exception, level: str, status: str
 ) -> None:
     async with open_client(make_services(get_chat=failing(error)), log_calls) as channel:
-        with pytest.raises(RpcError) as caught:
-            await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT)
+        failure = await failure_of(channel)
     [line] = ended(logged)
     assert (line["log_level"], line["status"]) == (level, status)
-    assert caught.value.status.name == status
+    assert failure.status.name == status
 
 
 async def test_a_call_that_exceeds_its_deadline_is_logged(
-    open_client: Any,
-    make_services: MakeServices,
-    waiting: Waiting,
-    logged: Logged,
-    autojump_clock: trio.testing.MockClock,
+    waiting: Waiting, logged: Logged, autojump_clock: trio.testing.MockClock
 ) -> None:
     async with open_client(make_services(get_chat=waiting.get_chat), log_calls) as channel:
-        with pytest.raises(RpcError):
-            await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=0.05)
+        await failure_of(channel, timeout=0.05)
         await eventually(lambda: bool(ended(logged)))
     [line] = ended(logged)
     # Whether the server's clock or the client's reset comes first is a matter of microseconds.
     assert (line["log_level"], line["status"]) in [("info", "DEADLINE_EXCEEDED"), ("debug", "CANCELLED")]
 
 
-async def test_a_cancelled_call_is_not_logged_as_a_fault(
-    open_client: Any, make_services: MakeServices, waiting: Waiting, logged: Logged
-) -> None:
+async def test_a_cancelled_call_is_not_logged_as_a_fault(waiting: Waiting, logged: Logged) -> None:
     async with open_client(make_services(connect=waiting.connect), log_calls) as channel:
         async with open_stream(SessionServiceStub(channel).Connect):
             await eventually(lambda: waiting.inside == 1)
@@ -150,9 +140,7 @@ async def test_a_cancelled_call_is_not_logged_as_a_fault(
     assert (line["log_level"], line["status"]) == ("debug", "CANCELLED")
 
 
-async def test_a_lost_connection_is_not_logged_as_a_fault(
-    open_client: Any, make_services: MakeServices, waiting: Waiting, logged: Logged
-) -> None:
+async def test_a_lost_connection_is_not_logged_as_a_fault(waiting: Waiting, logged: Logged) -> None:
     services = make_services(connect=waiting.connect)
     async with open_client(services, log_calls) as channel, open_stream(SessionServiceStub(channel).Connect):
         await eventually(lambda: waiting.inside == 1)
@@ -163,11 +151,10 @@ async def test_a_lost_connection_is_not_logged_as_a_fault(
     assert line["log_level"] == "debug"
 
 
-async def test_no_log_event_contains_metadata(open_client: Any, make_services: MakeServices, logged: Logged) -> None:
+async def test_no_log_event_contains_metadata(logged: Logged) -> None:
     services = make_services(get_chat=failing(ValueError("a bug")))
     async with open_client(services, log_calls, authenticate(equals(TOKEN)), prepare=[send_token(TOKEN)]) as channel:
-        with pytest.raises(RpcError):
-            await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT)
+        await failure_of(channel)
     assert ended(logged)
     assert TOKEN not in repr(logged)
 
@@ -175,23 +162,15 @@ async def test_no_log_event_contains_metadata(open_client: Any, make_services: M
 # ---- authenticate
 
 
-async def test_a_valid_token_is_accepted(open_client: Any, make_services: MakeServices) -> None:
+@pytest.mark.parametrize("value", [f"Bearer {TOKEN}", f"bearer {TOKEN}", "Bearer another"])
+async def test_each_valid_token_is_accepted(value: str) -> None:
+    async with open_client(make_services(), authenticate(equals("another", TOKEN))) as channel:
+        assert await get_chat(channel, metadata=[("authorization", value)]) == "d-1-2"
+
+
+async def test_a_client_sends_its_token_with_each_call() -> None:
     async with open_client(make_services(), authenticate(equals(TOKEN)), prepare=[send_token(TOKEN)]) as channel:
-        response = await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT)
-    assert response.chat.chat_id == "d-1-2"
-
-
-async def test_each_of_several_tokens_is_accepted(open_client: Any, make_services: MakeServices) -> None:
-    guard = authenticate(equals("another", TOKEN))
-    for token in ("another", TOKEN):
-        async with open_client(make_services(), guard, prepare=[send_token(token)]) as channel:
-            await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT)
-
-
-async def test_the_name_of_the_scheme_may_be_in_any_case(open_client: Any, make_services: MakeServices) -> None:
-    metadata = [("authorization", f"bearer {TOKEN}")]
-    async with open_client(make_services(), authenticate(equals(TOKEN))) as channel:
-        await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT, metadata=metadata)
+        assert await get_chat(channel) == "d-1-2"
 
 
 @pytest.mark.parametrize(
@@ -208,14 +187,10 @@ async def test_the_name_of_the_scheme_may_be_in_any_case(open_client: Any, make_
         [("x-authorization", f"Bearer {TOKEN}")],
     ],
 )
-async def test_without_the_token_no_handler_runs(
-    open_client: Any, make_services: MakeServices, waiting: Waiting, metadata: Metadata
-) -> None:
+async def test_without_the_token_no_handler_runs(waiting: Waiting, metadata: Metadata) -> None:
     services = make_services(get_chat=waiting.get_chat, connect=waiting.connect)
     async with open_client(services, authenticate(equals(TOKEN))) as channel:
-        with pytest.raises(RpcError) as caught:
-            await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT, metadata=metadata)
-        assert caught.value.status is Status.UNAUTHENTICATED
+        assert (await failure_of(channel, metadata=metadata)).status is Status.UNAUTHENTICATED
         with pytest.raises(RpcError) as caught:
             async with open_stream(SessionServiceStub(channel).Connect, timeout=TIMEOUT, metadata=metadata) as stream:
                 await stream.receive()
@@ -223,7 +198,7 @@ async def test_without_the_token_no_handler_runs(
     assert waiting.entered == 0
 
 
-async def test_probes_and_tools_need_no_token(open_client: Any, make_services: MakeServices) -> None:
+async def test_probes_and_tools_need_no_token() -> None:
     health = Health()
     health.started()
     own = make_services()
@@ -234,12 +209,10 @@ async def test_probes_and_tools_need_no_token(open_client: Any, make_services: M
         async with open_stream(ServerReflectionStub(channel).ServerReflectionInfo, timeout=TIMEOUT) as stream:
             await stream.send(ServerReflectionRequest(list_services=""))
             assert await stream.receive() is not None
-        with pytest.raises(RpcError) as caught:
-            await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT)
-        assert caught.value.status is Status.UNAUTHENTICATED
+        assert (await failure_of(channel)).status is Status.UNAUTHENTICATED
 
 
-def test_the_standard_services_have_the_listed_names(make_services: MakeServices) -> None:
+def test_the_standard_services_have_the_listed_names() -> None:
     served = [servicer.service.name for servicer in standard_services(make_services(), Health())]
     assert served == list(STANDARD_SERVICES)
 
@@ -253,7 +226,7 @@ def hold(channel: Any, nursery: trio.Nursery) -> trio.CancelScope:
 
     async def call() -> None:
         with scope:
-            await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT)
+            await get_chat(channel)
 
     nursery.start_soon(call)
     return scope
@@ -261,29 +234,26 @@ def hold(channel: Any, nursery: trio.Nursery) -> trio.CancelScope:
 
 @pytest.mark.parametrize("limits", [{"total": 2}, {"per_peer": 2}, {"total": 100, "per_peer": 2}])
 async def test_a_call_over_the_limit_is_refused_with_a_pause_to_retry_after(
-    open_client: Any, make_services: MakeServices, waiting: Waiting, limits: dict[str, float]
+    waiting: Waiting, limits: dict[str, float]
 ) -> None:
     services, limit = make_services(get_chat=waiting.get_chat), limit_calls(**limits, retry_after=2.5)
     async with open_client(services, limit) as channel, trio.open_nursery() as calls:
         for _ in range(2):
             hold(channel, calls)
         await eventually(lambda: waiting.inside == 2)
-        with pytest.raises(RpcError) as caught:
-            await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT)
-        assert caught.value.status is Status.RESOURCE_EXHAUSTED
-        detail = caught.value.detail(RetryInfo)
+        error = await failure_of(channel)
+        assert error.status is Status.RESOURCE_EXHAUSTED
+        detail = error.detail(RetryInfo)
         assert detail is not None
         assert detail.retry_delay.ToMilliseconds() == 2500
-        assert caught.value.retry_after == 2.5
+        assert error.retry_after == 2.5
         assert waiting.entered == 2
         waiting.go_on.set()
         await eventually(lambda: waiting.inside == 0)
-        await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT)
+        await get_chat(channel)
 
 
-async def test_a_call_that_is_cancelled_or_fails_frees_its_slot(
-    open_client: Any, make_services: MakeServices, waiting: Waiting, nursery: trio.Nursery
-) -> None:
+async def test_a_call_that_is_cancelled_or_fails_frees_its_slot(waiting: Waiting, nursery: trio.Nursery) -> None:
     async def get_chat(request: GetChatRequest) -> GetChatResponse:
         if request.user_id:
             raise RpcError(Status.NOT_FOUND, "there is none")

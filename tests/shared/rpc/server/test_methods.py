@@ -12,11 +12,10 @@ from rookery.v1.session_pb2 import ClientFrame, ServerFrame
 from shared.rpc import Limits, RpcError, ServerStream, Status
 from shared.rpc.framing import PREFIX
 from shared.rpc.server.methods import Methods
+from tests.shared.rpc.conftest import GET_CHAT
 
 if TYPE_CHECKING:
     from tests.shared.rpc.conftest import ConnectRaw
-
-GET_CHAT = "/rookery.v1.ArchiveService/GetChat"
 
 
 async def test_a_unary_call_takes_one_message(connect_raw: "ConnectRaw") -> None:

@@ -19,10 +19,10 @@ from hyperframe.frame import PingFrame, SettingsFrame
 from shared.rpc import Channel, Limits, open_channel, serve_rpc
 from shared.rpc.server.server import Server
 from tests.shared.rpc.calling import get_chat
-from tests.shared.rpc.conftest import eventually
+from tests.shared.rpc.conftest import eventually, make_services
 
 if TYPE_CHECKING:
-    from tests.shared.rpc.conftest import ConnectRaw, MakeServices
+    from tests.shared.rpc.conftest import ConnectRaw
 
 PATIENCE = 60.0
 """Seconds for handshakes and calls that the test does not let time out."""
@@ -141,7 +141,7 @@ async def test_a_connection_too_many_is_closed_at_once(connect_raw: "ConnectRaw"
 
 @pytest.mark.parametrize("alpn", [None, "http/1.1"])
 async def test_a_client_that_does_not_choose_http2_over_tls_is_closed(
-    alpn: str | None, nursery: trio.Nursery, make_services: "MakeServices", tls: ssl.SSLContext, authority: trustme.CA
+    alpn: str | None, nursery: trio.Nursery, tls: ssl.SSLContext, authority: trustme.CA
 ) -> None:
     server, port = await start(make_services(), nursery, Limits(), tls)
     context = ssl.create_default_context()
@@ -163,7 +163,7 @@ async def test_a_client_that_does_not_choose_http2_over_tls_is_closed(
     "sent", [b"", b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/1.1\r\n\r\n"], ids=["nothing", "part", "plain"]
 )
 async def test_a_tls_handshake_that_is_none_ends_in_time(
-    sent: bytes, nursery: trio.Nursery, make_services: "MakeServices", tls: ssl.SSLContext
+    sent: bytes, nursery: trio.Nursery, tls: ssl.SSLContext
 ) -> None:
     server, port = await start(make_services(), nursery, Limits(handshake_timeout=0.2), tls)
     stream = await trio.open_tcp_stream("127.0.0.1", port)
@@ -191,12 +191,7 @@ def many_files() -> Iterator[int]:
 
 @pytest.mark.parametrize("half_open", [2_000, pytest.param(10_000, marks=pytest.mark.slow)])
 async def test_half_open_handshakes_harm_nobody(
-    half_open: int,
-    nursery: trio.Nursery,
-    make_services: "MakeServices",
-    tls: ssl.SSLContext,
-    authority: trustme.CA,
-    many_files: int,
+    half_open: int, nursery: trio.Nursery, tls: ssl.SSLContext, authority: trustme.CA, many_files: int
 ) -> None:
     """Connected clients are served, and new ones can connect. Both ends are in this process, whose limit of open files
     may reduce the number of handshakes."""
@@ -207,15 +202,15 @@ async def test_half_open_handshakes_harm_nobody(
     authority.configure_trust(trusting)
 
     def connect() -> AbstractAsyncContextManager[Channel]:
-        return open_channel("localhost", port, tls=trusting)
+        return open_channel("localhost", port, tls=trusting, limits=Limits(connect_timeout=PATIENCE))
 
     with ExitStack() as sockets:
         async with connect() as first:
-            await get_chat(first)
+            await get_chat(first, timeout=PATIENCE)
             for _ in range(BATCHES):
                 for _ in range(batch):
                     sockets.enter_context(silent(port))
-                await get_chat(first)
+                await get_chat(first, timeout=PATIENCE)
                 async with connect() as another:
                     await get_chat(another, timeout=PATIENCE, wait_for_ready=True)
                 assert server.statistics().handshaking <= limits.max_handshakes
