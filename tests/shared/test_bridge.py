@@ -1,3 +1,5 @@
+"""The bridge to a thread: order, batches, failures, bounds, cancellation."""
+
 import threading
 from collections.abc import Callable, Sequence
 
@@ -12,6 +14,20 @@ def doubling() -> Callable[[list[int]], Sequence[int]]:
     return lambda jobs: [2 * job for job in jobs]
 
 
+class Blocked:
+    """A handler that waits for `go_on` in each batch, and keeps the batches."""
+
+    def __init__(self) -> None:
+        self.entered, self.go_on = threading.Event(), threading.Event()
+        self.batches: list[list[int]] = []
+
+    def __call__(self, jobs: list[int]) -> list[int]:
+        self.batches.append(jobs)
+        self.entered.set()
+        self.go_on.wait(10)
+        return jobs
+
+
 async def test_jobs_are_done_in_order_and_their_results_come_back() -> None:
     results: list[int | Exception] = []
     async with open_batch_thread("test", doubling) as bridge:
@@ -21,26 +37,19 @@ async def test_jobs_are_done_in_order_and_their_results_come_back() -> None:
     assert results == [2 * number for number in range(100)]
 
 
-async def test_what_gathers_while_the_thread_works_is_one_batch() -> None:
-    entered, go_on = threading.Event(), threading.Event()
-    batches: list[list[int]] = []
-
-    def handle(jobs: list[int]) -> list[int]:
-        batches.append(jobs)
-        entered.set()
-        go_on.wait(10)
-        return jobs
-
-    async with open_batch_thread("test", lambda: handle) as bridge:
+async def test_jobs_that_come_while_the_thread_works_are_one_batch() -> None:
+    blocked = Blocked()
+    async with open_batch_thread("test", lambda: blocked) as bridge:
         bridge.submit(0, lambda _: None)
-        await trio.to_thread.run_sync(entered.wait)
-        for number in range(1, 50):
+        await trio.to_thread.run_sync(blocked.entered.wait)
+        for number in range(1, 51):
             bridge.submit(number, lambda _: None)
-        go_on.set()
-        await bridge.call(50)
-        assert batches[:2] == [[0], list(range(1, 50))] or batches[:2] == [[0], list(range(1, 51))]
+        blocked.go_on.set()
+        await bridge.call(51)
+        assert blocked.batches[0] == [0]
+        assert blocked.batches[1][:50] == list(range(1, 51))
         assert bridge.statistics().pending == 0
-        assert bridge.statistics().jobs == 51
+        assert bridge.statistics().jobs == 52
 
 
 async def test_an_exception_reaches_every_caller_of_the_batch_and_the_thread_goes_on() -> None:
@@ -55,7 +64,7 @@ async def test_an_exception_reaches_every_caller_of_the_batch_and_the_thread_goe
         assert await bridge.call(14) == 14
 
 
-async def test_a_failure_to_start_is_raised_where_it_was_opened() -> None:
+async def test_a_failure_to_start_is_raised_by_open() -> None:
     def start() -> Callable[[list[int]], list[int]]:
         raise OSError("no such disk")
 
@@ -64,7 +73,7 @@ async def test_a_failure_to_start_is_raised_where_it_was_opened() -> None:
             pass
 
 
-async def test_leaving_waits_for_what_was_given_and_stops_the_thread() -> None:
+async def test_leaving_waits_for_the_pending_jobs_and_stops_the_thread() -> None:
     stopped = threading.Event()
     results: list[int | Exception] = []
     async with open_batch_thread("test thread", doubling, stop=stopped.set) as bridge:
@@ -77,43 +86,29 @@ async def test_leaving_waits_for_what_was_given_and_stops_the_thread() -> None:
         bridge.submit(1, results.append)
 
 
-async def test_more_than_the_bound_is_refused_at_once() -> None:
-    go_on = threading.Event()
-
-    def handle(jobs: list[int]) -> list[int]:
-        go_on.wait(10)
-        return jobs
-
-    async with open_batch_thread("test", lambda: handle, max_pending=3) as bridge:
+async def test_a_job_over_the_bound_is_refused_at_once() -> None:
+    blocked = Blocked()
+    async with open_batch_thread("test", lambda: blocked, max_pending=3) as bridge:
         for number in range(3):
             bridge.submit(number, lambda _: None)
         with pytest.raises(Unavailable, match="3 jobs behind"):
             bridge.submit(3, lambda _: None)
-        go_on.set()
+        blocked.go_on.set()
 
 
 async def test_a_cancelled_call_leaves_the_job_and_the_bridge_alone() -> None:
-    entered, go_on = threading.Event(), threading.Event()
-    done: list[int] = []
-
-    def handle(jobs: list[int]) -> list[int]:
-        entered.set()
-        go_on.wait(10)
-        done.extend(jobs)
-        return jobs
-
-    async with open_batch_thread("test", lambda: handle) as bridge:
-        with trio.CancelScope() as scope:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(bridge.call, 1)
-                await trio.to_thread.run_sync(entered.wait)
-                scope.cancel()
-        go_on.set()
+    blocked = Blocked()
+    async with open_batch_thread("test", lambda: blocked) as bridge:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(bridge.call, 1)
+            await trio.to_thread.run_sync(blocked.entered.wait)
+            nursery.cancel_scope.cancel()
+        blocked.go_on.set()
         assert await bridge.call(2) == 2
-    assert done == [1, 2]
+    assert [job for batch in blocked.batches for job in batch] == [1, 2]
 
 
-async def test_a_call_that_is_cancelled_before_it_begins_gives_no_job() -> None:
+async def test_a_call_that_is_cancelled_before_it_begins_submits_no_job() -> None:
     async with open_batch_thread("test", doubling) as bridge:
         with trio.CancelScope() as scope:
             scope.cancel()

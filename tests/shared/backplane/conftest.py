@@ -1,12 +1,13 @@
-"""The engines that the contract of the backplane is held to. A twin joins by a line in ENGINES."""
+"""The engines on which the contract suite runs. A further twin needs a line in ENGINES."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from uuid import uuid4
 
 import pytest
+import trio
 
-from shared.backplane import Backplane
+from shared.backplane import Assignment, Backplane, Consumer, StoredRecord
 from shared.backplane.kafka import backplane as kafka_backplane
 from shared.backplane.kafka import client as kafka_client
 from shared.backplane.kafka import consumer as kafka_consumer
@@ -22,20 +23,20 @@ from tools.engines.kafka import Kafka
 PARTITIONS = 4
 
 PATIENCE = 60.0
-"""Seconds after which what does not happen is taken for lost; a broker that starts on a busy machine takes half."""
+"""Seconds after which a test fails; a broker that starts on a busy machine takes half of it."""
 
 LONG_SESSION = 30.0
-"""Seconds for which a member may be silent where that is not what is tested: no machine stands still for so long."""
+"""Of a member whose session must not time out in the test: no machine stands still for so long."""
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 OpenBackplane = Callable[[], AbstractAsyncContextManager[Backplane]]
-"""Opens the same backplane again each time: what was published before is still there."""
+"""Opens the same backplane each time: records that were published before are still there."""
 
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a busy machine, Kafka has the time for what it promises to do within some seconds, or not at all."""
+    """On a busy machine, Kafka may take longer than the timeouts that the test is not about."""
     for module, name in (
         (kafka_backplane, "LOOKUP_TIMEOUT"),
         (kafka_backplane, "DEAD_LETTER_TIMEOUT"),
@@ -51,7 +52,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kafka_member, "REBALANCE_TIMEOUT_MS", int(2 * PATIENCE * 1000))
 
 
-def embedded(request: pytest.FixtureRequest) -> OpenBackplane:
+def sqlite(request: pytest.FixtureRequest) -> OpenBackplane:
     path = request.getfixturevalue("tmp_path") / "log.sqlite3"
     return lambda: open_sqlite_log(path, partitions=PARTITIONS, retention_hours=1)
 
@@ -70,7 +71,7 @@ def kafka(request: pytest.FixtureRequest) -> OpenBackplane:
 
 
 def kafka_settings(server: Kafka, instance: str = "tests") -> KafkaSettings:
-    """Topics that no other test has. The groups of one test can be met in another, but no topic of theirs."""
+    """Topics of one test's own, and with them its groups, whose names begin with the topic's."""
     name = f"test-{uuid4().hex}"
     return KafkaSettings(
         servers=(server.address,),
@@ -82,7 +83,7 @@ def kafka_settings(server: Kafka, instance: str = "tests") -> KafkaSettings:
     )
 
 
-ENGINES = {"embedded": embedded, "kafka": kafka}
+ENGINES = {"sqlite": sqlite, "kafka": kafka}
 
 
 @pytest.fixture(params=sorted(ENGINES))
@@ -94,3 +95,14 @@ def open_backplane(request: pytest.FixtureRequest) -> OpenBackplane:
 async def backplane(open_backplane: OpenBackplane) -> AsyncIterator[Backplane]:
     async with open_backplane() as opened:
         yield opened
+
+
+async def read(consumer: Consumer, count: int) -> list[StoredRecord]:
+    """Fetch until at least so many records have come; pass over assignments."""
+    records: list[StoredRecord] = []
+    with trio.fail_after(PATIENCE):
+        while len(records) < count:
+            event = await consumer.fetch()
+            if not isinstance(event, Assignment):
+                records.extend(event.records)
+    return records

@@ -1,4 +1,4 @@
-"""What is left for the process that has the embedded log is published by it, once and in order."""
+"""Spooled records are published by the process that has the log open, once and in order."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -20,7 +20,7 @@ PATIENCE = 30.0
 
 
 class FakeLog:
-    """Keeps what is published. While `is_away`, it takes nothing."""
+    """Keeps the published records. Refuses them while `is_away`."""
 
     partitions = 4
 
@@ -58,7 +58,7 @@ def spool(tmp_path: Path) -> Path:
     return tmp_path / "spool"
 
 
-async def test_what_was_left_before_and_meanwhile_is_published_in_order(spool: Path) -> None:
+async def test_records_spooled_before_and_meanwhile_are_published_in_order(spool: Path) -> None:
     log = FakeLog()
     for number in range(3):
         spool_record(spool, 7, b"before %d" % number)
@@ -70,7 +70,7 @@ async def test_what_was_left_before_and_meanwhile_is_published_in_order(spool: P
     assert [record.partition for record in log.published] == [partition_of(user, 4) for user in (7, 7, 7, 8)]
 
 
-async def test_a_folder_that_is_not_there_is_waited_for(spool: Path) -> None:
+async def test_a_missing_folder_is_waited_for(spool: Path) -> None:
     log = FakeLog()
     async with publishing(spool, log):
         await trio.testing.wait_all_tasks_blocked()
@@ -79,7 +79,7 @@ async def test_a_folder_that_is_not_there_is_waited_for(spool: Path) -> None:
     assert [record.value for record in log.published] == [b"first"]
 
 
-async def test_what_the_log_does_not_take_stays_until_it_does(spool: Path) -> None:
+async def test_a_record_that_the_log_refuses_stays_until_it_is_accepted(spool: Path) -> None:
     log = FakeLog()
     log.is_away = True
     spool_record(spool, 7, b"first")
@@ -95,7 +95,7 @@ async def test_what_the_log_does_not_take_stays_until_it_does(spool: Path) -> No
     assert lines[0]["event"] == "spool_not_published"
 
 
-async def test_a_file_that_is_none_of_ours_is_put_aside_and_hinders_nothing(spool: Path) -> None:
+async def test_an_invalid_file_is_renamed_and_holds_up_nothing(spool: Path) -> None:
     log = FakeLog()
     spool_record(spool, 7, b"ours")
     (spool / "0.record").write_bytes(b"not ours")
@@ -108,7 +108,7 @@ async def test_a_file_that_is_none_of_ours_is_put_aside_and_hinders_nothing(spoo
     assert [line["event"] for line in lines] == ["spool_file_refused"]
 
 
-def test_only_its_owner_may_read_what_is_left(spool: Path) -> None:
+def test_only_its_owner_may_read_a_spooled_record(spool: Path) -> None:
     spool_record(spool, 7, b"private")
     (path,) = spool.iterdir()
     assert (spool.stat().st_mode & 0o777, path.stat().st_mode & 0o777) == (0o700, 0o600)

@@ -1,0 +1,226 @@
+"""The backplane while its broker dies or freezes, while it is cancelled, and beside other programs."""
+
+import threading
+import time
+from contextlib import closing
+from importlib import import_module
+from typing import Any
+
+import pytest
+import trio
+
+from shared.backplane import Backplane, Record, StoredRecord
+from shared.backplane.kafka import backplane as kafka_backplane
+from shared.backplane.kafka import consumer as kafka_consumer
+from shared.backplane.kafka import producer as kafka_producer
+from shared.backplane.kafka.backplane import open_kafka
+from shared.backplane.kafka.topics import migrate_topics
+from shared.backplane.publishing import publish_and_wait
+from shared.contract.errors import Unavailable
+from shared.settings import KafkaSettings
+from tests.shared.backplane.conftest import PARTITIONS, PATIENCE, TRACEPARENT, kafka_settings, read
+from tests.shared.backplane.kafka.conftest import CLOSE_SECONDS, Publisher, gain, opened, publish_until_accepted
+from tools.engines.engine import free_port
+from tools.engines.kafka import Kafka
+
+REFUSED_SECONDS = kafka_producer.DELIVERY_TIMEOUT + 15
+"""For an answer, whatever the broker does: five are promised, a busy machine takes more. The library takes minutes."""
+
+RECOVERY_SECONDS = 20.0
+"""From a broker's return to the first answer. It takes one or two; the library alone would not look for 30."""
+
+stock: Any = import_module("kafka")
+"""kafka-python as other programs use it."""
+
+
+async def read_again(backplane: Backplane, publisher: Publisher) -> list[StoredRecord]:
+    """Read partitions 0 and 1 from their beginning up to the last accepted numbers."""
+    ends = {0: max(publisher.accepted), 1: max(publisher.accepted)}
+    records: list[StoredRecord] = []
+    async with backplane.consume("another group") as consumer:
+        while ends:
+            for record in await read(consumer, 1):
+                if record.partition < 2:
+                    records.append(record)
+                    if int(record.value) == ends.get(record.partition):
+                        del ends[record.partition]
+    return records
+
+
+async def consume_and_close_without_a_broker(backplane: Backplane) -> None:
+    async with backplane.consume("nobody") as consumer:
+        with trio.move_on_after(1) as waited:
+            await consumer.fetch()
+        assert waited.cancelled_caught
+        with pytest.raises(Unavailable):
+            await backplane.end_offset(0)
+        began = trio.current_time()
+    assert trio.current_time() - began < CLOSE_SECONDS
+
+
+async def test_acknowledged_records_survive_a_killed_broker_and_the_others_are_answered_once(
+    fragile_kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_backplane, "LOOKUP_TIMEOUT", 0.5)
+    async with opened(kafka_settings(fragile_kafka)) as backplane, backplane.consume("readers") as consumer:
+        publisher = Publisher(backplane)
+        stop = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(publisher.publish_until, stop)
+            await read(consumer, 100)
+            await trio.to_thread.run_sync(fragile_kafka.kill)
+            await consume_and_close_without_a_broker(backplane)
+            async with backplane.consume("early") as early:
+                await trio.to_thread.run_sync(fragile_kafka.start)
+                back = trio.current_time()
+                await publish_until_accepted(backplane)
+                assert trio.current_time() - back < RECOVERY_SECONDS, "it recovers by itself"
+                stop.set()
+                assert await gain(early, PARTITIONS) == set(range(PARTITIONS)), "a member waits for its broker"
+        await publisher.until_answered()
+        records = await read_again(backplane, publisher)
+        publisher.assert_stored(records)
+        assert len(records) == len(set(records)), "no record is stored twice"
+        assert max(publisher.times.values()) < REFUSED_SECONDS
+        with trio.fail_after(PATIENCE):
+            await consumer.commit({0: 1})
+            before = consumer.held_until
+            while consumer.held_until <= before:
+                await trio.sleep(0.01)
+
+
+async def test_while_a_broker_is_frozen_calls_are_refused_and_never_accepted_too(
+    fragile_kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_producer, "DELIVERY_TIMEOUT", 1.0)
+    monkeypatch.setattr(kafka_consumer, "COMMIT_TIMEOUT", 1.0)
+    async with opened(kafka_settings(fragile_kafka)) as backplane, backplane.consume("readers") as consumer:
+        publisher = Publisher(backplane)
+        stop = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(publisher.publish_until, stop)
+            await read(consumer, 100)
+            fragile_kafka.freeze()
+            try:
+                with pytest.raises(Unavailable):
+                    await consumer.commit({0: 1})
+                with trio.fail_after(PATIENCE):
+                    while not publisher.refused:
+                        await trio.sleep(0.01)
+            finally:
+                fragile_kafka.thaw()
+            await publish_until_accepted(backplane)
+            stop.set()
+        await publisher.until_answered()
+        publisher.assert_stored(await read_again(backplane, publisher))
+
+
+async def test_times_are_the_brokers(kafka_server: Kafka, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(kafka_settings(kafka_server)) as backplane, backplane.consume("readers") as consumer:
+        now = time.time_ns
+        monkeypatch.setattr(time, "time_ns", lambda: now() - 10_000 * 10**9)
+        await publish_and_wait(backplane, [Record(0, b"x")])
+        (record,) = await read(consumer, 1)
+        assert abs(record.at_ms - now() // 10**6) < 1000 * PATIENCE
+
+
+async def test_other_programs_find_the_trace_in_its_usual_header(kafka_server: Kafka) -> None:
+    settings = kafka_settings(kafka_server)
+    others = [("tracestate", b"vendor=1"), ("empty", b""), ("traceparent", TRACEPARENT.encode())]
+
+    def produce() -> None:
+        with closing(stock.KafkaProducer(bootstrap_servers=kafka_server.address)) as producer:
+            producer.send(settings.topic, b"theirs", headers=others, partition=0).get(PATIENCE)
+
+    def consume() -> list[tuple[bytes, list[tuple[str, bytes]]]]:
+        place = stock.TopicPartition(settings.topic, 0)
+        with closing(stock.KafkaConsumer(bootstrap_servers=kafka_server.address)) as consumer:
+            consumer.assign([place])
+            consumer.seek_to_beginning(place)
+            records: list[Any] = []
+            while len(records) < 3:
+                records += consumer.poll(1_000).get(place, [])
+            return [(record.value, list(record.headers)) for record in records]
+
+    async with opened(settings) as backplane, backplane.consume("readers") as consumer:
+        await publish_and_wait(backplane, [Record(0, b"untraced"), Record(0, b"traced", TRACEPARENT)])
+        await trio.to_thread.run_sync(produce)
+        records = await read(consumer, 3)
+    assert [record.traceparent for record in records] == ["", TRACEPARENT, TRACEPARENT]
+    assert (await trio.to_thread.run_sync(consume))[:2] == [
+        (b"untraced", []),
+        (b"traced", [("traceparent", TRACEPARENT.encode())]),
+    ]
+
+
+# ---- cancelled
+
+
+async def everything(settings: KafkaSettings) -> None:
+    """One of each operation that waits."""
+    async with open_kafka(settings) as backplane, backplane.consume("cancelled") as consumer:
+        backplane.publish([Record(0, b"x"), Record(1, b"x")], lambda _: None)
+        await gain(consumer, PARTITIONS)
+        consumer.seek(0, 0)
+        await read(consumer, 1)
+        await consumer.commit({0: 1})
+        await backplane.offset_at(0, 2**50)
+
+
+async def until_no_thread_is_left() -> None:
+    """Soon: closing does not wait for a loop that a callback blocks."""
+    with trio.fail_after(PATIENCE):
+        while any("kafka" in thread.name for thread in threading.enumerate()):
+            await trio.sleep(0.01)
+
+
+class Cancelling(trio.abc.Instrument):
+    """Cancels a scope at the nth step of its task: at one await after the other."""
+
+    def __init__(self, scope: trio.CancelScope, task: trio.lowlevel.Task, steps: int) -> None:
+        self._scope = scope
+        self._task = task
+        self._steps = steps
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        if task is self._task:
+            self._steps -= 1
+            if self._steps == 0:
+                self._scope.cancel()
+
+
+async def cancel_at_every_await(settings: KafkaSettings, limit: int) -> int:
+    """Return the number of awaits at which `everything` was cancelled before it ended by itself, at most the limit."""
+    for steps in range(1, limit):
+        began = trio.current_time()
+        with trio.CancelScope() as scope:
+            instrument = Cancelling(scope, trio.lowlevel.current_task(), steps)
+            trio.lowlevel.add_instrument(instrument)
+            try:
+                await everything(settings)
+            except Unavailable:
+                pass
+            finally:
+                trio.lowlevel.remove_instrument(instrument)
+        await until_no_thread_is_left()
+        if not scope.cancelled_caught:
+            return steps
+        assert trio.current_time() - began < PATIENCE
+    return limit
+
+
+async def test_cancelled_at_any_await_it_closes_and_leaves_no_thread(kafka_server: Kafka) -> None:
+    settings = kafka_settings(kafka_server)
+    await migrate_topics(settings)
+    assert 5 < await cancel_at_every_await(settings, 200) < 200
+
+
+async def test_cancelled_while_the_broker_is_away_it_closes_at_once() -> None:
+    settings = KafkaSettings(servers=(f"127.0.0.1:{free_port()}",))
+    for seconds in (0.0, 0.05, 0.3):
+        began = trio.current_time()
+        with trio.move_on_after(seconds) as scope:
+            await everything(settings)
+        assert scope.cancelled_caught
+        assert trio.current_time() - began < seconds + CLOSE_SECONDS
+        await until_no_thread_is_left()

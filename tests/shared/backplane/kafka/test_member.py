@@ -1,0 +1,118 @@
+"""Members of a group that leave, freeze, return, or conflict."""
+
+import math
+import threading
+from collections.abc import Callable
+
+import pytest
+import trio
+
+from shared.backplane import Assignment
+from shared.backplane.kafka import member as kafka_member
+from shared.backplane.kafka.backplane import KafkaBackplane
+from shared.contract.errors import Unavailable
+from tests.shared.backplane.conftest import LONG_SESSION, PARTITIONS, PATIENCE, kafka_settings
+from tests.shared.backplane.kafka.conftest import acknowledge, gain, instance, opened
+from tools.engines.kafka import Kafka
+
+SESSION_SECONDS = 2.0
+"""For a member that is to be excluded."""
+
+
+async def test_a_member_that_closes_leaves_at_once(kafka_server: Kafka, patient: None) -> None:
+    settings = kafka_settings(kafka_server)
+    async with opened(instance(settings, "b")) as b, b.consume("group") as second:
+        await gain(second, PARTITIONS)
+        async with opened(instance(settings, "a")) as a, a.consume("group") as first, trio.open_nursery() as nursery:
+            nursery.start_soon(gain, second, 1000)  # it releases what it loses
+            await gain(first, PARTITIONS // 2)
+            nursery.cancel_scope.cancel()
+        with trio.fail_after(LONG_SESSION - 5):  # even on a busy machine
+            await gain(second, PARTITIONS // 2)
+
+
+async def block_kafka_thread(backplane: KafkaBackplane) -> Callable[[], None]:
+    """Stop the heartbeats, as if the process were frozen. Return the function that ends this."""
+    blocked, go_on = threading.Event(), threading.Event()
+
+    def block() -> None:
+        blocked.set()
+        go_on.wait(2 * PATIENCE)
+
+    backplane._loop.call_soon(block)
+    await trio.to_thread.run_sync(blocked.wait)
+    return go_on.set
+
+
+async def test_the_partitions_of_a_frozen_member_move_and_it_is_notified_when_it_wakes(kafka_server: Kafka) -> None:
+    b = instance(kafka_settings(kafka_server), "b")
+    a = instance(b, "a").model_copy(update={"session_timeout_seconds": SESSION_SECONDS})
+    async with opened(a) as sleeping, opened(b) as awake, sleeping.consume("group") as frozen:
+        await gain(frozen, PARTITIONS)
+        await acknowledge(frozen)
+        go_on = await block_kafka_thread(sleeping)
+        async with awake.consume("group") as other:
+            assert await gain(other, PARTITIONS) == set(range(PARTITIONS))
+            assert frozen.held_until < trio.current_time() < other.held_until
+            go_on()
+            with trio.fail_after(PATIENCE):
+                event = await frozen.fetch()
+            assert isinstance(event, Assignment)
+            assert event.lost == set(range(PARTITIONS)), "the loss comes before any record"
+            await frozen.commit({0: 1})  # of a partition that it lost: no effect
+        assert await gain(frozen, PARTITIONS) == set(range(PARTITIONS))
+        with trio.fail_after(PATIENCE):
+            while frozen.held_until <= trio.current_time():
+                await trio.sleep(0.01)
+
+
+async def test_a_killed_process_that_returns_soon_has_its_partitions_without_a_rebalance(kafka_server: Kafka) -> None:
+    settings = kafka_settings(kafka_server).model_copy(update={"session_timeout_seconds": 20.0})
+    async with opened(instance(settings, "b")) as b, b.consume("group") as other:
+        await gain(other, PARTITIONS)
+        losses: list[Assignment] = []
+
+        async def follow() -> None:
+            while True:
+                event = await other.fetch()
+                if isinstance(event, Assignment) and event.lost:
+                    losses.append(event)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(follow)
+            async with opened(instance(settings, "a")) as a, a.consume("group") as killed:
+                owned = await gain(killed, PARTITIONS // 2)
+                killed._member.failure = "killed: it does not leave"
+            before = len(losses)
+            async with opened(instance(settings, "a")) as a, a.consume("group") as returned:
+                assert await gain(returned, PARTITIONS // 2) == owned
+            assert len(losses) == before
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_member_whose_name_another_process_takes_fails_with_the_reason(kafka_server: Kafka) -> None:
+    settings = kafka_settings(kafka_server, instance="same")
+    async with opened(settings) as one, one.consume("group") as first:
+        await gain(first, PARTITIONS)
+        async with opened(settings) as two, two.consume("group") as second:
+            await gain(second, PARTITIONS)
+            with trio.fail_after(PATIENCE), pytest.raises(Unavailable, match=r"as same.*`kafka.instance`"):
+                await gain(first, 1_000)
+            assert first.held_until == -math.inf
+
+
+async def test_a_member_that_the_group_does_not_accept_fails_with_the_reason(kafka_server: Kafka) -> None:
+    settings = kafka_settings(kafka_server).model_copy(update={"session_timeout_seconds": 0.5})
+    async with opened(settings) as backplane, backplane.consume("group") as consumer:
+        with trio.fail_after(PATIENCE), pytest.raises(Unavailable, match="InvalidSessionTimeout"):
+            await consumer.fetch()
+
+
+async def test_a_member_that_does_not_release_loses_its_partitions_all_the_same(
+    kafka_server: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_member, "RELEASE_TIMEOUT", 0.3)
+    async with opened(kafka_settings(kafka_server)) as backplane, backplane.consume("group") as stubborn:
+        await gain(stubborn, PARTITIONS)
+        async with backplane.consume("group") as other:
+            assert len(await gain(other, PARTITIONS // 2)) == PARTITIONS // 2

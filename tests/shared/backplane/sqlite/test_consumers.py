@@ -1,0 +1,30 @@
+"""Consumers of the SQLite log: memory is bounded, and the file has the rest."""
+
+from pathlib import Path
+
+import pytest
+
+from shared.backplane import Record
+from shared.backplane.publishing import publish_and_wait
+from shared.backplane.sqlite import consumers
+from shared.backplane.sqlite.log import open_sqlite_log
+from tests.shared.backplane.conftest import read
+
+
+async def test_a_consumer_that_is_far_behind_reads_from_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers, "MAX_BUFFERED", 10)
+    async with (
+        open_sqlite_log(tmp_path / "log.sqlite3", partitions=2, retention_hours=1) as log,
+        log.consume("readers") as consumer,
+    ):
+        await consumer.fetch()
+        await publish_and_wait(log, [Record(0, b"first")])
+        await read(consumer, 1)  # up to date from here on
+        for start in range(0, 60, 6):
+            await publish_and_wait(log, [Record(number % 2, b"%d" % number) for number in range(start, start + 6)])
+        records = await read(consumer, 60)
+    for partition in (0, 1):
+        mine = [int(record.value) for record in records if record.partition == partition]
+        assert mine == list(range(partition, 60, 2))
