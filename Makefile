@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# The time of every file in a wheel, so that the same sources make the same bytes: 2026-01-01.
+WHEEL_TIME := 1767225600
 SOLVE := -q --universal --generate-hashes --no-emit-index-url --no-annotate --python-version 3.11 \
 	--custom-compile-command "make lock" pyproject.toml
 
@@ -46,7 +48,8 @@ protos: $(VENV)/.dev ## generate rookery/v1/ and shared/rpc/standard/ from proto
 
 wheel: $(VENV)/.run ## build the wheel into dist/, for any pip: its modules, purerpc's and the page
 	@rm -rf dist
-	@$(BIN)/pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+	@SOURCE_DATE_EPOCH=$(WHEEL_TIME) $(BIN)/pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation \
+		--wheel-dir dist .
 	@ls dist/*.whl
 
 lock: ## solve the dependencies anew; needs uv

@@ -44,14 +44,14 @@ class Refused(RookeryError):
 
     @classmethod
     def from_problem(cls, status: int, problem: dict[str, Any]) -> "Refused":
-        """From an HTTP status and the fields of its problem: none if a proxy or a foreign server sent the response."""
-        retry_after_ms = problem.get("retry_after_ms")
+        """Make it from an HTTP status and the fields of its problem: none if a proxy or another server responded."""
+        retry_after_ms = str(problem.get("retry_after_ms"))  # a number, or like other `*_ms` fields a string of digits
         return cls(
             str(problem.get("code", "internal")),
             str(problem.get("detail") or problem.get("title") or f"HTTP status {status}"),
             field=str(problem.get("field", "")),
             retryable=status in _RETRYABLE,
-            retry_after_ms=retry_after_ms if isinstance(retry_after_ms, int) else 0,
+            retry_after_ms=int(retry_after_ms) if retry_after_ms.isdecimal() else 0,
         )
 
 

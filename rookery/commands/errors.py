@@ -7,21 +7,21 @@ import click
 BAD_SETTINGS = 2
 """Exit status for settings that can't be used, as click has for arguments."""
 
-EXTRAS = dict.fromkeys(("cassandra", "kafka", "redis"), "distributed") | dict.fromkeys(
-    (
-        "argon2",
-        "cryptography",
-        "hypercorn",
-        "joserfc",
-        "opentelemetry",
-        "pydantic",
-        "pydantic_settings",
-        "quart",
-        "quart_schema",
-        "quart_trio",
-    ),
-    "server",
-)
+EXTRAS: dict[str, str] = {
+    "argon2": "server",
+    "cassandra": "distributed",
+    "cryptography": "server",
+    "hypercorn": "server",
+    "joserfc": "server",
+    "kafka": "distributed",
+    "opentelemetry": "server",
+    "pydantic": "server",
+    "pydantic_settings": "server",
+    "quart": "server",
+    "quart_schema": "server",
+    "quart_trio": "server",
+    "redis": "distributed",
+}
 """The extra of Rookery that installs a package, for each package that a client alone does without."""
 
 
@@ -42,8 +42,7 @@ class CommandGroup(click.Group):
             if package is None:
                 raise
             raise click.ClickException(
-                f"this command needs the package {package}: install Rookery with the extra `{EXTRAS[package]}`, "
-                f"as in pip install 'rookery[{EXTRAS[package]}]'"
+                f"this command needs the package {package}: install Rookery's wheel with its extra [{EXTRAS[package]}]"
             ) from error
 
 

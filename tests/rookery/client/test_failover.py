@@ -1,4 +1,4 @@
-"""Several BFFs for one client: one that is down costs nothing but a try."""
+"""Failover between several BFFs."""
 
 import httpx
 import pytest
@@ -10,19 +10,19 @@ URLS = ["http://one:1", "http://two:2", "https://three:3"]
 
 
 class Bffs:
-    """Answer with their own names, unless they are `down` or `silent`."""
+    """Respond with their own URLs, unless they are `down` or `silent`."""
 
     def __init__(self) -> None:
         self.down: set[str] = set()
         self.silent: set[str] = set()
-        self.asked: list[str] = []
+        self.requested: list[str] = []
 
     @property
     def transport(self) -> httpx.MockTransport:
         return httpx.MockTransport(self._answer)
 
     async def _answer(self, request: httpx.Request) -> httpx.Response:
-        self.asked.append(request.url.host)
+        self.requested.append(request.url.host)
         if request.url.host in self.down:
             raise httpx.ConnectError("down", request=request)
         if request.url.host in self.silent:
@@ -31,42 +31,42 @@ class Bffs:
         return httpx.Response(200, json={"user_id": "1", "name": where, "display_name": request.url.path})
 
 
-async def ask(bffs: Bffs, first: int, times: int = 1) -> list[str]:
-    """Who answered."""
+async def register(bffs: Bffs, first: int, times: int = 1) -> list[str]:
+    """Return the URLs of the BFFs that responded."""
     async with open_api("http://any", "ada", "pw", transport=Failover(URLS, first, transport=bffs.transport)) as api:
         return [(await api.register()).name for _ in range(times)]
 
 
-async def test_clients_start_where_they_are_told_and_stay_there() -> None:
-    assert [await ask(Bffs(), first, times=2) for first in range(4)] == [[url] * 2 for url in (*URLS, URLS[0])]
+async def test_a_client_starts_with_its_first_bff_and_keeps_it() -> None:
+    assert [await register(Bffs(), first, times=2) for first in range(4)] == [[url] * 2 for url in (*URLS, URLS[0])]
 
 
-async def test_one_that_is_down_is_passed_over_and_not_asked_again() -> None:
+async def test_a_bff_that_is_down_is_skipped_and_not_asked_again() -> None:
     bffs = Bffs()
     bffs.down = {"one", "two"}
-    assert await ask(bffs, 0, times=2) == ["https://three:3", "https://three:3"]
-    assert bffs.asked == ["one", "two", "three", "three"]
+    assert await register(bffs, 0, times=2) == ["https://three:3", "https://three:3"]
+    assert bffs.requested == ["one", "two", "three", "three"]
 
 
-async def test_without_any_it_says_so() -> None:
+async def test_without_any_bff_the_request_is_unreachable() -> None:
     bffs = Bffs()
     bffs.down = {"one", "two", "three"}
     with pytest.raises(Unreachable):
-        await ask(bffs, 1)
-    assert bffs.asked == ["two", "three", "one"]
+        await register(bffs, 1)
+    assert bffs.requested == ["two", "three", "one"]
 
 
-async def test_what_was_sent_and_not_answered_is_not_sent_again_but_the_next_goes_elsewhere() -> None:
+async def test_a_post_without_an_answer_is_not_repeated_but_the_next_request_goes_to_the_next_bff() -> None:
     bffs = Bffs()
     bffs.silent = {"one"}
     async with open_api("http://any", "ada", "pw", transport=Failover(URLS, transport=bffs.transport)) as api:
         with pytest.raises(Unreachable):
             await api.register()
         assert (await api.register()).name == "http://two:2"
-    assert bffs.asked == ["one", "two"]
+    assert bffs.requested == ["one", "two"]
 
 
-async def test_what_only_reads_is_asked_of_the_next_when_it_is_not_answered() -> None:
+async def test_a_get_without_an_answer_goes_to_the_next_bff() -> None:
     bffs = Bffs()
     bffs.silent = {"two", "three"}
     async with httpx.AsyncClient(transport=Failover(URLS, 1, transport=bffs.transport)) as http:
@@ -74,4 +74,4 @@ async def test_what_only_reads_is_asked_of_the_next_when_it_is_not_answered() ->
         bffs.silent = {"one", "two", "three"}
         with pytest.raises(httpx.ReadTimeout):
             await http.get("http://any/v1/me")
-    assert bffs.asked == ["two", "three", "one", "one", "two", "three"]
+    assert bffs.requested == ["two", "three", "one", "one", "two", "three"]

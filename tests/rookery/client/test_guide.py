@@ -1,4 +1,4 @@
-"""The client guide says what the code does."""
+"""The tables and examples of docs/client-guide.md match the code."""
 
 import json
 import re
@@ -13,13 +13,13 @@ from shared.contract.wire import from_json
 GUIDE = (Path(__file__).parents[3] / "docs" / "client-guide.md").read_text()
 
 
-def test_the_table_of_refusals_is_that_of_the_code() -> None:
+def test_the_table_of_refusals_matches_the_code() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (\d+) \| (yes|no) \|", GUIDE, re.MULTILINE)
     table = {Code(code): (int(http), int(grpc), retry == "yes") for code, http, grpc, retry in rows}
     assert table == {code: (kind.http_status, kind.grpc_status, kind.retryable) for code, kind in KINDS.items()}
 
 
-def test_the_table_of_close_codes_is_that_of_the_code() -> None:
+def test_the_table_of_close_codes_matches_the_code() -> None:
     rows = re.findall(r"^\| (\d+) \| ([^|]+) \|$", GUIDE, re.MULTILINE)
     assert {int(code): meaning for code, meaning in rows} == CLOSE_CODES
 
@@ -35,5 +35,5 @@ def test_the_examples_are_frames() -> None:
         assert frame.WhichOneof("frame") is not None
 
 
-def test_the_time_of_a_message_is_as_it_says() -> None:
+def test_the_formula_for_the_time_of_a_message_matches_the_code() -> None:
     assert f"(message_id >> 22) + {EPOCH_MS}" in GUIDE

@@ -31,7 +31,7 @@ def test_as_many_are_due_as_the_rate_says(rate: float, elapsed: float) -> None:
 
 def test_latency_counts_from_the_intended_moment() -> None:
     record = Record()
-    number = record.sent(intended=10.0, now=12.0)  # the generator was held up for two seconds
+    number = record.sent(intended=10.0, now=12.0)  # the generator was two seconds late
     record.accept(number, 12.5)
     record.deliver(number, 13.0)
     report = record.report(10.0, 20.0)

@@ -24,7 +24,7 @@ def test_this_machine_may_be_loaded(url: str) -> None:
     check_target(url, anywhere=False)
 
 
-def test_another_machine_may_not_unless_one_owns_it() -> None:
+def test_another_machine_may_not_be_loaded_except_by_its_owner() -> None:
     with pytest.raises(LoadError, match="--i-own-this-server"):
         check_target("http://192.0.2.1", anywhere=False)
     check_target("http://192.0.2.1", anywhere=True)
