@@ -38,7 +38,7 @@ from shared.contract.ids import wall_clock_ms
 from shared.platform import Platform
 from shared.settings import BffSettings
 from shared.telemetry.health import Health
-from shared.telemetry.logs import in_role
+from shared.telemetry.logs import with_role
 from shared.telemetry.metrics import register_readings, serve_role
 
 WEB_ROOT = Path(__file__).resolve().parent / "web"
@@ -69,7 +69,7 @@ class Bff:
     port: int
 
 
-@in_role("bff")
+@with_role("bff")
 @asynccontextmanager
 async def open_bff(
     settings: BffSettings,

@@ -20,7 +20,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from shared.net.addresses import SECURE, GrpcAddress, is_loopback
+from shared.contract.addresses import SECURE, GrpcAddress, is_loopback
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 """0 lets the system choose a free one."""

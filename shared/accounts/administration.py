@@ -26,7 +26,7 @@ DEFAULTS = LiveConfiguration()
 _log = structlog.get_logger("rookery.audit")
 
 
-def log_act(entry: AuditEntry) -> None:
+def log_admin_act(entry: AuditEntry) -> None:
     """Tell the logs of an act."""
     actor = entry.actor
     who = {"actor_id": actor.user_id, "actor": actor.name} if actor.user_id else {"actor": str(actor)}
@@ -54,7 +54,7 @@ class Administration:
         configuration: ConfigurationStore,
         announce: Announce,
         *,
-        tell: Callable[[AuditEntry], None] = log_act,
+        tell: Callable[[AuditEntry], None] = log_admin_act,
         clock_ms: Callable[[], int] = wall_clock_ms,
     ) -> None:
         self._accounts = accounts
@@ -72,7 +72,7 @@ class Administration:
         return None if await self._accounts.add_user(user, password_hash) else _name_taken(user)
 
     async def make_admin(self, actor: Actor, user: User) -> Refusal | None:
-        if (await self._accounts.standings([user.user_id]))[user.user_id].is_suspended:
+        if (await self._accounts.account_statuses([user.user_id]))[user.user_id].is_suspended:
             return _is_suspended(user)
         await self._record(actor, Act.MAKE_ADMIN, named(user))
         return None if await self._accounts.make_admin(user.user_id) else _is_suspended(user)
@@ -87,7 +87,7 @@ class Administration:
 
         Not an admin: so nobody can be shut out by another admin, nor the last one by themselves.
         """
-        if (await self._accounts.standings([user.user_id]))[user.user_id].is_admin:
+        if (await self._accounts.account_statuses([user.user_id]))[user.user_id].is_admin:
             return _is_admin(user)
         await self._record(actor, Act.SUSPEND_USER, named(user), reason)
         if not await self._accounts.suspend(user.user_id, reason, self._clock_ms()):
@@ -98,7 +98,7 @@ class Administration:
     async def restore(self, actor: Actor, user: User) -> None:
         """Let the user in again, by a new sign-in: those from before the suspension have ended."""
         await self._record(actor, Act.RESTORE_USER, named(user))
-        if (await self._accounts.standings([user.user_id]))[user.user_id].is_suspended:
+        if (await self._accounts.account_statuses([user.user_id]))[user.user_id].is_suspended:
             await self._accounts.end_families(user.user_id)  # first: none of them may come alive again
         await self._accounts.restore(user.user_id)
 

@@ -25,7 +25,7 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class AccountStatus:
     """What an account may do. An admin is never suspended, and who is suspended is never made an admin."""
 
     is_admin: bool = False
@@ -102,7 +102,7 @@ class AccountStore(AuditStore, Protocol):
         """Change the profile if it is still at `version`; None if it is not."""
         ...
 
-    async def standings(self, user_ids: Sequence[int]) -> Mapping[int, Standing]:
+    async def account_statuses(self, user_ids: Sequence[int]) -> Mapping[int, AccountStatus]:
         """What each of these may do, who may not exist; at most 100 are asked for."""
         ...
 
@@ -148,7 +148,7 @@ class AccountStore(AuditStore, Protocol):
         """Whether the sign-in has not ended."""
         ...
 
-    async def standing_in(self, family_id: str, user_id: int) -> Standing | None:
+    async def sign_in_status(self, family_id: str, user_id: int) -> AccountStatus | None:
         """What the user of a sign-in may do now; None if the sign-in has ended."""
         ...
 

@@ -217,7 +217,7 @@ class TokenVerifier:
             return Refusal(Code.UNAUTHENTICATED, "The access token is not one that we issued.")
         if claims.expires_at_ms <= self._clock_ms():
             return Refusal(Code.UNAUTHENTICATED, "The access token has expired: refresh it.")
-        standing = await self._accounts.standing_in(claims.family_id, claims.user_id)
+        standing = await self._accounts.sign_in_status(claims.family_id, claims.user_id)
         if standing is None:
             return Refusal(Code.UNAUTHENTICATED, "This sign-in has ended: sign in again.")
         if standing.is_suspended:

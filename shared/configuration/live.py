@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from shared.background import open_background
-from shared.configuration.model import LiveConfiguration, Value, Words
+from shared.configuration.model import AllowedText, LiveConfiguration, Value
 from shared.configuration.protocol import ConfigurationStore, InvalidConfiguration, StoredValue
 from shared.contract.errors import Unavailable
 
@@ -23,20 +23,20 @@ REREAD_SECONDS = 30.0
 RETRY_SECONDS = 1.0
 """How long to wait before asking a store again that did not answer."""
 
-Follower = Callable[[LiveConfiguration], None]
+OnChange = Callable[[LiveConfiguration], None]
 """Is told what holds: at first, and whenever it has changed."""
 
 _log = structlog.get_logger(__name__)
 
 
-def nothing(_: LiveConfiguration) -> None:
-    """Follow nothing: the values are read when they are needed."""
+def ignore_change(_: LiveConfiguration) -> None:
+    """Follow ignore_change: the values are read when they are needed."""
 
 
 class Live:
-    """Made by `open_live`, or by `Live.fixed` where nothing changes."""
+    """Made by `open_live`, or by `Live.fixed` where ignore_change changes."""
 
-    def __init__(self, value: LiveConfiguration, on_change: Follower = nothing) -> None:
+    def __init__(self, value: LiveConfiguration, on_change: OnChange = ignore_change) -> None:
         self._value = value
         self._on_change = on_change
         self._refused: dict[str, str] = {}
@@ -95,9 +95,9 @@ def validate(key: str, text: str) -> Value:
 
 
 def describe(field: FieldInfo) -> str:
-    """What a value may be, in words: `a whole number from 1 to 100`."""
+    """What a value may be, in allowed: `a whole number from 1 to 100`."""
     if field.annotation is str:
-        return next(words.text for words in field.metadata if isinstance(words, Words))
+        return next(allowed.text for allowed in field.metadata if isinstance(allowed, AllowedText))
     low = next(bound.ge for bound in field.metadata if isinstance(bound, Ge))
     high = next(bound.le for bound in field.metadata if isinstance(bound, Le))
     return f"a {'whole number' if field.annotation is int else 'number'} from {low} to {high}"
@@ -116,7 +116,7 @@ def _parse(field: FieldInfo, text: str) -> object:
 
 @asynccontextmanager
 async def open_live(
-    store: ConfigurationStore, *, on_change: Follower = nothing, reread_seconds: float = REREAD_SECONDS
+    store: ConfigurationStore, *, on_change: OnChange = ignore_change, reread_seconds: float = REREAD_SECONDS
 ) -> AsyncIterator[Live]:
     """Load the configuration and follow its changes while the block is open.
 

@@ -12,8 +12,8 @@ Value = int | float | str
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
-    """Says in words what a text may be."""
+class AllowedText:
+    """Says in allowed what a text may be."""
 
     text: str
 
@@ -82,11 +82,13 @@ class LiveConfiguration(BaseModel):
         default=0.01, ge=0, le=1, description="Share of messages and requests that are traced, if there is a collector"
     )
     log_level: Annotated[
-        str, AfterValidator(_check_level), Words(f"{', '.join(LEVELS)}, or empty for that of the settings")
+        str, AfterValidator(_check_level), AllowedText(f"{', '.join(LEVELS)}, or empty for that of the settings")
     ] = Field(default="", description="From which level on lines are logged")
     log_levels: Annotated[
         str,
         Field(max_length=2_000),
         AfterValidator(_check_levels),
-        Words(f"loggers and their levels, such as bff=debug,messaging.gateway=info, {MAX_LEVELS} at most, or empty"),
+        AllowedText(
+            f"loggers and their levels, such as bff=debug,messaging.gateway=info, {MAX_LEVELS} at most, or empty"
+        ),
     ] = Field(default="", description="The same for single loggers, and all below them")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from shared.net.pem import explained, first_certificate
+from shared.net.pem import explain_errors, first_certificate
 
 WARN_SECONDS = 14 * 86_400.0
 WARN_SHARE = 0.2
@@ -36,7 +36,7 @@ _MALFORMED = (x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGene
 
 def read_certificate(file: Path) -> Certificate:
     """What the file's first certificate says. Raises UnusableCertificate."""
-    with explained(file):
+    with explain_errors(file):
         try:
             certificate = x509.load_pem_x509_certificate(first_certificate(file).encode())
             return Certificate(

@@ -18,19 +18,19 @@ def load_pair(context: ssl.SSLContext, certificate_file: Path, key_file: Path | 
     """Have the context show the certificate, whose key is in the same file if none is given. Raises
     UnusableCertificate."""
     key = key_file or certificate_file
-    with explained(*dict.fromkeys((certificate_file, key))):
+    with explain_errors(*dict.fromkeys((certificate_file, key))):
         context.load_cert_chain(certificate_file, key, password=partial(_refuse_password, key))
 
 
 def load_authorities(context: ssl.SSLContext, file: Path) -> None:
     """Have the context trust those in the file. Raises UnusableCertificate."""
-    with explained(file):
+    with explain_errors(file):
         context.load_verify_locations(cafile=file)
 
 
 def first_certificate(file: Path) -> str:
     """The first one in the file, which is the one that is shown. Raises UnusableCertificate."""
-    with explained(file):
+    with explain_errors(file):
         match = _CERTIFICATE.search(file.read_text("ascii"))
         if match is None:
             raise ValueError("there is no certificate in it")
@@ -38,20 +38,20 @@ def first_certificate(file: Path) -> str:
 
 
 @contextmanager
-def explained(*files: Path) -> Iterator[None]:
+def explain_errors(*files: Path) -> Iterator[None]:
     """Say in an UnusableCertificate which files it was about that could not be used."""
-    joined = " with ".join(map(str, files))
+    names = " with ".join(map(str, files))
     try:
         yield
     except FileNotFoundError as error:
-        missing = [str(file) for file in files if not file.exists()] or [joined]
+        missing = [str(file) for file in files if not file.exists()] or [names]
         raise UnusableCertificate(f"there is no file {' and no '.join(missing)}") from error
     except ssl.SSLError as error:
-        raise UnusableCertificate(f"{joined} can't be used: {_reason(error)}") from error
+        raise UnusableCertificate(f"{names} can't be used: {_reason(error)}") from error
     except OSError as error:
-        raise UnusableCertificate(f"{joined} can't be read: {error.strerror or error}") from error
+        raise UnusableCertificate(f"{names} can't be read: {error.strerror or error}") from error
     except ValueError as error:
-        raise UnusableCertificate(f"{joined} can't be used: it has no certificate as PEM") from error
+        raise UnusableCertificate(f"{names} can't be used: it has no certificate as PEM") from error
 
 
 def _reason(error: ssl.SSLError) -> str:

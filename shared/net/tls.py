@@ -122,7 +122,7 @@ async def open_tls(settings: TlsSettings) -> AsyncIterator[Tls]:
     tls = Tls(settings)
     async with open_background() as nursery, AsyncExitStack() as stack:
         if tls.server is not None:
-            stack.enter_context(CERTIFICATE_END.observed(partial(_not_after, tls.server)))
+            stack.enter_context(CERTIFICATE_END.read_from(partial(_not_after, tls.server)))
             nursery.start_soon(_warn_of_the_end, tls.server)
         if files:
             await nursery.start(_keep_fresh, tls, files, known)

@@ -4,7 +4,7 @@ import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from shared.net.pem import explained, first_certificate, load_authorities, load_pair
+from shared.net.pem import explain_errors, first_certificate, load_authorities, load_pair
 
 if TYPE_CHECKING:
     from shared.settings import TlsSettings  # only for its type: commands that are clients have no settings to read
@@ -49,7 +49,7 @@ def trust_itself(context: ssl.SSLContext, settings: "TlsSettings") -> None:
         raise ValueError("there is no certificate in the settings")
     context.check_hostname = False
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VerifyFlags(_NO_CHECK_TIME)
-    with explained(settings.certificate_file):
+    with explain_errors(settings.certificate_file):
         context.load_verify_locations(cadata=first_certificate(settings.certificate_file))
     _show_certificate(context, settings)
 

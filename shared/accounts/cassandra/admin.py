@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 from shared.accounts.audit import Actor, AuditEntry
 from shared.accounts.cassandra.sign_ins import FAMILY, IS_LIVE, NO_FAMILY, CassandraSignIns
-from shared.accounts.store import Family, Standing
+from shared.accounts.store import AccountStatus, Family
 
-STANDING = "SELECT user_id, is_admin, suspended_at_ms, suspended_reason FROM standings WHERE user_id = ?"
-STANDINGS = "SELECT user_id, is_admin, suspended_at_ms, suspended_reason FROM standings WHERE user_id IN ?"
+ACCOUNT_STATUS = "SELECT user_id, is_admin, suspended_at_ms, suspended_reason FROM standings WHERE user_id = ?"
+ACCOUNT_STATUSES = "SELECT user_id, is_admin, suspended_at_ms, suspended_reason FROM standings WHERE user_id IN ?"
 MAKE_ADMIN = "UPDATE standings SET is_admin = true WHERE user_id = ? IF suspended_at_ms = null"
 REVOKE_ADMIN = "UPDATE standings SET is_admin = null WHERE user_id = ? IF is_admin = true"
 SUSPEND = """
@@ -30,8 +30,8 @@ ENTRIES = """
 """
 
 ADMIN_STATEMENTS = (
-    STANDING,
-    STANDINGS,
+    ACCOUNT_STATUS,
+    ACCOUNT_STATUSES,
     MAKE_ADMIN,
     REVOKE_ADMIN,
     SUSPEND,
@@ -50,18 +50,18 @@ AFTER_ALL = "~"
 class CassandraAdministration(CassandraSignIns):
     """The part of an `AccountStore` that only admins ask for, and what it decides for everyone."""
 
-    async def standings(self, user_ids: Sequence[int]) -> Mapping[int, Standing]:
-        rows = await self._statements.run(STANDINGS, list(dict.fromkeys(user_ids))) if user_ids else []
-        found = {user_id: _standing(*columns) for user_id, *columns in rows}
-        return {user_id: found.get(user_id, Standing()) for user_id in user_ids}
+    async def account_statuses(self, user_ids: Sequence[int]) -> Mapping[int, AccountStatus]:
+        rows = await self._statements.run(ACCOUNT_STATUSES, list(dict.fromkeys(user_ids))) if user_ids else []
+        found = {user_id: _status(*columns) for user_id, *columns in rows}
+        return {user_id: found.get(user_id, AccountStatus()) for user_id in user_ids}
 
-    async def standing_in(self, family_id: str, user_id: int) -> Standing | None:
-        live, standings = await self._statements.run_each(
-            (IS_LIVE, (family_id or NO_FAMILY,)), (STANDING, (user_id,))
+    async def sign_in_status(self, family_id: str, user_id: int) -> AccountStatus | None:
+        live, statuses = await self._statements.run_each(
+            (IS_LIVE, (family_id or NO_FAMILY,)), (ACCOUNT_STATUS, (user_id,))
         )  # at the same time, as every request asks
         if not live:
             return None
-        return _standing(*standings[0][1:]) if standings else Standing()
+        return _status(*statuses[0][1:]) if statuses else AccountStatus()
 
     async def make_admin(self, user_id: int) -> bool:
         return await self._statements.apply(MAKE_ADMIN, user_id)
@@ -98,8 +98,8 @@ class CassandraAdministration(CassandraSignIns):
         return entries
 
 
-def _standing(is_admin: bool | None, suspended_at_ms: int | None, suspended_reason: str | None) -> Standing:
-    return Standing(bool(is_admin), suspended_at_ms, suspended_reason or "")
+def _status(is_admin: bool | None, suspended_at_ms: int | None, suspended_reason: str | None) -> AccountStatus:
+    return AccountStatus(bool(is_admin), suspended_at_ms, suspended_reason or "")
 
 
 def _entry(

@@ -19,7 +19,8 @@ from shared.backplane import DeadLetter, StoredRecord
 from shared.backplane.sqlite.log import open_sqlite_log
 from shared.configuration import LiveConfiguration
 from shared.contract.errors import Unavailable
-from shared.telemetry.health import Health, serve_health
+from shared.net.health_server import serve_health
+from shared.telemetry.health import Health
 
 Invoke = Callable[..., Result]
 
@@ -171,7 +172,7 @@ async def test_a_probe_says_which_check_fails(invoke: Invoke, nursery: trio.Nurs
 
     health = Health()
     health.add("disk", "there is room", check)
-    health.started()
+    health.mark_started()
     port = await nursery.start(serve_health, health, "127.0.0.1", 0)
     result = await trio.to_thread.run_sync(invoke, "probe", f"http://127.0.0.1:{port}/readyz")
     assert (result.exit_code, result.output) == (code, "disk: the disk is full\n" if failing else "")

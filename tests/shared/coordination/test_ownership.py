@@ -11,7 +11,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.coordination.ownership import Claim, Claims, Directory, GatewayAddress, LocalDirectory
+from shared.coordination.ownership import Directory, GatewayAddress, LocalDirectory, OwnershipClaim, OwnershipClaims
 from shared.coordination.redis import ownership as ownership_redis
 from shared.coordination.redis.ownership import RedisDirectory, open_redis_directory
 from shared.drivers.redis import RedisClient, open_redis
@@ -146,11 +146,11 @@ async def test_a_gateway_that_starts_again_counts_though_its_epoch_is_lower(view
 def test_the_claim_that_is_believed_is_the_last_word_of_its_gateway_and_no_other_has_a_higher_epoch(
     words: list[tuple[GatewayAddress, frozenset[int], int]],
 ) -> None:
-    claims = Claims()
-    last: dict[GatewayAddress, Claim] = {}
+    claims = OwnershipClaims()
+    last: dict[GatewayAddress, OwnershipClaim] = {}
     for word in words:
-        claims.put(Claim(*word))
-        last[word[0]] = Claim(*word)
+        claims.put(OwnershipClaim(*word))
+        last[word[0]] = OwnershipClaim(*word)
     for partition in range(3):
         believed = claims.of(partition)
         candidates = [claim for claim in last.values() if partition in claim.owned]
@@ -163,7 +163,7 @@ def test_the_claim_that_is_believed_is_the_last_word_of_its_gateway_and_no_other
 async def test_when_a_process_ends_its_entries_are_gone_at_once(
     redis_server: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ownership_redis, "GOODBYE_SECONDS", DEADLINE)  # the machine may be busy
+    monkeypatch.setattr(ownership_redis, "REMOVE_SECONDS", DEADLINE)  # the machine may be busy
     settings = settings_for(redis_server)
     async with _open(settings) as reader:
         async with _open(settings) as gateway:
@@ -204,8 +204,8 @@ async def test_entries_that_are_said_again_do_not_end(redis_server: Redis, monke
         gateway.publish(ONE, [0], 1)
         await eventually(lambda: reader.owner(0) == ONE)
         for _ in range(3):
-            until = reader._known[0].until
-            await eventually(lambda until=until: reader._known[0].until > until)  # type: ignore[misc]
+            until = reader._entries[0].until
+            await eventually(lambda until=until: reader._entries[0].until > until)  # type: ignore[misc]
             assert reader.owner(0) == ONE
 
 
@@ -234,7 +234,7 @@ async def test_while_redis_is_away_owners_stay_known_past_their_end(
         gateway.publish(ONE, [0], 1)
         await eventually(lambda: reader.owner(0) == ONE)
         await blocking(server.kill)
-        reader._known = {0: msgspec.structs.replace(reader._known[0], until=0.0)}  # as when much time has passed
+        reader._entries = {0: msgspec.structs.replace(reader._entries[0], until=0.0)}  # as when much time has passed
         for _ in range(20):
             await trio.sleep(0.05)
             assert reader.owner(0) == ONE
@@ -244,7 +244,7 @@ async def test_owners_stay_known_through_the_restart_of_an_empty_redis_and_are_t
     own_redis: Callable[..., Redis], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ownership_redis, "READ_SECONDS", 0.2)
-    monkeypatch.setattr(ownership_redis, "KEEP_SECONDS", DEADLINE)  # the machine may be busy
+    monkeypatch.setattr(ownership_redis, "KEEP_MISSING_SECONDS", DEADLINE)  # the machine may be busy
     monkeypatch.setattr(ownership_redis, "PUSH_SECONDS", 2 * DEADLINE)  # so that none of these brings them back
     server = own_redis()
     settings = settings_for(server)
@@ -282,7 +282,7 @@ async def test_one_that_is_missing_after_an_outage_is_forgotten_after_a_while(
     own_redis: Callable[..., Redis], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ownership_redis, "READ_SECONDS", 0.1)
-    monkeypatch.setattr(ownership_redis, "KEEP_SECONDS", 0.3)
+    monkeypatch.setattr(ownership_redis, "KEEP_MISSING_SECONDS", 0.3)
     server = own_redis()
     settings = settings_for(server)
     async with open_redis(settings) as client, _open(settings) as reader:

@@ -8,8 +8,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from shared.net.health_server import CONNECTION_DEADLINE, serve_health
 from shared.net.tls import ServerTls
-from shared.telemetry.health import CONNECTION_DEADLINE, Health, serve_health
+from shared.telemetry.health import Health
 from tools.launch.certificates import Authority
 
 REQUEST = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"

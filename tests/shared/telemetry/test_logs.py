@@ -23,11 +23,11 @@ from shared.telemetry.logs import (
     INDISCREET_LOGGERS,
     LEVELS,
     NOISY_LOGGERS,
+    bind_session,
     configure_logs,
-    in_role,
     parse_levels,
     set_levels,
-    speak_for,
+    with_role,
 )
 
 
@@ -215,7 +215,7 @@ async def test_a_line_says_whose_session_it_is_of_and_no_other_task_s_line_does(
         logging.getLogger("b").info("after")
 
     async def session() -> None:
-        speak_for(somebody)
+        bind_session(somebody)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(part)
         log.info("end")
@@ -241,7 +241,7 @@ async def test_a_role_is_that_of_the_tasks_that_it_starts_and_not_of_the_block(s
         await go.wait()
         log.info("task")
 
-    @in_role("gateway")
+    @with_role("gateway")
     @asynccontextmanager
     async def opened(go: trio.Event) -> AsyncIterator[int]:
         log.info("opening")

@@ -68,8 +68,8 @@ def test_a_counter_without_labels_is_zero_from_the_start() -> None:
 
 def test_what_several_tell_of_the_same_labels_is_summed_while_they_are_there() -> None:
     gauge = Gauge("rookery_things", "Things", labels=("kind",))
-    with gauge.observed(lambda: {("good",): 1, ("bad",): 5}):
-        with gauge.observed(lambda: {("good",): 2}):
+    with gauge.read_from(lambda: {("good",): 1, ("bad",): 5}):
+        with gauge.read_from(lambda: {("good",): 2}):
             assert values(gauge) == {("rookery_things", ("good",)): 3, ("rookery_things", ("bad",)): 5}
         assert values(gauge) == {("rookery_things", ("good",)): 1, ("rookery_things", ("bad",)): 5}
     assert values(gauge) == {}
@@ -78,7 +78,7 @@ def test_what_several_tell_of_the_same_labels_is_summed_while_they_are_there() -
 def test_what_is_kept_elsewhere_adds_to_what_is_counted_here() -> None:
     counter = Counter("rookery_things_total", "Things")
     counter.inc(by=2)
-    with counter.observed(lambda: 40):
+    with counter.read_from(lambda: 40):
         assert values(counter) == {("rookery_things_total", ()): 42}
 
 
@@ -101,8 +101,8 @@ def test_a_name_follows_the_conventions_of_prometheus(instrument: Instrument) ->
     assert instrument.name.endswith("_total") == (instrument.kind == "counter")
     assert instrument.unit in ("", "seconds", "bytes")
     assert not instrument.unit or instrument.name.removesuffix("_total").endswith(instrument.unit)
-    assert instrument.says
-    assert not instrument.says.endswith(".")
+    assert instrument.help
+    assert not instrument.help.endswith(".")
 
 
 def test_no_name_is_used_twice() -> None:

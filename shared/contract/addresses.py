@@ -30,10 +30,10 @@ class GrpcAddress:
     @property
     def target(self) -> str:
         """The host and the port alone."""
-        return joined(self.host, self.port)
+        return join_host_port(self.host, self.port)
 
 
-def joined(host: str, port: int) -> str:
+def join_host_port(host: str, port: int) -> str:
     """`host:port`, with IPv6's addresses in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
