@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from bff.admin import models
 from rookery.serve.engines import open_accounts, open_backplane, open_configuration, open_processes
 from rookery.serve.folder import DataFolder
-from shared.accounts.administration import Administration, named
+from shared.accounts.administration import AUDIT_LOGGER, Administration, named
 from shared.accounts.audit import Actor, AuditEntry
 from shared.accounts.sign_outs import ALL_SIGN_INS, announce_ends, end_of_sign_in
 from shared.accounts.store import AccountStatus, AccountStore, User
@@ -23,6 +23,7 @@ from shared.backplane.sqlite.spool import spool_record
 from shared.contract.errors import Refusal, Unavailable
 from shared.coordination.processes import EXPIRY_SECONDS, ProcessReport
 from shared.settings import Settings
+from shared.telemetry.logs import configure_logs, set_levels
 
 
 async def make_admin(settings: Settings, name: str) -> None:
@@ -108,7 +109,8 @@ async def show_history(settings: Settings, limit: int, as_json: bool) -> None:
 
 @asynccontextmanager
 async def open_administration(settings: Settings, accounts: AccountStore) -> AsyncIterator[Administration]:
-    """What does acts, and records them. Logs are for processes that serve: a command's acts are in the audit log."""
+    """Open what does acts, records them in the audit log, and logs them."""
+    log_acts()
     async with AsyncExitStack() as stack:
         configuration = await stack.enter_async_context(open_configuration(settings))
 
@@ -121,7 +123,13 @@ async def open_administration(settings: Settings, accounts: AccountStore) -> Asy
             except Unavailable as error:
                 click.echo(f"gateways were not told, sessions end within their access tokens' life: {error}", err=True)
 
-        yield Administration(accounts, configuration, announce, tell=lambda _: None)
+        yield Administration(accounts, configuration, announce)
+
+
+def log_acts() -> None:
+    """Log the acts of this command on stderr, as JSON lines like those of a process, and else only warnings."""
+    configure_logs("warning", role="command")
+    set_levels("warning", {AUDIT_LOGGER: "info"})
 
 
 async def find_user(accounts: AccountStore, name: str) -> User:

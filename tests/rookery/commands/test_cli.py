@@ -182,11 +182,11 @@ async def test_a_probe_says_which_check_fails(invoke: Invoke, nursery: trio.Nurs
 
 
 def test_a_value_that_was_set_is_shown_until_it_is_unset(invoke: Invoke) -> None:
-    assert invoke("config", "get", "max_text_bytes").output == "16384\n"
-    assert invoke("config", "set", "max_text_bytes", "100").output == "max_text_bytes = 100\n"
-    assert invoke("config", "get", "max_text_bytes").output == "100\n"
+    assert invoke("config", "get", "max_text_bytes").stdout == "16384\n"
+    assert invoke("config", "set", "max_text_bytes", "100").stdout == "max_text_bytes = 100\n"
+    assert invoke("config", "get", "max_text_bytes").stdout == "100\n"
     assert "* max_text_bytes = 100" in invoke("config", "list").output
-    assert invoke("config", "unset", "max_text_bytes").output == "max_text_bytes = 16384\n"
+    assert invoke("config", "unset", "max_text_bytes").stdout == "max_text_bytes = 16384\n"
     assert "  max_text_bytes = 16384" in invoke("config", "list").output
 
 
@@ -219,7 +219,7 @@ def test_a_value_or_key_that_is_wrong_is_refused_in_words(
 def test_an_account_is_made_in_the_data_folder(invoke: Invoke, tmp_path: Path) -> None:
     result = invoke("user", "add", "Ada", "--password-stdin", "--display-name", "Ada L.", stdin="correct horse\n")
     assert result.exit_code == 0, result.output
-    assert result.output.startswith("ada is user ")
+    assert result.stdout.startswith("ada is user ")
 
     async def display_name() -> str:
         async with open_sqlite_accounts(DataFolder(tmp_path / "data").accounts) as accounts:
