@@ -35,6 +35,7 @@ from bff.site import Site
 from shared.accounts.tokens import PasswordHasher, TokenIssuer, TokenVerifier
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.ids import wall_clock_ms
+from shared.net.tls import add_certificate_check
 from shared.platform import Platform
 from shared.settings import BffSettings
 from shared.telemetry.health import Health
@@ -88,6 +89,7 @@ async def open_bff(
     """
     accounts = platform.accounts
     health.add("accounts", "the store of accounts answers", partial(accounts.is_live, "-"))
+    add_certificate_check(health, platform.tls)
     services = Services(
         accounts=accounts,
         archive=archive,

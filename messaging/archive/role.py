@@ -13,7 +13,7 @@ from shared.background import open_background
 from shared.backplane import Backplane
 from shared.net.health_server import serve_health
 from shared.net.listening import listen, port_of
-from shared.net.tls import ServerTls
+from shared.net.tls import ServerTls, add_certificate_check
 from shared.rpc import Limits, Servicer, serve_rpc
 from shared.rpc.server.interceptors import (
     authenticate,
@@ -67,6 +67,7 @@ async def open_archive(
     store makes the archive unready, since readiness is for queries. With `tokens`, a query needs one of them.
     """
     health.add("chats", "the store of chats and history answers", partial(chats.get_message, *ANY_MESSAGE))
+    add_certificate_check(health, tls)
     recorder = Recorder(backplane, chats)
     queries = ArchiveQueries(chats)
     services: list[Servicer] = [queries, *standard_services([queries], health)]

@@ -21,6 +21,7 @@ from shared.contract.addresses import SECURE
 from shared.coordination.ownership import GatewayAddress
 from shared.net.health_server import serve_health
 from shared.net.listening import listen, port_of
+from shared.net.tls import add_certificate_check
 from shared.platform import Platform
 from shared.rpc import Limits, Servicer, serve_rpc
 from shared.rpc.server.interceptors import count_calls, log_calls
@@ -81,6 +82,7 @@ async def open_gateway(
     )
     flusher = Flusher()
     health.add("partitions", "the users of this gateway's partitions are served", gateway.log_consumer.check)
+    add_certificate_check(health, tls)
     sessions = SessionService(gateway, flusher)
     services: list[Servicer] = [sessions, *standard_services([sessions], health)]
     websocket = WebSocketServer(gateway, flusher, settings.allowed_origins)

@@ -1,4 +1,4 @@
-"""Certificates and keys in PEM files, as OpenSSL takes them; what can't be used is said in words."""
+"""Loads certificates and keys from PEM files; a file that can't be used is explained in words."""
 
 import re
 import ssl
@@ -11,25 +11,24 @@ _CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE---
 
 
 class UnusableCertificate(Exception):
-    """TLS can't be had from a file; says from which, and why. Correct the file, or the setting that names it."""
+    """A certificate or key file can't be used; the message names it and the reason. Correct it, or the setting."""
 
 
 def load_pair(context: ssl.SSLContext, certificate_file: Path, key_file: Path | None) -> None:
-    """Have the context show the certificate, whose key is in the same file if none is given. Raises
-    UnusableCertificate."""
+    """Load a certificate and its key, which is in the same file if none is given. Raises UnusableCertificate."""
     key = key_file or certificate_file
     with explain_errors(*dict.fromkeys((certificate_file, key))):
         context.load_cert_chain(certificate_file, key, password=partial(_refuse_password, key))
 
 
 def load_authorities(context: ssl.SSLContext, file: Path) -> None:
-    """Have the context trust those in the file. Raises UnusableCertificate."""
+    """Make the context trust the authorities in the file. Raises UnusableCertificate."""
     with explain_errors(file):
         context.load_verify_locations(cafile=file)
 
 
 def first_certificate(file: Path) -> str:
-    """The first one in the file, which is the one that is shown. Raises UnusableCertificate."""
+    """Return the first certificate in the file, which is the one sent to peers. Raises UnusableCertificate."""
     with explain_errors(file):
         match = _CERTIFICATE.search(file.read_text("ascii"))
         if match is None:
@@ -39,7 +38,7 @@ def first_certificate(file: Path) -> str:
 
 @contextmanager
 def explain_errors(*files: Path) -> Iterator[None]:
-    """Say in an UnusableCertificate which files it was about that could not be used."""
+    """Turn errors of the block into an UnusableCertificate that names the files."""
     names = " with ".join(map(str, files))
     try:
         yield
@@ -55,7 +54,7 @@ def explain_errors(*files: Path) -> Iterator[None]:
 
 
 def _reason(error: ssl.SSLError) -> str:
-    """OpenSSL's words, and ours where its own say little."""
+    """Return OpenSSL's reason, or a clearer one where it is vague."""
     if error.reason == "KEY_VALUES_MISMATCH":
         return "the key is not the certificate's"
     if error.reason in (None, "NO_START_LINE", "NO_CERTIFICATE_OR_CRL_FOUND"):
@@ -64,5 +63,5 @@ def _reason(error: ssl.SSLError) -> str:
 
 
 def _refuse_password(file: Path) -> str:
-    """Without this, OpenSSL would ask for it on the terminal."""
+    """Raise UnusableCertificate; without a callback OpenSSL would ask for the password on the terminal."""
     raise UnusableCertificate(f"{file} is protected by a password: Rookery needs the key without one")
