@@ -19,16 +19,6 @@ Stream = trio.SSLStream[trio.SocketStream]
 
 
 @pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    return Authority(tmp_path)
-
-
-@pytest.fixture
-def issued(authority: Authority) -> Issued:
-    return authority.issue()
-
-
-@pytest.fixture
 def tls(issued: Issued) -> ServerTls:
     return ServerTls(issued.settings(), issued.certificate)
 
@@ -80,23 +70,6 @@ async def test_a_client_that_says_nothing_keeps_no_other_waiting(listener: TlsLi
         await server.send_all(b"secret")
         assert await client.receive_some() == b"secret"
         assert transport_of(server).socket.getpeername() == client.transport_stream.socket.getsockname()
-
-
-async def test_a_connection_keeps_its_certificate_and_the_next_has_the_new_one(
-    listener: TlsListener, tls: ServerTls, authority: Authority, issued: Issued
-) -> None:
-    async with both_ends(listener, authority) as (old, serving_old):
-        authority.issue()
-        tls.load()
-        async with both_ends(listener, authority) as (new, _):
-            assert new.getpeercert(True) == issued.newest != old.getpeercert(True)
-        await serving_old.send_all(b"still here")
-        assert await old.receive_some() == b"still here"
-
-
-async def test_what_is_spoken_is_agreed_upon(listener: TlsListener, authority: Authority) -> None:
-    async with both_ends(listener, authority) as ends:
-        assert [stream.selected_alpn_protocol() for stream in ends] == ["h2", "h2"]
 
 
 async def test_authorities_of_clients_that_can_not_be_used_end_the_start(issued: Issued, tmp_path: Path) -> None:

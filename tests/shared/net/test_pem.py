@@ -15,11 +15,6 @@ from shared.net.pem import UnusableCertificate, first_certificate, load_authorit
 from tools.launch.certificates import Authority, Issued
 
 
-@pytest.fixture
-def issued(tmp_path: Path) -> Issued:
-    return Authority(tmp_path).issue()
-
-
 def load(certificate: Path, key: Path | None) -> None:
     load_pair(ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), certificate, key)
 
