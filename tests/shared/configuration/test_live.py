@@ -180,7 +180,7 @@ def test_a_fixed_one_is_what_it_was_made_of() -> None:
         (
             "log_level",
             "loud",
-            "log_level must be debug, info, warning, error, or empty for that of the settings, not 'loud'",
+            "log_level must be debug, info, warning, error, or empty for the level in the settings, not 'loud'",
         ),
         (
             "log_levels",
