@@ -42,9 +42,7 @@ class LiveConfiguration(BaseModel):
     )
     frames_per_second: int = Field(default=500, ge=1, le=100_000, description="Average rate of frames of one session")
     frame_burst: int = Field(default=2_000, ge=1, le=1_000_000, description="Frames of one session in a burst")
-    max_unanswered_sends: int = Field(
-        default=64, ge=1, le=10_000, description="Unanswered sends of one session"
-    )
+    max_unanswered_sends: int = Field(default=64, ge=1, le=10_000, description="Unanswered sends of one session")
     max_sessions_per_user: int = Field(default=16, ge=1, le=1000, description="Sessions of one user on a gateway")
     session_queue_frames: int = Field(
         default=1_000, ge=10, le=100_000, description="Most frames queued for a slow client"
@@ -68,9 +66,7 @@ class LiveConfiguration(BaseModel):
         default=5_000, ge=1, le=100_000, description="Most events replayed to a session; beyond, it gets a gap"
     )
     chats_page_size: int = Field(default=50, ge=1, le=100, description="Default number of chats on a page")
-    messages_page_size: int = Field(
-        default=50, ge=1, le=100, description="Default number of messages on a page"
-    )
+    messages_page_size: int = Field(default=50, ge=1, le=100, description="Default number of messages on a page")
     profiles_page_size: int = Field(default=20, ge=1, le=100, description="Default number of profiles found")
     sign_ins_per_minute: int = Field(
         default=10, ge=1, le=10_000, description="Failed sign-ins per name; ten times as many per address"

@@ -1,4 +1,4 @@
-"""What admins do to accounts, and the audit log, on Cassandra: a part of `shared.accounts.cassandra.store`."""
+"""Account status and the audit log on Cassandra: a part of `shared.accounts.cassandra.store`."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -44,11 +44,11 @@ ADMIN_STATEMENTS = (
 )
 
 AFTER_ALL = "~"
-"""Behind every id of an entry, which begins with a digit."""
+"""Sorts after every id of an entry, which begins with a digit."""
 
 
 class CassandraAdministration(CassandraSignIns):
-    """The part of an `AccountStore` that only admins ask for, and what it decides for everyone."""
+    """The part of an `AccountStore` for account status, lists of sign-ins, and the audit log."""
 
     async def account_statuses(self, user_ids: Sequence[int]) -> Mapping[int, AccountStatus]:
         rows = await self._statements.run(ACCOUNT_STATUSES, list(dict.fromkeys(user_ids))) if user_ids else []
@@ -58,7 +58,7 @@ class CassandraAdministration(CassandraSignIns):
     async def sign_in_status(self, family_id: str, user_id: int) -> AccountStatus | None:
         live, statuses = await self._statements.run_each(
             (IS_LIVE, (family_id or NO_FAMILY,)), (ACCOUNT_STATUS, (user_id,))
-        )  # at the same time, as every request asks
+        )  # concurrently, since every request waits for this
         if not live:
             return None
         return _status(*statuses[0][1:]) if statuses else AccountStatus()
@@ -83,7 +83,7 @@ class CassandraAdministration(CassandraSignIns):
 
     async def add_audit_entry(self, entry: AuditEntry) -> None:
         month, actor = _month(entry.entry_id), entry.actor
-        await self._statements.run(ADD_MONTH, month)  # first: an entry whose month is not known is never read
+        await self._statements.run(ADD_MONTH, month)  # first: entries of an unlisted month are never read
         columns = (entry.entry_id, entry.at_ms, actor.user_id, actor.name, actor.address, str(entry.act))
         await self._statements.run(ADD_ENTRY, month, *columns, entry.target, entry.detail)
 
@@ -109,6 +109,6 @@ def _entry(
 
 
 def _month(entry_id: str) -> int:
-    """The month of an entry, from the time in its id."""
+    """The month of an entry, counted from the year 0, by the time in its id."""
     at = datetime.fromtimestamp(int(entry_id.partition("-")[0]) // 1_000_000_000, UTC)
     return at.year * 12 + at.month - 1

@@ -1,4 +1,4 @@
-"""What admins do to accounts, and the audit log, in SQLite: a part of `shared.accounts.sqlite.store`."""
+"""Account status and the audit log in SQLite: a part of `shared.accounts.sqlite.store`."""
 
 import json
 import sqlite3
@@ -55,7 +55,7 @@ ENTRIES = """
 
 
 class SqliteAdministration:
-    """The part of an `AccountStore` that only admins ask for, and what it decides for everyone."""
+    """The part of an `AccountStore` for account status, lists of sign-ins, and the audit log."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -42,19 +42,19 @@ class RedisClient:
         self._refusal = ""
         self._is_closed = False
         self.is_away = False
-        """Whether the last command found no Redis."""
+        """Whether the last command did not reach Redis."""
 
     @property
     def connections(self) -> int:
-        """How often it began to hear notices: before, some may have been missed, and Redis may have lost all."""
+        """Number of the subscriber's connections: after a new one, notifications may be missing, and Redis's data."""
         return self._subscriber.connections
 
     def statistics(self) -> BridgeStatistics:
         return self._thread.statistics()
 
     async def call(self, *words: Word) -> Reply:
-        """Have one command done; its answer, with texts as `str`. Raises Unavailable, within the time of the settings:
-        it may have been done all the same."""
+        """Execute one command and return its reply, with texts as `str`. Raises Unavailable, within the time-out of the
+        settings; the command may have been executed all the same."""
         command = _Command([_encoded(word) for word in words], time.monotonic() + self._timeout_seconds)
         try:
             with trio.fail_after(self._timeout_seconds):
