@@ -126,7 +126,7 @@ async def test_a_sign_in_has_the_standing_of_its_user_until_it_ends(store: Accou
 # ---- sign-ins
 
 
-async def test_the_sign_ins_of_a_user_come_newest_first_and_of_nobody_else(store: AccountStore) -> None:
+async def test_the_sign_ins_of_a_user_alone_come_newest_first(store: AccountStore) -> None:
     bob = replace(ALICE, user_id=12, name="bob")
     await store.add_user(bob, "hash")
     families = [Family(f"family {number}", ALICE.user_id, f"device {number}", number) for number in range(1, 4)]

@@ -521,7 +521,7 @@ async def lives(session: CassandraSession, family: Family, token: bytes) -> list
     return [*family_lives, *token_lives]
 
 
-async def test_a_sign_in_is_gone_from_its_user_when_its_time_is_over(
+async def test_an_expired_sign_in_is_removed_from_its_user(
     session: CassandraSession, store: CassandraAccounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shared.accounts.cassandra.sign_ins.KEPT_SECONDS", 0)

@@ -137,7 +137,7 @@ async def test_a_missed_notification_is_made_good_by_reading_again(
         assert live.value.max_text_bytes == 100
 
 
-async def test_who_follows_is_told_what_holds_at_first_and_each_change_once(fake_store: FakeStore) -> None:
+async def test_on_change_gets_the_initial_configuration_and_each_change_once(fake_store: FakeStore) -> None:
     fake_store.values = {"log_level": '"warning"'}
     told: list[str] = []
     async with open_live(fake_store, on_change=lambda live: told.append(live.log_level)):

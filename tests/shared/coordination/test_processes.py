@@ -74,8 +74,8 @@ async def registry(open_board: OpenBoard) -> AsyncIterator[ProcessRegistry]:
         yield registry
 
 
-async def said(registry: ProcessRegistry) -> list[ProcessReport]:
-    """Everything on the registry, without when it was said."""
+async def reported(registry: ProcessRegistry) -> list[ProcessReport]:
+    """Everything on the registry, without when it was reported."""
     return [replace(report, seen_at_ms=0) for report in await registry.all()]
 
 
@@ -90,14 +90,14 @@ async def test_what_processes_say_is_there_with_its_time_by_role_and_instance(re
     other = replace(GATEWAY, instance="another")
     for report in (GATEWAY, BFF, other):
         await registry.put(report)
-    assert await said(registry) == [BFF, other, GATEWAY]
+    assert await reported(registry) == [BFF, other, GATEWAY]
     assert all(abs(report.seen_at_ms - wall_clock_ms()) < 60_000 for report in await registry.all())
 
 
 async def test_the_newest_word_of_a_process_counts(registry: ProcessRegistry) -> None:
     await registry.put(GATEWAY)
     await registry.put(replace(GATEWAY, ready=False))
-    assert await said(registry) == [replace(GATEWAY, ready=False)]
+    assert await reported(registry) == [replace(GATEWAY, ready=False)]
 
 
 async def test_a_process_that_has_ended_is_taken_out(registry: ProcessRegistry) -> None:
@@ -105,13 +105,13 @@ async def test_a_process_that_has_ended_is_taken_out(registry: ProcessRegistry) 
     await registry.put(BFF)
     await registry.remove(GATEWAY)
     await registry.remove(GATEWAY)
-    assert await said(registry) == [BFF]
+    assert await reported(registry) == [BFF]
 
 
 async def test_another_process_reads_the_same(open_board: OpenBoard) -> None:
     async with open_board() as registry, open_board() as other:
         await registry.put(GATEWAY)
-        assert await said(other) == [GATEWAY]
+        assert await reported(other) == [GATEWAY]
 
 
 async def test_who_is_silent_for_long_is_left_out_of_the_file(tmp_path: Path) -> None:
@@ -121,9 +121,9 @@ async def test_who_is_silent_for_long_is_left_out_of_the_file(tmp_path: Path) ->
     await registry.put(GATEWAY)
     now_ms += int(EXPIRY_SECONDS * 1000) - 1
     await registry.put(BFF)
-    assert await said(registry) == await said(reader) == [BFF, GATEWAY]
+    assert await reported(registry) == await reported(reader) == [BFF, GATEWAY]
     now_ms += 1
-    assert await said(registry) == await said(reader) == [BFF]
+    assert await reported(registry) == await reported(reader) == [BFF]
 
 
 async def test_who_is_silent_for_long_is_left_out_of_redis_and_all_goes_by_itself(redis_server: Redis) -> None:
@@ -134,25 +134,25 @@ async def test_who_is_silent_for_long_is_left_out_of_redis_and_all_goes_by_itsel
         await registry.put(BFF)
         seen, _, text = (await client.call("HGET", key, GATEWAY.key)).partition(" ")
         await client.call("HSET", key, GATEWAY.key, f"{int(seen) - int(EXPIRY_SECONDS * 1000)} {text}")
-        assert await said(registry) == [BFF]
+        assert await reported(registry) == [BFF]
         assert await client.call("HKEYS", key) == [BFF.key]
         assert 0 < await client.call("PTTL", key) <= EXPIRY_SECONDS * 1000
 
 
-async def test_what_another_release_says_in_other_words_is_passed_over(redis_server: Redis) -> None:
+async def test_a_report_of_another_release_is_skipped(redis_server: Redis) -> None:
     settings = settings_for(redis_server)
     async with open_redis(settings) as client:
         registry = RedisProcessRegistry(client, settings.prefix)
         await registry.put(BFF)
         strange = f"{wall_clock_ms() + 60_000} {json.dumps({'role': 'oracle'})}"
         await client.call("HSET", f"{settings.prefix}processes", "oracle one", strange, "no report", "nothing")
-        assert await said(registry) == [BFF]
+        assert await reported(registry) == [BFF]
 
 
 async def test_a_file_that_can_not_be_written_is_missed_by_commands_alone(tmp_path: Path) -> None:
     registry = LocalProcessRegistry(tmp_path / "missing" / "processes.json")
     await registry.put(GATEWAY)
-    assert await said(registry) == [GATEWAY]
+    assert await reported(registry) == [GATEWAY]
     assert list(await LocalProcessRegistry(tmp_path / "missing" / "processes.json").all()) == []
 
 
@@ -166,17 +166,17 @@ async def test_only_its_owner_may_read_the_file(tmp_path: Path) -> None:
 
 
 class MemoryBoard:
-    """Remembers when what was said. While `is_away`, nothing can be."""
+    """Remembers when what was reported. While `is_away`, nothing can be."""
 
     def __init__(self) -> None:
-        self.said: list[tuple[float, ProcessReport]] = []
+        self.reported: list[tuple[float, ProcessReport]] = []
         self.removed: list[str] = []
         self.is_away = False
 
     async def put(self, report: ProcessReport) -> None:
         if self.is_away:
             raise Unavailable("the fake is away")
-        self.said.append((trio.current_time(), report))
+        self.reported.append((trio.current_time(), report))
 
     async def remove(self, report: ProcessReport) -> None:
         if self.is_away:
@@ -184,7 +184,7 @@ class MemoryBoard:
         self.removed.append(report.key)
 
     async def all(self) -> list[ProcessReport]:
-        return [report for _, report in self.said]
+        return [report for _, report in self.reported]
 
 
 async def test_a_process_reports_every_few_seconds_and_is_taken_out_at_its_end(autojump_clock: MockClock) -> None:
@@ -194,8 +194,8 @@ async def test_a_process_reports_every_few_seconds_and_is_taken_out_at_its_end(a
         reports.add("bff", health)
         began = trio.current_time()
         await trio.sleep(2 * REPORT_SECONDS + 0.5)
-    assert [at - began for at, _ in registry.said] == [0, REPORT_SECONDS, 2 * REPORT_SECONDS]
-    report = registry.said[0][1]
+    assert [at - began for at, _ in registry.reported] == [0, REPORT_SECONDS, 2 * REPORT_SECONDS]
+    report = registry.reported[0][1]
     assert (report.instance, report.role, report.ready, report.version) == ("one", "bff", True, version("rookery"))
     assert registry.removed == [report.key]
 
@@ -209,15 +209,17 @@ async def test_a_change_is_reported_within_a_second(autojump_clock: MockClock) -
         await trio.sleep(2.5)
         sessions, changed_at = 5, trio.current_time()
         await trio.sleep(1.1)
-        assert registry.said[-1][1].stats == ProcessStats({"grpc": 5})
-        assert registry.said[-1][0] - changed_at <= processes.CHECK_SECONDS
+        assert registry.reported[-1][1].stats == ProcessStats({"grpc": 5})
+        assert registry.reported[-1][0] - changed_at <= processes.CHECK_SECONDS
         health.mark_draining()
         await trio.sleep(1.1)
-        assert not registry.said[-1][1].ready
-    assert len(registry.said) == 3
+        assert not registry.reported[-1][1].ready
+    assert len(registry.reported) == 3
 
 
-async def test_a_board_that_is_away_harms_nothing_and_hears_all_when_it_is_back(autojump_clock: MockClock) -> None:
+async def test_an_unavailable_registry_harms_nothing_and_gets_every_report_when_it_is_back(
+    autojump_clock: MockClock,
+) -> None:
     registry, health = MemoryBoard(), Health()
     health.mark_started()
     registry.is_away = True
@@ -227,7 +229,7 @@ async def test_a_board_that_is_away_harms_nothing_and_hears_all_when_it_is_back(
         await trio.sleep(3)
         registry.is_away = False
         await trio.sleep(1.1)
-        assert [report.role for _, report in registry.said] == ["bff", "archive"]
+        assert [report.role for _, report in registry.reported] == ["bff", "archive"]
         registry.is_away = True
 
 
@@ -239,18 +241,18 @@ async def test_while_redis_is_away_processes_go_on_and_report_again_when_it_is_b
     health.mark_started()
     async with open_redis_board(settings) as registry, open_reports(registry, "one") as reports:
         reports.add("gateway", health, lambda: ProcessStats({"grpc": 1}))
-        await heard(registry, 0)
+        await wait_for_report(registry, 0)
         await blocking(server.kill)
         with pytest.raises(Unavailable):
             await registry.all()
         back_ms = wall_clock_ms()
         await blocking(server.start)
-        report = await heard(registry, back_ms)
+        report = await wait_for_report(registry, back_ms)
         assert report.stats == ProcessStats({"grpc": 1})
 
 
-async def heard(registry: ProcessRegistry, since_ms: int) -> ProcessReport:
-    """What was said since then, once something was."""
+async def wait_for_report(registry: ProcessRegistry, since_ms: int) -> ProcessReport:
+    """What was reported since then, once something was."""
     with trio.fail_after(DEADLINE):
         while True:
             with suppress(Unavailable):

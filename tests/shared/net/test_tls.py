@@ -70,7 +70,7 @@ def test_a_new_certificate_is_in_new_contexts_alone(authority: Authority, issued
 
 @pytest.mark.parametrize("broken", ["certificate", "key"])
 @pytest.mark.parametrize("how", [Path.unlink, lambda file: file.write_text("nonsense")], ids=["gone", "nonsense"])
-def test_files_that_can_not_be_used_change_nothing(
+def test_invalid_files_change_nothing(
     authority: Authority, issued: Issued, broken: str, how: Callable[[Path], object]
 ) -> None:
     tls = Tls(issued.settings(ca_file=authority.file))
@@ -117,7 +117,7 @@ def test_channels_that_are_open_trust_a_new_authority_and_show_a_new_certificate
         shake_hands(context, archive.context("h2", trusted_clients_only=True))
 
 
-async def test_files_are_looked_at_every_few_seconds(
+async def test_changed_files_are_loaded_within_seconds(
     authority: Authority, issued: Issued, autojump_clock: MockClock
 ) -> None:
     async with open_tls(issued.settings()) as tls:
@@ -143,7 +143,7 @@ async def test_a_link_to_another_folder_is_a_change(
         assert shown(tls.server, authority) == second.newest != first.newest
 
 
-async def test_a_hangup_has_them_looked_at_now(authority: Authority, issued: Issued, mock_clock: MockClock) -> None:
+async def test_sighup_loads_the_files_at_once(authority: Authority, issued: Issued, mock_clock: MockClock) -> None:
     async with open_tls(issued.settings()) as tls:
         assert tls.server is not None
         first = shown(tls.server, authority)
@@ -156,7 +156,7 @@ async def test_a_hangup_has_them_looked_at_now(authority: Authority, issued: Iss
         assert shown(tls.server, authority) == issued.newest != first
 
 
-async def test_what_can_not_be_used_is_said_once_and_taken_when_it_is_mended(
+async def test_an_invalid_file_is_logged_once_and_loaded_when_it_is_valid(
     authority: Authority, issued: Issued, autojump_clock: MockClock
 ) -> None:
     with structlog.testing.capture_logs() as logs:
@@ -193,7 +193,7 @@ async def test_a_key_that_is_replaced_a_moment_before_its_certificate_is_no_faul
     assert [line["event"] for line in logs] == ["tls_reloaded"]
 
 
-async def test_without_files_nothing_is_looked_at(mock_clock: MockClock) -> None:
+async def test_without_files_no_signal_handler_is_installed(mock_clock: MockClock) -> None:
     before = signal.getsignal(signal.SIGHUP)
     async with open_tls(TlsSettings()) as tls:
         assert tls.server is None
@@ -213,7 +213,7 @@ def rarely_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     ("left", "event", "level"),
     [(3 * DAY, "tls_certificate_expires_soon", "warning"), (-DAY, "tls_certificate_expired", "error")],
 )
-async def test_its_end_is_said_each_day(
+async def test_the_expiry_is_logged_each_day(
     authority: Authority, rarely_looked_at: None, autojump_clock: MockClock, left: float, event: str, level: str
 ) -> None:
     issued = authority.issue(begins=time.time() - 90 * DAY, ends=time.time() + left)
@@ -224,7 +224,7 @@ async def test_its_end_is_said_each_day(
     assert logs[0]["names"] == ("127.0.0.1", "localhost")
 
 
-async def test_a_certificate_that_is_good_is_not_talked_about(
+async def test_a_certificate_far_from_expiry_is_not_logged(
     issued: Issued, rarely_looked_at: None, autojump_clock: MockClock
 ) -> None:
     with structlog.testing.capture_logs() as logs:

@@ -116,12 +116,12 @@ def test_the_table_in_the_docs_is_that_of_the_catalogue() -> None:
     assert all(f"`{instrument.name}`" in page for instrument in CATALOGUE)
 
 
-async def test_a_process_that_plays_no_role_says_nothing_of_rookery() -> None:
+async def test_a_process_without_a_role_exposes_no_metric_of_rookery() -> None:
     ACCEPT.observe(0.01)
     assert "rookery_accept" not in (await exposition()).decode()
 
 
-async def test_a_role_says_what_is_its_own() -> None:
+async def test_a_role_exposes_its_own_metrics() -> None:
     with serve_role("archive", ready):
         said = {name for name, _ in await samples()}
     assert "rookery_recorder_retries_total" in said
@@ -145,7 +145,7 @@ async def test_roles_in_one_process_do_not_collide() -> None:
     assert sample("rookery_session_dropped_events_total") in said
 
 
-async def test_lag_is_told_by_group_and_partition() -> None:
+async def test_lag_is_exposed_by_group_and_partition() -> None:
     with serve_role("archive", ready), register_readings({CONSUMER_LAG: lag_reading("archive", lambda: {0: 7, 3: 0})}):
         said = await samples()
     assert said[sample("rookery_consumer_lag", group="archive", partition="0")] == 7
@@ -201,5 +201,5 @@ def test_to_count_or_measure_costs_less_than_two_microseconds() -> None:
     assert min(microseconds(20_000)) < 2
 
 
-def test_gauges_of_nobody_are_not_said() -> None:
+def test_gauges_without_readings_are_not_exposed() -> None:
     assert values(SESSIONS) == {}
