@@ -23,7 +23,7 @@ from websockets.typing import Subprotocol
 from rookery.client import open_client
 from rookery.client.reconnector import Transport
 from rookery.client.trust import client_tls
-from rookery.v1 import archive_pb2, session_pb2
+from rookery.v1 import session_pb2
 from tests.system.talk import TRANSPORTS, talking
 from tools.engines.cassandra import Cassandra
 from tools.engines.kafka import Kafka
@@ -44,7 +44,6 @@ class Secured(Rookery):
     def __init__(self, folder: Path) -> None:
         self.authority = Authority(folder / "certificates")
         self.issued = self.authority.issue()
-        self.client = self.authority.issue("client")
         tls = {
             "CERTIFICATE_FILE": self.issued.certificate,
             "KEY_FILE": self.issued.key,
@@ -64,10 +63,9 @@ class Secured(Rookery):
             signed_in: dict[str, Any] = http.post("/v1/tokens", json=account).raise_for_status().json()
         return signed_in
 
-    def channel(self, address: str, certificate: Issued | None = None) -> grpc.Channel:
+    def channel(self, address: str) -> grpc.Channel:
         """A grpcio channel to `grpcs://host:port`."""
-        shown = (certificate.key.read_bytes(), certificate.certificate.read_bytes()) if certificate else (None, None)
-        credentials = grpc.ssl_channel_credentials(self.authority.file.read_bytes(), *shown)
+        credentials = grpc.ssl_channel_credentials(self.authority.file.read_bytes())
         options = [("grpc.use_local_subchannel_pool", 1)]
         return grpc.secure_channel(address.removeprefix("grpcs://"), credentials, options)
 
@@ -173,29 +171,6 @@ async def test_our_client_chats_over_tls_and_reads_history(rookery: Secured, tra
             accepted = await here.send(there.me.user_id, "over TLS")
             while not (await there.api.history(accepted.chat_id)).messages:  # which the BFF queries from the archive
                 await trio.sleep(0.05)
-
-
-# ---- access
-
-
-def test_the_archive_answers_only_clients_with_a_certificate(rookery: Secured) -> None:
-    def status(certificate: Issued | None) -> Any:
-        with rookery.channel(rookery.addresses["archive"], certificate) as channel:
-            get_chat = channel.unary_unary(
-                "/rookery.v1.ArchiveService/GetChat",
-                request_serializer=archive_pb2.GetChatRequest.SerializeToString,
-                response_deserializer=archive_pb2.GetChatResponse.FromString,
-            )
-            try:
-                get_chat(archive_pb2.GetChatRequest(user_id=1, chat_id="d-1-2"), timeout=PATIENCE)
-            except grpc.RpcError as error:
-                return error.code()
-        return grpc.StatusCode.OK
-
-    stranger = Authority(rookery.data.parent / "stranger").issue()
-    assert status(rookery.client) is grpc.StatusCode.OK
-    assert status(None) is grpc.StatusCode.UNAVAILABLE
-    assert status(stranger) is grpc.StatusCode.UNAVAILABLE
 
 
 # ---- commands

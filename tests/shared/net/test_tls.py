@@ -57,17 +57,6 @@ def shown(server: ServerTls, authority: Authority) -> bytes | None:
     return shake_hands(authority.trusting(), server.context("h2")).getpeercert(True)
 
 
-def test_a_new_certificate_is_in_new_contexts_alone(authority: Authority, issued: Issued) -> None:
-    server = server_of(issued.settings())
-    before = server.context("h2")
-    first = shown(server, authority)
-    authority.issue()
-    assert shown(server, authority) == first
-    server.load()
-    assert shown(server, authority) == issued.newest != first
-    assert shake_hands(authority.trusting(), before).getpeercert(True) == first
-
-
 @pytest.mark.parametrize("broken", ["certificate", "key"])
 @pytest.mark.parametrize("how", [Path.unlink, lambda file: file.write_text("nonsense")], ids=["gone", "nonsense"])
 def test_invalid_files_change_nothing(
