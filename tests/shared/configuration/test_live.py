@@ -33,7 +33,7 @@ class FakeStore:
         self.values: dict[str, str] = {}
         self.down = False
         self.loads = 0
-        self._told, self._changes = trio.open_memory_channel[None](1)
+        self._notify, self._changes = trio.open_memory_channel[None](1)
 
     async def load(self) -> Mapping[str, StoredValue]:
         self.loads += 1
@@ -58,7 +58,7 @@ class FakeStore:
 
     async def tell(self) -> None:
         """Notify, and let whoever listens do what it does."""
-        await self._told.send(None)
+        await self._notify.send(None)
         await wait_all_tasks_blocked()
 
 
@@ -139,14 +139,14 @@ async def test_a_missed_notification_is_made_good_by_reading_again(
 
 async def test_on_change_gets_the_initial_configuration_and_each_change_once(fake_store: FakeStore) -> None:
     fake_store.values = {"log_level": '"warning"'}
-    told: list[str] = []
-    async with open_live(fake_store, on_change=lambda live: told.append(live.log_level)):
+    levels: list[str] = []
+    async with open_live(fake_store, on_change=lambda live: levels.append(live.log_level)):
         fake_store.values = {"log_level": '"debug"'}
         await fake_store.tell()
         await fake_store.tell()
         fake_store.values = {"log_level": '"loud"'}
         await fake_store.tell()
-    assert told == ["", "warning", "debug"]
+    assert levels == ["", "warning", "debug"]
 
 
 async def test_leaving_the_block_stops_reading(fake_store: FakeStore, autojump_clock: MockClock) -> None:

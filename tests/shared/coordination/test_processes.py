@@ -1,4 +1,4 @@
-"""What every registry of processes promises, what processes say on it, and what happens while Redis is away."""
+"""Every registry of processes keeps the newest reports, and an outage of Redis harms nothing else."""
 
 import json
 from collections.abc import AsyncIterator, Callable
@@ -36,26 +36,26 @@ GATEWAY = ProcessReport(
 )
 BFF = ProcessReport("one", "bff", "1.2.3", 6, False, ProcessStats())
 
-OpenBoard = Callable[[], AbstractAsyncContextManager[ProcessRegistry]]
+OpenRegistry = Callable[[], AbstractAsyncContextManager[ProcessRegistry]]
 """Opens the one registry of a test. Opening it twice is how two processes share it."""
 
 
-def local(request: pytest.FixtureRequest) -> OpenBoard:
+def local(request: pytest.FixtureRequest) -> OpenRegistry:
     path: Path = request.getfixturevalue("tmp_path") / "processes.json"
 
     @asynccontextmanager
-    async def open_board() -> AsyncIterator[ProcessRegistry]:
+    async def open_registry() -> AsyncIterator[ProcessRegistry]:
         yield LocalProcessRegistry(path)
 
-    return open_board
+    return open_registry
 
 
-def redis(request: pytest.FixtureRequest) -> OpenBoard:
-    return partial(open_redis_board, settings_for(request.getfixturevalue("redis_server")))
+def redis(request: pytest.FixtureRequest) -> OpenRegistry:
+    return partial(open_redis_registry, settings_for(request.getfixturevalue("redis_server")))
 
 
 @asynccontextmanager
-async def open_redis_board(settings: RedisSettings) -> AsyncIterator[ProcessRegistry]:
+async def open_redis_registry(settings: RedisSettings) -> AsyncIterator[ProcessRegistry]:
     async with open_redis(settings) as client:
         yield RedisProcessRegistry(client, settings.prefix)
 
@@ -64,13 +64,13 @@ ENGINES = {"local": local, "redis": redis}
 
 
 @pytest.fixture(params=sorted(ENGINES))
-def open_board(request: pytest.FixtureRequest) -> OpenBoard:
+def open_registry(request: pytest.FixtureRequest) -> OpenRegistry:
     return ENGINES[request.param](request)
 
 
 @pytest.fixture
-async def registry(open_board: OpenBoard) -> AsyncIterator[ProcessRegistry]:
-    async with open_board() as registry:
+async def registry(open_registry: OpenRegistry) -> AsyncIterator[ProcessRegistry]:
+    async with open_registry() as registry:
         yield registry
 
 
@@ -108,8 +108,8 @@ async def test_a_process_that_has_ended_is_taken_out(registry: ProcessRegistry) 
     assert await reported(registry) == [BFF]
 
 
-async def test_another_process_reads_the_same(open_board: OpenBoard) -> None:
-    async with open_board() as registry, open_board() as other:
+async def test_another_process_reads_the_same(open_registry: OpenRegistry) -> None:
+    async with open_registry() as registry, open_registry() as other:
         await registry.put(GATEWAY)
         assert await reported(other) == [GATEWAY]
 
@@ -239,7 +239,7 @@ async def test_while_redis_is_away_processes_go_on_and_report_again_when_it_is_b
     server = own_redis(DURABLE)
     settings, health = settings_for(server, timeout_seconds=0.5), Health()
     health.mark_started()
-    async with open_redis_board(settings) as registry, open_reports(registry, "one") as reports:
+    async with open_redis_registry(settings) as registry, open_reports(registry, "one") as reports:
         reports.add("gateway", health, lambda: ProcessStats({"grpc": 1}))
         await wait_for_report(registry, 0)
         await blocking(server.kill)

@@ -7,7 +7,7 @@ from shared.settings import TlsSettings
 
 
 def shake_hands(client: ssl.SSLContext, server: ssl.SSLContext, host: str = "localhost") -> ssl.SSLObject:
-    """Let both speak until they agree, and the server has said what it makes of the client. Raises ssl.SSLError."""
+    """Run both ends of a handshake in memory, and return the client's. Raises ssl.SSLError."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     ours = client.wrap_bio(to_client, to_server, server_hostname=host)
     theirs = server.wrap_bio(to_server, to_client, server_side=True)

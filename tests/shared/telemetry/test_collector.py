@@ -1,4 +1,4 @@
-"""A collector is told of spans by OTLP; one that is away, slow or strange costs spans, and nothing else."""
+"""Spans are exported to a collector by OTLP; one that is away, slow or strange costs spans, and nothing else."""
 
 import threading
 import time
@@ -26,7 +26,7 @@ PATIENCE = 30.0
 
 
 class Collector:
-    """Takes spans on loopback, over HTTP, and answers as it is told."""
+    """Takes spans on loopback, over HTTP, and answers as the test decides."""
 
     def __init__(self) -> None:
         self.requests: list[ExportTraceServiceRequest] = []
@@ -53,16 +53,16 @@ class Collector:
 
     @contextmanager
     def serving(self) -> Iterator["Collector"]:
-        told = self
+        collector = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                told.may_answer.wait()
-                told.headers.append({**dict(self.headers), "path": self.path})
-                if told.status == 200:
-                    told.requests.append(ExportTraceServiceRequest.FromString(body))
-                self.send_response(told.status)
+                collector.may_answer.wait()
+                collector.headers.append({**dict(self.headers), "path": self.path})
+                if collector.status == 200:
+                    collector.requests.append(ExportTraceServiceRequest.FromString(body))
+                self.send_response(collector.status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
@@ -173,9 +173,9 @@ async def test_lost_spans_are_logged_once_and_so_is_the_recovery(
                 await wait_until(lambda number=number: SPANS_LOST.count("not_sent") == lost + number + 1)  # type: ignore[misc]
             server.status = 200
             while len(lines) < 2:  # one may be lost still: the machine may be busy, and the time for it is short
-                make_spans("told")
+                make_spans("sent")
                 await trio.sleep(0.05)
-    assert set(server.names) == {"told"}
+    assert set(server.names) == {"sent"}
     assert [(line["event"], line["log_level"]) for line in lines] == [
         ("traces_not_sent", "warning"),
         ("traces_sent_again", "info"),

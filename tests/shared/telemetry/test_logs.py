@@ -126,7 +126,7 @@ def test_the_context_of_a_task_is_in_its_lines(stream: io.StringIO) -> None:
 
 
 def logged(stream: io.StringIO, name: str) -> list[str]:
-    """The levels at which the logger is heard now, by both ways to log."""
+    """The levels at which the logger logs now, by both ways to log."""
     both = []
     for logger in (structlog.get_logger(name), logging.getLogger(name)):
         stream.seek(stream.truncate(0))
@@ -140,8 +140,8 @@ def logged(stream: io.StringIO, name: str) -> list[str]:
 def test_levels_change_while_loggers_are_in_use(stream: io.StringIO) -> None:
     logger = structlog.get_logger("bff.app")
     set_levels("error", {"bff": "debug"})
-    logger.debug("heard")
-    assert [line["event"] for line in lines(stream)] == ["heard"]
+    logger.debug("logged")
+    assert [line["event"] for line in lines(stream)] == ["logged"]
     assert logged(stream, "bff.app.part") == list(LEVELS)
     assert logged(stream, "bffs") == ["error"]
     set_levels("warning", {"bff.app": "error"})

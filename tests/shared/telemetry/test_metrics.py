@@ -37,7 +37,7 @@ async def unready() -> bool:
 
 
 async def samples() -> dict[Sample, float]:
-    """What is said at /metrics, by name and labels."""
+    """The samples at /metrics, by name and labels."""
     families = text_string_to_metric_families((await exposition()).decode())
     return {(s.name, frozenset(s.labels.items())): s.value for family in families for s in family.samples}
 
@@ -123,10 +123,10 @@ async def test_a_process_without_a_role_exposes_no_metric_of_rookery() -> None:
 
 async def test_a_role_exposes_its_own_metrics() -> None:
     with serve_role("archive", ready):
-        said = {name for name, _ in await samples()}
-    assert "rookery_recorder_retries_total" in said
-    assert not any(name.startswith(("rookery_accept", "rookery_sign_ins")) for name in said)
-    assert "process_resident_memory_bytes" in said
+        exposed = {name for name, _ in await samples()}
+    assert "rookery_recorder_retries_total" in exposed
+    assert not any(name.startswith(("rookery_accept", "rookery_sign_ins")) for name in exposed)
+    assert "process_resident_memory_bytes" in exposed
     with serve_role("gateway", ready):
         before = (await samples())[sample("rookery_refusals_total", code="rate_limited")]
         REFUSALS.inc("rate_limited")
@@ -135,21 +135,21 @@ async def test_a_role_exposes_its_own_metrics() -> None:
 
 async def test_roles_in_one_process_do_not_collide() -> None:
     with serve_role("gateway", ready), serve_role("archive", unready), serve_role("bff", ready):
-        said = await samples()
-    assert {role: said[sample("rookery_ready", role=role)] for role in ("bff", "gateway", "archive")} == {
+        exposed = await samples()
+    assert {role: exposed[sample("rookery_ready", role=role)] for role in ("bff", "gateway", "archive")} == {
         "bff": 1,
         "gateway": 1,
         "archive": 0,
     }
-    assert sample("rookery_sign_ins_total", result="ok") in said
-    assert sample("rookery_session_dropped_events_total") in said
+    assert sample("rookery_sign_ins_total", result="ok") in exposed
+    assert sample("rookery_session_dropped_events_total") in exposed
 
 
 async def test_lag_is_exposed_by_group_and_partition() -> None:
     with serve_role("archive", ready), register_readings({CONSUMER_LAG: lag_reading("archive", lambda: {0: 7, 3: 0})}):
-        said = await samples()
-    assert said[sample("rookery_consumer_lag", group="archive", partition="0")] == 7
-    assert said[sample("rookery_consumer_lag", group="archive", partition="3")] == 0
+        exposed = await samples()
+    assert exposed[sample("rookery_consumer_lag", group="archive", partition="0")] == 7
+    assert exposed[sample("rookery_consumer_lag", group="archive", partition="3")] == 0
 
 
 async def test_a_role_that_does_not_know_whether_it_is_ready_keeps_the_metrics_waiting_and_no_more(
@@ -161,9 +161,9 @@ async def test_a_role_that_does_not_know_whether_it_is_ready_keeps_the_metrics_w
 
     with serve_role("bff", slow), serve_role("archive", slow):
         began = trio.current_time()
-        said = await samples()
+        exposed = await samples()
         assert trio.current_time() - began == 2
-    assert said[sample("rookery_ready", role="bff")] == 0
+    assert exposed[sample("rookery_ready", role="bff")] == 0
 
 
 async def test_the_lag_of_the_event_loop_is_how_long_it_was_kept_from_what_is_due(

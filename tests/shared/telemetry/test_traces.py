@@ -1,4 +1,4 @@
-"""What is traced is decided once; steps find what they are of; and nothing secret is told."""
+"""The decision to trace is made once; spans find their parents; and no secret is exported."""
 
 import pytest
 import trio
