@@ -35,10 +35,11 @@ from bff.site import Site
 from shared.accounts.tokens import PasswordHasher, TokenIssuer, TokenVerifier
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.ids import wall_clock_ms
+from shared.net.tls import add_certificate_check
 from shared.platform import Platform
 from shared.settings import BffSettings
 from shared.telemetry.health import Health
-from shared.telemetry.logs import in_role
+from shared.telemetry.logs import with_role
 from shared.telemetry.metrics import register_readings, serve_role
 
 WEB_ROOT = Path(__file__).resolve().parent / "web"
@@ -69,7 +70,7 @@ class Bff:
     port: int
 
 
-@in_role("bff")
+@with_role("bff")
 @asynccontextmanager
 async def open_bff(
     settings: BffSettings,
@@ -88,6 +89,7 @@ async def open_bff(
     """
     accounts = platform.accounts
     health.add("accounts", "the store of accounts answers", partial(accounts.is_live, "-"))
+    add_certificate_check(health, platform.tls)
     services = Services(
         accounts=accounts,
         archive=archive,

@@ -21,7 +21,7 @@ from shared.configuration.live import Live
 from shared.contract.errors import Refusal
 from shared.contract.ids import SnowflakeGenerator
 from shared.coordination.ownership import Directory
-from shared.coordination.processes import ProcessBoard
+from shared.coordination.processes import ProcessRegistry
 from shared.telemetry.health import Health
 
 ARCHIVE_TIMEOUT = 5.0
@@ -48,7 +48,7 @@ class Services:
     directory: Directory
     live: Live
     configuration: ConfigurationStore
-    processes: ProcessBoard
+    processes: ProcessRegistry
     publisher: Backplane
     health: Health
     ids: SnowflakeGenerator

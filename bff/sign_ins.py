@@ -8,7 +8,7 @@ from bff.services import Services
 from shared.accounts import store as accounts
 from shared.accounts import tokens as auth
 from shared.accounts.sign_outs import announce_or_log
-from shared.accounts.store import Family, Rotation, Standing
+from shared.accounts.store import AccountStatus, Family, Rotation
 from shared.contract.errors import Code, Refusal
 
 DAY_MS = 24 * 60 * 60 * 1000
@@ -22,20 +22,20 @@ class SignIns:
 
     async def start(self, user: accounts.User, device_name: str) -> Tokens | Refusal:
         """Start a sign-in of this user, whose password is verified."""
-        standing = await self._standing(user.user_id)
-        if standing.is_suspended:
+        status = await self._status(user.user_id)
+        if status.is_suspended:
             return auth.SUSPENDED
         family = Family(auth.new_family_id(), user.user_id, device_name, self._services.clock_ms())
         refresh_token = auth.new_refresh_token()
         await self._services.accounts.start_family(family, auth.digest(refresh_token), self._ends_at_ms())
-        return await self._tokens(user, standing, family.family_id, refresh_token)
+        return await self._tokens(user, status, family.family_id, refresh_token)
 
     async def renew(self, refresh_token: str) -> Tokens | Refusal:
         """Exchange a refresh token for new tokens. One that is used twice may be stolen, so its sign-in ends."""
         store = self._services.accounts
         old_digest, fresh = auth.digest(refresh_token), auth.new_refresh_token()
         family = await store.family_of(old_digest)
-        if family is not None and (await self._standing(family.user_id)).is_suspended:
+        if family is not None and (await self._status(family.user_id)).is_suspended:
             return auth.SUSPENDED
         rotation = await store.rotate(
             old_digest, auth.digest(fresh), now_ms=self._services.clock_ms(), expires_at_ms=self._ends_at_ms()
@@ -52,7 +52,7 @@ class SignIns:
                 return Refusal(Code.UNAUTHENTICATED, message, field="refresh_token")
             case Family(family_id=family_id, user_id=user_id):
                 (user,) = await store.users([user_id])
-                return await self._tokens(user, await self._standing(user_id), family_id, fresh)
+                return await self._tokens(user, await self._status(user_id), family_id, fresh)
             case _:
                 assert_never(rotation)
 
@@ -69,10 +69,10 @@ class SignIns:
     async def _announce(self, user_id: int, family_ids: Sequence[str]) -> None:
         await announce_or_log(self._services.publisher, user_id, family_ids)
 
-    async def _standing(self, user_id: int) -> Standing:
-        return (await self._services.accounts.standings([user_id]))[user_id]
+    async def _status(self, user_id: int) -> AccountStatus:
+        return (await self._services.accounts.account_statuses([user_id]))[user_id]
 
-    async def _tokens(self, user: accounts.User, standing: Standing, family_id: str, refresh_token: str) -> Tokens:
+    async def _tokens(self, user: accounts.User, status: AccountStatus, family_id: str, refresh_token: str) -> Tokens:
         access = await self._services.issuer.issue(
             user.user_id, family_id, self._services.live.value.access_token_seconds
         )
@@ -80,7 +80,7 @@ class SignIns:
             access_token=access.token,
             access_token_expires_at_ms=str(access.expires_at_ms),
             refresh_token=refresh_token,
-            user=User.of(user, is_admin=standing.is_admin),
+            user=User.of(user, is_admin=status.is_admin),
         )
 
     def _ends_at_ms(self) -> int:

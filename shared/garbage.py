@@ -1,8 +1,8 @@
-"""When Python looks for cycles of garbage: seldom, and when it costs least.
+"""Schedule of Python's garbage collector: rare collections, at a bounded share of the time.
 
-By default it looks after every 700 new objects, and again and again through everything that lives long, such as a
-gateway's tail. Under load that was a fifth of all CPU and most of the longest delays (see docs/performance.md). Cycles
-are few here, some 70 objects of each connection that ended: a look at what is young is enough between full ones.
+By default Python collects after every 700 new objects, and often traverses long-lived objects such as a gateway's tail.
+Under load that was a fifth of all CPU and most of the longest delays (see docs/performance.md). Cycles are few here,
+some 70 objects of each closed connection, so collections of young objects suffice between full ones.
 """
 
 import gc
@@ -11,18 +11,18 @@ import time
 import trio
 
 YOUNG_OBJECTS = 50_000
-"""More objects than at the last look at the young, for the next: some 5 ms of work. After 20 such looks at the young
-and one more at the middle, so after some 2 million objects or 30,000 ended connections, Python makes a full one."""
+"""New objects between two collections of the youngest generation: some 5 ms of work. After 20 of these and one of the
+middle generation, so after some 2 million objects or 30,000 closed connections, Python makes a full collection."""
 
 FULL_SECONDS = 60.0
-"""Between two full collections at other times."""
+"""Shortest interval of the full collections that `collect_garbage` makes."""
 
 FULL_SHARE = 0.002
-"""Of all time, at most, for those: they took 115 ms with full tails, and 126 ms after 2,000 sessions had ended."""
+"""Largest share of the time for these: they took 115 ms with full tails, and 126 ms after 2,000 closed sessions."""
 
 
-async def collect_for_ever() -> None:
-    """Set the thresholds, leave out what is there already (modules live as long as the process), collect at times."""
+async def collect_garbage() -> None:
+    """Set the thresholds, exclude existing objects (modules live as long as the process), and collect at intervals."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS, 20, 1)

@@ -8,7 +8,7 @@ from shared.configuration import ConfigurationStore
 from shared.configuration.live import Live
 from shared.contract.ids import SnowflakeGenerator
 from shared.coordination.ownership import Directory
-from shared.coordination.processes import ProcessBoard
+from shared.coordination.processes import ProcessRegistry
 from shared.net.tls import ServerTls
 
 
@@ -22,6 +22,6 @@ class Platform:
     directory: Directory
     ids: SnowflakeGenerator
     live: Live
-    processes: ProcessBoard
+    processes: ProcessRegistry
     tls: ServerTls | None = None
     """For listeners; None without TLS."""

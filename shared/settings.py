@@ -1,7 +1,7 @@
 """Settings: read once at start, from the environment (`ROOKERY_…`) over `rookery.toml` over these defaults.
 
 `ROOKERY_BFF__PORT=9000` in the environment is `port = 9000` under `[bff]` in the file. An unknown or invalid key is an
-error that names it. What may change while Rookery runs is in `shared/configuration/` instead.
+error that names it. Values that change while Rookery runs are in `shared/configuration/` instead.
 """
 
 import os
@@ -20,19 +20,19 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from shared.net.addresses import SECURE, GrpcAddress, is_loopback
+from shared.contract.addresses import SECURE, GrpcAddress, is_loopback
 
 Port = Annotated[int, Field(ge=0, le=65535)]
-"""0 lets the system choose a free one."""
+"""0 lets the system choose a free port."""
 
 
 def _split(value: object) -> object:
-    """What a variable of the environment says, whose items are separated by commas; a file has a list."""
+    """Split the text of an environment variable at commas; a file has a list."""
     return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
 
 
 def _check_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
-    """They go into the page's policy, so that nothing else must be among them."""
+    """Reject other text, since the origins are inserted into the page's Content-Security-Policy."""
     for origin in origins:
         if not re.fullmatch(r"wss?://[A-Za-z0-9.*-]+(:[0-9*]+)?", origin):
             raise ValueError(f"{origin!r} is not an origin such as wss://chat.example.org")
@@ -60,14 +60,14 @@ def _check_token(token: SecretStr) -> SecretStr:
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split)]
-"""Such as 10.0.0.0/8; an address is a network of one."""
+"""Networks such as 10.0.0.0/8; a single address is a network of one."""
 
 ENV_PREFIX = "ROOKERY_"
 
 Engine = Literal["kafka", "cassandra", "redis"]
 
 TOPIC = r"^[A-Za-z0-9._-]{1,200}$"
-"""What Kafka allows as the name of a topic."""
+"""Topic names that Kafka allows."""
 
 
 class _Section(BaseModel):
@@ -75,25 +75,25 @@ class _Section(BaseModel):
 
 
 class TlsSettings(_Section):
-    """TLS of all that listens, and of the calls between processes. Files are PEM, and are read again as they change."""
+    """TLS of all listeners, and of calls between processes. Files are PEM, and are loaded again when they change."""
 
     certificate_file: Path | None = Field(
-        default=None, description="Turns TLS on: the certificate, followed by those between it and its authority's"
+        default=None, description="Enables TLS: the certificate, followed by the intermediate certificates"
     )
-    key_file: Path | None = Field(default=None, description="The certificate's key, if it is not in the same file")
-    minimum_version: Literal["1.2", "1.3"] = Field(default="1.2", description="Of TLS that clients must speak")
+    key_file: Path | None = Field(default=None, description="Key of the certificate, if it is not in the same file")
+    minimum_version: Literal["1.2", "1.3"] = Field(default="1.2", description="Lowest version of TLS for clients")
     plaintext: bool = Field(default=False, description="Allow plain text, without a certificate, beyond this machine")
     ca_file: Path | None = Field(
         default=None,
-        description="Who vouches for the archives that are called by grpcs://; if empty, whom the system trusts",
+        description="Authorities of the archives that are called by grpcs://; if empty, those of the system",
     )
     client_ca_file: Path | None = Field(
-        default=None, description="Who vouches for those that call the archive: it then takes no others"
+        default=None, description="Authorities of the archive's clients: it rejects clients without their certificate"
     )
     client_certificate_file: Path | None = Field(
-        default=None, description="What an archive is shown that asks for it, if not certificate_file"
+        default=None, description="Certificate for calls to archives, if not certificate_file"
     )
-    client_key_file: Path | None = Field(default=None, description="Its key, if it is not in the same file")
+    client_key_file: Path | None = Field(default=None, description="Key of that, if it is not in the same file")
 
     @model_validator(mode="after")
     def _check_files(self) -> Self:
@@ -106,47 +106,47 @@ class TlsSettings(_Section):
 
 
 class BffSettings(_Section):
-    """Where the HTTP API and the page listen."""
+    """Listener of the HTTP API and the page."""
 
     host: str = "127.0.0.1"
     port: Port = 8080
     websocket_origins: Annotated[Names, AfterValidator(_check_origins)] = Field(
         default=(),
-        description="Where the page may connect to besides the gateways of the moment, such as wss://*.example.org",
+        description="Origins to which the page may connect besides the current gateways, such as wss://*.example.org",
     )
     strict_transport_seconds: int = Field(
         default=0,
         ge=0,
         le=63_072_000,
-        description="For how long browsers that came by HTTPS use nothing else, on all ports of the host; 0 for none",
+        description="Seconds for which browsers that used HTTPS use nothing else, on all ports of the host; 0 for none",
     )
     trusted_proxies: Networks = Field(
         default=(),
-        description="Load balancers, as networks: what they say in X-Forwarded-For and X-Forwarded-Proto is believed",
+        description="Networks of load balancers whose X-Forwarded-For and X-Forwarded-Proto are trusted",
     )
 
 
 class GatewaySettings(_Section):
-    """Where sessions are accepted, and what clients are told of it."""
+    """Listeners of sessions, and their public addresses for clients."""
 
     host: str = "127.0.0.1"
     websocket_port: Port = 8081
     grpc_port: Port = 8082
     health_port: Port = 8091
     public_websocket: str = Field(
-        default="", description="What browsers connect to, such as wss://chat.example.org/session"
+        default="", description="Public address for browsers, such as wss://chat.example.org/session"
     )
     public_grpc: Annotated[str, AfterValidator(_check_address)] = Field(
-        default="", description="What native apps connect to, such as grpcs://chat.example.org:443"
+        default="", description="Public address for native apps, such as grpcs://chat.example.org:443"
     )
     allowed_origins: Names = Field(
         default=(),
-        description="Origins of pages that may connect, such as https://chat.example.org; without any, same host",
+        description="Origins of pages that may connect, such as https://chat.example.org; if empty, the same host",
     )
 
 
 class ArchiveSettings(_Section):
-    """Where the archive answers queries."""
+    """Listener of the archive's queries."""
 
     host: str = "127.0.0.1"
     grpc_port: Port = 8083
@@ -154,11 +154,14 @@ class ArchiveSettings(_Section):
 
 
 class LogSettings(_Section):
-    """The embedded log, where Kafka is not among the engines."""
+    """The embedded log, without the engine Kafka."""
 
-    partitions: int = Field(default=4, ge=1, le=1024, description="Fixed when the data folder is made")
+    partitions: int = Field(default=4, ge=1, le=1024, description="Number of partitions, fixed in a data folder")
     retention_hours: float = Field(
-        default=1.0, gt=0, le=24 * 365, description="For how long what everyone has read is kept"
+        default=1.0,
+        gt=0,
+        le=24 * 365,
+        description="Hours for which records are kept after every consumer has read them",
     )
 
 
@@ -166,21 +169,25 @@ class KafkaSettings(_Section):
     """The backplane on Kafka."""
 
     servers: Names = Field(default=("127.0.0.1:9092",), min_length=1, description="host:port of some brokers")
-    topic: str = Field(default="rookery.events", pattern=TOPIC, description="Of the envelopes")
-    dead_letter_topic: str = Field(default="rookery.dead-letters", pattern=TOPIC, description="Of what can't be used")
-    partitions: int = Field(
-        default=12, ge=1, le=1024, description="Of the topic; fixed when `rookery migrate` makes it"
+    topic: str = Field(default="rookery.events", pattern=TOPIC, description="Topic of the envelopes")
+    dead_letter_topic: str = Field(
+        default="rookery.dead-letters", pattern=TOPIC, description="Topic of unusable records"
     )
-    replication: int = Field(default=1, ge=1, le=7, description="Copies of the topic: 3 where none may be lost")
-    min_in_sync: int = Field(default=1, ge=1, le=7, description="Copies that must have a record before it is accepted")
-    retention_hours: float = Field(default=24.0, gt=0, le=24 * 365, description="For how long records are kept")
+    partitions: int = Field(
+        default=12, ge=1, le=1024, description="Partitions of the topic, fixed when `rookery migrate` creates it"
+    )
+    replication: int = Field(default=1, ge=1, le=7, description="Replicas of the topic: 3 in production")
+    min_in_sync: int = Field(
+        default=1, ge=1, le=7, description="Replicas that must have a record before it is accepted"
+    )
+    retention_hours: float = Field(default=24.0, gt=0, le=24 * 365, description="Hours for which records are kept")
     instance: str = Field(
         default="",
         pattern=r"^[A-Za-z0-9._-]{0,100}$",
         description="Name of this process in its consumer groups, the same after a restart; the host's name if empty",
     )
     session_timeout_seconds: float = Field(
-        default=6.0, ge=1, le=60, description="Silence after which a process is taken for dead; brokers allow 6 or more"
+        default=6.0, ge=1, le=60, description="Silence after which a process counts as dead; brokers allow 6 or more"
     )
     security: str = Field(default="PLAINTEXT", pattern="^(PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL)$")
     ca_file: Path | None = None
@@ -194,45 +201,45 @@ class KafkaSettings(_Section):
 class CassandraSettings(_Section):
     """The stores on Cassandra."""
 
-    hosts: Names = Field(default=("127.0.0.1",), min_length=1, description="Some of the nodes")
+    hosts: Names = Field(default=("127.0.0.1",), min_length=1, description="Addresses of some of the nodes")
     port: Annotated[int, Field(ge=1, le=65535)] = 9042
     keyspace: str = Field(default="rookery", pattern=r"^[a-z][a-z0-9_]{0,47}$")
     local_datacenter: str = Field(default="datacenter1", min_length=1)
     replication: dict[str, Annotated[int, Field(ge=1, le=9)]] = Field(
-        default={}, description="Copies by data centre, for when the keyspace is made; if empty, one in the local one"
+        default={}, description="Replicas by data centre for a new keyspace; if empty, one in the local data centre"
     )
     consistency: str = Field(
         default="LOCAL_QUORUM", pattern="^(ONE|TWO|THREE|QUORUM|ALL|LOCAL_QUORUM|EACH_QUORUM|LOCAL_ONE)$"
     )
     username: str = ""
     password: SecretStr = SecretStr("")
-    ca_file: Path | None = Field(default=None, description="Turns TLS on: who vouches for the nodes")
+    ca_file: Path | None = Field(default=None, description="Enables TLS: the authorities of the nodes")
     certificate_file: Path | None = None
     key_file: Path | None = None
-    max_requests: int = Field(default=256, ge=1, le=32_768, description="Under way at once, of one process")
-    timeout_seconds: float = Field(default=2.0, gt=0, le=60, description="For one request")
+    max_requests: int = Field(default=256, ge=1, le=32_768, description="Most requests in flight of one process")
+    timeout_seconds: float = Field(default=2.0, gt=0, le=60, description="Time-out of one request")
 
 
 class RedisSettings(_Section):
     """Live configuration, ownership and leases on Redis."""
 
     url: SecretStr = Field(default=SecretStr("redis://127.0.0.1:6379/0"), description="redis:// or rediss:// (TLS)")
-    prefix: str = Field(default="rookery:", min_length=1, max_length=64, description="Of every key and channel")
-    timeout_seconds: float = Field(default=2.0, gt=0, le=60, description="For one command")
+    prefix: str = Field(default="rookery:", min_length=1, max_length=64, description="Prefix of every key and channel")
+    timeout_seconds: float = Field(default=2.0, gt=0, le=60, description="Time-out of one command")
 
 
 class TracesSettings(_Section):
-    """Who is told of traces. What share of messages and requests is traced is live configuration: `trace_ratio`."""
+    """The collector of traces. The share of messages and requests that are traced is live: `trace_ratio`."""
 
     endpoint: str = Field(
         default="",
         pattern=r"^(https?://[^\s?#]+)?$",
-        description="Of a collector for OTLP over HTTP, such as http://127.0.0.1:4318; if empty, nothing is traced",
+        description="URL of a collector for OTLP over HTTP, such as http://127.0.0.1:4318; if empty, nothing is traced",
     )
-    headers: dict[str, SecretStr] = Field(default={}, description="What the collector wants with each request")
-    timeout_seconds: float = Field(default=5.0, gt=0, le=60, description="For one request to the collector")
+    headers: dict[str, SecretStr] = Field(default={}, description="Headers of each request to the collector")
+    timeout_seconds: float = Field(default=5.0, gt=0, le=60, description="Time-out of one request to the collector")
     trust_callers: bool = Field(
-        default=False, description="Go on with the traces of those who call the BFF, where a proxy of yours vouches"
+        default=False, description="Continue the traces of callers of the BFF, behind a proxy that you trust"
     )
 
 
@@ -247,21 +254,21 @@ class Settings(BaseSettings):
         nested_model_default_partial_update=True,
     )
 
-    data: Path = Field(default=Path("data"), description="The folder with everything that is kept")
+    data: Path = Field(default=Path("data"), description="Folder of all stored data")
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
     stop_deadline: float = Field(default=8.0, gt=0, le=300, description="Seconds from SIGTERM to the end")
     engines: Annotated[frozenset[Engine], NoDecode, BeforeValidator(_split)] = Field(
-        default=frozenset(), description="What stands in for the embedded log, stores and configuration"
+        default=frozenset(), description="Engines that replace the embedded log, stores and configuration"
     )
     archives: Annotated[Names, AfterValidator(_check_archives)] = Field(
         default=("127.0.0.1:8083",),
         min_length=1,
-        description="The archives, for a BFF or gateway alone: host:port, or grpcs://host:port where they have TLS",
+        description="Archives, for a separate BFF or gateway: host:port, or grpcs://host:port with TLS",
     )
     archive_token: Annotated[SecretStr, AfterValidator(_check_token)] = Field(
         default=SecretStr(""),
-        description="What archives ask of those who query them, for all roles; of several, with commas between them, "
-        "they take each, and the first is sent; empty for nothing",
+        description="Secret for calls to archives, the same in all roles; of several, separated by commas, archives "
+        "accept each, and the first is sent; empty for none",
     )
     tls: TlsSettings = TlsSettings()
     bff: BffSettings = BffSettings()
@@ -275,17 +282,17 @@ class Settings(BaseSettings):
 
     @property
     def archive_tokens(self) -> tuple[str, ...]:
-        """Those that archives take. The first is the one to send."""
+        """The tokens that archives accept. The first is the one to send."""
         return tuple(filter(None, self.archive_token.get_secret_value().split(",")))
 
     @model_validator(mode="after")
-    def _keep_plain_text_here(self) -> Self:
-        """Nothing leaves this machine unencrypted that was not allowed to. (The engines have settings of their own.)"""
-        if not self.tls.plaintext and (problems := list(self._plain_text_beyond_here())):
+    def _require_tls(self) -> Self:
+        """Reject plain text beyond this machine unless it is allowed. (The engines have settings of their own.)"""
+        if not self.tls.plaintext and (problems := list(self._plain_text_problems())):
             raise ValueError("\n".join(problems))
         return self
 
-    def _plain_text_beyond_here(self) -> Iterator[str]:
+    def _plain_text_problems(self) -> Iterator[str]:
         for section in ("bff", "gateway", "archive"):
             host = getattr(self, section).host
             if self.tls.certificate_file is None and not is_loopback(host):

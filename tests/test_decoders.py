@@ -56,11 +56,11 @@ from shared.configuration.live import validate
 from shared.configuration.protocol import InvalidConfiguration, StoredValue
 from shared.configuration.redis import _stored as stored_value
 from shared.contract import wire
+from shared.contract.addresses import GrpcAddress
 from shared.contract.chats import direct_chat_id, direct_members
 from shared.contract.errors import Refusal
 from shared.contract.ids import MAX_ID
 from shared.coordination.redis.ownership import RedisDirectory
-from shared.net.addresses import GrpcAddress
 from shared.net.certificates import Certificate, read_certificate
 from shared.net.pem import UnusableCertificate
 from shared.rpc.framing import MessageBuffer, frame_messages
@@ -141,7 +141,7 @@ def letter_of(headers: list[tuple[str, bytes | None]]) -> DeadLetter:
 
 
 def directory_of(texts: dict[str, str]) -> dict[int, Any]:
-    decoded: Any = RedisDirectory._decoded
+    decoded: Any = RedisDirectory._decode
     entries: dict[int, Any] = decoded(SimpleNamespace(_unreadable=frozenset(), _key="key"), texts)
     return entries
 

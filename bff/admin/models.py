@@ -85,8 +85,8 @@ class Process(BaseModel):
 
     @classmethod
     def of(cls, report: ProcessReport) -> "Process":
-        figures = report.figures
-        sessions, owned, lag = figures.sessions, figures.owned, figures.lag
+        stats = report.stats
+        sessions, owned, lag = stats.sessions, stats.owned, stats.lag
         return cls(
             instance=report.instance,
             role=report.role,
@@ -120,7 +120,7 @@ class Processes(BaseModel):
         owners = {
             partition: report.instance
             for report in sorted(reports, key=lambda report: report.seen_at_ms)
-            for partition in report.figures.owned or ()
+            for partition in report.stats.owned or ()
         }
         return cls(
             processes=[Process.of(report) for report in reports],
@@ -198,8 +198,8 @@ class Account(BaseModel):
     suspended_reason: str
 
     @classmethod
-    def of(cls, user: accounts.User, standing: accounts.Standing) -> "Account":
-        return cls(**_user(user, standing))
+    def of(cls, user: accounts.User, status: accounts.AccountStatus) -> "Account":
+        return cls(**_user(user, status))
 
 
 class Accounts(BaseModel):
@@ -223,13 +223,13 @@ class AccountDetails(Account):
 
     @classmethod
     def with_sign_ins(
-        cls, user: accounts.User, standing: accounts.Standing, families: list[accounts.Family]
+        cls, user: accounts.User, status: accounts.AccountStatus, families: list[accounts.Family]
     ) -> "AccountDetails":
         sign_ins = [
             AccountSignIn(family_id=each.family_id, device_name=each.device_name, created_at_ms=each.created_at_ms)
             for each in families
         ]
-        return cls(**_user(user, standing), sign_ins=sign_ins)
+        return cls(**_user(user, status), sign_ins=sign_ins)
 
 
 class UserActor(BaseModel):
@@ -279,15 +279,15 @@ class AuditLog(BaseModel):
     next: str | None
 
 
-def _user(user: accounts.User, standing: accounts.Standing) -> dict[str, Any]:
+def _user(user: accounts.User, status: accounts.AccountStatus) -> dict[str, Any]:
     return {
         "user_id": str(user.user_id),
         "name": user.name,
         "display_name": user.display_name,
         "created_at_ms": user.created_at_ms,
-        "is_admin": standing.is_admin,
-        "suspended_at_ms": standing.suspended_at_ms,
-        "suspended_reason": standing.suspended_reason,
+        "is_admin": status.is_admin,
+        "suspended_at_ms": status.suspended_at_ms,
+        "suspended_reason": status.suspended_reason,
     }
 
 

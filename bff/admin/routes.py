@@ -73,8 +73,8 @@ class Admin:
                 users = await accounts.users([user_id])
             case _:
                 return Refusal(Code.INVALID, "Give either `part` or `user_id`.", field="part")
-        standings = await accounts.standings([user.user_id for user in users])
-        return Response(models.Accounts(users=[models.Account.of(user, standings[user.user_id]) for user in users]))
+        statuses = await accounts.account_statuses([user.user_id for user in users])
+        return Response(models.Accounts(users=[models.Account.of(user, statuses[user.user_id]) for user in users]))
 
     @endpoint("GET", "/v1/admin/users/<user_id>", models.AccountDetails)
     async def get_account(self, admin: Claims, user_id: int) -> Response | Refusal:
@@ -83,11 +83,11 @@ class Admin:
         if isinstance(user, Refusal):
             return user
         accounts = self._services.accounts
-        standing = (await accounts.standings([user_id]))[user_id]
+        status = (await accounts.account_statuses([user_id]))[user_id]
         now_ms = self._services.clock_ms()
         families = await accounts.families(user_id, now_ms=now_ms, limit=models.MAX_SIGN_INS)
-        live = [] if standing.is_suspended else list(families)  # a suspension ends them all
-        return Response(models.AccountDetails.with_sign_ins(user, standing, live))
+        live = [] if status.is_suspended else list(families)  # a suspension ends them all
+        return Response(models.AccountDetails.with_sign_ins(user, status, live))
 
     @endpoint("PUT", "/v1/admin/users/<user_id>/suspension", status=204)
     async def suspend_user(self, admin: Claims, user_id: int, body: models.Suspension) -> Response | Refusal:

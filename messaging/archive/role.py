@@ -11,8 +11,9 @@ from messaging.archive.recorder import Recorder
 from messaging.archive.store.protocol import ChatStore
 from shared.background import open_background
 from shared.backplane import Backplane
+from shared.net.health_server import serve_health
 from shared.net.listening import listen, port_of
-from shared.net.tls import ServerTls
+from shared.net.tls import ServerTls, add_certificate_check
 from shared.rpc import Limits, Servicer, serve_rpc
 from shared.rpc.server.interceptors import (
     authenticate,
@@ -25,8 +26,8 @@ from shared.rpc.server.interceptors import (
 )
 from shared.rpc.server.standard_services import standard_services
 from shared.settings import ArchiveSettings
-from shared.telemetry.health import Health, serve_health
-from shared.telemetry.logs import in_role
+from shared.telemetry.health import Health
+from shared.telemetry.logs import with_role
 from shared.telemetry.metrics import register_readings, serve_role
 
 GRPC_LIMITS = Limits(drain_timeout=0.5, close_timeout=0.5)
@@ -48,7 +49,7 @@ class Archive:
     health_port: int
 
 
-@in_role("archive")
+@with_role("archive")
 @asynccontextmanager
 async def open_archive(
     settings: ArchiveSettings,
@@ -66,6 +67,7 @@ async def open_archive(
     store makes the archive unready, since readiness is for queries. With `tokens`, a query needs one of them.
     """
     health.add("chats", "the store of chats and history answers", partial(chats.get_message, *ANY_MESSAGE))
+    add_certificate_check(health, tls)
     recorder = Recorder(backplane, chats)
     queries = ArchiveQueries(chats)
     services: list[Servicer] = [queries, *standard_services([queries], health)]

@@ -17,16 +17,18 @@ from messaging.gateway.transports.handshake import PATH
 from messaging.gateway.transports.websocket import WebSocketServer
 from shared.accounts.tokens import TokenVerifier
 from shared.background import open_background
+from shared.contract.addresses import SECURE
 from shared.coordination.ownership import GatewayAddress
-from shared.net.addresses import SECURE
+from shared.net.health_server import serve_health
 from shared.net.listening import listen, port_of
+from shared.net.tls import add_certificate_check
 from shared.platform import Platform
 from shared.rpc import Limits, Servicer, serve_rpc
 from shared.rpc.server.interceptors import count_calls, log_calls
 from shared.rpc.server.standard_services import standard_services
 from shared.settings import GatewaySettings
-from shared.telemetry.health import Health, serve_health
-from shared.telemetry.logs import in_role
+from shared.telemetry.health import Health
+from shared.telemetry.logs import with_role
 from shared.telemetry.metrics import register_readings, serve_role
 
 DRAIN_SECONDS = 3.0
@@ -51,7 +53,7 @@ class RunningGateway:
     health_port: int
 
 
-@in_role("gateway")
+@with_role("gateway")
 @asynccontextmanager
 async def open_gateway(
     settings: GatewaySettings, platform: Platform, *, history: History, health: Health
@@ -80,6 +82,7 @@ async def open_gateway(
     )
     flusher = Flusher()
     health.add("partitions", "the users of this gateway's partitions are served", gateway.log_consumer.check)
+    add_certificate_check(health, tls)
     sessions = SessionService(gateway, flusher)
     services: list[Servicer] = [sessions, *standard_services([sessions], health)]
     websocket = WebSocketServer(gateway, flusher, settings.allowed_origins)

@@ -9,7 +9,7 @@ from rookery.client.errors import Unreachable
 from rookery.client.trust import client_tls
 from rookery.v1.session_grpc import SessionServiceStub
 from rookery.v1.session_pb2 import ClientFrame, ServerFrame
-from shared.net.addresses import GrpcAddress
+from shared.contract.addresses import GrpcAddress
 from shared.rpc import ClientStream, RpcError, open_channel, open_stream
 
 

@@ -15,14 +15,15 @@ from pydantic import ValidationError
 from bff.admin import models
 from rookery.serve.engines import open_accounts, open_backplane, open_configuration, open_processes
 from rookery.serve.folder import DataFolder
-from shared.accounts.administration import Administration, named
+from shared.accounts.administration import AUDIT_LOGGER, Administration, named
 from shared.accounts.audit import Actor, AuditEntry
 from shared.accounts.sign_outs import ALL_SIGN_INS, announce_ends, end_of_sign_in
-from shared.accounts.store import AccountStore, Standing, User
+from shared.accounts.store import AccountStatus, AccountStore, User
 from shared.backplane.sqlite.spool import spool_record
 from shared.contract.errors import Refusal, Unavailable
-from shared.coordination.processes import SEEN_SECONDS, ProcessReport
+from shared.coordination.processes import EXPIRY_SECONDS, ProcessReport
 from shared.settings import Settings
+from shared.telemetry.logs import configure_logs, set_levels
 
 
 async def make_admin(settings: Settings, name: str) -> None:
@@ -68,10 +69,10 @@ async def find(settings: Settings, part: str, as_json: bool) -> None:
         models.UsersQuery(part=part)
     async with open_accounts(settings) as accounts:
         users = await accounts.find_users(part, after_name="", limit=models.MAX_USERS)
-        standings = await accounts.standings([user.user_id for user in users])
+        statuses = await accounts.account_statuses([user.user_id for user in users])
     for user in users:
-        standing = standings[user.user_id]
-        click.echo(models.Account.of(user, standing).model_dump_json() if as_json else _account(user, standing))
+        status = statuses[user.user_id]
+        click.echo(models.Account.of(user, status).model_dump_json() if as_json else _account(user, status))
 
 
 async def show_audit(settings: Settings, limit: int, as_json: bool) -> None:
@@ -84,10 +85,10 @@ async def show_audit(settings: Settings, limit: int, as_json: bool) -> None:
 
 async def show_processes(settings: Settings, as_json: bool) -> None:
     """Print every process that was heard of lately."""
-    async with open_processes(settings) as board:
-        reports = await board.all()
+    async with open_processes(settings) as registry:
+        reports = await registry.all()
     if not reports:
-        click.echo(f"no process was heard of within the last {SEEN_SECONDS:g} seconds", err=True)
+        click.echo(f"no process was heard of within the last {EXPIRY_SECONDS:g} seconds", err=True)
     for report in reports:
         click.echo(models.Process.of(report).model_dump_json() if as_json else _process(report))
 
@@ -108,7 +109,8 @@ async def show_history(settings: Settings, limit: int, as_json: bool) -> None:
 
 @asynccontextmanager
 async def open_administration(settings: Settings, accounts: AccountStore) -> AsyncIterator[Administration]:
-    """What does acts, and records them. Logs are for processes that serve: a command's acts are in the audit log."""
+    """Open what does acts, records them in the audit log, and logs them."""
+    log_acts()
     async with AsyncExitStack() as stack:
         configuration = await stack.enter_async_context(open_configuration(settings))
 
@@ -121,7 +123,13 @@ async def open_administration(settings: Settings, accounts: AccountStore) -> Asy
             except Unavailable as error:
                 click.echo(f"gateways were not told, sessions end within their access tokens' life: {error}", err=True)
 
-        yield Administration(accounts, configuration, announce, tell=lambda _: None)
+        yield Administration(accounts, configuration, announce)
+
+
+def log_acts() -> None:
+    """Log the acts of this command on stderr, as JSON lines like those of a process, and else only warnings."""
+    configure_logs("warning", role="command")
+    set_levels("warning", {AUDIT_LOGGER: "info"})
 
 
 async def find_user(accounts: AccountStore, name: str) -> User:
@@ -159,12 +167,12 @@ def in_words() -> Iterator[None]:
 # ---- lines for people
 
 
-def _account(user: User, standing: Standing) -> str:
+def _account(user: User, status: AccountStatus) -> str:
     words = [str(user.user_id), user.name, user.display_name]
-    if standing.is_admin:
+    if status.is_admin:
         words.append("admin")
-    if standing.suspended_at_ms is not None:
-        words.append(f"suspended since {_time(standing.suspended_at_ms)}: {standing.suspended_reason}")
+    if status.suspended_at_ms is not None:
+        words.append(f"suspended since {_time(status.suspended_at_ms)}: {status.suspended_reason}")
     return "  ".join(words)
 
 
@@ -174,15 +182,15 @@ def _entry(entry: AuditEntry) -> str:
 
 
 def _process(report: ProcessReport) -> str:
-    figures = report.figures
+    stats = report.stats
     words = [report.role, report.instance, "ready" if report.ready else "not ready", report.version]
     words.append(f"since {_time(report.started_at_ms)}")
-    if figures.sessions is not None:
-        words.append("sessions " + ", ".join(f"{count} {transport}" for transport, count in figures.sessions.items()))
-    if figures.owned is not None:
-        words.append(f"owns {' '.join(map(str, figures.owned)) or 'nothing'}")
-    if figures.lag is not None:
-        words.append(f"{sum(figures.lag.values())} records behind")
+    if stats.sessions is not None:
+        words.append("sessions " + ", ".join(f"{count} {transport}" for transport, count in stats.sessions.items()))
+    if stats.owned is not None:
+        words.append(f"owns {' '.join(map(str, stats.owned)) or 'nothing'}")
+    if stats.lag is not None:
+        words.append(f"{sum(stats.lag.values())} records behind")
     return "  ".join(words)
 
 

@@ -189,7 +189,7 @@ def check_certificate(certificate: Certificate, file: Path) -> Finding:
     text = f"the certificate in {file}, for {', '.join(certificate.names) or 'no name'}, "
     if time.time() >= certificate.not_after:
         return Finding(Level.PROBLEM, f"{text}ended on {ends}", "renew it: no client gets in")
-    if time.time() >= certificate.near_end:
+    if time.time() >= certificate.warn_from:
         return Finding(Level.WARNING, f"{text}ends on {ends}", "renew it; Rookery takes the new one by itself")
     return Finding(Level.OK, f"{text}is good until {ends}")
 

@@ -4,10 +4,11 @@ from datetime import UTC, datetime
 
 import click
 
-from rookery.commands.admin import system_user
+from rookery.commands.admin import log_acts, system_user
 from rookery.commands.configuration import current
 from rookery.serve.engines import open_accounts, open_configuration
-from shared.accounts.audit import Act, new_entry
+from shared.accounts.administration import record_act
+from shared.accounts.audit import Act
 from shared.accounts.store import SigningKey
 from shared.accounts.tokens import KEY_REST, KEYS_MAX_AGE, new_signing_key
 from shared.contract.ids import wall_clock_ms
@@ -28,9 +29,10 @@ async def list_keys(settings: Settings) -> None:
 
 async def rotate(settings: Settings) -> None:
     """Make a new key, and say what happens then. Raises Unavailable."""
+    log_acts()
     key = new_signing_key(wall_clock_ms())
     async with open_accounts(settings) as accounts:
-        await accounts.add_audit_entry(new_entry(system_user(), Act.ROTATE_KEYS, key.key_id))
+        await record_act(accounts, system_user(), Act.ROTATE_KEYS, key.key_id)
         await accounts.add_signing_key(key)
     seconds = TAKES_OVER_SECONDS + await _token_lifetime(settings)
     click.echo(
@@ -40,6 +42,7 @@ async def rotate(settings: Settings) -> None:
 
 async def retire(settings: Settings, key_id: str, now: bool) -> None:
     """Believe a key no more. Raises ClickException, in words, if that can't be, and Unavailable."""
+    log_acts()
     lifetime = await _token_lifetime(settings)
     async with open_accounts(settings) as accounts:
         keys = await accounts.signing_keys()
@@ -54,7 +57,7 @@ async def retire(settings: Settings, key_id: str, now: bool) -> None:
                 f"tokens that {key_id} has signed may live for {seconds:.0f} seconds more: retire it after that, or, "
                 "if it was stolen, with --now: clients then refresh their tokens, and some may be refused for a minute"
             )
-        await accounts.add_audit_entry(new_entry(system_user(), Act.RETIRE_KEY, key_id, "now" if now else ""))
+        await record_act(accounts, system_user(), Act.RETIRE_KEY, key_id, "now" if now else "")
         await accounts.remove_signing_key(key_id)
     click.echo(f"{key_id} is retired: no process believes it after {KEYS_MAX_AGE:.0f} seconds")
 

@@ -12,7 +12,7 @@ from rookery.load.sessions import CONNECT_DEADLINE, LoadError, LoadUser, Session
 from rookery.v1.session_grpc import SessionServiceStub
 from rookery.v1.session_pb2 import Authenticate, ClientFrame, Send, ServerFrame, Text
 from shared.background import open_background
-from shared.net.addresses import GrpcAddress
+from shared.contract.addresses import GrpcAddress
 from shared.rpc import ClientStream, RpcError, open_channel, open_stream
 
 Stream = ClientStream[ServerFrame, ClientFrame]

@@ -15,7 +15,7 @@ from shared.backplane.measured import MeasuredLog
 from shared.configuration import ConfigurationStore
 from shared.contract.ids import SnowflakeGenerator
 from shared.coordination.ownership import Directory, LocalDirectory
-from shared.coordination.processes import LocalBoard, ProcessBoard
+from shared.coordination.processes import LocalProcessRegistry, ProcessRegistry
 from shared.drivers.measured import measured_store
 from shared.settings import Settings
 from shared.telemetry.metrics import register_readings
@@ -33,7 +33,7 @@ class Coordination:
 
     settings: Settings
     configuration: ConfigurationStore
-    processes: ProcessBoard
+    processes: ProcessRegistry
     redis: "RedisClient | None" = None
 
 
@@ -111,7 +111,7 @@ async def open_coordination(settings: Settings) -> AsyncIterator[Coordination]:
     """Open the live configuration and the registry of processes. Raises Unavailable."""
     if "redis" in settings.engines:
         from shared.configuration.redis import open_redis_configuration
-        from shared.coordination.redis.processes import RedisBoard
+        from shared.coordination.redis.processes import RedisProcessRegistry
         from shared.drivers.redis import open_redis
 
         prefix = settings.redis.prefix
@@ -119,13 +119,13 @@ async def open_coordination(settings: Settings) -> AsyncIterator[Coordination]:
             open_redis(settings.redis) as client,
             open_redis_configuration(client, prefix) as redis_configuration,
         ):
-            yield Coordination(settings, redis_configuration, RedisBoard(client, prefix), client)
+            yield Coordination(settings, redis_configuration, RedisProcessRegistry(client, prefix), client)
     else:
         from shared.configuration.sqlite import open_sqlite_configuration
 
         folder = DataFolder(settings.data)
         async with open_sqlite_configuration(folder.configuration) as configuration:
-            yield Coordination(settings, configuration, LocalBoard(folder.processes))
+            yield Coordination(settings, configuration, LocalProcessRegistry(folder.processes))
 
 
 @asynccontextmanager
@@ -153,10 +153,10 @@ async def open_configuration(settings: Settings) -> AsyncIterator[ConfigurationS
 
 
 @asynccontextmanager
-async def open_processes(settings: Settings) -> AsyncIterator[ProcessBoard]:
+async def open_processes(settings: Settings) -> AsyncIterator[ProcessRegistry]:
     """Open the registry of processes alone. Raises Unavailable."""
     if "redis" in settings.engines:
         async with open_coordination(settings) as coordination:
             yield coordination.processes
     else:
-        yield LocalBoard(DataFolder(settings.data).processes)
+        yield LocalProcessRegistry(DataFolder(settings.data).processes)

@@ -23,12 +23,12 @@ from rookery.serve.engines import (
 )
 from rookery.serve.migrate import migrate_engines
 from rookery.serve.process import keep_levels, native, shown, started, url
-from rookery.serve.reports import archive_figures, gateway_figures, instance_of
+from rookery.serve.reports import archive_stats, gateway_stats, instance_of
 from shared.archive import ArchiveClient
 from shared.backplane import Backplane
 from shared.configuration.live import Live, open_live
+from shared.contract.addresses import GrpcAddress
 from shared.coordination.processes import Reports, open_reports
-from shared.net.addresses import GrpcAddress
 from shared.net.tls import Tls, open_tls
 from shared.platform import Platform
 from shared.rpc import Balancer, Channel, Prepare, open_balancer, open_channel
@@ -107,7 +107,7 @@ async def _open_archive(on: Foundation) -> AsyncIterator[int]:
             tls=on.tls.server,
         ) as archive,
     ):
-        on.reports.add("archive", health, archive_figures(archive.recorder))
+        on.reports.add("archive", health, archive_stats(archive.recorder))
         on.announcement.add_archive(archive.port, archive.health_port)
         yield archive.port
 
@@ -132,7 +132,7 @@ async def _open_services(on: Foundation) -> AsyncIterator[Platform]:
 async def _open_gateway(on: Foundation, platform: Platform, archives: Archives) -> AsyncIterator[None]:
     health = on.health["gateway"] = Health()
     async with open_gateway(on.settings.gateway, platform, history=ArchiveHistory(archives), health=health) as gateway:
-        on.reports.add("gateway", health, gateway_figures(gateway.gateway))
+        on.reports.add("gateway", health, gateway_stats(gateway.gateway))
         on.announcement.add_gateway(gateway.websocket_port, gateway.grpc_port, gateway.health_port)
         yield
 

@@ -12,10 +12,10 @@ import structlog
 import trio
 
 from shared.background import open_background
-from shared.configuration.live import Follower
+from shared.configuration.live import OnChange
 from shared.configuration.model import LiveConfiguration
-from shared.garbage import collect_for_ever
-from shared.net.addresses import SECURE
+from shared.contract.addresses import SECURE
+from shared.garbage import collect_garbage
 from shared.net.open_files import allow_most_open_files
 from shared.settings import Settings
 from shared.telemetry.health import Health
@@ -38,7 +38,7 @@ async def serve(settings: Settings, role: str, serving: Serving) -> int:
             stop = trio.Event()
             await nursery.start(_watch_signals, stop, everything, settings.stop_deadline)
             async with _tell_traces(settings, role), serving as lines:
-                nursery.start_soon(collect_for_ever)
+                nursery.start_soon(collect_garbage)
                 nursery.start_soon(measure_event_loop)
                 for line in lines:
                     click.echo(line)  # on stdout, while the logs are on stderr
@@ -53,15 +53,15 @@ async def serve(settings: Settings, role: str, serving: Serving) -> int:
 async def started(*health: Health) -> AsyncIterator[None]:
     """While the block is open, the process does its work; after it, it finishes what it has."""
     for each in health:
-        each.started()
+        each.mark_started()
     try:
         yield
     finally:
         for each in health:
-            each.draining()
+            each.mark_draining()
 
 
-def keep_levels(settings: Settings) -> Follower:
+def keep_levels(settings: Settings) -> OnChange:
     """Has the process log from the levels of the live configuration on, or else from that of the settings."""
 
     def follow(live: LiveConfiguration) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from messaging.archive.recorder import Recorder
 from messaging.gateway.gateway import Gateway
-from shared.coordination.processes import Figures
+from shared.coordination.processes import ProcessStats
 from shared.settings import Settings
 
 TRANSPORTS = ("websocket", "grpc")
@@ -17,13 +17,13 @@ def instance_of(settings: Settings) -> str:
     return settings.kafka.instance or f"{socket.gethostname()}-{os.getpid()}"
 
 
-def gateway_figures(gateway: Gateway) -> Callable[[], Figures]:
-    def read() -> Figures:
+def gateway_stats(gateway: Gateway) -> Callable[[], ProcessStats]:
+    def read() -> ProcessStats:
         sessions = {transport: gateway.registry.count(transport) for transport in TRANSPORTS}
-        return Figures(sessions, sorted(gateway.partitions.owned), gateway.log_consumer.lag())
+        return ProcessStats(sessions, sorted(gateway.partitions.owned), gateway.log_consumer.lag())
 
     return read
 
 
-def archive_figures(recorder: Recorder) -> Callable[[], Figures]:
-    return lambda: Figures(lag=dict(recorder.statistics().lag))
+def archive_stats(recorder: Recorder) -> Callable[[], ProcessStats]:
+    return lambda: ProcessStats(lag=dict(recorder.statistics().lag))

@@ -1,6 +1,6 @@
-"""What admins do, by HTTP or by command: each act is in the audit log before it is done, so that none goes unrecorded.
+"""Acts of admins, over HTTP or by command. Each is recorded in the audit log, and logged, before it is done.
 
-An act that can't be recorded is not done. One that then fails half-way may be done again.
+An act that can't be recorded is not done. One that then fails half-way may be repeated.
 """
 
 import json
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from shared.accounts.audit import Act, Actor, AuditEntry, new_entry
+from shared.accounts.audit import Act, Actor, AuditStore, new_entry
 from shared.accounts.store import AccountStore, User
 from shared.configuration import ConfigurationStore, InvalidConfiguration, LiveConfiguration, validate
 from shared.configuration.live import describe
@@ -19,23 +19,27 @@ from shared.contract.errors import Code, Refusal
 from shared.contract.ids import wall_clock_ms
 
 Announce = Callable[[int], Awaitable[None]]
-"""Has the gateways end all sessions of the user that began before now."""
+"""Tells the gateways to end all sessions of the user that began before now."""
 
 DEFAULTS = LiveConfiguration()
 
-_log = structlog.get_logger("rookery.audit")
+AUDIT_LOGGER = "rookery.audit"
+"""Logs each act as `admin_act`, for operators who ship logs to where admins can't change them."""
+
+_log = structlog.get_logger(AUDIT_LOGGER)
 
 
-def log_act(entry: AuditEntry) -> None:
-    """Tell the logs of an act."""
-    actor = entry.actor
+async def record_act(store: AuditStore, actor: Actor, act: Act, target: str, detail: str = "") -> None:
+    """Add an entry to the audit log and log it; call this before the act. Raises Unavailable."""
+    entry = new_entry(actor, act, target, detail)
+    await store.add_audit_entry(entry)
     who = {"actor_id": actor.user_id, "actor": actor.name} if actor.user_id else {"actor": str(actor)}
-    _log.info("admin_act", entry_id=entry.entry_id, act=str(entry.act), target=entry.target, detail=entry.detail, **who)
+    _log.info("admin_act", entry_id=entry.entry_id, act=str(act), target=target, detail=detail, **who)
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A key of the live configuration, and what holds of it. `bounds` says in words what it may be."""
+    """A key of the live configuration with its current value. `bounds` describes the permitted values in words."""
 
     key: str
     value: Value
@@ -46,7 +50,7 @@ class Setting:
 
 
 class Administration:
-    """Every act raises Unavailable, and returns a Refusal if it may not be; `tell` hears of each that is begun."""
+    """The acts of admins. Each raises Unavailable, and returns a Refusal if it is not permitted."""
 
     def __init__(
         self,
@@ -54,13 +58,11 @@ class Administration:
         configuration: ConfigurationStore,
         announce: Announce,
         *,
-        tell: Callable[[AuditEntry], None] = log_act,
         clock_ms: Callable[[], int] = wall_clock_ms,
     ) -> None:
         self._accounts = accounts
         self._configuration = configuration
         self._announce = announce
-        self._tell = tell
         self._clock_ms = clock_ms
 
     # ---- users
@@ -72,22 +74,22 @@ class Administration:
         return None if await self._accounts.add_user(user, password_hash) else _name_taken(user)
 
     async def make_admin(self, actor: Actor, user: User) -> Refusal | None:
-        if (await self._accounts.standings([user.user_id]))[user.user_id].is_suspended:
+        if (await self._accounts.account_statuses([user.user_id]))[user.user_id].is_suspended:
             return _is_suspended(user)
         await self._record(actor, Act.MAKE_ADMIN, named(user))
         return None if await self._accounts.make_admin(user.user_id) else _is_suspended(user)
 
     async def revoke_admin(self, actor: Actor, user: User) -> None:
-        """The next request of the user is not an admin's any more."""
+        """Make the user a normal user, from the next request on."""
         await self._record(actor, Act.REVOKE_ADMIN, named(user))
         await self._accounts.revoke_admin(user.user_id)
 
     async def suspend(self, actor: Actor, user: User, reason: str) -> Refusal | None:
-        """Let the user in no more: no sign-in is believed from now on, and all sessions end.
+        """Suspend the user: all sign-ins are rejected from now on, and all sessions end.
 
-        Not an admin: so nobody can be shut out by another admin, nor the last one by themselves.
+        An admin can't be suspended, so that no admin shuts out another, or the last one themselves.
         """
-        if (await self._accounts.standings([user.user_id]))[user.user_id].is_admin:
+        if (await self._accounts.account_statuses([user.user_id]))[user.user_id].is_admin:
             return _is_admin(user)
         await self._record(actor, Act.SUSPEND_USER, named(user), reason)
         if not await self._accounts.suspend(user.user_id, reason, self._clock_ms()):
@@ -96,10 +98,10 @@ class Administration:
         return None
 
     async def restore(self, actor: Actor, user: User) -> None:
-        """Let the user in again, by a new sign-in: those from before the suspension have ended."""
+        """End the suspension. The user has to sign in again: sign-ins from before it have ended."""
         await self._record(actor, Act.RESTORE_USER, named(user))
-        if (await self._accounts.standings([user.user_id]))[user.user_id].is_suspended:
-            await self._accounts.end_families(user.user_id)  # first: none of them may come alive again
+        if (await self._accounts.account_statuses([user.user_id]))[user.user_id].is_suspended:
+            await self._accounts.end_families(user.user_id)  # before the restoration, which would revive them
         await self._accounts.restore(user.user_id)
 
     async def sign_out(self, actor: Actor, user: User) -> None:
@@ -111,7 +113,7 @@ class Administration:
     # ---- live configuration
 
     async def settings(self) -> list[Setting]:
-        """Every key. What is stored and can't be used counts as not set, as in every process that starts now."""
+        """Return every key. An invalid stored value counts as not set, as in a process that starts now."""
         stored = await self._configuration.load()
         settings = []
         for key, field in LiveConfiguration.model_fields.items():
@@ -125,7 +127,7 @@ class Administration:
         return settings
 
     async def set_configuration(self, actor: Actor, key: str, text: str) -> Value | Refusal:
-        """Store the value that the text is for, as `validate` takes it, and return it."""
+        """Store the value of the text, parsed by `validate`, and return it."""
         try:
             value = validate(key, text)
         except InvalidConfiguration as error:
@@ -136,7 +138,7 @@ class Administration:
         return value
 
     async def unset_configuration(self, actor: Actor, key: str) -> Refusal | None:
-        """Forget a value. A key that this release does not know can be forgotten too, if it is stored."""
+        """Remove a value. A stored key that is unknown to this release can be removed too."""
         if key not in LiveConfiguration.model_fields and key not in await self._configuration.load():
             try:
                 validate(key, "")
@@ -147,13 +149,11 @@ class Administration:
         return None
 
     async def _record(self, actor: Actor, act: Act, target: str, detail: str = "") -> None:
-        entry = new_entry(actor, act, target, detail)
-        await self._accounts.add_audit_entry(entry)
-        self._tell(entry)
+        await record_act(self._accounts, actor, act, target, detail)
 
 
 def named(user: User) -> str:
-    """A user as the audit log and the history of the configuration name them."""
+    """The user's label in the audit log and in the history of the configuration."""
     return f"{user.name} ({user.user_id})"
 
 

@@ -1,7 +1,4 @@
-"""The audit log: who did what to whom as an admin, over HTTP or by a command on the server.
-
-Nothing is ever taken out.
-"""
+"""The audit log: the acts of admins, over HTTP or by a command on the server. Entries are never deleted."""
 
 import secrets
 import time
@@ -12,7 +9,7 @@ from typing import Protocol
 
 
 class Act(StrEnum):
-    """What an admin can do. The texts are stored: they never change."""
+    """An act of an admin. The values are stored, so they never change."""
 
     ADD_USER = "add_user"
     MAKE_ADMIN = "make_admin"
@@ -28,14 +25,14 @@ class Act(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts: a user, from an address, or whoever ran a command on a server, by the name that the system has."""
+    """The author of an act: a user at an address, or the system's user who ran a command on a server."""
 
     user_id: int = 0
     """0 for a command."""
     name: str = ""
-    """Of the user, or the system's user."""
+    """The name of the user, or of the system's user."""
     address: str = ""
-    """Of the user; empty for a command."""
+    """The user's address; empty for a command."""
 
     def __str__(self) -> str:
         return f"{self.name} ({self.user_id})" if self.user_id else f"command:{self.name}"
@@ -43,20 +40,20 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One act. `entry_id` begins with its time in nanoseconds, so that the order of ids is that of the acts."""
+    """One act. `entry_id` begins with its time in nanoseconds, so that ids sort by time."""
 
     entry_id: str
     at_ms: int
     actor: Actor
     act: str
     target: str
-    """Whom or what it was done to: `name (user_id)`, or a key of the configuration."""
+    """The object of the act: `name (user_id)`, a key of the configuration, or a signing key."""
     detail: str
-    """With what: a reason, or a value; often empty."""
+    """A reason or a value; often empty."""
 
 
 def new_entry(actor: Actor, act: Act, target: str, detail: str = "") -> AuditEntry:
-    """An act of now."""
+    """Make an entry for an act at this moment."""
     now = time.time_ns()
     return AuditEntry(f"{now:020}-{secrets.token_hex(4)}", now // 1_000_000, actor, act, target, detail)
 
@@ -65,9 +62,9 @@ class AuditStore(Protocol):
     """Both methods raise Unavailable if the engine does not answer."""
 
     async def add_audit_entry(self, entry: AuditEntry) -> None:
-        """Keep the entry. The same entry again changes nothing."""
+        """Store the entry. Storing it again changes nothing."""
         ...
 
     async def audit_entries(self, *, limit: int, before: str = "") -> Sequence[AuditEntry]:
-        """The newest entries, or the newest before the one with this id; the newest first."""
+        """Return the newest entries, or the newest before this id, the newest first."""
         ...

@@ -1,7 +1,7 @@
-"""What the BFF keeps of users: accounts, what each may do, sign-ins and the keys that sign their tokens.
+"""The account store: users, their status, sign-ins, and the keys that sign access tokens.
 
-A sign-in makes a family: a chain of refresh tokens of which one is current, each replaced by the next. A token that was
-replaced and comes back means that it was stolen, and ends its family.
+A sign-in is a family: a chain of refresh tokens, of which one is current and each is replaced by the next. The use of a
+replaced token means that it was stolen, and ends the family.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from shared.accounts.audit import AuditStore
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """An account. `version` rises by one with each change of the profile; `about` is a line of text, or empty."""
+    """An account. `version` increases by one with each change of the profile; `about` is a line of text, or empty."""
 
     user_id: int
     name: str
@@ -25,12 +25,12 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """What an account may do. An admin is never suspended, and who is suspended is never made an admin."""
+class AccountStatus:
+    """Whether an account is an admin, or suspended; it is never both."""
 
     is_admin: bool = False
     suspended_at_ms: int | None = None
-    """Since when the user is let in no more; None for one who is."""
+    """Time of the suspension; None without one."""
     suspended_reason: str = ""
 
     @property
@@ -40,7 +40,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a sign-in is checked against."""
+    """The id and password hash that a sign-in is checked against."""
 
     user_id: int
     password_hash: str
@@ -66,30 +66,30 @@ class SigningKey:
 
 
 class Rotation(Enum):
-    """Why a refresh token gives no new one."""
+    """Reasons to reject a refresh token."""
 
     UNKNOWN = auto()
     EXPIRED = auto()
     REUSED = auto()
-    """It was replaced before: its family has been ended now."""
+    """It had been replaced: this attempt has ended its family."""
 
 
 class AccountStore(AuditStore, Protocol):
-    """Every method raises Unavailable if the engine does not answer. Tokens are stored as SHA-256 digests only."""
+    """Every method raises Unavailable if the engine does not answer. Tokens are stored as SHA-256 digests."""
 
     async def add_user(self, user: User, password_hash: str) -> bool:
-        """Take the name and make the account. False if the name is taken; names differ by more than case.
+        """Create the account. False if the name is taken, in any case of its letters.
 
-        The same user again, after an answer that never came, may be True or False.
+        A retry with the same user, after a lost answer, may return True or False.
         """
         ...
 
     async def users(self, user_ids: Sequence[int]) -> Sequence[User]:
-        """The accounts that exist of these, in the order asked; at most 100 are asked for."""
+        """Return the existing accounts of these, in the same order. At most 100 ids."""
         ...
 
     async def find_users(self, part: str, *, after_name: str, limit: int) -> Sequence[User]:
-        """Accounts whose name or display name has the part (3 characters or more, case ignored), by name."""
+        """Return accounts whose name or display name contains the part (3 or more characters, any case), by name."""
         ...
 
     async def credentials(self, name: str) -> Credentials | None: ...
@@ -99,67 +99,67 @@ class AccountStore(AuditStore, Protocol):
     async def set_password(self, user_id: int, password_hash: str) -> None: ...
 
     async def update_profile(self, user_id: int, *, display_name: str, about: str, version: int) -> User | None:
-        """Change the profile if it is still at `version`; None if it is not."""
+        """Change the profile if it is still at `version`, and return it; else None."""
         ...
 
-    async def standings(self, user_ids: Sequence[int]) -> Mapping[int, Standing]:
-        """What each of these may do, who may not exist; at most 100 are asked for."""
+    async def account_statuses(self, user_ids: Sequence[int]) -> Mapping[int, AccountStatus]:
+        """Return the status of each of these users, who may not exist. At most 100 ids."""
         ...
 
     async def make_admin(self, user_id: int) -> bool:
-        """False, with nothing changed, for a user who is suspended."""
+        """Make the user an admin. False, without a change, for a suspended user."""
         ...
 
     async def revoke_admin(self, user_id: int) -> None: ...
 
     async def suspend(self, user_id: int, reason: str, at_ms: int) -> bool:
-        """False, with nothing changed, for an admin. Who is suspended already is so for this reason from now on."""
+        """Suspend the user, or replace the reason of the suspension. False, without a change, for an admin."""
         ...
 
     async def restore(self, user_id: int) -> None:
-        """Take a suspension back."""
+        """End the suspension."""
         ...
 
     async def start_family(self, family: Family, token_digest: bytes, expires_at_ms: int) -> None:
-        """A sign-in with its first refresh token."""
+        """Start a sign-in with its first refresh token."""
         ...
 
     async def rotate(
         self, old_digest: bytes, new_digest: bytes, *, now_ms: int, expires_at_ms: int
     ) -> Family | Rotation:
-        """Replace the current token of a family by the next, in one step. A reuse ends the family in that step."""
+        """Replace the current token of a family by the next, atomically. A reuse ends the family atomically."""
         ...
 
     async def family_of(self, token_digest: bytes) -> Family | None:
-        """The family that a refresh token is or was of, while that lives."""
+        """Return the live family of a current or replaced refresh token."""
         ...
 
     async def end_family(self, family_id: str) -> None: ...
 
     async def end_families(self, user_id: int, *, except_family_id: str = "") -> Sequence[str]:
-        """End all of a user's sign-ins but perhaps one; the ids of those that ended."""
+        """End all of a user's sign-ins, except one if it is given, and return the ids of those that ended."""
         ...
 
     async def families(self, user_id: int, *, now_ms: int, limit: int) -> Sequence[Family]:
-        """The user's sign-ins that have not ended or expired, the newest first; of more than `limit`, some."""
+        """Return the user's live sign-ins, the newest first; any `limit` of them if there are more."""
         ...
 
     async def is_live(self, family_id: str) -> bool:
         """Whether the sign-in has not ended."""
         ...
 
-    async def standing_in(self, family_id: str, user_id: int) -> Standing | None:
-        """What the user of a sign-in may do now; None if the sign-in has ended."""
+    async def sign_in_status(self, family_id: str, user_id: int) -> AccountStatus | None:
+        """Return the status of a sign-in's user; None if the sign-in has ended."""
         ...
 
     async def signing_keys(self) -> Sequence[SigningKey]:
-        """All, newest first."""
+        """Return all signing keys, the newest first."""
         ...
 
     async def add_signing_key(self, key: SigningKey, *, if_none: bool = False) -> None:
-        """Keep a key. With `if_none`, only if there is none yet: of several processes at once, one succeeds."""
+        """Store a key. With `if_none`, only if there is none yet: of several processes at once, one succeeds."""
         ...
 
     async def remove_signing_key(self, key_id: str) -> None:
-        """Forget a key, if it is there."""
+        """Remove a key, if it exists."""
         ...

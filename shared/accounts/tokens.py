@@ -1,7 +1,7 @@
-"""Who someone is: passwords, the access tokens that a sign-in gives, and the refresh tokens that renew it.
+"""Authentication: password hashes, signing keys, access tokens and refresh tokens.
 
-An access token is a JWT that is signed with Ed25519 and names its key, so that keys can be replaced. A refresh token is
-256 random bits, of which only the SHA-256 digest is stored: what is read from the store can't be used.
+An access token is a JWT signed with Ed25519; it names its key, so that keys can be replaced. A refresh token is 256
+random bits, of which only the SHA-256 digest is stored: a reader of the store can't use it.
 """
 
 import hashlib
@@ -36,31 +36,31 @@ ARGON2 = argon2.Parameters(
 section 4. About 26 ms on the machines that FACTS were measured on, where RFC 9106's 64 MiB take 110."""
 
 HASHES_AT_ONCE = 2
-"""Passwords hashed at the same time: each takes a core, and 19 MiB."""
+"""Concurrent password hashes: each takes a core, and 19 MiB."""
 
 MAX_WAITING_HASHES = 64
-"""Passwords that may wait for their turn: 64 at 26 ms, two at a time, is under a second."""
+"""Bound of the queue of passwords: 64 at 26 ms, two at a time, is under a second."""
 
 MAX_TOKEN_CHARACTERS = 2_048
-"""Of an access token; ours have about 330."""
+"""Longest access token; ours have about 330 characters."""
 
 KEYS_MAX_AGE = 60.0
-"""Seconds after which keys are read again: until then a new one does not sign, and one that is gone is believed."""
+"""Seconds after which keys are read again: until then a new key does not sign, and a removed one still verifies."""
 
 KEYS_MIN_AGE = 1.0
-"""Seconds between two looks for a key that is not known, so that forged tokens cost no reads."""
+"""Seconds between two reads for an unknown key, so that forged tokens cost no reads."""
 
 KEY_REST = 10.0
-"""Seconds of a new key's life before it signs, while there is another: a verifier that has just looked for a key, and
-does not look again for KEYS_MIN_AGE, then knows it, be the clocks some seconds apart."""
+"""Age in seconds at which a new key begins to sign, while there is another: a verifier that has just read the keys, and
+does not read them again for KEYS_MIN_AGE, has it by then, even if the clocks differ by some seconds."""
 
 SUSPENDED = Refusal(Code.SUSPENDED, "This account is suspended: ask those who run this platform.")
-"""What a user hears who may not come in. The reason is for admins."""
+"""The refusal of a suspended user. The reason of the suspension is for admins."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a valid access token says, and what its user may do as the store has it now."""
+    """The claims of a valid access token, and whether the store lists its user as an admin."""
 
     user_id: int
     family_id: str
@@ -70,37 +70,38 @@ class Claims:
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """A token for `Authorization: Bearer` and for `Authenticate`, and when it ends."""
+    """A token for `Authorization: Bearer` and for `Authenticate`, with its expiry."""
 
     token: str
     expires_at_ms: int
 
 
 class PasswordHasher:
-    """Argon2id in worker threads, a few at a time. One for each process."""
+    """Argon2id in worker threads, HASHES_AT_ONCE at a time. A process has one."""
 
     def __init__(self, parameters: argon2.Parameters = ARGON2) -> None:
         self._argon2 = argon2.PasswordHasher.from_parameters(parameters)
         self._limiter = trio.CapacityLimiter(HASHES_AT_ONCE)
-        self._nobody = self._argon2.hash(secrets.token_urlsafe())
+        self._decoy = self._argon2.hash(secrets.token_urlsafe())
 
     @property
     def under_way(self) -> int:
-        """Passwords that are being hashed."""
+        """Number of passwords that are being hashed."""
         return self._limiter.borrowed_tokens
 
     @property
     def waiting(self) -> int:
-        """Passwords that wait for that."""
+        """Number of queued passwords."""
         return self._limiter.statistics().tasks_waiting
 
     async def hash(self, password: str) -> str:
-        """A hash with a new salt. Raises Unavailable if too many wait."""
+        """Hash a password with a new salt. Raises Unavailable if the queue is full."""
         return await self._work(self._argon2.hash, _normal(password))
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
-        """Whether this is the password. Without a hash (no such user) the work is the same, and the answer False."""
-        correct = await self._work(self._matches, password_hash or self._nobody, _normal(password))
+        """Whether the password matches the hash. Without a hash (no such user) it takes as long and returns False.
+        Raises Unavailable if the queue is full."""
+        correct = await self._work(self._matches, password_hash or self._decoy, _normal(password))
         return correct and password_hash is not None
 
     def _matches(self, password_hash: str, password: str) -> bool:
@@ -116,12 +117,12 @@ class PasswordHasher:
 
 
 def _normal(password: str) -> str:
-    """The same for the same typed characters, whatever the keyboard makes of them (NIST SP 800-63B, 3.1.1.2)."""
+    """Normalise a password, since keyboards encode the same characters differently (NIST SP 800-63B, 3.1.1.2)."""
     return unicodedata.normalize("NFKC", password)
 
 
 class SigningKeys:
-    """The platform's keys, held in memory: the newest that has rested signs, all verify."""
+    """The platform's signing keys, cached: the newest that is KEY_REST old signs, all verify."""
 
     def __init__(self, accounts: AccountStore, *, clock_ms: Callable[[], int] = wall_clock_ms) -> None:
         self._accounts = accounts
@@ -132,7 +133,7 @@ class SigningKeys:
         self._reading = trio.Lock()
 
     async def newest(self) -> tuple[str, OKPKey]:
-        """The key to sign with, and its id; the first is made if there is none. Raises Unavailable."""
+        """Return the key to sign with, and its id; create the first key if there is none. Raises Unavailable."""
         if not self._keys or self._age() > KEYS_MAX_AGE:
             await self._read(KEYS_MAX_AGE)
         if not self._keys:
@@ -141,11 +142,11 @@ class SigningKeys:
         rested = self._clock_ms() - KEY_REST * 1000
         key_id = next((each for each, made_at_ms in self._made_at_ms.items() if made_at_ms <= rested), None)
         if key_id is None:
-            key_id = list(self._keys)[-1]  # the oldest, which others are the likeliest to know
+            key_id = list(self._keys)[-1]  # the oldest, which other processes most likely have
         return key_id, self._keys[key_id]
 
     async def find(self, key_id: str) -> OKPKey | None:
-        """The key with this id. Raises Unavailable."""
+        """Return the key with this id, if there is one. Raises Unavailable."""
         if self._age() > KEYS_MAX_AGE:
             await self._read(KEYS_MAX_AGE)
         elif key_id not in self._keys and self._age() >= KEYS_MIN_AGE:
@@ -153,7 +154,7 @@ class SigningKeys:
         return self._keys.get(key_id)
 
     async def public(self) -> dict[str, Any]:
-        """The public halves as a JWK Set (RFC 7517). Raises Unavailable."""
+        """Return the public keys as a JWK Set (RFC 7517). Raises Unavailable."""
         await self.newest()
         keys = self._keys.items()
         return {"keys": [{**key.as_dict(private=False), "kid": i, "alg": ALGORITHM, "use": "sig"} for i, key in keys]}
@@ -162,7 +163,7 @@ class SigningKeys:
         return trio.current_time() - self._read_at
 
     async def _read(self, older_than: float = 0.0) -> None:
-        """Read them, unless someone else has meanwhile: they are not older than that then."""
+        """Read the keys, unless another task has just read them while this one waited for the lock."""
         async with self._reading:
             if self._age() < older_than:
                 return
@@ -173,20 +174,20 @@ class SigningKeys:
 
 
 def new_signing_key(now_ms: int) -> SigningKey:
-    """A key that was made now."""
+    """Generate a key."""
     key = OKPKey.generate_key("Ed25519")
     return SigningKey(secrets.token_hex(12), json.dumps(key.as_dict(private=True)), now_ms)
 
 
 class TokenIssuer:
-    """Makes access tokens."""
+    """Issues access tokens."""
 
     def __init__(self, accounts: AccountStore, *, clock_ms: Callable[[], int] = wall_clock_ms) -> None:
         self.keys = SigningKeys(accounts, clock_ms=clock_ms)
         self._clock_ms = clock_ms
 
     async def issue(self, user_id: int, family_id: str, lifetime_seconds: int) -> AccessToken:
-        """A token for the sign-in `family_id`. Raises Unavailable."""
+        """Issue a token for the sign-in `family_id`. Raises Unavailable."""
         key_id, key = await self.keys.newest()
         now = self._clock_ms() // 1000
         expires = now + lifetime_seconds
@@ -203,7 +204,7 @@ class TokenIssuer:
 
 
 class TokenVerifier:
-    """Checks access tokens: whose they are, whether they have ended, and whether the sign-in lives."""
+    """Verifies access tokens: the signature, the expiry, the sign-in, and the status of the account."""
 
     def __init__(self, accounts: AccountStore, *, clock_ms: Callable[[], int] = wall_clock_ms) -> None:
         self._accounts = accounts
@@ -211,21 +212,21 @@ class TokenVerifier:
         self._clock_ms = clock_ms
 
     async def verify(self, token: str) -> Claims | Refusal:
-        """What the token says; a Refusal if it is not to be believed. Raises Unavailable."""
+        """Return the claims of the token; a Refusal if it is not valid. Raises Unavailable."""
         claims = await self._signed_claims(token)
         if claims is None:
             return Refusal(Code.UNAUTHENTICATED, "The access token is not one that we issued.")
         if claims.expires_at_ms <= self._clock_ms():
             return Refusal(Code.UNAUTHENTICATED, "The access token has expired: refresh it.")
-        standing = await self._accounts.standing_in(claims.family_id, claims.user_id)
-        if standing is None:
+        status = await self._accounts.sign_in_status(claims.family_id, claims.user_id)
+        if status is None:
             return Refusal(Code.UNAUTHENTICATED, "This sign-in has ended: sign in again.")
-        if standing.is_suspended:
+        if status.is_suspended:
             return SUSPENDED
-        return replace(claims, is_admin=standing.is_admin)
+        return replace(claims, is_admin=status.is_admin)
 
     async def _signed_claims(self, token: str) -> Claims | None:
-        """What the token says if one of our keys signed it."""
+        """Return the claims if one of the platform's keys signed the token."""
         if len(token) > MAX_TOKEN_CHARACTERS:
             return None
         try:
@@ -248,15 +249,15 @@ def _claims(payload: object) -> Claims | None:
 
 
 def new_refresh_token() -> str:
-    """256 random bits, as 43 characters for a URL or JSON."""
+    """Return 256 random bits, as 43 characters for a URL or JSON."""
     return secrets.token_urlsafe(32)
 
 
 def new_family_id() -> str:
-    """What names a sign-in: 128 random bits, as 22 characters."""
+    """Return the id of a new sign-in: 128 random bits, as 22 characters."""
     return secrets.token_urlsafe(16)
 
 
 def digest(refresh_token: str) -> bytes:
-    """What is stored of a refresh token. It needs no salt or slow hash: 256 random bits can't be guessed."""
+    """Return the digest under which a refresh token is stored. 256 random bits need no salt or slow hash."""
     return hashlib.sha256(refresh_token.encode()).digest()

@@ -1,7 +1,7 @@
-"""Live configuration: what may change while Rookery runs, validated, with notifications.
+"""Live configuration: validated values that change while Rookery runs, with notifications.
 
-`LiveConfiguration` is the typed model; `ConfigurationStore` the protocol that its engines keep; `Live` what a process
-holds: always the last good value; `validate` what every value goes through before it is stored.
+`LiveConfiguration` is the typed model, `ConfigurationStore` the protocol of its engines, `Live` the current values in a
+process, and `validate` the check before a value is stored.
 """
 
 from shared.configuration.live import Live, open_live, validate

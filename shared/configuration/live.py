@@ -1,4 +1,4 @@
-"""What a process holds of the live configuration: always the last good value, followed as it changes."""
+"""The live configuration in a process: always the last valid values, updated as the store changes."""
 
 import difflib
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -13,46 +13,46 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from shared.background import open_background
-from shared.configuration.model import LiveConfiguration, Value, Words
+from shared.configuration.model import AllowedText, LiveConfiguration, Value
 from shared.configuration.protocol import ConfigurationStore, InvalidConfiguration, StoredValue
 from shared.contract.errors import Unavailable
 
 REREAD_SECONDS = 30.0
-"""How often to read everything again, in case a notification was missed."""
+"""Interval at which everything is read again, in case a notification was missed."""
 
 RETRY_SECONDS = 1.0
-"""How long to wait before asking a store again that did not answer."""
+"""Pause before the next attempt after a store did not answer."""
 
-Follower = Callable[[LiveConfiguration], None]
-"""Is told what holds: at first, and whenever it has changed."""
+OnChange = Callable[[LiveConfiguration], None]
+"""Called with the initial configuration, and with each changed one."""
 
 _log = structlog.get_logger(__name__)
 
 
-def nothing(_: LiveConfiguration) -> None:
-    """Follow nothing: the values are read when they are needed."""
+def ignore_change(_: LiveConfiguration) -> None:
+    """The default `OnChange`, for code that reads the values when it needs them."""
 
 
 class Live:
-    """Made by `open_live`, or by `Live.fixed` where nothing changes."""
+    """The current configuration. Made by `open_live`, or by `Live.fixed` where nothing changes."""
 
-    def __init__(self, value: LiveConfiguration, on_change: Follower = nothing) -> None:
+    def __init__(self, value: LiveConfiguration, on_change: OnChange = ignore_change) -> None:
         self._value = value
         self._on_change = on_change
         self._refused: dict[str, str] = {}
 
     @classmethod
     def fixed(cls, value: LiveConfiguration) -> "Live":
-        """One that never changes."""
+        """Return a configuration that never changes."""
         return cls(value)
 
     @property
     def value(self) -> LiveConfiguration:
-        """The configuration as it is now. Read it each time: it changes."""
+        """The current configuration. Read it at each use, since it changes."""
         return self._value
 
     def apply(self, stored: Mapping[str, StoredValue]) -> None:
-        """Take over what is stored. What is invalid is refused and logged: the last good value of that key stays."""
+        """Apply the stored values. An invalid one is logged, and the last valid value of its key stays."""
         values: dict[str, Value] = {}
         refused: dict[str, str] = {}
         for key, item in stored.items():
@@ -73,14 +73,14 @@ class Live:
 
 
 def changed_values(old: LiveConfiguration, new: LiveConfiguration) -> dict[str, Any]:
-    """The keys whose values differ, with their new values."""
+    """Return the new values of the keys whose values differ."""
     return {key: value for key, value in new.model_dump().items() if value != getattr(old, key)}
 
 
 def validate(key: str, text: str) -> Value:
-    """The value that `text` sets for `key`: JSON, or, for a key whose value is text, that text as it is.
+    """Parse the value of a key from JSON; for a key whose value is text, the text itself is accepted too.
 
-    Raises InvalidConfiguration, whose message names the key and what it may be.
+    Raises InvalidConfiguration, whose message names the key and the permitted values.
     """
     field = LiveConfiguration.model_fields.get(key)
     if field is None:
@@ -95,9 +95,9 @@ def validate(key: str, text: str) -> Value:
 
 
 def describe(field: FieldInfo) -> str:
-    """What a value may be, in words: `a whole number from 1 to 100`."""
+    """Describe the permitted values in words: `a whole number from 1 to 100`."""
     if field.annotation is str:
-        return next(words.text for words in field.metadata if isinstance(words, Words))
+        return next(allowed.text for allowed in field.metadata if isinstance(allowed, AllowedText))
     low = next(bound.ge for bound in field.metadata if isinstance(bound, Ge))
     high = next(bound.le for bound in field.metadata if isinstance(bound, Le))
     return f"a {'whole number' if field.annotation is int else 'number'} from {low} to {high}"
@@ -116,12 +116,12 @@ def _parse(field: FieldInfo, text: str) -> object:
 
 @asynccontextmanager
 async def open_live(
-    store: ConfigurationStore, *, on_change: Follower = nothing, reread_seconds: float = REREAD_SECONDS
+    store: ConfigurationStore, *, on_change: OnChange = ignore_change, reread_seconds: float = REREAD_SECONDS
 ) -> AsyncIterator[Live]:
-    """Load the configuration and follow its changes while the block is open.
+    """Load the configuration and keep it up to date while the block is open.
 
-    `on_change` is told of each, and of what holds at first. A store that does not answer is no error: the defaults
-    hold, or what was last known, until it does.
+    `on_change` is called with the initial configuration and with each change. A store that does not answer is no error:
+    the defaults, or the last known values, stay in force until it does.
     """
     live = Live(LiveConfiguration(), on_change)
     on_change(live.value)
@@ -137,7 +137,7 @@ async def open_live(
 async def _follow(live: Live, store: ConfigurationStore, reread_seconds: float) -> None:
     while True:
         try:
-            async with store.changes() as changes:  # before it is read, so that no change is missed
+            async with store.changes() as changes:  # before the load, so that no change is missed
                 while True:
                     live.apply(await store.load())
                     with trio.move_on_after(reread_seconds):

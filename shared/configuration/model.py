@@ -1,4 +1,4 @@
-"""The live configuration as a typed model: every key, its bounds, its default and what it is for."""
+"""The live configuration as a typed model: every key with its bounds, its default and its purpose."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -8,12 +8,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from shared.telemetry.logs import LEVELS, MAX_LEVELS, parse_levels
 
 Value = int | float | str
-"""Of one key."""
+"""The value of one key."""
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
-    """Says in words what a text may be."""
+class AllowedText:
+    """Describes in words the permitted values of a text."""
 
     text: str
 
@@ -35,58 +35,56 @@ class LiveConfiguration(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     max_frame_bytes: int = Field(
-        default=64 * 1024, ge=1024, le=1024 * 1024, description="Largest frame that a client may send"
+        default=64 * 1024, ge=1024, le=1024 * 1024, description="Largest frame that a client may send, in bytes"
     )
     max_text_bytes: int = Field(
         default=16 * 1024, ge=1, le=512 * 1024, description="Longest text of a message, in bytes of UTF-8"
     )
-    frames_per_second: int = Field(default=500, ge=1, le=100_000, description="Frames of one session, on average")
-    frame_burst: int = Field(default=2_000, ge=1, le=1_000_000, description="Frames of one session at once")
-    max_unanswered_sends: int = Field(
-        default=64, ge=1, le=10_000, description="Sends of one session that wait for an answer"
-    )
+    frames_per_second: int = Field(default=500, ge=1, le=100_000, description="Average rate of frames of one session")
+    frame_burst: int = Field(default=2_000, ge=1, le=1_000_000, description="Frames of one session in a burst")
+    max_unanswered_sends: int = Field(default=64, ge=1, le=10_000, description="Unanswered sends of one session")
     max_sessions_per_user: int = Field(default=16, ge=1, le=1000, description="Sessions of one user on a gateway")
     session_queue_frames: int = Field(
-        default=1_000, ge=10, le=100_000, description="Frames that may wait for a slow client"
+        default=1_000, ge=10, le=100_000, description="Most frames queued for a slow client"
     )
     session_queue_bytes: int = Field(
-        default=1024 * 1024, ge=64 * 1024, le=64 * 1024 * 1024, description="Their size together"
+        default=1024 * 1024, ge=64 * 1024, le=64 * 1024 * 1024, description="Most bytes queued for a slow client"
     )
     heartbeat_seconds: float = Field(
-        default=30, ge=1, le=600, description="Silence after which a session is pinged, then ended"
+        default=30, ge=1, le=600, description="Seconds of silence after which a session is pinged, and then ended"
     )
     tail_seconds: float = Field(
-        default=300, ge=5, le=3600, description="How far back a client can resume without history"
+        default=300, ge=5, le=3600, description="Seconds for which a client can resume from the tail, without history"
     )
     tail_bytes: int = Field(
-        default=16 * 1024 * 1024, ge=1024 * 1024, le=4 * 1024**3, description="Size of a partition's tail"
+        default=16 * 1024 * 1024, ge=1024 * 1024, le=4 * 1024**3, description="Largest size of a partition's tail"
     )
     replay_seconds: float = Field(
-        default=5, ge=0, le=60, description="How much of the tail a new session is given first"
+        default=5, ge=0, le=60, description="Seconds of the tail that a new session receives first"
     )
     replay_events: int = Field(
-        default=5_000, ge=1, le=100_000, description="Events replayed to a session before it gets a gap"
+        default=5_000, ge=1, le=100_000, description="Most events replayed to a session; beyond, it gets a gap"
     )
-    chats_page_size: int = Field(default=50, ge=1, le=100, description="Chats on a page, if the client does not say")
-    messages_page_size: int = Field(
-        default=50, ge=1, le=100, description="Messages on a page, if the client does not say"
-    )
-    profiles_page_size: int = Field(default=20, ge=1, le=100, description="Profiles found, if the client does not say")
+    chats_page_size: int = Field(default=50, ge=1, le=100, description="Default number of chats on a page")
+    messages_page_size: int = Field(default=50, ge=1, le=100, description="Default number of messages on a page")
+    profiles_page_size: int = Field(default=20, ge=1, le=100, description="Default number of profiles found")
     sign_ins_per_minute: int = Field(
-        default=10, ge=1, le=10_000, description="Failed sign-ins by name, and by address times ten"
+        default=10, ge=1, le=10_000, description="Failed sign-ins per name; ten times as many per address"
     )
-    registrations_per_minute: int = Field(default=60, ge=1, le=100_000, description="New accounts by address")
-    access_token_seconds: int = Field(default=900, ge=30, le=86_400, description="Life of an access token")
-    refresh_token_days: int = Field(default=30, ge=1, le=365, description="Life of a refresh token that is not used")
+    registrations_per_minute: int = Field(default=60, ge=1, le=100_000, description="New accounts per address")
+    access_token_seconds: int = Field(default=900, ge=30, le=86_400, description="Life of an access token, in seconds")
+    refresh_token_days: int = Field(default=30, ge=1, le=365, description="Life of an unused refresh token, in days")
     trace_ratio: float = Field(
-        default=0.01, ge=0, le=1, description="Share of messages and requests that are traced, if there is a collector"
+        default=0.01, ge=0, le=1, description="Share of messages and requests that are traced, with a collector"
     )
     log_level: Annotated[
-        str, AfterValidator(_check_level), Words(f"{', '.join(LEVELS)}, or empty for that of the settings")
-    ] = Field(default="", description="From which level on lines are logged")
+        str, AfterValidator(_check_level), AllowedText(f"{', '.join(LEVELS)}, or empty for the level in the settings")
+    ] = Field(default="", description="Lowest level of lines that are logged")
     log_levels: Annotated[
         str,
         Field(max_length=2_000),
         AfterValidator(_check_levels),
-        Words(f"loggers and their levels, such as bff=debug,messaging.gateway=info, {MAX_LEVELS} at most, or empty"),
-    ] = Field(default="", description="The same for single loggers, and all below them")
+        AllowedText(
+            f"loggers and their levels, such as bff=debug,messaging.gateway=info, {MAX_LEVELS} at most, or empty"
+        ),
+    ] = Field(default="", description="Levels of single loggers, and of those below them")

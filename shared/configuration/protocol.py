@@ -1,4 +1,4 @@
-"""What keeps live configuration: SQLite in the embedded default, Redis when distributed."""
+"""The store of the live configuration: SQLite in the embedded default, Redis in the distributed mode."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -7,12 +7,12 @@ from typing import Protocol
 
 
 class InvalidConfiguration(Exception):
-    """A key or value that the model refuses. The message names the key and its bounds."""
+    """The model rejects a key or value. The message names the key and its bounds; correct the value."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredValue:
-    """A value that was set, as JSON text."""
+    """A stored value, as JSON text."""
 
     key: str
     value: str
@@ -21,41 +21,41 @@ class StoredValue:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A value that was set or unset. Ids rise; `old` and `new` are JSON text, None where the default held or holds."""
+    """A value that was set or unset. Ids increase; `old` and `new` are JSON text, None for the default."""
 
     change_id: int
     at_ms: int
     by: str
-    """Who made it: `name (user_id)`, or `command:` and the user of the system; empty if that was not said."""
+    """The author: `name (user_id)`, or `command:` and the user of the system; empty if unknown."""
     key: str
     old: str | None
     new: str | None
 
 
 KEPT_CHANGES = 1_000
-"""The newest changes are remembered, so many."""
+"""Number of changes in the history; older ones are deleted."""
 
 
 class ConfigurationStore(Protocol):
-    """Keeps values by key, as JSON text, and tells of changes. It does not validate: `Live` does, on both sides."""
+    """Stores values by key, as JSON text, and notifies of changes. It does not validate: `validate` and `Live` do."""
 
     async def load(self) -> Mapping[str, StoredValue]:
-        """Every value that is set. Raises Unavailable."""
+        """Return every stored value by key. Raises Unavailable."""
         ...
 
     async def set(self, key: str, value: str, *, by: str = "") -> None:
-        """Store a value, with the change in one step, and tell every watcher. Raises Unavailable."""
+        """Store a value and its change atomically, and notify every watcher. Raises Unavailable."""
         ...
 
     async def unset(self, key: str, *, by: str = "") -> None:
-        """Forget a value, so that the default holds, and tell every watcher. It is a change if there was one. Raises
-        Unavailable."""
+        """Remove a value, so that the default applies, and notify every watcher. Without a stored value no change is
+        recorded. Raises Unavailable."""
         ...
 
     async def history(self, *, limit: int, before: int | None = None) -> Sequence[Change]:
-        """The newest changes, or the newest before the one with this id; the newest first. Raises Unavailable."""
+        """Return the newest changes, or the newest before this id, the newest first. Raises Unavailable."""
         ...
 
     def changes(self) -> AbstractAsyncContextManager[AsyncIterator[None]]:
-        """An iterator that yields soon after any change, by any process; several changes may give one."""
+        """Open an iterator that yields soon after a change by any process; changes may be coalesced."""
         ...

@@ -1,5 +1,4 @@
-"""Live configuration in Redis: a hash that every process reads, a list of the newest changes, and a channel on which
-each change is announced."""
+"""Live configuration in Redis: a hash of the values, a list of the newest changes, and a channel for notifications."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -25,7 +24,7 @@ if old or record ~= '' then
 end
 redis.call('PUBLISH', channel, key)
 """
-"""Stores a record, or takes one out if it is empty; the change is kept with it, in one step."""
+"""Stores a record, or removes it if the new one is empty, and adds the change to the history, atomically."""
 
 _HISTORY = """
 local changes, before, limit = {}, tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -39,7 +38,7 @@ return changes
 
 
 class _Record(msgspec.Struct):
-    """What the hash has for a key, as JSON."""
+    """The value of a key in the hash, as JSON."""
 
     value: str
     changed_at_ms: int
@@ -78,17 +77,17 @@ class RedisConfigurationStore:
         await self._client.evaluate(_CHANGE, self._keys, self._channel, key, record, by, at_ms)
 
     def changes(self) -> AbstractAsyncContextManager[AsyncIterator[None]]:
-        """As the protocol says; also after each new connection, since something may have been missed."""
+        """As in the protocol; it also yields after each new connection, since a notification may have been missed."""
         return self._client.subscribe(self._channel)
 
 
 def _value(key: str, text: str) -> str | None:
-    """What a record of a change says; None if there was none."""
+    """Return the value in a record of the history; None for an empty one."""
     return _stored(key, text).value if text else None
 
 
 def _stored(key: str, text: str) -> StoredValue:
-    """What a record says. One that is none, such as a person may have put there, is taken for the value itself: it is
+    """Decode a record. Text that is no record, such as a person may have written, counts as the value itself; it is
     validated like any other."""
     try:
         record = msgspec.json.decode(text, type=_Record)
@@ -101,5 +100,5 @@ def _stored(key: str, text: str) -> StoredValue:
 async def open_redis_configuration(
     client: RedisClient, prefix: str, *, clock_ms: Callable[[], int] = wall_clock_ms
 ) -> AsyncIterator[RedisConfigurationStore]:
-    """The configuration under the prefix, which is that of the client's settings. It asks nothing of Redis yet."""
+    """Open the configuration under the prefix, which must be that of the client's settings. It sends no command."""
     yield RedisConfigurationStore(client, f"{prefix}configuration", clock_ms)

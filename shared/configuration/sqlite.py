@@ -1,7 +1,7 @@
 """Live configuration in a SQLite file of the data folder: the embedded default.
 
-Changes made here are told at once. Those of other processes, such as `rookery config set`, are found by asking SQLite
-each second whether the file has changed, which costs a few microseconds.
+Watchers are notified of changes by this process at once. Changes by others, such as `rookery config set`, are found by
+asking SQLite each second whether the file has changed, which costs a few microseconds.
 """
 
 import sqlite3
@@ -18,7 +18,7 @@ from shared.contract.ids import wall_clock_ms
 from shared.drivers.sqlite import Database, connect, open_database
 
 POLL_SECONDS = 1.0
-"""How often to look for changes of other processes: what a person who sets a value is ready to wait."""
+"""Interval of the checks for changes by other processes: as long as a person who sets a value is ready to wait."""
 
 MIGRATIONS = [
     "CREATE TABLE configuration (key TEXT PRIMARY KEY, value TEXT NOT NULL, changed_at_ms INTEGER NOT NULL)",
@@ -71,7 +71,7 @@ class SqliteConfigurationStore:
 
     @asynccontextmanager
     async def changes(self) -> AsyncIterator[AsyncIterator[None]]:
-        send, receive = trio.open_memory_channel[None](1)  # one slot: what is already to be told need not be told twice
+        send, receive = trio.open_memory_channel[None](1)  # one slot: notifications are coalesced
         self._watchers.add(send)
         try:
             yield receive
@@ -105,8 +105,8 @@ class SqliteConfigurationStore:
                 watcher.send_nowait(None)
 
     async def _follow(self, poll_seconds: float, *, task_status: trio.TaskStatus[None]) -> None:
-        """Tell the watchers of every change of the file, whoever made it."""
-        # SQLite counts the changes that others made since this connection was opened, so it must be one connection.
+        """Notify the watchers of every change of the file by any process."""
+        # data_version counts the changes by others since this connection was opened, so it must stay the same one.
         connection = await trio.to_thread.run_sync(connect, self._database.path)
         try:
             seen = await trio.to_thread.run_sync(_data_version, connection)
@@ -134,7 +134,7 @@ def _data_version(connection: sqlite3.Connection) -> int:
 async def open_sqlite_configuration(
     path: Path, *, poll_seconds: float = POLL_SECONDS, clock_ms: Callable[[], int] = wall_clock_ms
 ) -> AsyncIterator[SqliteConfigurationStore]:
-    """Open the file, making it if need be. Raises OSError or sqlite3.Error if that can't be done."""
+    """Open the file, and create it if necessary. Raises Unavailable if it can't be used."""
     async with open_database(path, MIGRATIONS) as database, open_background() as nursery:
         store = SqliteConfigurationStore(database, clock_ms)
         await nursery.start(store._follow, poll_seconds)

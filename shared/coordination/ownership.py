@@ -1,4 +1,4 @@
-"""Which gateway has a partition: what the BFF answers a client that asks where its sessions go."""
+"""The directory: which gateway owns a partition. The BFF reads it to tell a client where to connect."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -7,11 +7,11 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class GatewayAddress:
-    """Where a gateway's clients connect.
+    """The addresses to which a gateway's clients connect.
 
     `websocket` is a URL such as `ws://host:8081/session`, or `wss://…` with TLS; `grpc` is `host:port`, or
-    `grpcs://host:port`. A host left out (`ws://:8081/session`, `:8082`, `grpcs://:8082`) is the one by which the client
-    reached us.
+    `grpcs://host:port`. An empty host (`ws://:8081/session`, `:8082`, `grpcs://:8082`) stands for the host by which the
+    client reached the BFF.
     """
 
     websocket: str
@@ -19,55 +19,55 @@ class GatewayAddress:
 
     @property
     def is_complete(self) -> bool:
-        """Whether it can be used without knowing that host."""
+        """Whether both addresses name their host."""
         return "://:" not in self.websocket and "://:" not in self.grpc and not self.grpc.startswith(":")
 
 
 class Directory(Protocol):
-    """Keeps the owner of each partition. Reading is from memory, so that a lookup never waits."""
+    """Keeps the owner of each partition. Lookups read memory and never wait."""
 
     def owner(self, partition: int) -> GatewayAddress | None:
-        """The owner, as far as is known here; None while a partition has none."""
+        """Return the owner as known in this process; None while the partition has none."""
         ...
 
     def publish(self, address: GatewayAddress, owned: Collection[int], epoch: int) -> None:
-        """A gateway says what it has from now on: these, and no others. It is told as soon as the engine answers, and
-        again now and then. Of two gateways that say so of one partition, the one with the higher epoch is believed."""
+        """Claim these partitions, and no others, for the gateway from now on. The claim is sent in the background, and
+        again at intervals. Of two gateways that claim a partition, the one with the higher epoch owns it."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """What a gateway says that it has."""
+class OwnershipClaim:
+    """The partitions that a gateway claims."""
 
     address: GatewayAddress
     owned: frozenset[int]
     epoch: int
 
 
-class Claims:
-    """What gateways of this process said last."""
+class OwnershipClaims:
+    """The newest claim of each gateway of this process."""
 
     def __init__(self) -> None:
-        self._claims: dict[GatewayAddress, Claim] = {}
+        self._claims: dict[GatewayAddress, OwnershipClaim] = {}
 
-    def put(self, claim: Claim) -> None:
+    def put(self, claim: OwnershipClaim) -> None:
         self._claims.pop(claim.address, None)  # so that the newest comes last
         self._claims[claim.address] = claim
 
-    def forget(self, claim: Claim) -> None:
-        """Forget it, unless its gateway has said something else since."""
+    def forget(self, claim: OwnershipClaim) -> None:
+        """Remove the claim, unless its gateway has made a newer one."""
         if self._claims.get(claim.address) == claim:
             del self._claims[claim.address]
 
-    def all(self) -> Iterable[Claim]:
+    def all(self) -> Iterable[OwnershipClaim]:
         return tuple(self._claims.values())
 
     def has(self, address: GatewayAddress) -> bool:
         return address in self._claims
 
-    def of(self, partition: int) -> Claim | None:
-        """The claim to a partition that is believed: the highest epoch's, and of two such the newer."""
+    def of(self, partition: int) -> OwnershipClaim | None:
+        """Return the valid claim to a partition: the one with the highest epoch, and of equal epochs the newest."""
         best = None
         for claim in self._claims.values():
             if partition in claim.owned and (best is None or claim.epoch >= best.epoch):
@@ -79,11 +79,11 @@ class LocalDirectory:
     """The directory of a platform that is one process."""
 
     def __init__(self) -> None:
-        self._claims = Claims()
+        self._claims = OwnershipClaims()
 
     def owner(self, partition: int) -> GatewayAddress | None:
         claim = self._claims.of(partition)
         return None if claim is None else claim.address
 
     def publish(self, address: GatewayAddress, owned: Collection[int], epoch: int) -> None:
-        self._claims.put(Claim(address, frozenset(owned), epoch))
+        self._claims.put(OwnershipClaim(address, frozenset(owned), epoch))

@@ -1,14 +1,13 @@
-"""What each process of a platform says of itself: that it is there, how it is, and what it has. For people to look at:
-nothing is decided by it.
+"""Registry of a platform's processes: whether each is ready, and its statistics. For display; nothing is decided by it.
 
-A process says it every few seconds, and soon after it has changed; who is silent for longer is left out. While the
-engine that keeps it is away, nothing is said and nothing is lost.
+A process reports every few seconds, and within a second after a change. A process that has not reported for
+EXPIRY_SECONDS is left out. While the engine of the registry is unavailable, reports are skipped.
 """
 
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, Protocol
@@ -16,6 +15,7 @@ from typing import Literal, Protocol
 import msgspec
 import structlog
 import trio
+from msgspec.structs import replace
 
 from shared.background import open_background
 from shared.contract.errors import Unavailable
@@ -24,75 +24,77 @@ from shared.telemetry.health import Health
 
 Role = Literal["bff", "gateway", "archive"]
 
-SAY_SECONDS = 5.0
-"""Between two reports of a process in which nothing changes."""
+REPORT_SECONDS = 5.0
+"""Interval of the reports of a process in which nothing changes."""
 
-LOOK_SECONDS = 1.0
-"""How often a process looks whether something has changed: what a person who looks at it is ready to wait."""
+CHECK_SECONDS = 1.0
+"""Interval at which a process looks for changes in itself: as long as a person who watches is ready to wait."""
 
-SEEN_SECONDS = 15.0
-"""Silence after which a process is left out: three reports."""
+EXPIRY_SECONDS = 15.0
+"""Age of the newest report at which a process is left out: three intervals."""
 
-GOODBYE_SECONDS = 0.4
-"""For taking a process out when it stops."""
+REMOVE_SECONDS = 0.4
+"""Deadline for removing the reports of a process that stops."""
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """What a process has to do now; None where its role has no such thing."""
+class ProcessStats:
+    """Load of a role now; None for a number that the role does not have."""
 
     sessions: Mapping[str, int] | None = None
-    """By transport, `websocket` and `grpc`."""
+    """Open sessions by transport, `websocket` and `grpc`."""
     owned: Sequence[int] | None = None
-    """The partitions whose users it serves."""
+    """The partitions whose users the process serves."""
     lag: Mapping[int, int] | None = None
-    """By partition that it reads, how many records wait in the log."""
+    """Unread records of the log, by partition."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessReport:
-    """One role of a process. An instance has a name that tells it from others of its role."""
+class ProcessReport(msgspec.Struct, frozen=True, rename={"stats": "stats"}):
+    """The state of one role of a process. `instance` is unique among the processes with this role.
+
+    Stored as JSON, in which `stats` is named `stats`.
+    """
 
     instance: str
     role: Role
     version: str
     started_at_ms: int
     ready: bool
-    figures: Figures
+    stats: ProcessStats
     seen_at_ms: int = 0
-    """When it was said, by the clock of the engine that keeps it."""
+    """Time of the report, by the clock of the registry's engine."""
 
     @property
     def key(self) -> str:
-        """What tells it from all others."""
+        """Unique among all reports."""
         return f"{self.role} {self.instance}"
 
 
-class ProcessBoard(Protocol):
+class ProcessRegistry(Protocol):
     """Keeps the newest report of each role of each process. Every method raises Unavailable."""
 
     async def put(self, report: ProcessReport) -> None: ...
 
     async def remove(self, report: ProcessReport) -> None:
-        """The process has ended."""
+        """Remove the report of a process that stops."""
         ...
 
     async def all(self) -> Sequence[ProcessReport]:
-        """What was said within the last SEEN_SECONDS, by role and instance."""
+        """Return the reports of the last EXPIRY_SECONDS, by role and instance."""
         ...
 
 
-class LocalBoard:
-    """The board of a platform that is one process. A file has it too, for commands, which are processes of their own;
-    if that can't be written, only they miss it."""
+class LocalProcessRegistry:
+    """The registry of a platform in one process. It is copied to a file for commands, which are processes of their own;
+    a failure to write the file affects only them."""
 
     def __init__(self, path: Path, *, clock_ms: Callable[[], int] = wall_clock_ms) -> None:
         self._path = path
         self._clock_ms = clock_ms
         self._reports: dict[str, ProcessReport] = {}
-        self._is_told = False
+        self._write_failed = False
 
     async def put(self, report: ProcessReport) -> None:
         self._reports[report.key] = replace(report, seen_at_ms=self._clock_ms())
@@ -104,17 +106,17 @@ class LocalBoard:
 
     async def all(self) -> Sequence[ProcessReport]:
         reports = list(self._reports.values()) or await trio.to_thread.run_sync(self._read)
-        since = self._clock_ms() - SEEN_SECONDS * 1000
-        return in_order([report for report in reports if report.seen_at_ms > since])
+        since = self._clock_ms() - EXPIRY_SECONDS * 1000
+        return sorted_reports([report for report in reports if report.seen_at_ms > since])
 
     async def _write(self) -> None:
         text = msgspec.json.encode(list(self._reports.values()))
         try:
-            await trio.to_thread.run_sync(_replace, self._path, text)
+            await trio.to_thread.run_sync(_replace_file, self._path, text)
         except OSError as error:
-            if not self._is_told:
+            if not self._write_failed:  # log the first failure only
                 _log.warning("processes_not_written", path=str(self._path), error=str(error))
-            self._is_told = True
+            self._write_failed = True
 
     def _read(self) -> list[ProcessReport]:
         try:
@@ -123,80 +125,82 @@ class LocalBoard:
             return []
 
 
-def _replace(path: Path, text: bytes) -> None:
-    """Write the file such that whoever reads it finds the old text or the new."""
+def _replace_file(path: Path, text: bytes) -> None:
+    """Write the file atomically, so that a reader finds the old text or the new."""
     new = path.with_suffix(".new")
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(text)
     new.replace(path)
 
 
-def in_order(reports: Sequence[ProcessReport]) -> list[ProcessReport]:
+def sorted_reports(reports: Sequence[ProcessReport]) -> list[ProcessReport]:
     """By role and instance."""
     return sorted(reports, key=lambda report: (report.role, report.instance))
 
 
 class Reports:
-    """Says how this process is. Made by `open_reports`."""
+    """Reports the roles of this process. Made by `open_reports`."""
 
-    def __init__(self, board: ProcessBoard, instance: str) -> None:
-        self._board = board
+    def __init__(self, registry: ProcessRegistry, instance: str) -> None:
+        self._registry = registry
         self._instance = instance
         self._version = version("rookery")
         self._started_at_ms = wall_clock_ms()
-        self._roles: list[_Reporter] = []
+        self._reporters: list[_Reporter] = []
 
-    def add(self, role: Role, health: Health, read: Callable[[], Figures] = Figures) -> None:
-        """From now on, report this role of the process: how it is, and the figures, which are read without waiting."""
+    def add(self, role: Role, health: Health, read: Callable[[], ProcessStats] = ProcessStats) -> None:
+        """Report this role from now on, with its readiness and the statistics that `read` returns without waiting."""
         report = ProcessReport(self._instance, role, self._version, self._started_at_ms, False, read())
-        self._roles.append(_Reporter(self._board, report, health, read))
+        self._reporters.append(_Reporter(self._registry, report, health, read))
 
     async def _run(self) -> None:
         while True:
-            for role in self._roles:
-                await role.look()
-            await trio.sleep(LOOK_SECONDS)
+            for reporter in self._reporters:
+                await reporter.report_if_due()
+            await trio.sleep(CHECK_SECONDS)
 
-    async def _say_goodbye(self) -> None:
-        with trio.move_on_after(GOODBYE_SECONDS, shield=True), suppress(Unavailable):
-            for role in self._roles:
-                await role.remove()
+    async def _remove_all(self) -> None:
+        with trio.move_on_after(REMOVE_SECONDS, shield=True), suppress(Unavailable):
+            for reporter in self._reporters:
+                await reporter.remove()
 
 
 class _Reporter:
-    """One role."""
+    """Reports one role."""
 
-    def __init__(self, board: ProcessBoard, report: ProcessReport, health: Health, read: Callable[[], Figures]) -> None:
-        self._board = board
+    def __init__(
+        self, registry: ProcessRegistry, report: ProcessReport, health: Health, read: Callable[[], ProcessStats]
+    ) -> None:
+        self._registry = registry
         self._health = health
         self._read = read
-        self._said = report
-        self._say_at = -float("inf")
+        self._reported = report
+        self._due_at = -float("inf")
 
-    async def look(self) -> None:
-        """Report, if something has changed or it is time."""
-        report = replace(self._said, ready=await self._health.ready(), figures=self._read())
-        if report == self._said and trio.current_time() < self._say_at:
+    async def report_if_due(self) -> None:
+        """Put the report if it has changed or REPORT_SECONDS have passed."""
+        report = replace(self._reported, ready=await self._health.ready(), stats=self._read())
+        if report == self._reported and trio.current_time() < self._due_at:
             return
         try:
-            await self._board.put(report)
+            await self._registry.put(report)
         except Unavailable:
-            return  # the engine's client logs it; it is tried again at the next look
-        self._said, self._say_at = report, trio.current_time() + SAY_SECONDS
+            return  # logged by the engine's client; retried at the next look
+        self._reported, self._due_at = report, trio.current_time() + REPORT_SECONDS
 
     async def remove(self) -> None:
         """Raises Unavailable."""
-        if self._say_at > -float("inf"):
-            await self._board.remove(self._said)
+        if self._due_at > -float("inf"):
+            await self._registry.remove(self._reported)
 
 
 @asynccontextmanager
-async def open_reports(board: ProcessBoard, instance: str) -> AsyncIterator[Reports]:
-    """Report what is added to it while the block is open; after it the process is left out."""
-    reports = Reports(board, instance)
+async def open_reports(registry: ProcessRegistry, instance: str) -> AsyncIterator[Reports]:
+    """Report the roles that are added while the block is open, and remove their reports after it."""
+    reports = Reports(registry, instance)
     try:
         async with open_background() as nursery:
             nursery.start_soon(reports._run)
             yield reports
     finally:
-        await reports._say_goodbye()
+        await reports._remove_all()

@@ -1,4 +1,4 @@
-"""Measures a store, whichever it is: how long each of its operations takes, and how often it fails."""
+"""Measures any store: the duration and the failures of each operation."""
 
 from collections.abc import Awaitable, Callable
 from functools import wraps
@@ -13,21 +13,21 @@ S = TypeVar("S")
 
 
 def measured_store(store: S, name: str) -> S:
-    """The same store, of which all that waits is measured under this name and its own."""
+    """Wrap the store so that each async operation is measured, labelled with this name and its own."""
     return cast("S", _Measured(store, name))
 
 
 class _Measured:
-    """Every operation of the store, with a watch around it."""
+    """A store whose async operations are measured."""
 
     def __init__(self, store: object, name: str) -> None:
         self._store = store
         self._name = name
 
     def __getattr__(self, operation: str) -> Any:
-        """Found out once for each operation: from then on it is an attribute of its own."""
-        found = getattr(self._store, operation)
-        measured = _measured(found, self._name, operation) if iscoroutinefunction(found) else found
+        """Wrap an operation at its first use; from then on it is an attribute of the instance."""
+        original = getattr(self._store, operation)
+        measured = _measured(original, self._name, operation) if iscoroutinefunction(original) else original
         setattr(self, operation, measured)
         return measured
 
@@ -38,7 +38,7 @@ def _measured(function: Callable[..., Awaitable[Any]], store: str, operation: st
         began = trio.current_time()
         try:
             return await function(*arguments, **named)
-        except ValueError:  # of what can't be: no fault of the store
+        except ValueError:  # an invalid argument is no fault of the store
             raise
         except Exception:  # only to count it: raised again
             STORE_ERRORS.inc(store, operation)

@@ -1,7 +1,7 @@
-"""SQLite on Trio: one thread that writes, with group commit, and a few connections that read.
+"""SQLite on Trio: one writer thread, with group commit, and a few reader connections.
 
-A commit costs about 0.6 ms whatever it holds, so all writes that have gathered share one transaction; each has a
-savepoint of its own, so that one that fails takes nothing else with it.
+A commit costs about 0.6 ms whatever its size, so all queued writes share one transaction; each has a savepoint of its
+own, so that a failed write rolls back no other.
 """
 
 import sqlite3
@@ -23,10 +23,10 @@ Row = TypeVar("Row")
 Write = Callable[[sqlite3.Connection], Any]
 
 BUSY_TIMEOUT = 5.0
-"""Seconds to wait for another process that writes, before giving up."""
+"""Seconds to wait for the lock of another process."""
 
 READERS = 4
-"""Reads at once at most: more would only queue for two cores."""
+"""Most concurrent reads: more would only queue for two cores."""
 
 
 class Database:
@@ -39,23 +39,24 @@ class Database:
         self._limiter = trio.CapacityLimiter(len(readers))
 
     def statistics(self) -> BridgeStatistics:
-        """What the thread that writes is doing."""
+        """Statistics of the writer thread."""
         return self._writer.statistics()
 
     async def write(self, work: Callable[[sqlite3.Connection], Row]) -> Row:
-        """Do `work` in a transaction and return what it returns once that is committed.
+        """Run `work` in a transaction, and return its result after the commit.
 
-        What `work` raises is raised, and what it wrote is undone. Raises Unavailable if the database can't write.
+        An exception of `work` is raised, and its writes are rolled back. Raises Unavailable if the database can't
+        write.
         """
         if below := traces.current_spans():
-            with self._steps(below, "write"):
+            with self._spans(below, "write"):
                 written: Row = await self._writer.call(work)
                 return written
         result: Row = await self._writer.call(work)
         return result
 
     async def read(self, work: Callable[[sqlite3.Connection], Row]) -> Row:
-        """Do `work` on a connection that sees what was committed, and return what it returns.
+        """Run `work` on a connection that sees the committed data, and return its result.
 
         Raises Unavailable if the database can't be read.
         """
@@ -70,12 +71,12 @@ class Database:
                 self._readers.append(connection)
 
         if below := traces.current_spans():
-            with self._steps(below, "read"):
+            with self._spans(below, "read"):
                 return await trio.to_thread.run_sync(run, limiter=self._limiter)
         return await trio.to_thread.run_sync(run, limiter=self._limiter)
 
-    def _steps(self, below: Sequence[Span], operation: str) -> AbstractContextManager[object]:
-        """Steps of what is traced, by OpenTelemetry's conventions for databases."""
+    def _spans(self, below: Sequence[Span], operation: str) -> AbstractContextManager[object]:
+        """Spans of the operation, by OpenTelemetry's conventions for databases."""
         attributes = {
             "db.system.name": "sqlite",
             "db.namespace": self.path.name,
@@ -87,7 +88,7 @@ class Database:
 def connect(path: Path, synchronous: Literal["NORMAL", "FULL"] = "FULL") -> sqlite3.Connection:
     """Open the file in WAL mode, without Python's own transactions. Usable from any thread, one at a time.
 
-    If it is not there it is made, for its owner only: SQLite by itself would let everyone read what people write.
+    A missing file is created with access for its owner only: SQLite by itself would let everyone read it.
     """
     try:
         path.touch(mode=0o600)
@@ -105,9 +106,9 @@ def connect(path: Path, synchronous: Literal["NORMAL", "FULL"] = "FULL") -> sqli
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[str]) -> None:
-    """Bring the schema up to date: run those of the numbered scripts that the file has not seen.
+    """Run the numbered scripts that the file has not had yet.
 
-    Safe when several processes do it at once. Raises Unavailable if the file is from a newer release.
+    Several processes may do this at once. Raises Unavailable if the file is from a newer release.
     """
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -126,7 +127,7 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[str]) -> None:
 
 
 def write_batch(connection: sqlite3.Connection, jobs: list[Write]) -> list[Any]:
-    """Do the jobs in one transaction, each in a savepoint of its own."""
+    """Run the jobs in one transaction, each in a savepoint; return each result, or its exception."""
     results: list[Any] = []
     try:
         connection.execute("BEGIN IMMEDIATE")
@@ -142,7 +143,7 @@ def write_batch(connection: sqlite3.Connection, jobs: list[Write]) -> list[Any]:
                 connection.execute("RELEASE job")
                 results.append(error)
         connection.execute("COMMIT")
-    except sqlite3.OperationalError as error:  # disk full, locked, input or output error
+    except sqlite3.OperationalError as error:  # disk full, locked, or an I/O error: it fails the whole batch
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         return [Unavailable(f"can't write: {error}")] * len(jobs)
@@ -156,10 +157,10 @@ async def open_database(
     *,
     synchronous: Literal["NORMAL", "FULL"] = "FULL",
 ) -> AsyncIterator[Database]:
-    """Open the file, making it and its folder if need be, and bring its schema up to date.
+    """Open the file, creating it and its folder if necessary, and migrate its schema.
 
-    Raises Unavailable, naming the file, if it can't be used. With `synchronous="NORMAL"` a loss of power may take back
-    the newest commits; a killed process never does.
+    Raises Unavailable, naming the file, if it can't be used. With `synchronous="NORMAL"` a power failure may undo the
+    newest commits; a killed process never does.
     """
     connections: list[sqlite3.Connection] = []
 

@@ -1,1 +1,1 @@
-"""Listeners, addresses, TLS, and the limit on open files."""
+"""Listeners, TLS, the health server, and the limit on open files."""

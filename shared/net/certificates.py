@@ -1,42 +1,48 @@
-"""What a certificate says of itself, and from when on its end is near."""
+"""The facts in a certificate file, and when to warn of its expiry."""
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
 
-from shared.net.pem import explained, first_certificate
+from shared.net.pem import explain_errors, first_certificate
 
 WARN_SECONDS = 14 * 86_400.0
 WARN_SHARE = 0.2
-"""Its end is near in the last fifth of its life, of at most 14 days. Authorities advise to renew with a third left, so
-that by then whatever renews it has failed for a while."""
+"""Warnings start in the last fifth of a certificate's life, at most 14 days before its expiry. Authorities advise to
+renew with a third left, so by then renewal has failed for a while."""
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What was read of one. Times are in seconds since 1970."""
+    """The facts of one certificate. Times are in seconds since 1970."""
 
     serial: str
-    """In hexadecimal, as openssl has it."""
+    """In hexadecimal, as openssl prints it."""
     names: tuple[str, ...]
-    """Of hosts, and their addresses."""
+    """Host names and addresses."""
     not_before: float
     not_after: float
 
     @property
-    def near_end(self) -> float:
-        """From when on its end is near."""
+    def warn_from(self) -> float:
+        """Time of the first warning of its expiry."""
         return self.not_after - min(WARN_SECONDS, WARN_SHARE * (self.not_after - self.not_before))
+
+    @property
+    def expiry(self) -> str:
+        """`not_after` as text, such as 2026-11-28T14:00:00Z."""
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.not_after))
 
 
 _MALFORMED = (x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType)
-"""What is raised for certificates that none may be, beside ValueError."""
+"""Raised for malformed certificates, besides ValueError."""
 
 
 def read_certificate(file: Path) -> Certificate:
-    """What the file's first certificate says. Raises UnusableCertificate."""
-    with explained(file):
+    """Read the file's first certificate. Raises UnusableCertificate."""
+    with explain_errors(file):
         try:
             certificate = x509.load_pem_x509_certificate(first_certificate(file).encode())
             return Certificate(

@@ -1,4 +1,4 @@
-"""Opens what a role listens on, with TLS or without, and says on which port that is."""
+"""Opens the listeners of a role, with TLS or without."""
 
 import ssl
 from collections.abc import Callable, Sequence
@@ -9,11 +9,11 @@ from shared.net.tls import ServerTls
 from shared.net.trust import Alpn
 
 ClientStream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
-"""A connection of a client. One with TLS has not shaken hands yet: its handler does, within its own deadline."""
+"""A client's connection. With TLS, its handler does the handshake, within its own deadline."""
 
 
 class TlsListener(trio.abc.Listener[trio.SSLStream[trio.SocketStream]]):
-    """Gives each new connection the newest certificate. It shakes no hands, so that nobody waits for the slow."""
+    """Accepts connections with the newest certificate. It does no handshakes, so a slow client delays no other."""
 
     def __init__(self, listener: trio.SocketListener, newest: Callable[[], ssl.SSLContext]) -> None:
         self.socket = listener.socket
@@ -22,7 +22,7 @@ class TlsListener(trio.abc.Listener[trio.SSLStream[trio.SocketStream]]):
 
     async def accept(self) -> trio.SSLStream[trio.SocketStream]:
         stream = await self._listener.accept()
-        # What is spoken over it has an end of its own, so none needs TLS to say that it was not cut short.
+        # The protocols above TLS mark their own end, so a missing close_notify of TLS is no error.
         return trio.SSLStream(stream, self._newest(), server_side=True, https_compatible=True)
 
     async def aclose(self) -> None:
@@ -41,18 +41,18 @@ async def listen(
     alpn: Alpn = "http/1.1",
     trusted_clients_only: bool = False,
 ) -> list[AnyListener]:
-    """Listen on the port of every address of the host: in plain text, or with TLS, over which `alpn` is spoken.
+    """Listen on the port of every address of the host: in plain text, or with TLS, which selects `alpn`.
 
-    `trusted_clients_only` is as in `ServerTls.context`. Raises OSError, which says what could not be had, and
+    `trusted_clients_only` is as in `ServerTls.context`. Raises OSError, which names the address, and
     UnusableCertificate.
     """
 
     def newest() -> ssl.SSLContext:
-        assert tls is not None  # noqa: S101 - for the type checker: it is called with TLS alone
+        assert tls is not None  # noqa: S101 - for the type checker: only called with TLS
         return tls.context(alpn, trusted_clients_only=trusted_clients_only)
 
     if tls is not None:
-        newest()  # here, where what is wrong ends the start
+        newest()  # a certificate that can't be used fails here, at the start
     try:
         listeners = await trio.open_tcp_listeners(port, host=host, backlog=backlog)
     except OSError as error:
@@ -62,11 +62,11 @@ async def listen(
 
 
 def port_of(listeners: Sequence[AnyListener]) -> int:
-    """The port that was bound; of several addresses (IPv4 and IPv6), the first one's."""
+    """The bound port; of several addresses (IPv4 and IPv6), that of the first."""
     port: int = listeners[0].socket.getsockname()[1]
     return port
 
 
 def transport_of(stream: ClientStream) -> trio.SocketStream:
-    """What carries the bytes."""
+    """The TCP stream under the connection."""
     return stream.transport_stream if isinstance(stream, trio.SSLStream) else stream

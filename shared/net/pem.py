@@ -1,4 +1,4 @@
-"""Certificates and keys in PEM files, as OpenSSL takes them; what can't be used is said in words."""
+"""Loads certificates and keys from PEM files; a file that can't be used is explained in words."""
 
 import re
 import ssl
@@ -11,26 +11,25 @@ _CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE---
 
 
 class UnusableCertificate(Exception):
-    """TLS can't be had from a file; says from which, and why. Correct the file, or the setting that names it."""
+    """A certificate or key file can't be used; the message names it and the reason. Correct it, or the setting."""
 
 
 def load_pair(context: ssl.SSLContext, certificate_file: Path, key_file: Path | None) -> None:
-    """Have the context show the certificate, whose key is in the same file if none is given. Raises
-    UnusableCertificate."""
+    """Load a certificate and its key, which is in the same file if none is given. Raises UnusableCertificate."""
     key = key_file or certificate_file
-    with explained(*dict.fromkeys((certificate_file, key))):
+    with explain_errors(*dict.fromkeys((certificate_file, key))):
         context.load_cert_chain(certificate_file, key, password=partial(_refuse_password, key))
 
 
 def load_authorities(context: ssl.SSLContext, file: Path) -> None:
-    """Have the context trust those in the file. Raises UnusableCertificate."""
-    with explained(file):
+    """Make the context trust the authorities in the file. Raises UnusableCertificate."""
+    with explain_errors(file):
         context.load_verify_locations(cafile=file)
 
 
 def first_certificate(file: Path) -> str:
-    """The first one in the file, which is the one that is shown. Raises UnusableCertificate."""
-    with explained(file):
+    """Return the first certificate in the file, which is the one sent to peers. Raises UnusableCertificate."""
+    with explain_errors(file):
         match = _CERTIFICATE.search(file.read_text("ascii"))
         if match is None:
             raise ValueError("there is no certificate in it")
@@ -38,24 +37,24 @@ def first_certificate(file: Path) -> str:
 
 
 @contextmanager
-def explained(*files: Path) -> Iterator[None]:
-    """Say in an UnusableCertificate which files it was about that could not be used."""
-    joined = " with ".join(map(str, files))
+def explain_errors(*files: Path) -> Iterator[None]:
+    """Turn errors of the block into an UnusableCertificate that names the files."""
+    names = " with ".join(map(str, files))
     try:
         yield
     except FileNotFoundError as error:
-        missing = [str(file) for file in files if not file.exists()] or [joined]
+        missing = [str(file) for file in files if not file.exists()] or [names]
         raise UnusableCertificate(f"there is no file {' and no '.join(missing)}") from error
     except ssl.SSLError as error:
-        raise UnusableCertificate(f"{joined} can't be used: {_reason(error)}") from error
+        raise UnusableCertificate(f"{names} can't be used: {_reason(error)}") from error
     except OSError as error:
-        raise UnusableCertificate(f"{joined} can't be read: {error.strerror or error}") from error
+        raise UnusableCertificate(f"{names} can't be read: {error.strerror or error}") from error
     except ValueError as error:
-        raise UnusableCertificate(f"{joined} can't be used: it has no certificate as PEM") from error
+        raise UnusableCertificate(f"{names} can't be used: it has no certificate as PEM") from error
 
 
 def _reason(error: ssl.SSLError) -> str:
-    """OpenSSL's words, and ours where its own say little."""
+    """Return OpenSSL's reason, or a clearer one where it is vague."""
     if error.reason == "KEY_VALUES_MISMATCH":
         return "the key is not the certificate's"
     if error.reason in (None, "NO_START_LINE", "NO_CERTIFICATE_OR_CRL_FOUND"):
@@ -64,5 +63,5 @@ def _reason(error: ssl.SSLError) -> str:
 
 
 def _refuse_password(file: Path) -> str:
-    """Without this, OpenSSL would ask for it on the terminal."""
+    """Raise UnusableCertificate; without a callback OpenSSL would ask for the password on the terminal."""
     raise UnusableCertificate(f"{file} is protected by a password: Rookery needs the key without one")

@@ -1,7 +1,7 @@
-"""TLS of a process: the certificate that its listeners show, and whom it trusts when it calls other processes.
+"""TLS of a process: the certificate of its listeners, and the contexts with which it calls other processes.
 
-All of it is in files, which are looked at every few seconds and at SIGHUP. What they have become is taken once it
-can be used as a whole; until then, what was there before goes on. Connections keep what they began with.
+Both come from files, which are checked for changes every few seconds and at SIGHUP. Changed files are loaded together;
+if one can't be used, the former contents stay in use. Existing connections keep the certificate they began with.
 """
 
 import hashlib
@@ -19,23 +19,25 @@ import structlog
 import trio
 
 from shared.background import open_background
+from shared.contract.errors import Unavailable
 from shared.net.certificates import Certificate, read_certificate
 from shared.net.pem import UnusableCertificate, load_authorities, load_pair
 from shared.net.trust import Alpn, client_context, trust_archives, trust_itself
 from shared.settings import TlsSettings
+from shared.telemetry.health import Health
 from shared.telemetry.metrics.catalogue import CERTIFICATE_END
 
 Prepare = Callable[[ssl.SSLContext, TlsSettings], None]
-"""Has a client's context trust whom it should, and show what it has. Raises UnusableCertificate."""
+"""Loads the trusted authorities and the client certificate into a context. Raises UnusableCertificate."""
 
 RELOAD_SECONDS = 9.0
-"""How often to look at the files: a key that must go is gone soon, and reading a few KiB costs nothing."""
+"""Interval of the checks for changed files: a revoked key is out of use soon, and reading a few KiB costs nothing."""
 
 SETTLE_SECONDS = 1.0
-"""From a change that was seen to its use: a certificate and its key are often replaced one after the other."""
+"""Pause between a change and its loading: a certificate and its key are often replaced one after the other."""
 
 WARN_AGAIN_SECONDS = 86_400.0
-"""How often to say that the end of the certificate is near."""
+"""Interval of the warnings before and after the expiry."""
 
 _VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
@@ -43,7 +45,7 @@ _log = structlog.get_logger(__name__)
 
 
 class ServerTls:
-    """The certificate and the key of a process, as its listeners use them."""
+    """The certificate and key of a process's listeners."""
 
     def __init__(self, settings: TlsSettings, certificate_file: Path) -> None:
         """Raises UnusableCertificate."""
@@ -54,15 +56,16 @@ class ServerTls:
         self.load()
 
     def context(self, alpn: Alpn, *, trusted_clients_only: bool = False) -> ssl.SSLContext:
-        """For connections that begin now. With `trusted_clients_only`, and a `client_ca_file` in the settings, clients
-        without a certificate from there don't get in. Raises UnusableCertificate, but only at the first call."""
+        """Return the context for new connections. With `trusted_clients_only`, and a `client_ca_file` in the settings,
+        it rejects clients without a certificate of that authority. Raises UnusableCertificate, at the first call
+        only."""
         use = alpn, trusted_clients_only
         if use not in self._contexts:
             self._contexts[use] = self._make(*use)
         return self._contexts[use]
 
     def load(self) -> None:
-        """Take the files as they are now. Raises UnusableCertificate if that can't be, and then nothing has changed."""
+        """Load the files again. If it raises UnusableCertificate, the former certificate stays in use."""
         certificate = read_certificate(self._file)
         uses: list[tuple[Alpn, bool]] = [*self._contexts] or [("http/1.1", False)]
         self._contexts = {use: self._make(*use) for use in uses}
@@ -71,7 +74,7 @@ class ServerTls:
     def _make(self, alpn: Alpn, trusted_clients_only: bool) -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.minimum_version = _VERSIONS[self._settings.minimum_version]
-        context.options |= ssl.OP_NO_RENEGOTIATION  # of TLS 1.2, with which one client could keep us busy
+        context.options |= ssl.OP_NO_RENEGOTIATION  # in TLS 1.2 a client could use it to exhaust the CPU
         context.set_alpn_protocols([alpn])
         load_pair(context, self._file, self._settings.key_file)
         if trusted_clients_only and (authorities := self._settings.client_ca_file):
@@ -81,31 +84,33 @@ class ServerTls:
 
 
 class Tls:
-    """What the roles of a process take of TLS. Made by `open_tls`."""
+    """TLS for the roles of a process. Made by `open_tls`."""
 
     def __init__(self, settings: TlsSettings) -> None:
         """Raises UnusableCertificate."""
         self._settings = settings
         self._clients: list[tuple[ssl.SSLContext, Prepare]] = []
         self.server = ServerTls(settings, settings.certificate_file) if settings.certificate_file else None
-        """None if what listens speaks plain text."""
+        """None if the listeners use plain text."""
 
     def to_archives(self) -> ssl.SSLContext:
-        """For gRPC with archives of other processes. Raises UnusableCertificate."""
+        """Return a context for gRPC with archives of other processes. Raises UnusableCertificate."""
         return self._client(trust_archives)
 
     def to_itself(self) -> ssl.SSLContext:
-        """For gRPC with a listener of this process, whatever names its certificate has. Raises UnusableCertificate."""
+        """Return a context for gRPC with a listener of this process, whatever the names in its certificate. Raises
+        UnusableCertificate."""
         return self._client(trust_itself)
 
     def load(self) -> None:
-        """Take the files as they are now. Raises UnusableCertificate if one can't be used."""
+        """Load the files again. Raises UnusableCertificate if one can't be used."""
         for _, prepare in self._clients:
             prepare(client_context("h2"), self._settings)
         if self.server is not None:
             self.server.load()
         for context, prepare in self._clients:
-            prepare(context, self._settings)  # which channels keep; whom it trusted it trusts until the process ends
+            # Channels hold the context, so it is changed in place. It trusts its former authorities until the end.
+            prepare(context, self._settings)
 
     def _client(self, prepare: Prepare) -> ssl.SSLContext:
         context = client_context("h2")
@@ -114,18 +119,33 @@ class Tls:
         return context
 
 
+def add_certificate_check(health: Health, server: ServerTls | None) -> None:
+    """Make the process unready while its server certificate is expired. Without TLS there is no check."""
+    if server is None:
+        return
+
+    async def check() -> None:
+        await trio.lowlevel.checkpoint()
+        certificate = server.certificate  # read at each run: a reload replaces it
+        if time.time() >= certificate.not_after:
+            raise Unavailable(f"the server certificate {certificate.serial} expired at {certificate.expiry}")
+
+    health.add("certificate", "the server certificate has not expired", check)
+
+
 @asynccontextmanager
 async def open_tls(settings: TlsSettings) -> AsyncIterator[Tls]:
-    """TLS as the settings have it, as fresh as its files while the block is open. Raises UnusableCertificate."""
+    """Load the files of the settings, and load them again when they change while the block is open. Raises
+    UnusableCertificate."""
     files = _files(settings)
-    known = _digest(files)  # before they are loaded, so that no change is missed
+    known = _digests(files)  # before they are loaded, so that no change is missed
     tls = Tls(settings)
     async with open_background() as nursery, AsyncExitStack() as stack:
         if tls.server is not None:
-            stack.enter_context(CERTIFICATE_END.observed(partial(_not_after, tls.server)))
-            nursery.start_soon(_warn_of_the_end, tls.server)
+            stack.enter_context(CERTIFICATE_END.read_from(partial(_not_after, tls.server)))
+            nursery.start_soon(_warn_before_expiry, tls.server)
         if files:
-            await nursery.start(_keep_fresh, tls, files, known)
+            await nursery.start(_reload_on_change, tls, files, known)
         yield tls
 
 
@@ -133,20 +153,22 @@ def _files(settings: TlsSettings) -> list[Path]:
     return [value for name in TlsSettings.model_fields if isinstance(value := getattr(settings, name), Path)]
 
 
-async def _keep_fresh(tls: Tls, files: list[Path], known: list[bytes], *, task_status: trio.TaskStatus[None]) -> None:
-    """Load the files again when they are not what is known, and at SIGHUP."""
+async def _reload_on_change(
+    tls: Tls, files: list[Path], known: list[bytes], *, task_status: trio.TaskStatus[None]
+) -> None:
+    """Load the files when their digests differ from the known ones, and at SIGHUP."""
     with trio.open_signal_receiver(SIGHUP) as signals:
         task_status.started()
         while True:
-            asked = False
+            was_signalled = False
             with trio.move_on_after(RELOAD_SECONDS):
-                await signals.__anext__()
-                asked = True
-            newest = _digest(files)
-            if newest != known and not asked:
+                await anext(signals)
+                was_signalled = True
+            newest = _digests(files)
+            if newest != known and not was_signalled:
                 await trio.sleep(SETTLE_SECONDS)
-                newest = _digest(files)
-            if asked or newest != known:
+                newest = _digests(files)
+            if was_signalled or newest != known:
                 known = newest
                 _reload(tls)
 
@@ -155,13 +177,13 @@ def _reload(tls: Tls) -> None:
     try:
         tls.load()
     except UnusableCertificate as error:
-        _log.error("tls_reload_failed", reason=str(error), effect="the files of before stay in use")
+        _log.error("tls_reload_failed", reason=str(error), effect="the former files stay in use")
         return
-    _log.info("tls_reloaded", **_facts(tls.server.certificate) if tls.server else {})
+    _log.info("tls_reloaded", **_log_fields(tls.server.certificate) if tls.server else {})
 
 
-def _digest(files: list[Path]) -> list[bytes]:
-    """Of what is in the files, wherever links lead to: dates and sizes can stay the same."""
+def _digests(files: list[Path]) -> list[bytes]:
+    """Return digests of the contents, through links: times and sizes may stay the same when a file is replaced."""
     digests = []
     for file in files:
         try:
@@ -171,22 +193,21 @@ def _digest(files: list[Path]) -> list[bytes]:
     return digests
 
 
-async def _warn_of_the_end(server: ServerTls) -> None:
-    """Log it when the certificate nears its end, when it has ended, and each day from then on."""
+async def _warn_before_expiry(server: ServerTls) -> None:
+    """Log a warning each day before the expiry, and an error each day from then on."""
     while True:
         now, certificate = time.time(), server.certificate
         if now >= certificate.not_after:
-            _log.error("tls_certificate_expired", **_facts(certificate))
-        elif now >= certificate.near_end:
+            _log.error("tls_certificate_expired", **_log_fields(certificate))
+        elif now >= certificate.warn_from:
             days = round((certificate.not_after - now) / 86_400, 1)
-            _log.warning("tls_certificate_expires_soon", days=days, **_facts(certificate))
-        until_next = min(date - now for date in (certificate.near_end, certificate.not_after, math.inf) if date > now)
+            _log.warning("tls_certificate_expires_soon", days=days, **_log_fields(certificate))
+        until_next = min(date - now for date in (certificate.warn_from, certificate.not_after, math.inf) if date > now)
         await trio.sleep(max(RELOAD_SECONDS, min(WARN_AGAIN_SECONDS, until_next)))
 
 
-def _facts(certificate: Certificate) -> dict[str, object]:
-    ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(certificate.not_after))
-    return {"serial": certificate.serial, "names": certificate.names, "ends": ends}
+def _log_fields(certificate: Certificate) -> dict[str, object]:
+    return {"serial": certificate.serial, "names": certificate.names, "ends": certificate.expiry}
 
 
 def _not_after(server: ServerTls) -> float:

@@ -1,1 +1,1 @@
-"""What a process says of itself: `logs` writes JSON lines, `health` answers probes."""
+"""Observability of a process: logs as JSON lines, health checks and probes, metrics, and traces."""

@@ -1,7 +1,7 @@
-"""Tells a collector, such as Jaeger or the OpenTelemetry Collector, of this process's spans: OTLP over HTTP, protobuf.
+"""Exports this process's spans to a collector, such as Jaeger or the OpenTelemetry Collector: OTLP over HTTP, protobuf.
 
-A thread of its own sends them, in bunches. A collector that is away costs spans and nothing else: what waits is
-bounded, what does not fit is dropped and counted, and the log says so once in a while.
+A background thread sends them in batches. A collector that is unavailable costs spans and nothing else: the queue is
+bounded, spans that do not fit are dropped and counted, and a warning is logged at most every WARN_SECONDS.
 """
 
 import importlib.metadata
@@ -25,37 +25,37 @@ from shared.telemetry import traces
 from shared.telemetry.metrics.catalogue import SPANS_LOST
 
 MAX_WAITING = 8_192
-"""Spans that may wait to be sent: some 20 MB. Further ones are dropped."""
+"""Bound of the queue of spans, some 20 MB. Further ones are dropped."""
 
 MAX_BATCH = 512
-"""Spans in one request."""
+"""Most spans in one request."""
 
 SEND_MS = 1_000
-"""From one request to the next at the most, so that a person need not wait for a trace."""
+"""Longest interval between two requests, so that a person need not wait for a trace."""
 
 FLUSH_SECONDS = 1.0
-"""That a process which stops waits for the last spans to be sent."""
+"""Deadline for sending the last spans when the process stops."""
 
 WARN_SECONDS = 60.0
-"""From one warning to the next while the collector does not take spans."""
+"""Interval of the warnings while the collector does not accept spans."""
 
 _log = structlog.get_logger(__name__)
 
 
 class Exporter(SpanExporter):
-    """Sends spans, and says now and then that it can't. Called in the thread of the processor."""
+    """Sends spans, and logs failures. Called in the processor's thread."""
 
     def __init__(self, exporter: SpanExporter) -> None:
-        self.taken = 0
-        """Spans that do not wait any more."""
+        self.exported = 0
+        """Spans that have left the queue, sent or lost."""
         self._exporter = exporter
         self._warned_at = -WARN_SECONDS
-        self._lost = 0  # since it began to fail
-        self._is_shut = False
+        self._lost = 0  # since the last success
+        self._is_shut_down = False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        self.taken += len(spans)
-        if self._is_shut:  # the process stops, and has waited long enough
+        self.exported += len(spans)
+        if self._is_shut_down:  # the process stops, and FLUSH_SECONDS have passed
             return SpanExportResult.FAILURE
         result = self._exporter.export(spans)
         if result is SpanExportResult.SUCCESS:
@@ -67,58 +67,58 @@ class Exporter(SpanExporter):
         SPANS_LOST.inc("not_sent", by=len(spans))
         if time.monotonic() - self._warned_at >= WARN_SECONDS:
             self._warned_at = time.monotonic()
-            _log.warning("traces_not_sent", reason=_library.last_words, lost=self._lost)
+            _log.warning("traces_not_sent", reason=_exporter_log.last_message, lost=self._lost)
         return result
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         return self._exporter.force_flush(timeout_millis)
 
     def shutdown(self) -> None:
-        if not self._is_shut:
-            self._is_shut = True
+        if not self._is_shut_down:
+            self._is_shut_down = True
             self._exporter.shutdown()
 
 
-class _Library(logging.Filter):
-    """Keeps the exporter's own lines, several for each failure, out of the log, and the newest in mind."""
+class _ExporterLog(logging.Filter):
+    """Drops the exporter's own log lines, several for each failure, and keeps the newest message."""
 
-    last_words = ""
+    last_message = ""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        self.last_words = record.getMessage()
+        self.last_message = record.getMessage()
         return False
 
 
-_library = _Library()
+_exporter_log = _ExporterLog()
 
 
 class Processor(BatchSpanProcessor):
-    """Has spans wait for the exporter, and drops those for which there is no room."""
+    """Queues spans for the exporter, and drops those that exceed MAX_WAITING."""
 
     def __init__(self, exporter: Exporter) -> None:
-        self._taken_from = exporter
-        self._given = 0
+        self._own_exporter = exporter
+        self._queued = 0
         super().__init__(exporter, MAX_WAITING, SEND_MS, MAX_BATCH)
 
     def on_end(self, span: ReadableSpan) -> None:
-        """In the Trio thread, where spans end."""
-        if self._given - self._taken_from.taken >= MAX_WAITING:
+        """Queue the span. Called in the Trio thread, where spans end."""
+        if self._queued - self._own_exporter.exported >= MAX_WAITING:
             SPANS_LOST.inc("no_room")
             return
-        self._given += 1
+        self._queued += 1
         super().on_end(span)
 
 
 @asynccontextmanager
 async def open_collector(settings: Settings, role: str) -> AsyncIterator[None]:
-    """Tell the settings' collector of this process's spans while the block is open. Leaving it sends what waits, within
-    FLUSH_SECONDS; nothing more is sent if it is cancelled."""
-    logging.getLogger(trace_exporter.__name__).addFilter(_library)
+    """Export this process's spans to the settings' collector while the block is open. At its end the queued spans are
+    sent within FLUSH_SECONDS; if it is cancelled, they are dropped."""
+    logging.getLogger(trace_exporter.__name__).addFilter(_exporter_log)
     headers = {name: value.get_secret_value() for name, value in settings.traces.headers.items()}
     endpoint = f"{settings.traces.endpoint.rstrip('/')}/v1/traces"
     exporter = Exporter(OTLPSpanExporter(endpoint, headers=headers, timeout=settings.traces.timeout_seconds))
     processor = Processor(exporter)
-    # Who decides what is traced does so before a first span is begun.
+    # `should_sample` decides before the first span begins, so the provider samples every span.
     provider = TracerProvider(ParentBased(ALWAYS_ON), resource_of(settings, role), shutdown_on_exit=False)
     provider.add_span_processor(processor)
     try:
@@ -129,11 +129,11 @@ async def open_collector(settings: Settings, role: str) -> AsyncIterator[None]:
             with trio.move_on_after(FLUSH_SECONDS):
                 await trio.to_thread.run_sync(provider.shutdown, abandon_on_cancel=True)
         finally:
-            exporter.shutdown()  # if its thread, which is a daemon, is still at it, it gives up
+            exporter.shutdown()  # stops its thread, a daemon, if that is still sending
 
 
 def resource_of(settings: Settings, role: str) -> Resource:
-    """What says of each span whose it is. `OTEL_RESOURCE_ATTRIBUTES` in the environment may say more."""
+    """Return the attributes that identify the process in each span. `OTEL_RESOURCE_ATTRIBUTES` may add more."""
     return Resource.create(
         {
             "service.name": "rookery",

@@ -1,53 +1,39 @@
-"""Health: named and explained checks, the three reports that probes ask for, and a small server that answers them,
-and `/metrics`.
+"""Health checks of a process, and the three reports that probes request.
 
-`/livez` says that the event loop answers: if not, restart the process. `/readyz` says whether to send it work now: it
-has started, is not draining, and every check passes. `/startupz` says that it has started.
+`/livez` passes while the event loop answers; if it fails, restart the process. `/readyz` passes while the process can
+take work: it has started, is not draining, and every check passes. `/startupz` passes once the process has started.
 """
 
-import json
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
-from functools import partial
-from http import HTTPStatus
 from typing import Any, Final, Literal
 
-import h11
 import structlog
 import trio
 
 from shared.contract.errors import Unavailable
-from shared.net.listening import ClientStream, listen, port_of
-from shared.net.tls import ServerTls
-from shared.telemetry import metrics
 
 Probe = Literal["livez", "readyz", "startupz"]
 PROBES: Final[tuple[Probe, ...]] = ("livez", "readyz", "startupz")
 
 Check = Callable[[], Awaitable[object]]
-"""Passes by returning; fails by raising, or by taking longer than its deadline."""
+"""Passes by returning; fails by raising, or by exceeding its deadline. The text of an Unavailable is in the report."""
 
 CHECK_DEADLINE = 2.0
-"""Seconds that a check may take. Shorter than the time-out of a probe should be, so that the report arrives."""
+"""Deadline of a check in seconds: shorter than a probe's time-out, so that the report arrives."""
 
 FRESH = 0.5
-"""Seconds for which the checks' results are given out again, so that many probes cost the engines no more than one."""
+"""Seconds for which results are reused, so that many probes cost the engines no more than one."""
 
 WATCH_INTERVAL = 1.0
-"""Seconds between two looks at the checks while someone waits for them to turn."""
-
-MAX_CONNECTIONS = 32
-"""Probes answered at once; a connection above that is closed unanswered."""
-
-CONNECTION_DEADLINE = 5.0
-"""Seconds that a connection of a probe may last."""
+"""Seconds between two runs of the checks while a task waits for a change of readiness."""
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """How one check went; `reason` is empty if it passed."""
+    """Result of one check; `reason` is empty if it passed."""
 
     name: str
     explanation: str
@@ -71,31 +57,31 @@ class Health:
         self._checked_at = float("-inf")
 
     def add(self, name: str, explanation: str, check: Check, *, deadline: float = CHECK_DEADLINE) -> None:
-        """Have /readyz depend on the check, which takes `deadline` seconds at most. A name is used once."""
+        """Make /readyz depend on the check, with a deadline in seconds. Raises ValueError if the name is taken."""
         if name in self._checks:
             raise ValueError(f"there is a check named {name} already")
         self._checks[name] = explanation, check, deadline
 
-    def started(self) -> None:
-        """From now on the process can do its work."""
+    def mark_started(self) -> None:
+        """From now on the process can take work."""
         self._started = True
 
-    def draining(self) -> None:
-        """From now on the process finishes what it has, and wants no new work."""
+    def mark_draining(self) -> None:
+        """From now on the process finishes its work, and takes no more."""
         self._draining = True
         self._set_ready(False)
 
     async def ready(self) -> bool:
-        """Whether to send it work now, as /readyz says."""
+        """Whether the process can take work now: the result of /readyz."""
         if self._started and not self._draining:
             results = await self._run_checks()
             self._set_ready(all(result.ok for result in results) and not self._draining)
         return self._ready
 
-    async def turned(self, known: bool) -> bool:
-        """Wait until `ready` is not what is known, and return it: at once when the process begins to drain.
+    async def wait_for_change(self, known: bool) -> bool:
+        """Wait until `ready` differs from the known value, and return it. Draining is noticed at once.
 
-        Of all that wait, one looks every WATCH_INTERVAL, for all of them. Nobody looks while nobody waits.
+        One of the waiting tasks runs the checks every WATCH_INTERVAL, for all of them; without one they do not run.
         """
         while self._ready == known:
             if self._watching is None:
@@ -105,7 +91,7 @@ class Health:
         return self._ready
 
     async def _watch(self) -> None:
-        """Look again and again, until what is seen is new."""
+        """Run the checks at intervals, until `_set_ready` cancels this."""
         try:
             with trio.CancelScope() as self._watching:
                 while True:
@@ -113,7 +99,7 @@ class Health:
                     await self.ready()
         finally:
             self._watching = None
-            self._waiting.unpark()  # if this one was cancelled, another looks on
+            self._waiting.unpark()  # if this task was cancelled, another one takes over
 
     def _set_ready(self, ready: bool) -> None:
         if ready == self._ready:
@@ -124,7 +110,7 @@ class Health:
             self._watching.cancel()
 
     async def report(self, probe: Probe) -> tuple[int, dict[str, Any]]:
-        """The HTTP status, 200 or 503, and the body of the answer."""
+        """Return the HTTP status, 200 or 503, and the body of the response."""
         results = [self._started_result()]
         if probe == "livez":
             results = [await _run("event_loop", "the event loop answers", trio.lowlevel.checkpoint, CHECK_DEADLINE)]
@@ -142,7 +128,7 @@ class Health:
         return CheckResult("draining", "the process takes new work", not self._draining, reason, 0.0)
 
     async def _run_checks(self) -> list[CheckResult]:
-        """The results of all checks, run side by side, or those of a moment ago."""
+        """Run all checks concurrently and return their results, or those of the last FRESH seconds."""
         async with self._lock:
             if trio.current_time() - self._checked_at > FRESH or len(self._results) != len(self._checks):
                 results: dict[str, CheckResult] = {}
@@ -167,83 +153,7 @@ async def _run(name: str, explanation: str, check: Check, deadline: float) -> Ch
             reason = ""
         except Unavailable as error:
             reason = str(error) or "not available"
-        except Exception as error:
-            reason = type(error).__name__  # its text may hold what a probe must not see
-            _log.exception("a health check failed", check=name)
+        except Exception as error:  # a faulty check must not end the probes: it is logged, and counts as failed
+            reason = type(error).__name__  # the text may hold what a probe must not see
+            _log.exception("health_check_failed", check=name)
     return CheckResult(name, explanation, not reason, reason, round((trio.current_time() - began) * 1000, 3))
-
-
-async def serve_health(
-    health: Health,
-    host: str,
-    port: int,
-    *,
-    tls: ServerTls | None = None,
-    task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Answer probes over HTTP/1.1 until cancelled. `task_status.started` gets the port that was bound.
-
-    One request a connection, at most `MAX_CONNECTIONS` at once, each for `CONNECTION_DEADLINE` seconds at most.
-    """
-    listeners = await listen(host, port, tls=tls)
-    task_status.started(port_of(listeners))
-    slots = trio.CapacityLimiter(MAX_CONNECTIONS)
-    await trio.serve_listeners(partial(_serve_connection, health, slots), listeners)
-
-
-async def _serve_connection(health: Health, slots: trio.CapacityLimiter, stream: ClientStream) -> None:
-    try:
-        slots.acquire_nowait()
-    except trio.WouldBlock:
-        return
-    try:
-        with trio.move_on_after(CONNECTION_DEADLINE):
-            await _answer(health, stream)
-    except (trio.BrokenResourceError, h11.LocalProtocolError) as error:
-        _log.debug("a probe went away", reason=str(error))
-    finally:
-        slots.release()
-
-
-async def _answer(health: Health, stream: ClientStream) -> None:
-    connection = h11.Connection(h11.SERVER)
-    method = b""
-    try:
-        request = await _receive_request(connection, stream)
-        if request is None:
-            return
-        method = request.method
-        status, content_type, content = await _respond(health, request)
-    except h11.RemoteProtocolError:
-        status, content_type, content = _json(HTTPStatus.BAD_REQUEST, {"status": "not understood"})
-    headers = [("Content-Type", content_type), ("Content-Length", str(len(content))), ("Connection", "close")]
-    events: list[h11.Event] = [h11.Response(status_code=status, headers=headers, reason=HTTPStatus(status).phrase)]
-    if method != b"HEAD":
-        events.append(h11.Data(content))
-    await stream.send_all(b"".join(connection.send(event) or b"" for event in [*events, h11.EndOfMessage()]))
-
-
-async def _receive_request(connection: h11.Connection, stream: ClientStream) -> h11.Request | None:
-    """The head of the request; None if the client closed instead."""
-    while (event := connection.next_event()) is h11.NEED_DATA:
-        connection.receive_data(bytes(await stream.receive_some()))
-    return event if isinstance(event, h11.Request) else None
-
-
-async def _respond(health: Health, request: h11.Request) -> tuple[int, str, bytes]:
-    """Status, content type and content."""
-    if request.method not in (b"GET", b"HEAD"):
-        return _json(HTTPStatus.METHOD_NOT_ALLOWED, {"status": "only GET and HEAD are answered"})
-    path = request.target.partition(b"?")[0].decode()
-    if path == "/metrics":
-        return HTTPStatus.OK, metrics.CONTENT_TYPE, await metrics.exposition()
-    for probe in PROBES:
-        if path == f"/{probe}":
-            return _json(*await health.report(probe))
-    return _json(
-        HTTPStatus.NOT_FOUND, {"status": "not found", "paths": [*(f"/{probe}" for probe in PROBES), "/metrics"]}
-    )
-
-
-def _json(status: int, body: dict[str, Any]) -> tuple[int, str, bytes]:
-    return status, "application/json", json.dumps(body).encode()

@@ -1,11 +1,11 @@
 """Logs: one JSON object a line on stderr, from structlog and from the standard library's logging alike.
 
-Every line has `time` (RFC 3339, UTC), `level`, `event`, `logger` and `role`; where they are known, `trace_id` and
-`span_id` of the span that records, and `session_id` and `user_id`. The text in `exception` is a traceback. Values are
-texts, numbers, truth values, or lists of them, so that an index of the lines finds one kind of thing under one name.
+Every line has `time` (RFC 3339, UTC), `level`, `event`, `logger` and `role`; within a sampled span `trace_id` and
+`span_id`; within a session `session_id` and `user_id`. `exception` is a traceback. Values are texts, numbers, booleans,
+or lists of them, so that each field has one type in an index of the lines.
 
 Levels are those of the standard library's loggers, a tree by the dots in their names: `set_levels` changes them while
-the process runs. Passwords, tokens and the content of messages are never given to a logger.
+the process runs. Passwords, tokens and the content of messages are never passed to a logger.
 """
 
 import functools
@@ -31,44 +31,43 @@ LEVELS: Final = ("debug", "info", "warning", "error")
 """From the most to the fewest lines."""
 
 NOISY_LOGGERS = ("asyncio", "h2", "hypercorn", "purerpc", "trio-websocket")
-"""Libraries that log each connection, stream or frame: heard from warning upwards only, unless they are named."""
+"""Libraries that log each connection, stream or frame: at warning, unless a level is set for them."""
 
 INDISCREET_LOGGERS = ("cassandra", "hpack", "httpcore", "httpx", "kafka", "redis", "urllib3")
-"""Libraries that log what they carry, headers and records, with all that is secret in it: heard from warning upwards
-only, and whoever names them gets info at most."""
+"""Libraries that log headers and records, with the secrets in them: at warning, and never below info."""
 
 MAX_LEVELS = 32
-"""Loggers that may be named."""
+"""Most loggers that may have a level of their own."""
 
 _LOGGER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
 
 _FIRST_FIELDS = ("time", "level", "event", "logger")
 
 _TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
-"""With a fraction always: what reads the lines elsewhere wants all times alike."""
+"""With a fraction always: programs that parse the lines expect one format."""
 
 _MAX_EXACT = 2**53
-"""Larger whole numbers, such as ids, are texts: whoever reads JSON's numbers as doubles would round them."""
+"""Larger whole numbers, such as ids, are logged as texts: a reader that parses numbers as doubles would round them."""
 
 
-class Speaker(Protocol):
-    """A session, or whatever else has these; both are read when a line is logged."""
+class LoggedSession(Protocol):
+    """A session as log lines need it; both attributes are read when a line is logged."""
 
     session_id: str
     user_id: int
-    """0 while it is not known."""
+    """0 before the session has authenticated."""
 
 
 _role: ContextVar[str] = ContextVar("role")
-_speaker: ContextVar[Speaker] = ContextVar("speaker")
+_session: ContextVar[LoggedSession] = ContextVar("session")
 _own_levels: dict[str, int] = {}
-"""Of the loggers whose levels `set_levels` has changed: what they were."""
+"""The former level of each logger whose level `set_levels` has changed."""
 
 
 def configure_logs(level: str = "info", *, role: str = "", stream: TextIO | None = None) -> None:
     """Log from `level` (one of LEVELS) upwards, to `stream` or stderr. May be called again.
 
-    `role` is what the lines of this process say, but for tasks that have another (`in_role`).
+    `role` is a field of all lines of this process, except in tasks with a role of their own (`with_role`).
     """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(_formatter(role))
@@ -80,14 +79,14 @@ def configure_logs(level: str = "info", *, role: str = "", stream: TextIO | None
             *_shared_processors(role),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),  # what passes is for `filter_by_level`
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),  # `filter_by_level` does the filtering
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,  # so that a second call, and a test that captures, reaches every logger
     )
 
 
 def set_levels(level: str, named: Mapping[str, str] | None = None) -> None:
-    """Log from `level` upwards from now on, and each logger that is named, with those below it, from its own level."""
+    """Set the level of all loggers, and of each named logger, with those below it, its own level."""
     number = _number(level)
     wanted: dict[str, int] = {name: max(number, logging.WARNING) for name in (*NOISY_LOGGERS, *INDISCREET_LOGGERS)}
     for name, its_level in (named or {}).items():
@@ -102,15 +101,15 @@ def set_levels(level: str, named: Mapping[str, str] | None = None) -> None:
 
 
 def restore_levels(except_for: Container[str] = ()) -> None:
-    """Give the loggers that have a level by `set_levels` the one that they had before."""
+    """Restore the former level of each logger whose level `set_levels` has changed."""
     for name in [name for name in _own_levels if name not in except_for]:
         logging.getLogger(name).setLevel(_own_levels.pop(name))
 
 
 def parse_levels(text: str) -> dict[str, str]:
-    """The levels in a text such as `bff=debug,messaging.gateway=info`, by logger. Raises ValueError.
+    """Parse a text such as `bff=debug,messaging.gateway=info` into levels by logger. Raises ValueError.
 
-    A logger that is not there is no error: it may come.
+    A logger that does not exist yet is no error.
     """
     levels: dict[str, str] = {}
     for item in filter(None, (item.strip() for item in text.split(","))):
@@ -123,27 +122,27 @@ def parse_levels(text: str) -> dict[str, str]:
     return levels
 
 
-def speak_for(speaker: Speaker) -> None:
-    """From now on the lines of this task, and of those that it starts, say whose they are. For a task that ends with
-    the speaker."""
-    _speaker.set(speaker)
+def bind_session(session: LoggedSession) -> None:
+    """Add the session's ids to the lines of this task and of those that it starts. For a task that ends with the
+    session, since nothing unbinds it."""
+    _session.set(session)
 
 
-def in_role(role: str) -> Callable[[Callable[P, AbstractAsyncContextManager[T]]], Callable[P, "InRole[T]"]]:
-    """Decorates what opens a role: its own lines, and those of the tasks that it starts, say so."""
+def with_role(role: str) -> Callable[[Callable[P, AbstractAsyncContextManager[T]]], Callable[P, "WithRole[T]"]]:
+    """Decorate a context manager that opens a role: its log lines, and those of the tasks that it starts, name it."""
 
-    def decorate(opening: Callable[P, AbstractAsyncContextManager[T]]) -> Callable[P, InRole[T]]:
+    def decorate(opening: Callable[P, AbstractAsyncContextManager[T]]) -> Callable[P, WithRole[T]]:
         @functools.wraps(opening)
-        def opening_in_role(*arguments: P.args, **named: P.kwargs) -> InRole[T]:
-            return InRole(role, opening(*arguments, **named))
+        def open_with_role(*arguments: P.args, **named: P.kwargs) -> WithRole[T]:
+            return WithRole(role, opening(*arguments, **named))
 
-        return opening_in_role
+        return open_with_role
 
     return decorate
 
 
-class InRole(Generic[T]):
-    """Opens and closes something in a role; what is done in the block has the role of before."""
+class WithRole(Generic[T]):
+    """Enters and exits a context manager with a role; the block itself keeps the role of its task."""
 
     def __init__(self, role: str, opening: AbstractAsyncContextManager[T]) -> None:
         self._role_name = role
@@ -171,16 +170,16 @@ def _number(level: str) -> int:
 
 
 def _shared_processors(role: str) -> list[Processor]:
-    """What is added to an event, whoever logs it, by the task or the thread that does."""
+    """The processors for both kinds of records: they add the context of the task or thread that logs."""
 
     def add_context(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-        if known := _role.get(role):
-            event.setdefault("role", known)
-        speaker = _speaker.get(None)
-        if speaker is not None:
-            event.setdefault("session_id", speaker.session_id)
-            if speaker.user_id:
-                event.setdefault("user_id", str(speaker.user_id))
+        if current_role := _role.get(role):
+            event.setdefault("role", current_role)
+        session = _session.get(None)
+        if session is not None:
+            event.setdefault("session_id", session.session_id)
+            if session.user_id:
+                event.setdefault("user_id", str(session.user_id))
         span = trace.get_current_span()
         if span.is_recording():
             context = span.get_span_context()
@@ -198,7 +197,7 @@ def _shared_processors(role: str) -> list[Processor]:
 
 
 def _formatter(role: str) -> logging.Formatter:
-    """Renders both kinds of records; those of the standard library get what structlog's already have."""
+    """Render both kinds of records; those of the standard library get the fields that structlog's already have."""
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[*_shared_processors(role), structlog.stdlib.ExtraAdder()],
         processors=[
@@ -213,7 +212,7 @@ def _formatter(role: str) -> logging.Formatter:
 
 
 def _flatten(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """What has an inside becomes text, as an index must never see now a number, now an object under one name."""
+    """Turn objects into texts: in an index a field has one type."""
     return {name: _flat(value) for name, value in event.items()}
 
 
@@ -234,5 +233,5 @@ def _scalar(value: Any) -> Any:
 
 
 def _order_fields(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """The fields that every line has come first, for people who read the raw lines."""
+    """Put the fields of every line first, for people who read the raw lines."""
     return {**{name: event[name] for name in _FIRST_FIELDS}, **event}

@@ -1,10 +1,10 @@
-"""Traces: what becomes of one message or request, step by step, in all processes.
+"""Traces: the path of one message or request, step by step, through all processes.
 
-Whether something is traced is decided once, where it comes in, by one comparison (`should_sample`). What is not has no
-span, no header and no context: each step after that looks whether it was handed one, and that is all it costs.
+`should_sample` decides once, where a message or request enters, whether it is traced. One that is not has no span, no
+header and no context: each later step only checks whether it was passed one.
 
-Spans are handed on where no task does that: in records of the log, and in callbacks of engines. Within a task,
-`current` says what is being done, and `child_spans` of it are below. Who is told of spans is in `collector.py`.
+Where a task ends and another continues (records of the log, callbacks of engines) spans are passed explicitly. Within a
+task, `current` sets the current spans and `child_spans` begins spans below them. `collector.py` exports them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ from opentelemetry.trace import Link, Span, SpanKind, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 Attributes = Mapping[str, str | int | bool]
-"""Ids, counts, sizes, places, names of routes, outcomes: never what people write or are called, nor secrets."""
+"""Ids, counts, sizes, locations, names of routes, outcomes: never content, names of people, or secrets."""
 
 _tracer: Tracer | None = None
 _current: ContextVar[tuple[Span, ...]] = ContextVar("current_spans", default=())
@@ -26,7 +26,7 @@ _propagator = TraceContextTextMapPropagator()
 
 
 def should_sample(ratio: float) -> bool:
-    """Whether what comes in now is traced: this share of all, and nothing where spans are told to nobody."""
+    """Whether to trace the message or request that enters now: true for this share, and never without a tracer."""
     return _tracer is not None and random() < ratio  # noqa: S311 - no secret
 
 
@@ -38,20 +38,20 @@ def begin(
     below: Span | Context | None = None,
     links: Sequence[Link] = (),
 ) -> Span:
-    """A span that has begun: a step of the one `below` which it is, or the first of a trace. Whoever has it ends it."""
+    """Begin a span: a child of `below`, or the first of a trace. The caller ends it."""
     context = trace.set_span_in_context(below, Context()) if isinstance(below, Span) else below or Context()
     tracer = _tracer or trace.NoOpTracer()
     return tracer.start_span(name, context, kind, attributes, links)
 
 
 def fail(span: Span, error: str) -> None:
-    """Say that it went wrong, by a word such as the name of an exception: its text may hold what must not be here."""
+    """Mark the span as failed, by a word such as the name of an exception, whose text may hold secrets."""
     span.set_attribute("error.type", error)
     span.set_status(StatusCode.ERROR)
 
 
 def end(span: Span, outcome: object = None) -> None:
-    """The step is over; an exception as its outcome means that it went wrong."""
+    """End the span; an exception as the outcome marks it as failed."""
     if isinstance(outcome, BaseException):
         fail(span, type(outcome).__name__)
     span.end()
@@ -59,10 +59,10 @@ def end(span: Span, outcome: object = None) -> None:
 
 @contextmanager
 def current(*spans: Span) -> Iterator[None]:
-    """What this task does in the block is a step of these: of many, where it is done for many at once. What is logged
-    names the first."""
+    """Make these the task's current spans in the block; several, where one step serves several traces. Log lines name
+    the first."""
     token = _current.set(spans)
-    # Whoever has a span ends it, and says how; the text of an exception may hold what must not be in it.
+    # The owner of a span ends it and sets its status; the text of an exception may hold secrets.
     use = trace.use_span(spans[0], end_on_exit=False, record_exception=False, set_status_on_exception=False)
     try:
         with use:
@@ -72,14 +72,14 @@ def current(*spans: Span) -> Iterator[None]:
 
 
 def current_spans() -> Sequence[Span]:
-    """Of what this task does now; empty if that is not traced. A task outlives what it was started for."""
+    """Return the task's current spans that have not ended; empty if it is not traced. A task may outlive its spans."""
     spans = _current.get()
     return spans and [span for span in spans if span.is_recording()]
 
 
 @contextmanager
 def child_spans(below: Sequence[Span], name: str, kind: SpanKind, attributes: Attributes) -> Iterator[Sequence[Span]]:
-    """What is done in the block, as a step of each of these, of which there must be one. Failed if that raises."""
+    """Run the block in a child of each of these spans, of which there must be one. They fail if the block raises."""
     spans = [begin(name, kind, attributes, below=span) for span in below]
     outcome: BaseException | None = None
     try:
@@ -94,21 +94,21 @@ def child_spans(below: Sequence[Span], name: str, kind: SpanKind, attributes: At
 
 
 def traceparent_of(span: Span) -> str:
-    """What hands a span on to another process, as W3C Trace Context has it."""
+    """Return the `traceparent` of W3C Trace Context, which passes a span to another process."""
     carrier: dict[str, str] = {}
     _propagator.inject(carrier, trace.set_span_in_context(span, Context()))
     return carrier.get("traceparent", "")
 
 
 def sent_context(headers: Mapping[str, str | list[str]]) -> Context | None:
-    """What was handed on to us in `traceparent` and `tracestate`; None if it is not valid."""
+    """Return the context in the headers `traceparent` and `tracestate`; None if it is not valid."""
     context = _propagator.extract(headers, Context())
     return context if trace.get_current_span(context).get_span_context().is_valid else None
 
 
 @contextmanager
 def use_tracer(tracer: Tracer) -> Iterator[None]:
-    """Have this process make spans in the block, by this tracer. It must sample all that it is asked to begin."""
+    """Begin this process's spans with the tracer while the block is open. It must sample every span."""
     global _tracer
     before, _tracer = _tracer, tracer
     try:

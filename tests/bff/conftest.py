@@ -35,7 +35,7 @@ from shared.configuration.sqlite import open_sqlite_configuration
 from shared.contract.errors import Refusal, Unavailable
 from shared.contract.ids import SnowflakeGenerator
 from shared.coordination.ownership import GatewayAddress, LocalDirectory
-from shared.coordination.processes import LocalBoard
+from shared.coordination.processes import LocalProcessRegistry
 from shared.telemetry.health import Health
 
 PASSWORD = "correct horse battery"
@@ -208,7 +208,7 @@ async def api(
     directory = LocalDirectory()
     directory.publish(GatewayAddress("ws://:8081/session", ":8082"), range(FakeLog.partitions), 1)
     archive, log, clock, health = FakeArchive(), FakeLog(), Clock(), Health()
-    health.started()
+    health.mark_started()
     async with (
         open_sqlite_accounts(tmp_path / "accounts.db") as accounts,
         open_sqlite_configuration(tmp_path / "configuration.db") as store,
@@ -219,7 +219,7 @@ async def api(
             directory=directory,
             live=Live.fixed(configuration),
             configuration=store,
-            processes=LocalBoard(tmp_path / "processes.json", clock_ms=clock),
+            processes=LocalProcessRegistry(tmp_path / "processes.json", clock_ms=clock),
             publisher=cast(Backplane, log),  # the BFF only publishes
             health=health,
             ids=SnowflakeGenerator(1),

@@ -233,7 +233,7 @@ async def test_a_store_that_is_down_is_reported_at_once(
     async def down(*_: object, **__: object) -> None:
         raise Unavailable("the disk is gone")
 
-    for name in ("users", "standing_in", "credentials", "add_user", "rotate", "family_of"):
+    for name in ("users", "sign_in_status", "credentials", "add_user", "rotate", "family_of"):
         monkeypatch.setattr(type(api.accounts), name, down)
     requests = (
         ("GET", "/v1/me", None),

@@ -43,7 +43,7 @@ async def test_a_healthy_process_is_ok(api: "Api", probe: str) -> None:
 
 
 async def test_a_process_that_drains_is_not_ready_but_alive(api: "Api") -> None:
-    api.services.health.draining()
+    api.services.health.mark_draining()
     assert [(await api.call("GET", path)).status for path in ("/readyz", "/livez")] == [503, 200]
 
 

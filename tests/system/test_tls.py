@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -21,8 +22,14 @@ from websockets.typing import Subprotocol
 
 from rookery.client import open_client
 from rookery.client.reconnector import Transport
-from rookery.v1 import archive_pb2, session_pb2
+from rookery.client.trust import client_tls
+from rookery.v1 import session_pb2
+from tests.system.talk import TRANSPORTS, talking
+from tools.engines.cassandra import Cassandra
+from tools.engines.kafka import Kafka
+from tools.engines.redis import Redis
 from tools.launch.certificates import Authority, Issued
+from tools.launch.cluster import Cluster, Engines, running_cluster
 from tools.launch.process import ANNOUNCED, Process, Rookery, port_of, running, wait_until
 
 PASSWORD = "correct horse battery"
@@ -37,7 +44,6 @@ class Secured(Rookery):
     def __init__(self, folder: Path) -> None:
         self.authority = Authority(folder / "certificates")
         self.issued = self.authority.issue()
-        self.client = self.authority.issue("client")
         tls = {
             "CERTIFICATE_FILE": self.issued.certificate,
             "KEY_FILE": self.issued.key,
@@ -57,10 +63,9 @@ class Secured(Rookery):
             signed_in: dict[str, Any] = http.post("/v1/tokens", json=account).raise_for_status().json()
         return signed_in
 
-    def channel(self, address: str, certificate: Issued | None = None) -> grpc.Channel:
+    def channel(self, address: str) -> grpc.Channel:
         """A grpcio channel to `grpcs://host:port`."""
-        shown = (certificate.key.read_bytes(), certificate.certificate.read_bytes()) if certificate else (None, None)
-        credentials = grpc.ssl_channel_credentials(self.authority.file.read_bytes(), *shown)
+        credentials = grpc.ssl_channel_credentials(self.authority.file.read_bytes())
         options = [("grpc.use_local_subchannel_pool", 1)]
         return grpc.secure_channel(address.removeprefix("grpcs://"), credentials, options)
 
@@ -79,13 +84,7 @@ class Secured(Rookery):
             yield websocket
 
     def certificate_of(self, name: str) -> bytes | None:
-        """The certificate that a new connection gets."""
-        trusting = self.authority.trusting("h2", "http/1.1")
-        with (
-            socket.create_connection(("127.0.0.1", port_of(self.addresses[name])), PATIENCE) as plain,
-            trusting.wrap_socket(plain, server_hostname="localhost") as stream,
-        ):
-            return stream.getpeercert(True)
+        return certificate_at(self.authority, self.addresses[name])
 
 
 @pytest.fixture(scope="module")
@@ -174,60 +173,6 @@ async def test_our_client_chats_over_tls_and_reads_history(rookery: Secured, tra
                 await trio.sleep(0.05)
 
 
-# ---- access
-
-
-@pytest.mark.parametrize("name", ANNOUNCED)
-def test_plain_text_gets_no_answer(rookery: Secured, name: str) -> None:
-    with socket.create_connection(("127.0.0.1", port_of(rookery.addresses[name])), PATIENCE) as plain:
-        plain.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        answer = b""
-        while data := _receive(plain):
-            answer += data
-    assert b"HTTP" not in answer
-    assert rookery.certificate_of(name) == rookery.issued.newest
-
-
-def _receive(plain: socket.socket) -> bytes:
-    try:
-        return plain.recv(4096)
-    except ConnectionResetError:
-        return b""
-
-
-@pytest.mark.parametrize("name", ["grpc", "archive"])
-def test_grpc_requires_http2_by_alpn(rookery: Secured, name: str) -> None:
-    context = rookery.authority.trusting("http/1.1")
-    context.load_cert_chain(rookery.client.certificate, rookery.client.key)
-    with (
-        socket.create_connection(("127.0.0.1", port_of(rookery.addresses[name])), PATIENCE) as plain,
-        context.wrap_socket(plain, server_hostname="localhost") as stream,
-    ):
-        assert stream.selected_alpn_protocol() is None
-        stream.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
-        assert _receive(stream) == b""
-
-
-def test_the_archive_answers_only_clients_with_a_certificate(rookery: Secured) -> None:
-    def status(certificate: Issued | None) -> Any:
-        with rookery.channel(rookery.addresses["archive"], certificate) as channel:
-            get_chat = channel.unary_unary(
-                "/rookery.v1.ArchiveService/GetChat",
-                request_serializer=archive_pb2.GetChatRequest.SerializeToString,
-                response_deserializer=archive_pb2.GetChatResponse.FromString,
-            )
-            try:
-                get_chat(archive_pb2.GetChatRequest(user_id=1, chat_id="d-1-2"), timeout=PATIENCE)
-            except grpc.RpcError as error:
-                return error.code()
-        return grpc.StatusCode.OK
-
-    stranger = Authority(rookery.data.parent / "stranger").issue()
-    assert status(rookery.client) is grpc.StatusCode.OK
-    assert status(None) is grpc.StatusCode.UNAVAILABLE
-    assert status(stranger) is grpc.StatusCode.UNAVAILABLE
-
-
 # ---- commands
 
 
@@ -288,15 +233,6 @@ async def test_a_new_certificate_is_used_and_sessions_go_on(own_rookery: Secured
         assert wait_until(lambda: bool(http.get("/v1/chats").raise_for_status().json()["chats"]))
 
 
-def test_an_invalid_certificate_changes_nothing(own_rookery: Secured) -> None:
-    old = own_rookery.issued.newest
-    own_rookery.issued.certificate.write_text("nonsense")
-    own_rookery.signal(signal.SIGHUP)
-    assert wait_until(lambda: "tls_reload_failed" in _events(own_rookery))
-    assert {own_rookery.certificate_of(name) for name in ANNOUNCED} == {old}
-    assert own_rookery.terminate() == 0
-
-
 def _events(rookery: Process) -> set[str]:
     return {line["event"] for line in rookery.log_lines()}
 
@@ -327,3 +263,85 @@ def test_an_invalid_certificate_is_an_invalid_setting(tmp_path: Path) -> None:
     assert (refused.returncode, refused.stdout) == (2, "")
     assert str(file) in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+# ---- a cluster
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Authority]:
+    """Whom this system trusts, here and in the processes of the cluster, and nobody else."""
+    authority = Authority(tmp_path_factory.mktemp("certificates"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(authority.file))
+        client_tls.cache_clear()  # this process may have read it before, and must again after this module
+        yield authority
+    client_tls.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def issued(authority: Authority) -> Issued:
+    """What each process shows, to clients and to archives alike."""
+    return authority.issue()
+
+
+@pytest.fixture(scope="module")
+def shared_cluster(
+    tmp_path_factory: pytest.TempPathFactory,
+    kafka_server: Kafka,
+    cassandra_server: Cassandra,
+    redis_server: Redis,
+    authority: Authority,
+    issued: Issued,
+) -> Iterator[Cluster]:
+    """One for all tests here. None of its processes logs an error, and each stops cleanly at the end."""
+    engines = Engines(kafka_server, cassandra_server, redis_server)
+    files = {"CERTIFICATE_FILE": issued.certificate, "KEY_FILE": issued.key, "CLIENT_CA_FILE": authority.file}
+    settings = {f"ROOKERY_TLS__{name}": str(file) for name, file in files.items()}
+    with running_cluster(Cluster(tmp_path_factory.mktemp("cluster"), engines, settings=settings)) as ready:
+        yield ready
+        last = ready.running()
+    assert [process.name for process in last if process.process.returncode != 0] == []
+    for process in ready.processes:
+        assert [line for line in process.log_lines() if line["level"] == "error"] == [], process.name
+
+
+@pytest.fixture
+def cluster(shared_cluster: Cluster) -> Cluster:
+    """All of its processes run, whatever the test before has done to them."""
+    shared_cluster.restore()
+    return shared_cluster
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_cluster_moves_users_and_renews_certificates_without_a_failed_send(
+    cluster: Cluster, transport: Transport, authority: Authority, issued: Issued
+) -> None:
+    for fault in (cluster.gateways[0].terminate, cluster.archives[0].kill, partial(renew, cluster, authority)):
+        await trio.to_thread.run_sync(cluster.restore)
+        async with talking(cluster, transport) as talk:
+            await talk.run_past(fault)
+    listening = [address for process in cluster.running() for address in process.addresses.values()]
+    assert {certificate_at(authority, address) for address in listening} == {issued.newest}
+
+
+def renew(cluster: Cluster, authority: Authority) -> None:
+    """Put another certificate in the place of the one of all, and have each process read it."""
+    authority.issue()
+    for process in cluster.running():
+        process.signal(signal.SIGHUP)
+    for process in cluster.running():
+        assert wait_until(partial(has_reloaded, process)), process.name
+
+
+def has_reloaded(process: Process) -> bool:
+    return "tls_reloaded" in {line["event"] for line in process.log_lines()}
+
+
+def certificate_at(authority: Authority, address: str) -> bytes | None:
+    """The certificate that a new connection gets."""
+    with (
+        socket.create_connection(("127.0.0.1", port_of(address)), PATIENCE) as plain,
+        authority.trusting("h2", "http/1.1").wrap_socket(plain, server_hostname="localhost") as stream,
+    ):
+        return stream.getpeercert(True)

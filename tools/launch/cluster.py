@@ -16,9 +16,9 @@ from typing import Any
 import trio
 
 from rookery.load.process import cpu_seconds, resident_bytes
+from shared.contract.addresses import SECURE
 from shared.coordination.redis.ownership import open_redis_directory
 from shared.drivers.redis import open_redis
-from shared.net.addresses import SECURE
 from shared.settings import RedisSettings
 from tools.engines.cassandra import Cassandra
 from tools.engines.engine import HOST, Engine, Options, free_port, start_all

@@ -16,7 +16,7 @@ from messaging.gateway.session import Session, State
 from rookery.v1.session_pb2 import ClientFrame
 from shared.contract.errors import Refusal
 from shared.contract.ids import wall_clock_ms
-from shared.telemetry.logs import speak_for
+from shared.telemetry.logs import bind_session
 
 SEND_DEADLINE = 30.0
 """Seconds that a client may leave its frames unread, before its connection is taken for dead."""
@@ -89,7 +89,7 @@ class Connection:
 
         Opens and closes nothing. For a task of its own: its log lines carry the session's id from now on.
         """
-        speak_for(self._session)
+        bind_session(self._session)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._read)
             await self._write()

@@ -1,14 +1,14 @@
-"""What admins do to accounts, and the audit log, on Cassandra: a part of `shared.accounts.cassandra.store`."""
+"""Account status and the audit log on Cassandra: a part of `shared.accounts.cassandra.store`."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from shared.accounts.audit import Actor, AuditEntry
 from shared.accounts.cassandra.sign_ins import FAMILY, IS_LIVE, NO_FAMILY, CassandraSignIns
-from shared.accounts.store import Family, Standing
+from shared.accounts.store import AccountStatus, Family
 
-STANDING = "SELECT user_id, is_admin, suspended_at_ms, suspended_reason FROM standings WHERE user_id = ?"
-STANDINGS = "SELECT user_id, is_admin, suspended_at_ms, suspended_reason FROM standings WHERE user_id IN ?"
+ACCOUNT_STATUS = "SELECT user_id, is_admin, suspended_at_ms, suspended_reason FROM standings WHERE user_id = ?"
+ACCOUNT_STATUSES = "SELECT user_id, is_admin, suspended_at_ms, suspended_reason FROM standings WHERE user_id IN ?"
 MAKE_ADMIN = "UPDATE standings SET is_admin = true WHERE user_id = ? IF suspended_at_ms = null"
 REVOKE_ADMIN = "UPDATE standings SET is_admin = null WHERE user_id = ? IF is_admin = true"
 SUSPEND = """
@@ -30,8 +30,8 @@ ENTRIES = """
 """
 
 ADMIN_STATEMENTS = (
-    STANDING,
-    STANDINGS,
+    ACCOUNT_STATUS,
+    ACCOUNT_STATUSES,
     MAKE_ADMIN,
     REVOKE_ADMIN,
     SUSPEND,
@@ -44,24 +44,24 @@ ADMIN_STATEMENTS = (
 )
 
 AFTER_ALL = "~"
-"""Behind every id of an entry, which begins with a digit."""
+"""Sorts after every id of an entry, which begins with a digit."""
 
 
 class CassandraAdministration(CassandraSignIns):
-    """The part of an `AccountStore` that only admins ask for, and what it decides for everyone."""
+    """The part of an `AccountStore` for account status, lists of sign-ins, and the audit log."""
 
-    async def standings(self, user_ids: Sequence[int]) -> Mapping[int, Standing]:
-        rows = await self._statements.run(STANDINGS, list(dict.fromkeys(user_ids))) if user_ids else []
-        found = {user_id: _standing(*columns) for user_id, *columns in rows}
-        return {user_id: found.get(user_id, Standing()) for user_id in user_ids}
+    async def account_statuses(self, user_ids: Sequence[int]) -> Mapping[int, AccountStatus]:
+        rows = await self._statements.run(ACCOUNT_STATUSES, list(dict.fromkeys(user_ids))) if user_ids else []
+        found = {user_id: _status(*columns) for user_id, *columns in rows}
+        return {user_id: found.get(user_id, AccountStatus()) for user_id in user_ids}
 
-    async def standing_in(self, family_id: str, user_id: int) -> Standing | None:
-        live, standings = await self._statements.run_each(
-            (IS_LIVE, (family_id or NO_FAMILY,)), (STANDING, (user_id,))
-        )  # at the same time, as every request asks
+    async def sign_in_status(self, family_id: str, user_id: int) -> AccountStatus | None:
+        live, statuses = await self._statements.run_each(
+            (IS_LIVE, (family_id or NO_FAMILY,)), (ACCOUNT_STATUS, (user_id,))
+        )  # concurrently, since every request waits for this
         if not live:
             return None
-        return _standing(*standings[0][1:]) if standings else Standing()
+        return _status(*statuses[0][1:]) if statuses else AccountStatus()
 
     async def make_admin(self, user_id: int) -> bool:
         return await self._statements.apply(MAKE_ADMIN, user_id)
@@ -83,7 +83,7 @@ class CassandraAdministration(CassandraSignIns):
 
     async def add_audit_entry(self, entry: AuditEntry) -> None:
         month, actor = _month(entry.entry_id), entry.actor
-        await self._statements.run(ADD_MONTH, month)  # first: an entry whose month is not known is never read
+        await self._statements.run(ADD_MONTH, month)  # first: entries of an unlisted month are never read
         columns = (entry.entry_id, entry.at_ms, actor.user_id, actor.name, actor.address, str(entry.act))
         await self._statements.run(ADD_ENTRY, month, *columns, entry.target, entry.detail)
 
@@ -98,8 +98,8 @@ class CassandraAdministration(CassandraSignIns):
         return entries
 
 
-def _standing(is_admin: bool | None, suspended_at_ms: int | None, suspended_reason: str | None) -> Standing:
-    return Standing(bool(is_admin), suspended_at_ms, suspended_reason or "")
+def _status(is_admin: bool | None, suspended_at_ms: int | None, suspended_reason: str | None) -> AccountStatus:
+    return AccountStatus(bool(is_admin), suspended_at_ms, suspended_reason or "")
 
 
 def _entry(
@@ -109,6 +109,6 @@ def _entry(
 
 
 def _month(entry_id: str) -> int:
-    """The month of an entry, from the time in its id."""
+    """The month of an entry, counted from the year 0, by the time in its id."""
     at = datetime.fromtimestamp(int(entry_id.partition("-")[0]) // 1_000_000_000, UTC)
     return at.year * 12 + at.month - 1

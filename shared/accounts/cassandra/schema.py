@@ -1,7 +1,7 @@
-"""The tables of accounts on Cassandra, and why each has the key it has."""
+"""The tables of accounts on Cassandra, with the reason for each key."""
 
 ACCOUNTS_SCHEMA: tuple[str, ...] = (
-    # Only lightweight transactions write here: mixed with plain writes, clocks that differ would decide who wins.
+    # Written by lightweight transactions only: mixed with plain writes, differing clocks would decide which one wins.
     """
     CREATE TABLE IF NOT EXISTS users (
         user_id bigint PRIMARY KEY,
@@ -13,7 +13,7 @@ ACCOUNTS_SCHEMA: tuple[str, ...] = (
         password_hash text
     )
     """,
-    # `name` is case-folded. What stands behind `user_id` is there only until the row in `users` has been made of it.
+    # `name` is case-folded. The columns after `user_id` are set only until the row in `users` has been made from them.
     """
     CREATE TABLE IF NOT EXISTS user_by_name (
         name text PRIMARY KEY,
@@ -26,8 +26,8 @@ ACCOUNTS_SCHEMA: tuple[str, ...] = (
         password_hash text
     )
     """,
-    # A row for each three characters in a row of the two names, both case-folded. The display name is in the key, so
-    # that the rows of a new one stand beside those of the old one until these are removed.
+    # A row for each trigram of the two names, both case-folded. The display name is in the key, so that the rows of a
+    # new one exist beside those of the old one until these are removed.
     """
     CREATE TABLE IF NOT EXISTS names_by_trigram (
         trigram text,
@@ -37,7 +37,7 @@ ACCOUNTS_SCHEMA: tuple[str, ...] = (
         PRIMARY KEY (trigram, name, display_name)
     )
     """,
-    # A sign-in, and which of its refresh tokens is the current one. Only lightweight transactions write here.
+    # A sign-in with its current refresh token. Written by lightweight transactions only.
     """
     CREATE TABLE IF NOT EXISTS families (
         family_id text PRIMARY KEY,
@@ -61,7 +61,7 @@ ACCOUNTS_SCHEMA: tuple[str, ...] = (
         family_id text
     )
     """,
-    # One partition, as there are a few keys: its static column lets a transaction ask whether there is any.
+    # One partition, as there are a few keys: a transaction tests its static column for whether there is any key.
     """
     CREATE TABLE IF NOT EXISTS signing_keys (
         all_keys int,
@@ -75,8 +75,8 @@ ACCOUNTS_SCHEMA: tuple[str, ...] = (
 )
 
 ADMIN_SCHEMA: tuple[str, ...] = (
-    # What is left at null is not so. Only lightweight transactions write here, so that nobody is ever both an admin and
-    # suspended. A table of its own: columns can't be added to one such that doing it again does no harm.
+    # Null means no. Written by lightweight transactions only, so that no user is ever both an admin and suspended. It
+    # is a table of its own since adding a column to an existing one is not idempotent.
     """
     CREATE TABLE IF NOT EXISTS standings (
         user_id bigint PRIMARY KEY,
@@ -85,7 +85,7 @@ ADMIN_SCHEMA: tuple[str, ...] = (
         suspended_reason text
     )
     """,
-    # A month (of UTC, counted from the year 0) holds what its admins did: thousands of rows at most.
+    # A partition holds the acts of a month (of UTC, counted from the year 0): thousands of rows at most.
     """
     CREATE TABLE IF NOT EXISTS audit_by_month (
         month int,
@@ -100,7 +100,7 @@ ADMIN_SCHEMA: tuple[str, ...] = (
         PRIMARY KEY (month, entry_id)
     ) WITH CLUSTERING ORDER BY (entry_id DESC)
     """,
-    # Which months hold anything: twelve rows a year, in one partition.
+    # The months with entries: twelve rows a year, in one partition.
     """
     CREATE TABLE IF NOT EXISTS audit_months (
         all_months int,

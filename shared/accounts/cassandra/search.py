@@ -1,7 +1,7 @@
-"""Search by part of a name on Cassandra: an index from each three characters in a row to the accounts that have them.
+"""Search by part of a name on Cassandra: an index from trigrams to accounts.
 
-The index holds what a name has, and may hold what it had: what a search finds is checked against the accounts. Rows are
-written with the version of the profile as their timestamp, so that a late write or removal harms no later one's.
+The index may also hold rows of former names, so a search checks its results against the accounts. Rows are written with
+the version of the profile as their timestamp, so that a late write or removal does not affect a later version.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,17 +11,17 @@ from shared.accounts.store import User
 from shared.drivers.cassandra.statements import Statements
 
 PAGE = 200
-"""Rows of the index read at once."""
+"""Rows of the index in one read."""
 
 MAX_SCANNED = 10_000
-"""Rows of the index that one search looks at. Where more have the part's rarest three characters but not the part, the
-accounts beyond are not found: a longer part, or one with rarer characters, finds them."""
+"""Most rows of the index that one search reads. If more rows have the part's rarest trigram without the part, accounts
+after these are not found: a longer part, or one with rarer characters, finds them."""
 
 MAX_PROBED = 8
-"""Trigrams of the part of which the rarest is looked for."""
+"""Most trigrams of the part among which the rarest is chosen."""
 
 MAX_CHECKED = 100
-"""Accounts asked for at once."""
+"""Most accounts in one read."""
 
 ADD = "INSERT INTO names_by_trigram (trigram, name, display_name, user_id) VALUES (?, ?, ?, ?) USING TIMESTAMP ?"
 REMOVE = "DELETE FROM names_by_trigram USING TIMESTAMP ? WHERE trigram = ? AND name = ? AND display_name = ?"
@@ -36,14 +36,14 @@ AFTER_ROW = """
 SEARCH_STATEMENTS = (ADD, REMOVE, AFTER_NAME, AFTER_ROW)
 
 Row = tuple[Any, ...]
-"""Name and display name, case-folded, and the id of the user whose they are."""
+"""Name and display name, case-folded, and the user's id."""
 
 Users = Callable[[Sequence[int]], Awaitable[Sequence[User]]]
-"""Gives the accounts that exist of up to a hundred ids."""
+"""Returns the existing accounts of up to a hundred ids."""
 
 
 class NameIndex:
-    """Finds accounts by part of a name. It reads `page` rows at once, and looks at about `max_scanned` for a search."""
+    """Finds accounts by part of a name. A search reads pages of `page` rows, and about `max_scanned` rows at most."""
 
     def __init__(
         self, statements: Statements, users: Users, *, page: int = PAGE, max_scanned: int = MAX_SCANNED
@@ -54,17 +54,17 @@ class NameIndex:
         self._max_scanned = max_scanned
 
     async def add(self, user: User) -> None:
-        """Let the account be found by these names, once it has them. Doing it again changes nothing."""
+        """Add the user's names to the index. Repeating it changes nothing."""
         name, display_name = fold(user.name), fold(user.display_name)
         rows = [(each, name, display_name, user.user_id, 2 * user.version) for each in _trigrams(name, display_name)]
         await self._statements.run_all(ADD, rows)
 
     async def remove(self, user: User, version: int) -> None:
-        """Forget names which the account does not have at this version. Adding them for a later one is not undone."""
+        """Remove names that the account no longer has at this version. Rows of later versions stay."""
         await self._remove(fold(user.name), fold(user.display_name), version)
 
     async def find(self, part: str, *, after_name: str, limit: int) -> Sequence[User]:
-        """Accounts with the part in either name, by name."""
+        """Return accounts with the part in either name, by name."""
         part, scanned, found = fold(part), 0, dict[int, User]()
         trigram, rows = await self._rarest(part, fold(after_name))
         while True:
@@ -76,19 +76,19 @@ class NameIndex:
             rows = await self._statements.run(AFTER_ROW, trigram, name, display_name, self._page)
 
     async def _rarest(self, part: str, after_name: str) -> tuple[str, list[Row]]:
-        """The trigram of the part whose rows get furthest in the order of names, and the first of these."""
+        """Return the part's rarest trigram, whose first page gets furthest in the order of names, and that page."""
         trigrams = _trigrams(part)[:MAX_PROBED]
         pages = await self._statements.run_all(AFTER_NAME, [(each, after_name, self._page) for each in trigrams])
         return max(zip(trigrams, pages, strict=True), key=lambda each: self._reach(each[1]), default=("", []))
 
     def _reach(self, rows: Sequence[Row]) -> Row:
-        """How far a page of a trigram's rows gets: to the end if it is not full, and then fewer are better."""
+        """Rank a page by how far it gets: one that is not full reaches the end, and then fewer rows are better."""
         return (True, -len(rows)) if len(rows) < self._page else (False, rows[-1])
 
     async def _match(self, rows: Sequence[Row], part: str, limit: int, found: dict[int, User]) -> None:
-        """Add the accounts in these rows that have the part to those found, by id, up to the limit.
+        """Add the accounts of these rows that contain the part to `found`, by id, up to the limit.
 
-        What an account has now decides: it may have changed since the rows were read, and be in them twice.
+        The current names decide: an account may have changed since the rows were read, and occur in them twice.
         """
         candidates = [row for row in rows if part in _searched(row[0], row[1])]
         while candidates and len(found) < limit:
@@ -99,7 +99,7 @@ class NameIndex:
             candidates = candidates[count:]
 
     async def _check(self, rows: Sequence[Row]) -> Sequence[User]:
-        """The accounts in these rows, but for such as are still being made. Rows of names from before are removed."""
+        """Return the accounts of these rows, without those still being created; remove rows of former names."""
         users = await self._users([user_id for _, _, user_id in rows])
         by_id = {user.user_id: user for user in users}
         for name, display_name, user_id in rows:
@@ -114,15 +114,15 @@ class NameIndex:
 
 
 def fold(name: str) -> str:
-    """The same for all names that differ by case alone."""
+    """Case-fold a name."""
     return name.casefold()
 
 
 def _searched(name: str, display_name: str) -> str:
-    """What a search looks in. No part that is asked for holds the line break between the two."""
+    """The text of a search. No search part contains the line break between the two names."""
     return f"{name}\n{display_name}"
 
 
 def _trigrams(*texts: str) -> list[str]:
-    """Every three characters in a row, each once, in order."""
+    """Return the distinct trigrams of the texts, in order."""
     return list(dict.fromkeys(text[start : start + 3] for text in texts for start in range(len(text) - 2)))

@@ -1,5 +1,5 @@
-"""Sign-ins on Cassandra. A row in `families` is the truth; the others lead to it, are written after it, and may outlive
-it. Each row goes by itself a day after the sign-in would have expired.
+"""Sign-ins on Cassandra. The row in `families` is authoritative; rows that refer to it are written after it and may
+outlive it. Each row is deleted by its TTL a day after the sign-in expires.
 """
 
 import math
@@ -9,20 +9,20 @@ from shared.accounts.store import Family, Rotation
 from shared.drivers.cassandra.statements import Statements
 
 KEPT_SECONDS = 24 * 60 * 60
-"""How long an expired sign-in stays: whoever comes late hears that it expired, and clocks may differ."""
+"""How long an expired sign-in is kept: a late client learns that it expired, and clocks may differ."""
 
 MAX_SECONDS = 2 * 365 * 24 * 60 * 60
-"""A sign-in that is not renewed ends after two years at most, whatever it was given. Live configuration allows one;
-Cassandra allows twenty, but, unless told otherwise, none that ends after January 2038."""
+"""Longest life of a sign-in that is not renewed. Live configuration allows one year; Cassandra allows twenty, but by
+default no TTL that ends after January 2038."""
 
 NO_FAMILY = "-"
-"""Asked for instead of an empty id, which Cassandra refuses: a health check asks for that."""
+"""Replaces an empty id, which Cassandra rejects."""
 
 START_FAMILY = """
     INSERT INTO families (family_id, user_id, device_name, created_at_ms, current_digest, expires_at_ms)
     VALUES (?, ?, ?, ?, ?, ?) IF NOT EXISTS USING TTL ?
 """
-# Every column is written, as each has a life of its own.
+# Every column is written, as each has a TTL of its own.
 ROTATE_FAMILY = """
     UPDATE families USING TTL ?
     SET user_id = ?, device_name = ?, created_at_ms = ?, current_digest = ?, expires_at_ms = ?
@@ -55,22 +55,22 @@ SIGN_IN_STATEMENTS = (
 
 
 class CassandraSignIns:
-    """The half of an `AccountStore` that keeps sign-ins."""
+    """The part of an `AccountStore` for sign-ins."""
 
     def __init__(self, statements: Statements) -> None:
         self._statements = statements
 
     async def start_family(self, family: Family, token_digest: bytes, expires_at_ms: int) -> None:
-        """Nobody has the token before this returns: a start that breaks off leaves what nobody can use."""
+        """As in the protocol. The token is not sent before this returns, so rows of an interrupted start are unused."""
         seconds = _seconds(expires_at_ms - family.created_at_ms)
         columns = (family.family_id, family.user_id, family.device_name, family.created_at_ms)
         await self._statements.apply(START_FAMILY, *columns, token_digest, expires_at_ms, seconds)
-        await self._lead_to(family, token_digest, seconds)
+        await self._add_references(family, token_digest, seconds)
 
     async def rotate(
         self, old_digest: bytes, new_digest: bytes, *, now_ms: int, expires_at_ms: int
     ) -> Family | Rotation:
-        """As promised. If it breaks off, the same two digests may be tried again: that is not a reuse."""
+        """As in the protocol. After an interruption, a retry with the same two digests is no reuse."""
         found = await self._family_of(old_digest)
         if found is None:
             return Rotation.UNKNOWN
@@ -84,12 +84,12 @@ class CassandraSignIns:
                 ROTATE_FAMILY, seconds, *columns, family.family_id, old_digest
             )
             current_digest = new_digest if applied else next(iter(rest), None)
-        if current_digest is None:  # it was ended meanwhile
+        if current_digest is None:  # the family was ended meanwhile
             return Rotation.UNKNOWN
         if current_digest != new_digest:
             await self._end(family.user_id, [family.family_id])
             return Rotation.REUSED
-        await self._lead_to(family, new_digest, seconds)
+        await self._add_references(family, new_digest, seconds)
         return family
 
     async def family_of(self, token_digest: bytes) -> Family | None:
@@ -102,7 +102,7 @@ class CassandraSignIns:
             await self._end(found[0].user_id, [family_id])
 
     async def end_families(self, user_id: int, *, except_family_id: str = "") -> Sequence[str]:
-        """As promised. After an end that broke off it also names those that had ended then."""
+        """As in the protocol. After an interrupted end it also returns the ids that had ended then."""
         rows = await self._statements.run(FAMILIES_OF_USER, user_id)
         ended = [family_id for (family_id,) in rows if family_id != except_family_id]
         await self._end(user_id, ended)
@@ -116,24 +116,24 @@ class CassandraSignIns:
         return await self._family(rows[0][0]) if rows else None
 
     async def _family(self, family_id: str) -> tuple[Family, bytes | None, int] | None:
-        """The sign-in, the digest of its current token, and when that expires."""
+        """Return the sign-in, the digest of its current token, and its expiry."""
         rows = await self._statements.run(FAMILY, family_id)
         if not rows:
             return None
         *columns, current_digest, expires_at_ms = rows[0]
         return Family(*columns), current_digest, expires_at_ms
 
-    async def _lead_to(self, family: Family, digest: bytes, seconds: int) -> None:
-        """Let the sign-in be found by its token and by its user."""
+    async def _add_references(self, family: Family, digest: bytes, seconds: int) -> None:
+        """Add the rows by which the sign-in is found from its user and its token."""
         await self._statements.run(ADD_TO_USER, family.user_id, family.family_id, seconds)
         await self._statements.run(ADD_TOKEN, digest, family.family_id, seconds)
 
     async def _end(self, user_id: int, family_ids: Sequence[str]) -> None:
-        """A sign-in that has ended stays ended, so that what leads to it can go; first it must have ended, though."""
+        """End the sign-ins first, and then remove the rows that refer to them: an ended sign-in stays ended."""
         await self._statements.run_all(END_FAMILY, [(each,) for each in family_ids])
         await self._statements.run_all(REMOVE_FROM_USER, [(user_id, each) for each in family_ids])
 
 
 def _seconds(life_ms: int) -> int:
-    """How long the rows of a sign-in live that has this long until it expires."""
+    """Return the TTL of the rows of a sign-in that expires in this time."""
     return max(1, min(math.ceil(life_ms / 1000) + KEPT_SECONDS, MAX_SECONDS))

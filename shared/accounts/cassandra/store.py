@@ -1,7 +1,7 @@
 """Accounts on Cassandra: the distributed twin of `shared.accounts.store`.
 
-The row of a name is what makes an account: it is taken once, in a lightweight transaction, with all that was asked for.
-The rest is made of it, in steps that change nothing when they are done again, by whoever comes by that name next.
+A lightweight transaction inserts the row of a name with all data of the account. The other rows are made from it in
+idempotent steps, which the next operation on that name completes after an interruption.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -25,7 +25,7 @@ TAKEN_NAME = """
     SELECT user_id, written_name, display_name, about, version, created_at_ms, password_hash
     FROM user_by_name WHERE name = ?
 """
-SETTLE_NAME = """
+CLEAR_NAME_ROW = """
     UPDATE user_by_name
     SET written_name = null, display_name = null, about = null, version = null, created_at_ms = null,
         password_hash = null
@@ -56,7 +56,7 @@ REMOVE_KEY = "DELETE FROM signing_keys WHERE all_keys = 0 AND key_id = ? IF jwk 
 ACCOUNT_STATEMENTS = (
     TAKE_NAME,
     TAKEN_NAME,
-    SETTLE_NAME,
+    CLEAR_NAME_ROW,
     ADD_USER,
     USER,
     USERS,
@@ -72,24 +72,25 @@ ACCOUNT_STATEMENTS = (
 
 @asynccontextmanager
 async def open_cassandra_accounts(session: CassandraSession) -> AsyncIterator[AccountStore]:
-    """The store, on a session in the keyspace of its tables. Raises Unavailable if Cassandra does not answer."""
+    """Open the store on a session in the keyspace of its tables. Raises Unavailable if Cassandra does not answer."""
     statements = Statements(session)
     await statements.prepare((*ACCOUNT_STATEMENTS, *SEARCH_STATEMENTS, *SIGN_IN_STATEMENTS, *ADMIN_STATEMENTS))
     yield CassandraAccounts(statements)
 
 
 class CassandraAccounts(CassandraAdministration):
-    """See `AccountStore`. What raises Unavailable may be done again as it was: it is then done once."""
+    """An `AccountStore`. An operation that raised Unavailable may be retried with the same arguments; it takes effect
+    once."""
 
     def __init__(self, statements: Statements) -> None:
         super().__init__(statements)
         self._index = NameIndex(statements, self.users)
 
     async def add_user(self, user: User, password_hash: str) -> bool:
-        """As promised; also True if it is this account that has the name, from a try that broke off."""
+        """As in the protocol; also True if this account has the name from an interrupted attempt."""
         columns = (user.user_id, user.name, user.display_name, user.about, user.version, user.created_at_ms)
         if await self._statements.apply(TAKE_NAME, fold(user.name), *columns, password_hash):
-            await self._settle(user, password_hash)
+            await self._complete(user, password_hash)
             return True
         owner_id = await self._owner(user.name)
         if owner_id is None:
@@ -97,7 +98,7 @@ class CassandraAccounts(CassandraAdministration):
         return owner_id == user.user_id
 
     async def users(self, user_ids: Sequence[int]) -> Sequence[User]:
-        if len(user_ids) == 1:  # asked of a node that has it
+        if len(user_ids) == 1:  # the driver sends this to a replica
             return [User(*row) for row in await self._statements.run(USER, user_ids[0])]
         asked = list(dict.fromkeys(user_ids))
         rows = await self._statements.run(USERS, asked) if asked else []
@@ -120,10 +121,10 @@ class CassandraAccounts(CassandraAdministration):
         await self._statements.apply(SET_PASSWORD, password_hash, user_id)
 
     async def update_profile(self, user_id: int, *, display_name: str, about: str, version: int) -> User | None:
-        """As promised; also the account if it has become just this, from a try that broke off.
+        """As in the protocol; also the account if an interrupted attempt has made the same change.
 
-        The new names are in the index before the account has them and the old ones until after, so that it is always
-        found. What a break leaves in the index, a search that meets it removes.
+        The new names are added to the index before the change, and the old ones removed after it, so that the account
+        is always found. Rows left by an interruption are removed by the search that reads them.
         """
         before = await self._user(user_id)
         if before is None:
@@ -156,18 +157,18 @@ class CassandraAccounts(CassandraAdministration):
         return next(iter(await self.users([user_id])), None)
 
     async def _owner(self, name: str) -> int | None:
-        """Whose name it is. An account that was not made to its end is, first."""
+        """Return the owner of the name, after completing an account whose creation was interrupted."""
         rows = await self._statements.run(TAKEN_NAME, fold(name)) if name else []
         if not rows:
             return None
         user_id, written_name, *columns, password_hash = rows[0]
         if password_hash is not None:
-            await self._settle(User(user_id, written_name, *columns), password_hash)
+            await self._complete(User(user_id, written_name, *columns), password_hash)
         return int(user_id)
 
-    async def _settle(self, user: User, password_hash: str) -> None:
-        """Make the account of what stands in the row of its name, and have that row say only whose it is."""
+    async def _complete(self, user: User, password_hash: str) -> None:
+        """Create the account from the row of its name, and clear the other columns of that row."""
         await self._index.add(user)
         columns = (user.user_id, user.name, user.display_name, user.about, user.version, user.created_at_ms)
         await self._statements.apply(ADD_USER, *columns, password_hash)
-        await self._statements.apply(SETTLE_NAME, fold(user.name), user.user_id)
+        await self._statements.apply(CLEAR_NAME_ROW, fold(user.name), user.user_id)

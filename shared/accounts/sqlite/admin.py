@@ -1,11 +1,11 @@
-"""What admins do to accounts, and the audit log, in SQLite: a part of `shared.accounts.sqlite.store`."""
+"""Account status and the audit log in SQLite: a part of `shared.accounts.sqlite.store`."""
 
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 
 from shared.accounts.audit import Actor, AuditEntry
-from shared.accounts.store import Family, Standing
+from shared.accounts.store import AccountStatus, Family
 from shared.drivers.sqlite import Database
 
 ADMIN_MIGRATION = """
@@ -27,11 +27,11 @@ ADMIN_MIGRATION = """
     ) STRICT, WITHOUT ROWID;
 """
 
-STANDINGS = """
+ACCOUNT_STATUSES = """
     SELECT user_id, is_admin, suspended_at_ms, suspended_reason FROM standings
     WHERE user_id IN (SELECT value FROM json_each(?))
 """
-STANDING_IN = """
+SIGN_IN_STATUS = """
     SELECT coalesce(is_admin, 0), suspended_at_ms, coalesce(suspended_reason, '')
     FROM families LEFT JOIN standings ON standings.user_id = ? WHERE family_id = ?
 """
@@ -55,23 +55,23 @@ ENTRIES = """
 
 
 class SqliteAdministration:
-    """The part of an `AccountStore` that only admins ask for, and what it decides for everyone."""
+    """The part of an `AccountStore` for account status, lists of sign-ins, and the audit log."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def standings(self, user_ids: Sequence[int]) -> Mapping[int, Standing]:
-        def work(connection: sqlite3.Connection) -> Mapping[int, Standing]:
-            rows = connection.execute(STANDINGS, (json.dumps(user_ids),))
-            return {user_id: _standing(*columns) for user_id, *columns in rows}
+    async def account_statuses(self, user_ids: Sequence[int]) -> Mapping[int, AccountStatus]:
+        def work(connection: sqlite3.Connection) -> Mapping[int, AccountStatus]:
+            rows = connection.execute(ACCOUNT_STATUSES, (json.dumps(user_ids),))
+            return {user_id: _status(*columns) for user_id, *columns in rows}
 
         found = await self._database.read(work)
-        return {user_id: found.get(user_id, Standing()) for user_id in user_ids}
+        return {user_id: found.get(user_id, AccountStatus()) for user_id in user_ids}
 
-    async def standing_in(self, family_id: str, user_id: int) -> Standing | None:
-        def work(connection: sqlite3.Connection) -> Standing | None:
-            row = connection.execute(STANDING_IN, (user_id, family_id)).fetchone()
-            return None if row is None else _standing(*row)
+    async def sign_in_status(self, family_id: str, user_id: int) -> AccountStatus | None:
+        def work(connection: sqlite3.Connection) -> AccountStatus | None:
+            row = connection.execute(SIGN_IN_STATUS, (user_id, family_id)).fetchone()
+            return None if row is None else _status(*row)
 
         return await self._database.read(work)
 
@@ -114,5 +114,5 @@ class SqliteAdministration:
         return await self._database.read(work)
 
 
-def _standing(is_admin: int, suspended_at_ms: int | None, suspended_reason: str) -> Standing:
-    return Standing(bool(is_admin), suspended_at_ms, suspended_reason)
+def _status(is_admin: int, suspended_at_ms: int | None, suspended_reason: str) -> AccountStatus:
+    return AccountStatus(bool(is_admin), suspended_at_ms, suspended_reason)

@@ -1,7 +1,7 @@
 """Accounts in SQLite: the embedded twin of `shared.accounts.store`.
 
-Search looks for the part in a folded copy of both names; an index of trigrams, where this SQLite can make one, first
-narrows down where to look.
+A search looks for the part in a case-folded copy of both names. Where SQLite has trigram indexes, one selects the
+candidates.
 """
 
 import json
@@ -16,7 +16,7 @@ from shared.accounts.store import AccountStore, Credentials, Family, Rotation, S
 from shared.drivers.sqlite import Database, open_database
 
 MAX_EXPIRED = 100
-"""Expired sign-ins cleared away with each new one: more than one, so that they never pile up."""
+"""Expired sign-ins deleted with each new one: more than one, so that they do not accumulate."""
 
 MIGRATIONS = (
     """
@@ -87,7 +87,7 @@ FAMILY_OF = """
 
 @asynccontextmanager
 async def open_sqlite_accounts(path: Path, *, trigrams: bool = True) -> AsyncIterator[AccountStore]:
-    """Open the file of accounts, which only its owner may read, for as long as the block is open.
+    """Open the file of accounts, which only its owner may read.
 
     Without `trigrams`, or where SQLite has none (before 3.34), a search reads every account.
     """
@@ -96,7 +96,7 @@ async def open_sqlite_accounts(path: Path, *, trigrams: bool = True) -> AsyncIte
 
 
 class SqliteAccounts(SqliteAdministration):
-    """See `AccountStore`. `indexed` says that there is an index of trigrams."""
+    """An `AccountStore`. `indexed`: the file has an index of trigrams."""
 
     def __init__(self, database: Database, *, indexed: bool) -> None:
         super().__init__(database)
@@ -220,14 +220,14 @@ class SqliteAccounts(SqliteAdministration):
 
 
 def _fold(name: str, display_name: str) -> str:
-    """What a search looks in. No part that is asked for holds the line break between the two."""
+    """The text of a search. No search part contains the line break between the two names."""
     return f"{name}\n{display_name}".casefold()
 
 
 def _index(connection: sqlite3.Connection) -> bool:
-    """Make the index of trigrams if it is not there; False if this SQLite has none.
+    """Create the index of trigrams if it is missing; False if this SQLite does not support it.
 
-    It is not a migration: a file made without it gets it when a newer SQLite opens it.
+    It is not a migration: a file without the index gets it when a newer SQLite opens the file.
     """
     if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'users_index'").fetchone():
         return True
@@ -246,7 +246,7 @@ def _add_token(connection: sqlite3.Connection, digest: bytes, family_id: str, ex
 def _replace_token(
     connection: sqlite3.Connection, family_id: str, digest: bytes, now_ms: int, expires_at_ms: int
 ) -> None:
-    """Make `digest` the family's current token, and forget those of it that have expired."""
+    """Make `digest` the family's current token, and delete its expired ones."""
     connection.execute("DELETE FROM refresh_tokens WHERE family_id = ? AND expires_at_ms <= ?", (family_id, now_ms))
     _add_token(connection, digest, family_id, expires_at_ms)
     connection.execute(

@@ -1,26 +1,25 @@
-"""Leases of generator numbers: what lets many processes make snowflakes, and no id twice.
+"""Leases of generator numbers, which let many processes generate snowflake ids without a duplicate.
 
-Time is cut into slots of a quarter of a second, counted since 1970 by Redis's clock. A slot gives one lease: its number
-is the slot's, modulo the 1,022 numbers there are. So who holds a lease for 120 s of his own clock, counted from before
-he asked, is alone with it: the next of the same number comes 245 s after at the earliest. Nobody needs to say that he
-still holds one, nobody can take one away, and none is given back. Each minute a process takes a new one, while the old
-one is still good for another: an outage of Redis of a minute stops nothing, and a longer one stops ids, as
-`SnowflakeGenerator` says, until there is a new lease.
+Time is divided into slots of a quarter of a second, counted since 1970 by the clock of Redis. Each slot grants one
+lease, whose number is the slot's, modulo the 1,022 numbers. The next lease with the same number follows 245 s later at
+the earliest, so a process that holds a lease for 120 s of its own clock, counted from before the request, is its only
+holder. Leases are not renewed, revoked or returned. Each minute a process takes a new lease while the old one is valid
+for another minute: an outage of Redis of a minute has no effect, and a longer one stops the generator, as
+`SnowflakeGenerator` describes, until there is a new lease.
 
-What Redis has to remember is only which slot it gave last. If it forgets that, or another server takes its place
-(after a restart without persistence, or a failover to a replica that lags), slots that may have been given are those
-up to now. So after either the first lease is of a slot `SETTLE_MS` later than now, and is given when its time has come.
-Those who hold a lease go on meanwhile.
+Redis stores only the last slot that it granted. If it loses that, or another server replaces it (a restart without
+persistence, or a failover to a lagging replica), any slot up to now may have been granted. So the first lease after
+that is of a slot `SETTLE_MS` later than now, and is granted at that slot's time. Existing leases stay valid meanwhile.
 
-What this relies on, and by how much:
+Assumptions, with their margins:
 
 - Clocks run at the same rate: a holder's may be slow by half, since 120 s must be over before 245 s.
-- Redis's clock: a step forward brings the next lease of a number nearer, and may have 120 s. A step back is waited out,
-  for AHEAD_MS at most: by then whatever was given before has ended.
-- Servers that stand in for one another agree on the time within `SETTLE_MS`; and there is one at a time: of two that
-  both believe to be the primary, each would give the same slots.
-- An id has its process's wall clock in it, not Redis's: two that had a number one after the other are apart by 120 s,
-  so that their clocks may differ by that, a process that starts again after its clock was set back included.
+- The clock of Redis may step forward by 120 s, which brings the next lease of a number nearer. A step back is waited
+  out, for AHEAD_MS at most: by then every earlier lease has ended.
+- Servers that replace one another agree on the time within `SETTLE_MS`, and only one is primary at a time: two would
+  grant the same slots.
+- An id contains the wall clock of its process, not that of Redis. Two successive holders of a number are 120 s apart,
+  so their clocks may differ by that much, also for a process that restarts after its clock was set back.
 """
 
 import time
@@ -37,32 +36,33 @@ from shared.drivers.redis import RedisClient
 
 LOWEST = 1
 NUMBERS = 1022
-"""1 to 1022: 0 is the embedded platform's, 1023 that of commands."""
+"""1 to 1022: 0 is for the embedded platform, 1023 for commands."""
 
 SLOT_MS = 250
 """Four leases a second. At one a minute for each process, that is enough for 240 processes."""
 
 BACKLOG_SLOTS = 40
-"""The ten seconds of slots that are kept if nobody wants them, so that many processes can start at once."""
+"""Unused slots that stay available, ten seconds of them, so that many processes can start at once."""
 
 HOLD_SECONDS = 120.0
-"""For how long a lease is good."""
+"""Life of a lease."""
 
 RENEW_SECONDS = 60.0
-"""When the next is taken, at the age of the last: what is left of it bridges an outage."""
+"""Age of a lease at which the next one is taken: the rest of its life bridges an outage."""
 
 SETTLE_MS = 2_000
-"""By how much the clocks of servers may differ that stand in for one another; NTP keeps them within milliseconds."""
+"""Largest difference of the clocks of servers that replace one another; NTP keeps it within milliseconds."""
 
 AHEAD_MS = 240_000
-"""The furthest that the next slot is ever ahead: when it has come, all leases that were given have ended, even if the
-clock was set 120 s forward meanwhile."""
+"""Furthest that the next slot is ever ahead: at its time all granted leases have ended, even if the clock was set 120 s
+forward meanwhile."""
 
 RETRY_SECONDS = 1.0
-"""Between two attempts while Redis is away; also how often to look at the clock, which runs while a machine sleeps."""
+"""Pause between two attempts while Redis is unavailable; also the longest sleep between two looks at the clock, since
+Trio's clock stops while the machine is suspended and ours does not."""
 
 START_SECONDS = 5.0
-"""How long to wait for the first lease, if Redis is there, before a process goes on without."""
+"""How long a process waits for the first lease, if Redis is available, before it starts without one."""
 
 PRELUDE = """
 local time = redis.call('TIME')
@@ -70,7 +70,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local about = redis.pcall('INFO', 'server')
 local server = type(about) == 'string' and about:match('run_id:(%x+)') or 'unknown'
 """
-"""What the rule needs to know. A server whose INFO is forbidden to us is told by its data alone."""
+"""Sets `now` and `server` for the rule. A server whose INFO is forbidden to us is identified by its data alone."""
 
 RULE = f"""
 local slot = math.floor(now / {SLOT_MS})
@@ -85,22 +85,22 @@ redis.call('HSET', KEYS[1], 'server', server, 'next', given and next + 1 or next
 if given then return {{next % {NUMBERS} + {LOWEST}, 0}} end
 return {{0, next * {SLOT_MS} - now}}
 """
-"""Gives {{number, 0}}, or {{0, milliseconds to wait}}. Done as one step."""
+"""Returns {{number, 0}}, or {{0, milliseconds to wait}}. It is atomic."""
 
 _log = structlog.get_logger(__name__)
 
 Take = Callable[[], Awaitable[tuple[int, int]]]
-"""Asks for a lease: its number and 0, or 0 and for how many milliseconds to wait. Raises Unavailable."""
+"""Requests a lease: returns its number and 0, or 0 and the milliseconds to wait. Raises Unavailable."""
 
 
 def elapsed() -> float:
-    """Seconds of a clock that never steps, and that counts the time for which the machine was suspended."""
+    """Return the seconds of a clock that never steps and that runs on while the machine is suspended."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 class Lease:
-    """The generator number of this process, as it changes. `ids` is what makes ids of it: there is no other, since two
-    with the same number would make the same ids."""
+    """The generator number of this process, as it changes. `ids` is its only generator, since two with the same number
+    would generate the same ids."""
 
     def __init__(self, take: Take, clock: Callable[[], float] = elapsed) -> None:
         self._take = take
@@ -111,24 +111,24 @@ class Lease:
         self._was_held = False
         self._obstacle = ""
         self.tried = trio.Event()
-        """Set once there was a first lease, or Redis was found away."""
-        self.ids = SnowflakeGenerator(LOWEST, is_held=self.is_held)  # of no use before the first lease
+        """Set after the first lease, or the first failed request."""
+        self.ids = SnowflakeGenerator(LOWEST, is_held=self.is_held)  # generates nothing before the first lease
 
     @property
     def number(self) -> int:
-        """The number, 0 before the first lease. It is good while it is held."""
+        """The number, 0 before the first lease. It is valid while the lease is held."""
         return self._number
 
     def is_held(self) -> bool:
         return self._clock() < self._taken_at + HOLD_SECONDS
 
     async def wait(self) -> None:
-        """Wait until it is held."""
+        """Wait until a lease is held."""
         while not self.is_held():
             await self._held.wait()
 
     async def keep(self) -> None:
-        """Take leases, each in time before the last ends, until cancelled."""
+        """Take a new lease before the current one ends, until cancelled."""
         while True:
             is_due = self._clock() >= self._taken_at + RENEW_SECONDS
             delay = await self._renew() if is_due else RETRY_SECONDS
@@ -138,16 +138,16 @@ class Lease:
             await trio.sleep(min(delay, RETRY_SECONDS))
 
     async def _renew(self) -> float:
-        """Ask for a lease; how many seconds to wait until the next look."""
+        """Request a lease, and return the seconds to wait before the next look."""
         asked_at = self._clock()
         try:
             number, wait_ms = await self._take()
-        except Unavailable as error:  # the client logs it
+        except Unavailable as error:  # logged by the client
             self._obstacle = str(error)
             self.tried.set()
             return RETRY_SECONDS
         if not number:
-            self._obstacle = f"the next lease comes in {wait_ms} ms: others took those until then, or a clock was set"
+            self._obstacle = f"the next lease is free in {wait_ms} ms: earlier ones are taken, or a clock was set"
             return wait_ms / 1000
         self._taken_at, self._number = asked_at, number
         self.ids.renumber(number)
@@ -162,7 +162,7 @@ class Lease:
 
 @asynccontextmanager
 async def open_generator_lease(client: RedisClient, prefix: str) -> AsyncIterator[Lease]:
-    """Hold a generator number for as long as the block is open, or be about to."""
+    """Take one lease after the other while the block is open."""
 
     async def take() -> tuple[int, int]:
         number, wait_ms = await client.evaluate(PRELUDE + RULE, [f"{prefix}generators"])
@@ -176,8 +176,8 @@ async def open_generator_lease(client: RedisClient, prefix: str) -> AsyncIterato
 
 @asynccontextmanager
 async def open_generator(client: RedisClient, prefix: str) -> AsyncIterator[SnowflakeGenerator]:
-    """What makes this process's ids. On a Redis that has just started it takes some two seconds to open; if Redis is
-    away it opens all the same, and gives no ids until Redis is back."""
+    """Open this process's id generator. On a Redis that has just started this takes some two seconds; if Redis is
+    unavailable, it opens all the same and generates no ids until Redis is back."""
     async with open_generator_lease(client, prefix) as lease:
         with trio.move_on_after(START_SECONDS):
             await lease.tried.wait()

@@ -1,7 +1,7 @@
-"""The directory in Redis: each gateway says again and again what it has, and every process keeps a copy of it all.
+"""The directory in Redis: gateways refresh their claims at intervals, and every process keeps a copy of all entries.
 
-A hash has an entry for each partition, which ends by itself unless its gateway says it again. While Redis is away, what
-is known stays in force; when it is back, even empty, the gateways put their entries there again at once.
+A hash has an entry for each partition, which expires unless its gateway refreshes it. While Redis is unavailable, the
+copies stay in force; when Redis is back, even empty, the gateways write their entries again at once.
 """
 
 from collections.abc import AsyncIterator, Collection, Mapping
@@ -13,26 +13,26 @@ import trio
 
 from shared.background import open_background
 from shared.contract.errors import Unavailable
-from shared.coordination.ownership import Claim, Claims, GatewayAddress
+from shared.coordination.ownership import GatewayAddress, OwnershipClaim, OwnershipClaims
 from shared.drivers.redis import RedisClient
 
 ENTRY_SECONDS = 30.0
-"""Life of an entry that is not said again: when the entries of a dead gateway are gone, if nobody took over."""
+"""Life of an entry that is not refreshed: after it, a dead gateway's partitions have no owner unless one took over."""
 
 PUSH_SECONDS = 5.0
-"""Between two times that a gateway says what it has."""
+"""Interval at which a gateway refreshes its entries."""
 
 READ_SECONDS = 5.0
-"""Between two readings, in case a notice was missed."""
+"""Interval at which all entries are read again, in case a notification was missed."""
 
 RETRY_SECONDS = 0.5
-"""Between two attempts while Redis is away."""
+"""Pause between two attempts while Redis is unavailable."""
 
-KEEP_SECONDS = 5.0
-"""After an outage, for how long an entry that is not there is believed all the same: its gateway is about to return."""
+KEEP_MISSING_SECONDS = 5.0
+"""How long a missing entry stays in force after an outage, so that its gateway has time to write it again."""
 
-GOODBYE_SECONDS = 0.4
-"""For taking this process's entries out when it stops."""
+REMOVE_SECONDS = 0.4
+"""Deadline for removing this process's entries when it stops."""
 
 _PUSH = """
 local time = redis.call('TIME')
@@ -73,7 +73,7 @@ _log = structlog.get_logger(__name__)
 
 
 class _Entry(msgspec.Struct, frozen=True):
-    """What the hash has for a partition, as JSON; `until` in milliseconds since 1970, of Redis's own clock."""
+    """The value of a partition in the hash, as JSON; `until` is in milliseconds since 1970 by the clock of Redis."""
 
     websocket: str
     grpc: str
@@ -92,34 +92,34 @@ class RedisDirectory:
         self._client = client
         self._key = key
         self._channel = f"{key}:changes"
-        self._known: Mapping[int, _Entry] = {}
-        self._claims = Claims()
+        self._entries: Mapping[int, _Entry] = {}
+        self._claims = OwnershipClaims()
         self._to_push = trio.Event()
         self._missing: Mapping[int, _Entry] = {}
         self._missing_until = 0.0
         self._unreadable: frozenset[str] = frozenset()
 
     def owner(self, partition: int) -> GatewayAddress | None:
-        """What Redis said last, and what gateways of this process say now, whether Redis has heard of it or not."""
-        known, claim = self._known.get(partition), self._claims.of(partition)
-        if known is not None and self._claims.has(known.address):
-            known = None  # its gateway is one of ours, and may say otherwise by now
-        if known is not None and (claim is None or known.epoch > claim.epoch):
-            return known.address
+        """Return the owner by the newest copy of Redis's entries and by the claims of this process's own gateways."""
+        entry, claim = self._entries.get(partition), self._claims.of(partition)
+        if entry is not None and self._claims.has(entry.address):
+            entry = None  # the claim of a gateway of this process is newer than its entry
+        if entry is not None and (claim is None or entry.epoch > claim.epoch):
+            return entry.address
         return None if claim is None else claim.address
 
     def publish(self, address: GatewayAddress, owned: Collection[int], epoch: int) -> None:
-        self._claims.put(Claim(address, frozenset(owned), epoch))
+        self._claims.put(OwnershipClaim(address, frozenset(owned), epoch))
         self._to_push.set()
 
-    async def _keep_pushing(self) -> None:
-        """Say what is claimed, at once when it changes, and else now and then."""
+    async def _push_changes(self) -> None:
+        """Write the claims when one changes, and every PUSH_SECONDS."""
         while True:
             self._to_push = trio.Event()
             delay = PUSH_SECONDS
             try:
                 await self._push()
-            except Unavailable:  # the client logs it
+            except Unavailable:  # logged by the client
                 delay = RETRY_SECONDS
             with trio.move_on_after(delay):
                 await self._to_push.wait()
@@ -128,48 +128,48 @@ class RedisDirectory:
         """Raises Unavailable."""
         for claim in self._claims.all():
             address = claim.address
-            words = (self._channel, address.websocket, address.grpc, claim.epoch, int(ENTRY_SECONDS * 1000))
-            await self._client.evaluate(_PUSH, [self._key], *words, *claim.owned)
+            arguments = (self._channel, address.websocket, address.grpc, claim.epoch, int(ENTRY_SECONDS * 1000))
+            await self._client.evaluate(_PUSH, [self._key], *arguments, *claim.owned)
             if not claim.owned:
                 self._claims.forget(claim)
-                self._known = _without(self._known, address)
+                self._entries = _without(self._entries, address)
                 self._missing = _without(self._missing, address)
 
-    async def _keep_reading(self) -> None:
-        """Read all entries at each notice, and else now and then."""
+    async def _read_changes(self) -> None:
+        """Read all entries at each notification, and every READ_SECONDS."""
         connections = self._client.connections
-        async with self._client.subscribe(self._channel) as notices:
+        async with self._client.subscribe(self._channel) as notifications:
             while True:
                 delay = READ_SECONDS
                 try:
                     await self._read()
-                except Unavailable:  # the client logs it
-                    self._expect_gaps()
+                except Unavailable:  # logged by the client
+                    self._keep_missing()
                     delay = RETRY_SECONDS
                 with trio.move_on_after(delay):
-                    await anext(notices)
+                    await anext(notifications)
                 if self._client.connections != connections:
-                    if connections:  # the first is no outage
-                        self._expect_gaps()
+                    if connections:  # the first connection follows no outage
+                        self._keep_missing()
                     connections = self._client.connections
                     self._to_push.set()
 
-    def _expect_gaps(self) -> None:
-        """Redis was away, and may be back without its data, or with entries that are over: until its gateway has said
-        an entry again, or has had the time to, the one known stays in force."""
-        self._missing = self._known
-        self._missing_until = trio.current_time() + KEEP_SECONDS
+    def _keep_missing(self) -> None:
+        """Keep the known entries in force for KEEP_MISSING_SECONDS: after an outage Redis may have lost its data, or
+        have expired entries, until the gateways write theirs again."""
+        self._missing = self._entries
+        self._missing_until = trio.current_time() + KEEP_MISSING_SECONDS
 
     async def _read(self) -> None:
         """Raises Unavailable."""
         now_ms, flat = await self._client.evaluate(_READ, [self._key])
-        entries = self._decoded(dict(zip(flat[::2], flat[1::2], strict=True)))
+        entries = self._decode(dict(zip(flat[::2], flat[1::2], strict=True)))
         valid = {partition: entry for partition, entry in entries.items() if entry.until > now_ms}
-        over = trio.current_time() >= self._missing_until
-        self._missing = {} if over else {part: entry for part, entry in self._missing.items() if part not in valid}
-        self._known = {**self._missing, **valid}
+        is_over = trio.current_time() >= self._missing_until
+        self._missing = {} if is_over else {part: entry for part, entry in self._missing.items() if part not in valid}
+        self._entries = {**self._missing, **valid}
 
-    def _decoded(self, texts: Mapping[str, str]) -> dict[int, _Entry]:
+    def _decode(self, texts: Mapping[str, str]) -> dict[int, _Entry]:
         entries: dict[int, _Entry] = {}
         unreadable = set()
         for partition, text in texts.items():
@@ -182,13 +182,13 @@ class RedisDirectory:
         self._unreadable = frozenset(unreadable)
         return entries
 
-    async def _say_goodbye(self) -> None:
-        """Take this process's entries out, if Redis is there: nobody should be sent to a gateway that has stopped."""
+    async def _remove_entries(self) -> None:
+        """Remove this process's entries if Redis is available, so that no client is sent to a stopped gateway."""
         for claim in self._claims.all():
-            self._claims.put(Claim(claim.address, frozenset(), claim.epoch))
+            self._claims.put(OwnershipClaim(claim.address, frozenset(), claim.epoch))
         if self._client.is_away or not self._claims.all():
             return
-        with trio.move_on_after(GOODBYE_SECONDS, shield=True):
+        with trio.move_on_after(REMOVE_SECONDS, shield=True):
             try:
                 await self._push()
             except Unavailable:
@@ -201,15 +201,15 @@ def _without(entries: Mapping[int, _Entry], address: GatewayAddress) -> Mapping[
 
 @asynccontextmanager
 async def open_redis_directory(client: RedisClient, prefix: str) -> AsyncIterator[RedisDirectory]:
-    """The directory under the prefix, which is that of the client's settings, followed while the block is open.
+    """Open the directory under the prefix, which must be that of the client's settings, and keep it up to date.
 
-    It opens at once, also while Redis is away: nothing is known then until it is back.
+    It opens at once. If Redis is unavailable, no partition has an owner until Redis is back.
     """
     directory = RedisDirectory(client, f"{prefix}owners")
     try:
         async with open_background() as nursery:
-            nursery.start_soon(directory._keep_pushing)
-            nursery.start_soon(directory._keep_reading)
+            nursery.start_soon(directory._push_changes)
+            nursery.start_soon(directory._read_changes)
             yield directory
     finally:
-        await directory._say_goodbye()
+        await directory._remove_entries()

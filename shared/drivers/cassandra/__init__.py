@@ -1,4 +1,4 @@
-"""Cassandra, for the stores: sessions on Trio (`session.py`), and the schema (`migrations.py`)."""
+"""Cassandra on Trio: sessions (`session.py`), and the schema as migrations (`migrations.py`)."""
 
 from shared.drivers.cassandra.session import CassandraSession, open_cassandra, unlogged
 

@@ -1,6 +1,6 @@
-"""cassandra-driver as Rookery uses it: how a cluster is reached, what is retried, and what its errors mean here.
+"""The configuration of cassandra-driver: connections, retries, and the translation of its errors.
 
-With `requests.py` and `session.py` the only place that knows the driver. What is here blocks, and runs in threads.
+Only this module, `requests.py` and `session.py` use the driver. The functions here block, so they run in threads.
 """
 
 import logging
@@ -33,25 +33,25 @@ from shared.contract.errors import Unavailable
 from shared.settings import CassandraSettings
 
 CONNECT_SECONDS = 3.0
-"""For one connection to be made: longer than a collection of garbage in a node, shorter than anyone waits."""
+"""Time-out of one connection attempt: longer than a node's garbage collection, shorter than callers wait."""
 
 HEARTBEAT_SECONDS = 2.0
-"""After so long without an answer a connection is asked for a sign of life, which must come within twice that. The
-driver's default of 30 leaves a node that froze in use for a minute."""
+"""Silence after which a connection sends a heartbeat, which must be answered within twice that. The driver's default of
+30 leaves a frozen node in use for a minute."""
 
 RECONNECT_SECONDS = (0.1, 1.0)
-"""First and longest pause between attempts to reach a node again, so that it is in use a second after its return."""
+"""First and longest pause between attempts to reconnect to a node, so that it is in use a second after its return."""
 
 _EXECUTOR_THREADS = 4
-"""Of the driver, for making connections and for retries: twice its default, so that retries pass nodes that hang."""
+"""The driver's threads for connections and retries: twice its default, so that nodes that hang do not block retries."""
 
 
 _DEFAULT_PROFILE: Any = EXEC_PROFILE_DEFAULT  # type: ignore[has-type]
 
 
 class _Retries(RetryPolicy):
-    """What may safely be sent twice is sent to the next node when a node goes away or refuses, within the request's own
-    time. What else the coordinator says is final: it has tried the replicas, and asking again would only add load."""
+    """Retries idempotent statements on the next node when a node fails or rejects them, within the request's time-out.
+    Other errors are final: the coordinator has tried the replicas, and a retry would only add load."""
 
     def on_read_timeout(self, *_: Any, **__: Any) -> Any:
         return self.RETHROW, None
@@ -72,15 +72,15 @@ _Connection = type(
     (_Cluster.connection_class,),
     {"_socket_writable": property(lambda _: True, lambda _self, _writable: None)},
 )
-"""A connection that queues what the socket does not take at once, where the driver would refuse it as "busy" and lose
-the number of its stream. `Requests` bounds how much there can be."""
+"""A connection that queues bytes while the socket is full, where the driver would raise "busy" and leak the number of
+the stream. `Requests` bounds the queue."""
 
-# The nodes advise against statements that leave the keyspace to the connection. Ours say it themselves.
+# The nodes warn of statements that rely on the connection's keyspace. Ours carry their keyspace.
 logging.getLogger("cassandra.protocol").addFilter(lambda record: "`USE <keyspace>`" not in record.getMessage())
 
 
 def connect(settings: CassandraSettings) -> Session:
-    """A session of its own cluster object, without a keyspace. Raises Unavailable if none of the nodes can be used."""
+    """Return a session without a keyspace, on its own cluster object. Raises Unavailable if no node can be used."""
     cluster = _cluster(settings)
     try:
         session: Session = cluster.connect()
@@ -96,7 +96,7 @@ def connect(settings: CassandraSettings) -> Session:
 
 
 def close(session: Session) -> None:
-    """Close the session and its cluster object. Connections go first: the driver's own threads may wait on them."""
+    """Close the session and its cluster object. Connections come first: the driver's own threads may wait on them."""
     driver: Any = session
     cluster = driver.cluster
     driver.shutdown()
@@ -105,12 +105,12 @@ def close(session: Session) -> None:
 
 
 def is_silence(error: Exception) -> bool:
-    """Whether the error means that no node answered, and not that one answered with an error."""
+    """Whether the error means that no node answered, rather than that one answered with an error."""
     return isinstance(error, OperationTimedOut | NoHostAvailable | ConnectionException)
 
 
 def translate(error: Exception) -> Exception:
-    """The driver's error as ours: ValueError for what can't be asked, Unavailable for what is not answered."""
+    """Translate the driver's error: ValueError for an invalid statement, else Unavailable."""
     match error:
         case Unavailable():
             return error

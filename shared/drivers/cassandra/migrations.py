@@ -13,11 +13,11 @@ from shared.drivers.cassandra.session import CassandraSession, open_session
 from shared.settings import CassandraSettings
 
 STATEMENT_SECONDS = 30.0
-"""For a statement that changes the schema: it waits until all nodes agree."""
+"""Time-out of a statement that changes the schema: it waits until all nodes agree."""
 
 LOCK_SECONDS = 120
-"""After which the lock of a process that died is free: longer than the longest statement takes, since it is renewed
-before each."""
+"""Life of the lock, after which that of a dead process is free: longer than the longest statement, since the lock is
+renewed before each."""
 
 LOCK_PAUSE = 0.5
 """Seconds between attempts to get the lock."""
@@ -53,9 +53,9 @@ async def migrate(settings: CassandraSettings, migrations: Sequence[Migration]) 
 
 
 async def _make_keyspace(session: CassandraSession, settings: CassandraSettings) -> None:
-    """The keyspace, and the two tables that can't be made under a lock, since they are the lock and the record.
+    """Create the keyspace and the tables of the lock and of the applied migrations, which can't be made under the lock.
 
-    Their ids are given, so that two processes that make them through two nodes at the same moment make the same tables.
+    Their ids are fixed, so that two processes that create them on two nodes at once create the same tables.
     """
     keyspace = settings.keyspace
     copies = settings.replication or {settings.local_datacenter: 1}
@@ -74,14 +74,14 @@ async def _make_keyspace(session: CassandraSession, settings: CassandraSettings)
 
 @asynccontextmanager
 async def _lock(session: CassandraSession, keyspace: str) -> AsyncIterator["_Renew"]:
-    """Hold the lock of the keyspace's schema, waiting for it if need be."""
+    """Hold the lock of the keyspace's schema while the block is open; wait for it first."""
     owner = uuid.uuid4()
     take, renew, release = [
         await session.prepare(cql.format(keyspace=keyspace, seconds=LOCK_SECONDS)) for cql in (_TAKE, _RENEW, _RELEASE)
     ]
     while True:
         ((taken, *holder),) = await session.execute(take, (owner,))
-        if taken or owner in holder:  # ours also where the answer to an attempt was lost
+        if taken or owner in holder:  # ours too if the answer to an attempt was lost
             break
         await trio.sleep(LOCK_PAUSE)
     try:
@@ -92,7 +92,7 @@ async def _lock(session: CassandraSession, keyspace: str) -> AsyncIterator["_Ren
 
 
 class _Renew:
-    """Called to hold the lock for longer. Raises Unavailable if it was lost."""
+    """Renews the lock when called. Raises Unavailable if it was lost."""
 
     def __init__(self, session: CassandraSession, statement: PreparedStatement, owner: uuid.UUID) -> None:
         self._session = session

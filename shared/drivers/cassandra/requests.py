@@ -1,7 +1,7 @@
-"""Requests on their way: out from the Trio thread, their results back in bunches, and no query has a thread.
+"""Requests in flight: sent from the Trio thread, their results returned in batches, without a thread per query.
 
-The driver answers in a thread of its own. What it answers is gathered there, and Trio is woken once for all that came
-until it looks; a task that asked many things at once is woken once, when all of them are there.
+The driver calls back in a thread of its own, which queues the results and wakes Trio once for all that are queued. A
+task that sent several requests is woken once, when all are answered or one has failed.
 """
 
 import threading
@@ -20,14 +20,14 @@ from shared.drivers.cassandra.driver import translate
 Row = tuple[Any, ...]
 
 MAX_REQUESTS = 16_384
-"""Under way at once at most, whatever the settings say: half of the streams of one connection, since those of requests
-that timed out stay taken until their answer comes, and the driver blocks when there is none left."""
+"""Upper bound of `max_requests`: half of the streams of one connection, since requests that timed out keep theirs until
+the answer arrives, and the driver blocks when none is left."""
 
 MAX_WAITING = 10_000
-"""Calls that may wait for their turn, before more are refused."""
+"""Bound of the queue of calls; further ones are refused."""
 
 REQUESTS_PER_TURN = 32
-"""Requests that are given to the driver before other tasks have a turn: some 3 ms of work."""
+"""Requests passed to the driver before other tasks run: some 3 ms of work."""
 
 
 class _Call:
@@ -38,20 +38,20 @@ class _Call:
     def __init__(self, work: Sequence[Any]) -> None:
         self.work = work  # statements, bound
         self.results: list[list[Row]] = [[] for _ in work]
-        self.next = 0  # of the work, still to be sent
-        self.arrived = 0  # answers in the driver's threads, under the session's lock
+        self.next = 0  # index of the next statement to send
+        self.arrived = 0  # answers in the driver's threads, changed under the lock
         self.landed = 0  # answers in the Trio thread
         self.outcome: Exception | None = None
-        self.is_over = False  # nobody waits any more
+        self.is_over = False  # no task waits for it any more
         self.task: trio.lowlevel.Task | None = None
 
 
 class Requests:
-    """What a session has under way: at most `max_requests` at once. Further ones wait in Trio, and calls take turns,
-    request by request, so that a big one does not keep a small one waiting.
+    """The requests of a session, at most `max_requests` in flight. Further calls wait and take turns, request by
+    request, so that a large call does not delay a small one.
 
-    `noted` is called in the Trio thread for each request that came back: with the driver's error or None, and with the
-    moment at which it was sent. It may refuse those that wait.
+    `noted` is called in the Trio thread for each completed request, with the driver's error or None, and the time at
+    which it was sent. It may refuse waiting calls.
     """
 
     def __init__(self, driver: Session, max_requests: int, noted: Callable[[Exception | None, float], None]) -> None:
@@ -77,16 +77,16 @@ class Requests:
 
     @property
     def waiting(self) -> int:
-        """Calls that have requests still to be sent."""
+        """Number of calls with requests still to be sent."""
         return len(self._queue)
 
     @property
     def sent(self) -> int:
-        """Requests, since the start."""
+        """Number of requests since the start."""
         return self._sent
 
     async def run(self, work: Sequence[Any]) -> list[list[Row]]:
-        """Send bound statements; the rows of each, when all are there. Raises as soon as one has failed."""
+        """Send bound statements, and return the rows of each when all are answered. Raises when the first one fails."""
         if len(self._queue) >= MAX_WAITING:
             raise Unavailable(f"{MAX_WAITING} calls wait for Cassandra already")
         call = _Call(work)
@@ -98,24 +98,24 @@ class Requests:
         return call.results
 
     async def run_now(self, statement: Any, *, seconds: float) -> None:
-        """Send one at once, whatever waits, and give it so long: a sign of life is asked for when all slots may be
-        taken."""
+        """Send one statement at once, past the queue and with its own time-out: a probe is sent when all slots may be
+        in use."""
         call = _Call([statement])
         call.next = 1
         self._send(call, 0, timeout=seconds)
         await self._wait(call)
 
     def refuse_waiting(self, reason: str) -> None:
-        """Raise Unavailable in those that have not sent all of theirs."""
+        """Raise Unavailable in the calls that have requests still to be sent."""
         self._refuse(tuple(self._queue), reason)
 
     def refuse_all(self, reason: str) -> None:
-        """Raise Unavailable in all that wait for an answer too: from a closed driver there may be none."""
+        """Raise Unavailable in all calls: a closed driver may never answer."""
         self._refuse(tuple(self._calls), reason)
 
     async def _wait(self, call: _Call) -> None:
         self._calls.add(call)
-        self._collect()  # sends what there is room for
+        self._collect()  # sends as many requests as there are free slots
         try:
             if call.is_over:
                 await trio.lowlevel.cancel_shielded_checkpoint()
@@ -129,7 +129,8 @@ class Requests:
             raise call.outcome
 
     def _end(self, call: _Call) -> None:
-        """Nothing more of the call is sent. What is under way keeps its slot until it is answered or timed out."""
+        """Send no more of the call, and wake its task. Requests in flight keep their slots until answered or timed
+        out."""
         call.is_over = True
         self._calls.discard(call)
         if call.next < len(call.work):
@@ -147,7 +148,7 @@ class Requests:
     # ---- out
 
     def _send_queued(self) -> None:
-        """One request of each call in turn, while there is room. After some, other tasks have a turn."""
+        """Send one request of each call in turn while slots are free; after REQUESTS_PER_TURN other tasks run."""
         for _ in range(REQUESTS_PER_TURN):
             if self._free <= 0 or not self._queue:
                 return
@@ -195,7 +196,7 @@ class Requests:
         self._return(call, error, began_at)
 
     def _return(self, call: _Call, error: Exception | None, began_at: float) -> None:
-        """Bring it to Trio: at once if someone waits for that, else with what comes next."""
+        """Queue a result for Trio, and wake it if a task or the queue of calls waits for this result."""
         with self._lock:
             call.arrived += 1
             self._returned.append((call, error, began_at))
@@ -204,7 +205,7 @@ class Requests:
             self._collect_soon()
 
     def _collect_soon(self) -> None:
-        """Have `_collect` called once, in the Trio thread."""
+        """Schedule one call of `_collect` in the Trio thread."""
         with self._lock:
             if self._scheduled:
                 return
@@ -215,7 +216,7 @@ class Requests:
     # ---- back, in the Trio thread
 
     def _collect(self) -> None:
-        """Take what has come back, wake those who have all of theirs, and use the slots that are free again."""
+        """Process the queued results, wake the tasks whose calls are complete, and use the free slots."""
         with self._lock:
             self._scheduled = False
             returned, self._returned = self._returned, deque()
@@ -234,6 +235,6 @@ class Requests:
 
 
 def _give_up(call: _Call, _: object) -> trio.lowlevel.Abort:
-    """The wait is cancelled: the task must not be woken by an answer as well."""
+    """Abort a cancelled wait: the task must not be rescheduled by an answer as well."""
     call.task = None
     return trio.lowlevel.Abort.SUCCEEDED

@@ -1,4 +1,4 @@
-"""A session with Cassandra on Trio: statements are prepared once, bound, executed, and refused while it is silent."""
+"""A session with Cassandra on Trio: it prepares each statement once, and refuses statements while no node answers."""
 
 import threading
 from collections.abc import AsyncIterator, Sequence
@@ -28,26 +28,26 @@ from shared.telemetry.metrics import catalogue as metrics
 Statement = PreparedStatement | BatchStatement | str
 
 PROBE_INTERVAL = 0.5
-"""Seconds between looks for a sign of life while Cassandra is silent."""
+"""Seconds between two probes while no node answers."""
 
 PROBE_SECONDS = 1.0
-"""For a probe to be answered."""
+"""Time-out of a probe."""
 
 CLOSE_SECONDS = 0.5
-"""That closing waits for the driver's threads. If a node hangs, some wait for it a little longer, on their own."""
+"""Deadline of closing for the driver's threads. If a node hangs, some run a little longer, in the background."""
 
 
 @dataclass(frozen=True, slots=True)
 class CassandraStatistics:
-    """What a session is doing."""
+    """Load of a session."""
 
     under_way: int
     """Requests sent and not yet answered."""
     max_requests: int
     waiting: int
-    """Calls that have requests still to be sent."""
+    """Calls with requests still to be sent."""
     requests: int
-    """Sent since the start."""
+    """Requests sent since the start."""
     is_silent: bool
     """Whether requests are refused because no node answers."""
 
@@ -55,7 +55,7 @@ class CassandraStatistics:
 class CassandraSession:
     """Executes statements. Made by `open_cassandra`; its methods are for the Trio thread.
 
-    At most `max_requests` are under way; further ones wait their turn. While no node answers, all are refused at once.
+    At most `max_requests` are in flight; further ones wait. While no node answers, all are refused at once.
     """
 
     def __init__(self, driver: Session, settings: CassandraSettings) -> None:
@@ -78,15 +78,15 @@ class CassandraSession:
         )
 
     def use(self, keyspace: str) -> None:
-        """From now on statements are about this keyspace where they name none. It is sent with each: a connection's own
-        would be another's after a mistake."""
+        """Set the keyspace of statements that name none. It is sent with each statement, since the keyspace of a
+        connection could be changed by mistake."""
         self._keyspace = keyspace
 
     async def prepare(self, cql: str) -> PreparedStatement:
-        """The prepared statement, from memory from the second time on.
+        """Prepare a statement, and cache it.
 
-        Raises Unavailable if no node answers in time, and ValueError for what is no statement. One without `IF` is
-        marked as idempotent: sent again to another node if the first goes away.
+        Raises Unavailable if no node answers in time, and ValueError for an invalid statement. One without `IF` is
+        marked as idempotent: it is retried on another node if the first one fails.
         """
         if cql not in self._prepared:
             self._refuse_if_silent()
@@ -103,15 +103,15 @@ class CassandraSession:
         return self._prepared[cql]
 
     async def execute(self, statement: Statement, parameters: Sequence[object] = ()) -> list[Row]:
-        """All rows that the statement gives, over all pages. Raises as `execute_all` does."""
+        """Execute a statement and return its rows, of all pages. Raises as `execute_all` does."""
         return (await self.execute_all([(statement, parameters)]))[0]
 
     async def execute_all(self, work: Sequence[tuple[Statement, Sequence[object]]]) -> list[list[Row]]:
-        """Execute the statements concurrently, in no order; the rows of each.
+        """Execute the statements concurrently, in no order, and return the rows of each.
 
-        Raises ValueError, having sent nothing, for values that can't be; ValueError also for what Cassandra takes for
-        invalid. Raises Unavailable if one of them is not answered in time, or not at all, or can't be done now; the
-        others may have been done, or may yet be. A cancelled wait does not undo what was sent.
+        Raises ValueError, before anything is sent, for values of a wrong type; ValueError also if Cassandra rejects a
+        statement as invalid. Raises Unavailable if one of them fails or is not answered in time; the others may be
+        executed all the same. Cancellation does not undo requests that were sent.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         bound = [self._bound(statement, parameters) for statement, parameters in work]
@@ -129,7 +129,7 @@ class CassandraSession:
             raise Unavailable("Cassandra does not answer")
 
     def _bound(self, statement: Statement, parameters: Sequence[object]) -> Any:
-        """The statement with its values. Raises ValueError for values that can't be."""
+        """Bind the values to the statement. Raises ValueError for values of a wrong type."""
         if isinstance(statement, BatchStatement):
             return statement
         if isinstance(statement, str):
@@ -142,7 +142,7 @@ class CassandraSession:
             raise ValueError(f"not a value for Cassandra: {error}") from error
 
     def _note(self, error: Exception | None, began_at: float) -> None:
-        """A request came back."""
+        """Record the result of a request in the breaker."""
         if error is None or not is_silence(error):
             self._breaker.answered()
         elif self._breaker.failed(began_at):
@@ -150,7 +150,7 @@ class CassandraSession:
             self._requests.refuse_waiting("Cassandra does not answer")
 
     async def _watch(self, probe_cql: str) -> None:
-        """Whenever Cassandra has gone silent, ask for a sign of life until there is one."""
+        """Whenever the breaker opens, probe until a node answers."""
         probe, seconds = SimpleStatement(probe_cql), min(PROBE_SECONDS, self._settings.timeout_seconds)
         while True:
             await self._silent.wait()
@@ -185,7 +185,7 @@ async def open_cassandra(
 async def open_session(
     settings: CassandraSettings, *, probe_cql: str = "SELECT key FROM system.local"
 ) -> AsyncIterator[CassandraSession]:
-    """A session that is in no keyspace, whatever the schema; else as `open_cassandra`."""
+    """Open a session without a keyspace and without a check of the schema; else as `open_cassandra`."""
     driver = await _connected(settings)
     try:
         session = CassandraSession(driver, settings)
@@ -210,7 +210,7 @@ def _readings(session: CassandraSession) -> Readings:
 
 
 async def _connected(settings: CassandraSettings) -> Session:
-    """Connect in a thread. If the wait is cancelled, the thread ends on its own, within the time of a connection."""
+    """Connect in a thread. If the wait is cancelled, the thread ends by itself, within the time-out of a connection."""
     made: list[Session] = []
     lock = threading.Lock()
     is_wanted = True
@@ -240,9 +240,9 @@ async def _disconnect(driver: Session) -> None:
 
 
 def unlogged(rows: Sequence[tuple[PreparedStatement, Sequence[object]]]) -> BatchStatement:
-    """One request for several writes, which is applied as a whole if all are to one partition.
+    """Return an unlogged batch of several writes, which is atomic if all are to one partition.
 
-    Raises ValueError for values that can't be.
+    Raises ValueError for values of a wrong type.
     """
     batch = BatchStatement(BatchType.UNLOGGED)
     batch.is_idempotent = all(statement.is_idempotent for statement, _ in rows)

@@ -1,4 +1,4 @@
-"""What traces tell of statements: what they do to which table, and their text, whose values are left out of it."""
+"""Span names and attributes of statements: the operation, the table, and the text without values."""
 
 import re
 from collections.abc import Sequence
@@ -8,19 +8,19 @@ from cassandra.query import BatchStatement, PreparedStatement
 Statement = PreparedStatement | BatchStatement | str
 
 BATCH = "BATCH"
-"""What statements are called together that are not all of one kind."""
+"""The operation of statements with different operations."""
 
 MAX_NAMED = 3
-"""Kinds of statements that a name tells."""
+"""Most statements in the name of a span."""
 
 _TABLE = re.compile(r"\b(?:FROM|INTO|UPDATE)\s+([A-Za-z0-9_.]+)", re.IGNORECASE)
 _SPACE = re.compile(r"\s+")
 
 
 def described(statements: Sequence[Statement], keyspace: str | None) -> tuple[str, dict[str, str | int]]:
-    """The name and the attributes of the step in which these are executed, by OpenTelemetry's conventions.
+    """Return the name and the attributes of the span in which these are executed, by OpenTelemetry's conventions.
 
-    Of prepared statements alone the text is told, since in that of others there may be values.
+    Only the text of prepared statements is included, since that of others may hold values.
     """
     texts = list(dict.fromkeys(map(_text, statements)))
     operations = {text.partition(" ")[0].upper() for text in texts}

@@ -1,7 +1,6 @@
-"""What Rookery needs of Redis, for Trio: commands, scripts, and notices of what other processes did.
+"""Redis on Trio: commands, scripts, and notifications by other processes.
 
-`client.py` is what the rest uses; `link.py` is the only file that knows the library, `subscriber.py` the thread that
-listens.
+Other packages use `client.py`. Only `link.py` imports the library; `subscriber.py` has the thread that listens.
 """
 
 from shared.drivers.redis.client import RedisClient, open_redis

@@ -1,4 +1,4 @@
-"""Commands to Redis from Trio: one thread sends whatever has gathered as one pipeline, another listens to notices."""
+"""Commands to Redis from Trio: one thread sends the queued commands as one pipeline, another receives notifications."""
 
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -17,11 +17,11 @@ from shared.telemetry.metrics import Readings, register_readings
 from shared.telemetry.metrics.catalogue import REDIS_AWAY, REDIS_COMMANDS, REDIS_PENDING
 
 CLOSE_SECONDS = 0.3
-"""That closing waits for a command under way after its connection was cut, and then for the thread: nobody waits for
-those answers any more."""
+"""Deadline of closing for a running command, after its connection was cut, and then for the thread. No caller is
+waiting for the replies any more."""
 
 MAX_PENDING = 1_000
-"""Commands that may wait. A process has a few each second."""
+"""Bound of the queue of commands. A process sends a few each second."""
 
 _log = structlog.get_logger(__name__)
 
@@ -29,11 +29,11 @@ _log = structlog.get_logger(__name__)
 class _Command(NamedTuple):
     words: Sequence[bytes]
     deadline: float
-    """Of time.monotonic. Later it is not sent any more: its caller has given up."""
+    """In seconds of time.monotonic. After it the command is not sent: its caller has given up."""
 
 
 class RedisClient:
-    """Made by `open_redis`. It comes and goes with Redis by itself: what is asked meanwhile gets Unavailable."""
+    """A client that reconnects by itself; while Redis is unavailable, calls raise Unavailable. Made by `open_redis`."""
 
     def __init__(self, thread: BatchThread[_Command, Reply], subscriber: Subscriber, settings: RedisSettings) -> None:
         self._thread = thread
@@ -42,44 +42,44 @@ class RedisClient:
         self._refusal = ""
         self._is_closed = False
         self.is_away = False
-        """Whether the last command found no Redis."""
+        """Whether the last command did not reach Redis."""
 
     @property
     def connections(self) -> int:
-        """How often it began to hear notices: before, some may have been missed, and Redis may have lost all."""
+        """Number of the subscriber's connections: after a new one, notifications may be missing, and Redis's data."""
         return self._subscriber.connections
 
     def statistics(self) -> BridgeStatistics:
         return self._thread.statistics()
 
     async def call(self, *words: Word) -> Reply:
-        """Have one command done; its answer, with texts as `str`. Raises Unavailable, within the time of the settings:
-        it may have been done all the same."""
+        """Execute one command and return its reply, with texts as `str`. Raises Unavailable, within the time-out of the
+        settings; the command may have been executed all the same."""
         command = _Command([_encoded(word) for word in words], time.monotonic() + self._timeout_seconds)
         try:
             with trio.fail_after(self._timeout_seconds):
                 reply = await self._thread.call(command)
         except trio.TooSlowError:
             late = Away(f"Redis did not answer within {self._timeout_seconds:g} s")
-            self._note(late)
+            self._log_change(late)
             raise late from None
         except (Away, Refused) as error:
-            self._note(error)
+            self._log_change(error)
             raise
-        self._note(None)
+        self._log_change(None)
         return reply
 
     async def evaluate(self, script: str, keys: Sequence[str], *arguments: Word) -> Reply:
-        """Have a Lua script done, as one step. Raises Unavailable, as `call` does."""
+        """Run a Lua script atomically. Raises Unavailable, as `call` does."""
         return await self.call("EVAL", script, len(keys), *keys, *arguments)
 
     def subscribe(self, channel: str) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[None]]:
-        """Something to wait for: it yields soon after each notice that any process publishes on the channel, and after
-        each new connection; several may give one. The channel begins with the prefix of the settings."""
+        """Open a channel that yields soon after a notification of any process, and after each new connection;
+        notifications are coalesced. The name must begin with the prefix of the settings."""
         return self._subscriber.subscribe(channel)
 
-    def _note(self, error: Away | Refused | None) -> None:
-        """Log once that Redis is away, and once that it is back; and each new kind of refusal."""
+    def _log_change(self, error: Away | Refused | None) -> None:
+        """Log the first failure and the recovery after it, and each new kind of refusal."""
         if self._is_closed:
             return
         if isinstance(error, Refused) and str(error) != self._refusal:
@@ -93,7 +93,7 @@ class RedisClient:
         self.is_away = is_away
 
     async def _close(self, link: Link) -> None:
-        """Wake the thread, if it waits for Redis. Nobody waits for what it does."""
+        """Cut the connection, so that a thread that waits for Redis ends. No caller waits for its replies any more."""
         self._is_closed = True
         with trio.move_on_after(CLOSE_SECONDS, shield=True):
             while self._thread.statistics().pending:
@@ -107,10 +107,8 @@ def _encoded(word: Word) -> bytes:
 
 @asynccontextmanager
 async def open_redis(settings: RedisSettings) -> AsyncIterator[RedisClient]:
-    """A client for as long as the block is open. Opening never waits for Redis; closing takes a second at most.
-
-    Raises ValueError for a URL that can't be used.
-    """
+    """Open a client. Opening never waits for Redis; closing takes a second at most. Raises ValueError for an invalid
+    URL."""
     connect = connector(settings)
     commands, notices = Link(settings, connect), Link(settings, connect)
     async with (
@@ -139,17 +137,17 @@ async def open_redis(settings: RedisSettings) -> AsyncIterator[RedisClient]:
 
 
 def _handler(link: Link) -> Callable[[list[_Command]], Sequence[Reply | Exception]]:
-    """What does a batch, in the thread."""
+    """Return the function that runs a batch of commands in the thread."""
 
     def handle(batch: list[_Command]) -> Sequence[Reply | Exception]:
         now = time.monotonic()
-        timely = [command for command in batch if command.deadline > now]
+        in_time = [command for command in batch if command.deadline > now]
         replies: list[Reply | Refused | Away]
         try:
-            replies = link.exchange([command.words for command in timely]) if timely else []
+            replies = link.exchange([command.words for command in in_time]) if in_time else []
         except Away as error:
-            replies = [error] * len(timely)
-        answers = iter(replies)
-        return [next(answers) if command.deadline > now else Away("Redis is behind") for command in batch]
+            replies = [error] * len(in_time)
+        next_reply = iter(replies)
+        return [next(next_reply) if command.deadline > now else Away("Redis is behind") for command in batch]
 
     return handle

@@ -1,4 +1,4 @@
-"""One connection to Redis, and the only place that knows the library: what it raises becomes Unavailable here."""
+"""One connection to Redis. Only this module uses the library, whose errors become Unavailable here."""
 
 import socket
 import threading
@@ -14,14 +14,14 @@ from shared.contract.errors import Unavailable
 from shared.settings import RedisSettings
 
 Word = str | bytes | int
-"""A part of a command."""
+"""One word of a command."""
 
 Reply = Any
-"""What Redis answers: a text, a whole number, None, or a list of those."""
+"""A reply of Redis: a text, a whole number, None, or a list of those."""
 
 
 class Connection(Protocol):
-    """What is used of the library's connections, whose own types are loose."""
+    """The part of the library's connections that is used here; their own types are loose."""
 
     @property
     def is_connected(self) -> bool: ...
@@ -34,16 +34,16 @@ class Connection(Protocol):
 
 
 class Away(Unavailable):
-    """Redis can't be reached, or does not answer."""
+    """Redis can't be reached, or does not answer. The command may have been executed; retry if it is idempotent."""
 
 
 class Refused(Unavailable):
-    """Redis answers, and does not do what it was asked: out of memory, a replica, no permission."""
+    """Redis rejected a command: out of memory, a replica, no permission. Mend the server or its configuration."""
 
 
 def connector(settings: RedisSettings) -> Callable[[], Connection]:
-    """What makes connections, unconnected. Raises ValueError for a URL that can't be used, without showing it: it may
-    hold a password, and a password that is not quoted is what makes a URL unusable."""
+    """Return a function that makes connections, not yet connected. Raises ValueError for an invalid URL, without the
+    URL: it may hold a password, and a password that is not quoted often is the mistake in it."""
     try:
         pool = ConnectionPool.from_url(
             settings.url.get_secret_value(),
@@ -63,7 +63,7 @@ def connector(settings: RedisSettings) -> Callable[[], Connection]:
 
 
 class Link:
-    """A connection for one thread, which connects when it is needed. `cut` is for any other thread."""
+    """A connection for one thread, which connects at the first command. Other threads may call `cut` alone."""
 
     def __init__(self, settings: RedisSettings, connect: Callable[[], Connection]) -> None:
         self._connection = connect()
@@ -71,7 +71,7 @@ class Link:
         self._is_cut = threading.Event()
 
     def exchange(self, commands: Sequence[Sequence[bytes]]) -> list[Reply | Refused]:
-        """Send the commands as one and read all their answers. Raises Away: then each may have been done, or not."""
+        """Send the commands as one pipeline and read all replies. If it raises Away, each may have been executed."""
         replies: list[Reply | Refused] = []
         with self._errors_mapped():
             self._connect()
@@ -80,40 +80,40 @@ class Link:
                 try:
                     replies.append(self._connection.read_response())
                 except ResponseError as error:
-                    replies.append(Refused(f"Redis refused a command: {self._shown(error)}"))
+                    replies.append(Refused(f"Redis refused a command: {self._masked(error)}"))
         return replies
 
     def send(self, *command: bytes) -> None:
-        """Send a command without waiting for its answer. Raises Away."""
+        """Send a command without waiting for its reply. Raises Away."""
         with self._errors_mapped():
             self._connect()
             self._connection.send_packed_command(self._connection.pack_commands([command]), check_health=False)
 
     def read(self, timeout: float) -> Reply:
-        """What Redis says next; None if that is nothing for so many seconds. Raises Away, also if it is an error."""
+        """Read the next reply; None if none arrives within `timeout` seconds. Raises Away, also for an error reply."""
         with self._errors_mapped():
             return self._connection.read_response() if self._connection.can_read(timeout) else None
 
     def close(self) -> None:
-        """By the thread that uses it. It may be used again, unless it was cut."""
+        """Disconnect, in the thread that uses it. The next command connects again, unless it was cut."""
         self._connection.disconnect()
 
     def cut(self) -> None:
-        """End the connection whatever its thread does, which gets Away, now and ever after.
+        """Shut the socket down from another thread: the owning thread gets Away, for this and every later command.
 
-        The thread may be between two steps of connecting: whoever waits for it cuts again until it has ended.
+        The thread may be between two steps of connecting, so the caller repeats this until the thread has ended.
         """
         self._is_cut.set()
         connected: socket.socket | None = getattr(self._connection, "_sock", None)
         if connected is not None:
             with suppress(OSError):
-                socket.socket.shutdown(connected, socket.SHUT_RDWR)  # of a TLS socket too: no goodbyes
+                socket.socket.shutdown(connected, socket.SHUT_RDWR)  # TCP's shutdown for a TLS socket too
 
     def _connect(self) -> None:
-        """Connect, unless connected. A connection that ended while it was idle, as by a restart, is made anew."""
+        """Connect, unless connected. An idle connection that has ended, such as by a restart, is replaced."""
         try:
             if self._connection.is_connected and self._connection.can_read(0):
-                self._connection.disconnect()  # nobody asked for anything
+                self._connection.disconnect()  # no reply is due, so readable means closed
         except RedisError:
             self._connection.disconnect()
         if self._is_cut.is_set():
@@ -126,9 +126,10 @@ class Link:
             yield
         except (RedisError, OSError) as error:
             self._connection.disconnect()
-            raise Away(f"Redis does not answer: {self._shown(error)}") from None  # the cause has its text unmasked
+            raise Away(f"Redis does not answer: {self._masked(error)}") from None  # the cause's text is not masked
 
-    def _shown(self, error: Exception) -> str:
+    def _masked(self, error: Exception) -> str:
+        """The text of the error, without the password."""
         text = str(error) or type(error).__name__
         for secret in self._secrets:
             text = text.replace(secret, "***")
@@ -136,6 +137,6 @@ class Link:
 
 
 def _secrets(url: str) -> list[str]:
-    """The password, in all its spellings: a server may repeat a command that it does not know, with its arguments."""
+    """Return the password in all its encodings: a server's error may quote a command with its arguments."""
     password = urlsplit(url).password
     return [] if not password else sorted({password, unquote(password), quote(unquote(password))}, key=len)[::-1]

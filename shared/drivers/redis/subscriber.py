@@ -1,4 +1,4 @@
-"""The thread that listens to what other processes announce, and connects again whenever it has to."""
+"""The thread that receives notifications by other processes, and reconnects when necessary."""
 
 import threading
 from collections.abc import AsyncIterator
@@ -10,21 +10,21 @@ from shared.contract.errors import Unavailable
 from shared.drivers.redis.link import Link
 
 RETRY_SECONDS = 0.5
-"""Between two attempts to connect: what a change may be late after an outage."""
+"""Pause between two attempts to connect: by this much a notification may be late after an outage."""
 
 PING_SECONDS = 5.0
-"""Silence after which Redis is asked whether it is still there."""
+"""Silence after which a ping is sent."""
 
 CLOSE_SECONDS = 0.3
-"""That closing waits for the thread. It may be in the middle of looking up a host, which nothing ends early."""
+"""Deadline of closing for the thread. It may be resolving a host, which nothing can interrupt."""
 
 
 class Subscriber:
-    """Listens to every channel that begins with the prefix. Its methods are for the Trio thread."""
+    """Subscribes to every channel that begins with the prefix. Its public methods are for the Trio thread."""
 
     def __init__(self, link: Link, prefix: str, timeout_seconds: float) -> None:
         self.connections = 0
-        """How often it has connected. Whatever was announced between two connections was missed."""
+        """Number of connections so far. Notifications between two of them were missed."""
         self._link = link
         self._prefix = prefix
         self._timeout_seconds = timeout_seconds
@@ -36,11 +36,11 @@ class Subscriber:
 
     @asynccontextmanager
     async def subscribe(self, channel: str) -> AsyncIterator[trio.MemoryReceiveChannel[None]]:
-        """Something to wait for: it yields soon after each notice on the channel, and after each new connection;
-        several may give one."""
+        """Open a channel that yields soon after a notification, and after each new connection; they are coalesced.
+        Raises ValueError if the name does not begin with the prefix."""
         if not channel.startswith(self._prefix):
             raise ValueError(f"{channel} does not begin with {self._prefix}")
-        send, receive = trio.open_memory_channel[None](1)  # one slot: what is already to be told need not be told twice
+        send, receive = trio.open_memory_channel[None](1)  # one slot: notifications are coalesced
         self._watchers.setdefault(channel, set()).add(send)
         try:
             yield receive
@@ -50,7 +50,7 @@ class Subscriber:
             send.close()
 
     async def run(self) -> None:
-        """Listen until cancelled."""
+        """Receive notifications until cancelled."""
         thread = threading.Thread(target=self._run, name="redis subscriber", daemon=True)
         thread.start()
         try:
@@ -62,12 +62,12 @@ class Subscriber:
                     self._link.cut()
                     with trio.move_on_after(0.01):
                         await self._ended.wait()
-                thread.join()  # to say so was its last act
+                thread.join()  # setting `_ended` was its last act
         if self._failure is not None:
             raise self._failure
 
     def _run(self) -> None:
-        """The thread."""
+        """The body of the thread."""
         with suppress(trio.RunFinishedError):
             try:
                 while not self._closing.is_set():
@@ -81,22 +81,22 @@ class Subscriber:
                 self._token.run_sync_soon(self._ended.set)
 
     def _listen(self) -> None:
-        """Raises Unavailable when the connection ends, or when a ping has no answer."""
+        """Receive notifications in the thread. Raises Unavailable when the connection ends or a ping is unanswered."""
         try:
             self._link.send(b"PSUBSCRIBE", _literal(self._prefix).encode() + b"*")
             while not self._closing.is_set():
-                said = self._link.read(PING_SECONDS)
-                if said is None:
+                reply = self._link.read(PING_SECONDS)
+                if reply is None:
                     self._link.send(b"PING")
-                    said = self._link.read(self._timeout_seconds)
-                match said:
+                    reply = self._link.read(self._timeout_seconds)
+                match reply:
                     case None:
                         raise Unavailable("Redis does not answer")
                     case ["psubscribe", *_]:
                         self._token.run_sync_soon(self._connected)
                     case ["pmessage", _, str(channel), _]:
-                        self._token.run_sync_soon(self._tell, channel)
-                    case _:  # the answer to a ping
+                        self._token.run_sync_soon(self._notify, channel)
+                    case _:  # the reply to a ping
                         pass
         finally:
             self._link.close()
@@ -104,14 +104,14 @@ class Subscriber:
     def _connected(self) -> None:
         self.connections += 1
         for channel in self._watchers:
-            self._tell(channel)
+            self._notify(channel)
 
-    def _tell(self, channel: str) -> None:
+    def _notify(self, channel: str) -> None:
         for watcher in self._watchers.get(channel, ()):
             with suppress(trio.WouldBlock):
                 watcher.send_nowait(None)
 
 
 def _literal(text: str) -> str:
-    """The pattern that only this text matches."""
+    """Escape the text for a pattern that matches it alone."""
     return "".join(f"\\{character}" if character in "*?[]\\^-" else character for character in text)

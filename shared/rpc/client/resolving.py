@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import trio
 
-from shared.net.addresses import joined
+from shared.contract.addresses import join_host_port
 from shared.rpc.client.connecting import Endpoint
 
 
 def endpoint_of(host: str, port: int, server_name: str | None = None) -> Endpoint:
     """Return the endpoint of one server. Its certificate must be for the host, or for `server_name`."""
-    return Endpoint(host, port, server_name or joined(host, port), server_name or host)
+    return Endpoint(host, port, server_name or join_host_port(host, port), server_name or host)
 
 
 async def resolve(name: Endpoint) -> list[Endpoint]:

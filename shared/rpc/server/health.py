@@ -47,7 +47,7 @@ class HealthService(HealthServicer):
         ready = await self._health.ready()
         while True:
             await stream.send(_response(ready))
-            ready = await self._health.turned(ready)
+            ready = await self._health.wait_for_change(ready)
 
 
 def _response(ready: bool) -> HealthCheckResponse:

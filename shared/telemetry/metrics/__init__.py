@@ -1,7 +1,7 @@
-"""Metrics: what a process counts and measures, read at `/metrics` in the text format of Prometheus.
+"""Metrics of a process, served at `/metrics` in the text format of Prometheus.
 
-Instruments are plain numbers (`instruments.py`), all of them named in `catalogue.py`: to count costs a tenth of a
-microsecond, needs no set-up, and nothing is formatted before someone asks. `exposition.py` answers who asks.
+Instruments are plain numbers (`instruments.py`), all of them defined in `catalogue.py`: an increment costs a tenth of a
+microsecond and needs no set-up. `exposition.py` formats them at each request.
 """
 
 from shared.telemetry.metrics.exposition import CONTENT_TYPE, exposition, serve_role

@@ -12,27 +12,27 @@ BEGIN, END = "<!-- generated from shared/telemetry/metrics/catalogue.py -->", "<
 
 def table() -> str:
     """The lines between `BEGIN` and `END`."""
-    head = ["| metric | kind | labels | roles | what it says |", "| --- | --- | --- | --- | --- |"]
+    head = ["| metric | kind | labels | roles | meaning |", "| --- | --- | --- | --- | --- |"]
     return "\n".join([*head, *map(_row, CATALOGUE)])
 
 
 def with_table(page: str) -> str:
-    """The page with the table as it should be."""
+    """The page with the current table."""
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}"
 
 
 def _row(instrument: Instrument) -> str:
-    says = instrument.says
+    meaning = instrument.help
     if instrument.needs:
-        says += f". With {instrument.needs} only"
+        meaning += f". With {instrument.needs} only"
     if isinstance(instrument, Histogram):
-        says += f". Buckets from {instrument.bounds[0] * 1000:g} ms to {instrument.bounds[-1]:g} s"
+        meaning += f". Buckets from {instrument.bounds[0] * 1000:g} ms to {instrument.bounds[-1]:g} s"
     roles = "all" if instrument.roles == ROLES else ", ".join(instrument.roles)
     labels = ", ".join(f"`{label}`" for label in instrument.labels)
     kind = f"{instrument.kind}, {instrument.unit}" if instrument.unit else instrument.kind
-    return f"| `{instrument.name}` | {kind} | {labels} | {roles} | {says}. |"
+    return f"| `{instrument.name}` | {kind} | {labels} | {roles} | {meaning}. |"
 
 
 if __name__ == "__main__":

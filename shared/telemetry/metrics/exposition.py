@@ -1,4 +1,4 @@
-"""What is said at `/metrics`: the instruments of the roles that this process plays, and the process itself."""
+"""The body of `/metrics`: the instruments of the process and of the roles that it serves."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -22,28 +22,25 @@ _version = version("rookery")
 
 @contextmanager
 def serve_role(role: Role, is_ready: IsReady) -> Iterator[None]:
-    """While the block is open, the process plays this role, and says at `/metrics` what belongs to it."""
-    part = role, is_ready
-    _roles.append(part)
+    """Expose the role's instruments, and its readiness, while the block is open."""
+    served = role, is_ready
+    _roles.append(served)
     try:
         yield
     finally:
-        _roles.remove(part)
+        _roles.remove(served)
 
 
 async def exposition() -> bytes:
-    """Everything that is counted and measured, as it is now: the body of `/metrics`.
-
-    It takes as long as it takes to know whether the roles are ready.
-    """
+    """Return the body of `/metrics`, with the current values. It waits for the readiness of each role."""
     ready: dict[tuple[str, ...], float] = {}
 
-    async def ask(role: Role, is_ready: IsReady) -> None:
+    async def read_readiness(role: Role, is_ready: IsReady) -> None:
         ready[role,] = min(await is_ready(), ready.get((role,), 1))
 
     async with trio.open_nursery() as nursery:
         for role, is_ready in _roles:
-            nursery.start_soon(ask, role, is_ready)
+            nursery.start_soon(read_readiness, role, is_ready)
     with register_readings({READY: lambda: ready, BUILD_INFO: lambda: {(_version,): 1}}):
         return generate_latest(REGISTRY)
 

@@ -1,4 +1,4 @@
-"""The kinds of instruments: counters, gauges and histograms, as plain numbers of the Trio thread."""
+"""Counters, gauges and histograms, as plain numbers that only the Trio thread changes."""
 
 from abc import ABC, abstractmethod
 from bisect import bisect_left
@@ -20,41 +20,41 @@ Labels = tuple[str, ...]
 """The values of an instrument's labels, in their order."""
 
 Reading = Callable[[], float | Mapping[Labels, float]]
-"""Tells a number that is kept elsewhere, or numbers by the values of the labels."""
+"""Returns a number that another object keeps, or numbers by the values of the labels. It must not wait or raise."""
 
 Readings = Mapping["Counter | Gauge", Reading]
 
 
 @dataclass(eq=False)
 class Instrument(ABC):
-    """What all kinds have."""
+    """Base of all instruments."""
 
     kind: ClassVar[str]
 
     name: str
-    says: str
+    help: str
     _: KW_ONLY
     unit: str = ""
     labels: Labels = ()
     roles: Sequence[Role] = ROLES
-    """Those that have it."""
+    """The roles that expose it."""
     needs: str = ""
-    """The engine or the setting without which there are no numbers."""
+    """The engine or the setting without which it has no values."""
 
     @abstractmethod
     def family(self) -> Family:
-        """All its numbers as they are now."""
+        """Return the current values."""
 
 
 @dataclass(eq=False)
 class _Observable(Instrument):
-    """Has numbers that are kept elsewhere, and read when someone asks."""
+    """An instrument with readings: numbers that other objects keep, read at each request."""
 
     _readings: list[Reading] = field(init=False, default_factory=list)
 
     @contextmanager
-    def observed(self, reading: Reading) -> Iterator[None]:
-        """Read this too while the block is open. Where several tell of the same labels, the sum counts."""
+    def read_from(self, reading: Reading) -> Iterator[None]:
+        """Include this reading while the block is open. Values with the same labels are added up."""
         self._readings.append(reading)
         try:
             yield
@@ -72,27 +72,27 @@ class _Observable(Instrument):
 
 @dataclass(eq=False)
 class Counter(_Observable):
-    """Counts what has happened since the start."""
+    """A count of events since the start."""
 
     kind = "counter"
 
     known: Sequence[str] = field(default=(), kw_only=True)
-    """Values of its only label that are 0 until then."""
+    """Values of its only label that are exposed as 0 before their first event."""
 
     def __post_init__(self) -> None:
         self._counts: dict[Labels, float] = {(value,): 0 for value in self.known}
 
     def inc(self, *labels: str, by: float = 1) -> None:
-        """Count one more, or so many."""
+        """Add one, or `by`."""
         counts = self._counts
         counts[labels] = counts.get(labels, 0) + by
 
     def count(self, *labels: str) -> float:
-        """How many were counted here, not elsewhere."""
+        """Return the count without the readings."""
         return self._counts.get(labels, 0)
 
     def family(self) -> Family:
-        family = CounterMetricFamily(self.name, self.says, labels=self.labels)
+        family = CounterMetricFamily(self.name, self.help, labels=self.labels)
         counts = self._read()
         for labels, count in self._counts.items():
             counts[labels] += count
@@ -105,12 +105,12 @@ class Counter(_Observable):
 
 @dataclass(eq=False)
 class Gauge(_Observable):
-    """Tells how much there is now."""
+    """A current amount, from readings alone."""
 
     kind = "gauge"
 
     def family(self) -> Family:
-        family = GaugeMetricFamily(self.name, self.says, labels=self.labels)
+        family = GaugeMetricFamily(self.name, self.help, labels=self.labels)
         for labels, number in self._read().items():
             family.add_metric(labels, number)
         return family
@@ -118,7 +118,7 @@ class Gauge(_Observable):
 
 @dataclass(eq=False)
 class Histogram(Instrument):
-    """Measures how long things take, in seconds: how many took up to each of its bounds, and how long all together."""
+    """A distribution of durations in seconds: the count up to each bound, and the sum."""
 
     kind = "histogram"
 
@@ -133,17 +133,17 @@ class Histogram(Instrument):
             self._begin(())
 
     def observe(self, seconds: float, *labels: str) -> None:
-        """Measure one."""
+        """Add one duration."""
         counts = self._counts.get(labels) or self._begin(labels)
         counts[bisect_left(self.bounds, seconds)] += 1
         self._sums[labels] += seconds
 
     def count(self, *labels: str) -> int:
-        """How many were measured."""
+        """Return the number of durations."""
         return sum(self._counts.get(labels, ()))
 
     def family(self) -> Family:
-        family = HistogramMetricFamily(self.name, self.says, labels=self.labels)
+        family = HistogramMetricFamily(self.name, self.help, labels=self.labels)
         for labels, counts in self._counts.items():
             buckets: list[tuple[str, float]] = list(zip(self._le, accumulate(counts), strict=True))
             family.add_metric(labels, buckets, self._sums[labels])
@@ -157,13 +157,13 @@ class Histogram(Instrument):
 
 @contextmanager
 def register_readings(readings: Readings) -> Iterator[None]:
-    """While the block is open, read these when someone asks. A reading must not wait, nor raise."""
+    """Include these readings while the block is open."""
     with ExitStack() as stack:
         for instrument, reading in readings.items():
-            stack.enter_context(instrument.observed(reading))
+            stack.enter_context(instrument.read_from(reading))
         yield
 
 
 def lag_reading(group: str, lag: Callable[[], Mapping[int, int]]) -> Reading:
-    """The lag of a consumer of the group, by partition."""
+    """A reading of the lag of a consumer of the group, by partition."""
     return lambda: {(group, str(partition)): records for partition, records in lag().items()}

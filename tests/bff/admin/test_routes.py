@@ -9,7 +9,7 @@ import structlog
 from shared.accounts.audit import AuditEntry
 from shared.configuration import LiveConfiguration
 from shared.contract.errors import Unavailable
-from shared.coordination.processes import Figures, ProcessReport
+from shared.coordination.processes import ProcessReport, ProcessStats
 
 if TYPE_CHECKING:
     from tests.bff.conftest import Api
@@ -346,9 +346,9 @@ async def test_an_act_that_can_not_be_recorded_is_not_done(
 
 
 async def test_processes_are_listed_with_the_owners_of_partitions(api: "Api", admin: Signed) -> None:
-    figures = Figures({"websocket": 3, "grpc": 1}, [0, 2], {0: 7})
-    await api.services.processes.put(ProcessReport("gateway-1", "gateway", "1.2", 5, True, figures))
-    await api.services.processes.put(ProcessReport("bff-1", "bff", "1.2", 6, False, Figures()))
+    stats = ProcessStats({"websocket": 3, "grpc": 1}, [0, 2], {0: 7})
+    await api.services.processes.put(ProcessReport("gateway-1", "gateway", "1.2", 5, True, stats))
+    await api.services.processes.put(ProcessReport("bff-1", "bff", "1.2", 6, False, ProcessStats()))
     listed = (await admin.call("GET", "/v1/admin/processes")).body
     bff, gateway = listed["processes"]
     assert gateway == {
@@ -381,7 +381,7 @@ async def test_processes_are_unavailable_while_their_store_is(
 
 async def test_the_newer_of_two_reports_of_an_owned_partition_counts(api: "Api", admin: Signed) -> None:
     for name in ("gateway-2", "gateway-1"):
-        await api.services.processes.put(ProcessReport(name, "gateway", "1", 5, True, Figures(owned=[1])))
+        await api.services.processes.put(ProcessReport(name, "gateway", "1", 5, True, ProcessStats(owned=[1])))
         api.clock.now_ms += 1_000
     listed = (await admin.call("GET", "/v1/admin/processes")).body
     assert listed["partitions"][1] == {"partition": 1, "owner": "gateway-1"}

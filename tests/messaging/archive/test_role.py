@@ -24,7 +24,7 @@ SETTINGS = ArchiveSettings(grpc_port=0, health_port=0)
 @pytest.fixture
 def health() -> Health:
     health = Health()
-    health.started()
+    health.mark_started()
     return health
 
 

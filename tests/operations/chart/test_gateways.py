@@ -4,7 +4,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from shared.net.addresses import GrpcAddress
+from shared.contract.addresses import GrpcAddress
 from tools.operations.kubernetes import Manifest
 from tools.operations.manifests import (
     EXPOSED,

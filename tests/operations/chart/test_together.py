@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from shared.net.addresses import GrpcAddress
+from shared.contract.addresses import GrpcAddress
 from shared.telemetry.metrics import catalogue
 from shared.telemetry.metrics.instruments import Instrument
 from tests.needed import needed

@@ -42,6 +42,34 @@ def acts(invoke: Invoke) -> list[tuple[str, str, str]]:
     return [(entry["act"], entry["target"].split()[0], entry["detail"]) for entry in entries[2:]]
 
 
+def logged(result: Result) -> list[tuple[str, str, str]]:
+    """Event, act and target of the JSON lines on stderr."""
+    lines = [json.loads(line) for line in result.stderr.splitlines() if line.startswith("{")]
+    return [(line["event"], line["act"], line["target"].split()[0]) for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "act", "target"),
+    [
+        (("user", "admin", "ada"), "make_admin", "ada"),
+        (("user", "suspend", "grace", "--reason", "spam"), "suspend_user", "grace"),
+        (("user", "sign-out", "grace"), "sign_out_user", "grace"),
+        (("config", "set", "max_text_bytes", "1000"), "set_configuration", "max_text_bytes"),
+        (("config", "unset", "max_text_bytes"), "unset_configuration", "max_text_bytes"),
+    ],
+)
+def test_each_act_of_a_command_is_logged(invoke: Invoke, arguments: tuple[str, ...], act: str, target: str) -> None:
+    result = invoke(*arguments)
+    assert result.exit_code == 0
+    assert logged(result) == [("admin_act", act, target)]
+    assert "admin_act" not in result.stdout
+
+
+def test_a_rotation_of_keys_is_logged(invoke: Invoke) -> None:
+    result = invoke("keys", "rotate")
+    assert logged(result) == [("admin_act", "rotate_keys", result.stdout.split()[0])]
+
+
 def found(invoke: Invoke, name: str) -> dict[str, object]:
     """The account, as it is shown."""
     account: dict[str, object] = json.loads(invoke("user", "find", name, "--json").output)

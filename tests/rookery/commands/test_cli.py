@@ -19,7 +19,8 @@ from shared.backplane import DeadLetter, StoredRecord
 from shared.backplane.sqlite.log import open_sqlite_log
 from shared.configuration import LiveConfiguration
 from shared.contract.errors import Unavailable
-from shared.telemetry.health import Health, serve_health
+from shared.net.health_server import serve_health
+from shared.telemetry.health import Health
 
 Invoke = Callable[..., Result]
 
@@ -171,7 +172,7 @@ async def test_a_probe_says_which_check_fails(invoke: Invoke, nursery: trio.Nurs
 
     health = Health()
     health.add("disk", "there is room", check)
-    health.started()
+    health.mark_started()
     port = await nursery.start(serve_health, health, "127.0.0.1", 0)
     result = await trio.to_thread.run_sync(invoke, "probe", f"http://127.0.0.1:{port}/readyz")
     assert (result.exit_code, result.output) == (code, "disk: the disk is full\n" if failing else "")
@@ -181,11 +182,11 @@ async def test_a_probe_says_which_check_fails(invoke: Invoke, nursery: trio.Nurs
 
 
 def test_a_value_that_was_set_is_shown_until_it_is_unset(invoke: Invoke) -> None:
-    assert invoke("config", "get", "max_text_bytes").output == "16384\n"
-    assert invoke("config", "set", "max_text_bytes", "100").output == "max_text_bytes = 100\n"
-    assert invoke("config", "get", "max_text_bytes").output == "100\n"
+    assert invoke("config", "get", "max_text_bytes").stdout == "16384\n"
+    assert invoke("config", "set", "max_text_bytes", "100").stdout == "max_text_bytes = 100\n"
+    assert invoke("config", "get", "max_text_bytes").stdout == "100\n"
     assert "* max_text_bytes = 100" in invoke("config", "list").output
-    assert invoke("config", "unset", "max_text_bytes").output == "max_text_bytes = 16384\n"
+    assert invoke("config", "unset", "max_text_bytes").stdout == "max_text_bytes = 16384\n"
     assert "  max_text_bytes = 16384" in invoke("config", "list").output
 
 
@@ -218,7 +219,7 @@ def test_a_value_or_key_that_is_wrong_is_refused_in_words(
 def test_an_account_is_made_in_the_data_folder(invoke: Invoke, tmp_path: Path) -> None:
     result = invoke("user", "add", "Ada", "--password-stdin", "--display-name", "Ada L.", stdin="correct horse\n")
     assert result.exit_code == 0, result.output
-    assert result.output.startswith("ada is user ")
+    assert result.stdout.startswith("ada is user ")
 
     async def display_name() -> str:
         async with open_sqlite_accounts(DataFolder(tmp_path / "data").accounts) as accounts:

@@ -13,7 +13,7 @@ import trio
 from shared.accounts.audit import Act, Actor, AuditEntry, new_entry
 from shared.accounts.sqlite import store as accounts_sqlite
 from shared.accounts.sqlite.store import open_sqlite_accounts
-from shared.accounts.store import AccountStore, Family, Standing, User
+from shared.accounts.store import AccountStatus, AccountStore, Family, User
 from tests.shared.accounts.stores import OpenStore, over_cassandra, patiently
 
 ALICE = User(11, "alice", "Alice Liddell", "", 1, 1_000)
@@ -37,49 +37,49 @@ async def store(open_store: OpenStore) -> AsyncIterator[AccountStore]:
         yield store
 
 
-async def standing(store: AccountStore, user_id: int = ALICE.user_id) -> Standing:
-    return (await store.standings([user_id]))[user_id]
+async def status(store: AccountStore, user_id: int = ALICE.user_id) -> AccountStatus:
+    return (await store.account_statuses([user_id]))[user_id]
 
 
-# ---- standing
+# ---- status
 
 
 async def test_a_new_account_is_neither_an_admin_nor_suspended(store: AccountStore) -> None:
-    assert await store.standings([ALICE.user_id, 99]) == {ALICE.user_id: Standing(), 99: Standing()}
-    assert await store.standings([]) == {}
+    assert await store.account_statuses([ALICE.user_id, 99]) == {ALICE.user_id: AccountStatus(), 99: AccountStatus()}
+    assert await store.account_statuses([]) == {}
 
 
 async def test_an_admin_is_one_until_that_is_revoked(store: AccountStore) -> None:
     for _ in range(2):
         assert await store.make_admin(ALICE.user_id)
-    assert await standing(store) == Standing(is_admin=True)
+    assert await status(store) == AccountStatus(is_admin=True)
     for _ in range(2):
         await store.revoke_admin(ALICE.user_id)
-    assert await standing(store) == Standing()
+    assert await status(store) == AccountStatus()
     assert await store.make_admin(ALICE.user_id)
 
 
 async def test_a_user_is_suspended_until_restored(store: AccountStore) -> None:
     assert await store.suspend(ALICE.user_id, "spam", 5_000)
-    assert await standing(store) == Standing(suspended_at_ms=5_000, suspended_reason="spam")
+    assert await status(store) == AccountStatus(suspended_at_ms=5_000, suspended_reason="spam")
     assert await store.suspend(ALICE.user_id, "more spam", 6_000)
-    assert await standing(store) == Standing(suspended_at_ms=6_000, suspended_reason="more spam")
+    assert await status(store) == AccountStatus(suspended_at_ms=6_000, suspended_reason="more spam")
     for _ in range(2):
         await store.restore(ALICE.user_id)
-        assert await standing(store) == Standing()
+        assert await status(store) == AccountStatus()
 
 
 async def test_an_admin_is_not_suspended_and_a_suspended_user_not_made_an_admin(store: AccountStore) -> None:
     await store.make_admin(ALICE.user_id)
     assert not await store.suspend(ALICE.user_id, "coup", 5_000)
-    assert await standing(store) == Standing(is_admin=True)
+    assert await status(store) == AccountStatus(is_admin=True)
     await store.restore(ALICE.user_id)
-    assert await standing(store) == Standing(is_admin=True)
+    assert await status(store) == AccountStatus(is_admin=True)
     await store.revoke_admin(ALICE.user_id)
     await store.suspend(ALICE.user_id, "spam", 5_000)
     assert not await store.make_admin(ALICE.user_id)
     await store.revoke_admin(ALICE.user_id)
-    assert await standing(store) == Standing(suspended_at_ms=5_000, suspended_reason="spam")
+    assert await status(store) == AccountStatus(suspended_at_ms=5_000, suspended_reason="spam")
 
 
 async def test_of_a_suspension_and_a_promotion_at_once_one_is_done(open_store: OpenStore) -> None:
@@ -93,7 +93,7 @@ async def test_of_a_suspension_and_a_promotion_at_once_one_is_done(open_store: O
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(note, partial(one.make_admin, user_id))
                 nursery.start_soon(note, partial(other.suspend, user_id, "spam", 5_000))
-            found = await standing(one, user_id)
+            found = await status(one, user_id)
             assert sorted(done) == [False, True]
             assert found.is_admin != found.is_suspended
 
@@ -101,32 +101,32 @@ async def test_of_a_suspension_and_a_promotion_at_once_one_is_done(open_store: O
 async def test_another_process_sees_a_standing_at_once(open_store: OpenStore) -> None:
     async with open_store() as one, open_store() as other:
         await one.suspend(ALICE.user_id, "spam", 5_000)
-        assert (await standing(other)).is_suspended
+        assert (await status(other)).is_suspended
 
 
-# ---- standing of a sign-in
+# ---- status of a sign-in
 
 
 async def test_a_sign_in_has_the_standing_of_its_user_until_it_ends(store: AccountStore) -> None:
-    assert await store.standing_in("family", ALICE.user_id) is None
+    assert await store.sign_in_status("family", ALICE.user_id) is None
     await store.start_family(FAMILY, b"token", FAR)
-    assert await store.standing_in("family", ALICE.user_id) == Standing()
+    assert await store.sign_in_status("family", ALICE.user_id) == AccountStatus()
     await store.make_admin(ALICE.user_id)
-    assert await store.standing_in("family", ALICE.user_id) == Standing(is_admin=True)
+    assert await store.sign_in_status("family", ALICE.user_id) == AccountStatus(is_admin=True)
     await store.revoke_admin(ALICE.user_id)
     await store.suspend(ALICE.user_id, "spam", 5_000)
-    suspended = await store.standing_in("family", ALICE.user_id)
+    suspended = await store.sign_in_status("family", ALICE.user_id)
     assert suspended is not None
     assert suspended.is_suspended
     await store.end_families(ALICE.user_id)
-    assert await store.standing_in("family", ALICE.user_id) is None
-    assert await store.standing_in("", ALICE.user_id) is None
+    assert await store.sign_in_status("family", ALICE.user_id) is None
+    assert await store.sign_in_status("", ALICE.user_id) is None
 
 
 # ---- sign-ins
 
 
-async def test_the_sign_ins_of_a_user_come_newest_first_and_of_nobody_else(store: AccountStore) -> None:
+async def test_the_sign_ins_of_a_user_alone_come_newest_first(store: AccountStore) -> None:
     bob = replace(ALICE, user_id=12, name="bob")
     await store.add_user(bob, "hash")
     families = [Family(f"family {number}", ALICE.user_id, f"device {number}", number) for number in range(1, 4)]
@@ -192,7 +192,7 @@ async def test_entries_and_standings_outlive_the_store(open_store: OpenStore) ->
         await store.make_admin(ALICE.user_id)
     async with open_store() as store:
         assert await store.audit_entries(limit=10) == [entry(1)]
-        assert (await standing(store)).is_admin
+        assert (await status(store)).is_admin
 
 
 # ---- an older file
@@ -210,5 +210,5 @@ async def test_a_file_of_an_older_release_is_brought_up_to_date(
         assert connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'standings'").fetchone() is None
     async with open_sqlite_accounts(path) as store:
         assert await store.users([ALICE.user_id]) == [ALICE]
-        assert await standing(store) == Standing()
+        assert await status(store) == AccountStatus()
         assert await store.make_admin(ALICE.user_id)

@@ -171,7 +171,7 @@ async def test_a_late_finish_of_a_registration_takes_back_no_change(
     await store.set_password(user.user_id, "new")
     changed = await store.update_profile(user.user_id, display_name="", about="here", version=1)
     assert changed is not None
-    await store._settle(user, "hash")
+    await store._complete(user, "hash")
     await expect_account(store, changed, "new")
     assert await store.find_users(user.display_name, after_name="", limit=10) == []
 
@@ -521,7 +521,7 @@ async def lives(session: CassandraSession, family: Family, token: bytes) -> list
     return [*family_lives, *token_lives]
 
 
-async def test_a_sign_in_is_gone_from_its_user_when_its_time_is_over(
+async def test_an_expired_sign_in_is_removed_from_its_user(
     session: CassandraSession, store: CassandraAccounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shared.accounts.cassandra.sign_ins.KEPT_SECONDS", 0)

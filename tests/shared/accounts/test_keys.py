@@ -20,7 +20,7 @@ def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> OpenStore:
     return partial(open_sqlite_accounts, tmp_path / "accounts.db")
 
 
-async def test_a_key_that_is_removed_is_gone_and_the_others_stay(open_store: OpenStore) -> None:
+async def test_a_removed_key_leaves_the_others(open_store: OpenStore) -> None:
     async with open_store() as one, open_store() as other:
         for key in (OLD, NEW):
             await one.add_signing_key(key)

@@ -68,7 +68,7 @@ async def test_a_name_is_taken_whatever_its_case(store: AccountStore, name: str)
         assert credentials.user_id == ALICE.user_id
 
 
-async def test_of_many_who_want_a_name_at_once_one_gets_it(open_store: OpenStore) -> None:
+async def test_of_many_concurrent_claims_to_a_name_one_succeeds(open_store: OpenStore) -> None:
     taken: dict[int, bool] = {}
 
     async def register(store: AccountStore, user_id: int) -> None:
@@ -112,7 +112,7 @@ async def test_the_password_changes(store: AccountStore) -> None:
     assert await store.password_hash(ALICE.user_id) == "new"
 
 
-async def test_a_password_of_nobody_makes_no_account(store: AccountStore) -> None:
+async def test_a_password_without_a_user_makes_no_account(store: AccountStore) -> None:
     await store.set_password(99, "new")
     assert await store.password_hash(99) is None
     assert await store.users([99]) == []
@@ -452,7 +452,7 @@ async def test_only_its_owner_may_read_the_file(tmp_path: Path) -> None:
             assert stat.S_IMODE(file.stat().st_mode) == 0o600, file.name
 
 
-async def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path: Path) -> None:
+async def test_a_file_that_is_no_database_is_refused_with_its_name(tmp_path: Path) -> None:
     (tmp_path / "accounts.db").write_bytes(b"not a database at all, but long enough to be taken for one" * 20)
     with pytest.raises(Exception, match="not a database"):
         async with open_sqlite_accounts(tmp_path / "accounts.db"):

@@ -123,7 +123,7 @@ async def test_a_crowd_of_passwords_is_refused_instead_of_queued(monkeypatch: py
 # ---- access tokens
 
 
-async def test_an_issued_token_says_whose_it_is(issuer: TokenIssuer, verifier: TokenVerifier) -> None:
+async def test_an_issued_token_has_the_claims_of_its_user(issuer: TokenIssuer, verifier: TokenVerifier) -> None:
     access = await issuer.issue(7, "family", 900)
     assert access.expires_at_ms == NOW_MS + 900_000
     assert await verifier.verify(access.token) == Claims(7, "family", access.expires_at_ms)
@@ -307,7 +307,7 @@ async def test_a_process_that_looked_just_before_believes_what_the_new_key_signs
     assert isinstance(await verifier.verify(fresh.token), Claims)
 
 
-async def test_a_key_that_is_gone_is_believed_for_a_minute_at_most(
+async def test_a_removed_key_verifies_for_a_minute_at_most(
     accounts: AccountStore, issuer: TokenIssuer, verifier: TokenVerifier, mock_clock: MockClock
 ) -> None:
     access = await issuer.issue(7, "family", 900)

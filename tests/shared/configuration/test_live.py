@@ -33,7 +33,7 @@ class FakeStore:
         self.values: dict[str, str] = {}
         self.down = False
         self.loads = 0
-        self._told, self._changes = trio.open_memory_channel[None](1)
+        self._notify, self._changes = trio.open_memory_channel[None](1)
 
     async def load(self) -> Mapping[str, StoredValue]:
         self.loads += 1
@@ -58,7 +58,7 @@ class FakeStore:
 
     async def tell(self) -> None:
         """Notify, and let whoever listens do what it does."""
-        await self._told.send(None)
+        await self._notify.send(None)
         await wait_all_tasks_blocked()
 
 
@@ -137,16 +137,16 @@ async def test_a_missed_notification_is_made_good_by_reading_again(
         assert live.value.max_text_bytes == 100
 
 
-async def test_who_follows_is_told_what_holds_at_first_and_each_change_once(fake_store: FakeStore) -> None:
+async def test_on_change_gets_the_initial_configuration_and_each_change_once(fake_store: FakeStore) -> None:
     fake_store.values = {"log_level": '"warning"'}
-    told: list[str] = []
-    async with open_live(fake_store, on_change=lambda live: told.append(live.log_level)):
+    levels: list[str] = []
+    async with open_live(fake_store, on_change=lambda live: levels.append(live.log_level)):
         fake_store.values = {"log_level": '"debug"'}
         await fake_store.tell()
         await fake_store.tell()
         fake_store.values = {"log_level": '"loud"'}
         await fake_store.tell()
-    assert told == ["", "warning", "debug"]
+    assert levels == ["", "warning", "debug"]
 
 
 async def test_leaving_the_block_stops_reading(fake_store: FakeStore, autojump_clock: MockClock) -> None:
@@ -180,7 +180,7 @@ def test_a_fixed_one_is_what_it_was_made_of() -> None:
         (
             "log_level",
             "loud",
-            "log_level must be debug, info, warning, error, or empty for that of the settings, not 'loud'",
+            "log_level must be debug, info, warning, error, or empty for the level in the settings, not 'loud'",
         ),
         (
             "log_levels",

@@ -239,7 +239,9 @@ async def test_ids_have_the_number_of_the_lease_and_rise_when_it_changes(
     assert made == sorted(set(made))
 
 
-async def test_it_waits_as_long_as_it_is_told(fake: Redises, autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+async def test_it_waits_as_long_as_redis_answers(
+    fake: Redises, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
     fake.wait_ms = 700
     lease = Lease(fake.take, trio.current_time)
     nursery.start_soon(lease.keep)

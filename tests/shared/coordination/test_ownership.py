@@ -11,7 +11,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.coordination.ownership import Claim, Claims, Directory, GatewayAddress, LocalDirectory
+from shared.coordination.ownership import Directory, GatewayAddress, LocalDirectory, OwnershipClaim, OwnershipClaims
 from shared.coordination.redis import ownership as ownership_redis
 from shared.coordination.redis.ownership import RedisDirectory, open_redis_directory
 from shared.drivers.redis import RedisClient, open_redis
@@ -75,13 +75,13 @@ async def test_a_partition_has_no_owner_at_first(views: Views) -> None:
     await views.agree(None, None)
 
 
-async def test_what_a_gateway_says_is_known_at_once_to_itself_and_soon_to_all(views: Views) -> None:
+async def test_a_claim_is_known_at_once_in_its_process_and_soon_in_all(views: Views) -> None:
     views.first.publish(ONE, [0, 2], 1)
     assert views.first.owner(0) == ONE
     await views.agree(ONE, None, ONE)
 
 
-async def test_what_it_no_longer_says_it_has_is_nobodys(views: Views) -> None:
+async def test_a_partition_that_is_no_longer_claimed_has_no_owner(views: Views) -> None:
     views.first.publish(ONE, [0, 1], 1)
     await views.agree(ONE, ONE)
     views.first.publish(ONE, [1, 2], 2)
@@ -99,14 +99,14 @@ async def test_partitions_move_from_one_gateway_to_another(views: Views) -> None
     await views.agree(ONE, TWO, TWO)
 
 
-async def test_of_two_the_higher_epoch_is_believed_if_it_says_so_later(views: Views) -> None:
+async def test_the_higher_epoch_owns_if_it_claims_later(views: Views) -> None:
     views.first.publish(ONE, [0, 1], 1)
     await views.agree(ONE, ONE)
     views.second.publish(TWO, [1], 2)
     await views.agree(ONE, TWO)
 
 
-async def test_of_two_the_higher_epoch_is_believed_if_it_says_so_earlier(views: Views) -> None:
+async def test_the_higher_epoch_owns_if_it_claims_earlier(views: Views) -> None:
     views.second.publish(TWO, [1], 2)
     await views.agree(None, TWO)
     views.first.publish(ONE, [0, 1], 1)
@@ -120,9 +120,7 @@ async def test_of_two_of_the_same_epoch_the_newer_is_believed(views: Views) -> N
     await eventually(lambda: views.second.owner(0) == TWO and views.reader.owner(0) == TWO)
 
 
-async def test_one_that_was_not_believed_is_when_the_other_has_gone(
-    views: Views, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_lower_epoch_owns_when_the_other_has_gone(views: Views, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ownership_redis, "PUSH_SECONDS", 0.05)
     views.second.publish(TWO, [0], 2)
     await views.agree(TWO)
@@ -146,11 +144,11 @@ async def test_a_gateway_that_starts_again_counts_though_its_epoch_is_lower(view
 def test_the_claim_that_is_believed_is_the_last_word_of_its_gateway_and_no_other_has_a_higher_epoch(
     words: list[tuple[GatewayAddress, frozenset[int], int]],
 ) -> None:
-    claims = Claims()
-    last: dict[GatewayAddress, Claim] = {}
+    claims = OwnershipClaims()
+    last: dict[GatewayAddress, OwnershipClaim] = {}
     for word in words:
-        claims.put(Claim(*word))
-        last[word[0]] = Claim(*word)
+        claims.put(OwnershipClaim(*word))
+        last[word[0]] = OwnershipClaim(*word)
     for partition in range(3):
         believed = claims.of(partition)
         candidates = [claim for claim in last.values() if partition in claim.owned]
@@ -160,10 +158,10 @@ def test_the_claim_that_is_believed_is_the_last_word_of_its_gateway_and_no_other
             assert believed.epoch == max(claim.epoch for claim in candidates)
 
 
-async def test_when_a_process_ends_its_entries_are_gone_at_once(
+async def test_a_process_that_stops_removes_its_entries_at_once(
     redis_server: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ownership_redis, "GOODBYE_SECONDS", DEADLINE)  # the machine may be busy
+    monkeypatch.setattr(ownership_redis, "REMOVE_SECONDS", DEADLINE)  # the machine may be busy
     settings = settings_for(redis_server)
     async with _open(settings) as reader:
         async with _open(settings) as gateway:
@@ -194,7 +192,7 @@ async def test_an_entry_that_is_over_gives_way_to_a_lower_epoch(redis_server: Re
         await eventually(lambda: reader.owner(0) == ONE)
 
 
-async def test_entries_that_are_said_again_do_not_end(redis_server: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_refreshed_entries_do_not_expire(redis_server: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each time their end is put off: how far ahead it is does not matter here, and the machine may be busy."""
     monkeypatch.setattr(ownership_redis, "ENTRY_SECONDS", DEADLINE)
     monkeypatch.setattr(ownership_redis, "PUSH_SECONDS", 0.1)
@@ -204,12 +202,12 @@ async def test_entries_that_are_said_again_do_not_end(redis_server: Redis, monke
         gateway.publish(ONE, [0], 1)
         await eventually(lambda: reader.owner(0) == ONE)
         for _ in range(3):
-            until = reader._known[0].until
-            await eventually(lambda until=until: reader._known[0].until > until)  # type: ignore[misc]
+            until = reader._entries[0].until
+            await eventually(lambda until=until: reader._entries[0].until > until)  # type: ignore[misc]
             assert reader.owner(0) == ONE
 
 
-async def test_an_entry_that_nobody_can_read_is_passed_over_and_logged_once(
+async def test_an_unreadable_entry_is_skipped_and_logged_once(
     redis_server: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ownership_redis, "READ_SECONDS", 0.02)
@@ -234,7 +232,7 @@ async def test_while_redis_is_away_owners_stay_known_past_their_end(
         gateway.publish(ONE, [0], 1)
         await eventually(lambda: reader.owner(0) == ONE)
         await blocking(server.kill)
-        reader._known = {0: msgspec.structs.replace(reader._known[0], until=0.0)}  # as when much time has passed
+        reader._entries = {0: msgspec.structs.replace(reader._entries[0], until=0.0)}  # as when much time has passed
         for _ in range(20):
             await trio.sleep(0.05)
             assert reader.owner(0) == ONE
@@ -244,7 +242,7 @@ async def test_owners_stay_known_through_the_restart_of_an_empty_redis_and_are_t
     own_redis: Callable[..., Redis], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ownership_redis, "READ_SECONDS", 0.2)
-    monkeypatch.setattr(ownership_redis, "KEEP_SECONDS", DEADLINE)  # the machine may be busy
+    monkeypatch.setattr(ownership_redis, "KEEP_MISSING_SECONDS", DEADLINE)  # the machine may be busy
     monkeypatch.setattr(ownership_redis, "PUSH_SECONDS", 2 * DEADLINE)  # so that none of these brings them back
     server = own_redis()
     settings = settings_for(server)
@@ -282,7 +280,7 @@ async def test_one_that_is_missing_after_an_outage_is_forgotten_after_a_while(
     own_redis: Callable[..., Redis], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ownership_redis, "READ_SECONDS", 0.1)
-    monkeypatch.setattr(ownership_redis, "KEEP_SECONDS", 0.3)
+    monkeypatch.setattr(ownership_redis, "KEEP_MISSING_SECONDS", 0.3)
     server = own_redis()
     settings = settings_for(server)
     async with open_redis(settings) as client, _open(settings) as reader:
@@ -293,7 +291,7 @@ async def test_one_that_is_missing_after_an_outage_is_forgotten_after_a_while(
         await eventually(lambda: reader.owner(0) is None)
 
 
-async def test_what_changes_while_redis_is_away_is_told_when_it_is_back(own_redis: Callable[..., Redis]) -> None:
+async def test_claims_during_an_outage_are_sent_after_it(own_redis: Callable[..., Redis]) -> None:
     server = own_redis()
     settings = settings_for(server)
     server.kill()

@@ -1,162 +1,164 @@
-"""What every board of processes promises, what processes say on it, and what happens while Redis is away."""
+"""Every registry of processes keeps the newest reports, and an outage of Redis harms nothing else."""
 
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import trio
+from msgspec.structs import replace
 from trio.testing import MockClock
 
 from shared.contract.errors import Unavailable
 from shared.contract.ids import wall_clock_ms
 from shared.coordination import processes
 from shared.coordination.processes import (
-    SAY_SECONDS,
-    SEEN_SECONDS,
-    Figures,
-    LocalBoard,
-    ProcessBoard,
+    EXPIRY_SECONDS,
+    REPORT_SECONDS,
+    LocalProcessRegistry,
+    ProcessRegistry,
     ProcessReport,
+    ProcessStats,
     open_reports,
 )
-from shared.coordination.redis.processes import RedisBoard
+from shared.coordination.redis.processes import RedisProcessRegistry
 from shared.drivers.redis import open_redis
 from shared.settings import RedisSettings
 from shared.telemetry.health import Health
 from tests.shared.drivers.redis_clients import DEADLINE, blocking, settings_for
 from tools.engines.redis import DURABLE, Redis
 
-GATEWAY = ProcessReport("one", "gateway", "1.2.3", 5, True, Figures({"websocket": 3, "grpc": 1}, [0, 2], {0: 7, 2: 0}))
-BFF = ProcessReport("one", "bff", "1.2.3", 6, False, Figures())
+GATEWAY = ProcessReport(
+    "one", "gateway", "1.2.3", 5, True, ProcessStats({"websocket": 3, "grpc": 1}, [0, 2], {0: 7, 2: 0})
+)
+BFF = ProcessReport("one", "bff", "1.2.3", 6, False, ProcessStats())
 
-OpenBoard = Callable[[], AbstractAsyncContextManager[ProcessBoard]]
-"""Opens the one board of a test. Opening it twice is how two processes share it."""
+OpenRegistry = Callable[[], AbstractAsyncContextManager[ProcessRegistry]]
+"""Opens the one registry of a test. Opening it twice is how two processes share it."""
 
 
-def local(request: pytest.FixtureRequest) -> OpenBoard:
+def local(request: pytest.FixtureRequest) -> OpenRegistry:
     path: Path = request.getfixturevalue("tmp_path") / "processes.json"
 
     @asynccontextmanager
-    async def open_board() -> AsyncIterator[ProcessBoard]:
-        yield LocalBoard(path)
+    async def open_registry() -> AsyncIterator[ProcessRegistry]:
+        yield LocalProcessRegistry(path)
 
-    return open_board
+    return open_registry
 
 
-def redis(request: pytest.FixtureRequest) -> OpenBoard:
-    return partial(open_redis_board, settings_for(request.getfixturevalue("redis_server")))
+def redis(request: pytest.FixtureRequest) -> OpenRegistry:
+    return partial(open_redis_registry, settings_for(request.getfixturevalue("redis_server")))
 
 
 @asynccontextmanager
-async def open_redis_board(settings: RedisSettings) -> AsyncIterator[ProcessBoard]:
+async def open_redis_registry(settings: RedisSettings) -> AsyncIterator[ProcessRegistry]:
     async with open_redis(settings) as client:
-        yield RedisBoard(client, settings.prefix)
+        yield RedisProcessRegistry(client, settings.prefix)
 
 
 ENGINES = {"local": local, "redis": redis}
 
 
 @pytest.fixture(params=sorted(ENGINES))
-def open_board(request: pytest.FixtureRequest) -> OpenBoard:
+def open_registry(request: pytest.FixtureRequest) -> OpenRegistry:
     return ENGINES[request.param](request)
 
 
 @pytest.fixture
-async def board(open_board: OpenBoard) -> AsyncIterator[ProcessBoard]:
-    async with open_board() as board:
-        yield board
+async def registry(open_registry: OpenRegistry) -> AsyncIterator[ProcessRegistry]:
+    async with open_registry() as registry:
+        yield registry
 
 
-async def said(board: ProcessBoard) -> list[ProcessReport]:
-    """Everything on the board, without when it was said."""
-    return [replace(report, seen_at_ms=0) for report in await board.all()]
+async def reported(registry: ProcessRegistry) -> list[ProcessReport]:
+    """Everything on the registry, without when it was reported."""
+    return [replace(report, seen_at_ms=0) for report in await registry.all()]
 
 
-# ---- the board
+# ---- the registry
 
 
-async def test_a_new_board_is_empty(board: ProcessBoard) -> None:
-    assert list(await board.all()) == []
+async def test_a_new_board_is_empty(registry: ProcessRegistry) -> None:
+    assert list(await registry.all()) == []
 
 
-async def test_what_processes_say_is_there_with_its_time_by_role_and_instance(board: ProcessBoard) -> None:
+async def test_what_processes_say_is_there_with_its_time_by_role_and_instance(registry: ProcessRegistry) -> None:
     other = replace(GATEWAY, instance="another")
     for report in (GATEWAY, BFF, other):
-        await board.put(report)
-    assert await said(board) == [BFF, other, GATEWAY]
-    assert all(abs(report.seen_at_ms - wall_clock_ms()) < 60_000 for report in await board.all())
+        await registry.put(report)
+    assert await reported(registry) == [BFF, other, GATEWAY]
+    assert all(abs(report.seen_at_ms - wall_clock_ms()) < 60_000 for report in await registry.all())
 
 
-async def test_the_newest_word_of_a_process_counts(board: ProcessBoard) -> None:
-    await board.put(GATEWAY)
-    await board.put(replace(GATEWAY, ready=False))
-    assert await said(board) == [replace(GATEWAY, ready=False)]
+async def test_the_newest_word_of_a_process_counts(registry: ProcessRegistry) -> None:
+    await registry.put(GATEWAY)
+    await registry.put(replace(GATEWAY, ready=False))
+    assert await reported(registry) == [replace(GATEWAY, ready=False)]
 
 
-async def test_a_process_that_has_ended_is_taken_out(board: ProcessBoard) -> None:
-    await board.put(GATEWAY)
-    await board.put(BFF)
-    await board.remove(GATEWAY)
-    await board.remove(GATEWAY)
-    assert await said(board) == [BFF]
+async def test_a_process_that_has_ended_is_taken_out(registry: ProcessRegistry) -> None:
+    await registry.put(GATEWAY)
+    await registry.put(BFF)
+    await registry.remove(GATEWAY)
+    await registry.remove(GATEWAY)
+    assert await reported(registry) == [BFF]
 
 
-async def test_another_process_reads_the_same(open_board: OpenBoard) -> None:
-    async with open_board() as board, open_board() as other:
-        await board.put(GATEWAY)
-        assert await said(other) == [GATEWAY]
+async def test_another_process_reads_the_same(open_registry: OpenRegistry) -> None:
+    async with open_registry() as registry, open_registry() as other:
+        await registry.put(GATEWAY)
+        assert await reported(other) == [GATEWAY]
 
 
 async def test_who_is_silent_for_long_is_left_out_of_the_file(tmp_path: Path) -> None:
     now_ms = 1_800_000_000_000
     path = tmp_path / "processes.json"
-    board, reader = (LocalBoard(path, clock_ms=lambda: now_ms) for _ in range(2))
-    await board.put(GATEWAY)
-    now_ms += int(SEEN_SECONDS * 1000) - 1
-    await board.put(BFF)
-    assert await said(board) == await said(reader) == [BFF, GATEWAY]
+    registry, reader = (LocalProcessRegistry(path, clock_ms=lambda: now_ms) for _ in range(2))
+    await registry.put(GATEWAY)
+    now_ms += int(EXPIRY_SECONDS * 1000) - 1
+    await registry.put(BFF)
+    assert await reported(registry) == await reported(reader) == [BFF, GATEWAY]
     now_ms += 1
-    assert await said(board) == await said(reader) == [BFF]
+    assert await reported(registry) == await reported(reader) == [BFF]
 
 
 async def test_who_is_silent_for_long_is_left_out_of_redis_and_all_goes_by_itself(redis_server: Redis) -> None:
     settings = settings_for(redis_server)
     async with open_redis(settings) as client:
-        board, key = RedisBoard(client, settings.prefix), f"{settings.prefix}processes"
-        await board.put(GATEWAY)
-        await board.put(BFF)
+        registry, key = RedisProcessRegistry(client, settings.prefix), f"{settings.prefix}processes"
+        await registry.put(GATEWAY)
+        await registry.put(BFF)
         seen, _, text = (await client.call("HGET", key, GATEWAY.key)).partition(" ")
-        await client.call("HSET", key, GATEWAY.key, f"{int(seen) - int(SEEN_SECONDS * 1000)} {text}")
-        assert await said(board) == [BFF]
+        await client.call("HSET", key, GATEWAY.key, f"{int(seen) - int(EXPIRY_SECONDS * 1000)} {text}")
+        assert await reported(registry) == [BFF]
         assert await client.call("HKEYS", key) == [BFF.key]
-        assert 0 < await client.call("PTTL", key) <= SEEN_SECONDS * 1000
+        assert 0 < await client.call("PTTL", key) <= EXPIRY_SECONDS * 1000
 
 
-async def test_what_another_release_says_in_other_words_is_passed_over(redis_server: Redis) -> None:
+async def test_a_report_of_another_release_is_skipped(redis_server: Redis) -> None:
     settings = settings_for(redis_server)
     async with open_redis(settings) as client:
-        board = RedisBoard(client, settings.prefix)
-        await board.put(BFF)
+        registry = RedisProcessRegistry(client, settings.prefix)
+        await registry.put(BFF)
         strange = f"{wall_clock_ms() + 60_000} {json.dumps({'role': 'oracle'})}"
         await client.call("HSET", f"{settings.prefix}processes", "oracle one", strange, "no report", "nothing")
-        assert await said(board) == [BFF]
+        assert await reported(registry) == [BFF]
 
 
 async def test_a_file_that_can_not_be_written_is_missed_by_commands_alone(tmp_path: Path) -> None:
-    board = LocalBoard(tmp_path / "missing" / "processes.json")
-    await board.put(GATEWAY)
-    assert await said(board) == [GATEWAY]
-    assert list(await LocalBoard(tmp_path / "missing" / "processes.json").all()) == []
+    registry = LocalProcessRegistry(tmp_path / "missing" / "processes.json")
+    await registry.put(GATEWAY)
+    assert await reported(registry) == [GATEWAY]
+    assert list(await LocalProcessRegistry(tmp_path / "missing" / "processes.json").all()) == []
 
 
 async def test_only_its_owner_may_read_the_file(tmp_path: Path) -> None:
     path = tmp_path / "processes.json"
-    await LocalBoard(path).put(GATEWAY)
+    await LocalProcessRegistry(path).put(GATEWAY)
     assert path.stat().st_mode & 0o777 == 0o600
 
 
@@ -164,17 +166,17 @@ async def test_only_its_owner_may_read_the_file(tmp_path: Path) -> None:
 
 
 class MemoryBoard:
-    """Remembers when what was said. While `is_away`, nothing can be."""
+    """Remembers when what was reported. While `is_away`, nothing can be."""
 
     def __init__(self) -> None:
-        self.said: list[tuple[float, ProcessReport]] = []
+        self.reported: list[tuple[float, ProcessReport]] = []
         self.removed: list[str] = []
         self.is_away = False
 
     async def put(self, report: ProcessReport) -> None:
         if self.is_away:
             raise Unavailable("the fake is away")
-        self.said.append((trio.current_time(), report))
+        self.reported.append((trio.current_time(), report))
 
     async def remove(self, report: ProcessReport) -> None:
         if self.is_away:
@@ -182,51 +184,53 @@ class MemoryBoard:
         self.removed.append(report.key)
 
     async def all(self) -> list[ProcessReport]:
-        return [report for _, report in self.said]
+        return [report for _, report in self.reported]
 
 
 async def test_a_process_reports_every_few_seconds_and_is_taken_out_at_its_end(autojump_clock: MockClock) -> None:
-    board, health = MemoryBoard(), Health()
-    health.started()
-    async with open_reports(board, "one") as reports:
+    registry, health = MemoryBoard(), Health()
+    health.mark_started()
+    async with open_reports(registry, "one") as reports:
         reports.add("bff", health)
         began = trio.current_time()
-        await trio.sleep(2 * SAY_SECONDS + 0.5)
-    assert [at - began for at, _ in board.said] == [0, SAY_SECONDS, 2 * SAY_SECONDS]
-    report = board.said[0][1]
+        await trio.sleep(2 * REPORT_SECONDS + 0.5)
+    assert [at - began for at, _ in registry.reported] == [0, REPORT_SECONDS, 2 * REPORT_SECONDS]
+    report = registry.reported[0][1]
     assert (report.instance, report.role, report.ready, report.version) == ("one", "bff", True, version("rookery"))
-    assert board.removed == [report.key]
+    assert registry.removed == [report.key]
 
 
 async def test_a_change_is_reported_within_a_second(autojump_clock: MockClock) -> None:
-    board, health = MemoryBoard(), Health()
+    registry, health = MemoryBoard(), Health()
     sessions = 0
-    health.started()
-    async with open_reports(board, "one") as reports:
-        reports.add("gateway", health, lambda: Figures({"grpc": sessions}))
+    health.mark_started()
+    async with open_reports(registry, "one") as reports:
+        reports.add("gateway", health, lambda: ProcessStats({"grpc": sessions}))
         await trio.sleep(2.5)
         sessions, changed_at = 5, trio.current_time()
         await trio.sleep(1.1)
-        assert board.said[-1][1].figures == Figures({"grpc": 5})
-        assert board.said[-1][0] - changed_at <= processes.LOOK_SECONDS
-        health.draining()
+        assert registry.reported[-1][1].stats == ProcessStats({"grpc": 5})
+        assert registry.reported[-1][0] - changed_at <= processes.CHECK_SECONDS
+        health.mark_draining()
         await trio.sleep(1.1)
-        assert not board.said[-1][1].ready
-    assert len(board.said) == 3
+        assert not registry.reported[-1][1].ready
+    assert len(registry.reported) == 3
 
 
-async def test_a_board_that_is_away_harms_nothing_and_hears_all_when_it_is_back(autojump_clock: MockClock) -> None:
-    board, health = MemoryBoard(), Health()
-    health.started()
-    board.is_away = True
-    async with open_reports(board, "one") as reports:
+async def test_an_unavailable_registry_harms_nothing_and_gets_every_report_when_it_is_back(
+    autojump_clock: MockClock,
+) -> None:
+    registry, health = MemoryBoard(), Health()
+    health.mark_started()
+    registry.is_away = True
+    async with open_reports(registry, "one") as reports:
         reports.add("bff", health)
         reports.add("archive", health)
         await trio.sleep(3)
-        board.is_away = False
+        registry.is_away = False
         await trio.sleep(1.1)
-        assert [report.role for _, report in board.said] == ["bff", "archive"]
-        board.is_away = True
+        assert [report.role for _, report in registry.reported] == ["bff", "archive"]
+        registry.is_away = True
 
 
 async def test_while_redis_is_away_processes_go_on_and_report_again_when_it_is_back(
@@ -234,25 +238,25 @@ async def test_while_redis_is_away_processes_go_on_and_report_again_when_it_is_b
 ) -> None:
     server = own_redis(DURABLE)
     settings, health = settings_for(server, timeout_seconds=0.5), Health()
-    health.started()
-    async with open_redis_board(settings) as board, open_reports(board, "one") as reports:
-        reports.add("gateway", health, lambda: Figures({"grpc": 1}))
-        await heard(board, 0)
+    health.mark_started()
+    async with open_redis_registry(settings) as registry, open_reports(registry, "one") as reports:
+        reports.add("gateway", health, lambda: ProcessStats({"grpc": 1}))
+        await wait_for_report(registry, 0)
         await blocking(server.kill)
         with pytest.raises(Unavailable):
-            await board.all()
+            await registry.all()
         back_ms = wall_clock_ms()
         await blocking(server.start)
-        report = await heard(board, back_ms)
-        assert report.figures == Figures({"grpc": 1})
+        report = await wait_for_report(registry, back_ms)
+        assert report.stats == ProcessStats({"grpc": 1})
 
 
-async def heard(board: ProcessBoard, since_ms: int) -> ProcessReport:
-    """What was said since then, once something was."""
+async def wait_for_report(registry: ProcessRegistry, since_ms: int) -> ProcessReport:
+    """What was reported since then, once something was."""
     with trio.fail_after(DEADLINE):
         while True:
             with suppress(Unavailable):
-                for report in await board.all():
+                for report in await registry.all():
                     if report.seen_at_ms >= since_ms:
                         return report
             await trio.sleep(0.01)

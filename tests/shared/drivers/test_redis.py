@@ -119,7 +119,7 @@ async def test_a_connection_that_ended_while_idle_costs_no_command(own_redis: Ca
         assert await client.call("PING") == "PONG"
 
 
-async def test_a_redis_that_hangs_is_unavailable_in_time_and_its_late_answers_confuse_nobody(
+async def test_a_redis_that_hangs_is_unavailable_in_time_and_its_late_replies_are_discarded(
     own_redis: Callable[..., Redis],
 ) -> None:
     server = own_redis()
@@ -216,7 +216,7 @@ async def test_a_notice_reaches_every_subscriber_of_its_channel_only(
             other.receive_nowait()
 
 
-async def test_a_subscription_survives_a_restart_and_says_that_something_may_have_been_missed(
+async def test_a_subscription_survives_a_restart_and_yields_since_notifications_may_be_missing(
     own_redis: Callable[..., Redis],
 ) -> None:
     server = own_redis()
@@ -255,9 +255,7 @@ async def test_a_subscription_notices_that_redis_hangs(
         await eventually(lambda: client.connections > before)
 
 
-async def test_a_subscription_to_which_nothing_is_said_goes_on(
-    settings: RedisSettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_silent_subscription_stays_open(settings: RedisSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subscriber, "PING_SECONDS", 0.05)
     async with open_redis(settings) as client:
         await eventually(lambda: client.connections == 1)
@@ -275,7 +273,7 @@ async def test_the_prefix_is_no_pattern(redis_server: Redis) -> None:
             await anext(notices)
 
 
-async def test_a_password_is_used_and_never_told(own_redis: Callable[..., Redis]) -> None:
+async def test_a_password_is_used_and_never_shown(own_redis: Callable[..., Redis]) -> None:
     server = own_redis()
     async with open_redis(settings_for(server)) as client:
         await client.call("CONFIG", "SET", "requirepass", "p/ss wörd")

@@ -115,7 +115,7 @@ async def test_reads_at_once_are_bounded(database: Database) -> None:
     assert highest <= READERS
 
 
-async def test_a_file_that_is_no_database_says_so(tmp_path: Path) -> None:
+async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "items.db"
     path.write_bytes(b"this is not a database, whatever its name says" * 100)
     with pytest.raises(Unavailable, match=r"items\.db can't be used: file is not a database"):

@@ -19,16 +19,6 @@ Stream = trio.SSLStream[trio.SocketStream]
 
 
 @pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    return Authority(tmp_path)
-
-
-@pytest.fixture
-def issued(authority: Authority) -> Issued:
-    return authority.issue()
-
-
-@pytest.fixture
 def tls(issued: Issued) -> ServerTls:
     return ServerTls(issued.settings(), issued.certificate)
 
@@ -71,7 +61,7 @@ async def test_without_tls_what_connects_is_a_socket() -> None:
         assert await client.receive_some() == b"plain"
 
 
-async def test_a_client_that_says_nothing_keeps_no_other_waiting(listener: TlsListener, authority: Authority) -> None:
+async def test_a_silent_client_delays_no_other(listener: TlsListener, authority: Authority) -> None:
     async with (
         await trio.open_tcp_stream("127.0.0.1", port_of([listener])),
         await listener.accept(),
@@ -82,30 +72,13 @@ async def test_a_client_that_says_nothing_keeps_no_other_waiting(listener: TlsLi
         assert transport_of(server).socket.getpeername() == client.transport_stream.socket.getsockname()
 
 
-async def test_a_connection_keeps_its_certificate_and_the_next_has_the_new_one(
-    listener: TlsListener, tls: ServerTls, authority: Authority, issued: Issued
-) -> None:
-    async with both_ends(listener, authority) as (old, serving_old):
-        authority.issue()
-        tls.load()
-        async with both_ends(listener, authority) as (new, _):
-            assert new.getpeercert(True) == issued.newest != old.getpeercert(True)
-        await serving_old.send_all(b"still here")
-        assert await old.receive_some() == b"still here"
-
-
-async def test_what_is_spoken_is_agreed_upon(listener: TlsListener, authority: Authority) -> None:
-    async with both_ends(listener, authority) as ends:
-        assert [stream.selected_alpn_protocol() for stream in ends] == ["h2", "h2"]
-
-
-async def test_authorities_of_clients_that_can_not_be_used_end_the_start(issued: Issued, tmp_path: Path) -> None:
+async def test_invalid_authorities_of_clients_fail_the_start(issued: Issued, tmp_path: Path) -> None:
     tls = ServerTls(issued.settings(client_ca_file=tmp_path / "none.pem"), issued.certificate)
     with pytest.raises(UnusableCertificate, match=r"none\.pem"):
         await listen("127.0.0.1", 0, tls=tls, trusted_clients_only=True)
 
 
-async def test_an_address_that_is_taken_is_told_with_what_to_do(tls: ServerTls) -> None:
+async def test_an_address_in_use_is_an_error_that_names_the_doctor(tls: ServerTls) -> None:
     (listener,) = await listen("127.0.0.1", 0)
     async with listener:
         with pytest.raises(OSError, match=r"nothing can listen on .*rookery doctor"):

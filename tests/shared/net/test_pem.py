@@ -15,11 +15,6 @@ from shared.net.pem import UnusableCertificate, first_certificate, load_authorit
 from tools.launch.certificates import Authority, Issued
 
 
-@pytest.fixture
-def issued(tmp_path: Path) -> Issued:
-    return Authority(tmp_path).issue()
-
-
 def load(certificate: Path, key: Path | None) -> None:
     load_pair(ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), certificate, key)
 
@@ -39,7 +34,7 @@ def test_files_that_are_not_there_are_named(issued: Issued, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "content", [b"", b"nonsense", b"\xff\xfe", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]
 )
-def test_what_is_no_certificate_is_said(issued: Issued, content: bytes) -> None:
+def test_a_file_without_a_certificate_is_explained(issued: Issued, content: bytes) -> None:
     issued.certificate.write_bytes(content)
     with pytest.raises(UnusableCertificate, match=r"server\.pem with .*server\.key can't be used: \S"):
         load(issued.certificate, issued.key)
@@ -54,7 +49,7 @@ def test_a_file_without_a_certificate_has_no_first_one(issued: Issued, content: 
         first_certificate(issued.certificate)
 
 
-def test_a_key_of_another_certificate_is_said(issued: Issued, tmp_path: Path) -> None:
+def test_a_key_of_another_certificate_is_explained(issued: Issued, tmp_path: Path) -> None:
     other = Authority(tmp_path / "other").issue()
     with pytest.raises(UnusableCertificate, match="the key is not the certificate's"):
         load(issued.certificate, other.key)

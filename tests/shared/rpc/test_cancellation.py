@@ -250,7 +250,7 @@ async def test_a_channel_that_is_cancelled_at_any_step_leaves_nothing_behind(nur
     ours.set_alpn_protocols(["h2"])
     authority.configure_trust(theirs)
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    health.started()
+    health.mark_started()
     listening = trio.SSLListener(listener, ours)
     server: Server = await nursery.start(serve_rpc, standard_services([], health), [listening])
     port = listener.socket.getsockname()[1]

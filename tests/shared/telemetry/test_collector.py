@@ -1,4 +1,4 @@
-"""A collector is told of spans by OTLP; one that is away, slow or strange costs spans, and nothing else."""
+"""Spans are exported to a collector by OTLP; one that is away, slow or strange costs spans, and nothing else."""
 
 import threading
 import time
@@ -26,7 +26,7 @@ PATIENCE = 30.0
 
 
 class Collector:
-    """Takes spans on loopback, over HTTP, and answers as it is told."""
+    """Takes spans on loopback, over HTTP, and answers as the test decides."""
 
     def __init__(self) -> None:
         self.requests: list[ExportTraceServiceRequest] = []
@@ -53,16 +53,16 @@ class Collector:
 
     @contextmanager
     def serving(self) -> Iterator["Collector"]:
-        told = self
+        collector = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                told.may_answer.wait()
-                told.headers.append({**dict(self.headers), "path": self.path})
-                if told.status == 200:
-                    told.requests.append(ExportTraceServiceRequest.FromString(body))
-                self.send_response(told.status)
+                collector.may_answer.wait()
+                collector.headers.append({**dict(self.headers), "path": self.path})
+                if collector.status == 200:
+                    collector.requests.append(ExportTraceServiceRequest.FromString(body))
+                self.send_response(collector.status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
@@ -106,7 +106,7 @@ async def wait_until(happens: Callable[[], object]) -> None:
             await trio.sleep(0.01)
 
 
-async def test_a_collector_is_told_whose_the_spans_are(tmp_path: Path, server: Collector) -> None:
+async def test_exported_spans_identify_their_process(tmp_path: Path, server: Collector) -> None:
     token = "Bearer collectors-token"
     async with open_collector(settings(tmp_path, server.endpoint, headers={"authorization": token}), "gateway"):
         make_spans("one", "two")
@@ -129,7 +129,7 @@ def test_an_endpoint_must_be_a_base_url(tmp_path: Path, endpoint: str) -> None:
         settings(tmp_path, endpoint)
 
 
-def test_what_the_collector_wants_is_shown_to_nobody_else(tmp_path: Path) -> None:
+def test_the_headers_for_the_collector_are_secret(tmp_path: Path) -> None:
     assert "sesame" not in repr(settings(tmp_path, "http://collector:4318", headers={"authorization": "sesame"}))
 
 
@@ -160,7 +160,7 @@ async def test_a_stop_that_is_cancelled_does_not_wait(tmp_path: Path, server: Co
 
 
 @pytest.mark.parametrize("status", [400, 503])
-async def test_the_log_says_once_that_spans_are_lost_and_when_they_are_no_more(
+async def test_lost_spans_are_logged_once_and_so_is_the_recovery(
     tmp_path: Path, server: Collector, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(collector, "SEND_MS", 10)
@@ -173,9 +173,9 @@ async def test_the_log_says_once_that_spans_are_lost_and_when_they_are_no_more(
                 await wait_until(lambda number=number: SPANS_LOST.count("not_sent") == lost + number + 1)  # type: ignore[misc]
             server.status = 200
             while len(lines) < 2:  # one may be lost still: the machine may be busy, and the time for it is short
-                make_spans("told")
+                make_spans("sent")
                 await trio.sleep(0.05)
-    assert set(server.names) == {"told"}
+    assert set(server.names) == {"sent"}
     assert [(line["event"], line["log_level"]) for line in lines] == [
         ("traces_not_sent", "warning"),
         ("traces_sent_again", "info"),
@@ -184,7 +184,7 @@ async def test_the_log_says_once_that_spans_are_lost_and_when_they_are_no_more(
     assert lines[0]["reason"]
 
 
-async def test_a_collector_that_is_away_says_nothing_but_that(
+async def test_an_unavailable_collector_logs_one_warning_alone(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(collector, "SEND_MS", 10)

@@ -1,88 +1,96 @@
-"""Probes get a report of named checks, whatever the checks and the probing clients do."""
+"""Reports have named checks, readiness changes are noticed, and the checks run once for all that wait."""
 
-import json
-from collections.abc import Callable
-from contextlib import suppress
-from functools import partial
 from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from shared.contract.errors import Unavailable
-from shared.telemetry.health import (
-    CHECK_DEADLINE,
-    CONNECTION_DEADLINE,
-    FRESH,
-    MAX_CONNECTIONS,
-    PROBES,
-    Health,
-    serve_health,
-)
+from shared.telemetry.health import CHECK_DEADLINE, FRESH, PROBES, WATCH_INTERVAL, Health
 
 
-async def passes() -> None:
-    await trio.lowlevel.checkpoint()
+class Store:
+    """A dependency with a check, whose runs are counted."""
+
+    def __init__(self) -> None:
+        self.is_away = False
+        self.is_hanging = False
+        self.runs = 0
+
+    async def check(self) -> None:
+        self.runs += 1
+        await trio.lowlevel.checkpoint()
+        if self.is_hanging:
+            await trio.sleep_forever()
+        if self.is_away:
+            raise Unavailable("the disk is full")
 
 
-async def is_away() -> None:
-    raise Unavailable("the disk is full")
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+@pytest.fixture
+def health(store: Store) -> Health:
+    health = Health()
+    health.add("store", "the store answers", store.check)
+    health.mark_started()
+    return health
 
 
 def failing(report: dict[str, Any]) -> dict[str, str]:
     return {check["name"]: check["reason"] for check in report["checks"] if not check["ok"]}
 
 
+# ---- reports
+
+
 async def test_live_before_it_has_started() -> None:
     health = Health()
     assert [(await health.report(probe))[0] for probe in PROBES] == [200, 503, 503]
-    health.started()
+    assert not await health.ready()
+    health.mark_started()
     assert [(await health.report(probe))[0] for probe in PROBES] == [200, 200, 200]
+    assert await health.ready()
 
 
-async def test_draining_is_not_ready_and_lives() -> None:
-    health = Health()
-    health.started()
-    health.draining()
+async def test_draining_is_live_and_not_ready_and_runs_no_checks_for_that(health: Health, store: Store) -> None:
+    store.is_hanging = True
+    health.mark_draining()
+    assert not await health.ready()
+    assert store.runs == 0
+    store.is_hanging = False
     status, report = await health.report("readyz")
     assert (status, failing(report)) == (503, {"draining": "stopping"})
     assert (await health.report("livez"))[0] == 200
 
 
-async def test_every_check_is_named_and_explained() -> None:
-    health = Health()
-    health.started()
-    health.add("log", "the log takes writes", passes)
-    health.add("store", "the store answers", is_away)
+async def test_every_check_is_named_and_explained_and_a_failed_one_does_not_kill(health: Health, store: Store) -> None:
+    store.is_away = True
+    health.add("log", "the log takes writes", trio.lowlevel.checkpoint)
     status, report = await health.report("readyz")
     assert (status, report["status"]) == (503, "failing")
     by_name = {check["name"]: check for check in report["checks"]}
     assert by_name["log"]["explanation"] == "the log takes writes"
     assert by_name["log"]["ok"]
     assert failing(report) == {"store": "the disk is full"}
-
-
-async def test_a_failing_check_does_not_kill() -> None:
-    health = Health()
-    health.add("store", "the store answers", is_away)
     assert (await health.report("livez"))[0] == 200
 
 
-async def test_a_broken_check_tells_its_kind_and_no_more() -> None:
-    async def is_broken() -> None:
+async def test_a_broken_check_reports_its_kind_and_no_more(health: Health) -> None:
+    async def break_down() -> None:
         raise KeyError("a secret")
 
-    health = Health()
-    health.started()
-    health.add("broken", "it works", is_broken)
+    health.add("broken", "it works", break_down)
     _, report = await health.report("readyz")
     assert failing(report) == {"broken": "KeyError"}
 
 
-async def test_checks_that_hang_are_given_up_together(autojump_clock: MockClock) -> None:
+async def test_checks_that_hang_share_their_deadline(autojump_clock: MockClock) -> None:
     health = Health()
-    health.started()
+    health.mark_started()
     health.add("first", "it answers", trio.sleep_forever)
     health.add("second", "it answers", trio.sleep_forever, deadline=1)
     began = trio.current_time()
@@ -92,132 +100,109 @@ async def test_checks_that_hang_are_given_up_together(autojump_clock: MockClock)
     assert failing(report) == {"first": "no answer within 2 s", "second": "no answer within 1 s"}
 
 
-async def test_many_probes_cost_one_run_of_the_checks(autojump_clock: MockClock) -> None:
-    runs = 0
-
-    async def slow() -> None:
-        nonlocal runs
-        runs += 1
-        await trio.sleep(FRESH / 2)
-
-    health = Health()
-    health.add("slow", "it answers", slow)
+async def test_many_probes_cost_one_run_of_the_checks(health: Health, store: Store, autojump_clock: MockClock) -> None:
     async with trio.open_nursery() as nursery:
         for _ in range(100):
             nursery.start_soon(health.report, "readyz")
-    assert runs == 1
+    assert store.runs == 1
     await trio.sleep(2 * FRESH)
     await health.report("readyz")
-    assert runs == 2
+    assert store.runs == 2
 
 
-def test_a_name_is_used_once() -> None:
+def test_a_name_is_used_once(health: Health) -> None:
+    with pytest.raises(ValueError, match="store"):
+        health.add("store", "another", trio.lowlevel.checkpoint)
+
+
+# ---- changes of readiness
+
+
+def watch(health: Health, nursery: trio.Nursery) -> list[bool]:
+    """Return a list to which the readiness is added now and at each change."""
+    seen: list[bool] = []
+
+    async def follow() -> None:
+        ready = await health.ready()
+        while True:
+            seen.append(ready)
+            ready = await health.wait_for_change(ready)
+
+    nursery.start_soon(follow)
+    return seen
+
+
+async def test_each_change_is_noticed_within_an_interval(
+    health: Health, store: Store, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    seen = watch(health, nursery)
+    for away in (True, False, True):
+        await trio.sleep(2 * WATCH_INTERVAL)
+        store.is_away = away
+    await trio.sleep(WATCH_INTERVAL + CHECK_DEADLINE)
+    assert seen == [True, False, True, False]
+
+
+async def test_the_checks_run_once_for_all_waiting_tasks(
+    health: Health, store: Store, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    watchers = [watch(health, nursery) for _ in range(50)]
+    await trio.sleep(0.5 * WATCH_INTERVAL)
+    before = store.runs
+    await trio.sleep(10 * WATCH_INTERVAL)
+    assert store.runs - before == 10
+    store.is_away = True
+    await trio.sleep(WATCH_INTERVAL)
+    assert watchers == [[True, False]] * 50
+
+
+async def test_checks_do_not_run_while_no_task_waits(health: Health, store: Store, autojump_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        watch(health, nursery)
+        watch(health, nursery)
+        await trio.sleep(3 * WATCH_INTERVAL)
+        nursery.cancel_scope.cancel()
+    before = store.runs
+    await trio.sleep(100 * WATCH_INTERVAL)
+    assert store.runs == before
+
+
+async def test_another_waiting_task_takes_over_when_one_is_cancelled(
+    health: Health, store: Store, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    async with trio.open_nursery() as first:
+        watch(health, first)
+        await wait_all_tasks_blocked()
+        others = [watch(health, nursery) for _ in range(2)]
+        await trio.sleep(3 * WATCH_INTERVAL)
+        first.cancel_scope.cancel()
+    store.is_away = True
+    await trio.sleep(3 * WATCH_INTERVAL)
+    assert others == [[True, False]] * 2
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+async def test_draining_is_noticed_at_once_whatever_the_checks_do(
+    health: Health, store: Store, nursery: trio.Nursery, mock_clock: MockClock, *, hangs: bool
+) -> None:
+    watchers = [watch(health, nursery) for _ in range(3)]
+    await wait_all_tasks_blocked()
+    store.is_hanging = hangs
+    mock_clock.jump(1.5 * WATCH_INTERVAL)
+    await wait_all_tasks_blocked()
+    assert store.runs == 2
+    health.mark_draining()
+    await wait_all_tasks_blocked()
+    assert watchers == [[True, False]] * 3
+
+
+async def test_a_check_that_passes_late_does_not_undo_draining() -> None:
     health = Health()
-    health.add("log", "one", passes)
-    with pytest.raises(ValueError, match="log"):
-        health.add("log", "another", passes)
 
+    async def check() -> None:
+        health.mark_draining()
 
-# ---- over HTTP
-
-
-@pytest.fixture
-def health() -> Health:
-    health = Health()
-    health.started()
-    return health
-
-
-@pytest.fixture
-async def connect(health: Health, nursery: trio.Nursery) -> Callable[[], Any]:
-    """Opens a connection to the health server."""
-    port = await nursery.start(serve_health, health, "127.0.0.1", 0)
-    return partial(trio.open_tcp_stream, "127.0.0.1", port)
-
-
-async def ask(stream: trio.SocketStream, request: bytes) -> tuple[bytes, bytes]:
-    """The head and the body of the answer; both empty if there was none."""
-    answer = b""
-    async with stream:
-        with suppress(trio.BrokenResourceError):  # it was closed before what we say was read
-            await stream.send_all(request)
-            answer = b"".join([part async for part in stream])
-    head, _, body = answer.partition(b"\r\n\r\n")
-    return head, body
-
-
-def get(path: str, method: str = "GET") -> bytes:
-    return f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
-
-
-@pytest.mark.parametrize("probe", PROBES)
-async def test_a_probe_gets_json(connect: Callable[[], Any], probe: str) -> None:
-    head, body = await ask(await connect(), get(f"/{probe}?verbose"))
-    assert head.startswith(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n")
-    assert json.loads(body)["status"] == "ok"
-
-
-async def test_not_ready_is_503(connect: Callable[[], Any], health: Health) -> None:
-    health.draining()
-    head, body = await ask(await connect(), get("/readyz"))
-    assert head.startswith(b"HTTP/1.1 503 ")
-    assert json.loads(body)["status"] == "failing"
-
-
-async def test_head_has_no_body(connect: Callable[[], Any]) -> None:
-    head, body = await ask(await connect(), get("/livez", "HEAD"))
-    assert head.startswith(b"HTTP/1.1 200 ")
-    assert body == b""
-
-
-@pytest.mark.parametrize(
-    ("request_bytes", "status"),
-    [
-        (get("/"), b"404"),
-        (get("/other"), b"404"),
-        (get("/livez", "POST"), b"405"),
-        (b"\x16\x03\x01\r\n\r\n", b"400"),
-        (b"GET /livez HTTP/1.1\r\n\r\n", b"400"),  # without Host
-    ],
-)
-async def test_other_requests_are_refused(connect: Callable[[], Any], request_bytes: bytes, status: bytes) -> None:
-    head, _ = await ask(await connect(), request_bytes)
-    assert head.split()[1] == status
-
-
-async def test_a_request_without_end_is_cut_off(connect: Callable[[], Any]) -> None:
-    async with await connect() as stream:
-        with pytest.raises(trio.BrokenResourceError):
-            await stream.send_all(b"GET /" + b"a" * 100_000_000)
-    assert (await ask(await connect(), get("/livez")))[0].split()[1] == b"200"
-
-
-async def test_clients_that_say_nothing_and_leave_do_no_harm(connect: Callable[[], Any]) -> None:
-    for begun in (b"", b"GET /livez"):
-        stream = await connect()
-        if begun:
-            await stream.send_all(begun)
-        await stream.aclose()
-    assert (await ask(await connect(), get("/livez")))[0].split()[1] == b"200"
-
-
-async def test_silent_clients_can_not_hold_it_for_long(mock_clock: MockClock, connect: Callable[[], Any]) -> None:
-    silent = [await connect() for _ in range(MAX_CONNECTIONS)]
-    await trio.testing.wait_all_tasks_blocked(0.02)
-    assert await ask(await connect(), get("/livez")) == (b"", b"")
-    mock_clock.jump(CONNECTION_DEADLINE + 1)
-    for stream in silent:
-        assert await stream.receive_some() == b""
-    assert (await ask(await connect(), get("/livez")))[0].split()[1] == b"200"
-    for stream in silent:
-        await stream.aclose()
-
-
-async def test_cancellation_stops_it_at_once(health: Health, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.telemetry.health.CONNECTION_DEADLINE", 600)
-    with trio.fail_after(30):
-        async with trio.open_nursery() as nursery:
-            port = await nursery.start(serve_health, health, "127.0.0.1", 0)
-            async with await trio.open_tcp_stream("127.0.0.1", port):
-                await trio.testing.wait_all_tasks_blocked()
-                nursery.cancel_scope.cancel()
+    health.add("store", "the store answers", check)
+    health.mark_started()
+    assert not await health.ready()
+    assert not await health.ready()

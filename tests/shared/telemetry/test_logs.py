@@ -23,11 +23,11 @@ from shared.telemetry.logs import (
     INDISCREET_LOGGERS,
     LEVELS,
     NOISY_LOGGERS,
+    bind_session,
     configure_logs,
-    in_role,
     parse_levels,
     set_levels,
-    speak_for,
+    with_role,
 )
 
 
@@ -78,7 +78,7 @@ def test_what_is_below_the_level_is_not_logged(stream: io.StringIO) -> None:
 
 
 @pytest.mark.parametrize("name", [*NOISY_LOGGERS, *INDISCREET_LOGGERS])
-def test_noisy_libraries_are_heard_from_warning(stream: io.StringIO, name: str) -> None:
+def test_noisy_libraries_log_warnings_and_above(stream: io.StringIO, name: str) -> None:
     logging.getLogger(f"{name}.part").info("a frame")
     logging.getLogger(f"{name}.part").warning("a problem")
     assert [line["event"] for line in lines(stream)] == ["a problem"]
@@ -125,8 +125,8 @@ def test_the_context_of_a_task_is_in_its_lines(stream: io.StringIO) -> None:
 # ---- levels
 
 
-def heard(stream: io.StringIO, name: str) -> list[str]:
-    """The levels at which the logger is heard now, by both ways to log."""
+def logged(stream: io.StringIO, name: str) -> list[str]:
+    """The levels at which the logger logs now, by both ways to log."""
     both = []
     for logger in (structlog.get_logger(name), logging.getLogger(name)):
         stream.seek(stream.truncate(0))
@@ -140,37 +140,37 @@ def heard(stream: io.StringIO, name: str) -> list[str]:
 def test_levels_change_while_loggers_are_in_use(stream: io.StringIO) -> None:
     logger = structlog.get_logger("bff.app")
     set_levels("error", {"bff": "debug"})
-    logger.debug("heard")
-    assert [line["event"] for line in lines(stream)] == ["heard"]
-    assert heard(stream, "bff.app.part") == list(LEVELS)
-    assert heard(stream, "bffs") == ["error"]
+    logger.debug("logged")
+    assert [line["event"] for line in lines(stream)] == ["logged"]
+    assert logged(stream, "bff.app.part") == list(LEVELS)
+    assert logged(stream, "bffs") == ["error"]
     set_levels("warning", {"bff.app": "error"})
-    assert heard(stream, "bff") == ["warning", "error"]
-    assert heard(stream, "bff.app") == ["error"]
+    assert logged(stream, "bff") == ["warning", "error"]
+    assert logged(stream, "bff.app") == ["error"]
     set_levels("info")
-    assert heard(stream, "bff.app") == ["info", "warning", "error"]
+    assert logged(stream, "bff.app") == ["info", "warning", "error"]
 
 
-def test_a_noisy_library_is_heard_once_it_is_named(stream: io.StringIO) -> None:
+def test_a_noisy_library_logs_at_the_level_set_for_it(stream: io.StringIO) -> None:
     set_levels("debug")
-    assert heard(stream, "hypercorn.error") == ["warning", "error"]
+    assert logged(stream, "hypercorn.error") == ["warning", "error"]
     set_levels("info", {"hypercorn": "debug"})
-    assert heard(stream, "hypercorn.error") == list(LEVELS)
+    assert logged(stream, "hypercorn.error") == list(LEVELS)
     set_levels("info")
-    assert heard(stream, "hypercorn.error") == ["warning", "error"]
+    assert logged(stream, "hypercorn.error") == ["warning", "error"]
 
 
 @pytest.mark.parametrize("name", INDISCREET_LOGGERS)
 def test_a_library_that_logs_what_it_carries_never_debugs(stream: io.StringIO, name: str) -> None:
     set_levels("debug", {name: "debug", f"{name}.part": "debug"})
     for each in (name, f"{name}.part", f"{name}.part.of.it"):
-        assert heard(stream, each) == ["info", "warning", "error"]
+        assert logged(stream, each) == ["info", "warning", "error"]
 
 
-def test_a_level_that_somebody_else_has_set_is_there_again_afterwards(stream: io.StringIO) -> None:
+def test_the_former_level_of_a_logger_is_restored(stream: io.StringIO) -> None:
     logging.getLogger("kafka.net").setLevel(logging.CRITICAL)
     set_levels("info", {"kafka.net": "info"})
-    assert heard(stream, "kafka.net") == ["info", "warning", "error"]
+    assert logged(stream, "kafka.net") == ["info", "warning", "error"]
     set_levels("debug")
     assert logging.getLogger("kafka.net").level == logging.CRITICAL
     logging.getLogger("kafka.net").setLevel(logging.NOTSET)
@@ -204,7 +204,7 @@ class Somebody:
     user_id: int = 0
 
 
-async def test_a_line_says_whose_session_it_is_of_and_no_other_task_s_line_does(stream: io.StringIO) -> None:
+async def test_a_line_has_the_ids_of_its_tasks_session_alone(stream: io.StringIO) -> None:
     log = structlog.get_logger("a")
     somebody = Somebody()
 
@@ -215,7 +215,7 @@ async def test_a_line_says_whose_session_it_is_of_and_no_other_task_s_line_does(
         logging.getLogger("b").info("after")
 
     async def session() -> None:
-        speak_for(somebody)
+        bind_session(somebody)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(part)
         log.info("end")
@@ -241,7 +241,7 @@ async def test_a_role_is_that_of_the_tasks_that_it_starts_and_not_of_the_block(s
         await go.wait()
         log.info("task")
 
-    @in_role("gateway")
+    @with_role("gateway")
     @asynccontextmanager
     async def opened(go: trio.Event) -> AsyncIterator[int]:
         log.info("opening")

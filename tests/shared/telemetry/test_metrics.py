@@ -37,7 +37,7 @@ async def unready() -> bool:
 
 
 async def samples() -> dict[Sample, float]:
-    """What is said at /metrics, by name and labels."""
+    """The samples at /metrics, by name and labels."""
     families = text_string_to_metric_families((await exposition()).decode())
     return {(s.name, frozenset(s.labels.items())): s.value for family in families for s in family.samples}
 
@@ -68,8 +68,8 @@ def test_a_counter_without_labels_is_zero_from_the_start() -> None:
 
 def test_what_several_tell_of_the_same_labels_is_summed_while_they_are_there() -> None:
     gauge = Gauge("rookery_things", "Things", labels=("kind",))
-    with gauge.observed(lambda: {("good",): 1, ("bad",): 5}):
-        with gauge.observed(lambda: {("good",): 2}):
+    with gauge.read_from(lambda: {("good",): 1, ("bad",): 5}):
+        with gauge.read_from(lambda: {("good",): 2}):
             assert values(gauge) == {("rookery_things", ("good",)): 3, ("rookery_things", ("bad",)): 5}
         assert values(gauge) == {("rookery_things", ("good",)): 1, ("rookery_things", ("bad",)): 5}
     assert values(gauge) == {}
@@ -78,7 +78,7 @@ def test_what_several_tell_of_the_same_labels_is_summed_while_they_are_there() -
 def test_what_is_kept_elsewhere_adds_to_what_is_counted_here() -> None:
     counter = Counter("rookery_things_total", "Things")
     counter.inc(by=2)
-    with counter.observed(lambda: 40):
+    with counter.read_from(lambda: 40):
         assert values(counter) == {("rookery_things_total", ()): 42}
 
 
@@ -101,8 +101,8 @@ def test_a_name_follows_the_conventions_of_prometheus(instrument: Instrument) ->
     assert instrument.name.endswith("_total") == (instrument.kind == "counter")
     assert instrument.unit in ("", "seconds", "bytes")
     assert not instrument.unit or instrument.name.removesuffix("_total").endswith(instrument.unit)
-    assert instrument.says
-    assert not instrument.says.endswith(".")
+    assert instrument.help
+    assert not instrument.help.endswith(".")
 
 
 def test_no_name_is_used_twice() -> None:
@@ -116,17 +116,17 @@ def test_the_table_in_the_docs_is_that_of_the_catalogue() -> None:
     assert all(f"`{instrument.name}`" in page for instrument in CATALOGUE)
 
 
-async def test_a_process_that_plays_no_role_says_nothing_of_rookery() -> None:
+async def test_a_process_without_a_role_exposes_no_metric_of_rookery() -> None:
     ACCEPT.observe(0.01)
     assert "rookery_accept" not in (await exposition()).decode()
 
 
-async def test_a_role_says_what_is_its_own() -> None:
+async def test_a_role_exposes_its_own_metrics() -> None:
     with serve_role("archive", ready):
-        said = {name for name, _ in await samples()}
-    assert "rookery_recorder_retries_total" in said
-    assert not any(name.startswith(("rookery_accept", "rookery_sign_ins")) for name in said)
-    assert "process_resident_memory_bytes" in said
+        exposed = {name for name, _ in await samples()}
+    assert "rookery_recorder_retries_total" in exposed
+    assert not any(name.startswith(("rookery_accept", "rookery_sign_ins")) for name in exposed)
+    assert "process_resident_memory_bytes" in exposed
     with serve_role("gateway", ready):
         before = (await samples())[sample("rookery_refusals_total", code="rate_limited")]
         REFUSALS.inc("rate_limited")
@@ -135,21 +135,21 @@ async def test_a_role_says_what_is_its_own() -> None:
 
 async def test_roles_in_one_process_do_not_collide() -> None:
     with serve_role("gateway", ready), serve_role("archive", unready), serve_role("bff", ready):
-        said = await samples()
-    assert {role: said[sample("rookery_ready", role=role)] for role in ("bff", "gateway", "archive")} == {
+        exposed = await samples()
+    assert {role: exposed[sample("rookery_ready", role=role)] for role in ("bff", "gateway", "archive")} == {
         "bff": 1,
         "gateway": 1,
         "archive": 0,
     }
-    assert sample("rookery_sign_ins_total", result="ok") in said
-    assert sample("rookery_session_dropped_events_total") in said
+    assert sample("rookery_sign_ins_total", result="ok") in exposed
+    assert sample("rookery_session_dropped_events_total") in exposed
 
 
-async def test_lag_is_told_by_group_and_partition() -> None:
+async def test_lag_is_exposed_by_group_and_partition() -> None:
     with serve_role("archive", ready), register_readings({CONSUMER_LAG: lag_reading("archive", lambda: {0: 7, 3: 0})}):
-        said = await samples()
-    assert said[sample("rookery_consumer_lag", group="archive", partition="0")] == 7
-    assert said[sample("rookery_consumer_lag", group="archive", partition="3")] == 0
+        exposed = await samples()
+    assert exposed[sample("rookery_consumer_lag", group="archive", partition="0")] == 7
+    assert exposed[sample("rookery_consumer_lag", group="archive", partition="3")] == 0
 
 
 async def test_a_role_that_does_not_know_whether_it_is_ready_keeps_the_metrics_waiting_and_no_more(
@@ -161,9 +161,9 @@ async def test_a_role_that_does_not_know_whether_it_is_ready_keeps_the_metrics_w
 
     with serve_role("bff", slow), serve_role("archive", slow):
         began = trio.current_time()
-        said = await samples()
+        exposed = await samples()
         assert trio.current_time() - began == 2
-    assert said[sample("rookery_ready", role="bff")] == 0
+    assert exposed[sample("rookery_ready", role="bff")] == 0
 
 
 async def test_the_lag_of_the_event_loop_is_how_long_it_was_kept_from_what_is_due(
@@ -201,5 +201,5 @@ def test_to_count_or_measure_costs_less_than_two_microseconds() -> None:
     assert min(microseconds(20_000)) < 2
 
 
-def test_gauges_of_nobody_are_not_said() -> None:
+def test_gauges_without_readings_are_not_exposed() -> None:
     assert values(SESSIONS) == {}

@@ -1,4 +1,4 @@
-"""What is traced is decided once; steps find what they are of; and nothing secret is told."""
+"""The decision to trace is made once; spans find their parents; and no secret is exported."""
 
 import pytest
 import trio
@@ -22,7 +22,7 @@ def begin_below(context: Context | None) -> trace.Span:
     return traces.begin("here", SpanKind.SERVER, {}, below=context)
 
 
-def test_nothing_is_traced_where_nobody_is_told() -> None:
+def test_nothing_is_traced_without_a_tracer() -> None:
     assert not traces.should_sample(1.0)
     assert not begin().is_recording()
 
@@ -78,7 +78,7 @@ async def test_a_task_that_outlives_what_it_was_started_for_is_no_step_of_it(spa
     assert found == [1, 0]
 
 
-async def test_a_step_that_raises_has_failed_and_says_by_what_but_not_with_which_words(spans: Spans) -> None:
+async def test_a_span_whose_step_raises_fails_with_the_exception_type_and_no_text(spans: Spans) -> None:
     first = begin()
     with pytest.raises(ValueError, match="secret"), traces.child_spans([first], "second", SpanKind.CLIENT, {}):
         raise ValueError("secret")
@@ -95,7 +95,7 @@ async def test_a_step_that_raises_has_failed_and_says_by_what_but_not_with_which
     assert "secret" not in spans.told()
 
 
-def test_a_span_is_handed_on_and_gone_on_with(spans: Spans) -> None:
+def test_a_span_is_continued_in_another_process(spans: Spans) -> None:
     first = begin()
     context = traces.sent_context({"traceparent": traces.traceparent_of(first)})
     assert context is not None

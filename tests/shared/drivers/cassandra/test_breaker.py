@@ -32,7 +32,7 @@ def test_one_request_without_an_answer_opens_it_if_nothing_else_was_answered(bre
     assert breaker.is_open
 
 
-def test_it_says_once_that_it_has_opened(breaker: Breaker, clock: Clock) -> None:
+def test_it_reports_its_opening_once(breaker: Breaker, clock: Clock) -> None:
     assert breaker.failed(clock.now)
     assert not breaker.failed(clock.now)
 

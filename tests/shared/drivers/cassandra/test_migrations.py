@@ -70,7 +70,7 @@ async def test_one_that_was_cut_off_is_completed_by_the_next(empty: CassandraSet
     assert await migrate(empty, [mended]) == [1]
 
 
-async def test_without_the_keyspace_it_says_what_to_do(empty: CassandraSettings) -> None:
+async def test_a_missing_keyspace_is_an_error_that_names_the_command(empty: CassandraSettings) -> None:
     with pytest.raises(Unavailable, match=r"is missing: run `rookery migrate`"):
         async with open_cassandra(empty, MIGRATIONS):
             pass

@@ -350,7 +350,7 @@ async def test_probes_need_no_free_slot_and_leave_the_count_right(
 # ---- the end
 
 
-async def test_who_waits_when_it_is_closed_is_told(
+async def test_waiting_calls_fail_when_it_is_closed(
     session: CassandraSession, driver: FakeDriver, nursery: trio.Nursery
 ) -> None:
     outcome = await start(nursery, session, numbered("a", 10))

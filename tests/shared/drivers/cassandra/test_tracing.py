@@ -20,7 +20,7 @@ OTHER_READ = prepared("SELECT other_id FROM connections_by_user WHERE user_id = 
 WRITE = prepared("insert into users (user_id, name) values (?, ?)")
 
 
-def test_one_statement_is_told_with_its_text() -> None:
+def test_one_statement_has_its_text() -> None:
     assert described([READ], "rookery") == (
         "SELECT users",
         {
@@ -33,7 +33,7 @@ def test_one_statement_is_told_with_its_text() -> None:
     )
 
 
-def test_many_of_a_kind_are_told_as_one_with_their_number() -> None:
+def test_equal_statements_are_one_with_a_batch_size() -> None:
     name, attributes = described([READ] * 7, None)
     assert (name, attributes["db.operation.batch.size"]) == ("SELECT users", 7)
     assert attributes["db.collection.name"] == "users"
@@ -51,7 +51,7 @@ def test_many_of_a_kind_are_told_as_one_with_their_number() -> None:
         ([], "BATCH", "BATCH"),
     ],
 )
-def test_what_is_not_of_one_kind_is_told_by_its_kinds(statements: Any, name: str, operation: str) -> None:
+def test_different_statements_are_named_by_their_operations(statements: Any, name: str, operation: str) -> None:
     told, attributes = described(statements, "rookery")
     assert (told, attributes["db.operation.name"]) == (name, operation)
     assert "secret" not in str(attributes)

@@ -22,7 +22,7 @@ SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERV
 @pytest.fixture
 def health() -> Health:
     health = Health()
-    health.started()
+    health.mark_started()
     return health
 
 
@@ -64,7 +64,7 @@ async def test_check_reports_whether_the_process_is_ready(services: list[Service
     async with open_client(services) as channel:
         stub = HealthStub(channel)
         assert (await call_unary(stub.Check, HealthCheckRequest(service=name), timeout=30)).status == SERVING
-        health.draining()
+        health.mark_draining()
         assert (await call_unary(stub.Check, HealthCheckRequest(service=name), timeout=30)).status == NOT_SERVING
 
 
@@ -92,7 +92,7 @@ async def test_watch_sends_the_state_at_once_and_each_time_it_turns(
             raise Unavailable("the store is away")
 
     health.add("store", "the store answers", check)
-    health.started()
+    health.mark_started()
     service = HealthService(health, [SESSIONS])
     watchers = [watch(service, name, nursery) for name in ("", SESSIONS)]
     await wait_all_tasks_blocked()
@@ -105,7 +105,7 @@ async def test_watch_sends_the_state_at_once_and_each_time_it_turns(
 async def test_watch_of_an_unknown_service_reports_that_and_stays_open(nursery: trio.Nursery, health: Health) -> None:
     seen = watch(HealthService(health, [SESSIONS]), "rookery.v1.Nothing", nursery)
     await wait_all_tasks_blocked()
-    health.draining()
+    health.mark_draining()
     await wait_all_tasks_blocked()
     assert seen == [HealthCheckResponse.SERVICE_UNKNOWN]
 
@@ -118,7 +118,7 @@ async def test_a_watch_reports_the_drain_before_it_ends(services: list[Servicer]
         await stream.send(HealthCheckRequest())
         await stream.end()
         assert await next_status(stream) == SERVING
-        health.draining()
+        health.mark_draining()
         assert await next_status(stream) == NOT_SERVING
 
 

@@ -200,7 +200,7 @@ async def test_without_the_token_no_handler_runs(waiting: Waiting, metadata: Met
 
 async def test_probes_and_tools_need_no_token() -> None:
     health = Health()
-    health.started()
+    health.mark_started()
     own = make_services()
     guard = except_standard(authenticate(equals(TOKEN)))
     async with open_client([*own, *standard_services(own, health)], guard) as channel:

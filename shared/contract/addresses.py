@@ -1,4 +1,4 @@
-"""Addresses, in settings and in what clients are told: whose they are, and whether TLS is spoken there."""
+"""Addresses of gRPC servers, in settings and in the gateway addresses that clients receive."""
 
 import ipaddress
 import re
@@ -12,16 +12,16 @@ _TARGET = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):(?P<port>[0-9]
 
 @dataclass(frozen=True, slots=True)
 class GrpcAddress:
-    """Where gRPC is spoken: `host:port`, or `grpcs://host:port` where it is over TLS."""
+    """The address of a gRPC server: `host:port`, or `grpcs://host:port` with TLS."""
 
     host: str
-    """A name or an address; that of IPv6 without brackets."""
+    """A name or an address; an IPv6 address without brackets."""
     port: int
     is_secure: bool
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Raises ValueError for what is no such address."""
+        """Raises ValueError if the text is not such an address."""
         match = _TARGET.fullmatch(text.removeprefix(SECURE))
         if match is None or int(match["port"]) > 65535:
             raise ValueError(f"{text!r} is not a host and a port, such as chat.example.org:443 or {SECURE}…")
@@ -29,17 +29,18 @@ class GrpcAddress:
 
     @property
     def target(self) -> str:
-        """The host and the port alone."""
-        return joined(self.host, self.port)
+        """The host and the port, without the scheme."""
+        return join_host_port(self.host, self.port)
 
 
-def joined(host: str, port: int) -> str:
-    """`host:port`, with IPv6's addresses in brackets."""
+def join_host_port(host: str, port: int) -> str:
+    """`host:port`, with an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach it. Of names only `localhost` counts: others may mean any address."""
+    """Whether only this machine can reach the host. Of names only `localhost` counts: others may resolve to any
+    address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

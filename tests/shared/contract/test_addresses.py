@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.net.addresses import SECURE, GrpcAddress, is_loopback
+from shared.contract.addresses import SECURE, GrpcAddress, is_loopback
 
 hosts = st.one_of(st.text("abc019.-_", min_size=1), st.ip_addresses().map(str))
 

@@ -49,7 +49,7 @@ async def test_if_redis_is_away_at_the_start_the_defaults_hold_until_it_is_there
         await eventually(lambda: live.value.max_text_bytes == 100)
 
 
-async def test_a_new_connection_is_told_as_a_change_since_one_may_have_been_missed(
+async def test_a_new_connection_counts_as_a_change_since_one_may_have_been_missed(
     own_redis: Callable[..., Redis],
 ) -> None:
     server = own_redis()

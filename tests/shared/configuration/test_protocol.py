@@ -29,7 +29,7 @@ async def test_the_newest_value_holds(store: ConfigurationStore) -> None:
     assert {key: item.value for key, item in (await store.load()).items()} == {"max_text_bytes": "200"}
 
 
-async def test_a_value_that_was_unset_is_gone(store: ConfigurationStore) -> None:
+async def test_an_unset_value_is_removed(store: ConfigurationStore) -> None:
     await store.set("max_text_bytes", "100")
     await store.unset("max_text_bytes")
     await store.unset("never_set")
@@ -49,7 +49,7 @@ async def test_values_outlive_the_store(open_store: OpenStore) -> None:
         assert (await store.load())["max_text_bytes"].value == "100"
 
 
-async def test_a_change_is_told_to_every_watcher(store: ConfigurationStore) -> None:
+async def test_a_change_notifies_every_watcher(store: ConfigurationStore) -> None:
     with trio.fail_after(DEADLINE):
         async with store.changes() as first, store.changes() as second:
             await store.set("max_text_bytes", "100")
@@ -65,7 +65,7 @@ async def test_unsetting_is_a_change(store: ConfigurationStore) -> None:
             await anext(changes)
 
 
-async def test_many_changes_may_be_told_as_one(store: ConfigurationStore) -> None:
+async def test_many_changes_are_coalesced(store: ConfigurationStore) -> None:
     with trio.fail_after(DEADLINE):
         async with store.changes() as changes:
             for value in range(1, 50):
@@ -74,7 +74,7 @@ async def test_many_changes_may_be_told_as_one(store: ConfigurationStore) -> Non
             assert (await store.load())["max_text_bytes"].value == "49"
 
 
-async def test_a_change_by_another_process_is_told(open_store: OpenStore) -> None:
+async def test_a_change_by_another_process_notifies(open_store: OpenStore) -> None:
     with trio.fail_after(DEADLINE):
         async with open_store() as store, open_store() as other, store.changes() as changes:
             await other.set("max_text_bytes", "100")
@@ -82,7 +82,7 @@ async def test_a_change_by_another_process_is_told(open_store: OpenStore) -> Non
             assert (await store.load())["max_text_bytes"].value == "100"
 
 
-async def test_a_watcher_that_left_hinders_nobody(store: ConfigurationStore) -> None:
+async def test_a_watcher_that_left_delays_no_other(store: ConfigurationStore) -> None:
     with trio.fail_after(DEADLINE):
         async with store.changes():
             pass
@@ -94,7 +94,7 @@ async def test_a_watcher_that_left_hinders_nobody(store: ConfigurationStore) -> 
 # ---- history
 
 
-async def test_each_change_is_kept_with_who_made_it_and_what_held_before(store: ConfigurationStore) -> None:
+async def test_each_change_is_stored_with_its_author_and_the_former_value(store: ConfigurationStore) -> None:
     await store.set("max_text_bytes", "100", by="ada (7)")
     await store.set("max_text_bytes", "200", by="command:root")
     await store.unset("max_text_bytes", by="ada (7)")

@@ -1,0 +1,116 @@
+"""The health server serves probes over HTTP, whatever its clients do."""
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from shared.net.health_server import CONNECTION_DEADLINE, MAX_CONNECTIONS, serve_health
+from shared.telemetry.health import PROBES, Health
+
+
+@pytest.fixture
+def health() -> Health:
+    health = Health()
+    health.mark_started()
+    return health
+
+
+@pytest.fixture
+async def connect(health: Health, nursery: trio.Nursery) -> Callable[[], Any]:
+    """Opens a connection to the health server."""
+    port = await nursery.start(serve_health, health, "127.0.0.1", 0)
+    return partial(trio.open_tcp_stream, "127.0.0.1", port)
+
+
+async def ask(stream: trio.SocketStream, request: bytes) -> tuple[bytes, bytes]:
+    """Return the head and the body of the response; both are empty if there was none."""
+    response = b""
+    async with stream:
+        with suppress(trio.BrokenResourceError):  # closed before the request was read
+            await stream.send_all(request)
+            response = b"".join([part async for part in stream])
+    head, _, body = response.partition(b"\r\n\r\n")
+    return head, body
+
+
+def get(path: str, method: str = "GET") -> bytes:
+    return f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+
+
+@pytest.mark.parametrize("probe", PROBES)
+async def test_a_probe_gets_json(connect: Callable[[], Any], probe: str) -> None:
+    head, body = await ask(await connect(), get(f"/{probe}?verbose"))
+    assert head.startswith(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n")
+    assert json.loads(body)["status"] == "ok"
+
+
+async def test_not_ready_is_503(connect: Callable[[], Any], health: Health) -> None:
+    health.mark_draining()
+    head, body = await ask(await connect(), get("/readyz"))
+    assert head.startswith(b"HTTP/1.1 503 ")
+    assert json.loads(body)["status"] == "failing"
+
+
+async def test_head_has_no_body(connect: Callable[[], Any]) -> None:
+    head, body = await ask(await connect(), get("/livez", "HEAD"))
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert body == b""
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (get("/"), b"404"),
+        (get("/other"), b"404"),
+        (get("/livez", "POST"), b"405"),
+        (b"\x16\x03\x01\r\n\r\n", b"400"),
+        (b"GET /livez HTTP/1.1\r\n\r\n", b"400"),  # without Host
+    ],
+)
+async def test_other_requests_are_refused(connect: Callable[[], Any], request_bytes: bytes, status: bytes) -> None:
+    head, _ = await ask(await connect(), request_bytes)
+    assert head.split()[1] == status
+
+
+async def test_a_request_without_end_is_cut_off(connect: Callable[[], Any]) -> None:
+    async with await connect() as stream:
+        with pytest.raises(trio.BrokenResourceError):
+            await stream.send_all(b"GET /" + b"a" * 100_000_000)
+    assert (await ask(await connect(), get("/livez")))[0].split()[1] == b"200"
+
+
+async def test_clients_that_disconnect_early_do_no_harm(connect: Callable[[], Any]) -> None:
+    for begun in (b"", b"GET /livez"):
+        stream = await connect()
+        if begun:
+            await stream.send_all(begun)
+        await stream.aclose()
+    assert (await ask(await connect(), get("/livez")))[0].split()[1] == b"200"
+
+
+async def test_silent_clients_are_cut_off_at_the_deadline(mock_clock: MockClock, connect: Callable[[], Any]) -> None:
+    silent = [await connect() for _ in range(MAX_CONNECTIONS)]
+    await trio.testing.wait_all_tasks_blocked(0.02)
+    assert await ask(await connect(), get("/livez")) == (b"", b"")
+    mock_clock.jump(CONNECTION_DEADLINE + 1)
+    for stream in silent:
+        assert await stream.receive_some() == b""
+    assert (await ask(await connect(), get("/livez")))[0].split()[1] == b"200"
+    for stream in silent:
+        await stream.aclose()
+
+
+async def test_cancellation_stops_the_server_at_once(health: Health, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.net.health_server.CONNECTION_DEADLINE", 600)
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            port = await nursery.start(serve_health, health, "127.0.0.1", 0)
+            async with await trio.open_tcp_stream("127.0.0.1", port):
+                await trio.testing.wait_all_tasks_blocked()
+                nursery.cancel_scope.cancel()
