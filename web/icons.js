@@ -1,4 +1,4 @@
-// The page's pictograms, drawn from paths, so that nothing has to be fetched for them.
+// The page's icons as SVG paths, so that no request is needed for them.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -29,7 +29,7 @@ const PATHS = {
   write: ["M12 20h9", "M16.5 3.5a2.1 2.1 0 0 1 3 3L7 19l-4 1 1-4z"],
 };
 
-/** A pictogram; what it means is said by the button around it. @param {keyof typeof PATHS} name */
+/** An icon; the button around it has the label. @param {keyof typeof PATHS} name */
 export function icon(name) {
   return drawing(
     "icon",

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 import grpc
@@ -107,7 +108,7 @@ async def test_calls_under_way_finish_while_our_server_drains(nursery: trio.Nurs
             assert await stream.receive() is None
 
     async with trio.open_nursery() as client:
-        client.start_soon(trio.to_thread.run_sync, trio.run, use)
+        client.start_soon(trio.to_thread.run_sync, partial(trio.run, use))
         await trio.to_thread.run_sync(responded.wait)
         nursery.start_soon(running.stop)
         (connection,) = running.server.connections

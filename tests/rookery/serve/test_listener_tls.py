@@ -25,8 +25,6 @@ from shared.rpc.standard.health_grpc import HealthStub
 from shared.rpc.standard.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from shared.settings import Settings, TlsSettings
 from shared.telemetry.metrics.catalogue import HTTP_CONNECTIONS, RPC_CONNECTIONS, WEBSOCKET_HANDSHAKES
-from tests.messaging.gateway.browsers import TEXT, frame, request, serving, signed_in
-from tests.messaging.gateway.harness import open_platform
 from tools.launch.certificates import Authority, Issued
 from tools.launch.process import ANNOUNCED, port_of
 
@@ -427,31 +425,3 @@ async def test_browsers_are_held_to_https_by_the_setting(
     async with unopened.open(tmp_path / "plain", bff=bff, tls=TlsSettings()), await unopened.connect("page") as plain:
         await plain.send_all(GET.replace(b"/livez", b"/"))
         assert b"strict-transport" not in (await rest(plain)).lower()
-
-
-# ---- WebSockets over TLS
-
-
-async def test_a_session_that_never_reads_is_ended_and_others_are_served(
-    unopened: Secured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("messaging.gateway.transports.connection.SEND_DEADLINE", 0.5)
-    context = unopened.authority.trusting("http/1.1")
-    server_tls = ServerTls(unopened.issued.settings(), unopened.issued.certificate).context("http/1.1")
-    async with AsyncExitStack() as stack:
-        platform = await stack.enter_async_context(open_platform(tmp_path / "gateway"))
-        server = await stack.enter_async_context(serving(platform, tls=server_tls))
-        async with signed_in(server, 1, context) as ann:
-            stalled = trio.SSLStream(await server.connect(), context, server_hostname="127.0.0.1")
-            sign_in = json.dumps({"authenticate": {"access_token": await server.token(2)}})
-            await stalled.send_all(request() + frame(TEXT, sign_in.encode()))
-            with trio.fail_after(PATIENCE):
-                while len(server.gateway.registry.of(2)) == 0:
-                    await trio.sleep(0.005)
-                number = 0
-                while len(server.gateway.registry) == 2:
-                    number += 1
-                    body = {"client_message_id": str(number), "recipient_id": "2", "text": {"body": "x" * 15_000}}
-                    await ann.send_message(json.dumps({"send": body}))
-                    assert "accepted" in await ann.get_message()
-            await trio.aclose_forcefully(stalled)
