@@ -1,13 +1,13 @@
-// The HTTP API: one method for each thing the page asks the BFF for, with a sign-in that renews itself.
+// The HTTP API: one method per request of the page to the BFF, with automatic renewal of the access token.
 
 import { Credentials, SignedOut } from "./credentials.js";
 
 /** @import {ChatsPage, HistoryPage, ProfilesPage, Tokens, User} from "./types.js" */
 
-/** Long enough for a slow line, short enough to say so: milliseconds until a request without an answer is given up. */
+/** Milliseconds until a request without a response fails: enough for a slow connection, short enough to report. */
 const DEADLINE_MS = 15_000;
 
-/** The server's answer was a refusal; `message` is for people. */
+/** The server refused the request; `message` is for people. */
 export class Problem extends Error {
   /**
    * @param {number} status
@@ -22,13 +22,13 @@ export class Problem extends Error {
   }
 }
 
-/** There was no answer: the line or the server is down. */
-export class NoAnswer extends Error {}
+/** No response arrived: the connection or the server is down. */
+export class NoResponse extends Error {}
 
-/** What to say about something that went wrong. @param {unknown} fault */
+/** The text to show for an error. @param {unknown} fault */
 export function explain(fault) {
   if (fault instanceof Problem && fault.message) return fault.message;
-  if (fault instanceof NoAnswer) return "The server does not answer. Check your connection and try again.";
+  if (fault instanceof NoResponse) return "The server does not respond. Check your connection and try again.";
   if (fault instanceof SignedOut) return "You have been signed out.";
   return "Something went wrong. Try again.";
 }
@@ -46,21 +46,21 @@ export class Api {
    * @returns {Promise<User>}
    */
   register(account) {
-    return this.#open("POST", "/v1/users", account);
+    return this.#request("POST", "/v1/users", account);
   }
 
   /** @param {string} name @param {string} password */
   async signIn(name, password) {
-    const tokens = await this.#open("POST", "/v1/tokens", { name, password, device_name: "web" });
+    const tokens = await this.#request("POST", "/v1/tokens", { name, password, device_name: "web" });
     this.#credentials.store(tokens);
   }
 
-  /** Ends the sign-in here whether the server answers or not. */
+  /** Ends the sign-in in this browser, whether the server responds or not. */
   async signOut() {
     try {
       await this.signedIn("DELETE", "/v1/tokens/current");
     } catch (fault) {
-      if (!(fault instanceof NoAnswer || fault instanceof Problem || fault instanceof SignedOut)) throw fault;
+      if (!(fault instanceof NoResponse || fault instanceof Problem || fault instanceof SignedOut)) throw fault;
     } finally {
       this.#credentials.clear();
     }
@@ -89,7 +89,7 @@ export class Api {
   }
 
   /**
-   * Where this user's sessions go.
+   * The address to which this user's sessions connect.
    * @returns {Promise<{websocket: string}>}
    */
   gateway() {
@@ -136,7 +136,7 @@ export class Api {
 
   /**
    * An access token for a session.
-   * @param {string} rejected one that the gateway would not take; empty if none was tried
+   * @param {string} rejected a token that the gateway rejected; empty if none was tried
    */
   accessToken(rejected) {
     return this.#credentials.access(rejected, (refresh_token) => this.#refresh(refresh_token));
@@ -148,7 +148,7 @@ export class Api {
    */
   async #refresh(refresh_token) {
     try {
-      return await this.#open("POST", "/v1/tokens/refresh", { refresh_token });
+      return await this.#request("POST", "/v1/tokens/refresh", { refresh_token });
     } catch (fault) {
       if (fault instanceof Problem && fault.status < 429) return null;
       throw fault;
@@ -156,21 +156,21 @@ export class Api {
   }
 
   /**
-   * Asks as who is signed in.
+   * Sends a request with the access token of the signed-in user, and once more with a new one if it was rejected.
    * @param {string} method
    * @param {string} path
    * @param {object} [body]
    * @returns {Promise<any>}
-   * @throws {Problem | NoAnswer | SignedOut}
+   * @throws {Problem | NoResponse | SignedOut}
    */
   async signedIn(method, path, body) {
     const token = await this.accessToken("");
     try {
-      return await this.#open(method, path, body, token);
+      return await this.#request(method, path, body, token);
     } catch (fault) {
       if (fault instanceof Problem && fault.code === "suspended") return this.#credentials.end();
       if (!(fault instanceof Problem && fault.status === 401 && fault.code === "unauthenticated")) throw fault;
-      return this.#open(method, path, body, await this.accessToken(token));
+      return this.#request(method, path, body, await this.accessToken(token));
     }
   }
 
@@ -181,35 +181,35 @@ export class Api {
    * @param {string} [token]
    * @returns {Promise<any>}
    */
-  async #open(method, path, body, token) {
+  async #request(method, path, body, token) {
     /** @type {Record<string, string>} */
     const headers = {};
     if (body) headers["Content-Type"] = "application/json";
     if (token) headers["Authorization"] = `Bearer ${token}`;
-    const answer = await fetched(path, {
+    const response = await fetchJson(path, {
       method,
       headers,
       body: body && JSON.stringify(body),
       signal: AbortSignal.timeout(DEADLINE_MS),
     });
-    if (answer.ok) return answer.body;
-    throw new Problem(answer.status, answer.body ?? {});
+    if (response.ok) return response.body;
+    throw new Problem(response.status, response.body ?? {});
   }
 }
 
 /** @param {string} path @param {RequestInit} request */
-async function fetched(path, request) {
+async function fetchJson(path, request) {
   try {
     const response = await fetch(path, { cache: "no-store", ...request });
     const text = await response.text();
-    return { ok: response.ok, status: response.status, body: parsed(text) };
+    return { ok: response.ok, status: response.status, body: parseJson(text) };
   } catch (fault) {
-    throw new NoAnswer("no answer", { cause: fault });
+    throw new NoResponse("no response", { cause: fault });
   }
 }
 
-/** What the text says as JSON; null if it is something else, such as a proxy's error page. @param {string} text */
-function parsed(text) {
+/** The text parsed as JSON; null if it is not JSON, such as a proxy's error page. @param {string} text */
+function parseJson(text) {
   try {
     return JSON.parse(text);
   } catch {

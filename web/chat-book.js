@@ -1,5 +1,5 @@
-// The user's chats, from the pages of the archive and from what happens live, which agree however they overtake each
-// other.
+// The user's chats, merged from the archive's pages and from live events. The result does not depend on the order in
+// which they arrive.
 
 import { chatFromWire, emptyChat, inOrder, marksOf, otherMember, withMessage, withReceipt } from "./chats.js";
 import { Conversations } from "./conversations.js";
@@ -7,7 +7,7 @@ import { compareIds } from "./messages.js";
 
 /** @import {Chat, Message, WireChat, WireReceipt} from "./types.js" */
 
-/** Tells of changes with "change" events whose `detail` is the chat_id. */
+/** Dispatches "change" events whose `detail` is the chat_id. */
 export class ChatBook extends EventTarget {
   #me;
   #conversations;
@@ -36,13 +36,13 @@ export class ChatBook extends EventTarget {
     return otherMember(chat_id, this.#me);
   }
 
-  /** @param {Message} message that came live or was accepted just now */
+  /** @param {Message} message that arrived live or was just accepted */
   add(message) {
     this.#set(withMessage(this.of(message.chat_id), message, this.#me));
   }
 
-  /** @param {readonly WireChat[]} chats as the archive has them, which may be a moment behind what came live */
-  take(chats) {
+  /** @param {readonly WireChat[]} chats as the archive returned them, which may be slightly older than live events */
+  merge(chats) {
     for (const wire of chats) {
       const { messages } = this.#conversations.of(wire.chat_id);
       const live = messages.reduce((chat, message) => withMessage(chat, message, this.#me), chatFromWire(wire));
@@ -67,7 +67,7 @@ export class ChatBook extends EventTarget {
   }
 
   /**
-   * The newest message, if something of others up to it has not been marked as read; else empty.
+   * The newest message, if a message of others up to it has not been marked as read; else empty.
    * @param {string} chat_id
    */
   unread(chat_id) {

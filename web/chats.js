@@ -1,13 +1,13 @@
-// What a chat is in the list: its newest message, its unread count and how far its members have come. Pure functions.
+// A chat in the list: its newest message, its unread count and the marks of its members. Pure functions.
 
 import { compareIds, fromWire, laterId } from "./messages.js";
 
 /** @import {Chat, Marks, Message, WireChat, WireReceipt} from "./types.js" */
 
-/** Above this many unread messages nobody counts on. */
-const MOST_UNREAD = 100;
+/** Unread messages are counted up to this many. */
+const MAX_UNREAD = 100;
 /** @type {Marks} */
-const NOWHERE = { delivered_up_to: "0", read_up_to: "0" };
+const NO_MARKS = { delivered_up_to: "0", read_up_to: "0" };
 
 /** The chat of two users, the same for both. @param {string} user_id @param {string} other_id */
 export function directChatId(user_id, other_id) {
@@ -24,7 +24,7 @@ export function otherMember(chat_id, me) {
   return low === me ? high : high === me ? low : "";
 }
 
-/** A chat in which nothing has been said yet. @param {string} chat_id @param {string[]} member_ids @returns {Chat} */
+/** A chat without messages. @param {string} chat_id @param {string[]} member_ids @returns {Chat} */
 export const emptyChat = (chat_id, member_ids) => ({ chat_id, member_ids, newest: null, unread: 0, marks: {} });
 
 /** @param {WireChat} wire @returns {Chat} */
@@ -33,11 +33,11 @@ export function chatFromWire({ chat_id, member_ids = [], newest, unread = 0, rec
   return receipts.reduce(withMarks, chat);
 }
 
-/** How far a user has come. @param {Chat} chat @param {string} user_id */
-export const marksOf = (chat, user_id) => chat.marks[user_id] ?? NOWHERE;
+/** The marks of a user. @param {Chat} chat @param {string} user_id */
+export const marksOf = (chat, user_id) => chat.marks[user_id] ?? NO_MARKS;
 
 /**
- * The chat after a message: it is the newest if it is newer, and one more unread if it is another's.
+ * The chat after a message: a newer message becomes the newest, and counts as unread if another user sent it.
  * @param {Chat} chat
  * @param {Message} message
  * @param {string} me
@@ -46,7 +46,7 @@ export const marksOf = (chat, user_id) => chat.marks[user_id] ?? NOWHERE;
 export function withMessage(chat, message, me) {
   const known = chat.newest && compareIds(message.message_id, chat.newest.message_id) <= 0;
   if (known) return chat;
-  const unread = message.sender_id === me ? chat.unread : Math.min(chat.unread + 1, MOST_UNREAD);
+  const unread = message.sender_id === me ? chat.unread : Math.min(chat.unread + 1, MAX_UNREAD);
   return { ...chat, newest: message, unread };
 }
 
@@ -62,11 +62,11 @@ function withMarks(chat, { user_id = "", delivered_up_to = "0", read_up_to = "0"
 }
 
 /**
- * The chat after a receipt; marks only move forward. One's own also says what is still unread.
+ * The chat after a receipt; marks only move forward. The user's own receipt also updates the unread count.
  * @param {Chat} chat
  * @param {WireReceipt} receipt
  * @param {string} me
- * @param {readonly Message[]} messages those of the chat that are at hand
+ * @param {readonly Message[]} messages of the chat that are loaded
  * @returns {Chat}
  */
 export function withReceipt(chat, receipt, me, messages) {

@@ -1,16 +1,15 @@
-// The messages of chats that were opened, as far back as they were read: pages of history and what comes live, put
-// together.
+// The messages of the chats that were opened: loaded pages of history merged with live messages.
 
 import { compareIds, fromHistory, merge, withLive, withReaction } from "./messages.js";
 
 /** @import {HistoryPage, Message, WireReaction} from "./types.js" */
 
-/** When catching up takes more pages than this, the newest page takes the place of everything. */
-const MOST_PAGES_TO_CATCH_UP = 5;
+/** When catching up needs more pages than this, the newest page replaces all loaded messages. */
+const MAX_CATCH_UP_PAGES = 5;
 
 /**
  * @typedef {object} Conversation
- * @property {readonly Message[]} messages in order, none left out from the oldest to the newest
+ * @property {readonly Message[]} messages in order, without a hole from the oldest to the newest
  * @property {boolean} hasOlder
  * @property {"new" | "loading" | "ready" | "failed"} phase of the newest page
  * @property {"idle" | "loading" | "failed"} older of the page before the oldest message
@@ -18,13 +17,13 @@ const MOST_PAGES_TO_CATCH_UP = 5;
 /** @type {Conversation} */
 const UNKNOWN = { messages: [], hasOlder: false, phase: "new", older: "idle" };
 
-/** Tells of changes with "change" events whose `detail` is the chat_id. */
+/** Dispatches "change" events whose `detail` is the chat_id. */
 export class Conversations extends EventTarget {
   #fetch;
   /** @type {Map<string, Conversation>} */
   #all = new Map();
-  /** Up to which message nothing is left out, for chats that are not up to date yet. @type {Map<string, string>} */
-  #soundUpTo = new Map();
+  /** Per chat that is catching up, the message up to which nothing is missing. @type {Map<string, string>} */
+  #completeUpTo = new Map();
 
   /** @param {(chat_id: string, anchor?: {before_id?: string, after_id?: string}) => Promise<HistoryPage>} fetch */
   constructor(fetch) {
@@ -37,14 +36,14 @@ export class Conversations extends EventTarget {
     return this.#all.get(chat_id) ?? UNKNOWN;
   }
 
-  /** Loads the newest page, unless it is there. @param {string} chat_id */
+  /** Loads the newest page, unless it is loaded. @param {string} chat_id */
   async open(chat_id) {
     const { phase } = this.of(chat_id);
     if (phase === "ready" || phase === "loading") return;
     this.#set(chat_id, { phase: "loading" });
     try {
       const page = await this.#fetch(chat_id);
-      this.#take(chat_id, page, { hasOlder: page.has_older ?? false, phase: "ready", older: "idle" });
+      this.#merge(chat_id, page, { hasOlder: page.has_older ?? false, phase: "ready", older: "idle" });
     } catch {
       this.#set(chat_id, { phase: "failed" });
     }
@@ -58,13 +57,13 @@ export class Conversations extends EventTarget {
     this.#set(chat_id, { older: "loading" });
     try {
       const page = await this.#fetch(chat_id, { before_id: oldest.message_id });
-      this.#take(chat_id, page, { hasOlder: page.has_older ?? false, older: "idle" });
+      this.#merge(chat_id, page, { hasOlder: page.has_older ?? false, older: "idle" });
     } catch {
       this.#set(chat_id, { older: "failed" });
     }
   }
 
-  /** @param {Message} message that came live or was accepted just now */
+  /** @param {Message} message that arrived live or was just accepted */
   add(message) {
     const { messages } = this.of(message.chat_id);
     const after = withLive(messages, message);
@@ -84,25 +83,25 @@ export class Conversations extends EventTarget {
   }
 
   /**
-   * Something may have been missed: brings the open chat up to date, and forgets the others, to be loaded when opened.
-   * It is to be called again if it throws, or while history may not hold everything yet; then `caughtUp` ends it.
+   * Reads missed messages of the open chat and drops all other chats, which load again when they are opened.
+   * Call it again if it throws, and while history may be incomplete; `caughtUp` ends the catch-up.
    * @param {string} open_chat_id empty if none is
    */
   async catchUp(open_chat_id) {
     for (const chat_id of [...this.#all.keys()]) if (chat_id !== open_chat_id) this.#all.delete(chat_id);
     const { messages, phase } = this.of(open_chat_id);
     if (phase !== "ready") return;
-    const newest_id = this.#soundUpTo.get(open_chat_id) ?? messages.at(-1)?.message_id ?? "0";
-    this.#soundUpTo.set(open_chat_id, newest_id);
+    const newest_id = this.#completeUpTo.get(open_chat_id) ?? messages.at(-1)?.message_id ?? "0";
+    this.#completeUpTo.set(open_chat_id, newest_id);
     await this.#readMissed(open_chat_id, newest_id);
   }
 
-  /** Everything that was missed has been read. */
+  /** Ends the catch-up: all missed messages have been read. */
   caughtUp() {
-    this.#soundUpTo.clear();
+    this.#completeUpTo.clear();
   }
 
-  /** Tries once more what failed. @param {string} chat_id */
+  /** Repeats the loads that failed. @param {string} chat_id */
   async openAgain(chat_id) {
     const { phase, older } = this.of(chat_id);
     if (phase === "failed") await this.open(chat_id);
@@ -114,18 +113,18 @@ export class Conversations extends EventTarget {
     const page = await this.#fetch(chat_id);
     const oldest_id = page.messages?.[0]?.message.message_id ?? "0";
     let reached = !page.has_older || compareIds(oldest_id, newest_id) <= 0;
-    for (let pages = 0; !reached && pages < MOST_PAGES_TO_CATCH_UP; pages++) {
+    for (let pages = 0; !reached && pages < MAX_CATCH_UP_PAGES; pages++) {
       const next = await this.#fetch(chat_id, { after_id: newest_id });
-      this.#take(chat_id, next, {});
+      this.#merge(chat_id, next, {});
       newest_id = next.messages?.at(-1)?.message.message_id ?? newest_id;
       reached = !next.has_newer || compareIds(oldest_id, newest_id) <= 0;
     }
-    if (reached) this.#take(chat_id, page, {});
+    if (reached) this.#merge(chat_id, page, {});
     else this.#set(chat_id, { messages: (page.messages ?? []).map(fromHistory), hasOlder: true });
   }
 
   /** @param {string} chat_id @param {HistoryPage} page @param {Partial<Conversation>} change */
-  #take(chat_id, page, change) {
+  #merge(chat_id, page, change) {
     const messages = merge(this.of(chat_id).messages, (page.messages ?? []).map(fromHistory));
     this.#set(chat_id, { ...change, messages });
   }

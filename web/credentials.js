@@ -1,10 +1,10 @@
-// Who is signed in on this browser, shared by its tabs. A refresh token works once and its reuse ends the sign-in for
-// all of them, so tabs take turns: under a lock, whoever comes second finds the tokens that the first one fetched.
+// The sign-in of this browser, shared by its tabs. A refresh token works once, and its reuse ends the sign-in in every
+// tab. So tabs refresh under a lock, and the second one finds the tokens that the first one fetched.
 
 /** @import {Tokens, User} from "./types.js" */
 
 const KEY = "rookery.sign-in";
-/** A token that ends within this is not worth using; it is also the least time between two refreshes by the clock. */
+/** A token that expires within this time is refreshed first; also the least time between two refreshes by the clock. */
 const MARGIN_MS = 30_000;
 
 /** The sign-in has ended; the person has to sign in again. */
@@ -17,13 +17,13 @@ export class SignedOut extends Error {}
  */
 
 /**
- * One tab after another where the browser can (pages over https and of this machine); elsewhere at once.
+ * Runs the work in one tab after another where the browser supports locks (https and localhost); elsewhere at once.
  * @type {Exclusively}
  */
 const oneTabAtATime = async (work) => (navigator.locks ? await navigator.locks.request(KEY, work) : work());
 
 export class Credentials {
-  /** Called when the server takes the sign-in no more. */
+  /** Called when the server has ended the sign-in. */
   onEnded = () => {};
   #storage;
   #exclusively;
@@ -56,10 +56,10 @@ export class Credentials {
   }
 
   /**
-   * An access token that should work.
-   * @param {string} rejected one that the server would not take; empty if none was tried
-   * @param {(refresh_token: string) => Promise<Tokens | null>} refresh asks the server; null if it will not renew any
-   * more
+   * Returns an access token that is expected to be valid.
+   * @param {string} rejected a token that the server rejected; empty if none was tried
+   * @param {(refresh_token: string) => Promise<Tokens | null>} refresh requests new tokens; null if the sign-in has
+   * ended
    * @returns {Promise<string>}
    * @throws {SignedOut}
    */
@@ -77,7 +77,7 @@ export class Credentials {
   }
 
   /**
-   * The server takes this sign-in no more.
+   * Clears the sign-in that the server has ended.
    * @returns {never}
    * @throws {SignedOut}
    */

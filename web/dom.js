@@ -1,4 +1,4 @@
-// Making elements and keeping a list of them in step with data, without a framework. Text only ever becomes text nodes.
+// Creates elements and keeps lists of them in step with data, without a framework. Text only becomes text nodes.
 
 /** @typedef {Node | string | number | false | null | undefined} Child */
 
@@ -42,7 +42,7 @@ export function setText(node, text) {
 const rendered = new WeakMap();
 
 /**
- * Makes the children of an element stand for the items, in order, moving and making as few as possible.
+ * Renders one child element per item, in order, moving and creating as few elements as possible.
  * @template Item
  * @template {HTMLElement} Made
  * @param {Element} parent whose children all come from here
@@ -71,7 +71,7 @@ export function reconcile(parent, items, { key, make, update }) {
 }
 
 /**
- * Runs the work once, soon, however often it was asked for in the meantime.
+ * Runs the work once, soon, for any number of calls in the meantime.
  * @param {() => void} work
  */
 export function soon(work) {
@@ -87,7 +87,7 @@ export function soon(work) {
 }
 
 /**
- * A custom element whose listeners on others end when it leaves the page.
+ * A custom element that removes its listeners on other objects when it leaves the page.
  */
 export class Component extends HTMLElement {
   /** @type {AbortController | undefined} */
@@ -102,7 +102,7 @@ export class Component extends HTMLElement {
     this.#life?.abort();
   }
 
-  /** Builds the element and begins to listen; for subclasses. */
+  /** Builds the element and adds its listeners; for subclasses. */
   connected() {}
 
   /**

@@ -1,4 +1,4 @@
-// What was begun and not sent, by chat. It survives a reload.
+// Unsent texts by chat, kept in storage across reloads.
 
 export class Drafts {
   #storage;
@@ -15,7 +15,7 @@ export class Drafts {
     return this.#storage.getItem(this.#prefix + chat_id) ?? "";
   }
 
-  /** @param {string} chat_id @param {string} text an empty one is forgotten */
+  /** @param {string} chat_id @param {string} text an empty text deletes the draft */
   keep(chat_id, text) {
     if (text) this.#storage.setItem(this.#prefix + chat_id, text);
     else this.#storage.removeItem(this.#prefix + chat_id);

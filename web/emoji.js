@@ -1,4 +1,4 @@
-// The emoji that the reaction picker offers, with what a screen reader calls them.
+// The emoji of the reaction picker, with their names for screen readers.
 
 /** @type {readonly (readonly [emoji: string, name: string])[]} */
 export const REACTIONS = [

@@ -1,4 +1,4 @@
-// How times, names and texts are shown. Pure functions: the same input gives the same words.
+// Formats times, names and texts. Pure functions.
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 const clock = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
@@ -72,7 +72,7 @@ export function avatarColour(user_id) {
   return (((hash ^ (hash >>> 15)) >>> 0) % AVATAR_COLOURS) + 1;
 }
 
-/** What a person is called. @param {{display_name: string, name: string}} profile */
+/** The name to show for a user. @param {{display_name: string, name: string}} profile */
 export const displayName = (profile) => profile.display_name || profile.name;
 
 /** An unread count as shown; the server counts to 100 at most. @param {number} count */

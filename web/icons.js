@@ -1,4 +1,4 @@
-// The page's pictograms, drawn from paths, so that nothing has to be fetched for them.
+// The page's icons as SVG paths, so that no request is needed for them.
 
 const SVG = "http://www.w3.org/2000/svg";
 

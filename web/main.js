@@ -1,4 +1,4 @@
-// Where the page starts: shows the sign-in, or the chats of who is signed in, and changes between them.
+// The page's entry point: shows the sign-in, or the chats of the signed-in user, and switches between the two.
 
 import { Api } from "./api.js";
 import { Client } from "./client.js";
@@ -28,6 +28,6 @@ function signedIn(client) {
   return shell;
 }
 
-// Another tab signed out, or in: this one does the same, from the start.
+// Another tab signed out or in: reload this page to follow it.
 credentials.watch(() => location.reload());
 show();

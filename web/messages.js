@@ -1,13 +1,12 @@
-// What a chat's messages are and how they are put in order, without duplicates. Pure functions on values that never
-// change.
+// Messages of a chat: conversion from the wire, order and deduplication. Pure functions on immutable values.
 
 import { daysBetween } from "./format.js";
 
 /** @import {Entry, HistoryMessage, Marks, Message, Tally, WireMessage, WireReaction} from "./types.js" */
 
-/** 2026-01-01T00:00:00Z: where the time in a message_id counts from. */
+/** 2026-01-01T00:00:00Z: the epoch of the time in a message_id. */
 const EPOCH_MS = 1_767_225_600_000;
-/** A pause after which the same author's next message stands apart. */
+/** A pause after which the next message of the same author starts a new group. */
 const GROUP_PAUSE_MS = 5 * 60 * 1000;
 
 /** When the message was accepted, in milliseconds since 1970. @param {string} message_id */
@@ -53,7 +52,7 @@ export function fromWire(wire, reactions = []) {
 export const fromHistory = (item) => fromWire(item.message, item.reactions ?? []);
 
 /**
- * A message of one's own that is still on its way.
+ * The user's own message that is not acknowledged yet.
  * @param {Entry} entry
  * @param {string} me the user's id
  * @returns {Message}
@@ -75,8 +74,8 @@ export function fromEntry({ client_message_id, chat_id, body, created_ms, state,
 }
 
 /**
- * The messages of both lists in order, each once. Duplicates are those of the same id, and those of the same sender
- * and client_message_id: the first accepted stays, and of the same one what the incoming list says of it.
+ * Merges two lists in order, without duplicates. Messages with the same id, or the same sender and client_message_id,
+ * are one message: the one with the lowest id stays, and for the same id the incoming value replaces the known one.
  * @param {readonly Message[]} known in order
  * @param {readonly Message[]} incoming in any order
  * @returns {Message[]}
@@ -91,7 +90,7 @@ export function merge(known, incoming) {
 }
 
 /**
- * The messages with one that came live. What is known of it already stays.
+ * Adds a live message. A message that is already in the list stays as it is.
  * @param {readonly Message[]} known
  * @param {Message} message
  */
@@ -100,7 +99,7 @@ export function withLive(known, message) {
 }
 
 /**
- * The message with one user's reaction set or taken back; the same object if that changes nothing.
+ * The message with one user's reaction set or removed; the same object if nothing changes.
  * @param {Message} message
  * @param {Pick<WireReaction, "user_id" | "emoji" | "set">} reaction
  * @returns {Message}
@@ -117,7 +116,7 @@ export function withReaction(message, { user_id, emoji, set = false }) {
 }
 
 /**
- * How far a message of one's own has come.
+ * The delivery state of the user's own message.
  * @param {Message} message
  * @param {Readonly<Record<string, Marks>>} marks
  * @param {string} me
@@ -133,14 +132,14 @@ export function progress(message, marks, me) {
 }
 
 /**
- * A line of the page: a day, the mark above what is new, or a message with how it stands to its neighbours.
+ * A line of the page: a day, the mark above unread messages, or a message with its place in its group.
  * @typedef {{kind: "day", key: string, at_ms: number} | {kind: "unread", key: string}
  *   | {kind: "message", key: string, message: Message, own: boolean, first: boolean, newest: boolean}} Row
  */
 
 /**
- * What is shown for messages in order. `first` opens a group of one author; `newest` is the last of one's own in its
- * state.
+ * The lines to show for messages in order. `first` opens a group of one author; `newest` is the user's last own message
+ * in its state.
  * @param {readonly Message[]} messages
  * @param {string} me
  * @param {string} unreadAbove the id above which others' messages were unread when the chat was opened; empty for no

@@ -1,16 +1,15 @@
-// What was written and is not accepted yet. It is kept in storage, so it survives a reload, and sent in order: one
-// message of a chat at a time, again and again with the same client_message_id until it is accepted or refused for
-// good.
+// Messages that are not accepted yet. They are kept in storage across reloads and sent in order, one message of a chat
+// at a time, again with the same client_message_id until it is accepted or finally refused.
 
 /** @import {Entry, Refused} from "./types.js" */
 
-/** So many refusals that say "later" before the person is told. */
-const MOST_ATTEMPTS = 6;
+/** Retryable refusals of one message before it is shown as failed. */
+const MAX_ATTEMPTS = 6;
 const FIRST_PAUSE_MS = 500;
 
 /**
  * @typedef {Entry & {sent_ms: number, attempts: number, not_before_ms: number}} Waiting
- * sent_ms is 0 while it is not on its way
+ * sent_ms is 0 while the message is not in flight
  */
 
 export class Outbox {
@@ -28,7 +27,7 @@ export class Outbox {
     for (const entry of entries.sort((a, b) => a.created_ms - b.created_ms)) this.#put(entry);
   }
 
-  /** How many are not accepted yet. */
+  /** The number of messages that are not accepted yet. */
   get size() {
     return this.#entries.size;
   }
@@ -49,9 +48,9 @@ export class Outbox {
   }
 
   /**
-   * What to send now: the oldest pending of each chat, if none of that chat is on its way.
+   * The messages to send now: the oldest pending one of each chat that has no message in flight.
    * @param {number} now_ms
-   * @returns {{due: Entry[], next_ms: number}} and when the next one that has to wait may go; Infinity if there is none
+   * @returns {{due: Entry[], next_ms: number}} next_ms: when the next delayed message is due; Infinity if none is
    */
   due(now_ms) {
     /** @type {Map<string, Waiting>} */
@@ -70,12 +69,12 @@ export class Outbox {
     if (entry) entry.sent_ms = now_ms;
   }
 
-  /** Nothing that is on its way will be answered: the session is gone. */
+  /** Marks every message as unsent: the session ended, so none in flight will be acknowledged. */
   sessionLost() {
     for (const entry of this.#entries.values()) entry.sent_ms = 0;
   }
 
-  /** It is accepted, or not wanted any more. @param {string} client_message_id */
+  /** Removes a message that is accepted or discarded. @param {string} client_message_id */
   remove(client_message_id) {
     this.#entries.delete(client_message_id);
     this.#storage.removeItem(this.#prefix + client_message_id);
@@ -87,20 +86,20 @@ export class Outbox {
     if (!entry) return;
     const attempts = entry.attempts + 1;
     const pause_ms = Math.max(retry_after_ms, FIRST_PAUSE_MS * 2 ** entry.attempts);
-    if (retryable && attempts < MOST_ATTEMPTS) {
+    if (retryable && attempts < MAX_ATTEMPTS) {
       this.#entries.set(client_message_id, { ...entry, sent_ms: 0, attempts, not_before_ms: now_ms + pause_ms });
     } else {
       this.#put({ ...entry, state: "failed", error: message });
     }
   }
 
-  /** Tries a failed one again, in its place. @param {string} client_message_id */
+  /** Makes a failed message pending again, in its place. @param {string} client_message_id */
   retry(client_message_id) {
     const entry = this.#entries.get(client_message_id);
     if (entry) this.#put({ ...entry, state: "pending", error: "" });
   }
 
-  /** Forgets everything, also in storage. */
+  /** Removes all messages, also from storage. */
   clear() {
     for (const id of [...this.#entries.keys()]) this.remove(id);
   }

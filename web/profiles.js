@@ -1,17 +1,17 @@
-// What is known of people. Asking for someone who is not known fetches them, many at once, and tells when they are
-// there.
+// A cache of profiles. Reading one that is not cached fetches it, many in one request, and dispatches "change" when
+// they arrive.
 
 /** @import {Profile} from "./types.js" */
 
-/** The most ids that one request may ask for. */
+/** The most ids in one request. */
 const PAGE = 100;
 
 export class Profiles extends EventTarget {
   #fetch;
   /** @type {Map<string, Profile>} */
-  #known = new Map();
+  #cached = new Map();
   /** @type {Set<string>} */
-  #wanted = new Set();
+  #queued = new Set();
   /** @type {Set<string>} */
   #missing = new Set();
   #busy = false;
@@ -22,38 +22,38 @@ export class Profiles extends EventTarget {
     this.#fetch = fetch;
   }
 
-  /** The profile if it is known; otherwise it is fetched, and "change" follows. @param {string} user_id */
+  /** The profile if it is cached; otherwise it is fetched, and "change" follows. @param {string} user_id */
   get(user_id) {
-    const profile = this.#known.get(user_id);
+    const profile = this.#cached.get(user_id);
     if (!profile && user_id && !this.#missing.has(user_id)) this.refresh(user_id);
     return profile;
   }
 
-  /** Whether the server said that there is no such user. @param {string} user_id */
+  /** Whether the server returned no such user. @param {string} user_id */
   isMissing(user_id) {
     return this.#missing.has(user_id);
   }
 
   /** @param {readonly Profile[]} profiles */
   put(profiles) {
-    for (const profile of profiles) this.#known.set(profile.user_id, profile);
+    for (const profile of profiles) this.#cached.set(profile.user_id, profile);
     this.dispatchEvent(new Event("change"));
   }
 
-  /** Fetches the profile even if it is known. @param {string} user_id */
+  /** Fetches the profile even if it is cached. @param {string} user_id */
   refresh(user_id) {
-    this.#wanted.add(user_id);
-    queueMicrotask(() => void this.fetchWanted());
+    this.#queued.add(user_id);
+    queueMicrotask(() => void this.fetchQueued());
   }
 
-  /** Fetches what was asked for and has not come; call it again when the line is back. */
-  async fetchWanted() {
+  /** Fetches the queued profiles; call it again when the connection is back. */
+  async fetchQueued() {
     if (this.#busy) return;
     this.#busy = true;
     try {
-      while (this.#wanted.size) await this.#fetchPage([...this.#wanted].slice(0, PAGE));
+      while (this.#queued.size) await this.#fetchPage([...this.#queued].slice(0, PAGE));
     } catch {
-      // They stay wanted until the next call.
+      // They stay queued until the next call.
     } finally {
       this.#busy = false;
     }
@@ -64,7 +64,7 @@ export class Profiles extends EventTarget {
     const profiles = await this.#fetch(user_ids);
     const found = new Set(profiles.map((profile) => profile.user_id));
     for (const user_id of user_ids) {
-      this.#wanted.delete(user_id);
+      this.#queued.delete(user_id);
       if (!found.has(user_id)) this.#missing.add(user_id);
     }
     this.put(profiles);

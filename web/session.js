@@ -1,5 +1,5 @@
-// A session with the gateway over WebSocket: authenticates, watches sequence numbers, keeps the position, renews its
-// token, finds out when the line is dead, and connects again, with a growing and random pause, from where it was.
+// A session with the gateway over WebSocket: authenticates, checks sequence numbers, keeps the position, renews its
+// token, detects a dead connection, and reconnects from its position with growing random pauses.
 
 import { Problem } from "./api.js";
 import { SignedOut } from "./credentials.js";
@@ -12,44 +12,44 @@ const WELCOME_DEADLINE_MS = 10_000;
 /** After a ping, any frame must come within this. */
 const PONG_DEADLINE_MS = 8_000;
 const FIRST_PAUSE_MS = 1_000;
-/** While another gateway is about to take over, which takes some seconds: the pause must not double them. */
-const LONGEST_SOON_MS = 2_000;
-/** When it lasts longer than that, a pause may add this part to it, up to the longest: something is really down. */
-const ADDED_PART = 1 / 4;
+/** The longest pause while another gateway takes over, which takes some seconds: the pause must not double them. */
+const TAKEOVER_PAUSE_MS = 2_000;
+/** In a longer outage a pause may add this share of its length, up to the longest pause. */
+const PAUSE_SHARE = 1 / 4;
 const LONGEST_PAUSE_MS = 30_000;
-/** A session that lasted this long was a good one: the pauses start from the shortest again. */
+/** After a session of this length the pauses start from the shortest again. */
 const GOOD_SESSION_MS = 10_000;
-/** Until Welcome says something else. */
+/** Until Welcome states another. */
 const HEARTBEAT_MS = 30_000;
 
 /**
- * What a session needs of the world.
- * @typedef {object} World
+ * The functions that a session uses.
+ * @typedef {object} Environment
  * @property {() => Promise<{websocket: string}>} gateway where to connect
  * @property {(rejected: string) => Promise<string>} accessToken a token, other than one that was rejected
  * @property {(url: string, protocol: string) => WebSocket} openSocket
  * @property {() => number} random from 0 to 1
  */
 /**
- * Whom a session tells.
+ * The callbacks of a session.
  * @typedef {object} Listener
  * @property {(state: ConnectionState) => void} onState
- * @property {(frame: ServerFrame) => void} onFrame frames other than those that only concern the connection
+ * @property {(frame: ServerFrame) => void} onFrame receives frames that do not only concern the connection
  * @property {(welcome: Welcome) => void} onWelcome
- * @property {() => void} onMissed frames are missing before the one that follows: read history
+ * @property {() => void} onMissed a gap in the sequence: read history before the next frame
  */
 
 export class Session {
   /** @type {ConnectionState} */
   state = "waiting";
-  #world;
+  #environment;
   #listener;
   /** @type {WebSocket | null} */
   #socket = null;
-  /** Rises with each attempt, so that what belongs to an older one is known. */
+  /** Rises with each attempt, to detect callbacks of an older attempt. */
   #attempt = 0;
   #failures = 0;
-  /** How long the pauses were together since there was a good session. */
+  /** The sum of the pauses since the last good session. */
   #paused_ms = 0;
   #onlineSince_ms = Infinity;
   #framesSent = 0;
@@ -57,32 +57,32 @@ export class Session {
   /** @type {Position | undefined} */
   #position;
   #token = "";
-  #rejected = "";
-  #movedTo = "";
-  /** Whether this attempt goes where the one before it was sent. */
-  #isMoving = false;
+  #rejectedToken = "";
+  #redirect = "";
+  /** Whether this attempt follows a `moved` frame of the one before. */
+  #isRedirected = false;
   #heartbeatMs = HEARTBEAT_MS;
   /** @type {Record<"pause" | "deadline" | "heartbeat", ReturnType<typeof setTimeout> | undefined>} */
   #timers = { pause: undefined, deadline: undefined, heartbeat: undefined };
 
-  /** @param {World} world @param {Listener} listener */
-  constructor(world, listener) {
-    this.#world = world;
+  /** @param {Environment} environment @param {Listener} listener */
+  constructor(environment, listener) {
+    this.#environment = environment;
     this.#listener = listener;
   }
 
-  /** Connects now, whatever it was waiting for. Does nothing if it is connected or about to be. */
+  /** Connects now, without waiting for the pause to end. Does nothing while connected or connecting. */
   connect() {
     if (this.state === "waiting") void this.#connect(++this.#attempt);
   }
 
   /** Ends the session for good. */
   end() {
-    this.#drop();
-    this.#enter("ended");
+    this.#disconnect();
+    this.#setState("ended");
   }
 
-  /** Asks for a sign of life, to find out soon when the line may be dead. */
+  /** Sends a ping, to detect soon whether the connection is dead. */
   probe() {
     if (this.state === "online") this.#ping();
     else this.connect();
@@ -90,16 +90,16 @@ export class Session {
 
   /**
    * @param {object} frame a ClientFrame
-   * @returns {number} the frame's number in this session; 0 if there is no session to send it in
+   * @returns {number} the frame's number in this session; 0 if the session is not online
    */
   send(frame) {
     if (this.state !== "online" || !this.#socket) return 0;
     return this.#write(this.#socket, frame);
   }
 
-  /** Gives the connection up and starts another: what was sent was not answered. */
+  /** Closes the connection, on which a frame was not answered, and opens another. */
   restart() {
-    if (this.state === "online") this.#lost();
+    if (this.state === "online") this.#reconnectLater();
   }
 
   /** @param {WebSocket} socket @param {object} frame */
@@ -111,28 +111,28 @@ export class Session {
   /** @param {number} attempt */
   async #connect(attempt) {
     clearTimeout(this.#timers.pause);
-    this.#enter("connecting");
-    this.#isMoving = this.#movedTo !== "";
+    this.#setState("connecting");
+    this.#isRedirected = this.#redirect !== "";
     try {
-      const { websocket } = this.#movedTo ? { websocket: this.#movedTo } : await this.#world.gateway();
-      this.#movedTo = "";
-      const token = await this.#world.accessToken(this.#rejected);
+      const { websocket } = this.#redirect ? { websocket: this.#redirect } : await this.#environment.gateway();
+      this.#redirect = "";
+      const token = await this.#environment.accessToken(this.#rejectedToken);
       if (attempt === this.#attempt && this.state === "connecting") this.#open(websocket, token);
     } catch (fault) {
       if (attempt !== this.#attempt) return;
       if (fault instanceof SignedOut) this.end();
-      else this.#lost(Math.max(this.#nextPause(), fault instanceof Problem ? fault.retry_after_ms : 0));
+      else this.#reconnectLater(Math.max(this.#nextPause(), fault instanceof Problem ? fault.retry_after_ms : 0));
     }
   }
 
   /** @param {string} url @param {string} token */
   #open(url, token) {
-    const socket = this.#world.openSocket(url, PROTOCOL);
+    const socket = this.#environment.openSocket(url, PROTOCOL);
     this.#socket = socket;
     this.#token = token;
-    this.#rejected = "";
+    this.#rejectedToken = "";
     this.#framesSent = this.#lastSequence = 0;
-    this.#timers.deadline = setTimeout(() => this.#lost(), WELCOME_DEADLINE_MS);
+    this.#timers.deadline = setTimeout(() => this.#reconnectLater(), WELCOME_DEADLINE_MS);
     const current = () => socket === this.#socket;
     socket.onopen = () => {
       if (current())
@@ -144,7 +144,7 @@ export class Session {
       if (current()) this.#receive(JSON.parse(data));
     };
     socket.onclose = () => {
-      if (current()) this.#lost();
+      if (current()) this.#reconnectLater();
     };
   }
 
@@ -155,11 +155,11 @@ export class Session {
     const missed = sequence !== this.#lastSequence + 1;
     this.#lastSequence = sequence;
     if (missed) this.#listener.onMissed();
-    if (frame.welcome) this.#welcome(frame.welcome);
+    if (frame.welcome) this.#onWelcome(frame.welcome);
     else if (frame.expiring) void this.#renew();
-    else if (frame.reconnect) this.#lost(frame.reconnect.after_ms ?? 0);
-    else if (frame.moved) this.#move(frame.moved.websocket ?? "");
-    else if (frame.goodbye) this.#dismissed(frame.goodbye.code);
+    else if (frame.reconnect) this.#reconnectLater(frame.reconnect.after_ms ?? 0);
+    else if (frame.moved) this.#onMoved(frame.moved.websocket ?? "");
+    else if (frame.goodbye) this.#onGoodbye(frame.goodbye.code);
     else this.#deliver(frame);
   }
 
@@ -171,45 +171,46 @@ export class Session {
   }
 
   /** @param {Welcome} welcome */
-  #welcome(welcome) {
+  #onWelcome(welcome) {
     clearTimeout(this.#timers.deadline);
     this.#onlineSince_ms = performance.now();
     this.#heartbeatMs = welcome.heartbeat_interval_ms || HEARTBEAT_MS;
-    // What is about to be replayed is older than the welcome's position: until it has come, the old one holds.
+    // The events to be replayed are older than the welcome's position: until they arrive, the old position stays.
     if (!this.#position || !welcome.replayed) this.#position = welcome.position ?? this.#position;
     this.#scheduleHeartbeat();
-    this.#enter("online");
+    this.#setState("online");
     this.#listener.onWelcome(welcome);
   }
 
-  /** The token was not taken: the next attempt needs another. @param {string | undefined} code */
+  /** Notes a rejected token, so that the next attempt fetches another. @param {string | undefined} code */
   #reject(code) {
-    if (code === "unauthenticated") this.#rejected = this.#token;
+    if (code === "unauthenticated") this.#rejectedToken = this.#token;
   }
 
   /** @param {string | undefined} code */
-  #dismissed(code) {
+  #onGoodbye(code) {
     this.#reject(code);
-    this.#lost();
+    this.#reconnectLater();
   }
 
   /**
-   * Goes there at once; but not if that is the answer again: two gateways that send it to each other would keep it busy.
+   * Connects to the named gateway at once. After a second redirect in a row it pauses first: two gateways that redirect
+   * to each other would otherwise keep the client busy.
    * @param {string} websocket
    */
-  #move(websocket) {
-    this.#movedTo = websocket;
-    this.#lost(this.#isMoving ? this.#nextPause() : 0);
+  #onMoved(websocket) {
+    this.#redirect = websocket;
+    this.#reconnectLater(this.#isRedirected ? this.#nextPause() : 0);
   }
 
   async #renew() {
     const attempt = this.#attempt;
     try {
-      const access_token = await this.#world.accessToken(this.#token);
+      const access_token = await this.#environment.accessToken(this.#token);
       if (attempt === this.#attempt && this.send({ renew: { access_token } })) this.#token = access_token;
     } catch (fault) {
       if (fault instanceof SignedOut) this.end();
-      // Otherwise the session ends with its token, and connecting again fetches another.
+      // Otherwise the session ends when its token expires, and reconnecting fetches another.
     }
   }
 
@@ -224,28 +225,28 @@ export class Session {
   #ping() {
     this.send({ ping: {} });
     clearTimeout(this.#timers.deadline);
-    this.#timers.deadline = setTimeout(() => this.#lost(), PONG_DEADLINE_MS);
+    this.#timers.deadline = setTimeout(() => this.#reconnectLater(), PONG_DEADLINE_MS);
   }
 
-  /** Closes what there is and connects again later. @param {number} [after_ms] when, if the server said so */
-  #lost(after_ms) {
-    this.#drop();
+  /** Closes the connection and reconnects later. @param {number} [after_ms] the pause, if the server set one */
+  #reconnectLater(after_ms) {
+    this.#disconnect();
     const pause_ms = after_ms ?? this.#nextPause();
     this.#onlineSince_ms = Infinity;
     this.#timers.pause = setTimeout(() => this.connect(), pause_ms);
-    this.#enter("waiting");
+    this.#setState("waiting");
   }
 
   #nextPause() {
     if (performance.now() - this.#onlineSince_ms > GOOD_SESSION_MS) this.#failures = this.#paused_ms = 0;
-    const bound = Math.min(Math.max(this.#paused_ms * ADDED_PART, LONGEST_SOON_MS), LONGEST_PAUSE_MS);
+    const bound = Math.min(Math.max(this.#paused_ms * PAUSE_SHARE, TAKEOVER_PAUSE_MS), LONGEST_PAUSE_MS);
     const longest = Math.min(bound, FIRST_PAUSE_MS * 2 ** this.#failures++);
-    const pause_ms = longest * (0.3 + this.#world.random() * 0.7);
+    const pause_ms = longest * (0.3 + this.#environment.random() * 0.7);
     this.#paused_ms += pause_ms;
     return pause_ms;
   }
 
-  #drop() {
+  #disconnect() {
     const socket = this.#socket;
     this.#socket = null;
     this.#attempt++;
@@ -254,7 +255,7 @@ export class Session {
   }
 
   /** @param {ConnectionState} state */
-  #enter(state) {
+  #setState(state) {
     if (this.state === state || this.state === "ended") return;
     this.state = state;
     this.#listener.onState(state);

@@ -1,5 +1,4 @@
-// The shapes that cross the wire and the page, for the type checker alone: nothing imports this file when the page
-// runs.
+// The types of the wire and of the page, for the type checker alone: nothing imports this file at run time.
 
 /** @typedef {{user_id: string, name: string, display_name: string, about: string}} Profile */
 /** @typedef {{profiles: Profile[], next_cursor?: string}} ProfilesPage */
@@ -78,9 +77,9 @@
  */
 
 /**
- * A message as the page holds it. Never changed in place: what differs is another object.
+ * A message in the page. Immutable: a change makes a new object.
  * @typedef {object} Message
- * @property {string} key the same from the moment of writing on, so that its place on the page stays
+ * @property {string} key stays the same from the send on, so that the element on the page is kept
  * @property {string} message_id empty until it is accepted
  * @property {string} chat_id
  * @property {string} sender_id
@@ -89,7 +88,7 @@
  * @property {number} at_ms milliseconds since 1970
  * @property {Tally[]} reactions
  * @property {"accepted" | "pending" | "failed"} state
- * @property {string} error why it failed, for people
+ * @property {string} error the reason of the failure, for people
  */
 /** @typedef {{delivered_up_to: string, read_up_to: string}} Marks */
 /**
@@ -98,7 +97,7 @@
  * @property {string[]} member_ids
  * @property {Message | null} newest
  * @property {number} unread
- * @property {Record<string, Marks>} marks how far each member has come, by user_id
+ * @property {Record<string, Marks>} marks of each member, by user_id
  */
 /**
  * A message that is not accepted yet.

@@ -1,28 +1,28 @@
-// Who is writing: says it of oneself, not too often, and shows it of others, not too long. The times are the
-// protocol's.
+// Typing signals: sends the user's own at a limited rate, and shows those of others for a limited time. The protocol
+// defines both times.
 
 const REPEAT_MS = 4_000;
 const SHOWN_MS = 6_000;
 
-/** Tells of others with "change" events whose `detail` is the chat_id. */
+/** Dispatches "change" events whose `detail` is the chat_id of another user's signal. */
 export class Typing extends EventTarget {
-  #lastSaid_ms = -Infinity;
+  #lastSent_ms = -Infinity;
   /** @type {Map<string, ReturnType<typeof setTimeout>>} by chat_id */
   #shown = new Map();
 
   /**
-   * Says that one writes in a chat, unless it was said just now.
+   * Sends the user's typing signal, unless one was sent less than `REPEAT_MS` ago.
    * @param {string} chat_id
    * @param {(frame: object) => number} send
    */
-  say(chat_id, send) {
+  announce(chat_id, send) {
     const now_ms = performance.now();
-    if (now_ms - this.#lastSaid_ms >= REPEAT_MS && send({ typing: { chat_id } })) this.#lastSaid_ms = now_ms;
+    if (now_ms - this.#lastSent_ms >= REPEAT_MS && send({ typing: { chat_id } })) this.#lastSent_ms = now_ms;
   }
 
-  /** What was written is sent: the next letter is worth saying again. */
-  forget() {
-    this.#lastSaid_ms = -Infinity;
+  /** Lets the next letter send a signal at once, after the text was sent. */
+  reset() {
+    this.#lastSent_ms = -Infinity;
   }
 
   /** @param {string} chat_id */
@@ -37,17 +37,17 @@ export class Typing extends EventTarget {
       chat_id,
       setTimeout(() => this.hide(chat_id), SHOWN_MS),
     );
-    this.#tell(chat_id);
+    this.#emit(chat_id);
   }
 
   /** @param {string} chat_id */
   hide(chat_id) {
     clearTimeout(this.#shown.get(chat_id));
-    if (this.#shown.delete(chat_id)) this.#tell(chat_id);
+    if (this.#shown.delete(chat_id)) this.#emit(chat_id);
   }
 
   /** @param {string} chat_id */
-  #tell(chat_id) {
+  #emit(chat_id) {
     this.dispatchEvent(new CustomEvent("change", { detail: chat_id }));
   }
 }

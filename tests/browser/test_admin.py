@@ -90,7 +90,7 @@ def pick(page: Page, account: "Account") -> None:
 
 def expect_in_audit(page: Page, act: str, *words: str) -> None:
     go(page, "Audit")
-    page.get_by_label("Filter what is shown").fill(f"{act} {words[0]}")
+    page.get_by_label("Filter loaded entries").fill(f"{act} {words[0]}")
     entry = page.get_by_role("row").filter(has=page.get_by_role("cell", name=act, exact=True)).first
     for word in words:
         expect(entry).to_contain_text(word)
@@ -112,7 +112,7 @@ def test_a_user_without_admin_rights_sees_no_link_fetches_nothing_of_it_and_is_r
     assert not [url for url in fetched if "/admin" in url]
 
     seat.page.goto(f"{platform.url}/admin")
-    expect(seat.page.get_by_role("heading", name="This page is not for you")).to_be_visible()
+    expect(seat.page.get_by_role("heading", name="This page is for admins")).to_be_visible()
     expect(seat.page.get_by_text(f"@{ada.name} is no admin here")).to_be_visible()
     assert not [url for url in fetched if "/v1/admin" in url or "/admin/shell" in url]
     assert seat.page.evaluate(NAMELESS) == []
@@ -140,7 +140,7 @@ def test_a_former_admin_loses_access(platform: "Platform", seats: "Seats") -> No
     open_admin(seat, former)
     expect(seat.page.get_by_role("heading", name="Gateways")).to_be_visible()
     assert platform.run("user", "admin", former.name, "--revoke").returncode == 0
-    expect(seat.page.get_by_role("heading", name="This page is not for you")).to_be_visible()
+    expect(seat.page.get_by_role("heading", name="This page is for admins")).to_be_visible()
 
 
 # ---- processes
@@ -185,9 +185,9 @@ def test_a_silent_process_and_partitions_without_an_owner_are_marked(
     seat.page.route("**/v1/admin/processes", silence)
     open_admin(seat, admin)
     gateway = seat.page.get_by_role("table", name="Gateways")
-    expect(gateway).to_contain_text("Not heard")
+    expect(gateway).to_contain_text("Not reporting")
     expect(gateway).to_contain_text("1 min ago")
-    expect(seat.page.locator(".tile.warn").filter(has_text="1 not heard")).to_be_visible()
+    expect(seat.page.locator(".tile.warn").filter(has_text="1 not reporting")).to_be_visible()
     expect(seat.page.locator(".tile.warn").filter(has_text="2 without an owner")).to_be_visible()
     expect(seat.page.locator(".owner").first).to_contain_text("No owner")
 
@@ -219,7 +219,7 @@ def test_a_value_is_changed_in_its_place_refused_when_it_is_wrong_and_unset_agai
     expect(row.locator(".note.error")).to_contain_text("from 1 to 100")
     field.fill("40")
     keys.press("Enter")
-    expect(page.get_by_role("status").filter(has_text="chats_page_size is 40 now.")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="chats_page_size is now 40.")).to_be_visible()
     expect(row.locator(".value")).to_have_text("40 set")
     expect(row.get_by_role("button", name="Change chats_page_size")).to_be_focused()
     newest = page.get_by_role("table", name="History").get_by_role("row").nth(1)
@@ -229,7 +229,7 @@ def test_a_value_is_changed_in_its_place_refused_when_it_is_wrong_and_unset_agai
 
     row.get_by_role("button", name="Change chats_page_size").click()
     row.get_by_role("button", name="Use the default").click()
-    expect(page.get_by_role("status").filter(has_text="has its default again: 50")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="is reset to its default: 50")).to_be_visible()
     expect(row.locator(".value")).to_have_text("50")
     expect(newest).to_contain_text(re.compile("40.*default"))
     expect_in_audit(page, "Set configuration", "chats_page_size", admin.name, "40")
@@ -269,12 +269,12 @@ def test_a_user_is_found_suspended_with_a_reason_and_restored(
     dialog = page.get_by_role("dialog", name="Suspend Jonas Weber?")
     expect(dialog).to_contain_text(f"@{jonas.name}")
     dialog.get_by_role("button", name="Suspend Jonas Weber").click()
-    expect(dialog.get_by_text("Say why")).to_be_visible()
+    expect(dialog.get_by_text("Enter a reason")).to_be_visible()
     dialog.get_by_label("Reason").fill("Sends the same link to everyone")
     dialog.get_by_role("button", name="Suspend Jonas Weber").click()
     status = page.get_by_role("status")
     expect(status.filter(has_text="Jonas Weber is suspended and signed out everywhere.")).to_be_visible()
-    expect(page.get_by_text("Not signed in anywhere")).to_be_visible()
+    expect(page.get_by_text("Not signed in")).to_be_visible()
     expect(page.locator(".suspension")).to_contain_text("Sends the same link to everyone")
     expect(page.get_by_role("heading", name="Jonas Weber")).to_be_focused()
 
@@ -310,7 +310,7 @@ def test_a_user_is_signed_out_everywhere_at_once(
     dialog = page.get_by_role("dialog", name="Sign Mira Okafor out?")
     dialog.get_by_role("button", name="Sign out everywhere").click()
     expect(page.get_by_role("status").filter(has_text="Mira Okafor is signed out everywhere.")).to_be_visible()
-    expect(page.get_by_text("Not signed in anywhere")).to_be_visible()
+    expect(page.get_by_text("Not signed in")).to_be_visible()
     expect(at_mira.page.get_by_text("You have been signed out. Sign in to go on.")).to_be_visible()
     expect_in_audit(page, "Sign out user", mira.name)
 
@@ -318,14 +318,14 @@ def test_a_user_is_signed_out_everywhere_at_once(
 def test_an_admin_cannot_be_suspended_and_the_page_says_why(at_admin: "Seat", admin: "Account") -> None:
     pick(at_admin.page, admin)
     expect(at_admin.page.get_by_role("button", name="Suspend…")).to_be_disabled()
-    expect(at_admin.page.get_by_text("Revoke that first, on the server")).to_be_visible()
+    expect(at_admin.page.get_by_text("Revoke the admin role first")).to_be_visible()
 
 
 def test_a_user_is_found_by_id_and_an_unknown_one_is_not(at_admin: "Seat", mira: "Account") -> None:
     page = at_admin.page
     go(page, "Users")
     search = page.get_by_label("Part of a name, or an id")
-    expect(page.get_by_text("Who is it?")).to_be_visible()
+    expect(page.get_by_text("Find a user")).to_be_visible()
     search.fill(mira.user_id)
     expect(page.get_by_role("button", name=f"@{mira.name}")).to_be_visible()
     search.fill("zz")
@@ -334,7 +334,7 @@ def test_a_user_is_found_by_id_and_an_unknown_one_is_not(at_admin: "Seat", mira:
     expect(page.get_by_text("Nobody found")).to_be_visible()
     at_admin.allowed = ["404"]
     page.goto(f"{at_admin.platform.url}/admin#users/1")
-    expect(page.get_by_text("Nobody has this id.")).to_be_visible()
+    expect(page.get_by_text("No user has this id.")).to_be_visible()
 
 
 # ---- the frame
@@ -347,7 +347,7 @@ def test_reload_and_back_keep_the_place(at_admin: "Seat", mira: "Account") -> No
     expect(page.get_by_role("heading", name="Mira Okafor")).to_be_visible()
     expect(page.get_by_label("Part of a name, or an id")).to_have_value(mira.name)
     page.go_back()
-    expect(page.get_by_text("Nobody is picked")).to_be_visible()
+    expect(page.get_by_text("No user selected")).to_be_visible()
     page.go_back()
     expect(page.get_by_role("heading", name="Processes", exact=True)).to_be_visible()
     page.go_forward()
@@ -420,7 +420,7 @@ def test_a_phone_has_all_of_it_and_nothing_to_scroll_sideways(
     pick(seat.page, mira)
     expect_no_sideways_scroll(seat.page)
     expect(seat.page.get_by_label("Part of a name, or an id")).to_be_hidden()
-    seat.page.get_by_role("button", name="All that were found").tap()
+    seat.page.get_by_role("button", name="All results").tap()
     expect(seat.page.get_by_role("button", name=f"@{mira.name}")).to_be_visible()
 
 
@@ -433,11 +433,11 @@ def test_while_the_server_is_away_the_page_shows_its_age_and_then_goes_on(
     gateways = seat.page.get_by_role("table", name="Gateways")
     expect(gateways).to_contain_text("Ready")
     own_platform.kill()
-    expect(seat.page.get_by_text("The server does not answer. What is here is of")).to_be_visible()
+    expect(seat.page.get_by_text("The server does not respond. This is the state at")).to_be_visible()
     expect(gateways).to_contain_text("Ready")
     own_platform.start()
     expect(seat.page.get_by_text("Live", exact=True)).to_be_visible()
-    expect(seat.page.get_by_text("The server does not answer.")).to_be_hidden()
+    expect(seat.page.get_by_text("The server does not respond.")).to_be_hidden()
 
 
 def test_a_failed_request_can_be_retried_in_its_place(platform: "Platform", seats: "Seats", admin: "Account") -> None:

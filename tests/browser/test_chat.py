@@ -186,7 +186,7 @@ def test_what_is_wrong_with_a_sign_in_is_said_at_its_field(
     page.get_by_label("User name").fill(ada.name)
     page.get_by_label("Password").fill("not her password")
     page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_label("Password")).to_have_accessible_description("That name and password do not go together.")
+    expect(page.get_by_label("Password")).to_have_accessible_description("User name or password is wrong.")
     expect(page.get_by_label("Password")).to_be_focused()
 
     page.get_by_role("button", name="Create an account").click()
@@ -245,4 +245,4 @@ def test_nobody_found_and_a_chat_that_is_not_there_have_their_words(
     seat.page.get_by_label("Search people and chats").fill("zzqqzz")
     expect(seat.page.get_by_text("Nobody found")).to_be_visible()
     seat.page.goto(f"{platform.url}#d-1-2")
-    expect(seat.page.get_by_text("This chat is not there")).to_be_visible()
+    expect(seat.page.get_by_text("Chat not found")).to_be_visible()

@@ -161,7 +161,7 @@ def test_history_that_does_not_come_can_be_asked_for_again(
     expect(seat.page.get_by_role("button", name="Mira Okafor")).to_be_visible()
     seat.page.route("**/v1/chats/*/messages*", lambda route: route.abort())
     seat.open_chat("Mira Okafor")
-    expect(seat.page.get_by_text("The messages did not come.")).to_be_visible()
+    expect(seat.page.get_by_text("The messages could not be loaded.")).to_be_visible()
     seat.page.unroute("**/v1/chats/*/messages*")
     seat.page.get_by_role("button", name="Try again").click()
     expect(seat.message("Worth the wait")).to_be_visible()

@@ -1,4 +1,4 @@
-// What the admin page asks the BFF for. The server checks at each request that who asks is an admin.
+// The requests of the admin page to the BFF. The server checks for every request that the user is an admin.
 
 import { Api, Problem } from "../api.js";
 
@@ -6,7 +6,7 @@ import { Api, Problem } from "../api.js";
 
 /** Entries on a page of the history and of the audit log. */
 const PAGE = 50;
-/** The server looks for no shorter part of a name. */
+/** The server's minimum length of a part of a name. */
 export const SHORTEST_PART = 3;
 
 export class AdminApi {
@@ -19,22 +19,22 @@ export class AdminApi {
 
   /** @returns {Promise<Processes>} */
   processes() {
-    return this.#ask("GET", "processes");
+    return this.#request("GET", "processes");
   }
 
   /** @returns {Promise<Settings>} */
   configuration() {
-    return this.#ask("GET", "configuration");
+    return this.#request("GET", "configuration");
   }
 
   /** @param {string} key @param {Value} value */
   setValue(key, value) {
-    return this.#ask("PUT", `configuration/${encodeURIComponent(key)}`, { value });
+    return this.#request("PUT", `configuration/${encodeURIComponent(key)}`, { value });
   }
 
-  /** Lets the default hold again. @param {string} key */
+  /** Restores the default. @param {string} key */
   unsetValue(key) {
-    return this.#ask("DELETE", `configuration/${encodeURIComponent(key)}`);
+    return this.#request("DELETE", `configuration/${encodeURIComponent(key)}`);
   }
 
   /**
@@ -42,41 +42,41 @@ export class AdminApi {
    * @returns {Promise<{entries: Change[], next: string | null}>}
    */
   async history(before) {
-    const { changes, next } = await this.#ask("GET", `configuration/history?${paged(before)}`);
+    const { changes, next } = await this.#request("GET", `configuration/history?${paged(before)}`);
     return { entries: changes, next };
   }
 
   /**
-   * Whose name contains the text, and whose id it is.
+   * Finds the users whose name contains the text or whose id is the text.
    * @param {string} text
    * @returns {Promise<Account[]>}
    */
   async findUsers(text) {
-    const asked = [];
-    if (/^\d{1,19}$/.test(text)) asked.push(this.#users("user_id", text));
-    if (text.length >= SHORTEST_PART) asked.push(this.#users("part", text));
-    const found = (await Promise.all(asked)).flat();
+    const requests = [];
+    if (/^\d{1,19}$/.test(text)) requests.push(this.#users("user_id", text));
+    if (text.length >= SHORTEST_PART) requests.push(this.#users("part", text));
+    const found = (await Promise.all(requests)).flat();
     return [...new Map(found.map((account) => [account.user_id, account])).values()];
   }
 
   /** @param {string} user_id @returns {Promise<AccountDetails>} */
   user(user_id) {
-    return this.#ask("GET", userPath(user_id));
+    return this.#request("GET", userPath(user_id));
   }
 
   /** Ends all sessions and sign-ins, and refuses new ones. @param {string} user_id @param {string} reason */
   suspend(user_id, reason) {
-    return this.#ask("PUT", `${userPath(user_id)}/suspension`, { reason });
+    return this.#request("PUT", `${userPath(user_id)}/suspension`, { reason });
   }
 
   /** @param {string} user_id */
   restore(user_id) {
-    return this.#ask("DELETE", `${userPath(user_id)}/suspension`);
+    return this.#request("DELETE", `${userPath(user_id)}/suspension`);
   }
 
   /** @param {string} user_id */
   signOutEverywhere(user_id) {
-    return this.#ask("DELETE", `${userPath(user_id)}/sign-ins`);
+    return this.#request("DELETE", `${userPath(user_id)}/sign-ins`);
   }
 
   /**
@@ -84,21 +84,21 @@ export class AdminApi {
    * @returns {Promise<AuditPage>}
    */
   audit(before) {
-    return this.#ask("GET", `audit?${paged(before)}`);
+    return this.#request("GET", `audit?${paged(before)}`);
   }
 
   /** @param {"part" | "user_id"} by @param {string} text @returns {Promise<Account[]>} */
   async #users(by, text) {
     try {
-      return (await this.#ask("GET", `users?${new URLSearchParams({ [by]: text })}`)).users;
+      return (await this.#request("GET", `users?${new URLSearchParams({ [by]: text })}`)).users;
     } catch (fault) {
-      if (by === "user_id" && fault instanceof Problem && fault.code === "invalid") return []; // digits that are no id
+      if (by === "user_id" && fault instanceof Problem && fault.code === "invalid") return []; // digits out of the range of ids
       throw fault;
     }
   }
 
   /** @param {string} method @param {string} path @param {object} [body] @returns {Promise<any>} */
-  #ask(method, path, body) {
+  #request(method, path, body) {
     return this.#api.signedIn(method, `/v1/admin/${path}`, body);
   }
 }

@@ -1,9 +1,9 @@
-// The audit log: every admin act, the newest first, and a filter over what has been read of it.
+// The audit log: every admin action, newest first, and a filter over the loaded entries.
 
 import { emptyState } from "../components/empty.js";
 import { searchBox } from "../components/search-box.js";
 import { h, setText } from "../dom.js";
-import { actName, actorName, mentions, number, stamp } from "./figures.js";
+import { actName, actorName, matches, number, stamp } from "./figures.js";
 import { Pages } from "./pages.js";
 import { card, moreButton, Section } from "./section.js";
 import { showNamed, Table } from "./table.js";
@@ -12,7 +12,7 @@ import { showNamed, Table } from "./table.js";
 /** @import {AuditEntry} from "./types.js" */
 
 export class Audit extends Section {
-  #search = searchBox("Filter what is shown");
+  #search = searchBox("Filter loaded entries");
   #input = this.#search.input;
   #count = h("p", { class: "note", role: "status" });
   #pages;
@@ -32,8 +32,8 @@ export class Audit extends Section {
     await this.#pages.older();
     this.#show();
   });
-  #quiet = emptyState("No act yet", "Whatever an admin does will be here, on this page, by the API or by a command.");
-  #none = emptyState("Nothing like that", "None of the entries read so far contains it.");
+  #quiet = emptyState("No actions yet", "Actions of admins, from this page, the API or commands, will be listed here.");
+  #none = emptyState("Nothing found", "None of the loaded entries contains this text.");
 
   /** @param {Frame} frame */
   constructor(frame) {
@@ -44,7 +44,7 @@ export class Audit extends Section {
   /** @override */
   connected() {
     super.connected();
-    const text = "Every admin act, the newest first.";
+    const text = "Every admin action, newest first.";
     const parts = [this.#search.element, this.#count, this.#table.element, this.#quiet, this.#none, this.#older];
     this.content.replaceChildren(card("Acts", text, ...parts));
     this.listen(this.#input, "input", () => this.#show());
@@ -59,13 +59,13 @@ export class Audit extends Section {
   #show() {
     const { entries, next } = this.#pages;
     const text = this.#input.value.trim();
-    const found = text ? entries.filter((entry) => mentions(entry, text)) : entries;
+    const found = text ? entries.filter((entry) => matches(entry, text)) : entries;
     this.#table.show(found);
     this.#table.element.hidden = found.length === 0;
     this.#quiet.hidden = entries.length > 0;
     this.#none.hidden = found.length > 0 || entries.length === 0;
     this.#older.hidden = next === null;
-    setText(this.#count, text ? `${number(found.length)} of the ${number(entries.length)} entries read so far.` : "");
+    setText(this.#count, text ? `${number(found.length)} of the ${number(entries.length)} loaded entries.` : "");
   }
 }
 

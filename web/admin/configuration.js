@@ -1,4 +1,4 @@
-// The live configuration: each key, to change in its place, and below who changed what.
+// The live configuration: each key with a form to change it, and the history of changes.
 
 import { explain } from "../api.js";
 import { textButton } from "../components/buttons.js";
@@ -6,7 +6,7 @@ import { emptyState } from "../components/empty.js";
 import { field } from "../components/field.js";
 import { searchBox } from "../components/search-box.js";
 import { h, reconcile, setText } from "../dom.js";
-import { stamp, typed, valueText } from "./figures.js";
+import { stamp, parseValue, valueText } from "./figures.js";
 import { Pages } from "./pages.js";
 import { card, moreButton, Section } from "./section.js";
 import { label, showNamed, showOnce, Table } from "./table.js";
@@ -36,7 +36,7 @@ export class Configuration extends Section {
     await this.#history.older();
     this.#showHistory();
   });
-  #quiet = emptyState("Nothing was changed yet", "Each change will be here, with who made it.");
+  #quiet = emptyState("No changes yet", "Changes will be listed here, with their authors.");
 
   /** @param {Frame} frame */
   constructor(frame) {
@@ -47,10 +47,10 @@ export class Configuration extends Section {
   /** @override */
   connected() {
     super.connected();
-    const text = "A change holds in every process within a second, without a restart.";
+    const text = "A change takes effect in every process within a second, without a restart.";
     this.content.replaceChildren(
       card("Values", text, this.#search.element, this.#list, this.#none),
-      card("History", "Who changed what, the newest first.", this.#table.element, this.#quiet, this.#older),
+      card("History", "All changes and their authors, newest first.", this.#table.element, this.#quiet, this.#older),
     );
     this.listen(this.#input, "input", () => this.#showValues());
   }
@@ -83,7 +83,7 @@ export class Configuration extends Section {
   }
 }
 
-/** A key, its value, and the form to change it, which a newer value does not disturb. */
+/** A key, its value, and the form to change it. A value that arrives while the form is open does not change the form. */
 class ValueRow extends HTMLElement {
   #frame;
   #key = h("h3", { class: "code" });
@@ -137,15 +137,15 @@ class ValueRow extends HTMLElement {
     const { api } = this.#frame;
     const buttons = [h("button", { class: "primary", type: "submit" }, "Save")];
     if (setting.is_set) {
-      const words = `${setting.key} has its default again: ${valueText(setting.default)}.`;
+      const words = `${setting.key} is reset to its default: ${valueText(setting.default)}.`;
       buttons.push(textButton("quiet", () => void send(() => api.unsetValue(setting.key), words), "Use the default"));
     }
     buttons.push(textButton("quiet", () => this.#close(), "Cancel"));
     this.#form.replaceChildren(one.element, h("div", { class: "buttons" }, ...buttons));
     this.#form.onsubmit = (event) => {
       event.preventDefault();
-      const value = typed(one.input.value, setting.default);
-      void send(() => api.setValue(setting.key, value), `${setting.key} is ${valueText(value)} now.`);
+      const value = parseValue(one.input.value, setting.default);
+      void send(() => api.setValue(setting.key, value), `${setting.key} is now ${valueText(value)}.`);
     };
     this.#form.onkeydown = (event) => {
       if (event.key === "Escape") this.#close();
@@ -170,10 +170,10 @@ class ValueRow extends HTMLElement {
     try {
       await act();
       this.#close();
-      this.#frame.say(done);
+      this.#frame.notify(done);
       await this.#frame.refresh();
     } catch (fault) {
-      one.say(explain(fault));
+      one.setProblem(explain(fault));
       one.input.focus();
     } finally {
       for (const button of buttons) button.disabled = false;

@@ -1,10 +1,10 @@
-// What the admin page says in numbers and words. Pure functions: the same input gives the same words.
+// Formats and summarises the data of the admin page. Pure functions.
 
 /** @import {Actor, AuditEntry, Partition, Process, Value} from "./types.js" */
 
-/** A process that was not heard for so long is marked: it says how it is every 5 seconds. */
+/** A process whose last report is older than this is marked as lost; it reports every 5 seconds. */
 export const LOST_MS = 10_000;
-/** For so long it is remembered, after the server has left it out. */
+/** How long a lost process stays on the page after the server has dropped it. */
 const REMEMBERED_MS = 600_000;
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
@@ -22,10 +22,10 @@ const dateAndTime = new Intl.DateTimeFormat(undefined, {
 /** @param {number} count */
 export const number = (count) => grouped.format(count);
 
-/** Day and time to the second, as logs are compared by. @param {number} at_ms */
+/** Day and time to the second, to compare with logs. @param {number} at_ms */
 export const stamp = (at_ms) => dateAndTime.format(at_ms);
 
-/** How long a time is, in its largest unit. @param {number} ms */
+/** A duration in its largest unit. @param {number} ms */
 export function span(ms) {
   if (ms < MINUTE_MS) return `${Math.max(0, Math.floor(ms / 1000))} s`;
   if (ms < HOUR_MS) return `${Math.floor(ms / MINUTE_MS)} min`;
@@ -39,14 +39,14 @@ export const ago = (at_ms, now_ms) => `${span(now_ms - at_ms)} ago`;
 /** @param {Process} process @param {number} now_ms */
 export const isLost = (process, now_ms) => now_ms - process.seen_at_ms > LOST_MS;
 
-/** What tells a process from all others. @param {Process} process */
+/** The unique key of a process. @param {Process} process */
 export const keyOf = ({ role, instance }) => `${role} ${instance}`;
 
 /**
- * The processes of an answer, and after them those that fell silent: the server leaves them out after a while, but one
- * that was already lost when it was last seen did not stop in order, and someone should know.
- * @param {readonly Process[]} before what was shown until now,
- * @param {number} before_ms and when
+ * The processes of a response, and after them the lost ones that the server has dropped since: a process that was
+ * already lost when it was last shown did not stop in order, so it stays visible for a while.
+ * @param {readonly Process[]} before the processes shown until now
+ * @param {number} before_ms the time at which they were shown
  * @param {readonly Process[]} processes
  * @param {number} now_ms
  */
@@ -78,7 +78,7 @@ export function lagOf({ lag }) {
 }
 
 /**
- * The whole platform at a glance. What was not heard for a while counts as a process, but not what it said.
+ * The totals of the whole platform. A lost process is counted, but its last report is not.
  * @param {readonly Process[]} processes
  * @param {readonly Partition[]} partitions
  * @param {number} now_ms
@@ -106,7 +106,7 @@ export function totalsOf(processes, partitions, now_ms) {
 }
 
 /**
- * Who owns which partitions; those of nobody first.
+ * Groups the partitions by owner; partitions without an owner first.
  * @param {readonly Partition[]} partitions
  * @returns {{owner: string | null, partitions: number[]}[]}
  */
@@ -124,26 +124,27 @@ export function byOwner(partitions) {
 export const valueText = (value) => (value === null ? "default" : value === "" ? "empty" : String(value));
 
 /**
- * What was typed, as the kind of value that the key has. What is no number is sent as it is: the server says why not.
+ * Parses a typed text into the type of the key's value. A text that is no number is sent as it is, for the server to
+ * refuse with a reason.
  * @param {string} text
  * @param {Value} like
  * @returns {Value}
  */
-export function typed(text, like) {
+export function parseValue(text, like) {
   const trimmed = text.trim();
   const value = Number(trimmed);
   return typeof like === "number" && trimmed !== "" && Number.isFinite(value) ? value : trimmed;
 }
 
-/** As the history of the configuration says it too: `ada (123)`, or `command:root`. @param {Actor} actor */
+/** In the form of the configuration's history: `ada (123)`, or `command:root`. @param {Actor} actor */
 export const actorName = (actor) =>
   "command" in actor ? `command:${actor.command}` : `${actor.name} (${actor.user_id})`;
 
 /** `suspend_user` as words. @param {string} act */
 export const actName = (act) => act.charAt(0).toUpperCase() + act.slice(1).replaceAll("_", " ");
 
-/** Whether each word of a text is in the entry, as it is shown. @param {AuditEntry} entry @param {string} text */
-export function mentions({ at_ms, actor, act, target, detail, address }, text) {
+/** Whether the entry, as it is shown, contains every word of the text. @param {AuditEntry} entry @param {string} text */
+export function matches({ at_ms, actor, act, target, detail, address }, text) {
   const shown = [stamp(at_ms), actorName(actor), actName(act), target, detail, address].join(" ").toLowerCase();
   return text
     .toLowerCase()
@@ -154,11 +155,11 @@ export function mentions({ at_ms, actor, act, target, detail, address }, text) {
 /** @typedef {{section: string, id: string, part: string}} Place */
 
 /**
- * What the address says is open: `#users/17?part=ada` is a user, found by a part of a name.
+ * Parses the fragment of the address: `#users/17?part=ada` is a user, found by a part of a name.
  * @param {string} hash
  * @returns {Place}
  */
-export function placeOf(hash) {
+export function parseAddress(hash) {
   const [path = "", query = ""] = hash.slice(1).split("?", 2);
   const [section = "", id = ""] = path.split("/", 2);
   return { section, id: decoded(id), part: new URLSearchParams(query).get("part") ?? "" };

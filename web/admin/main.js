@@ -1,5 +1,5 @@
-// Where the admin page starts: shows the sign-in, the page itself, or that it is not for whoever is signed in. What
-// only admins need is not even fetched for others.
+// The admin page's entry point: shows the sign-in, the admin page, or that the signed-in user is not an admin. The
+// modules of the admin page are fetched for admins only.
 
 import { Api, explain } from "../api.js";
 import { textButton } from "../components/buttons.js";
@@ -13,7 +13,7 @@ const credentials = new Credentials(localStorage);
 const api = new Api(credentials);
 
 /** @param {string} [notice] why the person has to sign in */
-async function show(notice = "Sign in to look after this Rookery.") {
+async function show(notice = "Sign in to administer this Rookery.") {
   if (!credentials.current) return document.body.replaceChildren(new SignIn(api, notice, show));
   document.body.replaceChildren(waiting());
   try {
@@ -27,7 +27,7 @@ async function show(notice = "Sign in to look after this Rookery.") {
   }
 }
 
-/** The face for those who are signed in and no admins. */
+/** The page for signed-in users who are not admins. */
 function refuse() {
   const name = credentials.current?.user.name ?? "";
   const signOut = async () => {
@@ -37,7 +37,7 @@ function refuse() {
   document.body.replaceChildren(
     alone(
       mark(),
-      h("h1", {}, "This page is not for you"),
+      h("h1", {}, "This page is for admins"),
       h("p", { class: "lead" }, `@${name} is no admin here. Whoever runs this Rookery can change that.`),
       h("a", { class: "primary", href: "/" }, "Back to chats"),
       textButton("quiet", () => void signOut(), "Sign in as someone else"),
@@ -56,6 +56,6 @@ function alone(...content) {
 }
 
 credentials.onEnded = () => void show("You have been signed out. Sign in to go on.");
-// Another tab signed out, or in: this one does the same, from the start.
+// Another tab signed out or in: reload this page to follow it.
 credentials.watch(() => location.reload());
 void show();

@@ -1,4 +1,4 @@
-// A log that is read from its newest entry back, page by page, while new entries come in at its top.
+// A log that is read page by page from its newest entry back, while new entries are added at its top.
 
 /**
  * @template {{id: string}} Entry
@@ -15,7 +15,7 @@ export class Pages {
     this.#fetch = fetch;
   }
 
-  /** Puts what is new on top. If that is more than a page, what was read before is let go: there would be a hole. */
+  /** Adds new entries on top. If there are more than a page of them, drops the older ones, to leave no hole. */
   async refresh() {
     const { entries, next } = await this.#fetch();
     const oldest = entries.at(-1)?.id;
@@ -24,7 +24,7 @@ export class Pages {
     else this.entries = [...entries, ...this.entries.slice(at + 1)];
   }
 
-  /** Reads one page further back. */
+  /** Reads the next older page. */
   async older() {
     const from = this.next;
     if (from === null) return;

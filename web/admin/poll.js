@@ -1,6 +1,6 @@
-// Does something again and again while the page can be seen: at once when it can be seen again, never twice at a time.
+// Repeats an asynchronous task while the page is visible: at once when it becomes visible, never twice at a time.
 
-/** Milliseconds from the end of one time to the next. */
+/** Milliseconds from the end of one run to the next. */
 export const PERIOD_MS = 5_000;
 
 export class Poll {
@@ -13,7 +13,7 @@ export class Poll {
   #life = new AbortController();
 
   /**
-   * @param {() => Promise<void>} work which takes care of its own faults
+   * @param {() => Promise<void>} work which handles its own errors
    * @param {EventTarget & {visibilityState: string}} page
    */
   constructor(work, page) {
@@ -22,7 +22,7 @@ export class Poll {
     page.addEventListener("visibilitychange", () => void this.now(), { signal: this.#life.signal });
   }
 
-  /** Does it at once, or once more if it is being done; only starts when the page can be seen. */
+  /** Runs the work at once, or once more if it is running; starts only while the page is visible. */
   async now() {
     clearTimeout(this.#timer);
     if (this.#busy) this.#again = true;

@@ -1,4 +1,4 @@
-// The processes: how they are, what each has to do, and who owns which partition.
+// The processes: their state and load, and the owners of the partitions.
 
 import { h, reconcile, setText } from "../dom.js";
 import { emptyState } from "../components/empty.js";
@@ -10,18 +10,18 @@ import { label, showOnce, Table } from "./table.js";
 /** @import {Column} from "./table.js" */
 /** @import {Partition, Process, Processes as Answer} from "./types.js" */
 
-/** In the order in which they are shown; one that is not here comes after them. */
+/** The roles in the order in which they are shown; any other role comes after them. */
 const ROLES = [
-  { role: "gateway", title: "Gateways", text: "They hold the sessions and own the partitions." },
-  { role: "archive", title: "Archives", text: "They write history, and answer what is asked of it." },
-  { role: "bff", title: "BFFs", text: "They serve the HTTP API and this page." },
+  { role: "gateway", title: "Gateways", text: "Hold the sessions and own the partitions." },
+  { role: "archive", title: "Archives", text: "Write history and answer queries." },
+  { role: "bff", title: "BFFs", text: "Serve the HTTP API and this page." },
 ];
 
 export class Processes extends Section {
   #tiles = h("dl", { class: "tiles" });
   #roles = h("div", { class: "stack" });
   #owners = h("div", { class: "owners", role: "list" });
-  #partitions = card("Partitions", "Who owns which, and how far behind it is.", this.#owners);
+  #partitions = card("Partitions", "The owner and the lag of each partition.", this.#owners);
   /** @type {Process[]} */
   #processes = [];
   #now_ms = 0;
@@ -61,7 +61,7 @@ export class Processes extends Section {
   #showTiles(processes, partitions) {
     const totals = totalsOf(processes, partitions, this.#now_ms);
     const { lag, lost, unready, unowned } = totals;
-    const ill = [lost && `${lost} not heard`, unready && `${unready} not ready`].filter(Boolean).join(", ");
+    const ill = [lost && `${lost} not reporting`, unready && `${unready} not ready`].filter(Boolean).join(", ");
     const tiles = [
       {
         name: "Sessions",
@@ -76,11 +76,11 @@ export class Processes extends Section {
         warn: unowned > 0,
       },
       {
-        name: "Records behind",
+        name: "Lag in records",
         value: lag.sum,
         text: lag.worst
           ? `worst: ${number(lag.worst)}, partition ${lag.partition} of ${lag.instance}`
-          : "nothing waits",
+          : "no backlog",
       },
     ];
     showOnce(this.#tiles, tiles, () => tiles.map(tile));
@@ -112,7 +112,7 @@ class RoleCard extends HTMLElement {
       columnsOf(role, () => this.now_ms),
       ({ instance }) => instance,
     );
-    this.#empty = emptyState("None has reported yet", "A process says how it is every few seconds.");
+    this.#empty = emptyState("No reports yet", "Processes report every few seconds.");
     const panel = card(title, text, this.#table.element, this.#empty);
     panel.querySelector("h2")?.append(" ", this.#count);
     this.append(panel);
@@ -145,7 +145,7 @@ function columnsOf(role, now) {
       show: (cell, { started_at_ms }) => showTime(cell, started_at_ms, ago(started_at_ms, now())),
     },
     {
-      label: "Last heard",
+      label: "Last report",
       show: (cell, { seen_at_ms }) => showTime(cell, seen_at_ms, ago(seen_at_ms, now())),
     },
   ];
@@ -162,7 +162,7 @@ function columnsOf(role, now) {
 function showState(cell, process, now_ms) {
   const lost = isLost(process, now_ms);
   showOnce(cell, [lost, process.ready], () => {
-    if (lost) return [label("danger", "Not heard")];
+    if (lost) return [label("danger", "Not reporting")];
     return [process.ready ? label("good", "Ready") : label("warn", "Not ready")];
   });
 }

@@ -1,4 +1,4 @@
-// What the sections have in common: the faces of coming and of not having come, and being read again and again.
+// The base of the sections: the loading and failure placeholders, and periodic refresh.
 
 import { explain } from "../api.js";
 import { textButton } from "../components/buttons.js";
@@ -8,15 +8,15 @@ import { AdminApi } from "./api.js";
 import { showOnce } from "./table.js";
 
 /**
- * What a section needs of the frame around it.
+ * The part of the admin shell that a section uses.
  * @typedef {object} Frame
  * @property {AdminApi} api
- * @property {() => Promise<void>} refresh reads what is shown again, now
- * @property {(text: string) => void} say says how an act went, to eyes and ears
+ * @property {() => Promise<void>} refresh reads the shown section again, now
+ * @property {(text: string) => void} notify shows the result of an action and announces it to screen readers
  */
 
 export class Section extends Component {
-  /** Whether it has shown anything yet. */
+  /** Whether the section has loaded once. */
   ready = false;
   #face = h("div");
   content = h("div", { class: "content", hidden: true });
@@ -34,13 +34,13 @@ export class Section extends Component {
     this.replaceChildren(this.#face, this.content);
   }
 
-  /** Reads and shows; throws what went wrong. @returns {Promise<void>} */
+  /** Loads and shows the section; throws the fault if that fails. @returns {Promise<void>} */
   async load() {}
 
   /** Follows the address within the section. @param {import("./figures.js").Place} _place */
   route(_place) {}
 
-  /** Reads again. What was shown stays if that fails. */
+  /** Loads again. The shown content stays if that fails. */
   async refresh() {
     try {
       await this.load();
@@ -70,7 +70,7 @@ export function card(title, text, ...content) {
   return h("section", { class: "panel" }, head, ...content);
 }
 
-/** A button that brings more, and says so when that fails. @param {string} words @param {() => Promise<void>} act */
+/** A button that loads more and shows a failure beside it. @param {string} words @param {() => Promise<void>} act */
 export function moreButton(words, act) {
   const note = h("p", { class: "note error", role: "alert" });
   const button = textButton(

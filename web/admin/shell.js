@@ -1,6 +1,6 @@
-// The frame of the admin page: where one can go, what is shown of it, whether that is up to date, and how acts went.
+// The layout of the admin page: the navigation, the shown section, whether it is up to date, and results of actions.
 
-import { NoAnswer, Problem } from "../api.js";
+import { NoResponse, Problem } from "../api.js";
 import { avatar, showAvatar } from "../components/avatar.js";
 import { textButton } from "../components/buttons.js";
 import { SignedOut } from "../credentials.js";
@@ -10,7 +10,7 @@ import { icon, mark } from "../icons.js";
 import { AdminApi } from "./api.js";
 import { Audit } from "./audit.js";
 import { Configuration } from "./configuration.js";
-import { placeOf } from "./figures.js";
+import { parseAddress } from "./figures.js";
 import { Poll } from "./poll.js";
 import { Processes } from "./processes.js";
 import { Section } from "./section.js";
@@ -19,8 +19,8 @@ import { Users } from "./users.js";
 
 /** @import {User} from "../types.js" */
 
-/** Milliseconds for which it can be read how an act went. */
-const SAID_MS = 8_000;
+/** Milliseconds for which the result of an action is shown. */
+const TOAST_MS = 8_000;
 
 const SECTIONS = /** @type {const} */ ([
   { name: "processes", title: "Processes", Kind: Processes },
@@ -34,7 +34,7 @@ export class AdminShell extends Component {
   #live = h("span", { class: "live" });
   #notice = h("div", { class: "notice", role: "status", hidden: true });
   #scroller = h("div", { class: "scroller" });
-  #said = h("div", { class: "said", role: "status" });
+  #toast = h("div", { class: "toast", role: "status" });
   #links = SECTIONS.map(({ name, title }) => h("a", { href: `#${name}` }, icon(name), h("span", {}, title)));
   #poll = new Poll(() => this.#refresh(), document);
   #name = "";
@@ -42,7 +42,7 @@ export class AdminShell extends Component {
   #section = null;
   #asOf_ms = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #saidTimer;
+  #toastTimer;
 
   /** @param {AdminApi} api @param {User} me @param {() => void} refused the person is no admin any more */
   constructor(api, me, refused) {
@@ -69,7 +69,7 @@ export class AdminShell extends Component {
     const nav = h("nav", { "aria-label": "Sections" }, ...this.#links);
     const side = h("header", { class: "side" }, brand, nav, h("div", { class: "foot" }, me, chats));
     const bar = h("div", { class: "bar" }, this.#title, this.#live);
-    this.replaceChildren(side, h("main", {}, bar, this.#notice, this.#scroller), this.#said);
+    this.replaceChildren(side, h("main", {}, bar, this.#notice, this.#scroller), this.#toast);
     this.listen(window, "hashchange", () => this.#route(true));
     this.listen(window, "online", () => void this.refresh());
     this.#route(false);
@@ -81,21 +81,21 @@ export class AdminShell extends Component {
     this.#poll.stop();
   }
 
-  /** Reads what is shown again, now. */
+  /** Reads the shown section again, now. */
   refresh() {
     return this.#poll.now();
   }
 
-  /** Says how an act went. @param {string} text */
-  say(text) {
-    clearTimeout(this.#saidTimer);
-    this.#said.replaceChildren(h("p", {}, text));
-    this.#saidTimer = setTimeout(() => this.#said.replaceChildren(), SAID_MS);
+  /** Shows the result of an action. @param {string} text */
+  notify(text) {
+    clearTimeout(this.#toastTimer);
+    this.#toast.replaceChildren(h("p", {}, text));
+    this.#toastTimer = setTimeout(() => this.#toast.replaceChildren(), TOAST_MS);
   }
 
-  /** @param {boolean} moved by the person, who is then taken there */
+  /** @param {boolean} moved by the user; then the focus moves to the section */
   #route(moved) {
-    const place = placeOf(location.hash);
+    const place = parseAddress(location.hash);
     const { name, title, Kind } = SECTIONS.find((one) => one.name === place.section) ?? SECTIONS[0];
     const changed = name !== this.#name;
     if (changed) {
@@ -130,19 +130,19 @@ export class AdminShell extends Component {
     this.#notice.hidden = true;
     this.#live.className = "live";
     setText(this.#live, "Live");
-    this.#live.title = "Read again every 5 seconds while it can be seen";
+    this.#live.title = "Refreshed every 5 seconds while the page is visible";
   }
 
   /** @param {unknown} fault */
   #failed(fault) {
-    if (fault instanceof SignedOut) return; // whoever made this knows
+    if (fault instanceof SignedOut) return; // `onEnded` has shown the sign-in
     if (fault instanceof Problem && fault.status === 403) return this.refused();
-    if (!(fault instanceof NoAnswer || fault instanceof Problem)) reportError(fault);
+    if (!(fault instanceof NoResponse || fault instanceof Problem)) reportError(fault);
     this.#live.className = "live old";
     setText(this.#live, "Not up to date");
-    if (!this.#section?.ready) return; // its own face says it
-    const why = fault instanceof NoAnswer ? "The server does not answer." : "The server can’t say how things are.";
-    const words = `${why} What is here is of ${timeOfDay(this.#asOf_ms)}.`;
+    if (!this.#section?.ready) return; // the section shows the failure itself
+    const why = fault instanceof NoResponse ? "The server does not respond." : "The server could not load this.";
+    const words = `${why} This is the state at ${timeOfDay(this.#asOf_ms)}.`;
     const retry = () => textButton("", () => void this.refresh(), "Try now");
     showOnce(this.#notice, words, () => [h("span", {}, words), retry()]);
     this.#notice.hidden = false;

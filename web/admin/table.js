@@ -1,5 +1,5 @@
 // A table that stays in step with its data. On a phone each row becomes a card: its cells carry their own labels, and
-// roles, which a display other than a table's would take away.
+// explicit roles, because a display other than a table's removes the implicit ones.
 
 import { h, reconcile, setText } from "../dom.js";
 
@@ -7,8 +7,8 @@ import { h, reconcile, setText } from "../dom.js";
  * @template Item
  * @typedef {object} Column
  * @property {string} label
- * @property {(item: Item) => string} [text] what the cell says
- * @property {(cell: HTMLElement, item: Item) => void} [show] fills the cell, where text is not enough
+ * @property {(item: Item) => string} [text] the cell's text
+ * @property {(cell: HTMLElement, item: Item) => void} [show] fills the cell, if it holds more than text
  * @property {string} [kind] its class, such as "number"
  */
 
@@ -62,7 +62,7 @@ function showCell(cell, { text, show }, item) {
 const shown = new WeakMap();
 
 /**
- * Fills an element again only if what it shows has changed, so that nothing that is looked at or pointed at is lost.
+ * Fills an element again only if its data has changed, so that the focus, a selection and open tooltips stay.
  * @param {Element} element
  * @param {unknown} what compared as JSON
  * @param {() => (Node | string)[]} make
@@ -75,7 +75,7 @@ export function showOnce(element, what, make) {
 }
 
 /**
- * Shows a user whom the logs name `ada (123)`, or anything else as it is.
+ * Shows a name of the form `ada (123)` as a link to the user, and any other text as it is.
  * @param {HTMLElement} cell
  * @param {string} text
  */
@@ -84,5 +84,5 @@ export function showNamed(cell, text) {
   showOnce(cell, text, () => (name && id ? [name, h("small", { class: "code" }, id)] : [text]));
 }
 
-/** A word on a ground of its own. @param {"good" | "warn" | "danger" | "plain"} kind @param {string} text */
+/** A word on a coloured background. @param {"good" | "warn" | "danger" | "plain"} kind @param {string} text */
 export const label = (kind, text) => h("span", { class: `label ${kind}` }, text);

@@ -1,7 +1,7 @@
 // The shapes of `/v1/admin`, for the type checker alone: nothing imports this file when the page runs.
 
 /**
- * What a process said of itself when it was last heard.
+ * The last report of a process.
  * @typedef {object} Process
  * @property {string} instance
  * @property {string} role
@@ -9,7 +9,7 @@
  * @property {number} started_at_ms
  * @property {number} seen_at_ms
  * @property {boolean} ready
- * @property {{websocket: number, grpc: number} | null} sessions null where there are none by its role; so below
+ * @property {{websocket: number, grpc: number} | null} sessions null if its role has none; the same for the fields below
  * @property {number[] | null} owned partitions
  * @property {Record<string, number> | null} lag by partition, in records
  */

@@ -1,4 +1,4 @@
-// One user: who it is, where they are signed in, and the acts that take someone off and let them in again.
+// One user: the account, its sign-ins, and the actions to suspend, restore and sign out.
 
 import { explain } from "../api.js";
 import { avatar, showAvatar } from "../components/avatar.js";
@@ -32,7 +32,7 @@ export class UserDetails extends HTMLElement {
     ]),
     ({ family_id }) => family_id,
   );
-  #nowhere = emptyState("Not signed in anywhere", "They can sign in whenever they like, unless they are suspended.");
+  #nowhere = emptyState("Not signed in", "Unless suspended, the user can sign in at any time.");
   /** @type {AccountDetails | null} */
   #account = null;
 
@@ -42,11 +42,11 @@ export class UserDetails extends HTMLElement {
     this.#frame = frame;
     const head = h("div", { class: "identity" }, this.#avatar, h("div", {}, this.#name, this.#labels, this.#facts));
     const who = h("section", { class: "panel" }, head, this.#suspension, this.#acts, this.#error);
-    const where = card("Sign-ins", "Each may have a session, which ends with it.", this.#table.element, this.#nowhere);
+    const where = card("Sign-ins", "Ending a sign-in ends its session.", this.#table.element, this.#nowhere);
     this.append(who, where);
   }
 
-  /** Forgets whose details these are. */
+  /** Clears the shown user. */
   clear() {
     this.#account = null;
     setText(this.#error, "");
@@ -82,7 +82,7 @@ export class UserDetails extends HTMLElement {
     const restore = textButton("primary", () => void this.#restore(), "Restore");
     const signOut = textButton("quiet", () => this.#signOut(), "Sign out everywhere…");
     signOut.disabled = sign_ins.length === 0;
-    const why = "An admin can’t be suspended. Revoke that first, on the server, with the command “rookery user admin”.";
+    const why = "An admin can’t be suspended. Revoke the admin role first, on the server, with “rookery user admin”.";
     return [
       suspended_at_ms === null ? suspend : restore,
       signOut,
@@ -97,12 +97,12 @@ export class UserDetails extends HTMLElement {
     const reason = field({
       label: "Reason",
       name: "reason",
-      hint: "For the audit log, and for whoever asks later.",
+      hint: "Recorded in the audit log.",
       attributes: { maxlength: 200, autocomplete: "off", required: true, autofocus: true },
     });
     const save = async () => {
       const text = reason.input.value.trim();
-      if (showProblems([reason], { reason: text ? "" : "Say why: whoever looks at this later will ask." }))
+      if (showProblems([reason], { reason: text ? "" : "Enter a reason for the audit log." }))
         return false;
       await this.#frame.api.suspend(account.user_id, text);
       this.#done(`${name} is suspended and signed out everywhere.`);
@@ -110,8 +110,8 @@ export class UserDetails extends HTMLElement {
     };
     const words =
       "They are signed out at once, on every device, and cannot sign in until you restore them. " +
-      "What others send them is kept.";
-    openGrave(new FormModal(`Suspend ${name}?`, `Suspend ${name}`, [reason], save, ...question(account, words)));
+      "Messages that others send them are kept.";
+    openDangerous(new FormModal(`Suspend ${name}?`, `Suspend ${name}`, [reason], save, ...question(account, words)));
   }
 
   #signOut() {
@@ -126,7 +126,7 @@ export class UserDetails extends HTMLElement {
     const words =
       `${count === 1 ? "One sign-in ends" : `All ${number(count)} sign-ins end`} at once, with their sessions. ` +
       "They can sign in again with their password.";
-    openGrave(new FormModal(`Sign ${name} out?`, "Sign out everywhere", [], save, ...question(account, words)));
+    openDangerous(new FormModal(`Sign ${name} out?`, "Sign out everywhere", [], save, ...question(account, words)));
   }
 
   async #restore() {
@@ -143,14 +143,14 @@ export class UserDetails extends HTMLElement {
 
   /** @param {string} words */
   #done(words) {
-    this.#frame.say(words);
+    this.#frame.notify(words);
     void this.#frame.refresh();
   }
 }
 
-/** A question whose yes can hurt. @param {FormModal} modal */
-function openGrave(modal) {
-  modal.element.classList.add("grave");
+/** Opens a confirmation of a dangerous action. @param {FormModal} modal */
+function openDangerous(modal) {
+  modal.element.classList.add("dangerous");
   modal.open();
 }
 
@@ -167,7 +167,7 @@ function question(account, words) {
   const picture = avatar();
   showAvatar(picture, account);
   const who = h("span", {}, h("strong", {}, displayName(account)), h("small", { class: "soft" }, `@${account.name}`));
-  return [h("div", { class: "asked" }, picture, who), h("p", { class: "words" }, words)];
+  return [h("div", { class: "target" }, picture, who), h("p", { class: "words" }, words)];
 }
 
 /** @param {Account} account */

@@ -1,4 +1,4 @@
-// The users: finding one at the left, and at the right who that is and what can be done about it.
+// The users: the search at the left, and the selected user with its actions at the right.
 
 import { Problem } from "../api.js";
 import { avatar, showAvatar } from "../components/avatar.js";
@@ -18,7 +18,7 @@ import { accountLabels, UserDetails } from "./user-details.js";
 /** @import {Place} from "./figures.js" */
 /** @import {Account, AccountDetails} from "./types.js" */
 
-/** The pause in typing after which the server is asked. */
+/** The pause in typing after which the request is sent. */
 const PAUSE_MS = 250;
 
 export class Users extends Section {
@@ -28,15 +28,15 @@ export class Users extends Section {
   #state = h("div", { "aria-live": "polite" });
   #details;
   #hint = emptyState(
-    "Nobody is picked",
-    "Find someone to see where they are signed in, to suspend them or to sign them out.",
+    "No user selected",
+    "Find a user to see their sign-ins, to suspend them or to sign them out.",
   );
-  #missing = emptyState("No such user", "Nobody has this id.");
+  #missing = emptyState("No such user", "No user has this id.");
   #waiting = h("div", { class: "panel" }, skeletonRows(1));
   #one = h("div", { class: "one" });
   #part = "";
   #id = "";
-  /** Whether the person is taken to the details as soon as these are there. */
+  /** Whether the focus moves to the details as soon as they are loaded. */
   #isPicking = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #pause;
@@ -50,7 +50,7 @@ export class Users extends Section {
   /** @override */
   connected() {
     super.connected();
-    const back = textButton("quiet back-to", () => this.#go("", this.#part), icon("back"), "All that were found");
+    const back = textButton("quiet back-to", () => this.#go("", this.#part), icon("back"), "All results");
     this.#one.append(back, this.#hint, this.#waiting, this.#missing, this.#details);
     const found = h("div", { class: "panel found" }, this.#search.element, this.#list, this.#state);
     this.content.replaceChildren(h("div", { class: "people" }, found, this.#one));
@@ -122,9 +122,9 @@ export class Users extends Section {
 
   /** @param {string} face */
   #faces(face) {
-    if (face === "start") return [emptyState("Who is it?", "Type a part of a name, or the whole id of a user.")];
+    if (face === "start") return [emptyState("Find a user", "Type a part of a name, or the whole id of a user.")];
     if (face === "short")
-      return [emptyState("Type a little more", `With ${SHORTEST_PART} letters everyone is searched.`)];
+      return [emptyState("Type a little more", `The search needs at least ${SHORTEST_PART} letters.`)];
     return face ? [emptyState("Nobody found", `No name contains “${this.#part}”.`)] : [];
   }
 
@@ -135,7 +135,7 @@ export class Users extends Section {
   #typing() {
     clearTimeout(this.#pause);
     this.#pause = setTimeout(() => {
-      if (!this.isConnected) return; // the address is another section's by now
+      if (!this.isConnected) return; // the address belongs to another section by now
       history.replaceState(history.state, "", usersAddress(this.#id, this.#input.value.trim()));
       this.#part = this.#input.value.trim();
       void this.frame.refresh();

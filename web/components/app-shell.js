@@ -1,5 +1,5 @@
-// The frame of a signed-in page: chats at the left, one chat at the right, which of them is shown, and the notice
-// when the connection is away. The open chat is in the address, so that reload, back and links work.
+// The layout of a signed-in page: the chats at the left, the open chat at the right, and the notice while the
+// connection is down. The open chat is in the address, so that reload, back and links work.
 
 import { Client } from "../client.js";
 import { Component, h, soon } from "../dom.js";
@@ -11,13 +11,13 @@ import { nothingOpen } from "./empty.js";
 
 /** @import {Message} from "../types.js" */
 
-/** A connection that is back sooner is not worth a word. */
+/** The notice appears after this time, so that a short reconnect shows nothing. */
 const NOTICE_AFTER_MS = 1_200;
-/** So many announcements stay for screen readers. */
+/** The number of announcements that are kept for screen readers. */
 const ANNOUNCEMENTS = 5;
 
 export class AppShell extends Component {
-  /** Whether the person is signing out, and so knows. */
+  /** Whether the user is signing out, so that no notice is needed. */
   leaving = false;
   #notice = h("div", { class: "notice", role: "status", hidden: true });
   #announcer = h("div", { class: "unseen", role: "log", "aria-label": "New messages" });
@@ -67,14 +67,14 @@ export class AppShell extends Component {
   /** @param {string} chat_id */
   open(chat_id) {
     const address = `#${encodeURIComponent(chat_id)}`;
-    // From chat to chat the place in the browser's history stays: going back leads to the list.
+    // Opening another chat replaces the entry in the browser's history, so that going back leads to the list.
     if (this.client.openChat) history.replaceState(history.state, "", address);
     else history.pushState({ inside: true }, "", address);
     this.#route();
     this.#view?.focusStart();
   }
 
-  /** Goes back to the list, the way that the browser's own back goes. */
+  /** Returns to the list, as the browser's back button does. */
   close() {
     if (history.state?.inside) return history.back();
     history.replaceState(null, "", location.pathname);

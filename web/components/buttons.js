@@ -1,4 +1,4 @@
-// The two shapes of buttons: a pictogram that is named for those who do not see it, and words.
+// The two kinds of buttons: an icon with a label for screen readers, and text.
 
 import { h } from "../dom.js";
 import { icon } from "../icons.js";
@@ -6,9 +6,9 @@ import { icon } from "../icons.js";
 /** @import {Child} from "../dom.js" */
 
 /**
- * @param {string} label what it does
- * @param {Parameters<typeof icon>[0]} name of its pictogram
- * @param {(() => void) | null} pressed null if something else listens
+ * @param {string} label the button's action
+ * @param {Parameters<typeof icon>[0]} name of its icon
+ * @param {(() => void) | null} pressed null if another listener handles it
  * @param {Record<string, unknown>} [attributes]
  */
 export function iconButton(label, name, pressed, attributes = {}) {

@@ -1,4 +1,4 @@
-// The left pane: the user's chats, the newest first, and the search for people and chats.
+// The left pane: the user's chats, newest first, and the search for people and chats.
 
 import { Client } from "../client.js";
 import { Component, h, moveFocus, reconcile, setAttribute, setText, soon } from "../dom.js";
@@ -14,9 +14,9 @@ import { searchBox } from "./search-box.js";
 
 /** @import {Chat} from "../types.js" */
 
-/** The next page is fetched when so much of the list, in screens, is left to scroll. */
+/** The next page is fetched when this many screens of the list are left to scroll. */
 const SCREENS_AHEAD = 1;
-/** Times such as "Mon" get old: how often they are written anew. */
+/** How often relative times such as "Mon" are rendered again. */
 const MINUTE_MS = 60_000;
 
 /** @typedef {{open: (chat_id: string) => void, signOut: () => Promise<void>}} Shell */
@@ -53,7 +53,7 @@ export class ChatList extends Component {
     this.render();
   }
 
-  /** Lets the person type whom they look for. */
+  /** Moves the focus to the search. */
   search() {
     this.#input.focus();
     this.#input.select();
@@ -86,7 +86,7 @@ export class ChatList extends Component {
   /** @param {string} kind */
   #stateFaces(kind) {
     if (kind === "loading") return [skeletonRows(7)];
-    if (kind === "failed") return [failure("Your chats did not come.", () => void this.client.loadChats())];
+    if (kind === "failed") return [failure("Your chats could not be loaded.", () => void this.client.loadChats())];
     if (kind === "ready") return [emptyState("No chats yet", "Search for someone by name and say hello.")];
     return [];
   }

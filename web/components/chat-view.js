@@ -1,4 +1,4 @@
-// The right pane: one chat, with who it is with, its messages, and where one writes.
+// The right pane: one chat, with its other member, its messages and the composer.
 
 import { Client } from "../client.js";
 import { Component, h, setText, soon } from "../dom.js";
@@ -44,8 +44,7 @@ export class ChatView extends Component {
   }
 
   /**
-   * Puts the focus where one goes on: to the text, or on a touch screen not there, since its keyboard would cover the
-   * chat.
+   * Moves the focus to the text field; on a touch screen to the heading, because a keyboard would cover the chat.
    */
   focusStart() {
     if (matchMedia("(hover: hover)").matches) this.#composer.focus();
@@ -67,7 +66,7 @@ export class ChatView extends Component {
   #showMissing() {
     this.replaceChildren(
       h("header", { class: "bar" }, this.#back),
-      emptyState("This chat is not there", "Its address may be wrong, or it belongs to someone else."),
+      emptyState("Chat not found", "The address may be wrong, or the chat belongs to someone else."),
     );
   }
 

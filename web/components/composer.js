@@ -1,4 +1,4 @@
-// Where one writes: a field that grows with its text, keeps it as a draft, and sends on Enter.
+// The composer: a text field that grows with its text, keeps it as a draft, and sends on Enter.
 
 import { Client } from "../client.js";
 import { Component, h, setText } from "../dom.js";
@@ -79,8 +79,8 @@ export class Composer extends Component {
   }
 
   /**
-   * The field is as high as its text, which the style repeats unseen behind it; measuring would make the messages
-   * jump.
+   * Makes the field as high as its text. The style renders a hidden copy of the text behind the field, because
+   * measuring the height would make the messages jump.
    */
   #fit() {
     this.#writing.dataset["text"] = this.#text.value;
@@ -92,7 +92,7 @@ export class Composer extends Component {
     setText(this.#note, excess > 0 ? `Too long by ${excess} bytes. Send it in parts.` : "");
   }
 
-  /** Bytes above what a message may have. */
+  /** The number of bytes above the limit of a message. */
   #excess() {
     return encoder.encode(this.#text.value.trim()).length - this.client.maxTextBytes;
   }

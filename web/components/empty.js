@@ -1,4 +1,4 @@
-// The faces of having nothing to show, of waiting, and of something not having come.
+// Placeholders: nothing to show, loading, and failed to load.
 
 import { h } from "../dom.js";
 import { mark } from "../icons.js";
@@ -22,13 +22,13 @@ export function emptyState(title, text) {
   return h("div", { class: "empty" }, h("h2", {}, title), h("p", {}, text));
 }
 
-/** What did not come, with a way to try again. @param {string} text @param {() => void} retry */
+/** A failure with a button to try again. @param {string} text @param {() => void} retry */
 export function failure(text, retry) {
   const button = textButton("text-button", retry, "Try again");
   return h("div", { class: "failure", role: "status" }, h("span", {}, text), button);
 }
 
-/** Rows of a list that is coming. @param {number} count */
+/** Rows of a list that is loading. @param {number} count */
 export function skeletonRows(count) {
   const row = () => {
     const lines = [h("span", { class: "skeleton line" }), h("span", { class: "skeleton line short" })];
@@ -37,7 +37,7 @@ export function skeletonRows(count) {
   return h("div", { class: "waiting", role: "status", "aria-label": "Loading" }, ...Array.from({ length: count }, row));
 }
 
-/** Messages of history that are coming. */
+/** Messages of history that are loading. */
 export function skeletonMessages() {
   const widths = ["wide", "own", "own wide", "narrow", "wide", "own narrow"];
   const bubbles = widths.map((width) => h("span", { class: `skeleton bubble ${width}` }));

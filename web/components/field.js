@@ -1,4 +1,4 @@
-// A labelled input with a place for a hint and for what is wrong with it.
+// A labelled input with a hint, which an error message replaces.
 
 import { h, setAttribute, setText } from "../dom.js";
 
@@ -7,7 +7,7 @@ let made = 0;
 /**
  * @param {object} what
  * @param {string} what.label
- * @param {string} what.name of the field, which is also what the server calls it
+ * @param {string} what.name of the field, the same as in the HTTP API
  * @param {string} [what.hint]
  * @param {boolean} [what.long] several lines
  * @param {Record<string, unknown>} [what.attributes] of the input
@@ -17,25 +17,25 @@ export function field({ label, name, hint = "", long = false, attributes = {} })
   const described = `${id}-note`;
   const input = h(long ? "textarea" : "input", { id, name, "aria-describedby": described, ...attributes });
   const note = h("p", { class: "note", id: described }, hint);
-  /** Says what is wrong, or the hint again if nothing is. @param {string} problem */
-  const say = (problem) => {
+  /** Shows the problem; the hint if it is empty. @param {string} problem */
+  const setProblem = (problem) => {
     setAttribute(input, "aria-invalid", problem ? "true" : null);
     note.classList.toggle("error", problem !== "");
     setText(note, problem || hint);
   };
-  input.addEventListener("input", () => say(""));
-  return { name, input, say, element: h("div", { class: "field" }, h("label", { for: id }, label), input, note) };
+  input.addEventListener("input", () => setProblem(""));
+  return { name, input, setProblem, element: h("div", { class: "field" }, h("label", { for: id }, label), input, note) };
 }
 
 /** @typedef {ReturnType<typeof field>} Field */
 
 /**
- * Shows each field's problem, and takes the person to the first.
+ * Shows the problem of each field and moves the focus to the first.
  * @param {readonly Field[]} fields
  * @param {Record<string, string>} problems by field name
  */
 export function showProblems(fields, problems) {
-  for (const one of fields) one.say(problems[one.name] ?? "");
+  for (const one of fields) one.setProblem(problems[one.name] ?? "");
   const first = fields.find((one) => problems[one.name]);
   first?.input.focus();
   return first !== undefined;

@@ -8,7 +8,7 @@ import { placeBeside } from "./place.js";
 
 /**
  * @param {string} label
- * @param {() => Choice[]} choices asked for each time that it opens
+ * @param {() => Choice[]} choices called each time the menu opens
  */
 export function menuButton(label, choices) {
   const menu = h("div", { class: "menu", role: "menu", "aria-label": label, popover: "auto" });

@@ -1,4 +1,4 @@
-// One message: its bubble, its time on demand, the button to react, the reactions, and how far it has come.
+// One message: its bubble, its time on demand, the button to react, its reactions and its delivery state.
 
 import { Client } from "../client.js";
 import { h, setText } from "../dom.js";
@@ -139,7 +139,7 @@ export class MessageItem extends HTMLElement {
     if (this.#message) this.#client.toggleReaction(this.#message, emoji);
   }
 
-  /** Tab goes to the buttons of the message that has the focus, and passes all others by. @param {boolean} reachable */
+  /** Only the buttons of the focused message are in the tab order. @param {boolean} reachable */
   #reachable(reachable) {
     for (const button of [this.#react, ...this.#chips()]) button.tabIndex = reachable ? 0 : -1;
   }

@@ -1,4 +1,4 @@
-// The messages of a chat: history that comes as one scrolls up, new ones at the bottom, and nothing that jumps.
+// The messages of a chat: older pages load on scrolling up, new messages appear at the bottom, and the view never jumps.
 
 import { Client } from "../client.js";
 import { marksOf } from "../chats.js";
@@ -8,12 +8,12 @@ import { icon } from "../icons.js";
 import { toRows } from "../messages.js";
 import { emptyState, failure, skeletonMessages } from "./empty.js";
 import { MessageItem } from "./message-item.js";
-import { ScrollKeeper } from "./scroll-keeper.js";
+import { ScrollAnchor } from "./scroll-anchor.js";
 
 /** @import {Message} from "../types.js" */
 /** @import {Row} from "../messages.js" */
 
-/** The page before is fetched when so much, in screens, is left to scroll up. */
+/** The page before is fetched when this many screens are left to scroll up. */
 const SCREENS_AHEAD = 1.5;
 
 export class MessageList extends Component {
@@ -23,13 +23,13 @@ export class MessageList extends Component {
   #lines = h("div", { class: "lines", role: "list" });
   #scroller;
   #pill = h("button", { class: "pill", type: "button", hidden: true, onclick: () => this.toBottom() });
-  #keeper;
+  #scrollAnchor;
   /**
-   * Above it, others' messages were unread when the chat was opened; null until that is known.
+   * The id above which others' messages were unread when the chat was opened; null while that is loading.
    * @type {string | null}
    */
   #unreadAbove = null;
-  /** Others' messages that came while the bottom was out of sight. */
+  /** Others' messages that arrived while the bottom was out of view. */
   #arrived = 0;
   #topFace = "";
 
@@ -45,7 +45,7 @@ export class MessageList extends Component {
       this.#top,
       this.#lines,
     );
-    this.#keeper = new ScrollKeeper(this.#scroller, this.#lines, "rookery-message", () => this.#scrolled());
+    this.#scrollAnchor = new ScrollAnchor(this.#scroller, this.#lines, "rookery-message", () => this.#scrolled());
   }
 
   /** @override */
@@ -64,7 +64,7 @@ export class MessageList extends Component {
   }
 
   toBottom() {
-    this.#keeper.toBottom();
+    this.#scrollAnchor.toBottom();
     this.#scrolled();
   }
 
@@ -73,7 +73,7 @@ export class MessageList extends Component {
     const opening = this.#unreadAbove === null && phase === "ready";
     if (opening) this.#unreadAbove = this.#readUpTo();
     const rows = toRows(this.#client.messages(this.#chat_id), this.#client.me.user_id, this.#unreadAbove ?? "");
-    this.#keeper.keep(() => {
+    this.#scrollAnchor.preserve(() => {
       this.#showTop(rows.length === 0);
       reconcile(this.#lines, rows, {
         key: (row) => row.key,
@@ -85,18 +85,18 @@ export class MessageList extends Component {
     this.#scrolled();
   }
 
-  /** Where the mark of what is new goes; empty if nothing is. */
+  /** The id above which messages are unread; empty if none are. */
   #readUpTo() {
     const chat = this.#client.chats.of(this.#chat_id);
     return chat.unread ? marksOf(chat, this.#client.me.user_id).read_up_to : "";
   }
 
-  /** One who opens a chat begins to read where they left off. */
+  /** Scrolls an opened chat to its first unread message. */
   #goToUnread() {
     const mark = this.#lines.querySelector(".unread-mark");
-    this.#keeper.toBottom();
+    this.#scrollAnchor.toBottom();
     if (mark && mark.getBoundingClientRect().top < this.#scroller.getBoundingClientRect().top)
-      this.#keeper.toTopOf(mark);
+      this.#scrollAnchor.toTopOf(mark);
   }
 
   /** @param {Row} row @returns {HTMLElement} */
@@ -136,7 +136,7 @@ export class MessageList extends Component {
   /** @param {string} face @param {string} name */
   #topOf(face, name) {
     const again = () => void this.#client.conversations.openAgain(this.#chat_id);
-    if (face === "failed") return failure("The messages did not come.", again);
+    if (face === "failed") return failure("The messages could not be loaded.", again);
     if (face === "waiting") return skeletonMessages();
     if (face === "empty") return emptyState("No messages yet", `Say hello to ${name}.`);
     return h("p", { class: "beginning" }, `This is where your chat with ${name} began.`);
@@ -152,15 +152,15 @@ export class MessageList extends Component {
     if (scrollTop < SCREENS_AHEAD * clientHeight && this.#client.conversations.of(this.#chat_id).older === "idle") {
       void this.#client.conversations.loadOlder(this.#chat_id);
     }
-    if (this.#keeper.atBottom) this.#arrived = 0;
-    this.#showPill(this.#keeper.below > clientHeight);
+    if (this.#scrollAnchor.atBottom) this.#arrived = 0;
+    this.#showPill(this.#scrollAnchor.below > clientHeight);
     this.#read();
   }
 
   /** @param {boolean} farUp */
   #showPill(farUp) {
     const words =
-      this.#arrived === 0 ? "To the newest" : this.#arrived === 1 ? "1 new message" : `${this.#arrived} new messages`;
+      this.#arrived === 0 ? "Go to the newest message" : this.#arrived === 1 ? "1 new message" : `${this.#arrived} new messages`;
     this.#pill.hidden = this.#arrived === 0 && !farUp;
     this.#pill.classList.toggle("news", this.#arrived > 0);
     if (this.#pill.textContent !== words) this.#pill.replaceChildren(icon("down"), h("span", {}, words));
@@ -168,17 +168,17 @@ export class MessageList extends Component {
 
   /** @param {Message} message */
   #messageArrived({ chat_id }) {
-    if (chat_id !== this.#chat_id || this.#keeper.atBottom) return;
+    if (chat_id !== this.#chat_id || this.#scrollAnchor.atBottom) return;
     this.#arrived++;
     this.#showPill(true);
   }
 
-  /** What is at the bottom of a page in sight has been read. */
+  /** Marks the chat as read while its bottom is in view. */
   #read() {
     const { phase } = this.#client.conversations.of(this.#chat_id);
     const seen =
-      this.isConnected && phase === "ready" && this.#keeper.atBottom && document.visibilityState === "visible";
-    // On a phone the list may cover the chat: then nothing of it has a size.
+      this.isConnected && phase === "ready" && this.#scrollAnchor.atBottom && document.visibilityState === "visible";
+    // On a phone the chat list may cover the chat, and then no element of the chat has a size.
     if (seen && this.#scroller.clientHeight > 0) this.#client.markRead(this.#chat_id);
   }
 

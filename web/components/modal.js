@@ -1,4 +1,4 @@
-// Dialogs: a modal, and one with fields that are sent to the server.
+// Dialogs: a modal, and a modal with a form that is sent to the server.
 
 import { explain, Problem } from "../api.js";
 import { h, setText } from "../dom.js";
@@ -7,7 +7,7 @@ import { showProblems } from "./field.js";
 
 /** @import {Field} from "./field.js" */
 
-/** A modal that leaves the page when it is closed; Escape and a click beside it close it too. */
+/** A modal that is removed from the page when it is closed; Escape and a click outside also close it. */
 export class Modal {
   /** @param {string} title @param {...(Node | string)} content */
   constructor(title, ...content) {
@@ -28,13 +28,13 @@ export class Modal {
   }
 }
 
-/** A modal with fields, which closes when the server took what was typed. */
+/** A modal with a form, which closes when the server has accepted it. */
 export class FormModal extends Modal {
   /**
    * @param {string} title
    * @param {string} action
    * @param {readonly Field[]} fields
-   * @param {() => Promise<boolean | void>} save false if the person has to change something first
+   * @param {() => Promise<boolean | void>} save false if a field has to be corrected first
    * @param {...Node} before
    */
   constructor(title, action, fields, save, ...before) {

@@ -1,6 +1,6 @@
-// What the search finds while one types: chats at hand at once, and people from the server a moment later.
+// Search results while the user types: loaded chats at once, and people from the server a moment later.
 
-import { NoAnswer } from "../api.js";
+import { NoResponse } from "../api.js";
 import { directChatId } from "../chats.js";
 import { Client } from "../client.js";
 import { Component, h, moveFocus } from "../dom.js";
@@ -11,15 +11,15 @@ import { emptyState, failure, skeletonRows } from "./empty.js";
 
 /** @import {Profile} from "../types.js" */
 
-/** The server looks for nothing shorter. */
+/** The server's minimum length of a search. */
 const SHORTEST = 3;
-/** The pause in typing after which the server is asked. */
+/** The pause in typing after which the request is sent. */
 const PAUSE_MS = 200;
 
 export class PeopleSearch extends Component {
   #chats = h("div");
   #people = h("div", { "aria-live": "polite" });
-  /** Rises with each search, so that an answer that comes late is known. */
+  /** Rises with each search, so that a late response to an older one is ignored. */
   #search = 0;
 
   /** @param {Client} client @param {(chat_id: string) => void} open */
@@ -50,7 +50,7 @@ export class PeopleSearch extends Component {
     );
     if (text.length < SHORTEST) return this.#showHint(text, chats.length > 0);
     if (!this.#people.querySelector(".row")) this.#people.replaceChildren(skeletonRows(3));
-    setTimeout(() => search === this.#search && void this.#ask(text, search), PAUSE_MS);
+    setTimeout(() => search === this.#search && void this.#searchPeople(text, search), PAUSE_MS);
   }
 
   focusFirst() {
@@ -74,17 +74,17 @@ export class PeopleSearch extends Component {
   #showHint(text, found) {
     if (found || !text) this.#people.replaceChildren();
     else
-      this.#people.replaceChildren(emptyState("Type a little more", `With ${SHORTEST} letters everyone is searched.`));
+      this.#people.replaceChildren(emptyState("Type a little more", `The search needs at least ${SHORTEST} letters.`));
   }
 
   /** @param {string} text @param {number} search */
-  async #ask(text, search) {
+  async #searchPeople(text, search) {
     try {
       const { profiles } = await this.client.api.findPeople(text);
       if (search === this.#search) this.#showPeople(text, profiles);
     } catch (fault) {
       if (search !== this.#search) return;
-      const words = fault instanceof NoAnswer ? "The server does not answer." : "The search did not work.";
+      const words = fault instanceof NoResponse ? "The server does not respond." : "The search failed.";
       this.#people.replaceChildren(failure(words, () => void this.find(text)));
     }
   }

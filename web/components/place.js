@@ -1,4 +1,4 @@
-// Where a popover goes: beneath what opened it, or above where there is no room, and always within the window.
+// Places a popover beneath its opener, above it if there is no room below, and always within the window.
 
 /** @param {HTMLElement} popover that is shown @param {Element} opener */
 export function placeBeside(popover, opener) {

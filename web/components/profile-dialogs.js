@@ -1,4 +1,4 @@
-// Dialogs about people: someone's profile, one's own to change, and a new password.
+// Dialogs about users: another user's profile, the user's own profile, and a new password.
 
 import { Problem } from "../api.js";
 import { Client } from "../client.js";
@@ -10,7 +10,7 @@ import { FormModal, Modal } from "./modal.js";
 
 /** @import {Profile} from "../types.js" */
 
-/** Someone's profile. */
+/** Another user's profile. */
 export class ProfileDialog extends Modal {
   /** @param {Profile} profile */
   constructor(profile) {
@@ -18,7 +18,7 @@ export class ProfileDialog extends Modal {
   }
 }
 
-/** One's own profile, to change. */
+/** The user's own profile, to edit. */
 export class OwnProfile extends FormModal {
   /** @param {Client} client */
   constructor(client) {

@@ -1,10 +1,10 @@
-// The grid of emoji to react with. There is one on the page, shown beside the message that asked for it.
+// The grid of emoji to react with. The page has one, shown beside the message that opened it.
 
 import { h, moveFocus } from "../dom.js";
 import { REACTIONS } from "../emoji.js";
 import { placeBeside } from "./place.js";
 
-/** Columns of the grid, as styles/overlays.css has them. */
+/** Columns of the grid, the same as in styles/overlays.css. */
 const COLUMNS = 7;
 
 /** @type {(emoji: string) => void} */
@@ -28,7 +28,7 @@ function choose(emoji) {
   chosen(emoji);
 }
 
-/** Asks for an emoji. @param {HTMLElement} button that opened it @param {(emoji: string) => void} done */
+/** Opens the picker. @param {HTMLElement} button that opened it @param {(emoji: string) => void} done */
 export function pickReaction(button, done) {
   if (!picker.isConnected) document.body.append(picker);
   [opener, chosen] = [button, done];

@@ -1,4 +1,4 @@
-// Where one types what to look for.
+// A search field with its icon.
 
 import { h } from "../dom.js";
 import { icon } from "../icons.js";

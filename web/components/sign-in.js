@@ -1,4 +1,4 @@
-// The first thing that a person sees: signing in, or making an account.
+// The form to sign in or to create an account.
 
 import { Api, explain, Problem } from "../api.js";
 import { Component, h, setText } from "../dom.js";
@@ -80,7 +80,7 @@ export class SignIn extends Component {
     setText(this.#other, creating ? "I have an account" : "Create an account");
     this.#displayName.element.hidden = !creating;
     this.#password.input.setAttribute("autocomplete", creating ? "new-password" : "current-password");
-    this.#say({});
+    this.#showProblems({});
     this.#name.input.focus();
   }
 
@@ -88,7 +88,7 @@ export class SignIn extends Component {
     const name = this.#name.input.value.trim().toLowerCase();
     const password = this.#password.input.value;
     const display_name = this.#displayName.input.value.trim();
-    if (this.#say(this.#creating ? newAccountProblems(name, password) : missing(name, password))) return;
+    if (this.#showProblems(this.#creating ? newAccountProblems(name, password) : missing(name, password))) return;
     this.#submit.disabled = true;
     try {
       if (this.#creating) await this.api.register({ name, password, ...(display_name && { display_name }) });
@@ -104,15 +104,15 @@ export class SignIn extends Component {
   /** @param {unknown} fault */
   #refused(fault) {
     if (fault instanceof Problem && fault.status === 401)
-      this.#say({ password: "That name and password do not go together." });
+      this.#showProblems({ password: "User name or password is wrong." });
     else if (fault instanceof Problem && fault.code === "name_taken")
-      this.#say({ name: "That name is taken. Try another." });
-    else if (!(fault instanceof Problem && this.#say({ [fault.field]: explain(fault) })))
+      this.#showProblems({ name: "That name is taken. Try another." });
+    else if (!(fault instanceof Problem && this.#showProblems({ [fault.field]: explain(fault) })))
       setText(this.#error, explain(fault));
   }
 
   /** @param {Record<string, string>} problems by field */
-  #say(problems) {
+  #showProblems(problems) {
     setText(this.#error, "");
     return showProblems([this.#name, this.#displayName, this.#password], problems);
   }

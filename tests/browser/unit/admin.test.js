@@ -1,5 +1,4 @@
-// The admin page's own logic: what it counts and says, logs that are read page by page, reading again and again, and
-// what it asks the server for.
+// The logic of the admin page: totals and formats, paged logs, polling, and its requests to the server.
 
 import assert from "node:assert/strict";
 import test from "node:test";
@@ -19,7 +18,7 @@ const processOf = (role, instance, more = {}) => ({
   ...more,
 });
 
-test("totals are over what was heard lately, and name the partition that is furthest behind", () => {
+test("totals leave out lost processes, and name the partition with the largest lag", () => {
   const processes = [
     processOf("gateway", "g1", { sessions: { websocket: 3, grpc: 2 }, lag: { 0: 1, 3: 7 } }),
     processOf("gateway", "g2", { sessions: { websocket: 9, grpc: 9 }, lag: { 1: 99 }, seen_at_ms: SILENT }),
@@ -35,7 +34,7 @@ test("totals are over what was heard lately, and name the partition that is furt
   });
 });
 
-test("a process that fell silent is remembered for a while, one that stopped in order is not", () => {
+test("a lost process stays on the page for a while, one that stopped in order does not", () => {
   const killed = processOf("gateway", "killed", { seen_at_ms: SILENT });
   const stopped = processOf("gateway", "stopped");
   const back = processOf("gateway", "back", { seen_at_ms: SILENT });
@@ -45,7 +44,7 @@ test("a process that fell silent is remembered for a while, one that stopped in 
   assert.deepEqual(later(3_600_000), [again]);
 });
 
-test("partitions are by owner, those of nobody first", () => {
+test("partitions are grouped by owner, those without an owner first", () => {
   const owned = [
     ["g10", 4],
     ["g2", 3],
@@ -59,40 +58,40 @@ test("partitions are by owner, those of nobody first", () => {
   ]);
 });
 
-test("times are said in their largest unit, and never as in the future", () => {
+test("durations have their largest unit, and are never negative", () => {
   const said = [-5_000, 0, 59_999, 61_000, 3_600_000, 47 * 3_600_000, 72 * 3_600_000].map(figures.span);
   assert.deepEqual(said, ["0 s", "0 s", "59 s", "1 min", "1 h", "47 h", "3 days"]);
 });
 
-test("what is typed for a number is sent as one, and what is none is left to the server", () => {
+test("a typed number is sent as a number, and any other text is left to the server to refuse", () => {
   assert.deepEqual(
-    [" 900 ", "0.5", "many", ""].map((text) => figures.typed(text, 5)),
+    [" 900 ", "0.5", "many", ""].map((text) => figures.parseValue(text, 5)),
     [900, 0.5, "many", ""],
   );
-  assert.equal(figures.typed("900", "info"), "900");
+  assert.equal(figures.parseValue("900", "info"), "900");
 });
 
-test("an entry is found by words of any of its columns, as they are shown", () => {
+test("an entry is found by words of any of its columns as shown", () => {
   const entry = { at_ms: NOW, act: "suspend_user", target: "jonas (17)", detail: "spam", address: "10.0.0.9" };
   const byAda = { ...entry, actor: { user_id: "7", name: "ada" } };
-  for (const text of ["Suspend user", "jonas", "10.0 ada", "SPAM"]) assert.ok(figures.mentions(byAda, text), text);
-  assert.ok(!figures.mentions(byAda, "jonas restore"));
-  assert.ok(figures.mentions({ ...entry, actor: { command: "root" } }, "command:root"));
+  for (const text of ["Suspend user", "jonas", "10.0 ada", "SPAM"]) assert.ok(figures.matches(byAda, text), text);
+  assert.ok(!figures.matches(byAda, "jonas restore"));
+  assert.ok(figures.matches({ ...entry, actor: { command: "root" } }, "command:root"));
 });
 
-test("the address keeps who is open and how they were found", () => {
+test("the address holds the open user and the search", () => {
   for (const [id, part] of [
     ["", ""],
     ["17", ""],
     ["", "ada & co"],
     ["17", "#é"],
   ])
-    assert.deepEqual(figures.placeOf(figures.usersAddress(id, part)), { section: "users", id, part });
-  assert.deepEqual(figures.placeOf(""), { section: "", id: "", part: "" });
-  assert.deepEqual(figures.placeOf("#users/%"), { section: "users", id: "", part: "" });
+    assert.deepEqual(figures.parseAddress(figures.usersAddress(id, part)), { section: "users", id, part });
+  assert.deepEqual(figures.parseAddress(""), { section: "", id: "", part: "" });
+  assert.deepEqual(figures.parseAddress("#users/%"), { section: "users", id: "", part: "" });
 });
 
-/** A log of so many entries, the newest with the highest id, in pages of 3. */
+/** A log of `count` entries, the newest with the highest id, in pages of 3. */
 function fakeLog(size) {
   const log = { size, asked: [], fetch: null };
   log.fetch = async (before = String(log.size + 1)) => {
@@ -116,7 +115,7 @@ test("a log is read back to its beginning", async () => {
   assert.equal(idsOf(pages).length, 7);
 });
 
-test("new entries come on top of what was read", async () => {
+test("new entries are added on top of the loaded ones", async () => {
   const log = fakeLog(7);
   const pages = new Pages(log.fetch);
   await pages.refresh();
@@ -127,7 +126,7 @@ test("new entries come on top of what was read", async () => {
   assert.equal(pages.next, "2");
 });
 
-test("more new entries than a page has leave no hole: the log is begun anew", async () => {
+test("more than a page of new entries leaves no hole: the log is reset to the newest page", async () => {
   const log = fakeLog(7);
   const pages = new Pages(log.fetch);
   await pages.refresh();
@@ -138,7 +137,7 @@ test("more new entries than a page has leave no hole: the log is begun anew", as
   assert.deepEqual(idsOf(pages), [20, 19, 18, 17, 16, 15]);
 });
 
-test("an older page that comes after the log was begun anew is dropped", async () => {
+test("an older page that arrives after the log was reset is dropped", async () => {
   const log = fakeLog(7);
   const pages = new Pages(log.fetch);
   await pages.refresh();
@@ -158,7 +157,7 @@ class FakePage extends EventTarget {
   }
 }
 
-test("it is read every 5 seconds while it can be seen, and at once when it can be seen again", async (context) => {
+test("work runs every 5 seconds while the page is visible, and at once when it becomes visible", async (context) => {
   context.mock.timers.enable({ apis: ["setTimeout"] });
   const page = new FakePage();
   let times = 0;
@@ -182,7 +181,7 @@ test("it is read every 5 seconds while it can be seen, and at once when it can b
   assert.equal(times, 3);
 });
 
-test("what is asked for while it is being read is read once more, and never twice at a time", async () => {
+test("calls during a run lead to one more run, and never to two at a time", async () => {
   const ends = [];
   let most = 0;
   let now = 0;
@@ -203,7 +202,7 @@ test("what is asked for while it is being read is read once more, and never twic
   assert.deepEqual([ends.length, most], [0, 1]);
 });
 
-/** An API that answers by path, and remembers what it was asked for. */
+/** An API that responds by path and records its requests. */
 function fakeApi(answers) {
   const asked = [];
   const signedIn = async (method, path, body) => {
@@ -215,7 +214,7 @@ function fakeApi(answers) {
   return { asked, signedIn };
 }
 
-test("each act is the request that the API has for it", async () => {
+test("each action sends its request", async () => {
   const api = fakeApi({});
   const admin = new AdminApi(api);
   await admin.setValue("frame_burst", 900);
@@ -236,13 +235,13 @@ test("each act is the request that the API has for it", async () => {
   ]);
 });
 
-test("digits may be an id or a part of a name, and whoever is both is found once", async () => {
+test("digits match ids and parts of names, and a user who matches both is found once", async () => {
   const [ada, mira] = [{ user_id: "1234" }, { user_id: "7" }];
   const api = fakeApi({ "user_id=1234": { users: [ada] }, "part=1234": { users: [mira, ada] } });
   assert.deepEqual(await new AdminApi(api).findUsers("1234"), [ada, mira]);
 });
 
-test("digits that can be no id are a name all the same", async () => {
+test("digits out of the range of ids still match names", async () => {
   const mira = { user_id: "7" };
   const noId = new Problem(400, { code: "invalid", field: "user_id" });
   const found = await new AdminApi(fakeApi({ "user_id=000": noId, "part=000": { users: [mira] } })).findUsers("000");

@@ -1,4 +1,4 @@
-// Chats: their ids, order, unread counts and marks, in whatever order things arrive.
+// Chats: their ids, order, unread counts and marks, in any order of arrival.
 
 import assert from "node:assert/strict";
 import test from "node:test";
@@ -26,7 +26,7 @@ test("a direct chat's id is the same for both, the lower number first", () => {
   for (const wrong of ["d-7-12", "d-7", "d-x-11", "", "d-07-11", "d-7-11-1"]) assert.equal(otherMember(wrong, ADA), "");
 });
 
-test("another's message is unread, one's own is not, and a replayed one is counted once", () => {
+test("another user's message is unread, an own message is not, and a replayed one is counted once", () => {
   const chat = [message(1), message(2, { sender_id: ADA }), message(3), message(3), message(2)].reduce(
     (all, one) => withMessage(all, one, ADA),
     empty,
@@ -35,7 +35,7 @@ test("another's message is unread, one's own is not, and a replayed one is count
   assert.equal(chat.newest.message_id, idAt(3));
 });
 
-test("marks only move forward, and what is read is delivered", () => {
+test("marks only move forward, and reading implies delivery", () => {
   const later = withReceipt(empty, { chat_id: CHAT, user_id: MIRA, read_up_to: idAt(5) }, ADA, []);
   assert.deepEqual(later.marks[MIRA], { delivered_up_to: idAt(5), read_up_to: idAt(5) });
   assert.equal(
@@ -44,7 +44,7 @@ test("marks only move forward, and what is read is delivered", () => {
   );
 });
 
-test("reading elsewhere leaves unread only what is above the mark", () => {
+test("reading on another device leaves only messages above the mark unread", () => {
   const messages = [message(1), message(2), message(3)];
   const chat = messages.reduce((all, one) => withMessage(all, one, ADA), empty);
   assert.equal(withReceipt(chat, { chat_id: CHAT, user_id: ADA, read_up_to: idAt(2) }, ADA, messages).unread, 1);
@@ -52,7 +52,7 @@ test("reading elsewhere leaves unread only what is above the mark", () => {
   assert.equal(withReceipt(chat, { chat_id: CHAT, user_id: MIRA, read_up_to: idAt(3) }, ADA, messages).unread, 3);
 });
 
-test("chats come in the order of their newest messages, without the empty ones", () => {
+test("chats are in the order of their newest messages, without empty ones", () => {
   const older = { ...withMessage(empty, message(1), ADA), chat_id: "d-1-11" };
   assert.deepEqual(
     inOrder([empty, older, withMessage(empty, message(2), ADA)]).map(({ chat_id }) => chat_id),
@@ -60,7 +60,7 @@ test("chats come in the order of their newest messages, without the empty ones",
   );
 });
 
-test("a list that is behind the session does not take a live message or a mark away", () => {
+test("a list that is older than the session removes no live message and no mark", () => {
   const conversations = new Conversations(async () => ({}));
   const book = new ChatBook(ADA, conversations);
   for (const minutes of [1, 2]) {
@@ -68,12 +68,12 @@ test("a list that is behind the session does not take a live message or a mark a
     conversations.add(message(minutes));
   }
   book.receive({ chat_id: CHAT, user_id: ADA, read_up_to: idAt(1) });
-  book.take([{ chat_id: CHAT, member_ids: [ADA, MIRA], newest: wireMessage(1), unread: 1 }]);
+  book.merge([{ chat_id: CHAT, member_ids: [ADA, MIRA], newest: wireMessage(1), unread: 1 }]);
   assert.equal(book.of(CHAT).newest.message_id, idAt(2));
   assert.equal(book.of(CHAT).unread, 1);
 });
 
-test("what is to be marked: others' newest as delivered, and as read while anything is unread", () => {
+test("others' newest message is to be marked as delivered, and as read while anything is unread", () => {
   const book = new ChatBook(ADA, new Conversations(async () => ({})));
   assert.equal(book.unread(CHAT), "");
   book.add(message(1));
@@ -85,6 +85,6 @@ test("what is to be marked: others' newest as delivered, and as read while anyth
   assert.equal(book.unread(CHAT), "");
 });
 
-test("a chat of the wire without unread or marks has none", () => {
+test("a chat from the wire without unread count or marks has none", () => {
   assert.deepEqual(chatFromWire({ chat_id: CHAT }), { ...emptyChat(CHAT, []), newest: null });
 });

@@ -1,4 +1,4 @@
-// A client that missed something: what it reads, and how often. Time is mocked.
+// Catching up of a client that missed events: its reads and their times. Time is mocked.
 
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
@@ -11,7 +11,7 @@ afterEach(() => {
   delete globalThis.WebSocket;
 });
 
-/** A client that is online in a chat of which history has the first message. */
+/** A client that is online in a chat whose history has one message. */
 async function online() {
   const sockets = [];
   globalThis.WebSocket = class extends FakeSocket {
@@ -44,7 +44,7 @@ async function online() {
   return { client, server, socket: sockets[0] };
 }
 
-/** Lets so many seconds pass. */
+/** Advances the mocked time. */
 async function pass(seconds) {
   await settle();
   mock.timers.tick(seconds * 1_000);
@@ -53,7 +53,7 @@ async function pass(seconds) {
 
 const shown = (client) => client.messages(CHAT).map(({ body }) => body);
 
-test("what was missed is read at once", async () => {
+test("missed messages are read at once", async () => {
   const { client, server, socket } = await online();
   server.messages = historyOf(1, 2);
   socket.say({ gap: { since_ms: "0" } });
@@ -61,7 +61,7 @@ test("what was missed is read at once", async () => {
   assert.deepEqual(shown(client), ["text 1", "text 2"]);
 });
 
-test("what the archive records minutes later is found, and then nobody asks again", async () => {
+test("a message that the archive records minutes later is found, and then reading ends", async () => {
   const { client, server, socket } = await online();
   socket.say({ gap: { since_ms: "0" } });
   for (const seconds of [3, 10, 30]) await pass(seconds);
@@ -74,7 +74,7 @@ test("what the archive records minutes later is found, and then nobody asks agai
   assert.equal(server.asked, 5);
 });
 
-test("what can't be read now is read later, in the same session", async () => {
+test("a failed read is repeated in the same session", async () => {
   const { client, server, socket } = await online();
   Object.assign(server, { away: true, messages: historyOf(1, 2) });
   socket.say({ gap: { since_ms: "0" } });
@@ -85,7 +85,7 @@ test("what can't be read now is read later, in the same session", async () => {
   assert.equal(socket.closed, false);
 });
 
-test("what can't be read in the end is tried again in another session", async () => {
+test("a read that fails to the end is repeated in another session", async () => {
   const { server, socket } = await online();
   server.away = true;
   socket.say({ gap: { since_ms: "0" } });

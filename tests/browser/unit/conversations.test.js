@@ -1,4 +1,4 @@
-// Conversations: pages put together without a hole, whatever was missed and whatever fails.
+// Conversations: pages merged without a hole, after missed messages and failed reads.
 
 import assert from "node:assert/strict";
 import test from "node:test";
@@ -9,7 +9,7 @@ import { CHAT, historyOf, idAt, wireMessage } from "./fakes.js";
 const live = (minutes) => fromWire(wireMessage(minutes));
 const minutesOf = (conversations) => conversations.of(CHAT).messages.map(({ body }) => Number(body.slice(5)));
 
-/** A server with messages of these minutes, in pages of three; `asked` remembers what it was asked. */
+/** A server with messages of these minutes, in pages of three; `asked` records its requests. */
 function serverOf(minutes, asked = []) {
   return async (chat_id, anchor = {}) => {
     asked.push(anchor);
@@ -37,14 +37,14 @@ test("opening loads the newest page, and scrolling up the pages before, once eac
   assert.equal(conversations.of(CHAT).hasOlder, false);
 });
 
-test("what came live before the chat was opened stays, though the archive may not have it yet", async () => {
+test("a live message that arrived before the chat was opened stays, even if the archive lacks it", async () => {
   const conversations = new Conversations(serverOf([1, 2]));
   conversations.add(live(3));
   await conversations.open(CHAT);
   assert.deepEqual(minutesOf(conversations), [1, 2, 3]);
 });
 
-test("a page that did not come can be asked for again", async () => {
+test("a page that failed to load can be requested again", async () => {
   const answers = [Promise.reject(new Error("no answer")), serverOf([1])(CHAT)];
   const conversations = new Conversations(() => answers.shift());
   await conversations.open(CHAT);
@@ -53,7 +53,7 @@ test("a page that did not come can be asked for again", async () => {
   assert.deepEqual(minutesOf(conversations), [1]);
 });
 
-test("catching up closes the hole between what was there and what came after it", async () => {
+test("catching up closes the hole between the loaded and the later messages", async () => {
   const minutes = [1, 2, 3];
   const conversations = new Conversations(serverOf(minutes));
   await conversations.open(CHAT);
@@ -64,7 +64,7 @@ test("catching up closes the hole between what was there and what came after it"
   assert.deepEqual(minutesOf(conversations), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
 });
 
-test("catching up that failed begins again from before the hole", async () => {
+test("catching up that failed starts again from before the hole", async () => {
   const minutes = [1, 2, 3];
   const server = serverOf(minutes);
   let fails = false;
@@ -82,7 +82,7 @@ test("catching up that failed begins again from before the hole", async () => {
   assert.deepEqual(minutesOf(conversations), [1, 2, 3, 4, 5, 6, 7, 8]);
 });
 
-test("an archive that is behind is read again from before the hole", async () => {
+test("an archive that lags is read again from before the hole", async () => {
   const minutes = [1, 2, 3];
   const conversations = new Conversations(serverOf(minutes));
   await conversations.open(CHAT);
@@ -95,7 +95,7 @@ test("an archive that is behind is read again from before the hole", async () =>
   assert.deepEqual(minutesOf(conversations), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
 });
 
-test("too much missed leaves the newest page alone, with more above it", async () => {
+test("after too many missed messages only the newest page is left, with more above it", async () => {
   const minutes = [1, 2, 3];
   const conversations = new Conversations(serverOf(minutes));
   await conversations.open(CHAT);
@@ -105,14 +105,14 @@ test("too much missed leaves the newest page alone, with more above it", async (
   assert.equal(conversations.of(CHAT).hasOlder, true);
 });
 
-test("chats that are not open are forgotten when something was missed, and loaded when opened", async () => {
+test("after missed events other chats are dropped, and loaded when they are opened", async () => {
   const conversations = new Conversations(serverOf([1]));
   conversations.add(live(9));
   await conversations.catchUp("");
   assert.deepEqual(minutesOf(conversations), []);
 });
 
-test("a reaction changes its message alone, and one of an unknown message nothing", async () => {
+test("a reaction changes only its message, and one to an unknown message changes nothing", async () => {
   const conversations = new Conversations(serverOf([1, 2]));
   await conversations.open(CHAT);
   const [untouched] = conversations.of(CHAT).messages;

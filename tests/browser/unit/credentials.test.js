@@ -1,4 +1,4 @@
-// Credentials: a refresh token is used once, however many tabs want a new access token.
+// Credentials: a refresh token is used once, even if several tabs need a new access token.
 
 import assert from "node:assert/strict";
 import test from "node:test";
@@ -13,19 +13,19 @@ const tokens = (name, life_ms = 900_000) => ({
   user: { user_id: "11" },
 });
 
-/** Like the Web Locks API: one after another. */
+/** Like the Web Locks API: runs one callback after another. */
 function takingTurns() {
   let last = Promise.resolve();
   return (work) => (last = last.then(work, work));
 }
 
-test("a token that should work is used as it is", async () => {
+test("a valid token is used as it is", async () => {
   const credentials = new Credentials(fakeStorage(), takingTurns());
   credentials.store(tokens("a"));
   assert.equal(await credentials.access("", () => assert.fail("no need")), "access a");
 });
 
-test("two tabs whose token was rejected refresh once and share what came", async () => {
+test("two tabs whose token was rejected refresh once and share the new token", async () => {
   const [storage, turns, used] = [fakeStorage(), takingTurns(), []];
   const tabs = [new Credentials(storage, turns), new Credentials(storage, turns)];
   tabs[0].store(tokens("a"));
@@ -34,7 +34,7 @@ test("two tabs whose token was rejected refresh once and share what came", async
   assert.deepEqual(used, ["refresh a"]);
 });
 
-test("a refresh that is refused ends the sign-in", async () => {
+test("a refused refresh ends the sign-in", async () => {
   const credentials = new Credentials(fakeStorage(), takingTurns());
   credentials.store(tokens("a"));
   let told = 0;
@@ -47,7 +47,7 @@ test("a refresh that is refused ends the sign-in", async () => {
   assert.equal(credentials.current, null);
 });
 
-test("a refresh without an answer keeps the sign-in", async () => {
+test("a refresh without a response keeps the sign-in", async () => {
   const credentials = new Credentials(fakeStorage(), takingTurns());
   credentials.store(tokens("a"));
   await assert.rejects(
@@ -59,13 +59,13 @@ test("a refresh without an answer keeps the sign-in", async () => {
   assert.equal(credentials.current.refresh_token, "refresh a");
 });
 
-test("a clock that is wrong does not make every request refresh", async () => {
+test("a wrong clock does not make every request refresh", async () => {
   const credentials = new Credentials(fakeStorage(), takingTurns());
   credentials.store(tokens("a", -3_600_000));
   assert.equal(await credentials.access("", () => assert.fail("it has only just come")), "access a");
 });
 
-test("a sign-in whose user was suspended ends with the first answer that says so", async (context) => {
+test("the sign-in of a suspended user ends with the first response that reports it", async (context) => {
   const credentials = new Credentials(fakeStorage(), takingTurns());
   credentials.store(tokens("a"));
   let told = 0;

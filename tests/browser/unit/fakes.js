@@ -1,5 +1,4 @@
-// Hand-made stands-in for what a browser gives: storage, a WebSocket that the test drives, and short ways to make
-// values.
+// Fakes of browser objects (storage, and a WebSocket that the test drives) and short constructors of values.
 
 /** Like localStorage: its keys are its own properties. */
 export function fakeStorage() {
@@ -11,7 +10,7 @@ export function fakeStorage() {
   return storage;
 }
 
-/** A socket that remembers what was sent and says what the test makes it say. */
+/** A socket that records sent frames and receives the frames of the test. */
 export class FakeSocket {
   sent = [];
   closed = false;
@@ -39,7 +38,7 @@ export const ADA = "11";
 export const MIRA = "7";
 export const CHAT = "d-7-11";
 
-/** A message as the wire has it, `minutes` after Rookery's epoch. */
+/** A message in its wire form, `minutes` after Rookery's epoch. */
 export function wireMessage(
   minutes,
   { sender_id = MIRA, client_message_id = `c${minutes}`, body = `text ${minutes}` } = {},
@@ -51,5 +50,5 @@ export const idAt = (minutes) => String(BigInt(minutes * 60_000) << 22n);
 
 export const historyOf = (...minutes) => minutes.map((minute) => ({ message: wireMessage(minute) }));
 
-/** Lets everything that is ready happen. */
+/** Runs all pending microtasks. */
 export const settle = () => new Promise((resolve) => setImmediate(resolve));

@@ -1,4 +1,4 @@
-// Words for times, names and texts.
+// Formats of times, names and texts.
 
 import assert from "node:assert/strict";
 import test from "node:test";
@@ -17,7 +17,7 @@ import {
 const noon = new Date(2026, 10, 24, 12).getTime();
 const DAY_MS = 24 * 60 * 60 * 1000;
 
-test("days are told apart by midnight, not by hours", () => {
+test("days change at midnight, not after 24 hours", () => {
   assert.equal(daysBetween(new Date(2026, 10, 23, 23, 59).getTime(), new Date(2026, 10, 24, 0, 1).getTime()), 1);
   assert.equal(dayLabel(noon - DAY_MS, noon), "Yesterday");
   assert.equal(dayLabel(noon, noon), "Today");
@@ -30,14 +30,14 @@ test("a list shows a time today, a weekday this week, and then a date", () => {
   assert.match(shortTime(noon - 12 * DAY_MS, noon), /12/);
 });
 
-test("initials are of the first and the last word, in any script", () => {
+test("initials come from the first and the last word, in any script", () => {
   assert.equal(initials("Ana-Sofia Ribeiro"), "AR");
   assert.equal(initials("Łukasz"), "Ł");
   assert.equal(initials("山田 太郎"), "山太");
   assert.equal(initials("🦜"), "?");
 });
 
-test("a user has one colour of those there are, and people who joined together have several", () => {
+test("a user has one colour of the palette, and users with close ids have different ones", () => {
   const joined = Array.from({ length: 800 }, (_, at) => String((118_694_661_907n + BigInt(at * 1_700)) << 20n));
   const counts = Array.from(
     { length: AVATAR_COLOURS },

@@ -1,5 +1,5 @@
-// The look, read from the files: contrast in both schemes, tokens as the one place for colours and sizes, no inline
-// anything.
+// The visual design, checked in the files: contrast in both schemes, tokens as the only source of colours and sizes,
+// and nothing inline.
 
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
@@ -77,7 +77,7 @@ test("every token that is used is declared", () => {
   }
 });
 
-test("nothing is inline, nothing comes from elsewhere, and no text is ever read as markup", () => {
+test("nothing is inline, nothing loads from other hosts, and no text is parsed as markup", () => {
   for (const name of files.filter((file) => file.endsWith(".html")))
     assert.doesNotMatch(read(name), /<style|\sstyle=|\son\w+=|https?:\/\//, name);
   for (const name of files.filter((file) => file.endsWith(".js"))) {
@@ -89,7 +89,7 @@ test("nothing is inline, nothing comes from elsewhere, and no text is ever read 
   }
 });
 
-/** All modules that a page fetches as it starts: those that are imported when they are needed are not among them. */
+/** All modules that a page fetches at its start, without those that it imports on demand. */
 function fetchedBy(name, all = new Set()) {
   if (all.has(name)) return all;
   all.add(name);
@@ -98,7 +98,7 @@ function fetchedBy(name, all = new Set()) {
   return all;
 }
 
-test("only admins fetch what only admins need", () => {
+test("only admins fetch the modules of the admin page", () => {
   const isAdmin = (name) => name.startsWith("admin/");
   assert.deepEqual([...fetchedBy("main.js")].filter(isAdmin), []);
   assert.deepEqual([...fetchedBy("admin/main.js")].filter(isAdmin), ["admin/main.js"]);
@@ -107,7 +107,7 @@ test("only admins fetch what only admins need", () => {
   assert.deepEqual(found.toSorted(), all.toSorted());
 });
 
-test("motion ends where the system asks for none", () => {
+test("animations are off if the system asks for reduced motion", () => {
   assert.match(tokens, /prefers-reduced-motion: reduce\) \{ :root \{ --fast: 0ms; --pulse: 0s; \} \}/);
   assert.match(read("styles/base.css"), /prefers-reduced-motion: reduce/);
 });

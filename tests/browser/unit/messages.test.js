@@ -47,14 +47,14 @@ test("the same client_message_id of another sender is another message", () => {
   );
 });
 
-test("history refreshes reactions, and a replayed event does not take them away", () => {
+test("history refreshes reactions, and a replayed event does not remove them", () => {
   const bare = message(1);
   const reacted = { ...bare, reactions: [{ emoji: "👍", user_ids: [ADA] }] };
   assert.deepEqual(merge([bare], [reacted])[0].reactions, reacted.reactions);
   assert.equal(withLive([reacted], bare)[0], reacted);
 });
 
-test("a reaction is set once, and the last one taken back takes its emoji away", () => {
+test("a reaction is set once, and removing the last one removes its emoji", () => {
   const set = withReaction(message(1), { user_id: ADA, emoji: "🔥", set: true });
   assert.deepEqual(set.reactions, [{ emoji: "🔥", user_ids: [ADA] }]);
   assert.equal(withReaction(set, { user_id: ADA, emoji: "🔥", set: true }), set);
@@ -62,7 +62,7 @@ test("a reaction is set once, and the last one taken back takes its emoji away",
   assert.equal(withReaction(message(1), { user_id: ADA, emoji: "🔥" }).reactions.length, 0);
 });
 
-test("a message is read once the other has read up to it, not when one has oneself", () => {
+test("a message is read once the other member has read up to it, not the author", () => {
   const own = message(5, { sender_id: ADA });
   const marks = (delivered, read) => ({ [MIRA]: { delivered_up_to: idAt(delivered), read_up_to: idAt(read) } });
   assert.equal(progress(own, {}, ADA), "Sent");
@@ -91,7 +91,7 @@ test("rows have a day, groups by author and pause, and the newest own message", 
   );
 });
 
-test("the mark of what is new stands above the first unread message of another", () => {
+test("the unread mark is above the first unread message of another user", () => {
   const rows = toRows([message(1), message(2, { sender_id: ADA }), message(3), message(4)], ADA, idAt(1));
   assert.deepEqual(
     rows.map(({ kind }) => kind),

@@ -1,4 +1,4 @@
-// The outbox: order, one of a chat at a time, retries with the same id, and what survives a reload.
+// The outbox: order, one message of a chat at a time, retries with the same id, and reloads.
 
 import assert from "node:assert/strict";
 import test from "node:test";
@@ -14,7 +14,7 @@ function filled(...bodies) {
   return { storage, outbox, ids: outbox.of(CHAT).map(({ client_message_id }) => client_message_id) };
 }
 
-test("one message of a chat is on its way at a time, in the order of writing", () => {
+test("one message of a chat is in flight at a time, in the order of writing", () => {
   const { outbox, ids } = filled("one", "two");
   assert.deepEqual(dueIn(outbox), ["one"]);
   outbox.sent(ids[0], 1_000);
@@ -40,7 +40,7 @@ test("after a lost session the same id is sent again", () => {
   );
 });
 
-test("a refusal that says later is obeyed, then told after the sixth", () => {
+test("a retryable refusal is retried after its pause, and shown after the sixth", () => {
   const { outbox, ids } = filled("one", "two");
   const refused = { code: "unavailable", message: "Not now", retryable: true, retry_after_ms: 9_000 };
   outbox.refused(ids[0], refused, 1_000);
@@ -51,7 +51,7 @@ test("a refusal that says later is obeyed, then told after the sixth", () => {
   assert.deepEqual(dueIn(outbox), ["two"]);
 });
 
-test("a refusal for good fails at once with its reason, and can be tried again in its place", () => {
+test("a final refusal fails at once with its reason, and can be retried in its place", () => {
   const { outbox, ids } = filled("one", "two");
   outbox.refused(ids[0], { code: "too_large", message: "Too long" }, 1_000);
   assert.equal(outbox.get(ids[0]).error, "Too long");
@@ -66,7 +66,7 @@ test("a refusal for good fails at once with its reason, and can be tried again i
   assert.deepEqual(dueIn(outbox), ["one"]);
 });
 
-test("everything not accepted survives a reload, with what failed, in order", () => {
+test("pending and failed messages survive a reload, in order", () => {
   const { storage, outbox, ids } = filled("one", "two", "three");
   outbox.sent(ids[0], 1_000);
   outbox.refused(ids[1], { code: "forbidden", message: "No" }, 1_000);
@@ -83,7 +83,7 @@ test("everything not accepted survives a reload, with what failed, in order", ()
   assert.equal(new Outbox(storage, "1").size, 0);
 });
 
-test("what was accepted or discarded is gone from storage too", () => {
+test("accepted and discarded messages are removed from storage too", () => {
   const { storage, outbox, ids } = filled("one", "two");
   outbox.remove(ids[0]);
   outbox.clear();

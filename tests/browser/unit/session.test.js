@@ -1,4 +1,4 @@
-// The session: first frame, resuming, gaps, tokens, dead lines and the pauses between attempts. Time is mocked.
+// The session: first frame, resuming, gaps, tokens, dead connections and the pauses between attempts. Time is mocked.
 
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
@@ -12,17 +12,17 @@ const POSITION = { offset: "4", epoch: 1 };
 beforeEach(() => mock.timers.enable({ apis: ["setTimeout"] }));
 afterEach(() => mock.timers.reset());
 
-/** A session, the sockets that it opened, and what it told. */
+/** A session, the sockets that it opened, and the calls of its listener. */
 function started({ gateway, accessToken } = {}) {
   const sockets = [];
   const told = { states: [], frames: [], welcomes: 0, missed: 0, rejected: [] };
-  const world = {
+  const environment = {
     gateway: gateway ?? (async () => ({ websocket: "ws://here/session" })),
     accessToken: accessToken ?? (async (rejected) => (told.rejected.push(rejected), `token ${told.rejected.length}`)),
     openSocket: (url, protocol) => (sockets.push(new FakeSocket(url, protocol)), sockets.at(-1)),
     random: () => 1,
   };
-  const session = new Session(world, {
+  const session = new Session(environment, {
     onState: (state) => told.states.push(state),
     onFrame: (frame) => told.frames.push(frame),
     onWelcome: () => told.welcomes++,
@@ -40,7 +40,7 @@ async function online(options) {
   return all;
 }
 
-/** Passes the pause, and opens the next socket. */
+/** Waits for the pause and opens the next socket. */
 async function reconnected({ sockets }, ms = 1_000) {
   const before = sockets.length;
   mock.timers.tick(ms);
@@ -82,7 +82,7 @@ test("it resumes from the last event's position", async () => {
   assert.deepEqual(socket.sent[0].authenticate.last_position, { offset: "9", epoch: 1 });
 });
 
-test("a line that breaks before the replay came does not skip it", async () => {
+test("a connection that breaks before the replay arrives does not skip it", async () => {
   const all = await online();
   all.sockets[0].onclose();
   const second = await reconnected(all);
@@ -92,7 +92,7 @@ test("a line that breaks before the replay came does not skip it", async () => {
   assert.deepEqual(third.sent[0].authenticate.last_position, POSITION);
 });
 
-test("a jump in the sequence tells that frames were missed, before the frame itself", async () => {
+test("a gap in the sequence is reported before the next frame", async () => {
   const { sockets, told } = await online();
   sockets[0].say({ event: {} });
   assert.equal(told.missed, 0);
@@ -102,7 +102,7 @@ test("a jump in the sequence tells that frames were missed, before the frame its
   assert.deepEqual([told.missed, told.frames.length], [1, 3]);
 });
 
-test("a token that ends is renewed in the session", async () => {
+test("an expiring token is renewed in the session", async () => {
   const { sockets, told } = await online();
   sockets[0].say({ expiring: {} });
   await settle();
@@ -110,7 +110,7 @@ test("a token that ends is renewed in the session", async () => {
   assert.equal(told.rejected.at(-1), "token 1");
 });
 
-test("a token that is not taken is replaced before the next attempt", async () => {
+test("a rejected token is replaced before the next attempt", async () => {
   const all = started();
   await settle();
   all.sockets[0].onopen();
@@ -156,7 +156,7 @@ test("pauses stay short while a takeover may be under way, then grow slowly up t
   assert.equal(pauses.at(-1), 30_000);
 });
 
-test("a server that says when to come back is obeyed", async () => {
+test("the pause that the server sets is used", async () => {
   const all = await online();
   all.sockets[0].say({ reconnect: { after_ms: 4_000 } });
   mock.timers.tick(3_999);
@@ -165,14 +165,14 @@ test("a server that says when to come back is obeyed", async () => {
   await reconnected(all, 1);
 });
 
-test("a user who moved is followed at once", async () => {
+test("a moved frame is followed at once", async () => {
   const all = await online();
   all.sockets[0].say({ moved: { websocket: "ws://there/session" } });
   const socket = await reconnected(all, 0);
   assert.equal(socket.url, "ws://there/session");
 });
 
-test("two gateways that send a user to each other are not kept busy", async () => {
+test("two gateways that redirect to each other are not kept busy", async () => {
   const all = await online();
   all.sockets[0].say({ moved: { websocket: "ws://there/session" } });
   const second = await reconnected(all, 0);
@@ -184,7 +184,7 @@ test("two gateways that send a user to each other are not kept busy", async () =
   assert.equal(third.url, "ws://here/session");
 });
 
-test("a server without a gateway for the user says when to ask again", async () => {
+test("without a gateway for the user, the server sets the pause", async () => {
   let asked = 0;
   const { sockets } = started({
     gateway: async () => {
@@ -199,7 +199,7 @@ test("a server without a gateway for the user says when to ask again", async () 
   await reconnected({ sockets }, 1);
 });
 
-test("a ping without any answer ends the connection, one with an answer does not", async () => {
+test("a ping without a response ends the connection, one with a response does not", async () => {
   const { session, sockets } = await online();
   mock.timers.tick(30_000);
   assert.deepEqual(sockets[0].sent.at(-1), { ping: {} });
@@ -212,7 +212,7 @@ test("a ping without any answer ends the connection, one with an answer does not
   assert.ok(sockets[0].closed);
 });
 
-test("a welcome that does not come is not waited for longer than ten seconds", async () => {
+test("a missing welcome ends the attempt after ten seconds", async () => {
   const { session, sockets } = started();
   await settle();
   sockets[0].onopen();
@@ -220,7 +220,7 @@ test("a welcome that does not come is not waited for longer than ten seconds", a
   assert.equal(session.state, "waiting");
 });
 
-test("what an abandoned socket still says is not heard", async () => {
+test("frames of an abandoned socket are ignored", async () => {
   const { session, sockets, told } = await online();
   session.restart();
   sockets[0].say({ event: {} });

@@ -1,10 +1,10 @@
-// Keeps what one reads where it is: whatever is put in above or below, the lines in sight stay, except that a view
-// which is at the bottom stays at the bottom.
+// Keeps the visible lines in place while content is inserted above or below them. A view at the bottom stays at the
+// bottom.
 
-/** Nearer to the bottom than this counts as there: a line of text, in pixels. */
+/** A view within this many pixels of the bottom, one line of text, counts as at the bottom. */
 const NEAR = 32;
 
-export class ScrollKeeper {
+export class ScrollAnchor {
   #scroller;
   #content;
   #lines;
@@ -15,8 +15,8 @@ export class ScrollKeeper {
   /**
    * @param {HTMLElement} scroller
    * @param {HTMLElement} content
-   * @param {string} lines a selector of those children of the content that keep their order and so can be held on to
-   * @param {() => void} scrolled called after each change of place
+   * @param {string} lines a selector of the children of the content that keep their order and can serve as the anchor
+   * @param {() => void} scrolled called after each scroll
    */
   constructor(scroller, content, lines, scrolled) {
     this.#scroller = scroller;
@@ -39,14 +39,14 @@ export class ScrollKeeper {
     return this.#atBottom;
   }
 
-  /** How far down one could still go, in pixels. */
+  /** The distance to the bottom, in pixels. */
   get below() {
     const { scrollHeight, clientHeight, scrollTop } = this.#scroller;
     return scrollHeight - clientHeight - scrollTop;
   }
 
-  /** Changes the content without moving what is in sight. @param {() => void} change */
-  keep(change) {
+  /** Changes the content without moving the visible lines. @param {() => void} change */
+  preserve(change) {
     this.#remember();
     change();
     this.#restore();
@@ -57,7 +57,7 @@ export class ScrollKeeper {
     this.#restore();
   }
 
-  /** Puts a line at the top of the view. @param {Element} element */
+  /** Scrolls a line to the top of the view. @param {Element} element */
   toTopOf(element) {
     this.#scroller.scrollTop += element.getBoundingClientRect().top - this.#scroller.getBoundingClientRect().top;
     this.#remember();

@@ -1,5 +1,5 @@
-// What is said along the way and may be said again: how far one has read, and one's reactions. Each is kept until the
-// server has repeated it, so that none is lost with a connection.
+// Receipts and reactions that the server has not confirmed. Each is kept and sent again in a new session until the
+// server sends it back as an event, so that none is lost with a connection.
 
 import { laterId } from "./messages.js";
 
@@ -9,7 +9,7 @@ export class Receipts {
   /** @type {Map<string, Marks>} by chat_id */
   #unconfirmed = new Map();
 
-  /** @param {WireReceipt} receipt one's own */
+  /** @param {WireReceipt} receipt of this user */
   mark({ chat_id, delivered_up_to = "0", read_up_to = "0" }) {
     const before = this.#unconfirmed.get(chat_id) ?? { delivered_up_to: "0", read_up_to: "0" };
     this.#unconfirmed.set(chat_id, {
@@ -18,7 +18,7 @@ export class Receipts {
     });
   }
 
-  /** The server told of one's own receipt. @param {WireReceipt} receipt */
+  /** Removes the marks that an event confirms. @param {WireReceipt} receipt of this user */
   confirm({ chat_id, delivered_up_to = "0", read_up_to = "0" }) {
     const marks = this.#unconfirmed.get(chat_id);
     if (!marks) return;
@@ -27,7 +27,7 @@ export class Receipts {
     if (read && delivered) this.#unconfirmed.delete(chat_id);
   }
 
-  /** The frames to send. */
+  /** One frame per chat with unconfirmed marks. */
   frames() {
     return [...this.#unconfirmed].map(([chat_id, marks]) => ({ receipt: { chat_id, ...marks } }));
   }
@@ -38,39 +38,39 @@ export class Reactions {
   #unconfirmed = new Map();
 
   /** @param {WireReaction} reaction */
-  want(reaction) {
+  add(reaction) {
     this.#unconfirmed.set(keyOf(reaction), { reaction, frame: 0 });
   }
 
-  /** The server told of one's own reaction. @param {WireReaction} reaction */
+  /** Removes the reaction that an event confirms. @param {WireReaction} reaction of this user */
   confirm(reaction) {
-    const wanted = this.#unconfirmed.get(keyOf(reaction));
-    if (wanted && Boolean(wanted.reaction.set) === Boolean(reaction.set)) this.#unconfirmed.delete(keyOf(reaction));
+    const entry = this.#unconfirmed.get(keyOf(reaction));
+    if (entry && Boolean(entry.reaction.set) === Boolean(reaction.set)) this.#unconfirmed.delete(keyOf(reaction));
   }
 
-  /** Sends what was not sent in this session. @param {(frame: object) => number} send */
+  /** Sends the reactions that were not sent in this session. @param {(frame: object) => number} send */
   flush(send) {
-    for (const wanted of this.#unconfirmed.values()) {
-      const { chat_id, message_id, emoji, set } = wanted.reaction;
-      if (!wanted.frame) wanted.frame = send({ [set ? "react" : "unreact"]: { chat_id, message_id, emoji } });
+    for (const entry of this.#unconfirmed.values()) {
+      const { chat_id, message_id, emoji, set } = entry.reaction;
+      if (!entry.frame) entry.frame = send({ [set ? "react" : "unreact"]: { chat_id, message_id, emoji } });
     }
   }
 
-  /** Nothing that was sent will be answered: the session is gone. */
+  /** Marks every reaction as unsent: the session ended, so none of them will be confirmed. */
   sessionLost() {
-    for (const wanted of this.#unconfirmed.values()) wanted.frame = 0;
+    for (const entry of this.#unconfirmed.values()) entry.frame = 0;
   }
 
   /**
-   * The server refused a frame.
+   * Removes the reaction whose frame the server refused.
    * @param {number} frame
-   * @returns {WireReaction | null} what to show instead, if it was a reaction
+   * @returns {WireReaction | null} the reaction that undoes it; null if the frame was not a reaction
    */
-  refuse(frame) {
-    for (const [key, wanted] of this.#unconfirmed) {
-      if (wanted.frame !== frame) continue;
+  revert(frame) {
+    for (const [key, entry] of this.#unconfirmed) {
+      if (entry.frame !== frame) continue;
       this.#unconfirmed.delete(key);
-      return { ...wanted.reaction, set: !wanted.reaction.set };
+      return { ...entry.reaction, set: !entry.reaction.set };
     }
     return null;
   }
