@@ -1,7 +1,7 @@
-"""`rookery user`: makes accounts straight in the store, under the same rules as the HTTP API."""
+"""`rookery user add`: creates an account directly in the store, under the same rules as the HTTP API."""
 
 from bff.models import Registration
-from rookery.commands.admin import in_words, open_administration, refuse, system_user
+from rookery.commands.admin import open_administration, raise_refusal, system_user, validation_errors
 from rookery.serve.engines import open_accounts, open_coordination, open_routing
 from rookery.serve.folder import COMMAND_GENERATOR
 from shared.accounts.store import User
@@ -11,8 +11,8 @@ from shared.settings import Settings
 
 
 async def add_account(settings: Settings, name: str, password: str, display_name: str | None) -> User:
-    """Make the account. Raises ClickException, in words, if that can't be."""
-    with in_words():
+    """Create the account. Raises ClickException if it is refused."""
+    with validation_errors():
         wanted = Registration(name=name, password=password, display_name=display_name)
     user = User(
         user_id=await _new_id(settings),
@@ -24,12 +24,12 @@ async def add_account(settings: Settings, name: str, password: str, display_name
     )
     async with open_accounts(settings) as accounts, open_administration(settings, accounts) as administration:
         password_hash = await PasswordHasher().hash(wanted.password)
-        refuse(await administration.add_user(system_user(), user, password_hash))
+        raise_refusal(await administration.add_user(system_user(), user, password_hash))
     return user
 
 
 async def _new_id(settings: Settings) -> int:
-    """An id that no other process makes."""
+    """Return an id that no other process generates."""
     if "redis" not in settings.engines:
         return await SnowflakeGenerator(COMMAND_GENERATOR).next()
     async with open_coordination(settings) as coordination, open_routing(coordination) as routing:

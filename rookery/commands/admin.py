@@ -1,5 +1,5 @@
-"""What admins do on the server: `rookery user admin`, `find`, `suspend`, `restore` and `sign-out`, `rookery audit` and
-`rookery processes`, whether Rookery runs or not. Who may run them is who may read the data folder or reach the engines.
+"""The commands of admins: `rookery user admin`, `find`, `suspend`, `restore` and `sign-out`, `rookery audit` and
+`rookery processes`, while Rookery runs or not. They need access to the data folder or the engines, and no sign-in.
 """
 
 import json
@@ -29,7 +29,7 @@ from shared.telemetry.logs import configure_logs, set_levels
 async def make_admin(settings: Settings, name: str) -> None:
     async with open_accounts(settings) as accounts, open_administration(settings, accounts) as administration:
         user = await find_user(accounts, name)
-        refuse(await administration.make_admin(system_user(), user))
+        raise_refusal(await administration.make_admin(system_user(), user))
     click.echo(f"{named(user)} is an admin")
 
 
@@ -37,15 +37,15 @@ async def revoke_admin(settings: Settings, name: str) -> None:
     async with open_accounts(settings) as accounts, open_administration(settings, accounts) as administration:
         user = await find_user(accounts, name)
         await administration.revoke_admin(system_user(), user)
-    click.echo(f"{named(user)} is no admin any more")
+    click.echo(f"{named(user)} is no longer an admin")
 
 
 async def suspend(settings: Settings, name: str, reason: str) -> None:
-    with in_words():
+    with validation_errors():
         wanted = models.Suspension(reason=reason)
     async with open_accounts(settings) as accounts, open_administration(settings, accounts) as administration:
         user = await find_user(accounts, name)
-        refuse(await administration.suspend(system_user(), user, wanted.reason))
+        raise_refusal(await administration.suspend(system_user(), user, wanted.reason))
     click.echo(f"{named(user)} is suspended, and all of their sessions end")
 
 
@@ -64,8 +64,8 @@ async def sign_out(settings: Settings, name: str) -> None:
 
 
 async def find(settings: Settings, part: str, as_json: bool) -> None:
-    """Print the accounts with the part in a name, by name."""
-    with in_words():
+    """Print the accounts with the part in a name, ordered by name."""
+    with validation_errors():
         models.UsersQuery(part=part)
     async with open_accounts(settings) as accounts:
         users = await accounts.find_users(part, after_name="", limit=models.MAX_USERS)
@@ -76,7 +76,7 @@ async def find(settings: Settings, part: str, as_json: bool) -> None:
 
 
 async def show_audit(settings: Settings, limit: int, as_json: bool) -> None:
-    """Print the newest acts, oldest first."""
+    """Print the newest admin actions, oldest first."""
     async with open_accounts(settings) as accounts:
         entries = await accounts.audit_entries(limit=limit)
     for entry in reversed(entries):
@@ -84,11 +84,11 @@ async def show_audit(settings: Settings, limit: int, as_json: bool) -> None:
 
 
 async def show_processes(settings: Settings, as_json: bool) -> None:
-    """Print every process that was heard of lately."""
+    """Print every process that has reported lately."""
     async with open_processes(settings) as registry:
         reports = await registry.all()
     if not reports:
-        click.echo(f"no process was heard of within the last {EXPIRY_SECONDS:g} seconds", err=True)
+        click.echo(f"no process has reported within the last {EXPIRY_SECONDS:g} seconds", err=True)
     for report in reports:
         click.echo(models.Process.of(report).model_dump_json() if as_json else _process(report))
 
@@ -109,7 +109,7 @@ async def show_history(settings: Settings, limit: int, as_json: bool) -> None:
 
 @asynccontextmanager
 async def open_administration(settings: Settings, accounts: AccountStore) -> AsyncIterator[Administration]:
-    """Open what does acts, records them in the audit log, and logs them."""
+    """Open the object that performs admin actions, records them in the audit log, and logs them."""
     log_acts()
     async with AsyncExitStack() as stack:
         configuration = await stack.enter_async_context(open_configuration(settings))
@@ -121,19 +121,21 @@ async def open_administration(settings: Settings, accounts: AccountStore) -> Asy
             try:
                 await announce_ends(await stack.enter_async_context(open_backplane(settings)), user_id, ALL_SIGN_INS)
             except Unavailable as error:
-                click.echo(f"gateways were not told, sessions end within their access tokens' life: {error}", err=True)
+                click.echo(
+                    f"could not notify the gateways, so sessions end when their access tokens expire: {error}", err=True
+                )
 
         yield Administration(accounts, configuration, announce)
 
 
 def log_acts() -> None:
-    """Log the acts of this command on stderr, as JSON lines like those of a process, and else only warnings."""
+    """Log the actions of this command to stderr as JSON lines, like a process, and otherwise only warnings."""
     configure_logs("warning", role="command")
     set_levels("warning", {AUDIT_LOGGER: "info"})
 
 
 async def find_user(accounts: AccountStore, name: str) -> User:
-    """The user of this name. Raises ClickException if there is none."""
+    """Return the user with this name. Raises ClickException if there is none."""
     credentials = await accounts.credentials(name)
     users = [] if credentials is None else await accounts.users([credentials.user_id])
     if not users:
@@ -142,22 +144,22 @@ async def find_user(accounts: AccountStore, name: str) -> User:
 
 
 def system_user() -> Actor:
-    """Whoever runs this command, by the name that the system has for them."""
+    """The operating system's user who runs this command."""
     try:
         return Actor(name=pwd.getpwuid(os.getuid()).pw_name)
-    except KeyError:  # such as in a container
+    except KeyError:  # a user id without a name, as in some containers
         return Actor(name=str(os.getuid()))
 
 
-def refuse(refusal: object) -> None:
-    """Raises ClickException for a Refusal."""
+def raise_refusal(refusal: object) -> None:
+    """Raise ClickException if the result is a Refusal."""
     if isinstance(refusal, Refusal):
         raise click.ClickException(refusal.message)
 
 
 @contextmanager
-def in_words() -> Iterator[None]:
-    """What a model finds wrong, as a ClickException."""
+def validation_errors() -> Iterator[None]:
+    """Raise validation errors of a model as a ClickException, one line per field."""
     try:
         yield
     except ValidationError as error:
@@ -190,7 +192,7 @@ def _process(report: ProcessReport) -> str:
     if stats.owned is not None:
         words.append(f"owns {' '.join(map(str, stats.owned)) or 'nothing'}")
     if stats.lag is not None:
-        words.append(f"{sum(stats.lag.values())} records behind")
+        words.append(f"lag {sum(stats.lag.values())} records")
     return "  ".join(words)
 
 

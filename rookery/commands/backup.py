@@ -1,9 +1,9 @@
-"""`rookery backup` and `rookery restore`: the data folder, copied while Rookery runs, and put back.
+"""`rookery backup` and `rookery restore`: copy the data folder while Rookery runs, and copy it back.
 
-Each file is copied by SQLite's online backup, as it was at one moment. The order of these moments makes the copies fit
-each other. First chats.db, which says how far the log is recorded in it, then log.db: what was accepted before the
-backup began is in one of the two, and after a restore the archive records what chats.db lacks from the log, as after a
-crash. Then accounts.db: it has everyone who has sent something in the log.
+SQLite's online backup copies each file as it was at one moment, and the order of these moments keeps the copies
+consistent. First chats.db, which holds the recorded offset of each partition, then log.db: every message accepted
+before the backup is in one of the two, and after a restore the archive records the rest from the log, as after a
+crash. Then accounts.db: it contains every author of the log.
 """
 
 import hashlib
@@ -35,19 +35,19 @@ from shared.drivers import sqlite
 from shared.settings import Engine, Settings
 
 MANIFEST = "backup.json"
-"""What a backup says of itself: the release, when it began, and of each file its size and SHA-256."""
+"""The description of a backup: the release, its start time, and the size and SHA-256 of each file."""
 
 UNFINISHED = ".unfinished"
-"""Ends the name of what is not whole yet."""
+"""The suffix of an incomplete folder or file."""
 
-ROOM = 1 << 32
-"""Offsets left out behind a restored log. Clients may know positions of records that came after the backup; with these
-passed over, none of them is given to another record."""
+OFFSET_GAP = 1 << 32
+"""Offsets that are skipped after a restored log. Clients may hold positions of records that were written after the
+backup; skipping their offsets keeps them from being assigned to other records."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A file of the data folder, which is there unless `engine` stands in for it."""
+    """A file of the data folder, which exists unless `engine` replaces it."""
 
     name: str
     engine: Engine
@@ -57,7 +57,7 @@ class Part:
 CHATS, LOG = "chats.db", "log.db"
 
 MOUNTED = "lost+found"
-"""What a file system of its own has, and is empty nevertheless."""
+"""A folder that every new file system contains; a data folder with nothing else counts as empty."""
 
 PARTS = (
     Part(CHATS, "cassandra", chats_sqlite.MIGRATIONS),
@@ -65,21 +65,21 @@ PARTS = (
     Part("accounts.db", "cassandra", accounts_sqlite.MIGRATIONS),
     Part("configuration.db", "redis", configuration.MIGRATIONS),
 )
-"""In the order in which they are copied."""
+"""The files in the order in which they are copied."""
 
 
 async def back_up(settings: Settings, folder: Path) -> list[str]:
-    """Copy the data folder into a new one, whether Rookery runs or not; what was done, in words.
+    """Copy the data folder to a new folder, while Rookery runs or not, and return lines that describe the result.
 
-    The folder has its name once it is whole and on disk. Raises ClickException, in words, OSError or sqlite3.Error.
+    The new folder gets its name once it is complete and on disk. Raises ClickException, OSError or sqlite3.Error.
     """
     return await trio.to_thread.run_sync(_back_up, settings, folder)
 
 
 async def restore(settings: Settings, folder: Path) -> list[str]:
-    """Put a backup into a data folder that is empty or not there; what was done, in words.
+    """Copy a backup to a data folder that is empty or missing, and return lines that describe the result.
 
-    Raises LogInUse, ClickException, in words, OSError or sqlite3.Error; then the data folder is empty as before.
+    Raises LogInUse, ClickException, OSError or sqlite3.Error, and leaves the data folder empty then.
     """
     return await trio.to_thread.run_sync(_restore, settings, folder)
 
@@ -88,32 +88,32 @@ def _back_up(settings: Settings, folder: Path) -> list[str]:
     data = DataFolder(settings.data)
     parts = [part for part in PARTS if part.engine not in settings.engines and (data.path / part.name).exists()]
     if not parts:
-        raise click.ClickException(f"nothing is kept in {data.path} with these settings")
+        raise click.ClickException(f"there are no files to back up in {data.path} with these settings")
     if folder.exists():
-        raise click.ClickException(f"{folder} is there already: a backup makes a folder of its own")
+        raise click.ClickException(f"{folder} already exists: a backup needs a new folder")
     began_at_ms = wall_clock_ms()
     with _unfinished(folder) as unfinished:
         for part in parts:
             _copy_database(data.path / part.name, unfinished / part.name)
         if {CHATS, LOG} <= {part.name for part in parts}:
-            _check_that_they_fit(unfinished / CHATS, unfinished / LOG)
+            _check_consistency(unfinished / CHATS, unfinished / LOG)
         files = {part.name: _describe(unfinished / part.name) for part in parts}
         manifest = {"release": version("rookery"), "began_at_ms": began_at_ms, "files": files}
         (unfinished / MANIFEST).write_text(json.dumps(manifest, indent=2))
         _sync(unfinished / MANIFEST)
-    return [*(f"{name}: {file['bytes']:,} bytes" for name, file in files.items()), f"{folder} is whole"]
+    return [*(f"{name}: {file['bytes']:,} bytes" for name, file in files.items()), f"{folder} is complete"]
 
 
 @contextmanager
 def _unfinished(folder: Path) -> Iterator[Path]:
-    """A folder for its owner alone, which gets its name at the end of the block, and is gone if that fails."""
+    """Create a folder readable by its owner only; rename it to its final name on success, remove it on failure."""
     unfinished = folder.with_name(folder.name + UNFINISHED)
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         unfinished.mkdir(mode=0o700)
     except FileExistsError:
         raise click.ClickException(
-            f"{unfinished} is there: another backup is making it, or was interrupted; then remove it"
+            f"{unfinished} exists: another backup is running, or was interrupted; in that case remove it"
         ) from None
     try:
         yield unfinished
@@ -126,21 +126,21 @@ def _unfinished(folder: Path) -> Iterator[Path]:
 
 
 def _copy_database(source: Path, target: Path) -> None:
-    """Copy the file as it is at one moment, while others go on writing it; with its mode, and on disk."""
+    """Copy the file as it is at one moment, with its mode, while other processes write it; sync the copy to disk."""
     mode = stat.S_IMODE(source.stat().st_mode)
     target.touch(mode=0o600, exist_ok=False)
-    # Not read-only: such a connection can leave files behind that Rookery, as another user, could not open.
+    # Not read-only: a read-only connection can create files that Rookery, running as another user, could not open.
     with (
         closing(sqlite3.connect(f"file:{quote(str(source))}?mode=rw", uri=True, timeout=sqlite.BUSY_TIMEOUT)) as old,
         closing(sqlite3.connect(target, isolation_level=None)) as new,
     ):
-        old.backup(new)  # all pages in one step: with more, each write in between would make it begin again
+        old.backup(new)  # all pages in one step: with several steps, each write in between would restart the copy
     target.chmod(mode)
     _sync(target)
 
 
-def _check_that_they_fit(chats: Path, log: Path) -> None:
-    """Nothing must be missing between what is recorded and where the log begins, which is trimmed now and then."""
+def _check_consistency(chats: Path, log: Path) -> None:
+    """Check that the log was not trimmed beyond the recorded offset of a partition."""
     with closing(_connect_unchanging(chats)) as connection:
         recorded = dict(connection.execute("SELECT partition, offset FROM recorded").fetchall())
     with closing(_connect_unchanging(log)) as connection:
@@ -148,8 +148,8 @@ def _check_that_they_fit(chats: Path, log: Path) -> None:
         begins = dict(connection.execute(query).fetchall())
     if any(begin > recorded.get(partition, 0) for partition, begin in begins.items()):
         raise click.ClickException(
-            "the log was trimmed beyond what was recorded when chats.db was copied, which took longer than "
-            "`log.retention_hours` (ROOKERY_LOG__RETENTION_HOURS): raise that, and back up again"
+            "the log was trimmed beyond the recorded offsets in chats.db, because copying chats.db took longer than "
+            "`log.retention_hours` (ROOKERY_LOG__RETENTION_HOURS): raise it, and back up again"
         )
 
 
@@ -163,20 +163,20 @@ def _restore(settings: Settings, folder: Path) -> list[str]:
     with sqlite_log.hold(data.log):
         if names := sorted({file.name for file in data.path.iterdir()} - {data.log_lock.name, MOUNTED}):
             raise click.ClickException(
-                f"{data.path} is not empty: it has {names[0]}; ROOKERY_DATA names another folder"
+                f"{data.path} is not empty: it contains {names[0]}; set ROOKERY_DATA to another folder"
             )
-        _put_back(folder, data, parts)
-    return [f"{data.path} is as {folder} has it: {', '.join(part.name for part in parts)}"]
+        _copy_back(folder, data, parts)
+    return [f"{data.path} is restored from {folder}: {', '.join(part.name for part in parts)}"]
 
 
-def _put_back(folder: Path, data: DataFolder, parts: Sequence[Part]) -> None:
+def _copy_back(folder: Path, data: DataFolder, parts: Sequence[Part]) -> None:
     copies = {data.path / (part.name + UNFINISHED): data.path / part.name for part in parts}
     try:
         for unfinished, final in copies.items():
             unfinished.touch(mode=0o600)
             shutil.copyfile(folder / final.name, unfinished)
             if final == data.log:
-                _leave_room(unfinished)
+                _skip_offsets(unfinished)
             shutil.copymode(folder / final.name, unfinished)
             _sync(unfinished)
         for unfinished, final in copies.items():
@@ -188,14 +188,16 @@ def _put_back(folder: Path, data: DataFolder, parts: Sequence[Part]) -> None:
         raise
 
 
-def _leave_room(log: Path) -> None:
-    """In each partition that has records, append an empty one that is `ROOM` offsets away."""
+def _skip_offsets(log: Path) -> None:
+    """Append an empty record `OFFSET_GAP` offsets behind the last one of each partition that has records."""
     with closing(sqlite.connect(log)) as connection:
         fillers = []
         for (partition,) in connection.execute("SELECT DISTINCT place >> 48 FROM segments"):
             if last := last_segment(connection, (partition + 1 << 48) - 1):
-                fillers.append((last.place + last.records + ROOM, 1, wall_clock_ms(), msgspec.msgpack.encode([b""])))
-        # The columns by name, as the file may be of an older release than this one.
+                fillers.append(
+                    (last.place + last.records + OFFSET_GAP, 1, wall_clock_ms(), msgspec.msgpack.encode([b""]))
+                )
+        # Columns are named because the file may be of an older release.
         insert = "INSERT INTO segments (place, records, at_ms, record_values) VALUES (?, ?, ?, ?)"
         connection.executemany(insert, fillers)
 
@@ -204,14 +206,14 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
     except (OSError, ValueError) as error:
-        raise click.ClickException(f"{folder} is no backup: {MANIFEST} can't be read: {error}") from None
+        raise click.ClickException(f"{folder} is not a backup: can't read {MANIFEST}: {error}") from None
     return dict(manifest)
 
 
-def _check(file: Path, part: Part, told: dict[str, Any]) -> None:
-    """The file must be what was copied, a sound database, and of no newer release."""
-    if not file.exists() or _describe(file) != told:
-        raise click.ClickException(f"{file} is not what was backed up: it is missing, or has changed since")
+def _check(file: Path, part: Part, description: dict[str, Any]) -> None:
+    """Check that the file is unchanged since the backup, an intact database, and not of a newer release."""
+    if not file.exists() or _describe(file) != description:
+        raise click.ClickException(f"{file} is missing, or has changed since the backup")
     try:
         with closing(_connect_unchanging(file)) as connection:
             problems = [text for (text,) in connection.execute("PRAGMA quick_check")]
@@ -225,7 +227,7 @@ def _check(file: Path, part: Part, told: dict[str, Any]) -> None:
 
 
 def _connect_unchanging(file: Path) -> sqlite3.Connection:
-    """Read a file that nobody writes, and leave nothing beside it."""
+    """Open a file that no process writes, without creating files beside it."""
     return sqlite3.connect(f"file:{quote(str(file))}?mode=ro&immutable=1", uri=True)
 
 
@@ -235,7 +237,7 @@ def _describe(file: Path) -> dict[str, Any]:
 
 
 def _sync(path: Path) -> None:
-    """See to it that a file, or what a folder lists, is on disk."""
+    """Sync a file, or the entries of a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

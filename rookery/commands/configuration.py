@@ -4,7 +4,7 @@ import json
 
 import click
 
-from rookery.commands.admin import open_administration, refuse, system_user
+from rookery.commands.admin import open_administration, raise_refusal, system_user
 from rookery.serve.engines import open_accounts, open_configuration
 from shared.configuration import ConfigurationStore, InvalidConfiguration, LiveConfiguration, validate
 from shared.configuration.live import changed_values, describe
@@ -14,7 +14,7 @@ DEFAULT = LiveConfiguration()
 
 
 async def list_values(settings: Settings) -> None:
-    """Print every key with its value, a star if it was set, its bounds and what it is for."""
+    """Print every key with its value, a star if it is set, its description and its bounds."""
     async with open_configuration(settings) as store:
         values = await current(store)
         stored = await store.load()
@@ -24,7 +24,7 @@ async def list_values(settings: Settings) -> None:
 
 
 async def get_value(settings: Settings, key: str) -> None:
-    """Print the value that holds. Raises InvalidConfiguration for a key that is not there."""
+    """Print the current value. Raises InvalidConfiguration for an unknown key."""
     if key not in LiveConfiguration.model_fields:
         validate(key, "")
     async with open_configuration(settings) as store:
@@ -32,17 +32,17 @@ async def get_value(settings: Settings, key: str) -> None:
 
 
 async def set_value(settings: Settings, key: str, text: str) -> None:
-    """Store a value, as an act of whoever runs this. Raises ClickException, which names the key and its bounds."""
+    """Store a value as an action of the user who runs the command. Raises ClickException."""
     async with open_accounts(settings) as accounts, open_administration(settings, accounts) as administration:
         value = await administration.set_configuration(system_user(), key, text)
-    refuse(value)
+    raise_refusal(value)
     click.echo(f"{key} = {json.dumps(value)}")
 
 
 async def unset_value(settings: Settings, key: str) -> None:
-    """Forget a value. A key that this release does not know can be forgotten too, if it is stored."""
+    """Delete a stored value, also that of a key that this release does not define."""
     async with open_accounts(settings) as accounts, open_administration(settings, accounts) as administration:
-        refuse(await administration.unset_configuration(system_user(), key))
+        raise_refusal(await administration.unset_configuration(system_user(), key))
     if key in LiveConfiguration.model_fields:
         click.echo(f"{key} = {json.dumps(getattr(DEFAULT, key))}")
 
@@ -60,11 +60,11 @@ async def watch(settings: Settings) -> None:
 
 
 async def current(store: ConfigurationStore) -> LiveConfiguration:
-    """What holds: what is stored and valid, and else the defaults. What is invalid is said on stderr."""
+    """Return the stored values, and defaults for the others. Invalid stored values are reported on stderr."""
     values: dict[str, object] = {}
     for key, item in (await store.load()).items():
         try:
             values[key] = validate(key, item.value)
         except InvalidConfiguration as error:
-            click.echo(f"stored, but refused: {error}", err=True)
+            click.echo(f"ignoring a stored value: {error}", err=True)
     return LiveConfiguration.model_validate(values)

@@ -1,4 +1,4 @@
-"""`rookery doctor`: looks at a set-up, and says what is wrong with it in words that a person can act on."""
+"""`rookery doctor`: checks a set-up and prints a remedy for each problem."""
 
 import fcntl
 import os
@@ -39,20 +39,20 @@ WEB_ROOT = Path(__file__).resolve().parents[2] / "bff/web"
 
 OLDEST_PYTHON = (3, 11)
 
-LITTLE_DISK = 1024**3
-TOO_LITTLE_DISK = 64 * 1024**2
-"""Bytes. Some four million and a quarter of a million messages of 256 bytes."""
+LOW_DISK = 1024**3
+FULL_DISK = 64 * 1024**2
+"""Bytes: about four million messages of 256 bytes, and a quarter of a million."""
 
 FEW_FILES = 4_096
-"""Open files: each session is one."""
+"""Open files; each session needs one."""
 
 ENGINE_SECONDS = 3.0
-"""How long an engine may take to let us connect."""
+"""Timeout of a connection to an engine."""
 
 REDIS_PORT = 6379
 
 CLOCK_LEEWAY_SECONDS = 60
-"""How far behind the newest file of the data folder the clock may be."""
+"""How far the clock may be behind the newest file of the data folder."""
 
 
 class Level(Enum):
@@ -63,7 +63,7 @@ class Level(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check found, and for what is not ok, what to do."""
+    """The result of a check; with a remedy if its level is not OK."""
 
     level: Level
     text: str
@@ -71,11 +71,11 @@ class Finding:
 
 
 Check = Callable[[Settings, bool], Iterator[Finding]]
-"""Gets the settings, and whether a Rookery runs on them."""
+"""Takes the settings, and whether a Rookery with these settings is running."""
 
 
 async def examine() -> int:
-    """Print a line for everything that was looked at; the exit status: 1 if there is a problem."""
+    """Print a line per finding and return the exit status: 1 if there is a problem."""
     worst = Level.OK
     for finding in findings():
         worst = max(worst, finding.level, key=list(Level).index)
@@ -85,7 +85,7 @@ async def examine() -> int:
 
 
 def findings() -> Iterator[Finding]:
-    """Everything that can be said, in order. Without settings that can be read, little."""
+    """Run all checks in order. Only the first ones run if the settings are invalid."""
     yield check_python(sys.version_info[:2])
     try:
         settings = read_settings()
@@ -93,7 +93,7 @@ def findings() -> Iterator[Finding]:
         for line in error.message.splitlines():
             yield Finding(Level.PROBLEM, line, "correct it in the environment or in rookery.toml")
         return
-    yield Finding(Level.OK, "the settings can be read")
+    yield Finding(Level.OK, "the settings are valid")
     running = check_running(settings)
     yield running
     is_running = running.level is Level.OK and running.text.startswith("a Rookery")
@@ -102,14 +102,14 @@ def findings() -> Iterator[Finding]:
 
 
 def check_python(version: tuple[int, ...]) -> Finding:
-    have = ".".join(map(str, version))
+    number = ".".join(map(str, version))
     if version < OLDEST_PYTHON:
-        return Finding(Level.PROBLEM, f"this is Python {have}", "install Python 3.11 or newer")
-    return Finding(Level.OK, f"Python {have}")
+        return Finding(Level.PROBLEM, f"this is Python {number}", "install Python 3.11 or newer")
+    return Finding(Level.OK, f"Python {number}")
 
 
 def check_running(settings: Settings) -> Finding:
-    """Whether a Rookery answers on the BFF's port, and whether it is ready."""
+    """Check whether a Rookery responds on the BFF's port, and whether it is ready."""
     secure = settings.tls.certificate_file is not None
     url = f"{url_of('http', settings.bff.host, settings.bff.port, secure=secure)}/readyz"
     tls = client_context("http/1.1")
@@ -123,14 +123,14 @@ def check_running(settings: Settings) -> Finding:
         return Finding(Level.OK, f"no Rookery is running on port {settings.bff.port}")
     except (ValueError, KeyError, TypeError):
         remedy = "stop it, or set ROOKERY_BFF__PORT to a free port"
-        return Finding(Level.PROBLEM, f"something else than a Rookery answers on port {settings.bff.port}", remedy)
+        return Finding(Level.PROBLEM, f"another program responds on port {settings.bff.port}", remedy)
     if failing:
         return Finding(Level.WARNING, f"a Rookery is running but not ready ({'; '.join(failing)})", f"see {url}")
     return Finding(Level.OK, f"a Rookery is running on port {settings.bff.port}, and ready")
 
 
 def check_folder(settings: Settings, _: bool) -> Iterator[Finding]:
-    """Whether there can be files, and room for them."""
+    """Check that the data folder can be written to, and the free space of its disk."""
     folder = settings.data.absolute()
     while not folder.exists():
         folder = folder.parent
@@ -138,19 +138,19 @@ def check_folder(settings: Settings, _: bool) -> Iterator[Finding]:
         with tempfile.TemporaryFile(dir=folder):
             yield Finding(Level.OK, f"{folder} can be written to")
     except OSError as error:
-        remedy = f"give this user the right to write there, or set ROOKERY_DATA (user id {os.getuid()})"
+        remedy = f"give user id {os.getuid()} write permission, or set ROOKERY_DATA"
         yield Finding(Level.PROBLEM, f"{folder} can't be written to ({error.strerror})", remedy)
     free = shutil.disk_usage(folder).free
     text = f"{free / 1024**3:.1f} GiB are free on the disk of {folder}"
-    if free >= LITTLE_DISK:
+    if free >= LOW_DISK:
         yield Finding(Level.OK, text)
     else:
-        level = Level.WARNING if free >= TOO_LITTLE_DISK else Level.PROBLEM
-        yield Finding(level, text, "make room: with a full disk, messages are refused")
+        level = Level.WARNING if free >= FULL_DISK else Level.PROBLEM
+        yield Finding(level, text, "free some space: on a full disk messages are refused")
 
 
 def check_ports(settings: Settings, is_running: bool) -> Iterator[Finding]:
-    """Whether what will be listened on is free; if Rookery is running it has them itself."""
+    """Check that the ports to listen on are free. Skipped while Rookery runs, which has them open itself."""
     if is_running:
         return
     for host, port, variable in _ports(settings):
@@ -158,18 +158,18 @@ def check_ports(settings: Settings, is_running: bool) -> Iterator[Finding]:
             with socket.create_server((host, port)):
                 pass
         except OSError as error:
-            text = f"nothing can listen on {host}:{port} ({error.strerror})"
-            yield Finding(Level.PROBLEM, text, f"stop what has it, or set {variable}")
+            text = f"can't listen on {host}:{port} ({error.strerror})"
+            yield Finding(Level.PROBLEM, text, f"stop the program that uses the port, or set {variable}")
         else:
             yield Finding(Level.OK, f"{host}:{port} is free")
 
 
 def check_tls(settings: Settings, _: bool) -> Iterator[Finding]:
-    """Whether there is TLS, and for how long; and where there is none, whether others can listen in."""
+    """Check the certificate and its key; without a certificate, whether plain text is allowed beyond this machine."""
     tls = settings.tls
     if tls.certificate_file is None:
         if tls.plaintext:
-            remedy = "fine on a network of your own, or behind a proxy with TLS; else set ROOKERY_TLS__CERTIFICATE_FILE"
+            remedy = "fine on a private network or behind a proxy with TLS; otherwise set ROOKERY_TLS__CERTIFICATE_FILE"
             yield Finding(Level.WARNING, "plain text is allowed beyond this machine", remedy)
         return
     try:
@@ -181,21 +181,21 @@ def check_tls(settings: Settings, _: bool) -> Iterator[Finding]:
     yield check_certificate(read_certificate(tls.certificate_file), tls.certificate_file)
     key = tls.key_file or tls.certificate_file
     if key.stat().st_mode & stat.S_IROTH:
-        yield Finding(Level.WARNING, f"everyone on this machine can read the key in {key}", f"chmod o-r {key}")
+        yield Finding(Level.WARNING, f"every user of this machine can read the key in {key}", f"chmod o-r {key}")
 
 
 def check_certificate(certificate: Certificate, file: Path) -> Finding:
     ends = time.strftime("%Y-%m-%d", time.gmtime(certificate.not_after))
     text = f"the certificate in {file}, for {', '.join(certificate.names) or 'no name'}, "
     if time.time() >= certificate.not_after:
-        return Finding(Level.PROBLEM, f"{text}ended on {ends}", "renew it: no client gets in")
+        return Finding(Level.PROBLEM, f"{text}expired on {ends}", "renew it: no client can connect")
     if time.time() >= certificate.warn_from:
-        return Finding(Level.WARNING, f"{text}ends on {ends}", "renew it; Rookery takes the new one by itself")
-    return Finding(Level.OK, f"{text}is good until {ends}")
+        return Finding(Level.WARNING, f"{text}expires on {ends}", "renew it; Rookery reloads it without a restart")
+    return Finding(Level.OK, f"{text}is valid until {ends}")
 
 
 def check_log_lock(settings: Settings, is_running: bool) -> Iterator[Finding]:
-    """Whether the log is open in a process that does not answer."""
+    """Check whether another process, which does not respond, has the log open."""
     lock = DataFolder(settings.data).log_lock
     if is_running or not lock.exists():
         return
@@ -210,20 +210,20 @@ def check_log_lock(settings: Settings, is_running: bool) -> Iterator[Finding]:
 
 
 def check_clock(settings: Settings, _: bool) -> Iterator[Finding]:
-    """Message ids carry the time, so a clock that is behind makes them wait for it."""
+    """Check the clock: message ids contain the time, so no id is generated while the clock is behind."""
     newest = max((path.stat().st_mtime for path in settings.data.glob("*")), default=0.0)
     behind = newest - time.time()
     if wall_clock_ms() < EPOCH_MS:
         yield Finding(Level.PROBLEM, "the clock is before 2026", "set it")
     elif behind > CLOCK_LEEWAY_SECONDS:
         text = f"the clock is {behind:.0f} s behind the newest file in {settings.data}"
-        yield Finding(Level.PROBLEM, text, "set it: Rookery makes no ids until it has caught up")
+        yield Finding(Level.PROBLEM, text, "set it: Rookery generates no message ids until it has caught up")
     else:
-        yield Finding(Level.OK, "the clock is not behind what is stored")
+        yield Finding(Level.OK, "the clock is not behind the stored data")
 
 
 def check_schemas(settings: Settings, _: bool) -> Iterator[Finding]:
-    """Whether this release can read the files."""
+    """Check that this release can read the files."""
     folder = DataFolder(settings.data)
     for path, newest in (
         (folder.log, len(sqlite_log.MIGRATIONS)),
@@ -244,7 +244,7 @@ def check_schema(path: Path, newest: int) -> Finding:
     if version > newest:
         return Finding(Level.PROBLEM, f"{path} was written by a newer release", "start that release")
     if version < newest:
-        return Finding(Level.OK, f"{path} is from an older release, and will be brought up to date at the next start")
+        return Finding(Level.OK, f"{path} is of an older release, and is migrated at the next start")
     return Finding(Level.OK, f"{path} is of this release")
 
 
@@ -252,22 +252,22 @@ def check_open_files(_: Settings, __: bool) -> Iterator[Finding]:
     allow_most_open_files()
     files = open_files()
     if files is None or files >= FEW_FILES:
-        yield Finding(Level.OK, f"{'any number of' if files is None else files} files may be open at once")
+        yield Finding(Level.OK, f"up to {'any number of' if files is None else files} files may be open")
     else:
-        remedy = "each session is one: raise the system's hard limit, such as by LimitNOFILE=65536 in systemd"
-        yield Finding(Level.WARNING, f"{files} files may be open at once", remedy)
+        remedy = "each session needs one: raise the hard limit of the system, for example LimitNOFILE=65536 in systemd"
+        yield Finding(Level.WARNING, f"only {files} files may be open", remedy)
 
 
 def check_page(_: Settings, __: bool) -> Iterator[Finding]:
     if (WEB_ROOT / "index.html").is_file():
-        yield Finding(Level.OK, "the browser client is there")
+        yield Finding(Level.OK, "the browser client is installed")
     else:
         remedy = "start Rookery from a clone, or serve the folder web/ yourself"
         yield Finding(Level.WARNING, f"the browser client is not in {WEB_ROOT}", remedy)
 
 
 def check_engines(settings: Settings, is_running: bool) -> Iterator[Finding]:
-    """Whether something listens where each engine should be."""
+    """Check that each engine accepts connections."""
     for engine, address, variable in _engines(settings):
         host, _, number = address.rpartition(":")
         try:
@@ -292,7 +292,7 @@ CHECKS: tuple[Check, ...] = (
 
 
 def _ports(settings: Settings) -> Iterator[tuple[str, int, str]]:
-    """What `rookery up` listens on, with the variable that changes it; 0 is chosen by the system, and always free."""
+    """Yield the host and port of each listener of `rookery up`, with its variable. Port 0 is always free: skipped."""
     for section in ("bff", "gateway", "archive"):
         part = getattr(settings, section)
         for name in type(part).model_fields:
@@ -301,7 +301,7 @@ def _ports(settings: Settings) -> Iterator[tuple[str, int, str]]:
 
 
 def _engines(settings: Settings) -> Iterator[tuple[str, str, str]]:
-    """Where the engines in use are, each with the variable that changes it."""
+    """Yield the name and the address of each engine in use, with its variable."""
     if "kafka" in settings.engines:
         for address in settings.kafka.servers:
             yield "Kafka", address, "ROOKERY_KAFKA__SERVERS"

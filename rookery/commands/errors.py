@@ -1,11 +1,11 @@
-"""How a command ends that can't do what was asked, with one sentence that a person can act on."""
+"""Errors of commands, each one sentence with a remedy."""
 
 from typing import Any
 
 import click
 
 BAD_SETTINGS = 2
-"""Exit status for settings that can't be used, as click has for arguments."""
+"""Exit status for invalid settings, the same as click's for invalid arguments."""
 
 EXTRAS: dict[str, str] = {
     "argon2": "server",
@@ -22,17 +22,17 @@ EXTRAS: dict[str, str] = {
     "quart_trio": "server",
     "redis": "distributed",
 }
-"""The extra of Rookery that installs a package, for each package that a client alone does without."""
+"""The extra that installs a package, for each package that the client does not need."""
 
 
 class InvalidSettings(click.ClickException):
-    """Settings that can't be used; each line names one key."""
+    """Invalid settings; each line of the message names one key."""
 
     exit_code = BAD_SETTINGS
 
 
 class CommandGroup(click.Group):
-    """The commands. One whose packages are not installed ends with the name of the extra that installs them."""
+    """A group that reports a missing package with the extra that installs it."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -47,7 +47,7 @@ class CommandGroup(click.Group):
 
 
 def _missing_package(error: BaseException) -> str | None:
-    """The package of an extra that could not be imported; None if something else is wrong."""
+    """The package of an extra that could not be imported; None for any other error."""
     if isinstance(error, BaseExceptionGroup):
         return next(filter(None, map(_missing_package, error.exceptions)), None)
     if not isinstance(error, ModuleNotFoundError) or error.name is None:

@@ -1,4 +1,4 @@
-"""`rookery keys`: shows, replaces and retires the keys that sign access tokens, whether Rookery runs or not."""
+"""`rookery keys`: lists, rotates and retires the keys that sign access tokens. Rookery may be running."""
 
 from datetime import UTC, datetime
 
@@ -15,11 +15,11 @@ from shared.contract.ids import wall_clock_ms
 from shared.settings import Settings
 
 TAKES_OVER_SECONDS = KEY_REST + KEYS_MAX_AGE
-"""After its making, a new key is the only one that signs, in every process."""
+"""Seconds after its creation from which on every process signs with a new key."""
 
 
 async def list_keys(settings: Settings) -> None:
-    """Print each key, the newest first: its id, when it was made, and what it does. Raises Unavailable."""
+    """Print the keys, newest first: id, time of creation, and state. Raises Unavailable."""
     async with open_accounts(settings) as accounts:
         keys = await accounts.signing_keys()
     lifetime = await _token_lifetime(settings)
@@ -28,7 +28,7 @@ async def list_keys(settings: Settings) -> None:
 
 
 async def rotate(settings: Settings) -> None:
-    """Make a new key, and say what happens then. Raises Unavailable."""
+    """Create a new key, and print when it takes effect. Raises Unavailable."""
     log_acts()
     key = new_signing_key(wall_clock_ms())
     async with open_accounts(settings) as accounts:
@@ -41,7 +41,7 @@ async def rotate(settings: Settings) -> None:
 
 
 async def retire(settings: Settings, key_id: str, now: bool) -> None:
-    """Believe a key no more. Raises ClickException, in words, if that can't be, and Unavailable."""
+    """Remove a key, so that its tokens are rejected. Raises ClickException if it is still needed, and Unavailable."""
     log_acts()
     lifetime = await _token_lifetime(settings)
     async with open_accounts(settings) as accounts:
@@ -49,37 +49,33 @@ async def retire(settings: Settings, key_id: str, now: bool) -> None:
         if key_id not in (key.key_id for key in keys):
             raise click.ClickException(f"there is no key {key_id}: `rookery keys list` shows them")
         if key_id == keys[0].key_id:
-            raise click.ClickException(
-                f"{key_id} is the newest, which signs: `rookery keys rotate` makes another first"
-            )
+            raise click.ClickException(f"{key_id} is the newest key, which signs: run `rookery keys rotate` first")
         if (seconds := _needed_for(keys[0], lifetime)) > 0 and not now:
             raise click.ClickException(
-                f"tokens that {key_id} has signed may live for {seconds:.0f} seconds more: retire it after that, or, "
-                "if it was stolen, with --now: clients then refresh their tokens, and some may be refused for a minute"
+                f"tokens that {key_id} signed may be valid for {seconds:.0f} more seconds: retire it after that or, "
+                "if it was stolen, with --now: then clients refresh their tokens, and some are refused for a minute"
             )
         await record_act(accounts, system_user(), Act.RETIRE_KEY, key_id, "now" if now else "")
         await accounts.remove_signing_key(key_id)
-    click.echo(f"{key_id} is retired: no process believes it after {KEYS_MAX_AGE:.0f} seconds")
+    click.echo(f"{key_id} is retired: every process rejects its tokens within {KEYS_MAX_AGE:.0f} seconds")
 
 
 def _role(key: SigningKey, newest: SigningKey, lifetime: float) -> str:
-    """What the key does now, in words."""
+    """The state of the key as text."""
     if key == newest:
         return "signs"
     seconds = _needed_for(newest, lifetime)
-    return (
-        f"is believed, and needed for {seconds:.0f} seconds more" if seconds > 0 else "is believed, and can be retired"
-    )
+    return f"accepted, needed for {seconds:.0f} more seconds" if seconds > 0 else "accepted, can be retired"
 
 
 def _needed_for(newest: SigningKey, lifetime: float) -> float:
-    """For how many seconds tokens of older keys may live yet; negative if none does."""
+    """Seconds for which tokens of older keys may still be valid; negative if none is."""
     age = (wall_clock_ms() - newest.created_at_ms) / 1000
     return TAKES_OVER_SECONDS + lifetime - age
 
 
 async def _token_lifetime(settings: Settings) -> float:
-    """Seconds that an access token lives."""
+    """The lifetime of an access token in seconds."""
     async with open_configuration(settings) as store:
         return (await current(store)).access_token_seconds
 

@@ -1,4 +1,4 @@
-"""Reads the settings for a command, and says in words what is wrong with them."""
+"""Loads the settings of a command, and explains invalid ones."""
 
 import difflib
 import os
@@ -15,7 +15,7 @@ from shared.settings import ENV_PREFIX, Settings
 
 
 def read_settings(**overrides: Any) -> Settings:
-    """The settings, of which some may be overridden. Raises InvalidSettings."""
+    """Load the settings, of which some may be overridden. Raises InvalidSettings."""
     if unknown := list(_unknown_variables()):
         raise InvalidSettings("\n".join(unknown))
     try:
@@ -29,7 +29,7 @@ def read_settings(**overrides: Any) -> Settings:
 
 
 def _unknown_variables() -> Iterator[str]:
-    """What is said of variables that begin like ours and name nothing: pydantic-settings passes over them."""
+    """Yield a message per variable with our prefix that names no setting: pydantic-settings ignores those."""
     known = [f"{ENV_PREFIX}FILE", *(f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields)]
     for variable in os.environ:
         if variable.upper().startswith(ENV_PREFIX) and variable.upper().partition("__")[0] not in known:
@@ -38,15 +38,17 @@ def _unknown_variables() -> Iterator[str]:
 
 
 def _explain(detail: ErrorDetails) -> str:
-    """One sentence that names the key, as it is in the file and in the environment."""
+    """One sentence with the key's name in the file and in the environment."""
     path = [str(part) for part in detail["loc"]]
-    if not path:  # of settings that do not go together, which it names
+    if not path:  # the message of settings that contradict each other names them
         return detail["msg"].removeprefix("Value error, ")
     where = f"`{'.'.join(path)}` ({ENV_PREFIX}{'__'.join(path).upper()})"
     if detail["type"] == "extra_forbidden":
         return f"there is no setting {where}"
-    what = f"the setting {where} can't be used" if _is_secret(path) else f"the setting {where} is {detail['input']!r}"
-    return f"{what}: {detail['msg'][0].lower()}{detail['msg'][1:]}"
+    subject = (
+        f"the setting {where} can't be used" if _is_secret(path) else f"the setting {where} is {detail['input']!r}"
+    )
+    return f"{subject}: {detail['msg'][0].lower()}{detail['msg'][1:]}"
 
 
 def _is_secret(path: list[str]) -> bool:

@@ -1,4 +1,4 @@
-"""`rookery probe`: asks a process for its health, as the health checks of containers do."""
+"""`rookery probe`: requests the health of a process, for health checks of containers."""
 
 import json
 import ssl
@@ -13,27 +13,27 @@ from shared.net.pem import UnusableCertificate
 from shared.net.trust import client_context, trust, trust_itself
 
 DEADLINE = 4.0
-"""Seconds. A report's own checks take 2 at most."""
+"""Seconds. The checks of a report take 2 at most."""
 
 
 def ask(url: str, ca_file: Path | None = None) -> int:
-    """Print what is wrong, if something is; the exit status: 0 if all is well. Raises InvalidSettings."""
+    """Print the failed checks and return the exit status: 0 if none failed. Raises InvalidSettings."""
     if not url.startswith(("http://", "https://")):
         raise click.BadParameter("must begin with http:// or https://", param_hint="URL")
     tls = _trust(ca_file) if url.startswith("https://") else None
     try:
-        with urllib.request.urlopen(url, timeout=DEADLINE, context=tls):  # noqa: S310 - the scheme was looked at
+        with urllib.request.urlopen(url, timeout=DEADLINE, context=tls):  # noqa: S310 - the scheme is checked above
             return 0
     except urllib.error.HTTPError as error:
-        click.echo(_explain(error.read()) or f"it answers with status {error.code}")
+        click.echo(_explain(error.read()) or f"it responds with status {error.code}")
     except (OSError, ValueError) as error:
-        click.echo(f"it does not answer: {error}")
+        click.echo(f"it does not respond: {error}")
     return 1
 
 
 def _trust(ca_file: Path | None) -> ssl.SSLContext:
-    """Whom: who is in the file, else who has the certificate of the settings, else whom the system trusts."""
-    from rookery.commands.options import read_settings  # here, as most probes have no use for them
+    """Trust the CAs of the file; without it the certificate of the settings; without one the CAs of the system."""
+    from rookery.commands.options import read_settings  # imported here because most probes do not need the settings
 
     context, settings = client_context("http/1.1"), read_settings().tls
     try:
@@ -47,7 +47,7 @@ def _trust(ca_file: Path | None) -> ssl.SSLContext:
 
 
 def _explain(body: bytes) -> str:
-    """The checks that failed, as the report has them; nothing if it is none."""
+    """The failed checks of a report, one per line; empty if the body is no report."""
     try:
         checks = json.loads(body)["checks"]
         return "\n".join(f"{check['name']}: {check['reason']}" for check in checks if not check["ok"])

@@ -1,6 +1,6 @@
-"""`rookery chat`: a chat in the terminal, over gRPC. Line by line, so that it works in a pipe too.
+"""`rookery chat`: a chat in the terminal over gRPC, line by line, so that it also works in a pipe.
 
-Messages are numbered as they are shown, so that a reaction can name one.
+Shown messages are numbered, so that a reaction can refer to one.
 """
 
 import os
@@ -31,25 +31,25 @@ from shared.contract.chats import direct_chat_id
 from shared.contract.ids import time_of
 
 HISTORY = 20
-"""Messages that /history shows, if it is not told how many."""
+"""Messages that /history shows by default."""
 
 MAX_SHOWN = 10_000
-"""Messages that keep their numbers."""
+"""The largest number of a message."""
 
 PROMPT = "> "
 CLEAR_LINE = "\r\x1b[K"
 LINE_UP = "\x1b[1A"
 
 HELP = """\
-/with NAME          write to someone
+/with NAME          write to NAME
 /history [COUNT]    show the newest messages
-/react [NUMBER] E   react with the emoji E to a message, the newest if no number is given; /unreact takes it back
+/react [NUMBER] E   react with the emoji E to a message, by default the newest; /unreact removes it
 /help, /quit
-Anything else is sent."""
+Any other line is sent as a message."""
 
 
 async def run_chat(url: str, name: str, password: str, other: str | None, register: bool, ca_file: Path | None) -> int:
-    """Chat until /quit or the end of the input; the exit status. Raises RookeryError if there is no session at all."""
+    """Chat until /quit or the end of the input; return the exit status. Raises RookeryError if no session opens."""
     with open_screen() as screen:
         async with (
             open_client(url, name, password, register=register, client_name="rookery-chat", ca_file=ca_file) as client,
@@ -57,17 +57,17 @@ async def run_chat(url: str, name: str, password: str, other: str | None, regist
         ):
             chat = TerminalChat(client, screen)
             if other is not None:
-                await chat.obey(f"/with {other}")
+                await chat.execute(f"/with {other}")
             nursery.start_soon(chat.show_events, nursery.cancel_scope)
             async for line in screen.lines():
-                if not await chat.obey(line):
+                if not await chat.execute(line):
                     break
             return 1 if chat.failed else 0
     return 1  # the sign-in ended
 
 
 def split_command(line: str) -> tuple[str, Sequence[str]]:
-    """The command in a line, such as `/react`, with its arguments; an empty command for what is to be sent."""
+    """Split a line into the command, such as `/react`, and its arguments; the command is empty for a message."""
     if not line.startswith("/") or line.startswith("//"):
         return "", [line.removeprefix("/")] if line.startswith("//") else [line]
     command, *arguments = line.split()
@@ -75,11 +75,11 @@ def split_command(line: str) -> tuple[str, Sequence[str]]:
 
 
 class TerminalChat:
-    """Does what lines say, and shows what happens."""
+    """Executes typed lines and shows events."""
 
     def __init__(self, client: Client, screen: "Screen") -> None:
         self.failed = False
-        """Whether anything that was asked for was refused."""
+        """Whether any line failed."""
         self._client = client
         self._screen = screen
         self._chat_id = ""
@@ -87,8 +87,8 @@ class TerminalChat:
         self._shown: dict[int, Message] = {}
         self._numbers: dict[int, int] = {}
 
-    async def obey(self, line: str) -> bool:
-        """Do what the line says. False if it says to stop."""
+    async def execute(self, line: str) -> bool:
+        """Send the line or run its command. Return False for /quit."""
         command, arguments = split_command(line.rstrip("\r\n"))
         try:
             match command, *arguments:
@@ -99,7 +99,7 @@ class TerminalChat:
                 case "/quit" | "/exit", *_:
                     return False
                 case "/with", name:
-                    await self._talk_to(name)
+                    await self._open_chat(name)
                 case "/history", *count if all(each.isdecimal() for each in count):
                     await self._show_history(int(count[0]) if count else HISTORY)
                 case "/react" | "/unreact", *number, emoji if all(each.isdecimal() for each in number):
@@ -107,14 +107,14 @@ class TerminalChat:
                 case "/help", *_:
                     self._screen.show(HELP)
                 case _:
-                    self._screen.show("that is no command: /help lists them")
+                    self._screen.show("unknown command: /help lists the commands")
         except RookeryError as error:
             self.failed = True
-            self._screen.show(f"not done: {error}")
+            self._screen.show(f"failed: {error}")
         return True
 
     async def show_events(self, scope: trio.CancelScope) -> None:
-        """Show what happens; if the sign-in ends, that is the end of the chat."""
+        """Show events; cancel the scope when the sign-in ends."""
         try:
             async for event in self._client.events():
                 await self._show_event(event)
@@ -124,7 +124,7 @@ class TerminalChat:
 
     async def _send(self, text: str) -> None:
         if not self._chat_id:
-            self._screen.show("to whom? /with NAME says")
+            self._screen.show("no chat is open: choose a user with /with NAME")
             self.failed = True
             return
         accepted = await self._client.send(self._chat_id, text)
@@ -132,7 +132,7 @@ class TerminalChat:
         self._screen.erase_typed()
         await self._show_message(Message(message_id=accepted.message_id, chat_id=accepted.chat_id, sender_id=me), text)
 
-    async def _talk_to(self, name: str) -> None:
+    async def _open_chat(self, name: str) -> None:
         found = await self._client.api.find_users(name, limit=100)
         user = next((each for each in found if each.name == name.lower()), None)
         if user is None:
@@ -143,7 +143,7 @@ class TerminalChat:
 
     async def _show_history(self, count: int) -> None:
         if not self._chat_id:
-            self._screen.show("of which chat? /with NAME says")
+            self._screen.show("no chat is open: choose a user with /with NAME")
             return
         page = await self._client.api.history(self._chat_id, limit=min(max(count, 1), 100))
         for item in page.messages:
@@ -167,13 +167,13 @@ class TerminalChat:
                 self._client.mark(event.chat_id, read_up_to=event.message_id)
             case Reaction():
                 number = self._numbers.get(event.message_id)
-                verb = "reacted with" if event.set else "took back"
+                verb = "reacted with" if event.set else "removed"
                 target = f"to [{number}]" if number else "to an older message"
                 self._screen.show(f"{await self._name(event.user_id)} {verb} {event.emoji} {target}")
             case Gap():
-                self._screen.show("some events were missed: /history shows what was written")
+                self._screen.show("some events were missed: /history shows the messages")
             case Disconnected():
-                self._screen.show(f"the connection is gone ({event.reason}); what you write waits for the next")
+                self._screen.show(f"the connection is lost ({event.reason}); messages are sent after reconnecting")
             case Connected() | Typing() | Receipt() | _:
                 pass
 
@@ -195,12 +195,12 @@ class TerminalChat:
 
 
 def printable(text: str) -> str:
-    """The text without control characters, with which a message could command the terminal."""
+    """Replace control characters, with which a message could control the terminal."""
     return "".join(char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 class Screen:
-    """Where lines come from and go to. In a terminal, what is shown goes above the line that is being typed."""
+    """Reads and shows lines. In a terminal, lines are shown above the one that is being typed."""
 
     def __init__(self, *, interactive: bool) -> None:
         self._interactive = interactive
@@ -215,12 +215,12 @@ class Screen:
         print(f"{CLEAR_LINE}{text}\n{PROMPT}{readline.get_line_buffer()}", end="", flush=True)
 
     def erase_typed(self) -> None:
-        """Take away the line that was just typed."""
+        """Erase the line that was just typed."""
         if self._interactive:
             print(f"{LINE_UP}{CLEAR_LINE}", end="", flush=True)
 
     async def lines(self) -> AsyncIterator[str]:
-        """What is typed or piped in, until its end."""
+        """Yield the typed or piped lines until the end of the input."""
         if self._interactive:
             while (typed := await self._read_typed()) is not None:
                 yield typed
@@ -243,11 +243,11 @@ class Screen:
 
 @contextmanager
 def open_screen() -> Iterator[Screen]:
-    """The terminal, left as it was found, even if someone was typing; or a pipe."""
+    """Open the terminal, and restore its mode at the end, even during input; or open a pipe."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         yield Screen(interactive=False)
         return
-    import readline  # noqa: F401 - gives input() its line editing
+    import readline  # noqa: F401 - adds line editing to input()
 
     before = termios.tcgetattr(sys.stdin)
     try:
@@ -258,7 +258,7 @@ def open_screen() -> Iterator[Screen]:
 
 
 def _read_typed() -> str | None:
-    """A line; None at the end of the input."""
+    """Return the next line; None at the end of the input."""
     try:
         return input(PROMPT)
     except EOFError:

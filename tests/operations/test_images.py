@@ -159,7 +159,7 @@ def test_health_checks_are_made_with_what_is_in_it(platform: Containerised) -> N
         assert platform.execute("rookery", "probe", probe).returncode == 0
     nobody = platform.execute("rookery", "probe", f"http://127.0.0.1:{free_port()}/readyz")
     assert nobody.returncode == 1
-    assert "does not answer" in nobody.stdout
+    assert "does not respond" in nobody.stdout
 
 
 async def test_each_role_serves_in_it(

@@ -190,7 +190,7 @@ def test_the_doctor_checks_the_certificate(rookery: Secured) -> None:
     assert examined.returncode == 0, examined.stdout
     assert "a Rookery is running" in examined.stdout
     assert re.search(
-        r"ok +the certificate in .*server\.pem, for 127\.0\.0\.1, localhost, is good until", examined.stdout
+        r"ok +the certificate in .*server\.pem, for 127\.0\.0\.1, localhost, is valid until", examined.stdout
     )
 
 

@@ -1,42 +1,26 @@
-"""What the commands of admins do and say, short of a running server, and what is recorded of them."""
+"""The commands of admins without a running server: their results, and their entries in the audit log."""
 
 import json
 import os
 import pwd
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from rookery.commands.cli import main
 from rookery.serve.folder import DataFolder
 from shared.accounts.sign_outs import end_of_sign_in
-
-Invoke = Callable[..., Result]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> DataFolder:
-    return DataFolder(tmp_path / "data")
+from tests.rookery.commands.conftest import Invoke
 
 
-@pytest.fixture
-def invoke(folder: DataFolder, monkeypatch: pytest.MonkeyPatch) -> Invoke:
-    """Runs a command in a data folder of its own, which has the users ada and grace."""
-    monkeypatch.chdir(folder.path.parent)
-    monkeypatch.setenv("ROOKERY_DATA", str(folder.path))
-
-    def run(*arguments: str, stdin: str = "") -> Result:
-        return CliRunner().invoke(main, arguments, input=stdin)
-
+@pytest.fixture(autouse=True)
+def users(invoke: Invoke) -> None:
+    """The users ada and grace."""
     for name in ("ada", "grace"):
-        assert run("user", "add", name, "--password-stdin", stdin="correct horse\n").exit_code == 0
-    return run
+        assert invoke("user", "add", name, "--password-stdin", stdin="correct horse\n").exit_code == 0
 
 
-def acts(invoke: Invoke) -> list[tuple[str, str, str]]:
-    """What was recorded since the users were made."""
+def actions(invoke: Invoke) -> list[tuple[str, str, str]]:
+    """The entries of the audit log since the users were created: action, target, detail."""
     entries = [json.loads(line) for line in invoke("audit", "--json").output.splitlines()]
     assert [entry["act"] for entry in entries[:2]] == ["add_user"] * 2
     return [(entry["act"], entry["target"].split()[0], entry["detail"]) for entry in entries[2:]]
@@ -71,7 +55,7 @@ def test_a_rotation_of_keys_is_logged(invoke: Invoke) -> None:
 
 
 def found(invoke: Invoke, name: str) -> dict[str, object]:
-    """The account, as it is shown."""
+    """The account in the JSON that `rookery user find` prints."""
     account: dict[str, object] = json.loads(invoke("user", "find", name, "--json").output)
     return account
 
@@ -80,24 +64,26 @@ def test_an_admin_is_made_and_revoked(invoke: Invoke) -> None:
     assert invoke("user", "admin", "ADA").output.endswith("is an admin\n")
     assert found(invoke, "ada")["is_admin"] is True
     assert invoke("user", "find", "ada").output.endswith("  ada  admin\n")
-    assert invoke("user", "admin", "ada", "--revoke").output.endswith("is no admin any more\n")
+    assert invoke("user", "admin", "ada", "--revoke").output.endswith("is no longer an admin\n")
     assert found(invoke, "ada")["is_admin"] is False
-    assert acts(invoke) == [("make_admin", "ada", ""), ("revoke_admin", "ada", "")]
+    assert actions(invoke) == [("make_admin", "ada", ""), ("revoke_admin", "ada", "")]
 
 
-def test_a_user_is_suspended_and_restored_and_the_log_is_left_word_of_it(invoke: Invoke, folder: DataFolder) -> None:
+def test_a_user_is_suspended_restored_and_signed_out_and_the_ends_are_spooled(
+    invoke: Invoke, folder: DataFolder
+) -> None:
     assert invoke("user", "suspend", "grace", "--reason", " spam ").exit_code == 0
     grace = found(invoke, "grace")
     assert grace["suspended_reason"] == "spam"
     assert ": spam\n" in invoke("user", "find", "grace").output
-    (left,) = folder.spool.iterdir()
-    assert left.read_bytes() == end_of_sign_in(int(str(grace["user_id"])), "")
+    (spooled,) = folder.spool.iterdir()
+    assert spooled.read_bytes() == end_of_sign_in(int(str(grace["user_id"])), "")
     assert invoke("user", "restore", "grace").exit_code == 0
     assert found(invoke, "grace")["suspended_at_ms"] is None
     assert invoke("user", "sign-out", "grace").exit_code == 0
     assert len(list(folder.spool.iterdir())) == 2
     expected = [("suspend_user", "grace", "spam"), ("restore_user", "grace", ""), ("sign_out_user", "grace", "")]
-    assert acts(invoke) == expected
+    assert actions(invoke) == expected
 
 
 @pytest.mark.parametrize(
@@ -109,30 +95,30 @@ def test_a_user_is_suspended_and_restored_and_the_log_is_left_word_of_it(invoke:
         (("user", "sign-out", "nobody"), "there is no user nobody"),
         (("user", "suspend", "ada", "--reason", " "), "reason: "),
         (("user", "find", "ad"), "part: "),
-        (("user", "add", "ada", "--password-stdin"), "the name ada is taken"),
+        (("user", "add", "ADA", "--password-stdin"), "the name ada is taken"),
         (("config", "set", "max_text_bytes", "0"), "max_text_bytes must be"),
         (("config", "unset", "nothing"), "there is no key 'nothing'"),
     ],
 )
-def test_what_can_not_be_is_said_in_words_and_not_recorded(
+def test_a_refused_command_prints_the_reason_and_is_not_recorded(
     invoke: Invoke, arguments: tuple[str, ...], words: str
 ) -> None:
     refused = invoke(*arguments, stdin="correct horse\n")
     assert (refused.exit_code, words in refused.output) == (1, True), refused.output
-    assert acts(invoke) == []
+    assert actions(invoke) == []
 
 
-def test_an_admin_can_not_be_suspended_nor_a_suspended_user_be_an_admin(invoke: Invoke) -> None:
+def test_an_admin_is_not_suspended_and_a_suspended_user_is_not_made_an_admin(invoke: Invoke) -> None:
     invoke("user", "admin", "ada")
     refused = invoke("user", "suspend", "ada", "--reason", "x")
     assert (refused.exit_code, "rookery user admin ada --revoke" in refused.output) == (1, True)
     invoke("user", "suspend", "grace", "--reason", "spam")
     refused = invoke("user", "admin", "grace")
     assert (refused.exit_code, "restore them first" in refused.output) == (1, True)
-    assert [act for act, _, _ in acts(invoke)] == ["make_admin", "suspend_user"]
+    assert [act for act, _, _ in actions(invoke)] == ["make_admin", "suspend_user"]
 
 
-def test_changes_of_the_configuration_are_shown_with_who_made_them(invoke: Invoke) -> None:
+def test_changes_of_the_configuration_are_shown_with_their_authors(invoke: Invoke) -> None:
     invoke("config", "set", "max_text_bytes", "100")
     invoke("config", "set", "log_level", "debug")
     invoke("config", "unset", "max_text_bytes")
@@ -145,20 +131,20 @@ def test_changes_of_the_configuration_are_shown_with_who_made_them(invoke: Invok
     ]
     (newest,) = invoke("config", "history", "--limit", "1", "--json").output.splitlines()
     assert (json.loads(newest)["old"], json.loads(newest)["new"]) == (100, None)
-    assert acts(invoke) == [
+    assert actions(invoke) == [
         ("set_configuration", "max_text_bytes", "100"),
         ("set_configuration", "log_level", '"debug"'),
         ("unset_configuration", "max_text_bytes", ""),
     ]
 
 
-def test_the_audit_log_is_shown_oldest_first_and_as_much_as_asked_for(invoke: Invoke) -> None:
+def test_the_audit_log_is_shown_oldest_first_up_to_the_limit(invoke: Invoke) -> None:
     invoke("user", "admin", "ada")
     lines = invoke("audit", "--limit", "2").output.splitlines()
     assert [line.split("  ")[2] for line in lines] == ["add_user", "make_admin"]
     assert "correct horse" not in invoke("audit").output
 
 
-def test_without_a_running_process_none_is_shown(invoke: Invoke) -> None:
+def test_without_a_running_process_none_is_listed(invoke: Invoke) -> None:
     result = invoke("processes", "--json")
-    assert (result.exit_code, result.output) == (0, "no process was heard of within the last 15 seconds\n")
+    assert (result.exit_code, result.output) == (0, "no process has reported within the last 15 seconds\n")

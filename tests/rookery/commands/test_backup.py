@@ -1,7 +1,6 @@
-"""`rookery backup` and `rookery restore`: what they keep, what they refuse, and what they leave when they fail."""
+"""`rookery backup` and `rookery restore`: the restored data, refusals, and the state after a failure."""
 
 import json
-import os
 import shutil
 import sqlite3
 import stat
@@ -13,7 +12,7 @@ import click
 import pytest
 
 from rookery.commands import backup
-from rookery.commands.backup import ROOM, UNFINISHED, back_up, restore
+from rookery.commands.backup import OFFSET_GAP, UNFINISHED, back_up, restore
 from rookery.serve.engines import open_accounts, open_backplane, open_chats, open_configuration
 from rookery.v1.session_pb2 import Event, Message
 from shared.accounts.tokens import new_signing_key
@@ -41,7 +40,7 @@ def elsewhere(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 async def folder(settings: Settings, tmp_path: Path) -> Path:
-    """A backup of a data folder in which two of three records are recorded, which is still open."""
+    """A backup of an open data folder in which two of three records are recorded."""
     async with AsyncExitStack() as stack:
         log = await stack.enter_async_context(open_backplane(settings))
         chats = await stack.enter_async_context(open_chats(settings))
@@ -69,10 +68,6 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def make(folder: Path) -> None:
-    folder.mkdir(parents=True)
-
-
 def contents(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in DATABASES}
 
@@ -81,22 +76,23 @@ def read_manifest(folder: Path) -> Any:
     return json.loads((folder / "backup.json").read_text())
 
 
-def spoil(file: Path, place: int) -> None:
-    """Change some bytes of it, from here on."""
+def corrupt(file: Path, place: int) -> None:
+    """Change up to 64 bytes of the file from a place on."""
     content = bytearray(file.read_bytes())
     for index in range(len(content))[place:][:64]:
         content[index] ^= 0xA5
     file.write_bytes(content)
 
 
-def pretend_that_it_was_copied_so(folder: Path, name: str) -> None:
+def update_manifest(folder: Path, name: str) -> None:
+    """Describe the file in the manifest as it is now."""
     manifest = read_manifest(folder)
     manifest["files"][name] = backup._describe(folder / name)
     (folder / "backup.json").write_text(json.dumps(manifest))
 
 
 async def read_from(log: Backplane, offset: int, count: int) -> list[tuple[int, bytes]]:
-    """So many records of partition 1 from an offset on, each with its offset."""
+    """Read `count` records of partition 1 from an offset on, each with its offset."""
     records: list[tuple[int, bytes]] = []
     async with log.consume("reader") as consumer:
         while len(records) < count:
@@ -108,10 +104,10 @@ async def read_from(log: Backplane, offset: int, count: int) -> list[tuple[int, 
     return records
 
 
-# ---- what is kept
+# ---- the data that is kept
 
 
-async def test_a_backup_is_whole_for_its_owner_alone_and_leaves_nothing_beside_it(
+async def test_a_backup_is_complete_readable_by_its_owner_only_and_leaves_no_other_file(
     folder: Path, settings: Settings
 ) -> None:
     assert names(folder) == FILES
@@ -125,7 +121,7 @@ async def test_a_backup_is_whole_for_its_owner_alone_and_leaves_nothing_beside_i
     assert {name: file["bytes"] for name, file in manifest["files"].items()} == sizes
 
 
-async def test_what_was_backed_up_is_there_after_a_restore(folder: Path, elsewhere: Settings) -> None:
+async def test_a_restore_brings_back_the_data(folder: Path, elsewhere: Settings) -> None:
     await restore(elsewhere, folder)
     assert names(elsewhere.data) == [*DATABASES, "log.lock"]
     async with open_chats(elsewhere) as chats, open_accounts(elsewhere) as accounts:
@@ -137,52 +133,54 @@ async def test_what_was_backed_up_is_there_after_a_restore(folder: Path, elsewhe
     assert mode(elsewhere.data / "accounts.db") == 0o600
 
 
-async def test_a_restored_log_goes_on_far_behind_every_position_that_clients_may_know(
+async def test_a_restored_log_continues_behind_every_position_that_clients_may_hold(
     folder: Path, elsewhere: Settings
 ) -> None:
     await restore(elsewhere, folder)
     async with open_backplane(elsewhere) as log:
         (offset,) = await publish_and_wait(log, [Record(1, b"next")])
-        assert offset == 3 + ROOM + 1
+        assert offset == 3 + OFFSET_GAP + 1
         assert (await publish_and_wait(log, [Record(0, b"first")])) == [0]
-        # What was not recorded is still read, and then what is new.
-        assert await read_from(log, 2, 3) == [(2, b"three"), (3 + ROOM, b""), (offset, b"next")]
+        # The unrecorded record is still read, then the new one.
+        assert await read_from(log, 2, 3) == [(2, b"three"), (3 + OFFSET_GAP, b""), (offset, b"next")]
         assert await log.end_offset(1) == offset + 1
 
 
-async def test_a_backup_of_nothing_that_runs_is_the_same(folder: Path, settings: Settings, tmp_path: Path) -> None:
-    done = await back_up(settings, tmp_path / "again")
+async def test_a_backup_of_a_stopped_rookery_is_the_same(folder: Path, settings: Settings, tmp_path: Path) -> None:
+    lines = await back_up(settings, tmp_path / "again")
     assert contents(tmp_path / "again") == contents(folder)
-    assert done[-1] == f"{tmp_path / 'again'} is whole"
-    assert f"chats.db: {len(contents(folder)['chats.db']):,} bytes" in done
+    assert lines[-1] == f"{tmp_path / 'again'} is complete"
+    assert f"chats.db: {len(contents(folder)['chats.db']):,} bytes" in lines
     assert names(settings.data) == [*DATABASES, "log.lock"]
 
 
-async def test_files_that_an_engine_stands_in_for_are_left_out(folder: Path, settings: Settings) -> None:
+async def test_files_that_an_engine_replaces_are_left_out(folder: Path, settings: Settings) -> None:
     with_kafka = settings.model_copy(update={"engines": frozenset({"kafka", "redis"})})
     await back_up(with_kafka, folder.with_name("some"))
     assert names(folder.with_name("some")) == ["accounts.db", "backup.json", "chats.db"]
 
 
-# ---- what is refused
+# ---- refusals
 
 
 async def test_a_backup_overwrites_nothing(folder: Path, settings: Settings) -> None:
-    with pytest.raises(click.ClickException, match="is there already"):
+    with pytest.raises(click.ClickException, match="already exists"):
         await back_up(settings, folder)
-    make(folder.with_name("other" + UNFINISHED))
+    folder.with_name("other" + UNFINISHED).mkdir()
     with pytest.raises(click.ClickException, match="another backup"):
         await back_up(settings, folder.with_name("other"))
     assert names(folder.with_name("other" + UNFINISHED)) == []
 
 
-async def test_a_folder_without_data_is_no_backup(tmp_path: Path) -> None:
-    with pytest.raises(click.ClickException, match="nothing is kept"):
+async def test_a_data_folder_without_files_is_not_backed_up(tmp_path: Path) -> None:
+    with pytest.raises(click.ClickException, match="no files to back up"):
         await back_up(Settings(data=tmp_path / "nothing"), tmp_path / "backup")
     assert names(tmp_path) == []
 
 
-async def test_a_log_that_was_trimmed_beyond_what_was_copied_is_no_backup(folder: Path, settings: Settings) -> None:
+async def test_a_log_that_was_trimmed_beyond_the_recorded_offsets_is_not_backed_up(
+    folder: Path, settings: Settings
+) -> None:
     with closing(sqlite3.connect(settings.data / "log.db")) as connection, connection:
         connection.execute("DELETE FROM segments WHERE place <= (1 << 48) + 1")
     await back_up(settings, folder.with_name("fits"))
@@ -193,36 +191,29 @@ async def test_a_log_that_was_trimmed_beyond_what_was_copied_is_no_backup(folder
     assert names(folder.parent) == ["backup", "data", "fits"]
 
 
-async def test_only_an_empty_data_folder_is_restored_into(
+async def test_a_restore_needs_a_backup_and_an_empty_data_folder_that_is_not_in_use(
     folder: Path, settings: Settings, elsewhere: Settings
 ) -> None:
-    with pytest.raises(click.ClickException, match=r"is not empty: it has accounts\.db"):
+    with pytest.raises(click.ClickException, match=r"is not empty: it contains accounts\.db"):
         await restore(settings, folder)
-    make(elsewhere.data / "lost+found")
-    await restore(elsewhere, folder)
-
-
-async def test_a_data_folder_in_use_is_not_restored_into(folder: Path, elsewhere: Settings) -> None:
-    make(elsewhere.data)
+    with pytest.raises(click.ClickException, match="is not a backup"):
+        await restore(elsewhere, folder.parent)
+    (elsewhere.data / "lost+found").mkdir(parents=True)
     with hold(elsewhere.data / "log.db"), pytest.raises(LogInUse):
         await restore(elsewhere, folder)
-    assert names(elsewhere.data) == ["log.lock"]
-
-
-async def test_what_is_no_backup_is_not_restored(tmp_path: Path, elsewhere: Settings) -> None:
-    with pytest.raises(click.ClickException, match="is no backup"):
-        await restore(elsewhere, tmp_path)
+    assert names(elsewhere.data) == ["log.lock", "lost+found"]
+    await restore(elsewhere, folder)
 
 
 @pytest.mark.parametrize("name", DATABASES)
 async def test_a_file_that_is_missing_or_has_changed_is_not_restored(
     folder: Path, elsewhere: Settings, name: str
 ) -> None:
-    spoil(folder / name, -1)
-    with pytest.raises(click.ClickException, match=f"{name} is not what was backed up"):
+    corrupt(folder / name, -1)
+    with pytest.raises(click.ClickException, match=f"{name} is missing, or has changed"):
         await restore(elsewhere, folder)
-    os.remove(folder / name)
-    with pytest.raises(click.ClickException, match=f"{name} is not what was backed up"):
+    (folder / name).unlink()
+    with pytest.raises(click.ClickException, match=f"{name} is missing, or has changed"):
         await restore(elsewhere, folder)
     assert names(folder.parent) == ["backup", "data"]
 
@@ -230,7 +221,7 @@ async def test_a_file_that_is_missing_or_has_changed_is_not_restored(
 @pytest.mark.parametrize(
     ("damage", "words"), [(4096, "chats.db is damaged"), (0, "chats.db is damaged"), (None, "by a newer release")]
 )
-async def test_a_database_that_was_copied_damaged_or_is_newer_is_not_restored(
+async def test_a_damaged_or_newer_database_is_not_restored(
     folder: Path, elsewhere: Settings, damage: int | None, words: str
 ) -> None:
     chats = folder / "chats.db"
@@ -238,27 +229,27 @@ async def test_a_database_that_was_copied_damaged_or_is_newer_is_not_restored(
         with closing(sqlite3.connect(chats)) as connection, connection:
             connection.execute("PRAGMA user_version = 99")
     else:
-        spoil(chats, damage)
-    pretend_that_it_was_copied_so(folder, "chats.db")
+        corrupt(chats, damage)
+    update_manifest(folder, "chats.db")
     with pytest.raises(click.ClickException, match=words):
         await restore(elsewhere, folder)
 
 
-# ---- what fails half-way
+# ---- failures half-way
 
 
 async def test_a_backup_that_fails_leaves_nothing(folder: Path, settings: Settings) -> None:
-    spoil(settings.data / "accounts.db", 0)
+    corrupt(settings.data / "accounts.db", 0)
     with pytest.raises(sqlite3.DatabaseError):
         await back_up(settings, folder.with_name("other"))
     assert names(folder.parent) == ["backup", "data"]
 
 
-async def test_a_restore_that_fails_leaves_an_empty_folder(
+async def test_a_restore_that_fails_leaves_an_empty_data_folder(
     folder: Path, elsewhere: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
-        raise OSError("No space left on device")
+        raise OSError("No space left on device")  # `shutil.copymode` runs after the files are copied
 
     monkeypatch.setattr(shutil, "copymode", fail)
     with pytest.raises(OSError, match="No space"):

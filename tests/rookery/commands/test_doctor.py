@@ -1,4 +1,4 @@
-"""What `rookery doctor` finds, and that it says what to do."""
+"""The findings of `rookery doctor`; each that is not OK has a remedy."""
 
 import fcntl
 import json
@@ -12,14 +12,13 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from pydantic import SecretStr
 
 from rookery.commands import doctor
-from rookery.commands.cli import main
 from rookery.commands.doctor import Check, Finding, Level
 from rookery.serve.folder import DataFolder
 from shared.settings import BffSettings, KafkaSettings, RedisSettings, Settings, TlsSettings
+from tests.rookery.commands.conftest import Invoke
 from tools.launch.certificates import Authority
 
 
@@ -39,12 +38,9 @@ def test_an_old_python_is_a_problem() -> None:
     assert doctor.check_python((3, 13)).level is Level.OK
 
 
-def test_a_new_folder_that_can_be_made_is_fine(tmp_path: Path) -> None:
+def test_a_folder_is_writable_or_a_problem(tmp_path: Path) -> None:
     assert found(doctor.check_folder, Settings(data=tmp_path / "new" / "folder"))[0] is Level.OK
-
-
-def test_a_folder_that_can_not_be_written_to_is_a_problem() -> None:
-    """In /proc not even root may."""
+    # In /proc even root can't write.
     assert found(doctor.check_folder, Settings(data=Path("/proc/rookery")))[0] is Level.PROBLEM
 
 
@@ -54,17 +50,12 @@ def test_a_full_disk_is_a_problem(settings: Settings, monkeypatch: pytest.Monkey
         assert found(doctor.check_folder, settings)[1] is level
 
 
-def test_a_port_that_another_program_has_is_named_with_its_setting(tmp_path: Path) -> None:
+def test_a_port_in_use_is_named_with_its_setting(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         settings = Settings(data=tmp_path, bff=BffSettings(port=taken.getsockname()[1]))
         first = next(doctor.check_ports(settings, False))
     assert first.level is Level.PROBLEM
     assert "ROOKERY_BFF__PORT" in first.remedy
-
-
-def test_a_rookery_that_runs_has_its_ports_and_its_log(settings: Settings) -> None:
-    assert found(doctor.check_ports, settings, is_running=True) == []
-    assert found(doctor.check_log_lock, settings, is_running=True) == []
 
 
 def test_a_log_that_another_process_has_open_is_a_problem(settings: Settings) -> None:
@@ -74,9 +65,11 @@ def test_a_log_that_another_process_has_open_is_a_problem(settings: Settings) ->
         assert found(doctor.check_log_lock, settings) == [Level.OK]
         fcntl.flock(file, fcntl.LOCK_EX)
         assert found(doctor.check_log_lock, settings) == [Level.PROBLEM]
+        assert found(doctor.check_log_lock, settings, is_running=True) == []
+    assert found(doctor.check_ports, settings, is_running=True) == []
 
 
-def test_an_engine_that_is_away_is_a_problem_and_named() -> None:
+def test_an_engine_that_is_down_is_a_problem_and_named() -> None:
     assert found(doctor.check_engines, Settings()) == []
     with socket.create_server(("127.0.0.1", 0)) as server:
         there = f"127.0.0.1:{server.getsockname()[1]}"
@@ -117,7 +110,7 @@ def test_few_open_files_are_a_warning(settings: Settings, monkeypatch: pytest.Mo
         assert found(doctor.check_open_files, settings) == [level]
 
 
-def test_a_certificate_is_looked_at(tmp_path: Path) -> None:
+def test_an_invalid_or_expiring_certificate_and_a_readable_key_are_reported(tmp_path: Path) -> None:
     authority, now = Authority(tmp_path), time.time()
     for days, level in ((60, Level.OK), (5, Level.WARNING), (-1, Level.PROBLEM)):
         issued = authority.issue(begins=now - 60 * 86_400, ends=now + days * 86_400)
@@ -130,19 +123,19 @@ def test_a_certificate_is_looked_at(tmp_path: Path) -> None:
     assert found(doctor.check_tls, settings) == [Level.PROBLEM]
 
 
-def test_plain_text_for_others_is_a_warning(tmp_path: Path) -> None:
+def test_plain_text_beyond_this_machine_is_a_warning(tmp_path: Path) -> None:
     assert found(doctor.check_tls, Settings(data=tmp_path)) == []
     assert found(doctor.check_tls, Settings(data=tmp_path, tls=TlsSettings(plaintext=True))) == [Level.WARNING]
 
 
-def test_a_page_that_is_not_there_is_a_warning(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_page_is_a_warning(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "WEB_ROOT", settings.data)
     assert found(doctor.check_page, settings) == [Level.WARNING]
 
 
 @pytest.fixture
-def answering() -> Iterator[tuple[int, dict[str, bytes]]]:
-    """An HTTP server, by its port, that answers everything with `body`."""
+def http_server() -> Iterator[tuple[int, dict[str, bytes]]]:
+    """The port of an HTTP server that responds to every request with `body`."""
     answer = {"body": b""}
 
     class Handler(BaseHTTPRequestHandler):
@@ -166,34 +159,28 @@ def answering() -> Iterator[tuple[int, dict[str, bytes]]]:
     ("body", "level", "words"),
     [
         (json.dumps({"checks": [{"ok": True, "explanation": "x"}]}), Level.OK, "and ready"),
-        (
-            json.dumps({"checks": [{"ok": False, "explanation": "the log takes writes"}]}),
-            Level.WARNING,
-            "the log takes",
-        ),
-        ("<html>", Level.PROBLEM, "something else"),
-        ("[]", Level.PROBLEM, "something else"),
+        (json.dumps({"checks": [{"ok": False, "explanation": "log down"}]}), Level.WARNING, "log down"),
+        ("<html>", Level.PROBLEM, "another program"),
+        ("[]", Level.PROBLEM, "another program"),
     ],
 )
-def test_what_answers_on_the_port_is_told_apart(
-    tmp_path: Path, answering: tuple[int, dict[str, bytes]], body: str, level: Level, words: str
+def test_a_rookery_and_another_program_on_the_port_are_distinguished(
+    tmp_path: Path, http_server: tuple[int, dict[str, bytes]], body: str, level: Level, words: str
 ) -> None:
-    port, answer = answering
+    port, answer = http_server
     answer["body"] = body.encode()
     finding = doctor.check_running(Settings(data=tmp_path, bff=BffSettings(port=port)))
     assert finding.level is level
     assert words in finding.text
 
 
-def test_bad_settings_are_a_problem_and_exit_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    result = CliRunner().invoke(main, ["doctor"], env={"ROOKERY_BFF__PROT": "1"})
+def test_invalid_settings_are_a_problem_and_exit_1(invoke: Invoke) -> None:
+    result = invoke("doctor", ROOKERY_BFF__PROT="1")
     assert result.exit_code == 1
     assert "problem  there is no setting `bff.prot`" in result.output
 
 
-def test_every_line_has_its_level(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    output = CliRunner().invoke(main, ["doctor"], env={"ROOKERY_DATA": str(tmp_path)}).output
-    assert len(output.splitlines()) > 6
-    assert all(line.split()[0] in {"ok", "warning", "problem"} for line in output.splitlines())
+def test_every_line_begins_with_its_level(invoke: Invoke) -> None:
+    levels = [line.split()[0] for line in invoke("doctor").output.splitlines()]
+    assert len(levels) > 6
+    assert set(levels) <= {"ok", "warning", "problem"}

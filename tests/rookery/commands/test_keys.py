@@ -1,4 +1,4 @@
-"""`rookery keys`: what it shows, and what it refuses."""
+"""`rookery keys`: listing, rotating and retiring the keys that sign access tokens."""
 
 from functools import partial
 from pathlib import Path
@@ -22,99 +22,73 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(data=tmp_path / "data")
 
 
-async def add_key(settings: Settings, *, seconds_ago: float) -> str:
-    """Make a key that was made so long ago; its id."""
-    key = new_signing_key(int(wall_clock_ms() - seconds_ago * 1000))
+async def add_key(settings: Settings, *, age: float) -> str:
+    """Store a key that was created `age` seconds ago, and return its id."""
+    key = new_signing_key(int(wall_clock_ms() - age * 1000))
     async with open_accounts(settings) as accounts:
         await accounts.add_signing_key(key)
     return key.key_id
 
 
-async def kept(settings: Settings) -> list[str]:
+async def stored(settings: Settings) -> list[str]:
     async with open_accounts(settings) as accounts:
         return [key.key_id for key in await accounts.signing_keys()]
 
 
-async def test_a_rotation_makes_a_key_and_keeps_the_others(settings: Settings, capsys: Capture) -> None:
-    old = await add_key(settings, seconds_ago=3_600)
+async def test_a_rotation_adds_a_key_and_keeps_the_others(settings: Settings, capsys: Capture) -> None:
+    old = await add_key(settings, age=3_600)
     await keys.rotate(settings)
-    new, *others = await kept(settings)
+    new, *others = await stored(settings)
     assert others == [old]
     assert capsys.readouterr().out == f"{new} signs within 70 seconds; older keys can be retired in 970\n"
 
 
-async def test_the_list_says_what_each_key_does(settings: Settings, capsys: Capture) -> None:
-    old = await add_key(settings, seconds_ago=3_600)
-    new = await add_key(settings, seconds_ago=971)
+async def test_a_key_is_retired_once_no_token_of_it_can_be_valid(settings: Settings, capsys: Capture) -> None:
+    old = await add_key(settings, age=3_600)
+    new = await add_key(settings, age=971)
     await keys.list_keys(settings)
-    first, second = capsys.readouterr().out.splitlines()
-    assert first.startswith(f"{new}  ")
-    assert first.endswith("  signs")
-    assert second.startswith(f"{old}  ")
-    assert second.endswith("  is believed, and can be retired")
-
-
-async def test_a_key_is_retired_once_no_token_of_it_can_live(settings: Settings) -> None:
-    old = await add_key(settings, seconds_ago=3_600)
-    new = await add_key(settings, seconds_ago=971)
+    first, second = (line.split("  ") for line in capsys.readouterr().out.splitlines())
+    assert (first[0], first[2]) == (new, "signs")
+    assert (second[0], second[2]) == (old, "accepted, can be retired")
     await keys.retire(settings, old, now=False)
-    assert await kept(settings) == [new]
+    assert await stored(settings) == [new]
 
 
-async def test_a_key_whose_tokens_may_live_is_retired_only_at_once(settings: Settings, capsys: Capture) -> None:
-    old = await add_key(settings, seconds_ago=3_600)
-    new = await add_key(settings, seconds_ago=900)
-    with pytest.raises(click.ClickException, match=r"may live for (69|70) seconds more"):
+async def test_a_key_whose_tokens_may_be_valid_is_retired_only_with_now(settings: Settings, capsys: Capture) -> None:
+    old = await add_key(settings, age=3_600)
+    new = await add_key(settings, age=900)
+    with pytest.raises(click.ClickException, match=r"may be valid for (69|70) more seconds"):
         await keys.retire(settings, old, now=False)
     await keys.list_keys(settings)
-    assert "is believed, and needed for " in capsys.readouterr().out
+    assert "accepted, needed for " in capsys.readouterr().out
     await keys.retire(settings, old, now=True)
-    assert await kept(settings) == [new]
+    assert await stored(settings) == [new]
 
 
-async def test_what_is_done_with_keys_is_in_the_audit_log(settings: Settings) -> None:
-    old = await add_key(settings, seconds_ago=3_600)
-    await keys.rotate(settings)
-    await keys.retire(settings, old, now=True)
-    new = await kept(settings)
-    async with open_accounts(settings) as accounts:
-        entries = await accounts.audit_entries(limit=10)
-    assert [(entry.act, entry.target, entry.detail) for entry in entries] == [
-        ("retire_key", old, "now"),
-        ("rotate_keys", new[0], ""),
-    ]
-
-
-async def test_how_long_a_key_is_needed_depends_on_how_long_tokens_live(settings: Settings) -> None:
-    old = await add_key(settings, seconds_ago=3_600)
-    await add_key(settings, seconds_ago=105)
+async def test_the_lifetime_of_tokens_decides_how_long_a_key_is_needed(settings: Settings) -> None:
+    old = await add_key(settings, age=3_600)
+    await add_key(settings, age=105)
     async with open_configuration(settings) as configuration:
         await configuration.set("access_token_seconds", "30")
     await keys.retire(settings, old, now=False)
 
 
 @pytest.mark.parametrize("now", [False, True])
-async def test_the_newest_key_is_never_retired(settings: Settings, now: bool) -> None:
-    await add_key(settings, seconds_ago=10_000)
-    new = await add_key(settings, seconds_ago=5_000)
-    with pytest.raises(click.ClickException, match="is the newest"):
-        await keys.retire(settings, new, now=now)
-    assert len(await kept(settings)) == 2
+async def test_the_newest_key_and_an_unknown_key_are_never_retired(settings: Settings, now: bool) -> None:
+    old, new = await add_key(settings, age=10_000), await add_key(settings, age=5_000)
+    for key_id, words in ((new, "is the newest key"), ("other", "there is no key other")):
+        with pytest.raises(click.ClickException, match=words):
+            await keys.retire(settings, key_id, now=now)
+    assert await stored(settings) == [new, old]
 
 
-async def test_a_key_that_is_not_there_is_said_to_be_so(settings: Settings) -> None:
-    await add_key(settings, seconds_ago=0)
-    with pytest.raises(click.ClickException, match="there is no key other"):
-        await keys.retire(settings, "other", now=False)
-
-
-def test_the_commands_do_it(tmp_path: Path) -> None:
+def test_the_commands_rotate_list_and_retire_and_are_in_the_audit_log(tmp_path: Path) -> None:
     run = partial(CliRunner().invoke, main, env={"ROOKERY_DATA": str(tmp_path / "data")})
     for _ in range(2):
         assert run(["keys", "rotate"]).exit_code == 0
-    listed = run(["keys", "list"]).output.splitlines()
-    assert len(listed) == 2
-    new, old = (line.split()[0] for line in listed)
+    new, old = (line.split()[0] for line in run(["keys", "list"]).output.splitlines())
     assert run(["keys", "retire", old]).exit_code == 1
     assert run(["keys", "retire", "--now", old]).exit_code == 0
     assert [line.split()[0] for line in run(["keys", "list"]).output.splitlines()] == [new]
+    actions = [line.split("  ")[2:] for line in run(["audit"]).output.splitlines()]
+    assert actions == [["rotate_keys", old], ["rotate_keys", new], ["retire_key", old, "now"]]

@@ -1,4 +1,4 @@
-"""What the terminal chat promises."""
+"""`rookery chat`: lines that are typed, and events that are shown."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -15,7 +15,7 @@ GRACE = {"user_id": "9", "name": "grace", "display_name": "Grace"}
 
 
 class FakeScreen(Screen):
-    """Keeps what is shown."""
+    """Records the shown lines."""
 
     def __init__(self) -> None:
         super().__init__(interactive=False)
@@ -32,12 +32,12 @@ def screen() -> FakeScreen:
 
 @pytest.fixture
 async def chat(client_and_connection: tuple[Client, Any], screen: FakeScreen, bff: Any) -> AsyncIterator[TerminalChat]:
-    """A chat with grace, whose events are shown."""
+    """A running chat with grace."""
     client, _ = client_and_connection
     bff.answers["GET /v1/profiles?name_contains=grace&limit=100"] = 200, {"profiles": [GRACE], "next_cursor": ""}
     bff.answers["GET /v1/profiles?user_ids=9"] = 200, {"profiles": [GRACE], "next_cursor": ""}
     chat = TerminalChat(client, screen)
-    assert await chat.obey("/with grace\n")
+    assert await chat.execute("/with grace\n")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(chat.show_events, nursery.cancel_scope)
         yield chat
@@ -53,11 +53,11 @@ async def chat(client_and_connection: tuple[Client, Any], screen: FakeScreen, bf
         ("/", "/", []),
     ],
 )
-def test_lines_are_commands_or_text(line: str, command: str, arguments: list[str]) -> None:
+def test_a_line_is_a_command_or_a_message(line: str, command: str, arguments: list[str]) -> None:
     assert split_command(line) == (command, arguments)
 
 
-def test_a_message_can_not_command_the_terminal() -> None:
+def test_control_characters_of_a_message_are_replaced() -> None:
     assert printable("a\x1b[2Jb\nc\u202e") == "a\ufffd[2Jb\nc\ufffd"
 
 
@@ -73,12 +73,12 @@ async def test_a_line_is_sent_and_shown_once_it_is_accepted(
             assert (frame.send.chat_id, frame.send.text.body) == ("d-7-9", "hello")
             connection.accept(frame, 100)
 
-        assert await chat.obey("hello\n")
+        assert await chat.execute("hello\n")
     assert screen.shown[-1].endswith("ada: hello")
     assert not chat.failed
 
 
-async def test_what_comes_is_shown_with_a_number_that_a_reaction_can_name(
+async def test_a_message_is_shown_with_a_number_for_reactions(
     chat: TerminalChat, screen: FakeScreen, client_and_connection: tuple[Client, Any]
 ) -> None:
     _, connection = client_and_connection
@@ -97,37 +97,30 @@ async def test_what_comes_is_shown_with_a_number_that_a_reaction_can_name(
             reaction = pb.Reaction(chat_id=react.chat_id, message_id=11, user_id=7, emoji="👍", set=True)
             connection.reply(pb.ServerFrame(event=pb.Event(event_id=50, reaction=reaction)))
 
-        await chat.obey("/react 1 👍")
+        await chat.execute("/react 1 👍")
     await wait_all_tasks_blocked()
     assert screen.shown[-1] == "ada reacted with 👍 to [1]"
 
 
 async def test_history_is_shown_oldest_first(chat: TerminalChat, screen: FakeScreen, bff: Any) -> None:
-    messages = [
-        {
-            "message": {
-                "message_id": str(number),
-                "chat_id": "d-7-9",
-                "sender_id": "9",
-                "text": {"body": f"line {number}"},
-            }
-        }
-        for number in (1, 2)
+    messages: list[dict[str, Any]] = [
+        {"message": {"message_id": n, "chat_id": "d-7-9", "sender_id": "9", "text": {"body": f"line {n}"}}}
+        for n in ("1", "2")
     ]
-    messages[1]["reactions"] = [{"emoji": "👍", "user_ids": ["7"]}]  # type: ignore[assignment]
+    messages[1]["reactions"] = [{"emoji": "👍", "user_ids": ["7"]}]
     bff.answers["GET /v1/chats/d-7-9/messages?limit=20"] = 200, {"messages": messages}
-    await chat.obey("/history")
+    await chat.execute("/history")
     assert [line.rpartition("grace: ")[2].strip() for line in screen.shown[-3:]] == ["line 1", "line 2", "👍 1"]
 
 
-async def test_a_refusal_is_shown_and_remembered(chat: TerminalChat, screen: FakeScreen, bff: Any) -> None:
+async def test_a_refusal_is_shown_and_sets_the_exit_status(chat: TerminalChat, screen: FakeScreen, bff: Any) -> None:
     bff.answers["GET /v1/profiles?name_contains=nobody&limit=100"] = 200, {"profiles": [], "next_cursor": ""}
-    assert await chat.obey("/with nobody")
-    assert screen.shown[-1] == "not done: there is no user nobody"
+    assert await chat.execute("/with nobody")
+    assert screen.shown[-1] == "failed: there is no user nobody"
     assert chat.failed
 
 
-async def test_a_gap_and_a_lost_connection_are_said(
+async def test_a_gap_and_a_lost_connection_are_reported(
     chat: TerminalChat, screen: FakeScreen, client_and_connection: tuple[Client, Any]
 ) -> None:
     _, connection = client_and_connection
@@ -138,14 +131,22 @@ async def test_a_gap_and_a_lost_connection_are_said(
     assert "Restarting." in screen.shown[-1]
 
 
-@pytest.mark.parametrize("line", ["/nonsense", "/react x y z", "/react 7 👍", "/with"])
-async def test_what_makes_no_sense_is_said(chat: TerminalChat, screen: FakeScreen, line: str) -> None:
-    assert await chat.obey(line)
-    assert "no " in screen.shown[-1]
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("/nonsense", "unknown command"),
+        ("/react x y z", "unknown"),
+        ("/react 7 👍", "no message [7]"),
+        ("/with", "unknown"),
+    ],
+)
+async def test_an_invalid_command_is_reported(chat: TerminalChat, screen: FakeScreen, line: str, words: str) -> None:
+    assert await chat.execute(line)
+    assert words in screen.shown[-1]
 
 
-async def test_quit_ends_it_and_an_empty_line_does_nothing(chat: TerminalChat, screen: FakeScreen) -> None:
+async def test_quit_ends_the_chat_and_an_empty_line_does_nothing(chat: TerminalChat, screen: FakeScreen) -> None:
     before = list(screen.shown)
-    assert await chat.obey("   \n")
+    assert await chat.execute("   \n")
     assert screen.shown == before
-    assert not await chat.obey("/quit")
+    assert not await chat.execute("/quit")

@@ -1,0 +1,136 @@
+"""Commands that connect to a running Rookery as clients: `rookery chat`, `load` and `verify`."""
+
+import sys
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+
+from rookery.commands.cli.common import SERVER, ca_file_option, read_password, run_client, url_option
+
+
+@click.command()
+@click.argument("name")
+@url_option
+@click.option("--with", "other", metavar="NAME", help="The user to write to; /with NAME changes it.")
+@click.option("--register", is_flag=True, help="Create the account first.")
+@click.option("--password-file", type=click.File(), help="Read the password from this file instead of prompting.")
+@ca_file_option
+def chat(
+    name: str, url: str, other: str | None, register: bool, password_file: TextIO | None, ca_file: Path | None
+) -> None:
+    """Chat as NAME in the terminal or in a pipe."""
+    from rookery.commands.terminal import run_chat
+
+    password = read_password(password_file, confirm=register)
+    sys.exit(run_client(run_chat, url, name, password, other, register, ca_file))
+
+
+@click.command()
+@url_option
+@click.option(
+    "--users", default=200, show_default=True, help="Number of users, even: they write to each other in pairs."
+)
+@click.option("--transport", type=click.Choice(["websocket", "grpc"]), default="websocket", show_default=True)
+@click.option(
+    "--rate", type=click.FloatRange(0, min_open=True), help="Messages per second of all users.  [default: 500]"
+)
+@click.option("--saturate", is_flag=True, help="Send as fast as the server acknowledges, instead of at a rate.")
+@click.option(
+    "--in-flight",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Unacknowledged messages per user, with --saturate.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, min_open=True),
+    default=20.0,
+    show_default=True,
+    help="Duration of the measurement.",
+)
+@click.option(
+    "--warm-up", type=click.FloatRange(0), default=2.0, show_default=True, help="Seconds before the measurement."
+)
+@click.option(
+    "--bytes", "size", type=click.IntRange(1, 500_000), default=256, show_default=True, help="Bytes of each text."
+)
+@click.option(
+    "--idle",
+    type=click.IntRange(0, 20_000),
+    default=0,
+    help="Idle sessions to open first, to measure the memory per session of a freshly started server.",
+)
+@click.option(
+    "--server-pid",
+    "server_pids",
+    type=click.IntRange(1),
+    multiple=True,
+    help="Process whose CPU and memory to report; repeatable.  [default: the process that listens on the URL's port]",
+)
+@click.option(
+    "--engine-pid",
+    "engine_pids",
+    type=click.IntRange(1),
+    multiple=True,
+    help="Engine process whose CPU to report separately; repeatable.",
+)
+@click.option(
+    "--data",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Create the users directly in this data folder: over HTTP each costs one slow password hash.",
+)
+@click.option("--i-own-this-server", "anywhere", is_flag=True, help="Allow a server on another machine.")
+@ca_file_option
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def load(rate: float | None, saturate: bool, data: Path | None, as_json: bool, **options: Any) -> None:
+    """Load a running Rookery with pairs of users and measure it."""
+    from rookery.load.report import show
+    from rookery.load.run import Plan, run
+    from rookery.serve.folder import DataFolder
+
+    if saturate and rate is not None:
+        raise click.UsageError("--rate and --saturate exclude each other")
+    accounts_file = DataFolder(data).accounts if data else None
+    plan = Plan(rate=None if saturate else rate or 500.0, accounts_file=accounts_file, **options)
+    click.echo(show(run_client(run, plan), as_json=as_json))
+
+
+@click.command()
+@click.option(
+    "--url", "urls", multiple=True, default=[SERVER], show_default=True, help="URL of the HTTP API; repeatable."
+)
+@click.option("--clients", default=100, show_default=True, help="Number of clients, even: half use each transport.")
+@click.option("--messages", default=10_000, show_default=True, help="Number of messages of all clients.")
+@click.option("--rate", type=float, help="Messages per second of all clients.  [default: as fast as acknowledged]")
+@click.option("--seconds", default=600.0, show_default=True, help="Send no new message after this time.")
+@click.option("--settle", "settle_seconds", default=60.0, show_default=True, help="Seconds for each step at the end.")
+@click.option("--in-flight", default=4, show_default=True, help="Unacknowledged messages per client, without --rate.")
+@click.option("--bytes", "size", default=100, show_default=True, help="Least bytes of each text.")
+@click.option("--slow-clients", default=0, help="Additional clients that receive messages and never read them.")
+@click.option("--churn", default=0, help="Sessions that open and close during the run.")
+@click.option("--accounts", default="verify", show_default=True, help="Prefix of the names of the accounts.")
+@click.option("--i-own-this-server", "anywhere", is_flag=True, help="Allow servers on other machines.")
+@ca_file_option
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def verify(as_json: bool, **options: Any) -> None:
+    """Check that a running Rookery keeps its promises while its servers are killed.
+
+    Clients write to each other. At the end, all messages that they sent, received and found in history are compared.
+    The exit status is 0 if every promise was kept, 1 if one was broken, 2 if the check could not be completed.
+    """
+    from rookery.verify.plan import Plan, VerifyError
+    from rookery.verify.result import show
+    from rookery.verify.run import verify
+
+    try:
+        result = run_client(verify, Plan(**options), lambda text: click.echo(text, err=True))
+    except VerifyError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+    click.echo(show(result, as_json=as_json))
+    sys.exit(result.exit_code)
+
+
+COMMANDS = (chat, load, verify)

@@ -1,0 +1,82 @@
+"""Options that several commands share, their settings, and the call that runs their work on Trio."""
+
+import sqlite3
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+from rookery.commands.errors import InvalidSettings
+
+if TYPE_CHECKING:
+    from shared.settings import Settings
+
+SERVER = "http://127.0.0.1:8080"
+"""The default URL of the HTTP API of `rookery up`."""
+
+INTERRUPTED = 130
+"""The exit status after Ctrl-C, as in shells."""
+
+ca_file_option = click.option(
+    "--ca-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="PEM file with the CA certificates to trust for TLS.  [default: those of this system]",
+)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print each item as one line of JSON.")
+
+limit_option = click.option("--limit", type=click.IntRange(1, 1_000), default=50, show_default=True)
+
+url_option = click.option("--url", default=SERVER, show_default=True, help="URL of the HTTP API.")
+
+
+def load_settings(**overrides: object) -> "Settings":
+    """Load the settings, of which some may be overridden. Raises InvalidSettings."""
+    from rookery.commands.options import read_settings
+
+    return read_settings(**overrides)
+
+
+def read_password(file: TextIO | None, *, confirm: bool) -> str:
+    """Return the first line of the file; without a file, prompt for the password."""
+    if file is not None:
+        return file.readline().rstrip("\r\n")
+    return str(click.prompt("Password", hide_input=True, confirmation_prompt=confirm, err=True))
+
+
+def run(work: Callable[..., Awaitable[Any]], *arguments: object) -> Any:
+    """Run work on the platform's own engines like `run_client`. It needs the extra `server`."""
+    from shared.backplane.sqlite.log import LogInUse
+    from shared.configuration.protocol import InvalidConfiguration
+
+    try:
+        return run_client(work, *arguments)
+    except LogInUse as error:
+        raise click.ClickException(f"{error}: stop it first, or set ROOKERY_DATA to another folder") from error
+    except InvalidConfiguration as error:
+        raise click.ClickException(str(error)) from error
+
+
+def run_client(work: Callable[..., Awaitable[Any]], *arguments: object) -> Any:
+    """Run the work on Trio and return its result. Raises ClickException, one sentence, for an error of the set-up."""
+    import trio
+
+    from rookery.client.errors import RookeryError
+    from rookery.load.sessions import LoadError
+    from shared.contract.errors import Unavailable
+    from shared.net.pem import UnusableCertificate
+
+    try:
+        return trio.run(work, *arguments)
+    except UnusableCertificate as error:
+        raise InvalidSettings(str(error)) from error
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except BaseExceptionGroup as group:
+        if group.subgroup(KeyboardInterrupt) is None:
+            raise
+        sys.exit(INTERRUPTED)
+    except (LoadError, OSError, RookeryError, Unavailable, sqlite3.Error) as error:
+        raise click.ClickException(str(error)) from error

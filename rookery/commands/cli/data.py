@@ -1,0 +1,39 @@
+"""Commands on stored data: backups of the data folder, and dead letters."""
+
+from pathlib import Path
+
+import click
+
+from rookery.commands.cli.common import load_settings, run
+
+
+@click.command("dead-letters")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
+def dead_letters(limit: int) -> None:
+    """Print the newest dead letters (log records that could not be processed), one line of JSON each."""
+    from rookery.commands.dead_letters import show
+
+    run(show, load_settings(), limit)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def backup(folder: Path) -> None:
+    """Copy the data folder to the new folder FOLDER. Rookery may be running."""
+    from rookery.commands.backup import back_up
+
+    for line in run(back_up, load_settings(), folder):
+        click.echo(line)
+
+
+@click.command("restore")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def restore_backup(folder: Path) -> None:
+    """Copy the backup in FOLDER to the data folder, which must be empty or missing. Rookery must be stopped."""
+    from rookery.commands.backup import restore
+
+    for line in run(restore, load_settings(), folder):
+        click.echo(line)
+
+
+COMMANDS = (dead_letters, backup, restore_backup)
