@@ -146,7 +146,7 @@ def test_every_frame_is_a_message_of_the_channel_and_of_an_operation() -> None:
 def test_comments_of_the_proto_describe_it() -> None:
     schemas = document()["components"]["schemas"]
     assert schemas["Send"]["properties"]["client_message_id"]["description"].startswith("Chosen by the client")
-    assert schemas["Accepted"]["description"].startswith("The message is on disk")
+    assert schemas["Accepted"]["description"].startswith("The message is stored durably")
     assert "sub-protocol" in document()["info"]["description"]
 
 

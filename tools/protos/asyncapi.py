@@ -1,5 +1,5 @@
-"""The session protocol as an AsyncAPI 3.0 document, for those who write clients: made of the descriptors of
-`session.proto` with their comments, and of what the gateway's code says about limits, codes and the handshake.
+"""The session protocol as an AsyncAPI 3.0 document for authors of clients. It is generated from the descriptors and the
+comments of `session.proto`, and from the gateway's limits, codes and handshake statuses.
 
 Schemas follow the JSON of `shared.contract.wire`: 64-bit integers as strings of digits, bytes as base64, proto names.
 """
@@ -36,10 +36,8 @@ SCALARS: dict[int, Json] = INTEGERS | {
 }
 
 CODE: Json = {"enum": [code.value for code in Code]}
-"""JSON Schema keywords of fields beyond their types, from the code, by full name."""
-
 DEFAULTS = LiveConfiguration()
-KNOWN: dict[str, Json] = {
+DETAILS: dict[str, Json] = {
     "Refused.code": CODE,
     "Goodbye.code": CODE,
     "Limits.max_frame_bytes": {"default": DEFAULTS.max_frame_bytes},
@@ -48,6 +46,7 @@ KNOWN: dict[str, Json] = {
     "Limits.max_unanswered_sends": {"default": DEFAULTS.max_unanswered_sends},
     "Welcome.heartbeat_interval_ms": {"default": int(DEFAULTS.heartbeat_seconds * 1000)},
 }
+"""JSON Schema keywords of fields beyond their types, by full name, from the code."""
 
 REPLIES = {
     "authenticate": ("welcome", "moved", "reconnect", "goodbye"),
@@ -57,24 +56,24 @@ REPLIES = {
     "receipt": ("event", "refused"),
     "ping": ("pong", "refused"),
 }
-"""Answers to client frames; other frames are answered only when refused."""
+"""The possible answers to each frame of the client. A frame that is not listed is answered only if it is refused."""
 
 STATUSES = {
-    101: "the session begins",
-    400: f"no key of 16 bytes, or not the sub-protocol `{SUBPROTOCOL}`",
-    403: "a page of this origin may not connect",
+    101: "the session starts",
+    400: f"the key does not have 16 bytes, or the sub-protocol is not `{SUBPROTOCOL}`",
+    403: "pages of this origin may not connect",
     404: f"a path other than `{PATH}`",
     405: "a method other than GET",
-    426: "no WebSocket of version 13 is asked for",
-    431: "too long a head",
+    426: "the request is not for a WebSocket of version 13",
+    431: "the request's head is too long",
     503: "the gateway is full: wait for `Retry-After` seconds",
-    505: "an HTTP other than 1.1",
+    505: "an HTTP version other than 1.1",
 }
-"""Answers to the handshake."""
+"""The status codes of the handshake."""
 
 
 def document(file: FileDescriptorProto) -> str:
-    """The document as JSON text, for a `session.proto` whose descriptor has its source information."""
+    """Return the document as JSON text. The descriptor of `session.proto` must contain source information."""
     comments = _comments(file)
     schemas = {message.name: schema_of(message, comments) for message in file.message_type}
     kinds = {message.name: _kinds(message) for message in file.message_type if message.name in (CLIENT, SERVER)}
@@ -112,12 +111,12 @@ def document(file: FileDescriptorProto) -> str:
 
 
 def schema_of(message: DescriptorProto, comments: dict[str, str]) -> Json:
-    """Convert a message to JSON Schema. One field of each `oneof` is required; others may be absent."""
+    """A message as JSON Schema. Each `oneof` needs one member; other fields may be omitted if default."""
     schema: Json = {"type": "object"}
     if comment := comments.get(message.name):
         schema["description"] = comment
     schema["properties"] = {
-        field.name: _field(field, KNOWN.get(name, {}), comments.get(name, ""))
+        field.name: _field(field, DETAILS.get(name, {}), comments.get(name, ""))
         for field in message.field
         for name in [f"{message.name}.{field.name}"]
     }
@@ -126,13 +125,13 @@ def schema_of(message: DescriptorProto, comments: dict[str, str]) -> Json:
     return schema
 
 
-def _field(field: F, known: Json, comment: str) -> Json:
-    """Schema of a field's value. A reference allows no other keyword, so a described one is wrapped."""
+def _field(field: F, details: Json, comment: str) -> Json:
+    """The schema of a field. A reference must be alone in its object, so one with a description is wrapped."""
     if field.type == F.TYPE_MESSAGE:
         reference: Json = {"$ref": f"#/components/schemas/{_short(field.type_name)}"}
         schema = {"description": comment, "allOf": [reference]} if comment else reference
     else:
-        schema = {**({"description": comment} if comment else {}), **SCALARS[field.type], **known}
+        schema = {**({"description": comment} if comment else {}), **SCALARS[field.type], **details}
     return {"type": "array", "items": schema} if field.label == F.LABEL_REPEATED else schema
 
 
@@ -146,7 +145,7 @@ def _kinds(frame: DescriptorProto) -> list[F]:
 
 
 def _message(frame: str, field: F, schemas: Json) -> Json:
-    """One kind of frame: the content of its WebSocket text message."""
+    """One kind of frame, as the text message that carries it."""
     payload: Json = {"$ref": f"#/components/schemas/{_short(field.type_name)}"}
     properties: Json = {"sequence": schemas[frame]["properties"]["sequence"]} if frame == SERVER else {}
     described = schemas[_short(field.type_name)].get("description", "")
@@ -164,7 +163,7 @@ def _message(frame: str, field: F, schemas: Json) -> Json:
 
 
 def _operations(kinds: dict[str, list[F]]) -> Iterator[tuple[str, Json]]:
-    """Operations of the gateway: frames that it receives with their answers, and frames that it sends unprompted."""
+    """The operations of the gateway: each frame that it receives, with its answers, and each that it sends."""
     for field in kinds[CLIENT]:
         yield (
             f"receive_{field.name}",
@@ -192,7 +191,7 @@ def _server() -> Json:
         "host": "localhost:8081",
         "protocol": "ws",
         "protocolVersion": "13",
-        "description": "Where a user's sessions go is what `GET /v1/me/gateway` says: ask before every connection.",
+        "description": "Request the gateway's address with `GET /v1/me/gateway` before every connection.",
         "security": [{"$ref": "#/components/securitySchemes/accessToken"}],
     }
 
@@ -201,7 +200,7 @@ def _security() -> Json:
     return {
         "type": "apiKey",
         "in": "password",
-        "description": "An access token of `POST /v1/tokens`, in the first frame, `authenticate`: never in a URL.",
+        "description": "An access token of `POST /v1/tokens`, sent in the first frame, `authenticate`, never in a URL.",
     }
 
 
@@ -209,7 +208,7 @@ def _channel(messages: Json) -> Json:
     return {
         "address": PATH,
         "title": "A session",
-        "description": "Every text message is one frame. Nothing is compressed, and nothing is binary.\n\n"
+        "description": "Every text message is one frame. There are no binary messages and no compression.\n\n"
         + _table("status of the handshake", STATUSES)
         + "\n\n"
         + _table("close code", CLOSE_CODES),
@@ -225,18 +224,21 @@ def _headers() -> Json:
         "required": ["Sec-WebSocket-Protocol"],
         "properties": {
             "Sec-WebSocket-Protocol": {"type": "string", "const": SUBPROTOCOL},
-            "Origin": {"type": "string", "description": "Of a page: the gateway's host, or one of its settings."},
+            "Origin": {
+                "type": "string",
+                "description": "Sent by browsers: must be the gateway's host or an origin of its settings.",
+            },
         },
     }
 
 
 def _table(title: str, rows: dict[int, str]) -> str:
-    """A table in Markdown, the format of AsyncAPI descriptions."""
+    """A table in Markdown, the format of descriptions in AsyncAPI."""
     return "\n".join((f"| {title} | |", "| --- | --- |", *(f"| {key} | {meaning} |" for key, meaning in rows.items())))
 
 
 def _message_name(frame: str, kind: str) -> str:
-    """Name of a message in the document; client and server frames must have different names."""
+    """The name of a message in the document. It has a prefix because client and server have frames of the same name."""
     return f"{'client' if frame == CLIENT else 'server'}_{kind}"
 
 
@@ -245,7 +247,7 @@ def _short(full_name: str) -> str:
 
 
 def _comments(file: FileDescriptorProto) -> dict[str, str]:
-    """Comments of messages (`Send`) and fields (`Send.text`); the file's comment by the package name."""
+    """The comments by message (`Send`) and field (`Send.text`); that of the file by the package's name."""
     found = {file.package: ""}
     for location in file.source_code_info.location:
         match list(location.path):

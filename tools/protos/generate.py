@@ -1,8 +1,8 @@
 """Generates Python from the protos, into the folder of the same name: messages, their types, and purerpc's service
-classes and stubs. For those who write clients, it also generates the AsyncAPI document of `asyncapi.py`.
+classes and stubs. It also generates the AsyncAPI document of `asyncapi.py` for authors of clients.
 
-python -m tools.protos.generate          write them
-python -m tools.protos.generate --check  exit 1 if what is committed is not what would be written
+python -m tools.protos.generate          write the files
+python -m tools.protos.generate --check  exit 1 if the committed files are out of date
 """
 
 import sys

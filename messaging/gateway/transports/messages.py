@@ -15,9 +15,9 @@ EXTRA_FRAMES = 1_000
 burst: some 1 % of a processor's time. Messages have the session's own rate."""
 
 CLOSE_CODES = {
-    1000: "the session has ended, and its last frame says why; or the client has closed",
-    1001: "the gateway stops: connect again, asking the BFF where",
-    1002: "the client's frames are not as RFC 6455 has them, or it has closed with a code that may not be sent",
+    1000: "the session ended, with the reason in its last frame; or the client closed the connection",
+    1001: "the gateway is stopping: request the gateway's address from the BFF and connect again",
+    1002: "a violation of RFC 6455 in the client's frames, or an invalid close code of the client",
     1003: "a binary message: frames are JSON in text messages",
     1007: "text that is not UTF-8",
     1008: f"more than {EXTRA_FRAMES:,} pings, pongs and fragments in a second",
