@@ -29,7 +29,7 @@ export class Users extends Section {
   #details;
   #hint = emptyState(
     "No user selected",
-    "Find a user to see their sign-ins, to suspend them or to sign them out.",
+    "Select a user to see their sign-ins, to suspend them or to sign them out.",
   );
   #missing = emptyState("No such user", "No user has this id.");
   #waiting = h("div", { class: "panel" }, skeletonRows(1));
