@@ -29,7 +29,7 @@ NAMELESS = """() => [...document.querySelectorAll('button, input, textarea, [rol
 
 @pytest.fixture
 def chatting(platform: "Platform", seats: "Seats", ada: "Account", mira: "Account") -> "Seat":
-    platform.say(mira, ada.chat_with(mira), "First", "Second", "Third")
+    platform.send(mira, ada.chat_with(mira), "First", "Second", "Third")
     seat = seats(platform)
     seat.sign_in(ada)
     expect(seat.row("Mira Okafor")).to_be_visible()
@@ -40,7 +40,7 @@ def test_everything_can_be_done_with_the_keyboard(platform: "Platform", seats: "
     seat = seats(platform)
     page, keys = seat.page, seat.page.keyboard
     ada = platform.register("Ada Lindqvist")
-    platform.say(mira, ada.chat_with(mira), "First", "Second")
+    platform.send(mira, ada.chat_with(mira), "First", "Second")
     page.goto(platform.url)
     expect(page.get_by_label("User name")).to_be_focused()
     keys.type(ada.name)
@@ -122,7 +122,7 @@ def test_new_messages_are_announced_and_old_ones_are_not(
     chatting.open_chat("Mira Okafor")
     chatting.until_live()
     expect(log).to_have_text("")
-    platform.say(mira, ada.chat_with(mira), "Can you hear me?")
+    platform.send(mira, ada.chat_with(mira), "Can you hear me?")
     expect(log).to_have_text("Mira Okafor: Can you hear me?")
 
 
@@ -134,7 +134,7 @@ def test_a_message_says_who_wrote_it_when(chatting: "Seat") -> None:
 def test_a_phone_has_one_pane_and_nothing_to_scroll_sideways(
     platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
 ) -> None:
-    platform.say(mira, ada.chat_with(mira), "word " * 60, "w" * 300)
+    platform.send(mira, ada.chat_with(mira), "word " * 60, "w" * 300)
     seat = seats(platform, "phone", has_touch=True, is_mobile=True)
     seat.sign_in(ada)
     expect(seat.page.get_by_role("main")).to_be_hidden()
@@ -175,7 +175,7 @@ def test_the_scheme_is_the_system_s(platform: "Platform", seats: "Seats", scheme
 def test_nothing_moves_where_the_system_asks_for_none(
     platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
 ) -> None:
-    platform.say(mira, ada.chat_with(mira), "Hello")
+    platform.send(mira, ada.chat_with(mira), "Hello")
     seat = seats(platform, reduced_motion="reduce")
     seat.page.add_init_script(
         "addEventListener('animationstart', (e) => console.error('motion ' + e.animationName), true)"

@@ -170,7 +170,7 @@ def test_missed_frames_are_read_from_history(
     platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
 ) -> None:
     chat_id = ada.chat_with(mira)
-    platform.say(mira, chat_id, "First")
+    platform.send(mira, chat_id, "First")
     seat = seats(platform)
 
     def connect(client: WebSocketRoute) -> None:
@@ -182,7 +182,7 @@ def test_missed_frames_are_read_from_history(
     seat.sign_in(ada)
     seat.open_chat("Mira Okafor")
     expect(seat.message("First")).to_be_visible()
-    platform.say(mira, chat_id, "swallowed by the line", "Last")
+    platform.send(mira, chat_id, "swallowed by the line", "Last")
     expect(seat.message("Last")).to_be_visible()
     expect(seat.message("swallowed by the line")).to_be_visible()
     assert seat.messages.locator(".text").all_inner_texts() == ["First", "swallowed by the line", "Last"]

@@ -18,7 +18,7 @@ SIZES = """() => [...performance.getEntriesByType('navigation'), ...performance.
 def test_the_whole_page_is_under_100_kilobytes(
     platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
 ) -> None:
-    platform.say(mira, ada.chat_with(mira), "Hello")
+    platform.send(mira, ada.chat_with(mira), "Hello")
     seat = seats(platform)
     seat.sign_in(ada)
     seat.open_chat("Mira Okafor")

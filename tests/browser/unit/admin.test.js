@@ -59,8 +59,8 @@ test("partitions are grouped by owner, those without an owner first", () => {
 });
 
 test("durations have their largest unit, and are never negative", () => {
-  const said = [-5_000, 0, 59_999, 61_000, 3_600_000, 47 * 3_600_000, 72 * 3_600_000].map(figures.span);
-  assert.deepEqual(said, ["0 s", "0 s", "59 s", "1 min", "1 h", "47 h", "3 days"]);
+  const texts = [-5_000, 0, 59_999, 61_000, 3_600_000, 47 * 3_600_000, 72 * 3_600_000].map(figures.span);
+  assert.deepEqual(texts, ["0 s", "0 s", "59 s", "1 min", "1 h", "47 h", "3 days"]);
 });
 
 test("a typed number is sent as a number, and any other text is left to the server to refuse", () => {
@@ -93,9 +93,9 @@ test("the address holds the open user and the search", () => {
 
 /** A log of `count` entries, the newest with the highest id, in pages of 3. */
 function fakeLog(size) {
-  const log = { size, asked: [], fetch: null };
+  const log = { size, requests: [], fetch: null };
   log.fetch = async (before = String(log.size + 1)) => {
-    log.asked.push(before);
+    log.requests.push(before);
     const ids = Array.from({ length: Math.min(3, Number(before) - 1) }, (_, at) => String(Number(before) - 1 - at));
     return { entries: ids.map((id) => ({ id })), next: Number(ids.at(-1)) > 1 ? ids.at(-1) : null };
   };
@@ -204,14 +204,14 @@ test("calls during a run lead to one more run, and never to two at a time", asyn
 
 /** An API that responds by path and records its requests. */
 function fakeApi(answers) {
-  const asked = [];
+  const requests = [];
   const signedIn = async (method, path, body) => {
-    asked.push(body ? [method, path, body] : [method, path]);
+    requests.push(body ? [method, path, body] : [method, path]);
     const answer = answers[path.split("?")[1] ?? path];
     if (answer instanceof Error) throw answer;
     return answer ?? {};
   };
-  return { asked, signedIn };
+  return { requests, signedIn };
 }
 
 test("each action sends its request", async () => {
@@ -224,7 +224,7 @@ test("each action sends its request", async () => {
   await admin.signOutEverywhere("17");
   await admin.history("9");
   await admin.audit();
-  assert.deepEqual(api.asked, [
+  assert.deepEqual(api.requests, [
     ["PUT", "/v1/admin/configuration/frame_burst", { value: 900 }],
     ["DELETE", "/v1/admin/configuration/frame_burst"],
     ["PUT", "/v1/admin/users/17/suspension", { reason: "spam" }],

@@ -20,7 +20,7 @@ async function online() {
       sockets.push(this);
     }
   };
-  const server = { messages: historyOf(1), away: false, asked: 0 };
+  const server = { messages: historyOf(1), away: false, requests: 0 };
   const api = {
     accessToken: async () => "token",
     gateway: async () => ({ websocket: "ws://here/session" }),
@@ -28,7 +28,7 @@ async function online() {
     profiles: async () => ({ profiles: [] }),
     chats: async () => ({}),
     messages: async () => {
-      server.asked++;
+      server.requests++;
       if (server.away) throw new Error("away");
       return { messages: server.messages };
     },
@@ -38,9 +38,9 @@ async function online() {
   client.start();
   await settle();
   sockets[0].onopen();
-  sockets[0].say({ welcome: { heartbeat_interval_ms: 1e9 } });
+  sockets[0].deliver({ welcome: { heartbeat_interval_ms: 1e9 } });
   await client.conversations.open(CHAT);
-  server.asked = 0;
+  server.requests = 0;
   return { client, server, socket: sockets[0] };
 }
 
@@ -56,28 +56,28 @@ const shown = (client) => client.messages(CHAT).map(({ body }) => body);
 test("missed messages are read at once", async () => {
   const { client, server, socket } = await online();
   server.messages = historyOf(1, 2);
-  socket.say({ gap: { since_ms: "0" } });
+  socket.deliver({ gap: { since_ms: "0" } });
   await settle();
   assert.deepEqual(shown(client), ["text 1", "text 2"]);
 });
 
 test("a message that the archive records minutes later is found, and then reading ends", async () => {
   const { client, server, socket } = await online();
-  socket.say({ gap: { since_ms: "0" } });
+  socket.deliver({ gap: { since_ms: "0" } });
   for (const seconds of [3, 10, 30]) await pass(seconds);
   server.messages = historyOf(1, 2);
   assert.deepEqual(shown(client), ["text 1"]);
   await pass(120);
   assert.deepEqual(shown(client), ["text 1", "text 2"]);
-  assert.equal(server.asked, 5);
+  assert.equal(server.requests, 5);
   await pass(1_000);
-  assert.equal(server.asked, 5);
+  assert.equal(server.requests, 5);
 });
 
 test("a failed read is repeated in the same session", async () => {
   const { client, server, socket } = await online();
   Object.assign(server, { away: true, messages: historyOf(1, 2) });
-  socket.say({ gap: { since_ms: "0" } });
+  socket.deliver({ gap: { since_ms: "0" } });
   await pass(3);
   server.away = false;
   await pass(10);
@@ -88,7 +88,7 @@ test("a failed read is repeated in the same session", async () => {
 test("a read that fails to the end is repeated in another session", async () => {
   const { server, socket } = await online();
   server.away = true;
-  socket.say({ gap: { since_ms: "0" } });
+  socket.deliver({ gap: { since_ms: "0" } });
   for (const seconds of [3, 10, 30]) await pass(seconds);
   assert.equal(socket.closed, false);
   await pass(120);

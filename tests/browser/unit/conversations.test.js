@@ -9,10 +9,10 @@ import { CHAT, historyOf, idAt, wireMessage } from "./fakes.js";
 const live = (minutes) => fromWire(wireMessage(minutes));
 const minutesOf = (conversations) => conversations.of(CHAT).messages.map(({ body }) => Number(body.slice(5)));
 
-/** A server with messages of these minutes, in pages of three; `asked` records its requests. */
-function serverOf(minutes, asked = []) {
+/** A server with messages of these minutes, in pages of three; `requests` records its requests. */
+function serverOf(minutes, requests = []) {
   return async (chat_id, anchor = {}) => {
-    asked.push(anchor);
+    requests.push(anchor);
     const [from, until] = [
       minutes.findIndex((minute) => idAt(minute) === anchor.after_id) + 1,
       minutes.findIndex((minute) => idAt(minute) === anchor.before_id),

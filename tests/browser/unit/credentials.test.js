@@ -37,13 +37,13 @@ test("two tabs whose token was rejected refresh once and share the new token", a
 test("a refused refresh ends the sign-in", async () => {
   const credentials = new Credentials(fakeStorage(), takingTurns());
   credentials.store(tokens("a"));
-  let told = 0;
-  credentials.onEnded = () => told++;
+  let ended = 0;
+  credentials.onEnded = () => ended++;
   await assert.rejects(
     credentials.access("access a", async () => null),
     SignedOut,
   );
-  assert.equal(told, 1);
+  assert.equal(ended, 1);
   assert.equal(credentials.current, null);
 });
 
@@ -68,11 +68,11 @@ test("a wrong clock does not make every request refresh", async () => {
 test("the sign-in of a suspended user ends with the first response that reports it", async (context) => {
   const credentials = new Credentials(fakeStorage(), takingTurns());
   credentials.store(tokens("a"));
-  let told = 0;
-  credentials.onEnded = () => told++;
+  let ended = 0;
+  credentials.onEnded = () => ended++;
   const answer = new Response(JSON.stringify({ code: "suspended", detail: "Suspended." }), { status: 403 });
   context.mock.method(globalThis, "fetch", async () => answer);
   await assert.rejects(new Api(credentials).me(), SignedOut);
-  assert.equal(told, 1);
+  assert.equal(ended, 1);
   assert.equal(credentials.current, null);
 });

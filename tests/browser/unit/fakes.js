@@ -28,7 +28,7 @@ export class FakeSocket {
     this.closed = true;
   }
 
-  say(frame, sequence = this.#sequence + 1) {
+  deliver(frame, sequence = this.#sequence + 1) {
     this.#sequence = sequence;
     this.onmessage({ data: JSON.stringify({ sequence: String(sequence), ...frame }) });
   }

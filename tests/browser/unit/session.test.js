@@ -15,28 +15,28 @@ afterEach(() => mock.timers.reset());
 /** A session, the sockets that it opened, and the calls of its listener. */
 function started({ gateway, accessToken } = {}) {
   const sockets = [];
-  const told = { states: [], frames: [], welcomes: 0, missed: 0, rejected: [] };
+  const calls = { states: [], frames: [], welcomes: 0, missed: 0, rejected: [] };
   const environment = {
     gateway: gateway ?? (async () => ({ websocket: "ws://here/session" })),
-    accessToken: accessToken ?? (async (rejected) => (told.rejected.push(rejected), `token ${told.rejected.length}`)),
+    accessToken: accessToken ?? (async (rejected) => (calls.rejected.push(rejected), `token ${calls.rejected.length}`)),
     openSocket: (url, protocol) => (sockets.push(new FakeSocket(url, protocol)), sockets.at(-1)),
     random: () => 1,
   };
   const session = new Session(environment, {
-    onState: (state) => told.states.push(state),
-    onFrame: (frame) => told.frames.push(frame),
-    onWelcome: () => told.welcomes++,
-    onMissed: () => told.missed++,
+    onState: (state) => calls.states.push(state),
+    onFrame: (frame) => calls.frames.push(frame),
+    onWelcome: () => calls.welcomes++,
+    onMissed: () => calls.missed++,
   });
   session.connect();
-  return { session, sockets, told };
+  return { session, sockets, calls };
 }
 
 async function online(options) {
   const all = started(options);
   await settle();
   all.sockets[0].onopen();
-  all.sockets[0].say({ welcome: { heartbeat_interval_ms: 30_000, position: POSITION } });
+  all.sockets[0].deliver({ welcome: { heartbeat_interval_ms: 30_000, position: POSITION } });
   return all;
 }
 
@@ -62,13 +62,13 @@ test("nothing is sent before the welcome, and frames are numbered after the firs
   await settle();
   sockets[0].onopen();
   assert.equal(session.send({ ping: {} }), 0);
-  sockets[0].say({ welcome: {} });
+  sockets[0].deliver({ welcome: {} });
   assert.equal(session.send({ ping: {} }), 2);
 });
 
 test("it resumes from the position of a gap", async () => {
   const all = await online();
-  all.sockets[0].say({ gap: { position: { offset: "9", epoch: 1 } } });
+  all.sockets[0].deliver({ gap: { position: { offset: "9", epoch: 1 } } });
   all.sockets[0].onclose();
   const socket = await reconnected(all);
   assert.deepEqual(socket.sent[0].authenticate.last_position, { offset: "9", epoch: 1 });
@@ -76,7 +76,7 @@ test("it resumes from the position of a gap", async () => {
 
 test("it resumes from the last event's position", async () => {
   const all = await online();
-  all.sockets[0].say({ event: { position: { offset: "9", epoch: 1 } } });
+  all.sockets[0].deliver({ event: { position: { offset: "9", epoch: 1 } } });
   all.sockets[0].onclose();
   const socket = await reconnected(all);
   assert.deepEqual(socket.sent[0].authenticate.last_position, { offset: "9", epoch: 1 });
@@ -86,49 +86,49 @@ test("a connection that breaks before the replay arrives does not skip it", asyn
   const all = await online();
   all.sockets[0].onclose();
   const second = await reconnected(all);
-  second.say({ welcome: { replayed: 3, position: { offset: "7", epoch: 1 } } });
+  second.deliver({ welcome: { replayed: 3, position: { offset: "7", epoch: 1 } } });
   second.onclose();
   const third = await reconnected(all, 2_000);
   assert.deepEqual(third.sent[0].authenticate.last_position, POSITION);
 });
 
 test("a gap in the sequence is reported before the next frame", async () => {
-  const { sockets, told } = await online();
-  sockets[0].say({ event: {} });
-  assert.equal(told.missed, 0);
-  sockets[0].say({ event: {} }, 5);
-  assert.equal(told.missed, 1);
-  sockets[0].say({ event: {} });
-  assert.deepEqual([told.missed, told.frames.length], [1, 3]);
+  const { sockets, calls } = await online();
+  sockets[0].deliver({ event: {} });
+  assert.equal(calls.missed, 0);
+  sockets[0].deliver({ event: {} }, 5);
+  assert.equal(calls.missed, 1);
+  sockets[0].deliver({ event: {} });
+  assert.deepEqual([calls.missed, calls.frames.length], [1, 3]);
 });
 
 test("an expiring token is renewed in the session", async () => {
-  const { sockets, told } = await online();
-  sockets[0].say({ expiring: {} });
+  const { sockets, calls } = await online();
+  sockets[0].deliver({ expiring: {} });
   await settle();
   assert.deepEqual(sockets[0].sent.at(-1), { renew: { access_token: "token 2" } });
-  assert.equal(told.rejected.at(-1), "token 1");
+  assert.equal(calls.rejected.at(-1), "token 1");
 });
 
 test("a rejected token is replaced before the next attempt", async () => {
   const all = started();
   await settle();
   all.sockets[0].onopen();
-  all.sockets[0].say({ goodbye: { code: "unauthenticated" } });
+  all.sockets[0].deliver({ goodbye: { code: "unauthenticated" } });
   const socket = await reconnected(all);
-  assert.equal(all.told.rejected.at(-1), "token 1");
+  assert.equal(all.calls.rejected.at(-1), "token 1");
   assert.equal(socket.sent[0].authenticate.access_token, "token 2");
 });
 
 test("a sign-in that has ended ends the session", async () => {
-  const { session, told } = started({
+  const { session, calls } = started({
     accessToken: async () => {
       throw new SignedOut();
     },
   });
   await settle();
   assert.equal(session.state, "ended");
-  assert.deepEqual(told.states, ["connecting", "ended"]);
+  assert.deepEqual(calls.states, ["connecting", "ended"]);
 });
 
 test("pauses stay short while a takeover may be under way, then grow slowly up to half a minute", async () => {
@@ -158,7 +158,7 @@ test("pauses stay short while a takeover may be under way, then grow slowly up t
 
 test("the pause that the server sets is used", async () => {
   const all = await online();
-  all.sockets[0].say({ reconnect: { after_ms: 4_000 } });
+  all.sockets[0].deliver({ reconnect: { after_ms: 4_000 } });
   mock.timers.tick(3_999);
   await settle();
   assert.equal(all.sockets.length, 1);
@@ -167,16 +167,16 @@ test("the pause that the server sets is used", async () => {
 
 test("a moved frame is followed at once", async () => {
   const all = await online();
-  all.sockets[0].say({ moved: { websocket: "ws://there/session" } });
+  all.sockets[0].deliver({ moved: { websocket: "ws://there/session" } });
   const socket = await reconnected(all, 0);
   assert.equal(socket.url, "ws://there/session");
 });
 
 test("two gateways that redirect to each other are not kept busy", async () => {
   const all = await online();
-  all.sockets[0].say({ moved: { websocket: "ws://there/session" } });
+  all.sockets[0].deliver({ moved: { websocket: "ws://there/session" } });
   const second = await reconnected(all, 0);
-  second.say({ moved: { websocket: "ws://here/session" } });
+  second.deliver({ moved: { websocket: "ws://here/session" } });
   mock.timers.tick(999);
   await settle();
   assert.equal(all.sockets.length, 2);
@@ -185,17 +185,17 @@ test("two gateways that redirect to each other are not kept busy", async () => {
 });
 
 test("without a gateway for the user, the server sets the pause", async () => {
-  let asked = 0;
+  let requests = 0;
   const { sockets } = started({
     gateway: async () => {
-      if (asked++ === 0) throw new Problem(503, { code: "unavailable", retry_after_ms: "4000" });
+      if (requests++ === 0) throw new Problem(503, { code: "unavailable", retry_after_ms: "4000" });
       return { websocket: "ws://here/session" };
     },
   });
   await settle();
   mock.timers.tick(3_999);
   await settle();
-  assert.deepEqual([asked, sockets.length], [1, 0]);
+  assert.deepEqual([requests, sockets.length], [1, 0]);
   await reconnected({ sockets }, 1);
 });
 
@@ -203,7 +203,7 @@ test("a ping without a response ends the connection, one with a response does no
   const { session, sockets } = await online();
   mock.timers.tick(30_000);
   assert.deepEqual(sockets[0].sent.at(-1), { ping: {} });
-  sockets[0].say({ pong: {} });
+  sockets[0].deliver({ pong: {} });
   mock.timers.tick(8_000);
   assert.equal(session.state, "online");
   mock.timers.tick(22_000);
@@ -221,9 +221,9 @@ test("a missing welcome ends the attempt after ten seconds", async () => {
 });
 
 test("frames of an abandoned socket are ignored", async () => {
-  const { session, sockets, told } = await online();
+  const { session, sockets, calls } = await online();
   session.restart();
-  sockets[0].say({ event: {} });
+  sockets[0].deliver({ event: {} });
   sockets[0].onclose();
-  assert.equal(told.frames.length, 0);
+  assert.equal(calls.frames.length, 0);
 });

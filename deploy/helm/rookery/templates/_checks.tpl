@@ -1,4 +1,4 @@
-{{/* What the schema can't say: values that must go together. All that is wrong is said at once. */}}
+{{/* Checks that the schema can't express: contradictory values. All errors are reported together. */}}
 {{- define "rookery.checks" -}}
 {{- $wrong := list -}}
 {{- $values := .Values -}}
@@ -11,7 +11,7 @@
 {{- $wrong = append $wrong "tls.certManager.enabled needs tls.certManager.issuer.name" -}}
 {{- end -}}
 {{- if and $values.tls.plaintext $values.tls.publicSecretName -}}
-{{- $wrong = append $wrong "tls.publicSecretName is for pods that speak TLS, which tls.plaintext forbids" -}}
+{{- $wrong = append $wrong "tls.publicSecretName needs TLS in the pods, which tls.plaintext disables" -}}
 {{- end -}}
 {{- if include "rookery.exposed" . -}}
 {{- if not (and $values.public.host $values.public.gatewayDomain) -}}
@@ -21,7 +21,7 @@
 {{- $wrong = append $wrong "exposure.kind gatewayApi needs exposure.gatewayApi.parentRefs" -}}
 {{- end -}}
 {{- if and (eq $values.exposure.kind "loadBalancer") $values.tls.plaintext -}}
-{{- $wrong = append $wrong "exposure.kind loadBalancer ends TLS in the pods, which tls.plaintext forbids" -}}
+{{- $wrong = append $wrong "exposure.kind loadBalancer needs TLS in the pods, which tls.plaintext disables" -}}
 {{- end -}}
 {{- end -}}
 {{- range $role := splitList " " (include "rookery.roles" .) -}}
@@ -49,7 +49,7 @@
 {{- end -}}
 {{- $most := include "rookery.maxReplicas" (dict "root" $ "role" $role) | int -}}
 {{- if and (ne $role "bff") (gt $most (int $values.kafka.partitions)) -}}
-{{- $wrong = append $wrong (printf "%d pods of %s, and kafka.partitions is %d: some would have nothing to do" $most $role (int $values.kafka.partitions)) -}}
+{{- $wrong = append $wrong (printf "%d pods of %s exceed kafka.partitions, %d: some would have no partition" $most $role (int $values.kafka.partitions)) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

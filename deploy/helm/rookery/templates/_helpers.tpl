@@ -1,10 +1,10 @@
-{{/* Names, labels, and what follows from the values. */}}
+{{/* Names, labels, and computed values. */}}
 
 {{- define "rookery.name" -}}
 {{- .Values.nameOverride | default .Chart.Name | trunc 40 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* 40 characters, so that `-gateway-0` and the like make names that a label may have. */}}
+{{/* At most 40 characters, so that names with `-gateway-0` and the like are valid labels. */}}
 {{- define "rookery.fullname" -}}
 {{- $name := include "rookery.name" . -}}
 {{- if .Values.fullnameOverride -}}
@@ -16,7 +16,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* The roles that run, with a space between them. */}}
+{{/* The roles of the release, separated by spaces. */}}
 {{- define "rookery.roles" -}}
 {{- if eq .Values.mode "embedded" }}embedded{{ else }}archive gateway bff{{ end -}}
 {{- end -}}
@@ -27,7 +27,7 @@
 {{- if eq .role "embedded" }}{{ $fullname }}{{ else }}{{ $fullname }}-{{ .role }}{{ end -}}
 {{- end -}}
 
-{{/* Of everything; of what belongs to a role. The second takes root and role. */}}
+{{/* Labels of all objects; labels of a role's objects. The second takes root and role. */}}
 {{- define "rookery.labels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 app.kubernetes.io/name: {{ include "rookery.name" . }}
@@ -41,7 +41,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 app.kubernetes.io/component: {{ .role }}
 {{- end -}}
 
-{{/* By which pods are found: never changed, since workloads can't change theirs. */}}
+{{/* Selector labels: never change them, because the selector of a workload is immutable. */}}
 {{- define "rookery.selector" -}}
 app.kubernetes.io/name: {{ include "rookery.name" .root }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
@@ -60,8 +60,8 @@ app.kubernetes.io/component: {{ .role }}
 {{- .root.Values.terminationGracePeriodSeconds | default $needed -}}
 {{- end -}}
 
-{{/* How many pods of a role there are. Where the autoscaler says so, as many as now: to say nothing would mean one, at the
-     moment when autoscaling is turned on. Takes root, role and kind. */}}
+{{/* The number of pods of a role. With autoscaling, the current number: without a number, Kubernetes would scale to one pod
+     when autoscaling is turned on. Takes root, role and kind. */}}
 {{- define "rookery.replicas" -}}
 {{- $own := index .root.Values .role -}}
 {{- if not $own.autoscaling.enabled -}}
@@ -73,7 +73,7 @@ replicas: {{ .replicas }}
 {{- end -}}
 {{- end -}}
 
-{{/* How many pods of a role there may be. Takes root and role. */}}
+{{/* The maximum of pods of a role. Takes root and role. */}}
 {{- define "rookery.maxReplicas" -}}
 {{- if eq .role "embedded" }}1
 {{- else -}}
@@ -82,11 +82,11 @@ replicas: {{ .replicas }}
 {{- end -}}
 {{- end -}}
 
-{{/* The role to which come clients of the API, and those with sessions. */}}
+{{/* The role that serves the API, and the role that serves sessions. */}}
 {{- define "rookery.bffRole" -}}{{ if eq .Values.mode "embedded" }}embedded{{ else }}bff{{ end }}{{- end -}}
 {{- define "rookery.gatewayRole" -}}{{ if eq .Values.mode "embedded" }}embedded{{ else }}gateway{{ end }}{{- end -}}
 
-{{/* The name of every pod that may be a gateway, with a space between them. */}}
+{{/* The names of all possible gateway pods, separated by spaces. */}}
 {{- define "rookery.gatewayPods" -}}
 {{- $of := dict "root" . "role" (include "rookery.gatewayRole" .) -}}
 {{- $pods := list -}}
@@ -98,20 +98,20 @@ replicas: {{ .replicas }}
 
 {{- define "rookery.exposed" -}}{{ if ne .Values.exposure.kind "none" }}true{{ end }}{{- end -}}
 
-{{/* The Secret with the certificate of all that is inside; empty for plain text. */}}
+{{/* The Secret with the certificate of all listeners inside the cluster; empty for plain text. */}}
 {{- define "rookery.tlsSecret" -}}
 {{- if .Values.tls.certManager.enabled }}{{ include "rookery.fullname" . }}-tls{{ else }}{{ .Values.tls.secretName }}{{ end -}}
 {{- end -}}
 
-{{/* Whether clients find TLS at the pods. */}}
+{{/* Whether the pods serve clients over TLS. */}}
 {{- define "rookery.secure" -}}{{ if include "rookery.tlsSecret" . }}true{{ end }}{{- end -}}
 
-{{/* Where BFFs and gateways find archives: each address of this name is one. */}}
+{{/* The name whose addresses are the archives, for BFFs and gateways. */}}
 {{- define "rookery.archiveHost" -}}
 {{ include "rookery.fullname" . }}-archive.{{ .Release.Namespace }}.svc
 {{- end -}}
 
-{{/* A value of a role, or that of all. Takes root, role and name. */}}
+{{/* A value of a role, or the value of all roles. Takes root, role and name. */}}
 {{- define "rookery.ownOrShared" -}}
 {{- $value := index (index .root.Values .role) .name | default (index .root.Values .name) -}}
 {{- with $value }}{{ toYaml . }}{{ end -}}

@@ -1,6 +1,6 @@
-{{/* The pod of a role: one container, which may do nothing but serve. Takes root and role. */}}
+{{/* The pod of a role: one container without privileges. Takes root and role. */}}
 
-{{/* What a role listens on: the container's ports by name, and the one for health and metrics. */}}
+{{/* The ports of a role: the container's ports by name, and the one for health and metrics. */}}
 {{- define "rookery.ports" -}}
 {{- if eq .role "bff" -}}
 http: 8080
@@ -30,13 +30,13 @@ health: 8091
 {{- $ports := include "rookery.ports" . | fromYaml -}}
 {{- $health := include "rookery.healthPort" . -}}
 metadata:
-  labels: # no versions: what does not change for a pod does not roll it
+  labels: # without versions, so that an upgrade rolls only changed pods
     {{- include "rookery.selector" . | nindent 4 }}
     {{- with mergeOverwrite (dict) $values.podLabels $own.podLabels }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
   annotations:
-    # Another ConfigMap rolls the pods. (Another Secret does not: kubectl rollout restart.)
+    # A changed ConfigMap rolls the pods. (A changed Secret does not: use kubectl rollout restart.)
     checksum/settings: {{ include "rookery.settings" . | sha256sum }}
     {{- if and $values.monitoring.annotations (not $values.monitoring.podMonitor.enabled) }}
     prometheus.io/scrape: "true"
@@ -79,7 +79,7 @@ spec:
     {{- include "rookery.volumes" . | nindent 4 }}
 {{- end -}}
 
-{{/* Checks have 2 seconds inside; a probe gives their report time to arrive. A start may have tails of the log to read. */}}
+{{/* Checks take at most 2 seconds; a probe's timeout leaves time for the response. A start may read tails of the log first. */}}
 {{- define "rookery.probes" -}}
 {{- $get := printf "port: %s, scheme: %s" (include "rookery.healthPort" .) (ternary "HTTPS" "HTTP" (not (empty (include "rookery.secure" .root)))) -}}
 startupProbe:
@@ -99,12 +99,12 @@ livenessProbe:
   failureThreshold: 6
 {{- end -}}
 
-{{/* What the pods of roles and of the migration have in common, but for containers and volumes. Takes account too. */}}
+{{/* The common part of the pods of roles and of the migration, without containers and volumes. Also takes account. */}}
 {{- define "rookery.podSpec" -}}
 {{- $values := .root.Values -}}
 serviceAccountName: {{ .account }}
 automountServiceAccountToken: false
-enableServiceLinks: false # variables such as ROOKERY_BFF_PORT would be taken for settings that there are not
+enableServiceLinks: false # variables such as ROOKERY_BFF_PORT would be read as unknown settings
 {{- with $values.imagePullSecrets }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}

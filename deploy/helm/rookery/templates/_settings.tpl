@@ -1,6 +1,6 @@
-{{/* Settings of Rookery, as docs/operations.md has them: those without secrets as a map, those with as references. */}}
+{{/* Settings of Rookery (docs/operations.md): those without secrets as a map, secrets as references. */}}
 
-{{/* Variables of a role, in YAML. Takes root and role (of which `migrate` needs the engines alone). */}}
+{{/* Variables of a role, in YAML. Takes root and role; `migrate` needs only the engines. */}}
 {{- define "rookery.settings" -}}
 {{- $values := .root.Values -}}
 {{- $settings := dict "ROOKERY_LOG_LEVEL" $values.logLevel -}}
@@ -41,7 +41,7 @@
 {{ toYaml $settings }}
 {{- end -}}
 
-{{/* Where the certificates are that `rookery.tlsMounts` mounts. */}}
+{{/* The paths of the certificates that `rookery.tlsMounts` mounts. */}}
 {{- define "rookery.tlsSettings" -}}
 {{- $tls := .root.Values.tls -}}
 {{- if include "rookery.secure" .root -}}
@@ -97,7 +97,7 @@ ROOKERY_REDIS__URL: {{ . | quote }}
 {{- end }}
 {{- end -}}
 
-{{/* What each container has in its environment besides: who it is, and secrets by reference. */}}
+{{/* Other variables of each container: its identity, and secrets by reference. */}}
 {{- define "rookery.env" -}}
 {{- $values := .root.Values -}}
 {{- if has .role (list "archive" "gateway" "bff") }}
@@ -142,7 +142,7 @@ ROOKERY_REDIS__URL: {{ . | quote }}
 {{- end }}
 {{- end -}}
 
-{{/* What clients are told of the gateway in this pod: always this pod, by its name. */}}
+{{/* The announced addresses of the gateway in this pod: always the pod's own name. */}}
 {{- define "rookery.publicAddresses" -}}
 {{- $values := .root.Values -}}
 {{- $secure := include "rookery.secure" .root -}}

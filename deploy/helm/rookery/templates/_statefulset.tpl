@@ -1,5 +1,5 @@
-{{/* Names that stay, so that a pod that comes back takes its place in the consumer group at once. They start side by side,
-     and are replaced one after the other, the last first, each once the one before it is ready. Takes root and role. */}}
+{{/* Stable names, so that a restarted pod rejoins its consumer group at once. Pods start in parallel, and are replaced one
+     after the other, the last first, each when the one before it is ready. Takes root and role. */}}
 {{- define "rookery.statefulSet" -}}
 {{- $own := index .root.Values .role -}}
 serviceName: {{ ternary (printf "%s-bff" (include "rookery.fullname" .root)) (include "rookery.workload" .) (eq .role "embedded") }}
