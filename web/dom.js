@@ -33,7 +33,7 @@ export function setAttribute(element, name, value) {
   else element.setAttribute(name, value === true ? "" : String(value));
 }
 
-/** Writes only what differs, so that nothing is announced or selected anew. @param {Node} node @param {string} text */
+/** Writes the text only if it differs, so that screen readers and selections are not disturbed. @param {Node} node @param {string} text */
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }

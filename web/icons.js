@@ -29,7 +29,7 @@ const PATHS = {
   write: ["M12 20h9", "M16.5 3.5a2.1 2.1 0 0 1 3 3L7 19l-4 1 1-4z"],
 };
 
-/** A pictogram; what it means is said by the button around it. @param {keyof typeof PATHS} name */
+/** An icon; the button around it has the label. @param {keyof typeof PATHS} name */
 export function icon(name) {
   return drawing(
     "icon",

@@ -27,7 +27,7 @@
  * @property {string} bounds in words
  */
 /** @typedef {{values: Setting[]}} Settings */
-/** @typedef {{user_id: string, name: string} | {command: string}} Actor a user, or whom a command ran as */
+/** @typedef {{user_id: string, name: string} | {command: string}} Actor a user, or the system user of a command */
 /**
  * @typedef {object} Change
  * @property {string} id

@@ -12,7 +12,7 @@ export class Composer extends Component {
   #send = h("button", { class: "send", type: "submit", "aria-label": "Send", title: "Send" }, icon("send"));
   #note = h("p", { class: "note error", id: "composer-note", role: "alert" });
 
-  /** @param {Client} client @param {string} chat_id @param {string} name whom one writes to @param {() => void} sent */
+  /** @param {Client} client @param {string} chat_id @param {string} name of the recipient @param {() => void} sent */
   constructor(client, chat_id, name, sent) {
     super();
     this.client = client;

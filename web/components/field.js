@@ -5,12 +5,12 @@ import { h, setAttribute, setText } from "../dom.js";
 let made = 0;
 
 /**
- * @param {object} what
- * @param {string} what.label
- * @param {string} what.name of the field, the same as in the HTTP API
- * @param {string} [what.hint]
- * @param {boolean} [what.long] several lines
- * @param {Record<string, unknown>} [what.attributes] of the input
+ * @param {object} options
+ * @param {string} options.label
+ * @param {string} options.name of the field, the same as in the HTTP API
+ * @param {string} [options.hint]
+ * @param {boolean} [options.long] several lines
+ * @param {Record<string, unknown>} [options.attributes] of the input
  */
 export function field({ label, name, hint = "", long = false, attributes = {} }) {
   const id = `field-${++made}`;
