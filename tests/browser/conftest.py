@@ -71,9 +71,9 @@ class Platform(Rookery):
             time.sleep(0.05)
         return texts
 
-    def say(self, sender: "Account", chat_id: str, *texts: str) -> None:
+    def send(self, sender: "Account", chat_id: str, *texts: str) -> None:
         """Send messages one after the other over a new session; wait until the history has them."""
-        trio.run(_say, self.websocket, sender.access_token, chat_id, texts)
+        trio.run(_send, self.websocket, sender.access_token, chat_id, texts)
         self.history_up_to(texts[-1], sender, chat_id)
 
 
@@ -246,7 +246,7 @@ def mira(platform: Platform) -> Account:
     return platform.register("Mira Okafor")
 
 
-async def _say(url: str, access_token: str, chat_id: str, texts: tuple[str, ...]) -> None:
+async def _send(url: str, access_token: str, chat_id: str, texts: tuple[str, ...]) -> None:
     with trio.fail_after(60):
         async with trio_websocket.open_websocket_url(url, subprotocols=["rookery.v1.json"]) as socket:
             await socket.send_message(json.dumps({"authenticate": {"access_token": access_token}}))

@@ -37,7 +37,7 @@ def test_two_people_sign_up_find_each_other_and_chat(platform: "Platform", seats
 def test_reactions_are_seen_by_both_and_survive_a_reload(
     platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
 ) -> None:
-    platform.say(ada, ada.chat_with(mira), "Lunch was at noon. Nobody noticed.")
+    platform.send(ada, ada.chat_with(mira), "Lunch was at noon. Nobody noticed.")
     at_ada, at_mira = seats(platform), seats(platform)
     at_ada.sign_in(ada)
     at_mira.sign_in(mira)
@@ -62,7 +62,7 @@ def test_reactions_are_seen_by_both_and_survive_a_reload(
 def test_a_draft_the_open_chat_and_history_survive_a_reload(
     platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
 ) -> None:
-    platform.say(mira, ada.chat_with(mira), "Are you there?")
+    platform.send(mira, ada.chat_with(mira), "Are you there?")
     seat = seats(platform)
     seat.sign_in(ada)
     seat.open_chat("Mira Okafor")
@@ -76,8 +76,8 @@ def test_going_back_leads_to_the_list_from_whatever_chat(
     platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
 ) -> None:
     jonas = platform.register("Jonas Weber")
-    platform.say(mira, ada.chat_with(mira), "One")
-    platform.say(jonas, ada.chat_with(jonas), "Two")
+    platform.send(mira, ada.chat_with(mira), "One")
+    platform.send(jonas, ada.chat_with(jonas), "Two")
     seat = seats(platform)
     seat.sign_in(ada)
     seat.open_chat("Mira Okafor")
@@ -91,7 +91,7 @@ def test_going_back_leads_to_the_list_from_whatever_chat(
 def test_typing_is_shown_until_the_message_comes(
     platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
 ) -> None:
-    platform.say(mira, ada.chat_with(mira), "Hello")
+    platform.send(mira, ada.chat_with(mira), "Hello")
     at_ada, at_mira = seats(platform), seats(platform)
     at_ada.sign_in(ada)
     at_mira.sign_in(mira)
@@ -110,7 +110,7 @@ def test_typing_is_shown_until_the_message_comes(
 def test_two_tabs_of_one_person_stay_together(
     platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
 ) -> None:
-    platform.say(mira, ada.chat_with(mira), "One for both tabs")
+    platform.send(mira, ada.chat_with(mira), "One for both tabs")
     seat = seats(platform)
     seat.sign_in(ada)
     other = seat.tab()
@@ -141,7 +141,7 @@ def test_two_tabs_of_one_person_stay_together(
 def test_a_text_is_shown_as_it_was_written(
     platform: "Platform", seats: "Seats", ada: "Account", mira: "Account", text: str
 ) -> None:
-    platform.say(mira, ada.chat_with(mira), text)
+    platform.send(mira, ada.chat_with(mira), text)
     seat = seats(platform)
     seat.sign_in(ada)
     seat.open_chat("Mira Okafor")
@@ -152,7 +152,7 @@ def test_a_text_is_shown_as_it_was_written(
 def test_an_address_in_a_text_is_a_link_that_gives_nothing_away(
     platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
 ) -> None:
-    platform.say(mira, ada.chat_with(mira), "See https://example.org/run/42.")
+    platform.send(mira, ada.chat_with(mira), "See https://example.org/run/42.")
     seat = seats(platform)
     seat.sign_in(ada)
     seat.open_chat("Mira Okafor")
@@ -201,7 +201,7 @@ def test_what_is_wrong_with_a_sign_in_is_said_at_its_field(
 def test_a_changed_profile_is_what_others_see(
     platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
 ) -> None:
-    platform.say(mira, ada.chat_with(mira), "Hello")
+    platform.send(mira, ada.chat_with(mira), "Hello")
     at_ada, at_mira = seats(platform), seats(platform)
     at_mira.sign_in(mira)
     at_mira.page.get_by_role("button", name="Menu").click()

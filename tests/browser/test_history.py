@@ -47,7 +47,7 @@ def platform(platform_without_replay: "Platform") -> "Platform":
 @pytest.fixture
 def reading(platform: "Platform", seats: "Seats", ada: "Account", mira: "Account") -> "Seat":
     """Ada's window at the end of a long chat with Mira."""
-    platform.say(mira, ada.chat_with(mira), *LONG)
+    platform.send(mira, ada.chat_with(mira), *LONG)
     seat = seats(platform)
     seat.sign_in(ada)
     seat.open_chat("Mira Okafor")
@@ -97,7 +97,7 @@ def test_new_messages_wait_behind_a_pill_for_who_reads_above(
     reading.page.evaluate(SCREENS_UP, 1)
     reading.page.wait_for_timeout(300)
     reading.page.evaluate(HOLD)
-    platform.say(mira, ada.chat_with(mira), "Something new", "and more")
+    platform.send(mira, ada.chat_with(mira), "Something new", "and more")
     pill = reading.page.get_by_role("button", name="2 new messages")
     expect(pill).to_be_visible()
     expect(reading.row("Mira Okafor")).to_contain_text("2 unread")
@@ -112,7 +112,7 @@ def test_new_messages_stick_to_the_bottom_for_who_is_there(
     platform: "Platform", reading: "Seat", ada: "Account", mira: "Account"
 ) -> None:
     for number in range(5):
-        platform.say(mira, ada.chat_with(mira), f"New {number} " + "on several lines " * 20)
+        platform.send(mira, ada.chat_with(mira), f"New {number} " + "on several lines " * 20)
         expect(reading.message(f"New {number} ")).to_be_in_viewport()
         wait_until_at_bottom(reading.page)
     reading.composer.fill("one\ntwo\nthree\nfour")
@@ -122,8 +122,8 @@ def test_new_messages_stick_to_the_bottom_for_who_is_there(
 
 def test_a_chat_opens_where_one_left_off(platform: "Platform", seats: "Seats", ada: "Account", mira: "Account") -> None:
     chat_id = ada.chat_with(mira)
-    platform.say(ada, chat_id, *(f"Old {number}" for number in range(10)))
-    platform.say(mira, chat_id, *LONG[:30])
+    platform.send(ada, chat_id, *(f"Old {number}" for number in range(10)))
+    platform.send(mira, chat_id, *LONG[:30])
     seat = seats(platform)
     seat.sign_in(ada)
     row = seat.row("Mira Okafor")
@@ -154,7 +154,7 @@ def test_a_reaction_above_moves_nothing_in_sight(reading: "Seat") -> None:
 def test_history_that_does_not_come_can_be_asked_for_again(
     platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
 ) -> None:
-    platform.say(mira, ada.chat_with(mira), "Worth the wait")
+    platform.send(mira, ada.chat_with(mira), "Worth the wait")
     seat = seats(platform)
     seat.allowed = ["ERR_FAILED"]
     seat.sign_in(ada)
@@ -168,7 +168,7 @@ def test_history_that_does_not_come_can_be_asked_for_again(
 
 
 def test_waiting_has_a_face(platform: "Platform", seats: "Seats", ada: "Account", mira: "Account") -> None:
-    platform.say(mira, ada.chat_with(mira), "Hello")
+    platform.send(mira, ada.chat_with(mira), "Hello")
     seat = seats(platform)
     held: list[Route] = []
 

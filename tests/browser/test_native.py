@@ -33,7 +33,7 @@ def test_two_browsers_and_a_native_program_chat(
     platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
 ) -> None:
     """Mira has a page and a native program; both and Ada's page show each message."""
-    platform.say(ada, ada.chat_with(mira), "Good morning")  # may be replayed to the program
+    platform.send(ada, ada.chat_with(mira), "Good morning")  # may be replayed to the program
     at_ada, at_mira = seats(platform), seats(platform, "phone")
     at_ada.sign_in(ada)
     at_mira.sign_in(mira)
