@@ -129,7 +129,7 @@ async def open_administration(settings: Settings, accounts: AccountStore) -> Asy
 
 
 def log_acts() -> None:
-    """Log the acts of this command on stderr, as JSON lines like those of a process, and else only warnings."""
+    """Log the actions of this command to stderr as JSON lines, like a process, and otherwise only warnings."""
     configure_logs("warning", role="command")
     set_levels("warning", {AUDIT_LOGGER: "info"})
 

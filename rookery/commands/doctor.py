@@ -190,9 +190,7 @@ def check_certificate(certificate: Certificate, file: Path) -> Finding:
     if time.time() >= certificate.not_after:
         return Finding(Level.PROBLEM, f"{text}expired on {ends}", "renew it: no client can connect")
     if time.time() >= certificate.warn_from:
-        return Finding(
-            Level.WARNING, f"{text}expires on {ends}", "renew it; Rookery loads the new one without a restart"
-        )
+        return Finding(Level.WARNING, f"{text}expires on {ends}", "renew it; Rookery reloads it without a restart")
     return Finding(Level.OK, f"{text}is valid until {ends}")
 
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import click
 
-from rookery.commands.admin import system_user
+from rookery.commands.admin import log_acts, system_user
 from rookery.commands.configuration import current
 from rookery.serve.engines import open_accounts, open_configuration
 from shared.accounts.administration import record_act
@@ -29,6 +29,7 @@ async def list_keys(settings: Settings) -> None:
 
 async def rotate(settings: Settings) -> None:
     """Create a new key, and print when it takes effect. Raises Unavailable."""
+    log_acts()
     key = new_signing_key(wall_clock_ms())
     async with open_accounts(settings) as accounts:
         await record_act(accounts, system_user(), Act.ROTATE_KEYS, key.key_id)
@@ -41,6 +42,7 @@ async def rotate(settings: Settings) -> None:
 
 async def retire(settings: Settings, key_id: str, now: bool) -> None:
     """Remove a key, so that its tokens are rejected. Raises ClickException if it is still needed, and Unavailable."""
+    log_acts()
     lifetime = await _token_lifetime(settings)
     async with open_accounts(settings) as accounts:
         keys = await accounts.signing_keys()

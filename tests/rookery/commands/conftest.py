@@ -1,4 +1,4 @@
-"""The command `rookery`, run in this process, and its logs undone."""
+"""The command `rookery`, run in this process."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -13,6 +13,17 @@ from rookery.serve.folder import DataFolder
 from shared.telemetry import logs
 
 Invoke = Callable[..., Result]
+
+
+@pytest.fixture(autouse=True)
+def _own_logs() -> Iterator[None]:
+    """Undo a command's configuration of logs, which is for a whole process."""
+    root = logging.getLogger()
+    before = root.handlers, root.level
+    yield
+    logs.restore_levels()
+    root.handlers, root.level = before
+    structlog.reset_defaults()
 
 
 @pytest.fixture
@@ -30,14 +41,3 @@ def invoke(folder: DataFolder, monkeypatch: pytest.MonkeyPatch) -> Invoke:
         return CliRunner().invoke(main, arguments, input=stdin, env=environment)
 
     return run
-
-
-@pytest.fixture(autouse=True)
-def _own_logs() -> Iterator[None]:
-    """Undo the configuration of logs that a command makes for its process."""
-    root = logging.getLogger()
-    before = root.handlers, root.level
-    yield
-    logs.restore_levels()
-    root.handlers, root.level = before
-    structlog.reset_defaults()
