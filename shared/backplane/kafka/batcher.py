@@ -58,7 +58,7 @@ class _Partition:
 
 
 class Batcher:
-    """Batches the calls to one topic. Times are in seconds, of any one monotonic clock.
+    """Batches the calls to one topic. Times are in seconds of one monotonic clock.
 
     Its bound is the caller's: it holds the calls that were added and are not answered yet.
     """
@@ -141,7 +141,7 @@ class Batcher:
         return batch
 
     def complete(self, request: Request, outcomes: Mapping[int, Outcome], now: float) -> None:
-        """The request has ended, with these outcomes by partition; one that is missing counts as None."""
+        """End a request, with its outcomes by partition; a missing one counts as None."""
         self._busy.discard(request.leader)
         for batch in request.batches:
             batch.under_way = False
