@@ -30,6 +30,7 @@ class StreamConnection(Protocol):
     @property
     def has_room(self) -> bool:
         """Whether the send buffer is below its bound."""
+        ...
 
     def flush(self) -> None:
         """Wake the writer."""

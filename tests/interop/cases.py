@@ -44,6 +44,7 @@ class Client(Protocol):
         compressed: bool = False,
     ) -> AbstractAsyncContextManager[Any]:
         """Begin a call of any method. Returns a `shared.rpc.ClientStream`, or an object with its interface."""
+        ...
 
 
 async def empty_unary(client: Client) -> None:
