@@ -4,7 +4,7 @@ import asyncio
 import gc
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
@@ -108,13 +108,18 @@ async def test_calls_under_way_finish_while_our_server_drains(nursery: trio.Nurs
             assert await stream.receive() is None
 
     async with trio.open_nursery() as client:
-        client.start_soon(trio.to_thread.run_sync, partial(trio.run, use))
+        client.start_soon(run_in_thread, use)
         await trio.to_thread.run_sync(responded.wait)
         nursery.start_soon(running.stop)
         (connection,) = running.server.connections
         await eventually(lambda: connection.going_away)
         draining.set()
     await running.ended.wait()
+
+
+async def run_in_thread(use: Callable[[], Awaitable[None]]) -> None:
+    """Run a function that blocks, such as a case with grpcio's client, in a thread."""
+    await trio.to_thread.run_sync(trio.run, use)
 
 
 # ---- our client, grpcio's server
