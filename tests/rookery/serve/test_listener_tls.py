@@ -16,9 +16,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from bff.http.server import HttpLimits, Server, open_http_server
 from rookery.serve.platform import open_up
-from shared.net.tls import ServerTls
 from shared.net.trust import client_context, trust_itself
 from shared.rpc import call_unary, open_channel
 from shared.rpc.standard.health_grpc import HealthStub
@@ -271,24 +269,6 @@ async def test_http_ends_with_close_notify(secured: Secured) -> None:
     assert received.startswith(b"HTTP/1.1 200")
 
 
-async def test_a_websocket_that_is_refused_gets_its_code_and_close_notify(secured: Secured) -> None:
-    upgrade = (
-        b"GET /session HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
-        b"Sec-WebSocket-Protocol: rookery.v1.json\r\n\r\n"
-    )
-    not_utf8 = b"\x81\x81\0\0\0\0\xff"
-    async with secured.connected("websocket") as stream:
-        await stream.send_all(upgrade + not_utf8 + b"x" * 100_000)
-        received = b""
-        while data := await stream.receive_some():
-            received += data
-        await stream.aclose()
-    head, _, frames = received.partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 101 ")
-    assert (frames[0], frames[2:4]) == (0x88, (1007).to_bytes(2, "big"))
-
-
 # ---- certificates that change
 
 
@@ -348,68 +328,6 @@ async def until_serving(secured: Secured, name: str, settings: TlsSettings, *, e
 
 
 # ---- HTTP over TLS
-
-
-async def application(scope: Any, receive: Any, send: Any) -> None:
-    """Responds with scheme, path and client; `/large` adds 64 MB, `/refused` responds with 413 without reading."""
-    body = f"{scope['scheme']} {scope['path']} {scope['client'][0]}".encode()
-    status = 413 if scope["path"] == "/refused" else 200
-    await send({"type": "http.response.start", "status": status, "headers": []})
-    await send({"type": "http.response.body", "body": body, "more_body": True})
-    for _ in range(64 if scope["path"] == "/large" else 0):
-        await send({"type": "http.response.body", "body": bytes(1024 * 1024), "more_body": True})
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-def get(path: str) -> bytes:
-    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
-
-
-@asynccontextmanager
-async def serving_http(unopened: Secured, **limits: float) -> AsyncIterator[Server]:
-    tls = ServerTls(unopened.issued.settings(), unopened.issued.certificate)
-    async with open_http_server(application, "127.0.0.1", 0, HttpLimits(**limits), tls=tls) as server:  # type: ignore[arg-type]
-        unopened.ports["page"] = server.address[1]
-        yield server
-
-
-async def test_a_client_that_stops_reading_http_is_cut_off_and_others_see_the_application(unopened: Secured) -> None:
-    async with (
-        serving_http(unopened, send_seconds=0.2, linger_seconds=0.05) as server,
-        unopened.connected("page") as stalled,
-        unopened.connected("page") as other,
-    ):
-        await stalled.send_all(get("/large"))
-        for path in ("/first", "/last"):
-            await other.send_all(get(path))
-            received = b""
-            while f"https {path} 127.0.0.1".encode() not in received:
-                received += await other.receive_some()
-        with trio.fail_after(PATIENCE):
-            while server.connections > 1:
-                await trio.sleep(0.005)
-
-
-async def test_a_refusal_reaches_a_client_that_is_still_sending(unopened: Secured) -> None:
-    async with serving_http(unopened, linger_seconds=PATIENCE), unopened.connected("page") as stream:
-        await stream.send_all(b"POST /refused HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n\r\n")
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(stream.send_all, b"x" * 2_000_000)
-            received = await rest(stream)
-    assert received.startswith(b"HTTP/1.1 413")
-
-
-async def test_a_stop_of_http_closes_idle_and_half_open_connections_at_once(unopened: Secured) -> None:
-    async with AsyncExitStack() as clients:
-        async with serving_http(unopened, drain_seconds=PATIENCE) as server:
-            idle = await clients.enter_async_context(unopened.connected("page"))
-            half_open = await clients.enter_async_context(await unopened.connect("page"))
-            with trio.fail_after(PATIENCE):
-                while server.connections < 2:
-                    await trio.sleep(0.005)
-            began = trio.current_time()
-        assert trio.current_time() - began < PATIENCE / 2
-        assert await rest(half_open) == await rest(idle) == b""
 
 
 @pytest.mark.parametrize(("seconds", "header"), [(0, b""), (86_400, b"strict-transport-security: max-age=86400\r\n")])
