@@ -32,7 +32,15 @@ settings.load_profile("rookery")
 CASSANDRA_TIMEOUT = 30.0
 """Seconds for a request to Cassandra, on a machine that is busy with other tests."""
 
+LONG = ("tests/system/", "tests/browser/", "tests/operations/", "tests/tools/wheel/")
+"""Folders of the longest test files."""
+
 E = TypeVar("E", bound=Engine)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the longest files first, so that parallel processes end at about the same time."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
 
 
 @pytest.hookimpl(wrapper=True)
