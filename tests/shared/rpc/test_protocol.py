@@ -8,7 +8,8 @@ import trio.testing
 from h2.exceptions import ProtocolError
 from hpack import Encoder
 from hyperframe.frame import SettingsFrame
-from hypothesis import given, settings
+from hypothesis import given
+from tests.fuzzing import examples
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
@@ -130,7 +131,7 @@ def test_a_client_survives_any_input(wire: bytes, at: list[int], settings_first:
     feed(protocol, SettingsFrame(0).serialize() * settings_first + wire, at)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(wire=wires, at=cuts)
 async def test_a_connection_ends_without_a_fault_after_any_input(
     wire: bytes, at: list[int], autojump_clock: trio.testing.MockClock
