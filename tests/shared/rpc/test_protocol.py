@@ -9,7 +9,6 @@ from h2.exceptions import ProtocolError
 from hpack import Encoder
 from hyperframe.frame import SettingsFrame
 from hypothesis import given
-from tests.fuzzing import examples
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
@@ -18,6 +17,7 @@ from shared.rpc import Limits
 from shared.rpc.framing import frame_messages
 from shared.rpc.protocol import OutgoingCall, Protocol
 from shared.rpc.server.server import Server
+from tests.fuzzing import examples
 from tests.shared.rpc.conftest import make_services
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SettingsFrame(0).serialize()

@@ -13,10 +13,10 @@ from shared.backplane.kafka.topics import migrate_topics
 from shared.backplane.publishing import publish_and_wait
 from shared.contract.errors import Unavailable
 from shared.settings import KafkaSettings
+from tests.needed import needed
 from tests.shared.backplane.conftest import PATIENCE
 from tools.engines.engine import running
 from tools.engines.kafka import Kafka
-from tools.toolchains import needed
 
 CLOSE_SECONDS = 15.0
 """For closing while the broker is away. It takes one or two; a busy machine takes more."""
