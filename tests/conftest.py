@@ -26,13 +26,21 @@ from tools.launch.process import log_tails
 # No deadline: the machines that run these are shared and noisy, and a time limit there is a flaky test.
 # autojump_clock and tmp_path are safe to share between the examples of one test where each example uses fresh names.
 settings.register_profile("rookery", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-settings.register_profile("deep", settings.get_profile("rookery"), max_examples=2_000)
+settings.register_profile("deep", settings.get_profile("rookery"), max_examples=1_000)
 settings.load_profile("rookery")
 
 CASSANDRA_TIMEOUT = 30.0
 """Seconds for a request to Cassandra, on a machine that is busy with other tests."""
 
+LONG = ("tests/system/", "tests/browser/", "tests/operations/", "tests/tools/wheel/")
+"""Folders of the longest test files."""
+
 E = TypeVar("E", bound=Engine)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the longest files first, so that parallel processes end at about the same time."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
 
 
 @pytest.hookimpl(wrapper=True)

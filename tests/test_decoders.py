@@ -16,7 +16,7 @@ import msgspec
 import pytest
 import trustme
 from google.protobuf.message import DecodeError
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
@@ -66,6 +66,7 @@ from shared.net.pem import UnusableCertificate
 from shared.rpc.framing import MessageBuffer, frame_messages
 from shared.rpc.status import RpcError
 from shared.settings import ENV_PREFIX, Settings
+from tests.fuzzing import examples
 
 USER_ID = 7
 
@@ -275,7 +276,7 @@ DECODERS = [
 
 
 @pytest.mark.parametrize("decoder", DECODERS, ids=lambda decoder: decoder.name)
-@settings(max_examples=50)
+@examples(50)
 @given(data=st.data())
 def test_a_value_or_its_own_refusal(decoder: Decoder, data: st.DataObject) -> None:
     given_input = data.draw(decoder.inputs)
@@ -286,7 +287,7 @@ def test_a_value_or_its_own_refusal(decoder: Decoder, data: st.DataObject) -> No
     assert decoder.holds(given_input, result)
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(content=nearly(b'data = "here"\n[bff]\nport = 1\n'))
 def test_a_file_of_settings_is_one_or_is_refused(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "rookery.toml"
@@ -301,7 +302,7 @@ def test_a_file_of_settings_is_one_or_is_refused(content: bytes, tmp_path: Path)
 
 
 @pytest.mark.filterwarnings("ignore:Parsed a serial number")  # below zero: cryptography will refuse it one day
-@settings(max_examples=50)
+@examples(50)
 @given(content=nearly(trustme.CA().issue_cert("localhost").cert_chain_pems[0].bytes()) | st.binary(max_size=60))
 def test_a_certificate_is_read_or_is_unusable(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "certificate.pem"
@@ -326,7 +327,7 @@ def test_a_certificate_that_breaks_the_rules_is_unusable(there: bytes, instead: 
         read_certificate(file)
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(data=st.data())
 async def test_a_token_is_ours_or_is_refused(data: st.DataObject, tmp_path: Path) -> None:
     async with open_sqlite_accounts(tmp_path / "accounts.db") as accounts:

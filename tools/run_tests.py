@@ -142,7 +142,7 @@ LONG_RUNS = [
 
 def pytest_step(options: argparse.Namespace, report: Path) -> Step:
     """The Python tests of the tier, each file in one process: what a file starts is started once."""
-    words = ["-q", "-n", str(options.workers), "--dist", "loadfile", "--durations=15"]
+    words = ["-q", "-n", str(options.workers), "--dist", "loadfile", "--no-loadscope-reorder", "--durations=15"]
     words += ["-o", "junit_family=xunit1", f"--junitxml={report}"]
     words += ["--hypothesis-profile=deep"] if options.all else ["-m", "not slow"]
     return Step("tests, Python", python("-m", "pytest", *words), install_browser, is_live=True)

@@ -21,6 +21,7 @@ import trio
 import trio_websocket
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Request, expect, sync_playwright
 
+from tests.needed import skip_or_fail
 from tools.launch.process import Rookery, running
 
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
@@ -80,8 +81,7 @@ class Platform(Rookery):
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     if not CHROMIUM.exists():
-        missing = f"no Chromium at {CHROMIUM}: install Debian's package chromium, or set CHROMIUM"
-        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
+        skip_or_fail(f"no Chromium at {CHROMIUM}: install Debian's package chromium, or set CHROMIUM")
     expect.set_options(timeout=15_000)  # for a busy machine
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(CHROMIUM_FLAGS))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -10,14 +11,12 @@ import trio
 
 from rookery.v1 import session_pb2 as pb
 from rookery.v1.archive_pb2 import HistoryMessage
-from tests.system.burst import Sender
-from tests.system.sessions import TRANSPORTS, connector, open_session, text_to
-from tests.system.test_crash import make_senders
+from tests.system.sessions import TRANSPORTS, Connect, connector, open_session, text_to
 from tools.launch.people import PATIENCE, Person, read_history, sign_in, sign_up
-from tools.launch.process import Rookery, stop_all
+from tools.launch.process import POLL_SECONDS, Rookery, stop_all
 
-MOMENT = 500
-"""Accepted messages when the backup begins, of 2,000."""
+ENOUGH = 200
+"""Accepted messages when the backup begins."""
 
 
 @pytest.fixture
@@ -31,60 +30,34 @@ def elsewhere(tmp_path: Path) -> Iterator[Rookery]:
         stop_all([process])
 
 
-class Backup:
-    """A backup in the middle of a burst."""
-
-    def __init__(self, rookery: Rookery, folder: Path, senders: list[Sender]) -> None:
-        self._rookery = rookery
-        self._folder = folder
-        self._senders = senders
-        self._accepted = 0
-        self._moment = trio.Event()
-        self.before: dict[tuple[int, str], int] = {}
-        """Ids of messages that were accepted before it began, by sender and text."""
-        self.accepted_during = 0
-
-    async def run(self) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._back_up)
-            for sender in self._senders:
-                nursery.start_soon(sender.run, self._count)
-
-    def _count(self) -> None:
-        self._accepted += 1
-        if self._accepted == MOMENT:
-            self._moment.set()
-
-    async def _back_up(self) -> None:
-        await self._moment.wait()
-        self.before = {
-            sent.key: sent.message_id for each in self._senders for sent in each.sent.values() if sent.is_accepted
-        }
-        began = self._accepted
-        done = await trio.to_thread.run_sync(self._rookery.run, "backup", str(self._folder))
-        assert done.returncode == 0, done.stderr
-        self.accepted_during = self._accepted - began
-
-
 async def test_a_backup_under_load_has_all_that_was_accepted_before_it_began(
     own_rookery: Rookery, elsewhere: Rookery, tmp_path: Path
 ) -> None:
-    senders = await make_senders(own_rookery)
-    backup = Backup(own_rookery, tmp_path / "backup", senders)
-    await backup.run()
-    assert len(backup.before) >= MOMENT
-    assert backup.accepted_during > 0, "it was not under load"
+    ada, grace = [await sign_up(own_rookery.url, name) for name in ("ada", "grace")]
+    chat_id = ada.chat_with(grace)
+    accepted: list[int] = []
+    async with trio.open_nursery() as nursery:
+        for person, transport in product((ada, grace), TRANSPORTS):
+            nursery.start_soon(send_for_ever, connector(own_rookery, transport), person, chat_id, accepted)
+        with trio.fail_after(PATIENCE):
+            while len(accepted) < ENOUGH:
+                await trio.sleep(POLL_SECONDS)
+        before = list(accepted)
+        done = await trio.to_thread.run_sync(own_rookery.run, "backup", str(tmp_path / "backup"))
+        assert done.returncode == 0, done.stderr
+        assert len(accepted) > len(before), "it was not under load"
+        nursery.cancel_scope.cancel()
     assert own_rookery.is_running
 
     await restore(elsewhere, tmp_path / "backup")
-    for sender in senders:
-        mine = {key: message_id for key, message_id in backup.before.items() if key[0] == sender.person.user_id}
-        assert mine
-        until = partial(has_all, set(mine.values()))
-        history = await read_history(elsewhere.url, sender.person, sender.chat_id, until=until)
-        assert len(ids_of(history)) == len(history)
-        found = {(item.message.sender_id, item.message.text.body): item.message.message_id for item in history}
-        assert mine.items() <= found.items()
+    history = await read_history(elsewhere.url, ada, chat_id, until=partial(has_all, set(before)))
+    assert len(ids_of(history)) == len(history)
+
+
+async def send_for_ever(connect: Connect, person: Person, chat_id: str, accepted: list[int]) -> None:
+    async with open_session(connect, person) as session:
+        while True:
+            accepted.append((await session.send_text(chat_id, f"number {len(accepted)}")).message_id)
 
 
 async def test_people_go_on_after_a_restore(own_rookery: Rookery, elsewhere: Rookery, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from functools import partial
@@ -24,7 +23,7 @@ from tools.engines.redis import Redis
 from tools.launch.certificates import Authority, Issued
 from tools.launch.cluster import ENGINES, PARTITIONS, Cluster, Engines, running_cluster
 from tools.launch.people import PASSWORD, PATIENCE, Person, open_http, read_history, sign_in, sign_up
-from tools.launch.process import Process, Rookery, port_of, stop_all, wait_until
+from tools.launch.process import Process, Rookery, stop_all, wait_until
 
 if TYPE_CHECKING:
     from rookery.v1 import session_pb2 as pb
@@ -233,7 +232,7 @@ async def test_new_certificates_are_used_by_all_while_people_talk(
     async with talking(cluster, "websocket") as talk:
         await talk.run_past(partial(renew, cluster, authority))
     listening = [address for process in cluster.processes for address in process.addresses.values()]
-    assert {certificate_at(authority, address) for address in listening} == {issued.newest}
+    assert {authority.certificate_at(address) for address in listening} == {issued.newest}
 
 
 def renew(cluster: Cluster, authority: Authority) -> None:
@@ -247,15 +246,6 @@ def renew(cluster: Cluster, authority: Authority) -> None:
 
 def has_reloaded(process: Process) -> bool:
     return "tls_reloaded" in {line["event"] for line in process.log_lines()}
-
-
-def certificate_at(authority: Authority, address: str) -> bytes | None:
-    """The certificate of a listener that a new connection gets."""
-    with (
-        socket.create_connection(("127.0.0.1", port_of(address)), PATIENCE) as plain,
-        authority.trusting("h2", "http/1.1").wrap_socket(plain, server_hostname="localhost") as stream,
-    ):
-        return stream.getpeercert(True)
 
 
 # ---- admins

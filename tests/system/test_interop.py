@@ -174,20 +174,3 @@ async def test_a_client_that_comes_back_is_given_what_it_missed(rookery: Rookery
     assert session.frames[0].welcome.replayed == 3
     assert [message.text.body for message in messages] == ["missed 1", "missed 2", "missed 3", "live"]
     assert not any(frame.HasField("gap") for frame in session.frames)
-
-
-async def test_the_python_client_goes_on_after_the_server_was_killed(own_rookery: Rookery) -> None:
-    ada, grace = await sign_up(own_rookery.url, "ada"), await sign_up(own_rookery.url, "grace")
-    connect = partial(connect_websocket, own_rookery.websocket)
-    async with open_client(own_rookery.url, grace.name, PASSWORD) as client:
-        async with open_session(connect, ada) as session:
-            await session.send_text(grace.user_id, "before")
-        await trio.to_thread.run_sync(own_rookery.kill)
-        await trio.to_thread.run_sync(own_rookery.start)
-        async with open_session(connect, ada) as session:
-            await session.send_text(grace.user_id, "after")
-        await client.send(ada.user_id, "and so say I")
-        listener = AtClient(grace, client)
-        assert [(await listener.hear(pb.Message)).text.body for _ in range(2)] == ["before", "after"]
-    history = await read_history(own_rookery.url, ada, ada.chat_with(grace), until=lambda messages: len(messages) == 3)
-    assert [item.message.text.body for item in history] == ["before", "after", "and so say I"]

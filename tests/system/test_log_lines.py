@@ -1,13 +1,10 @@
-"""Log records have user, session and role; log levels change while Rookery runs."""
-
-import time
-from typing import Any
+"""Log records have user, session and role. `test_log_secrecy.py` changes levels while Rookery runs."""
 
 import trio
 
 from tests.system.sessions import TRANSPORTS, connector, open_session
-from tests.system.test_configuration import REACH_SECONDS, SLACK_SECONDS, configure
-from tools.launch.people import PATIENCE, Person, open_http, read_history, sign_up
+from tests.system.test_configuration import configure
+from tools.launch.people import PATIENCE, open_http, read_history, sign_up
 from tools.launch.process import POLL_SECONDS, Rookery
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
@@ -51,45 +48,3 @@ async def test_the_user_of_a_request_is_not_in_the_record_of_the_next_on_the_con
     asked = [line for line in own_rookery.log_lines() if line.get("route") == "/v1/me"]
     users = [str(ada.user_id), None, str(grace.user_id), None]
     assert [(line["status"], line.get("user_id")) for line in asked] == list(zip([200, 401] * 2, users, strict=True))
-
-
-async def test_levels_change_while_it_runs(own_rookery: Rookery) -> None:
-    ada = await sign_up(own_rookery.url, "ada")
-    assert debugging(own_rookery) == []
-    await configure(own_rookery, "set", "log_levels", "messaging.gateway=debug")
-    await until_debugging(own_rookery, ada, "messaging.gateway")
-    await configure(own_rookery, "set", "log_level", "error")
-    await configure(own_rookery, "unset", "log_levels")
-    await until_asking_logs(own_rookery, ada, 0)
-    await configure(own_rookery, "unset", "log_level")
-    await until_asking_logs(own_rookery, ada, 1)
-
-
-async def until_debugging(rookery: Rookery, person: Person, logger: str) -> None:
-    """Open sessions until the gateway logs debug records; it must do so soon."""
-    began = time.monotonic()
-    with trio.fail_after(PATIENCE):
-        while not debugging(rookery):
-            async with open_session(connector(rookery, "websocket"), person):
-                pass
-    assert time.monotonic() - began < REACH_SECONDS + SLACK_SECONDS
-    assert all(line["logger"].startswith(logger) for line in debugging(rookery))
-
-
-async def until_asking_logs(rookery: Rookery, person: Person, lines: int) -> None:
-    """Send requests until one logs this many records."""
-    with trio.fail_after(PATIENCE):
-        while True:
-            before = len(rookery.log_lines())
-            await ask(rookery, person)
-            if len(rookery.log_lines()) - before == lines:
-                break
-
-
-async def ask(rookery: Rookery, person: Person) -> None:
-    async with open_http(rookery.url) as http:
-        (await http.get("/v1/me", headers=person.headers)).raise_for_status()
-
-
-def debugging(rookery: Rookery) -> list[dict[str, Any]]:
-    return [line for line in rookery.log_lines() if line["level"] == "debug"]

@@ -4,10 +4,8 @@ import json
 import re
 import secrets
 import signal
-import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -22,14 +20,8 @@ from websockets.typing import Subprotocol
 
 from rookery.client import open_client
 from rookery.client.reconnector import Transport
-from rookery.client.trust import client_tls
 from rookery.v1 import session_pb2
-from tests.system.talk import TRANSPORTS, talking
-from tools.engines.cassandra import Cassandra
-from tools.engines.kafka import Kafka
-from tools.engines.redis import Redis
-from tools.launch.certificates import Authority, Issued
-from tools.launch.cluster import Cluster, Engines, running_cluster
+from tools.launch.certificates import Authority
 from tools.launch.process import ANNOUNCED, Process, Rookery, port_of, running, wait_until
 
 PASSWORD = "correct horse battery"
@@ -84,7 +76,7 @@ class Secured(Rookery):
             yield websocket
 
     def certificate_of(self, name: str) -> bytes | None:
-        return certificate_at(self.authority, self.addresses[name])
+        return self.authority.certificate_at(self.addresses[name])
 
 
 @pytest.fixture(scope="module")
@@ -263,85 +255,3 @@ def test_an_invalid_certificate_is_an_invalid_setting(tmp_path: Path) -> None:
     assert (refused.returncode, refused.stdout) == (2, "")
     assert str(file) in refused.stderr
     assert "Traceback" not in refused.stderr
-
-
-# ---- a cluster
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Authority]:
-    """Whom this system trusts, here and in the processes of the cluster, and nobody else."""
-    authority = Authority(tmp_path_factory.mktemp("certificates"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SSL_CERT_FILE", str(authority.file))
-        client_tls.cache_clear()  # this process may have read it before, and must again after this module
-        yield authority
-    client_tls.cache_clear()
-
-
-@pytest.fixture(scope="module")
-def issued(authority: Authority) -> Issued:
-    """What each process shows, to clients and to archives alike."""
-    return authority.issue()
-
-
-@pytest.fixture(scope="module")
-def shared_cluster(
-    tmp_path_factory: pytest.TempPathFactory,
-    kafka_server: Kafka,
-    cassandra_server: Cassandra,
-    redis_server: Redis,
-    authority: Authority,
-    issued: Issued,
-) -> Iterator[Cluster]:
-    """One for all tests here. None of its processes logs an error, and each stops cleanly at the end."""
-    engines = Engines(kafka_server, cassandra_server, redis_server)
-    files = {"CERTIFICATE_FILE": issued.certificate, "KEY_FILE": issued.key, "CLIENT_CA_FILE": authority.file}
-    settings = {f"ROOKERY_TLS__{name}": str(file) for name, file in files.items()}
-    with running_cluster(Cluster(tmp_path_factory.mktemp("cluster"), engines, settings=settings)) as ready:
-        yield ready
-        last = ready.running()
-    assert [process.name for process in last if process.process.returncode != 0] == []
-    for process in ready.processes:
-        assert [line for line in process.log_lines() if line["level"] == "error"] == [], process.name
-
-
-@pytest.fixture
-def cluster(shared_cluster: Cluster) -> Cluster:
-    """All of its processes run, whatever the test before has done to them."""
-    shared_cluster.restore()
-    return shared_cluster
-
-
-@pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_a_cluster_moves_users_and_renews_certificates_without_a_failed_send(
-    cluster: Cluster, transport: Transport, authority: Authority, issued: Issued
-) -> None:
-    for fault in (cluster.gateways[0].terminate, cluster.archives[0].kill, partial(renew, cluster, authority)):
-        await trio.to_thread.run_sync(cluster.restore)
-        async with talking(cluster, transport) as talk:
-            await talk.run_past(fault)
-    listening = [address for process in cluster.running() for address in process.addresses.values()]
-    assert {certificate_at(authority, address) for address in listening} == {issued.newest}
-
-
-def renew(cluster: Cluster, authority: Authority) -> None:
-    """Put another certificate in the place of the one of all, and have each process read it."""
-    authority.issue()
-    for process in cluster.running():
-        process.signal(signal.SIGHUP)
-    for process in cluster.running():
-        assert wait_until(partial(has_reloaded, process)), process.name
-
-
-def has_reloaded(process: Process) -> bool:
-    return "tls_reloaded" in {line["event"] for line in process.log_lines()}
-
-
-def certificate_at(authority: Authority, address: str) -> bytes | None:
-    """The certificate that a new connection gets."""
-    with (
-        socket.create_connection(("127.0.0.1", port_of(address)), PATIENCE) as plain,
-        authority.trusting("h2", "http/1.1").wrap_socket(plain, server_hostname="localhost") as stream,
-    ):
-        return stream.getpeercert(True)

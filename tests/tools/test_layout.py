@@ -1,8 +1,8 @@
 """A module is tested in the file of its name, or where the table in CONTRIBUTING.md says."""
 
 import re
+from collections.abc import Iterator
 from fnmatch import fnmatch
-from pathlib import Path
 
 from tools.toolchains import ROOT
 
@@ -10,39 +10,39 @@ PACKAGES = ("bff", "messaging", "rookery", "shared")
 
 GENERATED = ("rookery/v1/*", "shared/rpc/standard/*")
 
-TABLE = re.findall(r"^\| `(\S+\.py)` \| (.+) \|$", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
-"""Rows of modules, as glob patterns, and the test files and folders that test them."""
+SECTION = (ROOT / "CONTRIBUTING.md").read_text().partition("## Modules that are tested elsewhere")[2]
+
+ROWS = re.findall(r"^\| (`.+\.py`) \| (`.+`) \|$", SECTION, re.MULTILINE)
+"""Modules, and the test files and folders that test them."""
 
 
-def modules() -> list[str]:
+def modules() -> set[str]:
     """Product modules that people write, as paths from the root."""
-    found = [str(path.relative_to(ROOT)) for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
-    return sorted(
-        path
-        for path in found
-        if not path.endswith("__init__.py") and not any(fnmatch(path, each) for each in GENERATED)
-    )
+    paths = [str(path.relative_to(ROOT)) for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+    written = [path for path in paths if not any(fnmatch(path, each) for each in GENERATED)]
+    return {path for path in written if not path.endswith("__init__.py")}
+
+
+def paths_in(cell: str) -> Iterator[str]:
+    """Paths of a cell, such as "`a/{b,c}.py`, `d.py`", with braces expanded."""
+    for path in re.findall(r"`(\S+)`", cell):
+        before, _, rest = path.partition("{")
+        names, _, after = rest.partition("}")
+        yield from (f"{before}{name}{after}" for name in names.split(","))
 
 
 def has_own_test(module: str) -> bool:
-    path = Path("tests", module)
-    return (ROOT / path.with_name(f"test_{path.name}")).exists()
+    path = ROOT / "tests" / module
+    return path.with_name(f"test_{path.name}").exists()
 
 
 def test_each_module_is_tested_under_its_name_or_where_the_table_says() -> None:
-    listed = [pattern for pattern, _ in TABLE]
-    untested = [
-        module
-        for module in modules()
-        if not has_own_test(module) and not any(fnmatch(module, pattern) for pattern in listed)
-    ]
-    assert untested == []
+    listed = {module for cell, _ in ROWS for module in paths_in(cell)}
+    assert sorted(module for module in modules() - listed if not has_own_test(module)) == []
+    assert sorted(listed - modules()) == [], "listed, but no module"
+    assert sorted(module for module in listed if has_own_test(module)) == [], "listed without need"
 
 
-def test_each_row_of_the_table_is_needed_and_names_tests_that_exist() -> None:
-    for pattern, tests in TABLE:
-        found = [module for module in modules() if fnmatch(module, pattern)]
-        assert [module for module in found if not has_own_test(module)], pattern
-        named = re.findall(r"`(\S+)`", tests)
-        assert named
-        assert [name for name in named if not (ROOT / name).exists()] == [], pattern
+def test_the_tests_in_the_table_exist() -> None:
+    tests = {path for _, cell in ROWS for path in paths_in(cell)}
+    assert [path for path in sorted(tests) if not (ROOT / path).exists()] == []

@@ -1,5 +1,6 @@
 """Issue certificates of a private authority into files, as settings name them."""
 
+import socket
 import ssl
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,8 +8,12 @@ from pathlib import Path
 import trustme
 
 from shared.settings import TlsSettings
+from tools.launch.process import port_of
 
 HOSTS = ("127.0.0.1", "localhost")
+
+CONNECT_SECONDS = 60.0
+"""Only ends a test that has failed."""
 
 
 class Authority:
@@ -41,6 +46,14 @@ class Authority:
         if alpn:
             context.set_alpn_protocols(list(alpn))
         return context
+
+    def certificate_at(self, address: str) -> bytes | None:
+        """The certificate, in DER, that a new connection to a local listener gets."""
+        with (
+            socket.create_connection(("127.0.0.1", port_of(address)), CONNECT_SECONDS) as plain,
+            self.trusting("h2", "http/1.1").wrap_socket(plain, server_hostname="localhost") as stream,
+        ):
+            return stream.getpeercert(True)
 
 
 class Issued:

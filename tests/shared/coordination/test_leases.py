@@ -11,7 +11,7 @@ import pytest
 import redis
 import structlog
 import trio
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
@@ -35,6 +35,7 @@ from shared.coordination.redis.leases import (
     open_generator_lease,
 )
 from shared.drivers.redis import open_redis
+from tests.fuzzing import examples
 from tests.shared.drivers.redis_clients import DEADLINE, blocking, eventually, settings_for
 from tools.engines.redis import Redis
 
@@ -105,7 +106,7 @@ CLOCKS = st.integers(-SETTLE_MS // 2, SETTLE_MS // 2)
 """By how much a server's clock is ahead of true time: two differ by SETTLE_MS at most."""
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(st.lists(st.tuples(PAUSES_OR_ANY, st.integers(1, 45)), max_size=6))
 def test_leases_of_one_number_are_far_apart(engine: redis.Redis, steps: list[tuple[int, int]]) -> None:
     world = World(engine)

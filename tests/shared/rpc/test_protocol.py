@@ -8,7 +8,7 @@ import trio.testing
 from h2.exceptions import ProtocolError
 from hpack import Encoder
 from hyperframe.frame import SettingsFrame
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
@@ -17,6 +17,7 @@ from shared.rpc import Limits
 from shared.rpc.framing import frame_messages
 from shared.rpc.protocol import OutgoingCall, Protocol
 from shared.rpc.server.server import Server
+from tests.fuzzing import examples
 from tests.shared.rpc.conftest import make_services
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SettingsFrame(0).serialize()
@@ -130,7 +131,7 @@ def test_a_client_survives_any_input(wire: bytes, at: list[int], settings_first:
     feed(protocol, SettingsFrame(0).serialize() * settings_first + wire, at)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(wire=wires, at=cuts)
 async def test_a_connection_ends_without_a_fault_after_any_input(
     wire: bytes, at: list[int], autojump_clock: trio.testing.MockClock

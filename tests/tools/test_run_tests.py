@@ -1,0 +1,56 @@
+"""The test runner reports what a person needs to act, and never skips under CI."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools import run_tests
+from tools.engines.install import Missing
+from tools.run_tests import Step, failed_steps, failed_tests, run, summary
+
+REPORT = """<testsuites><testsuite>
+<testcase file="tests/test_a.py" name="test_good" />
+<testcase file="tests/test_a.py" name="test_bad[x y]"><failure message="AssertionError: 1 != 2&#10;more">trace</failure>
+</testcase></testsuite></testsuites>"""
+
+
+def exiting(code: int) -> Step:
+    return Step("step", [sys.executable, "-c", f"print('its output'); raise SystemExit({code})"])
+
+
+def missing() -> None:
+    raise Missing("no such program")
+
+
+def test_each_failed_test_has_its_first_lines_and_the_command_to_run_it_again(tmp_path: Path) -> None:
+    report = tmp_path / "report.xml"
+    report.write_text(REPORT)
+    text = failed_tests(report)
+    assert "test_good" not in text
+    assert "FAILED tests/test_a.py::test_bad[x y]\n    AssertionError: 1 != 2\n    more\n" in text
+    assert "bin/python -m pytest 'tests/test_a.py::test_bad[x y]'" in text
+
+
+def test_a_failed_step_prints_its_output_and_the_command_to_run_it_again(capfd: pytest.CaptureFixture[str]) -> None:
+    outcome = run(exiting(1))
+    assert outcome.result == "failed"
+    assert "its output" in capfd.readouterr().out
+    assert f"{sys.executable} -c" in failed_steps([outcome])
+    assert "step               failed" in summary([outcome], 1)
+
+
+@pytest.mark.parametrize(("in_ci", "result"), [(False, "skipped"), (True, "failed")])
+def test_a_missing_program_is_a_failure_under_ci_alone(
+    monkeypatch: pytest.MonkeyPatch, in_ci: bool, result: str
+) -> None:
+    monkeypatch.setattr(run_tests, "IN_CI", in_ci)
+    unprepared = run(Step("step", ["true"], missing))
+    assert (unprepared.result, unprepared.reason) == (result, "no such program")
+    assert run(exiting(os.EX_UNAVAILABLE)).result == result
+
+
+def test_output_of_a_step_that_succeeds_is_not_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(exiting(0)).result == "ok"
+    assert "its output" not in capfd.readouterr().out
