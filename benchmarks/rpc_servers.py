@@ -125,7 +125,7 @@ async def serve_ours(*, as_gateways_do: bool) -> None:
 
 
 async def serve_purerpc() -> None:
-    from purerpc.server import ConnectionHandler, Server  # not before shared.rpc.compat, which lets it be imported
+    from purerpc.server import ConnectionHandler, Server  # not before rookery.purerpc_compat, which lets it be imported
 
     class PurerpcSessions(SessionServiceServicer):
         async def Connect(self, frames: AsyncIterator[ClientFrame]) -> AsyncIterator[ServerFrame]:

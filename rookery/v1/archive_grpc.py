@@ -1,4 +1,4 @@
-from shared.rpc.compat import purerpc
+from rookery.purerpc_compat import purerpc
 import rookery.v1.archive_pb2 as rookery_dot_v1_dot_archive__pb2
 import rookery.v1.session_pb2 as rookery_dot_v1_dot_session__pb2
 

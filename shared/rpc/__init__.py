@@ -4,12 +4,12 @@
 server, `open_balancer` to several; `call_unary` and `open_stream` call the methods of the stubs on them.
 """
 
+from rookery.purerpc_compat import Servicer
 from shared.rpc.client.balanced import Balancer, open_balancer
 from shared.rpc.client.calls import call_unary, open_stream
 from shared.rpc.client.channel import Channel, open_channel
 from shared.rpc.client.statistics import ChannelStatistics
 from shared.rpc.client.subchannel import Prepare
-from shared.rpc.compat import Servicer
 from shared.rpc.limits import Limits
 from shared.rpc.protocol import OutgoingCall
 from shared.rpc.server.server import serve_rpc, stream_handler

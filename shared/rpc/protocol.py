@@ -19,7 +19,7 @@ from google.rpc.status_pb2 import Status as StatusWithDetails
 from h2.errors import ErrorCodes
 from h2.utilities import HeaderValidationFlags, validate_headers
 
-from shared.rpc.compat import (
+from rookery.purerpc_compat import (
     GRPCConfiguration,
     GRPCConnection,
     HeaderDict,

@@ -10,7 +10,7 @@ from types import ModuleType
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_tools import protoc
 
-import shared.rpc.compat  # noqa: F401 - purerpc can't be imported without it
+import rookery.purerpc_compat  # noqa: F401 - purerpc can't be imported without it
 
 PROTOS = Path(__file__).with_name("protos")
 

@@ -19,11 +19,11 @@ PROTOS = ROOT / "protos"
 FOLDERS = ("rookery/v1", "shared/rpc/standard")
 SESSION = PROTOS / "rookery/v1/session.proto"
 ASYNCAPI = "rookery/v1/asyncapi.json"
-# purerpc's plugin script does not start beside a newer h2, so this one imports shared.rpc.compat first: the file
+# purerpc's plugin script does not start beside a newer h2, so this one imports rookery.purerpc_compat first: the file
 # alone, since its package may import generated code.
 PLUGIN = f"""#!{sys.executable}
 import runpy
-runpy.run_path({str(ROOT / "shared/rpc/compat.py")!r})
+runpy.run_path({str(ROOT / "rookery/purerpc_compat.py")!r})
 from purerpc.protoc_plugin.plugin import main
 main()
 """
@@ -47,7 +47,7 @@ def generate(target: Path) -> None:
         (session,) = FileDescriptorSet.FromString(descriptors.read_bytes()).file
     (target / ASYNCAPI).write_text(asyncapi.document(session) + "\n")
     for file in generated(target, "*_grpc.py"):
-        code = file.read_text().replace("import purerpc\n", "from shared.rpc.compat import purerpc\n", 1)
+        code = file.read_text().replace("import purerpc\n", "from rookery.purerpc_compat import purerpc\n", 1)
         file.write_text(code.rstrip() + "\n")
 
 

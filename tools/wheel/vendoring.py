@@ -1,4 +1,4 @@
-"""Puts purerpc into the wheel, as `shared/rpc/_vendor/purerpc/`, so that plain pip can install Rookery.
+"""Puts purerpc into the wheel, as `rookery/_vendor/purerpc/`, so that plain pip can install Rookery.
 
 purerpc requires `h2<4`, hypercorn and we require newer ones: no resolver accepts both (docs/decisions/0001). So a wheel
 contains the modules and the licence of purerpc, its imports name that copy, and its metadata does not require purerpc.
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from setuptools.command.build_py import build_py
 
-VENDOR = "shared.rpc._vendor"
+VENDOR = "rookery._vendor"
 """The package that holds the copy."""
 
 LEFT_OUT = re.compile(r"purerpc/(test_utils\.py|protoc_plugin/)")

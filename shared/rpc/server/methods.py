@@ -7,8 +7,8 @@ from typing import Any, TypeVar, cast
 import trio
 from google.protobuf.message import Message
 
+from rookery.purerpc_compat import Cardinality, RPCSignature, Servicer
 from shared.contract.errors import Refusal
-from shared.rpc.compat import Cardinality, RPCSignature, Servicer
 from shared.rpc.limits import Limits
 from shared.rpc.refusals import error_of
 from shared.rpc.status import RpcError, Status

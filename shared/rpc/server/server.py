@@ -7,7 +7,7 @@ from functools import partial
 import structlog
 import trio
 
-from shared.rpc.compat import Servicer
+from rookery.purerpc_compat import Servicer
 from shared.rpc.connection import keep_alive
 from shared.rpc.limits import DEFAULT_LIMITS, Limits
 from shared.rpc.server.connection import ServerConnection, complete_handshake

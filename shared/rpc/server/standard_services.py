@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from shared.rpc.compat import Servicer
+from rookery.purerpc_compat import Servicer
 from shared.rpc.server.health import HealthService
 from shared.rpc.server.reflection import ProtoFiles, ReflectionService, ReflectionServiceV1Alpha
 from shared.rpc.standard import health_pb2, reflection_pb2, reflection_v1alpha_pb2

@@ -1,4 +1,4 @@
-from shared.rpc.compat import purerpc
+from rookery.purerpc_compat import purerpc
 import shared.rpc.standard.health_pb2 as shared_dot_rpc_dot_standard_dot_health__pb2
 
 

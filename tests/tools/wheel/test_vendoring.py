@@ -17,7 +17,7 @@ from tools.launch.process import Rookery, running
 from tools.wheel.vendoring import name_the_copy
 
 ROOT = Path(__file__).resolve().parents[3]
-VENDORED = "shared/rpc/_vendor/purerpc/"
+VENDORED = "rookery/_vendor/purerpc/"
 
 CHAT = """
 import sys
@@ -94,7 +94,7 @@ def test_every_import_of_purerpc_in_the_wheel_names_the_copy(opened: ZipFile) ->
         name: re.findall(r"^\s*(?:from|import) purerpc\b.*", opened.read(name).decode(), re.M) for name in modules
     }
     assert {name: lines for name, lines in importing.items() if lines} == {}
-    assert "from shared.rpc._vendor import purerpc" in opened.read("shared/rpc/compat.py").decode()
+    assert "from rookery._vendor import purerpc" in opened.read("rookery/purerpc_compat.py").decode()
 
 
 def test_the_wheel_has_every_module_of_ours_the_page_and_nothing_else(opened: ZipFile) -> None:
@@ -107,7 +107,7 @@ def test_the_wheel_has_every_module_of_ours_the_page_and_nothing_else(opened: Zi
         if re.match(r"(bff|messaging|rookery|shared)/.*\.pyi?$", name) and (ROOT / name).exists()
     }
     page = {f"bff/{name}" for name in tracked if name.startswith("web/") and (ROOT / name).exists()}
-    packed = {name for name in opened.namelist() if not name.startswith("shared/rpc/_vendor/")}
+    packed = {name for name in opened.namelist() if not name.startswith("rookery/_vendor/")}
     assert ours <= packed
     assert page <= packed
     assert {name.partition("/")[0].partition("-")[0] for name in packed} == {"bff", "messaging", "rookery", "shared"}
@@ -116,9 +116,9 @@ def test_the_wheel_has_every_module_of_ours_the_page_and_nothing_else(opened: Zi
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        ("import purerpc  # noqa: E402\n", "from shared.rpc._vendor import purerpc  # noqa: E402\n"),
-        ("from purerpc.rpc import Stream\n", "from shared.rpc._vendor.purerpc.rpc import Stream\n"),
-        ("from shared.rpc.compat import purerpc\n", "from shared.rpc.compat import purerpc\n"),
+        ("import purerpc  # noqa: E402\n", "from rookery._vendor import purerpc  # noqa: E402\n"),
+        ("from purerpc.rpc import Stream\n", "from rookery._vendor.purerpc.rpc import Stream\n"),
+        ("from rookery.purerpc_compat import purerpc\n", "from rookery.purerpc_compat import purerpc\n"),
         ("import purerpc_other\n", "import purerpc_other\n"),
     ],
 )
