@@ -13,7 +13,7 @@ from shared.rpc.client.prepare import send_token
 from tools.launch.people import PASSWORD
 from tools.launch.process import Rookery, port_of, running
 
-OLD, NEW = "a-token-for-tests-only", "its-successor"
+OLD, NEW = "a-token-for-tests-only", "the-token-that-follows-it"
 
 
 @pytest.fixture
