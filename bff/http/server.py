@@ -94,7 +94,7 @@ class Server:
             await trio.aclose_forcefully(transport)
 
     def _make_room(self) -> bool:
-        """Close the oldest idle connection, so that idle clients do not keep others out; whether there was one."""
+        """Close the oldest idle connection, to let another client in; return whether there was one."""
         idle = next((connection for connection in self._connections if connection.is_idle), None)
         if idle is None:
             return False
@@ -189,7 +189,7 @@ class _Connection:
             await protocol.handle(RawData(bytes(data)))
 
     async def _on_event(self, event: Event) -> None:
-        """Do what the protocol asks for. Only sending awaits: a request's task may be cancelled as soon as it ends."""
+        """Handle a protocol event. Only sending awaits: a request's task may be cancelled as soon as it ends."""
         match event:
             case RawData(data=data) if data:
                 await self._send(data)
@@ -209,11 +209,11 @@ class _Connection:
             self._all.cancel()
 
     async def _linger(self) -> None:
-        """Send end-of-stream and discard what the client still sends: a reset would drop the end of the response."""
+        """Send end-of-stream and discard further data of the client: a reset would drop the end of the response."""
         transport = transport_of(self._stream)
         with trio.move_on_after(self._limits.linger_seconds):
             if isinstance(self._stream, trio.SSLStream):
-                with suppress(trio.BrokenResourceError):  # it is gone, or still sends: then only TCP is closed
+                with suppress(trio.BrokenResourceError):  # the client is gone, or still sends: then only TCP is closed
                     await self._stream.unwrap()
             await transport.send_eof()
             while await transport.receive_some(MAX_RECEIVE):

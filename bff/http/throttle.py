@@ -46,7 +46,7 @@ class Throttle:
 
 
 ADDRESS_FACTOR = 10
-"""Failed sign-ins per address, as a multiple of those per name: an office shares an address."""
+"""Failed sign-ins per address, as a multiple of the limit per name: an office shares an address."""
 
 
 class SignInThrottle:
