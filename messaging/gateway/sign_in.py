@@ -41,7 +41,7 @@ class SignIn:
         self._live = live
 
     async def authenticate(self, session: Session, frame: Authenticate) -> Refusal | None:
-        """Make the session its user's, or end it. Raises Unavailable."""
+        """Attach the session to its user, or end it. Raises Unavailable."""
         claims = await self._verifier.verify(frame.access_token)
         if isinstance(claims, Refusal):
             return claims

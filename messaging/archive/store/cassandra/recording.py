@@ -62,7 +62,7 @@ _DELIVERED = "UPDATE chats_by_user USING TIMESTAMP ? SET delivered[?] = ? WHERE 
 _READ = "UPDATE chats_by_user USING TIMESTAMP ? SET read[?] = ? WHERE user_id = ? AND chat_id = ?"
 
 Send = tuple[str, int, str]
-"""chat_id, sender_id, client_message_id: what a message and its retries have in common."""
+"""chat_id, sender_id, client_message_id: the same for a message and its retries."""
 
 
 class Batch:
