@@ -1,12 +1,12 @@
-"""`rookery migrate`: makes ready what the distributed engines must have before any process starts."""
+"""`rookery migrate`: creates the topics and tables of the distributed engines, before any process starts."""
 
 from shared.settings import Settings
 
 
 async def migrate_engines(settings: Settings) -> list[str]:
-    """Make topics, keyspace and tables that are missing, and say in words what was done.
+    """Create missing topics, keyspace and tables, and return lines that describe the result.
 
-    Safe to do again, and by several at once. The embedded engines need nothing. Raises Unavailable.
+    Idempotent, and safe in several processes at once. The embedded engines need nothing. Raises Unavailable.
     """
     done: list[str] = []
     if "kafka" in settings.engines:

@@ -28,7 +28,7 @@ class Kind(StrEnum):
     OUT_OF_ORDER = "out of order"
     OTHER_ID = "other id"
     """Delivered or stored under another id than it was accepted with."""
-    ID_TWICE = "id given twice"
+    ID_TWICE = "id assigned twice"
     """To two messages, even of different chats: clients would drop one of them."""
     NEVER_SENT = "never sent"
     """At all, or in this chat, or to this user."""
@@ -53,7 +53,7 @@ def check_records(records: Records) -> list[Violation]:
     for each in sent.values():
         by_chat[each.chat_id].append(each)
         by_recipient[each.recipient_id].append(each)
-    violations = [*_not_accepted(sent.values()), *_ids_given_twice(sent.values())]
+    violations = [*_not_accepted(sent.values()), *_ids_assigned_twice(sent.values())]
     for (reader, chat_id), copies in records.histories.items():
         violations += _check_history(sent, by_chat[chat_id], reader, chat_id, copies)
     for user_id, deliveries in records.deliveries.items():
@@ -67,7 +67,7 @@ def _not_accepted(sent: Iterable[Sent]) -> Iterator[Violation]:
             yield Violation(Kind.NOT_ACCEPTED, f"{_name(each.key)} was refused or not answered, and every retry too")
 
 
-def _ids_given_twice(sent: Iterable[Sent]) -> Iterator[Violation]:
+def _ids_assigned_twice(sent: Iterable[Sent]) -> Iterator[Violation]:
     first: dict[int, Sent] = {}
     for each in sent:
         if each.is_accepted and (other := first.setdefault(each.message_id, each)) is not each:
