@@ -24,7 +24,7 @@ Announce = Callable[[int], Awaitable[None]]
 DEFAULTS = LiveConfiguration()
 
 AUDIT_LOGGER = "rookery.audit"
-"""Logs each act as `admin_act`, for operators who ship logs to where admins can't change them."""
+"""Logs each act as `admin_act`, for operators that ship logs to a place where admins can't change them."""
 
 _log = structlog.get_logger(AUDIT_LOGGER)
 

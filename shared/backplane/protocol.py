@@ -101,7 +101,7 @@ class DeadLetter(NamedTuple):
 
     @property
     def identity(self) -> tuple[str, int, int, int]:
-        """Group, partition, offset, milliseconds. The time tells the records of a log from those of its successor."""
+        """Group, partition, offset, milliseconds. The time distinguishes the records of a log from a successor's."""
         return self.group, self.record.partition, self.record.offset, self.record.at_ms
 
 

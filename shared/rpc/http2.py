@@ -31,7 +31,7 @@ HEADER_LEEWAY = 4
 """Headers over this many times the limit end the connection; headers over the limit end their call."""
 
 ENCODER_TABLE_BYTES = 4096
-"""The largest table of our header compression, whatever the peer allows. HTTP/2's default."""
+"""The largest table of our header compression, even if the peer allows more. HTTP/2's default."""
 
 WINDOWS_PER_FRAME = 2
 """Frames with which a peer may answer a frame of data: one opens its stream's window, one the connection's."""

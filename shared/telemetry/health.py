@@ -128,7 +128,7 @@ class Health:
         return CheckResult("draining", "the process takes new work", not self._draining, reason, 0.0)
 
     async def _run_checks(self) -> list[CheckResult]:
-        """Run all checks concurrently and return their results, or those of the last FRESH seconds."""
+        """Run all checks concurrently and return their results, or the results of the last FRESH seconds."""
         async with self._lock:
             if trio.current_time() - self._checked_at > FRESH or len(self._results) != len(self._checks):
                 results: dict[str, CheckResult] = {}

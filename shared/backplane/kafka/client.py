@@ -123,7 +123,7 @@ class _Manager(KafkaConnectionManager):  # type: ignore[misc]
 
 
 class KafkaLoop:
-    """kafka-python's event loop in its thread. Made by `open_kafka_loop`. Methods are for Trio's thread unless they say
+    """kafka-python's event loop in its thread. Made by `open_kafka_loop`. Methods are for Trio's thread unless noted
     otherwise."""
 
     def __init__(self, settings: KafkaSettings) -> None:

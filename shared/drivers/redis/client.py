@@ -29,7 +29,7 @@ _log = structlog.get_logger(__name__)
 class _Command(NamedTuple):
     words: Sequence[bytes]
     deadline: float
-    """In seconds of time.monotonic. After it the command is not sent: its caller has given up."""
+    """In seconds of time.monotonic. After it the command is not sent: its caller has timed out."""
 
 
 class RedisClient:

@@ -17,7 +17,7 @@ Word = str | bytes | int
 """One word of a command."""
 
 Reply = Any
-"""A reply of Redis: a text, a whole number, None, or a list of those."""
+"""A reply of Redis: a text, a whole number, None, or a list of replies."""
 
 
 class Connection(Protocol):
