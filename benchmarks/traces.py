@@ -1,4 +1,4 @@
-"""Measures what traces cost a message over all hops, in one thread and without engines:
+"""Measures the cost of traces for a message over all hops, in one thread and without engines:
 
 python -m benchmarks.traces [--messages 5000] [--rounds 9]
 
