@@ -59,7 +59,7 @@ class Step:
     prepare: Callable[[], None] = lambda: None
     folder: Path = ROOT
     is_live: bool = False
-    """Its output is printed as it comes; otherwise when it has failed."""
+    """Whether its output is printed while it runs; otherwise only if it has failed."""
 
 
 @dataclass(frozen=True, slots=True)

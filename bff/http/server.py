@@ -75,7 +75,7 @@ class Server:
 
     async def handle(self, stream: ClientStream) -> None:
         """Serve one connection until it ends."""
-        if len(self._connections) >= self.limits.max_connections and not self._make_room():
+        if len(self._connections) >= self.limits.max_connections and not self._close_oldest_idle():
             await trio.aclose_forcefully(stream)
             return
         transport = transport_of(stream)
@@ -93,7 +93,7 @@ class Server:
                 self._empty.set()
             await trio.aclose_forcefully(transport)
 
-    def _make_room(self) -> bool:
+    def _close_oldest_idle(self) -> bool:
         """Close the oldest idle connection, to let another client in; return whether there was one."""
         idle = next((connection for connection in self._connections if connection.is_idle), None)
         if idle is None:
@@ -148,7 +148,7 @@ class _Connection:
         return self._reading.deadline < float("inf")
 
     def close_if_idle(self) -> None:
-        """Close it after `last_seconds`, unless a request arrives: its client could not know that it must retry."""
+        """Close it after `last_seconds`, unless a request arrives: its client might not retry it."""
         if self.is_idle:
             self._reading.deadline = min(self._reading.deadline, trio.current_time() + self._limits.last_seconds)
 

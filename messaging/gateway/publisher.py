@@ -68,7 +68,7 @@ class Publisher:
         """Publish a message, unless it was sent before."""
         session = command.session
         recipient_id = request.members[request.members[0] == session.user_id]
-        if not self._lookups.is_known(recipient_id) and (
+        if not self._lookups.is_cached(recipient_id) and (
             refusal := await self._lookups.check_user(recipient_id, "send.recipient_id")
         ):
             return refusal

@@ -177,7 +177,7 @@ class Session:
             case State.NEW | State.AUTHENTICATING:
                 if now - self._opened >= AUTHENTICATE_SECONDS:
                     seconds = int(AUTHENTICATE_SECONDS)
-                    self.end(Refusal(Code.UNAUTHENTICATED, f"`authenticate` must come within {seconds} seconds."))
+                    self.end(Refusal(Code.UNAUTHENTICATED, f"`authenticate` must arrive within {seconds} seconds."))
             case State.LIVE:
                 self._check_token(now_ms)
             case State.ENDED:

@@ -29,7 +29,7 @@ def read_settings(**overrides: Any) -> Settings:
 
 
 def _unknown_variables() -> Iterator[str]:
-    """Yield a message per variable with our prefix that names no setting: pydantic-settings ignores them."""
+    """Yield a message per variable with our prefix that names no setting: pydantic-settings ignores such variables."""
     names = [f"{ENV_PREFIX}FILE", *(f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields)]
     for variable in os.environ:
         if variable.upper().startswith(ENV_PREFIX) and variable.upper().partition("__")[0] not in names:

@@ -13,12 +13,12 @@ async def migrate_engines(settings: Settings) -> list[str]:
         from shared.backplane.kafka.topics import migrate_topics
 
         await migrate_topics(settings.kafka)
-        done.append(f"the topics {settings.kafka.topic} and {settings.kafka.dead_letter_topic} are there")
+        done.append(f"the topics {settings.kafka.topic} and {settings.kafka.dead_letter_topic} exist")
     if "cassandra" in settings.engines:
         from rookery.serve.schema import MIGRATIONS
         from shared.drivers.cassandra.migrations import migrate
 
         applied = await migrate(settings.cassandra, MIGRATIONS)
-        news = f", now with migration {', '.join(map(str, applied))}" if applied else ""
-        done.append(f"the keyspace {settings.cassandra.keyspace} is there{news}")
+        suffix = f", now with migration {', '.join(map(str, applied))}" if applied else ""
+        done.append(f"the keyspace {settings.cassandra.keyspace} exists{suffix}")
     return done

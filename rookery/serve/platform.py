@@ -39,7 +39,7 @@ from shared.telemetry.health import Health
 Role = Literal["archive", "gateway", "bff"]
 
 ROLES: tuple[Role, ...] = ("archive", "gateway", "bff")
-"""In the order in which they open. They close in reverse, so that no role loses another that it calls."""
+"""In the order in which they open. They close in reverse, so that no role loses a role that it calls."""
 
 
 Archives = Channel | Balancer
@@ -48,7 +48,7 @@ Archives = Channel | Balancer
 
 @dataclass(frozen=True, slots=True)
 class Foundation:
-    """The part of a process that every role stands on, and the place where each role announces itself."""
+    """The part of a process that every role uses, and the announcement of all roles."""
 
     settings: Settings
     tls: Tls

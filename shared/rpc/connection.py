@@ -180,7 +180,7 @@ class Connection(Generic[Stream]):
             return b""
 
     def _process(self, data: bytes) -> bool:
-        """Process received bytes. Returns whether the connection can go on."""
+        """Process received bytes. Return whether the connection is still usable."""
         try:
             events = self.protocol.receive_data(data)
         except h2.exceptions.ProtocolError as error:
@@ -218,8 +218,8 @@ class Connection(Generic[Stream]):
             self._stop_writing()
 
     def _stop_writing(self) -> None:
-        """Stop the writer after a failed write. The reader goes on to the end of the connection, for `close_timeout` at
-        most: the peer's last frames, such as the status of a call, may be unread."""
+        """Stop the writer after a failed write. The reader continues to the end of the connection, for `close_timeout`
+        at most: the peer's last frames, such as the status of a call, may be unread."""
         self._write_failed = True
         self._closing = True
         self._sent_all.set()

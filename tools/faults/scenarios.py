@@ -107,7 +107,7 @@ async def store_stopped(stage: ClusterStage, report: Report) -> None:
         await stage.do(stage.engines.cassandra.kill)
         accepted = run.accepted_count
         answers, slowest = await query_until(run, trio.current_time() + stage.scale.away)
-        report.goes_on("accepted meanwhile", run.accepted_count - accepted, stage.scale.rate * stage.scale.away / 2)
+        report.keeps_rate("accepted meanwhile", run.accepted_count - accepted, stage.scale.rate * stage.scale.away / 2)
         report.within("slowest query", slowest, QUERY_ANSWERED)
         report.at_most("queries without a 503", answers.total() - answers["unavailable"], 0)
         await stage.do(stage.engines.cassandra.start)
@@ -119,7 +119,7 @@ async def configuration_stopped(stage: ClusterStage, report: Report) -> None:
         await stage.do(stage.engines.redis.kill)
         accepted = run.accepted_count
         await trio.sleep(stage.scale.away)
-        report.goes_on("accepted meanwhile", run.accepted_count - accepted, stage.scale.rate * stage.scale.away / 2)
+        report.keeps_rate("accepted meanwhile", run.accepted_count - accepted, stage.scale.rate * stage.scale.away / 2)
         await stage.do(stage.engines.redis.start)
     pause_at_most(report, ENGINE_AWAY_PAUSE)
 

@@ -85,7 +85,7 @@ class Report:
         """Check a lower limit."""
         self._check(f"{quantity} {formatted(value)}{unit} (at least {formatted(limit)})", value >= limit)
 
-    def goes_on(self, quantity: str, value: float, limit: float) -> None:
+    def keeps_rate(self, quantity: str, value: float, limit: float) -> None:
         """Check a lower limit of an amount per time, with lenience."""
         self.at_least(quantity, value, limit / self.lenience)
 
@@ -119,7 +119,7 @@ class Stage:
     async def load(self, report: Report, *, least: int = 0, **plan: Any) -> AsyncIterator[Run]:
         """Run clients during the block, and judge the result afterwards.
 
-        They send at least `least` messages, by default those of the scale.
+        They send at least `least` messages, by default the scale's.
         """
         scale = self.scale
         least = least or scale.messages
@@ -147,7 +147,7 @@ class Stage:
 
     @staticmethod
     async def do(work: Callable[..., Value], *arguments: Any) -> Value:
-        """Run a blocking function in a thread, while clients go on."""
+        """Run a blocking function in a thread, while clients continue."""
         return await trio.to_thread.run_sync(work, *arguments)
 
 

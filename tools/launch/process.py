@@ -33,7 +33,7 @@ STOP_SECONDS = 30.0
 """Only ends a test that has failed: the tests of stopping check how long a stop takes."""
 
 POLL_SECONDS = 0.02
-"""Between two looks at the state of another process."""
+"""Seconds between two checks of the state of another process."""
 
 PROBE_SECONDS = 5.0
 """Timeout of one readiness probe."""

@@ -205,7 +205,10 @@ class ApiServer(Engine):
         for kind, spec in ((kind, definition["spec"]) for kind, definition in definitions.items()):
             roots = [_root(f"{spec['group']}/{version['name']}") for version in spec["versions"] if version["served"]]
             responses = [self.client.get(root) for root in roots]
-            if all(each.is_success and kind in [it["kind"] for it in each.json()["resources"]] for each in responses):
+            if all(
+                each.is_success and kind in [resource["kind"] for resource in each.json()["resources"]]
+                for each in responses
+            ):
                 found.add(kind)
         return definitions.keys() - found
 

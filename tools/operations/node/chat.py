@@ -72,7 +72,7 @@ class Chat:
             self._stopped = True
         await self._check_received()
         accepted = self._accepted[began:]
-        each = [longest(time for time, whose in accepted if whose == user) for user in self.sent]
+        each = [longest(time for time, sender in accepted if sender == user) for user in self.sent]
         both = longest(time for time, _ in accepted)
         return ChatStatistics(seconds, len(accepted), self._requests - requests, both, max(each))
 
