@@ -1,9 +1,9 @@
-"""What a message costs, and how long it takes, embedded and on real Kafka, Cassandra and Redis:
+"""The CPU and the latency of a message, embedded and on real Kafka, Cassandra and Redis:
 
     python -m benchmarks.messages [--rounds 2] [--seconds 15] [--embedded]
 
 The platform is started anew for each line, and gets the load of `rookery load` from this process, on the same machine.
-The generator's own CPU is told too: it does the same work for each message, so it says how fast the machine was.
+The generator's own CPU is printed too: its work for each message is constant, so it measures the speed of the machine.
 """
 
 import argparse
@@ -43,8 +43,8 @@ WARM_UP_SECONDS = 60.0
 def main() -> None:
     options = parse()
     plan = partial(Plan, seconds=options.seconds)
-    with TemporaryDirectory() as name:
-        folder = Path(name)
+    with TemporaryDirectory() as directory:
+        folder = Path(directory)
         measure_embedded(folder, plan, options.rounds)
         if not options.embedded:
             with running_engines(folder / "engines") as engines:
@@ -61,10 +61,10 @@ def parse() -> argparse.Namespace:
 
 def measure_embedded(folder: Path, plan: "partial[Plan]", rounds: int) -> None:
     for number in range(rounds):
-        for what, load in ON_EMBEDDED.items():
-            with running(Rookery(new(folder / f"{number}-{what}"))) as rookery:
+        for name, load in ON_EMBEDDED.items():
+            with running(Rookery(new(folder / f"{number}-{name}"))) as rookery:
                 accounts = DataFolder(rookery.data).accounts
-                tell("embedded", what, trio.run(run, plan(url=rookery.url, accounts_file=accounts, **load)))
+                print_result("embedded", name, trio.run(run, plan(url=rookery.url, accounts_file=accounts, **load)))
 
 
 def measure_engines(folder: Path, engines: Engines, plan: "partial[Plan]", rounds: int) -> None:
@@ -73,9 +73,11 @@ def measure_engines(folder: Path, engines: Engines, plan: "partial[Plan]", round
     jvms = engines.kafka.pid, engines.cassandra.pid
     for number in range(rounds):
         for kind, platform in {"a process each": a_process_each, "one process": one_process}.items():
-            for what, load in ON_ENGINES.items():
-                with platform(new(folder / f"{number}-{kind}-{what}"), engines) as (url, servers):
-                    tell(kind, what, trio.run(run, plan(url=url, server_pids=servers, engine_pids=jvms, **load)))
+            for name, load in ON_ENGINES.items():
+                with platform(new(folder / f"{number}-{kind}-{name}"), engines) as (url, servers):
+                    print_result(
+                        kind, name, trio.run(run, plan(url=url, server_pids=servers, engine_pids=jvms, **load))
+                    )
 
 
 @contextmanager
@@ -105,13 +107,13 @@ def new(folder: Path) -> Path:
     return folder
 
 
-def tell(kind: str, what: str, result: Result) -> None:
-    """Format a result as a line; no message may be lost or refused."""
+def print_result(kind: str, name: str, result: Result) -> None:
+    """Print a result as a line; no message may be lost or refused."""
     report = result.report
     assert (report.lost, report.duplicates, report.refused, report.errors) == (0, 0, {}, {}), report
     engines = f", engines {result.engine_cpu_us_per_message:.0f}" if result.engine_cpu_us_per_message else ""
     print(
-        f"{kind + ', ' + what:36} {result.server_cpu_us_per_message:6.0f} µs a message"
+        f"{kind + ', ' + name:36} {result.server_cpu_us_per_message:6.0f} µs a message"
         f" (generator {result.generator_cpu_us_per_message:.0f}{engines}), {report.delivered_per_second:6.0f} a second,"
         f" {milliseconds(report.delivered)}",
         flush=True,

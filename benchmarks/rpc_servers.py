@@ -2,7 +2,7 @@
 
 python -m benchmarks.rpc_servers NAME    prints its port, and serves on loopback until it is killed
 
-The first frame of a `Connect` is a ping whose payload says what the stream is for.
+The first frame of a `Connect` is a ping whose payload names the mode of the stream.
 """
 
 import sys

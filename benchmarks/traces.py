@@ -1,4 +1,4 @@
-"""Measures what traces cost a message over all hops, in one thread and without engines:
+"""Measures the cost of traces for a message over all hops, in one thread and without engines:
 
 python -m benchmarks.traces [--messages 5000] [--rounds 9]
 
@@ -111,7 +111,7 @@ class Hops:
         partitions = self.gateway.partitions
         partitions.tails = {partition: Tail(0) for partition in range(PARTITIONS)}
         partitions.set_consumer(cast(Any, SimpleNamespace(held_until=float("inf"))))
-        cast(Any, self.gateway.publisher)._lookups._known_users[BEN] = None
+        cast(Any, self.gateway.publisher)._lookups._cached_users[BEN] = None
         self.ann, *self.bens = [self._session(user_id) for user_id in (ANN, BEN, BEN)]
         self.recorder = cast(Any, Recorder(cast(Any, self.log), cast(Any, Chats())))
 
@@ -223,7 +223,7 @@ async def measure(messages: int, rounds: int) -> dict[str, list[float]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure what traces cost a message.")
+    parser = argparse.ArgumentParser(description="Measure the cost of traces for a message.")
     parser.add_argument("--messages", type=int, default=5_000)
     parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()

@@ -72,9 +72,9 @@ class Site:
         if not location.is_relative_to(self._root) or not location.is_file():
             return None
         status = location.stat()
-        known = self._files.get(path)
-        if known is not None and known.changed == (status.st_mtime_ns, status.st_size):
-            return known
+        cached = self._files.get(path)
+        if cached is not None and cached.changed == (status.st_mtime_ns, status.st_size):
+            return cached
         if status.st_size > MAX_FILE_BYTES:
             return None
         content = location.read_bytes()

@@ -11,18 +11,18 @@ from shared.contract.partitions import partition_of
 def fan_out(
     event: Event, *, sender_id: int, recipient_ids: Iterable[int], partitions: int, session_id: str = ""
 ) -> list[Record]:
-    """The records of an event that is kept: the record of truth in the sender's partition first, then the copies. The
+    """Return the records of a stored event: the record of truth in the sender's partition first, then the copies. The
     sender is a recipient, listed or not."""
-    home = partition_of(sender_id, partitions)
-    by_partition: dict[int, list[int]] = {home: [sender_id]}
+    sender_partition = partition_of(sender_id, partitions)
+    by_partition: dict[int, list[int]] = {sender_partition: [sender_id]}
     for recipient_id in recipient_ids:
         if recipient_id != sender_id:
             by_partition.setdefault(partition_of(recipient_id, partitions), []).append(recipient_id)
-    return _records(event, sender_id, session_id, by_partition, home)
+    return _records(event, sender_id, session_id, by_partition, sender_partition)
 
 
 def fan_out_signal(event: Event, *, sender_id: int, recipient_ids: Iterable[int], partitions: int) -> list[Record]:
-    """The records of a signal, which is not kept: no record of truth, and the sender is no recipient unless listed."""
+    """Return the records of a signal, which is not stored: no record of truth, and no recipient but the listed ones."""
     by_partition: dict[int, list[int]] = {}
     for recipient_id in recipient_ids:
         by_partition.setdefault(partition_of(recipient_id, partitions), []).append(recipient_id)
@@ -30,11 +30,14 @@ def fan_out_signal(event: Event, *, sender_id: int, recipient_ids: Iterable[int]
 
 
 def _records(
-    event: Event, sender_id: int, session_id: str, by_partition: dict[int, list[int]], home: int | None
+    event: Event, sender_id: int, session_id: str, by_partition: dict[int, list[int]], sender_partition: int | None
 ) -> list[Record]:
-    """One record for each partition. The event is encoded once: protobuf joins messages that are put end to end."""
+    """Make a record for each partition. The event is encoded once: protobuf merges concatenated messages."""
     encoded = Envelope(event=event, sender_id=sender_id, origin_session_id=session_id).SerializeToString()
     return [
-        Record(partition, encoded + Envelope(recipient_ids=recipient_ids, truth=partition == home).SerializeToString())
+        Record(
+            partition,
+            encoded + Envelope(recipient_ids=recipient_ids, truth=partition == sender_partition).SerializeToString(),
+        )
         for partition, recipient_ids in by_partition.items()
     ]

@@ -1,1 +1,1 @@
-"""What the BFF and the messaging service both stand on: it imports neither of them."""
+"""The foundations of the BFF and of the messaging service. It imports neither of them."""

@@ -85,7 +85,7 @@ class TlsSettings(_Section):
     plaintext: bool = Field(default=False, description="Allow plain text, without a certificate, beyond this machine")
     ca_file: Path | None = Field(
         default=None,
-        description="Authorities of the archives that are called by grpcs://; if empty, those of the system",
+        description="Authorities of the archives that are called by grpcs://; if empty, the system's",
     )
     client_ca_file: Path | None = Field(
         default=None, description="Authorities of the archive's clients: it rejects clients without their certificate"
@@ -93,7 +93,9 @@ class TlsSettings(_Section):
     client_certificate_file: Path | None = Field(
         default=None, description="Certificate for calls to archives, if not certificate_file"
     )
-    client_key_file: Path | None = Field(default=None, description="Key of that, if it is not in the same file")
+    client_key_file: Path | None = Field(
+        default=None, description="Key of client_certificate_file, if not in the same file"
+    )
 
     @model_validator(mode="after")
     def _check_files(self) -> Self:
@@ -118,7 +120,7 @@ class BffSettings(_Section):
         default=0,
         ge=0,
         le=63_072_000,
-        description="Seconds for which browsers that used HTTPS use nothing else, on all ports of the host; 0 for none",
+        description="Seconds for which browsers that used HTTPS use only HTTPS, on all ports of the host; 0 for none",
     )
     trusted_proxies: Networks = Field(
         default=(),
@@ -297,9 +299,9 @@ class Settings(BaseSettings):
             host = getattr(self, section).host
             if self.tls.certificate_file is None and not is_loopback(host):
                 yield (
-                    f"`{section}.host` ({ENV_PREFIX}{section.upper()}__HOST) is {host!r}, which others can reach, "
-                    f"without TLS: set `tls.certificate_file` and `tls.key_file`, or, where all that lies between is "
-                    f"trusted, `tls.plaintext` ({ENV_PREFIX}TLS__PLAINTEXT) to true"
+                    f"`{section}.host` ({ENV_PREFIX}{section.upper()}__HOST) is {host!r}, which other machines can "
+                    f"reach, without TLS: set `tls.certificate_file` and `tls.key_file`, or, in a trusted network, "
+                    f"`tls.plaintext` ({ENV_PREFIX}TLS__PLAINTEXT) to true"
                 )
         for address in map(GrpcAddress.parse, self.archives):
             if not address.is_secure and not is_loopback(address.host):

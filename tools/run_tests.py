@@ -49,9 +49,9 @@ Result = Literal["ok", "failed", "skipped"]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A command to run. `prepare` installs what the command needs, and raises Missing if that is not possible.
+    """A command to run. `prepare` installs its programs, and raises Missing if that is not possible.
 
-    A command that has printed what is missing itself exits with EX_UNAVAILABLE.
+    A command that has printed a missing program itself exits with EX_UNAVAILABLE.
     """
 
     name: str
@@ -59,12 +59,12 @@ class Step:
     prepare: Callable[[], None] = lambda: None
     folder: Path = ROOT
     is_live: bool = False
-    """Its output is printed as it comes; otherwise when it has failed."""
+    """Whether its output is printed while it runs; otherwise only if it has failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a step ended, after how many seconds, and why it was skipped or what is missing."""
+    """The result of a step, its seconds, and the reason why it was skipped or failed to start."""
 
     step: Step
     result: Result
@@ -80,11 +80,11 @@ def tool(name: str, *words: str) -> list[str]:
     return [str(BIN / name), *words]
 
 
-# ---- what steps need
+# ---- preparation of steps
 
 
 def install_node_modules() -> None:
-    """Install what package-lock.json names. Raises Missing without Node.js."""
+    """Install the packages of package-lock.json. Raises Missing without Node.js."""
     if shutil.which("npm") is None:
         raise Missing("Node.js with npm is not installed")
     lock, installed = ROOT / "package-lock.json", ROOT / "node_modules/.package-lock.json"
@@ -141,7 +141,7 @@ LONG_RUNS = [
 
 
 def pytest_step(options: argparse.Namespace, report: Path) -> Step:
-    """The Python tests of the tier, each file in one process: what a file starts is started once."""
+    """The Python tests of the tier, each file in one process, so that its fixtures start once."""
     words = ["-q", "-n", str(options.workers), "--dist", "loadfile", "--no-loadscope-reorder", "--durations=15"]
     words += ["-o", "junit_family=xunit1", f"--junitxml={report}"]
     words += ["--hypothesis-profile=deep"] if options.all else ["-m", "not slow"]

@@ -89,7 +89,7 @@ export class Client extends EventTarget {
     this.refreshMe().catch(() => {}); // on failure the stored profile stays in use
   }
 
-  /** Messages of history, then those in the outbox, in order. @param {string} chat_id */
+  /** Messages of history, then messages in the outbox, in order. @param {string} chat_id */
   messages(chat_id) {
     const { messages } = this.conversations.of(chat_id);
     const known = new Set(messages.map(({ key }) => key));
@@ -344,7 +344,7 @@ export class Client extends EventTarget {
     for (const frame of this.#receipts.frames()) this.session.send(frame);
   }
 
-  /** Sends the due messages of the outbox, and sets a timer for those that have to wait. */
+  /** Sends the due messages of the outbox, and sets a timer for delayed ones. */
   #flush() {
     clearTimeout(this.#flushTimer);
     const now_ms = Date.now();

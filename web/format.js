@@ -39,7 +39,7 @@ export function shortTime(at_ms, now_ms) {
   return sameYear(at_ms, now_ms) ? dayAndMonth.format(at_ms) : fullDate.format(at_ms);
 }
 
-/** What stands above the messages of a day. @param {number} at_ms @param {number} now_ms */
+/** The heading above the messages of a day. @param {number} at_ms @param {number} now_ms */
 export function dayLabel(at_ms, now_ms) {
   const days = daysBetween(at_ms, now_ms);
   if (days <= 0) return "Today";
@@ -65,7 +65,7 @@ export function initials(name) {
   );
 }
 
-/** Which avatar colour a user has, from 1: always the same for the same user. @param {string} user_id */
+/** The number of a user's avatar colour, from 1: always the same for the same user. @param {string} user_id */
 export function avatarColour(user_id) {
   let hash = 0x811c9dc5; // FNV-1a, with its high bits folded in: ids have low bits in common
   for (const digit of user_id) hash = Math.imul(hash ^ digit.charCodeAt(0), 0x01000193);

@@ -1,4 +1,4 @@
-// Typing signals: sends the user's own at a limited rate, and shows those of others for a limited time. The protocol
+// Typing signals: sends the user's own at a limited rate, and shows other users' for a limited time. The protocol
 // defines both times.
 
 const REPEAT_MS = 4_000;

@@ -38,14 +38,14 @@ class UsersQuery(Input):
 
 
 class HistoryQuery(Input):
-    """A page of changes: the newest, or those older than `before`."""
+    """A page of changes: the newest ones, or older ones than `before`."""
 
     limit: Limit = 50
     before: Digits | None = Field(None, description="The `next` of the previous page")
 
 
 class AuditQuery(Input):
-    """A page of entries: the newest, or those older than `before`."""
+    """A page of entries: the newest ones, or older ones than `before`."""
 
     limit: Limit = 50
     before: EntryId | None = Field(None, description="The `next` of the previous page")

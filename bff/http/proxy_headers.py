@@ -25,19 +25,19 @@ def apply_proxy_headers(scope: Scope, proxies: Sequence[Network]) -> Scope:
     """
     if not proxies or scope["type"] != "http":
         return scope
-    known = _address(scope["client"][0] if scope["client"] else "")
-    if known is None or not _is_among(proxies, known):
+    client = _address(scope["client"][0] if scope["client"] else "")
+    if client is None or not _is_among(proxies, client):
         return scope
     for item in reversed(list(_items(scope, b"x-forwarded-for"))):
         address = _address(item)
         if address is None:
             break  # no trusted proxy vouches for anything further left
-        known = address
+        client = address
         if not _is_among(proxies, address):
             break
     schemes = list(_items(scope, b"x-forwarded-proto"))
     scheme = schemes[-1].lower() if schemes else ""
-    return {**scope, "client": (str(known), 0), "scheme": scheme if scheme in ("http", "https") else scope["scheme"]}
+    return {**scope, "client": (str(client), 0), "scheme": scheme if scheme in ("http", "https") else scope["scheme"]}
 
 
 def client_address(request: Request) -> str:

@@ -75,7 +75,7 @@ class Server:
 
     async def handle(self, stream: ClientStream) -> None:
         """Serve one connection until it ends."""
-        if len(self._connections) >= self.limits.max_connections and not self._make_room():
+        if len(self._connections) >= self.limits.max_connections and not self._close_oldest_idle():
             await trio.aclose_forcefully(stream)
             return
         transport = transport_of(stream)
@@ -93,8 +93,8 @@ class Server:
                 self._empty.set()
             await trio.aclose_forcefully(transport)
 
-    def _make_room(self) -> bool:
-        """Close the oldest idle connection, so that idle clients do not keep others out; whether there was one."""
+    def _close_oldest_idle(self) -> bool:
+        """Close the oldest idle connection, to let another client in; return whether there was one."""
         idle = next((connection for connection in self._connections if connection.is_idle), None)
         if idle is None:
             return False
@@ -148,7 +148,7 @@ class _Connection:
         return self._reading.deadline < float("inf")
 
     def close_if_idle(self) -> None:
-        """Close it after `last_seconds`, unless a request arrives: its client could not know that it must retry."""
+        """Close it after `last_seconds`, unless a request arrives: its client might not retry it."""
         if self.is_idle:
             self._reading.deadline = min(self._reading.deadline, trio.current_time() + self._limits.last_seconds)
 
@@ -189,7 +189,7 @@ class _Connection:
             await protocol.handle(RawData(bytes(data)))
 
     async def _on_event(self, event: Event) -> None:
-        """Do what the protocol asks for. Only sending awaits: a request's task may be cancelled as soon as it ends."""
+        """Handle a protocol event. Only sending awaits: a request's task may be cancelled as soon as it ends."""
         match event:
             case RawData(data=data) if data:
                 await self._send(data)
@@ -209,11 +209,11 @@ class _Connection:
             self._all.cancel()
 
     async def _linger(self) -> None:
-        """Send end-of-stream and discard what the client still sends: a reset would drop the end of the response."""
+        """Send end-of-stream and discard further data of the client: a reset would drop the end of the response."""
         transport = transport_of(self._stream)
         with trio.move_on_after(self._limits.linger_seconds):
             if isinstance(self._stream, trio.SSLStream):
-                with suppress(trio.BrokenResourceError):  # it is gone, or still sends: then only TCP is closed
+                with suppress(trio.BrokenResourceError):  # the client is gone, or still sends: then only TCP is closed
                     await self._stream.unwrap()
             await transport.send_eof()
             while await transport.receive_some(MAX_RECEIVE):

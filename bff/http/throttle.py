@@ -3,7 +3,7 @@
 from collections import OrderedDict
 
 PERIOD = 60.0
-"""Seconds that a rate is counted over. All of a period's takes may come at once."""
+"""Seconds over which a rate is counted. All takes of a period may happen at once."""
 
 MAX_KEYS = 50_000
 """Keys remembered at once, about 10 MB; beyond that the one that was idle longest is dropped."""
@@ -31,7 +31,7 @@ class Throttle:
         self._empty_at.move_to_end(key)
         return 0.0
 
-    def give_back(self, key: str, per_minute: int) -> None:
+    def undo(self, key: str, per_minute: int) -> None:
         """Undo one take of the key."""
         if key in self._empty_at:
             self._empty_at[key] -= PERIOD / per_minute
@@ -46,7 +46,7 @@ class Throttle:
 
 
 ADDRESS_FACTOR = 10
-"""Failed sign-ins per address, as a multiple of those per name: an office shares an address."""
+"""Failed sign-ins per address, as a multiple of the limit per name: an office shares an address."""
 
 
 class SignInThrottle:
@@ -61,11 +61,11 @@ class SignInThrottle:
         if wait := self._by_address.take(address, per_minute * ADDRESS_FACTOR, now):
             return wait
         if wait := self._by_name.take(name, per_minute, now):
-            self._by_address.give_back(address, per_minute * ADDRESS_FACTOR)
+            self._by_address.undo(address, per_minute * ADDRESS_FACTOR)
             return wait
         return 0.0
 
     def forgive(self, name: str, address: str, per_minute: int) -> None:
         """Take an attempt back: its password was right, or could not be verified."""
-        self._by_name.give_back(name, per_minute)
-        self._by_address.give_back(address, per_minute * ADDRESS_FACTOR)
+        self._by_name.undo(name, per_minute)
+        self._by_address.undo(address, per_minute * ADDRESS_FACTOR)

@@ -19,7 +19,7 @@ SERVER_ERROR = 500
 def trace_requests(app: ASGIFramework, ratio: Callable[[], float], *, trust_callers: bool) -> ASGIFramework:
     """Wrap the application so that each sampled request runs in a span of its own.
 
-    Clients are strangers, so their trace headers decide nothing: a client's span is only linked to ours. With
+    Clients are not trusted: their trace headers do not decide sampling; a client's span is only linked to ours. With
     `trust_callers`, as behind a proxy of one's own, the caller's sampling decides and our span is a child of its span.
     """
 
@@ -47,7 +47,7 @@ def set_result(method: str, route: str, status: int) -> None:
     """Record the response on the span of this task's request. `route` is empty where no route matched."""
     for span in traces.current_spans():
         if route:
-            span.update_name(f"{_known(method)} {route}")
+            span.update_name(f"{_method_name(method)} {route}")
             span.set_attribute("http.route", route)
         span.set_attribute("http.response.status_code", status)
         if status >= SERVER_ERROR:
@@ -59,7 +59,7 @@ def _begin(scope: HTTPScope, ratio: float, *, trust_callers: bool) -> Span | Non
     if not is_sampled and not trust_callers:
         return None
     sent = traces.sent_context({name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]})
-    method = _known(scope["method"])
+    method = _method_name(scope["method"])
     attributes: traces.Attributes = {"http.request.method": method, "url.scheme": scope["scheme"]}
     if sent is None:
         return traces.begin(method, SpanKind.SERVER, attributes) if is_sampled else None
@@ -69,5 +69,5 @@ def _begin(scope: HTTPScope, ratio: float, *, trust_callers: bool) -> Span | Non
     return traces.begin(method, SpanKind.SERVER, attributes, links=[Link(caller)])
 
 
-def _known(method: str) -> str:
+def _method_name(method: str) -> str:
     return method if method in METHODS else "_OTHER"

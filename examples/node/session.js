@@ -21,7 +21,7 @@ const EPOCH_MS = 1767225600000; // of the times in message ids
 const MAX_SEEN = 10_000; // remembered message ids: more than a server replays
 
 const PROTOS = fileURLToPath(new URL("../../protos", import.meta.url));
-// 64-bit numbers as strings, as in JSON; and a field `frame` or `event` that names what is set.
+// 64-bit numbers as strings, as in JSON; and a field `frame` or `event` that names the field that is set.
 const definition = protoLoader.loadSync("rookery/v1/session.proto", {
   includeDirs: [PROTOS],
   keepCase: true,

@@ -33,7 +33,7 @@ Result = TypeVar("Result")
 
 
 class ArchiveQueries(ArchiveServiceServicer):
-    """ArchiveService: what its methods do is in archive.proto. Each returns the response, or a refusal."""
+    """ArchiveService, as archive.proto describes it. Each method returns the response, or a refusal."""
 
     def __init__(self, chats: ChatStore) -> None:
         self._chats = chats
@@ -131,11 +131,11 @@ class ArchiveQueries(ArchiveServiceServicer):
 
 def _page_of_chats(chats: Sequence[Chat], limit: int) -> ListChatsResponse:
     """The first `limit` chats, or as many as one response may hold, and the cursor of the next page if there is one."""
-    shown = fitting(chats[:limit], MAX_PAGE_BYTES)
-    if len(shown) == len(chats):
-        return ListChatsResponse(chats=shown)
-    last = ChatCursor(shown[-1].changed_at_ms, shown[-1].chat_id)
-    return ListChatsResponse(chats=shown, next_cursor=encode_cursor(last))
+    page = fitting(chats[:limit], MAX_PAGE_BYTES)
+    if len(page) == len(chats):
+        return ListChatsResponse(chats=page)
+    last = ChatCursor(page[-1].changed_at_ms, page[-1].chat_id)
+    return ListChatsResponse(chats=page, next_cursor=encode_cursor(last))
 
 
 def _check_range(field: str, value: int, low: int, high: int) -> Refusal | None:

@@ -200,7 +200,7 @@ class Recorder:
                     return await operation()
             except ValueError:
                 raise
-            except Exception as error:  # supervises the engine: no fault of it may move on in the log
+            except Exception as error:  # supervises the engine: no fault of it may advance the position in the log
                 await self._pause(engine, error, pause)
                 pause = min(2 * pause, MAX_PAUSE)
 

@@ -61,7 +61,7 @@ class Gateway:
 
     @property
     def is_draining(self) -> bool:
-        """Whether it stops: each session that is opened now ends at once."""
+        """Whether the gateway is stopping: each session that is opened now ends at once."""
         return self.publisher.is_closed
 
     def open_session(self, encoding: Encoding) -> Session:

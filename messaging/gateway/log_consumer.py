@@ -212,7 +212,7 @@ class LogConsumer:
     # ---- assignments
 
     async def _gain(self, consumer: Consumer, partitions: Collection[int]) -> None:
-        """Begin to read these from as far back as their tails reach. Raises Unavailable."""
+        """Begin to read the gained partitions, from where their tails begin. Raises Unavailable."""
         failures: list[Unavailable] = []
 
         async def begin(partition: int) -> None:
@@ -252,7 +252,7 @@ class LogConsumer:
             _log.info("partitions_owned", gained=sorted(rebuilt), owned=len(owned), epoch=self._epoch)
 
     async def _lose(self, partitions: Collection[int]) -> None:
-        """Accept no more messages of their users, answer those in flight, and send the users Reconnect."""
+        """Accept no more messages of the partitions' users, answer the ones in flight, and send the users Reconnect."""
         if not partitions:
             return
         self._partitions.leaving = frozenset(partitions)

@@ -5,7 +5,7 @@ from messaging.gateway.owned_partitions import OwnedPartitions
 from shared.accounts.store import AccountStore
 from shared.contract.errors import Code, Refusal
 
-MAX_KNOWN_USERS = 100_000
+MAX_CACHED_USERS = 100_000
 """Users remembered to exist: about 10 MB."""
 
 
@@ -16,20 +16,20 @@ class Lookups:
         self._accounts = accounts
         self._history = history
         self._partitions = partitions
-        self._known_users: dict[int, None] = {}
+        self._cached_users: dict[int, None] = {}
 
-    def is_known(self, user_id: int) -> bool:
+    def is_cached(self, user_id: int) -> bool:
         """Whether the user was found before."""
-        return user_id in self._known_users
+        return user_id in self._cached_users
 
     async def check_user(self, user_id: int, field: str) -> Refusal | None:
         """The refusal of a request whose `field` names a user that does not exist; None if the user exists. Raises
         Unavailable."""
         if not await self._accounts.users([user_id]):
             return Refusal(Code.NOT_FOUND, "There is no such user.", field)
-        if len(self._known_users) >= MAX_KNOWN_USERS:
-            del self._known_users[next(iter(self._known_users))]
-        self._known_users[user_id] = None
+        if len(self._cached_users) >= MAX_CACHED_USERS:
+            del self._cached_users[next(iter(self._cached_users))]
+        self._cached_users[user_id] = None
         return None
 
     async def check_message(self, user_id: int, chat_id: str, message_id: int) -> Refusal | None:

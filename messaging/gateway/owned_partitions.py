@@ -38,7 +38,7 @@ class OwnedPartitions:
 
     @property
     def is_held(self) -> bool:
-        """Whether no other gateway can own one of them by now."""
+        """Whether no other gateway can own one of these partitions by now."""
         return self.consumer is not None and trio.current_time() < self.consumer.held_until
 
     def partition_of(self, user_id: int) -> int:

@@ -68,7 +68,7 @@ class Publisher:
         """Publish a message, unless it was sent before."""
         session = command.session
         recipient_id = request.members[request.members[0] == session.user_id]
-        if not self._lookups.is_known(recipient_id) and (
+        if not self._lookups.is_cached(recipient_id) and (
             refusal := await self._lookups.check_user(recipient_id, "send.recipient_id")
         ):
             return refusal
@@ -134,25 +134,25 @@ class Publisher:
         """Publish the message as `message_id`, unless its key is in flight or in the tail: answer with the first."""
         key = (command.session.user_id, request.client_message_id)
         in_flight = self._in_flight.get(key)
-        known = (0, in_flight.chat_id) if in_flight else tail.message_of(key)
+        first = (0, in_flight.chat_id) if in_flight else tail.message_of(key)
         unconfirmed = self._unconfirmed.pop(key, None)
-        if known is None:
+        if first is None:
             if unconfirmed is not None and unconfirmed[1] == request.chat_id:
                 message_id = unconfirmed[0]  # the log may have kept it: under the same id, both are one message
             records = self._message_records(command, request, message_id)
             self._publish_message(command, request, tail, message_id, records)
-        elif known[1] != request.chat_id:
+        elif first[1] != request.chat_id:
             message = "This `client_message_id` was used for a message to another chat."
             return Refusal(Code.INVALID, message, "send.client_message_id")
         elif in_flight:
             command.defer()
             in_flight.commands.append(command)
-        elif copies := self._message_records(command, request, known[0])[1:]:
+        elif copies := self._message_records(command, request, first[0])[1:]:
             # The gateway that accepted it may have died before the copies were published.
-            self._publish_message(command, request, tail, known[0], copies)
+            self._publish_message(command, request, tail, first[0], copies)
         else:
             command.defer()
-            _answer(command, _accepted(request, known[0]))
+            _answer(command, _accepted(request, first[0]))
         return None
 
     def _message_records(self, command: Command, request: SendRequest, message_id: int) -> list[Record]:

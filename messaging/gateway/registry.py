@@ -1,4 +1,4 @@
-"""The sessions of this gateway: all of them, and those of each user."""
+"""The sessions of this gateway, and the sessions of each user."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -47,13 +47,13 @@ RETRY_AFTER_MS = 1_000
 """When a client may retry a command that an engine did not serve."""
 
 MAX_QUEUED_ANSWERS = 256
-"""Answers that may be queued for a client that does not read, before nothing more is read from it."""
+"""Answers queued for a client that does not read, at which its frames are no longer read."""
 
 GAP_MARGIN_MS = 10_000
 """A Gap begins so much earlier: an event's time is that of its id, which may be some seconds before its record's."""
 
 MAX_RATE_EXCESS = 1_000
-"""Frames refused for their rate, less those accepted since, before the session is ended."""
+"""Frames refused for their rate, minus the frames accepted since, before the session is ended."""
 
 
 class State(Enum):
@@ -61,7 +61,7 @@ class State(Enum):
     AUTHENTICATING = auto()
     LIVE = auto()
     ENDED = auto()
-    """No frame is received or queued any more; those that are queued may still be sent."""
+    """No frame is received or queued any more; queued frames may still be sent."""
 
 
 class Command(msgspec.Struct, eq=False):
@@ -81,7 +81,7 @@ class Command(msgspec.Struct, eq=False):
 
     @property
     def client_message_id(self) -> str:
-        """The id by which the client knows its Send; empty for other requests."""
+        """The client's own id of its Send; empty for other requests."""
         return self.request.client_message_id if isinstance(self.request, SendRequest) else ""
 
     def defer(self) -> None:
@@ -177,7 +177,7 @@ class Session:
             case State.NEW | State.AUTHENTICATING:
                 if now - self._opened >= AUTHENTICATE_SECONDS:
                     seconds = int(AUTHENTICATE_SECONDS)
-                    self.end(Refusal(Code.UNAUTHENTICATED, f"`authenticate` must come within {seconds} seconds."))
+                    self.end(Refusal(Code.UNAUTHENTICATED, f"`authenticate` must arrive within {seconds} seconds."))
             case State.LIVE:
                 self._check_token(now_ms)
             case State.ENDED:
@@ -195,7 +195,7 @@ class Session:
         gap: Gap | None,
         heartbeat_ms: int,
     ) -> None:
-        """Make the session its user's: queue Welcome, the Gap and the replay. Live events may follow from here on."""
+        """Attach the session to its user: queue Welcome, the Gap and the replay. Live events may follow."""
         self.state = State.LIVE
         self.user_id, self.family_id = claims.user_id, claims.family_id
         self._token_expires_at_ms = claims.expires_at_ms
@@ -299,7 +299,7 @@ class Session:
     # ---- to the client
 
     def take(self, now_ms: int = 0) -> list[str | bytes]:
-        """Empty the queue: its frames in order, encoded, to be sent now (in milliseconds since 1970, for metrics)."""
+        """Empty the queue, and return its frames in order, encoded. `now_ms` (since 1970) is the time for metrics."""
         encoding = self._encoding
         frames: list[str | bytes] = []
         for sequence, item in self._queue:

@@ -41,7 +41,7 @@ class SignIn:
         self._live = live
 
     async def authenticate(self, session: Session, frame: Authenticate) -> Refusal | None:
-        """Make the session its user's, or end it. Raises Unavailable."""
+        """Attach the session to its user, or end it. Raises Unavailable."""
         claims = await self._verifier.verify(frame.access_token)
         if isinstance(claims, Refusal):
             return claims
@@ -74,7 +74,7 @@ class SignIn:
             session.reconnect(RETRY_AFTER_MS)
         elif owner.is_complete:
             session.move(owner.websocket, owner.grpc)
-        else:  # only the BFF knows the host by which the client reaches us
+        else:  # only the BFF has the host by which the client reaches it
             session.reconnect(0)
 
     def _welcome(self, session: Session, claims: Claims, tail: Tail, frame: Authenticate) -> None:
@@ -94,15 +94,15 @@ class SignIn:
 
     def _missed(self, user_id: int, tail: Tail, frame: Authenticate) -> tuple[list[Entry], Gap | None]:
         """The entries since the client's position. Without a position, or with one that the tail can't resume from,
-        those of the newest seconds; in the latter case after a Gap."""
+        the entries of the newest seconds; in the latter case after a Gap."""
         configuration = self._live.value
         recent = tail.since(user_id, wall_clock_ms() - int(configuration.replay_seconds * 1000))
         if not frame.HasField("last_position"):
             return recent, None
         last = frame.last_position
         newer = tail.newer(user_id, last.offset + 1)
-        is_known = last.epoch == PARTITION_MAP_EPOCH and tail.complete_from <= last.offset + 1 <= tail.next_offset
-        if is_known and len(newer) <= configuration.replay_events:
+        is_cached = last.epoch == PARTITION_MAP_EPOCH and tail.complete_from <= last.offset + 1 <= tail.next_offset
+        if is_cached and len(newer) <= configuration.replay_events:
             return newer, None
         return recent, Gap(since=last, since_ms=time_of_position(tail, last))
 

@@ -10,7 +10,7 @@
                 case Gap():
                     ...  # events are missing: read the changes from client.api.chats and client.api.history
 
-`Client` holds the live session and `Client.api` asks the HTTP API. Values are the messages of `rookery.v1`.
+`Client` holds the live session and `Client.api` calls the HTTP API. Values are the messages of `rookery.v1`.
 """
 
 from rookery.client.connection import SessionStream

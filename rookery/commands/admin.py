@@ -98,10 +98,10 @@ async def show_history(settings: Settings, limit: int, as_json: bool) -> None:
     async with open_configuration(settings) as store:
         changes = await store.history(limit=limit)
     for change in reversed(changes):
-        shown = models.ConfigurationChange.of(change)
-        words = [_value(shown.old), "->", _value(shown.new)]
+        model = models.ConfigurationChange.of(change)
+        words = [_value(model.old), "->", _value(model.new)]
         line = _line(change.at_ms, [change.by or "someone", change.key, *words])
-        click.echo(shown.model_dump_json() if as_json else line)
+        click.echo(model.model_dump_json() if as_json else line)
 
 
 # ---- for other commands

@@ -119,7 +119,7 @@ def _unfinished(folder: Path) -> Iterator[Path]:
         yield unfinished
         _sync(unfinished)
         unfinished.rename(folder)
-    except BaseException:  # only to remove what is unfinished: raised again
+    except BaseException:  # only to remove unfinished files: raised again
         shutil.rmtree(unfinished)
         raise
     _sync(folder.parent)
@@ -182,7 +182,7 @@ def _copy_back(folder: Path, data: DataFolder, parts: Sequence[Part]) -> None:
         for unfinished, final in copies.items():
             unfinished.rename(final)
         _sync(data.path)
-    except BaseException:  # only to remove what is unfinished: raised again
+    except BaseException:  # only to remove unfinished files: raised again
         for either in (*copies, *copies.values()):
             either.unlink(missing_ok=True)
         raise

@@ -50,13 +50,13 @@ async def unset_value(settings: Settings, key: str) -> None:
 async def watch(settings: Settings) -> None:
     """Print each change, until cancelled."""
     async with open_configuration(settings) as store, store.changes() as changes:
-        known = await current(store)
+        current_values = await current(store)
         click.echo("watching", err=True)
         async for _ in changes:
             values = await current(store)
-            for key, value in changed_values(known, values).items():
+            for key, value in changed_values(current_values, values).items():
                 click.echo(f"{key} = {json.dumps(value)}")
-            known = values
+            current_values = values
 
 
 async def current(store: ConfigurationStore) -> LiveConfiguration:

@@ -29,11 +29,11 @@ def read_settings(**overrides: Any) -> Settings:
 
 
 def _unknown_variables() -> Iterator[str]:
-    """Yield a message per variable with our prefix that names no setting: pydantic-settings ignores those."""
-    known = [f"{ENV_PREFIX}FILE", *(f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields)]
+    """Yield a message per variable with our prefix that names no setting: pydantic-settings ignores such variables."""
+    names = [f"{ENV_PREFIX}FILE", *(f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields)]
     for variable in os.environ:
-        if variable.upper().startswith(ENV_PREFIX) and variable.upper().partition("__")[0] not in known:
-            near = difflib.get_close_matches(variable.upper(), known, n=1)
+        if variable.upper().startswith(ENV_PREFIX) and variable.upper().partition("__")[0] not in names:
+            near = difflib.get_close_matches(variable.upper(), names, n=1)
             yield f"there is no setting {variable}" + (f": did you mean {near[0]}?" if near else "")
 
 

@@ -16,7 +16,7 @@ DEADLINE = 4.0
 """Seconds. The checks of a report take 2 at most."""
 
 
-def ask(url: str, ca_file: Path | None = None) -> int:
+def check_health(url: str, ca_file: Path | None = None) -> int:
     """Print the failed checks and return the exit status: 0 if none failed. Raises InvalidSettings."""
     if not url.startswith(("http://", "https://")):
         raise click.BadParameter("must begin with http:// or https://", param_hint="URL")

@@ -15,7 +15,7 @@ CONNECT_DEADLINE = 10.0
 """Seconds for each step of opening a session."""
 
 UNKNOWN = GatewayEndpoints(websocket="", grpc="")
-"""The gateway of a user who is not located yet."""
+"""The gateway of a user that is not located yet."""
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")

@@ -39,7 +39,7 @@ class Coordination:
 
 @dataclass(frozen=True, slots=True)
 class Routing:
-    """The owner of each partition, and ids that no other process makes: for gateways and BFFs."""
+    """The directory of partition owners, and the generator of unique ids: for gateways and BFFs."""
 
     directory: Directory
     ids: SnowflakeGenerator
@@ -47,7 +47,7 @@ class Routing:
 
 @asynccontextmanager
 async def open_backplane(settings: Settings) -> AsyncIterator[Backplane]:
-    """The log. Raises Unavailable, or LogInUse if another process has the embedded one."""
+    """Open the log. Raises Unavailable, or LogInUse if another process has the embedded log open."""
     if "kafka" in settings.engines:
         from shared.backplane.kafka.backplane import open_kafka
 
@@ -71,7 +71,7 @@ async def open_backplane(settings: Settings) -> AsyncIterator[Backplane]:
 
 @asynccontextmanager
 async def open_accounts(settings: Settings) -> AsyncIterator[AccountStore]:
-    """What is kept of users. Raises Unavailable."""
+    """Open the account store. Raises Unavailable."""
     if "cassandra" in settings.engines:
         from rookery.serve.schema import MIGRATIONS
         from shared.accounts.cassandra.store import open_cassandra_accounts
@@ -91,7 +91,7 @@ async def open_accounts(settings: Settings) -> AsyncIterator[AccountStore]:
 
 @asynccontextmanager
 async def open_chats(settings: Settings) -> AsyncIterator[ChatStore]:
-    """What is kept of chats. Raises Unavailable."""
+    """Open the chat store. Raises Unavailable."""
     if "cassandra" in settings.engines:
         from messaging.archive.store.cassandra.store import open_cassandra_chats
         from rookery.serve.schema import MIGRATIONS

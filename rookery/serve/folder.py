@@ -1,21 +1,21 @@
-"""What is where in the data folder of the embedded default."""
+"""The files of the data folder, in the embedded default."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 COMMAND_GENERATOR = 1023
-"""Of the ids that commands make while the server may run: the last number, which no server uses."""
+"""Generator number of ids that commands make while a server may run: the last number, which no server uses."""
 
 
 @dataclass(frozen=True, slots=True)
 class DataFolder:
-    """The files under the setting `data`. Each is made by who first needs it."""
+    """The files under the setting `data`. The first process that needs a file creates it."""
 
     path: Path
 
     @property
     def log(self) -> Path:
-        """The backplane: what was accepted. One process at a time has it open."""
+        """The backplane: the log of accepted messages. One process at a time has it open."""
         return self.path / "log.db"
 
     @property
@@ -37,10 +37,10 @@ class DataFolder:
 
     @property
     def processes(self) -> Path:
-        """What the running process says of itself, for commands to read."""
+        """The reports of the running process, for commands to read."""
         return self.path / "processes.json"
 
     @property
     def spool(self) -> Path:
-        """What commands leave for the process that has the log open to publish."""
+        """Records of commands, which the process that has the log open publishes."""
         return self.path / "spool"

@@ -1,4 +1,4 @@
-"""What engines say at `/metrics`, whichever they are."""
+"""Metrics of the engines that do not depend on the engine."""
 
 import shutil
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from shared.telemetry.metrics import catalogue as metrics
 
 
 def log_readings(statistics: Callable[[], BridgeStatistics]) -> Readings:
-    """What the log was given and has answered."""
+    """Pending and acknowledged calls of the log, and the batches in which it acknowledged them."""
     return {
         metrics.PUBLISH_PENDING: lambda: statistics().pending,
         metrics.PUBLISH_BATCHES: lambda: statistics().batches,
@@ -20,6 +20,6 @@ def log_readings(statistics: Callable[[], BridgeStatistics]) -> Readings:
 
 
 def disk_readings(data: Path) -> Readings:
-    """The room on the disk of the data folder."""
+    """Free space and size of the disk of the data folder."""
     usage = partial(shutil.disk_usage, data)
     return {metrics.DATA_FREE: lambda: usage().free, metrics.DATA_SIZE: lambda: usage().total}

@@ -22,7 +22,7 @@ from rookery.serve.engines import (
     open_routing,
 )
 from rookery.serve.migrate import migrate_engines
-from rookery.serve.process import keep_levels, native, shown, started, url
+from rookery.serve.process import apply_log_levels, connectable_host, grpc_address, started, url
 from rookery.serve.reports import archive_stats, gateway_stats, instance_of
 from shared.archive import ArchiveClient
 from shared.backplane import Backplane
@@ -39,7 +39,7 @@ from shared.telemetry.health import Health
 Role = Literal["archive", "gateway", "bff"]
 
 ROLES: tuple[Role, ...] = ("archive", "gateway", "bff")
-"""In the order in which they open. They close in reverse, so that no role loses another that it calls."""
+"""In the order in which they open. They close in reverse, so that no role loses a role that it calls."""
 
 
 Archives = Channel | Balancer
@@ -48,7 +48,7 @@ Archives = Channel | Balancer
 
 @dataclass(frozen=True, slots=True)
 class Foundation:
-    """The part of a process that every role stands on, and the place where each role announces itself."""
+    """The part of a process that every role uses, and the announcement of all roles."""
 
     settings: Settings
     tls: Tls
@@ -62,7 +62,7 @@ class Foundation:
 
 @asynccontextmanager
 async def open_platform(settings: Settings, roles: Collection[Role] = ROLES) -> AsyncIterator[Sequence[str]]:
-    """Open the engines and then the roles, and yield the lines that tell a person where they listen.
+    """Open the engines and then the roles, and yield the lines that list their addresses.
 
     Raises LogInUse, Unavailable, UnusableCertificate or OSError, whose texts name the cause.
     """
@@ -85,7 +85,7 @@ async def _open_foundation(settings: Settings) -> AsyncIterator[Foundation]:
         open_tls(settings.tls) as tls,
         open_backplane(settings) as backplane,
         open_coordination(settings) as coordination,
-        open_live(coordination.configuration, on_change=keep_levels(settings)) as live,
+        open_live(coordination.configuration, on_change=apply_log_levels(settings)) as live,
         open_reports(coordination.processes, instance_of(settings)) as reports,
     ):
         yield Foundation(settings, tls, backplane, coordination, live, reports, Announcement(settings))
@@ -167,7 +167,7 @@ def open_archives(settings: Settings, tls: Tls, local_port: int | None = None) -
     """
     prepare: list[Prepare] = [propagate_trace, *map(send_token, settings.archive_tokens[:1])]
     if local_port is not None:
-        host = shown(settings.archive.host).strip("[]")
+        host = connectable_host(settings.archive.host).strip("[]")
         return open_channel(host, local_port, tls=tls.to_itself() if tls.server else None, prepare=prepare)
     addresses = [GrpcAddress.parse(address) for address in settings.archives]
     context = tls.to_archives() if addresses[0].is_secure else None
@@ -203,7 +203,7 @@ class Announcement:
         return [title, *self.addresses, f"  health     {', '.join(self.health)}"]
 
     def _add_grpc(self, name: str, host: str, port: int) -> None:
-        self.addresses.insert(0, f"  {name:10} {native(host, port, secure=self._is_secure)} (gRPC)")
+        self.addresses.insert(0, f"  {name:10} {grpc_address(host, port, secure=self._is_secure)} (gRPC)")
 
     def _add_health(self, host: str, port: int) -> None:
         self.health.insert(0, f"{self._url('http', host, port)}/readyz")

@@ -1,4 +1,4 @@
-"""What each role of this process reports about itself, for `shared.coordination.processes`."""
+"""The instance name and the statistics of each role of this process, for `shared.coordination.processes`."""
 
 import os
 import socket
@@ -13,7 +13,7 @@ TRANSPORTS = ("websocket", "grpc")
 
 
 def instance_of(settings: Settings) -> str:
-    """The name of this process: that of the setting, which is the same after a restart, or one that nobody else has."""
+    """The name of this process: the setting, which stays the same after a restart, or else a unique name."""
     return settings.kafka.instance or f"{socket.gethostname()}-{os.getpid()}"
 
 

@@ -59,7 +59,7 @@ class Churn:
 
 
 class SlowClient:
-    """A user who is sent messages all the time, and whose session nobody reads."""
+    """A user that receives messages all the time, and a session of the user that is never read."""
 
     def __init__(self, api: Api, writer: Client, transport: Transport, *, reads: bool) -> None:
         """`api` is signed in as the user. `reads` makes it a client that does read, for comparison."""

@@ -28,10 +28,10 @@ class Kind(StrEnum):
     OUT_OF_ORDER = "out of order"
     OTHER_ID = "other id"
     """Delivered or stored under another id than it was accepted with."""
-    ID_TWICE = "id given twice"
+    ID_TWICE = "id assigned twice"
     """To two messages, even of different chats: clients would drop one of them."""
     NEVER_SENT = "never sent"
-    """At all, or in this chat, or to this user."""
+    """At all, or in message chat, or to message user."""
     CHANGED = "changed"
 
 
@@ -53,7 +53,7 @@ def check_records(records: Records) -> list[Violation]:
     for each in sent.values():
         by_chat[each.chat_id].append(each)
         by_recipient[each.recipient_id].append(each)
-    violations = [*_not_accepted(sent.values()), *_ids_given_twice(sent.values())]
+    violations = [*_not_accepted(sent.values()), *_ids_assigned_twice(sent.values())]
     for (reader, chat_id), copies in records.histories.items():
         violations += _check_history(sent, by_chat[chat_id], reader, chat_id, copies)
     for user_id, deliveries in records.deliveries.items():
@@ -67,7 +67,7 @@ def _not_accepted(sent: Iterable[Sent]) -> Iterator[Violation]:
             yield Violation(Kind.NOT_ACCEPTED, f"{_name(each.key)} was refused or not answered, and every retry too")
 
 
-def _ids_given_twice(sent: Iterable[Sent]) -> Iterator[Violation]:
+def _ids_assigned_twice(sent: Iterable[Sent]) -> Iterator[Violation]:
     first: dict[int, Sent] = {}
     for each in sent:
         if each.is_accepted and (other := first.setdefault(each.message_id, each)) is not each:
@@ -105,7 +105,7 @@ def _check_deliveries(
     found = {delivery.copy.key for delivery in deliveries}
     for each in due:
         if each.is_accepted and each.key not in found:
-            yield Violation(Kind.NOT_DELIVERED, f"{_name(each.key)} was accepted, and did not come {where}")
+            yield Violation(Kind.NOT_DELIVERED, f"{_name(each.key)} was accepted, and did not arrive {where}")
     copies = [delivery.copy for delivery in deliveries]
     yield from _repeated(Kind.DELIVERED_TWICE, copies, where)
     for copy in copies:
@@ -148,30 +148,30 @@ def _out_of_order(sent: Mapping[Key, Sent], copies: Iterable[Copy], where: str) 
     """Find the messages that must precede an earlier one of the same sender and chat."""
     newest: dict[tuple[int, str], tuple[Sent | None, Sent | None]] = {}
     for copy in copies:
-        this = sent.get(copy.key)
-        if this is None:
+        message = sent.get(copy.key)
+        if message is None:
             continue
-        place = (this.key[0], this.chat_id)
+        place = (message.key[0], message.chat_id)
         last_numbered, last_begun = newest.get(place, (None, None))
         for before in (last_numbered, last_begun):
-            if before is not None and _precedes(this, before):
-                text = f"{_name(this.key)} comes after {_name(before.key)}, and was sent before it, {where}"
+            if before is not None and _precedes(message, before):
+                text = f"{_name(message.key)} comes after {_name(before.key)}, and was sent before it, {where}"
                 yield Violation(Kind.OUT_OF_ORDER, text)
                 break
-        if not this.retried and (last_numbered is None or this.number > last_numbered.number):
-            last_numbered = this
-        if last_begun is None or this.at > last_begun.at:
-            last_begun = this
+        if not message.retried and (last_numbered is None or message.number > last_numbered.number):
+            last_numbered = message
+        if last_begun is None or message.at > last_begun.at:
+            last_begun = message
         newest[place] = last_numbered, last_begun
 
 
-def _precedes(this: Sent, other: Sent) -> bool:
-    """Whether `this` must precede `other`: each was sent once, in this order, or `other` after `this` was accepted.
+def _precedes(message: Sent, other: Sent) -> bool:
+    """Whether `message` must precede `other`: each was sent once, in order, or `other` after `message` was accepted.
 
     A retried message has no order with messages sent before its acceptance: the client chose to send it again later.
     """
-    in_turn = not this.retried and not other.retried and this.number < other.number
-    return in_turn or (this.accepted_at < math.inf and this.accepted_at < other.at)
+    in_turn = not message.retried and not other.retried and message.number < other.number
+    return in_turn or (message.accepted_at < math.inf and message.accepted_at < other.at)
 
 
 def _name(key: Key) -> str:

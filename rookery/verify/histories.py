@@ -77,12 +77,12 @@ async def chats_changed_since(client: Client, since_ms: int) -> list[str]:
             return chat_ids
 
 
-async def _retry(ask: Callable[..., Awaitable[Value]], *arguments: object, **options: object) -> Value | None:
-    """Ask until there is an answer; None if it is `not_found`. Raises Refused if it is not retryable."""
+async def _retry(request: Callable[..., Awaitable[Value]], *arguments: object, **options: object) -> Value | None:
+    """Repeat the request until there is a response; None for `not_found`. Raises Refused if it is not retryable."""
     while True:
         pause = RETRY_PAUSE
         try:
-            return await ask(*arguments, **options)
+            return await request(*arguments, **options)
         except Refused as refused:
             if refused.code == "not_found":
                 return None

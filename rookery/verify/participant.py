@@ -53,7 +53,7 @@ class Participant:
         self.refused = Counter[str]()
         """By code."""
         self.unanswered = 0
-        """The number of answers that did not come in time."""
+        """The number of answers that did not arrive in time."""
         self.outages: list[tuple[float, float]] = []
         """The moments when the session was lost, and when it was live again."""
         self.gaps = 0

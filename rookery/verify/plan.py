@@ -77,7 +77,7 @@ def check_plan(plan: Plan) -> None:
     if not plan.accounts.isascii() or not 3 <= len(plan.accounts) <= 20:
         raise VerifyError("--accounts must have 3 to 20 characters of a-z, 0-9, . _ and -")
     if not plan.urls:
-        raise VerifyError("--url must say where the HTTP API is")
+        raise VerifyError("--url must be the address of the HTTP API")
     for url in plan.urls:
         _check_url(url, plan.anywhere)
 

@@ -33,7 +33,7 @@ class Result:
     refused: dict[str, int]
     """Refusals by code; each was retried."""
     unanswered: int
-    """The number of answers that did not come in time."""
+    """The number of answers that did not arrive in time."""
     retried: int
     """Messages that were sent again after a refusal or without an answer."""
     gaps: int

@@ -48,7 +48,7 @@ class Run:
         self._ended = trio.Event()
         self._waiting: dict[trio.Event, int] = {}
 
-    # ---- for the caller, who disturbs the servers
+    # ---- for the caller
 
     async def until(self, *, accepted: int) -> None:
         """Wait until so many messages are accepted, or sending has ended."""
@@ -66,7 +66,7 @@ class Run:
             await trio.sleep(POLL_SECONDS)
 
     def outages_since(self, moment: float) -> list[float]:
-        """Return the outages, in seconds, that began after a moment of Trio's clock, including those that last."""
+        """Return the outages, in seconds, that began after a moment of Trio's clock, also the unfinished ones."""
         now = trio.current_time()
         lost = [span for each in self.participants for span in each.outages]
         lost += [(each.lost_at, now) for each in self.participants if each.lost_at is not None]

@@ -24,7 +24,7 @@ Announce = Callable[[int], Awaitable[None]]
 DEFAULTS = LiveConfiguration()
 
 AUDIT_LOGGER = "rookery.audit"
-"""Logs each act as `admin_act`, for operators who ship logs to where admins can't change them."""
+"""Logs each act as `admin_act`, for operators that ship logs to a place where admins can't change them."""
 
 _log = structlog.get_logger(AUDIT_LOGGER)
 
@@ -33,8 +33,8 @@ async def record_act(store: AuditStore, actor: Actor, act: Act, target: str, det
     """Add an entry to the audit log and log it; call this before the act. Raises Unavailable."""
     entry = new_entry(actor, act, target, detail)
     await store.add_audit_entry(entry)
-    who = {"actor_id": actor.user_id, "actor": actor.name} if actor.user_id else {"actor": str(actor)}
-    _log.info("admin_act", entry_id=entry.entry_id, act=str(act), target=target, detail=detail, **who)
+    author = {"actor_id": actor.user_id, "actor": actor.name} if actor.user_id else {"actor": str(actor)}
+    _log.info("admin_act", entry_id=entry.entry_id, act=str(act), target=target, detail=detail, **author)
 
 
 @dataclass(frozen=True, slots=True)

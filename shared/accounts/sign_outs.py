@@ -1,4 +1,4 @@
-"""Announces the end of sign-ins to the gateways, which end the sessions of those sign-ins."""
+"""Announces the end of sign-ins to the gateways, which end their sessions."""
 
 from collections.abc import Sequence
 

@@ -85,7 +85,7 @@ class AccountStore(AuditStore, Protocol):
         ...
 
     async def users(self, user_ids: Sequence[int]) -> Sequence[User]:
-        """Return the existing accounts of these, in the same order. At most 100 ids."""
+        """Return the accounts with these ids, in the same order, without missing ones. At most 100 ids."""
         ...
 
     async def find_users(self, part: str, *, after_name: str, limit: int) -> Sequence[User]:
@@ -103,7 +103,7 @@ class AccountStore(AuditStore, Protocol):
         ...
 
     async def account_statuses(self, user_ids: Sequence[int]) -> Mapping[int, AccountStatus]:
-        """Return the status of each of these users, who may not exist. At most 100 ids."""
+        """Return the status of each of these users, existing or not. At most 100 ids."""
         ...
 
     async def make_admin(self, user_id: int) -> bool:
@@ -137,7 +137,7 @@ class AccountStore(AuditStore, Protocol):
     async def end_family(self, family_id: str) -> None: ...
 
     async def end_families(self, user_id: int, *, except_family_id: str = "") -> Sequence[str]:
-        """End all of a user's sign-ins, except one if it is given, and return the ids of those that ended."""
+        """End all of a user's sign-ins, except one if it is given, and return the ids of the ended ones."""
         ...
 
     async def families(self, user_id: int, *, now_ms: int, limit: int) -> Sequence[Family]:

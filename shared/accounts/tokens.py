@@ -54,7 +54,7 @@ KEY_REST = 10.0
 """Age in seconds at which a new key begins to sign, while there is another: a verifier that has just read the keys, and
 does not read them again for KEYS_MIN_AGE, has it by then, even if the clocks differ by some seconds."""
 
-SUSPENDED = Refusal(Code.SUSPENDED, "This account is suspended: ask those who run this platform.")
+SUSPENDED = Refusal(Code.SUSPENDED, "This account is suspended: contact the operators of this platform.")
 """The refusal of a suspended user. The reason of the suspension is for admins."""
 
 

@@ -101,7 +101,7 @@ class DeadLetter(NamedTuple):
 
     @property
     def identity(self) -> tuple[str, int, int, int]:
-        """Group, partition, offset, milliseconds. The time tells the records of a log from those of its successor."""
+        """Group, partition, offset, milliseconds. The time distinguishes the records of a log from a successor's."""
         return self.group, self.record.partition, self.record.offset, self.record.at_ms
 
 
@@ -120,9 +120,9 @@ class Backplane(Protocol):
         """Append the records, and call `done` with the result. Returns at once.
 
         The first record is on disk before any other of the call is written, so an interrupted call never leaves others
-        without it. In each partition, records follow those of earlier calls whose first record went to the same
-        partition as theirs, and those of any call that was acknowledged before. Raises Unavailable, with no effect, if
-        too much is pending; ValueError for an unknown partition or a value over MAX_RECORD_BYTES.
+        without it. In each partition, records follow the records of earlier calls whose first record went to the same
+        partition, and of every call that was acknowledged before. Raises Unavailable, with no effect, if too much is
+        pending; ValueError for an unknown partition or a value over MAX_RECORD_BYTES.
         """
         ...
 

@@ -87,4 +87,4 @@ class LiveConfiguration(BaseModel):
         AllowedText(
             f"loggers and their levels, such as bff=debug,messaging.gateway=info, {MAX_LEVELS} at most, or empty"
         ),
-    ] = Field(default="", description="Levels of single loggers, and of those below them")
+    ] = Field(default="", description="Levels of single loggers, and of the loggers below them")

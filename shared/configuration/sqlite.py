@@ -18,7 +18,7 @@ from shared.contract.ids import wall_clock_ms
 from shared.drivers.sqlite import Database, connect, open_database
 
 POLL_SECONDS = 1.0
-"""Interval of the checks for changes by other processes: as long as a person who sets a value is ready to wait."""
+"""Interval of the checks for changes by other processes: the longest wait of a person that has set a value."""
 
 MIGRATIONS = [
     "CREATE TABLE configuration (key TEXT PRIMARY KEY, value TEXT NOT NULL, changed_at_ms INTEGER NOT NULL)",

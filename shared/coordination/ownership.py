@@ -1,4 +1,4 @@
-"""The directory: which gateway owns a partition. The BFF reads it to tell a client where to connect."""
+"""The directory: which gateway owns a partition. The BFF reads it to send a client its gateway's address."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass

@@ -28,7 +28,7 @@ REPORT_SECONDS = 5.0
 """Interval of the reports of a process in which nothing changes."""
 
 CHECK_SECONDS = 1.0
-"""Interval at which a process looks for changes in itself: as long as a person who watches is ready to wait."""
+"""Interval at which a process checks whether its report has changed: short for a person that watches."""
 
 EXPIRY_SECONDS = 15.0
 """Age of the newest report at which a process is left out: three intervals."""
@@ -51,10 +51,10 @@ class ProcessStats:
     """Unread records of the log, by partition."""
 
 
-class ProcessReport(msgspec.Struct, frozen=True, rename={"stats": "stats"}):
+class ProcessReport(msgspec.Struct, frozen=True, rename={"stats": "figures"}):
     """The state of one role of a process. `instance` is unique among the processes with this role.
 
-    Stored as JSON, in which `stats` is named `stats`.
+    Stored as JSON, in which `stats` is named `figures`.
     """
 
     instance: str

@@ -1,1 +1,1 @@
-"""Clients of SQLite, Cassandra and Redis for Trio. They know no schema."""
+"""Clients of SQLite, Cassandra and Redis for Trio. They define no schema."""

@@ -1,6 +1,6 @@
 """SQLite on Trio: one writer thread, with group commit, and a few reader connections.
 
-A commit costs about 0.6 ms whatever its size, so all queued writes share one transaction; each has a savepoint of its
+A commit costs about 0.6 ms at any size, so all queued writes share one transaction; each has a savepoint of its
 own, so that a failed write rolls back no other.
 """
 

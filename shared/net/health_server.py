@@ -48,14 +48,14 @@ async def _serve_connection(health: Health, slots: trio.CapacityLimiter, stream:
         return
     try:
         with trio.move_on_after(CONNECTION_DEADLINE):
-            await _answer(health, stream)
+            await _serve_request(health, stream)
     except (trio.BrokenResourceError, h11.LocalProtocolError) as error:
         _log.debug("probe_disconnected", reason=str(error))
     finally:
         slots.release()
 
 
-async def _answer(health: Health, stream: ClientStream) -> None:
+async def _serve_request(health: Health, stream: ClientStream) -> None:
     connection = h11.Connection(h11.SERVER)
     method = b""
     try:
@@ -81,7 +81,7 @@ async def _receive_request(connection: h11.Connection, stream: ClientStream) -> 
 
 
 async def _respond(health: Health, request: h11.Request) -> tuple[int, str, bytes]:
-    """Return the status, the content type and the content."""
+    """Return the status, the content type and the content of the response."""
     if request.method not in (b"GET", b"HEAD"):
         return _json(HTTPStatus.METHOD_NOT_ALLOWED, {"status": "only GET and HEAD are answered"})
     path = request.target.partition(b"?")[0].decode()

@@ -57,7 +57,7 @@ async def listen(
         listeners = await trio.open_tcp_listeners(port, host=host, backlog=backlog)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise OSError(f"nothing can listen on {host}:{port} ({reason}): `rookery doctor` says more") from error
+        raise OSError(f"nothing can listen on {host}:{port} ({reason}): run `rookery doctor` for details") from error
     return [listener if tls is None else TlsListener(listener, newest) for listener in listeners]
 
 

@@ -98,7 +98,7 @@ class Tls:
         return self._client(trust_archives)
 
     def to_itself(self) -> ssl.SSLContext:
-        """Return a context for gRPC with a listener of this process, whatever the names in its certificate. Raises
+        """Return a context for gRPC with a listener of this process, for any names in its certificate. Raises
         UnusableCertificate."""
         return self._client(trust_itself)
 

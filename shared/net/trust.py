@@ -25,8 +25,8 @@ def client_context(alpn: Alpn) -> ssl.SSLContext:
 
 
 def trust(context: ssl.SSLContext, ca_file: Path | None) -> None:
-    """Trust the authorities in the file; without one, those of the system or of the file in the environment's
-    SSL_CERT_FILE. Raises UnusableCertificate."""
+    """Trust the authorities in the file; without one, the system's, or the authorities in the file that the
+    variable SSL_CERT_FILE names. Raises UnusableCertificate."""
     if ca_file is None:
         context.load_default_certs()
     else:

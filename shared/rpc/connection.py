@@ -51,7 +51,7 @@ class Connection(Generic[Stream]):
     """The common part of a server's and a client's connection. Only `run` is asynchronous."""
 
     def __init__(self, transport: trio.abc.Stream, limits: Limits, *, client_side: bool, received: bytes = b"") -> None:
-        """`received` is what was already read from the transport."""
+        """`received`: bytes that were already read from the transport."""
         self.limits = limits
         self.streams: dict[int, Stream] = {}
         scheme = "https" if isinstance(transport, trio.SSLStream) else "http"
@@ -163,7 +163,7 @@ class Connection(Generic[Stream]):
                     await self._wake_reader.wait()
 
     async def _discard(self) -> None:
-        """Read until the peer ends: closing a socket with unread bytes resets it, and what was sent last is lost."""
+        """Read until the peer ends: closing a socket with unread bytes resets it, and the last sent bytes are lost."""
         while await self._receive():
             pass
 
@@ -180,7 +180,7 @@ class Connection(Generic[Stream]):
             return b""
 
     def _process(self, data: bytes) -> bool:
-        """Process received bytes. Returns whether the connection can go on."""
+        """Process received bytes. Return whether the connection is still usable."""
         try:
             events = self.protocol.receive_data(data)
         except h2.exceptions.ProtocolError as error:
@@ -218,8 +218,8 @@ class Connection(Generic[Stream]):
             self._stop_writing()
 
     def _stop_writing(self) -> None:
-        """Stop the writer after a failed write. The reader goes on to the end of the connection, for `close_timeout` at
-        most: what the peer sent last, such as the status of a call, may still be unread."""
+        """Stop the writer after a failed write. The reader continues to the end of the connection, for `close_timeout`
+        at most: the peer's last frames, such as the status of a call, may be unread."""
         self._write_failed = True
         self._closing = True
         self._sent_all.set()

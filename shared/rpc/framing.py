@@ -75,7 +75,7 @@ class MessageBuffer:
         self.took_compressed = bool(compressed)
         return self._decompress(message) if compressed else message
 
-    def accept_rest(self) -> None:
+    def credit_unread(self) -> None:
         """Credit all stored bytes: the reader waits for the rest of a message that may be larger than the window."""
         self.credit += len(self._data) - self._credited
         self._credited = len(self._data)

@@ -31,7 +31,7 @@ HEADER_LEEWAY = 4
 """Headers over this many times the limit end the connection; headers over the limit end their call."""
 
 ENCODER_TABLE_BYTES = 4096
-"""The largest table of our header compression, whatever the peer allows. HTTP/2's default."""
+"""The largest table of our header compression, even if the peer allows more. HTTP/2's default."""
 
 WINDOWS_PER_FRAME = 2
 """Frames with which a peer may answer a frame of data: one opens its stream's window, one the connection's."""
@@ -134,7 +134,7 @@ class Http2Connection(H2Connection):
         self._data_to_send += data
 
     def go_away(self) -> None:
-        """Send GOAWAY and refuse new streams, streams in flight included. Open streams go on."""
+        """Send GOAWAY and refuse new streams, streams in flight included. Open streams continue."""
         self.refuses_streams = True
         self._prepare_for_sending([GoAwayFrame(0, last_stream_id=self.highest_inbound_stream_id)])
 
@@ -231,7 +231,7 @@ class Http2Connection(H2Connection):
         return [RstStreamFrame(frame.stream_id, error_code=ErrorCodes.REFUSED_STREAM)], [StreamRefused()]
 
     def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
-        """Let open streams go on: h2 would treat GOAWAY as the end of the connection."""
+        """Let open streams continue: h2 would treat GOAWAY as the end of the connection."""
         event = ConnectionTerminated()
         event.error_code = frame.error_code
         event.last_stream_id = frame.last_stream_id

@@ -41,7 +41,7 @@ def error_of(refusal: Refusal) -> RpcError:
 
 
 def refusal_sent_with(error: RpcError) -> Refusal | None:
-    """The refusal that the peer sent; None if it sent none, or one with a code that this version does not know."""
+    """The refusal that the peer sent; None if it sent none, or one with a code that this version lacks."""
     code = _code_of(error.detail(ErrorInfo))
     if code is None:
         return None

@@ -84,7 +84,7 @@ class MessageStream(Generic[Incoming, Outgoing]):
                 if self._inbound:
                     raise RpcError(Status.INTERNAL, "the stream ended within a message")
                 return None
-            self._inbound.accept_rest()
+            self._inbound.credit_unread()
             self._give_credit()
             self._arrived = self._arrived or trio.Event()
             await self._arrived.wait()
@@ -313,7 +313,7 @@ class ClientStream(MessageStream[Incoming, Outgoing]):
         self._server.probe(silent_since)
 
     async def end(self) -> None:
-        """Half-close the call: nothing more will be sent. `receive` goes on."""
+        """Half-close the call: nothing more will be sent. `receive` still works."""
         await trio.lowlevel.checkpoint_if_cancelled()
         if not self._half_closed and not self._ended and self.failure is None:
             self._half_closed = True

@@ -93,7 +93,7 @@ _exporter_log = _ExporterLog()
 
 
 class Processor(BatchSpanProcessor):
-    """Queues spans for the exporter, and drops those that exceed MAX_WAITING."""
+    """Queues spans for the exporter, and drops spans beyond MAX_WAITING."""
 
     def __init__(self, exporter: Exporter) -> None:
         self._own_exporter = exporter

@@ -128,7 +128,7 @@ class Health:
         return CheckResult("draining", "the process takes new work", not self._draining, reason, 0.0)
 
     async def _run_checks(self) -> list[CheckResult]:
-        """Run all checks concurrently and return their results, or those of the last FRESH seconds."""
+        """Run all checks concurrently and return their results, or the results of the last FRESH seconds."""
         async with self._lock:
             if trio.current_time() - self._checked_at > FRESH or len(self._results) != len(self._checks):
                 results: dict[str, CheckResult] = {}
@@ -154,6 +154,6 @@ async def _run(name: str, explanation: str, check: Check, deadline: float) -> Ch
         except Unavailable as error:
             reason = str(error) or "not available"
         except Exception as error:  # a faulty check must not end the probes: it is logged, and counts as failed
-            reason = type(error).__name__  # the text may hold what a probe must not see
+            reason = type(error).__name__  # the text may hold data that a probe must not see
             _log.exception("health_check_failed", check=name)
     return CheckResult(name, explanation, not reason, reason, round((trio.current_time() - began) * 1000, 3))

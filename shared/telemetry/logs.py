@@ -86,7 +86,7 @@ def configure_logs(level: str = "info", *, role: str = "", stream: TextIO | None
 
 
 def set_levels(level: str, named: Mapping[str, str] | None = None) -> None:
-    """Set the level of all loggers, and of each named logger, with those below it, its own level."""
+    """Set the level of all loggers; then of each named logger, and the loggers below it, its own level."""
     number = _number(level)
     wanted: dict[str, int] = {name: max(number, logging.WARNING) for name in (*NOISY_LOGGERS, *INDISCREET_LOGGERS)}
     for name, its_level in (named or {}).items():
@@ -123,13 +123,13 @@ def parse_levels(text: str) -> dict[str, str]:
 
 
 def bind_session(session: LoggedSession) -> None:
-    """Add the session's ids to the lines of this task and of those that it starts. For a task that ends with the
+    """Add the session's ids to the lines of this task and of the tasks that it starts. For a task that ends with the
     session, since nothing unbinds it."""
     _session.set(session)
 
 
 def with_role(role: str) -> Callable[[Callable[P, AbstractAsyncContextManager[T]]], Callable[P, "WithRole[T]"]]:
-    """Decorate a context manager that opens a role: its log lines, and those of the tasks that it starts, name it."""
+    """Decorate a context manager that opens a role: its log lines, and the lines of its child tasks, name it."""
 
     def decorate(opening: Callable[P, AbstractAsyncContextManager[T]]) -> Callable[P, WithRole[T]]:
         @functools.wraps(opening)
@@ -197,7 +197,7 @@ def _shared_processors(role: str) -> list[Processor]:
 
 
 def _formatter(role: str) -> logging.Formatter:
-    """Render both kinds of records; those of the standard library get the fields that structlog's already have."""
+    """Render both kinds of records; records of the standard library get the fields that structlog's already have."""
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[*_shared_processors(role), structlog.stdlib.ExtraAdder()],
         processors=[
@@ -233,5 +233,5 @@ def _scalar(value: Any) -> Any:
 
 
 def _order_fields(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Put the fields of every line first, for people who read the raw lines."""
+    """Put the fields of every line first, for readers of the raw lines."""
     return {**{name: event[name] for name in _FIRST_FIELDS}, **event}

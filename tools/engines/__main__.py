@@ -1,6 +1,6 @@
 """Install, start and stop Kafka, Cassandra and Redis on loopback, from the command line.
 
-    python -m tools.engines install [NAME...]      download what is missing
+    python -m tools.engines install [NAME...]      download missing engines
     python -m tools.engines up DATA [NAME...]      start engines, wait until each is ready, print their addresses
     python -m tools.engines down DATA [NAME...]    stop the engines that `up` started on DATA; keep the data
 

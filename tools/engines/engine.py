@@ -93,7 +93,7 @@ class Engine(ABC):
     @classmethod
     @abstractmethod
     def install(cls) -> None:
-        """Download and prepare what a start needs, once. Raises install.Missing."""
+        """Download and prepare the engine, once. Raises install.Missing."""
 
     @abstractmethod
     def command(self, ports: dict[str, int]) -> list[str]:
@@ -186,7 +186,7 @@ class Engine(ABC):
                 raise TimeoutError(f"{self.name} outlives SIGKILL")
 
     def freeze(self) -> None:
-        """Stop all its threads; its connections stay open, as those of a machine that hangs."""
+        """Stop all its threads; its connections stay open, as on a machine that hangs."""
         freeze(self.pid)
 
     def thaw(self) -> None:
@@ -264,8 +264,8 @@ def free_port() -> int:
     """Reserve a free port below the ephemeral ports, so that no client takes it while its server is down.
 
     A port is returned once among all processes that run, so that a server that is down keeps its port."""
-    port = next(port for port in random.sample(PORTS, len(PORTS)) if port not in _given and reserve(port))
-    _given.add(port)
+    port = next(port for port in random.sample(PORTS, len(PORTS)) if port not in _returned_ports and reserve(port))
+    _returned_ports.add(port)
     return port
 
 
@@ -285,4 +285,4 @@ def _reservations() -> int:
     return os.open(cache_folder() / "ports", os.O_RDWR | os.O_CREAT, 0o600)
 
 
-_given: set[int] = set()
+_returned_ports: set[int] = set()

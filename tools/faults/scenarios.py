@@ -12,7 +12,7 @@ import trio
 from rookery.client import Refused, RookeryError
 from rookery.load.measure import summarize
 from rookery.verify import Run
-from tools.faults.stage import ClusterStage, Report, UpStage, shown
+from tools.faults.stage import ClusterStage, Report, UpStage, formatted
 from tools.launch.process import Process
 
 LIVE_ELSEWHERE = 10.0
@@ -107,7 +107,7 @@ async def store_stopped(stage: ClusterStage, report: Report) -> None:
         await stage.do(stage.engines.cassandra.kill)
         accepted = run.accepted_count
         answers, slowest = await query_until(run, trio.current_time() + stage.scale.away)
-        report.goes_on("accepted meanwhile", run.accepted_count - accepted, stage.scale.rate * stage.scale.away / 2)
+        report.keeps_rate("accepted meanwhile", run.accepted_count - accepted, stage.scale.rate * stage.scale.away / 2)
         report.within("slowest query", slowest, QUERY_ANSWERED)
         report.at_most("queries without a 503", answers.total() - answers["unavailable"], 0)
         await stage.do(stage.engines.cassandra.start)
@@ -119,7 +119,7 @@ async def configuration_stopped(stage: ClusterStage, report: Report) -> None:
         await stage.do(stage.engines.redis.kill)
         accepted = run.accepted_count
         await trio.sleep(stage.scale.away)
-        report.goes_on("accepted meanwhile", run.accepted_count - accepted, stage.scale.rate * stage.scale.away / 2)
+        report.keeps_rate("accepted meanwhile", run.accepted_count - accepted, stage.scale.rate * stage.scale.away / 2)
         await stage.do(stage.engines.redis.start)
     pause_at_most(report, ENGINE_AWAY_PAUSE)
 
@@ -153,7 +153,7 @@ async def slow_client(stage: ClusterStage, report: Report) -> None:
             assert report.result is not None
             p99[reads] = min(p99[reads], report.result.to_delivered.p99)
     limit = max(1.2 * p99[True], p99[True] + scale.slack) * scale.lenience
-    report.at_most(f"p99 of the others {p99[True]:,.1f} ms, beside one who never reads", p99[False], limit, " ms")
+    report.at_most(f"p99 of the others {p99[True]:,.1f} ms, beside a client that never reads", p99[False], limit, " ms")
 
 
 async def come_and_go(stage: ClusterStage, report: Report) -> None:
@@ -167,9 +167,11 @@ async def come_and_go(stage: ClusterStage, report: Report) -> None:
     report.at_least("sessions that came and went", report.result.churned, stage.scale.churn)
     growth = 1 + GROWTH * report.lenience
     for gateway, old in zip(gateways, before, strict=True):
-        new = await usage_within(gateway, {what: growth * value for what, value in old.items()})
-        for what in old:
-            report.at_most(f"{what} of {gateway.name} {shown(old[what])}, then", new[what], growth * old[what])
+        new = await usage_within(gateway, {quantity: growth * value for quantity, value in old.items()})
+        for quantity in old:
+            report.at_most(
+                f"{quantity} of {gateway.name} {formatted(old[quantity])}, then", new[quantity], growth * old[quantity]
+            )
 
 
 async def everything_restarted(stage: ClusterStage, report: Report) -> None:
@@ -246,7 +248,7 @@ async def frozen(process: Process) -> AsyncIterator[None]:
 async def usage_within(process: Process, limits: dict[str, float]) -> dict[str, float]:
     """Return the usage once it is within the limits, or after RELEASED: sockets close with a delay."""
     with trio.move_on_after(RELEASED):
-        while any(value > limits[what] for what, value in usage(process).items()):
+        while any(value > limits[quantity] for quantity, value in usage(process).items()):
             await trio.sleep(0.1)
     return usage(process)
 

@@ -73,21 +73,21 @@ class Report:
     broken: list[str] = field(default_factory=list)
     """Limits that were exceeded, and violations that the judge found."""
 
-    def at_most(self, what: str, value: float, limit: float, unit: str = "") -> None:
+    def at_most(self, quantity: str, value: float, limit: float, unit: str = "") -> None:
         """Check an upper limit."""
-        self._check(f"{what} {shown(value)}{unit} (at most {shown(limit)})", value <= limit)
+        self._check(f"{quantity} {formatted(value)}{unit} (at most {formatted(limit)})", value <= limit)
 
-    def within(self, what: str, seconds: float, limit: float) -> None:
+    def within(self, quantity: str, seconds: float, limit: float) -> None:
         """Check an upper limit of a duration, with lenience."""
-        self.at_most(what, seconds, limit * self.lenience, " s")
+        self.at_most(quantity, seconds, limit * self.lenience, " s")
 
-    def at_least(self, what: str, value: float, limit: float, unit: str = "") -> None:
+    def at_least(self, quantity: str, value: float, limit: float, unit: str = "") -> None:
         """Check a lower limit."""
-        self._check(f"{what} {shown(value)}{unit} (at least {shown(limit)})", value >= limit)
+        self._check(f"{quantity} {formatted(value)}{unit} (at least {formatted(limit)})", value >= limit)
 
-    def goes_on(self, what: str, value: float, limit: float) -> None:
+    def keeps_rate(self, quantity: str, value: float, limit: float) -> None:
         """Check a lower limit of an amount per time, with lenience."""
-        self.at_least(what, value, limit / self.lenience)
+        self.at_least(quantity, value, limit / self.lenience)
 
     def judge(self, result: Result) -> None:
         """Add the result of the verification."""
@@ -119,7 +119,7 @@ class Stage:
     async def load(self, report: Report, *, least: int = 0, **plan: Any) -> AsyncIterator[Run]:
         """Run clients during the block, and judge the result afterwards.
 
-        They send at least `least` messages, by default those of the scale.
+        They send at least `least` messages, by default the scale's.
         """
         scale = self.scale
         least = least or scale.messages
@@ -147,7 +147,7 @@ class Stage:
 
     @staticmethod
     async def do(work: Callable[..., Value], *arguments: Any) -> Value:
-        """Run a blocking function in a thread, while clients go on."""
+        """Run a blocking function in a thread, while clients continue."""
         return await trio.to_thread.run_sync(work, *arguments)
 
 
@@ -201,7 +201,7 @@ class ClusterStage(Stage):
         self.cluster.wait_until_settled()
 
 
-def shown(value: float) -> str:
+def formatted(value: float) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.3f}" if value < 10 else f"{value:,.1f}"
 
 

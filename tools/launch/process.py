@@ -33,7 +33,7 @@ STOP_SECONDS = 30.0
 """Only ends a test that has failed: the tests of stopping check how long a stop takes."""
 
 POLL_SECONDS = 0.02
-"""Between two looks at the state of another process."""
+"""Seconds between two checks of the state of another process."""
 
 PROBE_SECONDS = 5.0
 """Timeout of one readiness probe."""
@@ -167,7 +167,7 @@ class Process:
         return self.wait()
 
     def freeze(self) -> None:
-        """Stop all its threads; its connections stay open, as those of a machine that hangs."""
+        """Stop all its threads; its connections stay open, as on a machine that hangs."""
         freeze(self.process.pid)
 
     def thaw(self) -> None:
@@ -271,7 +271,7 @@ def running(process: P) -> Iterator[P]:
 
 
 def stop_all(processes: Iterable[Process]) -> None:
-    """Send SIGTERM to all, thaw frozen ones, and wait. Kill those that do not end, then raise TimeoutExpired."""
+    """Send SIGTERM to all, thaw frozen ones, and wait. Kill the ones that do not end, then raise TimeoutExpired."""
     stopping = [process for process in processes if process.is_running]
     for process in stopping:
         process.thaw()

@@ -2,9 +2,9 @@
 
     python -m tools.operations.compose
 
-Builds the image twice, which must come out the same; starts the platform as the file says; lets people chat on it; and
-stops it. No registry of images is asked for any: what the file calls the images of Kafka, Cassandra and Redis are the
-same programs as in the tests, started by the settings that the file has for the real images (`stand_ins/`).
+Builds the image twice, with equal results; starts the platform of the file; lets users chat on it; and stops it.
+No registry of images is used: the file's images of Kafka, Cassandra and Redis are replaced by images of the tests'
+programs, started by the settings that the file has for the real images (`stand_ins/`).
 
 All this is in a network namespace of its own, as the file's ports are fixed, and podman has rules for the firewall.
 """
@@ -46,7 +46,7 @@ SERVICES: dict[str, dict[str, Any]] = {
     for name, service in yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"].items()
     if "profiles" not in service
 }
-"""Services of the platform, without those of a profile."""
+"""Services of the platform, without the services of a profile."""
 
 UP_SECONDS = 1200.0
 """Only ends a run that has failed: alone it takes a minute or two, on a busy machine ten."""
@@ -121,9 +121,9 @@ def qualified(image: str) -> str:
 
 
 def stand_in_settings() -> str:
-    """A file for compose with what the stand-ins need, and without what podman's API does not know.
+    """Return a file for compose that adds settings of the stand-ins and resets options that podman's API lacks.
 
-    Health checks come each second, so that those of a slow start must not count against it.
+    Health checks run each second, so failed checks of a slow start must not count.
     """
     services: dict[str, Any] = {name: {} for name in SERVICES}
     for name, service in SERVICES.items():
@@ -179,7 +179,7 @@ def health_checks(containers: Containers) -> Iterator[None]:
 def run_platform(containers: Containers, program: str) -> None:
     """Start the services with Docker's Compose, chat, and stop them.
 
-    Raises what went wrong, after what each container had to say.
+    Raises the first error, after printing the log of each container.
     """
     with tempfile.TemporaryDirectory() as name, engine_of_docker(containers, Path(name)) as address:
         settings = Path(name) / "stand-ins.yml"
@@ -198,9 +198,9 @@ def run_platform(containers: Containers, program: str) -> None:
             with health_checks(containers):
                 began = time.monotonic()
                 compose("up", "--no-build", "--pull", "never", "--wait")
-                say(f"docker compose up --wait: all healthy after {time.monotonic() - began:.0f} s")
+                print_now(f"docker compose up --wait: all healthy after {time.monotonic() - began:.0f} s")
                 trio.run(chat)
-                say("people have chatted on both BFFs, by gRPC and by WebSocket")
+                print_now("users have chatted on both BFFs, over gRPC and WebSocket")
             compose("stop")
             judge(containers)
         except Exception:
@@ -237,14 +237,14 @@ def judge(containers: Containers) -> None:
         assert not state["EffectiveCaps"], (service, state["EffectiveCaps"])
         changed = containers.podman("diff", container_of(service)).split("\n")
         assert set(changed) <= {"C /etc", ""}, (service, changed)  # podman writes host names there
-    say("docker compose stop: each of ours ended with 0, and has written nothing but its log")
+    print_now("docker compose stop: each of our containers ended with 0 and changed no file")
 
 
 def container_of(service: str) -> str:
     return f"rookery-{service}-1"
 
 
-def say(text: str) -> None:
+def print_now(text: str) -> None:
     print(text, flush=True)
 
 
@@ -257,10 +257,10 @@ def main() -> int:
     try:
         program = prepare(containers)
     except Missing as missing:
-        say(f"missing: {missing}")
+        print_now(f"missing: {missing}")
         return os.EX_UNAVAILABLE
     with containers.building():
-        say(f"two builds of the image are the same: {build_twice(containers)[:12]}")
+        print_now(f"two builds of the image are the same: {build_twice(containers)[:12]}")
         build_stand_ins(containers)
     inside = ["unshare", "--net", sys.executable, "-m", "tools.operations.compose", INSIDE, program]
     return subprocess.run(inside, cwd=ROOT).returncode

@@ -1,6 +1,6 @@
 """Build and run Rookery's image with buildah and podman, which share nothing with other containers of the machine.
 
-Images are kept in the cache folder, so that a build does only what has changed. No registry of images is asked for any,
+Images are kept in the cache folder, so that a build repeats only the changed steps. No registry of images is used,
 so Debian's packages stand in for the base image of deploy/Dockerfile, under its name.
 """
 
@@ -110,7 +110,7 @@ class Containers:
     def build(self, tag: str, *options: str, folder: Path = ROOT) -> str:
         """Build the image of the Dockerfile, from a copy of the files in git; return its id.
 
-        What has not changed since the last build is not built again, unless the options say so.
+        Steps that have not changed since the last build are not repeated, unless an option requires it.
         """
         index = [f"--build-arg=PIP_INDEX_URL={url}" for url in [os.environ.get("PIP_INDEX_URL")] if url]
         file = f"--file={folder / 'deploy/Dockerfile'}"
@@ -206,7 +206,7 @@ def base_image() -> str:
 class Containerised(Process):
     """A process in a container with the machine's network, confined as in docker-compose.yml.
 
-    What it is told, says and ends with goes through podman, which stands where the process would.
+    Its arguments, output and exit code pass through podman, which runs in place of the process.
     """
 
     def __init__(self, role: Role, log: Path, settings: Mapping[str, str], image: "Image", data: Path | None) -> None:
@@ -247,9 +247,9 @@ class Containerised(Process):
 
     def _command(self, *words: str) -> list[str]:
         settings = {name: value for name, value in self.environment.items() if name.startswith("ROOKERY_")}
-        given = [f"--env={name}={value}" for name, value in (settings | {"ROOKERY_DATA": "/data"}).items()]
+        environment = [f"--env={name}={value}" for name, value in (settings | {"ROOKERY_DATA": "/data"}).items()]
         mounts = [f"--volume={self._data}:/data"] if self._data else []
-        return [*PODMAN, "run", "--rm", "--network=host", *CONFINED, *mounts, *given, *words]
+        return [*PODMAN, "run", "--rm", "--network=host", *CONFINED, *mounts, *environment, *words]
 
 
 @dataclass(frozen=True, slots=True)

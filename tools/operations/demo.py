@@ -1,8 +1,8 @@
 """`make demo`: the distributed platform with traces, metrics and logs, on this machine and without containers.
 
 Kafka, Cassandra and Redis, two of each role, Jaeger, Prometheus, and OpenSearch, to which rsyslog ships the logs: real
-ones, on loopback, in a folder that is gone at the end. For an hour some people write to each other, and each message is
-traced. Grafana and Kibana are in no registry that this can install from: what they show is in `deploy/`.
+ones, on loopback, in a folder that is gone at the end. For an hour some users chat, and each message is
+traced. Grafana and Kibana are in no registry that this can install from: their dashboards are in `deploy/`.
 """
 
 import json
@@ -29,8 +29,8 @@ ADMIN = "admin"
 
 TEMPLATE = ROOT / "deploy/logs/index-template.json"
 
-TALK = ("--clients", "10", "--messages", "7200", "--rate", "2", "--seconds", "3600")
-"""Users who chat: enough for data in every chart."""
+CHAT = ("--clients", "10", "--messages", "7200", "--rate", "2", "--seconds", "3600")
+"""Users that chat: enough for data in every chart."""
 
 
 class Demo:
@@ -43,12 +43,12 @@ class Demo:
         for kind in (Jaeger, Prometheus, OpenSearch):
             kind.install()
         need_rsyslog()
-        say("starting Kafka, Cassandra, Redis, Jaeger and OpenSearch ...")
+        print_now("starting Kafka, Cassandra, Redis, Jaeger and OpenSearch ...")
         engines = stack.enter_context(running_engines(folder / "engines"))
         self.jaeger = stack.enter_context(running(Jaeger(folder / "jaeger")))
         self.search = stack.enter_context(running(OpenSearch(folder / "opensearch")))
         self.search.ask("PUT", "_index_template/rookery-logs", json.loads(TEMPLATE.read_text()))
-        say("starting two archives, two gateways and two BFFs ...")
+        print_now("starting two archives, two gateways and two BFFs ...")
         traced = {"ROOKERY_TRACES__ENDPOINT": self.jaeger.endpoint}
         self.cluster = Cluster(folder / "rookery", engines, settings=traced, trace_ratio=1.0)
         stack.enter_context(running_cluster(self.cluster))
@@ -57,7 +57,7 @@ class Demo:
         stack.enter_context(shipping(f"{folder}/rookery/*.log", self.search, folder / "rsyslog"))
         self._add_admin()
         self._write_environment()
-        stack.enter_context(people_who_talk(self.cluster.bffs[0], folder / "talk.log"))
+        stack.enter_context(users_chat(self.cluster.bffs[0], folder / "chat.log"))
 
     def __str__(self) -> str:
         first, second = (bff.url for bff in self.cluster.bffs)
@@ -93,10 +93,10 @@ Ctrl-C stops everything, and removes its data."""
 
 
 @contextmanager
-def people_who_talk(bff: Process, log: Path) -> Iterator[None]:
+def users_chat(bff: Process, log: Path) -> Iterator[None]:
     """Have users chat during the block."""
     with log.open("wb") as output:
-        process = subprocess.Popen([ROOKERY, "verify", "--url", bff.url, *TALK], stdout=output, stderr=output)
+        process = subprocess.Popen([ROOKERY, "verify", "--url", bff.url, *CHAT], stdout=output, stderr=output)
     try:
         yield
     finally:
@@ -110,7 +110,7 @@ def metrics_of(process: Process) -> str:
     return (health[0] if health else process.url).removesuffix("/readyz")
 
 
-def say(text: object) -> None:
+def print_now(text: object) -> None:
     print(text, flush=True)
 
 
@@ -119,10 +119,10 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with exit_if_missing(), tempfile.TemporaryDirectory(prefix="rookery-demo-") as folder, ExitStack() as stack:
         try:
-            say(Demo(Path(folder), stack))
+            print_now(Demo(Path(folder), stack))
             signal.pause()
         except KeyboardInterrupt:
-            say("stopping ...")
+            print_now("stopping ...")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ class Helm:
         return go_tool("helm", "helm.sh/helm/v3/cmd/helm", *flags)
 
     def run(self, *words: str | Path) -> "subprocess.CompletedProcess[str]":
-        """What it did."""
+        """Run a command of Helm; return the finished process."""
         folders = {f"HELM_{name}_HOME": str(self.folder / name.lower()) for name in ("CACHE", "CONFIG", "DATA")}
         environment = {**os.environ, **folders, "KUBECONFIG": str(self.kubeconfig or os.devnull)}
         command = [str(self.program()), *map(str, words)]

@@ -51,9 +51,9 @@ class Span:
 class Trace:
     """All spans of one trace."""
 
-    def __init__(self, told: Mapping[str, Any]) -> None:
-        self.trace_id: str = told["traceID"]
-        self.spans = [_span(span, told["processes"]) for span in told["spans"]]
+    def __init__(self, data: Mapping[str, Any]) -> None:
+        self.trace_id: str = data["traceID"]
+        self.spans = [_span(span, data["processes"]) for span in data["spans"]]
 
     @property
     def first(self) -> Span:
@@ -140,7 +140,7 @@ class Jaeger(Engine):
 
     def services(self) -> list[str]:
         """Names of services that have sent spans."""
-        return sorted(self._ask("services", {}) or ())
+        return sorted(self._get("services", {}) or ())
 
     def traces(self, operation: str = "", **tags: str) -> list[Trace]:
         """Rookery's newest traces with a span of this name and these tags."""
@@ -150,7 +150,7 @@ class Jaeger(Engine):
         if tags:
             pairs = ", ".join(f'"{name.replace("__", ".")}": "{value}"' for name, value in tags.items())
             wanted["tags"] = f"{{{pairs}}}"
-        return [Trace(told) for told in self._ask("traces", wanted) or ()]
+        return [Trace(data) for data in self._get("traces", wanted) or ()]
 
     def wait_for(self, find: Callable[[Self], Trace | None]) -> Trace:
         """Wait until `find` returns a trace. Each process sends its spans about a second after they end."""
@@ -161,24 +161,24 @@ class Jaeger(Engine):
             time.sleep(POLL_SECONDS)
         return found
 
-    def _ask(self, what: str, query: Mapping[str, str]) -> Any:
-        answer = httpx.get(f"{self.url}/api/{what}", params=query, timeout=SECONDS)
-        return answer.raise_for_status().json()["data"]
+    def _get(self, path: str, query: Mapping[str, str]) -> Any:
+        response = httpx.get(f"{self.url}/api/{path}", params=query, timeout=SECONDS)
+        return response.raise_for_status().json()["data"]
 
 
-def _span(told: Mapping[str, Any], processes: Mapping[str, Any]) -> Span:
-    process = processes[told["processID"]]
-    parents = [each["spanID"] for each in told["references"] if each["refType"] == "CHILD_OF"]
+def _span(data: Mapping[str, Any], processes: Mapping[str, Any]) -> Span:
+    process = processes[data["processID"]]
+    parents = [each["spanID"] for each in data["references"] if each["refType"] == "CHILD_OF"]
     return Span(
-        name=told["operationName"],
-        span_id=told["spanID"],
+        name=data["operationName"],
+        span_id=data["spanID"],
         parent_id=parents[0] if parents else "",
-        start_us=told["startTime"],
-        duration_us=told["duration"],
-        tags=_tags(told["tags"]),
+        start_us=data["startTime"],
+        duration_us=data["duration"],
+        tags=_tags(data["tags"]),
         process={"service": process["serviceName"], **_tags(process["tags"])},
     )
 
 
-def _tags(told: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    return {tag["key"]: tag["value"] for tag in told}
+def _tags(data: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    return {tag["key"]: tag["value"] for tag in data}

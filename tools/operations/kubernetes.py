@@ -1,7 +1,7 @@
 """Kubernetes' API server on loopback, with etcd and the custom resources of the chart.
 
-No controllers and no nodes: what is applied is checked and stored as in any cluster, and nothing runs. What Helm waits
-for a controller to do, `finishing_jobs` does.
+No controllers and no nodes: objects are checked and stored as in any cluster, and nothing runs. `finishing_jobs` ends
+the Jobs that Helm waits for, in place of a controller.
 """
 
 import json
@@ -159,10 +159,10 @@ class ApiServer(Engine):
 
     def get(self, api_version: str, kind: str, name: str, namespace: str) -> Manifest | None:
         """Return a stored object; None if it does not exist."""
-        answer = self.client.get(self.path(api_version, kind, name, namespace))
-        if answer.status_code == 404:
+        response = self.client.get(self.path(api_version, kind, name, namespace))
+        if response.status_code == 404:
             return None
-        found: Manifest = answer.raise_for_status().json()
+        found: Manifest = response.raise_for_status().json()
         return found
 
     def list(self, api_version: str, kind: str, namespace: str) -> list[Manifest]:
@@ -188,15 +188,15 @@ class ApiServer(Engine):
         manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
         self.apply(manifest).raise_for_status()
 
-    def learn(self, definitions: Iterable[Manifest]) -> None:
+    def define(self, definitions: Iterable[Manifest]) -> None:
         """Create custom resource definitions; wait until they are in the OpenAPI and in discovery."""
-        learned = {definition["spec"]["names"]["kind"]: definition for definition in definitions}
-        for definition in learned.values():
+        by_kind = {definition["spec"]["names"]["kind"]: definition for definition in definitions}
+        for definition in by_kind.values():
             self.apply(definition).raise_for_status()
         deadline = time.monotonic() + REQUEST_SECONDS
-        while missing := learned.keys() - {kind for kind, _ in self.kinds()} or self._not_found(learned):
+        while missing := by_kind.keys() - {kind for kind, _ in self.kinds()} or self._not_found(by_kind):
             if time.monotonic() > deadline:
-                raise TimeoutError(f"the API server does not know {missing}")
+                raise TimeoutError(f"the API server does not serve {missing}")
             time.sleep(POLL_SECONDS)
 
     def _not_found(self, definitions: Mapping[str, Manifest]) -> set[str]:
@@ -204,13 +204,16 @@ class ApiServer(Engine):
         found = set()
         for kind, spec in ((kind, definition["spec"]) for kind, definition in definitions.items()):
             roots = [_root(f"{spec['group']}/{version['name']}") for version in spec["versions"] if version["served"]]
-            answers = [self.client.get(root) for root in roots]
-            if all(each.is_success and kind in [it["kind"] for it in each.json()["resources"]] for each in answers):
+            responses = [self.client.get(root) for root in roots]
+            if all(
+                each.is_success and kind in [resource["kind"] for resource in each.json()["resources"]]
+                for each in responses
+            ):
                 found.add(kind)
         return definitions.keys() - found
 
     def kinds(self) -> Iterator[tuple[str, str]]:
-        """Kind and definition name of everything in its OpenAPI."""
+        """Kind and name of each definition in its OpenAPI."""
         for name, definition in self.open_api()["definitions"].items():
             for each in definition.get("x-kubernetes-group-version-kind", []):
                 yield each["kind"], name
@@ -253,12 +256,12 @@ def definitions() -> list[Manifest]:
 def finishing_jobs(server: ApiServer, namespace: str, *, well: bool = True) -> Iterator[list[Mapping[str, int]]]:
     """During the block, complete or fail each new Job of a namespace at once, as its controller would.
 
-    Gives, for each that has ended, how many workloads of each kind there were when it was found.
+    Yields a list with an entry for each ended Job: the number of workloads of each kind when it was found.
     """
     seen: list[Mapping[str, int]] = []
     done = threading.Event()
 
-    def look() -> None:
+    def watch() -> None:
         while not done.wait(POLL_SECONDS):
             for job in server.list("batch/v1", "Job", namespace):
                 if not job.get("status", {}).get("conditions"):
@@ -266,7 +269,7 @@ def finishing_jobs(server: ApiServer, namespace: str, *, well: bool = True) -> I
                     seen.append({kind: len(server.list("apps/v1", kind, namespace)) for kind in kinds})
                     _finish(server, job, well)
 
-    thread = threading.Thread(target=look, daemon=True)
+    thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     try:
         yield seen
@@ -282,13 +285,13 @@ def _finish(server: ApiServer, job: Manifest, well: bool) -> None:
     status: Manifest = {"startTime": now, "conditions": conditions}
     status |= {"completionTime": now, "succeeded": 1} if well else {"failed": 1}
     name, namespace = job["metadata"]["name"], job["metadata"]["namespace"]
-    answer = server.client.patch(
+    response = server.client.patch(
         f"{server.path('batch/v1', 'Job', name, namespace)}/status",
         headers={"Content-Type": "application/merge-patch+json"},
         content=json.dumps({"status": status}),
     )
-    if answer.status_code != 404:  # deleted meanwhile
-        answer.raise_for_status()
+    if response.status_code != 404:  # deleted meanwhile
+        response.raise_for_status()
 
 
 def _root(api_version: str) -> str:

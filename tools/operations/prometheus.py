@@ -69,7 +69,7 @@ class Prometheus(Engine):
 
     def query(self, expression: str) -> list[tuple[Labels, float]]:
         """Evaluate a query now: series with their values. Raises httpx.HTTPStatusError if it is invalid."""
-        data = self._ask("query", query=expression)
+        data = self._get("query", query=expression)
         if data["resultType"] == "scalar":
             return [({}, float(data["result"][1]))]
         return [(series["metric"], float(series["value"][1])) for series in data["result"]]
@@ -86,13 +86,13 @@ class Prometheus(Engine):
 
     def alerts(self) -> Mapping[str, str]:
         """States of pending and firing alerts, by name."""
-        return {alert["labels"]["alertname"]: alert["state"] for alert in self._ask("alerts")["alerts"]}
+        return {alert["labels"]["alertname"]: alert["state"] for alert in self._get("alerts")["alerts"]}
 
     def rules(self) -> Sequence[Mapping[str, Any]]:
         """All rules, with their health."""
-        return [rule for group in self._ask("rules")["groups"] for rule in group["rules"]]
+        return [rule for group in self._get("rules")["groups"] for rule in group["rules"]]
 
-    def _ask(self, path: str, **query: str) -> Any:
+    def _get(self, path: str, **query: str) -> Any:
         answer = httpx.get(f"http://{self.address}/api/v1/{path}", params=query, timeout=SECONDS)
         return answer.raise_for_status().json()["data"]
 

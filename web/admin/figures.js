@@ -84,21 +84,21 @@ export function lagOf({ lag }) {
  * @param {number} now_ms
  */
 export function totalsOf(processes, partitions, now_ms) {
-  const heard = processes.filter((process) => !isLost(process, now_ms));
+  const reporting = processes.filter((process) => !isLost(process, now_ms));
   const worst = { sum: 0, worst: 0, partition: "", instance: "" };
-  for (const process of heard) {
+  for (const process of reporting) {
     const lag = lagOf(process);
     worst.sum += lag?.sum ?? 0;
     if (lag && lag.worst > worst.worst)
       Object.assign(worst, { worst: lag.worst, partition: lag.partition, instance: process.instance });
   }
-  const sum = (/** @type {(process: Process) => number} */ of) => heard.reduce((all, process) => all + of(process), 0);
+  const sum = (/** @type {(process: Process) => number} */ of) => reporting.reduce((all, process) => all + of(process), 0);
   return {
     websocket: sum(({ sessions }) => sessions?.websocket ?? 0),
     grpc: sum(({ sessions }) => sessions?.grpc ?? 0),
     processes: processes.length,
-    lost: processes.length - heard.length,
-    unready: heard.filter(({ ready }) => !ready).length,
+    lost: processes.length - reporting.length,
+    unready: reporting.filter(({ ready }) => !ready).length,
     partitions: partitions.length,
     unowned: partitions.filter(({ owner }) => owner === null).length,
     lag: worst,

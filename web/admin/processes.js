@@ -8,7 +8,7 @@ import { card, Section } from "./section.js";
 import { label, showOnce, Table } from "./table.js";
 
 /** @import {Column} from "./table.js" */
-/** @import {Partition, Process, Processes as Answer} from "./types.js" */
+/** @import {Partition, Process, Processes as ProcessesResponse} from "./types.js" */
 
 /** The roles in the order in which they are shown; any other role comes after them. */
 const ROLES = [
@@ -37,7 +37,7 @@ export class Processes extends Section {
     this.#show(await this.frame.api.processes());
   }
 
-  /** @param {Answer} answer */
+  /** @param {ProcessesResponse} response */
   #show({ processes, partitions, now_ms }) {
     processes = this.#processes = withLost(this.#processes, this.#now_ms, processes, now_ms);
     this.#now_ms = now_ms;
@@ -193,7 +193,7 @@ function showLag(cell, process) {
   });
 }
 
-/** @param {{name: string, value: number, text: string, warn?: boolean}} what */
+/** @param {{name: string, value: number, text: string, warn?: boolean}} tile */
 function tile({ name, value, text, warn = false }) {
   const words = [h("dt", {}, name), h("dd", { class: "figure" }, number(value)), h("dd", { class: "words" }, text)];
   return h("div", { class: warn ? "tile warn" : "tile" }, ...words);

@@ -64,11 +64,11 @@ const shown = new WeakMap();
 /**
  * Fills an element again only if its data has changed, so that the focus, a selection and open tooltips stay.
  * @param {Element} element
- * @param {unknown} what compared as JSON
+ * @param {unknown} data compared as JSON
  * @param {() => (Node | string)[]} make
  */
-export function showOnce(element, what, make) {
-  const text = JSON.stringify(what);
+export function showOnce(element, data, make) {
+  const text = JSON.stringify(data);
   if (shown.get(element) === text) return;
   shown.set(element, text);
   element.replaceChildren(...make());

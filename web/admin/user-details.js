@@ -41,9 +41,9 @@ export class UserDetails extends HTMLElement {
     super();
     this.#frame = frame;
     const head = h("div", { class: "identity" }, this.#avatar, h("div", {}, this.#name, this.#labels, this.#facts));
-    const who = h("section", { class: "panel" }, head, this.#suspension, this.#acts, this.#error);
-    const where = card("Sign-ins", "Ending a sign-in ends its session.", this.#table.element, this.#nowhere);
-    this.append(who, where);
+    const account = h("section", { class: "panel" }, head, this.#suspension, this.#acts, this.#error);
+    const signIns = card("Sign-ins", "Ending a sign-in ends its session.", this.#table.element, this.#nowhere);
+    this.append(account, signIns);
   }
 
   /** Clears the shown user. */
@@ -166,8 +166,8 @@ export function accountLabels({ is_admin, suspended_at_ms }) {
 function question(account, words) {
   const picture = avatar();
   showAvatar(picture, account);
-  const who = h("span", {}, h("strong", {}, displayName(account)), h("small", { class: "soft" }, `@${account.name}`));
-  return [h("div", { class: "target" }, picture, who), h("p", { class: "words" }, words)];
+  const names = h("span", {}, h("strong", {}, displayName(account)), h("small", { class: "soft" }, `@${account.name}`));
+  return [h("div", { class: "target" }, picture, names), h("p", { class: "words" }, words)];
 }
 
 /** @param {Account} account */

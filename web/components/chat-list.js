@@ -102,8 +102,8 @@ export class ChatList extends Component {
 
   async #signOut() {
     const unsent = this.client.outbox.size;
-    const what = unsent === 1 ? "One message is" : `${unsent} messages are`;
-    const question = `${what} not sent yet and will be lost. Sign out?`;
+    const unsentText = unsent === 1 ? "One message is" : `${unsent} messages are`;
+    const question = `${unsentText} not sent yet and will be lost. Sign out?`;
     if (!unsent || confirm(question)) await this.shell.signOut();
   }
 

@@ -33,9 +33,9 @@ export class ChatView extends Component {
     this.className = "chat";
     const other = this.client.chats.otherOf(this.chat_id);
     if (!other) return this.#showMissing();
-    const who = textButton("who", () => this.#openProfile(), this.#avatar, h("span", {}, this.#name, this.#status));
-    who.title = "Profile";
-    this.replaceChildren(h("header", { class: "bar" }, this.#back, who), this.#messages, this.#composer);
+    const profile = textButton("who", () => this.#openProfile(), this.#avatar, h("span", {}, this.#name, this.#status));
+    profile.title = "Profile";
+    this.replaceChildren(h("header", { class: "bar" }, this.#back, profile), this.#messages, this.#composer);
     this.client.profiles.refresh(other);
     const show = soon(() => this.#show(other));
     this.listen(this.client.profiles, "change", show);

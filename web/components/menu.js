@@ -4,7 +4,7 @@ import { h, moveFocus } from "../dom.js";
 import { iconButton } from "./buttons.js";
 import { placeBeside } from "./place.js";
 
-/** @typedef {{label: string, choose: () => void} | {label: string, href: string}} Choice an act, or a place to go to */
+/** @typedef {{label: string, choose: () => void} | {label: string, href: string}} Choice an action, or a link */
 
 /**
  * @param {string} label

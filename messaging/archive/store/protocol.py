@@ -11,7 +11,7 @@ UNREAD_LIMIT = 100
 """Unread messages are counted up to this number: see archive.proto."""
 
 UNREAD_SCAN = 200
-"""Messages above the read mark that are read to count those of others, newest first."""
+"""Most messages above the read mark that are read, newest first, to count the messages of others."""
 
 MAX_PAGE_REACTIONS = 10_000
 """Reactions in a page of messages, about 500 KB. Further ones are left out: members can set more."""

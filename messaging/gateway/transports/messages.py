@@ -49,7 +49,7 @@ class MessageReader:
 
     def __init__(self, max_message_bytes: int) -> None:
         self.messages: deque[str] = deque()
-        """Complete and not taken yet: at the most those of one read."""
+        """Complete messages that are not taken yet: at most the messages of one read."""
         self.closing: Closing | None = None
         """The close frame to send once the messages are taken; None while there is no reason to close."""
         self.is_over = False

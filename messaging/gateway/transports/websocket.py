@@ -128,7 +128,7 @@ class WebSocketServer:
             stream.close()
 
     async def ping_forever(self) -> None:
-        """Ping silent clients, and end those that answer no ping of a heartbeat, until cancelled.
+        """Ping silent clients, and end clients that answer no ping of a heartbeat, until cancelled.
 
         A dead client is ended by the second heartbeat. Pings are counted rather than seconds, which also pass while
         this process is stopped and reads nothing.

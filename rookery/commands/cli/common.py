@@ -22,7 +22,7 @@ INTERRUPTED = 130
 ca_file_option = click.option(
     "--ca-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="PEM file with the CA certificates to trust for TLS.  [default: those of this system]",
+    help="PEM file with the CA certificates to trust for TLS.  [default: the system's]",
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print each item as one line of JSON.")

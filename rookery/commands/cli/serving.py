@@ -65,9 +65,9 @@ def probe(url: str, ca_file: Path | None) -> None:
     For https:// without --ca-file, if the settings name a certificate, the server must present that certificate. So a
     health check on the same machine does not need a host name of the certificate.
     """
-    from rookery.commands.probe import ask
+    from rookery.commands.probe import check_health
 
-    sys.exit(ask(url, ca_file))
+    sys.exit(check_health(url, ca_file))
 
 
 def _serve_role(role: "Role") -> None:

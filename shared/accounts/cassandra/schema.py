@@ -27,7 +27,7 @@ ACCOUNTS_SCHEMA: tuple[str, ...] = (
     )
     """,
     # A row for each trigram of the two names, both case-folded. The display name is in the key, so that the rows of a
-    # new one exist beside those of the old one until these are removed.
+    # new display name exist beside the rows of the old one until the old rows are removed.
     """
     CREATE TABLE IF NOT EXISTS names_by_trigram (
         trigram text,

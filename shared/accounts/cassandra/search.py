@@ -99,7 +99,7 @@ class NameIndex:
             candidates = candidates[count:]
 
     async def _check(self, rows: Sequence[Row]) -> Sequence[User]:
-        """Return the accounts of these rows, without those still being created; remove rows of former names."""
+        """Return the accounts of these rows, without unfinished accounts; remove rows of former names."""
         users = await self._users([user_id for _, _, user_id in rows])
         by_id = {user.user_id: user for user in users}
         for name, display_name, user_id in rows:

@@ -1,4 +1,4 @@
-"""The producer's state machine: calls in, requests out, outcomes in, answers out. No I/O, no clock, no thread.
+"""The producer's state machine: calls in, requests out, outcomes in, results out. No I/O, no clock, no thread.
 
 At most one request to each broker is under way. Records that are published meanwhile go into the next one: batches form
 by themselves, without a delay that would have to be chosen. Each batch has the producer's identity and a sequence
@@ -20,7 +20,7 @@ RETRY_BACKOFF = 0.1
 MAX_REQUEST_BYTES = 8 * 1024 * 1024
 """A request of this size takes no further batch; a broker allows 100 MB."""
 
-Answer = tuple[Done, Sequence[int] | Exception]
+Result = tuple[Done, Sequence[int] | Exception]
 """A call's callback, and the result to call it with."""
 
 Outcome = int | Unavailable | None
@@ -67,7 +67,7 @@ class Batcher:
         self._partitions = [_Partition(number) for number in range(partitions)]
         self._turns = deque(self._partitions)  # each is first in turn, where a request can't take from all
         self._calls: deque[Call] = deque()  # in order of their deadlines; answered ones stay until they are due
-        self._answers: list[Answer] = []
+        self._results: list[Result] = []
         self._answered_bytes = 0
         self._busy: set[int] = set()  # the brokers with a request under way
         self._identity: Identity | None = None
@@ -94,7 +94,7 @@ class Batcher:
             self._calls.append(call)
             first, call.rest = call.split()
             if first is None:
-                self._answer(call, [])
+                self._finish(call, [])
             else:
                 self._partitions[first.partition].waiting.append(first)
 
@@ -166,7 +166,7 @@ class Batcher:
                 offset += 1
             call.unstored -= len(piece.indices)
             if not call.unstored:
-                self._answer(call, call.offsets)
+                self._finish(call, call.offsets)
             for other in call.rest:  # empty if the call was rejected
                 self._partitions[other.partition].waiting.append(other)
             call.rest = ()
@@ -189,7 +189,7 @@ class Batcher:
             partition.retry_at = 0.0
             self._identity = None
         for piece in batch.pieces:
-            self._answer(piece.call, error)
+            self._finish(piece.call, error)
 
     def expire(self, now: float, error: Unavailable) -> int:
         """Answer the calls whose deadline has passed, and the batches that hold one, with the error. Return the number
@@ -198,7 +198,7 @@ class Batcher:
         while self._calls and (self._calls[0].answered or self._calls[0].deadline <= now):
             call = self._calls.popleft()
             expired += not call.answered
-            self._answer(call, error)
+            self._finish(call, error)
         for partition in self._partitions:
             if partition.sent is not None and partition.sent.deadline <= now:
                 self._abandon(partition.sent, error)
@@ -207,23 +207,23 @@ class Batcher:
     def reject_all(self, error: Unavailable) -> None:
         """Answer every call with the error."""
         for call in self._calls:
-            self._answer(call, error)
+            self._finish(call, error)
         self._calls.clear()
 
-    def _answer(self, call: Call, result: Sequence[int] | Exception) -> None:
-        """Answer a call; does nothing if it is answered, since an outcome may come after the deadline."""
+    def _finish(self, call: Call, result: Sequence[int] | Exception) -> None:
+        """Answer a call; do nothing if it is answered, since an outcome may come after the deadline."""
         if not call.answered:
             call.answered = True
             call.rest = ()
-            self._answers.append((call.done, result))
+            self._results.append((call.done, result))
             self._answered_bytes += call.size
 
     @property
-    def has_answers(self) -> bool:
-        return bool(self._answers)
+    def has_results(self) -> bool:
+        return bool(self._results)
 
-    def take_answers(self) -> tuple[list[Answer], int]:
-        """Take the answers since the last time, and the bytes of their calls."""
-        answers, size = self._answers, self._answered_bytes
-        self._answers, self._answered_bytes = [], 0
-        return answers, size
+    def take_results(self) -> tuple[list[Result], int]:
+        """Take the results since the last call, and the bytes of their calls."""
+        results, size = self._results, self._answered_bytes
+        self._results, self._answered_bytes = [], 0
+        return results, size

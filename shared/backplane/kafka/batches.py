@@ -54,7 +54,7 @@ class Piece(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """A producer as the brokers know it. The sequence numbers of each partition start at 0 under each identity."""
+    """A producer's identity at the brokers. The sequence numbers of each partition start at 0 under each identity."""
 
     producer: int
     epoch: int

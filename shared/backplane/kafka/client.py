@@ -46,7 +46,7 @@ _QUIET_LOGGERS = {
     "kafka.consumer": logging.CRITICAL,
     "kafka.coordinator": logging.CRITICAL,
     "kafka.net": logging.CRITICAL,
-    "kafka.net.selector": logging.ERROR,  # its errors are those of coroutines and callbacks, ours too
+    "kafka.net.selector": logging.ERROR,  # its errors come from coroutines and callbacks, ours too
 }
 """The library logs each attempt to connect as an error, several a second. We log failures ourselves."""
 
@@ -123,7 +123,7 @@ class _Manager(KafkaConnectionManager):  # type: ignore[misc]
 
 
 class KafkaLoop:
-    """kafka-python's event loop in its thread. Made by `open_kafka_loop`. Methods are for Trio's thread unless they say
+    """kafka-python's event loop in its thread. Made by `open_kafka_loop`. Methods are for Trio's thread unless noted
     otherwise."""
 
     def __init__(self, settings: KafkaSettings) -> None:

@@ -1,4 +1,5 @@
-"""A consumer on Kafka, in Trio's thread: takes from the queue what its group member, in Kafka's thread, puts there."""
+"""A consumer on Kafka, in Trio's thread: takes records and assignments from the queue that its group member fills in
+Kafka's thread."""
 
 import time
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Dead letters in Kafka: a topic of one partition. A record's value is the letter's; the rest is in its headers.
+"""Dead letters in Kafka: a topic of one partition. A record's value is the letter's; its headers hold the other fields.
 
 A letter may be in the topic several times: a producer whose request was stored but not answered writes it again, and so
 does a recorder that starts again before its commit. The reader returns one of each identity.

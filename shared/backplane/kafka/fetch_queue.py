@@ -61,7 +61,7 @@ class FetchQueue:
         self.wake_consumer()
 
     def wake_consumer(self) -> None:
-        """Have the consumer look at the queue and at the member's state. For Kafka's thread."""
+        """Have the consumer check the queue and the member's state. For Kafka's thread."""
         self._loop.call_trio_soon(self._wake)
 
     def take_chunks(self) -> list[Chunk]:

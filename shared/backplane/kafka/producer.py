@@ -1,4 +1,4 @@
-"""The producer: a shell around the batcher, which sends its requests and carries calls and answers between threads.
+"""The producer: a shell around the batcher, which sends its requests and carries calls and results between threads.
 
 kafka-python's own KafkaProducer is not used: it can neither hold records back until another one is stored, nor withdraw
 records that were refused.
@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 import trio
 
-from shared.backplane.kafka.batcher import Answer, Batcher, Outcome, Request
+from shared.backplane.kafka.batcher import Batcher, Outcome, Request, Result
 from shared.backplane.kafka.batches import Call, Identity
 from shared.backplane.kafka.client import CLOSE_TIMEOUT, REQUEST_TIMEOUT_MS, KafkaLoop, describe
 from shared.backplane.kafka.kafka_python import (
@@ -99,21 +99,21 @@ class Producer:
         with suppress(Unavailable):
             await self._loop.call("closing", CLOSE_TIMEOUT, self._reject_all)
 
-    def _deliver(self, answers: list[Answer], size: int) -> None:
+    def _deliver(self, results: list[Result], size: int) -> None:
         """In Trio's thread again: call the callbacks of calls that have this total size."""
         self.pending_bytes -= size
-        self.pending_calls -= len(answers)
+        self.pending_calls -= len(results)
         self._deliveries += 1
-        self._finished += len(answers)
-        for done, answer in answers:
-            done(answer)
+        self._finished += len(results)
+        for done, result in results:
+            done(result)
         if self._idle is not None and not self.pending_calls:
             self._idle.set()
 
     # ---- in Kafka's thread
 
     def _step(self) -> None:
-        """Batch the calls of the inbox, send what can be sent, and deliver the answers."""
+        """Batch the calls of the inbox, send the batches that are due, and deliver the results."""
         self._loop.assert_in_kafka_thread()
         if self._inbox:
             self._batcher.add(self._take_inbox())
@@ -234,10 +234,10 @@ class Producer:
         self._flush()
 
     def _flush(self) -> None:
-        """Bring all answers to Trio's thread in one hop."""
-        if self._batcher.has_answers:
-            answers, size = self._batcher.take_answers()
-            self._loop.call_trio_soon(self._deliver, answers, size)
+        """Pass all results to Trio's thread in one hop."""
+        if self._batcher.has_results:
+            results, size = self._batcher.take_results()
+            self._loop.call_trio_soon(self._deliver, results, size)
 
 
 def _outcome(response: Any) -> Outcome:

@@ -10,7 +10,7 @@ from shared.backplane.kafka.subclasses import PausedSubscription, RecordFetcher
 from shared.backplane.protocol import StoredRecord
 
 IDLE_INTERVAL = 0.1
-"""Seconds between looks for something to fetch, where no future completes that would wake the reader."""
+"""Seconds between two checks for records to fetch, if no future wakes the reader before."""
 
 FETCH_MAX_WAIT_MS = 250
 """How long a broker holds a request without records. A partition that is gained or sought meanwhile waits until that
@@ -64,7 +64,7 @@ class Reader:
         self._loop.assert_in_kafka_thread()
         self._fetcher, self._committed = fetcher, committed
         while not self._closed:
-            self._wakeup = Future()  # before looking: what changes during an await below wakes the wait at the end
+            self._wakeup = Future()  # before the check: a change during an await below wakes the wait at the end
             try:
                 fetched = not self._queue.is_full and await self._fetch()
             except errors.KafkaError as error:
@@ -74,7 +74,7 @@ class Reader:
                 await self._wait()
 
     async def _fetch(self) -> bool:
-        """Deliver the records that have come, and request more. Return whether there were records."""
+        """Deliver the fetched records, and request more. Return whether there were records."""
         await self._find_positions()
         records, partial = self._fetcher.fetched_records()
         if records:
@@ -99,7 +99,7 @@ class Reader:
         self.wake()
 
     def wake(self, _: object = None) -> None:
-        """Have `run` look again for something to fetch."""
+        """Have `run` check again for records to fetch."""
         if self._wakeup is not None and not self._wakeup.is_done:
             self._wakeup.success(None)
 

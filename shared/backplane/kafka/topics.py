@@ -85,6 +85,6 @@ def check_topic(client: Client, settings: KafkaSettings) -> None:
         raise Unavailable(f"Kafka has no topic {topic} (`kafka.topic`): `rookery migrate` makes it")
     if found != settings.partitions:
         raise Unavailable(
-            f"Kafka's topic {topic} has {found} partitions, `kafka.partitions` says {settings.partitions}: the number"
+            f"Kafka's topic {topic} has {found} partitions, `kafka.partitions` is {settings.partitions}: the number"
             f" is fixed when `rookery migrate` makes it. Set `kafka.partitions` to {found}, or choose another topic"
         )

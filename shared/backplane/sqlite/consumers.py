@@ -142,7 +142,7 @@ class SqliteConsumer:
         return []
 
     async def _read_segments(self, partition: int, position: int) -> list[list[StoredRecord]]:
-        """Read the segment that contains the position, and those that follow, at most READ_AHEAD."""
+        """Read the segment that contains the position, and the next ones, at most READ_AHEAD."""
         low = partition << 48
         first = "SELECT max(place) FROM segments WHERE place >= ? AND place <= ?"
         query = (

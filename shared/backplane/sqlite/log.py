@@ -180,7 +180,7 @@ class SqliteLog:
             connection.execute("INSERT INTO shape VALUES (?)", (self._partitions,))
         elif shape[0] != self._partitions:
             raise Unavailable(
-                f"the log in {self._path.parent} was made with {shape[0]} partitions, `log.partitions` says "
+                f"the log in {self._path.parent} was made with {shape[0]} partitions, `log.partitions` is "
                 f"{self._partitions}: the number is fixed when the data folder is made"
             )
         for partition in range(self._partitions):
@@ -195,7 +195,7 @@ class SqliteLog:
     def _append(self, connection: sqlite3.Connection, jobs: list[_Job]) -> list[Any]:
         """Do all jobs in one transaction: first the records of all publishers, then other work."""
         before = dict(self._writer_ends)
-        self._last_at_ms = max(self._last_at_ms, wall_clock_ms())  # times never fall, whatever the clock does
+        self._last_at_ms = max(self._last_at_ms, wall_clock_ms())  # times never fall, even if the clock does
         stored, results = self._place(jobs, self._last_at_ms)
         size = sum(len(record.value) for record in stored)
         try:

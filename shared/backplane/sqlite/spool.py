@@ -29,19 +29,19 @@ def spool_record(folder: Path, user_id: int, value: bytes) -> None:
     """Write a record for the partition of the user. It is on disk when this returns. Raises OSError."""
     if not folder.exists():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _give_to_owner(folder)
+        _inherit_owner(folder)
     name = f"{time.time_ns():020}-{user_id}-{secrets.token_hex(4)}"
     unfinished = folder / name
     with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(value)
         file.flush()
         os.fsync(file.fileno())
-    _give_to_owner(unfinished)
+    _inherit_owner(unfinished)
     unfinished.rename(folder / f"{name}{_SUFFIX}")
 
 
-def _give_to_owner(path: Path) -> None:
-    """Give a path that root created to the owner of the folder around it, whose process reads it."""
+def _inherit_owner(path: Path) -> None:
+    """Set the owner of a path that root created to the owner of its folder, whose process reads it."""
     if os.geteuid() == 0:
         owner = path.parent.stat()
         os.chown(path, owner.st_uid, owner.st_gid)
@@ -67,14 +67,14 @@ def _files(folder: Path) -> list[Path]:
 
 
 async def _publish(path: Path, log: Backplane) -> None:
-    """Publish a file and delete it; rename one that is invalid, so that it is not read again."""
+    """Publish a file and delete it; rename an invalid one, so that it is not read again."""
     try:
         await publish_and_wait(log, [_read(path, log.partitions)])
     except (ValueError, IndexError) as error:
         _log.error("spool_file_refused", file=path.name, error=str(error))
-        _take_away(path, refused=True)
+        _remove(path, refused=True)
     else:
-        _take_away(path)
+        _remove(path)
 
 
 def _read(path: Path, partitions: int) -> Record:
@@ -83,7 +83,7 @@ def _read(path: Path, partitions: int) -> Record:
     return Record(partition_of(user_id, partitions), path.read_bytes())
 
 
-def _take_away(path: Path, *, refused: bool = False) -> None:
+def _remove(path: Path, *, refused: bool = False) -> None:
     if refused:
         path.rename(path.with_suffix(".refused"))
     else:

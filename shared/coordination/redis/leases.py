@@ -58,7 +58,7 @@ AHEAD_MS = 240_000
 forward meanwhile."""
 
 RETRY_SECONDS = 1.0
-"""Pause between two attempts while Redis is unavailable; also the longest sleep between two looks at the clock, since
+"""Pause between two attempts while Redis is unavailable; also the longest sleep between two checks of the clock, since
 Trio's clock stops while the machine is suspended and ours does not."""
 
 START_SECONDS = 5.0
@@ -138,8 +138,8 @@ class Lease:
             await trio.sleep(min(delay, RETRY_SECONDS))
 
     async def _renew(self) -> float:
-        """Request a lease, and return the seconds to wait before the next look."""
-        asked_at = self._clock()
+        """Request a lease, and return the seconds to wait before the next check."""
+        requested_at = self._clock()
         try:
             number, wait_ms = await self._take()
         except Unavailable as error:  # logged by the client
@@ -149,7 +149,7 @@ class Lease:
         if not number:
             self._obstacle = f"the next lease is free in {wait_ms} ms: earlier ones are taken, or a clock was set"
             return wait_ms / 1000
-        self._taken_at, self._number = asked_at, number
+        self._taken_at, self._number = requested_at, number
         self.ids.renumber(number)
         if not self._was_held:
             self._was_held = True

@@ -186,7 +186,7 @@ class RedisDirectory:
         """Remove this process's entries if Redis is available, so that no client is sent to a stopped gateway."""
         for claim in self._claims.all():
             self._claims.put(OwnershipClaim(claim.address, frozenset(), claim.epoch))
-        if self._client.is_away or not self._claims.all():
+        if self._client.is_unavailable or not self._claims.all():
             return
         with trio.move_on_after(REMOVE_SECONDS, shield=True):
             try:

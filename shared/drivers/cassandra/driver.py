@@ -96,7 +96,7 @@ def connect(settings: CassandraSettings) -> Session:
 
 
 def close(session: Session) -> None:
-    """Close the session and its cluster object. Connections come first: the driver's own threads may wait on them."""
+    """Close the session and its cluster object. Connections close first: the driver's own threads may wait on them."""
     driver: Any = session
     cluster = driver.cluster
     driver.shutdown()
@@ -104,7 +104,7 @@ def close(session: Session) -> None:
     cluster.shutdown()
 
 
-def is_silence(error: Exception) -> bool:
+def is_no_response(error: Exception) -> bool:
     """Whether the error means that no node answered, rather than that one answered with an error."""
     return isinstance(error, OperationTimedOut | NoHostAvailable | ConnectionException)
 

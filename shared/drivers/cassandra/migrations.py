@@ -1,4 +1,4 @@
-"""`rookery migrate` on Cassandra: makes the keyspace and applies what it lacks. Safe in several processes at once."""
+"""`rookery migrate` on Cassandra: creates the keyspace, applies missing migrations. Safe in concurrent processes."""
 
 import uuid
 from collections.abc import AsyncIterator, Sequence

@@ -121,7 +121,7 @@ class Requests:
                 await trio.lowlevel.cancel_shielded_checkpoint()
             else:
                 call.task = trio.lowlevel.current_task()
-                await trio.lowlevel.wait_task_rescheduled(partial(_give_up, call))
+                await trio.lowlevel.wait_task_rescheduled(partial(_abort_wait, call))
         finally:
             call.task = None
             self._end(call)
@@ -234,7 +234,7 @@ class Requests:
         self._send_queued()
 
 
-def _give_up(call: _Call, _: object) -> trio.lowlevel.Abort:
+def _abort_wait(call: _Call, _: object) -> trio.lowlevel.Abort:
     """Abort a cancelled wait: the task must not be rescheduled by an answer as well."""
     call.task = None
     return trio.lowlevel.Abort.SUCCEEDED

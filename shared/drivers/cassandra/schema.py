@@ -1,4 +1,4 @@
-"""A keyspace's schema as numbered migrations, and the check that the keyspace has exactly those of this program."""
+"""A keyspace's schema as numbered migrations, and the check that the keyspace has exactly this program's migrations."""
 
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence

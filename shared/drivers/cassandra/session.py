@@ -16,7 +16,7 @@ from shared.background import open_background
 from shared.contract.errors import Unavailable
 from shared.drivers.cassandra import tracing
 from shared.drivers.cassandra.breaker import Breaker
-from shared.drivers.cassandra.driver import close, connect, is_silence, translate
+from shared.drivers.cassandra.driver import close, connect, is_no_response, translate
 from shared.drivers.cassandra.requests import Requests
 from shared.drivers.cassandra.requests import Row as Row
 from shared.drivers.cassandra.schema import PROBE, Migration, check_schema
@@ -143,7 +143,7 @@ class CassandraSession:
 
     def _note(self, error: Exception | None, began_at: float) -> None:
         """Record the result of a request in the breaker."""
-        if error is None or not is_silence(error):
+        if error is None or not is_no_response(error):
             self._breaker.answered()
         elif self._breaker.failed(began_at):
             self._silent.set()
@@ -211,15 +211,15 @@ def _readings(session: CassandraSession) -> Readings:
 
 async def _connected(settings: CassandraSettings) -> Session:
     """Connect in a thread. If the wait is cancelled, the thread ends by itself, within the time-out of a connection."""
-    made: list[Session] = []
+    sessions: list[Session] = []
     lock = threading.Lock()
-    is_wanted = True
+    is_awaited = True
 
     def work() -> None:
         session = connect(settings)
         with lock:
-            made.append(session)
-            if is_wanted:
+            sessions.append(session)
+            if is_awaited:
                 return
         close(session)
 
@@ -227,11 +227,11 @@ async def _connected(settings: CassandraSettings) -> Session:
         await trio.to_thread.run_sync(work, abandon_on_cancel=True)
     except trio.Cancelled:
         with lock:
-            is_wanted = False
-        if made:
-            await _disconnect(made[0])
+            is_awaited = False
+        if sessions:
+            await _disconnect(sessions[0])
         raise
-    return made[0]
+    return sessions[0]
 
 
 async def _disconnect(driver: Session) -> None:

@@ -4,6 +4,6 @@ Other packages use `client.py`. Only `link.py` imports the library; `subscriber.
 """
 
 from shared.drivers.redis.client import RedisClient, open_redis
-from shared.drivers.redis.link import Reply, Word
+from shared.drivers.redis.link import Argument, Reply
 
-__all__ = ["RedisClient", "Reply", "Word", "open_redis"]
+__all__ = ["Argument", "RedisClient", "Reply", "open_redis"]

@@ -10,7 +10,7 @@ import trio
 
 from shared.background import open_background
 from shared.bridge import BatchThread, BridgeStatistics, open_batch_thread
-from shared.drivers.redis.link import Away, Link, Refused, Reply, Word, connector
+from shared.drivers.redis.link import Argument, Link, Refused, Reply, Unreachable, connector
 from shared.drivers.redis.subscriber import Subscriber
 from shared.settings import RedisSettings
 from shared.telemetry.metrics import Readings, register_readings
@@ -29,7 +29,7 @@ _log = structlog.get_logger(__name__)
 class _Command(NamedTuple):
     words: Sequence[bytes]
     deadline: float
-    """In seconds of time.monotonic. After it the command is not sent: its caller has given up."""
+    """In seconds of time.monotonic. After it the command is not sent: its caller has timed out."""
 
 
 class RedisClient:
@@ -41,7 +41,7 @@ class RedisClient:
         self._timeout_seconds = settings.timeout_seconds
         self._refusal = ""
         self._is_closed = False
-        self.is_away = False
+        self.is_unavailable = False
         """Whether the last command did not reach Redis."""
 
     @property
@@ -52,7 +52,7 @@ class RedisClient:
     def statistics(self) -> BridgeStatistics:
         return self._thread.statistics()
 
-    async def call(self, *words: Word) -> Reply:
+    async def call(self, *words: Argument) -> Reply:
         """Execute one command and return its reply, with texts as `str`. Raises Unavailable, within the time-out of the
         settings; the command may have been executed all the same."""
         command = _Command([_encoded(word) for word in words], time.monotonic() + self._timeout_seconds)
@@ -60,16 +60,16 @@ class RedisClient:
             with trio.fail_after(self._timeout_seconds):
                 reply = await self._thread.call(command)
         except trio.TooSlowError:
-            late = Away(f"Redis did not answer within {self._timeout_seconds:g} s")
+            late = Unreachable(f"Redis did not answer within {self._timeout_seconds:g} s")
             self._log_change(late)
             raise late from None
-        except (Away, Refused) as error:
+        except (Unreachable, Refused) as error:
             self._log_change(error)
             raise
         self._log_change(None)
         return reply
 
-    async def evaluate(self, script: str, keys: Sequence[str], *arguments: Word) -> Reply:
+    async def evaluate(self, script: str, keys: Sequence[str], *arguments: Argument) -> Reply:
         """Run a Lua script atomically. Raises Unavailable, as `call` does."""
         return await self.call("EVAL", script, len(keys), *keys, *arguments)
 
@@ -78,19 +78,19 @@ class RedisClient:
         notifications are coalesced. The name must begin with the prefix of the settings."""
         return self._subscriber.subscribe(channel)
 
-    def _log_change(self, error: Away | Refused | None) -> None:
+    def _log_change(self, error: Unreachable | Refused | None) -> None:
         """Log the first failure and the recovery after it, and each new kind of refusal."""
         if self._is_closed:
             return
         if isinstance(error, Refused) and str(error) != self._refusal:
             _log.warning("redis_refused", error=str(error))
             self._refusal = str(error)
-        is_away = isinstance(error, Away)
-        if is_away and not self.is_away:
-            _log.warning("redis_away", error=str(error))
-        elif self.is_away and not is_away:
-            _log.info("redis_back")
-        self.is_away = is_away
+        is_unavailable = isinstance(error, Unreachable)
+        if is_unavailable and not self.is_unavailable:
+            _log.warning("redis_unavailable", error=str(error))
+        elif self.is_unavailable and not is_unavailable:
+            _log.info("redis_available")
+        self.is_unavailable = is_unavailable
 
     async def _close(self, link: Link) -> None:
         """Cut the connection, so that a thread that waits for Redis ends. No caller waits for its replies any more."""
@@ -101,7 +101,7 @@ class RedisClient:
                 await trio.sleep(0.01)
 
 
-def _encoded(word: Word) -> bytes:
+def _encoded(word: Argument) -> bytes:
     return word if isinstance(word, bytes) else str(word).encode()
 
 
@@ -127,7 +127,7 @@ async def open_redis(settings: RedisSettings) -> AsyncIterator[RedisClient]:
         readings: Readings = {
             REDIS_PENDING: lambda: client.statistics().pending,
             REDIS_COMMANDS: lambda: client.statistics().jobs,
-            REDIS_AWAY: lambda: client.is_away,
+            REDIS_AWAY: lambda: client.is_unavailable,
         }
         try:
             with register_readings(readings):
@@ -142,12 +142,12 @@ def _handler(link: Link) -> Callable[[list[_Command]], Sequence[Reply | Exceptio
     def handle(batch: list[_Command]) -> Sequence[Reply | Exception]:
         now = time.monotonic()
         in_time = [command for command in batch if command.deadline > now]
-        replies: list[Reply | Refused | Away]
+        replies: list[Reply | Refused | Unreachable]
         try:
             replies = link.exchange([command.words for command in in_time]) if in_time else []
-        except Away as error:
+        except Unreachable as error:
             replies = [error] * len(in_time)
         next_reply = iter(replies)
-        return [next(next_reply) if command.deadline > now else Away("Redis is behind") for command in batch]
+        return [next(next_reply) if command.deadline > now else Unreachable("Redis is behind") for command in batch]
 
     return handle

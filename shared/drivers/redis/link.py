@@ -13,11 +13,11 @@ from redis.exceptions import RedisError, ResponseError
 from shared.contract.errors import Unavailable
 from shared.settings import RedisSettings
 
-Word = str | bytes | int
+Argument = str | bytes | int
 """One word of a command."""
 
 Reply = Any
-"""A reply of Redis: a text, a whole number, None, or a list of those."""
+"""A reply of Redis: a text, a whole number, None, or a list of replies."""
 
 
 class Connection(Protocol):
@@ -33,7 +33,7 @@ class Connection(Protocol):
     def send_packed_command(self, command: Sequence[bytes], check_health: bool) -> None: ...
 
 
-class Away(Unavailable):
+class Unreachable(Unavailable):
     """Redis can't be reached, or does not answer. The command may have been executed; retry if it is idempotent."""
 
 
@@ -57,7 +57,7 @@ def connector(settings: RedisSettings) -> Callable[[], Connection]:
     except (ValueError, TypeError, RedisError):
         raise ValueError(
             "redis.url is not of the form redis://user:password@host:port/0 (rediss:// for TLS);"
-            " what is special in a user or password must be percent-encoded"
+            " special characters in a user or password must be percent-encoded"
         ) from None
     return lambda: cast(Connection, pool.connection_class(**pool.connection_kwargs))
 
@@ -71,7 +71,7 @@ class Link:
         self._is_cut = threading.Event()
 
     def exchange(self, commands: Sequence[Sequence[bytes]]) -> list[Reply | Refused]:
-        """Send the commands as one pipeline and read all replies. If it raises Away, each may have been executed."""
+        """Send the commands as one pipeline and read all replies. After Unreachable, each may have been executed."""
         replies: list[Reply | Refused] = []
         with self._errors_mapped():
             self._connect()
@@ -84,13 +84,13 @@ class Link:
         return replies
 
     def send(self, *command: bytes) -> None:
-        """Send a command without waiting for its reply. Raises Away."""
+        """Send a command without waiting for its reply. Raises Unreachable."""
         with self._errors_mapped():
             self._connect()
             self._connection.send_packed_command(self._connection.pack_commands([command]), check_health=False)
 
     def read(self, timeout: float) -> Reply:
-        """Read the next reply; None if none arrives within `timeout` seconds. Raises Away, also for an error reply."""
+        """Read the next reply; None after `timeout` seconds. Raises Unreachable, also for an error reply."""
         with self._errors_mapped():
             return self._connection.read_response() if self._connection.can_read(timeout) else None
 
@@ -99,7 +99,7 @@ class Link:
         self._connection.disconnect()
 
     def cut(self) -> None:
-        """Shut the socket down from another thread: the owning thread gets Away, for this and every later command.
+        """Shut the socket down from another thread: the owning thread gets Unreachable for every command from now on.
 
         The thread may be between two steps of connecting, so the caller repeats this until the thread has ended.
         """
@@ -117,7 +117,7 @@ class Link:
         except RedisError:
             self._connection.disconnect()
         if self._is_cut.is_set():
-            raise Away("the connection to Redis is closed")
+            raise Unreachable("the connection to Redis is closed")
         self._connection.connect()
 
     @contextmanager
@@ -126,7 +126,9 @@ class Link:
             yield
         except (RedisError, OSError) as error:
             self._connection.disconnect()
-            raise Away(f"Redis does not answer: {self._masked(error)}") from None  # the cause's text is not masked
+            raise Unreachable(
+                f"Redis does not answer: {self._masked(error)}"
+            ) from None  # the cause's text is not masked
 
     def _masked(self, error: Exception) -> str:
         """The text of the error, without the password."""

@@ -50,7 +50,7 @@ class Channel:
 
     def __init__(self, nursery: trio.Nursery, options: ClientOptions) -> None:
         self.connections: set[ClientConnection] = set()
-        """Open connections, those that only finish their calls included."""
+        """Open connections, including connections that only finish their calls."""
         self.throttle = RetryThrottle()
         self.counters = ChannelCounters()
         self._nursery = nursery

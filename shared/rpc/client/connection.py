@@ -110,7 +110,7 @@ class ClientConnection(Connection[AnyClientStream]):
                 if stream := self.streams.get(event.stream_id):
                     stream.call_ended(event.error, event.metadata)
             case ConnectionTerminated():
-                self._server_goes_away(event)
+                self._goaway_received(event)
             case PingAckReceived():
                 self._probed_at = None
                 self._slots.unpark_all()
@@ -130,7 +130,7 @@ class ClientConnection(Connection[AnyClientStream]):
         super()._stop_writing()
         self.retire()
 
-    def _server_goes_away(self, event: ConnectionTerminated) -> None:
+    def _goaway_received(self, event: ConnectionTerminated) -> None:
         """Let the calls that the server has accepted finish, and fail the others as unprocessed."""
         if event.error_code == ErrorCodes.ENHANCE_YOUR_CALM and event.additional_data == TOO_MANY_PINGS:
             self.pinged_too_often = True

@@ -19,7 +19,7 @@ class ChannelStatistics:
     servers_ready: int
     """The servers that accept calls now."""
     connections: int
-    """Open connections, those that only finish their calls included."""
+    """Open connections, including connections that only finish their calls."""
     calls_waiting: int
     """Calls that wait for a server, or for a free slot of one."""
     calls_begun: int
@@ -27,7 +27,7 @@ class ChannelStatistics:
     calls_ended: Mapping[Status, int]
     """Totals of ended calls by their status. Calls that their caller left are CANCELLED."""
     retries: int
-    """Total of repeated attempts, those of unprocessed calls included."""
+    """Total of repeated attempts, including attempts of unprocessed calls."""
 
     @property
     def calls_under_way(self) -> int:

@@ -189,7 +189,7 @@ class Subchannel:
         self._slots.unpark_all()
 
     def _log(self, event: str, **facts: str) -> None:
-        """Log what no call reports. Where calls make the connection, they fail with its error instead."""
+        """Log a failure that no call reports: a call that waits for the connection fails with its error instead."""
         if self._options.stays_connected:
             log.info(event, server=self.endpoint.authority, host=self.endpoint.host, **facts)
 

@@ -57,7 +57,7 @@ class ServerConnection(Connection[AnyServerStream | ForeignStream]):
         counters: "ServerCounters",
         handshake_done: Callable[[], None],
     ) -> None:
-        """`received` is what was already read; `handshake_done` is called once the client's settings have arrived."""
+        """`received`: bytes that were already read. `handshake_done` is called when the client's settings arrive."""
         super().__init__(transport, limits, client_side=False, received=received)
         self._methods = methods
         self._counters = counters
@@ -85,7 +85,7 @@ class ServerConnection(Connection[AnyServerStream | ForeignStream]):
             case CallRefused():
                 self._refuse(event.stream_id, event.error)
             case ForeignRequest():
-                self._answer_foreign(event.stream_id)
+                self._respond_to_foreign(event.stream_id)
             case StreamRefused():
                 self._counters.calls_refused += 1
             case MalformedRequest():
@@ -143,7 +143,7 @@ class ServerConnection(Connection[AnyServerStream | ForeignStream]):
         self.protocol.finish(stream_id, error, responded=False)
         self.http2.forget(stream_id)
 
-    def _answer_foreign(self, stream_id: int) -> None:
+    def _respond_to_foreign(self, stream_id: int) -> None:
         if self._refuses(stream_id):
             return
         self._counters.calls_refused += 1

@@ -110,4 +110,4 @@ async def _only_message(stream: AnyServerStream, seconds: float) -> Message:
         if message is None or await stream.receive() is not None:
             raise RpcError(Status.UNIMPLEMENTED, f"{stream.method} takes one message")
         return message
-    raise RpcError(Status.DEADLINE_EXCEEDED, f"the message did not come within {seconds:g} s")
+    raise RpcError(Status.DEADLINE_EXCEEDED, f"the message did not arrive within {seconds:g} s")

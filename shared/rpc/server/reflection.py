@@ -1,6 +1,6 @@
 """gRPC's standard reflection, in both versions: the services of a server and their proto files.
 
-Only files that the services need are returned, whatever else is loaded into the process.
+Only the files that the services need are returned, not every file that is loaded into the process.
 """
 
 from collections.abc import Iterable, Iterator
@@ -55,32 +55,32 @@ class _Reflection:
 
     @stream_handler
     async def ServerReflectionInfo(self, stream: AnyServerStream) -> None:
-        """Answer each request, in order. A file is sent once as an import of others."""
+        """Respond to each request, in order. A file is sent once as an import of others."""
         sent: set[str] = set()
         while (request := await stream.receive()) is not None:
-            answer = self._answer(request, sent)
-            await stream.send(self.response_type(valid_host=request.host, original_request=request, **answer))
+            field = self._response_field(request, sent)
+            await stream.send(self.response_type(valid_host=request.host, original_request=request, **field))
 
-    def _answer(self, request: Any, sent: set[str]) -> dict[str, Any]:
-        """Return the field of the response that answers, with its value."""
+    def _response_field(self, request: Any, sent: set[str]) -> dict[str, Any]:
+        """Return the field of the response to this request, with its value."""
         kind = request.WhichOneof("message_request")
         value: Any = getattr(request, kind) if kind else None
         match kind:
             case "list_services":
                 return {"list_services_response": {"service": [{"name": name} for name in self._files.services]}}
             case "file_by_filename":
-                return _file_answer(self._files.by_name.get(value), sent)
+                return _file_response(self._files.by_name.get(value), sent)
             case "file_containing_symbol":
-                return _file_answer(self._files.by_symbol.get(value), sent)
+                return _file_response(self._files.by_symbol.get(value), sent)
             case "file_containing_extension":
                 key = value.containing_type, value.extension_number
-                return _file_answer(self._files.by_extension.get(key), sent)
+                return _file_response(self._files.by_extension.get(key), sent)
             case "all_extension_numbers_of_type":
-                return self._numbers_answer(value)
+                return self._numbers_response(value)
             case _:
                 return _error(Status.INVALID_ARGUMENT, "the request has no known field")
 
-    def _numbers_answer(self, message: str) -> dict[str, Any]:
+    def _numbers_response(self, message: str) -> dict[str, Any]:
         file = self._files.by_symbol.get(message)
         if file is None or message not in {each.full_name for each in _messages_of(file)}:
             return _error(Status.NOT_FOUND, "there is no such message")
@@ -100,7 +100,7 @@ class ReflectionServiceV1Alpha(_Reflection, ServerReflectionServicerV1Alpha):
     response_type = reflection_v1alpha_pb2.ServerReflectionResponse
 
 
-def _file_answer(file: FileDescriptor | None, sent: set[str]) -> dict[str, Any]:
+def _file_response(file: FileDescriptor | None, sent: set[str]) -> dict[str, Any]:
     if file is None:
         return _error(Status.NOT_FOUND, "no proto file of the services declares it")
     files = [file, *(each for each in _imports_of(file) if each.name not in sent)]

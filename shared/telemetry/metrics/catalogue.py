@@ -12,7 +12,7 @@ FAST: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 
 """Seconds. A write to a local disk takes a millisecond; after 5 s it is refused."""
 
 SLOW: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""Seconds, for operations that may wait for others; after 10 s callers have given up."""
+"""Seconds, for operations that may wait for others; after 10 s callers have timed out."""
 
 LOOP: Final = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Seconds. An idle event loop is late by a millisecond at most."""
@@ -33,7 +33,7 @@ REGISTRATION_RESULTS: Final = ("ok", "name_taken", "throttled", "unavailable")
 
 SESSIONS = Gauge(
     "rookery_sessions",
-    "Open sessions, including those that have not authenticated yet",
+    "Open sessions, including sessions that have not authenticated yet",
     labels=("transport",),
     roles=["gateway"],
 )
@@ -257,7 +257,7 @@ RPC_CLIENT_WAITING = Gauge(
 )
 RPC_CLIENT_SERVERS = Gauge(
     "rookery_rpc_client_servers",
-    "Archives by state: resolved, and those of them that serve calls",
+    "Archives by state: resolved, and of these the ones that serve calls",
     labels=("state",),
     roles=["bff", "gateway"],
 )

@@ -7,7 +7,7 @@ from shared.telemetry.metrics.instruments import ROLES, Histogram, Instrument
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "metrics.md"
 
-BEGIN, END = "<!-- generated from shared/telemetry/metrics/catalogue.py -->", "<!-- end of what is generated -->"
+BEGIN, END = "<!-- generated from shared/telemetry/metrics/catalogue.py -->", "<!-- end of the generated part -->"
 
 
 def table() -> str:

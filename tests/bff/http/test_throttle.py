@@ -30,7 +30,7 @@ def test_a_take_that_is_given_back_may_be_repeated() -> None:
     throttle = Throttle()
     for _ in range(100):
         assert throttle.take("a", 2, now=0.0) == 0.0
-        throttle.give_back("a", 2)
+        throttle.undo("a", 2)
 
 
 def test_a_raised_rate_holds_at_once() -> None:

@@ -38,7 +38,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     with ExitStack() as stack:
         etcd = stack.enter_context(running(Etcd(folder / "etcd")))
         ready = stack.enter_context(running(ApiServer(folder / "server", etcd)))
-        ready.learn(others)
+        ready.define(others)
         ready.make_namespace(NAMESPACE)
         yield ready
         ready.client.close()

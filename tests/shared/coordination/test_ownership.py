@@ -263,7 +263,7 @@ async def test_owners_stay_known_through_the_restart_of_an_empty_redis_and_are_t
 
                 nursery.start_soon(watch)
                 await blocking(server.kill)
-                await eventually(lambda: events() == ["redis_away"] * 2)
+                await eventually(lambda: events() == ["redis_unavailable"] * 2)
                 await trio.sleep(0.7)
                 await blocking(server.start)
                 with trio.fail_after(DEADLINE):
@@ -273,7 +273,7 @@ async def test_owners_stay_known_through_the_restart_of_an_empty_redis_and_are_t
                     await eventually(lambda: newcomer.owner(0) == ONE)
                 await eventually(lambda: len(events()) == 4)
                 nursery.cancel_scope.cancel()
-    assert events() == ["redis_away"] * 2 + ["redis_back"] * 2  # each process once, however often it tried
+    assert events() == ["redis_available"] * 2 + ["redis_unavailable"] * 2  # each process once, however often it tried
 
 
 async def test_one_that_is_missing_after_an_outage_is_forgotten_after_a_while(

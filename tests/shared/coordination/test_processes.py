@@ -114,6 +114,12 @@ async def test_another_process_reads_the_same(open_registry: OpenRegistry) -> No
         assert await reported(other) == [GATEWAY]
 
 
+async def test_the_file_has_the_field_names_that_other_releases_read(tmp_path: Path) -> None:
+    path = tmp_path / "processes.json"
+    await LocalProcessRegistry(path).put(GATEWAY)
+    assert "figures" in path.read_text()
+
+
 async def test_who_is_silent_for_long_is_left_out_of_the_file(tmp_path: Path) -> None:
     now_ms = 1_800_000_000_000
     path = tmp_path / "processes.json"

@@ -16,7 +16,7 @@ from shared.contract.errors import Unavailable
 from shared.drivers.redis import RedisClient, open_redis, subscriber
 from shared.drivers.redis import client as client_module
 from shared.drivers.redis.client import _Command, _handler
-from shared.drivers.redis.link import Away, Link, connector
+from shared.drivers.redis.link import Link, Unreachable, connector
 from shared.settings import RedisSettings
 from tests.shared.drivers.redis_clients import DEADLINE, blocking, eventually, settings_for
 from tools.engines.engine import free_port
@@ -103,11 +103,11 @@ async def test_it_opens_without_redis_and_is_of_use_once_redis_is_there(own_redi
             for _ in range(3):
                 with pytest.raises(Unavailable, match="Connection refused"):
                     await client.call("PING")
-            assert client.is_away
+            assert client.is_unavailable
             await blocking(server.start)
             assert await client.call("PING") == "PONG"
-            assert not client.is_away
-    assert [entry["event"] for entry in logs] == ["redis_away", "redis_back"]
+            assert not client.is_unavailable
+    assert [entry["event"] for entry in logs] == ["redis_unavailable", "redis_available"]
 
 
 async def test_a_connection_that_ended_while_idle_costs_no_command(own_redis: Callable[..., Redis]) -> None:
@@ -152,7 +152,7 @@ def test_a_command_whose_caller_has_given_up_is_not_sent(settings: RedisSettings
     key, now = f"{settings.prefix}late".encode(), time.monotonic()
     late, timely = handle([_Command([b"SET", key, b"x"], now - 1), _Command([b"EXISTS", key], now + DEADLINE)])
     link.close()
-    assert isinstance(late, Away)
+    assert isinstance(late, Unreachable)
     assert timely == 0
 
 

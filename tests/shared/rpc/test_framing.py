@@ -40,7 +40,7 @@ def test_credit_is_given_once_for_each_byte(messages: list[bytes], chunk: int, w
         while buffer.take() is not None:
             pass
         if step < len(waits) and waits[step]:
-            buffer.accept_rest()
+            buffer.credit_unread()
             assert buffer.credit == min(start + chunk, len(wire))
     assert buffer.credit == len(wire)
 
@@ -50,7 +50,7 @@ def test_a_message_that_is_not_all_there_has_no_credit_until_its_reader_waits() 
     buffer.append(frame_messages([b"x" * 100])[:50])
     assert buffer.take() is None
     assert buffer.credit == 0
-    buffer.accept_rest()
+    buffer.credit_unread()
     assert buffer.credit == 50
 
 

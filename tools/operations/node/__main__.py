@@ -2,8 +2,8 @@
 
     python -m tools.operations.node [embedded] [distributed]
 
-builds what it takes (some minutes, once), and has each mode (both, if none is named) live its life: installed, chatted
-with, upgraded, found with what was said, and removed. It needs root and Linux.
+builds the programs (some minutes, once), and runs each named mode, or both: it is installed, used to chat, upgraded,
+checked for its messages, and removed. It needs root and Linux.
 """
 
 import os
@@ -37,7 +37,7 @@ INSIDE = "--inside"
 def prepare(folder: Path) -> None:
     """Install and build programs, and save images into files. Raises Missing."""
     if sys.platform != "linux" or os.geteuid() != 0:
-        raise Missing("a node needs Linux, and root there")
+        raise Missing("a node needs Linux and root")
     if groups_of_pods():
         raise Missing("there is a node on this machine already")
     need_program("containerd", "containerd")
@@ -71,7 +71,7 @@ def outside(modes: list[str]) -> int:
     """Prepare, and run the modes in namespaces; return the exit status."""
     with tempfile.TemporaryDirectory(prefix="rookery-node-") as name:
         folder = Path(name)
-        print("building what it takes", flush=True)
+        print("building programs and images", flush=True)
         with exit_if_missing():
             prepare(folder)
         spaces = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
@@ -108,7 +108,7 @@ def inside(folder: Path, modes: list[str]) -> None:
         server = stack.enter_context(running(ApiServer(folder / "server", etcd, options)))
         with timed("the node is ready"):
             start_node(folder, server, stack)
-            until("it says so", lambda: is_true(server.get("v1", "Node", "node", ""), "Ready"))
+            until("the node is Ready", lambda: is_true(server.get("v1", "Node", "node", ""), "Ready"))
         for mode in modes:
             print(f"---- {mode}", flush=True)
             MODES[mode](folder, server)

@@ -1,6 +1,6 @@
 """The distributed platform on a node: two of each role on real Kafka, Cassandra and Redis, with TLS between the pods.
 
-It is installed; while two people write to each other it is upgraded, loses pods, grows and shrinks, and gets another
+It is installed; while two users chat, it is upgraded, loses pods, is scaled up and down, and gets another
 certificate; and it is removed.
 """
 
@@ -20,10 +20,10 @@ from tools.launch.certificates import Authority, Issued
 from tools.launch.cluster import Engines, running_engines
 from tools.launch.people import PAGE, PASSWORD
 from tools.operations.kubernetes import ApiServer, Manifest
+from tools.operations.node.chat import Chat, open_chat
 from tools.operations.node.machine import NODE, kill_container, statuses
 from tools.operations.node.release import RELEASE, Release, role_of, serves
 from tools.operations.node.rollout import Rollout, watched
-from tools.operations.node.talk import Talk, talking
 from tools.operations.node.waiting import PATIENCE, POLL_SECONDS, timed, until
 
 NAMESPACE, NAME = "many", f"{RELEASE}-rookery"
@@ -36,7 +36,7 @@ HOSTS = (
     f"*.{NAME}-gateway.{NAMESPACE}.svc",
     f"*.{NAMESPACE}.pod",  # for requests to a certain BFF
 )
-"""Names in the certificate of all pods: those of docs/kubernetes.md, and one for this run."""
+"""Names in the certificate of all pods: the names of docs/kubernetes.md, and one for this run."""
 
 HEALTH_PORTS = {"archive": 8093, "gateway": 8091, "bff": 8080}
 
@@ -52,10 +52,10 @@ def run_distributed(folder: Path, server: ApiServer) -> None:
         put_certificate(release, authority)
         with timed("installed: two of each role have passed their probes"):
             release.apply()
-        see_migrated_first(release)
+        check_migrated_first(release)
         sent = trio.run(live, release, authority)
         release.remove()
-        see_kept(engines, sent)
+        check_stored(engines, sent)
 
 
 def values_for(engines: Engines) -> dict[str, Any]:
@@ -90,43 +90,43 @@ def put_secret(release: Release, name: str, kind: str, **data: str) -> None:
     release.server.apply(secret, namespace=NAMESPACE).raise_for_status()
 
 
-def see_migrated_first(release: Release) -> None:
+def check_migrated_first(release: Release) -> None:
     (job,) = release.server.list("batch/v1", "Job", NAMESPACE)
     pods = release.pods()
     assert len(pods) == 6
     assert all(map(serves, pods))
     assert all(pod["metadata"]["creationTimestamp"] >= job["status"]["completionTime"] for pod in pods)
-    print("the migration was done before there was any pod", flush=True)
+    print("the migration completed before the first pod was created", flush=True)
 
 
-# ---- while people talk
+# ---- while people chat
 
 
 async def live(release: Release, authority: Authority) -> int:
     """Change the release while two users chat; return the number of messages."""
-    async with talking(f"https://{BFFS}:8080", authority.file) as talk:
+    async with open_chat(f"https://{BFFS}:8080", authority.file) as chat:
 
-        async def see(what: str, change: Callable[[Release], None]) -> Rollout:
+        async def run(description: str, change: Callable[[Release], None]) -> Rollout:
             with watched(release) as rollout:
-                heard = await talk.during(partial(change, release))
-            print(f"{what} {heard}", *rollout.replaced, sep="\n    ", flush=True)
+                statistics = await chat.during(partial(change, release))
+            print(f"{description} {statistics}", *rollout.replaced, sep="\n    ", flush=True)
             return rollout
 
-        places = [await gateway_of(client) for client in talk.clients]
+        places = [await gateway_of(client) for client in chat.clients]
         assert len({*places}) == 2
-        print(f"two write to each other: over gRPC at {places[0]}, over WebSocket at {places[1]}", flush=True)
-        see_in_order(await see("every pod replaced", upgrade))
-        await see("a gateway killed", partial(lose, await gateway_of(talk.clients[0])))
-        await see("an archive killed", partial(lose, f"{NAME}-archive-0"))
-        await see("a gateway more", partial(scale, 3))
-        await see("a gateway less", partial(scale, 2))
-        await see("a gateway evicted", evict)
-        await see("another certificate", partial(renew, authority))
+        print(f"two users chat: over gRPC at {places[0]}, over WebSocket at {places[1]}", flush=True)
+        check_order(await run("every pod replaced", upgrade))
+        await run("a gateway killed", partial(kill_pod, await gateway_of(chat.clients[0])))
+        await run("an archive killed", partial(kill_pod, f"{NAME}-archive-0"))
+        await run("a gateway more", partial(scale, 3))
+        await run("a gateway less", partial(scale, 2))
+        await run("a gateway evicted", evict)
+        await run("another certificate", partial(renew_certificate, authority))
         assert all(status["restartCount"] == 0 for pod in release.pods() for status in statuses(pod))
         for pod in release.pods("bff"):
-            await see_history(pod, talk, authority.file)
-    print("both BFFs have all of it, once", flush=True)
-    return sum(map(len, talk.sent.values()))
+            await check_history(pod, chat, authority.file)
+    print("both BFFs return each message once", flush=True)
+    return sum(map(len, chat.sent.values()))
 
 
 def upgrade(release: Release) -> None:
@@ -134,20 +134,20 @@ def upgrade(release: Release) -> None:
     release.apply("--set", "logLevel=debug")
 
 
-def see_in_order(rollout: Rollout) -> None:
+def check_order(rollout: Rollout) -> None:
     """Pods of a role were replaced one at a time, the last first; a new BFF was added before one was removed."""
     for role in ("archive", "gateway"):
         assert rollout.order_of(role) == [f"{role}-1", f"{role}-0"]
     assert rollout.fewest == {"archive": 1, "gateway": 1, "bff": 2}
 
 
-def lose(name: str, release: Release) -> None:
+def kill_pod(name: str, release: Release) -> None:
     """Kill a pod's process and delete the pod, without a graceful stop."""
     pod = release.pod(name)
     kill_container(pod)
     path = release.server.path("v1", "Pod", name, NAMESPACE)
     release.server.client.delete(path, params={"gracePeriodSeconds": 0}).raise_for_status()
-    until("another is there", lambda: is_another(release, pod))
+    until("another pod is ready", lambda: is_another(release, pod))
 
 
 def is_another(release: Release, pod: Manifest) -> bool:
@@ -163,12 +163,12 @@ def scale(gateways: int, release: Release) -> None:
 def evict(release: Release) -> None:
     """Evict pods as a drain does: one gateway stops, the other must stay until there are two again."""
     first, second = release.pods("gateway")
-    until("one may go", lambda: ask_to_go(release, first) == 201)
-    assert ask_to_go(release, second) == 429
-    until("another is there", lambda: is_another(release, first))
+    until("one gateway may be evicted", lambda: request_eviction(release, first) == 201)
+    assert request_eviction(release, second) == 429
+    until("another pod is ready", lambda: is_another(release, first))
 
 
-def ask_to_go(release: Release, pod: Manifest) -> int:
+def request_eviction(release: Release, pod: Manifest) -> int:
     """Status code of the API server."""
     metadata = {"name": pod["metadata"]["name"], "namespace": NAMESPACE}
     path = release.server.path("v1", "Pod", metadata["name"], NAMESPACE)
@@ -176,13 +176,13 @@ def ask_to_go(release: Release, pod: Manifest) -> int:
     return release.server.client.post(f"{path}/eviction", json=eviction).status_code
 
 
-def renew(authority: Authority, release: Release) -> None:
+def renew_certificate(authority: Authority, release: Release) -> None:
     """Replace the certificate in the Secret; each pod uses it soon, without a restart."""
     newest = put_certificate(release, authority).newest
-    until("each pod shows it", lambda: all(shown_by(pod) == newest for pod in release.pods()))
+    until("each pod uses the certificate", lambda: all(certificate_of(pod) == newest for pod in release.pods()))
 
 
-def shown_by(pod: Manifest) -> bytes:
+def certificate_of(pod: Manifest) -> bytes:
     """The certificate of the probe listener."""
     where = pod["status"]["podIP"], HEALTH_PORTS[role_of(pod)]
     return ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(where))
@@ -197,23 +197,23 @@ async def gateway_of(client: Client) -> str:
 # ---- afterwards
 
 
-async def see_history(bff: Manifest, talk: Talk, ca_file: Path) -> None:
+async def check_history(bff: Manifest, chat: Chat, ca_file: Path) -> None:
     """Check that a BFF returns each accepted message once."""
     url = f"https://{bff['status']['podIP'].replace('.', '-')}.{NAMESPACE}.pod:8080"
-    chat_id = direct_chat_id(*talk.sent)
-    async with open_api(url, talk.clients[0].me.name, PASSWORD, ca_file=ca_file) as api:
+    chat_id = direct_chat_id(*chat.sent)
+    async with open_api(url, chat.clients[0].me.name, PASSWORD, ca_file=ca_file) as api:
         await api.sign_in()
         found: list[HistoryMessage] = []
         with trio.fail_after(PATIENCE):
-            while len(found) < sum(map(len, talk.sent.values())):
+            while len(found) < sum(map(len, chat.sent.values())):
                 page = await api.history(chat_id, limit=PAGE, after_id=found[-1].message.message_id if found else 0)
                 found += page.messages
                 await trio.sleep(0 if page.messages else POLL_SECONDS)
-    for user, sent in talk.sent.items():
+    for user, sent in chat.sent.items():
         assert [item.message.message_id for item in found if item.message.sender_id == user] == sent
 
 
-def see_kept(engines: Engines, sent: int) -> None:
+def check_stored(engines: Engines, sent: int) -> None:
     """Check that messages are still in Cassandra, and the topic in Kafka."""
     consumer = KafkaConsumer(bootstrap_servers=engines.kafka.address)
     assert "rookery.events" in consumer.topics()
@@ -221,4 +221,4 @@ def see_kept(engines: Engines, sent: int) -> None:
     with Cluster([NODE], port=engines.cassandra.port) as cluster:
         (row,) = cluster.connect("rookery").execute("SELECT count(*) FROM messages_by_chat")
     assert row.count == sent
-    print("what was said is kept", flush=True)
+    print("all messages are stored", flush=True)

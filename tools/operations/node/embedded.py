@@ -23,20 +23,20 @@ def run_embedded(folder: Path, server: ApiServer) -> None:
     with timed("installed: the pod has passed its probes"):
         release.apply()
     first = release.pod(POD)
-    text = f"said to {first['metadata']['uid']}"
-    chat_id = trio.run(say, address_of(first), text)
+    text = f"sent to {first['metadata']['uid']}"
+    chat_id = trio.run(send_message, address_of(first), text)
     with timed("upgraded: another pod, ready, on the same volume"):
         release.apply("--set", "logLevel=debug")
     second = release.pod(POD)
     assert second["metadata"]["uid"] != first["metadata"]["uid"]
-    trio.run(hear, address_of(second), chat_id, text)
-    print("what was said is found", flush=True)
+    trio.run(check_history, address_of(second), chat_id, text)
+    print("the history has the message", flush=True)
     release.remove()
     assert server.get("v1", "PersistentVolumeClaim", f"data-{POD}", NAMESPACE) is not None
-    print("its data is kept", flush=True)
+    print("the volume claim is kept", flush=True)
 
 
-async def say(url: str, text: str) -> str:
+async def send_message(url: str, text: str) -> str:
     """Register two users; one sends to the other. Returns their chat."""
     async with (
         open_client(url, "ada", PASSWORD, register=True) as ada,
@@ -47,7 +47,7 @@ async def say(url: str, text: str) -> str:
         return sent.chat_id
 
 
-async def hear(url: str, chat_id: str, text: str) -> None:
+async def check_history(url: str, chat_id: str, text: str) -> None:
     """Sign in as the receiver, and read the history."""
     async with open_client(url, "grace", PASSWORD) as grace:
         history = await grace.api.history(chat_id)

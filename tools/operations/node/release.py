@@ -9,7 +9,7 @@ from tools.operations.helm import Helm
 from tools.operations.kubernetes import ApiServer, Manifest
 from tools.operations.manifests import CHART
 from tools.operations.node.machine import IMAGE
-from tools.operations.node.waiting import PATIENCE, timed, told
+from tools.operations.node.waiting import PATIENCE, timed, timed_until
 
 RELEASE = "chat"
 
@@ -37,7 +37,7 @@ class Release:
     def remove(self) -> None:
         with timed("removed"):
             self._run("uninstall", RELEASE, "-n", self.namespace, "--wait")
-        told("no pod is left", lambda: not self.pods())
+        timed_until("no pod is left", lambda: not self.pods())
 
     def pods(self, role: str = "") -> list[Manifest]:
         """Pods of serving processes, of all roles or of one."""

@@ -33,16 +33,16 @@ class Rollout:
         """New pods, in the order in which they became ready."""
         self.fewest = {role: len([pod for pod in pods if role_of(pod) == role]) for role in ROLES}
         """Least and largest number of ready pods, by role."""
-        self._known = {pod["metadata"]["uid"] for pod in pods}
+        self._uids = {pod["metadata"]["uid"] for pod in pods}
         self._began = time.monotonic()
 
-    def see(self, pods: list[Manifest]) -> None:
+    def add(self, pods: list[Manifest]) -> None:
         serving = [pod for pod in pods if serves(pod)]
         counts = Counter(map(role_of, serving))
         self.fewest = {role: min(number, counts[role]) for role, number in self.fewest.items()}
         for pod in serving:
-            if pod["metadata"]["uid"] not in self._known:
-                self._known.add(pod["metadata"]["uid"])
+            if pod["metadata"]["uid"] not in self._uids:
+                self._uids.add(pod["metadata"]["uid"])
                 number = pod["metadata"]["labels"].get("apps.kubernetes.io/pod-index")
                 name = f"{role_of(pod)}-{number}" if number else role_of(pod)
                 self.replaced.append(Replaced(name, time.monotonic() - self._began))
@@ -54,17 +54,17 @@ class Rollout:
 @contextmanager
 def watched(release: Release) -> Iterator[Rollout]:
     """Watch during the block."""
-    seen = Rollout(release.pods())
+    rollout = Rollout(release.pods())
     done = threading.Event()
 
-    def look() -> None:
+    def watch() -> None:
         while not done.wait(POLL_SECONDS):
-            seen.see(release.pods())
+            rollout.add(release.pods())
 
-    thread = threading.Thread(target=look)
+    thread = threading.Thread(target=watch)
     thread.start()
     try:
-        yield seen
+        yield rollout
     finally:
         done.set()
         thread.join()

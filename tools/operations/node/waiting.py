@@ -13,24 +13,24 @@ POLL_SECONDS = 0.2
 
 
 @contextmanager
-def timed(what: str) -> Iterator[None]:
+def timed(description: str) -> Iterator[None]:
     """Print the text and the duration of the block."""
     began = time.monotonic()
     yield
-    print(f"{what} ({time.monotonic() - began:.1f} s)", flush=True)
+    print(f"{description} ({time.monotonic() - began:.1f} s)", flush=True)
 
 
-def told(what: str, is_so: Callable[[], bool]) -> None:
+def timed_until(description: str, condition: Callable[[], bool]) -> None:
     """Wait for a condition, and print the duration."""
-    with timed(what):
-        until(what, is_so)
+    with timed(description):
+        until(description, condition)
 
 
-def until(what: str, is_so: Callable[[], bool]) -> None:
+def until(description: str, condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE
-    while not is_so():
+    while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"not within {PATIENCE:g} s: {what}")
+            raise TimeoutError(f"not within {PATIENCE:g} s: {description}")
         time.sleep(POLL_SECONDS)
 
 

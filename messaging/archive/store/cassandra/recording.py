@@ -35,7 +35,7 @@ KEYS_PER_READ = 100
 """Keys in one read of sends, over all its chats. Each chat is also searched for the sends of the others, which is
 cheaper than one read per chat for so few."""
 
-MAX_KNOWN_BUCKETS = 100_000
+MAX_CACHED_BUCKETS = 100_000
 """Buckets that are cached as written, about 20 MB. A bucket that is not cached is written again."""
 
 _SENDS = """
@@ -62,7 +62,7 @@ _DELIVERED = "UPDATE chats_by_user USING TIMESTAMP ? SET delivered[?] = ? WHERE 
 _READ = "UPDATE chats_by_user USING TIMESTAMP ? SET read[?] = ? WHERE user_id = ? AND chat_id = ?"
 
 Send = tuple[str, int, str]
-"""chat_id, sender_id, client_message_id: what a message and its retries have in common."""
+"""chat_id, sender_id, client_message_id: the same for a message and its retries."""
 
 
 class Batch:
@@ -153,7 +153,7 @@ class ChatRecording:
     def __init__(self, session: CassandraSession, statements: dict[str, Any]) -> None:
         self._session = session
         self._statements = statements
-        self._known_buckets: dict[tuple[str, int], None] = {}  # the latest written comes last
+        self._cached_buckets: dict[tuple[str, int], None] = {}  # the latest written comes last
 
     async def record(self, events: Sequence[Event]) -> None:
         """Write the events. Raises ValueError, and writes nothing, for an invalid event."""
@@ -196,7 +196,7 @@ class ChatRecording:
             send = chat_id, bucket, sender_id, client_message_id, message_id, MAX_ID - message_id
             writes.add(partition, add_send, send)
         for chat_id, bucket in buckets:
-            if (chat_id, bucket) not in self._known_buckets:
+            if (chat_id, bucket) not in self._cached_buckets:
                 writes.add(("chat", chat_id), self._statements[_ADD_BUCKET], (chat_id, bucket))
         return buckets
 
@@ -229,10 +229,10 @@ class ChatRecording:
 
     def _remember(self, buckets: Iterable[tuple[str, int]]) -> None:
         for bucket in buckets:
-            self._known_buckets.pop(bucket, None)
-            self._known_buckets[bucket] = None
-        while len(self._known_buckets) > MAX_KNOWN_BUCKETS:
-            del self._known_buckets[next(iter(self._known_buckets))]
+            self._cached_buckets.pop(bucket, None)
+            self._cached_buckets[bucket] = None
+        while len(self._cached_buckets) > MAX_CACHED_BUCKETS:
+            del self._cached_buckets[next(iter(self._cached_buckets))]
 
 
 _STATEMENTS = (

@@ -36,7 +36,7 @@ class CassandraChats:
         self._history = History(session, statements)
 
     async def record(self, events: Sequence[Event], offsets: Mapping[int, int]) -> None:
-        """As in the protocol. The offsets are not stored: those that the consumer group commits are enough."""
+        """As in the protocol. The offsets are not stored: the offsets that the consumer group commits are enough."""
         await self._recording.record(events)
 
     async def recorded_offsets(self) -> Mapping[int, int]:

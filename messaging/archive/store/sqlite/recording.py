@@ -59,7 +59,7 @@ def record(connection: sqlite3.Connection, events: Iterable[Event]) -> None:
 
 
 def _change_chats(connection: sqlite3.Connection, changed: Mapping[str, int], *, listed: Set[str]) -> dict[str, int]:
-    """Update the time of change of the chats, and list those in `listed`; the number of each chat by chat_id."""
+    """Set the chats' times of change, and list the chats in `listed`; return the number of each chat by chat_id."""
     chats: dict[str, int] = {}
     for chat_id, event_id in changed.items():
         chat, is_listed = connection.execute(_CHANGE_CHAT, (chat_id, time_of(event_id))).fetchone()

@@ -86,7 +86,7 @@ async def test_a_bucket_is_written_once(session: CassandraSession, monkeypatch: 
             super().add(partition, statement, parameters, size=size)
 
     monkeypatch.setattr(recording, "Writes", Watched)
-    monkeypatch.setattr(recording, "MAX_KNOWN_BUCKETS", 2)
+    monkeypatch.setattr(recording, "MAX_CACHED_BUCKETS", 2)
     one, two, three = (Conversation() for _ in range(3))
     async with open_cassandra_chats(session) as chats:
         for talk in (one, two, one, three, one, two):  # the third evicts the second

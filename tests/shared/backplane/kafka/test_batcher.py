@@ -1,4 +1,4 @@
-"""The producer's state machine: calls in, requests out, outcomes in, answers out; time is a number."""
+"""The producer's state machine: calls in, requests out, outcomes in, results out; time is a number."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -55,7 +55,7 @@ class Simulation:
         self.requests += poll.requests
         leaders = [request.leader for request in self.requests]
         assert len(leaders) == len(set(leaders)), "one request is under way to each broker at a time"
-        for done, answer in self.batcher.take_answers()[0]:
+        for done, answer in self.batcher.take_results()[0]:
             done(answer)
         return poll
 

@@ -22,10 +22,10 @@ async def test_several_processes_create_the_topics_once_and_another_number_of_pa
     async with open_kafka(settings) as backplane:
         await publish_and_wait(backplane, [Record(partition, b"x") for partition in range(PARTITIONS)])
     other = settings.model_copy(update={"partitions": 7})
-    with pytest.raises(Unavailable, match=r"has 4 partitions, `kafka.partitions` says 7.*`rookery migrate`"):
+    with pytest.raises(Unavailable, match=r"has 4 partitions, `kafka.partitions` is 7.*`rookery migrate`"):
         async with open_kafka(other):
             pass
-    with pytest.raises(Unavailable, match=r"has 4 partitions, `kafka.partitions` says 7"):
+    with pytest.raises(Unavailable, match=r"has 4 partitions, `kafka.partitions` is 7"):
         await migrate_topics(other)
 
 

@@ -30,7 +30,7 @@ async def test_a_second_process_and_another_number_of_partitions_are_refused(tmp
     async with open_sqlite_log(path, partitions=2, retention_hours=1):
         with pytest.raises(LogInUse, match="another process has the log"):
             await open_sqlite_log(path, partitions=2, retention_hours=1).__aenter__()
-    with pytest.raises(Unavailable, match=r"made with 2 partitions, `log.partitions` says 3"):
+    with pytest.raises(Unavailable, match=r"made with 2 partitions, `log.partitions` is 3"):
         await open_sqlite_log(path, partitions=3, retention_hours=1).__aenter__()
 
 

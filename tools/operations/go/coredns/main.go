@@ -1,4 +1,4 @@
-// CoreDNS with what a cluster of Kubernetes needs of it, and no more of its plugins.
+// CoreDNS with only the plugins that a Kubernetes cluster needs.
 package main
 
 import (
