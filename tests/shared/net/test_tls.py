@@ -33,12 +33,6 @@ def test_a_minimum_version_of_13_rejects_12(authority: Authority, issued: Issued
         shake_hands(client, server)
 
 
-def test_a_process_gets_into_its_own_archive(authority: Authority, issued: Issued) -> None:
-    tls = Tls(issued.settings(client_ca_file=authority.file))
-    assert tls.server is not None
-    shake_hands(tls.to_itself(), tls.server.context("h2", trusted_clients_only=True), host="127.0.0.1")
-
-
 def test_archives_are_shown_the_certificate_that_is_for_them(authority: Authority, tmp_path: Path) -> None:
     inside = Authority(tmp_path / "inside")
     archive = server_of(inside.issue("archive").settings(client_ca_file=inside.file))
