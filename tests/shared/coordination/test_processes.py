@@ -75,46 +75,33 @@ async def registry(open_registry: OpenRegistry) -> AsyncIterator[ProcessRegistry
 
 
 async def reported(registry: ProcessRegistry) -> list[ProcessReport]:
-    """Everything on the registry, without when it was reported."""
+    """All reports, without their times."""
     return [replace(report, seen_at_ms=0) for report in await registry.all()]
 
 
 # ---- the registry
 
 
-async def test_a_new_board_is_empty(registry: ProcessRegistry) -> None:
-    assert list(await registry.all()) == []
-
-
-async def test_what_processes_say_is_there_with_its_time_by_role_and_instance(registry: ProcessRegistry) -> None:
+async def test_reports_are_listed_with_their_times_by_role_and_instance(open_registry: OpenRegistry) -> None:
     other = replace(GATEWAY, instance="another")
-    for report in (GATEWAY, BFF, other):
+    async with open_registry() as registry, open_registry() as reader:
+        assert list(await registry.all()) == []
+        for report in (GATEWAY, BFF, other):
+            await registry.put(report)
+        assert await reported(registry) == await reported(reader) == [BFF, other, GATEWAY]
+        assert all(abs(report.seen_at_ms - wall_clock_ms()) < 60_000 for report in await registry.all())
+
+
+async def test_the_newest_report_of_a_process_counts_until_it_is_removed(registry: ProcessRegistry) -> None:
+    for report in (GATEWAY, BFF, replace(GATEWAY, ready=False)):
         await registry.put(report)
-    assert await reported(registry) == [BFF, other, GATEWAY]
-    assert all(abs(report.seen_at_ms - wall_clock_ms()) < 60_000 for report in await registry.all())
+    assert await reported(registry) == [BFF, replace(GATEWAY, ready=False)]
+    for _ in range(2):
+        await registry.remove(GATEWAY)
+        assert await reported(registry) == [BFF]
 
 
-async def test_the_newest_word_of_a_process_counts(registry: ProcessRegistry) -> None:
-    await registry.put(GATEWAY)
-    await registry.put(replace(GATEWAY, ready=False))
-    assert await reported(registry) == [replace(GATEWAY, ready=False)]
-
-
-async def test_a_process_that_has_ended_is_taken_out(registry: ProcessRegistry) -> None:
-    await registry.put(GATEWAY)
-    await registry.put(BFF)
-    await registry.remove(GATEWAY)
-    await registry.remove(GATEWAY)
-    assert await reported(registry) == [BFF]
-
-
-async def test_another_process_reads_the_same(open_registry: OpenRegistry) -> None:
-    async with open_registry() as registry, open_registry() as other:
-        await registry.put(GATEWAY)
-        assert await reported(other) == [GATEWAY]
-
-
-async def test_who_is_silent_for_long_is_left_out_of_the_file(tmp_path: Path) -> None:
+async def test_an_old_report_is_left_out_of_the_file_which_only_its_owner_may_read(tmp_path: Path) -> None:
     now_ms = 1_800_000_000_000
     path = tmp_path / "processes.json"
     registry, reader = (LocalProcessRegistry(path, clock_ms=lambda: now_ms) for _ in range(2))
@@ -124,9 +111,10 @@ async def test_who_is_silent_for_long_is_left_out_of_the_file(tmp_path: Path) ->
     assert await reported(registry) == await reported(reader) == [BFF, GATEWAY]
     now_ms += 1
     assert await reported(registry) == await reported(reader) == [BFF]
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
-async def test_who_is_silent_for_long_is_left_out_of_redis_and_all_goes_by_itself(redis_server: Redis) -> None:
+async def test_an_old_report_is_left_out_of_redis_and_all_expire(redis_server: Redis) -> None:
     settings = settings_for(redis_server)
     async with open_redis(settings) as client:
         registry, key = RedisProcessRegistry(client, settings.prefix), f"{settings.prefix}processes"
@@ -149,24 +137,18 @@ async def test_a_report_of_another_release_is_skipped(redis_server: Redis) -> No
         assert await reported(registry) == [BFF]
 
 
-async def test_a_file_that_can_not_be_written_is_missed_by_commands_alone(tmp_path: Path) -> None:
+async def test_a_file_that_can_not_be_written_leaves_a_process_its_own_reports(tmp_path: Path) -> None:
     registry = LocalProcessRegistry(tmp_path / "missing" / "processes.json")
     await registry.put(GATEWAY)
     assert await reported(registry) == [GATEWAY]
     assert list(await LocalProcessRegistry(tmp_path / "missing" / "processes.json").all()) == []
 
 
-async def test_only_its_owner_may_read_the_file(tmp_path: Path) -> None:
-    path = tmp_path / "processes.json"
-    await LocalProcessRegistry(path).put(GATEWAY)
-    assert path.stat().st_mode & 0o777 == 0o600
+# ---- reports of a process
 
 
-# ---- what processes say
-
-
-class MemoryBoard:
-    """Remembers when what was reported. While `is_away`, nothing can be."""
+class MemoryRegistry:
+    """Keeps each report with its time. While `is_away`, it accepts none."""
 
     def __init__(self) -> None:
         self.reported: list[tuple[float, ProcessReport]] = []
@@ -187,8 +169,8 @@ class MemoryBoard:
         return [report for _, report in self.reported]
 
 
-async def test_a_process_reports_every_few_seconds_and_is_taken_out_at_its_end(autojump_clock: MockClock) -> None:
-    registry, health = MemoryBoard(), Health()
+async def test_a_process_reports_every_few_seconds_and_is_removed_at_its_end(autojump_clock: MockClock) -> None:
+    registry, health = MemoryRegistry(), Health()
     health.mark_started()
     async with open_reports(registry, "one") as reports:
         reports.add("bff", health)
@@ -201,7 +183,7 @@ async def test_a_process_reports_every_few_seconds_and_is_taken_out_at_its_end(a
 
 
 async def test_a_change_is_reported_within_a_second(autojump_clock: MockClock) -> None:
-    registry, health = MemoryBoard(), Health()
+    registry, health = MemoryRegistry(), Health()
     sessions = 0
     health.mark_started()
     async with open_reports(registry, "one") as reports:
@@ -220,7 +202,7 @@ async def test_a_change_is_reported_within_a_second(autojump_clock: MockClock) -
 async def test_an_unavailable_registry_harms_nothing_and_gets_every_report_when_it_is_back(
     autojump_clock: MockClock,
 ) -> None:
-    registry, health = MemoryBoard(), Health()
+    registry, health = MemoryRegistry(), Health()
     health.mark_started()
     registry.is_away = True
     async with open_reports(registry, "one") as reports:
@@ -233,7 +215,7 @@ async def test_an_unavailable_registry_harms_nothing_and_gets_every_report_when_
         registry.is_away = True
 
 
-async def test_while_redis_is_away_processes_go_on_and_report_again_when_it_is_back(
+async def test_while_redis_is_away_processes_continue_and_report_again_when_it_is_back(
     own_redis: Callable[..., Redis],
 ) -> None:
     server = own_redis(DURABLE)
@@ -252,7 +234,7 @@ async def test_while_redis_is_away_processes_go_on_and_report_again_when_it_is_b
 
 
 async def wait_for_report(registry: ProcessRegistry, since_ms: int) -> ProcessReport:
-    """What was reported since then, once something was."""
+    """Wait for a report since that time, and return it."""
     with trio.fail_after(DEADLINE):
         while True:
             with suppress(Unavailable):
