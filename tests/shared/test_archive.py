@@ -74,9 +74,9 @@ async def test_a_fault_of_the_archive_discloses_nothing(archive: ScriptedArchive
     assert answer == Refusal(Code.INTERNAL, INTERNAL)
 
 
-async def test_an_archive_that_nobody_serves_is_unavailable() -> None:
+async def test_an_archive_that_does_not_listen_is_unavailable() -> None:
     with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))  # reserved, and nobody listens
+        silent.bind(("127.0.0.1", 0))  # reserved, without a listener
         async with open_channel(*silent.getsockname()) as channel:
             answer = await ArchiveClient(channel, timeout=TIMEOUT).list_chats(ListChatsRequest())
     assert answer == Refusal(Code.UNAVAILABLE, UNAVAILABLE)
@@ -103,7 +103,7 @@ def test_a_status_without_a_refusal(status: Status) -> None:
         (Refusal(Code.INVALID, "Not an id.", "message_id"), 1_000),
     ],
 )
-async def test_a_gateway_learns_whether_a_message_exists_or_when_to_retry(
+async def test_the_gateway_s_history_returns_whether_a_message_exists_or_when_to_retry(
     archive: ScriptedArchive, port: int, answer: Any, expected: bool | int
 ) -> None:
     archive.answer = answer

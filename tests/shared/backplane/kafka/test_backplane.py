@@ -24,10 +24,11 @@ from tools.engines.engine import free_port
 from tools.engines.kafka import Kafka
 
 REFUSED_SECONDS = kafka_producer.DELIVERY_TIMEOUT + 15
-"""For an answer, whatever the broker does: five are promised, a busy machine takes more. The library takes minutes."""
+"""For an answer, whatever the broker does: five are promised, a busy machine takes more. The library alone takes
+minutes."""
 
 RECOVERY_SECONDS = 20.0
-"""From a broker's return to the first answer. It takes one or two; the library alone would not look for 30."""
+"""From a broker's return to the first answer. It takes one or two; the library alone would retry after 30."""
 
 stock: Any = import_module("kafka")
 """kafka-python as other programs use it."""
@@ -49,7 +50,7 @@ async def read_again(backplane: Backplane, publisher: Publisher) -> list[StoredR
 
 async def consume_and_close_without_a_broker(backplane: Backplane) -> None:
     async with backplane.consume("nobody") as consumer:
-        with trio.move_on_after(1) as waited:
+        with trio.move_on_after(0.5) as waited:
             await consumer.fetch()
         assert waited.cancelled_caught
         with pytest.raises(Unavailable):
@@ -115,7 +116,7 @@ async def test_while_a_broker_is_frozen_calls_are_refused_and_never_accepted_too
         publisher.assert_stored(await read_again(backplane, publisher))
 
 
-async def test_times_are_the_brokers(kafka_server: Kafka, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_times_of_records_are_the_broker_s(kafka_server: Kafka, monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened(kafka_settings(kafka_server)) as backplane, backplane.consume("readers") as consumer:
         now = time.time_ns
         monkeypatch.setattr(time, "time_ns", lambda: now() - 10_000 * 10**9)

@@ -31,7 +31,7 @@ def origins(request: Request) -> list[tuple[int, int]]:
 
 @dataclass
 class Simulation:
-    """A batcher with its clock, and brokers that store batches when they are told to. Broker 1 leads by default."""
+    """A batcher with its clock, and brokers that store batches in `complete`. Broker 1 leads by default."""
 
     now: float = 0.0
     leaders: list[int | None] = field(default_factory=lambda: [1] * PARTITIONS)

@@ -63,6 +63,17 @@ async def start(
     return outcome
 
 
+async def answer(*futures: FakeFuture) -> None:
+    for future in futures:
+        future.answer()
+    await wait_all_tasks_blocked()
+
+
+async def fail(future: FakeFuture, error: Exception) -> None:
+    future.fail(error)
+    await wait_all_tasks_blocked()
+
+
 async def test_results_are_in_the_order_of_the_requests_whatever_the_order_of_the_answers(
     session: CassandraSession, driver: FakeDriver, nursery: trio.Nursery
 ) -> None:
@@ -98,8 +109,7 @@ async def test_no_more_are_under_way_than_the_settings_allow(
     for answered in range(10):
         assert len(driver.sent) == min(answered + SETTINGS.max_requests, 10)
         assert session.statistics().under_way == len(driver.sent) - answered
-        driver.sent[answered].answer()
-        await wait_all_tasks_blocked()
+        await answer(driver.sent[answered])
     assert outcome.rows == [[]] * 10
     assert session.statistics().under_way == 0
 
@@ -111,8 +121,7 @@ async def test_calls_take_turns(session: CassandraSession, driver: FakeDriver, n
         future.answer()
         await wait_all_tasks_blocked()
     assert driver.texts.index("small") <= SETTINGS.max_requests + 1
-    driver.sent[driver.texts.index("small")].answer()
-    await wait_all_tasks_blocked()
+    await answer(driver.sent[driver.texts.index("small")])
     assert small.rows == [[]]
 
 
@@ -138,8 +147,7 @@ async def test_a_task_with_many_requests_is_woken_once(
     await wait_all_tasks_blocked()
     trio.lowlevel.add_instrument(steps)
     for n in range(50):
-        driver.sent[n].answer()
-        await wait_all_tasks_blocked()
+        await answer(driver.sent[n])
     assert outcome.rows is not None
     assert steps.of[tasks[0]] == 1
 
@@ -156,9 +164,7 @@ async def test_answers_that_come_together_are_passed_to_trio_together(
         collect()
 
     monkeypatch.setattr(session._requests, "_collect", counted)
-    for future in driver.sent:
-        future.answer()
-    await wait_all_tasks_blocked()
+    await answer(*driver.sent)
     assert collected == [4]
     assert [outcome.rows for outcome in outcomes] == [[[]]] * 4
 
@@ -188,9 +194,7 @@ async def test_a_cancelled_call_sends_no_more_and_its_slots_come_back(
     assert session.statistics().waiting == 0
     outcome = await start(nursery, session, requests("b"))
     assert "b" not in driver.texts  # the requests under way still have their slots
-    for future in tuple(driver.sent):
-        future.answer()
-    await wait_all_tasks_blocked()
+    await answer(*driver.sent)
     assert driver.texts == ["a0", "a1", "a2", "a3", "b"]
     driver.sent[-1].answer([(1,)])
     await wait_all_tasks_blocked()
@@ -214,13 +218,10 @@ async def test_the_first_failure_ends_a_call(
     session: CassandraSession, driver: FakeDriver, nursery: trio.Nursery
 ) -> None:
     outcome = await start(nursery, session, numbered("a", 10))
-    driver.sent[1].fail(InvalidRequest("no such table"))
-    await wait_all_tasks_blocked()
+    await fail(driver.sent[1], InvalidRequest("no such table"))
     assert isinstance(outcome.error, ValueError)
     assert len(driver.sent) == 4
-    for future in (driver.sent[0], *driver.sent[2:]):
-        future.answer()
-    await wait_all_tasks_blocked()
+    await answer(*(driver.sent[0], *driver.sent[2:]))
     assert len(driver.sent) == 4
     assert session.statistics().under_way == 0
 
@@ -284,8 +285,7 @@ async def test_after_the_first_time_out_all_are_refused_at_once_until_a_probe_is
     under_way = await start(nursery, session, numbered("a", 4))
     waiting = await start(nursery, session, requests("b"))
     await trio.sleep(SETTINGS.timeout_seconds)
-    driver.sent[0].fail(OperationTimedOut())
-    await wait_all_tasks_blocked()
+    await fail(driver.sent[0], OperationTimedOut())
     assert isinstance(under_way.error, Unavailable)
     assert isinstance(waiting.error, Unavailable)
     assert driver.texts == ["a0", "a1", "a2", "a3", PROBE]
@@ -302,8 +302,7 @@ async def test_after_the_first_time_out_all_are_refused_at_once_until_a_probe_is
         driver.sent[-1].fail(OperationTimedOut())
         await trio.sleep(PROBE_INTERVAL + 0.1)
         assert driver.texts.count(PROBE) == probes + 1
-    driver.sent[-1].answer()
-    await wait_all_tasks_blocked()
+    await answer(driver.sent[-1])
     assert not session.statistics().is_silent
     again = await start(nursery, session, requests("c"))  # the slots of the requests that timed out are not free yet
     for future in driver.sent[1:4]:
@@ -326,14 +325,11 @@ async def test_a_late_answer_ends_the_silence_and_probes_need_no_slot(
     session: CassandraSession, driver: FakeDriver, nursery: trio.Nursery
 ) -> None:
     await start(nursery, session, numbered("a", SETTINGS.max_requests))
-    driver.sent[0].fail(OperationTimedOut())
-    await wait_all_tasks_blocked()
+    await fail(driver.sent[0], OperationTimedOut())
     assert session.statistics().is_silent
     *late, probe = driver.sent[1:]
     assert probe.text == PROBE
-    for future in late:
-        future.answer()
-    await wait_all_tasks_blocked()
+    await answer(*late)
     assert not session.statistics().is_silent
     probe.answer()
     await wait_all_tasks_blocked()
