@@ -221,13 +221,6 @@ def lease(fake: Redises, nursery: trio.Nursery) -> Lease:
     return lease
 
 
-async def test_before_the_first_lease_there_are_no_ids(fake: Redises) -> None:
-    lease = Lease(fake.take)
-    assert not lease.is_held()
-    with pytest.raises(Unavailable):
-        lease.ids.next_nowait()
-
-
 async def test_ids_have_the_number_of_the_lease_and_rise_when_it_changes(
     lease: Lease, autojump_clock: MockClock
 ) -> None:
@@ -240,11 +233,14 @@ async def test_ids_have_the_number_of_the_lease_and_rise_when_it_changes(
     assert made == sorted(set(made))
 
 
-async def test_it_waits_as_long_as_redis_requires(
+async def test_there_are_no_ids_before_the_first_lease_for_which_it_waits_as_long_as_redis_requires(
     fake: Redises, autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     fake.wait_ms = 700
     lease = Lease(fake.take, trio.current_time)
+    assert not lease.is_held()
+    with pytest.raises(Unavailable):
+        lease.ids.next_nowait()
     nursery.start_soon(lease.keep)
     await lease.wait()
     assert trio.current_time() == pytest.approx(0.7)

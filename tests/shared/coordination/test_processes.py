@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -28,8 +28,8 @@ from shared.coordination.redis.processes import RedisProcessRegistry
 from shared.drivers.redis import open_redis
 from shared.settings import RedisSettings
 from shared.telemetry.health import Health
-from tests.shared.drivers.redis_clients import DEADLINE, blocking, settings_for
-from tools.engines.redis import DURABLE, Redis
+from tests.shared.drivers.redis_clients import settings_for
+from tools.engines.redis import Redis
 
 GATEWAY = ProcessReport(
     "one", "gateway", "1.2.3", 5, True, ProcessStats({"websocket": 3, "grpc": 1}, [0, 2], {0: 7, 2: 0})
@@ -213,32 +213,3 @@ async def test_an_unavailable_registry_harms_nothing_and_gets_every_report_when_
         await trio.sleep(1.1)
         assert [report.role for _, report in registry.reported] == ["bff", "archive"]
         registry.is_away = True
-
-
-async def test_while_redis_is_away_processes_continue_and_report_again_when_it_is_back(
-    own_redis: Callable[..., Redis],
-) -> None:
-    server = own_redis(DURABLE)
-    settings, health = settings_for(server, timeout_seconds=0.5), Health()
-    health.mark_started()
-    async with open_redis_registry(settings) as registry, open_reports(registry, "one") as reports:
-        reports.add("gateway", health, lambda: ProcessStats({"grpc": 1}))
-        await wait_for_report(registry, 0)
-        await blocking(server.kill)
-        with pytest.raises(Unavailable):
-            await registry.all()
-        back_ms = wall_clock_ms()
-        await blocking(server.start)
-        report = await wait_for_report(registry, back_ms)
-        assert report.stats == ProcessStats({"grpc": 1})
-
-
-async def wait_for_report(registry: ProcessRegistry, since_ms: int) -> ProcessReport:
-    """Wait for a report since that time, and return it."""
-    with trio.fail_after(DEADLINE):
-        while True:
-            with suppress(Unavailable):
-                for report in await registry.all():
-                    if report.seen_at_ms >= since_ms:
-                        return report
-            await trio.sleep(0.01)

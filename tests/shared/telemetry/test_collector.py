@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -69,17 +70,14 @@ class Collector:
             def log_message(self, format: str, *args: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer((HOST, 0), Handler)
-        self._server.daemon_threads = True
-        thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield self
-        finally:
-            self.may_answer.set()
-            self._server.shutdown()
-            thread.join()
-            self._server.server_close()
+        with ThreadingHTTPServer((HOST, 0), Handler) as self._server, ThreadPoolExecutor() as threads:
+            self._server.daemon_threads = True
+            threads.submit(self._server.serve_forever, poll_interval=0.01)
+            try:
+                yield self
+            finally:
+                self.may_answer.set()
+                self._server.shutdown()
 
 
 @pytest.fixture

@@ -3,15 +3,13 @@
 from types import SimpleNamespace
 
 import pytest
-import trio
-from structlog.testing import capture_logs
 
 from shared.backplane import Record
 from shared.backplane.kafka import producer as kafka_producer
 from shared.backplane.kafka.producer import _outcome
 from shared.contract.errors import Unavailable
-from tests.shared.backplane.conftest import PATIENCE, kafka_settings
-from tests.shared.backplane.kafka.conftest import Publisher, opened, publish_until_accepted
+from tests.shared.backplane.conftest import kafka_settings
+from tests.shared.backplane.kafka.conftest import Publisher, opened
 from tools.engines.kafka import Kafka
 
 
@@ -26,34 +24,6 @@ async def test_a_call_over_the_limit_is_refused_at_once_and_done_is_not_called(
             backplane.publish([Record(0, b"x")], lambda _: pytest.fail("done was called"))
         await publisher.until_answered()
     assert publisher.accepted == {0}
-
-
-async def test_an_outage_is_logged_at_its_start_and_end_and_closing_rejects_the_pending_calls(
-    fragile_kafka: Kafka, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(kafka_producer, "DELIVERY_TIMEOUT", 0.5)
-    with capture_logs() as lines:
-        async with opened(kafka_settings(fragile_kafka)) as backplane:
-            publisher = Publisher(backplane)
-            await publish_until_accepted(backplane)
-            fragile_kafka.freeze()
-            try:
-                publisher.publish()
-                await publisher.until_answered()
-            finally:
-                fragile_kafka.thaw()
-            await publish_until_accepted(backplane)
-            monkeypatch.setattr(kafka_producer, "DELIVERY_TIMEOUT", PATIENCE)
-            fragile_kafka.freeze()
-            publisher.publish()
-            closing = trio.current_time()
-        fragile_kafka.thaw()
-    assert trio.current_time() - closing < PATIENCE
-    assert publisher.refused == {0, 1}
-    events = [line["event"] for line in lines if line["event"].startswith("publishing")]
-    assert events == ["publishing_failing", "publishing_recovered"]
-    with pytest.raises(Unavailable, match="closed"):
-        publisher.publish()
 
 
 @pytest.mark.parametrize(("code", "outcome"), [(0, 7), (6, None)], ids=["stored", "not the leader"])
