@@ -54,7 +54,9 @@ async def port(archive: ScriptedArchive, nursery: trio.Nursery) -> int:
     return int(listeners[0].socket.getsockname()[1])
 
 
-async def test_each_method_returns_the_response_or_the_refusal(archive: ScriptedArchive, port: int) -> None:
+async def test_each_method_returns_the_response_or_the_refusal_and_nothing_of_a_fault(
+    archive: ScriptedArchive, port: int
+) -> None:
     async with open_channel("127.0.0.1", port) as channel:
         client = ArchiveClient(channel, timeout=TIMEOUT)
         for method, request, response in (
@@ -65,13 +67,8 @@ async def test_each_method_returns_the_response_or_the_refusal(archive: Scripted
         ):
             for archive.answer in (response, REFUSED):
                 assert await method(request) == archive.answer  # type: ignore[arg-type]
-
-
-async def test_a_fault_of_the_archive_discloses_nothing(archive: ScriptedArchive, port: int) -> None:
-    archive.answer = ZeroDivisionError("swordfish")
-    async with open_channel("127.0.0.1", port) as channel:
-        answer = await ArchiveClient(channel, timeout=TIMEOUT).get_chat(GetChatRequest())
-    assert answer == Refusal(Code.INTERNAL, INTERNAL)
+            archive.answer = ZeroDivisionError("swordfish")
+            assert await method(request) == Refusal(Code.INTERNAL, INTERNAL)  # type: ignore[arg-type]
 
 
 async def test_an_archive_that_does_not_listen_is_unavailable() -> None:

@@ -22,12 +22,6 @@ def test_ids_are_unique_and_rise_over_any_steps_of_the_clock(steps: list[int]) -
     assert made == sorted(set(made))
 
 
-@given(st.integers(0, 1023), st.integers(0, 1023))
-def test_two_generators_never_make_the_same_id(one: int, other: int) -> None:
-    ids = {SnowflakeGenerator(number, lambda: START_MS).next_nowait() for number in {one, other}}
-    assert len(ids) == len({one, other})
-
-
 def test_an_id_contains_its_time_and_a_millisecond_has_a_bounded_number_of_ids() -> None:
     generator = SnowflakeGenerator(0, lambda: START_MS)
     ids = [generator.next_nowait() for _ in range(SEQUENCES + 1)]

@@ -1,7 +1,7 @@
 """Every directory of partitions; and the one in Redis while Redis fails and returns."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import NamedTuple
 
 import msgspec
@@ -30,27 +30,13 @@ OpenDirectory = Callable[[], AbstractAsyncContextManager[Directory]]
 """Opens the one directory of a test. Opening it twice is how two processes share it, where they can."""
 
 
-def local(request: pytest.FixtureRequest) -> OpenDirectory:
-    directory = LocalDirectory()
-
-    @asynccontextmanager
-    async def open_directory() -> AsyncIterator[Directory]:
-        yield directory
-
-    return open_directory
-
-
-def redis(request: pytest.FixtureRequest) -> OpenDirectory:
-    settings = settings_for(request.getfixturevalue("redis_server"))
-    return lambda: _open(settings)
-
-
-ENGINES = {"local": local, "redis": redis}
-
-
-@pytest.fixture(params=sorted(ENGINES))
+@pytest.fixture(params=["local", "redis"])
 def open_directory(request: pytest.FixtureRequest) -> OpenDirectory:
-    return ENGINES[request.param](request)
+    if request.param == "redis":
+        settings = settings_for(request.getfixturevalue("redis_server"))
+        return lambda: _open(settings)
+    directory = LocalDirectory()
+    return lambda: nullcontext(directory)
 
 
 class Views(NamedTuple):
@@ -89,15 +75,6 @@ async def test_partitions_move_from_one_gateway_to_another(views: Views) -> None
     views.first.publish(ONE, [0], 2)
     views.second.publish(TWO, [1, 2], 2)
     await views.agree(ONE, TWO, TWO)
-
-
-@pytest.mark.parametrize("is_higher_first", [False, True])
-async def test_the_higher_epoch_owns_if_it_claims_earlier_or_later(views: Views, is_higher_first: bool) -> None:
-    claims = [(views.first, ONE, [0, 1], 1), (views.second, TWO, [1], 2)]
-    for view, gateway, partitions, epoch in reversed(claims) if is_higher_first else claims:
-        view.publish(gateway, partitions, epoch)
-        await eventually(lambda gateway=gateway: views.reader.owner(1) == gateway or is_higher_first)  # type: ignore[misc]
-    await views.agree(ONE, TWO)
 
 
 async def test_of_two_claims_of_the_same_epoch_the_newer_counts(views: Views) -> None:
@@ -309,9 +286,8 @@ async def test_closing_is_prompt_while_redis_hangs(own_redis: Callable[..., Redi
 @asynccontextmanager
 async def _open(settings: RedisSettings) -> AsyncIterator[RedisDirectory]:
     """Open the directory as another process does: with a client of its own."""
-    async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(open_redis(settings))
-        yield await stack.enter_async_context(open_redis_directory(client, settings.prefix))
+    async with open_redis(settings) as client, open_redis_directory(client, settings.prefix) as directory:
+        yield directory
 
 
 async def _put(

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -40,32 +40,17 @@ OpenRegistry = Callable[[], AbstractAsyncContextManager[ProcessRegistry]]
 """Opens the one registry of a test. Opening it twice is how two processes share it."""
 
 
-def local(request: pytest.FixtureRequest) -> OpenRegistry:
-    path: Path = request.getfixturevalue("tmp_path") / "processes.json"
-
-    @asynccontextmanager
-    async def open_registry() -> AsyncIterator[ProcessRegistry]:
-        yield LocalProcessRegistry(path)
-
-    return open_registry
-
-
-def redis(request: pytest.FixtureRequest) -> OpenRegistry:
-    return partial(open_redis_registry, settings_for(request.getfixturevalue("redis_server")))
-
-
 @asynccontextmanager
 async def open_redis_registry(settings: RedisSettings) -> AsyncIterator[ProcessRegistry]:
     async with open_redis(settings) as client:
         yield RedisProcessRegistry(client, settings.prefix)
 
 
-ENGINES = {"local": local, "redis": redis}
-
-
-@pytest.fixture(params=sorted(ENGINES))
-def open_registry(request: pytest.FixtureRequest) -> OpenRegistry:
-    return ENGINES[request.param](request)
+@pytest.fixture(params=["local", "redis"])
+def open_registry(request: pytest.FixtureRequest, tmp_path: Path) -> OpenRegistry:
+    if request.param == "redis":
+        return partial(open_redis_registry, settings_for(request.getfixturevalue("redis_server")))
+    return lambda: nullcontext(LocalProcessRegistry(tmp_path / "processes.json"))
 
 
 @pytest.fixture

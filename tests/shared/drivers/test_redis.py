@@ -1,11 +1,11 @@
 """The client of Redis: answers, or Unavailable in time, whatever happens to Redis; and no secret in errors or logs."""
 
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ from shared.settings import RedisSettings
 from tests.shared.drivers.redis_clients import DEADLINE, blocking, eventually, settings_for
 from tools.engines.engine import free_port
 from tools.engines.redis import Redis
+from tools.launch.certificates import Authority
 
 PROMPT = 10.0
 """Seconds that closing may take, whatever Redis does: one is promised, and the machine may be busy. Waiting for Redis
@@ -182,18 +183,21 @@ async def test_after_closing_no_thread_is_left(settings: RedisSettings, monkeypa
     assert not _threads()
 
 
-async def test_a_notification_reaches_every_subscriber_of_its_channel_only(
-    client: RedisClient, settings: RedisSettings
-) -> None:
-    await eventually(lambda: client.connections == 1)
+async def test_a_notification_reaches_every_subscriber_of_its_channel_only(redis_server: Redis) -> None:
+    plain = settings_for(redis_server)
+    settings = plain.model_copy(update={"prefix": f"{plain.prefix}[a-c]*\\?:"})  # it is no pattern
     ours, theirs = f"{settings.prefix}ours", f"{settings.prefix}theirs"
-    async with client.subscribe(ours) as one, client.subscribe(ours) as two, client.subscribe(theirs) as other:
-        await client.call("PUBLISH", ours, "x")
-        with trio.fail_after(DEADLINE):
-            await anext(one)
-            await anext(two)
-        with pytest.raises(trio.WouldBlock):
-            other.receive_nowait()
+    async with open_redis(settings) as client:
+        await eventually(lambda: client.connections == 1)
+        async with client.subscribe(ours) as one, client.subscribe(ours) as two, client.subscribe(theirs) as other:
+            await client.call("PUBLISH", f"{plain.prefix}axx:ours", "for others")
+            assert await client.call("PUBLISH", ours, "x") == 1
+            with trio.fail_after(DEADLINE):
+                await anext(one)
+                await anext(two)
+            for subscription in (one, two, other):
+                with pytest.raises(trio.WouldBlock):
+                    subscription.receive_nowait()
 
 
 async def test_a_subscription_survives_a_restart_and_yields_since_notifications_may_be_missing(
@@ -243,16 +247,6 @@ async def test_a_silent_subscription_stays_open(settings: RedisSettings, monkeyp
         assert client.connections == 1
 
 
-async def test_the_prefix_is_no_pattern(redis_server: Redis) -> None:
-    settings = settings_for(redis_server).model_copy(update={"prefix": "[a-c]*\\?:"})
-    async with open_redis(settings) as client, client.subscribe("[a-c]*\\?:x") as notices:
-        with trio.fail_after(DEADLINE):
-            await anext(notices)
-            await client.call("PUBLISH", "axx:x", "for others")
-            assert await client.call("PUBLISH", "[a-c]*\\?:x", "for us") == 1
-            await anext(notices)
-
-
 async def test_a_password_is_used_and_never_shown(own_redis: Callable[..., Redis]) -> None:
     server = own_redis()
     async with open_redis(settings_for(server)) as client:
@@ -270,13 +264,19 @@ async def test_a_password_is_used_and_never_shown(own_redis: Callable[..., Redis
         assert "secret" not in text
 
 
-async def test_a_password_that_a_server_repeats_in_an_error_is_not_in_ours() -> None:
-    with _answering(b"-ERR unknown command 'AUTH', with args beginning with: 'top secret'\r\n") as port:
-        settings = RedisSettings.model_validate({"url": f"redis://:top%20secret@127.0.0.1:{port}/0"})
-        async with open_redis(settings) as client:
-            with pytest.raises(Unavailable, match=r"beginning with: '\*\*\*'") as caught:
-                await client.call("PING")
-        assert caught.value.__cause__ is None
+async def test_a_password_that_a_server_repeats_in_an_error_is_not_in_ours(nursery: trio.Nursery) -> None:
+    async def refuse(stream: trio.SocketStream) -> None:
+        await stream.receive_some(1000)
+        await stream.send_all(b"-ERR unknown command 'AUTH', with args beginning with: 'top secret'\r\n")
+
+    (listener,) = await nursery.start(partial(trio.serve_tcp, refuse, 0, host="127.0.0.1"))
+    port = listener.socket.getsockname()[1]
+    settings = RedisSettings.model_validate({"url": f"redis://:top%20secret@127.0.0.1:{port}/0"})
+    async with open_redis(settings) as client:
+        with pytest.raises(Unavailable, match=r"beginning with: '\*\*\*'") as caught:
+            await client.call("PING")
+    assert caught.value.__cause__ is None
+    nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("url", ["http://:secret@host", "redis://:sec/ret@host:6379/0", "redis://:secret@host:port/0"])
@@ -289,14 +289,14 @@ async def test_a_url_that_cannot_be_used_is_refused_without_showing_it(url: str)
 
 
 async def test_tls_accepts_only_servers_of_the_authority(own_redis: Callable[..., Redis], tmp_path: Path) -> None:
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    make = f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout {key} -out {certificate}"
-    await trio.run_process([*make.split(), "-addext", "subjectAltName=IP:127.0.0.1"], stderr=subprocess.DEVNULL)
-    port = free_port()
-    options = {"tls-port": port, "tls-cert-file": certificate, "tls-key-file": key, "tls-ca-cert-file": certificate}
-    server = own_redis({name: str(value) for name, value in options.items()} | {"tls-auth-clients": "no"})
+    authority, port = Authority(tmp_path), free_port()
+    issued = authority.issue()
+    files = {"tls-cert-file": issued.certificate, "tls-key-file": issued.key, "tls-ca-cert-file": authority.file}
+    server = own_redis(
+        {name: str(file) for name, file in files.items()} | {"tls-port": str(port), "tls-auth-clients": "no"}
+    )
     url = f"rediss://127.0.0.1:{port}/0"
-    async with open_redis(settings_for(server, url=f"{url}?ssl_ca_certs={certificate}")) as client:
+    async with open_redis(settings_for(server, url=f"{url}?ssl_ca_certs={authority.file}")) as client:
         assert await client.call("PING") == "PONG"
         await eventually(lambda: client.connections == 1)
         began = time.monotonic()
@@ -321,25 +321,3 @@ def _black_hole() -> Iterator[int]:
             filler.setblocking(False)
             filler.connect_ex(("127.0.0.1", port))
         yield port
-
-
-@contextmanager
-def _answering(answer: bytes) -> Iterator[int]:
-    """A server that sends this answer to every request."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def serve() -> None:
-            while True:
-                try:
-                    connection, _ = listener.accept()
-                except OSError:
-                    return
-                with connection:
-                    connection.recv(1000)
-                    connection.sendall(answer)
-
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        yield listener.getsockname()[1]
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join()

@@ -33,16 +33,6 @@ def test_a_minimum_version_of_13_rejects_12(authority: Authority, issued: Issued
         shake_hands(client, server)
 
 
-def test_archives_are_shown_the_certificate_that_is_for_them(authority: Authority, tmp_path: Path) -> None:
-    inside = Authority(tmp_path / "inside")
-    archive = server_of(inside.issue("archive").settings(client_ca_file=inside.file))
-    caller = inside.issue("caller")
-    public = authority.issue("public").settings(
-        ca_file=inside.file, client_certificate_file=caller.certificate, client_key_file=caller.key
-    )
-    shake_hands(Tls(public).to_archives(), archive.context("h2", trusted_clients_only=True))
-
-
 # ---- files that change
 
 
