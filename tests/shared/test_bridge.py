@@ -43,7 +43,7 @@ async def test_jobs_submitted_while_the_thread_works_are_one_batch() -> None:
         assert bridge.statistics().jobs == 52
 
 
-async def test_an_exception_reaches_every_caller_of_the_batch_and_the_thread_goes_on() -> None:
+async def test_an_exception_reaches_every_caller_of_the_batch_and_the_thread_continues() -> None:
     def handle(jobs: list[int]) -> list[int]:
         if 13 in jobs:
             raise RuntimeError("unlucky")

@@ -1,4 +1,4 @@
-"""The account store in Cassandra leaves nothing half done, wherever it breaks off, and expired rows go by themselves.
+"""The account store in Cassandra leaves nothing half done, wherever it breaks off, and its expired rows disappear.
 
 All tests share a keyspace, and have users, names and tokens of their own.
 """
@@ -310,7 +310,7 @@ async def test_a_name_is_never_seen_without_its_account(session: CassandraSessio
 
 
 async def test_a_sign_in_that_meets_an_end_of_all_is_ended_by_the_next(store: CassandraAccounts) -> None:
-    """Whichever comes first: it never lives where an end does not find it."""
+    """In either order: no sign-in outlives an end that does not find it."""
     for _ in range(20):
         user = new_user()
         family, token = new_family(user)
@@ -404,7 +404,7 @@ async def set_display_name(session: CassandraSession, user: User) -> None:
 async def test_a_search_reads_along_the_rarest_part_of_the_name(
     session: CassandraSession, store: CassandraAccounts
 ) -> None:
-    """Else many accounts with a common part would hide one whose other part is rare."""
+    """Otherwise many accounts with a common part would hide one with a rare part."""
     own = letters("abcd", next(NUMBERS))
     common, rare = "abc".translate(own), "abcd".translate(own)
     for number in range(30):

@@ -140,12 +140,6 @@ async def test_on_change_gets_the_initial_configuration_and_each_change_once(fak
     assert levels == ["", "warning", "debug"]
 
 
-async def test_an_exception_of_the_block_is_raised_as_it_is(fake_store: FakeStore) -> None:
-    with pytest.raises(KeyError):
-        async with open_live(fake_store):
-            raise KeyError
-
-
 @pytest.mark.parametrize(
     ("key", "texts", "message"),
     [

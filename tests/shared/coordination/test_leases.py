@@ -59,7 +59,7 @@ class World:
     """The server's id; another after a restart."""
     server_ahead_ms: int = 0
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
-    given: list[tuple[int, int]] = field(default_factory=list)
+    granted: list[tuple[int, int]] = field(default_factory=list)
     """Number and true time, oldest first."""
 
     def take(self) -> int:
@@ -69,7 +69,7 @@ class World:
         if number:
             assert 0 < number < GENERATORS - 1  # 0 and 1023 are never leased
             assert wait_ms == 0
-            self.given.append((number, self.now_ms))
+            self.granted.append((number, self.now_ms))
         return wait_ms
 
     def take_when_it_is_time(self) -> None:
@@ -88,7 +88,7 @@ class World:
     def closest_ms(self) -> float:
         """The shortest time between two leases of one number."""
         by_number: dict[int, list[int]] = {}
-        for number, at_ms in self.given:
+        for number, at_ms in self.granted:
             by_number.setdefault(number, []).append(at_ms)
         gaps = [later - earlier for times in by_number.values() for earlier, later in itertools.pairwise(times)]
         return min(gaps, default=float("inf"))
@@ -159,8 +159,8 @@ def test_an_empty_redis_grants_its_first_lease_after_a_pause_and_then_four_a_sec
     world = World(engine)
     for _ in range(5):
         world.take_when_it_is_time()
-    assert SETTLE_MS <= world.given[0][1] - START_MS <= SETTLE_MS + SLOT_MS
-    assert [later - earlier for (_, earlier), (_, later) in itertools.pairwise(world.given)] == [SLOT_MS] * 4
+    assert SETTLE_MS <= world.granted[0][1] - START_MS <= SETTLE_MS + SLOT_MS
+    assert [later - earlier for (_, earlier), (_, later) in itertools.pairwise(world.granted)] == [SLOT_MS] * 4
 
 
 def test_many_processes_can_start_at_once_after_a_quiet_time(engine: redis.Redis) -> None:
@@ -170,7 +170,7 @@ def test_many_processes_can_start_at_once_after_a_quiet_time(engine: redis.Redis
     for _ in range(BACKLOG_SLOTS + 1):
         assert world.take() == 0
     assert 0 < world.take() <= SLOT_MS
-    assert len({number for number, _ in world.given}) == BACKLOG_SLOTS + 2
+    assert len({number for number, _ in world.granted}) == BACKLOG_SLOTS + 2
 
 
 @pytest.mark.parametrize("forward_ms", [0, 120_000])
@@ -184,7 +184,7 @@ def test_a_clock_that_was_far_ahead_and_is_right_again_costs_the_life_of_a_lease
     assert world.take() > HOLD_MS
     world.server_ahead_ms = forward_ms
     world.take_when_it_is_time()
-    assert len({number for number, _ in world.given}) == 1
+    assert len({number for number, _ in world.granted}) == 1
     assert HOLD_MS <= world.closest_ms() <= AHEAD_MS
 
 
@@ -195,11 +195,11 @@ class Redises:
         self.is_away = False
         self.seconds = 0.0
         self.wait_ms = 0
-        self.asked = 0
+        self.requests = 0
         self._numbers = itertools.count(7)
 
     async def take(self) -> tuple[int, int]:
-        self.asked += 1
+        self.requests += 1
         await trio.sleep(self.seconds)
         if self.is_away:
             raise Unavailable("the fake is away")
@@ -254,7 +254,7 @@ async def test_it_is_renewed_while_it_is_good_for_another_minute(
     for _ in range(3600):
         await trio.sleep(1)
         assert lease.is_held()
-    assert fake.asked == pytest.approx(3600 / RENEW_SECONDS, abs=2)
+    assert fake.requests == pytest.approx(3600 / RENEW_SECONDS, abs=2)
 
 
 async def test_an_outage_of_nearly_a_minute_stops_nothing(
@@ -306,7 +306,7 @@ async def test_the_time_of_a_lease_counts_from_before_its_request(
 async def test_a_process_that_was_suspended_has_no_lease_when_it_wakes_and_soon_a_new_one(
     fake: Redises, autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    """Trio's clock stands still meanwhile, and the one of the lease does not."""
+    """Trio's clock stands still meanwhile; the lease's does not."""
     suspended = 0.0
     lease = Lease(fake.take, lambda: trio.current_time() + suspended)
     nursery.start_soon(lease.keep)

@@ -1,4 +1,4 @@
-"""Every directory of partitions; and the one in Redis while Redis fails and returns."""
+"""Every directory of partitions; and the one in Redis during and after outages."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext

@@ -58,7 +58,7 @@ async def test_commands_that_gather_while_redis_is_busy_are_sent_together(own_re
                 nursery.start_soon(client.call, "ECHO", number)
             await eventually(lambda: client.statistics().pending == 200)
             server.thaw()
-        assert client.statistics().batches <= 3  # the PING, what the thread took at once, the rest
+        assert client.statistics().batches <= 3  # the PING, the first commands, the rest
 
 
 async def test_each_caller_gets_its_own_answer_beside_refused_commands_which_are_logged_once(

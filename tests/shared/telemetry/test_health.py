@@ -11,7 +11,7 @@ from shared.telemetry.health import CHECK_DEADLINE, FRESH, PROBES, WATCH_INTERVA
 
 
 class Store:
-    """A dependency with a check, whose runs are counted."""
+    """A dependency with a check, which counts its runs."""
 
     def __init__(self) -> None:
         self.is_away = False

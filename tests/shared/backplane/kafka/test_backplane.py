@@ -50,7 +50,7 @@ async def read_again(backplane: Backplane, publisher: Publisher) -> list[StoredR
 
 
 async def consume_and_close_without_a_broker(backplane: Backplane) -> None:
-    async with backplane.consume("nobody") as consumer:
+    async with backplane.consume("without a broker") as consumer:
         with trio.move_on_after(0.5) as waited:
             await consumer.fetch()
         assert waited.cancelled_caught

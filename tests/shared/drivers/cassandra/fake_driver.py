@@ -1,4 +1,4 @@
-"""A fake of the driver's session: keeps its requests, and answers when a test requires it, in a thread if asked."""
+"""A fake of the driver's session: keeps its requests, and answers when a test requires it, in a thread if it must."""
 
 import threading
 from typing import TYPE_CHECKING, Any

@@ -88,15 +88,15 @@ async def is_refused_at_once(session: CassandraSession) -> None:
 
 async def first_failure(session: CassandraSession) -> None:
     """The first requests after a fault may wait for their time-out, all at the same time."""
+
+    async def fail() -> None:
+        with pytest.raises(Unavailable):
+            await read(session)
+
     with trio.fail_after(TIMEOUT + PROMPT):
         async with trio.open_nursery() as nursery:
             for _ in range(20):
-                nursery.start_soon(fails, session)
-
-
-async def fails(session: CassandraSession) -> None:
-    with pytest.raises(Unavailable):
-        await read(session)
+                nursery.start_soon(fail)
 
 
 async def test_a_frozen_node_is_detected_and_used_again_when_it_wakes(
@@ -111,7 +111,7 @@ async def test_a_frozen_node_is_detected_and_used_again_when_it_wakes(
             with trio.fail_after(SOON):
                 driver: Any = session._driver
                 while any(host.is_up for host in driver.cluster.metadata.all_hosts()):
-                    await trio.sleep(0.05)  # until the driver has given its connections up
+                    await trio.sleep(0.05)  # until the driver has closed its connections
             await is_refused_at_once(session)
         finally:
             node.thaw()

@@ -57,7 +57,7 @@ def test_different_statements_are_named_by_their_operations(statements: Any, nam
     assert "secret" not in str(attributes)
 
 
-def test_a_batch_counts_what_is_in_it() -> None:
+def test_a_batch_counts_its_statements() -> None:
     batch = BatchStatement()
     for _ in range(3):
         batch.add("INSERT INTO users (name) VALUES ('secret')")
