@@ -21,8 +21,9 @@ import trio
 from shared.background import open_background
 from shared.contract.errors import Unavailable
 from shared.net.certificates import Certificate, read_certificate
+from shared.net.identity import ProcessIdentity
 from shared.net.pem import UnusableCertificate, load_authorities, load_pair
-from shared.net.trust import Alpn, client_context, trust_archives, trust_itself
+from shared.net.trust import Alpn, client_context, trust_archives, trust_own_certificate
 from shared.settings import TlsSettings
 from shared.telemetry.health import Health
 from shared.telemetry.metrics.catalogue import CERTIFICATE_END
@@ -52,13 +53,15 @@ class ServerTls:
         self._settings = settings
         self._file = certificate_file
         self._contexts: dict[tuple[Alpn, bool], ssl.SSLContext] = {}
+        self.identity = ProcessIdentity() if settings.client_ca_file else None
+        """A client that `trusted_clients_only` accepts too: this process. None if it accepts any client."""
         self.certificate: Certificate
         self.load()
 
     def context(self, alpn: Alpn, *, trusted_clients_only: bool = False) -> ssl.SSLContext:
         """Return the context for new connections. With `trusted_clients_only`, and a `client_ca_file` in the settings,
-        it rejects clients without a certificate of that authority. Raises UnusableCertificate, at the first call
-        only."""
+        it rejects clients without a certificate of that authority, except `identity`. Raises UnusableCertificate, at
+        the first call only."""
         use = alpn, trusted_clients_only
         if use not in self._contexts:
             self._contexts[use] = self._make(*use)
@@ -79,6 +82,8 @@ class ServerTls:
         load_pair(context, self._file, self._settings.key_file)
         if trusted_clients_only and (authorities := self._settings.client_ca_file):
             load_authorities(context, authorities)
+            if self.identity is not None:
+                self.identity.accept(context)
             context.verify_mode = ssl.CERT_REQUIRED
         return context
 
@@ -98,9 +103,12 @@ class Tls:
         return self._client(trust_archives)
 
     def to_itself(self) -> ssl.SSLContext:
-        """Return a context for gRPC with a listener of this process, for any names in its certificate. Raises
-        UnusableCertificate."""
-        return self._client(trust_itself)
+        """Return a context for gRPC with a listener of this process, whatever the names, the authority and the expiry
+        of its certificate. Raises UnusableCertificate."""
+        context = self._client(trust_own_certificate)
+        if self.server is not None and self.server.identity is not None:
+            self.server.identity.show(context)
+        return context
 
     def load(self) -> None:
         """Load the files again. Raises UnusableCertificate if one can't be used."""

@@ -40,10 +40,16 @@ def trust_archives(context: ssl.SSLContext, settings: "TlsSettings") -> None:
 
 
 def trust_itself(context: ssl.SSLContext, settings: "TlsSettings") -> None:
+    """Trust as `trust_own_certificate` does, and show the client certificate of the settings. For health checks of a
+    process on its machine. Raises UnusableCertificate."""
+    trust_own_certificate(context, settings)
+    _load_client_certificate(context, settings)
+
+
+def trust_own_certificate(context: ssl.SSLContext, settings: "TlsSettings") -> None:
     """Trust only the certificate in the settings, for any host name, even after its expiry. Raises UnusableCertificate.
 
-    This is for calls within one process and for health checks on its machine. An exact certificate is a stronger check
-    than a name; and its expiry must not break calls within the process.
+    An exact certificate is a stronger check than a name; and its expiry must not break calls within the process.
     """
     if settings.certificate_file is None:
         raise ValueError("there is no certificate in the settings")
@@ -51,7 +57,6 @@ def trust_itself(context: ssl.SSLContext, settings: "TlsSettings") -> None:
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VerifyFlags(_NO_CHECK_TIME)
     with explain_errors(settings.certificate_file):
         context.load_verify_locations(cadata=first_certificate(settings.certificate_file))
-    _load_client_certificate(context, settings)
 
 
 def _load_client_certificate(context: ssl.SSLContext, settings: "TlsSettings") -> None:

@@ -54,7 +54,9 @@ async def port(archive: ScriptedArchive, nursery: trio.Nursery) -> int:
     return int(listeners[0].socket.getsockname()[1])
 
 
-async def test_each_method_returns_the_response_or_the_refusal(archive: ScriptedArchive, port: int) -> None:
+async def test_each_method_returns_the_response_or_the_refusal_and_nothing_of_a_fault(
+    archive: ScriptedArchive, port: int
+) -> None:
     async with open_channel("127.0.0.1", port) as channel:
         client = ArchiveClient(channel, timeout=TIMEOUT)
         for method, request, response in (
@@ -65,18 +67,13 @@ async def test_each_method_returns_the_response_or_the_refusal(archive: Scripted
         ):
             for archive.answer in (response, REFUSED):
                 assert await method(request) == archive.answer  # type: ignore[arg-type]
+            archive.answer = ZeroDivisionError("swordfish")
+            assert await method(request) == Refusal(Code.INTERNAL, INTERNAL)  # type: ignore[arg-type]
 
 
-async def test_a_fault_of_the_archive_discloses_nothing(archive: ScriptedArchive, port: int) -> None:
-    archive.answer = ZeroDivisionError("swordfish")
-    async with open_channel("127.0.0.1", port) as channel:
-        answer = await ArchiveClient(channel, timeout=TIMEOUT).get_chat(GetChatRequest())
-    assert answer == Refusal(Code.INTERNAL, INTERNAL)
-
-
-async def test_an_archive_that_nobody_serves_is_unavailable() -> None:
+async def test_an_archive_that_does_not_listen_is_unavailable() -> None:
     with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))  # reserved, and nobody listens
+        silent.bind(("127.0.0.1", 0))  # reserved, without a listener
         async with open_channel(*silent.getsockname()) as channel:
             answer = await ArchiveClient(channel, timeout=TIMEOUT).list_chats(ListChatsRequest())
     assert answer == Refusal(Code.UNAVAILABLE, UNAVAILABLE)
@@ -103,7 +100,7 @@ def test_a_status_without_a_refusal(status: Status) -> None:
         (Refusal(Code.INVALID, "Not an id.", "message_id"), 1_000),
     ],
 )
-async def test_a_gateway_learns_whether_a_message_exists_or_when_to_retry(
+async def test_the_gateway_s_history_returns_whether_a_message_exists_or_when_to_retry(
     archive: ScriptedArchive, port: int, answer: Any, expected: bool | int
 ) -> None:
     archive.answer = answer

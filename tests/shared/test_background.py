@@ -1,4 +1,4 @@
-"""What a background nursery promises."""
+"""A background nursery ends with its block, and exceptions of the block are raised as they are."""
 
 import pytest
 import trio
@@ -7,23 +7,28 @@ import trio.testing
 from shared.background import open_background
 
 
-async def test_its_tasks_end_with_the_block() -> None:
-    ended = False
+async def test_its_tasks_end_with_the_block_or_its_cancellation() -> None:
+    ended: list[bool] = []
 
     async def serve() -> None:
-        nonlocal ended
         try:
             await trio.sleep_forever()
         finally:
-            ended = True
+            ended.append(True)
 
-    async with open_background() as nursery:
-        nursery.start_soon(serve)
-        await trio.testing.wait_all_tasks_blocked()
-    assert ended
+    for is_cancelled in (False, True):
+        with trio.CancelScope() as scope:
+            async with open_background() as nursery:
+                nursery.start_soon(serve)
+                await trio.testing.wait_all_tasks_blocked()
+                if is_cancelled:
+                    scope.cancel()
+                    await trio.sleep_forever()
+        assert scope.cancelled_caught == is_cancelled
+    assert ended == [True, True]
 
 
-async def test_what_the_block_raises_comes_out_as_it_is() -> None:
+async def test_an_exception_of_the_block_is_raised_as_it_is() -> None:
     async def fail_in_block() -> None:
         async with open_background() as nursery:
             nursery.start_soon(trio.sleep_forever)
@@ -42,10 +47,3 @@ async def test_a_task_that_fails_ends_the_block() -> None:
         async with open_background() as nursery:
             nursery.start_soon(fail)
             await trio.sleep_forever()
-
-
-async def test_cancellation_passes_through() -> None:
-    with trio.move_on_after(0) as scope:
-        async with open_background():
-            await trio.sleep_forever()
-    assert scope.cancelled_caught

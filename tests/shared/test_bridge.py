@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import pytest
 import trio
 
-from shared.bridge import BatchThread, open_batch_thread
+from shared.bridge import open_batch_thread
 from shared.contract.errors import Unavailable
 
 
@@ -28,16 +28,7 @@ class Blocked:
         return jobs
 
 
-async def test_jobs_are_done_in_order_and_their_results_come_back() -> None:
-    results: list[int | Exception] = []
-    async with open_batch_thread("test", doubling) as bridge:
-        for number in range(100):
-            bridge.submit(number, results.append)
-        assert await bridge.call(100) == 200
-    assert results == [2 * number for number in range(100)]
-
-
-async def test_jobs_that_come_while_the_thread_works_are_one_batch() -> None:
+async def test_jobs_submitted_while_the_thread_works_are_one_batch() -> None:
     blocked = Blocked()
     async with open_batch_thread("test", lambda: blocked) as bridge:
         bridge.submit(0, lambda _: None)
@@ -52,7 +43,7 @@ async def test_jobs_that_come_while_the_thread_works_are_one_batch() -> None:
         assert bridge.statistics().jobs == 52
 
 
-async def test_an_exception_reaches_every_caller_of_the_batch_and_the_thread_goes_on() -> None:
+async def test_an_exception_reaches_every_caller_of_the_batch_and_the_thread_continues() -> None:
     def handle(jobs: list[int]) -> list[int]:
         if 13 in jobs:
             raise RuntimeError("unlucky")
@@ -73,14 +64,17 @@ async def test_a_failure_to_start_is_raised_by_open() -> None:
             pass
 
 
-async def test_leaving_waits_for_the_pending_jobs_and_stops_the_thread() -> None:
+async def test_jobs_are_done_in_order_and_leaving_waits_for_them_and_stops_the_thread() -> None:
     stopped = threading.Event()
     results: list[int | Exception] = []
     async with open_batch_thread("test thread", doubling, stop=stopped.set) as bridge:
-        for number in range(1000):
+        for number in range(100):
+            bridge.submit(number, results.append)
+        assert await bridge.call(100) == 200
+        for number in range(100, 1000):
             bridge.submit(number, results.append)
     assert stopped.is_set()
-    assert len(results) == 1000
+    assert results == [2 * number for number in range(1000)]
     assert "test thread" not in {thread.name for thread in threading.enumerate()}
     with pytest.raises(Unavailable):
         bridge.submit(1, results.append)
@@ -96,9 +90,12 @@ async def test_a_job_over_the_bound_is_refused_at_once() -> None:
         blocked.go_on.set()
 
 
-async def test_a_cancelled_call_leaves_the_job_and_the_bridge_alone() -> None:
+async def test_a_cancelled_call_leaves_its_job_alone_and_one_cancelled_before_it_begins_submits_none() -> None:
     blocked = Blocked()
     async with open_batch_thread("test", lambda: blocked) as bridge:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await bridge.call(0)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(bridge.call, 1)
             await trio.to_thread.run_sync(blocked.entered.wait)
@@ -106,13 +103,3 @@ async def test_a_cancelled_call_leaves_the_job_and_the_bridge_alone() -> None:
         blocked.go_on.set()
         assert await bridge.call(2) == 2
     assert [job for batch in blocked.batches for job in batch] == [1, 2]
-
-
-async def test_a_call_that_is_cancelled_before_it_begins_submits_no_job() -> None:
-    async with open_batch_thread("test", doubling) as bridge:
-        with trio.CancelScope() as scope:
-            scope.cancel()
-            await bridge.call(1)
-        assert bridge.statistics().pending == 0
-        bridge_of_ints: BatchThread[int, int] = bridge
-        assert await bridge_of_ints.call(2) == 4

@@ -10,10 +10,10 @@ from shared.garbage import FULL_SECONDS, collect_garbage
 
 
 @pytest.fixture(autouse=True)
-def as_before() -> Iterator[None]:
-    """The collector is the whole process's."""
+def restored_collector() -> Iterator[None]:
+    """Restore the collector, which the whole process shares."""
     thresholds = gc.get_threshold()
-    gc.disable()  # nothing is collected but what is asked for
+    gc.disable()  # only the collections of the code under test
     yield
     gc.enable()
     gc.set_threshold(*thresholds)
@@ -21,7 +21,7 @@ def as_before() -> Iterator[None]:
 
 
 class Node:
-    """What can be in a cycle."""
+    """A cycle of one object."""
 
     def __init__(self) -> None:
         self.itself = self

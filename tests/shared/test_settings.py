@@ -1,4 +1,4 @@
-"""Settings that would send plain text beyond this machine are refused, unless they say so; and those that are lists."""
+"""Settings that would send plain text beyond this machine are refused unless they allow it; and settings with lists."""
 
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,9 @@ def test_a_listener_that_others_reach_needs_a_certificate(section: str, host: st
     beyond: dict[str, Any] = {section: {"host": host}}
     with pytest.raises(ValidationError) as refused:
         Settings(**beyond)
-    for named in (
-        f"ROOKERY_{section.upper()}__HOST",
-        host,
-        "tls.certificate_file",
-        "tls.key_file",
-        "ROOKERY_TLS__PLAINTEXT",
-    ):
+
+    variable = f"ROOKERY_{section.upper()}__HOST"
+    for named in (variable, host, "tls.certificate_file", "tls.key_file", "ROOKERY_TLS__PLAINTEXT"):
         assert named in str(refused.value)
     assert getattr(Settings(**beyond, tls=TlsSettings(certificate_file=PEM)), section).host == host
     assert getattr(Settings(**beyond, tls=TlsSettings(plaintext=True)), section).host == host
@@ -35,24 +31,21 @@ def test_each_listener_that_is_refused_is_named() -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
-def test_on_loopback_plain_text_needs_no_word(host: str) -> None:
+def test_on_loopback_plain_text_is_allowed(host: str) -> None:
     Settings.model_validate({name: {"host": host} for name in ("bff", "gateway", "archive")})
 
 
-def test_archives_beyond_this_machine_are_called_with_tls() -> None:
+def test_archives_beyond_this_machine_are_called_with_tls_all_or_none() -> None:
     with pytest.raises(ValidationError, match="grpcs://archive-1:8083"):
         Settings(archives=("127.0.0.1:8083", "archive-1:8083"))
     Settings(archives=("archive-1:8083",), tls=TlsSettings(plaintext=True))
     Settings(archives=("grpcs://archive-1:8083", "grpcs://archive-2:8083"))
-
-
-def test_archives_have_tls_all_or_none() -> None:
     with pytest.raises(ValidationError, match="all archives"):
         Settings(archives=("grpcs://127.0.0.1:1", "127.0.0.1:2"))
 
 
 @pytest.mark.parametrize("address", ["nonsense", "host:1:2", "grpc://host:1"])
-def test_addresses_that_are_none_are_refused(address: str) -> None:
+def test_invalid_addresses_are_refused(address: str) -> None:
     with pytest.raises(ValidationError, match="not a host and a port"):
         Settings(archives=(address,))
     with pytest.raises(ValidationError, match="not a host and a port"):
@@ -62,7 +55,7 @@ def test_addresses_that_are_none_are_refused(address: str) -> None:
 @pytest.mark.parametrize(
     "alone", [{"key_file": PEM}, {"client_ca_file": PEM}, {"client_key_file": PEM}], ids=lambda files: next(iter(files))
 )
-def test_files_that_mean_nothing_alone_are_refused(alone: dict[str, Path]) -> None:
+def test_a_file_without_its_counterpart_is_refused(alone: dict[str, Path]) -> None:
     with pytest.raises(ValidationError, match=f"{next(iter(alone))} needs"):
         TlsSettings.model_validate(alone)
 

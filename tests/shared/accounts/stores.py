@@ -1,4 +1,4 @@
-"""What the tests of both account stores use."""
+"""Helpers for the tests of both account stores."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -27,7 +27,7 @@ TABLES = (
 )
 
 TRIES = 50
-"""After which what keeps failing is a fault."""
+"""More failures in a row are a fault."""
 
 T = TypeVar("T")
 
@@ -50,14 +50,14 @@ def over_cassandra(settings: CassandraSettings) -> OpenStore:
 
 
 async def empty(session: CassandraSession) -> None:
-    """Empty the tables of accounts. Asking first is faster: few tests fill all of them."""
+    """Empty the tables of accounts. Looking first is faster: few tests fill all of them."""
     filled = await session.execute_all([(f"SELECT * FROM {table} LIMIT 1", ()) for table in TABLES])
     tables = [table for table, rows in zip(TABLES, filled, strict=True) if rows]
     await session.execute_all([(f"TRUNCATE {table}", ()) for table in tables])
 
 
 async def patiently(attempt: Callable[[], Awaitable[T]]) -> T:
-    """Try until it is known what came of it: of many transactions on one row, some may be told to come again."""
+    """Retry until the result is known: of many transactions on one row, some may have to be retried."""
     for _ in range(TRIES):
         try:
             return await attempt()

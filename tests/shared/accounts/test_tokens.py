@@ -1,4 +1,4 @@
-"""Passwords, access tokens and refresh tokens: what is believed, and what is not."""
+"""Passwords, access tokens and refresh tokens: which are accepted, and which are refused."""
 
 import base64
 import json
@@ -63,41 +63,32 @@ def verifier(accounts: AccountStore, clock: Clock) -> TokenVerifier:
 # ---- passwords
 
 
-async def test_the_right_password_is_right_and_any_other_wrong() -> None:
+async def test_only_the_right_password_matches_however_a_keyboard_composes_it() -> None:
     passwords = PasswordHasher(FAST)
-    hashed = await passwords.hash("correct horse")
-    assert await passwords.verify(hashed, "correct horse")
-    for wrong in ("correct hors", "Correct horse", "correct horse ", "", "correct horse\0"):
+    hashed = await passwords.hash("caf\u00e9 au lait")
+    assert hashed != await passwords.hash("caf\u00e9 au lait")
+    assert await passwords.verify(hashed, "caf\u00e9 au lait")
+    assert await passwords.verify(hashed, "cafe\u0301 au lait")
+    for wrong in ("caf\u00e9 au lai", "Caf\u00e9 au lait", "caf\u00e9 au lait ", "", "caf\u00e9 au lait\0"):
         assert not await passwords.verify(hashed, wrong), wrong
-
-
-async def test_the_same_password_has_another_hash_each_time() -> None:
-    passwords = PasswordHasher(FAST)
-    assert await passwords.hash("correct horse") != await passwords.hash("correct horse")
 
 
 async def test_hashes_are_argon2id_with_the_documented_work() -> None:
     assert (await PasswordHasher().hash("correct horse")).startswith("$argon2id$v=19$m=19456,t=2,p=1$")
 
 
-async def test_a_password_is_the_same_however_a_keyboard_composes_it() -> None:
-    passwords = PasswordHasher(FAST)
-    assert await passwords.verify(await passwords.hash("caf\u00e9 au lait"), "cafe\u0301 au lait")
-
-
-async def test_an_unknown_name_costs_a_hash_too_and_is_never_right(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unknown_name_costs_a_hash_too_and_never_matches(monkeypatch: pytest.MonkeyPatch) -> None:
     passwords = PasswordHasher(FAST)
     checked: list[str] = []
     verify = argon2.PasswordHasher.verify
 
     def count(self: argon2.PasswordHasher, password_hash: str, password: str) -> bool:
-        checked.append(argon2.extract_parameters(password_hash).__repr__())
+        checked.append(repr(argon2.extract_parameters(password_hash)))
         return verify(self, password_hash, password)
 
     monkeypatch.setattr(argon2.PasswordHasher, "verify", count)
-    known = await passwords.hash("correct horse")
-    assert not await passwords.verify(known, "wrong password")
-    assert not await passwords.verify(None, "wrong password")
+    for password_hash in (await passwords.hash("correct horse"), None):
+        assert not await passwords.verify(password_hash, "wrong password")
     assert len(checked) == 2
     assert checked[0] == checked[1]
 
@@ -123,15 +114,13 @@ async def test_a_crowd_of_passwords_is_refused_instead_of_queued(monkeypatch: py
 # ---- access tokens
 
 
-async def test_an_issued_token_has_the_claims_of_its_user(issuer: TokenIssuer, verifier: TokenVerifier) -> None:
-    access = await issuer.issue(7, "family", 900)
+async def test_each_issued_token_is_new_and_has_the_claims_of_its_user(
+    issuer: TokenIssuer, verifier: TokenVerifier
+) -> None:
+    access, other = await issuer.issue(7, "family", 900), await issuer.issue(7, "family", 900)
+    assert access.token != other.token
     assert access.expires_at_ms == NOW_MS + 900_000
     assert await verifier.verify(access.token) == Claims(7, "family", access.expires_at_ms)
-
-
-async def test_no_two_tokens_are_the_same(issuer: TokenIssuer) -> None:
-    first, second = await issuer.issue(7, "family", 900), await issuer.issue(7, "family", 900)
-    assert first.token != second.token
 
 
 async def test_a_token_ends_at_its_time(issuer: TokenIssuer, verifier: TokenVerifier, clock: Clock) -> None:
@@ -167,62 +156,33 @@ async def refused(verifier: TokenVerifier, token: str) -> bool:
     return isinstance(result, Refusal) and result.code is Code.UNAUTHENTICATED
 
 
-async def test_a_token_without_a_signature_is_refused(issuer: TokenIssuer, verifier: TokenVerifier) -> None:
-    key_id, _ = await issuer.keys.newest()
-    for algorithm in ("none", "None", "NONE", ""):
-        assert await refused(verifier, f"{encode({'alg': algorithm, 'kid': key_id})}.{encode(GOOD)}.")
-
-
-async def test_a_token_signed_with_the_public_key_as_a_secret_is_refused(
-    issuer: TokenIssuer, verifier: TokenVerifier
-) -> None:
+async def test_a_forged_token_is_refused(issuer: TokenIssuer, verifier: TokenVerifier) -> None:
     key_id, key = await issuer.keys.newest()
+    for algorithm in ("none", "None", "NONE", ""):
+        assert await refused(verifier, f"{encode({'alg': algorithm, 'kid': key_id})}.{encode(GOOD)}."), "unsigned"
     secret = OctKey.import_key({"kty": "oct", "k": key.as_dict(private=False)["x"]})
-    token = jwt.encode({"alg": "HS256", "kid": key_id}, GOOD, secret, algorithms=["HS256"])
-    assert await refused(verifier, token)
-
-
-async def test_a_token_of_another_key_by_the_same_id_is_refused(issuer: TokenIssuer, verifier: TokenVerifier) -> None:
-    key_id, _ = await issuer.keys.newest()
-    header = {"alg": "Ed25519", "kid": key_id}
-    forged = jwt.encode(header, GOOD, OKPKey.generate_key("Ed25519"), algorithms=["Ed25519"])
-    assert await refused(verifier, forged)
-
-
-async def test_a_key_that_the_token_brings_along_is_not_used(issuer: TokenIssuer, verifier: TokenVerifier) -> None:
-    await issuer.keys.newest()
     mine = OKPKey.generate_key("Ed25519")
-    header = {"alg": "Ed25519", "jwk": mine.as_dict(private=False)}
-    assert await refused(verifier, jwt.encode(header, GOOD, mine, algorithms=["Ed25519"]))
-
-
-async def test_a_changed_token_is_refused(issuer: TokenIssuer, verifier: TokenVerifier) -> None:
-    access = await issuer.issue(7, "family", 900)
-    header, _, signature = access.token.split(".")
-    assert await refused(verifier, f"{header}.{encode({**GOOD, 'sub': '8'})}.{signature}")
-    assert await refused(verifier, access.token[:-4])
-    assert await refused(verifier, access.token + "A")
+    for signing_key, header, attack in (
+        (secret, {"alg": "HS256", "kid": key_id}, "signed with the public key as a secret"),
+        (mine, {"alg": "Ed25519", "kid": key_id}, "signed with another key by the same id"),
+        (mine, {"alg": "Ed25519", "jwk": mine.as_dict(private=False)}, "signed with a key that it brings along"),
+    ):
+        token = jwt.encode(header, GOOD, signing_key, algorithms=[str(header["alg"])])
+        assert await refused(verifier, token), attack
+    access = (await issuer.issue(7, "family", 900)).token
+    head, _, signature = access.split(".")
+    for changed in (f"{head}.{encode({**GOOD, 'sub': '8'})}.{signature}", access[:-4], access + "A"):
+        assert await refused(verifier, changed)
 
 
 @pytest.mark.parametrize(
     "token",
     [
-        "",
-        ".",
-        "..",
-        "a.b.c",
-        "e30.e30.e30",
-        "x" * 3_000,
-        "ä.ö.ü",
-        "\ud800",
-        "null",
-        '{"a":1}',
-        encode([]) + "..",
-        "a" * 2048,
-        f"{DEEP}.e30.e30",
+        "", ".", "..", "a.b.c", "e30.e30.e30", "x" * 3_000, "ä.ö.ü", "\ud800", "null", '{"a":1}', encode([]) + "..",
+        "a" * 2048, f"{DEEP}.e30.e30",
     ],
-)
-async def test_what_is_no_token_is_refused(verifier: TokenVerifier, token: str) -> None:
+)  # fmt: skip
+async def test_any_other_text_is_refused(verifier: TokenVerifier, token: str) -> None:
     assert await refused(verifier, token)
 
 
@@ -259,15 +219,8 @@ async def test_the_first_key_is_made_once_for_all_processes(accounts: AccountSto
     assert len(await accounts.signing_keys()) == 1
 
 
-async def test_tokens_of_another_process_are_believed(
-    accounts: AccountStore, verifier: TokenVerifier, clock: Clock
-) -> None:
-    other = TokenIssuer(accounts, clock_ms=clock)
-    assert isinstance(await verifier.verify((await other.issue(7, "family", 900)).token), Claims)
-
-
 def pass_time(clock: Clock, mock_clock: MockClock, seconds: float) -> None:
-    """On the wall and for Trio."""
+    """Advance the wall clock and Trio's."""
     clock.now_ms += int(seconds * 1000)
     mock_clock.jump(seconds)
 
@@ -276,18 +229,25 @@ def new_key(key_id: str, created_at_ms: int) -> SigningKey:
     return SigningKey(key_id, json.dumps(OKPKey.generate_key("Ed25519").as_dict(private=True)), created_at_ms)
 
 
-async def test_a_new_key_signs_within_a_minute_and_the_old_one_still_verifies(
+async def test_a_new_key_signs_within_a_minute_and_all_processes_verify_both_keys(
     accounts: AccountStore, issuer: TokenIssuer, verifier: TokenVerifier, clock: Clock, mock_clock: MockClock
 ) -> None:
+    """The verifier, which reads the keys just before the new one is added, as well as the process that signs."""
     old = await issuer.issue(7, "family", 900)
-    await accounts.add_signing_key(new_key("new", NOW_MS + 1))
-    pass_time(clock, mock_clock, auth.KEYS_MAX_AGE + 1)
-    assert (await issuer.keys.newest())[0] == "new"
     assert isinstance(await verifier.verify(old.token), Claims)
-    assert isinstance(await verifier.verify((await issuer.issue(7, "family", 900)).token), Claims)
+    await accounts.add_signing_key(new_key("new", NOW_MS + 1))
+    pass_time(clock, mock_clock, auth.KEY_REST + 1)
+    fresh = await TokenIssuer(accounts, clock_ms=clock).issue(7, "family", 900)
+    assert isinstance(await verifier.verify(fresh.token), Claims)
+    pass_time(clock, mock_clock, auth.KEYS_MAX_AGE + 1 - auth.KEY_REST)
+    assert (await issuer.keys.newest())[0] == "new"
+    for token in (old.token, (await issuer.issue(7, "family", 900)).token):
+        assert isinstance(await verifier.verify(token), Claims)
 
 
-async def test_a_new_key_rests_before_it_signs(accounts: AccountStore, issuer: TokenIssuer, clock: Clock) -> None:
+async def test_a_new_key_is_unused_for_a_while_before_it_signs(
+    accounts: AccountStore, issuer: TokenIssuer, clock: Clock
+) -> None:
     old = (await issuer.keys.newest())[0]
     await accounts.add_signing_key(new_key("new", NOW_MS + 1))
     other = TokenIssuer(accounts, clock_ms=clock)  # a process that has just started, and reads both
@@ -295,16 +255,6 @@ async def test_a_new_key_rests_before_it_signs(accounts: AccountStore, issuer: T
     assert (await other.keys.newest())[0] == old
     clock.now_ms += 1
     assert (await other.keys.newest())[0] == "new"
-
-
-async def test_a_process_that_looked_just_before_believes_what_the_new_key_signs_first(
-    accounts: AccountStore, issuer: TokenIssuer, verifier: TokenVerifier, clock: Clock, mock_clock: MockClock
-) -> None:
-    assert isinstance(await verifier.verify((await issuer.issue(7, "family", 900)).token), Claims)
-    await accounts.add_signing_key(new_key("new", NOW_MS + 1))
-    pass_time(clock, mock_clock, auth.KEY_REST + 1)
-    fresh = await TokenIssuer(accounts, clock_ms=clock).issue(7, "family", 900)
-    assert isinstance(await verifier.verify(fresh.token), Claims)
 
 
 async def test_a_removed_key_verifies_for_a_minute_at_most(

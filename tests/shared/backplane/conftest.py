@@ -26,7 +26,7 @@ PATIENCE = 60.0
 """Seconds after which a test fails; a broker that starts on a busy machine takes half of it."""
 
 LONG_SESSION = 30.0
-"""Of a member whose session must not time out in the test: no machine stands still for so long."""
+"""Session time-out of a member that must not be excluded in the test: no machine stands still for so long."""
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -71,7 +71,7 @@ def kafka(request: pytest.FixtureRequest) -> OpenBackplane:
 
 
 def kafka_settings(server: Kafka, instance: str = "tests") -> KafkaSettings:
-    """Topics of one test's own, and with them its groups, whose names begin with the topic's."""
+    """Settings with new topics, and so with new groups, whose names begin with the topic's."""
     name = f"test-{uuid4().hex}"
     return KafkaSettings(
         servers=(server.address,),
@@ -98,7 +98,7 @@ async def backplane(open_backplane: OpenBackplane) -> AsyncIterator[Backplane]:
 
 
 async def read(consumer: Consumer, count: int) -> list[StoredRecord]:
-    """Fetch until at least so many records have come; pass over assignments."""
+    """Fetch until there are at least this many records; skip assignments."""
     records: list[StoredRecord] = []
     with trio.fail_after(PATIENCE):
         while len(records) < count:

@@ -1,7 +1,8 @@
-"""The stores that the contract suite runs over. A twin joins by a line in ENGINES."""
+"""The stores that the contract suite runs over."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -15,12 +16,10 @@ OpenStore = Callable[[], AbstractAsyncContextManager[ConfigurationStore]]
 """Opens the one store of a test. Opening it twice is how two processes share it."""
 
 
-def sqlite(request: pytest.FixtureRequest) -> OpenStore:
-    path = request.getfixturevalue("tmp_path") / "configuration.db"
-    return lambda: open_sqlite_configuration(path, poll_seconds=0.005)
-
-
-def redis(request: pytest.FixtureRequest) -> OpenStore:
+@pytest.fixture(params=["sqlite", "redis"])
+def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> OpenStore:
+    if request.param == "sqlite":
+        return lambda: open_sqlite_configuration(tmp_path / "configuration.db", poll_seconds=0.005)
     settings = settings_for(request.getfixturevalue("redis_server"))
 
     @asynccontextmanager
@@ -29,14 +28,6 @@ def redis(request: pytest.FixtureRequest) -> OpenStore:
             yield store
 
     return open_store
-
-
-ENGINES = {"sqlite": sqlite, "redis": redis}
-
-
-@pytest.fixture(params=sorted(ENGINES))
-def open_store(request: pytest.FixtureRequest) -> OpenStore:
-    return ENGINES[request.param](request)
 
 
 @pytest.fixture

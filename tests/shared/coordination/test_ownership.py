@@ -1,7 +1,7 @@
-"""What every directory of partitions promises, and what the one in Redis promises when Redis comes and goes."""
+"""Every directory of partitions; and the one in Redis during and after outages."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import NamedTuple
 
 import msgspec
@@ -23,45 +23,31 @@ ONE = GatewayAddress("ws://one:8081/session", "one:8082")
 TWO = GatewayAddress("wss://two.example.org/session", "two.example.org:443")
 
 PROMPT = 10.0
-"""Seconds that closing may take, whatever Redis does: one is promised, and the machine may be busy. What waits for
-Redis here takes 30."""
+"""Seconds that closing may take, whatever Redis does: one is promised, and the machine may be busy. Waiting for Redis
+would take 30 here."""
 
 OpenDirectory = Callable[[], AbstractAsyncContextManager[Directory]]
 """Opens the one directory of a test. Opening it twice is how two processes share it, where they can."""
 
 
-def local(request: pytest.FixtureRequest) -> OpenDirectory:
-    directory = LocalDirectory()
-
-    @asynccontextmanager
-    async def open_directory() -> AsyncIterator[Directory]:
-        yield directory
-
-    return open_directory
-
-
-def redis(request: pytest.FixtureRequest) -> OpenDirectory:
-    settings = settings_for(request.getfixturevalue("redis_server"))
-    return lambda: _open(settings)
-
-
-ENGINES = {"local": local, "redis": redis}
-
-
-@pytest.fixture(params=sorted(ENGINES))
+@pytest.fixture(params=["local", "redis"])
 def open_directory(request: pytest.FixtureRequest) -> OpenDirectory:
-    return ENGINES[request.param](request)
+    if request.param == "redis":
+        settings = settings_for(request.getfixturevalue("redis_server"))
+        return lambda: _open(settings)
+    directory = LocalDirectory()
+    return lambda: nullcontext(directory)
 
 
 class Views(NamedTuple):
-    """A gateway's directory, another gateway's, and that of somebody who only reads."""
+    """The directories of two gateways, and of a process that only reads."""
 
     first: Directory
     second: Directory
     reader: Directory
 
     async def agree(self, *owners: GatewayAddress | None) -> None:
-        """All of them come to have these owners of the partitions 0, 1, ..."""
+        """Wait until all of them have these owners of the partitions 0, 1, ..."""
         await eventually(lambda: all([view.owner(part) for part in range(len(owners))] == [*owners] for view in self))
 
 
@@ -71,19 +57,11 @@ async def views(open_directory: OpenDirectory) -> AsyncIterator[Views]:
         yield Views(first, second, reader)
 
 
-async def test_a_partition_has_no_owner_at_first(views: Views) -> None:
-    await views.agree(None, None)
-
-
-async def test_a_claim_is_known_at_once_in_its_process_and_soon_in_all(views: Views) -> None:
-    views.first.publish(ONE, [0, 2], 1)
-    assert views.first.owner(0) == ONE
-    await views.agree(ONE, None, ONE)
-
-
-async def test_a_partition_that_is_no_longer_claimed_has_no_owner(views: Views) -> None:
+async def test_a_claim_is_known_at_once_in_its_process_and_soon_in_all_until_it_is_withdrawn(views: Views) -> None:
+    await views.agree(None, None, None)
     views.first.publish(ONE, [0, 1], 1)
-    await views.agree(ONE, ONE)
+    assert views.first.owner(0) == ONE
+    await views.agree(ONE, ONE, None)
     views.first.publish(ONE, [1, 2], 2)
     await views.agree(None, ONE, ONE)
     views.first.publish(ONE, [], 3)
@@ -99,28 +77,14 @@ async def test_partitions_move_from_one_gateway_to_another(views: Views) -> None
     await views.agree(ONE, TWO, TWO)
 
 
-async def test_the_higher_epoch_owns_if_it_claims_later(views: Views) -> None:
-    views.first.publish(ONE, [0, 1], 1)
-    await views.agree(ONE, ONE)
-    views.second.publish(TWO, [1], 2)
-    await views.agree(ONE, TWO)
-
-
-async def test_the_higher_epoch_owns_if_it_claims_earlier(views: Views) -> None:
-    views.second.publish(TWO, [1], 2)
-    await views.agree(None, TWO)
-    views.first.publish(ONE, [0, 1], 1)
-    await views.agree(ONE, TWO)
-
-
-async def test_of_two_of_the_same_epoch_the_newer_is_believed(views: Views) -> None:
+async def test_of_two_claims_of_the_same_epoch_the_newer_counts(views: Views) -> None:
     views.first.publish(ONE, [0], 1)
     await views.agree(ONE)
     views.second.publish(TWO, [0], 1)
     await eventually(lambda: views.second.owner(0) == TWO and views.reader.owner(0) == TWO)
 
 
-async def test_the_lower_epoch_owns_when_the_other_has_gone(views: Views, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_lower_epoch_owns_when_the_other_is_withdrawn(views: Views, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ownership_redis, "PUSH_SECONDS", 0.05)
     views.second.publish(TWO, [0], 2)
     await views.agree(TWO)
@@ -130,8 +94,8 @@ async def test_the_lower_epoch_owns_when_the_other_has_gone(views: Views, monkey
     await views.agree(ONE)
 
 
-async def test_a_gateway_that_starts_again_counts_though_its_epoch_is_lower(views: Views) -> None:
-    """As when the group, which counts the epochs, was made anew."""
+async def test_a_claim_of_a_restarted_gateway_counts_though_its_epoch_is_lower(views: Views) -> None:
+    """As after the group, which counts the epochs, was created anew."""
     views.first.publish(ONE, [0, 1], 100)
     await views.agree(ONE, ONE)
     views.first.publish(ONE, [1], 1)
@@ -141,21 +105,21 @@ async def test_a_gateway_that_starts_again_counts_though_its_epoch_is_lower(view
 
 
 @given(st.lists(st.tuples(st.sampled_from([ONE, TWO]), st.frozensets(st.integers(0, 2)), st.integers(0, 3))))
-def test_the_claim_that_is_believed_is_the_last_word_of_its_gateway_and_no_other_has_a_higher_epoch(
-    words: list[tuple[GatewayAddress, frozenset[int], int]],
+def test_the_owner_is_by_the_last_claim_of_its_gateway_and_no_other_has_a_higher_epoch(
+    made: list[tuple[GatewayAddress, frozenset[int], int]],
 ) -> None:
     claims = OwnershipClaims()
     last: dict[GatewayAddress, OwnershipClaim] = {}
-    for word in words:
-        claims.put(OwnershipClaim(*word))
-        last[word[0]] = OwnershipClaim(*word)
+    for each in made:
+        last[each[0]] = OwnershipClaim(*each)
+        claims.put(last[each[0]])
     for partition in range(3):
-        believed = claims.of(partition)
+        found = claims.of(partition)
         candidates = [claim for claim in last.values() if partition in claim.owned]
-        assert (believed is None) == (not candidates)
-        if believed is not None:
-            assert believed in candidates
-            assert believed.epoch == max(claim.epoch for claim in candidates)
+        assert (found is None) == (not candidates)
+        if found is not None:
+            assert found in candidates
+            assert found.epoch == max(claim.epoch for claim in candidates)
 
 
 async def test_a_process_that_stops_removes_its_entries_at_once(
@@ -172,28 +136,22 @@ async def test_a_process_that_stops_removes_its_entries_at_once(
             assert await client.call("HGETALL", f"{settings.prefix}owners") == []
 
 
-async def test_the_entries_of_a_dead_gateway_end_by_themselves(
+async def test_the_entries_of_a_dead_gateway_expire_and_give_way_to_a_lower_epoch(
     redis_server: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ownership_redis, "READ_SECONDS", 0.05)
     settings = settings_for(redis_server)
-    async with open_redis(settings) as client, _open(settings) as reader:
-        await _put(client, settings, 0, ONE, epoch=5, seconds=60)
-        await eventually(lambda: reader.owner(0) == ONE)
-        await _put(client, settings, 0, ONE, epoch=5, seconds=0.3)  # its last word
-        await eventually(lambda: reader.owner(0) is None)
-
-
-async def test_an_entry_that_is_over_gives_way_to_a_lower_epoch(redis_server: Redis) -> None:
-    settings = settings_for(redis_server)
     async with open_redis(settings) as client, _open(settings) as gateway, _open(settings) as reader:
-        await _put(client, settings, 0, TWO, epoch=5, seconds=-1)
+        await _put(client, settings, 0, TWO, epoch=5, seconds=60)
+        await eventually(lambda: reader.owner(0) == TWO)
+        await _put(client, settings, 0, TWO, epoch=5, seconds=0.3)  # its last entry
+        await eventually(lambda: reader.owner(0) is None)
         gateway.publish(ONE, [0], 1)
         await eventually(lambda: reader.owner(0) == ONE)
 
 
 async def test_refreshed_entries_do_not_expire(redis_server: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each time their end is put off: how far ahead it is does not matter here, and the machine may be busy."""
+    """Their expiry is postponed each time, no matter by how much: the machine may be busy."""
     monkeypatch.setattr(ownership_redis, "ENTRY_SECONDS", DEADLINE)
     monkeypatch.setattr(ownership_redis, "PUSH_SECONDS", 0.1)
     monkeypatch.setattr(ownership_redis, "READ_SECONDS", 0.1)
@@ -222,7 +180,7 @@ async def test_an_unreadable_entry_is_skipped_and_logged_once(
     assert 1 <= len([entry for entry in logs if entry["event"] == "directory_entries_unreadable"]) <= 4
 
 
-async def test_while_redis_is_away_owners_stay_known_past_their_end(
+async def test_while_redis_is_away_owners_stay_known_past_their_expiry(
     own_redis: Callable[..., Redis], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ownership_redis, "READ_SECONDS", 0.1)
@@ -327,16 +285,15 @@ async def test_closing_is_prompt_while_redis_hangs(own_redis: Callable[..., Redi
 
 @asynccontextmanager
 async def _open(settings: RedisSettings) -> AsyncIterator[RedisDirectory]:
-    """The directory as another process has it: with a client of its own."""
-    async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(open_redis(settings))
-        yield await stack.enter_async_context(open_redis_directory(client, settings.prefix))
+    """Open the directory as another process does: with a client of its own."""
+    async with open_redis(settings) as client, open_redis_directory(client, settings.prefix) as directory:
+        yield directory
 
 
 async def _put(
     client: RedisClient, settings: RedisSettings, partition: int, owner: GatewayAddress, *, epoch: int, seconds: float
 ) -> None:
-    """Put an entry there as a gateway does, for nobody to say it again."""
+    """Store an entry as a gateway does, which no gateway refreshes."""
     now_seconds, microseconds = map(int, await client.call("TIME"))
     until = now_seconds * 1000 + microseconds // 1000 + int(seconds * 1000)
     entry = msgspec.json.encode({"websocket": owner.websocket, "grpc": owner.grpc, "epoch": epoch, "until": until})

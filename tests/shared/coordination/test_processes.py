@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -28,8 +28,8 @@ from shared.coordination.redis.processes import RedisProcessRegistry
 from shared.drivers.redis import open_redis
 from shared.settings import RedisSettings
 from shared.telemetry.health import Health
-from tests.shared.drivers.redis_clients import DEADLINE, blocking, settings_for
-from tools.engines.redis import DURABLE, Redis
+from tests.shared.drivers.redis_clients import settings_for
+from tools.engines.redis import Redis
 
 GATEWAY = ProcessReport(
     "one", "gateway", "1.2.3", 5, True, ProcessStats({"websocket": 3, "grpc": 1}, [0, 2], {0: 7, 2: 0})
@@ -40,32 +40,17 @@ OpenRegistry = Callable[[], AbstractAsyncContextManager[ProcessRegistry]]
 """Opens the one registry of a test. Opening it twice is how two processes share it."""
 
 
-def local(request: pytest.FixtureRequest) -> OpenRegistry:
-    path: Path = request.getfixturevalue("tmp_path") / "processes.json"
-
-    @asynccontextmanager
-    async def open_registry() -> AsyncIterator[ProcessRegistry]:
-        yield LocalProcessRegistry(path)
-
-    return open_registry
-
-
-def redis(request: pytest.FixtureRequest) -> OpenRegistry:
-    return partial(open_redis_registry, settings_for(request.getfixturevalue("redis_server")))
-
-
 @asynccontextmanager
 async def open_redis_registry(settings: RedisSettings) -> AsyncIterator[ProcessRegistry]:
     async with open_redis(settings) as client:
         yield RedisProcessRegistry(client, settings.prefix)
 
 
-ENGINES = {"local": local, "redis": redis}
-
-
-@pytest.fixture(params=sorted(ENGINES))
-def open_registry(request: pytest.FixtureRequest) -> OpenRegistry:
-    return ENGINES[request.param](request)
+@pytest.fixture(params=["local", "redis"])
+def open_registry(request: pytest.FixtureRequest, tmp_path: Path) -> OpenRegistry:
+    if request.param == "redis":
+        return partial(open_redis_registry, settings_for(request.getfixturevalue("redis_server")))
+    return lambda: nullcontext(LocalProcessRegistry(tmp_path / "processes.json"))
 
 
 @pytest.fixture
@@ -75,43 +60,30 @@ async def registry(open_registry: OpenRegistry) -> AsyncIterator[ProcessRegistry
 
 
 async def reported(registry: ProcessRegistry) -> list[ProcessReport]:
-    """Everything on the registry, without when it was reported."""
+    """All reports, without their times."""
     return [replace(report, seen_at_ms=0) for report in await registry.all()]
 
 
 # ---- the registry
 
 
-async def test_a_new_board_is_empty(registry: ProcessRegistry) -> None:
-    assert list(await registry.all()) == []
-
-
-async def test_what_processes_say_is_there_with_its_time_by_role_and_instance(registry: ProcessRegistry) -> None:
+async def test_reports_are_listed_with_their_times_by_role_and_instance(open_registry: OpenRegistry) -> None:
     other = replace(GATEWAY, instance="another")
-    for report in (GATEWAY, BFF, other):
+    async with open_registry() as registry, open_registry() as reader:
+        assert list(await registry.all()) == []
+        for report in (GATEWAY, BFF, other):
+            await registry.put(report)
+        assert await reported(registry) == await reported(reader) == [BFF, other, GATEWAY]
+        assert all(abs(report.seen_at_ms - wall_clock_ms()) < 60_000 for report in await registry.all())
+
+
+async def test_the_newest_report_of_a_process_counts_until_it_is_removed(registry: ProcessRegistry) -> None:
+    for report in (GATEWAY, BFF, replace(GATEWAY, ready=False)):
         await registry.put(report)
-    assert await reported(registry) == [BFF, other, GATEWAY]
-    assert all(abs(report.seen_at_ms - wall_clock_ms()) < 60_000 for report in await registry.all())
-
-
-async def test_the_newest_word_of_a_process_counts(registry: ProcessRegistry) -> None:
-    await registry.put(GATEWAY)
-    await registry.put(replace(GATEWAY, ready=False))
-    assert await reported(registry) == [replace(GATEWAY, ready=False)]
-
-
-async def test_a_process_that_has_ended_is_taken_out(registry: ProcessRegistry) -> None:
-    await registry.put(GATEWAY)
-    await registry.put(BFF)
-    await registry.remove(GATEWAY)
-    await registry.remove(GATEWAY)
-    assert await reported(registry) == [BFF]
-
-
-async def test_another_process_reads_the_same(open_registry: OpenRegistry) -> None:
-    async with open_registry() as registry, open_registry() as other:
-        await registry.put(GATEWAY)
-        assert await reported(other) == [GATEWAY]
+    assert await reported(registry) == [BFF, replace(GATEWAY, ready=False)]
+    for _ in range(2):
+        await registry.remove(GATEWAY)
+        assert await reported(registry) == [BFF]
 
 
 async def test_the_file_has_the_field_names_that_other_releases_read(tmp_path: Path) -> None:
@@ -120,7 +92,7 @@ async def test_the_file_has_the_field_names_that_other_releases_read(tmp_path: P
     assert "figures" in path.read_text()
 
 
-async def test_who_is_silent_for_long_is_left_out_of_the_file(tmp_path: Path) -> None:
+async def test_an_old_report_is_left_out_of_the_file_which_only_its_owner_may_read(tmp_path: Path) -> None:
     now_ms = 1_800_000_000_000
     path = tmp_path / "processes.json"
     registry, reader = (LocalProcessRegistry(path, clock_ms=lambda: now_ms) for _ in range(2))
@@ -130,9 +102,10 @@ async def test_who_is_silent_for_long_is_left_out_of_the_file(tmp_path: Path) ->
     assert await reported(registry) == await reported(reader) == [BFF, GATEWAY]
     now_ms += 1
     assert await reported(registry) == await reported(reader) == [BFF]
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
-async def test_who_is_silent_for_long_is_left_out_of_redis_and_all_goes_by_itself(redis_server: Redis) -> None:
+async def test_an_old_report_is_left_out_of_redis_and_all_expire(redis_server: Redis) -> None:
     settings = settings_for(redis_server)
     async with open_redis(settings) as client:
         registry, key = RedisProcessRegistry(client, settings.prefix), f"{settings.prefix}processes"
@@ -155,24 +128,18 @@ async def test_a_report_of_another_release_is_skipped(redis_server: Redis) -> No
         assert await reported(registry) == [BFF]
 
 
-async def test_a_file_that_can_not_be_written_is_missed_by_commands_alone(tmp_path: Path) -> None:
+async def test_a_file_that_can_not_be_written_leaves_a_process_its_own_reports(tmp_path: Path) -> None:
     registry = LocalProcessRegistry(tmp_path / "missing" / "processes.json")
     await registry.put(GATEWAY)
     assert await reported(registry) == [GATEWAY]
     assert list(await LocalProcessRegistry(tmp_path / "missing" / "processes.json").all()) == []
 
 
-async def test_only_its_owner_may_read_the_file(tmp_path: Path) -> None:
-    path = tmp_path / "processes.json"
-    await LocalProcessRegistry(path).put(GATEWAY)
-    assert path.stat().st_mode & 0o777 == 0o600
+# ---- reports of a process
 
 
-# ---- what processes say
-
-
-class MemoryBoard:
-    """Remembers when what was reported. While `is_away`, nothing can be."""
+class MemoryRegistry:
+    """Keeps each report with its time. While `is_away`, it accepts none."""
 
     def __init__(self) -> None:
         self.reported: list[tuple[float, ProcessReport]] = []
@@ -193,8 +160,8 @@ class MemoryBoard:
         return [report for _, report in self.reported]
 
 
-async def test_a_process_reports_every_few_seconds_and_is_taken_out_at_its_end(autojump_clock: MockClock) -> None:
-    registry, health = MemoryBoard(), Health()
+async def test_a_process_reports_every_few_seconds_and_is_removed_at_its_end(autojump_clock: MockClock) -> None:
+    registry, health = MemoryRegistry(), Health()
     health.mark_started()
     async with open_reports(registry, "one") as reports:
         reports.add("bff", health)
@@ -207,7 +174,7 @@ async def test_a_process_reports_every_few_seconds_and_is_taken_out_at_its_end(a
 
 
 async def test_a_change_is_reported_within_a_second(autojump_clock: MockClock) -> None:
-    registry, health = MemoryBoard(), Health()
+    registry, health = MemoryRegistry(), Health()
     sessions = 0
     health.mark_started()
     async with open_reports(registry, "one") as reports:
@@ -226,7 +193,7 @@ async def test_a_change_is_reported_within_a_second(autojump_clock: MockClock) -
 async def test_an_unavailable_registry_harms_nothing_and_gets_every_report_when_it_is_back(
     autojump_clock: MockClock,
 ) -> None:
-    registry, health = MemoryBoard(), Health()
+    registry, health = MemoryRegistry(), Health()
     health.mark_started()
     registry.is_away = True
     async with open_reports(registry, "one") as reports:
@@ -237,32 +204,3 @@ async def test_an_unavailable_registry_harms_nothing_and_gets_every_report_when_
         await trio.sleep(1.1)
         assert [report.role for _, report in registry.reported] == ["bff", "archive"]
         registry.is_away = True
-
-
-async def test_while_redis_is_away_processes_go_on_and_report_again_when_it_is_back(
-    own_redis: Callable[..., Redis],
-) -> None:
-    server = own_redis(DURABLE)
-    settings, health = settings_for(server, timeout_seconds=0.5), Health()
-    health.mark_started()
-    async with open_redis_registry(settings) as registry, open_reports(registry, "one") as reports:
-        reports.add("gateway", health, lambda: ProcessStats({"grpc": 1}))
-        await wait_for_report(registry, 0)
-        await blocking(server.kill)
-        with pytest.raises(Unavailable):
-            await registry.all()
-        back_ms = wall_clock_ms()
-        await blocking(server.start)
-        report = await wait_for_report(registry, back_ms)
-        assert report.stats == ProcessStats({"grpc": 1})
-
-
-async def wait_for_report(registry: ProcessRegistry, since_ms: int) -> ProcessReport:
-    """What was reported since then, once something was."""
-    with trio.fail_after(DEADLINE):
-        while True:
-            with suppress(Unavailable):
-                for report in await registry.all():
-                    if report.seen_at_ms >= since_ms:
-                        return report
-            await trio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""What the tests of everything in Redis share: settings of their own for each test, and waiting for what must come."""
+"""Helpers for the tests of everything in Redis: settings for each test, and waiting for a condition."""
 
 import uuid
 from collections.abc import Callable
@@ -11,13 +11,13 @@ from shared.settings import RedisSettings
 from tools.engines.redis import Redis
 
 DEADLINE = 60.0
-"""Seconds after which something is taken for lost, on however busy a machine."""
+"""Seconds; only ends a test that has failed, on however busy a machine."""
 
 T = TypeVar("T")
 
 
 def settings_for(server: Redis, *, timeout_seconds: float = DEADLINE, url: str = "") -> RedisSettings:
-    """Each with a prefix of its own."""
+    """Settings with a new prefix."""
     return RedisSettings(
         url=SecretStr(url or server.url), prefix=f"{uuid.uuid4().hex}:", timeout_seconds=timeout_seconds
     )

@@ -1,11 +1,11 @@
-"""What the client of Redis promises: answers, or Unavailable in time, whatever becomes of Redis; no secret is told."""
+"""The client of Redis: answers, or Unavailable in time, whatever happens to Redis; and no secret in errors or logs."""
 
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,10 +21,11 @@ from shared.settings import RedisSettings
 from tests.shared.drivers.redis_clients import DEADLINE, blocking, eventually, settings_for
 from tools.engines.engine import free_port
 from tools.engines.redis import Redis
+from tools.launch.certificates import Authority
 
 PROMPT = 10.0
-"""Seconds that closing may take, whatever Redis does: one is promised, and the machine may be busy. What waits for
-Redis here takes longer."""
+"""Seconds that closing may take, whatever Redis does: one is promised, and the machine may be busy. Waiting for Redis
+would take longer here."""
 
 
 @pytest.fixture
@@ -47,19 +48,7 @@ async def test_answers_are_texts_numbers_none_and_lists(client: RedisClient, set
     assert await client.evaluate("return {KEYS[1], ARGV[1], {}, 7}", [key], 5) == [key, "5", [], 7]
 
 
-async def test_each_of_many_callers_gets_its_own_answer(client: RedisClient) -> None:
-    answers: list[tuple[int, str]] = []
-
-    async def ask(number: int) -> None:
-        answers.append((number, await client.call("ECHO", number)))
-
-    async with trio.open_nursery() as nursery:
-        for number in range(500):
-            nursery.start_soon(ask, number)
-    assert sorted(answers) == [(number, str(number)) for number in range(500)]
-
-
-async def test_what_gathers_while_redis_is_busy_goes_out_as_one(own_redis: Callable[..., Redis]) -> None:
+async def test_commands_that_gather_while_redis_is_busy_are_sent_together(own_redis: Callable[..., Redis]) -> None:
     server = own_redis()
     async with open_redis(settings_for(server)) as client:
         await client.call("PING")
@@ -69,33 +58,36 @@ async def test_what_gathers_while_redis_is_busy_goes_out_as_one(own_redis: Calla
                 nursery.start_soon(client.call, "ECHO", number)
             await eventually(lambda: client.statistics().pending == 200)
             server.thaw()
-        assert client.statistics().batches <= 3  # the PING, what the thread took at once, the rest
+        assert client.statistics().batches <= 3  # the PING, the first commands, the rest
 
 
-async def test_a_refused_command_is_unavailable_logged_once_and_leaves_the_others_alone(
+async def test_each_caller_gets_its_own_answer_beside_refused_commands_which_are_logged_once(
     client: RedisClient, settings: RedisSettings
 ) -> None:
     key = f"{settings.prefix}text"
     await client.call("SET", key, "text")
-    echoes: list[str] = []
+    echoes: list[tuple[int, str]] = []
 
     async def refused() -> None:
         with pytest.raises(Unavailable, match="Redis refused a command: WRONGTYPE"):
             await client.call("LPUSH", key, "x")
 
-    async def echo() -> None:
-        echoes.append(await client.call("ECHO", "yes"))
+    async def echo(number: int) -> None:
+        echoes.append((number, await client.call("ECHO", number)))
 
     with structlog.testing.capture_logs() as logs:
         async with trio.open_nursery() as nursery:
-            for _ in range(10):
-                nursery.start_soon(refused)
-                nursery.start_soon(echo)
-    assert echoes == ["yes"] * 10
+            for number in range(300):
+                nursery.start_soon(echo, number)
+                if number % 30 == 0:
+                    nursery.start_soon(refused)
+    assert sorted(echoes) == [(number, str(number)) for number in range(300)]
     assert [entry["event"] for entry in logs] == ["redis_refused"]
 
 
-async def test_it_opens_without_redis_and_is_of_use_once_redis_is_there(own_redis: Callable[..., Redis]) -> None:
+async def test_it_opens_without_redis_and_works_once_redis_is_there_and_over_its_restart_while_idle(
+    own_redis: Callable[..., Redis],
+) -> None:
     server = own_redis()
     server.kill()
     with structlog.testing.capture_logs() as logs:
@@ -107,16 +99,10 @@ async def test_it_opens_without_redis_and_is_of_use_once_redis_is_there(own_redi
             await blocking(server.start)
             assert await client.call("PING") == "PONG"
             assert not client.is_unavailable
-    assert [entry["event"] for entry in logs] == ["redis_unavailable", "redis_available"]
-
-
-async def test_a_connection_that_ended_while_idle_costs_no_command(own_redis: Callable[..., Redis]) -> None:
-    server = own_redis()
-    async with open_redis(settings_for(server)) as client:
-        assert await client.call("PING") == "PONG"
-        await blocking(server.kill)
-        await blocking(server.start)
-        assert await client.call("PING") == "PONG"
+            assert [entry["event"] for entry in logs] == ["redis_unavailable", "redis_available"]
+            await blocking(server.kill)
+            await blocking(server.start)
+            assert await client.call("PING") == "PONG"
 
 
 async def test_a_redis_that_hangs_is_unavailable_in_time_and_its_late_replies_are_discarded(
@@ -136,7 +122,7 @@ async def test_a_redis_that_hangs_is_unavailable_in_time_and_its_late_replies_ar
 
 
 async def answers(client: RedisClient) -> None:
-    """Redis comes to answer in the time that the client has for it, and what it is asked."""
+    """Wait until Redis answers in the client's time; the answer must be to this command."""
     with trio.fail_after(DEADLINE):
         while True:
             try:
@@ -163,27 +149,22 @@ async def test_a_cancelled_call_leaves_the_client_alone(client: RedisClient) -> 
         assert await client.call("ECHO", "next") == "next"
 
 
-async def test_closing_is_prompt_while_redis_hangs_and_calls_wait(own_redis: Callable[..., Redis]) -> None:
-    server = own_redis()
-    began = time.monotonic()
-    with trio.CancelScope() as scope:
-        async with open_redis(settings_for(server, timeout_seconds=30)) as client, trio.open_nursery() as nursery:
-            await eventually(lambda: client.connections == 1)
-            server.freeze()
-            nursery.start_soon(client.call, "PING")
-            await trio.sleep(0.05)
-            began = time.monotonic()
-            scope.cancel()
-    assert time.monotonic() - began < PROMPT
-    await eventually(lambda: not _threads())
-
-
-async def test_closing_is_prompt_while_nothing_answers_a_connection_attempt() -> None:
-    with _black_hole() as port:
-        settings = RedisSettings.model_validate({"url": f"redis://127.0.0.1:{port}", "timeout_seconds": 30})
+@pytest.mark.parametrize("is_connected", [True, False], ids=["a connection hangs", "nothing answers an attempt"])
+async def test_closing_is_prompt_while_redis_hangs_and_calls_wait(
+    own_redis: Callable[..., Redis], is_connected: bool
+) -> None:
+    with ExitStack() as stack:
+        url = "" if is_connected else f"redis://127.0.0.1:{stack.enter_context(_black_hole())}"
+        server = own_redis()
         began = time.monotonic()
         with trio.CancelScope() as scope:
-            async with open_redis(settings) as client, trio.open_nursery() as nursery:
+            async with (
+                open_redis(settings_for(server, timeout_seconds=30, url=url)) as client,
+                trio.open_nursery() as nursery,
+            ):
+                if is_connected:
+                    await eventually(lambda: client.connections == 1)
+                    server.freeze()
                 nursery.start_soon(client.call, "PING")
                 await trio.sleep(0.05)
                 began = time.monotonic()
@@ -202,18 +183,21 @@ async def test_after_closing_no_thread_is_left(settings: RedisSettings, monkeypa
     assert not _threads()
 
 
-async def test_a_notice_reaches_every_subscriber_of_its_channel_only(
-    client: RedisClient, settings: RedisSettings
-) -> None:
-    await eventually(lambda: client.connections == 1)
+async def test_a_notification_reaches_every_subscriber_of_its_channel_only(redis_server: Redis) -> None:
+    plain = settings_for(redis_server)
+    settings = plain.model_copy(update={"prefix": f"{plain.prefix}[a-c]*\\?:"})  # it is no pattern
     ours, theirs = f"{settings.prefix}ours", f"{settings.prefix}theirs"
-    async with client.subscribe(ours) as one, client.subscribe(ours) as two, client.subscribe(theirs) as other:
-        await client.call("PUBLISH", ours, "x")
-        with trio.fail_after(DEADLINE):
-            await anext(one)
-            await anext(two)
-        with pytest.raises(trio.WouldBlock):
-            other.receive_nowait()
+    async with open_redis(settings) as client:
+        await eventually(lambda: client.connections == 1)
+        async with client.subscribe(ours) as one, client.subscribe(ours) as two, client.subscribe(theirs) as other:
+            await client.call("PUBLISH", f"{plain.prefix}axx:ours", "for others")
+            assert await client.call("PUBLISH", ours, "x") == 1
+            with trio.fail_after(DEADLINE):
+                await anext(one)
+                await anext(two)
+            for subscription in (one, two, other):
+                with pytest.raises(trio.WouldBlock):
+                    subscription.receive_nowait()
 
 
 async def test_a_subscription_survives_a_restart_and_yields_since_notifications_may_be_missing(
@@ -263,16 +247,6 @@ async def test_a_silent_subscription_stays_open(settings: RedisSettings, monkeyp
         assert client.connections == 1
 
 
-async def test_the_prefix_is_no_pattern(redis_server: Redis) -> None:
-    settings = settings_for(redis_server).model_copy(update={"prefix": "[a-c]*\\?:"})
-    async with open_redis(settings) as client, client.subscribe("[a-c]*\\?:x") as notices:
-        with trio.fail_after(DEADLINE):
-            await anext(notices)
-            await client.call("PUBLISH", "axx:x", "for others")
-            assert await client.call("PUBLISH", "[a-c]*\\?:x", "for us") == 1
-            await anext(notices)
-
-
 async def test_a_password_is_used_and_never_shown(own_redis: Callable[..., Redis]) -> None:
     server = own_redis()
     async with open_redis(settings_for(server)) as client:
@@ -290,13 +264,19 @@ async def test_a_password_is_used_and_never_shown(own_redis: Callable[..., Redis
         assert "secret" not in text
 
 
-async def test_a_server_that_repeats_the_password_in_an_error_does_not_get_it_into_ours() -> None:
-    with _answering(b"-ERR unknown command 'AUTH', with args beginning with: 'top secret'\r\n") as port:
-        settings = RedisSettings.model_validate({"url": f"redis://:top%20secret@127.0.0.1:{port}/0"})
-        async with open_redis(settings) as client:
-            with pytest.raises(Unavailable, match=r"beginning with: '\*\*\*'") as caught:
-                await client.call("PING")
-        assert caught.value.__cause__ is None
+async def test_a_password_that_a_server_repeats_in_an_error_is_not_in_ours(nursery: trio.Nursery) -> None:
+    async def refuse(stream: trio.SocketStream) -> None:
+        await stream.receive_some(1000)
+        await stream.send_all(b"-ERR unknown command 'AUTH', with args beginning with: 'top secret'\r\n")
+
+    (listener,) = await nursery.start(partial(trio.serve_tcp, refuse, 0, host="127.0.0.1"))
+    port = listener.socket.getsockname()[1]
+    settings = RedisSettings.model_validate({"url": f"redis://:top%20secret@127.0.0.1:{port}/0"})
+    async with open_redis(settings) as client:
+        with pytest.raises(Unavailable, match=r"beginning with: '\*\*\*'") as caught:
+            await client.call("PING")
+    assert caught.value.__cause__ is None
+    nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("url", ["http://:secret@host", "redis://:sec/ret@host:6379/0", "redis://:secret@host:port/0"])
@@ -308,17 +288,15 @@ async def test_a_url_that_cannot_be_used_is_refused_without_showing_it(url: str)
     assert caught.value.__suppress_context__
 
 
-async def test_tls_is_spoken_to_those_whom_the_authority_vouches_for(
-    own_redis: Callable[..., Redis], tmp_path: Path
-) -> None:
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    make = f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout {key} -out {certificate}"
-    await trio.run_process([*make.split(), "-addext", "subjectAltName=IP:127.0.0.1"], stderr=subprocess.DEVNULL)
-    port = free_port()
-    options = {"tls-port": port, "tls-cert-file": certificate, "tls-key-file": key, "tls-ca-cert-file": certificate}
-    server = own_redis({name: str(value) for name, value in options.items()} | {"tls-auth-clients": "no"})
+async def test_tls_accepts_only_servers_of_the_authority(own_redis: Callable[..., Redis], tmp_path: Path) -> None:
+    authority, port = Authority(tmp_path), free_port()
+    issued = authority.issue()
+    files = {"tls-cert-file": issued.certificate, "tls-key-file": issued.key, "tls-ca-cert-file": authority.file}
+    server = own_redis(
+        {name: str(file) for name, file in files.items()} | {"tls-port": str(port), "tls-auth-clients": "no"}
+    )
     url = f"rediss://127.0.0.1:{port}/0"
-    async with open_redis(settings_for(server, url=f"{url}?ssl_ca_certs={certificate}")) as client:
+    async with open_redis(settings_for(server, url=f"{url}?ssl_ca_certs={authority.file}")) as client:
         assert await client.call("PING") == "PONG"
         await eventually(lambda: client.connections == 1)
         began = time.monotonic()
@@ -334,7 +312,7 @@ def _threads() -> list[str]:
 
 @contextmanager
 def _black_hole() -> Iterator[int]:
-    """A port whose queue is full, so that a connection attempt is neither taken nor refused."""
+    """A port with a full backlog, so that a connection attempt is neither accepted nor refused."""
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         port: int = listener.getsockname()[1]
@@ -343,25 +321,3 @@ def _black_hole() -> Iterator[int]:
             filler.setblocking(False)
             filler.connect_ex(("127.0.0.1", port))
         yield port
-
-
-@contextmanager
-def _answering(answer: bytes) -> Iterator[int]:
-    """A server that says the same to everything."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def serve() -> None:
-            while True:
-                try:
-                    connection, _ = listener.accept()
-                except OSError:
-                    return
-                with connection:
-                    connection.recv(1000)
-                    connection.sendall(answer)
-
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        yield listener.getsockname()[1]
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join()

@@ -1,4 +1,4 @@
-"""Listeners give what connects to its handler at once, with the newest certificate or in plain text."""
+"""Listeners accept connections at once, with the newest certificate or in plain text."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,7 +25,7 @@ def tls(issued: Issued) -> ServerTls:
 
 @asynccontextmanager
 async def both_ends(listener: TlsListener, authority: Authority) -> AsyncIterator[tuple[Stream, Stream]]:
-    """A connection on which hands are shaken: the client's end and the server's."""
+    """A connection after its handshake: the client's end and the server's."""
     context = authority.trusting("http/1.1", "h2")
     client = await trio.open_ssl_over_tcp_stream("127.0.0.1", port_of([listener]), ssl_context=context)
     server = await listener.accept()
@@ -48,7 +48,7 @@ async def listener(tls: ServerTls) -> AsyncIterator[TlsListener]:
             yield listening
 
 
-async def test_without_tls_what_connects_is_a_socket() -> None:
+async def test_without_tls_a_connection_is_a_socket() -> None:
     (listener,) = await listen("127.0.0.1", 0)
     async with (
         listener,

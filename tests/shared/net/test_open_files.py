@@ -1,4 +1,4 @@
-"""How many connections there may be, by how many files may be open."""
+"""The limit of connections follows the limit of open files."""
 
 import resource
 from collections.abc import Iterator
@@ -9,22 +9,22 @@ from shared.net.open_files import MOST_CONNECTIONS, allow_most_open_files, conne
 
 
 @pytest.fixture(autouse=True)
-def as_it_was() -> Iterator[None]:
-    """The limit of this process is what it was, after the test."""
+def restored_limits() -> Iterator[None]:
+    """Restore the limit of this process after the test."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 @pytest.mark.parametrize("files", [500, 1024, 4096])
-def test_two_listeners_leave_a_fifth_of_the_files_to_the_rest(files: int) -> None:
+def test_two_listeners_leave_a_fifth_of_the_files_for_other_uses(files: int) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
     assert open_files() == files
     assert 0.75 * files < 2 * connections_allowed() <= 0.8 * files
 
 
-def test_a_process_allows_itself_what_the_system_allows() -> None:
+def test_a_process_raises_its_limit_to_the_system_s() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (500, hard))
     allow_most_open_files()

@@ -25,7 +25,7 @@ def test_a_client_trusts_the_authority_for_its_names_alone(
         shake_hands(stranger, server)
 
 
-def test_without_a_file_the_system_decides(
+def test_without_a_file_the_authorities_of_the_system_are_trusted(
     authority: Authority, issued: Issued, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server, client = server_of(issued.settings()).context("h2"), client_context("h2")
@@ -37,8 +37,8 @@ def test_without_a_file_the_system_decides(
     shake_hands(client, server)
 
 
-@pytest.mark.parametrize("ends", [4e9, 1.7e9], ids=["good", "ended"])
-def test_a_process_trusts_its_own_certificate_whatever_it_is_for(authority: Authority, ends: float) -> None:
+@pytest.mark.parametrize("ends", [4e9, 1.7e9], ids=["valid", "expired"])
+def test_a_process_trusts_its_own_certificate_whatever_its_names_and_expiry(authority: Authority, ends: float) -> None:
     settings = authority.issue("own", "chat.example.org", begins=1.6e9, ends=ends).settings()
     client = client_context("h2")
     trust_itself(client, settings)

@@ -25,7 +25,7 @@ def loggers(tree: ast.Module) -> set[str]:
 def events() -> Iterator[tuple[str, ast.expr, int]]:
     """Every event: its place, the expression of its name, and the number of positional arguments besides the level.
 
-    A helper method `_log(self, event, …)` passes its parameter `event` on: then its calls are the events.
+    A helper method `_log(self, event, …)` passes its parameter `event` on, so its calls are the events.
     """
     for package in PRODUCT:
         for file in sorted((ROOT / package).rglob("*.py")):

@@ -30,11 +30,11 @@ def test_nothing_is_traced_without_a_tracer() -> None:
 def test_the_share_that_is_traced_is_the_ratio(spans: Spans) -> None:
     assert not any(traces.should_sample(0.0) for _ in range(1_000))
     assert all(traces.should_sample(1.0) for _ in range(1_000))
-    chosen = sum(traces.should_sample(0.25) for _ in range(10_000))
-    assert 2_000 < chosen < 3_000  # 11 standard deviations
+    sampled = sum(traces.should_sample(0.25) for _ in range(10_000))
+    assert 2_000 < sampled < 3_000  # 11 standard deviations
 
 
-async def test_steps_are_below_what_the_task_does(spans: Spans) -> None:
+async def test_steps_are_children_of_the_span_of_their_task(spans: Spans) -> None:
     first = begin()
     with traces.current(first):
         assert trace.get_current_span() is first
@@ -48,7 +48,7 @@ async def test_steps_are_below_what_the_task_does(spans: Spans) -> None:
     assert spans.one("second").kind is SpanKind.CLIENT
 
 
-async def test_what_is_done_for_many_at_once_is_a_step_of_each(spans: Spans) -> None:
+async def test_work_for_several_spans_is_a_step_of_each(spans: Spans) -> None:
     several = [begin(f"first of {number}") for number in range(3)]
     with traces.current(*several), traces.child_spans(traces.current_spans(), "all", SpanKind.CLIENT, {}):
         pass
@@ -59,7 +59,7 @@ async def test_what_is_done_for_many_at_once_is_a_step_of_each(spans: Spans) -> 
     assert len({ids_of(span)[0] for span in spans.named("all")}) == 3
 
 
-async def test_a_task_that_outlives_what_it_was_started_for_is_no_step_of_it(spans: Spans) -> None:
+async def test_a_task_that_outlives_its_span_is_no_step_of_it(spans: Spans) -> None:
     over = trio.Event()
     found: list[int] = []
 
@@ -107,19 +107,15 @@ def test_a_span_is_continued_in_another_process(spans: Spans) -> None:
 @pytest.mark.parametrize(
     "header", ["", "00", f"00-{TRACE}-{PARENT}", f"00-{'0' * 32}-{PARENT}-01", "\ufffd", "x" * 9_999]
 )
-def test_what_is_no_traceparent_is_none(header: str) -> None:
+def test_an_invalid_traceparent_is_ignored(header: str) -> None:
     assert traces.sent_context({"traceparent": header}) is None
 
 
-def test_what_was_not_traced_elsewhere_is_not_traced_here(spans: Spans) -> None:
+def test_an_unsampled_trace_is_not_recorded_here_and_stays_unsampled_elsewhere(spans: Spans) -> None:
     context = traces.sent_context({"traceparent": f"00-{TRACE}-{PARENT}-00"})
     span = begin_below(context)
     assert not span.is_recording()
+    version, trace_id, _, flags = traces.traceparent_of(span).split("-")
+    assert (version, trace_id, flags) == ("00", TRACE, "00")
     span.end()
     assert not spans.names
-
-
-def test_an_unsampled_span_hands_on_that_it_is_not_traced(spans: Spans) -> None:
-    context = traces.sent_context({"traceparent": f"00-{TRACE}-{PARENT}-00"})
-    version, trace_id, _, flags = traces.traceparent_of(begin_below(context)).split("-")
-    assert (version, trace_id, flags) == ("00", TRACE, "00")

@@ -21,10 +21,13 @@ from tools.engines.kafka import Kafka
 CLOSE_SECONDS = 15.0
 """For closing while the broker is away. It takes one or two; a busy machine takes more."""
 
+PAUSE = 0.01
+"""Seconds between two calls of a publisher. Thousands of pending calls would slow down a broker that starts."""
+
 
 @pytest.fixture(scope="package")
 def fragile_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
-    """A broker for tests that kill or freeze it, and leave it running. It creates topics that clients mention."""
+    """A broker for tests that kill or freeze it, and leave it running. It creates topics on their first use."""
     needed(Kafka.install)
     options = {"auto.create.topics.enable": "true"}
     with running(Kafka(tmp_path_factory.mktemp("fragile") / "kafka", options)) as ready:
@@ -62,7 +65,7 @@ class Publisher:
     async def publish_until(self, event: trio.Event) -> None:
         while not event.is_set():
             self.publish()
-            await trio.sleep(0.002)
+            await trio.sleep(PAUSE)
 
     async def until_answered(self) -> None:
         with trio.fail_after(PATIENCE):
@@ -108,7 +111,7 @@ async def gain(consumer: Consumer, count: int) -> set[int]:
 
 
 async def acknowledge(consumer: Consumer) -> None:
-    """Have the member know that its consumer has handled its assignment: fetch, without waiting for a record."""
+    """Acknowledge the assignment to the member: fetch, without waiting for a record."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(consumer.fetch)
         await wait_all_tasks_blocked()

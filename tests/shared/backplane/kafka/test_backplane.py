@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import trio
+from structlog.testing import capture_logs
 
 from shared.backplane import Backplane, Record, StoredRecord
 from shared.backplane.kafka import backplane as kafka_backplane
@@ -24,10 +25,11 @@ from tools.engines.engine import free_port
 from tools.engines.kafka import Kafka
 
 REFUSED_SECONDS = kafka_producer.DELIVERY_TIMEOUT + 15
-"""For an answer, whatever the broker does: five are promised, a busy machine takes more. The library takes minutes."""
+"""For an answer, whatever the broker does: five are promised, a busy machine takes more. The library alone takes
+minutes."""
 
 RECOVERY_SECONDS = 20.0
-"""From a broker's return to the first answer. It takes one or two; the library alone would not look for 30."""
+"""From a broker's return to the first answer. It takes one or two; the library alone would retry after 30."""
 
 stock: Any = import_module("kafka")
 """kafka-python as other programs use it."""
@@ -48,8 +50,8 @@ async def read_again(backplane: Backplane, publisher: Publisher) -> list[StoredR
 
 
 async def consume_and_close_without_a_broker(backplane: Backplane) -> None:
-    async with backplane.consume("nobody") as consumer:
-        with trio.move_on_after(1) as waited:
+    async with backplane.consume("without a broker") as consumer:
+        with trio.move_on_after(0.5) as waited:
             await consumer.fetch()
         assert waited.cancelled_caught
         with pytest.raises(Unavailable):
@@ -89,33 +91,47 @@ async def test_acknowledged_records_survive_a_killed_broker_and_the_others_are_a
                 await trio.sleep(0.01)
 
 
-async def test_while_a_broker_is_frozen_calls_are_refused_and_never_accepted_too(
+async def test_while_a_broker_is_frozen_calls_are_rejected_once_and_closing_rejects_the_pending_ones(
     fragile_kafka: Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The outage is logged at its start and at its end."""
     monkeypatch.setattr(kafka_producer, "DELIVERY_TIMEOUT", 1.0)
     monkeypatch.setattr(kafka_consumer, "COMMIT_TIMEOUT", 1.0)
-    async with opened(kafka_settings(fragile_kafka)) as backplane, backplane.consume("readers") as consumer:
-        publisher = Publisher(backplane)
-        stop = trio.Event()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(publisher.publish_until, stop)
-            await read(consumer, 100)
+    with capture_logs() as lines:
+        async with opened(kafka_settings(fragile_kafka)) as backplane:
+            publisher = Publisher(backplane)
+            async with backplane.consume("readers") as consumer, trio.open_nursery() as nursery:
+                stop = trio.Event()
+                nursery.start_soon(publisher.publish_until, stop)
+                await read(consumer, 100)
+                fragile_kafka.freeze()
+                try:
+                    with pytest.raises(Unavailable):
+                        await consumer.commit({0: 1})
+                    with trio.fail_after(PATIENCE):
+                        while not publisher.refused:
+                            await trio.sleep(0.01)
+                finally:
+                    fragile_kafka.thaw()
+                await publish_until_accepted(backplane)
+                stop.set()
+            await publisher.until_answered()
+            publisher.assert_stored(await read_again(backplane, publisher))
+            monkeypatch.setattr(kafka_producer, "DELIVERY_TIMEOUT", PATIENCE)
             fragile_kafka.freeze()
-            try:
-                with pytest.raises(Unavailable):
-                    await consumer.commit({0: 1})
-                with trio.fail_after(PATIENCE):
-                    while not publisher.refused:
-                        await trio.sleep(0.01)
-            finally:
-                fragile_kafka.thaw()
-            await publish_until_accepted(backplane)
-            stop.set()
-        await publisher.until_answered()
-        publisher.assert_stored(await read_again(backplane, publisher))
+            last = Publisher(backplane)
+            last.publish()
+            closing = trio.current_time()
+        fragile_kafka.thaw()
+    assert trio.current_time() - closing < PATIENCE
+    assert last.refused == {0}
+    events = [line["event"] for line in lines if line["event"].startswith("publishing")]
+    assert events == ["publishing_failing", "publishing_recovered"]
+    with pytest.raises(Unavailable, match="closed"):
+        last.publish()
 
 
-async def test_times_are_the_brokers(kafka_server: Kafka, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_times_of_records_are_the_broker_s(kafka_server: Kafka, monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened(kafka_settings(kafka_server)) as backplane, backplane.consume("readers") as consumer:
         now = time.time_ns
         monkeypatch.setattr(time, "time_ns", lambda: now() - 10_000 * 10**9)

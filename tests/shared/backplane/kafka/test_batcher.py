@@ -31,7 +31,7 @@ def origins(request: Request) -> list[tuple[int, int]]:
 
 @dataclass
 class Simulation:
-    """A batcher with its clock, and brokers that store batches when they are told to. Broker 1 leads by default."""
+    """A batcher with its clock, and brokers that store batches in `complete`. Broker 1 leads by default."""
 
     now: float = 0.0
     leaders: list[int | None] = field(default_factory=lambda: [1] * PARTITIONS)
@@ -94,17 +94,6 @@ def test_calls_during_a_request_go_together_into_the_next() -> None:
     kafka.complete()
     assert others == [[[1]], [[0]], [[2]]]
     assert not kafka.requests
-
-
-def test_the_others_are_sent_only_when_the_first_record_is_stored() -> None:
-    kafka = Simulation()
-    answers = kafka.publish((2, b"first"), (0, b"other"), (2, b"with it"), (1, b"another"))
-    assert values(kafka.requests[0]) == {2: [b"first", b"with it"]}
-    kafka.complete()
-    assert answers == []
-    assert values(kafka.requests[0]) == {0: [b"other"], 1: [b"another"]}
-    kafka.complete()
-    assert answers == [[0, 0, 1, 0]]
 
 
 def test_after_a_lost_connection_the_same_batch_is_sent_again() -> None:

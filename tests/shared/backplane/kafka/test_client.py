@@ -16,7 +16,7 @@ from tests.shared.backplane.conftest import PATIENCE
 from tools.engines.engine import free_port
 
 
-async def test_each_thread_is_told_from_the_other() -> None:
+async def test_the_assertions_distinguish_the_two_threads() -> None:
     async with open_kafka_loop(KafkaSettings()) as loop:
 
         async def in_kafka_thread(check: Callable[[], None]) -> None:

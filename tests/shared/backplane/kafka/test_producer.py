@@ -3,15 +3,13 @@
 from types import SimpleNamespace
 
 import pytest
-import trio
-from structlog.testing import capture_logs
 
 from shared.backplane import Record
 from shared.backplane.kafka import producer as kafka_producer
 from shared.backplane.kafka.producer import _outcome
 from shared.contract.errors import Unavailable
-from tests.shared.backplane.conftest import PATIENCE, kafka_settings
-from tests.shared.backplane.kafka.conftest import Publisher, opened, publish_until_accepted
+from tests.shared.backplane.conftest import kafka_settings
+from tests.shared.backplane.kafka.conftest import Publisher, opened
 from tools.engines.kafka import Kafka
 
 
@@ -28,40 +26,11 @@ async def test_a_call_over_the_limit_is_refused_at_once_and_done_is_not_called(
     assert publisher.accepted == {0}
 
 
-async def test_an_outage_is_logged_at_its_start_and_end_and_closing_rejects_the_pending_calls(
-    fragile_kafka: Kafka, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(kafka_producer, "DELIVERY_TIMEOUT", 0.5)
-    with capture_logs() as lines:
-        async with opened(kafka_settings(fragile_kafka)) as backplane:
-            publisher = Publisher(backplane)
-            await publish_until_accepted(backplane)
-            fragile_kafka.freeze()
-            try:
-                publisher.publish()
-                await publisher.until_answered()
-            finally:
-                fragile_kafka.thaw()
-            await publish_until_accepted(backplane)
-            monkeypatch.setattr(kafka_producer, "DELIVERY_TIMEOUT", PATIENCE)
-            fragile_kafka.freeze()
-            publisher.publish()
-            closing = trio.current_time()
-        fragile_kafka.thaw()
-    assert trio.current_time() - closing < PATIENCE
-    assert publisher.refused == {0, 1}
-    events = [line["event"] for line in lines if line["event"].startswith("publishing")]
-    assert events == ["publishing_failing", "publishing_recovered"]
-    with pytest.raises(Unavailable, match="closed"):
-        publisher.publish()
+def test_a_response_is_an_outcome_and_a_rejection_has_the_broker_s_reason() -> None:
+    def outcome(code: int) -> object:
+        return _outcome(SimpleNamespace(error_code=code, base_offset=7, error_message=None))
 
-
-@pytest.mark.parametrize(("code", "outcome"), [(0, 7), (6, None)], ids=["stored", "not the leader"])
-def test_a_response_is_an_outcome(code: int, outcome: int | None) -> None:
-    assert _outcome(SimpleNamespace(error_code=code, base_offset=7, error_message=None)) == outcome
-
-
-def test_a_rejection_is_unavailable_with_the_broker_s_reason() -> None:
-    rejection = _outcome(SimpleNamespace(error_code=10, base_offset=-1, error_message=None))
-    assert isinstance(rejection, Unavailable)
-    assert "MessageSizeTooLargeError" in str(rejection)
+    assert outcome(0) == 7, "stored"
+    assert outcome(6) is None, "not the leader"
+    assert isinstance(outcome(10), Unavailable)
+    assert "MessageSizeTooLargeError" in str(outcome(10))

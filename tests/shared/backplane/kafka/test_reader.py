@@ -1,4 +1,4 @@
-"""The reader: where it continues, what it loses (nothing), and how much it buffers."""
+"""The reader: where it continues, that it loses no record, and how much it buffers."""
 
 import itertools
 

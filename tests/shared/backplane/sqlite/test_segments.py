@@ -29,7 +29,7 @@ def test_segments_hold_every_record_in_order_and_are_bounded(written: list[tuple
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 5)), max_size=30), st.integers(0, 40), st.integers(0, 30))
-def test_an_offset_is_found_by_time_as_by_looking_at_each(
+def test_an_offset_is_found_by_time_as_by_a_linear_search(
     written: list[tuple[int, int]], at_ms: int, trimmed: int
 ) -> None:
     connection = sqlite3.connect(":memory:")

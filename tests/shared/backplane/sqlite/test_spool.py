@@ -1,6 +1,6 @@
 """Spooled records are published by the process that has the log open, once and in order."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import cast
@@ -36,10 +36,17 @@ class FakeLog:
 
 
 @asynccontextmanager
-async def publishing(folder: Path, log: FakeLog) -> AsyncIterator[None]:
+async def publishing(folder: Path, log: FakeLog) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """Publish the spool while the block is open; yield a function that waits until it is empty."""
+
+    async def until_empty() -> None:
+        with trio.fail_after(PATIENCE):
+            while any(name.endswith(".record") for name in names(folder)):
+                await trio.sleep(0.01)
+
     async with trio.open_nursery() as nursery:
         nursery.start_soon(publish_spool, folder, cast(Backplane, log))
-        yield
+        yield until_empty
         nursery.cancel_scope.cancel()
 
 
@@ -47,36 +54,24 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-async def until_empty(folder: Path) -> None:
-    with trio.fail_after(PATIENCE):
-        while any(name.endswith(".record") for name in names(folder)):
-            await trio.sleep(0.01)
-
-
 @pytest.fixture
 def spool(tmp_path: Path) -> Path:
     return tmp_path / "spool"
 
 
-async def test_records_spooled_before_and_meanwhile_are_published_in_order(spool: Path) -> None:
+@pytest.mark.parametrize("before", [0, 3])
+async def test_records_spooled_before_and_meanwhile_are_published_in_order(spool: Path, before: int) -> None:
+    """Without a record before, the folder does not exist yet."""
     log = FakeLog()
-    for number in range(3):
+    for number in range(before):
         spool_record(spool, 7, b"before %d" % number)
-    async with publishing(spool, log):
-        await until_empty(spool)
-        spool_record(spool, 8, b"meanwhile")
-        await until_empty(spool)
-    assert [record.value for record in log.published] == [b"before 0", b"before 1", b"before 2", b"meanwhile"]
-    assert [record.partition for record in log.published] == [partition_of(user, 4) for user in (7, 7, 7, 8)]
-
-
-async def test_a_missing_folder_is_waited_for(spool: Path) -> None:
-    log = FakeLog()
-    async with publishing(spool, log):
+    async with publishing(spool, log) as until_empty:
         await trio.testing.wait_all_tasks_blocked()
-        spool_record(spool, 7, b"first")
-        await until_empty(spool)
-    assert [record.value for record in log.published] == [b"first"]
+        spool_record(spool, 8, b"meanwhile")
+        await until_empty()
+    values = [*(b"before %d" % number for number in range(before)), b"meanwhile"]
+    assert [record.value for record in log.published] == values
+    assert [record.partition for record in log.published] == [partition_of(user, 4) for user in [7] * before + [8]]
 
 
 async def test_a_record_that_the_log_refuses_stays_until_it_is_accepted(spool: Path) -> None:
@@ -84,25 +79,25 @@ async def test_a_record_that_the_log_refuses_stays_until_it_is_accepted(spool: P
     log.is_away = True
     spool_record(spool, 7, b"first")
     with structlog.testing.capture_logs() as lines:
-        async with publishing(spool, log):
+        async with publishing(spool, log) as until_empty:
             with trio.fail_after(PATIENCE):
                 while not lines:
                     await trio.sleep(0.01)
             assert len(names(spool)) == 1
             log.is_away = False
-            await until_empty(spool)
+            await until_empty()
     assert [record.value for record in log.published] == [b"first"]
     assert lines[0]["event"] == "spool_not_published"
 
 
-async def test_an_invalid_file_is_renamed_and_holds_up_nothing(spool: Path) -> None:
+async def test_an_invalid_file_is_renamed_and_delays_no_record(spool: Path) -> None:
     log = FakeLog()
     spool_record(spool, 7, b"ours")
     (spool / "0.record").write_bytes(b"not ours")
     (spool / "00000000000000000001-7-half").write_bytes(b"still being written")
     with structlog.testing.capture_logs() as lines:
-        async with publishing(spool, log):
-            await until_empty(spool)
+        async with publishing(spool, log) as until_empty:
+            await until_empty()
     assert [record.value for record in log.published] == [b"ours"]
     assert names(spool) == ["0.refused", "00000000000000000001-7-half"]
     assert [line["event"] for line in lines] == ["spool_file_refused"]

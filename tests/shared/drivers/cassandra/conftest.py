@@ -19,11 +19,11 @@ PATIENT = 30.0
 """Seconds for a request, on a machine that is busy with other tests."""
 
 DRIVER_THREADS = "Task Scheduler", "Connection heartbeat", "ThreadPoolExecutor"
-"""How the threads of one open session are named. One more, `event_loop`, is the process's: it ends by itself."""
+"""The names of an open session's threads. One more, `event_loop`, is the process's: it ends by itself."""
 
 
 def settings_for(server: Cassandra, *, timeout_seconds: float = PATIENT) -> CassandraSettings:
-    """Of a keyspace that is not there yet."""
+    """Settings with a new keyspace, which does not exist yet."""
     return CassandraSettings(
         hosts=(server.host,),
         port=server.port,
@@ -34,13 +34,13 @@ def settings_for(server: Cassandra, *, timeout_seconds: float = PATIENT) -> Cass
 
 @pytest.fixture
 def empty(cassandra_server: Cassandra) -> CassandraSettings:
-    """Of a keyspace of the test's own, which is not there yet."""
+    """Settings with a keyspace of the test's own, which does not exist yet."""
     return settings_for(cassandra_server)
 
 
 @pytest.fixture(scope="module")
 def migrated(cassandra_server: Cassandra) -> CassandraSettings:
-    """Of a keyspace with the schema."""
+    """Settings with a keyspace that has the schema."""
     settings = settings_for(cassandra_server)
     trio.run(migrate, settings, MIGRATIONS)
     return settings

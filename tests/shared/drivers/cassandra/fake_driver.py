@@ -1,4 +1,4 @@
-"""Stands in for the driver's session: keeps what it is given and answers when a test says so, in a thread if told."""
+"""A fake of the driver's session: keeps its requests, and answers when a test requires it, in a thread if it must."""
 
 import threading
 from typing import TYPE_CHECKING, Any
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 class FakeFuture:
-    """A request under way."""
+    """A request without an answer yet."""
 
     is_schema_agreed = True
 
@@ -43,12 +43,12 @@ class FakeFuture:
 
 
 class FakeDriver:
-    """Everything that was sent, in order."""
+    """Keeps all requests in order."""
 
     def __init__(self) -> None:
         self.sent: list[FakeFuture] = []
         self.answers: Callable[[FakeFuture], None] | None = None
-        """What is done at once with each request."""
+        """Called at once for each request, in a thread."""
 
     def execute_async(self, statement: Any, **options: Any) -> FakeFuture:
         future = FakeFuture(statement, options)

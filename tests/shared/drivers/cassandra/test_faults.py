@@ -1,4 +1,4 @@
-"""What a session promises when its only node hangs or dies."""
+"""A session while its only node hangs or is dead."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -43,7 +43,7 @@ def settings(node: Cassandra) -> CassandraSettings:
 
 @asynccontextmanager
 async def opened(settings: CassandraSettings) -> AsyncIterator[CassandraSession]:
-    """A session that is in use. Another test may have just woken the node, and the time for a request is short."""
+    """Open a session and use it. Another test may have just woken the node, and the time for a request is short."""
     deadline = trio.current_time() + SOON
     async with AsyncExitStack() as stack:
         while True:
@@ -88,18 +88,18 @@ async def is_refused_at_once(session: CassandraSession) -> None:
 
 async def first_failure(session: CassandraSession) -> None:
     """The first requests after a fault may wait for their time-out, all at the same time."""
+
+    async def fail() -> None:
+        with pytest.raises(Unavailable):
+            await read(session)
+
     with trio.fail_after(TIMEOUT + PROMPT):
         async with trio.open_nursery() as nursery:
             for _ in range(20):
-                nursery.start_soon(fails, session)
+                nursery.start_soon(fail)
 
 
-async def fails(session: CassandraSession) -> None:
-    with pytest.raises(Unavailable):
-        await read(session)
-
-
-async def test_a_frozen_node_is_found_out_and_used_again_when_it_wakes(
+async def test_a_frozen_node_is_detected_and_used_again_when_it_wakes(
     node: Cassandra, settings: CassandraSettings, no_thread_stays: Callable[[], list[str]]
 ) -> None:
     async with opened(settings) as session:
@@ -111,7 +111,7 @@ async def test_a_frozen_node_is_found_out_and_used_again_when_it_wakes(
             with trio.fail_after(SOON):
                 driver: Any = session._driver
                 while any(host.is_up for host in driver.cluster.metadata.all_hosts()):
-                    await trio.sleep(0.05)  # until the driver has given its connections up
+                    await trio.sleep(0.05)  # until the driver has closed its connections
             await is_refused_at_once(session)
         finally:
             node.thaw()
@@ -119,35 +119,26 @@ async def test_a_frozen_node_is_found_out_and_used_again_when_it_wakes(
         await has_nothing_under_way(session)
 
 
-async def test_a_session_closes_promptly_while_its_node_is_frozen(
+async def test_while_a_node_is_frozen_opening_can_be_cancelled_or_ends_and_closing_is_prompt(
     node: Cassandra, settings: CassandraSettings, no_thread_stays: Callable[[], list[str]]
 ) -> None:
     try:
         async with opened(settings) as session, trio.open_nursery() as nursery:
             node.freeze()
+            with trio.move_on_after(0.3):
+                async with open_cassandra(settings, MIGRATIONS):
+                    raise AssertionError("it is frozen")
+            started = trio.current_time()
+            with pytest.raises(Unavailable, match="answers"):
+                async with open_cassandra(settings, MIGRATIONS):
+                    pass
+            assert trio.current_time() - started < 10
             for _ in range(10):
                 nursery.start_soon(read, session)
             await wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
             started = trio.current_time()
         assert trio.current_time() - started < PROMPT
-    finally:
-        node.thaw()
-
-
-async def test_opening_on_a_frozen_node_can_be_cancelled_and_ends(
-    node: Cassandra, settings: CassandraSettings, no_thread_stays: Callable[[], list[str]]
-) -> None:
-    node.freeze()
-    try:
-        with trio.move_on_after(0.3):
-            async with open_cassandra(settings, MIGRATIONS):
-                raise AssertionError("it is frozen")
-        started = trio.current_time()
-        with pytest.raises(Unavailable, match="answers"):
-            async with open_cassandra(settings, MIGRATIONS):
-                pass
-        assert trio.current_time() - started < 10
     finally:
         node.thaw()
 

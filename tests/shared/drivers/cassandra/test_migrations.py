@@ -1,4 +1,4 @@
-"""What `migrate` and the check of the schema promise."""
+"""`migrate` and the check of the schema."""
 
 import uuid
 from typing import Any
@@ -26,25 +26,13 @@ async def query(settings: CassandraSettings, cql: str) -> list[tuple[Any, ...]]:
 
 
 async def lock_is_free(settings: CassandraSettings) -> None:
-    """It comes to be: nobody waits for long until the node has heard that it is given back."""
+    """Wait until the lock is released on the node, which takes a moment."""
     with trio.fail_after(PATIENCE):
         while await query(settings, "SELECT name FROM {keyspace}.schema_lock"):
             await trio.sleep(0.05)
 
 
-def test_migrations_are_numbered_from_one() -> None:
-    assert list(range(1, len(MIGRATIONS) + 1)) == ALL
-
-
-async def test_the_first_run_applies_all_and_the_second_nothing(empty: CassandraSettings) -> None:
-    assert await migrate(empty, MIGRATIONS) == ALL
-    assert await migrate(empty, MIGRATIONS) == []
-    async with open_cassandra(empty, MIGRATIONS) as session:
-        recorded = await session.execute("SELECT number, name, checksum FROM schema_migrations")
-    assert sorted(recorded) == [(each.number, each.name, each.checksum) for each in MIGRATIONS]
-
-
-async def test_several_at_once_apply_each_migration_once(empty: CassandraSettings) -> None:
+async def test_concurrent_runs_apply_each_migration_once_and_a_later_run_none(empty: CassandraSettings) -> None:
     applied: list[int] = []
 
     async def run() -> None:
@@ -53,12 +41,14 @@ async def test_several_at_once_apply_each_migration_once(empty: CassandraSetting
     async with trio.open_nursery() as nursery:
         for _ in range(3):
             nursery.start_soon(run)
-    assert sorted(applied) == ALL
-    async with open_cassandra(empty, MIGRATIONS):
-        pass
+    assert sorted(applied) == ALL == list(range(1, len(MIGRATIONS) + 1))
+    assert await migrate(empty, MIGRATIONS) == []
+    async with open_cassandra(empty, MIGRATIONS) as session:
+        recorded = await session.execute("SELECT number, name, checksum FROM schema_migrations")
+    assert sorted(recorded) == [(each.number, each.name, each.checksum) for each in MIGRATIONS]
 
 
-async def test_one_that_was_cut_off_is_completed_by_the_next(empty: CassandraSettings) -> None:
+async def test_a_run_that_was_cut_off_is_completed_by_the_next(empty: CassandraSettings) -> None:
     first = "CREATE TABLE IF NOT EXISTS first (id int PRIMARY KEY)"
     broken = Migration(1, "broken", (first, "CREATE TABLE second (id no_such_type PRIMARY KEY)"))
     with pytest.raises(ValueError, match="no_such_type"):
@@ -70,13 +60,10 @@ async def test_one_that_was_cut_off_is_completed_by_the_next(empty: CassandraSet
     assert await migrate(empty, [mended]) == [1]
 
 
-async def test_a_missing_keyspace_is_an_error_that_names_the_command(empty: CassandraSettings) -> None:
+async def test_a_missing_or_older_schema_is_refused_and_can_be_migrated(empty: CassandraSettings) -> None:
     with pytest.raises(Unavailable, match=r"is missing: run `rookery migrate`"):
         async with open_cassandra(empty, MIGRATIONS):
             pass
-
-
-async def test_an_older_schema_is_refused_and_can_be_migrated(empty: CassandraSettings) -> None:
     one, two = (Migration(n, f"m{n}", (f"CREATE TABLE IF NOT EXISTS t{n} (id int PRIMARY KEY)",)) for n in (1, 2))
     assert await migrate(empty, [one]) == [1]
     with pytest.raises(Unavailable, match=r"older than this program \(at 1 of 2\): run `rookery migrate`"):
@@ -115,7 +102,7 @@ async def test_it_waits_for_a_lock_and_leaves_none(empty: CassandraSettings, mon
     await query(empty, held)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(migrate, empty, [])
-        with trio.move_on_after(0.5) as scope:  # no time that it must keep: it waits until the lock is free
+        with trio.move_on_after(0.5) as scope:  # any time: it waits until the lock is free
             await trio.sleep_forever()
         assert scope.cancelled_caught
         assert await query(empty, "SELECT name FROM {keyspace}.schema_lock") == [("schema",)]
@@ -123,7 +110,7 @@ async def test_it_waits_for_a_lock_and_leaves_none(empty: CassandraSettings, mon
     await lock_is_free(empty)
 
 
-async def test_the_copies_are_those_of_the_settings(empty: CassandraSettings) -> None:
+async def test_the_replication_is_that_of_the_settings(empty: CassandraSettings) -> None:
     await migrate(empty.model_copy(update={"replication": {"datacenter1": 1}}), [])
     cql = "SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = '{keyspace}'"
     ((replication,),) = await query(empty, cql)

@@ -1,4 +1,4 @@
-"""What a session promises of requests and results, with a driver whose answers the tests give."""
+"""A session's requests and results, over a fake driver whose answers the tests control."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -41,7 +41,7 @@ def numbered(prefix: str, count: int) -> list[tuple[str, tuple[object, ...]]]:
 
 
 class Outcome:
-    """What became of a call in a task of its own."""
+    """The result of a call in a task of its own."""
 
     def __init__(self) -> None:
         self.rows: list[list[Any]] | None = None
@@ -63,6 +63,17 @@ async def start(
     return outcome
 
 
+async def answer(*futures: FakeFuture) -> None:
+    for future in futures:
+        future.answer()
+    await wait_all_tasks_blocked()
+
+
+async def fail(future: FakeFuture, error: Exception) -> None:
+    future.fail(error)
+    await wait_all_tasks_blocked()
+
+
 async def test_results_are_in_the_order_of_the_requests_whatever_the_order_of_the_answers(
     session: CassandraSession, driver: FakeDriver, nursery: trio.Nursery
 ) -> None:
@@ -73,23 +84,13 @@ async def test_results_are_in_the_order_of_the_requests_whatever_the_order_of_th
     assert outcome.rows == [[("a",)], [("b",)], [("c",)]]
 
 
-async def test_a_statement_without_rows_has_an_empty_list(session: CassandraSession, driver: FakeDriver) -> None:
-    driver.answers = lambda future: future.answer(None)
-    assert await session.execute("a") == []
-
-
-async def test_all_pages_are_read(session: CassandraSession, driver: FakeDriver) -> None:
-    def answer(future: FakeFuture) -> None:
-        future.pages = [[(3,)], [(4,), (5,)]]
-        future.answer([(1,), (2,)])
-
-    driver.answers = answer
-    assert await session.execute("a") == [(1,), (2,), (3,), (4,), (5,)]
-
-
-async def test_nothing_asked_is_nothing_sent(session: CassandraSession, driver: FakeDriver) -> None:
+async def test_without_requests_nothing_is_sent_and_without_rows_the_result_is_empty(
+    session: CassandraSession, driver: FakeDriver
+) -> None:
     assert await session.execute_all([]) == []
     assert driver.sent == []
+    driver.answers = lambda future: future.answer(None)
+    assert await session.execute("a") == []
 
 
 async def test_no_more_are_under_way_than_the_settings_allow(
@@ -99,8 +100,7 @@ async def test_no_more_are_under_way_than_the_settings_allow(
     for answered in range(10):
         assert len(driver.sent) == min(answered + SETTINGS.max_requests, 10)
         assert session.statistics().under_way == len(driver.sent) - answered
-        driver.sent[answered].answer()
-        await wait_all_tasks_blocked()
+        await answer(driver.sent[answered])
     assert outcome.rows == [[]] * 10
     assert session.statistics().under_way == 0
 
@@ -112,12 +112,11 @@ async def test_calls_take_turns(session: CassandraSession, driver: FakeDriver, n
         future.answer()
         await wait_all_tasks_blocked()
     assert driver.texts.index("small") <= SETTINGS.max_requests + 1
-    driver.sent[driver.texts.index("small")].answer()
-    await wait_all_tasks_blocked()
+    await answer(driver.sent[driver.texts.index("small")])
     assert small.rows == [[]]
 
 
-async def test_a_task_that_asked_much_at_once_is_woken_once(
+async def test_a_task_with_many_requests_is_woken_once(
     session: CassandraSession, driver: FakeDriver, nursery: trio.Nursery
 ) -> None:
     class Steps(trio.abc.Instrument):
@@ -139,13 +138,12 @@ async def test_a_task_that_asked_much_at_once_is_woken_once(
     await wait_all_tasks_blocked()
     trio.lowlevel.add_instrument(steps)
     for n in range(50):
-        driver.sent[n].answer()
-        await wait_all_tasks_blocked()
+        await answer(driver.sent[n])
     assert outcome.rows is not None
     assert steps.of[tasks[0]] == 1
 
 
-async def test_what_comes_together_is_brought_to_trio_together(
+async def test_answers_that_come_together_are_passed_to_trio_together(
     session: CassandraSession, driver: FakeDriver, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outcomes = [await start(nursery, session, requests(f"a{n}")) for n in range(4)]
@@ -157,14 +155,12 @@ async def test_what_comes_together_is_brought_to_trio_together(
         collect()
 
     monkeypatch.setattr(session._requests, "_collect", counted)
-    for future in driver.sent:
-        future.answer()
-    await wait_all_tasks_blocked()
+    await answer(*driver.sent)
     assert collected == [4]
     assert [outcome.rows for outcome in outcomes] == [[[]]] * 4
 
 
-async def test_other_tasks_run_while_much_is_sent(driver: FakeDriver) -> None:
+async def test_other_tasks_run_while_many_requests_are_sent(driver: FakeDriver) -> None:
     session = CassandraSession(driver, CassandraSettings(max_requests=1_000))  # type: ignore[arg-type]
     seen: list[int] = []
     async with trio.open_nursery() as nursery:
@@ -188,10 +184,8 @@ async def test_a_cancelled_call_sends_no_more_and_its_slots_come_back(
         inner.cancel_scope.cancel()
     assert session.statistics().waiting == 0
     outcome = await start(nursery, session, requests("b"))
-    assert "b" not in driver.texts  # those that are under way still have their slots
-    for future in tuple(driver.sent):
-        future.answer()
-    await wait_all_tasks_blocked()
+    assert "b" not in driver.texts  # the requests under way still have their slots
+    await answer(*driver.sent)
     assert driver.texts == ["a0", "a1", "a2", "a3", "b"]
     driver.sent[-1].answer([(1,)])
     await wait_all_tasks_blocked()
@@ -215,13 +209,10 @@ async def test_the_first_failure_ends_a_call(
     session: CassandraSession, driver: FakeDriver, nursery: trio.Nursery
 ) -> None:
     outcome = await start(nursery, session, numbered("a", 10))
-    driver.sent[1].fail(InvalidRequest("no such table"))
-    await wait_all_tasks_blocked()
+    await fail(driver.sent[1], InvalidRequest("no such table"))
     assert isinstance(outcome.error, ValueError)
     assert len(driver.sent) == 4
-    for future in (driver.sent[0], *driver.sent[2:]):
-        future.answer()
-    await wait_all_tasks_blocked()
+    await answer(*(driver.sent[0], *driver.sent[2:]))
     assert len(driver.sent) == 4
     assert session.statistics().under_way == 0
 
@@ -237,15 +228,17 @@ async def test_the_first_failure_ends_a_call(
         (RuntimeError("a bug of the driver"), Unavailable),
     ],
 )
-async def test_errors_of_the_driver_come_out_as_ours(
+async def test_errors_of_the_driver_become_ours_and_an_answered_error_is_no_silence(
     session: CassandraSession, driver: FakeDriver, error: Exception, expected: type[Exception]
 ) -> None:
     driver.answers = lambda future: future.fail(error)
     with pytest.raises(expected):
         await session.execute("a")
+    if isinstance(error, ReadTimeout | InvalidRequest):  # errors that a node answered
+        assert not session.statistics().is_silent
 
 
-async def test_what_the_driver_refuses_to_send_does_not_keep_its_slot(
+async def test_a_request_that_the_driver_refuses_to_send_keeps_no_slot(
     session: CassandraSession, driver: FakeDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
@@ -285,8 +278,7 @@ async def test_after_the_first_time_out_all_are_refused_at_once_until_a_probe_is
     under_way = await start(nursery, session, numbered("a", 4))
     waiting = await start(nursery, session, requests("b"))
     await trio.sleep(SETTINGS.timeout_seconds)
-    driver.sent[0].fail(OperationTimedOut())
-    await wait_all_tasks_blocked()
+    await fail(driver.sent[0], OperationTimedOut())
     assert isinstance(under_way.error, Unavailable)
     assert isinstance(waiting.error, Unavailable)
     assert driver.texts == ["a0", "a1", "a2", "a3", PROBE]
@@ -303,10 +295,9 @@ async def test_after_the_first_time_out_all_are_refused_at_once_until_a_probe_is
         driver.sent[-1].fail(OperationTimedOut())
         await trio.sleep(PROBE_INTERVAL + 0.1)
         assert driver.texts.count(PROBE) == probes + 1
-    driver.sent[-1].answer()
-    await wait_all_tasks_blocked()
+    await answer(driver.sent[-1])
     assert not session.statistics().is_silent
-    again = await start(nursery, session, requests("c"))  # the slots of those that timed out are not free yet
+    again = await start(nursery, session, requests("c"))  # the slots of the requests that timed out are not free yet
     for future in driver.sent[1:4]:
         future.fail(OperationTimedOut())
     await wait_all_tasks_blocked()
@@ -316,33 +307,17 @@ async def test_after_the_first_time_out_all_are_refused_at_once_until_a_probe_is
     assert again.rows == [[(1,)]]
 
 
-async def test_a_node_that_answers_with_errors_is_not_silent(session: CassandraSession, driver: FakeDriver) -> None:
-    driver.answers = lambda future: future.fail(ReadTimeout("replicas are silent"))
-    with pytest.raises(Unavailable):
-        await session.execute("a")
-    assert not session.statistics().is_silent
-
-
-async def test_a_late_answer_ends_the_silence(
+async def test_a_late_answer_ends_the_silence_and_probes_need_no_slot(
     session: CassandraSession, driver: FakeDriver, nursery: trio.Nursery
 ) -> None:
-    await start(nursery, session, requests("a", "b"))
-    driver.sent[0].fail(OperationTimedOut())
-    await wait_all_tasks_blocked()
+    await start(nursery, session, numbered("a", SETTINGS.max_requests))
+    await fail(driver.sent[0], OperationTimedOut())
     assert session.statistics().is_silent
-    driver.sent[1].answer()
-    await wait_all_tasks_blocked()
+    *late, probe = driver.sent[1:]
+    assert probe.text == PROBE
+    await answer(*late)
     assert not session.statistics().is_silent
-
-
-async def test_probes_need_no_free_slot_and_leave_the_count_right(
-    session: CassandraSession, driver: FakeDriver, nursery: trio.Nursery
-) -> None:
-    await start(nursery, session, numbered("a", 4))
-    driver.sent[0].fail(OperationTimedOut())
-    await wait_all_tasks_blocked()
-    for future in tuple(driver.sent[1:]):
-        future.answer()
+    probe.answer()
     await wait_all_tasks_blocked()
     assert session.statistics().under_way == 0
 
@@ -362,7 +337,7 @@ async def test_waiting_calls_fail_when_it_is_closed(
         await session.execute("b")
 
 
-def test_answers_after_the_end_of_trio_are_passed_over(driver: FakeDriver) -> None:
+def test_answers_after_the_end_of_trio_are_ignored(driver: FakeDriver) -> None:
     async def main() -> None:
         session = CassandraSession(driver, SETTINGS)  # type: ignore[arg-type]
         async with trio.open_nursery() as nursery:

@@ -1,4 +1,4 @@
-"""Statements are told by what they do, and never with a value."""
+"""Spans of statements name their operations and tables, and contain no value."""
 
 from typing import Any, cast
 
@@ -9,7 +9,7 @@ from shared.drivers.cassandra.tracing import described
 
 
 def prepared(cql: str) -> PreparedStatement:
-    """As far as this needs one."""
+    """A prepared statement with nothing but its text."""
     statement = PreparedStatement.__new__(PreparedStatement)
     cast(Any, statement).query_string = cql
     return statement
@@ -52,12 +52,12 @@ def test_equal_statements_are_one_with_a_batch_size() -> None:
     ],
 )
 def test_different_statements_are_named_by_their_operations(statements: Any, name: str, operation: str) -> None:
-    told, attributes = described(statements, "rookery")
-    assert (told, attributes["db.operation.name"]) == (name, operation)
+    actual, attributes = described(statements, "rookery")
+    assert (actual, attributes["db.operation.name"]) == (name, operation)
     assert "secret" not in str(attributes)
 
 
-def test_a_batch_counts_what_is_in_it() -> None:
+def test_a_batch_counts_its_statements() -> None:
     batch = BatchStatement()
     for _ in range(3):
         batch.add("INSERT INTO users (name) VALUES ('secret')")
