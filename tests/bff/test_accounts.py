@@ -216,7 +216,7 @@ async def test_the_gateway_has_the_host_that_the_client_used(api: "Api", token: 
     assert reply.body == {"websocket": "ws://chat.example.org:8081/session", "grpc": "chat.example.org:8082"}
 
 
-async def test_without_a_gateway_the_refusal_says_when_to_retry(api: "Api", token: str) -> None:
+async def test_a_refusal_without_a_gateway_has_a_retry_delay(api: "Api", token: str) -> None:
     (owner,) = {api.services.directory.owner(partition) for partition in range(4)}
     assert owner is not None
     api.services.directory.publish(owner, (), 1)

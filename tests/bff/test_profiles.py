@@ -39,7 +39,7 @@ async def test_an_unchanged_profile_is_not_sent_again(api: "Api", token: str) ->
     assert changed.body["display_name"] == "Robert"
 
 
-async def test_profiles_in_bulk_come_in_the_order_asked_without_unknown_ones(api: "Api", token: str) -> None:
+async def test_profiles_in_bulk_have_the_requested_order_without_unknown_ones(api: "Api", token: str) -> None:
     await add(api, "bob", "carol", "dave")
     reply = await api.call("GET", "/v1/profiles?user_ids=103,999,101,103", token=token)
     assert [profile["name"] for profile in reply.body["profiles"]] == ["dave", "bob"]

@@ -9,8 +9,9 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,7 +22,9 @@ import trio
 import trio_websocket
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Request, expect, sync_playwright
 
+from rookery.v1.archive_pb2 import HistoryMessage
 from tests.needed import skip_or_fail
+from tools.launch.people import PASSWORD, Person, read_history, sign_in
 from tools.launch.process import Rookery, running
 
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
@@ -41,38 +44,37 @@ PATIENCE = 60.0
 """Seconds for a response of the platform; only ends a test that has failed. The 5 s of httpx are too short for a
 password hash on a busy machine."""
 
-PASSWORD = "correct horse battery"
 SIZES = {"desktop": (1200, 760), "phone": (390, 780)}
+
+
+@dataclass(frozen=True, slots=True)
+class Account(Person):
+    """A registered user, as the pages show them."""
+
+    display_name: str
 
 
 class Platform(Rookery):
     """A running Rookery, with actions besides the browser."""
 
-    def register(self, display_name: str) -> "Account":
+    def register(self, display_name: str) -> Account:
         """Register a user over HTTP."""
         name = f"{display_name.split()[0].lower()}-{secrets.token_hex(4)}"
-        with httpx.Client(base_url=self.url, timeout=PATIENCE) as http:
-            account = {"name": name, "password": PASSWORD, "display_name": display_name}
-            http.post("/v1/users", json=account).raise_for_status()
-            answer = http.post("/v1/tokens", json={"name": name, "password": PASSWORD}).raise_for_status().json()
-        return Account(name, display_name, answer["user"]["user_id"], answer["access_token"])
+        account = {"name": name, "password": PASSWORD, "display_name": display_name}
+        httpx.post(f"{self.url}/v1/users", json=account, timeout=PATIENCE).raise_for_status()
+        person = trio.run(sign_in, self.url, name)
+        return Account(name, person.user_id, person.access_token, person.refresh_token, display_name)
 
-    def history(self, reader: "Account", chat_id: str) -> list[str]:
-        """The newest texts in the history of a chat, oldest first."""
-        headers = {"Authorization": f"Bearer {reader.access_token}"}
-        with httpx.Client(base_url=self.url, headers=headers, timeout=PATIENCE) as http:
-            page = http.get(f"/v1/chats/{chat_id}/messages", params={"limit": 100}).raise_for_status().json()
-        return [item["message"]["text"]["body"] for item in page["messages"]]
-
-    def history_up_to(self, newest: str, reader: "Account", chat_id: str) -> list[str]:
+    def history_up_to(self, newest: str, reader: Person, chat_id: str) -> list[str]:
         """Wait until a text is the newest; return the history. The archive records with a delay."""
-        deadline = time.monotonic() + PATIENCE
-        while (texts := self.history(reader, chat_id))[-1:] != [newest]:
-            assert time.monotonic() < deadline, texts
-            time.sleep(0.05)
-        return texts
 
-    def send(self, sender: "Account", chat_id: str, *texts: str) -> None:
+        def has_newest(messages: Sequence[HistoryMessage]) -> bool:
+            return bool(messages) and messages[-1].message.text.body == newest
+
+        read = partial(read_history, self.url, reader, chat_id, until=has_newest)
+        return [each.message.text.body for each in trio.run(read)]
+
+    def send(self, sender: Account, chat_id: str, *texts: str) -> None:
         """Send messages one after the other over a new session; wait until the history has them."""
         trio.run(_send, self.websocket, sender.access_token, chat_id, texts)
         self.history_up_to(texts[-1], sender, chat_id)
@@ -108,20 +110,6 @@ def own_platform(tmp_path: Path) -> Iterator[Platform]:
     """One for one test, which may kill it."""
     with running(Platform(tmp_path / "data")) as ready:
         yield ready
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """A registered user."""
-
-    name: str
-    display_name: str
-    user_id: str
-    access_token: str
-
-    def chat_with(self, other: "Account") -> str:
-        low, high = sorted((int(self.user_id), int(other.user_id)))
-        return f"d-{low}-{high}"
 
 
 @dataclass(slots=True)

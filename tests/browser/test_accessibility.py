@@ -126,7 +126,7 @@ def test_new_messages_are_announced_and_old_ones_are_not(
     expect(log).to_have_text("Mira Okafor: Can you hear me?")
 
 
-def test_a_message_says_who_wrote_it_when(chatting: "Seat") -> None:
+def test_a_message_is_named_by_its_sender_and_time(chatting: "Seat") -> None:
     chatting.open_chat("Mira Okafor")
     expect(chatting.message("Third")).to_have_text(re.compile(r"^Mira Okafor: Third\s*\d?\d:\d\d"))
 

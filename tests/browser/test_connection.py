@@ -47,7 +47,7 @@ def refuse_once(page: Page, text: str, refused: dict[str, object]) -> None:
     page.route_web_socket("**/session", connect)
 
 
-def test_what_is_written_while_the_server_is_down_arrives_once_it_is_back(
+def test_messages_written_while_the_server_is_down_arrive_once_after_its_restart(
     own_platform: "Platform", seats: "Seats"
 ) -> None:
     ada, mira = own_platform.register("Ada Lindqvist"), own_platform.register("Mira Okafor")
@@ -107,7 +107,7 @@ def test_a_send_whose_answer_was_lost_is_not_sent_twice(
     assert platform.history_up_to("And then", ada, ada.chat_with(mira)) == ["Only once", "And then"]
 
 
-def test_a_refused_message_says_so_and_is_tried_again_in_its_place(
+def test_a_refused_message_is_marked_and_retried_in_its_place(
     platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
 ) -> None:
     seat = seats(platform)
@@ -137,7 +137,7 @@ def test_a_refused_message_can_be_deleted(
     expect(seat.messages).to_have_count(0)
 
 
-def test_a_refusal_that_says_later_is_tried_again_without_a_word(
+def test_a_retryable_refusal_is_retried_silently(
     platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
 ) -> None:
     seat = seats(platform)
@@ -151,7 +151,9 @@ def test_a_refusal_that_says_later_is_tried_again_without_a_word(
     assert platform.history_up_to("and order", ada, ada.chat_with(mira)) == ["patience", "and order"]
 
 
-def test_what_waits_survives_a_reload(platform: "Platform", seats: "Seats", ada: "Account", mira: "Account") -> None:
+def test_waiting_messages_survive_a_reload(
+    platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
+) -> None:
     seat = seats(platform)
     down = [True]
     seat.page.route_web_socket("**/session", lambda client: client.close() if down[0] else client.connect_to_server())

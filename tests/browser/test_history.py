@@ -74,7 +74,7 @@ def worst_move(page: Page) -> float:
     return float(page.evaluate("worst"))
 
 
-def test_history_comes_as_one_scrolls_up_and_what_one_reads_stays(reading: "Seat") -> None:
+def test_history_loads_on_scrolling_up_and_lines_in_view_stay_in_place(reading: "Seat") -> None:
     before = reading.messages.count()
     assert before in (50, 100)  # one or two pages, by the size of the screen
     reading.page.evaluate(SCREENS_UP, 20)
@@ -91,7 +91,7 @@ def test_history_comes_as_one_scrolls_up_and_what_one_reads_stays(reading: "Seat
     assert [text.split(":")[0] for text in texts] == [f"Line {number}" for number in range(180)]
 
 
-def test_new_messages_wait_behind_a_pill_for_who_reads_above(
+def test_new_messages_wait_behind_a_pill_while_the_view_is_scrolled_up(
     platform: "Platform", reading: "Seat", ada: "Account", mira: "Account"
 ) -> None:
     reading.page.evaluate(SCREENS_UP, 1)
@@ -108,7 +108,7 @@ def test_new_messages_wait_behind_a_pill_for_who_reads_above(
     expect(reading.row("Mira Okafor")).not_to_contain_text("unread")
 
 
-def test_new_messages_stick_to_the_bottom_for_who_is_there(
+def test_a_view_at_the_bottom_follows_new_messages(
     platform: "Platform", reading: "Seat", ada: "Account", mira: "Account"
 ) -> None:
     for number in range(5):
@@ -120,7 +120,9 @@ def test_new_messages_stick_to_the_bottom_for_who_is_there(
     wait_until_at_bottom(reading.page)
 
 
-def test_a_chat_opens_where_one_left_off(platform: "Platform", seats: "Seats", ada: "Account", mira: "Account") -> None:
+def test_a_chat_opens_at_the_first_unread_message(
+    platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
+) -> None:
     chat_id = ada.chat_with(mira)
     platform.send(ada, chat_id, *(f"Old {number}" for number in range(10)))
     platform.send(mira, chat_id, *LONG[:30])
@@ -135,7 +137,7 @@ def test_a_chat_opens_where_one_left_off(platform: "Platform", seats: "Seats", a
     expect(row).not_to_contain_text("unread")
 
 
-def test_own_messages_take_one_to_the_bottom(reading: "Seat") -> None:
+def test_sending_a_message_scrolls_to_the_bottom(reading: "Seat") -> None:
     reading.page.evaluate(SCREENS_UP, 1)
     reading.write("Back down here")
     expect(reading.message("Back down here")).to_be_in_viewport()
@@ -151,7 +153,7 @@ def test_a_reaction_above_moves_nothing_in_sight(reading: "Seat") -> None:
     assert worst_move(reading.page) <= 1
 
 
-def test_history_that_does_not_come_can_be_asked_for_again(
+def test_a_failed_load_of_history_can_be_retried(
     platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
 ) -> None:
     platform.send(mira, ada.chat_with(mira), "Worth the wait")
@@ -167,7 +169,7 @@ def test_history_that_does_not_come_can_be_asked_for_again(
     expect(seat.message("Worth the wait")).to_be_visible()
 
 
-def test_waiting_has_a_face(platform: "Platform", seats: "Seats", ada: "Account", mira: "Account") -> None:
+def test_loading_is_shown(platform: "Platform", seats: "Seats", ada: "Account", mira: "Account") -> None:
     platform.send(mira, ada.chat_with(mira), "Hello")
     seat = seats(platform)
     held: list[Route] = []

@@ -251,7 +251,7 @@ def has_reloaded(process: Process) -> bool:
 # ---- admins
 
 
-async def test_an_admin_sees_every_process_who_owns_what_and_how_far_behind_it_is(cluster: Cluster) -> None:
+async def test_an_admin_sees_every_process_with_its_partitions_and_its_lag(cluster: Cluster) -> None:
     bff, (first, second) = cluster.bffs[0], cluster.gateways
     admin = await sign_up_at(cluster, first)
     others = [await sign_up_at(cluster, second) for _ in range(2)]

@@ -122,7 +122,7 @@ def test_what_our_services_connect_to_is_there(monkeypatch: pytest.MonkeyPatch) 
     assert kafka["KAFKA_ADVERTISED_LISTENERS"] == "CLIENT://kafka:9092"
 
 
-def test_all_start_in_an_order_after_what_is_healthy_or_done() -> None:
+def test_services_start_after_their_dependencies_are_healthy_or_done() -> None:
     order = list(
         TopologicalSorter({name: service.get("depends_on", {}) for name, service in SERVICES.items()}).static_order()
     )
@@ -200,7 +200,7 @@ def version_of_jar(name: str) -> str:
     return version
 
 
-def test_the_image_is_made_of_what_git_has_and_the_locks() -> None:
+def test_the_image_is_built_from_committed_files_and_locks() -> None:
     dockerfile = DOCKERFILE.read_text()
     installs = re.findall(r"pip.* install (?:.|\\\n)*?(-r \S+|rookery)\n?", dockerfile)
     assert installs == ["-r requirements.lock", "-r build.lock", "rookery"]
@@ -232,7 +232,7 @@ def test_without_the_profile_nothing_is_traced_and_with_it_all_is(monkeypatch: p
     assert endpoint.hostname in OBSERVABILITY
 
 
-def test_the_logs_of_ours_and_of_nobody_else_are_shipped() -> None:
+def test_only_logs_of_rookery_are_shipped() -> None:
     text = (DEPLOY_COMPOSE / f"{PROFILE}.yml").read_text().replace("!override", "")
     shipped: dict[str, Service] = yaml.safe_load(text)["services"]
     assert set(shipped) == set(OURS)
@@ -261,7 +261,7 @@ def test_what_it_mounts_of_ours_is_there_to_be_read(name: str) -> None:
         assert service["healthcheck"]["test"][0] == "CMD"
 
 
-def test_what_keeps_logs_is_told_all_that_it_needs(tmp_path: Path) -> None:
+def test_the_log_store_is_fully_configured(tmp_path: Path) -> None:
     """Run the script of `log-setup` with a fake curl that records its input."""
     curl = tmp_path / "curl"
     curl.write_text('#!/bin/sh\n{ echo "$@"; cat; } > "$0.$$"\n')
@@ -279,7 +279,7 @@ def test_what_keeps_logs_is_told_all_that_it_needs(tmp_path: Path) -> None:
     assert "api/saved_objects/_import?overwrite=true" in bodies
 
 
-def test_what_is_provisioned_speaks_to_what_is_there() -> None:
+def test_provisioned_sources_exist() -> None:
     (source,) = (ROOT / "deploy/grafana/provisioning/datasources").iterdir()
     urls = [urlsplit(each["url"]) for each in yaml.safe_load(source.read_text())["datasources"]]
     assert [(url.hostname, url.port) for url in urls] == [("prometheus", 9090)]

@@ -113,7 +113,7 @@ def test_the_doctor_finds_a_good_set_up_good(rookery: Rookery, tmp_path: Path) -
     assert "another process has the log in" in rookery.run("doctor", **ports).stdout
 
 
-def test_the_doctor_says_what_is_broken_and_what_to_do(rookery: Rookery, tmp_path: Path) -> None:
+def test_the_doctor_names_the_fault_and_its_remedy(rookery: Rookery, tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     (data / "chats.db").write_text("this is no database " * 100)

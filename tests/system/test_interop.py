@@ -157,7 +157,7 @@ async def read_receipts(http: httpx.AsyncClient, reader: Person, chat_id: str) -
 
 
 @pytest.mark.parametrize("kind", ["stock", "websocket"])
-async def test_a_client_that_comes_back_is_given_what_it_missed(rookery: Rookery, stubs: Path, kind: str) -> None:
+async def test_a_client_that_reconnects_receives_missed_events(rookery: Rookery, stubs: Path, kind: str) -> None:
     connect: Connect = partial(connect_websocket, rookery.websocket)
     away: Connect = partial(connect_stock, rookery.grpc, stubs) if kind == "stock" else connect
     ada, grace = await sign_up(rookery.url, "ada"), await sign_up(rookery.url, "grace")

@@ -24,7 +24,7 @@ async def grace(rookery: Rookery) -> Person:
     return await sign_up(rookery.url, "grace")
 
 
-async def test_what_one_device_sends_the_others_of_both_users_get_once(
+async def test_each_other_device_of_both_users_receives_a_message_once(
     rookery: Rookery, ada: Person, grace: Person
 ) -> None:
     phone = await sign_in(rookery.url, ada.name)

@@ -66,7 +66,7 @@ async def acts(api: "Api") -> list[tuple[str, str, str, str]]:
 # ---- who may
 
 
-async def test_every_admin_route_is_closed_to_everyone_else(api: "Api", bob: Signed) -> None:
+async def test_every_admin_route_refuses_other_users_and_anonymous_requests(api: "Api", bob: Signed) -> None:
     paths = (await api.call("GET", "/openapi.json")).body["paths"]
     routes = [(method, path) for path, methods in paths.items() for method in methods if "/admin" in path]
     assert len(routes) >= 11

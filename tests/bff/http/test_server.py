@@ -122,7 +122,7 @@ async def test_an_upgrade_is_ignored(upgrade: str) -> None:
 # ---- slow, silent and rude clients
 
 
-async def test_a_client_that_stops_reading_is_cut_off_and_hurts_nobody(secure: Secure) -> None:
+async def test_a_client_that_stops_reading_is_disconnected_and_others_are_undisturbed(secure: Secure) -> None:
     tls, context = secure
     async with serving(tls=tls, send_seconds=0.2) as server, AsyncExitStack() as clients:
         stalled, other = [await clients.enter_async_context(connected(server, context)) for _ in range(2)]

@@ -62,7 +62,7 @@ def test_a_page_around_a_point_is_whole(lengths: list[int], point: int, limit: i
 
 
 @given(lengths=sizes, limit=st.integers(1, 12))
-def test_a_shortened_page_keeps_the_end_that_was_asked_for(lengths: list[int], limit: int) -> None:
+def test_a_shortened_page_keeps_the_requested_end(lengths: list[int], limit: int) -> None:
     messages = history(lengths)
     newest = newest_of(before(messages, MAX_ID, limit), limit)
     oldest = oldest_of(after(messages, 0, limit), limit)

@@ -67,7 +67,7 @@ async def test_it_answers_probes(archive: Archive) -> None:
     assert answer.startswith(b"HTTP/1.1 200 ")
 
 
-async def test_leaving_records_and_commits_what_was_in_hand(
+async def test_a_stopping_archive_records_and_commits_its_batch(
     log: SqliteLog, chats: SqliteChats, health: Health, people: Any
 ) -> None:
     async with open_archive(SETTINGS, backplane=log, chats=chats, health=health) as archive:

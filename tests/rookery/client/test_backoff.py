@@ -27,7 +27,7 @@ def test_no_pause_is_long_while_another_gateway_takes_over() -> None:
     assert max(pauses(TAKEOVER)) <= LONGEST_SOON
 
 
-def test_a_pause_is_at_least_what_the_server_asks_for() -> None:
+def test_a_pause_is_at_least_the_delay_of_the_server() -> None:
     assert Backoff(0.0).pause(0.0, 60.0) == 60.0
 
 

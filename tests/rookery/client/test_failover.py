@@ -41,7 +41,7 @@ async def test_a_client_starts_with_its_first_bff_and_keeps_it() -> None:
     assert [await register(Bffs(), first, times=2) for first in range(4)] == [[url] * 2 for url in (*URLS, URLS[0])]
 
 
-async def test_a_bff_that_is_down_is_skipped_and_not_asked_again() -> None:
+async def test_a_bff_that_is_down_is_skipped_and_not_retried() -> None:
     bffs = Bffs()
     bffs.down = {"one", "two"}
     assert await register(bffs, 0, times=2) == ["https://three:3", "https://three:3"]

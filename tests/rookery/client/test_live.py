@@ -15,7 +15,7 @@ OpenClient = Callable[..., AbstractAsyncContextManager[Client]]
 Pair = tuple[Client, Any]
 
 
-async def test_the_opening_raises_what_the_server_refuses(open_fake_client: OpenClient, bff: Any) -> None:
+async def test_opening_raises_the_refusal_of_the_server(open_fake_client: OpenClient, bff: Any) -> None:
     bff.answers["POST /v1/users"] = 409, {"code": "name_taken", "detail": "The name ada is taken."}
     for password, register, code in (("wrong", False, "unauthenticated"), ("correct horse", True, "name_taken")):
         with pytest.raises(Refused) as caught:

@@ -108,7 +108,7 @@ async def test_gateways_that_move_a_client_to_each_other_are_not_kept_busy(
     assert len(gateway.attempts) < 40
 
 
-async def test_a_bff_without_a_gateway_is_asked_again_when_it_asks_for(
+async def test_a_bff_without_a_gateway_is_retried_after_its_delay(
     client_and_connection: Pair, bff: Any, gateway: Any, autojump_clock: MockClock
 ) -> None:
     _, connection = client_and_connection

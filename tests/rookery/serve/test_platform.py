@@ -50,18 +50,20 @@ async def ask(settings: Settings) -> GetChatResponse | Refusal:
             return await ArchiveClient(archives, timeout=PATIENCE).get_chat(GetChatRequest(user_id=1, chat_id="d-1-2"))
 
 
-async def test_archives_without_tls_are_asked_in_plain_text(nursery: trio.Nursery) -> None:
+async def test_archives_without_tls_are_called_in_plain_text(nursery: trio.Nursery) -> None:
     port = await serve_archive(nursery, TlsSettings())
     assert await ask(Settings(archives=(f"127.0.0.1:{port}",))) == ANSWER
 
 
-async def test_archives_of_the_authority_are_asked_over_tls(nursery: trio.Nursery, authority: Authority) -> None:
+async def test_archives_of_the_authority_are_called_over_tls(nursery: trio.Nursery, authority: Authority) -> None:
     ports = [await serve_archive(nursery, authority.issue().settings()) for _ in range(2)]
     archives = tuple(f"grpcs://127.0.0.1:{port}" for port in ports)
     assert await ask(Settings(archives=archives, tls=TlsSettings(ca_file=authority.file))) == ANSWER
 
 
-async def test_archives_of_others_are_not_asked(nursery: trio.Nursery, authority: Authority, tmp_path: Path) -> None:
+async def test_archives_of_another_authority_are_not_called(
+    nursery: trio.Nursery, authority: Authority, tmp_path: Path
+) -> None:
     port = await serve_archive(nursery, Authority(tmp_path / "other").issue().settings())
     answer = await ask(Settings(archives=(f"grpcs://127.0.0.1:{port}",), tls=TlsSettings(ca_file=authority.file)))
     assert isinstance(answer, Refusal)

@@ -172,7 +172,7 @@ async def test_a_request_is_one_trace_through_the_archive_into_the_store(platfor
     assert {ids_of(span)[0] for span in spans} == {ids_of(first)[0]}
 
 
-async def test_what_else_a_session_publishes_is_traced_too(platform: Process, spans: Spans) -> None:
+async def test_reactions_receipts_and_typing_are_traced(platform: Process, spans: Spans) -> None:
     ada, grace = await sign_up(platform.url, "ada"), await sign_up(platform.url, "grace")
     chat_id = ada.chat_with(grace)
     async with open_session(connector(platform, "grpc"), ada) as session:
@@ -200,7 +200,7 @@ async def test_a_sign_out_is_a_step_of_its_request(platform: Process, spans: Spa
     assert {"write accounts.db", "publish log"} <= {span.name for span in spans.below(first)}
 
 
-async def test_a_refusal_ends_the_trace_and_says_its_code(platform: Process, spans: Spans) -> None:
+async def test_a_refusal_ends_the_trace_with_its_code(platform: Process, spans: Spans) -> None:
     ada = await sign_up(platform.url, "ada")
     async with open_session(connector(platform, "websocket"), ada) as session:
         spans.clear()
@@ -212,7 +212,7 @@ async def test_a_refusal_ends_the_trace_and_says_its_code(platform: Process, spa
     assert first.status.status_code is StatusCode.UNSET
 
 
-async def test_nothing_that_people_write_or_are_called_is_told(platform: Process, spans: Spans) -> None:
+async def test_traces_contain_no_texts_and_no_names(platform: Process, spans: Spans) -> None:
     ada, grace, accepted = await send(platform, spans, "websocket", others=["grpc"])
     async with open_http(platform.url) as http:
         found = await http.get("/v1/profiles", params={"query": grace.name}, headers=ada.headers)

@@ -74,7 +74,7 @@ async def test_missing_accounts_are_registered() -> None:
     assert sorted(bff.names) == NAMES
 
 
-async def test_a_limit_is_waited_for_as_long_as_the_server_says(autojump_clock: MockClock) -> None:
+async def test_registration_waits_for_a_limit_as_long_as_the_server_requests(autojump_clock: MockClock) -> None:
     bff = StrictBff(free=1)
     began = trio.current_time()
     reports = await register(bff)

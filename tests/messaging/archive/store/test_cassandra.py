@@ -167,7 +167,7 @@ async def test_the_largest_event_is_stored(session: CassandraSession) -> None:
 
 @hypothetical
 @given(steps=steps, cuts=st.lists(st.tuples(st.integers(0, 25), st.lists(st.integers(0, 20), max_size=4)), max_size=4))
-async def test_whatever_part_of_a_batch_was_written_its_replay_repairs_it(
+async def test_a_replay_repairs_a_partly_written_batch(
     cassandra_settings: CassandraSettings,
     steps: Sequence[tuple[str, int, int, bool]],
     cuts: list[tuple[int, list[int]]],

@@ -198,7 +198,7 @@ async def test_endless_headers_take_no_memory(platform: Platform) -> None:
         await until_no_handshakes(server)
 
 
-async def test_unfinished_handshakes_in_all_slots_keep_nobody_out(
+async def test_unfinished_handshakes_in_all_slots_do_not_block_a_new_client(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All slots are taken all the time, and a quick client still connects: the oldest handshake is ended."""
@@ -227,7 +227,7 @@ async def test_unfinished_handshakes_in_all_slots_keep_nobody_out(
         await until_closed(streams[0])
 
 
-async def test_a_full_gateway_accepts_nobody_until_someone_leaves(server: Server) -> None:
+async def test_a_full_gateway_accepts_no_client_until_one_disconnects(server: Server) -> None:
     server.transport.max_sessions = 1
     async with signed_in(server, ANN) as ann:
         async with handshake(server) as (_, head):
