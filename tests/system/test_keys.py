@@ -40,7 +40,7 @@ async def status_of(rookery: Rookery, person: Person) -> int:
 
 
 @pytest.mark.slow  # a new key rests for seconds before it signs
-async def test_a_rotation_of_keys_keeps_every_token_valid(own_rookery: Rookery) -> None:
+async def test_a_rotation_keeps_every_token_valid_until_its_key_is_retired(own_rookery: Rookery) -> None:
     before = await sign_up(own_rookery.url)
     old = key_of(before)
 
@@ -60,6 +60,11 @@ async def test_a_rotation_of_keys_keeps_every_token_valid(own_rookery: Rookery) 
         for transport in TRANSPORTS:
             async with open_session(connector(own_rookery, transport), person) as session:
                 await session.check_alive()
+
+    await keys(own_rookery, "retire", "--now", old)
+    await restart(own_rookery)
+    assert await status_of(own_rookery, before) == httpx.codes.UNAUTHORIZED
+    assert await status_of(own_rookery, after) == httpx.codes.OK
 
 
 async def test_tokens_of_a_retired_key_are_rejected_and_the_sign_in_stays_valid(own_rookery: Rookery) -> None:
