@@ -8,7 +8,7 @@ WHEEL_TIME := 1767225600
 SOLVE := -q --universal --generate-hashes --no-emit-index-url --no-annotate --python-version 3.11 \
 	--custom-compile-command "make lock" pyproject.toml
 
-.PHONY: help run demo test test-all check verify containers kubernetes engines format protos wheel lock clean
+.PHONY: help run demo test test-all check verify containers kubernetes engines format protos metrics wheel lock clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -45,6 +45,9 @@ format: $(VENV)/.dev ## format the code
 
 protos: $(VENV)/.dev ## generate rookery/v1/ and shared/rpc/standard/ from protos/
 	@$(BIN)/python -m tools.protos.generate
+
+metrics: $(VENV)/.dev ## generate the table of docs/metrics.md from the catalogue
+	@$(BIN)/python -m shared.telemetry.metrics.document
 
 wheel: $(VENV)/.run ## build the wheel into dist/, for any pip: its modules, purerpc's and the page
 	@rm -rf dist

@@ -1,4 +1,4 @@
-"""Writes the table of docs/metrics.md from the catalogue: `python -m shared.telemetry.metrics.document`."""
+"""Writes the table of docs/metrics.md from the catalogue: `make metrics`."""
 
 from pathlib import Path
 

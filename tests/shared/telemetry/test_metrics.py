@@ -99,7 +99,7 @@ def test_a_name_follows_the_conventions_of_prometheus(instrument: Instrument) ->
 def test_the_table_in_the_docs_is_that_of_the_catalogue() -> None:
     assert len({instrument.name for instrument in CATALOGUE}) == len(CATALOGUE)
     page = PAGE.read_text()
-    assert page == with_table(page), "run `python -m shared.telemetry.metrics.document`"
+    assert page == with_table(page), "run `make metrics`"
     assert all(f"`{instrument.name}`" in page for instrument in CATALOGUE)
 
 
