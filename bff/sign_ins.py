@@ -6,7 +6,7 @@ from typing import assert_never
 from bff.models import Tokens, User
 from bff.services import Services
 from shared.accounts import store as accounts
-from shared.accounts import tokens as auth
+from shared.accounts import tokens
 from shared.accounts.sign_outs import announce_or_log
 from shared.accounts.store import AccountStatus, Family, Rotation
 from shared.contract.errors import Code, Refusal
@@ -24,21 +24,21 @@ class SignIns:
         """Start a sign-in of this user, whose password is verified."""
         status = await self._status(user.user_id)
         if status.is_suspended:
-            return auth.SUSPENDED
-        family = Family(auth.new_family_id(), user.user_id, device_name, self._services.clock_ms())
-        refresh_token = auth.new_refresh_token()
-        await self._services.accounts.start_family(family, auth.digest(refresh_token), self._ends_at_ms())
+            return tokens.SUSPENDED
+        family = Family(tokens.new_family_id(), user.user_id, device_name, self._services.clock_ms())
+        refresh_token = tokens.new_refresh_token()
+        await self._services.accounts.start_family(family, tokens.digest(refresh_token), self._ends_at_ms())
         return await self._tokens(user, status, family.family_id, refresh_token)
 
     async def renew(self, refresh_token: str) -> Tokens | Refusal:
         """Exchange a refresh token for new tokens. One that is used twice may be stolen, so its sign-in ends."""
         store = self._services.accounts
-        old_digest, fresh = auth.digest(refresh_token), auth.new_refresh_token()
+        old_digest, fresh = tokens.digest(refresh_token), tokens.new_refresh_token()
         family = await store.family_of(old_digest)
         if family is not None and (await self._status(family.user_id)).is_suspended:
-            return auth.SUSPENDED
+            return tokens.SUSPENDED
         rotation = await store.rotate(
-            old_digest, auth.digest(fresh), now_ms=self._services.clock_ms(), expires_at_ms=self._ends_at_ms()
+            old_digest, tokens.digest(fresh), now_ms=self._services.clock_ms(), expires_at_ms=self._ends_at_ms()
         )
         match rotation:
             case Rotation.UNKNOWN:

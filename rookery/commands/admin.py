@@ -27,15 +27,13 @@ from shared.telemetry.logs import configure_logs, set_levels
 
 
 async def make_admin(settings: Settings, name: str) -> None:
-    async with open_accounts(settings) as accounts, open_administration(settings, accounts) as administration:
-        user = await find_user(accounts, name)
+    async with _open_for_user(settings, name) as (administration, user):
         raise_refusal(await administration.make_admin(system_user(), user))
     click.echo(f"{named(user)} is an admin")
 
 
 async def revoke_admin(settings: Settings, name: str) -> None:
-    async with open_accounts(settings) as accounts, open_administration(settings, accounts) as administration:
-        user = await find_user(accounts, name)
+    async with _open_for_user(settings, name) as (administration, user):
         await administration.revoke_admin(system_user(), user)
     click.echo(f"{named(user)} is no longer an admin")
 
@@ -43,22 +41,19 @@ async def revoke_admin(settings: Settings, name: str) -> None:
 async def suspend(settings: Settings, name: str, reason: str) -> None:
     with validation_errors():
         wanted = models.Suspension(reason=reason)
-    async with open_accounts(settings) as accounts, open_administration(settings, accounts) as administration:
-        user = await find_user(accounts, name)
+    async with _open_for_user(settings, name) as (administration, user):
         raise_refusal(await administration.suspend(system_user(), user, wanted.reason))
     click.echo(f"{named(user)} is suspended, and all of their sessions end")
 
 
 async def restore(settings: Settings, name: str) -> None:
-    async with open_accounts(settings) as accounts, open_administration(settings, accounts) as administration:
-        user = await find_user(accounts, name)
+    async with _open_for_user(settings, name) as (administration, user):
         await administration.restore(system_user(), user)
     click.echo(f"{named(user)} may sign in again")
 
 
 async def sign_out(settings: Settings, name: str) -> None:
-    async with open_accounts(settings) as accounts, open_administration(settings, accounts) as administration:
-        user = await find_user(accounts, name)
+    async with _open_for_user(settings, name) as (administration, user):
         await administration.sign_out(system_user(), user)
     click.echo(f"{named(user)} is signed out everywhere")
 
@@ -132,6 +127,13 @@ def log_acts() -> None:
     """Log the actions of this command to stderr as JSON lines, like a process, and otherwise only warnings."""
     configure_logs("warning", role="command")
     set_levels("warning", {AUDIT_LOGGER: "info"})
+
+
+@asynccontextmanager
+async def _open_for_user(settings: Settings, name: str) -> AsyncIterator[tuple[Administration, User]]:
+    """Open the administration, and find the user of this name. Raises ClickException if there is none."""
+    async with open_accounts(settings) as accounts, open_administration(settings, accounts) as administration:
+        yield administration, await find_user(accounts, name)
 
 
 async def find_user(accounts: AccountStore, name: str) -> User:

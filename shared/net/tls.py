@@ -103,8 +103,8 @@ class Tls:
         return self._client(trust_archives)
 
     def to_itself(self) -> ssl.SSLContext:
-        """Return a context for gRPC with a listener of this process, whatever the names, the authority and the expiry
-        of its certificate. Raises UnusableCertificate."""
+        """Return a context for gRPC with a listener of this process. Names, authority and expiry of the listener's
+        certificate do not matter. Raises UnusableCertificate."""
         context = self._client(trust_own_certificate)
         if self.server is not None and self.server.identity is not None:
             self.server.identity.show(context)
