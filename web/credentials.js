@@ -1,58 +1,87 @@
 // The sign-in of this browser, shared by its tabs. A refresh token works once, and its reuse ends the sign-in in every
 // tab. So tabs refresh under a lock, and the second one finds the tokens that the first one fetched.
+//
+// The lock does not order writes to localStorage: a tab can hold the lock before it reads the tokens that another tab
+// stored under it. So the tab that refreshed marks the refresh token as used, and the next holder of the lock
+// waits while the token that it reads is marked. The profile has its own key: stored with the tokens, it could restore replaced ones.
 
 /** @import {Tokens, User} from "./types.js" */
 
 const KEY = "rookery.sign-in";
+/** The user as loaded last; the sign-in's own copy dates from its last refresh. */
+const PROFILE_KEY = "rookery.profile";
 /** A token that expires within this time is refreshed first; also the least time between two refreshes by the clock. */
 const MARGIN_MS = 30_000;
+/** A used refresh token stays marked this long: the most that a tab waits to read its replacement. */
+const MARK_MS = 10_000;
+/** Time between two reads of localStorage while a tab waits for the replacement. */
+const REREAD_MS = 10;
 
 /** The sign-in has ended; the person has to sign in again. */
 export class SignedOut extends Error {}
 
 /** @typedef {Tokens & {stored_at_ms: number}} Stored */
 /**
- * @typedef {(work: () => Promise<string>) => Promise<string>} Exclusively runs the work
- * while no other tab runs its own
+ * @typedef {object} TabLocks
+ * @property {(work: () => Promise<string>) => Promise<string>} exclusively runs the work while no other tab runs its own
+ * @property {(refresh_token: string) => Promise<void>} markUsed returns when every tab can see the mark
+ * @property {(refresh_token: string) => Promise<boolean>} isUsed
  */
 
 /**
- * Runs the work in one tab after another where the browser supports locks (https and localhost); elsewhere at once.
- * @type {Exclusively}
+ * The locks of the browser, which it has on https and localhost; elsewhere tabs do not wait for each other.
+ * A mark is a lock that nobody waits for.
+ * @type {TabLocks}
  */
-const oneTabAtATime = async (work) => (navigator.locks ? await navigator.locks.request(KEY, work) : work());
+const browserLocks = {
+  exclusively: async (work) => (navigator.locks ? await navigator.locks.request(KEY, work) : work()),
+  markUsed: (refresh_token) =>
+    new Promise((marked) => {
+      if (!navigator.locks) return marked();
+      void navigator.locks.request(`${KEY}.${refresh_token}`, { mode: "shared" }, () => {
+        marked();
+        return sleep(MARK_MS);
+      });
+    }),
+  isUsed: async (refresh_token) => {
+    const { held = [] } = (await navigator.locks?.query()) ?? {};
+    return held.some(({ name }) => name === `${KEY}.${refresh_token}`);
+  },
+};
 
 export class Credentials {
   /** Called when the server has ended the sign-in. */
   onEnded = () => {};
   #storage;
-  #exclusively;
+  #locks;
 
-  /** @param {Pick<Storage, "getItem" | "setItem" | "removeItem">} storage @param {Exclusively} [exclusively] */
-  constructor(storage, exclusively = oneTabAtATime) {
+  /** @param {Pick<Storage, "getItem" | "setItem" | "removeItem">} storage @param {TabLocks} [locks] */
+  constructor(storage, locks = browserLocks) {
     this.#storage = storage;
-    this.#exclusively = exclusively;
+    this.#locks = locks;
   }
 
   /** @returns {Stored | null} */
   get current() {
-    const text = this.#storage.getItem(KEY);
-    return text ? JSON.parse(text) : null;
+    const stored = this.#read(KEY);
+    const profile = this.#read(PROFILE_KEY);
+    return stored && profile?.user_id === stored.user.user_id ? { ...stored, user: profile } : stored;
   }
 
   /** @param {Tokens} tokens */
   store(tokens) {
     this.#storage.setItem(KEY, JSON.stringify({ ...tokens, stored_at_ms: Date.now() }));
+    this.storeUser(tokens.user);
   }
 
-  /** Keeps a changed profile of the same sign-in. @param {User} user */
+  /** Stores the profile of the signed-in user. @param {User} user */
   storeUser(user) {
-    const current = this.current;
-    if (current) this.#storage.setItem(KEY, JSON.stringify({ ...current, user }));
+    this.#storage.setItem(PROFILE_KEY, JSON.stringify(user));
   }
 
   clear() {
     this.#storage.removeItem(KEY);
+    this.#storage.removeItem(PROFILE_KEY);
   }
 
   /**
@@ -66,14 +95,25 @@ export class Credentials {
   async access(rejected, refresh) {
     const usable = this.#usable(rejected);
     if (usable) return usable;
-    return this.#exclusively(async () => {
+    return this.#locks.exclusively(async () => {
+      await this.#replacementRead();
       const fetched = this.#usable(rejected);
       if (fetched) return fetched;
-      const tokens = await refresh(this.current?.refresh_token ?? "");
+      const refresh_token = this.current?.refresh_token ?? "";
+      const tokens = await refresh(refresh_token);
       if (!tokens) return this.end();
       this.store(tokens);
+      await this.#locks.markUsed(refresh_token);
       return tokens.access_token;
     });
+  }
+
+  /** Waits until this tab reads a refresh token that no tab has used, `MARK_MS` at most. */
+  async #replacementRead() {
+    for (let current = this.current; current; current = this.current) {
+      if (!(await this.#locks.isUsed(current.refresh_token))) return;
+      await sleep(REREAD_MS);
+    }
   }
 
   /**
@@ -85,6 +125,12 @@ export class Credentials {
     this.clear();
     this.onEnded();
     throw new SignedOut();
+  }
+
+  /** @param {string} key */
+  #read(key) {
+    const text = this.#storage.getItem(key);
+    return text ? JSON.parse(text) : null;
   }
 
   /** @param {string} rejected */
@@ -109,4 +155,9 @@ export class Credentials {
       if (user?.user_id !== user_id) changed(user);
     });
   }
+}
+
+/** @param {number} ms @returns {Promise<void>} */
+function sleep(ms) {
+  return new Promise((woken) => setTimeout(woken, ms));
 }

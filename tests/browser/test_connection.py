@@ -3,6 +3,7 @@
 import json
 import secrets
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -190,23 +191,28 @@ def test_missed_frames_are_read_from_history(
     assert seat.messages.locator(".text").all_inner_texts() == ["First", "swallowed by the line", "Last"]
 
 
-def test_tabs_whose_token_is_rejected_refresh_it_once(platform: "Platform", seats: "Seats", ada: "Account") -> None:
+@pytest.mark.parametrize(("tabs", "rounds"), [(2, 1), pytest.param(5, 10, marks=pytest.mark.slow)])
+def test_tabs_whose_token_is_rejected_refresh_it_once(
+    platform: "Platform", seats: "Seats", ada: "Account", tabs: int, rounds: int
+) -> None:
     seat = seats(platform)
     seat.allowed = ["401"]
     seat.sign_in(ada)
-    other = seat.tab()
-    expect(other.get_by_role("heading", name="Rookery")).to_be_visible()
+    pages = [seat.page, *(seat.tab() for _ in range(tabs - 1))]
     refreshes: list[str] = []
-    for page in (seat.page, other):
+    for page in pages:
+        expect(page.get_by_text("No chats yet")).to_be_visible()
         page.on("request", lambda request: refreshes.append(request.url) if "refresh" in request.url else None)
     spoil = "() => { const kept = JSON.parse(localStorage['rookery.sign-in']); kept.access_token = 'spoilt';"
-    seat.page.evaluate(f"{spoil} localStorage['rookery.sign-in'] = JSON.stringify(kept) }}")
-    with seat.page.expect_event("load"), other.expect_event("load"):  # the pages from here on are the new ones
-        seat.page.evaluate("setTimeout(() => location.reload())")
-        other.evaluate("setTimeout(() => location.reload())")
-    for page in (seat.page, other):
-        expect(page.get_by_text("No chats yet")).to_be_visible()
-    assert len(refreshes) == 1
+    for completed in range(rounds):
+        seat.page.evaluate(f"{spoil} localStorage['rookery.sign-in'] = JSON.stringify(kept) }}")
+        with ExitStack() as loads:  # the pages from here on are the new ones
+            for page in pages:
+                loads.enter_context(page.expect_event("load"))
+                page.evaluate("setTimeout(() => location.reload())")
+        for page in pages:
+            expect(page.get_by_text("No chats yet")).to_be_visible()
+        assert len(refreshes) == completed + 1
 
 
 def test_a_sign_in_that_was_revoked_leads_back_to_signing_in(

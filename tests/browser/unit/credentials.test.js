@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { Api } from "../../../web/api.js";
 import { Credentials, SignedOut } from "../../../web/credentials.js";
-import { fakeStorage } from "./fakes.js";
+import { fakeStorage, settle } from "./fakes.js";
 
 const tokens = (name, life_ms = 900_000) => ({
   access_token: `access ${name}`,
@@ -13,29 +13,76 @@ const tokens = (name, life_ms = 900_000) => ({
   user: { user_id: "11" },
 });
 
-/** Like the Web Locks API: runs one callback after another. */
-function takingTurns() {
+/** Like the locks of a browser: runs one callback after another, and every tab sees a mark at once. */
+function fakeLocks() {
   let last = Promise.resolve();
-  return (work) => (last = last.then(work, work));
+  const used = new Set();
+  return {
+    exclusively: (work) => (last = last.then(work, work)),
+    markUsed: async (refresh_token) => void used.add(refresh_token),
+    isUsed: async (refresh_token) => used.has(refresh_token),
+  };
+}
+
+/** The storage of two tabs: a tab reads its own writes at once and the writes of the other after `deliver`. */
+function laggingStorages() {
+  const storages = [fakeStorage(), fakeStorage()];
+  const pending = [];
+  const views = storages.map((own, tab) => ({
+    getItem: own.getItem,
+    setItem(key, value) {
+      own.setItem(key, value);
+      pending.push(() => storages[1 - tab].setItem(key, value));
+    },
+    removeItem: own.removeItem,
+  }));
+  return { views, deliver: () => pending.splice(0).forEach((write) => write()) };
 }
 
 test("a valid token is used as it is", async () => {
-  const credentials = new Credentials(fakeStorage(), takingTurns());
+  const credentials = new Credentials(fakeStorage(), fakeLocks());
   credentials.store(tokens("a"));
   assert.equal(await credentials.access("", () => assert.fail("no need")), "access a");
 });
 
 test("two tabs whose token was rejected refresh once and share the new token", async () => {
-  const [storage, turns, used] = [fakeStorage(), takingTurns(), []];
-  const tabs = [new Credentials(storage, turns), new Credentials(storage, turns)];
+  const [storage, locks, used] = [fakeStorage(), fakeLocks(), []];
+  const tabs = [new Credentials(storage, locks), new Credentials(storage, locks)];
   tabs[0].store(tokens("a"));
   const refresh = async (token) => (used.push(token), tokens("b"));
   assert.deepEqual(await Promise.all(tabs.map((tab) => tab.access("access a", refresh))), ["access b", "access b"]);
   assert.deepEqual(used, ["refresh a"]);
 });
 
+test("a tab that reads a stored refresh late waits for it instead of using the replaced token", async () => {
+  const [{ views, deliver }, locks, used] = [laggingStorages(), fakeLocks(), []];
+  const tabs = views.map((view) => new Credentials(view, locks));
+  tabs[0].store(tokens("a"));
+  deliver();
+  const refresh = async (token) => (used.push(token), tokens("b"));
+  const access = tabs.map((tab) => tab.access("access a", refresh));
+  assert.equal(await access[0], "access b");
+  await settle();
+  assert.equal(tabs[1].current.refresh_token, "refresh a");
+  deliver();
+  assert.equal(await access[1], "access b");
+  assert.deepEqual(used, ["refresh a"]);
+});
+
+test("a tab that stores a profile does not restore replaced tokens", () => {
+  const [{ views, deliver }, locks] = [laggingStorages(), fakeLocks()];
+  const tabs = views.map((view) => new Credentials(view, locks));
+  tabs[0].store(tokens("a"));
+  deliver();
+  tabs[0].store(tokens("b"));
+  tabs[1].storeUser({ user_id: "11", display_name: "Ada" });
+  deliver();
+  for (const tab of tabs) assert.equal(tab.current.access_token, "access b");
+  assert.equal(tabs[0].current.user.display_name, "Ada");
+});
+
 test("a refused refresh ends the sign-in", async () => {
-  const credentials = new Credentials(fakeStorage(), takingTurns());
+  const credentials = new Credentials(fakeStorage(), fakeLocks());
   credentials.store(tokens("a"));
   let ended = 0;
   credentials.onEnded = () => ended++;
@@ -48,7 +95,7 @@ test("a refused refresh ends the sign-in", async () => {
 });
 
 test("a refresh without a response keeps the sign-in", async () => {
-  const credentials = new Credentials(fakeStorage(), takingTurns());
+  const credentials = new Credentials(fakeStorage(), fakeLocks());
   credentials.store(tokens("a"));
   await assert.rejects(
     credentials.access("access a", async () => {
@@ -60,13 +107,13 @@ test("a refresh without a response keeps the sign-in", async () => {
 });
 
 test("a wrong clock does not make every request refresh", async () => {
-  const credentials = new Credentials(fakeStorage(), takingTurns());
+  const credentials = new Credentials(fakeStorage(), fakeLocks());
   credentials.store(tokens("a", -3_600_000));
   assert.equal(await credentials.access("", () => assert.fail("it has only just come")), "access a");
 });
 
 test("the sign-in of a suspended user ends with the first response that reports it", async (context) => {
-  const credentials = new Credentials(fakeStorage(), takingTurns());
+  const credentials = new Credentials(fakeStorage(), fakeLocks());
   credentials.store(tokens("a"));
   let ended = 0;
   credentials.onEnded = () => ended++;
