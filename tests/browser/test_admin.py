@@ -64,6 +64,7 @@ def make_admin(platform: "Platform") -> "Account":
 @pytest.fixture
 def at_admin(platform: "Platform", seats: "Seats", admin: "Account") -> "Seat":
     seat = seats(platform)
+    poll_fast(seat)
     open_admin(seat, admin)
     return seat
 
