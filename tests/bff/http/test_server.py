@@ -3,7 +3,7 @@
 import ssl
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import trio
@@ -11,6 +11,7 @@ import trio
 from bff.http import endpoints
 from bff.http.server import open_http_server
 from shared.net.tls import ServerTls
+from tests.bff.conftest import Api
 from tests.bff.http.connections import (
     MEGABYTE,
     NEVER,
@@ -24,9 +25,6 @@ from tests.bff.http.connections import (
     until_connections,
 )
 from tools.launch.certificates import Authority
-
-if TYPE_CHECKING:
-    from tests.bff.conftest import Api
 
 Secure = tuple[ServerTls, ssl.SSLContext] | tuple[None, None]
 
@@ -299,7 +297,7 @@ async def test_an_address_that_is_taken_is_an_error() -> None:
 # ---- the whole application
 
 
-async def test_a_body_that_is_too_large_is_refused_while_it_is_still_sent(api: "Api", secure: Secure) -> None:
+async def test_a_body_that_is_too_large_is_refused_while_it_is_still_sent(api: Api, secure: Secure) -> None:
     tls, context = secure
     async with (
         serving(api.app, tls, linger_seconds=PATIENCE) as server,
@@ -313,7 +311,7 @@ async def test_a_body_that_is_too_large_is_refused_while_it_is_still_sent(api: "
     assert b"too_large" in received
 
 
-async def test_a_chunked_body_that_is_too_large_is_refused(api: "Api") -> None:
+async def test_a_chunked_body_that_is_too_large_is_refused(api: Api) -> None:
     chunk = b"4000\r\n" + b"x" * 0x4000 + b"\r\n"
     async with serving(api.app, linger_seconds=PATIENCE) as server, connected(server) as client:
         await client.send("POST /v1/users HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -321,7 +319,7 @@ async def test_a_chunked_body_that_is_too_large_is_refused(api: "Api") -> None:
         assert b"too_large" in await client.rest()
 
 
-async def test_a_body_that_never_comes_is_a_time_out(api: "Api", monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_body_that_never_comes_is_a_time_out(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endpoints, "REQUEST_DEADLINE", 0.1)
     async with serving(api.app) as server, connected(server) as client:
         await client.send("POST /v1/users HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
@@ -329,13 +327,13 @@ async def test_a_body_that_never_comes_is_a_time_out(api: "Api", monkeypatch: py
 
 
 @pytest.mark.parametrize("host", ["a" * 300, "[::1", "a..b", "\xe4", "x y"])
-async def test_a_strange_host_is_answered(api: "Api", host: str) -> None:
+async def test_a_strange_host_is_answered(api: Api, host: str) -> None:
     async with serving(api.app) as server, connected(server) as client:
         await client.send(f"GET /v1/none HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode("latin-1"))
         assert (await client.rest()).startswith(b"HTTP/1.1 404")
 
 
-async def test_an_answer_without_a_body_keeps_the_connection(api: "Api", token: str) -> None:
+async def test_an_answer_without_a_body_keeps_the_connection(api: Api, token: str) -> None:
     async with serving(api.app) as server, connected(server) as client:
         await client.send(f"DELETE /v1/tokens/current HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n")
         assert (await client.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 204")
