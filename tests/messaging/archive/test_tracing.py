@@ -15,7 +15,7 @@ from shared.backplane.publishing import publish_and_wait
 from shared.backplane.sqlite.log import SqliteLog
 from shared.contract.errors import Unavailable
 from shared.telemetry import traces
-from tests.messaging.archive.conftest import FakeChats
+from tests.messaging.archive.conftest import FakeChats, new_message, truth_of
 from tests.spans import Spans, attributes_of, ids_of
 
 PATIENCE = 20.0
@@ -29,10 +29,10 @@ async def record_until(recorder: Recorder, is_done: Callable[[], object]) -> Non
                 await trio.sleep(0.001)
 
 
-async def publish(log: SqliteLog, people: Any, *, traced: Sequence[bool]) -> list[Event]:
+async def publish(log: SqliteLog, *, traced: Sequence[bool]) -> list[Event]:
     """Publish records of truth; a traced one has a parent span."""
-    events = [people.message() for _ in traced]
-    records = [people.truth(event) for event in events]
+    events = [new_message() for _ in traced]
+    records = [truth_of(event) for event in events]
     for index, is_traced in enumerate(traced):
         if is_traced:
             first = traces.begin(f"first {index}", SpanKind.SERVER, {})
@@ -42,10 +42,8 @@ async def publish(log: SqliteLog, people: Any, *, traced: Sequence[bool]) -> lis
     return events
 
 
-async def test_only_the_traced_records_of_a_batch_have_spans(
-    log: SqliteLog, chats: SqliteChats, people: Any, spans: Spans
-) -> None:
-    events = await publish(log, people, traced=[False, True, False, True])
+async def test_only_the_traced_records_of_a_batch_have_spans(log: SqliteLog, chats: SqliteChats, spans: Spans) -> None:
+    events = await publish(log, traced=[False, True, False, True])
     recorder = Recorder(log, chats)
     await record_until(recorder, lambda: recorder.statistics().events == 4)
     assert recorder.statistics().batches == 1
@@ -62,7 +60,7 @@ async def test_only_the_traced_records_of_a_batch_have_spans(
 
 
 async def test_each_failed_attempt_of_the_store_is_a_failed_span(
-    log: SqliteLog, chats: SqliteChats, people: Any, spans: Spans, monkeypatch: pytest.MonkeyPatch
+    log: SqliteLog, chats: SqliteChats, spans: Spans, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = 0
     submit = chats._database._writer.call
@@ -75,7 +73,7 @@ async def test_each_failed_attempt_of_the_store_is_a_failed_span(
         return await submit(job)
 
     monkeypatch.setattr(chats._database._writer, "call", fail_once)
-    await publish(log, people, traced=[True])
+    await publish(log, traced=[True])
     recorder = Recorder(log, chats)
     await record_until(recorder, lambda: recorder.statistics().events == 1)
     record = spans.one("record log")
@@ -86,13 +84,13 @@ async def test_each_failed_attempt_of_the_store_is_a_failed_span(
     assert "secret" not in spans.told()
 
 
-async def test_a_poison_record_fails_its_own_span_only(log: SqliteLog, people: Any, spans: Spans) -> None:
-    events = [people.message() for _ in range(3)]
+async def test_a_poison_record_fails_its_own_span_only(log: SqliteLog, spans: Spans) -> None:
+    events = [new_message() for _ in range(3)]
     events[1].message.chat_id = "bad"
     records = []
     for index, event in enumerate(events):
         first = traces.begin(f"first {index}", SpanKind.SERVER, {})
-        records.append(people.truth(event)._replace(traceparent=traces.traceparent_of(first)))
+        records.append(truth_of(event)._replace(traceparent=traces.traceparent_of(first)))
         first.end()
     await publish_and_wait(log, records)
     chats: Any = FakeChats()
@@ -107,7 +105,7 @@ async def test_a_poison_record_fails_its_own_span_only(log: SqliteLog, people: A
     assert failed == [1]
 
 
-async def test_a_recorder_that_stops_during_a_retry_ends_its_spans(log: SqliteLog, people: Any, spans: Spans) -> None:
+async def test_a_recorder_that_stops_during_a_retry_ends_its_spans(log: SqliteLog, spans: Spans) -> None:
     chats: Any = FakeChats()
     asked = 0
 
@@ -117,7 +115,7 @@ async def test_a_recorder_that_stops_during_a_retry_ends_its_spans(log: SqliteLo
         raise Unavailable("away")
 
     chats.record = refuse
-    await publish(log, people, traced=[True])
+    await publish(log, traced=[True])
     await record_until(Recorder(log, chats), lambda: asked)
     record = spans.one("record log")
     assert (record.status.status_code, attributes_of(record)["error.type"]) == (StatusCode.ERROR, "Cancelled")
