@@ -15,12 +15,14 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from hyperframe.frame import Frame, GoAwayFrame
+from trio.testing import MockClock
 
 from rookery.v1.archive_pb2 import GetChatRequest
 from rookery.v1.session_grpc import SessionServiceServicer
 from rookery.v1.session_pb2 import ClientFrame, Ping, Pong, ServerFrame
 from shared.background import open_background
 from shared.rpc import (
+    Balancer,
     Channel,
     Limits,
     Prepare,
@@ -49,9 +51,9 @@ Connect = Callable[[SessionStream], Awaitable[None]]
 
 
 @pytest.fixture
-def autojump_clock() -> trio.testing.MockClock:
+def autojump_clock() -> MockClock:
     """Replaces pytest-trio's clock, which jumps once all tasks are blocked, even while a socket has data in flight."""
-    return trio.testing.MockClock(autojump_threshold=STANDSTILL)
+    return MockClock(autojump_threshold=STANDSTILL)
 
 
 class Sessions(SessionServiceServicer):
@@ -157,6 +159,11 @@ class IdleHandler:
 @pytest.fixture
 def idle_handler() -> IdleHandler:
     return IdleHandler()
+
+
+def ready(balancer: Balancer, count: int) -> Callable[[], bool]:
+    """Return whether so many servers of a balancer are ready, as a condition for `eventually`."""
+    return lambda: balancer.statistics().servers_ready == count
 
 
 async def eventually(is_so: Callable[[], bool]) -> None:

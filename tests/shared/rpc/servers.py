@@ -1,7 +1,9 @@
 """Servers for the client's tests: one that can hang, and one whose response to each call a test defines."""
 
-from collections.abc import Callable
+import ssl
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import h2.events
 import h2.exceptions
@@ -9,7 +11,28 @@ import trio
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 
+from shared.rpc import Servicer, serve_rpc
 from shared.rpc.framing import frame_messages
+
+
+async def serve_streams(nursery: trio.Nursery, handler: Callable[[trio.SocketStream], Awaitable[object]]) -> int:
+    """Serve connections; return the port."""
+    (listener,) = await nursery.start(partial(trio.serve_tcp, handler, 0, host="127.0.0.1"))
+    return int(listener.socket.getsockname()[1])
+
+
+async def respond_in_http1(stream: trio.SocketStream) -> None:
+    """Respond, as a web server without HTTP/2, to any data."""
+    async with stream:
+        await stream.receive_some()
+        await stream.send_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+
+
+async def serve_services(nursery: trio.Nursery, *services: Servicer, tls: ssl.SSLContext | None = None) -> int:
+    """Serve gRPC services, over TLS if there is a context; return the port."""
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    await nursery.start(serve_rpc, services, [trio.SSLListener(listener, tls) if tls else listener])
+    return int(listener.socket.getsockname()[1])
 
 
 class Proxy:

@@ -5,7 +5,6 @@ import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
 
 import pytest
 import trio
@@ -29,11 +28,7 @@ from shared.rpc import (
 from shared.rpc.server.server import Server
 from shared.rpc.server.standard_services import standard_services
 from shared.telemetry.health import Health
-from tests.shared.rpc.conftest import SessionStream, eventually, make_services
-
-if TYPE_CHECKING:
-    from tests.shared.rpc.conftest import Serve
-
+from tests.shared.rpc.conftest import Serve, SessionStream, eventually, make_services
 
 LARGE = bytes(140_000)
 """Bytes that exceed a window and a buffer together, so that the sender waits."""
@@ -118,7 +113,7 @@ async def prove_alive(channel: Channel) -> None:
     assert not connection.streams
 
 
-async def test_a_stream_that_is_cancelled_at_any_step_leaves_its_connection_whole(serve: "Serve") -> None:
+async def test_a_stream_that_is_cancelled_at_any_step_leaves_its_connection_whole(serve: Serve) -> None:
     handler, step = Handler(), 0
 
     async def connect(stream: SessionStream) -> None:
@@ -153,7 +148,7 @@ async def test_a_connection_that_is_cancelled_at_any_step_leaves_nothing_behind(
     assert step > 20
 
 
-async def test_a_message_that_is_cut_off_ends_its_stream(serve: "Serve") -> None:
+async def test_a_message_that_is_cut_off_ends_its_stream(serve: Serve) -> None:
     cut = trio.Event()
 
     async def connect(stream: SessionStream) -> None:
@@ -198,7 +193,7 @@ def is_below(root: trio.lowlevel.Task) -> Callable[[trio.lowlevel.Task], bool]:
     return is_below_root
 
 
-async def test_a_call_that_is_cancelled_at_any_step_leaves_its_channel_whole(serve: "Serve") -> None:
+async def test_a_call_that_is_cancelled_at_any_step_leaves_its_channel_whole(serve: Serve) -> None:
     """On a new channel each time: before, while and after it connects."""
     handler = Handler()
     server = await serve(connect=handler)
@@ -215,7 +210,7 @@ async def test_a_call_that_is_cancelled_at_any_step_leaves_its_channel_whole(ser
     assert step > 5
 
 
-async def test_a_call_that_is_cancelled_at_any_step_of_its_retries_leaves_its_channel_whole(serve: "Serve") -> None:
+async def test_a_call_that_is_cancelled_at_any_step_of_its_retries_leaves_its_channel_whole(serve: Serve) -> None:
     async def fail(request: GetChatRequest) -> GetChatResponse:
         if request.chat_id == "fails":
             raise RpcError(Status.UNAVAILABLE, "", retry_after=0.001)

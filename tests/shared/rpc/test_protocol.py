@@ -11,6 +11,7 @@ from hyperframe.frame import SettingsFrame
 from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
+from trio.testing import MockClock
 
 from rookery.v1.session_pb2 import ServerFrame
 from shared.rpc import Limits
@@ -134,7 +135,7 @@ def test_a_client_survives_any_input(wire: bytes, at: list[int], settings_first:
 @examples(60)
 @given(wire=wires, at=cuts)
 async def test_a_connection_ends_without_a_fault_after_any_input(
-    wire: bytes, at: list[int], autojump_clock: trio.testing.MockClock
+    wire: bytes, at: list[int], autojump_clock: MockClock
 ) -> None:
     """Including its handlers, refusals and writer: no unexpected exception, and no call or connection is left."""
     server = Server(make_services(), LIMITS)

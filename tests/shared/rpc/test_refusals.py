@@ -1,6 +1,6 @@
 """Refusals as statuses with details: our client gets back the refusal that was sent, a stock client can read it."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 import pytest
@@ -14,9 +14,7 @@ from shared.contract.errors import Code, Refusal
 from shared.rpc import RpcError, Status, call_unary, open_channel
 from shared.rpc.protocol import DETAILS
 from shared.rpc.refusals import DOMAIN, code_without_refusal, error_of, refusal_sent_with
-
-if TYPE_CHECKING:
-    from tests.shared.rpc.conftest import Serve
+from tests.shared.rpc.conftest import Serve
 
 PATIENCE = 30.0
 """Seconds; only ends a test that has failed."""
@@ -27,7 +25,7 @@ REFUSALS = [Refusal(code, f"50 % of été: {code}.", "send.text.body", 2_500) fo
 ]
 
 
-async def test_a_refusal_that_a_handler_returns_reaches_the_client_whole(serve: "Serve") -> None:
+async def test_a_refusal_that_a_handler_returns_reaches_the_client_whole(serve: Serve) -> None:
     async def get_chat(request: GetChatRequest) -> Any:
         await trio.lowlevel.checkpoint()
         return REFUSALS[request.user_id]
@@ -41,7 +39,7 @@ async def test_a_refusal_that_a_handler_returns_reaches_the_client_whole(serve: 
     assert received == [(refusal, refusal.kind.grpc_status) for refusal in REFUSALS]
 
 
-async def test_a_stock_client_reads_the_details(serve: "Serve") -> None:
+async def test_a_stock_client_reads_the_details(serve: Serve) -> None:
     async def get_chat(request: GetChatRequest) -> Any:
         await trio.lowlevel.checkpoint()
         return Refusal(Code.RATE_LIMITED, "Too many.", "limit", 2_500)

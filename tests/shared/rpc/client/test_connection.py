@@ -10,6 +10,7 @@ import trio.testing
 import trustme
 from h2.config import H2Configuration
 from h2.connection import H2Connection
+from trio.testing import MockClock
 
 from rookery.v1.archive_pb2 import GetChatResponse
 from shared.rpc import Limits, OutgoingCall, RpcError, Status
@@ -113,7 +114,7 @@ async def test_frames_sent_before_a_reset_of_the_connection_reach_their_calls(
 
 
 async def test_no_call_begins_on_a_connection_whose_writes_fail(
-    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+    nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     near, far = trio.testing.memory_stream_pair()
     raw = ResettableStream(near)

@@ -9,6 +9,7 @@ import structlog
 import trio
 import trio.testing
 from google.rpc.error_details_pb2 import RetryInfo
+from trio.testing import MockClock
 
 from rookery.v1.archive_grpc import ArchiveServiceStub
 from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse
@@ -121,7 +122,7 @@ async def test_only_faults_of_the_server_are_logged_as_warnings(
 
 
 async def test_a_call_that_exceeds_its_deadline_is_logged(
-    waiting: Waiting, logged: Logged, autojump_clock: trio.testing.MockClock
+    waiting: Waiting, logged: Logged, autojump_clock: MockClock
 ) -> None:
     async with open_client(make_services(get_chat=waiting.get_chat), log_calls) as channel:
         await failure_of(channel, timeout=0.05)

@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import trio
@@ -15,14 +15,12 @@ import trio.testing
 import trustme
 from h2.events import ConnectionTerminated
 from hyperframe.frame import PingFrame, SettingsFrame
+from trio.testing import MockClock
 
 from shared.rpc import Channel, Limits, open_channel, serve_rpc
 from shared.rpc.server.server import Server
 from tests.shared.rpc.calling import get_chat
-from tests.shared.rpc.conftest import eventually, make_services
-
-if TYPE_CHECKING:
-    from tests.shared.rpc.conftest import ConnectRaw
+from tests.shared.rpc.conftest import ConnectRaw, eventually, make_services
 
 PATIENCE = 60.0
 """Seconds for handshakes and calls that the test does not let time out."""
@@ -60,7 +58,7 @@ def tls_fixture(authority: trustme.CA) -> ssl.SSLContext:
     ids=["nothing", "part", "preface", "frame"],
 )
 async def test_a_client_that_does_not_finish_its_preface_is_closed(
-    sent: bytes, connect_raw: "ConnectRaw", autojump_clock: trio.testing.MockClock
+    sent: bytes, connect_raw: ConnectRaw, autojump_clock: MockClock
 ) -> None:
     limits = Limits(handshake_timeout=5)
     first = await connect_raw(limits=limits)
@@ -78,9 +76,7 @@ async def test_a_client_that_does_not_finish_its_preface_is_closed(
     await first.prove_alive()
 
 
-async def test_a_client_that_has_shaken_hands_may_be_silent(
-    connect_raw: "ConnectRaw", autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_a_client_that_has_shaken_hands_may_be_silent(connect_raw: ConnectRaw, autojump_clock: MockClock) -> None:
     client = await connect_raw(limits=Limits(handshake_timeout=5))
     await trio.sleep(100)
     await client.prove_alive()
@@ -88,7 +84,7 @@ async def test_a_client_that_has_shaken_hands_may_be_silent(
 
 
 @pytest.mark.parametrize("frame", [PingFrame(0, b"12345678"), SettingsFrame(0, flags=["ACK"])], ids=["ping", "ack"])
-async def test_the_first_frame_must_be_the_settings(frame: Any, connect_raw: "ConnectRaw") -> None:
+async def test_the_first_frame_must_be_the_settings(frame: Any, connect_raw: ConnectRaw) -> None:
     client = await connect_raw()
     near, far = trio.testing.memory_stream_pair()
     async with trio.open_nursery() as nursery:
@@ -101,7 +97,7 @@ async def test_the_first_frame_must_be_the_settings(frame: Any, connect_raw: "Co
     assert client.server.statistics().handshakes_failed == 1
 
 
-async def test_one_handshake_too_many_ends_the_oldest(connect_raw: "ConnectRaw") -> None:
+async def test_one_handshake_too_many_ends_the_oldest(connect_raw: ConnectRaw) -> None:
     client = await connect_raw(limits=Limits(max_handshakes=3, handshake_timeout=PATIENCE))
     await client.prove_alive()
     async with trio.open_nursery() as nursery:
@@ -119,7 +115,7 @@ async def test_one_handshake_too_many_ends_the_oldest(connect_raw: "ConnectRaw")
     assert client.server.statistics().handshakes_failed == 5
 
 
-async def test_a_connection_too_many_is_closed_at_once(connect_raw: "ConnectRaw") -> None:
+async def test_a_connection_too_many_is_closed_at_once(connect_raw: ConnectRaw) -> None:
     client = await connect_raw(limits=Limits(max_connections=2, handshake_timeout=PATIENCE))
     near, far = trio.testing.memory_stream_pair()
     async with trio.open_nursery() as nursery:
