@@ -58,15 +58,15 @@ class Clock:
 
 
 class FakeArchive:
-    """Answers with `answer`, and remembers the requests."""
+    """Returns `response`, and records the requests."""
 
     def __init__(self) -> None:
-        self.asked: list[Any] = []
-        self.answer: Any = None
+        self.requests: list[Any] = []
+        self.response: Any = None
 
     def _reply(self, request: Any, empty: R) -> R | Refusal:
-        self.asked.append(request)
-        return empty if self.answer is None else cast(R | Refusal, self.answer)
+        self.requests.append(request)
+        return empty if self.response is None else cast(R | Refusal, self.response)
 
     async def list_chats(self, request: ListChatsRequest) -> ListChatsResponse | Refusal:
         return self._reply(request, ListChatsResponse())

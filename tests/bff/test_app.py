@@ -22,7 +22,7 @@ PATIENCE = 60.0
 
 
 class ArchiveFake(ArchiveServiceServicer):
-    """Has one chat, which says for whom it was asked."""
+    """Has one chat, whose id names the user of the request."""
 
     async def ListChats(self, input_message: ListChatsRequest) -> ListChatsResponse:
         return ListChatsResponse(chats=[Chat(chat_id=f"of {input_message.user_id}")])
@@ -33,7 +33,7 @@ class ArchiveFake(ArchiveServiceServicer):
 
 @pytest.fixture
 async def archive_port(nursery: trio.Nursery) -> int:
-    """Where an archive answers, over gRPC."""
+    """The gRPC port of an archive."""
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     await nursery.start(serve_rpc, [ArchiveFake()], listeners)
     return int(listeners[0].socket.getsockname()[1])

@@ -50,7 +50,7 @@ async def test_empty_lists_have_every_key(api: Api, token: str) -> None:
 async def test_chats_are_requested_as_the_signed_in_user(api: Api, token: str, user_id: int) -> None:
     await api.call("GET", "/v1/chats?changed_since_ms=123&limit=7&cursor=abc%3D", token=token)
     await api.call("GET", "/v1/chats", token=token)
-    assert api.archive.asked == [
+    assert api.archive.requests == [
         ListChatsRequest(user_id=user_id, changed_since_ms=123, limit=7, cursor="abc="),
         ListChatsRequest(user_id=user_id, limit=50),
     ]
@@ -60,9 +60,9 @@ async def test_history_is_requested_at_each_anchor(api: Api, token: str, user_id
     for anchor in ("before_id", "after_id", "around_id", "before_ms", "after_ms", "around_ms"):
         await api.call("GET", f"/v1/chats/d-1-2/messages?{anchor}={BIG}&limit=9", token=token)
         fields: dict[str, Any] = {anchor: BIG}
-        assert api.archive.asked[-1] == ListMessagesRequest(user_id=user_id, chat_id="d-1-2", limit=9, **fields)
+        assert api.archive.requests[-1] == ListMessagesRequest(user_id=user_id, chat_id="d-1-2", limit=9, **fields)
         await api.call("GET", f"/v1/chats/d-1-2/messages?{anchor}=0", token=token)
-        assert api.archive.asked[-1].WhichOneof("anchor") == anchor
+        assert api.archive.requests[-1].WhichOneof("anchor") == anchor
 
 
 async def test_ids_and_times_are_strings_in_json(api: Api, token: str) -> None:
@@ -70,7 +70,7 @@ async def test_ids_and_times_are_strings_in_json(api: Api, token: str) -> None:
     chat = Chat(
         chat_id="d-1-2", kind=ChatKind.CHAT_KIND_DIRECT, member_ids=[1, BIG], newest=message, unread=3, changed_at_ms=5
     )
-    api.archive.answer = ListChatsResponse(chats=[chat], next_cursor="more")
+    api.archive.response = ListChatsResponse(chats=[chat], next_cursor="more")
     reply = await api.call("GET", "/v1/chats", token=token)
     assert reply.body == {
         "chats": [
@@ -95,7 +95,7 @@ async def test_ids_and_times_are_strings_in_json(api: Api, token: str) -> None:
 
 async def test_a_page_of_history_has_reactions_and_flags_further_messages(api: Api, token: str) -> None:
     message = HistoryMessage(message=Message(message_id=5), reactions=[ReactionTally(emoji="👍", user_ids=[1, 2])])
-    api.archive.answer = ListMessagesResponse(messages=[message], has_older=True)
+    api.archive.response = ListMessagesResponse(messages=[message], has_older=True)
     reply = await api.call("GET", "/v1/chats/d-1-2/messages", token=token)
     assert reply.body == {
         "messages": [{"message": {"message_id": "5"}, "reactions": [{"emoji": "👍", "user_ids": ["1", "2"]}]}],
@@ -105,14 +105,14 @@ async def test_a_page_of_history_has_reactions_and_flags_further_messages(api: A
 
 
 async def test_one_chat_is_the_chat(api: Api, token: str, user_id: int) -> None:
-    api.archive.answer = GetChatResponse(chat=Chat(chat_id="d-1-2", member_ids=[1, 2]))
+    api.archive.response = GetChatResponse(chat=Chat(chat_id="d-1-2", member_ids=[1, 2]))
     reply = await api.call("GET", "/v1/chats/d-1-2", token=token)
     assert reply.body == {"chat_id": "d-1-2", "member_ids": ["1", "2"]}
-    assert api.archive.asked == [GetChatRequest(user_id=user_id, chat_id="d-1-2")]
+    assert api.archive.requests == [GetChatRequest(user_id=user_id, chat_id="d-1-2")]
 
 
 async def test_an_invalid_chat_id_is_refused_by_the_archive(api: Api, token: str) -> None:
-    api.archive.answer = Refusal(Code.NOT_FOUND, "There is no such chat.")
+    api.archive.response = Refusal(Code.NOT_FOUND, "There is no such chat.")
     for chat_id in ("'; DROP TABLE chats; --", "<script>", "%FF", "..", "x" * 2_000, "d-1-2%00"):
         for path in (f"/v1/chats/{chat_id}", f"/v1/chats/{chat_id}/messages"):
             reply = await api.call("GET", path, token=token)

@@ -8,30 +8,27 @@ import pytest
 from tests.bff.conftest import Api
 
 ROUTES = {
-    ("post", "/v1/users"),
-    ("post", "/v1/tokens"),
-    ("post", "/v1/tokens/refresh"),
-    ("delete", "/v1/tokens/current"),
-    ("get", "/v1/me"),
-    ("patch", "/v1/me"),
-    ("put", "/v1/me/password"),
-    ("get", "/v1/me/gateway"),
-    ("get", "/v1/profiles"),
-    ("get", "/v1/profiles/{user_id}"),
-    ("get", "/v1/chats"),
-    ("get", "/v1/chats/{chat_id}"),
-    ("get", "/v1/chats/{chat_id}/messages"),
-    ("get", "/v1/admin/processes"),
-    ("get", "/v1/admin/configuration"),
-    ("put", "/v1/admin/configuration/{key}"),
-    ("delete", "/v1/admin/configuration/{key}"),
-    ("get", "/v1/admin/configuration/history"),
-    ("get", "/v1/admin/users"),
-    ("get", "/v1/admin/users/{user_id}"),
-    ("put", "/v1/admin/users/{user_id}/suspension"),
-    ("delete", "/v1/admin/users/{user_id}/suspension"),
-    ("delete", "/v1/admin/users/{user_id}/sign-ins"),
-    ("get", "/v1/admin/audit"),
+    "/v1/users": {"post"},
+    "/v1/tokens": {"post"},
+    "/v1/tokens/refresh": {"post"},
+    "/v1/tokens/current": {"delete"},
+    "/v1/me": {"get", "patch"},
+    "/v1/me/password": {"put"},
+    "/v1/me/gateway": {"get"},
+    "/v1/profiles": {"get"},
+    "/v1/profiles/{user_id}": {"get"},
+    "/v1/chats": {"get"},
+    "/v1/chats/{chat_id}": {"get"},
+    "/v1/chats/{chat_id}/messages": {"get"},
+    "/v1/admin/processes": {"get"},
+    "/v1/admin/configuration": {"get"},
+    "/v1/admin/configuration/{key}": {"put", "delete"},
+    "/v1/admin/configuration/history": {"get"},
+    "/v1/admin/users": {"get"},
+    "/v1/admin/users/{user_id}": {"get"},
+    "/v1/admin/users/{user_id}/suspension": {"put", "delete"},
+    "/v1/admin/users/{user_id}/sign-ins": {"delete"},
+    "/v1/admin/audit": {"get"},
 }
 
 
@@ -59,7 +56,7 @@ async def openapi(api: Api) -> Any:
 
 
 async def test_the_document_has_every_route_and_every_schema(openapi: Any) -> None:
-    assert {(method, path) for path, methods in openapi["paths"].items() for method in methods} == ROUTES
+    assert {path: set(methods) for path, methods in openapi["paths"].items()} == ROUTES
     references = set(re.findall(r"#/components/schemas/(\w+)", str(openapi)))
     assert references
     assert references <= openapi["components"]["schemas"].keys()
@@ -99,7 +96,7 @@ async def test_the_page_of_the_document_needs_no_script_and_no_other_server(api:
     for foreign in ("<script", "style=", "http:", "https:"):
         assert foreign not in text
     assert reply.headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'self';")
-    for _, path in ROUTES:
+    for path in ROUTES:
         assert f"<code>{path}</code>" in text
     assert (await api.call("GET", "/docs.css")).headers["Content-Type"] == "text/css; charset=utf-8"
 

@@ -54,10 +54,10 @@ async def test_a_search_finds_parts_of_both_names_whatever_their_case(api: Api, 
 
 async def test_a_page_has_the_requested_or_the_default_length(api: Api, token: str) -> None:
     await add(api, *(f"user-{number:02}" for number in range(30)))
-    asked = await api.call("GET", "/v1/profiles?name_contains=user&limit=7", token=token)
+    limited = await api.call("GET", "/v1/profiles?name_contains=user&limit=7", token=token)
     default = await api.call("GET", "/v1/profiles?name_contains=user", token=token)
-    assert [len(reply.body["profiles"]) for reply in (asked, default)] == [7, 20]
-    assert asked.body["next_cursor"]
+    assert [len(reply.body["profiles"]) for reply in (limited, default)] == [7, 20]
+    assert limited.body["next_cursor"]
 
 
 async def test_pages_of_any_size_neither_skip_nor_repeat(api: Api, token: str) -> None:

@@ -157,7 +157,7 @@ INVALID_QUERIES = (
 async def test_a_query_or_path_out_of_bounds_is_invalid_and_named(api: Api, token: str) -> None:
     for path, field in INVALID_QUERIES:
         assert (await api.call("GET", path, token=token)).refusal == (422, "invalid", field), path
-    assert api.archive.asked == []
+    assert api.archive.requests == []
 
 
 MALFORMED_QUERIES = (

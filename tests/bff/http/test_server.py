@@ -54,14 +54,6 @@ class Slow:
 # ---- ordinary clients
 
 
-async def test_requests_follow_each_other_on_one_connection() -> None:
-    async with serving() as server, connected(server) as client:
-        for number in range(3):
-            await client.get(f"/{number}")
-            assert (await client.until(b"\r\n0\r\n\r\n")).startswith(b"HTTP/1.1 200")
-        assert server.connections == 1
-
-
 async def test_requests_sent_ahead_are_answered_in_order() -> None:
     async with serving() as server, connected(server) as client:
         await client.send("".join(f"GET /{number} HTTP/1.1\r\nHost: x\r\n\r\n" for number in range(5)))
@@ -255,7 +247,7 @@ async def test_a_stop_answers_a_request_that_was_on_its_way() -> None:
 
 
 async def _get_later(client: Client) -> None:
-    """Ask once the stop has begun."""
+    """Send a request once the stop has begun."""
     await trio.sleep(0.05)
     await client.get("/late")
 
