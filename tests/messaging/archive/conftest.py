@@ -8,15 +8,20 @@ from pathlib import Path
 import pytest
 import trio
 
+from messaging.archive.recorder import GROUP, Recorder
 from messaging.archive.store.sqlite.store import SqliteChats, open_sqlite_chats
 from messaging.envelopes import fan_out
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Event
+from shared.background import open_background
 from shared.backplane import Assignment, DeadLetter, Destination, Fetched, Record, StoredRecord
 from shared.backplane.protocol import Done
 from shared.backplane.sqlite.log import SqliteLog, open_sqlite_log
 from shared.contract.chats import direct_chat_id
 from tests.messaging.archive.store.chats import Conversation
+
+PATIENCE = 20.0
+"""Seconds; only ends a test that has failed."""
 
 PARTITIONS = 4
 ALICE, BOB, CAROL = 11, 22, 33
@@ -57,6 +62,22 @@ async def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
 async def chats(tmp_path: Path) -> AsyncIterator[SqliteChats]:
     async with open_sqlite_chats(tmp_path / "chats.sqlite3") as chats:
         yield chats
+
+
+async def record_until(recorder: Recorder, *, events: int = 0, retries: int = 0) -> None:
+    """Run the recorder until it has written so many events and retried so often, then stop it."""
+    with trio.fail_after(PATIENCE):
+        async with open_background() as nursery:
+            nursery.start_soon(recorder.run)
+            while recorder.statistics().events < events or recorder.statistics().retries < retries:
+                await trio.sleep(0.001)
+
+
+async def committed(log: SqliteLog) -> dict[int, int]:
+    """Return the recorders' committed offsets by partition."""
+    query = "SELECT partition, offset FROM offsets WHERE consumers = ?"
+    rows = await log.read(lambda connection: connection.execute(query, (GROUP,)).fetchall())
+    return dict(rows)
 
 
 Step = Callable[[], Awaitable[None]]

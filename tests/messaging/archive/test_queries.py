@@ -31,12 +31,12 @@ class Client:
     def __init__(self, chats: Any) -> None:
         self._queries = ArchiveQueries(chats)
 
-    async def ask(self, request: Any) -> Any:
+    async def call(self, request: Any) -> Any:
         return await getattr(self._queries, type(request).__name__.removesuffix("Request"))(request)
 
     async def refusal(self, request: Any) -> tuple[Code, str]:
         """The code and the field."""
-        answer = await self.ask(request)
+        answer = await self.call(request)
         assert isinstance(answer, Refusal)
         return answer.code, answer.field
 
@@ -68,7 +68,7 @@ async def test_chats_page_by_page(client: Client, chats: SqliteChats) -> None:
     cursor = ""
     sizes = []
     while True:
-        response = await client.ask(ListChatsRequest(user_id=ALICE, limit=2, cursor=cursor))
+        response = await client.call(ListChatsRequest(user_id=ALICE, limit=2, cursor=cursor))
         sizes.append(len(response.chats))
         seen += [chat.chat_id for chat in response.chats]
         if not (cursor := response.next_cursor):
@@ -81,18 +81,18 @@ async def test_chats_changed_since_a_moment(client: Client, sent: Sequence[Event
     at_ms = time_of(sent[-1].event_id)
     for since, count in ((at_ms, 1), (at_ms + 1, 0)):
         request = ListChatsRequest(user_id=ALICE, limit=10, changed_since_ms=since)
-        assert len((await client.ask(request)).chats) == count
+        assert len((await client.call(request)).chats) == count
 
 
 async def test_a_chat_without_events_is_empty_to_its_members(client: Client) -> None:
-    response = await client.ask(GetChatRequest(user_id=BOB, chat_id=CHAT))
+    response = await client.call(GetChatRequest(user_id=BOB, chat_id=CHAT))
     assert response.chat == Chat(chat_id=CHAT, kind=CHAT_KIND_DIRECT, member_ids=[ALICE, BOB])
-    page = await client.ask(ListMessagesRequest(user_id=BOB, chat_id=CHAT, limit=10))
+    page = await client.call(ListMessagesRequest(user_id=BOB, chat_id=CHAT, limit=10))
     assert page == ListMessagesResponse()
 
 
 async def test_a_chat_as_a_member_sees_it(client: Client, sent: Sequence[Event]) -> None:
-    chat = (await client.ask(GetChatRequest(user_id=BOB, chat_id=CHAT))).chat
+    chat = (await client.call(GetChatRequest(user_id=BOB, chat_id=CHAT))).chat
     assert (chat.unread, chat.newest) == (10, sent[-1].message)
 
 
@@ -116,19 +116,13 @@ async def test_a_chat_as_a_member_sees_it(client: Client, sent: Sequence[Event])
     ],
 )
 async def test_a_page_of_four(
-    client: Client,
-    sent: Sequence[Event],
-    anchor: str,
-    at: int,
-    expected: list[int],
-    has_older: bool,
-    has_newer: bool,
+    client: Client, sent: Sequence[Event], anchor: str, at: int, expected: list[int], has_older: bool, has_newer: bool
 ) -> None:
     value = sent[at].event_id if anchor.endswith("_id") else time_of(sent[at].event_id)
     request = ListMessagesRequest(user_id=BOB, chat_id=CHAT, limit=4)
     if anchor:
         setattr(request, anchor, value)
-    response = await client.ask(request)
+    response = await client.call(request)
     assert ids(response) == [sent[n].event_id for n in expected]
     assert (response.has_older, response.has_newer) == (has_older, has_newer)
 
@@ -138,7 +132,7 @@ async def test_a_page_of_four(
 async def test_the_ends_of_the_range_are_valid(client: Client, sent: Sequence[Event], anchor: str, value: int) -> None:
     request = ListMessagesRequest(user_id=BOB, chat_id=CHAT, limit=100)
     setattr(request, anchor, value)
-    response = await client.ask(request)
+    response = await client.call(request)
     reaches = anchor.startswith("around") or (value == 0) == anchor.startswith("after")
     assert len(response.messages) == (10 if reaches else 0)
     assert response.has_older == (not reaches and value > 0)
@@ -149,15 +143,15 @@ async def test_a_page_of_long_messages_ends_early(client: Client, chats: SqliteC
     events = [new_message(body=long) for _ in range(5)]
     await chats.record(events, {})
     request = ListMessagesRequest(user_id=BOB, chat_id=CHAT, limit=100)
-    newest = await client.ask(request)
+    newest = await client.call(request)
     assert ids(newest) == [event.event_id for event in events[3:]]
     assert (newest.has_older, newest.has_newer) == (True, False)
     request.after_id = 0
-    oldest = await client.ask(request)
+    oldest = await client.call(request)
     assert ids(oldest) == [event.event_id for event in events[:2]]
     assert (oldest.has_older, oldest.has_newer) == (False, True)
     request.around_id = events[2].event_id
-    middle = await client.ask(request)
+    middle = await client.call(request)
     assert ids(middle) == [events[1].event_id, events[2].event_id]
     assert (middle.has_older, middle.has_newer) == (True, True)
 
@@ -165,7 +159,7 @@ async def test_a_page_of_long_messages_ends_early(client: Client, chats: SqliteC
 async def test_one_message(client: Client, sent: Sequence[Event]) -> None:
     message_id = sent[3].event_id
     request = GetMessageRequest(user_id=ALICE, chat_id=CHAT, message_id=message_id)
-    assert (await client.ask(request)).message.message == sent[3].message
+    assert (await client.call(request)).message.message == sent[3].message
     request.message_id += 1
     assert await client.refusal(request) == (Code.NOT_FOUND, "message_id")
 
@@ -197,7 +191,7 @@ async def test_a_chat_is_not_there_for_others(client: Client, sent: Sequence[Eve
 async def test_an_invalid_field_is_named_with_its_limit(client: Client, field: str, value: int, bounds: str) -> None:
     request = ListMessagesRequest(user_id=BOB, chat_id=CHAT, limit=5)
     setattr(request, field, value)
-    assert await client.ask(request) == Refusal(Code.INVALID, f"`{field}` must be {bounds}.", field)
+    assert await client.call(request) == Refusal(Code.INVALID, f"`{field}` must be {bounds}.", field)
 
 
 CURSORS = [
@@ -229,4 +223,4 @@ async def test_a_store_that_does_not_answer_is_unavailable() -> None:
         ListMessagesRequest(user_id=BOB, chat_id=CHAT, limit=1),
         GetMessageRequest(user_id=BOB, chat_id=CHAT, message_id=1),
     ):
-        assert await Client(Away()).ask(request) == Refusal(Code.UNAVAILABLE, UNAVAILABLE)
+        assert await Client(Away()).call(request) == Refusal(Code.UNAVAILABLE, UNAVAILABLE)

@@ -19,10 +19,19 @@ from shared.backplane.publishing import publish_and_wait
 from shared.backplane.sqlite.log import SqliteLog
 from shared.contract.errors import Unavailable
 from shared.contract.ids import MAX_ID
-from tests.messaging.archive.conftest import ALICE, BOB, CHAT, FakeChats, FakeLog, new_message, records_of, truth_of
-
-PATIENCE = 20.0
-"""Seconds; only ends a test that has failed."""
+from tests.messaging.archive.conftest import (
+    ALICE,
+    BOB,
+    CHAT,
+    PATIENCE,
+    FakeChats,
+    FakeLog,
+    committed,
+    new_message,
+    record_until,
+    records_of,
+    truth_of,
+)
 
 
 @pytest.fixture
@@ -40,21 +49,6 @@ async def history(chats: SqliteChats, chat_id: str) -> list[int]:
     return [each.message.message_id for each in page.messages]
 
 
-async def record_until(recorder: Recorder, events: int) -> None:
-    """Run the recorder until it has written this number of events, then stop it."""
-    with trio.fail_after(PATIENCE):
-        async with open_background() as nursery:
-            nursery.start_soon(recorder.run)
-            while recorder.statistics().events < events:
-                await trio.sleep(0.001)
-
-
-async def committed(log: SqliteLog) -> dict[int, int]:
-    query = "SELECT partition, offset FROM offsets WHERE consumers = ?"
-    rows = await log.read(lambda connection: connection.execute(query, (GROUP,)).fetchall())
-    return dict(rows)
-
-
 # ---- on the embedded engines
 
 
@@ -63,7 +57,7 @@ async def test_messages_in_the_log_are_recorded_and_then_committed(log: SqliteLo
     for event in events:
         await publish_and_wait(log, records_of(event))
     recorder = Recorder(log, chats)
-    await record_until(recorder, 3)
+    await record_until(recorder, events=3)
     assert await history(chats, CHAT) == [event.event_id for event in events]
     offsets = await committed(log)
     assert offsets == {partition: offset for partition, offset in (await chats.recorded_offsets()).items() if offset}
@@ -73,10 +67,10 @@ async def test_messages_in_the_log_are_recorded_and_then_committed(log: SqliteLo
 async def test_a_second_recorder_continues_where_the_first_stopped(log: SqliteLog, chats: SqliteChats) -> None:
     first, second = new_message(), new_message()
     await publish_and_wait(log, records_of(first))
-    await record_until(Recorder(log, chats), 1)
+    await record_until(Recorder(log, chats), events=1)
     await publish_and_wait(log, records_of(second))
     recorder = Recorder(log, chats)
-    await record_until(recorder, 1)
+    await record_until(recorder, events=1)
     assert recorder.statistics().events == 1
     assert await history(chats, CHAT) == [first.event_id, second.event_id]
 
@@ -94,7 +88,7 @@ async def test_uncommitted_events_are_recorded_once(log: SqliteLog, chats: Sqlit
     await publish_and_wait(log, records_of(*events))
     await chats.record(events, {})  # written, and killed before the commit
     recorder = Recorder(log, WithoutOffsets())  # type: ignore[arg-type]
-    await record_until(recorder, 5)
+    await record_until(recorder, events=5)
     assert await history(chats, CHAT) == [event.event_id for event in events]
 
 
@@ -108,7 +102,7 @@ async def test_events_that_the_store_lost_in_a_power_loss_are_recorded_again(
         await consumer.fetch()
         await consumer.commit({record.partition: 1})  # committed in the log, lost in the store
     await chats.record([], {record.partition: 0})
-    await record_until(Recorder(log, chats), 1)
+    await record_until(Recorder(log, chats), events=1)
     assert await history(chats, CHAT) == [event.event_id]
 
 
@@ -160,7 +154,7 @@ async def test_events_that_the_real_store_rejects_are_skipped(log: SqliteLog, ch
     for event in (good[0], typing, bad, Event(event_id=2), good[1]):
         await publish_and_wait(log, [truth_of(event)])
     recorder = Recorder(log, chats)
-    await record_until(recorder, 4)
+    await record_until(recorder, events=4)
     assert await history(chats, CHAT) == [event.event_id for event in good]
     assert recorder.statistics().dead_letters == 1
 

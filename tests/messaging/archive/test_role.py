@@ -16,7 +16,7 @@ from shared.contract.errors import Refusal, Unavailable
 from shared.rpc import open_channel
 from shared.settings import ArchiveSettings
 from shared.telemetry.health import Health
-from tests.messaging.archive.conftest import BOB, FakeChats, new_message, records_of
+from tests.messaging.archive.conftest import BOB, FakeChats, committed, new_message, records_of
 
 SETTINGS = ArchiveSettings(grpc_port=0, health_port=0)
 
@@ -75,7 +75,4 @@ async def test_a_stopping_archive_records_and_commits_its_batch(
         with trio.fail_after(20):
             while not archive.recorder.statistics().events:
                 await trio.sleep(0.001)
-    query = "SELECT partition, offset FROM offsets WHERE consumers = 'archive'"
-    committed = dict(await log.read(lambda connection: connection.execute(query).fetchall()))
-    recorded = await chats.recorded_offsets()
-    assert committed == recorded != {}
+    assert await committed(log) == await chats.recorded_offsets() != {}

@@ -50,6 +50,15 @@ def named(name: str) -> GetChat:
     return lambda _: echo_chat(GetChatRequest(chat_id=name))
 
 
+def failing(error: Exception) -> GetChat:
+    """Return a GetChat that raises the error."""
+
+    async def get_chat(_: GetChatRequest) -> GetChatResponse:
+        raise error
+
+    return get_chat
+
+
 class Archive(ArchiveServiceServicer):
     """An archive with a test's GetChat."""
 

@@ -8,11 +8,30 @@ from functools import partial
 import h2.events
 import h2.exceptions
 import trio
+import trustme
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 
 from shared.rpc import Servicer, serve_rpc
 from shared.rpc.framing import frame_messages
+
+
+def showing(certificate: trustme.LeafCert, *alpn: str) -> ssl.SSLContext:
+    """Return the context of a server with this certificate."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    certificate.configure_cert(context)
+    if alpn:
+        context.set_alpn_protocols(alpn)
+    return context
+
+
+def trusting(authority: trustme.CA, *alpn: str) -> ssl.SSLContext:
+    """Return the context of a client that trusts the authority."""
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    if alpn:
+        context.set_alpn_protocols(alpn)
+    return context
 
 
 async def serve_streams(nursery: trio.Nursery, handler: Callable[[trio.SocketStream], Awaitable[object]]) -> int:
@@ -28,10 +47,10 @@ async def respond_in_http1(stream: trio.SocketStream) -> None:
         await stream.send_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
 
 
-async def serve_services(nursery: trio.Nursery, *services: Servicer, tls: ssl.SSLContext | None = None) -> int:
-    """Serve gRPC services, over TLS if there is a context; return the port."""
+async def serve_services(nursery: trio.Nursery, *services: Servicer) -> int:
+    """Serve gRPC services; return the port."""
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    await nursery.start(serve_rpc, services, [trio.SSLListener(listener, tls) if tls else listener])
+    await nursery.start(serve_rpc, services, [listener])
     return int(listener.socket.getsockname()[1])
 
 

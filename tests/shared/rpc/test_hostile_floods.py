@@ -1,7 +1,6 @@
 """Clients that flood the server with cheap frames: they are cut off soon, and others are served meanwhile."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from itertools import count
 
 import pytest
@@ -30,8 +29,6 @@ from shared.rpc.http2 import MAX_FRAME_BYTES
 from shared.rpc.protocol import Event, Protocol
 from tests.shared.rpc.conftest import ConnectRaw, IdleHandler, RawClient, SessionStream
 
-Join = Callable[[RawClient], Awaitable[RawClient]]
-
 FLOOD = 20_000
 """Frames of an attack: twenty times the limit."""
 
@@ -49,21 +46,6 @@ FRAMES: dict[str, Frame] = {
     "goaway": GoAwayFrame(0),
     "unknown": ExtensionFrame(0xFA, 0),
 }
-
-
-@pytest.fixture(name="join")
-def join_fixture(nursery: trio.Nursery) -> Join:
-    """Connects one more client to a client's server."""
-
-    async def join(first: RawClient) -> RawClient:
-        near, far = trio.testing.memory_stream_pair()
-        nursery.start_soon(first.server.serve_connection, far)
-        client = type(first)(near, first.server)
-        client.http2.initiate_connection()
-        await client.flush()
-        return client
-
-    return join
 
 
 async def end_of(client: RawClient) -> ConnectionTerminated:
@@ -94,10 +76,10 @@ async def call_for_ever(client: RawClient) -> None:
 
 @pytest.mark.parametrize("kind", FRAMES)
 async def test_a_flood_of_frames_that_do_no_work_ends_its_connection_alone(
-    kind: str, connect_raw: ConnectRaw, join: Join, autojump_clock: MockClock
+    kind: str, connect_raw: ConnectRaw, autojump_clock: MockClock
 ) -> None:
     attacker = await connect_raw()
-    other = await join(attacker)
+    other = await connect_raw(server=attacker.server)
     await attacker.call()
     await trio.testing.wait_all_tasks_blocked()
     await send_while_others_call(attacker, other, FRAMES[kind].serialize() * FLOOD)
@@ -118,11 +100,11 @@ async def test_the_answers_to_a_flood_take_bounded_memory(connect_raw: ConnectRa
 
 
 async def test_rapid_resets_end_their_connection_alone(
-    connect_raw: ConnectRaw, idle_handler: IdleHandler, join: Join, autojump_clock: MockClock
+    connect_raw: ConnectRaw, idle_handler: IdleHandler, autojump_clock: MockClock
 ) -> None:
     """CVE-2023-44487: streams that are opened and reset do not count as open ones, but cost as much."""
     attacker = await connect_raw(connect=idle_handler)
-    other = await join(attacker)
+    other = await connect_raw(server=attacker.server)
     for _ in range(5_000):
         attacker.http2.reset_stream(attacker.begin(), ErrorCodes.CANCEL)
     await send_while_others_call(attacker, other, attacker.http2.data_to_send())
@@ -133,10 +115,10 @@ async def test_rapid_resets_end_their_connection_alone(
 
 
 async def test_streams_that_are_refused_without_end_end_their_connection(
-    connect_raw: ConnectRaw, idle_handler: IdleHandler, join: Join, autojump_clock: MockClock
+    connect_raw: ConnectRaw, idle_handler: IdleHandler, autojump_clock: MockClock
 ) -> None:
     attacker = await connect_raw(connect=idle_handler, limits=Limits(max_streams=10))
-    other = await join(attacker)
+    other = await connect_raw(server=attacker.server)
     for _ in range(2_000):
         attacker.begin()
     await send_while_others_call(attacker, other, attacker.http2.data_to_send())

@@ -9,26 +9,18 @@ from h2.settings import SettingCodes
 from hyperframe.frame import PingFrame
 from trio.testing import MockClock
 
-from rookery.v1.session_pb2 import Pong, ServerFrame
 from shared.rpc import Limits
 from shared.rpc.connection import keep_alive
 from shared.rpc.framing import frame_messages
 from shared.rpc.http2 import MAX_FRAME_BYTES
 from shared.rpc.limits import HTTP2_WINDOW
-from tests.shared.rpc.conftest import ConnectRaw, RawClient, SessionStream
+from tests.shared.rpc.conftest import FRAME, ConnectRaw, RawClient, SessionStream, flood
 
-FRAME = ServerFrame(pong=Pong(payload=bytes(1_000)))
 FRAME_BYTES = len(frame_messages([FRAME.SerializeToString()]))
 
 
 async def send_one(stream: SessionStream) -> None:
     await stream.send(FRAME)
-
-
-async def flood(stream: SessionStream) -> None:
-    """Send messages without end."""
-    while True:
-        await stream.send(FRAME)
 
 
 async def receive_all(client: RawClient) -> None:
@@ -162,21 +154,26 @@ async def test_a_stream_that_can_not_use_its_turn_passes_it_on(
     assert all(len(data_of(client, stream_id)) == FRAME_BYTES for stream_id in others)
 
 
-async def test_a_client_that_never_reads_is_closed(
-    connect_raw: ConnectRaw, nursery: trio.Nursery, autojump_clock: MockClock
-) -> None:
-    """Even if it goes on sending, which is read."""
-    limits = Limits(send_timeout=20)
+async def flooded(connect_raw: ConnectRaw, nursery: trio.Nursery, *, send_timeout: float) -> RawClient:
+    """Connect a client that has opened its windows wide and called `flood`."""
+    limits = Limits(send_timeout=send_timeout)
     client = await connect_raw(connect=flood, limits=limits, lockstep=True)
     nursery.start_soon(keep_alive, client.server.connections, limits)
     client.http2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 2**31 - 1})
     client.http2.increment_flow_control_window(2**30)
-    client.begin()
-    await client.flush()
+    await client.call()
+    return client
+
+
+async def test_a_client_that_never_reads_is_closed(
+    connect_raw: ConnectRaw, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Even if it goes on sending, which is read."""
+    client = await flooded(connect_raw, nursery, send_timeout=20)
     (connection,) = client.server.connections
     nursery.start_soon(ping_forever, client)
     while client.server.connections:
-        assert connection.http2.outbound_size <= limits.send_buffer + MAX_FRAME_BYTES
+        assert connection.http2.outbound_size <= Limits().send_buffer + MAX_FRAME_BYTES
         await trio.sleep(1)
     assert 20 <= trio.current_time() <= 27
     assert client.server.statistics().calls == 0
@@ -194,13 +191,7 @@ async def ping_forever(client: RawClient) -> None:
 async def test_a_client_that_reads_slowly_stays(
     connect_raw: ConnectRaw, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    limits = Limits(send_timeout=20)
-    client = await connect_raw(connect=flood, limits=limits, lockstep=True)
-    nursery.start_soon(keep_alive, client.server.connections, limits)
-    client.http2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 2**31 - 1})
-    client.http2.increment_flow_control_window(2**30)
-    client.begin()
-    await client.flush()
+    client = await flooded(connect_raw, nursery, send_timeout=20)
     for _ in range(40):
         await trio.sleep(3)
         await client.stream.receive_some(20_000)

@@ -14,10 +14,8 @@ from shared.contract.errors import Code, Refusal
 from shared.rpc import RpcError, Status, call_unary, open_channel
 from shared.rpc.protocol import DETAILS
 from shared.rpc.refusals import DOMAIN, code_without_refusal, error_of, refusal_sent_with
+from tests.shared.rpc.calling import PATIENCE
 from tests.shared.rpc.conftest import Serve
-
-PATIENCE = 30.0
-"""Seconds; only ends a test that has failed."""
 
 REFUSALS = [Refusal(code, f"50 % of été: {code}.", "send.text.body", 2_500) for code in Code] + [
     Refusal(Code.NOT_FOUND, "There is no such chat."),

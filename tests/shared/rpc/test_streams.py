@@ -13,7 +13,7 @@ from rookery.v1.session_grpc import SessionServiceStub
 from rookery.v1.session_pb2 import ServerFrame
 from shared.rpc import Limits, RpcError, Status, open_channel, open_stream
 from shared.rpc.framing import PREFIX
-from tests.shared.rpc.conftest import CONNECT, GET_CHAT, ConnectRaw, IdleHandler, Serve, SessionStream
+from tests.shared.rpc.conftest import CONNECT, GET_CHAT, Connect, ConnectRaw, IdleHandler, Serve, SessionStream
 
 
 async def test_a_stream_that_ends_with_its_headers_gets_a_status(connect_raw: ConnectRaw) -> None:
@@ -92,9 +92,7 @@ async def test_a_request_that_is_no_call_and_does_not_end_is_reset(
     await client.prove_alive()
 
 
-async def test_a_request_that_is_not_a_call_and_is_reset_at_once_leaves_nothing_behind(
-    connect_raw: ConnectRaw,
-) -> None:
+async def test_a_request_that_is_not_a_call_and_is_reset_at_once_leaves_nothing_behind(connect_raw: ConnectRaw) -> None:
     client = await connect_raw()
     for _ in range(50):
         client.http2.reset_stream(client.begin("/", ("content-type", "text/html")), ErrorCodes.CANCEL)
@@ -181,20 +179,16 @@ async def test_the_text_of_an_unexpected_exception_stays_in_the_log(connect_raw:
     await client.prove_alive()
 
 
-async def test_a_failure_beside_an_expected_error_is_internal(connect_raw: ConnectRaw) -> None:
-    async def connect(stream: SessionStream) -> None:
-        raise ExceptionGroup("both", [RpcError(Status.NOT_FOUND, "gone"), ValueError("and broken")])
-
-    client = await connect_raw(connect=connect)
-    with capture_logs() as logs:
-        assert (await client.status_of(await client.call()))[0] == Status.INTERNAL
-    assert len(logs) == 1
+async def fail_beside_an_expected_error(stream: SessionStream) -> None:
+    raise ExceptionGroup("both", [RpcError(Status.NOT_FOUND, "gone"), ValueError("and broken")])
 
 
-async def test_metadata_that_can_not_be_sent_is_internal(connect_raw: ConnectRaw) -> None:
-    async def connect(stream: SessionStream) -> None:
-        stream.trailing_metadata = [("Bad Name", "value")]
+async def set_invalid_metadata(stream: SessionStream) -> None:
+    stream.trailing_metadata = [("Bad Name", "value")]
 
+
+@pytest.mark.parametrize("connect", [fail_beside_an_expected_error, set_invalid_metadata])
+async def test_any_other_failure_is_internal(connect: Connect, connect_raw: ConnectRaw) -> None:
     client = await connect_raw(connect=connect)
     with capture_logs() as logs:
         assert (await client.status_of(await client.call()))[0] == Status.INTERNAL
@@ -215,16 +209,6 @@ async def test_a_stream_can_not_be_used_after_its_handler(connect_raw: ConnectRa
     with pytest.raises(RpcError):
         await streams[0].receive()
     await client.prove_alive()
-
-
-async def test_a_reset_cancels_the_handler(idle_handler: IdleHandler, connect_raw: ConnectRaw) -> None:
-    client = await connect_raw(connect=idle_handler)
-    stream_id = await client.call()
-    await client.data_of(stream_id)
-    client.http2.reset_stream(stream_id, ErrorCodes.CANCEL)
-    await client.flush()
-    await trio.testing.wait_all_tasks_blocked()
-    assert idle_handler.inside == 0
 
 
 async def test_a_stream_that_is_reset_at_once_never_reaches_its_handler(

@@ -14,11 +14,7 @@ from rookery.v1.session_pb2 import Event, Message, Reaction, Receipt, Text
 from shared.contract.chats import direct_chat_id
 from shared.contract.ids import MAX_ID, first_id_at
 
-hypothetical = settings(
-    max_examples=15,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+hypothetical = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 """The examples share a database, in which each has its own chat. Each opens a session, so there are few."""
 
 START = first_id_at(1_800_000_000_000)

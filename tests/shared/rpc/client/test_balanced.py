@@ -10,15 +10,7 @@ from h2.connection import H2Connection
 from trio.testing import MockClock
 
 from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse
-from shared.rpc import (
-    Limits,
-    RpcError,
-    ServerStream,
-    Status,
-    open_balancer,
-    open_channel,
-    stream_handler,
-)
+from shared.rpc import Limits, RpcError, ServerStream, Status, open_balancer, open_channel, stream_handler
 from shared.rpc.client.balanced import MIN_REFRESH_PAUSE, REFRESH_INTERVAL
 from shared.rpc.server.server import Server
 from shared.rpc.standard.health_grpc import HealthServicer
@@ -91,20 +83,6 @@ async def test_a_call_lost_with_its_server_is_retried_on_another(serve: Serve) -
         await eventually(ready(balancer, 2))
         assert [await get_chat(balancer, attempts=2) for _ in range(2)] == ["b", "b"]
         assert dying.scope.cancel_called
-
-
-async def test_other_errors_are_not_retried(serve: Serve) -> None:
-    requests: list[str] = []
-
-    async def refuses(_: GetChatRequest) -> GetChatResponse:
-        requests.append("")
-        raise RpcError(Status.NOT_FOUND, "no such chat")
-
-    servers = [await serve(get_chat=refuses) for _ in range(2)]
-    async with open_balancer(addresses(*servers)) as balancer:
-        with pytest.raises(RpcError, match="no such chat"):
-            await get_chat(balancer, attempts=3)
-    assert len(requests) == 1
 
 
 async def test_a_server_that_has_no_more_room_is_passed_over(serve: Serve) -> None:

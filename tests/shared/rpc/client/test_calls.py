@@ -6,19 +6,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from rookery.v1.archive_grpc import ArchiveServiceStub
 from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse
 from rookery.v1.session_grpc import SessionServiceStub
 from rookery.v1.session_pb2 import ServerFrame
-from shared.rpc import (
-    Limits,
-    OutgoingCall,
-    RpcError,
-    Status,
-    call_unary,
-    open_channel,
-    open_stream,
-)
+from shared.rpc import Limits, OutgoingCall, RpcError, Status, open_channel, open_stream
 from tests.shared.rpc.calling import PATIENCE, failure_of, get_chat, listen
 from tests.shared.rpc.conftest import IdleHandler, Serve, SessionStream, eventually
 
@@ -99,11 +90,8 @@ async def test_a_call_waits_no_longer_than_its_deadline(serve: Serve, autojump_c
     server = await serve()
     await server.stop()
     async with open_channel("127.0.0.1", server.port) as channel:
-        with pytest.raises(RpcError) as failure:
-            await call_unary(
-                ArchiveServiceStub(channel).GetChat, GetChatRequest(), timeout=60, attempts=5, wait_for_ready=True
-            )
-        assert failure.value.status is Status.DEADLINE_EXCEEDED
+        failure = await failure_of(channel, timeout=60, attempts=5, wait_for_ready=True)
+        assert failure.status is Status.DEADLINE_EXCEEDED
         assert trio.current_time() == pytest.approx(60, abs=1)
         assert channel.statistics().calls_waiting == 0
 
@@ -123,9 +111,7 @@ async def test_a_deadline_covers_the_wait_for_a_turn(serve: Serve, nursery: trio
     async with open_channel("127.0.0.1", server.port) as channel:
         nursery.start_soon(hold_the_slot)
         await entered.wait()
-        with pytest.raises(RpcError) as failure:
-            await get_chat(channel, timeout=0.05)
-        assert failure.value.status is Status.DEADLINE_EXCEEDED
+        assert (await failure_of(channel, timeout=0.05)).status is Status.DEADLINE_EXCEEDED
         assert channel.statistics().calls_under_way == 1
 
 

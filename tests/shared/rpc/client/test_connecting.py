@@ -1,40 +1,14 @@
 """The client over TLS, with valid servers and with servers that it must refuse."""
 
-import ssl
-
 import pytest
 import trio
 import trustme
 from trio.testing import MockClock
 
-from shared.rpc import RpcError, Status, open_balancer, open_channel, serve_rpc
-from tests.shared.rpc.calling import Archive, failure_of, get_chat
-from tests.shared.rpc.conftest import eventually
-from tests.shared.rpc.servers import respond_in_http1, serve_services, serve_streams
-
-
-@pytest.fixture(scope="session")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-def trusting(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    return context
-
-
-def showing(certificate: trustme.LeafCert, *alpn: str) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    certificate.configure_cert(context)
-    if alpn:
-        context.set_alpn_protocols(alpn)
-    return context
-
-
-async def serve(nursery: trio.Nursery, certificate: trustme.LeafCert) -> int:
-    """Serve an archive over TLS; return its port."""
-    return await serve_services(nursery, Archive(), tls=showing(certificate, "h2"))
+from shared.rpc import RpcError, Status, open_balancer, open_channel
+from tests.shared.rpc.calling import failure_of, get_chat
+from tests.shared.rpc.conftest import Serve, eventually
+from tests.shared.rpc.servers import respond_in_http1, serve_streams, showing, trusting
 
 
 async def failure_at(port: int, authority: trustme.CA) -> RpcError:
@@ -45,8 +19,8 @@ async def failure_at(port: int, authority: trustme.CA) -> RpcError:
     return error
 
 
-async def test_calls_go_over_tls(authority: trustme.CA, nursery: trio.Nursery) -> None:
-    port = await serve(nursery, authority.issue_cert("127.0.0.1"))
+async def test_calls_go_over_tls(authority: trustme.CA, serve: Serve) -> None:
+    port = (await serve(tls=showing(authority.issue_cert("127.0.0.1"), "h2"))).port
     async with open_channel("127.0.0.1", port, tls=trusting(authority)) as channel:
         for chat_id in ("d-1-2", "x" * 1_000_000):
             assert await get_chat(channel, chat_id) == chat_id
@@ -54,9 +28,9 @@ async def test_calls_go_over_tls(authority: trustme.CA, nursery: trio.Nursery) -
 
 
 async def test_a_certificate_for_another_name_is_refused_unless_that_is_the_servers(
-    authority: trustme.CA, nursery: trio.Nursery
+    authority: trustme.CA, serve: Serve
 ) -> None:
-    port, tls = await serve(nursery, authority.issue_cert("archives.test")), trusting(authority)
+    port, tls = (await serve(tls=showing(authority.issue_cert("archives.test"), "h2"))).port, trusting(authority)
     error = await failure_at(port, authority)
     assert "certificate was refused" in error.message
     assert "127.0.0.1" in error.message
@@ -66,8 +40,8 @@ async def test_a_certificate_for_another_name_is_refused_unless_that_is_the_serv
         assert await get_chat(balancer) == "d-1-2"
 
 
-async def test_a_certificate_of_an_unknown_authority_is_refused(authority: trustme.CA, nursery: trio.Nursery) -> None:
-    error = await failure_at(await serve(nursery, trustme.CA().issue_cert("127.0.0.1")), authority)
+async def test_a_certificate_of_an_unknown_authority_is_refused(authority: trustme.CA, serve: Serve) -> None:
+    error = await failure_at((await serve(tls=showing(trustme.CA().issue_cert("127.0.0.1"), "h2"))).port, authority)
     assert "certificate was refused: unable to get local issuer certificate" in error.message
 
 
@@ -99,25 +73,16 @@ async def test_a_handshake_that_never_ends_is_given_up(
     assert "it took over 3.0 s" in (await failure_at(await serve_streams(nursery, wait_forever), authority)).message
 
 
-async def test_a_server_that_stops_ends_its_connection_over_tls(authority: trustme.CA, nursery: trio.Nursery) -> None:
-    async def serve_until_stopped(listener: trio.SocketListener, *, task_status: trio.TaskStatus[object]) -> None:
-        context = showing(authority.issue_cert("127.0.0.1"), "h2")
-        with scope:
-            await serve_rpc([Archive()], [trio.SSLListener(listener, context)], task_status=task_status)
-        ended.set()
-
-    scope, ended = trio.CancelScope(), trio.Event()
-    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    await nursery.start(serve_until_stopped, listener)
-    async with open_channel("127.0.0.1", listener.socket.getsockname()[1], tls=trusting(authority)) as channel:
+async def test_a_server_that_stops_ends_its_connection_over_tls(authority: trustme.CA, serve: Serve) -> None:
+    server = await serve(tls=showing(authority.issue_cert("127.0.0.1"), "h2"))
+    async with open_channel("127.0.0.1", server.port, tls=trusting(authority)) as channel:
         await get_chat(channel)
-        scope.cancel()
+        await server.stop()
         await eventually(lambda: not channel.connections)
-        await ended.wait()
 
 
-async def test_a_retired_connection_ends_over_tls(authority: trustme.CA, nursery: trio.Nursery) -> None:
-    port = await serve(nursery, authority.issue_cert("127.0.0.1"))
+async def test_a_retired_connection_ends_over_tls(authority: trustme.CA, serve: Serve) -> None:
+    port = (await serve(tls=showing(authority.issue_cert("127.0.0.1"), "h2"))).port
     async with open_channel("127.0.0.1", port, tls=trusting(authority)) as channel:
         await get_chat(channel)
         (connection,) = channel.connections

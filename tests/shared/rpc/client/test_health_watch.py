@@ -12,14 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from shared.rpc import (
-    OutgoingCall,
-    RpcError,
-    ServerStream,
-    Status,
-    open_balancer,
-    stream_handler,
-)
+from shared.rpc import OutgoingCall, RpcError, ServerStream, Status, open_balancer, stream_handler
 from shared.rpc.standard.health_grpc import HealthServicer
 from shared.rpc.standard.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from tests.shared.rpc.calling import Archive, get_chat, named

@@ -1,6 +1,7 @@
 """Retries: which failed calls are repeated, when, and how often at most."""
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -18,7 +19,7 @@ from shared.rpc import RpcError, Status, open_balancer, open_channel, open_strea
 from shared.rpc.client.backoff import Backoff
 from shared.rpc.client.retries import RETRYABLE, THROTTLE_TOKENS, Retries, RetryThrottle
 from shared.rpc.limits import DEFAULT_LIMITS
-from tests.shared.rpc.calling import PATIENCE, failure_of, get_chat, named
+from tests.shared.rpc.calling import PATIENCE, echo_chat, failure_of, get_chat, named
 from tests.shared.rpc.conftest import Serve, eventually, ready
 from tests.shared.rpc.servers import Proxy, RawServer, answer, refuse
 
@@ -37,9 +38,7 @@ class Failing:
         self.calls += 1
         if self.calls <= self._times:
             raise self._error
-        response = GetChatResponse()
-        response.chat.chat_id = request.chat_id
-        return response
+        return await echo_chat(request)
 
 
 # ---- the rules, without I/O
@@ -83,11 +82,11 @@ def test_a_throttle_that_has_cut_off_retries_opens_again_when_calls_succeed() ->
 
 
 def test_a_server_may_set_or_forbid_the_pause_before_a_retry() -> None:
-    told, never = (RpcError(Status.UNAVAILABLE, "", retry_after=after) for after in (7.5, math.inf))
+    in_7_5_s, never = (RpcError(Status.UNAVAILABLE, "", retry_after=after) for after in (7.5, math.inf))
     retries = Retries(10, RETRYABLE, RetryThrottle())
     for _ in range(4):
         assert (retries.pause_after(AWAY, cut_short=False) or 0) <= 0.4
-    assert retries.pause_after(told, cut_short=False) == 7.5
+    assert retries.pause_after(in_7_5_s, cut_short=False) == 7.5
     assert (retries.pause_after(AWAY, cut_short=False) or 0) <= 0.05  # from the start again
     assert retries.pause_after(never, cut_short=False) is None
 
@@ -180,14 +179,20 @@ async def test_an_overload_is_not_multiplied(serve: Serve) -> None:
     assert retries <= THROTTLE_TOKENS / 2
 
 
-async def test_an_unprocessed_call_is_retried_at_once(nursery: trio.Nursery) -> None:
-    def refuse_first(http2: H2Connection, stream_id: int) -> None:
-        if server.calls == 1:
-            http2.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
-        else:
-            answer(http2, stream_id)
+def reset(http2: H2Connection, stream_id: int) -> None:
+    http2.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
 
-    server = RawServer(refuse_first)
+
+def leave(http2: H2Connection, stream_id: int) -> None:
+    """Send GOAWAY with a last stream below the call's."""
+    http2.close_connection(last_stream_id=0)
+
+
+@pytest.mark.parametrize("refuse_first", [reset, leave])
+async def test_an_unprocessed_call_is_retried_at_once(
+    refuse_first: Callable[[H2Connection, int], None], nursery: trio.Nursery
+) -> None:
+    server = RawServer(lambda *call: refuse_first(*call) if server.calls == 1 else answer(*call))
     await nursery.start(server.run)
     async with open_channel("127.0.0.1", server.port) as channel:
         assert await get_chat(channel) == ""
@@ -195,24 +200,8 @@ async def test_an_unprocessed_call_is_retried_at_once(nursery: trio.Nursery) -> 
     assert server.calls == 2
 
 
-async def test_a_call_above_the_last_stream_of_goaway_is_retried_on_a_new_connection(
-    nursery: trio.Nursery,
-) -> None:
-    def leave_first(http2: H2Connection, stream_id: int) -> None:
-        if server.calls == 1:
-            http2.close_connection(last_stream_id=0)
-        else:
-            answer(http2, stream_id)
-
-    server = RawServer(leave_first)
-    await nursery.start(server.run)
-    async with open_channel("127.0.0.1", server.port) as channel:
-        assert await get_chat(channel) == ""
-    assert server.calls == 2
-
-
 async def test_a_server_that_refuses_all_calls_is_called_twice(nursery: trio.Nursery) -> None:
-    server = RawServer(lambda http2, stream_id: http2.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM))
+    server = RawServer(reset)
     await nursery.start(server.run)
     async with open_channel("127.0.0.1", server.port) as channel:
         error = await failure_of(channel)
@@ -220,7 +209,7 @@ async def test_a_server_that_refuses_all_calls_is_called_twice(nursery: trio.Nur
 
 
 async def test_a_stream_is_not_retried_but_reports_that_it_is_unprocessed(nursery: trio.Nursery) -> None:
-    server = RawServer(lambda http2, stream_id: http2.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM))
+    server = RawServer(reset)
     await nursery.start(server.run)
     async with (
         open_channel("127.0.0.1", server.port) as channel,

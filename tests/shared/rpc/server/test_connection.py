@@ -9,17 +9,23 @@ from h2.events import ConnectionTerminated, DataReceived, PingReceived, WindowUp
 from h2.settings import SettingCodes
 from trio.testing import MockClock
 
-from rookery.v1.session_pb2 import ClientFrame, Pong, ServerFrame
+from rookery.v1.session_pb2 import ClientFrame, ServerFrame
 from shared.rpc import Limits, Status
 from shared.rpc.connection import keep_alive
 from shared.rpc.framing import frame_messages
 from shared.rpc.http2 import MAX_FRAME_BYTES
 from shared.rpc.limits import HTTP2_WINDOW
-from tests.shared.rpc.conftest import CONNECT, ConnectRaw, IdleHandler, RawClient, Serve, SessionStream
-
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-
-FRAME = ServerFrame(pong=Pong(payload=bytes(1_000)))
+from tests.shared.rpc.conftest import (
+    CONNECT,
+    FRAME,
+    PREFACE,
+    ConnectRaw,
+    IdleHandler,
+    RawClient,
+    Serve,
+    SessionStream,
+    flood,
+)
 
 STOP_SECONDS = Limits().send_timeout / 2
 """For a stop that takes 0.2 s, on a machine that may stall for some seconds. A client that never reads would be closed
@@ -28,12 +34,6 @@ after the whole timeout anyway."""
 
 async def never_read(stream: SessionStream) -> None:
     await trio.sleep_forever()
-
-
-async def flood(stream: SessionStream) -> None:
-    """Send messages without end."""
-    while True:
-        await stream.send(FRAME)
 
 
 def unsent(client: RawClient) -> int:
@@ -125,41 +125,36 @@ async def test_many_messages_go_in_few_frames(connect_raw: ConnectRaw) -> None:
     assert len(wire) == sum(5 + ServerFrame(sequence=number).ByteSize() for number in range(1, 1_001))
 
 
-async def test_a_silent_client_is_pinged_and_then_closed(
-    connect_raw: ConnectRaw,
-    idle_handler: IdleHandler,
-    nursery: trio.Nursery,
-    autojump_clock: MockClock,
-) -> None:
+@pytest.fixture
+async def kept_alive(connect_raw: ConnectRaw, idle_handler: IdleHandler, nursery: trio.Nursery) -> RawClient:
+    """A client with a call, whose server pings after 30 seconds and closes 20 seconds later."""
     limits = Limits(keepalive_interval=30, keepalive_timeout=20)
     client = await connect_raw(connect=idle_handler, limits=limits)
     nursery.start_soon(keep_alive, client.server.connections, limits)
     await client.data_of(await client.call())
+    return client
+
+
+async def test_a_silent_client_is_pinged_and_then_closed(
+    kept_alive: RawClient, idle_handler: IdleHandler, autojump_clock: MockClock
+) -> None:
     began = trio.current_time()
     while idle_handler.inside:
         await trio.sleep(1)
     assert 50 < trio.current_time() - began <= 56
-    assert any(
-        isinstance(event, PingReceived) for event in client.http2.receive_data(await client.stream.receive_some())
-    )
+    events = kept_alive.http2.receive_data(await kept_alive.stream.receive_some())
+    assert any(isinstance(event, PingReceived) for event in events)
 
 
 async def test_a_client_that_answers_pings_stays(
-    connect_raw: ConnectRaw,
-    idle_handler: IdleHandler,
-    nursery: trio.Nursery,
-    autojump_clock: MockClock,
+    kept_alive: RawClient, idle_handler: IdleHandler, autojump_clock: MockClock
 ) -> None:
-    limits = Limits(keepalive_interval=30, keepalive_timeout=20)
-    client = await connect_raw(connect=idle_handler, limits=limits)
-    nursery.start_soon(keep_alive, client.server.connections, limits)
-    await client.data_of(await client.call())
     with trio.move_on_after(1_000):
         while True:
-            client.events.clear()
-            data = await client.stream.receive_some()
-            client.http2.receive_data(data)
-            await client.flush()
+            kept_alive.events.clear()
+            data = await kept_alive.stream.receive_some()
+            kept_alive.http2.receive_data(data)
+            await kept_alive.flush()
     assert idle_handler.inside == 1
 
 
