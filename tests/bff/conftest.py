@@ -79,7 +79,7 @@ class FakeArchive:
 
 
 class FakeLog:
-    """Keeps published records, by partition. While `down`, it accepts none."""
+    """Records published envelopes by partition. While `down`, it rejects them."""
 
     partitions = 4
 
@@ -94,7 +94,7 @@ class FakeLog:
         done([0] * len(records))
 
     def ended(self) -> list[str]:
-        """The sign-ins whose end was published."""
+        """Return the sign-ins whose end was published."""
         return [envelope.sign_out.family_id for _, envelope in self.published]
 
 

@@ -88,7 +88,7 @@ async def test_a_failed_sign_in_does_not_disclose_whether_the_name_or_the_passwo
 # ---- refresh
 
 
-async def test_a_refresh_token_gives_new_tokens_once(api: Api) -> None:
+async def test_a_refresh_token_is_exchanged_for_new_tokens_once(api: Api) -> None:
     await api.register("alice")
     old = await api.sign_in()
     new = await api.call("POST", "/v1/tokens/refresh", {"refresh_token": old["refresh_token"]})

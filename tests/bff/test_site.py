@@ -114,7 +114,7 @@ def test_no_path_leads_out(path: str) -> None:
     assert file is None or (Path(__file__).parent / path).is_file()
 
 
-async def test_every_answer_has_the_security_headers(api: Api, token: str) -> None:
+async def test_every_response_has_the_security_headers(api: Api, token: str) -> None:
     for path in ("/", "/main.js", "/v1/me", "/v1/none", "/docs", "/openapi.json", "/asyncapi.json", "/livez"):
         headers = (await api.call("GET", path, token=token)).headers
         assert "frame-ancestors 'none'" in headers["Content-Security-Policy"], path

@@ -54,12 +54,12 @@ async def lines() -> AsyncIterator[list[Any]]:
 
 
 async def acts(api: Api) -> list[tuple[str, str, str, str]]:
-    """Actor, act, target and detail of each audit entry, oldest first."""
+    """Return actor, act, target and detail of each audit entry, oldest first."""
     entries = await api.accounts.audit_entries(limit=100)
     return [(str(entry.actor), entry.act, entry.target, entry.detail) for entry in reversed(entries)]
 
 
-# ---- who may
+# ---- access
 
 
 async def test_every_admin_route_refuses_other_users_and_anonymous_requests(api: Api, bob: Signed) -> None:

@@ -80,7 +80,7 @@ async def test_strange_targets_are_paths_like_others(target: str, path: str) -> 
         assert f" {path}\r\n".encode() in await client.rest()
 
 
-async def test_a_client_of_http_1_0_is_answered() -> None:
+async def test_a_client_of_http_1_0_gets_a_response() -> None:
     async with serving() as server, connected(server) as client:
         await client.send("GET /old HTTP/1.0\r\n\r\n")
         assert (await client.rest()).endswith(b"/old")
@@ -89,7 +89,7 @@ async def test_a_client_of_http_1_0_is_answered() -> None:
 # ---- HTTP/1.1 and nothing else
 
 
-async def test_http2_without_asking_is_refused() -> None:
+async def test_unrequested_http2_is_refused() -> None:
     async with serving() as server, connected(server) as client:
         await client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9))
         assert not (await client.rest()).startswith(b"\x00")
@@ -173,7 +173,7 @@ async def test_a_connection_over_the_limit_is_closed_if_all_others_are_busy() ->
 @pytest.mark.parametrize(
     "sent", ["\x00\x01\x02\r\n\r\n", "GET / HTTP/1.1\r\n\r\n", "GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n", "x" * 40_000]
 )
-async def test_what_is_not_http_is_refused_and_closed(sent: str) -> None:
+async def test_bytes_other_than_http_are_refused_and_closed(sent: str) -> None:
     async with serving() as server, connected(server) as client:
         await client.send(sent)
         assert (await client.rest()).startswith(b"HTTP/1.1 4")
@@ -258,7 +258,7 @@ async def _later(event: trio.Event) -> None:
     event.set()
 
 
-async def test_clients_that_never_read_or_finish_do_not_keep_it() -> None:
+async def test_clients_that_never_read_or_finish_do_not_delay_a_stop() -> None:
     async with AsyncExitStack() as clients:
         async with serving(send_seconds=NEVER, idle_seconds=NEVER, drain_seconds=0.2) as server:
             six = [await clients.enter_async_context(connected(server)) for _ in range(6)]
@@ -319,7 +319,7 @@ async def test_a_body_that_never_comes_is_a_time_out(api: Api, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("host", ["a" * 300, "[::1", "a..b", "\xe4", "x y"])
-async def test_a_strange_host_is_answered(api: Api, host: str) -> None:
+async def test_an_unusual_host_gets_a_response(api: Api, host: str) -> None:
     async with serving(api.app) as server, connected(server) as client:
         await client.send(f"GET /v1/none HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode("latin-1"))
         assert (await client.rest()).startswith(b"HTTP/1.1 404")

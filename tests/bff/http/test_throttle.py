@@ -20,7 +20,7 @@ def test_a_minutes_worth_may_come_at_once_and_then_one_at_a_time() -> None:
     assert throttle.take("b", 10, now=106.0) == 0.0  # keys are independent
 
 
-def test_a_take_that_is_given_back_may_be_repeated() -> None:
+def test_an_undone_take_may_be_repeated() -> None:
     throttle = Throttle()
     for _ in range(100):
         assert throttle.take("a", 2, now=0.0) == 0.0

@@ -167,7 +167,7 @@ async def test_one_message(client: Client, sent: Sequence[Event]) -> None:
 # ---- refusals
 
 
-async def test_a_chat_is_not_there_for_others(client: Client, sent: Sequence[Event]) -> None:
+async def test_a_chat_is_not_found_by_others(client: Client, sent: Sequence[Event]) -> None:
     for chat_id in (CHAT, "", "d-22-11", "d-11-11", "'; DROP TABLE chats; --", "d-11-22\n"):
         for request in (
             GetChatRequest(user_id=CAROL, chat_id=chat_id),

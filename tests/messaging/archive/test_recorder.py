@@ -116,7 +116,7 @@ async def test_an_unavailable_store_does_not_block_publishers(log: SqliteLog) ->
     assert chats.events == {}
 
 
-# ---- what is recorded
+# ---- recorded events
 
 
 async def test_only_records_of_truth_are_recorded(autojump_clock: MockClock, fake_log: Any, fake_chats: Any) -> None:

@@ -60,7 +60,7 @@ async def test_a_store_that_does_not_answer_makes_it_unready(log: SqliteLog, hea
     }
 
 
-async def test_it_answers_probes(archive: Archive) -> None:
+async def test_probes_get_a_response(archive: Archive) -> None:
     async with await trio.open_tcp_stream("127.0.0.1", archive.health_port) as stream:
         await stream.send_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
         answer = b"".join([part async for part in stream])

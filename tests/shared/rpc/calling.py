@@ -70,7 +70,7 @@ class Archive(ArchiveServiceServicer):
 
 
 def ping(payload: bytes = b"") -> ClientFrame:
-    """Return a frame that sessions answer with a pong."""
+    """Return a frame whose answer is a pong."""
     return ClientFrame(ping=Ping(payload=payload))
 
 

@@ -190,10 +190,10 @@ def ready(balancer: Balancer, count: int) -> Callable[[], bool]:
     return lambda: balancer.statistics().servers_ready == count
 
 
-async def eventually(is_so: Callable[[], bool]) -> None:
+async def eventually(condition: Callable[[], bool]) -> None:
     """Poll a condition that another thread or the kernel fulfils. Only a test that has failed reaches the limit."""
     with trio.fail_after(30):
-        while not is_so():
+        while not condition():
             await trio.sleep(0.005)
 
 

@@ -85,12 +85,12 @@ class Proxy:
         async with client, trio.open_nursery() as nursery:
             await self._open.wait()
             server = await trio.open_tcp_stream("127.0.0.1", self._to)
-            nursery.start_soon(self._carry, client, server)
-            await self._carry(server, client)
+            nursery.start_soon(self._forward, client, server)
+            await self._forward(server, client)
             nursery.cancel_scope.cancel()
             await trio.aclose_forcefully(server)
 
-    async def _carry(self, source: trio.SocketStream, sink: trio.SocketStream) -> None:
+    async def _forward(self, source: trio.SocketStream, sink: trio.SocketStream) -> None:
         try:
             while data := await source.receive_some():
                 await self._open.wait()

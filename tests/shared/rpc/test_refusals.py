@@ -69,7 +69,7 @@ async def test_a_stock_client_reads_the_details(serve: Serve) -> None:
         [ErrorInfo(reason="of a later version", domain=DOMAIN)],
     ],
 )
-def test_what_others_send_is_no_refusal(details: list[Any]) -> None:
+def test_other_details_are_no_refusal(details: list[Any]) -> None:
     assert refusal_sent_with(RpcError(Status.NOT_FOUND, "no", details=details)) is None
 
 
@@ -78,7 +78,7 @@ def test_a_negative_delay_is_none() -> None:
     assert refusal_sent_with(error) == Refusal(Code.UNAVAILABLE, "no")
 
 
-def test_without_a_refusal_the_status_says_whether_to_retry() -> None:
+def test_without_a_refusal_the_status_decides_about_a_retry() -> None:
     codes = {status: code_without_refusal(RpcError(status, "")) for status in Status}
     assert {status: code for status, code in codes.items() if code is not Code.INTERNAL} == {
         Status.UNAVAILABLE: Code.UNAVAILABLE,

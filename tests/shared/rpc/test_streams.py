@@ -70,7 +70,7 @@ async def test_headers_that_http2_does_not_allow_reset_their_call_alone(
     assert client.server.statistics().calls_refused == 1
 
 
-async def test_a_request_that_is_no_call_is_answered_in_http(connect_raw: ConnectRaw) -> None:
+async def test_a_request_that_is_no_call_gets_an_http_response(connect_raw: ConnectRaw) -> None:
     client = await connect_raw()
     stream_id = await client.call("/", (":method", "GET"), ("content-type", "text/html"), end=True)
     response = await client.receive_until(lambda event: isinstance(event, ResponseReceived))
@@ -154,7 +154,7 @@ async def test_another_compression_is_unimplemented(connect_raw: ConnectRaw) -> 
 
 async def test_an_rpc_error_reaches_the_client_whole(connect_raw: ConnectRaw) -> None:
     async def connect(stream: SessionStream) -> None:
-        async with trio.open_nursery():  # which wraps what is raised in it
+        async with trio.open_nursery():  # wraps the error in an ExceptionGroup
             raise RpcError(Status.NOT_FOUND, "100 % gone: é\n", [("why", "moved"), ("why-bin", b"\0\1")])
 
     client = await connect_raw(connect=connect)

@@ -225,7 +225,7 @@ async def test_a_message_and_its_retry_that_two_archives_record_at_once_is_shown
         for limit in (10, 2):
             page = await one.messages_before(talk.chat_id, MAX_ID, limit)
             assert ids(page.messages) == [first.event_id]
-        await other.record([retry], {})  # from now on the store knows the first
+        await other.record([retry], {})  # the first is in the store by now
         assert ids((await newest_page(one, talk.chat_id)).messages) == [first.event_id]
 
 

@@ -85,7 +85,7 @@ async def test_a_call_lost_with_its_server_is_retried_on_another(serve: Serve) -
         assert dying.scope.cancel_called
 
 
-async def test_a_server_that_has_no_more_room_is_passed_over(serve: Serve) -> None:
+async def test_a_full_server_is_skipped(serve: Serve) -> None:
     under_way, go_on = [], trio.Event()
 
     async def full(_: GetChatRequest) -> GetChatResponse:
@@ -275,7 +275,7 @@ async def test_an_address_of_each_kind_is_one_server(serve: Serve, names: Names)
         assert balancer.statistics().servers == 1
 
 
-async def test_of_several_addresses_one_at_which_nobody_listens_does_no_harm(serve: Serve, names: Names) -> None:
+async def test_one_of_several_addresses_may_refuse_connections(serve: Serve, names: Names) -> None:
     servers = [await serve(get_chat=named(name)) for name in "ab"]
     names.names["archives"] = [-servers[0].port, *(server.port for server in servers)]
     async with open_balancer(["archives:8083"]) as balancer:
@@ -284,7 +284,7 @@ async def test_of_several_addresses_one_at_which_nobody_listens_does_no_harm(ser
         assert balancer.statistics().servers == 3
 
 
-async def test_calls_under_way_end_at_a_server_that_the_name_no_longer_stands_for(
+async def test_calls_under_way_finish_at_a_server_that_has_lost_its_name(
     serve: Serve, names: Names, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     entered, go_on = trio.Event(), trio.Event()

@@ -55,9 +55,7 @@ async def test_a_call_that_times_out_while_the_channel_connects_does_not_stop_it
         assert slow.connections == 1
 
 
-async def test_a_channel_that_nobody_uses_does_not_go_on_trying(
-    nursery: trio.Nursery, autojump_clock: MockClock
-) -> None:
+async def test_an_unused_channel_does_not_reconnect(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     tried: list[str] = []
 
     async def leave(stream: trio.SocketStream) -> None:

@@ -63,7 +63,7 @@ async def test_a_server_without_tls_is_unavailable(authority: trustme.CA, nurser
     assert "TLS failed" in (await failure_at(await serve_streams(nursery, respond_in_http1), authority)).message
 
 
-async def test_a_handshake_that_never_ends_is_given_up(
+async def test_a_handshake_that_never_ends_is_aborted(
     authority: trustme.CA, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     async def wait_forever(stream: trio.SocketStream) -> None:

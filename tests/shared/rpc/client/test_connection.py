@@ -1,4 +1,4 @@
-"""The client's connection: what the server sent before the connection broke still reaches its calls."""
+"""The client's connection: frames that the server sent before the connection broke still reach their calls."""
 
 import math
 from collections.abc import Awaitable, Callable

@@ -34,15 +34,15 @@ class HealthOf(HealthServicer):
         self.failing: RpcError | None = None
         """The error that ends each watch."""
         self._state = state
-        self._news = trio.lowlevel.ParkingLot()
+        self._changed = trio.lowlevel.ParkingLot()
 
-    def becomes(self, state: HealthCheckResponse.ServingStatus) -> None:
+    def set_state(self, state: HealthCheckResponse.ServingStatus) -> None:
         self._state = state
-        self._news.unpark_all()
+        self._changed.unpark_all()
 
     def end_watches(self, error: RpcError) -> None:
         self.failing = error
-        self._news.unpark_all()
+        self._changed.unpark_all()
 
     @stream_handler
     async def Watch(self, stream: Watched) -> None:
@@ -54,7 +54,7 @@ class HealthOf(HealthServicer):
         try:
             while self.failing is None:
                 await stream.send(HealthCheckResponse(status=self._state))
-                await self._news.park()
+                await self._changed.park()
             raise self.failing
         finally:
             self.watches -= 1
@@ -71,10 +71,10 @@ async def test_a_server_that_does_not_serve_gets_no_calls_until_it_does(nursery:
     async with open_balancer(addresses) as balancer:
         await eventually(ready(balancer, 2))
         assert {await get_chat(balancer) for _ in range(4)} == {"a", "b"}
-        health.becomes(NOT_SERVING)
+        health.set_state(NOT_SERVING)
         await eventually(ready(balancer, 1))
         assert {await get_chat(balancer) for _ in range(4)} == {"b"}
-        health.becomes(SERVING)
+        health.set_state(SERVING)
         await eventually(ready(balancer, 2))
         assert {await get_chat(balancer) for _ in range(4)} == {"a", "b"}
         assert health.services == [""]
@@ -93,7 +93,7 @@ async def test_if_none_serves_a_call_is_unavailable_or_waits(nursery: trio.Nurse
         assert failure.value.status is Status.UNAVAILABLE
         nursery.start_soon(call_when_ready)
         await eventually(lambda: balancer.statistics().calls_waiting == 1)
-        health.becomes(SERVING)
+        health.set_state(SERVING)
         await eventually(lambda: answers == ["a"])
 
 
@@ -140,7 +140,7 @@ async def test_a_lost_watch_is_restarted_and_the_last_health_holds_meanwhile(
         assert 60 < len(health.services) < 250  # repeatedly, but not at once
         assert await get_chat(balancer) == "a"
         health.failing = None
-        health.becomes(NOT_SERVING)
+        health.set_state(NOT_SERVING)
         await trio.sleep(30)
         with pytest.raises(RpcError, match="NOT_SERVING"):
             await get_chat(balancer)

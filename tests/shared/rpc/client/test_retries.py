@@ -60,7 +60,7 @@ def test_pauses_are_spread_over_all_of_their_time() -> None:
 
 
 @given(st.lists(st.booleans(), max_size=500))
-def test_retries_are_a_tenth_of_what_succeeds_and_half_the_bucket_at_most(outcomes: list[bool]) -> None:
+def test_retries_are_a_tenth_of_the_successes_and_half_the_bucket_at_most(outcomes: list[bool]) -> None:
     throttle, retries = RetryThrottle(), 0
     for succeeds in outcomes:
         if succeeds:
@@ -272,7 +272,7 @@ async def test_the_last_attempt_has_all_the_time_that_is_left(serve: Serve, auto
     assert len(calls) == 3
 
 
-async def test_a_server_that_is_slow_but_there_keeps_its_calls(serve: Serve, autojump_clock: MockClock) -> None:
+async def test_a_slow_server_keeps_its_calls(serve: Serve, autojump_clock: MockClock) -> None:
     async def hang(request: GetChatRequest) -> GetChatResponse:
         return await trio.sleep_forever()
 

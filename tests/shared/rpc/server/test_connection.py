@@ -174,7 +174,7 @@ async def test_a_client_that_stays_after_a_protocol_error_is_cut_off(
     assert not client.server.connections
 
 
-async def test_a_frame_that_is_too_large_is_refused_before_it_is_all_there(connect_raw: ConnectRaw) -> None:
+async def test_a_frame_that_is_too_large_is_refused_before_it_is_complete(connect_raw: ConnectRaw) -> None:
     client = await connect_raw()
     await client.prove_alive()
     await client.stream.send_all((MAX_FRAME_BYTES + 1).to_bytes(3, "big"))

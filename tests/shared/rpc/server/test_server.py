@@ -136,7 +136,7 @@ async def test_a_client_that_does_not_choose_http2_over_tls_is_closed(
 @pytest.mark.parametrize(
     "sent", [b"", b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/1.1\r\n\r\n"], ids=["nothing", "part", "plain"]
 )
-async def test_a_tls_handshake_that_is_none_ends_in_time(sent: bytes, serve: Serve, tls: ssl.SSLContext) -> None:
+async def test_an_invalid_tls_handshake_ends_in_time(sent: bytes, serve: Serve, tls: ssl.SSLContext) -> None:
     server = await serve(limits=Limits(handshake_timeout=0.2, drain_timeout=0), tls=tls)
     stream = await trio.open_tcp_stream("127.0.0.1", server.port)
     with trio.fail_after(30):
@@ -161,7 +161,7 @@ def many_files() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("half_open", [2_000, pytest.param(10_000, marks=pytest.mark.slow)])
-async def test_half_open_handshakes_harm_nobody(
+async def test_half_open_handshakes_harm_no_other_client(
     half_open: int, serve: Serve, tls: ssl.SSLContext, authority: trustme.CA, many_files: int
 ) -> None:
     """Connected clients are served, and new ones can connect. Both ends are in this process, whose limit of open files
