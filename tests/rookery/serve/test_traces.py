@@ -188,7 +188,7 @@ async def test_reactions_receipts_and_typing_are_traced(platform: Process, spans
         for name in names:
             first = spans.one(name)
             assert "publish log" in [span.name for span in spans.below(first)]
-    assert "🦜" not in spans.told()
+    assert "🦜" not in spans.exported()
 
 
 async def test_a_sign_out_is_a_step_of_its_request(platform: Process, spans: Spans) -> None:
@@ -225,11 +225,11 @@ async def test_traces_contain_no_texts_and_no_names(platform: Process, spans: Sp
         await session.say(send=text_to(ada.user_id, "Nahuatl", "my-own-message-id"))
         await session.next("accepted")
         await until(lambda: len(spans.named("record log")) == 2)
-    told = spans.told()
-    assert str(accepted.message_id) in told
+    exported = spans.exported()
+    assert str(accepted.message_id) in exported
     secrets = [SECRET, "Nahuatl", "my-own-message-id", PASSWORD, "wrong password", "Countess"]
     secrets += [each for person in (ada, grace) for each in (person.name, person.access_token, person.refresh_token)]
-    assert [secret for secret in secrets if secret in told] == []
+    assert [secret for secret in secrets if secret in exported] == []
 
 
 async def test_nothing_is_traced_at_a_ratio_of_0(tmp_path: Path, spans: Spans) -> None:

@@ -172,8 +172,7 @@ async def test_years_with_few_messages_are_read_like_any_others(chats: ChatStore
     everything = [event.event_id for event in events]
     await chats.record(events, {})
     for limit in (1, 7, 100):
-        assert await read_backwards(chats, talk.chat_id, limit, everything) == everything
-        assert await read_forwards(chats, talk.chat_id, limit, everything) == everything
+        await check_all_pages(chats, talk.chat_id, limit, everything)
     between = everything[30] + MONTH // 4
     before = await chats.messages_before(talk.chat_id, between, 5)
     after = await chats.messages_after(talk.chat_id, between, 5)
@@ -227,30 +226,23 @@ async def test_pages_neither_skip_nor_repeat(open_chats: OpenChats, count: int, 
     async with open_chats() as chats:
         for start in range(0, count, batch):
             await chats.record(events[start : start + batch], {})
-        assert await read_backwards(chats, talk.chat_id, limit, everything) == everything
-        assert await read_forwards(chats, talk.chat_id, limit, everything) == everything
+        await check_all_pages(chats, talk.chat_id, limit, everything)
 
 
-async def read_backwards(chats: ChatStore, chat_id: str, limit: int, everything: list[int]) -> list[int]:
+async def check_all_pages(chats: ChatStore, chat_id: str, limit: int, everything: list[int]) -> None:
+    """Read a whole chat backwards and forwards, page by page."""
     seen: list[int] = []
-    page = await chats.messages_before(chat_id, MAX_ID, limit)
-    while page.messages:
+    while (page := await chats.messages_before(chat_id, seen[0] if seen else MAX_ID, limit)).messages:
         assert page.has_newer == bool(seen)
         seen = ids(page.messages) + seen
         assert page.has_older == (seen != everything)
-        page = await chats.messages_before(chat_id, seen[0], limit)
-    return seen
-
-
-async def read_forwards(chats: ChatStore, chat_id: str, limit: int, everything: list[int]) -> list[int]:
-    seen: list[int] = []
-    page = await chats.messages_after(chat_id, 0, limit)
-    while page.messages:
+    assert seen == everything
+    seen = []
+    while (page := await chats.messages_after(chat_id, seen[-1] if seen else 0, limit)).messages:
         assert page.has_older == bool(seen)
         seen += ids(page.messages)
         assert page.has_newer == (seen != everything)
-        page = await chats.messages_after(chat_id, seen[-1], limit)
-    return seen
+    assert seen == everything
 
 
 # ---- replay
