@@ -23,8 +23,9 @@ from rookery.v1 import session_pb2 as pb
 from shared.telemetry.logs import INDISCREET_LOGGERS, NOISY_LOGGERS
 from tests.system.sessions import TRANSPORTS, Session, SessionOver, connector, open_session, open_websocket, text_to
 from tools.engines.engine import HOST, free_port
+from tools.engines.kinds import Engines
 from tools.engines.redis import Redis
-from tools.launch.cluster import Cluster, Engines, running_cluster
+from tools.launch.cluster import Cluster, running_cluster
 from tools.launch.people import PATIENCE, Person, open_http, read_history
 from tools.launch.process import ANNOUNCED, Process, Rookery, port_of, running, wait_until
 

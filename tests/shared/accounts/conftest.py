@@ -1,6 +1,6 @@
 """The engines on which the contract suite runs. A further twin needs a line in ENGINES."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 
 import pytest
@@ -21,7 +21,7 @@ def cassandra(request: pytest.FixtureRequest) -> OpenStore:
 
 ENGINES = {"sqlite": sqlite, "cassandra": cassandra}
 
-VARIANTS = {**ENGINES, "scan": partial(sqlite, trigrams=False)}
+VARIANTS: dict[str, Callable[[pytest.FixtureRequest], OpenStore]] = {**ENGINES, "scan": partial(sqlite, trigrams=False)}
 """The engines, and SQLite without its index of trigrams, for the tests of the search."""
 
 
