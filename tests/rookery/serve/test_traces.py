@@ -180,9 +180,9 @@ async def test_reactions_receipts_and_typing_are_traced(platform: Process, spans
         await until(lambda: spans.named("record log"))
         spans.clear()
         react = pb.React(chat_id=chat_id, message_id=accepted.message_id, emoji="🦜")
-        await session.say(react=react)
-        await session.say(receipt=pb.Receipt(chat_id=chat_id, read_up_to=accepted.message_id))
-        await session.say(typing=pb.Typing(chat_id=chat_id))
+        await session.send_frame(react=react)
+        await session.send_frame(receipt=pb.Receipt(chat_id=chat_id, read_up_to=accepted.message_id))
+        await session.send_frame(typing=pb.Typing(chat_id=chat_id))
         names = ["session react", "session receipt", "session typing"]
         await until(lambda: set(names) <= set(spans.names) and len(spans.named("record log")) == 2)
         for name in names:
@@ -204,7 +204,7 @@ async def test_a_refusal_ends_the_trace_with_its_code(platform: Process, spans: 
     ada = await sign_up(platform.url, "ada")
     async with open_session(connector(platform, "websocket"), ada) as session:
         spans.clear()
-        await session.say(send=text_to(1 << 40, SECRET))
+        await session.send_frame(send=text_to(1 << 40, SECRET))
         await session.next("refused")
         await until(lambda: spans.named("session send"))
     first = spans.one("session send")
@@ -222,7 +222,7 @@ async def test_traces_contain_no_texts_and_no_names(platform: Process, spans: Sp
         await http.get(f"/v1/{grace.name}", headers=ada.headers)
         assert found.status_code in (200, 400, 422)
     async with open_session(connector(platform, "grpc"), grace) as session:
-        await session.say(send=text_to(ada.user_id, "Nahuatl", "my-own-message-id"))
+        await session.send_frame(send=text_to(ada.user_id, "Nahuatl", "my-own-message-id"))
         await session.next("accepted")
         await until(lambda: len(spans.named("record log")) == 2)
     exported = spans.exported()
