@@ -83,7 +83,7 @@ async def test_each_failed_attempt_of_the_store_is_a_failed_span(
     failed, done = sorted(spans.below(record), key=lambda span: span.start_time or 0)
     assert (failed.status.status_code, attributes_of(failed)["error.type"]) == (StatusCode.ERROR, "Unavailable")
     assert done.status.status_code is StatusCode.UNSET
-    assert "secret" not in spans.told()
+    assert "secret" not in spans.text()
 
 
 async def test_a_poison_record_fails_its_own_span_only(log: SqliteLog, people: Any, spans: Spans) -> None:

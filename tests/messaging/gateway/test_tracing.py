@@ -53,7 +53,7 @@ async def test_a_full_log_fails_both_spans(
     assert outcome(first) == (True, "unavailable")
     assert attributes_of(first)["rookery.refusal"] == "unavailable"
     assert outcome(spans.one("publish log")) == (True, "Unavailable")
-    assert "secret" not in spans.told()
+    assert "secret" not in spans.text()
 
 
 async def test_a_log_that_does_not_acknowledge_fails_the_spans_at_that_time(
@@ -78,7 +78,7 @@ async def test_a_log_that_does_not_acknowledge_fails_the_spans_at_that_time(
     assert [outcome(span) for span in spans.named("session send")] == [(True, "unavailable")] * 2
     assert outcome(spans.one("session receipt")) == (True, "unavailable")
     assert [outcome(span) for span in spans.named("publish log")] == [(True, "Unavailable")] * 2
-    assert "secret" not in spans.told()
+    assert "secret" not in spans.text()
 
 
 async def test_a_retry_of_an_accepted_send_has_its_own_trace(platform: Platform, traced: Gateway, spans: Spans) -> None:
