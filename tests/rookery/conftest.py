@@ -180,7 +180,7 @@ def open_fake_client(bff: FakeBff, gateway: FakeGateway) -> Callable[..., Abstra
     """Opens a client of the two fakes."""
 
     def open_it(password: str = "correct horse", **options: Any) -> AbstractAsyncContextManager[Client]:
-        fakes = {"connect": gateway.connect, "http_transport": bff.transport}
+        fakes: dict[str, Any] = {"connect": gateway.connect, "http_transport": bff.transport}
         return open_client("http://bff", "ada", password, **(fakes | options))
 
     return open_it

@@ -104,7 +104,7 @@ async def read_from(log: Backplane, offset: int, count: int) -> list[tuple[int, 
     return records
 
 
-# ---- the data that is kept
+# ---- the data
 
 
 async def test_a_backup_is_complete_readable_by_its_owner_only_and_leaves_no_other_file(
@@ -209,12 +209,10 @@ async def test_a_restore_needs_a_backup_and_an_empty_data_folder_that_is_not_in_
 async def test_a_file_that_is_missing_or_has_changed_is_not_restored(
     folder: Path, elsewhere: Settings, name: str
 ) -> None:
-    corrupt(folder / name, -1)
-    with pytest.raises(click.ClickException, match=f"{name} is missing, or has changed"):
-        await restore(elsewhere, folder)
-    (folder / name).unlink()
-    with pytest.raises(click.ClickException, match=f"{name} is missing, or has changed"):
-        await restore(elsewhere, folder)
+    for damage in (lambda: corrupt(folder / name, -1), (folder / name).unlink):
+        damage()
+        with pytest.raises(click.ClickException, match=f"{name} is missing, or has changed"):
+            await restore(elsewhere, folder)
     assert names(folder.parent) == ["backup", "data"]
 
 
