@@ -17,7 +17,8 @@ from tools.toolchains import ROOT
 @pytest.mark.slow
 @pytest.mark.parametrize("case", [None, *CASES])
 def test_lint_finds_nothing(helm: Helm, case: str | None) -> None:
-    done = helm.run("lint", "--strict", CHART, *(["-f", values_of(case)] if case else []))
+    values: list[str | Path] = ["-f", values_of(case)] if case else []
+    done = helm.run("lint", "--strict", CHART, *values)
     assert done.returncode == 0, done.stdout + done.stderr
     assert case is None or "Fail:" not in done.stderr  # the defaults lack required values
 

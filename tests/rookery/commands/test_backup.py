@@ -209,10 +209,12 @@ async def test_a_restore_needs_a_backup_and_an_empty_data_folder_that_is_not_in_
 async def test_a_file_that_is_missing_or_has_changed_is_not_restored(
     folder: Path, elsewhere: Settings, name: str
 ) -> None:
-    for damage in (lambda: corrupt(folder / name, -1), (folder / name).unlink):
-        damage()
-        with pytest.raises(click.ClickException, match=f"{name} is missing, or has changed"):
-            await restore(elsewhere, folder)
+    corrupt(folder / name, -1)
+    with pytest.raises(click.ClickException, match=f"{name} is missing, or has changed"):
+        await restore(elsewhere, folder)
+    (folder / name).unlink()
+    with pytest.raises(click.ClickException, match=f"{name} is missing, or has changed"):
+        await restore(elsewhere, folder)
     assert names(folder.parent) == ["backup", "data"]
 
 
