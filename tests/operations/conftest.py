@@ -5,19 +5,30 @@ from collections.abc import Iterator
 import pytest
 
 from tests.needed import needed
-from tests.operations.watched import Platforms, Watched, running_platforms, watched
+from tests.operations.watched import Platforms, Watched
+from tools.engines.engine import running
+from tools.launch.certificates import Authority
+from tools.launch.process import Rookery
+from tools.launch.process import running as running_process
 from tools.operations.prometheus import Prometheus
 
 
 @pytest.fixture(scope="session")
 def platforms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platforms]:
-    with running_platforms(tmp_path_factory.mktemp("platforms")) as ready:
-        yield ready
+    folder = tmp_path_factory.mktemp("platforms")
+    issued = Authority(folder / "certificates").issue()
+    tls = {"ROOKERY_TLS__CERTIFICATE_FILE": str(issued.certificate), "ROOKERY_TLS__KEY_FILE": str(issued.key)}
+    with (
+        running_process(Rookery(folder / "data")) as rookery,
+        running_process(Rookery(folder / "secured", settings=tls)) as secured,
+    ):
+        yield Platforms(rookery, secured)
 
 
 @pytest.fixture(scope="session")
 def watch(platforms: Platforms, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     """Platforms and their Prometheus; a test counts from the values that it finds."""
     needed(Prometheus.install)
-    with watched(tmp_path_factory.mktemp("prometheus"), platforms) as ready:
-        yield ready
+    jobs = {"rookery": [platforms.rookery.url], "secured": [platforms.secured.url]}
+    with running(Prometheus(tmp_path_factory.mktemp("prometheus"), jobs)) as prometheus:
+        yield Watched(platforms.rookery, platforms.secured, prometheus)

@@ -3,7 +3,7 @@
 import json
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from tools.engines.kafka import Kafka
 from tools.engines.redis import Redis
 from tools.launch.people import Person, open_http, read_history, sign_in, sign_up
 from tools.launch.process import Rookery
+from tools.launch.process import running as running_process
 from tools.operations.cassandra import ManagedCassandra
 
 KEYSPACE = "rookery"
@@ -33,7 +34,7 @@ KEYSPACE = "rookery"
 TOPIC = "events-to-replay"
 
 TOOL_SECONDS = 120.0
-"""For one of Kafka's tools, which starts a JVM; only ends a test that has failed."""
+"""For redis-cli; only ends a test that has failed."""
 
 
 @pytest.fixture
@@ -56,18 +57,18 @@ def rookery(tmp_path: Path, cassandra: ManagedCassandra, kafka_server: Kafka) ->
         "ROOKERY_KAFKA__DEAD_LETTER_TOPIC": "dead-letters-to-replay",
     }
     process = Rookery(tmp_path / "data", settings=settings)
-    migrated = process.run("migrate")
+    migrate(process)
+    with running_process(process):
+        yield process
+
+
+def migrate(rookery: Rookery) -> None:
+    migrated = rookery.run("migrate")
     assert migrated.returncode == 0, migrated.stderr
-    with_running = process.start()
-    try:
-        yield with_running
-    finally:
-        if process.is_running:
-            process.terminate()
 
 
 @pytest.mark.slow
-async def test_history_is_back_from_a_snapshot_of_cassandra_and_what_kafka_still_has(
+async def test_history_is_restored_from_a_snapshot_of_cassandra_and_the_retained_log_of_kafka(
     rookery: Rookery, cassandra: ManagedCassandra, kafka_server: Kafka, tmp_path: Path
 ) -> None:
     ada, grace = [await sign_up(rookery.url, name) for name in ("ada", "grace")]
@@ -79,8 +80,7 @@ async def test_history_is_back_from_a_snapshot_of_cassandra_and_what_kafka_still
 
     assert await trio.to_thread.run_sync(rookery.terminate) == 0
     await drop(cassandra)
-    migrated = await trio.to_thread.run_sync(rookery.run, "migrate")
-    assert migrated.returncode == 0, migrated.stderr
+    await trio.to_thread.run_sync(migrate, rookery)
     await trio.to_thread.run_sync(put_back, cassandra, tmp_path / "backup")
     await trio.to_thread.run_sync(replay_from, kafka_server, at)
     await trio.to_thread.run_sync(rookery.start)
@@ -98,15 +98,10 @@ async def see_recorded(rookery: Rookery, sender: Person, reader: Person, text: s
     async with open_session(connector(rookery, "websocket"), sender) as session:
         sent = await session.send_text(reader.user_id, text)
 
-    def is_there(items: object) -> bool:
-        return [item.message.message_id for item in as_messages(items)][count - 1 :] == [sent.message_id]
+    def is_recorded(items: Sequence[HistoryMessage]) -> bool:
+        return [item.message.message_id for item in items][count - 1 :] == [sent.message_id]
 
-    await read_history(rookery.url, reader, sent.chat_id, until=is_there)
-
-
-def as_messages(items: object) -> list[HistoryMessage]:
-    assert isinstance(items, list)
-    return items
+    await read_history(rookery.url, reader, sent.chat_id, until=is_recorded)
 
 
 def take_snapshot(cassandra: ManagedCassandra, folder: Path) -> None:
@@ -151,17 +146,17 @@ def replay_from(kafka: Kafka, at: datetime) -> None:
         group.close(autocommit=False)
 
 
-async def test_live_configuration_is_back_from_a_copy_of_what_redis_saved(
+async def test_live_configuration_is_restored_from_a_copy_of_the_file_of_redis(
     own_redis: Callable[..., Redis], tmp_path: Path
 ) -> None:
     first = await trio.to_thread.run_sync(own_redis)
     settings = RedisSettings.model_validate({"url": first.url, "timeout_seconds": 30})
     async with open_redis(settings) as client, open_redis_configuration(client, settings.prefix) as configuration:
         await configuration.set("access_token_seconds", json.dumps(60))
-    saved = await trio.to_thread.run_sync(redis_cli, first, "SAVE")
-    assert saved == "OK"
+    await trio.to_thread.run_sync(save, first)
     copy = tmp_path / "copy"
-    await trio.to_thread.run_sync(place, first.home / "dump.rdb", copy)
+    copy.mkdir()
+    shutil.copy(first.home / "dump.rdb", copy)
 
     with running(await trio.to_thread.run_sync(Redis, copy)) as second:
         settings = RedisSettings.model_validate({"url": second.url, "timeout_seconds": 30})
@@ -170,11 +165,7 @@ async def test_live_configuration_is_back_from_a_copy_of_what_redis_saved(
     assert {key: item.value for key, item in stored.items()} == {"access_token_seconds": "60"}
 
 
-def redis_cli(redis: Redis, *words: str) -> str:
-    command = ["redis-cli", "-h", redis.host, "-p", str(redis.port), *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=TOOL_SECONDS, check=True).stdout.strip()
-
-
-def place(file: Path, folder: Path) -> None:
-    folder.mkdir()
-    shutil.copy(file, folder)
+def save(redis: Redis) -> None:
+    command = ["redis-cli", "-h", redis.host, "-p", str(redis.port), "SAVE"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TOOL_SECONDS, check=True)
+    assert done.stdout.strip() == "OK"

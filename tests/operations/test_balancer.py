@@ -17,12 +17,13 @@ from rookery.client import open_client
 from rookery.client.live import CONNECT
 from rookery.client.reconnector import Transport
 from tests.needed import needed
+from tests.operations.watched import gateway_of, sign_up_at
 from tests.system.sessions import open_session
 from tools.engines.engine import running
 from tools.engines.kinds import Engines
 from tools.launch.certificates import Authority
 from tools.launch.cluster import PARTITIONS, Cluster, running_cluster
-from tools.launch.people import PASSWORD, PATIENCE, Person, read_history, sign_up
+from tools.launch.people import PASSWORD, PATIENCE, read_history, sign_up
 from tools.launch.process import POLL_SECONDS, Process, wait_until
 from tools.operations.balancer import DOMAIN, HaProxy, servers_of
 
@@ -82,12 +83,14 @@ def platform(
 
 
 @pytest.fixture
-async def haproxy(platform: tuple[HaProxy, Balanced], names: None) -> HaProxy:
-    """HAProxy with all servers up, whatever the test before did."""
+async def haproxy(platform: tuple[HaProxy, Balanced]) -> AsyncIterator[HaProxy]:
+    """HAProxy with all servers up, whatever the test before did, while its names are resolved."""
     haproxy, cluster = platform
     await trio.to_thread.run_sync(cluster.restore)
     await until_all_up(haproxy)
-    return haproxy
+    trio.socket.set_custom_hostname_resolver(Names())
+    yield haproxy
+    trio.socket.set_custom_hostname_resolver(None)
 
 
 @pytest.fixture
@@ -119,13 +122,6 @@ class Names(trio.abc.HostnameResolver):
         return await trio.to_thread.run_sync(socket.getnameinfo, sockaddr, flags)
 
 
-@pytest.fixture
-async def names() -> AsyncIterator[None]:
-    trio.socket.set_custom_hostname_resolver(Names())
-    yield
-    trio.socket.set_custom_hostname_resolver(None)
-
-
 @asynccontextmanager
 async def open_browser(haproxy: HaProxy, authority: Authority, *, at: str = "127.0.0.3") -> AsyncIterator[Any]:
     """HTTP through HAProxy, from an address other than HAProxy's own, which BFFs trust."""
@@ -145,22 +141,6 @@ async def until_all_up(haproxy: HaProxy) -> None:
     for name in ("gateway-1", "gateway-2"):
         await until_up(haproxy, name, [name])
         await until_up(haproxy, f"{name}-grpc", [name])
-
-
-async def gateway_of(http: Any, person: Person) -> dict[str, str]:
-    """Addresses of the user's gateway."""
-    answer = await http.get("/v1/me/gateway", headers=person.headers)
-    location: dict[str, str] = answer.raise_for_status().json()
-    return location
-
-
-async def sign_up_at(http: Any, cluster: Balanced, gateway: Process) -> Person:
-    """Register a user of this gateway."""
-    with trio.fail_after(PATIENCE):
-        while True:
-            person = await sign_up(cluster.bffs[0].url)
-            if f"/{gateway.name}." in (await gateway_of(http, person))["websocket"]:
-                return person
 
 
 async def register(http: Any, forged: str = "") -> int:
@@ -207,7 +187,7 @@ async def test_plain_http_is_sent_to_https(haproxy: HaProxy) -> None:
     assert answer.headers["Location"].partition("//")[2].partition("/")[2] == "some/where?a=b"
 
 
-async def test_each_client_counts_as_who_it_is_whatever_it_says(
+async def test_limits_count_real_addresses_of_clients_and_no_forged_ones(
     haproxy: HaProxy, cluster: Balanced, authority: Authority
 ) -> None:
     await trio.to_thread.run_sync(cluster.run, "config", "set", "registrations_per_minute", "1")
@@ -262,15 +242,15 @@ async def test_a_session_stays_however_silent_it_is(
     async with open_browser(haproxy, authority) as http, AsyncExitStack() as stack:
         sessions = []
         for gateway in cluster.gateways:
-            person = await sign_up_at(http, cluster, gateway)
+            person = await sign_up_at(http, cluster.bffs[0].url, f"/{gateway.name}.")
             endpoint = hasty.instead_of(haproxy, (await gateway_of(http, person))[transport])
             connect = partial(CONNECT[transport], endpoint, authority.file)
             sessions.append((person, await stack.enter_async_context(open_session(connect, person))))
         await trio.sleep(SILENCE)
         (ada, ada_session), (grace, grace_session) = sessions
         sent = await ada_session.send_text(grace.user_id, "still there?")
-        (heard,) = await grace_session.receive_messages(1)
-        assert heard.message_id == sent.message_id
+        (received,) = await grace_session.receive_messages(1)
+        assert received.message_id == sent.message_id
         await grace_session.send_text(ada.user_id, "yes")
         await ada_session.receive_messages(1)
 
@@ -281,7 +261,8 @@ async def test_clients_of_a_gateway_that_is_stopped_go_on_at_the_other(
 ) -> None:
     leaving, staying = cluster.gateways
     async with open_browser(haproxy, authority) as http:
-        person, other = await sign_up_at(http, cluster, leaving), await sign_up_at(http, cluster, staying)
+        url = cluster.bffs[0].url
+        person, other = [await sign_up_at(http, url, f"/{gateway.name}.") for gateway in (leaving, staying)]
         async with open_client(
             haproxy.url, person.name, PASSWORD, transport=transport, ca_file=authority.file
         ) as client:

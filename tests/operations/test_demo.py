@@ -36,9 +36,8 @@ def installed() -> None:
 def test_the_demo_shows_traces_metrics_and_logs_of_people_who_talk(tmp_path: Path) -> None:
     output = tmp_path / "output"
     with output.open("w") as file:
-        demo = subprocess.Popen(
-            [sys.executable, "-m", "tools.operations.demo"], cwd=ROOT, stdout=file, stderr=subprocess.STDOUT
-        )
+        command = [sys.executable, "-m", "tools.operations.demo"]
+        demo = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT)
     try:
         assert wait_until(lambda: "Ctrl-C" in output.read_text() or demo.poll() is not None, SECONDS)
         assert demo.poll() is None, output.read_text()

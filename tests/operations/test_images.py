@@ -18,7 +18,7 @@ from tools.engines.engine import free_port
 from tools.engines.kinds import Engines
 from tools.launch.live import UNLIMITED, configure
 from tools.launch.people import PASSWORD, read_history, sign_up
-from tools.launch.process import ANNOUNCED, Process, running, wait_until
+from tools.launch.process import ANNOUNCED, running, wait_until
 from tools.operations.containers import ROOT, ContainerCluster, Containerised, Containers, Image
 
 pytestmark = pytest.mark.slow
@@ -58,10 +58,10 @@ def image() -> Iterator[Image]:
         yield made
 
 
-# ---- what it is
+# ---- contents
 
 
-def test_it_is_small_and_says_what_it_is(image: Image) -> None:
+def test_it_is_small_and_has_the_labels_of_its_version(image: Image) -> None:
     found = image.containers.inspect(image.id)
     assert found["Size"] < LARGEST
     config = found["Config"]
@@ -74,7 +74,7 @@ def test_it_is_small_and_says_what_it_is(image: Image) -> None:
     assert image.run("rookery", "--version") == f"rookery {VERSION}\n"
 
 
-def test_it_has_what_the_lock_names_and_nothing_else(image: Image) -> None:
+def test_it_has_the_locked_packages_and_no_other(image: Image) -> None:
     lock = (ROOT / "requirements.lock").read_text()
     locked = {(plain(name), version) for name, version in re.findall(r"^([\w.-]+)==(\S+)", lock, re.MULTILINE)}
     has = {plain(name): version for name, version in json.loads(image.run("python", "-c", DISTRIBUTIONS)).items()}
@@ -89,7 +89,7 @@ def plain(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def test_it_has_nothing_that_installs_compiles_or_makes_one_root(image: Image) -> None:
+def test_it_has_no_installer_compiler_or_set_user_id_program(image: Image) -> None:
     look = "for name in pip pip3 gcc cc make git curl wget; do command -v $name; done; find / -xdev -perm /6000 -type f"
     assert image.run("sh", "-c", f"{look} 2>/dev/null; true") == ""
     for module in ("pip", "setuptools", "ensurepip"):
@@ -97,11 +97,11 @@ def test_it_has_nothing_that_installs_compiles_or_makes_one_root(image: Image) -
             image.run("python", "-c", f"import {module}")
 
 
-def test_everything_is_compiled_for_a_file_system_that_is_only_read(image: Image) -> None:
+def test_everything_is_compiled_for_a_read_only_file_system(image: Image) -> None:
     assert json.loads(image.run("python", "-c", UNCOMPILED)) == []
 
 
-def test_of_the_sources_it_has_those_of_the_packages_and_the_page(image: Image) -> None:
+def test_it_has_the_sources_of_the_packages_and_the_page_alone(image: Image) -> None:
     folders = ("bff", "messaging", "rookery", "shared")
     listed = image.run("sh", "-c", f"cd /opt/rookery/lib/python3*/site-packages && find {' '.join(folders)} -type f")
     found = {name for name in listed.split() if not name.endswith(".pyc")}
@@ -113,7 +113,7 @@ def test_of_the_sources_it_has_those_of_the_packages_and_the_page(image: Image) 
     assert {name for name in known if name.startswith("bff/web/")} <= found
 
 
-# ---- what it does
+# ---- running
 
 
 @pytest.fixture
@@ -128,19 +128,19 @@ def platform(image: Image, tmp_path: Path) -> Iterator[Containerised]:
         yield ready
 
 
-async def test_people_chat_on_it_and_it_is_all_there_after_a_restart(platform: Containerised) -> None:
+async def test_people_chat_on_it_and_their_messages_outlive_a_restart(platform: Containerised) -> None:
     async with open_client(platform.url, "ada", PASSWORD, register=True) as ada:
         grace = await sign_up(platform.url, "grace")
         async with open_client(platform.url, grace.name, PASSWORD, transport="websocket") as there:
             sent = await ada.send(grace.user_id, "hello")
             answer = await there.send(sent.chat_id, "hello to you")
-            assert await trio.to_thread.run_sync(stopped_in_time, platform)  # with two sessions open
+            assert await trio.to_thread.run_sync(platform.terminate) == 0  # in time, with two sessions open
     await trio.to_thread.run_sync(platform.start)
     history = await read_history(platform.url, grace, sent.chat_id, until=lambda messages: len(messages) == 2)
     assert [item.message.message_id for item in history] == [sent.message_id, answer.message_id]
 
 
-def test_it_runs_as_nobody_special_and_changes_nothing_but_its_data(platform: Containerised, image: Image) -> None:
+def test_it_runs_without_privileges_and_changes_its_data_alone(platform: Containerised, image: Image) -> None:
     status = platform.execute("cat", "/proc/1/status").stdout
     assert re.search(r"^Uid:(.*)$", status, re.MULTILINE)[1].split() == [str(USER)] * 4  # type: ignore[index]
     assert re.search(r"^CapEff:\s*(\S+)$", status, re.MULTILINE)[1] == "0" * 16  # type: ignore[index]
@@ -150,7 +150,7 @@ def test_it_runs_as_nobody_special_and_changes_nothing_but_its_data(platform: Co
     assert set(changed) <= {"C /etc", ""}  # podman writes host names there
 
 
-def test_health_checks_are_made_with_what_is_in_it(platform: Containerised) -> None:
+def test_it_has_a_program_for_health_checks(platform: Containerised) -> None:
     assert wait_until(platform.is_ready)
     for probe in (f"{platform.url}/readyz", platform.addresses["gateway_health"], platform.addresses["archive_health"]):
         assert platform.execute("rookery", "probe", probe).returncode == 0
@@ -170,11 +170,6 @@ async def test_each_role_serves_in_it(image: Image, tmp_path: Path, engines: Eng
         history = await read_history(url, grace, sent.chat_id)
         assert [item.message.message_id for item in history] == [sent.message_id]
         for process in reversed(cluster.processes):
-            assert await trio.to_thread.run_sync(stopped_in_time, process)
+            assert await trio.to_thread.run_sync(process.terminate) == 0
     finally:
         await trio.to_thread.run_sync(cluster.stop)
-
-
-def stopped_in_time(process: Process) -> bool:
-    """Stop it; return whether it ended with exit code 0, within its deadline."""
-    return process.terminate() == 0

@@ -1,19 +1,18 @@
 """Traces of several processes on real engines, as Jaeger returns them."""
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 
 import pytest
 import trio
 
 from rookery.v1 import session_pb2 as pb
 from tests.needed import needed
-from tests.operations.watched import UNHURRIED
-from tests.system.sessions import Session, connector, open_session
+from tests.operations.watched import UNHURRIED, sign_up_at
+from tests.system.sessions import connector, open_session
 from tools.engines.engine import running
 from tools.engines.kinds import Engines
 from tools.launch.cluster import Cluster, running_cluster
-from tools.launch.people import PASSWORD, PATIENCE, Person, open_http, read_history, sign_up
+from tools.launch.people import PASSWORD, PATIENCE, Person, open_http, read_history
 from tools.launch.process import Process, wait_until
 from tools.operations.jaeger import Jaeger, Span, Trace
 
@@ -66,20 +65,8 @@ def ratio_of(process: Process) -> float | None:
     return ratios[-1] if ratios else None
 
 
-async def sign_up_at(cluster: Cluster, gateway: Process) -> Person:
-    """Sign up a user of this gateway."""
-    with trio.fail_after(PATIENCE):
-        while True:
-            person = await sign_up(cluster.bffs[0].url, "someone")
-            async with open_http(cluster.bffs[0].url) as http:
-                answer = await http.get("/v1/me/gateway", headers=person.headers)
-            if answer.json()["grpc"] == gateway.grpc:
-                return person
-
-
-@asynccontextmanager
-async def chatting(cluster: Cluster, ada: Person, grace: Person) -> AsyncIterator[tuple[Session, list[Session]]]:
-    """Sessions: Ada's browser, which sends; Ada's phone, Grace's phone and Grace's browser, which receive."""
+async def send(cluster: Cluster, ada: Person, grace: Person) -> pb.Accepted:
+    """Send from Ada's browser; wait until Ada's phone, Grace's phone and Grace's browser receive the message."""
     first, second = cluster.gateways
     async with (
         open_session(connector(first, "websocket"), ada) as browser,
@@ -87,14 +74,9 @@ async def chatting(cluster: Cluster, ada: Person, grace: Person) -> AsyncIterato
         open_session(connector(second, "grpc"), grace) as her_phone,
         open_session(connector(second, "websocket"), grace) as her_browser,
     ):
-        yield browser, [phone, her_phone, her_browser]
-
-
-async def send(cluster: Cluster, ada: Person, grace: Person) -> pb.Accepted:
-    async with chatting(cluster, ada, grace) as (browser, others):
         accepted = await browser.send_text(grace.user_id, SECRET)
-        for other in others:
-            await other.next_where(lambda frame: frame.event.event_id == accepted.message_id)
+        for receiver in (phone, her_phone, her_browser):
+            await receiver.next_where(lambda frame: frame.event.event_id == accepted.message_id)
     return accepted
 
 
@@ -115,8 +97,8 @@ def _writes(trace: Trace) -> list[Span]:
 
 
 async def test_a_message_is_one_trace_through_all_processes_and_a_request_too(cluster: Cluster, jaeger: Jaeger) -> None:
-    first, second = cluster.gateways
-    ada, grace = await sign_up_at(cluster, first), await sign_up_at(cluster, second)
+    async with open_http(cluster.bffs[0].url) as http:
+        ada, grace = [await sign_up_at(http, cluster.bffs[0].url, gateway.grpc) for gateway in cluster.gateways]
     await trio.to_thread.run_sync(set_ratio, cluster, 1)
     accepted = await send(cluster, ada, grace)
     history = await read_history(cluster.bffs[0].url, grace, accepted.chat_id, until=bool)
@@ -185,8 +167,8 @@ def request_of(jaeger: Jaeger, reader: Person) -> Trace:
 def see_request(trace: Trace) -> None:
     first = trace.first
     assert (first.name, first.kind, first.role) == ("GET /v1/chats/<chat_id>/messages", "server", "bff")
-    asked, answered = trace.named("rookery.v1.ArchiveService/ListMessages")
-    assert (asked.role, answered.role) == ("bff", "archive")
-    assert asked in trace.below(first)
-    assert trace.below(asked) == [answered]
-    assert {(span.role, span.tags["db.system.name"]) for span in trace.below(answered)} == {("archive", "cassandra")}
+    client, server = trace.named("rookery.v1.ArchiveService/ListMessages")
+    assert (client.role, server.role) == ("bff", "archive")
+    assert client in trace.below(first)
+    assert trace.below(client) == [server]
+    assert {(span.role, span.tags["db.system.name"]) for span in trace.below(server)} == {("archive", "cassandra")}

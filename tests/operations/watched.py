@@ -1,22 +1,20 @@
 """Platforms under use, and the Prometheus that scrapes them."""
 
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from typing import Any
 
 import httpx
+import trio
 
 from rookery.client.connection import connect_grpc
 from rookery.v1 import session_pb2 as pb
 from tests.system.sessions import Session, connect_websocket, open_session
-from tools.engines.engine import running
-from tools.launch.certificates import Authority
-from tools.launch.people import PASSWORD, Person, open_http, read_history, sign_up
+from tools.launch.people import PASSWORD, PATIENCE, Person, open_http, read_history, sign_up
 from tools.launch.process import Rookery, wait_until
-from tools.launch.process import running as running_process
 from tools.operations.prometheus import SECONDS, Prometheus
 
 ENOUGH_SECONDS = 180.0
@@ -57,24 +55,6 @@ class Watched(Platforms):
         """Wait until Prometheus has scraped the present state, this many times."""
         for _ in range(times):
             wait_until_scraped(self.prometheus)
-
-
-@contextmanager
-def running_platforms(folder: Path) -> Iterator[Platforms]:
-    issued = Authority(folder / "certificates").issue()
-    tls = {"ROOKERY_TLS__CERTIFICATE_FILE": str(issued.certificate), "ROOKERY_TLS__KEY_FILE": str(issued.key)}
-    with (
-        running_process(Rookery(folder / "data")) as rookery,
-        running_process(Rookery(folder / "secured", settings=tls)) as secured,
-    ):
-        yield Platforms(rookery, secured)
-
-
-@contextmanager
-def watched(folder: Path, platforms: Platforms) -> Iterator[Watched]:
-    jobs = {"rookery": [platforms.rookery.url], "secured": [platforms.secured.url]}
-    with running(Prometheus(folder, jobs)) as prometheus:
-        yield Watched(platforms.rookery, platforms.secured, prometheus)
 
 
 def wait_until_scraped(prometheus: Prometheus) -> None:
@@ -124,23 +104,28 @@ class Use:
 @asynccontextmanager
 async def in_use(bff: str) -> AsyncIterator[Use]:
     """Sign up two users and open their sessions at the gateways that the BFF at this URL names."""
-    async with AsyncExitStack() as stack:
-        ada, grace = [await sign_up(bff, name) for name in ("ada", "grace")]
-        browser = partial(connect_websocket, (await gateway_of(bff, ada))["websocket"])
-        app = partial(connect_grpc, (await gateway_of(bff, grace))["grpc"])
-        yield Use(
-            ada,
-            grace,
-            await stack.enter_async_context(open_session(browser, ada)),
-            await stack.enter_async_context(open_session(app, grace)),
-        )
-
-
-async def gateway_of(bff: str, person: Person) -> dict[str, str]:
-    """Addresses of the gateway of this person."""
     async with open_http(bff) as http:
-        location: dict[str, str] = (await http.get("/v1/me/gateway", headers=person.headers)).raise_for_status().json()
-    return location
+        ada, grace = [await sign_up(bff, name) for name in ("ada", "grace")]
+        connect_browser = partial(connect_websocket, (await gateway_of(http, ada))["websocket"])
+        connect_app = partial(connect_grpc, (await gateway_of(http, grace))["grpc"])
+    async with open_session(connect_browser, ada) as browser, open_session(connect_app, grace) as app:
+        yield Use(ada, grace, browser, app)
+
+
+async def gateway_of(http: Any, person: Person) -> dict[str, str]:
+    """Return the addresses of the user's gateway."""
+    answer = await http.get("/v1/me/gateway", headers=person.headers)
+    addresses: dict[str, str] = answer.raise_for_status().json()
+    return addresses
+
+
+async def sign_up_at(http: Any, bff: str, address: str) -> Person:
+    """Register users until one has the gateway whose addresses contain `address`; return that user."""
+    with trio.fail_after(PATIENCE):
+        while True:
+            person = await sign_up(bff)
+            if any(address in each for each in (await gateway_of(http, person)).values()):
+                return person
 
 
 async def use_http(url: str, person: Person, other: Person) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 import httpx
 import pytest
@@ -40,15 +41,13 @@ class FakeBff:
         await trio.lowlevel.checkpoint()
         if self.down:
             raise httpx.ConnectError("down", request=request)
-        asked = f"{request.method} {request.url.raw_path.decode()}"
-        self.requests.append(asked)
-        status, body = self._respond(request, asked)
-        return httpx.Response(status, json=body) if body is not None else httpx.Response(status)
+        target = f"{request.method} {request.url.raw_path.decode()}"
+        self.requests.append(target)
+        status, body = self.answers.get(target) or self._respond(request, target)
+        return httpx.Response(status, json=body)
 
-    def _respond(self, request: httpx.Request, asked: str) -> tuple[int, object]:
-        if asked in self.answers:
-            return self.answers[asked]
-        match asked:
+    def _respond(self, request: httpx.Request, target: str) -> tuple[int, object]:
+        match target:
             case "POST /v1/tokens":
                 if json.loads(request.content)["password"] == self.password:
                     return 200, self._new_tokens()
@@ -59,7 +58,7 @@ class FakeBff:
                 return 200, self._new_tokens()
         if request.headers.get("Authorization") != f"Bearer {self.token}":
             return 401, {"code": "unauthenticated", "detail": "The access token has expired."}
-        if asked == "GET /v1/me/gateway":
+        if target == "GET /v1/me/gateway":
             return 200, {"websocket": "ws://gateway/session", "grpc": self.endpoint}
         return 404, {"code": "not_found", "detail": "There is no such thing."}
 
@@ -141,10 +140,11 @@ class FakeGateway:
     def __init__(self) -> None:
         self.down = False
         self.attempts: list[float] = []
-        self._arrived, self._connections = trio.open_memory_channel[FakeConnection](100)
+        self.connections: list[FakeConnection] = []
+        self._arrived, self._arriving = trio.open_memory_channel[FakeConnection](100)
 
     async def next_connection(self) -> FakeConnection:
-        return await self._connections.receive()
+        return await self._arriving.receive()
 
     async def welcome_next(self, *, replayed: int = 0) -> FakeConnection:
         connection = await self.next_connection()
@@ -157,6 +157,7 @@ class FakeGateway:
         if self.down:
             raise Unreachable("the fake gateway is down")
         connection = FakeConnection(endpoint)
+        self.connections.append(connection)
         self._arrived.send_nowait(connection)
         try:
             yield connection
@@ -176,12 +177,11 @@ def gateway() -> FakeGateway:
 
 @pytest.fixture
 def open_fake_client(bff: FakeBff, gateway: FakeGateway) -> Callable[..., AbstractAsyncContextManager[Client]]:
-    """Open a client of the two fakes."""
+    """Opens a client of the two fakes."""
 
-    def open_it(password: str = "correct horse", *, register: bool = False) -> AbstractAsyncContextManager[Client]:
-        return open_client(
-            "http://bff", "ada", password, register=register, connect=gateway.connect, http_transport=bff.transport
-        )
+    def open_it(password: str = "correct horse", **options: Any) -> AbstractAsyncContextManager[Client]:
+        fakes: dict[str, Any] = {"connect": gateway.connect, "http_transport": bff.transport}
+        return open_client("http://bff", "ada", password, **(fakes | options))
 
     return open_it
 
@@ -191,12 +191,7 @@ async def client_and_connection(
     open_fake_client: Callable[..., AbstractAsyncContextManager[Client]], gateway: FakeGateway
 ) -> AsyncIterator[tuple[Client, FakeConnection]]:
     """A client with a live session, and the gateway's end of its connection."""
-    connections: list[FakeConnection] = []
-
-    async def welcome() -> None:
-        connections.append(await gateway.welcome_next())
-
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(welcome)
+        nursery.start_soon(gateway.welcome_next)
         async with open_fake_client() as client:
-            yield client, connections[0]
+            yield client, gateway.connections[0]

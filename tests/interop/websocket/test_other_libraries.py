@@ -13,7 +13,7 @@ import trio
 
 from tests.needed import needed
 from tools.launch.freezing import freeze
-from tools.launch.people import Person, sign_up
+from tools.launch.people import sign_up
 from tools.launch.process import Rookery, running, wait_until
 from tools.toolchains import go_programs, node_modules
 
@@ -42,16 +42,14 @@ EXPECTED: dict[str, Any] = {
 """The expected result of each case, the same for every program."""
 
 
-def go_command() -> list[str]:
-    return [str(needed(go_programs, HERE / "go") / "websocket")]
-
-
-def node_command() -> list[str]:
-    return ["env", f"NODE_PATH={needed(node_modules, HERE / 'node')}", "node", str(HERE / "node/client.js")]
-
-
-def python_command() -> list[str]:
-    return [sys.executable, str(HERE / "python/client.py")]
+def program(language: str) -> list[str]:
+    match language:
+        case "go":
+            return [str(needed(go_programs, HERE / "go") / "websocket")]
+        case "node":
+            return ["env", f"NODE_PATH={needed(node_modules, HERE / 'node')}", "node", str(HERE / "node/client.js")]
+        case _:
+            return [sys.executable, str(HERE / "python/client.py")]
 
 
 @pytest.fixture(scope="module")
@@ -61,29 +59,13 @@ def rookery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rookery]:
     assert [line for line in ready.log_lines() if line["level"] not in ("info", "debug")] == []
 
 
-@pytest.fixture
-def ann(rookery: Rookery) -> Person:
-    return trio.run(sign_up, rookery.url, "ann")
-
-
-@pytest.fixture
-def ben(rookery: Rookery) -> Person:
-    return trio.run(sign_up, rookery.url, "ben")
-
-
 @pytest.mark.parametrize(
     "language", [pytest.param("go", marks=pytest.mark.slow), pytest.param("node", marks=pytest.mark.slow), "python"]
 )
-def test_a_program_with_another_library_gets_the_expected_frames(
-    rookery: Rookery, ann: Person, ben: Person, language: str
-) -> None:
-    command = {"go": go_command, "node": node_command, "python": python_command}[language]()
-    done = subprocess.run(
-        [*command, rookery.websocket, ann.access_token, str(ben.user_id)],
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-    )
+def test_a_program_with_another_library_gets_the_expected_frames(rookery: Rookery, language: str) -> None:
+    ada, grace = [trio.run(sign_up, rookery.url, name) for name in ("ada", "grace")]
+    command = [*program(language), rookery.websocket, ada.access_token, str(grace.user_id)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
     assert done.returncode == 0, done.stderr
     results = {line["case"]: line["result"] for line in map(json.loads, done.stdout.splitlines())}
     assert results == EXPECTED
@@ -94,7 +76,7 @@ def test_a_client_whose_process_hangs_is_found(tmp_path: Path) -> None:
     """Its connection stays open, and its kernel acknowledges sent data: only its silence shows that it hangs."""
     with running(Rookery(tmp_path / "data", heartbeat_seconds=HEARTBEAT)) as impatient:
         person = trio.run(sign_up, impatient.url, "ann")
-        command = [*go_command(), impatient.websocket, person.access_token]
+        command = [*program("go"), impatient.websocket, person.access_token]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as client:
             try:
                 assert client.stdout is not None

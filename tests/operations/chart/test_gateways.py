@@ -73,9 +73,7 @@ def pods_of(objects: list[Manifest], workload: Manifest) -> list[str]:
 
 
 @pytest.mark.parametrize("case", EXPOSED)
-def test_what_a_gateway_tells_clients_leads_to_it_alone(
-    objects: list[Manifest], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_announced_addresses_of_a_gateway_lead_to_it_alone_ready_or_not(objects: list[Manifest]) -> None:
     (gateway,) = [each for each in workloads(objects) if role_of(each) in ("gateway", "embedded")]
     for pod in pods_of(objects, gateway):
         environment = environment_of(objects, gateway, pod)
@@ -84,10 +82,6 @@ def test_what_a_gateway_tells_clients_leads_to_it_alone(
         assert reach(objects, websocket) == (pod, "websocket")
         assert GrpcAddress.parse(grpc).is_secure
         assert reach(objects, grpc) == (pod, "grpc")
-
-
-@pytest.mark.parametrize("case", EXPOSED)
-def test_services_of_gateways_lead_there_whatever_their_readiness(objects: list[Manifest]) -> None:
     services = [each["spec"] for each in of_kind(objects, "Service")]
     own = [spec for spec in services if "statefulset.kubernetes.io/pod-name" in spec["selector"]]
     assert own
@@ -95,7 +89,9 @@ def test_services_of_gateways_lead_there_whatever_their_readiness(objects: list[
 
 
 @pytest.mark.parametrize("case", EXPOSED)
-def test_the_page_may_connect_to_each_gateway_and_is_let_in(objects: list[Manifest], processes: list[Running]) -> None:
+def test_the_page_may_connect_to_each_gateway_which_accepts_its_origin(
+    objects: list[Manifest], processes: list[Running]
+) -> None:
     (bff,) = [each for each in processes if each.role in ("bff", "embedded")]
     (gateway,) = [each for each in processes if each.role in ("gateway", "embedded")]
     assert reach(objects, "https://chat.example.org/") == (bff.workload["metadata"]["name"], "http")
@@ -105,9 +101,7 @@ def test_the_page_may_connect_to_each_gateway_and_is_let_in(objects: list[Manife
 
 
 @pytest.mark.parametrize("case", ["tls", "plaintext"])
-def test_inside_the_cluster_a_gateway_is_known_by_its_own_name(
-    objects: list[Manifest], processes: list[Running]
-) -> None:
+def test_inside_the_cluster_a_gateway_has_its_own_name(objects: list[Manifest], processes: list[Running]) -> None:
     (gateway,) = [each.settings.gateway for each in processes if each.role == "gateway"]
     service = named(objects, "Service", "chat-rookery-gateway")["spec"]
     host = f"chat-rookery-gateway-0.chat-rookery-gateway.{NAMESPACE}.svc"

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_settings_are_ours_and_commands_too(processes: list[Running], case: str) -> None:
+def test_settings_and_commands_exist(processes: list[Running], case: str) -> None:
     assert isinstance(main, click.Group)
     roles = {"archive", "gateway", "bff", "migrate"} if case in DISTRIBUTED else {"embedded"}
     assert {process.role for process in processes} == roles
@@ -45,7 +45,7 @@ def test_settings_are_ours_and_commands_too(processes: list[Running], case: str)
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_each_port_is_one_on_which_the_process_listens_for_others(processes: list[Running]) -> None:
+def test_each_port_is_one_on_which_the_process_listens(processes: list[Running]) -> None:
     for process in processes:
         settings = process.settings
         ports = {
@@ -83,13 +83,12 @@ def test_a_pod_has_longer_than_its_drain_takes(processes: list[Running]) -> None
     for process in processes:
         if process.role != "migrate":
             pause = container_of(process.workload).get("lifecycle", {}).get("preStop", {}).get("sleep", {"seconds": 0})
-            assert pod_of(process.workload)["spec"]["terminationGracePeriodSeconds"] > (
-                pause["seconds"] + process.settings.stop_deadline
-            )
+            drain = pause["seconds"] + process.settings.stop_deadline
+            assert pod_of(process.workload)["spec"]["terminationGracePeriodSeconds"] > drain
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_containers_may_do_nothing_but_serve(objects: list[Manifest]) -> None:
+def test_containers_have_no_privileges_and_no_service_links(objects: list[Manifest]) -> None:
     for workload in workloads(objects):
         pod, container = pod_of(workload)["spec"], container_of(workload)
         assert container["securityContext"] == {
@@ -101,6 +100,8 @@ def test_containers_may_do_nothing_but_serve(objects: list[Manifest]) -> None:
         assert pod["securityContext"]["runAsUser"] == 10001  # as in the image
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         assert pod["automountServiceAccountToken"] is False
+        # Service links would set variables such as ROOKERY_BFF_PORT, and Rookery refuses unknown settings.
+        assert pod["enableServiceLinks"] is False
         assert not any(key in pod for key in ("hostNetwork", "hostPID", "hostIPC"))
         assert "memory" in container["resources"]["limits"]
         assert {"name": "tmp", "mountPath": "/tmp"} in container["volumeMounts"]
@@ -109,13 +110,7 @@ def test_containers_may_do_nothing_but_serve(objects: list[Manifest]) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_names_of_services_are_not_taken_for_settings(objects: list[Manifest]) -> None:
-    """Service links would set variables such as ROOKERY_BFF_PORT in each pod, and Rookery refuses unknown settings."""
-    assert all(pod_of(workload)["spec"]["enableServiceLinks"] is False for workload in workloads(objects))
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_secrets_are_referred_to_and_nowhere_written(objects: list[Manifest]) -> None:
+def test_secrets_are_references_and_no_values(objects: list[Manifest]) -> None:
     secret = {f"{ENV_PREFIX}{name}" for name in secret_settings()}
     assert of_kind(objects, "Secret") == []
     written = [config["data"] for config in of_kind(objects, "ConfigMap")]
@@ -128,7 +123,7 @@ def test_secrets_are_referred_to_and_nowhere_written(objects: list[Manifest]) ->
 
 
 @pytest.mark.parametrize("case", ["production"])
-def test_every_secret_is_given_to_those_who_need_it(processes: list[Running]) -> None:
+def test_every_secret_reaches_the_processes_that_need_it(processes: list[Running]) -> None:
     for process in processes:
         settings, is_serving = process.settings, process.role != "migrate"
         assert settings.redis.url.get_secret_value() == SECRETS["ROOKERY_REDIS__URL"]
@@ -169,7 +164,7 @@ def checksums(objects: list[Manifest]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("case", ["ingress"])
-def test_a_change_of_settings_rolls_the_pods_that_it_is_for(helm: Helm, objects: list[Manifest]) -> None:
+def test_a_change_of_settings_rolls_the_pods_that_read_them(helm: Helm, objects: list[Manifest]) -> None:
     def changed(setting: str) -> set[str]:
         words = ("-f", values_of("ingress"), "--set", setting)
         after = checksums(helm.template(CHART, *words, release=RELEASE, namespace=NAMESPACE))
@@ -193,7 +188,7 @@ def test_roles_can_be_upgraded_one_by_one(helm: Helm, objects: list[Manifest]) -
 
 
 @pytest.mark.parametrize("case", ["embedded"])
-def test_the_embedded_platform_keeps_its_data_and_is_one(objects: list[Manifest]) -> None:
+def test_the_embedded_platform_is_one_pod_that_keeps_its_data(objects: list[Manifest]) -> None:
     (workload,) = workloads(objects)
     assert workload["spec"]["replicas"] == 1
     assert workload["spec"]["persistentVolumeClaimRetentionPolicy"] == {"whenDeleted": "Retain", "whenScaled": "Retain"}

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("case", DISTRIBUTED)
-def test_bffs_and_gateways_find_every_archive_and_are_let_in(objects: list[Manifest], processes: list[Running]) -> None:
+def test_bffs_and_gateways_find_every_archive_with_its_tls(objects: list[Manifest], processes: list[Running]) -> None:
     service = named(objects, "Service", "chat-rookery-archive")
     (archive,) = selected(objects, service["spec"]["selector"])
     assert service["spec"]["clusterIP"] == "None"  # so that the name resolves to each of them
@@ -54,32 +54,28 @@ def test_the_certificate_has_the_names_by_which_archives_are_called(
     objects: list[Manifest], processes: list[Running]
 ) -> None:
     (certificate,) = of_kind(objects, "Certificate")
-    (called,) = {
-        GrpcAddress.parse(each.settings.archives[0]).host for each in processes if each.role in ("bff", "gateway")
-    }
+    callers = [each.settings for each in processes if each.role in ("bff", "gateway")]
+    (called,) = {GrpcAddress.parse(settings.archives[0]).host for settings in callers}
     assert called in certificate["spec"]["dnsNames"]
     assert {"server auth", "client auth"} <= set(certificate["spec"]["usages"])
-    mounted = [
-        volume["secret"]["secretName"]
-        for volume in pod_of(named(objects, "StatefulSet", "chat-rookery-archive"))["spec"]["volumes"]
-        if volume["name"] == "tls"
-    ]
-    assert mounted == [certificate["spec"]["secretName"]]
+    volumes = pod_of(named(objects, "StatefulSet", "chat-rookery-archive"))["spec"]["volumes"]
+    (mounted,) = [volume["secret"]["secretName"] for volume in volumes if volume["name"] == "tls"]
+    assert mounted == certificate["spec"]["secretName"]
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_services_and_policies_name_ports_that_there_are(objects: list[Manifest]) -> None:
+def test_services_and_policies_name_existing_ports(objects: list[Manifest]) -> None:
     for service in of_kind(objects, "Service"):
         (workload,) = selected(objects, service["spec"]["selector"], without="statefulset.kubernetes.io/pod-name")
         assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports_of(workload).keys()
     for policy in of_kind(objects, "NetworkPolicy"):
         (workload,) = selected(objects, policy["spec"]["podSelector"]["matchLabels"])
-        asked = {port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]}
-        assert asked <= ports_of(workload).keys()
+        names = {port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]}
+        assert names <= ports_of(workload).keys()
 
 
 @pytest.mark.parametrize("case", ["production"])
-def test_policies_let_through_what_is_needed_and_nothing_else(
+def test_policies_allow_the_necessary_connections_and_no_other(
     objects: list[Manifest], processes: list[Running]
 ) -> None:
     """Allowed connections by role; `clients` and `metrics` are peers in the values."""
@@ -92,16 +88,11 @@ def test_policies_let_through_what_is_needed_and_nothing_else(
         role = role_of(workload)
         assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
         for rule in policy["spec"]["ingress"]:
-            known = names.get(str(rule["from"]))
-            callers = (
-                [known]
-                if known
-                else [
-                    role_of(each)
-                    for peer in rule["from"]
-                    for each in selected(objects, peer["podSelector"]["matchLabels"])
-                ]
-            )
+            if str(rule["from"]) in names:
+                callers = [names[str(rule["from"])]]
+            else:
+                pods = [peer["podSelector"]["matchLabels"] for peer in rule["from"]]
+                callers = [role_of(each) for labels in pods for each in selected(objects, labels)]
             entering |= {(caller, role, port["port"]) for caller in callers for port in rule["ports"]}
         leaving[role] = {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}
     assert entering == {
@@ -140,7 +131,7 @@ def test_disruptions_are_bounded_and_pods_are_spread(objects: list[Manifest]) ->
 
 
 @pytest.mark.parametrize("case", ["production"])
-def test_autoscaling_is_on_what_is_measured_and_slow_where_it_hurts(objects: list[Manifest]) -> None:
+def test_autoscaling_uses_existing_metrics_and_is_slowest_for_gateways(objects: list[Manifest]) -> None:
     measured = {each.name: each for each in vars(catalogue).values() if isinstance(each, Instrument)}
     pauses = {}
     for scaler in of_kind(objects, "HorizontalPodAutoscaler"):
@@ -152,20 +143,19 @@ def test_autoscaling_is_on_what_is_measured_and_slow_where_it_hurts(objects: lis
         if metric["type"] == "Resource":
             assert metric["resource"]["name"] in container_of(workload)["resources"]["requests"]
         else:
-            known = measured[metric["pods"]["metric"]["name"]]
+            query = metric["pods"]["metric"]
+            known = measured[query["name"]]
             assert role in known.roles
-            assert metric["pods"]["metric"].get("selector", {"matchLabels": {}})["matchLabels"].keys() <= set(
-                known.labels
-            )
+            assert query.get("selector", {"matchLabels": {}})["matchLabels"].keys() <= set(known.labels)
     assert pauses.keys() == {"archive", "gateway", "bff"}
     assert pauses["gateway"] > pauses["archive"] > pauses["bff"]
 
 
 @pytest.mark.parametrize("case", ["production"])
-def test_the_adapter_gives_what_autoscalers_ask_for(objects: list[Manifest], tmp_path: Path) -> None:
+def test_the_adapter_provides_the_metrics_of_the_autoscalers(objects: list[Manifest], tmp_path: Path) -> None:
     needed(Prometheus.install)
     metrics = [each["spec"]["metrics"][0] for each in of_kind(objects, "HorizontalPodAutoscaler")]
-    asked = {each["pods"]["metric"]["name"] for each in metrics if each["type"] == "Pods"}
+    names = {each["pods"]["metric"]["name"] for each in metrics if each["type"] == "Pods"}
     rules = yaml.safe_load((CHART.parent / "prometheus-adapter-values.yaml").read_text())["rules"]["custom"]
     filled = {"<<.GroupBy>>": "pod", "<<.LabelMatchers>>": 'namespace="people",group="archive"'}
     queries = []
@@ -175,7 +165,7 @@ def test_the_adapter_gives_what_autoscalers_ask_for(objects: list[Manifest], tmp
         for gap, text in filled.items():
             query = query.replace(gap, text)
         queries.append({"record": f"checked:{name}", "expr": query})
-    assert {each["record"].removeprefix("checked:") for each in queries} == asked
+    assert {each["record"].removeprefix("checked:") for each in queries} == names
     file = tmp_path / "rules.yml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "checked", "rules": queries}]}))
     subprocess.run(["promtool", "check", "rules", file], check=True, stdout=subprocess.DEVNULL)
@@ -189,8 +179,8 @@ def test_metrics_are_found_by_annotations_or_by_the_monitor(objects: list[Manife
         port = "http" if role_of(workload) in ("bff", "embedded") else "health"
         annotations = pod_of(workload)["metadata"]["annotations"]
         if monitors:
-            asked = {endpoint["port"] for endpoint in monitors[0]["spec"]["podMetricsEndpoints"]}
-            assert asked & ports_of(workload).keys() == {port}
+            names = {endpoint["port"] for endpoint in monitors[0]["spec"]["podMetricsEndpoints"]}
+            assert names & ports_of(workload).keys() == {port}
             assert "prometheus.io/scrape" not in annotations
         else:
             assert annotations["prometheus.io/port"] == str(ports_of(workload)[port])

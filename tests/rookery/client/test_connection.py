@@ -1,7 +1,6 @@
 """The client over both real transports."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
@@ -12,29 +11,21 @@ from rookery.client.connection import connect_grpc
 from rookery.client.reconnector import Transport
 from tests.rookery.client.gateways import EchoGateway, Serve, serve_grpc, serve_websocket
 
-TRANSPORTS = pytest.mark.parametrize(
-    ("transport", "serve"), [("grpc", serve_grpc), ("websocket", serve_websocket)], ids=["grpc", "websocket"]
-)
 
-
-@asynccontextmanager
-async def opened(bff: Any, transport: Transport, endpoint: str) -> AsyncIterator[Client]:
+def opened(bff: Any, transport: Transport, endpoint: str) -> AbstractAsyncContextManager[Client]:
     """Open a client whose gateway is at the endpoint of its transport; the other endpoint is unreachable."""
     nowhere = {"websocket": "ws://127.0.0.1:1/", "grpc": "127.0.0.1:1"}
     bff.answers["GET /v1/me/gateway"] = 200, nowhere | {transport: endpoint}
-    async with open_client(
-        "http://bff", "ada", bff.password, transport=transport, http_transport=bff.transport
-    ) as client:
-        yield client
+    return open_client("http://bff", "ada", bff.password, transport=transport, http_transport=bff.transport)
 
 
-@TRANSPORTS
+@pytest.mark.parametrize(("transport", "serve"), [("grpc", serve_grpc), ("websocket", serve_websocket)])
 async def test_messages_are_sent_and_received(
     transport: Transport, serve: Serve, bff: Any, nursery: trio.Nursery
 ) -> None:
     gateway = EchoGateway()
     async with opened(bff, transport, await serve(gateway, nursery, None)) as client:
-        await client.send(9, "héllo")
+        assert (await client.send(9, "héllo")).chat_id == "d-7-9"
         events = client.events()
         while not isinstance(event := await anext(events), Message):
             pass

@@ -13,6 +13,7 @@ from rookery.v1 import session_pb2 as pb
 ME = 7
 OTHER = 9
 CHAT = "d-7-9"
+MOVED = pb.Moved(grpc="b:1")
 
 
 class Server:
@@ -110,13 +111,10 @@ def test_a_refusal_finds_its_frame_by_number(server: Server) -> None:
 def test_a_reaction_finishes_with_its_own_event(server: Server) -> None:
     server.connect()
     server.submit(react("👍"))
-    reaction = pb.Reaction(chat_id=CHAT, message_id=3, user_id=OTHER, emoji="👍", set=True)
-    server.event(pb.Event(event_id=50, reaction=reaction), 1)
-    assert server.finished == []
-    server.event(
-        pb.Event(event_id=51, reaction=pb.Reaction(chat_id=CHAT, message_id=3, user_id=ME, emoji="👍", set=True)), 2
-    )
-    assert server.finished == [None]
+    for number, user_id, finished in ((1, OTHER, []), (2, ME, [None])):
+        reaction = pb.Reaction(chat_id=CHAT, message_id=3, user_id=user_id, emoji="👍", set=True)
+        server.event(pb.Event(event_id=number, reaction=reaction), number)
+        assert server.finished == finished
 
 
 def test_a_new_connection_resumes_after_the_last_event(server: Server) -> None:
@@ -194,10 +192,7 @@ def test_after_dropped_frames_unanswered_commands_are_sent_again(server: Server)
     ("frame", "instruction"),
     [
         (pb.ServerFrame(reconnect=pb.Reconnect(after_ms=50)), Reconnect("the gateway asked for it", after_ms=50)),
-        (
-            pb.ServerFrame(moved=pb.Moved(grpc="b:1")),
-            Reconnect("the sessions are elsewhere", moved=pb.Moved(grpc="b:1")),
-        ),
+        (pb.ServerFrame(moved=MOVED), Reconnect("the sessions are elsewhere", moved=MOVED)),
         (pb.ServerFrame(goodbye=pb.Goodbye(code="timed_out", message="Silent.")), Reconnect("Silent.")),
         (pb.ServerFrame(goodbye=pb.Goodbye(code="unauthenticated")), Reconnect("unauthenticated", token_rejected=True)),
         (pb.ServerFrame(expiring=pb.Expiring(token_expires_at_ms=1)), RenewToken()),

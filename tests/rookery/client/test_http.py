@@ -5,20 +5,13 @@ from typing import Any
 
 import pytest
 
-from rookery.client import Api, Refused, SignedOut, Unreachable, open_api
+from rookery.client import Api, SignedOut, Unreachable, open_api
 
 
 @pytest.fixture
 async def api(bff: Any) -> AsyncIterator[Api]:
     async with open_api("http://bff", "ada", "correct horse", transport=bff.transport) as opened:
         yield opened
-
-
-async def test_a_refusal_has_the_servers_code_and_text(api: Api, bff: Any) -> None:
-    bff.answers["POST /v1/users"] = 409, {"code": "name_taken", "detail": "The name ada is taken."}
-    with pytest.raises(Refused, match="The name ada is taken") as caught:
-        await api.register()
-    assert (caught.value.code, caught.value.retryable) == ("name_taken", False)
 
 
 async def test_a_bff_that_is_down_is_named(api: Api, bff: Any) -> None:

@@ -33,13 +33,6 @@ async def test_the_opening_gives_up_without_a_gateway(
             pass
 
 
-async def test_send_returns_once_the_message_is_accepted(client_and_connection: Pair, nursery: trio.Nursery) -> None:
-    client, connection = client_and_connection
-    nursery.start_soon(connection.accept_next, 100)
-    accepted = await client.send(9, "hi")
-    assert (accepted.message_id, accepted.chat_id) == (100, "d-7-9")
-
-
 async def test_a_refused_message_raises_the_servers_reason(client_and_connection: Pair) -> None:
     client, connection = client_and_connection
     submission = client.submit("d-7-9", "hi")
@@ -112,15 +105,12 @@ async def test_a_reaction_returns_once_it_is_published(
     await getattr(client, kind)("d-7-9", 5, "👍")
 
 
-async def test_leaving_the_block_closes_the_connection(open_fake_client: OpenClient, gateway: Any) -> None:
-    connections = []
-
-    async def welcome() -> None:
-        connections.append(await gateway.welcome_next())
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(welcome)
-        async with open_fake_client():
-            pass
+async def test_leaving_the_block_closes_the_connection(
+    open_fake_client: OpenClient, gateway: Any, nursery: trio.Nursery
+) -> None:
+    nursery.start_soon(gateway.welcome_next)
+    async with open_fake_client() as client:
+        connection = gateway.connections[-1]
+        assert client.is_connected
     with pytest.raises(trio.EndOfChannel):
-        await connections[0].next_frame()
+        await connection.next_frame()

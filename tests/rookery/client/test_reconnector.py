@@ -33,17 +33,6 @@ async def test_a_message_sent_without_a_connection_is_sent_on_the_next(
     assert (await submission.answer()).message_id == 100
 
 
-async def test_an_unanswered_message_is_sent_again_with_the_same_id(
-    client_and_connection: Pair, gateway: Any, autojump_clock: MockClock
-) -> None:
-    client, connection = client_and_connection
-    submission = client.submit(9, "hi")
-    first = await connection.next_frame()
-    connection.end()
-    assert await (await gateway.welcome_next()).accept_next() == first
-    await submission.answer()
-
-
 async def test_events_come_once_and_in_order_over_a_reconnect(
     client_and_connection: Pair, gateway: Any, autojump_clock: MockClock
 ) -> None:
@@ -161,12 +150,7 @@ async def test_an_expiring_token_is_renewed_within_the_session(client_and_connec
 
 @pytest.mark.parametrize(("refresh_refused", "sign_ins"), [(False, 1), (True, 2)])
 async def test_after_a_goodbye_for_the_token_a_fresh_one_is_used(
-    client_and_connection: Pair,
-    gateway: Any,
-    bff: Any,
-    autojump_clock: MockClock,
-    refresh_refused: bool,
-    sign_ins: int,
+    client_and_connection: Pair, gateway: Any, bff: Any, autojump_clock: MockClock, refresh_refused: bool, sign_ins: int
 ) -> None:
     bff.refresh_refused = refresh_refused  # the client signs in again then
     client_and_connection[1].reply(GOODBYE)

@@ -1,5 +1,6 @@
 """The stream over WebSocket; tests/rookery/client/test_connection.py tests a client on it, test_trust.py its TLS."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import trio
 import trio_websocket
 from trio.testing import MockClock
 
-from rookery.client import Unreachable, open_client
+from rookery.client import Unreachable
 from rookery.client.websocket import CLOSE_DEADLINE, SUBPROTOCOL, connect_websocket
 from rookery.v1 import session_pb2 as pb
 from tests.rookery.client.gateways import PATH, EchoGateway, serve_websocket
@@ -23,23 +24,18 @@ async def test_the_subprotocol_is_proposed_and_a_refused_handshake_is_unreachabl
             pass
 
 
-async def test_a_moved_client_uses_the_websocket_of_the_other_gateway(gateway: Any, bff: Any) -> None:
-    endpoints = []
-
-    async def move_on() -> None:
+async def test_a_moved_client_uses_the_websocket_of_the_other_gateway(
+    gateway: Any, open_fake_client: Callable[..., Any], nursery: trio.Nursery
+) -> None:
+    @nursery.start_soon
+    async def move() -> None:
         first = await gateway.welcome_next()
         first.reply(pb.ServerFrame(moved=pb.Moved(websocket="ws://other/session", grpc="other:2")))
-        second = await gateway.welcome_next()
-        endpoints.extend([first.endpoint, second.endpoint])
-        await second.accept_next()
+        await (await gateway.welcome_next()).accept_next()
 
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(move_on)
-        async with open_client(
-            "http://bff", "ada", bff.password,
-            transport="websocket", connect=gateway.connect, http_transport=bff.transport,
-        ) as client:  # fmt: skip
-            await client.send(9, "hi")
+    async with open_fake_client(transport="websocket") as client:
+        await client.send(9, "hi")
+    endpoints = [connection.endpoint for connection in gateway.connections]
     assert endpoints == ["ws://gateway/session", "ws://other/session"]
 
 

@@ -96,7 +96,8 @@ def test_a_user_is_suspended_restored_and_signed_out_and_the_ends_are_spooled(
         (("user", "suspend", "ada", "--reason", " "), "reason: "),
         (("user", "find", "ad"), "part: "),
         (("user", "add", "ADA", "--password-stdin"), "the name ada is taken"),
-        (("config", "set", "max_text_bytes", "0"), "max_text_bytes must be"),
+        (("config", "set", "max_text_bytes", "0"), "must be a whole number from 1 to 524288, not '0'"),
+        (("config", "set", "max_text_byte", "1"), "did you mean 'max_text_bytes'?"),
         (("config", "unset", "nothing"), "there is no key 'nothing'"),
     ],
 )

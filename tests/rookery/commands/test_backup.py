@@ -104,7 +104,7 @@ async def read_from(log: Backplane, offset: int, count: int) -> list[tuple[int, 
     return records
 
 
-# ---- the data that is kept
+# ---- the data
 
 
 async def test_a_backup_is_complete_readable_by_its_owner_only_and_leaves_no_other_file(

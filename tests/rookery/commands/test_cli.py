@@ -79,14 +79,6 @@ def test_an_error_in_the_file_is_named(invoke: Invoke, tmp_path: Path, text: str
     assert words in result.output
 
 
-def test_lists_have_commas_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ROOKERY_ENGINES", "redis, kafka")
-    monkeypatch.setenv("ROOKERY_KAFKA__SERVERS", "one:9092,two:9092")
-    settings = read_settings()
-    assert settings.engines == {"kafka", "redis"}
-    assert settings.kafka.servers == ("one:9092", "two:9092")
-
-
 @pytest.mark.parametrize(
     "token", ["too-short", "has a space in it, and more", "has-a-line-break-at-its-end\n", f"{'a' * 16},short"]
 )
@@ -97,10 +89,14 @@ def test_an_invalid_secret_is_named_and_not_shown(invoke: Invoke, token: str) ->
     assert token.strip() not in result.output
 
 
-def test_passwords_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lists_in_the_environment_have_commas_and_passwords_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROOKERY_ENGINES", "redis, kafka")
+    monkeypatch.setenv("ROOKERY_KAFKA__SERVERS", "one:9092,two:9092")
     monkeypatch.setenv("ROOKERY_CASSANDRA__PASSWORD", "sesame")
     monkeypatch.setenv("ROOKERY_REDIS__URL", "redis://:sesame@somewhere:6379/0")
     settings = read_settings()
+    assert settings.engines == {"kafka", "redis"}
+    assert settings.kafka.servers == ("one:9092", "two:9092")
     assert "sesame" not in repr(settings)
     assert settings.cassandra.password.get_secret_value() == "sesame"
 
@@ -155,17 +151,14 @@ async def test_a_probe_prints_the_failed_check(invoke: Invoke, nursery: trio.Nur
 # ---- config
 
 
-def test_a_value_is_set_shown_and_unset(invoke: Invoke) -> None:
+def test_a_value_is_set_shown_with_its_bounds_and_unset(invoke: Invoke) -> None:
     assert invoke("config", "get", "max_text_bytes").stdout == "16384\n"
     assert invoke("config", "set", "max_text_bytes", "100").stdout == "max_text_bytes = 100\n"
     assert invoke("config", "get", "max_text_bytes").stdout == "100\n"
     assert "* max_text_bytes = 100" in invoke("config", "list").output
     assert invoke("config", "unset", "max_text_bytes").stdout == "max_text_bytes = 16384\n"
-    assert "  max_text_bytes = 16384" in invoke("config", "list").output
-
-
-def test_the_list_has_every_key_with_its_bounds(invoke: Invoke) -> None:
     output = invoke("config", "list").output
+    assert "  max_text_bytes = 16384" in output
     assert all(key in output for key in LiveConfiguration.model_fields)
     assert "a whole number from 1 to 524288" in output
 
@@ -205,8 +198,6 @@ def test_names_and_passwords_follow_the_rules_of_the_api(invoke: Invoke, name: s
     [
         ("up --engines kafka,postgres", 2, "postgres"),
         ("config get nothing", 1, "there is no key 'nothing'"),
-        ("config set max_text_bytes 0", 1, "max_text_bytes must be a whole number from 1 to 524288, not '0'"),
-        ("config set max_text_byte 1", 1, "did you mean 'max_text_bytes'?"),
         ("probe http://127.0.0.1:1/readyz", 1, "it does not respond"),
         ("probe file:///etc/passwd", 2, "must begin with http:// or https://"),
         ("load --url http://192.0.2.1", 1, "--i-own-this-server"),

@@ -1,4 +1,4 @@
-"""A command that can't do what was asked ends with one line that says what to do."""
+"""A command whose packages are not installed ends with one line that names the extra to install."""
 
 import re
 import subprocess
@@ -41,6 +41,6 @@ def test_the_extra_of_every_package_that_only_an_extra_installs_is_known() -> No
             extras[re.split(r"[^\w.-]", requirement)[0].lower()] = extra[1]
     packages = {package: names[0].lower() for package, names in packages_distributions().items()}
     known = {package: extras[name] for package, name in packages.items() if name in extras}
-    # kafka-python does without crc32c; what the client requires installs the other two.
+    # kafka-python works without crc32c; the requirements of the client install the other two.
     expected = {package: known[package] for package in known.keys() - {"crc32c", "h11", "wsproto"}}
     assert EXTRAS | {name: extra for name, extra in expected.items() if packages[name] != "rookery"} == EXTRAS

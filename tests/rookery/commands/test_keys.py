@@ -1,18 +1,16 @@
 """`rookery keys`: listing, rotating and retiring the keys that sign access tokens."""
 
-from functools import partial
 from pathlib import Path
 
 import click
 import pytest
-from click.testing import CliRunner
 
 from rookery.commands import keys
-from rookery.commands.cli import main
 from rookery.serve.engines import open_accounts, open_configuration
 from shared.accounts.tokens import new_signing_key
 from shared.contract.ids import wall_clock_ms
 from shared.settings import Settings
+from tests.rookery.commands.conftest import Invoke
 
 Capture = pytest.CaptureFixture[str]
 
@@ -82,13 +80,12 @@ async def test_the_newest_key_and_an_unknown_key_are_never_retired(settings: Set
     assert await stored(settings) == [new, old]
 
 
-def test_the_commands_rotate_list_and_retire_and_are_in_the_audit_log(tmp_path: Path) -> None:
-    run = partial(CliRunner().invoke, main, env={"ROOKERY_DATA": str(tmp_path / "data")})
+def test_the_commands_rotate_list_and_retire_and_are_in_the_audit_log(invoke: Invoke) -> None:
     for _ in range(2):
-        assert run(["keys", "rotate"]).exit_code == 0
-    new, old = (line.split()[0] for line in run(["keys", "list"]).output.splitlines())
-    assert run(["keys", "retire", old]).exit_code == 1
-    assert run(["keys", "retire", "--now", old]).exit_code == 0
-    assert [line.split()[0] for line in run(["keys", "list"]).output.splitlines()] == [new]
-    actions = [line.split("  ")[2:] for line in run(["audit"]).output.splitlines()]
+        assert invoke("keys", "rotate").exit_code == 0
+    new, old = (line.split()[0] for line in invoke("keys", "list").output.splitlines())
+    assert invoke("keys", "retire", old).exit_code == 1
+    assert invoke("keys", "retire", "--now", old).exit_code == 0
+    assert [line.split()[0] for line in invoke("keys", "list").output.splitlines()] == [new]
+    actions = [line.split("  ")[2:] for line in invoke("audit").output.splitlines()]
     assert actions == [["rotate_keys", old], ["rotate_keys", new], ["retire_key", old, "now"]]

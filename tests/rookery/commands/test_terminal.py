@@ -62,24 +62,22 @@ def test_control_characters_of_a_message_are_replaced() -> None:
 
 
 async def test_a_line_is_sent_and_shown_once_it_is_accepted(
-    chat: TerminalChat, screen: FakeScreen, client_and_connection: tuple[Client, Any]
+    chat: TerminalChat, screen: FakeScreen, client_and_connection: tuple[Client, Any], nursery: trio.Nursery
 ) -> None:
     _, connection = client_and_connection
-    async with trio.open_nursery() as nursery:
 
-        @nursery.start_soon
-        async def answer() -> None:
-            frame = await connection.next_frame()
-            assert (frame.send.chat_id, frame.send.text.body) == ("d-7-9", "hello")
-            connection.accept(frame, 100)
+    @nursery.start_soon
+    async def answer() -> None:
+        send = (await connection.accept_next()).send
+        assert (send.chat_id, send.text.body) == ("d-7-9", "hello")
 
-        assert await chat.execute("hello\n")
+    assert await chat.execute("hello\n")
     assert screen.shown[-1].endswith("ada: hello")
     assert not chat.failed
 
 
 async def test_a_message_is_shown_with_a_number_for_reactions(
-    chat: TerminalChat, screen: FakeScreen, client_and_connection: tuple[Client, Any]
+    chat: TerminalChat, screen: FakeScreen, client_and_connection: tuple[Client, Any], nursery: trio.Nursery
 ) -> None:
     _, connection = client_and_connection
     connection.message(11)
@@ -88,16 +86,15 @@ async def test_a_message_is_shown_with_a_number_for_reactions(
     await wait_all_tasks_blocked()
     assert screen.shown[-1].startswith("[1] ")
     assert "grace: " in screen.shown[-1]
-    async with trio.open_nursery() as nursery:
 
-        @nursery.start_soon
-        async def answer() -> None:
-            react = (await connection.next_frame()).react
-            assert (react.message_id, react.emoji) == (11, "👍")
-            reaction = pb.Reaction(chat_id=react.chat_id, message_id=11, user_id=7, emoji="👍", set=True)
-            connection.reply(pb.ServerFrame(event=pb.Event(event_id=50, reaction=reaction)))
+    @nursery.start_soon
+    async def answer() -> None:
+        react = (await connection.next_frame()).react
+        assert (react.message_id, react.emoji) == (11, "👍")
+        reaction = pb.Reaction(chat_id=react.chat_id, message_id=11, user_id=7, emoji="👍", set=True)
+        connection.reply(pb.ServerFrame(event=pb.Event(event_id=50, reaction=reaction)))
 
-        await chat.execute("/react 1 👍")
+    await chat.execute("/react 1 👍")
     await wait_all_tasks_blocked()
     assert screen.shown[-1] == "ada reacted with 👍 to [1]"
 

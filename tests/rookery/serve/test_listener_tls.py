@@ -121,14 +121,9 @@ async def rest(stream: trio.abc.Stream) -> bytes:
 
 
 def open_connections(name: str) -> float:
-    gauge, label = {
-        "page": (HTTP_CONNECTIONS, None),
-        "websocket": (WEBSOCKET_HANDSHAKES, None),
-        "grpc": (RPC_CONNECTIONS, "gateway"),
-        "archive": (RPC_CONNECTIONS, "archive"),
-    }[name]
-    samples = gauge.family().samples
-    return sum(sample.value for sample in samples if label is None or sample.labels["role"] == label)
+    gauge = {"page": HTTP_CONNECTIONS, "websocket": WEBSOCKET_HANDSHAKES}.get(name, RPC_CONNECTIONS)
+    role = {"grpc": "gateway", "archive": "archive"}.get(name)
+    return sum(sample.value for sample in gauge.family().samples if role in (None, sample.labels.get("role")))
 
 
 async def until_closed(name: str) -> None:
@@ -153,7 +148,9 @@ async def secured(unopened: Secured, tmp_path: Path) -> AsyncIterator[Secured]:
 
 
 @LISTENERS
-async def test_each_version_and_the_listeners_protocol_are_agreed(secured: Secured, name: str) -> None:
+async def test_each_newer_version_and_the_protocol_are_agreed_and_older_versions_rejected(
+    secured: Secured, name: str
+) -> None:
     for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
         context = secured.context("h2", "http/1.1")
         context.maximum_version = version
@@ -161,10 +158,6 @@ async def test_each_version_and_the_listeners_protocol_are_agreed(secured: Secur
             assert stream.version() == version.name.replace("_", ".")
             assert (stream.selected_alpn_protocol(),) == alpn_of(name)
             assert await is_served(name, stream)
-
-
-@LISTENERS
-async def test_older_versions_are_rejected(secured: Secured, name: str) -> None:
     context = secured.context()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -263,9 +256,7 @@ async def test_a_client_that_leaves_without_close_notify_is_forgotten(secured: S
 async def test_http_ends_with_close_notify(secured: Secured) -> None:
     async with secured.connected("page") as stream:
         await stream.send_all(GET)
-        received = b""
-        while data := await stream.receive_some():  # an end without close_notify raises
-            received += data
+        received = b"".join([data async for data in stream])  # an end without close_notify raises
     assert received.startswith(b"HTTP/1.1 200")
 
 

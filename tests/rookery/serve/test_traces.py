@@ -38,7 +38,7 @@ def make_settings(folder: Path, **more: object) -> Settings:
 
 @asynccontextmanager
 async def opened(settings: Settings, *, ratio: float = 1) -> AsyncIterator[Process]:
-    """The whole platform in this process, as `rookery up` has it; where it is reached."""
+    """Open the whole platform in this process, as `rookery up` does; yield its addresses."""
     async with open_configuration(settings) as configuration:
         await configuration.set("trace_ratio", json.dumps(ratio))
         await configuration.set("registrations_per_minute", "1000")
@@ -51,33 +51,30 @@ async def opened(settings: Settings, *, ratio: float = 1) -> AsyncIterator[Proce
 
 @pytest.fixture
 async def platform(tmp_path: Path) -> AsyncIterator[Process]:
-    async with opened(make_settings(tmp_path)) as reached:
-        yield reached
+    async with opened(make_settings(tmp_path)) as ready:
+        yield ready
 
 
-async def until(happens: Callable[[], object]) -> None:
+async def until(condition: Callable[[], object]) -> None:
     with trio.fail_after(PATIENCE):
-        while not happens():
+        while not condition():
             await trio.sleep(0.01)
 
 
 async def send(
     platform: Process, spans: Spans, transport: str, *, others: list[str]
 ) -> tuple[Person, Person, pb.Accepted]:
-    """Ada sends to Grace, who has a session over each of the other transports. All of its spans have ended."""
+    """Ada sends to Grace, whose sessions are over the `others`. Return when all spans of the message have ended."""
     ada, grace = await sign_up(platform.url, "ada"), await sign_up(platform.url, "grace")
     async with trio.open_nursery() as nursery:
-        hear, heard = trio.open_memory_channel[str](10)
 
-        async def listen(other: str) -> None:
+        async def receive_one(other: str, task_status: trio.TaskStatus[None]) -> None:
             async with open_session(connector(platform, other), grace) as session:
-                await hear.send("here")
+                task_status.started()
                 await session.receive_messages(1)
-                await hear.send("heard")
 
         for other in others:
-            nursery.start_soon(listen, other)
-            await heard.receive()
+            await nursery.start(receive_one, other)
         async with open_session(connector(platform, transport), ada) as session:
             spans.clear()
             accepted = await session.send_text(grace.user_id, SECRET)
@@ -94,9 +91,9 @@ async def test_a_message_is_one_trace_from_its_frame_to_each_session_and_into_th
     assert {ids_of(span)[0] for span in spans} == {ids_of(first)[0]}
     assert first.parent is None
     assert first.kind is SpanKind.SERVER
-    said = attributes_of(first)
-    assert re.fullmatch("[0-9a-f]{16}", said.pop("session.id"))
-    assert said == {
+    attributes = attributes_of(first)
+    assert re.fullmatch("[0-9a-f]{16}", attributes.pop("session.id"))
+    assert attributes == {
         "user.id": str(ada.user_id),
         "rookery.transport": transport,
         "rookery.frame": 2,
@@ -117,23 +114,24 @@ def _see_deliveries(spans: Spans, publish: ReadableSpan, message_id: int, to: Pe
     for delivery in deliveries:
         assert delivery in spans.below(publish)
         assert delivery.kind is SpanKind.CONSUMER
-        said = attributes_of(delivery)
-        assert said["messaging.consumer.group.name"] == "gateway"
-        assert said["messaging.message.id"] == str(message_id)
-        assert said["rookery.event"] == "message"
-        assert {"messaging.destination.partition.id", "messaging.kafka.offset"} <= said.keys()
+        attributes = attributes_of(delivery)
+        assert attributes["messaging.consumer.group.name"] == "gateway"
+        assert attributes["messaging.message.id"] == str(message_id)
+        assert attributes["rookery.event"] == "message"
+        assert {"messaging.destination.partition.id", "messaging.kafka.offset"} <= attributes.keys()
     sessions = [attributes_of(span) for delivery in deliveries for span in spans.below(delivery)]
-    assert sorted(said["rookery.transport"] for said in sessions) == ["grpc", "grpc", "websocket"]
-    assert {said["user.id"] for said in sessions} == {str(to.user_id)}
-    assert len({said["session.id"] for said in sessions}) == 3
+    assert sorted(session["rookery.transport"] for session in sessions) == ["grpc", "grpc", "websocket"]
+    assert {session["user.id"] for session in sessions} == {str(to.user_id)}
+    assert len({session["session.id"] for session in sessions}) == 3
 
 
 def _see_record(spans: Spans, publish: ReadableSpan, message_id: int) -> None:
     record = spans.one("record log")
     assert record in spans.below(publish)
     assert record.kind is SpanKind.CONSUMER
-    said = attributes_of(record)
-    assert (said["messaging.consumer.group.name"], said["messaging.message.id"]) == ("archive", str(message_id))
+    attributes = attributes_of(record)
+    assert attributes["messaging.consumer.group.name"] == "archive"
+    assert attributes["messaging.message.id"] == str(message_id)
     (write,) = spans.below(record)
     assert (write.name, write.kind) == ("write chats.db", SpanKind.CLIENT)
     assert attributes_of(write) == {
@@ -162,9 +160,8 @@ async def test_a_request_is_one_trace_through_the_archive_into_the_store(platfor
         "http.response.status_code": 200,
         "user.id": str(ada.user_id),
     }
-    (client,) = [
-        span for span in spans.below(first) if span.kind is SpanKind.CLIENT and "rpc.method" in (span.attributes or {})
-    ]
+    (client,) = [span for span in spans.below(first) if "rpc.method" in (span.attributes or {})]
+    assert client.kind is SpanKind.CLIENT
     (server,) = spans.below(client)
     assert client.name == server.name == "rookery.v1.ArchiveService/ListMessages"
     assert server.kind is SpanKind.SERVER
@@ -232,7 +229,7 @@ async def test_traces_contain_no_texts_and_no_names(platform: Process, spans: Sp
     assert [secret for secret in secrets if secret in exported] == []
 
 
-async def test_nothing_is_traced_at_a_ratio_of_0(tmp_path: Path, spans: Spans) -> None:
+async def test_no_session_is_traced_at_a_ratio_of_0(tmp_path: Path, spans: Spans) -> None:
     async with opened(make_settings(tmp_path), ratio=0) as platform:
         ada, grace = await sign_up(platform.url, "ada"), await sign_up(platform.url, "grace")
         async with (
@@ -244,7 +241,7 @@ async def test_nothing_is_traced_at_a_ratio_of_0(tmp_path: Path, spans: Spans) -
     assert not spans.names
 
 
-# ---- who decides
+# ---- the decision to trace a request
 
 SAMPLED = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
 UNSAMPLED = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"}
@@ -254,7 +251,7 @@ GARBAGE = {"traceparent": "00-whatever"}
 async def first_of_request(
     settings: Settings, spans: Spans, headers: dict[str, str], ratio: float
 ) -> list[ReadableSpan]:
-    """What a request to the API is traced as, if it is."""
+    """Send a request to the API; return its server span, or none if it is not traced."""
     async with (
         opened(settings, ratio=ratio) as platform,
         httpx.AsyncClient(base_url=platform.url, timeout=PATIENCE) as http,
@@ -264,13 +261,13 @@ async def first_of_request(
     return spans.named("GET /v1/me")
 
 
-async def test_a_stranger_can_not_have_itself_traced(tmp_path: Path, spans: Spans) -> None:
+async def test_an_untrusted_caller_can_not_turn_its_trace_on(tmp_path: Path, spans: Spans) -> None:
     assert not await first_of_request(make_settings(tmp_path), spans, SAMPLED, ratio=0)
     assert not spans.names
 
 
 @pytest.mark.parametrize("headers", [SAMPLED, UNSAMPLED])
-async def test_nor_join_a_trace_of_ours_to_its_own_which_is_linked_to(
+async def test_the_trace_of_an_untrusted_caller_is_linked_to_and_not_joined(
     tmp_path: Path, spans: Spans, headers: dict[str, str]
 ) -> None:
     (span,) = await first_of_request(make_settings(tmp_path), spans, headers, ratio=1)
@@ -284,7 +281,7 @@ async def test_nor_join_a_trace_of_ours_to_its_own_which_is_linked_to(
     ("headers", "ratio", "is_traced"),
     [(SAMPLED, 0, True), (UNSAMPLED, 1, False), (GARBAGE, 1, True), (GARBAGE, 0, False), ({}, 1, True), ({}, 0, False)],
 )
-async def test_a_caller_that_is_trusted_decides(
+async def test_a_trusted_caller_decides(
     tmp_path: Path, spans: Spans, headers: dict[str, str], ratio: float, *, is_traced: bool
 ) -> None:
     settings = make_settings(tmp_path, traces={"trust_callers": True})

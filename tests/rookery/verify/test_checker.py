@@ -121,9 +121,9 @@ def test_a_violation_of_each_kind_was_planted() -> None:
 
 def test_a_retried_message_has_no_order_with_messages_sent_before_its_acceptance() -> None:
     late = replace(A0, message_id=105, accepted_at=200.0, retried=True)
-    what = [G0, A1, G1, A2, late]
-    assert check_records(history([copy_of(each) for each in what], what)) == []
-    assert check_records(delivered([copy_of(A1), copy_of(A2), copy_of(late)], what)) == []
+    messages = [G0, A1, G1, A2, late]
+    assert check_records(history([copy_of(each) for each in messages], messages)) == []
+    assert check_records(delivered([copy_of(A1), copy_of(A2), copy_of(late)], messages)) == []
 
 
 def test_a_retried_message_precedes_messages_sent_after_its_acceptance() -> None:
@@ -150,9 +150,9 @@ def test_own_messages_may_come_from_another_session_or_a_replay() -> None:
 
 @given(st.permutations(range(5)), st.data())
 def test_only_the_order_of_sending_is_correct_for_one_sender(places: Sequence[int], data: st.DataObject) -> None:
-    what = [sent(ADA, number, 100 + number) for number in range(5)]
+    messages = [sent(ADA, number, 100 + number) for number in range(5)]
     kept = data.draw(st.integers(1, 5))
-    copies = [copy_of(what[place]) for place in places][:kept]
-    violations = [kind for kind, _ in found(delivered(copies, what)) if kind is Kind.OUT_OF_ORDER]
+    copies = [copy_of(messages[place]) for place in places][:kept]
+    violations = [kind for kind, _ in found(delivered(copies, messages)) if kind is Kind.OUT_OF_ORDER]
     numbers = list(places)[:kept]
     assert bool(violations) == (numbers != sorted(numbers))

@@ -4,6 +4,7 @@ import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -35,17 +36,23 @@ from shared.contract.ids import SnowflakeGenerator, first_id_at
 
 PLAN = Plan(clients=4, messages=80, settle_seconds=5, in_flight=2)
 
+TakeUnlucky = Callable[["Platform", int, Message], Accepted]
+
+
+UNLUCKY = 37
+"""Number of the message for which a platform breaks its promise."""
+
 
 class Platform:
-    """Keeps every promise. Subclasses break one each, for the message number `UNLUCKY`."""
+    """Keeps every promise, except one if `take_unlucky` is given: for the message number `UNLUCKY`."""
 
-    UNLUCKY = 37
-
-    def __init__(self) -> None:
+    def __init__(self, take_unlucky: TakeUnlucky | None = None) -> None:
         self.clients: list[FakeClient] = []
         self.history: list[Message] = []
         self.ids = SnowflakeGenerator(1)
         self.taken = 0
+        self.late: Message | None = None
+        self._take_unlucky = take_unlucky
 
     def take(self, sender: "FakeClient", recipient_id: int, text: str, key: str) -> Accepted | Refused | None:
         """Take a sent message; return its answer, or None for no answer."""
@@ -57,11 +64,8 @@ class Platform:
             client_message_id=key,
             text=Text(body=text),
         )
-        if self.taken == self.UNLUCKY:
-            return self.take_unlucky(sender, recipient_id, message)
-        return self.keep(recipient_id, message)
-
-    def take_unlucky(self, sender: "FakeClient", recipient_id: int, message: Message) -> Accepted:
+        if self.taken == UNLUCKY and self._take_unlucky is not None:
+            return self._take_unlucky(self, recipient_id, message)
         return self.keep(recipient_id, message)
 
     def keep(self, recipient_id: int, message: Message) -> Accepted:
@@ -73,9 +77,14 @@ class Platform:
         self.history.append(message)
 
     def deliver(self, recipient_id: int, message: Message) -> None:
+        """Deliver a message, and then the late one if it is of the same sender and chat."""
+        late = self.late
         for client in self.clients:
             if client.me.user_id == recipient_id:
                 client.queue.put(message, 0)
+        if late is not None and (late.chat_id, late.sender_id) == (message.chat_id, message.sender_id):
+            self.late = None
+            self.deliver(recipient_id, late)
 
     def accept(self, message: Message) -> Accepted:
         key, chat_id = message.client_message_id, message.chat_id
@@ -153,59 +162,44 @@ async def verify(platform: Any, plan: Plan = PLAN, during: Callable[[Run], Any] 
         return await run.finish()
 
 
-class LosesOne(Platform):
-    def take_unlucky(self, sender: FakeClient, recipient_id: int, message: Message) -> Accepted:
-        self.deliver(recipient_id, message)
-        return self.accept(message)
+def lose(platform: Platform, recipient_id: int, message: Message) -> Accepted:
+    platform.deliver(recipient_id, message)
+    return platform.accept(message)
 
 
-class DeliversOneNot(Platform):
-    def take_unlucky(self, sender: FakeClient, recipient_id: int, message: Message) -> Accepted:
-        self.store(message)
-        return self.accept(message)
+def store_without_delivery(platform: Platform, recipient_id: int, message: Message) -> Accepted:
+    platform.store(message)
+    return platform.accept(message)
 
 
-class DeliversOneTwice(Platform):
-    def take_unlucky(self, sender: FakeClient, recipient_id: int, message: Message) -> Accepted:
-        self.deliver(recipient_id, message)
-        return self.keep(recipient_id, message)
+def deliver_twice(platform: Platform, recipient_id: int, message: Message) -> Accepted:
+    platform.deliver(recipient_id, message)
+    return platform.keep(recipient_id, message)
 
 
-class Reorders(Platform):
-    """Delivers the next message of the same sender and chat first."""
-
-    held: Message | None = None
-
-    def take_unlucky(self, sender: FakeClient, recipient_id: int, message: Message) -> Accepted:
-        self.held = message
-        self.store(message)
-        return self.accept(message)
-
-    def deliver(self, recipient_id: int, message: Message) -> None:
-        super().deliver(recipient_id, message)
-        held = self.held
-        if held is not None and (held.chat_id, held.sender_id) == (message.chat_id, message.sender_id):
-            self.held = None
-            super().deliver(recipient_id, held)
+def deliver_after_the_next(platform: Platform, recipient_id: int, message: Message) -> Accepted:
+    platform.late = message
+    platform.store(message)
+    return platform.accept(message)
 
 
-class AnswersAnotherId(Platform):
-    def take_unlucky(self, sender: FakeClient, recipient_id: int, message: Message) -> Accepted:
-        accepted = self.keep(recipient_id, message)
-        accepted.message_id += 1 << 12  # as another generator would make it
-        return accepted
+def answer_another_id(platform: Platform, recipient_id: int, message: Message) -> Accepted:
+    accepted = platform.keep(recipient_id, message)
+    accepted.message_id += 1 << 12  # as another generator would make it
+    return accepted
 
 
-class Invents(Platform):
-    def take_unlucky(self, sender: FakeClient, recipient_id: int, message: Message) -> Accepted:
-        invented = Message.FromString(message.SerializeToString())
-        invented.client_message_id += "0"
-        invented.message_id = self.ids.next_nowait() or 0
-        self.keep(recipient_id, invented)
-        return self.keep(recipient_id, message)
+def invent(platform: Platform, recipient_id: int, message: Message) -> Accepted:
+    invented = Message.FromString(message.SerializeToString())
+    invented.client_message_id += "0"
+    invented.message_id = platform.ids.next_nowait() or 0
+    platform.keep(recipient_id, invented)
+    return platform.keep(recipient_id, message)
 
 
 class RefusesForEver(Platform):
+    """Refuses the first message whenever it is sent."""
+
     refused_key = ""
 
     def take(self, sender: FakeClient, recipient_id: int, text: str, key: str) -> Accepted | Refused | None:
@@ -218,17 +212,17 @@ class RefusesForEver(Platform):
 @pytest.mark.parametrize(
     ("platform", "kind"),
     [
-        (LosesOne, Kind.LOST),
-        (DeliversOneNot, Kind.NOT_DELIVERED),
-        (DeliversOneTwice, Kind.DELIVERED_TWICE),
-        (Reorders, Kind.OUT_OF_ORDER),
-        (AnswersAnotherId, Kind.OTHER_ID),
-        (Invents, Kind.NEVER_SENT),
+        (partial(Platform, lose), Kind.LOST),
+        (partial(Platform, store_without_delivery), Kind.NOT_DELIVERED),
+        (partial(Platform, deliver_twice), Kind.DELIVERED_TWICE),
+        (partial(Platform, deliver_after_the_next), Kind.OUT_OF_ORDER),
+        (partial(Platform, answer_another_id), Kind.OTHER_ID),
+        (partial(Platform, invent), Kind.NEVER_SENT),
         (RefusesForEver, Kind.NOT_ACCEPTED),
     ],
 )
 async def test_a_broken_promise_is_found_and_no_other(
-    platform: type[Platform], kind: Kind, autojump_clock: MockClock
+    platform: Callable[[], Platform], kind: Kind, autojump_clock: MockClock
 ) -> None:
     """Whatever a run records reaches the checker, which test_checker.py tests with a violation of every kind."""
     result = await verify(platform(), replace(PLAN, seconds=30))
