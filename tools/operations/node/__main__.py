@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tools.engines.cassandra import Cassandra
 from tools.engines.engine import running
-from tools.engines.install import Missing, exit_if_missing, install_lock, need_program
+from tools.engines.install import Missing, exit_if_missing, need_program
 from tools.engines.kafka import Kafka
 from tools.engines.redis import Redis
 from tools.operations.containers import Containers
@@ -54,7 +54,7 @@ def prepare(folder: Path) -> None:
     pause.mkdir()
     (pause / "Dockerfile").write_text(f'FROM {IMAGE}\nENTRYPOINT ["sleep", "infinity"]\n')
     words = ["--multi-image-archive", "--format=docker-archive", f"--output={folder / 'images.tar'}"]
-    with install_lock():
+    with containers.building():
         containers.build(IMAGE)
         containers.podman("build", "--quiet", "--network=host", f"--tag={PAUSE}", str(pause))
         containers.podman("save", *words, IMAGE, PAUSE)
