@@ -1,6 +1,7 @@
 """Fixtures of all tests: real engines, recorded spans, Hypothesis profiles, and the logs attached to a failure."""
 
 import os
+import signal
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
@@ -37,6 +38,15 @@ LONG = ("tests/system/", "tests/browser/", "tests/operations/", "tests/tools/whe
 """Folders of the longest test files."""
 
 E = TypeVar("E", bound=Engine)
+
+
+def pytest_configure() -> None:
+    """Reset SIGINT, so that tests can interrupt the processes that they start.
+
+    A shell without job control starts a background job with SIGINT ignored, and each process passes that on.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -29,6 +29,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 OPERATIONS = ROOT / "tools/operations"
 
+GO_BUILDS = ("go", "go-modules", "tools")
+"""Kinds of builds by Go, which take up to ten minutes."""
+
 MADE = ("target", "node_modules", "__pycache__")
 """Folders with build results, which are not sources."""
 
@@ -159,7 +162,7 @@ def _built(kind: str, sources: Iterable[Path], build: Callable[[Path], None], *w
     """Return the folder that `build` fills, now or in an earlier run."""
     name = _hash(sources, *words)
     folder = cache_folder() / kind / name
-    with install_lock():
+    with install_lock("go.lock" if kind in GO_BUILDS else "lock"):
         if not folder.exists():
             folder.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder.parent) as unfinished:

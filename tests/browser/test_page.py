@@ -1,4 +1,4 @@
-"""The page as a download. `tests/bff/http/test_site.py` tests its policy and compression."""
+"""The page as a download. `tests/bff/test_site.py` tests its policy and compression."""
 
 from typing import TYPE_CHECKING
 

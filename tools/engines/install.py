@@ -38,11 +38,14 @@ def cache_folder() -> Path:
 
 
 @contextmanager
-def install_lock() -> Iterator[None]:
-    """Hold the lock of installations, so that two test runs do not write to a folder or to Maven's cache at once."""
+def install_lock(name: str = "lock") -> Iterator[None]:
+    """Hold the lock of installations, so that two test runs do not write to a folder or to Maven's cache at once.
+
+    Name another lock for work of minutes that shares nothing with other installations: every test run takes this one.
+    """
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
+    with (folder / name).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

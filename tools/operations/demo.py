@@ -100,7 +100,7 @@ def users_chat(bff: Process, log: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        process.send_signal(signal.SIGINT)
+        process.terminate()
         process.wait()
 
 

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tools.engines.engine import Engine, running
-from tools.engines.install import Missing, exit_if_missing, install_lock, need_program
+from tools.engines.install import Missing, exit_if_missing, need_program
 from tools.engines.kinds import KINDS
 from tools.operations.containers import Containers
 from tools.operations.helm import Helm
@@ -53,7 +53,7 @@ def prepare(folder: Path) -> None:
     pause.mkdir()
     (pause / "Dockerfile").write_text(f'FROM {IMAGE}\nENTRYPOINT ["sleep", "infinity"]\n')
     words = ["--multi-image-archive", "--format=docker-archive", f"--output={folder / 'images.tar'}"]
-    with install_lock():
+    with containers.building():
         containers.build(IMAGE)
         containers.podman("build", "--quiet", "--network=host", f"--tag={PAUSE}", str(pause))
         containers.podman("save", *words, IMAGE, PAUSE)
