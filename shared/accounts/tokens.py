@@ -65,6 +65,7 @@ class Claims:
     user_id: int
     family_id: str
     expires_at_ms: int
+    not_before_ms: int = 0
     is_admin: bool = False
 
 
@@ -218,6 +219,8 @@ class TokenVerifier:
             return Refusal(Code.UNAUTHENTICATED, "The access token is not one that we issued.")
         if claims.expires_at_ms <= self._clock_ms():
             return Refusal(Code.UNAUTHENTICATED, "The access token has expired: refresh it.")
+        if claims.not_before_ms > self._clock_ms():
+            return Refusal(Code.UNAUTHENTICATED, "The access token is not valid yet.")
         status = await self._accounts.sign_in_status(claims.family_id, claims.user_id)
         if status is None:
             return Refusal(Code.UNAUTHENTICATED, "This sign-in has ended: sign in again.")
@@ -242,9 +245,10 @@ class TokenVerifier:
 def _claims(payload: object) -> Claims | None:
     match payload:
         case {"iss": str(issuer), "sub": str(subject), "sid": str(family_id), "exp": int(expires)}:
+            not_before = payload.get("nbf", 0)
             user_id = int(subject) if subject.isascii() and subject.isdigit() else 0
-            if issuer == ISSUER and 1 <= user_id <= MAX_ID:
-                return Claims(user_id, family_id, expires * 1000)
+            if issuer == ISSUER and 1 <= user_id <= MAX_ID and isinstance(not_before, int):
+                return Claims(user_id, family_id, expires * 1000, not_before * 1000)
     return None
 
 
