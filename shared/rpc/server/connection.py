@@ -189,7 +189,7 @@ async def _outcome(stream: AnyServerStream, handler: Handler) -> RpcError | None
             await trio.lowlevel.checkpoint_if_cancelled()  # a call that was reset already never reaches its handler
             await handler(stream)
         except* RpcError as group:
-            error = _first_leaf(group)
+            error = _first_leaf(group).again()
         except* Exception as group:  # supervision: a fault of a handler ends its own call only
             error = _internal_error(stream, group)
     if stream.scope.cancelled_caught:
