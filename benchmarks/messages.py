@@ -20,7 +20,8 @@ from rookery.load.measure import Latencies
 from rookery.load.run import Plan, Result, run
 from rookery.serve.folder import DataFolder
 from tools.engines.install import exit_if_missing
-from tools.launch.cluster import Cluster, Engines, running_cluster, running_engines
+from tools.engines.kinds import Engines
+from tools.launch.cluster import Cluster, running_cluster, running_engines
 from tools.launch.process import Process, Rookery, running
 
 SATURATE: dict[str, Any] = {"rate": None}

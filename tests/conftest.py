@@ -20,6 +20,7 @@ from tests.spans import Spans, recorded
 from tools.engines.cassandra import Cassandra
 from tools.engines.engine import ENGINES_VARIABLE, Engine, Options, running
 from tools.engines.kafka import Kafka
+from tools.engines.kinds import Engines
 from tools.engines.redis import Redis
 from tools.launch.process import log_tails
 
@@ -97,6 +98,12 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
     """One for all tests: each uses a prefix of its own, and leaves the server as it is."""
     with shared(Redis, tmp_path_factory) as redis:
         yield redis
+
+
+@pytest.fixture(scope="session")
+def engines(kafka_server: Kafka, cassandra_server: Cassandra, redis_server: Redis) -> Engines:
+    """The engines of all tests, for a cluster."""
+    return Engines(kafka_server, cassandra_server, redis_server)
 
 
 @pytest.fixture

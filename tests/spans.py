@@ -41,7 +41,7 @@ class Spans:
     def clear(self) -> None:
         self._exporter.clear()
 
-    def told(self) -> str:
+    def exported(self) -> str:
         """All exported data, as one text."""
         return "\n".join(span.to_json() for span in self)
 

@@ -6,6 +6,8 @@
 
 `--workers N` sets the number of pytest processes (default: one per core).
 
+SIGINT or SIGTERM interrupts the commands of all steps and starts no more; a second ends the runner at once.
+
 With CI=true a missing engine, browser or toolchain is a failure; otherwise its step or test is skipped.
 """
 
@@ -13,23 +15,23 @@ import argparse
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from xml.etree import ElementTree
 
-from tools.engines.cassandra import Cassandra
 from tools.engines.engine import ENGINES_VARIABLE, start_all
 from tools.engines.install import Missing
-from tools.engines.kafka import Kafka
-from tools.engines.redis import Redis
+from tools.engines.kinds import KINDS, Engines
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -43,6 +45,9 @@ FAILURE_LINES = 6
 
 FAILURES = 20
 """Failing tests printed in the summary."""
+
+INTERRUPT_SECONDS = 30.0
+"""From SIGINT to SIGKILL: time for pytest to stop the processes of its fixtures."""
 
 Result = Literal["ok", "failed", "skipped"]
 
@@ -103,15 +108,15 @@ def install_browser() -> None:
 
 
 def install_engines() -> None:
-    for kind in (Kafka, Cassandra, Redis):
+    for kind in KINDS.values():
         kind.install()
 
 
 @contextmanager
 def shared_engines() -> Iterator[dict[str, str]]:
-    """Start Kafka, Cassandra and Redis once for all pytest processes; yield the environment by which they are found."""
+    """Start one engine of each kind for all pytest processes; yield the environment by which they are found."""
     with tempfile.TemporaryDirectory(prefix="rookery-engines-") as folder, ExitStack() as stack:
-        engines = [kind(Path(folder) / kind.name) for kind in (Kafka, Cassandra, Redis)]
+        engines = Engines.in_folder(Path(folder), {})
         for engine in engines:
             stack.callback(engine.kill)
         start_all(engines)
@@ -151,6 +156,62 @@ def pytest_step(options: argparse.Namespace, report: Path) -> Step:
 # ---- running them
 
 
+class Interrupted(Exception):
+    """The runner ends, and starts no command. Report its steps as failed."""
+
+
+class Commands:
+    """The commands of all lanes that run. Each leads a process group, so that Ctrl-C reaches it once, from here."""
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[str]] = set()
+        self._signal: signal.Signals | None = None
+
+    def run(self, command: Sequence[str], **options: Any) -> tuple[int, str | None]:
+        """Return the exit status and the piped output. Raises Interrupted."""
+        self._check()
+        with subprocess.Popen(command, text=True, stdin=subprocess.DEVNULL, process_group=0, **options) as child:
+            # Added before the check: a signal before it is seen by the check, a later one finds the child.
+            self._running.add(child)
+            if self._signal:
+                self._send(signal.SIGINT)
+            output, _ = child.communicate()
+        self._running.discard(child)
+        self._check()
+        return child.returncode, output
+
+    @contextmanager
+    def interrupted_by_signals(self) -> Iterator[None]:
+        """Interrupt them at SIGINT and SIGTERM; kill those that run INTERRUPT_SECONDS later. For the main thread."""
+        old = {number: signal.signal(number, self._interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in old.items():
+                signal.signal(number, handler)
+
+    def _interrupt(self, number: int, frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        self._signal = signal.Signals(number)
+        self._send(signal.SIGINT)
+        timer = threading.Timer(INTERRUPT_SECONDS, self._send, [signal.SIGKILL])
+        timer.daemon = True
+        timer.start()
+
+    def _send(self, number: signal.Signals) -> None:
+        for child in self._running.copy():
+            if child.poll() is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(child.pid, number)
+
+    def _check(self) -> None:
+        if self._signal:
+            raise Interrupted(f"interrupted by {self._signal.name}")
+
+
+COMMANDS = Commands()
+
+
 def run(step: Step, environment: dict[str, str] | None = None) -> Outcome:
     """Run a step to its end; print its output if it failed."""
     started = time.monotonic()
@@ -159,18 +220,20 @@ def run(step: Step, environment: dict[str, str] | None = None) -> Outcome:
         step.prepare()
     except (Missing, subprocess.CalledProcessError) as missing:
         return Outcome(step, "failed" if IN_CI else "skipped", time.monotonic() - started, str(missing))
-    done = subprocess.run(
-        step.command,
-        cwd=step.folder,
-        env=os.environ | (environment or {}),
-        stdout=None if step.is_live else subprocess.PIPE,
-        stderr=None if step.is_live else subprocess.STDOUT,
-        text=True,
-    )
-    is_missing = done.returncode == os.EX_UNAVAILABLE and not IN_CI
-    if done.returncode and done.stdout:
-        print(f"== {step.name} failed:\n{done.stdout}", flush=True)
-    result: Result = "ok" if done.returncode == 0 else "skipped" if is_missing else "failed"
+    try:
+        status, output = COMMANDS.run(
+            step.command,
+            cwd=step.folder,
+            env=os.environ | (environment or {}),
+            stdout=None if step.is_live else subprocess.PIPE,
+            stderr=None if step.is_live else subprocess.STDOUT,
+        )
+    except Interrupted as interrupted:
+        return Outcome(step, "failed", time.monotonic() - started, str(interrupted))
+    is_missing = status == os.EX_UNAVAILABLE and not IN_CI
+    if status and output:
+        print(f"== {step.name} failed:\n{output}", flush=True)
+    result: Result = "ok" if status == 0 else "skipped" if is_missing else "failed"
     return Outcome(step, result, time.monotonic() - started, "see its output" if is_missing else "")
 
 
@@ -241,7 +304,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 def main(words: Sequence[str]) -> int:
     options = parse(words)
     started = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as lanes:
+    with COMMANDS.interrupted_by_signals(), tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as lanes:
         report = Path(folder) / "report.xml"
         # Two lanes: the checks wait for one process at a time, the tests also for clocks, disks and browsers.
         halves = [CHECKS[:1], CHECKS[1:]] if options.checks else [CHECKS]

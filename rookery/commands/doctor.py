@@ -14,6 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import assert_never
 from urllib.parse import urlsplit
 
 import click
@@ -302,12 +303,16 @@ def _ports(settings: Settings) -> Iterator[tuple[str, int, str]]:
 
 def _engines(settings: Settings) -> Iterator[tuple[str, str, str]]:
     """Yield the name and the address of each engine in use, with its variable."""
-    if "kafka" in settings.engines:
-        for address in settings.kafka.servers:
-            yield "Kafka", address, "ROOKERY_KAFKA__SERVERS"
-    if "cassandra" in settings.engines:
-        for host in settings.cassandra.hosts:
-            yield "Cassandra", f"{host}:{settings.cassandra.port}", "ROOKERY_CASSANDRA__HOSTS"
-    if "redis" in settings.engines:
-        url = urlsplit(settings.redis.url.get_secret_value())
-        yield "Redis", f"{url.hostname}:{url.port or REDIS_PORT}", "ROOKERY_REDIS__URL"
+    for engine in sorted(settings.engines):
+        match engine:
+            case "kafka":
+                for address in settings.kafka.servers:
+                    yield "Kafka", address, "ROOKERY_KAFKA__SERVERS"
+            case "cassandra":
+                for host in settings.cassandra.hosts:
+                    yield "Cassandra", f"{host}:{settings.cassandra.port}", "ROOKERY_CASSANDRA__HOSTS"
+            case "redis":
+                url = urlsplit(settings.redis.url.get_secret_value())
+                yield "Redis", f"{url.hostname}:{url.port or REDIS_PORT}", "ROOKERY_REDIS__URL"
+            case _:
+                assert_never(engine)

@@ -58,15 +58,15 @@ class Clock:
 
 
 class FakeArchive:
-    """Answers with `answer`, and remembers the requests."""
+    """Returns `response`, and records the requests."""
 
     def __init__(self) -> None:
-        self.asked: list[Any] = []
-        self.answer: Any = None
+        self.requests: list[Any] = []
+        self.response: Any = None
 
     def _reply(self, request: Any, empty: R) -> R | Refusal:
-        self.asked.append(request)
-        return empty if self.answer is None else cast(R | Refusal, self.answer)
+        self.requests.append(request)
+        return empty if self.response is None else cast(R | Refusal, self.response)
 
     async def list_chats(self, request: ListChatsRequest) -> ListChatsResponse | Refusal:
         return self._reply(request, ListChatsResponse())
@@ -79,7 +79,7 @@ class FakeArchive:
 
 
 class FakeLog:
-    """Keeps published records, by partition. While `down`, it accepts none."""
+    """Records published envelopes by partition. While `down`, it rejects them."""
 
     partitions = 4
 
@@ -94,7 +94,7 @@ class FakeLog:
         done([0] * len(records))
 
     def ended(self) -> list[str]:
-        """The sign-ins whose end was published."""
+        """Return the sign-ins whose end was published."""
         return [envelope.sign_out.family_id for _, envelope in self.published]
 
 

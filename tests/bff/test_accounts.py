@@ -1,24 +1,19 @@
 """Accounts and sign-ins over HTTP: the promises of each route."""
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from shared.accounts.store import AccountStore
 from shared.contract.errors import Unavailable
 from shared.contract.partitions import partition_of
+from tests.bff.conftest import PASSWORD, Api
 
-if TYPE_CHECKING:
-    from tests.bff.conftest import Api
-
-PASSWORD = "correct horse battery"
 DAY_MS = 24 * 60 * 60 * 1000
 
 
 # ---- registration
 
 
-async def test_a_new_account_is_returned_in_full(api: "Api") -> None:
+async def test_a_new_account_is_returned_in_full(api: Api) -> None:
     user = await api.register("alice", display_name="Alice L.")
     assert user == {
         "user_id": user["user_id"],
@@ -32,13 +27,13 @@ async def test_a_new_account_is_returned_in_full(api: "Api") -> None:
     assert int(user["user_id"]) > 0
 
 
-async def test_a_name_is_stored_in_lower_case(api: "Api") -> None:
+async def test_a_name_is_stored_in_lower_case(api: Api) -> None:
     user = await api.register("Alice.B-c_9")
     assert user["name"] == "alice.b-c_9"
     assert user["display_name"] == "alice.b-c_9"
 
 
-async def test_a_name_is_taken_once(api: "Api") -> None:
+async def test_a_name_is_taken_once(api: Api) -> None:
     await api.register("alice")
     reply = await api.call("POST", "/v1/users", {"name": "ALICE", "password": PASSWORD})
     assert reply.status == 409
@@ -53,7 +48,7 @@ async def test_a_name_is_taken_once(api: "Api") -> None:
     }
 
 
-async def test_a_password_is_never_stored_or_returned(api: "Api") -> None:
+async def test_a_password_is_never_stored_or_returned(api: Api) -> None:
     user = await api.register("alice")
     stored = await api.accounts.password_hash(int(user["user_id"]))
     assert stored is not None
@@ -65,7 +60,7 @@ async def test_a_password_is_never_stored_or_returned(api: "Api") -> None:
 # ---- sign-in
 
 
-async def test_a_sign_in_returns_working_tokens(api: "Api") -> None:
+async def test_a_sign_in_returns_working_tokens(api: Api) -> None:
     user = await api.register("alice")
     tokens = await api.sign_in("Alice")
     assert tokens["user"] == user
@@ -81,7 +76,7 @@ async def test_a_sign_in_returns_working_tokens(api: "Api") -> None:
     ("name", "password"), [("alice", "wrong password"), ("nobody", PASSWORD), ("' OR 1=1 --", "x")]
 )
 async def test_a_failed_sign_in_does_not_disclose_whether_the_name_or_the_password_is_wrong(
-    api: "Api", name: str, password: str
+    api: Api, name: str, password: str
 ) -> None:
     await api.register("alice")
     reply = await api.call("POST", "/v1/tokens", {"name": name, "password": password})
@@ -93,7 +88,7 @@ async def test_a_failed_sign_in_does_not_disclose_whether_the_name_or_the_passwo
 # ---- refresh
 
 
-async def test_a_refresh_token_gives_new_tokens_once(api: "Api") -> None:
+async def test_a_refresh_token_is_exchanged_for_new_tokens_once(api: Api) -> None:
     await api.register("alice")
     old = await api.sign_in()
     new = await api.call("POST", "/v1/tokens/refresh", {"refresh_token": old["refresh_token"]})
@@ -104,7 +99,7 @@ async def test_a_refresh_token_gives_new_tokens_once(api: "Api") -> None:
     assert again.status == 200
 
 
-async def test_a_reused_refresh_token_ends_its_sign_in_and_no_other(api: "Api") -> None:
+async def test_a_reused_refresh_token_ends_its_sign_in_and_no_other(api: Api) -> None:
     user = await api.register("alice")
     old, other = await api.sign_in(), await api.sign_in()
     new = (await api.call("POST", "/v1/tokens/refresh", {"refresh_token": old["refresh_token"]})).body
@@ -119,7 +114,7 @@ async def test_a_reused_refresh_token_ends_its_sign_in_and_no_other(api: "Api") 
     assert list(envelope.recipient_ids) == [int(user["user_id"])]
 
 
-async def test_an_expired_or_unknown_refresh_token_is_refused(api: "Api") -> None:
+async def test_an_expired_or_unknown_refresh_token_is_refused(api: Api) -> None:
     await api.register("alice")
     tokens = await api.sign_in()
     api.clock.now_ms += 30 * DAY_MS
@@ -133,7 +128,7 @@ async def test_an_expired_or_unknown_refresh_token_is_refused(api: "Api") -> Non
 
 @pytest.mark.parametrize("is_down", [False, True])
 async def test_a_sign_out_ends_the_sign_in_and_is_published_if_the_log_is_up(
-    api: "Api", token: str, is_down: bool
+    api: Api, token: str, is_down: bool
 ) -> None:
     api.log.down = is_down
     reply = await api.call("DELETE", "/v1/tokens/current", token=token)
@@ -145,13 +140,13 @@ async def test_a_sign_out_ends_the_sign_in_and_is_published_if_the_log_is_up(
 # ---- access tokens
 
 
-async def test_an_expired_access_token_is_refused(api: "Api", token: str) -> None:
+async def test_an_expired_access_token_is_refused(api: Api, token: str) -> None:
     api.clock.now_ms += 900_000
     reply = await api.call("GET", "/v1/me", token=token)
     assert (reply.status, reply.body["detail"]) == (401, "The access token has expired: refresh it.")
 
 
-async def test_an_invalid_access_token_or_one_in_the_url_is_refused(api: "Api", token: str) -> None:
+async def test_an_invalid_access_token_or_one_in_the_url_is_refused(api: Api, token: str) -> None:
     for header in ("", "Bearer", "Bearer ", "Basic YWxpY2U6eA==", "Bearer x.y.z", "bearer null", "x" * 9_000):
         for method, path in (
             ("GET", "/v1/me"),
@@ -166,7 +161,7 @@ async def test_an_invalid_access_token_or_one_in_the_url_is_refused(api: "Api", 
 # ---- the user's own
 
 
-async def test_a_profile_changes_in_part_and_its_version_rises(api: "Api", token: str) -> None:
+async def test_a_profile_changes_in_part_and_its_version_rises(api: Api, token: str) -> None:
     first = await api.call("PATCH", "/v1/me", {"about": "here", "version": 1}, token=token)
     assert (first.body["about"], first.body["display_name"], first.body["version"]) == ("here", "alice", 2)
     second = await api.call("PATCH", "/v1/me", {"display_name": "Al", "version": 2}, token=token)
@@ -174,7 +169,7 @@ async def test_a_profile_changes_in_part_and_its_version_rises(api: "Api", token
     assert (await api.call("GET", "/v1/me", token=token)).body == second.body
 
 
-async def test_a_change_of_an_old_version_is_a_conflict(api: "Api", token: str) -> None:
+async def test_a_change_of_an_old_version_is_a_conflict(api: Api, token: str) -> None:
     await api.call("PATCH", "/v1/me", {"about": "first", "version": 1}, token=token)
     for version in (1, 3):
         reply = await api.call("PATCH", "/v1/me", {"about": "second", "version": version}, token=token)
@@ -182,7 +177,7 @@ async def test_a_change_of_an_old_version_is_a_conflict(api: "Api", token: str) 
     assert (await api.call("GET", "/v1/me", token=token)).body["about"] == "first"
 
 
-async def test_an_unchanged_account_is_not_sent_again(api: "Api", token: str) -> None:
+async def test_an_unchanged_account_is_not_sent_again(api: Api, token: str) -> None:
     etag = (await api.call("GET", "/v1/me", token=token)).headers["ETag"]
     same = await api.call("GET", "/v1/me", token=token, headers={"If-None-Match": etag})
     assert (same.status, same.text) == (304, b"")
@@ -191,7 +186,7 @@ async def test_an_unchanged_account_is_not_sent_again(api: "Api", token: str) ->
     assert (await api.call("GET", "/v1/me", token=token, headers={"If-None-Match": etag})).status == 200
 
 
-async def test_a_changed_password_ends_the_other_sign_ins_and_their_sessions(api: "Api", token: str) -> None:
+async def test_a_changed_password_ends_the_other_sign_ins_and_their_sessions(api: Api, token: str) -> None:
     others = [await api.sign_in(), await api.sign_in()]
     change = {"current_password": PASSWORD, "new_password": "another password"}
     assert (await api.call("PUT", "/v1/me/password", change, token=token)).status == 204
@@ -204,19 +199,19 @@ async def test_a_changed_password_ends_the_other_sign_ins_and_their_sessions(api
     await api.sign_in(password="another password")
 
 
-async def test_a_password_changes_only_with_the_current_one(api: "Api", token: str) -> None:
+async def test_a_password_changes_only_with_the_current_one(api: Api, token: str) -> None:
     change = {"current_password": "wrong password", "new_password": "another password"}
     reply = await api.call("PUT", "/v1/me/password", change, token=token)
     assert reply.refusal == (403, "forbidden", "current_password")
     await api.sign_in(password=PASSWORD)
 
 
-async def test_the_gateway_has_the_host_that_the_client_used(api: "Api", token: str) -> None:
+async def test_the_gateway_has_the_host_that_the_client_used(api: Api, token: str) -> None:
     reply = await api.call("GET", "/v1/me/gateway", token=token, headers={"Host": "chat.example.org:8080"})
     assert reply.body == {"websocket": "ws://chat.example.org:8081/session", "grpc": "chat.example.org:8082"}
 
 
-async def test_a_refusal_without_a_gateway_has_a_retry_delay(api: "Api", token: str) -> None:
+async def test_a_refusal_without_a_gateway_has_a_retry_delay(api: Api, token: str) -> None:
     (owner,) = {api.services.directory.owner(partition) for partition in range(4)}
     assert owner is not None
     api.services.directory.publish(owner, (), 1)
@@ -227,9 +222,7 @@ async def test_a_refusal_without_a_gateway_has_a_retry_delay(api: "Api", token: 
 # ---- when the store is down
 
 
-async def test_a_store_that_is_down_is_reported_at_once(
-    api: "Api", token: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_store_that_is_down_is_reported_at_once(api: Api, token: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async def down(*_: object, **__: object) -> None:
         raise Unavailable("the disk is gone")
 
@@ -248,7 +241,7 @@ async def test_a_store_that_is_down_is_reported_at_once(
         assert b"disk" not in reply.text
 
 
-async def test_a_store_that_is_down_does_not_lock_anyone_out(api: "Api", monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_store_that_is_down_does_not_lock_anyone_out(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     await api.register("alice")
     with monkeypatch.context() as patch:
 

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -16,18 +15,14 @@ from shared.contract.errors import Code, Refusal
 from shared.platform import Platform
 from shared.rpc import open_channel, serve_rpc
 from shared.settings import BffSettings
-
-if TYPE_CHECKING:
-    from tests.bff.conftest import Api
-
-PASSWORD = "correct horse battery"
+from tests.bff.conftest import PASSWORD, Api
 
 PATIENCE = 60.0
 """Seconds; only ends a test that has failed."""
 
 
 class ArchiveFake(ArchiveServiceServicer):
-    """Has one chat, which says for whom it was asked."""
+    """Has one chat, whose id names the user of the request."""
 
     async def ListChats(self, input_message: ListChatsRequest) -> ListChatsResponse:
         return ListChatsResponse(chats=[Chat(chat_id=f"of {input_message.user_id}")])
@@ -38,14 +33,14 @@ class ArchiveFake(ArchiveServiceServicer):
 
 @pytest.fixture
 async def archive_port(nursery: trio.Nursery) -> int:
-    """Where an archive answers, over gRPC."""
+    """The gRPC port of an archive."""
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     await nursery.start(serve_rpc, [ArchiveFake()], listeners)
     return int(listeners[0].socket.getsockname()[1])
 
 
 @pytest.fixture
-async def bff(api: "Api", archive_port: int, web_root: Path) -> AsyncIterator[Bff]:
+async def bff(api: Api, archive_port: int, web_root: Path) -> AsyncIterator[Bff]:
     services = api.services
     async with (
         open_channel("127.0.0.1", archive_port) as channel,
@@ -84,7 +79,7 @@ async def test_a_user_registers_signs_in_and_sees_chats(bff: Bff) -> None:
     assert (gone.status_code, after.status_code) == (204, 401)
 
 
-async def test_an_unknown_path_is_not_found(api: "Api", token: str) -> None:
+async def test_an_unknown_path_is_not_found(api: Api, token: str) -> None:
     for path in ("/v1", "/v1/", "/v1/nothing", "/v1/users/", "/v1//users", "/nothing", "/v2/me", "/v1/me/"):
         reply = await api.call("GET", path, token=token)
         assert reply.refusal == (404, "not_found", ""), path
@@ -94,14 +89,14 @@ async def test_an_unknown_path_is_not_found(api: "Api", token: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path"), [("GET", "/v1/users"), ("POST", "/v1/me"), ("DELETE", "/v1/chats"), ("PUT", "/livez")]
 )
-async def test_a_wrong_method_is_refused_with_the_right_ones(api: "Api", token: str, method: str, path: str) -> None:
+async def test_a_wrong_method_is_refused_with_the_right_ones(api: Api, token: str, method: str, path: str) -> None:
     reply = await api.call(method, path, token=token)
     assert reply.refusal == (405, "method_not_allowed", "")
     assert reply.headers["Allow"]
     assert reply.headers["Allow"].split(", ")[0] in reply.body["detail"]
 
 
-async def test_a_fault_discloses_only_an_id(api: "Api", token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_fault_discloses_only_an_id(api: Api, token: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async def fail(*_: object) -> None:
         raise RuntimeError("secret internals")
 

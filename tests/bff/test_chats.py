@@ -1,6 +1,6 @@
 """Chats and history: the requests to the archive, its responses and refusals over HTTP, and its time-outs."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import trio
@@ -25,9 +25,7 @@ from rookery.v1.session_pb2 import Message, Text
 from shared.archive import ArchiveClient
 from shared.contract.errors import Code, Refusal
 from shared.rpc import open_channel, serve_rpc
-
-if TYPE_CHECKING:
-    from tests.bff.conftest import Api
+from tests.bff.conftest import Api
 
 BIG = 2**62 + 1
 
@@ -36,11 +34,11 @@ PATIENCE = 20.0
 
 
 @pytest.fixture
-async def user_id(api: "Api", token: str) -> int:
+async def user_id(api: Api, token: str) -> int:
     return int((await api.call("GET", "/v1/me", token=token)).body["user_id"])
 
 
-async def test_empty_lists_have_every_key(api: "Api", token: str) -> None:
+async def test_empty_lists_have_every_key(api: Api, token: str) -> None:
     for path, empty in (
         ("/v1/chats", {"chats": [], "next_cursor": ""}),
         ("/v1/chats/d-1-2/messages", {"messages": [], "has_older": False, "has_newer": False}),
@@ -49,30 +47,30 @@ async def test_empty_lists_have_every_key(api: "Api", token: str) -> None:
         assert (reply.status, reply.body) == (200, empty)
 
 
-async def test_chats_are_requested_as_the_signed_in_user(api: "Api", token: str, user_id: int) -> None:
+async def test_chats_are_requested_as_the_signed_in_user(api: Api, token: str, user_id: int) -> None:
     await api.call("GET", "/v1/chats?changed_since_ms=123&limit=7&cursor=abc%3D", token=token)
     await api.call("GET", "/v1/chats", token=token)
-    assert api.archive.asked == [
+    assert api.archive.requests == [
         ListChatsRequest(user_id=user_id, changed_since_ms=123, limit=7, cursor="abc="),
         ListChatsRequest(user_id=user_id, limit=50),
     ]
 
 
-async def test_history_is_requested_at_each_anchor(api: "Api", token: str, user_id: int) -> None:
+async def test_history_is_requested_at_each_anchor(api: Api, token: str, user_id: int) -> None:
     for anchor in ("before_id", "after_id", "around_id", "before_ms", "after_ms", "around_ms"):
         await api.call("GET", f"/v1/chats/d-1-2/messages?{anchor}={BIG}&limit=9", token=token)
         fields: dict[str, Any] = {anchor: BIG}
-        assert api.archive.asked[-1] == ListMessagesRequest(user_id=user_id, chat_id="d-1-2", limit=9, **fields)
+        assert api.archive.requests[-1] == ListMessagesRequest(user_id=user_id, chat_id="d-1-2", limit=9, **fields)
         await api.call("GET", f"/v1/chats/d-1-2/messages?{anchor}=0", token=token)
-        assert api.archive.asked[-1].WhichOneof("anchor") == anchor
+        assert api.archive.requests[-1].WhichOneof("anchor") == anchor
 
 
-async def test_ids_and_times_are_strings_in_json(api: "Api", token: str) -> None:
+async def test_ids_and_times_are_strings_in_json(api: Api, token: str) -> None:
     message = Message(message_id=BIG, chat_id="d-1-2", sender_id=1, client_message_id="x", text=Text(body="<b>hi</b>"))
     chat = Chat(
         chat_id="d-1-2", kind=ChatKind.CHAT_KIND_DIRECT, member_ids=[1, BIG], newest=message, unread=3, changed_at_ms=5
     )
-    api.archive.answer = ListChatsResponse(chats=[chat], next_cursor="more")
+    api.archive.response = ListChatsResponse(chats=[chat], next_cursor="more")
     reply = await api.call("GET", "/v1/chats", token=token)
     assert reply.body == {
         "chats": [
@@ -95,9 +93,9 @@ async def test_ids_and_times_are_strings_in_json(api: "Api", token: str) -> None
     }
 
 
-async def test_a_page_of_history_has_reactions_and_flags_further_messages(api: "Api", token: str) -> None:
+async def test_a_page_of_history_has_reactions_and_flags_further_messages(api: Api, token: str) -> None:
     message = HistoryMessage(message=Message(message_id=5), reactions=[ReactionTally(emoji="👍", user_ids=[1, 2])])
-    api.archive.answer = ListMessagesResponse(messages=[message], has_older=True)
+    api.archive.response = ListMessagesResponse(messages=[message], has_older=True)
     reply = await api.call("GET", "/v1/chats/d-1-2/messages", token=token)
     assert reply.body == {
         "messages": [{"message": {"message_id": "5"}, "reactions": [{"emoji": "👍", "user_ids": ["1", "2"]}]}],
@@ -106,22 +104,22 @@ async def test_a_page_of_history_has_reactions_and_flags_further_messages(api: "
     }
 
 
-async def test_one_chat_is_the_chat(api: "Api", token: str, user_id: int) -> None:
-    api.archive.answer = GetChatResponse(chat=Chat(chat_id="d-1-2", member_ids=[1, 2]))
+async def test_one_chat_is_the_chat(api: Api, token: str, user_id: int) -> None:
+    api.archive.response = GetChatResponse(chat=Chat(chat_id="d-1-2", member_ids=[1, 2]))
     reply = await api.call("GET", "/v1/chats/d-1-2", token=token)
     assert reply.body == {"chat_id": "d-1-2", "member_ids": ["1", "2"]}
-    assert api.archive.asked == [GetChatRequest(user_id=user_id, chat_id="d-1-2")]
+    assert api.archive.requests == [GetChatRequest(user_id=user_id, chat_id="d-1-2")]
 
 
-async def test_an_invalid_chat_id_is_refused_by_the_archive(api: "Api", token: str) -> None:
-    api.archive.answer = Refusal(Code.NOT_FOUND, "There is no such chat.")
+async def test_an_invalid_chat_id_is_refused_by_the_archive(api: Api, token: str) -> None:
+    api.archive.response = Refusal(Code.NOT_FOUND, "There is no such chat.")
     for chat_id in ("'; DROP TABLE chats; --", "<script>", "%FF", "..", "x" * 2_000, "d-1-2%00"):
         for path in (f"/v1/chats/{chat_id}", f"/v1/chats/{chat_id}/messages"):
             reply = await api.call("GET", path, token=token)
             assert reply.refusal[:2] == (404, "not_found"), chat_id
 
 
-async def test_a_refusal_of_the_archive_reaches_the_client_whole(api: "Api", token: str, nursery: trio.Nursery) -> None:
+async def test_a_refusal_of_the_archive_reaches_the_client_whole(api: Api, token: str, nursery: trio.Nursery) -> None:
     refusals = [Refusal(code, f"50 % of été: {code}.", "cursor", 2_500) for code in Code]
 
     class Refusing(ArchiveServiceServicer):
@@ -144,7 +142,7 @@ async def test_a_refusal_of_the_archive_reaches_the_client_whole(api: "Api", tok
 
 
 async def test_an_archive_that_hangs_is_a_time_out(
-    api: "Api", token: str, monkeypatch: pytest.MonkeyPatch, mock_clock: MockClock
+    api: Api, token: str, monkeypatch: pytest.MonkeyPatch, mock_clock: MockClock
 ) -> None:
     async def hang(request: ListChatsRequest) -> ListChatsResponse:
         mock_clock.jump(REQUEST_DEADLINE)

@@ -1,53 +1,49 @@
 """Health, the public keys, and the descriptions of the API."""
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-if TYPE_CHECKING:
-    from tests.bff.conftest import Api
+from tests.bff.conftest import Api
 
 ROUTES = {
-    ("post", "/v1/users"),
-    ("post", "/v1/tokens"),
-    ("post", "/v1/tokens/refresh"),
-    ("delete", "/v1/tokens/current"),
-    ("get", "/v1/me"),
-    ("patch", "/v1/me"),
-    ("put", "/v1/me/password"),
-    ("get", "/v1/me/gateway"),
-    ("get", "/v1/profiles"),
-    ("get", "/v1/profiles/{user_id}"),
-    ("get", "/v1/chats"),
-    ("get", "/v1/chats/{chat_id}"),
-    ("get", "/v1/chats/{chat_id}/messages"),
-    ("get", "/v1/admin/processes"),
-    ("get", "/v1/admin/configuration"),
-    ("put", "/v1/admin/configuration/{key}"),
-    ("delete", "/v1/admin/configuration/{key}"),
-    ("get", "/v1/admin/configuration/history"),
-    ("get", "/v1/admin/users"),
-    ("get", "/v1/admin/users/{user_id}"),
-    ("put", "/v1/admin/users/{user_id}/suspension"),
-    ("delete", "/v1/admin/users/{user_id}/suspension"),
-    ("delete", "/v1/admin/users/{user_id}/sign-ins"),
-    ("get", "/v1/admin/audit"),
+    "/v1/users": {"post"},
+    "/v1/tokens": {"post"},
+    "/v1/tokens/refresh": {"post"},
+    "/v1/tokens/current": {"delete"},
+    "/v1/me": {"get", "patch"},
+    "/v1/me/password": {"put"},
+    "/v1/me/gateway": {"get"},
+    "/v1/profiles": {"get"},
+    "/v1/profiles/{user_id}": {"get"},
+    "/v1/chats": {"get"},
+    "/v1/chats/{chat_id}": {"get"},
+    "/v1/chats/{chat_id}/messages": {"get"},
+    "/v1/admin/processes": {"get"},
+    "/v1/admin/configuration": {"get"},
+    "/v1/admin/configuration/{key}": {"put", "delete"},
+    "/v1/admin/configuration/history": {"get"},
+    "/v1/admin/users": {"get"},
+    "/v1/admin/users/{user_id}": {"get"},
+    "/v1/admin/users/{user_id}/suspension": {"put", "delete"},
+    "/v1/admin/users/{user_id}/sign-ins": {"delete"},
+    "/v1/admin/audit": {"get"},
 }
 
 
 @pytest.mark.parametrize("probe", ["livez", "readyz", "startupz"])
-async def test_a_healthy_process_is_ok(api: "Api", probe: str) -> None:
+async def test_a_healthy_process_is_ok(api: Api, probe: str) -> None:
     reply = await api.call("GET", f"/{probe}")
     assert (reply.status, reply.body["status"]) == (200, "ok")
 
 
-async def test_a_process_that_drains_is_not_ready_but_alive(api: "Api") -> None:
+async def test_a_process_that_drains_is_not_ready_but_alive(api: Api) -> None:
     api.services.health.mark_draining()
     assert [(await api.call("GET", path)).status for path in ("/readyz", "/livez")] == [503, 200]
 
 
-async def test_the_public_keys_verify_and_have_no_private_half(api: "Api", token: str) -> None:
+async def test_the_public_keys_verify_and_have_no_private_half(api: Api, token: str) -> None:
     reply = await api.call("GET", "/.well-known/jwks.json")
     (key,) = reply.body["keys"]
     assert key["crv"] == "Ed25519"
@@ -55,12 +51,12 @@ async def test_the_public_keys_verify_and_have_no_private_half(api: "Api", token
 
 
 @pytest.fixture
-async def openapi(api: "Api") -> Any:
+async def openapi(api: Api) -> Any:
     return (await api.call("GET", "/openapi.json")).body
 
 
 async def test_the_document_has_every_route_and_every_schema(openapi: Any) -> None:
-    assert {(method, path) for path, methods in openapi["paths"].items() for method in methods} == ROUTES
+    assert {path: set(methods) for path, methods in openapi["paths"].items()} == ROUTES
     references = set(re.findall(r"#/components/schemas/(\w+)", str(openapi)))
     assert references
     assert references <= openapi["components"]["schemas"].keys()
@@ -85,7 +81,7 @@ async def test_messages_in_the_document_are_as_on_the_wire(openapi: Any) -> None
     assert openapi["paths"]["/v1/me/password"]["put"]["responses"]["204"].keys() == {"description"}  # no body
 
 
-async def test_the_description_of_sessions_is_served_and_cached(api: "Api") -> None:
+async def test_the_description_of_sessions_is_served_and_cached(api: Api) -> None:
     reply = await api.call("GET", "/asyncapi.json")
     assert reply.body["asyncapi"] == "3.0.0"
     assert reply.headers["Content-Type"] == "application/json"
@@ -93,19 +89,19 @@ async def test_the_description_of_sessions_is_served_and_cached(api: "Api") -> N
     assert (await api.call("GET", "/asyncapi.json", headers=etag)).status == 304
 
 
-async def test_the_page_of_the_document_needs_no_script_and_no_other_server(api: "Api") -> None:
+async def test_the_page_of_the_document_needs_no_script_and_no_other_server(api: Api) -> None:
     reply = await api.call("GET", "/docs")
     text = reply.text.decode()
     assert reply.status == 200
     for foreign in ("<script", "style=", "http:", "https:"):
         assert foreign not in text
     assert reply.headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'self';")
-    for _, path in ROUTES:
+    for path in ROUTES:
         assert f"<code>{path}</code>" in text
     assert (await api.call("GET", "/docs.css")).headers["Content-Type"] == "text/css; charset=utf-8"
 
 
-async def test_the_type_of_a_problem_is_explained_on_the_page(api: "Api") -> None:
+async def test_the_type_of_a_problem_is_explained_on_the_page(api: Api) -> None:
     problem = (await api.call("GET", "/v1/none")).body
     path, _, anchor = problem["type"].partition("#")
     assert f'id="{anchor}"' in (await api.call("GET", path)).text.decode()

@@ -1,20 +1,16 @@
 """Public profiles: by id, in bulk, and by part of a name."""
 
-from typing import TYPE_CHECKING
-
 from shared.accounts.store import User
-
-if TYPE_CHECKING:
-    from tests.bff.conftest import Api
+from tests.bff.conftest import Api
 
 
-async def add(api: "Api", *names: str) -> None:
+async def add(api: Api, *names: str) -> None:
     """Accounts straight in the store, with ids 101 and up."""
     for number, name in enumerate(names, 101):
         await api.accounts.add_user(User(number, name, name.title(), "about", 1, 0), "hash")
 
 
-async def test_a_profile_has_only_public_fields(api: "Api", token: str) -> None:
+async def test_a_profile_has_only_public_fields(api: Api, token: str) -> None:
     await add(api, "bob")
     reply = await api.call("GET", "/v1/profiles/101", token=token)
     assert (reply.status, reply.body) == (
@@ -23,12 +19,12 @@ async def test_a_profile_has_only_public_fields(api: "Api", token: str) -> None:
     )
 
 
-async def test_an_unknown_profile_is_not_found(api: "Api", token: str) -> None:
+async def test_an_unknown_profile_is_not_found(api: Api, token: str) -> None:
     reply = await api.call("GET", "/v1/profiles/999", token=token)
     assert reply.refusal == (404, "not_found", "user_id")
 
 
-async def test_an_unchanged_profile_is_not_sent_again(api: "Api", token: str) -> None:
+async def test_an_unchanged_profile_is_not_sent_again(api: Api, token: str) -> None:
     await add(api, "bob")
     etag = (await api.call("GET", "/v1/profiles/101", token=token)).headers["ETag"]
     for header in (etag, f"W/{etag}", f'"other", {etag}', "*"):
@@ -39,14 +35,14 @@ async def test_an_unchanged_profile_is_not_sent_again(api: "Api", token: str) ->
     assert changed.body["display_name"] == "Robert"
 
 
-async def test_profiles_in_bulk_have_the_requested_order_without_unknown_ones(api: "Api", token: str) -> None:
+async def test_profiles_in_bulk_have_the_requested_order_without_unknown_ones(api: Api, token: str) -> None:
     await add(api, "bob", "carol", "dave")
     reply = await api.call("GET", "/v1/profiles?user_ids=103,999,101,103", token=token)
     assert [profile["name"] for profile in reply.body["profiles"]] == ["dave", "bob"]
     assert reply.body["next_cursor"] == ""
 
 
-async def test_a_search_finds_parts_of_both_names_whatever_their_case(api: "Api", token: str) -> None:
+async def test_a_search_finds_parts_of_both_names_whatever_their_case(api: Api, token: str) -> None:
     await add(api, "bob.builder", "carol")
     for part in ("build", "BUILDER", "b.b", "Bob.b"):
         reply = await api.call("GET", f"/v1/profiles?name_contains={part}", token=token)
@@ -56,15 +52,15 @@ async def test_a_search_finds_parts_of_both_names_whatever_their_case(api: "Api"
         assert (reply.status, reply.body["profiles"]) == (200, []), part
 
 
-async def test_a_page_has_the_requested_or_the_default_length(api: "Api", token: str) -> None:
+async def test_a_page_has_the_requested_or_the_default_length(api: Api, token: str) -> None:
     await add(api, *(f"user-{number:02}" for number in range(30)))
-    asked = await api.call("GET", "/v1/profiles?name_contains=user&limit=7", token=token)
+    limited = await api.call("GET", "/v1/profiles?name_contains=user&limit=7", token=token)
     default = await api.call("GET", "/v1/profiles?name_contains=user", token=token)
-    assert [len(reply.body["profiles"]) for reply in (asked, default)] == [7, 20]
-    assert asked.body["next_cursor"]
+    assert [len(reply.body["profiles"]) for reply in (limited, default)] == [7, 20]
+    assert limited.body["next_cursor"]
 
 
-async def test_pages_of_any_size_neither_skip_nor_repeat(api: "Api", token: str) -> None:
+async def test_pages_of_any_size_neither_skip_nor_repeat(api: Api, token: str) -> None:
     names = sorted(f"{a}{b}{c}" for a in "ab.-_9" for b in ("xyz", "zyx") for c in ("", "9", "-"))
     await add(api, *names)
     expected = [name for name in names if "xyz" in name]

@@ -18,12 +18,10 @@ from rookery.client.live import CONNECT
 from rookery.client.reconnector import Transport
 from tests.needed import needed
 from tests.system.sessions import open_session
-from tools.engines.cassandra import Cassandra
 from tools.engines.engine import running
-from tools.engines.kafka import Kafka
-from tools.engines.redis import Redis
+from tools.engines.kinds import Engines
 from tools.launch.certificates import Authority
-from tools.launch.cluster import PARTITIONS, Cluster, Engines, running_cluster
+from tools.launch.cluster import PARTITIONS, Cluster, running_cluster
 from tools.launch.people import PASSWORD, PATIENCE, Person, read_history, sign_up
 from tools.launch.process import POLL_SECONDS, Process, wait_until
 from tools.operations.balancer import DOMAIN, HaProxy, servers_of
@@ -68,16 +66,14 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def platform(
     tmp_path_factory: pytest.TempPathFactory,
     authority: Authority,
-    kafka_server: Kafka,
-    cassandra_server: Cassandra,
-    redis_server: Redis,
+    engines: Engines,
 ) -> Iterator[tuple[HaProxy, Balanced]]:
     needed(HaProxy.install)
     folder = tmp_path_factory.mktemp("balanced")
     haproxy = HaProxy(folder / "haproxy", authority.issue("balancer", DOMAIN, f"*.{DOMAIN}"))
     haproxy.choose_ports()
     settings = {"ROOKERY_BFF__TRUSTED_PROXIES": "127.0.0.1", "ROOKERY_BFF__STRICT_TRANSPORT_SECONDS": "3600"}
-    cluster = Balanced(folder, Engines(kafka_server, cassandra_server, redis_server), archives=1, settings=settings)
+    cluster = Balanced(folder, engines, archives=1, settings=settings)
     for gateway in cluster.gateways:
         gateway.environment |= haproxy.public(gateway)
     haproxy.servers = servers_of(cluster)

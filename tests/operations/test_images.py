@@ -14,11 +14,8 @@ import trio
 
 from rookery.client import open_client
 from tests.needed import needed
-from tools.engines.cassandra import Cassandra
 from tools.engines.engine import free_port
-from tools.engines.kafka import Kafka
-from tools.engines.redis import Redis
-from tools.launch.cluster import Engines
+from tools.engines.kinds import Engines
 from tools.launch.live import UNLIMITED, configure
 from tools.launch.people import PASSWORD, read_history, sign_up
 from tools.launch.process import ANNOUNCED, Process, running, wait_until
@@ -162,10 +159,7 @@ def test_health_checks_are_made_with_what_is_in_it(platform: Containerised) -> N
     assert "does not respond" in nobody.stdout
 
 
-async def test_each_role_serves_in_it(
-    image: Image, tmp_path: Path, kafka_server: Kafka, cassandra_server: Cassandra, redis_server: Redis
-) -> None:
-    engines = Engines(kafka_server, cassandra_server, redis_server)
+async def test_each_role_serves_in_it(image: Image, tmp_path: Path, engines: Engines) -> None:
     cluster = ContainerCluster(tmp_path, engines, image, bffs=1, gateways=1, archives=1)
     try:
         await trio.to_thread.run_sync(cluster.start)

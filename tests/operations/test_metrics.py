@@ -23,11 +23,9 @@ from tests.operations.watched import (
     use_http,
     wait_until_scraped,
 )
-from tools.engines.cassandra import Cassandra
 from tools.engines.engine import running
-from tools.engines.kafka import Kafka
-from tools.engines.redis import Redis
-from tools.launch.cluster import PARTITIONS, Cluster, Engines, running_cluster
+from tools.engines.kinds import Engines
+from tools.launch.cluster import PARTITIONS, Cluster, running_cluster
 from tools.launch.process import Process, wait_until
 from tools.operations.prometheus import Prometheus, promtool
 
@@ -230,11 +228,8 @@ def test_the_rules_are_valid_and_no_alert_fires_on_a_healthy_platform(watch: Wat
 
 
 @pytest.fixture(scope="module")
-def cluster(
-    tmp_path_factory: pytest.TempPathFactory, kafka_server: Kafka, cassandra_server: Cassandra, redis_server: Redis
-) -> Iterator[Cluster]:
+def cluster(tmp_path_factory: pytest.TempPathFactory, engines: Engines) -> Iterator[Cluster]:
     """One for all tests of this module, after one round of use."""
-    engines = Engines(kafka_server, cassandra_server, redis_server)
     folder = tmp_path_factory.mktemp("cluster")
     with running_cluster(Cluster(folder, engines, bffs=1, archives=1, settings=UNHURRIED)) as ready:
         trio.run(chat, ready.bffs[0].url)

@@ -10,11 +10,9 @@ from rookery.v1 import session_pb2 as pb
 from tests.needed import needed
 from tests.operations.watched import UNHURRIED
 from tests.system.sessions import Session, connector, open_session
-from tools.engines.cassandra import Cassandra
 from tools.engines.engine import running
-from tools.engines.kafka import Kafka
-from tools.engines.redis import Redis
-from tools.launch.cluster import Cluster, Engines, running_cluster
+from tools.engines.kinds import Engines
+from tools.launch.cluster import Cluster, running_cluster
 from tools.launch.people import PASSWORD, PATIENCE, Person, open_http, read_history, sign_up
 from tools.launch.process import Process, wait_until
 from tools.operations.jaeger import Jaeger, Span, Trace
@@ -40,13 +38,10 @@ def jaeger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jaeger]:
 @pytest.fixture(scope="module")
 def cluster(
     tmp_path_factory: pytest.TempPathFactory,
-    kafka_server: Kafka,
-    cassandra_server: Cassandra,
-    redis_server: Redis,
+    engines: Engines,
     jaeger: Jaeger,
 ) -> Iterator[Cluster]:
     """Each process sends its traces to Jaeger, without an error in its log, and stops cleanly."""
-    engines = Engines(kafka_server, cassandra_server, redis_server)
     folder = tmp_path_factory.mktemp("cluster")
     traces = {"ROOKERY_TRACES__ENDPOINT": jaeger.endpoint, "ROOKERY_TRACES__TIMEOUT_SECONDS": "30"}
     with running_cluster(Cluster(folder, engines, bffs=1, archives=1, settings=UNHURRIED | traces)) as ready:

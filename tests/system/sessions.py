@@ -70,13 +70,13 @@ class Session:
             await self.receive()
         return messages
 
-    async def say(self, **frame: object) -> None:
+    async def send_frame(self, **frame: object) -> None:
         """Send a frame, such as `ping=Ping()`."""
         await self.stream.send(pb.ClientFrame(**frame))  # type: ignore[arg-type]
 
     async def authenticate(self, access_token: str, position: pb.Position | None = None) -> pb.Welcome:
         """Begin a session, or resume one from a position."""
-        await self.say(authenticate=pb.Authenticate(access_token=access_token, last_position=position))
+        await self.send_frame(authenticate=pb.Authenticate(access_token=access_token, last_position=position))
         return (await self.next("welcome")).welcome
 
     async def receive(self) -> pb.ServerFrame:
@@ -106,12 +106,12 @@ class Session:
 
     async def send_text(self, to: int | str, text: str, client_message_id: str = "") -> pb.Accepted:
         """Send to a user or a chat; return when it is accepted."""
-        await self.say(send=text_to(to, text, client_message_id))
+        await self.send_frame(send=text_to(to, text, client_message_id))
         return (await self.next("accepted")).accepted
 
     async def check_alive(self) -> None:
         """Check that the session answers."""
-        await self.say(ping=pb.Ping(payload=b"?"))
+        await self.send_frame(ping=pb.Ping(payload=b"?"))
         await self.next("pong")
 
     async def read_to_end(self) -> list[pb.ServerFrame]:

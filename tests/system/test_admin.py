@@ -81,7 +81,7 @@ async def test_a_suspension_ends_sessions_at_once_and_a_restored_user_signs_in_a
     for transport in TRANSPORTS:
         async with connector(rookery, transport)() as stream:
             session = Session(stream)
-            await session.say(authenticate={"access_token": bob.access_token})
+            await session.send_frame(authenticate={"access_token": bob.access_token})
             assert (await session.read_to_end())[-1].goodbye.code == "suspended"
     async with open_session(connector(rookery, "grpc"), ada) as session:
         await session.send_text(bob.user_id, "read it when you are back")

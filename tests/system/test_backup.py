@@ -87,7 +87,7 @@ async def exchange(
         other = await stack.enter_async_context(
             open_session(connector(rookery, TRANSPORTS[1]), reader, position=position)
         )
-        await one.say(send=text_to(sender.chat_with(reader), text, text))
+        await one.send_frame(send=text_to(sender.chat_with(reader), text, text))
         with trio.fail_after(PATIENCE):
             while True:
                 frame = await other.receive()

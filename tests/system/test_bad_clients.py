@@ -54,7 +54,7 @@ async def test_a_flood_is_refused_frame_by_frame_and_the_session_lives(
 
 async def send_pings(session: Session, number: int) -> None:
     for _ in range(number):
-        await session.say(ping=pb.Ping())
+        await session.send_frame(ping=pb.Ping())
 
 
 BAD_FRAMES = {
@@ -140,7 +140,7 @@ async def test_too_large_a_frame_ends_that_session_alone(strict: Rookery, mallor
     connect = connector(strict, transport)
     async with open_session(connect, mallory) as session, open_session(connect, mallory) as other:
         with pytest.raises(Unreachable):  # noqa: PT012 - the server may close before the whole frame is sent
-            await session.say(ping=pb.Ping(payload=b"x" * 2_000_000))
+            await session.send_frame(ping=pb.Ping(payload=b"x" * 2_000_000))
             await session.receive()
         await other.check_alive()
 

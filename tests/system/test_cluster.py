@@ -17,11 +17,9 @@ from rookery.client.reconnector import Transport
 from rookery.client.trust import client_tls
 from tests.system.sessions import Session, SessionOver, connector, open_session, text_to
 from tests.system.talk import gateway_of, sign_up_at, talking
-from tools.engines.cassandra import Cassandra
-from tools.engines.kafka import Kafka
-from tools.engines.redis import Redis
+from tools.engines.kinds import Engines
 from tools.launch.certificates import Authority, Issued
-from tools.launch.cluster import ENGINES, PARTITIONS, Cluster, Engines, running_cluster
+from tools.launch.cluster import ENGINES, PARTITIONS, Cluster, running_cluster
 from tools.launch.people import PASSWORD, PATIENCE, Person, open_http, read_history, sign_in, sign_up
 from tools.launch.process import Process, Rookery, stop_all, wait_until
 
@@ -57,9 +55,7 @@ def issued(authority: Authority) -> Issued:
 @pytest.fixture(scope="module")
 def shared_cluster(
     tmp_path_factory: pytest.TempPathFactory,
-    kafka_server: Kafka,
-    cassandra_server: Cassandra,
-    redis_server: Redis,
+    engines: Engines,
     authority: Authority,
     issued: Issued,
 ) -> Iterator[Cluster]:
@@ -67,7 +63,6 @@ def shared_cluster(
 
     None of its processes logs an error, and each stops cleanly at the end.
     """
-    engines = Engines(kafka_server, cassandra_server, redis_server)
     files = {"CERTIFICATE_FILE": issued.certificate, "KEY_FILE": issued.key, "CLIENT_CA_FILE": authority.file}
     settings = {f"ROOKERY_TLS__{name}": str(file) for name, file in files.items()}
     with running_cluster(Cluster(tmp_path_factory.mktemp("cluster"), engines, settings=settings)) as ready:
@@ -169,7 +164,7 @@ async def until_answered(session: Session, to: Person, kind: str) -> None:
     """Send until the answer has this kind."""
     with trio.fail_after(PATIENCE):
         while True:
-            await session.say(send=text_to(to.user_id, "twelve bytes"))
+            await session.send_frame(send=text_to(to.user_id, "twelve bytes"))
             frame = await session.next_where(lambda frame: not frame.HasField("event"), refused=True)
             if frame.HasField(kind):
                 return

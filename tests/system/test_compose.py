@@ -270,9 +270,9 @@ def test_the_log_store_is_fully_configured(tmp_path: Path) -> None:
     script = script.replace("$$", "$").replace("cd /logs", f"cd {ROOT / 'deploy/logs'}")
     environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     subprocess.run([shell, *options, script], env=environment, stdin=subprocess.DEVNULL, check=True)
-    said = [file.read_text().split("\n", 1) for file in tmp_path.iterdir() if file != curl]
-    bodies = {path: body for request, body in said for path in re.findall(r"http://\w+:\d+/(\S+)", request)}
-    assert len(said) == len(bodies) == 3
+    recorded = [file.read_text().split("\n", 1) for file in tmp_path.iterdir() if file != curl]
+    bodies = {path: body for request, body in recorded for path in re.findall(r"http://\w+:\d+/(\S+)", request)}
+    assert len(recorded) == len(bodies) == 3
     assert json.loads(bodies["_ilm/policy/rookery-logs"])["policy"]["phases"]["delete"]
     settings = json.loads(bodies["_index_template/rookery-logs"])["template"]["settings"]
     assert settings["index.lifecycle.name"] == "rookery-logs"
@@ -293,10 +293,10 @@ def test_provisioned_sources_exist() -> None:
 def test_docker_compose_accepts_it(files: list[str]) -> None:
     compose = needed(go_tool, "compose", "github.com/docker/compose/v2/cmd")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("COMPOSE_", "ROOKERY_"))}
-    said = subprocess.run(
+    output = subprocess.run(
         [compose, *files, "config", "--format", "json"], cwd=ROOT, env=clean, check=True, capture_output=True, text=True
     ).stdout
-    config = json.loads(said)
+    config = json.loads(output)
     assert set(config["services"]) == set(SERVICES if files else PLATFORM)
     for name in OURS:
         assert config["services"][name]["environment"]["ROOKERY_TRACES__ENDPOINT"] == (

@@ -43,7 +43,7 @@ async def until_answered(session: Session, to: Person, kind: str) -> None:
     began = time.monotonic()
     with trio.fail_after(PATIENCE):
         while True:
-            await session.say(send=text_to(to.user_id, "twelve bytes"))
+            await session.send_frame(send=text_to(to.user_id, "twelve bytes"))
             frame = await session.next_where(lambda frame: not frame.HasField("event"), refused=True)
             if frame.HasField(kind):
                 break

@@ -51,10 +51,10 @@ class AtSession:
         return (await self.session.send_text(to, text)).message_id
 
     async def react(self, chat_id: str, message_id: int) -> None:
-        await self.session.say(react=pb.React(chat_id=chat_id, message_id=message_id, emoji=EMOJI))
+        await self.session.send_frame(react=pb.React(chat_id=chat_id, message_id=message_id, emoji=EMOJI))
 
     async def mark_read(self, chat_id: str, message_id: int) -> None:
-        await self.session.say(receipt=pb.Receipt(chat_id=chat_id, read_up_to=message_id))
+        await self.session.send_frame(receipt=pb.Receipt(chat_id=chat_id, read_up_to=message_id))
 
     async def hear(self, kind: type[Received]) -> Received:
         name = kind.DESCRIPTOR.name.lower()

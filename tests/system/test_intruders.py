@@ -65,7 +65,7 @@ async def test_expired_forged_and_revoked_tokens_are_refused_everywhere(strict: 
         for transport in TRANSPORTS:
             async with connector(strict, transport)() as stream:
                 session = Session(stream)
-                await session.say(authenticate=pb.Authenticate(access_token=token))
+                await session.send_frame(authenticate=pb.Authenticate(access_token=token))
                 assert (await session.next("goodbye")).goodbye.code == "unauthenticated", (name, transport)
     async with open_http(strict.url) as http:
         for name, token in tokens.items():

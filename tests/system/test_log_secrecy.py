@@ -23,8 +23,9 @@ from rookery.v1 import session_pb2 as pb
 from shared.telemetry.logs import INDISCREET_LOGGERS, NOISY_LOGGERS
 from tests.system.sessions import TRANSPORTS, Session, SessionOver, connector, open_session, open_websocket, text_to
 from tools.engines.engine import HOST, free_port
+from tools.engines.kinds import Engines
 from tools.engines.redis import Redis
-from tools.launch.cluster import Cluster, Engines, running_cluster
+from tools.launch.cluster import Cluster, running_cluster
 from tools.launch.people import PATIENCE, Person, open_http, read_history
 from tools.launch.process import ANNOUNCED, Process, Rookery, port_of, running, wait_until
 
@@ -188,15 +189,15 @@ async def chat(platform: Platform, known: Secrets, ada: Person, grace: Person) -
             await first.send_text(grace.user_id, known.new("text"), known.new("client message id"))
             await second.next_event("message")
             accepted = await second.send_text(chat_id, known.new("text"))
-            await second.say(receipt=pb.Receipt(chat_id=chat_id, read_up_to=accepted.message_id))
-            await second.say(typing=pb.Typing(chat_id=chat_id))
-            await second.say(react=pb.React(chat_id=known.new("chat id"), message_id=1, emoji="👍"))
+            await second.send_frame(receipt=pb.Receipt(chat_id=chat_id, read_up_to=accepted.message_id))
+            await second.send_frame(typing=pb.Typing(chat_id=chat_id))
+            await second.send_frame(react=pb.React(chat_id=known.new("chat id"), message_id=1, emoji="👍"))
             await second.next("refused")
-            await second.say(send=text_to(chat_id, known.new("text") * 2_000))
+            await second.send_frame(send=text_to(chat_id, known.new("text") * 2_000))
             await second.next("refused")
-            await second.say(ping=pb.Ping(payload=known.new("ping").encode()))
+            await second.send_frame(ping=pb.Ping(payload=known.new("ping").encode()))
             await second.next("pong")
-            await second.say(renew=pb.Renew(access_token=known.new("access token")))
+            await second.send_frame(renew=pb.Renew(access_token=known.new("access token")))
             await second.next("refused")
     await read_history(platform.bff.url, grace, chat_id, until=lambda messages: len(messages) == 2 * len(TRANSPORTS))
 

@@ -48,11 +48,13 @@ async def test_each_other_device_of_both_users_receives_a_message_once(
             messages = await session.receive_messages(len(expected))
             assert [message.message_id for message in messages] == [each.message_id for each in expected]
 
-        await app.say(react=pb.React(chat_id=first.chat_id, message_id=first.message_id, emoji="\N{PARTY POPPER}"))
+        await app.send_frame(
+            react=pb.React(chat_id=first.chat_id, message_id=first.message_id, emoji="\N{PARTY POPPER}")
+        )
         for session in (app, tab_1, tab_2, grace_tab, grace_app):
             reaction = (await session.next_event("reaction")).reaction
             assert (reaction.user_id, reaction.message_id, reaction.set) == (ada.user_id, first.message_id, True)
-        await tab_2.say(receipt=pb.Receipt(chat_id=first.chat_id, read_up_to=second.message_id))
+        await tab_2.send_frame(receipt=pb.Receipt(chat_id=first.chat_id, read_up_to=second.message_id))
         for session in (app, tab_1, tab_2, grace_tab, grace_app):
             receipt = (await session.next_event("receipt")).receipt
             assert (receipt.user_id, receipt.read_up_to) == (ada.user_id, second.message_id)
@@ -92,9 +94,9 @@ async def test_a_session_ends_with_its_token_unless_it_is_renewed(
         ends_at_ms = renewed.frames[0].welcome.token_expires_at_ms
         for session in (renewed, left):
             assert (await session.next("expiring")).expiring.token_expires_at_ms == ends_at_ms
-        await renewed.say(renew=pb.Renew(access_token=await issue_token(rookery, grace, 600)))
+        await renewed.send_frame(renew=pb.Renew(access_token=await issue_token(rookery, grace, 600)))
         assert (await renewed.next("refused")).refused.code == "forbidden"
-        await renewed.say(renew=pb.Renew(access_token=ada.access_token))
+        await renewed.send_frame(renew=pb.Renew(access_token=ada.access_token))
 
         goodbye = (await left.next("goodbye")).goodbye
         assert (goodbye.code, "expired" in goodbye.message) == ("unauthenticated", True)

@@ -152,7 +152,7 @@ async def send_until(enough: trio.Event, session: Session, chat_id: str) -> None
         for number in itertools.count():
             if enough.is_set():
                 return
-            await session.say(send=text_to(chat_id, f"number {number}"))
+            await session.send_frame(send=text_to(chat_id, f"number {number}"))
 
 
 async def test_it_is_ready_soon(own_rookery: Rookery) -> None:

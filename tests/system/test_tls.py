@@ -98,7 +98,7 @@ async def receive(websocket: ClientConnection) -> dict[str, Any]:
     return frame
 
 
-async def say(websocket: ClientConnection, recipient_id: str, text: str) -> None:
+async def send_text(websocket: ClientConnection, recipient_id: str, text: str) -> None:
     """Send a message, and wait until it is accepted."""
     key = secrets.token_hex(8)
     send = {"client_message_id": key, "recipient_id": recipient_id, "text": {"body": text}}
@@ -146,7 +146,7 @@ async def test_websockets_and_grpcio_chat_over_tls(rookery: Secured) -> None:
         )(iter(outgoing.get, None), timeout=PATIENCE)
         assert next(frames).HasField("welcome")
         async with rookery.websocket_of(ada) as websocket:
-            await say(websocket, grace["user"]["user_id"], "over TLS")
+            await send_text(websocket, grace["user"]["user_id"], "over TLS")
         assert next(frame for frame in frames if frame.HasField("event")).event.message.text.body == "over TLS"
         outgoing.put(None)
 
@@ -217,9 +217,9 @@ async def test_a_new_certificate_is_used_and_sessions_go_on(own_rookery: Secured
         own_rookery.signal(signal.SIGHUP)
         assert wait_until(lambda: "tls_reloaded" in _events(own_rookery))
         assert {own_rookery.certificate_of(name) for name in ANNOUNCED} == {own_rookery.issued.newest} != {old}
-        await say(before, grace["user"]["user_id"], "still here")
+        await send_text(before, grace["user"]["user_id"], "still here")
         async with own_rookery.websocket_of(ada) as after:
-            await say(after, grace["user"]["user_id"], "and here")
+            await send_text(after, grace["user"]["user_id"], "and here")
     with own_rookery.http(ada["access_token"]) as http:  # over an earlier connection to the archive
         # The archive records with a delay.
         assert wait_until(lambda: bool(http.get("/v1/chats").raise_for_status().json()["chats"]))

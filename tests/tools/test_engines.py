@@ -8,18 +8,20 @@ import sys
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.structs import TopicPartition
 
+from shared import settings
 from tools.engines.cassandra import DURABLE as DURABLE_CASSANDRA
 from tools.engines.cassandra import Cassandra
 from tools.engines.engine import Engine
 from tools.engines.install import Missing, need_java, need_program
 from tools.engines.kafka import Kafka
+from tools.engines.kinds import KINDS
 from tools.engines.redis import DURABLE as DURABLE_REDIS
 from tools.engines.redis import Redis
 from tools.launch.process import wait_until
@@ -30,6 +32,11 @@ SENT = [f"{number}".encode() for number in range(50)]
 
 PATIENCE = 60
 """Seconds for one answer, on a busy machine."""
+
+
+def test_each_engine_of_the_settings_has_a_kind_of_its_name() -> None:
+    assert set(KINDS) == set(get_args(settings.Engine))
+    assert {name: kind.name for name, kind in KINDS.items()} == {name: name for name in KINDS}
 
 
 def ask_redis(redis: Redis, *words: str) -> str:

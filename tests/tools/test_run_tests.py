@@ -1,6 +1,7 @@
 """The test runner reports what a person needs to act, and never skips under CI."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from tools import run_tests
 from tools.engines.install import Missing
-from tools.run_tests import Step, failed_steps, failed_tests, run, summary
+from tools.run_tests import Commands, Step, failed_steps, failed_tests, run, summary
 
 REPORT = """<testsuites><testsuite>
 <testcase file="tests/test_a.py" name="test_good" />
@@ -54,3 +55,30 @@ def test_a_missing_program_is_a_failure_under_ci_alone(
 def test_output_of_a_step_that_succeeds_is_not_printed(capfd: pytest.CaptureFixture[str]) -> None:
     assert run(exiting(0)).result == "ok"
     assert "its output" not in capfd.readouterr().out
+
+
+INTERRUPTS_RUNNER = """
+import os, pathlib, signal, sys
+signal.alarm(60)  # only ends a test that has failed
+try:
+    os.kill(os.getppid(), int(sys.argv[1]))
+    signal.pause()
+except KeyboardInterrupt:
+    pathlib.Path(sys.argv[2]).touch()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_runner_interrupts_its_command_and_starts_no_more(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: signal.Signals
+) -> None:
+    monkeypatch.setattr(run_tests, "COMMANDS", Commands())
+    interrupted, later = tmp_path / "interrupted", tmp_path / "later"
+    command = [sys.executable, "-c", INTERRUPTS_RUNNER, str(int(number)), str(interrupted)]
+    with run_tests.COMMANDS.interrupted_by_signals():
+        outcomes = run_tests.run_all([Step("step", command), Step("later", ["touch", str(later)])])
+    assert [(outcome.result, outcome.reason) for outcome in outcomes] == [
+        ("failed", f"interrupted by {number.name}")
+    ] * 2
+    assert interrupted.exists()
+    assert not later.exists()

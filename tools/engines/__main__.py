@@ -1,23 +1,19 @@
-"""Install, start and stop Kafka, Cassandra and Redis on loopback, from the command line.
+"""Install, start and stop engines on loopback, from the command line.
 
     python -m tools.engines install [NAME...]      download missing engines
     python -m tools.engines up DATA [NAME...]      start engines, wait until each is ready, print their addresses
     python -m tools.engines down DATA [NAME...]    stop the engines that `up` started on DATA; keep the data
 
-NAME is kafka, cassandra or redis; default: all three.
+NAME is a field of `Engines` in kinds.py, such as kafka; default: all.
 """
 
 import argparse
 import json
 from pathlib import Path
 
-from tools.engines.cassandra import Cassandra
-from tools.engines.engine import Engine, start_all
+from tools.engines.engine import start_all
 from tools.engines.install import exit_if_missing
-from tools.engines.kafka import Kafka
-from tools.engines.redis import Redis
-
-KINDS: dict[str, type[Engine]] = {kind.name: kind for kind in (Kafka, Cassandra, Redis)}
+from tools.engines.kinds import KINDS
 
 
 def parse() -> argparse.Namespace:

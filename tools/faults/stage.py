@@ -12,8 +12,9 @@ import trio
 
 from rookery.verify import Plan, Result, Run, open_verification
 from tools.engines.cassandra import DURABLE as DURABLE_CASSANDRA
+from tools.engines.kinds import Engines
 from tools.engines.redis import DURABLE as DURABLE_REDIS
-from tools.launch.cluster import Cluster, Engines, running_cluster, running_engines
+from tools.launch.cluster import Cluster, running_cluster, running_engines
 from tools.launch.process import Process, Role, Rookery, running
 
 CLOCK = Path(__file__).parent / "clock"

@@ -20,14 +20,13 @@ from shared.contract.addresses import SECURE
 from shared.coordination.redis.ownership import open_redis_directory
 from shared.drivers.redis import open_redis
 from shared.settings import RedisSettings
-from tools.engines.cassandra import Cassandra
-from tools.engines.engine import HOST, Engine, Options, free_port, start_all
-from tools.engines.kafka import Kafka
-from tools.engines.redis import Redis
+from tools.engines.engine import HOST, Options, free_port, start_all
+from tools.engines.kinds import KINDS, Engines
 from tools.launch.live import UNLIMITED, configure
 from tools.launch.process import ANNOUNCED_BY_ROLE, POLL_SECONDS, Process, Role, stop_all, wait_until
 
-ENGINES = "kafka,cassandra,redis"
+ENGINES = ",".join(KINDS)
+"""Value of ROOKERY_ENGINES."""
 
 PARTITIONS = 8
 """Few, so that a restart is fast; enough for each gateway to own some."""
@@ -40,33 +39,10 @@ SETTLE_SECONDS = 60.0
 """Only ends a test that has failed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Engines:
-    """The engines of a cluster."""
-
-    kafka: Kafka
-    cassandra: Cassandra
-    redis: Redis
-
-    def __iter__(self) -> Iterator[Engine]:
-        return iter((self.kafka, self.cassandra, self.redis))
-
-
 @contextmanager
-def running_engines(
-    folder: Path,
-    *,
-    host: str = HOST,
-    kafka: Options | None = None,
-    cassandra: Options | None = None,
-    redis: Options | None = None,
-) -> Iterator[Engines]:
-    """Start engines with these options; kill them at the end of the block. Raises install.Missing."""
-    engines = Engines(
-        Kafka(folder / "kafka", kafka, host=host),
-        Cassandra(folder / "cassandra", cassandra, host=host),
-        Redis(folder / "redis", redis, host=host),
-    )
+def running_engines(folder: Path, *, host: str = HOST, **options: Options) -> Iterator[Engines]:
+    """Start engines with options by name (`redis={...}`); kill them at the end of the block. Raises install.Missing."""
+    engines = Engines.in_folder(folder, options, host)
     with ExitStack() as stack:
         for engine in engines:
             engine.install()

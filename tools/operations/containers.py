@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from tools.engines.install import Missing, cache_folder, install_lock, need_program, run_quietly
-from tools.launch.cluster import Cluster, Engines
+from tools.engines.kinds import Engines
+from tools.launch.cluster import Cluster
 from tools.launch.process import READY_SECONDS, Process, Role
 
 ROOT = Path(__file__).resolve().parents[2]

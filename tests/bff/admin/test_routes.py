@@ -1,7 +1,7 @@
 """The admin API over HTTP, which is closed to everyone else."""
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import structlog
@@ -10,17 +10,13 @@ from shared.accounts.audit import AuditEntry
 from shared.configuration import LiveConfiguration
 from shared.contract.errors import Unavailable
 from shared.coordination.processes import ProcessReport, ProcessStats
-
-if TYPE_CHECKING:
-    from tests.bff.conftest import Api
-
-PASSWORD = "correct horse battery"
+from tests.bff.conftest import PASSWORD, Api
 
 
 class Signed:
     """A signed-in user."""
 
-    def __init__(self, api: "Api", user: dict[str, Any], tokens: dict[str, Any]) -> None:
+    def __init__(self, api: Api, user: dict[str, Any], tokens: dict[str, Any]) -> None:
         self._api = api
         self.user_id = str(user["user_id"])
         self.name = str(user["name"])
@@ -34,20 +30,20 @@ class Signed:
         return await self._api.call(method, path, body, token=self.tokens["access_token"])
 
 
-async def sign_up(api: "Api", name: str) -> Signed:
+async def sign_up(api: Api, name: str) -> Signed:
     user = await api.register(name)
     return Signed(api, user, await api.sign_in(name))
 
 
 @pytest.fixture
-async def admin(api: "Api") -> Signed:
+async def admin(api: Api) -> Signed:
     signed = await sign_up(api, "admin")
     assert await api.accounts.make_admin(int(signed.user_id))
     return signed
 
 
 @pytest.fixture
-async def bob(api: "Api") -> Signed:
+async def bob(api: Api) -> Signed:
     return await sign_up(api, "bob")
 
 
@@ -57,16 +53,16 @@ async def lines() -> AsyncIterator[list[Any]]:
         yield captured
 
 
-async def acts(api: "Api") -> list[tuple[str, str, str, str]]:
-    """Actor, act, target and detail of each audit entry, oldest first."""
+async def acts(api: Api) -> list[tuple[str, str, str, str]]:
+    """Return actor, act, target and detail of each audit entry, oldest first."""
     entries = await api.accounts.audit_entries(limit=100)
     return [(str(entry.actor), entry.act, entry.target, entry.detail) for entry in reversed(entries)]
 
 
-# ---- who may
+# ---- access
 
 
-async def test_every_admin_route_refuses_other_users_and_anonymous_requests(api: "Api", bob: Signed) -> None:
+async def test_every_admin_route_refuses_other_users_and_anonymous_requests(api: Api, bob: Signed) -> None:
     paths = (await api.call("GET", "/openapi.json")).body["paths"]
     routes = [(method, path) for path, methods in paths.items() for method in methods if "/admin" in path]
     assert len(routes) >= 11
@@ -80,13 +76,13 @@ async def test_every_admin_route_refuses_other_users_and_anonymous_requests(api:
     assert await acts(api) == []
 
 
-async def test_a_revoked_admin_loses_access_at_the_next_request(api: "Api", admin: Signed) -> None:
+async def test_a_revoked_admin_loses_access_at_the_next_request(api: Api, admin: Signed) -> None:
     assert (await admin.call("GET", "/v1/admin/audit")).status == 200
     await api.accounts.revoke_admin(int(admin.user_id))
     assert (await admin.call("GET", "/v1/admin/audit")).status == 403
 
 
-async def test_an_account_shows_whether_it_is_an_admin(api: "Api", admin: Signed, bob: Signed) -> None:
+async def test_an_account_shows_whether_it_is_an_admin(api: Api, admin: Signed, bob: Signed) -> None:
     mine, bobs = await admin.call("GET", "/v1/me"), await bob.call("GET", "/v1/me")
     assert (mine.body["is_admin"], bobs.body["is_admin"]) == (True, False)
     assert (await api.sign_in("admin"))["user"]["is_admin"]
@@ -100,7 +96,7 @@ async def test_an_account_shows_whether_it_is_an_admin(api: "Api", admin: Signed
 
 @pytest.mark.parametrize("is_down", [False, True])
 async def test_a_suspended_user_is_refused_everywhere_even_while_the_log_is_down(
-    api: "Api", admin: Signed, bob: Signed, is_down: bool
+    api: Api, admin: Signed, bob: Signed, is_down: bool
 ) -> None:
     api.log.down = is_down
     path = f"/v1/admin/users/{bob.user_id}/suspension"
@@ -117,13 +113,13 @@ async def test_a_suspended_user_is_refused_everywhere_even_while_the_log_is_down
     assert (found["suspended_at_ms"], found["suspended_reason"]) == (api.clock.now_ms, "spam")
 
 
-async def test_a_wrong_password_does_not_disclose_a_suspension(api: "Api", admin: Signed, bob: Signed) -> None:
+async def test_a_wrong_password_does_not_disclose_a_suspension(api: Api, admin: Signed, bob: Signed) -> None:
     await admin.call("PUT", f"/v1/admin/users/{bob.user_id}/suspension", {"reason": "spam"})
     reply = await api.call("POST", "/v1/tokens", {"name": "bob", "password": "wrong password"})
     assert reply.refusal[:2] == (401, "unauthenticated")
 
 
-async def test_a_restored_user_signs_in_again(api: "Api", admin: Signed, bob: Signed) -> None:
+async def test_a_restored_user_signs_in_again(api: Api, admin: Signed, bob: Signed) -> None:
     path = f"/v1/admin/users/{bob.user_id}/suspension"
     await admin.call("PUT", path, {"reason": "spam"})
     assert (await admin.call("DELETE", path)).status == 204
@@ -135,7 +131,7 @@ async def test_a_restored_user_signs_in_again(api: "Api", admin: Signed, bob: Si
 
 
 @pytest.mark.parametrize("who", ["self", "other"])
-async def test_no_admin_can_be_suspended(api: "Api", admin: Signed, bob: Signed, who: str) -> None:
+async def test_no_admin_can_be_suspended(api: Api, admin: Signed, bob: Signed, who: str) -> None:
     target = admin if who == "self" else bob
     await api.accounts.make_admin(int(bob.user_id))
     reply = await admin.call("PUT", f"/v1/admin/users/{target.user_id}/suspension", {"reason": "coup"})
@@ -146,21 +142,21 @@ async def test_no_admin_can_be_suspended(api: "Api", admin: Signed, bob: Signed,
 
 
 @pytest.mark.parametrize("body", [{}, {"reason": ""}, {"reason": "  "}, {"reason": "x" * 201}, {"reason": "a\nb"}])
-async def test_a_suspension_needs_a_reason_of_one_line(api: "Api", admin: Signed, bob: Signed, body: Any) -> None:
+async def test_a_suspension_needs_a_reason_of_one_line(api: Api, admin: Signed, bob: Signed, body: Any) -> None:
     reply = await admin.call("PUT", f"/v1/admin/users/{bob.user_id}/suspension", body)
     assert reply.status in (400, 422)
     assert reply.body["field"] == "reason"
     assert await acts(api) == []
 
 
-async def test_an_unknown_user_can_not_be_suspended_restored_or_signed_out(api: "Api", admin: Signed) -> None:
+async def test_an_unknown_user_can_not_be_suspended_restored_or_signed_out(api: Api, admin: Signed) -> None:
     for method, path in (("PUT", "suspension"), ("DELETE", "suspension"), ("DELETE", "sign-ins")):
         reply = await admin.call(method, f"/v1/admin/users/99/{path}", {"reason": "x"} if method == "PUT" else None)
         assert reply.refusal[:2] == (404, "not_found")
     assert await acts(api) == []
 
 
-async def test_a_signed_out_user_may_sign_in_again(api: "Api", admin: Signed, bob: Signed) -> None:
+async def test_a_signed_out_user_may_sign_in_again(api: Api, admin: Signed, bob: Signed) -> None:
     assert (await admin.call("DELETE", f"/v1/admin/users/{bob.user_id}/sign-ins")).status == 204
     assert (await bob.call("GET", "/v1/me")).status == 401
     assert api.log.ended() == [""]
@@ -170,7 +166,7 @@ async def test_a_signed_out_user_may_sign_in_again(api: "Api", admin: Signed, bo
 # ---- users
 
 
-async def test_users_are_found_by_part_of_a_name_or_by_id(api: "Api", admin: Signed, bob: Signed) -> None:
+async def test_users_are_found_by_part_of_a_name_or_by_id(api: Api, admin: Signed, bob: Signed) -> None:
     await api.register("bobby", display_name="Bobby Tables")
     by_part = (await admin.call("GET", "/v1/admin/users?part=bob")).body["users"]
     assert [user["name"] for user in by_part] == ["bob", "bobby"]
@@ -189,7 +185,7 @@ async def test_users_are_found_by_part_of_a_name_or_by_id(api: "Api", admin: Sig
     assert (await admin.call("GET", "/v1/admin/users?user_id=99")).body == {"users": []}
 
 
-async def test_an_account_has_its_sign_ins_newest_first(api: "Api", admin: Signed, bob: Signed) -> None:
+async def test_an_account_has_its_sign_ins_newest_first(api: Api, admin: Signed, bob: Signed) -> None:
     api.clock.now_ms += 1_000
     body = {"name": "bob", "password": PASSWORD, "device_name": "phone"}
     assert (await api.call("POST", "/v1/tokens", body)).status == 200
@@ -205,7 +201,7 @@ async def test_an_account_has_its_sign_ins_newest_first(api: "Api", admin: Signe
 # ---- live configuration
 
 
-async def test_a_value_is_set_and_unset_and_its_history_names_the_admin(api: "Api", admin: Signed) -> None:
+async def test_a_value_is_set_and_unset_and_its_history_names_the_admin(api: Api, admin: Signed) -> None:
     path = "/v1/admin/configuration/max_text_bytes"
     assert (await admin.call("PUT", path, {"value": 100})).status == 204
     values = {each["key"]: each for each in (await admin.call("GET", "/v1/admin/configuration")).body["values"]}
@@ -251,7 +247,7 @@ async def test_a_key_may_have_a_text_value(admin: Signed) -> None:
     ],
 )
 async def test_an_invalid_value_is_refused(
-    api: "Api", admin: Signed, key: str, body: Any, status: int, words: str
+    api: Api, admin: Signed, key: str, body: Any, status: int, words: str
 ) -> None:
     reply = await admin.call("PUT", f"/v1/admin/configuration/{key}", body)
     assert (reply.status, words in reply.body["detail"]) == (status, True), reply.body
@@ -259,7 +255,7 @@ async def test_an_invalid_value_is_refused(
     assert await acts(api) == []
 
 
-async def test_a_stored_unknown_key_can_be_unset_and_a_missing_one_can_not(api: "Api", admin: Signed) -> None:
+async def test_a_stored_unknown_key_can_be_unset_and_a_missing_one_can_not(api: Api, admin: Signed) -> None:
     assert (await admin.call("DELETE", "/v1/admin/configuration/of_old")).status == 404
     await api.configuration.set("of_old", "1")
     assert (await admin.call("DELETE", "/v1/admin/configuration/of_old")).status == 204
@@ -270,7 +266,7 @@ async def test_a_stored_unknown_key_can_be_unset_and_a_missing_one_can_not(api: 
 
 
 async def test_every_act_is_in_the_audit_log_in_order_and_in_the_logs(
-    api: "Api", admin: Signed, bob: Signed, lines: list[Any]
+    api: Api, admin: Signed, bob: Signed, lines: list[Any]
 ) -> None:
     user = f"/v1/admin/users/{bob.user_id}"
     await admin.call("PUT", f"{user}/suspension", {"reason": "spam"})
@@ -293,7 +289,7 @@ async def test_every_act_is_in_the_audit_log_in_order_and_in_the_logs(
     ("path", "entries", "value"), [("configuration/history", "changes", "new"), ("audit", "entries", "detail")]
 )
 async def test_pages_of_history_and_audit_log_follow_each_other(
-    api: "Api", admin: Signed, path: str, entries: str, value: str
+    api: Api, admin: Signed, path: str, entries: str, value: str
 ) -> None:
     for number in range(1, 6):
         await admin.call("PUT", "/v1/admin/configuration/max_text_bytes", {"value": number})
@@ -321,7 +317,7 @@ async def test_an_invalid_query_is_refused(admin: Signed, path: str) -> None:
 
 
 async def test_an_act_that_can_not_be_recorded_is_not_done(
-    api: "Api", admin: Signed, bob: Signed, monkeypatch: pytest.MonkeyPatch
+    api: Api, admin: Signed, bob: Signed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def down(_: object, entry: AuditEntry) -> None:
         raise Unavailable("the disk is full")
@@ -345,7 +341,7 @@ async def test_an_act_that_can_not_be_recorded_is_not_done(
 # ---- processes
 
 
-async def test_processes_are_listed_with_the_owners_of_partitions(api: "Api", admin: Signed) -> None:
+async def test_processes_are_listed_with_the_owners_of_partitions(api: Api, admin: Signed) -> None:
     stats = ProcessStats({"websocket": 3, "grpc": 1}, [0, 2], {0: 7})
     await api.services.processes.put(ProcessReport("gateway-1", "gateway", "1.2", 5, True, stats))
     await api.services.processes.put(ProcessReport("bff-1", "bff", "1.2", 6, False, ProcessStats()))
@@ -369,7 +365,7 @@ async def test_processes_are_listed_with_the_owners_of_partitions(api: "Api", ad
 
 
 async def test_processes_are_unavailable_while_their_store_is(
-    api: "Api", admin: Signed, monkeypatch: pytest.MonkeyPatch
+    api: Api, admin: Signed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away(_: object) -> None:
         raise Unavailable("Redis is away")
@@ -379,7 +375,7 @@ async def test_processes_are_unavailable_while_their_store_is(
     assert (reply.status, reply.body["code"], reply.headers["Retry-After"]) == (503, "unavailable", "1")
 
 
-async def test_the_newer_of_two_reports_of_an_owned_partition_counts(api: "Api", admin: Signed) -> None:
+async def test_the_newer_of_two_reports_of_an_owned_partition_counts(api: Api, admin: Signed) -> None:
     for name in ("gateway-2", "gateway-1"):
         await api.services.processes.put(ProcessReport(name, "gateway", "1", 5, True, ProcessStats(owned=[1])))
         api.clock.now_ms += 1_000

@@ -23,7 +23,7 @@ Send = Callable[[Any], Awaitable[None]]
 
 
 async def application(scope: Any, receive: Receive, send: Send) -> None:
-    """Answers by path: `/large` with 64 MB, `/broken` not at all, others with scheme, client and path."""
+    """Responds by path: `/large` with 64 MB, `/broken` not at all, others with scheme, client and path."""
     if scope["path"] == "/broken":
         raise RuntimeError("broken")
     await send({"type": "http.response.start", "status": 200, "headers": []})

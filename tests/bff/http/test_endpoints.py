@@ -1,7 +1,7 @@
 """Invalid input to every route: the problem names the field and the limit."""
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,11 +11,8 @@ from bff.http.endpoints import MAX_BODY_BYTES, parse_body, parse_query
 from bff.models import MessagesQuery, ProfilesQuery, Registration
 from shared.contract.errors import Code, Refusal
 from shared.contract.ids import MAX_ID
+from tests.bff.conftest import PASSWORD, Api
 
-if TYPE_CHECKING:
-    from tests.bff.conftest import Api
-
-PASSWORD = "correct horse battery"
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/v1/users"): {"name": "bob", "password": PASSWORD},
     ("POST", "/v1/tokens"): {"name": "alice", "password": PASSWORD},
@@ -52,7 +49,7 @@ NOT_OBJECTS = (
 
 
 @pytest.mark.parametrize(("method", "path"), BODIES)
-async def test_a_body_that_is_no_json_object_is_malformed(api: "Api", token: str, method: str, path: str) -> None:
+async def test_a_body_that_is_no_json_object_is_malformed(api: Api, token: str, method: str, path: str) -> None:
     for raw in NOT_OBJECTS:
         reply = await api.call(method, path, raw=raw, token=token)
         assert reply.refusal[:2] == (400, "malformed"), raw[:20]
@@ -61,7 +58,7 @@ async def test_a_body_that_is_no_json_object_is_malformed(api: "Api", token: str
 
 @pytest.mark.parametrize(("method", "path"), BODIES)
 async def test_a_wrong_missing_or_unknown_field_is_malformed_and_named(
-    api: "Api", token: str, method: str, path: str
+    api: Api, token: str, method: str, path: str
 ) -> None:
     good = BODIES[method, path]
     bodies: list[tuple[str, dict[str, Any]]] = [("admin", {**good, "admin": True})]
@@ -75,7 +72,7 @@ async def test_a_wrong_missing_or_unknown_field_is_malformed_and_named(
 
 
 @pytest.mark.parametrize(("method", "path"), BODIES)
-async def test_a_body_over_the_limit_is_too_large(api: "Api", token: str, method: str, path: str) -> None:
+async def test_a_body_over_the_limit_is_too_large(api: Api, token: str, method: str, path: str) -> None:
     raw = json.dumps({**BODIES[method, path], "filler": "x" * MAX_BODY_BYTES}).encode()
     reply = await api.call(method, path, raw=raw, token=token)
     assert reply.refusal == (413, "too_large", "body")
@@ -112,14 +109,14 @@ OUT_OF_BOUNDS: tuple[tuple[str, str, str, str | int, str], ...] = (
 )
 
 
-async def test_a_value_out_of_bounds_is_invalid_and_its_field_and_limit_are_named(api: "Api", token: str) -> None:
+async def test_a_value_out_of_bounds_is_invalid_and_its_field_and_limit_are_named(api: Api, token: str) -> None:
     for method, path, field, value, limit in OUT_OF_BOUNDS:
         reply = await api.call(method, path, {**BODIES[method, path], field: value}, token=token)
         assert reply.refusal == (422, "invalid", field), value
         assert limit in reply.body["detail"]
 
 
-async def test_any_text_comes_back_verbatim_as_json(api: "Api", token: str) -> None:
+async def test_any_text_comes_back_verbatim_as_json(api: Api, token: str) -> None:
     assert (await api.register("mallory", display_name=HOSTILE[0]))["display_name"] == HOSTILE[0]
     for version, text in enumerate(HOSTILE, 1):
         change = {"display_name": text, "about": text, "version": version}
@@ -157,10 +154,10 @@ INVALID_QUERIES = (
 )
 
 
-async def test_a_query_or_path_out_of_bounds_is_invalid_and_named(api: "Api", token: str) -> None:
+async def test_a_query_or_path_out_of_bounds_is_invalid_and_named(api: Api, token: str) -> None:
     for path, field in INVALID_QUERIES:
         assert (await api.call("GET", path, token=token)).refusal == (422, "invalid", field), path
-    assert api.archive.asked == []
+    assert api.archive.requests == []
 
 
 MALFORMED_QUERIES = (
@@ -182,7 +179,7 @@ MALFORMED_QUERIES = (
 )
 
 
-async def test_a_malformed_query_is_refused_and_its_field_named(api: "Api", token: str) -> None:
+async def test_a_malformed_query_is_refused_and_its_field_named(api: Api, token: str) -> None:
     for path, field in MALFORMED_QUERIES:
         assert (await api.call("GET", path, token=token)).refusal == (400, "malformed", field), path
 

@@ -3,7 +3,7 @@
 import ssl
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import trio
@@ -11,6 +11,7 @@ import trio
 from bff.http import endpoints
 from bff.http.server import open_http_server
 from shared.net.tls import ServerTls
+from tests.bff.conftest import Api
 from tests.bff.http.connections import (
     MEGABYTE,
     NEVER,
@@ -24,9 +25,6 @@ from tests.bff.http.connections import (
     until_connections,
 )
 from tools.launch.certificates import Authority
-
-if TYPE_CHECKING:
-    from tests.bff.conftest import Api
 
 Secure = tuple[ServerTls, ssl.SSLContext] | tuple[None, None]
 
@@ -56,14 +54,6 @@ class Slow:
 # ---- ordinary clients
 
 
-async def test_requests_follow_each_other_on_one_connection() -> None:
-    async with serving() as server, connected(server) as client:
-        for number in range(3):
-            await client.get(f"/{number}")
-            assert (await client.until(b"\r\n0\r\n\r\n")).startswith(b"HTTP/1.1 200")
-        assert server.connections == 1
-
-
 async def test_requests_sent_ahead_are_answered_in_order() -> None:
     async with serving() as server, connected(server) as client:
         await client.send("".join(f"GET /{number} HTTP/1.1\r\nHost: x\r\n\r\n" for number in range(5)))
@@ -90,7 +80,7 @@ async def test_strange_targets_are_paths_like_others(target: str, path: str) -> 
         assert f" {path}\r\n".encode() in await client.rest()
 
 
-async def test_a_client_of_http_1_0_is_answered() -> None:
+async def test_a_client_of_http_1_0_gets_a_response() -> None:
     async with serving() as server, connected(server) as client:
         await client.send("GET /old HTTP/1.0\r\n\r\n")
         assert (await client.rest()).endswith(b"/old")
@@ -99,7 +89,7 @@ async def test_a_client_of_http_1_0_is_answered() -> None:
 # ---- HTTP/1.1 and nothing else
 
 
-async def test_http2_without_asking_is_refused() -> None:
+async def test_unrequested_http2_is_refused() -> None:
     async with serving() as server, connected(server) as client:
         await client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9))
         assert not (await client.rest()).startswith(b"\x00")
@@ -183,7 +173,7 @@ async def test_a_connection_over_the_limit_is_closed_if_all_others_are_busy() ->
 @pytest.mark.parametrize(
     "sent", ["\x00\x01\x02\r\n\r\n", "GET / HTTP/1.1\r\n\r\n", "GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n", "x" * 40_000]
 )
-async def test_what_is_not_http_is_refused_and_closed(sent: str) -> None:
+async def test_bytes_other_than_http_are_refused_and_closed(sent: str) -> None:
     async with serving() as server, connected(server) as client:
         await client.send(sent)
         assert (await client.rest()).startswith(b"HTTP/1.1 4")
@@ -277,7 +267,7 @@ async def test_a_stop_answers_a_request_that_was_on_its_way() -> None:
 
 
 async def _get_later(client: Client) -> None:
-    """Ask once the stop has begun."""
+    """Send a request once the stop has begun."""
     await trio.sleep(0.05)
     await client.get("/late")
 
@@ -288,7 +278,7 @@ async def _later(event: trio.Event) -> None:
     event.set()
 
 
-async def test_clients_that_never_read_or_finish_do_not_keep_it() -> None:
+async def test_clients_that_never_read_or_finish_do_not_delay_a_stop() -> None:
     async with AsyncExitStack() as clients:
         async with serving(send_seconds=NEVER, idle_seconds=NEVER, drain_seconds=0.2) as server:
             six = [await clients.enter_async_context(connected(server)) for _ in range(6)]
@@ -319,7 +309,7 @@ async def test_an_address_that_is_taken_is_an_error() -> None:
 # ---- the whole application
 
 
-async def test_a_body_that_is_too_large_is_refused_while_it_is_still_sent(api: "Api", secure: Secure) -> None:
+async def test_a_body_that_is_too_large_is_refused_while_it_is_still_sent(api: Api, secure: Secure) -> None:
     tls, context = secure
     async with (
         serving(api.app, tls, linger_seconds=PATIENCE) as server,
@@ -333,7 +323,7 @@ async def test_a_body_that_is_too_large_is_refused_while_it_is_still_sent(api: "
     assert b"too_large" in received
 
 
-async def test_a_chunked_body_that_is_too_large_is_refused(api: "Api") -> None:
+async def test_a_chunked_body_that_is_too_large_is_refused(api: Api) -> None:
     chunk = b"4000\r\n" + b"x" * 0x4000 + b"\r\n"
     async with serving(api.app, linger_seconds=PATIENCE) as server, connected(server) as client:
         await client.send("POST /v1/users HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -341,7 +331,7 @@ async def test_a_chunked_body_that_is_too_large_is_refused(api: "Api") -> None:
         assert b"too_large" in await client.rest()
 
 
-async def test_a_body_that_never_comes_is_a_time_out(api: "Api", monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_body_that_never_comes_is_a_time_out(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endpoints, "REQUEST_DEADLINE", 0.1)
     async with serving(api.app) as server, connected(server) as client:
         await client.send("POST /v1/users HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
@@ -349,13 +339,13 @@ async def test_a_body_that_never_comes_is_a_time_out(api: "Api", monkeypatch: py
 
 
 @pytest.mark.parametrize("host", ["a" * 300, "[::1", "a..b", "\xe4", "x y"])
-async def test_a_strange_host_is_answered(api: "Api", host: str) -> None:
+async def test_an_unusual_host_gets_a_response(api: Api, host: str) -> None:
     async with serving(api.app) as server, connected(server) as client:
         await client.send(f"GET /v1/none HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode("latin-1"))
         assert (await client.rest()).startswith(b"HTTP/1.1 404")
 
 
-async def test_an_answer_without_a_body_keeps_the_connection(api: "Api", token: str) -> None:
+async def test_an_answer_without_a_body_keeps_the_connection(api: Api, token: str) -> None:
     async with serving(api.app) as server, connected(server) as client:
         await client.send(f"DELETE /v1/tokens/current HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n")
         assert (await client.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 204")

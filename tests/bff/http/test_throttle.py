@@ -1,7 +1,5 @@
 """Rate limits: the bucket itself, and over HTTP."""
 
-from typing import TYPE_CHECKING
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,11 +7,7 @@ from trio.testing import MockClock
 
 from bff.http.throttle import ADDRESS_FACTOR, HOUR, HOURLY_FACTOR, PERIOD, Attempt, SignInThrottle, Throttle
 from shared.configuration.model import LiveConfiguration
-
-if TYPE_CHECKING:
-    from tests.bff.conftest import Api
-
-PASSWORD = "correct horse battery"
+from tests.bff.conftest import PASSWORD, Api
 
 
 def test_a_minutes_worth_may_come_at_once_and_then_one_at_a_time() -> None:
@@ -26,7 +20,7 @@ def test_a_minutes_worth_may_come_at_once_and_then_one_at_a_time() -> None:
     assert throttle.take("b", 10, now=106.0) == 0.0  # keys are independent
 
 
-def test_a_take_that_is_given_back_may_be_repeated() -> None:
+def test_an_undone_take_may_be_repeated() -> None:
     throttle = Throttle()
     for _ in range(100):
         assert throttle.take("a", 2, now=0.0) == 0.0
@@ -119,7 +113,7 @@ def configuration() -> LiveConfiguration:
 
 
 async def test_wrong_passwords_from_one_address_do_not_delay_the_user_at_another(
-    api: "Api", mock_clock: MockClock
+    api: Api, mock_clock: MockClock
 ) -> None:
     await api.register("alice")
     right, wrong = {"name": "alice", "password": PASSWORD}, {"name": "Alice", "password": "wrong password"}
@@ -134,7 +128,7 @@ async def test_wrong_passwords_from_one_address_do_not_delay_the_user_at_another
     await api.sign_in()
 
 
-async def test_wrong_passwords_from_many_addresses_do_not_delay_a_known_device(api: "Api") -> None:
+async def test_wrong_passwords_from_many_addresses_do_not_delay_a_known_device(api: Api) -> None:
     await api.register("alice")
     await api.register("bob")
     device_token = (await api.sign_in())["device_token"]
@@ -150,24 +144,24 @@ async def test_wrong_passwords_from_many_addresses_do_not_delay_a_known_device(a
     assert reply.body["device_token"] != device_token
 
 
-async def test_a_device_token_gives_no_access(api: "Api") -> None:
+async def test_a_device_token_gives_no_access(api: Api) -> None:
     await api.register("alice")
     device_token = (await api.sign_in())["device_token"]
     assert (await api.call("GET", "/v1/me", token=device_token)).status == 401
 
 
-async def test_an_unknown_name_is_limited_like_a_known_one(api: "Api") -> None:
+async def test_an_unknown_name_is_limited_like_a_known_one(api: Api) -> None:
     statuses = [(await api.call("POST", "/v1/tokens", {"name": "nobody", "password": "x"})).status for _ in range(4)]
     assert statuses == [401, 401, 401, 429]
 
 
-async def test_good_sign_ins_are_not_limited(api: "Api") -> None:
+async def test_good_sign_ins_are_not_limited(api: Api) -> None:
     await api.register("alice")
     for _ in range(10):
         await api.sign_in()
 
 
-async def test_failed_sign_ins_of_an_address_are_limited_over_all_names(api: "Api", mock_clock: MockClock) -> None:
+async def test_failed_sign_ins_of_an_address_are_limited_over_all_names(api: Api, mock_clock: MockClock) -> None:
     """While the clock stands: one more is allowed every two seconds."""
     body = {"password": "wrong password"}
     statuses = [(await api.call("POST", "/v1/tokens", {**body, "name": f"name{n}"})).status for n in range(31)]
@@ -176,7 +170,7 @@ async def test_failed_sign_ins_of_an_address_are_limited_over_all_names(api: "Ap
     assert other.status == 401
 
 
-async def test_guessing_the_current_password_is_limited_by_sign_in(api: "Api") -> None:
+async def test_guessing_the_current_password_is_limited_by_sign_in(api: Api) -> None:
     await api.register("alice")
     token = (await api.sign_in())["access_token"]
     change = {"current_password": "wrong password", "new_password": "another password"}
@@ -189,7 +183,7 @@ async def test_guessing_the_current_password_is_limited_by_sign_in(api: "Api") -
     [(["192.0.2.1"] * 3, "198.51.100.1"), ([f"2001:db8::{n}" for n in range(3)], "2001:db8:0:1::1")],
     ids=["ipv4", "ipv6 of one customer"],
 )
-async def test_registrations_of_an_address_are_limited(api: "Api", addresses: list[str], other: str) -> None:
+async def test_registrations_of_an_address_are_limited(api: Api, addresses: list[str], other: str) -> None:
     async def register(name: str, address: str) -> int:
         invented = {"X-Forwarded-For": f"203.0.113.{len(name)}", "Forwarded": f"for=203.0.113.{len(name)}"}
         body = {"name": name, "password": PASSWORD}

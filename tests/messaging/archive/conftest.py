@@ -1,6 +1,5 @@
 """Events and envelopes for the archive's tests, and scripted engines in memory."""
 
-import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -9,62 +8,45 @@ from pathlib import Path
 import pytest
 import trio
 
+from messaging.archive.recorder import GROUP, Recorder
 from messaging.archive.store.sqlite.store import SqliteChats, open_sqlite_chats
 from messaging.envelopes import fan_out
 from rookery.v1.backplane_pb2 import Envelope
-from rookery.v1.session_pb2 import Event, Message, Text
+from rookery.v1.session_pb2 import Event
+from shared.background import open_background
 from shared.backplane import Assignment, DeadLetter, Destination, Fetched, Record, StoredRecord
 from shared.backplane.protocol import Done
 from shared.backplane.sqlite.log import SqliteLog, open_sqlite_log
 from shared.contract.chats import direct_chat_id
-from shared.contract.ids import first_id_at
+from tests.messaging.archive.store.chats import Conversation
+
+PATIENCE = 20.0
+"""Seconds; only ends a test that has failed."""
 
 PARTITIONS = 4
 ALICE, BOB, CAROL = 11, 22, 33
 CHAT = direct_chat_id(ALICE, BOB)
 DESTINATION = Destination("memory", "log")
 
-_ids = itertools.count(first_id_at(1_800_000_000_000), 1 << 22)
+
+def new_message(sender: int = ALICE, recipient: int = BOB, body: str = "hello") -> Event:
+    return Conversation((sender, recipient)).message(body=body)
 
 
-@dataclass(frozen=True)
-class People:
-    """The users of the tests, and their events."""
-
-    alice: int = ALICE
-    bob: int = BOB
-    carol: int = CAROL
-    chat: str = CHAT
-
-    def message(self, sender: int = ALICE, recipient: int = BOB, body: str = "hello", message_id: int = 0) -> Event:
-        message_id = message_id or next(_ids)
-        message = Message(
-            message_id=message_id,
-            chat_id=direct_chat_id(sender, recipient),
-            sender_id=sender,
-            client_message_id=f"c{message_id}",
-            text=Text(body=body),
+def records_of(*events: Event) -> list[Record]:
+    """Return the records of these messages, as a gateway publishes them: truth and copies."""
+    return [
+        record
+        for event in events
+        for record in fan_out(
+            event, sender_id=event.message.sender_id, recipient_ids=[ALICE, BOB], partitions=PARTITIONS
         )
-        return Event(event_id=message_id, message=message)
-
-    def records(self, *events: Event) -> list[Record]:
-        """The records of these messages, as a gateway publishes them: truth and copies."""
-        return [
-            record
-            for event in events
-            for record in fan_out(
-                event, sender_id=event.message.sender_id, recipient_ids=[ALICE, BOB], partitions=PARTITIONS
-            )
-        ]
-
-    def truth(self, event: Event, partition: int = 0) -> Record:
-        """A record of truth without copies, in any partition."""
-        return Record(partition, Envelope(event=event, truth=True).SerializeToString())
+    ]
 
 
-@pytest.fixture
-def people() -> People:
-    return People()
+def truth_of(event: Event, partition: int = 0) -> Record:
+    """Return a record of truth without copies, in any partition."""
+    return Record(partition, Envelope(event=event, truth=True).SerializeToString())
 
 
 @pytest.fixture
@@ -80,6 +62,22 @@ async def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
 async def chats(tmp_path: Path) -> AsyncIterator[SqliteChats]:
     async with open_sqlite_chats(tmp_path / "chats.sqlite3") as chats:
         yield chats
+
+
+async def record_until(recorder: Recorder, *, events: int = 0, retries: int = 0) -> None:
+    """Run the recorder until it has written so many events and retried so often, then stop it."""
+    with trio.fail_after(PATIENCE):
+        async with open_background() as nursery:
+            nursery.start_soon(recorder.run)
+            while recorder.statistics().events < events or recorder.statistics().retries < retries:
+                await trio.sleep(0.001)
+
+
+async def committed(log: SqliteLog) -> dict[int, int]:
+    """Return the recorders' committed offsets by partition."""
+    query = "SELECT partition, offset FROM offsets WHERE consumers = ?"
+    rows = await log.read(lambda connection: connection.execute(query, (GROUP,)).fetchall())
+    return dict(rows)
 
 
 Step = Callable[[], Awaitable[None]]

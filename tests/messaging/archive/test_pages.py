@@ -1,4 +1,4 @@
-"""Pages are whole: nothing between their first and last message is left out, and they say what is beyond."""
+"""Pages are whole: nothing between their first and last message is left out, and report whether more is beyond."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +22,7 @@ def history(lengths: list[int]) -> list[HistoryMessage]:
 
 
 def before(messages: list[HistoryMessage], message_id: int, limit: int) -> Page:
-    """What a store answers."""
+    """Return the page of a store."""
     older = [each for each in messages if each.message.message_id < message_id]
     return Page(older[-limit:], len(older) > limit, len(older) < len(messages))
 
@@ -37,7 +37,7 @@ def ids(page: Page) -> list[int]:
 
 
 def check_whole(page: Page, messages: list[HistoryMessage], limit: int) -> None:
-    """The page is a run of the history, within its bounds, and knows what is beyond."""
+    """The page is a run of the history, within its bounds, and reports whether more is beyond."""
     seen = ids(page)
     assert seen == list(range(seen[0], seen[0] + len(seen)))
     assert len(seen) <= limit

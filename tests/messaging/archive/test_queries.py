@@ -22,6 +22,7 @@ from rookery.v1.session_pb2 import Event
 from shared.archive import UNAVAILABLE
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.ids import MAX_ID, time_of
+from tests.messaging.archive.conftest import ALICE, BOB, CAROL, CHAT, new_message
 
 
 class Client:
@@ -30,12 +31,12 @@ class Client:
     def __init__(self, chats: Any) -> None:
         self._queries = ArchiveQueries(chats)
 
-    async def ask(self, request: Any) -> Any:
+    async def call(self, request: Any) -> Any:
         return await getattr(self._queries, type(request).__name__.removesuffix("Request"))(request)
 
     async def refusal(self, request: Any) -> tuple[Code, str]:
         """The code and the field."""
-        answer = await self.ask(request)
+        answer = await self.call(request)
         assert isinstance(answer, Refusal)
         return answer.code, answer.field
 
@@ -46,9 +47,9 @@ def client(chats: SqliteChats) -> Client:
 
 
 @pytest.fixture
-async def sent(chats: SqliteChats, people: Any) -> Sequence[Event]:
+async def sent(chats: SqliteChats) -> Sequence[Event]:
     """Ten messages from Alice to Bob, a second apart."""
-    events = [people.message() for _ in range(10)]
+    events = [new_message() for _ in range(10)]
     await chats.record(events, {})
     return events
 
@@ -60,14 +61,14 @@ def ids(response: ListMessagesResponse) -> list[int]:
 # ---- chats
 
 
-async def test_chats_page_by_page(client: Client, chats: SqliteChats, people: Any) -> None:
-    events = [people.message(people.alice, recipient) for recipient in range(100, 105)]
+async def test_chats_page_by_page(client: Client, chats: SqliteChats) -> None:
+    events = [new_message(ALICE, recipient) for recipient in range(100, 105)]
     await chats.record(events, {})
     seen: list[str] = []
     cursor = ""
     sizes = []
     while True:
-        response = await client.ask(ListChatsRequest(user_id=people.alice, limit=2, cursor=cursor))
+        response = await client.call(ListChatsRequest(user_id=ALICE, limit=2, cursor=cursor))
         sizes.append(len(response.chats))
         seen += [chat.chat_id for chat in response.chats]
         if not (cursor := response.next_cursor):
@@ -76,22 +77,22 @@ async def test_chats_page_by_page(client: Client, chats: SqliteChats, people: An
     assert sizes == [2, 2, 1]
 
 
-async def test_chats_changed_since_a_moment(client: Client, sent: Sequence[Event], people: Any) -> None:
+async def test_chats_changed_since_a_moment(client: Client, sent: Sequence[Event]) -> None:
     at_ms = time_of(sent[-1].event_id)
     for since, count in ((at_ms, 1), (at_ms + 1, 0)):
-        request = ListChatsRequest(user_id=people.alice, limit=10, changed_since_ms=since)
-        assert len((await client.ask(request)).chats) == count
+        request = ListChatsRequest(user_id=ALICE, limit=10, changed_since_ms=since)
+        assert len((await client.call(request)).chats) == count
 
 
-async def test_a_chat_without_events_is_empty_to_its_members(client: Client, people: Any) -> None:
-    response = await client.ask(GetChatRequest(user_id=people.bob, chat_id=people.chat))
-    assert response.chat == Chat(chat_id=people.chat, kind=CHAT_KIND_DIRECT, member_ids=[people.alice, people.bob])
-    page = await client.ask(ListMessagesRequest(user_id=people.bob, chat_id=people.chat, limit=10))
+async def test_a_chat_without_events_is_empty_to_its_members(client: Client) -> None:
+    response = await client.call(GetChatRequest(user_id=BOB, chat_id=CHAT))
+    assert response.chat == Chat(chat_id=CHAT, kind=CHAT_KIND_DIRECT, member_ids=[ALICE, BOB])
+    page = await client.call(ListMessagesRequest(user_id=BOB, chat_id=CHAT, limit=10))
     assert page == ListMessagesResponse()
 
 
-async def test_a_chat_as_a_member_sees_it(client: Client, sent: Sequence[Event], people: Any) -> None:
-    chat = (await client.ask(GetChatRequest(user_id=people.bob, chat_id=people.chat))).chat
+async def test_a_chat_as_a_member_sees_it(client: Client, sent: Sequence[Event]) -> None:
+    chat = (await client.call(GetChatRequest(user_id=BOB, chat_id=CHAT))).chat
     assert (chat.unread, chat.newest) == (10, sent[-1].message)
 
 
@@ -115,59 +116,50 @@ async def test_a_chat_as_a_member_sees_it(client: Client, sent: Sequence[Event],
     ],
 )
 async def test_a_page_of_four(
-    client: Client,
-    sent: Sequence[Event],
-    people: Any,
-    anchor: str,
-    at: int,
-    expected: list[int],
-    has_older: bool,
-    has_newer: bool,
+    client: Client, sent: Sequence[Event], anchor: str, at: int, expected: list[int], has_older: bool, has_newer: bool
 ) -> None:
     value = sent[at].event_id if anchor.endswith("_id") else time_of(sent[at].event_id)
-    request = ListMessagesRequest(user_id=people.bob, chat_id=people.chat, limit=4)
+    request = ListMessagesRequest(user_id=BOB, chat_id=CHAT, limit=4)
     if anchor:
         setattr(request, anchor, value)
-    response = await client.ask(request)
+    response = await client.call(request)
     assert ids(response) == [sent[n].event_id for n in expected]
     assert (response.has_older, response.has_newer) == (has_older, has_newer)
 
 
 @pytest.mark.parametrize("anchor", ["before_id", "after_id", "around_id", "before_ms", "after_ms", "around_ms"])
 @pytest.mark.parametrize("value", [0, MAX_ID])
-async def test_the_ends_of_the_range_are_valid(
-    client: Client, sent: Sequence[Event], people: Any, anchor: str, value: int
-) -> None:
-    request = ListMessagesRequest(user_id=people.bob, chat_id=people.chat, limit=100)
+async def test_the_ends_of_the_range_are_valid(client: Client, sent: Sequence[Event], anchor: str, value: int) -> None:
+    request = ListMessagesRequest(user_id=BOB, chat_id=CHAT, limit=100)
     setattr(request, anchor, value)
-    response = await client.ask(request)
+    response = await client.call(request)
     reaches = anchor.startswith("around") or (value == 0) == anchor.startswith("after")
     assert len(response.messages) == (10 if reaches else 0)
     assert response.has_older == (not reaches and value > 0)
 
 
-async def test_a_page_of_long_messages_ends_early(client: Client, chats: SqliteChats, people: Any) -> None:
+async def test_a_page_of_long_messages_ends_early(client: Client, chats: SqliteChats) -> None:
     long = "x" * (MAX_PAGE_BYTES // 3)
-    events = [people.message(body=long) for _ in range(5)]
+    events = [new_message(body=long) for _ in range(5)]
     await chats.record(events, {})
-    request = ListMessagesRequest(user_id=people.bob, chat_id=people.chat, limit=100)
-    newest = await client.ask(request)
+    request = ListMessagesRequest(user_id=BOB, chat_id=CHAT, limit=100)
+    newest = await client.call(request)
     assert ids(newest) == [event.event_id for event in events[3:]]
     assert (newest.has_older, newest.has_newer) == (True, False)
     request.after_id = 0
-    oldest = await client.ask(request)
+    oldest = await client.call(request)
     assert ids(oldest) == [event.event_id for event in events[:2]]
     assert (oldest.has_older, oldest.has_newer) == (False, True)
     request.around_id = events[2].event_id
-    middle = await client.ask(request)
+    middle = await client.call(request)
     assert ids(middle) == [events[1].event_id, events[2].event_id]
     assert (middle.has_older, middle.has_newer) == (True, True)
 
 
-async def test_one_message(client: Client, sent: Sequence[Event], people: Any) -> None:
+async def test_one_message(client: Client, sent: Sequence[Event]) -> None:
     message_id = sent[3].event_id
-    request = GetMessageRequest(user_id=people.alice, chat_id=people.chat, message_id=message_id)
-    assert (await client.ask(request)).message.message == sent[3].message
+    request = GetMessageRequest(user_id=ALICE, chat_id=CHAT, message_id=message_id)
+    assert (await client.call(request)).message.message == sent[3].message
     request.message_id += 1
     assert await client.refusal(request) == (Code.NOT_FOUND, "message_id")
 
@@ -175,35 +167,31 @@ async def test_one_message(client: Client, sent: Sequence[Event], people: Any) -
 # ---- refusals
 
 
-async def test_a_chat_is_not_there_for_others(client: Client, sent: Sequence[Event], people: Any) -> None:
-    for chat_id in (people.chat, "", "d-22-11", "d-11-11", "'; DROP TABLE chats; --", "d-11-22\n"):
+async def test_a_chat_is_not_found_by_others(client: Client, sent: Sequence[Event]) -> None:
+    for chat_id in (CHAT, "", "d-22-11", "d-11-11", "'; DROP TABLE chats; --", "d-11-22\n"):
         for request in (
-            GetChatRequest(user_id=people.carol, chat_id=chat_id),
-            ListMessagesRequest(user_id=people.carol, chat_id=chat_id, limit=1),
-            GetMessageRequest(user_id=people.carol, chat_id=chat_id, message_id=sent[0].event_id),
+            GetChatRequest(user_id=CAROL, chat_id=chat_id),
+            ListMessagesRequest(user_id=CAROL, chat_id=chat_id, limit=1),
+            GetMessageRequest(user_id=CAROL, chat_id=chat_id, message_id=sent[0].event_id),
         ):
             assert await client.refusal(request) == (Code.NOT_FOUND, "chat_id")
 
 
 @pytest.mark.parametrize(
-    ("fields", "bounds"),
+    ("field", "value", "bounds"),
     [
-        ({"limit": 0}, "1 to 100, not 0"),
-        ({"limit": 101}, "1 to 100, not 101"),
-        ({"limit": 2**32 - 1}, "1 to 100, not 4294967295"),
-        ({"user_id": 0}, f"1 to {MAX_ID}, not 0"),
-        ({"before_id": -1}, f"0 to {MAX_ID}, not -1"),
-        ({"around_ms": -5}, f"0 to {MAX_ID}, not -5"),
+        ("limit", 0, "1 to 100, not 0"),
+        ("limit", 101, "1 to 100, not 101"),
+        ("limit", 2**32 - 1, "1 to 100, not 4294967295"),
+        ("user_id", 0, f"1 to {MAX_ID}, not 0"),
+        ("before_id", -1, f"0 to {MAX_ID}, not -1"),
+        ("around_ms", -5, f"0 to {MAX_ID}, not -5"),
     ],
 )
-async def test_an_invalid_field_is_named_with_its_limit(
-    client: Client, people: Any, fields: dict[str, int], bounds: str
-) -> None:
-    (field,) = fields
-    answer = await client.ask(
-        ListMessagesRequest(**{"user_id": people.bob, "chat_id": people.chat, "limit": 5, **fields})
-    )
-    assert answer == Refusal(Code.INVALID, f"`{field}` must be {bounds}.", field)
+async def test_an_invalid_field_is_named_with_its_limit(client: Client, field: str, value: int, bounds: str) -> None:
+    request = ListMessagesRequest(user_id=BOB, chat_id=CHAT, limit=5)
+    setattr(request, field, value)
+    assert await client.call(request) == Refusal(Code.INVALID, f"`{field}` must be {bounds}.", field)
 
 
 CURSORS = [
@@ -217,12 +205,12 @@ CURSORS = [
     ("field", "value"),
     [("user_id", -1), ("limit", 0), ("limit", 101), ("changed_since_ms", -1), *(("cursor", each) for each in CURSORS)],
 )
-async def test_an_invalid_list_of_chats_is_refused(client: Client, people: Any, field: str, value: Any) -> None:
-    request = ListChatsRequest(**{"user_id": people.bob, "limit": 5, field: value})
+async def test_an_invalid_list_of_chats_is_refused(client: Client, field: str, value: Any) -> None:
+    request = ListChatsRequest(**{"user_id": BOB, "limit": 5, field: value})
     assert await client.refusal(request) == (Code.INVALID, field)
 
 
-async def test_a_store_that_does_not_answer_is_unavailable(people: Any) -> None:
+async def test_a_store_that_does_not_answer_is_unavailable() -> None:
     async def fail(*_: object, **__: object) -> None:
         raise Unavailable("the disk is gone")
 
@@ -230,9 +218,9 @@ async def test_a_store_that_does_not_answer_is_unavailable(people: Any) -> None:
         get_chat = list_chats = messages_before = get_message = staticmethod(fail)
 
     for request in (
-        GetChatRequest(user_id=people.bob, chat_id=people.chat),
-        ListChatsRequest(user_id=people.bob, limit=1),
-        ListMessagesRequest(user_id=people.bob, chat_id=people.chat, limit=1),
-        GetMessageRequest(user_id=people.bob, chat_id=people.chat, message_id=1),
+        GetChatRequest(user_id=BOB, chat_id=CHAT),
+        ListChatsRequest(user_id=BOB, limit=1),
+        ListMessagesRequest(user_id=BOB, chat_id=CHAT, limit=1),
+        GetMessageRequest(user_id=BOB, chat_id=CHAT, message_id=1),
     ):
-        assert await Client(Away()).ask(request) == Refusal(Code.UNAVAILABLE, UNAVAILABLE)
+        assert await Client(Away()).call(request) == Refusal(Code.UNAVAILABLE, UNAVAILABLE)

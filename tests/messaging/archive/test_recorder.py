@@ -19,23 +19,29 @@ from shared.backplane.publishing import publish_and_wait
 from shared.backplane.sqlite.log import SqliteLog
 from shared.contract.errors import Unavailable
 from shared.contract.ids import MAX_ID
-from tests.messaging.archive.conftest import FakeChats, FakeLog
-
-PATIENCE = 20.0
-"""Seconds; only ends a test that has failed."""
-
-
-class Fakes:
-    """A log and a store in memory."""
-
-    def __init__(self) -> None:
-        self.log: Any = FakeLog()
-        self.chats: Any = FakeChats()
+from tests.messaging.archive.conftest import (
+    ALICE,
+    BOB,
+    CHAT,
+    PATIENCE,
+    FakeChats,
+    FakeLog,
+    committed,
+    new_message,
+    record_until,
+    records_of,
+    truth_of,
+)
 
 
 @pytest.fixture
-def fakes() -> Fakes:
-    return Fakes()
+def fake_log() -> Any:
+    return FakeLog()
+
+
+@pytest.fixture
+def fake_chats() -> Any:
+    return FakeChats()
 
 
 async def history(chats: SqliteChats, chat_id: str) -> list[int]:
@@ -43,52 +49,33 @@ async def history(chats: SqliteChats, chat_id: str) -> list[int]:
     return [each.message.message_id for each in page.messages]
 
 
-async def record_until(recorder: Recorder, events: int) -> None:
-    """Run the recorder until it has written this number of events, then stop it."""
-    with trio.fail_after(PATIENCE):
-        async with open_background() as nursery:
-            nursery.start_soon(recorder.run)
-            while recorder.statistics().events < events:
-                await trio.sleep(0.001)
-
-
-async def committed(log: SqliteLog) -> dict[int, int]:
-    query = "SELECT partition, offset FROM offsets WHERE consumers = ?"
-    rows = await log.read(lambda connection: connection.execute(query, (GROUP,)).fetchall())
-    return dict(rows)
-
-
 # ---- on the embedded engines
 
 
-async def test_messages_in_the_log_are_recorded_and_then_committed(
-    log: SqliteLog, chats: SqliteChats, people: Any
-) -> None:
-    events = [people.message(), people.message(people.bob, people.alice), people.message()]
+async def test_messages_in_the_log_are_recorded_and_then_committed(log: SqliteLog, chats: SqliteChats) -> None:
+    events = [new_message(), new_message(BOB, ALICE), new_message()]
     for event in events:
-        await publish_and_wait(log, people.records(event))
+        await publish_and_wait(log, records_of(event))
     recorder = Recorder(log, chats)
-    await record_until(recorder, 3)
-    assert await history(chats, people.chat) == [event.event_id for event in events]
+    await record_until(recorder, events=3)
+    assert await history(chats, CHAT) == [event.event_id for event in events]
     offsets = await committed(log)
     assert offsets == {partition: offset for partition, offset in (await chats.recorded_offsets()).items() if offset}
     assert sum(offsets.values()) == sum([await log.end_offset(partition) for partition in range(log.partitions)])
 
 
-async def test_a_second_recorder_continues_where_the_first_stopped(
-    log: SqliteLog, chats: SqliteChats, people: Any
-) -> None:
-    first, second = people.message(), people.message()
-    await publish_and_wait(log, people.records(first))
-    await record_until(Recorder(log, chats), 1)
-    await publish_and_wait(log, people.records(second))
+async def test_a_second_recorder_continues_where_the_first_stopped(log: SqliteLog, chats: SqliteChats) -> None:
+    first, second = new_message(), new_message()
+    await publish_and_wait(log, records_of(first))
+    await record_until(Recorder(log, chats), events=1)
+    await publish_and_wait(log, records_of(second))
     recorder = Recorder(log, chats)
-    await record_until(recorder, 1)
+    await record_until(recorder, events=1)
     assert recorder.statistics().events == 1
-    assert await history(chats, people.chat) == [first.event_id, second.event_id]
+    assert await history(chats, CHAT) == [first.event_id, second.event_id]
 
 
-async def test_uncommitted_events_are_recorded_once(log: SqliteLog, chats: SqliteChats, people: Any) -> None:
+async def test_uncommitted_events_are_recorded_once(log: SqliteLog, chats: SqliteChats) -> None:
     class WithoutOffsets:
         """The store, as if its engine kept no offsets: uncommitted records are read again."""
 
@@ -97,80 +84,78 @@ async def test_uncommitted_events_are_recorded_once(log: SqliteLog, chats: Sqlit
         async def recorded_offsets(self) -> dict[int, int]:
             return {}
 
-    events = [people.message() for _ in range(5)]
-    await publish_and_wait(log, people.records(*events))
+    events = [new_message() for _ in range(5)]
+    await publish_and_wait(log, records_of(*events))
     await chats.record(events, {})  # written, and killed before the commit
     recorder = Recorder(log, WithoutOffsets())  # type: ignore[arg-type]
-    await record_until(recorder, 5)
-    assert await history(chats, people.chat) == [event.event_id for event in events]
+    await record_until(recorder, events=5)
+    assert await history(chats, CHAT) == [event.event_id for event in events]
 
 
 async def test_events_that_the_store_lost_in_a_power_loss_are_recorded_again(
-    log: SqliteLog, chats: SqliteChats, people: Any
+    log: SqliteLog, chats: SqliteChats
 ) -> None:
-    event = people.message()
-    record = people.records(event)[0]
+    event = new_message()
+    record = records_of(event)[0]
     await publish_and_wait(log, [record])
     async with log.consume(GROUP) as consumer:
         await consumer.fetch()
         await consumer.commit({record.partition: 1})  # committed in the log, lost in the store
     await chats.record([], {record.partition: 0})
-    await record_until(Recorder(log, chats), 1)
-    assert await history(chats, people.chat) == [event.event_id]
+    await record_until(Recorder(log, chats), events=1)
+    assert await history(chats, CHAT) == [event.event_id]
 
 
-async def test_an_unavailable_store_does_not_block_publishers(log: SqliteLog, people: Any) -> None:
+async def test_an_unavailable_store_does_not_block_publishers(log: SqliteLog) -> None:
     chats: Any = FakeChats(failures=[Unavailable("away")] * 1_000)
     async with open_background() as nursery:
         nursery.start_soon(Recorder(log, chats).run)
         with trio.fail_after(PATIENCE):
             for _ in range(50):
-                await publish_and_wait(log, people.records(people.message()))
+                await publish_and_wait(log, records_of(new_message()))
     assert chats.events == {}
 
 
-# ---- what is recorded
+# ---- recorded events
 
 
-async def test_only_records_of_truth_are_recorded(autojump_clock: MockClock, fakes: Fakes, people: Any) -> None:
-    log, chats = fakes.log, fakes.chats
-    event = people.message()
-    log.publish([Record(0, Envelope(event=people.message()).SerializeToString()), people.truth(event)])
-    log.publish([Record(1, Envelope(sign_out=SignOut(), truth=True).SerializeToString())])
-    await run_for(Recorder(log, chats), 5)
-    assert list(chats.events) == [event.event_id]
-    assert log.committed == {0: 2, 1: 1}
+async def test_only_records_of_truth_are_recorded(autojump_clock: MockClock, fake_log: Any, fake_chats: Any) -> None:
+    event = new_message()
+    fake_log.publish([Record(0, Envelope(event=new_message()).SerializeToString()), truth_of(event)])
+    fake_log.publish([Record(1, Envelope(sign_out=SignOut(), truth=True).SerializeToString())])
+    await run_for(Recorder(fake_log, fake_chats), 5)
+    assert list(fake_chats.events) == [event.event_id]
+    assert fake_log.committed == {0: 2, 1: 1}
 
 
-async def test_poison_records_are_logged_and_skipped(autojump_clock: MockClock, fakes: Fakes, people: Any) -> None:
-    log, chats = fakes.log, fakes.chats
-    good = [people.message() for _ in range(4)]
-    bad = people.message(body="a secret")
+async def test_poison_records_are_logged_and_skipped(autojump_clock: MockClock, fake_log: Any, fake_chats: Any) -> None:
+    good = [new_message() for _ in range(4)]
+    bad = new_message(body="a secret")
     bad.message.chat_id = "bad"
-    log.publish([people.truth(good[0]), Record(0, b"\xff not an envelope"), people.truth(good[1])])
-    log.publish([people.truth(good[2]), people.truth(bad), people.truth(good[3])])
-    log.publish([people.truth(bad, 1)])
-    recorder = Recorder(log, chats)
+    fake_log.publish([truth_of(good[0]), Record(0, b"\xff not an envelope"), truth_of(good[1])])
+    fake_log.publish([truth_of(good[2]), truth_of(bad), truth_of(good[3])])
+    fake_log.publish([truth_of(bad, 1)])
+    recorder = Recorder(fake_log, fake_chats)
     with capture_logs() as lines:
         await run_for(recorder, 5)
-    assert list(chats.events) == [event.event_id for event in good]
-    assert log.committed == chats.offsets == {0: 6, 1: 1}
+    assert list(fake_chats.events) == [event.event_id for event in good]
+    assert fake_log.committed == fake_chats.offsets == {0: 6, 1: 1}
     poison = [(line["partition"], line["offset"]) for line in lines if line["log_level"] == "error"]
     assert poison == [(0, 1), (0, 4), (1, 0)]
     assert "a secret" not in str(lines)
     assert recorder.statistics().dead_letters == 3
 
 
-async def test_events_that_the_real_store_rejects_are_skipped(log: SqliteLog, chats: SqliteChats, people: Any) -> None:
-    good = [people.message() for _ in range(2)]
-    typing = Event(event_id=1, typing=Typing(chat_id=people.chat))
-    bad = people.message()
+async def test_events_that_the_real_store_rejects_are_skipped(log: SqliteLog, chats: SqliteChats) -> None:
+    good = [new_message() for _ in range(2)]
+    typing = Event(event_id=1, typing=Typing(chat_id=CHAT))
+    bad = new_message()
     bad.message.chat_id = "d-2-1"
     for event in (good[0], typing, bad, Event(event_id=2), good[1]):
-        await publish_and_wait(log, [people.truth(event)])
+        await publish_and_wait(log, [truth_of(event)])
     recorder = Recorder(log, chats)
-    await record_until(recorder, 4)
-    assert await history(chats, people.chat) == [event.event_id for event in good]
+    await record_until(recorder, events=4)
+    assert await history(chats, CHAT) == [event.event_id for event in good]
     assert recorder.statistics().dead_letters == 1
 
 
@@ -184,47 +169,43 @@ async def run_for(recorder: Recorder, seconds: float) -> None:
 
 @pytest.mark.parametrize("failure", [Unavailable("disk full"), RuntimeError("anything")])
 async def test_a_store_that_recovers_receives_the_same_batch(
-    autojump_clock: MockClock, fakes: Fakes, people: Any, failure: Exception
+    autojump_clock: MockClock, fake_log: Any, fake_chats: Any, failure: Exception
 ) -> None:
-    log, chats = fakes.log, fakes.chats
-    chats.failures = [failure] * 10
-    events = [people.message() for _ in range(7)]
-    log.publish([people.truth(event, n % 2) for n, event in enumerate(events)])
-    recorder = Recorder(log, chats)
+    fake_chats.failures = [failure] * 10
+    events = [new_message() for _ in range(7)]
+    fake_log.publish([truth_of(event, n % 2) for n, event in enumerate(events)])
+    recorder = Recorder(fake_log, fake_chats)
     await run_for(recorder, 12 * MAX_PAUSE)
-    assert sorted(chats.events) == [event.event_id for event in events]
-    assert log.committed == {0: 4, 1: 3}
+    assert sorted(fake_chats.events) == [event.event_id for event in events]
+    assert fake_log.committed == {0: 4, 1: 3}
     assert recorder.statistics().retries == 10
 
 
-async def test_retries_become_rare_but_never_end(autojump_clock: MockClock, fakes: Fakes, people: Any) -> None:
-    log, chats = fakes.log, fakes.chats
-    chats.failures = [Unavailable("away")] * 10_000
-    log.publish([people.truth(people.message())])
-    recorder = Recorder(log, chats)
+async def test_retries_become_rare_but_never_end(autojump_clock: MockClock, fake_log: Any, fake_chats: Any) -> None:
+    fake_chats.failures = [Unavailable("away")] * 10_000
+    fake_log.publish([truth_of(new_message())])
+    recorder = Recorder(fake_log, fake_chats)
     await run_for(recorder, 100 * MAX_PAUSE)
     assert 100 < recorder.statistics().retries < 220
-    assert log.committed == {}
+    assert fake_log.committed == {}
 
 
-async def test_a_store_that_hangs_is_retried(autojump_clock: MockClock, fakes: Fakes, people: Any) -> None:
-    log, chats = fakes.log, fakes.chats
+async def test_a_store_that_hangs_is_retried(autojump_clock: MockClock, fake_log: Any, fake_chats: Any) -> None:
     hangs = [trio.sleep_forever]
 
     async def step() -> None:
         await (hangs.pop() if hangs else trio.lowlevel.checkpoint)()
 
-    chats.step = step
-    log.publish([people.truth(people.message())])
-    await run_for(Recorder(log, chats), 2 * STORE_DEADLINE)
-    assert len(chats.events) == 1
+    fake_chats.step = step
+    fake_log.publish([truth_of(new_message())])
+    await run_for(Recorder(fake_log, fake_chats), 2 * STORE_DEADLINE)
+    assert len(fake_chats.events) == 1
 
 
 async def test_the_group_is_joined_again_when_the_log_recovers(
-    autojump_clock: MockClock, fakes: Fakes, people: Any
+    autojump_clock: MockClock, fake_log: Any, fake_chats: Any
 ) -> None:
-    log, chats = fakes.log, fakes.chats
-    log.publish([people.truth(people.message())])
+    fake_log.publish([truth_of(new_message())])
     steps = 0
 
     async def fail_twice() -> None:
@@ -234,101 +215,94 @@ async def test_the_group_is_joined_again_when_the_log_recovers(
         if steps in (1, 4):
             raise Unavailable("no broker")
 
-    log.step = fail_twice
-    recorder = Recorder(log, chats)
+    fake_log.step = fail_twice
+    recorder = Recorder(fake_log, fake_chats)
     await run_for(recorder, 10)
-    assert len(chats.events) == 1
+    assert len(fake_chats.events) == 1
     assert recorder.statistics().retries == 2
 
 
-async def test_a_failed_commit_is_repeated_later(autojump_clock: MockClock, fakes: Fakes, people: Any) -> None:
-    log, chats = fakes.log, fakes.chats
-    log.publish([people.truth(people.message())])
+async def test_a_failed_commit_is_repeated_later(autojump_clock: MockClock, fake_log: Any, fake_chats: Any) -> None:
+    fake_log.publish([truth_of(new_message())])
     async with open_background() as nursery:
-        nursery.start_soon(Recorder(log, chats).run)
+        nursery.start_soon(Recorder(fake_log, fake_chats).run)
         await trio.sleep(COMMIT_SECONDS / 2)
 
         async def fail() -> None:
             raise Unavailable("no broker")
 
-        log.step = fail
+        fake_log.step = fail
         await trio.sleep(COMMIT_SECONDS)
-        assert log.committed == {}
-        log.step = trio.lowlevel.checkpoint
+        assert fake_log.committed == {}
+        fake_log.step = trio.lowlevel.checkpoint
         await trio.sleep(COMMIT_SECONDS)
-        assert log.committed == {0: 1}
+        assert fake_log.committed == {0: 1}
 
 
 async def test_a_log_that_was_replaced_is_read_from_its_start(
-    autojump_clock: MockClock, fakes: Fakes, people: Any
+    autojump_clock: MockClock, fake_log: Any, fake_chats: Any
 ) -> None:
-    log, chats = fakes.log, fakes.chats
-    chats.offsets = {0: 900, 1: 1}
-    log.publish([people.truth(people.message()), people.truth(people.message(), 1)])
-    await run_for(Recorder(log, chats), 5)
-    assert len(chats.events) == 1
-    assert chats.offsets == {0: 1, 1: 1}
+    fake_chats.offsets = {0: 900, 1: 1}
+    fake_log.publish([truth_of(new_message()), truth_of(new_message(), 1)])
+    await run_for(Recorder(fake_log, fake_chats), 5)
+    assert len(fake_chats.events) == 1
+    assert fake_chats.offsets == {0: 1, 1: 1}
 
 
 async def test_partitions_are_committed_before_they_are_released(
-    autojump_clock: MockClock, fakes: Fakes, people: Any
+    autojump_clock: MockClock, fake_log: Any, fake_chats: Any
 ) -> None:
-    log, chats = fakes.log, fakes.chats
-    log.loses = True
-    log.publish([people.truth(people.message()), people.truth(people.message())])
-    await run_for(Recorder(log, chats), COMMIT_SECONDS / 2)
-    assert log.committed_when_lost == {0: 2}
+    fake_log.loses = True
+    fake_log.publish([truth_of(new_message()), truth_of(new_message())])
+    await run_for(Recorder(fake_log, fake_chats), COMMIT_SECONDS / 2)
+    assert fake_log.committed_when_lost == {0: 2}
 
 
 # ---- batches, cancellation
 
 
 async def test_a_single_message_is_recorded_at_once_and_many_in_batches(
-    autojump_clock: MockClock, fakes: Fakes, people: Any
+    autojump_clock: MockClock, fake_log: Any, fake_chats: Any
 ) -> None:
-    log, chats = fakes.log, fakes.chats
     async with open_background() as nursery:
-        nursery.start_soon(Recorder(log, chats).run)
+        nursery.start_soon(Recorder(fake_log, fake_chats).run)
         await trio.sleep(5)
-        log.publish([people.truth(people.message())])
+        fake_log.publish([truth_of(new_message())])
         await wait_all_tasks_blocked()
-        assert len(chats.events) == 1
+        assert len(fake_chats.events) == 1
         for _ in range(30):
             await trio.sleep(GATHER_SECONDS / 3)
-            log.publish([people.truth(people.message())])
+            fake_log.publish([truth_of(new_message())])
         await trio.sleep(2 * GATHER_SECONDS)
-    assert len(chats.events) == 31
-    assert len(chats.batches) <= 14
+    assert len(fake_chats.events) == 31
+    assert len(fake_chats.batches) <= 14
 
 
 async def test_a_stop_finishes_and_commits_the_current_batch(
-    autojump_clock: MockClock, fakes: Fakes, people: Any
+    autojump_clock: MockClock, fake_log: Any, fake_chats: Any
 ) -> None:
     async def slow() -> None:
         await trio.sleep(1)
 
-    log, chats = fakes.log, fakes.chats
-    log.publish([people.truth(people.message())])
+    fake_log.publish([truth_of(new_message())])
     async with open_background() as nursery:
-        nursery.start_soon(Recorder(log, chats).run)
+        nursery.start_soon(Recorder(fake_log, fake_chats).run)
         await trio.sleep(0.01)
-        chats.step = slow
-        log.publish([people.truth(people.message())])
+        fake_chats.step = slow
+        fake_log.publish([truth_of(new_message())])
         await trio.sleep(GATHER_SECONDS + 0.5)
-        assert len(chats.events) == 1
-    assert len(chats.events) == 2
-    assert log.committed == {0: 2}
+        assert len(fake_chats.events) == 1
+    assert len(fake_chats.events) == 2
+    assert fake_log.committed == {0: 2}
 
 
 @pytest.mark.parametrize("keeps_offsets", [True, False])
-async def test_a_cancellation_at_any_await_loses_nothing(
-    autojump_clock: MockClock, fakes: Fakes, people: Any, keeps_offsets: bool
-) -> None:
-    events = [people.message() for _ in range(10)]
+async def test_a_cancellation_at_any_await_loses_nothing(autojump_clock: MockClock, keeps_offsets: bool) -> None:
+    events = [new_message() for _ in range(10)]
     for last_step in range(1, 60):
         log: Any = FakeLog()
         chats: Any = FakeChats(keeps_offsets=keeps_offsets)
-        log.publish([people.truth(event, n % 2) for n, event in enumerate(events)])
+        log.publish([truth_of(event, n % 2) for n, event in enumerate(events)])
         with trio.move_on_after(10) as scope:
             log.step = chats.step = cancel_at(last_step, scope)
             await Recorder(log, chats).run()

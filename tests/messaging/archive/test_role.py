@@ -16,7 +16,7 @@ from shared.contract.errors import Refusal, Unavailable
 from shared.rpc import open_channel
 from shared.settings import ArchiveSettings
 from shared.telemetry.health import Health
-from tests.messaging.archive.conftest import FakeChats
+from tests.messaging.archive.conftest import BOB, FakeChats, committed, new_message, records_of
 
 SETTINGS = ArchiveSettings(grpc_port=0, health_port=0)
 
@@ -34,10 +34,10 @@ async def archive(log: SqliteLog, chats: SqliteChats, health: Health) -> AsyncIt
         yield archive
 
 
-async def test_a_published_message_is_in_the_members_lists(archive: Archive, log: SqliteLog, people: Any) -> None:
-    event = people.message()
-    await publish_and_wait(log, people.records(event))
-    request = ListChatsRequest(user_id=people.bob, limit=10)
+async def test_a_published_message_is_in_the_members_lists(archive: Archive, log: SqliteLog) -> None:
+    event = new_message()
+    await publish_and_wait(log, records_of(event))
+    request = ListChatsRequest(user_id=BOB, limit=10)
     async with open_channel("127.0.0.1", archive.port) as channel:
         client = ArchiveClient(channel, timeout=20)
         with trio.fail_after(20):
@@ -60,7 +60,7 @@ async def test_a_store_that_does_not_answer_makes_it_unready(log: SqliteLog, hea
     }
 
 
-async def test_it_answers_probes(archive: Archive) -> None:
+async def test_probes_get_a_response(archive: Archive) -> None:
     async with await trio.open_tcp_stream("127.0.0.1", archive.health_port) as stream:
         await stream.send_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
         answer = b"".join([part async for part in stream])
@@ -68,14 +68,11 @@ async def test_it_answers_probes(archive: Archive) -> None:
 
 
 async def test_a_stopping_archive_records_and_commits_its_batch(
-    log: SqliteLog, chats: SqliteChats, health: Health, people: Any
+    log: SqliteLog, chats: SqliteChats, health: Health
 ) -> None:
     async with open_archive(SETTINGS, backplane=log, chats=chats, health=health) as archive:
-        await publish_and_wait(log, people.records(people.message()))
+        await publish_and_wait(log, records_of(new_message()))
         with trio.fail_after(20):
             while not archive.recorder.statistics().events:
                 await trio.sleep(0.001)
-    query = "SELECT partition, offset FROM offsets WHERE consumers = 'archive'"
-    committed = dict(await log.read(lambda connection: connection.execute(query).fetchall()))
-    recorded = await chats.recorded_offsets()
-    assert committed == recorded != {}
+    assert await committed(log) == await chats.recorded_offsets() != {}

@@ -1,53 +1,37 @@
 """Each traced record of a batch has its own span, with a child span for each attempt to write it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pytest
-import trio
 from opentelemetry.trace import SpanKind, StatusCode
 
 from messaging.archive.recorder import Recorder
 from messaging.archive.store.sqlite.store import SqliteChats
 from rookery.v1.session_pb2 import Event
-from shared.background import open_background
 from shared.backplane.publishing import publish_and_wait
 from shared.backplane.sqlite.log import SqliteLog
 from shared.contract.errors import Unavailable
 from shared.telemetry import traces
-from tests.messaging.archive.conftest import FakeChats
+from tests.messaging.archive.conftest import FakeChats, new_message, record_until, truth_of
 from tests.spans import Spans, attributes_of, ids_of
 
-PATIENCE = 20.0
 
-
-async def record_until(recorder: Recorder, is_done: Callable[[], object]) -> None:
-    with trio.fail_after(PATIENCE):
-        async with open_background() as nursery:
-            nursery.start_soon(recorder.run)
-            while not is_done():
-                await trio.sleep(0.001)
-
-
-async def publish(log: SqliteLog, people: Any, *, traced: Sequence[bool]) -> list[Event]:
-    """Publish records of truth; a traced one has a parent span."""
-    events = [people.message() for _ in traced]
-    records = [people.truth(event) for event in events]
-    for index, is_traced in enumerate(traced):
-        if is_traced:
-            first = traces.begin(f"first {index}", SpanKind.SERVER, {})
-            records[index] = records[index]._replace(traceparent=traces.traceparent_of(first))
-            first.end()
+async def publish(log: SqliteLog, events: Sequence[Event], *, traced: Collection[int]) -> None:
+    """Publish records of truth; those of the traced indexes have a parent span."""
+    records = [truth_of(event) for event in events]
+    for index in traced:
+        first = traces.begin(f"first {index}", SpanKind.SERVER, {})
+        records[index] = records[index]._replace(traceparent=traces.traceparent_of(first))
+        first.end()
     await publish_and_wait(log, records)
-    return events
 
 
-async def test_only_the_traced_records_of_a_batch_have_spans(
-    log: SqliteLog, chats: SqliteChats, people: Any, spans: Spans
-) -> None:
-    events = await publish(log, people, traced=[False, True, False, True])
+async def test_only_the_traced_records_of_a_batch_have_spans(log: SqliteLog, chats: SqliteChats, spans: Spans) -> None:
+    events = [new_message() for _ in range(4)]
+    await publish(log, events, traced=[1, 3])
     recorder = Recorder(log, chats)
-    await record_until(recorder, lambda: recorder.statistics().events == 4)
+    await record_until(recorder, events=4)
     assert recorder.statistics().batches == 1
     for index in (1, 3):
         first = spans.one(f"first {index}")
@@ -62,7 +46,7 @@ async def test_only_the_traced_records_of_a_batch_have_spans(
 
 
 async def test_each_failed_attempt_of_the_store_is_a_failed_span(
-    log: SqliteLog, chats: SqliteChats, people: Any, spans: Spans, monkeypatch: pytest.MonkeyPatch
+    log: SqliteLog, chats: SqliteChats, spans: Spans, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = 0
     submit = chats._database._writer.call
@@ -75,29 +59,24 @@ async def test_each_failed_attempt_of_the_store_is_a_failed_span(
         return await submit(job)
 
     monkeypatch.setattr(chats._database._writer, "call", fail_once)
-    await publish(log, people, traced=[True])
+    await publish(log, [new_message()], traced=[0])
     recorder = Recorder(log, chats)
-    await record_until(recorder, lambda: recorder.statistics().events == 1)
+    await record_until(recorder, events=1)
     record = spans.one("record log")
     assert record.status.status_code is StatusCode.UNSET
     failed, done = sorted(spans.below(record), key=lambda span: span.start_time or 0)
     assert (failed.status.status_code, attributes_of(failed)["error.type"]) == (StatusCode.ERROR, "Unavailable")
     assert done.status.status_code is StatusCode.UNSET
-    assert "secret" not in spans.told()
+    assert "secret" not in spans.exported()
 
 
-async def test_a_poison_record_fails_its_own_span_only(log: SqliteLog, people: Any, spans: Spans) -> None:
-    events = [people.message() for _ in range(3)]
+async def test_a_poison_record_fails_its_own_span_only(log: SqliteLog, spans: Spans) -> None:
+    events = [new_message() for _ in range(3)]
     events[1].message.chat_id = "bad"
-    records = []
-    for index, event in enumerate(events):
-        first = traces.begin(f"first {index}", SpanKind.SERVER, {})
-        records.append(people.truth(event)._replace(traceparent=traces.traceparent_of(first)))
-        first.end()
-    await publish_and_wait(log, records)
+    await publish(log, events, traced=range(3))
     chats: Any = FakeChats()
     recorder = Recorder(log, chats)
-    await record_until(recorder, lambda: recorder.statistics().events == 2)
+    await record_until(recorder, events=2)
     failed = [
         index
         for index in range(3)
@@ -107,17 +86,9 @@ async def test_a_poison_record_fails_its_own_span_only(log: SqliteLog, people: A
     assert failed == [1]
 
 
-async def test_a_recorder_that_stops_during_a_retry_ends_its_spans(log: SqliteLog, people: Any, spans: Spans) -> None:
-    chats: Any = FakeChats()
-    asked = 0
-
-    async def refuse(events: Sequence[Event], offsets: Mapping[int, int]) -> None:
-        nonlocal asked
-        asked += 1
-        raise Unavailable("away")
-
-    chats.record = refuse
-    await publish(log, people, traced=[True])
-    await record_until(Recorder(log, chats), lambda: asked)
+async def test_a_recorder_that_stops_during_a_retry_ends_its_spans(log: SqliteLog, spans: Spans) -> None:
+    chats: Any = FakeChats(failures=[Unavailable("away")] * 1_000)
+    await publish(log, [new_message()], traced=[0])
+    await record_until(Recorder(log, chats), retries=1)
     record = spans.one("record log")
     assert (record.status.status_code, attributes_of(record)["error.type"]) == (StatusCode.ERROR, "Cancelled")

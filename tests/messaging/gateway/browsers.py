@@ -124,7 +124,7 @@ class Browser:
         return accepted
 
     async def ping(self) -> None:
-        """Check that the session answers."""
+        """Check that the session responds."""
         await self.send(text(ping={"payload": "aGk="}))
         assert (await self.receive())["pong"] == {"payload": "aGk="}
 

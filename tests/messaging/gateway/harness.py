@@ -41,7 +41,7 @@ ANN, BEN, CAT = 1, 2, 3
 
 
 class ScriptedHistory:
-    """An archive of these messages, which answers while it is `open`."""
+    """An archive of these messages, which responds while it is `open`."""
 
     def __init__(self) -> None:
         self.messages: set[int] = set()
@@ -70,7 +70,7 @@ class Client:
         await self.send(ClientFrame(send=text))
 
     async def send_accepted(self, client_message_id: str, recipient_id: int) -> Accepted:
-        """Send a text, and wait for its answer."""
+        """Send a text, and return its Accepted."""
         await self.send_text(client_message_id, recipient_id)
         return (await self.until("accepted")).accepted
 

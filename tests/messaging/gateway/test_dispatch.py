@@ -44,12 +44,8 @@ async def test_an_unavailable_engine_refuses_the_frame_and_the_session_lives(
         monkeypatch.setattr(platform.accounts, "users", unavailable)
         await ann.send_text("a", BEN)
         refused = (await ann.expect("refused")).refused
-        assert (refused.code, refused.retryable, refused.frame, refused.client_message_id) == (
-            "unavailable",
-            True,
-            2,
-            "a",
-        )
+        assert (refused.code, refused.retryable) == ("unavailable", True)
+        assert (refused.frame, refused.client_message_id) == (2, "a")
         assert "secret" not in refused.message
         await ann.send(ClientFrame(ping=Ping()))
         await ann.expect("pong")

@@ -82,7 +82,7 @@ async def test_while_another_gateway_may_own_the_partition_nothing_is_accepted(
 
 
 class RecordingDirectory(LocalDirectory):
-    """Records what is published."""
+    """Records the published assignments."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -31,8 +31,8 @@ LIMITS = LiveConfiguration(max_text_bytes=10)
 
 
 def send(**fields: object) -> ClientFrame:
-    given: dict[str, object] = {"client_message_id": "a", "chat_id": CHAT, "text": Text(body="hi")}
-    return ClientFrame(send=Send(**(given | fields)))  # type: ignore[arg-type]
+    usual: dict[str, object] = {"client_message_id": "a", "chat_id": CHAT, "text": Text(body="hi")}
+    return ClientFrame(send=Send(**(usual | fields)))  # type: ignore[arg-type]
 
 
 def refused(frame: ClientFrame) -> Refusal:

@@ -1,4 +1,4 @@
-"""Sign-in: which tokens are accepted, what is replayed, and where a client of another gateway is moved."""
+"""Sign-in: accepted tokens, replayed events, and the move of a client to another gateway."""
 
 import pytest
 import trio.testing
@@ -68,7 +68,7 @@ async def test_a_session_without_a_position_or_from_before_the_first_event_gets_
         assert (await ben.expect("event")).event.message.client_message_id == "a"
 
 
-async def test_a_position_that_the_tail_does_not_reach_gives_a_gap(platform: Platform) -> None:
+async def test_a_position_that_the_tail_does_not_reach_causes_a_gap(platform: Platform) -> None:
     gateway = await platform.start_gateway(LiveConfiguration(replay_events=3, replay_seconds=0))
     async with platform.sign_in(gateway, ANN) as ann:
         for number in range(6):
@@ -83,7 +83,7 @@ async def test_a_position_that_the_tail_does_not_reach_gives_a_gap(platform: Pla
                 assert (await ben.expect("event")).event.message.client_message_id == f"after {position}"
 
 
-async def test_a_client_is_moved_to_an_owner_whose_address_is_complete_and_else_asks_the_bff(
+async def test_a_client_is_moved_to_an_owner_with_a_complete_address_and_else_disconnected(
     platform: Platform, log: ScriptedLog
 ) -> None:
     gateway = await platform.start_gateway()

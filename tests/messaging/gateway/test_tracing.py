@@ -53,7 +53,7 @@ async def test_a_full_log_fails_both_spans(
     assert outcome(first) == (True, "unavailable")
     assert attributes_of(first)["rookery.refusal"] == "unavailable"
     assert outcome(spans.one("publish log")) == (True, "Unavailable")
-    assert "secret" not in spans.told()
+    assert "secret" not in spans.exported()
 
 
 async def test_a_log_that_does_not_acknowledge_fails_the_spans_at_that_time(
@@ -78,7 +78,7 @@ async def test_a_log_that_does_not_acknowledge_fails_the_spans_at_that_time(
     assert [outcome(span) for span in spans.named("session send")] == [(True, "unavailable")] * 2
     assert outcome(spans.one("session receipt")) == (True, "unavailable")
     assert [outcome(span) for span in spans.named("publish log")] == [(True, "Unavailable")] * 2
-    assert "secret" not in spans.told()
+    assert "secret" not in spans.exported()
 
 
 async def test_a_retry_of_an_accepted_send_has_its_own_trace(platform: Platform, traced: Gateway, spans: Spans) -> None:
@@ -93,16 +93,16 @@ async def test_a_retry_of_an_accepted_send_has_its_own_trace(platform: Platform,
 async def test_a_connection_that_is_lost_during_a_frame_ends_its_span(
     platform: Platform, traced: Gateway, spans: Spans, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = trio.Event()
+    has_begun = trio.Event()
 
     async def never(_: object) -> None:
-        asked.set()
+        has_begun.set()
         await trio.sleep_forever()
 
     async with platform.sign_in(traced, ANN) as ann:
         monkeypatch.setattr(platform.accounts, "users", never)
         await ann.send_text("a", BEN)
-        await asked.wait()
+        await has_begun.wait()
     assert outcome(spans.one("session send")) == (True, "Cancelled")
     assert not spans.named("publish log")
 

@@ -180,15 +180,15 @@ async def test_reactions_receipts_and_typing_are_traced(platform: Process, spans
         await until(lambda: spans.named("record log"))
         spans.clear()
         react = pb.React(chat_id=chat_id, message_id=accepted.message_id, emoji="🦜")
-        await session.say(react=react)
-        await session.say(receipt=pb.Receipt(chat_id=chat_id, read_up_to=accepted.message_id))
-        await session.say(typing=pb.Typing(chat_id=chat_id))
+        await session.send_frame(react=react)
+        await session.send_frame(receipt=pb.Receipt(chat_id=chat_id, read_up_to=accepted.message_id))
+        await session.send_frame(typing=pb.Typing(chat_id=chat_id))
         names = ["session react", "session receipt", "session typing"]
         await until(lambda: set(names) <= set(spans.names) and len(spans.named("record log")) == 2)
         for name in names:
             first = spans.one(name)
             assert "publish log" in [span.name for span in spans.below(first)]
-    assert "🦜" not in spans.told()
+    assert "🦜" not in spans.exported()
 
 
 async def test_a_sign_out_is_a_step_of_its_request(platform: Process, spans: Spans) -> None:
@@ -204,7 +204,7 @@ async def test_a_refusal_ends_the_trace_with_its_code(platform: Process, spans: 
     ada = await sign_up(platform.url, "ada")
     async with open_session(connector(platform, "websocket"), ada) as session:
         spans.clear()
-        await session.say(send=text_to(1 << 40, SECRET))
+        await session.send_frame(send=text_to(1 << 40, SECRET))
         await session.next("refused")
         await until(lambda: spans.named("session send"))
     first = spans.one("session send")
@@ -222,14 +222,14 @@ async def test_traces_contain_no_texts_and_no_names(platform: Process, spans: Sp
         await http.get(f"/v1/{grace.name}", headers=ada.headers)
         assert found.status_code in (200, 400, 422)
     async with open_session(connector(platform, "grpc"), grace) as session:
-        await session.say(send=text_to(ada.user_id, "Nahuatl", "my-own-message-id"))
+        await session.send_frame(send=text_to(ada.user_id, "Nahuatl", "my-own-message-id"))
         await session.next("accepted")
         await until(lambda: len(spans.named("record log")) == 2)
-    told = spans.told()
-    assert str(accepted.message_id) in told
+    exported = spans.exported()
+    assert str(accepted.message_id) in exported
     secrets = [SECRET, "Nahuatl", "my-own-message-id", PASSWORD, "wrong password", "Countess"]
     secrets += [each for person in (ada, grace) for each in (person.name, person.access_token, person.refresh_token)]
-    assert [secret for secret in secrets if secret in told] == []
+    assert [secret for secret in secrets if secret in exported] == []
 
 
 async def test_nothing_is_traced_at_a_ratio_of_0(tmp_path: Path, spans: Spans) -> None:

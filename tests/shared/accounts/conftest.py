@@ -1,8 +1,7 @@
-"""The stores that the contract suite runs over."""
+"""The engines on which the contract suite runs. A further twin needs a line in ENGINES."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -11,13 +10,25 @@ from shared.accounts.store import AccountStore
 from tests.shared.accounts.stores import OpenStore, over_cassandra
 
 
-@pytest.fixture(params=["sqlite", "cassandra"])
-def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> OpenStore:
-    """Opens the one store of a test. Opening it twice is how two processes share it. "scan" is SQLite without its
-    index of trigrams."""
-    if request.param == "cassandra":
-        return over_cassandra(request.getfixturevalue("cassandra_settings"))
-    return partial(open_sqlite_accounts, tmp_path / "accounts.db", trigrams=request.param == "sqlite")
+def sqlite(request: pytest.FixtureRequest, *, trigrams: bool = True) -> OpenStore:
+    path = request.getfixturevalue("tmp_path") / "accounts.db"
+    return partial(open_sqlite_accounts, path, trigrams=trigrams)
+
+
+def cassandra(request: pytest.FixtureRequest) -> OpenStore:
+    return over_cassandra(request.getfixturevalue("cassandra_settings"))
+
+
+ENGINES = {"sqlite": sqlite, "cassandra": cassandra}
+
+VARIANTS: dict[str, Callable[[pytest.FixtureRequest], OpenStore]] = {**ENGINES, "scan": partial(sqlite, trigrams=False)}
+"""The engines, and SQLite without its index of trigrams, for the tests of the search."""
+
+
+@pytest.fixture(params=sorted(ENGINES))
+def open_store(request: pytest.FixtureRequest) -> OpenStore:
+    """Opens the one store of a test. Opening it twice is how two processes share it."""
+    return VARIANTS[request.param](request)
 
 
 @pytest.fixture

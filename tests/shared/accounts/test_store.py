@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from shared.accounts.sqlite.store import open_sqlite_accounts
 from shared.accounts.store import AccountStore, Family, Rotation, SigningKey, User
 from shared.contract.errors import Unavailable
+from tests.shared.accounts.conftest import VARIANTS
 from tests.shared.accounts.stores import OpenStore, letters, patiently
 
 ALICE = User(11, "alice", "Alice Liddell", "", 1, 1_000)
 BOB = User(12, "bob", "Bob", "fishing", 1, 2_000)
 HOSTILE = ("'; DROP TABLE users; --", '" OR ""="', "<script>alert(1)</script>", "%_%", "*", "ÄÖÜ ß 🐦", "a\u0301b")
-SEARCHES = pytest.mark.parametrize("open_store", ["sqlite", "scan", "cassandra"], indirect=True)
+SEARCHES = pytest.mark.parametrize("open_store", sorted(VARIANTS), indirect=True)
 SQLITE = pytest.mark.parametrize("open_store", ["sqlite"], indirect=True)
 
 FRESH = itertools.count(1)

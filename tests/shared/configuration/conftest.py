@@ -1,8 +1,7 @@
-"""The stores that the contract suite runs over."""
+"""The engines on which the contract suite runs. A further twin needs a line in ENGINES."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
 
 import pytest
 
@@ -16,18 +15,28 @@ OpenStore = Callable[[], AbstractAsyncContextManager[ConfigurationStore]]
 """Opens the one store of a test. Opening it twice is how two processes share it."""
 
 
-@pytest.fixture(params=["sqlite", "redis"])
-def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> OpenStore:
-    if request.param == "sqlite":
-        return lambda: open_sqlite_configuration(tmp_path / "configuration.db", poll_seconds=0.005)
+def sqlite(request: pytest.FixtureRequest) -> OpenStore:
+    path = request.getfixturevalue("tmp_path") / "configuration.db"
+    return lambda: open_sqlite_configuration(path, poll_seconds=0.005)
+
+
+def redis(request: pytest.FixtureRequest) -> OpenStore:
     settings = settings_for(request.getfixturevalue("redis_server"))
 
     @asynccontextmanager
-    async def open_store() -> AsyncIterator[ConfigurationStore]:
+    async def open_it() -> AsyncIterator[ConfigurationStore]:
         async with open_redis(settings) as client, open_redis_configuration(client, settings.prefix) as store:
             yield store
 
-    return open_store
+    return open_it
+
+
+ENGINES = {"sqlite": sqlite, "redis": redis}
+
+
+@pytest.fixture(params=sorted(ENGINES))
+def open_store(request: pytest.FixtureRequest) -> OpenStore:
+    return ENGINES[request.param](request)
 
 
 @pytest.fixture

@@ -50,6 +50,15 @@ def named(name: str) -> GetChat:
     return lambda _: echo_chat(GetChatRequest(chat_id=name))
 
 
+def failing(error: Exception) -> GetChat:
+    """Return a GetChat that raises the error."""
+
+    async def get_chat(_: GetChatRequest) -> GetChatResponse:
+        raise error
+
+    return get_chat
+
+
 class Archive(ArchiveServiceServicer):
     """An archive with a test's GetChat."""
 
@@ -61,7 +70,7 @@ class Archive(ArchiveServiceServicer):
 
 
 def ping(payload: bytes = b"") -> ClientFrame:
-    """Return a frame that sessions answer with a pong."""
+    """Return a frame whose answer is a pong."""
     return ClientFrame(ping=Ping(payload=payload))
 
 

@@ -1,26 +1,30 @@
 """Fixtures and helpers of the rpc tests: servers with the handlers of a test, and a client of raw HTTP/2."""
 
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import h2.events
 import pytest
 import trio
 import trio.testing
+import trustme
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from hyperframe.frame import Frame, GoAwayFrame
+from trio.testing import MockClock
 
 from rookery.v1.archive_pb2 import GetChatRequest
 from rookery.v1.session_grpc import SessionServiceServicer
 from rookery.v1.session_pb2 import ClientFrame, Ping, Pong, ServerFrame
 from shared.background import open_background
 from shared.rpc import (
+    Balancer,
     Channel,
     Limits,
     Prepare,
@@ -38,6 +42,10 @@ from tests.shared.rpc.calling import Archive, GetChat, echo_chat
 CONNECT = "/rookery.v1.SessionService/Connect"
 GET_CHAT = "/rookery.v1.ArchiveService/GetChat"
 
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+FRAME = ServerFrame(pong=Pong(payload=bytes(1_000)))
+
 QUICK = Limits(drain_timeout=0.2, close_timeout=0.2)
 """For servers that stop while calls are open."""
 
@@ -49,9 +57,14 @@ Connect = Callable[[SessionStream], Awaitable[None]]
 
 
 @pytest.fixture
-def autojump_clock() -> trio.testing.MockClock:
+def autojump_clock() -> MockClock:
     """Replaces pytest-trio's clock, which jumps once all tasks are blocked, even while a socket has data in flight."""
-    return trio.testing.MockClock(autojump_threshold=STANDSTILL)
+    return MockClock(autojump_threshold=STANDSTILL)
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    return trustme.CA()
 
 
 class Sessions(SessionServiceServicer):
@@ -69,6 +82,12 @@ async def echo_frames(stream: SessionStream) -> None:
     """Answer each ping with a pong."""
     while (frame := await stream.receive()) is not None:
         await stream.send(ServerFrame(pong=Pong(payload=frame.ping.payload)))
+
+
+async def flood(stream: SessionStream) -> None:
+    """Send messages without end."""
+    while True:
+        await stream.send(FRAME)
 
 
 def make_services(*, get_chat: GetChat = echo_chat, connect: Connect = echo_frames) -> list[Servicer]:
@@ -90,26 +109,20 @@ class RunningServer:
         services: Sequence[Servicer],
         listeners: list[trio.SocketListener],
         limits: Limits,
+        tls: ssl.SSLContext | None = None,
         *,
         task_status: trio.TaskStatus[object],
     ) -> None:
         self.port = listeners[0].socket.getsockname()[1]
+        secured = [trio.SSLListener(listener, tls) for listener in listeners] if tls else listeners
         with self.scope:
-            await serve_rpc(services, listeners, limits=limits, task_status=task_status)
+            await serve_rpc(services, secured, limits=limits, task_status=task_status)
         self.ended.set()
 
     async def stop(self) -> None:
         """Stop the server, and wait until it has stopped."""
         self.scope.cancel()
         await self.ended.wait()
-
-
-class Serve(Protocol):
-    """Starts a server."""
-
-    async def __call__(
-        self, *, get_chat: GetChat = ..., connect: Connect = ..., limits: Limits = ..., port: int = ...
-    ) -> RunningServer: ...
 
 
 @contextmanager
@@ -121,20 +134,33 @@ def kept_port() -> Iterator[int]:
         yield keeper.getsockname()[1]
 
 
-@pytest.fixture(name="serve")
-def serve_fixture(nursery: trio.Nursery) -> Iterator[Serve]:
+@dataclass(slots=True)
+class Serve:
+    """Starts servers, each on a port of its own or on a given one."""
+
+    _nursery: trio.Nursery
+    _ports: ExitStack
+
+    async def __call__(
+        self,
+        *,
+        get_chat: GetChat = echo_chat,
+        connect: Connect = echo_frames,
+        limits: Limits = QUICK,
+        port: int = 0,
+        tls: ssl.SSLContext | None = None,
+    ) -> RunningServer:
+        port = port or self._ports.enter_context(kept_port())
+        listeners = await trio.open_tcp_listeners(port, host="127.0.0.1", backlog=4_096)
+        server, services = RunningServer(), make_services(get_chat=get_chat, connect=connect)
+        server.server = await self._nursery.start(server.run, services, listeners, limits, tls)
+        return server
+
+
+@pytest.fixture
+def serve(nursery: trio.Nursery) -> Iterator[Serve]:
     with ExitStack() as ports:
-
-        async def serve(
-            *, get_chat: GetChat = echo_chat, connect: Connect = echo_frames, limits: Limits = QUICK, port: int = 0
-        ) -> RunningServer:
-            port = port or ports.enter_context(kept_port())
-            listeners = await trio.open_tcp_listeners(port, host="127.0.0.1")
-            server, services = RunningServer(), make_services(get_chat=get_chat, connect=connect)
-            server.server = await nursery.start(server.run, services, listeners, limits)
-            return server
-
-        yield serve
+        yield Serve(nursery, ports)
 
 
 class IdleHandler:
@@ -159,10 +185,15 @@ def idle_handler() -> IdleHandler:
     return IdleHandler()
 
 
-async def eventually(is_so: Callable[[], bool]) -> None:
+def ready(balancer: Balancer, count: int) -> Callable[[], bool]:
+    """Return whether so many servers of a balancer are ready, as a condition for `eventually`."""
+    return lambda: balancer.statistics().servers_ready == count
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
     """Poll a condition that another thread or the kernel fulfils. Only a test that has failed reaches the limit."""
     with trio.fail_after(30):
-        while not is_so():
+        while not condition():
             await trio.sleep(0.005)
 
 
@@ -267,30 +298,35 @@ class RawClient:
         assert await self.status_of(stream_id) == (0, "")
 
 
-class ConnectRaw(Protocol):
-    """Connects a raw client to its own server, in memory."""
+@dataclass(slots=True)
+class ConnectRaw:
+    """Connects raw clients in memory."""
+
+    _nursery: trio.Nursery
 
     async def __call__(
-        self, *, get_chat: GetChat = ..., connect: Connect = ..., limits: Limits = ..., lockstep: bool = ...
-    ) -> RawClient: ...
-
-
-@pytest.fixture
-def connect_raw(nursery: trio.Nursery) -> ConnectRaw:
-    async def make(
-        *, get_chat: GetChat = echo_chat, connect: Connect = echo_frames, limits: Limits = QUICK, lockstep: bool = False
+        self,
+        *,
+        get_chat: GetChat = echo_chat,
+        connect: Connect = echo_frames,
+        limits: Limits = QUICK,
+        server: Server | None = None,
+        lockstep: bool = False,
     ) -> RawClient:
-        """With `lockstep`, there is no buffer between the ends: a send waits until the other end reads."""
-        make_pair = trio.testing.lockstep_stream_pair if lockstep else trio.testing.memory_stream_pair
-        near, far = make_pair()
-        server = Server(make_services(get_chat=get_chat, connect=connect), limits)
-        nursery.start_soon(server.serve_connection, far)
+        """Connect a client to the server, by default to a new one with these handlers and limits. With `lockstep`,
+        there is no buffer between the ends: a send waits until the other end reads."""
+        near, far = (trio.testing.lockstep_stream_pair if lockstep else trio.testing.memory_stream_pair)()
+        server = server or Server(make_services(get_chat=get_chat, connect=connect), limits)
+        self._nursery.start_soon(server.serve_connection, far)
         client = RawClient(near, server)
         client.http2.initiate_connection()
         await client.flush()
         return client
 
-    return make
+
+@pytest.fixture
+def connect_raw(nursery: trio.Nursery) -> ConnectRaw:
+    return ConnectRaw(nursery)
 
 
 @asynccontextmanager

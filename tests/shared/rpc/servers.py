@@ -1,15 +1,57 @@
 """Servers for the client's tests: one that can hang, and one whose response to each call a test defines."""
 
-from collections.abc import Callable
+import ssl
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import h2.events
 import h2.exceptions
 import trio
+import trustme
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 
+from shared.rpc import Servicer, serve_rpc
 from shared.rpc.framing import frame_messages
+
+
+def showing(certificate: trustme.LeafCert, *alpn: str) -> ssl.SSLContext:
+    """Return the context of a server with this certificate."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    certificate.configure_cert(context)
+    if alpn:
+        context.set_alpn_protocols(alpn)
+    return context
+
+
+def trusting(authority: trustme.CA, *alpn: str) -> ssl.SSLContext:
+    """Return the context of a client that trusts the authority."""
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    if alpn:
+        context.set_alpn_protocols(alpn)
+    return context
+
+
+async def serve_streams(nursery: trio.Nursery, handler: Callable[[trio.SocketStream], Awaitable[object]]) -> int:
+    """Serve connections; return the port."""
+    (listener,) = await nursery.start(partial(trio.serve_tcp, handler, 0, host="127.0.0.1"))
+    return int(listener.socket.getsockname()[1])
+
+
+async def respond_in_http1(stream: trio.SocketStream) -> None:
+    """Respond, as a web server without HTTP/2, to any data."""
+    async with stream:
+        await stream.receive_some()
+        await stream.send_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+
+
+async def serve_services(nursery: trio.Nursery, *services: Servicer) -> int:
+    """Serve gRPC services; return the port."""
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    await nursery.start(serve_rpc, services, [listener])
+    return int(listener.socket.getsockname()[1])
 
 
 class Proxy:
@@ -43,12 +85,12 @@ class Proxy:
         async with client, trio.open_nursery() as nursery:
             await self._open.wait()
             server = await trio.open_tcp_stream("127.0.0.1", self._to)
-            nursery.start_soon(self._carry, client, server)
-            await self._carry(server, client)
+            nursery.start_soon(self._forward, client, server)
+            await self._forward(server, client)
             nursery.cancel_scope.cancel()
             await trio.aclose_forcefully(server)
 
-    async def _carry(self, source: trio.SocketStream, sink: trio.SocketStream) -> None:
+    async def _forward(self, source: trio.SocketStream, sink: trio.SocketStream) -> None:
         try:
             while data := await source.receive_some():
                 await self._open.wait()

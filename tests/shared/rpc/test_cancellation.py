@@ -1,76 +1,27 @@
 """Cancellation at every step of a task: after that of a stream its connection goes on, after that of a call its
 channel, and a connection or a channel leaves nothing behind."""
 
-import ssl
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
 
 import pytest
 import trio
 import trustme
 
-from rookery.v1.archive_grpc import ArchiveServiceStub
 from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse
 from rookery.v1.session_grpc import SessionServiceStub
 from rookery.v1.session_pb2 import ClientFrame, Ping, Pong, ServerFrame
-from shared.rpc import (
-    Channel,
-    Limits,
-    RpcError,
-    Status,
-    call_unary,
-    open_balancer,
-    open_channel,
-    open_stream,
-    serve_rpc,
-)
+from shared.rpc import Channel, Limits, RpcError, Status, open_balancer, open_channel, open_stream, serve_rpc
 from shared.rpc.server.server import Server
 from shared.rpc.server.standard_services import standard_services
 from shared.telemetry.health import Health
-from tests.shared.rpc.conftest import SessionStream, eventually, make_services
-
-if TYPE_CHECKING:
-    from tests.shared.rpc.conftest import Serve
-
+from tests.shared.rpc.calling import get_chat
+from tests.shared.rpc.conftest import Serve, SessionStream, eventually, make_services, ready
+from tests.shared.rpc.servers import showing, trusting
+from tests.stepping import CancelAtStep, cancel_at_step, is_below
 
 LARGE = bytes(140_000)
 """Bytes that exceed a window and a buffer together, so that the sender waits."""
-
-
-class CancelAtStep(trio.abc.Instrument):
-    """Cancels the scope at this step of the watched tasks, counted together."""
-
-    def __init__(self, step: int, scope: trio.CancelScope, is_watched: Callable[[trio.lowlevel.Task], bool]) -> None:
-        self._steps_left = step
-        self._scope = scope
-        self._is_watched = is_watched
-
-    @property
-    def fired(self) -> bool:
-        return self._steps_left <= 0
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        if self._is_watched(task):
-            self._steps_left -= 1
-            if self._steps_left == 0:
-                self._scope.cancel()
-
-
-async def cancel_at_step(
-    step: int, is_watched: Callable[[trio.lowlevel.Task], bool], run: Callable[[], Awaitable[None]]
-) -> bool:
-    """Run a function, and cancel it at this step of the watched tasks. Returns whether it got that far."""
-    scope = trio.CancelScope()
-    instrument = CancelAtStep(step, scope, is_watched)
-    trio.lowlevel.add_instrument(instrument)
-    try:
-        with scope:
-            await run()
-    finally:
-        trio.lowlevel.remove_instrument(instrument)
-    return instrument.fired
 
 
 class Handler:
@@ -113,12 +64,12 @@ async def talk(channel: Channel) -> None:
 
 async def prove_alive(channel: Channel) -> None:
     """Fail unless the first connection of the channel still serves."""
-    await call_unary(ArchiveServiceStub(channel).GetChat, GetChatRequest(), timeout=30)
+    await get_chat(channel)
     (connection,) = channel.connections
     assert not connection.streams
 
 
-async def test_a_stream_that_is_cancelled_at_any_step_leaves_its_connection_whole(serve: "Serve") -> None:
+async def test_a_stream_that_is_cancelled_at_any_step_leaves_its_connection_whole(serve: Serve) -> None:
     handler, step = Handler(), 0
 
     async def connect(stream: SessionStream) -> None:
@@ -153,7 +104,7 @@ async def test_a_connection_that_is_cancelled_at_any_step_leaves_nothing_behind(
     assert step > 20
 
 
-async def test_a_message_that_is_cut_off_ends_its_stream(serve: "Serve") -> None:
+async def test_a_message_that_is_cut_off_ends_its_stream(serve: Serve) -> None:
     cut = trio.Event()
 
     async def connect(stream: SessionStream) -> None:
@@ -187,18 +138,7 @@ async def serve_one_until_step(server: Server, transport: trio.SocketStream, ste
     )
 
 
-def is_below(root: trio.lowlevel.Task) -> Callable[[trio.lowlevel.Task], bool]:
-    """Whether a task is the root or one of its descendants."""
-
-    def is_below_root(task: trio.lowlevel.Task) -> bool:
-        while task is not root and task.parent_nursery is not None:
-            task = task.parent_nursery.parent_task
-        return task is root
-
-    return is_below_root
-
-
-async def test_a_call_that_is_cancelled_at_any_step_leaves_its_channel_whole(serve: "Serve") -> None:
+async def test_a_call_that_is_cancelled_at_any_step_leaves_its_channel_whole(serve: Serve) -> None:
     """On a new channel each time: before, while and after it connects."""
     handler = Handler()
     server = await serve(connect=handler)
@@ -215,52 +155,45 @@ async def test_a_call_that_is_cancelled_at_any_step_leaves_its_channel_whole(ser
     assert step > 5
 
 
-async def test_a_call_that_is_cancelled_at_any_step_of_its_retries_leaves_its_channel_whole(serve: "Serve") -> None:
+async def test_a_call_that_is_cancelled_at_any_step_of_its_retries_leaves_its_channel_whole(serve: Serve) -> None:
     async def fail(request: GetChatRequest) -> GetChatResponse:
         if request.chat_id == "fails":
             raise RpcError(Status.UNAVAILABLE, "", retry_after=0.001)
         return GetChatResponse()
 
-    async def ask() -> None:
+    async def call() -> None:
         with suppress(RpcError):
-            await call_unary(
-                ArchiveServiceStub(balancer).GetChat, GetChatRequest(chat_id="fails"), timeout=30, attempts=3
-            )
+            await get_chat(balancer, "fails", attempts=3)
 
     servers = [await serve(get_chat=fail) for _ in range(2)]
     task = trio.lowlevel.current_task()
     fired, step = True, 0
     async with open_balancer([f"127.0.0.1:{server.port}" for server in servers]) as balancer:
-        await eventually(lambda: balancer.statistics().servers_ready == 2)  # until then, its own calls are under way
+        await eventually(ready(balancer, 2))  # until then, its own calls are under way
         while fired:
             step += 1
-            fired = await cancel_at_step(step, lambda stepping: stepping is task, ask)
-            await call_unary(ArchiveServiceStub(balancer).GetChat, GetChatRequest(), timeout=30)
+            fired = await cancel_at_step(step, lambda stepping: stepping is task, call)
+            await get_chat(balancer)
             assert balancer.statistics().calls_under_way == balancer.statistics().calls_waiting == 0
             assert not any(connection.streams for connection in balancer.connections)
     assert step > 5
 
 
-async def test_a_channel_that_is_cancelled_at_any_step_leaves_nothing_behind(nursery: trio.Nursery) -> None:
+async def test_a_channel_that_is_cancelled_at_any_step_leaves_nothing_behind(
+    authority: trustme.CA, nursery: trio.Nursery
+) -> None:
     """Over TLS, with a health watch, a second server that is unreachable, and a call."""
-    authority, health = trustme.CA(), Health()
-    certificate = authority.issue_cert("localhost")
-    ours, theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
-    certificate.configure_cert(ours)
-    ours.set_alpn_protocols(["h2"])
-    authority.configure_trust(theirs)
-    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    health, tls = Health(), trusting(authority)
     health.mark_started()
-    listening = trio.SSLListener(listener, ours)
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    listening = trio.SSLListener(listener, showing(authority.issue_cert("localhost"), "h2"))
     server: Server = await nursery.start(serve_rpc, standard_services([], health), [listening])
     port = listener.socket.getsockname()[1]
 
     async def use() -> None:
-        async with open_balancer([f"localhost:{port}", "localhost:1"], tls=theirs) as balancer:
+        async with open_balancer([f"localhost:{port}", "localhost:1"], tls=tls) as balancer:
             with suppress(RpcError):
-                await call_unary(
-                    ArchiveServiceStub(balancer).GetChat, GetChatRequest(), timeout=30, wait_for_ready=True
-                )
+                await get_chat(balancer, wait_for_ready=True)
 
     root = trio.lowlevel.current_task()
     fired, step = True, 0

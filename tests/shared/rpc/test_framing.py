@@ -32,7 +32,7 @@ def test_messages_survive_any_fragmentation(messages: list[bytes], cuts: list[in
 
 
 @given(messages=st.lists(st.binary(max_size=300)), chunk=st.integers(1, 100), waits=st.lists(st.booleans()))
-def test_credit_is_given_once_for_each_byte(messages: list[bytes], chunk: int, waits: list[bool]) -> None:
+def test_each_byte_is_credited_once(messages: list[bytes], chunk: int, waits: list[bool]) -> None:
     wire = frame_messages(messages)
     buffer = MessageBuffer(LIMIT)
     for step, start in enumerate(range(0, len(wire), chunk)):
@@ -45,7 +45,7 @@ def test_credit_is_given_once_for_each_byte(messages: list[bytes], chunk: int, w
     assert buffer.credit == len(wire)
 
 
-def test_a_message_that_is_not_all_there_has_no_credit_until_its_reader_waits() -> None:
+def test_an_incomplete_message_has_no_credit_until_its_reader_waits() -> None:
     buffer = MessageBuffer(LIMIT)
     buffer.append(frame_messages([b"x" * 100])[:50])
     assert buffer.take() is None
@@ -72,7 +72,7 @@ def test_a_gzip_message_is_unpacked() -> None:
         pytest.param(pack(b"hello", compressed=2), True, Status.INTERNAL, id="neither-0-nor-1"),
     ],
 )
-def test_a_message_that_is_not_as_it_should_be_is_refused(wire: bytes, compressed: bool, status: Status) -> None:
+def test_an_invalid_message_is_refused(wire: bytes, compressed: bool, status: Status) -> None:
     buffer = MessageBuffer(LIMIT, compressed=compressed)
     buffer.append(wire)
     with pytest.raises(RpcError) as failure:

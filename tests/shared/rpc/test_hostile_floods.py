@@ -1,9 +1,7 @@
 """Clients that flood the server with cheap frames: they are cut off soon, and others are served meanwhile."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from itertools import count
-from typing import TYPE_CHECKING
 
 import pytest
 import trio
@@ -22,18 +20,14 @@ from hyperframe.frame import (
     SettingsFrame,
     WindowUpdateFrame,
 )
+from trio.testing import MockClock
 
 from rookery.v1.session_pb2 import Pong, ServerFrame
 from shared.rpc import Limits, Status
 from shared.rpc.connection import READ_AHEAD_BUFFERS
 from shared.rpc.http2 import MAX_FRAME_BYTES
 from shared.rpc.protocol import Event, Protocol
-from tests.shared.rpc.conftest import SessionStream
-
-if TYPE_CHECKING:
-    from tests.shared.rpc.conftest import ConnectRaw, IdleHandler, RawClient
-
-Join = Callable[["RawClient"], Awaitable["RawClient"]]
+from tests.shared.rpc.conftest import ConnectRaw, IdleHandler, RawClient, SessionStream
 
 FLOOD = 20_000
 """Frames of an attack: twenty times the limit."""
@@ -54,22 +48,7 @@ FRAMES: dict[str, Frame] = {
 }
 
 
-@pytest.fixture(name="join")
-def join_fixture(nursery: trio.Nursery) -> Join:
-    """Connects one more client to a client's server."""
-
-    async def join(first: "RawClient") -> "RawClient":
-        near, far = trio.testing.memory_stream_pair()
-        nursery.start_soon(first.server.serve_connection, far)
-        client = type(first)(near, first.server)
-        client.http2.initiate_connection()
-        await client.flush()
-        return client
-
-    return join
-
-
-async def end_of(client: "RawClient") -> ConnectionTerminated:
+async def end_of(client: RawClient) -> ConnectionTerminated:
     """Return the server's GOAWAY, after which it ends the connection."""
     last: ConnectionTerminated = await client.receive_until(lambda event: isinstance(event, ConnectionTerminated))
     while await client.receive():
@@ -78,7 +57,7 @@ async def end_of(client: "RawClient") -> ConnectionTerminated:
     return last
 
 
-async def send_while_others_call(attacker: "RawClient", other: "RawClient", data: bytes) -> None:
+async def send_while_others_call(attacker: RawClient, other: RawClient, data: bytes) -> None:
     """Send the attack in one write, while the other client calls until the attacker has received GOAWAY."""
     await attacker.stream.send_all(data)
     async with trio.open_nursery() as nursery:
@@ -88,7 +67,7 @@ async def send_while_others_call(attacker: "RawClient", other: "RawClient", data
     await other.prove_alive()
 
 
-async def call_for_ever(client: "RawClient") -> None:
+async def call_for_ever(client: RawClient) -> None:
     while True:
         with trio.CancelScope(shield=True):
             await client.prove_alive()
@@ -97,10 +76,10 @@ async def call_for_ever(client: "RawClient") -> None:
 
 @pytest.mark.parametrize("kind", FRAMES)
 async def test_a_flood_of_frames_that_do_no_work_ends_its_connection_alone(
-    kind: str, connect_raw: "ConnectRaw", join: Join, autojump_clock: trio.testing.MockClock
+    kind: str, connect_raw: ConnectRaw, autojump_clock: MockClock
 ) -> None:
     attacker = await connect_raw()
-    other = await join(attacker)
+    other = await connect_raw(server=attacker.server)
     await attacker.call()
     await trio.testing.wait_all_tasks_blocked()
     await send_while_others_call(attacker, other, FRAMES[kind].serialize() * FLOOD)
@@ -109,7 +88,7 @@ async def test_a_flood_of_frames_that_do_no_work_ends_its_connection_alone(
     assert len(attacker.server.connections) == 1
 
 
-async def test_the_answers_to_a_flood_take_bounded_memory(connect_raw: "ConnectRaw") -> None:
+async def test_the_answers_to_a_flood_take_bounded_memory(connect_raw: ConnectRaw) -> None:
     limits = Limits(idle_frames=1_000_000, send_buffer=5_000)
     attacker = await connect_raw(limits=limits, lockstep=True)
     (connection,) = attacker.server.connections
@@ -121,11 +100,11 @@ async def test_the_answers_to_a_flood_take_bounded_memory(connect_raw: "ConnectR
 
 
 async def test_rapid_resets_end_their_connection_alone(
-    connect_raw: "ConnectRaw", idle_handler: "IdleHandler", join: Join, autojump_clock: trio.testing.MockClock
+    connect_raw: ConnectRaw, idle_handler: IdleHandler, autojump_clock: MockClock
 ) -> None:
     """CVE-2023-44487: streams that are opened and reset do not count as open ones, but cost as much."""
     attacker = await connect_raw(connect=idle_handler)
-    other = await join(attacker)
+    other = await connect_raw(server=attacker.server)
     for _ in range(5_000):
         attacker.http2.reset_stream(attacker.begin(), ErrorCodes.CANCEL)
     await send_while_others_call(attacker, other, attacker.http2.data_to_send())
@@ -136,10 +115,10 @@ async def test_rapid_resets_end_their_connection_alone(
 
 
 async def test_streams_that_are_refused_without_end_end_their_connection(
-    connect_raw: "ConnectRaw", idle_handler: "IdleHandler", join: Join, autojump_clock: trio.testing.MockClock
+    connect_raw: ConnectRaw, idle_handler: IdleHandler, autojump_clock: MockClock
 ) -> None:
     attacker = await connect_raw(connect=idle_handler, limits=Limits(max_streams=10))
-    other = await join(attacker)
+    other = await connect_raw(server=attacker.server)
     for _ in range(2_000):
         attacker.begin()
     await send_while_others_call(attacker, other, attacker.http2.data_to_send())
@@ -148,7 +127,7 @@ async def test_streams_that_are_refused_without_end_end_their_connection(
 
 
 async def test_a_stream_that_the_server_resets_cancels_its_handler(
-    connect_raw: "ConnectRaw", idle_handler: "IdleHandler"
+    connect_raw: ConnectRaw, idle_handler: IdleHandler
 ) -> None:
     """CVE-2025-8671: an overflowing window makes the server reset the stream, whose handler must be cancelled."""
     client = await connect_raw(connect=idle_handler)
@@ -162,7 +141,7 @@ async def test_a_stream_that_the_server_resets_cancels_its_handler(
 
 
 async def test_one_clients_frames_do_not_keep_others_waiting(
-    connect_raw: "ConnectRaw", monkeypatch: pytest.MonkeyPatch
+    connect_raw: ConnectRaw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A flood may arrive at once; other tasks run between small parts of it."""
     turns, turns_at = 0, []
@@ -190,9 +169,7 @@ async def test_one_clients_frames_do_not_keep_others_waiting(
     assert max(Counter(turns_at[:10]).values()) <= 2  # two tasks may have their turns in either order
 
 
-async def test_frames_without_work_are_forgiven_in_time(
-    connect_raw: "ConnectRaw", autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_frames_without_work_are_forgiven_in_time(connect_raw: ConnectRaw, autojump_clock: MockClock) -> None:
     limits = Limits(idle_frames=100, idle_frames_per_second=10)
     client = await connect_raw(limits=limits)
     await client.prove_alive()
@@ -205,7 +182,7 @@ async def test_frames_without_work_are_forgiven_in_time(
 
 
 async def test_a_client_that_opens_both_windows_for_each_message_is_served(
-    connect_raw: "ConnectRaw", autojump_clock: trio.testing.MockClock
+    connect_raw: ConnectRaw, autojump_clock: MockClock
 ) -> None:
     async def connect(stream: SessionStream) -> None:
         for number in count(1):
@@ -224,7 +201,7 @@ async def test_a_client_that_opens_both_windows_for_each_message_is_served(
 
 
 async def test_a_client_that_cancels_answered_calls_is_served(
-    connect_raw: "ConnectRaw", idle_handler: "IdleHandler", autojump_clock: trio.testing.MockClock
+    connect_raw: ConnectRaw, idle_handler: IdleHandler, autojump_clock: MockClock
 ) -> None:
     client = await connect_raw(connect=idle_handler, limits=Limits(idle_frames=100))
     for _ in range(300):

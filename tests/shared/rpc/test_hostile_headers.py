@@ -5,7 +5,6 @@ import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import pytest
 import trio
@@ -14,14 +13,11 @@ from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated
 from hpack import Encoder
 from hyperframe.frame import ContinuationFrame, HeadersFrame, SettingsFrame
+from trio.testing import MockClock
 
 from shared.rpc import Limits, Status
 from shared.rpc.framing import GZIP_WINDOW_BITS, PREFIX
-from tests.shared.rpc.conftest import GET_CHAT
-
-if TYPE_CHECKING:
-    from tests.shared.rpc.conftest import ConnectRaw, IdleHandler
-
+from tests.shared.rpc.conftest import GET_CHAT, ConnectRaw, IdleHandler
 
 MIB = 1024 * 1024
 
@@ -64,7 +60,7 @@ def headers_in_empty_pieces() -> bytes:
 
 @pytest.mark.parametrize("attack", [hpack_bomb, many_headers, headers_in_pieces, headers_in_empty_pieces])
 async def test_headers_without_measure_end_their_connection_in_little_memory(
-    attack: Callable[[], bytes], connect_raw: "ConnectRaw"
+    attack: Callable[[], bytes], connect_raw: ConnectRaw
 ) -> None:
     client = await connect_raw()
     await trio.testing.wait_all_tasks_blocked()
@@ -77,7 +73,7 @@ async def test_headers_without_measure_end_their_connection_in_little_memory(
     assert not client.server.connections
 
 
-async def test_unknown_settings_are_not_stored(connect_raw: "ConnectRaw") -> None:
+async def test_unknown_settings_are_not_stored(connect_raw: ConnectRaw) -> None:
     """65,536 of them would take 50 MB for 400 KB on the wire."""
     client = await connect_raw()
     await client.prove_alive()
@@ -95,7 +91,7 @@ def settings_of(codes: Sequence[int]) -> bytes:
     return struct.pack(">HBBBL", len(body) >> 8, len(body) & 0xFF, SettingsFrame.type, 0, 0) + body
 
 
-async def test_a_bomb_of_gzip_is_not_unpacked(connect_raw: "ConnectRaw") -> None:
+async def test_a_bomb_of_gzip_is_not_unpacked(connect_raw: ConnectRaw) -> None:
     client = await connect_raw(limits=Limits(max_message_bytes=MIB))
     compressor = zlib.compressobj(9, wbits=GZIP_WINDOW_BITS)
     packed = b"".join(compressor.compress(bytes(MIB)) for _ in range(40)) + compressor.flush()
@@ -109,9 +105,7 @@ async def test_a_bomb_of_gzip_is_not_unpacked(connect_raw: "ConnectRaw") -> None
     await client.prove_alive()
 
 
-async def test_calls_whose_message_never_arrives_time_out(
-    connect_raw: "ConnectRaw", autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_calls_whose_message_never_arrives_time_out(connect_raw: ConnectRaw, autojump_clock: MockClock) -> None:
     limits = Limits(request_timeout=20)
     client = await connect_raw(limits=limits)
     stream_ids = [client.begin(GET_CHAT) for _ in range(limits.max_streams)]
@@ -127,7 +121,7 @@ async def test_calls_whose_message_never_arrives_time_out(
 
 
 async def test_the_handler_of_a_unary_call_has_all_of_the_clients_timeout(
-    connect_raw: "ConnectRaw", idle_handler: "IdleHandler", autojump_clock: trio.testing.MockClock
+    connect_raw: ConnectRaw, idle_handler: IdleHandler, autojump_clock: MockClock
 ) -> None:
     async def get_chat(request: object) -> None:
         await trio.sleep(1_000)

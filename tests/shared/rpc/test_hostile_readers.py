@@ -1,7 +1,5 @@
 """Clients that read as little as possible: senders wait without work, memory is bounded, and others are served."""
 
-from typing import TYPE_CHECKING
-
 import pytest
 import trio
 import trio.testing
@@ -9,20 +7,15 @@ from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, DataReceived
 from h2.settings import SettingCodes
 from hyperframe.frame import PingFrame
+from trio.testing import MockClock
 
-from rookery.v1.session_pb2 import Pong, ServerFrame
 from shared.rpc import Limits
 from shared.rpc.connection import keep_alive
 from shared.rpc.framing import frame_messages
 from shared.rpc.http2 import MAX_FRAME_BYTES
 from shared.rpc.limits import HTTP2_WINDOW
-from tests.shared.rpc.conftest import SessionStream
+from tests.shared.rpc.conftest import FRAME, ConnectRaw, RawClient, SessionStream, flood
 
-if TYPE_CHECKING:
-    from tests.shared.rpc.conftest import ConnectRaw, RawClient
-
-
-FRAME = ServerFrame(pong=Pong(payload=bytes(1_000)))
 FRAME_BYTES = len(frame_messages([FRAME.SerializeToString()]))
 
 
@@ -30,20 +23,14 @@ async def send_one(stream: SessionStream) -> None:
     await stream.send(FRAME)
 
 
-async def flood(stream: SessionStream) -> None:
-    """Send messages without end."""
-    while True:
-        await stream.send(FRAME)
-
-
-async def receive_all(client: "RawClient") -> None:
+async def receive_all(client: RawClient) -> None:
     """Receive until the server sends nothing more."""
     with trio.move_on_after(0.01):
         while await client.receive():
             pass
 
 
-def data_of(client: "RawClient", stream_id: int | None = None) -> bytes:
+def data_of(client: RawClient, stream_id: int | None = None) -> bytes:
     """Return the received data of one stream, or of all."""
     return b"".join(
         event.data
@@ -62,7 +49,7 @@ class CountSteps(trio.abc.Instrument):
 
 
 async def test_a_window_that_opens_by_a_byte_at_a_time_is_served_but_not_for_ever(
-    connect_raw: "ConnectRaw", autojump_clock: trio.testing.MockClock
+    connect_raw: ConnectRaw, autojump_clock: MockClock
 ) -> None:
     client = await connect_raw(connect=flood, limits=Limits(idle_frames=100))
     client.http2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 1})
@@ -80,13 +67,13 @@ async def test_a_window_that_opens_by_a_byte_at_a_time_is_served_but_not_for_eve
     assert len(data_of(client)) < 100
 
 
-async def read_data(client: "RawClient", stream_id: int) -> bytes:
+async def read_data(client: RawClient, stream_id: int) -> bytes:
     event = await client.receive_until(lambda e: isinstance(e, DataReceived) and e.stream_id == stream_id)
     return bytes(event.data)
 
 
 async def test_windows_that_the_settings_close_stop_what_is_sent_and_open_it_again(
-    connect_raw: "ConnectRaw", autojump_clock: trio.testing.MockClock
+    connect_raw: ConnectRaw, autojump_clock: MockClock
 ) -> None:
     """The window may become negative; nothing is sent until it is positive."""
     client = await connect_raw(connect=flood)
@@ -102,9 +89,7 @@ async def test_windows_that_the_settings_close_stop_what_is_sent_and_open_it_aga
         assert len(data_of(client)) == more
 
 
-async def test_a_byte_of_window_wakes_one_sender_not_all(
-    connect_raw: "ConnectRaw", autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_a_byte_of_window_wakes_one_sender_not_all(connect_raw: ConnectRaw, autojump_clock: MockClock) -> None:
     client = await connect_raw(connect=flood)
     client.http2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 2**20})
     for _ in range(100):
@@ -124,7 +109,7 @@ async def test_a_byte_of_window_wakes_one_sender_not_all(
 
 
 async def test_every_stream_that_waits_for_the_connection_gets_its_turn(
-    connect_raw: "ConnectRaw", autojump_clock: trio.testing.MockClock
+    connect_raw: ConnectRaw, autojump_clock: MockClock
 ) -> None:
     limits = Limits(send_buffer=5_000)
     client = await connect_raw(connect=send_one, limits=limits)
@@ -139,7 +124,7 @@ async def test_every_stream_that_waits_for_the_connection_gets_its_turn(
         assert await client.status_of(stream_id) == (0, "")
 
 
-async def fill_window(client: "RawClient", *, streams: int) -> list[int]:
+async def fill_window(client: RawClient, *, streams: int) -> list[int]:
     """Begin calls until they exceed the connection's window. Returns the streams that have sent nothing."""
     stream_ids = [client.begin() for _ in range(streams)]
     await client.flush()
@@ -150,7 +135,7 @@ async def fill_window(client: "RawClient", *, streams: int) -> list[int]:
 
 @pytest.mark.parametrize("cause", ["no-window", "reset"])
 async def test_a_stream_that_can_not_use_its_turn_passes_it_on(
-    cause: str, connect_raw: "ConnectRaw", autojump_clock: trio.testing.MockClock
+    cause: str, connect_raw: ConnectRaw, autojump_clock: MockClock
 ) -> None:
     """Its own window is closed, or it is reset just after it was woken."""
     client = await connect_raw(connect=send_one)
@@ -169,27 +154,32 @@ async def test_a_stream_that_can_not_use_its_turn_passes_it_on(
     assert all(len(data_of(client, stream_id)) == FRAME_BYTES for stream_id in others)
 
 
-async def test_a_client_that_never_reads_is_closed(
-    connect_raw: "ConnectRaw", nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
-) -> None:
-    """Even if it goes on sending, which is read."""
-    limits = Limits(send_timeout=20)
+async def flooded(connect_raw: ConnectRaw, nursery: trio.Nursery, *, send_timeout: float) -> RawClient:
+    """Connect a client that has opened its windows wide and called `flood`."""
+    limits = Limits(send_timeout=send_timeout)
     client = await connect_raw(connect=flood, limits=limits, lockstep=True)
     nursery.start_soon(keep_alive, client.server.connections, limits)
     client.http2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 2**31 - 1})
     client.http2.increment_flow_control_window(2**30)
-    client.begin()
-    await client.flush()
+    await client.call()
+    return client
+
+
+async def test_a_client_that_never_reads_is_closed(
+    connect_raw: ConnectRaw, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Even if it goes on sending, which is read."""
+    client = await flooded(connect_raw, nursery, send_timeout=20)
     (connection,) = client.server.connections
     nursery.start_soon(ping_forever, client)
     while client.server.connections:
-        assert connection.http2.outbound_size <= limits.send_buffer + MAX_FRAME_BYTES
+        assert connection.http2.outbound_size <= Limits().send_buffer + MAX_FRAME_BYTES
         await trio.sleep(1)
     assert 20 <= trio.current_time() <= 27
     assert client.server.statistics().calls == 0
 
 
-async def ping_forever(client: "RawClient") -> None:
+async def ping_forever(client: RawClient) -> None:
     while True:
         await trio.sleep(1)
         try:
@@ -199,15 +189,9 @@ async def ping_forever(client: "RawClient") -> None:
 
 
 async def test_a_client_that_reads_slowly_stays(
-    connect_raw: "ConnectRaw", nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+    connect_raw: ConnectRaw, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    limits = Limits(send_timeout=20)
-    client = await connect_raw(connect=flood, limits=limits, lockstep=True)
-    nursery.start_soon(keep_alive, client.server.connections, limits)
-    client.http2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 2**31 - 1})
-    client.http2.increment_flow_control_window(2**30)
-    client.begin()
-    await client.flush()
+    client = await flooded(connect_raw, nursery, send_timeout=20)
     for _ in range(40):
         await trio.sleep(3)
         await client.stream.receive_some(20_000)

@@ -68,7 +68,7 @@ class _ByH2(Http2Connection):
 
 
 @given(parts=st.lists(frames(), max_size=12), data=st.data())
-def test_any_fragmentation_of_frames_gives_the_events_of_h2(parts: list[bytes], data: st.DataObject) -> None:
+def test_any_fragmentation_of_frames_returns_the_events_of_h2(parts: list[bytes], data: st.DataObject) -> None:
     wire = b"".join(parts)
     cuts = sorted({0, len(wire), *data.draw(st.lists(st.integers(0, len(wire)), max_size=6))})
     _, ours = connections()

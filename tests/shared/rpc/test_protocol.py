@@ -11,6 +11,7 @@ from hyperframe.frame import SettingsFrame
 from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
+from trio.testing import MockClock
 
 from rookery.v1.session_pb2 import ServerFrame
 from shared.rpc import Limits
@@ -18,9 +19,9 @@ from shared.rpc.framing import frame_messages
 from shared.rpc.protocol import OutgoingCall, Protocol
 from shared.rpc.server.server import Server
 from tests.fuzzing import examples
-from tests.shared.rpc.conftest import make_services
+from tests.shared.rpc.conftest import PREFACE, make_services
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SettingsFrame(0).serialize()
+HANDSHAKE = PREFACE + SettingsFrame(0).serialize()
 
 LIMITS = Limits(max_header_bytes=1_000, close_timeout=0.01, request_timeout=0.1, max_streams=5)
 
@@ -118,7 +119,7 @@ def feed(protocol: Protocol, wire: bytes, at: list[int]) -> None:
 @given(wire=wires, at=cuts)
 def test_a_server_survives_any_input(wire: bytes, at: list[int]) -> None:
     protocol = Protocol(LIMITS, client_side=False)
-    protocol.receive_data(PREFACE)
+    protocol.receive_data(HANDSHAKE)
     feed(protocol, wire, at)
 
 
@@ -134,7 +135,7 @@ def test_a_client_survives_any_input(wire: bytes, at: list[int], settings_first:
 @examples(60)
 @given(wire=wires, at=cuts)
 async def test_a_connection_ends_without_a_fault_after_any_input(
-    wire: bytes, at: list[int], autojump_clock: trio.testing.MockClock
+    wire: bytes, at: list[int], autojump_clock: MockClock
 ) -> None:
     """Including its handlers, refusals and writer: no unexpected exception, and no call or connection is left."""
     server = Server(make_services(), LIMITS)
@@ -142,7 +143,7 @@ async def test_a_connection_ends_without_a_fault_after_any_input(
     with capture_logs() as logs:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(server.serve_connection, far)
-            await near.send_all(PREFACE)
+            await near.send_all(HANDSHAKE)
             for piece in pieces(wire, at):
                 try:
                     await near.send_all(piece)

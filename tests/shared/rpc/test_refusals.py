@@ -1,6 +1,6 @@
 """Refusals as statuses with details: our client gets back the refusal that was sent, a stock client can read it."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 import pytest
@@ -14,12 +14,8 @@ from shared.contract.errors import Code, Refusal
 from shared.rpc import RpcError, Status, call_unary, open_channel
 from shared.rpc.protocol import DETAILS
 from shared.rpc.refusals import DOMAIN, code_without_refusal, error_of, refusal_sent_with
-
-if TYPE_CHECKING:
-    from tests.shared.rpc.conftest import Serve
-
-PATIENCE = 30.0
-"""Seconds; only ends a test that has failed."""
+from tests.shared.rpc.calling import PATIENCE
+from tests.shared.rpc.conftest import Serve
 
 REFUSALS = [Refusal(code, f"50 % of été: {code}.", "send.text.body", 2_500) for code in Code] + [
     Refusal(Code.NOT_FOUND, "There is no such chat."),
@@ -27,7 +23,7 @@ REFUSALS = [Refusal(code, f"50 % of été: {code}.", "send.text.body", 2_500) fo
 ]
 
 
-async def test_a_refusal_that_a_handler_returns_reaches_the_client_whole(serve: "Serve") -> None:
+async def test_a_refusal_that_a_handler_returns_reaches_the_client_whole(serve: Serve) -> None:
     async def get_chat(request: GetChatRequest) -> Any:
         await trio.lowlevel.checkpoint()
         return REFUSALS[request.user_id]
@@ -41,7 +37,7 @@ async def test_a_refusal_that_a_handler_returns_reaches_the_client_whole(serve: 
     assert received == [(refusal, refusal.kind.grpc_status) for refusal in REFUSALS]
 
 
-async def test_a_stock_client_reads_the_details(serve: "Serve") -> None:
+async def test_a_stock_client_reads_the_details(serve: Serve) -> None:
     async def get_chat(request: GetChatRequest) -> Any:
         await trio.lowlevel.checkpoint()
         return Refusal(Code.RATE_LIMITED, "Too many.", "limit", 2_500)
@@ -73,7 +69,7 @@ async def test_a_stock_client_reads_the_details(serve: "Serve") -> None:
         [ErrorInfo(reason="of a later version", domain=DOMAIN)],
     ],
 )
-def test_what_others_send_is_no_refusal(details: list[Any]) -> None:
+def test_other_details_are_no_refusal(details: list[Any]) -> None:
     assert refusal_sent_with(RpcError(Status.NOT_FOUND, "no", details=details)) is None
 
 
@@ -82,7 +78,7 @@ def test_a_negative_delay_is_none() -> None:
     assert refusal_sent_with(error) == Refusal(Code.UNAVAILABLE, "no")
 
 
-def test_without_a_refusal_the_status_says_whether_to_retry() -> None:
+def test_without_a_refusal_the_status_decides_about_a_retry() -> None:
     codes = {status: code_without_refusal(RpcError(status, "")) for status in Status}
     assert {status: code for status, code in codes.items() if code is not Code.INTERNAL} == {
         Status.UNAVAILABLE: Code.UNAVAILABLE,

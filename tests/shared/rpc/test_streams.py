@@ -1,25 +1,22 @@
 """Errors of one stream on the server: the stream ends with a status, and its connection goes on."""
 
 import math
-from typing import TYPE_CHECKING
 
 import pytest
 import trio
 from h2.errors import ErrorCodes
 from h2.events import ResponseReceived, StreamEnded
 from structlog.testing import capture_logs
+from trio.testing import MockClock
 
 from rookery.v1.session_grpc import SessionServiceStub
 from rookery.v1.session_pb2 import ServerFrame
 from shared.rpc import Limits, RpcError, Status, open_channel, open_stream
 from shared.rpc.framing import PREFIX
-from tests.shared.rpc.conftest import CONNECT, GET_CHAT, SessionStream
-
-if TYPE_CHECKING:
-    from tests.shared.rpc.conftest import ConnectRaw, IdleHandler, Serve
+from tests.shared.rpc.conftest import CONNECT, GET_CHAT, Connect, ConnectRaw, IdleHandler, Serve, SessionStream
 
 
-async def test_a_stream_that_ends_with_its_headers_gets_a_status(connect_raw: "ConnectRaw") -> None:
+async def test_a_stream_that_ends_with_its_headers_gets_a_status(connect_raw: ConnectRaw) -> None:
     client = await connect_raw()
     unary = await client.call(GET_CHAT, end=True)
     assert (await client.status_of(unary))[0] == Status.UNIMPLEMENTED
@@ -43,7 +40,7 @@ async def test_a_stream_that_ends_with_its_headers_gets_a_status(connect_raw: "C
     ],
 )
 async def test_headers_that_are_wrong_fail_their_call_alone(
-    header: tuple[str, str | bytes], connect_raw: "ConnectRaw"
+    header: tuple[str, str | bytes], connect_raw: ConnectRaw
 ) -> None:
     client = await connect_raw()
     stream_id = await client.call(client_path(header), header)
@@ -63,7 +60,7 @@ async def test_headers_that_are_wrong_fail_their_call_alone(
     ],
 )
 async def test_headers_that_http2_does_not_allow_reset_their_call_alone(
-    header: tuple[str, str], connect_raw: "ConnectRaw"
+    header: tuple[str, str], connect_raw: ConnectRaw
 ) -> None:
     """RFC 9113, 8.1.1."""
     client = await connect_raw()
@@ -75,7 +72,7 @@ async def test_headers_that_http2_does_not_allow_reset_their_call_alone(
 
 @pytest.mark.parametrize("trailer", [("Upper", "case"), ("connection", "close"), (":path", "/"), ("te", "gzip")])
 async def test_trailers_that_http2_does_not_allow_reset_their_call_alone(
-    trailer: tuple[str, str], connect_raw: "ConnectRaw"
+    trailer: tuple[str, str], connect_raw: ConnectRaw
 ) -> None:
     client = await connect_raw()
     stream_id = await client.call()
@@ -88,7 +85,7 @@ async def test_trailers_that_http2_does_not_allow_reset_their_call_alone(
     assert client.server.statistics().calls == 0
 
 
-async def test_valid_trailers_of_a_request_end_it(connect_raw: "ConnectRaw") -> None:
+async def test_valid_trailers_of_a_request_end_it(connect_raw: ConnectRaw) -> None:
     client = await connect_raw()
     stream_id = await client.call()
     client.http2.send_headers(stream_id, [("name", "value")], end_stream=True)
@@ -97,7 +94,7 @@ async def test_valid_trailers_of_a_request_end_it(connect_raw: "ConnectRaw") -> 
 
 
 @pytest.mark.parametrize("content_type", ["application/grpc+proto", "application/grpc;charset=utf-8"])
-async def test_a_call_may_name_its_message_format(content_type: str, connect_raw: "ConnectRaw") -> None:
+async def test_a_call_may_name_its_message_format(content_type: str, connect_raw: ConnectRaw) -> None:
     client = await connect_raw()
     stream_id = await client.call(CONNECT, ("content-type", content_type))
     await client.ping(stream_id)
@@ -107,7 +104,7 @@ async def test_a_call_may_name_its_message_format(content_type: str, connect_raw
 @pytest.mark.parametrize(
     "content_type", ["text/html", "application/grpc-web", "application/grpcX", "application/grpc-web+proto"]
 )
-async def test_a_request_that_is_no_call_is_answered_in_http(content_type: str, connect_raw: "ConnectRaw") -> None:
+async def test_a_request_that_is_no_call_gets_an_http_response(content_type: str, connect_raw: ConnectRaw) -> None:
     client = await connect_raw()
     stream_id = await client.call("/", (":method", "GET"), ("content-type", content_type), end=True)
     response = await client.receive_until(lambda event: isinstance(event, ResponseReceived))
@@ -118,7 +115,7 @@ async def test_a_request_that_is_no_call_is_answered_in_http(content_type: str, 
 
 
 async def test_a_request_that_is_no_call_and_does_not_end_is_reset(
-    connect_raw: "ConnectRaw", autojump_clock: trio.testing.MockClock
+    connect_raw: ConnectRaw, autojump_clock: MockClock
 ) -> None:
     client = await connect_raw(limits=Limits(close_timeout=1))
     stream_id = await client.call("/upload", ("content-type", "text/html"))
@@ -129,9 +126,7 @@ async def test_a_request_that_is_no_call_and_does_not_end_is_reset(
     await client.prove_alive()
 
 
-async def test_a_request_that_is_not_a_call_and_is_reset_at_once_leaves_nothing_behind(
-    connect_raw: "ConnectRaw",
-) -> None:
+async def test_a_request_that_is_not_a_call_and_is_reset_at_once_leaves_nothing_behind(connect_raw: ConnectRaw) -> None:
     client = await connect_raw()
     for _ in range(50):
         client.http2.reset_stream(client.begin("/", ("content-type", "text/html")), ErrorCodes.CANCEL)
@@ -145,7 +140,7 @@ def client_path(header: tuple[str, str | bytes]) -> str:
     return str(header[1]) if header[0] == ":path" else GET_CHAT
 
 
-async def test_headers_over_the_limit_fail_their_call_alone(connect_raw: "ConnectRaw") -> None:
+async def test_headers_over_the_limit_fail_their_call_alone(connect_raw: ConnectRaw) -> None:
     client = await connect_raw(limits=Limits(max_header_bytes=1_000))
     stream_id = await client.call(GET_CHAT, ("name", "x" * 1_000))
     assert (await client.status_of(stream_id))[0] == Status.RESOURCE_EXHAUSTED
@@ -153,7 +148,7 @@ async def test_headers_over_the_limit_fail_their_call_alone(connect_raw: "Connec
     await client.prove_alive()
 
 
-async def test_headers_far_over_the_limit_end_the_connection(connect_raw: "ConnectRaw") -> None:
+async def test_headers_far_over_the_limit_end_the_connection(connect_raw: ConnectRaw) -> None:
     client = await connect_raw(limits=Limits(max_header_bytes=1_000))
     await client.call(GET_CHAT, ("name", "x" * 10_000))
     while await client.receive():
@@ -175,7 +170,7 @@ async def test_headers_far_over_the_limit_end_the_connection(connect_raw: "Conne
     ],
 )
 async def test_messages_that_are_wrong_fail_their_call_alone(
-    data: bytes, end: bool, status: Status, connect_raw: "ConnectRaw"
+    data: bytes, end: bool, status: Status, connect_raw: ConnectRaw
 ) -> None:
     client = await connect_raw(limits=Limits(max_message_bytes=1_000))
     stream_id = await client.call()
@@ -184,16 +179,16 @@ async def test_messages_that_are_wrong_fail_their_call_alone(
     await client.prove_alive()
 
 
-async def test_another_compression_is_unimplemented(connect_raw: "ConnectRaw") -> None:
+async def test_another_compression_is_unimplemented(connect_raw: ConnectRaw) -> None:
     client = await connect_raw()
     stream_id = await client.call(GET_CHAT, ("grpc-encoding", "snappy"))
     assert (await client.status_of(stream_id))[0] == Status.UNIMPLEMENTED
     await client.prove_alive()
 
 
-async def test_an_rpc_error_reaches_the_client_whole(connect_raw: "ConnectRaw") -> None:
+async def test_an_rpc_error_reaches_the_client_whole(connect_raw: ConnectRaw) -> None:
     async def connect(stream: SessionStream) -> None:
-        async with trio.open_nursery():  # which wraps what is raised in it
+        async with trio.open_nursery():  # wraps the error in an ExceptionGroup
             raise RpcError(Status.NOT_FOUND, "100 % gone: é\n", [("why", "moved"), ("why-bin", b"\0\1")])
 
     client = await connect_raw(connect=connect)
@@ -202,7 +197,7 @@ async def test_an_rpc_error_reaches_the_client_whole(connect_raw: "ConnectRaw") 
     await client.prove_alive()
 
 
-async def test_the_text_of_an_unexpected_exception_stays_in_the_log(connect_raw: "ConnectRaw") -> None:
+async def test_the_text_of_an_unexpected_exception_stays_in_the_log(connect_raw: ConnectRaw) -> None:
     async def connect(stream: SessionStream) -> None:
         raise RuntimeError("the password is swordfish")
 
@@ -218,20 +213,16 @@ async def test_the_text_of_an_unexpected_exception_stays_in_the_log(connect_raw:
     await client.prove_alive()
 
 
-async def test_a_failure_beside_an_expected_error_is_internal(connect_raw: "ConnectRaw") -> None:
-    async def connect(stream: SessionStream) -> None:
-        raise ExceptionGroup("both", [RpcError(Status.NOT_FOUND, "gone"), ValueError("and broken")])
-
-    client = await connect_raw(connect=connect)
-    with capture_logs() as logs:
-        assert (await client.status_of(await client.call()))[0] == Status.INTERNAL
-    assert len(logs) == 1
+async def fail_beside_an_expected_error(stream: SessionStream) -> None:
+    raise ExceptionGroup("both", [RpcError(Status.NOT_FOUND, "gone"), ValueError("and broken")])
 
 
-async def test_metadata_that_can_not_be_sent_is_internal(connect_raw: "ConnectRaw") -> None:
-    async def connect(stream: SessionStream) -> None:
-        stream.trailing_metadata = [("Bad Name", "value")]
+async def set_invalid_metadata(stream: SessionStream) -> None:
+    stream.trailing_metadata = [("Bad Name", "value")]
 
+
+@pytest.mark.parametrize("connect", [fail_beside_an_expected_error, set_invalid_metadata])
+async def test_any_other_failure_is_internal(connect: Connect, connect_raw: ConnectRaw) -> None:
     client = await connect_raw(connect=connect)
     with capture_logs() as logs:
         assert (await client.status_of(await client.call()))[0] == Status.INTERNAL
@@ -239,7 +230,7 @@ async def test_metadata_that_can_not_be_sent_is_internal(connect_raw: "ConnectRa
     await client.prove_alive()
 
 
-async def test_a_stream_can_not_be_used_after_its_handler(connect_raw: "ConnectRaw") -> None:
+async def test_a_stream_can_not_be_used_after_its_handler(connect_raw: ConnectRaw) -> None:
     streams: list[SessionStream] = []
 
     async def connect(stream: SessionStream) -> None:
@@ -254,18 +245,8 @@ async def test_a_stream_can_not_be_used_after_its_handler(connect_raw: "ConnectR
     await client.prove_alive()
 
 
-async def test_a_reset_cancels_the_handler(idle_handler: "IdleHandler", connect_raw: "ConnectRaw") -> None:
-    client = await connect_raw(connect=idle_handler)
-    stream_id = await client.call()
-    await client.data_of(stream_id)
-    client.http2.reset_stream(stream_id, ErrorCodes.CANCEL)
-    await client.flush()
-    await trio.testing.wait_all_tasks_blocked()
-    assert idle_handler.inside == 0
-
-
 async def test_a_stream_that_is_reset_at_once_never_reaches_its_handler(
-    idle_handler: "IdleHandler", connect_raw: "ConnectRaw"
+    idle_handler: IdleHandler, connect_raw: ConnectRaw
 ) -> None:
     client = await connect_raw(connect=idle_handler)
     for _ in range(50):
@@ -276,7 +257,7 @@ async def test_a_stream_that_is_reset_at_once_never_reaches_its_handler(
     assert idle_handler.entered == 0
 
 
-async def test_a_stream_has_its_method_peer_and_deadline(serve: "Serve") -> None:
+async def test_a_stream_has_its_method_peer_and_deadline(serve: Serve) -> None:
     seen: list[SessionStream] = []
 
     async def connect(stream: SessionStream) -> None:

@@ -1,26 +1,23 @@
 """Each call is a child span of its client's span, from hop to hop, if spans are recorded."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import pytest
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
 
-from rookery.v1.archive_grpc import ArchiveServiceStub
 from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse
-from shared.rpc import Metadata, RpcError, Status, call_unary
+from shared.rpc import Metadata, RpcError, Status
 from shared.rpc.client.prepare import propagate_trace
 from shared.rpc.server.interceptors import trace_calls
 from shared.telemetry import traces
+from tests.shared.rpc.calling import failing, get_chat
 from tests.shared.rpc.conftest import make_services, open_client
 from tests.spans import Spans, attributes_of, ids_of
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 SAMPLED: Metadata = [("traceparent", f"00-{TRACE}-{PARENT}-01")]
 UNSAMPLED: Metadata = [("traceparent", f"00-{TRACE}-{PARENT}-00")]
-REQUEST = GetChatRequest(chat_id="d-1-2")
-TIMEOUT = 30.0
 
 
 class CurrentSpans:
@@ -37,13 +34,18 @@ class CurrentSpans:
         return GetChatResponse()
 
 
-async def call(channel: Any, metadata: Metadata = ()) -> None:
-    await call_unary(ArchiveServiceStub(channel).GetChat, REQUEST, timeout=TIMEOUT, metadata=metadata)
+async def span_in_handler(metadata: Metadata) -> trace.SpanContext:
+    """Make a call with the metadata; return the current span of its handler."""
+    current = CurrentSpans()
+    async with open_client(make_services(get_chat=current), trace_calls, prepare=[propagate_trace]) as channel:
+        await get_chat(channel, metadata=metadata)
+    (context,) = current.contexts
+    return context
 
 
 async def test_a_call_is_a_span_by_the_conventions_for_grpc(spans: Spans) -> None:
     async with open_client(make_services(), trace_calls) as channel:
-        await call(channel, SAMPLED)
+        await get_chat(channel, metadata=SAMPLED)
     [span] = spans
     assert span.name == "rookery.v1.ArchiveService/GetChat"
     assert span.kind is SpanKind.SERVER
@@ -69,12 +71,9 @@ async def test_a_call_is_a_span_by_the_conventions_for_grpc(spans: Spans) -> Non
 async def test_a_span_records_the_status_of_a_failed_call_and_no_text(
     spans: Spans, error: Exception, status: str, *, is_error: bool
 ) -> None:
-    async def get_chat(_: GetChatRequest) -> GetChatResponse:
-        raise error
-
-    async with open_client(make_services(get_chat=get_chat), trace_calls) as channel:
+    async with open_client(make_services(get_chat=failing(error)), trace_calls) as channel:
         with pytest.raises(RpcError):
-            await call(channel, SAMPLED)
+            await get_chat(channel, metadata=SAMPLED)
     [span] = spans
     attributes = span.attributes or {}
     assert attributes["rpc.response.status_code"] == status
@@ -85,41 +84,33 @@ async def test_a_span_records_the_status_of_a_failed_call_and_no_text(
 
 
 async def test_the_span_is_below_the_clients_and_the_handler_is_in_it(spans: Spans) -> None:
-    current = CurrentSpans()
-    async with open_client(make_services(get_chat=current), trace_calls) as channel:
-        await call(channel, [*SAMPLED, ("tracestate", "vendor=1")])
+    current = await span_in_handler([*SAMPLED, ("tracestate", "vendor=1")])
     [span] = spans
     assert span.parent is not None
     assert ids_of(span)[0] == TRACE
     assert trace.format_span_id(span.parent.span_id) == PARENT
     assert span.context is not None
     assert span.context.trace_state.get("vendor") == "1"
-    assert current.contexts == [span.context]
+    assert current == span.context
 
 
-async def test_a_client_that_does_not_sample_is_not_recorded_and_is_handed_on(spans: Spans) -> None:
-    current = CurrentSpans()
-    async with open_client(make_services(get_chat=current), trace_calls) as channel:
-        await call(channel, UNSAMPLED)
+async def test_a_client_that_does_not_sample_is_not_recorded_but_propagated(spans: Spans) -> None:
+    context = await span_in_handler(UNSAMPLED)
     assert not spans.names
-    [context] = current.contexts
     assert trace.format_trace_id(context.trace_id) == TRACE
     assert not context.trace_flags.sampled
 
 
 async def test_no_trace_begins_with_a_call(spans: Spans) -> None:
-    current = CurrentSpans()
-    async with open_client(make_services(get_chat=current), trace_calls) as channel:
-        await call(channel)
+    assert not (await span_in_handler([])).is_valid
     assert not spans.names
-    assert not current.contexts[0].is_valid
 
 
 async def test_a_trace_goes_from_hop_to_hop(spans: Spans) -> None:
     async with open_client(make_services(), trace_calls, prepare=[propagate_trace]) as behind:
-        through = CurrentSpans(and_then=lambda: call(behind))
+        through = CurrentSpans(and_then=lambda: get_chat(behind))
         async with open_client(make_services(get_chat=through), trace_calls) as front:
-            await call(front, SAMPLED)
+            await get_chat(front, metadata=SAMPLED)
     inner, between, outer = spans
     assert {ids_of(span)[0] for span in spans} == {TRACE}
     assert spans.below(outer) == [between]
@@ -134,36 +125,31 @@ async def test_a_trace_goes_from_hop_to_hop(spans: Spans) -> None:
 
 
 @pytest.mark.parametrize("status", [Status.NOT_FOUND, Status.UNAVAILABLE])
-async def test_a_call_that_is_not_answered_has_failed_for_its_client(spans: Spans, status: Status) -> None:
-    async def get_chat(_: GetChatRequest) -> GetChatResponse:
-        raise RpcError(status, "secret")
-
-    async with open_client(make_services(get_chat=get_chat)) as channel:
+async def test_a_call_without_a_response_has_failed_for_its_client(spans: Spans, status: Status) -> None:
+    services = make_services(get_chat=failing(RpcError(status, "secret")))
+    async with open_client(services) as channel:
         first = traces.begin("first", SpanKind.SERVER, {})
         with traces.current(first), pytest.raises(RpcError):
-            await call(channel)
+            await get_chat(channel)
         first.end()
     (span,) = spans.below(spans.one("first"))
     assert span.status.status_code is StatusCode.ERROR
     assert attributes_of(span)["error.type"] == attributes_of(span)["rpc.response.status_code"] == status.name
-    assert "secret" not in spans.told()
+    assert "secret" not in spans.exported()
 
 
 @pytest.mark.parametrize("metadata", [SAMPLED, UNSAMPLED])
-async def test_where_nobody_records_the_clients_span_is_handed_on(metadata: Metadata) -> None:
+async def test_without_a_recorder_the_clients_span_is_propagated(metadata: Metadata) -> None:
     last = CurrentSpans()
     async with open_client(make_services(get_chat=last), trace_calls, prepare=[propagate_trace]) as behind:
-        through = CurrentSpans(and_then=lambda: call(behind))
+        through = CurrentSpans(and_then=lambda: get_chat(behind))
         async with open_client(make_services(get_chat=through), trace_calls) as front:
-            await call(front, metadata)
+            await get_chat(front, metadata=metadata)
     [context] = last.contexts
     assert (trace.format_trace_id(context.trace_id), trace.format_span_id(context.span_id)) == (TRACE, PARENT)
     assert context.trace_flags.sampled == (metadata == SAMPLED)
 
 
 @pytest.mark.parametrize("header", ["", "00-zz", f"00-{'0' * 32}-{PARENT}-01", f"ff-{TRACE}-{PARENT}-01", "x" * 4000])
-async def test_a_header_that_is_no_traceparent_is_none(header: str) -> None:
-    current = CurrentSpans()
-    async with open_client(make_services(get_chat=current), trace_calls, prepare=[propagate_trace]) as channel:
-        await call(channel, [("traceparent", header)])
-    assert not current.contexts[0].is_valid
+async def test_an_invalid_traceparent_is_ignored(header: str) -> None:
+    assert not (await span_in_handler([("traceparent", header)])).is_valid

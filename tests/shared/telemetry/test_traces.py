@@ -92,7 +92,7 @@ async def test_a_span_whose_step_raises_fails_with_the_exception_type_and_no_tex
         assert attributes_of(span) == {"error.type": error}
         assert not span.events
     assert spans.one("first").status.status_code is StatusCode.UNSET
-    assert "secret" not in spans.told()
+    assert "secret" not in spans.exported()
 
 
 def test_a_span_is_continued_in_another_process(spans: Spans) -> None:

@@ -13,11 +13,9 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from tools.engines.cassandra import Cassandra
-from tools.engines.engine import running
+from tools.engines.engine import Engine, running
 from tools.engines.install import Missing, exit_if_missing, install_lock, need_program
-from tools.engines.kafka import Kafka
-from tools.engines.redis import Redis
+from tools.engines.kinds import KINDS
 from tools.operations.containers import Containers
 from tools.operations.helm import Helm
 from tools.operations.kubernetes import ApiServer, Etcd
@@ -43,8 +41,9 @@ def prepare(folder: Path) -> None:
     need_program("containerd", "containerd")
     need_program("/usr/lib/cni/bridge", "containernetworking-plugins")
     need_program("iptables", "iptables")
-    for engine in (Etcd, ApiServer, Kafka, Cassandra, Redis):
-        engine.install()
+    kinds: list[type[Engine]] = [Etcd, ApiServer, *KINDS.values()]
+    for kind in kinds:
+        kind.install()
     Helm.program()
     programs()
     name_server()

@@ -16,8 +16,9 @@ from kafka import KafkaConsumer
 
 from rookery.client import Client, HistoryMessage, open_api
 from shared.contract.chats import direct_chat_id
+from tools.engines.kinds import Engines
 from tools.launch.certificates import Authority, Issued
-from tools.launch.cluster import Engines, running_engines
+from tools.launch.cluster import running_engines
 from tools.launch.people import PAGE, PASSWORD
 from tools.operations.kubernetes import ApiServer, Manifest
 from tools.operations.node.chat import Chat, open_chat

@@ -1,7 +1,7 @@
 """Shared by the tests of chat stores: conversations with events, and reads of a store."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,11 +14,7 @@ from rookery.v1.session_pb2 import Event, Message, Reaction, Receipt, Text
 from shared.contract.chats import direct_chat_id
 from shared.contract.ids import MAX_ID, first_id_at
 
-hypothetical = settings(
-    max_examples=15,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+hypothetical = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 """The examples share a database, in which each has its own chat. Each opens a session, so there are few."""
 
 START = first_id_at(1_800_000_000_000)
@@ -34,7 +30,6 @@ class Conversation:
     """A new direct chat, and the events of its members."""
 
     members: tuple[int, int] = field(default_factory=lambda: (next(users), next(users)))
-    sent: Iterator[int] = field(default_factory=itertools.count)
 
     @property
     def chat_id(self) -> str:
@@ -46,7 +41,7 @@ class Conversation:
             message_id=message_id,
             chat_id=self.chat_id,
             sender_id=self.members[who],
-            client_message_id=client_message_id or f"c{next(self.sent)}",
+            client_message_id=client_message_id or f"c{message_id}",
             text=Text(body=body),
         )
         return Event(event_id=message_id, message=message)

@@ -125,19 +125,19 @@ def test_reads_of_sends_are_bounded_and_cover_each_send(counts: list[int]) -> No
         talk.message(message_id=start + n) for talk, count in zip(talks, counts, strict=True) for n in range(count)
     ]
     reads = Batch(events).send_reads()
-    asked = {(chat_id, bucket, send) for chat_ids, bucket, sends in reads for chat_id in chat_ids for send in sends}
+    read = {(chat_id, bucket, send) for chat_ids, bucket, sends in reads for chat_id in chat_ids for send in sends}
     for event in events:
         message = event.message
-        assert (message.chat_id, 100, (message.sender_id, message.client_message_id)) in asked
+        assert (message.chat_id, 100, (message.sender_id, message.client_message_id)) in read
     assert all(len(chat_ids) * len(sends) <= KEYS_PER_READ for chat_ids, _, sends in reads)
 
 
 # ---- sizes
 
 
-@pytest.mark.parametrize("what", ["client_message_id", "emoji", "message"])
+@pytest.mark.parametrize("part", ["client_message_id", "emoji", "message"])
 async def test_an_event_too_large_for_a_node_is_refused_before_anything_is_written(
-    session: CassandraSession, what: str
+    session: CassandraSession, part: str
 ) -> None:
     talk = Conversation()
     good = talk.message()
@@ -145,9 +145,9 @@ async def test_an_event_too_large_for_a_node_is_refused_before_anything_is_writt
         "client_message_id": talk.message(client_message_id="é" * 33_000),
         "emoji": talk.reaction(good.event_id, "x" * (MAX_KEY_BYTES + 1)),
         "message": talk.message(body="x" * (1 << 20)),
-    }[what]
+    }[part]
     async with open_cassandra_chats(session) as chats:
-        with pytest.raises(ValueError, match=what):
+        with pytest.raises(ValueError, match=part):
             await chats.record([good, bad], {})
         assert await chats.get_chat(talk.members[0], talk.chat_id) is None
 
@@ -225,7 +225,7 @@ async def test_a_message_and_its_retry_that_two_archives_record_at_once_is_shown
         for limit in (10, 2):
             page = await one.messages_before(talk.chat_id, MAX_ID, limit)
             assert ids(page.messages) == [first.event_id]
-        await other.record([retry], {})  # from now on the store knows the first
+        await other.record([retry], {})  # the first is in the store by now
         assert ids((await newest_page(one, talk.chat_id)).messages) == [first.event_id]
 
 

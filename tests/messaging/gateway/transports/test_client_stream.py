@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import pytest
 import trio
 import trio.testing
+from trio.testing import MockClock
 
 from messaging.gateway.transports import client_stream as module
 from messaging.gateway.transports.client_stream import CONNECTION_ERRORS, ClientStream, client_stream
@@ -103,9 +104,7 @@ async def test_a_cancelled_reader_loses_nothing(pair: OpenPair) -> None:
         assert await stream.receive_some() == b"here"
 
 
-async def test_silence_is_counted_only_while_a_task_reads(
-    pair: OpenPair, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_silence_is_counted_only_while_a_task_reads(pair: OpenPair, autojump_clock: MockClock) -> None:
     async with pair() as (stream, client), trio.open_nursery() as nursery:
         autojump_clock.autojump_threshold = float("inf")
         autojump_clock.jump(100)

@@ -12,30 +12,9 @@ from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Authenticate, ClientFrame, React, Send, Text
 from shared.backplane import Assignment, Fetched
 from tests.messaging.gateway.harness import ANN, BEN, Platform
+from tests.stepping import cancel_at_step, is_below
 
 SENDS = 4
-
-
-class CancelAtStep(trio.abc.Instrument):
-    """Cancels a scope before the n-th step of its tasks."""
-
-    def __init__(self, step: int) -> None:
-        self.scope = trio.CancelScope()
-        self.nursery: trio.Nursery | None = None
-        self.left = step
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        nursery = task.parent_nursery
-        while nursery is not None and nursery is not self.nursery:
-            nursery = nursery.parent_task.parent_nursery
-        if nursery is not None:
-            self.left -= 1
-            if self.left == 0:
-                self.scope.cancel()
-
-    @property
-    def has_cancelled(self) -> bool:
-        return self.left <= 0
 
 
 async def test_a_session_may_be_cancelled_anywhere(platform: Platform, gateway: Gateway) -> None:
@@ -59,18 +38,13 @@ async def cancelled_at(platform: Platform, gateway: Gateway, step: int) -> bool:
         frames.append(ClientFrame(send=text))
     frames.append(ClientFrame(react=React(chat_id="d-1-2", message_id=99, emoji="🔥")))
     platform.history.messages.add(99)
-    instrument = CancelAtStep(step)
-    trio.lowlevel.add_instrument(instrument)
-    try:
-        with instrument.scope:
-            await scripted_session(platform, gateway, frames, instrument)
-    finally:
-        trio.lowlevel.remove_instrument(instrument)
+    run = partial(scripted_session, platform, gateway, frames)
+    has_cancelled = await cancel_at_step(step, is_below(trio.lowlevel.current_task()), run)
     async with platform.sign_in(gateway, ANN) as retry:
         for number in range(SENDS):
             await retry.send_text(f"{step}-{number}", BEN)
             await retry.until("accepted")
-    return instrument.has_cancelled
+    return has_cancelled
 
 
 class ScriptedTransport:
@@ -98,12 +72,10 @@ class ScriptedTransport:
             self._answered.set()
 
 
-async def scripted_session(platform: Platform, gateway: Gateway, frames: list[ClientFrame], at: CancelAtStep) -> None:
+async def scripted_session(platform: Platform, gateway: Gateway, frames: list[ClientFrame]) -> None:
     session = gateway.open_session(JsonEncoding())
     try:
-        async with trio.open_nursery() as nursery:
-            at.nursery = nursery
-            nursery.start_soon(Connection(gateway.dispatcher, session, ScriptedTransport(frames), platform.flusher).run)
+        await Connection(gateway.dispatcher, session, ScriptedTransport(frames), platform.flusher).run()
     finally:
         gateway.close_session(session)
 

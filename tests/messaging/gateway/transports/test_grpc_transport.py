@@ -1,4 +1,4 @@
-"""Native apps' sessions over gRPC: what ends a stream, with which status, and that the others are undisturbed."""
+"""Native apps' sessions over gRPC: ends of streams, their statuses, and undisturbed others."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,33 +1,20 @@
 """Calls: streams, metadata, deadlines, cancellation."""
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 import pytest
 import trio
-import trio.testing
+from trio.testing import MockClock
 
-from rookery.v1.archive_grpc import ArchiveServiceStub
 from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse
 from rookery.v1.session_grpc import SessionServiceStub
 from rookery.v1.session_pb2 import ServerFrame
-from shared.rpc import (
-    Limits,
-    OutgoingCall,
-    RpcError,
-    Status,
-    call_unary,
-    open_channel,
-    open_stream,
-)
+from shared.rpc import Limits, OutgoingCall, RpcError, Status, open_channel, open_stream
 from tests.shared.rpc.calling import PATIENCE, failure_of, get_chat, listen
-from tests.shared.rpc.conftest import SessionStream, eventually
-
-if TYPE_CHECKING:
-    from tests.shared.rpc.conftest import IdleHandler, Serve
+from tests.shared.rpc.conftest import IdleHandler, Serve, SessionStream, eventually
 
 
-async def test_calls_at_once_share_the_connection_and_wait_for_their_turn(serve: "Serve") -> None:
+async def test_calls_at_once_share_the_connection_and_wait_for_their_turn(serve: Serve) -> None:
     under_way: list[int] = [0, 0]
 
     async def get_slowly(request: GetChatRequest) -> GetChatResponse:
@@ -46,7 +33,7 @@ async def test_calls_at_once_share_the_connection_and_wait_for_their_turn(serve:
     assert under_way == [0, 5]
 
 
-async def test_metadata_goes_both_ways(serve: "Serve") -> None:
+async def test_metadata_goes_both_ways(serve: Serve) -> None:
     async def connect(stream: SessionStream) -> None:
         await stream.send_metadata([("name", dict(stream.metadata)["name"]), ("bytes-bin", b"\0\1")])
         await stream.send(ServerFrame())
@@ -68,7 +55,7 @@ async def test_metadata_goes_both_ways(serve: "Serve") -> None:
 @pytest.mark.parametrize(
     "pair", [("Upper", "x"), ("grpc-timeout", "1S"), ("name", "é"), ("name-bin", "text"), ("n", b"")]
 )
-async def test_metadata_that_can_not_be_sent_is_refused(pair: tuple[str, str | bytes], serve: "Serve") -> None:
+async def test_metadata_that_can_not_be_sent_is_refused(pair: tuple[str, str | bytes], serve: Serve) -> None:
     async with open_channel("127.0.0.1", (await serve()).port) as channel:
         with pytest.raises(ValueError, match="name"):
             async with open_stream(SessionServiceStub(channel).Connect, metadata=[pair]):
@@ -77,7 +64,7 @@ async def test_metadata_that_can_not_be_sent_is_refused(pair: tuple[str, str | b
 
 
 async def test_a_deadline_holds_on_both_sides(
-    serve: "Serve", idle_handler: "IdleHandler", autojump_clock: trio.testing.MockClock
+    serve: Serve, idle_handler: IdleHandler, autojump_clock: MockClock
 ) -> None:
     deadlines: list[float] = []
 
@@ -93,26 +80,23 @@ async def test_a_deadline_holds_on_both_sides(
     assert 0 < deadlines[0] <= 0.2
 
 
-async def test_a_long_deadline_keeps_to_eight_digits(serve: "Serve") -> None:
+async def test_a_long_deadline_keeps_to_eight_digits(serve: Serve) -> None:
     async with open_channel("127.0.0.1", (await serve()).port) as channel:
         assert await get_chat(channel, timeout=98.7654321) == "d-1-2"
         assert await get_chat(channel, timeout=100_000.5) == "d-1-2"
 
 
-async def test_a_call_waits_no_longer_than_its_deadline(serve: "Serve", autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_call_waits_no_longer_than_its_deadline(serve: Serve, autojump_clock: MockClock) -> None:
     server = await serve()
     await server.stop()
     async with open_channel("127.0.0.1", server.port) as channel:
-        with pytest.raises(RpcError) as failure:
-            await call_unary(
-                ArchiveServiceStub(channel).GetChat, GetChatRequest(), timeout=60, attempts=5, wait_for_ready=True
-            )
-        assert failure.value.status is Status.DEADLINE_EXCEEDED
+        failure = await failure_of(channel, timeout=60, attempts=5, wait_for_ready=True)
+        assert failure.status is Status.DEADLINE_EXCEEDED
         assert trio.current_time() == pytest.approx(60, abs=1)
         assert channel.statistics().calls_waiting == 0
 
 
-async def test_a_deadline_covers_the_wait_for_a_turn(serve: "Serve", nursery: trio.Nursery) -> None:
+async def test_a_deadline_covers_the_wait_for_a_turn(serve: Serve, nursery: trio.Nursery) -> None:
     entered = trio.Event()
 
     async def hang(request: GetChatRequest) -> GetChatResponse:
@@ -127,13 +111,11 @@ async def test_a_deadline_covers_the_wait_for_a_turn(serve: "Serve", nursery: tr
     async with open_channel("127.0.0.1", server.port) as channel:
         nursery.start_soon(hold_the_slot)
         await entered.wait()
-        with pytest.raises(RpcError) as failure:
-            await get_chat(channel, timeout=0.05)
-        assert failure.value.status is Status.DEADLINE_EXCEEDED
+        assert (await failure_of(channel, timeout=0.05)).status is Status.DEADLINE_EXCEEDED
         assert channel.statistics().calls_under_way == 1
 
 
-async def test_prepare_functions_change_the_call_in_order(serve: "Serve") -> None:
+async def test_prepare_functions_change_the_call_in_order(serve: Serve) -> None:
     received: list[tuple[str, str | bytes]] = []
 
     async def connect(stream: SessionStream) -> None:
@@ -159,7 +141,7 @@ async def test_prepare_functions_change_the_call_in_order(serve: "Serve") -> Non
     ]
 
 
-async def test_a_call_raises_the_error_of_its_prepare_function(serve: "Serve") -> None:
+async def test_a_call_raises_the_error_of_its_prepare_function(serve: Serve) -> None:
     def refuse(call: OutgoingCall) -> OutgoingCall:
         raise RpcError(Status.UNAUTHENTICATED, "there is no token")
 

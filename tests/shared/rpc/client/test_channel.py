@@ -1,59 +1,35 @@
 """The channel: its connection while the server is up, down or stopping, and its statistics."""
 
-from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING
 
 import pytest
 import trio
-import trio.testing
 from h2.config import H2Configuration
 from h2.connection import H2Connection
+from trio.testing import MockClock
 
 from rookery.v1.archive_grpc import ArchiveServiceStub
 from rookery.v1.archive_pb2 import ListChatsRequest
 from rookery.v1.session_grpc import SessionServiceStub
-from shared.rpc import (
-    Channel,
-    ChannelStatistics,
-    Limits,
-    RpcError,
-    Status,
-    call_unary,
-    open_channel,
-    open_stream,
-)
+from shared.rpc import ChannelStatistics, Limits, RpcError, Status, call_unary, open_channel, open_stream
 from shared.rpc.client.connection import LAST_STREAM_ID
-from shared.rpc.client.subchannel import FIRST_PAUSE
 from shared.rpc.server.server import Server
 from tests.shared.rpc.calling import PATIENCE, Archive, failure_of, get_chat, listen
-from tests.shared.rpc.conftest import eventually
-from tests.shared.rpc.servers import Proxy
-
-if TYPE_CHECKING:
-    from tests.shared.rpc.conftest import IdleHandler, Serve
+from tests.shared.rpc.conftest import IdleHandler, Serve, eventually
+from tests.shared.rpc.servers import Proxy, respond_in_http1, serve_streams
 
 
-async def answers(channel: Channel) -> bool:
-    try:
-        return await get_chat(channel) == "d-1-2"
-    except RpcError:
-        return False
-
-
-async def test_a_server_that_is_away_is_unavailable_at_once_and_found_when_it_is_back(serve: "Serve") -> None:
+async def test_a_server_that_is_away_is_unavailable_at_once_and_found_when_it_is_back(serve: Serve) -> None:
     server = await serve()
     await server.stop()
     async with open_channel("127.0.0.1", server.port) as channel:
         for _ in range(5):
             assert (await failure_of(channel)).status is Status.UNAVAILABLE
         await serve(port=server.port)
-        with trio.fail_after(PATIENCE):
-            while not await answers(channel):
-                await trio.sleep(FIRST_PAUSE)
+        assert await get_chat(channel, wait_for_ready=True) == "d-1-2"
 
 
-async def test_a_call_after_a_restart_goes_over_a_new_connection(serve: "Serve", idle_handler: "IdleHandler") -> None:
+async def test_a_call_after_a_restart_goes_over_a_new_connection(serve: Serve, idle_handler: IdleHandler) -> None:
     server = await serve(connect=idle_handler)
     async with open_channel("127.0.0.1", server.port) as channel:
         async with open_stream(SessionServiceStub(channel).Connect) as stream:
@@ -67,31 +43,26 @@ async def test_a_call_after_a_restart_goes_over_a_new_connection(serve: "Serve",
 
 
 async def test_a_call_that_times_out_while_the_channel_connects_does_not_stop_it(
-    serve: "Serve", nursery: trio.Nursery
+    serve: Serve, nursery: trio.Nursery
 ) -> None:
     slow = Proxy((await serve()).port)
     await nursery.start(slow.run)
     slow.freeze()
     async with open_channel("127.0.0.1", slow.port, limits=Limits(connect_timeout=PATIENCE)) as channel:
-        with pytest.raises(RpcError) as failure:
-            await get_chat(channel, timeout=0.05)
-        assert failure.value.status is Status.DEADLINE_EXCEEDED
+        assert (await failure_of(channel, timeout=0.05)).status is Status.DEADLINE_EXCEEDED
         slow.thaw()
         assert await get_chat(channel) == "d-1-2"
         assert slow.connections == 1
 
 
-async def test_a_channel_that_nobody_uses_does_not_go_on_trying(
-    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_an_unused_channel_does_not_reconnect(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     tried: list[str] = []
 
     async def leave(stream: trio.SocketStream) -> None:
         tried.append("")
         await stream.aclose()
 
-    (listener,) = await nursery.start(partial(trio.serve_tcp, leave, 0, host="127.0.0.1"))
-    async with open_channel("127.0.0.1", listener.socket.getsockname()[1]) as channel:
+    async with open_channel("127.0.0.1", await serve_streams(nursery, leave)) as channel:
         await trio.sleep(60)
         assert not tried
         assert (await failure_of(channel)).status is Status.UNAVAILABLE
@@ -99,7 +70,7 @@ async def test_a_channel_that_nobody_uses_does_not_go_on_trying(
         assert len(tried) == 1
 
 
-async def test_calls_go_over_a_new_connection_when_one_has_no_more_streams(serve: "Serve") -> None:
+async def test_calls_go_over_a_new_connection_when_one_has_no_more_streams(serve: Serve) -> None:
     connections = []
     async with open_channel("127.0.0.1", (await serve()).port) as channel:
         for number in range(6):
@@ -129,23 +100,16 @@ async def test_a_server_that_goes_away_before_the_first_call_is_connected_to_aga
             while await stream.receive_some():
                 pass
 
-    (listener,) = await nursery.start(partial(trio.serve_tcp, serve_all_but_the_first, 0, host="127.0.0.1"))
-    async with open_channel("127.0.0.1", listener.socket.getsockname()[1]) as channel:
+    async with open_channel("127.0.0.1", await serve_streams(nursery, serve_all_but_the_first)) as channel:
         assert await get_chat(channel) == "d-1-2"
 
 
 async def test_a_server_of_another_protocol_is_unavailable(nursery: trio.Nursery) -> None:
-    async def serve_http1(stream: trio.SocketStream) -> None:
-        async with stream:
-            await stream.receive_some()
-            await stream.send_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
-
-    (listener,) = await nursery.start(partial(trio.serve_tcp, serve_http1, 0, host="127.0.0.1"))
-    async with open_channel("127.0.0.1", listener.socket.getsockname()[1]) as channel:
+    async with open_channel("127.0.0.1", await serve_streams(nursery, respond_in_http1)) as channel:
         assert (await failure_of(channel)).status is Status.UNAVAILABLE
 
 
-async def test_statistics_count_the_calls_of_a_channel(serve: "Serve", idle_handler: "IdleHandler") -> None:
+async def test_statistics_count_the_calls_of_a_channel(serve: Serve, idle_handler: IdleHandler) -> None:
     async with open_channel("127.0.0.1", (await serve(connect=idle_handler)).port) as channel:
         assert channel.statistics() == ChannelStatistics(
             servers=1, servers_ready=0, connections=0, calls_waiting=0, calls_begun=0, calls_ended={}, retries=0

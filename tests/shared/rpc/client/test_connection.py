@@ -1,7 +1,6 @@
-"""The client's connection: what the server sent before the connection broke still reaches its calls."""
+"""The client's connection: frames that the server sent before the connection broke still reach their calls."""
 
 import math
-import ssl
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -10,12 +9,13 @@ import trio.testing
 import trustme
 from h2.config import H2Configuration
 from h2.connection import H2Connection
+from trio.testing import MockClock
 
 from rookery.v1.archive_pb2 import GetChatResponse
 from shared.rpc import Limits, OutgoingCall, RpcError, Status
 from shared.rpc.client.connecting import secure
 from shared.rpc.client.connection import ClientConnection
-from tests.shared.rpc.servers import refuse
+from tests.shared.rpc.servers import refuse, showing, trusting
 
 LATE_CALLS = 3
 
@@ -63,17 +63,13 @@ async def plain(near: trio.abc.HalfCloseableStream, far: trio.abc.Stream) -> End
     return near, far
 
 
-async def over_tls(near: trio.abc.HalfCloseableStream, far: trio.abc.Stream) -> tuple[trio.abc.Stream, trio.abc.Stream]:
+async def over_tls(near: trio.abc.HalfCloseableStream, far: trio.abc.Stream) -> Ends:
     authority = trustme.CA()
-    ours, theirs = ssl.create_default_context(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.configure_trust(ours)
-    authority.issue_cert("localhost").configure_cert(theirs)
-    for context in (ours, theirs):
-        context.set_alpn_protocols(["h2"])
-    server = trio.SSLStream(far, theirs, server_side=True, https_compatible=True)
+    context = showing(authority.issue_cert("localhost"), "h2")
+    server = trio.SSLStream(far, context, server_side=True, https_compatible=True)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(server.do_handshake)
-        client = await secure(near, ours, "localhost")
+        client = await secure(near, trusting(authority, "h2"), "localhost")
     return client, server
 
 
@@ -113,7 +109,7 @@ async def test_frames_sent_before_a_reset_of_the_connection_reach_their_calls(
 
 
 async def test_no_call_begins_on_a_connection_whose_writes_fail(
-    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+    nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     near, far = trio.testing.memory_stream_pair()
     raw = ResettableStream(near)

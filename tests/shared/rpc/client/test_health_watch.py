@@ -5,29 +5,19 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
-import trio.testing
+from trio.testing import MockClock
 
-from shared.rpc import (
-    Balancer,
-    OutgoingCall,
-    RpcError,
-    ServerStream,
-    Servicer,
-    Status,
-    open_balancer,
-    serve_rpc,
-    stream_handler,
-)
+from shared.rpc import OutgoingCall, RpcError, ServerStream, Status, open_balancer, stream_handler
 from shared.rpc.standard.health_grpc import HealthServicer
 from shared.rpc.standard.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from tests.shared.rpc.calling import Archive, get_chat, named
-from tests.shared.rpc.conftest import eventually
+from tests.shared.rpc.conftest import eventually, ready
+from tests.shared.rpc.servers import serve_services
 
 Watched = ServerStream[HealthCheckRequest, HealthCheckResponse]
 
@@ -44,15 +34,15 @@ class HealthOf(HealthServicer):
         self.failing: RpcError | None = None
         """The error that ends each watch."""
         self._state = state
-        self._news = trio.lowlevel.ParkingLot()
+        self._changed = trio.lowlevel.ParkingLot()
 
-    def becomes(self, state: HealthCheckResponse.ServingStatus) -> None:
+    def set_state(self, state: HealthCheckResponse.ServingStatus) -> None:
         self._state = state
-        self._news.unpark_all()
+        self._changed.unpark_all()
 
     def end_watches(self, error: RpcError) -> None:
         self.failing = error
-        self._news.unpark_all()
+        self._changed.unpark_all()
 
     @stream_handler
     async def Watch(self, stream: Watched) -> None:
@@ -64,36 +54,27 @@ class HealthOf(HealthServicer):
         try:
             while self.failing is None:
                 await stream.send(HealthCheckResponse(status=self._state))
-                await self._news.park()
+                await self._changed.park()
             raise self.failing
         finally:
             self.watches -= 1
 
 
-async def serve(nursery: trio.Nursery, *services: Servicer) -> str:
-    """Serve the services; return their address."""
-    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    await nursery.start(serve_rpc, services, listeners)
-    return f"127.0.0.1:{listeners[0].socket.getsockname()[1]}"
-
-
-def ready(balancer: Balancer, count: int) -> Callable[[], bool]:
-    return lambda: balancer.statistics().servers_ready == count
+async def serve(nursery: trio.Nursery, health: HealthServicer, name: str = "a") -> str:
+    """Serve an archive beside a health service; return their address."""
+    return f"127.0.0.1:{await serve_services(nursery, Archive(named(name)), health)}"
 
 
 async def test_a_server_that_does_not_serve_gets_no_calls_until_it_does(nursery: trio.Nursery) -> None:
     health = HealthOf()
-    addresses = [
-        await serve(nursery, Archive(named("a")), health),
-        await serve(nursery, Archive(named("b")), HealthOf()),
-    ]
+    addresses = [await serve(nursery, health), await serve(nursery, HealthOf(), "b")]
     async with open_balancer(addresses) as balancer:
         await eventually(ready(balancer, 2))
         assert {await get_chat(balancer) for _ in range(4)} == {"a", "b"}
-        health.becomes(NOT_SERVING)
+        health.set_state(NOT_SERVING)
         await eventually(ready(balancer, 1))
         assert {await get_chat(balancer) for _ in range(4)} == {"b"}
-        health.becomes(SERVING)
+        health.set_state(SERVING)
         await eventually(ready(balancer, 2))
         assert {await get_chat(balancer) for _ in range(4)} == {"a", "b"}
         assert health.services == [""]
@@ -106,32 +87,32 @@ async def test_if_none_serves_a_call_is_unavailable_or_waits(nursery: trio.Nurse
     async def call_when_ready() -> None:
         answers.append(await get_chat(balancer, wait_for_ready=True))
 
-    async with open_balancer([await serve(nursery, Archive(named("a")), health)]) as balancer:
+    async with open_balancer([await serve(nursery, health)]) as balancer:
         with pytest.raises(RpcError, match="it is NOT_SERVING") as failure:
             await get_chat(balancer)
         assert failure.value.status is Status.UNAVAILABLE
         nursery.start_soon(call_when_ready)
         await eventually(lambda: balancer.statistics().calls_waiting == 1)
-        health.becomes(SERVING)
+        health.set_state(SERVING)
         await eventually(lambda: answers == ["a"])
 
 
 async def test_a_server_that_has_reported_no_health_does_not_serve(
-    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+    nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     class Silent(HealthServicer):
         @stream_handler
         async def Watch(self, stream: Watched) -> None:
             await trio.sleep_forever()
 
-    async with open_balancer([await serve(nursery, Archive(named("a")), Silent())]) as balancer:
+    async with open_balancer([await serve(nursery, Silent())]) as balancer:
         with pytest.raises(RpcError, match="its health is not known: it does not answer"):
             await get_chat(balancer)
 
 
 async def test_a_balancer_without_a_health_service_does_not_watch(nursery: trio.Nursery) -> None:
     health = HealthOf(NOT_SERVING)
-    async with open_balancer([await serve(nursery, Archive(named("a")), health)], health_service=None) as balancer:
+    async with open_balancer([await serve(nursery, health)], health_service=None) as balancer:
         assert await get_chat(balancer) == "a"
     assert not health.services
 
@@ -141,7 +122,7 @@ async def test_a_watch_names_the_service_and_carries_the_metadata_of_calls(nurse
         return call.with_metadata(("token", "secret"))
 
     health = HealthOf()
-    address = await serve(nursery, Archive(named("a")), health)
+    address = await serve(nursery, health)
     async with open_balancer([address], health_service="archive", prepare=[prepare]) as balancer:
         assert await get_chat(balancer) == "a"
     assert health.services == ["archive"]
@@ -149,17 +130,17 @@ async def test_a_watch_names_the_service_and_carries_the_metadata_of_calls(nurse
 
 
 async def test_a_lost_watch_is_restarted_and_the_last_health_holds_meanwhile(
-    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+    nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     health = HealthOf()
-    async with open_balancer([await serve(nursery, Archive(named("a")), health)]) as balancer:
+    async with open_balancer([await serve(nursery, health)]) as balancer:
         assert await get_chat(balancer) == "a"
         health.end_watches(RpcError(Status.INTERNAL, "broken"))
         await trio.sleep(600)
         assert 60 < len(health.services) < 250  # repeatedly, but not at once
         assert await get_chat(balancer) == "a"
         health.failing = None
-        health.becomes(NOT_SERVING)
+        health.set_state(NOT_SERVING)
         await trio.sleep(30)
         with pytest.raises(RpcError, match="NOT_SERVING"):
             await get_chat(balancer)
@@ -168,7 +149,7 @@ async def test_a_lost_watch_is_restarted_and_the_last_health_holds_meanwhile(
 async def test_a_call_reports_why_the_watch_failed(nursery: trio.Nursery) -> None:
     health = HealthOf()
     health.failing = RpcError(Status.PERMISSION_DENIED, "no")
-    async with open_balancer([await serve(nursery, Archive(named("a")), health)]) as balancer:
+    async with open_balancer([await serve(nursery, health)]) as balancer:
         with pytest.raises(RpcError, match="its health is not known: PERMISSION_DENIED: no"):
             await get_chat(balancer)
 
@@ -178,7 +159,7 @@ async def test_a_watch_that_can_not_be_prepared_fails_alone(error: Exception, nu
     def prepare(call: OutgoingCall) -> OutgoingCall:
         raise error
 
-    async with open_balancer([await serve(nursery, Archive(named("a")), HealthOf())], prepare=[prepare]) as balancer:
+    async with open_balancer([await serve(nursery, HealthOf())], prepare=[prepare]) as balancer:
         with pytest.raises(RpcError, match="its health is not known"):
             await get_chat(balancer)
 

@@ -1,16 +1,17 @@
 """Retries: which failed calls are repeated, when, and how often at most."""
 
 import math
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import trio
-import trio.testing
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from hypothesis import given
 from hypothesis import strategies as st
+from trio.testing import MockClock
 
 from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse
 from rookery.v1.session_grpc import SessionServiceStub
@@ -18,13 +19,9 @@ from shared.rpc import RpcError, Status, open_balancer, open_channel, open_strea
 from shared.rpc.client.backoff import Backoff
 from shared.rpc.client.retries import RETRYABLE, THROTTLE_TOKENS, Retries, RetryThrottle
 from shared.rpc.limits import DEFAULT_LIMITS
-from tests.shared.rpc.calling import PATIENCE, failure_of, get_chat, named
-from tests.shared.rpc.conftest import eventually
+from tests.shared.rpc.calling import PATIENCE, echo_chat, failure_of, get_chat, named
+from tests.shared.rpc.conftest import Serve, eventually, ready
 from tests.shared.rpc.servers import Proxy, RawServer, answer, refuse
-
-if TYPE_CHECKING:
-    from tests.shared.rpc.conftest import Serve
-
 
 AWAY = RpcError(Status.UNAVAILABLE, "away")
 
@@ -41,9 +38,7 @@ class Failing:
         self.calls += 1
         if self.calls <= self._times:
             raise self._error
-        response = GetChatResponse()
-        response.chat.chat_id = request.chat_id
-        return response
+        return await echo_chat(request)
 
 
 # ---- the rules, without I/O
@@ -65,7 +60,7 @@ def test_pauses_are_spread_over_all_of_their_time() -> None:
 
 
 @given(st.lists(st.booleans(), max_size=500))
-def test_retries_are_a_tenth_of_what_succeeds_and_half_the_bucket_at_most(outcomes: list[bool]) -> None:
+def test_retries_are_a_tenth_of_the_successes_and_half_the_bucket_at_most(outcomes: list[bool]) -> None:
     throttle, retries = RetryThrottle(), 0
     for succeeds in outcomes:
         if succeeds:
@@ -87,11 +82,11 @@ def test_a_throttle_that_has_cut_off_retries_opens_again_when_calls_succeed() ->
 
 
 def test_a_server_may_set_or_forbid_the_pause_before_a_retry() -> None:
-    told, never = (RpcError(Status.UNAVAILABLE, "", retry_after=after) for after in (7.5, math.inf))
+    in_7_5_s, never = (RpcError(Status.UNAVAILABLE, "", retry_after=after) for after in (7.5, math.inf))
     retries = Retries(10, RETRYABLE, RetryThrottle())
     for _ in range(4):
         assert (retries.pause_after(AWAY, cut_short=False) or 0) <= 0.4
-    assert retries.pause_after(told, cut_short=False) == 7.5
+    assert retries.pause_after(in_7_5_s, cut_short=False) == 7.5
     assert (retries.pause_after(AWAY, cut_short=False) or 0) <= 0.05  # from the start again
     assert retries.pause_after(never, cut_short=False) is None
 
@@ -106,7 +101,7 @@ def test_only_an_attempt_that_was_cut_short_is_retried_after_its_deadline() -> N
 # ---- calls
 
 
-async def test_a_call_is_retried_until_it_succeeds(serve: "Serve") -> None:
+async def test_a_call_is_retried_until_it_succeeds(serve: Serve) -> None:
     failing = Failing(2)
     async with open_channel("127.0.0.1", (await serve(get_chat=failing)).port) as channel:
         assert await get_chat(channel, attempts=3) == "d-1-2"
@@ -127,7 +122,7 @@ async def test_a_call_is_retried_until_it_succeeds(serve: "Serve") -> None:
     ],
 )
 async def test_a_call_is_not_retried_beyond_its_attempts_or_statuses(
-    status: Status, options: Any, calls: int, serve: "Serve"
+    status: Status, options: Any, calls: int, serve: Serve
 ) -> None:
     failing = Failing(10, RpcError(status, "away"))
     async with open_channel("127.0.0.1", (await serve(get_chat=failing)).port) as channel:
@@ -137,7 +132,7 @@ async def test_a_call_is_not_retried_beyond_its_attempts_or_statuses(
 
 @pytest.mark.parametrize(("retry_after", "read"), [(0.0, 0.0), (0.0301, 0.031), (math.inf, math.inf), (3600.0, 3600.0)])
 async def test_a_handlers_pause_before_a_retry_reaches_the_caller(
-    retry_after: float, read: float, serve: "Serve"
+    retry_after: float, read: float, serve: Serve
 ) -> None:
     failing = Failing(9, RpcError(Status.UNAVAILABLE, "", retry_after=retry_after))
     async with open_channel("127.0.0.1", (await serve(get_chat=failing)).port) as channel:
@@ -153,7 +148,7 @@ async def test_an_invalid_pause_means_no_retry(pushback: str, nursery: trio.Nurs
     assert server.calls == 1
 
 
-async def test_a_pause_that_the_deadline_cuts_is_not_waited_for(serve: "Serve") -> None:
+async def test_a_pause_that_the_deadline_cuts_is_not_waited_for(serve: Serve) -> None:
     failing = Failing(9, RpcError(Status.UNAVAILABLE, "", retry_after=PATIENCE + 1))
     async with open_channel("127.0.0.1", (await serve(get_chat=failing)).port) as channel:
         assert (await failure_of(channel, attempts=3)).status is Status.UNAVAILABLE
@@ -161,7 +156,7 @@ async def test_a_pause_that_the_deadline_cuts_is_not_waited_for(serve: "Serve") 
 
 
 async def test_one_deadline_covers_all_attempts_and_each_sends_the_rest(
-    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+    nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     server = RawServer(lambda http2, stream_id: refuse(http2, stream_id, 14, ("grpc-retry-pushback-ms", "20")))
     await nursery.start(server.run)
@@ -173,7 +168,7 @@ async def test_one_deadline_covers_all_attempts_and_each_sends_the_rest(
     assert timeouts == pytest.approx(range(190_000, 0, -20_000), abs=2)
 
 
-async def test_an_overload_is_not_multiplied(serve: "Serve") -> None:
+async def test_an_overload_is_not_multiplied(serve: Serve) -> None:
     failing = Failing(10_000)
     async with open_channel("127.0.0.1", (await serve(get_chat=failing)).port) as channel:
         async with trio.open_nursery() as nursery:
@@ -184,14 +179,20 @@ async def test_an_overload_is_not_multiplied(serve: "Serve") -> None:
     assert retries <= THROTTLE_TOKENS / 2
 
 
-async def test_an_unprocessed_call_is_retried_at_once(nursery: trio.Nursery) -> None:
-    def refuse_first(http2: H2Connection, stream_id: int) -> None:
-        if server.calls == 1:
-            http2.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
-        else:
-            answer(http2, stream_id)
+def reset(http2: H2Connection, stream_id: int) -> None:
+    http2.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
 
-    server = RawServer(refuse_first)
+
+def leave(http2: H2Connection, stream_id: int) -> None:
+    """Send GOAWAY with a last stream below the call's."""
+    http2.close_connection(last_stream_id=0)
+
+
+@pytest.mark.parametrize("refuse_first", [reset, leave])
+async def test_an_unprocessed_call_is_retried_at_once(
+    refuse_first: Callable[[H2Connection, int], None], nursery: trio.Nursery
+) -> None:
+    server = RawServer(lambda *call: refuse_first(*call) if server.calls == 1 else answer(*call))
     await nursery.start(server.run)
     async with open_channel("127.0.0.1", server.port) as channel:
         assert await get_chat(channel) == ""
@@ -199,24 +200,8 @@ async def test_an_unprocessed_call_is_retried_at_once(nursery: trio.Nursery) -> 
     assert server.calls == 2
 
 
-async def test_a_call_above_the_last_stream_of_goaway_is_retried_on_a_new_connection(
-    nursery: trio.Nursery,
-) -> None:
-    def leave_first(http2: H2Connection, stream_id: int) -> None:
-        if server.calls == 1:
-            http2.close_connection(last_stream_id=0)
-        else:
-            answer(http2, stream_id)
-
-    server = RawServer(leave_first)
-    await nursery.start(server.run)
-    async with open_channel("127.0.0.1", server.port) as channel:
-        assert await get_chat(channel) == ""
-    assert server.calls == 2
-
-
 async def test_a_server_that_refuses_all_calls_is_called_twice(nursery: trio.Nursery) -> None:
-    server = RawServer(lambda http2, stream_id: http2.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM))
+    server = RawServer(reset)
     await nursery.start(server.run)
     async with open_channel("127.0.0.1", server.port) as channel:
         error = await failure_of(channel)
@@ -224,7 +209,7 @@ async def test_a_server_that_refuses_all_calls_is_called_twice(nursery: trio.Nur
 
 
 async def test_a_stream_is_not_retried_but_reports_that_it_is_unprocessed(nursery: trio.Nursery) -> None:
-    server = RawServer(lambda http2, stream_id: http2.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM))
+    server = RawServer(reset)
     await nursery.start(server.run)
     async with (
         open_channel("127.0.0.1", server.port) as channel,
@@ -241,26 +226,26 @@ async def test_a_stream_is_not_retried_but_reports_that_it_is_unprocessed(nurser
 
 
 async def test_a_call_to_a_server_that_hangs_is_retried_on_another_which_is_then_preferred(
-    serve: "Serve", nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+    serve: Serve, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     hanging = Proxy((await serve(get_chat=named("a"))).port)
     await nursery.start(hanging.run)
     other = await serve(get_chat=named("b"))
     async with open_balancer([f"127.0.0.1:{hanging.port}", f"127.0.0.1:{other.port}"]) as balancer:
-        await eventually(lambda: balancer.statistics().servers_ready == 2)
+        await eventually(ready(balancer, 2))
         hanging.freeze()
         answers = [await get_chat(balancer, attempts=2, attempt_timeout=0.1) for _ in range(10)]
         assert answers == ["b"] * 10
         assert balancer.statistics().retries == 1  # only the first had to find out
         assert balancer.statistics().servers_ready == 1
         hanging.thaw()
-        await eventually(lambda: balancer.statistics().servers_ready == 2)
+        await eventually(ready(balancer, 2))
         assert {await get_chat(balancer) for _ in range(4)} == {"a", "b"}
     assert hanging.connections == 1
 
 
 async def test_a_server_that_hangs_for_long_is_disconnected_and_found_when_it_resumes(
-    serve: "Serve", nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+    serve: Serve, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     hanging = Proxy((await serve(get_chat=named("a"))).port)
     await nursery.start(hanging.run)
@@ -274,9 +259,7 @@ async def test_a_server_that_hangs_for_long_is_disconnected_and_found_when_it_re
         assert await get_chat(balancer, wait_for_ready=True) == "a"
 
 
-async def test_the_last_attempt_has_all_the_time_that_is_left(
-    serve: "Serve", autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_the_last_attempt_has_all_the_time_that_is_left(serve: Serve, autojump_clock: MockClock) -> None:
     calls: list[str] = []
 
     async def get_slowly(request: GetChatRequest) -> GetChatResponse:
@@ -289,14 +272,12 @@ async def test_the_last_attempt_has_all_the_time_that_is_left(
     assert len(calls) == 3
 
 
-async def test_a_server_that_is_slow_but_there_keeps_its_calls(
-    serve: "Serve", autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_a_slow_server_keeps_its_calls(serve: Serve, autojump_clock: MockClock) -> None:
     async def hang(request: GetChatRequest) -> GetChatResponse:
         return await trio.sleep_forever()
 
     async with open_balancer([f"127.0.0.1:{(await serve(get_chat=hang)).port}"]) as balancer:
         error = await failure_of(balancer, timeout=0.1)
         assert error.status is Status.DEADLINE_EXCEEDED
-        await eventually(lambda: balancer.statistics().servers_ready == 1)
+        await eventually(ready(balancer, 1))
         assert balancer.statistics().connections == 1

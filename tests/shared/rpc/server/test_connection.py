@@ -1,7 +1,5 @@
 """A server's connection: streams, windows and buffers are bounded, dead peers are found, and it ends in time."""
 
-from typing import TYPE_CHECKING
-
 import pytest
 import trio
 import trio.testing
@@ -9,22 +7,25 @@ from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, DataReceived, PingReceived, WindowUpdated
 from h2.settings import SettingCodes
+from trio.testing import MockClock
 
-from rookery.v1.session_pb2 import ClientFrame, Pong, ServerFrame
+from rookery.v1.session_pb2 import ClientFrame, ServerFrame
 from shared.rpc import Limits, Status
 from shared.rpc.connection import keep_alive
 from shared.rpc.framing import frame_messages
 from shared.rpc.http2 import MAX_FRAME_BYTES
 from shared.rpc.limits import HTTP2_WINDOW
-from tests.shared.rpc.conftest import CONNECT, SessionStream
-
-if TYPE_CHECKING:
-    from tests.shared.rpc.conftest import ConnectRaw, IdleHandler, RawClient, Serve
-
-
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-
-FRAME = ServerFrame(pong=Pong(payload=bytes(1_000)))
+from tests.shared.rpc.conftest import (
+    CONNECT,
+    FRAME,
+    PREFACE,
+    ConnectRaw,
+    IdleHandler,
+    RawClient,
+    Serve,
+    SessionStream,
+    flood,
+)
 
 STOP_SECONDS = Limits().send_timeout / 2
 """For a stop that takes 0.2 s, on a machine that may stall for some seconds. A client that never reads would be closed
@@ -35,20 +36,14 @@ async def never_read(stream: SessionStream) -> None:
     await trio.sleep_forever()
 
 
-async def flood(stream: SessionStream) -> None:
-    """Send messages without end."""
-    while True:
-        await stream.send(FRAME)
-
-
-def unsent(client: "RawClient") -> int:
+def unsent(client: RawClient) -> int:
     """Return the unsent bytes of the server's only connection."""
     (connection,) = client.server.connections
     return connection.http2.outbound_size
 
 
 async def test_streams_over_the_limit_are_refused_one_by_one(
-    idle_handler: "IdleHandler", connect_raw: "ConnectRaw"
+    idle_handler: IdleHandler, connect_raw: ConnectRaw
 ) -> None:
     client = await connect_raw(connect=idle_handler, limits=Limits(max_streams=3))
     stream_ids = [client.begin() for _ in range(5)]
@@ -62,7 +57,7 @@ async def test_streams_over_the_limit_are_refused_one_by_one(
     await client.prove_alive()
 
 
-async def test_a_handler_that_does_not_read_stops_only_its_own_client(connect_raw: "ConnectRaw") -> None:
+async def test_a_handler_that_does_not_read_stops_only_its_own_client(connect_raw: ConnectRaw) -> None:
     limits = Limits(stream_window=70_000, connection_window=100_000)
     client = await connect_raw(connect=never_read, limits=limits)
     await client.prove_alive()
@@ -75,7 +70,7 @@ async def test_a_handler_that_does_not_read_stops_only_its_own_client(connect_ra
     assert not any(isinstance(event, WindowUpdated) and event.stream_id for event in client.events)
 
 
-async def test_a_message_larger_than_the_window_comes_through(connect_raw: "ConnectRaw") -> None:
+async def test_a_message_larger_than_the_window_comes_through(connect_raw: ConnectRaw) -> None:
     client = await connect_raw(limits=Limits(stream_window=HTTP2_WINDOW))
     payload = bytes(range(256)) * 400
     frame = ClientFrame()
@@ -95,7 +90,7 @@ async def test_a_message_larger_than_the_window_comes_through(connect_raw: "Conn
     assert payload in received
 
 
-async def test_a_client_that_opens_no_window_stops_only_its_own_stream(connect_raw: "ConnectRaw") -> None:
+async def test_a_client_that_opens_no_window_stops_only_its_own_stream(connect_raw: ConnectRaw) -> None:
     client = await connect_raw(connect=flood)
     client.http2.increment_flow_control_window(10 * HTTP2_WINDOW)
     stream_id = await client.call()
@@ -109,7 +104,7 @@ async def test_a_client_that_opens_no_window_stops_only_its_own_stream(connect_r
     await client.flush()
 
 
-async def test_a_call_that_has_ended_leaves_nothing_behind(connect_raw: "ConnectRaw") -> None:
+async def test_a_call_that_has_ended_leaves_nothing_behind(connect_raw: ConnectRaw) -> None:
     client = await connect_raw()
     for _ in range(100):
         await client.prove_alive()
@@ -120,7 +115,7 @@ async def test_a_call_that_has_ended_leaves_nothing_behind(connect_raw: "Connect
     assert not connection.http2.streams
 
 
-async def test_many_messages_go_in_few_frames(connect_raw: "ConnectRaw") -> None:
+async def test_many_messages_go_in_few_frames(connect_raw: ConnectRaw) -> None:
     async def connect(stream: SessionStream) -> None:
         await stream.send_encoded([ServerFrame(sequence=number).SerializeToString() for number in range(1, 1_001)])
 
@@ -130,46 +125,41 @@ async def test_many_messages_go_in_few_frames(connect_raw: "ConnectRaw") -> None
     assert len(wire) == sum(5 + ServerFrame(sequence=number).ByteSize() for number in range(1, 1_001))
 
 
-async def test_a_silent_client_is_pinged_and_then_closed(
-    connect_raw: "ConnectRaw",
-    idle_handler: "IdleHandler",
-    nursery: trio.Nursery,
-    autojump_clock: trio.testing.MockClock,
-) -> None:
+@pytest.fixture
+async def kept_alive(connect_raw: ConnectRaw, idle_handler: IdleHandler, nursery: trio.Nursery) -> RawClient:
+    """A client with a call, whose server pings after 30 seconds and closes 20 seconds later."""
     limits = Limits(keepalive_interval=30, keepalive_timeout=20)
     client = await connect_raw(connect=idle_handler, limits=limits)
     nursery.start_soon(keep_alive, client.server.connections, limits)
     await client.data_of(await client.call())
+    return client
+
+
+async def test_a_silent_client_is_pinged_and_then_closed(
+    kept_alive: RawClient, idle_handler: IdleHandler, autojump_clock: MockClock
+) -> None:
     began = trio.current_time()
     while idle_handler.inside:
         await trio.sleep(1)
     assert 50 < trio.current_time() - began <= 56
-    assert any(
-        isinstance(event, PingReceived) for event in client.http2.receive_data(await client.stream.receive_some())
-    )
+    events = kept_alive.http2.receive_data(await kept_alive.stream.receive_some())
+    assert any(isinstance(event, PingReceived) for event in events)
 
 
 async def test_a_client_that_answers_pings_stays(
-    connect_raw: "ConnectRaw",
-    idle_handler: "IdleHandler",
-    nursery: trio.Nursery,
-    autojump_clock: trio.testing.MockClock,
+    kept_alive: RawClient, idle_handler: IdleHandler, autojump_clock: MockClock
 ) -> None:
-    limits = Limits(keepalive_interval=30, keepalive_timeout=20)
-    client = await connect_raw(connect=idle_handler, limits=limits)
-    nursery.start_soon(keep_alive, client.server.connections, limits)
-    await client.data_of(await client.call())
     with trio.move_on_after(1_000):
         while True:
-            client.events.clear()
-            data = await client.stream.receive_some()
-            client.http2.receive_data(data)
-            await client.flush()
+            kept_alive.events.clear()
+            data = await kept_alive.stream.receive_some()
+            kept_alive.http2.receive_data(data)
+            await kept_alive.flush()
     assert idle_handler.inside == 1
 
 
 async def test_a_client_that_stays_after_a_protocol_error_is_cut_off(
-    connect_raw: "ConnectRaw", autojump_clock: trio.testing.MockClock
+    connect_raw: ConnectRaw, autojump_clock: MockClock
 ) -> None:
     client = await connect_raw(limits=Limits(close_timeout=1))
     await client.prove_alive()
@@ -184,16 +174,14 @@ async def test_a_client_that_stays_after_a_protocol_error_is_cut_off(
     assert not client.server.connections
 
 
-async def test_a_frame_that_is_too_large_is_refused_before_it_is_all_there(connect_raw: "ConnectRaw") -> None:
+async def test_a_frame_that_is_too_large_is_refused_before_it_is_complete(connect_raw: ConnectRaw) -> None:
     client = await connect_raw()
     await client.prove_alive()
     await client.stream.send_all((MAX_FRAME_BYTES + 1).to_bytes(3, "big"))
     assert await client.receive_until(lambda event: isinstance(event, ConnectionTerminated))
 
 
-async def test_the_end_of_a_connection_cancels_its_handlers(
-    idle_handler: "IdleHandler", connect_raw: "ConnectRaw"
-) -> None:
+async def test_the_end_of_a_connection_cancels_its_handlers(idle_handler: IdleHandler, connect_raw: ConnectRaw) -> None:
     client = await connect_raw(connect=idle_handler)
     for _ in range(10):
         await client.data_of(await client.call())
@@ -205,7 +193,7 @@ async def test_the_end_of_a_connection_cancels_its_handlers(
 
 
 async def test_a_deadline_ends_its_handler_and_no_other(
-    idle_handler: "IdleHandler", connect_raw: "ConnectRaw", autojump_clock: trio.testing.MockClock
+    idle_handler: IdleHandler, connect_raw: ConnectRaw, autojump_clock: MockClock
 ) -> None:
     client = await connect_raw(connect=idle_handler)
     await client.call()
@@ -216,7 +204,7 @@ async def test_a_deadline_ends_its_handler_and_no_other(
 
 
 async def test_a_drain_lets_calls_finish_and_refuses_new_ones(
-    connect_raw: "ConnectRaw", nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+    connect_raw: ConnectRaw, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     client = await connect_raw(limits=Limits(drain_timeout=5))
     stream_id = await client.call()
@@ -237,7 +225,7 @@ async def test_a_drain_lets_calls_finish_and_refuses_new_ones(
 
 
 async def test_a_drain_ends_calls_that_do_not_end_themselves(
-    idle_handler: "IdleHandler", connect_raw: "ConnectRaw", autojump_clock: trio.testing.MockClock
+    idle_handler: IdleHandler, connect_raw: ConnectRaw, autojump_clock: MockClock
 ) -> None:
     limits = Limits(drain_timeout=5, close_timeout=1)
     client = await connect_raw(connect=idle_handler, limits=limits)
@@ -251,7 +239,7 @@ async def test_a_drain_ends_calls_that_do_not_end_themselves(
 
 @pytest.mark.parametrize("sent", [b"", PREFACE], ids=["nothing", "preface"])
 async def test_a_connection_accepted_while_the_server_drains_is_refused(
-    sent: bytes, connect_raw: "ConnectRaw", nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+    sent: bytes, connect_raw: ConnectRaw, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     client = await connect_raw(connect=never_read)
     await client.call()
@@ -267,7 +255,7 @@ async def test_a_connection_accepted_while_the_server_drains_is_refused(
 
 
 async def test_a_connection_whose_settings_come_while_the_server_drains_gets_goaway(
-    connect_raw: "ConnectRaw", nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+    connect_raw: ConnectRaw, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """The client may have sent calls already; GOAWAY shows that none of them was processed."""
     client = await connect_raw()
@@ -292,7 +280,7 @@ async def test_a_connection_whose_settings_come_while_the_server_drains_gets_goa
     assert not client.server.connections
 
 
-async def test_a_server_stops_in_time_with_a_client_that_never_reads(serve: "Serve") -> None:
+async def test_a_server_stops_in_time_with_a_client_that_never_reads(serve: Serve) -> None:
     stuck = trio.Event()
 
     async def flood_until_stuck(stream: SessionStream) -> None:

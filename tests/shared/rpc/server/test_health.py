@@ -111,10 +111,7 @@ async def test_watch_of_an_unknown_service_reports_that_and_stays_open(nursery: 
 
 
 async def test_a_watch_reports_the_drain_before_it_ends(services: list[Servicer], health: Health) -> None:
-    async with (
-        open_client(services) as channel,
-        open_stream(HealthStub(channel).Watch, timeout=30) as stream,
-    ):
+    async with open_client(services) as channel, open_stream(HealthStub(channel).Watch, timeout=30) as stream:
         await stream.send(HealthCheckRequest())
         await stream.end()
         assert await next_status(stream) == SERVING

@@ -1,7 +1,7 @@
 """Interceptors: how calls are logged, authenticated and limited."""
 
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import MutableMapping
 from typing import Any
 
 import pytest
@@ -9,19 +9,14 @@ import structlog
 import trio
 import trio.testing
 from google.rpc.error_details_pb2 import RetryInfo
+from trio.testing import MockClock
 
 from rookery.v1.archive_grpc import ArchiveServiceStub
 from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse
 from rookery.v1.session_grpc import SessionServiceStub
 from shared.rpc import Metadata, RpcError, Status, call_unary, open_stream
 from shared.rpc.client.prepare import send_token
-from shared.rpc.server.interceptors import (
-    authenticate,
-    equals,
-    except_standard,
-    limit_calls,
-    log_calls,
-)
+from shared.rpc.server.interceptors import authenticate, equals, except_standard, limit_calls, log_calls
 from shared.rpc.server.methods import AnyServerStream
 from shared.rpc.server.standard_services import STANDARD_SERVICES, standard_services
 from shared.rpc.standard.health_grpc import HealthStub
@@ -29,12 +24,10 @@ from shared.rpc.standard.health_pb2 import HealthCheckRequest, HealthCheckRespon
 from shared.rpc.standard.reflection_grpc import ServerReflectionStub
 from shared.rpc.standard.reflection_pb2 import ServerReflectionRequest
 from shared.telemetry.health import Health
-from tests.shared.rpc.calling import failure_of, get_chat
+from tests.shared.rpc.calling import PATIENCE, failing, failure_of, get_chat
 from tests.shared.rpc.conftest import eventually, make_services, open_client
 
 TOKEN = "correct-horse-battery-staple"
-REQUEST = GetChatRequest(chat_id="d-1-2")
-TIMEOUT = 30.0
 
 Logged = list[MutableMapping[str, Any]]
 
@@ -48,13 +41,6 @@ def logged() -> Any:
 def ended(logged: Logged) -> Logged:
     """Return the log events of ended calls."""
     return [line for line in logged if line["event"] == "rpc_call_ended"]
-
-
-def failing(error: Exception) -> Callable[[GetChatRequest], Awaitable[GetChatResponse]]:
-    async def get_chat(_: GetChatRequest) -> GetChatResponse:
-        raise error
-
-    return get_chat
 
 
 class Waiting:
@@ -121,7 +107,7 @@ async def test_only_faults_of_the_server_are_logged_as_warnings(
 
 
 async def test_a_call_that_exceeds_its_deadline_is_logged(
-    waiting: Waiting, logged: Logged, autojump_clock: trio.testing.MockClock
+    waiting: Waiting, logged: Logged, autojump_clock: MockClock
 ) -> None:
     async with open_client(make_services(get_chat=waiting.get_chat), log_calls) as channel:
         await failure_of(channel, timeout=0.05)
@@ -131,24 +117,19 @@ async def test_a_call_that_exceeds_its_deadline_is_logged(
     assert (line["log_level"], line["status"]) in [("info", "DEADLINE_EXCEEDED"), ("debug", "CANCELLED")]
 
 
-async def test_a_cancelled_call_is_not_logged_as_a_fault(waiting: Waiting, logged: Logged) -> None:
+@pytest.mark.parametrize(("is_lost", "statuses"), [(False, ["CANCELLED"]), (True, ["UNAVAILABLE", "CANCELLED"])])
+async def test_a_cancelled_call_or_a_lost_connection_is_not_logged_as_a_fault(
+    waiting: Waiting, logged: Logged, is_lost: bool, statuses: list[str]
+) -> None:
     async with open_client(make_services(connect=waiting.connect), log_calls) as channel:
         async with open_stream(SessionServiceStub(channel).Connect):
             await eventually(lambda: waiting.inside == 1)
-        await eventually(lambda: bool(ended(logged)))
-    [line] = ended(logged)
-    assert (line["log_level"], line["status"]) == ("debug", "CANCELLED")
-
-
-async def test_a_lost_connection_is_not_logged_as_a_fault(waiting: Waiting, logged: Logged) -> None:
-    services = make_services(connect=waiting.connect)
-    async with open_client(services, log_calls) as channel, open_stream(SessionServiceStub(channel).Connect):
-        await eventually(lambda: waiting.inside == 1)
-        for connection in list(channel.connections):
-            connection.cancel()
+            if is_lost:
+                next(iter(channel.connections)).cancel()
         await eventually(lambda: bool(ended(logged)))
     [line] = ended(logged)
     assert line["log_level"] == "debug"
+    assert line["status"] in statuses
 
 
 async def test_no_log_event_contains_metadata(logged: Logged) -> None:
@@ -192,7 +173,7 @@ async def test_without_the_token_no_handler_runs(waiting: Waiting, metadata: Met
     async with open_client(services, authenticate(equals(TOKEN))) as channel:
         assert (await failure_of(channel, metadata=metadata)).status is Status.UNAUTHENTICATED
         with pytest.raises(RpcError) as caught:
-            async with open_stream(SessionServiceStub(channel).Connect, timeout=TIMEOUT, metadata=metadata) as stream:
+            async with open_stream(SessionServiceStub(channel).Connect, timeout=PATIENCE, metadata=metadata) as stream:
                 await stream.receive()
         assert caught.value.status is Status.UNAUTHENTICATED
     assert waiting.entered == 0
@@ -204,9 +185,9 @@ async def test_probes_and_tools_need_no_token() -> None:
     own = make_services()
     guard = except_standard(authenticate(equals(TOKEN)))
     async with open_client([*own, *standard_services(own, health)], guard) as channel:
-        checked = await call_unary(HealthStub(channel).Check, HealthCheckRequest(), timeout=TIMEOUT)
+        checked = await call_unary(HealthStub(channel).Check, HealthCheckRequest(), timeout=PATIENCE)
         assert checked.status == HealthCheckResponse.SERVING
-        async with open_stream(ServerReflectionStub(channel).ServerReflectionInfo, timeout=TIMEOUT) as stream:
+        async with open_stream(ServerReflectionStub(channel).ServerReflectionInfo, timeout=PATIENCE) as stream:
             await stream.send(ServerReflectionRequest(list_services=""))
             assert await stream.receive() is not None
         assert (await failure_of(channel)).status is Status.UNAUTHENTICATED
@@ -267,7 +248,7 @@ async def test_a_call_that_is_cancelled_or_fails_frees_its_slot(waiting: Waiting
             await eventually(lambda: waiting.inside == 0)
             assert waiting.entered == round_number
             with pytest.raises(RpcError, match="NOT_FOUND"):
-                await call_unary(ArchiveServiceStub(channel).GetChat, GetChatRequest(user_id=1), timeout=TIMEOUT)
+                await call_unary(ArchiveServiceStub(channel).GetChat, GetChatRequest(user_id=1), timeout=PATIENCE)
 
 
 async def test_the_bound_of_a_peer_is_no_bound_for_another(waiting: Waiting, nursery: trio.Nursery) -> None:

@@ -3,8 +3,6 @@
 # The generated base class calls every request `input_message`:
 # pyright: reportIncompatibleMethodOverride=false
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from rookery.v1.session_grpc import SessionServiceServicer
@@ -12,13 +10,10 @@ from rookery.v1.session_pb2 import ClientFrame, ServerFrame
 from shared.rpc import Limits, RpcError, ServerStream, Status
 from shared.rpc.framing import PREFIX
 from shared.rpc.server.methods import Methods
-from tests.shared.rpc.conftest import GET_CHAT
-
-if TYPE_CHECKING:
-    from tests.shared.rpc.conftest import ConnectRaw
+from tests.shared.rpc.conftest import GET_CHAT, ConnectRaw
 
 
-async def test_a_unary_call_takes_one_message(connect_raw: "ConnectRaw") -> None:
+async def test_a_unary_call_takes_one_message(connect_raw: ConnectRaw) -> None:
     client = await connect_raw()
     stream_id = await client.call(GET_CHAT)
     await client.send(stream_id, 2 * PREFIX.pack(0, 0), end=True)

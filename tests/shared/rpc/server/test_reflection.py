@@ -18,7 +18,7 @@ from tests.shared.rpc.conftest import make_services, open_client
 ARCHIVE, SESSION = "rookery/v1/archive.proto", "rookery/v1/session.proto"
 SERVED = ["rookery.v1.ArchiveService", "rookery.v1.SessionService", *STANDARD_SERVICES]
 
-Ask = Callable[..., Any]
+Reflect = Callable[..., Any]
 
 
 class Version(NamedTuple):
@@ -36,8 +36,8 @@ def version(request: pytest.FixtureRequest) -> Version:
 
 
 @pytest.fixture
-def ask(version: Version) -> Ask:
-    async def ask(*requests: dict[str, Any], services: Sequence[str] = SERVED) -> list[Any]:
+def reflect(version: Version) -> Reflect:
+    async def reflect(*requests: dict[str, Any], services: Sequence[str] = SERVED) -> list[Any]:
         """Return the responses to the requests on one stream."""
         files = ProtoFiles(services)
         responses = []
@@ -52,7 +52,7 @@ def ask(version: Version) -> Ask:
             assert await stream.receive() is None
         return responses
 
-    return ask
+    return reflect
 
 
 @pytest.fixture
@@ -90,24 +90,21 @@ async def test_all_services_are_listed_the_standard_ones_too(version: Version) -
     assert [service.name for service in response.list_services_response.service] == sorted(SERVED)
 
 
-async def test_a_file_is_found_by_name_and_by_symbol_with_its_imports(ask: Ask) -> None:
-    for request in (
-        {"file_by_filename": ARCHIVE},
-        {"file_containing_symbol": "rookery.v1.ArchiveService.GetChat"},
-    ):
-        [response] = await ask(request)
+async def test_a_file_is_found_by_name_and_by_symbol_with_its_imports(reflect: Reflect) -> None:
+    for request in ({"file_by_filename": ARCHIVE}, {"file_containing_symbol": "rookery.v1.ArchiveService.GetChat"}):
+        [response] = await reflect(request)
         assert files_of(response) == [ARCHIVE, SESSION], request
 
 
-async def test_an_import_is_sent_once_on_a_stream_unless_requested(ask: Ask) -> None:
+async def test_an_import_is_sent_once_on_a_stream_unless_requested(reflect: Reflect) -> None:
     by_name = {"file_by_filename": ARCHIVE}
-    responses = await ask(by_name, by_name, {"file_by_filename": SESSION})
+    responses = await reflect(by_name, by_name, {"file_by_filename": SESSION})
     assert [files_of(response) for response in responses] == [[ARCHIVE, SESSION], [ARCHIVE], [SESSION]]
 
 
-async def test_a_response_repeats_its_request(ask: Ask) -> None:
+async def test_a_response_repeats_its_request(reflect: Reflect) -> None:
     request = {"host": "chat.example.org", "file_by_filename": SESSION}
-    [response] = await ask(request)
+    [response] = await reflect(request)
     assert response.valid_host == "chat.example.org"
     assert response.original_request == type(response.original_request)(**request)
 
@@ -129,26 +126,26 @@ async def test_a_response_repeats_its_request(ask: Ask) -> None:
     ],
 )
 async def test_an_unknown_symbol_is_an_error_in_the_response_and_the_stream_goes_on(
-    ask: Ask, request_fields: dict[str, Any], status: Status
+    reflect: Reflect, request_fields: dict[str, Any], status: Status
 ) -> None:
     assert rookery.v1.backplane_pb2.DESCRIPTOR.name == "rookery/v1/backplane.proto"
-    error, listed = await ask(request_fields, {"list_services": ""})
+    error, listed = await reflect(request_fields, {"list_services": ""})
     assert error.error_response.error_code == status
     assert error.error_response.error_message
     assert listed.list_services_response.service
 
 
-async def test_a_message_without_extensions_has_none(ask: Ask) -> None:
-    [response] = await ask({"all_extension_numbers_of_type": "rookery.v1.Chat"})
+async def test_a_message_without_extensions_has_none(reflect: Reflect) -> None:
+    [response] = await reflect({"all_extension_numbers_of_type": "rookery.v1.Chat"})
     assert response.all_extension_numbers_response.base_type_name == "rookery.v1.Chat"
     assert not response.all_extension_numbers_response.extension_number
 
 
 async def test_extensions_are_found_by_message_and_number_wherever_they_are_declared(
-    ask: Ask, extended_service: str
+    reflect: Reflect, extended_service: str
 ) -> None:
     message = "reflected.Extended"
-    numbers, *found, missing = await ask(
+    numbers, *found, missing = await reflect(
         {"all_extension_numbers_of_type": message},
         *(
             {"file_containing_extension": {"containing_type": message, "extension_number": number}}

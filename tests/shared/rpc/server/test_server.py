@@ -5,8 +5,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import trio
@@ -15,43 +14,23 @@ import trio.testing
 import trustme
 from h2.events import ConnectionTerminated
 from hyperframe.frame import PingFrame, SettingsFrame
+from trio.testing import MockClock
 
-from shared.rpc import Channel, Limits, open_channel, serve_rpc
-from shared.rpc.server.server import Server
+from shared.rpc import Channel, Limits, open_channel
 from tests.shared.rpc.calling import get_chat
-from tests.shared.rpc.conftest import eventually, make_services
-
-if TYPE_CHECKING:
-    from tests.shared.rpc.conftest import ConnectRaw
+from tests.shared.rpc.conftest import PREFACE, ConnectRaw, Serve, eventually
+from tests.shared.rpc.servers import showing, trusting
 
 PATIENCE = 60.0
 """Seconds for handshakes and calls that the test does not let time out."""
-
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 BATCHES = 5
 """Batches of half-open handshakes; clients call after each."""
 
 
-async def start(services: Any, nursery: trio.Nursery, limits: Limits, tls: ssl.SSLContext | None) -> tuple[Server, int]:
-    """Start a server; return it with its port."""
-    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1", backlog=4_096)
-    port: int = listener.socket.getsockname()[1]
-    listeners: list[Any] = [listener if tls is None else trio.SSLListener(listener, tls)]
-    return await nursery.start(partial(serve_rpc, services, listeners, limits=limits)), port
-
-
-@pytest.fixture(name="authority", scope="module")
-def authority_fixture() -> trustme.CA:
-    return trustme.CA()
-
-
 @pytest.fixture(name="tls")
 def tls_fixture(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.set_alpn_protocols(["h2"])
-    authority.issue_cert("localhost").configure_cert(context)
-    return context
+    return showing(authority.issue_cert("127.0.0.1"), "h2")
 
 
 @pytest.mark.parametrize(
@@ -60,7 +39,7 @@ def tls_fixture(authority: trustme.CA) -> ssl.SSLContext:
     ids=["nothing", "part", "preface", "frame"],
 )
 async def test_a_client_that_does_not_finish_its_preface_is_closed(
-    sent: bytes, connect_raw: "ConnectRaw", autojump_clock: trio.testing.MockClock
+    sent: bytes, connect_raw: ConnectRaw, autojump_clock: MockClock
 ) -> None:
     limits = Limits(handshake_timeout=5)
     first = await connect_raw(limits=limits)
@@ -78,9 +57,7 @@ async def test_a_client_that_does_not_finish_its_preface_is_closed(
     await first.prove_alive()
 
 
-async def test_a_client_that_has_shaken_hands_may_be_silent(
-    connect_raw: "ConnectRaw", autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_a_client_that_has_shaken_hands_may_be_silent(connect_raw: ConnectRaw, autojump_clock: MockClock) -> None:
     client = await connect_raw(limits=Limits(handshake_timeout=5))
     await trio.sleep(100)
     await client.prove_alive()
@@ -88,12 +65,12 @@ async def test_a_client_that_has_shaken_hands_may_be_silent(
 
 
 @pytest.mark.parametrize("frame", [PingFrame(0, b"12345678"), SettingsFrame(0, flags=["ACK"])], ids=["ping", "ack"])
-async def test_the_first_frame_must_be_the_settings(frame: Any, connect_raw: "ConnectRaw") -> None:
+async def test_the_first_frame_must_be_the_settings(frame: Any, connect_raw: ConnectRaw) -> None:
     client = await connect_raw()
     near, far = trio.testing.memory_stream_pair()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(client.server.serve_connection, far)
-        await near.send_all(PREFACE + frame.serialize() + PingFrame(0, b"unheard.").serialize())
+        await near.send_all(PREFACE + frame.serialize() + PingFrame(0, b"ignored.").serialize())
         other = type(client)(near, client.server)
         other.http2.initiate_connection()
         await other.receive_until(lambda event: isinstance(event, ConnectionTerminated))
@@ -101,7 +78,7 @@ async def test_the_first_frame_must_be_the_settings(frame: Any, connect_raw: "Co
     assert client.server.statistics().handshakes_failed == 1
 
 
-async def test_one_handshake_too_many_ends_the_oldest(connect_raw: "ConnectRaw") -> None:
+async def test_one_handshake_too_many_ends_the_oldest(connect_raw: ConnectRaw) -> None:
     client = await connect_raw(limits=Limits(max_handshakes=3, handshake_timeout=PATIENCE))
     await client.prove_alive()
     async with trio.open_nursery() as nursery:
@@ -119,7 +96,7 @@ async def test_one_handshake_too_many_ends_the_oldest(connect_raw: "ConnectRaw")
     assert client.server.statistics().handshakes_failed == 5
 
 
-async def test_a_connection_too_many_is_closed_at_once(connect_raw: "ConnectRaw") -> None:
+async def test_a_connection_too_many_is_closed_at_once(connect_raw: ConnectRaw) -> None:
     client = await connect_raw(limits=Limits(max_connections=2, handshake_timeout=PATIENCE))
     near, far = trio.testing.memory_stream_pair()
     async with trio.open_nursery() as nursery:
@@ -139,16 +116,13 @@ async def test_a_connection_too_many_is_closed_at_once(connect_raw: "ConnectRaw"
     await client.prove_alive()
 
 
-@pytest.mark.parametrize("alpn", [None, "http/1.1"])
+@pytest.mark.parametrize("alpn", [(), ("http/1.1",)])
 async def test_a_client_that_does_not_choose_http2_over_tls_is_closed(
-    alpn: str | None, nursery: trio.Nursery, tls: ssl.SSLContext, authority: trustme.CA
+    alpn: tuple[str, ...], serve: Serve, tls: ssl.SSLContext, authority: trustme.CA
 ) -> None:
-    server, port = await start(make_services(), nursery, Limits(), tls)
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    if alpn:
-        context.set_alpn_protocols([alpn])
-    stream = await trio.open_ssl_over_tcp_stream("localhost", port, ssl_context=context, https_compatible=True)
+    server = await serve(tls=tls)
+    context = trusting(authority, *alpn)
+    stream = await trio.open_ssl_over_tcp_stream("127.0.0.1", server.port, ssl_context=context, https_compatible=True)
     with trio.fail_after(30):
         try:
             await stream.send_all(PREFACE)
@@ -156,17 +130,15 @@ async def test_a_client_that_does_not_choose_http2_over_tls_is_closed(
         except trio.BrokenResourceError:
             pass
     await trio.aclose_forcefully(stream)
-    assert server.statistics().handshakes_failed == 1
+    assert server.server.statistics().handshakes_failed == 1
 
 
 @pytest.mark.parametrize(
     "sent", [b"", b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/1.1\r\n\r\n"], ids=["nothing", "part", "plain"]
 )
-async def test_a_tls_handshake_that_is_none_ends_in_time(
-    sent: bytes, nursery: trio.Nursery, tls: ssl.SSLContext
-) -> None:
-    server, port = await start(make_services(), nursery, Limits(handshake_timeout=0.2), tls)
-    stream = await trio.open_tcp_stream("127.0.0.1", port)
+async def test_an_invalid_tls_handshake_ends_in_time(sent: bytes, serve: Serve, tls: ssl.SSLContext) -> None:
+    server = await serve(limits=Limits(handshake_timeout=0.2, drain_timeout=0), tls=tls)
+    stream = await trio.open_tcp_stream("127.0.0.1", server.port)
     with trio.fail_after(30):
         await stream.send_all(sent)
         try:
@@ -174,9 +146,8 @@ async def test_a_tls_handshake_that_is_none_ends_in_time(
                 pass
         except trio.BrokenResourceError:
             pass
-        while server.connections:
-            await trio.sleep(0.01)
-    assert server.statistics().handshakes_failed == 1
+        await eventually(lambda: not server.server.connections)
+    assert server.server.statistics().handshakes_failed == 1
     await stream.aclose()
 
 
@@ -190,33 +161,32 @@ def many_files() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("half_open", [2_000, pytest.param(10_000, marks=pytest.mark.slow)])
-async def test_half_open_handshakes_harm_nobody(
-    half_open: int, nursery: trio.Nursery, tls: ssl.SSLContext, authority: trustme.CA, many_files: int
+async def test_half_open_handshakes_harm_no_other_client(
+    half_open: int, serve: Serve, tls: ssl.SSLContext, authority: trustme.CA, many_files: int
 ) -> None:
     """Connected clients are served, and new ones can connect. Both ends are in this process, whose limit of open files
     may reduce the number of handshakes."""
     limits = Limits(close_timeout=0.2, handshake_timeout=PATIENCE)
     batch = min(half_open, many_files - limits.max_handshakes - 500) // BATCHES
-    server, port = await start(make_services(), nursery, limits, tls)
-    trusting = ssl.create_default_context()
-    authority.configure_trust(trusting)
+    server = await serve(limits=limits, tls=tls)
+    context = trusting(authority)
 
     def connect() -> AbstractAsyncContextManager[Channel]:
-        return open_channel("localhost", port, tls=trusting, limits=Limits(connect_timeout=PATIENCE))
+        return open_channel("127.0.0.1", server.port, tls=context, limits=Limits(connect_timeout=PATIENCE))
 
     with ExitStack() as sockets:
         async with connect() as first:
             await get_chat(first, timeout=PATIENCE)
             for _ in range(BATCHES):
                 for _ in range(batch):
-                    sockets.enter_context(silent(port))
+                    sockets.enter_context(silent(server.port))
                 await get_chat(first, timeout=PATIENCE)
                 async with connect() as another:
                     await get_chat(another, timeout=PATIENCE, wait_for_ready=True)
-                assert server.statistics().handshaking <= limits.max_handshakes
+                assert server.server.statistics().handshaking <= limits.max_handshakes
                 assert trio.lowlevel.current_statistics().tasks_living < limits.max_handshakes + 100
-    await eventually(lambda: not server.connections and not server.statistics().handshaking)
-    assert server.statistics().handshakes_failed == BATCHES * batch
+    await eventually(lambda: not server.server.connections and not server.server.statistics().handshaking)
+    assert server.server.statistics().handshakes_failed == BATCHES * batch
 
 
 def silent(port: int) -> socket.socket:
