@@ -10,9 +10,10 @@ from bff.gateways import locate
 from bff.http.endpoints import Response, endpoint
 from bff.http.measures import counted
 from bff.http.proxy_headers import client_address, hostname
-from bff.http.throttle import SignInThrottle, Throttle
+from bff.http.throttle import Attempt, SignInThrottle, Throttle
 from bff.services import Services
 from bff.sign_ins import SignIns
+from shared.accounts.devices import DeviceTokens
 from shared.accounts.store import User
 from shared.accounts.tokens import Claims
 from shared.contract.errors import Code, Refusal, Unavailable
@@ -34,7 +35,9 @@ class Accounts:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._sign_ins = SignIns(services)
+        self._devices = DeviceTokens(services.issuer.keys, clock_ms=services.clock_ms)
         self._attempts = SignInThrottle()
+        self._password_changes = Throttle()
         self._registrations = Throttle()
 
     @endpoint("POST", "/v1/users", models.User, status=201)
@@ -57,15 +60,20 @@ class Accounts:
             return Refusal(Code.NAME_TAKEN, f"The name {body.name} is taken.", field="name")
         return Response(models.User.of(user), status=201)
 
-    @endpoint("POST", "/v1/tokens", models.Tokens)
+    @endpoint("POST", "/v1/tokens", models.SignedIn)
     @counted(SIGN_INS, _SIGN_IN_RESULTS)
     async def sign_in(self, body: models.SignIn) -> Response | Refusal:
         """Sign in."""
-        user_id = await self._check(body.name, body.password)
+        device_id = await self._devices.verify(body.device_token, body.name) if body.device_token else None
+        limit, now = self._services.live.value.sign_ins_per_minute, trio.current_time()
+        attempt = self._attempts.begin(body.name, client_address(request), device_id, limit, now)
+        user_id = await self._check(body.name, body.password, attempt)
         if isinstance(user_id, Refusal):
             return user_id
         tokens = await self._sign_ins.start(await self._user(user_id), body.device_name)
-        return tokens if isinstance(tokens, Refusal) else Response(tokens)
+        if isinstance(tokens, Refusal):
+            return tokens
+        return Response(models.SignedIn(**dict(tokens), device_token=await self._devices.issue(body.name)))
 
     @endpoint("POST", "/v1/tokens/refresh", models.Tokens)
     @counted(REFRESHES, {Code.UNAUTHENTICATED: "ended", Code.SUSPENDED: "suspended"})
@@ -106,7 +114,9 @@ class Accounts:
     async def change_password(self, claims: Claims, body: models.PasswordChange) -> Response | Refusal:
         """Change the password. Every other sign-in of the account ends, with its sessions."""
         user = await self._user(claims.user_id)
-        checked = await self._check(user.name, body.current_password)
+        limit, now = self._services.live.value.sign_ins_per_minute, trio.current_time()
+        attempt = self._password_changes.begin(claims.family_id, limit, now)
+        checked = await self._check(user.name, body.current_password, attempt)
         if isinstance(checked, Refusal):
             return _WRONG_PASSWORD if checked.code is Code.UNAUTHENTICATED else checked
         password_hash = await self._services.passwords.hash(body.new_password)
@@ -129,21 +139,20 @@ class Accounts:
         (user,) = await self._services.accounts.users([user_id])
         return user
 
-    async def _check(self, name: str, password: str) -> int | Refusal:
+    async def _check(self, name: str, password: str, attempt: Attempt | float) -> int | Refusal:
         """Verify name and password; the user's id. The refusal and its duration do not disclose which is wrong."""
-        address, per_minute = client_address(request), self._services.live.value.sign_ins_per_minute
-        if wait := self._attempts.begin(name, address, per_minute, trio.current_time()):
-            return _too_many("failed sign-ins", wait)
+        if not isinstance(attempt, Attempt):
+            return _too_many("failed sign-ins", attempt)
         try:
             credentials = await self._services.accounts.credentials(name)
             password_hash = credentials.password_hash if credentials else None
             correct = await self._services.passwords.verify(password_hash, password)
         except Unavailable:
-            self._attempts.forgive(name, address, per_minute)
+            attempt.forgive()
             raise
         if credentials is None or not correct:
             return Refusal(Code.UNAUTHENTICATED, "The name or the password is wrong.")
-        self._attempts.forgive(name, address, per_minute)
+        attempt.forgive()
         return credentials.user_id
 
 

@@ -47,6 +47,7 @@ Name = Annotated[
 ]
 NewPassword = Annotated[str, StringConstraints(min_length=10, max_length=128), Field(repr=False)]
 Password = Annotated[str, StringConstraints(min_length=1, max_length=128), Field(repr=False)]
+DeviceToken = Annotated[str, StringConstraints(max_length=2_048), Field(repr=False)]
 RefreshToken = Annotated[str, StringConstraints(min_length=1, max_length=128), Field(repr=False)]
 DisplayName = Annotated[
     str,
@@ -79,6 +80,7 @@ class SignIn(Input):
     name: Annotated[str, StringConstraints(min_length=1, max_length=64, to_lower=True)]
     password: Password
     device_name: DeviceName = ""
+    device_token: DeviceToken = ""
 
 
 class Refresh(Input):
@@ -170,6 +172,13 @@ class Tokens(BaseModel):
     refresh_token: str
     token_type: str = "Bearer"  # noqa: S105 - no secret: the token type of RFC 6750
     user: User
+
+
+class SignedIn(Tokens):
+    """Tokens of a new sign-in, and the token of its device: send it with the next sign-in to this account, which failed
+    sign-ins of others then do not delay."""
+
+    device_token: str
 
 
 class GatewayLocation(BaseModel):

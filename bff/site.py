@@ -68,6 +68,12 @@ class Site:
         media_type = MEDIA_TYPES.get(Path(path).suffix)
         if media_type is None or _PATH.fullmatch(path) is None:
             return None
+        try:
+            return self._read(path, media_type)
+        except OSError:  # a name that is too long, a file that is gone or not readable
+            return None
+
+    def _read(self, path: str, media_type: str) -> File | None:
         location = (self._root / path).resolve()
         if not location.is_relative_to(self._root) or not location.is_file():
             return None

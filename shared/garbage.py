@@ -6,9 +6,14 @@ some 70 objects of each closed connection, so collections of young objects suffi
 """
 
 import gc
+import resource
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import trio
+
+STATM = Path("/proc/self/statm")
 
 YOUNG_OBJECTS = 50_000
 """New objects between two collections of the youngest generation: some 5 ms of work. After 20 of these and one of the
@@ -21,14 +26,41 @@ FULL_SHARE = 0.002
 """Largest share of the time for these: they took 115 ms with full tails, and 126 ms after 2,000 closed sessions."""
 
 
-async def collect_garbage() -> None:
-    """Set the thresholds, exclude existing objects (modules live as long as the process), and collect at intervals."""
+CHECK_SECONDS = 1.0
+"""Interval of the checks of the process's memory."""
+
+GROWTH_BYTES = 64 * 1024 * 1024
+"""Growth of the process's memory since the last full collection that calls for another: Python counts objects, not
+bytes, and a few large ones may be in cycles. About half of what an idle process takes."""
+
+GROWTH_SHARE = 0.02
+"""Largest share of the time for these."""
+
+
+async def collect_garbage(memory: Callable[[], int] | None = None) -> None:
+    """Set the thresholds, exclude existing objects (modules live as long as the process), and collect at intervals.
+
+    `memory` returns the bytes that the process takes; by default its resident memory.
+    """
+    memory = memory or resident_bytes
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS, 20, 1)
-    pause = FULL_SECONDS
+    collected_at, seconds, base = trio.current_time(), 0.0, memory()
     while True:
-        await trio.sleep(pause)
-        began = time.perf_counter()
-        gc.collect()
-        pause = max(FULL_SECONDS, (time.perf_counter() - began) / FULL_SHARE)
+        await trio.sleep(CHECK_SECONDS)
+        age = trio.current_time() - collected_at
+        has_grown = memory() - base > GROWTH_BYTES and age >= seconds / GROWTH_SHARE
+        if has_grown or age >= max(FULL_SECONDS, seconds / FULL_SHARE):
+            began = time.perf_counter()
+            gc.collect()
+            collected_at, seconds, base = trio.current_time(), time.perf_counter() - began, memory()
+
+
+def resident_bytes() -> int:
+    """The resident memory of this process; 0 where there is no `/proc`."""
+    try:
+        pages = int(STATM.read_bytes().split()[1])
+    except OSError:
+        return 0
+    return pages * resource.getpagesize()

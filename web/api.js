@@ -51,8 +51,11 @@ export class Api {
 
   /** @param {string} name @param {string} password */
   async signIn(name, password) {
-    const tokens = await this.#request("POST", "/v1/tokens", { name, password, device_name: "web" });
+    const device_token = this.#credentials.deviceToken(name);
+    const account = { name, password, device_name: "web", device_token };
+    const { device_token: next_device_token, ...tokens } = await this.#request("POST", "/v1/tokens", account);
     this.#credentials.store(tokens);
+    this.#credentials.storeDeviceToken(name, next_device_token);
   }
 
   /** Ends the sign-in in this browser, whether the server responds or not. */

@@ -10,6 +10,10 @@
 const KEY = "rookery.sign-in";
 /** The user as loaded last; the sign-in's own copy dates from its last refresh. */
 const PROFILE_KEY = "rookery.profile";
+/** The device tokens of the accounts that signed in here, by name; they outlast the sign-ins. */
+const DEVICES_KEY = "rookery.devices";
+/** Accounts whose device token is kept: those that signed in last. */
+const MAX_DEVICE_TOKENS = 10;
 /** A token that expires within this time is refreshed first; also the least time between two refreshes by the clock. */
 const MARGIN_MS = 30_000;
 /** A used refresh token stays marked this long: the most that a tab waits to read its replacement. */
@@ -77,6 +81,19 @@ export class Credentials {
   /** Stores the profile of the signed-in user. @param {User} user */
   storeUser(user) {
     this.#storage.setItem(PROFILE_KEY, JSON.stringify(user));
+  }
+
+  /** The token by which the server knows this browser at a sign-in; empty before the first one. @param {string} name */
+  deviceToken(name) {
+    return new Map(this.#read(DEVICES_KEY)).get(name.toLowerCase()) ?? "";
+  }
+
+  /** @param {string} name @param {string} device_token */
+  storeDeviceToken(name, device_token) {
+    const others = new Map(this.#read(DEVICES_KEY));
+    others.delete(name.toLowerCase());
+    const entries = [...others, [name.toLowerCase(), device_token]].slice(-MAX_DEVICE_TOKENS);
+    this.#storage.setItem(DEVICES_KEY, JSON.stringify(entries));
   }
 
   clear() {

@@ -30,7 +30,8 @@ from shared.telemetry.health import Health
 from shared.telemetry.logs import with_role
 from shared.telemetry.metrics import register_readings, serve_role
 
-GRPC_LIMITS = Limits(drain_timeout=0.5, close_timeout=0.5)
+GRPC_LIMITS = Limits(max_message_bytes=64 * 1024, drain_timeout=0.5, close_timeout=0.5)
+"""Queries have some 200 bytes. A message that unpacks to more than this is refused."""
 """A query takes milliseconds, so a stop need not wait long for running ones."""
 
 MAX_QUERIES = 1_000

@@ -149,7 +149,7 @@ class AccountStore(AuditStore, Protocol):
         ...
 
     async def sign_in_status(self, family_id: str, user_id: int) -> AccountStatus | None:
-        """Return the status of a sign-in's user; None if the sign-in has ended."""
+        """Return the status of a sign-in's user; None if the sign-in has ended, or is another user's."""
         ...
 
     async def signing_keys(self) -> Sequence[SigningKey]:

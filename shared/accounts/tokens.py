@@ -65,6 +65,7 @@ class Claims:
     user_id: int
     family_id: str
     expires_at_ms: int
+    not_before_ms: int = 0
     is_admin: bool = False
 
 
@@ -188,7 +189,6 @@ class TokenIssuer:
 
     async def issue(self, user_id: int, family_id: str, lifetime_seconds: int) -> AccessToken:
         """Issue a token for the sign-in `family_id`. Raises Unavailable."""
-        key_id, key = await self.keys.newest()
         now = self._clock_ms() // 1000
         expires = now + lifetime_seconds
         claims = {
@@ -199,8 +199,7 @@ class TokenIssuer:
             "exp": expires,
             "jti": secrets.token_urlsafe(12),
         }
-        token = jwt.encode({"alg": ALGORITHM, "kid": key_id}, claims, key, algorithms=[ALGORITHM])
-        return AccessToken(token, expires * 1000)
+        return AccessToken(await sign(self.keys, claims), expires * 1000)
 
 
 class TokenVerifier:
@@ -213,11 +212,13 @@ class TokenVerifier:
 
     async def verify(self, token: str) -> Claims | Refusal:
         """Return the claims of the token; a Refusal if it is not valid. Raises Unavailable."""
-        claims = await self._signed_claims(token)
+        claims = _claims(await signed_payload(self._keys, token))
         if claims is None:
             return Refusal(Code.UNAUTHENTICATED, "The access token is not one that we issued.")
         if claims.expires_at_ms <= self._clock_ms():
             return Refusal(Code.UNAUTHENTICATED, "The access token has expired: refresh it.")
+        if claims.not_before_ms > self._clock_ms():
+            return Refusal(Code.UNAUTHENTICATED, "The access token is not valid yet.")
         status = await self._accounts.sign_in_status(claims.family_id, claims.user_id)
         if status is None:
             return Refusal(Code.UNAUTHENTICATED, "This sign-in has ended: sign in again.")
@@ -225,26 +226,34 @@ class TokenVerifier:
             return SUSPENDED
         return replace(claims, is_admin=status.is_admin)
 
-    async def _signed_claims(self, token: str) -> Claims | None:
-        """Return the claims if one of the platform's keys signed the token."""
-        if len(token) > MAX_TOKEN_CHARACTERS:
+
+async def sign(keys: SigningKeys, claims: dict[str, Any]) -> str:
+    """Return a JWT with these claims. Raises Unavailable."""
+    key_id, key = await keys.newest()
+    return jwt.encode({"alg": ALGORITHM, "kid": key_id}, claims, key, algorithms=[ALGORITHM])
+
+
+async def signed_payload(keys: SigningKeys, token: str) -> object:
+    """Return the payload of a JWT; None if none of the keys signed it. Raises Unavailable."""
+    if len(token) > MAX_TOKEN_CHARACTERS:
+        return None
+    try:
+        signature = jws.extract_compact(token.encode())
+        key = await keys.find(str(signature.headers().get("kid")))
+        if key is None or not jws.validate_compact(signature, key, algorithms=[ALGORITHM]):
             return None
-        try:
-            signature = jws.extract_compact(token.encode())
-            key = await self._keys.find(str(signature.headers().get("kid")))
-            if key is None or not jws.validate_compact(signature, key, algorithms=[ALGORITHM]):
-                return None
-            return _claims(json.loads(signature.payload))
-        except (JoseError, ValueError, RecursionError):
-            return None
+        return json.loads(signature.payload)
+    except (JoseError, ValueError, RecursionError):
+        return None
 
 
 def _claims(payload: object) -> Claims | None:
     match payload:
-        case {"iss": str(issuer), "sub": str(subject), "sid": str(family_id), "exp": int(expires)}:
+        case {"iss": str(issuer), "sub": str(subject), "sid": str(family_id), "exp": int(expires), **others}:
+            not_before = others.get("nbf", 0)
             user_id = int(subject) if subject.isascii() and subject.isdigit() else 0
-            if issuer == ISSUER and 1 <= user_id <= MAX_ID:
-                return Claims(user_id, family_id, expires * 1000)
+            if issuer == ISSUER and 1 <= user_id <= MAX_ID and isinstance(not_before, int):
+                return Claims(user_id, family_id, expires * 1000, not_before * 1000)
     return None
 
 

@@ -69,7 +69,10 @@ class LiveConfiguration(BaseModel):
     messages_page_size: int = Field(default=50, ge=1, le=100, description="Default number of messages on a page")
     profiles_page_size: int = Field(default=20, ge=1, le=100, description="Default number of profiles found")
     sign_ins_per_minute: int = Field(
-        default=10, ge=1, le=10_000, description="Failed sign-ins per name; ten times as many per address"
+        default=10,
+        ge=1,
+        le=10_000,
+        description="Failed sign-ins per name and address; ten times as many per address, six times per name and hour",
     )
     registrations_per_minute: int = Field(default=60, ge=1, le=100_000, description="New accounts per address")
     access_token_seconds: int = Field(default=900, ge=30, le=86_400, description="Life of an access token, in seconds")

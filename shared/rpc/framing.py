@@ -53,18 +53,20 @@ class MessageBuffer:
         """Append received bytes."""
         self._data += data
 
+    def holds_at_most_one(self) -> bool:
+        """Whether there is no byte after the first message. Raises RpcError as `take` does, except for compression."""
+        prefix = self._prefix()
+        return prefix is None or len(self._data) <= PREFIX.size + prefix[1]
+
     def take(self) -> bytes | None:
         """Return the next message; None if it is not complete yet.
 
         Raises RpcError if the message is too large, or its framing or compression is invalid.
         """
-        if len(self._data) < PREFIX.size:
+        prefix = self._prefix()
+        if prefix is None:
             return None
-        compressed, length = PREFIX.unpack_from(self._data)
-        if compressed > 1:
-            raise RpcError(Status.INTERNAL, "a message begins with a byte that is neither 0 nor 1")
-        if length > self._max_message_bytes:
-            raise RpcError(Status.RESOURCE_EXHAUSTED, f"a message of {length} bytes is over {self._max_message_bytes}")
+        compressed, length = prefix
         end = PREFIX.size + length
         if len(self._data) < end:
             return None
@@ -74,6 +76,17 @@ class MessageBuffer:
         self._credited = max(self._credited - end, 0)
         self.took_compressed = bool(compressed)
         return self._decompress(message) if compressed else message
+
+    def _prefix(self) -> tuple[int, int] | None:
+        """The compression flag and the length of the first message; None if they are not complete yet."""
+        if len(self._data) < PREFIX.size:
+            return None
+        compressed, length = PREFIX.unpack_from(self._data)
+        if compressed > 1:
+            raise RpcError(Status.INTERNAL, "a message begins with a byte that is neither 0 nor 1")
+        if length > self._max_message_bytes:
+            raise RpcError(Status.RESOURCE_EXHAUSTED, f"a message of {length} bytes is over {self._max_message_bytes}")
+        return compressed, length
 
     def credit_unread(self) -> None:
         """Credit all stored bytes: the reader waits for the rest of a message that may be larger than the window."""

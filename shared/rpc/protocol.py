@@ -36,7 +36,7 @@ from shared.rpc.limits import Limits
 from shared.rpc.status import Metadata, RpcError, Status, status_of
 
 GRPC = "application/grpc"
-"""The prefix of a call's content type."""
+"""A call's content type; a message format (`+proto`) or parameters (`;`) may follow."""
 
 CONTENT_TYPE_SUFFIX = "+proto"
 
@@ -70,8 +70,12 @@ _MALFORMED = (
 
 _REQUEST = HeaderValidationFlags(is_client=False, is_trailer=False, is_response_header=False, is_push_promise=False)
 _RESPONSE = HeaderValidationFlags(is_client=True, is_trailer=False, is_response_header=True, is_push_promise=False)
+_REQUEST_TRAILERS = HeaderValidationFlags(
+    is_client=False, is_trailer=True, is_response_header=False, is_push_promise=False
+)
 _TRAILERS = HeaderValidationFlags(is_client=True, is_trailer=True, is_response_header=False, is_push_promise=False)
 
+_CONTENT_TYPE = re.compile(re.escape(GRPC) + r"(?:[+;].*)?")
 _TIMEOUT = re.compile(r"[0-9]{1,8}[HMSmun]")
 _METADATA_NAME = re.compile(r"(?!grpc-)[0-9a-z_.-]+")
 _MILLISECONDS = re.compile(r"[0-9]{1,9}")
@@ -133,7 +137,7 @@ class CallRefused:
 
 @dataclass(frozen=True, slots=True)
 class MalformedRequest:
-    """A request with headers that HTTP/2 forbids."""
+    """A request with headers or trailers that HTTP/2 forbids."""
 
     stream_id: int
 
@@ -243,8 +247,8 @@ class Protocol(GRPCConnection):  # type: ignore[misc, unused-ignore]
             return self._request(event.stream_id, event.headers)
         if isinstance(event, h2.events.ResponseReceived):
             return self._response(event.stream_id, event.headers, ended=event.stream_ended is not None)
-        if isinstance(event, h2.events.TrailersReceived) and self.config.client_side:
-            return self._trailers(event.stream_id, event.headers)
+        if isinstance(event, h2.events.TrailersReceived):
+            return self._trailers(event) if self.config.client_side else self._request_trailers(event)
         return event
 
     def _request(self, stream_id: int, headers: Headers) -> Request:
@@ -257,7 +261,7 @@ class Protocol(GRPCConnection):  # type: ignore[misc, unused-ignore]
             return MalformedRequest(stream_id)
         except UnicodeDecodeError:
             return CallRefused(stream_id, RpcError(Status.INTERNAL, "the headers are not text"))
-        if not str(fields.get("content-type")).startswith(GRPC):
+        if not _CONTENT_TYPE.fullmatch(str(fields.get("content-type"))):
             return ForeignRequest(stream_id)
         try:
             if not _TIMEOUT.fullmatch(fields.get("grpc-timeout", "0n")):
@@ -298,11 +302,20 @@ class Protocol(GRPCConnection):  # type: ignore[misc, unused-ignore]
             return CallEnded(stream_id, RpcError(Status.INTERNAL, f"the response is compressed with {encoding}"), ())
         return ResponseStarted(stream_id, response.custom_metadata, encoding == "gzip")
 
-    def _trailers(self, stream_id: int, headers: Headers) -> CallEnded:
+    def _trailers(self, event: h2.events.TrailersReceived) -> CallEnded:
         try:
-            return _call_ended(stream_id, _read_headers(headers, _TRAILERS))
+            return _call_ended(event.stream_id, _read_headers(event.headers, _TRAILERS))
         except _MALFORMED:
-            return CallEnded(stream_id, RpcError(Status.UNKNOWN, "the response's trailers are not valid for gRPC"), ())
+            error = RpcError(Status.UNKNOWN, "the response's trailers are not valid for gRPC")
+            return CallEnded(event.stream_id, error, ())
+
+    def _request_trailers(self, event: h2.events.TrailersReceived) -> MalformedRequest | h2.events.Event:
+        """gRPC has no trailers in requests: valid ones are ignored."""
+        try:
+            _read_headers(event.headers, _REQUEST_TRAILERS)
+        except (h2.exceptions.ProtocolError, UnicodeDecodeError):
+            return MalformedRequest(event.stream_id)
+        return event
 
 
 def check_metadata(metadata: Metadata) -> None:

@@ -65,6 +65,21 @@ class RpcError(Exception):
         self.unprocessed = unprocessed
         self.retry_after = retry_after
 
+    def again(self) -> "RpcError":
+        """Return the error without a traceback, to store it or to raise it once more.
+
+        A stored error with its traceback keeps the frames that it passed, with their messages and buffers, in a cycle
+        that only a full garbage collection frees.
+        """
+        return type(self)(
+            self.status,
+            self.message,
+            self.metadata,
+            details=self.details,
+            unprocessed=self.unprocessed,
+            retry_after=self.retry_after,
+        )
+
     def detail(self, message_type: type[Detail]) -> Detail | None:
         """Return the first detail of this type; None if there is none that can be parsed."""
         for packed in self.details:

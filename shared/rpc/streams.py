@@ -59,7 +59,7 @@ class MessageStream(Generic[Incoming, Outgoing]):
     def __init__(self, connection: StreamConnection, stream_id: int, incoming: type[Incoming]) -> None:
         self.stream_id = stream_id
         self.failure: RpcError | None = None
-        """The error that ended the stream; None while it is open."""
+        """The error that ended the stream, without a traceback; None while it is open."""
         self.sends_gzip = False
         """Whether sent messages are compressed."""
         self._connection = connection
@@ -79,7 +79,7 @@ class MessageStream(Generic[Incoming, Outgoing]):
         await trio.lowlevel.checkpoint_if_cancelled()
         while (data := self._inbound.take()) is None:
             if self.failure is not None:
-                raise self.failure
+                raise self.failure.again()
             if self._ended:
                 if self._inbound:
                     raise RpcError(Status.INTERNAL, "the stream ended within a message")
@@ -93,6 +93,25 @@ class MessageStream(Generic[Incoming, Outgoing]):
             return self._incoming.FromString(data)
         except DecodeError:
             raise RpcError(Status.INTERNAL, f"not a message of type {self._incoming.DESCRIPTOR.full_name}") from None
+
+    async def receive_only(self) -> Incoming:
+        """Return the message of a call that takes one, once the peer has ended the request.
+
+        Until then the message stays packed, so that an unfinished request keeps no more memory than its bytes. Raises
+        RpcError also if there is no message, or more than one.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while not self._ended and self._inbound.holds_at_most_one():
+            if self.failure is not None:
+                raise self.failure.again()
+            self._inbound.credit_unread()
+            self._give_credit()
+            self._arrived = self._arrived or trio.Event()
+            await self._arrived.wait()
+        message = await self.receive()
+        if message is None or self._inbound or not self._ended:
+            raise RpcError(Status.UNIMPLEMENTED, "the method takes one message")
+        return message
 
     @property
     def received_compressed(self) -> bool:
@@ -114,7 +133,7 @@ class MessageStream(Generic[Incoming, Outgoing]):
 
     def abort(self, error: RpcError) -> None:
         """End the stream for its user: its waiting tasks raise the error."""
-        self.failure = self.failure or error
+        self.failure = self.failure or error.again()
         self._notify_receiver()
         self.window_opened()
 
@@ -159,7 +178,7 @@ class MessageStream(Generic[Incoming, Outgoing]):
         """Send framed messages, after the messages that other tasks are sending."""
         http2 = self._connection.http2
         if self.failure is not None:
-            raise self.failure
+            raise self.failure.again()
         free = self._send_lock is None or not self._send_lock.locked()
         if free and self._connection.has_room and len(data) <= http2.sendable(self.stream_id):
             http2.send_data_frame(self.stream_id, data)
@@ -193,7 +212,7 @@ class MessageStream(Generic[Incoming, Outgoing]):
         connection = self._connection
         while True:
             if self.failure is not None:
-                raise self.failure
+                raise self.failure.again()
             size = connection.http2.sendable(self.stream_id)
             if size > 0 and connection.has_room:
                 return size
@@ -279,7 +298,7 @@ class ServerStream(MessageStream[Incoming, Outgoing]):
 
     def _respond(self, metadata: Metadata = ()) -> None:
         if self.failure is not None:
-            raise self.failure
+            raise self.failure.again()
         self._connection.protocol.respond(self.stream_id, metadata, compressed=self.sends_gzip)
         self._responded = True
 

@@ -97,6 +97,8 @@ UNREACHABLE = (
     "/~root/main.js",
     "/none.js",
     "/link.js",
+    f"/{'a' * 300}.js",
+    f"/{'a/' * 3_000}a.js",
 )
 
 

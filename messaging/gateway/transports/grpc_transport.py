@@ -26,8 +26,8 @@ class GrpcTransport:
         try:
             frame = await self._stream.receive()
         except RpcError as error:
-            self.failure = error
-            raise ConnectionLost from error
+            self.failure = error.again()
+            raise ConnectionLost from None
         limit = self._gateway.live.value.max_frame_bytes
         if frame is not None and frame.ByteSize() > limit:
             return Refusal(Code.TOO_LARGE, f"A frame may have {limit} bytes at most.")
@@ -40,8 +40,8 @@ class GrpcTransport:
         try:
             await self._stream.send_encoded(frames)
         except RpcError as error:
-            self.failure = error
-            raise ConnectionLost from error
+            self.failure = error.again()
+            raise ConnectionLost from None
 
 
 class SessionService(SessionServiceServicer):
@@ -61,4 +61,4 @@ class SessionService(SessionServiceServicer):
         finally:
             self._gateway.close_session(session)
         if transport.failure is not None:
-            raise transport.failure
+            raise transport.failure.again()

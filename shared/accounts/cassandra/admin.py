@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from shared.accounts.audit import Actor, AuditEntry
-from shared.accounts.cassandra.sign_ins import FAMILY, IS_LIVE, NO_FAMILY, CassandraSignIns
+from shared.accounts.cassandra.sign_ins import FAMILY, NO_FAMILY, USER_OF_FAMILY, CassandraSignIns
 from shared.accounts.store import AccountStatus, Family
 
 ACCOUNT_STATUS = "SELECT user_id, is_admin, suspended_at_ms, suspended_reason FROM standings WHERE user_id = ?"
@@ -56,10 +56,10 @@ class CassandraAdministration(CassandraSignIns):
         return {user_id: found.get(user_id, AccountStatus()) for user_id in user_ids}
 
     async def sign_in_status(self, family_id: str, user_id: int) -> AccountStatus | None:
-        live, statuses = await self._statements.run_each(
-            (IS_LIVE, (family_id or NO_FAMILY,)), (ACCOUNT_STATUS, (user_id,))
+        users, statuses = await self._statements.run_each(
+            (USER_OF_FAMILY, (family_id or NO_FAMILY,)), (ACCOUNT_STATUS, (user_id,))
         )  # concurrently, since every request waits for this
-        if not live:
+        if [tuple(row) for row in users] != [(user_id,)]:
             return None
         return _status(*statuses[0][1:]) if statuses else AccountStatus()
 

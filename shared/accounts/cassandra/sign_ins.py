@@ -33,7 +33,7 @@ FAMILY = """
     SELECT family_id, user_id, device_name, created_at_ms, current_digest, expires_at_ms
     FROM families WHERE family_id = ?
 """
-IS_LIVE = "SELECT family_id FROM families WHERE family_id = ?"
+USER_OF_FAMILY = "SELECT user_id FROM families WHERE family_id = ?"
 ADD_TOKEN = "INSERT INTO refresh_tokens (digest, family_id) VALUES (?, ?) USING TTL ?"  # noqa: S105 - CQL
 FAMILY_OF_TOKEN = "SELECT family_id FROM refresh_tokens WHERE digest = ?"  # noqa: S105 - CQL
 ADD_TO_USER = "INSERT INTO families_by_user (user_id, family_id) VALUES (?, ?) USING TTL ?"
@@ -45,7 +45,7 @@ SIGN_IN_STATEMENTS = (
     ROTATE_FAMILY,
     END_FAMILY,
     FAMILY,
-    IS_LIVE,
+    USER_OF_FAMILY,
     ADD_TOKEN,
     FAMILY_OF_TOKEN,
     ADD_TO_USER,
@@ -109,7 +109,7 @@ class CassandraSignIns:
         return ended
 
     async def is_live(self, family_id: str) -> bool:
-        return bool(await self._statements.run(IS_LIVE, family_id or NO_FAMILY))
+        return bool(await self._statements.run(USER_OF_FAMILY, family_id or NO_FAMILY))
 
     async def _family_of(self, digest: bytes) -> tuple[Family, bytes | None, int] | None:
         rows = await self._statements.run(FAMILY_OF_TOKEN, digest)

@@ -33,7 +33,8 @@ ACCOUNT_STATUSES = """
 """
 SIGN_IN_STATUS = """
     SELECT coalesce(is_admin, 0), suspended_at_ms, coalesce(suspended_reason, '')
-    FROM families LEFT JOIN standings ON standings.user_id = ? WHERE family_id = ?
+    FROM families LEFT JOIN standings ON standings.user_id = families.user_id
+    WHERE family_id = ? AND families.user_id = ?
 """
 MAKE_ADMIN = """
     INSERT INTO standings (user_id, is_admin) VALUES (?, 1)
@@ -70,7 +71,7 @@ class SqliteAdministration:
 
     async def sign_in_status(self, family_id: str, user_id: int) -> AccountStatus | None:
         def work(connection: sqlite3.Connection) -> AccountStatus | None:
-            row = connection.execute(SIGN_IN_STATUS, (user_id, family_id)).fetchone()
+            row = connection.execute(SIGN_IN_STATUS, (family_id, user_id)).fetchone()
             return None if row is None else _status(*row)
 
         return await self._database.read(work)

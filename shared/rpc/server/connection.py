@@ -89,9 +89,7 @@ class ServerConnection(Connection[AnyServerStream | ForeignStream]):
             case StreamRefused():
                 self._counters.calls_refused += 1
             case MalformedRequest():
-                self._counters.calls_refused += 1
-                self.protocol.reset(event.stream_id, ErrorCodes.PROTOCOL_ERROR)
-                self.http2.forget(event.stream_id)
+                self._reset_malformed(event.stream_id)
             case h2.events.RemoteSettingsChanged() if self._is_handshaking:
                 self._is_handshaking = False
                 self._handshake_done()
@@ -136,6 +134,14 @@ class ServerConnection(Connection[AnyServerStream | ForeignStream]):
         self.protocol.reset(stream_id, ErrorCodes.REFUSED_STREAM)
         self.http2.forget(stream_id)
         return True
+
+    def _reset_malformed(self, stream_id: int) -> None:
+        self.protocol.reset(stream_id, ErrorCodes.PROTOCOL_ERROR)
+        if stream := self.streams.get(stream_id):  # the trailers are malformed, the headers were not
+            stream.disconnect(RpcError(Status.INTERNAL, "the request's trailers are not valid in HTTP/2"))
+        else:
+            self._counters.calls_refused += 1
+            self.http2.forget(stream_id)
 
     def _refuse(self, stream_id: int, error: RpcError) -> None:
         """Send a call its status alone."""
@@ -183,7 +189,7 @@ async def _outcome(stream: AnyServerStream, handler: Handler) -> RpcError | None
             await trio.lowlevel.checkpoint_if_cancelled()  # a call that was reset already never reaches its handler
             await handler(stream)
         except* RpcError as group:
-            error = _first_leaf(group)
+            error = _first_leaf(group).again()
         except* Exception as group:  # supervision: a fault of a handler ends its own call only
             error = _internal_error(stream, group)
     if stream.scope.cancelled_caught:

@@ -106,8 +106,6 @@ def _method(function: Callable[..., Awaitable[Any]], name: str, signature: RPCSi
 async def _only_message(stream: AnyServerStream, seconds: float) -> Message:
     """Return the message of a unary call. Raises RpcError unless exactly one arrives within `seconds`."""
     with trio.move_on_after(seconds):
-        message: Message | None = await stream.receive()
-        if message is None or await stream.receive() is not None:
-            raise RpcError(Status.UNIMPLEMENTED, f"{stream.method} takes one message")
+        message: Message = await stream.receive_only()
         return message
     raise RpcError(Status.DEADLINE_EXCEEDED, f"the message did not arrive within {seconds:g} s")

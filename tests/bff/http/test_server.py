@@ -180,6 +180,26 @@ async def test_bytes_other_than_http_are_refused_and_closed(sent: str) -> None:
         await until_connections(server, 0)
 
 
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        ("GET / HTTP/3.0\r\nHost: x\r\n\r\n", 505),
+        ("GET / HTTP/0.9\r\nHost: x\r\n\r\n", 505),
+        (f"GET / HTTP/1.1\r\nHost: x\r\nX: {'x' * 60_000}\r\n\r\n", 431),
+        (f"GET /{'x' * 60_000} HTTP/1.1\r\nHost: x\r\n\r\n", 431),
+    ],
+    ids=["two lengths", "version 3", "version 0", "large header", "long target"],
+)
+async def test_a_refused_head_ends_the_connection_before_the_next_request(head: str, status: int) -> None:
+    async with serving() as server, connected(server) as client:
+        await client.send(f"{head}GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n")
+        received = await client.rest()
+        assert received.startswith(f"HTTP/1.1 {status} ".encode())
+        assert received.count(b"HTTP/1.1") == 1
+        await until_connections(server, 0)
+
+
 async def test_a_client_that_vanishes_ends_its_request() -> None:
     ended = trio.Event()
     begun = trio.Event()

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from bff.http.throttle import ADDRESS_FACTOR, PERIOD, SignInThrottle, Throttle
+from bff.http.throttle import ADDRESS_FACTOR, HOUR, HOURLY_FACTOR, PERIOD, Attempt, SignInThrottle, Throttle
 from shared.configuration.model import LiveConfiguration
 from tests.bff.conftest import PASSWORD, Api
 
@@ -66,16 +66,42 @@ def test_no_minute_has_more_than_twice_the_rate_and_the_returned_wait_is_enough(
 
 def test_an_address_has_several_names_worth() -> None:
     throttle = SignInThrottle()
-    allowed = [throttle.begin(f"name{number}", "address", 2, now=0.0) == 0.0 for number in range(30)]
-    assert sum(allowed) == 2 * ADDRESS_FACTOR
-    assert throttle.begin("name", "another", 2, now=0.0) == 0.0
+    attempts = [throttle.begin(f"name{number}", "address", None, 2, now=0.0) for number in range(30)]
+    assert sum(isinstance(each, Attempt) for each in attempts) == 2 * ADDRESS_FACTOR
+    assert isinstance(throttle.begin("name", "another", None, 2, now=0.0), Attempt)
 
 
 def test_a_name_that_is_blocked_does_not_use_up_the_address() -> None:
     throttle = SignInThrottle()
     for _ in range(1_000):
-        throttle.begin("name", "address", 2, now=0.0)
-    assert throttle.begin("other", "address", 2, now=0.0) == 0.0
+        throttle.begin("name", "address", None, 2, now=0.0)
+    assert isinstance(throttle.begin("other", "address", None, 2, now=0.0), Attempt)
+
+
+def test_guesses_at_many_addresses_are_limited_per_name_and_hour() -> None:
+    throttle = SignInThrottle()
+    attempts = [throttle.begin("name", f"address {number}", None, 2, now=0.0) for number in range(30)]
+    assert sum(isinstance(each, Attempt) for each in attempts) == 2 * HOURLY_FACTOR
+    assert throttle.begin("name", "address", None, 2, now=0.0) == pytest.approx(HOUR / (2 * HOURLY_FACTOR))
+
+
+def test_a_known_device_has_a_limit_of_its_own_and_is_then_unknown() -> None:
+    throttle = SignInThrottle()
+    for number in range(30):
+        throttle.begin("name", f"address {number}", None, 2, now=0.0)
+    for _ in range(2):
+        assert isinstance(throttle.begin("name", "address", "device", 2, now=0.0), Attempt)
+    assert not isinstance(throttle.begin("name", "address", "device", 2, now=0.0), Attempt)
+    assert isinstance(throttle.begin("name", "address", "another device", 2, now=0.0), Attempt)
+
+
+def test_a_forgiven_attempt_counts_nowhere() -> None:
+    throttle = SignInThrottle()
+    for device_id in (None, "device"):
+        for _ in range(100):
+            attempt = throttle.begin("name", "address", device_id, 1, now=0.0)
+            assert isinstance(attempt, Attempt)
+            attempt.forgive()
 
 
 # ---- over HTTP
@@ -86,17 +112,42 @@ def configuration() -> LiveConfiguration:
     return LiveConfiguration(sign_ins_per_minute=3, registrations_per_minute=2)
 
 
-async def test_failed_sign_ins_of_a_name_are_limited_from_any_address(api: Api, mock_clock: MockClock) -> None:
+async def test_wrong_passwords_from_one_address_do_not_delay_the_user_at_another(
+    api: Api, mock_clock: MockClock
+) -> None:
     await api.register("alice")
-    wrong = {"name": "Alice", "password": "wrong password"}
-    for number in range(3):
-        assert (await api.call("POST", "/v1/tokens", wrong, address=f"192.0.2.{number}")).status == 401
-    reply = await api.call("POST", "/v1/tokens", {"name": "alice", "password": PASSWORD}, address="192.0.2.9")
+    right, wrong = {"name": "alice", "password": PASSWORD}, {"name": "Alice", "password": "wrong password"}
+    for _ in range(3):
+        assert (await api.call("POST", "/v1/tokens", wrong)).status == 401
+    reply = await api.call("POST", "/v1/tokens", right)
     assert reply.refusal == (429, "rate_limited", "")
     assert reply.headers["Retry-After"] == "20"
     assert reply.body["retry_after_ms"] == 20_000
+    assert (await api.call("POST", "/v1/tokens", right, address="192.0.2.9")).status == 200
     mock_clock.jump(20)
     await api.sign_in()
+
+
+async def test_wrong_passwords_from_many_addresses_do_not_delay_a_known_device(api: Api) -> None:
+    await api.register("alice")
+    await api.register("bob")
+    device_token = (await api.sign_in())["device_token"]
+    bobs = (await api.call("POST", "/v1/tokens", {"name": "bob", "password": PASSWORD})).body["device_token"]
+    wrong, right = {"name": "alice", "password": "wrong password"}, {"name": "alice", "password": PASSWORD}
+    for number in range(3 * HOURLY_FACTOR):
+        assert (await api.call("POST", "/v1/tokens", wrong, address=f"192.0.2.{number}")).status == 401
+    for unknown in ("", "forged", bobs, device_token[:-4]):
+        body = right | {"device_token": unknown}
+        assert (await api.call("POST", "/v1/tokens", body, address="192.0.2.200")).status == 429, unknown
+    reply = await api.call("POST", "/v1/tokens", right | {"device_token": device_token})
+    assert reply.status == 200
+    assert reply.body["device_token"] != device_token
+
+
+async def test_a_device_token_gives_no_access(api: Api) -> None:
+    await api.register("alice")
+    device_token = (await api.sign_in())["device_token"]
+    assert (await api.call("GET", "/v1/me", token=device_token)).status == 401
 
 
 async def test_an_unknown_name_is_limited_like_a_known_one(api: Api) -> None:
@@ -119,7 +170,7 @@ async def test_failed_sign_ins_of_an_address_are_limited_over_all_names(api: Api
     assert other.status == 401
 
 
-async def test_guessing_the_current_password_is_limited_with_sign_ins(api: Api) -> None:
+async def test_guessing_the_current_password_is_limited_by_sign_in(api: Api) -> None:
     await api.register("alice")
     token = (await api.sign_in())["access_token"]
     change = {"current_password": "wrong password", "new_password": "another password"}

@@ -81,6 +81,24 @@ test("a tab that stores a profile does not restore replaced tokens", () => {
   assert.equal(tabs[0].current.user.display_name, "Ada");
 });
 
+test("a browser presents the device token of its last sign-in to the account, also after a sign-out", async (context) => {
+  const credentials = new Credentials(fakeStorage(), fakeLocks());
+  const api = new Api(credentials);
+  const sent = [];
+  context.mock.method(globalThis, "fetch", async (path, request) => {
+    sent.push(JSON.parse(request.body).device_token);
+    return new Response(JSON.stringify({ ...tokens("a"), device_token: `device ${sent.length}` }));
+  });
+  for (const name of ["ada", "mira", "Ada"]) {
+    await api.signIn(name, "password");
+    assert.equal("device_token" in credentials.current, false);
+    credentials.clear();
+  }
+  assert.deepEqual(sent, ["", "", "device 1"]);
+  for (let number = 0; number < 10; number++) credentials.storeDeviceToken(`name ${number}`, "token");
+  assert.deepEqual([credentials.deviceToken("ada"), credentials.deviceToken("name 0")], ["", "token"]);
+});
+
 test("a refused refresh ends the sign-in", async () => {
   const credentials = new Credentials(fakeStorage(), fakeLocks());
   credentials.store(tokens("a"));

@@ -95,6 +95,7 @@ async def test_a_sign_in_has_the_status_of_its_user_until_it_ends(store: Account
     assert await store.sign_in_status("family", ALICE.user_id) is None
     await store.start_family(FAMILY, b"token", FAR)
     assert await store.sign_in_status("family", ALICE.user_id) == AccountStatus()
+    assert await store.sign_in_status("family", ALICE.user_id + 1) is None  # another user's sign-in
     await store.make_admin(ALICE.user_id)
     assert await store.sign_in_status("family", ALICE.user_id) == AccountStatus(is_admin=True)
     await store.revoke_admin(ALICE.user_id)

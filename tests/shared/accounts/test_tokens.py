@@ -192,6 +192,7 @@ async def test_any_other_text_is_refused(verifier: TokenVerifier, token: str) ->
         {"iss": "another"}, {"iss": None}, {"sub": "0"}, {"sub": "-1"}, {"sub": str(MAX_ID + 1)}, {"sub": 7},
         {"sub": "7x"}, {"sub": "\u0667"}, {"sub": "9" * 5_000}, {"sid": None}, {"sid": 3}, {"exp": "tomorrow"},
         {"exp": None}, {"exp": 1e300}, {"sid": "no such sign-in"},
+        {"sub": "8"}, {"nbf": "today"}, {"nbf": NOW_MS // 1000 + 1},
     ],
 )  # fmt: skip
 async def test_claims_that_we_never_make_are_refused(

@@ -70,9 +70,43 @@ async def test_headers_that_http2_does_not_allow_reset_their_call_alone(
     assert client.server.statistics().calls_refused == 1
 
 
-async def test_a_request_that_is_no_call_gets_an_http_response(connect_raw: ConnectRaw) -> None:
+@pytest.mark.parametrize("trailer", [("Upper", "case"), ("connection", "close"), (":path", "/"), ("te", "gzip")])
+async def test_trailers_that_http2_does_not_allow_reset_their_call_alone(
+    trailer: tuple[str, str], connect_raw: ConnectRaw
+) -> None:
     client = await connect_raw()
-    stream_id = await client.call("/", (":method", "GET"), ("content-type", "text/html"), end=True)
+    stream_id = await client.call()
+    await client.ping(stream_id)
+    await client.data_of(stream_id)
+    client.http2.send_headers(stream_id, [trailer], end_stream=True)
+    await client.flush()
+    assert await client.reset_of(stream_id) is ErrorCodes.PROTOCOL_ERROR
+    await client.prove_alive()
+    assert client.server.statistics().calls == 0
+
+
+async def test_valid_trailers_of_a_request_end_it(connect_raw: ConnectRaw) -> None:
+    client = await connect_raw()
+    stream_id = await client.call()
+    client.http2.send_headers(stream_id, [("name", "value")], end_stream=True)
+    await client.flush()
+    assert (await client.status_of(stream_id))[0] == Status.OK
+
+
+@pytest.mark.parametrize("content_type", ["application/grpc+proto", "application/grpc;charset=utf-8"])
+async def test_a_call_may_name_its_message_format(content_type: str, connect_raw: ConnectRaw) -> None:
+    client = await connect_raw()
+    stream_id = await client.call(CONNECT, ("content-type", content_type))
+    await client.ping(stream_id)
+    assert await client.data_of(stream_id)
+
+
+@pytest.mark.parametrize(
+    "content_type", ["text/html", "application/grpc-web", "application/grpcX", "application/grpc-web+proto"]
+)
+async def test_a_request_that_is_no_call_gets_an_http_response(content_type: str, connect_raw: ConnectRaw) -> None:
+    client = await connect_raw()
+    stream_id = await client.call("/", (":method", "GET"), ("content-type", content_type), end=True)
     response = await client.receive_until(lambda event: isinstance(event, ResponseReceived))
     assert dict(response.headers)[":status"] == "415"
     assert b"gRPC" in await client.data_of(stream_id)
