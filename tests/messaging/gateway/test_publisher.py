@@ -101,6 +101,37 @@ async def test_a_client_message_id_is_not_used_for_two_chats(platform: Platform,
     assert kinds == {"accepted", "refused"}
 
 
+def text(body: str) -> ClientFrame:
+    return ClientFrame(send=Send(client_message_id="a", recipient_id=BEN, text=Text(body=body)))
+
+
+async def test_a_client_message_id_is_not_used_for_two_texts(platform: Platform, gateway: Gateway) -> None:
+    async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
+        await ann.send(text("one"))
+        await ann.send(text("two"))  # while the first is in flight
+        assert {(await ann.next()).WhichOneof("frame") for _ in range(2)} == {"accepted", "refused"}
+        await ann.send(text("two"))
+        refused = (await ann.expect("refused")).refused
+        assert (refused.code, refused.field) == ("invalid", "send.client_message_id")
+        await ann.send_text("b", BEN)
+        bodies = set()
+        while (message := (await ben.expect("event")).event.message).client_message_id != "b":
+            bodies.add(message.text.body)
+    assert bodies == {"one"}
+
+
+async def test_a_retry_with_another_text_is_recognised_from_the_log(tmp_path: Path, lenient: None) -> None:
+    async with open_platform(tmp_path) as platform, platform.sign_in(await platform.start_gateway(), ANN) as ann:
+        await ann.send(text("one"))
+        first = (await ann.expect("accepted")).accepted
+    async with open_platform(tmp_path) as platform, platform.sign_in(await platform.start_gateway(), ANN) as ann:
+        await ann.expect("event")  # the replay
+        await ann.send(text("two"))
+        assert (await ann.expect("refused")).refused.code == "invalid"
+        await ann.send(text("one"))
+        assert (await ann.expect("accepted")).accepted == first
+
+
 async def test_a_message_to_an_unknown_user_is_refused(platform: Platform, gateway: Gateway) -> None:
     async with platform.sign_in(gateway, ANN) as ann:
         await ann.send_text("a", 999)
