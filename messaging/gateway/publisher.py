@@ -30,6 +30,10 @@ MAX_UNCONFIRMED = 100_000
 CLOCK_LEEWAY_MS = 5_000
 """How far in the future a receipt's message may seem to be, since gateways' clocks differ a little."""
 
+_HELD_BACK = Refusal(
+    Code.UNAVAILABLE, "An earlier message of this session was refused: send that one again first.", "", RETRY_AFTER_MS
+)
+
 _NOT_STORED = Refusal(Code.UNAVAILABLE, "The event could not be stored.", "", RETRY_AFTER_MS)
 
 
@@ -83,6 +87,8 @@ class Publisher:
         tail = self._partitions.tail_of(session.user_id)
         if tail is None:
             return Refusal(Code.UNAVAILABLE, "This gateway does not serve this user now.", "", RETRY_AFTER_MS)
+        if not session.may_send(request.client_message_id, trio.current_time()):
+            return _HELD_BACK
         return self._send_once(command, request, tail, message_id)
 
     async def react(self, command: Command, request: ReactRequest) -> Refusal | None:
@@ -218,7 +224,7 @@ class Publisher:
         """Publish as a step of the command's trace, if it has one. `done` is called once, also if the log is full."""
         command.defer()
         try:
-            publish(self._backplane, records, done, command.span)
+            publish(self._backplane, records, done, command.span, until=self._partitions.held_until)
         except Unavailable as error:
             done(error)
 

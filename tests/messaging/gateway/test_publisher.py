@@ -84,13 +84,33 @@ async def test_a_retry_of_an_unconfirmed_send_has_the_same_id(platform: Platform
         log.acknowledge(Unavailable("no answer"))
         await ann.expect("refused")
         first = Envelope.FromString(records[0].value).event.event_id
-        await ann.send_text("b", BEN)
         await ann.send_text("a", BEN)
-        await log.until_published(2)
+        await log.until_published()
         log.acknowledge()
-        accepted = [(await ann.expect("accepted")).accepted for _ in range(2)]
-        assert [answer.client_message_id for answer in accepted] == ["b", "a"]
-        assert accepted[1].message_id == first < accepted[0].message_id
+        assert (await ann.expect("accepted")).accepted.message_id == first
+
+
+async def test_a_send_waits_until_a_refused_one_before_it_is_sent_again(platform: Platform, log: ScriptedLog) -> None:
+    """The client may have sent it before it read the refusal."""
+    gateway = await platform.start_gateway()
+    async with platform.sign_in(gateway, ANN) as ann:
+        await ann.send_text("a", BEN)
+        await log.until_published()
+        log.acknowledge(Unavailable("no answer"))
+        await ann.expect("refused")
+        for name in ("b", "c"):
+            await ann.send_text(name, BEN)
+            refused = (await ann.expect("refused")).refused
+            assert (refused.client_message_id, refused.code, refused.retryable) == (name, "unavailable", True)
+        assert not log.unacknowledged
+        for name in ("a", "b", "c", "d"):
+            await ann.send_text(name, BEN)
+        await log.until_published(4)
+        log.acknowledge()
+        accepted = [(await ann.expect("accepted")).accepted for _ in range(4)]
+        assert [answer.client_message_id for answer in accepted] == ["a", "b", "c", "d"]
+        ids = [answer.message_id for answer in accepted]
+        assert ids == sorted(ids)
 
 
 async def test_a_client_message_id_is_not_used_for_two_chats(platform: Platform, gateway: Gateway) -> None:
