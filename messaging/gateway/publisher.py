@@ -108,7 +108,7 @@ class Publisher:
     def mark(self, command: Command, request: ReceiptRequest) -> Refusal | None:
         """Publish the user's marks in a chat."""
         session = command.session
-        if time_of(request.delivered_up_to) > wall_clock_ms() + CLOCK_LEEWAY_MS:
+        if time_of(request.delivered_up_to) > self._newest_ms(session.user_id):
             return Refusal(Code.INVALID, "There is no message yet with such an id.", "receipt.delivered_up_to")
         receipt = Receipt(
             chat_id=request.chat_id,
@@ -130,6 +130,13 @@ class Publisher:
         return self._publish_event(command, records)
 
     # ---- events
+
+    def _newest_ms(self, user_id: int) -> int:
+        """The latest time that an existing message's id may have: the clock's, or that of the newest message that this
+        gateway has seen, if its clock has been set back since."""
+        tail = self._partitions.tails.get(self._partitions.partition_of(user_id))
+        seen_ms = time_of(tail.highest_event_id) if tail else 0
+        return max(wall_clock_ms() + CLOCK_LEEWAY_MS, self._ids.last_ms, seen_ms)
 
     def _is_leaving(self, session: Session) -> bool:
         """Whether the session gets Reconnect within moments. Its commands stay unanswered: the client retries them

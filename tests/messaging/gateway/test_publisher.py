@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import pytest
 import trio
 
 from messaging.gateway.gateway import Gateway
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import ClientFrame, React, Receipt, Send, Text, Typing, Unreact
 from shared.contract.errors import Code, Refusal, Unavailable
+from shared.contract.ids import time_of
 from tests.messaging.gateway.harness import ANN, BEN, CAT, Client, Platform, ScriptedLog, open_platform
 
 
@@ -203,6 +205,19 @@ async def test_receipts_reach_every_device_and_not_from_the_future(platform: Pla
             receipt = (await client.expect("event")).event.receipt
             assert (receipt.user_id, receipt.read_up_to, receipt.delivered_up_to) == (BEN, message_id, message_id)
         await ben.send(ClientFrame(receipt=Receipt(chat_id="d-1-2", read_up_to=2**63 - 1)))
+        assert (await ben.expect("refused")).refused.field == "receipt.delivered_up_to"
+
+
+async def test_messages_are_marked_as_read_after_the_clock_was_set_back(
+    platform: Platform, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
+        message_id = (await ann.send_accepted("a", BEN)).message_id
+        await ben.expect("event")
+        monkeypatch.setattr("messaging.gateway.publisher.wall_clock_ms", lambda: time_of(message_id) - 3_600_000)
+        await ben.send(ClientFrame(receipt=Receipt(chat_id="d-1-2", read_up_to=message_id)))
+        assert (await ben.expect("event")).event.receipt.read_up_to == message_id
+        await ben.send(ClientFrame(receipt=Receipt(chat_id="d-1-2", read_up_to=message_id + (60_000 << 22))))
         assert (await ben.expect("refused")).refused.field == "receipt.delivered_up_to"
 
 
