@@ -11,6 +11,7 @@ rounds differ, so they are also measured on their own, as often as one message m
 import argparse
 import gc
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -61,7 +62,7 @@ class Log:
         self.published: list[StoredRecord] = []
         self._ends = [0] * PARTITIONS
 
-    def publish(self, records: Sequence[Record], done: Done) -> None:
+    def publish(self, records: Sequence[Record], done: Done, *, until: float = math.inf) -> None:
         first, rest = Call(records, done, 0, 1e9).split()
         for piece in (first, *rest):
             if piece is not None:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import trio
 
@@ -41,21 +41,32 @@ class BridgeStatistics:
     """Finished jobs since the start."""
 
 
+class _Item(NamedTuple, Generic[Job, Result]):
+    job: Job
+    done: Callable[[Result | Exception], None]
+    failures: int
+    """The failed batches that Trio's thread knew when it submitted the job."""
+
+
 class BatchThread(Generic[Job, Result]):
     """A thread that does jobs in batches. Made by `open_batch_thread`; its methods are for Trio's thread.
 
     `done` is called in Trio's thread, with a job's result or with the exception that it raised. It must not raise.
+
+    If a whole batch fails, the jobs that were submitted before Trio's thread knew it fail too: no later job overtakes
+    an earlier one that its caller will submit again.
     """
 
     def __init__(self, name: str, max_batch: int, max_pending: int) -> None:
         self._name = name
         self._max_batch = max_batch
         self._max_pending = max_pending
-        self._queue: queue.SimpleQueue[tuple[Job, Callable[[Result | Exception], None]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Item[Job, Result] | None] = queue.SimpleQueue()
         self._token = trio.lowlevel.current_trio_token()
         self._pending = 0
         self._batches = 0
         self._jobs = 0
+        self._failures = 0  # failed batches whose results were delivered
         self._closed = False
 
     def statistics(self) -> BridgeStatistics:
@@ -71,7 +82,7 @@ class BatchThread(Generic[Job, Result]):
         if self._pending >= self._max_pending:
             raise Unavailable(f"{self._name} is {self._max_pending} jobs behind")
         self._pending += 1
-        self._queue.put((job, done))
+        self._queue.put(_Item(job, done, self._failures))
 
     async def call(self, job: Job) -> Result:
         """Schedule a job and wait for its result. Raises Unavailable, as `submit`, and the job's exception.
@@ -106,35 +117,35 @@ class BatchThread(Generic[Job, Result]):
 
     def _run(self, handle: Callable[[list[Job]], Sequence[Result | Exception]]) -> None:
         """Do the pending jobs in batches, until closed. Runs in the bridge's own thread."""
-        last = False
+        last, failures, failure = False, 0, Exception()
         while not last:
             batch = [self._queue.get()]
             while len(batch) < self._max_batch and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
-            work = [item for item in batch if item is not None]
-            last = len(work) < len(batch)
-            if not work:
-                continue
-            results: Sequence[Result | Exception]
+            items = [item for item in batch if item is not None]
+            last = len(items) < len(batch)
+            overtaking = [item for item in items if item.failures < failures]
+            work = items[len(overtaking) :]
+            results: list[Result | Exception] = [failure] * len(overtaking)
+            failed = False
             try:
-                results = handle([job for job, _ in work])
+                results += handle([item.job for item in work]) if work else ()
             except Exception as error:  # supervision: every job of the batch gets it, and the thread goes on
-                results = [error] * len(work)
+                failed, failure = True, error
+                failures += 1
+                results += [error] * len(work)
             try:
-                self._token.run_sync_soon(self._deliver, work, results)
+                self._token.run_sync_soon(self._deliver, items, results, failed)
             except trio.RunFinishedError:
                 return
 
-    def _deliver(
-        self,
-        work: list[tuple[Job, Callable[[Result | Exception], None]]],
-        results: Sequence[Result | Exception],
-    ) -> None:
-        self._pending -= len(work)
+    def _deliver(self, items: "list[_Item[Job, Result]]", results: Sequence[Result | Exception], failed: bool) -> None:
+        self._pending -= len(items)
         self._batches += 1
-        self._jobs += len(work)
-        for (_, done), result in zip(work, results, strict=True):
-            done(result)
+        self._jobs += len(items)
+        for item, result in zip(items, results, strict=True):
+            item.done(result)
+        self._failures += failed
 
 
 @asynccontextmanager

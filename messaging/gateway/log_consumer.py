@@ -13,7 +13,7 @@ from messaging.gateway import tracing
 from messaging.gateway.frames import shared_event
 from messaging.gateway.owned_partitions import OwnedPartitions
 from messaging.gateway.registry import Registry
-from messaging.gateway.tail import Entry, Tail
+from messaging.gateway.tail import Entry, Tail, content_hash
 from rookery.v1.backplane_pb2 import Envelope
 from shared.backplane import Assignment, Backplane, Consumer, Fetched, StoredRecord
 from shared.configuration.live import Live
@@ -168,12 +168,15 @@ class LogConsumer:
         event = envelope.event
         kind = event.WhichOneof("event")
         key = (envelope.sender_id, event.message.client_message_id) if kind == "message" and envelope.truth else None
-        if key is not None and (first := tail.message_of(key)) is not None and first[0] != event.event_id:
+        if key is not None and (first := tail.sent_with(key)) is not None and first.message_id != event.event_id:
             return  # a second record of truth for one Send: the first in the log counts
         if kind != "typing":
             chat_id = event.message.chat_id if kind == "message" else ""
             recipient_ids = tuple(envelope.recipient_ids)
-            tail.append(Entry(record.offset, record.at_ms, event.event_id, recipient_ids, key, chat_id, record.value))
+            content = 0 if key is None else content_hash(event.message.text, event.message.reply_to)
+            tail.append(
+                Entry(record.offset, record.at_ms, event.event_id, recipient_ids, key, chat_id, record.value, content)
+            )
         origin = envelope.origin_session_id if kind == "message" else ""
         shared = None
         span = self._begin_delivery(record, envelope) if record.traceparent else None

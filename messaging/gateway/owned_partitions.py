@@ -1,5 +1,6 @@
 """The partitions that are assigned to this gateway, and their tails."""
 
+import math
 from collections.abc import Collection
 
 import trio
@@ -37,9 +38,14 @@ class OwnedPartitions:
         return frozenset(self.tails.keys() - self.rebuilding.keys() - self.leaving)
 
     @property
+    def held_until(self) -> float:
+        """The time up to which no other gateway can own one of these partitions; the past while none is assigned."""
+        return -math.inf if self.consumer is None else self.consumer.held_until
+
+    @property
     def is_held(self) -> bool:
         """Whether no other gateway can own one of these partitions by now."""
-        return self.consumer is not None and trio.current_time() < self.consumer.held_until
+        return trio.current_time() < self.held_until
 
     def partition_of(self, user_id: int) -> int:
         return partition_of(user_id, self.count)

@@ -14,7 +14,7 @@ from messaging.gateway.lookups import Lookups
 from messaging.gateway.owned_partitions import OwnedPartitions
 from messaging.gateway.requests import ReactRequest, ReceiptRequest, SendRequest, TypingRequest
 from messaging.gateway.session import RETRY_AFTER_MS, Command, Session
-from messaging.gateway.tail import SendKey, Tail
+from messaging.gateway.tail import SendKey, Sent, Tail, content_hash
 from rookery.v1.session_pb2 import Accepted, Event, Message, Reaction, Receipt, Typing
 from shared.backplane import Backplane, Record
 from shared.backplane.protocol import Done
@@ -30,13 +30,17 @@ MAX_UNCONFIRMED = 100_000
 CLOCK_LEEWAY_MS = 5_000
 """How far in the future a receipt's message may seem to be, since gateways' clocks differ a little."""
 
+_HELD_BACK = Refusal(
+    Code.UNAVAILABLE, "An earlier message of this session was refused: send that one again first.", "", RETRY_AFTER_MS
+)
+
 _NOT_STORED = Refusal(Code.UNAVAILABLE, "The event could not be stored.", "", RETRY_AFTER_MS)
 
 
 class _InFlight(NamedTuple):
     """A message on its way to the log, and the commands that its acknowledgement answers: the Send and its retries."""
 
-    chat_id: str
+    sent: Sent
     commands: list[Command]
 
 
@@ -51,7 +55,7 @@ class Publisher:
         self._partitions = partitions
         self._ids = ids
         self._in_flight: dict[SendKey, _InFlight] = {}
-        self._unconfirmed: dict[SendKey, tuple[int, str]] = {}  # the message's id and chat
+        self._unconfirmed: dict[SendKey, Sent] = {}
         self._acknowledged = trio.lowlevel.ParkingLot()
         self.is_closed = False
         """Whether all further commands stay unanswered, since their sessions get Reconnect: the client retries."""
@@ -83,6 +87,8 @@ class Publisher:
         tail = self._partitions.tail_of(session.user_id)
         if tail is None:
             return Refusal(Code.UNAVAILABLE, "This gateway does not serve this user now.", "", RETRY_AFTER_MS)
+        if not session.may_send(request.client_message_id, trio.current_time()):
+            return _HELD_BACK
         return self._send_once(command, request, tail, message_id)
 
     async def react(self, command: Command, request: ReactRequest) -> Refusal | None:
@@ -102,7 +108,7 @@ class Publisher:
     def mark(self, command: Command, request: ReceiptRequest) -> Refusal | None:
         """Publish the user's marks in a chat."""
         session = command.session
-        if time_of(request.delivered_up_to) > wall_clock_ms() + CLOCK_LEEWAY_MS:
+        if time_of(request.delivered_up_to) > self._newest_ms(session.user_id):
             return Refusal(Code.INVALID, "There is no message yet with such an id.", "receipt.delivered_up_to")
         receipt = Receipt(
             chat_id=request.chat_id,
@@ -125,6 +131,13 @@ class Publisher:
 
     # ---- events
 
+    def _newest_ms(self, user_id: int) -> int:
+        """The latest time that an existing message's id may have: the clock's, or that of the newest message that this
+        gateway has seen, if its clock has been set back since."""
+        tail = self._partitions.tails.get(self._partitions.partition_of(user_id))
+        seen_ms = time_of(tail.highest_event_id) if tail else 0
+        return max(wall_clock_ms() + CLOCK_LEEWAY_MS, self._ids.last_ms, seen_ms)
+
     def _is_leaving(self, session: Session) -> bool:
         """Whether the session gets Reconnect within moments. Its commands stay unanswered: the client retries them
         where it connects next, as after any end of a session."""
@@ -134,25 +147,28 @@ class Publisher:
         """Publish the message as `message_id`, unless its key is in flight or in the tail: answer with the first."""
         key = (command.session.user_id, request.client_message_id)
         in_flight = self._in_flight.get(key)
-        first = (0, in_flight.chat_id) if in_flight else tail.message_of(key)
-        unconfirmed = self._unconfirmed.pop(key, None)
-        if first is None:
-            if unconfirmed is not None and unconfirmed[1] == request.chat_id:
-                message_id = unconfirmed[0]  # the log may have kept it: under the same id, both are one message
-            records = self._message_records(command, request, message_id)
-            self._publish_message(command, request, tail, message_id, records)
-        elif first[1] != request.chat_id:
-            message = "This `client_message_id` was used for a message to another chat."
-            return Refusal(Code.INVALID, message, "send.client_message_id")
-        elif in_flight:
+        stored = tail.sent_with(key)
+        first = in_flight.sent if in_flight else stored or self._unconfirmed.get(key)
+        sent = Sent(message_id, request.chat_id, content_hash(request.text, request.reply_to))
+        if first is not None:
+            if first[1:] != sent[1:]:
+                what = "to another chat" if first.chat_id != sent.chat_id else "with another content"
+                message = f"This `client_message_id` was used for a message {what}."
+                return Refusal(Code.INVALID, message, "send.client_message_id")
+            sent = first  # if unconfirmed, the log may have kept it: under the same id, both are one message
+        if in_flight:
             command.defer()
             in_flight.commands.append(command)
-        elif copies := self._message_records(command, request, first[0])[1:]:
-            # The gateway that accepted it may have died before the copies were published.
-            self._publish_message(command, request, tail, first[0], copies)
+            return None
+        records = self._message_records(command, request, sent.message_id)
+        if stored is not None:
+            records = records[1:]  # the gateway that accepted it may have died before it published the copies
+        self._unconfirmed.pop(key, None)
+        if records:
+            self._publish_message(command, request, tail, sent, records)
         else:
             command.defer()
-            _answer(command, _accepted(request, first[0]))
+            _answer(command, _accepted(request, sent.message_id))
         return None
 
     def _message_records(self, command: Command, request: SendRequest, message_id: int) -> list[Record]:
@@ -174,22 +190,22 @@ class Publisher:
         )
 
     def _publish_message(
-        self, command: Command, request: SendRequest, tail: Tail, message_id: int, records: Sequence[Record]
+        self, command: Command, request: SendRequest, tail: Tail, sent: Sent, records: Sequence[Record]
     ) -> None:
         """Publish a message's records; when they are acknowledged, answer the command and its retries."""
         key = (command.session.user_id, request.client_message_id)
-        self._in_flight[key] = _InFlight(request.chat_id, [command])
+        self._in_flight[key] = _InFlight(sent, [command])
 
         def done(result: Sequence[int] | Exception) -> None:
             commands = self._in_flight.pop(key).commands
             self._acknowledged.unpark_all()
             answer: Refusal | Accepted
             if isinstance(result, Exception):
-                self._remember_unconfirmed(key, message_id, request.chat_id)
+                self._remember_unconfirmed(key, sent)
                 answer = _NOT_STORED
             else:
-                tail.accept(key, message_id, request.chat_id)
-                answer = _accepted(request, message_id)
+                tail.accept(key, sent)
+                answer = _accepted(request, sent.message_id)
             for each in commands:
                 _answer(each, answer)
 
@@ -215,14 +231,14 @@ class Publisher:
         """Publish as a step of the command's trace, if it has one. `done` is called once, also if the log is full."""
         command.defer()
         try:
-            publish(self._backplane, records, done, command.span)
+            publish(self._backplane, records, done, command.span, until=self._partitions.held_until)
         except Unavailable as error:
             done(error)
 
-    def _remember_unconfirmed(self, key: SendKey, message_id: int, chat_id: str) -> None:
+    def _remember_unconfirmed(self, key: SendKey, sent: Sent) -> None:
         if len(self._unconfirmed) >= MAX_UNCONFIRMED:
             del self._unconfirmed[next(iter(self._unconfirmed))]
-        self._unconfirmed[key] = message_id, chat_id
+        self._unconfirmed[key] = sent
 
 
 def _accepted(request: SendRequest, message_id: int) -> Accepted:

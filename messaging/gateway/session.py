@@ -52,6 +52,13 @@ MAX_QUEUED_ANSWERS = 256
 GAP_MARGIN_MS = 10_000
 """A Gap begins so much earlier: an event's time is that of its id, which may be some seconds before its record's."""
 
+MAX_REFUSED_SENDS = 1_000
+"""Refused sends remembered while none of them is sent again; one more ends the session."""
+
+REFUSED_SENDS_SECONDS = 40.0
+"""How long a refused send that is not sent again holds back later ones, from the last frame before its refusal. By then
+the client has read the refusal, or its connection has failed the heartbeat."""
+
 MAX_RATE_EXCESS = 1_000
 """Frames refused for their rate, minus the frames accepted since, before the session is ended."""
 
@@ -123,6 +130,7 @@ class Session:
         self._allowance = float(configuration().frame_burst)
         self._allowed_at = now
         self._rate_excess = 0
+        self._refused_sends: dict[str, float] = {}  # by client_message_id, in order; the time of the last frame before
         self._token_expires_at_ms = 0
         self._is_expiring_sent = False
 
@@ -246,6 +254,22 @@ class Session:
         """Answer a Send whose message is stored."""
         self._put(ServerFrame(accepted=accepted))
 
+    def may_send(self, client_message_id: str, now: float) -> bool:
+        """Whether a message may be published now: not while an earlier one of this session is refused and may be sent
+        again, because the client may have sent this one before it read the refusal.
+
+        A client that sends a refused message again has read that refusal, and all earlier ones.
+        """
+        refused = self._refused_sends
+        if client_message_id in refused:
+            while next(iter(refused)) != client_message_id:
+                del refused[next(iter(refused))]
+            del refused[client_message_id]
+            return True
+        while refused and next(iter(refused.values())) < now - REFUSED_SENDS_SECONDS:
+            del refused[next(iter(refused))]
+        return not refused
+
     def refuse(self, refusal: Refusal, frame: int, client_message_id: str = "") -> None:
         """Refuse the frame of this number; the session stays live."""
         REFUSALS.inc(refusal.code)
@@ -262,6 +286,10 @@ class Session:
                 )
             )
         )
+        if client_message_id and refusal.retryable:
+            self._refused_sends[client_message_id] = self._allowed_at
+            if len(self._refused_sends) > MAX_REFUSED_SENDS:
+                self.end(Refusal(Code.RATE_LIMITED, f"{MAX_REFUSED_SENDS} messages were refused, and not sent again."))
 
     def refuse_or_end(self, refusal: Refusal, frame: int, client_message_id: str = "") -> None:
         """Refuse a frame of a live session; a refusal before sign-in ends the session."""

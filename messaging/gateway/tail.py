@@ -3,14 +3,30 @@
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import takewhile
+from typing import NamedTuple
 
 import msgspec
+
+from rookery.v1.session_pb2 import Text
 
 ENTRY_OVERHEAD = 400
 """Bytes that an entry takes beside its record (measured with tracemalloc: 380 with two recipients)."""
 
 SendKey = tuple[int, str]
 """A user's id and the `client_message_id` of a Send: two sends with one key are one message."""
+
+
+class Sent(NamedTuple):
+    """The message that was sent first with a SendKey. `content` is its `content_hash`."""
+
+    message_id: int
+    chat_id: str
+    content: int
+
+
+def content_hash(text: Text, reply_to: int) -> int:
+    """A hash of a message's content, which tells a retry from another message. Within one process."""
+    return hash((text.body, reply_to))
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -25,6 +41,12 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     chat_id: str
     """Of a message; else empty."""
     value: bytes
+    content: int = 0
+    """The `content_hash` of a message's record of truth."""
+
+    @property
+    def sent(self) -> Sent:
+        return Sent(self.event_id, self.chat_id, self.content)
 
 
 class Tail:
@@ -34,7 +56,7 @@ class Tail:
         """A tail that begins at this offset."""
         self._entries: deque[Entry] = deque()
         self._by_user: dict[int, deque[Entry]] = {}
-        self._accepted: dict[SendKey, tuple[int, str]] = {}
+        self._accepted: dict[SendKey, Sent] = {}
         self._bytes = 0
         self.complete_from = offset
         """From this offset on the tail has every event."""
@@ -55,16 +77,16 @@ class Tail:
         for recipient_id in entry.recipient_ids:
             self._by_user.setdefault(recipient_id, deque()).append(entry)
         if entry.key is not None:
-            self._accepted.setdefault(entry.key, (entry.event_id, entry.chat_id))
+            self._accepted.setdefault(entry.key, entry.sent)
         self.highest_event_id = max(self.highest_event_id, entry.event_id)
         self._bytes += ENTRY_OVERHEAD + len(entry.value)
 
-    def accept(self, key: SendKey, message_id: int, chat_id: str) -> None:
+    def accept(self, key: SendKey, sent: Sent) -> None:
         """Remember a message that the log has acknowledged, until its record is appended."""
-        self._accepted.setdefault(key, (message_id, chat_id))
+        self._accepted.setdefault(key, sent)
 
-    def message_of(self, key: SendKey) -> tuple[int, str] | None:
-        """The id and the chat of the message that was sent with this key; None if the tail has none."""
+    def sent_with(self, key: SendKey) -> Sent | None:
+        """The message that was sent with this key; None if the tail has none."""
         return self._accepted.get(key)
 
     def evict(self, *, older_than_ms: int, max_bytes: int) -> None:
@@ -99,7 +121,7 @@ class Tail:
             entries.popleft()
             if not entries:
                 del self._by_user[recipient_id]
-        if entry.key is not None and self._accepted.get(entry.key) == (entry.event_id, entry.chat_id):
+        if entry.key is not None and self._accepted.get(entry.key) == entry.sent:
             del self._accepted[entry.key]
         self._bytes -= ENTRY_OVERHEAD + len(entry.value)
         self.complete_from = entry.offset + 1

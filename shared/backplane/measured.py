@@ -1,5 +1,6 @@
 """A backplane whose publishing is measured: the log's latency, and its failures."""
 
+import math
 from collections.abc import Sequence
 
 import trio
@@ -23,7 +24,7 @@ class MeasuredLog:
         self.dead_letter = backplane.dead_letter
         self.dead_letters = backplane.dead_letters
 
-    def publish(self, records: Sequence[Record], done: Done) -> None:
+    def publish(self, records: Sequence[Record], done: Done, *, until: float = math.inf) -> None:
         """Publish, and observe the time until the acknowledgement, in seconds; count a result that is a failure."""
         began = trio.current_time()
 
@@ -34,7 +35,7 @@ class MeasuredLog:
             done(result)
 
         try:
-            self._publish(records, measured)
+            self._publish(records, measured, until=until)
         except Unavailable:
             PUBLISH_FAILURES.inc()
             raise

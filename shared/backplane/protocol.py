@@ -3,6 +3,7 @@
 All of it is for the Trio thread.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -116,13 +117,18 @@ class Backplane(Protocol):
     @property
     def destination(self) -> Destination: ...
 
-    def publish(self, records: Sequence[Record], done: Done) -> None:
+    def publish(self, records: Sequence[Record], done: Done, *, until: float = math.inf) -> None:
         """Append the records, and call `done` with the result. Returns at once.
+
+        Records that are not on disk by `until`, a time of `trio.current_time`, are not sent any more: by then, another
+        process may own their sender's partition.
 
         The first record is on disk before any other of the call is written, so an interrupted call never leaves others
         without it. In each partition, records follow the records of earlier calls whose first record went to the same
-        partition, and of every call that was acknowledged before. Raises Unavailable, with no effect, if too much is
-        pending; ValueError for an unknown partition or a value over MAX_RECORD_BYTES.
+        partition, and of every call that was acknowledged before. With a call that fails, the calls fail that wait
+        behind it in its partition and were made before its `done` was called: none overtakes a call that is repeated.
+        Raises Unavailable, with no effect, if too much is pending; ValueError for an unknown partition or a value over
+        MAX_RECORD_BYTES.
         """
         ...
 

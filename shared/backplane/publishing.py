@@ -1,5 +1,6 @@
 """Publish records, in a producer span where the caller is traced."""
 
+import math
 from collections.abc import Sequence
 
 import trio
@@ -10,15 +11,17 @@ from shared.backplane.tracing import destination_attributes, position_attributes
 from shared.telemetry import traces
 
 
-def publish(backplane: Backplane, records: Sequence[Record], done: Done, parent: Span | None) -> None:
+def publish(
+    backplane: Backplane, records: Sequence[Record], done: Done, parent: Span | None, *, until: float = math.inf
+) -> None:
     """Do `Backplane.publish`; under a parent, in a span whose traceparent every record carries."""
     if parent is None:
-        backplane.publish(records, done)
+        backplane.publish(records, done, until=until)
     else:
-        _publish_traced(backplane, records, done, parent)
+        _publish_traced(backplane, records, done, parent, until)
 
 
-def _publish_traced(backplane: Backplane, records: Sequence[Record], done: Done, parent: Span) -> None:
+def _publish_traced(backplane: Backplane, records: Sequence[Record], done: Done, parent: Span, until: float) -> None:
     destination = backplane.destination
     attributes = {**destination_attributes(destination), "messaging.operation.type": "send"}
     span = traces.begin(f"publish {destination.name}", SpanKind.PRODUCER, attributes, below=parent)
@@ -32,7 +35,7 @@ def _publish_traced(backplane: Backplane, records: Sequence[Record], done: Done,
         done(result)
 
     try:
-        backplane.publish([record._replace(traceparent=traceparent) for record in records], traced_done)
+        backplane.publish([record._replace(traceparent=traceparent) for record in records], traced_done, until=until)
     except Exception as error:  # not handled: the span only records it
         traces.end(span, error)
         raise

@@ -56,6 +56,11 @@ class SnowflakeGenerator:
         self._last_ms = 0
         self._sequence = 0
 
+    @property
+    def last_ms(self) -> int:
+        """The time of the newest id that was generated or passed to `start_above`, in milliseconds since 1970."""
+        return EPOCH_MS + self._last_ms
+
     def start_above(self, snowflake: int) -> None:
         """Generate only ids above this one of another generator."""
         if snowflake >> 22 >= self._last_ms:

@@ -122,7 +122,8 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[str]) -> None:
         connection.execute(f"PRAGMA user_version = {len(migrations)}")
         connection.execute("COMMIT")
     except BaseException:  # only to roll back: raised again
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # a full disk has rolled back already
+            connection.execute("ROLLBACK")
         raise
 
 

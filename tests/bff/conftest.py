@@ -1,6 +1,7 @@
 """A BFF without a server: real accounts in SQLite, fakes of other services, a clock that is set by hand."""
 
 import json
+import math
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,7 +88,7 @@ class FakeLog:
         self.published: list[tuple[int, Envelope]] = []
         self.down = False
 
-    def publish(self, records: Sequence[Record], done: Done) -> None:
+    def publish(self, records: Sequence[Record], done: Done, *, until: float = math.inf) -> None:
         if self.down:
             raise Unavailable("the fake is down")
         self.published += [(record.partition, Envelope.FromString(record.value)) for record in records]

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import pytest
 import trio
@@ -53,6 +54,34 @@ async def test_an_exception_reaches_every_caller_of_the_batch_and_the_thread_con
         with pytest.raises(RuntimeError, match="unlucky"):
             await bridge.call(13)
         assert await bridge.call(14) == 14
+
+
+async def test_a_job_does_not_overtake_an_earlier_one_that_failed() -> None:
+    """Jobs that were submitted before the failure was known fail too; the next one is done."""
+    entered, go_on = threading.Event(), threading.Event()
+    batches: list[list[int]] = []
+
+    def handle(jobs: list[int]) -> list[int]:
+        batches.append(jobs)
+        entered.set()
+        go_on.wait(10)
+        if 0 in jobs:
+            raise RuntimeError("the disk is full")
+        return jobs
+
+    results: dict[int, object] = {}
+    async with open_batch_thread("test", lambda: handle) as bridge:
+        for number in range(3):
+            bridge.submit(number, partial(results.__setitem__, number))
+            await trio.to_thread.run_sync(entered.wait)
+        go_on.set()
+        with trio.fail_after(10):
+            while len(results) < 3:
+                await trio.sleep(0.001)
+        assert [str(results[number]) for number in range(3)] == ["the disk is full"] * 3
+        assert batches == [[0]]
+        assert await bridge.call(3) == 3
+        assert bridge.statistics().pending == 0
 
 
 async def test_a_failure_to_start_is_raised_by_open() -> None:

@@ -4,6 +4,7 @@ All of kafka-python runs in one thread (client.py). The producer (producer.py) s
 (batcher.py) forms. Each consumer (consumer.py) is one member of a group (member.py), whose reader (reader.py) fetches.
 """
 
+import math
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -46,7 +47,7 @@ class KafkaBackplane:
     def statistics(self) -> BridgeStatistics:
         return self._producer.statistics()
 
-    def publish(self, records: Sequence[Record], done: Done) -> None:
+    def publish(self, records: Sequence[Record], done: Done, *, until: float = math.inf) -> None:
         size = 0
         for partition, value, _ in records:
             if not 0 <= partition < self._settings.partitions:
@@ -54,7 +55,7 @@ class KafkaBackplane:
             if len(value) > MAX_RECORD_BYTES:
                 raise ValueError(f"a record may have {MAX_RECORD_BYTES} bytes at most, not {len(value)}")
             size += len(value)
-        self._producer.publish(records, size, done)
+        self._producer.publish(records, size, done, until - trio.current_time())
 
     @asynccontextmanager
     async def consume(self, group: str, *, gather: float = 0.0) -> AsyncIterator[KafkaConsumer]:

@@ -66,7 +66,9 @@ class Batcher:
     def __init__(self, partitions: int) -> None:
         self._partitions = [_Partition(number) for number in range(partitions)]
         self._turns = deque(self._partitions)  # each is first in turn, where a request can't take from all
-        self._calls: deque[Call] = deque()  # in order of their deadlines; answered ones stay until they are due
+        # Both in order of their deadlines; answered ones stay until they are due. A call that has to end earlier than
+        # one before it is in the second.
+        self._calls: tuple[deque[Call], deque[Call]] = deque(), deque()
         self._results: list[Result] = []
         self._answered_bytes = 0
         self._busy: set[int] = set()  # the brokers with a request under way
@@ -80,7 +82,7 @@ class Batcher:
     @property
     def has_deadlines(self) -> bool:
         """Whether `expire` has to be called later."""
-        return bool(self._calls)
+        return any(self._calls)
 
     def identify(self, identity: Identity) -> None:
         """Build later batches under this identity. A batch that was sent before keeps its own, also when sent again."""
@@ -89,9 +91,10 @@ class Batcher:
             partition.sequence = 0
 
     def add(self, calls: Iterable[Call]) -> None:
-        """Add calls, in the order of their deadlines. One without records is answered."""
+        """Add calls. One without records is answered."""
+        usual, early = self._calls
         for call in calls:
-            self._calls.append(call)
+            (early if usual and usual[-1].deadline > call.deadline else usual).append(call)
             first, call.rest = call.split()
             if first is None:
                 self._finish(call, [])
@@ -178,7 +181,7 @@ class Batcher:
             partition.retry_at = now + RETRY_BACKOFF
 
     def _abandon(self, batch: Batch, error: Exception) -> None:
-        """Answer the batch's calls with the error, and never send it again.
+        """Answer the batch's calls with the error, and never send it again; so also the calls that wait behind it.
 
         Whether a broker has stored it is unknown, and so is the sequence number that the broker expects next: later
         batches need a new identity.
@@ -190,25 +193,40 @@ class Batcher:
             self._identity = None
         for piece in batch.pieces:
             self._finish(piece.call, error)
+        self._reject_waiting(partition, error)
+
+    def _reject_waiting(self, partition: _Partition, error: Exception) -> None:
+        """Answer the calls that wait for the partition: none may overtake an earlier one that its caller repeats."""
+        for piece in partition.waiting:
+            self._finish(piece.call, error)
+        partition.waiting.clear()
 
     def expire(self, now: float, error: Unavailable) -> int:
-        """Answer the calls whose deadline has passed, and the batches that hold one, with the error. Return the number
-        of calls that were due."""
+        """Answer the calls whose deadline has passed with the error, and all calls that wait behind one in its
+        partition. Return the number of calls that were due."""
         expired = 0
-        while self._calls and (self._calls[0].answered or self._calls[0].deadline <= now):
-            call = self._calls.popleft()
-            expired += not call.answered
-            self._finish(call, error)
+        blocked: set[int] = set()
+        for calls in self._calls:
+            while calls and (calls[0].answered or calls[0].deadline <= now):
+                call = calls.popleft()
+                if not call.answered:
+                    expired += 1
+                    if not call.is_begun:
+                        blocked.add(call.records[0].partition)
+                self._finish(call, error)
         for partition in self._partitions:
             if partition.sent is not None and partition.sent.deadline <= now:
                 self._abandon(partition.sent, error)
+            elif partition.number in blocked:
+                self._reject_waiting(partition, error)
         return expired
 
     def reject_all(self, error: Unavailable) -> None:
         """Answer every call with the error."""
-        for call in self._calls:
-            self._finish(call, error)
-        self._calls.clear()
+        for calls in self._calls:
+            for call in calls:
+                self._finish(call, error)
+            calls.clear()
 
     def _finish(self, call: Call, result: Sequence[int] | Exception) -> None:
         """Answer a call; do nothing if it is answered, since an outcome may come after the deadline."""

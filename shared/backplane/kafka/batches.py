@@ -31,6 +31,11 @@ class Call:
         self.rest: Sequence[Piece] = ()
         self.answered = False
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether any of its records is stored."""
+        return self.unstored < len(self.records)
+
     def split(self) -> "tuple[Piece | None, list[Piece]]":
         """Return the piece of the first record's partition, which is sent first; and the others."""
         if len(self.records) == 1:

@@ -70,8 +70,8 @@ class Producer:
         self._finished = 0
         self._idle: trio.Event | None = None
 
-    def publish(self, records: Sequence[Record], size: int, done: Done) -> None:
-        """Send records of this total size in bytes. See Backplane.publish."""
+    def publish(self, records: Sequence[Record], size: int, done: Done, seconds: float) -> None:
+        """Send records of this total size in bytes, within `seconds` at most. See Backplane.publish."""
         if self._closed:
             raise Unavailable("the connection to Kafka is closed")
         if self.pending_bytes > MAX_PENDING_BYTES or self.pending_calls >= MAX_PENDING_CALLS:
@@ -80,7 +80,7 @@ class Producer:
             )
         self.pending_bytes += size
         self.pending_calls += 1
-        self._inbox.append(Call(records, done, size, time.monotonic() + DELIVERY_TIMEOUT))
+        self._inbox.append(Call(records, done, size, time.monotonic() + min(DELIVERY_TIMEOUT, seconds)))
         if len(self._inbox) == 1:  # otherwise `_step` is scheduled already, and takes this call too
             self._loop.assert_in_trio_thread()  # here, not at each call of the hot path
             self._loop.call_soon(self._step)

@@ -5,6 +5,7 @@ Consumers that are up to date get them from memory; one that is behind reads the
 """
 
 import fcntl
+import math
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -104,7 +105,8 @@ class SqliteLog:
     def statistics(self) -> BridgeStatistics:
         return self._writer.statistics()
 
-    def publish(self, records: Sequence[Record], done: Done) -> None:
+    def publish(self, records: Sequence[Record], done: Done, *, until: float = math.inf) -> None:
+        """See Backplane.publish. `until` does not matter: no other process ever owns a partition of this log."""
         size = 0
         for partition, value, _ in records:
             if not 0 <= partition < self._partitions:
@@ -114,7 +116,12 @@ class SqliteLog:
             size += len(value)
         if self._pending_bytes > MAX_PENDING_BYTES:
             raise Unavailable(f"the log is {MAX_PENDING_BYTES} bytes behind")
-        self._writer.submit(records, done)
+
+        def settle(result: Any) -> None:
+            self._pending_bytes -= size
+            done(result)
+
+        self._writer.submit(records, settle)
         self._pending_bytes += size
 
     @asynccontextmanager
@@ -197,7 +204,6 @@ class SqliteLog:
         before = dict(self._writer_ends)
         self._last_at_ms = max(self._last_at_ms, wall_clock_ms())  # times never fall, even if the clock does
         stored, results = self._place(jobs, self._last_at_ms)
-        size = sum(len(record.value) for record in stored)
         try:
             connection.execute("BEGIN IMMEDIATE")
             connection.executemany("INSERT INTO segments VALUES (?, ?, ?, ?, ?)", segments_of(stored))
@@ -205,14 +211,13 @@ class SqliteLog:
                 if callable(job):
                     results[index] = job(connection)
             connection.execute("COMMIT")
-        except Exception as error:  # supervision: disk full, an I/O error; each job gets it, and the thread goes on
+        except Exception as error:  # supervision: disk full, an I/O error; the bridge rejects the jobs, and goes on
             self._writer_ends = before
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-            self._token.run_sync_soon(self._settle, size, [])
-            return [Unavailable(f"the log can't be written: {error}")] * len(jobs)
+            raise Unavailable(f"the log can't be written: {error}") from error
         if stored:
-            self._token.run_sync_soon(self._settle, size, stored)
+            self._token.run_sync_soon(self._offer, stored)
         return results
 
     def _place(self, jobs: list[_Job], at_ms: int) -> tuple[list[StoredRecord], list[Any]]:
@@ -232,13 +237,12 @@ class SqliteLog:
 
     # ---- in the Trio thread again
 
-    def _settle(self, size: int, records: list[StoredRecord]) -> None:
+    def _offer(self, records: list[StoredRecord]) -> None:
         """Offer records that are on disk now to the consumers.
 
         The writer's thread schedules this before the results: consumers may get a record before its publisher gets the
         acknowledgement.
         """
-        self._pending_bytes -= size
         for record in records:
             self._ends[record.partition] = record.offset + 1
         for group in self._groups.values():

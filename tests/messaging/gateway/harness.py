@@ -146,7 +146,7 @@ class ScriptedLog:
             done(failure or range(len(records)))
         self.unacknowledged.clear()
 
-    def publish(self, records: Sequence[Record], done: Done) -> None:
+    def publish(self, records: Sequence[Record], done: Done, *, until: float = math.inf) -> None:
         self.unacknowledged.append((records, done))
 
     async def until_published(self, count: int = 1) -> None:

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import pytest
 import trio
 
 from messaging.gateway.gateway import Gateway
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import ClientFrame, React, Receipt, Send, Text, Typing, Unreact
 from shared.contract.errors import Code, Refusal, Unavailable
+from shared.contract.ids import time_of
 from tests.messaging.gateway.harness import ANN, BEN, CAT, Client, Platform, ScriptedLog, open_platform
 
 
@@ -84,13 +86,33 @@ async def test_a_retry_of_an_unconfirmed_send_has_the_same_id(platform: Platform
         log.acknowledge(Unavailable("no answer"))
         await ann.expect("refused")
         first = Envelope.FromString(records[0].value).event.event_id
-        await ann.send_text("b", BEN)
         await ann.send_text("a", BEN)
-        await log.until_published(2)
+        await log.until_published()
         log.acknowledge()
-        accepted = [(await ann.expect("accepted")).accepted for _ in range(2)]
-        assert [answer.client_message_id for answer in accepted] == ["b", "a"]
-        assert accepted[1].message_id == first < accepted[0].message_id
+        assert (await ann.expect("accepted")).accepted.message_id == first
+
+
+async def test_a_send_waits_until_a_refused_one_before_it_is_sent_again(platform: Platform, log: ScriptedLog) -> None:
+    """The client may have sent it before it read the refusal."""
+    gateway = await platform.start_gateway()
+    async with platform.sign_in(gateway, ANN) as ann:
+        await ann.send_text("a", BEN)
+        await log.until_published()
+        log.acknowledge(Unavailable("no answer"))
+        await ann.expect("refused")
+        for name in ("b", "c"):
+            await ann.send_text(name, BEN)
+            refused = (await ann.expect("refused")).refused
+            assert (refused.client_message_id, refused.code, refused.retryable) == (name, "unavailable", True)
+        assert not log.unacknowledged
+        for name in ("a", "b", "c", "d"):
+            await ann.send_text(name, BEN)
+        await log.until_published(4)
+        log.acknowledge()
+        accepted = [(await ann.expect("accepted")).accepted for _ in range(4)]
+        assert [answer.client_message_id for answer in accepted] == ["a", "b", "c", "d"]
+        ids = [answer.message_id for answer in accepted]
+        assert ids == sorted(ids)
 
 
 async def test_a_client_message_id_is_not_used_for_two_chats(platform: Platform, gateway: Gateway) -> None:
@@ -99,6 +121,37 @@ async def test_a_client_message_id_is_not_used_for_two_chats(platform: Platform,
         await ann.send_text("a", CAT)
         kinds = {(await ann.next()).WhichOneof("frame") for _ in range(2)}
     assert kinds == {"accepted", "refused"}
+
+
+def text(body: str) -> ClientFrame:
+    return ClientFrame(send=Send(client_message_id="a", recipient_id=BEN, text=Text(body=body)))
+
+
+async def test_a_client_message_id_is_not_used_for_two_texts(platform: Platform, gateway: Gateway) -> None:
+    async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
+        await ann.send(text("one"))
+        await ann.send(text("two"))  # while the first is in flight
+        assert {(await ann.next()).WhichOneof("frame") for _ in range(2)} == {"accepted", "refused"}
+        await ann.send(text("two"))
+        refused = (await ann.expect("refused")).refused
+        assert (refused.code, refused.field) == ("invalid", "send.client_message_id")
+        await ann.send_text("b", BEN)
+        bodies = set()
+        while (message := (await ben.expect("event")).event.message).client_message_id != "b":
+            bodies.add(message.text.body)
+    assert bodies == {"one"}
+
+
+async def test_a_retry_with_another_text_is_recognised_from_the_log(tmp_path: Path, lenient: None) -> None:
+    async with open_platform(tmp_path) as platform, platform.sign_in(await platform.start_gateway(), ANN) as ann:
+        await ann.send(text("one"))
+        first = (await ann.expect("accepted")).accepted
+    async with open_platform(tmp_path) as platform, platform.sign_in(await platform.start_gateway(), ANN) as ann:
+        await ann.expect("event")  # the replay
+        await ann.send(text("two"))
+        assert (await ann.expect("refused")).refused.code == "invalid"
+        await ann.send(text("one"))
+        assert (await ann.expect("accepted")).accepted == first
 
 
 async def test_a_message_to_an_unknown_user_is_refused(platform: Platform, gateway: Gateway) -> None:
@@ -152,6 +205,19 @@ async def test_receipts_reach_every_device_and_not_from_the_future(platform: Pla
             receipt = (await client.expect("event")).event.receipt
             assert (receipt.user_id, receipt.read_up_to, receipt.delivered_up_to) == (BEN, message_id, message_id)
         await ben.send(ClientFrame(receipt=Receipt(chat_id="d-1-2", read_up_to=2**63 - 1)))
+        assert (await ben.expect("refused")).refused.field == "receipt.delivered_up_to"
+
+
+async def test_messages_are_marked_as_read_after_the_clock_was_set_back(
+    platform: Platform, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
+        message_id = (await ann.send_accepted("a", BEN)).message_id
+        await ben.expect("event")
+        monkeypatch.setattr("messaging.gateway.publisher.wall_clock_ms", lambda: time_of(message_id) - 3_600_000)
+        await ben.send(ClientFrame(receipt=Receipt(chat_id="d-1-2", read_up_to=message_id)))
+        assert (await ben.expect("event")).event.receipt.read_up_to == message_id
+        await ben.send(ClientFrame(receipt=Receipt(chat_id="d-1-2", read_up_to=message_id + (60_000 << 22))))
         assert (await ben.expect("refused")).refused.field == "receipt.delivered_up_to"
 
 

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from messaging.gateway import session as session_module
 from messaging.gateway.frames import ProtobufEncoding, SharedEvent
 from messaging.gateway.requests import SendRequest
-from messaging.gateway.session import AUTHENTICATE_SECONDS, MAX_QUEUED_ANSWERS, Session, State
+from messaging.gateway.session import (
+    AUTHENTICATE_SECONDS,
+    MAX_QUEUED_ANSWERS,
+    MAX_REFUSED_SENDS,
+    REFUSED_SENDS_SECONDS,
+    Session,
+    State,
+)
 from rookery.v1.session_pb2 import (
     Accepted,
     Authenticate,
@@ -240,3 +247,45 @@ def test_sequence_numbers_and_gaps_always_add_up(steps: list[str]) -> None:
     counted = sum(frame.gap.dropped for frame in client.frames)
     received = sum(frame.HasField("event") for frame in client.frames)
     assert missing == counted == given_events - received
+
+
+# ---- the order of sends
+
+AWAY = Refusal(Code.UNAVAILABLE, "The log is away.", "", 1_000)
+
+
+def test_a_refused_send_holds_back_later_ones_until_it_is_sent_again() -> None:
+    session = live_client().session
+    session.refuse(AWAY, 2, "a")
+    session.refuse(AWAY, 3, "b")
+    assert not session.may_send("c", NOW)
+    assert session.may_send("a", NOW)
+    assert not session.may_send("c", NOW), "b may still be unread"
+    assert session.may_send("b", NOW)
+    assert session.may_send("c", NOW)
+
+
+def test_a_client_that_repeats_a_send_has_read_all_earlier_refusals() -> None:
+    session = live_client().session
+    session.refuse(AWAY, 2, "a")
+    session.refuse(AWAY, 3, "b")
+    assert session.may_send("b", NOW)
+    assert session.may_send("c", NOW)
+
+
+def test_only_a_refusal_that_may_be_repeated_holds_back_and_for_a_bounded_time() -> None:
+    session = live_client().session
+    session.refuse(Refusal(Code.INVALID, "no text"), 2, "a")
+    session.refuse(AWAY, 3)  # of another kind of frame
+    assert session.may_send("b", NOW)
+    session.refuse(AWAY, 4, "a")
+    assert not session.may_send("b", NOW + REFUSED_SENDS_SECONDS)
+    assert session.may_send("b", NOW + REFUSED_SENDS_SECONDS + 1)
+
+
+def test_a_client_that_never_repeats_a_send_is_ended() -> None:
+    client = live_client()
+    for number in range(MAX_REFUSED_SENDS + 1):
+        assert client.session.state is State.LIVE
+        client.session.refuse(AWAY, number, str(number))
+    assert client.read()[-1].goodbye.code == "rate_limited"

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messaging.gateway.tail import ENTRY_OVERHEAD, Entry, SendKey, Tail
+from messaging.gateway.tail import ENTRY_OVERHEAD, Entry, SendKey, Sent, Tail
 
 
 def entry(
@@ -24,19 +24,19 @@ def test_a_send_is_recognised_until_it_is_evicted() -> None:
     tail = Tail(0)
     tail.append(entry(0, 1, 2, key=(1, "a")))
     tail.append(entry(1, 1, 2, key=(1, "a")))
-    assert tail.message_of((1, "a")) == (1_000, "d-1-2"), "the first in the log counts"
-    assert tail.message_of((2, "a")) is None
+    assert tail.sent_with((1, "a")) == Sent(1_000, "d-1-2", 0), "the first in the log counts"
+    assert tail.sent_with((2, "a")) is None
     tail.evict(older_than_ms=1, max_bytes=10**6)
-    assert tail.message_of((1, "a")) is None
+    assert tail.sent_with((1, "a")) is None
 
 
 def test_an_accepted_send_is_recognised_before_its_record_is_appended() -> None:
     tail = Tail(0)
-    tail.accept((1, "a"), 1_000, "d-1-2")
-    assert tail.message_of((1, "a")) == (1_000, "d-1-2")
+    tail.accept((1, "a"), Sent(1_000, "d-1-2", 0))
+    assert tail.sent_with((1, "a")) == Sent(1_000, "d-1-2", 0)
     tail.append(entry(0, 1, key=(1, "a")))
     tail.evict(older_than_ms=1, max_bytes=10**6)
-    assert tail.message_of((1, "a")) is None
+    assert tail.sent_with((1, "a")) is None
 
 
 def test_a_message_is_found_for_its_recipients_in_its_chat_only() -> None:
@@ -69,4 +69,4 @@ def test_the_tail_always_has_the_newest_entries_within_its_bounds(
     for user_id in range(1, 5):
         assert tail.newer(user_id, 0) == [item for item in left if user_id in item.recipient_ids]
     for item in whole:
-        assert (tail.message_of((1, str(item.offset))) is not None) == (item in left)
+        assert (tail.sent_with((1, str(item.offset))) is not None) == (item in left)

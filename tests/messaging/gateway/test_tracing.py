@@ -42,7 +42,7 @@ def outcome(span: ReadableSpan) -> tuple[bool, object]:
 async def test_a_full_log_fails_both_spans(
     platform: Platform, traced: Gateway, spans: Spans, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(records: Sequence[Record], done: Done) -> None:
+    def refuse(records: Sequence[Record], done: Done, *, until: float) -> None:
         raise Unavailable("secret")
 
     async with platform.sign_in(traced, ANN) as ann:
@@ -61,7 +61,7 @@ async def test_a_log_that_does_not_acknowledge_fails_the_spans_at_that_time(
 ) -> None:
     waiting: list[Done] = []
 
-    def take(records: Sequence[Record], done: Done) -> None:
+    def take(records: Sequence[Record], done: Done, *, until: float) -> None:
         waiting.append(done)
 
     async with platform.sign_in(traced, ANN) as ann:

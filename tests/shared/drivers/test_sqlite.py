@@ -1,6 +1,7 @@
 import sqlite3
 import threading
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from shared.contract.errors import Unavailable
-from shared.drivers.sqlite import READERS, Database, open_database
+from shared.drivers.sqlite import READERS, Database, connect, migrate, open_database
 
 MIGRATIONS = ("CREATE TABLE items (item INTEGER PRIMARY KEY)",)
 
@@ -74,6 +75,13 @@ async def test_a_full_disk_is_unavailable_and_passes(database: Database) -> None
     assert await database.read(everything) == []
     await database.write(lambda connection: limit(connection, 1_000_000))
     assert await database.write(lambda connection: insert(connection, 1)) == 1
+
+
+def test_an_error_after_which_sqlite_rolls_back_by_itself_is_raised(tmp_path: Path) -> None:
+    """As a full disk can be; `OR ROLLBACK` does so always."""
+    script = "CREATE TABLE t (id UNIQUE); INSERT INTO t VALUES (1); INSERT OR ROLLBACK INTO t VALUES (1)"
+    with closing(connect(tmp_path / "items.db")) as connection, pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
+        migrate(connection, [script])
 
 
 async def test_a_file_of_a_newer_release_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The producer's state machine: calls in, requests out, outcomes in, results out; time is a number."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,10 +41,11 @@ class Simulation:
     stored: list[list[bytes]] = field(default_factory=lambda: [[] for _ in range(PARTITIONS)])
     batcher: Batcher = field(default_factory=lambda: Batcher(PARTITIONS))
 
-    def publish(self, *records: tuple[int, bytes]) -> list[Any]:
+    def publish(self, *records: tuple[int, bytes], until: float = math.inf) -> list[Any]:
         """Publish in one call; return the list of its answers, which grows."""
         answers: list[Any] = []
-        self.batcher.add([Call([Record(*record) for record in records], answers.append, 1, self.now + TIMEOUT)])
+        deadline = min(self.now + TIMEOUT, until)
+        self.batcher.add([Call([Record(*record) for record in records], answers.append, 1, deadline)])
         self.poll()
         return answers
 
@@ -135,20 +137,40 @@ def test_a_partition_without_a_leader_waits_and_a_busy_broker_holds_up_no_other(
     assert answers == [[[0]], [[0]], [], []]
 
 
-def test_a_call_over_its_deadline_is_rejected_once_and_not_sent_any_more() -> None:
+def test_a_call_over_its_deadline_is_rejected_with_those_behind_it_and_not_sent_any_more() -> None:
     kafka = Simulation()
-    answers = kafka.publish((0, b"late"), (1, b"its copy"))
+    late = kafka.publish((0, b"late"), (1, b"its copy"))
     kafka.wait(TIMEOUT / 2)
     younger = kafka.publish((0, b"younger"))
+    elsewhere = kafka.publish((1, b"elsewhere"))
     kafka.wait(TIMEOUT / 2)
-    assert [type(answer) for answer in answers] == [Unavailable]
-    assert younger == []
+    assert [type(answer) for answer in late + younger] == [Unavailable] * 2, "none overtakes the late one"
+    next_one = kafka.publish((0, b"next"))
     kafka.complete()  # it was stored after all
-    assert len(answers) == 1
-    assert values(kafka.requests[0]) == {0: [b"younger"]}, "the copy of a rejected record is not sent"
-    assert origins(kafka.requests[0]) == [(2, 0)], "the outcome of the late one was unknown: a new identity"
+    assert len(late) == len(younger) == 1
+    assert values(kafka.requests[0]) == {0: [b"next"], 1: [b"elsewhere"]}, "the copy of a rejected record is not sent"
+    assert origins(kafka.requests[0]) == [(2, 0)] * 2, "the outcome of the late one was unknown: a new identity"
     kafka.complete()
-    assert younger == [[1]]
+    assert (next_one, elsewhere) == ([[1]], [[0]])
+
+
+def test_a_call_that_was_never_sent_is_rejected_with_those_behind_it() -> None:
+    kafka = Simulation(leaders=[None] * PARTITIONS)
+    late = kafka.publish((0, b"late"))
+    kafka.wait(TIMEOUT / 2)
+    younger = kafka.publish((0, b"younger"))
+    elsewhere = kafka.publish((1, b"elsewhere"))
+    kafka.wait(TIMEOUT / 2)
+    assert [type(answer) for answer in late + younger] == [Unavailable] * 2
+    assert elsewhere == []
+
+
+def test_a_call_that_must_end_early_does() -> None:
+    kafka = Simulation(leaders=[None] * PARTITIONS)
+    usual, early = kafka.publish((0, b"usual")), kafka.publish((1, b"early"), until=TIMEOUT / 2)
+    kafka.wait(TIMEOUT / 2)
+    assert usual == []
+    assert [type(answer) for answer in early] == [Unavailable]
 
 
 def test_a_record_that_the_broker_rejects_holds_up_nothing() -> None:

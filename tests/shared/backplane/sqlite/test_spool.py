@@ -1,5 +1,6 @@
 """Spooled records are published by the process that has the log open, once and in order."""
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -28,7 +29,7 @@ class FakeLog:
         self.published: list[Record] = []
         self.is_away = False
 
-    def publish(self, records: Sequence[Record], done: Done) -> None:
+    def publish(self, records: Sequence[Record], done: Done, *, until: float = math.inf) -> None:
         if self.is_away:
             raise Unavailable("the fake is away")
         self.published += records
