@@ -37,9 +37,9 @@ FAINT_TEXT = """() => {
     }
     return getComputedStyle(document.body).backgroundColor;
   };
-  const says = (element) => [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+  const hasText = (element) => [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
   return [...document.querySelectorAll('body *')]
-    .filter((element) => says(element) && element.checkVisibility() && !element.closest('.unseen, :disabled'))
+    .filter((element) => hasText(element) && element.checkVisibility() && !element.closest('.unseen, :disabled'))
     .map((element) => {
       const [darker, lighter] = [getComputedStyle(element).color, ground(element)].map(luminance).sort((a, b) => a - b);
       return [`${element.className}: ${element.textContent}`, (lighter + 0.05) / (darker + 0.05)];

@@ -163,7 +163,7 @@ def test_loading_is_shown(platform: Platform, seats: Seats, ada: Account, mira: 
     seat = seats(platform)
     held: list[Route] = []
 
-    def let_go() -> None:
+    def release() -> None:
         while not held:
             seat.page.wait_for_timeout(20)
         held.pop().continue_()
@@ -172,9 +172,9 @@ def test_loading_is_shown(platform: Platform, seats: Seats, ada: Account, mira: 
     seat.page.route("**/v1/chats/*/messages*", lambda route: held.append(route))
     seat.sign_in(ada)
     expect(seat.page.get_by_role("status", name="Loading")).to_be_visible()
-    let_go()
+    release()
     seat.open_chat("Mira Okafor")
     expect(seat.page.get_by_role("status", name="Loading messages")).to_be_visible()
-    let_go()
+    release()
     expect(seat.message("Hello")).to_be_visible()
     expect(seat.page.get_by_role("status", name="Loading")).to_have_count(0)
