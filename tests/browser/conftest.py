@@ -119,9 +119,9 @@ class Seat:
     platform: Platform
     context: BrowserContext
     page: Page
-    problems: list[str] = field(default_factory=list)
-    allowed: list[str] = field(default_factory=list)
+    allowed: Sequence[str] = ()
     """Expected problems, as patterns of console messages."""
+    problems: list[str] = field(default_factory=list)
     live: set[Page] = field(default_factory=set)
     """Pages whose session has begun."""
 
@@ -167,12 +167,21 @@ class Seat:
         self.page.get_by_role("button", name="Create account").click()
         expect(self.page.get_by_role("heading", name="Rookery")).to_be_visible()
 
+    def enter(self, account: Account, password: str = PASSWORD) -> None:
+        """Fill in the form of the sign-in, and send it."""
+        self.page.get_by_label("User name").fill(account.name)
+        self.page.get_by_label("Password").fill(password)
+        self.page.get_by_role("button", name="Sign in").click()
+
     def sign_in(self, account: Account) -> None:
         self.page.goto(self.platform.url)
-        self.page.get_by_label("User name").fill(account.name)
-        self.page.get_by_label("Password").fill(PASSWORD)
-        self.page.get_by_role("button", name="Sign in").click()
+        self.enter(account)
         expect(self.page.get_by_role("heading", name="Rookery")).to_be_visible()
+
+    def choose(self, name: str) -> None:
+        """Click an item of the menu."""
+        self.page.get_by_role("button", name="Menu").click()
+        self.page.get_by_role("menuitem", name=name).click()
 
     def row(self, display_name: str) -> Locator:
         """A user's row in the list of chats or of search results."""
@@ -184,6 +193,11 @@ class Seat:
     def find(self, name: str, display_name: str) -> None:
         self.page.get_by_label("Search people and chats").fill(name)
         self.row(display_name).click()
+
+    def begin_chat(self, account: Account, other: Account) -> None:
+        """Sign in, and open a new chat with another user."""
+        self.sign_in(account)
+        self.find(other.name, other.display_name)
 
     def write(self, text: str) -> None:
         self.composer.fill(text)
@@ -206,15 +220,27 @@ Seats = Callable[..., Seat]
 
 @pytest.fixture
 def seats(chromium: Browser) -> Iterator[Seats]:
-    """Opens windows: `seats(platform, "phone", color_scheme="dark")`."""
+    """Opens windows: `seats(platform, ada, chat="Mira Okafor", color_scheme="dark")` signs in and opens a chat."""
     opened: list[Seat] = []
 
-    def open_seat(platform: Platform, size: str = "desktop", **options: Any) -> Seat:
+    def open_seat(
+        platform: Platform,
+        account: Account | None = None,
+        *,
+        chat: str = "",
+        size: str = "desktop",
+        allowed: Sequence[str] = (),
+        **options: Any,
+    ) -> Seat:
         width, height = SIZES[size]
         context = chromium.new_context(viewport={"width": width, "height": height}, locale="en-GB", **options)
-        seat = Seat(platform, context, context.new_page())
+        seat = Seat(platform, context, context.new_page(), allowed)
         seat.watch(seat.page)
         opened.append(seat)
+        if account:
+            seat.sign_in(account)
+        if chat:
+            seat.open_chat(chat)
         return seat
 
     yield open_seat

@@ -1,13 +1,11 @@
 """Accessibility: keyboard, names and sizes of controls, live regions, colour schemes, small screens."""
 
 import re
-from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import Page, expect
 
-if TYPE_CHECKING:
-    from tests.browser.conftest import Account, Platform, Seat, Seats
+from tests.browser.conftest import Account, Platform, Seat, Seats
 
 SMALL_TARGETS = """() => [...document.querySelectorAll('button, input, textarea, a[href]')]
   .filter((element) => element.checkVisibility() && !element.closest('.reactions, .text'))
@@ -28,15 +26,14 @@ NAMELESS = """() => [...document.querySelectorAll('button, input, textarea, [rol
 
 
 @pytest.fixture
-def chatting(platform: "Platform", seats: "Seats", ada: "Account", mira: "Account") -> "Seat":
+def chatting(platform: Platform, seats: Seats, ada: Account, mira: Account) -> Seat:
     platform.send(mira, ada.chat_with(mira), "First", "Second", "Third")
-    seat = seats(platform)
-    seat.sign_in(ada)
+    seat = seats(platform, ada)
     expect(seat.row("Mira Okafor")).to_be_visible()
     return seat
 
 
-def test_everything_can_be_done_with_the_keyboard(platform: "Platform", seats: "Seats", mira: "Account") -> None:
+def test_everything_can_be_done_with_the_keyboard(platform: Platform, seats: Seats, mira: Account) -> None:
     seat = seats(platform)
     page, keys = seat.page, seat.page.keyboard
     ada = platform.register("Ada Lindqvist")
@@ -76,7 +73,7 @@ def test_everything_can_be_done_with_the_keyboard(platform: "Platform", seats: "
     expect(page.get_by_text("Pick a chat")).to_be_visible()
 
 
-def test_menus_and_dialogs_give_the_focus_back(chatting: "Seat") -> None:
+def test_closed_menus_and_dialogs_return_the_focus(chatting: Seat) -> None:
     page, keys = chatting.page, chatting.page.keyboard
     menu = page.get_by_role("button", name="Menu")
     menu.focus()
@@ -94,49 +91,45 @@ def test_menus_and_dialogs_give_the_focus_back(chatting: "Seat") -> None:
     expect(menu).to_be_focused()
 
 
-def test_every_control_has_a_name_and_a_size(chatting: "Seat") -> None:
-    def check() -> None:
-        assert chatting.page.evaluate(NAMELESS) == []
-        assert chatting.page.evaluate(SMALL_TARGETS) == []
+def expect_named_and_large_controls(page: Page) -> None:
+    assert page.evaluate(NAMELESS) == []
+    assert page.evaluate(SMALL_TARGETS) == []
 
-    check()
+
+def test_every_control_has_a_name_and_a_size(chatting: Seat) -> None:
+    expect_named_and_large_controls(chatting.page)
     chatting.open_chat("Mira Okafor")
     expect(chatting.message("Third")).to_be_visible()
-    check()
+    expect_named_and_large_controls(chatting.page)
     chatting.message("Third").hover()
     chatting.message("Third").get_by_role("button", name="React").click()
-    check()
+    expect_named_and_large_controls(chatting.page)
     chatting.page.get_by_role("button", name="seedling").click()
     chip = chatting.page.get_by_role("button", name="🌱")
     assert chip.evaluate(CHIP_IS_HIT_AT_ITS_EDGE)
     chatting.page.get_by_role("button", name="Menu").click()
-    check()
+    expect_named_and_large_controls(chatting.page)
     chatting.page.get_by_role("menuitem", name="Your profile").click()
-    check()
+    expect_named_and_large_controls(chatting.page)
 
 
-def test_new_messages_are_announced_and_old_ones_are_not(
-    platform: "Platform", chatting: "Seat", ada: "Account", mira: "Account"
+def test_messages_are_named_by_sender_and_time_and_only_new_ones_are_announced(
+    platform: Platform, chatting: Seat, ada: Account, mira: Account
 ) -> None:
     log = chatting.page.get_by_role("log")
     chatting.open_chat("Mira Okafor")
     chatting.until_live()
     expect(log).to_have_text("")
+    expect(chatting.message("Third")).to_have_text(re.compile(r"^Mira Okafor: Third\s*\d?\d:\d\d"))
     platform.send(mira, ada.chat_with(mira), "Can you hear me?")
     expect(log).to_have_text("Mira Okafor: Can you hear me?")
 
 
-def test_a_message_is_named_by_its_sender_and_time(chatting: "Seat") -> None:
-    chatting.open_chat("Mira Okafor")
-    expect(chatting.message("Third")).to_have_text(re.compile(r"^Mira Okafor: Third\s*\d?\d:\d\d"))
-
-
 def test_a_phone_has_one_pane_and_nothing_to_scroll_sideways(
-    platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
+    platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:
     platform.send(mira, ada.chat_with(mira), "word " * 60, "w" * 300)
-    seat = seats(platform, "phone", has_touch=True, is_mobile=True)
-    seat.sign_in(ada)
+    seat = seats(platform, ada, size="phone", has_touch=True, is_mobile=True)
     expect(seat.page.get_by_role("main")).to_be_hidden()
     expect_no_sideways_scroll(seat.page)
     seat.open_chat("Mira Okafor")
@@ -166,32 +159,27 @@ def expect_no_sideways_scroll(page: Page) -> None:
 
 
 @pytest.mark.parametrize(("scheme", "paper"), [("light", "rgb(251, 250, 247)"), ("dark", "rgb(18, 21, 23)")])
-def test_the_scheme_is_the_system_s(platform: "Platform", seats: "Seats", scheme: str, paper: str) -> None:
+def test_the_scheme_is_the_system_s(platform: Platform, seats: Seats, scheme: str, paper: str) -> None:
     seat = seats(platform, color_scheme=scheme)
     seat.page.goto(platform.url)
     expect(seat.page.locator("body")).to_have_css("background-color", paper)
 
 
 def test_nothing_moves_where_the_system_asks_for_none(
-    platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
+    platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:
     platform.send(mira, ada.chat_with(mira), "Hello")
     seat = seats(platform, reduced_motion="reduce")
-    seat.page.add_init_script(
-        "addEventListener('animationstart', (e) => console.error('motion ' + e.animationName), true)"
-    )
-    seat.page.add_init_script(
-        "addEventListener('transitionrun', (e) => console.error('motion ' + e.propertyName), true)"
-    )
+    for event, name in (("animationstart", "animationName"), ("transitionrun", "propertyName")):
+        seat.page.add_init_script(f"addEventListener('{event}', (e) => console.error('motion ' + e.{name}), true)")
     seat.sign_in(ada)
     seat.open_chat("Mira Okafor")
     seat.message("Hello").hover()
-    seat.page.get_by_role("button", name="Menu").click()
-    seat.page.get_by_role("menuitem", name="Your profile").click()
+    seat.choose("Your profile")
     expect(seat.page.get_by_role("dialog")).to_be_visible()
 
 
-def test_focus_can_be_seen(chatting: "Seat") -> None:
+def test_focus_can_be_seen(chatting: Seat) -> None:
     chatting.page.get_by_label("Search people and chats").focus()
     seen = set()
     for _ in range(2):

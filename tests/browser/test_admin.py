@@ -2,18 +2,19 @@
 
 import json
 import re
-from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser.test_accessibility import NAMELESS, SMALL_TARGETS, expect_no_sideways_scroll
+from tests.browser.conftest import Account, Platform, Seat, Seats
+from tests.browser.test_accessibility import (
+    NAMELESS,
+    SMALL_TARGETS,
+    expect_named_and_large_controls,
+    expect_no_sideways_scroll,
+)
 from tests.browser.test_connection import LINE_IS_DOWN
-from tests.browser.test_page import SIZES
-from tools.launch.people import PASSWORD
-
-if TYPE_CHECKING:
-    from tests.browser.conftest import Account, Platform, Seat, Seats
+from tests.browser.test_page import downloaded_bytes
 
 SECTIONS = ("Processes", "Configuration", "Users", "Audit")
 
@@ -36,9 +37,9 @@ FAINT_TEXT = """() => {
     }
     return getComputedStyle(document.body).backgroundColor;
   };
-  const says = (element) => [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+  const hasText = (element) => [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
   return [...document.querySelectorAll('body *')]
-    .filter((element) => says(element) && element.checkVisibility() && !element.closest('.unseen, :disabled'))
+    .filter((element) => hasText(element) && element.checkVisibility() && !element.closest('.unseen, :disabled'))
     .map((element) => {
       const [darker, lighter] = [getComputedStyle(element).color, ground(element)].map(luminance).sort((a, b) => a - b);
       return [`${element.className}: ${element.textContent}`, (lighter + 0.05) / (darker + 0.05)];
@@ -49,12 +50,12 @@ FAINT_TEXT = """() => {
 
 
 @pytest.fixture(scope="session")
-def admin(platform: "Platform") -> "Account":
+def admin(platform: Platform) -> Account:
     """Made an admin by a command on the server."""
     return make_admin(platform)
 
 
-def make_admin(platform: "Platform") -> "Account":
+def make_admin(platform: Platform) -> Account:
     account = platform.register("Nora Admin")
     done = platform.run("user", "admin", account.name)
     assert done.returncode == 0, done.stderr
@@ -62,14 +63,11 @@ def make_admin(platform: "Platform") -> "Account":
 
 
 @pytest.fixture
-def at_admin(platform: "Platform", seats: "Seats", admin: "Account") -> "Seat":
-    seat = seats(platform)
-    poll_fast(seat)
-    open_admin(seat, admin)
-    return seat
+def at_admin(platform: Platform, seats: Seats, admin: Account) -> Seat:
+    return open_admin(poll_fast(seats(platform)), admin)
 
 
-def poll_fast(seat: "Seat") -> None:
+def poll_fast(seat: Seat) -> Seat:
     """Let the admin page refresh every 0.2 s, not every 5 s. `unit/admin.test.js` tests the period on a mock clock."""
 
     def shorten(route: Route) -> None:
@@ -79,15 +77,15 @@ def poll_fast(seat: "Seat") -> None:
         route.fulfill(response=answer, body=source.replace(POLL_PERIOD, "PERIOD_MS = 200"))
 
     seat.page.route("**/poll.js", shorten)
+    return seat
 
 
-def open_admin(seat: "Seat", account: "Account", section: str = "Processes") -> None:
+def open_admin(seat: Seat, account: Account, section: str = "Processes") -> Seat:
     """Sign in at the admin page, and open a section."""
     seat.page.goto(f"{seat.platform.url}/admin#{section.lower()}")
-    seat.page.get_by_label("User name").fill(account.name)
-    seat.page.get_by_label("Password").fill(PASSWORD)
-    seat.page.get_by_role("button", name="Sign in").click()
+    seat.enter(account)
     expect(seat.page.get_by_role("heading", name=section, exact=True, level=1)).to_be_visible()
+    return seat
 
 
 def go(page: Page, section: str) -> None:
@@ -96,7 +94,7 @@ def go(page: Page, section: str) -> None:
     expect(page.get_by_text("Live", exact=True)).to_be_visible()
 
 
-def pick(page: Page, account: "Account") -> None:
+def pick(page: Page, account: Account) -> None:
     go(page, "Users")
     page.get_by_label("Part of a name, or an id").fill(account.name)
     page.get_by_role("button", name=f"@{account.name}").click()
@@ -115,7 +113,7 @@ def expect_in_audit(page: Page, act: str, *words: str) -> None:
 
 
 def test_a_user_without_admin_rights_sees_no_link_fetches_nothing_of_it_and_is_refused(
-    platform: "Platform", seats: "Seats", ada: "Account"
+    platform: Platform, seats: Seats, ada: Account
 ) -> None:
     seat = seats(platform)
     fetched: list[str] = []
@@ -130,30 +128,24 @@ def test_a_user_without_admin_rights_sees_no_link_fetches_nothing_of_it_and_is_r
     expect(seat.page.get_by_role("heading", name="This page is for admins")).to_be_visible()
     expect(seat.page.get_by_text(f"@{ada.name} is no admin here")).to_be_visible()
     assert not [url for url in fetched if "/v1/admin" in url or "/admin/shell" in url]
-    assert seat.page.evaluate(NAMELESS) == []
-    assert seat.page.evaluate(SMALL_TARGETS) == []
+    expect_named_and_large_controls(seat.page)
     seat.page.get_by_role("link", name="Back to chats").click()
     expect(seat.page.get_by_text("No chats yet")).to_be_visible()
 
 
 def test_the_menu_leads_an_admin_to_the_page_and_the_page_leads_back(
-    platform: "Platform", seats: "Seats", admin: "Account"
+    platform: Platform, seats: Seats, admin: Account
 ) -> None:
-    seat = seats(platform)
-    seat.sign_in(admin)
-    seat.page.get_by_role("button", name="Menu").click()
-    seat.page.get_by_role("menuitem", name="Admin").click()
+    seat = seats(platform, admin)
+    seat.choose("Admin")
     expect(seat.page.get_by_role("heading", name="Processes", exact=True)).to_be_visible()
     seat.page.get_by_role("link", name="Back to chats").click()
     expect(seat.page.get_by_label("Search people and chats")).to_be_visible()
 
 
-def test_a_former_admin_loses_access(platform: "Platform", seats: "Seats") -> None:
-    seat = seats(platform)
-    seat.allowed = ["403"]
+def test_a_former_admin_loses_access(platform: Platform, seats: Seats) -> None:
     former = make_admin(platform)
-    poll_fast(seat)
-    open_admin(seat, former)
+    seat = open_admin(poll_fast(seats(platform, allowed=["403"])), former)
     expect(seat.page.get_by_role("heading", name="Gateways")).to_be_visible()
     assert platform.run("user", "admin", former.name, "--revoke").returncode == 0
     expect(seat.page.get_by_role("heading", name="This page is for admins")).to_be_visible()
@@ -162,12 +154,9 @@ def test_a_former_admin_loses_access(platform: "Platform", seats: "Seats") -> No
 # ---- processes
 
 
-def test_processes_are_shown_with_their_sessions_as_these_come_and_go(own_platform: "Platform", seats: "Seats") -> None:
+def test_processes_are_shown_with_their_sessions_as_these_come_and_go(own_platform: Platform, seats: Seats) -> None:
     admin, ada = make_admin(own_platform), own_platform.register("Ada Lindqvist")
-    at_admin, at_ada = seats(own_platform), seats(own_platform)
-    poll_fast(at_admin)
-    open_admin(at_admin, admin)
-    page = at_admin.page
+    page = open_admin(poll_fast(seats(own_platform)), admin).page
     for role in ("Gateways", "Archives", "BFFs"):
         expect(page.get_by_role("table", name=role).get_by_role("cell", name="Ready", exact=True)).to_have_count(1)
     totals = page.locator(".tiles")
@@ -175,7 +164,7 @@ def test_processes_are_shown_with_their_sessions_as_these_come_and_go(own_platfo
     expect(totals).to_contain_text("all owned")
     sessions = page.get_by_role("table", name="Gateways").get_by_role("row").nth(1).locator("[data-label=Sessions]")
     expect(sessions).to_contain_text("0 WebSocket, 0 gRPC")
-    at_ada.sign_in(ada)
+    at_ada = seats(own_platform, ada)
     expect(sessions).to_contain_text("1 WebSocket, 0 gRPC")
     expect(totals).to_contain_text("1 WebSocket, 0 gRPC")
     at_ada.page.close()
@@ -186,7 +175,7 @@ def test_processes_are_shown_with_their_sessions_as_these_come_and_go(own_platfo
 
 
 def test_a_silent_process_and_partitions_without_an_owner_are_marked(
-    platform: "Platform", seats: "Seats", admin: "Account"
+    platform: Platform, seats: Seats, admin: Account
 ) -> None:
     seat = seats(platform)
 
@@ -213,7 +202,7 @@ def test_a_silent_process_and_partitions_without_an_owner_are_marked(
 
 
 def test_a_value_is_changed_in_its_place_refused_when_it_is_wrong_and_unset_again(
-    at_admin: "Seat", admin: "Account"
+    at_admin: Seat, admin: Account
 ) -> None:
     page, keys = at_admin.page, at_admin.page.keyboard
     at_admin.allowed = ["40[09]|422"]
@@ -253,7 +242,7 @@ def test_a_value_is_changed_in_its_place_refused_when_it_is_wrong_and_unset_agai
     expect_in_audit(page, "Unset configuration", "chats_page_size", admin.name)
 
 
-def test_an_update_does_not_disturb_typing(platform: "Platform", at_admin: "Seat") -> None:
+def test_an_update_does_not_disturb_typing(platform: Platform, at_admin: Seat) -> None:
     page = at_admin.page
     go(page, "Configuration")
     page.get_by_role("button", name="Change messages_page_size").click()
@@ -273,12 +262,10 @@ def test_an_update_does_not_disturb_typing(platform: "Platform", at_admin: "Seat
 
 
 def test_a_user_is_found_suspended_with_a_reason_and_restored(
-    platform: "Platform", seats: "Seats", at_admin: "Seat", admin: "Account"
+    platform: Platform, seats: Seats, at_admin: Seat, admin: Account
 ) -> None:
     jonas = platform.register("Jonas Weber")
-    at_jonas, page = seats(platform), at_admin.page
-    at_jonas.allowed = ["40[13]"]
-    at_jonas.sign_in(jonas)
+    at_jonas, page = seats(platform, jonas, allowed=["40[13]"]), at_admin.page
     expect(at_jonas.page.get_by_text("No chats yet")).to_be_visible()
 
     pick(page, jonas)
@@ -296,31 +283,23 @@ def test_a_user_is_found_suspended_with_a_reason_and_restored(
     expect(page.get_by_role("heading", name="Jonas Weber")).to_be_focused()
 
     expect(at_jonas.page.get_by_text("You have been signed out. Sign in to go on.")).to_be_visible()
-    try_to_sign_in(at_jonas, jonas)
+    at_jonas.enter(jonas)
     expect(at_jonas.page.get_by_role("alert").filter(has_text="suspended")).to_be_visible()
 
     page.get_by_role("button", name="Restore").click()
     expect(status.filter(has_text="Jonas Weber can sign in again.")).to_be_visible()
     expect(page.get_by_role("button", name="Suspend…")).to_be_visible()
-    try_to_sign_in(at_jonas, jonas)
+    at_jonas.enter(jonas)
     expect(at_jonas.page.get_by_text("No chats yet")).to_be_visible()
     expect(page.get_by_role("table", name="Sign-ins")).to_contain_text("web")
     expect_in_audit(page, "Suspend user", jonas.name, admin.name, "Sends the same link to everyone", "127.0.0.1")
     expect_in_audit(page, "Restore user", jonas.name, admin.name)
 
 
-def try_to_sign_in(seat: "Seat", account: "Account") -> None:
-    seat.page.get_by_label("User name").fill(account.name)
-    seat.page.get_by_label("Password").fill(PASSWORD)
-    seat.page.get_by_role("button", name="Sign in").click()
-
-
 def test_a_user_is_signed_out_everywhere_at_once(
-    platform: "Platform", seats: "Seats", at_admin: "Seat", mira: "Account"
+    platform: Platform, seats: Seats, at_admin: Seat, mira: Account
 ) -> None:
-    at_mira, page = seats(platform), at_admin.page
-    at_mira.allowed = ["401"]
-    at_mira.sign_in(mira)
+    at_mira, page = seats(platform, mira, allowed=["401"]), at_admin.page
     expect(at_mira.page.get_by_text("No chats yet")).to_be_visible()
     pick(page, mira)
     page.get_by_role("button", name="Sign out everywhere…").click()
@@ -332,13 +311,13 @@ def test_a_user_is_signed_out_everywhere_at_once(
     expect_in_audit(page, "Sign out user", mira.name)
 
 
-def test_an_admin_cannot_be_suspended_and_the_page_shows_the_reason(at_admin: "Seat", admin: "Account") -> None:
+def test_an_admin_cannot_be_suspended_and_the_page_shows_the_reason(at_admin: Seat, admin: Account) -> None:
     pick(at_admin.page, admin)
     expect(at_admin.page.get_by_role("button", name="Suspend…")).to_be_disabled()
     expect(at_admin.page.get_by_text("Revoke the admin role first")).to_be_visible()
 
 
-def test_a_user_is_found_by_id_and_an_unknown_one_is_not(at_admin: "Seat", mira: "Account") -> None:
+def test_a_user_is_found_by_id_and_an_unknown_one_is_not(at_admin: Seat, mira: Account) -> None:
     page = at_admin.page
     go(page, "Users")
     search = page.get_by_label("Part of a name, or an id")
@@ -357,7 +336,7 @@ def test_a_user_is_found_by_id_and_an_unknown_one_is_not(at_admin: "Seat", mira:
 # ---- the frame
 
 
-def test_reload_and_back_keep_the_place(at_admin: "Seat", mira: "Account") -> None:
+def test_reload_and_back_keep_the_place(at_admin: Seat, mira: Account) -> None:
     page = at_admin.page
     pick(page, mira)
     page.reload()
@@ -371,7 +350,7 @@ def test_reload_and_back_keep_the_place(at_admin: "Seat", mira: "Account") -> No
     expect(page.get_by_role("heading", name="Users", exact=True)).to_be_visible()
 
 
-def test_everything_can_be_done_with_the_keyboard(platform: "Platform", at_admin: "Seat") -> None:
+def test_everything_can_be_done_with_the_keyboard(platform: Platform, at_admin: Seat) -> None:
     page, keys = at_admin.page, at_admin.page.keyboard
     tomasz = platform.register("Tomasz Zieliński")
     page.get_by_role("navigation").get_by_role("link", name="Users").focus()
@@ -401,11 +380,9 @@ def test_everything_can_be_done_with_the_keyboard(platform: "Platform", at_admin
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_control_has_a_name_and_a_size_and_text_has_contrast(
-    platform: "Platform", seats: "Seats", admin: "Account", mira: "Account", scheme: str
+    platform: Platform, seats: Seats, admin: Account, mira: Account, scheme: str
 ) -> None:
-    seat = seats(platform, color_scheme=scheme)
-    open_admin(seat, admin)
-    page = seat.page
+    page = open_admin(seats(platform, color_scheme=scheme), admin).page
 
     def check() -> None:
         for judge in (NAMELESS, SMALL_TARGETS, FAINT_TEXT):
@@ -421,15 +398,13 @@ def test_every_control_has_a_name_and_a_size_and_text_has_contrast(
     check()
     page.get_by_role("button", name="Suspend…").click()
     expect(page.get_by_role("dialog")).to_be_visible()
-    assert page.evaluate(NAMELESS) == []
-    assert page.evaluate(SMALL_TARGETS) == []
+    expect_named_and_large_controls(page)
 
 
 def test_a_phone_has_all_of_it_and_nothing_to_scroll_sideways(
-    platform: "Platform", seats: "Seats", admin: "Account", mira: "Account"
+    platform: Platform, seats: Seats, admin: Account, mira: Account
 ) -> None:
-    seat = seats(platform, "phone", has_touch=True, is_mobile=True)
-    open_admin(seat, admin)
+    seat = open_admin(seats(platform, size="phone", has_touch=True, is_mobile=True), admin)
     for section in SECTIONS:
         go(seat.page, section)
         expect_no_sideways_scroll(seat.page)
@@ -441,13 +416,8 @@ def test_a_phone_has_all_of_it_and_nothing_to_scroll_sideways(
     expect(seat.page.get_by_role("button", name=f"@{mira.name}")).to_be_visible()
 
 
-def test_while_the_server_is_away_the_page_shows_its_age_and_then_goes_on(
-    own_platform: "Platform", seats: "Seats"
-) -> None:
-    seat = seats(own_platform)
-    seat.allowed = LINE_IS_DOWN
-    poll_fast(seat)
-    open_admin(seat, make_admin(own_platform))
+def test_while_the_server_is_away_the_page_shows_its_age_and_then_goes_on(own_platform: Platform, seats: Seats) -> None:
+    seat = open_admin(poll_fast(seats(own_platform, allowed=LINE_IS_DOWN)), make_admin(own_platform))
     gateways = seat.page.get_by_role("table", name="Gateways")
     expect(gateways).to_contain_text("Ready")
     own_platform.kill()
@@ -458,9 +428,8 @@ def test_while_the_server_is_away_the_page_shows_its_age_and_then_goes_on(
     expect(seat.page.get_by_text("The server does not respond.")).to_be_hidden()
 
 
-def test_a_failed_request_can_be_retried_in_its_place(platform: "Platform", seats: "Seats", admin: "Account") -> None:
-    seat = seats(platform)
-    seat.allowed = ["503"]
+def test_a_failed_request_can_be_retried_in_its_place(platform: Platform, seats: Seats, admin: Account) -> None:
+    seat = seats(platform, allowed=["503"])
     body = json.dumps({"code": "unavailable", "detail": "The store does not answer: try again soon."})
     seat.page.route("**/v1/admin/audit*", lambda route: route.fulfill(status=503, body=body))
     open_admin(seat, admin, "Audit")
@@ -470,9 +439,7 @@ def test_a_failed_request_can_be_retried_in_its_place(platform: "Platform", seat
     expect(seat.page.get_by_role("table", name="Audit log")).to_be_visible()
 
 
-def test_the_admin_page_is_small_and_sends_no_request_to_third_parties(at_admin: "Seat") -> None:
+def test_the_admin_page_is_small_and_sends_no_request_to_third_parties(at_admin: Seat) -> None:
     for section in SECTIONS:
         go(at_admin.page, section)
-    sizes = at_admin.page.evaluate(SIZES)
-    assert all(size > 0 for _, size in sizes)
-    assert sum(size for _, size in sizes) < MOST_BYTES, sizes
+    assert downloaded_bytes(at_admin.page) < MOST_BYTES

@@ -1,17 +1,14 @@
 """Two users in two browsers: sign-up, search, chat, reactions, reload."""
 
 import secrets
-from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
 
+from tests.browser.conftest import Account, Platform, Seats
 from tools.launch.people import PASSWORD
 
-if TYPE_CHECKING:
-    from tests.browser.conftest import Account, Platform, Seats
 
-
-def test_two_people_sign_up_find_each_other_and_chat(platform: "Platform", seats: "Seats") -> None:
+def test_two_people_sign_up_find_each_other_and_chat(platform: Platform, seats: Seats) -> None:
     suffix = secrets.token_hex(4)
     ada, mira = seats(platform), seats(platform)
     ada.sign_up(f"ada-{suffix}", "Ada Lindqvist")
@@ -36,14 +33,10 @@ def test_two_people_sign_up_find_each_other_and_chat(platform: "Platform", seats
 
 
 def test_reactions_are_seen_by_both_and_survive_a_reload(
-    platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
+    platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:
     platform.send(ada, ada.chat_with(mira), "Lunch was at noon. Nobody noticed.")
-    at_ada, at_mira = seats(platform), seats(platform)
-    at_ada.sign_in(ada)
-    at_mira.sign_in(mira)
-    at_ada.open_chat("Mira Okafor")
-    at_mira.open_chat("Ada Lindqvist")
+    at_ada, at_mira = seats(platform, ada, chat="Mira Okafor"), seats(platform, mira, chat="Ada Lindqvist")
 
     at_mira.message("Lunch").hover()
     at_mira.message("Lunch").get_by_role("button", name="React").click()
@@ -61,12 +54,10 @@ def test_reactions_are_seen_by_both_and_survive_a_reload(
 
 
 def test_a_draft_the_open_chat_and_history_survive_a_reload(
-    platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
+    platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:
     platform.send(mira, ada.chat_with(mira), "Are you there?")
-    seat = seats(platform)
-    seat.sign_in(ada)
-    seat.open_chat("Mira Okafor")
+    seat = seats(platform, ada, chat="Mira Okafor")
     seat.composer.fill("Half a thou")
     seat.page.reload()
     expect(seat.composer).to_have_value("Half a thou")
@@ -74,14 +65,12 @@ def test_a_draft_the_open_chat_and_history_survive_a_reload(
 
 
 def test_going_back_from_any_chat_leads_to_the_list(
-    platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
+    platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:
     jonas = platform.register("Jonas Weber")
     platform.send(mira, ada.chat_with(mira), "One")
     platform.send(jonas, ada.chat_with(jonas), "Two")
-    seat = seats(platform)
-    seat.sign_in(ada)
-    seat.open_chat("Mira Okafor")
+    seat = seats(platform, ada, chat="Mira Okafor")
     seat.open_chat("Jonas Weber")
     expect(seat.message("Two")).to_be_visible()
     seat.page.go_back()
@@ -89,15 +78,9 @@ def test_going_back_from_any_chat_leads_to_the_list(
     expect(seat.row("Jonas Weber")).to_be_focused()
 
 
-def test_typing_is_shown_until_the_message_comes(
-    platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
-) -> None:
+def test_typing_is_shown_until_the_message_comes(platform: Platform, seats: Seats, ada: Account, mira: Account) -> None:
     platform.send(mira, ada.chat_with(mira), "Hello")
-    at_ada, at_mira = seats(platform), seats(platform)
-    at_ada.sign_in(ada)
-    at_mira.sign_in(mira)
-    at_ada.open_chat("Mira Okafor")
-    at_mira.open_chat("Ada Lindqvist")
+    at_ada, at_mira = seats(platform, ada, chat="Mira Okafor"), seats(platform, mira, chat="Ada Lindqvist")
     at_ada.until_live()
     at_mira.until_live()
     at_mira.composer.press_sequentially("On my way")
@@ -108,12 +91,9 @@ def test_typing_is_shown_until_the_message_comes(
     expect(typing).to_have_count(0)
 
 
-def test_two_tabs_of_one_person_stay_together(
-    platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
-) -> None:
+def test_two_tabs_of_one_person_stay_together(platform: Platform, seats: Seats, ada: Account, mira: Account) -> None:
     platform.send(mira, ada.chat_with(mira), "One for both tabs")
-    seat = seats(platform)
-    seat.sign_in(ada)
+    seat = seats(platform, ada)
     other = seat.tab()
     row = other.get_by_role("button", name="Mira Okafor")
     expect(row).to_contain_text("1 unread")
@@ -124,15 +104,14 @@ def test_two_tabs_of_one_person_stay_together(
     row.click()
     expect(other.locator("rookery-message")).to_have_count(2)
 
-    seat.page.get_by_role("button", name="Menu").click()
-    seat.page.get_by_role("menuitem", name="Sign out").click()
+    seat.choose("Sign out")
     expect(seat.page.get_by_role("heading", name="Welcome to Rookery")).to_be_visible()
     expect(other.get_by_role("heading", name="Welcome to Rookery")).to_be_visible()
     assert seat.page.evaluate("Object.keys(localStorage)") == ["rookery.devices"], "which gives no access"
 
 
 def test_texts_are_shown_literally_and_links_send_no_referrer(
-    platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
+    platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:
     texts = (
         "<img src=x onerror=alert(1)><script>alert(1)</script>",
@@ -141,9 +120,7 @@ def test_texts_are_shown_literally_and_links_send_no_referrer(
         "See https://example.org/run/42.",
     )
     platform.send(mira, ada.chat_with(mira), *texts)
-    seat = seats(platform)
-    seat.sign_in(ada)
-    seat.open_chat("Mira Okafor")
+    seat = seats(platform, ada, chat="Mira Okafor")
     expect(seat.messages.locator(".text")).to_have_text(texts)
     assert seat.page.locator("rookery-message img, rookery-message script").count() == 0
     link = seat.messages.get_by_role("link")
@@ -152,11 +129,10 @@ def test_texts_are_shown_literally_and_links_send_no_referrer(
 
 
 def test_a_message_that_is_too_long_is_held_back_with_its_reason(
-    platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
+    platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:
     seat = seats(platform)
-    seat.sign_in(ada)
-    seat.find(mira.name, "Mira Okafor")
+    seat.begin_chat(ada, mira)
     seat.composer.fill("é" * 10_000)
     expect(seat.page.get_by_text("Too long by 3616 bytes")).to_be_visible()
     expect(seat.page.get_by_role("button", name="Send")).to_be_disabled()
@@ -164,16 +140,13 @@ def test_a_message_that_is_too_long_is_held_back_with_its_reason(
     expect(seat.messages).to_have_count(0)
 
 
-def test_an_error_of_a_sign_in_is_shown_at_its_field(platform: "Platform", seats: "Seats", ada: "Account") -> None:
-    seat = seats(platform)
-    seat.allowed = ["401", "409"]
+def test_an_error_of_a_sign_in_is_shown_at_its_field(platform: Platform, seats: Seats, ada: Account) -> None:
+    seat = seats(platform, allowed=["401", "409"])
     page = seat.page
     page.goto(platform.url)
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_label("User name")).to_have_accessible_description("Type your user name.")
-    page.get_by_label("User name").fill(ada.name)
-    page.get_by_label("Password").fill("not her password")
-    page.get_by_role("button", name="Sign in").click()
+    seat.enter(ada, "not her password")
     expect(page.get_by_label("Password")).to_have_accessible_description("User name or password is wrong.")
     expect(page.get_by_label("Password")).to_be_focused()
 
@@ -186,48 +159,35 @@ def test_an_error_of_a_sign_in_is_shown_at_its_field(platform: "Platform", seats
     expect(page.get_by_label("User name")).to_have_accessible_description("That name is taken. Try another.")
 
 
-def test_other_users_see_a_changed_profile(
-    platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
-) -> None:
+def test_other_users_see_a_changed_profile(platform: Platform, seats: Seats, ada: Account, mira: Account) -> None:
     platform.send(mira, ada.chat_with(mira), "Hello")
-    at_ada, at_mira = seats(platform), seats(platform)
-    at_mira.sign_in(mira)
-    at_mira.page.get_by_role("button", name="Menu").click()
-    at_mira.page.get_by_role("menuitem", name="Your profile").click()
+    at_mira = seats(platform, mira)
+    at_mira.choose("Your profile")
     at_mira.page.get_by_label("Your name").fill("Mira O.")
     at_mira.page.get_by_label("About you").fill("Gateways, mostly.")
     at_mira.page.get_by_role("button", name="Save").click()
     expect(at_mira.page.get_by_role("dialog")).to_have_count(0)
 
-    at_ada.sign_in(ada)
-    at_ada.open_chat("Mira O.")
+    at_ada = seats(platform, ada, chat="Mira O.")
     at_ada.page.get_by_title("Profile").click()
     expect(at_ada.page.get_by_role("dialog")).to_contain_text("Gateways, mostly.")
 
 
-def test_a_changed_password_signs_in(platform: "Platform", seats: "Seats", ada: "Account") -> None:
-    seat = seats(platform)
-    seat.allowed = ["401", "403", "422"]
-    seat.sign_in(ada)
-    seat.page.get_by_role("button", name="Menu").click()
-    seat.page.get_by_role("menuitem", name="Change password").click()
+def test_a_changed_password_signs_in(platform: Platform, seats: Seats, ada: Account) -> None:
+    seat = seats(platform, ada, allowed=["401", "403", "422"])
+    seat.choose("Change password")
     seat.page.get_by_label("Current password").fill(PASSWORD)
     seat.page.get_by_label("New password").fill("an even better horse")
     seat.page.get_by_role("button", name="Change password").click()
     expect(seat.page.get_by_role("dialog")).to_have_count(0)
     fresh = seats(platform)
     fresh.page.goto(platform.url)
-    fresh.page.get_by_label("User name").fill(ada.name)
-    fresh.page.get_by_label("Password").fill("an even better horse")
-    fresh.page.get_by_role("button", name="Sign in").click()
+    fresh.enter(ada, "an even better horse")
     expect(fresh.page.get_by_text("No chats yet")).to_be_visible()
 
 
-def test_an_empty_search_and_an_unknown_chat_are_explained(
-    platform: "Platform", seats: "Seats", ada: "Account"
-) -> None:
-    seat = seats(platform)
-    seat.sign_in(ada)
+def test_an_empty_search_and_an_unknown_chat_are_explained(platform: Platform, seats: Seats, ada: Account) -> None:
+    seat = seats(platform, ada)
     seat.page.get_by_label("Search people and chats").fill("zz")
     expect(seat.page.get_by_text("Type a little more")).to_be_visible()
     seat.page.get_by_label("Search people and chats").fill("zzqqzz")

@@ -5,57 +5,56 @@ import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import Page, WebSocketRoute, expect
 
-from tests.browser.conftest import Platform
+from tests.browser.conftest import Account, Platform, Seats
 from tools.launch.certificates import Authority
 from tools.launch.process import running
-
-if TYPE_CHECKING:
-    from tests.browser.conftest import Account, Seats
 
 NOTICE = "Reconnecting. What you write is kept and sent when the connection is back."
 LINE_IS_DOWN = ["ERR_CONNECTION", "ERR_EMPTY_RESPONSE", "ERR_SOCKET", "WebSocket connection to", "50[234]"]
 """Console messages of Chromium while a server is away."""
 
+SPOIL = """(tokens) => {
+  const kept = JSON.parse(localStorage['rookery.sign-in']);
+  for (const token of tokens) kept[token] = 'spoilt';
+  localStorage['rookery.sign-in'] = JSON.stringify(kept);
+}"""
+"""Replaces tokens of the sign-in that the page keeps."""
 
-def refuse_once(page: Page, text: str, refused: dict[str, object]) -> None:
-    """Intercept the WebSocket, and refuse the first send with the text."""
-    left = [1]
+
+def refuse_once(page: Page, texts: set[str], refused: dict[str, object]) -> None:
+    """Intercept the WebSocket, and refuse the first send of each text."""
 
     def connect(client: WebSocketRoute) -> None:
         server = client.connect_to_server()
         sequence = [0]
 
-        def tell(frame: dict[str, object]) -> None:
+        def send_numbered(frame: dict[str, object]) -> None:
             sequence[0] += 1
             client.send(json.dumps(frame | {"sequence": str(sequence[0])}))
 
         def from_client(message: str | bytes) -> None:
             send = json.loads(message).get("send")
-            if send and text in send["text"]["body"] and left.pop():
-                left.append(0)
-                tell({"refused": {"frame": "0", "client_message_id": send["client_message_id"], **refused}})
+            if send and send["text"]["body"] in texts:
+                texts.remove(send["text"]["body"])
+                send_numbered({"refused": {"frame": "0", "client_message_id": send["client_message_id"], **refused}})
             else:
                 server.send(message)
 
         client.on_message(from_client)
-        server.on_message(lambda message: tell(json.loads(message)))
+        server.on_message(lambda message: send_numbered(json.loads(message)))
 
     page.route_web_socket("**/session", connect)
 
 
 def test_messages_written_while_the_server_is_down_arrive_once_after_its_restart(
-    own_platform: "Platform", seats: "Seats"
+    own_platform: Platform, seats: Seats
 ) -> None:
     ada, mira = own_platform.register("Ada Lindqvist"), own_platform.register("Mira Okafor")
-    at_ada, at_mira = seats(own_platform), seats(own_platform)
-    for seat, account in ((at_ada, ada), (at_mira, mira)):
-        seat.allowed = LINE_IS_DOWN
-        seat.sign_in(account)
+    at_ada, at_mira = [seats(own_platform, account, allowed=LINE_IS_DOWN) for account in (ada, mira)]
     at_ada.find(mira.name, "Mira Okafor")
     at_ada.write("Before")
     at_mira.open_chat("Ada Lindqvist")
@@ -78,7 +77,7 @@ def test_messages_written_while_the_server_is_down_arrive_once_after_its_restart
 
 
 def test_a_send_whose_answer_was_lost_is_not_sent_twice(
-    platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
+    platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:
     seat = seats(platform)
     cut = [True]
@@ -98,8 +97,7 @@ def test_a_send_whose_answer_was_lost_is_not_sent_twice(
         server.on_message(from_server)
 
     seat.page.route_web_socket("**/session", connect)
-    seat.sign_in(ada)
-    seat.find(mira.name, "Mira Okafor")
+    seat.begin_chat(ada, mira)
     seat.write("Only once")
     expect(seat.message("Only once")).to_contain_text("Sent")
     assert not cut[0]
@@ -108,13 +106,13 @@ def test_a_send_whose_answer_was_lost_is_not_sent_twice(
     assert platform.history_up_to("And then", ada, ada.chat_with(mira)) == ["Only once", "And then"]
 
 
-def test_a_refused_message_is_marked_and_retried_in_its_place(
-    platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
+def test_a_refused_message_is_marked_and_retried_in_its_place_or_deleted(
+    platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:
     seat = seats(platform)
-    refuse_once(seat.page, "upgrade guide", {"code": "forbidden", "message": "Not in this chat."})
-    seat.sign_in(ada)
-    seat.find(mira.name, "Mira Okafor")
+    texts = {"and the upgrade guide", "never mind"}
+    refuse_once(seat.page, texts, {"code": "forbidden", "message": "Not in this chat."})
+    seat.begin_chat(ada, mira)
     seat.write("and the upgrade guide")
     failed = seat.message("and the upgrade guide")
     expect(failed).to_contain_text("Not sent")
@@ -123,43 +121,28 @@ def test_a_refused_message_is_marked_and_retried_in_its_place(
     expect(failed).to_contain_text("Not sent")
     failed.get_by_role("button", name="Try again").click()
     expect(failed).to_contain_text("Sent")
+    seat.write("never mind")
+    seat.message("never mind").get_by_role("button", name="Delete").click()
+    expect(seat.messages).to_have_count(1)
     assert platform.history_up_to("and the upgrade guide", ada, ada.chat_with(mira)) == ["and the upgrade guide"]
 
 
-def test_a_refused_message_can_be_deleted(
-    platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
-) -> None:
-    seat = seats(platform)
-    refuse_once(seat.page, "never mind", {"code": "forbidden", "message": "No."})
-    seat.sign_in(ada)
-    seat.find(mira.name, "Mira Okafor")
-    seat.write("never mind")
-    seat.message("never mind").get_by_role("button", name="Delete").click()
-    expect(seat.messages).to_have_count(0)
-
-
-def test_a_retryable_refusal_is_retried_silently(
-    platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
-) -> None:
+def test_a_retryable_refusal_is_retried_silently(platform: Platform, seats: Seats, ada: Account, mira: Account) -> None:
     seat = seats(platform)
     refused = {"code": "unavailable", "message": "Not now.", "retryable": True, "retry_after_ms": 300}
-    refuse_once(seat.page, "patience", refused)
-    seat.sign_in(ada)
-    seat.find(mira.name, "Mira Okafor")
+    refuse_once(seat.page, {"patience"}, refused)
+    seat.begin_chat(ada, mira)
     seat.write("patience")
     seat.write("and order")
     expect(seat.message("and order")).to_contain_text("Sent")
     assert platform.history_up_to("and order", ada, ada.chat_with(mira)) == ["patience", "and order"]
 
 
-def test_waiting_messages_survive_a_reload(
-    platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
-) -> None:
+def test_waiting_messages_survive_a_reload(platform: Platform, seats: Seats, ada: Account, mira: Account) -> None:
     seat = seats(platform)
     down = [True]
     seat.page.route_web_socket("**/session", lambda client: client.close() if down[0] else client.connect_to_server())
-    seat.sign_in(ada)
-    seat.find(mira.name, "Mira Okafor")
+    seat.begin_chat(ada, mira)
     seat.write("Kept for later")
     expect(seat.message("Kept for later")).to_contain_text("Waiting to send")
     seat.page.reload()
@@ -169,9 +152,7 @@ def test_waiting_messages_survive_a_reload(
     assert platform.history_up_to("Kept for later", ada, ada.chat_with(mira)) == ["Kept for later"]
 
 
-def test_missed_frames_are_read_from_history(
-    platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
-) -> None:
+def test_missed_frames_are_read_from_history(platform: Platform, seats: Seats, ada: Account, mira: Account) -> None:
     chat_id = ada.chat_with(mira)
     platform.send(mira, chat_id, "First")
     seat = seats(platform)
@@ -193,19 +174,16 @@ def test_missed_frames_are_read_from_history(
 
 @pytest.mark.parametrize(("tabs", "rounds"), [(2, 1), pytest.param(5, 10, marks=pytest.mark.slow)])
 def test_tabs_whose_token_is_rejected_refresh_it_once(
-    platform: "Platform", seats: "Seats", ada: "Account", tabs: int, rounds: int
+    platform: Platform, seats: Seats, ada: Account, tabs: int, rounds: int
 ) -> None:
-    seat = seats(platform)
-    seat.allowed = ["401"]
-    seat.sign_in(ada)
+    seat = seats(platform, ada, allowed=["401"])
     pages = [seat.page, *(seat.tab() for _ in range(tabs - 1))]
     refreshes: list[str] = []
     for page in pages:
         expect(page.get_by_text("No chats yet")).to_be_visible()
         page.on("request", lambda request: refreshes.append(request.url) if "refresh" in request.url else None)
-    spoil = "() => { const kept = JSON.parse(localStorage['rookery.sign-in']); kept.access_token = 'spoilt';"
     for completed in range(rounds):
-        seat.page.evaluate(f"{spoil} localStorage['rookery.sign-in'] = JSON.stringify(kept) }}")
+        seat.page.evaluate(SPOIL, ["access_token"])
         with ExitStack() as loads:  # the pages from here on are the new ones
             for page in pages:
                 loads.enter_context(page.expect_event("load"))
@@ -215,17 +193,10 @@ def test_tabs_whose_token_is_rejected_refresh_it_once(
         assert len(refreshes) == completed + 1
 
 
-def test_a_sign_in_that_was_revoked_leads_back_to_signing_in(
-    platform: "Platform", seats: "Seats", ada: "Account"
-) -> None:
-    seat = seats(platform)
-    seat.allowed = ["401"]
-    seat.sign_in(ada)
+def test_a_sign_in_that_was_revoked_leads_back_to_signing_in(platform: Platform, seats: Seats, ada: Account) -> None:
+    seat = seats(platform, ada, allowed=["401"])
     expect(seat.page.get_by_text("No chats yet")).to_be_visible()
-    spoil = (
-        "const kept = JSON.parse(localStorage['rookery.sign-in']); kept.access_token = kept.refresh_token = 'spoilt';"
-    )
-    seat.page.evaluate(f"() => {{ {spoil} localStorage['rookery.sign-in'] = JSON.stringify(kept) }}")
+    seat.page.evaluate(SPOIL, ["access_token", "refresh_token"])
     seat.page.evaluate("setTimeout(() => location.reload())")
     expect(seat.page.get_by_text("You have been signed out. Sign in to go on.")).to_be_visible()
 
@@ -235,14 +206,11 @@ def test_a_sign_in_that_was_revoked_leads_back_to_signing_in(
 
 @pytest.fixture
 def secured(tmp_path: Path) -> Iterator[Platform]:
-    issued = Authority(tmp_path).issue()
-    files = {"CERTIFICATE": issued.certificate, "KEY": issued.key}
-    settings = {f"ROOKERY_TLS__{name}_FILE": str(file) for name, file in files.items()}
-    with running(Platform(tmp_path / "data", settings=settings)) as ready:
+    with running(Platform(tmp_path / "data", settings=Authority(tmp_path).issue().environment())) as ready:
         yield ready
 
 
-def test_two_people_chat_over_tls(secured: Platform, seats: "Seats") -> None:
+def test_two_people_chat_over_tls(secured: Platform, seats: Seats) -> None:
     suffix = secrets.token_hex(4)
     ada, mira = seats(secured, ignore_https_errors=True), seats(secured, ignore_https_errors=True)
     ada.sign_up(f"ada-{suffix}", "Ada Lindqvist")

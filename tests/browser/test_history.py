@@ -1,15 +1,11 @@
 """History loads while the reader scrolls up, and the lines in view stay in place."""
 
 import time
-from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser.conftest import PATIENCE
-
-if TYPE_CHECKING:
-    from tests.browser.conftest import Account, Platform, Seat, Seats
+from tests.browser.conftest import PATIENCE, Account, Platform, Seat, Seats
 
 LONG = tuple(f"Line {number}: {'the lag graph again ' * (1 + number % 7)}" for number in range(180))
 
@@ -40,17 +36,15 @@ BELOW = "() => { const s = document.querySelector('.messages'); return s.scrollH
 
 
 @pytest.fixture
-def platform(platform_without_replay: "Platform") -> "Platform":
+def platform(platform_without_replay: Platform) -> Platform:
     return platform_without_replay
 
 
 @pytest.fixture
-def reading(platform: "Platform", seats: "Seats", ada: "Account", mira: "Account") -> "Seat":
+def reading(platform: Platform, seats: Seats, ada: Account, mira: Account) -> Seat:
     """Ada's window at the end of a long chat with Mira."""
     platform.send(mira, ada.chat_with(mira), *LONG)
-    seat = seats(platform)
-    seat.sign_in(ada)
-    seat.open_chat("Mira Okafor")
+    seat = seats(platform, ada, chat="Mira Okafor")
     expect(seat.messages.first).to_be_attached()
     to_bottom(seat.page)
     expect(seat.row("Mira Okafor")).not_to_contain_text("unread")
@@ -74,7 +68,7 @@ def worst_move(page: Page) -> float:
     return float(page.evaluate("worst"))
 
 
-def test_history_loads_on_scrolling_up_and_lines_in_view_stay_in_place(reading: "Seat") -> None:
+def test_history_loads_on_scrolling_up_and_lines_in_view_stay_in_place(reading: Seat) -> None:
     before = reading.messages.count()
     assert before in (50, 100)  # one or two pages, by the size of the screen
     reading.page.evaluate(SCREENS_UP, 20)
@@ -92,7 +86,7 @@ def test_history_loads_on_scrolling_up_and_lines_in_view_stay_in_place(reading: 
 
 
 def test_new_messages_wait_behind_a_pill_while_the_view_is_scrolled_up(
-    platform: "Platform", reading: "Seat", ada: "Account", mira: "Account"
+    platform: Platform, reading: Seat, ada: Account, mira: Account
 ) -> None:
     reading.page.evaluate(SCREENS_UP, 1)
     reading.page.wait_for_timeout(300)
@@ -109,7 +103,7 @@ def test_new_messages_wait_behind_a_pill_while_the_view_is_scrolled_up(
 
 
 def test_a_view_at_the_bottom_follows_new_messages(
-    platform: "Platform", reading: "Seat", ada: "Account", mira: "Account"
+    platform: Platform, reading: Seat, ada: Account, mira: Account
 ) -> None:
     for number in range(5):
         platform.send(mira, ada.chat_with(mira), f"New {number} " + "on several lines " * 20)
@@ -121,13 +115,12 @@ def test_a_view_at_the_bottom_follows_new_messages(
 
 
 def test_a_chat_opens_at_the_first_unread_message(
-    platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
+    platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:
     chat_id = ada.chat_with(mira)
     platform.send(ada, chat_id, *(f"Old {number}" for number in range(10)))
     platform.send(mira, chat_id, *LONG[:30])
-    seat = seats(platform)
-    seat.sign_in(ada)
+    seat = seats(platform, ada)
     row = seat.row("Mira Okafor")
     expect(row).to_contain_text("30 unread")
     row.click()
@@ -137,13 +130,13 @@ def test_a_chat_opens_at_the_first_unread_message(
     expect(row).not_to_contain_text("unread")
 
 
-def test_sending_a_message_scrolls_to_the_bottom(reading: "Seat") -> None:
+def test_sending_a_message_scrolls_to_the_bottom(reading: Seat) -> None:
     reading.page.evaluate(SCREENS_UP, 1)
     reading.write("Back down here")
     expect(reading.message("Back down here")).to_be_in_viewport()
 
 
-def test_a_reaction_above_moves_nothing_in_sight(reading: "Seat") -> None:
+def test_a_reaction_above_moves_nothing_in_sight(reading: Seat) -> None:
     reading.page.evaluate(SCREENS_UP, 1)
     reading.page.wait_for_timeout(300)
     reading.page.evaluate(HOLD)
@@ -153,13 +146,9 @@ def test_a_reaction_above_moves_nothing_in_sight(reading: "Seat") -> None:
     assert worst_move(reading.page) <= 1
 
 
-def test_a_failed_load_of_history_can_be_retried(
-    platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
-) -> None:
+def test_a_failed_load_of_history_can_be_retried(platform: Platform, seats: Seats, ada: Account, mira: Account) -> None:
     platform.send(mira, ada.chat_with(mira), "Worth the wait")
-    seat = seats(platform)
-    seat.allowed = ["ERR_FAILED"]
-    seat.sign_in(ada)
+    seat = seats(platform, ada, allowed=["ERR_FAILED"])
     expect(seat.page.get_by_role("button", name="Mira Okafor")).to_be_visible()
     seat.page.route("**/v1/chats/*/messages*", lambda route: route.abort())
     seat.open_chat("Mira Okafor")
@@ -169,12 +158,12 @@ def test_a_failed_load_of_history_can_be_retried(
     expect(seat.message("Worth the wait")).to_be_visible()
 
 
-def test_loading_is_shown(platform: "Platform", seats: "Seats", ada: "Account", mira: "Account") -> None:
+def test_loading_is_shown(platform: Platform, seats: Seats, ada: Account, mira: Account) -> None:
     platform.send(mira, ada.chat_with(mira), "Hello")
     seat = seats(platform)
     held: list[Route] = []
 
-    def let_go() -> None:
+    def release() -> None:
         while not held:
             seat.page.wait_for_timeout(20)
         held.pop().continue_()
@@ -183,9 +172,9 @@ def test_loading_is_shown(platform: "Platform", seats: "Seats", ada: "Account", 
     seat.page.route("**/v1/chats/*/messages*", lambda route: held.append(route))
     seat.sign_in(ada)
     expect(seat.page.get_by_role("status", name="Loading")).to_be_visible()
-    let_go()
+    release()
     seat.open_chat("Mira Okafor")
     expect(seat.page.get_by_role("status", name="Loading messages")).to_be_visible()
-    let_go()
+    release()
     expect(seat.message("Hello")).to_be_visible()
     expect(seat.page.get_by_role("status", name="Loading")).to_have_count(0)

@@ -3,22 +3,19 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 import trio
 from playwright.sync_api import expect
 
 from rookery.client import Message, open_client
+from tests.browser.conftest import Account, Platform, Seats
 from tools.launch.people import PASSWORD, PATIENCE
-
-if TYPE_CHECKING:
-    from tests.browser.conftest import Account, Platform, Seats
 
 QUESTION = "Is anyone there?"
 THUMB = "\N{THUMBS UP SIGN}"
 
 
-async def answer_question(platform: "Platform", person: "Account", listening: Callable[[], None]) -> None:
+async def answer_question(platform: Platform, person: Account, listening: Callable[[], None]) -> None:
     """Sign in, call back once listening, react to the QUESTION when it comes, and answer it."""
     async with open_client(platform.url, person.name, PASSWORD) as client:
         listening()
@@ -29,16 +26,13 @@ async def answer_question(platform: "Platform", person: "Account", listening: Ca
                 return
 
 
-def test_two_browsers_and_a_native_program_chat(
-    platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
-) -> None:
+def test_two_browsers_and_a_native_program_chat(platform: Platform, seats: Seats, ada: Account, mira: Account) -> None:
     """Mira has a page and a native program; both and Ada's page show each message."""
     platform.send(ada, ada.chat_with(mira), "Good morning")  # may be replayed to the program
-    at_ada, at_mira = seats(platform), seats(platform, "phone")
-    at_ada.sign_in(ada)
-    at_mira.sign_in(mira)
-    at_ada.open_chat("Mira Okafor")
-    at_mira.open_chat("Ada Lindqvist")
+    at_ada, at_mira = (
+        seats(platform, ada, chat="Mira Okafor"),
+        seats(platform, mira, size="phone", chat="Ada Lindqvist"),
+    )
 
     listening = threading.Event()
     with ThreadPoolExecutor(1) as pool:

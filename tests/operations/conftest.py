@@ -16,8 +16,7 @@ from tools.operations.prometheus import Prometheus
 @pytest.fixture(scope="session")
 def platforms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platforms]:
     folder = tmp_path_factory.mktemp("platforms")
-    issued = Authority(folder / "certificates").issue()
-    tls = {"ROOKERY_TLS__CERTIFICATE_FILE": str(issued.certificate), "ROOKERY_TLS__KEY_FILE": str(issued.key)}
+    tls = Authority(folder / "certificates").issue().environment()
     with (
         running_process(Rookery(folder / "data")) as rookery,
         running_process(Rookery(folder / "secured", settings=tls)) as secured,

@@ -1,13 +1,12 @@
 """Platforms, stubs for a stock client, and a pair that bad clients must not disturb."""
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 import trio
 
-from tests.system.sessions import TRANSPORTS, connector, make_stubs, open_session
+from tests.system.sessions import TRANSPORTS, connector, make_stubs, open_session, open_sessions
 from tests.system.undisturbed import FRAME_BURST, FRAMES_PER_SECOND, Pair
 from tools.launch.people import Person, open_http, sign_up
 from tools.launch.process import Rookery, running, wait_until
@@ -55,11 +54,8 @@ async def undisturbed(strict: Rookery) -> AsyncIterator[None]:
     """A pair chats during the test. Afterwards, the process has no more open files and sockets than before."""
     rookery = strict
     people = [await sign_up(rookery.url, name) for name in ("ada", "grace")]
-    async with AsyncExitStack() as stack:
-        ada, grace = [
-            await stack.enter_async_context(open_session(connector(rookery, transport), person))
-            for person, transport in zip(people, TRANSPORTS, strict=True)
-        ]
+    connects = [connector(rookery, transport) for transport in TRANSPORTS]
+    async with open_sessions(*zip(connects, people, strict=True)) as (ada, grace):
         pair = Pair(ada, grace, people[0].chat_with(people[1]))
         await pair.exchange(-1)
         before = rookery.open_files

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -26,7 +26,7 @@ from rookery.v1 import session_pb2 as pb
 from shared.background import open_background
 from tests import asyncapi
 from tools.launch.people import PATIENCE, Person
-from tools.launch.process import Process
+from tools.launch.process import Process, port_of
 
 SUBPROTOCOL = "rookery.v1.json"
 MAX_FRAME = 4 * 1024 * 1024
@@ -152,6 +152,34 @@ async def open_session(
         yield session
 
 
+@asynccontextmanager
+async def open_sessions(*members: tuple[Connect, Person]) -> AsyncIterator[list[Session]]:
+    """Open and authenticate a session of each person."""
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(open_session(connect, person)) for connect, person in members]
+
+
+async def until_answered(session: Session, to: Person, kind: str) -> None:
+    """Send until the answer has this kind."""
+    with trio.fail_after(PATIENCE):
+        while True:
+            await session.send_frame(send=text_to(to.user_id, "twelve bytes"))
+            frame = await session.next_where(lambda frame: not frame.HasField("event"), refused=True)
+            if frame.HasField(kind):
+                return
+            await trio.sleep(0.05)
+
+
+async def send_bytes(address: str, data: bytes) -> None:
+    """Send bytes of any kind to a listener, then receive until it closes the connection."""
+    async with await trio.open_tcp_stream("127.0.0.1", port_of(address)) as stream:
+        with trio.fail_after(PATIENCE), suppress(trio.BrokenResourceError):  # closed with unread data
+            await stream.send_all(data)
+            await stream.send_eof()
+            while await stream.receive_some():
+                pass
+
+
 # ---- WebSocket
 
 
@@ -244,12 +272,7 @@ async def connect_stock(endpoint: str, stubs: Path) -> AsyncIterator["StockStrea
     async with open_background() as nursery:
         process = await nursery.start(
             partial(
-                trio.run_process,
-                command,
-                env=environment,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                check=False,
+                trio.run_process, command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, check=False
             )
         )
         yield StockStream(process)

@@ -1,4 +1,4 @@
-"""Two users who chat during a fault of a cluster, and miss nothing."""
+"""Two users who chat during a fault of a cluster, and receive every message."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,6 +13,7 @@ from rookery.client.reconnector import Transport
 from rookery.v1 import session_pb2 as pb
 from shared.contract.chats import direct_chat_id
 from shared.contract.partitions import partition_of
+from tests.waiting import until
 from tools.launch.cluster import PARTITIONS, Cluster
 from tools.launch.people import PASSWORD, PATIENCE, Person, open_http, read_history, sign_in, sign_up
 from tools.launch.process import Process
@@ -56,7 +57,7 @@ class Talk:
         self.received: dict[int, list[tuple[int, str]]] = {client.me.user_id: [] for client in clients}
         """Ids and texts of received messages by receiver, in order."""
         self.gaps: list[pb.Gap] = []
-        """Must stay empty: a tail holds more than a move takes."""
+        """Must stay empty: a tail holds more events than the users send during a move."""
         self._stopped = False
 
     async def run_past(self, fault: Callable[[], object]) -> float:
@@ -96,9 +97,7 @@ class Talk:
     async def _wait_for_sent(self, more: int) -> None:
         """Wait until this many more messages of each are accepted."""
         enough = {user: len(sent) + more for user, sent in self.sent.items()}
-        with trio.fail_after(2 * PATIENCE):
-            while any(len(self.sent[user]) < number for user, number in enough.items()):
-                await trio.sleep(0.01)
+        await until(lambda: all(len(self.sent[user]) >= number for user, number in enough.items()))
 
     async def _wait_for_received(self) -> None:
         """Wait until each has received the other's messages, once and in order."""

@@ -4,13 +4,14 @@ import json
 import os
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx
 import trio
 
-from tests.system.sessions import TRANSPORTS, Session, connector, open_session
+from tests.system.commands import command, list_processes
+from tests.system.sessions import TRANSPORTS, Session, connector, open_session, open_sessions
+from tests.waiting import until
 from tools.launch.people import PASSWORD, PATIENCE, Person, open_http, sign_in, sign_up
 from tools.launch.process import Process, Rookery
 
@@ -19,13 +20,6 @@ END_SECONDS = 2.0
 
 SLACK_SECONDS = 8.0
 """Margin for a busy machine."""
-
-
-async def command(rookery: Process, *words: str, typed: str = "") -> str:
-    """Run a command of `rookery`; return its output."""
-    done = await trio.to_thread.run_sync(lambda: rookery.run(*words, typed=typed))
-    assert done.returncode == 0, (words, done.stderr)
-    return done.stdout
 
 
 async def make_admin(rookery: Process) -> Person:
@@ -52,11 +46,7 @@ async def refresh(rookery: Process, person: Person) -> httpx.Response:
 
 async def ends_sessions(rookery: Process, person: Person, act: Callable[[], Awaitable[object]]) -> None:
     """Check that the action ends a session on each transport, at once and with a goodbye."""
-    async with AsyncExitStack() as stack:
-        sessions = [
-            await stack.enter_async_context(open_session(connector(rookery, transport), person))
-            for transport in TRANSPORTS
-        ]
+    async with open_sessions(*((connector(rookery, transport), person) for transport in TRANSPORTS)) as sessions:
         await act()
         began = time.monotonic()
         with trio.fail_after(PATIENCE):
@@ -135,42 +125,25 @@ async def test_commands_are_in_the_audit_log_of_the_running_process(own_rookery:
 async def test_the_three_roles_of_one_process_are_listed_with_its_sessions(own_rookery: Rookery) -> None:
     rookery = own_rookery
     admin = await make_admin(rookery)
-    async with AsyncExitStack() as stack:
-        for transport in (*TRANSPORTS, "grpc"):
-            await stack.enter_async_context(open_session(connector(rookery, transport), admin))
-        gateway = await listed(rookery, admin, {"websocket": 1, "grpc": 2})
-        answer = (await ask(rookery, admin, "GET", "/v1/admin/processes")).json()
+    async with open_sessions(*((connector(rookery, transport), admin) for transport in (*TRANSPORTS, "grpc"))):
+        answer = await list_processes(rookery, admin, {"websocket": 1, "grpc": 2})
+        (gateway,) = [process for process in answer["processes"] if process["role"] == "gateway"]
         assert {process["role"] for process in answer["processes"]} == {"bff", "gateway", "archive"}
         assert all(process["ready"] for process in answer["processes"])
         assert {each["owner"] for each in answer["partitions"]} == {gateway["instance"]}
         assert gateway["owned"] == [each["partition"] for each in answer["partitions"]]
         lines = [json.loads(line) for line in (await command(rookery, "processes", "--json")).splitlines()]
         assert [line["role"] for line in lines] == ["archive", "bff", "gateway"]
-    await listed(rookery, admin, {"websocket": 0, "grpc": 0})
+    await list_processes(rookery, admin, {"websocket": 0, "grpc": 0})
     assert await trio.to_thread.run_sync(rookery.terminate) == 0
     assert await command(rookery, "processes") == ""
 
 
-async def listed(rookery: Process, admin: Person, sessions: dict[str, int]) -> dict[str, Any]:
-    """Wait until the only gateway reports these sessions; return its entry."""
-    with trio.fail_after(PATIENCE):
-        while True:
-            answer = (await ask(rookery, admin, "GET", "/v1/admin/processes")).json()
-            found: list[dict[str, Any]] = [each for each in answer["processes"] if each["role"] == "gateway"]
-            if [each["sessions"] for each in found] == [sessions]:
-                return found[0]
-            await trio.sleep(0.05)
-
-
-async def test_a_suspension_while_no_process_runs_is_published_at_the_next_start(
-    own_rookery: Rookery,
-) -> None:
+async def test_a_suspension_while_no_process_runs_is_published_at_the_next_start(own_rookery: Rookery) -> None:
     rookery = own_rookery
     bob = await sign_up(rookery.url, "bob")
     await trio.to_thread.run_sync(rookery.terminate)
     await command(rookery, "user", "suspend", bob.name, "--reason", "spam")
     await trio.to_thread.run_sync(rookery.start)
     assert (await refresh(rookery, bob)).json()["code"] == "suspended"
-    with trio.fail_after(PATIENCE):
-        while await trio.to_thread.run_sync(os.listdir, rookery.data / "spool"):
-            await trio.sleep(0.05)
+    await until(lambda: not os.listdir(rookery.data / "spool"))

@@ -1,7 +1,6 @@
 """A backup under load, restored elsewhere, has every message that was accepted before it began."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -11,9 +10,11 @@ import trio
 
 from rookery.v1 import session_pb2 as pb
 from rookery.v1.archive_pb2 import HistoryMessage
+from tests.system.commands import command
 from tests.system.sessions import TRANSPORTS, Connect, connector, open_session, text_to
+from tests.waiting import until
 from tools.launch.people import PATIENCE, Person, read_history, sign_in, sign_up
-from tools.launch.process import POLL_SECONDS, Rookery, stop_all
+from tools.launch.process import Rookery, stop_all
 
 ENOUGH = 200
 """Accepted messages when the backup begins."""
@@ -39,12 +40,9 @@ async def test_a_backup_under_load_has_all_that_was_accepted_before_it_began(
     async with trio.open_nursery() as nursery:
         for person, transport in product((ada, grace), TRANSPORTS):
             nursery.start_soon(send_for_ever, connector(own_rookery, transport), person, chat_id, accepted)
-        with trio.fail_after(PATIENCE):
-            while len(accepted) < ENOUGH:
-                await trio.sleep(POLL_SECONDS)
+        await until(lambda: len(accepted) >= ENOUGH)
         before = list(accepted)
-        done = await trio.to_thread.run_sync(own_rookery.run, "backup", str(tmp_path / "backup"))
-        assert done.returncode == 0, done.stderr
+        await command(own_rookery, "backup", str(tmp_path / "backup"))
         assert len(accepted) > len(before), "it was not under load"
         nursery.cancel_scope.cancel()
     assert own_rookery.is_running
@@ -60,11 +58,10 @@ async def send_for_ever(connect: Connect, person: Person, chat_id: str, accepted
             accepted.append((await session.send_text(chat_id, f"number {len(accepted)}")).message_id)
 
 
-async def test_people_go_on_after_a_restore(own_rookery: Rookery, elsewhere: Rookery, tmp_path: Path) -> None:
+async def test_users_continue_after_a_restore(own_rookery: Rookery, elsewhere: Rookery, tmp_path: Path) -> None:
     ada, grace = [await sign_up(own_rookery.url, name) for name in ("ada", "grace")]
     before = await exchange(own_rookery, ada, grace, "before")
-    done = await trio.to_thread.run_sync(own_rookery.run, "backup", str(tmp_path / "backup"))
-    assert done.returncode == 0, done.stderr
+    await command(own_rookery, "backup", str(tmp_path / "backup"))
     after = await exchange(own_rookery, ada, grace, "after", position=before)
     await trio.to_thread.run_sync(own_rookery.kill)
 
@@ -82,11 +79,8 @@ async def exchange(
     rookery: Rookery, sender: Person, reader: Person, text: str, *, position: pb.Position | None = None
 ) -> pb.Position:
     """Send a message to a reader who resumes from a position; return the message's position."""
-    async with AsyncExitStack() as stack:
-        one = await stack.enter_async_context(open_session(connector(rookery, TRANSPORTS[0]), sender))
-        other = await stack.enter_async_context(
-            open_session(connector(rookery, TRANSPORTS[1]), reader, position=position)
-        )
+    connects = [connector(rookery, transport) for transport in TRANSPORTS]
+    async with open_session(connects[0], sender) as one, open_session(connects[1], reader, position=position) as other:
         await one.send_frame(send=text_to(sender.chat_with(reader), text, text))
         with trio.fail_after(PATIENCE):
             while True:
@@ -96,8 +90,7 @@ async def exchange(
 
 
 async def restore(elsewhere: Rookery, folder: Path) -> None:
-    done = await trio.to_thread.run_sync(elsewhere.run, "restore", str(folder))
-    assert done.returncode == 0, done.stderr
+    await command(elsewhere, "restore", str(folder))
     await trio.to_thread.run_sync(elsewhere.start)
 
 

@@ -7,10 +7,11 @@ import struct
 import pytest
 import trio
 import trio_websocket
+from google.protobuf.message import Message
 
 from rookery.client.errors import Unreachable
 from rookery.v1 import session_pb2 as pb
-from tests.system.sessions import TRANSPORTS, Session, connector, open_session, open_websocket, text_to
+from tests.system.sessions import TRANSPORTS, Session, connector, open_session, open_websocket, send_bytes, text_to
 from tests.system.undisturbed import FRAME_BURST, FRAMES_PER_SECOND
 from tools.launch.people import PATIENCE, Person, sign_up
 from tools.launch.process import Rookery, port_of
@@ -57,35 +58,22 @@ async def send_pings(session: Session, number: int) -> None:
         await session.send_frame(ping=pb.Ping())
 
 
-BAD_FRAMES = {
-    "empty": (pb.ClientFrame(), "malformed", ""),
-    "no target": (
-        pb.ClientFrame(send=pb.Send(client_message_id="a", text=pb.Text(body="x"))),
-        "invalid",
-        "send.chat_id",
-    ),
-    "no id": (
-        pb.ClientFrame(send=pb.Send(recipient_id=1, text=pb.Text(body="x"))),
-        "invalid",
-        "send.client_message_id",
-    ),
-    "long id": (pb.ClientFrame(send=text_to(1, "x", "i" * 65)), "invalid", "send.client_message_id"),
-    "no text": (pb.ClientFrame(send=pb.Send(client_message_id="a", recipient_id=1)), "invalid", "send.text"),
-    "white space": (pb.ClientFrame(send=text_to(1, " \t\n\u3000")), "invalid", "send.text.body"),
-    "long text": (pb.ClientFrame(send=text_to(1, "é" * 8193)), "too_large", "send.text.body"),
-    "unknown user": (pb.ClientFrame(send=text_to(12345, "x")), "not_found", "send.recipient_id"),
-    "id below": (pb.ClientFrame(send=text_to(-1, "x")), "invalid", "send.recipient_id"),
-    "no such chat": (pb.ClientFrame(send=text_to("'; DROP TABLE chats; --", "x")), "not_found", "send.chat_id"),
-    "another's chat": (pb.ClientFrame(send=text_to("d-1-2", "x")), "not_found", "send.chat_id"),
-    "word as emoji": (
-        pb.ClientFrame(react=pb.React(chat_id="d-1-2", message_id=1, emoji="<b>")),
-        "not_found",
-        "react.chat_id",
-    ),
-    "empty receipt": (pb.ClientFrame(receipt=pb.Receipt(chat_id="d-1-2")), "not_found", "receipt.chat_id"),
-    "long ping": (pb.ClientFrame(ping=pb.Ping(payload=b"x" * 129)), "too_large", "ping.payload"),
-    "second sign-in": (pb.ClientFrame(authenticate=pb.Authenticate(access_token="x")), "out_of_order", ""),
-    "bad renewal": (pb.ClientFrame(renew=pb.Renew(access_token="x")), "unauthenticated", ""),
+BAD_COMMANDS: dict[str, tuple[Message, str, str]] = {
+    "no target": (pb.Send(client_message_id="a", text=pb.Text(body="x")), "invalid", "send.chat_id"),
+    "no id": (pb.Send(recipient_id=1, text=pb.Text(body="x")), "invalid", "send.client_message_id"),
+    "long id": (text_to(1, "x", "i" * 65), "invalid", "send.client_message_id"),
+    "no text": (pb.Send(client_message_id="a", recipient_id=1), "invalid", "send.text"),
+    "white space": (text_to(1, " \t\n\u3000"), "invalid", "send.text.body"),
+    "long text": (text_to(1, "é" * 8193), "too_large", "send.text.body"),
+    "unknown user": (text_to(12345, "x"), "not_found", "send.recipient_id"),
+    "id below": (text_to(-1, "x"), "invalid", "send.recipient_id"),
+    "no such chat": (text_to("'; DROP TABLE chats; --", "x"), "not_found", "send.chat_id"),
+    "another's chat": (text_to("d-1-2", "x"), "not_found", "send.chat_id"),
+    "word as emoji": (pb.React(chat_id="d-1-2", message_id=1, emoji="<b>"), "not_found", "react.chat_id"),
+    "empty receipt": (pb.Receipt(chat_id="d-1-2"), "not_found", "receipt.chat_id"),
+    "long ping": (pb.Ping(payload=b"x" * 129), "too_large", "ping.payload"),
+    "second sign-in": (pb.Authenticate(access_token="x"), "out_of_order", ""),
+    "bad renewal": (pb.Renew(access_token="x"), "unauthenticated", ""),
 }
 
 
@@ -94,10 +82,14 @@ async def test_each_bad_frame_is_refused_for_itself_and_the_session_lives(
     strict: Rookery, mallory: Person, transport: str
 ) -> None:
     async with open_session(connector(strict, transport), mallory) as session:
-        for number, (frame, code, field) in enumerate(BAD_FRAMES.values()):
+        await session.send_frame()
+        empty = (await session.next("refused")).refused
+        assert (empty.code, empty.frame) == ("malformed", 2)
+        for number, (command, code, field) in enumerate(BAD_COMMANDS.values()):
+            frame = pb.ClientFrame(**{command.DESCRIPTOR.name.lower(): command})  # type: ignore[arg-type]
             await session.stream.send(frame)
             refused = (await session.next("refused")).refused
-            assert (refused.code, refused.field, refused.frame) == (code, field, number + 2), refused
+            assert (refused.code, refused.field, refused.frame) == (code, field, number + 3), refused
             assert refused.client_message_id == frame.send.client_message_id[:64]
         await session.check_alive()
 
@@ -121,15 +113,15 @@ BAD_TEXTS = {
 async def test_each_bad_text_is_refused_for_itself_and_the_session_lives(strict: Rookery, mallory: Person) -> None:
     async with open_websocket(strict.websocket) as websocket:
         await websocket.send_message(json.dumps({"authenticate": {"access_token": mallory.access_token}, "new": 1}))
-        assert "welcome" in await hear(websocket)
+        assert "welcome" in await receive(websocket)
         for name, text in BAD_TEXTS.items():
             await websocket.send_message(text)
-            assert (await hear(websocket))["refused"]["code"] == "malformed", name
+            assert (await receive(websocket))["refused"]["code"] == "malformed", name
         await websocket.send_message('{"ping": {"payload": "eA==", "unknown": {"field": []}}}')
-        assert (await hear(websocket))["pong"] == {"payload": "eA=="}
+        assert (await receive(websocket))["pong"] == {"payload": "eA=="}
 
 
-async def hear(websocket: trio_websocket.WebSocketConnection) -> dict[str, dict[str, object]]:
+async def receive(websocket: trio_websocket.WebSocketConnection) -> dict[str, dict[str, object]]:
     with trio.fail_after(PATIENCE):
         frame: dict[str, dict[str, object]] = json.loads(await websocket.get_message())
     return frame
@@ -146,21 +138,12 @@ async def test_too_large_a_frame_ends_that_session_alone(strict: Rookery, mallor
 
 
 @pytest.mark.parametrize("name", ["page", "websocket", "grpc", "archive", "gateway_health", "archive_health"])
-async def test_what_is_no_protocol_at_all_is_closed(strict: Rookery, name: str) -> None:
-    for words in (b"\x00" * 1000, b"\xff\xfe" * 40_000, b"GET " + b"/" * 100_000, b"\r\n\r\n"):
-        stream = await trio.open_tcp_stream("127.0.0.1", port_of(strict.addresses[name]))
-        async with stream:
-            with trio.fail_after(PATIENCE):
-                try:
-                    await stream.send_all(words)
-                    await stream.send_eof()
-                    while await stream.receive_some():
-                        pass
-                except trio.BrokenResourceError:
-                    pass  # closed with unread data
+async def test_a_connection_without_a_known_protocol_is_closed(strict: Rookery, name: str) -> None:
+    for data in (b"\x00" * 1000, b"\xff\xfe" * 40_000, b"GET " + b"/" * 100_000, b"\r\n\r\n"):
+        await send_bytes(strict.addresses[name], data)
 
 
-# ---- those who vanish
+# ---- lost clients
 
 
 HALVES = {
@@ -171,7 +154,7 @@ HALVES = {
 
 
 @pytest.mark.parametrize("name", HALVES)
-async def test_hundreds_that_vanish_in_mid_handshake_leave_nothing(strict: Rookery, name: str) -> None:
+async def test_hundreds_of_clients_lost_in_a_handshake_leave_nothing_behind(strict: Rookery, name: str) -> None:
     limiter = trio.CapacityLimiter(AT_ONCE)
 
     async def vanish(number: int) -> None:
@@ -188,7 +171,9 @@ async def test_hundreds_that_vanish_in_mid_handshake_leave_nothing(strict: Rooke
 
 
 @each_transport
-async def test_sessions_that_vanish_leave_nothing(strict: Rookery, mallory: Person, transport: str) -> None:
+async def test_sessions_without_a_goodbye_leave_nothing_behind(
+    strict: Rookery, mallory: Person, transport: str
+) -> None:
     for _ in range(20):  # more than the limit of one user
         async with connector(strict, transport)() as stream:
             await Session(stream).authenticate(mallory.access_token)

@@ -75,7 +75,7 @@ def port_in(settings: Settings, name: str) -> int:
     return port
 
 
-# ---- what is written
+# ---- the platform
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -109,7 +109,7 @@ def test_there_are_two_of_each_role_with_names_and_ports_of_their_own(role: Role
     assert shared[0] == shared[1]
 
 
-def test_what_our_services_connect_to_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_our_services_connect_to_addresses_of_other_services(monkeypatch: pytest.MonkeyPatch) -> None:
     archives = {f"{name}:{environment_of(name)['ROOKERY_ARCHIVE__GRPC_PORT']}" for name in ("archive-1", "archive-2")}
     for name in SERVING:
         settings = settings_of(name, monkeypatch)
@@ -156,7 +156,7 @@ def test_every_client_port_is_published() -> None:
         assert SERVICES[name].get("ports", []) == expected
 
 
-def test_what_is_kept_is_on_named_volumes_and_everything_has_bounds() -> None:
+def test_data_is_on_named_volumes_and_each_service_has_bounds() -> None:
     volumes = set(yaml.safe_load(COMPOSE.read_text())["volumes"])
     mounted = set()
     for name, service in SERVICES.items():
@@ -170,7 +170,7 @@ def test_what_is_kept_is_on_named_volumes_and_everything_has_bounds() -> None:
     assert mounted == volumes == {*ENGINES, "prometheus", "grafana", "elasticsearch", "fluent-bit"}
 
 
-def test_ours_can_do_nothing_but_serve() -> None:
+def test_our_containers_have_no_privileges() -> None:
     for name in OURS:
         service = SERVICES[name]
         assert (service["read_only"], service["tmpfs"], service["cap_drop"]) == (True, ["/tmp"], ["ALL"])
@@ -220,7 +220,7 @@ def test_the_image_is_built_from_committed_files_and_locks() -> None:
 # ---- the profile
 
 
-def test_without_the_profile_nothing_is_traced_and_with_it_all_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_are_traced_only_with_the_profile(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = (DEPLOY_COMPOSE / f"{PROFILE}.env").read_text().splitlines()
     variables = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
     assert variables["COMPOSE_PROFILES"] == PROFILE
@@ -245,7 +245,7 @@ def test_only_logs_of_rookery_are_shipped() -> None:
 
 
 @pytest.mark.parametrize("name", OBSERVABILITY)
-def test_what_it_mounts_of_ours_is_there_to_be_read(name: str) -> None:
+def test_mounted_files_of_the_repository_exist_and_are_read_only(name: str) -> None:
     service = SERVICES[name]
     assert service["profiles"] == [PROFILE]
     assert service["cap_drop"] == ["ALL"]
@@ -290,7 +290,7 @@ def test_provisioned_sources_exist() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("files", [[], ["--env-file", f"deploy/compose/{PROFILE}.env"]], ids=["platform", PROFILE])
-def test_docker_compose_accepts_it(files: list[str]) -> None:
+def test_docker_compose_accepts_the_file(files: list[str]) -> None:
     compose = needed(go_tool, "compose", "github.com/docker/compose/v2/cmd")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("COMPOSE_", "ROOKERY_"))}
     output = subprocess.run(

@@ -16,7 +16,7 @@ CLIENTS = 8
     "moments",
     [pytest.param((1,), marks=pytest.mark.slow), (300, 301, 1_200), pytest.param((1_950,), marks=pytest.mark.slow)],
 )
-async def test_what_was_accepted_before_a_kill_is_kept_once_and_in_order(
+async def test_messages_accepted_before_a_kill_are_kept_once_and_in_order(
     own_rookery: Rookery, moments: tuple[int, ...]
 ) -> None:
     """`moments` are numbers of accepted messages."""

@@ -1,7 +1,7 @@
 """A stock grpcio client, a WebSocket and the public Python client chat, each with each other."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import partial
 from itertools import permutations
 from pathlib import Path
@@ -13,7 +13,7 @@ import trio
 
 from rookery.client import Client, Gap, HistoryMessage, open_client
 from rookery.v1 import session_pb2 as pb
-from tests.system.sessions import Connect, Session, connect_stock, connect_websocket, open_session
+from tests.system.sessions import Connect, Session, connect_stock, connect_websocket, open_session, open_sessions
 from tools.launch.people import PASSWORD, PATIENCE, Person, open_http, read_history, sign_up
 from tools.launch.process import POLL_SECONDS, Rookery
 
@@ -35,7 +35,7 @@ class Chatter(Protocol):
 
     async def mark_read(self, chat_id: str, message_id: int) -> None: ...
 
-    async def hear(self, kind: type[Received]) -> Received:
+    async def receive(self, kind: type[Received]) -> Received:
         """The next event of a kind from another user."""
         ...
 
@@ -56,7 +56,7 @@ class AtSession:
     async def mark_read(self, chat_id: str, message_id: int) -> None:
         await self.session.send_frame(receipt=pb.Receipt(chat_id=chat_id, read_up_to=message_id))
 
-    async def hear(self, kind: type[Received]) -> Received:
+    async def receive(self, kind: type[Received]) -> Received:
         name = kind.DESCRIPTOR.name.lower()
         while True:
             received: Received = getattr(await self.session.next_event(name), name)
@@ -80,7 +80,7 @@ class AtClient:
     async def mark_read(self, chat_id: str, message_id: int) -> None:
         self.client.mark(chat_id, read_up_to=message_id)
 
-    async def hear(self, kind: type[Received]) -> Received:
+    async def receive(self, kind: type[Received]) -> Received:
         with trio.fail_after(PATIENCE):
             async for event in self.client.events():
                 assert not isinstance(event, Gap), event
@@ -97,16 +97,15 @@ def author_of(event: pb.Message | pb.Reaction | pb.Receipt) -> int:
 async def open_chatters(rookery: Rookery, stubs: Path) -> AsyncIterator[Sequence[Chatter]]:
     """A chatter of each kind: stock grpcio, WebSocket, Python client."""
     people = [await sign_up(rookery.url, name) for name in ("native", "browser", "python")]
-    async with AsyncExitStack() as stack:
-        connects: list[Connect] = [
-            partial(connect_stock, rookery.grpc, stubs),
-            partial(connect_websocket, rookery.websocket),
-        ]
-        chatters: list[Chatter] = []
-        for person, connect in zip(people, connects, strict=False):
-            chatters.append(AtSession(person, await stack.enter_async_context(open_session(connect, person))))
-        client = await stack.enter_async_context(open_client(rookery.url, people[2].name, PASSWORD))
-        yield [*chatters, AtClient(people[2], client)]
+    connects: list[Connect] = [
+        partial(connect_stock, rookery.grpc, stubs),
+        partial(connect_websocket, rookery.websocket),
+    ]
+    async with (
+        open_sessions(*zip(connects, people, strict=False)) as sessions,
+        open_client(rookery.url, people[2].name, PASSWORD) as client,
+    ):
+        yield [*map(AtSession, people, sessions), AtClient(people[2], client)]
 
 
 async def test_clients_of_every_kind_chat_with_each_other(rookery: Rookery, stubs: Path) -> None:
@@ -115,15 +114,15 @@ async def test_clients_of_every_kind_chat_with_each_other(rookery: Rookery, stub
             chat_id = sender.person.chat_with(receiver.person)
             text = f"{sender.person.name} to {receiver.person.name}: grüß dich \N{WAVING HAND SIGN}"
             message_id = await sender.send(receiver.person.user_id, text)
-            message = await receiver.hear(pb.Message)
+            message = await receiver.receive(pb.Message)
             assert (message.message_id, message.chat_id, message.text.body) == (message_id, chat_id, text)
 
             await receiver.react(chat_id, message_id)
-            reaction = await sender.hear(pb.Reaction)
+            reaction = await sender.receive(pb.Reaction)
             assert (reaction.message_id, reaction.emoji, reaction.set) == (message_id, EMOJI, True)
 
             await receiver.mark_read(chat_id, message_id)
-            assert (await sender.hear(pb.Receipt)).read_up_to == message_id
+            assert (await sender.receive(pb.Receipt)).read_up_to == message_id
         for sender, receiver in permutations(chatters, 2):
             await check_history(rookery, sender.person, receiver.person)
 

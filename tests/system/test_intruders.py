@@ -27,7 +27,7 @@ async def victim(strict: Rookery) -> Person:
 @pytest.mark.parametrize(
     "frame", [pb.ClientFrame(ping=pb.Ping()), pb.ClientFrame(send=text_to(1, "x")), pb.ClientFrame()]
 )
-async def test_what_comes_before_authentication_ends_the_session(
+async def test_a_frame_before_authentication_ends_the_session(
     strict: Rookery, transport: str, frame: pb.ClientFrame
 ) -> None:
     async with connector(strict, transport)() as stream:
@@ -71,9 +71,8 @@ async def test_expired_forged_and_revoked_tokens_are_refused_everywhere(strict: 
         for name, token in tokens.items():
             if len(token) < 10_000:  # else the request head is too large
                 answer = await http.get("/v1/me", headers={"Authorization": f"Bearer {token}"})
-                assert (answer.status_code, answer.json()["code"]) == (httpx.codes.UNAUTHORIZED, "unauthenticated"), (
-                    name
-                )
+                problem = answer.status_code, answer.json()["code"]
+                assert problem == (httpx.codes.UNAUTHORIZED, "unauthenticated"), name
 
 
 @each_transport

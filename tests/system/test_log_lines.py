@@ -2,20 +2,17 @@
 
 import trio
 
+from tests.system.commands import command
 from tests.system.sessions import TRANSPORTS, connector, open_session
-from tests.system.test_configuration import configure
-from tools.launch.people import PATIENCE, open_http, read_history, sign_up
-from tools.launch.process import POLL_SECONDS, Rookery
-
-TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
+from tests.waiting import until
+from tools.launch.people import open_http, read_history, sign_up
+from tools.launch.process import Rookery
 
 
 async def test_records_have_user_session_and_role(own_rookery: Rookery) -> None:
     ada, grace = await sign_up(own_rookery.url, "ada"), await sign_up(own_rookery.url, "grace")
-    await configure(own_rookery, "set", "log_levels", "messaging.gateway=debug,shared.rpc=debug")
-    with trio.fail_after(PATIENCE):
-        while not any("log_levels" in line for line in own_rookery.log_lines()):
-            await trio.sleep(POLL_SECONDS)
+    await command(own_rookery, "config", "set", "log_levels", "messaging.gateway=debug,shared.rpc=debug")
+    await until(lambda: any("log_levels" in line for line in own_rookery.log_lines()))
     sessions = {}
     for transport in TRANSPORTS:
         async with open_session(connector(own_rookery, transport), ada) as session:

@@ -21,13 +21,24 @@ import trio_websocket
 from rookery.client.errors import Unreachable
 from rookery.v1 import session_pb2 as pb
 from shared.telemetry.logs import INDISCREET_LOGGERS, NOISY_LOGGERS
-from tests.system.sessions import TRANSPORTS, Session, SessionOver, connector, open_session, open_websocket, text_to
+from tests.system.commands import command
+from tests.system.sessions import (
+    TRANSPORTS,
+    Session,
+    SessionOver,
+    connector,
+    open_session,
+    open_websocket,
+    send_bytes,
+    text_to,
+)
+from tests.waiting import until
 from tools.engines.engine import HOST, free_port
 from tools.engines.kinds import Engines
 from tools.engines.redis import Redis
 from tools.launch.cluster import Cluster, running_cluster
 from tools.launch.people import PATIENCE, Person, open_http, read_history
-from tools.launch.process import ANNOUNCED, Process, Rookery, port_of, running, wait_until
+from tools.launch.process import ANNOUNCED, Process, Rookery, running, wait_until
 
 EVERY_LIBRARY = ",".join(f"{name}=debug" for name in (*NOISY_LOGGERS, *INDISCREET_LOGGERS))
 
@@ -92,6 +103,7 @@ def platform(request: pytest.FixtureRequest, tmp_path: Path, known: Secrets) -> 
         "ROOKERY_KAFKA__PASSWORD": known.new("Kafka password"),
         "ROOKERY_CASSANDRA__PASSWORD": known.new("Cassandra password"),
         "ROOKERY_TRACES__ENDPOINT": f"http://{HOST}:{free_port()}",  # without a listener
+        "ROOKERY_TRACES__TIMEOUT_SECONDS": "0.2",
         "ROOKERY_TRACES__HEADERS": json.dumps({"authorization": known.new("collector's token")}),
     }
     with ExitStack() as stack:
@@ -128,15 +140,18 @@ async def test_no_log_has_a_secret(platform: Platform, known: Secrets) -> None:
     await log_everything(platform)
     ada, grace = await sign_up(platform, known, "ada"), await sign_up(platform, known, "grace")
     await chat(platform, known, ada, grace)
-    await look_around(platform, known, ada)
+    await send_secret_paths(platform, known, ada)
     await send_bad_requests(platform, known, ada)
     await send_bad_frames(platform, known)
-    await send_bytes(platform, known)
-    await sign_in_wrongly(platform, known, ada)
+    await send_unknown_protocols(platform, known)
+    await send_bad_sign_ins(platform, known, ada)
+    await until(lambda: events_of(platform.bff).count("traces_not_sent"))
     await trio.to_thread.run_sync(platform.stop)
 
+    assert events_of(platform.bff).count("traces_not_sent") == 1, "once, however often the collector is unreachable"
     for process in platform.processes:
         lines = process.log_lines()
+        assert process.process.returncode == 0
         assert {"time", "level", "event", "logger"} <= set.intersection(*map(set, lines)), process.name
         assert {line["level"] for line in lines} >= {"debug", "info"}, process.name
         assert {line["logger"] for line in lines} >= LOGGERS[process.role], process.name
@@ -144,10 +159,13 @@ async def test_no_log_has_a_secret(platform: Platform, known: Secrets) -> None:
     assert known.found_in(platform.processes) == []
 
 
+def events_of(process: Process) -> list[str]:
+    return [line["event"] for line in process.log_lines()]
+
+
 async def log_everything(platform: Platform) -> None:
-    """Set every logger to debug, those of libraries too."""
-    done = await trio.to_thread.run_sync(platform.bff.run, "config", "set", "log_levels", EVERY_LIBRARY)
-    assert done.returncode == 0, done.stderr
+    """Set every logger to debug, including the loggers of libraries."""
+    await command(platform.bff, "config", "set", "log_levels", EVERY_LIBRARY)
 
     def is_known(process: Process) -> bool:
         return any(line.get("log_levels") == EVERY_LIBRARY for line in process.log_lines())
@@ -202,7 +220,7 @@ async def chat(platform: Platform, known: Secrets, ada: Person, grace: Person) -
     await read_history(platform.bff.url, grace, chat_id, until=lambda messages: len(messages) == 2 * len(TRANSPORTS))
 
 
-async def look_around(platform: Platform, known: Secrets, ada: Person) -> None:
+async def send_secret_paths(platform: Platform, known: Secrets, ada: Person) -> None:
     """Send requests whose paths and queries are secrets."""
     paths = ["/v1/me", "/v1/chats", "/v1/me/devices", f"/v1/profiles?part={known.new('query')}"]
     paths += [f"/v1/chats/{known.new('chat id')}/messages", f"/{known.new('path')}", f"/v1/{known.new('path')}?a=b"]
@@ -253,30 +271,16 @@ async def send_bad_frames(platform: Platform, known: Secrets) -> None:
                 pytest.fail("a session was opened for nobody")
 
 
-async def send_bytes(platform: Platform, known: Secrets) -> None:
+async def send_unknown_protocols(platform: Platform, known: Secrets) -> None:
     """Send bytes of no protocol to every port."""
     addresses = {address for each in platform.processes for address in each.addresses.values()}
     assert len(addresses) == len(ANNOUNCED)
     for address in addresses:
         for start in (b"GET /", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x16\x03\x01", b"POST / HTTP/1.1\r\nHost: "):
-            stream = await trio.open_tcp_stream("127.0.0.1", port_of(address))
-            async with stream:
-                await send_all(stream, start + known.new("bytes").encode() + b"\r\n\r\n")
+            await send_bytes(address, start + known.new("bytes").encode() + b"\r\n\r\n")
 
 
-async def send_all(stream: trio.SocketStream, words: bytes) -> None:
-    """Send all, then receive up to the end."""
-    with trio.fail_after(PATIENCE):
-        try:
-            await stream.send_all(words)
-            await stream.send_eof()
-            while await stream.receive_some():
-                pass
-        except trio.BrokenResourceError:
-            pass  # the server closed it
-
-
-async def sign_in_wrongly(platform: Platform, known: Secrets, person: Person) -> None:
+async def send_bad_sign_ins(platform: Platform, known: Secrets, person: Person) -> None:
     """Reuse a refresh token, and sign in to an unknown account."""
     async with open_http(platform.bff.url) as http:
         reused = await http.post("/v1/tokens/refresh", json={"refresh_token": person.refresh_token})

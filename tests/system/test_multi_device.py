@@ -60,7 +60,7 @@ async def test_each_other_device_of_both_users_receives_a_message_once(
             assert (receipt.user_id, receipt.read_up_to) == (ada.user_id, second.message_id)
 
 
-async def test_two_tabs_that_send_at_once_make_one_order_for_everyone(
+async def test_all_readers_receive_the_messages_of_two_tabs_in_one_order(
     rookery: Rookery, ada: Person, grace: Person
 ) -> None:
     count = 50

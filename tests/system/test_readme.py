@@ -8,11 +8,10 @@ from pathlib import Path
 import trio
 
 from rookery.client import Client, Message, open_client
+from tools.launch.people import PASSWORD, PATIENCE
 from tools.launch.process import Rookery
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
-PASSWORD = "correct horse battery"
-PATIENCE = 60.0
 
 
 async def test_the_python_example_sends_and_prints_the_answer(own_rookery: Rookery) -> None:

@@ -14,6 +14,7 @@ import trio
 
 from rookery.client.connection import connect_grpc
 from rookery.client.errors import Unreachable
+from tests.system.commands import check_refused
 from tests.system.sessions import (
     TRANSPORTS,
     Session,
@@ -80,7 +81,7 @@ async def stalled_clients(rookery: Rookery, stubs: Path) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         stock = await stack.enter_async_context(connect_stock(rookery.grpc, stubs))
         await Session(stock).authenticate(ada.access_token, missed_all)
-        freeze(stock.process.pid)  # its whole connection stalls; of those below only the stream
+        freeze(stock.process.pid)  # its whole connection stalls; the clients below stall only their streams
         stack.callback(stock.process.send_signal, signal.SIGCONT)
         for connect in (partial(connect_websocket, rookery.websocket), partial(connect_grpc, rookery.grpc)):
             await stack.enter_async_context(open_session(connect, ada, position=missed_all))
@@ -88,15 +89,15 @@ async def stalled_clients(rookery: Rookery, stubs: Path) -> AsyncIterator[None]:
         request = f"GET /v1/chats/{chat_id}/messages?limit=100 HTTP/1.1\r\nHost: x\r\n"
         request += f"Authorization: Bearer {ada.access_token}\r\n\r\n"
         await stack.enter_async_context(await connect_silently(rookery, "page", request.encode()))
-        for name, words in HALF_A_HANDSHAKE.items():
-            await stack.enter_async_context(await connect_silently(rookery, name, words))
+        for name, data in HALF_A_HANDSHAKE.items():
+            await stack.enter_async_context(await connect_silently(rookery, name, data))
         yield
 
 
-async def connect_silently(rookery: Rookery, name: str, words: bytes) -> trio.SocketStream:
+async def connect_silently(rookery: Rookery, name: str, data: bytes) -> trio.SocketStream:
     """Open a connection, send bytes, and never read."""
     stream = await trio.open_tcp_stream("127.0.0.1", port_of(rookery.addresses[name]))
-    await stream.send_all(words)
+    await stream.send_all(data)
     return stream
 
 
@@ -171,10 +172,8 @@ def test_only_its_owner_may_read_the_data(rookery: Rookery) -> None:
 
 def test_a_second_process_on_the_same_data_is_refused_with_the_cause(rookery: Rookery) -> None:
     ports = {setting: "0" for _, setting in ANNOUNCED.values()}
-    second = rookery.run("up", **ports)
-    assert (second.returncode, second.stdout) == (1, "")
-    assert f"another process has the log in {rookery.data} open: stop it first, or set ROOKERY_DATA" in second.stderr
-    assert "Traceback" not in second.stderr
+    reason = f"another process has the log in {rookery.data} open: stop it first, or set ROOKERY_DATA"
+    check_refused(rookery.run("up", **ports), 1, reason)
 
 
 @pytest.mark.parametrize("name", ["page", "grpc"])
@@ -183,7 +182,5 @@ def test_a_port_in_use_is_named(rookery: Rookery, tmp_path: Path, name: str) -> 
     settings = {setting: "0" for _, setting in ANNOUNCED.values()} | {"ROOKERY_DATA": str(tmp_path / "data")}
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        second = rookery.run("up", **settings | {setting: str(port)})
-    assert (second.returncode, second.stdout) == (1, "")
-    assert f"nothing can listen on 127.0.0.1:{port}" in second.stderr
-    assert "Traceback" not in second.stderr
+        refused = rookery.run("up", **settings | {setting: str(port)})
+    check_refused(refused, 1, f"nothing can listen on 127.0.0.1:{port}")

@@ -21,13 +21,10 @@ from websockets.typing import Subprotocol
 from rookery.client import open_client
 from rookery.client.reconnector import Transport
 from rookery.v1 import session_pb2
+from tests.system.commands import check_refused
 from tools.launch.certificates import Authority
+from tools.launch.people import PASSWORD, PATIENCE
 from tools.launch.process import ANNOUNCED, Process, Rookery, port_of, running, wait_until
-
-PASSWORD = "correct horse battery"
-
-PATIENCE = 30.0
-"""Seconds; only ends a test that has failed."""
 
 
 class Secured(Rookery):
@@ -36,12 +33,7 @@ class Secured(Rookery):
     def __init__(self, folder: Path) -> None:
         self.authority = Authority(folder / "certificates")
         self.issued = self.authority.issue()
-        tls = {
-            "CERTIFICATE_FILE": self.issued.certificate,
-            "KEY_FILE": self.issued.key,
-            "CLIENT_CA_FILE": self.authority.file,
-        }
-        super().__init__(folder / "data", settings={f"ROOKERY_TLS__{name}": str(file) for name, file in tls.items()})
+        super().__init__(folder / "data", settings=self.issued.environment(client_ca_file=self.authority.file))
 
     def http(self, token: str = "") -> httpx.Client:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -189,7 +181,7 @@ def test_the_doctor_checks_the_certificate(rookery: Secured) -> None:
 def test_a_chat_in_the_terminal_trusts_the_given_authority(rookery: Secured, tmp_path: Path) -> None:
     password = tmp_path / "password"
     password.write_text(PASSWORD)
-    words = (
+    words = [
         "chat",
         f"ada-{secrets.token_hex(4)}",
         "--url",
@@ -197,7 +189,7 @@ def test_a_chat_in_the_terminal_trusts_the_given_authority(rookery: Secured, tmp
         "--password-file",
         str(password),
         "--register",
-    )
+    ]
     assert rookery.run(*words, "--ca-file", str(rookery.authority.file), typed="/quit\n").returncode == 0
     refused = rookery.run(*words, typed="/quit\n")
     assert refused.returncode == 1
@@ -242,16 +234,4 @@ def _events(rookery: Process) -> set[str]:
 def test_plain_text_for_others_is_refused_at_the_start(tmp_path: Path, role: Any, section: str) -> None:
     settings = {f"ROOKERY_{section}__HOST": "0.0.0.0", "ROOKERY_ENGINES": "kafka,cassandra,redis"}
     refused = Process(role, tmp_path / "refused.log", settings).run(role)
-    assert (refused.returncode, refused.stdout) == (2, "")
-    assert f"ROOKERY_{section}__HOST" in refused.stderr
-    assert "tls.certificate_file" in refused.stderr
-    assert "ROOKERY_TLS__PLAINTEXT" in refused.stderr
-
-
-def test_an_invalid_certificate_is_an_invalid_setting(tmp_path: Path) -> None:
-    file = tmp_path / "server.pem"
-    file.write_text("nonsense")
-    refused = Rookery(tmp_path / "data", settings={"ROOKERY_TLS__CERTIFICATE_FILE": str(file)}).run("up")
-    assert (refused.returncode, refused.stdout) == (2, "")
-    assert str(file) in refused.stderr
-    assert "Traceback" not in refused.stderr
+    check_refused(refused, 2, f"ROOKERY_{section}__HOST", "tls.certificate_file", "ROOKERY_TLS__PLAINTEXT")

@@ -62,6 +62,7 @@ class Issued:
     def __init__(self, certificate: Path, key: Path) -> None:
         self.certificate = certificate
         self.key = key
+        self._files = {"certificate_file": certificate, "key_file": key}
 
     def replace(self, certificate: bytes, key: bytes) -> None:
         """Replace both files, each atomically, as renewal tools do."""
@@ -77,5 +78,8 @@ class Issued:
         return ssl.PEM_cert_to_DER_cert(first + end)
 
     def settings(self, **others: object) -> TlsSettings:
-        files = {"certificate_file": self.certificate, "key_file": self.key}
-        return TlsSettings.model_validate(files | others)
+        return TlsSettings.model_validate(self._files | others)
+
+    def environment(self, **others: Path) -> dict[str, str]:
+        """The settings as environment variables."""
+        return {f"ROOKERY_TLS__{name.upper()}": str(file) for name, file in (self._files | others).items()}

@@ -198,6 +198,7 @@ def test_names_and_passwords_follow_the_rules_of_the_api(invoke: Invoke, name: s
     [
         ("up --engines kafka,postgres", 2, "postgres"),
         ("config get nothing", 1, "there is no key 'nothing'"),
+        ("config set max_text_bytes 0", 1, "max_text_bytes must be a whole number from 1 to 524288, not '0'"),
         ("probe http://127.0.0.1:1/readyz", 1, "it does not respond"),
         ("probe file:///etc/passwd", 2, "must begin with http:// or https://"),
         ("load --url http://192.0.2.1", 1, "--i-own-this-server"),

@@ -18,12 +18,10 @@ from shared.backplane.kafka.backplane import open_kafka
 from shared.backplane.kafka.topics import migrate_topics
 from shared.backplane.sqlite.log import open_sqlite_log
 from shared.settings import KafkaSettings
+from tests.waiting import PATIENCE
 from tools.engines.kafka import Kafka
 
 PARTITIONS = 4
-
-PATIENCE = 60.0
-"""Seconds after which a test fails; a broker that starts on a busy machine takes half of it."""
 
 LONG_SESSION = 30.0
 """Session time-out of a member that must not be excluded in the test: no machine stands still for so long."""

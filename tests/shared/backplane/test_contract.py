@@ -2,7 +2,6 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable
 
 import pytest
 import trio
@@ -11,7 +10,8 @@ import trio.testing
 from shared.backplane import Assignment, Backplane, Consumer, DeadLetter, Record, StoredRecord
 from shared.backplane.protocol import MAX_RECORD_BYTES
 from shared.backplane.publishing import publish_and_wait
-from tests.shared.backplane.conftest import PATIENCE, TRACEPARENT, OpenBackplane, read
+from tests.shared.backplane.conftest import TRACEPARENT, OpenBackplane, read
+from tests.waiting import PATIENCE, until
 
 
 async def assigned(consumer: Consumer) -> frozenset[int]:
@@ -20,12 +20,6 @@ async def assigned(consumer: Consumer) -> frozenset[int]:
         event = await consumer.fetch()
     assert isinstance(event, Assignment)
     return event.gained
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    with trio.fail_after(PATIENCE):
-        while not condition():
-            await trio.sleep(0.001)
 
 
 class Member:

@@ -7,7 +7,7 @@ import trio
 
 from shared.configuration import ConfigurationStore, StoredValue
 from shared.configuration.protocol import KEPT_CHANGES
-from tests.shared.drivers.redis_clients import DEADLINE
+from tests.waiting import PATIENCE
 
 OpenStore = Callable[[], AbstractAsyncContextManager[ConfigurationStore]]
 
@@ -25,7 +25,7 @@ async def test_the_newest_value_is_loaded_with_its_time_until_it_is_unset(store:
 
 
 async def test_a_change_by_any_process_notifies_every_watcher(open_store: OpenStore) -> None:
-    with trio.fail_after(DEADLINE):
+    with trio.fail_after(PATIENCE):
         async with open_store() as store, open_store() as other, store.changes() as first:
             async with store.changes():
                 pass  # a watcher that left delays no other
@@ -40,7 +40,7 @@ async def test_a_change_by_any_process_notifies_every_watcher(open_store: OpenSt
 
 
 async def test_many_changes_are_coalesced(store: ConfigurationStore) -> None:
-    with trio.fail_after(DEADLINE):
+    with trio.fail_after(PATIENCE):
         async with store.changes() as changes:
             for value in range(1, 50):
                 await store.set("max_text_bytes", str(value))

@@ -7,7 +7,8 @@ import trio
 from shared.configuration import LiveConfiguration, StoredValue, open_live
 from shared.configuration.redis import open_redis_configuration
 from shared.drivers.redis import open_redis
-from tests.shared.drivers.redis_clients import blocking, eventually, settings_for
+from tests.shared.drivers.redis_clients import blocking, settings_for
+from tests.waiting import until
 from tools.engines.redis import DURABLE, Redis
 
 
@@ -22,7 +23,7 @@ async def test_while_redis_is_away_the_last_values_hold_or_the_defaults_and_late
         open_live(store) as live,
     ):
         await store.set("max_text_bytes", "100")
-        await eventually(lambda: live.value.max_text_bytes == 100)
+        await until(lambda: live.value.max_text_bytes == 100)
         await blocking(server.kill)
         async with (
             open_redis(settings) as other_client,
@@ -32,9 +33,9 @@ async def test_while_redis_is_away_the_last_values_hold_or_the_defaults_and_late
             await trio.sleep(0.2)
             assert (live.value.max_text_bytes, other.value) == (100, LiveConfiguration())
             await blocking(server.start)
-            await eventually(lambda: other.value.max_text_bytes == 100)
+            await until(lambda: other.value.max_text_bytes == 100)
             await store.set("max_text_bytes", "200")
-            await eventually(lambda: live.value.max_text_bytes == other.value.max_text_bytes == 200)
+            await until(lambda: live.value.max_text_bytes == other.value.max_text_bytes == 200)
 
 
 async def test_a_value_that_a_person_stored_by_hand_is_validated(redis_server: Redis) -> None:

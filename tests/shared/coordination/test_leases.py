@@ -36,7 +36,8 @@ from shared.coordination.redis.leases import (
 )
 from shared.drivers.redis import open_redis
 from tests.fuzzing import examples
-from tests.shared.drivers.redis_clients import DEADLINE, blocking, eventually, settings_for
+from tests.shared.drivers.redis_clients import blocking, settings_for
+from tests.waiting import PATIENCE, until
 from tools.engines.redis import Redis
 
 HOLD_MS = int(HOLD_SECONDS * 1000)
@@ -72,7 +73,7 @@ class World:
             self.granted.append((number, self.now_ms))
         return wait_ms
 
-    def take_when_it_is_time(self) -> None:
+    def take_after_waiting(self) -> None:
         while wait_ms := self.take():
             self.now_ms += wait_ms
 
@@ -130,7 +131,7 @@ def test_leases_of_one_number_are_far_apart_after_servers_lost_their_data(
     for pause_ms, wanted, restart in steps:
         world.now_ms += pause_ms
         for _ in range(wanted):
-            world.take_when_it_is_time()
+            world.take_after_waiting()
         if restart is not None:
             world.restart(*restart)
     assert world.closest_ms() >= APART_MS - 2 * SETTLE_MS
@@ -153,19 +154,17 @@ def test_holders_never_meet_if_the_clock_of_redis_is_set(
     assert world.closest_ms() >= HOLD_MS
 
 
-def test_an_empty_redis_grants_its_first_lease_after_a_pause_and_then_four_a_second(
-    engine: redis.Redis,
-) -> None:
+def test_an_empty_redis_grants_its_first_lease_after_a_pause_and_then_four_a_second(engine: redis.Redis) -> None:
     world = World(engine)
     for _ in range(5):
-        world.take_when_it_is_time()
+        world.take_after_waiting()
     assert SETTLE_MS <= world.granted[0][1] - START_MS <= SETTLE_MS + SLOT_MS
     assert [later - earlier for (_, earlier), (_, later) in itertools.pairwise(world.granted)] == [SLOT_MS] * 4
 
 
 def test_many_processes_can_start_at_once_after_a_quiet_time(engine: redis.Redis) -> None:
     world = World(engine)
-    world.take_when_it_is_time()
+    world.take_after_waiting()
     world.now_ms += 60_000
     for _ in range(BACKLOG_SLOTS + 1):
         assert world.take() == 0
@@ -179,11 +178,11 @@ def test_a_clock_that_was_far_ahead_and_is_right_again_costs_the_life_of_a_lease
 ) -> None:
     """That far ahead, the next number is the last one again: its holder must be gone by then."""
     world = World(engine, server_ahead_ms=AHEAD_MS + 4 * NUMBERS * SLOT_MS)
-    world.take_when_it_is_time()
+    world.take_after_waiting()
     world.server_ahead_ms = 0
     assert world.take() > HOLD_MS
     world.server_ahead_ms = forward_ms
-    world.take_when_it_is_time()
+    world.take_after_waiting()
     assert len({number for number, _ in world.granted}) == 1
     assert HOLD_MS <= world.closest_ms() <= AHEAD_MS
 
@@ -226,7 +225,7 @@ async def test_ids_have_the_number_of_the_lease_and_rise_when_it_changes(
 ) -> None:
     made = []
     for number in range(7, 12):
-        await eventually(lambda number=number: lease.number == number)  # type: ignore[misc]
+        await until(lambda number=number: lease.number == number)  # type: ignore[misc]
         made += [await lease.ids.next() for _ in range(10)]
         assert {snowflake >> 12 & (GENERATORS - 1) for snowflake in made[-10:]} == {number}
         await trio.sleep(RENEW_SECONDS - 2)
@@ -321,14 +320,14 @@ async def test_a_process_that_was_suspended_has_no_lease_when_it_wakes_and_soon_
 
 def test_the_clock_of_leases_is_one_that_never_steps() -> None:
     before = elapsed()
-    assert 0 <= elapsed() - before < DEADLINE
-    assert abs(elapsed() - time.clock_gettime(time.CLOCK_BOOTTIME)) < DEADLINE
+    assert 0 <= elapsed() - before < PATIENCE
+    assert abs(elapsed() - time.clock_gettime(time.CLOCK_BOOTTIME)) < PATIENCE
 
 
 async def test_processes_have_ids_from_the_start_with_different_numbers(
     redis_server: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leases, "START_SECONDS", DEADLINE)  # the first lease takes two, and the machine may be busy
+    monkeypatch.setattr(leases, "START_SECONDS", PATIENCE)  # the first lease takes two, and the machine may be busy
     own = settings_for(redis_server)
     async with (
         open_redis(own) as client,
@@ -347,7 +346,7 @@ async def test_after_a_restart_without_persistence_a_holder_continues_and_a_new_
     server = own_redis()
     own = settings_for(server)
     async with open_redis(own) as client, open_generator_lease(client, own.prefix) as old:
-        with trio.fail_after(DEADLINE):
+        with trio.fail_after(PATIENCE):
             await old.wait()
         held = old.number
         await blocking(server.kill)
@@ -355,7 +354,7 @@ async def test_after_a_restart_without_persistence_a_holder_continues_and_a_new_
         await blocking(server.start)
         began = time.monotonic()
         async with open_redis(own) as other, open_generator_lease(other, own.prefix) as new:
-            with trio.fail_after(DEADLINE):
+            with trio.fail_after(PATIENCE):
                 await new.wait()
             assert time.monotonic() - began > SETTLE_MS / 1000
             assert new.number != held
@@ -371,7 +370,7 @@ async def test_a_process_starts_while_redis_is_away_and_has_ids_once_it_is_there
     own = settings_for(server)
     server.kill()
     async with open_redis(own) as client:
-        with trio.fail_after(DEADLINE):
+        with trio.fail_after(PATIENCE):
             async with open_generator(client, own.prefix) as ids:
                 with pytest.raises(Unavailable):
                     await ids.next()

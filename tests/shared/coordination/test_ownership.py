@@ -1,7 +1,11 @@
-"""Every directory of partitions; and the one in Redis during and after outages."""
+"""The contract of every directory of partitions, and the directory in Redis during and after outages.
+
+A further twin needs a line in ENGINES.
+"""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -16,7 +20,8 @@ from shared.coordination.redis import ownership as ownership_redis
 from shared.coordination.redis.ownership import RedisDirectory, open_redis_directory
 from shared.drivers.redis import RedisClient, open_redis
 from shared.settings import RedisSettings
-from tests.shared.drivers.redis_clients import DEADLINE, blocking, eventually, settings_for
+from tests.shared.drivers.redis_clients import blocking, settings_for
+from tests.waiting import PATIENCE, until
 from tools.engines.redis import Redis
 
 ONE = GatewayAddress("ws://one:8081/session", "one:8082")
@@ -30,13 +35,21 @@ OpenDirectory = Callable[[], AbstractAsyncContextManager[Directory]]
 """Opens the one directory of a test. Opening it twice is how two processes share it, where they can."""
 
 
-@pytest.fixture(params=["local", "redis"])
-def open_directory(request: pytest.FixtureRequest) -> OpenDirectory:
-    if request.param == "redis":
-        settings = settings_for(request.getfixturevalue("redis_server"))
-        return lambda: _open(settings)
+def local(request: pytest.FixtureRequest) -> OpenDirectory:
     directory = LocalDirectory()
     return lambda: nullcontext(directory)
+
+
+def redis(request: pytest.FixtureRequest) -> OpenDirectory:
+    return partial(_open, settings_for(request.getfixturevalue("redis_server")))
+
+
+ENGINES = {"local": local, "redis": redis}
+
+
+@pytest.fixture(params=sorted(ENGINES))
+def open_directory(request: pytest.FixtureRequest) -> OpenDirectory:
+    return ENGINES[request.param](request)
 
 
 class Views(NamedTuple):
@@ -48,7 +61,7 @@ class Views(NamedTuple):
 
     async def agree(self, *owners: GatewayAddress | None) -> None:
         """Wait until all of them have these owners of the partitions 0, 1, ..."""
-        await eventually(lambda: all([view.owner(part) for part in range(len(owners))] == [*owners] for view in self))
+        await until(lambda: all([view.owner(part) for part in range(len(owners))] == [*owners] for view in self))
 
 
 @pytest.fixture
@@ -81,7 +94,7 @@ async def test_of_two_claims_of_the_same_epoch_the_newer_counts(views: Views) ->
     views.first.publish(ONE, [0], 1)
     await views.agree(ONE)
     views.second.publish(TWO, [0], 1)
-    await eventually(lambda: views.second.owner(0) == TWO and views.reader.owner(0) == TWO)
+    await until(lambda: views.second.owner(0) == TWO and views.reader.owner(0) == TWO)
 
 
 async def test_the_lower_epoch_owns_when_the_other_is_withdrawn(views: Views, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,43 +138,43 @@ def test_the_owner_is_by_the_last_claim_of_its_gateway_and_no_other_has_a_higher
 async def test_a_process_that_stops_removes_its_entries_at_once(
     redis_server: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ownership_redis, "REMOVE_SECONDS", DEADLINE)  # the machine may be busy
+    monkeypatch.setattr(ownership_redis, "REMOVE_SECONDS", PATIENCE)  # the machine may be busy
     settings = settings_for(redis_server)
     async with _open(settings) as reader:
         async with _open(settings) as gateway:
             gateway.publish(ONE, [0], 1)
-            await eventually(lambda: reader.owner(0) == ONE)
-        await eventually(lambda: reader.owner(0) is None)
+            await until(lambda: reader.owner(0) == ONE)
+        await until(lambda: reader.owner(0) is None)
         async with open_redis(settings) as client:
             assert await client.call("HGETALL", f"{settings.prefix}owners") == []
 
 
-async def test_the_entries_of_a_dead_gateway_expire_and_give_way_to_a_lower_epoch(
+async def test_entries_of_a_dead_gateway_expire_and_a_lower_epoch_replaces_them(
     redis_server: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ownership_redis, "READ_SECONDS", 0.05)
     settings = settings_for(redis_server)
     async with open_redis(settings) as client, _open(settings) as gateway, _open(settings) as reader:
         await _put(client, settings, 0, TWO, epoch=5, seconds=60)
-        await eventually(lambda: reader.owner(0) == TWO)
+        await until(lambda: reader.owner(0) == TWO)
         await _put(client, settings, 0, TWO, epoch=5, seconds=0.3)  # its last entry
-        await eventually(lambda: reader.owner(0) is None)
+        await until(lambda: reader.owner(0) is None)
         gateway.publish(ONE, [0], 1)
-        await eventually(lambda: reader.owner(0) == ONE)
+        await until(lambda: reader.owner(0) == ONE)
 
 
 async def test_refreshed_entries_do_not_expire(redis_server: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their expiry is postponed each time, no matter by how much: the machine may be busy."""
-    monkeypatch.setattr(ownership_redis, "ENTRY_SECONDS", DEADLINE)
+    monkeypatch.setattr(ownership_redis, "ENTRY_SECONDS", PATIENCE)
     monkeypatch.setattr(ownership_redis, "PUSH_SECONDS", 0.1)
     monkeypatch.setattr(ownership_redis, "READ_SECONDS", 0.1)
     settings = settings_for(redis_server)
     async with _open(settings) as gateway, _open(settings) as reader:
         gateway.publish(ONE, [0], 1)
-        await eventually(lambda: reader.owner(0) == ONE)
+        await until(lambda: reader.owner(0) == ONE)
         for _ in range(3):
-            until = reader._entries[0].until
-            await eventually(lambda until=until: reader._entries[0].until > until)  # type: ignore[misc]
+            expiry = reader._entries[0].until
+            await until(lambda expiry=expiry: reader._entries[0].until > expiry)  # type: ignore[misc]
             assert reader.owner(0) == ONE
 
 
@@ -174,7 +187,7 @@ async def test_an_unreadable_entry_is_skipped_and_logged_once(
         async with open_redis(settings) as client, _open(settings) as gateway, _open(settings) as reader:
             await client.call("HSET", f"{settings.prefix}owners", 0, "{", 1, "[]", 2, '{"epoch":1}', "x", "{}")
             gateway.publish(ONE, [1], 1)
-            await eventually(lambda: reader.owner(1) == ONE)
+            await until(lambda: reader.owner(1) == ONE)
             await trio.sleep(0.2)
             assert reader.owner(0) is None
     assert 1 <= len([entry for entry in logs if entry["event"] == "directory_entries_unreadable"]) <= 4
@@ -188,7 +201,7 @@ async def test_while_redis_is_away_owners_stay_known_past_their_expiry(
     settings = settings_for(server)
     async with _open(settings) as gateway, _open(settings) as reader:
         gateway.publish(ONE, [0], 1)
-        await eventually(lambda: reader.owner(0) == ONE)
+        await until(lambda: reader.owner(0) == ONE)
         await blocking(server.kill)
         reader._entries = {0: msgspec.structs.replace(reader._entries[0], until=0.0)}  # as when much time has passed
         for _ in range(20):
@@ -200,13 +213,13 @@ async def test_owners_stay_known_through_the_restart_of_an_empty_redis_and_are_t
     own_redis: Callable[..., Redis], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ownership_redis, "READ_SECONDS", 0.2)
-    monkeypatch.setattr(ownership_redis, "KEEP_MISSING_SECONDS", DEADLINE)  # the machine may be busy
-    monkeypatch.setattr(ownership_redis, "PUSH_SECONDS", 2 * DEADLINE)  # so that none of these brings them back
+    monkeypatch.setattr(ownership_redis, "KEEP_MISSING_SECONDS", PATIENCE)  # the machine may be busy
+    monkeypatch.setattr(ownership_redis, "PUSH_SECONDS", 2 * PATIENCE)  # so that none of these brings them back
     server = own_redis()
     settings = settings_for(server)
     async with open_redis(settings) as client, _open(settings) as gateway, _open(settings) as reader:
         gateway.publish(ONE, [0], 1)
-        await eventually(lambda: reader.owner(0) == ONE)
+        await until(lambda: reader.owner(0) == ONE)
         with structlog.testing.capture_logs() as logs:
 
             def events() -> list[str]:
@@ -221,15 +234,15 @@ async def test_owners_stay_known_through_the_restart_of_an_empty_redis_and_are_t
 
                 nursery.start_soon(watch)
                 await blocking(server.kill)
-                await eventually(lambda: events() == ["redis_unavailable"] * 2)
+                await until(lambda: events() == ["redis_unavailable"] * 2)
                 await trio.sleep(0.7)
                 await blocking(server.start)
-                with trio.fail_after(DEADLINE):
+                with trio.fail_after(PATIENCE):
                     while not await client.call("HGET", f"{settings.prefix}owners", 0):
                         await trio.sleep(0.02)
                 async with _open(settings) as newcomer:
-                    await eventually(lambda: newcomer.owner(0) == ONE)
-                await eventually(lambda: len(events()) == 4)
+                    await until(lambda: newcomer.owner(0) == ONE)
+                await until(lambda: len(events()) == 4)
                 nursery.cancel_scope.cancel()
     assert events() == ["redis_available"] * 2 + ["redis_unavailable"] * 2  # each process once, however often it tried
 
@@ -243,10 +256,10 @@ async def test_one_that_is_missing_after_an_outage_is_forgotten_after_a_while(
     settings = settings_for(server)
     async with open_redis(settings) as client, _open(settings) as reader:
         await _put(client, settings, 0, ONE, epoch=5, seconds=60)
-        await eventually(lambda: reader.owner(0) == ONE)
+        await until(lambda: reader.owner(0) == ONE)
         await blocking(server.kill)
         await blocking(server.start)
-        await eventually(lambda: reader.owner(0) is None)
+        await until(lambda: reader.owner(0) is None)
 
 
 async def test_claims_during_an_outage_are_sent_after_it(own_redis: Callable[..., Redis]) -> None:
@@ -259,7 +272,7 @@ async def test_claims_during_an_outage_are_sent_after_it(own_redis: Callable[...
         gateway.publish(ONE, [1, 2], 2)
         assert [gateway.owner(part) for part in range(3)] == [None, ONE, ONE]
         await blocking(server.start)
-        await eventually(lambda: [reader.owner(part) for part in range(3)] == [None, ONE, ONE])
+        await until(lambda: [reader.owner(part) for part in range(3)] == [None, ONE, ONE])
 
 
 @pytest.mark.parametrize("is_cancelled", [False, True])
@@ -295,7 +308,7 @@ async def _put(
 ) -> None:
     """Store an entry as a gateway does, which no gateway refreshes."""
     now_seconds, microseconds = map(int, await client.call("TIME"))
-    until = now_seconds * 1000 + microseconds // 1000 + int(seconds * 1000)
-    entry = msgspec.json.encode({"websocket": owner.websocket, "grpc": owner.grpc, "epoch": epoch, "until": until})
+    until_ms = now_seconds * 1000 + microseconds // 1000 + int(seconds * 1000)
+    entry = msgspec.json.encode({"websocket": owner.websocket, "grpc": owner.grpc, "epoch": epoch, "until": until_ms})
     await client.call("HSET", f"{settings.prefix}owners", partition, entry)
     await client.call("PUBLISH", f"{settings.prefix}owners:changes", "test")

@@ -1,4 +1,7 @@
-"""Every registry of processes keeps the newest reports, and an outage of Redis harms nothing else."""
+"""The contract of every registry of processes, and the reports of a process during an outage of Redis.
+
+A further twin needs a line in ENGINES.
+"""
 
 import json
 from collections.abc import AsyncIterator, Callable
@@ -46,11 +49,21 @@ async def open_redis_registry(settings: RedisSettings) -> AsyncIterator[ProcessR
         yield RedisProcessRegistry(client, settings.prefix)
 
 
-@pytest.fixture(params=["local", "redis"])
-def open_registry(request: pytest.FixtureRequest, tmp_path: Path) -> OpenRegistry:
-    if request.param == "redis":
-        return partial(open_redis_registry, settings_for(request.getfixturevalue("redis_server")))
-    return lambda: nullcontext(LocalProcessRegistry(tmp_path / "processes.json"))
+def local(request: pytest.FixtureRequest) -> OpenRegistry:
+    path = request.getfixturevalue("tmp_path") / "processes.json"
+    return lambda: nullcontext(LocalProcessRegistry(path))
+
+
+def redis(request: pytest.FixtureRequest) -> OpenRegistry:
+    return partial(open_redis_registry, settings_for(request.getfixturevalue("redis_server")))
+
+
+ENGINES = {"local": local, "redis": redis}
+
+
+@pytest.fixture(params=sorted(ENGINES))
+def open_registry(request: pytest.FixtureRequest) -> OpenRegistry:
+    return ENGINES[request.param](request)
 
 
 @pytest.fixture

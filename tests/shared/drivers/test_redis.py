@@ -18,7 +18,8 @@ from shared.drivers.redis import client as client_module
 from shared.drivers.redis.client import _Command, _handler
 from shared.drivers.redis.link import Link, Unreachable, connector
 from shared.settings import RedisSettings
-from tests.shared.drivers.redis_clients import DEADLINE, blocking, eventually, settings_for
+from tests.shared.drivers.redis_clients import blocking, settings_for
+from tests.waiting import PATIENCE, until
 from tools.engines.engine import free_port
 from tools.engines.redis import Redis
 from tools.launch.certificates import Authority
@@ -56,7 +57,7 @@ async def test_commands_that_gather_while_redis_is_busy_are_sent_together(own_re
         async with trio.open_nursery() as nursery:
             for number in range(200):
                 nursery.start_soon(client.call, "ECHO", number)
-            await eventually(lambda: client.statistics().pending == 200)
+            await until(lambda: client.statistics().pending == 200)
             server.thaw()
         assert client.statistics().batches <= 3  # the PING, the first commands, the rest
 
@@ -123,7 +124,7 @@ async def test_a_redis_that_hangs_is_unavailable_in_time_and_its_late_replies_ar
 
 async def answers(client: RedisClient) -> None:
     """Wait until Redis answers in the client's time; the answer must be to this command."""
-    with trio.fail_after(DEADLINE):
+    with trio.fail_after(PATIENCE):
         while True:
             try:
                 assert await client.call("ECHO", "timely") == "timely"
@@ -132,11 +133,11 @@ async def answers(client: RedisClient) -> None:
                 await trio.sleep(0.01)
 
 
-def test_a_command_whose_caller_has_given_up_is_not_sent(settings: RedisSettings) -> None:
+def test_a_command_that_has_timed_out_is_not_sent(settings: RedisSettings) -> None:
     link = Link(settings, connector(settings))
     handle = _handler(link)
     key, now = f"{settings.prefix}late".encode(), time.monotonic()
-    late, timely = handle([_Command([b"SET", key, b"x"], now - 1), _Command([b"EXISTS", key], now + DEADLINE)])
+    late, timely = handle([_Command([b"SET", key, b"x"], now - 1), _Command([b"EXISTS", key], now + PATIENCE)])
     link.close()
     assert isinstance(late, Unreachable)
     assert timely == 0
@@ -163,20 +164,20 @@ async def test_closing_is_prompt_while_redis_hangs_and_calls_wait(
                 trio.open_nursery() as nursery,
             ):
                 if is_connected:
-                    await eventually(lambda: client.connections == 1)
+                    await until(lambda: client.connections == 1)
                     server.freeze()
                 nursery.start_soon(client.call, "PING")
                 await trio.sleep(0.05)
                 began = time.monotonic()
                 scope.cancel()
         assert time.monotonic() - began < PROMPT
-    await eventually(lambda: not _threads())  # they end by themselves, when their attempts do
+    await until(lambda: not _threads())  # they end by themselves, when their attempts do
 
 
 async def test_after_closing_no_thread_is_left(settings: RedisSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (client_module, subscriber):
-        monkeypatch.setattr(module, "CLOSE_SECONDS", DEADLINE)  # the machine may be busy
-    await eventually(lambda: not _threads())  # of other tests
+        monkeypatch.setattr(module, "CLOSE_SECONDS", PATIENCE)  # the machine may be busy
+    await until(lambda: not _threads())  # of other tests
     async with open_redis(settings) as client:
         await client.call("PING")
         assert len(_threads()) == 2
@@ -188,11 +189,11 @@ async def test_a_notification_reaches_every_subscriber_of_its_channel_only(redis
     settings = plain.model_copy(update={"prefix": f"{plain.prefix}[a-c]*\\?:"})  # it is no pattern
     ours, theirs = f"{settings.prefix}ours", f"{settings.prefix}theirs"
     async with open_redis(settings) as client:
-        await eventually(lambda: client.connections == 1)
+        await until(lambda: client.connections == 1)
         async with client.subscribe(ours) as one, client.subscribe(ours) as two, client.subscribe(theirs) as other:
             await client.call("PUBLISH", f"{plain.prefix}axx:ours", "for others")
             assert await client.call("PUBLISH", ours, "x") == 1
-            with trio.fail_after(DEADLINE):
+            with trio.fail_after(PATIENCE):
                 await anext(one)
                 await anext(two)
             for subscription in (one, two, other):
@@ -207,7 +208,7 @@ async def test_a_subscription_survives_a_restart_and_yields_since_notifications_
     settings = settings_for(server)
     channel = f"{settings.prefix}channel"
     async with open_redis(settings) as client, client.subscribe(channel) as notices:
-        with trio.fail_after(DEADLINE):
+        with trio.fail_after(PATIENCE):
             await anext(notices)
             await blocking(server.kill)
             await blocking(server.start)
@@ -223,26 +224,26 @@ async def test_a_subscription_notices_that_redis_hangs(
     monkeypatch.setattr(subscriber, "PING_SECONDS", 0.05)
     server = own_redis()
     async with open_redis(settings_for(server, timeout_seconds=0.2)) as client:
-        await eventually(lambda: client.connections >= 1)
-        link, gave_up = client._subscriber._link, threading.Event()
+        await until(lambda: client.connections >= 1)
+        link, closed = client._subscriber._link, threading.Event()
         close = link.close
 
-        def give_up() -> None:
+        def close_and_set() -> None:
             close()
-            gave_up.set()
+            closed.set()
 
         server.freeze()
         before = client.connections
-        monkeypatch.setattr(link, "close", give_up)
-        await eventually(gave_up.is_set)
+        monkeypatch.setattr(link, "close", close_and_set)
+        await until(closed.is_set)
         server.thaw()
-        await eventually(lambda: client.connections > before)
+        await until(lambda: client.connections > before)
 
 
 async def test_a_silent_subscription_stays_open(settings: RedisSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subscriber, "PING_SECONDS", 0.05)
     async with open_redis(settings) as client:
-        await eventually(lambda: client.connections == 1)
+        await until(lambda: client.connections == 1)
         await trio.sleep(0.3)
         assert client.connections == 1
 
@@ -298,7 +299,7 @@ async def test_tls_accepts_only_servers_of_the_authority(own_redis: Callable[...
     url = f"rediss://127.0.0.1:{port}/0"
     async with open_redis(settings_for(server, url=f"{url}?ssl_ca_certs={authority.file}")) as client:
         assert await client.call("PING") == "PONG"
-        await eventually(lambda: client.connections == 1)
+        await until(lambda: client.connections == 1)
         began = time.monotonic()
     assert time.monotonic() - began < PROMPT
     async with open_redis(settings_for(server, url=url)) as client:

@@ -1,3 +1,5 @@
+"""The SQLite database of a store: shared commits, bounded reads, full disks, and files that it refuses."""
+
 import sqlite3
 import threading
 from collections.abc import AsyncIterator

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,10 +20,8 @@ from shared.settings import Settings
 from shared.telemetry import collector, traces
 from shared.telemetry.collector import open_collector
 from shared.telemetry.metrics.catalogue import SPANS_LOST
+from tests.waiting import PATIENCE, until
 from tools.engines.engine import HOST, free_port
-
-PATIENCE = 30.0
-"""Seconds; only ends a test that has failed."""
 
 
 class Collector:
@@ -98,12 +96,6 @@ def make_spans(*names: str) -> None:
         traces.begin(name, SpanKind.SERVER, {}).end()
 
 
-async def wait_until(happens: Callable[[], object]) -> None:
-    with trio.fail_after(PATIENCE):
-        while not happens():
-            await trio.sleep(0.01)
-
-
 async def test_exported_spans_identify_their_process_and_a_stop_sends_the_rest(
     tmp_path: Path, server: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,7 +103,7 @@ async def test_exported_spans_identify_their_process_and_a_stop_sends_the_rest(
     token = "Bearer collectors-token"
     async with open_collector(settings(tmp_path, server.endpoint, headers={"authorization": token}), "gateway"):
         make_spans("one", "two")
-        await wait_until(lambda: server.names)
+        await until(lambda: server.names)
         make_spans("last")
     assert server.names == ["one", "two", "last"]
     assert not traces.should_sample(1.0)
@@ -157,7 +149,7 @@ async def test_lost_spans_are_logged_once_and_so_is_the_recovery(
         async with open_collector(settings(tmp_path, server.endpoint, timeout_seconds=0.2), "up"):
             for number in range(3):
                 make_spans(f"lost-{number}")
-                await wait_until(lambda number=number: SPANS_LOST.count("not_sent") == lost + number + 1)  # type: ignore[misc]
+                await until(lambda number=number: SPANS_LOST.count("not_sent") == lost + number + 1)  # type: ignore[misc]
             server.status = 200
             while len(lines) < 2:  # one may be lost still: the machine may be busy, and the time for it is short
                 make_spans("sent")
@@ -179,7 +171,7 @@ async def test_an_unavailable_collector_logs_one_warning_alone(
     with capture_logs() as lines:
         async with open_collector(settings(tmp_path, f"http://{HOST}:{free_port()}", timeout_seconds=0.2), "up"):
             make_spans("lost")
-            await wait_until(lambda: lines)
+            await until(lambda: lines)
     assert SPANS_LOST.count("not_sent") > lost
     assert [line["event"] for line in lines] == ["traces_not_sent"]
     assert [record for record in caplog.records if "opentelemetry" in record.name] == []
@@ -200,4 +192,4 @@ async def test_waiting_spans_are_bounded_and_dropped_ones_counted(
         dropped = SPANS_LOST.count("no_room") - dropped
         assert 1_000 - 20 - 2 * 10 <= dropped <= 1_000 - 20
         server.may_answer.set()
-        await wait_until(lambda: len(server.names) == 1_000 - dropped)
+        await until(lambda: len(server.names) == 1_000 - dropped)

@@ -7,12 +7,7 @@ import trio
 from prometheus_client.parser import text_string_to_metric_families
 
 from shared.telemetry.metrics import exposition, lag_reading, register_readings, serve_role
-from shared.telemetry.metrics.catalogue import (
-    ACCEPT,
-    CATALOGUE,
-    CONSUMER_LAG,
-    REFUSALS,
-)
+from shared.telemetry.metrics.catalogue import ACCEPT, CATALOGUE, CONSUMER_LAG, REFUSALS
 from shared.telemetry.metrics.document import PAGE, with_table
 from shared.telemetry.metrics.event_loop import INTERVAL, measure_event_loop
 from shared.telemetry.metrics.instruments import Counter, Gauge, Histogram, Instrument
@@ -131,9 +126,7 @@ async def test_roles_in_one_process_do_not_collide() -> None:
     assert sample("rookery_session_dropped_events_total") in exposed
 
 
-async def test_slow_checks_of_several_roles_delay_the_metrics_only_once(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
+async def test_slow_checks_of_several_roles_delay_the_metrics_only_once(autojump_clock: trio.testing.MockClock) -> None:
     async def slow() -> bool:
         await trio.sleep(2)
         return False

@@ -14,7 +14,7 @@ from shared.backplane.publishing import publish_and_wait
 from shared.contract.errors import Unavailable
 from shared.settings import KafkaSettings
 from tests.needed import needed
-from tests.shared.backplane.conftest import PATIENCE
+from tests.waiting import PATIENCE, until
 from tools.engines.engine import running
 from tools.engines.kafka import Kafka
 
@@ -68,9 +68,7 @@ class Publisher:
             await trio.sleep(PAUSE)
 
     async def until_answered(self) -> None:
-        with trio.fail_after(PATIENCE):
-            while not all(self.answers.values()):
-                await trio.sleep(0.01)
+        await until(lambda: all(self.answers.values()))
 
     @property
     def refused(self) -> set[int]:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from importlib import import_module
 from typing import Any
 
@@ -19,8 +19,10 @@ from shared.backplane.kafka.topics import migrate_topics
 from shared.backplane.publishing import publish_and_wait
 from shared.contract.errors import Unavailable
 from shared.settings import KafkaSettings
-from tests.shared.backplane.conftest import PARTITIONS, PATIENCE, TRACEPARENT, kafka_settings, read
+from tests.shared.backplane.conftest import PARTITIONS, TRACEPARENT, kafka_settings, read
 from tests.shared.backplane.kafka.conftest import CLOSE_SECONDS, Publisher, gain, opened, publish_until_accepted
+from tests.stepping import cancel_at_step
+from tests.waiting import PATIENCE, until
 from tools.engines.engine import free_port
 from tools.engines.kafka import Kafka
 
@@ -86,9 +88,8 @@ async def test_acknowledged_records_survive_a_killed_broker_and_the_others_are_a
         assert max(publisher.times.values()) < REFUSED_SECONDS
         with trio.fail_after(PATIENCE):
             await consumer.commit({0: 1})
-            before = consumer.held_until
-            while consumer.held_until <= before:
-                await trio.sleep(0.01)
+        before = consumer.held_until
+        await until(lambda: consumer.held_until > before)
 
 
 async def test_while_a_broker_is_frozen_calls_are_rejected_once_and_closing_rejects_the_pending_ones(
@@ -108,9 +109,7 @@ async def test_while_a_broker_is_frozen_calls_are_rejected_once_and_closing_reje
                 try:
                     with pytest.raises(Unavailable):
                         await consumer.commit({0: 1})
-                    with trio.fail_after(PATIENCE):
-                        while not publisher.refused:
-                            await trio.sleep(0.01)
+                    await until(lambda: publisher.refused)
                 finally:
                     fragile_kafka.thaw()
                 await publish_until_accepted(backplane)
@@ -173,7 +172,7 @@ async def test_other_programs_find_the_trace_in_its_usual_header(kafka_server: K
 
 
 async def everything(settings: KafkaSettings) -> None:
-    """One of each operation that waits."""
+    """Run each operation that waits once."""
     async with open_kafka(settings) as backplane, backplane.consume("cancelled") as consumer:
         backplane.publish([Record(0, b"x"), Record(1, b"x")], lambda _: None)
         await gain(consumer, PARTITIONS)
@@ -185,50 +184,24 @@ async def everything(settings: KafkaSettings) -> None:
 
 async def until_no_thread_is_left() -> None:
     """Soon: closing does not wait for a loop that a callback blocks."""
-    with trio.fail_after(PATIENCE):
-        while any("kafka" in thread.name for thread in threading.enumerate()):
-            await trio.sleep(0.01)
-
-
-class Cancelling(trio.abc.Instrument):
-    """Cancels a scope at the nth step of its task: at one await after the other."""
-
-    def __init__(self, scope: trio.CancelScope, task: trio.lowlevel.Task, steps: int) -> None:
-        self._scope = scope
-        self._task = task
-        self._steps = steps
-
-    def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        if task is self._task:
-            self._steps -= 1
-            if self._steps == 0:
-                self._scope.cancel()
-
-
-async def cancel_at_every_await(settings: KafkaSettings, limit: int) -> int:
-    """Return the number of awaits at which `everything` was cancelled before it ended by itself, at most the limit."""
-    for steps in range(1, limit):
-        began = trio.current_time()
-        with trio.CancelScope() as scope:
-            instrument = Cancelling(scope, trio.lowlevel.current_task(), steps)
-            trio.lowlevel.add_instrument(instrument)
-            try:
-                await everything(settings)
-            except Unavailable:
-                pass
-            finally:
-                trio.lowlevel.remove_instrument(instrument)
-        await until_no_thread_is_left()
-        if not scope.cancelled_caught:
-            return steps
-        assert trio.current_time() - began < PATIENCE
-    return limit
+    await until(lambda: not any("kafka" in thread.name for thread in threading.enumerate()))
 
 
 async def test_cancelled_at_any_await_it_closes_and_leaves_no_thread(kafka_server: Kafka) -> None:
-    settings = kafka_settings(kafka_server)
+    settings, this = kafka_settings(kafka_server), trio.lowlevel.current_task()
     await migrate_topics(settings)
-    assert 5 < await cancel_at_every_await(settings, 200) < 200
+
+    async def use() -> None:
+        with suppress(Unavailable):
+            await everything(settings)
+
+    step, is_cancelled = 0, True
+    while is_cancelled and step < 200:
+        step += 1
+        with trio.fail_after(PATIENCE):
+            is_cancelled = await cancel_at_step(step, lambda task: task is this, use)
+        await until_no_thread_is_left()
+    assert 5 < step < 200
 
 
 async def test_cancelled_while_the_broker_is_away_it_closes_at_once() -> None:

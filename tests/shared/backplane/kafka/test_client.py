@@ -12,7 +12,7 @@ from shared.backplane.kafka.client import connection_options, open_kafka_loop
 from shared.backplane.kafka.topics import migrate_topics
 from shared.contract.errors import Unavailable
 from shared.settings import KafkaSettings
-from tests.shared.backplane.conftest import PATIENCE
+from tests.waiting import PATIENCE
 from tools.engines.engine import free_port
 
 

@@ -11,8 +11,9 @@ from shared.backplane import Assignment
 from shared.backplane.kafka import member as kafka_member
 from shared.backplane.kafka.backplane import KafkaBackplane
 from shared.contract.errors import Unavailable
-from tests.shared.backplane.conftest import LONG_SESSION, PARTITIONS, PATIENCE, kafka_settings
+from tests.shared.backplane.conftest import LONG_SESSION, PARTITIONS, kafka_settings
 from tests.shared.backplane.kafka.conftest import acknowledge, gain, instance, opened
+from tests.waiting import PATIENCE, until
 from tools.engines.kafka import Kafka
 
 SESSION_SECONDS = 2.0
@@ -61,9 +62,7 @@ async def test_the_partitions_of_a_frozen_member_move_and_it_is_notified_when_it
             assert event.lost == set(range(PARTITIONS)), "the loss comes before any record"
             await frozen.commit({0: 1})  # of a partition that it lost: no effect
         assert await gain(frozen, PARTITIONS) == set(range(PARTITIONS))
-        with trio.fail_after(PATIENCE):
-            while frozen.held_until <= trio.current_time():
-                await trio.sleep(0.01)
+        await until(lambda: frozen.held_until > trio.current_time())
 
 
 async def test_a_killed_process_that_returns_soon_has_its_partitions_without_a_rebalance(kafka_server: Kafka) -> None:

@@ -10,10 +10,7 @@ from shared.backplane.sqlite.segments import SEGMENT_BYTES, offset_at, records_o
 
 
 @given(
-    st.lists(
-        st.tuples(st.integers(0, 1), st.integers(0, 200_000), st.sampled_from(["", "of a trace"])),
-        max_size=12,
-    )
+    st.lists(st.tuples(st.integers(0, 1), st.integers(0, 200_000), st.sampled_from(["", "of a trace"])), max_size=12)
 )
 def test_segments_hold_every_record_in_order_and_are_bounded(written: list[tuple[int, int, str]]) -> None:
     ends = [0, 0]

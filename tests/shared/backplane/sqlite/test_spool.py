@@ -15,9 +15,7 @@ from shared.backplane.protocol import Done
 from shared.backplane.sqlite.spool import publish_spool, spool_record
 from shared.contract.errors import Unavailable
 from shared.contract.partitions import partition_of
-
-PATIENCE = 30.0
-"""Seconds; only ends a test that has failed."""
+from tests.waiting import until
 
 
 class FakeLog:
@@ -41,9 +39,7 @@ async def publishing(folder: Path, log: FakeLog) -> AsyncIterator[Callable[[], A
     """Publish the spool while the block is open; yield a function that waits until it is empty."""
 
     async def until_empty() -> None:
-        with trio.fail_after(PATIENCE):
-            while any(name.endswith(".record") for name in names(folder)):
-                await trio.sleep(0.01)
+        await until(lambda: not any(name.endswith(".record") for name in names(folder)))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(publish_spool, folder, cast(Backplane, log))
@@ -81,9 +77,7 @@ async def test_a_record_that_the_log_refuses_stays_until_it_is_accepted(spool: P
     spool_record(spool, 7, b"first")
     with structlog.testing.capture_logs() as lines:
         async with publishing(spool, log) as until_empty:
-            with trio.fail_after(PATIENCE):
-                while not lines:
-                    await trio.sleep(0.01)
+            await until(lambda: lines)
             assert len(names(spool)) == 1
             log.is_away = False
             await until_empty()

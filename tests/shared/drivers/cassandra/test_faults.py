@@ -15,6 +15,7 @@ from shared.drivers.cassandra.migrations import migrate
 from shared.drivers.cassandra.session import CassandraSession
 from shared.settings import CassandraSettings
 from tests.shared.drivers.cassandra.conftest import settings_for
+from tests.waiting import until
 from tools.engines.cassandra import Cassandra
 
 TIMEOUT = 1.5
@@ -73,12 +74,6 @@ async def recovers(session: CassandraSession) -> None:
                 return
 
 
-async def has_nothing_under_way(session: CassandraSession) -> None:
-    with trio.fail_after(SOON):
-        while session.statistics().under_way:
-            await trio.sleep(0.05)
-
-
 async def is_refused_at_once(session: CassandraSession) -> None:
     with trio.fail_after(AT_ONCE):
         for _ in range(100):
@@ -108,15 +103,14 @@ async def test_a_frozen_node_is_detected_and_used_again_when_it_wakes(
             await first_failure(session)
             assert session.statistics().is_silent
             await is_refused_at_once(session)
-            with trio.fail_after(SOON):
-                driver: Any = session._driver
-                while any(host.is_up for host in driver.cluster.metadata.all_hosts()):
-                    await trio.sleep(0.05)  # until the driver has closed its connections
+            driver: Any = session._driver
+            # until the driver has closed its connections
+            await until(lambda: not any(host.is_up for host in driver.cluster.metadata.all_hosts()))
             await is_refused_at_once(session)
         finally:
             node.thaw()
         await recovers(session)
-        await has_nothing_under_way(session)
+        await until(lambda: not session.statistics().under_way)
 
 
 async def test_while_a_node_is_frozen_opening_can_be_cancelled_or_ends_and_closing_is_prompt(
@@ -166,4 +160,4 @@ async def test_a_killed_node_is_used_again_when_it_is_back(
                 pass
         await trio.to_thread.run_sync(node.start)
         await recovers(session)
-        await has_nothing_under_way(session)
+        await until(lambda: not session.statistics().under_way)

@@ -11,6 +11,7 @@ from shared.contract.errors import Unavailable
 from shared.drivers.cassandra import open_cassandra, unlogged
 from shared.drivers.cassandra.session import CassandraSession
 from shared.settings import CassandraSettings
+from tests.stepping import cancel_at_step
 
 ADD = "INSERT INTO messages_by_chat (chat_id, bucket, message_id, sender_id, message) VALUES (?, ?, ?, ?, ?)"
 READ = "SELECT message_id, message FROM messages_by_chat WHERE chat_id = ? AND bucket = ?"
@@ -65,9 +66,7 @@ async def test_a_burst_larger_than_the_socket_takes_is_no_error(migrated: Cassan
         assert len(await session.execute(await session.prepare(READ), ("burst", 0))) == 200
 
 
-async def test_a_batch_for_one_partition_may_be_larger_than_the_limit_for_several(
-    migrated: CassandraSettings,
-) -> None:
+async def test_a_batch_for_one_partition_may_be_larger_than_the_limit_for_several(migrated: CassandraSettings) -> None:
     async with open_cassandra(migrated, MIGRATIONS) as session:
         insert = await session.prepare(ADD)
 
@@ -80,39 +79,19 @@ async def test_a_batch_for_one_partition_may_be_larger_than_the_limit_for_severa
             await session.execute(batch(["one", "two"]))
 
 
-class CancelAt(trio.abc.Instrument):
-    """Cancels a scope when a task has run so many steps."""
-
-    def __init__(self, task: trio.lowlevel.Task, steps: int, scope: trio.CancelScope) -> None:
-        self._task = task
-        self._steps = steps
-        self._scope = scope
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        if task is self._task:
-            self._steps -= 1
-            if self._steps < 0:
-                self._scope.cancel()
-
-
 async def test_cancelled_at_any_step_it_closes_at_once_and_leaves_nothing(
     migrated: CassandraSettings, no_thread_stays: Callable[[], list[str]]
 ) -> None:
-    finished, steps = False, 0
-    while not finished:
-        with trio.CancelScope() as scope:
-            instrument = CancelAt(trio.lowlevel.current_task(), steps, scope)
-            trio.lowlevel.add_instrument(instrument)
-            try:
-                async with open_cassandra(migrated, MIGRATIONS) as session:
-                    read = await session.prepare(READ)
-                    await session.execute_all([(read, ("none", n)) for n in range(10)])
-                    assert no_thread_stays()
-                    finished = True
-            finally:
-                trio.lowlevel.remove_instrument(instrument)
-        steps += 1
-    assert steps > 5
+    async def use() -> None:
+        async with open_cassandra(migrated, MIGRATIONS) as session:
+            read = await session.prepare(READ)
+            await session.execute_all([(read, ("none", n)) for n in range(10)])
+            assert no_thread_stays()
+
+    step, this = 1, trio.lowlevel.current_task()
+    while await cancel_at_step(step, lambda task: task is this, use):
+        step += 1
+    assert step > 5
 
 
 @pytest.mark.parametrize(
