@@ -66,9 +66,7 @@ def test_packed_requests_that_never_end_take_their_packed_size(rookery: Rookery)
 
     before = rookery.resident_bytes
     calls = [
-        channel.stream_unary(UNARY).future(request())
-        for channel in channels
-        for _ in range(UNFINISHED // CONNECTIONS)
+        channel.stream_unary(UNARY).future(request()) for channel in channels for _ in range(UNFINISHED // CONNECTIONS)
     ]
     try:
         assert not wait_until(lambda: rookery.resident_bytes - before > GROWTH_BYTES, 2)
