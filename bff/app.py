@@ -112,7 +112,15 @@ async def open_bff(
     app = make_app(services, web_root)
     live = platform.live
     traced = trace_requests(_ignore_disconnects(app), lambda: live.value.trace_ratio, trust_callers=trust_traces)
-    async with open_http_server(traced, settings.host, settings.port, limits, tls=platform.tls) as server:
+    async with open_http_server(
+        traced,
+        settings.host,
+        settings.port,
+        limits,
+        tls=platform.tls,
+        budget=platform.connections,
+        trusted_proxies=settings.trusted_proxies,
+    ) as server:
         with serve_role("bff", health.ready), register_readings(bff_readings(server, services.passwords)):
             yield Bff(app, *server.address)
 

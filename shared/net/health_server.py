@@ -9,6 +9,7 @@ import h11
 import structlog
 import trio
 
+from shared.net.accepting import serve_listeners
 from shared.net.listening import ClientStream, listen, port_of
 from shared.net.tls import ServerTls
 from shared.telemetry import metrics
@@ -38,7 +39,7 @@ async def serve_health(
     listeners = await listen(host, port, tls=tls)
     task_status.started(port_of(listeners))
     slots = trio.CapacityLimiter(MAX_CONNECTIONS)
-    await trio.serve_listeners(partial(_serve_connection, health, slots), listeners)
+    await serve_listeners(partial(_serve_connection, health, slots), listeners)
 
 
 async def _serve_connection(health: Health, slots: trio.CapacityLimiter, stream: ClientStream) -> None:

@@ -7,7 +7,7 @@ import hmac
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import structlog
 import trio
@@ -123,13 +123,16 @@ async def trace_calls(stream: AnyServerStream, handler: Handler) -> None:
             span.end()
 
 
-def authenticate(is_valid: Callable[[str], bool]) -> Interceptor:
-    """Refuse calls without a valid bearer token in the metadata `authorization` with UNAUTHENTICATED."""
+def authenticate(is_valid: Callable[[str], bool], *, optional_for: Collection[str] = ()) -> Interceptor:
+    """Refuse calls without a valid bearer token in the metadata `authorization` with UNAUTHENTICATED, except calls to
+    the services `optional_for`. A valid token authenticates the connection of the call too."""
 
     async def check(stream: AnyServerStream, handler: Handler) -> None:
         tokens = [value for name, value in stream.metadata if name == "authorization"]
         scheme, _, token = str(tokens[0]).partition(" ") if len(tokens) == 1 else ("", "", "")
-        if scheme.lower() != "bearer" or not is_valid(token):
+        if scheme.lower() == "bearer" and is_valid(token):
+            stream.authenticate()
+        elif stream.method.split("/")[1] not in optional_for:
             raise RpcError(Status.UNAUTHENTICATED, "a valid bearer token must be in the metadata `authorization`")
         await handler(stream)
 

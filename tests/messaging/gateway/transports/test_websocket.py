@@ -13,6 +13,7 @@ from messaging.gateway.transports.connection import ConnectionLost
 from messaging.gateway.transports.messages import MessageReader
 from messaging.gateway.transports.websocket import CHECKS_PER_HEARTBEAT, WebSocketTransport
 from shared.configuration import LiveConfiguration
+from shared.net.admission import SPARE, ConnectionBudget
 from tests.messaging.gateway.browsers import (
     BINARY,
     CLOSE,
@@ -228,7 +229,7 @@ async def test_unfinished_handshakes_in_all_slots_do_not_block_a_new_client(
 
 
 async def test_a_full_gateway_accepts_no_client_until_one_disconnects(server: Server) -> None:
-    server.transport.max_sessions = 1
+    server.transport.admission = ConnectionBudget(total=SPARE + 1).add_listener()
     async with signed_in(server, ANN) as ann:
         async with handshake(server) as (_, head):
             assert head.startswith(b"HTTP/1.1 503 ")
