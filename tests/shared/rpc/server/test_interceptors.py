@@ -16,7 +16,7 @@ from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse
 from rookery.v1.session_grpc import SessionServiceStub
 from shared.rpc import Metadata, RpcError, Status, call_unary, open_stream
 from shared.rpc.client.prepare import send_token
-from shared.rpc.server.interceptors import authenticate, equals, except_standard, limit_calls, log_calls
+from shared.rpc.server.interceptors import authenticate, equals, limit_calls, log_calls
 from shared.rpc.server.methods import AnyServerStream
 from shared.rpc.server.standard_services import STANDARD_SERVICES, standard_services
 from shared.rpc.standard.health_grpc import HealthStub
@@ -183,7 +183,7 @@ async def test_probes_and_tools_need_no_token() -> None:
     health = Health()
     health.mark_started()
     own = make_services()
-    guard = except_standard(authenticate(equals(TOKEN)))
+    guard = authenticate(equals(TOKEN), optional_for=STANDARD_SERVICES)
     async with open_client([*own, *standard_services(own, health)], guard) as channel:
         checked = await call_unary(HealthStub(channel).Check, HealthCheckRequest(), timeout=PATIENCE)
         assert checked.status == HealthCheckResponse.SERVING
