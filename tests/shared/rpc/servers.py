@@ -12,6 +12,7 @@ import trustme
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 
+from shared.net.admission import Admission
 from shared.rpc import Servicer, serve_rpc
 from shared.rpc.framing import frame_messages
 
@@ -47,10 +48,10 @@ async def respond_in_http1(stream: trio.SocketStream) -> None:
         await stream.send_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
 
 
-async def serve_services(nursery: trio.Nursery, *services: Servicer) -> int:
+async def serve_services(nursery: trio.Nursery, *services: Servicer, admission: Admission | None = None) -> int:
     """Serve gRPC services; return the port."""
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    await nursery.start(serve_rpc, services, [listener])
+    await nursery.start(partial(serve_rpc, services, [listener], admission=admission))
     return int(listener.socket.getsockname()[1])
 
 
