@@ -18,6 +18,7 @@ from shared.net.tls import ServerTls, add_certificate_check
 from shared.rpc import Limits, Servicer, serve_rpc
 from shared.rpc.server.interceptors import (
     authenticate,
+    bound_strangers,
     count_calls,
     equals,
     except_standard,
@@ -78,6 +79,7 @@ async def open_archive(
     interceptors = [count_calls, trace_calls, log_calls, except_standard(limit_calls(total=MAX_QUERIES))]
     if tokens:
         interceptors.append(authenticate(equals(*tokens), optional_for=STANDARD_SERVICES))
+    interceptors.append(bound_strangers())
     admission = (budget or ConnectionBudget()).add_listener(
         trusts_peers=not tokens and not (tls is not None and tls.rejects_strangers)
     )

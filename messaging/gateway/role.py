@@ -25,7 +25,7 @@ from shared.net.listening import listen, port_of
 from shared.net.tls import add_certificate_check
 from shared.platform import Platform
 from shared.rpc import Limits, Servicer, serve_rpc
-from shared.rpc.server.interceptors import count_calls, log_calls
+from shared.rpc.server.interceptors import bound_strangers, count_calls, log_calls
 from shared.rpc.server.standard_services import standard_services
 from shared.settings import GatewaySettings
 from shared.telemetry.health import Health
@@ -96,7 +96,11 @@ async def open_gateway(
         nursery.start_soon(flusher.run)
         nursery.start_soon(websocket.ping_forever)
         await nursery.start(serve_listeners, websocket.serve_connection, websocket_listeners)
-        interceptors = [count_calls, log_calls]  # a call is a session: its frames are traced, each on its own
+        interceptors = [
+            count_calls,
+            log_calls,
+            bound_strangers(),
+        ]  # a call is a session: its frames are traced, each on its own
         rpc = await nursery.start(
             partial(
                 serve_rpc,

@@ -52,6 +52,11 @@ class ClientStreamConnection(StreamConnection, Protocol):
 class ServerStreamConnection(StreamConnection, Protocol):
     """The part of a server's connection that its streams use."""
 
+    @property
+    def is_authenticated(self) -> bool:
+        """Whether a client has authenticated on the connection."""
+        ...
+
     def authenticate(self) -> None:
         """Mark the connection as one of an authenticated client."""
 
@@ -274,6 +279,11 @@ class ServerStream(MessageStream[Incoming, Outgoing]):
     def deadline(self) -> float:
         """The client's deadline, by Trio's clock; infinity if the call has no timeout."""
         return self.scope.deadline
+
+    @property
+    def is_authenticated(self) -> bool:
+        """Whether a client has authenticated on the call's connection."""
+        return self._server.is_authenticated
 
     def authenticate(self) -> None:
         """Mark the call's connection as one of an authenticated client, which is not closed for newcomers or its age.

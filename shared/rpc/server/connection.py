@@ -78,13 +78,18 @@ class ServerConnection(Connection[AnyServerStream | ForeignStream]):
         self._settings = settings
         self._opened_at = self._idle_since = trio.current_time()
 
+    @property
+    def is_authenticated(self) -> bool:
+        """Whether a client has authenticated on the connection."""
+        return self._slot.is_authenticated
+
     def authenticate(self) -> None:
         """Mark the connection as one of an authenticated client: only silence and idle frames still end it."""
         self._slot.authenticate()
 
     def check_alive(self) -> None:
         super().check_alive()
-        if not self._slot.is_authenticated and not self._closing:
+        if not self.is_authenticated and not self._closing:
             now = trio.current_time()
             is_idle = not self.streams and now - self._idle_since >= self._settings.idle_seconds
             if is_idle or now - self._opened_at >= self._settings.total_seconds:
