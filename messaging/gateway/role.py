@@ -96,11 +96,8 @@ async def open_gateway(
         nursery.start_soon(flusher.run)
         nursery.start_soon(websocket.ping_forever)
         await nursery.start(serve_listeners, websocket.serve_connection, websocket_listeners)
-        interceptors = [
-            count_calls,
-            log_calls,
-            bound_strangers(),
-        ]  # a call is a session: its frames are traced, each on its own
+        # Without `trace_calls`: a call is a session, whose frames are traced, each on its own.
+        interceptors = [count_calls, log_calls, bound_strangers()]
         rpc = await nursery.start(
             partial(
                 serve_rpc,
