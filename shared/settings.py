@@ -111,7 +111,7 @@ class ConnectionSettings(_Section):
     """Bounds of clients' connections on which nobody has signed in yet, on all listeners of a process."""
 
     per_address: int = Field(
-        default=1_000,
+        default=2_000,
         ge=1,
         le=100_000,
         description="Most of one IPv4 address, or one /64 of IPv6; a further one closes the oldest. At most a quarter "
