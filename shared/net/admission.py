@@ -13,6 +13,7 @@ from shared.net.client_address import Network, address_key, forwarded_client, is
 from shared.net.open_files import MOST_CONNECTIONS, connections_allowed
 from shared.settings import ConnectionSettings
 from shared.telemetry.logs import Interval
+from shared.telemetry.metrics.catalogue import CONNECTIONS_PUSHED_OUT
 
 RESERVE = 10
 """Each listener may always have the total, divided by this, of connections, however many the others have."""
@@ -221,6 +222,7 @@ class ConnectionBudget:
 
     def _push_out(self, slot: Slot) -> None:
         self.pushed_out += 1
+        CONNECTIONS_PUSHED_OUT.inc()
         if self._may_log.has_passed():
             _log.warning("connections_pushed_out", total=self.pushed_out, open=self.open, address=slot.address)
         slot.push_out()
