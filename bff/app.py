@@ -24,7 +24,7 @@ from bff.chats import Chats
 from bff.http.endpoints import MAX_BODY_BYTES, mount
 from bff.http.measures import bff_readings, measure_request
 from bff.http.problems import allowed_methods, problem, refusal_of_http
-from bff.http.proxy_headers import Network, apply_proxy_headers
+from bff.http.proxy_headers import apply_proxy_headers
 from bff.http.server import HttpLimits, open_http_server
 from bff.http.tracing import set_result, trace_requests
 from bff.openapi.documentation import document
@@ -35,6 +35,7 @@ from bff.site import Site
 from shared.accounts.tokens import PasswordHasher, TokenIssuer, TokenVerifier
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.ids import wall_clock_ms
+from shared.net.client_address import Network
 from shared.net.tls import add_certificate_check
 from shared.platform import Platform
 from shared.settings import BffSettings
@@ -111,7 +112,15 @@ async def open_bff(
     app = make_app(services, web_root)
     live = platform.live
     traced = trace_requests(_ignore_disconnects(app), lambda: live.value.trace_ratio, trust_callers=trust_traces)
-    async with open_http_server(traced, settings.host, settings.port, limits, tls=platform.tls) as server:
+    async with open_http_server(
+        traced,
+        settings.host,
+        settings.port,
+        limits,
+        tls=platform.tls,
+        budget=platform.connections,
+        trusted_proxies=settings.trusted_proxies,
+    ) as server:
         with serve_role("bff", health.ready), register_readings(bff_readings(server, services.passwords)):
             yield Bff(app, *server.address)
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from bff.http.proxy_headers import Network
 from rookery.v1.archive_pb2 import (
     GetChatRequest,
     GetChatResponse,
@@ -22,6 +21,7 @@ from shared.contract.errors import Refusal
 from shared.contract.ids import SnowflakeGenerator
 from shared.coordination.ownership import Directory
 from shared.coordination.processes import ProcessRegistry
+from shared.net.client_address import Network
 from shared.telemetry.health import Health
 
 ARCHIVE_TIMEOUT = 5.0

@@ -1,6 +1,6 @@
 """The engines and services that the BFF and the gateway of a process use; the composition opens each of them once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shared.accounts.store import AccountStore
 from shared.backplane import Backplane
@@ -9,6 +9,7 @@ from shared.configuration.live import Live
 from shared.contract.ids import SnowflakeGenerator
 from shared.coordination.ownership import Directory
 from shared.coordination.processes import ProcessRegistry
+from shared.net.admission import ConnectionBudget
 from shared.net.tls import ServerTls
 
 
@@ -25,3 +26,5 @@ class Platform:
     processes: ProcessRegistry
     tls: ServerTls | None = None
     """For listeners; None without TLS."""
+    connections: ConnectionBudget = field(default_factory=ConnectionBudget)
+    """For the connections of all listeners of the process."""

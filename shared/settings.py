@@ -107,6 +107,20 @@ class TlsSettings(_Section):
         return self
 
 
+class ConnectionSettings(_Section):
+    """Bounds of clients' connections on which nobody has signed in yet, on all listeners of a process."""
+
+    per_address: int = Field(
+        default=2_000,
+        ge=1,
+        le=100_000,
+        description="Most of one IPv4 address, or one /64 of IPv6; a further one closes the oldest. At most a quarter "
+        "of all connections",
+    )
+    idle_seconds: float = Field(default=30.0, gt=0, le=3600, description="Longest time without a call, over gRPC")
+    total_seconds: float = Field(default=300.0, gt=0, le=86_400, description="Longest life, over gRPC and HTTP")
+
+
 class BffSettings(_Section):
     """Listener of the HTTP API and the page."""
 
@@ -144,6 +158,11 @@ class GatewaySettings(_Section):
     allowed_origins: Names = Field(
         default=(),
         description="Origins of pages that may connect, such as https://chat.example.org; if empty, the same host",
+    )
+    trusted_proxies: Networks = Field(
+        default=(),
+        description="Networks of load balancers, which have no limit of connections per address; over WebSocket the "
+        "client's address is taken from their X-Forwarded-For",
     )
 
 
@@ -273,6 +292,7 @@ class Settings(BaseSettings):
         "accept each, and the first is sent; empty for none",
     )
     tls: TlsSettings = TlsSettings()
+    connections: ConnectionSettings = ConnectionSettings()
     bff: BffSettings = BffSettings()
     gateway: GatewaySettings = GatewaySettings()
     archive: ArchiveSettings = ArchiveSettings()

@@ -22,6 +22,7 @@ from quart_schema import document_querystring, document_request, document_respon
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from bff.http.problems import problem
+from bff.http.server import mark_authenticated
 from shared.accounts.tokens import Claims, TokenVerifier
 from shared.contract.errors import Code, Refusal
 from shared.contract.ids import MAX_ID
@@ -134,6 +135,7 @@ async def _authenticate(verifier: TokenVerifier) -> Claims | Refusal:
         return Refusal(Code.UNAUTHENTICATED, "This needs an access token: `Authorization: Bearer …`.")
     claims = await verifier.verify(token.strip())
     if isinstance(claims, Claims):
+        mark_authenticated(request.scope)
         structlog.contextvars.bind_contextvars(user_id=str(claims.user_id))  # until this request's task ends
         for span in traces.current_spans():
             span.set_attribute("user.id", str(claims.user_id))

@@ -1,52 +1,35 @@
 """The client's address and scheme behind trusted proxies, the key for rate limits, and the host of the request."""
 
-import ipaddress
 import re
-from collections.abc import Iterator, Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from collections.abc import Sequence
 
 from hypercorn.typing import HTTPScope, Scope
 from quart import Request
 
-Network = IPv4Network | IPv6Network
+from shared.net.client_address import Network, address_key, forwarded_client, is_among, parse_address, split_list
 
 _HOST = re.compile(r"([A-Za-z0-9][A-Za-z0-9.-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
-_ADDRESS = re.compile(r"\[([0-9A-Fa-f:.]{2,45})\](?::[0-9]{1,5})?|([0-9.]{7,15}):[0-9]{1,5}")
-"""An address with a port, or IPv6 in brackets, as some proxies write it."""
-
 
 def apply_proxy_headers(scope: Scope, proxies: Sequence[Network]) -> Scope:
-    """The scope with the client's address and scheme, taken from the headers of these proxies.
-
-    Each proxy appends its peer to X-Forwarded-For. Read from the right, the header is trustworthy up to the first
-    address that is not a proxy's: that client may have invented everything to its left. If the connection itself is not
-    a proxy's, the whole header may be invented and is ignored.
-    """
+    """The scope with the client's address and scheme, taken from the headers of these proxies if one of them sent the
+    request; see `forwarded_client`."""
     if not proxies or scope["type"] != "http":
         return scope
-    client = _address(scope["client"][0] if scope["client"] else "")
-    if client is None or not _is_among(proxies, client):
+    peer = scope["client"][0] if scope["client"] else ""
+    address = parse_address(peer)
+    if address is None or not is_among(proxies, address):
         return scope
-    for item in reversed(list(_items(scope, b"x-forwarded-for"))):
-        address = _address(item)
-        if address is None:
-            break  # no trusted proxy vouches for anything further left
-        client = address
-        if not _is_among(proxies, address):
-            break
-    schemes = list(_items(scope, b"x-forwarded-proto"))
+    client = forwarded_client(peer, _items(scope, b"x-forwarded-for"), proxies)
+    schemes = _items(scope, b"x-forwarded-proto")
     scheme = schemes[-1].lower() if schemes else ""
     return {**scope, "client": (str(client), 0), "scheme": scheme if scheme in ("http", "https") else scope["scheme"]}
 
 
 def client_address(request: Request) -> str:
-    """The key for limits per client: the IPv4 address, or the /64 of IPv6, which one customer has (RFC 6177)."""
+    """The key for limits per client, as `address_key`."""
     client = request.scope.get("client")
-    address = _address(client[0] if client else "")
-    if address is None:
-        return "unknown"
-    return str(IPv6Network((address, 64), strict=False)) if isinstance(address, IPv6Address) else str(address)
+    return address_key(client[0] if client else "")
 
 
 def hostname(request: Request) -> str:
@@ -55,22 +38,6 @@ def hostname(request: Request) -> str:
     return match[1] if match else ""
 
 
-def _address(text: str) -> IPv4Address | IPv6Address | None:
-    """Parse an address, with or without port. An IPv4-mapped IPv6 address becomes IPv4. None if it is invalid."""
-    match = _ADDRESS.fullmatch(text)
-    try:
-        address = ipaddress.ip_address((match[1] or match[2]) if match else text)
-    except ValueError:
-        return None
-    return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
-
-
-def _is_among(networks: Sequence[Network], address: IPv4Address | IPv6Address) -> bool:
-    return any(address in network for network in networks)
-
-
-def _items(scope: HTTPScope, name: bytes) -> Iterator[str]:
+def _items(scope: HTTPScope, name: bytes) -> list[str]:
     """The items of a list header, over all its lines."""
-    for header, value in scope["headers"]:
-        if header == name:
-            yield from (item.strip() for item in value.decode("latin-1").split(",") if item.strip())
+    return split_list(value.decode("latin-1") for header, value in scope["headers"] if header == name)

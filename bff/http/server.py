@@ -6,11 +6,12 @@ on their number, and end with the server.
 """
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
+from typing import Any
 
 import h11
 import structlog
@@ -24,11 +25,17 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework, ConnectionState
 
 from shared.background import open_background
-from shared.net.listening import ClientStream, listen, transport_of
+from shared.net.accepting import serve_listeners
+from shared.net.admission import Admission, ConnectionBudget, Slot
+from shared.net.client_address import Network
+from shared.net.listening import ClientStream, listen, peer_address, transport_of
 from shared.net.tls import ServerTls
 
 MAX_RECEIVE = 64 * 1024
 """Bytes per read from a socket: the usual size of a socket's buffer."""
+
+_AUTHENTICATE = "rookery.authenticate"
+"""The key of a request's state for the function that authenticates its connection."""
 
 _log = structlog.get_logger(__name__)
 
@@ -49,8 +56,9 @@ class HttpLimits:
     drain_seconds: float = 2.0
     """For the running requests when the server stops."""
     max_connections: int = 2_000
-    """At once, about 30 KiB each, 50 with TLS. One more closes the oldest idle connection; if none is idle, the new one
-    is closed without a response."""
+    """At once, about 30 KiB each, 50 with TLS, as far as the process may open so many files. One more closes the oldest
+    that has not authenticated, else the oldest idle connection; if there is none, the new one is closed without a
+    response."""
     max_head_bytes: int = 16 * 1024
     """Of a request's line and headers together."""
     max_requests: int = 1_000
@@ -60,12 +68,13 @@ class HttpLimits:
 class Server:
     """A listening server. Made by `open_http_server`."""
 
-    def __init__(self, app: ASGIFramework, address: tuple[str, int], limits: HttpLimits) -> None:
+    def __init__(self, app: ASGIFramework, address: tuple[str, int], limits: HttpLimits, admission: Admission) -> None:
         self.address = address
         self.limits = limits
         self.app = ASGIWrapper(app)
         self.config = _hypercorn_config(limits)
         self.context = WorkerContext(None)
+        self.admission = admission
         self._connections: dict[_Connection, None] = {}  # the oldest first
         self._empty = trio.Event()
 
@@ -76,11 +85,13 @@ class Server:
 
     async def handle(self, stream: ClientStream) -> None:
         """Serve one connection until it ends."""
-        if len(self._connections) >= self.limits.max_connections and not self._close_oldest_idle():
+        scope = trio.CancelScope()
+        slot = self._admit(peer_address(stream), scope.cancel)
+        if slot is None:
             await trio.aclose_forcefully(stream)
             return
         transport = transport_of(stream)
-        connection = _Connection(self, stream)
+        connection = _Connection(self, stream, scope, slot)
         self._connections[connection] = None
         try:
             await connection.run()
@@ -89,10 +100,17 @@ class Server:
         except* Exception:  # supervises one connection: a fault in it must not end the others
             _log.exception("connection_failed")
         finally:
+            slot.release()
             self._connections.pop(connection, None)
             if not self._connections:
                 self._empty.set()
             await trio.aclose_forcefully(transport)
+
+    def _admit(self, peer: str, close: Callable[[], None]) -> Slot | None:
+        slot = self.admission.admit(peer, close)
+        if slot is None and self._close_oldest_idle():
+            slot = self.admission.admit(peer, close)
+        return slot
 
     def _close_oldest_idle(self) -> bool:
         """Close the oldest idle connection, to let another client in; return whether there was one."""
@@ -100,7 +118,7 @@ class Server:
         if idle is None:
             return False
         del self._connections[idle]
-        idle.cancel()
+        idle.slot.push_out()
         return True
 
     async def drain(self) -> None:
@@ -116,33 +134,56 @@ class Server:
 
 @asynccontextmanager
 async def open_http_server(
-    app: ASGIFramework, host: str, port: int, limits: HttpLimits | None = None, *, tls: ServerTls | None = None
+    app: ASGIFramework,
+    host: str,
+    port: int,
+    limits: HttpLimits | None = None,
+    *,
+    tls: ServerTls | None = None,
+    budget: ConnectionBudget | None = None,
+    trusted_proxies: Sequence[Network] = (),
 ) -> AsyncIterator[Server]:
     """Serve the application while the block is open; then stop accepting, drain, and close the rest.
 
-    Raises OSError if the address can't be bound. `Server.address` is that of the first listener (IPv4 or IPv6).
+    `budget` bounds the connections together with those of other listeners; those of `trusted_proxies` have no cap per
+    address. A connection is authenticated once the application calls `mark_authenticated`. Raises OSError if the
+    address can't be bound. `Server.address` is that of the first listener (IPv4 or IPv6).
     """
+    limits = limits or HttpLimits()
+    admission = (budget or ConnectionBudget()).add_listener(
+        most=limits.max_connections, trusted_proxies=trusted_proxies
+    )
     listeners = await listen(host, port, tls=tls)
-    server = Server(app, listeners[0].socket.getsockname()[:2], limits or HttpLimits())
+    server = Server(app, listeners[0].socket.getsockname()[:2], limits, admission)
     async with open_background() as connections:
         async with open_background() as accepting:
-            accepting.start_soon(partial(trio.serve_listeners, server.handle, listeners, handler_nursery=connections))
+            accepting.start_soon(partial(serve_listeners, server.handle, listeners, handler_nursery=connections))
             yield server
         await server.drain()
+
+
+def mark_authenticated(scope: Mapping[str, Any]) -> None:
+    """Mark the connection of a request, of which this is the scope, as one of an authenticated client. Without effect
+    on a request that no connection carries."""
+    if authenticate := scope.get("state", {}).get(_AUTHENTICATE):
+        authenticate()
 
 
 class _Connection:
     """One client's connection. It is busy from the head of a request to the end of the response, else idle."""
 
-    def __init__(self, server: Server, stream: ClientStream) -> None:
+    def __init__(self, server: Server, stream: ClientStream, scope: trio.CancelScope, slot: Slot) -> None:
+        """`scope` ends it at once when it is cancelled."""
+        self.slot = slot
         self._server = server
         self._limits = server.limits
         self._stream = stream
         self._is_established = False
         """Whether both sides may send: with TLS, after the handshake."""
         self._send_lock = trio.Lock()
-        self._all = trio.CancelScope()
-        self._reading = trio.CancelScope(deadline=trio.current_time() + self._limits.idle_seconds)
+        self._all = scope
+        self._last_at = trio.current_time() + server.admission.settings.total_seconds
+        self._reading = trio.CancelScope(deadline=self._idle_deadline())
 
     @property
     def is_idle(self) -> bool:
@@ -153,12 +194,9 @@ class _Connection:
         if self.is_idle:
             self._reading.deadline = min(self._reading.deadline, trio.current_time() + self._limits.last_seconds)
 
-    def cancel(self) -> None:
-        """Close it at once."""
-        self._all.cancel()
-
     async def run(self) -> None:
-        """Serve requests until the client disconnects, is idle or too slow, or the protocol ends."""
+        """Serve requests until the client disconnects, is idle or too slow, or the protocol ends. Until a client has
+        authenticated, an idle connection ends at its total age too."""
         with self._all:
             async with TaskGroup() as tasks:
                 protocol = self._make_protocol(tasks)
@@ -175,7 +213,7 @@ class _Connection:
             self._server.config,
             self._server.context,
             tasks,
-            ConnectionState({}),
+            ConnectionState({_AUTHENTICATE: self.slot.authenticate}),
             isinstance(self._stream, trio.SSLStream),
             _address(socket.getpeername()),
             _address(socket.getsockname()),
@@ -195,11 +233,15 @@ class _Connection:
             case RawData(data=data) if data:
                 await self._send(data)
             case Updated(idle=True):
-                self._reading.deadline = trio.current_time() + self._limits.idle_seconds
+                self._reading.deadline = self._idle_deadline()
             case Updated():
                 self._reading.deadline = float("inf")
             case Closed():
                 self._reading.cancel()
+
+    def _idle_deadline(self) -> float:
+        deadline = trio.current_time() + self._limits.idle_seconds
+        return deadline if self.slot.is_authenticated else min(deadline, self._last_at)
 
     async def _send(self, data: bytes) -> None:
         """Send, or close the connection if the client does not read in time."""

@@ -11,12 +11,14 @@ from messaging.archive.recorder import Recorder
 from messaging.archive.store.protocol import ChatStore
 from shared.background import open_background
 from shared.backplane import Backplane
+from shared.net.admission import ConnectionBudget
 from shared.net.health_server import serve_health
 from shared.net.listening import listen, port_of
 from shared.net.tls import ServerTls, add_certificate_check
 from shared.rpc import Limits, Servicer, serve_rpc
 from shared.rpc.server.interceptors import (
     authenticate,
+    bound_strangers,
     count_calls,
     equals,
     except_standard,
@@ -24,7 +26,7 @@ from shared.rpc.server.interceptors import (
     log_calls,
     trace_calls,
 )
-from shared.rpc.server.standard_services import standard_services
+from shared.rpc.server.standard_services import STANDARD_SERVICES, standard_services
 from shared.settings import ArchiveSettings
 from shared.telemetry.health import Health
 from shared.telemetry.logs import with_role
@@ -60,12 +62,14 @@ async def open_archive(
     health: Health,
     tokens: Sequence[str] = (),
     tls: ServerTls | None = None,
+    budget: ConnectionBudget | None = None,
 ) -> AsyncIterator[Archive]:
     """Record the log and answer queries while the block is open.
 
     Leaving it records and commits the current batch, and waits for running queries, within 2 seconds. The archive opens
     even if the store or the log does not answer: recording waits for it, and queries are refused meanwhile. Only the
-    store makes the archive unready, since readiness is for queries. With `tokens`, a query needs one of them.
+    store makes the archive unready, since readiness is for queries. With `tokens`, a query needs one of them. A
+    connection counts as authenticated once its token or its certificate is accepted; all do if neither is required.
     """
     health.add("chats", "the store of chats and history answers", partial(chats.get_message, *ANY_MESSAGE))
     add_certificate_check(health, tls)
@@ -74,12 +78,23 @@ async def open_archive(
     services: list[Servicer] = [queries, *standard_services([queries], health)]
     interceptors = [count_calls, trace_calls, log_calls, except_standard(limit_calls(total=MAX_QUERIES))]
     if tokens:
-        interceptors.append(except_standard(authenticate(equals(*tokens))))
+        interceptors.append(authenticate(equals(*tokens), optional_for=STANDARD_SERVICES))
+    interceptors.append(bound_strangers())
+    admission = (budget or ConnectionBudget()).add_listener(
+        trusts_peers=not tokens and not (tls is not None and tls.rejects_strangers)
+    )
     listeners = await listen(settings.host, settings.grpc_port, tls=tls, alpn="h2", trusted_clients_only=True)
     async with open_background() as nursery:
         nursery.start_soon(recorder.run)
         rpc = await nursery.start(
-            partial(serve_rpc, services, listeners, interceptors=interceptors, limits=GRPC_LIMITS)
+            partial(
+                serve_rpc,
+                services,
+                listeners,
+                interceptors=interceptors,
+                limits=GRPC_LIMITS,
+                admission=admission,
+            )
         )
         with serve_role("archive", health.ready), register_readings(archive_readings(recorder, rpc)):
             health_port = await nursery.start(

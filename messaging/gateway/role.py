@@ -19,12 +19,13 @@ from shared.accounts.tokens import TokenVerifier
 from shared.background import open_background
 from shared.contract.addresses import SECURE
 from shared.coordination.ownership import GatewayAddress
+from shared.net.accepting import serve_listeners
 from shared.net.health_server import serve_health
 from shared.net.listening import listen, port_of
 from shared.net.tls import add_certificate_check
 from shared.platform import Platform
 from shared.rpc import Limits, Servicer, serve_rpc
-from shared.rpc.server.interceptors import count_calls, log_calls
+from shared.rpc.server.interceptors import bound_strangers, count_calls, log_calls
 from shared.rpc.server.standard_services import standard_services
 from shared.settings import GatewaySettings
 from shared.telemetry.health import Health
@@ -85,16 +86,27 @@ async def open_gateway(
     add_certificate_check(health, tls)
     sessions = SessionService(gateway, flusher)
     services: list[Servicer] = [sessions, *standard_services([sessions], health)]
-    websocket = WebSocketServer(gateway, flusher, settings.allowed_origins)
+    websocket_admission, grpc_admission = (
+        platform.connections.add_listener(trusted_proxies=settings.trusted_proxies) for _ in range(2)
+    )
+    websocket = WebSocketServer(gateway, flusher, settings.allowed_origins, websocket_admission)
     async with open_background() as nursery:
         await nursery.start(gateway.log_consumer.run)
         nursery.start_soon(gateway.tick_forever)
         nursery.start_soon(flusher.run)
         nursery.start_soon(websocket.ping_forever)
-        await nursery.start(trio.serve_listeners, websocket.serve_connection, websocket_listeners)
-        interceptors = [count_calls, log_calls]  # a call is a session: its frames are traced, each on its own
+        await nursery.start(serve_listeners, websocket.serve_connection, websocket_listeners)
+        # Without `trace_calls`: a call is a session, whose frames are traced, each on its own.
+        interceptors = [count_calls, log_calls, bound_strangers()]
         rpc = await nursery.start(
-            partial(serve_rpc, services, grpc_listeners, interceptors=interceptors, limits=GRPC_LIMITS)
+            partial(
+                serve_rpc,
+                services,
+                grpc_listeners,
+                interceptors=interceptors,
+                limits=GRPC_LIMITS,
+                admission=grpc_admission,
+            )
         )
         with serve_role("gateway", health.ready), register_readings(gateway_readings(gateway, websocket, rpc)):
             health_port = await nursery.start(

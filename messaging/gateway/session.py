@@ -111,6 +111,8 @@ class Session:
         """Deferred commands that are not answered yet."""
         self.on_change: Callable[[], None] = lambda: None
         """Called when there is something to send, or when the session has ended."""
+        self.on_sign_in: Callable[[], None] = lambda: None
+        """Called when the client has signed in."""
         self.dropped = 0
         """Events dropped since the last Gap."""
         self.deliveries: list[Span] = []
@@ -205,6 +207,7 @@ class Session:
     ) -> None:
         """Attach the session to its user: queue Welcome, the Gap and the replay. Live events may follow."""
         self.state = State.LIVE
+        self.on_sign_in()
         self.user_id, self.family_id = claims.user_id, claims.family_id
         self._token_expires_at_ms = claims.expires_at_ms
         self._position = position

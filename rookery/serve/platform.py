@@ -29,6 +29,7 @@ from shared.backplane import Backplane
 from shared.configuration.live import Live, open_live
 from shared.contract.addresses import GrpcAddress
 from shared.coordination.processes import Reports, open_reports
+from shared.net.admission import ConnectionBudget
 from shared.net.tls import Tls, open_tls
 from shared.platform import Platform
 from shared.rpc import Balancer, Channel, Prepare, open_balancer, open_channel
@@ -57,6 +58,7 @@ class Foundation:
     live: Live
     reports: Reports
     announcement: "Announcement"
+    connections: ConnectionBudget
     health: dict[Role, Health] = field(default_factory=dict)
 
 
@@ -88,7 +90,16 @@ async def _open_foundation(settings: Settings) -> AsyncIterator[Foundation]:
         open_live(coordination.configuration, on_change=apply_log_levels(settings)) as live,
         open_reports(coordination.processes, instance_of(settings)) as reports,
     ):
-        yield Foundation(settings, tls, backplane, coordination, live, reports, Announcement(settings))
+        yield Foundation(
+            settings,
+            tls,
+            backplane,
+            coordination,
+            live,
+            reports,
+            Announcement(settings),
+            ConnectionBudget(settings.connections),
+        )
 
 
 @asynccontextmanager
@@ -105,6 +116,7 @@ async def _open_archive(on: Foundation) -> AsyncIterator[int]:
             health=health,
             tokens=settings.archive_tokens,
             tls=on.tls.server,
+            budget=on.connections,
         ) as archive,
     ):
         on.reports.add("archive", health, archive_stats(archive.recorder))
@@ -125,6 +137,7 @@ async def _open_services(on: Foundation) -> AsyncIterator[Platform]:
             live=on.live,
             processes=on.coordination.processes,
             tls=on.tls.server,
+            connections=on.connections,
         )
 
 

@@ -9,13 +9,15 @@ import h11
 import structlog
 import trio
 
-from shared.net.listening import ClientStream, listen, port_of
+from shared.net.accepting import serve_listeners
+from shared.net.admission import Admission, ConnectionBudget
+from shared.net.listening import ClientStream, listen, peer_address, port_of
 from shared.net.tls import ServerTls
 from shared.telemetry import metrics
 from shared.telemetry.health import PROBES, Health
 
 MAX_CONNECTIONS = 32
-"""Most connections of probes at once; a further one is closed unanswered."""
+"""Most connections of probes at once, a quarter of them from one address; a further one closes the oldest."""
 
 CONNECTION_DEADLINE = 5.0
 """Longest life of a probe's connection in seconds."""
@@ -37,22 +39,22 @@ async def serve_health(
     """
     listeners = await listen(host, port, tls=tls)
     task_status.started(port_of(listeners))
-    slots = trio.CapacityLimiter(MAX_CONNECTIONS)
-    await trio.serve_listeners(partial(_serve_connection, health, slots), listeners)
+    admission = ConnectionBudget(total=MAX_CONNECTIONS).add_listener()
+    await serve_listeners(partial(_serve_connection, health, admission), listeners)
 
 
-async def _serve_connection(health: Health, slots: trio.CapacityLimiter, stream: ClientStream) -> None:
-    try:
-        slots.acquire_nowait()
-    except trio.WouldBlock:
+async def _serve_connection(health: Health, admission: Admission, stream: ClientStream) -> None:
+    scope = trio.CancelScope(deadline=trio.current_time() + CONNECTION_DEADLINE)
+    slot = admission.admit(peer_address(stream), scope.cancel)
+    if slot is None:
         return
     try:
-        with trio.move_on_after(CONNECTION_DEADLINE):
+        with scope:
             await _serve_request(health, stream)
     except (trio.BrokenResourceError, h11.LocalProtocolError) as error:
         _log.debug("probe_disconnected", reason=str(error))
     finally:
-        slots.release()
+        slot.release()
 
 
 async def _serve_request(health: Health, stream: ClientStream) -> None:

@@ -2,12 +2,15 @@
 
 import resource
 
-SHARE = 0.4
-"""Share of the limit for the connections of one listener: two listeners leave a fifth for logs, stores and the rest,
+SHARE = 0.8
+"""Share of the limit for the connections of all listeners together: a fifth is left for logs, stores and the rest,
 since a process at its limit can't reach its stores."""
 
 MOST_CONNECTIONS = 50_000
-"""Most connections of one listener where the number of open files is unlimited: at 50 KiB each, 2.5 GB of memory."""
+"""Most connections of one listener, whatever the number of open files: at 50 KiB each, 2.5 GB of memory."""
+
+MOST_LISTENERS = 2
+"""Listeners that may have `MOST_CONNECTIONS` at once where the number of open files is unlimited."""
 
 
 def open_files() -> int | None:
@@ -23,6 +26,6 @@ def allow_most_open_files() -> None:
 
 
 def connections_allowed() -> int:
-    """The most connections that one listener of this process may accept."""
-    files = open_files()
-    return MOST_CONNECTIONS if files is None else min(int(files * SHARE), MOST_CONNECTIONS)
+    """The most connections that all listeners of this process together may have."""
+    files, most = open_files(), MOST_LISTENERS * MOST_CONNECTIONS
+    return most if files is None else min(int(files * SHARE), most)

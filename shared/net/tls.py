@@ -67,6 +67,11 @@ class ServerTls:
             self._contexts[use] = self._make(*use)
         return self._contexts[use]
 
+    @property
+    def rejects_strangers(self) -> bool:
+        """Whether contexts with `trusted_clients_only` require a certificate of the client."""
+        return self._settings.client_ca_file is not None
+
     def load(self) -> None:
         """Load the files again. If it raises UnusableCertificate, the former certificate stays in use."""
         certificate = read_certificate(self._file)

@@ -1,8 +1,8 @@
 """Bounds of connections: their memory, number, and timeouts."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from shared.net.open_files import connections_allowed
+from shared.net.open_files import MOST_CONNECTIONS
 
 HTTP2_WINDOW = 65_535
 """HTTP/2's initial window of each stream and of the connection, in bytes."""
@@ -36,9 +36,9 @@ class Limits:
     idle_frames_per_second: float = 200.0
     """Frames without work that are allowed per second, beside two for each frame of data sent to the peer, which the
     peer may answer by opening two windows. Lets a client cancel all its `max_streams` calls twice a second."""
-    max_connections: int = field(default_factory=connections_allowed)
-    """Connections of a server; more are closed at once. Follows from the limit of open files: a process that has
-    exhausted it can't reach its stores either."""
+    max_connections: int = MOST_CONNECTIONS
+    """Connections of a server, as far as its process may open so many files (`shared/net/admission.py`); a further one
+    closes the oldest unauthenticated one, or is closed at once."""
     max_handshakes: int = 1_000
     """Connections that have not finished their handshake; one more closes the oldest. As many as can connect within a
     few round trips when all clients of a server reconnect. Each takes 6 KiB, over TLS 51."""

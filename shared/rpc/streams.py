@@ -49,6 +49,18 @@ class ClientStreamConnection(StreamConnection, Protocol):
         """Ping the server unless it has sent something since then."""
 
 
+class ServerStreamConnection(StreamConnection, Protocol):
+    """The part of a server's connection that its streams use."""
+
+    @property
+    def is_authenticated(self) -> bool:
+        """Whether a client has authenticated on the connection."""
+        ...
+
+    def authenticate(self) -> None:
+        """Mark the connection as one of an authenticated client."""
+
+
 class MessageStream(Generic[Incoming, Outgoing]):
     """Messages in both directions, each bounded by a window.
 
@@ -233,7 +245,7 @@ class ServerStream(MessageStream[Incoming, Outgoing]):
 
     def __init__(
         self,
-        connection: StreamConnection,
+        connection: ServerStreamConnection,
         stream_id: int,
         incoming: type[Incoming],
         *,
@@ -245,6 +257,7 @@ class ServerStream(MessageStream[Incoming, Outgoing]):
         takes_gzip: bool,
     ) -> None:
         super().__init__(connection, stream_id, incoming)
+        self._server = connection
         self.method = method
         """`/<service>/<method>`"""
         self.metadata = metadata
@@ -266,6 +279,16 @@ class ServerStream(MessageStream[Incoming, Outgoing]):
     def deadline(self) -> float:
         """The client's deadline, by Trio's clock; infinity if the call has no timeout."""
         return self.scope.deadline
+
+    @property
+    def is_authenticated(self) -> bool:
+        """Whether a client has authenticated on the call's connection."""
+        return self._server.is_authenticated
+
+    def authenticate(self) -> None:
+        """Mark the call's connection as one of an authenticated client, which is not closed for newcomers or its age.
+        For handlers and interceptors that have checked the client's credentials."""
+        self._server.authenticate()
 
     def start_compression(self) -> bool:
         """Compress sent messages if the client accepts gzip; return whether it does. Call it before the first send."""

@@ -14,6 +14,7 @@ import logging
 import math
 import re
 import sys
+import time
 from collections.abc import Callable, Container, Mapping
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
@@ -48,6 +49,22 @@ _TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 _MAX_EXACT = 2**53
 """Larger whole numbers, such as ids, are logged as texts: a reader that parses numbers as doubles would round them."""
+
+
+class Interval:
+    """Lets one log line through each minute, for events that a peer may cause at any rate."""
+
+    def __init__(self, seconds: float = 60.0) -> None:
+        self._seconds = seconds
+        self._next = -math.inf
+
+    def has_passed(self) -> bool:
+        """Whether the interval has passed since this last returned true."""
+        now = time.monotonic()
+        if now < self._next:
+            return False
+        self._next = now + self._seconds
+        return True
 
 
 class LoggedSession(Protocol):

@@ -13,7 +13,6 @@ from quart import Response
 from werkzeug.datastructures import Headers
 
 from bff.app import make_app
-from bff.http.proxy_headers import Network
 from bff.services import Services
 from rookery.v1.archive_pb2 import (
     GetChatRequest,
@@ -37,6 +36,7 @@ from shared.contract.errors import Refusal, Unavailable
 from shared.contract.ids import SnowflakeGenerator
 from shared.coordination.ownership import GatewayAddress, LocalDirectory
 from shared.coordination.processes import LocalProcessRegistry
+from shared.net.client_address import Network
 from shared.telemetry.health import Health
 
 PASSWORD = "correct horse battery"

@@ -55,6 +55,7 @@ class SessionService(SessionServiceServicer):
     async def Connect(self, stream: ServerStream[ClientFrame, ServerFrame]) -> None:
         """Serve one session. The stream ends with OK after a Goodbye; else with the status of its failure."""
         session = self._gateway.open_session(ProtobufEncoding())
+        session.on_sign_in = stream.authenticate
         transport = GrpcTransport(stream, self._gateway)
         try:
             await Connection(self._gateway.dispatcher, session, transport, self._flusher).run()

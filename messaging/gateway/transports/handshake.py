@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 import h11
 from wsproto.utilities import generate_accept_token
 
+from shared.net.client_address import split_list
+
 SUBPROTOCOL = "rookery.v1.json"
 PATH = "/session"
 
@@ -26,6 +28,8 @@ class HandshakeResponse(NamedTuple):
     data: bytes
     is_accepted: bool
     unread: bytes = b""
+    forwarded_for: tuple[str, ...] = ()
+    """The items of an accepted request's X-Forwarded-For."""
 
 
 class _Rejected(Exception):
@@ -56,7 +60,8 @@ class Handshake:
             accepted = self._accept(request)
             if not isinstance(self._http.next_event(), h11.EndOfMessage):
                 raise _Rejected(400, "the request must have no body")
-            return HandshakeResponse(accepted, True, self._http.trailing_data[0])
+            forwarded = split_list([_joined(request).get(b"x-forwarded-for", b"").decode("latin-1")])
+            return HandshakeResponse(accepted, True, self._http.trailing_data[0], tuple(forwarded))
         except _Rejected as rejected:
             return _reject(rejected)
         except h11.RemoteProtocolError as error:

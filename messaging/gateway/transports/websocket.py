@@ -19,7 +19,8 @@ from messaging.gateway.transports.messages import DONE, PING, STOPPING, Closing,
 from rookery.v1.session_pb2 import ClientFrame
 from shared.contract import wire
 from shared.contract.errors import Code, Refusal
-from shared.net.open_files import connections_allowed
+from shared.net.admission import Admission, ConnectionBudget, Slot
+from shared.net.listening import peer_address
 
 HANDSHAKE_DEADLINE = 5.0
 """Seconds from the connection to the end of the handshake, including that of TLS."""
@@ -93,15 +94,16 @@ class WebSocketTransport:
 class WebSocketServer:
     """One for each gateway. Pages of these `origins` may connect; if empty, pages of the same host only."""
 
-    def __init__(self, gateway: Gateway, flusher: Flusher, origins: Sequence[str]) -> None:
+    def __init__(
+        self, gateway: Gateway, flusher: Flusher, origins: Sequence[str], admission: Admission | None = None
+    ) -> None:
         self._gateway = gateway
         self._flusher = flusher
         self._origins = frozenset(origins)
         self._streams: dict[Session, ClientStream] = {}
         self._handshakes: dict[trio.CancelScope, None] = {}
-        self.max_sessions = connections_allowed()
-        """More are rejected: the rest of the process needs open files too."""
-        self.max_handshakes = min(MAX_HANDSHAKES, self.max_sessions // 4)
+        self.admission = admission or ConnectionBudget().add_listener()
+        self.max_handshakes = MAX_HANDSHAKES
 
     @property
     def handshakes(self) -> int:
@@ -113,19 +115,27 @@ class WebSocketServer:
 
         Under TLS, the stream must not have done its handshake: it is part of this one, within the deadline.
         """
+        scope = trio.CancelScope()
+        peer = peer_address(connection)
+        slot = self.admission.admit(peer, scope.cancel)
+        if slot is None:
+            await trio.aclose_forcefully(connection)
+            return
         stream = client_stream(connection)
         try:
-            transport = None
-            with self._handshake_slot():
-                transport = await self._do_handshake(stream)
-            if transport is not None:
-                await self._serve_session(transport, stream)
+            with scope:
+                transport = None
+                with self._handshake_slot():
+                    transport = await self._do_handshake(stream, slot, peer)
+                if transport is not None:
+                    await self._serve_session(transport, stream, slot)
         except* CONNECTION_ERRORS:
             pass  # the client is gone
         except* Exception:  # supervision: a fault of one connection must not end the listener with all others
             _log.exception("connection_failed")
         finally:
             stream.close()
+            slot.release()
 
     async def ping_forever(self) -> None:
         """Ping silent clients, and end clients that answer no ping of a heartbeat, until cancelled.
@@ -160,24 +170,26 @@ class WebSocketServer:
             finally:
                 self._handshakes.pop(scope, None)
 
-    async def _do_handshake(self, stream: ClientStream) -> WebSocketTransport | None:
+    async def _do_handshake(self, stream: ClientStream, slot: Slot, peer: str) -> WebSocketTransport | None:
         """None if the client is rejected, or ends."""
         await stream.do_handshake()
-        handshake = Handshake(self._origins, is_full=len(self._streams) >= self.max_sessions)
+        handshake = Handshake(self._origins, is_full=self.admission.is_full)
         response = None
         while response is None:
             data = await stream.receive_some()
             if not data:
                 return None
             response = handshake.feed(data)
+        self.admission.apply_forwarded(slot, peer, response.forwarded_for)
         await stream.send(response.data)
         if not response.is_accepted:
             await stream.finish()
             return None
         return WebSocketTransport(stream, MessageReader(self._gateway.live.value.max_frame_bytes), response.unread)
 
-    async def _serve_session(self, transport: WebSocketTransport, stream: ClientStream) -> None:
+    async def _serve_session(self, transport: WebSocketTransport, stream: ClientStream, slot: Slot) -> None:
         session = self._gateway.open_session(JsonEncoding())
+        session.on_sign_in = slot.authenticate
         self._streams[session] = stream
         try:
             if await Connection(self._gateway.dispatcher, session, transport, self._flusher).run():

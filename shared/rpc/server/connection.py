@@ -19,9 +19,11 @@ from shared.rpc.status import RpcError, Status
 from shared.rpc.streams import ServerStream
 
 if TYPE_CHECKING:
+    from shared.net.admission import Slot
     from shared.rpc.limits import Limits
     from shared.rpc.server.methods import Methods
     from shared.rpc.server.statistics import ServerCounters
+    from shared.settings import ConnectionSettings
 
 HANDLERS_PER_STREAM = 2
 """Handlers per allowed stream: a client may cancel all its calls and begin as many while the cancelled handlers end."""
@@ -45,6 +47,11 @@ async def complete_handshake(transport: trio.abc.Stream) -> bytes:
         return b""
 
 
+def has_certificate(transport: trio.abc.Stream) -> bool:
+    """Whether the client has authenticated by a certificate, after the handshake."""
+    return isinstance(transport, trio.SSLStream) and bool(transport.getpeercert())
+
+
 class ServerConnection(Connection[AnyServerStream | ForeignStream]):
     """A client's connection."""
 
@@ -56,6 +63,9 @@ class ServerConnection(Connection[AnyServerStream | ForeignStream]):
         methods: "Methods",
         counters: "ServerCounters",
         handshake_done: Callable[[], None],
+        *,
+        slot: "Slot",
+        settings: "ConnectionSettings",
     ) -> None:
         """`received`: bytes that were already read. `handshake_done` is called when the client's settings arrive."""
         super().__init__(transport, limits, client_side=False, received=received)
@@ -64,6 +74,31 @@ class ServerConnection(Connection[AnyServerStream | ForeignStream]):
         self._handshake_done = handshake_done
         self._is_handshaking = True
         self._peer = peer_of(transport)
+        self._slot = slot
+        self._settings = settings
+        self._opened_at = self._idle_since = trio.current_time()
+
+    @property
+    def is_authenticated(self) -> bool:
+        """Whether a client has authenticated on the connection."""
+        return self._slot.is_authenticated
+
+    def authenticate(self) -> None:
+        """Mark the connection as one of an authenticated client: only silence and idle frames still end it."""
+        self._slot.authenticate()
+
+    def check_alive(self) -> None:
+        super().check_alive()
+        if not self.is_authenticated and not self._closing:
+            now = trio.current_time()
+            is_idle = not self.streams and now - self._idle_since >= self._settings.idle_seconds
+            if is_idle or now - self._opened_at >= self._settings.total_seconds:
+                self._expire()
+
+    def forget(self, stream: AnyServerStream | ForeignStream) -> None:
+        super().forget(stream)
+        if not self.streams:
+            self._idle_since = trio.current_time()
 
     def go_away(self) -> None:
         """Send GOAWAY: refuse new calls, and close once the open ones have ended."""
@@ -77,6 +112,12 @@ class ServerConnection(Connection[AnyServerStream | ForeignStream]):
         """Cancel all handlers and send their clients the error."""
         for stream in list(self.streams.values()):
             stream.abort(error)
+
+    def _expire(self) -> None:
+        """Send GOAWAY and the status of the open calls, then close without waiting for the client."""
+        self.go_away()
+        self.abort_streams(RpcError(Status.UNAVAILABLE, "nobody has signed in on this connection: connect again"))
+        self._scope.deadline = min(self._scope.deadline, trio.current_time() + self.limits.close_timeout)
 
     def _handle(self, event: Event) -> None:
         match event:

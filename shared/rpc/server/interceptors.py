@@ -7,7 +7,7 @@ import hmac
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import structlog
 import trio
@@ -44,6 +44,9 @@ SPAN_ERRORS = frozenset(
 
 RETRY_AFTER = 1.0
 """Seconds after which a call that was refused by `limit_calls` may be retried."""
+
+MAX_STRANGERS = 1_000
+"""Concurrent calls without a sign-in, some 10 KiB each: more than the probes and balancers of one server need."""
 
 TRACE_HEADERS = ("traceparent", "tracestate")
 """The metadata of W3C Trace Context."""
@@ -123,13 +126,16 @@ async def trace_calls(stream: AnyServerStream, handler: Handler) -> None:
             span.end()
 
 
-def authenticate(is_valid: Callable[[str], bool]) -> Interceptor:
-    """Refuse calls without a valid bearer token in the metadata `authorization` with UNAUTHENTICATED."""
+def authenticate(is_valid: Callable[[str], bool], *, optional_for: Collection[str] = ()) -> Interceptor:
+    """Refuse calls without a valid bearer token in the metadata `authorization` with UNAUTHENTICATED, except calls to
+    the services `optional_for`. A valid token authenticates the connection of the call too."""
 
     async def check(stream: AnyServerStream, handler: Handler) -> None:
         tokens = [value for name, value in stream.metadata if name == "authorization"]
         scheme, _, token = str(tokens[0]).partition(" ") if len(tokens) == 1 else ("", "", "")
-        if scheme.lower() != "bearer" or not is_valid(token):
+        if scheme.lower() == "bearer" and is_valid(token):
+            stream.authenticate()
+        elif stream.method.split("/")[1] not in optional_for:
             raise RpcError(Status.UNAUTHENTICATED, "a valid bearer token must be in the metadata `authorization`")
         await handler(stream)
 
@@ -168,6 +174,32 @@ def limit_calls(
                 del under_way[peer]
 
     return limit
+
+
+def bound_strangers(most: int = MAX_STRANGERS) -> Interceptor:
+    """Bound the concurrent calls to health and reflection on connections that are not authenticated: watches and
+    reflections may last for ever. One more ends the oldest with UNAVAILABLE, so that its client calls again."""
+    strangers: dict[trio.CancelScope, AnyServerStream] = {}
+
+    async def bound(stream: AnyServerStream, handler: Handler) -> None:
+        if stream.is_authenticated or stream.method.split("/")[1] not in STANDARD_SERVICES:
+            await handler(stream)
+            return
+        while len(strangers) >= most:
+            oldest = next(iter(strangers))
+            if not strangers.pop(oldest).is_authenticated:
+                oldest.cancel()
+        scope = trio.CancelScope()
+        strangers[scope] = stream
+        try:
+            with scope:
+                await handler(stream)
+        finally:
+            strangers.pop(scope, None)
+        if scope.cancelled_caught:
+            raise RpcError(Status.UNAVAILABLE, "too many calls of clients that have not signed in: call again")
+
+    return bound
 
 
 def _status_of(stream: AnyServerStream, failure: BaseException) -> Status:

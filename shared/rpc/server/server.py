@@ -8,9 +8,12 @@ import structlog
 import trio
 
 from rookery.purerpc_compat import Servicer
+from shared.net.accepting import serve_listeners
+from shared.net.admission import Admission, ConnectionBudget, Slot
+from shared.net.listening import peer_address
 from shared.rpc.connection import keep_alive
 from shared.rpc.limits import DEFAULT_LIMITS, Limits
-from shared.rpc.server.connection import ServerConnection, complete_handshake
+from shared.rpc.server.connection import ServerConnection, complete_handshake, has_certificate
 from shared.rpc.server.methods import AnyServerStream, Handler, Interceptor, Methods, stream_handler
 from shared.rpc.server.statistics import ServerCounters, ServerStatistics
 from shared.rpc.status import RpcError, Status
@@ -31,6 +34,7 @@ async def serve_rpc(
     *,
     interceptors: Sequence[Interceptor] = (),
     limits: Limits = DEFAULT_LIMITS,
+    admission: Admission | None = None,
     task_status: trio.TaskStatus["Server"] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve the services on the listeners until cancelled, then drain.
@@ -41,18 +45,22 @@ async def serve_rpc(
     no `stream_handler` raises TypeError at once. Each call passes the interceptors, the first one outermost.
     `task_status.started` gets the Server, which reports statistics.
 
+    `admission` bounds the connections together with those of other listeners. Without it, the server has a budget of
+    its own and trusts its peers. A connection that is not authenticated (`ServerStream.authenticate`, or by a client
+    certificate) is closed when it has been without a call for `idle_seconds`, or is `total_seconds` old.
+
     The listeners may return server-side `trio.SSLStream`s before their handshake; ALPN must then choose `h2`.
 
     When cancelled, it stops listening, closes connections that have not begun HTTP/2, and sends all others GOAWAY.
     Calls that have not ended after `drain_timeout` are cancelled, and connections that are still open `close_timeout`
     later are closed.
     """
-    server = Server(services, limits, interceptors)
+    server = Server(services, limits, interceptors, admission)
     async with trio.open_nursery() as nursery:
         connections: trio.Nursery = await nursery.start(_hold_nursery)
         try:
             connections.start_soon(keep_alive, server.connections, limits)
-            serve = partial(trio.serve_listeners, handler_nursery=connections)
+            serve = partial(serve_listeners, handler_nursery=connections)
             await nursery.start(serve, server.serve_connection, list(listeners))
             task_status.started(server)
             await trio.sleep_forever()
@@ -65,10 +73,17 @@ async def serve_rpc(
 class Server:
     """The served methods, and the open connections."""
 
-    def __init__(self, services: Sequence[Servicer], limits: Limits, interceptors: Sequence[Interceptor] = ()) -> None:
+    def __init__(
+        self,
+        services: Sequence[Servicer],
+        limits: Limits,
+        interceptors: Sequence[Interceptor] = (),
+        admission: Admission | None = None,
+    ) -> None:
         self.connections: set[ServerConnection] = set()
         """The connections whose clients have begun HTTP/2."""
         self._limits = limits
+        self._admission = admission or ConnectionBudget().add_listener(most=limits.max_connections, trusts_peers=True)
         self._methods = Methods(services, interceptors, limits)
         self._counters = ServerCounters()
         self._open = 0  # connections in any state
@@ -96,20 +111,24 @@ class Server:
     async def serve_connection(self, transport: trio.abc.Stream) -> None:
         """Serve one client until its connection ends."""
         self._counters.connections_begun += 1
-        if self._open >= self._limits.max_connections:
+        scope = trio.CancelScope(deadline=trio.current_time() + self._limits.handshake_timeout)
+        slot = self._admission.admit(peer_address(transport), scope.cancel)
+        if slot is None:
             await self._refuse(transport)
             return
         self._open += 1
-        scope = trio.CancelScope(deadline=trio.current_time() + self._limits.handshake_timeout)
         self._begin_handshake(scope)
         try:
             with scope:
                 if received := await complete_handshake(transport):
-                    await self._serve_http2(transport, received, scope)
+                    if has_certificate(transport):
+                        slot.authenticate()
+                    await self._serve_http2(transport, received, scope, slot)
         except* Exception as group:  # supervision: a fault of one connection must not end the server
             log.error("rpc_connection_failed", exc_info=group)
         finally:
             self._open -= 1
+            slot.release()
             if scope in self._handshakes:
                 self._fail_handshake(scope)
             await trio.aclose_forcefully(transport)
@@ -135,12 +154,23 @@ class Server:
         self._counters.connections_refused += 1
         await trio.aclose_forcefully(transport)
 
-    async def _serve_http2(self, transport: trio.abc.Stream, received: bytes, scope: trio.CancelScope) -> None:
+    async def _serve_http2(
+        self, transport: trio.abc.Stream, received: bytes, scope: trio.CancelScope, slot: Slot
+    ) -> None:
         def handshake_done() -> None:
             scope.deadline = math.inf
             self._handshakes.pop(scope, None)
 
-        connection = ServerConnection(transport, received, self._limits, self._methods, self._counters, handshake_done)
+        connection = ServerConnection(
+            transport,
+            received,
+            self._limits,
+            self._methods,
+            self._counters,
+            handshake_done,
+            slot=slot,
+            settings=self._admission.settings,
+        )
         if scope in self._handshakes:  # else it was cancelled as the oldest, which takes effect at the next checkpoint
             self._handshakes[scope] = connection
         self.connections.add(connection)

@@ -277,6 +277,10 @@ SPANS_LOST = Counter(
     labels=("reason",),
     known=("not_sent", "no_room"),
 )
+CONNECTIONS_PUSHED_OUT = Counter(
+    "rookery_connections_pushed_out_total",
+    "Connections on which nobody had signed in, closed to make room for others",
+)
 CERTIFICATE_END = Gauge(
     "rookery_tls_certificate_not_after_seconds",
     "Expiry of the server certificate, in seconds since 1970",

@@ -7,7 +7,8 @@ from typing import Any
 
 import trio
 
-from bff.http.server import HttpLimits, Server, open_http_server
+from bff.http.server import HttpLimits, Server, mark_authenticated, open_http_server
+from shared.net.admission import ConnectionBudget
 from shared.net.tls import ServerTls
 
 PATIENCE = 20.0
@@ -23,7 +24,10 @@ Send = Callable[[Any], Awaitable[None]]
 
 
 async def application(scope: Any, receive: Receive, send: Send) -> None:
-    """Responds by path: `/large` with 64 MB, `/broken` not at all, others with scheme, client and path."""
+    """Responds by path: `/large` with 64 MB, `/broken` not at all, others with scheme, client and path; `/me` has
+    accepted an access token."""
+    if scope["path"] == "/me":
+        mark_authenticated(scope)
     if scope["path"] == "/broken":
         raise RuntimeError("broken")
     await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -76,11 +80,16 @@ class Client:
 
 @asynccontextmanager
 async def serving(
-    app: Any = application, tls: ServerTls | None = None, *, linger_seconds: float = 0.05, **limits: Any
+    app: Any = application,
+    tls: ServerTls | None = None,
+    *,
+    linger_seconds: float = 0.05,
+    budget: ConnectionBudget | None = None,
+    **limits: Any,
 ) -> AsyncIterator[Server]:
     """A server on a free port, with these limits."""
     all_limits = HttpLimits(linger_seconds=linger_seconds, **limits)
-    async with open_http_server(app, "127.0.0.1", 0, all_limits, tls=tls) as server:
+    async with open_http_server(app, "127.0.0.1", 0, all_limits, tls=tls, budget=budget) as server:
         yield server
 
 

@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from bff.http import endpoints
-from bff.http.server import open_http_server
+from bff.http.server import mark_authenticated, open_http_server
+from shared.net.admission import ConnectionBudget
 from shared.net.tls import ServerTls
+from shared.settings import ConnectionSettings
 from tests.bff.conftest import Api
 from tests.bff.http.connections import (
     MEGABYTE,
@@ -40,12 +43,14 @@ def secure(request: pytest.FixtureRequest, tmp_path: Path) -> Secure:
 
 
 class Slow:
-    """An application that waits for `go_on`."""
+    """An application that waits for `go_on`. `/me` has accepted an access token."""
 
     def __init__(self) -> None:
         self.begun, self.go_on = trio.Event(), trio.Event()
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/me":
+            mark_authenticated(scope)
         self.begun.set()
         await self.go_on.wait()
         await application(scope, receive, send)
@@ -146,10 +151,11 @@ async def test_a_silent_connection_is_closed(requests: int) -> None:
         await until_connections(server, 0)
 
 
-async def test_the_oldest_idle_connection_makes_room_for_another() -> None:
+@pytest.mark.parametrize("path", ["/", "/me"])
+async def test_the_oldest_idle_connection_makes_room_for_another(path: str) -> None:
     async with serving(max_connections=2) as server, connected(server) as first, connected(server) as second:
         for client in (first, second):
-            await client.get()
+            await client.get(path)
             await client.until(b"0\r\n\r\n")
         async with connected(server) as third:
             for client in (third, second):
@@ -159,15 +165,64 @@ async def test_the_oldest_idle_connection_makes_room_for_another() -> None:
             assert server.connections == 2
 
 
-async def test_a_connection_over_the_limit_is_closed_if_all_others_are_busy() -> None:
+async def test_a_connection_over_the_limit_is_closed_if_all_others_are_busy_and_authenticated() -> None:
     slow = Slow()
     async with serving(slow, max_connections=1) as server, connected(server) as first:
-        await first.get("/still")
+        await first.get("/me")
         await slow.begun.wait()
         async with connected(server) as second:
             assert await second.rest() == b""
         slow.go_on.set()
-        await first.until(b"/still\r\n0\r\n\r\n")
+        await first.until(b"/me\r\n0\r\n\r\n")
+
+
+async def test_a_busy_connection_that_never_authenticated_makes_room_before_an_idle_one_that_has() -> None:
+    slow = Slow()
+    async with serving(slow, max_connections=2) as server, AsyncExitStack() as clients:
+        signed_in, busy = [await clients.enter_async_context(connected(server)) for _ in range(2)]
+        slow.go_on.set()
+        await signed_in.get("/me")
+        await signed_in.until(b"/me\r\n0\r\n\r\n")
+        slow.begun, slow.go_on = trio.Event(), trio.Event()
+        await busy.get()
+        await slow.begun.wait()
+        async with connected(server) as newcomer:
+            assert await busy.rest() == b""
+            slow.go_on.set()
+            for client in (newcomer, signed_in):
+                await client.get("/still")
+                await client.until(b"/still\r\n0\r\n\r\n")
+
+
+@pytest.mark.parametrize("path", ["/", "/me"])
+async def test_only_an_authenticated_connection_lives_longer_than_the_total_age(
+    path: str, mock_clock: trio.testing.MockClock
+) -> None:
+    budget = ConnectionBudget(ConnectionSettings(total_seconds=100.0))
+    async with serving(idle_seconds=60, budget=budget) as server, connected(server) as client:
+        for _ in range(2):
+            await client.get(path)
+            await client.until(b"0\r\n\r\n")
+            mock_clock.jump(49)
+        await client.get(path)
+        await client.until(b"0\r\n\r\n")
+        mock_clock.jump(3)
+        if path == "/":
+            assert await client.rest() == b""
+        else:
+            await client.last_get("/me")
+
+
+async def test_silent_sockets_leave_files_for_the_rest_of_the_process() -> None:
+    budget = ConnectionBudget(total=20)
+    other = budget.add_listener()
+    async with serving(budget=budget) as server, AsyncExitStack() as clients:
+        for _ in range(30):
+            await clients.enter_async_context(connected(server))
+        async with connected(server) as newcomer:
+            await newcomer.get("/fine")
+            await newcomer.until(b"/fine\r\n0\r\n\r\n")
+        assert server.connections <= 20 - other.reserve
 
 
 @pytest.mark.parametrize(

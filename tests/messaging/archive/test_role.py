@@ -1,6 +1,9 @@
 """An archive as it is opened: it records, answers over gRPC, and reports its health."""
 
+import ssl
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +16,21 @@ from shared.archive import ArchiveClient
 from shared.backplane.publishing import publish_and_wait
 from shared.backplane.sqlite.log import SqliteLog
 from shared.contract.errors import Refusal, Unavailable
-from shared.rpc import open_channel
+from shared.net.admission import ConnectionBudget
+from shared.net.tls import ServerTls
+from shared.rpc import call_unary, open_channel
+from shared.rpc.client.prepare import send_token
+from shared.rpc.standard.health_grpc import HealthStub
+from shared.rpc.standard.health_pb2 import HealthCheckRequest
 from shared.settings import ArchiveSettings
 from shared.telemetry.health import Health
 from tests.messaging.archive.conftest import BOB, FakeChats, committed, new_message, records_of
+from tools.launch.certificates import Authority
+
+PATIENCE = 20.0
+"""Seconds; only ends a test that has failed."""
+
+TOKEN = "a-token-for-tests-only"
 
 SETTINGS = ArchiveSettings(grpc_port=0, health_port=0)
 
@@ -76,3 +90,47 @@ async def test_a_stopping_archive_records_and_commits_its_batch(
             while not archive.recorder.statistics().events:
                 await trio.sleep(0.001)
     assert await committed(log) == await chats.recorded_offsets() != {}
+
+
+async def keeps_its_place(archive: Archive, token: str = "", tls: ssl.SSLContext | None = None) -> bool:
+    """Whether a channel that has called the health service keeps its connection when a stranger takes the last slot."""
+    prepare = [send_token(token)] if token else []
+    async with open_channel("127.0.0.1", archive.port, prepare=prepare, tls=tls) as channel:
+        await call_unary(HealthStub(channel).Check, HealthCheckRequest(), timeout=PATIENCE)
+        connection = next(iter(channel.connections))
+        async with await trio.open_tcp_stream("127.0.0.1", archive.port) as stranger:
+            with trio.fail_after(PATIENCE), suppress(trio.BrokenResourceError):
+                while connection in channel.connections:
+                    with trio.move_on_after(0.01):
+                        if await stranger.receive_some() == b"":
+                            break
+        return connection in channel.connections
+
+
+@pytest.mark.parametrize(
+    ("tokens", "sent", "is_kept"),
+    [((), "", True), ((TOKEN,), TOKEN, True), ((TOKEN,), "", False), ((TOKEN,), f"{TOKEN}x", False)],
+)
+async def test_a_peer_without_a_required_token_makes_room_for_another(
+    tokens: tuple[str, ...], sent: str, is_kept: bool, log: SqliteLog, chats: SqliteChats, health: Health
+) -> None:
+    budget = ConnectionBudget(total=1)
+    async with open_archive(
+        SETTINGS, backplane=log, chats=chats, health=health, tokens=tokens, budget=budget
+    ) as opened:
+        assert await keeps_its_place(opened, sent) is is_kept
+
+
+async def test_a_peer_with_a_required_certificate_keeps_its_place(
+    tmp_path: Path, log: SqliteLog, chats: SqliteChats, health: Health
+) -> None:
+    authority = Authority(tmp_path / "certificates")
+    issued, client = authority.issue(), authority.issue("client")
+    tls = ServerTls(issued.settings(client_ca_file=authority.file), issued.certificate)
+    context = authority.trusting("h2")
+    context.load_cert_chain(client.certificate, client.key)
+    budget = ConnectionBudget(total=1)
+    async with open_archive(
+        SETTINGS, backplane=log, chats=chats, health=health, tokens=(TOKEN,), tls=tls, budget=budget
+    ) as opened:
+        assert await keeps_its_place(opened, tls=context)

@@ -5,7 +5,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from shared.net.open_files import MOST_CONNECTIONS, allow_most_open_files, connections_allowed, open_files
+from shared.net.open_files import (
+    MOST_CONNECTIONS,
+    MOST_LISTENERS,
+    allow_most_open_files,
+    connections_allowed,
+    open_files,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -17,11 +23,11 @@ def restored_limits() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("files", [500, 1024, 4096])
-def test_two_listeners_leave_a_fifth_of_the_files_for_other_uses(files: int) -> None:
+def test_all_listeners_together_leave_a_fifth_of_the_files_for_other_uses(files: int) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
     assert open_files() == files
-    assert 0.75 * files < 2 * connections_allowed() <= 0.8 * files
+    assert 0.75 * files < connections_allowed() <= 0.8 * files
 
 
 def test_a_process_raises_its_limit_to_the_system_s() -> None:
@@ -34,5 +40,5 @@ def test_a_process_raises_its_limit_to_the_system_s() -> None:
 def test_connections_are_bounded_where_files_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     assert open_files() is None
-    assert connections_allowed() == MOST_CONNECTIONS
+    assert connections_allowed() == MOST_LISTENERS * MOST_CONNECTIONS
     monkeypatch.undo()

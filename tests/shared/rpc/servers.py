@@ -4,6 +4,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import h2.events
 import h2.exceptions
@@ -47,10 +48,10 @@ async def respond_in_http1(stream: trio.SocketStream) -> None:
         await stream.send_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
 
 
-async def serve_services(nursery: trio.Nursery, *services: Servicer) -> int:
-    """Serve gRPC services; return the port."""
+async def serve_services(nursery: trio.Nursery, *services: Servicer, **options: Any) -> int:
+    """Serve gRPC services, with these options of `serve_rpc`; return the port."""
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    await nursery.start(serve_rpc, services, [listener])
+    await nursery.start(partial(serve_rpc, services, [listener], **options))
     return int(listener.socket.getsockname()[1])
 
 

@@ -23,6 +23,7 @@ from shared.telemetry.logs import (
     INDISCREET_LOGGERS,
     LEVELS,
     NOISY_LOGGERS,
+    Interval,
     bind_session,
     configure_logs,
     parse_levels,
@@ -242,3 +243,10 @@ def test_nested_values_and_numbers_that_a_double_rounds_are_text(stream: io.Stri
     assert line["thing"] == '{"a": {"1": 2}}'
     assert line["many"] == [1, '{"b": 2}', "[3]"]
     assert (line["some"], line["big"], line["infinite"], line["yes"]) == ([7], str(2**60), "inf", True)
+
+
+def test_an_interval_lets_one_event_through_each_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter((0.0, 0.1, 59.9, 60.0, 60.1, 500.0))
+    monkeypatch.setattr("shared.telemetry.logs.time.monotonic", lambda: next(times))
+    interval = Interval()
+    assert [interval.has_passed() for _ in range(6)] == [True, False, False, True, False, True]

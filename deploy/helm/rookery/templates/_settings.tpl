@@ -23,6 +23,7 @@
 {{- end -}}
 {{- if has .role (list "gateway" "embedded") -}}
 {{- $_ := set $settings "ROOKERY_GATEWAY__HOST" "0.0.0.0" -}}
+{{- with $values.exposure.trustedProxies }}{{ $_ := set $settings "ROOKERY_GATEWAY__TRUSTED_PROXIES" (join "," .) }}{{ end -}}
 {{- if include "rookery.exposed" .root -}}
 {{- $_ := set $settings "ROOKERY_GATEWAY__ALLOWED_ORIGINS" (printf "https://%s" $values.public.host) -}}
 {{- end -}}

@@ -4,6 +4,7 @@ import json
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from ipaddress import ip_network
 
 import pytest
 import trio
@@ -13,6 +14,8 @@ from messaging.gateway.transports.connection import ConnectionLost
 from messaging.gateway.transports.messages import MessageReader
 from messaging.gateway.transports.websocket import CHECKS_PER_HEARTBEAT, WebSocketTransport
 from shared.configuration import LiveConfiguration
+from shared.net.admission import SPARE, ConnectionBudget
+from shared.settings import ConnectionSettings
 from tests.messaging.gateway.browsers import (
     BINARY,
     CLOSE,
@@ -227,8 +230,33 @@ async def test_unfinished_handshakes_in_all_slots_do_not_block_a_new_client(
         await until_closed(streams[0])
 
 
+async def test_silent_sessions_of_an_address_keep_out_no_client_and_end_no_session(server: Server) -> None:
+    server.transport.admission = ConnectionBudget(ConnectionSettings(per_address=5)).add_listener()
+    async with AsyncExitStack() as stack, signed_in(server, ANN) as ann:
+        silent = [await stack.enter_async_context(connected(server)) for _ in range(10)]
+        async with signed_in(server, BEN) as ben:
+            for each in (ann, ben):
+                await each.ping()
+        await until_closed(silent[0].stream)
+        assert server.transport.admission.open <= 2 + 5
+
+
+async def test_clients_behind_a_trusted_proxy_are_bounded_by_their_own_addresses(server: Server) -> None:
+    budget = ConnectionBudget(ConnectionSettings(per_address=1))
+    server.transport.admission = budget.add_listener(trusted_proxies=[ip_network("127.0.0.0/8")])
+    async with AsyncExitStack() as stack:
+        first, other, _ = [
+            (await stack.enter_async_context(handshake(server, request(X_Forwarded_For=client))))[0]
+            for client in ("192.0.2.1", "192.0.2.2", "192.0.2.1")
+        ]
+        await until_closed(first)
+        other_browser = Browser(other)
+        await other_browser.send(text(authenticate={"access_token": await server.platform.token(ANN)}))
+        assert "welcome" in await other_browser.receive()
+
+
 async def test_a_full_gateway_accepts_no_client_until_one_disconnects(server: Server) -> None:
-    server.transport.max_sessions = 1
+    server.transport.admission = ConnectionBudget(total=SPARE + 1).add_listener()
     async with signed_in(server, ANN) as ann:
         async with handshake(server) as (_, head):
             assert head.startswith(b"HTTP/1.1 503 ")

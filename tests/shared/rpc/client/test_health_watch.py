@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 import trio
+from structlog.testing import capture_logs
 from trio.testing import MockClock
 
+from shared.net.admission import ConnectionBudget
 from shared.rpc import OutgoingCall, RpcError, ServerStream, Status, open_balancer, stream_handler
 from shared.rpc.standard.health_grpc import HealthServicer
 from shared.rpc.standard.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from shared.settings import ConnectionSettings
 from tests.shared.rpc.calling import Archive, get_chat, named
 from tests.shared.rpc.conftest import eventually, ready
 from tests.shared.rpc.servers import serve_services
@@ -108,6 +111,20 @@ async def test_a_server_that_has_reported_no_health_does_not_serve(
     async with open_balancer([await serve(nursery, Silent())]) as balancer:
         with pytest.raises(RpcError, match="its health is not known: it does not answer"):
             await get_chat(balancer)
+
+
+async def test_a_watch_without_a_token_continues_on_a_new_connection_when_the_server_ends_the_old_one(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    budget, health = ConnectionBudget(ConnectionSettings(total_seconds=60), total=10), HealthOf()
+    port = await serve_services(nursery, Archive(named("a")), health, admission=budget.add_listener())
+    with capture_logs() as lines:
+        async with open_balancer([f"127.0.0.1:{port}"]) as balancer:
+            for _ in range(8):
+                assert await get_chat(balancer) == "a"
+                await trio.sleep(31.7)  # never at a check of the connections' ages
+    assert len(health.services) > 2
+    assert not [line for line in lines if line["event"] == "rpc_server_away"]
 
 
 async def test_a_balancer_without_a_health_service_does_not_watch(nursery: trio.Nursery) -> None:

@@ -1,7 +1,8 @@
 """Interceptors: how calls are logged, authenticated and limited."""
 
 import re
-from collections.abc import MutableMapping
+from collections.abc import AsyncIterator, MutableMapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -14,9 +15,10 @@ from trio.testing import MockClock
 from rookery.v1.archive_grpc import ArchiveServiceStub
 from rookery.v1.archive_pb2 import GetChatRequest, GetChatResponse
 from rookery.v1.session_grpc import SessionServiceStub
-from shared.rpc import Metadata, RpcError, Status, call_unary, open_stream
+from shared.net.admission import ConnectionBudget
+from shared.rpc import Metadata, RpcError, Status, call_unary, open_channel, open_stream
 from shared.rpc.client.prepare import send_token
-from shared.rpc.server.interceptors import authenticate, equals, except_standard, limit_calls, log_calls
+from shared.rpc.server.interceptors import authenticate, bound_strangers, equals, limit_calls, log_calls
 from shared.rpc.server.methods import AnyServerStream
 from shared.rpc.server.standard_services import STANDARD_SERVICES, standard_services
 from shared.rpc.standard.health_grpc import HealthStub
@@ -26,6 +28,7 @@ from shared.rpc.standard.reflection_pb2 import ServerReflectionRequest
 from shared.telemetry.health import Health
 from tests.shared.rpc.calling import PATIENCE, failing, failure_of, get_chat
 from tests.shared.rpc.conftest import eventually, make_services, open_client
+from tests.shared.rpc.servers import serve_services
 
 TOKEN = "correct-horse-battery-staple"
 
@@ -183,7 +186,7 @@ async def test_probes_and_tools_need_no_token() -> None:
     health = Health()
     health.mark_started()
     own = make_services()
-    guard = except_standard(authenticate(equals(TOKEN)))
+    guard = authenticate(equals(TOKEN), optional_for=STANDARD_SERVICES)
     async with open_client([*own, *standard_services(own, health)], guard) as channel:
         checked = await call_unary(HealthStub(channel).Check, HealthCheckRequest(), timeout=PATIENCE)
         assert checked.status == HealthCheckResponse.SERVING
@@ -266,3 +269,37 @@ async def test_the_bound_of_a_peer_is_no_bound_for_another(waiting: Waiting, nur
     same_host: Any = Call("10.0.0.1:2000")
     with pytest.raises(RpcError):
         await limit(same_host, handler)
+
+
+# ---- bound_strangers
+
+
+@asynccontextmanager
+async def watching(channel: Any) -> AsyncIterator[Any]:
+    """A watch of the server's health that has received its first response."""
+    async with open_stream(HealthStub(channel).Watch, timeout=PATIENCE) as stream:
+        await stream.send(HealthCheckRequest())
+        assert await stream.receive() is not None
+        yield stream
+
+
+async def test_one_watch_too_many_ends_the_oldest_without_a_sign_in(nursery: trio.Nursery) -> None:
+    health = Health()
+    health.mark_started()
+    own = make_services()
+    guard = [authenticate(equals(TOKEN), optional_for=STANDARD_SERVICES), bound_strangers(most=2)]
+    admission = ConnectionBudget().add_listener()
+    services = [*own, *standard_services(own, health)]
+    port = await serve_services(nursery, *services, admission=admission, interceptors=guard)
+    async with (
+        open_channel("127.0.0.1", port, prepare=[send_token(TOKEN)]) as known,
+        open_channel("127.0.0.1", port) as stranger,
+        AsyncExitStack() as stack,
+    ):
+        kept = [await stack.enter_async_context(watching(known)) for _ in range(3)]
+        oldest = await stack.enter_async_context(watching(stranger))
+        kept += [await stack.enter_async_context(watching(stranger)) for _ in range(2)]
+        with pytest.raises(RpcError, match="call again") as caught:
+            await oldest.receive()
+        assert caught.value.status is Status.UNAVAILABLE
+        assert [stream.outcome for stream in kept] == [None] * 5

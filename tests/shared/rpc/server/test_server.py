@@ -16,9 +16,22 @@ from h2.events import ConnectionTerminated
 from hyperframe.frame import PingFrame, SettingsFrame
 from trio.testing import MockClock
 
-from shared.rpc import Channel, Limits, open_channel
+from shared.net.admission import ConnectionBudget
+from shared.rpc import Channel, Limits, Status, open_channel
+from shared.rpc.connection import keep_alive
+from shared.rpc.server.server import Server
+from shared.settings import ConnectionSettings
 from tests.shared.rpc.calling import get_chat
-from tests.shared.rpc.conftest import PREFACE, ConnectRaw, Serve, eventually
+from tests.shared.rpc.conftest import (
+    FRAME,
+    PREFACE,
+    ConnectRaw,
+    RawClient,
+    Serve,
+    SessionStream,
+    eventually,
+    make_services,
+)
 from tests.shared.rpc.servers import showing, trusting
 
 PATIENCE = 60.0
@@ -62,6 +75,90 @@ async def test_a_client_that_has_shaken_hands_may_be_silent(connect_raw: Connect
     await trio.sleep(100)
     await client.prove_alive()
     assert client.server.statistics().connections == 1
+
+
+# ---- clients that do not authenticate
+
+PINGING = Limits(keepalive_interval=10)
+"""Silent clients get a ping at least every 20 seconds."""
+
+
+async def authenticate_once(stream: SessionStream) -> None:
+    """Authenticate if the client sends a frame, then wait for ever."""
+    if await stream.receive() is not None:
+        stream.authenticate()
+        await stream.send(FRAME)
+    await trio.sleep_forever()
+
+
+def guarded(total: int = 10) -> Server:
+    """A server whose clients authenticate by a frame on Connect."""
+    budget = ConnectionBudget(ConnectionSettings(idle_seconds=20, total_seconds=60), total)
+    return Server(make_services(connect=authenticate_once), PINGING, admission=budget.add_listener())
+
+
+async def until_closed(client: RawClient) -> float:
+    """Answer pings until the server closes; return the time."""
+    while await client.receive():
+        pass
+    return trio.current_time()
+
+
+async def test_a_client_that_answers_pings_and_begins_no_call_is_closed(
+    connect_raw: ConnectRaw, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    server = guarded()
+    nursery.start_soon(keep_alive, server.connections, PINGING)
+    client = await connect_raw(server=server)
+    assert await until_closed(client) == pytest.approx(20, abs=6)
+    assert any(isinstance(event, ConnectionTerminated) for event in client.events)
+
+
+async def test_a_call_without_a_sign_in_ends_at_the_connection_s_total_age_although_its_client_stays(
+    connect_raw: ConnectRaw, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    server = guarded()
+    nursery.start_soon(keep_alive, server.connections, PINGING)
+    client = await connect_raw(server=server)
+    call = await client.call()
+    with trio.move_on_after(40):
+        await until_closed(client)
+    assert server.statistics().calls == 1
+    assert (await client.status_of(call))[0] == Status.UNAVAILABLE.value
+    assert await until_closed(client) == pytest.approx(60, abs=7)
+    await trio.sleep(2 * PINGING.close_timeout)  # the client still leaves its side open
+    assert server.statistics().connections == 0
+
+
+async def test_a_client_that_has_authenticated_may_be_silent_and_without_a_call(
+    connect_raw: ConnectRaw, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    server = guarded()
+    nursery.start_soon(keep_alive, server.connections, PINGING)
+    client = await connect_raw(server=server)
+    call = await client.call()
+    await client.ping(call)
+    await client.data_of(call)
+    client.http2.reset_stream(call)
+    await client.flush()
+    with trio.move_on_after(200):
+        await until_closed(client)
+    await client.prove_alive()
+
+
+async def test_a_newcomer_closes_the_oldest_client_that_never_authenticated(connect_raw: ConnectRaw) -> None:
+    server = guarded(total=3)
+    signed_in, oldest, other = [await connect_raw(server=server) for _ in range(3)]
+    for client in (signed_in, oldest, other):
+        await client.prove_alive()
+    call = await signed_in.call()
+    await signed_in.ping(call)
+    await signed_in.data_of(call)
+    newcomer = await connect_raw(server=server)
+    await until_closed(oldest)
+    for client in (signed_in, other, newcomer):
+        await client.prove_alive()
+    assert server.statistics().connections_refused == 0
 
 
 @pytest.mark.parametrize("frame", [PingFrame(0, b"12345678"), SettingsFrame(0, flags=["ACK"])], ids=["ping", "ack"])
