@@ -150,7 +150,8 @@ class Http2Connection(H2Connection):
             self._closed_streams[stream_id] = stream.closed_by
 
     def _receive_messages(self, data: bytes) -> tuple[list[Event], int]:
-        """Read the leading frames of data on open streams. Returns their events, and the offset of any other frame.
+        """Read the leading frames of data on open streams, and discard those on streams that we have reset. Returns the
+        events, and the offset of any other frame.
 
         Such frames are the most frequent: each takes 1.2 microseconds here, 5.4 in h2.
         """
@@ -159,13 +160,16 @@ class Http2Connection(H2Connection):
         while start + _FRAME_HEADER.size <= len(data):
             high, low, kind, flags, stream_id = _FRAME_HEADER.unpack_from(data, start)
             size, begin = high << 8 | low, start + _FRAME_HEADER.size
-            stream = self.streams.get(stream_id)
-            if kind or flags or not 0 < size <= min(MAX_FRAME_BYTES, len(data) - begin) or stream is None:
+            if kind or flags or not 0 < size <= min(MAX_FRAME_BYTES, len(data) - begin):
                 break
-            if stream.state_machine.state not in _RECEIVING:
+            stream = self.streams.get(stream_id)
+            if stream is not None and stream.state_machine.state in _RECEIVING:
+                events.append(self._receive_data(stream, data[begin : begin + size]))
+            elif self._was_reset(stream_id):
+                self._discard_data(size)
+            else:
                 break
             start = begin + size
-            events.append(self._receive_data(stream, data[begin:start]))
         return events, start
 
     def _receive_data(self, stream: H2Stream, data: bytes) -> DataReceived:
@@ -180,6 +184,28 @@ class Http2Connection(H2Connection):
             raise
         return DataReceived(stream_id=stream.stream_id, data=data, flow_controlled_length=length)
 
+    def _was_reset(self, stream_id: int) -> bool:
+        """Whether we have reset the stream before the peer ended it. The peer may have sent frames on it before it
+        received the reset, up to a whole window of data: RFC 9113, 5.1, says to discard them. They are not counted, and
+        not answered with another reset, as h2 would do: that takes ten times as long as to discard one.
+        """
+        return self._stream_closed_by(stream_id) is StreamClosedBy.SEND_RST_STREAM
+
+    def _discard_data(self, length: int) -> None:
+        """Receive data of a stream that was reset: it counts in the connection's window. Raises FlowControlError."""
+        try:
+            self._inbound_flow_control_window_manager.window_consumed(length)
+        except ProtocolError as error:
+            self._terminate_connection(error.error_code)
+            raise
+        self.release_window(length)
+
+    def _end_discarding(self, frame: DataFrame | HeadersFrame) -> None:
+        """Note the end of a stream that was reset: no frame after it is discarded uncounted."""
+        if "END_STREAM" in frame.flags:
+            self.forget(frame.stream_id)
+            self._closed_streams[frame.stream_id] = StreamClosedBy.RECV_END_STREAM
+
     def _check_unfinished(self) -> None:
         """Refuse a too large frame or header block before all of it has arrived; h2 would buffer it first."""
         frame, headers = self.incoming_buffer._data, self.incoming_buffer._headers_buffer
@@ -191,23 +217,30 @@ class Http2Connection(H2Connection):
             raise FrameTooLargeError("a frame or a header block is larger than we take")
 
     def _receive_frame(self, frame: Frame) -> list[Event]:
-        if not (isinstance(frame, DataFrame) and (frame.data or "END_STREAM" in frame.flags)):
-            self._count_frame(frame)
-        return super()._receive_frame(frame)
-
-    def _count_frame(self, frame: Frame) -> None:
-        """Count a frame that does no work. Raises DenialOfServiceError if there are too many."""
         if not self._settings_received:
             self._settings_received = isinstance(frame, SettingsFrame) and "ACK" not in frame.flags
             if not self._settings_received:
                 raise ProtocolError("the first frame has no settings")
-        if isinstance(frame, HeadersFrame):
-            return
-        if isinstance(frame, RstStreamFrame):
-            stream = self.streams.get(frame.stream_id)
-            if stream is not None and stream.state_machine.headers_sent:
-                return
-        self._count_idle_frame()
+        if not self._does_work(frame):
+            self._count_idle_frame()
+        return super()._receive_frame(frame)
+
+    def _does_work(self, frame: Frame) -> bool:
+        """Whether a frame may be a part of a call. Any other is counted, and too many end the connection."""
+        stream = self.streams.get(frame.stream_id)
+        match frame:
+            case DataFrame():
+                # A peer that has ended or reset a stream itself sends no more data on it. h2 resets the stream for the
+                # first such frame, so uncounted ones would open and cancel calls for ever.
+                takes_data = stream is not None and stream.state_machine.state in _RECEIVING
+                return (takes_data or self._was_reset(frame.stream_id)) and _carries_data(frame)
+            case HeadersFrame():
+                # Headers on a stream that exists, or has ended, are trailers. Calls of gRPC have none in requests.
+                return self.config.client_side or frame.stream_id > self.highest_inbound_stream_id
+            case RstStreamFrame():
+                return stream is not None and bool(stream.state_machine.headers_sent)
+            case _:
+                return False
 
     def _count_idle_frame(self) -> None:
         self._idle_frames -= 1
@@ -219,12 +252,23 @@ class Http2Connection(H2Connection):
         frame.settings = {code: value for code, value in frame.settings.items() if code in _KNOWN_SETTINGS}
         return super()._receive_settings_frame(frame)
 
+    def _receive_data_frame(self, frame: DataFrame) -> tuple[list[Frame], list[Event]]:
+        if not self._was_reset(frame.stream_id):
+            return super()._receive_data_frame(frame)
+        self._discard_data(frame.flow_controlled_length)
+        self._end_discarding(frame)
+        return [], []
+
     def _receive_headers_frame(self, frame: HeadersFrame) -> tuple[list[Frame], list[Event]]:
+        if self._was_reset(frame.stream_id):
+            h2.connection._decode_headers(self.decoder, frame.data)  # the compression's state must follow all headers
+            self._end_discarding(frame)
+            return [], []
         opens = frame.stream_id % 2 == 1 and frame.stream_id > self.highest_inbound_stream_id
         full = self.refuses_streams or self.open_inbound_streams >= self.local_settings.max_concurrent_streams
         if self.config.client_side or not opens or not full:
             return super()._receive_headers_frame(frame)
-        h2.connection._decode_headers(self.decoder, frame.data)  # the compression's state must follow all headers
+        h2.connection._decode_headers(self.decoder, frame.data)
         self.highest_inbound_stream_id = frame.stream_id
         self._closed_streams[frame.stream_id] = StreamClosedBy.SEND_RST_STREAM
         self._count_idle_frame()
@@ -242,6 +286,14 @@ class Http2Connection(H2Connection):
         frames = super()._acknowledge_settings()
         self.encoder.header_table_size = min(self.encoder.header_table_size, ENCODER_TABLE_BYTES)
         return frames
+
+
+def _carries_data(frame: DataFrame) -> bool:
+    """Whether a frame has data, or ends its stream. Padding hides the length of data, and no client of gRPC sends it: a
+    padded sliver is no more than an empty frame, but takes as long as a full one."""
+    if "PADDED" in frame.flags:
+        return len(frame.data) >= SLIVER_BYTES
+    return bool(frame.data) or "END_STREAM" in frame.flags
 
 
 @cache
