@@ -3,6 +3,7 @@ finish, and windows open only on request.
 """
 
 import struct
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,10 @@ from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, DataReceived, Event
 from h2.exceptions import DenialOfServiceError, FrameTooLargeError, ProtocolError
 from h2.settings import SettingCodes, Settings
-from h2.stream import H2Stream, StreamClosedBy, StreamState
+from h2.stream import H2Stream, StreamClosedBy, StreamInputs, StreamState
 from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, RstStreamFrame, SettingsFrame
 
+from shared.rpc.headers import HeaderDecoder, encode_headers
 from shared.rpc.limits import HTTP2_WINDOW, Limits
 
 if TYPE_CHECKING:
@@ -45,6 +47,10 @@ _RECEIVING = frozenset((StreamState.OPEN, StreamState.HALF_CLOSED_LOCAL))
 
 _KNOWN_SETTINGS = frozenset(SettingCodes)
 
+_END_STREAM = 0x1
+_END_HEADERS = 0x4
+_HIGHEST_STREAM_ID = 2**31 - 1
+
 _FRAME_HEADER = struct.Struct(">HBBBL")
 
 
@@ -72,6 +78,7 @@ class Http2Connection(H2Connection):
         )
         self.local_settings = _local_settings(limits, client_side)
         self.max_inbound_frame_size = MAX_FRAME_BYTES
+        self.decoder = HeaderDecoder()
         self.decoder.max_header_list_size = HEADER_LEEWAY * limits.max_header_bytes
         self.refuses_streams = False
         self._settings_received = False  # no other frame may come before the settings
@@ -79,6 +86,13 @@ class Http2Connection(H2Connection):
         self._idle_frames_per_second = limits.idle_frames_per_second
         self._connection_window = limits.connection_window
         self._consumed = 0  # bytes received and not yet given back to the connection's window
+
+    @property
+    def open_inbound_streams(self) -> int:
+        """The number of open streams of the peer, or a larger one that is still below the limit: h2 counts all streams
+        for each call."""
+        known = len(self.streams)
+        return known if known < self.local_settings.max_concurrent_streams else super().open_inbound_streams
 
     @property
     def outbound_size(self) -> int:
@@ -91,8 +105,7 @@ class Http2Connection(H2Connection):
         else:
             data = bytes(self.incoming_buffer._data) + data
             self.incoming_buffer._data.clear()
-            events, rest = self._receive_messages(data)
-            events += super().receive_data(data[rest:])
+            events = self._receive_frames(data)
         self._check_unfinished()
         return events
 
@@ -133,6 +146,21 @@ class Http2Connection(H2Connection):
         self._data_to_send += _FRAME_HEADER.pack(length >> 8, length & 0xFF, DataFrame.type, 0, stream_id)
         self._data_to_send += data
 
+    def send_last_headers(self, stream_id: int, fields: Sequence[tuple[str, str]]) -> None:
+        """Send the last headers on an open stream, as h2's `send_headers` does: in 6 microseconds instead of 40."""
+        block = encode_headers(fields)
+        size = len(block)
+        if self.encoder.header_table.resized or size > MAX_FRAME_BYTES:
+            # h2 announces a new size of the table in the next block, and sends a long block in several frames.
+            self.send_headers(stream_id, fields, end_stream=True)
+            return
+        state_machine = self.streams[stream_id].state_machine
+        state_machine.process_input(StreamInputs.SEND_HEADERS)
+        state_machine.process_input(StreamInputs.SEND_END_STREAM)
+        flags = _END_STREAM | _END_HEADERS
+        self._data_to_send += _FRAME_HEADER.pack(size >> 8, size & 0xFF, HeadersFrame.type, flags, stream_id)
+        self._data_to_send += block
+
     def go_away(self) -> None:
         """Send GOAWAY and refuse new streams, streams in flight included. Open streams continue."""
         self.refuses_streams = True
@@ -149,40 +177,75 @@ class Http2Connection(H2Connection):
         if stream is not None:
             self._closed_streams[stream_id] = stream.closed_by
 
-    def _receive_messages(self, data: bytes) -> tuple[list[Event], int]:
-        """Read the leading frames of data on open streams, and discard those on streams that we have reset. Returns the
-        events, and the offset of any other frame.
+    def _receive_frames(self, data: bytes) -> list[Event]:
+        """Receive whole frames and the beginning of one. h2 parses all but the most frequent frames."""
+        events, start = self._receive_messages(data, 0)
+        while start < len(data):
+            begin = start + _FRAME_HEADER.size
+            end = begin + int.from_bytes(data[start : start + 3], "big")
+            if end <= len(data) and (frame := self._opening_frame(data[start:begin], data[begin:end])):
+                events += self._receive_call(frame)
+            else:
+                events += super().receive_data(data[start:end])
+            if self.incoming_buffer._headers_buffer:  # no frame may come between the parts of a header block
+                return events + super().receive_data(data[end:])
+            messages, start = self._receive_messages(data, end)
+            events += messages
+        return events
+
+    def _opening_frame(self, header: bytes, block: bytes) -> HeadersFrame | None:
+        """Return the frame if it has all headers of a client's next call, without padding and priority."""
+        *_, kind, flags, stream_id = _FRAME_HEADER.unpack(header)
+        if kind != HeadersFrame.type or flags & ~_END_STREAM != _END_HEADERS or len(block) > MAX_FRAME_BYTES:
+            return None
+        if self.config.client_side or not self.highest_inbound_stream_id < stream_id <= _HIGHEST_STREAM_ID:
+            return None
+        return HeadersFrame(stream_id, block, flags=["END_STREAM"] if flags & _END_STREAM else [])
+
+    def _receive_call(self, frame: HeadersFrame) -> list[Event]:
+        """Receive the first frame of a call as h2 does, which would also represent the frame as text, for a log."""
+        try:
+            frames, events = self._receive_headers_frame(frame)
+        except ProtocolError as error:
+            self._terminate_connection(error.error_code)
+            raise
+        self._prepare_for_sending(frames)
+        return events
+
+    def _receive_messages(self, data: bytes, start: int) -> tuple[list[Event], int]:
+        """Read frames of data on open streams, and discard those on streams that we have reset. Returns the events, and
+        the offset of the next other frame.
 
         Such frames are the most frequent: each takes 1.2 microseconds here, 5.4 in h2.
         """
         events: list[Event] = []
-        start = 0
         while start + _FRAME_HEADER.size <= len(data):
             high, low, kind, flags, stream_id = _FRAME_HEADER.unpack_from(data, start)
             size, begin = high << 8 | low, start + _FRAME_HEADER.size
-            if kind or flags or not 0 < size <= min(MAX_FRAME_BYTES, len(data) - begin):
+            if kind or flags > _END_STREAM or not size + flags or size > min(MAX_FRAME_BYTES, len(data) - begin):
                 break
             stream = self.streams.get(stream_id)
             if stream is not None and stream.state_machine.state in _RECEIVING:
-                events.append(self._receive_data(stream, data[begin : begin + size]))
-            elif self._was_reset(stream_id):
+                events += self._receive_data(stream, data[begin : begin + size], ends=bool(flags))
+            elif self._was_reset(stream_id) and not flags:
                 self._discard_data(size)
             else:
                 break
             start = begin + size
         return events, start
 
-    def _receive_data(self, stream: H2Stream, data: bytes) -> DataReceived:
-        """Receive a frame without flags as h2 does. Raises FlowControlError."""
+    def _receive_data(self, stream: H2Stream, data: bytes, *, ends: bool) -> list[Event]:
+        """Receive a frame without padding as h2 does. Raises ProtocolError, for a full window among others."""
         length = len(data)
         try:
             self._inbound_flow_control_window_manager.window_consumed(length)
             stream._inbound_window_manager.window_consumed(length)
-            stream._track_content_length(length, end_stream=False)
+            stream._track_content_length(length, end_stream=ends)
         except ProtocolError as error:
             self._terminate_connection(error.error_code)
             raise
-        return DataReceived(stream_id=stream.stream_id, data=data, flow_controlled_length=length)
+        event = DataReceived(stream_id=stream.stream_id, data=data, flow_controlled_length=length)
+        return [event, *stream.state_machine.process_input(StreamInputs.RECV_END_STREAM)] if ends else [event]
 
     def _was_reset(self, stream_id: int) -> bool:
         """Whether we have reset the stream before the peer ended it. The peer may have sent frames on it before it
@@ -284,7 +347,10 @@ class Http2Connection(H2Connection):
 
     def _acknowledge_settings(self) -> list[Frame]:
         frames = super()._acknowledge_settings()
-        self.encoder.header_table_size = min(self.encoder.header_table_size, ENCODER_TABLE_BYTES)
+        encoder = self.encoder
+        encoder.header_table_size = min(encoder.header_table_size, ENCODER_TABLE_BYTES)
+        # hpack forgets to announce a change if the same size is set again.
+        encoder.header_table.resized = bool(encoder.table_size_changes)
         return frames
 
 
