@@ -183,7 +183,10 @@ class Http2Connection(H2Connection):
         while start < len(data):
             begin = start + _FRAME_HEADER.size
             end = begin + int.from_bytes(data[start : start + 3], "big")
-            if end <= len(data) and (frame := self._opening_frame(data[start:begin], data[begin:end])):
+            if max(begin, end) > len(data):  # h2 would parse its header again with each part
+                self.incoming_buffer._data += data[start:]
+                return events
+            if frame := self._opening_frame(data[start:begin], data[begin:end]):
                 events += self._receive_call(frame)
             else:
                 events += super().receive_data(data[start:end])
