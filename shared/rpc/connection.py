@@ -20,13 +20,14 @@ from shared.rpc.limits import Limits
 from shared.rpc.protocol import Event, Protocol
 from shared.rpc.status import RpcError, Status
 from shared.rpc.streams import MessageStream
+from shared.rpc.turns import Turn
 
 READ_BYTES = 64 * 1024
 """Bytes per read of the socket: four frames of HTTP/2."""
 
-SLICE_BYTES = 4 * 1024
-"""Bytes that are processed before other tasks run: the smallest frames of one peer, some 90 calls that are opened and
-reset, delay all other tasks by 30 ms at most."""
+SLICE_BYTES = 1024
+"""Bytes that are processed before the turn's time is checked: the smallest frames, some 36 calls that are opened and
+reset, take 2 ms."""
 
 READ_AHEAD_BUFFERS = 4
 """The reader stops while this many times the send buffer is unsent: only responses to pings and the like reach it."""
@@ -50,8 +51,10 @@ log = structlog.get_logger(__name__)
 class Connection(Generic[Stream]):
     """The common part of a server's and a client's connection. Only `run` is asynchronous."""
 
-    def __init__(self, transport: trio.abc.Stream, limits: Limits, *, client_side: bool, received: bytes = b"") -> None:
-        """`received`: bytes that were already read from the transport."""
+    def __init__(
+        self, transport: trio.abc.Stream, limits: Limits, turn: Turn, *, client_side: bool, received: bytes = b""
+    ) -> None:
+        """`turn` bounds the time of processing. `received`: bytes that were already read from the transport."""
         self.limits = limits
         self.streams: dict[int, Stream] = {}
         scheme = "https" if isinstance(transport, trio.SSLStream) else "http"
@@ -62,6 +65,7 @@ class Connection(Generic[Stream]):
         self.going_away = False
         """Whether the connection refuses new streams."""
         self._transport = transport
+        self._turn = turn
         self._received = received
         self._scope = trio.CancelScope()
         self._wake_writer = trio.Event()
@@ -152,9 +156,10 @@ class Connection(Generic[Stream]):
             self._received_at = now
             self._pinged = False
             for start in range(0, len(data), SLICE_BYTES):
-                if start:
-                    await trio.lowlevel.checkpoint()
-                if not self._process(data[start : start + SLICE_BYTES]):
+                await self._turn.wait()
+                with self._turn.spending():
+                    usable = self._process(data[start : start + SLICE_BYTES])
+                if not usable:
                     return
                 while (
                     self.http2.outbound_size > READ_AHEAD_BUFFERS * self.limits.send_buffer and not self._write_failed

@@ -32,7 +32,7 @@ class Limits:
     idle_frames: int = 1_000
     """Frames without work that a peer may send in a burst: pings, settings, priorities, empty data, resets of calls
     without a response, unknown frames. More end the connection. A client that cancels all its calls when a server
-    hangs sends a hundred. A thousand take us some 30 ms, a thousand opened and reset calls 0.3 s."""
+    hangs sends a hundred. A thousand take us some 30 ms, a thousand opened and reset calls 0.1 s."""
     idle_frames_per_second: float = 200.0
     """Frames without work that are allowed per second, beside two for each frame of data sent to the peer, which the
     peer may answer by opening two windows. Lets a client cancel all its `max_streams` calls twice a second."""

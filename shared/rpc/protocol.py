@@ -17,7 +17,6 @@ from google.protobuf.any_pb2 import Any
 from google.protobuf.message import DecodeError, Message
 from google.rpc.status_pb2 import Status as StatusWithDetails
 from h2.errors import ErrorCodes
-from h2.utilities import HeaderValidationFlags, validate_headers
 
 from rookery.purerpc_compat import (
     GRPCConfiguration,
@@ -31,6 +30,7 @@ from rookery.purerpc_compat import (
     b64encode,
     sanitize_headers,
 )
+from shared.rpc.headers import FIELD_BYTES, Headers, Part, read_headers
 from shared.rpc.http2 import Http2Connection
 from shared.rpc.limits import Limits
 from shared.rpc.status import Metadata, RpcError, Status, status_of
@@ -55,8 +55,6 @@ PLAIN_IN_MESSAGES = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code)
 FINEST_TIMEOUT = 99.0
 """Seconds up to which a timeout is sent in microseconds: gRPC allows eight digits."""
 
-Headers = Sequence[tuple[bytes, bytes]]
-
 _MALFORMED = (
     ProtocolError,
     h2.exceptions.ProtocolError,
@@ -67,13 +65,6 @@ _MALFORMED = (
     ValueError,
 )
 """The exceptions of purerpc and h2 for malformed headers."""
-
-_REQUEST = HeaderValidationFlags(is_client=False, is_trailer=False, is_response_header=False, is_push_promise=False)
-_RESPONSE = HeaderValidationFlags(is_client=True, is_trailer=False, is_response_header=True, is_push_promise=False)
-_REQUEST_TRAILERS = HeaderValidationFlags(
-    is_client=False, is_trailer=True, is_response_header=False, is_push_promise=False
-)
-_TRAILERS = HeaderValidationFlags(is_client=True, is_trailer=True, is_response_header=False, is_push_promise=False)
 
 _CONTENT_TYPE = re.compile(re.escape(GRPC) + r"(?:[+;].*)?")
 _TIMEOUT = re.compile(r"[0-9]{1,8}[HMSmun]")
@@ -232,7 +223,7 @@ class Protocol(GRPCConnection):  # type: ignore[misc, unused-ignore]
         for extra in (metadata, () if error is None else error.metadata):
             check_metadata(extra)
             headers += sanitize_headers(extra)  # type: ignore[no-untyped-call]
-        self.http2.send_headers(stream_id, headers, end_stream=True)
+        self.http2.send_last_headers(stream_id, headers)
         self.reset(stream_id, ErrorCodes.NO_ERROR)
 
     def reset(self, stream_id: int, code: ErrorCodes) -> None:
@@ -252,11 +243,11 @@ class Protocol(GRPCConnection):  # type: ignore[misc, unused-ignore]
         return event
 
     def _request(self, stream_id: int, headers: Headers) -> Request:
-        if sum(len(name) + len(value) + 32 for name, value in headers) > self._max_header_bytes:
+        if sum(len(name) + len(value) + FIELD_BYTES for name, value in headers) > self._max_header_bytes:
             error = RpcError(Status.RESOURCE_EXHAUSTED, f"the headers are over {self._max_header_bytes} bytes")
             return CallRefused(stream_id, error)
         try:
-            fields = _read_headers(headers, _REQUEST)
+            fields = _fields(headers, Part.REQUEST)
         except h2.exceptions.ProtocolError:
             return MalformedRequest(stream_id)
         except UnicodeDecodeError:
@@ -286,7 +277,7 @@ class Protocol(GRPCConnection):  # type: ignore[misc, unused-ignore]
 
     def _response(self, stream_id: int, headers: Headers, *, ended: bool) -> ResponseStarted | CallEnded:
         try:
-            fields = _read_headers(headers, _RESPONSE)
+            fields = _fields(headers, Part.RESPONSE)
             http_status = int(fields[":status"])
             if http_status != 200:
                 error = RpcError(_HTTP_STATUSES.get(http_status, Status.UNKNOWN), f"HTTP status {http_status}")
@@ -304,7 +295,7 @@ class Protocol(GRPCConnection):  # type: ignore[misc, unused-ignore]
 
     def _trailers(self, event: h2.events.TrailersReceived) -> CallEnded:
         try:
-            return _call_ended(event.stream_id, _read_headers(event.headers, _TRAILERS))
+            return _call_ended(event.stream_id, _fields(event.headers, Part.TRAILERS))
         except _MALFORMED:
             error = RpcError(Status.UNKNOWN, "the response's trailers are not valid for gRPC")
             return CallEnded(event.stream_id, error, ())
@@ -312,7 +303,7 @@ class Protocol(GRPCConnection):  # type: ignore[misc, unused-ignore]
     def _request_trailers(self, event: h2.events.TrailersReceived) -> MalformedRequest | h2.events.Event:
         """gRPC has no trailers in requests: valid ones are ignored."""
         try:
-            _read_headers(event.headers, _REQUEST_TRAILERS)
+            read_headers(event.headers, Part.TRAILERS)
         except (h2.exceptions.ProtocolError, UnicodeDecodeError):
             return MalformedRequest(event.stream_id)
         return event
@@ -329,9 +320,8 @@ def check_metadata(metadata: Metadata) -> None:
             raise ValueError(f"the value of {name!r} must be printable ASCII without spaces around it")
 
 
-def _read_headers(headers: Headers, flags: HeaderValidationFlags) -> HeaderDict:
-    pairs = [(name.decode(), value.decode()) for name, value in validate_headers(headers, flags)]
-    return HeaderDict(pairs)  # type: ignore[no-untyped-call]
+def _fields(headers: Headers, part: Part) -> HeaderDict:
+    return HeaderDict(read_headers(headers, part))  # type: ignore[no-untyped-call]
 
 
 def _status_headers(error: RpcError | None) -> list[tuple[str, str]]:
@@ -339,7 +329,7 @@ def _status_headers(error: RpcError | None) -> list[tuple[str, str]]:
         return [("grpc-status", "0")]
     headers = [("grpc-status", str(int(error.status)))]
     if error.message:
-        headers.append(("grpc-message", quote(error.message, safe=PLAIN_IN_MESSAGES)))
+        headers.append(("grpc-message", _escaped(error.message)))
     if error.retry_after is not None:
         pause = -1 if math.isinf(error.retry_after) else math.ceil(error.retry_after * 1000)
         headers.append((RETRY_AFTER, str(pause)))
@@ -347,6 +337,12 @@ def _status_headers(error: RpcError | None) -> list[tuple[str, str]]:
         status = StatusWithDetails(code=int(error.status), message=error.message, details=error.details)
         headers.append((DETAILS, b64encode(status.SerializeToString())))
     return headers
+
+
+def _escaped(message: str) -> str:
+    if message.isascii() and message.isprintable():
+        return message.replace("%", "%25").replace(" ", "%20")  # as below, in a tenth of the time
+    return quote(message, safe=PLAIN_IN_MESSAGES)
 
 
 def _details(fields: HeaderDict) -> Sequence[Any]:

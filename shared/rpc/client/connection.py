@@ -12,6 +12,7 @@ from shared.rpc.limits import Limits
 from shared.rpc.protocol import CallEnded, Event, OutgoingCall, ResponseStarted
 from shared.rpc.status import RpcError, Status
 from shared.rpc.streams import ClientStream
+from shared.rpc.turns import Turn
 
 LAST_STREAM_ID = 2**31 - 3
 """The last stream id of HTTP/2 on one connection: the next call needs a new one."""
@@ -29,7 +30,7 @@ class ClientConnection(Connection[AnyClientStream]):
 
     def __init__(self, transport: trio.abc.Stream, limits: Limits, slots: trio.lowlevel.ParkingLot) -> None:
         """In `slots`, calls wait until a server accepts one more."""
-        super().__init__(transport, limits, client_side=True)
+        super().__init__(transport, limits, Turn(), client_side=True)
         self.settled = trio.Event()
         """Set once the server's settings have arrived, or the connection has ended."""
         self.until_retired = trio.CancelScope()

@@ -17,6 +17,7 @@ from shared.rpc.server.foreign import ForeignStream
 from shared.rpc.server.methods import AnyServerStream, Handler
 from shared.rpc.status import RpcError, Status
 from shared.rpc.streams import ServerStream
+from shared.rpc.turns import Turn
 
 if TYPE_CHECKING:
     from shared.net.admission import Slot
@@ -60,6 +61,7 @@ class ServerConnection(Connection[AnyServerStream | ForeignStream]):
         transport: trio.abc.Stream,
         received: bytes,
         limits: "Limits",
+        turn: Turn,
         methods: "Methods",
         counters: "ServerCounters",
         handshake_done: Callable[[], None],
@@ -68,7 +70,7 @@ class ServerConnection(Connection[AnyServerStream | ForeignStream]):
         settings: "ConnectionSettings",
     ) -> None:
         """`received`: bytes that were already read. `handshake_done` is called when the client's settings arrive."""
-        super().__init__(transport, limits, client_side=False, received=received)
+        super().__init__(transport, limits, turn, client_side=False, received=received)
         self._methods = methods
         self._counters = counters
         self._handshake_done = handshake_done

@@ -65,7 +65,7 @@ async def test_headers_without_measure_end_their_connection_in_little_memory(
     client = await connect_raw()
     await trio.testing.wait_all_tasks_blocked()
     wire = attack()
-    with no_more_memory_than(2 * MIB):
+    with no_more_memory_than(3 * MIB):
         await client.stream.send_all(wire)
         await client.receive_until(lambda event: isinstance(event, ConnectionTerminated))
     await client.stream.aclose()

@@ -1,5 +1,7 @@
 """Random input: our HTTP/2 returns events or raises h2's ProtocolError, sends little, and the server goes on."""
 
+import cProfile
+import math
 import struct
 from itertools import pairwise
 
@@ -14,9 +16,9 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from rookery.v1.session_pb2 import ServerFrame
-from shared.rpc import Limits
+from shared.rpc import Limits, RpcError, Status
 from shared.rpc.framing import frame_messages
-from shared.rpc.protocol import OutgoingCall, Protocol
+from shared.rpc.protocol import CallStarted, OutgoingCall, Protocol
 from shared.rpc.server.server import Server
 from tests.fuzzing import examples
 from tests.shared.rpc.conftest import PREFACE, make_services
@@ -28,6 +30,11 @@ LIMITS = Limits(max_header_bytes=1_000, close_timeout=0.01, request_timeout=0.1,
 ANSWER_BYTES = 5
 """The most bytes sent per received byte: an empty frame of nine bytes may be answered by two frames of thirteen, or
 by the headers of a refusal."""
+
+CALLS = 50
+
+STEPS_PER_CALL = 450
+"""Two thirds of h2's and purerpc's."""
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS = range(5)
 PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION, ALTSVC = range(5, 11)
@@ -154,3 +161,23 @@ async def test_a_connection_ends_without_a_fault_after_any_input(
     assert not [entry for entry in logs if entry["log_level"] == "error"]
     assert server.statistics().calls == 0
     assert not server.connections
+
+
+def test_a_call_to_an_unknown_method_takes_few_steps() -> None:
+    """It needs no token: its price bounds a flood of such calls. Counted in calls of functions, which do not depend on
+    the machine's speed as time does."""
+    client, server = Protocol(Limits(), client_side=True), Protocol(Limits(), client_side=False)
+    server.receive_data(client.data_to_send())
+    call = OutgoingCall("no.Such", "Method", ServerFrame, math.inf, [("token", "x")])
+    wire = []
+    for stream_id in range(1, 2 * CALLS, 2):
+        client.call(stream_id, call, math.inf)
+        client.http2.end_stream(stream_id)
+        wire.append(client.data_to_send())
+    with cProfile.Profile() as profile:
+        for data in wire:
+            for event in server.receive_data(data):
+                if isinstance(event, CallStarted):
+                    server.finish(event.stream_id, RpcError(Status.UNIMPLEMENTED, "no such"), responded=False)
+                    server.http2.forget(event.stream_id)
+    assert sum(entry.callcount for entry in profile.getstats()) < STEPS_PER_CALL * CALLS

@@ -1,0 +1,105 @@
+"""The connections of one address share one turn in each pass of the scheduler."""
+
+import gc
+import weakref
+
+import pytest
+import trio
+import trio.testing
+
+from shared.rpc import turns as module
+from shared.rpc.turns import TURN_SECONDS, Turn, Turns
+
+TASKS = 100
+
+
+class Clock:
+    """A clock that moves only when the test moves it."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(module, "perf_counter", clock)
+    return clock
+
+
+async def work(turn: Turn, clock: Clock, seconds: float) -> None:
+    await turn.wait()
+    with turn.spending():
+        clock.now += seconds
+
+
+async def test_nobody_waits_within_a_turn(clock: Clock) -> None:
+    turn = Turn()
+    with trio.testing.assert_no_checkpoints():
+        for _ in range(4):
+            await work(turn, clock, TURN_SECONDS / 4)
+    with trio.testing.assert_checkpoints():
+        await turn.wait()
+
+
+@pytest.mark.parametrize("seconds", [TURN_SECONDS * 2, TURN_SECONDS, TURN_SECONDS / 2, TURN_SECONDS / 50])
+async def test_the_work_of_all_takes_one_turn_in_each_pass(clock: Clock, seconds: float) -> None:
+    turn, passes, spent = Turn(), 0, []
+
+    async def count_passes() -> None:
+        nonlocal passes
+        while True:
+            before = clock.now
+            await trio.lowlevel.checkpoint()
+            passes += 1
+            spent.append(clock.now - before)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(count_passes)
+        async with trio.open_nursery() as working:
+            for _ in range(TASKS):
+                working.start_soon(work, turn, clock, seconds)
+        nursery.cancel_scope.cancel()
+    assert clock.now == pytest.approx(TASKS * seconds)
+    assert max(spent) < 2 * (TURN_SECONDS + seconds)  # the tasks of two passes may run in either order
+    assert passes <= 2 * TASKS + 5
+
+
+async def test_a_cancelled_connection_leaves_no_other_waiting(clock: Clock) -> None:
+    turn = Turn()
+    await work(turn, clock, TURN_SECONDS)
+    scopes = [trio.CancelScope() for _ in range(TASKS)]
+    done = 0
+
+    async def cancellable(scope: trio.CancelScope) -> None:
+        nonlocal done
+        with scope:
+            await work(turn, clock, TURN_SECONDS)
+            done += 1
+
+    async with trio.open_nursery() as nursery:
+        for scope in scopes:
+            nursery.start_soon(cancellable, scope)
+        await trio.lowlevel.checkpoint()
+        for scope in scopes[::2]:
+            scope.cancel()
+        nursery.cancel_scope.deadline = trio.current_time() + 30  # only for a test that has failed
+    assert done >= TASKS // 2
+
+
+def test_the_connections_of_one_address_share_a_turn_while_there_are_any() -> None:
+    turns = Turns()
+    turn = turns.of("192.0.2.1")
+    assert turns.of("::ffff:192.0.2.1") is turn
+    assert turns.of("192.0.2.2") is not turn
+    network = turns.of("2001:db8:1:2:3:4:5:6")
+    assert turns.of("2001:db8:1:2::1") is network
+    assert turns.of("2001:db8:1:3::1") is not network
+    assert turns.of("") is not turns.of("")
+    gone = weakref.ref(turn)
+    del turn
+    gc.collect()
+    assert gone() is None
