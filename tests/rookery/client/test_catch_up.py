@@ -88,7 +88,7 @@ async def test_a_failed_reading_is_repeated_unless_a_retry_makes_no_sense(autoju
     async with aclosing(missed(api, SINCE_MS)) as items:  # type: ignore[arg-type]
         await anext(items)
     assert trio.current_time() - begin == 3 + 5
-    api.failures = [Refused("suspended", "No.")]
+    api.failures.append(Refused("suspended", "No."))
     with pytest.raises(Refused, match="No"):
         await anext(missed(api, SINCE_MS))  # type: ignore[arg-type]
 
