@@ -130,11 +130,11 @@ export class Api {
   /**
    * A page of history, oldest first.
    * @param {string} chat_id
-   * @param {{before_id?: string, after_id?: string}} [anchor]
+   * @param {{before_id?: string, limit?: string}} [query]
    * @returns {Promise<HistoryPage>}
    */
-  messages(chat_id, anchor = {}) {
-    return this.signedIn("GET", `/v1/chats/${encodeURIComponent(chat_id)}/messages?${new URLSearchParams(anchor)}`);
+  messages(chat_id, query = {}) {
+    return this.signedIn("GET", `/v1/chats/${encodeURIComponent(chat_id)}/messages?${new URLSearchParams(query)}`);
   }
 
   /**

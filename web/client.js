@@ -13,13 +13,17 @@ import { Reactions, Receipts } from "./pending.js";
 import { Typing } from "./typing.js";
 
 /** @import {Message, Refused, ServerFrame, User, Welcome, WireEvent, WireReaction, WireReceipt} from "./types.js" */
+/** @import {WireChat} from "./types.js" */
 
 /** Milliseconds after which a send without an acknowledgement makes the session reconnect. */
 const ACKNOWLEDGEMENT_DEADLINE_MS = 10_000;
 /** Receipts within this many milliseconds are sent together. */
 const RECEIPT_PAUSE_MS = 150;
-/** Catching up starts this long before the first missed event, because clocks differ. */
-const CATCH_UP_MARGIN_MS = 60_000;
+/**
+ * Catching up reads from this long before the first missed event: a message that is accepted on a retry keeps the id of
+ * its first sending, and gateways' clocks differ.
+ */
+const CATCH_UP_OVERLAP_MS = 300_000;
 /**
  * The archive lags behind the sessions: by less than the first of these pauses, and by more after an engine was down.
  * Missed events are read at once, and again after each pause.
@@ -41,7 +45,8 @@ export class Client extends EventTarget {
   #nextChats = "";
   #receipts = new Receipts();
   #reactions = new Reactions();
-  #newestEvent_ms = Date.now();
+  /** The time of the newest event by the servers' clocks, in milliseconds since 1970; 0 if the user has no chat yet. */
+  #newestEvent_ms = 0;
   /** Events of the first session's replay that are still to arrive, all older than this page; null before it begins. */
   #replayLeft = /** @type {number | null} */ (null);
   /** The time of the first missed event, in milliseconds since 1970; Infinity if none was missed. */
@@ -59,7 +64,7 @@ export class Client extends EventTarget {
     this.me = me;
     this.profiles = new Profiles(async (user_ids) => (await api.profiles(user_ids)).profiles);
     this.profiles.put([me]);
-    this.conversations = new Conversations((chat_id, anchor) => api.messages(chat_id, anchor));
+    this.conversations = new Conversations((chat_id, query) => api.messages(chat_id, query));
     this.chats = new ChatBook(me.user_id, this.conversations);
     this.typing = new Typing();
     this.outbox = new Outbox(storage, me.user_id);
@@ -111,6 +116,7 @@ export class Client extends EventTarget {
     try {
       const { chats = [], next_cursor = "" } = await this.api.chats({ cursor: this.#nextChats });
       this.#nextChats = next_cursor;
+      if (this.chatsPhase === "loading") this.#noteNewest(chats);
       this.chatsPhase = "ready";
       this.#addChats(chats);
     } catch {
@@ -191,14 +197,14 @@ export class Client extends EventTarget {
     if (accepted) this.#onAccepted(accepted.client_message_id, accepted.message_id);
     if (refused?.client_message_id) this.#onSendRefused(refused.client_message_id, refused);
     else if (refused) this.#onFrameRefused(Number(refused.frame));
-    if (gap) void this.#catchUp(Number(gap.since_ms ?? 0));
+    if (gap) void this.#catchUp(Number(gap.since_ms ?? 0) || this.#newestEvent_ms);
     if (event) this.#onEvent(event);
     if (event && this.#replayLeft) this.#replayLeft--;
   }
 
   /** @param {WireEvent} event */
   #onEvent({ event_id, message, reaction, receipt, typing }) {
-    if (event_id) this.#newestEvent_ms = Math.max(this.#newestEvent_ms, timeOfId(event_id));
+    if (event_id) this.#noteEvent(timeOfId(event_id));
     if (message) this.#onMessage(fromWire(message));
     if (reaction) this.#onReaction(reaction);
     if (receipt) this.#onReceipt(receipt);
@@ -278,7 +284,21 @@ export class Client extends EventTarget {
 
   // ---- catching up and sending
 
-  /** Reads the changes since a time in milliseconds since 1970. @param {number} since_ms */
+  /** Before the first event, the newest one is that of the list of chats. @param {readonly WireChat[]} chats */
+  #noteNewest(chats) {
+    for (const { changed_at_ms = "0" } of chats) this.#noteEvent(Number(changed_at_ms));
+  }
+
+  /** @param {number} at_ms */
+  #noteEvent(at_ms) {
+    this.#newestEvent_ms = Math.max(this.#newestEvent_ms, at_ms);
+  }
+
+  /**
+   * Reads the changes since the last moment before missed events, in milliseconds since 1970. The moment is one of
+   * events: the user's own messages are accepted while events are missing.
+   * @param {number} since_ms
+   */
   async #catchUp(since_ms) {
     const turn = ++this.#catchUps;
     this.#missedSince_ms = Math.min(this.#missedSince_ms, since_ms);
@@ -290,12 +310,12 @@ export class Client extends EventTarget {
     }
     if (!complete) return this.session.restart(); // the next welcome tries again
     this.#missedSince_ms = Infinity;
-    this.conversations.caughtUp();
   }
 
   /** @returns {Promise<boolean>} whether all reads succeeded */
   async #readMissed() {
-    const reading = [this.conversations.catchUp(this.openChat), this.#readChangedSince(this.#missedSince_ms)];
+    const since_ms = Math.max(this.#missedSince_ms - CATCH_UP_OVERLAP_MS, 0);
+    const reading = [this.conversations.catchUp(this.openChat, since_ms), this.#readChangedSince(since_ms)];
     return (await Promise.allSettled(reading)).every(({ status }) => status === "fulfilled");
   }
 
@@ -303,13 +323,13 @@ export class Client extends EventTarget {
   async #readChangedSince(since_ms) {
     let cursor = "";
     do {
-      const page = await this.api.chats({ changed_since_ms: Math.max(since_ms - CATCH_UP_MARGIN_MS, 0), cursor });
+      const page = await this.api.chats({ changed_since_ms: since_ms, cursor });
       this.#addChats(page.chats ?? []);
       cursor = page.next_cursor ?? "";
     } while (cursor);
   }
 
-  /** @param {readonly import("./types.js").WireChat[]} chats */
+  /** @param {readonly WireChat[]} chats */
   #addChats(chats) {
     this.chats.merge(chats);
     for (const { chat_id } of chats) {

@@ -1,11 +1,13 @@
 // The messages of the chats that were opened: loaded pages of history merged with live messages.
 
-import { compareIds, fromHistory, merge, withLive, withReaction } from "./messages.js";
+import { compareIds, fromHistory, merge, timeOfId, withLive, withReaction } from "./messages.js";
 
-/** @import {HistoryPage, Message, WireReaction} from "./types.js" */
+/** @import {HistoryMessage, HistoryPage, Message, WireReaction} from "./types.js" */
 
-/** When catching up needs more pages than this, the newest page replaces all loaded messages. */
+/** When catching up needs more pages than this, they replace all older messages. */
 const MAX_CATCH_UP_PAGES = 5;
+/** Messages of a page when catching up: the server's maximum. */
+const CATCH_UP_LIMIT = "100";
 
 /**
  * @typedef {object} Conversation
@@ -22,10 +24,8 @@ export class Conversations extends EventTarget {
   #fetch;
   /** @type {Map<string, Conversation>} */
   #all = new Map();
-  /** Per chat that is catching up, the message up to which nothing is missing. @type {Map<string, string>} */
-  #completeUpTo = new Map();
 
-  /** @param {(chat_id: string, anchor?: {before_id?: string, after_id?: string}) => Promise<HistoryPage>} fetch */
+  /** @param {(chat_id: string, query?: {before_id?: string, limit?: string}) => Promise<HistoryPage>} fetch */
   constructor(fetch) {
     super();
     this.#fetch = fetch;
@@ -43,6 +43,7 @@ export class Conversations extends EventTarget {
     this.#set(chat_id, { phase: "loading" });
     try {
       const page = await this.#fetch(chat_id);
+      if (page.has_older) this.#dropOlder(chat_id, page.messages ?? []);
       this.#merge(chat_id, page, { hasOlder: page.has_older ?? false, phase: "ready", older: "idle" });
     } catch {
       this.#set(chat_id, { phase: "failed" });
@@ -57,7 +58,9 @@ export class Conversations extends EventTarget {
     this.#set(chat_id, { older: "loading" });
     try {
       const page = await this.#fetch(chat_id, { before_id: oldest.message_id });
-      this.#merge(chat_id, page, { hasOlder: page.has_older ?? false, older: "idle" });
+      // If older messages have come or gone meanwhile, the page does not adjoin them.
+      if (this.of(chat_id).messages[0]?.message_id !== oldest.message_id) this.#set(chat_id, { older: "idle" });
+      else this.#merge(chat_id, page, { hasOlder: page.has_older ?? false, older: "idle" });
     } catch {
       this.#set(chat_id, { older: "failed" });
     }
@@ -65,7 +68,10 @@ export class Conversations extends EventTarget {
 
   /** @param {Message} message that arrived live or was just accepted */
   add(message) {
-    const { messages } = this.of(message.chat_id);
+    const { messages, hasOlder } = this.of(message.chat_id);
+    const oldest = messages[0];
+    // A message that is accepted on its retry may be older than the loaded pages: it comes with its own page.
+    if (hasOlder && oldest && compareIds(message.message_id, oldest.message_id) < 0) return;
     const after = withLive(messages, message);
     if (after !== messages) this.#set(message.chat_id, { messages: after });
   }
@@ -83,22 +89,14 @@ export class Conversations extends EventTarget {
   }
 
   /**
-   * Reads missed messages of the open chat and drops all other chats, which load again when they are opened.
-   * Call it again if it throws, and while history may be incomplete; `caughtUp` ends the catch-up.
+   * Reads the messages of the open chat since a moment, and drops all other chats, which load again when they are
+   * opened. Call it again if it throws, and while history may be incomplete.
    * @param {string} open_chat_id empty if none is
+   * @param {number} since_ms in milliseconds since 1970: nothing older is missing
    */
-  async catchUp(open_chat_id) {
+  async catchUp(open_chat_id, since_ms) {
     for (const chat_id of [...this.#all.keys()]) if (chat_id !== open_chat_id) this.#all.delete(chat_id);
-    const { messages, phase } = this.of(open_chat_id);
-    if (phase !== "ready") return;
-    const newest_id = this.#completeUpTo.get(open_chat_id) ?? messages.at(-1)?.message_id ?? "0";
-    this.#completeUpTo.set(open_chat_id, newest_id);
-    await this.#readMissed(open_chat_id, newest_id);
-  }
-
-  /** Ends the catch-up: all missed messages have been read. */
-  caughtUp() {
-    this.#completeUpTo.clear();
+    if (this.of(open_chat_id).phase === "ready") await this.#readSince(open_chat_id, since_ms);
   }
 
   /** Repeats the loads that failed. @param {string} chat_id */
@@ -108,19 +106,44 @@ export class Conversations extends EventTarget {
     if (older === "failed") await this.loadOlder(chat_id);
   }
 
-  /** @param {string} chat_id @param {string} newest_id */
-  async #readMissed(chat_id, newest_id) {
-    const page = await this.#fetch(chat_id);
-    const oldest_id = page.messages?.[0]?.message.message_id ?? "0";
-    let reached = !page.has_older || compareIds(oldest_id, newest_id) <= 0;
-    for (let pages = 0; !reached && pages < MAX_CATCH_UP_PAGES; pages++) {
-      const next = await this.#fetch(chat_id, { after_id: newest_id });
-      this.#merge(chat_id, next, {});
-      newest_id = next.messages?.at(-1)?.message.message_id ?? newest_id;
-      reached = !next.has_newer || compareIds(oldest_id, newest_id) <= 0;
+  /**
+   * Reads page by page from the newest message back to the moment. A message that was just accepted, or arrived live,
+   * says nothing about those before it: no known message ends the reading.
+   * @param {string} chat_id
+   * @param {number} since_ms
+   */
+  async #readSince(chat_id, since_ms) {
+    /** @type {HistoryMessage[]} */
+    const items = [];
+    let page = await this.#fetch(chat_id, { limit: CATCH_UP_LIMIT });
+    for (let pages = 1; ; pages++) {
+      items.unshift(...(page.messages ?? []));
+      const oldest_id = items[0]?.message.message_id;
+      if (!oldest_id || !page.has_older || timeOfId(oldest_id) < since_ms) break;
+      if (pages === MAX_CATCH_UP_PAGES) {
+        this.#dropOlder(chat_id, items);
+        break;
+      }
+      page = await this.#fetch(chat_id, { before_id: oldest_id, limit: CATCH_UP_LIMIT });
     }
-    if (reached) this.#merge(chat_id, page, {});
-    else this.#set(chat_id, { messages: (page.messages ?? []).map(fromHistory), hasOlder: true });
+    const isBeyondOldest = this.#older(chat_id, items).length === 0;
+    this.#merge(chat_id, { messages: items }, isBeyondOldest ? { hasOlder: page.has_older ?? false } : {});
+  }
+
+  /**
+   * Drops the messages before these newest ones: some between the two were not read.
+   * @param {string} chat_id
+   * @param {readonly HistoryMessage[]} newest
+   */
+  #dropOlder(chat_id, newest) {
+    const messages = this.of(chat_id).messages.slice(this.#older(chat_id, newest).length);
+    this.#all.set(chat_id, { ...this.of(chat_id), messages });
+  }
+
+  /** The known messages before these newest ones. @param {string} chat_id @param {readonly HistoryMessage[]} newest */
+  #older(chat_id, newest) {
+    const first_id = newest[0]?.message.message_id ?? "0";
+    return this.of(chat_id).messages.filter(({ message_id }) => compareIds(message_id, first_id) < 0);
   }
 
   /** @param {string} chat_id @param {HistoryPage} page @param {Partial<Conversation>} change */

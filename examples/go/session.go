@@ -21,7 +21,7 @@ const (
 	answerTime   = 10 * time.Second // for Welcome, and for any frame after a Ping
 	lagTime      = 3 * time.Second  // history may lag behind live events by this much
 	historyTime  = 24 * time.Hour   // the part of the history that is shown at first
-	marginMS     = 10_000           // history is read from this much earlier: times are only roughly in order
+	overlapMS    = 300_000          // history is read from this much earlier: a retried message keeps its first id
 	epochMS      = 1767225600000    // of the times in message ids
 	maxSeen      = 10_000           // remembered message ids: more than a server replays
 	maxDoublings = 10
@@ -66,7 +66,7 @@ type Session struct {
 	position     *pb.Position // where to resume
 	pending      *pb.Send     // not accepted yet; a client that may be killed stores it on disk
 	seen, before map[messageKey]bool
-	newestMS     int64 // the time of the newest received message
+	newestMS     int64 // the time of the newest event, never of an own accepted message
 	history      chan found
 	renewed      chan string
 	failures     int
@@ -255,7 +255,7 @@ func (s *Session) receive(ctx context.Context, frame *pb.ServerFrame) error {
 			s.position = frame.Gap.Position
 		}
 		s.say("* events are missing: reading history")
-		go s.fillGap(ctx, s.newestMS-marginMS)
+		go s.fillGap(ctx, s.newestMS-overlapMS)
 	case *pb.ServerFrame_Expiring:
 		go s.renew(ctx, s.token)
 	case *pb.ServerFrame_Reconnect:

@@ -16,7 +16,7 @@ import { ApiError } from "./api.js";
 const ANSWER_MS = 10_000; // for Welcome, and for any frame after a Ping
 const LAG_MS = 3_000; // history may lag behind live events by this much
 const HISTORY_MS = 24 * 3_600_000; // the part of the history that is shown at first
-const MARGIN_MS = 10_000; // history is read from this much earlier: the times of events are only roughly in order
+const OVERLAP_MS = 300_000; // history is read from this much earlier: a message accepted on a retry keeps its first id
 const EPOCH_MS = 1767225600000; // of the times in message ids
 const MAX_SEEN = 10_000; // remembered message ids: more than a server replays
 
@@ -45,7 +45,7 @@ export class Session {
   #pending = null; // not accepted yet; a client that may be killed stores it on disk
   #finish = null; // called with its outcome
   #seen = new Set(); // in order, so that the oldest can be removed
-  #newestMs = Date.now() - HISTORY_MS; // the time of the newest received message
+  #newestMs = Date.now() - HISTORY_MS; // the time of the newest event, never of an own accepted message
   #failures = 0;
   #failingSince = 0;
   // State of one connection.
@@ -172,7 +172,7 @@ export class Session {
       case "gap":
         this.#position = frame.gap.position ?? this.#position;
         this.onStatus("* events are missing: reading history");
-        this.#fillGap(this.#newestMs - MARGIN_MS);
+        this.#fillGap(this.#newestMs - OVERLAP_MS);
         break;
       case "expiring":
         this.#renew();

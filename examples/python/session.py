@@ -17,7 +17,7 @@ from session_pb2_grpc import SessionServiceStub
 
 ANSWER_SECONDS = 10.0  # for Welcome, and for any frame after a Ping
 HISTORY_MS = 24 * 3_600_000  # the part of the history that is shown at first
-MARGIN_MS = 10_000  # history is read from this much earlier: the times of events are only roughly in order
+OVERLAP_MS = 300_000  # history is read from this much earlier: a message accepted on a retry keeps its first id
 LAG_SECONDS = 3.0  # history may lag behind live events by this much
 MAX_SEEN = 10_000  # remembered message ids: more than a server replays
 
@@ -56,7 +56,7 @@ class Session:
         self.pending: pb.Send | None = None  # not accepted yet
         self.outcome = asyncio.Future[str]()
         self.seen: dict[tuple[int, str], None] = {}  # a dict keeps the order, so that the oldest can be removed
-        self.newest_ms = int(time.time() * 1000) - HISTORY_MS  # the time of the newest received message
+        self.newest_ms = int(time.time() * 1000) - HISTORY_MS  # of the newest event, never of an own accepted message
         self.failures = 0
         self.failing_since = 0.0
         # State of one connection.
@@ -182,7 +182,7 @@ class Session:
                 if frame.gap.HasField("position"):
                     self.position = frame.gap.position
                 self.on_status("* events are missing: reading history")
-                self.tasks.create_task(self.fill_gap(self.newest_ms - MARGIN_MS))
+                self.tasks.create_task(self.fill_gap(self.newest_ms - OVERLAP_MS))
             case "expiring":
                 self.tasks.create_task(self.renew())
             case "reconnect":

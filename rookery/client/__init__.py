@@ -8,7 +8,7 @@
                 case Message():
                     print(event.sender_id, event.text.body)
                 case Gap():
-                    ...  # events are missing: read the changes from client.api.chats and client.api.history
+                    ...  # messages are missing: another task reads client.missed(event)
 
 `Client` holds the live session and `Client.api` calls the HTTP API. Values are the messages of `rookery.v1`.
 """

@@ -54,7 +54,8 @@ class RenewToken:
 class Session:
     """Pass received frames to `receive`, send the frames of `outgoing`, and call `begin` for each new connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, opened_ms: int = 0) -> None:
+        """`opened_ms`, in milliseconds since 1970, counts as the newest event until there is one."""
         self.outbox = Outbox()
         self.user_id = 0
         self.welcome: pb.Welcome | None = None
@@ -62,13 +63,17 @@ class Session:
         self.position: pb.Position | None = None
         self._received = 0
         self._replay_left = 0
+        self._opened_ms = opened_ms
         self._newest_event_id = 0
         self._seen: dict[Key, None] = {}  # a dict keeps the order, so the oldest is dropped first
 
     @property
     def newest_ms(self) -> int:
-        """The time of the newest event, in milliseconds since 1970; 0 before the first."""
-        return time_of(self._newest_event_id) if self._newest_event_id else 0
+        """The time of the newest event, in milliseconds since 1970.
+
+        The user's own accepted messages do not count: events may be missing before them.
+        """
+        return time_of(self._newest_event_id) if self._newest_event_id else self._opened_ms
 
     def notify(self, frame: pb.ClientFrame) -> None:
         """Send a frame that has no answer, on this connection or never."""
@@ -115,9 +120,7 @@ class Session:
             case "expiring":
                 yield RenewToken()
             case "gap":
-                if frame.gap.HasField("position"):
-                    self.position = frame.gap.position
-                yield frame.gap
+                yield self._gap(frame.gap)
             case "reconnect":
                 yield Reconnect("the gateway asked for it", after_ms=frame.reconnect.after_ms)
             case "moved":
@@ -135,6 +138,13 @@ class Session:
         if not welcome.replayed:
             self._advance(welcome.position)
         return Connected(welcome.session_id, welcome.replayed)
+
+    def _gap(self, gap: pb.Gap) -> pb.Gap:
+        """Complete the Gap: its time is unknown to a server that does not hold the client's position any more."""
+        if gap.HasField("position"):
+            self.position = gap.position
+        gap.since_ms = gap.since_ms or self.newest_ms
+        return gap
 
     def _event(self, event: pb.Event) -> Iterator[ClientEvent]:
         self._advance(event.position)

@@ -23,12 +23,14 @@ class EventQueue:
 
     def put(self, event: ClientEvent, at_ms: int) -> None:
         """Append the event. `at_ms` is its time in milliseconds since 1970, from which a Gap counts."""
+        since_ms = event.since_ms if isinstance(event, Gap) else at_ms
         if len(self._events) < self._max_events:
             self._events.append(event)
         elif self._overflow is not None and self._events[-1] is self._overflow:
             self._overflow.dropped += 1
+            self._overflow.since_ms = min(self._overflow.since_ms, since_ms)
         else:
-            self._overflow = Gap(since_ms=at_ms, dropped=1)
+            self._overflow = Gap(since_ms=since_ms, dropped=1)
             self._events.append(self._overflow)
         self._changed.set()
 

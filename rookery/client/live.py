@@ -1,7 +1,7 @@
 """The public client: a live session and its commands."""
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import trio
 
+from rookery.client.catch_up import missed
 from rookery.client.connection import connect_grpc
 from rookery.client.core import ClientEvent
 from rookery.client.errors import Refused, Unreachable
@@ -18,6 +19,7 @@ from rookery.client.outbox import Outbox
 from rookery.client.reconnector import Connect, Reconnector, Transport
 from rookery.client.websocket import connect_websocket
 from rookery.v1 import session_pb2 as pb
+from rookery.v1.archive_pb2 import HistoryMessage
 from shared.background import open_background
 
 OPEN_DEADLINE = 15.0
@@ -98,10 +100,20 @@ class Client:
     def events(self) -> AsyncIterator[ClientEvent]:
         """Iterate over the events of the user's chats since the opening: each once, in order, over all reconnects.
 
-        A reader that falls 10,000 events behind gets a Gap in place of the next ones. After a Gap, read the changes
-        from `api.chats` and `api.history`. Ends only by raising SignedOut.
+        A reader that falls 10,000 events behind gets a Gap in place of the next ones. After a Gap, read `missed` in
+        another task. Ends only by raising SignedOut.
         """
         return self._queue
+
+    def missed(self, gap: pb.Gap) -> AsyncGenerator[HistoryMessage, None]:
+        """Iterate over the messages that a Gap of `events` reports as missing, and those of the 5 minutes before it, in
+        order within a chat. Merge them by `message_id` with those of `events`, of which either may be the first.
+
+        Reads at once, and again for 3 minutes, as history may lag; each message is yielded once. A message that its
+        sender sends again after more than 5 minutes may be left out: a chat that is loaded anew has it. Reactions to
+        older messages and marks are not included. Raises SignedOut, and Refused if a retry makes no sense.
+        """
+        return missed(self.api, gap.since_ms)
 
     def _submit(self, frame: pb.ClientFrame) -> "_PendingCommand":
         if self._reconnector.ended is not None:

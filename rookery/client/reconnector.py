@@ -13,6 +13,7 @@ from rookery.client.errors import Refused, RookeryError, SignedOut, Unreachable
 from rookery.client.events import EventQueue
 from rookery.client.http import Api, GatewayEndpoints
 from rookery.v1 import session_pb2 as pb
+from shared.contract.ids import wall_clock_ms
 
 Connect = Callable[[str], AbstractAsyncContextManager[SessionStream]]
 """Opens a connection to a gateway at its `host:port` or URL, depending on the transport."""
@@ -34,7 +35,7 @@ class Reconnector:
     """Connects, reads, writes and watches for one client's `Session`."""
 
     def __init__(self, api: Api, client_name: str, transport: Transport, connect: Connect, queue: EventQueue) -> None:
-        self.session = Session()
+        self.session = Session(wall_clock_ms())
         self.ready = trio.Event()
         """Set by the first welcome, or when the sign-in has ended."""
         self.ended: SignedOut | None = None

@@ -8,7 +8,7 @@ import sys
 import termios
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import aclosing, contextmanager, suppress
 from pathlib import Path
 
 import trio
@@ -58,7 +58,7 @@ async def run_chat(url: str, name: str, password: str, other: str | None, regist
             chat = TerminalChat(client, screen)
             if other is not None:
                 await chat.execute(f"/with {other}")
-            nursery.start_soon(chat.show_events, nursery.cancel_scope)
+            nursery.start_soon(chat.show_events, nursery)
             async for line in screen.lines():
                 if not await chat.execute(line):
                     break
@@ -86,6 +86,10 @@ class TerminalChat:
         self._names: dict[int, str] = {client.me.user_id: client.me.name}
         self._shown: dict[int, Message] = {}
         self._numbers: dict[int, int] = {}
+        self._reading = trio.CancelScope()
+        """Of the task that reads missed messages."""
+        self._missed: Gap | None = None
+        """The earliest Gap that is being read; None if no message is missing."""
 
     async def execute(self, line: str) -> bool:
         """Send the line or run its command. Return False for /quit."""
@@ -113,14 +117,34 @@ class TerminalChat:
             self._screen.show(f"failed: {error}")
         return True
 
-    async def show_events(self, scope: trio.CancelScope) -> None:
-        """Show events; cancel the scope when the sign-in ends."""
+    async def show_events(self, nursery: trio.Nursery) -> None:
+        """Show events, and in a task of the nursery what was missed; cancel the nursery when the sign-in ends."""
         try:
             async for event in self._client.events():
-                await self._show_event(event)
+                if isinstance(event, Gap):
+                    self._screen.show("some events were missed: reading history")
+                    self._reading.cancel()  # one task reads everything since the earliest Gap
+                    if self._missed is None or event.since_ms < self._missed.since_ms:
+                        self._missed = event
+                    self._reading = trio.CancelScope()
+                    nursery.start_soon(self._show_missed, self._missed, self._reading)
+                else:
+                    await self._show_event(event)
         except RookeryError as error:
             self._screen.show(f"signed out: {error}")
-            scope.cancel()
+            nursery.cancel_scope.cancel()
+
+    async def _show_missed(self, gap: Gap, scope: trio.CancelScope) -> None:
+        """Show the messages of history that are not shown yet, until it is complete or the scope is cancelled."""
+        with scope:
+            try:
+                async with aclosing(self._client.missed(gap)) as items:
+                    async for item in items:
+                        if item.message.message_id not in self._numbers:
+                            await self._show_message(item.message)
+            except RookeryError as error:
+                self._screen.show(f"history can't be read: {error}")
+            self._missed = None
 
     async def _send(self, text: str) -> None:
         if not self._chat_id:
@@ -162,7 +186,8 @@ class TerminalChat:
     async def _show_event(self, event: object) -> None:
         match event:
             case Message():
-                await self._show_message(event)
+                if event.message_id not in self._numbers:  # else it was read from history
+                    await self._show_message(event)
                 self._chat_id = self._chat_id or event.chat_id
                 self._client.mark(event.chat_id, read_up_to=event.message_id)
             case Reaction():
@@ -170,8 +195,6 @@ class TerminalChat:
                 verb = "reacted with" if event.set else "removed"
                 target = f"to [{number}]" if number else "to an older message"
                 self._screen.show(f"{await self._name(event.user_id)} {verb} {event.emoji} {target}")
-            case Gap():
-                self._screen.show("some events were missed: /history shows the messages")
             case Disconnected():
                 self._screen.show(f"the connection is lost ({event.reason}); messages are sent after reconnecting")
             case Connected() | Typing() | Receipt() | _:

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import TypeVar
 
 import httpx
@@ -9,9 +10,11 @@ import trio
 
 from rookery.client import Api, Client, Refused, Unreachable, open_api, open_client
 from rookery.client.failover import Failover
+from rookery.client.live import CONNECT
 from rookery.client.reconnector import Transport
 from rookery.client.trust import client_tls
 from rookery.load.sessions import for_each
+from rookery.verify.absences import Presence
 from rookery.verify.plan import Plan, VerifyError
 
 PASSWORD = "made for a verification"  # noqa: S105 - protects nothing: these users only carry test messages
@@ -49,7 +52,9 @@ class Accounts:
         if scope.cancelled_caught:
             raise VerifyError(f"{len(names)} accounts could not be registered within {REGISTER_DEADLINE:g} s")
 
-    def open_client(self, name: str, number: int, transport: Transport) -> AbstractAsyncContextManager[Client]:
+    def open_client(
+        self, name: str, number: int, transport: Transport, presence: Presence
+    ) -> AbstractAsyncContextManager[Client]:
         """Open a live client of the account. `number` selects its first BFF. Raises RookeryError."""
         http = self._http(number)
         url = self._plan.urls[0]
@@ -60,6 +65,7 @@ class Accounts:
             client_name="verify",
             transport=transport,
             ca_file=self._plan.ca_file,
+            connect=presence.wrap(partial(CONNECT[transport], ca_file=self._plan.ca_file)),
             http_transport=http,
         )
 

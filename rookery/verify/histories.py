@@ -10,7 +10,7 @@ from rookery.load.sessions import for_each
 from rookery.verify.records import Copy, Key
 
 PAGE = 100
-"""Chats or messages of a page: the server's maximum."""
+"""Messages of a page: the server's maximum."""
 
 RETRY_PAUSE = 0.25
 """Seconds before a retry, unless the server asks for more."""
@@ -54,7 +54,7 @@ async def read_chat(client: Client, chat_id: str, since_ms: int) -> list[Copy]:
     copies: list[Copy] = []
     anchor = {"after_ms": since_ms}
     while True:
-        page = await _retry(client.api.history, chat_id, limit=PAGE, **anchor)
+        page = await retry(client.api.history, chat_id, limit=PAGE, **anchor)
         if page is None:
             return copies
         copies += [Copy.of(item.message) for item in page.messages]
@@ -63,21 +63,7 @@ async def read_chat(client: Client, chat_id: str, since_ms: int) -> list[Copy]:
         anchor = {"after_id": copies[-1].message_id}
 
 
-async def chats_changed_since(client: Client, since_ms: int) -> list[str]:
-    """Return the ids of the chats that changed. Retries without an answer."""
-    chat_ids: list[str] = []
-    cursor = ""
-    while True:
-        page = await _retry(client.api.chats, changed_since_ms=since_ms, limit=PAGE, cursor=cursor)
-        if page is None:
-            return chat_ids
-        chat_ids += [chat.chat_id for chat in page.chats]
-        cursor = page.next_cursor
-        if not cursor:
-            return chat_ids
-
-
-async def _retry(request: Callable[..., Awaitable[Value]], *arguments: object, **options: object) -> Value | None:
+async def retry(request: Callable[..., Awaitable[Value]], *arguments: object, **options: object) -> Value | None:
     """Repeat the request until there is a response; None for `not_found`. Raises Refused if it is not retryable."""
     while True:
         pause = RETRY_PAUSE

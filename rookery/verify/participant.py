@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from typing import Protocol
 
 import trio
@@ -18,7 +19,9 @@ from rookery.client import (
     Submission,
     Unreachable,
 )
-from rookery.verify.histories import chats_changed_since, read_chat
+from rookery.client.catch_up import read_missed
+from rookery.verify.absences import Presence
+from rookery.verify.histories import retry
 from rookery.verify.records import Copy, Delivery, Key, Sent
 from shared.contract.chats import direct_chat_id
 
@@ -60,7 +63,8 @@ class Participant:
         self.missed_since_ms: int | None = None
         """The earliest moment of a Gap, in milliseconds since 1970."""
         self.lost_at: float | None = None
-        """The moment when the session was lost; None while it is live."""
+        """The moment when the session was lost; None while it is live, or while the client is away by itself."""
+        self.presence = Presence()
         self._observer = observer
         self._clock = clock
         self._seen: set[Key | int] = set()
@@ -132,14 +136,19 @@ class Participant:
                             self._record_gap(event.since_ms)
                             nursery.start_soon(self._catch_up, client, event.since_ms)
                         case Disconnected():
-                            self.lost_at = self._clock()
-                        case Connected() if self.lost_at is not None:
-                            self.outages.append((self.lost_at, self._clock()))
-                            self.lost_at = None
+                            self.lost_at = None if self.presence.is_away else self._clock()
+                        case Connected():
+                            self._record_connection()
                         case _:
                             pass
             except SignedOut as error:
                 self.refused[error.code] += 1
+
+    def _record_connection(self) -> None:
+        self.presence.is_away = False
+        if self.lost_at is not None:
+            self.outages.append((self.lost_at, self._clock()))
+            self.lost_at = None
 
     def _receive_live(self, user_id: int, copy: Copy) -> None:
         # The client drops repetitions in its session: a failure of that must be recorded, so nothing is dropped here.
@@ -164,10 +173,15 @@ class Participant:
             await self.read_since(client, since_ms)
 
     async def read_since(self, client: Client, since_ms: int) -> None:
-        """Record the unseen messages of every chat since a moment. Retries until the server answers."""
+        """Record the unseen messages of every chat since a moment, read as the Python client reads them after a Gap.
+        Retries until the server answers."""
+        await retry(self._read_since, client, since_ms)
+
+    async def _read_since(self, client: Client, since_ms: int) -> None:
         user_id = client.me.user_id
-        for chat_id in await chats_changed_since(client, since_ms):
-            for copy in await read_chat(client, chat_id, since_ms):
+        async with aclosing(read_missed(client.api, since_ms)) as items:
+            async for item in items:
+                copy = Copy.of(item.message)
                 # A client learns of its own messages by their answers.
                 if copy.key[0] != user_id and not self._seen & {copy.key, copy.message_id}:
                     self._read |= {copy.key, copy.message_id}

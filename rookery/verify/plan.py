@@ -48,6 +48,8 @@ class Plan:
     """Let the slow clients read, for comparison."""
     churn: int = 0
     """Sessions that are opened and closed during the run."""
+    absences: int = 0
+    """Times that a client is away for 8 s, and comes back with a position that the server does not hold any more."""
     accounts: str = "verify"
     """The prefix of the account names. Accounts are registered once and reused."""
     anywhere: bool = False
@@ -71,6 +73,7 @@ def check_plan(plan: Plan) -> None:
         ("--bytes", plan.size, 1, 16_000),
         ("--slow-clients", plan.slow_clients, 0, MAX_SLOW),
         ("--churn", plan.churn, 0, MAX_CROWD),
+        ("--absences", plan.absences, 0, MAX_CROWD),
     ):
         if math.isnan(value) or not low <= value <= high:
             raise VerifyError(f"{option} must be from {low:g} to {high:g}")

@@ -70,6 +70,8 @@ def _lines(result: Result) -> Iterator[str]:
     yield f"in history     {result.archived:,}, as both members read it"
     yield f"refused        {_counts(result.refused)}; unanswered {result.unanswered}"
     yield f"reconnects     {result.reconnects:,}; gaps {result.gaps:,}"
+    if plan.absences:
+        yield f"absences       {plan.absences:,}, which count as gaps, not as reconnects"
     yield f"accepted in    {_latencies(result.to_accepted)}"
     yield f"delivered in   {_latencies(result.to_delivered)}"
     yield f"outage         {_latencies(result.outages)}"

@@ -11,6 +11,7 @@ import trio
 from rookery.client import Client, RookeryError
 from rookery.load.measure import summarize
 from rookery.load.sessions import for_each
+from rookery.verify.absences import PAUSE_SECONDS, Presence
 from rookery.verify.accounts import AT_ONCE, Accounts, Report
 from rookery.verify.background_load import Churn, SlowClient
 from rookery.verify.checker import check_records
@@ -130,16 +131,17 @@ class Run:
         nursery.start_soon(self._send_all)
 
     async def _hold(self, accounts: Accounts, name: str, number: int, *, task_status: trio.TaskStatus[Client]) -> None:
-        async with accounts.open_client(name, number // 2, TRANSPORTS[number % 2]) as client:
+        participant = self.participants[number]
+        async with accounts.open_client(name, number // 2, TRANSPORTS[number % 2], participant.presence) as client:
             task_status.started(client)
-            await self.participants[number].listen(client)
+            await participant.listen(client)
 
     async def _hold_slow(
         self, accounts: Accounts, writer_name: str, name: str, number: int, *, task_status: trio.TaskStatus[None]
     ) -> None:
         transport = TRANSPORTS[number % 2]
         async with (
-            accounts.open_client(writer_name, number, transport) as writer,
+            accounts.open_client(writer_name, number, transport, Presence()) as writer,
             accounts.open_api(name, number) as api,
         ):
             await api.sign_in()
@@ -152,6 +154,8 @@ class Run:
         with self._sending:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.churn.run)
+                for number in range(min(plan.absences, plan.clients)):
+                    nursery.start_soon(self._leave, number)
                 for participant, client in zip(self.participants, self.clients, strict=True):
                     number = participant.number
                     recipients = [user_ids[other] for other in partners(number, plan.clients)]
@@ -167,6 +171,13 @@ class Run:
         self._ended.set()
         for reached in self._waiting:
             reached.set()
+
+    async def _leave(self, number: int) -> None:
+        """Be away as this client: one client after the other, and the first again when all have been."""
+        await trio.sleep(number * PAUSE_SECONDS)
+        for _ in range(number, self.plan.absences, self.plan.clients):
+            await self.participants[number].presence.leave()
+            await trio.sleep(PAUSE_SECONDS)
 
     async def _moments(self, number: int) -> AsyncIterator[None]:
         """Yield at each moment at which this client may send a message."""

@@ -1,5 +1,6 @@
 """Lost connections: messages sent meanwhile are kept, and arrive once."""
 
+import itertools
 import json
 import secrets
 from collections.abc import Iterator
@@ -170,6 +171,42 @@ def test_missed_frames_are_read_from_history(platform: Platform, seats: Seats, a
     expect(seat.message("Last")).to_be_visible()
     expect(seat.message("swallowed by the line")).to_be_visible()
     assert seat.messages.locator(".text").all_inner_texts() == ["First", "swallowed by the line", "Last"]
+
+
+def test_messages_dropped_before_an_own_accepted_one_are_read_from_history(
+    platform: "Platform", seats: "Seats", ada: "Account", mira: "Account"
+) -> None:
+    chat_id = ada.chat_with(mira)
+    platform.send(mira, chat_id, "First")
+    seat = seats(platform)
+
+    def connect(client: WebSocketRoute) -> None:
+        server = client.connect_to_server()
+        sequence = itertools.count(1)
+
+        def pass_on(frame: dict[str, object]) -> None:
+            client.send(json.dumps(frame | {"sequence": str(next(sequence))}))
+
+        def from_server(message: str | bytes) -> None:
+            frame = json.loads(message)
+            if "Dropped" not in str(message):
+                pass_on(frame)
+            if "accepted" in frame:
+                pass_on({"gap": {"dropped": "130"}})
+
+        client.on_message(server.send)
+        server.on_message(from_server)
+
+    seat.page.route_web_socket("**/session", connect)
+    seat.sign_in(ada)
+    seat.open_chat("Mira Okafor")
+    expect(seat.message("First")).to_be_visible()
+    seat.until_live()
+    dropped = [f"Dropped {number}" for number in range(130)]
+    platform.send(mira, chat_id, *dropped)
+    seat.write("Mine")
+    expect(seat.messages).to_have_count(132)
+    assert seat.messages.locator(".text").all_inner_texts() == ["First", *dropped, "Mine"]
 
 
 @pytest.mark.parametrize(("tabs", "rounds"), [(2, 1), pytest.param(5, 10, marks=pytest.mark.slow)])

@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
 import { Client } from "../../../web/client.js";
-import { ADA, CHAT, FakeSocket, fakeStorage, historyOf, settle } from "./fakes.js";
+import { timeOfId } from "../../../web/messages.js";
+import { ADA, CHAT, FakeSocket, fakeStorage, historyOf, idAt, settle, wireMessage } from "./fakes.js";
 
 beforeEach(() => mock.timers.enable({ apis: ["setTimeout", "Date"] }));
 afterEach(() => {
@@ -20,13 +21,16 @@ async function online() {
       sockets.push(this);
     }
   };
-  const server = { messages: historyOf(1), away: false, requests: 0 };
+  const server = { messages: historyOf(1), away: false, requests: 0, changedSince: [] };
   const api = {
     accessToken: async () => "token",
     gateway: async () => ({ websocket: "ws://here/session" }),
     me: async () => ({ user_id: ADA, name: "ada" }),
     profiles: async () => ({ profiles: [] }),
-    chats: async () => ({}),
+    chats: async ({ changed_since_ms }) => {
+      server.changedSince.push(changed_since_ms);
+      return { chats: [{ chat_id: CHAT, changed_at_ms: String(timeOf(1)) }] };
+    },
     messages: async () => {
       server.requests++;
       if (server.away) throw new Error("away");
@@ -43,6 +47,8 @@ async function online() {
   server.requests = 0;
   return { client, server, socket: sockets[0] };
 }
+
+const timeOf = (minute) => timeOfId(idAt(minute));
 
 /** Advances the mocked time. */
 async function pass(seconds) {
@@ -93,4 +99,23 @@ test("a read that fails to the end is repeated in another session", async () => 
   assert.equal(socket.closed, false);
   await pass(120);
   assert.equal(socket.closed, true);
+});
+
+test("reading begins five minutes before the gap, or before the newest event if the server can't tell", async () => {
+  const { client, server, socket } = await online();
+  const readSince = async (frame) => {
+    server.changedSince.length = 0;
+    socket.deliver(frame);
+    await settle();
+    return server.changedSince[0];
+  };
+  assert.equal(await readSince({ gap: {} }), timeOf(1 - 5)); // the newest of the list
+  for (const seconds of [3, 10, 30, 120]) await pass(seconds);
+  socket.deliver({ event: { event_id: idAt(20), message: wireMessage(20) } });
+  client.send(CHAT, "mine");
+  const { send } = socket.sent.at(-1);
+  socket.deliver({ accepted: { client_message_id: send.client_message_id, message_id: idAt(90), chat_id: CHAT } });
+  assert.equal(await readSince({ gap: {} }), timeOf(20 - 5));
+  for (const seconds of [3, 10, 30, 120]) await pass(seconds);
+  assert.equal(await readSince({ gap: { since_ms: String(timeOf(18)) } }), timeOf(18 - 5));
 });

@@ -14,3 +14,11 @@ async def test_a_reader_that_falls_behind_gets_a_gap() -> None:
     assert await anext(queue) == Gap(since_ms=3, dropped=4)
     queue.put(Message(message_id=7), at_ms=7)
     assert await anext(queue) == Message(message_id=7)
+
+
+async def test_a_gap_that_is_dropped_itself_keeps_its_earlier_time() -> None:
+    queue = EventQueue(max_events=1)
+    for event in (Message(message_id=50), Message(message_id=51), Gap(since_ms=7), Message(message_id=52)):
+        queue.put(event, at_ms=51)
+    await anext(queue)
+    assert await anext(queue) == Gap(since_ms=7, dropped=3)

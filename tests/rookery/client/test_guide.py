@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from messaging.gateway.transports.messages import CLOSE_CODES
+from rookery.client.catch_up import LAG_PAUSES, OVERLAP_MS
 from rookery.v1.session_pb2 import ClientFrame, ServerFrame
 from shared.contract.errors import KINDS, Code, Refusal
 from shared.contract.ids import EPOCH_MS
@@ -37,3 +38,13 @@ def test_the_examples_are_frames() -> None:
 
 def test_the_formula_for_the_time_of_a_message_matches_the_code() -> None:
     assert f"(message_id >> 22) + {EPOCH_MS}" in GUIDE
+
+
+def test_the_rule_after_a_gap_matches_the_code() -> None:
+    assert f"Subtract {OVERLAP_MS // 60_000} minutes" in GUIDE
+    at_once, *pauses = tuple(f"{pause:g}" for pause in LAG_PAUSES)
+    assert at_once == "0"
+    assert (
+        tuple(pauses)
+        == re.findall(r"read once more after (\d+) seconds, and\s+after (\d+), (\d+) and (\d+) more", GUIDE)[0]
+    )

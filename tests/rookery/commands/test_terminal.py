@@ -39,7 +39,7 @@ async def chat(client_and_connection: tuple[Client, Any], screen: FakeScreen, bf
     chat = TerminalChat(client, screen)
     assert await chat.execute("/with grace\n")
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(chat.show_events, nursery.cancel_scope)
+        nursery.start_soon(chat.show_events, nursery)
         yield chat
         nursery.cancel_scope.cancel()
 
@@ -117,15 +117,38 @@ async def test_a_refusal_is_shown_and_sets_the_exit_status(chat: TerminalChat, s
     assert chat.failed
 
 
-async def test_a_gap_and_a_lost_connection_are_reported(
+async def test_a_lost_connection_is_reported(
     chat: TerminalChat, screen: FakeScreen, client_and_connection: tuple[Client, Any]
 ) -> None:
     _, connection = client_and_connection
-    connection.reply(pb.ServerFrame(gap=pb.Gap()))
     connection.reply(pb.ServerFrame(goodbye=pb.Goodbye(code="unavailable", message="Restarting.")))
     await wait_all_tasks_blocked()
-    assert "some events were missed" in screen.shown[-2]
     assert "Restarting." in screen.shown[-1]
+
+
+async def test_messages_missed_in_a_gap_are_shown_once(
+    chat: TerminalChat, screen: FakeScreen, client_and_connection: tuple[Client, Any], bff: Any
+) -> None:
+    _, connection = client_and_connection
+    since = "GET /v1/chats?changed_since_ms=1767225700000&limit=100"
+    history = "GET /v1/chats/d-7-9/messages?limit=100&after_ms=1767225700000"
+    bff.answers[since] = 200, {"chats": [{"chat_id": "d-7-9"}]}
+    wires = [
+        {"message_id": str(number), "chat_id": "d-7-9", "sender_id": "9", "client_message_id": str(number),
+         "text": {"body": f"text {number}"}}
+        for number in (100, 101)
+    ]  # fmt: skip
+    bff.answers[history] = 200, {"messages": [{"message": wire} for wire in wires]}
+    connection.message(100)
+    await wait_all_tasks_blocked()
+    for _ in range(2):
+        connection.reply(pb.ServerFrame(gap=pb.Gap(since_ms=1767226000000)))
+        await wait_all_tasks_blocked()
+    connection.message(101)
+    await wait_all_tasks_blocked()
+    assert [line.split("]")[0] for line in screen.shown if line.startswith("[")] == ["[1", "[2"]
+    assert "grace: text 101" in screen.shown[-2]
+    assert "some events were missed" in screen.shown[-1]
 
 
 @pytest.mark.parametrize(

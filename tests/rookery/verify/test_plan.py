@@ -39,6 +39,7 @@ def test_the_shares_add_up_to_the_messages(pairs: int, messages: int) -> None:
         ({"settle_seconds": math.nan}, "--settle"),
         ({"size": 10**6}, "--bytes"),
         ({"churn": -1}, "--churn"),
+        ({"absences": -1}, "--absences"),
         ({"accounts": "x"}, "--accounts"),
         ({"urls": ()}, "--url"),
         ({"urls": ("ftp://127.0.0.1",)}, "not the URL"),

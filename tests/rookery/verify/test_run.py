@@ -27,12 +27,12 @@ from rookery.client import (
 from rookery.client.events import EventQueue
 from rookery.v1.archive_pb2 import Chat
 from rookery.v1.session_pb2 import Text
-from rookery.verify import Kind, Plan, Result, Run
+from rookery.verify import Kind, Plan, Result, Run, participant
 from rookery.verify.records import Sent
 from rookery.verify.run import longest_pause
 from shared.background import open_background
 from shared.contract.chats import direct_chat_id, direct_members
-from shared.contract.ids import SnowflakeGenerator, first_id_at
+from shared.contract.ids import SnowflakeGenerator, first_id_at, time_of
 
 PLAN = Plan(clients=4, messages=80, settle_seconds=5, in_flight=2)
 
@@ -96,7 +96,9 @@ class Platform:
         await trio.lowlevel.checkpoint()
 
     @asynccontextmanager
-    async def open_client(self, name: str, number: int, transport: str) -> AsyncIterator["FakeClient"]:
+    async def open_client(
+        self, name: str, number: int, transport: str, presence: object
+    ) -> AsyncIterator["FakeClient"]:
         client = FakeClient(self, 1_000 + len(self.clients))
         self.clients.append(client)
         client.queue.put(Connected("s", 0), 0)
@@ -111,6 +113,8 @@ class FakeClient:
         self.me = SimpleNamespace(user_id=user_id)
         self.queue = EventQueue()
         self.is_connected = True
+        self.newest = 0
+        """The newest own accepted message."""
         self._platform = platform
 
     @property
@@ -138,7 +142,7 @@ class FakeClient:
         await trio.lowlevel.checkpoint()
         if self.me.user_id not in (direct_members(chat_id) or ()):
             raise Refused("not_found", "There is no such chat.")
-        newer = [m for m in self._platform.history if m.message_id > max(after_id, first_id_at(after_ms))]
+        newer = [m for m in self._platform.history if m.message_id > max(after_id, first_id_at(after_ms) - 1)]
         page = sorted((m for m in newer if m.chat_id == chat_id), key=lambda m: m.message_id)
         items = [HistoryMessage(message=message) for message in page[:7]]
         return ListMessagesResponse(messages=items, has_newer=len(page) > len(items))
@@ -276,6 +280,99 @@ async def test_messages_missed_in_a_gap_are_read_from_history(autojump_clock: Mo
     assert result.violations == ()
     assert (result.gaps, result.delivered + result.caught_up) == (8, 80)
     assert result.caught_up >= 8  # a message that arrives after it was read counts as read
+
+
+class DropsBehindOwn(Platform):
+    """Drops one user's first messages to another until the latter's own message is accepted, then sends the Gap."""
+
+    chat_id = ""
+    victim_id = 0
+    dropped = 0
+    since_ms = 0
+
+    def deliver(self, recipient_id: int, message: Message) -> None:
+        if not self.chat_id:
+            self.chat_id, self.victim_id = message.chat_id, recipient_id
+            self.since_ms = time_of(message.message_id)
+        if (message.chat_id, recipient_id) == (self.chat_id, self.victim_id):
+            self.dropped += 1
+        else:
+            super().deliver(recipient_id, message)
+
+    def keep(self, recipient_id: int, message: Message) -> Accepted:
+        accepted = super().keep(recipient_id, message)
+        if (message.chat_id, message.sender_id) == (self.chat_id, self.victim_id):
+            (victim,) = (client for client in self.clients if client.me.user_id == self.victim_id)
+            victim.newest = message.message_id
+            victim.queue.put(Gap(since_ms=self.since_ms, dropped=self.dropped), 0)
+            self.victim_id = 0
+        return accepted
+
+
+class AcceptsOnRetry(Platform):
+    """Accepts one message on its retry, under its first id, while the recipient is away for longer than the tail."""
+
+    first: Message | None = None
+    dropped = 1
+
+    def take(self, sender: FakeClient, recipient_id: int, text: str, key: str) -> Accepted | Refused | None:
+        first = self.first
+        if first is None or key != first.client_message_id:
+            return super().take(sender, recipient_id, text, key)
+        self.store(first)
+        gap = Gap(since_ms=time_of(first.message_id) + 60_000, dropped=1)
+        for client in self.clients:
+            if client.me.user_id == recipient_id:
+                client.queue.put(gap, 0)
+        return self.accept(first)
+
+    def keep(self, recipient_id: int, message: Message) -> Accepted | Refused:  # type: ignore[override]
+        if self.taken != UNLUCKY:
+            return super().keep(recipient_id, message)
+        self.first = message
+        return Refused("unavailable", "Not now.", retryable=True)
+
+
+def reading(anchor: Callable[[Any, int], dict[str, int]]) -> Callable[..., Any]:
+    """A client that reads each chat from an anchor of its own choice."""
+
+    async def read_missed(api: Any, since_ms: int) -> AsyncIterator[HistoryMessage]:
+        page = await api.chats(changed_since_ms=0, limit=100, cursor="")
+        for chat in page.chats:
+            start, more = anchor(api, since_ms), True
+            while more:
+                found = await api.history(chat.chat_id, limit=100, **start)
+                for item in found.messages:
+                    yield item
+                    start = {"after_id": item.message.message_id}
+                more = found.has_newer
+
+    return read_missed
+
+
+@pytest.mark.parametrize(
+    ("make_platform", "wrong_rule"),
+    [
+        (DropsBehindOwn, reading(lambda api, since_ms: {"after_id": api.newest})),
+        (AcceptsOnRetry, reading(lambda api, since_ms: {"after_ms": since_ms})),
+    ],
+    ids=["after an own accepted message", "without an overlap"],
+)
+async def test_a_client_that_reads_too_little_after_a_gap_is_found(
+    make_platform: Callable[[], Any],
+    wrong_rule: Callable[..., Any],
+    autojump_clock: MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With the rule of the Python client, nothing is lost on the same platform."""
+    platform = make_platform()
+    result = await verify(platform)
+    assert (result.violations, result.gaps) == ((), 1)
+    assert result.caught_up >= platform.dropped > 0
+    monkeypatch.setattr(participant, "read_missed", wrong_rule)
+    platform = make_platform()
+    result = await verify(platform)
+    assert [violation.kind for violation in result.violations] == [Kind.NOT_DELIVERED] * platform.dropped
 
 
 async def test_outages_are_measured_and_waited_for(autojump_clock: MockClock) -> None:

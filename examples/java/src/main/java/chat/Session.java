@@ -43,7 +43,7 @@ final class Session {
     private static final long LOOK_MS = 1_000; // how often that deadline is checked
     private static final long LAG_MS = 3_000; // history may lag behind live events by this much
     private static final long HISTORY_MS = 24 * 3_600_000; // the part of the history that is shown at first
-    private static final long MARGIN_MS = 10_000; // history is read from earlier: times are only roughly in order
+    private static final long OVERLAP_MS = 300_000; // history is read from earlier: retried messages keep their ids
     private static final long EPOCH_MS = 1_767_225_600_000L; // of the times in message ids
     private static final int MAX_SEEN = 10_000; // remembered message ids: more than a server replays
 
@@ -69,7 +69,7 @@ final class Session {
     private volatile Position position; // where to resume; null at first
     private Send pending; // not accepted yet; a client that may be killed stores it on disk
     private CompletableFuture<String> outcome;
-    private long newestMs = System.currentTimeMillis() - HISTORY_MS; // the time of the newest received message
+    private long newestMs = System.currentTimeMillis() - HISTORY_MS; // of the newest event, never of an own message
     private int failures;
     private long failingSince;
     private final Map<Key, Boolean> seen = new LinkedHashMap<>() {
@@ -263,7 +263,7 @@ final class Session {
                     position = frame.getGap().getPosition();
                 }
                 onStatus.accept("* events are missing: reading history");
-                long sinceMs = newestMs - MARGIN_MS;
+                long sinceMs = newestMs - OVERLAP_MS;
                 background.execute(() -> fillGap(sinceMs, 2));
             }
             case EXPIRING -> background.execute(this::renew);

@@ -1,0 +1,108 @@
+"""Clients that come back after an absence get a Gap, and read from history what they missed."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from rookery.client import HistoryMessage, Unreachable
+from rookery.v1.session_pb2 import Authenticate, ClientFrame, Position, ServerFrame
+from rookery.verify import Kind, Plan, Result, absences, open_verification, participant
+from rookery.verify.absences import AWAY_SECONDS, UNKNOWN_EPOCH, Presence
+from shared.contract.ids import first_id_at, wall_clock_ms
+from tools.launch.process import Rookery, running
+
+
+class FakeStream:
+    """Records sent frames, and never receives one."""
+
+    def __init__(self) -> None:
+        self.sent: list[ClientFrame] = []
+
+    async def send(self, frame: ClientFrame) -> None:
+        await trio.lowlevel.checkpoint()
+        self.sent.append(frame)
+
+    async def receive(self) -> ServerFrame | None:
+        await trio.sleep_forever()
+
+
+async def test_an_absence_ends_the_connection_and_costs_the_position(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stream, presence = FakeStream(), Presence()
+
+    @asynccontextmanager
+    async def connect(endpoint: str) -> AsyncIterator[FakeStream]:
+        yield stream
+
+    open_stream = presence.wrap(connect)
+    frame = ClientFrame(authenticate=Authenticate(last_position=Position(offset=7, epoch=1)))
+    async with open_stream("here") as first:
+        await first.send(ClientFrame.FromString(frame.SerializeToString()))
+        begin = trio.current_time()
+        nursery.start_soon(presence.leave)
+        with pytest.raises(Unreachable):
+            await first.receive()
+    assert presence.is_away
+    async with open_stream("here") as second:
+        assert trio.current_time() - begin == AWAY_SECONDS
+        for _ in range(2):
+            await second.send(ClientFrame.FromString(frame.SerializeToString()))
+    assert [each.authenticate.last_position.epoch for each in stream.sent] == [1, UNKNOWN_EPOCH, 1]
+
+
+# ---- on a real platform
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rookery]:
+    """One without replay, so that a short absence is long enough."""
+    with running(Rookery(tmp_path_factory.mktemp("absences") / "data", replay_seconds=0)) as ready:
+        yield ready
+
+
+async def verify(platform: Rookery) -> Result:
+    """Two clients write to each other, and one is away meanwhile."""
+    plan = Plan(urls=(platform.url,), clients=2, messages=10_000, rate=50.0, absences=1)
+    async with open_verification(plan) as run:
+        one, _ = run.participants
+        while not one.gaps:
+            await trio.sleep(0.05)
+        await run.until(accepted=run.accepted_count + 20)
+        run.stop()
+        return await run.finish()
+
+
+async def test_a_client_finds_what_it_missed_in_an_absence(platform: Rookery, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(absences, "AWAY_SECONDS", 0.5)
+    result = await verify(platform)
+    assert (result.violations, result.gaps, result.reconnects) == ((), 1, 0)
+    assert result.caught_up > 0
+
+
+async def test_a_client_that_reads_after_its_own_newest_message_is_found(
+    platform: Rookery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its messages that wait during the absence are accepted while it reads."""
+    monkeypatch.setattr(absences, "AWAY_SECONDS", 0.5)
+
+    came_back: list[int] = []
+
+    async def read_missed(api: Any, since_ms: int) -> AsyncIterator[HistoryMessage]:
+        came_back.append(wall_clock_ms())
+        (chat,) = (await api.chats()).chats
+        own = 0
+        while own < first_id_at(came_back[0]):
+            newest = await api.history(chat.chat_id, limit=100)
+            own = max(m.message.message_id for m in newest.messages if m.message.sender_id == api.me.user_id)
+        page = await api.history(chat.chat_id, after_id=own)
+        for item in page.messages:
+            yield item
+
+    monkeypatch.setattr(participant, "read_missed", read_missed)
+    result = await verify(platform)
+    assert {violation.kind for violation in result.violations} == {Kind.NOT_DELIVERED}
