@@ -6,6 +6,7 @@ Read this file first: it is the table of contents. `engines.py` chooses each eng
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 from bff.app import open_bff
@@ -24,6 +25,7 @@ from rookery.serve.engines import (
 from rookery.serve.migrate import migrate_engines
 from rookery.serve.process import apply_log_levels, connectable_host, grpc_address, started, url
 from rookery.serve.reports import archive_stats, gateway_stats, instance_of
+from rookery.serve.waiting import Waiting, open_waiting, until_available
 from shared.archive import ArchiveClient
 from shared.backplane import Backplane
 from shared.configuration.live import Live, open_live
@@ -59,6 +61,7 @@ class Foundation:
     reports: Reports
     announcement: "Announcement"
     connections: ConnectionBudget
+    waiting: Waiting
     health: dict[Role, Health] = field(default_factory=dict)
 
 
@@ -68,7 +71,7 @@ async def open_platform(settings: Settings, roles: Collection[Role] = ROLES) -> 
 
     Raises LogInUse, Unavailable, UnusableCertificate or OSError, whose texts name the cause.
     """
-    async with _open_foundation(settings) as foundation, AsyncExitStack() as stack:
+    async with _open_foundation(settings, roles) as foundation, AsyncExitStack() as stack:
         archive = await stack.enter_async_context(_open_archive(foundation)) if "archive" in roles else None
         if "gateway" in roles or "bff" in roles:
             platform = await stack.enter_async_context(_open_services(foundation))
@@ -82,11 +85,12 @@ async def open_platform(settings: Settings, roles: Collection[Role] = ROLES) -> 
 
 
 @asynccontextmanager
-async def _open_foundation(settings: Settings) -> AsyncIterator[Foundation]:
+async def _open_foundation(settings: Settings, roles: Collection[Role]) -> AsyncIterator[Foundation]:
     async with (
         open_tls(settings.tls) as tls,
-        open_backplane(settings) as backplane,
-        open_coordination(settings) as coordination,
+        open_waiting(settings.engines, tls.server, _health_addresses(settings, roles)) as waiting,
+        waiting.engine("kafka", partial(open_backplane, settings)) as backplane,
+        waiting.engine("redis", partial(open_coordination, settings)) as coordination,
         open_live(coordination.configuration, on_change=apply_log_levels(settings)) as live,
         open_reports(coordination.processes, instance_of(settings)) as reports,
     ):
@@ -99,7 +103,18 @@ async def _open_foundation(settings: Settings) -> AsyncIterator[Foundation]:
             reports,
             Announcement(settings),
             ConnectionBudget(settings.connections),
+            waiting,
         )
+
+
+def _health_addresses(settings: Settings, roles: Collection[Role]) -> dict[str, tuple[str, int]]:
+    """Where each role answers probes."""
+    addresses: dict[Role, tuple[str, int]] = {
+        "archive": (settings.archive.host, settings.archive.health_port),
+        "gateway": (settings.gateway.host, settings.gateway.health_port),
+        "bff": (settings.bff.host, settings.bff.port),
+    }
+    return {role: addresses[role] for role in roles}
 
 
 @asynccontextmanager
@@ -108,7 +123,8 @@ async def _open_archive(on: Foundation) -> AsyncIterator[int]:
     health = on.health["archive"] = Health()
     settings = on.settings
     async with (
-        open_chats(settings) as chats,
+        on.waiting.engine("cassandra", partial(open_chats, settings)) as chats,
+        on.waiting.end("archive"),
         open_archive(
             settings.archive,
             backplane=on.backplane,
@@ -127,7 +143,10 @@ async def _open_archive(on: Foundation) -> AsyncIterator[int]:
 @asynccontextmanager
 async def _open_services(on: Foundation) -> AsyncIterator[Platform]:
     """Open the services that the gateway and the BFF share."""
-    async with open_accounts(on.settings) as accounts, open_routing(on.coordination) as routing:
+    async with (
+        on.waiting.engine("cassandra", partial(open_accounts, on.settings)) as accounts,
+        on.waiting.engine("redis", partial(open_routing, on.coordination)) as routing,
+    ):
         yield Platform(
             backplane=on.backplane,
             accounts=accounts,
@@ -144,7 +163,10 @@ async def _open_services(on: Foundation) -> AsyncIterator[Platform]:
 @asynccontextmanager
 async def _open_gateway(on: Foundation, platform: Platform, archives: Archives) -> AsyncIterator[None]:
     health = on.health["gateway"] = Health()
-    async with open_gateway(on.settings.gateway, platform, history=ArchiveHistory(archives), health=health) as gateway:
+    async with (
+        on.waiting.end("gateway"),
+        open_gateway(on.settings.gateway, platform, history=ArchiveHistory(archives), health=health) as gateway,
+    ):
         on.reports.add("gateway", health, gateway_stats(gateway.gateway))
         on.announcement.add_gateway(gateway.websocket_port, gateway.grpc_port, gateway.health_port)
         yield
@@ -153,13 +175,16 @@ async def _open_gateway(on: Foundation, platform: Platform, archives: Archives) 
 @asynccontextmanager
 async def _open_bff(on: Foundation, platform: Platform, archives: Archives) -> AsyncIterator[None]:
     health = on.health["bff"] = Health()
-    async with open_bff(
-        on.settings.bff,
-        platform,
-        archive=ArchiveClient(archives, timeout=ARCHIVE_TIMEOUT),
-        health=health,
-        trust_traces=on.settings.traces.trust_callers,
-    ) as bff:
+    async with (
+        on.waiting.end("bff"),
+        open_bff(
+            on.settings.bff,
+            platform,
+            archive=ArchiveClient(archives, timeout=ARCHIVE_TIMEOUT),
+            health=health,
+            trust_traces=on.settings.traces.trust_callers,
+        ) as bff,
+    ):
         on.reports.add("bff", health)
         on.announcement.add_bff(bff.port)
         yield
@@ -168,7 +193,10 @@ async def _open_bff(on: Foundation, platform: Platform, archives: Archives) -> A
 @asynccontextmanager
 async def open_up(settings: Settings) -> AsyncIterator[Sequence[str]]:
     """Migrate the engines, then open every role in this process, as `rookery up` does."""
-    await migrate_engines(settings)
+    if settings.engines:
+        await until_available(" and ".join(sorted(settings.engines)), partial(migrate_engines, settings))
+    else:
+        await migrate_engines(settings)
     async with open_platform(settings) as lines:
         yield lines
 

@@ -30,14 +30,15 @@ _log = structlog.get_logger(__name__)
 
 async def serve(settings: Settings, role: str, serving: Serving) -> int:
     """Serve, as `role`, until SIGINT or SIGTERM, and return the exit code. A second signal or the deadline ends the
-    drain."""
+    drain; before the roles are ready, the first signal ends the process."""
     configure_logs(settings.log_level, role=role)
     allow_most_open_files()
+    stop, is_ready = trio.Event(), trio.Event()
     with trio.CancelScope() as process_scope:
         async with open_background() as nursery:
-            stop = trio.Event()
-            await nursery.start(_watch_signals, stop, process_scope, settings.stop_deadline)
+            await nursery.start(_watch_signals, stop, is_ready, process_scope, settings.stop_deadline)
             async with _export_traces(settings, role), serving as lines:
+                is_ready.set()
                 nursery.start_soon(collect_garbage)
                 nursery.start_soon(measure_event_loop)
                 for line in lines:
@@ -45,8 +46,9 @@ async def serve(settings: Settings, role: str, serving: Serving) -> int:
                 sys.stdout.flush()
                 _log.info("started", version=version("rookery"), python=platform.python_version())
                 await stop.wait()
-    _log.info("stopped", in_time=not process_scope.cancelled_caught)
-    return 1 if process_scope.cancelled_caught else 0
+    in_time = not (process_scope.cancelled_caught and is_ready.is_set())
+    _log.info("stopped", in_time=in_time)
+    return 0 if in_time else 1
 
 
 @asynccontextmanager
@@ -95,12 +97,17 @@ def _export_traces(settings: Settings, role: str) -> AbstractAsyncContextManager
 
 
 async def _watch_signals(
-    stop: trio.Event, process_scope: trio.CancelScope, deadline: float, *, task_status: trio.TaskStatus[None]
+    stop: trio.Event,
+    is_ready: trio.Event,
+    process_scope: trio.CancelScope,
+    deadline: float,
+    *,
+    task_status: trio.TaskStatus[None],
 ) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         task_status.started()
         async for number in signals:
-            if stop.is_set():
+            if stop.is_set() or not is_ready.is_set():
                 process_scope.cancel()
                 return
             _log.info("stopping", signal=signal.Signals(number).name, deadline_seconds=deadline)

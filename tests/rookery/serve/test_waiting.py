@@ -1,0 +1,91 @@
+"""A starting process waits for engines that are away, answers probes meanwhile, and waits for no embedded engine."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+import trio
+import trio.testing
+from trio.testing import MockClock
+
+from rookery.serve.waiting import LONGEST_PAUSE, open_waiting, until_available
+from shared.contract.errors import Unavailable
+from shared.settings import Engine
+from tools.engines.engine import free_port
+
+KAFKA: frozenset[Engine] = frozenset({"kafka"})
+
+
+class Broker:
+    """An engine that is away for the first attempts."""
+
+    def __init__(self, absences: int) -> None:
+        self.absences = absences
+        self.attempts: list[float] = []
+        self.closed = 0
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[str]:
+        await trio.lowlevel.checkpoint()
+        self.attempts.append(trio.current_time())
+        if len(self.attempts) <= self.absences:
+            raise Unavailable("no broker answers")
+        yield "open"
+        self.closed += 1
+
+
+async def test_an_engine_that_is_away_is_tried_again_with_growing_pauses(autojump_clock: MockClock) -> None:
+    broker = Broker(absences=8)
+    async with open_waiting(KAFKA, None, {}) as waiting:
+        async with waiting.engine("kafka", broker.open) as opened:
+            assert opened == "open"
+        assert broker.closed == 1
+    pauses = [later - earlier for earlier, later in zip(broker.attempts, broker.attempts[1:], strict=False)]
+    assert pauses == [0.5, 1, 2, 4, 8, LONGEST_PAUSE, LONGEST_PAUSE, LONGEST_PAUSE]
+
+
+async def test_an_embedded_engine_is_not_waited_for() -> None:
+    async with open_waiting(KAFKA, None, {}) as waiting:
+        with pytest.raises(Unavailable, match="no broker answers"):
+            async with waiting.engine("redis", Broker(absences=1).open):
+                pass
+
+
+async def test_a_role_is_unready_and_names_the_engine_until_it_opens() -> None:
+    port = free_port()
+    async with open_waiting(KAFKA, None, {"gateway": ("127.0.0.1", port)}) as waiting, trio.open_nursery() as nursery:
+        opening = trio.CancelScope()
+
+        async def open_engine() -> None:
+            with opening:
+                async with waiting.engine("kafka", Broker(absences=1_000).open):
+                    pass
+
+        nursery.start_soon(open_engine)
+        await trio.testing.wait_all_tasks_blocked()
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+            ready = await http.get("/readyz")
+            assert ready.status_code == 503
+            assert "kafka: no broker answers" in ready.text
+            assert (await http.get("/livez")).status_code == 200
+            opening.cancel()
+        async with waiting.end("gateway"):
+            (listener,) = await trio.open_tcp_listeners(port, host="127.0.0.1")  # the role's own
+            await listener.aclose()
+
+
+async def test_work_is_repeated_until_its_engine_answers(autojump_clock: MockClock) -> None:
+    attempts = 0
+
+    async def migrate() -> int:
+        nonlocal attempts
+        attempts += 1
+        await trio.lowlevel.checkpoint()
+        if attempts < 3:
+            raise Unavailable("away")
+        return attempts
+
+    reasons: list[str] = []
+    assert await until_available("cassandra", migrate, reasons.append) == 3
+    assert reasons == ["away", "away", ""]
