@@ -27,8 +27,8 @@ from hypercorn.typing import ASGIFramework, ConnectionState
 from shared.background import open_background
 from shared.net.accepting import serve_listeners
 from shared.net.admission import Admission, ConnectionBudget, Slot
-from shared.net.client_address import Network
-from shared.net.listening import ClientStream, listen, peer_address, transport_of
+from shared.net.client_address import Network, peer_address
+from shared.net.listening import ClientStream, listen, transport_of
 from shared.net.tls import ServerTls
 
 MAX_RECEIVE = 64 * 1024
@@ -182,7 +182,7 @@ class _Connection:
         """Whether both sides may send: with TLS, after the handshake."""
         self._send_lock = trio.Lock()
         self._all = scope
-        self._last_at = trio.current_time() + server.admission.settings.total_seconds
+        self._last_at = trio.current_time() + server.admission.limits.total_seconds
         self._reading = trio.CancelScope(deadline=self._idle_deadline())
 
     @property

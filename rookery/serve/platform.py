@@ -31,7 +31,7 @@ from shared.backplane import Backplane
 from shared.configuration.live import Live, open_live
 from shared.contract.addresses import GrpcAddress
 from shared.coordination.processes import Reports, open_reports
-from shared.net.admission import ConnectionBudget
+from shared.net.admission import ConnectionBudget, ConnectionLimits
 from shared.net.tls import Tls, open_tls
 from shared.platform import Platform
 from shared.rpc import Balancer, Channel, Prepare, open_balancer, open_channel
@@ -102,7 +102,7 @@ async def _open_foundation(settings: Settings, roles: Collection[Role]) -> Async
             live,
             reports,
             Announcement(settings),
-            ConnectionBudget(settings.connections),
+            ConnectionBudget(ConnectionLimits(**settings.connections.model_dump())),
             waiting,
         )
 

@@ -6,12 +6,12 @@ without an account keep out nobody, and only authenticated connections can fill 
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import structlog
 
 from shared.net.client_address import Network, address_key, forwarded_client, is_among, parse_address
 from shared.net.open_files import MOST_CONNECTIONS, connections_allowed
-from shared.settings import ConnectionSettings
 from shared.telemetry.logs import Interval
 from shared.telemetry.metrics.catalogue import CONNECTIONS_PUSHED_OUT
 
@@ -25,6 +25,18 @@ SPARE = 16
 """Slots that WebSocket does not give to sessions, to refuse further ones with a response."""
 
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """Bounds of unauthenticated connections, with the defaults of `shared.settings.ConnectionSettings`."""
+
+    per_address: int = 2_000
+    """Most of one IPv4 address, or one /64 of IPv6."""
+    idle_seconds: float = 30.0
+    """Longest time without a call, over gRPC."""
+    total_seconds: float = 300.0
+    """Longest life, over gRPC and HTTP."""
 
 
 class Slot:
@@ -66,7 +78,7 @@ class Admission:
     def __init__(
         self, budget: "ConnectionBudget", most: int, trusted_proxies: Sequence[Network], trusts_peers: bool
     ) -> None:
-        self.settings = budget.settings
+        self.limits = budget.limits
         self.open = 0
         """Admitted connections that are not released."""
         self.unauthenticated: dict[Slot, None] = {}
@@ -139,10 +151,10 @@ class Admission:
 class ConnectionBudget:
     """The connections that all listeners of a process may have together: `total`, by default from its open files."""
 
-    def __init__(self, settings: ConnectionSettings | None = None, total: int | None = None) -> None:
-        self.settings = settings or ConnectionSettings()
+    def __init__(self, limits: ConnectionLimits | None = None, total: int | None = None) -> None:
+        self.limits = limits or ConnectionLimits()
         self.total = connections_allowed() if total is None else total
-        self.per_address = max(min(self.settings.per_address, self.total // ADDRESS_SHARE), 1)
+        self.per_address = max(min(self.limits.per_address, self.total // ADDRESS_SHARE), 1)
         """Most unauthenticated connections of one address."""
         self.pushed_out = 0
         """Connections that were closed for a newcomer."""

@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
+import trio
+
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
@@ -61,3 +63,16 @@ def forwarded_client(peer: str, forwarded: Sequence[str], proxies: Sequence[Netw
         if not is_among(proxies, address):
             break
     return client
+
+
+def peer_address(stream: trio.abc.Stream) -> str:
+    """The address of the peer; empty if the stream is no socket, or its peer has gone."""
+    if isinstance(stream, trio.SSLStream):
+        return peer_address(stream.transport_stream)
+    if not isinstance(stream, trio.SocketStream):
+        return ""
+    try:
+        name = stream.socket.getpeername()
+    except OSError:
+        return ""
+    return str(name[0]) if isinstance(name, tuple) else ""

@@ -11,7 +11,8 @@ import trio
 
 from shared.net.accepting import serve_listeners
 from shared.net.admission import Admission, ConnectionBudget
-from shared.net.listening import ClientStream, listen, peer_address, port_of
+from shared.net.client_address import peer_address
+from shared.net.listening import ClientStream, listen, port_of
 from shared.net.tls import ServerTls
 from shared.telemetry import metrics
 from shared.telemetry.health import PROBES, Health

@@ -67,19 +67,6 @@ def port_of(listeners: Sequence[AnyListener]) -> int:
     return port
 
 
-def peer_address(stream: trio.abc.Stream) -> str:
-    """The address of the peer; empty if the stream is no socket, or its peer has gone."""
-    if isinstance(stream, trio.SSLStream):
-        return peer_address(stream.transport_stream)
-    if not isinstance(stream, trio.SocketStream):
-        return ""
-    try:
-        name = stream.socket.getpeername()
-    except OSError:
-        return ""
-    return str(name[0]) if isinstance(name, tuple) else ""
-
-
 def transport_of(stream: ClientStream) -> trio.SocketStream:
     """The TCP stream under the connection."""
     return stream.transport_stream if isinstance(stream, trio.SSLStream) else stream

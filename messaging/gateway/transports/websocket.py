@@ -20,7 +20,7 @@ from rookery.v1.session_pb2 import ClientFrame
 from shared.contract import wire
 from shared.contract.errors import Code, Refusal
 from shared.net.admission import Admission, ConnectionBudget, Slot
-from shared.net.listening import peer_address
+from shared.net.client_address import peer_address
 
 HANDSHAKE_DEADLINE = 5.0
 """Seconds from the connection to the end of the handshake, including that of TLS."""

@@ -20,11 +20,10 @@ from shared.rpc.streams import ServerStream
 from shared.rpc.turns import Turn
 
 if TYPE_CHECKING:
-    from shared.net.admission import Slot
+    from shared.net.admission import ConnectionLimits, Slot
     from shared.rpc.limits import Limits
     from shared.rpc.server.methods import Methods
     from shared.rpc.server.statistics import ServerCounters
-    from shared.settings import ConnectionSettings
 
 HANDLERS_PER_STREAM = 2
 """Handlers per allowed stream: a client may cancel all its calls and begin as many while the cancelled handlers end."""
@@ -67,7 +66,7 @@ class ServerConnection(Connection[AnyServerStream | ForeignStream]):
         handshake_done: Callable[[], None],
         *,
         slot: "Slot",
-        settings: "ConnectionSettings",
+        unauthenticated: "ConnectionLimits",
     ) -> None:
         """`received`: bytes that were already read. `handshake_done` is called when the client's settings arrive."""
         super().__init__(transport, limits, turn, client_side=False, received=received)
@@ -77,7 +76,7 @@ class ServerConnection(Connection[AnyServerStream | ForeignStream]):
         self._is_handshaking = True
         self._peer = peer_of(transport)
         self._slot = slot
-        self._settings = settings
+        self._unauthenticated = unauthenticated
         self._opened_at = self._idle_since = trio.current_time()
 
     @property
@@ -93,8 +92,8 @@ class ServerConnection(Connection[AnyServerStream | ForeignStream]):
         super().check_alive()
         if not self.is_authenticated and not self._closing:
             now = trio.current_time()
-            is_idle = not self.streams and now - self._idle_since >= self._settings.idle_seconds
-            if is_idle or now - self._opened_at >= self._settings.total_seconds:
+            is_idle = not self.streams and now - self._idle_since >= self._unauthenticated.idle_seconds
+            if is_idle or now - self._opened_at >= self._unauthenticated.total_seconds:
                 self._expire()
 
     def forget(self, stream: AnyServerStream | ForeignStream) -> None:

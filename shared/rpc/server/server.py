@@ -10,7 +10,7 @@ import trio
 from rookery.purerpc_compat import Servicer
 from shared.net.accepting import serve_listeners
 from shared.net.admission import Admission, ConnectionBudget, Slot
-from shared.net.listening import peer_address
+from shared.net.client_address import peer_address
 from shared.rpc.connection import keep_alive
 from shared.rpc.limits import DEFAULT_LIMITS, Limits
 from shared.rpc.server.connection import ServerConnection, complete_handshake, has_certificate
@@ -172,7 +172,7 @@ class Server:
             self._counters,
             handshake_done,
             slot=slot,
-            settings=self._admission.settings,
+            unauthenticated=self._admission.limits,
         )
         if scope in self._handshakes:  # else it was cancelled as the oldest, which takes effect at the next checkpoint
             self._handshakes[scope] = connection

@@ -11,9 +11,8 @@ import trio.testing
 
 from bff.http import endpoints
 from bff.http.server import mark_authenticated, open_http_server
-from shared.net.admission import ConnectionBudget
+from shared.net.admission import ConnectionBudget, ConnectionLimits
 from shared.net.tls import ServerTls
-from shared.settings import ConnectionSettings
 from tests.bff.conftest import Api
 from tests.bff.http.connections import (
     MEGABYTE,
@@ -198,7 +197,7 @@ async def test_a_busy_connection_that_never_authenticated_makes_room_before_an_i
 async def test_only_an_authenticated_connection_lives_longer_than_the_total_age(
     path: str, mock_clock: trio.testing.MockClock
 ) -> None:
-    budget = ConnectionBudget(ConnectionSettings(total_seconds=100.0))
+    budget = ConnectionBudget(ConnectionLimits(total_seconds=100.0))
     async with serving(idle_seconds=60, budget=budget) as server, connected(server) as client:
         for _ in range(2):
             await client.get(path)

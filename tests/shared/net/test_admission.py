@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.net.admission import SPARE, Admission, ConnectionBudget, Slot
+from shared.net.admission import SPARE, Admission, ConnectionBudget, ConnectionLimits, Slot
 from shared.settings import ConnectionSettings
 
 PEER, OTHER, PROXY = "192.0.2.1", "198.51.100.1", "10.0.0.1"
@@ -35,7 +35,7 @@ class Peers:
 
 
 def budget_of(total: int, per_address: int = 1_000) -> ConnectionBudget:
-    return ConnectionBudget(ConnectionSettings(per_address=per_address), total)
+    return ConnectionBudget(ConnectionLimits(per_address=per_address), total)
 
 
 def test_a_newcomer_closes_the_oldest_connection_that_never_authenticated() -> None:
@@ -181,3 +181,7 @@ def test_no_order_of_events_exceeds_the_budget(
         for peer in set(slots.values()):
             count = sum(1 for slot, its in slots.items() if its == peer and not slot.is_authenticated)
             assert count <= budget.per_address
+
+
+def test_the_defaults_are_those_of_the_settings() -> None:
+    assert ConnectionLimits(**ConnectionSettings().model_dump()) == ConnectionLimits()

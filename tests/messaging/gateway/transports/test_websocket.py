@@ -14,8 +14,7 @@ from messaging.gateway.transports.connection import ConnectionLost
 from messaging.gateway.transports.messages import MessageReader
 from messaging.gateway.transports.websocket import CHECKS_PER_HEARTBEAT, WebSocketTransport
 from shared.configuration import LiveConfiguration
-from shared.net.admission import SPARE, ConnectionBudget
-from shared.settings import ConnectionSettings
+from shared.net.admission import SPARE, ConnectionBudget, ConnectionLimits
 from tests.messaging.gateway.browsers import (
     BINARY,
     CLOSE,
@@ -231,7 +230,7 @@ async def test_unfinished_handshakes_in_all_slots_do_not_block_a_new_client(
 
 
 async def test_silent_sessions_of_an_address_keep_out_no_client_and_end_no_session(server: Server) -> None:
-    server.transport.admission = ConnectionBudget(ConnectionSettings(per_address=5)).add_listener()
+    server.transport.admission = ConnectionBudget(ConnectionLimits(per_address=5)).add_listener()
     async with AsyncExitStack() as stack, signed_in(server, ANN) as ann:
         silent = [await stack.enter_async_context(connected(server)) for _ in range(10)]
         async with signed_in(server, BEN) as ben:
@@ -242,7 +241,7 @@ async def test_silent_sessions_of_an_address_keep_out_no_client_and_end_no_sessi
 
 
 async def test_clients_behind_a_trusted_proxy_are_bounded_by_their_own_addresses(server: Server) -> None:
-    budget = ConnectionBudget(ConnectionSettings(per_address=1))
+    budget = ConnectionBudget(ConnectionLimits(per_address=1))
     server.transport.admission = budget.add_listener(trusted_proxies=[ip_network("127.0.0.0/8")])
     async with AsyncExitStack() as stack:
         first, other, _ = [

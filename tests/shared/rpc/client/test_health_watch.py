@@ -13,11 +13,10 @@ import trio
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
-from shared.net.admission import ConnectionBudget
+from shared.net.admission import ConnectionBudget, ConnectionLimits
 from shared.rpc import OutgoingCall, RpcError, ServerStream, Status, open_balancer, stream_handler
 from shared.rpc.standard.health_grpc import HealthServicer
 from shared.rpc.standard.health_pb2 import HealthCheckRequest, HealthCheckResponse
-from shared.settings import ConnectionSettings
 from tests.shared.rpc.calling import Archive, get_chat, named
 from tests.shared.rpc.conftest import eventually, ready
 from tests.shared.rpc.servers import serve_services
@@ -116,7 +115,7 @@ async def test_a_server_that_has_reported_no_health_does_not_serve(
 async def test_a_watch_without_a_token_continues_on_a_new_connection_when_the_server_ends_the_old_one(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    budget, health = ConnectionBudget(ConnectionSettings(total_seconds=60), total=10), HealthOf()
+    budget, health = ConnectionBudget(ConnectionLimits(total_seconds=60), total=10), HealthOf()
     port = await serve_services(nursery, Archive(named("a")), health, admission=budget.add_listener())
     with capture_logs() as lines:
         async with open_balancer([f"127.0.0.1:{port}"]) as balancer:

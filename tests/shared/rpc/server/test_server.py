@@ -16,11 +16,10 @@ from h2.events import ConnectionTerminated
 from hyperframe.frame import PingFrame, SettingsFrame
 from trio.testing import MockClock
 
-from shared.net.admission import ConnectionBudget
+from shared.net.admission import ConnectionBudget, ConnectionLimits
 from shared.rpc import Channel, Limits, Status, open_channel
 from shared.rpc.connection import keep_alive
 from shared.rpc.server.server import Server
-from shared.settings import ConnectionSettings
 from tests.shared.rpc.calling import get_chat
 from tests.shared.rpc.conftest import (
     FRAME,
@@ -93,7 +92,7 @@ async def authenticate_once(stream: SessionStream) -> None:
 
 def guarded(total: int = 10) -> Server:
     """A server whose clients authenticate by a frame on Connect."""
-    budget = ConnectionBudget(ConnectionSettings(idle_seconds=20, total_seconds=60), total)
+    budget = ConnectionBudget(ConnectionLimits(idle_seconds=20, total_seconds=60), total)
     return Server(make_services(connect=authenticate_once), PINGING, admission=budget.add_listener())
 
 
