@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 from xml.etree import ElementTree
@@ -237,8 +237,9 @@ def run(step: Step, environment: dict[str, str] | None = None) -> Outcome:
     return Outcome(step, result, time.monotonic() - started, "see its output" if is_missing else "")
 
 
-def run_all(steps: Sequence[Step]) -> list[Outcome]:
-    return [run(step) for step in steps]
+def run_checks(checks: Sequence[Step]) -> list[Outcome]:
+    """Run them at a low priority: they take the time in which tests wait, and slow no test down."""
+    return [replace(run(replace(check, command=["nice", *check.command])), step=check) for check in checks]
 
 
 def run_tests(options: argparse.Namespace, report: Path) -> list[Outcome]:
@@ -308,11 +309,11 @@ def main(words: Sequence[str]) -> int:
         report = Path(folder) / "report.xml"
         # Two lanes: the checks wait for one process at a time, the tests also for clocks, disks and browsers.
         halves = [CHECKS[:1], CHECKS[1:]] if options.checks else [CHECKS]
-        running = [lanes.submit(run_all, half) for half in halves]
+        running = [lanes.submit(run_checks, half) for half in halves]
         outcomes = [] if options.checks else run_tests(options, report)
         outcomes = [outcome for lane in running for outcome in lane.result()] + outcomes
         if options.all:
-            outcomes += run_all(LONG_RUNS)
+            outcomes += [run(step) for step in LONG_RUNS]
         print(failed_tests(report), failed_steps(outcomes), summary(outcomes, time.monotonic() - started), sep="\n")
     return int(any(each.result == "failed" for each in outcomes))
 

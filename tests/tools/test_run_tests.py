@@ -76,7 +76,7 @@ def test_a_signal_to_the_runner_interrupts_its_command_and_starts_no_more(
     interrupted, later = tmp_path / "interrupted", tmp_path / "later"
     command = [sys.executable, "-c", INTERRUPTS_RUNNER, str(int(number)), str(interrupted)]
     with run_tests.COMMANDS.interrupted_by_signals():
-        outcomes = run_tests.run_all([Step("step", command), Step("later", ["touch", str(later)])])
+        outcomes = run_tests.run_checks([Step("step", command), Step("later", ["touch", str(later)])])
     assert [(outcome.result, outcome.reason) for outcome in outcomes] == [
         ("failed", f"interrupted by {number.name}")
     ] * 2
