@@ -19,7 +19,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import MapAdapter
 
 from bff.accounts import Accounts
-from bff.admin.routes import Admin
+from bff.admin.routes import Admin, SettingKey
 from bff.chats import Chats
 from bff.http.endpoints import MAX_BODY_BYTES, mount
 from bff.http.measures import bff_readings, measure_request
@@ -151,6 +151,7 @@ def make_app(services: Services, web_root: Path) -> QuartTrio:
     app.config["RESPONSE_TIMEOUT"] = None  # the connection has a deadline for each piece of the response
     app.url_map.merge_slashes = False
     schema = document(app)
+    app.url_map.converters["setting"] = SettingKey
     mount(app, [Accounts(services), Profiles(services), Chats(services), Admin(services)], services.verifier)
     Operations(services, schema, Site(web_root)).mount(app)
     _handle_errors(app)

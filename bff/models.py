@@ -13,11 +13,23 @@ MAX_PROFILES = 100
 """User ids in one query."""
 
 
+_INVISIBLE = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp", "Zs"))
+"""Categories of characters that show nothing. An unassigned one may be an emoji that is newer than this Python."""
+
+ONE_LINE = Field(json_schema_extra={"pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"})
+"""`one_line` in the JSON Schema."""
+
+
 def _digits(value: Any) -> Any:
     """Accept whole numbers as digits only: no sign, spaces or fraction; at most 19 digits."""
     if isinstance(value, str) and not (value.isascii() and value.isdigit() and len(value) <= 19):
         raise PydanticCustomError("int_parsing", "Must be a whole number of 1 to 19 digits")
     return value
+
+
+def _whole(value: Any) -> Any:
+    """Accept 7.0 as 7: JSON does not tell them apart."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def one_line(text: str) -> str:
@@ -27,7 +39,7 @@ def one_line(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    if all(unicodedata.category(character)[0] in "CZ" for character in text):
+    if all(unicodedata.category(character) in _INVISIBLE for character in text):
         raise PydanticCustomError("blank", "Must not be only white space")
     return text
 
@@ -36,9 +48,10 @@ def _split(value: Any) -> Any:
     return value.split(",") if isinstance(value, str) else value
 
 
-Digits = Annotated[int, BeforeValidator(_digits), Field(ge=0, le=MAX_ID)]
-UserId = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=MAX_ID)]
-Limit = Annotated[int, BeforeValidator(_digits), Field(ge=1, le=100, description="Entries on a page")]
+# The bounds come before the validators, so that the JSON Schema has them as `minimum` and `maximum`.
+Digits = Annotated[int, Field(ge=0, le=MAX_ID), BeforeValidator(_digits)]
+UserId = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(_digits)]
+Limit = Annotated[int, Field(ge=1, le=100, description="Entries on a page"), BeforeValidator(_digits)]
 Cursor = Annotated[str, StringConstraints(max_length=256)]
 Name = Annotated[
     str,
@@ -54,10 +67,11 @@ DisplayName = Annotated[
     StringConstraints(min_length=1, max_length=64, strip_whitespace=True),
     AfterValidator(one_line),
     AfterValidator(visible),
+    ONE_LINE,
 ]
-About = Annotated[str, StringConstraints(max_length=200), AfterValidator(one_line)]
-SearchPart = Annotated[str, StringConstraints(min_length=3, max_length=64), AfterValidator(one_line)]
-DeviceName = Annotated[str, StringConstraints(max_length=64), AfterValidator(one_line)]
+About = Annotated[str, StringConstraints(max_length=200), AfterValidator(one_line), ONE_LINE]
+SearchPart = Annotated[str, StringConstraints(min_length=3, max_length=64), AfterValidator(one_line), ONE_LINE]
+DeviceName = Annotated[str, StringConstraints(max_length=64), AfterValidator(one_line), ONE_LINE]
 
 
 class Input(BaseModel):
@@ -94,7 +108,7 @@ class ProfileChange(Input):
 
     display_name: DisplayName | None = None
     about: About | None = None
-    version: int = Field(strict=True, ge=1, le=2**31 - 1)
+    version: Annotated[int, BeforeValidator(_whole)] = Field(strict=True, ge=1, le=2**31 - 1)
 
 
 class PasswordChange(Input):

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, StrictFloat, StrictInt, StringConstraints
 
-from bff.models import Digits, Input, Limit, SearchPart, UserId, one_line, visible
+from bff.models import ONE_LINE, Digits, Input, Limit, SearchPart, UserId, one_line, visible
 from shared.accounts import store as accounts
 from shared.accounts.administration import Setting
 from shared.accounts.audit import AuditEntry
@@ -23,6 +23,7 @@ Reason = Annotated[
     StringConstraints(min_length=1, max_length=200, strip_whitespace=True),
     AfterValidator(one_line),
     AfterValidator(visible),
+    ONE_LINE,
 ]
 EntryId = Annotated[str, StringConstraints(pattern="^[0-9]{20}-[0-9a-f]{8}$")]
 

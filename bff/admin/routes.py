@@ -3,6 +3,7 @@
 import json
 
 from quart import request
+from werkzeug.routing import BaseConverter
 
 from bff.admin import models
 from bff.http.endpoints import Response, endpoint
@@ -14,6 +15,12 @@ from shared.accounts.sign_outs import ALL_SIGN_INS, announce_or_log
 from shared.accounts.store import User
 from shared.accounts.tokens import Claims
 from shared.contract.errors import Code, Refusal
+
+
+class SettingKey(BaseConverter):
+    """A key in a path. `history` is none: its path has a meaning of its own, and other methods."""
+
+    regex = "(?!history$)[^/]+"
 
 
 class Admin:
@@ -40,14 +47,14 @@ class Admin:
         settings = await self._administration.settings()
         return Response(models.Configuration(values=[models.ConfigurationValue.of(each) for each in settings]))
 
-    @endpoint("PUT", "/v1/admin/configuration/<key>", status=204)
+    @endpoint("PUT", "/v1/admin/configuration/<setting:key>", status=204)
     async def set_configuration(self, admin: Claims, key: str, body: models.NewValue) -> Response | Refusal:
         """Set a key. Running processes apply it within a second."""
         actor = await self._actor(admin)
         value = await self._administration.set_configuration(actor, key, json.dumps(body.value))
         return value if isinstance(value, Refusal) else Response()
 
-    @endpoint("DELETE", "/v1/admin/configuration/<key>", status=204)
+    @endpoint("DELETE", "/v1/admin/configuration/<setting:key>", status=204)
     async def unset_configuration(self, admin: Claims, key: str) -> Response | Refusal:
         """Reset a key to its default."""
         return await self._administration.unset_configuration(await self._actor(admin), key) or Response()

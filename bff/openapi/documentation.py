@@ -10,8 +10,10 @@ from quart_schema import HttpSecurityScheme, Info, QuartSchema
 from quart_schema.openapi import OpenAPIProvider
 
 from bff.http.problems import MEDIA_TYPE
+from bff.models import MAX_PROFILES
 from bff.openapi.schemas import REFERENCE, reference_to, schemas_of
 from shared.contract.errors import KINDS, Code
+from shared.contract.ids import MAX_ID
 
 PROBLEM = {
     "type": "object",
@@ -29,6 +31,16 @@ PROBLEM = {
 }
 
 
+HEAD_TOO_LARGE = {"description": "The request's line and headers are too large. The response has no body."}
+
+USER_ID = {"type": "integer", "minimum": 1, "maximum": MAX_ID}
+"""Of a user in a path, which quart-schema takes for any string."""
+
+
+USER_IDS = {"type": "array", "items": USER_ID, "minItems": 1, "maxItems": MAX_PROFILES}
+"""Of users in a query: one text, separated by commas."""
+
+
 class Provider(OpenAPIProvider):
     """Adds to quart-schema: protobuf messages as responses, responses without a body, and problems."""
 
@@ -38,7 +50,8 @@ class Provider(OpenAPIProvider):
         problem = {"description": "A problem", "content": {MEDIA_TYPE: {"schema": {"$ref": REFERENCE + "Problem"}}}}
         for path in document["paths"].values():
             for operation in path.values():
-                operation["responses"]["default"] = problem
+                operation["responses"] |= {"431": HEAD_TOO_LARGE, "default": problem}
+                _complete(operation)
         return document
 
     def build_response_object(self, model: Any, headers_model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -50,6 +63,17 @@ class Provider(OpenAPIProvider):
         if not model.model_fields:
             return {"description": inspect.getdoc(model)}, {}
         return response, components
+
+
+def _complete(operation: dict[str, Any]) -> None:
+    """Add the rules of this server that quart-schema does not know."""
+    if "requestBody" in operation:
+        operation["requestBody"]["required"] = True
+    for parameter in operation.get("parameters", ()):
+        if parameter["in"] == "path" and parameter["name"] == "user_id":
+            parameter["schema"] = USER_ID
+        if parameter["name"] == "user_ids":
+            parameter |= {"schema": USER_IDS, "style": "form", "explode": False}
 
 
 def document(app: Quart) -> QuartSchema:
