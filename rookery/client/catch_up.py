@@ -50,8 +50,9 @@ async def missed(api: Api, since_ms: int) -> AsyncGenerator[HistoryMessage, None
 
 
 async def read_missed(api: Api, since_ms: int) -> AsyncGenerator[HistoryMessage, None]:
-    """Yield the messages since a moment, and those of `OVERLAP_MS` before it, of every chat that changed; in order
-    within a chat. Makes one request for 100 chats, and one for each chat and each further 100 messages of it.
+    """Yield the messages of every changed chat from `OVERLAP_MS` before a moment on, in order within a chat.
+
+    Makes one request for 100 chats, and one for each chat and each further 100 messages of it.
 
     The moment, in milliseconds since 1970, must be that of an event before the missed ones, as a Gap has it. The user's
     own accepted messages do not count: messages may be missing before them. Raises as `api` does.

@@ -106,8 +106,8 @@ class Client:
         return self._queue
 
     def missed(self, gap: pb.Gap) -> AsyncGenerator[HistoryMessage, None]:
-        """Iterate over the messages that a Gap of `events` reports as missing, and those of the 5 minutes before it, in
-        order within a chat. Merge them by `message_id` with those of `events`, of which either may be the first.
+        """Iterate over the messages that a Gap of `events` reports as missing, and the messages of the 5 minutes before
+        it, in order within a chat. Merge them by `message_id` with the messages of `events`; either may come first.
 
         Reads at once, and again for 3 minutes, as history may lag; each message is yielded once. A message that its
         sender sends again after more than 5 minutes may be left out: a chat that is loaded anew has it. Reactions to

@@ -118,7 +118,7 @@ class TerminalChat:
         return True
 
     async def show_events(self, nursery: trio.Nursery) -> None:
-        """Show events, and in a task of the nursery what was missed; cancel the nursery when the sign-in ends."""
+        """Show events, and, in a task of the nursery, missed messages; cancel the nursery when the sign-in ends."""
         try:
             async for event in self._client.events():
                 if isinstance(event, Gap):

@@ -95,8 +95,8 @@ class Admission:
 
     @property
     def is_full(self) -> bool:
-        """Whether fewer than `SPARE` slots are left for further authenticated connections, so that those that can be
-        admitted should only be refused."""
+        """Whether at most `SPARE` slots are left for authenticated connections. The server should then admit a
+        connection only to send a refusal on it."""
         own, of_all = self._most - self.open, self._budget.left_for(self) + self._budget.evictable_for(self)
         return min(own, of_all) + len(self.unauthenticated) <= SPARE
 
@@ -133,12 +133,12 @@ class Admission:
         self.open -= 1
 
     def forget_unauthenticated(self, slot: Slot) -> None:
-        """Remove the connection from those that may be pushed out. Called by the slot."""
+        """Let no newcomer push the connection out any more. Called by the slot."""
         self.unauthenticated.pop(slot)
         self._budget.remove_from_address(slot)
 
     def _capped(self, peer: str) -> str:
-        """The key of the address; empty for a trusted proxy, whose connections are those of many clients."""
+        """The key of the address; empty for a trusted proxy, because many clients share its address."""
         address = parse_address(peer)
         if self._trusts_peers or address is None or is_among(self._trusted_proxies, address):
             return ""

@@ -7,7 +7,7 @@ SHARE = 0.8
 since a process at its limit can't reach its stores."""
 
 MOST_CONNECTIONS = 50_000
-"""Most connections of one listener, whatever the number of open files: at 50 KiB each, 2.5 GB of memory."""
+"""Most connections of one listener, even if the process may open more files: at 50 KiB each, 2.5 GB of memory."""
 
 MOST_LISTENERS = 2
 """Listeners that may have `MOST_CONNECTIONS` at once where the number of open files is unlimited."""

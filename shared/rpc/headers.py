@@ -127,7 +127,7 @@ def _check_pseudo_headers(pseudo: Mapping[bytes, bytes], part: Part) -> None:
 
 
 def _pseudo_headers_of(part: Part, pseudo: Mapping[bytes, bytes]) -> tuple[frozenset[bytes], frozenset[bytes]]:
-    """Return the names that must be there, and those that may be."""
+    """Return the names of the required and of the optional pseudo-headers."""
     match part:
         case Part.TRAILERS:
             return frozenset(), frozenset()

@@ -216,8 +216,8 @@ class Http2Connection(H2Connection):
         return events
 
     def _receive_messages(self, data: bytes, start: int) -> tuple[list[Event], int]:
-        """Read frames of data on open streams, and discard those on streams that we have reset. Returns the events, and
-        the offset of the next other frame.
+        """Read data frames of open streams, and discard data frames of streams that we have reset. Returns the events,
+        and the offset of the next other frame.
 
         Such frames are the most frequent: each takes 1.2 microseconds here, 5.4 in h2.
         """

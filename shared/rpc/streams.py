@@ -96,15 +96,19 @@ class MessageStream(Generic[Incoming, Outgoing]):
                 if self._inbound:
                     raise RpcError(Status.INTERNAL, "the stream ended within a message")
                 return None
-            self._inbound.credit_unread()
-            self._give_credit()
-            self._arrived = self._arrived or trio.Event()
-            await self._arrived.wait()
+            await self._wait_for_data()
         self._give_credit()
         try:
             return self._incoming.FromString(data)
         except DecodeError:
             raise RpcError(Status.INTERNAL, f"not a message of type {self._incoming.DESCRIPTOR.full_name}") from None
+
+    async def _wait_for_data(self) -> None:
+        """Open the window for the rest of an incomplete message, and wait until more has arrived or the call ends."""
+        self._inbound.credit_unread()
+        self._give_credit()
+        self._arrived = self._arrived or trio.Event()
+        await self._arrived.wait()
 
     async def receive_only(self) -> Incoming:
         """Return the message of a call that takes one, once the peer has ended the request.
@@ -116,10 +120,7 @@ class MessageStream(Generic[Incoming, Outgoing]):
         while not self._ended and self._inbound.holds_at_most_one():
             if self.failure is not None:
                 raise self.failure.again()
-            self._inbound.credit_unread()
-            self._give_credit()
-            self._arrived = self._arrived or trio.Event()
-            await self._arrived.wait()
+            await self._wait_for_data()
         message = await self.receive()
         if message is None or self._inbound or not self._ended:
             raise RpcError(Status.UNIMPLEMENTED, "the method takes one message")

@@ -1,14 +1,11 @@
 """A client that opens and cancels calls on ten connections: probes are answered meanwhile."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 import trio
 from hpack import Encoder
 from hyperframe.frame import HeadersFrame, RstStreamFrame, SettingsFrame
 
-from tools.launch.process import Rookery, port_of, running, wait_until
+from tools.launch.process import Rookery, port_of, wait_until
 
 CONNECTIONS = 10
 
@@ -31,12 +28,6 @@ CALL: dict[bytes | str, bytes | str] = {
 }
 
 PROBE = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-
-
-@pytest.fixture
-def rookery(tmp_path: Path) -> Iterator[Rookery]:
-    with running(Rookery(tmp_path / "data")) as ready:
-        yield ready
 
 
 def cancelled_calls(at_once: int) -> bytes:

@@ -1,13 +1,11 @@
 """Strange requests without an account: no response is a 5xx, and each costs one line in the log at most."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
-import pytest
 import trio
 
-from tools.launch.process import Rookery, running
+from tools.launch.process import Rookery
 
 DEADLINE = 20.0
 """Seconds; only ends a test that has failed."""
@@ -45,12 +43,6 @@ def requests() -> Iterator[str]:
             yield f"POST {path} HTTP/1.1\r\n{head}\r\n{body}"
     for head in HEADS:
         yield f"GET /v1/me HTTP/1.1\r\nHost: x\r\n{head}Connection: close\r\n\r\n"
-
-
-@pytest.fixture
-def rookery(tmp_path: Path) -> Iterator[Rookery]:
-    with running(Rookery(tmp_path / "data")) as ready:
-        yield ready
 
 
 async def status_of(port: int, request: str) -> int:

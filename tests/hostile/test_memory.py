@@ -2,12 +2,11 @@
 
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import grpc
 import pytest
 
-from tools.launch.process import Rookery, running, wait_until
+from tools.launch.process import Rookery, wait_until
 
 MIB = 1024 * 1024
 
@@ -20,16 +19,10 @@ UNFINISHED = 240
 """Unfinished requests over CONNECTIONS, of 1 MiB unpacked."""
 
 GROWTH_BYTES = 64 * MIB
-"""The most that the process may grow: a fourth to a tenth of what the requests unpack to."""
+"""The most that the process may grow: a fourth to a tenth of the unpacked size of the requests."""
 
 SESSION = "/rookery.v1.SessionService/Connect"
 UNARY = "/grpc.health.v1.Health/Check"
-
-
-@pytest.fixture
-def rookery(tmp_path: Path) -> Iterator[Rookery]:
-    with running(Rookery(tmp_path / "data")) as ready:
-        yield ready
 
 
 def open_channels(rookery: Rookery) -> list[grpc.Channel]:

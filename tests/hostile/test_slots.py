@@ -19,9 +19,9 @@ from shared.rpc.framing import frame_messages
 from shared.rpc.standard.health_grpc import HealthStub
 from shared.rpc.standard.health_pb2 import HealthCheckRequest
 from tests.system.sessions import SUBPROTOCOL, TRANSPORTS, connector, open_session
-from tests.system.undisturbed import Pair
+from tests.system.undisturbed import chatting_pair
 from tools.launch.people import PATIENCE, sign_up
-from tools.launch.process import ROOKERY, Rookery, port_of, running, wait_until
+from tools.launch.process import ROOKERY, Rookery, port_of, running
 
 FILES = 300
 """The process's limit on open files."""
@@ -51,20 +51,8 @@ def rookery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rookery]:
 @pytest.fixture
 async def chatting(rookery: Rookery) -> AsyncIterator[None]:
     """A pair chats during the test. Afterwards, the process has no more open files than before."""
-    people = [await sign_up(rookery.url, name) for name in ("ada", "grace")]
-    async with AsyncExitStack() as stack:
-        ada, grace = [
-            await stack.enter_async_context(open_session(connector(rookery, transport), person))
-            for person, transport in zip(people, TRANSPORTS, strict=True)
-        ]
-        pair = Pair(ada, grace, people[0].chat_with(people[1]))
-        await pair.exchange(-1)
-        before = rookery.open_files
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(pair.chat_for_ever)
-            yield
-            nursery.cancel_scope.cancel()
-    assert await trio.to_thread.run_sync(wait_until, lambda: rookery.open_files <= before)
+    async with chatting_pair(rookery):
+        yield
 
 
 def websocket_upgrade() -> bytes:

@@ -1,5 +1,5 @@
-"""The HTTP API and its description agree: schemathesis calls each operation with what `/openapi.json` allows, and with
-what it forbids."""
+"""The HTTP API and its description agree: schemathesis sends each operation requests that `/openapi.json` allows, and
+requests that it forbids."""
 
 import subprocess
 from collections.abc import Iterator

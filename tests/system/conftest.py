@@ -4,11 +4,10 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-import trio
 
-from tests.system.sessions import TRANSPORTS, connector, make_stubs, open_session, open_sessions
-from tests.system.undisturbed import FRAME_BURST, FRAMES_PER_SECOND, Pair
-from tools.launch.people import Person, open_http, sign_up
+from tests.system.sessions import TRANSPORTS, connector, make_stubs, open_session
+from tests.system.undisturbed import FRAME_BURST, FRAMES_PER_SECOND, chatting_pair
+from tools.launch.people import Person, open_http
 from tools.launch.process import Rookery, running, wait_until
 
 IDLE_WORKERS = 4
@@ -52,19 +51,9 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rookery]:
 @pytest.fixture
 async def undisturbed(strict: Rookery) -> AsyncIterator[None]:
     """A pair chats during the test. Afterwards, the process has no more open files and sockets than before."""
-    rookery = strict
-    people = [await sign_up(rookery.url, name) for name in ("ada", "grace")]
-    connects = [connector(rookery, transport) for transport in TRANSPORTS]
-    async with open_sessions(*zip(connects, people, strict=True)) as (ada, grace):
-        pair = Pair(ada, grace, people[0].chat_with(people[1]))
-        await pair.exchange(-1)
-        before = rookery.open_files
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(pair.chat_for_ever)
-            yield
-            nursery.cancel_scope.cancel()
-        await check_new_clients(rookery, people[0])
-    assert await trio.to_thread.run_sync(wait_until, lambda: rookery.open_files <= before)
+    async with chatting_pair(strict) as person:
+        yield
+        await check_new_clients(strict, person)
 
 
 async def check_new_clients(rookery: Rookery, person: Person) -> None:

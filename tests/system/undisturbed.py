@@ -1,10 +1,14 @@
 """A pair of users who chat while bad clients connect."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from itertools import count, permutations
 
 import trio
 
-from tests.system.sessions import Session
+from tests.system.sessions import TRANSPORTS, Session, connector, open_sessions
+from tools.launch.people import Person, sign_up
+from tools.launch.process import Rookery, wait_until
 
 PAUSE = 0.03
 """Seconds between two exchanges of the pair."""
@@ -32,3 +36,20 @@ class Pair:
         for number in count():
             await self.exchange(number)
             await trio.sleep(PAUSE)
+
+
+@asynccontextmanager
+async def chatting_pair(rookery: Rookery) -> AsyncIterator[Person]:
+    """Let a pair chat, one user on each transport, during the block; yield one of the two. Afterwards, the process has
+    no more open files and sockets than before."""
+    people = [await sign_up(rookery.url, name) for name in ("ada", "grace")]
+    connects = [connector(rookery, transport) for transport in TRANSPORTS]
+    async with open_sessions(*zip(connects, people, strict=True)) as (ada, grace):
+        pair = Pair(ada, grace, people[0].chat_with(people[1]))
+        await pair.exchange(-1)
+        before = rookery.open_files
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pair.chat_for_ever)
+            yield people[0]
+            nursery.cancel_scope.cancel()
+    assert await trio.to_thread.run_sync(wait_until, lambda: rookery.open_files <= before)

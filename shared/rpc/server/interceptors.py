@@ -59,7 +59,7 @@ def except_standard(interceptor: Interceptor) -> Interceptor:
     and which must respond while other calls are refused."""
 
     async def intercept(stream: AnyServerStream, handler: Handler) -> None:
-        if stream.method.split("/")[1] in STANDARD_SERVICES:
+        if _service_of(stream) in STANDARD_SERVICES:
             await handler(stream)
         else:
             await interceptor(stream, handler)
@@ -135,7 +135,7 @@ def authenticate(is_valid: Callable[[str], bool], *, optional_for: Collection[st
         scheme, _, token = str(tokens[0]).partition(" ") if len(tokens) == 1 else ("", "", "")
         if scheme.lower() == "bearer" and is_valid(token):
             stream.authenticate()
-        elif stream.method.split("/")[1] not in optional_for:
+        elif _service_of(stream) not in optional_for:
             raise RpcError(Status.UNAUTHENTICATED, "a valid bearer token must be in the metadata `authorization`")
         await handler(stream)
 
@@ -182,7 +182,7 @@ def bound_strangers(most: int = MAX_STRANGERS) -> Interceptor:
     strangers: dict[trio.CancelScope, AnyServerStream] = {}
 
     async def bound(stream: AnyServerStream, handler: Handler) -> None:
-        if stream.is_authenticated or stream.method.split("/")[1] not in STANDARD_SERVICES:
+        if stream.is_authenticated or _service_of(stream) not in STANDARD_SERVICES:
             await handler(stream)
             return
         while len(strangers) >= most:
@@ -244,3 +244,7 @@ def _end_span(span: trace.Span, status: Status, *, is_error: bool) -> None:
     span.set_attribute("rpc.response.status_code", status.name)
     if is_error:
         traces.fail(span, status.name)
+
+
+def _service_of(stream: AnyServerStream) -> str:
+    return stream.method.split("/")[1]

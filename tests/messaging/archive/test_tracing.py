@@ -18,7 +18,7 @@ from tests.spans import Spans, attributes_of, ids_of
 
 
 async def publish(log: SqliteLog, events: Sequence[Event], *, traced: Collection[int]) -> None:
-    """Publish records of truth; those of the traced indexes have a parent span."""
+    """Publish records of truth; the records of the traced indexes have a parent span."""
     records = [truth_of(event) for event in events]
     for index in traced:
         first = traces.begin(f"first {index}", SpanKind.SERVER, {})

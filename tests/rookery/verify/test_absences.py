@@ -1,4 +1,4 @@
-"""Clients that come back after an absence get a Gap, and read from history what they missed."""
+"""Clients that come back after an absence get a Gap, and read the missed messages from history."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
