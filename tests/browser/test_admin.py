@@ -311,6 +311,16 @@ def test_a_user_is_signed_out_everywhere_at_once(
     expect_in_audit(page, "Sign out user", mira.name)
 
 
+def test_a_refresh_behind_a_dialog_does_not_lose_the_focus(platform: Platform, at_admin: Seat) -> None:
+    kofi, page = platform.register("Kofi Boateng"), at_admin.page
+    pick(page, kofi)
+    page.get_by_role("button", name="Suspend…").click()
+    platform.run("user", "suspend", kofi.name, "--reason", "The same, on the server")
+    expect(page.locator(".suspension")).to_contain_text("The same, on the server")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("heading", name=kofi.display_name)).to_be_focused()
+
+
 def test_an_admin_cannot_be_suspended_and_the_page_shows_the_reason(at_admin: Seat, admin: Account) -> None:
     pick(at_admin.page, admin)
     expect(at_admin.page.get_by_role("button", name="Suspend…")).to_be_disabled()

@@ -111,7 +111,7 @@ export class UserDetails extends HTMLElement {
     const words =
       "They are signed out at once, on every device, and cannot sign in until you restore them. " +
       "Messages that others send them are kept.";
-    openDangerous(new FormModal(`Suspend ${name}?`, `Suspend ${name}`, [reason], save, ...question(account, words)));
+    this.#confirm(new FormModal(`Suspend ${name}?`, `Suspend ${name}`, [reason], save, ...question(account, words)));
   }
 
   #signOut() {
@@ -126,7 +126,7 @@ export class UserDetails extends HTMLElement {
     const words =
       `${count === 1 ? "One sign-in ends" : `All ${number(count)} sign-ins end`} at once, with their sessions. ` +
       "They can sign in again with their password.";
-    openDangerous(new FormModal(`Sign ${name} out?`, "Sign out everywhere", [], save, ...question(account, words)));
+    this.#confirm(new FormModal(`Sign ${name} out?`, "Sign out everywhere", [], save, ...question(account, words)));
   }
 
   async #restore() {
@@ -141,17 +141,21 @@ export class UserDetails extends HTMLElement {
     }
   }
 
+  /** Opens the confirmation of a dangerous action. @param {FormModal} modal */
+  #confirm(modal) {
+    modal.element.classList.add("dangerous");
+    modal.element.addEventListener("close", () => {
+      // A refresh while the dialog was open may have replaced the button that the browser gives the focus back to.
+      if (document.activeElement === document.body) this.focusName();
+    });
+    modal.open();
+  }
+
   /** @param {string} words */
   #done(words) {
     this.#frame.notify(words);
     void this.#frame.refresh();
   }
-}
-
-/** Opens a confirmation of a dangerous action. @param {FormModal} modal */
-function openDangerous(modal) {
-  modal.element.classList.add("dangerous");
-  modal.open();
 }
 
 /** @param {Account} account */
