@@ -9,6 +9,7 @@ import { fromEntry, fromWire, timeOfId } from "./messages.js";
 import { Outbox } from "./outbox.js";
 import { Profiles } from "./profiles.js";
 import { Session } from "./session.js";
+import { Kept } from "./stores/kept.js";
 import { Reactions, Receipts } from "./pending.js";
 import { Typing } from "./typing.js";
 
@@ -57,8 +58,8 @@ export class Client extends EventTarget {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #receiptTimer;
 
-  /** @param {Api} api @param {User} me @param {Storage} storage */
-  constructor(api, me, storage) {
+  /** @param {Api} api @param {User} me @param {Kept} kept */
+  constructor(api, me, kept) {
     super();
     this.api = api;
     this.me = me;
@@ -67,8 +68,9 @@ export class Client extends EventTarget {
     this.conversations = new Conversations((chat_id, query) => api.messages(chat_id, query));
     this.chats = new ChatBook(me.user_id, this.conversations);
     this.typing = new Typing();
-    this.outbox = new Outbox(storage, me.user_id);
-    this.drafts = new Drafts(storage, me.user_id);
+    this.kept = kept;
+    this.outbox = new Outbox(kept);
+    this.drafts = new Drafts(kept, this.outbox);
     this.session = new Session(
       {
         gateway: () => api.gateway(),
@@ -85,6 +87,7 @@ export class Client extends EventTarget {
     );
     this.#forward(this.conversations, ["messages"]);
     this.#forward(this.chats, ["messages", "chats"]);
+    kept.subscribe(() => this.#emit("connection"));
     this.#forward(this.typing, ["typing"]);
   }
 
@@ -130,9 +133,9 @@ export class Client extends EventTarget {
     if (this.#nextChats && this.chatsPhase === "ready") await this.loadChats();
   }
 
-  /** @param {string} chat_id @param {string} body */
-  send(chat_id, body) {
-    this.outbox.add(chat_id, body, Date.now());
+  /** Returns when the message is kept. @param {string} chat_id @param {string} body */
+  async send(chat_id, body) {
+    await this.outbox.add(chat_id, body, Date.now());
     this.typing.reset();
     this.#emit("messages", chat_id);
     this.#flush();
@@ -185,8 +188,7 @@ export class Client extends EventTarget {
   /** Ends the sign-in and deletes this user's data from this browser. */
   async signOut() {
     await this.api.signOut();
-    this.outbox.clear();
-    this.drafts.clear();
+    await this.kept.clear();
     this.session.end();
   }
 

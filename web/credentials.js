@@ -5,6 +5,8 @@
 // stored under it. So the tab that refreshed marks the refresh token as used, and the next holder of the lock
 // waits while the token that it reads is marked. The profile has its own key: stored with the tokens, it could restore replaced ones.
 
+import { parsed } from "./stores/storage.js";
+
 /** @import {Tokens, User} from "./types.js" */
 
 const KEY = "rookery.sign-in";
@@ -68,8 +70,9 @@ export class Credentials {
   /** @returns {Stored | null} */
   get current() {
     const stored = this.#read(KEY);
+    if (!stored?.user?.user_id) return null;
     const profile = this.#read(PROFILE_KEY);
-    return stored && profile?.user_id === stored.user.user_id ? { ...stored, user: profile } : stored;
+    return profile?.user_id === stored.user.user_id ? { ...stored, user: profile } : stored;
   }
 
   /** @param {Tokens} tokens */
@@ -85,12 +88,12 @@ export class Credentials {
 
   /** The token by which the server knows this browser at a sign-in; empty before the first one. @param {string} name */
   deviceToken(name) {
-    return new Map(this.#read(DEVICES_KEY)).get(name.toLowerCase()) ?? "";
+    return this.#devices().get(name.toLowerCase()) ?? "";
   }
 
   /** @param {string} name @param {string} device_token */
   storeDeviceToken(name, device_token) {
-    const others = new Map(this.#read(DEVICES_KEY));
+    const others = this.#devices();
     others.delete(name.toLowerCase());
     const entries = [...others, [name.toLowerCase(), device_token]].slice(-MAX_DEVICE_TOKENS);
     this.#storage.setItem(DEVICES_KEY, JSON.stringify(entries));
@@ -144,10 +147,16 @@ export class Credentials {
     throw new SignedOut();
   }
 
+  /** The device tokens by name; none if they can't be read. */
+  #devices() {
+    const entries = this.#read(DEVICES_KEY);
+    const pairs = Array.isArray(entries) ? entries.filter((entry) => Array.isArray(entry)) : [];
+    return new Map(/** @type {[string, string][]} */ (pairs));
+  }
+
   /** @param {string} key */
   #read(key) {
-    const text = this.#storage.getItem(key);
-    return text ? JSON.parse(text) : null;
+    return parsed(this.#storage.getItem(key));
   }
 
   /** @param {string} rejected */
@@ -167,7 +176,7 @@ export class Credentials {
   watch(changed) {
     addEventListener("storage", (event) => {
       if (event.key !== KEY && event.key !== null) return;
-      const user_id = event.oldValue ? JSON.parse(event.oldValue).user.user_id : "";
+      const user_id = parsed(event.oldValue)?.user?.user_id ?? "";
       const user = this.current?.user ?? null;
       if (user?.user_id !== user_id) changed(user);
     });

@@ -1,27 +1,27 @@
-// Unsent texts by chat, kept in storage across reloads.
+// Unsent texts by chat, kept across reloads.
+
+import { Outbox } from "./outbox.js";
+import { Kept } from "./stores/kept.js";
 
 export class Drafts {
-  #storage;
-  #prefix;
+  #kept;
 
-  /** @param {Storage} storage @param {string} user_id */
-  constructor(storage, user_id) {
-    this.#storage = storage;
-    this.#prefix = `rookery.draft.${user_id}.`;
+  /** @param {Kept} kept @param {Outbox} outbox a draft that became a message just before the page closed is dropped */
+  constructor(kept, outbox) {
+    this.#kept = kept;
+    for (const [chat_id] of kept.all("draft"))
+      if (outbox.of(chat_id).some(({ body }) => body === this.get(chat_id).trim())) this.keep(chat_id, "");
   }
 
   /** @param {string} chat_id */
   get(chat_id) {
-    return this.#storage.getItem(this.#prefix + chat_id) ?? "";
+    const text = this.#kept.get("draft", chat_id);
+    return typeof text === "string" ? text : "";
   }
 
   /** @param {string} chat_id @param {string} text an empty text deletes the draft */
   keep(chat_id, text) {
-    if (text) this.#storage.setItem(this.#prefix + chat_id, text);
-    else this.#storage.removeItem(this.#prefix + chat_id);
-  }
-
-  clear() {
-    for (const key of Object.keys(this.#storage)) if (key.startsWith(this.#prefix)) this.#storage.removeItem(key);
+    if (text) void this.#kept.put("draft", chat_id, text);
+    else if (this.get(chat_id)) void this.#kept.remove("draft", chat_id);
   }
 }

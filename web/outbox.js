@@ -1,5 +1,7 @@
-// Messages that are not accepted yet. They are kept in storage across reloads and sent in order, one message of a chat
-// at a time, again with the same client_message_id until it is accepted or finally refused.
+// Messages that are not accepted yet. They are kept across reloads and sent in order, one message of a chat at a time,
+// again with the same client_message_id until it is accepted or finally refused.
+
+import { Kept } from "./stores/kept.js";
 
 /** @import {Entry, Refused} from "./types.js" */
 
@@ -13,18 +15,15 @@ const FIRST_PAUSE_MS = 500;
  */
 
 export class Outbox {
-  #storage;
-  #prefix;
+  #kept;
   /** @type {Map<string, Waiting>} in the order of writing */
   #entries = new Map();
 
-  /** @param {Storage} storage @param {string} user_id */
-  constructor(storage, user_id) {
-    this.#storage = storage;
-    this.#prefix = `rookery.outbox.${user_id}.`;
-    const kept = Object.keys(storage).filter((key) => key.startsWith(this.#prefix));
-    const entries = kept.map((key) => /** @type {Entry} */ (JSON.parse(storage.getItem(key) ?? "")));
-    for (const entry of entries.sort((a, b) => a.created_ms - b.created_ms)) this.#put(entry);
+  /** @param {Kept} kept an entry that can't be read is left there, and not sent */
+  constructor(kept) {
+    this.#kept = kept;
+    const entries = kept.all("outbox").map(([, value]) => value);
+    for (const entry of entries.filter(isEntry).sort((a, b) => a.created_ms - b.created_ms)) this.#put(entry);
   }
 
   /** The number of messages that are not accepted yet. */
@@ -42,9 +41,18 @@ export class Outbox {
     return this.#entries.get(client_message_id);
   }
 
-  /** @param {string} chat_id @param {string} body @param {number} now_ms */
-  add(chat_id, body, now_ms) {
-    this.#put({ client_message_id: newId(), chat_id, body, created_ms: now_ms, state: "pending", error: "" });
+  /**
+   * Returns when the message is kept; only from then on it is sent.
+   * @param {string} chat_id
+   * @param {string} body
+   * @param {number} now_ms
+   */
+  async add(chat_id, body, now_ms) {
+    const client_message_id = newId();
+    /** @type {Entry} */
+    const entry = { client_message_id, chat_id, body, created_ms: now_ms, state: "pending", error: "" };
+    await this.#kept.put("outbox", client_message_id, entry);
+    this.#put(entry);
   }
 
   /**
@@ -77,7 +85,7 @@ export class Outbox {
   /** Removes a message that is accepted or discarded. @param {string} client_message_id */
   remove(client_message_id) {
     this.#entries.delete(client_message_id);
-    this.#storage.removeItem(this.#prefix + client_message_id);
+    void this.#kept.remove("outbox", client_message_id);
   }
 
   /** @param {string} client_message_id @param {Refused} refused @param {number} now_ms */
@@ -89,27 +97,34 @@ export class Outbox {
     if (retryable && attempts < MAX_ATTEMPTS) {
       this.#entries.set(client_message_id, { ...entry, sent_ms: 0, attempts, not_before_ms: now_ms + pause_ms });
     } else {
-      this.#put({ ...entry, state: "failed", error: message });
+      this.#change({ ...entry, state: "failed", error: message });
     }
   }
 
   /** Makes a failed message pending again, in its place. @param {string} client_message_id */
   retry(client_message_id) {
     const entry = this.#entries.get(client_message_id);
-    if (entry) this.#put({ ...entry, state: "pending", error: "" });
-  }
-
-  /** Removes all messages, also from storage. */
-  clear() {
-    for (const id of [...this.#entries.keys()]) this.remove(id);
+    if (entry) this.#change({ ...entry, state: "pending", error: "" });
   }
 
   /** @param {Entry} entry */
-  #put({ client_message_id, chat_id, body, created_ms, state, error }) {
-    const kept = { client_message_id, chat_id, body, created_ms, state, error };
-    this.#entries.set(client_message_id, { ...kept, sent_ms: 0, attempts: 0, not_before_ms: 0 });
-    this.#storage.setItem(this.#prefix + client_message_id, JSON.stringify(kept));
+  #change({ client_message_id, chat_id, body, created_ms, state, error }) {
+    const entry = { client_message_id, chat_id, body, created_ms, state, error };
+    this.#put(entry);
+    void this.#kept.put("outbox", client_message_id, entry);
   }
+
+  /** @param {Entry} entry */
+  #put(entry) {
+    this.#entries.set(entry.client_message_id, { ...entry, sent_ms: 0, attempts: 0, not_before_ms: 0 });
+  }
+}
+
+/** Whether a kept value is a message of the outbox: another version of the page may have kept it. @param {any} value @returns {value is Entry} */
+function isEntry(value) {
+  const texts = [value?.client_message_id, value?.chat_id, value?.body, value?.error];
+  const isKnown = value?.state === "pending" || value?.state === "failed";
+  return isKnown && Number.isFinite(value.created_ms) && texts.every((text) => typeof text === "string");
 }
 
 /** 128 random bits in hexadecimal; `crypto.randomUUID` is missing on pages over plain http. */

@@ -165,7 +165,7 @@ class Seat:
         self.page.get_by_label("Your name").fill(display_name)
         self.page.get_by_label("Password").fill(PASSWORD)
         self.page.get_by_role("button", name="Create account").click()
-        expect(self.page.get_by_role("heading", name="Rookery")).to_be_visible()
+        expect(self.page.get_by_role("heading", name="Rookery", exact=True)).to_be_visible()
 
     def enter(self, account: Account, password: str = PASSWORD) -> None:
         """Fill in the form of the sign-in, and send it."""
@@ -176,7 +176,7 @@ class Seat:
     def sign_in(self, account: Account) -> None:
         self.page.goto(self.platform.url)
         self.enter(account)
-        expect(self.page.get_by_role("heading", name="Rookery")).to_be_visible()
+        expect(self.page.get_by_role("heading", name="Rookery", exact=True)).to_be_visible()
 
     def choose(self, name: str) -> None:
         """Click an item of the menu."""

@@ -7,6 +7,13 @@ from playwright.sync_api import expect
 from tests.browser.conftest import Account, Platform, Seats
 from tools.launch.people import PASSWORD
 
+KEPT = """() => new Promise((resolve) => {
+  indexedDB.open('rookery').onsuccess = ({ target }) => {
+    target.result.transaction('kept').objectStore('kept').getAll().onsuccess = (read) => resolve(read.target.result);
+  };
+})"""
+"""The drafts and unsent messages that the browser keeps."""
+
 
 def test_two_people_sign_up_find_each_other_and_chat(platform: Platform, seats: Seats) -> None:
     suffix = secrets.token_hex(4)
@@ -58,7 +65,7 @@ def test_a_draft_the_open_chat_and_history_survive_a_reload(
 ) -> None:
     platform.send(mira, ada.chat_with(mira), "Are you there?")
     seat = seats(platform, ada, chat="Mira Okafor")
-    seat.composer.fill("Half a thou")
+    seat.composer.press_sequentially("Half a thou")
     seat.page.reload()
     expect(seat.composer).to_have_value("Half a thou")
     expect(seat.message("Are you there?")).to_be_visible()
@@ -103,11 +110,13 @@ def test_two_tabs_of_one_person_stay_together(platform: Platform, seats: Seats, 
     expect(row).to_contain_text("You: Sent in one tab")
     row.click()
     expect(other.locator("rookery-message")).to_have_count(2)
+    seat.composer.fill("Never sent")
 
     seat.choose("Sign out")
     expect(seat.page.get_by_role("heading", name="Welcome to Rookery")).to_be_visible()
     expect(other.get_by_role("heading", name="Welcome to Rookery")).to_be_visible()
     assert seat.page.evaluate("Object.keys(localStorage)") == ["rookery.devices"], "which gives no access"
+    assert seat.page.evaluate(KEPT) == []
 
 
 def test_texts_are_shown_literally_and_links_send_no_referrer(

@@ -104,6 +104,7 @@ def test_a_send_whose_answer_was_lost_is_not_sent_twice(
     assert not cut[0]
     expect(seat.messages).to_have_count(1)
     seat.write("And then")  # recorded after her earlier messages
+    expect(seat.message("And then")).to_contain_text("Sent")
     assert platform.history_up_to("And then", ada, ada.chat_with(mira)) == ["Only once", "And then"]
 
 

@@ -16,9 +16,13 @@ const NOTICE_AFTER_MS = 1_200;
 /** The number of announcements that are kept for screen readers. */
 const ANNOUNCEMENTS = 5;
 
+/** Shown while the browser's storage is blocked or full. */
+const UNKEPT = "This browser’s storage is full or blocked. What is not sent yet is lost when you close the page.";
+
 export class AppShell extends Component {
   /** Whether the user is signing out, so that no notice is needed. */
   leaving = false;
+  #unkept = h("div", { class: "notice", role: "status", hidden: true }, UNKEPT);
   #notice = h("div", { class: "notice", role: "status", hidden: true });
   #announcer = h("div", { class: "unseen", role: "log", "aria-label": "New messages" });
   #main = h("main", { class: "pane-chat" });
@@ -37,7 +41,7 @@ export class AppShell extends Component {
   /** @override */
   connected() {
     this.className = "app";
-    this.replaceChildren(this.list, this.#main, this.#notice, this.#announcer);
+    this.replaceChildren(this.list, this.#main, h("div", { class: "notices" }, this.#notice, this.#unkept), this.#announcer);
     this.listen(window, "hashchange", () => this.#route());
     this.listen(window, "popstate", () => this.#route());
     this.listen(window, "online", () => this.client.session.probe());
@@ -108,6 +112,7 @@ export class AppShell extends Component {
   }
 
   #connectionChanged() {
+    this.#unkept.hidden = this.client.kept.isDurable;
     clearTimeout(this.#noticeTimer);
     if (this.client.session.state === "online") this.#notice.hidden = true;
     else if (this.#notice.hidden) this.#noticeTimer = setTimeout(() => this.#showNotice(), NOTICE_AFTER_MS);

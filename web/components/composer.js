@@ -10,6 +10,8 @@ export class Composer extends Component {
   #text;
   #writing = h("div", { class: "writing" });
   #send = h("button", { class: "send", type: "submit", "aria-label": "Send", title: "Send" }, icon("send"));
+  /** The pieces at the start of the text that are being kept in the outbox. @type {{text: string}[]} */
+  #leaving = [];
   #note = h("p", { class: "note error", id: "composer-note", role: "alert" });
 
   /** @param {Client} client @param {string} chat_id @param {string} name of the recipient @param {() => void} sent */
@@ -31,7 +33,7 @@ export class Composer extends Component {
   connected() {
     const submit = (/** @type {Event} */ event) => {
       event.preventDefault();
-      this.#submit();
+      void this.#submit();
     };
     this.#writing.append(this.#text);
     this.replaceChildren(h("form", { class: "composer", onsubmit: submit }, this.#writing, this.#send), this.#note);
@@ -54,7 +56,7 @@ export class Composer extends Component {
 
   #written() {
     this.client.drafts.keep(this.chat_id, this.#text.value);
-    if (this.#text.value.trim()) this.client.writing(this.chat_id);
+    if (this.#unsent().trim()) this.client.writing(this.chat_id);
     this.#fit();
     this.#judge();
   }
@@ -65,17 +67,39 @@ export class Composer extends Component {
       event.key === "Enter" && !event.shiftKey && !event.isComposing && matchMedia("(hover: hover)").matches;
     if (!sends) return;
     event.preventDefault();
-    this.#submit();
+    void this.#submit();
   }
 
-  #submit() {
-    const body = this.#text.value.trim();
+  /** The text leaves the field only when it is kept in the outbox. What is typed meanwhile stays. */
+  async #submit() {
+    const text = this.#unsent();
+    const body = text.trim();
     if (!body || this.#excess() > 0) return;
-    this.#text.value = "";
-    this.#written();
-    this.client.send(this.chat_id, body);
-    this.sent();
+    const piece = { text };
+    this.#leaving.push(piece);
     this.#text.focus();
+    this.#judge();
+    await this.client.send(this.chat_id, body);
+    this.#remove(piece);
+    this.#written();
+    this.sent();
+  }
+
+  /** @param {{text: string}} piece that is kept in the outbox */
+  #remove(piece) {
+    const rest = this.#unsent();
+    const pieces = this.#leaving.filter((other) => other !== piece);
+    if (pieces.length === this.#leaving.length) return; // the person changed the text meanwhile
+    this.#leaving = pieces;
+    this.#text.value = pieces.map(({ text }) => text).join("") + rest;
+  }
+
+  /** The text without its start that is being kept in the outbox. */
+  #unsent() {
+    const leaving = this.#leaving.map((piece) => piece.text).join("");
+    if (this.#text.value.startsWith(leaving)) return this.#text.value.slice(leaving.length);
+    this.#leaving = []; // the person changed it meanwhile
+    return this.#text.value;
   }
 
   /**
@@ -88,13 +112,13 @@ export class Composer extends Component {
 
   #judge() {
     const excess = this.#excess();
-    this.#send.disabled = excess > 0 || !this.#text.value.trim();
+    this.#send.disabled = excess > 0 || !this.#unsent().trim();
     setText(this.#note, excess > 0 ? `Too long by ${excess} bytes. Send it in parts.` : "");
   }
 
   /** The number of bytes above the limit of a message. */
   #excess() {
-    return encoder.encode(this.#text.value.trim()).length - this.client.maxTextBytes;
+    return encoder.encode(this.#unsent().trim()).length - this.client.maxTextBytes;
   }
 }
 

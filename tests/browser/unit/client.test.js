@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
 import { Client } from "../../../web/client.js";
 import { timeOfId } from "../../../web/messages.js";
-import { ADA, CHAT, FakeSocket, fakeStorage, historyOf, idAt, settle, wireMessage } from "./fakes.js";
+import { Kept } from "../../../web/stores/kept.js";
+import { ADA, CHAT, fakeDatabase, FakeSocket, historyOf, idAt, settle, wireMessage } from "./fakes.js";
 
 beforeEach(() => mock.timers.enable({ apis: ["setTimeout", "Date"] }));
 afterEach(() => {
@@ -37,7 +38,7 @@ async function online() {
       return { messages: server.messages };
     },
   };
-  const client = new Client(api, { user_id: ADA, name: "ada" }, fakeStorage());
+  const client = new Client(api, { user_id: ADA, name: "ada" }, new Kept(fakeDatabase()));
   client.openChat = CHAT;
   client.start();
   await settle();
@@ -112,7 +113,7 @@ test("reading begins five minutes before the gap, or before the newest event if 
   assert.equal(await readSince({ gap: {} }), timeOf(1 - 5)); // the newest of the list
   for (const seconds of [3, 10, 30, 120]) await pass(seconds);
   socket.deliver({ event: { event_id: idAt(20), message: wireMessage(20) } });
-  client.send(CHAT, "mine");
+  await client.send(CHAT, "mine");
   const { send } = socket.sent.at(-1);
   socket.deliver({ accepted: { client_message_id: send.client_message_id, message_id: idAt(90), chat_id: CHAT } });
   assert.equal(await readSince({ gap: {} }), timeOf(20 - 5));

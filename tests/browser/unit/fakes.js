@@ -10,6 +10,23 @@ export function fakeStorage() {
   return storage;
 }
 
+/** A database of one user in memory, which a test can fill up (`full`), stop (`stuck`), or open again. */
+export function fakeDatabase() {
+  const rows = new Map();
+  const database = { full: false, stuck: false, rows };
+  const write = async (change) => {
+    if (database.stuck) await new Promise(() => {});
+    if (database.full) throw new Error("QuotaExceededError");
+    change();
+  };
+  return Object.assign(database, {
+    read: async () => [...rows.values()],
+    put: (kind, id, value) => write(() => rows.set(`${kind} ${id}`, [kind, id, structuredClone(value)])),
+    remove: async (kind, id) => void rows.delete(`${kind} ${id}`),
+    clear: async () => rows.clear(),
+  });
+}
+
 /** A socket that records sent frames and receives the frames of the test. */
 export class FakeSocket {
   sent = [];

@@ -2,20 +2,24 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
+import { Drafts } from "../../../web/drafts.js";
 import { Outbox } from "../../../web/outbox.js";
-import { CHAT, fakeStorage } from "./fakes.js";
+import { Kept } from "../../../web/stores/kept.js";
+import { CHAT, fakeDatabase } from "./fakes.js";
 
 const dueIn = (outbox, now_ms = 1_000) => outbox.due(now_ms).due.map(({ body }) => body);
 
-function filled(...bodies) {
-  const storage = fakeStorage();
-  const outbox = new Outbox(storage, "11");
-  bodies.forEach((body, at) => outbox.add(CHAT, body, at));
-  return { storage, outbox, ids: outbox.of(CHAT).map(({ client_message_id }) => client_message_id) };
+const opened = async (database) => new Outbox(await Kept.open(async () => database));
+
+async function filled(...bodies) {
+  const database = fakeDatabase();
+  const outbox = await opened(database);
+  for (const [at, body] of bodies.entries()) await outbox.add(CHAT, body, at);
+  return { database, outbox, ids: outbox.of(CHAT).map(({ client_message_id }) => client_message_id) };
 }
 
-test("one message of a chat is in flight at a time, in the order of writing", () => {
-  const { outbox, ids } = filled("one", "two");
+test("one message of a chat is in flight at a time, in the order of writing", async () => {
+  const { outbox, ids } = await filled("one", "two");
   assert.deepEqual(dueIn(outbox), ["one"]);
   outbox.sent(ids[0], 1_000);
   assert.deepEqual(dueIn(outbox), []);
@@ -23,15 +27,15 @@ test("one message of a chat is in flight at a time, in the order of writing", ()
   assert.deepEqual(dueIn(outbox), ["two"]);
 });
 
-test("another chat does not wait", () => {
-  const { outbox, ids } = filled("one");
+test("another chat does not wait", async () => {
+  const { outbox, ids } = await filled("one");
   outbox.sent(ids[0], 1_000);
-  outbox.add("d-1-2", "elsewhere", 5);
+  await outbox.add("d-1-2", "elsewhere", 5);
   assert.deepEqual(dueIn(outbox), ["elsewhere"]);
 });
 
-test("after a lost session the same id is sent again", () => {
-  const { outbox, ids } = filled("one");
+test("after a lost session the same id is sent again", async () => {
+  const { outbox, ids } = await filled("one");
   outbox.sent(ids[0], 1_000);
   outbox.sessionLost();
   assert.deepEqual(
@@ -40,8 +44,8 @@ test("after a lost session the same id is sent again", () => {
   );
 });
 
-test("a retryable refusal is retried after its pause, and shown after the sixth", () => {
-  const { outbox, ids } = filled("one", "two");
+test("a retryable refusal is retried after its pause, and shown after the sixth", async () => {
+  const { outbox, ids } = await filled("one", "two");
   const refused = { code: "unavailable", message: "Not now", retryable: true, retry_after_ms: 9_000 };
   outbox.refused(ids[0], refused, 1_000);
   assert.deepEqual(outbox.due(9_999), { due: [], next_ms: 10_000 });
@@ -51,8 +55,8 @@ test("a retryable refusal is retried after its pause, and shown after the sixth"
   assert.deepEqual(dueIn(outbox), ["two"]);
 });
 
-test("a final refusal fails at once with its reason, and can be retried in its place", () => {
-  const { outbox, ids } = filled("one", "two");
+test("a final refusal fails at once with its reason, and can be retried in its place", async () => {
+  const { outbox, ids } = await filled("one", "two");
   outbox.refused(ids[0], { code: "too_large", message: "Too long" }, 1_000);
   assert.equal(outbox.get(ids[0]).error, "Too long");
   outbox.retry(ids[0]);
@@ -66,11 +70,11 @@ test("a final refusal fails at once with its reason, and can be retried in its p
   assert.deepEqual(dueIn(outbox), ["one"]);
 });
 
-test("pending and failed messages survive a reload, in order", () => {
-  const { storage, outbox, ids } = filled("one", "two", "three");
+test("pending and failed messages survive a reload, in order", async () => {
+  const { database, outbox, ids } = await filled("one", "two", "three");
   outbox.sent(ids[0], 1_000);
   outbox.refused(ids[1], { code: "forbidden", message: "No" }, 1_000);
-  const again = new Outbox(storage, "11");
+  const again = await opened(database);
   assert.deepEqual(
     again.of(CHAT).map(({ body, state }) => [body, state]),
     [
@@ -80,18 +84,46 @@ test("pending and failed messages survive a reload, in order", () => {
     ],
   );
   assert.equal(again.of(CHAT)[0].client_message_id, ids[0]);
-  assert.equal(new Outbox(storage, "1").size, 0);
 });
 
-test("accepted and discarded messages are removed from storage too", () => {
-  const { storage, outbox, ids } = filled("one", "two");
+test("an accepted or discarded message is not kept any more", async () => {
+  const { database, outbox, ids } = await filled("one", "two");
   outbox.remove(ids[0]);
-  outbox.clear();
-  assert.deepEqual(Object.keys(storage), []);
+  assert.deepEqual(
+    [...database.rows.values()].map(([, id]) => id),
+    [ids[1]],
+  );
 });
 
-test("ids are 128 random bits", () => {
-  const { ids } = filled("one", "two");
+test("a message is sent only once it is kept", async () => {
+  const { database, outbox } = await filled();
+  database.full = true;
+  const added = outbox.add(CHAT, "one", 1);
+  assert.deepEqual(dueIn(outbox), []);
+  await added;
+  assert.deepEqual(dueIn(outbox), ["one"]);
+});
+
+test("a kept value that is no message of the outbox is left alone", async () => {
+  const { database } = await filled("one");
+  for (const [at, value] of ["{", null, 7, { body: "no id" }].entries())
+    await database.put("outbox", `corrupt ${at}`, value);
+  const again = await opened(database);
+  assert.deepEqual(dueIn(again), ["one"]);
+  assert.equal(again.size, 1);
+});
+
+test("a draft that became a message just before the page closed is not offered again", async () => {
+  const { database } = await filled("one");
+  await database.put("draft", CHAT, "one\n");
+  await database.put("draft", "d-1-2", "another");
+  const kept = await Kept.open(async () => database);
+  const drafts = new Drafts(kept, new Outbox(kept));
+  assert.deepEqual([drafts.get(CHAT), drafts.get("d-1-2")], ["", "another"]);
+});
+
+test("ids are 128 random bits", async () => {
+  const { ids } = await filled("one", "two");
   assert.match(ids[0], /^[0-9a-f]{32}$/);
   assert.notEqual(ids[0], ids[1]);
 });
