@@ -2,7 +2,8 @@
 
 import { Credentials, SignedOut } from "./credentials.js";
 
-/** @import {ChatsPage, HistoryPage, ProfilesPage, Tokens, User} from "./types.js" */
+/** @import {Query} from "./conversations.js" */
+/** @import {ChatsPage, HistoryPage, ProfilesPage, Tokens, User, WireChat} from "./types.js" */
 
 /** Milliseconds until a request without a response fails: enough for a slow connection, short enough to report. */
 const DEADLINE_MS = 15_000;
@@ -127,10 +128,15 @@ export class Api {
     return this.signedIn("GET", `/v1/chats?${query}`);
   }
 
+  /** @param {string} chat_id of a chat with messages @returns {Promise<WireChat>} */
+  chat(chat_id) {
+    return this.signedIn("GET", `/v1/chats/${encodeURIComponent(chat_id)}`);
+  }
+
   /**
    * A page of history, oldest first.
    * @param {string} chat_id
-   * @param {{before_id?: string, limit?: string}} [query]
+   * @param {Query} [query]
    * @returns {Promise<HistoryPage>}
    */
   messages(chat_id, query = {}) {

@@ -2,6 +2,7 @@
 
 import { compareIds, fromWire, laterId } from "./messages.js";
 
+/** @import {Conversation} from "./conversations.js" */
 /** @import {Chat, Marks, Message, WireChat, WireReceipt} from "./types.js" */
 
 /** Unread messages are counted up to this many. */
@@ -62,22 +63,27 @@ function withMarks(chat, { user_id = "", delivered_up_to = "0", read_up_to = "0"
 }
 
 /**
- * The chat after a receipt; marks only move forward. The user's own receipt also updates the unread count.
+ * The chat after a receipt; marks only move forward. The user's own receipt also updates the unread count: to the number
+ * of loaded messages above the mark, if all of them are loaded, otherwise by the number of those that were read.
  * @param {Chat} chat
  * @param {WireReceipt} receipt
  * @param {string} me
- * @param {readonly Message[]} messages of the chat that are loaded
+ * @param {Pick<Conversation, "messages" | "hasOlder" | "hasNewer">} loaded the chat's messages
  * @returns {Chat}
  */
-export function withReceipt(chat, receipt, me, messages) {
+export function withReceipt(chat, receipt, me, loaded) {
   const after = withMarks(chat, receipt);
   if (receipt.user_id !== me || after === chat) return after;
-  const { read_up_to } = marksOf(after, me);
-  if (!after.newest || compareIds(after.newest.message_id, read_up_to) <= 0) return { ...after, unread: 0 };
-  const above = messages.filter(
-    (message) => message.sender_id !== me && compareIds(message.message_id, read_up_to) > 0,
-  );
-  return { ...after, unread: Math.min(above.length || after.unread, after.unread) };
+  const [before, mark] = [marksOf(chat, me).read_up_to, marksOf(after, me).read_up_to];
+  if (!after.newest || compareIds(after.newest.message_id, mark) <= 0) return { ...after, unread: 0 };
+  const others = loaded.messages.filter((message) => message.sender_id !== me);
+  const above = others.filter((message) => compareIds(message.message_id, mark) > 0).length;
+  const oldest = loaded.messages[0];
+  const isWhole = oldest && !loaded.hasNewer && (!loaded.hasOlder || compareIds(oldest.message_id, mark) <= 0);
+  if (isWhole) return { ...after, unread: Math.min(above, MAX_UNREAD) };
+  if (after.unread === MAX_UNREAD) return after; // perhaps more
+  const fresh = others.filter((message) => compareIds(message.message_id, before) > 0).length - above;
+  return { ...after, unread: Math.max(after.unread - fresh, 0) };
 }
 
 /** Chats with messages, the most recent first. @param {Iterable<Chat>} chats */

@@ -1,4 +1,5 @@
-// Creates elements and keeps lists of them in step with data, without a framework. Text only becomes text nodes.
+// Creates elements that are built once (dialogs, forms, buttons), and keeps the lists of the admin page in step with data.
+// `view.js` renders the chat page. Text only becomes text nodes.
 
 /** @typedef {Node | string | number | false | null | undefined} Child */
 
@@ -68,22 +69,6 @@ export function reconcile(parent, items, { key, make, update }) {
   rendered.set(parent, after);
   if (focused instanceof HTMLElement && focused !== document.activeElement && parent.contains(focused))
     focused.focus({ preventScroll: true });
-}
-
-/**
- * Runs the work once, soon, for any number of calls in the meantime.
- * @param {() => void} work
- */
-export function soon(work) {
-  let waiting = false;
-  return () => {
-    if (waiting) return;
-    waiting = true;
-    queueMicrotask(() => {
-      waiting = false;
-      work();
-    });
-  };
 }
 
 /**

@@ -72,8 +72,11 @@ export function avatarColour(user_id) {
   return (((hash ^ (hash >>> 15)) >>> 0) % AVATAR_COLOURS) + 1;
 }
 
+/** Characters that change the direction of the text around them: in a name they can imitate another name. */
+const DIRECTION_CONTROLS = /[\u202a-\u202e\u2066-\u2069]/gu;
+
 /** The name to show for a user. @param {{display_name: string, name: string}} profile */
-export const displayName = (profile) => profile.display_name || profile.name;
+export const displayName = (profile) => profile.display_name.replace(DIRECTION_CONTROLS, "").trim() || profile.name;
 
 /** An unread count as shown; the server counts to 100 at most. @param {number} count */
 export const unreadLabel = (count) => (count > 99 ? "99+" : String(count));

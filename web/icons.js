@@ -1,5 +1,7 @@
 // The page's icons as SVG paths, so that no request is needed for them.
 
+import { h } from "./view.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 const PATHS = {
@@ -37,6 +39,14 @@ export function icon(name) {
     PATHS[name].map((d) => shape("path", { d })),
   );
 }
+
+/** An icon in a view. @param {keyof typeof PATHS} name */
+export const iconView = (name) =>
+  h(
+    "svg",
+    { class: "icon", viewBox: "0 0 24 24", "aria-hidden": "true" },
+    PATHS[name].map((d) => h("path", { d })),
+  );
 
 /** Rookery's mark: three eggs in a nest. */
 export function mark() {

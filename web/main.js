@@ -1,12 +1,13 @@
 // The page's entry point: shows the sign-in, or the chats of the signed-in user, and switches between the two.
 
 import { Api } from "./api.js";
-import { Client } from "./client.js";
 import { AppShell } from "./components/app-shell.js";
 import { SignIn } from "./components/sign-in.js";
 import { Credentials } from "./credentials.js";
+import { Chats } from "./stores/chats.js";
 import { openKept } from "./stores/old-keys.js";
 import { SafeStorage } from "./stores/storage.js";
+import { Sync } from "./stores/sync.js";
 
 /** @import {User} from "./types.js" */
 
@@ -15,25 +16,29 @@ const credentials = new Credentials(storage);
 const api = new Api(credentials);
 
 /** @param {string} [notice] why the person has to sign in */
-async function show(notice = "") {
+function show(notice = "") {
   const user = credentials.current?.user;
-  document.body.replaceChildren(user ? await signedIn(user) : new SignIn(api, notice, () => void show()));
+  if (user) void showChats(user);
+  else document.body.replaceChildren(new SignIn(api, notice, show));
 }
 
 /** @param {User} user */
-async function signedIn(user) {
-  const client = new Client(api, user, await openKept(storage, user.user_id));
-  const shell = new AppShell(client);
-  client.addEventListener(
-    "signed-out",
-    () => void show(shell.leaving ? "" : "You have been signed out. Sign in to go on."),
-    { once: true },
-  );
-  credentials.onEnded = () => client.session.end();
-  client.start();
-  return shell;
+async function showChats(user) {
+  const kept = await openKept(storage, user.user_id);
+  const chats = new Chats(api, user);
+  const sync = new Sync(api, chats, kept);
+  const shell = new AppShell(api, chats, sync);
+  sync.subscribe(() => {
+    if (!sync.hasEnded) return;
+    shell.stop();
+    show(shell.leaving ? "" : "You have been signed out. Sign in to go on.");
+  });
+  credentials.onEnded = () => sync.session.end();
+  document.body.replaceChildren(shell.element);
+  shell.start();
+  sync.start();
 }
 
 // Another tab signed out or in: reload this page to follow it.
 credentials.watch(() => location.reload());
-void show();
+show();

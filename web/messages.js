@@ -95,7 +95,10 @@ export function merge(known, incoming) {
  * @param {Message} message
  */
 export function withLive(known, message) {
-  return known.some((other) => other.key === message.key) ? known : merge(known, [message]);
+  if (known.some((other) => other.key === message.key)) return known;
+  const newest = known.at(-1);
+  if (!newest || compareIds(newest.message_id, message.message_id) < 0) return [...known, message];
+  return merge(known, [message]);
 }
 
 /**
@@ -132,52 +135,59 @@ export function progress(message, marks, me) {
 }
 
 /**
+ * The first message of others above an id; -1 if there is none.
+ * @param {readonly Message[]} messages in order
+ * @param {string} me
+ * @param {string} mark
+ */
+export function firstUnread(messages, me, mark) {
+  let first = -1;
+  for (let at = messages.length - 1; at >= 0; at--) {
+    const { message_id, sender_id } = /** @type {Message} */ (messages[at]);
+    if (message_id && compareIds(message_id, mark) <= 0) break;
+    if (message_id && sender_id !== me) first = at;
+  }
+  return first;
+}
+
+/**
  * A line of the page: a day, the mark above unread messages, or a message with its place in its group.
  * @typedef {{kind: "day", key: string, at_ms: number} | {kind: "unread", key: string}
- *   | {kind: "message", key: string, message: Message, own: boolean, first: boolean, newest: boolean}} Row
+ *   | {kind: "message", key: string, message: Message, own: boolean, first: boolean}} Row
  */
 
 /**
- * The lines to show for messages in order. `first` opens a group of one author; `newest` is the user's last own message
- * in its state.
+ * The lines to show for a part of the messages, in order. `first` opens a group of one author.
  * @param {readonly Message[]} messages
  * @param {string} me
- * @param {string} unreadAbove the id above which others' messages were unread when the chat was opened; empty for no
- * mark
+ * @param {{start: number, end: number, unreadKey: string}} part unreadKey: the key of the message below the mark; empty
+ * for no mark
  * @returns {Row[]}
  */
-export function toRows(messages, me, unreadAbove) {
+export function toRows(messages, me, { start, end, unreadKey }) {
   /** @type {Row[]} */
   const rows = [];
-  const newestOwn = newestOfEachState(messages, me);
-  let marked = unreadAbove === "";
-  /** @type {Message | undefined} */
-  let previous;
-  for (const message of messages) {
-    const own = message.sender_id === me;
-    const newDay = !previous || daysBetween(previous.at_ms, message.at_ms) > 0;
-    if (newDay) rows.push({ kind: "day", key: `day ${new Date(message.at_ms).toDateString()}`, at_ms: message.at_ms });
-    const unread = !marked && !own && compareIds(message.message_id, unreadAbove) > 0;
+  let previous = messages[start - 1];
+  for (const message of messages.slice(start, end)) {
+    const { key, at_ms, sender_id } = message;
+    const newDay = !previous || daysBetween(previous.at_ms, at_ms) > 0;
+    if (newDay) rows.push({ kind: "day", key: `day ${key}`, at_ms });
+    const unread = key === unreadKey;
     if (unread) rows.push({ kind: "unread", key: "unread" });
-    marked ||= unread;
-    const apart = message.sender_id !== previous?.sender_id || message.at_ms - previous.at_ms > GROUP_PAUSE_MS;
-    rows.push({
-      kind: "message",
-      key: message.key,
-      message,
-      own,
-      first: newDay || unread || apart,
-      newest: newestOwn.has(message),
-    });
+    const apart = sender_id !== previous?.sender_id || at_ms - previous.at_ms > GROUP_PAUSE_MS;
+    rows.push({ kind: "message", key, message, own: sender_id === me, first: newDay || unread || apart });
     previous = message;
   }
   return rows;
 }
 
-/** @param {readonly Message[]} messages @param {string} me */
-function newestOfEachState(messages, me) {
-  const newest = new Map(
-    messages.filter((message) => message.sender_id === me).map((message) => [message.state, message]),
-  );
+/** The user's last own message in each state. @param {readonly Message[]} messages @param {string} me @returns {Set<Message>} */
+export function newestOwn(messages, me) {
+  /** @type {Map<string, Message>} */
+  const newest = new Map();
+  for (let at = messages.length - 1; at >= 0 && !newest.has("accepted"); at--) {
+    const message = /** @type {Message} */ (messages[at]);
+    if (message.sender_id === me && !newest.has(message.state)) newest.set(message.state, message);
+  }
   return new Set(newest.values());
 }

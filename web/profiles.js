@@ -1,12 +1,14 @@
-// A cache of profiles. Reading one that is not cached fetches it, many in one request, and dispatches "change" when
-// they arrive.
+// A cache of profiles. Reading one that is not cached fetches it, many in one request, and calls the
+// listeners when they arrive.
+
+import { Store } from "./stores/store.js";
 
 /** @import {Profile} from "./types.js" */
 
 /** The most ids in one request. */
 const PAGE = 100;
 
-export class Profiles extends EventTarget {
+export class Profiles extends Store {
   #fetch;
   /** @type {Map<string, Profile>} */
   #cached = new Map();
@@ -22,7 +24,7 @@ export class Profiles extends EventTarget {
     this.#fetch = fetch;
   }
 
-  /** The profile if it is cached; otherwise it is fetched, and "change" follows. @param {string} user_id */
+  /** The profile if it is cached; otherwise it is fetched. @param {string} user_id */
   get(user_id) {
     const profile = this.#cached.get(user_id);
     if (!profile && user_id && !this.#missing.has(user_id)) this.refresh(user_id);
@@ -37,7 +39,7 @@ export class Profiles extends EventTarget {
   /** @param {readonly Profile[]} profiles */
   put(profiles) {
     for (const profile of profiles) this.#cached.set(profile.user_id, profile);
-    this.dispatchEvent(new Event("change"));
+    this.changed();
   }
 
   /** Fetches the profile even if it is cached. @param {string} user_id */

@@ -1,11 +1,12 @@
 // Typing signals: sends the user's own at a limited rate, and shows other users' for a limited time. The protocol
 // defines both times.
 
+import { Store } from "./stores/store.js";
+
 const REPEAT_MS = 4_000;
 const SHOWN_MS = 6_000;
 
-/** Dispatches "change" events whose `detail` is the chat_id of another user's signal. */
-export class Typing extends EventTarget {
+export class Typing extends Store {
   #lastSent_ms = -Infinity;
   /** @type {Map<string, ReturnType<typeof setTimeout>>} by chat_id */
   #shown = new Map();
@@ -37,17 +38,12 @@ export class Typing extends EventTarget {
       chat_id,
       setTimeout(() => this.hide(chat_id), SHOWN_MS),
     );
-    this.#emit(chat_id);
+    this.changed();
   }
 
   /** @param {string} chat_id */
   hide(chat_id) {
     clearTimeout(this.#shown.get(chat_id));
-    if (this.#shown.delete(chat_id)) this.#emit(chat_id);
-  }
-
-  /** @param {string} chat_id */
-  #emit(chat_id) {
-    this.dispatchEvent(new CustomEvent("change", { detail: chat_id }));
+    if (this.#shown.delete(chat_id)) this.changed();
   }
 }

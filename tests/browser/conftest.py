@@ -59,7 +59,8 @@ class Platform(Rookery):
 
     def register(self, display_name: str) -> Account:
         """Register a user over HTTP."""
-        name = f"{display_name.split()[0].lower()}-{secrets.token_hex(4)}"
+        letters = re.sub("[^a-z]", "", display_name.split()[0].lower()) or "user"
+        name = f"{letters}-{secrets.token_hex(4)}"
         account = {"name": name, "password": PASSWORD, "display_name": display_name}
         httpx.post(f"{self.url}/v1/users", json=account, timeout=PATIENCE).raise_for_status()
         person = trio.run(sign_in, self.url, name)

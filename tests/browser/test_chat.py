@@ -203,3 +203,32 @@ def test_an_empty_search_and_an_unknown_chat_are_explained(platform: Platform, s
     expect(seat.page.get_by_text("Nobody found")).to_be_visible()
     seat.page.goto(f"{platform.url}#d-1-2")
     expect(seat.page.get_by_text("Chat not found")).to_be_visible()
+
+
+def test_each_text_and_name_has_its_own_direction(
+    platform: Platform, seats: Seats, ada: Account, mira: Account
+) -> None:
+    salma = platform.register("سلمى العلي")
+    platform.send(salma, ada.chat_with(salma), "مرحبا!", "Hello!")
+    platform.send(mira, ada.chat_with(mira), "שלום!")
+    seat = seats(platform, ada, chat="سلمى العلي")
+    direction = "(element) => getComputedStyle(element).direction"
+    texts = seat.messages.locator(".text")
+    expect(texts).to_have_count(2)
+    assert [texts.nth(at).evaluate(direction) for at in range(2)] == ["rtl", "ltr"]
+    for part in (".name", ".preview"):
+        assert {each.evaluate(direction) for each in seat.page.locator(f".row {part}").all()} == {"rtl", "ltr"}
+    assert seat.page.locator(".who strong").evaluate(direction) == "rtl"
+    seat.composer.fill("مرحبا")
+    assert seat.composer.evaluate(direction) == "rtl"
+
+
+def test_a_name_can_not_imitate_another_by_controls_of_direction(
+    platform: Platform, seats: Seats, ada: Account
+) -> None:
+    other = platform.register("\u202eecalevol adA\u202c")
+    platform.send(other, ada.chat_with(other), "It is me")
+    seat = seats(platform, ada, chat="ecalevol adA")
+    expect(seat.page.locator(".who strong")).to_have_text("ecalevol adA")
+    expect(seat.row("ecalevol adA").locator(".name")).to_have_text("ecalevol adA")
+    expect(seat.page).to_have_title("ecalevol adA · Rookery")

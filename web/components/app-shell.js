@@ -1,81 +1,108 @@
-// The layout of a signed-in page: the chats at the left, the open chat at the right, and the notice while the
-// connection is down. The open chat is in the address, so that reload, back and links work.
+// The layout of a signed-in page: the chats at the left, the open chat at the right, and notices. The open chat is in the
+// address, so that reload, back and links work.
 
-import { Client } from "../client.js";
-import { Component, h, soon } from "../dom.js";
 import { displayName } from "../format.js";
+import { Chats } from "../stores/chats.js";
+import { Sync } from "../stores/sync.js";
+import { h, memo, Root } from "../view.js";
 import { textButton } from "./buttons.js";
 import { ChatList } from "./chat-list.js";
 import { ChatView } from "./chat-view.js";
 import { nothingOpen } from "./empty.js";
 
+/** @import {Api} from "../api.js" */
+/** @import {Sending} from "../stores/sending.js" */
 /** @import {Message} from "../types.js" */
 
 /** The notice appears after this time, so that a short reconnect shows nothing. */
 const NOTICE_AFTER_MS = 1_200;
 /** The number of announcements that are kept for screen readers. */
 const ANNOUNCEMENTS = 5;
-
+const RECONNECTING = "Reconnecting. What you write is kept and sent when the connection is back.";
 /** Shown while the browser's storage is blocked or full. */
 const UNKEPT = "This browser’s storage is full or blocked. What is not sent yet is lost when you close the page.";
 
-export class AppShell extends Component {
+/**
+ * The stores and the actions of the page, for its parts.
+ * @typedef {object} App
+ * @property {Api} api
+ * @property {Chats} chats
+ * @property {Sending} sending
+ * @property {Sync} sync
+ * @property {Root} root
+ * @property {(chat_id: string) => void} open
+ * @property {() => void} close returns to the list
+ * @property {() => Promise<void>} signOut
+ */
+
+export class AppShell {
   /** Whether the user is signing out, so that no notice is needed. */
   leaving = false;
-  #unkept = h("div", { class: "notice", role: "status", hidden: true }, UNKEPT);
-  #notice = h("div", { class: "notice", role: "status", hidden: true });
-  #announcer = h("div", { class: "unseen", role: "log", "aria-label": "New messages" });
-  #main = h("main", { class: "pane-chat" });
+  element = document.createElement("rookery-app");
+  /** @type {Root} */
+  root = new Root(this.element, () => this.#view());
+  #life = new AbortController();
+  /** @type {ChatList} */
+  #list;
+  /** @type {ChatView | null} */
+  #chat = null;
+  #isNoticeShown = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #noticeTimer;
-  /** @type {ChatView | null} */
-  #view = null;
+  /** @type {Message[]} */
+  #announced = [];
+  #retry = textButton("", () => this.sync.session.connect(), "Try now");
+  #nothingOpen = nothingOpen(() => this.#list.search());
 
-  /** @param {Client} client */
-  constructor(client) {
-    super();
-    this.client = client;
-    this.list = new ChatList(client, this);
+  /** @param {Api} api @param {Chats} chats @param {Sync} sync */
+  constructor(api, chats, sync) {
+    this.api = api;
+    this.chats = chats;
+    this.sync = sync;
+    this.sending = sync.sending;
+    this.#list = new ChatList(this);
   }
 
-  /** @override */
-  connected() {
-    this.className = "app";
-    this.replaceChildren(this.list, this.#main, h("div", { class: "notices" }, this.#notice, this.#unkept), this.#announcer);
-    this.listen(window, "hashchange", () => this.#route());
-    this.listen(window, "popstate", () => this.#route());
-    this.listen(window, "online", () => this.client.session.probe());
-    this.listen(window, "offline", () => this.client.session.probe());
-    this.listen(
-      document,
-      "visibilitychange",
-      () => document.visibilityState === "visible" && this.client.session.probe(),
-    );
-    this.listen(document, "keydown", (event) => this.#keyPressed(event));
-    this.listen(this.client, "connection", () => this.#connectionChanged());
-    this.listen(this.client, "arrived", (event) => this.client.isReplaying || this.#announce(event.detail));
-    this.listen(
-      this.client,
-      "chats",
-      soon(() => this.#showTitle()),
-    );
-    this.listen(
-      this.client.profiles,
-      "change",
-      soon(() => this.#showTitle()),
-    );
+  /** Shows the page in `element`, and keeps it up to date until `stop`. */
+  start() {
+    const { sync } = this;
+    for (const store of [this.chats, this.sending, sync]) store.subscribe(this.root.invalidate);
+    sync.subscribe(() => this.#connectionChanged());
+    sync.onArrived = (message) => this.#arrived(message);
+    for (const type of ["hashchange", "popstate"]) this.#listen(window, type, () => this.#route());
+    for (const type of ["online", "offline"]) this.#listen(window, type, () => sync.session.probe());
+    this.#listen(document, "visibilitychange", () => {
+      if (document.visibilityState === "visible") sync.session.probe();
+      this.root.invalidate();
+    });
+    this.#listen(document, "keydown", (event) => this.#keyPressed(/** @type {KeyboardEvent} */ (event)));
+    this.#list.start(this.#life.signal);
     this.#connectionChanged();
     this.#route();
+    this.root.render();
+  }
+
+  stop() {
+    this.#life.abort();
+    this.root.stop();
+    this.#chat?.stop();
+    clearTimeout(this.#noticeTimer);
+  }
+
+  /** @param {EventTarget} target @param {string} type @param {(event: Event) => void} listener */
+  #listen(target, type, listener) {
+    target.addEventListener(type, listener, { signal: this.#life.signal });
   }
 
   /** @param {string} chat_id */
   open(chat_id) {
     const address = `#${encodeURIComponent(chat_id)}`;
     // Opening another chat replaces the entry in the browser's history, so that going back leads to the list.
-    if (this.client.openChat) history.replaceState(history.state, "", address);
+    if (this.chats.openChat) history.replaceState(history.state, "", address);
     else history.pushState({ inside: true }, "", address);
     this.#route();
-    this.#view?.focusStart();
+    this.root.render();
+    this.#chat?.focusStart();
   }
 
   /** Returns to the list, as the browser's back button does. */
@@ -88,52 +115,75 @@ export class AppShell extends Component {
   async signOut() {
     this.leaving = true;
     history.replaceState(null, "", location.pathname);
-    await this.client.signOut();
+    await this.api.signOut();
+    await this.sending.clear();
+    this.sync.session.end();
   }
 
   #route() {
-    const chat_id = decodeURIComponent(location.hash.slice(1));
-    const before = this.client.openChat;
-    if (this.#view && chat_id === before) return;
-    this.client.openChat = chat_id;
-    this.#view = chat_id ? new ChatView(this.client, this, chat_id) : null;
-    this.classList.toggle("in-chat", chat_id !== "");
-    this.#main.replaceChildren(this.#view ?? nothingOpen(() => this.list.search()));
-    this.list.render();
-    if (before && !chat_id) this.list.focusChat(before);
-    this.#showTitle();
+    const chat_id = decoded(location.hash.slice(1));
+    const before = this.chats.openChat;
+    if (this.#chat ? chat_id === before : !chat_id) return;
+    this.#chat?.stop();
+    this.#chat = chat_id ? new ChatView(this, chat_id) : null;
+    this.chats.open(chat_id);
+    if (chat_id) return;
+    this.root.render();
+    this.#list.focusChat(before);
   }
 
-  #showTitle() {
-    const unread = this.client.chats.all.filter((chat) => chat.unread > 0).length;
-    const profile = this.client.partner(this.client.openChat);
+  #view() {
+    this.element.className = this.#chat ? "app in-chat" : "app";
+    document.title = this.#title();
+    return [
+      this.#list.view(),
+      h("main", { class: "pane-chat", key: "main" }, this.#chat ? this.#chat.view() : this.#nothingOpen),
+      h(
+        "div",
+        { class: "notices", key: "notices" },
+        h("div", { class: "notice", role: "status", hidden: !this.#isNoticeShown }, this.#noticeContent()),
+        h("div", { class: "notice", role: "status", hidden: this.sending.isDurable }, UNKEPT),
+      ),
+      h(
+        "div",
+        { class: "unseen", role: "log", "aria-label": "New messages", key: "announcer" },
+        this.#announced.map((message) => this.#announcement(message)),
+      ),
+    ];
+  }
+
+  #title() {
+    const unread = this.chats.all.filter((chat) => chat.unread > 0).length;
+    const profile = this.chats.partner(this.chats.openChat);
     const title = profile ? `${displayName(profile)} · Rookery` : "Rookery";
-    document.title = unread ? `(${unread}) ${title}` : title;
+    return unread ? `(${unread}) ${title}` : title;
+  }
+
+  #noticeContent() {
+    return this.#isNoticeShown && [h("span", {}, RECONNECTING), this.#retry];
   }
 
   #connectionChanged() {
-    this.#unkept.hidden = this.client.kept.isDurable;
     clearTimeout(this.#noticeTimer);
-    if (this.client.session.state === "online") this.#notice.hidden = true;
-    else if (this.#notice.hidden) this.#noticeTimer = setTimeout(() => this.#showNotice(), NOTICE_AFTER_MS);
+    if (this.sync.isOnline) this.#isNoticeShown = false;
+    else if (!this.#isNoticeShown) this.#noticeTimer = setTimeout(() => this.#showNotice(), NOTICE_AFTER_MS);
   }
 
   #showNotice() {
-    this.#notice.hidden = false;
-    const retry = textButton("", () => this.client.session.connect(), "Try now");
-    this.#notice.replaceChildren(
-      h("span", {}, "Reconnecting. What you write is kept and sent when the connection is back."),
-      retry,
-    );
+    this.#isNoticeShown = true;
+    this.root.invalidate();
   }
 
   /** @param {Message} message */
-  #announce(message) {
-    const { profiles } = this.client;
-    const profile = profiles.get(message.sender_id);
-    if (!profile) return profiles.addEventListener("change", () => this.#announce(message), { once: true });
-    this.#announcer.append(h("p", {}, `${displayName(profile)}: ${message.body}`));
-    while (this.#announcer.childElementCount > ANNOUNCEMENTS) this.#announcer.firstElementChild?.remove();
+  #arrived(message) {
+    if (!this.sync.isReplaying) this.#announced = [...this.#announced, message].slice(-ANNOUNCEMENTS);
+    this.#chat?.arrived(message);
+  }
+
+  /** @param {Message} message */
+  #announcement({ key, sender_id, body }) {
+    const profile = this.chats.profiles.get(sender_id);
+    return profile && memo(key, [body], () => h("p", {}, `${displayName(profile)}: ${body}`));
   }
 
   /** @param {KeyboardEvent} event */
@@ -141,11 +191,18 @@ export class AppShell extends Component {
     if (document.querySelector("dialog[open], [popover]:popover-open")) return;
     if (event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();
-      this.list.search();
-    } else if (event.key === "Escape" && this.client.openChat && !event.defaultPrevented) {
+      this.#list.search();
+    } else if (event.key === "Escape" && this.chats.openChat && !event.defaultPrevented) {
       this.close();
     }
   }
 }
 
-customElements.define("rookery-app", AppShell);
+/** The decoded part of an address; empty if it can't be decoded. @param {string} text */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return "";
+  }
+}

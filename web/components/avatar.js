@@ -2,6 +2,7 @@
 
 import { h } from "../dom.js";
 import { avatarColour, displayName, initials } from "../format.js";
+import { h as describe } from "../view.js";
 
 /** @import {Profile} from "../types.js" */
 
@@ -17,4 +18,14 @@ export function avatar() {
 export function showAvatar(element, profile) {
   element.className = profile ? `avatar colour-${avatarColour(profile.user_id)}` : "avatar skeleton";
   element.textContent = profile ? initials(displayName(profile)) : "";
+}
+
+/** An avatar in a view. @param {Omit<Profile, "about"> | undefined} profile undefined while it is loading */
+export function avatarView(profile) {
+  const look = profile ? `colour-${avatarColour(profile.user_id)}` : "skeleton";
+  return describe(
+    "span",
+    { class: `avatar ${look}`, "aria-hidden": "true" },
+    profile ? initials(displayName(profile)) : "",
+  );
 }

@@ -1,10 +1,10 @@
 // The left pane: the user's chats, newest first, and the search for people and chats.
 
-import { Client } from "../client.js";
-import { Component, h, moveFocus, reconcile, setAttribute, setText, soon } from "../dom.js";
+import { moveFocus } from "../dom.js";
 import { displayName, fullTime, shortTime, unreadLabel } from "../format.js";
 import { mark } from "../icons.js";
-import { avatar, showAvatar } from "./avatar.js";
+import { h, memo } from "../view.js";
+import { avatarView } from "./avatar.js";
 import { iconButton } from "./buttons.js";
 import { emptyState, failure, skeletonRows } from "./empty.js";
 import { menuButton } from "./menu.js";
@@ -12,6 +12,7 @@ import { ChangePassword, OwnProfile } from "./profile-dialogs.js";
 import { PeopleSearch } from "./people-search.js";
 import { searchBox } from "./search-box.js";
 
+/** @import {App} from "./app-shell.js" */
 /** @import {Chat} from "../types.js" */
 
 /** The next page is fetched when this many screens of the list are left to scroll. */
@@ -19,38 +20,34 @@ const SCREENS_AHEAD = 1;
 /** How often relative times such as "Mon" are rendered again. */
 const MINUTE_MS = 60_000;
 
-/** @typedef {{open: (chat_id: string) => void, signOut: () => Promise<void>}} Shell */
-
-export class ChatList extends Component {
+export class ChatList {
+  #app;
   #search = searchBox("Search people and chats");
   #input = this.#search.input;
-  #list = h("ul", { class: "list", "aria-label": "Chats" });
-  #state = h("div");
-  #scroller = h("div", { class: "scroller" }, this.#list, this.#state);
+  #header;
   #results;
+  /** @type {HTMLElement | undefined} */
+  #scroller;
 
-  /** @param {Client} client @param {Shell} shell */
-  constructor(client, shell) {
-    super();
-    this.client = client;
-    this.shell = shell;
-    this.#results = new PeopleSearch(client, (chat_id) => this.#open(chat_id));
+  /** @param {App} app */
+  constructor(app) {
+    this.#app = app;
+    this.#results = new PeopleSearch(app, (chat_id) => this.#open(chat_id));
+    const write = iconButton("New chat", "write", () => this.search(), { title: "New chat (Ctrl K)" });
+    const brand = document.createElement("h1");
+    brand.className = "brand";
+    brand.append(mark(), "Rookery");
+    this.#header = document.createElement("header");
+    this.#header.className = "bar";
+    this.#header.append(brand, write, this.#menu());
   }
 
-  /** @override */
-  connected() {
-    this.className = "pane-list";
-    const write = iconButton("New chat", "write", () => this.search(), { title: "New chat (Ctrl K)" });
-    const brand = h("h1", { class: "brand" }, mark(), "Rookery");
-    const navigation = h("nav", { "aria-label": "Chats" }, this.#scroller, this.#results);
-    this.replaceChildren(h("header", { class: "bar" }, brand, write, this.#menu()), this.#search.element, navigation);
-    this.#listenToPeople();
-    const render = soon(() => this.render());
-    for (const type of ["chats", "typing"]) this.listen(this.client, type, render);
-    this.listen(this.client.profiles, "change", render);
-    const clock = setInterval(render, MINUTE_MS);
-    this.listen(this.client, "signed-out", () => clearInterval(clock));
-    this.render();
+  /** @param {AbortSignal} signal that ends it */
+  start(signal) {
+    const clock = setInterval(this.#app.root.invalidate, MINUTE_MS);
+    signal.addEventListener("abort", () => clearInterval(clock));
+    this.#input.addEventListener("input", () => this.#find());
+    this.#input.addEventListener("keydown", (event) => this.#keyInSearch(event));
   }
 
   /** Moves the focus to the search. */
@@ -61,63 +58,91 @@ export class ChatList extends Component {
 
   /** @param {string} chat_id */
   focusChat(chat_id) {
-    const row = /** @type {HTMLElement | undefined} */ (
-      this.#rows().find((element) => element.dataset["chat"] === chat_id)
-    );
+    const row = this.#rows().find((element) => element.dataset["chat"] === chat_id);
     (row ?? this.#input).focus();
   }
 
-  render() {
-    reconcile(this.#list, this.client.chats.all, {
-      key: (chat) => chat.chat_id,
-      make: (chat) => new ChatRow(chat.chat_id, () => this.shell.open(chat.chat_id)),
-      update: (row, chat) => row.show(this.client, chat),
+  view() {
+    const isSearching = this.#results.text !== "";
+    const list = {
+      class: "scroller",
+      hidden: isSearching,
+      ref: (/** @type {HTMLElement} */ element) => void (this.#scroller = element),
+      onscroll: () => this.#scrolled(),
+      onkeydown: (/** @type {KeyboardEvent} */ event) => moveFocus(event, this.#rows()),
+    };
+    const rows = this.#app.chats.all.map((chat) => this.#row(chat));
+    return h(
+      "rookery-chat-list",
+      { class: "pane-list", key: "list" },
+      this.#header,
+      this.#search.element,
+      h(
+        "nav",
+        { "aria-label": "Chats" },
+        h("div", list, h("ul", { class: "list", "aria-label": "Chats" }, rows), this.#state()),
+        this.#results.view(),
+      ),
+    );
+  }
+
+  /** @param {Chat} chat */
+  #row(chat) {
+    const { chats } = this.#app;
+    const { chat_id, newest } = chat;
+    const profile = chats.partner(chat_id);
+    const isTyping = chats.typing.isShown(chat_id);
+    const isOpen = chat_id === chats.openChat;
+    const time = shortTime(newest?.at_ms ?? 0, Date.now());
+    return memo(chat_id, [chat, profile, isTyping, isOpen, time], () =>
+      h(
+        "rookery-chat-row",
+        { role: "listitem" },
+        h(
+          "button",
+          {
+            ...{ class: "row", type: "button", "data-chat": chat_id, "aria-current": isOpen ? "true" : null },
+            onclick: () => this.#app.open(chat_id),
+          },
+          avatarView(profile),
+          h("span", { class: "name", dir: "auto" }, profile ? displayName(profile) : " "),
+          h("time", { datetime: iso(newest?.at_ms), title: fullTime(newest?.at_ms ?? 0) }, time),
+          isTyping ? h("span", { class: "preview typing" }, "typing…") : preview(chat, chats.me.user_id),
+          h("span", { class: "badge", hidden: chat.unread === 0 }, unread(chat)),
+        ),
+      ),
+    );
+  }
+
+  #state() {
+    const { chats } = this.#app;
+    const kind = chats.phase === "ready" && chats.all.length ? "" : chats.phase;
+    return memo("state", [kind], () => {
+      if (kind === "loading") return skeletonRows(7);
+      if (kind === "failed") return failure("Your chats could not be loaded.", () => void chats.load());
+      return kind && emptyState("No chats yet", "Search for someone by name and say hello.");
     });
-    this.#showState();
-  }
-
-  #showState() {
-    const kind = this.client.chatsPhase === "ready" && this.client.chats.all.length ? "" : this.client.chatsPhase;
-    if (this.#state.dataset["kind"] === kind) return;
-    this.#state.dataset["kind"] = kind;
-    this.#state.replaceChildren(...this.#stateFaces(kind));
-  }
-
-  /** @param {string} kind */
-  #stateFaces(kind) {
-    if (kind === "loading") return [skeletonRows(7)];
-    if (kind === "failed") return [failure("Your chats could not be loaded.", () => void this.client.loadChats())];
-    if (kind === "ready") return [emptyState("No chats yet", "Search for someone by name and say hello.")];
-    return [];
   }
 
   #menu() {
+    const { chats, api } = this.#app;
     return menuButton("Menu", () => [
-      { label: "Your profile", choose: () => new OwnProfile(this.client).open() },
-      { label: "Change password", choose: () => new ChangePassword(this.client).open() },
-      ...(this.client.me.is_admin ? [{ label: "Admin", href: "/admin" }] : []),
+      { label: "Your profile", choose: () => new OwnProfile(chats).open() },
+      { label: "Change password", choose: () => new ChangePassword(api).open() },
+      ...(chats.me.is_admin ? [{ label: "Admin", href: "/admin" }] : []),
       { label: "Sign out", choose: () => void this.#signOut() },
     ]);
   }
 
   async #signOut() {
-    const unsent = this.client.outbox.size;
+    const unsent = this.#app.sending.outbox.size;
     const unsentText = unsent === 1 ? "One message is" : `${unsent} messages are`;
     const question = `${unsentText} not sent yet and will be lost. Sign out?`;
-    if (!unsent || confirm(question)) await this.shell.signOut();
-  }
-
-  #listenToPeople() {
-    this.listen(this.#input, "input", () => this.#find());
-    this.listen(this.#input, "keydown", (event) => this.#keyInSearch(event));
-    this.listen(this.#scroller, "keydown", (event) => moveFocus(event, this.#rows()));
-    this.listen(this.#scroller, "scroll", () => this.#scrolled());
+    if (!unsent || confirm(question)) await this.#app.signOut();
   }
 
   #find() {
-    const text = this.#input.value.trim();
-    this.#scroller.hidden = text !== "";
-    this.#results.find(text);
+    this.#results.find(this.#input.value.trim());
   }
 
   /** @param {KeyboardEvent} event */
@@ -127,7 +152,7 @@ export class ChatList extends Component {
       this.#clear();
     } else if (event.key === "ArrowDown") {
       event.preventDefault();
-      if (this.#scroller.hidden) this.#results.focusFirst();
+      if (this.#results.text) this.#results.focusFirst();
       else this.#rows()[0]?.focus();
     } else if (event.key === "Enter") {
       this.#results.chooseFirst();
@@ -142,69 +167,28 @@ export class ChatList extends Component {
   /** @param {string} chat_id */
   #open(chat_id) {
     this.#clear();
-    this.shell.open(chat_id);
+    this.#app.open(chat_id);
   }
 
   #scrolled() {
+    if (!this.#scroller) return;
     const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
-    if (scrollHeight - scrollTop - clientHeight < SCREENS_AHEAD * clientHeight) void this.client.loadMoreChats();
+    if (scrollHeight - scrollTop - clientHeight < SCREENS_AHEAD * clientHeight) void this.#app.chats.loadMore();
   }
 
   #rows() {
-    return /** @type {HTMLElement[]} */ ([...this.#list.querySelectorAll("button")]);
+    return /** @type {HTMLElement[]} */ ([...(this.#scroller?.querySelectorAll("button.row") ?? [])]);
   }
 }
 
-class ChatRow extends HTMLElement {
-  #avatar = avatar();
-  #name = h("span", { class: "name" });
-  #time = h("time");
-  #preview = h("span", { class: "preview" });
-  #badge = h("span", { class: "badge" });
-  #button;
+/** @param {number | undefined} at_ms */
+const iso = (at_ms) => new Date(at_ms ?? 0).toISOString();
 
-  /** @param {string} chat_id @param {() => void} open */
-  constructor(chat_id, open) {
-    super();
-    this.setAttribute("role", "listitem");
-    const parts = [this.#avatar, this.#name, this.#time, this.#preview, this.#badge];
-    this.#button = h("button", { class: "row", type: "button", "data-chat": chat_id, onclick: open }, ...parts);
-    this.append(this.#button);
-  }
-
-  /** @param {Client} client @param {Chat} chat */
-  show(client, chat) {
-    const profile = client.partner(chat.chat_id);
-    const typing = client.typing.isShown(chat.chat_id);
-    showAvatar(this.#avatar, profile);
-    setText(this.#name, profile ? displayName(profile) : " ");
-    this.#showTime(chat.newest?.at_ms ?? 0);
-    setText(this.#preview, typing ? "typing…" : preview(chat, client.me.user_id));
-    this.#preview.classList.toggle("typing", typing);
-    this.#showUnread(chat.unread);
-    setAttribute(this.#button, "aria-current", chat.chat_id === client.openChat ? "true" : null);
-  }
-
-  /** @param {number} at_ms */
-  #showTime(at_ms) {
-    setText(this.#time, shortTime(at_ms, Date.now()));
-    this.#time.dateTime = new Date(at_ms).toISOString();
-    this.#time.title = fullTime(at_ms);
-  }
-
-  /** @param {number} unread */
-  #showUnread(unread) {
-    this.#badge.hidden = unread === 0;
-    if (unread) this.#badge.replaceChildren(unreadLabel(unread), h("span", { class: "unseen" }, " unread"));
-    else this.#badge.replaceChildren();
-  }
-}
-
-/** @param {Chat} chat @param {string} me */
+/** The newest message; the direction of the line is that of its text. @param {Chat} chat @param {string} me */
 function preview({ newest }, me) {
-  if (!newest) return "";
-  return newest.sender_id === me ? `You: ${newest.body}` : newest.body;
+  if (newest?.sender_id === me) return h("span", { class: "preview" }, "You: ", h("bdi", {}, newest.body));
+  return h("span", { class: "preview", dir: "auto" }, newest?.body ?? "");
 }
 
-customElements.define("rookery-chat-list", ChatList);
-customElements.define("rookery-chat-row", ChatRow);
+/** @param {Chat} chat */
+const unread = (chat) => chat.unread > 0 && [unreadLabel(chat.unread), h("span", { class: "unseen" }, " unread")];

@@ -1,46 +1,41 @@
 // The right pane: one chat, with its other member, its messages and the composer.
 
-import { Client } from "../client.js";
-import { Component, h, setText, soon } from "../dom.js";
 import { displayName } from "../format.js";
-import { avatar, showAvatar } from "./avatar.js";
-import { iconButton, textButton } from "./buttons.js";
+import { h, memo } from "../view.js";
+import { avatarView } from "./avatar.js";
+import { iconButton } from "./buttons.js";
 import { Composer } from "./composer.js";
 import { emptyState } from "./empty.js";
 import { MessageList } from "./message-list.js";
 import { ProfileDialog } from "./profile-dialogs.js";
 
-export class ChatView extends Component {
-  #back = iconButton("Back to chats", "back", () => this.shell.close(), { class: "icon-button back" });
-  #avatar = avatar();
-  #name = h("strong");
-  #status = h("small", { "aria-live": "polite" });
+/** @import {App} from "./app-shell.js" */
+/** @import {Message} from "../types.js" */
+
+export class ChatView {
+  #app;
+  #chat_id;
+  #back = iconButton("Back to chats", "back", () => this.#app.close(), { class: "icon-button back" });
   #messages;
   #composer;
 
-  /** @param {Client} client @param {{close: () => void}} shell @param {string} chat_id */
-  constructor(client, shell, chat_id) {
-    super();
-    this.client = client;
-    this.shell = shell;
-    this.chat_id = chat_id;
-    this.#messages = new MessageList(client, chat_id);
-    this.#composer = new Composer(client, chat_id, "this chat", () => this.#messages.toBottom());
+  /** @param {App} app @param {string} chat_id */
+  constructor(app, chat_id) {
+    this.#app = app;
+    this.#chat_id = chat_id;
+    this.#messages = new MessageList(app, chat_id);
+    this.#composer = new Composer(app, chat_id, () => this.#messages.toBottom());
+    const other = app.chats.otherOf(chat_id);
+    if (other) app.chats.profiles.refresh(other);
   }
 
-  /** @override */
-  connected() {
-    this.className = "chat";
-    const other = this.client.chats.otherOf(this.chat_id);
-    if (!other) return this.#showMissing();
-    const profile = textButton("who", () => this.#openProfile(), this.#avatar, h("span", {}, this.#name, this.#status));
-    profile.title = "Profile";
-    this.replaceChildren(h("header", { class: "bar" }, this.#back, profile), this.#messages, this.#composer);
-    this.client.profiles.refresh(other);
-    const show = soon(() => this.#show(other));
-    this.listen(this.client.profiles, "change", show);
-    this.listen(this.client, "typing", show);
-    this.#show(other);
+  stop() {
+    this.#messages.stop();
+  }
+
+  /** A message of another user arrived. @param {Message} message */
+  arrived(message) {
+    if (message.chat_id === this.#chat_id) this.#messages.arrived();
   }
 
   /**
@@ -51,29 +46,48 @@ export class ChatView extends Component {
     else this.#back.focus();
   }
 
-  /** @param {string} other */
-  #show(other) {
-    const profile = this.client.profiles.get(other);
-    if (this.client.profiles.isMissing(other)) return this.#showMissing();
-    showAvatar(this.#avatar, profile);
-    setText(this.#name, profile ? displayName(profile) : " ");
-    const typing = this.client.typing.isShown(this.chat_id);
-    setText(this.#status, typing ? "typing…" : profile ? `@${profile.name}` : " ");
-    this.#status.classList.toggle("typing", typing);
-    if (profile) this.#composer.setName(displayName(profile));
-  }
-
-  #showMissing() {
-    this.replaceChildren(
-      h("header", { class: "bar" }, this.#back),
-      emptyState("Chat not found", "The address may be wrong, or the chat belongs to someone else."),
+  view() {
+    const { chats } = this.#app;
+    const other = chats.otherOf(this.#chat_id);
+    const isMissing = !other || chats.profiles.isMissing(other);
+    const profile = chats.partner(this.#chat_id);
+    const content = isMissing
+      ? memo("missing", [], () =>
+          emptyState("Chat not found", "The address may be wrong, or the chat belongs to someone else."),
+        )
+      : [this.#messages.view(), this.#composer.view(profile ? displayName(profile) : "this chat")];
+    return h(
+      "rookery-chat",
+      { class: "chat", key: this.#chat_id },
+      h("header", { class: "bar" }, this.#back, !isMissing && this.#who()),
+      content,
     );
   }
 
-  #openProfile() {
-    const profile = this.client.partner(this.chat_id);
-    if (profile) new ProfileDialog(profile).open();
+  /** The other member, with the button that opens the profile. */
+  #who() {
+    const { chats } = this.#app;
+    const profile = chats.partner(this.#chat_id);
+    const isTyping = chats.typing.isShown(this.#chat_id);
+    return memo("who", [profile, isTyping], () =>
+      h(
+        "button",
+        {
+          ...{ class: "who", type: "button", title: "Profile" },
+          onclick: () => profile && new ProfileDialog(profile).open(),
+        },
+        avatarView(profile),
+        h(
+          "span",
+          {},
+          h("strong", { dir: "auto" }, profile ? displayName(profile) : " "),
+          h(
+            "small",
+            { "aria-live": "polite", class: isTyping && "typing" },
+            isTyping ? "typing…" : profile ? `@${profile.name}` : " ",
+          ),
+        ),
+      ),
+    );
   }
 }
-
-customElements.define("rookery-chat", ChatView);

@@ -1,64 +1,85 @@
 // The composer: a text field that grows with its text, keeps it as a draft, and sends on Enter.
 
-import { Client } from "../client.js";
-import { Component, h, setText } from "../dom.js";
-import { icon } from "../icons.js";
+import { iconView } from "../icons.js";
+import { h } from "../view.js";
+
+/** @import {App} from "./app-shell.js" */
 
 const encoder = new TextEncoder();
 
-export class Composer extends Component {
-  #text;
-  #writing = h("div", { class: "writing" });
-  #send = h("button", { class: "send", type: "submit", "aria-label": "Send", title: "Send" }, icon("send"));
+export class Composer {
+  #app;
+  #chat_id;
+  #sent;
+  /** @type {HTMLTextAreaElement | undefined} */
+  #field;
   /** The pieces at the start of the text that are being kept in the outbox. @type {{text: string}[]} */
   #leaving = [];
-  #note = h("p", { class: "note error", id: "composer-note", role: "alert" });
 
-  /** @param {Client} client @param {string} chat_id @param {string} name of the recipient @param {() => void} sent */
-  constructor(client, chat_id, name, sent) {
-    super();
-    this.client = client;
-    this.chat_id = chat_id;
-    this.sent = sent;
-    this.#text = h("textarea", {
-      rows: 1,
-      placeholder: "Message",
-      "aria-label": `Message to ${name}`,
-      "aria-describedby": "composer-note",
-      autocomplete: "off",
-    });
+  /** @param {App} app @param {string} chat_id @param {() => void} sent */
+  constructor(app, chat_id, sent) {
+    this.#app = app;
+    this.#chat_id = chat_id;
+    this.#sent = sent;
   }
 
-  /** @override */
-  connected() {
+  focus() {
+    this.#field?.focus();
+  }
+
+  /** @param {string} name of the recipient */
+  view(name) {
+    const excess = this.#excess();
+    const field = {
+      ...{ rows: 1, placeholder: "Message", dir: "auto", autocomplete: "off" },
+      ...{ "aria-label": `Message to ${name}`, "aria-describedby": "composer-note" },
+      ref: (/** @type {HTMLTextAreaElement} */ element) => this.#begin(element),
+      oninput: () => this.#written(),
+      onkeydown: (/** @type {KeyboardEvent} */ event) => this.#keyPressed(event),
+    };
     const submit = (/** @type {Event} */ event) => {
       event.preventDefault();
       void this.#submit();
     };
-    this.#writing.append(this.#text);
-    this.replaceChildren(h("form", { class: "composer", onsubmit: submit }, this.#writing, this.#send), this.#note);
-    this.#text.value = this.client.drafts.get(this.chat_id);
-    this.listen(this.#text, "input", () => this.#written());
-    this.listen(this.#text, "keydown", (event) => this.#keyPressed(event));
-    this.#fit();
-    this.#judge();
+    const isSendable = excess <= 0 && this.#unsent().trim() !== "";
+    // The style renders a hidden copy of the text behind the field, which makes the field as high as its text: measuring
+    // the height would make the messages jump.
+    return h(
+      "rookery-composer",
+      { key: "composer" },
+      h(
+        "form",
+        { class: "composer", onsubmit: submit },
+        h("div", { class: "writing", "data-text": this.#text }, h("textarea", field)),
+        h(
+          "button",
+          { class: "send", type: "submit", "aria-label": "Send", title: "Send", disabled: !isSendable },
+          iconView("send"),
+        ),
+      ),
+      h(
+        "p",
+        { class: "note error", id: "composer-note", role: "alert" },
+        excess > 0 && `Too long by ${excess} bytes. Send it in parts.`,
+      ),
+    );
   }
 
-  /** @override */
-  focus() {
-    this.#text.focus();
+  get #text() {
+    return this.#field?.value ?? this.#app.sending.drafts.get(this.#chat_id);
   }
 
-  /** @param {string} name */
-  setName(name) {
-    this.#text.setAttribute("aria-label", `Message to ${name}`);
+  /** @param {HTMLTextAreaElement} field */
+  #begin(field) {
+    field.value = this.#text;
+    this.#field = field;
   }
 
   #written() {
-    this.client.drafts.keep(this.chat_id, this.#text.value);
-    if (this.#unsent().trim()) this.client.writing(this.chat_id);
-    this.#fit();
-    this.#judge();
+    const { sending, root } = this.#app;
+    sending.drafts.keep(this.#chat_id, this.#text);
+    if (this.#unsent().trim()) sending.writing(this.#chat_id);
+    root.invalidate();
   }
 
   /** @param {KeyboardEvent} event */
@@ -77,12 +98,11 @@ export class Composer extends Component {
     if (!body || this.#excess() > 0) return;
     const piece = { text };
     this.#leaving.push(piece);
-    this.#text.focus();
-    this.#judge();
-    await this.client.send(this.chat_id, body);
+    this.focus();
+    await this.#app.sending.send(this.#chat_id, body);
     this.#remove(piece);
     this.#written();
-    this.sent();
+    this.#sent();
   }
 
   /** @param {{text: string}} piece that is kept in the outbox */
@@ -91,35 +111,19 @@ export class Composer extends Component {
     const pieces = this.#leaving.filter((other) => other !== piece);
     if (pieces.length === this.#leaving.length) return; // the person changed the text meanwhile
     this.#leaving = pieces;
-    this.#text.value = pieces.map(({ text }) => text).join("") + rest;
+    if (this.#field) this.#field.value = pieces.map(({ text }) => text).join("") + rest;
   }
 
   /** The text without its start that is being kept in the outbox. */
   #unsent() {
     const leaving = this.#leaving.map((piece) => piece.text).join("");
-    if (this.#text.value.startsWith(leaving)) return this.#text.value.slice(leaving.length);
+    if (this.#text.startsWith(leaving)) return this.#text.slice(leaving.length);
     this.#leaving = []; // the person changed it meanwhile
-    return this.#text.value;
-  }
-
-  /**
-   * Makes the field as high as its text. The style renders a hidden copy of the text behind the field, because
-   * measuring the height would make the messages jump.
-   */
-  #fit() {
-    this.#writing.dataset["text"] = this.#text.value;
-  }
-
-  #judge() {
-    const excess = this.#excess();
-    this.#send.disabled = excess > 0 || !this.#unsent().trim();
-    setText(this.#note, excess > 0 ? `Too long by ${excess} bytes. Send it in parts.` : "");
+    return this.#text;
   }
 
   /** The number of bytes above the limit of a message. */
   #excess() {
-    return encoder.encode(this.#unsent().trim()).length - this.client.maxTextBytes;
+    return encoder.encode(this.#unsent().trim()).length - this.#app.sending.maxTextBytes;
   }
 }
-
-customElements.define("rookery-composer", Composer);

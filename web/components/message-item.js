@@ -1,152 +1,119 @@
 // One message: its bubble, its time on demand, the button to react, its reactions and its delivery state.
 
-import { Client } from "../client.js";
-import { h, setText } from "../dom.js";
 import { displayName, fullTime, isOnlyEmoji, timeOfDay, withLinks } from "../format.js";
+import { iconView } from "../icons.js";
 import { progress } from "../messages.js";
-import { iconButton, textButton } from "./buttons.js";
+import { h, memo } from "../view.js";
 import { pickReaction } from "./reaction-picker.js";
 
+/** @import {App} from "./app-shell.js" */
 /** @import {Message, Tally} from "../types.js" */
 /** @import {Row} from "../messages.js" */
-/** @typedef {Extract<Row, {kind: "message"}>} MessageRow */
 
-export class MessageItem extends HTMLElement {
-  #client;
-  /** @type {Message | undefined} */
-  #message;
-  #author = h("span", { class: "unseen" });
-  #text = h("span", { class: "text" });
-  #time = h("time");
-  #react = iconButton("React", "react", () => this.#pick(), { "aria-haspopup": "dialog", "aria-expanded": "false" });
-  #reactions = h("div", { class: "reactions" });
-  #meta = h("div", { class: "meta" });
-  #shownMeta = "";
-
-  /** @param {Client} client */
-  constructor(client) {
-    super();
-    this.#client = client;
-    this.setAttribute("role", "listitem");
-    this.tabIndex = -1;
-    const bubble = h("div", { class: "bubble" }, this.#author, this.#text);
-    const aside = h("div", { class: "aside" }, this.#time, this.#react);
-    this.append(h("div", { class: "line" }, bubble, aside), this.#reactions, this.#meta);
-    this.addEventListener("focusin", () => this.#reachable(true));
-    this.addEventListener("focusout", () => this.#reachable(false));
-    this.#reachable(false);
-  }
-
-  /** Opens the picker beside this message. */
-  react() {
-    if (this.#message?.state === "accepted") this.#pick();
-  }
-
-  /** @param {MessageRow} row */
-  show({ message, own, first, newest }) {
-    this.className = ["message", own && "own", first && "first", message.state].filter(Boolean).join(" ");
-    const changed = message !== this.#message;
-    const textChanged = message.body !== this.#message?.body;
-    this.#message = message;
-    if (textChanged) this.#showText(message.body);
-    this.#showAuthor(own, message.sender_id);
-    if (changed) this.#showTime(message);
-    if (changed) this.#showReactions(message.reactions);
-    this.#showMeta(own && (newest || message.state === "failed") ? this.#status(message) : "", message);
-  }
-
-  /** @param {string} body */
-  #showText(body) {
-    const pieces = withLinks(body).map(({ text, url }) =>
-      url ? h("a", { href: url, target: "_blank", rel: "noopener noreferrer" }, text) : text,
+/**
+ * @param {App} app
+ * @param {Extract<Row, {kind: "message"}>} row
+ * @param {{isNewest: boolean, isFocused: boolean}} state isNewest: it is the user's last message in its state. The
+ * buttons of the focused message are in the tab order.
+ */
+export function messageItem(app, { key, message, own, first }, { isNewest, isFocused }) {
+  const { chats } = app;
+  const profile = chats.profiles.get(message.sender_id);
+  const author = own ? "You" : profile ? displayName(profile) : "Someone";
+  const status = own && (isNewest || message.state === "failed") ? statusOf(app, message) : "";
+  const reactions = message.reactions.map((tally) => ({ ...tally, names: namesOf(app, tally) }));
+  const names = reactions.map((reaction) => reaction.names).join("\n");
+  return memo(key, [message, first, author, status, names, isFocused], () => {
+    const tabindex = isFocused ? 0 : -1;
+    const toggle = (/** @type {string} */ emoji) => app.sending.toggleReaction(message, emoji);
+    return h(
+      "rookery-message",
+      {
+        class: ["message", own && "own", first && "first", message.state].filter(Boolean).join(" "),
+        ...{ role: "listitem", tabindex: -1, "data-key": key },
+      },
+      h(
+        "div",
+        { class: "line" },
+        h("div", { class: "bubble" }, h("span", { class: "unseen" }, `${author}: `), text(message.body)),
+        h("div", { class: "aside" }, time(message), message.state === "accepted" && reactButton(toggle, tabindex)),
+      ),
+      reactions.length > 0 &&
+        h(
+          "div",
+          { class: "reactions", key: "reactions" },
+          reactions.map((reaction) => {
+            const isMine = reaction.user_ids.includes(chats.me.user_id);
+            return chip(reaction, { isMine, tabindex, press: () => toggle(reaction.emoji) });
+          }),
+        ),
+      status && meta(app, message, status),
     );
-    this.#text.replaceChildren(...pieces);
-    this.#text.classList.toggle("large", isOnlyEmoji(body));
-  }
-
-  /** @param {boolean} own @param {string} sender_id */
-  #showAuthor(own, sender_id) {
-    const profile = this.#client.profiles.get(sender_id);
-    setText(this.#author, `${own ? "You" : profile ? displayName(profile) : "Someone"}: `);
-  }
-
-  /** @param {Message} message */
-  #showTime({ at_ms, state }) {
-    setText(this.#time, timeOfDay(at_ms));
-    this.#time.dateTime = new Date(at_ms).toISOString();
-    this.#time.title = fullTime(at_ms);
-    this.#react.hidden = state !== "accepted";
-  }
-
-  /** @param {readonly Tally[]} reactions */
-  #showReactions(reactions) {
-    const focused = this.#reactions.contains(document.activeElement)
-      ? document.activeElement?.getAttribute("data-emoji")
-      : null;
-    this.#reactions.hidden = reactions.length === 0;
-    this.#reactions.replaceChildren(...reactions.map((tally) => this.#chip(tally)));
-    if (focused)
-      /** @type {HTMLElement} */ (this.#chips().find((chip) => chip.dataset["emoji"] === focused) ?? this).focus();
-    this.#reachable(this.contains(document.activeElement));
-  }
-
-  /** @param {Tally} tally */
-  #chip({ emoji, user_ids }) {
-    const { me, profiles } = this.#client;
-    const names = user_ids.map((id) =>
-      id === me.user_id ? "you" : displayName(profiles.get(id) ?? { display_name: "", name: "someone" }),
-    );
-    const chip = textButton("", () => this.#toggle(emoji), `${emoji} ${user_ids.length}`);
-    chip.dataset["emoji"] = emoji;
-    chip.title = names.join(", ");
-    chip.setAttribute("aria-label", `${emoji} ${user_ids.length}: ${chip.title}`);
-    chip.setAttribute("aria-pressed", String(user_ids.includes(me.user_id)));
-    return chip;
-  }
-
-  /** @param {Message} message */
-  #status(message) {
-    if (message.state === "failed") return "Not sent";
-    if (message.state === "pending") return this.#client.session.state === "online" ? "Sending…" : "Waiting to send";
-    const chat = this.#client.chats.of(message.chat_id);
-    return `${timeOfDay(message.at_ms)} · ${progress(message, chat.marks, this.#client.me.user_id)}`;
-  }
-
-  /** @param {string} status @param {Message} message */
-  #showMeta(status, message) {
-    if (status === this.#shownMeta) return;
-    this.#shownMeta = status;
-    this.#meta.hidden = status === "";
-    this.#meta.replaceChildren(
-      h("span", { title: message.error }, status),
-      ...(message.state === "failed" ? this.#remedies(message) : []),
-    );
-  }
-
-  /** @param {Message} message */
-  #remedies(message) {
-    const retry = textButton("text-button", () => this.#client.retry(message), "Try again");
-    const discard = textButton("text-button soft", () => this.#client.discard(message), "Delete");
-    return [h("span", { class: "reason" }, message.error), retry, discard];
-  }
-
-  #pick() {
-    pickReaction(this.#react, (emoji) => this.#toggle(emoji));
-  }
-
-  /** @param {string} emoji */
-  #toggle(emoji) {
-    if (this.#message) this.#client.toggleReaction(this.#message, emoji);
-  }
-
-  /** Only the buttons of the focused message are in the tab order. @param {boolean} reachable */
-  #reachable(reachable) {
-    for (const button of [this.#react, ...this.#chips()]) button.tabIndex = reachable ? 0 : -1;
-  }
-
-  #chips() {
-    return /** @type {HTMLElement[]} */ ([...this.#reactions.children]);
-  }
+  });
 }
 
-customElements.define("rookery-message", MessageItem);
+/** The text with its links; its paragraphs have their own directions. @param {string} body */
+function text(body) {
+  const pieces = withLinks(body).map(({ text, url }) =>
+    url ? h("a", { href: url, target: "_blank", rel: "noopener noreferrer" }, text) : text,
+  );
+  return h("span", { class: isOnlyEmoji(body) ? "text large" : "text", dir: "auto" }, pieces);
+}
+
+/** @param {Message} message */
+const time = ({ at_ms }) =>
+  h("time", { datetime: new Date(at_ms).toISOString(), title: fullTime(at_ms) }, timeOfDay(at_ms));
+
+/** @param {(emoji: string) => void} picked @param {number} tabindex */
+function reactButton(picked, tabindex) {
+  const press = (/** @type {Event} */ event) =>
+    pickReaction(/** @type {HTMLElement} */ (event.currentTarget), picked);
+  const names = { "aria-label": "React", title: "React", "aria-haspopup": "dialog", "aria-expanded": "false" };
+  return h("button", { class: "icon-button", type: "button", ...names, tabindex, onclick: press }, iconView("react"));
+}
+
+/**
+ * @param {Tally & {names: string}} reaction
+ * @param {{isMine: boolean, tabindex: number, press: () => void}} state
+ */
+function chip({ emoji, user_ids, names }, { isMine, tabindex, press }) {
+  const label = `${emoji} ${user_ids.length}`;
+  return h(
+    "button",
+    {
+      ...{ key: emoji, type: "button", title: names, "aria-label": `${label}: ${names}` },
+      ...{ "aria-pressed": String(isMine), tabindex, onclick: press },
+    },
+    label,
+  );
+}
+
+/** @param {App} app @param {Tally} tally */
+function namesOf({ chats }, { user_ids }) {
+  const unknown = { display_name: "", name: "someone" };
+  const names = user_ids.map((id) => (id === chats.me.user_id ? "you" : displayName(chats.profiles.get(id) ?? unknown)));
+  return names.join(", ");
+}
+
+/** @param {App} app @param {Message} message */
+function statusOf({ chats, sync }, message) {
+  if (message.state === "failed") return "Not sent";
+  if (message.state === "pending") return sync.isOnline ? "Sending…" : "Waiting to send";
+  return `${timeOfDay(message.at_ms)} · ${progress(message, chats.of(message.chat_id).marks, chats.me.user_id)}`;
+}
+
+/** The delivery state; of a failed message its reason and the remedies. @param {App} app @param {Message} message @param {string} status */
+function meta({ sending }, message, status) {
+  const retry = { class: "text-button", type: "button", onclick: () => sending.retry(message) };
+  const discard = { class: "text-button soft", type: "button", onclick: () => sending.discard(message) };
+  return h(
+    "div",
+    { class: "meta", key: "meta" },
+    h("span", { title: message.error }, status),
+    message.state === "failed" && [
+      h("span", { class: "reason" }, message.error),
+      h("button", retry, "Try again"),
+      h("button", discard, "Delete"),
+    ],
+  );
+}

@@ -1,201 +1,305 @@
-// The messages of a chat: older pages load on scrolling up, new messages appear at the bottom, and the view never jumps.
+// The messages of a chat. A part of them is on the page, at most `MAX_ROWS` messages: it moves with the view, so that the
+// page costs the same whatever is loaded. The lines in view never jump.
 
-import { Client } from "../client.js";
 import { marksOf } from "../chats.js";
-import { Component, h, moveFocus, reconcile, setText, soon } from "../dom.js";
+import { moveFocus } from "../dom.js";
 import { dayLabel, displayName } from "../format.js";
-import { icon } from "../icons.js";
-import { toRows } from "../messages.js";
+import { iconView } from "../icons.js";
+import { compareIds, firstUnread, newestOwn, toRows } from "../messages.js";
+import { Part } from "../part.js";
+import { h, memo } from "../view.js";
 import { emptyState, failure, skeletonMessages } from "./empty.js";
-import { MessageItem } from "./message-item.js";
+import { messageItem } from "./message-item.js";
 import { ScrollAnchor } from "./scroll-anchor.js";
 
+/** @import {App} from "./app-shell.js" */
 /** @import {Message} from "../types.js" */
 /** @import {Row} from "../messages.js" */
 
-/** The page before is fetched when this many screens are left to scroll up. */
+/** The next messages come onto the page, or are fetched, when this many screens are left to scroll, and pixels at most. */
 const SCREENS_AHEAD = 1.5;
+const MOST_AHEAD = 1_500;
+/** Messages among which one that was just accepted is looked for, besides as many as are waiting. */
+const RECENT = 50;
+const HINT = "Arrow keys go from message to message, Enter reacts.";
 
-export class MessageList extends Component {
-  #client;
+export class MessageList {
+  #app;
   #chat_id;
-  #top = h("div", { class: "top" });
-  #lines = h("div", { class: "lines", role: "list" });
+  /** @type {HTMLElement | undefined} */
   #scroller;
-  #pill = h("button", { class: "pill", type: "button", hidden: true, onclick: () => this.toBottom() });
-  #scrollAnchor;
-  /**
-   * The id above which others' messages were unread when the chat was opened; null while that is loading.
-   * @type {string | null}
-   */
-  #unreadAbove = null;
-  /** Others' messages that arrived while the bottom was out of view. */
+  /** @type {HTMLElement | undefined} */
+  #lines;
+  /** @type {ScrollAnchor | undefined} */
+  #anchor;
+  #part = new Part();
+  /** @type {readonly Message[]} */
+  #messages = [];
+  /** Whether the chat is loaded and its first position is chosen. */
+  #isOpened = false;
+  /** Where the next rendering scrolls to. @type {"" | "end" | "unread"} */
+  #goal = "";
+  /** The key of the message that was the first unread one when the chat was opened; empty if none was. */
+  #unreadKey = "";
+  /** Whether unread messages are above those that were on the screen. */
+  #isUnreadAbove = false;
+  /** Others' messages that arrived while the end was out of view. */
   #arrived = 0;
-  #topFace = "";
+  #isFarUp = false;
+  /** The key of the message that has the focus, or holds it. */
+  #focused = "";
 
-  /** @param {Client} client @param {string} chat_id */
-  constructor(client, chat_id) {
-    super();
-    this.#client = client;
+  /** @param {App} app @param {string} chat_id */
+  constructor(app, chat_id) {
+    this.#app = app;
     this.#chat_id = chat_id;
-    const hint = "Arrow keys go from message to message, Enter reacts.";
-    this.#scroller = h(
-      "div",
-      { class: "messages", tabindex: 0, role: "group", "aria-label": "Messages", "aria-description": hint },
-      this.#top,
-      this.#lines,
+  }
+
+  stop() {
+    this.#anchor?.stop();
+  }
+
+  /** A message of another user arrived in this chat. */
+  arrived() {
+    if (this.#anchor?.isFollowing) return;
+    this.#arrived++;
+    this.#app.root.invalidate();
+  }
+
+  /** Goes to the newest message. */
+  async toBottom() {
+    const { conversations } = this.#app.chats;
+    if (this.#loaded.hasNewer) await conversations.openNewest(this.#chat_id);
+    this.#part.toEnd(this.#all());
+    this.#goal = "end";
+    this.#app.root.invalidate();
+  }
+
+  /** Goes to the first unread message. */
+  async #toUnread() {
+    const { chats } = this.#app;
+    await chats.conversations.openAround(this.#chat_id, chats.unreadMark(this.#chat_id));
+    this.#isOpened = false;
+    this.#app.root.invalidate();
+  }
+
+  /** Marks everything as read, also what was not on the screen. */
+  #readAll() {
+    const { chats, sending } = this.#app;
+    const { newest } = chats.of(this.#chat_id);
+    if (newest) sending.markRead(this.#chat_id, newest.message_id);
+    this.#isUnreadAbove = false;
+  }
+
+  get #loaded() {
+    return this.#app.chats.conversations.of(this.#chat_id);
+  }
+
+  /** The loaded messages, and those in the outbox unless newer messages are between the two. */
+  #all() {
+    const { phase, hasNewer, ...loaded } = this.#loaded;
+    const messages = !this.#isOpened && phase === "loading" ? [] : loaded.messages;
+    const waiting = hasNewer ? [] : this.#app.sending.waiting(this.#chat_id);
+    if (!waiting.length) return messages;
+    const recent = new Set(messages.slice(-waiting.length - RECENT).map(({ key }) => key));
+    return [...messages, ...waiting.filter(({ key }) => !recent.has(key))];
+  }
+
+  view() {
+    this.#anchor?.remember();
+    this.#messages = this.#all();
+    if (!this.#isOpened && this.#loaded.phase === "ready") this.#choosePosition();
+    else this.#part.follow(this.#messages, this.#anchor?.isFollowing ?? true);
+    // In the rendering that shows loaded messages: without lines above, those in view could not stay where they are.
+    if (!this.#goal) this.#part.grow(this.#messages, this.#near);
+    this.#app.root.after(() => this.#rendered());
+    const { start, end } = this.#part;
+    const me = this.#app.chats.me.user_id;
+    const rows = toRows(this.#messages, me, { start, end, unreadKey: this.#unreadKey });
+    const newest = newestOwn(this.#messages, me);
+    const scroller = {
+      ...{ class: "messages", tabindex: 0, role: "group", "aria-label": "Messages", "aria-description": HINT },
+      ref: (/** @type {HTMLElement} */ element) => void (this.#scroller = element),
+      onkeydown: (/** @type {KeyboardEvent} */ event) => this.#keyPressed(event),
+    };
+    const lines = {
+      ...{ class: "lines", role: "list", key: "lines" },
+      ref: (/** @type {HTMLElement} */ element) => void (this.#lines = element),
+      onfocusin: (/** @type {FocusEvent} */ event) => this.#focusMoved(event.target),
+      onfocusout: (/** @type {FocusEvent} */ event) => this.#focusMoved(event.relatedTarget),
+    };
+    return h(
+      "rookery-message-list",
+      { class: "message-list", key: "messages" },
+      h("div", scroller, this.#top(), h("div", lines, rows.map((row) => this.#row(row, newest)))),
+      this.#pill(),
+      this.#unreadBar(),
     );
-    this.#scrollAnchor = new ScrollAnchor(this.#scroller, this.#lines, "rookery-message", () => this.#scrolled());
   }
 
-  /** @override */
-  connected() {
-    this.className = "message-list";
-    this.replaceChildren(this.#scroller, this.#pill);
-    const render = soon(() => this.render());
-    this.listen(this.#client, "messages", (event) => event.detail === this.#chat_id && render());
-    this.listen(this.#client, "connection", render);
-    this.listen(this.#client.profiles, "change", render);
-    this.listen(this.#client, "arrived", (event) => this.#messageArrived(event.detail));
-    this.listen(document, "visibilitychange", () => this.#read());
-    this.listen(this.#scroller, "keydown", (event) => this.#keyPressed(event));
-    void this.#client.conversations.open(this.#chat_id);
-    this.render();
+  /** @param {Row} row @param {ReadonlySet<Message>} newest */
+  #row(row, newest) {
+    if (row.kind === "message") {
+      const state = { isNewest: newest.has(row.message), isFocused: row.key === this.#focused };
+      return messageItem(this.#app, row, state);
+    }
+    const words = row.kind === "day" ? dayLabel(row.at_ms, Date.now()) : "New messages";
+    const look = row.kind === "day" ? "day" : "unread-mark";
+    return memo(row.key, [words], () => h("div", { class: look, role: "listitem" }, h("span", {}, words)));
   }
 
-  toBottom() {
-    this.#scrollAnchor.toBottom();
-    this.#scrolled();
+  // ---- the part on the page
+
+  /** Goes to the first unread message of a chat that is loaded now, or to its end. */
+  #choosePosition() {
+    this.#isOpened = true;
+    const { chats } = this.#app;
+    const mark = chats.unreadMark(this.#chat_id);
+    const unread = mark ? firstUnread(this.#messages, chats.me.user_id, mark) : -1;
+    this.#unreadKey = this.#messages[unread]?.key ?? "";
+    this.#goal = unread < 0 ? "end" : "unread";
+    this.#part.open(this.#messages, unread);
   }
 
-  render() {
-    const { phase } = this.#client.conversations.of(this.#chat_id);
-    const opening = this.#unreadAbove === null && phase === "ready";
-    if (opening) this.#unreadAbove = this.#readUpTo();
-    const rows = toRows(this.#client.messages(this.#chat_id), this.#client.me.user_id, this.#unreadAbove ?? "");
-    this.#scrollAnchor.preserve(() => {
-      this.#showTop(rows.length === 0);
-      reconcile(this.#lines, rows, {
-        key: (row) => row.key,
-        make: (row) => this.#make(row),
-        update: (line, row) => this.#update(line, row),
-      });
-    });
-    if (opening) this.#goToUnread();
-    this.#scrolled();
+  /** Brings the next messages onto the page, or fetches them, before the view reaches them. */
+  #extend() {
+    const { conversations } = this.#app.chats;
+    const { older, newer } = this.#loaded;
+    if (!this.#isOpened) return;
+    if (this.#part.canGrow(this.#messages.length, this.#near)) return this.#app.root.invalidate();
+    if (this.#near.top && older === "idle") void conversations.loadOlder(this.#chat_id);
+    if (this.#near.end && newer === "idle") void conversations.loadNewer(this.#chat_id);
   }
 
-  /** The id above which messages are unread; empty if none are. */
-  #readUpTo() {
-    const chat = this.#client.chats.of(this.#chat_id);
-    return chat.unread ? marksOf(chat, this.#client.me.user_id).read_up_to : "";
+  /** Whether the view is near the edges of the part on the page. */
+  get #near() {
+    if (!this.#scroller || !this.#anchor) return { top: false, end: false };
+    const { scrollTop, clientHeight } = this.#scroller;
+    const ahead = Math.min(SCREENS_AHEAD * clientHeight, MOST_AHEAD);
+    return { top: scrollTop < ahead, end: this.#anchor.below < ahead };
   }
 
-  /** Scrolls an opened chat to its first unread message. */
-  #goToUnread() {
+  // ---- the view
+
+  /** The described rows are on the page. */
+  #rendered() {
+    if (!this.#scroller || !this.#lines) return;
+    this.#anchor ??= new ScrollAnchor(this.#scroller, this.#lines, "rookery-message", () => this.#scrolled());
     const mark = this.#lines.querySelector(".unread-mark");
-    this.#scrollAnchor.toBottom();
-    if (mark && mark.getBoundingClientRect().top < this.#scroller.getBoundingClientRect().top)
-      this.#scrollAnchor.toTopOf(mark);
+    if (this.#goal) this.#anchor.toBottom();
+    if (this.#goal === "unread" && mark && mark.getBoundingClientRect().top < this.#scroller.getBoundingClientRect().top)
+      this.#anchor.toTopOf(mark);
+    this.#goal = "";
+    this.#anchor.restore();
+    this.#scrolled();
   }
 
-  /** @param {Row} row @returns {HTMLElement} */
-  #make(row) {
-    if (row.kind === "message") return new MessageItem(this.#client);
-    return h("div", { class: row.kind === "day" ? "day" : "unread-mark", role: "listitem" }, h("span"));
+  #scrolled() {
+    if (!this.#scroller || !this.#anchor) return;
+    const isAtEnd = this.#part.isAtEnd && !this.#loaded.hasNewer;
+    this.#anchor.canFollow = isAtEnd;
+    if (this.#chat_id === this.#app.chats.openChat) this.#app.chats.conversations.follow(this.#anchor.isFollowing);
+    const before = [this.#arrived, this.#isFarUp, this.#isUnreadAbove].join();
+    if (this.#anchor.isFollowing) this.#arrived = 0;
+    this.#isFarUp = this.#anchor.below > this.#scroller.clientHeight || !isAtEnd;
+    this.#extend();
+    this.#read();
+    if (before !== [this.#arrived, this.#isFarUp, this.#isUnreadAbove].join()) this.#app.root.invalidate();
   }
 
-  /** @param {HTMLElement} line @param {Row} row */
-  #update(line, row) {
-    if (row.kind === "message") /** @type {MessageItem} */ (line).show(row);
-    else
-      setText(
-        /** @type {Element} */ (line.firstElementChild),
-        row.kind === "day" ? dayLabel(row.at_ms, Date.now()) : "New messages",
-      );
+  /** Marks as read the unread messages that are on the screen, and that follow those that were read before. */
+  #read() {
+    const { chats, sending } = this.#app;
+    const chat = chats.of(this.#chat_id);
+    if (!chat.unread) this.#isUnreadAbove = false;
+    // On a phone the chat list may cover the chat, and then no element of the chat has a size.
+    const isVisible = document.visibilityState === "visible" && this.#scroller?.clientHeight;
+    if (!chat.unread || !this.#isOpened || !isVisible || !this.#anchor) return;
+    const mark = marksOf(chat, chats.me.user_id).read_up_to;
+    const unread = firstUnread(this.#messages, chats.me.user_id, mark);
+    const oldest = this.#messages[0];
+    const isWhole = !this.#loaded.hasOlder || (oldest && compareIds(oldest.message_id || mark, mark) <= 0);
+    const [first, last] = this.#anchor.visible().map((at) => at + this.#part.start);
+    if (first === undefined || last === undefined) return;
+    this.#isUnreadAbove = !isWhole || (unread >= 0 && unread < first);
+    if (this.#isUnreadAbove || unread < 0) return;
+    const seen = this.#messages.slice(unread, last + 1).findLast(({ message_id }) => message_id);
+    if (seen) sending.markRead(this.#chat_id, seen.message_id);
   }
 
-  /** @param {boolean} empty */
-  #showTop(empty) {
-    const { phase, hasOlder, older } = this.#client.conversations.of(this.#chat_id);
-    const face =
-      phase === "failed" || older === "failed"
-        ? "failed"
-        : phase !== "ready" || hasOlder
-          ? "waiting"
-          : empty
-            ? "empty"
-            : "beginning";
-    const name = this.#name();
-    if (this.#topFace === face + name) return;
-    this.#topFace = face + name;
-    this.#top.className = `top ${face}`;
-    this.#top.replaceChildren(this.#topOf(face, name));
+  // ---- around the messages
+
+  #top() {
+    const { phase, hasOlder, older } = this.#loaded;
+    const isEmpty = this.#messages.length === 0;
+    const isFailed = phase === "failed" || older === "failed" || this.#loaded.newer === "failed";
+    const isWaiting = !this.#isOpened || hasOlder || this.#part.start > 0;
+    const face = isFailed ? "failed" : isWaiting ? "waiting" : isEmpty ? "empty" : "beginning";
+    const profile = this.#app.chats.partner(this.#chat_id);
+    const name = profile ? displayName(profile) : "them";
+    const isLoading = phase === "loading" || older === "loading";
+    const props = { class: `top ${face}`, key: "top", "aria-hidden": face === "waiting" && !isLoading && "true" };
+    return memo("top", [face, name, isLoading], () => h("div", props, this.#topFace(face, name)));
   }
 
   /** @param {string} face @param {string} name */
-  #topOf(face, name) {
-    const again = () => void this.#client.conversations.openAgain(this.#chat_id);
-    if (face === "failed") return failure("The messages could not be loaded.", again);
+  #topFace(face, name) {
+    if (face === "failed")
+      return failure("The messages could not be loaded.", () => void this.#app.chats.openAgain());
     if (face === "waiting") return skeletonMessages();
     if (face === "empty") return emptyState("No messages yet", `Say hello to ${name}.`);
     return h("p", { class: "beginning" }, `This is where your chat with ${name} began.`);
   }
 
-  #name() {
-    const profile = this.#client.partner(this.#chat_id);
-    return profile ? displayName(profile) : "them";
+  #pill() {
+    const count = this.#arrived;
+    const words = count === 0 ? "Go to the newest message" : count === 1 ? "1 new message" : `${count} new messages`;
+    const props = {
+      ...{ key: "pill", class: count ? "pill news" : "pill", type: "button", hidden: !count && !this.#isFarUp },
+      onclick: () => void this.toBottom(),
+    };
+    return memo("pill", [props.hidden, words], () => h("button", props, iconView("down"), h("span", {}, words)));
   }
 
-  #scrolled() {
-    const { scrollTop, clientHeight } = this.#scroller;
-    if (scrollTop < SCREENS_AHEAD * clientHeight && this.#client.conversations.of(this.#chat_id).older === "idle") {
-      void this.#client.conversations.loadOlder(this.#chat_id);
-    }
-    if (this.#scrollAnchor.atBottom) this.#arrived = 0;
-    this.#showPill(this.#scrollAnchor.below > clientHeight);
-    this.#read();
+  /** Leads to unread messages above the view: they stay unread until they were on the screen. */
+  #unreadBar() {
+    const button = { class: "text-button", type: "button" };
+    return (
+      this.#isUnreadAbove &&
+      memo("unread-bar", [], () =>
+        h(
+          "div",
+          { class: "unread-bar", role: "status" },
+          h("button", { ...button, onclick: () => void this.#toUnread() }, "Unread messages above"),
+          h("button", { ...button, onclick: () => this.#readAll() }, "Mark as read"),
+        ),
+      )
+    );
   }
 
-  /** @param {boolean} farUp */
-  #showPill(farUp) {
-    const words =
-      this.#arrived === 0 ? "Go to the newest message" : this.#arrived === 1 ? "1 new message" : `${this.#arrived} new messages`;
-    this.#pill.hidden = this.#arrived === 0 && !farUp;
-    this.#pill.classList.toggle("news", this.#arrived > 0);
-    if (this.#pill.textContent !== words) this.#pill.replaceChildren(icon("down"), h("span", {}, words));
-  }
+  // ---- the keyboard
 
-  /** @param {Message} message */
-  #messageArrived({ chat_id }) {
-    if (chat_id !== this.#chat_id || this.#scrollAnchor.atBottom) return;
-    this.#arrived++;
-    this.#showPill(true);
-  }
-
-  /** Marks the chat as read while its bottom is in view. */
-  #read() {
-    const { phase } = this.#client.conversations.of(this.#chat_id);
-    const seen =
-      this.isConnected && phase === "ready" && this.#scrollAnchor.atBottom && document.visibilityState === "visible";
-    // On a phone the chat list may cover the chat, and then no element of the chat has a size.
-    if (seen && this.#scroller.clientHeight > 0) this.#client.markRead(this.#chat_id);
+  /** @param {EventTarget | null} target that has the focus now */
+  #focusMoved(target) {
+    const item = target instanceof Element ? target.closest("rookery-message") : null;
+    const key = item?.getAttribute("data-key") ?? "";
+    if (key === this.#focused) return;
+    this.#focused = key;
+    this.#app.root.invalidate();
   }
 
   /** @param {KeyboardEvent} event */
   #keyPressed(event) {
-    const items = /** @type {MessageItem[]} */ ([...this.#lines.querySelectorAll("rookery-message")]);
-    const at = items.indexOf(/** @type {MessageItem} */ (document.activeElement));
+    const items = /** @type {HTMLElement[]} */ ([...(this.#lines?.querySelectorAll("rookery-message") ?? [])]);
+    const at = items.indexOf(/** @type {HTMLElement} */ (document.activeElement));
     if (event.target === this.#scroller && event.key === "ArrowUp") {
       event.preventDefault();
       items.at(-1)?.focus();
     } else if (at >= 0 && event.key === "Enter") {
       event.preventDefault();
-      items[at]?.react();
+      /** @type {HTMLElement | null | undefined} */ (items[at]?.querySelector(".icon-button"))?.click();
     } else if (at >= 0) {
       moveFocus(event, items);
     }
   }
 }
-
-customElements.define("rookery-message-list", MessageList);

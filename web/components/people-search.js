@@ -2,13 +2,13 @@
 
 import { NoResponse } from "../api.js";
 import { directChatId } from "../chats.js";
-import { Client } from "../client.js";
-import { Component, h, moveFocus } from "../dom.js";
+import { moveFocus } from "../dom.js";
 import { displayName } from "../format.js";
-import { avatar, showAvatar } from "./avatar.js";
-import { textButton } from "./buttons.js";
+import { h, memo } from "../view.js";
+import { avatarView } from "./avatar.js";
 import { emptyState, failure, skeletonRows } from "./empty.js";
 
+/** @import {App} from "./app-shell.js" */
 /** @import {Profile} from "../types.js" */
 
 /** The server's minimum length of a search. */
@@ -16,41 +16,33 @@ const SHORTEST = 3;
 /** The pause in typing after which the request is sent. */
 const PAUSE_MS = 200;
 
-export class PeopleSearch extends Component {
-  #chats = h("div");
-  #people = h("div", { "aria-live": "polite" });
+export class PeopleSearch {
+  /** The searched text; empty while there is no search. */
+  text = "";
+  #app;
+  #open;
+  /** What the server found; null while that is not known. @type {Profile[] | null} */
+  #found = null;
+  #failure = "";
   /** Rises with each search, so that a late response to an older one is ignored. */
   #search = 0;
+  /** @type {HTMLElement | undefined} */
+  #element;
 
-  /** @param {Client} client @param {(chat_id: string) => void} open */
-  constructor(client, open) {
-    super();
-    this.client = client;
-    this.open = open;
-    this.hidden = true;
-  }
-
-  /** @override */
-  connected() {
-    this.className = "scroller";
-    this.replaceChildren(this.#chats, this.#people);
-    this.listen(this, "keydown", (event) => moveFocus(event, this.#rows()));
+  /** @param {App} app @param {(chat_id: string) => void} open */
+  constructor(app, open) {
+    this.#app = app;
+    this.#open = open;
   }
 
   /** @param {string} text an empty one ends the search */
   find(text) {
     const search = ++this.#search;
-    this.hidden = text === "";
-    const chats = this.#chatsWith(text.toLowerCase());
-    this.#chats.replaceChildren(
-      ...section(
-        "Chats",
-        chats.map((profile) => this.#row(profile)),
-      ),
-    );
-    if (text.length < SHORTEST) return this.#showHint(text, chats.length > 0);
-    if (!this.#people.querySelector(".row")) this.#people.replaceChildren(skeletonRows(3));
-    setTimeout(() => search === this.#search && void this.#searchPeople(text, search), PAUSE_MS);
+    this.text = text;
+    this.#failure = "";
+    if (text.length < SHORTEST) this.#found = null;
+    else setTimeout(() => search === this.#search && void this.#searchPeople(text, search), PAUSE_MS);
+    this.#app.root.invalidate();
   }
 
   focusFirst() {
@@ -61,70 +53,86 @@ export class PeopleSearch extends Component {
     this.#rows()[0]?.click();
   }
 
+  view() {
+    const chats = this.text ? this.#chatsWith(this.text.toLowerCase()) : [];
+    const props = {
+      class: "scroller",
+      hidden: this.text === "",
+      ref: (/** @type {HTMLElement} */ element) => void (this.#element = element),
+      onkeydown: (/** @type {KeyboardEvent} */ event) => moveFocus(event, this.#rows()),
+    };
+    return h(
+      "rookery-people-search",
+      props,
+      h("div", {}, this.#section("Chats", chats)),
+      h("div", { "aria-live": "polite" }, this.text ? this.#people(chats) : null),
+    );
+  }
+
   /** @param {string} text */
   #chatsWith(text) {
-    const profiles = this.client.chats.all.map((chat) => this.client.partner(chat.chat_id));
+    const { chats } = this.#app;
+    const profiles = chats.all.map((chat) => chats.partner(chat.chat_id));
     const matching = profiles.filter(
       (profile) => profile && `${displayName(profile)} ${profile.name}`.toLowerCase().includes(text),
     );
     return /** @type {Profile[]} */ (matching);
   }
 
-  /** @param {string} text @param {boolean} found */
-  #showHint(text, found) {
-    if (found || !text) this.#people.replaceChildren();
-    else
-      this.#people.replaceChildren(emptyState("Type a little more", `The search needs at least ${SHORTEST} letters.`));
-  }
-
   /** @param {string} text @param {number} search */
   async #searchPeople(text, search) {
+    /** @type {Profile[] | null} */
+    let found = null;
     try {
-      const { profiles } = await this.client.api.findPeople(text);
-      if (search === this.#search) this.#showPeople(text, profiles);
+      found = (await this.#app.api.findPeople(text)).profiles;
     } catch (fault) {
-      if (search !== this.#search) return;
-      const words = fault instanceof NoResponse ? "The server does not respond." : "The search failed.";
-      this.#people.replaceChildren(failure(words, () => void this.find(text)));
+      if (search === this.#search)
+        this.#failure = fault instanceof NoResponse ? "The server does not respond." : "The search failed.";
     }
+    if (search !== this.#search) return;
+    this.#found = found;
+    this.#app.chats.profiles.put(found ?? []);
+    this.#app.root.invalidate();
   }
 
-  /** @param {string} text @param {Profile[]} profiles */
-  #showPeople(text, profiles) {
-    const inChats = new Set(this.#chatsWith(text.toLowerCase()).map((profile) => profile.user_id));
-    const others = profiles.filter(({ user_id }) => user_id !== this.client.me.user_id && !inChats.has(user_id));
-    this.client.profiles.put(others);
-    if (others.length)
-      this.#people.replaceChildren(
-        ...section(
-          "People",
-          others.map((profile) => this.#row(profile)),
-        ),
-      );
-    else if (inChats.size) this.#people.replaceChildren();
-    else this.#people.replaceChildren(emptyState("Nobody found", `No name contains “${text}”.`));
+  /** @param {Profile[]} chats that match */
+  #people(chats) {
+    if (this.#failure) return memo("failed", [this.#failure], () => failure(this.#failure, () => this.find(this.text)));
+    if (this.text.length < SHORTEST) return !chats.length && this.#hint();
+    if (!this.#found) return memo("waiting", [], () => skeletonRows(3));
+    const known = new Set([this.#app.chats.me.user_id, ...chats.map(({ user_id }) => user_id)]);
+    const others = this.#found.filter(({ user_id }) => !known.has(user_id));
+    if (others.length) return this.#section("People", others);
+    return (
+      !chats.length && memo("none", [this.text], () => emptyState("Nobody found", `No name contains “${this.text}”.`))
+    );
+  }
+
+  #hint() {
+    return memo("hint", [], () => emptyState("Type a little more", `The search needs at least ${SHORTEST} letters.`));
+  }
+
+  /** @param {string} title @param {Profile[]} profiles */
+  #section(title, profiles) {
+    const heading = h("h2", { class: "section", key: title }, title);
+    return profiles.length > 0 && [heading, profiles.map((profile) => this.#row(profile))];
   }
 
   /** @param {Profile} profile */
   #row(profile) {
-    const chat_id = directChatId(this.client.me.user_id, profile.user_id);
-    const picture = avatar();
-    showAvatar(picture, profile);
-    const words = [
-      h("span", { class: "name" }, displayName(profile)),
-      h("span", { class: "preview" }, `@${profile.name}`),
-    ];
-    return textButton("row", () => this.open(chat_id), picture, ...words);
+    const chat_id = directChatId(this.#app.chats.me.user_id, profile.user_id);
+    return memo(chat_id, [profile], () =>
+      h(
+        "button",
+        { class: "row", type: "button", onclick: () => this.#open(chat_id) },
+        avatarView(profile),
+        h("span", { class: "name", dir: "auto" }, displayName(profile)),
+        h("span", { class: "preview" }, `@${profile.name}`),
+      ),
+    );
   }
 
   #rows() {
-    return /** @type {HTMLElement[]} */ ([...this.querySelectorAll("button.row")]);
+    return /** @type {HTMLElement[]} */ ([...(this.#element?.querySelectorAll("button.row") ?? [])]);
   }
 }
-
-/** @param {string} title @param {HTMLElement[]} rows */
-function section(title, rows) {
-  return rows.length ? [h("h2", { class: "section" }, title), ...rows] : [];
-}
-
-customElements.define("rookery-people-search", PeopleSearch);

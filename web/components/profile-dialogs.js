@@ -1,9 +1,9 @@
 // Dialogs about users: another user's profile, the user's own profile, and a new password.
 
-import { Problem } from "../api.js";
-import { Client } from "../client.js";
+import { Api, Problem } from "../api.js";
 import { h } from "../dom.js";
 import { displayName } from "../format.js";
+import { Chats } from "../stores/chats.js";
 import { avatar, showAvatar } from "./avatar.js";
 import { field } from "./field.js";
 import { FormModal, Modal } from "./modal.js";
@@ -14,34 +14,34 @@ import { FormModal, Modal } from "./modal.js";
 export class ProfileDialog extends Modal {
   /** @param {Profile} profile */
   constructor(profile) {
-    super("Profile", person(profile), profile.about ? h("p", { class: "about" }, profile.about) : "");
+    super("Profile", person(profile), profile.about ? h("p", { class: "about", dir: "auto" }, profile.about) : "");
   }
 }
 
 /** The user's own profile, to edit. */
 export class OwnProfile extends FormModal {
-  /** @param {Client} client */
-  constructor(client) {
-    const { me } = client;
+  /** @param {Chats} chats */
+  constructor(chats) {
+    const { me } = chats;
     const name = field({
       label: "Your name",
       name: "display_name",
-      attributes: { maxlength: 64, autocomplete: "name" },
+      attributes: { maxlength: 64, autocomplete: "name", dir: "auto" },
     });
     const about = field({
       label: "About you",
       name: "about",
       hint: "Up to 200 characters.",
       long: true,
-      attributes: { maxlength: 200, rows: 3 },
+      attributes: { maxlength: 200, rows: 3, dir: "auto" },
     });
     name.input.value = me.display_name;
     about.input.value = me.about ?? "";
     const save = async () => {
       try {
-        await client.changeProfile({ display_name: name.input.value.trim(), about: about.input.value.trim() });
+        await chats.changeProfile({ display_name: name.input.value.trim(), about: about.input.value.trim() });
       } catch (fault) {
-        if (fault instanceof Problem && fault.code === "version_conflict") await client.refreshMe();
+        if (fault instanceof Problem && fault.code === "version_conflict") await chats.refreshMe();
         throw fault;
       }
     };
@@ -50,8 +50,8 @@ export class OwnProfile extends FormModal {
 }
 
 export class ChangePassword extends FormModal {
-  /** @param {Client} client */
-  constructor(client) {
+  /** @param {Api} api */
+  constructor(api) {
     const password = { type: "password", maxlength: 128 };
     const current = field({
       label: "Current password",
@@ -64,7 +64,7 @@ export class ChangePassword extends FormModal {
       hint: "At least 10 characters: a short sentence works well.",
       attributes: { ...password, autocomplete: "new-password" },
     });
-    const save = () => client.api.changePassword(current.input.value, fresh.input.value);
+    const save = () => api.changePassword(current.input.value, fresh.input.value);
     super("Change password", "Change password", [current, fresh], save);
   }
 }
@@ -77,7 +77,7 @@ function person(profile) {
     "div",
     { class: "person" },
     picture,
-    h("strong", {}, displayName(profile)),
+    h("strong", { dir: "auto" }, displayName(profile)),
     h("span", { class: "soft" }, `@${profile.name}`),
   );
 }

@@ -18,7 +18,7 @@ const buttons = REACTIONS.map(([emoji, name]) => {
 const picker = h("div", { class: "picker", role: "dialog", "aria-label": "React with", popover: "auto" }, ...buttons);
 picker.addEventListener("keydown", (event) => moveFocus(event, buttons, COLUMNS));
 picker.addEventListener("toggle", (event) => {
-  if (/** @type {ToggleEvent} */ (event).newState === "closed") opener?.setAttribute("aria-expanded", "false");
+  if (/** @type {ToggleEvent} */ (event).newState === "closed") setExpanded(false);
 });
 
 /** @param {string} emoji */
@@ -28,12 +28,18 @@ function choose(emoji) {
   chosen(emoji);
 }
 
+/** The opener stays visible while the picker is open. @param {boolean} isExpanded */
+function setExpanded(isExpanded) {
+  opener?.setAttribute("aria-expanded", String(isExpanded));
+  opener?.parentElement?.classList.toggle("held", isExpanded);
+}
+
 /** Opens the picker. @param {HTMLElement} button that opened it @param {(emoji: string) => void} done */
 export function pickReaction(button, done) {
   if (!picker.isConnected) document.body.append(picker);
   [opener, chosen] = [button, done];
   picker.showPopover();
   placeBeside(picker, button);
-  button.setAttribute("aria-expanded", "true");
+  setExpanded(true);
   buttons[0]?.focus();
 }

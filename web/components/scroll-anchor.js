@@ -1,42 +1,48 @@
-// Keeps the visible lines in place while content is inserted above or below them. A view at the bottom stays at the
-// bottom.
+// Keeps the visible lines in place while lines are inserted or removed above or below them. A view at the end follows new lines.
 
 /** A view within this many pixels of the bottom, one line of text, counts as at the bottom. */
 const NEAR = 32;
+/** A line counts as on the screen while at most this many pixels of it are cut off. */
+const CUT_OFF = 4;
 
 export class ScrollAnchor {
+  /** Whether the last line is the end of the chat. */
+  canFollow = true;
   #scroller;
-  #content;
   #lines;
-  #atBottom = true;
+  #selector;
+  #isAtBottom = true;
   /** @type {{element: Element, top: number} | null} */
   #anchor = null;
+  /** The sizes at the last look: a scroll with other sizes is not the person's. */
+  #sizes = "";
+  /** The position at the last look. */
+  #top = 0;
+  #resized = new ResizeObserver(() => this.#changed());
 
   /**
    * @param {HTMLElement} scroller
-   * @param {HTMLElement} content
-   * @param {string} lines a selector of the children of the content that keep their order and can serve as the anchor
-   * @param {() => void} scrolled called after each scroll
+   * @param {HTMLElement} lines in the scroller
+   * @param {string} selector of the lines that keep their order and can serve as the anchor
+   * @param {() => void} moved called after each scroll and each change of sizes
    */
-  constructor(scroller, content, lines, scrolled) {
+  constructor(scroller, lines, selector, moved) {
     this.#scroller = scroller;
-    this.#content = content;
     this.#lines = lines;
-    scroller.addEventListener(
-      "scroll",
-      () => {
-        this.#remember();
-        scrolled();
-      },
-      { passive: true },
-    );
-    const resized = new ResizeObserver(() => this.#restore());
-    resized.observe(scroller);
-    resized.observe(content);
+    this.#selector = selector;
+    this.moved = moved;
+    scroller.addEventListener("scroll", () => this.#changed(), { passive: true });
+    this.#resized.observe(scroller);
+    this.#resized.observe(lines);
   }
 
-  get atBottom() {
-    return this.#atBottom;
+  stop() {
+    this.#resized.disconnect();
+  }
+
+  /** Whether the view is at the end, and stays there when lines are added. */
+  get isFollowing() {
+    return this.#isAtBottom && this.canFollow;
   }
 
   /** The distance to the bottom, in pixels. */
@@ -45,36 +51,83 @@ export class ScrollAnchor {
     return scrollHeight - clientHeight - scrollTop;
   }
 
-  /** Changes the content without moving the visible lines. @param {() => void} change */
-  preserve(change) {
-    this.#remember();
-    change();
-    this.#restore();
-  }
-
   toBottom() {
-    this.#atBottom = true;
-    this.#restore();
+    this.#isAtBottom = true;
+    this.#scroller.scrollTop = this.#scroller.scrollHeight;
+    this.#look();
   }
 
   /** Scrolls a line to the top of the view. @param {Element} element */
   toTopOf(element) {
     this.#scroller.scrollTop += element.getBoundingClientRect().top - this.#scroller.getBoundingClientRect().top;
-    this.#remember();
+    this.#look();
   }
 
-  #remember() {
-    this.#atBottom = this.below < NEAR;
-    const { top } = this.#scroller.getBoundingClientRect();
-    const element = [...this.#content.children].find(
-      (child) => child.matches(this.#lines) && child.getBoundingClientRect().bottom > top,
-    );
+  /** Remembers the lines in view, before a change. */
+  remember() {
+    if (this.#sizes !== this.#sizesNow) this.restore();
+    else if (this.#top !== this.#scroller.scrollTop) this.#isAtBottom = this.below < NEAR;
+    this.#top = this.#scroller.scrollTop;
+    if (this.isFollowing) return;
+    const { items, first } = this.#inView();
+    const element = items[first];
     this.#anchor = element ? { element, top: element.getBoundingClientRect().top } : null;
   }
 
-  #restore() {
-    if (this.#atBottom) this.#scroller.scrollTop = this.#scroller.scrollHeight;
+  /** Puts the remembered lines back in their place, after a change. */
+  restore() {
+    if (this.isFollowing) this.#scroller.scrollTop = this.#scroller.scrollHeight;
     else if (this.#anchor?.element.isConnected)
       this.#scroller.scrollTop += this.#anchor.element.getBoundingClientRect().top - this.#anchor.top;
+    this.#isAtBottom = this.below < NEAR;
+    this.#sizes = this.#sizesNow;
+    this.#top = this.#scroller.scrollTop;
   }
+
+  /** The first and the last of the lines that are on the screen, counted from 0; empty if none is. @returns {number[]} */
+  visible() {
+    const { items, first, bottom } = this.#inView();
+    if (!items[first]) return [];
+    const after = firstOf(items, (item) => item.getBoundingClientRect().bottom > bottom + CUT_OFF);
+    return [first, Math.max(first, after - 1)];
+  }
+
+  get #sizesNow() {
+    const { scrollHeight, clientHeight } = this.#scroller;
+    return `${scrollHeight} ${clientHeight}`;
+  }
+
+  /** The person scrolled, or sizes have changed. */
+  #changed() {
+    if (this.#sizes === this.#sizesNow) this.#look();
+    else this.restore();
+    this.moved();
+  }
+
+  #look() {
+    this.#sizes = this.#sizesNow;
+    this.#isAtBottom = this.below < NEAR;
+    this.remember();
+  }
+
+  #inView() {
+    const { top, bottom } = this.#scroller.getBoundingClientRect();
+    const items = [...this.#lines.querySelectorAll(`:scope > ${this.#selector}`)];
+    return { items, bottom, first: firstOf(items, (item) => item.getBoundingClientRect().bottom > top) };
+  }
+}
+
+/**
+ * The place of the first element that fulfils a condition, which all elements after it fulfil too; their number if none does.
+ * @param {readonly Element[]} items
+ * @param {(item: Element) => boolean} condition
+ */
+function firstOf(items, condition) {
+  let [low, high] = [0, items.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (condition(/** @type {Element} */ (items[middle]))) high = middle;
+    else low = middle + 1;
+  }
+  return low;
 }

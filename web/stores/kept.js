@@ -3,8 +3,10 @@
 
 import { Store } from "./store.js";
 
-/** A read or write that takes longer counts as failed, so that no message waits for a broken disk. */
-const DEADLINE_MS = 3_000;
+/** Opening and reading that takes longer counts as failed: the page waits for it. */
+const OPEN_DEADLINE_MS = 10_000;
+/** A write that takes longer counts as failed: a message waits for it. */
+const WRITE_DEADLINE_MS = 3_000;
 
 /** @typedef {"draft" | "outbox"} Kind */
 /**
@@ -33,8 +35,8 @@ export class Kept extends Store {
   /** Reads what is kept; continues in memory if the database can't be opened. @param {() => Promise<Database>} open */
   static async open(open) {
     try {
-      const database = await inTime(open());
-      return new Kept(database, await inTime(database.read()));
+      const database = await inTime(OPEN_DEADLINE_MS, open());
+      return new Kept(database, await inTime(OPEN_DEADLINE_MS, database.read()));
     } catch {
       return new Kept(null);
     }
@@ -100,7 +102,7 @@ export class Kept extends Store {
   async #try(write) {
     if (!this.#database) return false;
     try {
-      await inTime(write(this.#database));
+      await inTime(WRITE_DEADLINE_MS, write(this.#database));
       return true;
     } catch {
       return false;
@@ -119,12 +121,12 @@ export class Kept extends Store {
 /** @param {Kind} kind @param {string} id */
 const keyOf = (kind, id) => `${kind} ${id}`;
 
-/** @template Result @param {Promise<Result>} work @returns {Promise<Result>} @throws {Error} after `DEADLINE_MS` */
-async function inTime(work) {
+/** @template Result @param {number} deadline_ms @param {Promise<Result>} work @returns {Promise<Result>} @throws {Error} after the deadline */
+async function inTime(deadline_ms, work) {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
   const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error("the browser's storage did not respond")), DEADLINE_MS);
+    timer = setTimeout(() => reject(new Error("the browser's storage did not respond")), deadline_ms);
   });
   try {
     return /** @type {Result} */ (await Promise.race([work, late]));

@@ -2,7 +2,6 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import { ChatBook } from "../../../web/chat-book.js";
 import {
   chatFromWire,
   directChatId,
@@ -12,12 +11,14 @@ import {
   withMessage,
   withReceipt,
 } from "../../../web/chats.js";
-import { Conversations } from "../../../web/conversations.js";
 import { fromWire } from "../../../web/messages.js";
-import { ADA, CHAT, idAt, MIRA, wireMessage } from "./fakes.js";
+import { Chats } from "../../../web/stores/chats.js";
+import { ADA, CHAT, historyOf, idAt, MIRA, settle, wireMessage } from "./fakes.js";
 
 const message = (minutes, options) => fromWire(wireMessage(minutes, options));
 const empty = emptyChat(CHAT, [ADA, MIRA]);
+const all = (messages) => ({ messages, hasOlder: false, hasNewer: false });
+const newChats = (api = {}) => new Chats(api, { user_id: ADA });
 
 test("a direct chat's id is the same for both, the lower number first", () => {
   assert.equal(directChatId(ADA, MIRA), CHAT);
@@ -36,10 +37,10 @@ test("another user's message is unread, an own message is not, and a replayed on
 });
 
 test("marks only move forward, and reading implies delivery", () => {
-  const later = withReceipt(empty, { chat_id: CHAT, user_id: MIRA, read_up_to: idAt(5) }, ADA, []);
+  const later = withReceipt(empty, { chat_id: CHAT, user_id: MIRA, read_up_to: idAt(5) }, ADA, all([]));
   assert.deepEqual(later.marks[MIRA], { delivered_up_to: idAt(5), read_up_to: idAt(5) });
   assert.equal(
-    withReceipt(later, { chat_id: CHAT, user_id: MIRA, read_up_to: idAt(4), delivered_up_to: idAt(2) }, ADA, []),
+    withReceipt(later, { chat_id: CHAT, user_id: MIRA, read_up_to: idAt(4), delivered_up_to: idAt(2) }, ADA, all([])),
     later,
   );
 });
@@ -47,9 +48,9 @@ test("marks only move forward, and reading implies delivery", () => {
 test("reading on another device leaves only messages above the mark unread", () => {
   const messages = [message(1), message(2), message(3)];
   const chat = messages.reduce((all, one) => withMessage(all, one, ADA), empty);
-  assert.equal(withReceipt(chat, { chat_id: CHAT, user_id: ADA, read_up_to: idAt(2) }, ADA, messages).unread, 1);
-  assert.equal(withReceipt(chat, { chat_id: CHAT, user_id: ADA, read_up_to: idAt(3) }, ADA, messages).unread, 0);
-  assert.equal(withReceipt(chat, { chat_id: CHAT, user_id: MIRA, read_up_to: idAt(3) }, ADA, messages).unread, 3);
+  assert.equal(withReceipt(chat, { chat_id: CHAT, user_id: ADA, read_up_to: idAt(2) }, ADA, all(messages)).unread, 1);
+  assert.equal(withReceipt(chat, { chat_id: CHAT, user_id: ADA, read_up_to: idAt(3) }, ADA, all(messages)).unread, 0);
+  assert.equal(withReceipt(chat, { chat_id: CHAT, user_id: MIRA, read_up_to: idAt(3) }, ADA, all(messages)).unread, 3);
 });
 
 test("chats are in the order of their newest messages, without empty ones", () => {
@@ -61,28 +62,47 @@ test("chats are in the order of their newest messages, without empty ones", () =
 });
 
 test("a list that is older than the session removes no live message and no mark", () => {
-  const conversations = new Conversations(async () => ({}));
-  const book = new ChatBook(ADA, conversations);
-  for (const minutes of [1, 2]) {
-    book.add(message(minutes));
-    conversations.add(message(minutes));
-  }
+  const book = newChats();
+  for (const minutes of [1, 2]) book.add(message(minutes));
   book.receive({ chat_id: CHAT, user_id: ADA, read_up_to: idAt(1) });
   book.merge([{ chat_id: CHAT, member_ids: [ADA, MIRA], newest: wireMessage(1), unread: 1 }]);
   assert.equal(book.of(CHAT).newest.message_id, idAt(2));
   assert.equal(book.of(CHAT).unread, 1);
 });
 
-test("others' newest message is to be marked as delivered, and as read while anything is unread", () => {
-  const book = new ChatBook(ADA, new Conversations(async () => ({})));
-  assert.equal(book.unread(CHAT), "");
+test("reading a part of the unread messages leaves the others unread, also where not all are loaded", () => {
+  const chat = { ...empty, newest: message(9), unread: 40 };
+  const receipt = { chat_id: CHAT, user_id: ADA, read_up_to: idAt(2) };
+  const part = { ...all([1, 2, 3].map((minute) => message(minute))), hasNewer: true };
+  assert.equal(withReceipt(chat, receipt, ADA, part).unread, 38);
+  assert.equal(withReceipt({ ...chat, unread: 100 }, receipt, ADA, part).unread, 100, "perhaps more");
+});
+
+test("a chat that is not in the list is read when it is opened, to know what is unread in it", async () => {
+  const wire = { chat_id: CHAT, newest: wireMessage(9), unread: 2, receipts: [{ user_id: ADA, read_up_to: idAt(7) }] };
+  const book = newChats({
+    chats: async () => ({}),
+    chat: async () => wire,
+    profiles: async () => ({ profiles: [] }),
+    messages: async () => ({ messages: historyOf(7, 8, 9) }),
+  });
+  await book.load();
+  book.open(CHAT);
+  await settle();
+  assert.equal(book.unreadMark(CHAT), idAt(7));
+  assert.equal(book.conversations.of(CHAT).phase, "ready");
+});
+
+test("others' newest message is to be marked as delivered, and the mark above the unread ones is known", () => {
+  const book = newChats();
+  assert.equal(book.unreadMark(CHAT), "");
   book.add(message(1));
   assert.equal(book.undelivered(CHAT), idAt(1));
   book.add(message(2, { sender_id: ADA }));
   assert.equal(book.undelivered(CHAT), "");
-  assert.equal(book.unread(CHAT), idAt(2));
+  assert.equal(book.unreadMark(CHAT), "0");
   book.receive({ chat_id: CHAT, user_id: ADA, read_up_to: idAt(2) });
-  assert.equal(book.unread(CHAT), "");
+  assert.equal(book.unreadMark(CHAT), "");
 });
 
 test("a chat from the wire without unread count or marks has none", () => {

@@ -11,6 +11,25 @@ const minutesOf = (conversations) => conversations.of(CHAT).messages.map(({ body
 
 const timeOf = (minute) => timeOfId(idAt(minute));
 
+const range = (from, to) => Array.from({ length: to - from + 1 }, (_, at) => from + at);
+
+/** A server with many messages, in pages of a hundred, by every anchor. */
+function archiveOf(minutes) {
+  return async (chat_id, { before_id, after_id, around_id } = {}) => {
+    const below = (id) => minutes.filter((minute) => compareIds(idAt(minute), id) < 0).length;
+    const start =
+      around_id !== undefined ? below(around_id) - 50
+      : after_id !== undefined ? below(after_id) + 1
+      : below(before_id ?? idAt(1e6)) - 100; // prettier-ignore
+    const page = minutes.slice(Math.max(start, 0), Math.max(start + 100, 0));
+    return {
+      messages: historyOf(...page),
+      has_older: page.length > 0 && page[0] > minutes[0],
+      has_newer: page.length > 0 && page.at(-1) < minutes.at(-1),
+    };
+  };
+}
+
 /** A server with messages of these minutes, in pages of three; `requests` records its requests. */
 function serverOf(minutes, requests = []) {
   return async (chat_id, query = {}) => {
@@ -164,7 +183,7 @@ test("after missed events other chats are dropped, and loaded when they are open
   const conversations = new Conversations(serverOf([1]));
   conversations.add(live(9));
   await conversations.catchUp("", timeOf(9));
-  assert.deepEqual(minutesOf(conversations), []);
+  assert.deepEqual(conversations.known(CHAT), []);
 });
 
 test("a reaction changes only its message, and one to an unknown message changes nothing", async () => {
@@ -175,4 +194,99 @@ test("a reaction changes only its message, and one to an unknown message changes
   conversations.react({ chat_id: CHAT, message_id: idAt(77), user_id: "11", emoji: "👀", set: true });
   assert.equal(conversations.of(CHAT).messages[0], untouched);
   assert.deepEqual(conversations.of(CHAT).messages[1].reactions, [{ emoji: "👀", user_ids: ["11"] }]);
+});
+
+test("a chat opens at its first unread message, and reading on reaches the live messages without a hole", async () => {
+  const minutes = range(1, 500);
+  const conversations = new Conversations(archiveOf(minutes));
+  await conversations.open(CHAT, () => idAt(120));
+  assert.deepEqual(minutesOf(conversations), range(70, 169));
+  conversations.add(live(501));
+  conversations.add(live(502));
+  assert.deepEqual(minutesOf(conversations), range(70, 169), "they are not adjoining");
+  minutes.push(501); // the archive lags
+  while (conversations.of(CHAT).hasNewer) await conversations.loadNewer(CHAT);
+  assert.deepEqual(minutesOf(conversations), range(70, 502));
+  conversations.add(live(503));
+  assert.deepEqual(minutesOf(conversations), range(70, 503));
+});
+
+test("live messages that are too many to wait are loaded with the pages", async () => {
+  const minutes = range(1, 300);
+  const conversations = new Conversations(archiveOf(minutes));
+  await conversations.open(CHAT, () => idAt(60));
+  for (const minute of range(301, 500)) conversations.add(live(minute));
+  await conversations.loadNewer(CHAT);
+  await conversations.loadNewer(CHAT);
+  assert.equal(conversations.of(CHAT).hasNewer, true, "the archive does not have them yet");
+  minutes.push(...range(301, 500));
+  while (conversations.of(CHAT).hasNewer) await conversations.loadNewer(CHAT);
+  assert.deepEqual(minutesOf(conversations), range(10, 500));
+});
+
+test("going to the newest message, or back to the unread ones, loads what is missing, and nothing else", async () => {
+  const requests = [];
+  const server = archiveOf(range(1, 500));
+  const conversations = new Conversations((chat_id, query) => (requests.push(query), server(chat_id, query)));
+  await conversations.open(CHAT, () => idAt(120));
+  await conversations.openNewest(CHAT);
+  assert.deepEqual(minutesOf(conversations), range(401, 500));
+  await conversations.openAround(CHAT, idAt(120));
+  assert.deepEqual(minutesOf(conversations), range(70, 169));
+  const count = requests.length;
+  await conversations.open(CHAT, () => idAt(130));
+  assert.equal(requests.length, count);
+});
+
+test("of a hundred thousand messages that are scrolled through, two thousand stay in memory", async () => {
+  const minutes = range(1, 100_000);
+  const conversations = new Conversations(archiveOf(minutes));
+  await conversations.open(CHAT);
+  for (let page = 0; page < 60; page++) await conversations.loadOlder(CHAT);
+  assert.ok(minutesOf(conversations).length <= 2_000);
+  assert.deepEqual([minutesOf(conversations)[0], conversations.of(CHAT).hasNewer], [93_901, true]);
+  for (let page = 0; page < 70; page++) await conversations.loadNewer(CHAT);
+  assert.ok(minutesOf(conversations).length <= 2_000);
+  assert.deepEqual([minutesOf(conversations).at(-1), conversations.of(CHAT).hasNewer], [100_000, false]);
+});
+
+test("live messages push the oldest out while the reader is at the end, and wait while they read further up", async () => {
+  const conversations = new Conversations(archiveOf([1]));
+  await conversations.open(CHAT);
+  for (const minute of range(2, 2_500)) conversations.add(live(minute));
+  assert.ok(minutesOf(conversations).length <= 2_000);
+  assert.equal(minutesOf(conversations).at(-1), 2_500);
+  conversations.follow(false);
+  const [oldest] = minutesOf(conversations);
+  for (const minute of range(2_501, 4_600)) conversations.add(live(minute));
+  assert.equal(minutesOf(conversations)[0], oldest);
+  assert.ok(conversations.known(CHAT).length <= 2_100);
+  assert.equal(conversations.of(CHAT).hasNewer, true);
+});
+
+test("a chat that was left keeps its newest messages, and opens again without a request", async () => {
+  const requests = [];
+  const server = archiveOf(range(1, 500));
+  const conversations = new Conversations((chat_id, query) => (requests.push(query), server(chat_id, query)));
+  await conversations.open(CHAT);
+  await conversations.loadOlder(CHAT);
+  conversations.leave(CHAT);
+  await conversations.open(CHAT);
+  assert.deepEqual(minutesOf(conversations), range(401, 500));
+  assert.equal(requests.length, 2);
+});
+
+test("after missed events a piece of history that is not the newest is read again from the moment on", async () => {
+  const minutes = range(1, 500).filter((minute) => minute !== 150);
+  const conversations = new Conversations(async (chat_id, { after_ms, ...query } = {}) => {
+    const first = after_ms && minutes.find((minute) => timeOf(minute) >= Number(after_ms));
+    return archiveOf(minutes)(chat_id, first ? { after_id: idAt(first - 1) } : query);
+  });
+  await conversations.open(CHAT, () => idAt(120));
+  minutes.splice(149, 0, 150);
+  await conversations.catchUp(CHAT, timeOf(140));
+  assert.ok(minutesOf(conversations).includes(150));
+  await conversations.loadNewer(CHAT);
+  const shown = minutesOf(conversations);
+  assert.deepEqual(shown, range(shown[0], shown.at(-1)));
 });

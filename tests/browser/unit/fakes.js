@@ -69,3 +69,116 @@ export const historyOf = (...minutes) => minutes.map((minute) => ({ message: wir
 
 /** Runs all pending microtasks. */
 export const settle = () => new Promise((resolve) => setImmediate(resolve));
+
+/** A node of FakeDocument: an element or a text. Removing it takes the focus from it, as in a browser. */
+class FakeNode {
+  childNodes = [];
+  parentNode = null;
+  #attributes = new Map();
+  #listeners = new Map();
+
+  constructor(page, tagName, data = "") {
+    Object.assign(this, { page, tagName, text: data });
+  }
+
+  get data() {
+    return this.text;
+  }
+
+  set data(text) {
+    this.page.changes.push(`text ${text}`);
+    this.text = text;
+  }
+
+  get firstChild() {
+    return this.childNodes[0] ?? null;
+  }
+
+  get nextSibling() {
+    const siblings = this.parentNode.childNodes;
+    return siblings[siblings.indexOf(this) + 1] ?? null;
+  }
+
+  get parentElement() {
+    return this.parentNode;
+  }
+
+  get isConnected() {
+    return this === this.page.body || (this.parentNode?.isConnected ?? false);
+  }
+
+  get textContent() {
+    return this.text + this.childNodes.map((child) => child.textContent).join("");
+  }
+
+  get markup() {
+    const inside = this.childNodes.map((child) => child.outside).join("");
+    return inside;
+  }
+
+  get outside() {
+    if (!this.tagName) return this.text;
+    const attributes = [...this.#attributes].map(([name, value]) => ` ${name}="${value}"`).join("");
+    return `<${this.tagName}${attributes}>${this.markup}</${this.tagName}>`;
+  }
+
+  insertBefore(child, place) {
+    child.parentNode?.removeChild(child);
+    const at = place === null ? this.childNodes.length : this.childNodes.indexOf(place);
+    this.childNodes.splice(at, 0, child);
+    child.parentNode = this;
+    this.page.changes.push(`insert ${child.tagName}`);
+  }
+
+  removeChild(child) {
+    this.childNodes.splice(this.childNodes.indexOf(child), 1);
+    child.parentNode = null;
+    if (!this.page.activeElement.isConnected) this.page.activeElement = this.page.body;
+    this.page.changes.push(`remove ${child.tagName}`);
+  }
+
+  setAttribute(name, value) {
+    this.#attributes.set(name, value);
+    this.page.changes.push(`attribute ${name}`);
+  }
+
+  removeAttribute(name) {
+    this.#attributes.delete(name);
+  }
+
+  hasAttribute(name) {
+    return this.#attributes.has(name);
+  }
+
+  addEventListener(type, listener) {
+    this.#listeners.set(type, [...(this.#listeners.get(type) ?? []), listener]);
+  }
+
+  dispatch(type) {
+    for (const listener of this.#listeners.get(type) ?? []) listener({ type, currentTarget: this });
+  }
+
+  focus() {
+    this.page.activeElement = this;
+  }
+}
+
+/** As much of a browser's document as the renderer uses; `changes` records what was done to it. */
+export class FakeDocument {
+  changes = [];
+  body = new FakeNode(this, "body");
+  activeElement = this.body;
+
+  createElement(tag) {
+    this.changes.push(`create ${tag}`);
+    return new FakeNode(this, tag);
+  }
+
+  createElementNS(_, tag) {
+    return this.createElement(tag);
+  }
+
+  createTextNode(text) {
+    return new FakeNode(this, "", text);
+  }
+}

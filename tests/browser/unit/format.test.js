@@ -7,6 +7,7 @@ import {
   avatarColour,
   dayLabel,
   daysBetween,
+  displayName,
   initials,
   isOnlyEmoji,
   shortTime,
@@ -86,4 +87,10 @@ test("a few emoji alone are shown large, words and digits are not", () => {
 test("an unread count ends at 99", () => {
   assert.equal(unreadLabel(99), "99");
   assert.equal(unreadLabel(100), "99+");
+});
+
+test("a display name has no controls of direction; a name of nothing else is the user name", () => {
+  assert.equal(displayName({ display_name: "\u202eecalevol adA\u2069", name: "x" }), "ecalevol adA");
+  assert.equal(displayName({ display_name: "سلمى", name: "x" }), "سلمى");
+  assert.equal(displayName({ display_name: "\u202e", name: "mira" }), "mira");
 });

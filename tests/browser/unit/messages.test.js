@@ -4,10 +4,12 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import {
   compareIds,
+  firstUnread,
   fromEntry,
   fromWire,
   laterId,
   merge,
+  newestOwn,
   progress,
   timeOfId,
   toRows,
@@ -71,12 +73,12 @@ test("a message is read once the other member has read up to it, not the author"
   assert.equal(progress(own, { [ADA]: { delivered_up_to: idAt(9), read_up_to: idAt(9) } }, ADA), "Sent");
 });
 
-test("rows have a day, groups by author and pause, and the newest own message", () => {
-  const rows = toRows(
-    [message(0), message(1), message(20), message(21, { sender_id: ADA }), message(22, { sender_id: ADA })],
-    ADA,
-    "",
-  );
+const rowsOf = (messages, unreadKey = "", start = 0, end = messages.length) =>
+  toRows(messages, ADA, { start, end, unreadKey });
+
+test("rows have a day, and groups by author and pause", () => {
+  const messages = [0, 1, 20].map((minute) => message(minute));
+  const rows = rowsOf([...messages, message(21, { sender_id: ADA }), message(22, { sender_id: ADA })]);
   assert.deepEqual(
     rows.map(({ kind }) => kind),
     ["day", "message", "message", "message", "message", "message"],
@@ -85,14 +87,24 @@ test("rows have a day, groups by author and pause, and the newest own message", 
     rows.slice(1).map(({ first }) => first),
     [true, false, true, true, false],
   );
-  assert.deepEqual(
-    rows.slice(1).map(({ newest }) => newest),
-    [false, false, false, false, true],
-  );
+});
+
+test("a part of the rows looks as it does among all of them", () => {
+  const messages = [1, 2, 3, 4].map((minute) => message(minute));
+  assert.deepEqual(rowsOf(messages, "", 1, 3), rowsOf(messages).slice(2, 4));
+});
+
+test("the newest own message of each state is found", () => {
+  const own = (minutes, state) => ({ ...message(minutes, { sender_id: ADA }), state });
+  const messages = [own(1, "accepted"), own(2, "accepted"), message(3), own(4, "failed"), own(5, "pending")];
+  assert.deepEqual(newestOwn(messages, ADA), new Set([messages[1], messages[3], messages[4]]));
 });
 
 test("the unread mark is above the first unread message of another user", () => {
-  const rows = toRows([message(1), message(2, { sender_id: ADA }), message(3), message(4)], ADA, idAt(1));
+  const messages = [message(1), message(2, { sender_id: ADA }), message(3), message(4)];
+  assert.equal(firstUnread(messages, ADA, idAt(1)), 2);
+  assert.equal(firstUnread(messages, ADA, idAt(4)), -1);
+  const rows = rowsOf(messages, messages[2].key);
   assert.deepEqual(
     rows.map(({ kind }) => kind),
     ["day", "message", "message", "unread", "message", "message"],
@@ -103,6 +115,6 @@ test("row keys are unique, and a message keeps its key when it is accepted", () 
   const entry = { client_message_id: "x", chat_id: CHAT, body: "hi", created_ms: 0, state: "pending", error: "" };
   const accepted = fromWire(wireMessage(9, { sender_id: ADA, client_message_id: "x" }));
   assert.equal(fromEntry(entry, ADA).key, accepted.key);
-  const keys = toRows([message(1), accepted, message(2000), message(3)], ADA, "").map(({ key }) => key);
+  const keys = rowsOf([message(1), accepted, message(2000), message(3)]).map(({ key }) => key);
   assert.equal(new Set(keys).size, keys.length);
 });

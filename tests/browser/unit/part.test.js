@@ -1,0 +1,77 @@
+// The part of the messages that is on the page.
+
+import assert from "node:assert/strict";
+import test from "node:test";
+import { MAX_ROWS, Part } from "../../../web/part.js";
+
+const range = (from, to) => Array.from({ length: to - from }, (_, at) => ({ key: `${from + at}` }));
+const numbers = (part, messages) => [messages[part.start], messages[part.end - 1]].map(({ key }) => Number(key));
+
+function opened(messages, unread = -1) {
+  const part = new Part();
+  part.open(messages, unread);
+  return part;
+}
+
+test("a chat opens at its end, or around its first unread message", () => {
+  const messages = range(0, 1_000);
+  assert.deepEqual(numbers(opened(messages), messages), [950, 999]);
+  assert.deepEqual(numbers(opened(messages, 300), messages), [250, 399]);
+  assert.deepEqual(numbers(opened(messages, 3), messages), [0, 102]);
+});
+
+test("the same messages stay when others are loaded above and below", () => {
+  const part = opened(range(100, 200), 50);
+  part.follow(range(100, 200), false);
+  assert.deepEqual([part.start, part.end, part.isAtEnd], [0, 100, true]);
+  const inside = opened(range(0, 1_000), 300);
+  inside.follow(range(-50, 1_050), false);
+  assert.deepEqual(numbers(inside, range(-50, 1_050)), [250, 399]);
+});
+
+test("new messages come onto the page at the end; old ones leave it, but not those in view", () => {
+  let count = 50;
+  const part = opened(range(0, count));
+  for (; count < 1_000; count++) {
+    part.follow(range(0, count + 1), true);
+    assert.ok(part.end - part.start <= MAX_ROWS);
+    assert.equal(part.end, count + 1);
+  }
+  const reader = opened(range(0, 50));
+  reader.follow(range(0, 500), false);
+  assert.deepEqual([reader.start, reader.end, reader.isAtEnd], [0, MAX_ROWS, false]);
+});
+
+test("it grows near an edge, and shrinks at the other one", () => {
+  const messages = range(0, 1_000);
+  const part = opened(messages);
+  const steps = [];
+  const grow = (near) => {
+    if (!part.canGrow(messages.length, near)) return false;
+    part.grow(messages, near);
+    return true;
+  };
+  while (grow({ top: true, end: false })) steps.push(numbers(part, messages));
+  assert.deepEqual(steps.slice(0, 4), [
+    [900, 999],
+    [850, 999],
+    [800, 999],
+    [750, 949],
+  ]);
+  assert.deepEqual(steps.at(-1), [0, 199]);
+  while (grow({ top: false, end: true }));
+  assert.deepEqual(numbers(part, messages), [800, 999]);
+});
+
+test("messages that were replaced by others leave the end of the others", () => {
+  const part = opened(range(0, 100));
+  part.follow(range(5_000, 5_300), false);
+  assert.deepEqual([part.start, part.end], [150, 300]);
+});
+
+test("going to the end shows it without the messages between", () => {
+  const messages = range(0, 1_000);
+  const part = opened(messages, 300);
+  part.toEnd(messages);
+  assert.deepEqual([...numbers(part, messages), part.isAtEnd], [900, 999, true]);
+});

@@ -1,0 +1,77 @@
+// The part of a chat's messages that is on the page: a window over the loaded messages, which moves with the view.
+
+/** @import {Message} from "./types.js" */
+
+/** Messages on the page. When there are more, those farthest from the view leave it. */
+export const MAX_ROWS = 200;
+/** Messages that stay when the view is at the end and there are more than `MAX_ROWS`. */
+const ROWS_AT_END = 150;
+/** Messages on the page of a chat that was just opened, and by how many they grow. */
+const STEP = 50;
+
+export class Part {
+  /** The part is `messages.slice(start, end)`. */
+  start = 0;
+  end = 0;
+  /** Whether it reaches the newest message, and keeps reaching it when more arrive. */
+  isAtEnd = true;
+  #first = "";
+  #last = "";
+
+  /** The end of the messages; more of it if it was on the page before. @param {readonly Message[]} messages */
+  toEnd(messages) {
+    const count = messages.length;
+    this.#set(messages, this.isAtEnd && this.#first ? this.start : Math.max(this.start, count - 2 * STEP), count);
+  }
+
+  /** The part of a chat that was just opened. @param {readonly Message[]} messages @param {number} unread the first unread one; -1 for the end */
+  open(messages, unread) {
+    const count = messages.length;
+    if (unread < 0) this.#set(messages, Math.max(count - STEP, 0), count);
+    else this.#set(messages, Math.max(unread - STEP, 0), Math.min(unread + 2 * STEP, count));
+  }
+
+  /**
+   * After a change of the messages: the same ones as before, and new ones at the end if the part was at the end.
+   * @param {readonly Message[]} messages
+   * @param {boolean} isFollowing whether the view is at the end, so that messages may leave above it
+   */
+  follow(messages, isFollowing) {
+    const count = messages.length;
+    const end = this.isAtEnd ? count : messages.findLastIndex(({ key }) => key === this.#last) + 1 || count;
+    const start = this.#first ? messages.findIndex(({ key }) => key === this.#first) : 0;
+    if (start >= 0 && end - start <= MAX_ROWS) this.#set(messages, start, end);
+    else if (start < 0 || isFollowing) this.#set(messages, Math.max(end - ROWS_AT_END, 0), end);
+    else this.#set(messages, start, start + MAX_ROWS);
+  }
+
+  /**
+   * Adds messages where the view comes near an edge of the part, and removes as many at the other edge.
+   * @param {readonly Message[]} messages
+   * @param {{top: boolean, end: boolean}} near
+   */
+  grow(messages, near) {
+    const { start, end } = this;
+    if (near.top && start > 0) {
+      const next = Math.max(start - STEP, 0);
+      this.#set(messages, next, Math.min(end, next + MAX_ROWS));
+    } else if (near.end && end < messages.length) {
+      const next = Math.min(end + STEP, messages.length);
+      this.#set(messages, Math.max(start, next - MAX_ROWS), next);
+    }
+  }
+
+  /** Whether `grow` would change it. @param {number} count of the messages @param {{top: boolean, end: boolean}} near */
+  canGrow(count, near) {
+    return (near.top && this.start > 0) || (near.end && this.end < count);
+  }
+
+  /** @param {readonly Message[]} messages @param {number} start @param {number} end */
+  #set(messages, start, end) {
+    this.start = start;
+    this.end = end;
+    this.isAtEnd = end >= messages.length;
+    this.#first = messages[start]?.key ?? "";
+    this.#last = messages[end - 1]?.key ?? "";
+  }
+}

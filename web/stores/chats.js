@@ -1,0 +1,195 @@
+// The user's chats: the list, their messages, their members and who is typing. The list is merged from the archive's pages and
+// from live events; the result does not depend on the order in which they arrive.
+
+import { Api } from "../api.js";
+import { chatFromWire, emptyChat, inOrder, marksOf, otherMember, withMessage, withReceipt } from "../chats.js";
+import { Conversations } from "../conversations.js";
+import { compareIds } from "../messages.js";
+import { Profiles } from "../profiles.js";
+import { Typing } from "../typing.js";
+import { Store } from "./store.js";
+
+/** @import {Chat, Message, User, WireChat, WireReaction, WireReceipt} from "../types.js" */
+
+export class Chats extends Store {
+  /** @type {"loading" | "ready" | "failed"} of the list */
+  phase = "loading";
+  /** The chat that is open on the page; empty if none is. */
+  openChat = "";
+  /** When the newest chat of the first page changed, by the servers' clocks, in milliseconds since 1970; 0 if there is none. */
+  newestAtStart_ms = 0;
+  /** Called with the newest message of others in a chat that is not marked as delivered. @param {string} _chat_id @param {string} _message_id */
+  onUndelivered = (_chat_id, _message_id) => {};
+  typing = new Typing();
+  #api;
+  /** @type {Map<string, Chat>} */
+  #chats = new Map();
+  /** In order; null after a change. @type {Chat[] | null} */
+  #sorted = null;
+  #nextPage = "";
+  /** @type {Promise<void>} of the first page */
+  #firstPage = Promise.resolve();
+
+  /** @param {Api} api @param {User} me */
+  constructor(api, me) {
+    super();
+    this.#api = api;
+    this.me = me;
+    this.profiles = new Profiles(async (user_ids) => (await api.profiles(user_ids)).profiles);
+    this.profiles.put([me]);
+    this.conversations = new Conversations((chat_id, query) => api.messages(chat_id, query));
+    for (const part of [this.profiles, this.conversations, this.typing]) part.subscribe(() => this.changed());
+  }
+
+  /** Chats with messages, the most recent first. */
+  get all() {
+    return (this.#sorted ??= inOrder(this.#chats.values()));
+  }
+
+  /** @param {string} chat_id */
+  of(chat_id) {
+    return this.#chats.get(chat_id) ?? emptyChat(chat_id, [this.me.user_id, this.otherOf(chat_id)].filter(Boolean));
+  }
+
+  /** The other person of a direct chat; empty if it is not one of this user's. @param {string} chat_id */
+  otherOf(chat_id) {
+    return otherMember(chat_id, this.me.user_id);
+  }
+
+  /** The profile of the other member of a direct chat, if it is loaded. @param {string} chat_id */
+  partner(chat_id) {
+    return this.profiles.get(this.otherOf(chat_id));
+  }
+
+  /** The id above which messages of others are unread; empty if none are. @param {string} chat_id */
+  unreadMark(chat_id) {
+    const chat = this.of(chat_id);
+    return chat.unread ? marksOf(chat, this.me.user_id).read_up_to : "";
+  }
+
+  /** Loads the first page of the list, or the next one. */
+  load() {
+    const loading = this.#load();
+    if (this.phase !== "ready") this.#firstPage = loading;
+    return loading;
+  }
+
+  /** Loads the next page of the list, if there is one. */
+  async loadMore() {
+    if (this.#nextPage && this.phase === "ready") await this.load();
+  }
+
+  async #load() {
+    try {
+      const { chats = [], next_cursor = "" } = await this.#api.chats({ cursor: this.#nextPage });
+      this.#nextPage = next_cursor;
+      if (this.phase === "loading")
+        this.newestAtStart_ms = Math.max(0, ...chats.map(({ changed_at_ms = "0" }) => Number(changed_at_ms)));
+      this.phase = "ready";
+      this.merge(chats);
+    } catch {
+      if (this.phase === "loading") this.phase = "failed";
+    }
+    this.changed();
+  }
+
+  /** Reads all changes of the list since a moment. @param {number} since_ms in milliseconds since 1970 */
+  async loadChangedSince(since_ms) {
+    let cursor = "";
+    do {
+      const page = await this.#api.chats({ changed_since_ms: since_ms, cursor });
+      this.merge(page.chats ?? []);
+      cursor = page.next_cursor ?? "";
+    } while (cursor);
+  }
+
+  /** Opens a chat, and frees the memory of the one before. @param {string} chat_id empty for none */
+  open(chat_id) {
+    if (chat_id !== this.openChat) this.conversations.leave(this.openChat);
+    this.openChat = chat_id;
+    if (this.otherOf(chat_id)) void this.#loadMessages(chat_id);
+    this.changed();
+  }
+
+  /** Repeats the loads of the open chat that failed. */
+  openAgain() {
+    return this.conversations.openAgain(this.openChat, () => this.#loadMessages(this.openChat));
+  }
+
+  /** @param {string} chat_id */
+  #loadMessages(chat_id) {
+    const isListed = async (/** @type {boolean} */ isEmpty) => {
+      await this.#firstPage;
+      if (!isEmpty && !this.of(chat_id).newest) this.merge([await this.#api.chat(chat_id)]);
+    };
+    return this.conversations.open(chat_id, () => this.unreadMark(chat_id), isListed);
+  }
+
+  /** @param {Message} message that arrived live or was just accepted */
+  add(message) {
+    this.#set(withMessage(this.of(message.chat_id), message, this.me.user_id));
+    this.conversations.add(message);
+  }
+
+  /** @param {WireReaction} reaction */
+  react(reaction) {
+    this.conversations.react(reaction);
+  }
+
+  /** @param {readonly WireChat[]} chats as the archive returned them, which may be slightly older than live events */
+  merge(chats) {
+    const me = this.me.user_id;
+    for (const wire of chats) {
+      const { chat_id } = wire;
+      const known = this.conversations.known(chat_id);
+      const live = known.reduce((chat, message) => withMessage(chat, message, me), chatFromWire(wire));
+      const own = { chat_id, user_id: me, ...marksOf(this.of(chat_id), me) };
+      this.#set(withReceipt(live, own, me, this.#loaded(chat_id)));
+      const undelivered = this.undelivered(chat_id);
+      if (undelivered) this.onUndelivered(chat_id, undelivered);
+    }
+  }
+
+  /** @param {WireReceipt} receipt one's own or another member's */
+  receive(receipt) {
+    const chat = this.of(receipt.chat_id);
+    const after = withReceipt(chat, receipt, this.me.user_id, this.#loaded(receipt.chat_id));
+    if (after !== chat) this.#set(after);
+  }
+
+  /** @param {string} chat_id */
+  #loaded(chat_id) {
+    return { ...this.conversations.of(chat_id), messages: this.conversations.known(chat_id) };
+  }
+
+  /** The newest message of others, if it has not been marked as delivered; else empty. @param {string} chat_id */
+  undelivered(chat_id) {
+    const { newest, marks } = this.of(chat_id);
+    const delivered = marks[this.me.user_id]?.delivered_up_to ?? "0";
+    const fresh = newest && newest.sender_id !== this.me.user_id && compareIds(newest.message_id, delivered) > 0;
+    return fresh ? newest.message_id : "";
+  }
+
+  /** @param {{display_name: string, about: string}} profile @throws {import("../api.js").Problem} */
+  async changeProfile(profile) {
+    this.#setMe(await this.#api.changeProfile({ ...profile, version: this.me.version }));
+  }
+
+  /** Reads the user's own profile again, which another device may have changed. */
+  async refreshMe() {
+    this.#setMe(await this.#api.me());
+  }
+
+  /** @param {User} user */
+  #setMe(user) {
+    this.me = user;
+    this.profiles.put([user]);
+  }
+
+  /** @param {Chat} chat */
+  #set(chat) {
+    this.#chats.set(chat.chat_id, chat);
+    this.#sorted = null;
+    this.changed();
+  }
+}
