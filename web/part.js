@@ -4,8 +4,10 @@
 
 /** Messages on the page. When there are more, those farthest from the view leave it. */
 export const MAX_ROWS = 200;
-/** Messages that stay when the view is at the end and there are more than `MAX_ROWS`. */
-const ROWS_AT_END = 150;
+/** The same while the view is at the end, where each new message costs in proportion to those on the page. */
+const MAX_ROWS_AT_END = 130;
+/** Messages that stay when there are more: enough for a high window, which would otherwise fetch them again. */
+const ROWS_AT_END = 100;
 /** Messages on the page of a chat that was just opened, and by how many they grow. */
 const STEP = 50;
 
@@ -40,7 +42,7 @@ export class Part {
     const count = messages.length;
     const end = this.isAtEnd ? count : messages.findLastIndex(({ key }) => key === this.#last) + 1 || count;
     const start = this.#first ? messages.findIndex(({ key }) => key === this.#first) : 0;
-    if (start >= 0 && end - start <= MAX_ROWS) this.#set(messages, start, end);
+    if (start >= 0 && end - start <= (isFollowing ? MAX_ROWS_AT_END : MAX_ROWS)) this.#set(messages, start, end);
     else if (start < 0 || isFollowing) this.#set(messages, Math.max(end - ROWS_AT_END, 0), end);
     else this.#set(messages, start, start + MAX_ROWS);
   }

@@ -206,6 +206,8 @@ def test_messages_dropped_before_an_own_accepted_one_are_read_from_history(
     dropped = [f"Dropped {number}" for number in range(130)]
     platform.send(mira, chat_id, *dropped)
     seat.write("Mine")
+    expect(seat.message("Dropped 129")).to_be_visible()
+    seat.page.evaluate("document.querySelector('.messages').scrollTop = 0")
     expect(seat.messages).to_have_count(132)
     assert seat.messages.locator(".text").all_inner_texts() == ["First", *dropped, "Mine"]
 
