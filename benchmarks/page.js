@@ -1,5 +1,5 @@
-// A server inside the browser for `benchmarks/page.py`: it answers the page's requests and holds its session, so that only
-// the page is measured. `bench` delivers messages and measures.
+// A server inside the browser for `benchmarks/page.py`: it answers the page's requests and holds its session, so that
+// only the page is measured. `bench` delivers messages and measures.
 
 const ME = "11";
 const OTHER = "7";
@@ -20,13 +20,14 @@ const bench = { count: 0, socket: null, sequence: 0 };
 /** A page of a hundred messages by its anchor. */
 function history(query) {
   const at = (name) => numberOf(query.get(name));
-  const first = query.has("after_id") ? at("after_id") + 1 : (query.has("before_id") ? at("before_id") : bench.count) - 100;
+  const end = query.has("before_id") ? at("before_id") : bench.count;
+  const first = query.has("after_id") ? at("after_id") + 1 : end - 100;
   const [from, to] = [Math.max(first, 0), Math.min(Math.max(first + 100, 0), bench.count)];
   const messages = Array.from({ length: Math.max(to - from, 0) }, (_, place) => ({ message: message(from + place) }));
   return { messages, has_older: from > 0, has_newer: to < bench.count };
 }
 
-const profile = (user_id) => ({ user_id, name: user_id === ME ? "ada" : "mira", display_name: `User ${user_id}`, about: "" });
+const profile = (user_id) => ({ user_id, name: `u${user_id}`, display_name: `User ${user_id}`, about: "" });
 
 function answer({ pathname, searchParams }) {
   if (pathname === "/v1/me") return { ...profile(ME), version: 1, created_at_ms: "0" };

@@ -63,8 +63,8 @@ function withMarks(chat, { user_id = "", delivered_up_to = "0", read_up_to = "0"
 }
 
 /**
- * The chat after a receipt; marks only move forward. The user's own receipt also updates the unread count: to the number
- * of loaded messages above the mark, if all of them are loaded, otherwise by the number of those that were read.
+ * The chat after a receipt; marks only move forward. The user's own receipt also updates the unread count: to the
+ * number of loaded messages above the mark, if all of them are loaded, otherwise by the number of those that were read.
  * @param {Chat} chat
  * @param {WireReceipt} receipt
  * @param {string} me

@@ -1,5 +1,5 @@
-// The messages of the chats that were opened. Of each chat one piece of its history without a hole is loaded: usually the
-// newest, and an older one after opening at the first unread message. Its length is bounded.
+// The messages of the chats that were opened. Of each chat one piece of its history without a hole is loaded: usually
+// the newest, and an older one after opening at the first unread message. Its length is bounded.
 
 import { compareIds, fromHistory, laterId, merge, timeOfId, withLive, withReaction } from "./messages.js";
 import { Store } from "./stores/store.js";
@@ -91,7 +91,11 @@ export class Conversations extends Store {
     return this.open(chat_id);
   }
 
-  /** Replaces the loaded messages by those around an id, unless it is among them. @param {string} chat_id @param {string} id */
+  /**
+   * Replaces the loaded messages by those around an id, unless it is among them.
+   * @param {string} chat_id
+   * @param {string} id
+   */
   openAround(chat_id, id) {
     return this.open(chat_id, () => id);
   }
@@ -107,7 +111,10 @@ export class Conversations extends Store {
     else this.#set(chat_id, { hasOlder });
   }
 
-  /** The reader of the open chat is at its end, or is not: then no message is removed above. @param {boolean} isFollowing */
+  /**
+   * The reader of the open chat is at its end, or is not: then no message is removed above.
+   * @param {boolean} isFollowing
+   */
   follow(isFollowing) {
     this.#isFollowing = isFollowing;
   }
@@ -247,7 +254,11 @@ export class Conversations extends Store {
     }
   }
 
-  /** Replaces the loaded messages by the newest page and the known ones that adjoin it. @param {string} chat_id @param {HistoryPage} page */
+  /**
+   * Replaces the loaded messages by the newest page and the known ones that adjoin it.
+   * @param {string} chat_id
+   * @param {HistoryPage} page
+   */
   #replace(chat_id, page) {
     const { tail, hasNewer } = this.of(chat_id);
     const live = hasNewer ? tail : this.known(chat_id);
@@ -284,7 +295,11 @@ export class Conversations extends Store {
     });
   }
 
-  /** Leaves only these of the loaded messages; newer ones have to be loaded again. @param {string} chat_id @param {readonly Message[]} messages */
+  /**
+   * Leaves only these of the loaded messages; newer ones have to be loaded again.
+   * @param {string} chat_id
+   * @param {readonly Message[]} messages
+   */
   #detach(chat_id, messages) {
     const dropped_id = laterId(this.of(chat_id).dropped_id, this.known(chat_id).at(-1)?.message_id ?? "0");
     this.#set(chat_id, { messages, hasNewer: true, tail: [], dropped_id });
@@ -327,7 +342,11 @@ export class Conversations extends Store {
   }
 }
 
-/** Whether the messages above an id begin in the loaded piece; for an empty id, whether the piece is the newest. @param {Conversation} conversation @param {string} mark */
+/**
+ * Whether the messages above an id begin in the loaded piece; for an empty id, whether the piece is the newest.
+ * @param {Conversation} conversation
+ * @param {string} mark
+ */
 function covers({ messages, hasOlder, hasNewer }, mark) {
   const [oldest, newest] = [messages[0], messages.at(-1)];
   if (!mark || !oldest || !newest) return !hasNewer;

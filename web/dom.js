@@ -1,5 +1,5 @@
-// Creates elements that are built once (dialogs, forms, buttons), and keeps the lists of the admin page in step with data.
-// `view.js` renders the chat page. Text only becomes text nodes.
+// Creates elements that are built once (dialogs, forms, buttons), and keeps the lists of the admin page in step with
+// data. `view.js` renders the chat page. Text only becomes text nodes.
 
 /** @typedef {Node | string | number | false | null | undefined} Child */
 
@@ -34,7 +34,11 @@ export function setAttribute(element, name, value) {
   else element.setAttribute(name, value === true ? "" : String(value));
 }
 
-/** Writes the text only if it differs, so that screen readers and selections are not disturbed. @param {Node} node @param {string} text */
+/**
+ * Writes the text only if it differs, so that screen readers and selections are not disturbed.
+ * @param {Node} node
+ * @param {string} text
+ */
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }

@@ -181,7 +181,12 @@ export function toRows(messages, me, { start, end, unreadKey }) {
   return rows;
 }
 
-/** The user's last own message in each state. @param {readonly Message[]} messages @param {string} me @returns {Set<Message>} */
+/**
+ * The user's last own message in each state.
+ * @param {readonly Message[]} messages
+ * @param {string} me
+ * @returns {Set<Message>}
+ */
 export function newestOwn(messages, me) {
   /** @type {Map<string, Message>} */
   const newest = new Map();

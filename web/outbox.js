@@ -120,7 +120,11 @@ export class Outbox {
   }
 }
 
-/** Whether a kept value is a message of the outbox: another version of the page may have kept it. @param {any} value @returns {value is Entry} */
+/**
+ * Whether a kept value is a message of the outbox: another version of the page may have kept it.
+ * @param {any} value
+ * @returns {value is Entry}
+ */
 function isEntry(value) {
   const texts = [value?.client_message_id, value?.chat_id, value?.body, value?.error];
   const isKnown = value?.state === "pending" || value?.state === "failed";

@@ -26,7 +26,11 @@ export class Part {
     this.#set(messages, this.isAtEnd && this.#first ? this.start : Math.max(this.start, count - 2 * STEP), count);
   }
 
-  /** The part of a chat that was just opened. @param {readonly Message[]} messages @param {number} unread the first unread one; -1 for the end */
+  /**
+   * The part of a chat that was just opened.
+   * @param {readonly Message[]} messages
+   * @param {number} unread the first unread one; -1 for the end
+   */
   open(messages, unread) {
     const count = messages.length;
     if (unread < 0) this.#set(messages, Math.max(count - STEP, 0), count);
@@ -63,7 +67,11 @@ export class Part {
     }
   }
 
-  /** Whether `grow` would change it. @param {number} count of the messages @param {{top: boolean, end: boolean}} near */
+  /**
+   * Whether `grow` would change it.
+   * @param {number} count of the messages
+   * @param {{top: boolean, end: boolean}} near
+   */
   canGrow(count, near) {
     return (near.top && this.start > 0) || (near.end && this.end < count);
   }

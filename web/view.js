@@ -65,7 +65,10 @@ class Instance {
   }
 }
 
-/** The listeners of an element by event type: one listener of the browser calls the present one. @type {WeakMap<EventTarget, Record<string, unknown>>} */
+/**
+ * The listeners of an element by event type: one listener of the browser calls the present one.
+ * @type {WeakMap<EventTarget, Record<string, unknown>>}
+ */
 const listeners = new WeakMap();
 
 export class Root {
@@ -133,7 +136,8 @@ class Focus {
 
   restore() {
     if (document.activeElement === this.#active) return;
-    const target = this.#around.find((one) => one.isConnected && (one === this.#active || one.hasAttribute("tabindex")));
+    const canHaveIt = (/** @type {Element} */ one) => one === this.#active || one.hasAttribute("tabindex");
+    const target = this.#around.find((one) => one.isConnected && canHaveIt(one));
     /** @type {HTMLElement | undefined} */ (target)?.focus({ preventScroll: true });
   }
 }
@@ -172,7 +176,12 @@ function patchChildren(parent, before, children) {
   return after;
 }
 
-/** The old instance, changed, if it can become the child; otherwise a new one. @param {Instance | undefined} old @param {Child} child @param {string} key */
+/**
+ * The old instance, changed, if it can become the child; otherwise a new one.
+ * @param {Instance | undefined} old
+ * @param {Child} child
+ * @param {string} key
+ */
 function patch(old, child, key) {
   const deps = child instanceof Memo ? child.deps : null;
   if (old?.deps && deps && deps.every((value, at) => Object.is(value, old.deps?.[at]))) return old;

@@ -1,5 +1,5 @@
-// The layout of a signed-in page: the chats at the left, the open chat at the right, and notices. The open chat is in the
-// address, so that reload, back and links work.
+// The layout of a signed-in page: the chats at the left, the open chat at the right, and notices. The open chat is in
+// the address, so that reload, back and links work.
 
 import { displayName } from "../format.js";
 import { Chats } from "../stores/chats.js";

@@ -42,8 +42,8 @@ export class Composer {
       void this.#submit();
     };
     const isSendable = excess <= 0 && this.#unsent().trim() !== "";
-    // The style renders a hidden copy of the text behind the field, which makes the field as high as its text: measuring
-    // the height would make the messages jump.
+    // The style renders a hidden copy of the text behind the field, which makes the field as high as its text:
+    // measuring the height would make the messages jump.
     return h(
       "rookery-composer",
       { key: "composer" },

@@ -91,8 +91,8 @@ function chip({ emoji, user_ids, names }, { isMine, tabindex, press }) {
 /** @param {App} app @param {Tally} tally */
 function namesOf({ chats }, { user_ids }) {
   const unknown = { display_name: "", name: "someone" };
-  const names = user_ids.map((id) => (id === chats.me.user_id ? "you" : displayName(chats.profiles.get(id) ?? unknown)));
-  return names.join(", ");
+  const nameOf = (/** @type {string} */ id) => displayName(chats.profiles.get(id) ?? unknown);
+  return user_ids.map((id) => (id === chats.me.user_id ? "you" : nameOf(id))).join(", ");
 }
 
 /** @param {App} app @param {Message} message */
@@ -102,7 +102,12 @@ function statusOf({ chats, sync }, message) {
   return `${timeOfDay(message.at_ms)} · ${progress(message, chats.of(message.chat_id).marks, chats.me.user_id)}`;
 }
 
-/** The delivery state; of a failed message its reason and the remedies. @param {App} app @param {Message} message @param {string} status */
+/**
+ * The delivery state; of a failed message its reason and the remedies.
+ * @param {App} app
+ * @param {Message} message
+ * @param {string} status
+ */
 function meta({ sending }, message, status) {
   const retry = { class: "text-button", type: "button", onclick: () => sending.retry(message) };
   const discard = { class: "text-button soft", type: "button", onclick: () => sending.discard(message) };

@@ -1,5 +1,5 @@
-// The messages of a chat. A part of them is on the page, at most `MAX_ROWS` messages: it moves with the view, so that the
-// page costs the same whatever is loaded. The lines in view never jump.
+// The messages of a chat. A part of them is on the page, at most `MAX_ROWS` messages: it moves with the view, so that
+// the page costs the same whatever is loaded. The lines in view never jump.
 
 import { marksOf } from "../chats.js";
 import { moveFocus } from "../dom.js";
@@ -16,7 +16,9 @@ import { ScrollAnchor } from "./scroll-anchor.js";
 /** @import {Message} from "../types.js" */
 /** @import {Row} from "../messages.js" */
 
-/** The next messages come onto the page, or are fetched, when this many screens are left to scroll, and pixels at most. */
+/**
+ * The next messages come onto the page, or are fetched, when this many screens are left to scroll, and pixels at most.
+ */
 const SCREENS_AHEAD = 1.5;
 const MOST_AHEAD = 1_500;
 /** Messages among which one that was just accepted is looked for, besides as many as are waiting. */
@@ -185,9 +187,9 @@ export class MessageList {
   #rendered() {
     if (!this.#scroller || !this.#lines) return;
     this.#anchor ??= new ScrollAnchor(this.#scroller, this.#lines, "rookery-message", () => this.#scrolled());
-    const mark = this.#lines.querySelector(".unread-mark");
     if (this.#goal) this.#anchor.toBottom();
-    if (this.#goal === "unread" && mark && mark.getBoundingClientRect().top < this.#scroller.getBoundingClientRect().top)
+    const mark = this.#goal === "unread" && this.#lines.querySelector(".unread-mark");
+    if (mark && mark.getBoundingClientRect().top < this.#scroller.getBoundingClientRect().top)
       this.#anchor.toTopOf(mark);
     this.#goal = "";
     this.#anchor.restore();

@@ -103,9 +103,8 @@ export class PeopleSearch {
     const known = new Set([this.#app.chats.me.user_id, ...chats.map(({ user_id }) => user_id)]);
     const others = this.#found.filter(({ user_id }) => !known.has(user_id));
     if (others.length) return this.#section("People", others);
-    return (
-      !chats.length && memo("none", [this.text], () => emptyState("Nobody found", `No name contains “${this.text}”.`))
-    );
+    const words = `No name contains “${this.text}”.`;
+    return !chats.length && memo("none", [words], () => emptyState("Nobody found", words));
   }
 
   #hint() {

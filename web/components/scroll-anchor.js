@@ -1,4 +1,5 @@
-// Keeps the visible lines in place while lines are inserted or removed above or below them. A view at the end follows new lines.
+// Keeps the visible lines in place while lines are inserted or removed above or below them. A view at the end follows
+// new lines.
 
 /** A view within this many pixels of the bottom, one line of text, counts as at the bottom. */
 const NEAR = 32;
@@ -84,7 +85,10 @@ export class ScrollAnchor {
     this.#top = this.#scroller.scrollTop;
   }
 
-  /** The first and the last of the lines that are on the screen, counted from 0; empty if none is. @returns {number[]} */
+  /**
+   * The first and the last of the lines that are on the screen, counted from 0; empty if none is.
+   * @returns {number[]}
+   */
   visible() {
     const { items, first, bottom } = this.#inView();
     if (!items[first]) return [];
@@ -118,7 +122,7 @@ export class ScrollAnchor {
 }
 
 /**
- * The place of the first element that fulfils a condition, which all elements after it fulfil too; their number if none does.
+ * The place of the first element that fulfils a condition, which all after it fulfil too; their number if none does.
  * @param {readonly Element[]} items
  * @param {(item: Element) => boolean} condition
  */

@@ -1,5 +1,5 @@
-// The user's chats: the list, their messages, their members and who is typing. The list is merged from the archive's pages and
-// from live events; the result does not depend on the order in which they arrive.
+// The user's chats: the list, their messages, their members and who is typing. The list is merged from the archive's
+// pages and from live events; the result does not depend on the order in which they arrive.
 
 import { Api } from "../api.js";
 import { chatFromWire, emptyChat, inOrder, marksOf, otherMember, withMessage, withReceipt } from "../chats.js";
@@ -16,9 +16,16 @@ export class Chats extends Store {
   phase = "loading";
   /** The chat that is open on the page; empty if none is. */
   openChat = "";
-  /** When the newest chat of the first page changed, by the servers' clocks, in milliseconds since 1970; 0 if there is none. */
+  /**
+   * When the newest chat of the first page changed, by the servers' clocks, in milliseconds since 1970; 0 if there is
+   * none.
+   */
   newestAtStart_ms = 0;
-  /** Called with the newest message of others in a chat that is not marked as delivered. @param {string} _chat_id @param {string} _message_id */
+  /**
+   * Called with the newest message of others in a chat that is not marked as delivered.
+   * @param {string} _chat_id
+   * @param {string} _message_id
+   */
   onUndelivered = (_chat_id, _message_id) => {};
   typing = new Typing();
   #api;

@@ -1,5 +1,5 @@
-// One user's drafts and unsent messages, kept in this browser across reloads. All of them are in memory as well: a value
-// that the browser does not keep lasts until the page closes, and `isDurable` is false meanwhile.
+// One user's drafts and unsent messages, kept in this browser across reloads. All of them are in memory as well: a
+// value that the browser does not keep lasts until the page closes, and `isDurable` is false meanwhile.
 
 import { Store } from "./store.js";
 
@@ -121,7 +121,13 @@ export class Kept extends Store {
 /** @param {Kind} kind @param {string} id */
 const keyOf = (kind, id) => `${kind} ${id}`;
 
-/** @template Result @param {number} deadline_ms @param {Promise<Result>} work @returns {Promise<Result>} @throws {Error} after the deadline */
+/**
+ * @template Result
+ * @param {number} deadline_ms
+ * @param {Promise<Result>} work
+ * @returns {Promise<Result>}
+ * @throws {Error} after the deadline
+ */
 async function inTime(deadline_ms, work) {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;

@@ -1,4 +1,5 @@
-// Opens what is kept for a user, with the drafts and unsent messages that earlier versions of the page kept in localStorage.
+// Opens what is kept for a user, with the drafts and unsent messages that earlier versions of the page kept in
+// localStorage.
 
 import { openDatabase } from "./database.js";
 import { Kept } from "./kept.js";

@@ -1,5 +1,5 @@
-// Everything that this user sends: messages by way of the outbox, drafts, reactions, receipts and typing signals. Each is kept until
-// the server confirms it, and sent again in the next session; a typing signal is not.
+// Everything that this user sends: messages by way of the outbox, drafts, reactions, receipts and typing signals. Each
+// is kept until the server confirms it, and sent again in the next session; a typing signal is not.
 
 import { Drafts } from "../drafts.js";
 import { fromEntry, timeOfId } from "../messages.js";
@@ -145,7 +145,10 @@ export class Sending extends Store {
     }
   }
 
-  /** A reaction or receipt of this user came back from the server. @param {{reaction?: WireReaction, receipt?: WireReceipt}} event */
+  /**
+   * A reaction or receipt of this user came back from the server.
+   * @param {{reaction?: WireReaction, receipt?: WireReceipt}} event
+   */
   confirmed({ reaction, receipt }) {
     if (reaction) this.#reactions.confirm(reaction);
     if (receipt) this.#receipts.confirm(receipt);

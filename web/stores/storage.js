@@ -1,4 +1,5 @@
-// The browser's localStorage, or memory where the browser blocks it or has no room: then a value lasts until the page closes.
+// The browser's localStorage, or memory where the browser blocks it or has no room: then a value lasts until the page
+// closes.
 
 export class SafeStorage {
   #storage;
@@ -43,7 +44,12 @@ export class SafeStorage {
   }
 }
 
-/** The result of the work; the substitute if it throws. @template Result @param {() => Result} work @param {Result} substitute */
+/**
+ * The result of the work; the substitute if it throws.
+ * @template Result
+ * @param {() => Result} work
+ * @param {Result} substitute
+ */
 function attempt(work, substitute) {
   try {
     return work();

@@ -51,8 +51,10 @@ export class Sync extends Store {
         onMissed: () => void this.#catchUp(this.#newest_ms),
       },
     );
-    const line = { send: (/** @type {object} */ frame) => this.session.send(frame), restart: () => this.session.restart() };
-    this.sending = new Sending(chats, kept, line);
+    this.sending = new Sending(chats, kept, {
+      send: (frame) => this.session.send(frame),
+      restart: () => this.session.restart(),
+    });
   }
 
   start() {

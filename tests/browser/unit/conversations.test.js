@@ -250,7 +250,7 @@ test("of a hundred thousand messages that are scrolled through, two thousand sta
   assert.deepEqual([minutesOf(conversations).at(-1), conversations.of(CHAT).hasNewer], [100_000, false]);
 });
 
-test("live messages push the oldest out while the reader is at the end, and wait while they read further up", async () => {
+test("live messages push the oldest out while the reader is at the end, and wait while that is further up", async () => {
   const conversations = new Conversations(archiveOf([1]));
   await conversations.open(CHAT);
   for (const minute of range(2, 2_500)) conversations.add(live(minute));

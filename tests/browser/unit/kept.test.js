@@ -56,7 +56,7 @@ test("the end of an unsaved value ends the report", async () => {
   assert.ok(kept.isDurable);
 });
 
-test("a database that does not respond counts as failed: a write after three seconds, opening after ten", async (context) => {
+test("a database that does not respond counts as failed: a write after 3 s, opening after 10 s", async (context) => {
   mock.timers.enable({ apis: ["setTimeout"] });
   context.after(() => mock.timers.reset());
   const database = fakeDatabase();
