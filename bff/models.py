@@ -98,7 +98,7 @@ class SignIn(Input):
 
 
 class Refresh(Input):
-    """A refresh token. It is valid once: store the one in the response."""
+    """A refresh token. It is valid once, and for a retry within 30 seconds: store the one in the response."""
 
     refresh_token: RefreshToken
 

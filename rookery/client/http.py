@@ -75,7 +75,7 @@ class Api:
         self._credentials = {"name": name, "password": password}
         self._device_name = device_name
         self._tokens: _Tokens | None = None
-        # One at a time: a refresh token that is used twice ends the sign-in.
+        # One at a time: a refresh token that is used again 30 s later ends the sign-in.
         self._refreshing = trio.Lock()
 
     @property
@@ -117,7 +117,7 @@ class Api:
                 except Refused as refused:
                     if refused.retryable:
                         raise
-                    await self._sign_in_again()  # the response with the new token may have been lost
+                    await self._sign_in_again()  # the response with the new token may have been lost long ago
             assert self._tokens is not None  # noqa: S101 - for the type checker
             return self._tokens.access_token
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.accounts.sqlite.admin import ADMIN_MIGRATION, SqliteAdministration
-from shared.accounts.store import AccountStore, Credentials, Family, Rotation, SigningKey, User
+from shared.accounts.store import AccountStore, Credentials, Family, Rotation, SigningKey, User, may_repeat
 from shared.drivers.sqlite import Database, open_database
 
 MAX_EXPIRED = 100
@@ -171,6 +171,8 @@ class SqliteAccounts(SqliteAdministration):
                 return Rotation.UNKNOWN
             *columns, current_digest, ends_at_ms = row
             family = Family(*columns)
+            if current_digest == new_digest and may_repeat(ends_at_ms, expires_at_ms):
+                return family
             if current_digest != old_digest:
                 connection.execute("DELETE FROM families WHERE family_id = ?", (family.family_id,))
                 return Rotation.REUSED

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.accounts.sqlite.store import open_sqlite_accounts
-from shared.accounts.store import AccountStore, Family, Rotation, SigningKey, User
+from shared.accounts.store import REUSE_GRACE_MS, AccountStore, Family, Rotation, SigningKey, User
 from shared.contract.errors import Unavailable
 from tests.shared.accounts.conftest import VARIANTS
 from tests.shared.accounts.stores import OpenStore, letters, patiently
@@ -223,7 +223,25 @@ async def test_a_reused_token_ends_the_family_and_no_other_sign_in(signed_in: Ac
     assert await signed_in.end_families(ALICE.user_id) == ["other"]
 
 
-async def test_of_two_uses_at_once_one_is_a_reuse(signed_in: AccountStore, open_store: OpenStore) -> None:
+async def test_a_rotation_can_be_repeated_for_half_a_minute(signed_in: AccountStore) -> None:
+    outcomes = [
+        await signed_in.rotate(b"one", b"two", now_ms=2_000 + ms, expires_at_ms=9_000 + ms)
+        for ms in (0, REUSE_GRACE_MS, REUSE_GRACE_MS + 1)
+    ]
+    assert outcomes == [FAMILY, FAMILY, Rotation.REUSED]
+    assert not await signed_in.is_live("family")
+
+
+async def test_a_rotation_is_not_repeated_after_the_next_one(signed_in: AccountStore) -> None:
+    for old, new in ((b"one", b"two"), (b"two", b"three")):
+        assert await signed_in.rotate(old, new, now_ms=2_000, expires_at_ms=9_000) == FAMILY
+    assert await signed_in.rotate(b"one", b"two", now_ms=2_000, expires_at_ms=9_000) is Rotation.REUSED
+
+
+@pytest.mark.parametrize(("second", "outcome"), [(b"three", Rotation.REUSED), (b"two", FAMILY)])
+async def test_of_two_uses_at_once_one_is_a_reuse_or_a_repeat(
+    signed_in: AccountStore, open_store: OpenStore, second: bytes, outcome: Family | Rotation
+) -> None:
     results: list[Family | Rotation] = []
 
     async def rotate(store: AccountStore, new: bytes) -> None:
@@ -233,11 +251,11 @@ async def test_of_two_uses_at_once_one_is_a_reuse(signed_in: AccountStore, open_
     async with open_store() as other:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(rotate, signed_in, b"two")
-            nursery.start_soon(rotate, other, b"three")
-        assert FAMILY in results
-        assert Rotation.REUSED in results
-        assert not await signed_in.is_live("family")
-        assert not await other.is_live("family")
+            nursery.start_soon(rotate, other, second)
+        results.remove(FAMILY)
+        assert results == [outcome]
+        for store in (signed_in, other):
+            assert await store.is_live("family") == (outcome == FAMILY)
 
 
 async def test_a_token_ends_with_its_time(signed_in: AccountStore) -> None:
