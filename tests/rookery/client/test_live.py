@@ -38,7 +38,9 @@ async def test_a_refused_message_raises_the_servers_reason(client_and_connection
     submission = client.submit("d-7-9", "hi")
     send = (await connection.next_frame()).send
     assert (send.chat_id, send.text.body, send.client_message_id) == ("d-7-9", "hi", submission.client_message_id)
-    refused = pb.Refused(client_message_id=send.client_message_id, code="rate_limited", message="Slow.", retryable=True)
+    refused = pb.Refused(
+        frame=2, client_message_id=send.client_message_id, code="rate_limited", message="Slow.", retryable=True
+    )
     connection.reply(pb.ServerFrame(refused=refused))
     with pytest.raises(Refused, match="Slow") as caught:
         await submission.answer()
