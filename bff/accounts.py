@@ -6,7 +6,7 @@ import trio
 from quart import request
 
 from bff import models
-from bff.gateways import locate
+from bff.gateways import Gateways
 from bff.http.endpoints import Response, endpoint
 from bff.http.measures import counted
 from bff.http.proxy_headers import client_address, hostname
@@ -35,6 +35,7 @@ class Accounts:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._sign_ins = SignIns(services)
+        self._gateways = Gateways(services.directory, services.publisher.partitions)
         self._devices = DeviceTokens(services.issuer.keys, clock_ms=services.clock_ms)
         self._attempts = SignInThrottle()
         self._password_changes = Throttle()
@@ -125,10 +126,10 @@ class Accounts:
     @endpoint("GET", "/v1/me/gateway", models.GatewayLocation)
     async def get_gateway(self, claims: Claims) -> Response | Refusal:
         """The addresses of the gateway for this user's sessions, for WebSocket and for gRPC."""
-        services, host = self._services, hostname(request)
+        host = hostname(request)
         if not host:
             return Refusal(Code.MALFORMED, "The `Host` header must be the host of this request.", field="Host")
-        location = locate(services.directory, services.publisher.partitions, claims.user_id, host)
+        location = await self._gateways.locate(claims.user_id, host)
         if location is None:
             return Refusal(Code.UNAVAILABLE, "No gateway serves this user now: try again soon.")
         return Response(location)

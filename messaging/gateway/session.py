@@ -38,7 +38,10 @@ from shared.contract.ids import time_of
 from shared.telemetry.metrics.catalogue import DELIVERY, REFUSALS, SESSION_DROPPED, SESSION_FRAMES
 
 AUTHENTICATE_SECONDS = 5.0
-"""A connection that has not authenticated by then is closed."""
+"""A connection that has not sent `authenticate` by then is closed."""
+
+SIGN_IN_SECONDS = 15.0
+"""A client that is not signed in by then, because of a slow engine or machine, is sent to connect anew."""
 
 EXPIRING_SECONDS = 60.0
 """How long before its token expires the client gets Expiring, so that it renews."""
@@ -184,10 +187,13 @@ class Session:
     def tick(self, now: float, now_ms: int) -> None:
         """Check the deadlines, about every second. `now_ms` is the wall clock, in milliseconds since 1970."""
         match self.state:
-            case State.NEW | State.AUTHENTICATING:
+            case State.NEW:
                 if now - self._opened >= AUTHENTICATE_SECONDS:
                     seconds = int(AUTHENTICATE_SECONDS)
                     self.end(Refusal(Code.UNAUTHENTICATED, f"`authenticate` must arrive within {seconds} seconds."))
+            case State.AUTHENTICATING:
+                if now - self._opened >= SIGN_IN_SECONDS:
+                    self.reconnect(RETRY_AFTER_MS)
             case State.LIVE:
                 self._check_token(now_ms)
             case State.ENDED:
@@ -308,7 +314,7 @@ class Session:
 
     def reconnect(self, after_ms: int) -> None:
         """End the session; the client asks the BFF for an address and connects again, after so many milliseconds."""
-        if self.state is State.LIVE:
+        if self.state is not State.NEW:
             self._put(ServerFrame(reconnect=Reconnect(after_ms=after_ms)))
         self.end(Refusal(Code.UNAVAILABLE, "This gateway no longer serves this user."), reason="reconnect")
 

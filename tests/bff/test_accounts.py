@@ -2,6 +2,7 @@
 
 import pytest
 
+from bff import gateways
 from shared.accounts.store import AccountStore
 from shared.contract.errors import Unavailable
 from shared.contract.partitions import partition_of
@@ -216,7 +217,10 @@ async def test_the_gateway_has_the_host_that_the_client_used(api: Api, token: st
     assert reply.body == {"websocket": "ws://chat.example.org:8081/session", "grpc": "chat.example.org:8082"}
 
 
-async def test_a_refusal_without_a_gateway_has_a_retry_delay(api: Api, token: str) -> None:
+async def test_a_refusal_without_a_gateway_has_a_retry_delay(
+    api: Api, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateways, "WAIT_SECONDS", 0.01)
     (owner,) = {api.services.directory.owner(partition) for partition in range(4)}
     assert owner is not None
     api.services.directory.publish(owner, (), 1)

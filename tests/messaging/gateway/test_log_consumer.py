@@ -7,8 +7,9 @@ import pytest
 import trio
 import trio.testing
 
-from messaging.gateway import log_consumer
+from messaging.gateway import log_consumer, sign_in
 from messaging.gateway.gateway import Gateway
+from messaging.gateway.session import RETRY_AFTER_MS
 from rookery.v1.backplane_pb2 import Envelope, SignOut
 from rookery.v1.session_pb2 import Authenticate, ClientFrame
 from shared.backplane import Record
@@ -59,7 +60,7 @@ async def test_a_log_that_does_not_acknowledge_does_not_keep_a_partition_forever
 
 
 async def test_while_another_gateway_may_own_the_partition_nothing_is_accepted(
-    platform: Platform, log: ScriptedLog
+    platform: Platform, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gateway = await platform.start_gateway()
     async with platform.sign_in(gateway, ANN) as ann:
@@ -70,9 +71,12 @@ async def test_while_another_gateway_may_own_the_partition_nothing_is_accepted(
         refused = (await ann.expect("refused")).refused
         assert (refused.code, refused.retryable) == (Code.UNAVAILABLE, True)
         assert log.unacknowledged == []
+        monkeypatch.setattr(sign_in, "OWNER_SECONDS", 0.05)
         async with platform.connect(gateway) as second:
             await second.send(ClientFrame(authenticate=Authenticate(access_token=await platform.token(ANN))))
-            await second.expect("goodbye")  # not Moved: the directory still has this gateway
+            # not Moved: the directory still has this gateway
+            assert (await second.expect("reconnect")).reconnect.after_ms == RETRY_AFTER_MS
+            await second.expect("goodbye")
         log.held_until = math.inf
         await gateway.log_consumer.check()
         await ann.send_text("a", BEN)

@@ -15,6 +15,8 @@ from messaging.gateway.session import (
     MAX_QUEUED_ANSWERS,
     MAX_REFUSED_SENDS,
     REFUSED_SENDS_SECONDS,
+    RETRY_AFTER_MS,
+    SIGN_IN_SECONDS,
     Session,
     State,
 )
@@ -193,6 +195,16 @@ def test_a_client_that_never_authenticates_is_ended() -> None:
     assert client.read() == []
     client.session.tick(NOW + AUTHENTICATE_SECONDS, 0)
     assert "within 5 seconds" in client.read()[0].goodbye.message
+
+
+def test_a_client_that_is_not_signed_in_in_time_keeps_its_token_and_connects_anew() -> None:
+    client = new_client()
+    client.session.receive(ClientFrame(authenticate=Authenticate(access_token="t")), NOW)
+    client.session.tick(NOW + SIGN_IN_SECONDS - 0.1, 0)
+    assert client.read() == []
+    client.session.tick(NOW + SIGN_IN_SECONDS, 0)
+    reconnect, goodbye = client.read()
+    assert (reconnect.reconnect.after_ms, goodbye.goodbye.code) == (RETRY_AFTER_MS, "unavailable")
 
 
 def test_an_expiring_token_is_announced_once_and_renewed() -> None:

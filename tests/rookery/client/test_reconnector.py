@@ -1,5 +1,6 @@
 """The client keeps its session live: it reconnects, resumes, and renews its token."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -7,7 +8,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from rookery.client import Client, Connected, Disconnected, Gap, Message, SignedOut
-from rookery.client.reconnector import CHECK_SECONDS, WELCOME_DEADLINE
+from rookery.client.backoff import LONGEST
+from rookery.client.reconnector import CHECK_SECONDS, LONGEST_WELCOME_DEADLINE, WELCOME_DEADLINE
 from rookery.v1 import session_pb2 as pb
 
 Pair = tuple[Client, Any]
@@ -120,6 +122,24 @@ async def test_a_gateway_that_is_down_is_tried_again_with_pauses(
     assert 12 < len(gateway.attempts) < 60
     gateway.down = False
     await gateway.welcome_next()
+
+
+async def test_a_server_that_is_too_slow_to_welcome_gets_more_time_at_each_attempt(
+    client_and_connection: Pair, gateway: Any, autojump_clock: MockClock
+) -> None:
+    client_and_connection[1].end()
+    moments = []
+    for _ in range(5):
+        await gateway.next_connection()
+        moments.append(trio.current_time())
+    waits = [later - earlier for earlier, later in itertools.pairwise(moments)]
+    for wait, deadline in zip(waits, (WELCOME_DEADLINE, 20.0, LONGEST_WELCOME_DEADLINE, 40.0), strict=True):
+        assert deadline <= wait <= deadline + LONGEST
+    (await gateway.welcome_next()).end()  # from then on it counts anew
+    await gateway.next_connection()
+    begin = trio.current_time()
+    await gateway.next_connection()
+    assert trio.current_time() - begin <= WELCOME_DEADLINE + LONGEST
 
 
 async def test_a_silent_server_is_left(client_and_connection: Pair, gateway: Any, autojump_clock: MockClock) -> None:
