@@ -70,7 +70,16 @@ DisplayName = Annotated[
     ONE_LINE,
 ]
 About = Annotated[str, StringConstraints(max_length=200), AfterValidator(one_line), ONE_LINE]
-SearchPart = Annotated[str, StringConstraints(min_length=3, max_length=64), AfterValidator(one_line), ONE_LINE]
+SearchPart = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=64),
+    AfterValidator(one_line),
+    ONE_LINE,
+    Field(
+        description="Words in any order, each a part of the name or display name; one of 1 or 2 characters is the "
+        "beginning of a word. Case and an `@` in front of a word do not matter"
+    ),
+]
 DeviceName = Annotated[str, StringConstraints(max_length=64), AfterValidator(one_line), ONE_LINE]
 
 
@@ -126,10 +135,7 @@ class ProfilesQuery(Input):
         BeforeValidator(_split),
         Field(min_length=1, max_length=MAX_PROFILES, description="User ids, separated by commas"),
     ] = None
-    name_contains: Annotated[
-        SearchPart | None,
-        Field(description="A part of the name or display name, 3 characters or more; case does not matter"),
-    ] = None
+    name_contains: SearchPart | None = None
     limit: Limit | None = None
     cursor: Cursor = ""
 

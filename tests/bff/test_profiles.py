@@ -1,5 +1,9 @@
 """Public profiles: by id, in bulk, and by part of a name."""
 
+from urllib.parse import quote
+
+import pytest
+
 from shared.accounts.store import User
 from tests.bff.conftest import Api
 
@@ -50,6 +54,19 @@ async def test_a_search_finds_parts_of_both_names_whatever_their_case(api: Api, 
     for part in ("builderx", "%25%25%25", "'''", "%22%22%22", "___"):
         reply = await api.call("GET", f"/v1/profiles?name_contains={part}", token=token)
         assert (reply.status, reply.body["profiles"]) == (200, []), part
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 4])
+async def test_the_user_with_the_searched_name_comes_first_and_once(api: Api, token: str, limit: int) -> None:
+    await add(api, "abe.bob", "bob", "bobby")
+    pages, cursor = [], ""
+    while cursor or not pages:
+        path = f"/v1/profiles?name_contains=%40Bob&limit={limit}&cursor={cursor}"
+        page = (await api.call("GET", path, token=token)).body
+        pages.append([profile["name"] for profile in page["profiles"]])
+        cursor = quote(page["next_cursor"])
+    names = ["bob", "abe.bob", "bobby"]
+    assert pages == [names[start : start + limit] for start in range(0, 3, limit)]
 
 
 async def test_a_page_has_the_requested_or_the_default_length(api: Api, token: str) -> None:
