@@ -16,6 +16,11 @@ MAX_PROFILES = 100
 _INVISIBLE = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp", "Zs"))
 """Categories of characters that show nothing. An unassigned one may be an emoji that is newer than this Python."""
 
+NAME_PATTERN = "^[A-Za-z0-9._-]+$"
+
+PATTERNS = {NAME_PATTERN: "only letters from a to z, digits, dots, underscores and hyphens"}
+"""The form that a pattern requires, in words."""
+
 ONE_LINE = Field(json_schema_extra={"pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"})
 """`one_line` in the JSON Schema."""
 
@@ -55,7 +60,7 @@ Limit = Annotated[int, Field(ge=1, le=100, description="Entries on a page"), Bef
 Cursor = Annotated[str, StringConstraints(max_length=256)]
 Name = Annotated[
     str,
-    StringConstraints(min_length=3, max_length=32, pattern="^[A-Za-z0-9._-]+$", to_lower=True),
+    StringConstraints(min_length=3, max_length=32, pattern=NAME_PATTERN, to_lower=True),
     Field(description="3 to 32 of a-z, 0-9, dot, underscore and hyphen; stored in lower case"),
 ]
 NewPassword = Annotated[str, StringConstraints(min_length=10, max_length=128), Field(repr=False)]
