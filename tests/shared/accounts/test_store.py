@@ -263,7 +263,7 @@ async def test_of_two_uses_at_once_one_is_a_reuse_or_a_repeat(
     results: list[Family | Rotation] = []
 
     async def rotate(store: AccountStore, new: bytes) -> None:
-        rotate = partial(store.rotate, b"one", new, now_ms=2_000, expires_at_ms=9_000)
+        rotate = partial(store.rotate, b"one", new, now_ms=2_000, expires_at_ms=90_000)
         results.append(await patiently(rotate))
 
     async with open_store() as other:
