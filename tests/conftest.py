@@ -24,6 +24,7 @@ from tools.engines.engine import ENGINES_VARIABLE, Engine, Options, running
 from tools.engines.kafka import Kafka
 from tools.engines.kinds import Engines
 from tools.engines.redis import Redis
+from tools.launch.certificates import Authority, Issued
 from tools.launch.process import Rookery, log_tails
 from tools.launch.process import running as running_process
 
@@ -65,6 +66,18 @@ def pytest_runtest_makereport(
     if report.failed:
         report.sections += [(f"log of {name}", tail) for name, tail in log_tails(since=call.start)]
     return report
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """The certificate authority of one test."""
+    return Authority(tmp_path / "certificates")
+
+
+@pytest.fixture
+def issued(authority: Authority) -> Issued:
+    """A certificate of that authority."""
+    return authority.issue()
 
 
 @pytest.fixture

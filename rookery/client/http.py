@@ -124,9 +124,12 @@ class Api:
     async def gateway(self) -> GatewayEndpoints:
         return _decode(await self._request_signed_in("GET", "/v1/me/gateway"), GatewayEndpoints)
 
-    async def find_users(self, part: str, *, limit: int = 20) -> Sequence[Profile]:
-        """Return users by name whose name or display name contains `part`, of at least 3 characters."""
-        query: dict[str, str | int] = {"name_contains": part, "limit": limit}
+    async def find_users(self, text: str, *, limit: int = 20) -> Sequence[Profile]:
+        """Return the user with this name, then others by name.
+
+        Each word of the text is a part of a name or display name; one of 1 or 2 characters is the beginning of a word.
+        """
+        query: dict[str, str | int] = {"name_contains": text, "limit": limit}
         return _decode(await self._request_signed_in("GET", "/v1/profiles", query), _Profiles).profiles
 
     async def profiles(self, user_ids: Sequence[int]) -> Sequence[Profile]:

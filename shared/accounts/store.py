@@ -92,8 +92,8 @@ class AccountStore(AuditStore, Protocol):
         """Return the accounts with these ids, in the same order, without missing ones. At most 100 ids."""
         ...
 
-    async def find_users(self, part: str, *, after_name: str, limit: int) -> Sequence[User]:
-        """Return accounts whose name or display name contains the part (3 or more characters, any case), by name."""
+    async def find_users(self, query: str, *, after_name: str, limit: int) -> Sequence[User]:
+        """Return accounts that the query finds by `shared.accounts.names`, by name; none if it has no word."""
         ...
 
     async def credentials(self, name: str) -> Credentials | None: ...
