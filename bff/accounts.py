@@ -125,7 +125,9 @@ class Accounts:
 
     @endpoint("GET", "/v1/me/gateway", models.GatewayLocation)
     async def get_gateway(self, claims: Claims) -> Response | Refusal:
-        """The addresses of the gateway for this user's sessions, for WebSocket and for gRPC."""
+        """The addresses of the gateway for this user's sessions, for WebSocket and for gRPC.
+
+        If no gateway serves this user now, the answer comes when one does, or after 5 seconds with a refusal."""
         host = hostname(request)
         if not host:
             return Refusal(Code.MALFORMED, "The `Host` header must be the host of this request.", field="Host")

@@ -26,7 +26,7 @@ GROUP = "gateway"
 """The consumer group that divides the partitions among the gateways."""
 
 RETRY_SECONDS = 1.0
-"""Delay before the group is joined again after the backplane was unavailable."""
+"""Delay before the group is joined again, or a tail is begun again, after the backplane was unavailable."""
 
 SLICE = 2_000
 """Records delivered before other tasks get their turn: about 20 ms of work. If all sessions could publish more in one
@@ -215,22 +215,22 @@ class LogConsumer:
     # ---- assignments
 
     async def _gain(self, consumer: Consumer, partitions: Collection[int]) -> None:
-        """Begin to read the gained partitions, from where their tails begin. Raises Unavailable."""
-        failures: list[Unavailable] = []
+        """Begin to read the gained partitions, from where their tails begin."""
 
         async def begin(partition: int) -> None:
-            try:
-                await self._begin_tail(consumer, partition)
-            except Unavailable as error:
-                failures.append(error)
+            while True:
+                try:
+                    return await self._begin_tail(consumer, partition)
+                except Unavailable as error:  # to leave the group for it would cost all owned partitions
+                    _log.warning("tail_not_begun", partition=partition, error=str(error))
+                    await trio.sleep(RETRY_SECONDS)
 
         async with trio.open_nursery() as nursery:
             for partition in partitions:
                 nursery.start_soon(begin, partition)
-        if failures:
-            raise failures[0]
 
     async def _begin_tail(self, consumer: Consumer, partition: int) -> None:
+        """Raises Unavailable."""
         configuration = self._live.value
         since_ms = wall_clock_ms() - int(configuration.tail_seconds * 1000)
         end = await self._backplane.end_offset(partition)

@@ -59,8 +59,8 @@ def divide(
     """Return the partitions that each member has after this rebalance. `claims` has those that it has before it.
 
     A partition without an owner goes to the member with the fewest. Then partitions move until all members have the
-    same number, or one more. A newcomer gains from other newcomers only: a move costs each user of the partition a
-    reconnect, and the newcomer may end as soon as it has come.
+    same number, or one more. A newcomer gains from other newcomers only, and its share stays where it is for so long: a
+    move costs each user of the partition a reconnect, and the newcomer may end as soon as it has come.
 
     A partition that moves, or that two members claim, is given to nobody: the next rebalance gives it to its new owner,
     when all others have released it.
@@ -68,6 +68,7 @@ def divide(
     owners = Counter(partition for claimed in claims.values() for partition in claimed)
     divided = {member: {part for part in claimed if owners[part] == 1} for member, claimed in claims.items()}
     settled = divided.keys() - newcomers
+    share, remainder = divmod(len(partitions), len(claims))
 
     def load(member: str) -> tuple[int, str]:
         return len(divided[member]), member
@@ -77,7 +78,8 @@ def divide(
     for givers, receivers in ((divided.keys(), settled), (divided.keys() - settled, divided.keys())):
         while givers and receivers:
             giver, receiver = max(givers, key=load), min(receivers, key=load)
-            if len(divided[giver]) <= max(len(divided[receiver]) + 1, len(partitions) // len(divided)):
+            most, fewest = len(divided[giver]), len(divided[receiver])
+            if most <= max(fewest + 1, share) or fewest >= share + bool(remainder):
                 break
             divided[receiver].add(divided[giver].pop())
     return {member: divided[member] - (owners.keys() - set(claimed)) for member, claimed in claims.items()}

@@ -18,6 +18,7 @@ from shared.contract.errors import Code, Unavailable
 from shared.contract.partitions import partition_of
 from shared.coordination.ownership import GatewayAddress, LocalDirectory
 from tests.messaging.gateway.harness import ALL, ANN, BEN, PARTITIONS, PATIENCE, Platform, ScriptedLog
+from tests.waiting import until
 
 HOME = partition_of(ANN, PARTITIONS)
 
@@ -118,6 +119,25 @@ async def test_a_tail_has_the_records_that_came_while_it_began_if_all_earlier_on
                 await trio.sleep(0.001)
         nursery.cancel_scope.cancel()
     assert log.sought == dict.fromkeys(ALL, 7)
+
+
+async def test_a_log_that_can_not_look_up_a_gained_partition_costs_no_owned_one(
+    platform: Platform, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_consumer, "RETRY_SECONDS", 0.01)
+    gateway = await platform.start_gateway()
+    log.assign(frozenset(), frozenset([HOME]), 2)
+    look_up, failures = log.end_offset, [Unavailable("slow"), Unavailable("slow")]
+
+    async def end_offset(partition: int) -> int:
+        if failures:
+            raise failures.pop()
+        return await look_up(partition)
+
+    monkeypatch.setattr(log, "end_offset", end_offset)
+    log.assign(frozenset([HOME]), frozenset(), 3)
+    await until(lambda: gateway.partitions.owned == ALL)
+    assert not log.has_left
 
 
 async def test_sessions_end_when_their_sign_in_does(platform: Platform, gateway: Gateway) -> None:

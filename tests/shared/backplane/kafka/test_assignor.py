@@ -36,6 +36,10 @@ def test_partitions_stay_unless_the_balance_of_members_that_stay_requires_a_move
     assert max(loads) <= min(loads) + 1
 
 
+def test_the_share_of_a_newcomer_does_not_move_twice() -> None:
+    assert len(divide(range(8), {"old": set(range(8)), "settled": (), "new": ()}, {"new"})["old"]) == 5
+
+
 def test_partitions_of_a_member_that_has_ended_go_to_members_that_stay() -> None:
     assert divide(range(4), {"old": {0}, "other": {1}, "new": ()}, {"new"}) == {
         "old": {0, 2},
