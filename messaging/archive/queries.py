@@ -103,8 +103,8 @@ class ArchiveQueries(ArchiveServiceServicer):
         if isinstance(members, Refusal):
             return members
         if not 0 < len(request.client_message_id.encode()) <= MAX_CLIENT_MESSAGE_ID:
-            message = f"`client_message_id` must have 1 to {MAX_CLIENT_MESSAGE_ID} bytes."
-            return Refusal(Code.INVALID, message, field="client_message_id")
+            limits = f"`client_message_id` must have 1 to {MAX_CLIENT_MESSAGE_ID} bytes."
+            return Refusal(Code.INVALID, limits, field="client_message_id")
         message = await _unless_unavailable(
             self._chats.find_message(request.chat_id, request.user_id, request.client_message_id)
         )

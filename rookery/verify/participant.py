@@ -24,6 +24,7 @@ from rookery.verify.absences import Presence
 from rookery.verify.histories import retry
 from rookery.verify.records import Copy, Delivery, Key, Sent
 from shared.contract.chats import direct_chat_id
+from shared.contract.ids import wall_clock_ms
 
 RETRY_PAUSE = 0.25
 """Seconds before a refused message is sent again, unless the server asks for more."""
@@ -92,7 +93,8 @@ class Participant:
                 key = f"{run_id}-{self.number}-{number}"
                 chat_id = direct_chat_id(client.me.user_id, recipient)
                 text = f"{key} ".ljust(size, "·" if number % 2 else ".")
-                sent = Sent((client.me.user_id, key), chat_id, recipient, text, number, at=self._clock())
+                at, at_ms = self._clock(), wall_clock_ms()
+                sent = Sent((client.me.user_id, key), chat_id, recipient, text, number, at=at, at_ms=at_ms)
                 self.sent.append(sent)
                 nursery.start_soon(self._send_until_accepted, client, sent, self._submit(client, sent), slots)
 
@@ -118,7 +120,7 @@ class Participant:
 
     def _submit(self, client: Client, sent: Sent) -> Submission | Refused:
         try:
-            return client.submit(sent.recipient_id, sent.text, client_message_id=sent.key[1])
+            return client.submit(sent.recipient_id, sent.text, client_message_id=sent.key[1], first_sent_ms=sent.at_ms)
         except Refused as refused:
             return refused
 
