@@ -52,7 +52,9 @@ class Gateway:
         self.live = live
         self.registry = Registry()
         self.partitions = OwnedPartitions(backplane.partitions)
-        self.publisher = Publisher(backplane, Lookups(accounts, history, self.partitions), self.partitions, ids)
+        self.publisher = Publisher(
+            backplane, Lookups(accounts, history, backplane, self.partitions), self.partitions, ids
+        )
         self.log_consumer = LogConsumer(
             backplane, self.partitions, self.registry, directory, address, live, ids, self.publisher.wait_idle
         )

@@ -237,9 +237,10 @@ class LogConsumer:
         full = end - configuration.tail_bytes // MIN_RECORD_BYTES
         # If all records are older, `offset_at` returns the end of that moment: the tail must also have the records
         # that came after `end_offset`.
-        start = max(min(await self._backplane.offset_at(partition, since_ms), end), full)
+        since = min(await self._backplane.offset_at(partition, since_ms), end)
+        start = max(since, full)
         consumer.seek(partition, start)
-        self._partitions.assign(partition, start, end)
+        self._partitions.assign(partition, start, end, since_ms if start == since else wall_clock_ms())
 
     def _own_rebuilt(self) -> None:
         """Own the partitions whose tails have been read up to the end of the log at their assignment."""

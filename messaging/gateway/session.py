@@ -34,6 +34,7 @@ from rookery.v1.session_pb2 import (
 )
 from shared.accounts.tokens import Claims
 from shared.configuration import LiveConfiguration
+from shared.contract.chats import MAX_CLIENT_MESSAGE_ID
 from shared.contract.errors import Code, Refusal
 from shared.contract.ids import time_of
 from shared.telemetry.metrics.catalogue import DELIVERY, REFUSALS, SESSION_DROPPED, SESSION_FRAMES
@@ -62,6 +63,9 @@ MAX_REFUSED_SENDS = 1_000
 REFUSED_SENDS_SECONDS = 40.0
 """How long a refused send that is not sent again holds back later ones, from the last frame before its refusal. By then
 the client has read the refusal, or its connection has failed the heartbeat."""
+
+RESEND_SECONDS = 60.0
+"""From the connection on: within this time a client has sent again what the session before left unanswered."""
 
 MAX_RATE_EXCESS = 1_000
 """Frames refused for their rate, minus the frames accepted since, before the session is ended."""
@@ -126,6 +130,8 @@ class Session:
         """Called when there is something to send, or when the session has ended."""
         self.on_sign_in: Callable[[], None] = lambda: None
         """Called when the client has signed in."""
+        self.is_resumed = False
+        """Whether the tail had every event since the client's last position."""
         self.dropped = 0
         """Events dropped since the last Gap."""
         self.deliveries: list[Span] = []
@@ -297,6 +303,10 @@ class Session:
             del refused[key]
         return not any(each.number for each in refused.values())
 
+    def may_repeat(self, now: float) -> bool:
+        """Whether a Send of a client that does not tell may repeat one of an earlier session, from before the tail."""
+        return not self.is_resumed and now - self._opened < RESEND_SECONDS
+
     def refuse(self, refusal: Refusal, frame: int, client_message_id: str = "") -> None:
         """Refuse the frame of this number; the session stays live."""
         REFUSALS.inc(refusal.code)
@@ -304,7 +314,7 @@ class Session:
             ServerFrame(
                 refused=Refused(
                     frame=frame,
-                    client_message_id=client_message_id[: requests.MAX_CLIENT_MESSAGE_ID],
+                    client_message_id=client_message_id[:MAX_CLIENT_MESSAGE_ID],
                     code=refusal.code,
                     message=refusal.message,
                     field=refusal.field,

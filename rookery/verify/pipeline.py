@@ -62,7 +62,7 @@ class Pipeline:
 
     def _submit(self, sent: Sent) -> Submission | Refused:
         try:
-            return self._client.submit(sent.recipient_id, sent.text, client_message_id=sent.key[1])
+            return submit(self._client, sent)
         except Refused as refused:
             return refused
 
@@ -96,6 +96,11 @@ class Pipeline:
         self._resumes_at = max(self._resumes_at, trio.current_time() + max(pause, RETRY_PAUSE))
 
 
+def submit(client: Client, sent: Sent) -> Submission:
+    """Send the message, for the first time or again. Raises Refused; SignedOut."""
+    return client.submit(sent.recipient_id, sent.text, client_message_id=sent.key[1], first_sent_ms=sent.at_ms)
+
+
 async def answer_of(submission: Submission) -> Accepted | Refused | Unreachable:
     """Return the answer, or the error without one."""
     try:
@@ -108,7 +113,7 @@ async def send_again(client: Client, sent: Sent) -> None:
     """Send an accepted message once more, until there is an answer, and record its id."""
     sent.late_id = 0
     while True:
-        outcome = await answer_of(client.submit(sent.recipient_id, sent.text, client_message_id=sent.key[1]))
+        outcome = await answer_of(submit(client, sent))
         if isinstance(outcome, Accepted):
             sent.late_id = outcome.message_id
         if isinstance(outcome, Accepted) or (isinstance(outcome, Refused) and not outcome.retryable):

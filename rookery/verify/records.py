@@ -37,6 +37,8 @@ class Sent:
     """Its number among the sender's messages, in the order of their first sending."""
     at: float
     """The moment when it was to be sent first."""
+    at_ms: int = 0
+    """The same by the wall clock, in milliseconds since 1970."""
     accepted_at: float = math.inf
     message_id: int = 0
     """The id of its acceptance; 0 without one."""
