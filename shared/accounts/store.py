@@ -28,6 +28,11 @@ class User:
     created_at_ms: int
     is_deleted: bool = False
 
+    @classmethod
+    def new(cls, user_id: int, name: str, display_name: str | None, created_at_ms: int) -> "User":
+        """A new account. The display name defaults to the name."""
+        return cls(user_id, name, display_name or name, about="", version=1, created_at_ms=created_at_ms)
+
 
 @dataclass(frozen=True, slots=True)
 class AccountStatus:

@@ -200,4 +200,4 @@ class CassandraAccounts(CassandraLinks):
 
 
 def _users(rows: Iterable[Sequence[Any]]) -> list[User]:
-    return [User(*columns, is_deleted=bool(is_deleted)) for *columns, is_deleted in rows]
+    return [User(*columns, bool(is_deleted)) for *columns, is_deleted in rows]

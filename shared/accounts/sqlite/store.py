@@ -244,7 +244,7 @@ class SqliteAccounts(SqliteLinks):
 
 
 def _users(rows: Iterable[Any]) -> list[User]:
-    return [User(*columns, is_deleted=bool(is_deleted)) for *columns, is_deleted in rows]
+    return [User(*columns, bool(is_deleted)) for *columns, is_deleted in rows]
 
 
 def _fold(name: str, display_name: str) -> str:
