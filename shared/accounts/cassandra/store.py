@@ -200,4 +200,7 @@ class CassandraAccounts(CassandraLinks):
 
 
 def _users(rows: Iterable[Sequence[Any]]) -> list[User]:
-    return [User(*columns, bool(is_deleted)) for *columns, is_deleted in rows]
+    return [
+        User(user_id, name, display_name, about, version, created_at_ms, bool(is_deleted))
+        for user_id, name, display_name, about, version, created_at_ms, is_deleted in rows
+    ]

@@ -244,7 +244,10 @@ class SqliteAccounts(SqliteLinks):
 
 
 def _users(rows: Iterable[Any]) -> list[User]:
-    return [User(*columns, bool(is_deleted)) for *columns, is_deleted in rows]
+    return [
+        User(user_id, name, display_name, about, version, created_at_ms, bool(is_deleted))
+        for user_id, name, display_name, about, version, created_at_ms, is_deleted in rows
+    ]
 
 
 def _fold(name: str, display_name: str) -> str:
