@@ -12,6 +12,7 @@ from messaging.gateway.gateway import Gateway
 from messaging.gateway.session import RETRY_AFTER_MS
 from rookery.v1.backplane_pb2 import Envelope, SignOut
 from rookery.v1.session_pb2 import Authenticate, ClientFrame
+from shared.accounts.sign_outs import ALL_SIGN_INS, announce_ends
 from shared.backplane import Record
 from shared.backplane.publishing import publish_and_wait
 from shared.contract.errors import Code, Unavailable
@@ -147,6 +148,21 @@ async def test_sessions_end_when_their_sign_in_does(platform: Platform, gateway:
             record = Record(partition_of(user_id, PARTITIONS), envelope.SerializeToString())
             await publish_and_wait(platform.backplane, [record])
             assert (await client.until("goodbye")).goodbye.code == "unauthenticated"
+
+
+async def test_messages_to_a_deleted_account_are_refused_at_once_and_its_sessions_end(
+    platform: Platform, gateway: Gateway
+) -> None:
+    async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
+        await ann.send_text("a", BEN)
+        await ann.expect("accepted")
+        await platform.accounts.delete_user(BEN)
+        await announce_ends(platform.backplane, BEN, ALL_SIGN_INS, is_deleted=True)
+        assert (await ben.until("goodbye")).goodbye.code == "unauthenticated"
+        for text in ("b", "c"):
+            await ann.send_text(text, BEN)
+            refused = (await ann.until("refused")).refused
+            assert (refused.code, refused.field) == (Code.RECIPIENT_DELETED, "send.recipient_id")
 
 
 async def test_a_poison_record_stops_nothing(platform: Platform, gateway: Gateway) -> None:
