@@ -55,7 +55,7 @@ class Profiles:
         named = await self._named(text)
         found = await self._services.accounts.find_users(text, after_name=query.cursor, limit=limit + 2)
         first = [] if query.cursor else named
-        others = [user for user in found if user not in named]
+        others = [user for user in found if user.user_id not in [each.user_id for each in named]]
         page = [*first, *others][:limit]
         last = page[-1].name if len(page) > len(first) else BEFORE_ALL
         more = len(first) + len(others) > limit
