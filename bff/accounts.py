@@ -66,8 +66,7 @@ class Accounts:
     async def sign_in(self, body: models.SignIn) -> Response | Refusal:
         """Sign in."""
         device_id = await self._devices.verify(body.device_token, body.name) if body.device_token else None
-        limit, now = self._services.live.value.sign_ins_per_minute, trio.current_time()
-        attempt = self._attempts.begin(body.name, client_address(request), device_id, limit, now)
+        attempt = self._attempts.begin(body.name, client_address(request), device_id, *self._sign_in_limit())
         user_id = await self._check(body.name, body.password, attempt)
         if isinstance(user_id, Refusal):
             return user_id
@@ -115,8 +114,7 @@ class Accounts:
     async def change_password(self, claims: Claims, body: models.PasswordChange) -> Response | Refusal:
         """Change the password. Every other sign-in of the account ends, with its sessions."""
         user = await self._user(claims.user_id)
-        limit, now = self._services.live.value.sign_ins_per_minute, trio.current_time()
-        attempt = self._password_changes.begin(claims.family_id, limit, now)
+        attempt = self._password_changes.begin(claims.family_id, *self._sign_in_limit())
         checked = await self._check(user.name, body.current_password, attempt)
         if isinstance(checked, Refusal):
             return _WRONG_PASSWORD if checked.code is Code.UNAUTHENTICATED else checked
@@ -137,6 +135,10 @@ class Accounts:
         if location is None:
             return Refusal(Code.UNAVAILABLE, "No gateway serves this user now: try again soon.")
         return Response(location)
+
+    def _sign_in_limit(self) -> tuple[int, float]:
+        """Failed sign-ins per minute, and the time of the attempt."""
+        return self._services.live.value.sign_ins_per_minute, trio.current_time()
 
     async def _user(self, user_id: int) -> User:
         (user,) = await self._services.accounts.users([user_id])

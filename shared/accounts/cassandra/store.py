@@ -105,8 +105,8 @@ class CassandraAccounts(CassandraAdministration):
         found = {row[0]: User(*row) for row in rows}
         return [found[user_id] for user_id in asked if user_id in found]
 
-    async def find_users(self, part: str, *, after_name: str, limit: int) -> Sequence[User]:
-        return await self._index.find(part, after_name=after_name, limit=limit)
+    async def find_users(self, query: str, *, after_name: str, limit: int) -> Sequence[User]:
+        return await self._index.find(query, after_name=after_name, limit=limit)
 
     async def credentials(self, name: str) -> Credentials | None:
         user_id = await self._owner(name)

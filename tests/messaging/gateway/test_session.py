@@ -285,6 +285,19 @@ def test_a_client_that_repeats_a_send_has_read_all_earlier_refusals() -> None:
     assert session.may_send("c", NOW)
 
 
+def test_a_send_that_is_refused_again_holds_back_those_that_were_repeated_behind_it() -> None:
+    session = live_client().session
+    for frame, key in enumerate("abc", 2):
+        session.refuse(AWAY, frame, key)
+    assert session.may_send("a", NOW)
+    session.refuse(AWAY, 5, "a")  # which the client has not read yet
+    assert not session.may_send("b", NOW)
+    session.refuse(AWAY, 6, "b")
+    for key in "abcd":
+        assert session.may_send(key, NOW)
+        session.accept(Accepted(client_message_id=key))
+
+
 def test_only_a_refusal_that_may_be_repeated_holds_back_and_for_a_bounded_time() -> None:
     session = live_client().session
     session.refuse(Refusal(Code.INVALID, "no text"), 2, "a")
