@@ -22,6 +22,7 @@ from kafka.protocol import producer as _producer
 from kafka.record import default_records as _default_records
 from kafka.structs import OffsetAndMetadata as _OffsetAndMetadata
 from kafka.structs import TopicPartition as _TopicPartition
+from kafka.util import WeakMethod as _WeakMethod
 
 Client: TypeAlias = Any
 """A KafkaNetClient: connections to the brokers, and the cluster's metadata."""
@@ -48,4 +49,5 @@ TopicPartition: Any = _TopicPartition
 CreateTopicsRequest: Any = _admin.CreateTopicsRequest
 LeaveGroupRequest: Any = _consumer.LeaveGroupRequest
 ProduceRequest: Any = _producer.ProduceRequest
+WeakMethod: Any = _WeakMethod
 InitProducerIdRequest: Any = _producer.InitProducerIdRequest
