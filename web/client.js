@@ -250,6 +250,8 @@ export class Client extends EventTarget {
   /** @param {string} client_message_id @param {Refused} refused */
   #onSendRefused(client_message_id, refused) {
     this.outbox.refused(client_message_id, refused, Date.now());
+    if (refused.code === "recipient_deleted" && this.openChat)
+      this.profiles.refresh(this.chats.otherOf(this.openChat));
     this.#emit("messages", this.outbox.get(client_message_id)?.chat_id);
     this.#flush();
   }

@@ -26,7 +26,7 @@ GROUP = "gateway"
 """The consumer group that divides the partitions among the gateways."""
 
 RETRY_SECONDS = 1.0
-"""Delay before the group is joined again after the backplane was unavailable."""
+"""Delay before the group is joined again, or a tail is begun again, after the backplane was unavailable."""
 
 SLICE = 2_000
 """Records delivered before other tasks get their turn: about 20 ms of work. If all sessions could publish more in one
@@ -62,6 +62,7 @@ class LogConsumer:
         live: Live,
         ids: SnowflakeGenerator,
         settle_sends: SettleSends,
+        forget_user: Callable[[int], None],
     ) -> None:
         self._backplane = backplane
         self._partitions = partitions
@@ -71,6 +72,7 @@ class LogConsumer:
         self._live = live
         self._ids = ids
         self._settle_sends = settle_sends
+        self._forget_user = forget_user
         self._epoch = 0
         self._scope = trio.CancelScope()
         self._ended = trio.Event()
@@ -202,6 +204,8 @@ class LogConsumer:
     def _sign_out(self, envelope: Envelope) -> None:
         family_id = envelope.sign_out.family_id
         for user_id in envelope.recipient_ids:
+            if envelope.sign_out.is_deleted:
+                self._forget_user(user_id)
             for session in tuple(self._registry.of(user_id)):
                 if family_id in ("", session.family_id):
                     session.end(Refusal(Code.UNAUTHENTICATED, "This sign-in has ended."))
@@ -215,22 +219,22 @@ class LogConsumer:
     # ---- assignments
 
     async def _gain(self, consumer: Consumer, partitions: Collection[int]) -> None:
-        """Begin to read the gained partitions, from where their tails begin. Raises Unavailable."""
-        failures: list[Unavailable] = []
+        """Begin to read the gained partitions, from where their tails begin."""
 
         async def begin(partition: int) -> None:
-            try:
-                await self._begin_tail(consumer, partition)
-            except Unavailable as error:
-                failures.append(error)
+            while True:
+                try:
+                    return await self._begin_tail(consumer, partition)
+                except Unavailable as error:  # to leave the group for it would cost all owned partitions
+                    _log.warning("tail_not_begun", partition=partition, error=str(error))
+                    await trio.sleep(RETRY_SECONDS)
 
         async with trio.open_nursery() as nursery:
             for partition in partitions:
                 nursery.start_soon(begin, partition)
-        if failures:
-            raise failures[0]
 
     async def _begin_tail(self, consumer: Consumer, partition: int) -> None:
+        """Raises Unavailable."""
         configuration = self._live.value
         since_ms = wall_clock_ms() - int(configuration.tail_seconds * 1000)
         end = await self._backplane.end_offset(partition)

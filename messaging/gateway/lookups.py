@@ -1,4 +1,4 @@
-"""Looks up whether the users and messages exist that a request names, and the first message of a late retry."""
+"""Looks up the users and messages that a request names, deleted accounts, and the first message of a late retry."""
 
 from messaging.gateway.history import History
 from messaging.gateway.owned_partitions import OwnedPartitions
@@ -27,20 +27,32 @@ class Lookups:
         self._cached_users: dict[int, None] = {}
         self._recorded: dict[int, int] = {}
         """By partition, the offset up to which history was complete when it was asked for last."""
+        self._forgotten = 0
 
     def is_cached(self, user_id: int) -> bool:
         """Whether the user was found before."""
         return user_id in self._cached_users
 
     async def check_user(self, user_id: int, field: str) -> Refusal | None:
-        """The refusal of a request whose `field` names a user that does not exist; None if the user exists. Raises
-        Unavailable."""
-        if not await self._accounts.users([user_id]):
+        """The refusal of a request whose `field` names a user that does not exist or was deleted; None if the user
+        exists. Raises Unavailable."""
+        forgotten = self._forgotten
+        users = await self._accounts.users([user_id])
+        if not users:
             return Refusal(Code.NOT_FOUND, "There is no such user.", field)
+        if users[0].is_deleted:
+            return Refusal(Code.RECIPIENT_DELETED, "This account was deleted: it receives no messages.", field)
+        if self._forgotten != forgotten:
+            return None  # the account may have been deleted after it was read
         if len(self._cached_users) >= MAX_CACHED_USERS:
             del self._cached_users[next(iter(self._cached_users))]
         self._cached_users[user_id] = None
         return None
+
+    def forget_user(self, user_id: int) -> None:
+        """Look the user up again before the next message to them: the account was deleted."""
+        self._forgotten += 1
+        self._cached_users.pop(user_id, None)
 
     async def check_message(self, user_id: int, chat_id: str, message_id: int) -> Refusal | None:
         """The refusal of the user's reply or reaction to a message that is not in the chat; None if it is, by the tail

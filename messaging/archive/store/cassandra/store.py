@@ -9,7 +9,7 @@ from typing import Any
 
 from messaging.archive.store.cassandra.history import HISTORY_STATEMENTS, History
 from messaging.archive.store.cassandra.recording import ChatRecording, prepare_recording
-from messaging.archive.store.protocol import UNREAD_LIMIT, UNREAD_SCAN, ChatCursor, Page
+from messaging.archive.store.protocol import ChatCursor, Page
 from rookery.v1.archive_pb2 import CHAT_KIND_DIRECT, Chat, HistoryMessage
 from rookery.v1.session_pb2 import Event, Message, Receipt
 from shared.contract.chats import direct_members
@@ -98,11 +98,11 @@ class CassandraChats:
             read_up_to = next((mark.read_up_to for mark in chat.receipts if mark.user_id == user_id), 0)
             if chat.HasField("newest") and chat.newest.message_id > read_up_to:
                 unread.append((chat, read_up_to))
-        senders = await self._history.senders(
-            [(chat.chat_id, mark, chat.newest.message_id) for chat, mark in unread], UNREAD_SCAN
+        counts = await self._history.count_of_others(
+            user_id, [(chat.chat_id, mark, chat.newest.message_id) for chat, mark in unread]
         )
-        for (chat, _), sent_by in zip(unread, senders, strict=True):
-            chat.unread = min(sum(sender_id != user_id for sender_id in sent_by), UNREAD_LIMIT)
+        for (chat, _), count in zip(unread, counts, strict=True):
+            chat.unread = count
 
 
 @asynccontextmanager

@@ -76,8 +76,10 @@ _LIST_CHATS = """
 """
 _COUNT_UNREAD = """
     SELECT count(*) FROM (
-        SELECT sender_id FROM messages WHERE chat = ? AND message_id > ? ORDER BY message_id DESC LIMIT ?
-    ) WHERE sender_id <> ?
+        SELECT 1 FROM (
+            SELECT sender_id FROM messages WHERE chat = ? AND message_id > ? ORDER BY message_id DESC LIMIT ?
+        ) WHERE sender_id <> ? LIMIT ?
+    )
 """
 _MESSAGES_BEFORE = "SELECT message FROM messages WHERE chat = ? AND message_id < ? ORDER BY message_id DESC LIMIT ?"
 _MESSAGES_AFTER = "SELECT message FROM messages WHERE chat = ? AND message_id > ? ORDER BY message_id LIMIT ?"
@@ -184,7 +186,8 @@ def _chat(connection: sqlite3.Connection, user_id: int, chat: int, chat_id: str,
         for member, delivered, read in connection.execute(query, (chat,))
     ]
     read_up_to = next((receipt.read_up_to for receipt in receipts if receipt.user_id == user_id), 0)
-    (unread,) = connection.execute(_COUNT_UNREAD, (chat, read_up_to, UNREAD_SCAN, user_id)).fetchone()
+    bounds = (chat, read_up_to, UNREAD_SCAN, user_id, UNREAD_LIMIT)
+    (unread,) = connection.execute(_COUNT_UNREAD, bounds).fetchone()
     query = "SELECT message FROM messages WHERE chat = ? ORDER BY message_id DESC LIMIT 1"
     newest = connection.execute(query, (chat,)).fetchone()
     return Chat(
@@ -192,7 +195,7 @@ def _chat(connection: sqlite3.Connection, user_id: int, chat: int, chat_id: str,
         kind=CHAT_KIND_DIRECT,
         member_ids=direct_members(chat_id),
         newest=None if newest is None else Message.FromString(newest[0]),
-        unread=min(unread, UNREAD_LIMIT),
+        unread=unread,
         receipts=receipts,
         changed_at_ms=changed_ms,
     )

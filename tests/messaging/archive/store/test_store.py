@@ -398,6 +398,14 @@ async def test_unread_is_counted_to_100(chats: ChatStore, talk: Conversation) ->
     assert chat.unread == 100
 
 
+@pytest.mark.parametrize(("others", "own", "unread"), [(1, 250, 1), (120, 450, 100)])
+async def test_unread_is_counted_behind_many_own_messages(
+    chats: ChatStore, talk: Conversation, others: int, own: int, unread: int
+) -> None:
+    await chats.record([talk.message(0) for _ in range(others)] + [talk.message(1) for _ in range(own)], {})
+    assert (await chat_of(chats, talk, talk.members[1])).unread == unread
+
+
 async def test_receipts_move_forward_only(chats: ChatStore, talk: Conversation) -> None:
     first, second = talk.message(), talk.message()
     await chats.record([first, second, talk.receipt(1, delivered=second.event_id, read=second.event_id)], {})
