@@ -155,14 +155,14 @@ class Publisher:
 
     def _is_late(self, session: Session, request: SendRequest) -> bool:
         """Whether the message may have been sent before the tail begins, and is not in it."""
+        ago_ms = request.first_sent_ms_ago
+        if ago_ms == 0 or (ago_ms is None and not session.may_repeat(trio.current_time())):
+            return False
         key = (session.user_id, request.client_message_id)
         tail = self._partitions.tail_of(session.user_id)
         if tail is None or key in self._in_flight or tail.sent_with(key):
             return False
-        ago_ms = request.first_sent_ms_ago
-        if ago_ms is None:
-            return session.may_repeat(trio.current_time())
-        return ago_ms > 0 and wall_clock_ms() - ago_ms - RETRY_MARGIN_MS < tail.complete_from_ms
+        return ago_ms is None or wall_clock_ms() - ago_ms - RETRY_MARGIN_MS < tail.complete_from_ms
 
     def _send_once(
         self, command: Command, request: SendRequest, tail: Tail, message_id: int, forgotten: Sent | None

@@ -1,6 +1,13 @@
 """Look up offsets: by time, and those that a group has committed. For Kafka's thread."""
 
-from shared.backplane.kafka.kafka_python import Client, ConsumerCoordinator, Fetcher, Place, SubscriptionState
+from shared.backplane.kafka.kafka_python import (
+    Client,
+    ConsumerCoordinator,
+    Fetcher,
+    Place,
+    SubscriptionState,
+    WeakMethod,
+)
 
 OLDEST = -2
 """Kafka's code, in place of a time, for the offset of the oldest record."""
@@ -26,5 +33,8 @@ async def committed_offset(client: Client, group_id: str, place: Place, timeout_
     """
     options = {"group_id": group_id, "enable_auto_commit": False, "api_version": client._manager.broker_version}
     coordinator = ConsumerCoordinator(client, SubscriptionState("earliest"), **options)
-    committed = await coordinator.fetch_committed_offsets_async({place}, timeout_ms)
+    try:
+        committed = await coordinator.fetch_committed_offsets_async({place}, timeout_ms)
+    finally:  # a coordinator that is gone would fail each update of the client's metadata
+        client.cluster.remove_listener(WeakMethod(coordinator._handle_metadata_update))
     return int(committed[place].offset) if place in committed else 0

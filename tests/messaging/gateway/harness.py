@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from shared.accounts.sqlite.store import open_sqlite_accounts
 from shared.accounts.store import AccountStore, Family, User
 from shared.accounts.tokens import TokenIssuer, TokenVerifier, digest
 from shared.background import open_background
-from shared.backplane import Assignment, Backplane, Consumer, DeadLetter, Destination, Fetched, Record
+from shared.backplane import Assignment, Backplane, Consumer, DeadLetter, Destination, Fetched, Record, StoredRecord
 from shared.backplane.protocol import Done
 from shared.backplane.sqlite.log import open_sqlite_log
 from shared.configuration import LiveConfiguration
@@ -150,6 +150,9 @@ class ScriptedLog:
 
     def assign(self, gained: frozenset[int], lost: frozenset[int], epoch: int) -> None:
         self._to_consumer.send_nowait(Assignment(gained, lost, epoch))
+
+    def deliver(self, records: Iterable[StoredRecord]) -> None:
+        self._to_consumer.send_nowait(Fetched(tuple(records)))
 
     def acknowledge(self, failure: Exception | None = None) -> None:
         """Acknowledge all records, or fail them."""

@@ -13,9 +13,11 @@ from messaging.gateway.session import RETRY_AFTER_MS
 from rookery.v1.backplane_pb2 import Envelope, SignOut
 from rookery.v1.session_pb2 import Authenticate, ClientFrame
 from shared.accounts.sign_outs import ALL_SIGN_INS, announce_ends
-from shared.backplane import Record
+from shared.backplane import Record, StoredRecord
 from shared.backplane.publishing import publish_and_wait
+from shared.configuration import LiveConfiguration
 from shared.contract.errors import Code, Unavailable
+from shared.contract.ids import wall_clock_ms
 from shared.contract.partitions import partition_of
 from shared.coordination.ownership import GatewayAddress, LocalDirectory
 from tests.messaging.gateway.harness import ALL, ANN, BEN, PARTITIONS, PATIENCE, Platform, ScriptedLog
@@ -120,6 +122,22 @@ async def test_a_tail_has_the_records_that_came_while_it_began_if_all_earlier_on
                 await trio.sleep(0.001)
         nursery.cancel_scope.cancel()
     assert log.sought == dict.fromkeys(ALL, 7)
+
+
+@pytest.mark.parametrize(("first", "age_ms"), [(9_000, 300_000), (10, 0)])
+async def test_a_tail_is_complete_from_the_configured_time_unless_its_size_cuts_it_short(
+    platform: Platform, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch, first: int, age_ms: int
+) -> None:
+    async def offset_at(partition: int, at_ms: int) -> int:
+        return first
+
+    log.end = 10_000
+    monkeypatch.setattr(log, "offset_at", offset_at)
+    log.deliver(StoredRecord(partition, log.end - 1, 0, b"") for partition in ALL)
+    began_ms = wall_clock_ms()
+    gateway = await platform.start_gateway(LiveConfiguration(tail_bytes=1024 * 1024))
+    for tail in gateway.partitions.tails.values():
+        assert began_ms - age_ms <= tail.complete_from_ms <= wall_clock_ms() - age_ms
 
 
 async def test_a_log_that_can_not_look_up_a_gained_partition_costs_no_owned_one(
