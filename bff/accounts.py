@@ -6,7 +6,7 @@ import trio
 from quart import request
 
 from bff import models
-from bff.gateways import locate
+from bff.gateways import Gateways
 from bff.http.endpoints import Response, endpoint, parse_id
 from bff.http.measures import counted
 from bff.http.proxy_headers import client_address, hostname
@@ -53,6 +53,7 @@ class Accounts:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._sign_ins = SignIns(services)
+        self._gateways = Gateways(services.directory, services.publisher.partitions)
         self._devices = DeviceTokens(services.issuer.keys, clock_ms=services.clock_ms)
         self._attempts = SignInThrottle()
         self._password_changes = Throttle()
@@ -107,8 +108,7 @@ class Accounts:
     async def sign_in(self, body: models.SignIn) -> Response | Refusal:
         """Sign in."""
         device_id = await self._devices.verify(body.device_token, body.name) if body.device_token else None
-        limit, now = self._services.live.value.sign_ins_per_minute, trio.current_time()
-        attempt = self._attempts.begin(body.name, client_address(request), device_id, limit, now)
+        attempt = self._attempts.begin(body.name, client_address(request), device_id, *self._sign_in_limit())
         user_id = await self._check(body.name, body.password, attempt)
         if isinstance(user_id, Refusal):
             return user_id
@@ -156,8 +156,7 @@ class Accounts:
     async def change_password(self, claims: Claims, body: models.PasswordChange) -> Response | Refusal:
         """Change the password. Every other sign-in of the account ends, with its sessions."""
         user = await self._user(claims.user_id)
-        limit, now = self._services.live.value.sign_ins_per_minute, trio.current_time()
-        attempt = self._password_changes.begin(claims.family_id, limit, now)
+        attempt = self._password_changes.begin(claims.family_id, *self._sign_in_limit())
         checked = await self._check(user.name, body.current_password, attempt)
         if isinstance(checked, Refusal):
             return _WRONG_PASSWORD if checked.code is Code.UNAUTHENTICATED else checked
@@ -168,14 +167,20 @@ class Accounts:
 
     @endpoint("GET", "/v1/me/gateway", models.GatewayLocation)
     async def get_gateway(self, claims: Claims) -> Response | Refusal:
-        """The addresses of the gateway for this user's sessions, for WebSocket and for gRPC."""
-        services, host = self._services, hostname(request)
+        """The addresses of the gateway for this user's sessions, for WebSocket and for gRPC.
+
+        If no gateway serves this user now, the answer comes when one does, or after 5 seconds with a refusal."""
+        host = hostname(request)
         if not host:
             return Refusal(Code.MALFORMED, "The `Host` header must be the host of this request.", field="Host")
-        location = locate(services.directory, services.publisher.partitions, claims.user_id, host)
+        location = await self._gateways.locate(claims.user_id, host)
         if location is None:
             return Refusal(Code.UNAVAILABLE, "No gateway serves this user now: try again soon.")
         return Response(location)
+
+    def _sign_in_limit(self) -> tuple[int, float]:
+        """Failed sign-ins per minute, and the time of the attempt."""
+        return self._services.live.value.sign_ins_per_minute, trio.current_time()
 
     async def _user(self, user_id: int) -> User:
         (user,) = await self._services.accounts.users([user_id])

@@ -19,6 +19,11 @@ MAX_PROFILES = 100
 _INVISIBLE = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp", "Zs"))
 """Categories of characters that show nothing. An unassigned one may be an emoji that is newer than this Python."""
 
+NAME_PATTERN = "^[A-Za-z0-9._-]+$"
+
+PATTERNS = {NAME_PATTERN: "only letters from a to z, digits, dots, underscores and hyphens"}
+"""The form that a pattern requires, in words."""
+
 ONE_LINE = Field(json_schema_extra={"pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"})
 """`one_line` in the JSON Schema."""
 
@@ -58,7 +63,7 @@ Limit = Annotated[int, Field(ge=1, le=100, description="Entries on a page"), Bef
 Cursor = Annotated[str, StringConstraints(max_length=256)]
 Name = Annotated[
     str,
-    StringConstraints(min_length=3, max_length=32, pattern="^[A-Za-z0-9._-]+$", to_lower=True),
+    StringConstraints(min_length=3, max_length=32, pattern=NAME_PATTERN, to_lower=True),
     Field(description="3 to 32 of a-z, 0-9, dot, underscore and hyphen; stored in lower case"),
 ]
 NewPassword = Annotated[str, StringConstraints(min_length=10, max_length=128), Field(repr=False)]
@@ -74,7 +79,16 @@ DisplayName = Annotated[
     ONE_LINE,
 ]
 About = Annotated[str, StringConstraints(max_length=200), AfterValidator(one_line), ONE_LINE]
-SearchPart = Annotated[str, StringConstraints(min_length=3, max_length=64), AfterValidator(one_line), ONE_LINE]
+SearchPart = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=64),
+    AfterValidator(one_line),
+    ONE_LINE,
+    Field(
+        description="Words in any order, each a part of the name or display name; one of 1 or 2 characters is the "
+        "beginning of a word. Case and an `@` in front of a word do not matter"
+    ),
+]
 DeviceName = Annotated[str, StringConstraints(max_length=64), AfterValidator(one_line), ONE_LINE]
 
 
@@ -103,7 +117,7 @@ class SignIn(Input):
 
 
 class Refresh(Input):
-    """A refresh token. It is valid once: store the one in the response."""
+    """A refresh token. It is valid once, and for a retry within 30 seconds: store the one in the response."""
 
     refresh_token: RefreshToken
 
@@ -145,10 +159,7 @@ class ProfilesQuery(Input):
         BeforeValidator(_split),
         Field(min_length=1, max_length=MAX_PROFILES, description="User ids, separated by commas"),
     ] = None
-    name_contains: Annotated[
-        SearchPart | None,
-        Field(description="A part of the name or display name, 3 characters or more; case does not matter"),
-    ] = None
+    name_contains: SearchPart | None = None
     limit: Limit | None = None
     cursor: Cursor = ""
 

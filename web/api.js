@@ -118,7 +118,7 @@ export class Api {
   }
 
   /**
-   * People whose name contains the text, of 3 characters at least.
+   * People whose names contain the words of the text, of 1 character at least.
    * @param {string} text
    * @returns {Promise<ProfilesPage>}
    */

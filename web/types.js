@@ -109,6 +109,7 @@
  * @property {string} chat_id
  * @property {string} body
  * @property {number} created_ms
+ * @property {number} first_sent_ms 0 before the first sending
  * @property {"pending" | "failed"} state
  * @property {string} error
  */

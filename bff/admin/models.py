@@ -33,10 +33,7 @@ EntryId = Annotated[str, StringConstraints(pattern="^[0-9]{20}-[0-9a-f]{8}$")]
 class UsersQuery(Input):
     """A search by `part`, or one account by `user_id`."""
 
-    part: Annotated[
-        SearchPart | None,
-        Field(description="A part of the name or display name, 3 characters or more; case does not matter"),
-    ] = None
+    part: SearchPart | None = None
     user_id: UserId | None = None
 
 

@@ -52,7 +52,7 @@ class Gateway:
         self.live = live
         self.registry = Registry()
         self.partitions = OwnedPartitions(backplane.partitions)
-        lookups = Lookups(accounts, history, self.partitions)
+        lookups = Lookups(accounts, history, backplane, self.partitions)
         self.publisher = Publisher(backplane, lookups, self.partitions, ids)
         self.log_consumer = LogConsumer(
             backplane,

@@ -26,7 +26,7 @@ GROUP = "gateway"
 """The consumer group that divides the partitions among the gateways."""
 
 RETRY_SECONDS = 1.0
-"""Delay before the group is joined again after the backplane was unavailable."""
+"""Delay before the group is joined again, or a tail is begun again, after the backplane was unavailable."""
 
 SLICE = 2_000
 """Records delivered before other tasks get their turn: about 20 ms of work. If all sessions could publish more in one
@@ -219,31 +219,32 @@ class LogConsumer:
     # ---- assignments
 
     async def _gain(self, consumer: Consumer, partitions: Collection[int]) -> None:
-        """Begin to read the gained partitions, from where their tails begin. Raises Unavailable."""
-        failures: list[Unavailable] = []
+        """Begin to read the gained partitions, from where their tails begin."""
 
         async def begin(partition: int) -> None:
-            try:
-                await self._begin_tail(consumer, partition)
-            except Unavailable as error:
-                failures.append(error)
+            while True:
+                try:
+                    return await self._begin_tail(consumer, partition)
+                except Unavailable as error:  # to leave the group for it would cost all owned partitions
+                    _log.warning("tail_not_begun", partition=partition, error=str(error))
+                    await trio.sleep(RETRY_SECONDS)
 
         async with trio.open_nursery() as nursery:
             for partition in partitions:
                 nursery.start_soon(begin, partition)
-        if failures:
-            raise failures[0]
 
     async def _begin_tail(self, consumer: Consumer, partition: int) -> None:
+        """Raises Unavailable."""
         configuration = self._live.value
         since_ms = wall_clock_ms() - int(configuration.tail_seconds * 1000)
         end = await self._backplane.end_offset(partition)
         full = end - configuration.tail_bytes // MIN_RECORD_BYTES
         # If all records are older, `offset_at` returns the end of that moment: the tail must also have the records
         # that came after `end_offset`.
-        start = max(min(await self._backplane.offset_at(partition, since_ms), end), full)
+        since = min(await self._backplane.offset_at(partition, since_ms), end)
+        start = max(since, full)
         consumer.seek(partition, start)
-        self._partitions.assign(partition, start, end)
+        self._partitions.assign(partition, start, end, since_ms if start == since else wall_clock_ms())
 
     def _own_rebuilt(self) -> None:
         """Own the partitions whose tails have been read up to the end of the log at their assignment."""

@@ -77,7 +77,7 @@ class Api:
         self._credentials = {"name": name, "password": password}
         self._device_name = device_name
         self._tokens: _Tokens | None = None
-        # One at a time: a refresh token that is used twice ends the sign-in.
+        # One at a time: a refresh token that is used again 30 s later ends the sign-in.
         self._refreshing = trio.Lock()
 
     @property
@@ -121,16 +121,19 @@ class Api:
                 except Refused as refused:
                     if refused.retryable:
                         raise
-                    await self._sign_in_again()  # the response with the new token may have been lost
+                    await self._sign_in_again()  # the response with the new token may have been lost long ago
             assert self._tokens is not None  # noqa: S101 - for the type checker
             return self._tokens.access_token
 
     async def gateway(self) -> GatewayEndpoints:
         return _decode(await self._request_signed_in("GET", "/v1/me/gateway"), GatewayEndpoints)
 
-    async def find_users(self, part: str, *, limit: int = 20) -> Sequence[Profile]:
-        """Return users by name whose name or display name contains `part`, of at least 3 characters."""
-        query: dict[str, str | int] = {"name_contains": part, "limit": limit}
+    async def find_users(self, text: str, *, limit: int = 20) -> Sequence[Profile]:
+        """Return the user with this name, then others by name.
+
+        Each word of the text is a part of a name or display name; one of 1 or 2 characters is the beginning of a word.
+        """
+        query: dict[str, str | int] = {"name_contains": text, "limit": limit}
         return _decode(await self._request_signed_in("GET", "/v1/profiles", query), _Profiles).profiles
 
     async def profiles(self, user_ids: Sequence[int]) -> Sequence[Profile]:

@@ -24,6 +24,10 @@ Transport = Literal["grpc", "websocket"]
 WELCOME_DEADLINE = 10.0
 """Seconds for the server's welcome, or for its answer to a ping."""
 
+LONGEST_WELCOME_DEADLINE = 40.0
+"""Seconds. An attempt without a welcome doubles the deadline of the next, up to this: a server that is too slow for the
+first becomes slower with clients that start again and again."""
+
 CHECK_SECONDS = 5.0
 """The interval of the checks for a silent server. It answers a command sooner, if only with a refusal."""
 
@@ -47,6 +51,7 @@ class Reconnector:
         self._wake = trio.Event()
         self._received = 0
         self._backoff = Backoff(trio.current_time())
+        self._welcome_deadline = WELCOME_DEADLINE
 
     def wake(self) -> None:
         """Send the frames that wait."""
@@ -123,6 +128,7 @@ class Reconnector:
     def _publish(self, event: ClientEvent) -> None:
         if isinstance(event, Connected):
             self._backoff.connected()
+            self._welcome_deadline = WELCOME_DEADLINE
             self.ready.set()
         self._queue.put(event, self.session.newest_ms)
 
@@ -135,7 +141,11 @@ class Reconnector:
 
     async def _watch(self, _: SessionStream, __: trio.Nursery) -> Reconnect:
         """Return when the server is silent and does not answer a ping: sooner if a command waits for its answer."""
-        await trio.sleep(WELCOME_DEADLINE)
+        deadline = self._welcome_deadline
+        await trio.sleep(deadline)
+        if self.session.welcome is None:
+            self._welcome_deadline = min(2 * deadline, LONGEST_WELCOME_DEADLINE)
+            return Reconnect(f"no welcome within {deadline:g} s")
         received, silent = self._received, 0.0
         while (welcome := self.session.welcome) is not None:
             await trio.sleep(CHECK_SECONDS)

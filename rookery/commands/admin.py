@@ -15,6 +15,7 @@ import click
 from pydantic import ValidationError
 
 from bff.admin import models
+from bff.validation import sentence
 from rookery.serve.engines import open_accounts, open_backplane, open_configuration, open_processes
 from rookery.serve.folder import DataFolder
 from shared.accounts.administration import AUDIT_LOGGER, Administration, named
@@ -209,11 +210,11 @@ def raise_refusal(result: Result | Refusal) -> Result:
 
 @contextmanager
 def validation_errors() -> Iterator[None]:
-    """Raise validation errors of a model as a ClickException, one line per field."""
+    """Raise validation errors of a model as a ClickException, one sentence per field."""
     try:
         yield
     except ValidationError as error:
-        raise click.ClickException("\n".join(f"{each['loc'][0]}: {each['msg']}" for each in error.errors())) from None
+        raise click.ClickException("\n".join(map(sentence, error.errors()))) from None
 
 
 # ---- lines for people

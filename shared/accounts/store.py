@@ -1,7 +1,7 @@
 """The account store: users, their status, sign-ins, links, and the keys that sign access tokens.
 
 A sign-in is a family: a chain of refresh tokens, of which one is current and each is replaced by the next. The use of a
-replaced token means that it was stolen, and ends the family.
+replaced token means that it was stolen, and ends the family, except shortly after its replacement (`may_repeat`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +11,10 @@ from typing import Protocol
 
 from shared.accounts.audit import AuditStore
 from shared.accounts.links import LinkStore
+
+REUSE_GRACE_MS = 30_000
+"""How long the newest replaced token may be used again: a client whose response was lost retries after its timeout of
+10 s, and tabs without a common lock refresh at the same moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +102,8 @@ class AccountStore(AuditStore, LinkStore, Protocol):
         """Return the accounts with these ids, in the same order, without missing ones. At most 100 ids."""
         ...
 
-    async def find_users(self, part: str, *, after_name: str, limit: int) -> Sequence[User]:
-        """Return accounts whose name or display name contains the part (3 or more characters, any case), by name.
+    async def find_users(self, query: str, *, after_name: str, limit: int) -> Sequence[User]:
+        """Return accounts that the query finds by `shared.accounts.names`, by name; none if it has no word.
         Deleted accounts are left out."""
         ...
 
@@ -152,7 +156,10 @@ class AccountStore(AuditStore, LinkStore, Protocol):
     async def rotate(
         self, old_digest: bytes, new_digest: bytes, *, now_ms: int, expires_at_ms: int
     ) -> Family | Rotation:
-        """Replace the current token of a family by the next, atomically. A reuse ends the family atomically."""
+        """Replace the current token of a family by the next, atomically. A reuse ends the family atomically.
+
+        A repeat with the same two digests returns the family again, if `may_repeat` and the new one is current.
+        """
         ...
 
     async def family_of(self, token_digest: bytes) -> Family | None:
@@ -188,3 +195,11 @@ class AccountStore(AuditStore, LinkStore, Protocol):
     async def remove_signing_key(self, key_id: str) -> None:
         """Remove a key, if it exists."""
         ...
+
+
+def may_repeat(replaced_expires_at_ms: int, expires_at_ms: int) -> bool:
+    """Whether a replacement may be repeated: the expiry that it set and the one of the repeat differ as their times do.
+
+    They also differ if the configured life of tokens was changed in between; then a repeat is a reuse.
+    """
+    return abs(expires_at_ms - replaced_expires_at_ms) <= REUSE_GRACE_MS

@@ -1,5 +1,7 @@
 """Public profiles: by id, in bulk, and by part of a name."""
 
+from urllib.parse import quote
+
 from shared.accounts.store import User
 from tests.bff.conftest import Api
 
@@ -88,15 +90,17 @@ async def test_a_page_has_the_requested_or_the_default_length(api: Api, token: s
     assert limited.body["next_cursor"]
 
 
-async def test_pages_of_any_size_neither_skip_nor_repeat(api: Api, token: str) -> None:
+async def test_the_user_with_the_searched_name_comes_first_and_pages_neither_skip_nor_repeat(
+    api: Api, token: str
+) -> None:
     names = sorted(f"{a}{b}{c}" for a in "ab.-_9" for b in ("xyz", "zyx") for c in ("", "9", "-"))
-    await add(api, *names)
-    expected = [name for name in names if "xyz" in name]
+    await add(api, "xyz", *names)
+    expected = ["xyz", *(name for name in names if "xyz" in name)]
     for limit in range(1, len(expected) + 2):
         found: list[str] = []
         cursor = ""
         while True:
-            path = f"/v1/profiles?name_contains=xyz&limit={limit}&cursor={cursor}"
+            path = f"/v1/profiles?name_contains=%40Xyz&limit={limit}&cursor={quote(cursor)}"
             page = (await api.call("GET", path, token=token)).body
             assert 0 < len(page["profiles"]) <= limit
             found += [profile["name"] for profile in page["profiles"]]

@@ -187,11 +187,17 @@ def open_fake_client(bff: FakeBff, gateway: FakeGateway) -> Callable[..., Abstra
 
 
 @pytest.fixture
-async def client_and_connection(
+async def client(
     open_fake_client: Callable[..., AbstractAsyncContextManager[Client]], gateway: FakeGateway
-) -> AsyncIterator[tuple[Client, FakeConnection]]:
-    """A client with a live session, and the gateway's end of its connection."""
+) -> AsyncIterator[Client]:
+    """A client with a live session."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(gateway.welcome_next)
         async with open_fake_client() as client:
-            yield client, gateway.connections[0]
+            yield client
+
+
+@pytest.fixture
+def connection(client: Client, gateway: FakeGateway) -> FakeConnection:
+    """The gateway's end of the client's connection."""
+    return gateway.connections[0]

@@ -6,8 +6,6 @@ import { Api, Problem } from "../api.js";
 
 /** Entries on a page of the history and of the audit log. */
 const PAGE = 50;
-/** The server's minimum length of a part of a name. */
-export const SHORTEST_PART = 3;
 
 export class AdminApi {
   #api;
@@ -47,14 +45,13 @@ export class AdminApi {
   }
 
   /**
-   * Finds the users whose name contains the text or whose id is the text.
+   * Finds the users whose names contain the words of the text or whose id is the text.
    * @param {string} text
    * @returns {Promise<Account[]>}
    */
   async findUsers(text) {
-    const requests = [];
-    if (/^\d{1,19}$/.test(text)) requests.push(this.#users("user_id", text));
-    if (text.length >= SHORTEST_PART) requests.push(this.#users("part", text));
+    const requests = [this.#users("part", text)];
+    if (/^\d{1,19}$/.test(text)) requests.unshift(this.#users("user_id", text));
     const found = (await Promise.all(requests)).flat();
     return [...new Map(found.map((account) => [account.user_id, account])).values()];
   }

@@ -10,7 +10,6 @@ import { searchBox } from "../components/search-box.js";
 import { h, moveFocus, reconcile, setAttribute, setText } from "../dom.js";
 import { displayName } from "../format.js";
 import { icon } from "../icons.js";
-import { SHORTEST_PART } from "./api.js";
 import { usersAddress } from "./figures.js";
 import { showLink } from "./links.js";
 import { Section } from "./section.js";
@@ -85,8 +84,7 @@ export class Users extends Section {
 
   /** @param {string} part */
   async #find(part) {
-    if (part.length < SHORTEST_PART && !/^\d+$/.test(part)) return null;
-    return this.frame.api.findUsers(part);
+    return part ? this.frame.api.findUsers(part) : null;
   }
 
   /** @param {string} id @returns {Promise<AccountDetails | null>} null if there is none */
@@ -120,16 +118,14 @@ export class Users extends Section {
       update: (row, account) => row.show(account),
     });
     this.#markRows();
-    const face = found === null ? (this.#part ? "short" : "start") : found.length ? "" : `none ${this.#part}`;
+    const face = found === null ? "start" : found.length ? "" : `none ${this.#part}`;
     showOnce(this.#state, face, () => this.#faces(face));
   }
 
   /** @param {string} face */
   #faces(face) {
-    if (face === "start") return [emptyState("Find a user", "Type a part of a name, or the whole id of a user.")];
-    if (face === "short")
-      return [emptyState("Type a little more", `The search needs at least ${SHORTEST_PART} letters.`)];
-    return face ? [emptyState("Nobody found", `No name contains “${this.#part}”.`)] : [];
+    if (face === "start") return [emptyState("Find a user", "Type a name or a part of it, or the whole id of a user.")];
+    return face ? [emptyState("Nobody found", `Nobody has a name with “${this.#part}”.`)] : [];
   }
 
   #markRows() {

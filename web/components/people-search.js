@@ -11,8 +11,6 @@ import { emptyState, failure, skeletonRows } from "./empty.js";
 
 /** @import {Profile} from "../types.js" */
 
-/** The server's minimum length of a search. */
-const SHORTEST = 3;
 /** The pause in typing after which the request is sent. */
 const PAUSE_MS = 200;
 
@@ -48,7 +46,7 @@ export class PeopleSearch extends Component {
         chats.map((profile) => this.#row(profile)),
       ),
     );
-    if (text.length < SHORTEST) return this.#showHint(text, chats.length > 0);
+    if (!text) return this.#people.replaceChildren();
     if (!this.#people.querySelector(".row")) this.#people.replaceChildren(skeletonRows(3));
     setTimeout(() => search === this.#search && void this.#searchPeople(text, search), PAUSE_MS);
   }
@@ -61,20 +59,15 @@ export class PeopleSearch extends Component {
     this.#rows()[0]?.click();
   }
 
-  /** @param {string} text */
+  /** Words in any order, as the server finds people. @param {string} text */
   #chatsWith(text) {
+    const words = text.split(/\s+/).map((word) => word.replace(/^@+/, ""));
     const profiles = this.client.chats.all.map((chat) => this.client.partner(chat.chat_id));
-    const matching = profiles.filter(
-      (profile) => profile && `${displayName(profile)} ${profile.name}`.toLowerCase().includes(text),
-    );
+    const matching = profiles.filter((profile) => {
+      const names = profile && `${displayName(profile)} ${profile.name}`.toLowerCase();
+      return names && words.every((word) => names.includes(word));
+    });
     return /** @type {Profile[]} */ (matching);
-  }
-
-  /** @param {string} text @param {boolean} found */
-  #showHint(text, found) {
-    if (found || !text) this.#people.replaceChildren();
-    else
-      this.#people.replaceChildren(emptyState("Type a little more", `The search needs at least ${SHORTEST} letters.`));
   }
 
   /** @param {string} text @param {number} search */
@@ -102,7 +95,9 @@ export class PeopleSearch extends Component {
         ),
       );
     else if (inChats.size) this.#people.replaceChildren();
-    else this.#people.replaceChildren(emptyState("Nobody found", `No name contains “${text}”.`));
+    else if (profiles.length)
+      this.#people.replaceChildren(emptyState("This is you", `Nobody else has a name with “${text}”.`));
+    else this.#people.replaceChildren(emptyState("Nobody found", `Nobody has a name with “${text}”.`));
   }
 
   /** @param {Profile} profile */

@@ -26,8 +26,9 @@ ACCOUNTS_SCHEMA: tuple[str, ...] = (
         password_hash text
     )
     """,
-    # A row for each trigram of the two names, both case-folded. The display name is in the key, so that the rows of a
-    # new display name exist beside the rows of the old one until the old rows are removed.
+    # A row for each trigram of the searched text of the two names, both case-folded. The largest partitions, of the
+    # first letters of words, have some 20 MB for a million accounts. The display name is in the key, so that the rows
+    # of a new display name exist beside the rows of the old one until the old rows are removed.
     """
     CREATE TABLE IF NOT EXISTS names_by_trigram (
         trigram text,

@@ -118,8 +118,8 @@ class CassandraAccounts(CassandraLinks):
         found = {user.user_id: user for user in _users(rows)}
         return [found[user_id] for user_id in asked if user_id in found]
 
-    async def find_users(self, part: str, *, after_name: str, limit: int) -> Sequence[User]:
-        return await self._index.find(part, after_name=after_name, limit=limit)
+    async def find_users(self, query: str, *, after_name: str, limit: int) -> Sequence[User]:
+        return await self._index.find(query, after_name=after_name, limit=limit)
 
     async def list_users(self, *, after_id: int, limit: int) -> Sequence[User]:
         if after_id:

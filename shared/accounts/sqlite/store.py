@@ -1,7 +1,7 @@
 """Accounts in SQLite: the embedded twin of `shared.accounts.store`.
 
-A search looks for the part in a case-folded copy of both names. Where SQLite has trigram indexes, one selects the
-candidates.
+A search looks for its terms in the searched text of both names, the column `folded`. Where SQLite has trigram indexes,
+one selects the candidates.
 """
 
 import json
@@ -11,9 +11,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from shared.accounts.names import search_terms, searched_text
 from shared.accounts.sqlite.admin import ADMIN_MIGRATION
 from shared.accounts.sqlite.links import LINKS_MIGRATION, SqliteLinks
-from shared.accounts.store import AccountStore, Credentials, Family, Rotation, SigningKey, User
+from shared.accounts.store import AccountStore, Credentials, Family, Rotation, SigningKey, User, may_repeat
 from shared.drivers.sqlite import Database, open_database
 
 MAX_EXPIRED = 100
@@ -54,6 +55,11 @@ MIGRATIONS = (
     ) STRICT;
     """,
     ADMIN_MIGRATION,
+    # `folded` was the two names with a line break between them. The index is created again when the file is opened.
+    """
+    UPDATE users SET folded = '  ' || replace(replace(replace(folded, ' ', '  '), char(10), '  '), '  @', '  ');
+    DROP TABLE IF EXISTS users_index;
+    """,
     LINKS_MIGRATION,
 )
 
@@ -67,12 +73,14 @@ USERS = """
 """
 FIND_BY_SCAN = """
     SELECT user_id, name, display_name, about, version, created_at_ms, is_deleted FROM users
-    WHERE name > :after AND instr(folded, :part) ORDER BY name LIMIT :limit
+    WHERE name > :after AND NOT EXISTS (SELECT 1 FROM json_each(:terms) WHERE NOT instr(folded, value))
+    ORDER BY name LIMIT :limit
 """
 FIND_BY_INDEX = """
     SELECT user_id, name, display_name, about, version, created_at_ms, is_deleted FROM users
-    WHERE user_id IN (SELECT rowid FROM users_index WHERE folded MATCH :phrase)
-    AND name > :after AND instr(folded, :part) ORDER BY name LIMIT :limit
+    WHERE user_id IN (SELECT rowid FROM users_index WHERE folded MATCH :phrases) AND name > :after
+    AND NOT EXISTS (SELECT 1 FROM json_each(:terms) WHERE NOT instr(folded, value))
+    ORDER BY name LIMIT :limit
 """
 LIST_USERS = """
     SELECT user_id, name, display_name, about, version, created_at_ms, is_deleted FROM users
@@ -116,7 +124,7 @@ class SqliteAccounts(SqliteLinks):
 
     async def add_user(self, user: User, password_hash: str) -> bool:
         columns = (user.user_id, user.name, user.display_name, user.about, user.version, user.created_at_ms)
-        folded = _fold(user.name, user.display_name)
+        folded = searched_text(user.name, user.display_name)
 
         def work(connection: sqlite3.Connection) -> bool:
             added = connection.execute(ADD_USER, (*columns, password_hash, folded)).rowcount == 1
@@ -129,12 +137,15 @@ class SqliteAccounts(SqliteLinks):
     async def users(self, user_ids: Sequence[int]) -> Sequence[User]:
         return _users(await self._rows(USERS, [json.dumps(user_ids)]))
 
-    async def find_users(self, part: str, *, after_name: str, limit: int) -> Sequence[User]:
-        folded = part.casefold()
-        parameters = {"part": folded, "after": after_name, "limit": limit}
+    async def find_users(self, query: str, *, after_name: str, limit: int) -> Sequence[User]:
+        terms = search_terms(query)
+        if not terms:
+            return []
+        parameters = {"terms": json.dumps(terms), "after": after_name, "limit": limit}
         if self._indexed:
-            parameters["phrase"] = '"' + folded.replace('"', '""') + '"'
-        return _users(await self._rows(FIND_BY_INDEX if self._indexed else FIND_BY_SCAN, parameters))
+            parameters["phrases"] = " AND ".join('"' + term.replace('"', '""') + '"' for term in terms)
+        rows = await self._rows(FIND_BY_INDEX if self._indexed else FIND_BY_SCAN, parameters)
+        return _users(rows)
 
     async def list_users(self, *, after_id: int, limit: int) -> Sequence[User]:
         return _users(await self._rows(LIST_USERS, [after_id, limit]))
@@ -166,7 +177,7 @@ class SqliteAccounts(SqliteLinks):
             if row is None:
                 return None
             (user,) = _users([row])
-            folded = _fold(user.name, user.display_name)
+            folded = searched_text(user.name, user.display_name)
             connection.execute("UPDATE users SET folded = ? WHERE user_id = ?", (folded, user_id))
             if self._indexed:
                 connection.execute("UPDATE users_index SET folded = ? WHERE rowid = ?", (folded, user_id))
@@ -195,6 +206,8 @@ class SqliteAccounts(SqliteLinks):
                 return Rotation.UNKNOWN
             *columns, current_digest, ends_at_ms = row
             family = Family(*columns)
+            if current_digest == new_digest and may_repeat(ends_at_ms, expires_at_ms):
+                return family
             if current_digest != old_digest:
                 connection.execute("DELETE FROM families WHERE family_id = ?", (family.family_id,))
                 return Rotation.REUSED
@@ -248,11 +261,6 @@ def _users(rows: Iterable[Any]) -> list[User]:
         User(user_id, name, display_name, about, version, created_at_ms, bool(is_deleted))
         for user_id, name, display_name, about, version, created_at_ms, is_deleted in rows
     ]
-
-
-def _fold(name: str, display_name: str) -> str:
-    """The text of a search. No search part contains the line break between the two names."""
-    return f"{name}\n{display_name}".casefold()
 
 
 def _index(connection: sqlite3.Connection) -> bool:

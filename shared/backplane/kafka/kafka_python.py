@@ -19,6 +19,7 @@ from kafka.net import selector as _selector
 from kafka.protocol import admin as _admin
 from kafka.protocol import consumer as _consumer
 from kafka.protocol import producer as _producer
+from kafka.protocol.consumer import metadata as _consumer_metadata
 from kafka.record import default_records as _default_records
 from kafka.structs import OffsetAndMetadata as _OffsetAndMetadata
 from kafka.structs import TopicPartition as _TopicPartition
@@ -40,6 +41,7 @@ Fetcher: Any = _fetcher.Fetcher
 SubscriptionState: Any = _subscription_state.SubscriptionState
 AsyncConsumerRebalanceListener: Any = _subscription_state.AsyncConsumerRebalanceListener
 ConsumerCoordinator: Any = _coordinator.ConsumerCoordinator
+ConsumerProtocolAssignment: Any = _consumer_metadata.ConsumerProtocolAssignment
 CooperativeStickyAssignor: Any = _cooperative_sticky.CooperativeStickyAssignor
 DefaultRecordBatch: Any = _default_records.DefaultRecordBatch
 DefaultRecordBatchBuilder: Any = _default_records.DefaultRecordBatchBuilder

@@ -4,18 +4,19 @@ Two coroutines of the library's loop run as long as the member does: one keeps i
 (reader.py). A rebalance does not interrupt the fetching of partitions that the member keeps.
 """
 
+import math
 import time
 from collections.abc import Collection, Mapping
 from typing import Any
 
 import structlog
 
+from shared.backplane.kafka.assignor import Assignor
 from shared.backplane.kafka.client import KafkaLoop, connection_options, describe
 from shared.backplane.kafka.fetch_queue import FetchQueue, Notification
 from shared.backplane.kafka.kafka_python import (
     AsyncConsumerRebalanceListener,
     Client,
-    CooperativeStickyAssignor,
     Future,
     LeaveGroupRequest,
     OffsetAndMetadata,
@@ -65,11 +66,13 @@ class Member(AsyncConsumerRebalanceListener):  # type: ignore[misc]
     def __init__(self, loop: KafkaLoop, group: str, instance: str, gather: float, queue: FetchQueue) -> None:
         self._loop = loop
         self._settings = loop.settings
-        self._group = f"{loop.settings.topic}.{group}"  # platforms that share brokers have topics of their own
+        self._group = loop.group_id(group)
         self._instance = instance
         self._gather = gather
         self._queue = queue
         self._client: Client = loop.client()
+        self._assignor = Assignor()
+        self._settles_at = math.inf  # of time.monotonic: when this member is a newcomer no more
         self._coordinator: Any = None  # until a broker has answered
         self._subscription = PausedSubscription("earliest")
         self.reader = Reader(loop, loop.settings.topic, self._subscription, queue, self._report)
@@ -137,7 +140,7 @@ class Member(AsyncConsumerRebalanceListener):  # type: ignore[misc]
             "heartbeat_interval_ms": min(HEARTBEAT_MS, session_timeout_ms // 4),
             "max_poll_interval_ms": max(REBALANCE_TIMEOUT_MS, session_timeout_ms),
             "enable_auto_commit": False,
-            "assignors": (CooperativeStickyAssignor,),
+            "assignors": (self._assignor,),
         }
 
     async def _stay_in_group(self) -> None:
@@ -148,6 +151,7 @@ class Member(AsyncConsumerRebalanceListener):  # type: ignore[misc]
                     if coordinator.need_rejoin():
                         await coordinator.ensure_active_group_async(timeout_ms=JOIN_SLICE_MS)
                     coordinator.poll_heartbeat()
+                    self._settle()
             except errors.FencedInstanceIdError:
                 self._on_fenced()
             except _FATAL as error:
@@ -180,8 +184,17 @@ class Member(AsyncConsumerRebalanceListener):  # type: ignore[misc]
 
     def _on_joined(self) -> None:
         """Notify the consumer of the new epoch, if the rebalance did not change its partitions."""
+        if self._assignor.is_newcomer and self._settles_at == math.inf:
+            self._settles_at = time.monotonic() + self._settings.session_timeout_seconds
         if self._notified_epoch != self._coordinator._generation.generation_id:
             self._notify()
+
+    def _settle(self) -> None:
+        """Join again after a session timeout in the group, as a newcomer no more, to get a share of the partitions."""
+        if time.monotonic() >= self._settles_at:
+            self._settles_at = math.inf
+            self._assignor.is_newcomer = False
+            self._coordinator.request_rejoin()
 
     def _notify(self, gained: Collection[Place] = (), lost: Collection[Place] = ()) -> int:
         """Put an assignment into the queue; return its number."""
@@ -209,7 +222,8 @@ class Member(AsyncConsumerRebalanceListener):  # type: ignore[misc]
     async def on_partitions_lost(self, lost: Collection[Place]) -> None:
         """The group has excluded this member: others may own its partitions already."""
         self.heartbeat_at = float("-inf")
-        self._coordinator.forget_assignment()
+        self._assignor.forget()
+        self._settles_at = math.inf
         self._notify(lost=lost)
 
     def acknowledge(self, notification: Notification) -> None:

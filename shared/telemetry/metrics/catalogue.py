@@ -207,7 +207,7 @@ SIGN_INS = Counter(
 )
 REFRESHES = Counter(
     "rookery_refreshes_total",
-    "Attempts to refresh tokens; `ended`: the refresh token was revoked, expired or used before",
+    "Attempts to refresh tokens; `ended`: the refresh token was revoked, expired or reused",
     labels=("result",),
     roles=["bff"],
     known=REFRESH_RESULTS,

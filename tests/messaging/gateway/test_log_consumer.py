@@ -7,8 +7,9 @@ import pytest
 import trio
 import trio.testing
 
-from messaging.gateway import log_consumer
+from messaging.gateway import log_consumer, sign_in
 from messaging.gateway.gateway import Gateway
+from messaging.gateway.session import RETRY_AFTER_MS
 from rookery.v1.backplane_pb2 import Envelope, SignOut
 from rookery.v1.session_pb2 import Authenticate, ClientFrame
 from shared.accounts.sign_outs import ALL_SIGN_INS, announce_ends
@@ -18,6 +19,7 @@ from shared.contract.errors import Code, Unavailable
 from shared.contract.partitions import partition_of
 from shared.coordination.ownership import GatewayAddress, LocalDirectory
 from tests.messaging.gateway.harness import ALL, ANN, BEN, PARTITIONS, PATIENCE, Platform, ScriptedLog
+from tests.waiting import until
 
 HOME = partition_of(ANN, PARTITIONS)
 
@@ -60,7 +62,7 @@ async def test_a_log_that_does_not_acknowledge_does_not_keep_a_partition_forever
 
 
 async def test_while_another_gateway_may_own_the_partition_nothing_is_accepted(
-    platform: Platform, log: ScriptedLog
+    platform: Platform, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gateway = await platform.start_gateway()
     async with platform.sign_in(gateway, ANN) as ann:
@@ -71,9 +73,12 @@ async def test_while_another_gateway_may_own_the_partition_nothing_is_accepted(
         refused = (await ann.expect("refused")).refused
         assert (refused.code, refused.retryable) == (Code.UNAVAILABLE, True)
         assert log.unacknowledged == []
+        monkeypatch.setattr(sign_in, "OWNER_SECONDS", 0.05)
         async with platform.connect(gateway) as second:
             await second.send(ClientFrame(authenticate=Authenticate(access_token=await platform.token(ANN))))
-            await second.expect("goodbye")  # not Moved: the directory still has this gateway
+            # not Moved: the directory still has this gateway
+            assert (await second.expect("reconnect")).reconnect.after_ms == RETRY_AFTER_MS
+            await second.expect("goodbye")
         log.held_until = math.inf
         await gateway.log_consumer.check()
         await ann.send_text("a", BEN)
@@ -115,6 +120,25 @@ async def test_a_tail_has_the_records_that_came_while_it_began_if_all_earlier_on
                 await trio.sleep(0.001)
         nursery.cancel_scope.cancel()
     assert log.sought == dict.fromkeys(ALL, 7)
+
+
+async def test_a_log_that_can_not_look_up_a_gained_partition_costs_no_owned_one(
+    platform: Platform, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_consumer, "RETRY_SECONDS", 0.01)
+    gateway = await platform.start_gateway()
+    log.assign(frozenset(), frozenset([HOME]), 2)
+    look_up, failures = log.end_offset, [Unavailable("slow"), Unavailable("slow")]
+
+    async def end_offset(partition: int) -> int:
+        if failures:
+            raise failures.pop()
+        return await look_up(partition)
+
+    monkeypatch.setattr(log, "end_offset", end_offset)
+    log.assign(frozenset([HOME]), frozenset(), 3)
+    await until(lambda: gateway.partitions.owned == ALL)
+    assert not log.has_left
 
 
 async def test_sessions_end_when_their_sign_in_does(platform: Platform, gateway: Gateway) -> None:

@@ -27,11 +27,12 @@ from tools.engines.engine import free_port
 from tools.engines.kafka import Kafka
 
 REFUSED_SECONDS = kafka_producer.DELIVERY_TIMEOUT + 15
-"""For an answer, whatever the broker does: five are promised, a busy machine takes more. The library alone takes
-minutes."""
+"""Limit for the answer to a publication while the broker fails: the delivery timeout, and 15 s for a busy machine. The
+library's own limit is minutes."""
 
 RECOVERY_SECONDS = 20.0
-"""From a broker's return to the first answer. It takes one or two; the library alone would retry after 30."""
+"""Limit from the restart of a broker to the first accepted publication. It takes 1 or 2 s; the library on its own
+retries after 30 s."""
 
 stock: Any = import_module("kafka")
 """kafka-python as other programs use it."""

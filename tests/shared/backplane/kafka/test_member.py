@@ -10,6 +10,7 @@ import trio
 from shared.backplane import Assignment
 from shared.backplane.kafka import member as kafka_member
 from shared.backplane.kafka.backplane import KafkaBackplane
+from shared.backplane.kafka.consumer import KafkaConsumer
 from shared.contract.errors import Unavailable
 from tests.shared.backplane.conftest import LONG_SESSION, PARTITIONS, kafka_settings
 from tests.shared.backplane.kafka.conftest import acknowledge, gain, instance, opened
@@ -87,6 +88,28 @@ async def test_a_killed_process_that_returns_soon_has_its_partitions_without_a_r
                 assert await gain(returned, PARTITIONS // 2) == owned
             assert len(losses) == before
             nursery.cancel_scope.cancel()
+
+
+async def test_a_newcomer_gains_partitions_of_a_settled_member_when_it_is_settled_too(kafka_server: Kafka) -> None:
+    async with opened(kafka_settings(kafka_server)) as backplane, backplane.consume("group") as first:
+        await gain(first, PARTITIONS)
+        settle(first)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(gain, first, 1000)  # it releases what it loses
+            await until(lambda: not first._member._assignor.is_newcomer)
+            async with backplane.consume("group") as newcomer:
+                with trio.fail_after(PATIENCE):
+                    assert await newcomer.fetch() == Assignment(
+                        frozenset(), frozenset(), newcomer._member._notified_epoch
+                    )
+                settle(newcomer)
+                await gain(newcomer, PARTITIONS // 2)
+            nursery.cancel_scope.cancel()
+
+
+def settle(consumer: KafkaConsumer) -> None:
+    """Have been in the group for a session timeout."""
+    consumer._member._settles_at = 0.0
 
 
 async def test_a_member_whose_name_another_process_takes_fails_with_the_reason(kafka_server: Kafka) -> None:

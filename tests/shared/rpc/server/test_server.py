@@ -96,6 +96,14 @@ def guarded(total: int = 10) -> Server:
     return Server(make_services(connect=authenticate_once), PINGING, admission=budget.add_listener())
 
 
+@pytest.fixture
+async def guarded_client(connect_raw: ConnectRaw, nursery: trio.Nursery) -> RawClient:
+    """A client of a guarded server that keeps its connections alive."""
+    server = guarded()
+    nursery.start_soon(keep_alive, server.connections, PINGING)
+    return await connect_raw(server=server)
+
+
 async def until_closed(client: RawClient) -> float:
     """Answer pings until the server closes; return the time."""
     while await client.receive():
@@ -104,21 +112,16 @@ async def until_closed(client: RawClient) -> float:
 
 
 async def test_a_client_that_answers_pings_and_begins_no_call_is_closed(
-    connect_raw: ConnectRaw, autojump_clock: MockClock, nursery: trio.Nursery
+    guarded_client: RawClient, autojump_clock: MockClock
 ) -> None:
-    server = guarded()
-    nursery.start_soon(keep_alive, server.connections, PINGING)
-    client = await connect_raw(server=server)
-    assert await until_closed(client) == pytest.approx(20, abs=6)
-    assert any(isinstance(event, ConnectionTerminated) for event in client.events)
+    assert await until_closed(guarded_client) == pytest.approx(20, abs=6)
+    assert any(isinstance(event, ConnectionTerminated) for event in guarded_client.events)
 
 
 async def test_a_call_without_a_sign_in_ends_at_the_connection_s_total_age_although_its_client_stays(
-    connect_raw: ConnectRaw, autojump_clock: MockClock, nursery: trio.Nursery
+    guarded_client: RawClient, autojump_clock: MockClock
 ) -> None:
-    server = guarded()
-    nursery.start_soon(keep_alive, server.connections, PINGING)
-    client = await connect_raw(server=server)
+    client, server = guarded_client, guarded_client.server
     call = await client.call()
     with trio.move_on_after(40):
         await until_closed(client)
@@ -130,11 +133,9 @@ async def test_a_call_without_a_sign_in_ends_at_the_connection_s_total_age_altho
 
 
 async def test_a_client_that_has_authenticated_may_be_silent_and_without_a_call(
-    connect_raw: ConnectRaw, autojump_clock: MockClock, nursery: trio.Nursery
+    guarded_client: RawClient, autojump_clock: MockClock
 ) -> None:
-    server = guarded()
-    nursery.start_soon(keep_alive, server.connections, PINGING)
-    client = await connect_raw(server=server)
+    client = guarded_client
     call = await client.call()
     await client.ping(call)
     await client.data_of(call)
