@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from messaging.fences import Fences
 from rookery.v1.session_pb2 import Text
 
 ENTRY_OVERHEAD = 400
@@ -61,6 +62,7 @@ class Tail:
         self.complete_from = offset
         """From this offset on the tail has every event."""
         self.next_offset = offset
+        self.fences = Fences(offset)
         self.highest_event_id = 0
 
     def __len__(self) -> int:
