@@ -63,12 +63,10 @@ class OwnedPartitions:
             return None
         return self.tails.get(partition)
 
-    def holds(self, user_id: int, epoch: int) -> bool:
-        """Whether no other gateway has owned the user's partition since this one published under this epoch. If so, the
-        records of truth that the log has acknowledged until now count."""
-        partition = partition_of(user_id, self.count)
-        tail = self.tails.get(partition)
-        return tail is not None and tail.fences.epoch == epoch and partition not in self.rebuilding and self.is_held
+    def holds(self, tail: Tail, epoch: int) -> bool:
+        """Whether no other gateway has owned the tail's partition since this one published under this epoch. If so, its
+        records of truth count that the log has acknowledged until now."""
+        return tail.fences.epoch == epoch and not tail.is_released and self.is_held
 
     def assign(self, partition: int, start: int, end: int) -> None:
         """Begin a tail at offset `start`, which is complete once it has been read up to `end`."""
@@ -98,7 +96,8 @@ class OwnedPartitions:
     def remove(self, partitions: Collection[int]) -> None:
         """Forget these partitions; none is leaving any more."""
         for partition in partitions:
-            self.tails.pop(partition, None)
+            if (tail := self.tails.pop(partition, None)) is not None:
+                tail.is_released = True
             self.rebuilding.pop(partition, None)
         self.fencing.difference_update(partitions)
         self.leaving = frozenset()

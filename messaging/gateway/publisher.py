@@ -129,7 +129,7 @@ class Publisher:
         event = Event(typing=Typing(chat_id=request.chat_id, user_id=user_id))
         others = [member for member in request.members if member != user_id]
         records = fan_out_signal(event, sender_id=user_id, recipient_ids=others, partitions=self._partitions.count)
-        return self._publish_event(command, records, 0)
+        return self._publish_event(command, records, None)
 
     # ---- events
 
@@ -204,7 +204,7 @@ class Publisher:
             commands = self._in_flight.pop(key).commands
             self._acknowledged.unpark_all()
             answer: Refusal | Accepted
-            if isinstance(result, Exception) or not self._partitions.holds(key[0], epoch):
+            if isinstance(result, Exception) or not self._partitions.holds(tail, epoch):
                 self._remember_unconfirmed(key, sent)
                 answer = _NOT_STORED
             else:
@@ -222,16 +222,17 @@ class Publisher:
             return None if self._is_leaving(command.session) else _NOT_SERVED
         epoch, count = tail.fences.epoch, self._partitions.count
         records = fan_out(event, sender_id=user_id, recipient_ids=members, partitions=count, epoch=epoch)
-        return self._publish_event(command, records, epoch)
+        return self._publish_event(command, records, tail)
 
-    def _publish_event(self, command: Command, records: Sequence[Record], epoch: int) -> Refusal | None:
-        """Publish an event other than a message. It is its own answer, unless it could not be stored. `epoch` is that
-        of its record of truth; 0 if it has none."""
+    def _publish_event(self, command: Command, records: Sequence[Record], tail: Tail | None) -> Refusal | None:
+        """Publish an event other than a message. It is its own answer, unless it could not be stored. `tail` is that of
+        its record of truth; None if it has none."""
         if self._is_leaving(command.session):
             return None
+        epoch = 0 if tail is None else tail.fences.epoch
 
         def done(result: Sequence[int] | Exception) -> None:
-            counts = not epoch or self._partitions.holds(command.session.user_id, epoch)
+            counts = tail is None or self._partitions.holds(tail, epoch)
             _answer(command, _NOT_STORED if isinstance(result, Exception) or not counts else None)
 
         self._publish(command, records, done)

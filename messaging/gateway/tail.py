@@ -63,6 +63,8 @@ class Tail:
         """From this offset on the tail has every event."""
         self.next_offset = offset
         self.fences = Fences(offset)
+        self.is_released = False
+        """Whether the partition has left: others may have published to it since."""
         self.highest_event_id = 0
 
     def __len__(self) -> int:

@@ -90,10 +90,10 @@ class Delay:
 async def test_what_kafka_receives_late_from_a_former_owner_is_nowhere(
     tmp_path: Path, kafka_server: Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A request of the former owner stays in the network while its partitions move, and its sender tries the next."""
+    """A request of the former owner stays in the network while its partitions move; its sender goes on."""
     settings, delay = kafka_settings(kafka_server), Delay(kafka_server)
     chats: Any = FakeChats()
-    async with open_background() as nursery, open_platform(tmp_path) as platform, opened(settings) as there:
+    async with open_background() as nursery, opened(settings) as there, open_platform(tmp_path) as platform:
         (listener,) = await nursery.start(partial(trio.serve_tcp, delay.serve, 0, host="127.0.0.1"))
         connect, address = kafka_client._Socket.sock_connect, listener.socket.getsockname()
 
@@ -113,12 +113,13 @@ async def test_what_kafka_receives_late_from_a_former_owner_is_nowhere(
             platform.backplane = there
             gateway = await platform.start_gateway()
             async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
-                second = await ann.send_accepted("late", BEN)
+                second = await ann.send_accepted("younger", BEN)
                 tail = gateway.partitions.tails[gateway.partitions.partition_of(ANN)]
                 offset = tail.next_offset
                 delay.end.set()
                 await until(lambda: tail.next_offset > offset)
-                third = await ann.send_accepted("after", BEN)
+                third = await ann.send_accepted("late", BEN)
                 ids = [(await ben.expect("event")).event.event_id for _ in range(3)]
             await record_until(Recorder(there, chats), events=3)
     assert ids == list(chats.events) == [answer.message_id for answer in (first, second, third)]
+    assert ids == sorted(ids), "the messages of one sender are in their order"

@@ -185,7 +185,7 @@ class ScriptedLog:
             done([self.store(partition, envelope)])
 
     def withdraw(self, partitions: Collection[int]) -> None:
-        self.withdrawn |= partitions
+        self.withdrawn.update(partitions)
 
     async def until_published(self, count: int = 1) -> None:
         """Wait until so many publishers wait. `wait_all_tasks_blocked` can't: recipients are looked up in a thread."""
