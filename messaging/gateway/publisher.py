@@ -39,6 +39,8 @@ _HELD_BACK = Refusal(
     Code.UNAVAILABLE, "An earlier message of this session was refused: send that one again first.", "", RETRY_AFTER_MS
 )
 
+_NOT_SERVED = Refusal(Code.UNAVAILABLE, "This gateway does not serve this user now.", "", RETRY_AFTER_MS)
+
 _NOT_STORED = Refusal(Code.UNAVAILABLE, "The event could not be stored.", "", RETRY_AFTER_MS)
 
 
@@ -97,7 +99,7 @@ class Publisher:
             return None
         tail = self._partitions.tail_of(session.user_id)
         if tail is None:
-            return Refusal(Code.UNAVAILABLE, "This gateway does not serve this user now.", "", RETRY_AFTER_MS)
+            return _NOT_SERVED
         if not session.may_send(request.client_message_id, trio.current_time()):
             return _HELD_BACK
         return self._send_once(command, request, tail, message_id, forgotten, no_recipient)
@@ -138,7 +140,7 @@ class Publisher:
         event = Event(typing=Typing(chat_id=request.chat_id, user_id=user_id))
         others = [member for member in request.members if member != user_id]
         records = fan_out_signal(event, sender_id=user_id, recipient_ids=others, partitions=self._partitions.count)
-        return self._publish_event(command, records)
+        return self._publish_event(command, records, None)
 
     # ---- events
 
@@ -188,12 +190,12 @@ class Publisher:
                 what = "to another chat" if first.chat_id != sent.chat_id else "with another content"
                 message = f"This `client_message_id` was used for a message {what}."
                 return Refusal(Code.INVALID, message, "send.client_message_id")
-            sent = first  # if unconfirmed, the log may have kept it: under the same id, both are one message
+            sent = first  # if unconfirmed, the log may keep it: under the same id, both are one message
         if in_flight:
             command.defer()
             in_flight.commands.append(command)
             return None
-        records = self._message_records(command, request, sent.message_id)
+        records = self._message_records(command, request, sent.message_id, tail.fences.epoch)
         if stored is not None:
             records = records[1:]  # the gateway that accepted it may have died before it published the copies
         elif forgotten is not None:
@@ -206,7 +208,7 @@ class Publisher:
             _answer(command, _accepted(request, sent.message_id))
         return None
 
-    def _message_records(self, command: Command, request: SendRequest, message_id: int) -> list[Record]:
+    def _message_records(self, command: Command, request: SendRequest, message_id: int, epoch: int) -> list[Record]:
         session = command.session
         message = Message(
             message_id=message_id,
@@ -222,6 +224,7 @@ class Publisher:
             recipient_ids=request.members,
             partitions=self._partitions.count,
             session_id=session.session_id,
+            epoch=epoch,
         )
 
     def _publish_message(
@@ -229,13 +232,14 @@ class Publisher:
     ) -> None:
         """Publish a message's records; when they are acknowledged, answer the command and its retries."""
         key = (command.session.user_id, request.client_message_id)
+        epoch = tail.fences.epoch
         self._in_flight[key] = _InFlight(sent, [command])
 
         def done(result: Sequence[int] | Exception) -> None:
             commands = self._in_flight.pop(key).commands
             self._acknowledged.unpark_all()
             answer: Refusal | Accepted
-            if isinstance(result, Exception):
+            if isinstance(result, Exception) or not self._partitions.holds(tail, epoch):
                 self._remember_unconfirmed(key, sent)
                 answer = _NOT_STORED
             else:
@@ -248,16 +252,23 @@ class Publisher:
 
     def _publish_change(self, command: Command, event: Event, members: Sequence[int]) -> Refusal | None:
         user_id = command.session.user_id
-        records = fan_out(event, sender_id=user_id, recipient_ids=members, partitions=self._partitions.count)
-        return self._publish_event(command, records)
+        tail = self._partitions.tail_of(user_id)
+        if tail is None:
+            return None if self._is_leaving(command.session) else _NOT_SERVED
+        epoch, count = tail.fences.epoch, self._partitions.count
+        records = fan_out(event, sender_id=user_id, recipient_ids=members, partitions=count, epoch=epoch)
+        return self._publish_event(command, records, tail)
 
-    def _publish_event(self, command: Command, records: Sequence[Record]) -> Refusal | None:
-        """Publish an event other than a message. It is its own answer, unless it could not be stored."""
+    def _publish_event(self, command: Command, records: Sequence[Record], tail: Tail | None) -> Refusal | None:
+        """Publish an event other than a message. It is its own answer, unless it could not be stored. `tail` is that of
+        its record of truth; None if it has none."""
         if self._is_leaving(command.session):
             return None
+        epoch = 0 if tail is None else tail.fences.epoch
 
         def done(result: Sequence[int] | Exception) -> None:
-            _answer(command, _NOT_STORED if isinstance(result, Exception) else None)
+            counts = tail is None or self._partitions.holds(tail, epoch)
+            _answer(command, _NOT_STORED if isinstance(result, Exception) or not counts else None)
 
         self._publish(command, records, done)
         return None

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from messaging.fences import Fences
 from rookery.v1.session_pb2 import Text
 
 ENTRY_OVERHEAD = 400
@@ -63,6 +64,9 @@ class Tail:
         self.complete_from_ms = complete_from_ms
         """From this moment on (since 1970) the tail has every event."""
         self.next_offset = offset
+        self.fences = Fences(offset)
+        self.is_released = False
+        """Whether the partition has left: others may have published to it since."""
         self.highest_event_id = 0
 
     def __len__(self) -> int:

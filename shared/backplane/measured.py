@@ -18,6 +18,7 @@ class MeasuredLog:
         # Attributes, not properties: the hot path reads them several times for each message.
         self.partitions = backplane.partitions
         self.destination = backplane.destination
+        self.withdraw = backplane.withdraw
         self.consume = backplane.consume
         self.end_offset = backplane.end_offset
         self.offset_at = backplane.offset_at

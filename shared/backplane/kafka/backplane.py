@@ -6,7 +6,7 @@ All of kafka-python runs in one thread (client.py). The producer (producer.py) s
 
 import math
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import trio
@@ -56,6 +56,9 @@ class KafkaBackplane:
                 raise ValueError(f"a record may have {MAX_RECORD_BYTES} bytes at most, not {len(value)}")
             size += len(value)
         self._producer.publish(records, size, done, until - trio.current_time())
+
+    def withdraw(self, partitions: Collection[int]) -> None:
+        self._producer.withdraw(partitions)
 
     @asynccontextmanager
     async def consume(self, group: str, *, gather: float = 0.0) -> AsyncIterator[KafkaConsumer]:

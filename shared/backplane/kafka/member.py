@@ -26,7 +26,7 @@ from shared.backplane.kafka.kafka_python import (
 )
 from shared.backplane.kafka.reader import Reader, fetch_options
 from shared.backplane.kafka.subclasses import Coordinator, PausedSubscription, RecordFetcher
-from shared.backplane.protocol import Assignment
+from shared.backplane.protocol import Assignment, Checkpoint
 
 HEARTBEAT_MS = 300
 """Between heartbeats, whose responses announce a rebalance."""
@@ -60,7 +60,7 @@ _log = structlog.get_logger("rookery.backplane")
 class Member(AsyncConsumerRebalanceListener):  # type: ignore[misc]
     """One consumer's membership. Made and started in Trio's thread; everything else is for Kafka's.
 
-    `heartbeat_at` and `failure` are written in Kafka's thread and read in Trio's.
+    `heartbeat_at`, `unreleased` and `failure` are written in Kafka's thread and read in Trio's.
     """
 
     def __init__(self, loop: KafkaLoop, group: str, instance: str, gather: float, queue: FetchQueue) -> None:
@@ -86,6 +86,9 @@ class Member(AsyncConsumerRebalanceListener):  # type: ignore[misc]
         self._reported: set[str] = set()
         self.heartbeat_at = float("-inf")
         """When the last request was sent that the group confirmed (of time.monotonic); -inf: not a member."""
+        self.unreleased = 0
+        """The number of the newest notification of a loss that the group did not wait for: until the consumer has
+        handled it, others may own partitions that it takes for its own."""
         self.failure: str | None = None
         """Why the member has ended, if it was not closed."""
 
@@ -216,6 +219,7 @@ class Member(AsyncConsumerRebalanceListener):  # type: ignore[misc]
             await self._client._manager.wait_for(released, RELEASE_TIMEOUT * 1000)
         except errors.KafkaTimeoutError:
             _log.warning("partitions_moved_without_release", group=self._group, partitions=sorted(self._releasing))
+            self.unreleased = self._release[0]
         self._release = None
         self._releasing = frozenset()
 
@@ -224,7 +228,7 @@ class Member(AsyncConsumerRebalanceListener):  # type: ignore[misc]
         self.heartbeat_at = float("-inf")
         self._assignor.forget()
         self._settles_at = math.inf
-        self._notify(lost=lost)
+        self.unreleased = self._notify(lost=lost)
 
     def acknowledge(self, notification: Notification) -> None:
         """The consumer has handled an assignment: fetch the gained partitions, give up the lost ones."""
@@ -237,19 +241,26 @@ class Member(AsyncConsumerRebalanceListener):  # type: ignore[misc]
 
     # ---- offsets
 
-    async def _committed(self, places: set[Place]) -> Mapping[Place, Any]:
+    async def _committed(self, places: set[Place], timeout_ms: int = JOIN_SLICE_MS) -> Mapping[Place, Any]:
         committed: Mapping[Place, Any] = await self._coordinator.fetch_committed_offsets_async(
-            places, timeout_ms=JOIN_SLICE_MS
+            places, timeout_ms=timeout_ms
         )
         return committed
 
-    async def commit(self, offsets: Mapping[int, int], deadline: float) -> None:
-        """Commit the next offset by partition; retry until the deadline (of time.monotonic). Raises a KafkaError.
+    async def committed(self, partitions: Collection[int], timeout_ms: int) -> Mapping[int, Checkpoint]:
+        """The group's checkpoints by partition. Raises a KafkaError."""
+        self._loop.assert_in_kafka_thread()
+        places = {TopicPartition(self._settings.topic, partition) for partition in partitions}
+        committed = await self._committed(places, timeout_ms)
+        return {place.partition: _checkpoint(found) for place, found in committed.items()}
+
+    async def commit(self, checkpoints: Mapping[int, Checkpoint], deadline: float) -> None:
+        """Commit the checkpoints by partition; retry until the deadline (of time.monotonic). Raises a KafkaError.
 
         Partitions that the member no longer owns are left out.
         """
         self._loop.assert_in_kafka_thread()
-        while owned := self._owned(offsets):
+        while owned := self._owned(checkpoints):
             try:
                 await self._coordinator.ensure_coordinator_ready_async(timeout_ms=JOIN_SLICE_MS)
                 await self._coordinator._send_offset_commit_request(owned)
@@ -262,10 +273,10 @@ class Member(AsyncConsumerRebalanceListener):  # type: ignore[misc]
                     raise
                 await self._loop.net.sleep(RETRY_BACKOFF_MS / 1000)
 
-    def _owned(self, offsets: Mapping[int, int]) -> dict[Place, Any]:
+    def _owned(self, checkpoints: Mapping[int, Checkpoint]) -> dict[Place, Any]:
         return {
-            place: OffsetAndMetadata(offset, "", -1)
-            for partition, offset in offsets.items()
+            place: OffsetAndMetadata(offset, str(epoch), -1)
+            for partition, (offset, epoch) in checkpoints.items()
             if (place := TopicPartition(self._settings.topic, partition)) in self._subscription.assignment
             or partition in self._releasing
         }
@@ -301,6 +312,12 @@ class Member(AsyncConsumerRebalanceListener):  # type: ignore[misc]
             member_id=coordinator._generation.member_id, group_instance_id=self._instance, reason="closed"
         )
         return LeaveGroupRequest(group_id=self._group, members=[identity], min_version=3, max_version=5)
+
+
+def _checkpoint(found: Any) -> Checkpoint:
+    """Decode a committed offset. An older release, or a tool of Kafka's, commits other metadata than an epoch."""
+    metadata = found.metadata or ""
+    return Checkpoint(found.offset, int(metadata) if metadata.isdecimal() else 0)
 
 
 def _numbers(places: Collection[Place]) -> frozenset[int]:

@@ -7,7 +7,7 @@ Consumers that are up to date get them from memory; one that is behind reads the
 import fcntl
 import math
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,7 @@ MIGRATIONS = (
         WHERE id NOT IN (SELECT max(id) FROM dead_letters GROUP BY consumers, partition, offset, at_ms);
     CREATE UNIQUE INDEX dead_letters_by_identity ON dead_letters (consumers, partition, offset, at_ms)
     """,
+    "ALTER TABLE offsets ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0",
 )
 
 _Work = Callable[[sqlite3.Connection], Any]
@@ -123,6 +124,9 @@ class SqliteLog:
 
         self._writer.submit(records, settle)
         self._pending_bytes += size
+
+    def withdraw(self, partitions: Collection[int]) -> None:
+        """See Backplane.withdraw. Nothing to do: the writer's thread keeps the order of all calls."""
 
     @asynccontextmanager
     async def consume(self, group: str, *, gather: float = 0.0) -> AsyncIterator[SqliteConsumer]:

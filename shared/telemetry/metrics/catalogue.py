@@ -108,7 +108,7 @@ PARTITIONS = Gauge("rookery_partitions", "Partitions of the log", roles=["gatewa
 PARTITIONS_OWNED = Gauge("rookery_partitions_owned", "Partitions whose users this gateway serves", roles=["gateway"])
 PARTITIONS_REBUILDING = Gauge(
     "rookery_partitions_rebuilding",
-    "Partitions assigned to this gateway whose tails it still reads",
+    "Partitions assigned to this gateway that it does not serve yet: it reads their tails or waits for its fence",
     roles=["gateway"],
 )
 REBUILDS = Counter(
@@ -128,6 +128,13 @@ PUBLISH_FAILURES = Counter(
 PUBLISH_PENDING = Gauge("rookery_publish_pending_calls", "Calls that the log has not acknowledged yet")
 PUBLISH_BATCHES = Counter("rookery_publish_batches_total", "Batches in which the log acknowledged calls")
 PUBLISH_CALLS = Counter("rookery_publish_calls_total", "Calls that the log has answered")
+LATE_RECORDS = Counter(
+    "rookery_late_records_total",
+    "Records of truth dropped by consumers of the group: they came after the fence of their partition's next owner",
+    labels=("group",),
+    roles=["gateway", "archive"],
+    known=("gateway", "archive"),
+)
 CONSUMER_LAG = Gauge(
     "rookery_consumer_lag",
     "Records in the log that a consumer of the group has not read, by partition assigned to it",

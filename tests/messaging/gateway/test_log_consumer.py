@@ -10,8 +10,8 @@ import trio.testing
 from messaging.gateway import log_consumer, sign_in
 from messaging.gateway.gateway import Gateway
 from messaging.gateway.session import RETRY_AFTER_MS
-from rookery.v1.backplane_pb2 import Envelope, SignOut
-from rookery.v1.session_pb2 import Authenticate, ClientFrame
+from rookery.v1.backplane_pb2 import Envelope, Fence, SignOut
+from rookery.v1.session_pb2 import Authenticate, ClientFrame, Event, Message
 from shared.accounts.sign_outs import ALL_SIGN_INS, announce_ends
 from shared.backplane import Record, StoredRecord
 from shared.backplane.publishing import publish_and_wait
@@ -60,6 +60,7 @@ async def test_a_log_that_does_not_acknowledge_does_not_keep_a_partition_forever
         log.assign(frozenset(), frozenset([HOME]), 2)
         await ann.expect("reconnect")
         await trio.testing.wait_all_tasks_blocked(0.01)
+        assert log.withdrawn == {HOME}, "it is no longer accepted: the next owner may publish before it"
         assert log.fetches > fetches
 
 
@@ -68,7 +69,11 @@ async def test_while_another_gateway_may_own_the_partition_nothing_is_accepted(
 ) -> None:
     gateway = await platform.start_gateway()
     async with platform.sign_in(gateway, ANN) as ann:
+        await ann.send_text("a", BEN)
+        await log.until_published()
         log.held_until = -math.inf  # as after a freeze
+        log.acknowledge()  # its record may come after the next owner's fence
+        assert (await ann.expect("refused")).refused.code == Code.UNAVAILABLE
         with pytest.raises(Unavailable, match="may have expelled"):
             await gateway.log_consumer.check()
         await ann.send_text("a", BEN)
@@ -108,7 +113,7 @@ async def test_owned_partitions_are_published_with_the_epoch_of_the_assignment(
     await platform.start_gateway()
     log.assign(frozenset(), frozenset([HOME]), 5)
     await trio.testing.wait_all_tasks_blocked(0.01)
-    assert directory.published == [(ALL, 1), (ALL - {HOME}, 5)]
+    assert directory.published[-2:] == [(ALL, 1), (ALL - {HOME}, 5)]
 
 
 async def test_a_tail_has_the_records_that_came_while_it_began_if_all_earlier_ones_are_too_old(
@@ -157,6 +162,54 @@ async def test_a_log_that_can_not_look_up_a_gained_partition_costs_no_owned_one(
     log.assign(frozenset([HOME]), frozenset(), 3)
     await until(lambda: gateway.partitions.owned == ALL)
     assert not log.has_left
+
+
+def foreign_fence(read_up_to: int) -> Envelope:
+    return Envelope(fence=Fence(gateway=1, read_up_to=read_up_to))
+
+
+async def test_a_partition_is_owned_once_its_fence_is_in_force_whatever_comes_between(
+    platform: Platform, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_consumer, "RETRY_SECONDS", 0.05)
+    log.fence_failures = [Unavailable("no answer")] * (PARTITIONS + 2)
+    log.overtaking[HOME] = [foreign_fence(0)]  # its gateway, too, had read the empty partition
+    gateway = await platform.start_gateway()
+    with pytest.raises(Unavailable, match="4 are read"):
+        await gateway.log_consumer.check()
+    async with platform.connect(gateway) as ann:
+        await ann.send(ClientFrame(authenticate=Authenticate(access_token=await platform.token(ANN))))
+        await ann.expect("goodbye")
+    await until(lambda: gateway.partitions.owned == ALL)
+    assert gateway.partitions.tails[HOME].fences.epoch == 3, "its own fence was stored again, after the other one"
+    log.store(HOME, foreign_fence(3))  # as of another gateway with the same name
+    await until(lambda: gateway.partitions.tails[HOME].fences.epoch == 5)
+    assert gateway.partitions.owned == ALL
+
+
+async def test_a_late_record_of_a_former_owner_is_in_no_tail_and_reaches_no_session(
+    platform: Platform, log: ScriptedLog
+) -> None:
+    """Its sender, who got no answer, sends it again."""
+    event = Event(event_id=5, message=Message(message_id=5, chat_id="d-1-2", sender_id=ANN, client_message_id="a"))
+    record = Envelope(event=event, recipient_ids=[ANN, BEN], truth=True, sender_id=ANN, epoch=1)
+    log.overtaking[HOME] = [foreign_fence(0), record]
+    gateway = await platform.start_gateway()
+    tail = gateway.partitions.tails[HOME]
+    await until(lambda: tail.next_offset == 4)
+    assert [entry.offset for entry in tail.newer(ANN, 0)] == [1], "it came before the fence"
+    async with platform.sign_in(gateway, ANN) as ann:
+        event.message.client_message_id = "b"
+        log.store(HOME, Envelope(event=event, recipient_ids=[ANN], truth=True, sender_id=ANN, epoch=1))
+        await until(lambda: tail.next_offset == 5)
+        await ann.send_text("b", BEN)
+        await log.until_published()
+        ((records, _),) = log.unacknowledged
+        again = Envelope.FromString(records[0].value)
+        assert (again.epoch, again.event.event_id != 5) == (4, True)
+        log.acknowledge()
+        assert (await ann.until("accepted")).accepted.message_id == again.event.event_id
+        assert [frame.event.message.client_message_id for frame in ann.frames if frame.HasField("event")] == ["a"]
 
 
 async def test_sessions_end_when_their_sign_in_does(platform: Platform, gateway: Gateway) -> None:

@@ -10,7 +10,7 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from shared.backplane import Backplane, Record, StoredRecord
+from shared.backplane import Backplane, Checkpoint, Record, StoredRecord
 from shared.backplane.kafka import backplane as kafka_backplane
 from shared.backplane.kafka import consumer as kafka_consumer
 from shared.backplane.kafka import producer as kafka_producer
@@ -88,7 +88,7 @@ async def test_acknowledged_records_survive_a_killed_broker_and_the_others_are_a
         assert len(records) == len(set(records)), "no record is stored twice"
         assert max(publisher.times.values()) < REFUSED_SECONDS
         with trio.fail_after(PATIENCE):
-            await consumer.commit({0: 1})
+            await consumer.commit({0: Checkpoint(1)})
         before = consumer.held_until
         await until(lambda: consumer.held_until > before)
 
@@ -109,7 +109,7 @@ async def test_while_a_broker_is_frozen_calls_are_rejected_once_and_closing_reje
                 fragile_kafka.freeze()
                 try:
                     with pytest.raises(Unavailable):
-                        await consumer.commit({0: 1})
+                        await consumer.commit({0: Checkpoint(1)})
                     await until(lambda: publisher.refused)
                 finally:
                     fragile_kafka.thaw()
@@ -187,7 +187,7 @@ async def everything(settings: KafkaSettings) -> None:
         await gain(consumer, PARTITIONS)
         consumer.seek(0, 0)
         await read(consumer, 1)
-        await consumer.commit({0: 1})
+        await consumer.commit({0: Checkpoint(1)})
         await backplane.offset_at(0, 2**50)
 
 

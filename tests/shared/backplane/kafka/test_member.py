@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import trio
 
-from shared.backplane import Assignment
+from shared.backplane import Assignment, Checkpoint
 from shared.backplane.kafka import member as kafka_member
 from shared.backplane.kafka.backplane import KafkaBackplane
 from shared.backplane.kafka.consumer import KafkaConsumer
@@ -57,11 +57,13 @@ async def test_the_partitions_of_a_frozen_member_move_and_it_is_notified_when_it
             assert await gain(other, PARTITIONS) == set(range(PARTITIONS))
             assert frozen.held_until < trio.current_time() < other.held_until
             go_on()
+            await until(lambda: frozen._member.heartbeat_at > -math.inf and frozen._member.unreleased)
+            assert frozen.held_until == -math.inf, "it is a member again, and has not heard yet that it was not"
             with trio.fail_after(PATIENCE):
                 event = await frozen.fetch()
             assert isinstance(event, Assignment)
             assert event.lost == set(range(PARTITIONS)), "the loss comes before any record"
-            await frozen.commit({0: 1})  # of a partition that it lost: no effect
+            await frozen.commit({0: Checkpoint(1)})  # of a partition that it lost: no effect
         assert await gain(frozen, PARTITIONS) == set(range(PARTITIONS))
         await until(lambda: frozen.held_until > trio.current_time())
 
