@@ -166,14 +166,16 @@ class Accounts:
         return Response()
 
     @endpoint("GET", "/v1/me/gateway", models.GatewayLocation)
-    async def get_gateway(self, claims: Claims) -> Response | Refusal:
+    async def get_gateway(self, claims: Claims, query: models.GatewayQuery) -> Response | Refusal:
         """The addresses of the gateway for this user's sessions, for WebSocket and for gRPC.
 
-        If no gateway serves this user now, the answer comes when one does, or after 5 seconds with a refusal."""
+        If no gateway serves this user now, the response waits until one does, and is a refusal after 5 seconds. With
+        `unreachable` it waits up to 2 seconds for another address.
+        """
         host = hostname(request)
         if not host:
             return Refusal(Code.MALFORMED, "The `Host` header must be the host of this request.", field="Host")
-        location = await self._gateways.locate(claims.user_id, host)
+        location = await self._gateways.locate(claims.user_id, host, query.unreachable)
         if location is None:
             return Refusal(Code.UNAVAILABLE, "No gateway serves this user now: try again soon.")
         return Response(location)

@@ -15,6 +15,9 @@ DELETED_ACCOUNT = "Deleted account"
 MAX_PROFILES = 100
 """User ids in one query."""
 
+MAX_ADDRESS = 300
+"""Characters of a gateway's address."""
+
 
 _INVISIBLE = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp", "Zs"))
 """Categories of characters that show nothing. An unassigned one may be an emoji that is newer than this Python."""
@@ -162,6 +165,16 @@ class ProfilesQuery(Input):
     name_contains: SearchPart | None = None
     limit: Limit | None = None
     cursor: Cursor = ""
+
+
+class GatewayQuery(Input):
+    """The gateway of the user; `unreachable` is the address that did not answer, if one did not."""
+
+    unreachable: str = Field(
+        "",
+        max_length=MAX_ADDRESS,
+        description="The last address, if no gateway answered there: the response waits for another one",
+    )
 
 
 class ChatsQuery(Input):

@@ -102,11 +102,13 @@ export class Api {
   }
 
   /**
-   * The address to which this user's sessions connect.
+   * The address to which this user's sessions connect. The server waits for another one than an unreachable one.
+   * @param {string} unreachable an address, or empty
    * @returns {Promise<{websocket: string}>}
    */
-  gateway() {
-    return this.signedIn("GET", "/v1/me/gateway");
+  gateway(unreachable) {
+    const query = unreachable && `?${new URLSearchParams({ unreachable })}`;
+    return this.signedIn("GET", `/v1/me/gateway${query}`);
   }
 
   /**

@@ -71,7 +71,7 @@ export class Client extends EventTarget {
     this.drafts = new Drafts(storage, me.user_id);
     this.session = new Session(
       {
-        gateway: () => api.gateway(),
+        gateway: (unreachable) => api.gateway(unreachable),
         accessToken: (rejected) => api.accessToken(rejected),
         openSocket: (url, protocol) => new WebSocket(url, protocol),
         random: Math.random,

@@ -27,7 +27,7 @@ const HEARTBEAT_MS = 30_000;
 /**
  * The functions that a session uses.
  * @typedef {object} Environment
- * @property {() => Promise<{websocket: string}>} gateway where to connect
+ * @property {(unreachable: string) => Promise<{websocket: string}>} gateway where to connect, if possible elsewhere
  * @property {(rejected: string) => Promise<string>} accessToken a token, other than one that was rejected
  * @property {(url: string, protocol: string) => WebSocket} openSocket
  * @property {() => number} random from 0 to 1
@@ -61,6 +61,10 @@ export class Session {
   #token = "";
   #rejectedToken = "";
   #redirect = "";
+  /** The address of the newest connection, until there is an answer. */
+  #unreachable = "";
+  /** The time for which the server waited for that address: a part of the pause, if the connection fails. */
+  #waited_ms = 0;
   /** Whether this attempt follows a `moved` frame of the one before. */
   #isRedirected = false;
   #heartbeatMs = HEARTBEAT_MS;
@@ -116,8 +120,14 @@ export class Session {
     this.#setState("connecting");
     this.#isRedirected = this.#redirect !== "";
     try {
-      const { websocket } = this.#redirect ? { websocket: this.#redirect } : await this.#environment.gateway();
+      this.#waited_ms = 0;
+      const asked_ms = performance.now();
+      const { websocket } = this.#redirect
+        ? { websocket: this.#redirect }
+        : await this.#environment.gateway(this.#unreachable);
       this.#redirect = "";
+      this.#unreachable = websocket;
+      this.#waited_ms = performance.now() - asked_ms;
       const token = await this.#environment.accessToken(this.#rejectedToken);
       if (attempt === this.#attempt && this.state === "connecting") this.#open(websocket, token);
     } catch (fault) {
@@ -156,6 +166,7 @@ export class Session {
   #receive(frame) {
     if (this.state === "online") clearTimeout(this.#timers.deadline);
     const sequence = Number(frame.sequence);
+    this.#unreachable = "";
     const missed = sequence !== this.#lastSequence + 1;
     this.#lastSequence = sequence;
     if (missed) this.#listener.onMissed();
@@ -182,7 +193,7 @@ export class Session {
   /** @param {Welcome} welcome */
   #onWelcome(welcome) {
     clearTimeout(this.#timers.deadline);
-    this.#failures = this.#paused_ms = 0;
+    this.#failures = this.#paused_ms = this.#waited_ms = 0;
     this.#welcomeDeadline_ms = WELCOME_DEADLINE_MS;
     this.#heartbeatMs = welcome.heartbeat_interval_ms || HEARTBEAT_MS;
     // The events to be replayed are older than the welcome's position: until they arrive, the old position stays.
@@ -251,7 +262,7 @@ export class Session {
     const longest = Math.min(bound, FIRST_PAUSE_MS * 2 ** this.#failures++);
     const pause_ms = longest * (0.3 + this.#environment.random() * 0.7);
     this.#paused_ms += pause_ms;
-    return pause_ms;
+    return Math.max(pause_ms - this.#waited_ms, 0);
   }
 
   #disconnect() {

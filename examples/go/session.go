@@ -110,6 +110,9 @@ func (s *Session) Run(ctx context.Context) error {
 
 // pause is random, so that the clients of a gateway do not reconnect together; it grows, up to a low bound.
 func (s *Session) pause(left *leave) time.Duration {
+	if left.after > 0 {
+		return left.after + mathrand.N(500*time.Millisecond) // the server is up: this is no failure
+	}
 	if s.failures == 0 {
 		s.failingSince = time.Now()
 	}
@@ -119,7 +122,7 @@ func (s *Session) pause(left *leave) time.Duration {
 	}
 	longest := min(max(time.Since(s.failingSince)/4, 2*time.Second), 5*time.Second)
 	longest = min(longest, 250*time.Millisecond<<s.failures)
-	return max(left.after, mathrand.N(longest))
+	return mathrand.N(longest)
 }
 
 func (s *Session) connect(ctx context.Context, left *leave) error {

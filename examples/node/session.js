@@ -100,12 +100,13 @@ export class Session {
 
   /** A random pause, so that the clients of a gateway do not reconnect together; it grows, up to a low bound. */
   #pause({ afterMs, movedTo }) {
+    if (afterMs) return afterMs + Math.random() * 500; // the server is up: this is no failure
     const now = performance.now();
     if (this.#failures === 0) this.#failingSince = now;
     this.#failures = Math.min(this.#failures + 1, 10);
     if (movedTo && this.#failures === 1) return 0; // the gateways disagree: give them time
     const longest = Math.min(Math.max((now - this.#failingSince) / 4, 2_000), 5_000);
-    return Math.max(afterMs, Math.random() * Math.min(250 * 2 ** this.#failures, longest));
+    return Math.random() * Math.min(250 * 2 ** this.#failures, longest);
   }
 
   async #connect({ movedTo, isSignedOut }) {

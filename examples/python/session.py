@@ -123,13 +123,15 @@ class Session:
 
     def pause(self, left: Leave) -> float:
         """A random pause, so that the clients of a gateway do not reconnect together; it grows, up to a low bound."""
+        if left.after:
+            return left.after + random.uniform(0.0, 0.5)  # the server is up: this is no failure
         now = time.monotonic()
         self.failing_since = self.failing_since if self.failures else now
         self.failures = min(self.failures + 1, 10)
         if left.moved_to and self.failures == 1:
             return 0.0  # if the user is not there either, the gateways disagree: give them time
         longest = min(max((now - self.failing_since) / 4, 2.0), 5.0)
-        return max(left.after, random.uniform(0.0, min(2.0 ** (self.failures - 2), longest)))
+        return random.uniform(0.0, min(2.0 ** (self.failures - 2), longest))
 
     async def converse(self, address: str) -> None:
         """Hold one connection, until it ends with an exception."""

@@ -77,10 +77,11 @@ class Publisher:
         """Publish a message, unless it was sent before."""
         session = command.session
         recipient_id = request.members[request.members[0] == session.user_id]
-        if not self._lookups.is_cached(recipient_id) and (
-            refusal := await self._lookups.check_user(recipient_id, "send.recipient_id")
-        ):
-            return refusal
+        no_recipient: Refusal | None = None
+        if not self._lookups.is_cached(recipient_id):
+            no_recipient = await self._lookups.check_user(recipient_id, "send.recipient_id")
+        if no_recipient is not None and no_recipient.code is not Code.RECIPIENT_DELETED:
+            return no_recipient  # else it may be the retry of a message that was accepted before the deletion
         if request.reply_to and (
             refusal := await self._lookups.check_message(session.user_id, request.chat_id, request.reply_to)
         ):
@@ -99,7 +100,7 @@ class Publisher:
             return Refusal(Code.UNAVAILABLE, "This gateway does not serve this user now.", "", RETRY_AFTER_MS)
         if not session.may_send(request.client_message_id, trio.current_time()):
             return _HELD_BACK
-        return self._send_once(command, request, tail, message_id, forgotten)
+        return self._send_once(command, request, tail, message_id, forgotten, no_recipient)
 
     async def react(self, command: Command, request: ReactRequest) -> Refusal | None:
         """Publish a reaction, or the removal of one."""
@@ -165,14 +166,22 @@ class Publisher:
         return ago_ms is None or wall_clock_ms() - ago_ms - RETRY_MARGIN_MS < tail.complete_from_ms
 
     def _send_once(
-        self, command: Command, request: SendRequest, tail: Tail, message_id: int, forgotten: Sent | None
+        self,
+        command: Command,
+        request: SendRequest,
+        tail: Tail,
+        message_id: int,
+        forgotten: Sent | None,
+        no_recipient: Refusal | None,
     ) -> Refusal | None:
         """Publish the message as `message_id`, unless its key is in flight or in the tail, or `forgotten` is its first
-        message, from before the tail: answer with the first."""
+        message, from before the tail: answer with the first. A first message gets `no_recipient`, if that is given."""
         key = (command.session.user_id, request.client_message_id)
         in_flight = self._in_flight.get(key)
         stored = tail.sent_with(key)
         first = in_flight.sent if in_flight else stored or forgotten or self._unconfirmed.get(key)
+        if first is None and no_recipient is not None:
+            return no_recipient
         sent = Sent(message_id, request.chat_id, content_hash(request.text, request.reply_to))
         if first is not None:
             if first[1:] != sent[1:]:

@@ -3,7 +3,6 @@
 No method waits, and each leaves the session in a valid state, so that a cancelled caller can't break it.
 """
 
-import itertools
 from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
@@ -108,10 +107,12 @@ class Command(msgspec.Struct, eq=False):
 class _RefusedSend(msgspec.Struct):
     """A send that was refused and may be repeated."""
 
+    frame: int
+    """The number of the first of its frames that was refused."""
     number: int
-    """Of the refusal, rising; 0 once the send is repeated, until it is answered."""
+    """Of its last refusal, rising; 0 once it is repeated, until that is answered."""
     at: float
-    """The time of the last frame before the refusal."""
+    """The time of the last frame before its last refusal."""
 
 
 class Session:
@@ -151,7 +152,7 @@ class Session:
         self._allowance = float(configuration().frame_burst)
         self._allowed_at = now
         self._rate_excess = 0
-        self._refused_sends: dict[str, _RefusedSend] = {}  # by client_message_id, in the order of first refusal
+        self._refused_sends: dict[str, _RefusedSend] = {}  # by client_message_id
         self._refusals = 0
         self._token_expires_at_ms = 0
         self._is_expiring_sent = False
@@ -286,18 +287,17 @@ class Session:
         again, because the client may have sent this one before it read the refusal.
 
         A client that sends a refused message again has read that refusal, and all earlier ones. It may not have read
-        the refusal of a message before this one that it has sent again too.
+        a later refusal of a message that it sent before this one.
         """
         refused = self._refused_sends
-        if client_message_id in refused:
-            number = refused[client_message_id].number
-            before = list(itertools.takewhile(lambda key: key != client_message_id, refused))
-            if any(refused[key].number > number for key in before):
+        if send := refused.get(client_message_id):
+            before = [(key, each.number) for key, each in refused.items() if each.frame < send.frame]
+            if any(number > send.number for _, number in before):
                 return False
-            for key in before:
-                if refused[key].number:
+            for key, number in before:
+                if number:
                     del refused[key]
-            refused[client_message_id].number = 0
+            send.number = 0
             return True
         for key in [key for key, each in refused.items() if each.number and each.at < now - REFUSED_SENDS_SECONDS]:
             del refused[key]
@@ -325,8 +325,8 @@ class Session:
         )
         if client_message_id and refusal.retryable:
             self._refusals += 1
-            again = self._refused_sends.setdefault(client_message_id, _RefusedSend(0, 0.0))
-            again.number, again.at = self._refusals, self._allowed_at
+            send = self._refused_sends.setdefault(client_message_id, _RefusedSend(frame, 0, 0.0))
+            send.number, send.at = self._refusals, self._allowed_at
             if len(self._refused_sends) > MAX_REFUSED_SENDS:
                 self.end(Refusal(Code.RATE_LIMITED, f"{MAX_REFUSED_SENDS} messages were refused, and not sent again."))
         elif client_message_id:

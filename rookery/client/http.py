@@ -125,8 +125,10 @@ class Api:
             assert self._tokens is not None  # noqa: S101 - for the type checker
             return self._tokens.access_token
 
-    async def gateway(self) -> GatewayEndpoints:
-        return _decode(await self._request_signed_in("GET", "/v1/me/gateway"), GatewayEndpoints)
+    async def gateway(self, unreachable: str = "") -> GatewayEndpoints:
+        """Return the endpoints of the user's gateway. The server waits for another one than an `unreachable` one."""
+        query = {"unreachable": unreachable} if unreachable else None
+        return _decode(await self._request_signed_in("GET", "/v1/me/gateway", query), GatewayEndpoints)
 
     async def find_users(self, text: str, *, limit: int = 20) -> Sequence[Profile]:
         """Return the user with this name, then others by name.

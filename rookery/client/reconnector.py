@@ -52,6 +52,10 @@ class Reconnector:
         self._received = 0
         self._backoff = Backoff(trio.current_time())
         self._welcome_deadline = WELCOME_DEADLINE
+        self._unreachable = ""
+        """The endpoint of the newest connection, until there is an answer."""
+        self._waited = 0.0
+        """Seconds that the BFF waited for that endpoint: a part of the pause, if the connection fails."""
 
     def wake(self) -> None:
         """Send the frames that wait."""
@@ -64,7 +68,7 @@ class Reconnector:
         while True:
             try:
                 token = await self._api.access_token(older_than=stale_token)
-                endpoint = self._endpoint(reconnect.moved) or self._endpoint(await self._api.gateway())
+                endpoint = await self._find_endpoint(reconnect.moved)
                 reconnect = await self._serve_connection(endpoint, token)
                 stale_token = token if reconnect.token_rejected else ""
             except SignedOut as error:
@@ -73,7 +77,15 @@ class Reconnector:
             except RookeryError as error:
                 reconnect = Reconnect(str(error), after_ms=error.retry_after_ms if isinstance(error, Refused) else 0)
             after, moved = reconnect.after_ms / 1000, reconnect.moved is not None
-            await trio.sleep(self._backoff.pause(trio.current_time(), after, moved=moved))
+            pause = self._backoff.pause(trio.current_time(), after, moved=moved)
+            await trio.sleep(pause if after else max(pause - self._waited, 0.0))
+
+    async def _find_endpoint(self, moved: pb.Moved | None) -> str:
+        """Return the endpoint of the gateway to which the client was moved, or else of the one that the BFF names."""
+        self._waited, asked = 0.0, trio.current_time()
+        endpoint = self._endpoint(moved) or self._endpoint(await self._api.gateway(self._unreachable))
+        self._unreachable, self._waited = endpoint, trio.current_time() - asked
+        return endpoint
 
     def _endpoint(self, address: GatewayEndpoints | pb.Moved | None) -> str:
         """Return the endpoint for the transport; empty without an address."""
@@ -112,6 +124,7 @@ class Reconnector:
     async def _read(self, stream: SessionStream, nursery: trio.Nursery) -> Reconnect:
         while (frame := await stream.receive()) is not None:
             self._received += 1
+            self._unreachable = ""
             for item in self.session.receive(frame):
                 match item:
                     case Reconnect():
@@ -127,6 +140,7 @@ class Reconnector:
 
     def _publish(self, event: ClientEvent) -> None:
         if isinstance(event, Connected):
+            self._waited = 0.0
             self._backoff.connected()
             self._welcome_deadline = WELCOME_DEADLINE
             self.ready.set()

@@ -44,6 +44,8 @@ class Sent:
     """The id of its acceptance; 0 without one."""
     retried: bool = False
     """Whether it, or one before it, was refused or unanswered, and it was sent again."""
+    is_overdue: bool = False
+    """Whether it was sent again after so long that the server may not have held later messages back any more."""
     late_id: int | None = None
     """The id of the answer to a late retry; 0 without an answer, None without a late retry."""
 

@@ -42,14 +42,6 @@ class Directory(Protocol):
         ...
 
 
-async def owner_within(directory: Directory, partition: int, seconds: float) -> GatewayAddress | None:
-    """Return the partition's owner as soon as there is one; None after so many seconds."""
-    with trio.move_on_after(seconds):
-        while directory.owner(partition) is None:
-            await directory.changed()
-    return directory.owner(partition)
-
-
 class Changes:
     """Wakes all tasks that wait for a change."""
 

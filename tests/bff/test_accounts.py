@@ -277,9 +277,18 @@ async def test_a_password_changes_only_with_the_current_one(api: Api, token: str
     await api.sign_in(password=PASSWORD)
 
 
-async def test_the_gateway_has_the_host_that_the_client_used(api: Api, token: str) -> None:
+async def test_the_gateway_has_the_host_that_the_client_used(
+    api: Api, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reply = await api.call("GET", "/v1/me/gateway", token=token, headers={"Host": "chat.example.org:8080"})
-    assert reply.body == {"websocket": "ws://chat.example.org:8081/session", "grpc": "chat.example.org:8082"}
+    location = {"websocket": "ws://chat.example.org:8081/session", "grpc": "chat.example.org:8082"}
+    assert reply.body == location
+    monkeypatch.setattr(gateways, "WAIT_FOR_ANOTHER_SECONDS", 0.01)
+    path = "/v1/me/gateway?unreachable=chat.example.org:8082"
+    reply = await api.call("GET", path, token=token, headers={"Host": "chat.example.org:8080"})
+    assert reply.body == location, "the only gateway may be back"
+    reply = await api.call("GET", f"/v1/me/gateway?unreachable={'x' * 301}", token=token)
+    assert reply.refusal == (422, "invalid", "unreachable")
 
 
 async def test_a_refusal_without_a_gateway_has_a_retry_delay(

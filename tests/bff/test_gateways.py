@@ -5,7 +5,7 @@ import trio
 from trio.testing import MockClock
 
 from bff import gateways
-from bff.gateways import WAIT_SECONDS, Gateways, websocket_origins
+from bff.gateways import WAIT_FOR_ANOTHER_SECONDS, WAIT_SECONDS, Gateways, websocket_origins
 from shared.coordination.ownership import GatewayAddress, LocalDirectory
 
 
@@ -35,22 +35,41 @@ async def test_an_address_without_a_host_gets_that_of_the_request(
     assert websocket_origins(directory, 1, "here") == [origin]
 
 
-async def test_a_request_waits_for_an_owner_but_not_long_and_not_too_many_do(
-    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+async def test_a_request_waits_for_an_owner_or_for_another_than_an_unreachable_one_but_not_long(
+    autojump_clock: MockClock,
 ) -> None:
-    monkeypatch.setattr(gateways, "MAX_WAITING", 1)
     directory = LocalDirectory()
     bff = Gateways(directory, 1)
-    for owned, waits in (([], WAIT_SECONDS), ([0], 2.0)):
+    one, two = (GatewayAddress(f"ws://{name}/session", f"{name}:8082") for name in ("one", "two"))
+
+    async def located(unreachable: str = "") -> tuple[str | None, float]:
         begin = trio.current_time()
+        location = await bff.locate(7, "here", unreachable)
+        return location and location.grpc, trio.current_time() - begin
+
+    async def publish(address: GatewayAddress, epoch: int) -> None:
+        await trio.sleep(1)
+        directory.publish(address, [0], epoch)
+
+    assert await located() == (None, WAIT_SECONDS)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(publish, one, 1)
+        assert await located() == ("one:8082", 1)
+    assert await located("elsewhere:1") == ("one:8082", 0)
+    for unreachable in (one.grpc, one.websocket):
+        assert await located(unreachable) == ("one:8082", WAIT_FOR_ANOTHER_SECONDS)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(publish, two, 2)
+        assert await located(one.grpc) == ("two:8082", 1)
+
+
+async def test_not_too_many_requests_wait(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> None:
+    monkeypatch.setattr(gateways, "MAX_WAITING", 1)
+    bff = Gateways(LocalDirectory(), 1)
+    for _ in range(2):  # the end of a request makes room
         async with trio.open_nursery() as nursery:
-
-            @nursery.start_soon
-            async def waiting(owned: list[int] = owned, waits: float = waits, begin: float = begin) -> None:
-                assert (await bff.locate(7, "here") is not None) == bool(owned)
-                assert trio.current_time() - begin == waits
-
-            await trio.sleep(2)
+            nursery.start_soon(bff.locate, 7, "here")
+            await trio.sleep(1)
+            begin = trio.current_time()
             assert await bff.locate(7, "here") is None
-            assert trio.current_time() - begin == 2, "one request too many waited"
-            directory.publish(GatewayAddress("ws://:8081/session", ":8082"), owned, 1)
+            assert trio.current_time() == begin

@@ -14,6 +14,9 @@ from rookery.v1 import session_pb2 as pb
 
 ME = 7
 
+WAIT_FOR_ANOTHER_SECONDS = 2.0
+"""How long the HTTP API waits for another gateway than an unreachable one."""
+
 
 class FakeBff:
     """Responds with the test's `answers`, and signs in the user with the password. Use its `transport`."""
@@ -43,6 +46,9 @@ class FakeBff:
             raise httpx.ConnectError("down", request=request)
         target = f"{request.method} {request.url.raw_path.decode()}"
         self.requests.append(target)
+        if "unreachable=" in target:
+            await trio.sleep(WAIT_FOR_ANOTHER_SECONDS)
+            target = target.partition("?")[0]
         status, body = self.answers.get(target) or self._respond(request, target)
         return httpx.Response(status, json=body)
 

@@ -203,6 +203,17 @@ test("without a gateway for the user, the server sets the pause, which does not 
   assert.equal(sockets.length, 1);
 });
 
+test("the server learns which address did not answer", async () => {
+  const asked = [];
+  const all = started({ gateway: async (unreachable) => (asked.push(unreachable), { websocket: "ws://here/session" }) });
+  await settle();
+  all.sockets[0].onclose();
+  (await reconnected(all)).deliver({ welcome: {} });
+  all.sockets.at(-1).onclose();
+  await reconnected(all);
+  assert.deepEqual(asked, ["", "ws://here/session", ""]);
+});
+
 test("after sessions that end soon, the pauses are short", async () => {
   const all = await online();
   for (let session = 0; session < 9; session++) {

@@ -173,7 +173,7 @@ async def test_messages_to_a_deleted_account_are_refused_at_once_and_its_session
 ) -> None:
     async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
         await ann.send_text("a", BEN)
-        await ann.expect("accepted")
+        accepted = (await ann.expect("accepted")).accepted
         await platform.accounts.delete_user(BEN)
         await announce_ends(platform.backplane, BEN, ALL_SIGN_INS, is_deleted=True)
         assert (await ben.until("goodbye")).goodbye.code == "unauthenticated"
@@ -181,6 +181,8 @@ async def test_messages_to_a_deleted_account_are_refused_at_once_and_its_session
             await ann.send_text(text, BEN)
             refused = (await ann.until("refused")).refused
             assert (refused.code, refused.field) == (Code.RECIPIENT_DELETED, "send.recipient_id")
+        await ann.send_text("a", BEN)  # a retry
+        assert (await ann.until("accepted")).accepted == accepted
 
 
 async def test_a_poison_record_stops_nothing(platform: Platform, gateway: Gateway) -> None:

@@ -11,6 +11,7 @@ from rookery.client import Client, Connected, Disconnected, Gap, Message, Signed
 from rookery.client.backoff import LONGEST
 from rookery.client.reconnector import CHECK_SECONDS, LONGEST_WELCOME_DEADLINE, WELCOME_DEADLINE
 from rookery.v1 import session_pb2 as pb
+from tests.rookery.conftest import WAIT_FOR_ANOTHER_SECONDS
 
 GOODBYE = pb.ServerFrame(goodbye=pb.Goodbye(code="unauthenticated", message="Expired."))
 
@@ -106,13 +107,17 @@ async def test_a_bff_without_a_gateway_is_retried_after_its_delay(
     assert trio.current_time() - begin < 25
 
 
-async def test_a_gateway_that_is_down_is_tried_again_with_pauses(
-    connection: Any, gateway: Any, autojump_clock: MockClock
+async def test_a_gateway_that_is_down_is_tried_again_with_pauses_in_which_the_bff_waits_for_another(
+    connection: Any, bff: Any, gateway: Any, autojump_clock: MockClock
 ) -> None:
     gateway.down = True
     connection.end()
     await trio.sleep(60)
     assert 12 < len(gateway.attempts) < 60
+    _, first, *later = [target for target in bff.requests if target.startswith("GET /v1/me/gateway")]
+    assert (first, {*later}) == ("GET /v1/me/gateway", {"GET /v1/me/gateway?unreachable=gateway%3A1"})
+    gaps = [later - earlier for earlier, later in itertools.pairwise(gateway.attempts[2:5])]
+    assert gaps == [WAIT_FOR_ANOTHER_SECONDS] * 2, "no pause was added to the time for which the BFF waited"
     gateway.down = False
     await gateway.welcome_next()
 

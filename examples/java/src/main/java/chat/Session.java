@@ -153,6 +153,9 @@ final class Session {
 
     /** A random pause, so that the clients of a gateway do not reconnect together; it grows, up to a low bound. */
     private synchronized long pause(Leave left) {
+        if (left.afterMs() > 0) {
+            return left.afterMs() + ThreadLocalRandom.current().nextLong(500); // the server is up: this is no failure
+        }
         if (failures == 0) {
             failingSince = now();
         }
@@ -161,7 +164,7 @@ final class Session {
             return 0; // if the user is not there either, the gateways disagree: give them time
         }
         long longest = Math.min(Math.max((now() - failingSince) / 4, 2_000), 5_000);
-        return Math.max(left.afterMs(), ThreadLocalRandom.current().nextLong(Math.min(250L << failures, longest)));
+        return ThreadLocalRandom.current().nextLong(Math.min(250L << failures, longest));
     }
 
     private Leave connect(Leave left) throws ApiException, InterruptedException {
