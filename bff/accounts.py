@@ -1,4 +1,4 @@
-"""Accounts and sign-ins: `/v1/users`, `/v1/tokens` and `/v1/me`."""
+"""Accounts and sign-ins: `/v1/users`, `/v1/password-resets`, `/v1/tokens` and `/v1/me`."""
 
 import math
 
@@ -7,19 +7,37 @@ from quart import request
 
 from bff import models
 from bff.gateways import Gateways
-from bff.http.endpoints import Response, endpoint
+from bff.http.endpoints import Response, endpoint, parse_id
 from bff.http.measures import counted
 from bff.http.proxy_headers import client_address, hostname
 from bff.http.throttle import Attempt, SignInThrottle, Throttle
 from bff.services import Services
 from bff.sign_ins import SignIns
 from shared.accounts.devices import DeviceTokens
+from shared.accounts.links import read_link
 from shared.accounts.store import User
 from shared.accounts.tokens import Claims
 from shared.contract.errors import Code, Refusal, Unavailable
-from shared.telemetry.metrics.catalogue import REFRESHES, REGISTRATIONS, SIGN_INS
+from shared.telemetry.metrics.catalogue import PASSWORD_RESETS, REFRESHES, REGISTRATIONS, SIGN_INS
 
 _WRONG_PASSWORD = Refusal(Code.FORBIDDEN, "The current password is wrong.", field="current_password")
+
+_NO_INVITE = Refusal(Code.INVITE_REQUIRED, "An account needs an invite here: ask an admin for a link.", field="invite")
+
+_WRONG_INVITE = Refusal(
+    Code.INVITE_REQUIRED, "This invite has expired or is used up: ask an admin for a new link.", field="invite"
+)
+
+_WRONG_RESET = Refusal(
+    Code.NOT_FOUND, "This link has expired or was used before: ask an admin for a new one.", field="token"
+)
+
+_REGISTRATION_RESULTS = {
+    Code.NAME_TAKEN: "name_taken",
+    Code.INVITE_REQUIRED: "invite_required",
+    Code.RATE_LIMITED: "throttled",
+}
+"""Labels in the metrics for refused registrations."""
 
 _SIGN_IN_RESULTS = {
     Code.UNAUTHENTICATED: "wrong_password",
@@ -40,26 +58,50 @@ class Accounts:
         self._attempts = SignInThrottle()
         self._password_changes = Throttle()
         self._registrations = Throttle()
+        self._resets = Throttle()
 
     @endpoint("POST", "/v1/users", models.User, status=201)
-    @counted(REGISTRATIONS, {Code.NAME_TAKEN: "name_taken", Code.RATE_LIMITED: "throttled"})
+    @counted(REGISTRATIONS, _REGISTRATION_RESULTS)
     async def register(self, body: models.Registration) -> Response | Refusal:
-        """Register an account."""
+        """Register an account. If sign-up is by invite, this takes one use of the invite."""
         services = self._services
         per_minute = services.live.value.registrations_per_minute
         if wait := self._registrations.take(client_address(request), per_minute, trio.current_time()):
             return _too_many("registrations from this address", wait)
-        user = User(
-            user_id=await services.ids.next(),
-            name=body.name,
-            display_name=body.display_name or body.name,
-            about="",
-            version=1,
-            created_at_ms=services.clock_ms(),
-        )
-        if not await services.accounts.add_user(user, await services.passwords.hash(body.password)):
+        needs_invite = services.live.value.sign_up == "invite"
+        if needs_invite and not body.invite:
+            return _NO_INVITE
+        user = User.new(await services.ids.next(), body.name, body.display_name, services.clock_ms())
+        password_hash = await services.passwords.hash(body.password)
+        invite_id, digest = read_link(body.invite)
+        if needs_invite and not await services.accounts.use_invite(invite_id, digest, now_ms=user.created_at_ms):
+            return _WRONG_INVITE
+        if not await services.accounts.add_user(user, password_hash):
+            if needs_invite:
+                await services.accounts.return_use(invite_id)
             return Refusal(Code.NAME_TAKEN, f"The name {body.name} is taken.", field="name")
         return Response(models.User.of(user), status=201)
+
+    @endpoint("POST", "/v1/password-resets", models.Profile)
+    @counted(PASSWORD_RESETS, {Code.NOT_FOUND: "wrong_link", Code.RATE_LIMITED: "throttled"})
+    async def reset_password(self, body: models.NewPasswordByLink) -> Response | Refusal:
+        """Set the password with the link of an admin, once. Every sign-in of the account ends, with its sessions."""
+        services = self._services
+        limit, now = services.live.value.sign_ins_per_minute, trio.current_time()
+        attempt = self._resets.begin(client_address(request), limit, now)
+        if not isinstance(attempt, Attempt):
+            return _too_many("wrong links from this address", attempt)
+        key, digest = read_link(body.token)
+        user_id = parse_id("token", key)
+        if isinstance(user_id, Refusal):
+            return _WRONG_RESET
+        password_hash = await services.passwords.hash(body.password)
+        if not await services.accounts.use_password_reset(user_id, digest, now_ms=services.clock_ms()):
+            return _WRONG_RESET
+        attempt.forgive()
+        await services.accounts.set_password(user_id, password_hash)
+        await self._sign_ins.end_others(user_id, "")
+        return Response(models.Profile.of(await self._user(user_id)))
 
     @endpoint("POST", "/v1/tokens", models.SignedIn)
     @counted(SIGN_INS, _SIGN_IN_RESULTS)

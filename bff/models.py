@@ -9,6 +9,9 @@ from pydantic_core import PydanticCustomError
 from shared.accounts import store as accounts
 from shared.contract.ids import MAX_ID
 
+DELETED_ACCOUNT = "Deleted account"
+"""The display name of a deleted account, for clients that do not translate it."""
+
 MAX_PROFILES = 100
 """User ids in one query."""
 
@@ -69,6 +72,7 @@ Name = Annotated[
 NewPassword = Annotated[str, StringConstraints(min_length=10, max_length=128), Field(repr=False)]
 Password = Annotated[str, StringConstraints(min_length=1, max_length=128), Field(repr=False)]
 DeviceToken = Annotated[str, StringConstraints(max_length=2_048), Field(repr=False)]
+LinkToken = Annotated[str, StringConstraints(max_length=128), Field(repr=False)]
 RefreshToken = Annotated[str, StringConstraints(min_length=1, max_length=128), Field(repr=False)]
 DisplayName = Annotated[
     str,
@@ -98,11 +102,12 @@ class Input(BaseModel):
 
 
 class Registration(Input):
-    """A new account."""
+    """A new account. `invite` is the token of an invite's link; it is needed if sign-up is not open."""
 
     name: Name
     password: NewPassword
     display_name: DisplayName | None = Field(None, description="Defaults to the name")
+    invite: LinkToken = ""
 
 
 class SignIn(Input):
@@ -133,6 +138,20 @@ class PasswordChange(Input):
 
     current_password: Password
     new_password: NewPassword
+
+
+class NewPasswordByLink(Input):
+    """The token of a password reset's link, and the new password."""
+
+    token: LinkToken
+    password: NewPassword
+
+
+class PeopleQuery(Input):
+    """A page of people."""
+
+    limit: Limit | None = None
+    cursor: Digits = Field(0, description="The `next_cursor` of the previous page; 0 for the first page")
 
 
 class ProfilesQuery(Input):
@@ -227,16 +246,24 @@ class GatewayLocation(BaseModel):
 
 
 class Profile(BaseModel):
-    """The public profile of a user."""
+    """The public profile of a user. Of a deleted account only the id is left: its name is empty, its display name is
+    "Deleted account", and messages to it are refused."""
 
     user_id: str
     name: str
     display_name: str
     about: str
+    deleted: bool
 
     @classmethod
     def of(cls, user: accounts.User) -> "Profile":
-        return cls(user_id=str(user.user_id), name=user.name, display_name=user.display_name, about=user.about)
+        return cls(
+            user_id=str(user.user_id),
+            name="" if user.is_deleted else user.name,
+            display_name=DELETED_ACCOUNT if user.is_deleted else user.display_name,
+            about=user.about,
+            deleted=user.is_deleted,
+        )
 
 
 class Profiles(BaseModel):

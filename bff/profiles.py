@@ -1,4 +1,4 @@
-"""Public profiles of users: `/v1/profiles`."""
+"""Public profiles of users: `/v1/profiles` and `/v1/people`."""
 
 from collections.abc import Sequence
 
@@ -29,6 +29,15 @@ class Profiles:
             return Response(models.Profiles(profiles=[models.Profile.of(user) for user in users]))
         return await self._find(query.name_contains or "", query)
 
+    @endpoint("GET", "/v1/people", models.Profiles)
+    async def list_people(self, claims: Claims, query: models.PeopleQuery) -> Response | Refusal:
+        """Everybody with an account, page by page, in no particular order. A page may be shorter than its limit."""
+        limit = query.limit or self._services.live.value.profiles_page_size
+        users = await self._services.accounts.list_users(after_id=query.cursor, limit=limit + 1)
+        people = [models.Profile.of(user) for user in users[:limit] if not user.is_deleted]
+        next_cursor = str(users[limit - 1].user_id) if len(users) > limit else ""
+        return Response(models.Profiles(profiles=people, next_cursor=next_cursor))
+
     @endpoint("GET", "/v1/profiles/<user_id>", models.Profile)
     async def get_profile(self, claims: Claims, user_id: int) -> Response | Refusal:
         """One profile."""
@@ -46,7 +55,7 @@ class Profiles:
         named = await self._named(text)
         found = await self._services.accounts.find_users(text, after_name=query.cursor, limit=limit + 2)
         first = [] if query.cursor else named
-        others = [user for user in found if user not in named]
+        others = [user for user in found if user.user_id not in [each.user_id for each in named]]
         page = [*first, *others][:limit]
         last = page[-1].name if len(page) > len(first) else BEFORE_ALL
         more = len(first) + len(others) > limit

@@ -2,7 +2,7 @@
 
 import { Credentials, SignedOut } from "./credentials.js";
 
-/** @import {ChatsPage, HistoryPage, ProfilesPage, Tokens, User} from "./types.js" */
+/** @import {ChatsPage, HistoryPage, Profile, ProfilesPage, Tokens, User} from "./types.js" */
 
 /** Milliseconds until a request without a response fails: enough for a slow connection, short enough to report. */
 const DEADLINE_MS = 15_000;
@@ -42,11 +42,21 @@ export class Api {
   }
 
   /**
-   * @param {{name: string, password: string, display_name?: string}} account
+   * @param {{name: string, password: string, display_name?: string, invite?: string}} account
    * @returns {Promise<User>}
    */
   register(account) {
     return this.#request("POST", "/v1/users", account);
+  }
+
+  /**
+   * Sets the password with the token of a link, which ends all sign-ins of the account.
+   * @param {string} token
+   * @param {string} password
+   * @returns {Promise<Profile>}
+   */
+  resetPassword(token, password) {
+    return this.#request("POST", "/v1/password-resets", { token, password });
   }
 
   /** @param {string} name @param {string} password */

@@ -250,6 +250,8 @@ export class Client extends EventTarget {
   /** @param {string} client_message_id @param {Refused} refused */
   #onSendRefused(client_message_id, refused) {
     this.outbox.refused(client_message_id, refused, Date.now());
+    if (refused.code === "recipient_deleted" && this.openChat)
+      this.profiles.refresh(this.chats.otherOf(this.openChat));
     this.#emit("messages", this.outbox.get(client_message_id)?.chat_id);
     this.#flush();
   }
@@ -370,7 +372,8 @@ export class Client extends EventTarget {
     const now_ms = Date.now();
     const { due, next_ms } = this.outbox.due(now_ms);
     for (const { client_message_id, chat_id, body } of due) {
-      if (!this.session.send({ send: { client_message_id, chat_id, text: { body } } })) return;
+      const first_sent_ms_ago = this.outbox.firstSentMsAgo(client_message_id, now_ms);
+      if (!this.session.send({ send: { client_message_id, chat_id, text: { body }, first_sent_ms_ago } })) return;
       this.outbox.sent(client_message_id, now_ms);
       setTimeout(() => this.#checkAcknowledged(client_message_id, now_ms), ACKNOWLEDGEMENT_DEADLINE_MS);
     }

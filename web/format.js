@@ -72,8 +72,12 @@ export function avatarColour(user_id) {
   return (((hash ^ (hash >>> 15)) >>> 0) % AVATAR_COLOURS) + 1;
 }
 
-/** The name to show for a user. @param {{display_name: string, name: string}} profile */
-export const displayName = (profile) => profile.display_name || profile.name;
+/** The name to show for a user. @param {{display_name: string, name: string, deleted?: boolean}} profile */
+export const displayName = (profile) =>
+  profile.deleted ? "Deleted account" : profile.display_name || profile.name;
+
+/** The user name as it is shown below the name; empty for a deleted account. @param {{name: string}} profile */
+export const userName = ({ name }) => (name ? `@${name}` : "");
 
 /** An unread count as shown; the server counts to 100 at most. @param {number} count */
 export const unreadLabel = (count) => (count > 99 ? "99+" : String(count));

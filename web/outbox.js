@@ -7,6 +7,9 @@
 const MAX_ATTEMPTS = 6;
 const FIRST_PAUSE_MS = 500;
 
+/** In first_sent_ms_ago: so long ago, or not known. */
+const MAX_MS_AGO = 2 ** 32 - 1;
+
 /**
  * @typedef {Entry & {sent_ms: number, attempts: number, not_before_ms: number}} Waiting
  * sent_ms is 0 while the message is not in flight
@@ -24,7 +27,9 @@ export class Outbox {
     this.#prefix = `rookery.outbox.${user_id}.`;
     const kept = Object.keys(storage).filter((key) => key.startsWith(this.#prefix));
     const entries = kept.map((key) => /** @type {Entry} */ (JSON.parse(storage.getItem(key) ?? "")));
-    for (const entry of entries.sort((a, b) => a.created_ms - b.created_ms)) this.#put(entry);
+    for (const entry of entries.sort((a, b) => a.created_ms - b.created_ms)) {
+      this.#put({ ...entry, first_sent_ms: entry.first_sent_ms ?? entry.created_ms }); // older pages did not keep it
+    }
   }
 
   /** The number of messages that are not accepted yet. */
@@ -44,7 +49,8 @@ export class Outbox {
 
   /** @param {string} chat_id @param {string} body @param {number} now_ms */
   add(chat_id, body, now_ms) {
-    this.#put({ client_message_id: newId(), chat_id, body, created_ms: now_ms, state: "pending", error: "" });
+    const client_message_id = newId();
+    this.#put({ client_message_id, chat_id, body, created_ms: now_ms, first_sent_ms: 0, state: "pending", error: "" });
   }
 
   /**
@@ -66,7 +72,17 @@ export class Outbox {
   /** @param {string} client_message_id @param {number} now_ms */
   sent(client_message_id, now_ms) {
     const entry = this.#entries.get(client_message_id);
-    if (entry) entry.sent_ms = now_ms;
+    if (!entry) return;
+    entry.sent_ms = now_ms;
+    if (entry.first_sent_ms) return;
+    entry.first_sent_ms = now_ms;
+    this.#keep(entry);
+  }
+
+  /** The message's first_sent_ms_ago if it is sent now. @param {string} client_message_id @param {number} now_ms */
+  firstSentMsAgo(client_message_id, now_ms) {
+    const ago_ms = now_ms - (this.#entries.get(client_message_id)?.first_sent_ms || now_ms);
+    return ago_ms < 0 || ago_ms > MAX_MS_AGO ? MAX_MS_AGO : ago_ms; // below 0: the clock was set back
   }
 
   /** Marks every message as unsent: the session ended, so none in flight will be acknowledged. */
@@ -105,10 +121,16 @@ export class Outbox {
   }
 
   /** @param {Entry} entry */
-  #put({ client_message_id, chat_id, body, created_ms, state, error }) {
-    const kept = { client_message_id, chat_id, body, created_ms, state, error };
-    this.#entries.set(client_message_id, { ...kept, sent_ms: 0, attempts: 0, not_before_ms: 0 });
+  #put(entry) {
+    const kept = this.#keep(entry);
+    this.#entries.set(entry.client_message_id, { ...kept, sent_ms: 0, attempts: 0, not_before_ms: 0 });
+  }
+
+  /** @param {Entry} entry @returns {Entry} the kept part */
+  #keep({ client_message_id, chat_id, body, created_ms, first_sent_ms, state, error }) {
+    const kept = { client_message_id, chat_id, body, created_ms, first_sent_ms, state, error };
     this.#storage.setItem(this.#prefix + client_message_id, JSON.stringify(kept));
+    return kept;
   }
 }
 

@@ -65,6 +65,7 @@ type Session struct {
 	// State that outlives a connection.
 	position     *pb.Position // where to resume
 	pending      *pb.Send     // not accepted yet; a client that may be killed stores it on disk
+	firstSentMS  int64        // when it was first sent; 0 until then
 	seen, before map[messageKey]bool
 	newestMS     int64 // the time of the newest event, never of an own accepted message
 	history      chan found
@@ -220,15 +221,23 @@ func (s *Session) begin(text string) {
 		To:              &pb.Send_RecipientId{RecipientId: s.otherID},
 		Content:         &pb.Send_Text{Text: &pb.Text{Body: text}},
 	}
+	s.firstSentMS = 0
 	s.isNew(s.myID, s.pending.ClientMessageId) // a replay of it is not shown
 	s.sendPending()
 }
 
 // sendPending sends it again whenever it may be lost: the server keeps one message per ClientMessageId.
 func (s *Session) sendPending() {
-	if s.pending != nil {
-		s.send(&pb.ClientFrame{Frame: &pb.ClientFrame_Send{Send: s.pending}})
+	if s.pending == nil {
+		return
 	}
+	nowMS := time.Now().UnixMilli()
+	if s.firstSentMS == 0 {
+		s.firstSentMS = nowMS
+	}
+	msAgo := uint32(nowMS - s.firstSentMS) // very long, if the clock was set back
+	s.pending.FirstSentMsAgo = &msAgo
+	s.send(&pb.ClientFrame{Frame: &pb.ClientFrame_Send{Send: s.pending}})
 }
 
 func (s *Session) send(frame *pb.ClientFrame) {

@@ -18,12 +18,13 @@ from messaging.archive.store.protocol import ChatStore
 from messaging.archive.tracing import Recordable, Spans, recording
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Event
+from shared.archive import ARCHIVE_GROUP
 from shared.background import open_background
 from shared.backplane import Assignment, Backplane, Consumer, DeadLetter, Fetched, StoredRecord
 from shared.contract.errors import Unavailable
 from shared.telemetry.traces import current, fail
 
-GROUP = "archive"
+GROUP = ARCHIVE_GROUP
 """The consumer group that divides the partitions among the archives."""
 
 MAX_BATCH = 1_000
@@ -131,6 +132,7 @@ class Recorder:
             end = await self._backplane.end_offset(partition)
             if offsets[partition] <= end:
                 consumer.seek(partition, offsets[partition])
+                self._recorded[partition] = offsets[partition]  # the log's own may be older, after a crash
             else:
                 _log.error("log_replaced", partition=partition, recorded=offsets[partition], end=end)
 

@@ -62,6 +62,7 @@ class LogConsumer:
         live: Live,
         ids: SnowflakeGenerator,
         settle_sends: SettleSends,
+        forget_user: Callable[[int], None],
     ) -> None:
         self._backplane = backplane
         self._partitions = partitions
@@ -71,6 +72,7 @@ class LogConsumer:
         self._live = live
         self._ids = ids
         self._settle_sends = settle_sends
+        self._forget_user = forget_user
         self._epoch = 0
         self._scope = trio.CancelScope()
         self._ended = trio.Event()
@@ -202,6 +204,8 @@ class LogConsumer:
     def _sign_out(self, envelope: Envelope) -> None:
         family_id = envelope.sign_out.family_id
         for user_id in envelope.recipient_ids:
+            if envelope.sign_out.is_deleted:
+                self._forget_user(user_id)
             for session in tuple(self._registry.of(user_id)):
                 if family_id in ("", session.family_id):
                     session.end(Refusal(Code.UNAUTHENTICATED, "This sign-in has ended."))
@@ -237,9 +241,10 @@ class LogConsumer:
         full = end - configuration.tail_bytes // MIN_RECORD_BYTES
         # If all records are older, `offset_at` returns the end of that moment: the tail must also have the records
         # that came after `end_offset`.
-        start = max(min(await self._backplane.offset_at(partition, since_ms), end), full)
+        since = min(await self._backplane.offset_at(partition, since_ms), end)
+        start = max(since, full)
         consumer.seek(partition, start)
-        self._partitions.assign(partition, start, end)
+        self._partitions.assign(partition, start, end, since_ms if start == since else wall_clock_ms())
 
     def _own_rebuilt(self) -> None:
         """Own the partitions whose tails have been read up to the end of the log at their assignment."""

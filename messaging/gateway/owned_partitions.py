@@ -61,9 +61,10 @@ class OwnedPartitions:
             return None
         return self.tails.get(partition)
 
-    def assign(self, partition: int, start: int, end: int) -> None:
-        """Begin a tail at offset `start`; the partition is owned once the tail has been read up to `end`."""
-        self.tails[partition] = Tail(start)
+    def assign(self, partition: int, start: int, end: int, complete_from_ms: int) -> None:
+        """Begin a tail at offset `start`, which will have every event from `complete_from_ms` on (since 1970); the
+        partition is owned once the tail has been read up to `end`."""
+        self.tails[partition] = Tail(start, complete_from_ms)
         self.rebuilding[partition] = end
 
     def take_rebuilt(self) -> list[int]:

@@ -3,7 +3,6 @@
 No method waits, and each leaves the session in a valid state, so that a cancelled caller can't break it.
 """
 
-import itertools
 from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
@@ -34,6 +33,7 @@ from rookery.v1.session_pb2 import (
 )
 from shared.accounts.tokens import Claims
 from shared.configuration import LiveConfiguration
+from shared.contract.chats import MAX_CLIENT_MESSAGE_ID
 from shared.contract.errors import Code, Refusal
 from shared.contract.ids import time_of
 from shared.telemetry.metrics.catalogue import DELIVERY, REFUSALS, SESSION_DROPPED, SESSION_FRAMES
@@ -62,6 +62,9 @@ MAX_REFUSED_SENDS = 1_000
 REFUSED_SENDS_SECONDS = 40.0
 """How long a refused send that is not sent again holds back later ones, from the last frame before its refusal. By then
 the client has read the refusal, or its connection has failed the heartbeat."""
+
+RESEND_SECONDS = 60.0
+"""From the connection on: within this time a client has sent again what the session before left unanswered."""
 
 MAX_RATE_EXCESS = 1_000
 """Frames refused for their rate, minus the frames accepted since, before the session is ended."""
@@ -104,10 +107,12 @@ class Command(msgspec.Struct, eq=False):
 class _RefusedSend(msgspec.Struct):
     """A send that was refused and may be repeated."""
 
+    frame: int
+    """The number of the first of its frames that was refused."""
     number: int
-    """Of the refusal, rising; 0 once the send is repeated, until it is answered."""
+    """Of its last refusal, rising; 0 once it is repeated, until that is answered."""
     at: float
-    """The time of the last frame before the refusal."""
+    """The time of the last frame before its last refusal."""
 
 
 class Session:
@@ -126,6 +131,8 @@ class Session:
         """Called when there is something to send, or when the session has ended."""
         self.on_sign_in: Callable[[], None] = lambda: None
         """Called when the client has signed in."""
+        self.is_resumed = False
+        """Whether the tail had every event since the client's last position."""
         self.dropped = 0
         """Events dropped since the last Gap."""
         self.deliveries: list[Span] = []
@@ -145,7 +152,7 @@ class Session:
         self._allowance = float(configuration().frame_burst)
         self._allowed_at = now
         self._rate_excess = 0
-        self._refused_sends: dict[str, _RefusedSend] = {}  # by client_message_id, in the order of first refusal
+        self._refused_sends: dict[str, _RefusedSend] = {}  # by client_message_id
         self._refusals = 0
         self._token_expires_at_ms = 0
         self._is_expiring_sent = False
@@ -281,22 +288,25 @@ class Session:
         again, because the client may have sent this one before it read the refusal.
 
         A client that sends a refused message again has read that refusal, and all earlier ones. It may not have read
-        the refusal of a message before this one that it has sent again too.
+        a later refusal of a message that it sent before this one.
         """
         refused = self._refused_sends
-        if client_message_id in refused:
-            number = refused[client_message_id].number
-            before = list(itertools.takewhile(lambda key: key != client_message_id, refused))
-            if any(refused[key].number > number for key in before):
+        if send := refused.get(client_message_id):
+            before = [(key, each.number) for key, each in refused.items() if each.frame < send.frame]
+            if any(number > send.number for _, number in before):
                 return False
-            for key in before:
-                if refused[key].number:
+            for key, number in before:
+                if number:
                     del refused[key]
-            refused[client_message_id].number = 0
+            send.number = 0
             return True
         for key in [key for key, each in refused.items() if each.number and each.at < now - REFUSED_SENDS_SECONDS]:
             del refused[key]
         return not any(each.number for each in refused.values())
+
+    def may_repeat(self, now: float) -> bool:
+        """Whether a Send of a client that does not tell may repeat one of an earlier session, from before the tail."""
+        return not self.is_resumed and now - self._opened < RESEND_SECONDS
 
     def refuse(self, refusal: Refusal, frame: int, client_message_id: str = "") -> None:
         """Refuse the frame of this number; the session stays live."""
@@ -305,7 +315,7 @@ class Session:
             ServerFrame(
                 refused=Refused(
                     frame=frame,
-                    client_message_id=client_message_id[: requests.MAX_CLIENT_MESSAGE_ID],
+                    client_message_id=client_message_id[:MAX_CLIENT_MESSAGE_ID],
                     code=refusal.code,
                     message=refusal.message,
                     field=refusal.field,
@@ -316,8 +326,8 @@ class Session:
         )
         if client_message_id and refusal.retryable:
             self._refusals += 1
-            again = self._refused_sends.setdefault(client_message_id, _RefusedSend(0, 0.0))
-            again.number, again.at = self._refusals, self._allowed_at
+            send = self._refused_sends.setdefault(client_message_id, _RefusedSend(frame, 0, 0.0))
+            send.number, send.at = self._refusals, self._allowed_at
             if len(self._refused_sends) > MAX_REFUSED_SENDS:
                 self.end(Refusal(Code.RATE_LIMITED, f"{MAX_REFUSED_SENDS} messages were refused, and not sent again."))
         elif client_message_id:

@@ -95,6 +95,7 @@ class SignIn:
         """Queue the replay and register the session, with no `await` in between: every later event is delivered."""
         configuration = self._live.value
         entries, gap = self._missed(claims.user_id, tail, frame)
+        session.is_resumed = gap is None and frame.HasField("last_position")
         replay = replayed(entries[-configuration.replay_events :])
         position = Position(offset=tail.next_offset - 1, epoch=PARTITION_MAP_EPOCH)
         if gap is not None and not replay:

@@ -46,6 +46,8 @@ class Profile(msgspec.Struct, frozen=True):
     name: str
     display_name: str
     about: str = ""
+    deleted: bool = False
+    """Whether the account was deleted: its name is empty, and messages to it are refused."""
 
 
 class GatewayEndpoints(msgspec.Struct, frozen=True):
@@ -90,8 +92,10 @@ class Api:
         """The newest access token, expired or not; empty before `sign_in`."""
         return self._tokens.access_token if self._tokens else ""
 
-    async def register(self, display_name: str = "") -> User:
-        body = self._credentials | ({"display_name": display_name} if display_name else {})
+    async def register(self, display_name: str = "", *, invite: str = "") -> User:
+        """Create the account. `invite` is the token of an invite's link, needed if sign-up is by invite."""
+        optional = {"display_name": display_name, "invite": invite}
+        body = self._credentials | {field: value for field, value in optional.items() if value}
         return _decode(await self._request("POST", "/v1/users", body=body), User)
 
     async def sign_in(self) -> User:

@@ -24,7 +24,9 @@ class Envelope(_message.Message):
     def __init__(self, event: _Optional[_Union[_session_pb2.Event, _Mapping]] = ..., sign_out: _Optional[_Union[SignOut, _Mapping]] = ..., recipient_ids: _Optional[_Iterable[int]] = ..., truth: _Optional[bool] = ..., sender_id: _Optional[int] = ..., origin_session_id: _Optional[str] = ...) -> None: ...
 
 class SignOut(_message.Message):
-    __slots__ = ("family_id",)
+    __slots__ = ("family_id", "is_deleted")
     FAMILY_ID_FIELD_NUMBER: _ClassVar[int]
+    IS_DELETED_FIELD_NUMBER: _ClassVar[int]
     family_id: str
-    def __init__(self, family_id: _Optional[str] = ...) -> None: ...
+    is_deleted: bool
+    def __init__(self, family_id: _Optional[str] = ..., is_deleted: _Optional[bool] = ...) -> None: ...

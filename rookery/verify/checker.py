@@ -179,7 +179,7 @@ def _out_of_order(sent: Mapping[Key, Sent], copies: Iterable[Copy], where: str) 
     """Find the messages that come after one which the sender sent to the chat after them.
 
     This holds for messages that were refused too: a client sends them again in order, and until then the session's
-    later ones are refused.
+    later ones are refused, unless the client takes too long.
     """
     newest: dict[tuple[int, str], Sent] = {}
     for copy in copies:
@@ -187,10 +187,10 @@ def _out_of_order(sent: Mapping[Key, Sent], copies: Iterable[Copy], where: str) 
         if message is None:
             continue
         before = newest.setdefault((message.key[0], message.chat_id), message)
-        if message.number < before.number:
+        if message.number < before.number and not message.is_overdue:
             text = f"{_name(message.key)} comes after {_name(before.key)}, and was sent before it, {where}"
             yield Violation(Kind.OUT_OF_ORDER, text)
-        else:
+        if message.number > before.number:
             newest[message.key[0], message.chat_id] = message
 
 

@@ -23,6 +23,7 @@ from rookery.verify.histories import retry
 from rookery.verify.pipeline import Pipeline
 from rookery.verify.records import Copy, Delivery, Key, Sent
 from shared.contract.chats import direct_chat_id
+from shared.contract.ids import wall_clock_ms
 
 HISTORY_LAG = 3.0
 """Seconds that history may be behind: after a Gap it is read at once, and again after these (docs/client-guide.md)."""
@@ -92,7 +93,8 @@ class Participant:
                 key = f"{run_id}-{self.number}-{number}"
                 chat_id = direct_chat_id(client.me.user_id, recipient)
                 text = f"{key} ".ljust(size, "·" if number % 2 else ".")
-                sent = Sent((client.me.user_id, key), chat_id, recipient, text, number, at=self._clock())
+                at, at_ms = self._clock(), wall_clock_ms()
+                sent = Sent((client.me.user_id, key), chat_id, recipient, text, number, at=at, at_ms=at_ms)
                 self.sent.append(sent)
                 pipeline.put(sent)
             for _ in range(in_flight):

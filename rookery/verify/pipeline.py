@@ -15,6 +15,10 @@ RETRY_PAUSE = 0.25
 ANSWER_DEADLINE = 30.0
 """Seconds after which a message without an answer is sent again, including reconnects."""
 
+HELD_SECONDS = 35.0
+"""Seconds after which a server may accept later messages before one that is sent again: 40 after its refusal, by
+docs/client-guide.md, less what a frame may take. Only clients that lack CPU time take so long."""
+
 
 class Pipeline:
     """Sends messages until each is accepted.
@@ -36,6 +40,8 @@ class Pipeline:
         self._waiting: list[tuple[int, Sent]] = []
         """A heap: the message with the lowest number is sent next."""
         self._in_flight: dict[int, tuple[Sent, trio.CancelScope]] = {}
+        self._submitted_at: dict[int, float] = {}
+        """By the number of each message that is not accepted."""
         self._resumes_at = -math.inf
         self._changed = trio.Event()
 
@@ -61,8 +67,11 @@ class Pipeline:
                 nursery.start_soon(self._await_answer, sent, self._submit(sent), scope)
 
     def _submit(self, sent: Sent) -> Submission | Refused:
+        now = trio.current_time()
+        sent.is_overdue |= now - self._submitted_at.get(sent.number, now) > HELD_SECONDS
+        self._submitted_at[sent.number] = now
         try:
-            return self._client.submit(sent.recipient_id, sent.text, client_message_id=sent.key[1])
+            return submit(self._client, sent)
         except Refused as refused:
             return refused
 
@@ -76,6 +85,7 @@ class Pipeline:
         match outcome:
             case Accepted():
                 sent.message_id, sent.accepted_at = outcome.message_id, trio.current_time()
+                del self._submitted_at[sent.number]
                 self._on_accepted(sent)
             case Refused() | Unreachable():
                 self._on_retry(outcome)
@@ -96,6 +106,11 @@ class Pipeline:
         self._resumes_at = max(self._resumes_at, trio.current_time() + max(pause, RETRY_PAUSE))
 
 
+def submit(client: Client, sent: Sent) -> Submission:
+    """Send the message, for the first time or again. Raises Refused; SignedOut."""
+    return client.submit(sent.recipient_id, sent.text, client_message_id=sent.key[1], first_sent_ms=sent.at_ms)
+
+
 async def answer_of(submission: Submission) -> Accepted | Refused | Unreachable:
     """Return the answer, or the error without one."""
     try:
@@ -108,7 +123,7 @@ async def send_again(client: Client, sent: Sent) -> None:
     """Send an accepted message once more, until there is an answer, and record its id."""
     sent.late_id = 0
     while True:
-        outcome = await answer_of(client.submit(sent.recipient_id, sent.text, client_message_id=sent.key[1]))
+        outcome = await answer_of(submit(client, sent))
         if isinstance(outcome, Accepted):
             sent.late_id = outcome.message_id
         if isinstance(outcome, Accepted) or (isinstance(outcome, Refused) and not outcome.retryable):

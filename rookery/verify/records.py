@@ -37,11 +37,15 @@ class Sent:
     """Its number among the sender's messages, in the order of their first sending."""
     at: float
     """The moment when it was to be sent first."""
+    at_ms: int = 0
+    """The same by the wall clock, in milliseconds since 1970."""
     accepted_at: float = math.inf
     message_id: int = 0
     """The id of its acceptance; 0 without one."""
     retried: bool = False
     """Whether it, or one before it, was refused or unanswered, and it was sent again."""
+    is_overdue: bool = False
+    """Whether it was sent again after so long that the server may not have held later messages back any more."""
     late_id: int | None = None
     """The id of the answer to a late retry; 0 without an answer, None without a late retry."""
 

@@ -21,6 +21,7 @@ class MeasuredLog:
         self.consume = backplane.consume
         self.end_offset = backplane.end_offset
         self.offset_at = backplane.offset_at
+        self.committed_offset = backplane.committed_offset
         self.dead_letter = backplane.dead_letter
         self.dead_letters = backplane.dead_letters
 

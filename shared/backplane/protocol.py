@@ -147,6 +147,10 @@ class Backplane(Protocol):
         """The offset of the first record at this time or later; the end if there is none. Raises Unavailable."""
         ...
 
+    async def committed_offset(self, group: str, partition: int) -> int:
+        """The group's next offset to read, as it was committed last; 0 if none was. Raises Unavailable."""
+        ...
+
     async def dead_letter(self, letter: DeadLetter) -> None:
         """Store a record that could not be processed, with its trace. Idempotent: the same letter again replaces the
         first, so that a retry leaves one. Raises Unavailable."""

@@ -16,7 +16,7 @@ from tests.browser.test_accessibility import (
 from tests.browser.test_connection import LINE_IS_DOWN
 from tests.browser.test_page import downloaded_bytes
 
-SECTIONS = ("Processes", "Configuration", "Users", "Audit")
+SECTIONS = ("Processes", "Configuration", "Users", "Invites", "Audit")
 
 POLL_PERIOD = "PERIOD_MS = 5_000"
 

@@ -2,7 +2,7 @@
 
 import { Api, Problem } from "../api.js";
 
-/** @import {Account, AccountDetails, AuditPage, Change, Processes, Settings, Value} from "./types.js" */
+/** @import {Account, AccountDetails, AuditPage, Change, Invite, Processes, Settings, Value} from "./types.js" */
 
 /** Entries on a page of the history and of the audit log. */
 const PAGE = 50;
@@ -74,6 +74,41 @@ export class AdminApi {
   /** @param {string} user_id */
   signOutEverywhere(user_id) {
     return this.#request("DELETE", `${userPath(user_id)}/sign-ins`);
+  }
+
+  /**
+   * Creates an account; the token is of the link with which its user sets the password.
+   * @param {string} name
+   * @param {string} display_name empty for the name
+   * @returns {Promise<{user: Account, password_reset: {token: string}}>}
+   */
+  createUser(name, display_name) {
+    return this.#request("POST", "users", { name, ...(display_name && { display_name }) });
+  }
+
+  /** Deletes the account for ever. @param {string} user_id */
+  deleteUser(user_id) {
+    return this.#request("DELETE", userPath(user_id));
+  }
+
+  /** Makes the link with which the user sets a new password. @param {string} user_id @returns {Promise<{token: string}>} */
+  resetPassword(user_id) {
+    return this.#request("POST", `${userPath(user_id)}/password-reset`);
+  }
+
+  /** @returns {Promise<Invite[]>} */
+  async invites() {
+    return (await this.#request("GET", "invites")).invites;
+  }
+
+  /** @param {number} uses @param {number} days @returns {Promise<{token: string}>} */
+  createInvite(uses, days) {
+    return this.#request("POST", "invites", { uses, days });
+  }
+
+  /** @param {string} invite_id */
+  revokeInvite(invite_id) {
+    return this.#request("DELETE", `invites/${encodeURIComponent(invite_id)}`);
   }
 
   /**

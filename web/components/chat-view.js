@@ -2,7 +2,7 @@
 
 import { Client } from "../client.js";
 import { Component, h, setText, soon } from "../dom.js";
-import { displayName } from "../format.js";
+import { displayName, userName } from "../format.js";
 import { avatar, showAvatar } from "./avatar.js";
 import { iconButton, textButton } from "./buttons.js";
 import { Composer } from "./composer.js";
@@ -15,6 +15,7 @@ export class ChatView extends Component {
   #avatar = avatar();
   #name = h("strong");
   #status = h("small", { "aria-live": "polite" });
+  #deleted = h("p", { class: "note closed", hidden: true }, "This account was deleted. The messages stay here.");
   #messages;
   #composer;
 
@@ -35,7 +36,7 @@ export class ChatView extends Component {
     if (!other) return this.#showMissing();
     const profile = textButton("who", () => this.#openProfile(), this.#avatar, h("span", {}, this.#name, this.#status));
     profile.title = "Profile";
-    this.replaceChildren(h("header", { class: "bar" }, this.#back, profile), this.#messages, this.#composer);
+    this.replaceChildren(h("header", { class: "bar" }, this.#back, profile), this.#messages, this.#composer, this.#deleted);
     this.client.profiles.refresh(other);
     const show = soon(() => this.#show(other));
     this.listen(this.client.profiles, "change", show);
@@ -58,9 +59,11 @@ export class ChatView extends Component {
     showAvatar(this.#avatar, profile);
     setText(this.#name, profile ? displayName(profile) : " ");
     const typing = this.client.typing.isShown(this.chat_id);
-    setText(this.#status, typing ? "typing…" : profile ? `@${profile.name}` : " ");
+    setText(this.#status, typing ? "typing…" : profile ? userName(profile) : " ");
     this.#status.classList.toggle("typing", typing);
     if (profile) this.#composer.setName(displayName(profile));
+    this.#composer.hidden = profile?.deleted ?? false;
+    this.#deleted.hidden = !this.#composer.hidden;
   }
 
   #showMissing() {

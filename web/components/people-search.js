@@ -4,7 +4,7 @@ import { NoResponse } from "../api.js";
 import { directChatId } from "../chats.js";
 import { Client } from "../client.js";
 import { Component, h, moveFocus } from "../dom.js";
-import { displayName } from "../format.js";
+import { displayName, userName } from "../format.js";
 import { avatar, showAvatar } from "./avatar.js";
 import { textButton } from "./buttons.js";
 import { emptyState, failure, skeletonRows } from "./empty.js";
@@ -107,7 +107,7 @@ export class PeopleSearch extends Component {
     showAvatar(picture, profile);
     const words = [
       h("span", { class: "name" }, displayName(profile)),
-      h("span", { class: "preview" }, `@${profile.name}`),
+      h("span", { class: "preview" }, userName(profile)),
     ];
     return textButton("row", () => this.open(chat_id), picture, ...words);
   }

@@ -3,7 +3,7 @@
 import { Problem } from "../api.js";
 import { Client } from "../client.js";
 import { h } from "../dom.js";
-import { displayName } from "../format.js";
+import { displayName, userName } from "../format.js";
 import { avatar, showAvatar } from "./avatar.js";
 import { field } from "./field.js";
 import { FormModal, Modal } from "./modal.js";
@@ -78,6 +78,6 @@ function person(profile) {
     { class: "person" },
     picture,
     h("strong", {}, displayName(profile)),
-    h("span", { class: "soft" }, `@${profile.name}`),
+    h("span", { class: "soft" }, userName(profile)),
   );
 }

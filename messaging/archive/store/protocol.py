@@ -82,6 +82,10 @@ class ChatStore(Protocol):
         """One message; None if it does not exist."""
         ...
 
+    async def find_message(self, chat_id: str, sender_id: int, client_message_id: str) -> Message | None:
+        """The recorded message of a send, or None. Certain to be found if it was accepted in the last 3 days."""
+        ...
+
 
 def with_reactions(messages: Sequence[Message], reactions: Iterable[tuple[int, str, int]]) -> list[HistoryMessage]:
     """The messages with their reactions (message_id, emoji, user_id), in the order of `reactions`."""

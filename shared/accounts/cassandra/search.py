@@ -101,7 +101,7 @@ class NameIndex:
         while candidates and len(found) < limit:
             count = min(limit - len(found), MAX_CHECKED)
             for user in await self._check(candidates[:count]):
-                if is_match(terms, user.name, user.display_name):
+                if not user.is_deleted and is_match(terms, user.name, user.display_name):
                     found[user.user_id] = user
             candidates = candidates[count:]
 

@@ -23,6 +23,7 @@ from kafka.protocol.consumer import metadata as _consumer_metadata
 from kafka.record import default_records as _default_records
 from kafka.structs import OffsetAndMetadata as _OffsetAndMetadata
 from kafka.structs import TopicPartition as _TopicPartition
+from kafka.util import WeakMethod as _WeakMethod
 
 Client: TypeAlias = Any
 """A KafkaNetClient: connections to the brokers, and the cluster's metadata."""
@@ -50,4 +51,5 @@ TopicPartition: Any = _TopicPartition
 CreateTopicsRequest: Any = _admin.CreateTopicsRequest
 LeaveGroupRequest: Any = _consumer.LeaveGroupRequest
 ProduceRequest: Any = _producer.ProduceRequest
+WeakMethod: Any = _WeakMethod
 InitProducerIdRequest: Any = _producer.InitProducerIdRequest

@@ -66,7 +66,7 @@ class Member(AsyncConsumerRebalanceListener):  # type: ignore[misc]
     def __init__(self, loop: KafkaLoop, group: str, instance: str, gather: float, queue: FetchQueue) -> None:
         self._loop = loop
         self._settings = loop.settings
-        self._group = f"{loop.settings.topic}.{group}"  # platforms that share brokers have topics of their own
+        self._group = loop.group_id(group)
         self._instance = instance
         self._gather = gather
         self._queue = queue

@@ -143,6 +143,11 @@ class SqliteLog:
         found: int = await self.read(lambda connection: offset_at(connection, partition, end, at_ms))
         return found
 
+    async def committed_offset(self, group: str, partition: int) -> int:
+        query = "SELECT ifnull(max(offset), 0) FROM offsets WHERE consumers = ? AND partition = ?"
+        (offset,) = await self.read(lambda connection: connection.execute(query, (group, partition)).fetchone())
+        return int(offset)
+
     async def dead_letter(self, letter: DeadLetter) -> None:
         statement = (
             "INSERT OR REPLACE INTO dead_letters (consumers, reason, partition, offset, at_ms, value, traceparent)"

@@ -27,7 +27,9 @@ SIGN_IN_RESULTS: Final = ("ok", "wrong_password", "throttled", "suspended", "una
 
 REFRESH_RESULTS: Final = ("ok", "ended", "suspended", "unavailable")
 
-REGISTRATION_RESULTS: Final = ("ok", "name_taken", "throttled", "unavailable")
+REGISTRATION_RESULTS: Final = ("ok", "name_taken", "invite_required", "throttled", "unavailable")
+
+PASSWORD_RESET_RESULTS: Final = ("ok", "wrong_link", "throttled", "unavailable")
 
 # ---- sessions
 
@@ -216,6 +218,13 @@ REGISTRATIONS = Counter(
     labels=("result",),
     roles=["bff"],
     known=REGISTRATION_RESULTS,
+)
+PASSWORD_RESETS = Counter(
+    "rookery_password_resets_total",
+    "Attempts to set a password with the link of an admin; `wrong_link`: it has expired, or was used or replaced",
+    labels=("result",),
+    roles=["bff"],
+    known=PASSWORD_RESET_RESULTS,
 )
 PASSWORDS_UNDER_WAY = Gauge(
     "rookery_password_hashes_under_way", "Passwords that are being hashed (Argon2id)", roles=["bff"]

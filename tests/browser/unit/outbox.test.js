@@ -40,6 +40,17 @@ test("after a lost session the same id is sent again", () => {
   );
 });
 
+test("a message tells how long ago it was first sent, also after a reload", () => {
+  const { storage, outbox, ids } = filled("one");
+  assert.equal(outbox.firstSentMsAgo(ids[0], 1_000), 0);
+  outbox.sent(ids[0], 1_000);
+  outbox.sessionLost();
+  outbox.sent(ids[0], 5_000);
+  const again = new Outbox(storage, "11");
+  assert.equal(again.firstSentMsAgo(ids[0], 400_000), 399_000);
+  assert.equal(again.firstSentMsAgo(ids[0], 0), 2 ** 32 - 1, "the clock was set back");
+});
+
 test("a retryable refusal is retried after its pause, and shown after the sixth", () => {
   const { outbox, ids } = filled("one", "two");
   const refused = { code: "unavailable", message: "Not now", retryable: true, retry_after_ms: 9_000 };

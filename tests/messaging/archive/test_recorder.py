@@ -75,6 +75,19 @@ async def test_a_second_recorder_continues_where_the_first_stopped(log: SqliteLo
     assert await history(chats, CHAT) == [first.event_id, second.event_id]
 
 
+async def test_offsets_that_a_crash_left_uncommitted_are_committed_without_another_event(
+    log: SqliteLog, chats: SqliteChats
+) -> None:
+    record = records_of(new_message())[0]
+    await publish_and_wait(log, [record])
+    await chats.record([], {record.partition: 1})
+    with trio.fail_after(PATIENCE):
+        async with open_background() as nursery:
+            nursery.start_soon(Recorder(log, chats).run)
+            while await log.committed_offset(GROUP, record.partition) == 0:
+                await trio.sleep(0.01)
+
+
 async def test_uncommitted_events_are_recorded_once(log: SqliteLog, chats: SqliteChats) -> None:
     class WithoutOffsets:
         """The store, as if its engine kept no offsets: uncommitted records are read again."""

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +13,12 @@ import trio
 from messaging.gateway.frames import ProtobufEncoding
 from messaging.gateway.gateway import Gateway
 from messaging.gateway.transports.connection import Connection, Flusher
-from rookery.v1.session_pb2 import Accepted, Authenticate, ClientFrame, Position, Send, ServerFrame, Text
+from rookery.v1.session_pb2 import Accepted, Authenticate, ClientFrame, Message, Position, Send, ServerFrame, Text
 from shared.accounts.sqlite.store import open_sqlite_accounts
 from shared.accounts.store import AccountStore, Family, User
 from shared.accounts.tokens import TokenIssuer, TokenVerifier, digest
 from shared.background import open_background
-from shared.backplane import Assignment, Backplane, Consumer, DeadLetter, Destination, Fetched, Record
+from shared.backplane import Assignment, Backplane, Consumer, DeadLetter, Destination, Fetched, Record, StoredRecord
 from shared.backplane.protocol import Done
 from shared.backplane.sqlite.log import open_sqlite_log
 from shared.configuration import LiveConfiguration
@@ -45,6 +45,10 @@ class ScriptedHistory:
 
     def __init__(self) -> None:
         self.messages: set[int] = set()
+        self.sends: dict[str, Message] = {}
+        """By client_message_id."""
+        self.finds = 0
+        """How often a send was looked up."""
         self.refusal: Refusal | None = None
         self.open = trio.Event()
         self.open.set()
@@ -52,6 +56,11 @@ class ScriptedHistory:
     async def has_message(self, user_id: int, chat_id: str, message_id: int) -> bool | Refusal:
         await self.open.wait()
         return self.refusal or message_id in self.messages
+
+    async def find_message(self, user_id: int, chat_id: str, client_message_id: str) -> Message | Refusal | None:
+        self.finds += 1
+        await self.open.wait()
+        return self.refusal or self.sends.get(client_message_id)
 
 
 @dataclass
@@ -131,6 +140,8 @@ class ScriptedLog:
         self.fetches = 0
         """How often the consumer has fetched: it has handled all earlier events."""
         self.has_left = False
+        self.recorded = 0
+        """What the archives have committed in each partition."""
         self.end = 0
         """What `end_offset` returns for each partition; `offset_at` returns one more."""
         self.sought: dict[int, int] = {}
@@ -139,6 +150,9 @@ class ScriptedLog:
 
     def assign(self, gained: frozenset[int], lost: frozenset[int], epoch: int) -> None:
         self._to_consumer.send_nowait(Assignment(gained, lost, epoch))
+
+    def deliver(self, records: Iterable[StoredRecord]) -> None:
+        self._to_consumer.send_nowait(Fetched(tuple(records)))
 
     def acknowledge(self, failure: Exception | None = None) -> None:
         """Acknowledge all records, or fail them."""
@@ -182,6 +196,10 @@ class ScriptedLog:
     async def offset_at(self, partition: int, at_ms: int) -> int:
         await trio.lowlevel.checkpoint()
         return self.end + 1 if self.end else 0
+
+    async def committed_offset(self, group: str, partition: int) -> int:
+        await trio.lowlevel.checkpoint()
+        return self.recorded
 
     async def dead_letter(self, letter: DeadLetter) -> None:
         raise AssertionError

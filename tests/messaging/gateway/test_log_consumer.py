@@ -12,9 +12,12 @@ from messaging.gateway.gateway import Gateway
 from messaging.gateway.session import RETRY_AFTER_MS
 from rookery.v1.backplane_pb2 import Envelope, SignOut
 from rookery.v1.session_pb2 import Authenticate, ClientFrame
-from shared.backplane import Record
+from shared.accounts.sign_outs import ALL_SIGN_INS, announce_ends
+from shared.backplane import Record, StoredRecord
 from shared.backplane.publishing import publish_and_wait
+from shared.configuration import LiveConfiguration
 from shared.contract.errors import Code, Unavailable
+from shared.contract.ids import wall_clock_ms
 from shared.contract.partitions import partition_of
 from shared.coordination.ownership import GatewayAddress, LocalDirectory
 from tests.messaging.gateway.harness import ALL, ANN, BEN, PARTITIONS, PATIENCE, Platform, ScriptedLog
@@ -121,6 +124,22 @@ async def test_a_tail_has_the_records_that_came_while_it_began_if_all_earlier_on
     assert log.sought == dict.fromkeys(ALL, 7)
 
 
+@pytest.mark.parametrize(("first", "age_ms"), [(9_000, 300_000), (10, 0)])
+async def test_a_tail_is_complete_from_the_configured_time_unless_its_size_cuts_it_short(
+    platform: Platform, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch, first: int, age_ms: int
+) -> None:
+    async def offset_at(partition: int, at_ms: int) -> int:
+        return first
+
+    log.end = 10_000
+    monkeypatch.setattr(log, "offset_at", offset_at)
+    log.deliver(StoredRecord(partition, log.end - 1, 0, b"") for partition in ALL)
+    began_ms = wall_clock_ms()
+    gateway = await platform.start_gateway(LiveConfiguration(tail_bytes=1024 * 1024))
+    for tail in gateway.partitions.tails.values():
+        assert began_ms - age_ms <= tail.complete_from_ms <= wall_clock_ms() - age_ms
+
+
 async def test_a_log_that_can_not_look_up_a_gained_partition_costs_no_owned_one(
     platform: Platform, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,6 +166,23 @@ async def test_sessions_end_when_their_sign_in_does(platform: Platform, gateway:
             record = Record(partition_of(user_id, PARTITIONS), envelope.SerializeToString())
             await publish_and_wait(platform.backplane, [record])
             assert (await client.until("goodbye")).goodbye.code == "unauthenticated"
+
+
+async def test_messages_to_a_deleted_account_are_refused_at_once_and_its_sessions_end(
+    platform: Platform, gateway: Gateway
+) -> None:
+    async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
+        await ann.send_text("a", BEN)
+        accepted = (await ann.expect("accepted")).accepted
+        await platform.accounts.delete_user(BEN)
+        await announce_ends(platform.backplane, BEN, ALL_SIGN_INS, is_deleted=True)
+        assert (await ben.until("goodbye")).goodbye.code == "unauthenticated"
+        for text in ("b", "c"):
+            await ann.send_text(text, BEN)
+            refused = (await ann.until("refused")).refused
+            assert (refused.code, refused.field) == (Code.RECIPIENT_DELETED, "send.recipient_id")
+        await ann.send_text("a", BEN)  # a retry
+        assert (await ann.until("accepted")).accepted == accepted
 
 
 async def test_a_poison_record_stops_nothing(platform: Platform, gateway: Gateway) -> None:

@@ -299,6 +299,16 @@ def test_a_send_that_is_refused_again_holds_back_those_that_were_repeated_behind
         session.accept(Accepted(client_message_id=key))
 
 
+def test_a_send_that_is_refused_late_holds_back_later_ones_that_were_refused_before() -> None:
+    session = live_client().session
+    session.refuse(AWAY, 3, "b")  # at once
+    session.refuse(AWAY, 2, "a")  # after the log's timeout; the client has not read it yet
+    assert not session.may_send("b", NOW)
+    session.refuse(AWAY, 4, "b")
+    assert session.may_send("a", NOW)
+    assert session.may_send("b", NOW)
+
+
 def test_only_a_refusal_that_may_be_repeated_holds_back_and_for_a_bounded_time() -> None:
     session = live_client().session
     session.refuse(Refusal(Code.INVALID, "no text"), 2, "a")

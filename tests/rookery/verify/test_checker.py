@@ -133,6 +133,11 @@ def test_a_violation_of_each_kind_was_planted() -> None:
     assert {kind for _, _, kind, _ in PLANTED} == set(Kind)
 
 
+def test_a_message_that_was_sent_again_too_late_has_no_order() -> None:
+    messages = [replace(A0, message_id=105, is_overdue=True), G0, A1, G1, A2]
+    assert check_records(history([copy_of(each) for each in [*messages[1:], messages[0]]], messages)) == []
+
+
 def test_a_gap_may_be_filled_from_history_and_begins_the_order_anew() -> None:
     first, second, third = FROM_ADA
     after_the_gap = [

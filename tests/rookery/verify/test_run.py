@@ -132,7 +132,7 @@ class FakeClient:
     def events(self) -> EventQueue:
         return self.queue
 
-    def submit(self, to: int, text: str, *, client_message_id: str) -> Any:
+    def submit(self, to: int, text: str, *, client_message_id: str, first_sent_ms: int) -> Any:
         outcome = self._platform.take(self, to, text, client_message_id)
 
         async def answer(deadline: float) -> Accepted:

@@ -165,6 +165,19 @@ async def test_a_profile_change_that_broke_off_is_all_or_nothing_and_can_be_retr
         assert await rows_in_index(session, user) == {wanted.display_name}
 
 
+async def test_a_deletion_that_broke_off_can_be_repeated_and_leaves_no_name_in_the_index(
+    session: CassandraSession, store: CassandraAccounts, breaking_stores: Iterator[CassandraAccounts]
+) -> None:
+    for breaking in breaking_stores:
+        user = new_user()
+        await store.add_user(user, "hash")
+        with suppress(Unavailable):
+            await breaking.delete_user(user.user_id)
+        await store.delete_user(user.user_id)
+        assert await store.users([user.user_id]) == [replace(user, display_name="", version=2, is_deleted=True)]
+        assert await rows_in_index(session, user) == set()
+
+
 async def test_a_sign_in_that_broke_off_harms_no_later_one(
     store: CassandraAccounts, breaking_stores: Iterator[CassandraAccounts]
 ) -> None:

@@ -101,6 +101,37 @@ async def test_a_changed_profile_keeps_the_password_and_a_changed_password_the_p
     assert await store.users([ALICE.user_id]) == [changed]
 
 
+async def test_a_deleted_account_keeps_only_its_id_and_its_name_for_ever(store: AccountStore) -> None:
+    for user in (ALICE, BOB):
+        await store.add_user(user, "hash")
+    gone = replace(ALICE, display_name="", version=2, is_deleted=True)
+    for _ in range(2):
+        await store.delete_user(ALICE.user_id)
+        await store.set_password(ALICE.user_id, "new")
+        assert await store.update_profile(ALICE.user_id, display_name="Back", about="", version=2) is None
+        assert await store.users([ALICE.user_id, BOB.user_id]) == [gone, BOB]
+        assert await store.credentials("alice") is None
+        assert await store.password_hash(ALICE.user_id) is None
+        for part in ("alice", "liddell", "back"):
+            assert await store.find_users(part, after_name="", limit=10) == []
+        assert not await store.add_user(replace(BOB, user_id=13, name="ALICE"), "hash")
+    await store.delete_user(99)
+    assert await store.find_users("bob", after_name="", limit=10) == [BOB]
+
+
+async def test_pages_of_all_users_neither_skip_nor_repeat(store: AccountStore) -> None:
+    users = [replace(ALICE, user_id=number, name=f"user{number}") for number in (1, 2, 500, 2**62, 2**63 - 1)]
+    for user in users:
+        await store.add_user(user, "hash")
+    await store.delete_user(2)
+    listed: list[User] = []
+    while page := await store.list_users(after_id=listed[-1].user_id if listed else 0, limit=2):
+        assert len(page) <= 2
+        listed += page
+    assert sorted(user.user_id for user in listed) == [user.user_id for user in users]
+    assert [user.user_id for user in listed if user.is_deleted] == [2]
+
+
 async def test_of_many_changes_of_one_version_one_is_made(open_store: OpenStore) -> None:
     made: list[User] = []
 

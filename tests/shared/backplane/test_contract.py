@@ -148,8 +148,10 @@ async def test_a_group_continues_where_it_committed_and_others_read_everything(b
     async with backplane.consume("readers") as consumer, backplane.consume("others") as other:
         await assigned(consumer)
         await read(consumer, 10)
+        assert await backplane.committed_offset("readers", 0) == 0
         await consumer.commit({0: offsets[4]})
         await consumer.commit({})
+        assert await backplane.committed_offset("readers", 0) == offsets[4]
         await assigned(other)
         assert [record.offset for record in await read(other, 10)] == offsets
     async with backplane.consume("readers") as consumer:

@@ -13,7 +13,7 @@ from messaging.archive.store.protocol import ChatCursor, Page
 from rookery.v1.archive_pb2 import CHAT_KIND_DIRECT, Chat, HistoryMessage
 from rookery.v1.session_pb2 import Event, Message, Receipt
 from shared.contract.chats import direct_members
-from shared.contract.ids import MAX_ID, first_id_at, time_of
+from shared.contract.ids import MAX_ID, first_id_at, time_of, wall_clock_ms
 from shared.drivers.cassandra import CassandraSession
 
 # The filter reads the rows of one partition only, which costs less than sending them.
@@ -74,6 +74,13 @@ class CassandraChats:
 
     async def get_message(self, chat_id: str, message_id: int) -> HistoryMessage | None:
         return await self._history.message(chat_id, message_id)
+
+    async def find_message(self, chat_id: str, sender_id: int, client_message_id: str) -> Message | None:
+        """As in the protocol. Found up to DEDUPE_BEHIND ago; in the same bucket, at any distance."""
+        now = first_id_at(wall_clock_ms())
+        message_id = await self._recording.find_first(chat_id, sender_id, client_message_id, now)
+        found = None if message_id is None else await self._history.message(chat_id, message_id)
+        return None if found is None else found.message
 
     async def _chats(self, user_id: int, owner_id: int, chat_ids: Sequence[str]) -> list[Chat]:
         """The chats in this order, as the user sees them, read from the owner's rows."""

@@ -83,6 +83,7 @@ _COUNT_UNREAD = """
 """
 _MESSAGES_BEFORE = "SELECT message FROM messages WHERE chat = ? AND message_id < ? ORDER BY message_id DESC LIMIT ?"
 _MESSAGES_AFTER = "SELECT message FROM messages WHERE chat = ? AND message_id > ? ORDER BY message_id LIMIT ?"
+_MESSAGE_OF_SEND = "SELECT message FROM messages WHERE chat = ? AND sender_id = ? AND client_message_id = ?"
 _FROM_ON = "SELECT 1 FROM messages WHERE chat = ? AND message_id >= ? LIMIT 1"
 _UP_TO = "SELECT 1 FROM messages WHERE chat = ? AND message_id <= ? LIMIT 1"
 _REACTIONS = """
@@ -152,6 +153,16 @@ class SqliteChats:
             query = "SELECT message FROM messages WHERE message_id = ? AND chat = ?"
             row = connection.execute(query, (message_id, chat)).fetchone()
             return None if row is None else _with_reactions(connection, chat, [Message.FromString(row[0])])[0]
+
+        return await self._database.read(read)
+
+    async def find_message(self, chat_id: str, sender_id: int, client_message_id: str) -> Message | None:
+        """As in the protocol. Found at any distance."""
+
+        def read(connection: sqlite3.Connection) -> Message | None:
+            send = _number(connection, chat_id), sender_id, client_message_id
+            row = connection.execute(_MESSAGE_OF_SEND, send).fetchone()
+            return None if row is None else Message.FromString(row[0])
 
         return await self._database.read(read)
 

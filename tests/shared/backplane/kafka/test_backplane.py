@@ -140,6 +140,14 @@ async def test_times_of_records_are_the_broker_s(kafka_server: Kafka, monkeypatc
         assert abs(record.at_ms - now() // 10**6) < 1000 * PATIENCE
 
 
+async def test_a_group_s_offset_is_looked_up_without_a_trace_in_the_client(kafka_server: Kafka) -> None:
+    async with opened(kafka_settings(kafka_server)) as backplane:
+        cluster: Any = backplane._client.cluster
+        before = set(cluster._listeners)
+        assert await backplane.committed_offset("readers", 0) == 0
+        assert cluster._listeners == before, "a listener that is gone fails each update of the metadata"
+
+
 async def test_other_programs_find_the_trace_in_its_usual_header(kafka_server: Kafka) -> None:
     settings = kafka_settings(kafka_server)
     others = [("tracestate", b"vendor=1"), ("empty", b""), ("traceparent", TRACEPARENT.encode())]

@@ -68,6 +68,7 @@ final class Session {
     // State that outlives a connection.
     private volatile Position position; // where to resume; null at first
     private Send pending; // not accepted yet; a client that may be killed stores it on disk
+    private long firstSentMs; // when it was first sent; 0 until then
     private CompletableFuture<String> outcome;
     private long newestMs = System.currentTimeMillis() - HISTORY_MS; // of the newest event, never of an own message
     private int failures;
@@ -113,6 +114,7 @@ final class Session {
                 .setRecipientId(otherId)
                 .setText(Text.newBuilder().setBody(text))
                 .build();
+        firstSentMs = 0;
         isNew(myId, pending.getClientMessageId()); // a replay of it is not shown
         outcome = new CompletableFuture<>();
         sendPending();
@@ -121,9 +123,13 @@ final class Session {
 
     /** Send it again whenever it may be lost: the server keeps one message per client_message_id. */
     private synchronized void sendPending() {
-        if (pending != null) {
-            say(ClientFrame.newBuilder().setSend(pending).build());
+        if (pending == null || welcome == null) {
+            return;
         }
+        long now = System.currentTimeMillis();
+        firstSentMs = firstSentMs == 0 ? now : firstSentMs;
+        int msAgo = (int) (now - firstSentMs); // unsigned: very long, if the clock was set back
+        say(ClientFrame.newBuilder().setSend(pending.toBuilder().setFirstSentMsAgo(msAgo)).build());
     }
 
     private synchronized void say(ClientFrame frame) {
