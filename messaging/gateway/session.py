@@ -208,7 +208,8 @@ class Session:
             case State.NEW:
                 if now - self._opened >= AUTHENTICATE_SECONDS:
                     seconds = int(AUTHENTICATE_SECONDS)
-                    self.end(Refusal(Code.UNAUTHENTICATED, f"`authenticate` must arrive within {seconds} seconds."))
+                    # Not as unauthenticated: on a busy machine, clients would refresh their tokens in vain.
+                    self.end(Refusal(Code.TIMED_OUT, f"`authenticate` must arrive within {seconds} seconds."))
             case State.AUTHENTICATING:
                 if now - self._opened >= SIGN_IN_SECONDS:
                     self.reconnect(RETRY_AFTER_MS)

@@ -45,7 +45,7 @@ async def test_a_request_waits_for_an_owner_or_for_another_than_an_unreachable_o
     async def located(unreachable: str = "") -> tuple[str | None, float]:
         begin = trio.current_time()
         location = await bff.locate(7, "here", unreachable)
-        return location.grpc if location else None, trio.current_time() - begin
+        return None if location is None else location.grpc, trio.current_time() - begin
 
     async def publish(address: GatewayAddress, epoch: int) -> None:
         await trio.sleep(1)
