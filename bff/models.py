@@ -35,7 +35,7 @@ def _digits(value: Any) -> Any:
     return value
 
 
-def _whole(value: Any) -> Any:
+def whole(value: Any) -> Any:
     """Accept 7.0 as 7: JSON does not tell them apart."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
@@ -127,7 +127,7 @@ class ProfileChange(Input):
 
     display_name: DisplayName | None = None
     about: About | None = None
-    version: Annotated[int, BeforeValidator(_whole)] = Field(strict=True, ge=1, le=2**31 - 1)
+    version: Annotated[int, BeforeValidator(whole)] = Field(strict=True, ge=1, le=2**31 - 1)
 
 
 class PasswordChange(Input):

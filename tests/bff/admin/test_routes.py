@@ -271,7 +271,7 @@ async def test_a_deleted_account_is_gone_and_every_gateway_learns_it(api: Api, a
 
 
 async def test_invites_are_created_listed_and_revoked(api: Api, admin: Signed, bob: Signed) -> None:
-    created = (await admin.call("POST", "/v1/admin/invites", {"uses": 3, "days": 2})).body
+    created = (await admin.call("POST", "/v1/admin/invites", {"uses": 3, "days": 2.0})).body
     invite, day_ms = created["invite"], 24 * 60 * 60 * 1000
     assert invite == {
         "invite_id": invite["invite_id"],
