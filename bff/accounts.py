@@ -25,11 +25,11 @@ _WRONG_PASSWORD = Refusal(Code.FORBIDDEN, "The current password is wrong.", fiel
 _NO_INVITE = Refusal(Code.INVITE_REQUIRED, "An account needs an invite here: ask an admin for a link.", field="invite")
 
 _WRONG_INVITE = Refusal(
-    Code.INVITE_REQUIRED, "This invite has expired or is used up: ask an admin for a new link.", field="invite"
+    Code.INVITE_REQUIRED, "This invite has expired, is used up or was revoked: ask an admin for a new link.", "invite"
 )
 
 _WRONG_RESET = Refusal(
-    Code.NOT_FOUND, "This link has expired or was used before: ask an admin for a new one.", field="token"
+    Code.NOT_FOUND, "This link has expired, or was used or replaced: ask an admin for a new one.", field="token"
 )
 
 _REGISTRATION_RESULTS = {
@@ -87,8 +87,7 @@ class Accounts:
     async def reset_password(self, body: models.NewPasswordByLink) -> Response | Refusal:
         """Set the password with the link of an admin, once. Every sign-in of the account ends, with its sessions."""
         services = self._services
-        limit, now = services.live.value.sign_ins_per_minute, trio.current_time()
-        attempt = self._resets.begin(client_address(request), limit, now)
+        attempt = self._resets.begin(client_address(request), *self._sign_in_limit())
         if not isinstance(attempt, Attempt):
             return _too_many("wrong links from this address", attempt)
         key, digest = read_link(body.token)

@@ -38,7 +38,7 @@ def _digits(value: Any) -> Any:
     return value
 
 
-def _whole(value: Any) -> Any:
+def whole(value: Any) -> Any:
     """Accept 7.0 as 7: JSON does not tell them apart."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
@@ -130,7 +130,7 @@ class ProfileChange(Input):
 
     display_name: DisplayName | None = None
     about: About | None = None
-    version: Annotated[int, BeforeValidator(_whole)] = Field(strict=True, ge=1, le=2**31 - 1)
+    version: Annotated[int, BeforeValidator(whole)] = Field(strict=True, ge=1, le=2**31 - 1)
 
 
 class PasswordChange(Input):

@@ -4,9 +4,9 @@ import json
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, StrictFloat, StrictInt, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StrictFloat, StrictInt, StringConstraints
 
-from bff.models import ONE_LINE, Digits, DisplayName, Input, Limit, Name, SearchPart, UserId, one_line, visible
+from bff.models import ONE_LINE, Digits, DisplayName, Input, Limit, Name, SearchPart, UserId, one_line, visible, whole
 from shared.accounts import links
 from shared.accounts import store as accounts
 from shared.accounts.administration import PasswordReset, Setting
@@ -67,8 +67,12 @@ class NewAccount(Input):
 class NewInvite(Input):
     """Bounds of a new invite."""
 
-    uses: Annotated[int, Field(strict=True, ge=1, le=10_000, description="Accounts that can be created with it")] = 1
-    days: Annotated[int, Field(strict=True, ge=1, le=365, description="Days until it expires")] = 7
+    uses: Annotated[
+        int, Field(strict=True, ge=1, le=10_000, description="Accounts that it can create"), BeforeValidator(whole)
+    ] = 1
+    days: Annotated[
+        int, Field(strict=True, ge=1, le=365, description="Days until it expires"), BeforeValidator(whole)
+    ] = 7
 
 
 class NewValue(Input):

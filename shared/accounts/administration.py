@@ -123,7 +123,7 @@ class Administration:
         await self._announce(user.user_id, is_deleted=True)
         return None
 
-    async def reset_password(self, actor: Actor, user: User) -> "PasswordReset | Refusal":
+    async def reset_password(self, actor: Actor, user: User) -> PasswordReset | Refusal:
         """Make the link with which the user sets a new password, once, within RESET_HOURS. The present password and
         sign-ins stay valid until then. Over HTTP no admin gets the link of another, with whose role they could act.
         """
@@ -138,6 +138,8 @@ class Administration:
         if (await self._accounts.account_statuses([user.user_id]))[user.user_id].is_suspended:
             return _is_suspended(user)
         await self._record(actor, Act.MAKE_ADMIN, named(user))
+        # In place of a link that another admin may have: it would let them act with this role.
+        await self._accounts.add_password_reset(user.user_id, new_link("").digest, expires_at_ms=0)
         return None if await self._accounts.make_admin(user.user_id) else _is_suspended(user)
 
     async def revoke_admin(self, actor: Actor, user: User) -> None:
@@ -178,7 +180,7 @@ class Administration:
         """Return the invites that have not expired, used-up ones too, the newest first."""
         return await self._accounts.invites(now_ms=self._clock_ms())
 
-    async def create_invite(self, actor: Actor, *, uses: int, days: int) -> "NewInvite | Refusal":
+    async def create_invite(self, actor: Actor, *, uses: int, days: int) -> NewInvite | Refusal:
         """Make a link with which `uses` accounts can be created within these days."""
         if len(await self.invites()) >= MAX_INVITES:
             message = f"There are {MAX_INVITES} invites: revoke one that is not needed any more."

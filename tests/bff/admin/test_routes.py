@@ -1,13 +1,14 @@
 """The admin API over HTTP, which is closed to everyone else."""
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import structlog
 
 from shared.accounts import administration
-from shared.accounts.audit import AuditEntry
+from shared.accounts.administration import Administration, Announce
+from shared.accounts.audit import Actor, AuditEntry
 from shared.configuration import LiveConfiguration
 from shared.contract.errors import Unavailable
 from shared.coordination.processes import ProcessReport, ProcessStats
@@ -233,7 +234,10 @@ async def test_a_password_is_reset_but_not_that_of_another_admin(api: Api, admin
     assert statuses == [404, 200]
     assert (await bob.call("GET", "/v1/me")).status == 401
     await api.sign_in("bob", "another password")
-    await api.accounts.make_admin(int(bob.user_id))
+    kept = (await admin.call("POST", path)).body["token"]
+    (user,) = await api.accounts.users([int(bob.user_id)])
+    await Administration(api.accounts, api.configuration, cast(Announce, None)).make_admin(Actor(name="root"), user)
+    assert (await api.call("POST", "/v1/password-resets", {"token": kept, "password": PASSWORD})).status == 404
     refused = await admin.call("POST", path)
     assert refused.refusal[:2] == (409, "out_of_order")
     assert "rookery user reset-password bob" in refused.body["detail"]
@@ -267,7 +271,7 @@ async def test_a_deleted_account_is_gone_and_every_gateway_learns_it(api: Api, a
 
 
 async def test_invites_are_created_listed_and_revoked(api: Api, admin: Signed, bob: Signed) -> None:
-    created = (await admin.call("POST", "/v1/admin/invites", {"uses": 3, "days": 2})).body
+    created = (await admin.call("POST", "/v1/admin/invites", {"uses": 3, "days": 2.0})).body
     invite, day_ms = created["invite"], 24 * 60 * 60 * 1000
     assert invite == {
         "invite_id": invite["invite_id"],
