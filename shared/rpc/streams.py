@@ -7,6 +7,7 @@ import trio
 from google.protobuf.message import DecodeError, Message
 from h2.errors import ErrorCodes
 
+from shared.net.turns import MESSAGE_SECONDS, Turn
 from shared.rpc.framing import MessageBuffer, frame_messages
 from shared.rpc.http2 import SLIVER_BYTES, Http2Connection
 from shared.rpc.status import Metadata, RpcError, Status
@@ -51,6 +52,11 @@ class ClientStreamConnection(StreamConnection, Protocol):
 
 class ServerStreamConnection(StreamConnection, Protocol):
     """The part of a server's connection that its streams use."""
+
+    @property
+    def turn(self) -> Turn:
+        """The turn of the client's address."""
+        ...
 
     @property
     def is_authenticated(self) -> bool:
@@ -290,6 +296,12 @@ class ServerStream(MessageStream[Incoming, Outgoing]):
         """Mark the call's connection as one of an authenticated client, which is not closed for newcomers or its age.
         For handlers and interceptors that have checked the client's credentials."""
         self._server.authenticate()
+
+    async def receive(self) -> Incoming | None:
+        if self._inbound:  # several messages arrived at once; a single one was counted as received bytes
+            await self._server.turn.wait()
+            self._server.turn.charge(MESSAGE_SECONDS)
+        return await super().receive()
 
     def start_compression(self) -> bool:
         """Compress sent messages if the client accepts gzip; return whether it does. Call it before the first send."""
