@@ -65,6 +65,12 @@ class Slot:
             self._admission.forget_unauthenticated(self)
             self.is_authenticated = True
 
+    def end_authentication(self) -> None:
+        """Mark that no client is authenticated on this connection any more: it counts as a new one."""
+        if self.is_open and self.is_authenticated:
+            self.is_authenticated = False
+            self._admission.add_unauthenticated(self)
+
     def release(self) -> None:
         """Free the slot; nothing if it is free already."""
         if self.is_open:
@@ -137,6 +143,12 @@ class Admission:
         if not slot.is_authenticated:
             self.forget_unauthenticated(slot)
         self.open -= 1
+
+    def add_unauthenticated(self, slot: Slot) -> None:
+        """Let newcomers push the connection out, after all others. Called by the slot."""
+        self.unauthenticated[slot] = None
+        self._budget.add_to_address(slot)
+        self._budget.enforce_cap(slot.address)
 
     def forget_unauthenticated(self, slot: Slot) -> None:
         """Let no newcomer push the connection out any more. Called by the slot."""

@@ -66,6 +66,9 @@ class ServerStreamConnection(StreamConnection, Protocol):
     def authenticate(self) -> None:
         """Mark the connection as one of an authenticated client."""
 
+    def end_authentication(self) -> None:
+        """Take back one `authenticate`."""
+
 
 class MessageStream(Generic[Incoming, Outgoing]):
     """Messages in both directions, each bounded by a window.
@@ -296,6 +299,11 @@ class ServerStream(MessageStream[Incoming, Outgoing]):
         """Mark the call's connection as one of an authenticated client, which is not closed for newcomers or its age.
         For handlers and interceptors that have checked the client's credentials."""
         self._server.authenticate()
+
+    def end_authentication(self) -> None:
+        """Take back one `authenticate`: the client has signed out. A client that calls again without it, as services do
+        between each other, stays authenticated."""
+        self._server.end_authentication()
 
     async def receive(self) -> Incoming | None:
         if self._inbound:  # several messages arrived at once; a single one was counted as received bytes

@@ -78,6 +78,7 @@ class ServerConnection(Connection[AnyServerStream | ForeignStream]):
         self._slot = slot
         self._unauthenticated = unauthenticated
         self._opened_at = self._idle_since = trio.current_time()
+        self._authentications = int(slot.is_authenticated)
 
     @property
     def turn(self) -> Turn:
@@ -91,7 +92,15 @@ class ServerConnection(Connection[AnyServerStream | ForeignStream]):
 
     def authenticate(self) -> None:
         """Mark the connection as one of an authenticated client: only silence and idle frames still end it."""
+        self._authentications += 1
         self._slot.authenticate()
+
+    def end_authentication(self) -> None:
+        """Take back one `authenticate`. After the last, the connection has to authenticate in time as a new one."""
+        self._authentications -= 1
+        if not self._authentications:
+            self._opened_at = trio.current_time()
+            self._slot.end_authentication()
 
     def check_alive(self) -> None:
         super().check_alive()
