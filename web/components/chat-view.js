@@ -1,6 +1,6 @@
 // The right pane: one chat, with its other member, its messages and the composer.
 
-import { displayName } from "../format.js";
+import { displayName, userName } from "../format.js";
 import { h, memo } from "../view.js";
 import { avatarView } from "./avatar.js";
 import { iconButton } from "./buttons.js";
@@ -55,7 +55,7 @@ export class ChatView {
       ? memo("missing", [], () =>
           emptyState("Chat not found", "The address may be wrong, or the chat belongs to someone else."),
         )
-      : [this.#messages.view(), this.#composer.view(profile ? displayName(profile) : "this chat")];
+      : [this.#messages.view(), profile?.deleted ? closed() : this.#composer.view(profile ? displayName(profile) : "this chat")];
     return h(
       "rookery-chat",
       { class: "chat", key: this.#chat_id },
@@ -84,10 +84,13 @@ export class ChatView {
           h(
             "small",
             { "aria-live": "polite", class: isTyping && "typing" },
-            isTyping ? "typing…" : profile ? `@${profile.name}` : " ",
+            isTyping ? "typing…" : profile ? userName(profile) : " ",
           ),
         ),
       ),
     );
   }
 }
+
+/** The note in place of the composer, in a chat with a deleted account. */
+const closed = () => h("p", { class: "note closed", key: "closed" }, "This account was deleted. The messages stay here.");
