@@ -180,7 +180,7 @@ class ScriptedLog:
 
     def store(self, partition: int, envelope: Envelope) -> int:
         """Append a record that the consumer fetches; return its offset."""
-        offset = self._ends.get(partition, self.sought[partition])
+        offset = self._ends.get(partition, max(self.end, self.sought[partition]))
         self._ends[partition] = offset + 1
         record = StoredRecord(partition, offset, wall_clock_ms(), envelope.SerializeToString())
         self._to_consumer.send_nowait(Fetched([record]))

@@ -179,7 +179,8 @@ async def test_a_partition_is_owned_once_its_fence_is_in_force_whatever_comes_be
         await gateway.log_consumer.check()
     async with platform.connect(gateway) as ann:
         await ann.send(ClientFrame(authenticate=Authenticate(access_token=await platform.token(ANN))))
-        await ann.expect("goodbye")
+        await ann.expect("welcome")
+        assert HOME in gateway.partitions.owned
     await until(lambda: gateway.partitions.owned == ALL)
     assert gateway.partitions.tails[HOME].fences.epoch == 3, "its own fence was stored again, after the other one"
     log.store(HOME, foreign_fence(3))  # as of another gateway with the same name
