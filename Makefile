@@ -28,7 +28,7 @@ test-all: $(VENV)/.dev ## run every test and every long run: faults, containers,
 check: $(VENV)/.dev ## run the checks alone: format, lint, types, imports, protos, page
 	@$(BIN)/python -m tools.run_tests --checks
 
-verify: $(VENV)/.dev ## run every fault in full on real Kafka, Cassandra and Redis; some 20 minutes
+verify: $(VENV)/.dev ## run every fault in full on real Kafka, Cassandra and Redis; some 45 minutes
 	@$(BIN)/python -m tools.faults
 
 containers: $(VENV)/.dev ## build the image twice, and run docker-compose.yml for real; some minutes, needs root

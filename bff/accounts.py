@@ -1,4 +1,4 @@
-"""Accounts and sign-ins: `/v1/users`, `/v1/tokens` and `/v1/me`."""
+"""Accounts and sign-ins: `/v1/users`, `/v1/password-resets`, `/v1/tokens` and `/v1/me`."""
 
 import math
 
@@ -6,20 +6,38 @@ import trio
 from quart import request
 
 from bff import models
-from bff.gateways import locate
-from bff.http.endpoints import Response, endpoint
+from bff.gateways import Gateways
+from bff.http.endpoints import Response, endpoint, parse_id
 from bff.http.measures import counted
 from bff.http.proxy_headers import client_address, hostname
 from bff.http.throttle import Attempt, SignInThrottle, Throttle
 from bff.services import Services
 from bff.sign_ins import SignIns
 from shared.accounts.devices import DeviceTokens
+from shared.accounts.links import read_link
 from shared.accounts.store import User
 from shared.accounts.tokens import Claims
 from shared.contract.errors import Code, Refusal, Unavailable
-from shared.telemetry.metrics.catalogue import REFRESHES, REGISTRATIONS, SIGN_INS
+from shared.telemetry.metrics.catalogue import PASSWORD_RESETS, REFRESHES, REGISTRATIONS, SIGN_INS
 
 _WRONG_PASSWORD = Refusal(Code.FORBIDDEN, "The current password is wrong.", field="current_password")
+
+_NO_INVITE = Refusal(Code.INVITE_REQUIRED, "An account needs an invite here: ask an admin for a link.", field="invite")
+
+_WRONG_INVITE = Refusal(
+    Code.INVITE_REQUIRED, "This invite has expired, is used up or was revoked: ask an admin for a new link.", "invite"
+)
+
+_WRONG_RESET = Refusal(
+    Code.NOT_FOUND, "This link has expired, or was used or replaced: ask an admin for a new one.", field="token"
+)
+
+_REGISTRATION_RESULTS = {
+    Code.NAME_TAKEN: "name_taken",
+    Code.INVITE_REQUIRED: "invite_required",
+    Code.RATE_LIMITED: "throttled",
+}
+"""Labels in the metrics for refused registrations."""
 
 _SIGN_IN_RESULTS = {
     Code.UNAUTHENTICATED: "wrong_password",
@@ -35,38 +53,61 @@ class Accounts:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._sign_ins = SignIns(services)
+        self._gateways = Gateways(services.directory, services.publisher.partitions)
         self._devices = DeviceTokens(services.issuer.keys, clock_ms=services.clock_ms)
         self._attempts = SignInThrottle()
         self._password_changes = Throttle()
         self._registrations = Throttle()
+        self._resets = Throttle()
 
     @endpoint("POST", "/v1/users", models.User, status=201)
-    @counted(REGISTRATIONS, {Code.NAME_TAKEN: "name_taken", Code.RATE_LIMITED: "throttled"})
+    @counted(REGISTRATIONS, _REGISTRATION_RESULTS)
     async def register(self, body: models.Registration) -> Response | Refusal:
-        """Register an account."""
+        """Register an account. If sign-up is by invite, this takes one use of the invite."""
         services = self._services
         per_minute = services.live.value.registrations_per_minute
         if wait := self._registrations.take(client_address(request), per_minute, trio.current_time()):
             return _too_many("registrations from this address", wait)
-        user = User(
-            user_id=await services.ids.next(),
-            name=body.name,
-            display_name=body.display_name or body.name,
-            about="",
-            version=1,
-            created_at_ms=services.clock_ms(),
-        )
-        if not await services.accounts.add_user(user, await services.passwords.hash(body.password)):
+        needs_invite = services.live.value.sign_up == "invite"
+        if needs_invite and not body.invite:
+            return _NO_INVITE
+        user = User.new(await services.ids.next(), body.name, body.display_name, services.clock_ms())
+        password_hash = await services.passwords.hash(body.password)
+        invite_id, digest = read_link(body.invite)
+        if needs_invite and not await services.accounts.use_invite(invite_id, digest, now_ms=user.created_at_ms):
+            return _WRONG_INVITE
+        if not await services.accounts.add_user(user, password_hash):
+            if needs_invite:
+                await services.accounts.return_use(invite_id)
             return Refusal(Code.NAME_TAKEN, f"The name {body.name} is taken.", field="name")
         return Response(models.User.of(user), status=201)
+
+    @endpoint("POST", "/v1/password-resets", models.Profile)
+    @counted(PASSWORD_RESETS, {Code.NOT_FOUND: "wrong_link", Code.RATE_LIMITED: "throttled"})
+    async def reset_password(self, body: models.NewPasswordByLink) -> Response | Refusal:
+        """Set the password with the link of an admin, once. Every sign-in of the account ends, with its sessions."""
+        services = self._services
+        attempt = self._resets.begin(client_address(request), *self._sign_in_limit())
+        if not isinstance(attempt, Attempt):
+            return _too_many("wrong links from this address", attempt)
+        key, digest = read_link(body.token)
+        user_id = parse_id("token", key)
+        if isinstance(user_id, Refusal):
+            return _WRONG_RESET
+        password_hash = await services.passwords.hash(body.password)
+        if not await services.accounts.use_password_reset(user_id, digest, now_ms=services.clock_ms()):
+            return _WRONG_RESET
+        attempt.forgive()
+        await services.accounts.set_password(user_id, password_hash)
+        await self._sign_ins.end_others(user_id, "")
+        return Response(models.Profile.of(await self._user(user_id)))
 
     @endpoint("POST", "/v1/tokens", models.SignedIn)
     @counted(SIGN_INS, _SIGN_IN_RESULTS)
     async def sign_in(self, body: models.SignIn) -> Response | Refusal:
         """Sign in."""
         device_id = await self._devices.verify(body.device_token, body.name) if body.device_token else None
-        limit, now = self._services.live.value.sign_ins_per_minute, trio.current_time()
-        attempt = self._attempts.begin(body.name, client_address(request), device_id, limit, now)
+        attempt = self._attempts.begin(body.name, client_address(request), device_id, *self._sign_in_limit())
         user_id = await self._check(body.name, body.password, attempt)
         if isinstance(user_id, Refusal):
             return user_id
@@ -114,8 +155,7 @@ class Accounts:
     async def change_password(self, claims: Claims, body: models.PasswordChange) -> Response | Refusal:
         """Change the password. Every other sign-in of the account ends, with its sessions."""
         user = await self._user(claims.user_id)
-        limit, now = self._services.live.value.sign_ins_per_minute, trio.current_time()
-        attempt = self._password_changes.begin(claims.family_id, limit, now)
+        attempt = self._password_changes.begin(claims.family_id, *self._sign_in_limit())
         checked = await self._check(user.name, body.current_password, attempt)
         if isinstance(checked, Refusal):
             return _WRONG_PASSWORD if checked.code is Code.UNAUTHENTICATED else checked
@@ -125,15 +165,23 @@ class Accounts:
         return Response()
 
     @endpoint("GET", "/v1/me/gateway", models.GatewayLocation)
-    async def get_gateway(self, claims: Claims) -> Response | Refusal:
-        """The addresses of the gateway for this user's sessions, for WebSocket and for gRPC."""
-        services, host = self._services, hostname(request)
+    async def get_gateway(self, claims: Claims, query: models.GatewayQuery) -> Response | Refusal:
+        """The addresses of the gateway for this user's sessions, for WebSocket and for gRPC.
+
+        If no gateway serves this user now, the response waits until one does, and is a refusal after 5 seconds. With
+        `unreachable` it waits up to 2 seconds for another address.
+        """
+        host = hostname(request)
         if not host:
             return Refusal(Code.MALFORMED, "The `Host` header must be the host of this request.", field="Host")
-        location = locate(services.directory, services.publisher.partitions, claims.user_id, host)
+        location = await self._gateways.locate(claims.user_id, host, query.unreachable)
         if location is None:
             return Refusal(Code.UNAVAILABLE, "No gateway serves this user now: try again soon.")
         return Response(location)
+
+    def _sign_in_limit(self) -> tuple[int, float]:
+        """Failed sign-ins per minute, and the time of the attempt."""
+        return self._services.live.value.sign_ins_per_minute, trio.current_time()
 
     async def _user(self, user_id: int) -> User:
         (user,) = await self._services.accounts.users([user_id])

@@ -2,20 +2,55 @@
 
 from urllib.parse import urlsplit
 
+import trio
+
 from bff.models import GatewayLocation
 from shared.contract.partitions import partition_of
 from shared.coordination.ownership import Directory, GatewayAddress
 
+WAIT_SECONDS = 5.0
+"""How long a request waits for an owner: a partition that moves has its next one after a second or two."""
 
-def locate(directory: Directory, partitions: int, user_id: int, host: str) -> GatewayLocation | None:
-    """The address of the gateway that owns the user's partition; None if no gateway owns it now.
+WAIT_FOR_ANOTHER_SECONDS = 2.0
+"""How long a request waits for another owner than an unreachable one: that may be back soon at its address."""
 
-    An address without a host gets `host`, by which the client reached the BFF.
-    """
-    address = directory.owner(partition_of(user_id, partitions))
-    if address is None:
-        return None
-    return GatewayLocation(websocket=_websocket(address, host), grpc=_grpc(address, host))
+MAX_WAITING = 500
+"""Requests that wait at once, a quarter of a BFF's connections; the next ones are answered at once."""
+
+
+class Gateways:
+    """Finds the gateways of users. One for each BFF."""
+
+    def __init__(self, directory: Directory, partitions: int) -> None:
+        self._directory = directory
+        self._partitions = partitions
+        self._waiting = 0
+
+    async def locate(self, user_id: int, host: str, unreachable: str = "") -> GatewayLocation | None:
+        """The address of the gateway that owns the user's partition. Waits for one if none does, or if the address is
+        `unreachable`, as long as the constants above allow; then it is None, or the unreachable one.
+
+        An address without a host gets `host`, by which the client reached the BFF.
+        """
+        partition = partition_of(user_id, self._partitions)
+        location = self._locate(partition, host)
+        is_unreachable = location is not None and unreachable in (location.websocket, location.grpc)
+        if (location is None or is_unreachable) and self._waiting < MAX_WAITING:
+            self._waiting += 1
+            try:
+                with trio.move_on_after(WAIT_FOR_ANOTHER_SECONDS if is_unreachable else WAIT_SECONDS):
+                    while location is None or unreachable in (location.websocket, location.grpc):
+                        await self._directory.changed()
+                        location = self._locate(partition, host)
+            finally:
+                self._waiting -= 1
+        return location
+
+    def _locate(self, partition: int, host: str) -> GatewayLocation | None:
+        address = self._directory.owner(partition)
+        if address is None:
+            return None
+        return GatewayLocation(websocket=_websocket(address, host), grpc=_grpc(address, host))
 
 
 def websocket_origins(directory: Directory, partitions: int, host: str) -> list[str]:

@@ -9,12 +9,23 @@ from pydantic_core import PydanticCustomError
 from shared.accounts import store as accounts
 from shared.contract.ids import MAX_ID
 
+DELETED_ACCOUNT = "Deleted account"
+"""The display name of a deleted account, for clients that do not translate it."""
+
 MAX_PROFILES = 100
 """User ids in one query."""
+
+MAX_ADDRESS = 300
+"""Characters of a gateway's address."""
 
 
 _INVISIBLE = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp", "Zs"))
 """Categories of characters that show nothing. An unassigned one may be an emoji that is newer than this Python."""
+
+NAME_PATTERN = "^[A-Za-z0-9._-]+$"
+
+PATTERNS = {NAME_PATTERN: "only letters from a to z, digits, dots, underscores and hyphens"}
+"""The form that a pattern requires, in words."""
 
 ONE_LINE = Field(json_schema_extra={"pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"})
 """`one_line` in the JSON Schema."""
@@ -27,7 +38,7 @@ def _digits(value: Any) -> Any:
     return value
 
 
-def _whole(value: Any) -> Any:
+def whole(value: Any) -> Any:
     """Accept 7.0 as 7: JSON does not tell them apart."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
@@ -55,12 +66,13 @@ Limit = Annotated[int, Field(ge=1, le=100, description="Entries on a page"), Bef
 Cursor = Annotated[str, StringConstraints(max_length=256)]
 Name = Annotated[
     str,
-    StringConstraints(min_length=3, max_length=32, pattern="^[A-Za-z0-9._-]+$", to_lower=True),
+    StringConstraints(min_length=3, max_length=32, pattern=NAME_PATTERN, to_lower=True),
     Field(description="3 to 32 of a-z, 0-9, dot, underscore and hyphen; stored in lower case"),
 ]
 NewPassword = Annotated[str, StringConstraints(min_length=10, max_length=128), Field(repr=False)]
 Password = Annotated[str, StringConstraints(min_length=1, max_length=128), Field(repr=False)]
 DeviceToken = Annotated[str, StringConstraints(max_length=2_048), Field(repr=False)]
+LinkToken = Annotated[str, StringConstraints(max_length=128), Field(repr=False)]
 RefreshToken = Annotated[str, StringConstraints(min_length=1, max_length=128), Field(repr=False)]
 DisplayName = Annotated[
     str,
@@ -70,7 +82,16 @@ DisplayName = Annotated[
     ONE_LINE,
 ]
 About = Annotated[str, StringConstraints(max_length=200), AfterValidator(one_line), ONE_LINE]
-SearchPart = Annotated[str, StringConstraints(min_length=3, max_length=64), AfterValidator(one_line), ONE_LINE]
+SearchPart = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=64),
+    AfterValidator(one_line),
+    ONE_LINE,
+    Field(
+        description="Words in any order, each a part of the name or display name; one of 1 or 2 characters is the "
+        "beginning of a word. Case and an `@` in front of a word do not matter"
+    ),
+]
 DeviceName = Annotated[str, StringConstraints(max_length=64), AfterValidator(one_line), ONE_LINE]
 
 
@@ -81,11 +102,12 @@ class Input(BaseModel):
 
 
 class Registration(Input):
-    """A new account."""
+    """A new account. `invite` is the token of an invite's link; it is needed if sign-up is not open."""
 
     name: Name
     password: NewPassword
     display_name: DisplayName | None = Field(None, description="Defaults to the name")
+    invite: LinkToken = ""
 
 
 class SignIn(Input):
@@ -98,7 +120,7 @@ class SignIn(Input):
 
 
 class Refresh(Input):
-    """A refresh token. It is valid once: store the one in the response."""
+    """A refresh token. It is valid once, and for a retry within 30 seconds: store the one in the response."""
 
     refresh_token: RefreshToken
 
@@ -108,7 +130,7 @@ class ProfileChange(Input):
 
     display_name: DisplayName | None = None
     about: About | None = None
-    version: Annotated[int, BeforeValidator(_whole)] = Field(strict=True, ge=1, le=2**31 - 1)
+    version: Annotated[int, BeforeValidator(whole)] = Field(strict=True, ge=1, le=2**31 - 1)
 
 
 class PasswordChange(Input):
@@ -116,6 +138,20 @@ class PasswordChange(Input):
 
     current_password: Password
     new_password: NewPassword
+
+
+class NewPasswordByLink(Input):
+    """The token of a password reset's link, and the new password."""
+
+    token: LinkToken
+    password: NewPassword
+
+
+class PeopleQuery(Input):
+    """A page of people."""
+
+    limit: Limit | None = None
+    cursor: Digits = Field(0, description="The `next_cursor` of the previous page; 0 for the first page")
 
 
 class ProfilesQuery(Input):
@@ -126,12 +162,19 @@ class ProfilesQuery(Input):
         BeforeValidator(_split),
         Field(min_length=1, max_length=MAX_PROFILES, description="User ids, separated by commas"),
     ] = None
-    name_contains: Annotated[
-        SearchPart | None,
-        Field(description="A part of the name or display name, 3 characters or more; case does not matter"),
-    ] = None
+    name_contains: SearchPart | None = None
     limit: Limit | None = None
     cursor: Cursor = ""
+
+
+class GatewayQuery(Input):
+    """The gateway of the user; `unreachable` is the address that did not answer, if one did not."""
+
+    unreachable: str = Field(
+        "",
+        max_length=MAX_ADDRESS,
+        description="The last address, if no gateway answered there: the response waits for another one",
+    )
 
 
 class ChatsQuery(Input):
@@ -203,16 +246,24 @@ class GatewayLocation(BaseModel):
 
 
 class Profile(BaseModel):
-    """The public profile of a user."""
+    """The public profile of a user. Of a deleted account only the id is left: its name is empty, its display name is
+    "Deleted account", and messages to it are refused."""
 
     user_id: str
     name: str
     display_name: str
     about: str
+    deleted: bool
 
     @classmethod
     def of(cls, user: accounts.User) -> "Profile":
-        return cls(user_id=str(user.user_id), name=user.name, display_name=user.display_name, about=user.about)
+        return cls(
+            user_id=str(user.user_id),
+            name="" if user.is_deleted else user.name,
+            display_name=DELETED_ACCOUNT if user.is_deleted else user.display_name,
+            about=user.about,
+            deleted=user.is_deleted,
+        )
 
 
 class Profiles(BaseModel):

@@ -31,9 +31,14 @@ class SignIns:
         return await self._tokens(user, status, family.family_id, refresh_token)
 
     async def renew(self, refresh_token: str) -> Tokens | Refusal:
-        """Exchange a refresh token for new tokens. One that is used twice may be stolen, so its sign-in ends."""
+        """Exchange a refresh token for new tokens.
+
+        A second use within REUSE_GRACE_MS is a retry, and returns the same refresh token. Any other second use may be a
+        theft, so the sign-in ends.
+        """
         store = self._services.accounts
-        old_digest, fresh = tokens.digest(refresh_token), tokens.new_refresh_token()
+        fresh = await tokens.next_refresh_token(self._services.issuer.keys, refresh_token)
+        old_digest = tokens.digest(refresh_token)
         family = await store.family_of(old_digest)
         if family is not None and (await self._status(family.user_id)).is_suspended:
             return tokens.SUSPENDED

@@ -9,16 +9,16 @@ from shared.contract.partitions import partition_of
 
 
 def fan_out(
-    event: Event, *, sender_id: int, recipient_ids: Iterable[int], partitions: int, session_id: str = ""
+    event: Event, *, sender_id: int, recipient_ids: Iterable[int], partitions: int, session_id: str = "", epoch: int = 0
 ) -> list[Record]:
     """Return the records of a stored event: the record of truth in the sender's partition first, then the copies. The
-    sender is a recipient, listed or not."""
+    sender is a recipient, listed or not. `epoch` is that of the sender's partition."""
     sender_partition = partition_of(sender_id, partitions)
     by_partition: dict[int, list[int]] = {sender_partition: [sender_id]}
     for recipient_id in recipient_ids:
         if recipient_id != sender_id:
             by_partition.setdefault(partition_of(recipient_id, partitions), []).append(recipient_id)
-    return _records(event, sender_id, session_id, by_partition, sender_partition)
+    return _records(event, sender_id, session_id, by_partition, sender_partition, epoch)
 
 
 def fan_out_signal(event: Event, *, sender_id: int, recipient_ids: Iterable[int], partitions: int) -> list[Record]:
@@ -26,18 +26,28 @@ def fan_out_signal(event: Event, *, sender_id: int, recipient_ids: Iterable[int]
     by_partition: dict[int, list[int]] = {}
     for recipient_id in recipient_ids:
         by_partition.setdefault(partition_of(recipient_id, partitions), []).append(recipient_id)
-    return _records(event, sender_id, "", by_partition, None)
+    return _records(event, sender_id, "", by_partition, None, 0)
 
 
 def _records(
-    event: Event, sender_id: int, session_id: str, by_partition: dict[int, list[int]], sender_partition: int | None
+    event: Event,
+    sender_id: int,
+    session_id: str,
+    by_partition: dict[int, list[int]],
+    sender_partition: int | None,
+    epoch: int,
 ) -> list[Record]:
     """Make a record for each partition. The event is encoded once: protobuf merges concatenated messages."""
     encoded = Envelope(event=event, sender_id=sender_id, origin_session_id=session_id).SerializeToString()
     return [
         Record(
             partition,
-            encoded + Envelope(recipient_ids=recipient_ids, truth=partition == sender_partition).SerializeToString(),
+            encoded
+            + (
+                Envelope(recipient_ids=recipient_ids, truth=True, epoch=epoch)
+                if partition == sender_partition
+                else Envelope(recipient_ids=recipient_ids)
+            ).SerializeToString(),
         )
         for partition, recipient_ids in by_partition.items()
     ]

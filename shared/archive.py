@@ -7,6 +7,8 @@ from google.protobuf.message import Message
 
 from rookery.v1.archive_grpc import ArchiveServiceStub
 from rookery.v1.archive_pb2 import (
+    FindMessageRequest,
+    FindMessageResponse,
     GetChatRequest,
     GetChatResponse,
     GetMessageRequest,
@@ -19,6 +21,9 @@ from rookery.v1.archive_pb2 import (
 from shared.contract.errors import Code, Refusal
 from shared.rpc import Balancer, Channel, RpcError, call_unary
 from shared.rpc.refusals import code_without_refusal, refusal_sent_with
+
+ARCHIVE_GROUP = "archive"
+"""The consumer group of the archives: up to the offsets that it has committed, history is complete."""
 
 ATTEMPTS = 3
 """Archives that a query is sent to at most. A query changes nothing, so it may be repeated even if one has run it."""
@@ -54,6 +59,9 @@ class ArchiveClient:
 
     async def get_message(self, request: GetMessageRequest) -> GetMessageResponse | Refusal:
         return await self._query(self._stub.GetMessage, request)
+
+    async def find_message(self, request: FindMessageRequest) -> FindMessageResponse | Refusal:
+        return await self._query(self._stub.FindMessage, request)
 
     async def _query(self, method: Callable[[Request], Awaitable[Response]], request: Request) -> Response | Refusal:
         try:

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 from rookery.serve.schema import MIGRATIONS
 from shared.drivers.cassandra.migrations import migrate
 from shared.settings import CassandraSettings
+from shared.telemetry.health import Health
 from tests.needed import needed
 from tests.spans import Spans, recorded
 from tools.engines.cassandra import Cassandra
@@ -23,7 +24,9 @@ from tools.engines.engine import ENGINES_VARIABLE, Engine, Options, running
 from tools.engines.kafka import Kafka
 from tools.engines.kinds import Engines
 from tools.engines.redis import Redis
-from tools.launch.process import log_tails
+from tools.launch.certificates import Authority, Issued
+from tools.launch.process import Rookery, log_tails
+from tools.launch.process import running as running_process
 
 # No deadline: the machines that run these are shared and noisy, and a time limit there is a flaky test.
 # autojump_clock and tmp_path are safe to share between the examples of one test where each example uses fresh names.
@@ -63,6 +66,40 @@ def pytest_runtest_makereport(
     if report.failed:
         report.sections += [(f"log of {name}", tail) for name, tail in log_tails(since=call.start)]
     return report
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """The certificate authority of one test."""
+    return Authority(tmp_path / "certificates")
+
+
+@pytest.fixture
+def issued(authority: Authority) -> Issued:
+    """A certificate of that authority."""
+    return authority.issue()
+
+
+@pytest.fixture
+def health() -> Health:
+    """The health of a process that has started, without checks."""
+    health = Health()
+    health.mark_started()
+    return health
+
+
+@pytest.fixture(scope="session")
+def rookery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rookery]:
+    """One for all tests that neither stop nor configure it: each registers its own users."""
+    with running_process(Rookery(tmp_path_factory.mktemp("rookery") / "data")) as ready:
+        yield ready
+
+
+@pytest.fixture
+def own_rookery(tmp_path: Path) -> Iterator[Rookery]:
+    """One for one test, which may stop, kill and configure it."""
+    with running_process(Rookery(tmp_path / "data")) as ready:
+        yield ready
 
 
 @contextmanager

@@ -1,6 +1,7 @@
-"""Wait in tests until a condition holds."""
+"""Wait in tests until a condition holds, and count the passes of Trio's scheduler."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import trio
 
@@ -13,3 +14,24 @@ async def until(condition: Callable[[], object]) -> None:
     with trio.fail_after(PATIENCE):
         while not condition():
             await trio.sleep(0.005)
+
+
+class Passes:
+    """Passes of Trio's scheduler."""
+
+    passed = 0
+
+    async def count(self) -> None:
+        while True:
+            await trio.lowlevel.checkpoint()
+            self.passed += 1
+
+
+@asynccontextmanager
+async def counting_passes() -> AsyncIterator[Passes]:
+    """Count the passes during the block."""
+    passes = Passes()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(passes.count)
+        yield passes
+        nursery.cancel_scope.cancel()

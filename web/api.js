@@ -3,7 +3,7 @@
 import { Credentials, SignedOut } from "./credentials.js";
 
 /** @import {Query} from "./conversations.js" */
-/** @import {ChatsPage, HistoryPage, ProfilesPage, Tokens, User, WireChat} from "./types.js" */
+/** @import {ChatsPage, HistoryPage, Profile, ProfilesPage, Tokens, User, WireChat} from "./types.js" */
 
 /** Milliseconds until a request without a response fails: enough for a slow connection, short enough to report. */
 const DEADLINE_MS = 15_000;
@@ -43,11 +43,21 @@ export class Api {
   }
 
   /**
-   * @param {{name: string, password: string, display_name?: string}} account
+   * @param {{name: string, password: string, display_name?: string, invite?: string}} account
    * @returns {Promise<User>}
    */
   register(account) {
     return this.#request("POST", "/v1/users", account);
+  }
+
+  /**
+   * Sets the password with the token of a link, which ends all sign-ins of the account.
+   * @param {string} token
+   * @param {string} password
+   * @returns {Promise<Profile>}
+   */
+  resetPassword(token, password) {
+    return this.#request("POST", "/v1/password-resets", { token, password });
   }
 
   /** @param {string} name @param {string} password */
@@ -93,11 +103,13 @@ export class Api {
   }
 
   /**
-   * The address to which this user's sessions connect.
+   * The address to which this user's sessions connect. The server waits for another one than an unreachable one.
+   * @param {string} unreachable an address, or empty
    * @returns {Promise<{websocket: string}>}
    */
-  gateway() {
-    return this.signedIn("GET", "/v1/me/gateway");
+  gateway(unreachable) {
+    const query = unreachable && `?${new URLSearchParams({ unreachable })}`;
+    return this.signedIn("GET", `/v1/me/gateway${query}`);
   }
 
   /**
@@ -109,7 +121,7 @@ export class Api {
   }
 
   /**
-   * People whose name contains the text, of 3 characters at least.
+   * People whose names contain the words of the text, of 1 character at least.
    * @param {string} text
    * @returns {Promise<ProfilesPage>}
    */

@@ -35,7 +35,8 @@ export class SignedOut extends Error {}
  */
 
 /**
- * The locks of the browser, which it has on https and localhost; elsewhere tabs do not wait for each other.
+ * The locks of the browser, which it has on https and localhost; elsewhere tabs do not wait for each other, and two that
+ * refresh at the same moment receive the same refresh token.
  * A mark is a lock that nobody waits for.
  * @type {TabLocks}
  */

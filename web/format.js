@@ -75,8 +75,13 @@ export function avatarColour(user_id) {
 /** Characters that change the direction of the text around them: in a name they can imitate another name. */
 const DIRECTION_CONTROLS = /[\u202a-\u202e\u2066-\u2069]/gu;
 
-/** The name to show for a user. @param {{display_name: string, name: string}} profile */
-export const displayName = (profile) => profile.display_name.replace(DIRECTION_CONTROLS, "").trim() || profile.name;
+/** The name to show for a user. @param {{display_name: string, name: string, deleted?: boolean}} profile */
+export function displayName({ display_name, name, deleted }) {
+  return deleted ? "Deleted account" : display_name.replace(DIRECTION_CONTROLS, "").trim() || name;
+}
+
+/** The user name as it is shown below the name; empty for a deleted account. @param {{name: string}} profile */
+export const userName = ({ name }) => (name ? `@${name}` : "");
 
 /** An unread count as shown; the server counts to 100 at most. @param {number} count */
 export const unreadLabel = (count) => (count > 99 ? "99+" : String(count));

@@ -4,6 +4,7 @@ import { Api } from "./api.js";
 import { AppShell } from "./components/app-shell.js";
 import { SignIn } from "./components/sign-in.js";
 import { Credentials } from "./credentials.js";
+import { linkIn } from "./links.js";
 import { Chats } from "./stores/chats.js";
 import { openKept } from "./stores/old-keys.js";
 import { SafeStorage } from "./stores/storage.js";
@@ -17,7 +18,9 @@ const api = new Api(credentials);
 
 /** @param {string} [notice] why the person has to sign in */
 function show(notice = "") {
-  const user = credentials.current?.user;
+  const link = linkIn(location.hash);
+  const user = link.kind === "reset" ? undefined : credentials.current?.user;
+  if (user && link.kind) history.replaceState(null, "", location.pathname); // the invite is for somebody without account
   if (user) void showChats(user);
   else document.body.replaceChildren(new SignIn(api, notice, show));
 }
@@ -41,4 +44,6 @@ async function showChats(user) {
 
 // Another tab signed out or in: reload this page to follow it.
 credentials.watch(() => location.reload());
+// A link was pasted into the address of the open page.
+addEventListener("hashchange", () => linkIn(location.hash).kind && location.reload());
 show();

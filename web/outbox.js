@@ -9,6 +9,9 @@ import { Kept } from "./stores/kept.js";
 const MAX_ATTEMPTS = 6;
 const FIRST_PAUSE_MS = 500;
 
+/** In first_sent_ms_ago: so long ago, or not known. */
+const MAX_MS_AGO = 2 ** 32 - 1;
+
 /**
  * @typedef {Entry & {sent_ms: number, attempts: number, not_before_ms: number}} Waiting
  * sent_ms is 0 while the message is not in flight
@@ -23,7 +26,8 @@ export class Outbox {
   constructor(kept) {
     this.#kept = kept;
     const entries = kept.all("outbox").map(([, value]) => value);
-    for (const entry of entries.filter(isEntry).sort((a, b) => a.created_ms - b.created_ms)) this.#put(entry);
+    for (const entry of entries.filter(isEntry).sort((a, b) => a.created_ms - b.created_ms))
+      this.#put({ ...entry, first_sent_ms: entry.first_sent_ms ?? entry.created_ms }); // older pages did not keep it
   }
 
   /** The number of messages that are not accepted yet. */
@@ -50,7 +54,7 @@ export class Outbox {
   async add(chat_id, body, now_ms) {
     const client_message_id = newId();
     /** @type {Entry} */
-    const entry = { client_message_id, chat_id, body, created_ms: now_ms, state: "pending", error: "" };
+    const entry = { client_message_id, chat_id, body, created_ms: now_ms, first_sent_ms: 0, state: "pending", error: "" };
     await this.#kept.put("outbox", client_message_id, entry);
     this.#put(entry);
   }
@@ -74,7 +78,17 @@ export class Outbox {
   /** @param {string} client_message_id @param {number} now_ms */
   sent(client_message_id, now_ms) {
     const entry = this.#entries.get(client_message_id);
-    if (entry) entry.sent_ms = now_ms;
+    if (!entry) return;
+    entry.sent_ms = now_ms;
+    if (entry.first_sent_ms) return;
+    entry.first_sent_ms = now_ms;
+    this.#keep(entry);
+  }
+
+  /** The message's first_sent_ms_ago if it is sent now. @param {string} client_message_id @param {number} now_ms */
+  firstSentMsAgo(client_message_id, now_ms) {
+    const ago_ms = now_ms - (this.#entries.get(client_message_id)?.first_sent_ms || now_ms);
+    return ago_ms < 0 || ago_ms > MAX_MS_AGO ? MAX_MS_AGO : ago_ms; // below 0: the clock was set back
   }
 
   /** Marks every message as unsent: the session ended, so none in flight will be acknowledged. */
@@ -108,9 +122,14 @@ export class Outbox {
   }
 
   /** @param {Entry} entry */
-  #change({ client_message_id, chat_id, body, created_ms, state, error }) {
-    const entry = { client_message_id, chat_id, body, created_ms, state, error };
+  #change(entry) {
     this.#put(entry);
+    this.#keep(entry);
+  }
+
+  /** @param {Entry} entry */
+  #keep({ client_message_id, chat_id, body, created_ms, first_sent_ms, state, error }) {
+    const entry = { client_message_id, chat_id, body, created_ms, first_sent_ms, state, error };
     void this.#kept.put("outbox", client_message_id, entry);
   }
 

@@ -9,6 +9,8 @@ import { SignedOut } from "./credentials.js";
 const PROTOCOL = "rookery.v1.json";
 /** From opening the socket to Welcome, in milliseconds. */
 const WELCOME_DEADLINE_MS = 10_000;
+/** An attempt without a welcome doubles the deadline of the next, up to this: a slow server needs no more attempts. */
+const LONGEST_WELCOME_DEADLINE_MS = 40_000;
 /** After a ping, any frame must come within this. */
 const PONG_DEADLINE_MS = 8_000;
 const FIRST_PAUSE_MS = 1_000;
@@ -17,15 +19,15 @@ const TAKEOVER_PAUSE_MS = 2_000;
 /** In a longer outage a pause may add this share of its length, up to the longest pause. */
 const PAUSE_SHARE = 1 / 4;
 const LONGEST_PAUSE_MS = 30_000;
-/** After a session of this length the pauses start from the shortest again. */
-const GOOD_SESSION_MS = 10_000;
+/** At most so much is added to a pause that the server sets, so that clients do not come all at once. */
+const SPREAD_MS = 500;
 /** Until Welcome states another. */
 const HEARTBEAT_MS = 30_000;
 
 /**
  * The functions that a session uses.
  * @typedef {object} Environment
- * @property {() => Promise<{websocket: string}>} gateway where to connect
+ * @property {(unreachable: string) => Promise<{websocket: string}>} gateway where to connect, if possible elsewhere
  * @property {(rejected: string) => Promise<string>} accessToken a token, other than one that was rejected
  * @property {(url: string, protocol: string) => WebSocket} openSocket
  * @property {() => number} random from 0 to 1
@@ -49,9 +51,9 @@ export class Session {
   /** Rises with each attempt, to detect callbacks of an older attempt. */
   #attempt = 0;
   #failures = 0;
-  /** The sum of the pauses since the last good session. */
+  /** The sum of the pauses since the last welcome. */
   #paused_ms = 0;
-  #onlineSince_ms = Infinity;
+  #welcomeDeadline_ms = WELCOME_DEADLINE_MS;
   #framesSent = 0;
   #lastSequence = 0;
   /** @type {Position | undefined} */
@@ -59,6 +61,10 @@ export class Session {
   #token = "";
   #rejectedToken = "";
   #redirect = "";
+  /** The address of the newest connection, until there is an answer. */
+  #unreachable = "";
+  /** The time for which the server waited for that address: a part of the pause, if the connection fails. */
+  #waited_ms = 0;
   /** Whether this attempt follows a `moved` frame of the one before. */
   #isRedirected = false;
   #heartbeatMs = HEARTBEAT_MS;
@@ -114,14 +120,22 @@ export class Session {
     this.#setState("connecting");
     this.#isRedirected = this.#redirect !== "";
     try {
-      const { websocket } = this.#redirect ? { websocket: this.#redirect } : await this.#environment.gateway();
+      this.#waited_ms = 0;
+      const asked_ms = performance.now();
+      const { websocket } = this.#redirect
+        ? { websocket: this.#redirect }
+        : await this.#environment.gateway(this.#unreachable);
       this.#redirect = "";
+      this.#unreachable = websocket;
+      this.#waited_ms = performance.now() - asked_ms;
       const token = await this.#environment.accessToken(this.#rejectedToken);
       if (attempt === this.#attempt && this.state === "connecting") this.#open(websocket, token);
     } catch (fault) {
       if (attempt !== this.#attempt) return;
       if (fault instanceof SignedOut) this.end();
-      else this.#reconnectLater(Math.max(this.#nextPause(), fault instanceof Problem ? fault.retry_after_ms : 0));
+      else if (fault instanceof Problem && fault.retry_after_ms)
+        this.#reconnectLater(fault.retry_after_ms + this.#environment.random() * SPREAD_MS);
+      else this.#reconnectLater();
     }
   }
 
@@ -132,7 +146,7 @@ export class Session {
     this.#token = token;
     this.#rejectedToken = "";
     this.#framesSent = this.#lastSequence = 0;
-    this.#timers.deadline = setTimeout(() => this.#reconnectLater(), WELCOME_DEADLINE_MS);
+    this.#timers.deadline = setTimeout(() => this.#onNoWelcome(), this.#welcomeDeadline_ms);
     const current = () => socket === this.#socket;
     socket.onopen = () => {
       if (current())
@@ -152,6 +166,7 @@ export class Session {
   #receive(frame) {
     if (this.state === "online") clearTimeout(this.#timers.deadline);
     const sequence = Number(frame.sequence);
+    this.#unreachable = "";
     const missed = sequence !== this.#lastSequence + 1;
     this.#lastSequence = sequence;
     if (missed) this.#listener.onMissed();
@@ -170,10 +185,16 @@ export class Session {
     if (!frame.pong) this.#listener.onFrame(frame);
   }
 
+  #onNoWelcome() {
+    this.#welcomeDeadline_ms = Math.min(2 * this.#welcomeDeadline_ms, LONGEST_WELCOME_DEADLINE_MS);
+    this.#reconnectLater();
+  }
+
   /** @param {Welcome} welcome */
   #onWelcome(welcome) {
     clearTimeout(this.#timers.deadline);
-    this.#onlineSince_ms = performance.now();
+    this.#failures = this.#paused_ms = this.#waited_ms = 0;
+    this.#welcomeDeadline_ms = WELCOME_DEADLINE_MS;
     this.#heartbeatMs = welcome.heartbeat_interval_ms || HEARTBEAT_MS;
     // The events to be replayed are older than the welcome's position: until they arrive, the old position stays.
     if (!this.#position || !welcome.replayed) this.#position = welcome.position ?? this.#position;
@@ -232,18 +253,16 @@ export class Session {
   #reconnectLater(after_ms) {
     this.#disconnect();
     const pause_ms = after_ms ?? this.#nextPause();
-    this.#onlineSince_ms = Infinity;
     this.#timers.pause = setTimeout(() => this.connect(), pause_ms);
     this.#setState("waiting");
   }
 
   #nextPause() {
-    if (performance.now() - this.#onlineSince_ms > GOOD_SESSION_MS) this.#failures = this.#paused_ms = 0;
     const bound = Math.min(Math.max(this.#paused_ms * PAUSE_SHARE, TAKEOVER_PAUSE_MS), LONGEST_PAUSE_MS);
     const longest = Math.min(bound, FIRST_PAUSE_MS * 2 ** this.#failures++);
     const pause_ms = longest * (0.3 + this.#environment.random() * 0.7);
     this.#paused_ms += pause_ms;
-    return pause_ms;
+    return Math.max(pause_ms - this.#waited_ms, 0);
   }
 
   #disconnect() {

@@ -1,6 +1,9 @@
 // The types of the wire and of the page, for the type checker alone: nothing imports this file at run time.
 
-/** @typedef {{user_id: string, name: string, display_name: string, about: string}} Profile */
+/**
+ * Of a deleted account only the id is left: its name is empty.
+ * @typedef {{user_id: string, name: string, display_name: string, about: string, deleted?: boolean}} Profile
+ */
 /** @typedef {{profiles: Profile[], next_cursor?: string}} ProfilesPage */
 /** @typedef {Profile & {version: number | string, created_at_ms: string, is_admin?: boolean}} User */
 /**
@@ -106,6 +109,7 @@
  * @property {string} chat_id
  * @property {string} body
  * @property {number} created_ms
+ * @property {number} first_sent_ms 0 before the first sending
  * @property {"pending" | "failed"} state
  * @property {string} error
  */

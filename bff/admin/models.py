@@ -1,13 +1,15 @@
 """Bodies and queries of `/v1/admin`. Ids are strings; times are milliseconds since 1970, as numbers."""
 
 import json
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, StrictFloat, StrictInt, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StrictFloat, StrictInt, StringConstraints
 
-from bff.models import ONE_LINE, Digits, Input, Limit, SearchPart, UserId, one_line, visible
+from bff.models import ONE_LINE, Digits, DisplayName, Input, Limit, Name, SearchPart, UserId, one_line, visible, whole
+from shared.accounts import links
 from shared.accounts import store as accounts
-from shared.accounts.administration import Setting
+from shared.accounts.administration import PasswordReset, Setting
 from shared.accounts.audit import AuditEntry
 from shared.configuration import Change
 from shared.coordination.processes import ProcessReport
@@ -31,10 +33,7 @@ EntryId = Annotated[str, StringConstraints(pattern="^[0-9]{20}-[0-9a-f]{8}$")]
 class UsersQuery(Input):
     """A search by `part`, or one account by `user_id`."""
 
-    part: Annotated[
-        SearchPart | None,
-        Field(description="A part of the name or display name, 3 characters or more; case does not matter"),
-    ] = None
+    part: SearchPart | None = None
     user_id: UserId | None = None
 
 
@@ -56,6 +55,24 @@ class Suspension(Input):
     """The reason of a suspension, which other admins can read."""
 
     reason: Reason
+
+
+class NewAccount(Input):
+    """An account for somebody else, who sets the password with a link."""
+
+    name: Name
+    display_name: DisplayName | None = Field(None, description="Defaults to the name")
+
+
+class NewInvite(Input):
+    """Bounds of a new invite."""
+
+    uses: Annotated[
+        int, Field(strict=True, ge=1, le=10_000, description="Accounts that it can create"), BeforeValidator(whole)
+    ] = 1
+    days: Annotated[
+        int, Field(strict=True, ge=1, le=365, description="Days until it expires"), BeforeValidator(whole)
+    ] = 7
 
 
 class NewValue(Input):
@@ -231,6 +248,52 @@ class AccountDetails(Account):
             for each in families
         ]
         return cls(**_user(user, status), sign_ins=sign_ins)
+
+
+class ResetLink(BaseModel):
+    """The token of a link that sets the password once: `/#reset=TOKEN` on the page."""
+
+    token: str
+    expires_at_ms: int
+
+    @classmethod
+    def of(cls, reset: PasswordReset) -> "ResetLink":
+        return cls(token=reset.token, expires_at_ms=reset.expires_at_ms)
+
+
+class CreatedAccount(BaseModel):
+    """A new account, and the link with which its user sets the password."""
+
+    user: Account
+    password_reset: ResetLink
+
+
+class Invite(BaseModel):
+    """An invite, as it is listed. `created_by` is `name (user_id)`, or `command:` and the system's user."""
+
+    invite_id: str
+    created_by: str
+    created_at_ms: int
+    expires_at_ms: int
+    uses: int
+    uses_left: int
+
+    @classmethod
+    def of(cls, invite: links.Invite) -> "Invite":
+        return cls(**asdict(invite))
+
+
+class Invites(BaseModel):
+    """The invites that have not expired, used-up ones too, newest first; 100 at most."""
+
+    invites: list[Invite]
+
+
+class CreatedInvite(BaseModel):
+    """A new invite with the token of its link, `/#invite=TOKEN` on the page. The token can't be read again."""
+
+    invite: Invite
+    token: str
 
 
 class UserActor(BaseModel):

@@ -1,6 +1,7 @@
 """The admin API: `/v1/admin`. Every request reads in the store whether its user is an admin."""
 
 import json
+import secrets
 
 from quart import request
 from werkzeug.routing import BaseConverter
@@ -12,7 +13,7 @@ from bff.services import Services
 from shared.accounts.administration import Administration
 from shared.accounts.audit import Actor
 from shared.accounts.sign_outs import ALL_SIGN_INS, announce_or_log
-from shared.accounts.store import User
+from shared.accounts.store import AccountStatus, User
 from shared.accounts.tokens import Claims
 from shared.contract.errors import Code, Refusal
 
@@ -24,7 +25,7 @@ class SettingKey(BaseConverter):
 
 
 class Admin:
-    """Read the processes and the audit log, change the live configuration, and suspend or sign out users."""
+    """Read the processes and the audit log, change the live configuration, and manage users and invites."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -77,11 +78,43 @@ class Admin:
             case str(part), None:
                 users = await accounts.find_users(part, after_name="", limit=models.MAX_USERS)
             case None, int(user_id):
-                users = await accounts.users([user_id])
+                users = [user for user in await accounts.users([user_id]) if not user.is_deleted]
             case _:
                 return Refusal(Code.INVALID, "Give either `part` or `user_id`.", field="part")
         statuses = await accounts.account_statuses([user.user_id for user in users])
         return Response(models.Accounts(users=[models.Account.of(user, statuses[user.user_id]) for user in users]))
+
+    @endpoint("POST", "/v1/admin/users", models.CreatedAccount, status=201)
+    async def create_account(self, admin: Claims, body: models.NewAccount) -> Response | Refusal:
+        """Create an account for somebody, who sets the password with the returned link."""
+        services = self._services
+        user = User.new(await services.ids.next(), body.name, body.display_name, services.clock_ms())
+        actor = await self._actor(admin)
+        unknown_password = await services.passwords.hash(secrets.token_urlsafe())
+        if refusal := await self._administration.add_user(actor, user, unknown_password):
+            return refusal
+        reset = await self._administration.reset_password(actor, user)
+        if isinstance(reset, Refusal):
+            return reset
+        account = models.Account.of(user, AccountStatus())
+        return Response(models.CreatedAccount(user=account, password_reset=models.ResetLink.of(reset)), status=201)
+
+    @endpoint("DELETE", "/v1/admin/users/<user_id>", status=204)
+    async def delete_account(self, admin: Claims, user_id: int) -> Response | Refusal:
+        """Delete an account for ever. Its chats stay with their other members. An admin can't be deleted."""
+        users = await self._services.accounts.users([user_id])
+        if not users:
+            return _no_user(user_id)
+        return await self._administration.delete_user(await self._actor(admin), users[0]) or Response()
+
+    @endpoint("POST", "/v1/admin/users/<user_id>/password-reset", models.ResetLink, status=201)
+    async def create_password_reset(self, admin: Claims, user_id: int) -> Response | Refusal:
+        """Make the link with which a user sets a new password, once, within a day. It replaces an earlier one."""
+        user = await self._user(user_id)
+        if isinstance(user, Refusal):
+            return user
+        reset = await self._administration.reset_password(await self._actor(admin), user)
+        return reset if isinstance(reset, Refusal) else Response(models.ResetLink.of(reset), status=201)
 
     @endpoint("GET", "/v1/admin/users/<user_id>", models.AccountDetails)
     async def get_account(self, admin: Claims, user_id: int) -> Response | Refusal:
@@ -122,6 +155,27 @@ class Admin:
         await self._administration.sign_out(await self._actor(admin), user)
         return Response()
 
+    # ---- invites
+
+    @endpoint("GET", "/v1/admin/invites", models.Invites)
+    async def list_invites(self, admin: Claims) -> Response | Refusal:
+        """The invites that have not expired."""
+        invites = await self._administration.invites()
+        return Response(models.Invites(invites=[models.Invite.of(each) for each in invites]))
+
+    @endpoint("POST", "/v1/admin/invites", models.CreatedInvite, status=201)
+    async def create_invite(self, admin: Claims, body: models.NewInvite) -> Response | Refusal:
+        """Make a link with which accounts can be created; 100 at once at most."""
+        created = await self._administration.create_invite(await self._actor(admin), uses=body.uses, days=body.days)
+        if isinstance(created, Refusal):
+            return created
+        return Response(models.CreatedInvite(invite=models.Invite.of(created.invite), token=created.token), status=201)
+
+    @endpoint("DELETE", "/v1/admin/invites/<invite_id>", status=204)
+    async def revoke_invite(self, admin: Claims, invite_id: str) -> Response | Refusal:
+        """Make the link of an invite invalid. Accounts that were created with it stay."""
+        return await self._administration.revoke_invite(await self._actor(admin), invite_id) or Response()
+
     # ---- audit
 
     @endpoint("GET", "/v1/admin/audit", models.AuditLog)
@@ -131,13 +185,18 @@ class Admin:
         page = [models.AuditLogEntry.of(entry) for entry in entries[: query.limit]]
         return Response(models.AuditLog(entries=page, next=page[-1].id if len(entries) > query.limit else None))
 
-    async def _announce(self, user_id: int) -> None:
-        await announce_or_log(self._services.publisher, user_id, ALL_SIGN_INS)
+    async def _announce(self, user_id: int, *, is_deleted: bool = False) -> None:
+        await announce_or_log(self._services.publisher, user_id, ALL_SIGN_INS, is_deleted=is_deleted)
 
     async def _user(self, user_id: int) -> User | Refusal:
+        """The user; a Refusal if there is none, or if the account was deleted."""
         users = await self._services.accounts.users([user_id])
-        return users[0] if users else Refusal(Code.NOT_FOUND, f"There is no user {user_id}.", field="user_id")
+        return users[0] if users and not users[0].is_deleted else _no_user(user_id)
 
     async def _actor(self, admin: Claims) -> Actor:
         (user,) = await self._services.accounts.users([admin.user_id])
         return Actor(user.user_id, user.name, client_address(request))
+
+
+def _no_user(user_id: int) -> Refusal:
+    return Refusal(Code.NOT_FOUND, f"There is no user {user_id}.", field="user_id")

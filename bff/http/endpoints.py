@@ -23,6 +23,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from bff.http.problems import problem
 from bff.http.server import mark_authenticated
+from bff.validation import refusal_of
 from shared.accounts.tokens import Claims, TokenVerifier
 from shared.contract.errors import Code, Refusal
 from shared.contract.ids import MAX_ID
@@ -170,7 +171,7 @@ def parse_query(model: type[M], query: bytes) -> M | Refusal:
     try:
         return model.model_validate(fields)
     except ValidationError as error:
-        return _refusal(error)
+        return refusal_of(error)
 
 
 async def _body() -> bytes:
@@ -188,21 +189,7 @@ def parse_body(model: type[M], body: bytes) -> M | Refusal:
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
-        return _refusal(error)
-
-
-def _refusal(error: ValidationError) -> Refusal:
-    """The refusal for the first error: `malformed` for a wrong type or an unknown field, else `invalid`."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    kind, message = first["type"], first["msg"]
-    field = ".".join(str(part) for part in first["loc"])[:64]
-    if kind == "json_invalid":
-        return Refusal(Code.MALFORMED, f"The body is not JSON in UTF-8: {message.removeprefix('Invalid JSON: ')}.")
-    if kind == "extra_forbidden":
-        return Refusal(Code.MALFORMED, f"There is no field `{field}`.", field=field)
-    where = f"`{field}`" if field else "The body"
-    malformed = kind == "missing" or kind.endswith(("_type", "_parsing"))
-    return Refusal(Code.MALFORMED if malformed else Code.INVALID, f"{where}: {message}.", field=field)
+        return refusal_of(error)
 
 
 def _respond(response: Response) -> HttpResponse:

@@ -30,6 +30,7 @@ from shared.net.admission import Admission, ConnectionBudget, Slot
 from shared.net.client_address import Network, peer_address
 from shared.net.listening import ClientStream, listen, transport_of
 from shared.net.tls import ServerTls
+from shared.net.turns import REQUEST_SECONDS, Turn, await_client
 
 MAX_RECEIVE = 64 * 1024
 """Bytes per read from a socket: the usual size of a socket's buffer."""
@@ -84,17 +85,16 @@ class Server:
         return len(self._connections)
 
     async def handle(self, stream: ClientStream) -> None:
-        """Serve one connection until it ends."""
+        """Serve one connection until it ends. The caller closes it."""
         scope = trio.CancelScope()
         slot = self._admit(peer_address(stream), scope.cancel)
         if slot is None:
-            await trio.aclose_forcefully(stream)
             return
-        transport = transport_of(stream)
         connection = _Connection(self, stream, scope, slot)
         self._connections[connection] = None
         try:
-            await connection.run()
+            with scope:
+                await connection.run()
         except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as errors:
             _log.debug("connection_lost", reason=str(errors.exceptions[0]))
         except* Exception:  # supervises one connection: a fault in it must not end the others
@@ -104,7 +104,6 @@ class Server:
             self._connections.pop(connection, None)
             if not self._connections:
                 self._empty.set()
-            await trio.aclose_forcefully(transport)
 
     def _admit(self, peer: str, close: Callable[[], None]) -> Slot | None:
         slot = self.admission.admit(peer, close)
@@ -197,14 +196,18 @@ class _Connection:
     async def run(self) -> None:
         """Serve requests until the client disconnects, is idle or too slow, or the protocol ends. Until a client has
         authenticated, an idle connection ends at its total age too."""
-        with self._all:
-            async with TaskGroup() as tasks:
-                protocol = self._make_protocol(tasks)
-                with self._reading:
-                    await self._read(protocol)
-                await protocol.handle(Closed())
-            if self._is_established and not self._server.context.terminated.is_set():
-                await self._linger()
+        with self._reading:
+            await await_client(self._stream, self.slot.turn)
+        if self._reading.cancelled_caught:
+            return
+        self._reading = trio.CancelScope(deadline=self._reading.deadline)
+        async with TaskGroup() as tasks:
+            protocol = self._make_protocol(tasks)
+            with self._reading:
+                await self._read(protocol)
+            await protocol.handle(Closed())
+        if self._is_established and not self._server.context.terminated.is_set():
+            await self._linger()
 
     def _make_protocol(self, tasks: TaskGroup) -> "_Http1":
         socket = transport_of(self._stream).socket
@@ -218,6 +221,7 @@ class _Connection:
             _address(socket.getpeername()),
             _address(socket.getsockname()),
             self._on_event,
+            turn=self.slot.turn,
         )
 
     async def _read(self, protocol: H11Protocol) -> None:
@@ -225,6 +229,7 @@ class _Connection:
             await self._stream.do_handshake()
         self._is_established = True
         while data := await self._stream.receive_some(MAX_RECEIVE):
+            await self.slot.turn.wait()
             await protocol.handle(RawData(bytes(data)))
 
     async def _on_event(self, event: Event) -> None:
@@ -245,11 +250,12 @@ class _Connection:
 
     async def _send(self, data: bytes) -> None:
         """Send, or close the connection if the client does not read in time."""
-        with trio.move_on_after(self._limits.send_seconds) as scope:
-            async with self._send_lock:
-                await self._stream.send_all(data)
-        if scope.cancelled_caught:
-            self._all.cancel()
+        try:
+            with trio.fail_after(self._limits.send_seconds):
+                async with self._send_lock:
+                    await self._stream.send_all(data)
+        except (trio.TooSlowError, trio.BrokenResourceError, trio.ClosedResourceError):
+            self._all.cancel()  # with the request's task, to which a lost client would be a fault
 
     async def _linger(self) -> None:
         """Send end-of-stream and discard further data of the client: a reset would drop the end of the response."""
@@ -263,16 +269,36 @@ class _Connection:
                 pass
 
 
+class _H11(h11.Connection):
+    """Counts the time of parsing for the client's turn."""
+
+    def __init__(self, turn: Turn, max_head_bytes: int) -> None:
+        super().__init__(h11.SERVER, max_incomplete_event_size=max_head_bytes)
+        self._turn = turn
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        with self._turn:
+            return super().next_event()
+
+
 class _Http1(H11Protocol):
     """HTTP/1.1 only: an `Upgrade` to HTTP/2 or WebSocket is ignored (RFC 9110, 7.8).
 
     A target in absolute form, as proxies send it, becomes its path (RFC 9112, 3.2.2).
     """
 
+    def __init__(self, *connection: Any, turn: Turn) -> None:
+        """`connection` as for hypercorn's; `turn` bounds the time for received bytes and the number of requests."""
+        super().__init__(*connection)
+        self.connection = _H11(turn, self.config.h11_max_incomplete_size)
+        self._turn = turn
+
     async def _check_protocol(self, event: h11.Request) -> None:
         """Hypercorn would switch to HTTP/2 here."""
 
     async def _create_stream(self, request: h11.Request) -> None:
+        await self._turn.wait()
+        self._turn.charge(REQUEST_SECONDS)
         if status := _refusal_of_head(request, self.config.h11_max_incomplete_size):
             await self._send_error_response(status)
             await self.send(Closed())  # a further request on this connection may be a smuggled one

@@ -65,6 +65,7 @@ type Session struct {
 	// State that outlives a connection.
 	position     *pb.Position // where to resume
 	pending      *pb.Send     // not accepted yet; a client that may be killed stores it on disk
+	firstSentMS  int64        // when it was first sent; 0 until then
 	seen, before map[messageKey]bool
 	newestMS     int64 // the time of the newest event, never of an own accepted message
 	history      chan found
@@ -109,6 +110,9 @@ func (s *Session) Run(ctx context.Context) error {
 
 // pause is random, so that the clients of a gateway do not reconnect together; it grows, up to a low bound.
 func (s *Session) pause(left *leave) time.Duration {
+	if left.after > 0 {
+		return left.after + mathrand.N(500*time.Millisecond) // the server is up: this is no failure
+	}
 	if s.failures == 0 {
 		s.failingSince = time.Now()
 	}
@@ -118,7 +122,7 @@ func (s *Session) pause(left *leave) time.Duration {
 	}
 	longest := min(max(time.Since(s.failingSince)/4, 2*time.Second), 5*time.Second)
 	longest = min(longest, 250*time.Millisecond<<s.failures)
-	return max(left.after, mathrand.N(longest))
+	return mathrand.N(longest)
 }
 
 func (s *Session) connect(ctx context.Context, left *leave) error {
@@ -217,15 +221,23 @@ func (s *Session) begin(text string) {
 		To:              &pb.Send_RecipientId{RecipientId: s.otherID},
 		Content:         &pb.Send_Text{Text: &pb.Text{Body: text}},
 	}
+	s.firstSentMS = 0
 	s.isNew(s.myID, s.pending.ClientMessageId) // a replay of it is not shown
 	s.sendPending()
 }
 
 // sendPending sends it again whenever it may be lost: the server keeps one message per ClientMessageId.
 func (s *Session) sendPending() {
-	if s.pending != nil {
-		s.send(&pb.ClientFrame{Frame: &pb.ClientFrame_Send{Send: s.pending}})
+	if s.pending == nil {
+		return
 	}
+	nowMS := time.Now().UnixMilli()
+	if s.firstSentMS == 0 {
+		s.firstSentMS = nowMS
+	}
+	msAgo := uint32(nowMS - s.firstSentMS) // very long, if the clock was set back
+	s.pending.FirstSentMsAgo = &msAgo
+	s.send(&pb.ClientFrame{Frame: &pb.ClientFrame_Send{Send: s.pending}})
 }
 
 func (s *Session) send(frame *pb.ClientFrame) {

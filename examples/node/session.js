@@ -43,6 +43,7 @@ export class Session {
   // State that outlives a connection.
   #position = null; // where to resume
   #pending = null; // not accepted yet; a client that may be killed stores it on disk
+  #firstSentMs = 0; // when it was first sent; 0 until then
   #finish = null; // called with its outcome
   #seen = new Set(); // in order, so that the oldest can be removed
   #newestMs = Date.now() - HISTORY_MS; // the time of the newest event, never of an own accepted message
@@ -69,6 +70,7 @@ export class Session {
    */
   send(text) {
     this.#pending = { client_message_id: randomUUID(), recipient_id: this.otherId, text: { body: text } };
+    this.#firstSentMs = 0;
     this.#isNew(this.myId, this.#pending.client_message_id); // a replay of it is not shown
     this.#sendPending();
     return new Promise((resolve) => (this.#finish = resolve));
@@ -76,7 +78,10 @@ export class Session {
 
   /** Send it again whenever it may be lost: the server keeps one message per client_message_id. */
   #sendPending() {
-    if (this.#pending) this.#stream?.write({ send: this.#pending });
+    if (!this.#pending || !this.#stream) return;
+    this.#firstSentMs ||= Date.now();
+    this.#pending.first_sent_ms_ago = (Date.now() - this.#firstSentMs) >>> 0; // very long, if the clock was set back
+    this.#stream.write({ send: this.#pending });
   }
 
   // ---- one connection after the other
@@ -95,12 +100,13 @@ export class Session {
 
   /** A random pause, so that the clients of a gateway do not reconnect together; it grows, up to a low bound. */
   #pause({ afterMs, movedTo }) {
+    if (afterMs) return afterMs + Math.random() * 500; // the server is up: this is no failure
     const now = performance.now();
     if (this.#failures === 0) this.#failingSince = now;
     this.#failures = Math.min(this.#failures + 1, 10);
     if (movedTo && this.#failures === 1) return 0; // the gateways disagree: give them time
     const longest = Math.min(Math.max((now - this.#failingSince) / 4, 2_000), 5_000);
-    return Math.max(afterMs, Math.random() * Math.min(250 * 2 ** this.#failures, longest));
+    return Math.random() * Math.min(250 * 2 ** this.#failures, longest);
   }
 
   async #connect({ movedTo, isSignedOut }) {

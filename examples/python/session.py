@@ -54,6 +54,7 @@ class Session:
         # State that outlives a connection.
         self.position: pb.Position | None = None  # where to resume
         self.pending: pb.Send | None = None  # not accepted yet
+        self.first_sent_ms = 0  # when it was first sent; 0 until then
         self.outcome = asyncio.Future[str]()
         self.seen: dict[tuple[int, str], None] = {}  # a dict keeps the order, so that the oldest can be removed
         self.newest_ms = int(time.time() * 1000) - HISTORY_MS  # of the newest event, never of an own accepted message
@@ -77,6 +78,7 @@ class Session:
         """
         self.pending = pb.Send(client_message_id=secrets.token_hex(16), recipient_id=self.other_id)
         self.pending.text.body = text
+        self.first_sent_ms = 0
         self.is_new(self.my_id, self.pending.client_message_id)  # a replay of it is not shown
         self.outcome = asyncio.Future()
         self.send_pending()
@@ -84,8 +86,12 @@ class Session:
 
     def send_pending(self) -> None:
         """Send it again whenever it may be lost: the server keeps one message per client_message_id."""
-        if self.pending is not None:
-            self.say(send=self.pending)
+        if self.pending is None or self.outgoing is None:
+            return
+        now_ms = int(time.time() * 1000)
+        self.first_sent_ms = self.first_sent_ms or now_ms
+        self.pending.first_sent_ms_ago = (now_ms - self.first_sent_ms) % 2**32  # very long, if the clock was set back
+        self.say(send=self.pending)
 
     def say(self, **frame: object) -> None:
         if self.outgoing is not None:
@@ -117,13 +123,15 @@ class Session:
 
     def pause(self, left: Leave) -> float:
         """A random pause, so that the clients of a gateway do not reconnect together; it grows, up to a low bound."""
+        if left.after:
+            return left.after + random.uniform(0.0, 0.5)  # the server is up: this is no failure
         now = time.monotonic()
         self.failing_since = self.failing_since if self.failures else now
         self.failures = min(self.failures + 1, 10)
         if left.moved_to and self.failures == 1:
             return 0.0  # if the user is not there either, the gateways disagree: give them time
         longest = min(max((now - self.failing_since) / 4, 2.0), 5.0)
-        return max(left.after, random.uniform(0.0, min(2.0 ** (self.failures - 2), longest)))
+        return random.uniform(0.0, min(2.0 ** (self.failures - 2), longest))
 
     async def converse(self, address: str) -> None:
         """Hold one connection, until it ends with an exception."""

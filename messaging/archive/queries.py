@@ -12,6 +12,8 @@ from rookery.v1.archive_grpc import ArchiveServiceServicer
 from rookery.v1.archive_pb2 import (
     CHAT_KIND_DIRECT,
     Chat,
+    FindMessageRequest,
+    FindMessageResponse,
     GetChatRequest,
     GetChatResponse,
     GetMessageRequest,
@@ -22,7 +24,7 @@ from rookery.v1.archive_pb2 import (
     ListMessagesResponse,
 )
 from shared.archive import UNAVAILABLE
-from shared.contract.chats import direct_members
+from shared.contract.chats import MAX_CLIENT_MESSAGE_ID, direct_members
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.ids import MAX_ID, first_id_at
 
@@ -95,6 +97,18 @@ class ArchiveQueries(ArchiveServiceServicer):
                 return Refusal(Code.NOT_FOUND, "There is no such message in this chat.", field="message_id")
             case _:
                 return GetMessageResponse(message=message)
+
+    async def FindMessage(self, request: FindMessageRequest) -> FindMessageResponse | Refusal:
+        members = _members(request.user_id, request.chat_id)
+        if isinstance(members, Refusal):
+            return members
+        if not 0 < len(request.client_message_id.encode()) <= MAX_CLIENT_MESSAGE_ID:
+            limits = f"`client_message_id` must have 1 to {MAX_CLIENT_MESSAGE_ID} bytes."
+            return Refusal(Code.INVALID, limits, field="client_message_id")
+        message = await _unless_unavailable(
+            self._chats.find_message(request.chat_id, request.user_id, request.client_message_id)
+        )
+        return message if isinstance(message, Refusal) else FindMessageResponse(message=message)
 
     async def _page(self, request: ListMessagesRequest, anchor: str | None) -> Page:
         match anchor:

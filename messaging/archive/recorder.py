@@ -16,14 +16,17 @@ from google.protobuf.message import DecodeError
 
 from messaging.archive.store.protocol import ChatStore
 from messaging.archive.tracing import Recordable, Spans, recording
+from messaging.fences import Fences
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Event
+from shared.archive import ARCHIVE_GROUP
 from shared.background import open_background
-from shared.backplane import Assignment, Backplane, Consumer, DeadLetter, Fetched, StoredRecord
+from shared.backplane import Assignment, Backplane, Checkpoint, Consumer, DeadLetter, Fetched, StoredRecord
 from shared.contract.errors import Unavailable
+from shared.telemetry.metrics.catalogue import LATE_RECORDS
 from shared.telemetry.traces import current, fail
 
-GROUP = "archive"
+GROUP = ARCHIVE_GROUP
 """The consumer group that divides the partitions among the archives."""
 
 MAX_BATCH = 1_000
@@ -78,8 +81,11 @@ class Recorder:
     def __init__(self, backplane: Backplane, chats: ChatStore) -> None:
         self._backplane = backplane
         self._chats = chats
-        self._recorded: dict[int, int] = {}  # by assigned partition, the next offset to record
-        self._committed: dict[int, int] = {}
+        # By assigned partition: the next offset to record, and the epoch that is in force there.
+        self._recorded: dict[int, Checkpoint] = {}
+        self._committed: dict[int, Checkpoint] = {}
+        self._inherited: dict[int, Checkpoint] = {}  # as committed when the partition was gained
+        self._fences: dict[int, Fences] = {}
         self._events = 0
         self._batches = 0
         self._dead_letters = 0
@@ -123,14 +129,20 @@ class Recorder:
     async def _reassign(self, consumer: Consumer, gained: frozenset[int], lost: frozenset[int]) -> None:
         """Drop the lost partitions, and seek in the gained ones to the store's offsets, if it keeps any."""
         await self._commit(consumer)
-        for partition in lost:
-            self._recorded.pop(partition, None)
-            self._committed.pop(partition, None)
+        for partition in gained | lost:
+            for known in (self._recorded, self._committed, self._inherited, self._fences):
+                known.pop(partition, None)
+        if gained:
+            self._inherited.update(await consumer.committed(gained))
         offsets = await self._persist(self._chats.recorded_offsets) if gained else {}
         for partition in gained & offsets.keys():
             end = await self._backplane.end_offset(partition)
             if offsets[partition] <= end:
                 consumer.seek(partition, offsets[partition])
+                # The log's own may be older, after a crash; then the epoch is not known.
+                recorded = Checkpoint(offsets[partition])
+                inherited = self._inherited.get(partition, recorded)
+                self._recorded[partition] = inherited if inherited.offset == recorded.offset else recorded
             else:
                 _log.error("log_replaced", partition=partition, recorded=offsets[partition], end=end)
 
@@ -143,28 +155,46 @@ class Recorder:
             await trio.sleep_until(began + GATHER_SECONDS)
 
     async def _record(self, records: Sequence[StoredRecord]) -> None:
-        offsets = {record.partition: record.offset + 1 for record in records}
         events = await self._decode(records)
+        offsets = {record.partition: record.offset + 1 for record in records}
+        recorded = {part: Checkpoint(offset, self._fences[part].epoch) for part, offset in offsets.items()}
         if any(record.traceparent for record, _ in events):
             with recording(self._backplane.destination, GROUP, events) as self._spans:
                 await self._write(events, offsets)
             self._spans = {}
         else:
             await self._write(events, offsets)
-        self._recorded.update(offsets)
+        self._recorded.update(recorded)
 
     async def _decode(self, records: Sequence[StoredRecord]) -> list[tuple[StoredRecord, Event]]:
-        """The records of truth, with their events. Records that can't be decoded become dead letters."""
+        """The records of truth that count, with their events. Records that can't be decoded become dead letters."""
         events: list[tuple[StoredRecord, Event]] = []
         for record in records:
+            fences = self._fences.get(record.partition)
+            if fences is None or record.offset < fences.epoch:  # no epoch of this log is higher: it was replaced
+                fences = self._fences[record.partition] = self._fences_at(record)
             try:
                 envelope = Envelope.FromString(record.value)
             except DecodeError as error:
                 await self._dead_letter(record, error)
                 continue
             if envelope.truth and envelope.HasField("event"):
-                events.append((record, envelope.event))
+                if fences.admits(envelope.epoch):
+                    events.append((record, envelope.event))
+                else:
+                    LATE_RECORDS.inc(GROUP)
+                    offset, epoch = record.offset, envelope.epoch
+                    _log.info("late_record_dropped", partition=record.partition, offset=offset, epoch=epoch)
+            elif envelope.HasField("fence"):
+                fences.read(record.offset, envelope.fence)
         return events
+
+    def _fences_at(self, record: StoredRecord) -> Fences:
+        """The fences of a partition whose first record this is: its checkpoint's epoch, if that is of this offset."""
+        checkpoint = self._inherited.get(record.partition)
+        if checkpoint is None or checkpoint.offset != record.offset:
+            return Fences(record.offset)
+        return Fences(record.offset, checkpoint.epoch)
 
     async def _write(self, recordable: Recordable, offsets: Mapping[int, int]) -> None:
         """Write the events to the store. An event that it rejects is found by bisection and becomes a dead letter."""

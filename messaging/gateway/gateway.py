@@ -52,9 +52,18 @@ class Gateway:
         self.live = live
         self.registry = Registry()
         self.partitions = OwnedPartitions(backplane.partitions)
-        self.publisher = Publisher(backplane, Lookups(accounts, history, self.partitions), self.partitions, ids)
+        lookups = Lookups(accounts, history, backplane, self.partitions)
+        self.publisher = Publisher(backplane, lookups, self.partitions, ids)
         self.log_consumer = LogConsumer(
-            backplane, self.partitions, self.registry, directory, address, live, ids, self.publisher.wait_idle
+            backplane,
+            self.partitions,
+            self.registry,
+            directory,
+            address,
+            live,
+            ids,
+            self.publisher.wait_idle,
+            lookups.forget_user,
         )
         sign_in = SignIn(verifier, self.partitions, self.registry, directory, address, live)
         self.dispatcher = Dispatcher(sign_in, self.publisher, live)

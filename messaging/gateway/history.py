@@ -1,8 +1,9 @@
-"""The gateway's queries of the archive: whether a message exists that is no longer in the gateway's tail."""
+"""The gateway's queries of the archive: for messages that are no longer in the gateway's tail."""
 
 from typing import Protocol
 
-from rookery.v1.archive_pb2 import GetMessageRequest
+from rookery.v1.archive_pb2 import FindMessageRequest, GetMessageRequest
+from rookery.v1.session_pb2 import Message
 from shared.archive import ArchiveClient
 from shared.contract.errors import Code, Refusal
 from shared.rpc import Balancer, Channel
@@ -16,6 +17,10 @@ class History(Protocol):
 
     async def has_message(self, user_id: int, chat_id: str, message_id: int) -> bool | Refusal:
         """Whether the user's chat has the message; a retryable Refusal if the archive does not answer."""
+        ...
+
+    async def find_message(self, user_id: int, chat_id: str, client_message_id: str) -> Message | Refusal | None:
+        """The recorded message that the user sent with this id; a retryable Refusal if the archive does not answer."""
         ...
 
 
@@ -32,5 +37,16 @@ class ArchiveHistory:
             return True
         if answer.code is Code.NOT_FOUND:
             return False
-        # The gateway has validated the ids, so every other refusal is about the archive and not about the client.
-        return Refusal(Code.UNAVAILABLE, "History does not answer now.", retry_after_ms=answer.retry_after_ms or 1_000)
+        return _unanswered(answer)
+
+    async def find_message(self, user_id: int, chat_id: str, client_message_id: str) -> Message | Refusal | None:
+        request = FindMessageRequest(user_id=user_id, chat_id=chat_id, client_message_id=client_message_id)
+        answer = await self._archive.find_message(request)
+        if isinstance(answer, Refusal):
+            return _unanswered(answer)
+        return answer.message if answer.HasField("message") else None
+
+
+def _unanswered(refusal: Refusal) -> Refusal:
+    """The gateway has validated the ids, so the refusal is about the archive and not about the client."""
+    return Refusal(Code.UNAVAILABLE, "History does not answer now.", retry_after_ms=refusal.retry_after_ms or 1_000)

@@ -14,19 +14,21 @@ from messaging.gateway.frames import shared_event
 from messaging.gateway.owned_partitions import OwnedPartitions
 from messaging.gateway.registry import Registry
 from messaging.gateway.tail import Entry, Tail, content_hash
-from rookery.v1.backplane_pb2 import Envelope
-from shared.backplane import Assignment, Backplane, Consumer, Fetched, StoredRecord
+from rookery.v1.backplane_pb2 import Envelope, Fence
+from shared.background import open_background
+from shared.backplane import Assignment, Backplane, Consumer, Fetched, Record, StoredRecord
+from shared.backplane.publishing import publish_and_wait
 from shared.configuration.live import Live
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.ids import SnowflakeGenerator, wall_clock_ms
 from shared.coordination.ownership import Directory, GatewayAddress
-from shared.telemetry.metrics.catalogue import REBUILDS
+from shared.telemetry.metrics.catalogue import LATE_RECORDS, REBUILDS
 
 GROUP = "gateway"
 """The consumer group that divides the partitions among the gateways."""
 
 RETRY_SECONDS = 1.0
-"""Delay before the group is joined again after the backplane was unavailable."""
+"""Delay before the group is joined, a tail begun, or a fence published again, after the backplane was unavailable."""
 
 SLICE = 2_000
 """Records delivered before other tasks get their turn: about 20 ms of work. If all sessions could publish more in one
@@ -62,6 +64,7 @@ class LogConsumer:
         live: Live,
         ids: SnowflakeGenerator,
         settle_sends: SettleSends,
+        forget_user: Callable[[int], None],
     ) -> None:
         self._backplane = backplane
         self._partitions = partitions
@@ -71,16 +74,20 @@ class LogConsumer:
         self._live = live
         self._ids = ids
         self._settle_sends = settle_sends
+        self._forget_user = forget_user
         self._epoch = 0
+        self._number = random.getrandbits(63)  # in this gateway's fences
+        self._fenced: list[int] = []  # partitions owned since the last announcement
         self._scope = trio.CancelScope()
         self._ended = trio.Event()
 
     async def check(self) -> None:
-        """Check readiness. Raises Unavailable while a tail is being rebuilt, or if the group may have expelled this
-        gateway. A gateway without partitions is ready to be assigned some."""
+        """Check readiness. Raises Unavailable while an assigned partition is not owned yet, or if the group may have
+        expelled this gateway. A gateway without partitions is ready to be assigned some."""
         partitions = self._partitions
         if partitions.rebuilding:
-            raise Unavailable(f"{len(partitions.owned)} partitions are served, {len(partitions.rebuilding)} are read")
+            served, others = len(partitions.owned), len(partitions.rebuilding)
+            raise Unavailable(f"{served} partitions are served, {others} are read or wait for their fence")
         if not partitions.is_held:
             raise Unavailable("the consumer group may have expelled this gateway")
 
@@ -117,27 +124,34 @@ class LogConsumer:
 
     async def _consume(self, started: Callable[[], None]) -> None:
         """Be a member of the group until the backplane is unavailable."""
-        try:
-            async with self._backplane.consume(GROUP) as consumer:
-                self._partitions.set_consumer(consumer)
-                while True:
-                    match await consumer.fetch():
-                        case Assignment(gained, lost, epoch):
-                            self._epoch = epoch
-                            await self._lose(lost)
-                            await self._gain(consumer, gained)
-                        case Fetched(records):
-                            await self._deliver_all(records)
-                        case never:
-                            assert_never(never)
-                    self._own_rebuilt()
-                    if not self._partitions.rebuilding:
-                        started()
-        except Unavailable as error:
-            _log.warning("backplane_unavailable", error=str(error))
-            await self._lose(frozenset(self._partitions.tails))
-        finally:
-            self._partitions.set_consumer(None)
+        async with self._backplane.consume(GROUP) as consumer:
+            self._partitions.set_consumer(consumer)
+            try:
+                await self._follow(consumer, started)
+            except Unavailable as error:
+                _log.warning("backplane_unavailable", error=str(error))
+                await self._lose(frozenset(self._partitions.tails))
+            finally:
+                self._partitions.set_consumer(None)  # before this gateway leaves the group: others own them then
+
+    async def _follow(self, consumer: Consumer, started: Callable[[], None]) -> None:
+        """Handle assignments and records. Raises Unavailable."""
+        async with open_background() as nursery:
+            while True:
+                match await consumer.fetch():
+                    case Assignment(gained, lost, epoch):
+                        self._epoch = epoch
+                        await self._lose(lost)
+                        await self._gain(consumer, gained)
+                    case Fetched(records):
+                        await self._deliver_all(records)
+                    case never:
+                        assert_never(never)
+                self._announce_owned()
+                for partition in self._partitions.take_rebuilt():
+                    nursery.start_soon(self._fence, partition, started)
+                if not self._partitions.rebuilding:
+                    started()
 
     # ---- records
 
@@ -159,8 +173,14 @@ class LogConsumer:
         except DecodeError:
             _log.error("poison_record", partition=record.partition, offset=record.offset)
             return
-        if envelope.WhichOneof("payload") == "sign_out":
+        payload = envelope.WhichOneof("payload")
+        if payload == "sign_out":
             self._sign_out(envelope)
+        elif payload == "fence":
+            self._read_fence(tail, record, envelope.fence)
+        elif envelope.truth and not tail.fences.admits(envelope.epoch):
+            LATE_RECORDS.inc(GROUP)
+            _log.info("late_record_dropped", partition=record.partition, offset=record.offset, epoch=envelope.epoch)
         else:
             self._deliver_event(tail, record, envelope)
 
@@ -202,6 +222,8 @@ class LogConsumer:
     def _sign_out(self, envelope: Envelope) -> None:
         family_id = envelope.sign_out.family_id
         for user_id in envelope.recipient_ids:
+            if envelope.sign_out.is_deleted:
+                self._forget_user(user_id)
             for session in tuple(self._registry.of(user_id)):
                 if family_id in ("", session.family_id):
                     session.end(Refusal(Code.UNAUTHENTICATED, "This sign-in has ended."))
@@ -215,44 +237,74 @@ class LogConsumer:
     # ---- assignments
 
     async def _gain(self, consumer: Consumer, partitions: Collection[int]) -> None:
-        """Begin to read the gained partitions, from where their tails begin. Raises Unavailable."""
-        failures: list[Unavailable] = []
+        """Begin to read the gained partitions, from where their tails begin."""
 
         async def begin(partition: int) -> None:
-            try:
-                await self._begin_tail(consumer, partition)
-            except Unavailable as error:
-                failures.append(error)
+            while True:
+                try:
+                    return await self._begin_tail(consumer, partition)
+                except Unavailable as error:  # to leave the group for it would cost all owned partitions
+                    _log.warning("tail_not_begun", partition=partition, error=str(error))
+                    await trio.sleep(RETRY_SECONDS)
 
         async with trio.open_nursery() as nursery:
             for partition in partitions:
                 nursery.start_soon(begin, partition)
-        if failures:
-            raise failures[0]
 
     async def _begin_tail(self, consumer: Consumer, partition: int) -> None:
+        """Raises Unavailable."""
         configuration = self._live.value
         since_ms = wall_clock_ms() - int(configuration.tail_seconds * 1000)
         end = await self._backplane.end_offset(partition)
         full = end - configuration.tail_bytes // MIN_RECORD_BYTES
         # If all records are older, `offset_at` returns the end of that moment: the tail must also have the records
         # that came after `end_offset`.
-        start = max(min(await self._backplane.offset_at(partition, since_ms), end), full)
+        since = min(await self._backplane.offset_at(partition, since_ms), end)
+        start = max(since, full)
         consumer.seek(partition, start)
-        self._partitions.assign(partition, start, end)
+        self._partitions.assign(partition, start, end, since_ms if start == since else wall_clock_ms())
 
-    def _own_rebuilt(self) -> None:
-        """Own the partitions whose tails have been read up to the end of the log at their assignment."""
-        if not self._partitions.rebuilding:
+    async def _fence(self, partition: int, started: Callable[[], None]) -> None:
+        """Publish this gateway's fence until the log has stored it. The partition is owned once it has been read, if no
+        other gateway's came between: see `_read_fence`."""
+        tail = self._partitions.tails[partition]
+        while self._partitions.tails.get(partition) is tail and partition in self._partitions.fencing:
+            fence = Envelope(fence=Fence(gateway=self._number, read_up_to=tail.next_offset))
+            record = Record(partition, fence.SerializeToString())
+            try:
+                await publish_and_wait(self._backplane, [record], until=self._partitions.held_until)
+            except Unavailable as error:
+                _log.warning("fence_not_published", partition=partition, error=str(error))
+                started()  # the process serves everything else; it is unready
+                await trio.sleep(RETRY_SECONDS)
+            else:
+                return
+
+    def _read_fence(self, tail: Tail, record: StoredRecord, fence: Fence) -> None:
+        """Own the partition from its own fence on, unless another gateway's counts: then it has to be fenced again."""
+        partitions, partition = self._partitions, record.partition
+        is_own, counts = fence.gateway == self._number, tail.fences.read(record.offset, fence)
+        if partition in partitions.fencing and is_own:
+            if counts:
+                partitions.own(partition)
+                self._ids.start_above(tail.highest_event_id)
+                self._fenced.append(partition)
+            else:
+                partitions.disown(partition)
+        elif partition not in partitions.rebuilding and counts:
+            _log.warning("partition_fenced_by_another", partition=partition, offset=record.offset)
+            partitions.disown(partition)
+
+    def _announce_owned(self) -> None:
+        """Claim the partitions that are owned since the last call in the directory."""
+        if not self._fenced:
             return
-        rebuilt = self._partitions.take_rebuilt()
-        for partition in rebuilt:
-            self._ids.start_above(self._partitions.tails[partition].highest_event_id)
-        if rebuilt:
-            REBUILDS.inc(by=len(rebuilt))
-            owned = self._partitions.owned
+        owned = self._partitions.owned
+        if gained := owned.intersection(self._fenced):
+            REBUILDS.inc(by=len(gained))
             self._directory.publish(self._address, owned, self._epoch)
-            _log.info("partitions_owned", gained=sorted(rebuilt), owned=len(owned), epoch=self._epoch)
+            _log.info("partitions_owned", gained=sorted(gained), owned=len(owned), epoch=self._epoch)
+        self._fenced.clear()
 
     async def _lose(self, partitions: Collection[int]) -> None:
         """Accept no more messages of the partitions' users, answer the ones in flight, and send the users Reconnect."""
@@ -261,6 +313,7 @@ class LogConsumer:
         self._partitions.leaving = frozenset(partitions)
         with trio.move_on_after(SETTLE_SECONDS):
             await self._settle_sends(partitions)
+        self._backplane.withdraw(partitions)
         self._partitions.remove(partitions)
         owned = self._partitions.owned
         self._directory.publish(self._address, owned, self._epoch)

@@ -13,8 +13,8 @@ from shared.contract.partitions import partition_of
 class OwnedPartitions:
     """One for each gateway. The log consumer writes it, sign-in and publisher read it; no method waits.
 
-    A partition is assigned, *owned* once its tail is rebuilt, and in the end leaving. Its users are served while it is
-    owned.
+    A partition is assigned, *owned* once its tail is rebuilt and this gateway's fence is in force, and in the end
+    leaving. Its users are served while it is owned.
     """
 
     def __init__(self, count: int) -> None:
@@ -23,7 +23,9 @@ class OwnedPartitions:
         self.tails: dict[int, Tail] = {}
         """By assigned partition."""
         self.rebuilding: dict[int, int] = {}
-        """By partition whose tail is being rebuilt, the offset at which the tail is complete."""
+        """By partition that is not owned yet, the offset at which its tail is complete."""
+        self.fencing: set[int] = set()
+        """Partitions among these whose tail is complete: their fence is on its way to the log."""
         self.leaving: frozenset[int] = frozenset()
         """Partitions that accept no more messages."""
         self.set_consumer(None)
@@ -61,23 +63,44 @@ class OwnedPartitions:
             return None
         return self.tails.get(partition)
 
-    def assign(self, partition: int, start: int, end: int) -> None:
-        """Begin a tail at offset `start`; the partition is owned once the tail has been read up to `end`."""
-        self.tails[partition] = Tail(start)
+    def holds(self, tail: Tail, epoch: int) -> bool:
+        """Whether no other gateway has owned the tail's partition since this one published under this epoch. If so, its
+        records of truth count that the log has acknowledged until now."""
+        return tail.fences.epoch == epoch and not tail.is_released and self.is_held
+
+    def assign(self, partition: int, start: int, end: int, complete_from_ms: int) -> None:
+        """Begin a tail at offset `start`, which will have every event from `complete_from_ms` on (since 1970); it is
+        complete once it has been read up to `end`."""
+        self.tails[partition] = Tail(start, complete_from_ms)
         self.rebuilding[partition] = end
 
     def take_rebuilt(self) -> list[int]:
-        """The partitions whose tails have become complete since the last call. They are owned from now on."""
-        rebuilt = [part for part, end in self.rebuilding.items() if self.tails[part].next_offset >= end]
-        for partition in rebuilt:
-            del self.rebuilding[partition]
+        """The partitions that have to be fenced now: their tails are complete, and no fence is on its way."""
+        rebuilt = [
+            part
+            for part, end in self.rebuilding.items()
+            if part not in self.fencing and self.tails[part].next_offset >= end
+        ]
+        self.fencing.update(rebuilt)
         return rebuilt
+
+    def own(self, partition: int) -> None:
+        """Own the partition, since this gateway's fence is in force."""
+        del self.rebuilding[partition]
+        self.fencing.discard(partition)
+
+    def disown(self, partition: int) -> None:
+        """Own the partition no longer: it has to be fenced again."""
+        self.rebuilding[partition] = self.tails[partition].next_offset
+        self.fencing.discard(partition)
 
     def remove(self, partitions: Collection[int]) -> None:
         """Forget these partitions; none is leaving any more."""
         for partition in partitions:
-            self.tails.pop(partition, None)
+            if (tail := self.tails.pop(partition, None)) is not None:
+                tail.is_released = True
             self.rebuilding.pop(partition, None)
+        self.fencing.difference_update(partitions)
         self.leaving = frozenset()
 
     def evict(self, *, older_than_ms: int, max_bytes: int) -> None:

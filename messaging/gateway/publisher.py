@@ -1,6 +1,7 @@
 """Publishes the events of commands: checks a request, takes an id, fans out, publishes, and answers.
 
-A retried Send makes one message: its `SendKey` is looked up among the sends in flight and in the tail.
+A retried Send makes one message: its `SendKey` is looked up among the sends in flight and in the tail, and in
+history if the first Send may be older than the tail.
 """
 
 from collections.abc import Collection, Sequence
@@ -30,9 +31,15 @@ MAX_UNCONFIRMED = 100_000
 CLOCK_LEEWAY_MS = 5_000
 """How far in the future a receipt's message may seem to be, since gateways' clocks differ a little."""
 
+RETRY_MARGIN_MS = 60_000
+"""By so much the tail must reach back further than to a retry's first Send: the retry may have been on its way for as
+long as its connection was not found dead, and clocks differ."""
+
 _HELD_BACK = Refusal(
     Code.UNAVAILABLE, "An earlier message of this session was refused: send that one again first.", "", RETRY_AFTER_MS
 )
+
+_NOT_SERVED = Refusal(Code.UNAVAILABLE, "This gateway does not serve this user now.", "", RETRY_AFTER_MS)
 
 _NOT_STORED = Refusal(Code.UNAVAILABLE, "The event could not be stored.", "", RETRY_AFTER_MS)
 
@@ -72,24 +79,30 @@ class Publisher:
         """Publish a message, unless it was sent before."""
         session = command.session
         recipient_id = request.members[request.members[0] == session.user_id]
-        if not self._lookups.is_cached(recipient_id) and (
-            refusal := await self._lookups.check_user(recipient_id, "send.recipient_id")
-        ):
-            return refusal
+        no_recipient: Refusal | None = None
+        if not self._lookups.is_cached(recipient_id):
+            no_recipient = await self._lookups.check_user(recipient_id, "send.recipient_id")
+        if no_recipient is not None and no_recipient.code is not Code.RECIPIENT_DELETED:
+            return no_recipient  # else it may be the retry of a message that was accepted before the deletion
         if request.reply_to and (
             refusal := await self._lookups.check_message(session.user_id, request.chat_id, request.reply_to)
         ):
             return refusal
+        forgotten = await self._lookups.find_sent(session.user_id, request) if self._is_late(session, request) else None
+        if isinstance(forgotten, Refusal):
+            if request.first_sent_ms_ago is not None:
+                return forgotten
+            forgotten = None  # most likely it repeats nothing, and first sends do not depend on the archive
         message_id = self._ids.next_nowait() or await self._ids.next()
         # No `await` from here to the publish: a send is looked up and put in flight in one step.
         if self._is_leaving(session):
             return None
         tail = self._partitions.tail_of(session.user_id)
         if tail is None:
-            return Refusal(Code.UNAVAILABLE, "This gateway does not serve this user now.", "", RETRY_AFTER_MS)
+            return _NOT_SERVED
         if not session.may_send(request.client_message_id, trio.current_time()):
             return _HELD_BACK
-        return self._send_once(command, request, tail, message_id)
+        return self._send_once(command, request, tail, message_id, forgotten, no_recipient)
 
     async def react(self, command: Command, request: ReactRequest) -> Refusal | None:
         """Publish a reaction, or the removal of one."""
@@ -127,7 +140,7 @@ class Publisher:
         event = Event(typing=Typing(chat_id=request.chat_id, user_id=user_id))
         others = [member for member in request.members if member != user_id]
         records = fan_out_signal(event, sender_id=user_id, recipient_ids=others, partitions=self._partitions.count)
-        return self._publish_event(command, records)
+        return self._publish_event(command, records, None)
 
     # ---- events
 
@@ -143,26 +156,50 @@ class Publisher:
         where it connects next, as after any end of a session."""
         return self.is_closed or self._partitions.is_leaving(session.user_id)
 
-    def _send_once(self, command: Command, request: SendRequest, tail: Tail, message_id: int) -> Refusal | None:
-        """Publish the message as `message_id`, unless its key is in flight or in the tail: answer with the first."""
+    def _is_late(self, session: Session, request: SendRequest) -> bool:
+        """Whether the message may have been sent before the tail begins, and is not in it."""
+        ago_ms = request.first_sent_ms_ago
+        if ago_ms == 0 or (ago_ms is None and not session.may_repeat(trio.current_time())):
+            return False
+        key = (session.user_id, request.client_message_id)
+        tail = self._partitions.tail_of(session.user_id)
+        if tail is None or key in self._in_flight or tail.sent_with(key):
+            return False
+        return ago_ms is None or wall_clock_ms() - ago_ms - RETRY_MARGIN_MS < tail.complete_from_ms
+
+    def _send_once(
+        self,
+        command: Command,
+        request: SendRequest,
+        tail: Tail,
+        message_id: int,
+        forgotten: Sent | None,
+        no_recipient: Refusal | None,
+    ) -> Refusal | None:
+        """Publish the message as `message_id`, unless its key is in flight or in the tail, or `forgotten` is its first
+        message, from before the tail: answer with the first. A first message gets `no_recipient`, if that is given."""
         key = (command.session.user_id, request.client_message_id)
         in_flight = self._in_flight.get(key)
         stored = tail.sent_with(key)
-        first = in_flight.sent if in_flight else stored or self._unconfirmed.get(key)
+        first = in_flight.sent if in_flight else stored or forgotten or self._unconfirmed.get(key)
+        if first is None and no_recipient is not None:
+            return no_recipient
         sent = Sent(message_id, request.chat_id, content_hash(request.text, request.reply_to))
         if first is not None:
             if first[1:] != sent[1:]:
                 what = "to another chat" if first.chat_id != sent.chat_id else "with another content"
                 message = f"This `client_message_id` was used for a message {what}."
                 return Refusal(Code.INVALID, message, "send.client_message_id")
-            sent = first  # if unconfirmed, the log may have kept it: under the same id, both are one message
+            sent = first  # if unconfirmed, the log may keep it: under the same id, both are one message
         if in_flight:
             command.defer()
             in_flight.commands.append(command)
             return None
-        records = self._message_records(command, request, sent.message_id)
+        records = self._message_records(command, request, sent.message_id, tail.fences.epoch)
         if stored is not None:
             records = records[1:]  # the gateway that accepted it may have died before it published the copies
+        elif forgotten is not None:
+            records = []  # by now its recipients have it from history, and no device shows it as new again
         self._unconfirmed.pop(key, None)
         if records:
             self._publish_message(command, request, tail, sent, records)
@@ -171,7 +208,7 @@ class Publisher:
             _answer(command, _accepted(request, sent.message_id))
         return None
 
-    def _message_records(self, command: Command, request: SendRequest, message_id: int) -> list[Record]:
+    def _message_records(self, command: Command, request: SendRequest, message_id: int, epoch: int) -> list[Record]:
         session = command.session
         message = Message(
             message_id=message_id,
@@ -187,6 +224,7 @@ class Publisher:
             recipient_ids=request.members,
             partitions=self._partitions.count,
             session_id=session.session_id,
+            epoch=epoch,
         )
 
     def _publish_message(
@@ -194,13 +232,14 @@ class Publisher:
     ) -> None:
         """Publish a message's records; when they are acknowledged, answer the command and its retries."""
         key = (command.session.user_id, request.client_message_id)
+        epoch = tail.fences.epoch
         self._in_flight[key] = _InFlight(sent, [command])
 
         def done(result: Sequence[int] | Exception) -> None:
             commands = self._in_flight.pop(key).commands
             self._acknowledged.unpark_all()
             answer: Refusal | Accepted
-            if isinstance(result, Exception):
+            if isinstance(result, Exception) or not self._partitions.holds(tail, epoch):
                 self._remember_unconfirmed(key, sent)
                 answer = _NOT_STORED
             else:
@@ -213,16 +252,23 @@ class Publisher:
 
     def _publish_change(self, command: Command, event: Event, members: Sequence[int]) -> Refusal | None:
         user_id = command.session.user_id
-        records = fan_out(event, sender_id=user_id, recipient_ids=members, partitions=self._partitions.count)
-        return self._publish_event(command, records)
+        tail = self._partitions.tail_of(user_id)
+        if tail is None:
+            return None if self._is_leaving(command.session) else _NOT_SERVED
+        epoch, count = tail.fences.epoch, self._partitions.count
+        records = fan_out(event, sender_id=user_id, recipient_ids=members, partitions=count, epoch=epoch)
+        return self._publish_event(command, records, tail)
 
-    def _publish_event(self, command: Command, records: Sequence[Record]) -> Refusal | None:
-        """Publish an event other than a message. It is its own answer, unless it could not be stored."""
+    def _publish_event(self, command: Command, records: Sequence[Record], tail: Tail | None) -> Refusal | None:
+        """Publish an event other than a message. It is its own answer, unless it could not be stored. `tail` is that of
+        its record of truth; None if it has none."""
         if self._is_leaving(command.session):
             return None
+        epoch = 0 if tail is None else tail.fences.epoch
 
         def done(result: Sequence[int] | Exception) -> None:
-            _answer(command, _NOT_STORED if isinstance(result, Exception) else None)
+            counts = tail is None or self._partitions.holds(tail, epoch)
+            _answer(command, _NOT_STORED if isinstance(result, Exception) or not counts else None)
 
         self._publish(command, records, done)
         return None

@@ -6,11 +6,10 @@ import msgspec
 
 from rookery.v1.session_pb2 import Authenticate, ClientFrame, Ping, React, Receipt, Send, Text, Typing, Unreact
 from shared.configuration import LiveConfiguration
-from shared.contract.chats import direct_chat_id, direct_members
+from shared.contract.chats import MAX_CLIENT_MESSAGE_ID, direct_chat_id, direct_members
 from shared.contract.errors import Code, Refusal
 from shared.contract.ids import MAX_ID
 
-MAX_CLIENT_MESSAGE_ID = 64
 MAX_CLIENT_NAME = 64
 MAX_EMOJI = 32
 MAX_PING = 128
@@ -28,6 +27,8 @@ class SendRequest(msgspec.Struct, frozen=True):
     members: tuple[int, int]
     text: Text
     reply_to: int
+    first_sent_ms_ago: int | None
+    """0 if the client sends it for the first time; None if the client does not tell."""
 
 
 class ReactRequest(msgspec.Struct, frozen=True):
@@ -120,7 +121,8 @@ def _check_send(send: Send, user_id: int, configuration: LiveConfiguration) -> S
         return _too_long("send.text.body", limit)
     if not 0 <= send.reply_to <= MAX_ID:
         return _bad_id("send.reply_to")
-    return SendRequest(client_message_id, *chat, send.text, send.reply_to)
+    first_sent_ms_ago = send.first_sent_ms_ago if send.HasField("first_sent_ms_ago") else None
+    return SendRequest(client_message_id, *chat, send.text, send.reply_to, first_sent_ms_ago)
 
 
 def _check_target(send: Send, user_id: int) -> tuple[str, tuple[int, int]] | Refusal:

@@ -91,7 +91,6 @@ async def open_gateway(
     )
     websocket = WebSocketServer(gateway, flusher, settings.allowed_origins, websocket_admission)
     async with open_background() as nursery:
-        await nursery.start(gateway.log_consumer.run)
         nursery.start_soon(gateway.tick_forever)
         nursery.start_soon(flusher.run)
         nursery.start_soon(websocket.ping_forever)
@@ -108,6 +107,8 @@ async def open_gateway(
                 admission=grpc_admission,
             )
         )
+        # After the listeners serve: while tails are read, a client gets an answer, and not silence until it gives up.
+        await nursery.start(gateway.log_consumer.run)
         with serve_role("gateway", health.ready), register_readings(gateway_readings(gateway, websocket, rpc)):
             health_port = await nursery.start(
                 partial(serve_health, health, settings.host, settings.health_port, tls=tls)

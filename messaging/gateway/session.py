@@ -33,12 +33,16 @@ from rookery.v1.session_pb2 import (
 )
 from shared.accounts.tokens import Claims
 from shared.configuration import LiveConfiguration
+from shared.contract.chats import MAX_CLIENT_MESSAGE_ID
 from shared.contract.errors import Code, Refusal
 from shared.contract.ids import time_of
 from shared.telemetry.metrics.catalogue import DELIVERY, REFUSALS, SESSION_DROPPED, SESSION_FRAMES
 
 AUTHENTICATE_SECONDS = 5.0
-"""A connection that has not authenticated by then is closed."""
+"""A connection that has not sent `authenticate` by then is closed."""
+
+SIGN_IN_SECONDS = 15.0
+"""A client that is not signed in by then, because of a slow engine or machine, is sent to connect anew."""
 
 EXPIRING_SECONDS = 60.0
 """How long before its token expires the client gets Expiring, so that it renews."""
@@ -58,6 +62,9 @@ MAX_REFUSED_SENDS = 1_000
 REFUSED_SENDS_SECONDS = 40.0
 """How long a refused send that is not sent again holds back later ones, from the last frame before its refusal. By then
 the client has read the refusal, or its connection has failed the heartbeat."""
+
+RESEND_SECONDS = 60.0
+"""From the connection on: within this time a client has sent again what the session before left unanswered."""
 
 MAX_RATE_EXCESS = 1_000
 """Frames refused for their rate, minus the frames accepted since, before the session is ended."""
@@ -97,6 +104,17 @@ class Command(msgspec.Struct, eq=False):
         self.session.unanswered += 1
 
 
+class _RefusedSend(msgspec.Struct):
+    """A send that was refused and may be repeated."""
+
+    frame: int
+    """The number of the first of its frames that was refused."""
+    number: int
+    """Of its last refusal, rising; 0 once it is repeated, until that is answered."""
+    at: float
+    """The time of the last frame before its last refusal."""
+
+
 class Session:
     """One client connection. `now` is always the clock of `trio.current_time`, in seconds."""
 
@@ -113,6 +131,8 @@ class Session:
         """Called when there is something to send, or when the session has ended."""
         self.on_sign_in: Callable[[], None] = lambda: None
         """Called when the client has signed in."""
+        self.is_resumed = False
+        """Whether the tail had every event since the client's last position."""
         self.dropped = 0
         """Events dropped since the last Gap."""
         self.deliveries: list[Span] = []
@@ -132,7 +152,8 @@ class Session:
         self._allowance = float(configuration().frame_burst)
         self._allowed_at = now
         self._rate_excess = 0
-        self._refused_sends: dict[str, float] = {}  # by client_message_id, in order; the time of the last frame before
+        self._refused_sends: dict[str, _RefusedSend] = {}  # by client_message_id
+        self._refusals = 0
         self._token_expires_at_ms = 0
         self._is_expiring_sent = False
 
@@ -184,10 +205,14 @@ class Session:
     def tick(self, now: float, now_ms: int) -> None:
         """Check the deadlines, about every second. `now_ms` is the wall clock, in milliseconds since 1970."""
         match self.state:
-            case State.NEW | State.AUTHENTICATING:
+            case State.NEW:
                 if now - self._opened >= AUTHENTICATE_SECONDS:
                     seconds = int(AUTHENTICATE_SECONDS)
-                    self.end(Refusal(Code.UNAUTHENTICATED, f"`authenticate` must arrive within {seconds} seconds."))
+                    # Not as unauthenticated: on a busy machine, clients would refresh their tokens in vain.
+                    self.end(Refusal(Code.TIMED_OUT, f"`authenticate` must arrive within {seconds} seconds."))
+            case State.AUTHENTICATING:
+                if now - self._opened >= SIGN_IN_SECONDS:
+                    self.reconnect(RETRY_AFTER_MS)
             case State.LIVE:
                 self._check_token(now_ms)
             case State.ENDED:
@@ -255,23 +280,33 @@ class Session:
 
     def accept(self, accepted: Accepted) -> None:
         """Answer a Send whose message is stored."""
+        self._refused_sends.pop(accepted.client_message_id, None)
         self._put(ServerFrame(accepted=accepted))
 
     def may_send(self, client_message_id: str, now: float) -> bool:
         """Whether a message may be published now: not while an earlier one of this session is refused and may be sent
         again, because the client may have sent this one before it read the refusal.
 
-        A client that sends a refused message again has read that refusal, and all earlier ones.
+        A client that sends a refused message again has read that refusal, and all earlier ones. It may not have read
+        a later refusal of a message that it sent before this one.
         """
         refused = self._refused_sends
-        if client_message_id in refused:
-            while next(iter(refused)) != client_message_id:
-                del refused[next(iter(refused))]
-            del refused[client_message_id]
+        if send := refused.get(client_message_id):
+            before = [(key, each.number) for key, each in refused.items() if each.frame < send.frame]
+            if any(number > send.number for _, number in before):
+                return False
+            for key, number in before:
+                if number:
+                    del refused[key]
+            send.number = 0
             return True
-        while refused and next(iter(refused.values())) < now - REFUSED_SENDS_SECONDS:
-            del refused[next(iter(refused))]
-        return not refused
+        for key in [key for key, each in refused.items() if each.number and each.at < now - REFUSED_SENDS_SECONDS]:
+            del refused[key]
+        return not any(each.number for each in refused.values())
+
+    def may_repeat(self, now: float) -> bool:
+        """Whether a Send of a client that does not tell may repeat one of an earlier session, from before the tail."""
+        return not self.is_resumed and now - self._opened < RESEND_SECONDS
 
     def refuse(self, refusal: Refusal, frame: int, client_message_id: str = "") -> None:
         """Refuse the frame of this number; the session stays live."""
@@ -280,7 +315,7 @@ class Session:
             ServerFrame(
                 refused=Refused(
                     frame=frame,
-                    client_message_id=client_message_id[: requests.MAX_CLIENT_MESSAGE_ID],
+                    client_message_id=client_message_id[:MAX_CLIENT_MESSAGE_ID],
                     code=refusal.code,
                     message=refusal.message,
                     field=refusal.field,
@@ -290,9 +325,13 @@ class Session:
             )
         )
         if client_message_id and refusal.retryable:
-            self._refused_sends[client_message_id] = self._allowed_at
+            self._refusals += 1
+            send = self._refused_sends.setdefault(client_message_id, _RefusedSend(frame, 0, 0.0))
+            send.number, send.at = self._refusals, self._allowed_at
             if len(self._refused_sends) > MAX_REFUSED_SENDS:
                 self.end(Refusal(Code.RATE_LIMITED, f"{MAX_REFUSED_SENDS} messages were refused, and not sent again."))
+        elif client_message_id:
+            self._refused_sends.pop(client_message_id, None)
 
     def refuse_or_end(self, refusal: Refusal, frame: int, client_message_id: str = "") -> None:
         """Refuse a frame of a live session; a refusal before sign-in ends the session."""
@@ -308,7 +347,7 @@ class Session:
 
     def reconnect(self, after_ms: int) -> None:
         """End the session; the client asks the BFF for an address and connects again, after so many milliseconds."""
-        if self.state is State.LIVE:
+        if self.state is not State.NEW:
             self._put(ServerFrame(reconnect=Reconnect(after_ms=after_ms)))
         self.end(Refusal(Code.UNAVAILABLE, "This gateway no longer serves this user."), reason="reconnect")
 

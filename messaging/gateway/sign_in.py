@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import structlog
+import trio
 
 from messaging.gateway.frames import SharedEvent, shared_event
 from messaging.gateway.owned_partitions import OwnedPartitions
@@ -17,6 +18,10 @@ from shared.contract.errors import Code, Refusal
 from shared.contract.ids import wall_clock_ms
 from shared.contract.partitions import PARTITION_MAP_EPOCH
 from shared.coordination.ownership import Directory, GatewayAddress
+
+OWNER_SECONDS = 5.0
+"""How long a client waits for the owner of its user's partition, which this gateway often is about to become: half of
+the time after which clients connect anew."""
 
 _log = structlog.get_logger(__name__)
 
@@ -45,9 +50,9 @@ class SignIn:
         claims = await self._verifier.verify(frame.access_token)
         if isinstance(claims, Refusal):
             return claims
+        tail = await self._tail_of(session, claims.user_id)
         if session.state is not State.AUTHENTICATING:
-            return None  # it ended during the verification
-        tail = self._partitions.tail_of(claims.user_id)
+            return None  # it ended during the verification, or while it waited
         if tail is None:
             self._move(session, claims)
             return None
@@ -67,20 +72,30 @@ class SignIn:
         session.renew(claims)
         return None
 
+    async def _tail_of(self, session: Session, user_id: int) -> Tail | None:
+        """The tail of the user's partition; None if another gateway owns it, or none within OWNER_SECONDS."""
+        partition = self._partitions.partition_of(user_id)
+        with trio.move_on_after(OWNER_SECONDS):
+            while session.state is State.AUTHENTICATING:
+                tail = self._partitions.tail_of(user_id)
+                if tail is not None or self._directory.owner(partition) not in (None, self._address):
+                    return tail
+                await self._directory.changed()
+        return None
+
     def _move(self, session: Session, claims: Claims) -> None:
         """Send the client to the owner of its user's partition."""
         owner = self._directory.owner(self._partitions.partition_of(claims.user_id))
-        if owner is None or owner == self._address:  # a gateway is about to own it
-            session.reconnect(RETRY_AFTER_MS)
-        elif owner.is_complete:
+        if owner is not None and owner != self._address and owner.is_complete:
             session.move(owner.websocket, owner.grpc)
-        else:  # only the BFF has the host by which the client reaches it
-            session.reconnect(0)
+        else:  # no gateway owns it yet, or only the BFF has the host by which the client reaches it
+            session.reconnect(RETRY_AFTER_MS)
 
     def _welcome(self, session: Session, claims: Claims, tail: Tail, frame: Authenticate) -> None:
         """Queue the replay and register the session, with no `await` in between: every later event is delivered."""
         configuration = self._live.value
         entries, gap = self._missed(claims.user_id, tail, frame)
+        session.is_resumed = gap is None and frame.HasField("last_position")
         replay = replayed(entries[-configuration.replay_events :])
         position = Position(offset=tail.next_offset - 1, epoch=PARTITION_MAP_EPOCH)
         if gap is not None and not replay:

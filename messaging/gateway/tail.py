@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from messaging.fences import Fences
 from rookery.v1.session_pb2 import Text
 
 ENTRY_OVERHEAD = 400
@@ -52,15 +53,20 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 class Tail:
     """Entries in order of their offsets, bounded in time and bytes, found by recipient and by SendKey."""
 
-    def __init__(self, offset: int) -> None:
-        """A tail that begins at this offset."""
+    def __init__(self, offset: int, complete_from_ms: int = 0) -> None:
+        """A tail that begins at this offset, and has every event of that moment or later."""
         self._entries: deque[Entry] = deque()
         self._by_user: dict[int, deque[Entry]] = {}
         self._accepted: dict[SendKey, Sent] = {}
         self._bytes = 0
         self.complete_from = offset
         """From this offset on the tail has every event."""
+        self.complete_from_ms = complete_from_ms
+        """From this moment on (since 1970) the tail has every event."""
         self.next_offset = offset
+        self.fences = Fences(offset)
+        self.is_released = False
+        """Whether the partition has left: others may have published to it since."""
         self.highest_event_id = 0
 
     def __len__(self) -> int:
@@ -125,6 +131,7 @@ class Tail:
             del self._accepted[entry.key]
         self._bytes -= ENTRY_OVERHEAD + len(entry.value)
         self.complete_from = entry.offset + 1
+        self.complete_from_ms = max(self.complete_from_ms, entry.at_ms + 1)
 
 
 def _newest_while(entries: Sequence[Entry] | deque[Entry], belongs: Callable[[Entry], bool]) -> list[Entry]:

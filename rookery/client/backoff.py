@@ -32,13 +32,17 @@ class Backoff:
     def pause(self, now: float, retry_after: float = 0.0, *, moved: bool = False) -> float:
         """Return the seconds to wait after a connection has failed or ended: at least the server's `retry_after`.
 
+        A server that sets one is up, and waits for a gateway itself: that counts as no failure.
+
         A client that a gateway has `moved` to another one connects without a pause, but only the first time in a row:
         two gateways that move a client to each other would keep it, and each other, busy.
         """
+        if retry_after > 0:
+            return retry_after + random.uniform(0, FIRST)  # noqa: S311 - not a secret
         if self._failures == 0:
             self._since = now
         self._failures = min(self._failures + 1, MAX_DOUBLINGS)
         if moved and self._failures == 1:
-            return retry_after
+            return 0.0
         longest = min(max((now - self._since) * OUTAGE_SHARE, LONGEST_SOON), LONGEST)
-        return max(retry_after, random.uniform(0, min(FIRST * 2 ** (self._failures - 1), longest)))  # noqa: S311 - not a secret
+        return random.uniform(0, min(FIRST * 2 ** (self._failures - 1), longest))  # noqa: S311 - not a secret

@@ -184,7 +184,9 @@ class Session:
         self.outbox.finish(("send", accepted.client_message_id), accepted)
 
     def _refused(self, refused: pb.Refused) -> None:
-        key = self.outbox.key_of_number(refused.frame) or ("send", refused.client_message_id)
+        key = self.outbox.key_of_number(refused.frame)
+        if key is None:  # of a frame that was withdrawn or sent again: that one has an answer of its own
+            return
         self.outbox.finish(
             key,
             Refused(

@@ -46,6 +46,8 @@ class Profile(msgspec.Struct, frozen=True):
     name: str
     display_name: str
     about: str = ""
+    deleted: bool = False
+    """Whether the account was deleted: its name is empty, and messages to it are refused."""
 
 
 class GatewayEndpoints(msgspec.Struct, frozen=True):
@@ -75,7 +77,7 @@ class Api:
         self._credentials = {"name": name, "password": password}
         self._device_name = device_name
         self._tokens: _Tokens | None = None
-        # One at a time: a refresh token that is used twice ends the sign-in.
+        # One at a time: a refresh token that is used again 30 s later ends the sign-in.
         self._refreshing = trio.Lock()
 
     @property
@@ -90,8 +92,10 @@ class Api:
         """The newest access token, expired or not; empty before `sign_in`."""
         return self._tokens.access_token if self._tokens else ""
 
-    async def register(self, display_name: str = "") -> User:
-        body = self._credentials | ({"display_name": display_name} if display_name else {})
+    async def register(self, display_name: str = "", *, invite: str = "") -> User:
+        """Create the account. `invite` is the token of an invite's link, needed if sign-up is by invite."""
+        optional = {"display_name": display_name, "invite": invite}
+        body = self._credentials | {field: value for field, value in optional.items() if value}
         return _decode(await self._request("POST", "/v1/users", body=body), User)
 
     async def sign_in(self) -> User:
@@ -117,16 +121,21 @@ class Api:
                 except Refused as refused:
                     if refused.retryable:
                         raise
-                    await self._sign_in_again()  # the response with the new token may have been lost
+                    await self._sign_in_again()  # the response with the new token may have been lost long ago
             assert self._tokens is not None  # noqa: S101 - for the type checker
             return self._tokens.access_token
 
-    async def gateway(self) -> GatewayEndpoints:
-        return _decode(await self._request_signed_in("GET", "/v1/me/gateway"), GatewayEndpoints)
+    async def gateway(self, unreachable: str = "") -> GatewayEndpoints:
+        """Return the endpoints of the user's gateway. The server waits for another one than an `unreachable` one."""
+        query = {"unreachable": unreachable} if unreachable else None
+        return _decode(await self._request_signed_in("GET", "/v1/me/gateway", query), GatewayEndpoints)
 
-    async def find_users(self, part: str, *, limit: int = 20) -> Sequence[Profile]:
-        """Return users by name whose name or display name contains `part`, of at least 3 characters."""
-        query: dict[str, str | int] = {"name_contains": part, "limit": limit}
+    async def find_users(self, text: str, *, limit: int = 20) -> Sequence[Profile]:
+        """Return the user with this name, then others by name.
+
+        Each word of the text is a part of a name or display name; one of 1 or 2 characters is the beginning of a word.
+        """
+        query: dict[str, str | int] = {"name_contains": text, "limit": limit}
         return _decode(await self._request_signed_in("GET", "/v1/profiles", query), _Profiles).profiles
 
     async def profiles(self, user_ids: Sequence[int]) -> Sequence[Profile]:

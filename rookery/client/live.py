@@ -54,27 +54,43 @@ class Client:
         *,
         reply_to: int = 0,
         client_message_id: str = "",
+        first_sent_ms: int | None = None,
         deadline: float = ANSWER_DEADLINE,
     ) -> pb.Accepted:
         """Send a text `to` a user (id as a number) or a chat (id as a string). Return once the message can't be lost.
 
         Raises Refused; Unreachable without an answer within `deadline` seconds; SignedOut. After the first two, a retry
-        with the exception's `client_message_id` never makes a second message.
+        with the exception's `client_message_id` never makes a second message, within 3 days. `first_sent_ms` is the
+        time of the first call with this id, in milliseconds since 1970. Without it, the server looks for the message in
+        its history; so pass the current time with an id of your own in a first call.
         """
-        return await self.submit(to, text, reply_to=reply_to, client_message_id=client_message_id).answer(deadline)
+        submission = self.submit(
+            to, text, reply_to=reply_to, client_message_id=client_message_id, first_sent_ms=first_sent_ms
+        )
+        return await submission.answer(deadline)
 
-    def submit(self, to: int | str, text: str, *, reply_to: int = 0, client_message_id: str = "") -> "Submission":
+    def submit(
+        self,
+        to: int | str,
+        text: str,
+        *,
+        reply_to: int = 0,
+        client_message_id: str = "",
+        first_sent_ms: int | None = None,
+    ) -> "Submission":
         """Send like `send`, but return at once. Messages are sent in the order of their submission.
 
         Raises SignedOut; Refused if 1,000 commands wait for an answer.
         """
+        if client_message_id and first_sent_ms is None:
+            first_sent_ms = 0  # long ago, perhaps
         message_id = client_message_id or secrets.token_hex(16)
         send = pb.Send(client_message_id=message_id, text=pb.Text(body=text), reply_to=reply_to)
         if isinstance(to, int):
             send.recipient_id = to
         else:
             send.chat_id = to
-        return Submission(self._submit(pb.ClientFrame(send=send)), message_id)
+        return Submission(self._submit(pb.ClientFrame(send=send), first_sent_ms), message_id)
 
     async def react(self, chat_id: str, message_id: int, emoji: str, *, deadline: float = ANSWER_DEADLINE) -> None:
         """Set a reaction; return once it is published. Setting it twice has no effect. Raises like `send`."""
@@ -115,10 +131,10 @@ class Client:
         """
         return missed(self.api, gap.since_ms)
 
-    def _submit(self, frame: pb.ClientFrame) -> "_PendingCommand":
+    def _submit(self, frame: pb.ClientFrame, first_sent_ms: int | None = None) -> "_PendingCommand":
         if self._reconnector.ended is not None:
             raise self._reconnector.ended
-        pending = _PendingCommand(self._session.outbox, frame)
+        pending = _PendingCommand(self._session.outbox, frame, first_sent_ms)
         self._reconnector.wake()
         return pending
 
@@ -150,12 +166,12 @@ class Submission:
 class _PendingCommand:
     """A command that waits for its answer."""
 
-    def __init__(self, outbox: Outbox, frame: pb.ClientFrame) -> None:
+    def __init__(self, outbox: Outbox, frame: pb.ClientFrame, first_sent_ms: int | None) -> None:
         self._outbox = outbox
         self._frame = frame
         self._answered = trio.Event()
         self._outcome: pb.Accepted | Refused | None = None
-        outbox.submit(frame, self._finish)
+        outbox.submit(frame, self._finish, first_sent_ms)
 
     async def wait(self, deadline: float, client_message_id: str = "") -> pb.Accepted | None:
         try:

@@ -6,12 +6,16 @@ from dataclasses import dataclass
 
 from rookery.client.errors import Refused
 from rookery.v1 import session_pb2 as pb
+from shared.contract.ids import wall_clock_ms
 
 MAX_PENDING = 1_000
 """Commands that may wait for their answers: a person never has so many, a program should wait."""
 
 MAX_NOTIFICATIONS = 100
 """Frames without an answer that may wait to be sent; further ones are dropped, as they would be stale."""
+
+MAX_MS_AGO = 2**32 - 1
+"""In `first_sent_ms_ago`: so long ago, or not known."""
 
 Finish = Callable[[pb.Accepted | Refused | None], None]
 """Called once with a command's outcome: Accepted for a message, None for other commands, or Refused."""
@@ -29,6 +33,8 @@ class Command:
     waiters: list[Finish]
     number: int = 0
     """The number of its frame on this connection; 0 until it is sent."""
+    first_sent_ms: int | None = None
+    """When it was first sent, in milliseconds since 1970; None until it is sent."""
 
 
 def key_of(frame: pb.ClientFrame) -> Key:
@@ -70,8 +76,9 @@ class Outbox:
         """Whether a command that was sent on this connection is unanswered."""
         return bool(self._by_number)
 
-    def submit(self, frame: pb.ClientFrame, finish: Finish) -> None:
-        """Send a command, on this and the next connections, until it is answered.
+    def submit(self, frame: pb.ClientFrame, finish: Finish, first_sent_ms: int | None = None) -> None:
+        """Send a command, on this and the next connections, until it is answered. `first_sent_ms` is set for a message
+        that was sent before it is submitted here.
 
         A command with the key of a pending one joins it; receipts of one chat are merged. Raises Refused if
         `MAX_PENDING` commands wait.
@@ -87,7 +94,7 @@ class Outbox:
         if waiting:
             _merge(frame.receipt, waiting.frame.receipt)
             self._release(waiting)
-        self._pending[key] = Command(key, frame, waiters)
+        self._pending[key] = Command(key, frame, waiters, first_sent_ms=first_sent_ms)
         self._unsent.append(self._pending[key])
 
     def forget(self, frame: pb.ClientFrame) -> None:
@@ -126,6 +133,7 @@ class Outbox:
                     if self._sends_in_flight >= max_sends_in_flight:
                         break
                     self._sends_in_flight += 1
+                    _set_age(command)
                 self._sent += 1
                 command.number = self._sent
                 self._by_number[command.number] = command
@@ -160,6 +168,14 @@ class Outbox:
         del self._pending[command.key]
         if self._by_number.pop(command.number, None) is command and command.frame.HasField("send"):
             self._sends_in_flight -= 1
+
+
+def _set_age(command: Command) -> None:
+    now_ms = wall_clock_ms()
+    if command.first_sent_ms is None:
+        command.first_sent_ms = now_ms
+    ago_ms = now_ms - command.first_sent_ms
+    command.frame.send.first_sent_ms_ago = ago_ms if 0 <= ago_ms <= MAX_MS_AGO else MAX_MS_AGO  # < 0: clock set back
 
 
 def _merge(newer: pb.Receipt, older: pb.Receipt) -> None:

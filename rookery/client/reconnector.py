@@ -24,6 +24,10 @@ Transport = Literal["grpc", "websocket"]
 WELCOME_DEADLINE = 10.0
 """Seconds for the server's welcome, or for its answer to a ping."""
 
+LONGEST_WELCOME_DEADLINE = 40.0
+"""Seconds. An attempt without a welcome doubles the deadline of the next, up to this: a server that is too slow for the
+first becomes slower with clients that start again and again."""
+
 CHECK_SECONDS = 5.0
 """The interval of the checks for a silent server. It answers a command sooner, if only with a refusal."""
 
@@ -47,6 +51,11 @@ class Reconnector:
         self._wake = trio.Event()
         self._received = 0
         self._backoff = Backoff(trio.current_time())
+        self._welcome_deadline = WELCOME_DEADLINE
+        self._unreachable = ""
+        """The endpoint of the newest connection, until there is an answer."""
+        self._waited = 0.0
+        """Seconds that the BFF waited for that endpoint: a part of the pause, if the connection fails."""
 
     def wake(self) -> None:
         """Send the frames that wait."""
@@ -59,7 +68,7 @@ class Reconnector:
         while True:
             try:
                 token = await self._api.access_token(older_than=stale_token)
-                endpoint = self._endpoint(reconnect.moved) or self._endpoint(await self._api.gateway())
+                endpoint = await self._find_endpoint(reconnect.moved)
                 reconnect = await self._serve_connection(endpoint, token)
                 stale_token = token if reconnect.token_rejected else ""
             except SignedOut as error:
@@ -68,7 +77,15 @@ class Reconnector:
             except RookeryError as error:
                 reconnect = Reconnect(str(error), after_ms=error.retry_after_ms if isinstance(error, Refused) else 0)
             after, moved = reconnect.after_ms / 1000, reconnect.moved is not None
-            await trio.sleep(self._backoff.pause(trio.current_time(), after, moved=moved))
+            pause = self._backoff.pause(trio.current_time(), after, moved=moved)
+            await trio.sleep(pause if after else max(pause - self._waited, 0.0))
+
+    async def _find_endpoint(self, moved: pb.Moved | None) -> str:
+        """Return the endpoint of the gateway to which the client was moved, or else of the one that the BFF names."""
+        self._waited, asked = 0.0, trio.current_time()
+        endpoint = self._endpoint(moved) or self._endpoint(await self._api.gateway(self._unreachable))
+        self._unreachable, self._waited = endpoint, trio.current_time() - asked
+        return endpoint
 
     def _endpoint(self, address: GatewayEndpoints | pb.Moved | None) -> str:
         """Return the endpoint for the transport; empty without an address."""
@@ -107,6 +124,7 @@ class Reconnector:
     async def _read(self, stream: SessionStream, nursery: trio.Nursery) -> Reconnect:
         while (frame := await stream.receive()) is not None:
             self._received += 1
+            self._unreachable = ""
             for item in self.session.receive(frame):
                 match item:
                     case Reconnect():
@@ -122,7 +140,9 @@ class Reconnector:
 
     def _publish(self, event: ClientEvent) -> None:
         if isinstance(event, Connected):
+            self._waited = 0.0
             self._backoff.connected()
+            self._welcome_deadline = WELCOME_DEADLINE
             self.ready.set()
         self._queue.put(event, self.session.newest_ms)
 
@@ -135,7 +155,11 @@ class Reconnector:
 
     async def _watch(self, _: SessionStream, __: trio.Nursery) -> Reconnect:
         """Return when the server is silent and does not answer a ping: sooner if a command waits for its answer."""
-        await trio.sleep(WELCOME_DEADLINE)
+        deadline = self._welcome_deadline
+        await trio.sleep(deadline)
+        if self.session.welcome is None:
+            self._welcome_deadline = min(2 * deadline, LONGEST_WELCOME_DEADLINE)
+            return Reconnect(f"no welcome within {deadline:g} s")
         received, silent = self._received, 0.0
         while (welcome := self.session.welcome) is not None:
             await trio.sleep(CHECK_SECONDS)

@@ -14,14 +14,7 @@ async def add_account(settings: Settings, name: str, password: str, display_name
     """Create the account. Raises ClickException if it is refused."""
     with validation_errors():
         wanted = Registration(name=name, password=password, display_name=display_name)
-    user = User(
-        user_id=await _new_id(settings),
-        name=wanted.name,
-        display_name=wanted.display_name or wanted.name,
-        about="",
-        version=1,
-        created_at_ms=wall_clock_ms(),
-    )
+    user = User.new(await _new_id(settings), wanted.name, wanted.display_name, wall_clock_ms())
     async with open_accounts(settings) as accounts, open_administration(settings, accounts) as administration:
         password_hash = await PasswordHasher().hash(wanted.password)
         raise_refusal(await administration.add_user(system_user(), user, password_hash))

@@ -1,5 +1,6 @@
-"""The commands of admins: `rookery user admin`, `find`, `suspend`, `restore` and `sign-out`, `rookery audit` and
-`rookery processes`, while Rookery runs or not. They need access to the data folder or the engines, and no sign-in.
+"""The commands of admins: `rookery user` without `add`, `rookery invite`, `rookery audit` and `rookery processes`.
+
+Rookery may be running. The commands need access to the data folder or the engines, and no sign-in.
 """
 
 import json
@@ -8,22 +9,28 @@ import pwd
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
+from typing import TypeVar
 
 import click
 from pydantic import ValidationError
 
 from bff.admin import models
+from bff.validation import sentence
 from rookery.serve.engines import open_accounts, open_backplane, open_configuration, open_processes
 from rookery.serve.folder import DataFolder
 from shared.accounts.administration import AUDIT_LOGGER, Administration, named
 from shared.accounts.audit import Actor, AuditEntry
+from shared.accounts.links import Invite
 from shared.accounts.sign_outs import ALL_SIGN_INS, announce_ends, end_of_sign_in
 from shared.accounts.store import AccountStatus, AccountStore, User
 from shared.backplane.sqlite.spool import spool_record
 from shared.contract.errors import Refusal, Unavailable
+from shared.contract.ids import wall_clock_ms
 from shared.coordination.processes import EXPIRY_SECONDS, ProcessReport
 from shared.settings import Settings
 from shared.telemetry.logs import configure_logs, set_levels
+
+Result = TypeVar("Result")
 
 
 async def make_admin(settings: Settings, name: str) -> None:
@@ -56,6 +63,45 @@ async def sign_out(settings: Settings, name: str) -> None:
     async with _open_for_user(settings, name) as (administration, user):
         await administration.sign_out(system_user(), user)
     click.echo(f"{named(user)} is signed out everywhere")
+
+
+async def reset_password(settings: Settings, name: str) -> None:
+    """Print the end of the page's address with which the user sets a new password."""
+    async with _open_for_user(settings, name) as (administration, user):
+        reset = raise_refusal(await administration.reset_password(system_user(), user))
+    click.echo(f"{named(user)} sets a new password once until {_time(reset.expires_at_ms)}, at the page's address and")
+    click.echo(f"/#reset={reset.token}")
+
+
+async def delete(settings: Settings, name: str) -> None:
+    async with _open_for_user(settings, name) as (administration, user):
+        raise_refusal(await administration.delete_user(system_user(), user))
+    click.echo(f"{named(user)} is deleted")
+
+
+async def create_invite(settings: Settings, uses: int, days: int) -> None:
+    """Print the end of the page's address with which accounts are created."""
+    with validation_errors():
+        wanted = models.NewInvite(uses=uses, days=days)
+    async with open_accounts(settings) as accounts, open_administration(settings, accounts) as administration:
+        result = await administration.create_invite(system_user(), uses=wanted.uses, days=wanted.days)
+    created = raise_refusal(result)
+    click.echo(f"{_invite(created.invite)}, at the page's address and")
+    click.echo(f"/#invite={created.token}")
+
+
+async def list_invites(settings: Settings, as_json: bool) -> None:
+    """Print the invites that have not expired, newest first."""
+    async with open_accounts(settings) as accounts:
+        invites = await accounts.invites(now_ms=wall_clock_ms())
+    for invite in invites:
+        click.echo(models.Invite.of(invite).model_dump_json() if as_json else _invite(invite))
+
+
+async def revoke_invite(settings: Settings, invite_id: str) -> None:
+    async with open_accounts(settings) as accounts, open_administration(settings, accounts) as administration:
+        raise_refusal(await administration.revoke_invite(system_user(), invite_id))
+    click.echo(f"invite {invite_id} is revoked")
 
 
 async def find(settings: Settings, part: str, as_json: bool) -> None:
@@ -109,12 +155,14 @@ async def open_administration(settings: Settings, accounts: AccountStore) -> Asy
     async with AsyncExitStack() as stack:
         configuration = await stack.enter_async_context(open_configuration(settings))
 
-        async def announce(user_id: int) -> None:
-            if "kafka" not in settings.engines:
-                spool_record(DataFolder(settings.data).spool, user_id, end_of_sign_in(user_id, *ALL_SIGN_INS))
+        async def announce(user_id: int, *, is_deleted: bool = False) -> None:
+            if "kafka" not in settings.engines:  # one gateway reads all partitions, so that one record is enough
+                record = end_of_sign_in(user_id, *ALL_SIGN_INS, is_deleted=is_deleted)
+                spool_record(DataFolder(settings.data).spool, user_id, record)
                 return
             try:
-                await announce_ends(await stack.enter_async_context(open_backplane(settings)), user_id, ALL_SIGN_INS)
+                backplane = await stack.enter_async_context(open_backplane(settings))
+                await announce_ends(backplane, user_id, ALL_SIGN_INS, is_deleted=is_deleted)
             except Unavailable as error:
                 click.echo(
                     f"could not notify the gateways, so sessions end when their access tokens expire: {error}", err=True
@@ -153,19 +201,20 @@ def system_user() -> Actor:
         return Actor(name=str(os.getuid()))
 
 
-def raise_refusal(refusal: object) -> None:
-    """Raise ClickException if the result is a Refusal."""
-    if isinstance(refusal, Refusal):
-        raise click.ClickException(refusal.message)
+def raise_refusal(result: Result | Refusal) -> Result:
+    """Return the result. Raises ClickException if it is a Refusal."""
+    if isinstance(result, Refusal):
+        raise click.ClickException(result.message)
+    return result
 
 
 @contextmanager
 def validation_errors() -> Iterator[None]:
-    """Raise validation errors of a model as a ClickException, one line per field."""
+    """Raise validation errors of a model as a ClickException, one sentence per field."""
     try:
         yield
     except ValidationError as error:
-        raise click.ClickException("\n".join(f"{each['loc'][0]}: {each['msg']}" for each in error.errors())) from None
+        raise click.ClickException("\n".join(map(sentence, error.errors()))) from None
 
 
 # ---- lines for people
@@ -178,6 +227,11 @@ def _account(user: User, status: AccountStatus) -> str:
     if status.suspended_at_ms is not None:
         words.append(f"suspended since {_time(status.suspended_at_ms)}: {status.suspended_reason}")
     return "  ".join(words)
+
+
+def _invite(invite: Invite) -> str:
+    left = f"{invite.uses_left} of {invite.uses} uses left"
+    return f"{invite.invite_id}  {left}  until {_time(invite.expires_at_ms)}  by {invite.created_by}"
 
 
 def _entry(entry: AuditEntry) -> str:

@@ -213,7 +213,7 @@ class TerminalChat:
         if user_id not in self._names:
             with suppress(RookeryError):
                 for profile in await self._client.api.profiles([user_id]):
-                    self._names[user_id] = profile.name
+                    self._names[user_id] = profile.name or profile.display_name  # a deleted account has no name
         return self._names.get(user_id, f"user {user_id}")
 
 

@@ -51,7 +51,8 @@ class GrpcSessions:
     def __init__(self, streams: Sequence[Stream], users: Sequence[LoadUser], run_id: str, size: int) -> None:
         self._streams = streams
         self._run_id = run_id
-        self._sends = [Send(recipient_id=user.peer_id, text=Text(body="x" * size)) for user in users]
+        text = Text(body="x" * size)
+        self._sends = [Send(recipient_id=user.peer_id, text=text, first_sent_ms_ago=0) for user in users]
         self._outgoing: list[list[bytes]] = [[] for _ in users]
         self._wake = [trio.Event() for _ in users]
 

@@ -135,7 +135,10 @@ class WebSocketSessions:
         self._by_descriptor = {each.sock.fileno(): (user, each) for user, each in enumerate(connections)}
         text = b"x" * size
         self._head = b'{"send":{"client_message_id":"' + run_id.encode()
-        self._tails = [b'","recipient_id":"%d","text":{"body":"%s"}}}' % (each.peer_id, text) for each in users]
+        self._tails = [
+            b'","recipient_id":"%d","text":{"body":"%s"},"first_sent_ms_ago":0}}' % (each.peer_id, text)
+            for each in users
+        ]
         for descriptor, (_, connection) in self._by_descriptor.items():
             connection.sock.setblocking(False)
             self._epoll.register(descriptor, select.EPOLLIN)

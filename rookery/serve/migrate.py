@@ -15,10 +15,10 @@ async def migrate_engines(settings: Settings) -> list[str]:
         await migrate_topics(settings.kafka)
         done.append(f"the topics {settings.kafka.topic} and {settings.kafka.dead_letter_topic} exist")
     if "cassandra" in settings.engines:
-        from rookery.serve.schema import MIGRATIONS
+        from rookery.serve.schema import FILLS, MIGRATIONS
         from shared.drivers.cassandra.migrations import migrate
 
-        applied = await migrate(settings.cassandra, MIGRATIONS)
+        applied = await migrate(settings.cassandra, MIGRATIONS, FILLS)
         suffix = f", now with migration {', '.join(map(str, applied))}" if applied else ""
         done.append(f"the keyspace {settings.cassandra.keyspace} exists{suffix}")
     return done

@@ -1,11 +1,20 @@
 """The schema of the Cassandra keyspace: the migrations of every store, in the order in which they are applied."""
 
+from collections.abc import Mapping
+
 from messaging.archive.store.cassandra.schema import CHATS_SCHEMA
-from shared.accounts.cassandra.schema import ACCOUNTS_SCHEMA, ADMIN_SCHEMA
+from shared.accounts.cassandra.schema import ACCOUNTS_SCHEMA, ADMIN_SCHEMA, LINKS_SCHEMA
+from shared.accounts.cassandra.search import index_all
+from shared.drivers.cassandra.migrations import Fill
 from shared.drivers.cassandra.schema import Migration
 
 MIGRATIONS = (
     Migration(1, "chats", CHATS_SCHEMA),
     Migration(2, "accounts", ACCOUNTS_SCHEMA),
     Migration(3, "admin", ADMIN_SCHEMA),
+    Migration(4, "words of names", ()),
+    Migration(5, "links", LINKS_SCHEMA),
 )
+
+FILLS: Mapping[int, Fill] = {4: index_all}
+"""Rows that a migration adds: 4 adds the beginnings of words to the index of names."""

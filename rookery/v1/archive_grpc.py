@@ -16,6 +16,9 @@ class ArchiveServiceServicer(purerpc.Servicer):
     async def GetMessage(self, input_message):
         raise NotImplementedError()
 
+    async def FindMessage(self, input_message):
+        raise NotImplementedError()
+
     @property
     def service(self) -> purerpc.Service:
         service_obj = purerpc.Service(
@@ -57,6 +60,15 @@ class ArchiveServiceServicer(purerpc.Servicer):
                 rookery_dot_v1_dot_archive__pb2.GetMessageResponse,
             )
         )
+        service_obj.add_method(
+            "FindMessage",
+            self.FindMessage,
+            purerpc.RPCSignature(
+                purerpc.Cardinality.UNARY_UNARY,
+                rookery_dot_v1_dot_archive__pb2.FindMessageRequest,
+                rookery_dot_v1_dot_archive__pb2.FindMessageResponse,
+            )
+        )
         return service_obj
 
 
@@ -96,5 +108,13 @@ class ArchiveServiceStub:
                 purerpc.Cardinality.UNARY_UNARY,
                 rookery_dot_v1_dot_archive__pb2.GetMessageRequest,
                 rookery_dot_v1_dot_archive__pb2.GetMessageResponse,
+            )
+        )
+        self.FindMessage = self._client.get_method_stub(
+            "FindMessage",
+            purerpc.RPCSignature(
+                purerpc.Cardinality.UNARY_UNARY,
+                rookery_dot_v1_dot_archive__pb2.FindMessageRequest,
+                rookery_dot_v1_dot_archive__pb2.FindMessageResponse,
             )
         )

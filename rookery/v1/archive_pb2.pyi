@@ -130,3 +130,19 @@ class GetMessageResponse(_message.Message):
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     message: HistoryMessage
     def __init__(self, message: _Optional[_Union[HistoryMessage, _Mapping]] = ...) -> None: ...
+
+class FindMessageRequest(_message.Message):
+    __slots__ = ("user_id", "chat_id", "client_message_id")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    CHAT_ID_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    user_id: int
+    chat_id: str
+    client_message_id: str
+    def __init__(self, user_id: _Optional[int] = ..., chat_id: _Optional[str] = ..., client_message_id: _Optional[str] = ...) -> None: ...
+
+class FindMessageResponse(_message.Message):
+    __slots__ = ("message",)
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    message: _session_pb2.Message
+    def __init__(self, message: _Optional[_Union[_session_pb2.Message, _Mapping]] = ...) -> None: ...

@@ -76,18 +76,20 @@ class Renew(_message.Message):
     def __init__(self, access_token: _Optional[str] = ...) -> None: ...
 
 class Send(_message.Message):
-    __slots__ = ("client_message_id", "chat_id", "recipient_id", "text", "reply_to")
+    __slots__ = ("client_message_id", "chat_id", "recipient_id", "text", "reply_to", "first_sent_ms_ago")
     CLIENT_MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
     CHAT_ID_FIELD_NUMBER: _ClassVar[int]
     RECIPIENT_ID_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     REPLY_TO_FIELD_NUMBER: _ClassVar[int]
+    FIRST_SENT_MS_AGO_FIELD_NUMBER: _ClassVar[int]
     client_message_id: str
     chat_id: str
     recipient_id: int
     text: Text
     reply_to: int
-    def __init__(self, client_message_id: _Optional[str] = ..., chat_id: _Optional[str] = ..., recipient_id: _Optional[int] = ..., text: _Optional[_Union[Text, _Mapping]] = ..., reply_to: _Optional[int] = ...) -> None: ...
+    first_sent_ms_ago: int
+    def __init__(self, client_message_id: _Optional[str] = ..., chat_id: _Optional[str] = ..., recipient_id: _Optional[int] = ..., text: _Optional[_Union[Text, _Mapping]] = ..., reply_to: _Optional[int] = ..., first_sent_ms_ago: _Optional[int] = ...) -> None: ...
 
 class React(_message.Message):
     __slots__ = ("chat_id", "message_id", "emoji")

@@ -1,16 +1,12 @@
-"""Finds the broken promises in the records of a run. Pure: records in, violations out.
-
-Times are only used for order: a message that was accepted before another was sent precedes it.
-"""
+"""Finds the broken promises in the records of a run. Pure: records in, violations out."""
 
 import itertools
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from rookery.verify.records import Copy, Delivery, Key, Records, Sent
+from rookery.verify.records import Copy, Delivery, Key, Listed, Records, Sent
 
 
 class Kind(StrEnum):
@@ -33,6 +29,18 @@ class Kind(StrEnum):
     NEVER_SENT = "never sent"
     """At all, or in message chat, or to message user."""
     CHANGED = "changed"
+    OTHER_ANSWER = "other answer"
+    """To a retry of an accepted message, long after its acceptance."""
+    NOT_MARKED = "not marked"
+    """A chat list without the mark that the user has set."""
+    MISCOUNTED = "unread miscounted"
+    """In a chat list, against history."""
+
+
+MAX_UNREAD = 100
+"""Up to this number unread messages are counted, among the newest `UNREAD_AMONG`: see archive.proto."""
+
+UNREAD_AMONG = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +61,13 @@ def check_records(records: Records) -> list[Violation]:
     for each in sent.values():
         by_chat[each.chat_id].append(each)
         by_recipient[each.recipient_id].append(each)
-    violations = [*_not_accepted(sent.values()), *_ids_assigned_twice(sent.values())]
+    violations = [*_not_accepted(sent.values()), *_ids_assigned_twice(sent.values()), *_other_answers(sent.values())]
     for (reader, chat_id), copies in records.histories.items():
         violations += _check_history(sent, by_chat[chat_id], reader, chat_id, copies)
     for user_id, deliveries in records.deliveries.items():
         violations += _check_deliveries(sent, by_recipient[user_id], user_id, deliveries)
+    for listed in records.listed:
+        violations += _check_list(listed, records.histories.get((listed.user_id, listed.chat_id), ()))
     return violations
 
 
@@ -75,7 +85,28 @@ def _ids_assigned_twice(sent: Iterable[Sent]) -> Iterator[Violation]:
             yield Violation(Kind.ID_TWICE, text)
 
 
-# ---- history
+def _other_answers(sent: Iterable[Sent]) -> Iterator[Violation]:
+    for each in sent:
+        if each.late_id is not None and each.late_id != each.message_id:
+            answer = f"as {each.late_id}" if each.late_id else "never again"
+            text = f"{_name(each.key)} was accepted as {each.message_id}, and {answer} when it was sent again later"
+            yield Violation(Kind.OTHER_ANSWER, text)
+
+
+# ---- history and chat lists
+
+
+def _check_list(listed: Listed, copies: Iterable[Copy]) -> Iterator[Violation]:
+    where = f"in the chat list of {listed.user_id}"
+    if listed.read_up_to < listed.marked:
+        text = f"{listed.chat_id} is read up to {listed.marked}, but up to {listed.read_up_to} {where}"
+        yield Violation(Kind.NOT_MARKED, text)
+        return
+    above = sorted((copy.message_id, copy.key[0]) for copy in copies if copy.message_id > listed.read_up_to)
+    unread = min(sum(sender != listed.user_id for _, sender in above[-UNREAD_AMONG:]), MAX_UNREAD)
+    if listed.unread != unread:
+        text = f"{listed.chat_id} has {unread} unread messages in history, but {listed.unread} {where}"
+        yield Violation(Kind.MISCOUNTED, text)
 
 
 def _check_history(
@@ -145,33 +176,22 @@ def _compare(sent: Sent | None, copy: Copy, *, is_due: bool, where: str) -> Iter
 
 
 def _out_of_order(sent: Mapping[Key, Sent], copies: Iterable[Copy], where: str) -> Iterator[Violation]:
-    """Find the messages that must precede an earlier one of the same sender and chat."""
-    newest: dict[tuple[int, str], tuple[Sent | None, Sent | None]] = {}
+    """Find the messages that come after one which the sender sent to the chat after them.
+
+    This holds for messages that were refused too: a client sends them again in order, and until then the session's
+    later ones are refused, unless the client takes too long.
+    """
+    newest: dict[tuple[int, str], Sent] = {}
     for copy in copies:
         message = sent.get(copy.key)
         if message is None:
             continue
-        place = (message.key[0], message.chat_id)
-        last_numbered, last_begun = newest.get(place, (None, None))
-        for before in (last_numbered, last_begun):
-            if before is not None and _precedes(message, before):
-                text = f"{_name(message.key)} comes after {_name(before.key)}, and was sent before it, {where}"
-                yield Violation(Kind.OUT_OF_ORDER, text)
-                break
-        if not message.retried and (last_numbered is None or message.number > last_numbered.number):
-            last_numbered = message
-        if last_begun is None or message.at > last_begun.at:
-            last_begun = message
-        newest[place] = last_numbered, last_begun
-
-
-def _precedes(message: Sent, other: Sent) -> bool:
-    """Whether `message` must precede `other`: each was sent once, in order, or `other` after `message` was accepted.
-
-    A retried message has no order with messages sent before its acceptance: the client chose to send it again later.
-    """
-    in_turn = not message.retried and not other.retried and message.number < other.number
-    return in_turn or (message.accepted_at < math.inf and message.accepted_at < other.at)
+        before = newest.setdefault((message.key[0], message.chat_id), message)
+        if message.number < before.number and not message.is_overdue:
+            text = f"{_name(message.key)} comes after {_name(before.key)}, and was sent before it, {where}"
+            yield Violation(Kind.OUT_OF_ORDER, text)
+        if message.number > before.number:
+            newest[message.key[0], message.chat_id] = message
 
 
 def _name(key: Key) -> str:

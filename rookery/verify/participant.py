@@ -1,14 +1,13 @@
 """One client of a verification: it sends its messages until each is accepted, and records its deliveries."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Protocol
 
 import trio
 
 from rookery.client import (
-    Accepted,
     Client,
     Connected,
     Disconnected,
@@ -16,20 +15,15 @@ from rookery.client import (
     Message,
     Refused,
     SignedOut,
-    Submission,
     Unreachable,
 )
 from rookery.client.catch_up import read_missed
 from rookery.verify.absences import Presence
 from rookery.verify.histories import retry
+from rookery.verify.pipeline import Pipeline
 from rookery.verify.records import Copy, Delivery, Key, Sent
 from shared.contract.chats import direct_chat_id
-
-RETRY_PAUSE = 0.25
-"""Seconds before a refused message is sent again, unless the server asks for more."""
-
-ANSWER_DEADLINE = 30.0
-"""Seconds after which a message without an answer is sent again, including reconnects."""
+from shared.contract.ids import wall_clock_ms
 
 HISTORY_LAG = 3.0
 """Seconds that history may be behind: after a Gap it is read at once, and again after these (docs/client-guide.md)."""
@@ -78,13 +72,20 @@ class Participant:
         client: Client,
         run_id: str,
         recipients: Sequence[int],
-        moments: AsyncIterator[None],
+        moments: AsyncGenerator[None, None],
         size: int,
         in_flight: int,
     ) -> None:
         """Send a message at each moment, to the recipients in turn; return once all are accepted."""
         slots = trio.Semaphore(in_flight)
-        async with trio.open_nursery() as nursery:
+
+        def accepted(sent: Sent) -> None:
+            slots.release()
+            self._observer.accepted(sent)
+
+        pipeline = Pipeline(client, accepted, self._count_retry)
+        async with trio.open_nursery() as nursery, aclosing(moments):
+            nursery.start_soon(pipeline.run)
             async for _ in moments:
                 await slots.acquire()
                 number = len(self.sent)
@@ -92,35 +93,19 @@ class Participant:
                 key = f"{run_id}-{self.number}-{number}"
                 chat_id = direct_chat_id(client.me.user_id, recipient)
                 text = f"{key} ".ljust(size, "·" if number % 2 else ".")
-                sent = Sent((client.me.user_id, key), chat_id, recipient, text, number, at=self._clock())
+                at, at_ms = self._clock(), wall_clock_ms()
+                sent = Sent((client.me.user_id, key), chat_id, recipient, text, number, at=at, at_ms=at_ms)
                 self.sent.append(sent)
-                nursery.start_soon(self._send_until_accepted, client, sent, self._submit(client, sent), slots)
+                pipeline.put(sent)
+            for _ in range(in_flight):
+                await slots.acquire()
+            nursery.cancel_scope.cancel()
 
-    async def _send_until_accepted(
-        self, client: Client, sent: Sent, submission: Submission | Refused, slots: trio.Semaphore
-    ) -> None:
-        """Send the message again until it is accepted."""
-        while True:
-            outcome = submission if isinstance(submission, Refused) else await _answer(submission)
-            match outcome:
-                case Accepted():
-                    sent.message_id, sent.accepted_at = outcome.message_id, self._clock()
-                    slots.release()
-                    self._observer.accepted(sent)
-                    return
-                case Refused():
-                    self.refused[outcome.code] += 1
-                    await trio.sleep(max(outcome.retry_after_ms / 1000, RETRY_PAUSE))
-                case Unreachable():
-                    self.unanswered += 1
-            sent.retried = True
-            submission = self._submit(client, sent)
-
-    def _submit(self, client: Client, sent: Sent) -> Submission | Refused:
-        try:
-            return client.submit(sent.recipient_id, sent.text, client_message_id=sent.key[1])
-        except Refused as refused:
-            return refused
+    def _count_retry(self, reason: Refused | Unreachable) -> None:
+        if isinstance(reason, Refused):
+            self.refused[reason.code] += 1
+        else:
+            self.unanswered += 1
 
     # ---- receiving
 
@@ -186,10 +171,3 @@ class Participant:
                 if copy.key[0] != user_id and not self._seen & {copy.key, copy.message_id}:
                     self._read |= {copy.key, copy.message_id}
                     self._record(user_id, copy, is_live=False)
-
-
-async def _answer(submission: Submission) -> Accepted | Refused | Unreachable:
-    try:
-        return await submission.answer(ANSWER_DEADLINE)
-    except (Refused, Unreachable) as error:
-        return error

@@ -50,6 +50,10 @@ class Plan:
     """Sessions that are opened and closed during the run."""
     absences: int = 0
     """Times that a client is away for 8 s, and comes back with a position that the server does not hold any more."""
+    late_retries: int = 0
+    """Accepted messages that are sent again at the end, `late_after` seconds after their acceptance."""
+    late_after: float = 330.0
+    """More than the platform's `tail_seconds`, which are 300 by default."""
     accounts: str = "verify"
     """The prefix of the account names. Accounts are registered once and reused."""
     anywhere: bool = False
@@ -74,6 +78,8 @@ def check_plan(plan: Plan) -> None:
         ("--slow-clients", plan.slow_clients, 0, MAX_SLOW),
         ("--churn", plan.churn, 0, MAX_CROWD),
         ("--absences", plan.absences, 0, MAX_CROWD),
+        ("--late-retries", plan.late_retries, 0, MAX_CROWD),
+        ("--late-after", plan.late_after, 0.1, MAX_SECONDS),
     ):
         if math.isnan(value) or not low <= value <= high:
             raise VerifyError(f"{option} must be from {low:g} to {high:g}")

@@ -36,12 +36,18 @@ class Sent:
     number: int
     """Its number among the sender's messages, in the order of their first sending."""
     at: float
-    """The moment of its first sending."""
+    """The moment when it was to be sent first."""
+    at_ms: int = 0
+    """The same by the wall clock, in milliseconds since 1970."""
     accepted_at: float = math.inf
     message_id: int = 0
     """The id of its acceptance; 0 without one."""
     retried: bool = False
-    """Whether it was refused or unanswered, and sent again, possibly after later messages."""
+    """Whether it, or one before it, was refused or unanswered, and it was sent again."""
+    is_overdue: bool = False
+    """Whether it was sent again after so long that the server may not have held later messages back any more."""
+    late_id: int | None = None
+    """The id of the answer to a late retry; 0 without an answer, None without a late retry."""
 
     @property
     def is_accepted(self) -> bool:
@@ -60,6 +66,18 @@ class Delivery:
     """Whether it arrived in the session, rather than from history after a Gap."""
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A chat as a member's chat list shows it, after the member has marked it as read."""
+
+    user_id: int
+    chat_id: str
+    marked: int
+    """The id up to which the member has read."""
+    read_up_to: int = 0
+    unread: int = 0
+
+
 @dataclass(slots=True)
 class Records:
     """All records of a finished run."""
@@ -69,6 +87,7 @@ class Records:
     """By user id, in the order of arrival at the user's client, which must receive all messages to the user."""
     histories: Mapping[tuple[int, str], Sequence[Copy]] = field(default_factory=dict)
     """By reader and chat, in the order of the pages, read once every message was due."""
+    listed: Sequence[Listed] = ()
 
 
 def by_key(sent: Iterable[Sent]) -> dict[Key, Sent]:

@@ -44,6 +44,8 @@ class Result:
     """From the loss of a session until it was live again."""
     longest_pause_ms: float
     """The longest time in which messages waited and none was accepted."""
+    listed: int
+    """Entries of chat lists whose unread messages were counted in history too."""
     churned: int
     churn_failed: int
     violations: tuple[Violation, ...]
@@ -68,10 +70,13 @@ def _lines(result: Result) -> Iterator[str]:
     yield f"accepted       {result.accepted:,}, {result.retried:,} of them after a retry"
     yield f"delivered      {result.delivered:,} live, {result.caught_up:,} read after a gap"
     yield f"in history     {result.archived:,}, as both members read it"
+    yield f"in chat lists  {result.listed:,}, with unread messages compared to history"
     yield f"refused        {_counts(result.refused)}; unanswered {result.unanswered}"
     yield f"reconnects     {result.reconnects:,}; gaps {result.gaps:,}"
     if plan.absences:
         yield f"absences       {plan.absences:,}, which count as gaps, not as reconnects"
+    if plan.late_retries:
+        yield f"late retries   up to {plan.late_retries:,}, {plan.late_after:g} s after the acceptance"
     yield f"accepted in    {_latencies(result.to_accepted)}"
     yield f"delivered in   {_latencies(result.to_delivered)}"
     yield f"outage         {_latencies(result.outages)}"

@@ -3,7 +3,7 @@
 import math
 import secrets
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import trio
@@ -14,11 +14,13 @@ from rookery.load.sessions import for_each
 from rookery.verify.absences import PAUSE_SECONDS, Presence
 from rookery.verify.accounts import AT_ONCE, Accounts, Report
 from rookery.verify.background_load import Churn, SlowClient
+from rookery.verify.chat_lists import read_chat_list
 from rookery.verify.checker import check_records
 from rookery.verify.histories import Reading, read_histories
 from rookery.verify.participant import MAX_WAITING, Participant
+from rookery.verify.pipeline import send_again
 from rookery.verify.plan import TRANSPORTS, Plan, VerifyError, check_plan, partners, share
-from rookery.verify.records import Copy, Key, Records, Sent, by_key
+from rookery.verify.records import Copy, Key, Listed, Records, Sent, by_key
 from rookery.verify.result import Result
 from shared.background import open_background
 from shared.contract.ids import wall_clock_ms
@@ -88,10 +90,13 @@ class Run:
             await self.until_live()
             while self._awaits_deliveries():  # noqa: ASYNC110 - see POLL_SECONDS
                 await trio.sleep(POLL_SECONDS)
+        await self._send_again_late()
         histories = await self._read_histories()
         with trio.move_on_after(settle):
             await self._catch_up()
-        return self._result(self._records(histories), ended)
+        records = self._records(histories)
+        records.listed = await self._read_chat_lists(records.histories)
+        return self._result(records, ended)
 
     # ---- MessageObserver
 
@@ -179,7 +184,7 @@ class Run:
             await self.participants[number].presence.leave()
             await trio.sleep(PAUSE_SECONDS)
 
-    async def _moments(self, number: int) -> AsyncIterator[None]:
+    async def _moments(self, number: int) -> AsyncGenerator[None, None]:
         """Yield at each moment at which this client may send a message."""
         plan = self.plan
         for own in range(share(number, plan)):
@@ -199,6 +204,17 @@ class Run:
     def _both(self) -> Iterable[tuple[Client, Participant]]:
         return zip(self.clients, self.participants, strict=True)
 
+    async def _send_again_late(self) -> None:
+        """Send some of the accepted messages again, when the server may have forgotten them."""
+        accepted = sorted((sent for sent in self._sent() if sent.is_accepted), key=lambda sent: sent.accepted_at)
+        if not self.plan.late_retries or not accepted:
+            return
+        chosen = accepted[:: -(-len(accepted) // self.plan.late_retries)]
+        by_id = {client.me.user_id: client for client in self.clients}
+        await trio.sleep_until(chosen[-1].accepted_at + self.plan.late_after)
+        with trio.move_on_after(self.plan.settle_seconds):
+            await for_each(lambda sent: send_again(by_id[sent.key[0]], sent), chosen, at_once=AT_ONCE)
+
     async def _read_histories(self) -> dict[tuple[int, str], list[Copy]]:
         """Read every chat, as both of its members."""
         by_id = {client.me.user_id: client for client in self.clients}
@@ -211,6 +227,23 @@ class Run:
                 due[sent.chat_id].add(sent.key)
         deadline = trio.current_time() + self.plan.settle_seconds
         return await read_histories(list(readings.values()), due, self._began_ms, deadline)
+
+    async def _read_chat_lists(self, histories: Mapping[tuple[int, str], Sequence[Copy]]) -> list[Listed]:
+        """Let each client read its chats up to the first message of the run, or to the middle; read its chat list."""
+        marks: dict[int, dict[str, int]] = defaultdict(dict)
+        for place, ((user_id, chat_id), copies) in enumerate(sorted(histories.items())):
+            ids = sorted(copy.message_id for copy in copies)
+            if ids:
+                marks[user_id][chat_id] = ids[len(ids) // 2 if place % 2 else 0]
+        clients = [client for client in self.clients if marks[client.me.user_id]]
+        for client in clients:
+            for chat_id, message_id in marks[client.me.user_id].items():
+                client.mark(chat_id, read_up_to=message_id)
+        deadline = trio.current_time() + self.plan.settle_seconds
+        lists = await for_each(
+            lambda client: read_chat_list(client, marks[client.me.user_id], deadline), clients, at_once=AT_ONCE
+        )
+        return [listed for of_client in lists for listed in of_client]
 
     async def _catch_up(self) -> None:
         """Let each client with a Gap read once more, as history is complete now."""
@@ -263,6 +296,7 @@ class Run:
             to_delivered=summarize([delivery.at - records.sent[delivery.copy.key].at for delivery in live]),
             outages=summarize(self.outages_since(-math.inf)),
             longest_pause_ms=longest_pause(sent, self._began, ended) * 1000,
+            listed=len(records.listed),
             churned=self.churn.opened,
             churn_failed=self.churn.failed,
             violations=tuple(check_records(records)),

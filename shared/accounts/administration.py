@@ -4,13 +4,15 @@ An act that can't be recorded is not done. One that then fails half-way may be r
 """
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 
 from shared.accounts.audit import Act, Actor, AuditStore, new_entry
+from shared.accounts.links import Invite, new_invite_id, new_link
 from shared.accounts.store import AccountStore, User
 from shared.configuration import ConfigurationStore, InvalidConfiguration, LiveConfiguration, validate
 from shared.configuration.live import describe
@@ -18,8 +20,24 @@ from shared.configuration.model import Value
 from shared.contract.errors import Code, Refusal
 from shared.contract.ids import wall_clock_ms
 
-Announce = Callable[[int], Awaitable[None]]
-"""Tells the gateways to end all sessions of the user that began before now."""
+RESET_HOURS = 24
+"""Life of the link of a password reset."""
+
+MAX_INVITES = 100
+"""Unexpired invites at once."""
+
+HOUR_MS = 60 * 60 * 1000
+
+DELETED = "The account was deleted."
+"""The reason of the suspension of a deleted account."""
+
+
+class Announce(Protocol):
+    """Tells the gateways to end all sessions of the user that began before now, and to refuse messages to the user if
+    the account was deleted."""
+
+    async def __call__(self, user_id: int, *, is_deleted: bool = False) -> None: ...
+
 
 DEFAULTS = LiveConfiguration()
 
@@ -49,6 +67,22 @@ class Setting:
     bounds: str
 
 
+@dataclass(frozen=True, slots=True)
+class PasswordReset:
+    """The token of a link that sets a password once."""
+
+    token: str
+    expires_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewInvite:
+    """An invite with its token, which is not stored."""
+
+    invite: Invite
+    token: str
+
+
 class Administration:
     """The acts of admins. Each raises Unavailable, and returns a Refusal if it is not permitted."""
 
@@ -73,10 +107,39 @@ class Administration:
         await self._record(actor, Act.ADD_USER, named(user))
         return None if await self._accounts.add_user(user, password_hash) else _name_taken(user)
 
+    async def delete_user(self, actor: Actor, user: User) -> Refusal | None:
+        """Delete the account: its sign-ins and sessions end, messages to it are refused, and its profile is cleared.
+
+        Its chats stay with their other members, and its name is not used again. It is suspended first, so that no
+        sign-in begins meanwhile. An admin can't be deleted. Repeating it announces the deletion again.
+        """
+        if (await self._accounts.account_statuses([user.user_id]))[user.user_id].is_admin:
+            return _is_admin(user)
+        await self._record(actor, Act.DELETE_USER, named(user))
+        if not await self._accounts.suspend(user.user_id, DELETED, self._clock_ms()):
+            return _is_admin(user)
+        await self._accounts.delete_user(user.user_id)
+        await self._accounts.end_families(user.user_id)
+        await self._announce(user.user_id, is_deleted=True)
+        return None
+
+    async def reset_password(self, actor: Actor, user: User) -> PasswordReset | Refusal:
+        """Make the link with which the user sets a new password, once, within RESET_HOURS. The present password and
+        sign-ins stay valid until then. Over HTTP no admin gets the link of another, with whose role they could act.
+        """
+        if actor.user_id and (await self._accounts.account_statuses([user.user_id]))[user.user_id].is_admin:
+            return _is_reset_by_command(user)
+        await self._record(actor, Act.RESET_PASSWORD, named(user))
+        link, expires_at_ms = new_link(str(user.user_id)), self._clock_ms() + RESET_HOURS * HOUR_MS
+        await self._accounts.add_password_reset(user.user_id, link.digest, expires_at_ms)
+        return PasswordReset(link.token, expires_at_ms)
+
     async def make_admin(self, actor: Actor, user: User) -> Refusal | None:
         if (await self._accounts.account_statuses([user.user_id]))[user.user_id].is_suspended:
             return _is_suspended(user)
         await self._record(actor, Act.MAKE_ADMIN, named(user))
+        # In place of a link that another admin may have: it would let them act with this role.
+        await self._accounts.add_password_reset(user.user_id, new_link("").digest, expires_at_ms=0)
         return None if await self._accounts.make_admin(user.user_id) else _is_suspended(user)
 
     async def revoke_admin(self, actor: Actor, user: User) -> None:
@@ -98,7 +161,8 @@ class Administration:
         return None
 
     async def restore(self, actor: Actor, user: User) -> None:
-        """End the suspension. The user has to sign in again: sign-ins from before it have ended."""
+        """End the suspension. The user has to sign in again: sign-ins from before it have ended. A deleted account is
+        not restored: `user` must not be one."""
         await self._record(actor, Act.RESTORE_USER, named(user))
         if (await self._accounts.account_statuses([user.user_id]))[user.user_id].is_suspended:
             await self._accounts.end_families(user.user_id)  # before the restoration, which would revive them
@@ -109,6 +173,32 @@ class Administration:
         await self._record(actor, Act.SIGN_OUT_USER, named(user))
         await self._accounts.end_families(user.user_id)
         await self._announce(user.user_id)
+
+    # ---- invites
+
+    async def invites(self) -> Sequence[Invite]:
+        """Return the invites that have not expired, used-up ones too, the newest first."""
+        return await self._accounts.invites(now_ms=self._clock_ms())
+
+    async def create_invite(self, actor: Actor, *, uses: int, days: int) -> NewInvite | Refusal:
+        """Make a link with which `uses` accounts can be created within these days."""
+        if len(await self.invites()) >= MAX_INVITES:
+            message = f"There are {MAX_INVITES} invites: revoke one that is not needed any more."
+            return Refusal(Code.OUT_OF_ORDER, message)
+        invite_id, now_ms = new_invite_id(), self._clock_ms()
+        await self._record(actor, Act.CREATE_INVITE, invite_id, f"uses: {uses}, days: {days}")
+        link = new_link(invite_id)
+        invite = Invite(invite_id, str(actor), now_ms, now_ms + 24 * days * HOUR_MS, uses, uses)
+        await self._accounts.add_invite(invite, link.digest)
+        return NewInvite(invite, link.token)
+
+    async def revoke_invite(self, actor: Actor, invite_id: str) -> Refusal | None:
+        """Make the link invalid. Accounts that were created with it stay."""
+        if invite_id not in [invite.invite_id for invite in await self.invites()]:
+            return Refusal(Code.NOT_FOUND, f"There is no invite {invite_id}.", field="invite_id")
+        await self._record(actor, Act.REVOKE_INVITE, invite_id)
+        await self._accounts.revoke_invite(invite_id)
+        return None
 
     # ---- live configuration
 
@@ -164,6 +254,11 @@ def _name_taken(user: User) -> Refusal:
 def _is_admin(user: User) -> Refusal:
     how = f"rookery user admin {user.name} --revoke"
     return Refusal(Code.OUT_OF_ORDER, f"{user.name} is an admin: revoke that first, on the server, by `{how}`.")
+
+
+def _is_reset_by_command(user: User) -> Refusal:
+    how = f"rookery user reset-password {user.name}"
+    return Refusal(Code.OUT_OF_ORDER, f"{user.name} is an admin: reset their password on the server, by `{how}`.")
 
 
 def _is_suspended(user: User) -> Refusal:

@@ -17,6 +17,10 @@ class Act(StrEnum):
     SUSPEND_USER = "suspend_user"
     RESTORE_USER = "restore_user"
     SIGN_OUT_USER = "sign_out_user"
+    DELETE_USER = "delete_user"
+    RESET_PASSWORD = "reset_password"  # noqa: S105 - no secret: the name of an act
+    CREATE_INVITE = "create_invite"
+    REVOKE_INVITE = "revoke_invite"
     SET_CONFIGURATION = "set_configuration"
     UNSET_CONFIGURATION = "unset_configuration"
     ROTATE_KEYS = "rotate_keys"
@@ -47,7 +51,7 @@ class AuditEntry:
     actor: Actor
     act: str
     target: str
-    """The object of the act: `name (user_id)`, a key of the configuration, or a signing key."""
+    """The object of the act: `name (user_id)`, an invite, a key of the configuration, or a signing key."""
     detail: str
     """A reason or a value; often empty."""
 

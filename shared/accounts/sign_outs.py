@@ -20,27 +20,35 @@ ANNOUNCE_DEADLINE = 5.0
 _log = structlog.get_logger(__name__)
 
 
-async def announce_or_log(publisher: Backplane, user_id: int, family_ids: Sequence[str]) -> None:
+async def announce_or_log(
+    publisher: Backplane, user_id: int, family_ids: Sequence[str], *, is_deleted: bool = False
+) -> None:
     """Announce the end of these sign-ins, or of all (`ALL_SIGN_INS`); log it if the backplane rejects it.
 
-    The sessions then end with their access tokens, which can't be renewed any more.
+    The sessions then end with their access tokens, which can't be renewed any more. A deleted account is announced to
+    all gateways: one that misses it may accept messages to the account until it restarts.
     """
     try:
-        await announce_ends(publisher, user_id, family_ids)
+        await announce_ends(publisher, user_id, family_ids, is_deleted=is_deleted)
     except Unavailable as error:
         _log.warning("sign_out_not_announced", reason=str(error), user_id=user_id)
 
 
-async def announce_ends(publisher: Backplane, user_id: int, family_ids: Sequence[str]) -> None:
+async def announce_ends(
+    publisher: Backplane, user_id: int, family_ids: Sequence[str], *, is_deleted: bool = False
+) -> None:
     """Announce as `announce_or_log` does. Raises Unavailable if the backplane rejects it."""
-    partition = partition_of(user_id, publisher.partitions)
-    records = [Record(partition, end_of_sign_in(user_id, family_id)) for family_id in family_ids]
+    partitions = range(publisher.partitions) if is_deleted else [partition_of(user_id, publisher.partitions)]
+    values = [end_of_sign_in(user_id, family_id, is_deleted=is_deleted) for family_id in family_ids]
+    records = [Record(partition, value) for partition in partitions for value in values]
     with trio.move_on_after(ANNOUNCE_DEADLINE, shield=True) as scope:
         await publish_and_wait(publisher, records)
     if scope.cancelled_caught:
         raise Unavailable("the log does not answer")
 
 
-def end_of_sign_in(user_id: int, family_id: str) -> bytes:
-    """Return the record that ends the sessions of a sign-in, for the user's partition."""
-    return Envelope(sign_out=SignOut(family_id=family_id), recipient_ids=[user_id]).SerializeToString()
+def end_of_sign_in(user_id: int, family_id: str, *, is_deleted: bool = False) -> bytes:
+    """Return the record that ends the sessions of a sign-in, for the user's partition; for all partitions if the
+    account was deleted."""
+    sign_out = SignOut(family_id=family_id, is_deleted=is_deleted)
+    return Envelope(sign_out=sign_out, recipient_ids=[user_id]).SerializeToString()

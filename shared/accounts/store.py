@@ -1,7 +1,7 @@
-"""The account store: users, their status, sign-ins, and the keys that sign access tokens.
+"""The account store: users, their status, sign-ins, links, and the keys that sign access tokens.
 
 A sign-in is a family: a chain of refresh tokens, of which one is current and each is replaced by the next. The use of a
-replaced token means that it was stolen, and ends the family.
+replaced token means that it was stolen, and ends the family, except shortly after its replacement (`may_repeat`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,11 +10,19 @@ from enum import Enum, auto
 from typing import Protocol
 
 from shared.accounts.audit import AuditStore
+from shared.accounts.links import LinkStore
+
+REUSE_GRACE_MS = 30_000
+"""How long the newest replaced token may be used again: a client whose response was lost retries after its timeout of
+10 s, and tabs without a common lock refresh at the same moment."""
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """An account. `version` increases by one with each change of the profile; `about` is a line of text, or empty."""
+    """An account. `version` increases by one with each change of the profile; `about` is a line of text, or empty.
+
+    A deleted account keeps its id and its name, so that neither is used again; its display name and `about` are empty.
+    """
 
     user_id: int
     name: str
@@ -22,6 +30,12 @@ class User:
     about: str
     version: int
     created_at_ms: int
+    is_deleted: bool = False
+
+    @classmethod
+    def new(cls, user_id: int, name: str, display_name: str | None, created_at_ms: int) -> "User":
+        """A new account. The display name defaults to the name."""
+        return cls(user_id, name, display_name or name, about="", version=1, created_at_ms=created_at_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +88,7 @@ class Rotation(Enum):
     """It had been replaced: this attempt has ended its family."""
 
 
-class AccountStore(AuditStore, Protocol):
+class AccountStore(AuditStore, LinkStore, Protocol):
     """Every method raises Unavailable if the engine does not answer. Tokens are stored as SHA-256 digests."""
 
     async def add_user(self, user: User, password_hash: str) -> bool:
@@ -88,15 +102,30 @@ class AccountStore(AuditStore, Protocol):
         """Return the accounts with these ids, in the same order, without missing ones. At most 100 ids."""
         ...
 
-    async def find_users(self, part: str, *, after_name: str, limit: int) -> Sequence[User]:
-        """Return accounts whose name or display name contains the part (3 or more characters, any case), by name."""
+    async def find_users(self, query: str, *, after_name: str, limit: int) -> Sequence[User]:
+        """Return accounts that the query finds by `shared.accounts.names`, by name; none if it has no word.
+        Deleted accounts are left out."""
         ...
 
-    async def credentials(self, name: str) -> Credentials | None: ...
+    async def list_users(self, *, after_id: int, limit: int) -> Sequence[User]:
+        """Return the accounts that follow this one (0: the first ones), deleted ones too, in an order of their ids
+        that is the store's own and never changes."""
+        ...
+
+    async def delete_user(self, user_id: int) -> None:
+        """Clear the profile and the password, and leave the user out of searches. It can't be undone; repeating it
+        changes nothing. Suspend the user first: this ends no sign-in."""
+        ...
+
+    async def credentials(self, name: str) -> Credentials | None:
+        """Return the credentials of this name; None if no user has it, or the account is deleted."""
+        ...
 
     async def password_hash(self, user_id: int) -> str | None: ...
 
-    async def set_password(self, user_id: int, password_hash: str) -> None: ...
+    async def set_password(self, user_id: int, password_hash: str) -> None:
+        """Replace the password, unless the account is deleted."""
+        ...
 
     async def update_profile(self, user_id: int, *, display_name: str, about: str, version: int) -> User | None:
         """Change the profile if it is still at `version`, and return it; else None."""
@@ -127,7 +156,10 @@ class AccountStore(AuditStore, Protocol):
     async def rotate(
         self, old_digest: bytes, new_digest: bytes, *, now_ms: int, expires_at_ms: int
     ) -> Family | Rotation:
-        """Replace the current token of a family by the next, atomically. A reuse ends the family atomically."""
+        """Replace the current token of a family by the next, atomically. A reuse ends the family atomically.
+
+        A repeat with the same two digests returns the family again, if `may_repeat` and the new one is current.
+        """
         ...
 
     async def family_of(self, token_digest: bytes) -> Family | None:
@@ -163,3 +195,11 @@ class AccountStore(AuditStore, Protocol):
     async def remove_signing_key(self, key_id: str) -> None:
         """Remove a key, if it exists."""
         ...
+
+
+def may_repeat(replaced_expires_at_ms: int, expires_at_ms: int) -> bool:
+    """Whether a replacement may be repeated: the expiry that it set and the one of the repeat differ as their times do.
+
+    They also differ if the configured life of tokens was changed in between; then a repeat is a reuse.
+    """
+    return abs(expires_at_ms - replaced_expires_at_ms) <= REUSE_GRACE_MS

@@ -5,9 +5,11 @@ random bits, of which only the SHA-256 digest is stored: a reader of the store c
 """
 
 import hashlib
+import hmac
 import json
 import secrets
 import unicodedata
+from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -260,6 +262,17 @@ def _claims(payload: object) -> Claims | None:
 def new_refresh_token() -> str:
     """Return 256 random bits, as 43 characters for a URL or JSON."""
     return secrets.token_urlsafe(32)
+
+
+async def next_refresh_token(keys: SigningKeys, refresh_token: str) -> str:
+    """Return the token that replaces this one. Raises Unavailable.
+
+    It is the same at each call, until another key signs, so a repeated exchange returns it again although the store has
+    only its digest. Without the private key it is as unpredictable as a new token.
+    """
+    _, key = await keys.newest()
+    secret = b"refresh token " + str(key.as_dict(private=True)["d"]).encode()
+    return urlsafe_b64encode(hmac.digest(secret, refresh_token.encode(), "sha256")).decode().rstrip("=")
 
 
 def new_family_id() -> str:

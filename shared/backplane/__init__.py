@@ -3,6 +3,7 @@
 from shared.backplane.protocol import (
     Assignment,
     Backplane,
+    Checkpoint,
     Consumer,
     DeadLetter,
     Destination,
@@ -11,4 +12,14 @@ from shared.backplane.protocol import (
     StoredRecord,
 )
 
-__all__ = ["Assignment", "Backplane", "Consumer", "DeadLetter", "Destination", "Fetched", "Record", "StoredRecord"]
+__all__ = [
+    "Assignment",
+    "Backplane",
+    "Checkpoint",
+    "Consumer",
+    "DeadLetter",
+    "Destination",
+    "Fetched",
+    "Record",
+    "StoredRecord",
+]

@@ -18,9 +18,11 @@ class MeasuredLog:
         # Attributes, not properties: the hot path reads them several times for each message.
         self.partitions = backplane.partitions
         self.destination = backplane.destination
+        self.withdraw = backplane.withdraw
         self.consume = backplane.consume
         self.end_offset = backplane.end_offset
         self.offset_at = backplane.offset_at
+        self.committed_offset = backplane.committed_offset
         self.dead_letter = backplane.dead_letter
         self.dead_letters = backplane.dead_letters
 

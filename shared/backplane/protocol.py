@@ -4,7 +4,7 @@ All of it is for the Trio thread.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -58,6 +58,14 @@ class Assignment:
     epoch: int = 0
 
 
+class Checkpoint(NamedTuple):
+    """How far a group has come in a partition: the next offset to read, and an epoch of the group's own, for which a
+    group that needs none commits 0."""
+
+    offset: int
+    epoch: int = 0
+
+
 class Consumer(Protocol):
     """A member of a consumer group. The group divides the partitions among its members, and again when one leaves."""
 
@@ -72,7 +80,8 @@ class Consumer(Protocol):
     @property
     def held_until(self) -> float:
         """The time (of `trio.current_time`) up to which no other member can own this consumer's partitions. Each
-        heartbeat that the group confirms extends it: a process that was frozen finds it in the past."""
+        heartbeat that the group confirms extends it: a process that was frozen finds it in the past. After partitions
+        moved that were not released, it is in the past until the consumer has handled their loss and fetches again."""
         ...
 
     def lag(self) -> Mapping[int, int]:
@@ -83,8 +92,12 @@ class Consumer(Protocol):
         """Continue at this offset. Raises ValueError for a partition that is not assigned."""
         ...
 
-    async def commit(self, offsets: Mapping[int, int]) -> None:
-        """Store the group's next offset to read, by partition. Raises Unavailable."""
+    async def commit(self, checkpoints: Mapping[int, Checkpoint]) -> None:
+        """Store the group's checkpoints, by partition. Raises Unavailable."""
+        ...
+
+    async def committed(self, partitions: Collection[int]) -> Mapping[int, Checkpoint]:
+        """The group's checkpoints in these partitions, as far as there are any. Raises Unavailable."""
         ...
 
 
@@ -132,6 +145,11 @@ class Backplane(Protocol):
         """
         ...
 
+    def withdraw(self, partitions: Collection[int]) -> None:
+        """Fail the calls whose first record goes to one of these partitions and is not on disk yet, before their next
+        owner can publish. Their other records are not written; of the first one that is not known."""
+        ...
+
     def consume(self, group: str, *, gather: float = 0.0) -> AbstractAsyncContextManager[Consumer]:
         """Be a member of the group until the block ends. The first `fetch` returns the assignment.
 
@@ -145,6 +163,10 @@ class Backplane(Protocol):
 
     async def offset_at(self, partition: int, at_ms: int) -> int:
         """The offset of the first record at this time or later; the end if there is none. Raises Unavailable."""
+        ...
+
+    async def committed_offset(self, group: str, partition: int) -> int:
+        """The group's next offset to read, as it was committed last; 0 if none was. Raises Unavailable."""
         ...
 
     async def dead_letter(self, letter: DeadLetter) -> None:

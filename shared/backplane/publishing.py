@@ -41,7 +41,9 @@ def _publish_traced(backplane: Backplane, records: Sequence[Record], done: Done,
         raise
 
 
-async def publish_and_wait(backplane: Backplane, records: Sequence[Record]) -> Sequence[int]:
+async def publish_and_wait(
+    backplane: Backplane, records: Sequence[Record], *, until: float = math.inf
+) -> Sequence[int]:
     """Publish, wait until the records are on disk, and return their offsets. Not for the hot path. Raises Unavailable.
 
     A cancelled wait does not withdraw the records.
@@ -53,7 +55,7 @@ async def publish_and_wait(backplane: Backplane, records: Sequence[Record]) -> S
         outcome.append(result)
         finished.set()
 
-    publish(backplane, records, done, next(iter(traces.current_spans()), None))
+    publish(backplane, records, done, next(iter(traces.current_spans()), None), until=until)
     await finished.wait()
     if isinstance(outcome[0], Exception):
         raise outcome[0]

@@ -18,6 +18,12 @@ class AllowedText:
     text: str
 
 
+def _check_sign_up(sign_up: str) -> str:
+    if sign_up not in ("open", "invite"):
+        raise ValueError("not a way to sign up")
+    return sign_up
+
+
 def _check_level(level: str) -> str:
     if level and level not in LEVELS:
         raise ValueError("not a level")
@@ -73,6 +79,9 @@ class LiveConfiguration(BaseModel):
         ge=1,
         le=10_000,
         description="Failed sign-ins per name and address; ten times as many per address, six times per name and hour",
+    )
+    sign_up: Annotated[str, AfterValidator(_check_sign_up), AllowedText("open or invite")] = Field(
+        default="open", description="Whether an account can be created by everybody, or only with an invite of an admin"
     )
     registrations_per_minute: int = Field(default=60, ge=1, le=100_000, description="New accounts per address")
     access_token_seconds: int = Field(default=900, ge=30, le=86_400, description="Life of an access token, in seconds")

@@ -19,6 +19,8 @@ class Code(StrEnum):
     FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
+    RECIPIENT_DELETED = "recipient_deleted"
+    INVITE_REQUIRED = "invite_required"
     NAME_TAKEN = "name_taken"
     VERSION_CONFLICT = "version_conflict"
     OUT_OF_ORDER = "out_of_order"
@@ -46,6 +48,8 @@ KINDS: dict[Code, Kind] = {
     Code.FORBIDDEN: Kind(403, 7, False, "Not allowed"),
     Code.NOT_FOUND: Kind(404, 5, False, "Not found"),
     Code.METHOD_NOT_ALLOWED: Kind(405, 12, False, "Method not allowed"),
+    Code.RECIPIENT_DELETED: Kind(410, 9, False, "Account deleted"),
+    Code.INVITE_REQUIRED: Kind(403, 7, False, "Invite required"),
     Code.NAME_TAKEN: Kind(409, 6, False, "Name taken"),
     Code.VERSION_CONFLICT: Kind(409, 10, False, "Changed by someone else"),
     Code.OUT_OF_ORDER: Kind(409, 9, False, "Out of order"),

@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+import trio
+
 
 @dataclass(frozen=True, slots=True)
 class GatewayAddress:
@@ -30,10 +32,28 @@ class Directory(Protocol):
         """Return the owner as known in this process; None while the partition has none."""
         ...
 
+    async def changed(self) -> None:
+        """Wait until an owner may have changed."""
+        ...
+
     def publish(self, address: GatewayAddress, owned: Collection[int], epoch: int) -> None:
         """Claim these partitions, and no others, for the gateway from now on. The claim is sent in the background, and
         again at intervals. Of two gateways that claim a partition, the one with the higher epoch owns it."""
         ...
+
+
+class Changes:
+    """Wakes all tasks that wait for a change."""
+
+    def __init__(self) -> None:
+        self._next = trio.Event()
+
+    def wake(self) -> None:
+        self._next.set()
+        self._next = trio.Event()
+
+    async def wait(self) -> None:
+        await self._next.wait()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +100,15 @@ class LocalDirectory:
 
     def __init__(self) -> None:
         self._claims = OwnershipClaims()
+        self._changes = Changes()
 
     def owner(self, partition: int) -> GatewayAddress | None:
         claim = self._claims.of(partition)
         return None if claim is None else claim.address
 
+    async def changed(self) -> None:
+        await self._changes.wait()
+
     def publish(self, address: GatewayAddress, owned: Collection[int], epoch: int) -> None:
         self._claims.put(OwnershipClaim(address, frozenset(owned), epoch))
+        self._changes.wake()

@@ -12,6 +12,7 @@ import structlog
 
 from shared.net.client_address import Network, address_key, forwarded_client, is_among, parse_address
 from shared.net.open_files import MOST_CONNECTIONS, connections_allowed
+from shared.net.turns import Turn, Turns
 from shared.telemetry.logs import Interval
 from shared.telemetry.metrics.catalogue import CONNECTIONS_PUSHED_OUT
 
@@ -42,13 +43,17 @@ class ConnectionLimits:
 class Slot:
     """One admitted connection. Its server calls `release` when the connection has ended."""
 
-    __slots__ = ("_admission", "_close", "address", "is_authenticated", "is_open", "number")
+    __slots__ = ("_admission", "_close", "address", "is_authenticated", "is_open", "number", "turn")
 
-    def __init__(self, admission: "Admission", number: int, address: str, close: Callable[[], None]) -> None:
+    def __init__(
+        self, admission: "Admission", number: int, address: str, turn: Turn, close: Callable[[], None]
+    ) -> None:
         self.number = number
         """Smaller than that of each younger connection of the process."""
         self.address = address
         """The key of `address_key`; empty if no cap applies."""
+        self.turn = turn
+        """That of the client's address, in which its server processes the client's bytes."""
         self.is_authenticated = False
         self.is_open = True
         self._admission = admission
@@ -59,6 +64,12 @@ class Slot:
         if self.is_open and not self.is_authenticated:
             self._admission.forget_unauthenticated(self)
             self.is_authenticated = True
+
+    def end_authentication(self) -> None:
+        """Mark that no client is authenticated on this connection any more: it counts as a new one."""
+        if self.is_open and self.is_authenticated:
+            self.is_authenticated = False
+            self._admission.add_unauthenticated(self)
 
     def release(self) -> None:
         """Free the slot; nothing if it is free already."""
@@ -111,18 +122,19 @@ class Admission:
         while not self._has_room():
             if not self._budget.push_out_for(self, may_take_from_others=self.open < self._most):
                 return None
-        slot = self._budget.open_slot(self, address, close)
+        slot = self._budget.open_slot(self, address, self._budget.turns.of(peer), close)
         if self._trusts_peers:
             slot.authenticate()
         return slot
 
     def apply_forwarded(self, slot: Slot, peer: str, forwarded: Sequence[str]) -> None:
-        """Count the connection for the client in front of the trusted proxies: `forwarded` are the items of its
-        X-Forwarded-For. Ignored unless `peer` is a trusted proxy."""
+        """Count the connection for the client in front of the trusted proxies, and give it that client's turn:
+        `forwarded` are the items of its X-Forwarded-For. Ignored unless `peer` is a trusted proxy."""
         client = forwarded_client(peer, forwarded, self._trusted_proxies)
         if client is None or slot.address or not slot.is_open or slot.is_authenticated:
             return
         slot.address = self._capped(str(client))
+        slot.turn = self._budget.turns.of(str(client))
         self._budget.add_to_address(slot)
         self._budget.enforce_cap(slot.address)
 
@@ -131,6 +143,12 @@ class Admission:
         if not slot.is_authenticated:
             self.forget_unauthenticated(slot)
         self.open -= 1
+
+    def add_unauthenticated(self, slot: Slot) -> None:
+        """Let newcomers push the connection out, after all others. Called by the slot."""
+        self.unauthenticated[slot] = None
+        self._budget.add_to_address(slot)
+        self._budget.enforce_cap(slot.address)
 
     def forget_unauthenticated(self, slot: Slot) -> None:
         """Let no newcomer push the connection out any more. Called by the slot."""
@@ -156,6 +174,7 @@ class ConnectionBudget:
         self.total = connections_allowed() if total is None else total
         self.per_address = max(min(self.limits.per_address, self.total // ADDRESS_SHARE), 1)
         """Most unauthenticated connections of one address."""
+        self.turns = Turns()
         self.pushed_out = 0
         """Connections that were closed for a newcomer."""
         self._listeners: list[Admission] = []
@@ -211,10 +230,10 @@ class ConnectionBudget:
         while len(slots := self._addresses.get(address, {})) + others > self.per_address:
             self._push_out(next(iter(slots)))
 
-    def open_slot(self, listener: Admission, address: str, close: Callable[[], None]) -> Slot:
+    def open_slot(self, listener: Admission, address: str, turn: Turn, close: Callable[[], None]) -> Slot:
         """Take a slot, which must be free, for an unauthenticated connection."""
         self._newest += 1
-        slot = Slot(listener, self._newest, address, close)
+        slot = Slot(listener, self._newest, address, turn, close)
         listener.open += 1
         listener.unauthenticated[slot] = None
         self.add_to_address(slot)

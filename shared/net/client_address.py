@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import trio
@@ -17,6 +18,7 @@ _ADDRESS = re.compile(r"\[([0-9A-Fa-f:.]{2,45})\](?::[0-9]{1,5})?|([0-9.]{7,15})
 """An address with a port, or IPv6 in brackets, as some proxies write it."""
 
 
+@lru_cache(maxsize=4096)
 def parse_address(text: str) -> Address | None:
     """Parse an address, with or without port. An IPv4-mapped IPv6 address becomes IPv4. None if it is invalid."""
     match = _ADDRESS.fullmatch(text)
@@ -27,6 +29,7 @@ def parse_address(text: str) -> Address | None:
     return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
 
 
+@lru_cache(maxsize=4096)
 def address_key(text: str) -> str:
     """The key for limits per client: the IPv4 address, or the /64 of IPv6, which one customer has (RFC 6177)."""
     address = parse_address(text)

@@ -1,5 +1,6 @@
 """Opens the listeners of a role, with TLS or without."""
 
+import socket
 import ssl
 from collections.abc import Callable, Sequence
 
@@ -12,10 +13,39 @@ ClientStream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 """A client's connection. With TLS, its handler does the handshake, within its own deadline."""
 
 
+AT_ONCE = 16
+"""Connections that are accepted in one pass of Trio's scheduler: with one, a client waits a pass for each connection
+that is in the queue before its own. Sixteen take some 2 ms until each waits for its turn."""
+
+
+class TcpListener(trio.abc.Listener[trio.SocketStream]):
+    """Accepts several connections in one pass: `accept` returns at once while there are some, up to `AT_ONCE`."""
+
+    def __init__(self, listener: trio.SocketListener) -> None:
+        self.socket = listener.socket
+        self._listener = listener
+        self._non_blocking = socket.socket(fileno=listener.socket.fileno())  # the same socket
+        self._left = 0
+
+    async def accept(self) -> trio.SocketStream:
+        if self._left:
+            self._left -= 1
+            try:
+                return trio.SocketStream(trio.socket.from_stdlib_socket(self._non_blocking.accept()[0]))
+            except (BlockingIOError, ConnectionAbortedError):
+                pass
+        self._left = AT_ONCE - 1
+        return await self._listener.accept()
+
+    async def aclose(self) -> None:
+        self._non_blocking.detach()
+        await self._listener.aclose()
+
+
 class TlsListener(trio.abc.Listener[trio.SSLStream[trio.SocketStream]]):
     """Accepts connections with the newest certificate. It does no handshakes, so a slow client delays no other."""
 
-    def __init__(self, listener: trio.SocketListener, newest: Callable[[], ssl.SSLContext]) -> None:
+    def __init__(self, listener: TcpListener, newest: Callable[[], ssl.SSLContext]) -> None:
         self.socket = listener.socket
         self._listener = listener
         self._newest = newest
@@ -29,7 +59,7 @@ class TlsListener(trio.abc.Listener[trio.SSLStream[trio.SocketStream]]):
         await self._listener.aclose()
 
 
-AnyListener = trio.SocketListener | TlsListener
+AnyListener = TcpListener | TlsListener
 
 
 async def listen(
@@ -54,7 +84,7 @@ async def listen(
     if tls is not None:
         newest()  # a certificate that can't be used fails here, at the start
     try:
-        listeners = await trio.open_tcp_listeners(port, host=host, backlog=backlog)
+        listeners = [TcpListener(each) for each in await trio.open_tcp_listeners(port, host=host, backlog=backlog)]
     except OSError as error:
         reason = error.strerror or str(error)
         raise OSError(f"nothing can listen on {host}:{port} ({reason}): run `rookery doctor` for details") from error

@@ -16,11 +16,11 @@ import structlog
 import trio
 from h2.errors import ErrorCodes
 
+from shared.net.turns import Turn
 from shared.rpc.limits import Limits
 from shared.rpc.protocol import Event, Protocol
 from shared.rpc.status import RpcError, Status
 from shared.rpc.streams import MessageStream
-from shared.rpc.turns import Turn
 
 READ_BYTES = 64 * 1024
 """Bytes per read of the socket: four frames of HTTP/2."""
@@ -157,7 +157,7 @@ class Connection(Generic[Stream]):
             self._pinged = False
             for start in range(0, len(data), SLICE_BYTES):
                 await self._turn.wait()
-                with self._turn.spending():
+                with self._turn:
                     usable = self._process(data[start : start + SLICE_BYTES])
                 if not usable:
                     return

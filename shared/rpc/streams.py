@@ -7,6 +7,7 @@ import trio
 from google.protobuf.message import DecodeError, Message
 from h2.errors import ErrorCodes
 
+from shared.net.turns import MESSAGE_SECONDS, Turn
 from shared.rpc.framing import MessageBuffer, frame_messages
 from shared.rpc.http2 import SLIVER_BYTES, Http2Connection
 from shared.rpc.status import Metadata, RpcError, Status
@@ -53,12 +54,20 @@ class ServerStreamConnection(StreamConnection, Protocol):
     """The part of a server's connection that its streams use."""
 
     @property
+    def turn(self) -> Turn:
+        """The turn of the client's address."""
+        ...
+
+    @property
     def is_authenticated(self) -> bool:
         """Whether a client has authenticated on the connection."""
         ...
 
     def authenticate(self) -> None:
         """Mark the connection as one of an authenticated client."""
+
+    def end_authentication(self) -> None:
+        """Take back one `authenticate`."""
 
 
 class MessageStream(Generic[Incoming, Outgoing]):
@@ -290,6 +299,17 @@ class ServerStream(MessageStream[Incoming, Outgoing]):
         """Mark the call's connection as one of an authenticated client, which is not closed for newcomers or its age.
         For handlers and interceptors that have checked the client's credentials."""
         self._server.authenticate()
+
+    def end_authentication(self) -> None:
+        """Take back one `authenticate`: the client has signed out. A client that calls again without it, as services do
+        between each other, stays authenticated."""
+        self._server.end_authentication()
+
+    async def receive(self) -> Incoming | None:
+        if self._inbound:  # several messages arrived at once; a single one was counted as received bytes
+            await self._server.turn.wait()
+            self._server.turn.charge(MESSAGE_SECONDS)
+        return await super().receive()
 
     def start_compression(self) -> bool:
         """Compress sent messages if the client accepts gzip; return whether it does. Call it before the first send."""

@@ -2,7 +2,10 @@
 
 import pytest
 
+from bff import gateways
+from shared.accounts.links import Invite, new_link
 from shared.accounts.store import AccountStore
+from shared.configuration import StoredValue
 from shared.contract.errors import Unavailable
 from shared.contract.partitions import partition_of
 from tests.bff.conftest import PASSWORD, Api
@@ -57,6 +60,69 @@ async def test_a_password_is_never_stored_or_returned(api: Api) -> None:
     assert b"hunter2" not in reply.text
 
 
+# ---- invites
+
+
+@pytest.fixture
+async def invite(api: Api) -> str:
+    """The token of an invite with two uses, while sign-up is by invite."""
+    api.services.live.apply({"sign_up": StoredValue("sign_up", '"invite"', 0)})
+    link = new_link("one")
+    ends_at_ms = api.clock.now_ms + DAY_MS
+    await api.accounts.add_invite(Invite("one", "ada (7)", api.clock.now_ms, ends_at_ms, 2, 2), link.digest)
+    return link.token
+
+
+async def test_while_sign_up_is_by_invite_each_account_takes_one_use(api: Api, invite: str) -> None:
+    account = {"name": "alice", "password": PASSWORD}
+    for wrong in ({}, {"invite": "one.x"}, {"invite": "x"}, {"invite": invite + "x"}):
+        refused = await api.call("POST", "/v1/users", account | wrong)
+        assert refused.refusal == (403, "invite_required", "invite")
+    await api.register("alice", invite=invite)
+    taken = await api.call("POST", "/v1/users", account | {"invite": invite})
+    assert taken.refusal[:2] == (409, "name_taken")  # this took no use
+    await api.register("bob", invite=invite)
+    assert (
+        await api.call("POST", "/v1/users", {"name": "carol", "password": PASSWORD, "invite": invite})
+    ).status == 403
+
+
+async def test_an_invite_expires_and_while_sign_up_is_open_none_is_needed(api: Api, invite: str) -> None:
+    api.clock.now_ms += DAY_MS
+    account = {"name": "alice", "password": PASSWORD, "invite": invite}
+    assert (await api.call("POST", "/v1/users", account)).refusal[:2] == (403, "invite_required")
+    api.services.live.apply({})
+    await api.register("alice", invite=invite)
+
+
+# ---- password reset
+
+
+async def test_a_link_sets_the_password_once_and_ends_all_sign_ins(api: Api, token: str) -> None:
+    user_id = int((await api.call("GET", "/v1/me", token=token)).body["user_id"])
+    link = new_link(str(user_id))
+    await api.accounts.add_password_reset(user_id, link.digest, api.clock.now_ms + DAY_MS)
+    body = {"token": link.token, "password": "another password"}
+    done = await api.call("POST", "/v1/password-resets", body)
+    assert (done.status, done.body["name"]) == (200, "alice")
+    assert (await api.call("GET", "/v1/me", token=token)).status == 401
+    assert len(api.log.ended()) == 1
+    await api.sign_in(password="another password")
+    again = await api.call("POST", "/v1/password-resets", body | {"password": "a third password"})
+    assert again.refusal == (404, "not_found", "token")
+    await api.sign_in(password="another password")
+
+
+async def test_guesses_of_a_link_are_limited_by_address(api: Api, token: str) -> None:
+    guesses = ["x", "1.x", "9" * 30 + ".x", "-1.x", "é.x"] * 2
+    for guess in guesses:
+        reply = await api.call("POST", "/v1/password-resets", {"token": guess, "password": PASSWORD})
+        assert reply.refusal == (404, "not_found", "token")
+    body = {"token": "1.x", "password": PASSWORD}
+    assert (await api.call("POST", "/v1/password-resets", body)).refusal[:2] == (429, "rate_limited")
+    assert (await api.call("POST", "/v1/password-resets", body, address="192.0.2.9")).status == 404
+
+
 # ---- sign-in
 
 
@@ -88,13 +154,17 @@ async def test_a_failed_sign_in_does_not_disclose_whether_the_name_or_the_passwo
 # ---- refresh
 
 
-async def test_a_refresh_token_is_exchanged_for_new_tokens_once(api: Api) -> None:
+async def test_a_refresh_token_is_exchanged_for_new_tokens(api: Api) -> None:
     await api.register("alice")
     old = await api.sign_in()
     new = await api.call("POST", "/v1/tokens/refresh", {"refresh_token": old["refresh_token"]})
     assert new.status == 200
     assert new.body["refresh_token"] != old["refresh_token"]
     assert (await api.call("GET", "/v1/me", token=new.body["access_token"])).status == 200
+    api.clock.now_ms += 30_000  # the response was lost, for instance
+    retry = await api.call("POST", "/v1/tokens/refresh", {"refresh_token": old["refresh_token"]})
+    assert retry.body["refresh_token"] == new.body["refresh_token"]
+    assert (await api.call("GET", "/v1/me", token=retry.body["access_token"])).status == 200
     again = await api.call("POST", "/v1/tokens/refresh", {"refresh_token": new.body["refresh_token"]})
     assert again.status == 200
 
@@ -103,6 +173,7 @@ async def test_a_reused_refresh_token_ends_its_sign_in_and_no_other(api: Api) ->
     user = await api.register("alice")
     old, other = await api.sign_in(), await api.sign_in()
     new = (await api.call("POST", "/v1/tokens/refresh", {"refresh_token": old["refresh_token"]})).body
+    api.clock.now_ms += 30_001
     reuse = await api.call("POST", "/v1/tokens/refresh", {"refresh_token": old["refresh_token"]})
     assert reuse.refusal == (401, "unauthenticated", "refresh_token")
     assert (await api.call("GET", "/v1/me", token=new["access_token"])).status == 401
@@ -206,12 +277,24 @@ async def test_a_password_changes_only_with_the_current_one(api: Api, token: str
     await api.sign_in(password=PASSWORD)
 
 
-async def test_the_gateway_has_the_host_that_the_client_used(api: Api, token: str) -> None:
+async def test_the_gateway_has_the_host_that_the_client_used(
+    api: Api, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reply = await api.call("GET", "/v1/me/gateway", token=token, headers={"Host": "chat.example.org:8080"})
-    assert reply.body == {"websocket": "ws://chat.example.org:8081/session", "grpc": "chat.example.org:8082"}
+    location = {"websocket": "ws://chat.example.org:8081/session", "grpc": "chat.example.org:8082"}
+    assert reply.body == location
+    monkeypatch.setattr(gateways, "WAIT_FOR_ANOTHER_SECONDS", 0.01)
+    path = "/v1/me/gateway?unreachable=chat.example.org:8082"
+    reply = await api.call("GET", path, token=token, headers={"Host": "chat.example.org:8080"})
+    assert reply.body == location, "the only gateway may be back"
+    reply = await api.call("GET", f"/v1/me/gateway?unreachable={'x' * 301}", token=token)
+    assert reply.refusal == (422, "invalid", "unreachable")
 
 
-async def test_a_refusal_without_a_gateway_has_a_retry_delay(api: Api, token: str) -> None:
+async def test_a_refusal_without_a_gateway_has_a_retry_delay(
+    api: Api, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateways, "WAIT_SECONDS", 0.01)
     (owner,) = {api.services.directory.owner(partition) for partition in range(4)}
     assert owner is not None
     api.services.directory.publish(owner, (), 1)

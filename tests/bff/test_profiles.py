@@ -1,5 +1,7 @@
 """Public profiles: by id, in bulk, and by part of a name."""
 
+from urllib.parse import quote
+
 from shared.accounts.store import User
 from tests.bff.conftest import Api
 
@@ -15,8 +17,36 @@ async def test_a_profile_has_only_public_fields(api: Api, token: str) -> None:
     reply = await api.call("GET", "/v1/profiles/101", token=token)
     assert (reply.status, reply.body) == (
         200,
-        {"user_id": "101", "name": "bob", "display_name": "Bob", "about": "about"},
+        {"user_id": "101", "name": "bob", "display_name": "Bob", "about": "about", "deleted": False},
     )
+
+
+async def test_of_a_deleted_account_only_the_id_is_shown_and_no_search_or_list_has_it(api: Api, token: str) -> None:
+    await add(api, "bob", "carol")
+    etag = (await api.call("GET", "/v1/profiles/101", token=token)).headers["ETag"]
+    await api.accounts.delete_user(101)
+    gone = {"user_id": "101", "name": "", "display_name": "Deleted account", "about": "", "deleted": True}
+    alone = await api.call("GET", "/v1/profiles/101", token=token, headers={"If-None-Match": etag})
+    assert (alone.status, alone.body) == (200, gone)
+    assert (await api.call("GET", "/v1/profiles?user_ids=101", token=token)).body["profiles"] == [gone]
+    for path in ("profiles?name_contains=bob", "people"):
+        found = (await api.call("GET", f"/v1/{path}", token=token)).body["profiles"]
+        assert "101" not in [profile["user_id"] for profile in found]
+
+
+async def test_all_people_are_listed_page_by_page(api: Api, token: str) -> None:
+    names = ["alice", "bob", "carol", "dave", "eve"]
+    await add(api, *names[1:])
+    await api.accounts.delete_user(102)
+    seen, cursor = [], "0"
+    while cursor:
+        page = (await api.call("GET", f"/v1/people?limit=2&cursor={cursor}", token=token)).body
+        assert len(page["profiles"]) <= 2
+        seen += [profile["name"] for profile in page["profiles"]]
+        cursor = page["next_cursor"]
+    assert sorted(seen) == ["alice", "bob", "dave", "eve"]
+    for query in ("limit=0", "limit=101", "cursor=x", f"cursor={2**63}"):
+        assert (await api.call("GET", f"/v1/people?{query}", token=token)).status in (400, 422), query
 
 
 async def test_an_unknown_profile_is_not_found(api: Api, token: str) -> None:
@@ -60,15 +90,17 @@ async def test_a_page_has_the_requested_or_the_default_length(api: Api, token: s
     assert limited.body["next_cursor"]
 
 
-async def test_pages_of_any_size_neither_skip_nor_repeat(api: Api, token: str) -> None:
+async def test_the_user_with_the_searched_name_comes_first_and_pages_neither_skip_nor_repeat(
+    api: Api, token: str
+) -> None:
     names = sorted(f"{a}{b}{c}" for a in "ab.-_9" for b in ("xyz", "zyx") for c in ("", "9", "-"))
-    await add(api, *names)
-    expected = [name for name in names if "xyz" in name]
+    await add(api, "xyz", *names)
+    expected = ["xyz", *(name for name in names if "xyz" in name)]
     for limit in range(1, len(expected) + 2):
         found: list[str] = []
         cursor = ""
         while True:
-            path = f"/v1/profiles?name_contains=xyz&limit={limit}&cursor={cursor}"
+            path = f"/v1/profiles?name_contains=%40Xyz&limit={limit}&cursor={quote(cursor)}"
             page = (await api.call("GET", path, token=token)).body
             assert 0 < len(page["profiles"]) <= limit
             found += [profile["name"] for profile in page["profiles"]]

@@ -179,8 +179,10 @@ async def test_a_session_survives_every_end_of_a_connection(all_examples: AllExa
         assert tokens == [tokens[0]] * 4 + [tokens[4]] * 2
         assert len({tokens[0], renewed, tokens[4]}) == 3
         assert pair.frames("ping")
-        sent, again = [frame.send.client_message_id for frame in pair.frames("send")]
-        assert sent == again
+        sent, again = [frame.send for frame in pair.frames("send")]
+        assert sent.client_message_id == again.client_message_id
+        assert sent.HasField("first_sent_ms_ago")
+        assert sent.first_sent_ms_ago == 0 < again.first_sent_ms_ago
 
     await all_examples.check(EndsInEveryWay, check)
 

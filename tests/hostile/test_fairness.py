@@ -1,20 +1,27 @@
-"""A client that opens and cancels calls on ten connections: probes are answered meanwhile."""
+"""One address floods a listener over many connections: probes of another are answered meanwhile."""
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 import trio
 from hpack import Encoder
 from hyperframe.frame import HeadersFrame, RstStreamFrame, SettingsFrame
+from wsproto.frame_protocol import Opcode
 
+from tests.hostile.test_slots import websocket_upgrade
+from tests.messaging.gateway.browsers import frame
+from tools.launch.people import sign_up
 from tools.launch.process import Rookery, port_of, wait_until
 
-CONNECTIONS = 10
+ATTACKER = "127.0.0.2"
 
 CALLS = 2_000
 """Of each connection: twice as many as it may cancel at once."""
 
-FEWEST_PROBES = 6
-"""Probes, one after the other, that are answered during the attack: one or two if each connection has its own turn,
-about 30 if they share one. Both take the server's CPU time, so the machine's speed does not matter."""
+MESSAGES = 2_900
+"""Of each session: the burst that is served, and 900 that are refused for their rate."""
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
@@ -41,15 +48,32 @@ def cancelled_calls(at_once: int) -> bytes:
     return sent
 
 
+def refused_messages(token: str) -> bytes:
+    """Messages of a signed-in client, each refused, and its close."""
+    sign_in = json.dumps({"authenticate": {"access_token": token}}).encode()
+    signed_in = websocket_upgrade() + frame(Opcode.TEXT, sign_in)
+    return signed_in + frame(Opcode.TEXT, b'{"send":{}}') * MESSAGES + frame(Opcode.CLOSE)
+
+
+def requests(_: str) -> bytes:
+    """Requests that are refused for want of a token, all sent at once."""
+    return b"GET /v1/me HTTP/1.1\r\nHost: x\r\n\r\n" * 40 + PROBE
+
+
 async def attack(port: int, sent: bytes) -> None:
-    """Send all, and wait until the server has closed the connection."""
-    try:
-        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
-            await stream.send_all(sent)
+    """Send all, and read until the server has closed the connection."""
+    stream = await trio.open_tcp_stream("127.0.0.1", port, local_address=ATTACKER)
+    async with stream, trio.open_nursery() as nursery:
+        nursery.start_soon(send_all, stream, sent)
+        with suppress(trio.BrokenResourceError):
             while await stream.receive_some():
                 pass
-    except trio.BrokenResourceError:
-        pass  # closed while the attack was sent
+        nursery.cancel_scope.cancel()
+
+
+async def send_all(stream: trio.SocketStream, sent: bytes) -> None:
+    with suppress(trio.BrokenResourceError):
+        await stream.send_all(sent)
 
 
 async def count_probes(port: int, *, attacked: trio.Event) -> int:
@@ -64,12 +88,24 @@ async def count_probes(port: int, *, attacked: trio.Event) -> int:
         answered += 1
 
 
-@pytest.mark.parametrize("at_once", [1, 100])
-async def test_calls_that_are_cancelled_on_ten_connections_delay_no_probe_for_long(
-    at_once: int, rookery: Rookery
+@pytest.mark.parametrize(
+    ("name", "bytes_of", "connections", "fewest"),
+    [
+        ("grpc", lambda _: cancelled_calls(1), 10, 6),  # they never reach their handlers
+        ("grpc", lambda _: cancelled_calls(100), 10, 6),
+        ("websocket", refused_messages, 15, 30),  # as many sessions as a user may have
+        ("page", requests, 50, 80),
+    ],
+    ids=["gRPC, cancelled at once", "gRPC, cancelled later", "WebSocket", "HTTP"],
+)
+async def test_a_flood_of_one_address_delays_no_probe_for_long(
+    name: str, bytes_of: Callable[[str], bytes], connections: int, fewest: int, rookery: Rookery
 ) -> None:
-    """Calls that are cancelled at once never reach their handlers."""
-    files, sent, attacked, answered = rookery.open_files, cancelled_calls(at_once), trio.Event(), []
+    """`fewest` probes are answered during the attack, one after the other: a third to a half of the usual number, which
+    was 1 to 2, 6 and 46 when each connection had its own turn. Both take the server's CPU time, so the machine's speed
+    does not matter."""
+    sent = bytes_of((await sign_up(rookery.url)).access_token)
+    files, attacked, answered = rookery.open_files, trio.Event(), list[int]()
 
     async def probe() -> None:
         answered.append(await count_probes(port_of(rookery.url), attacked=attacked))
@@ -77,8 +113,8 @@ async def test_calls_that_are_cancelled_on_ten_connections_delay_no_probe_for_lo
     async with trio.open_nursery() as probing:
         probing.start_soon(probe)
         async with trio.open_nursery() as attacking:
-            for _ in range(CONNECTIONS):
-                attacking.start_soon(attack, port_of(rookery.grpc), sent)
+            for _ in range(connections):
+                attacking.start_soon(attack, port_of(rookery.addresses[name]), sent)
         attacked.set()
-    assert answered[0] >= FEWEST_PROBES
+    assert answered[0] >= fewest
     assert await trio.to_thread.run_sync(wait_until, lambda: rookery.open_files <= files)

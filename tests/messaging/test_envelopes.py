@@ -24,8 +24,9 @@ def envelopes(records: Sequence[Record]) -> list[Envelope]:
 
 def test_a_kept_event_has_its_record_of_truth_first_and_its_sender_as_a_recipient() -> None:
     for recipient_ids in (USERS, USERS[1:]):
-        records = fan_out(Event(event_id=9), sender_id=1, recipient_ids=recipient_ids, partitions=PARTITIONS)
+        records = fan_out(Event(event_id=9), sender_id=1, recipient_ids=recipient_ids, partitions=PARTITIONS, epoch=7)
         found = envelopes(records)
+        assert [envelope.epoch for envelope in found] == [7, 0, 0, 0]
         assert records[0].partition == partition_of(1, PARTITIONS)
         assert [envelope.truth for envelope in found] == [True, False, False, False]
         assert sorted(user_id for envelope in found for user_id in envelope.recipient_ids) == list(USERS)

@@ -84,7 +84,7 @@ def platform(
 
 @pytest.fixture
 async def haproxy(platform: tuple[HaProxy, Balanced]) -> AsyncIterator[HaProxy]:
-    """HAProxy with all servers up, whatever the test before did, while its names are resolved."""
+    """HAProxy with every server up. Within the test, DOMAIN and its subdomains resolve to this machine."""
     haproxy, cluster = platform
     await trio.to_thread.run_sync(cluster.restore)
     await until_all_up(haproxy)

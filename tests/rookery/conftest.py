@@ -14,6 +14,9 @@ from rookery.v1 import session_pb2 as pb
 
 ME = 7
 
+WAIT_FOR_ANOTHER_SECONDS = 2.0
+"""How long the HTTP API waits for another gateway than an unreachable one."""
+
 
 class FakeBff:
     """Responds with the test's `answers`, and signs in the user with the password. Use its `transport`."""
@@ -43,6 +46,9 @@ class FakeBff:
             raise httpx.ConnectError("down", request=request)
         target = f"{request.method} {request.url.raw_path.decode()}"
         self.requests.append(target)
+        if "unreachable=" in target:
+            await trio.sleep(WAIT_FOR_ANOTHER_SECONDS)
+            target = target.partition("?")[0]
         status, body = self.answers.get(target) or self._respond(request, target)
         return httpx.Response(status, json=body)
 
@@ -187,11 +193,17 @@ def open_fake_client(bff: FakeBff, gateway: FakeGateway) -> Callable[..., Abstra
 
 
 @pytest.fixture
-async def client_and_connection(
+async def client(
     open_fake_client: Callable[..., AbstractAsyncContextManager[Client]], gateway: FakeGateway
-) -> AsyncIterator[tuple[Client, FakeConnection]]:
-    """A client with a live session, and the gateway's end of its connection."""
+) -> AsyncIterator[Client]:
+    """A client with a live session."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(gateway.welcome_next)
         async with open_fake_client() as client:
-            yield client, gateway.connections[0]
+            yield client
+
+
+@pytest.fixture
+def connection(client: Client, gateway: FakeGateway) -> FakeConnection:
+    """The gateway's end of the client's connection."""
+    return gateway.connections[0]

@@ -15,20 +15,6 @@ IDLE_WORKERS = 4
 
 
 @pytest.fixture(scope="session")
-def rookery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rookery]:
-    """One for all tests that neither stop nor configure it: each registers its own users."""
-    with running(Rookery(tmp_path_factory.mktemp("rookery") / "data")) as ready:
-        yield ready
-
-
-@pytest.fixture
-def own_rookery(tmp_path: Path) -> Iterator[Rookery]:
-    """One for one test, which may stop, kill and configure it."""
-    with running(Rookery(tmp_path / "data")) as ready:
-        yield ready
-
-
-@pytest.fixture(scope="session")
 def stubs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Python generated from protos/ by the stock tools."""
     return make_stubs(tmp_path_factory.mktemp("stubs"))

@@ -108,8 +108,10 @@ async def test_commands_end_sessions_of_the_running_process(own_rookery: Rookery
     found = json.loads(await command(rookery, "user", "find", bob.name, "--json"))
     assert (found["user_id"], found["suspended_reason"]) == (str(bob.user_id), "spam")
     await command(rookery, "user", "restore", bob.name)
-    assert (await password_sign_in(rookery, bob)).is_success
-    assert await audited_acts(rookery) == ["sign_out_user", "suspend_user", "restore_user"]
+    bob = await sign_in(rookery.url, bob.name)
+    await ends_sessions(rookery, bob, lambda: command(rookery, "user", "delete", bob.name, "--yes"))
+    assert (await password_sign_in(rookery, bob)).json()["code"] == "unauthenticated"
+    assert await audited_acts(rookery) == ["sign_out_user", "suspend_user", "restore_user", "delete_user"]
 
 
 async def test_commands_are_in_the_audit_log_of_the_running_process(own_rookery: Rookery) -> None:

@@ -3,6 +3,7 @@
 import re
 import shutil
 import struct
+from string import Template
 
 from tools.engines.engine import HOST
 from tools.engines.install import run_quietly
@@ -12,8 +13,19 @@ CLUSTER_ID = "cm9va2VyeS10ZXN0cy1pZA"
 """Any 16 bytes, in base64."""
 
 
+def behind_relay(inner_port: int, relay_port: int) -> dict[str, str]:
+    """Options of a second listener, on `inner_port`, for clients whose relay to it listens on `relay_port`: a broker
+    names the addresses at which its clients connect next."""
+    return {
+        "listeners": f"CLIENT://${{host}}:${{port}},CONTROLLER://127.0.0.1:${{controller_port}},RELAYED://{HOST}:{inner_port}",
+        "advertised.listeners": f"CLIENT://${{host}}:${{port}},RELAYED://{HOST}:{relay_port}",
+        "listener.security.protocol.map": "CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT,RELAYED:PLAINTEXT",
+    }
+
+
 class Kafka(JavaEngine):
-    """Its options are keys of server.properties."""
+    """Its options are keys of server.properties. In their values, `${host}`, `${port}` and `${controller_port}` are its
+    own."""
 
     name = "kafka"
     inner_ports = ("controller_port",)
@@ -38,5 +50,6 @@ class Kafka(JavaEngine):
         config = self.home / "server.properties"
         # The last value of a key wins.
         own = "".join(f"{name}={value}\n" for name, value in self.options.items() if value is not None)
+        own = Template(own).substitute(host=self.host, **ports)
         config.write_text(self.render("server.properties", data=self.home, host=self.host, **ports) + own)
         return self.server(f"-Dlog4j2.configurationFile={self.source() / 'log4j2.properties'}", "kafka.Kafka", config)

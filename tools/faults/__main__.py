@@ -1,13 +1,17 @@
 """Inject every fault at full scale on real engines; print a table in Markdown. Exit status 1: a promise was broken.
 
-python -m tools.faults [--short] [NAME ...]
+    python -m tools.faults [--short] [NAME ...]
+
+SIGINT and SIGTERM stop everything that it has started; the exit status is 130.
 """
 
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import FrameType
 
 import trio
 
@@ -25,9 +29,27 @@ def main(words: Sequence[str]) -> int:
         known = ", ".join(scenario.name for scenario in SCENARIOS)
         print(f"unknown: {', '.join(sorted(unknown))}; scenarios: {known}", file=sys.stderr)
         return 2
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also in the background, where shells ignore it
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        return run_selected(selected, scale)
+    except* KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+    return 130
+
+
+def interrupt(_: int, frame: FrameType | None) -> None:
+    """Handle a signal like SIGINT, whose handler is Trio's while Trio runs."""
+    handler = signal.getsignal(signal.SIGINT)
+    assert callable(handler)
+    handler(signal.SIGINT, frame)
+
+
+def run_selected(scenarios: Sequence[Scenario], scale: Scale) -> int:
+    """Run the scenarios and print their rows; return the exit status."""
     print(row(HEAD), row(["---"] * len(HEAD)), sep="\n", flush=True)
     is_broken = False
-    for scenario, report in run_all(selected, scale):
+    for scenario, report in run_all(scenarios, scale):
         print(row(cells(scenario, report)), flush=True)
         for text in report.broken:
             is_broken = True

@@ -14,12 +14,22 @@ from rookery.load.measure import summarize
 from rookery.verify import Run
 from tools.faults.stage import ClusterStage, Report, UpStage, formatted
 from tools.launch.process import Process
+from tools.launch.relay import Relay
 
 LIVE_ELSEWHERE = 10.0
 """Seconds from the kill of a gateway to new sessions of its clients, at p99."""
 
 BROKER_BACK = 30.0
 """Seconds from the kill of the broker, which restarts at once, to the next accepted message."""
+
+RECOVERED = 12.0
+"""Seconds without a session, at p99, while faults overlap."""
+
+FLAP_SECONDS = 5.0
+"""Between two kills of a gateway."""
+
+LATENCY = 0.2
+"""Seconds by which a bad network delays what it carries, in each direction."""
 
 STOPPED = 10.0
 """Seconds from SIGTERM to the end: the stop deadline and a margin."""
@@ -181,6 +191,71 @@ async def everything_restarted(stage: ClusterStage, report: Report) -> None:
     refused_nothing(report)
 
 
+async def gateway_and_archive_killed(stage: ClusterStage, report: Report) -> None:
+    scale = stage.scale
+    async with stage.load(report, least=scale.overlapping, absences=scale.clients // 3) as run:
+        killed = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            for name in ("gateway-1", "archive-1"):
+                nursery.start_soon(stage.do, stage.cluster[name].kill)
+    live_within(report, run, killed)
+
+
+async def broker_and_gateway_killed(stage: ClusterStage, report: Report) -> None:
+    async with stage.load(report, least=stage.scale.overlapping):
+        async with trio.open_nursery() as nursery:
+            for process in (stage.engines.kafka, stage.cluster["gateway-1"]):
+                nursery.start_soon(stage.do, process.kill)
+        await stage.do(stage.engines.kafka.start)
+    pause_at_most(report, BROKER_BACK)
+
+
+async def configuration_emptied(stage: ClusterStage, report: Report) -> None:
+    async with stage.load(report, absences=stage.scale.clients // 3) as run:
+        await stage.do(stage.engines.redis.empty)
+        await stage.do(stage.cluster.wait_until_settled)
+        await run.until(accepted=run.accepted_count + stage.scale.messages // 5)
+        await stage.do(stage.cluster.configure)
+    pause_at_most(report, ENGINE_AWAY_PAUSE)
+
+
+async def gateway_partitioned(stage: ClusterStage, report: Report) -> None:
+    async with stage.kafka_relayed(stage.cluster["gateway-1"]) as relay:
+        async with stage.load(report, least=stage.scale.overlapping) as run:
+            await partition(stage, relay, run)
+        assert report.result is not None
+        report.measured.append(f"longest pause {report.result.longest_pause_ms / 1000:,.1f} s")
+
+
+async def archive_partitioned(stage: ClusterStage, report: Report) -> None:
+    async with stage.cassandra_relayed(stage.cluster["archive-1"]) as relay:
+        async with stage.load(report, least=stage.scale.overlapping) as run:
+            await partition(stage, relay, run)
+        pause_at_most(report, ENGINE_AWAY_PAUSE)
+
+
+async def gateways_flapping(stage: ClusterStage, report: Report) -> None:
+    scale = stage.scale
+    async with stage.load(report, least=scale.overlapping, absences=scale.clients // 3) as run:
+        began = trio.current_time()
+        for flap in range(scale.flaps):
+            gateway = stage.cluster[f"gateway-{1 + flap % 2}"]
+            await stage.do(gateway.kill)
+            await trio.sleep(FLAP_SECONDS / 2)
+            await stage.do(gateway.start)
+            await trio.sleep(FLAP_SECONDS / 2)
+    live_within(report, run, began, RECOVERED)
+
+
+async def engines_restarted(stage: ClusterStage, report: Report) -> None:
+    async with stage.load(report, least=stage.scale.overlapping) as run:
+        for engine in stage.engines:
+            await stage.do(engine.stop)
+            await stage.do(engine.start)
+            await run.until(accepted=run.accepted_count + stage.scale.messages // 5)
+    pause_at_most(report, BROKER_BACK)
+
+
 SCENARIOS = (
     Scenario("up-killed", "SIGKILL of `rookery up`, started again", "live within 10 s at p99", "up", up_killed),
     Scenario("gateway-killed", "SIGKILL of a gateway", "live elsewhere within 10 s at p99", "cluster", gateway_killed),
@@ -196,16 +271,53 @@ SCENARIOS = (
     Scenario("slow", "one client never reads", "p99 of the others within 20 %", "cluster", slow_client),
     Scenario("churn", "sessions come and go", "their resources are released", "cluster", come_and_go),
     Scenario("rolling", "everything restarted, one by one", "no send refused", "cluster", everything_restarted),
+    Scenario(
+        "gateway-archive-killed",
+        "SIGKILL of a gateway and an archive at once",
+        "live elsewhere within 10 s at p99",
+        "cluster",
+        gateway_and_archive_killed,
+    ),
+    Scenario(
+        "broker-gateway-killed",
+        "SIGKILL of the broker and a gateway at once, the broker started again",
+        "recovered in 30 s",
+        "cluster",
+        broker_and_gateway_killed,
+    ),
+    Scenario("redis-emptied", "FLUSHALL of Redis", "everything goes on", "cluster", configuration_emptied),
+    Scenario(
+        "gateway-partitioned",
+        "the network between a gateway and Kafka is slow, then carries nothing, then drops",
+        "no message is lost or overtaken",
+        "cluster",
+        gateway_partitioned,
+    ),
+    Scenario(
+        "archive-partitioned",
+        "the same between an archive and Cassandra",
+        "sends accepted, history whole afterwards",
+        "cluster",
+        archive_partitioned,
+    ),
+    Scenario(
+        "flapping",
+        "two gateways in turn, killed and started every 5 s",
+        "live again within 12 s at p99",
+        "cluster",
+        gateways_flapping,
+    ),
+    Scenario("rolling-engines", "each engine restarted in order", "recovered in 30 s", "cluster", engines_restarted),
 )
 
 
 # ---- shared checks
 
 
-def live_within(report: Report, run: Run, since: float) -> None:
+def live_within(report: Report, run: Run, since: float, seconds: float = LIVE_ELSEWHERE) -> None:
     outages = summarize(run.outages_since(since))
     report.at_least("sessions lost", outages.count, 1)
-    report.within("live again, p99", outages.p99 / 1000, LIVE_ELSEWHERE)
+    report.within("live again, p99", outages.p99 / 1000, seconds)
 
 
 def pause_at_most(report: Report, seconds: float) -> None:
@@ -216,6 +328,17 @@ def pause_at_most(report: Report, seconds: float) -> None:
 def refused_nothing(report: Report) -> None:
     assert report.result is not None
     report.at_most("sends refused", sum(report.result.refused.values()), 0)
+
+
+async def partition(stage: ClusterStage, relay: Relay, run: Run) -> None:
+    """Make the network slow, then let it carry nothing for longer than any timeout, then reset its connections."""
+    await stage.do(relay.delay, LATENCY)
+    await run.until(accepted=run.accepted_count + stage.scale.messages // 10)
+    for interrupt in (relay.hold, relay.drop):
+        await stage.do(interrupt)
+        await trio.sleep(stage.scale.away)
+        await stage.do(relay.delay, 0.0)
+        await run.until(accepted=run.accepted_count + stage.scale.messages // 10)
 
 
 async def query_until(run: Run, deadline: float) -> tuple[Counter[str], float]:

@@ -12,10 +12,13 @@ import trio
 
 from rookery.verify import Plan, Result, Run, open_verification
 from tools.engines.cassandra import DURABLE as DURABLE_CASSANDRA
+from tools.engines.engine import HOST, free_port
+from tools.engines.kafka import behind_relay
 from tools.engines.kinds import Engines
 from tools.engines.redis import DURABLE as DURABLE_REDIS
 from tools.launch.cluster import Cluster, running_cluster, running_engines
 from tools.launch.process import Process, Role, Rookery, running
+from tools.launch.relay import Relay, running_relay
 
 CLOCK = Path(__file__).parent / "clock"
 
@@ -43,6 +46,10 @@ class Scale:
     """Factor on time limits, for a machine shared with other tests."""
     rounds: int = 1
     """Repetitions of a comparison; the best of each side counts."""
+    overlapping: int = 600
+    """Least number of messages during faults that overlap."""
+    flaps: int = 4
+    """How often gateways are killed and started."""
     restarted: Role | None = None
     """Role of a rolling restart; None: all roles."""
     settings: dict[str, str] = field(default_factory=dict)
@@ -59,6 +66,8 @@ FULL = Scale(
     churn=10_000,
     slack=5.0,
     rounds=3,
+    overlapping=50_000,
+    flaps=24,
     settings={"ROOKERY_KAFKA__SESSION_TIMEOUT_SECONDS": "6"},  # the default minimum of brokers
 )
 """The scale of the promises in docs/reliability.md."""
@@ -140,10 +149,12 @@ class Stage:
         report = Report(self.scale.lenience)
         try:
             await inject(self, report)
-        finally:
-            crashed = [process for process in self._processes() if has_crashed(process)]
-            report.broken += [f"{process.name} ended by itself: exit code {process.wait()}" for process in crashed]
+        except Exception:  # but not an interrupt, after which everything is stopped
             await self.do(self._restore)
+            raise
+        crashed = [process for process in self._processes() if has_crashed(process)]
+        report.broken += [f"{process.name} ended by itself: exit code {process.wait()}" for process in crashed]
+        await self.do(self._restore)
         return report
 
     @staticmethod
@@ -163,12 +174,13 @@ class UpStage(Stage):
 class ClusterStage(Stage):
     """Two processes of each role on real engines, and a stopped third gateway."""
 
-    def __init__(self, scale: Scale, cluster: Cluster, clocks: Path) -> None:
+    def __init__(self, scale: Scale, cluster: Cluster, clocks: Path, kafka_relay: Relay) -> None:
         urls = tuple(bff.url for bff in cluster.bffs)
         super().__init__(scale, urls, lambda: cluster.processes, self._restore_processes)
         self.cluster = cluster
         self.spare = cluster["gateway-3"]
         self._clocks = clocks
+        self._kafka_relay = kafka_relay
 
     @property
     def engines(self) -> Engines:
@@ -188,6 +200,31 @@ class ClusterStage(Stage):
         if process.role == "gateway":
             self.cluster.wait_until_settled()
         return code
+
+    @asynccontextmanager
+    async def kafka_relayed(self, process: Process) -> AsyncIterator[Relay]:
+        """Restart the process behind a relay to Kafka, and end it after the block."""
+        async with self._restarted_with(process, ROOKERY_KAFKA__SERVERS=self._kafka_relay.address):
+            yield self._kafka_relay
+
+    @asynccontextmanager
+    async def cassandra_relayed(self, process: Process) -> AsyncIterator[Relay]:
+        """Restart the process behind a relay to Cassandra, and end it after the block."""
+        with running_relay(self.engines.cassandra.address) as relay:
+            async with self._restarted_with(process, ROOKERY_CASSANDRA__PORT=str(relay.port)):
+                yield relay
+
+    @asynccontextmanager
+    async def _restarted_with(self, process: Process, **settings: str) -> AsyncIterator[None]:
+        usual = {name: process.environment[name] for name in settings}
+        process.environment |= settings
+        try:
+            await self.do(self.restart, process)
+            yield
+        finally:
+            process.environment |= usual
+            if process.is_running:
+                await self.do(process.kill)  # it is started without the relay when the platform is restored
 
     def _restore_processes(self) -> None:
         for engine in self.engines:
@@ -225,9 +262,18 @@ def running_stage(folder: Path, scale: Scale) -> Iterator[ClusterStage]:
     clocks.mkdir(parents=True)
     paths = [str(CLOCK), *filter(None, [os.environ.get("PYTHONPATH")])]
     settings = {"PYTHONPATH": os.pathsep.join(paths), "TEST_CLOCK_FOLDER": str(clocks)} | scale.settings
-    with running_engines(folder / "engines", cassandra=DURABLE_CASSANDRA, redis=DURABLE_REDIS) as engines:
+    inner_port, relay_port = free_port(), free_port()
+    with (
+        running_relay(f"{HOST}:{inner_port}", relay_port) as kafka_relay,
+        running_engines(
+            folder / "engines",
+            kafka=behind_relay(inner_port, relay_port),
+            cassandra=DURABLE_CASSANDRA,
+            redis=DURABLE_REDIS,
+        ) as engines,
+    ):
         cluster = Cluster(folder / "cluster", engines, gateways=3, settings=settings)
         with running_cluster(cluster):
             cluster["gateway-3"].terminate()
             cluster.wait_until_settled()
-            yield ClusterStage(scale, cluster, clocks)
+            yield ClusterStage(scale, cluster, clocks, kafka_relay)

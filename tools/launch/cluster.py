@@ -99,7 +99,7 @@ class Cluster:
     def start(self) -> "Cluster":
         """Migrate, start all processes in parallel, and wait until each is ready and each partition has an owner."""
         self.run("migrate")
-        configure(self.environment, self._live)
+        self.configure()
         for process in self.processes:
             process.launch()
         for process in self.processes:
@@ -107,6 +107,10 @@ class Cluster:
         self.wait_until_ready()
         self.wait_until_settled()
         return self
+
+    def configure(self) -> None:
+        """Store its live configuration, which is lost when Redis is emptied."""
+        configure(self.environment, self._live)
 
     def restore(self) -> None:
         """Restart processes that have ended, and wait until all are ready and own their partitions again."""

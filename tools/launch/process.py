@@ -222,14 +222,17 @@ class Process:
         stdout, announced = self.process.stdout, ANNOUNCED_BY_ROLE[self.role]
         assert stdout is not None
         timer = threading.Timer(READY_SECONDS, self.process.kill)
+        timer.daemon = True  # an interrupt may come before the `try`
         timer.start()
         output = ""
-        while len(found := _announced(announced, output)) < len(announced):
-            line = stdout.readline()
-            output += line
-            if not line:
-                break
-        timer.cancel()
+        try:
+            while len(found := _announced(announced, output)) < len(announced):
+                line = stdout.readline()
+                output += line
+                if not line:
+                    break
+        finally:
+            timer.cancel()
         self.output += output
         if len(found) < len(announced):
             code = self.wait()

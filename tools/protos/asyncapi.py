@@ -120,7 +120,8 @@ def schema_of(message: DescriptorProto, comments: dict[str, str]) -> Json:
         for field in message.field
         for name in [f"{message.name}.{field.name}"]
     }
-    if one_ofs := [_one_of(message, index) for index in range(len(message.oneof_decl))]:
+    optional = {field.oneof_index for field in message.field if field.proto3_optional}  # each in a `oneof` of its own
+    if one_ofs := [_one_of(message, index) for index in range(len(message.oneof_decl)) if index not in optional]:
         schema |= one_ofs[0] if len(one_ofs) == 1 else {"allOf": one_ofs}
     return schema
 

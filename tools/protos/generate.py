@@ -20,12 +20,16 @@ FOLDERS = ("rookery/v1", "shared/rpc/standard")
 SESSION = PROTOS / "rookery/v1/session.proto"
 ASYNCAPI = "rookery/v1/asyncapi.json"
 # purerpc's plugin script does not start beside a newer h2, so this one imports rookery.purerpc_compat first: the file
-# alone, since its package may import generated code.
+# alone, since its package may import generated code. It does not claim to support `optional`, which only concerns
+# messages, so the claim is appended: two encoded responses are one.
 PLUGIN = f"""#!{sys.executable}
 import runpy
+import sys
 runpy.run_path({str(ROOT / "rookery/purerpc_compat.py")!r})
+from google.protobuf.compiler.plugin_pb2 import CodeGeneratorResponse as Response
 from purerpc.protoc_plugin.plugin import main
 main()
+sys.stdout.buffer.write(Response(supported_features=Response.FEATURE_PROTO3_OPTIONAL).SerializeToString())
 """
 
 

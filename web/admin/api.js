@@ -2,12 +2,10 @@
 
 import { Api, Problem } from "../api.js";
 
-/** @import {Account, AccountDetails, AuditPage, Change, Processes, Settings, Value} from "./types.js" */
+/** @import {Account, AccountDetails, AuditPage, Change, Invite, Processes, Settings, Value} from "./types.js" */
 
 /** Entries on a page of the history and of the audit log. */
 const PAGE = 50;
-/** The server's minimum length of a part of a name. */
-export const SHORTEST_PART = 3;
 
 export class AdminApi {
   #api;
@@ -47,14 +45,13 @@ export class AdminApi {
   }
 
   /**
-   * Finds the users whose name contains the text or whose id is the text.
+   * Finds the users whose names contain the words of the text or whose id is the text.
    * @param {string} text
    * @returns {Promise<Account[]>}
    */
   async findUsers(text) {
-    const requests = [];
-    if (/^\d{1,19}$/.test(text)) requests.push(this.#users("user_id", text));
-    if (text.length >= SHORTEST_PART) requests.push(this.#users("part", text));
+    const requests = [this.#users("part", text)];
+    if (/^\d{1,19}$/.test(text)) requests.unshift(this.#users("user_id", text));
     const found = (await Promise.all(requests)).flat();
     return [...new Map(found.map((account) => [account.user_id, account])).values()];
   }
@@ -77,6 +74,41 @@ export class AdminApi {
   /** @param {string} user_id */
   signOutEverywhere(user_id) {
     return this.#request("DELETE", `${userPath(user_id)}/sign-ins`);
+  }
+
+  /**
+   * Creates an account; the token is of the link with which its user sets the password.
+   * @param {string} name
+   * @param {string} display_name empty for the name
+   * @returns {Promise<{user: Account, password_reset: {token: string}}>}
+   */
+  createUser(name, display_name) {
+    return this.#request("POST", "users", { name, ...(display_name && { display_name }) });
+  }
+
+  /** Deletes the account for ever. @param {string} user_id */
+  deleteUser(user_id) {
+    return this.#request("DELETE", userPath(user_id));
+  }
+
+  /** Makes the link with which the user sets a new password. @param {string} user_id @returns {Promise<{token: string}>} */
+  resetPassword(user_id) {
+    return this.#request("POST", `${userPath(user_id)}/password-reset`);
+  }
+
+  /** @returns {Promise<Invite[]>} */
+  async invites() {
+    return (await this.#request("GET", "invites")).invites;
+  }
+
+  /** @param {number} uses @param {number} days @returns {Promise<{token: string}>} */
+  createInvite(uses, days) {
+    return this.#request("POST", "invites", { uses, days });
+  }
+
+  /** @param {string} invite_id */
+  revokeInvite(invite_id) {
+    return this.#request("DELETE", `invites/${encodeURIComponent(invite_id)}`);
   }
 
   /**

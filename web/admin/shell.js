@@ -11,6 +11,7 @@ import { AdminApi } from "./api.js";
 import { Audit } from "./audit.js";
 import { Configuration } from "./configuration.js";
 import { parseAddress } from "./figures.js";
+import { Invites } from "./invites.js";
 import { Poll } from "./poll.js";
 import { Processes } from "./processes.js";
 import { Section } from "./section.js";
@@ -26,6 +27,7 @@ const SECTIONS = /** @type {const} */ ([
   { name: "processes", title: "Processes", Kind: Processes },
   { name: "configuration", title: "Configuration", Kind: Configuration },
   { name: "users", title: "Users", Kind: Users },
+  { name: "invites", title: "Invites", Kind: Invites },
   { name: "audit", title: "Audit", Kind: Audit },
 ]);
 

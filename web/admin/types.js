@@ -48,6 +48,15 @@
  * @property {number | null} suspended_at_ms
  * @property {string} suspended_reason
  */
+/**
+ * @typedef {object} Invite
+ * @property {string} invite_id
+ * @property {string} created_by `ada (123)`, or `command:root`
+ * @property {number} created_at_ms
+ * @property {number} expires_at_ms
+ * @property {number} uses
+ * @property {number} uses_left
+ */
 /** @typedef {{family_id: string, device_name: string, created_at_ms: number}} DeviceSignIn */
 /** @typedef {Account & {sign_ins: DeviceSignIn[]}} AccountDetails */
 

@@ -1,4 +1,4 @@
-// One user: the account, its sign-ins, and the actions to suspend, restore and sign out.
+// One user: the account, its sign-ins, and the actions to suspend, restore, sign out, reset the password and delete.
 
 import { explain } from "../api.js";
 import { avatar, showAvatar } from "../components/avatar.js";
@@ -8,7 +8,8 @@ import { field, showProblems } from "../components/field.js";
 import { FormModal } from "../components/modal.js";
 import { h, setText } from "../dom.js";
 import { displayName, fullTime } from "../format.js";
-import { number, stamp } from "./figures.js";
+import { number, stamp, usersAddress } from "./figures.js";
+import { showLink } from "./links.js";
 import { card } from "./section.js";
 import { label, showOnce, Table } from "./table.js";
 
@@ -82,10 +83,17 @@ export class UserDetails extends HTMLElement {
     const restore = textButton("primary", () => void this.#restore(), "Restore");
     const signOut = textButton("quiet", () => this.#signOut(), "Sign out everywhere…");
     signOut.disabled = sign_ins.length === 0;
-    const why = "An admin can’t be suspended. Revoke the admin role first, on the server, with “rookery user admin”.";
+    const reset = textButton("quiet", () => this.#resetPassword(), "Reset password…");
+    const remove = textButton("danger", () => this.#delete(), "Delete…");
+    reset.disabled = remove.disabled = is_admin;
+    const why =
+      "An admin can’t be suspended or deleted, nor their password be reset here. " +
+      "Revoke the admin role first, on the server, with “rookery user admin”.";
     return [
       suspended_at_ms === null ? suspend : restore,
       signOut,
+      reset,
+      remove,
       ...(is_admin ? [h("p", { class: "note" }, why)] : []),
     ];
   }
@@ -127,6 +135,43 @@ export class UserDetails extends HTMLElement {
       `${count === 1 ? "One sign-in ends" : `All ${number(count)} sign-ins end`} at once, with their sessions. ` +
       "They can sign in again with their password.";
     this.#confirm(new FormModal(`Sign ${name} out?`, "Sign out everywhere", [], save, ...question(account, words)));
+  }
+
+  #resetPassword() {
+    const account = this.#account;
+    if (!account) return;
+    const name = displayName(account);
+    const save = async () => {
+      const { token } = await this.#frame.api.resetPassword(account.user_id);
+      const words = `With this link, ${name} sets a new password, once, within a day. Hand it over safely.`;
+      showLink("Password reset", words, "reset", token);
+    };
+    const words =
+      "You get a link for them. Their password and sign-ins stay valid until it is used. An earlier link becomes invalid.";
+    new FormModal(`Reset the password of ${name}?`, "Make the link", [], save, ...question(account, words)).open();
+  }
+
+  #delete() {
+    const account = this.#account;
+    if (!account) return;
+    const name = displayName(account);
+    const typed = field({
+      label: `Type ${account.name} to confirm`,
+      name: "confirm",
+      attributes: { autocomplete: "off", autocapitalize: "none", spellcheck: "false", required: true, autofocus: true },
+    });
+    const save = async () => {
+      const confirmed = typed.input.value.trim().toLowerCase() === account.name;
+      if (showProblems([typed], { confirm: confirmed ? "" : "This is not the user name." })) return false;
+      await this.#frame.api.deleteUser(account.user_id);
+      location.hash = usersAddress("", ""); // which also reads the list again
+      this.#frame.notify(`${name} is deleted.`);
+      return true;
+    };
+    const words =
+      "This can’t be undone. They are signed out at once and their profile is erased. Their messages stay with the " +
+      "people they wrote to, who see “Deleted account”. Nobody can use the user name again.";
+    this.#confirm(new FormModal(`Delete ${name}?`, `Delete ${name}`, [typed], save, ...question(account, words)));
   }
 
   async #restore() {

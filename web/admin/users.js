@@ -4,12 +4,14 @@ import { Problem } from "../api.js";
 import { avatar, showAvatar } from "../components/avatar.js";
 import { textButton } from "../components/buttons.js";
 import { emptyState, skeletonRows } from "../components/empty.js";
+import { field } from "../components/field.js";
+import { FormModal } from "../components/modal.js";
 import { searchBox } from "../components/search-box.js";
 import { h, moveFocus, reconcile, setAttribute, setText } from "../dom.js";
 import { displayName } from "../format.js";
 import { icon } from "../icons.js";
-import { SHORTEST_PART } from "./api.js";
 import { usersAddress } from "./figures.js";
+import { showLink } from "./links.js";
 import { Section } from "./section.js";
 import { showOnce } from "./table.js";
 import { accountLabels, UserDetails } from "./user-details.js";
@@ -29,7 +31,7 @@ export class Users extends Section {
   #details;
   #hint = emptyState(
     "No user selected",
-    "Select a user to see their sign-ins, to suspend them or to sign them out.",
+    "Select a user to see their sign-ins, to suspend or delete them, or to reset their password.",
   );
   #missing = emptyState("No such user", "No user has this id.");
   #waiting = h("div", { class: "panel" }, skeletonRows(1));
@@ -52,7 +54,8 @@ export class Users extends Section {
     super.connected();
     const back = textButton("quiet back-to", () => this.#go("", this.#part), icon("back"), "All results");
     this.#one.append(back, this.#hint, this.#waiting, this.#missing, this.#details);
-    const found = h("div", { class: "panel found" }, this.#search.element, this.#list, this.#state);
+    const create = h("div", { class: "buttons" }, textButton("quiet", () => this.#create(), "Create a user…"));
+    const found = h("div", { class: "panel found" }, this.#search.element, this.#list, this.#state, create);
     this.content.replaceChildren(h("div", { class: "people" }, found, this.#one));
     this.listen(this.#input, "input", () => this.#typing());
     this.listen(this.#input, "keydown", (event) => this.#keyInSearch(event));
@@ -81,8 +84,7 @@ export class Users extends Section {
 
   /** @param {string} part */
   async #find(part) {
-    if (part.length < SHORTEST_PART && !/^\d+$/.test(part)) return null;
-    return this.frame.api.findUsers(part);
+    return part ? this.frame.api.findUsers(part) : null;
   }
 
   /** @param {string} id @returns {Promise<AccountDetails | null>} null if there is none */
@@ -116,16 +118,14 @@ export class Users extends Section {
       update: (row, account) => row.show(account),
     });
     this.#markRows();
-    const face = found === null ? (this.#part ? "short" : "start") : found.length ? "" : `none ${this.#part}`;
+    const face = found === null ? "start" : found.length ? "" : `none ${this.#part}`;
     showOnce(this.#state, face, () => this.#faces(face));
   }
 
   /** @param {string} face */
   #faces(face) {
-    if (face === "start") return [emptyState("Find a user", "Type a part of a name, or the whole id of a user.")];
-    if (face === "short")
-      return [emptyState("Type a little more", `The search needs at least ${SHORTEST_PART} letters.`)];
-    return face ? [emptyState("Nobody found", `No name contains “${this.#part}”.`)] : [];
+    if (face === "start") return [emptyState("Find a user", "Type a name or a part of it, or the whole id of a user.")];
+    return face ? [emptyState("Nobody found", `Nobody has a name with “${this.#part}”.`)] : [];
   }
 
   #markRows() {
@@ -140,6 +140,24 @@ export class Users extends Section {
       this.#part = this.#input.value.trim();
       void this.frame.refresh();
     }, PAUSE_MS);
+  }
+
+  #create() {
+    const attributes = { autocomplete: "off", autocapitalize: "none", spellcheck: "false" };
+    const name = field({
+      label: "User name",
+      name: "name",
+      hint: "3 to 32 of the letters a to z, digits, dots, dashes and underscores.",
+      attributes: { ...attributes, maxlength: 32, required: true, autofocus: true },
+    });
+    const shown = field({ label: "Name", name: "display_name", attributes: { autocomplete: "off", maxlength: 64 } });
+    const save = async () => {
+      const created = await this.frame.api.createUser(name.input.value.trim(), shown.input.value.trim());
+      const words = `With this link, ${displayName(created.user)} sets the password, once, within a day.`;
+      showLink("User created", words, "reset", created.password_reset.token);
+      this.#go(created.user.user_id, this.#part);
+    };
+    new FormModal("Create a user", "Create user", [name, shown], save).open();
   }
 
   /** @param {KeyboardEvent} event */

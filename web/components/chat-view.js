@@ -1,6 +1,6 @@
 // The right pane: one chat, with its other member, its messages and the composer.
 
-import { displayName } from "../format.js";
+import { displayName, userName } from "../format.js";
 import { h, memo } from "../view.js";
 import { avatarView } from "./avatar.js";
 import { iconButton } from "./buttons.js";
@@ -51,11 +51,12 @@ export class ChatView {
     const other = chats.otherOf(this.#chat_id);
     const isMissing = !other || chats.profiles.isMissing(other);
     const profile = chats.partner(this.#chat_id);
+    const name = profile ? displayName(profile) : "this chat";
     const content = isMissing
       ? memo("missing", [], () =>
           emptyState("Chat not found", "The address may be wrong, or the chat belongs to someone else."),
         )
-      : [this.#messages.view(), this.#composer.view(profile ? displayName(profile) : "this chat")];
+      : [this.#messages.view(), profile?.deleted ? deleted() : this.#composer.view(name)];
     return h(
       "rookery-chat",
       { class: "chat", key: this.#chat_id },
@@ -84,10 +85,13 @@ export class ChatView {
           h(
             "small",
             { "aria-live": "polite", class: isTyping && "typing" },
-            isTyping ? "typing…" : profile ? `@${profile.name}` : " ",
+            isTyping ? "typing…" : profile ? userName(profile) : " ",
           ),
         ),
       ),
     );
   }
 }
+
+/** In place of the composer. */
+const deleted = () => h("p", { class: "note closed", key: "deleted" }, "This account was deleted. The messages stay here.");

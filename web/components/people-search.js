@@ -3,7 +3,7 @@
 import { NoResponse } from "../api.js";
 import { directChatId } from "../chats.js";
 import { moveFocus } from "../dom.js";
-import { displayName } from "../format.js";
+import { displayName, userName } from "../format.js";
 import { h, memo } from "../view.js";
 import { avatarView } from "./avatar.js";
 import { emptyState, failure, skeletonRows } from "./empty.js";
@@ -11,8 +11,6 @@ import { emptyState, failure, skeletonRows } from "./empty.js";
 /** @import {App} from "./app-shell.js" */
 /** @import {Profile} from "../types.js" */
 
-/** The server's minimum length of a search. */
-const SHORTEST = 3;
 /** The pause in typing after which the request is sent. */
 const PAUSE_MS = 200;
 
@@ -40,7 +38,7 @@ export class PeopleSearch {
     const search = ++this.#search;
     this.text = text;
     this.#failure = "";
-    if (text.length < SHORTEST) this.#found = null;
+    if (!text) this.#found = null;
     else setTimeout(() => search === this.#search && void this.#searchPeople(text, search), PAUSE_MS);
     this.#app.root.invalidate();
   }
@@ -69,13 +67,15 @@ export class PeopleSearch {
     );
   }
 
-  /** @param {string} text */
+  /** Words in any order, as the server finds people. @param {string} text */
   #chatsWith(text) {
     const { chats } = this.#app;
+    const words = text.split(/\s+/).map((word) => word.replace(/^@+/, ""));
     const profiles = chats.all.map((chat) => chats.partner(chat.chat_id));
-    const matching = profiles.filter(
-      (profile) => profile && `${displayName(profile)} ${profile.name}`.toLowerCase().includes(text),
-    );
+    const matching = profiles.filter((profile) => {
+      const names = profile && `${displayName(profile)} ${profile.name}`.toLowerCase();
+      return names && words.every((word) => names.includes(word));
+    });
     return /** @type {Profile[]} */ (matching);
   }
 
@@ -98,17 +98,18 @@ export class PeopleSearch {
   /** @param {Profile[]} chats that match */
   #people(chats) {
     if (this.#failure) return memo("failed", [this.#failure], () => failure(this.#failure, () => this.find(this.text)));
-    if (this.text.length < SHORTEST) return !chats.length && this.#hint();
     if (!this.#found) return memo("waiting", [], () => skeletonRows(3));
     const known = new Set([this.#app.chats.me.user_id, ...chats.map(({ user_id }) => user_id)]);
     const others = this.#found.filter(({ user_id }) => !known.has(user_id));
     if (others.length) return this.#section("People", others);
-    const words = `No name contains “${this.text}”.`;
-    return !chats.length && memo("none", [words], () => emptyState("Nobody found", words));
+    return !chats.length && this.#nobody(this.#found.length > 0);
   }
 
-  #hint() {
-    return memo("hint", [], () => emptyState("Type a little more", `The search needs at least ${SHORTEST} letters.`));
+  /** @param {boolean} isMe whether the user's own name is the only one */
+  #nobody(isMe) {
+    const title = isMe ? "This is you" : "Nobody found";
+    const words = isMe ? `Nobody else has a name with “${this.text}”.` : `Nobody has a name with “${this.text}”.`;
+    return memo("none", [words], () => emptyState(title, words));
   }
 
   /** @param {string} title @param {Profile[]} profiles */
@@ -126,7 +127,7 @@ export class PeopleSearch {
         { class: "row", type: "button", onclick: () => this.#open(chat_id) },
         avatarView(profile),
         h("span", { class: "name", dir: "auto" }, displayName(profile)),
-        h("span", { class: "preview" }, `@${profile.name}`),
+        h("span", { class: "preview" }, userName(profile)),
       ),
     );
   }

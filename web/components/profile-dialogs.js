@@ -2,7 +2,7 @@
 
 import { Api, Problem } from "../api.js";
 import { h } from "../dom.js";
-import { displayName } from "../format.js";
+import { displayName, userName } from "../format.js";
 import { Chats } from "../stores/chats.js";
 import { avatar, showAvatar } from "./avatar.js";
 import { field } from "./field.js";
@@ -78,6 +78,6 @@ function person(profile) {
     { class: "person" },
     picture,
     h("strong", { dir: "auto" }, displayName(profile)),
-    h("span", { class: "soft" }, `@${profile.name}`),
+    h("span", { class: "soft" }, userName(profile)),
   );
 }

@@ -137,6 +137,8 @@ export class Sending extends Store {
     const { client_message_id, frame } = refused;
     if (client_message_id) {
       this.outbox.refused(client_message_id, refused, Date.now());
+      const { openChat, profiles } = this.#chats;
+      if (refused.code === "recipient_deleted" && openChat) profiles.refresh(this.#chats.otherOf(openChat));
       this.#flush();
       this.changed();
     } else {
@@ -173,7 +175,8 @@ export class Sending extends Store {
     const now_ms = Date.now();
     const { due, next_ms } = this.outbox.due(now_ms);
     for (const { client_message_id, chat_id, body } of due) {
-      if (!this.#line.send({ send: { client_message_id, chat_id, text: { body } } })) return;
+      const first_sent_ms_ago = this.outbox.firstSentMsAgo(client_message_id, now_ms);
+      if (!this.#line.send({ send: { client_message_id, chat_id, text: { body }, first_sent_ms_ago } })) return;
       this.outbox.sent(client_message_id, now_ms);
       setTimeout(() => this.#checkAcknowledged(client_message_id, now_ms), ACKNOWLEDGEMENT_DEADLINE_MS);
     }

@@ -39,7 +39,7 @@ export class Sync extends Store {
     this.#chats = chats;
     this.session = new Session(
       {
-        gateway: () => api.gateway(),
+        gateway: (unreachable) => api.gateway(unreachable),
         accessToken: (rejected) => api.accessToken(rejected),
         openSocket: (url, protocol) => new WebSocket(url, protocol),
         random: Math.random,

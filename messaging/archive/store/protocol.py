@@ -10,8 +10,9 @@ from rookery.v1.session_pb2 import Event, Message
 UNREAD_LIMIT = 100
 """Unread messages are counted up to this number: see archive.proto."""
 
-UNREAD_SCAN = 200
-"""Most messages above the read mark that are read, newest first, to count the messages of others."""
+UNREAD_SCAN = 2_000
+"""Most messages above the read mark that are read, newest first, to count the messages of others: see archive.proto.
+Only a member who has sent so many, and read none since, has unread messages that are not counted."""
 
 MAX_PAGE_REACTIONS = 10_000
 """Reactions in a page of messages, about 500 KB. Further ones are left out: members can set more."""
@@ -79,6 +80,10 @@ class ChatStore(Protocol):
 
     async def get_message(self, chat_id: str, message_id: int) -> HistoryMessage | None:
         """One message; None if it does not exist."""
+        ...
+
+    async def find_message(self, chat_id: str, sender_id: int, client_message_id: str) -> Message | None:
+        """The recorded message of a send, or None. Certain to be found if it was accepted in the last 3 days."""
         ...
 
 

@@ -61,5 +61,7 @@ class SessionService(SessionServiceServicer):
             await Connection(self._gateway.dispatcher, session, transport, self._flusher).run()
         finally:
             self._gateway.close_session(session)
+            if session.user_id:  # it has signed in
+                stream.end_authentication()
         if transport.failure is not None:
             raise transport.failure.again()

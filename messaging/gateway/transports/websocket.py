@@ -21,6 +21,7 @@ from shared.contract import wire
 from shared.contract.errors import Code, Refusal
 from shared.net.admission import Admission, ConnectionBudget, Slot
 from shared.net.client_address import peer_address
+from shared.net.turns import MESSAGE_SECONDS, Turn, await_client
 
 HANDSHAKE_DEADLINE = 5.0
 """Seconds from the connection to the end of the handshake, including that of TLS."""
@@ -32,6 +33,9 @@ MAX_HANDSHAKES = 2_048
 """Connections that may be in their handshake, some 30 KiB each. One more ends the oldest: a good client completes its
 handshake in two round trips, so the evicted ones are idle."""
 
+SLICE_BYTES = 1024
+"""Bytes that are decoded before the turn's time is checked: the smallest frames, 170 pings, take 2 ms."""
+
 CHECKS_PER_HEARTBEAT = 4
 """How often in a heartbeat silent clients are pinged or ended."""
 
@@ -41,13 +45,18 @@ _log = structlog.get_logger(__name__)
 class WebSocketTransport:
     """A Transport over one WebSocket."""
 
-    def __init__(self, stream: ClientStream, reader: MessageReader, unread: bytes) -> None:
+    def __init__(self, stream: ClientStream, reader: MessageReader, unread: bytes, turn: Turn) -> None:
+        """`unread`: bytes that were already read from the stream. `turn` bounds the time for received bytes."""
         self._stream = stream
         self._reader = reader
         self._unread = unread
+        self._turn = turn
 
     async def receive(self) -> ClientFrame | Refusal | None:
         reader = self._reader
+        if reader.messages:  # several arrived at once; a single one was counted as received bytes
+            await self._turn.wait()
+            self._turn.charge(MESSAGE_SECONDS)
         while not reader.messages:
             if reader.is_over:
                 return None
@@ -66,16 +75,16 @@ class WebSocketTransport:
         stream, reader = self._stream, self._reader
         with trio.move_on_after(CLOSE_DEADLINE), suppress(*CONNECTION_ERRORS):
             await stream.send(reader.close(closing))
-            while not reader.is_over and (data := await stream.receive_some()):
-                reader.feed(data, trio.current_time())
+            while not reader.is_over and (data := await self._receive()):
+                await self._feed(data)
             if not reader.client_has_closed:
                 await stream.finish()
 
     async def _read(self) -> None:
         """Read the next bytes, and answer pings. Raises ConnectionLost, also if the client does not read its pong."""
         try:
-            data, self._unread = self._unread or await self._stream.receive_some(), b""
-            pong = self._reader.feed(data, trio.current_time())
+            data = await self._receive()
+            pong = await self._feed(data)
             if pong and not self._stream.send_now(pong):
                 with trio.fail_after(SEND_DEADLINE):
                     await self._stream.send_unsent()
@@ -83,6 +92,18 @@ class WebSocketTransport:
             raise ConnectionLost from None
         if not data:
             raise ConnectionLost
+
+    async def _receive(self) -> bytes:
+        """The next bytes, at most a slice; empty at the end of the client's stream."""
+        data = self._unread or await self._stream.receive_some()
+        self._unread = data[SLICE_BYTES:]
+        return data[:SLICE_BYTES]
+
+    async def _feed(self, data: bytes) -> bytes:
+        """Feed received bytes to the reader during the turn."""
+        await self._turn.wait()
+        with self._turn:
+            return self._reader.feed(data, trio.current_time())
 
     async def _send_unsent(self) -> None:
         try:
@@ -126,6 +147,7 @@ class WebSocketServer:
             with scope:
                 transport = None
                 with self._handshake_slot():
+                    await await_client(connection, slot.turn)
                     transport = await self._do_handshake(stream, slot, peer)
                 if transport is not None:
                     await self._serve_session(transport, stream, slot)
@@ -185,7 +207,9 @@ class WebSocketServer:
         if not response.is_accepted:
             await stream.finish()
             return None
-        return WebSocketTransport(stream, MessageReader(self._gateway.live.value.max_frame_bytes), response.unread)
+        return WebSocketTransport(
+            stream, MessageReader(self._gateway.live.value.max_frame_bytes), response.unread, slot.turn
+        )
 
     async def _serve_session(self, transport: WebSocketTransport, stream: ClientStream, slot: Slot) -> None:
         session = self._gateway.open_session(JsonEncoding())

@@ -1,4 +1,4 @@
-"""The command group `rookery user`."""
+"""The command groups `rookery user` and `rookery invite`."""
 
 import sys
 
@@ -9,7 +9,7 @@ from rookery.commands.cli.common import json_option, load_settings, read_passwor
 
 @click.group()
 def user() -> None:
-    """Manage accounts: add, find, suspend, restore, sign out, and make admins."""
+    """Manage accounts: add, find, suspend, restore, sign out, delete, reset passwords, and make admins."""
 
 
 @user.command("add")
@@ -74,4 +74,59 @@ def sign_out_user(name: str) -> None:
     run(admin.sign_out, load_settings(), name)
 
 
-COMMANDS = (user,)
+@user.command("reset-password")
+@click.argument("name")
+def reset_password(name: str) -> None:
+    """Print a link with which NAME sets a new password, once, within a day. It replaces an earlier link."""
+    from rookery.commands import admin
+
+    run(admin.reset_password, load_settings(), name)
+
+
+@user.command("delete")
+@click.argument("name")
+@click.confirmation_option(prompt="Delete the account for ever?")
+def delete_user(name: str) -> None:
+    """Delete NAME for ever: end all sessions, clear the profile, and refuse messages. Chats stay with their others.
+
+    The name is not used again.
+    """
+    from rookery.commands import admin
+
+    run(admin.delete, load_settings(), name)
+
+
+@click.group()
+def invite() -> None:
+    """Manage invites: links with which people create accounts while sign_up is invite."""
+
+
+@invite.command("create")
+@click.option("--uses", type=int, default=1, show_default=True, help="Accounts that can be created with it.")
+@click.option("--days", type=int, default=7, show_default=True, help="Days until it expires.")
+def create_invite(uses: int, days: int) -> None:
+    """Print a link with which accounts can be created."""
+    from rookery.commands import admin
+
+    run(admin.create_invite, load_settings(), uses, days)
+
+
+@invite.command("list")
+@json_option
+def list_invites(as_json: bool) -> None:
+    """List the invites that have not expired, without their secrets."""
+    from rookery.commands import admin
+
+    run(admin.list_invites, load_settings(), as_json)
+
+
+@invite.command("revoke")
+@click.argument("invite_id", metavar="ID")
+def revoke_invite(invite_id: str) -> None:
+    """Make the link of an invite invalid. Accounts that were created with it stay."""
+    from rookery.commands import admin
+
+    run(admin.revoke_invite, load_settings(), invite_id)
+
+
+COMMANDS = (user, invite)

@@ -111,6 +111,10 @@ def load(rate: float | None, saturate: bool, data: Path | None, as_json: bool, *
 @click.option("--slow-clients", default=0, help="Additional clients that receive messages and never read them.")
 @click.option("--churn", default=0, help="Sessions that open and close during the run.")
 @click.option("--absences", default=0, help="Times that a client is away, and reads what it missed from history.")
+@click.option("--late-retries", default=0, help="Accepted messages that are sent again at the end.")
+@click.option(
+    "--late-after", default=330.0, show_default=True, help="Seconds until then: more than the platform's tail_seconds."
+)
 @click.option("--accounts", default="verify", show_default=True, help="Prefix of the names of the accounts.")
 @click.option("--i-own-this-server", "anywhere", is_flag=True, help="Allow servers on other machines.")
 @ca_file_option

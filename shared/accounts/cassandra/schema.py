@@ -26,8 +26,9 @@ ACCOUNTS_SCHEMA: tuple[str, ...] = (
         password_hash text
     )
     """,
-    # A row for each trigram of the two names, both case-folded. The display name is in the key, so that the rows of a
-    # new display name exist beside the rows of the old one until the old rows are removed.
+    # A row for each trigram of the searched text of the two names, both case-folded. The largest partitions, of the
+    # first letters of words, have some 20 MB for a million accounts. The display name is in the key, so that the rows
+    # of a new display name exist beside the rows of the old one until the old rows are removed.
     """
     CREATE TABLE IF NOT EXISTS names_by_trigram (
         trigram text,
@@ -75,8 +76,7 @@ ACCOUNTS_SCHEMA: tuple[str, ...] = (
 )
 
 ADMIN_SCHEMA: tuple[str, ...] = (
-    # Null means no. Written by lightweight transactions only, so that no user is ever both an admin and suspended. It
-    # is a table of its own since adding a column to an existing one is not idempotent.
+    # Null means no. Written by lightweight transactions only, so that no user is ever both an admin and suspended.
     """
     CREATE TABLE IF NOT EXISTS standings (
         user_id bigint PRIMARY KEY,
@@ -108,4 +108,31 @@ ADMIN_SCHEMA: tuple[str, ...] = (
         PRIMARY KEY (all_months, month)
     ) WITH CLUSTERING ORDER BY (month DESC)
     """,
+)
+
+LINKS_SCHEMA: tuple[str, ...] = (
+    # One partition, as there are a hundred invites at most. Written by lightweight transactions only.
+    """
+    CREATE TABLE IF NOT EXISTS invites (
+        all_invites int,
+        invite_id text,
+        created_by text,
+        created_at_ms bigint,
+        expires_at_ms bigint,
+        uses int,
+        uses_left int,
+        digest blob,
+        PRIMARY KEY (all_invites, invite_id)
+    )
+    """,
+    # Written by lightweight transactions only.
+    """
+    CREATE TABLE IF NOT EXISTS password_resets (
+        user_id bigint PRIMARY KEY,
+        digest blob,
+        expires_at_ms bigint
+    )
+    """,
+    # Null means no. Cassandra knows IF NOT EXISTS for columns since 4.1.
+    "ALTER TABLE users ADD IF NOT EXISTS is_deleted boolean",
 )

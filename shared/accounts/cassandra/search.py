@@ -1,4 +1,4 @@
-"""Search by part of a name on Cassandra: an index from trigrams to accounts.
+"""Search by names on Cassandra: an index from the trigrams of `searched_text` to accounts.
 
 The index may also hold rows of former names, so a search checks its results against the accounts. Rows are written with
 the version of the profile as their timestamp, so that a late write or removal does not affect a later version.
@@ -7,18 +7,20 @@ the version of the profile as their timestamp, so that a late write or removal d
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from shared.accounts.names import is_match, search_terms, searched_text
 from shared.accounts.store import User
+from shared.drivers.cassandra.session import CassandraSession
 from shared.drivers.cassandra.statements import Statements
 
 PAGE = 200
 """Rows of the index in one read."""
 
 MAX_SCANNED = 10_000
-"""Most rows of the index that one search reads. If more rows have the part's rarest trigram without the part, accounts
-after these are not found: a longer part, or one with rarer characters, finds them."""
+"""Most rows of the index that one search reads. If more rows have the query's rarest trigram but not its terms, the
+accounts after these are not found: a longer query, or one with rarer characters, finds them."""
 
 MAX_PROBED = 8
-"""Most trigrams of the part among which the rarest is chosen."""
+"""Most trigrams of the query among which the rarest is chosen."""
 
 MAX_CHECKED = 100
 """Most accounts in one read."""
@@ -32,6 +34,13 @@ AFTER_ROW = """
     SELECT name, display_name, user_id FROM names_by_trigram
     WHERE trigram = ? AND (name, display_name) > (?, ?) LIMIT ?
 """
+SOME_USERS = """
+    SELECT token(user_id), user_id, name, display_name, about, version, created_at_ms FROM users
+    WHERE token(user_id) > ? LIMIT ?
+"""
+
+MIN_TOKEN = -(2**63)
+"""Below the token of every row."""
 
 SEARCH_STATEMENTS = (ADD, REMOVE, AFTER_NAME, AFTER_ROW)
 
@@ -43,7 +52,7 @@ Users = Callable[[Sequence[int]], Awaitable[Sequence[User]]]
 
 
 class NameIndex:
-    """Finds accounts by part of a name. A search reads pages of `page` rows, and about `max_scanned` rows at most."""
+    """Finds accounts by their names. A search reads pages of `page` rows, and about `max_scanned` rows at most."""
 
     def __init__(
         self, statements: Statements, users: Users, *, page: int = PAGE, max_scanned: int = MAX_SCANNED
@@ -55,29 +64,27 @@ class NameIndex:
 
     async def add(self, user: User) -> None:
         """Add the user's names to the index. Repeating it changes nothing."""
-        name, display_name = fold(user.name), fold(user.display_name)
-        rows = [(each, name, display_name, user.user_id, 2 * user.version) for each in _trigrams(name, display_name)]
-        await self._statements.run_all(ADD, rows)
+        await self._statements.run_all(ADD, _rows(user))
 
     async def remove(self, user: User, version: int) -> None:
         """Remove names that the account no longer has at this version. Rows of later versions stay."""
         await self._remove(fold(user.name), fold(user.display_name), version)
 
-    async def find(self, part: str, *, after_name: str, limit: int) -> Sequence[User]:
-        """Return accounts with the part in either name, by name."""
-        part, scanned, found = fold(part), 0, dict[int, User]()
-        trigram, rows = await self._rarest(part, fold(after_name))
+    async def find(self, query: str, *, after_name: str, limit: int) -> Sequence[User]:
+        """Return the accounts that the query finds, by name."""
+        terms, scanned, found = search_terms(query), 0, dict[int, User]()
+        trigram, rows = await self._rarest(terms, fold(after_name))
         while True:
             scanned += len(rows)
-            await self._match(rows, part, limit, found)
+            await self._match(rows, terms, limit, found)
             if len(found) >= limit or len(rows) < self._page or scanned >= self._max_scanned:
                 return [*found.values()]
             name, display_name, _ = rows[-1]
             rows = await self._statements.run(AFTER_ROW, trigram, name, display_name, self._page)
 
-    async def _rarest(self, part: str, after_name: str) -> tuple[str, list[Row]]:
-        """Return the part's rarest trigram, whose first page gets furthest in the order of names, and that page."""
-        trigrams = _trigrams(part)[:MAX_PROBED]
+    async def _rarest(self, terms: Sequence[str], after_name: str) -> tuple[str, list[Row]]:
+        """Return the terms' rarest trigram, whose first page gets furthest in the order of names, and that page."""
+        trigrams = _trigrams(*terms)[:MAX_PROBED]
         pages = await self._statements.run_all(AFTER_NAME, [(each, after_name, self._page) for each in trigrams])
         return max(zip(trigrams, pages, strict=True), key=lambda each: self._reach(each[1]), default=("", []))
 
@@ -85,16 +92,16 @@ class NameIndex:
         """Rank a page by how far it gets: one that is not full reaches the end, and then fewer rows are better."""
         return (True, -len(rows)) if len(rows) < self._page else (False, rows[-1])
 
-    async def _match(self, rows: Sequence[Row], part: str, limit: int, found: dict[int, User]) -> None:
-        """Add the accounts of these rows that contain the part to `found`, by id, up to the limit.
+    async def _match(self, rows: Sequence[Row], terms: Sequence[str], limit: int, found: dict[int, User]) -> None:
+        """Add the accounts of these rows that match the terms to `found`, by id, up to the limit.
 
         The current names decide: an account may have changed since the rows were read, and occur in them twice.
         """
-        candidates = [row for row in rows if part in _searched(row[0], row[1])]
+        candidates = [row for row in rows if is_match(terms, row[0], row[1])]
         while candidates and len(found) < limit:
             count = min(limit - len(found), MAX_CHECKED)
             for user in await self._check(candidates[:count]):
-                if part in _searched(fold(user.name), fold(user.display_name)):
+                if not user.is_deleted and is_match(terms, user.name, user.display_name):
                     found[user.user_id] = user
             candidates = candidates[count:]
 
@@ -109,8 +116,18 @@ class NameIndex:
         return users
 
     async def _remove(self, name: str, display_name: str, version: int) -> None:
-        rows = [(2 * version + 1, each, name, display_name) for each in _trigrams(name, display_name)]
+        trigrams = _trigrams(searched_text(name, display_name))
+        rows = [(2 * version + 1, each, name, display_name) for each in trigrams]
         await self._statements.run_all(REMOVE, rows)
+
+
+async def index_all(session: CassandraSession, renew: Callable[[], Awaitable[None]]) -> None:
+    """Add every account to the index, PAGE at a time. Repeating it changes nothing. Raises Unavailable."""
+    statements, last_token = Statements(session), MIN_TOKEN
+    while accounts := await statements.run(SOME_USERS, last_token, PAGE):
+        await statements.run_all(ADD, [row for _, *columns in accounts for row in _rows(User(*columns))])
+        await renew()
+        last_token = accounts[-1][0]
 
 
 def fold(name: str) -> str:
@@ -118,9 +135,11 @@ def fold(name: str) -> str:
     return name.casefold()
 
 
-def _searched(name: str, display_name: str) -> str:
-    """The text of a search. No search part contains the line break between the two names."""
-    return f"{name}\n{display_name}"
+def _rows(user: User) -> list[Row]:
+    """Return the parameters of ADD for each row of the user."""
+    name, display_name = fold(user.name), fold(user.display_name)
+    trigrams = _trigrams(searched_text(name, display_name))
+    return [(each, name, display_name, user.user_id, 2 * user.version) for each in trigrams]
 
 
 def _trigrams(*texts: str) -> list[str]:

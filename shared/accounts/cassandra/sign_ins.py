@@ -5,7 +5,7 @@ outlive it. Each row is deleted by its TTL a day after the sign-in expires.
 import math
 from collections.abc import Sequence
 
-from shared.accounts.store import Family, Rotation
+from shared.accounts.store import Family, Rotation, may_repeat
 from shared.drivers.cassandra.statements import Statements
 
 KEPT_SECONDS = 24 * 60 * 60
@@ -70,7 +70,7 @@ class CassandraSignIns:
     async def rotate(
         self, old_digest: bytes, new_digest: bytes, *, now_ms: int, expires_at_ms: int
     ) -> Family | Rotation:
-        """As in the protocol. After an interruption, a retry with the same two digests is no reuse."""
+        """As in the protocol. A repeat also completes a rotation that was interrupted."""
         found = await self._family_of(old_digest)
         if found is None:
             return Rotation.UNKNOWN
@@ -84,9 +84,10 @@ class CassandraSignIns:
                 ROTATE_FAMILY, seconds, *columns, family.family_id, old_digest
             )
             current_digest = new_digest if applied else next(iter(rest), None)
+            ends_at_ms = expires_at_ms  # if another rotation came first, it did so now
         if current_digest is None:  # the family was ended meanwhile
             return Rotation.UNKNOWN
-        if current_digest != new_digest:
+        if current_digest != new_digest or not may_repeat(ends_at_ms, expires_at_ms):
             await self._end(family.user_id, [family.family_id])
             return Rotation.REUSED
         await self._add_references(family, new_digest, seconds)

@@ -4,11 +4,13 @@ A lightweight transaction inserts the row of a name with all data of the account
 idempotent steps, which the next operation on that name completes after an interruption.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
-from shared.accounts.cassandra.admin import ADMIN_STATEMENTS, CassandraAdministration
+from shared.accounts.cassandra.admin import ADMIN_STATEMENTS
+from shared.accounts.cassandra.links import LINK_STATEMENTS, REMOVE_RESET, CassandraLinks
 from shared.accounts.cassandra.search import SEARCH_STATEMENTS, NameIndex, fold
 from shared.accounts.cassandra.sign_ins import SIGN_IN_STATEMENTS
 from shared.accounts.store import AccountStore, Credentials, SigningKey, User
@@ -35,12 +37,19 @@ ADD_USER = """
     INSERT INTO users (user_id, name, display_name, about, version, created_at_ms, password_hash)
     VALUES (?, ?, ?, ?, ?, ?, ?) IF NOT EXISTS
 """
-USER = "SELECT user_id, name, display_name, about, version, created_at_ms FROM users WHERE user_id = ?"
-USERS = "SELECT user_id, name, display_name, about, version, created_at_ms FROM users WHERE user_id IN ?"
+ALL_USERS = "SELECT user_id, name, display_name, about, version, created_at_ms, is_deleted FROM users "
+USER = ALL_USERS + "WHERE user_id = ?"
+USERS = ALL_USERS + "WHERE user_id IN ?"
+FIRST_USERS = ALL_USERS + "LIMIT ?"
+NEXT_USERS = ALL_USERS + "WHERE token(user_id) > token(?) LIMIT ?"
 PASSWORD_HASH = "SELECT password_hash FROM users WHERE user_id = ?"  # noqa: S105 - CQL
-SET_PASSWORD = "UPDATE users SET password_hash = ? WHERE user_id = ? IF EXISTS"  # noqa: S105 - CQL
+SET_PASSWORD = "UPDATE users SET password_hash = ? WHERE user_id = ? IF password_hash != null"  # noqa: S105 - CQL
 UPDATE_PROFILE = """
     UPDATE users SET display_name = ?, about = ?, version = ? WHERE user_id = ? IF version = ?
+"""
+DELETE_USER = """
+    UPDATE users SET display_name = '', about = '', version = ?, password_hash = null, is_deleted = true
+    WHERE user_id = ? IF version = ?
 """
 SIGNING_KEYS = "SELECT key_id, jwk, created_at_ms FROM signing_keys WHERE all_keys = 0"
 ADD_KEY = """
@@ -60,9 +69,12 @@ ACCOUNT_STATEMENTS = (
     ADD_USER,
     USER,
     USERS,
+    FIRST_USERS,
+    NEXT_USERS,
     PASSWORD_HASH,
     SET_PASSWORD,
     UPDATE_PROFILE,
+    DELETE_USER,
     SIGNING_KEYS,
     ADD_KEY,
     ADD_FIRST_KEY,
@@ -74,11 +86,12 @@ ACCOUNT_STATEMENTS = (
 async def open_cassandra_accounts(session: CassandraSession) -> AsyncIterator[AccountStore]:
     """Open the store on a session in the keyspace of its tables. Raises Unavailable if Cassandra does not answer."""
     statements = Statements(session)
-    await statements.prepare((*ACCOUNT_STATEMENTS, *SEARCH_STATEMENTS, *SIGN_IN_STATEMENTS, *ADMIN_STATEMENTS))
+    rooms = (ACCOUNT_STATEMENTS, SEARCH_STATEMENTS, SIGN_IN_STATEMENTS, ADMIN_STATEMENTS, LINK_STATEMENTS)
+    await statements.prepare([statement for room in rooms for statement in room])
     yield CassandraAccounts(statements)
 
 
-class CassandraAccounts(CassandraAdministration):
+class CassandraAccounts(CassandraLinks):
     """An `AccountStore`. An operation that raised Unavailable may be retried with the same arguments; it takes effect
     once."""
 
@@ -99,14 +112,26 @@ class CassandraAccounts(CassandraAdministration):
 
     async def users(self, user_ids: Sequence[int]) -> Sequence[User]:
         if len(user_ids) == 1:  # the driver sends this to a replica
-            return [User(*row) for row in await self._statements.run(USER, user_ids[0])]
+            return _users(await self._statements.run(USER, user_ids[0]))
         asked = list(dict.fromkeys(user_ids))
         rows = await self._statements.run(USERS, asked) if asked else []
-        found = {row[0]: User(*row) for row in rows}
+        found = {user.user_id: user for user in _users(rows)}
         return [found[user_id] for user_id in asked if user_id in found]
 
-    async def find_users(self, part: str, *, after_name: str, limit: int) -> Sequence[User]:
-        return await self._index.find(part, after_name=after_name, limit=limit)
+    async def find_users(self, query: str, *, after_name: str, limit: int) -> Sequence[User]:
+        return await self._index.find(query, after_name=after_name, limit=limit)
+
+    async def list_users(self, *, after_id: int, limit: int) -> Sequence[User]:
+        if after_id:
+            return _users(await self._statements.run(NEXT_USERS, after_id, limit))
+        return _users(await self._statements.run(FIRST_USERS, limit))
+
+    async def delete_user(self, user_id: int) -> None:
+        """As in the protocol. The names leave the index first, while they are known."""
+        await self._statements.apply(REMOVE_RESET, user_id)
+        while (user := await self._user(user_id)) is not None and not user.is_deleted:
+            await self._index.remove(user, user.version)
+            await self._statements.apply(DELETE_USER, user.version + 1, user_id, user.version)
 
     async def credentials(self, name: str) -> Credentials | None:
         user_id = await self._owner(name)
@@ -115,7 +140,7 @@ class CassandraAccounts(CassandraAdministration):
 
     async def password_hash(self, user_id: int) -> str | None:
         rows = await self._statements.run(PASSWORD_HASH, user_id)
-        return str(rows[0][0]) if rows else None
+        return str(rows[0][0]) if rows and rows[0][0] is not None else None
 
     async def set_password(self, user_id: int, password_hash: str) -> None:
         await self._statements.apply(SET_PASSWORD, password_hash, user_id)
@@ -127,7 +152,7 @@ class CassandraAccounts(CassandraAdministration):
         is always found. Rows left by an interruption are removed by the search that reads them.
         """
         before = await self._user(user_id)
-        if before is None:
+        if before is None or before.is_deleted:
             return None
         wanted = replace(before, display_name=display_name, about=about, version=version + 1)
         if before.version != version:
@@ -172,3 +197,10 @@ class CassandraAccounts(CassandraAdministration):
         columns = (user.user_id, user.name, user.display_name, user.about, user.version, user.created_at_ms)
         await self._statements.apply(ADD_USER, *columns, password_hash)
         await self._statements.apply(CLEAR_NAME_ROW, fold(user.name), user.user_id)
+
+
+def _users(rows: Iterable[Sequence[Any]]) -> list[User]:
+    return [
+        User(user_id, name, display_name, about, version, created_at_ms, bool(is_deleted))
+        for user_id, name, display_name, about, version, created_at_ms, is_deleted in rows
+    ]

@@ -1,18 +1,20 @@
 """Accounts in SQLite: the embedded twin of `shared.accounts.store`.
 
-A search looks for the part in a case-folded copy of both names. Where SQLite has trigram indexes, one selects the
-candidates.
+A search looks for its terms in the searched text of both names, the column `folded`. Where SQLite has trigram indexes,
+one selects the candidates.
 """
 
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from shared.accounts.sqlite.admin import ADMIN_MIGRATION, SqliteAdministration
-from shared.accounts.store import AccountStore, Credentials, Family, Rotation, SigningKey, User
+from shared.accounts.names import search_terms, searched_text
+from shared.accounts.sqlite.admin import ADMIN_MIGRATION
+from shared.accounts.sqlite.links import LINKS_MIGRATION, SqliteLinks
+from shared.accounts.store import AccountStore, Credentials, Family, Rotation, SigningKey, User, may_repeat
 from shared.drivers.sqlite import Database, open_database
 
 MAX_EXPIRED = 100
@@ -53,6 +55,12 @@ MIGRATIONS = (
     ) STRICT;
     """,
     ADMIN_MIGRATION,
+    # `folded` was the two names with a line break between them. The index is created again when the file is opened.
+    """
+    UPDATE users SET folded = '  ' || replace(replace(replace(folded, ' ', '  '), char(10), '  '), '  @', '  ');
+    DROP TABLE IF EXISTS users_index;
+    """,
+    LINKS_MIGRATION,
 )
 
 ADD_USER = """
@@ -60,21 +68,33 @@ ADD_USER = """
     VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO NOTHING
 """
 USERS = """
-    SELECT user_id, name, display_name, about, version, created_at_ms
+    SELECT user_id, name, display_name, about, version, created_at_ms, is_deleted
     FROM json_each(?) AS asked JOIN users ON user_id = asked.value GROUP BY user_id ORDER BY min(asked.key)
 """
 FIND_BY_SCAN = """
-    SELECT user_id, name, display_name, about, version, created_at_ms FROM users
-    WHERE name > :after AND instr(folded, :part) ORDER BY name LIMIT :limit
+    SELECT user_id, name, display_name, about, version, created_at_ms, is_deleted FROM users
+    WHERE name > :after AND NOT EXISTS (SELECT 1 FROM json_each(:terms) WHERE NOT instr(folded, value))
+    ORDER BY name LIMIT :limit
 """
 FIND_BY_INDEX = """
-    SELECT user_id, name, display_name, about, version, created_at_ms FROM users
-    WHERE user_id IN (SELECT rowid FROM users_index WHERE folded MATCH :phrase)
-    AND name > :after AND instr(folded, :part) ORDER BY name LIMIT :limit
+    SELECT user_id, name, display_name, about, version, created_at_ms, is_deleted FROM users
+    WHERE user_id IN (SELECT rowid FROM users_index WHERE folded MATCH :phrases) AND name > :after
+    AND NOT EXISTS (SELECT 1 FROM json_each(:terms) WHERE NOT instr(folded, value))
+    ORDER BY name LIMIT :limit
+"""
+LIST_USERS = """
+    SELECT user_id, name, display_name, about, version, created_at_ms, is_deleted FROM users
+    WHERE user_id > ? ORDER BY user_id LIMIT ?
 """
 UPDATE_PROFILE = """
-    UPDATE users SET display_name = ?, about = ?, version = version + 1 WHERE user_id = ? AND version = ?
-    RETURNING user_id, name, display_name, about, version, created_at_ms
+    UPDATE users SET display_name = ?, about = ?, version = version + 1
+    WHERE user_id = ? AND version = ? AND NOT is_deleted
+    RETURNING user_id, name, display_name, about, version, created_at_ms, is_deleted
+"""
+DELETE_USER = """
+    UPDATE users
+    SET display_name = '', about = '', version = version + 1, password_hash = '', folded = '', is_deleted = 1
+    WHERE user_id = ? AND NOT is_deleted
 """
 CLEAR_EXPIRED = """
     DELETE FROM families WHERE family_id IN (SELECT family_id FROM families WHERE expires_at_ms <= ? LIMIT ?)
@@ -95,7 +115,7 @@ async def open_sqlite_accounts(path: Path, *, trigrams: bool = True) -> AsyncIte
         yield SqliteAccounts(database, indexed=trigrams and await database.write(_index))
 
 
-class SqliteAccounts(SqliteAdministration):
+class SqliteAccounts(SqliteLinks):
     """An `AccountStore`. `indexed`: the file has an index of trigrams."""
 
     def __init__(self, database: Database, *, indexed: bool) -> None:
@@ -104,7 +124,7 @@ class SqliteAccounts(SqliteAdministration):
 
     async def add_user(self, user: User, password_hash: str) -> bool:
         columns = (user.user_id, user.name, user.display_name, user.about, user.version, user.created_at_ms)
-        folded = _fold(user.name, user.display_name)
+        folded = searched_text(user.name, user.display_name)
 
         def work(connection: sqlite3.Connection) -> bool:
             added = connection.execute(ADD_USER, (*columns, password_hash, folded)).rowcount == 1
@@ -115,34 +135,49 @@ class SqliteAccounts(SqliteAdministration):
         return await self._database.write(work)
 
     async def users(self, user_ids: Sequence[int]) -> Sequence[User]:
-        return [User(*row) for row in await self._rows(USERS, [json.dumps(user_ids)])]
+        return _users(await self._rows(USERS, [json.dumps(user_ids)]))
 
-    async def find_users(self, part: str, *, after_name: str, limit: int) -> Sequence[User]:
-        folded = part.casefold()
-        parameters = {"part": folded, "after": after_name, "limit": limit}
+    async def find_users(self, query: str, *, after_name: str, limit: int) -> Sequence[User]:
+        terms = search_terms(query)
+        if not terms:
+            return []
+        parameters = {"terms": json.dumps(terms), "after": after_name, "limit": limit}
         if self._indexed:
-            parameters["phrase"] = '"' + folded.replace('"', '""') + '"'
+            parameters["phrases"] = " AND ".join('"' + term.replace('"', '""') + '"' for term in terms)
         rows = await self._rows(FIND_BY_INDEX if self._indexed else FIND_BY_SCAN, parameters)
-        return [User(*row) for row in rows]
+        return _users(rows)
+
+    async def list_users(self, *, after_id: int, limit: int) -> Sequence[User]:
+        return _users(await self._rows(LIST_USERS, [after_id, limit]))
+
+    async def delete_user(self, user_id: int) -> None:
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(DELETE_USER, (user_id,))
+            connection.execute("DELETE FROM password_resets WHERE user_id = ?", (user_id,))
+            if self._indexed:
+                connection.execute("DELETE FROM users_index WHERE rowid = ?", (user_id,))
+
+        await self._database.write(work)
 
     async def credentials(self, name: str) -> Credentials | None:
-        rows = await self._rows("SELECT user_id, password_hash FROM users WHERE name = ?", [name])
+        rows = await self._rows("SELECT user_id, password_hash FROM users WHERE name = ? AND NOT is_deleted", [name])
         return Credentials(*rows[0]) if rows else None
 
     async def password_hash(self, user_id: int) -> str | None:
-        rows = await self._rows("SELECT password_hash FROM users WHERE user_id = ?", [user_id])
+        rows = await self._rows("SELECT password_hash FROM users WHERE user_id = ? AND NOT is_deleted", [user_id])
         return str(rows[0][0]) if rows else None
 
     async def set_password(self, user_id: int, password_hash: str) -> None:
-        await self._execute("UPDATE users SET password_hash = ? WHERE user_id = ?", password_hash, user_id)
+        sql = "UPDATE users SET password_hash = ? WHERE user_id = ? AND NOT is_deleted"
+        await self._execute(sql, password_hash, user_id)
 
     async def update_profile(self, user_id: int, *, display_name: str, about: str, version: int) -> User | None:
         def work(connection: sqlite3.Connection) -> User | None:
             row = connection.execute(UPDATE_PROFILE, (display_name, about, user_id, version)).fetchone()
             if row is None:
                 return None
-            user = User(*row)
-            folded = _fold(user.name, user.display_name)
+            (user,) = _users([row])
+            folded = searched_text(user.name, user.display_name)
             connection.execute("UPDATE users SET folded = ? WHERE user_id = ?", (folded, user_id))
             if self._indexed:
                 connection.execute("UPDATE users_index SET folded = ? WHERE rowid = ?", (folded, user_id))
@@ -171,6 +206,8 @@ class SqliteAccounts(SqliteAdministration):
                 return Rotation.UNKNOWN
             *columns, current_digest, ends_at_ms = row
             family = Family(*columns)
+            if current_digest == new_digest and may_repeat(ends_at_ms, expires_at_ms):
+                return family
             if current_digest != old_digest:
                 connection.execute("DELETE FROM families WHERE family_id = ?", (family.family_id,))
                 return Rotation.REUSED
@@ -219,9 +256,11 @@ class SqliteAccounts(SqliteAdministration):
         await self._database.write(work)
 
 
-def _fold(name: str, display_name: str) -> str:
-    """The text of a search. No search part contains the line break between the two names."""
-    return f"{name}\n{display_name}".casefold()
+def _users(rows: Iterable[Any]) -> list[User]:
+    return [
+        User(user_id, name, display_name, about, version, created_at_ms, bool(is_deleted))
+        for user_id, name, display_name, about, version, created_at_ms, is_deleted in rows
+    ]
 
 
 def _index(connection: sqlite3.Connection) -> bool:

@@ -6,7 +6,7 @@ All of kafka-python runs in one thread (client.py). The producer (producer.py) s
 
 import math
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import trio
@@ -15,7 +15,7 @@ from shared.backplane.kafka.client import KafkaLoop, open_kafka_loop
 from shared.backplane.kafka.consumer import KafkaConsumer
 from shared.backplane.kafka.dead_letters import DEAD_LETTER_TIMEOUT, read_letters, write_letter
 from shared.backplane.kafka.kafka_python import Client, TopicPartition
-from shared.backplane.kafka.offsets import END, find_offset
+from shared.backplane.kafka.offsets import END, committed_offset, find_offset
 from shared.backplane.kafka.producer import Producer
 from shared.backplane.kafka.topics import open_topic
 from shared.backplane.protocol import MAX_RECORD_BYTES, DeadLetter, Destination, Done, Record
@@ -57,6 +57,9 @@ class KafkaBackplane:
             size += len(value)
         self._producer.publish(records, size, done, until - trio.current_time())
 
+    def withdraw(self, partitions: Collection[int]) -> None:
+        self._producer.withdraw(partitions)
+
     @asynccontextmanager
     async def consume(self, group: str, *, gather: float = 0.0) -> AsyncIterator[KafkaConsumer]:
         """Join the group. If no broker answers, the first `fetch` waits for one."""
@@ -94,6 +97,14 @@ class KafkaBackplane:
             "an offset can't be found",
             LOOKUP_TIMEOUT,
             lambda: find_offset(self._client, place, at_ms, int(LOOKUP_TIMEOUT * 1000)),
+        )
+
+    async def committed_offset(self, group: str, partition: int) -> int:
+        place = TopicPartition(self._settings.topic, partition)
+        return await self._loop.call(
+            "a group's offset can't be found",
+            LOOKUP_TIMEOUT,
+            lambda: committed_offset(self._client, self._loop.group_id(group), place, int(LOOKUP_TIMEOUT * 1000)),
         )
 
     async def dead_letter(self, letter: DeadLetter) -> None:

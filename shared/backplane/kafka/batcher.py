@@ -221,6 +221,15 @@ class Batcher:
                 self._reject_waiting(partition, error)
         return expired
 
+    def withdraw(self, partitions: Iterable[int], error: Unavailable) -> None:
+        """Answer the calls that begin in one of these partitions, and of which no record is stored, with the error."""
+        for number in partitions:
+            partition = self._partitions[number]
+            sent = [] if partition.sent is None else partition.sent.pieces
+            for call in [piece.call for piece in (*sent, *partition.waiting)]:
+                if call.records[0].partition == number and not call.is_begun:
+                    self._finish(call, error)
+
     def reject_all(self, error: Unavailable) -> None:
         """Answer every call with the error."""
         for calls in self._calls:

@@ -143,6 +143,10 @@ class KafkaLoop:
         if threading.get_ident() != self._trio_thread:
             raise AssertionError(f"only Trio's thread may do this, not {threading.current_thread().name}")
 
+    def group_id(self, group: str) -> str:
+        """Return a group's name at the brokers: platforms that share brokers have topics of their own."""
+        return f"{self.settings.topic}.{group}"
+
     def client(self) -> Client:
         """Make a client with connections of its own: a broker handles a connection's requests one by one.
 

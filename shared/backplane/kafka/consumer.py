@@ -1,8 +1,9 @@
 """A consumer on Kafka, in Trio's thread: takes records and assignments from the queue that its group member fills in
 Kafka's thread."""
 
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 
 import trio
@@ -11,7 +12,7 @@ from shared.backplane.kafka.client import CLOSE_TIMEOUT, KafkaLoop
 from shared.backplane.kafka.fetch_queue import Chunk, FetchQueue, Notification
 from shared.backplane.kafka.kafka_python import Client
 from shared.backplane.kafka.member import Member
-from shared.backplane.protocol import Assignment, Fetched, StoredRecord
+from shared.backplane.protocol import Assignment, Checkpoint, Fetched, StoredRecord
 from shared.contract.errors import Unavailable
 
 COMMIT_TIMEOUT = 5.0
@@ -25,6 +26,7 @@ class KafkaConsumer:
         self._loop = loop
         self._woken = trio.Event()
         self._unacknowledged: Notification | None = None
+        self._acknowledged = 0  # the number of the newest notification that was handled
         self._positions: dict[int, int | None] = {}  # by owned partition; None: not known yet
         self._seeks: dict[int, int] = {}
         self._session_timeout = loop.settings.session_timeout_seconds
@@ -37,6 +39,7 @@ class KafkaConsumer:
         await trio.lowlevel.checkpoint()
         if (notification := self._unacknowledged) is not None:  # calls keep their order: a seek comes first
             self._unacknowledged = None
+            self._acknowledged = notification.number
             self._loop.call_soon(lambda: self._member.acknowledge(notification))
         while True:
             if (event := self._take()) is not None:
@@ -48,6 +51,8 @@ class KafkaConsumer:
 
     @property
     def held_until(self) -> float:
+        if self._acknowledged < self._member.unreleased:
+            return -math.inf
         # The two clocks run alike, also while the process is stopped; only their zero differs.
         return self._member.heartbeat_at + self._session_timeout + (trio.current_time() - time.monotonic())
 
@@ -67,14 +72,22 @@ class KafkaConsumer:
         self._positions[partition] = offset
         self._loop.call_soon(lambda: self._member.reader.seek(partition, offset, number))
 
-    async def commit(self, offsets: Mapping[int, int]) -> None:
+    async def commit(self, checkpoints: Mapping[int, Checkpoint]) -> None:
         self._loop.assert_in_trio_thread()
-        if not offsets:
+        if not checkpoints:
             await trio.lowlevel.checkpoint()
             return
-        copy = dict(offsets)  # the caller may change its own while Kafka's thread reads
+        copy = dict(checkpoints)  # the caller may change its own while Kafka's thread reads
         deadline = time.monotonic() + COMMIT_TIMEOUT
         await self._loop.call("offsets can't be committed", COMMIT_TIMEOUT, lambda: self._member.commit(copy, deadline))
+
+    async def committed(self, partitions: Collection[int]) -> Mapping[int, Checkpoint]:
+        self._loop.assert_in_trio_thread()
+        return await self._loop.call(
+            "committed offsets can't be looked up",
+            COMMIT_TIMEOUT,
+            lambda: self._member.committed(partitions, int(COMMIT_TIMEOUT * 1000)),
+        )
 
     def _wake(self) -> None:
         self._woken.set()

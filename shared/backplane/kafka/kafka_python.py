@@ -19,9 +19,11 @@ from kafka.net import selector as _selector
 from kafka.protocol import admin as _admin
 from kafka.protocol import consumer as _consumer
 from kafka.protocol import producer as _producer
+from kafka.protocol.consumer import metadata as _consumer_metadata
 from kafka.record import default_records as _default_records
 from kafka.structs import OffsetAndMetadata as _OffsetAndMetadata
 from kafka.structs import TopicPartition as _TopicPartition
+from kafka.util import WeakMethod as _WeakMethod
 
 Client: TypeAlias = Any
 """A KafkaNetClient: connections to the brokers, and the cluster's metadata."""
@@ -40,6 +42,7 @@ Fetcher: Any = _fetcher.Fetcher
 SubscriptionState: Any = _subscription_state.SubscriptionState
 AsyncConsumerRebalanceListener: Any = _subscription_state.AsyncConsumerRebalanceListener
 ConsumerCoordinator: Any = _coordinator.ConsumerCoordinator
+ConsumerProtocolAssignment: Any = _consumer_metadata.ConsumerProtocolAssignment
 CooperativeStickyAssignor: Any = _cooperative_sticky.CooperativeStickyAssignor
 DefaultRecordBatch: Any = _default_records.DefaultRecordBatch
 DefaultRecordBatchBuilder: Any = _default_records.DefaultRecordBatchBuilder
@@ -48,4 +51,5 @@ TopicPartition: Any = _TopicPartition
 CreateTopicsRequest: Any = _admin.CreateTopicsRequest
 LeaveGroupRequest: Any = _consumer.LeaveGroupRequest
 ProduceRequest: Any = _producer.ProduceRequest
+WeakMethod: Any = _WeakMethod
 InitProducerIdRequest: Any = _producer.InitProducerIdRequest

@@ -4,18 +4,19 @@ Two coroutines of the library's loop run as long as the member does: one keeps i
 (reader.py). A rebalance does not interrupt the fetching of partitions that the member keeps.
 """
 
+import math
 import time
 from collections.abc import Collection, Mapping
 from typing import Any
 
 import structlog
 
+from shared.backplane.kafka.assignor import Assignor
 from shared.backplane.kafka.client import KafkaLoop, connection_options, describe
 from shared.backplane.kafka.fetch_queue import FetchQueue, Notification
 from shared.backplane.kafka.kafka_python import (
     AsyncConsumerRebalanceListener,
     Client,
-    CooperativeStickyAssignor,
     Future,
     LeaveGroupRequest,
     OffsetAndMetadata,
@@ -25,7 +26,7 @@ from shared.backplane.kafka.kafka_python import (
 )
 from shared.backplane.kafka.reader import Reader, fetch_options
 from shared.backplane.kafka.subclasses import Coordinator, PausedSubscription, RecordFetcher
-from shared.backplane.protocol import Assignment
+from shared.backplane.protocol import Assignment, Checkpoint
 
 HEARTBEAT_MS = 300
 """Between heartbeats, whose responses announce a rebalance."""
@@ -59,17 +60,19 @@ _log = structlog.get_logger("rookery.backplane")
 class Member(AsyncConsumerRebalanceListener):  # type: ignore[misc]
     """One consumer's membership. Made and started in Trio's thread; everything else is for Kafka's.
 
-    `heartbeat_at` and `failure` are written in Kafka's thread and read in Trio's.
+    `heartbeat_at`, `unreleased` and `failure` are written in Kafka's thread and read in Trio's.
     """
 
     def __init__(self, loop: KafkaLoop, group: str, instance: str, gather: float, queue: FetchQueue) -> None:
         self._loop = loop
         self._settings = loop.settings
-        self._group = f"{loop.settings.topic}.{group}"  # platforms that share brokers have topics of their own
+        self._group = loop.group_id(group)
         self._instance = instance
         self._gather = gather
         self._queue = queue
         self._client: Client = loop.client()
+        self._assignor = Assignor()
+        self._settles_at = math.inf  # of time.monotonic: when this member is a newcomer no more
         self._coordinator: Any = None  # until a broker has answered
         self._subscription = PausedSubscription("earliest")
         self.reader = Reader(loop, loop.settings.topic, self._subscription, queue, self._report)
@@ -83,6 +86,9 @@ class Member(AsyncConsumerRebalanceListener):  # type: ignore[misc]
         self._reported: set[str] = set()
         self.heartbeat_at = float("-inf")
         """When the last request was sent that the group confirmed (of time.monotonic); -inf: not a member."""
+        self.unreleased = 0
+        """The number of the newest notification of a loss that the group did not wait for: until the consumer has
+        handled it, others may own partitions that it takes for its own."""
         self.failure: str | None = None
         """Why the member has ended, if it was not closed."""
 
@@ -137,7 +143,7 @@ class Member(AsyncConsumerRebalanceListener):  # type: ignore[misc]
             "heartbeat_interval_ms": min(HEARTBEAT_MS, session_timeout_ms // 4),
             "max_poll_interval_ms": max(REBALANCE_TIMEOUT_MS, session_timeout_ms),
             "enable_auto_commit": False,
-            "assignors": (CooperativeStickyAssignor,),
+            "assignors": (self._assignor,),
         }
 
     async def _stay_in_group(self) -> None:
@@ -148,6 +154,7 @@ class Member(AsyncConsumerRebalanceListener):  # type: ignore[misc]
                     if coordinator.need_rejoin():
                         await coordinator.ensure_active_group_async(timeout_ms=JOIN_SLICE_MS)
                     coordinator.poll_heartbeat()
+                    self._settle()
             except errors.FencedInstanceIdError:
                 self._on_fenced()
             except _FATAL as error:
@@ -180,8 +187,17 @@ class Member(AsyncConsumerRebalanceListener):  # type: ignore[misc]
 
     def _on_joined(self) -> None:
         """Notify the consumer of the new epoch, if the rebalance did not change its partitions."""
+        if self._assignor.is_newcomer and self._settles_at == math.inf:
+            self._settles_at = time.monotonic() + self._settings.session_timeout_seconds
         if self._notified_epoch != self._coordinator._generation.generation_id:
             self._notify()
+
+    def _settle(self) -> None:
+        """Join again after a session timeout in the group, as a newcomer no more, to get a share of the partitions."""
+        if time.monotonic() >= self._settles_at:
+            self._settles_at = math.inf
+            self._assignor.is_newcomer = False
+            self._coordinator.request_rejoin()
 
     def _notify(self, gained: Collection[Place] = (), lost: Collection[Place] = ()) -> int:
         """Put an assignment into the queue; return its number."""
@@ -203,14 +219,16 @@ class Member(AsyncConsumerRebalanceListener):  # type: ignore[misc]
             await self._client._manager.wait_for(released, RELEASE_TIMEOUT * 1000)
         except errors.KafkaTimeoutError:
             _log.warning("partitions_moved_without_release", group=self._group, partitions=sorted(self._releasing))
+            self.unreleased = self._release[0]
         self._release = None
         self._releasing = frozenset()
 
     async def on_partitions_lost(self, lost: Collection[Place]) -> None:
         """The group has excluded this member: others may own its partitions already."""
         self.heartbeat_at = float("-inf")
-        self._coordinator.forget_assignment()
-        self._notify(lost=lost)
+        self._assignor.forget()
+        self._settles_at = math.inf
+        self.unreleased = self._notify(lost=lost)
 
     def acknowledge(self, notification: Notification) -> None:
         """The consumer has handled an assignment: fetch the gained partitions, give up the lost ones."""
@@ -223,19 +241,26 @@ class Member(AsyncConsumerRebalanceListener):  # type: ignore[misc]
 
     # ---- offsets
 
-    async def _committed(self, places: set[Place]) -> Mapping[Place, Any]:
+    async def _committed(self, places: set[Place], timeout_ms: int = JOIN_SLICE_MS) -> Mapping[Place, Any]:
         committed: Mapping[Place, Any] = await self._coordinator.fetch_committed_offsets_async(
-            places, timeout_ms=JOIN_SLICE_MS
+            places, timeout_ms=timeout_ms
         )
         return committed
 
-    async def commit(self, offsets: Mapping[int, int], deadline: float) -> None:
-        """Commit the next offset by partition; retry until the deadline (of time.monotonic). Raises a KafkaError.
+    async def committed(self, partitions: Collection[int], timeout_ms: int) -> Mapping[int, Checkpoint]:
+        """The group's checkpoints by partition. Raises a KafkaError."""
+        self._loop.assert_in_kafka_thread()
+        places = {TopicPartition(self._settings.topic, partition) for partition in partitions}
+        committed = await self._committed(places, timeout_ms)
+        return {place.partition: _checkpoint(found) for place, found in committed.items()}
+
+    async def commit(self, checkpoints: Mapping[int, Checkpoint], deadline: float) -> None:
+        """Commit the checkpoints by partition; retry until the deadline (of time.monotonic). Raises a KafkaError.
 
         Partitions that the member no longer owns are left out.
         """
         self._loop.assert_in_kafka_thread()
-        while owned := self._owned(offsets):
+        while owned := self._owned(checkpoints):
             try:
                 await self._coordinator.ensure_coordinator_ready_async(timeout_ms=JOIN_SLICE_MS)
                 await self._coordinator._send_offset_commit_request(owned)
@@ -248,10 +273,10 @@ class Member(AsyncConsumerRebalanceListener):  # type: ignore[misc]
                     raise
                 await self._loop.net.sleep(RETRY_BACKOFF_MS / 1000)
 
-    def _owned(self, offsets: Mapping[int, int]) -> dict[Place, Any]:
+    def _owned(self, checkpoints: Mapping[int, Checkpoint]) -> dict[Place, Any]:
         return {
-            place: OffsetAndMetadata(offset, "", -1)
-            for partition, offset in offsets.items()
+            place: OffsetAndMetadata(offset, str(epoch), -1)
+            for partition, (offset, epoch) in checkpoints.items()
             if (place := TopicPartition(self._settings.topic, partition)) in self._subscription.assignment
             or partition in self._releasing
         }
@@ -287,6 +312,12 @@ class Member(AsyncConsumerRebalanceListener):  # type: ignore[misc]
             member_id=coordinator._generation.member_id, group_instance_id=self._instance, reason="closed"
         )
         return LeaveGroupRequest(group_id=self._group, members=[identity], min_version=3, max_version=5)
+
+
+def _checkpoint(found: Any) -> Checkpoint:
+    """Decode a committed offset. An older release, or a tool of Kafka's, commits other metadata than an epoch."""
+    metadata = found.metadata or ""
+    return Checkpoint(found.offset, int(metadata) if metadata.isdecimal() else 0)
 
 
 def _numbers(places: Collection[Place]) -> frozenset[int]:

@@ -6,7 +6,7 @@ records that were refused.
 
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -48,7 +48,7 @@ _log = structlog.get_logger("rookery.backplane")
 
 
 class Producer:
-    """Publishes to one topic. `publish`, `statistics` and `close` are for Trio's thread, all else for Kafka's."""
+    """Publishes to one topic. Public methods and `_deliver` are for Trio's thread, all others for Kafka's."""
 
     def __init__(self, loop: KafkaLoop, client: Client, topic: str, partitions: int) -> None:
         self._loop = loop
@@ -84,6 +84,11 @@ class Producer:
         if len(self._inbox) == 1:  # otherwise `_step` is scheduled already, and takes this call too
             self._loop.assert_in_trio_thread()  # here, not at each call of the hot path
             self._loop.call_soon(self._step)
+
+    def withdraw(self, partitions: Collection[int]) -> None:
+        """See Backplane.withdraw. Done before what is scheduled later in Kafka's thread, such as their release."""
+        self._loop.assert_in_trio_thread()
+        self._loop.call_soon(lambda: self._withdraw(partitions))
 
     def statistics(self) -> BridgeStatistics:
         return BridgeStatistics(self.pending_calls, MAX_PENDING_CALLS, self._deliveries, self._finished)
@@ -122,6 +127,11 @@ class Producer:
             self._expiring = True
             self._loop.net.call_later(EXPIRY_INTERVAL, self._expire)
 
+    def _withdraw(self, partitions: Collection[int]) -> None:
+        self._batcher.add(self._take_inbox())
+        self._batcher.withdraw(partitions, Unavailable("another process may own the partition by now"))
+        self._step()
+
     def _take_inbox(self) -> list[Call]:
         calls = []
         while self._inbox:  # not swapped for another deque: Trio's thread may be appending to this one
@@ -129,6 +139,7 @@ class Producer:
         return calls
 
     def _poll(self) -> None:
+        self._reject_late()  # a process that was frozen must not send them before it has checked
         if self._batcher.needs_identity:
             self._identify()
         now = time.monotonic()
@@ -192,6 +203,7 @@ class Producer:
         self._loop.net.call_soon(self._step)  # not now: the library is closing the connection
 
     def _complete(self, request: Request, outcomes: Mapping[int, Outcome]) -> None:
+        self._reject_late()  # the records of a late response may have come after another owner's
         self._batcher.complete(request, outcomes, time.monotonic())
         if not outcomes or None in outcomes.values():
             self._client.cluster.request_update()
@@ -220,13 +232,15 @@ class Producer:
         self._loop.net.call_soon(self._step)  # not now: `_poll` is the caller, if the future was done
 
     def _expire(self) -> None:
-        """Reject the calls that are over DELIVERY_TIMEOUT. Log the first until a batch is stored again."""
         self._expiring = False
+        self._step()
+
+    def _reject_late(self) -> None:
+        """Reject the calls whose time is over. Log the first until a batch is stored again."""
         late = Unavailable(f"Kafka did not acknowledge within {DELIVERY_TIMEOUT:g} s")
         if self._batcher.expire(time.monotonic(), late) and not self._failing:
             self._failing = True
             _log.warning("publishing_failing", topic=self._topic, timeout_seconds=DELIVERY_TIMEOUT)
-        self._step()
 
     async def _reject_all(self) -> None:
         self._batcher.add(self._take_inbox())

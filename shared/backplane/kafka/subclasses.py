@@ -59,11 +59,6 @@ class Coordinator(ConsumerCoordinator):  # type: ignore[misc]
         await super()._on_join_complete_async(*arguments)
         self._on_joined()
 
-    def forget_assignment(self) -> None:
-        """Claim no partitions at the next join: others may own them. The library would still claim the former ones."""
-        for assignor in self._assignors.values():
-            assignor.member_assignment = None
-
 
 def traceparent_in(headers: Iterable[tuple[str, bytes | None]]) -> str:
     """Return the traceparent among the headers of a record, "" if there is none."""

@@ -2,12 +2,12 @@
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Protocol
 
 import trio
 
-from shared.backplane.protocol import Assignment, Fetched, StoredRecord
+from shared.backplane.protocol import Assignment, Checkpoint, Fetched, StoredRecord
 from shared.backplane.sqlite.segments import records_of
 
 MAX_BUFFERED = 20_000
@@ -68,13 +68,18 @@ class SqliteConsumer:
         self._positions[partition] = offset
         self._live.discard(partition)
 
-    async def commit(self, offsets: Mapping[int, int]) -> None:
-        rows = [(self._group, partition, offset) for partition, offset in offsets.items()]
+    async def commit(self, checkpoints: Mapping[int, Checkpoint]) -> None:
+        rows = [(self._group, partition, *checkpoint) for partition, checkpoint in checkpoints.items()]
         statement = (
-            "INSERT INTO offsets VALUES (?, ?, ?)"
-            " ON CONFLICT DO UPDATE SET offset = excluded.offset WHERE excluded.offset > offset"
+            "INSERT INTO offsets VALUES (?, ?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET offset = excluded.offset, epoch = excluded.epoch"
+            " WHERE excluded.offset > offset"
         )
         await self._log.work(lambda connection: connection.executemany(statement, rows).rowcount)
+
+    async def committed(self, partitions: Collection[int]) -> Mapping[int, Checkpoint]:
+        checkpoints = await self._checkpoints()
+        return {partition: checkpoints[partition] for partition in partitions if partition in checkpoints}
 
     def offer(self, records: list[StoredRecord]) -> None:
         """Buffer records that are on disk now, if there is room. The consumer reads the others from the file later."""
@@ -104,20 +109,23 @@ class SqliteConsumer:
         return False
 
     async def _take_assignment(self) -> Assignment:
-        query = "SELECT partition, offset FROM offsets WHERE consumers = ?"
-        rows = await self._log.read(lambda connection: connection.execute(query, (self._group,)).fetchall())
-        committed: dict[int, int] = dict(rows)
+        checkpoints = await self._checkpoints()
         gained, lost = frozenset(self._gained), frozenset(self._lost)
         self._gained.clear()
         self._lost.clear()
         for partition in gained:
-            self._positions[partition] = committed.get(partition, 0)
+            self._positions[partition] = checkpoints[partition].offset if partition in checkpoints else 0
         for partition in lost:
             del self._positions[partition]
             self._live.discard(partition)
         self._fetched_once = True
         self._released = lost
         return Assignment(gained, lost, self._members.epoch)
+
+    async def _checkpoints(self) -> dict[int, Checkpoint]:
+        query = "SELECT partition, offset, epoch FROM offsets WHERE consumers = ?"
+        rows = await self._log.read(lambda connection: connection.execute(query, (self._group,)).fetchall())
+        return {partition: Checkpoint(offset, epoch) for partition, offset, epoch in rows}
 
     def _take_buffered(self) -> list[StoredRecord]:
         if not self._buffer:

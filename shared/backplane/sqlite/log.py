@@ -7,7 +7,7 @@ Consumers that are up to date get them from memory; one that is behind reads the
 import fcntl
 import math
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,7 @@ MIGRATIONS = (
         WHERE id NOT IN (SELECT max(id) FROM dead_letters GROUP BY consumers, partition, offset, at_ms);
     CREATE UNIQUE INDEX dead_letters_by_identity ON dead_letters (consumers, partition, offset, at_ms)
     """,
+    "ALTER TABLE offsets ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0",
 )
 
 _Work = Callable[[sqlite3.Connection], Any]
@@ -124,6 +125,9 @@ class SqliteLog:
         self._writer.submit(records, settle)
         self._pending_bytes += size
 
+    def withdraw(self, partitions: Collection[int]) -> None:
+        """See Backplane.withdraw. Nothing to do: the writer's thread keeps the order of all calls."""
+
     @asynccontextmanager
     async def consume(self, group: str, *, gather: float = 0.0) -> AsyncIterator[SqliteConsumer]:
         members = self._groups.setdefault(group, Group(self._partitions))
@@ -142,6 +146,11 @@ class SqliteLog:
         end = self._ends[partition]
         found: int = await self.read(lambda connection: offset_at(connection, partition, end, at_ms))
         return found
+
+    async def committed_offset(self, group: str, partition: int) -> int:
+        query = "SELECT ifnull(max(offset), 0) FROM offsets WHERE consumers = ? AND partition = ?"
+        (offset,) = await self.read(lambda connection: connection.execute(query, (group, partition)).fetchone())
+        return int(offset)
 
     async def dead_letter(self, letter: DeadLetter) -> None:
         statement = (

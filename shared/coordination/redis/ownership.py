@@ -13,7 +13,7 @@ import trio
 
 from shared.background import open_background
 from shared.contract.errors import Unavailable
-from shared.coordination.ownership import GatewayAddress, OwnershipClaim, OwnershipClaims
+from shared.coordination.ownership import Changes, GatewayAddress, OwnershipClaim, OwnershipClaims
 from shared.drivers.redis import RedisClient
 
 ENTRY_SECONDS = 30.0
@@ -94,6 +94,7 @@ class RedisDirectory:
         self._channel = f"{key}:changes"
         self._entries: Mapping[int, _Entry] = {}
         self._claims = OwnershipClaims()
+        self._changes = Changes()
         self._to_push = trio.Event()
         self._missing: Mapping[int, _Entry] = {}
         self._missing_until = 0.0
@@ -108,8 +109,12 @@ class RedisDirectory:
             return entry.address
         return None if claim is None else claim.address
 
+    async def changed(self) -> None:
+        await self._changes.wait()
+
     def publish(self, address: GatewayAddress, owned: Collection[int], epoch: int) -> None:
         self._claims.put(OwnershipClaim(address, frozenset(owned), epoch))
+        self._changes.wake()
         self._to_push.set()
 
     async def _push_changes(self) -> None:
@@ -168,6 +173,7 @@ class RedisDirectory:
         is_over = trio.current_time() >= self._missing_until
         self._missing = {} if is_over else {part: entry for part, entry in self._missing.items() if part not in valid}
         self._entries = {**self._missing, **valid}
+        self._changes.wake()
 
     def _decode(self, texts: Mapping[str, str]) -> dict[int, _Entry]:
         entries: dict[int, _Entry] = {}

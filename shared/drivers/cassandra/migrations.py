@@ -1,7 +1,7 @@
 """`rookery migrate` on Cassandra: creates the keyspace, applies missing migrations. Safe in concurrent processes."""
 
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import trio
@@ -29,8 +29,17 @@ _RELEASE = "DELETE FROM {keyspace}.schema_lock WHERE name = 'schema' IF owner = 
 _NAMESPACE = uuid.UUID("4f4bd3c1-7f0b-4f37-9a3c-5a8bb21c2f4e")
 
 
-async def migrate(settings: CassandraSettings, migrations: Sequence[Migration]) -> list[int]:
+Fill = Callable[[CassandraSession, Callable[[], Awaitable[None]]], Awaitable[None]]
+"""Writes rows that a migration needs, after its script; it may be repeated. It calls the function that it gets at least
+once in LOCK_SECONDS."""
+
+
+async def migrate(
+    settings: CassandraSettings, migrations: Sequence[Migration], fills: Mapping[int, Fill] | None = None
+) -> list[int]:
     """Create the keyspace, apply the migrations that it lacks in order, and return their numbers.
+
+    `fills` has steps of migrations, by number.
 
     Waits while another process migrates the keyspace. Raises Unavailable if Cassandra does not answer, or if the
     keyspace has a migration that is not in the list. After an interruption the next run continues.
@@ -48,6 +57,9 @@ async def migrate(settings: CassandraSettings, migrations: Sequence[Migration]) 
                 for statement in migration.script:
                     await renew()
                     await session.execute(statement)
+                if fill := (fills or {}).get(migration.number):
+                    await renew()
+                    await fill(session, renew)
                 await _note(session, migration)
     return [migration.number for migration in missing]
 

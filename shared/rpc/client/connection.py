@@ -7,12 +7,12 @@ import trio
 from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, PingAckReceived, RemoteSettingsChanged
 
+from shared.net.turns import Turn
 from shared.rpc.connection import Connection
 from shared.rpc.limits import Limits
 from shared.rpc.protocol import CallEnded, Event, OutgoingCall, ResponseStarted
 from shared.rpc.status import RpcError, Status
 from shared.rpc.streams import ClientStream
-from shared.rpc.turns import Turn
 
 LAST_STREAM_ID = 2**31 - 3
 """The last stream id of HTTP/2 on one connection: the next call needs a new one."""

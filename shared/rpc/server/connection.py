@@ -10,6 +10,7 @@ import structlog
 import trio
 from h2.errors import ErrorCodes
 
+from shared.net.turns import Turn, await_client
 from shared.rpc.connection import READ_BYTES, Connection
 from shared.rpc.http2 import ALPN, StreamRefused
 from shared.rpc.protocol import CallRefused, CallStarted, Event, ForeignRequest, MalformedRequest
@@ -17,7 +18,6 @@ from shared.rpc.server.foreign import ForeignStream
 from shared.rpc.server.methods import AnyServerStream, Handler
 from shared.rpc.status import RpcError, Status
 from shared.rpc.streams import ServerStream
-from shared.rpc.turns import Turn
 
 if TYPE_CHECKING:
     from shared.net.admission import ConnectionLimits, Slot
@@ -31,12 +31,13 @@ HANDLERS_PER_STREAM = 2
 log = structlog.get_logger(__name__)
 
 
-async def complete_handshake(transport: trio.abc.Stream) -> bytes:
+async def complete_handshake(transport: trio.abc.Stream, turn: Turn) -> bytes:
     """Return the first bytes that a client sends in HTTP/2; none if the handshake fails. Over TLS, ALPN must choose h2.
 
     Until then a connection takes a task, and none of the state of HTTP/2.
     """
     try:
+        await await_client(transport, turn)
         if isinstance(transport, trio.SSLStream):
             await transport.do_handshake()
             if transport.selected_alpn_protocol() != ALPN:
@@ -60,7 +61,6 @@ class ServerConnection(Connection[AnyServerStream | ForeignStream]):
         transport: trio.abc.Stream,
         received: bytes,
         limits: "Limits",
-        turn: Turn,
         methods: "Methods",
         counters: "ServerCounters",
         handshake_done: Callable[[], None],
@@ -69,7 +69,7 @@ class ServerConnection(Connection[AnyServerStream | ForeignStream]):
         unauthenticated: "ConnectionLimits",
     ) -> None:
         """`received`: bytes that were already read. `handshake_done` is called when the client's settings arrive."""
-        super().__init__(transport, limits, turn, client_side=False, received=received)
+        super().__init__(transport, limits, slot.turn, client_side=False, received=received)
         self._methods = methods
         self._counters = counters
         self._handshake_done = handshake_done
@@ -78,6 +78,12 @@ class ServerConnection(Connection[AnyServerStream | ForeignStream]):
         self._slot = slot
         self._unauthenticated = unauthenticated
         self._opened_at = self._idle_since = trio.current_time()
+        self._authentications = int(slot.is_authenticated)
+
+    @property
+    def turn(self) -> Turn:
+        """The turn of the client's address."""
+        return self._slot.turn
 
     @property
     def is_authenticated(self) -> bool:
@@ -86,7 +92,15 @@ class ServerConnection(Connection[AnyServerStream | ForeignStream]):
 
     def authenticate(self) -> None:
         """Mark the connection as one of an authenticated client: only silence and idle frames still end it."""
+        self._authentications += 1
         self._slot.authenticate()
+
+    def end_authentication(self) -> None:
+        """Take back one `authenticate`. After the last, the connection has to authenticate in time as a new one."""
+        self._authentications -= 1
+        if not self._authentications:
+            self._opened_at = trio.current_time()
+            self._slot.end_authentication()
 
     def check_alive(self) -> None:
         super().check_alive()

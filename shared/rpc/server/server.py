@@ -17,7 +17,6 @@ from shared.rpc.server.connection import ServerConnection, complete_handshake, h
 from shared.rpc.server.methods import AnyServerStream, Handler, Interceptor, Methods, stream_handler
 from shared.rpc.server.statistics import ServerCounters, ServerStatistics
 from shared.rpc.status import RpcError, Status
-from shared.rpc.turns import Turns
 
 __all__ = ["AnyServerStream", "Handler", "Interceptor", "Server", "serve_rpc", "stream_handler"]
 
@@ -87,7 +86,6 @@ class Server:
         self._admission = admission or ConnectionBudget().add_listener(most=limits.max_connections, trusts_peers=True)
         self._methods = Methods(services, interceptors, limits)
         self._counters = ServerCounters()
-        self._turns = Turns()
         self._open = 0  # connections in any state
         self._handshakes: dict[trio.CancelScope, ServerConnection | None] = {}
         """Unfinished handshakes, the oldest first; each with its connection once the client has begun HTTP/2."""
@@ -122,7 +120,7 @@ class Server:
         self._begin_handshake(scope)
         try:
             with scope:
-                if received := await complete_handshake(transport):
+                if received := await complete_handshake(transport, slot.turn):
                     if has_certificate(transport):
                         slot.authenticate()
                     await self._serve_http2(transport, received, scope, slot)
@@ -167,7 +165,6 @@ class Server:
             transport,
             received,
             self._limits,
-            self._turns.of(peer_address(transport)),
             self._methods,
             self._counters,
             handshake_done,

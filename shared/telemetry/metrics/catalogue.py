@@ -27,7 +27,9 @@ SIGN_IN_RESULTS: Final = ("ok", "wrong_password", "throttled", "suspended", "una
 
 REFRESH_RESULTS: Final = ("ok", "ended", "suspended", "unavailable")
 
-REGISTRATION_RESULTS: Final = ("ok", "name_taken", "throttled", "unavailable")
+REGISTRATION_RESULTS: Final = ("ok", "name_taken", "invite_required", "throttled", "unavailable")
+
+PASSWORD_RESET_RESULTS: Final = ("ok", "wrong_link", "throttled", "unavailable")
 
 # ---- sessions
 
@@ -106,7 +108,7 @@ PARTITIONS = Gauge("rookery_partitions", "Partitions of the log", roles=["gatewa
 PARTITIONS_OWNED = Gauge("rookery_partitions_owned", "Partitions whose users this gateway serves", roles=["gateway"])
 PARTITIONS_REBUILDING = Gauge(
     "rookery_partitions_rebuilding",
-    "Partitions assigned to this gateway whose tails it still reads",
+    "Partitions assigned to this gateway that it does not serve yet: it reads their tails or waits for its fence",
     roles=["gateway"],
 )
 REBUILDS = Counter(
@@ -126,6 +128,13 @@ PUBLISH_FAILURES = Counter(
 PUBLISH_PENDING = Gauge("rookery_publish_pending_calls", "Calls that the log has not acknowledged yet")
 PUBLISH_BATCHES = Counter("rookery_publish_batches_total", "Batches in which the log acknowledged calls")
 PUBLISH_CALLS = Counter("rookery_publish_calls_total", "Calls that the log has answered")
+LATE_RECORDS = Counter(
+    "rookery_late_records_total",
+    "Records of truth dropped by consumers of the group: they came after the fence of their partition's next owner",
+    labels=("group",),
+    roles=["gateway", "archive"],
+    known=("gateway", "archive"),
+)
 CONSUMER_LAG = Gauge(
     "rookery_consumer_lag",
     "Records in the log that a consumer of the group has not read, by partition assigned to it",
@@ -205,7 +214,7 @@ SIGN_INS = Counter(
 )
 REFRESHES = Counter(
     "rookery_refreshes_total",
-    "Attempts to refresh tokens; `ended`: the refresh token was revoked, expired or used before",
+    "Attempts to refresh tokens; `ended`: the refresh token was revoked, expired or reused",
     labels=("result",),
     roles=["bff"],
     known=REFRESH_RESULTS,
@@ -216,6 +225,13 @@ REGISTRATIONS = Counter(
     labels=("result",),
     roles=["bff"],
     known=REGISTRATION_RESULTS,
+)
+PASSWORD_RESETS = Counter(
+    "rookery_password_resets_total",
+    "Attempts to set a password with the link of an admin; `wrong_link`: it has expired, or was used or replaced",
+    labels=("result",),
+    roles=["bff"],
+    known=PASSWORD_RESET_RESULTS,
 )
 PASSWORDS_UNDER_WAY = Gauge(
     "rookery_password_hashes_under_way", "Passwords that are being hashed (Argon2id)", roles=["bff"]

@@ -1,12 +1,14 @@
 """The admin API over HTTP, which is closed to everyone else."""
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import structlog
 
-from shared.accounts.audit import AuditEntry
+from shared.accounts import administration
+from shared.accounts.administration import Administration, Announce
+from shared.accounts.audit import Actor, AuditEntry
 from shared.configuration import LiveConfiguration
 from shared.contract.errors import Unavailable
 from shared.coordination.processes import ProcessReport, ProcessStats
@@ -131,10 +133,17 @@ async def test_a_restored_user_signs_in_again(api: Api, admin: Signed, bob: Sign
 
 
 @pytest.mark.parametrize("who", ["self", "other"])
-async def test_no_admin_can_be_suspended(api: Api, admin: Signed, bob: Signed, who: str) -> None:
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+async def test_no_admin_can_be_suspended_or_deleted(
+    api: Api, admin: Signed, bob: Signed, method: str, who: str
+) -> None:
     target = admin if who == "self" else bob
     await api.accounts.make_admin(int(bob.user_id))
-    reply = await admin.call("PUT", f"/v1/admin/users/{target.user_id}/suspension", {"reason": "coup"})
+    path = f"/v1/admin/users/{target.user_id}"
+    if method == "PUT":
+        reply = await admin.call("PUT", f"{path}/suspension", {"reason": "coup"})
+    else:
+        reply = await admin.call("DELETE", path)
     assert reply.refusal[:2] == (409, "out_of_order")
     assert f"rookery user admin {target.name} --revoke" in reply.body["detail"]
     assert (await target.call("GET", "/v1/me")).status == 200
@@ -196,6 +205,106 @@ async def test_an_account_has_its_sign_ins_newest_first(api: Api, admin: Signed,
         ("", api.clock.now_ms - 1_000),
     ]
     assert (await admin.call("GET", "/v1/admin/users/99")).status == 404
+
+
+async def test_a_created_account_gets_its_password_by_a_link_that_no_admin_needs_to_know(
+    api: Api, admin: Signed
+) -> None:
+    created = await admin.call("POST", "/v1/admin/users", {"name": "Carol", "display_name": "Carol C."})
+    assert (created.status, created.body["user"]["name"]) == (201, "carol")
+    link = created.body["password_reset"]
+    assert link["expires_at_ms"] == api.clock.now_ms + 24 * 60 * 60 * 1000
+    body = {"token": link["token"], "password": PASSWORD}
+    assert (await api.call("POST", "/v1/password-resets", body)).status == 200
+    assert (await api.sign_in("carol"))["user"]["display_name"] == "Carol C."
+    taken = await admin.call("POST", "/v1/admin/users", {"name": "carol"})
+    assert taken.refusal == (409, "name_taken", "name")
+    target = f"carol ({created.body['user']['user_id']})"
+    assert await acts(api) == [(admin.in_log, act, target, "") for act in ("add_user", "reset_password")]
+
+
+async def test_a_password_is_reset_but_not_that_of_another_admin(api: Api, admin: Signed, bob: Signed) -> None:
+    path = f"/v1/admin/users/{bob.user_id}/password-reset"
+    replaced, link = [(await admin.call("POST", path)).body["token"] for _ in range(2)]
+    assert (await bob.call("GET", "/v1/me")).status == 200  # until the link is used
+    statuses = [
+        (await api.call("POST", "/v1/password-resets", {"token": token, "password": "another password"})).status
+        for token in (replaced, link)
+    ]
+    assert statuses == [404, 200]
+    assert (await bob.call("GET", "/v1/me")).status == 401
+    await api.sign_in("bob", "another password")
+    kept = (await admin.call("POST", path)).body["token"]
+    (user,) = await api.accounts.users([int(bob.user_id)])
+    await Administration(api.accounts, api.configuration, cast(Announce, None)).make_admin(Actor(name="root"), user)
+    assert (await api.call("POST", "/v1/password-resets", {"token": kept, "password": PASSWORD})).status == 404
+    refused = await admin.call("POST", path)
+    assert refused.refusal[:2] == (409, "out_of_order")
+    assert "rookery user reset-password bob" in refused.body["detail"]
+
+
+async def test_a_deleted_account_is_gone_and_every_gateway_learns_it(api: Api, admin: Signed, bob: Signed) -> None:
+    path = f"/v1/admin/users/{bob.user_id}"
+    reset = (await admin.call("POST", f"{path}/password-reset")).body["token"]
+    for _ in range(2):
+        assert (await admin.call("DELETE", path)).status == 204
+    assert (await bob.call("GET", "/v1/me")).status == 401
+    assert (await api.call("POST", "/v1/tokens", {"name": "bob", "password": PASSWORD})).status == 401
+    refresh = {"refresh_token": bob.tokens["refresh_token"]}
+    assert (await api.call("POST", "/v1/tokens/refresh", refresh)).status == 401
+    assert (await api.call("POST", "/v1/password-resets", {"token": reset, "password": PASSWORD})).status == 404
+    assert (await api.call("POST", "/v1/users", {"name": "bob", "password": PASSWORD})).status == 409
+    for method, address in (
+        ("GET", path),
+        ("POST", f"{path}/password-reset"),
+        ("DELETE", f"{path}/suspension"),
+        ("DELETE", "/v1/admin/users/99"),
+    ):
+        assert (await admin.call(method, address)).status == 404, address
+    assert (await admin.call("GET", f"/v1/admin/users?user_id={bob.user_id}")).body == {"users": []}
+    assert [partition for partition, _ in api.log.published] == [*range(api.log.partitions)] * 2
+    assert all(envelope.sign_out.is_deleted for _, envelope in api.log.published)
+    assert [act for _, act, _, _ in await acts(api)] == ["reset_password", "delete_user", "delete_user"]
+
+
+# ---- invites
+
+
+async def test_invites_are_created_listed_and_revoked(api: Api, admin: Signed, bob: Signed) -> None:
+    created = (await admin.call("POST", "/v1/admin/invites", {"uses": 3, "days": 2.0})).body
+    invite, day_ms = created["invite"], 24 * 60 * 60 * 1000
+    assert invite == {
+        "invite_id": invite["invite_id"],
+        "created_by": admin.in_log,
+        "created_at_ms": api.clock.now_ms,
+        "expires_at_ms": api.clock.now_ms + 2 * day_ms,
+        "uses": 3,
+        "uses_left": 3,
+    }
+    listed = await admin.call("GET", "/v1/admin/invites")
+    assert listed.body == {"invites": [invite]}
+    assert created["token"].encode() not in listed.text
+    path = f"/v1/admin/invites/{invite['invite_id']}"
+    assert [(await admin.call("DELETE", path)).status for _ in range(2)] == [204, 404]
+    assert (await admin.call("GET", "/v1/admin/invites")).body == {"invites": []}
+    assert await acts(api) == [
+        (admin.in_log, "create_invite", invite["invite_id"], "uses: 3, days: 2"),
+        (admin.in_log, "revoke_invite", invite["invite_id"], ""),
+    ]
+    for body in ({"uses": 0}, {"uses": 10_001}, {"days": 0}, {"days": 366}, {"uses": "3"}):
+        assert (await admin.call("POST", "/v1/admin/invites", body)).status in (400, 422), body
+
+
+async def test_the_number_of_unexpired_invites_is_bounded(
+    api: Api, admin: Signed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(administration, "MAX_INVITES", 2)
+    statuses = [(await admin.call("POST", "/v1/admin/invites", {})).status for _ in range(3)]
+    assert statuses == [201, 201, 409]
+    api.clock.now_ms += 7 * 24 * 60 * 60 * 1000
+    assert (
+        await api.call("POST", "/v1/admin/invites", {}, token=(await api.sign_in("admin"))["access_token"])
+    ).status == 201
 
 
 # ---- live configuration
@@ -306,7 +415,7 @@ async def test_pages_of_history_and_audit_log_follow_each_other(
 @pytest.mark.parametrize(
     "path",
     [
-        *("users", "users?part=bob&user_id=1", "users?part=bo", "users?user_id=x", "users?who=bob"),
+        *("users", "users?part=bob&user_id=1", "users?part=", "users?user_id=x", "users?who=bob"),
         *("audit?before=x", "audit?before=" + "9" * 29, "audit?limit=0", "audit?limit=101"),
     ],
 )
@@ -328,6 +437,10 @@ async def test_an_act_that_can_not_be_recorded_is_not_done(
         ("PUT", f"{user}/suspension", {"reason": "spam"}),
         ("DELETE", f"{user}/suspension", None),
         ("DELETE", f"{user}/sign-ins", None),
+        ("DELETE", user, None),
+        ("POST", f"{user}/password-reset", None),
+        ("POST", "/v1/admin/users", {"name": "carol"}),
+        ("POST", "/v1/admin/invites", {}),
         ("PUT", "/v1/admin/configuration/max_text_bytes", {"value": 5}),
         ("DELETE", "/v1/admin/configuration/max_text_bytes", None),
     ):

@@ -83,11 +83,11 @@ OUT_OF_BOUNDS: tuple[tuple[str, str, str, str | int, str], ...] = (
     ("POST", "/v1/users", "name", "ab", "3"),
     ("POST", "/v1/users", "name", "a" * 33, "32"),
     ("POST", "/v1/users", "name", "", "3"),
-    ("POST", "/v1/users", "name", "a b c", "pattern"),
-    ("POST", "/v1/users", "name", "älice", "pattern"),
-    ("POST", "/v1/users", "name", "alice\n", "pattern"),
-    ("POST", "/v1/users", "name", "<b>bob</b>", "pattern"),
-    ("POST", "/v1/users", "name", "'; DROP TABLE users", "pattern"),
+    ("POST", "/v1/users", "name", "a b c", "hyphens"),
+    ("POST", "/v1/users", "name", "älice", "hyphens"),
+    ("POST", "/v1/users", "name", "alice\n", "hyphens"),
+    ("POST", "/v1/users", "name", "<b>bob</b>", "hyphens"),
+    ("POST", "/v1/users", "name", "'; DROP TABLE users", "hyphens"),
     ("POST", "/v1/users", "password", "short", "10"),
     ("POST", "/v1/users", "password", "x" * 129, "128"),
     ("POST", "/v1/users", "display_name", "   \t ", "1"),
@@ -114,6 +114,8 @@ async def test_a_value_out_of_bounds_is_invalid_and_its_field_and_limit_are_name
         reply = await api.call(method, path, {**BODIES[method, path], field: value}, token=token)
         assert reply.refusal == (422, "invalid", field), value
         assert limit in reply.body["detail"]
+        subject = {"about": "text about you"}.get(field, field.replace("_", " "))
+        assert reply.body["detail"].startswith(f"The {subject} must ")
 
 
 async def test_any_text_comes_back_verbatim_as_json(api: Api, token: str) -> None:
@@ -139,7 +141,7 @@ INVALID_QUERIES = (
     ("/v1/profiles?user_ids=0", "user_ids.0"),
     (f"/v1/profiles?user_ids=1,{MAX_ID + 1}", "user_ids.1"),
     ("/v1/profiles?user_ids=" + ",".join(["1"] * 101), "user_ids"),
-    ("/v1/profiles?name_contains=ab", "name_contains"),
+    ("/v1/profiles?name_contains=", "name_contains"),
     ("/v1/profiles?name_contains=a%0Ab", "name_contains"),
     ("/v1/profiles?name_contains=" + "a" * 65, "name_contains"),
     ("/v1/profiles?name_contains=abc&limit=0", "limit"),

@@ -1,7 +1,10 @@
 """The HTTP server, through raw connections: slow, silent, rude and old-fashioned clients, and how it stops."""
 
+import socket
 import ssl
+from collections import Counter
 from contextlib import AsyncExitStack
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from bff.http import endpoints
 from bff.http.server import mark_authenticated, open_http_server
 from shared.net.admission import ConnectionBudget, ConnectionLimits
 from shared.net.tls import ServerTls
+from shared.net.turns import TURN_SECONDS
 from tests.bff.conftest import Api
 from tests.bff.http.connections import (
     MEGABYTE,
@@ -26,6 +30,7 @@ from tests.bff.http.connections import (
     serving,
     until_connections,
 )
+from tests.waiting import counting_passes
 from tools.launch.certificates import Authority
 
 Secure = tuple[ServerTls, ssl.SSLContext] | tuple[None, None]
@@ -271,6 +276,45 @@ async def test_a_client_that_vanishes_ends_its_request() -> None:
         with trio.fail_after(PATIENCE):
             await ended.wait()
         await until_connections(server, 0)
+
+
+async def test_a_client_that_vanishes_during_the_response_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving() as server:
+        async with connected(server) as client:
+            await client.get("/large")
+            await client.until(b"200")
+        await until_connections(server, 0)
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("bff.http.server.REQUEST_SECONDS", TURN_SECONDS),
+        ("shared.net.turns.perf_counter", count(step=TURN_SECONDS).__next__),
+    ],
+    ids=["requests", "parsing"],
+)
+async def test_requests_take_turns_with_those_of_the_same_address(
+    name: str, value: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun_at = []
+
+    async def note(scope: Any, receive: Receive, send: Send) -> None:
+        begun_at.append(passes.passed)
+        await application(scope, receive, send)
+
+    async with serving(note) as server, AsyncExitStack() as stack, counting_passes() as passes:
+        monkeypatch.setattr("shared.net.turns.CONNECTION_SECONDS", 0.0)
+        monkeypatch.setattr(name, value)
+        sockets = [socket.create_connection(server.address) for _ in range(20)]
+        for each in sockets:  # without a pass between two requests
+            each.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        for each in sockets:
+            each.setblocking(False)
+            stream = await stack.enter_async_context(trio.SocketStream(trio.socket.from_stdlib_socket(each)))
+            await Client(stream).until(b"0\r\n\r\n")
+    assert max(Counter(begun_at).values()) <= 2  # the tasks of two passes may run in either order
 
 
 async def test_an_application_that_breaks_ends_only_its_request() -> None:

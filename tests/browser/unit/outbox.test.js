@@ -44,6 +44,17 @@ test("after a lost session the same id is sent again", async () => {
   );
 });
 
+test("a message tells how long ago it was first sent, also after a reload", async () => {
+  const { database, outbox, ids } = await filled("one");
+  assert.equal(outbox.firstSentMsAgo(ids[0], 1_000), 0);
+  outbox.sent(ids[0], 1_000);
+  outbox.sessionLost();
+  outbox.sent(ids[0], 5_000);
+  const again = await opened(database);
+  assert.equal(again.firstSentMsAgo(ids[0], 400_000), 399_000);
+  assert.equal(again.firstSentMsAgo(ids[0], 0), 2 ** 32 - 1, "the clock was set back");
+});
+
 test("a retryable refusal is retried after its pause, and shown after the sixth", async () => {
   const { outbox, ids } = await filled("one", "two");
   const refused = { code: "unavailable", message: "Not now", retryable: true, retry_after_ms: 9_000 };

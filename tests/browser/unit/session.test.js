@@ -184,19 +184,42 @@ test("two gateways that redirect to each other are not kept busy", async () => {
   assert.equal(third.url, "ws://here/session");
 });
 
-test("without a gateway for the user, the server sets the pause", async () => {
+test("without a gateway for the user, the server sets the pause, which does not grow", async () => {
   let requests = 0;
   const { sockets } = started({
     gateway: async () => {
-      if (requests++ === 0) throw new Problem(503, { code: "unavailable", retry_after_ms: "4000" });
+      if (requests++ < 9) throw new Problem(503, { code: "unavailable", retry_after_ms: "4000" });
       return { websocket: "ws://here/session" };
     },
   });
+  for (let attempt = 1; attempt <= 9; attempt++) {
+    await settle();
+    mock.timers.tick(4_499);
+    await settle();
+    assert.deepEqual([requests, sockets.length], [attempt, 0]);
+    mock.timers.tick(1);
+  }
   await settle();
-  mock.timers.tick(3_999);
+  assert.equal(sockets.length, 1);
+});
+
+test("the server learns which address did not answer", async () => {
+  const asked = [];
+  const all = started({ gateway: async (unreachable) => (asked.push(unreachable), { websocket: "ws://here/session" }) });
   await settle();
-  assert.deepEqual([requests, sockets.length], [1, 0]);
-  await reconnected({ sockets }, 1);
+  all.sockets[0].onclose();
+  (await reconnected(all)).deliver({ welcome: {} });
+  all.sockets.at(-1).onclose();
+  await reconnected(all);
+  assert.deepEqual(asked, ["", "ws://here/session", ""]);
+});
+
+test("after sessions that end soon, the pauses are short", async () => {
+  const all = await online();
+  for (let session = 0; session < 9; session++) {
+    all.sockets.at(-1).onclose();
+    (await reconnected(all)).deliver({ welcome: {} });
+  }
 });
 
 test("a ping without a response ends the connection, one with a response does not", async () => {
@@ -212,12 +235,16 @@ test("a ping without a response ends the connection, one with a response does no
   assert.ok(sockets[0].closed);
 });
 
-test("a missing welcome ends the attempt after ten seconds", async () => {
-  const { session, sockets } = started();
+test("a missing welcome ends the attempt after ten seconds, and the next ones after more", async () => {
+  const all = started();
   await settle();
-  sockets[0].onopen();
-  mock.timers.tick(10_000);
-  assert.equal(session.state, "waiting");
+  for (const seconds of [10, 20, 40, 40]) {
+    mock.timers.tick(seconds * 1_000 - 1);
+    assert.equal(all.session.state, "connecting");
+    mock.timers.tick(1);
+    assert.equal(all.session.state, "waiting");
+    await reconnected(all, 2_000);
+  }
 });
 
 test("frames of an abandoned socket are ignored", async () => {

@@ -1,6 +1,6 @@
 """Events and envelopes for the archive's tests, and scripted engines in memory."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +11,10 @@ import trio
 from messaging.archive.recorder import GROUP, Recorder
 from messaging.archive.store.sqlite.store import SqliteChats, open_sqlite_chats
 from messaging.envelopes import fan_out
-from rookery.v1.backplane_pb2 import Envelope
+from rookery.v1.backplane_pb2 import Envelope, Fence
 from rookery.v1.session_pb2 import Event
 from shared.background import open_background
-from shared.backplane import Assignment, DeadLetter, Destination, Fetched, Record, StoredRecord
+from shared.backplane import Assignment, Checkpoint, DeadLetter, Destination, Fetched, Record, StoredRecord
 from shared.backplane.protocol import Done
 from shared.backplane.sqlite.log import SqliteLog, open_sqlite_log
 from shared.contract.chats import direct_chat_id
@@ -44,9 +44,13 @@ def records_of(*events: Event) -> list[Record]:
     ]
 
 
-def truth_of(event: Event, partition: int = 0) -> Record:
+def truth_of(event: Event, partition: int = 0, epoch: int = 0) -> Record:
     """Return a record of truth without copies, in any partition."""
-    return Record(partition, Envelope(event=event, truth=True).SerializeToString())
+    return Record(partition, Envelope(event=event, truth=True, epoch=epoch).SerializeToString())
+
+
+def fence_of(read_up_to: int) -> Record:
+    return Record(0, Envelope(fence=Fence(read_up_to=read_up_to)).SerializeToString())
 
 
 @pytest.fixture
@@ -92,6 +96,7 @@ class FakeLog:
     destination: Destination = DESTINATION
     records: dict[int, list[bytes]] = field(default_factory=lambda: {0: [], 1: []})
     committed: dict[int, int] = field(default_factory=dict)
+    epochs: dict[int, int] = field(default_factory=dict)
     loses: bool = False
     """Whether the consumer loses its partitions after it has fetched all records."""
     committed_when_lost: dict[int, int] | None = None
@@ -143,9 +148,10 @@ class FakeConsumer:
 
     def _next_records(self) -> Fetched | None:
         for partition, position in self._positions.items():
+            position = position if position <= len(self._log.records[partition]) else 0  # as Kafka does, of another log
             values = self._log.records[partition][position : position + 3]
             if values:
-                self._positions[partition] += len(values)
+                self._positions[partition] = position + len(values)
                 return Fetched([StoredRecord(partition, position + n, 0, value) for n, value in enumerate(values)])
         return None
 
@@ -155,10 +161,16 @@ class FakeConsumer:
     def seek(self, partition: int, offset: int) -> None:
         self._positions[partition] = offset
 
-    async def commit(self, offsets: Mapping[int, int]) -> None:
+    async def commit(self, checkpoints: Mapping[int, Checkpoint]) -> None:
         await self._log.step()
-        self._log.committed.update(offsets)
+        for partition, (offset, epoch) in checkpoints.items():
+            self._log.committed[partition], self._log.epochs[partition] = offset, epoch
         await self._log.step()
+
+    async def committed(self, partitions: Collection[int]) -> Mapping[int, Checkpoint]:
+        await self._log.step()
+        committed, epochs = self._log.committed, self._log.epochs
+        return {part: Checkpoint(committed[part], epochs[part]) for part in partitions & committed.keys()}
 
 
 @dataclass

@@ -14,7 +14,7 @@ from messaging.archive.store.sqlite.store import SqliteChats
 from rookery.v1.backplane_pb2 import Envelope, SignOut
 from rookery.v1.session_pb2 import Event, Typing
 from shared.background import open_background
-from shared.backplane import Record
+from shared.backplane import Checkpoint, Record
 from shared.backplane.publishing import publish_and_wait
 from shared.backplane.sqlite.log import SqliteLog
 from shared.contract.errors import Unavailable
@@ -27,6 +27,7 @@ from tests.messaging.archive.conftest import (
     FakeChats,
     FakeLog,
     committed,
+    fence_of,
     new_message,
     record_until,
     records_of,
@@ -75,6 +76,19 @@ async def test_a_second_recorder_continues_where_the_first_stopped(log: SqliteLo
     assert await history(chats, CHAT) == [first.event_id, second.event_id]
 
 
+async def test_offsets_that_a_crash_left_uncommitted_are_committed_without_another_event(
+    log: SqliteLog, chats: SqliteChats
+) -> None:
+    record = records_of(new_message())[0]
+    await publish_and_wait(log, [record])
+    await chats.record([], {record.partition: 1})
+    with trio.fail_after(PATIENCE):
+        async with open_background() as nursery:
+            nursery.start_soon(Recorder(log, chats).run)
+            while await log.committed_offset(GROUP, record.partition) == 0:
+                await trio.sleep(0.01)
+
+
 async def test_uncommitted_events_are_recorded_once(log: SqliteLog, chats: SqliteChats) -> None:
     class WithoutOffsets:
         """The store, as if its engine kept no offsets: uncommitted records are read again."""
@@ -100,7 +114,7 @@ async def test_events_that_the_store_lost_in_a_power_loss_are_recorded_again(
     await publish_and_wait(log, [record])
     async with log.consume(GROUP) as consumer:
         await consumer.fetch()
-        await consumer.commit({record.partition: 1})  # committed in the log, lost in the store
+        await consumer.commit({record.partition: Checkpoint(1)})  # committed in the log, lost in the store
     await chats.record([], {record.partition: 0})
     await record_until(Recorder(log, chats), events=1)
     assert await history(chats, CHAT) == [event.event_id]
@@ -157,6 +171,32 @@ async def test_events_that_the_real_store_rejects_are_skipped(log: SqliteLog, ch
     await record_until(recorder, events=4)
     assert await history(chats, CHAT) == [event.event_id for event in good]
     assert recorder.statistics().dead_letters == 1
+
+
+async def test_a_late_record_of_a_former_owner_is_not_recorded_also_after_a_restart(
+    autojump_clock: MockClock, fake_log: Any, fake_chats: Any
+) -> None:
+    first, late, later, own = (new_message() for _ in range(4))
+    fake_log.publish([truth_of(first, epoch=1), fence_of(1), truth_of(late, epoch=1)])
+    await run_for(Recorder(fake_log, fake_chats), 5)
+    assert (fake_log.committed, fake_log.epochs) == ({0: 3}, {0: 2})
+    fake_log.publish([truth_of(later, epoch=1), truth_of(own, epoch=2)])
+    fake_chats.keeps_offsets = False
+    await run_for(Recorder(fake_log, fake_chats), 5)
+    assert list(fake_chats.events) == [first.event_id, own.event_id]
+
+
+async def test_a_log_that_was_replaced_meanwhile_has_epochs_of_its_own(
+    autojump_clock: MockClock, fake_log: Any, fake_chats: Any
+) -> None:
+    fake_log.publish([fence_of(0), fence_of(1), truth_of(new_message(), epoch=2)])
+    async with open_background() as nursery:
+        nursery.start_soon(Recorder(fake_log, fake_chats).run)
+        await trio.sleep(1)
+        fake_log.records[0].clear()
+        fake_log.publish([fence_of(0), truth_of(new_message(), epoch=1)])
+        await trio.sleep(1)
+    assert len(fake_chats.events) == 2
 
 
 # ---- when things fail

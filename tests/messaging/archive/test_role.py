@@ -36,13 +36,6 @@ SETTINGS = ArchiveSettings(grpc_port=0, health_port=0)
 
 
 @pytest.fixture
-def health() -> Health:
-    health = Health()
-    health.mark_started()
-    return health
-
-
-@pytest.fixture
 async def archive(log: SqliteLog, chats: SqliteChats, health: Health) -> AsyncIterator[Archive]:
     async with open_archive(SETTINGS, backplane=log, chats=chats, health=health) as archive:
         yield archive

@@ -19,6 +19,8 @@ def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
         "transports.connection.GOODBYE_DEADLINE",
         "log_consumer.SETTLE_SECONDS",
         "session.AUTHENTICATE_SECONDS",
+        "session.SIGN_IN_SECONDS",
+        "sign_in.OWNER_SECONDS",
         "transports.websocket.CLOSE_DEADLINE",
         "transports.websocket.HANDSHAKE_DEADLINE",
     ):

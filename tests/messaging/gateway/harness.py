@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,18 +13,29 @@ import trio
 from messaging.gateway.frames import ProtobufEncoding
 from messaging.gateway.gateway import Gateway
 from messaging.gateway.transports.connection import Connection, Flusher
-from rookery.v1.session_pb2 import Accepted, Authenticate, ClientFrame, Position, Send, ServerFrame, Text
+from rookery.v1.backplane_pb2 import Envelope
+from rookery.v1.session_pb2 import Accepted, Authenticate, ClientFrame, Message, Position, Send, ServerFrame, Text
 from shared.accounts.sqlite.store import open_sqlite_accounts
 from shared.accounts.store import AccountStore, Family, User
 from shared.accounts.tokens import TokenIssuer, TokenVerifier, digest
 from shared.background import open_background
-from shared.backplane import Assignment, Backplane, Consumer, DeadLetter, Destination, Fetched, Record
+from shared.backplane import (
+    Assignment,
+    Backplane,
+    Checkpoint,
+    Consumer,
+    DeadLetter,
+    Destination,
+    Fetched,
+    Record,
+    StoredRecord,
+)
 from shared.backplane.protocol import Done
 from shared.backplane.sqlite.log import open_sqlite_log
 from shared.configuration import LiveConfiguration
 from shared.configuration.live import Live
-from shared.contract.errors import Refusal
-from shared.contract.ids import SnowflakeGenerator
+from shared.contract.errors import Refusal, Unavailable
+from shared.contract.ids import SnowflakeGenerator, wall_clock_ms
 from shared.coordination.ownership import GatewayAddress, LocalDirectory
 
 PATIENCE = 20.0
@@ -45,6 +56,10 @@ class ScriptedHistory:
 
     def __init__(self) -> None:
         self.messages: set[int] = set()
+        self.sends: dict[str, Message] = {}
+        """By client_message_id."""
+        self.finds = 0
+        """How often a send was looked up."""
         self.refusal: Refusal | None = None
         self.open = trio.Event()
         self.open.set()
@@ -52,6 +67,11 @@ class ScriptedHistory:
     async def has_message(self, user_id: int, chat_id: str, message_id: int) -> bool | Refusal:
         await self.open.wait()
         return self.refusal or message_id in self.messages
+
+    async def find_message(self, user_id: int, chat_id: str, client_message_id: str) -> Message | Refusal | None:
+        self.finds += 1
+        await self.open.wait()
+        return self.refusal or self.sends.get(client_message_id)
 
 
 @dataclass
@@ -121,7 +141,8 @@ class MemoryTransport:
 
 
 class ScriptedLog:
-    """A Backplane whose one consumer gets the events of the test, and whose publishers wait for `acknowledge`."""
+    """A Backplane whose one consumer gets the events of the test, and whose publishers wait for `acknowledge`. Fences
+    are stored at once, after `fence_failures`."""
 
     partitions = PARTITIONS
     destination = Destination("memory", "log")
@@ -131,14 +152,25 @@ class ScriptedLog:
         self.fetches = 0
         """How often the consumer has fetched: it has handled all earlier events."""
         self.has_left = False
+        self.recorded = 0
+        """What the archives have committed in each partition."""
         self.end = 0
         """What `end_offset` returns for each partition; `offset_at` returns one more."""
         self.sought: dict[int, int] = {}
+        self.withdrawn: set[int] = set()
         self.unacknowledged: list[tuple[Sequence[Record], Done]] = []
+        self.fence_failures: list[Unavailable] = []
+        """The answers to the next fences."""
+        self.overtaking: dict[int, list[Envelope]] = {}
+        """By partition, records that are stored just before its next fence."""
+        self._ends: dict[int, int] = {}
         self._to_consumer, self._events = trio.open_memory_channel[Fetched | Assignment](math.inf)
 
     def assign(self, gained: frozenset[int], lost: frozenset[int], epoch: int) -> None:
         self._to_consumer.send_nowait(Assignment(gained, lost, epoch))
+
+    def deliver(self, records: Iterable[StoredRecord]) -> None:
+        self._to_consumer.send_nowait(Fetched(tuple(records)))
 
     def acknowledge(self, failure: Exception | None = None) -> None:
         """Acknowledge all records, or fail them."""
@@ -146,8 +178,28 @@ class ScriptedLog:
             done(failure or range(len(records)))
         self.unacknowledged.clear()
 
+    def store(self, partition: int, envelope: Envelope) -> int:
+        """Append a record that the consumer fetches; return its offset."""
+        offset = self._ends.get(partition, self.sought[partition])
+        self._ends[partition] = offset + 1
+        record = StoredRecord(partition, offset, wall_clock_ms(), envelope.SerializeToString())
+        self._to_consumer.send_nowait(Fetched([record]))
+        return offset
+
     def publish(self, records: Sequence[Record], done: Done, *, until: float = math.inf) -> None:
-        self.unacknowledged.append((records, done))
+        envelope = Envelope.FromString(records[0].value)
+        if not envelope.HasField("fence"):
+            self.unacknowledged.append((records, done))
+        elif self.fence_failures:
+            done(self.fence_failures.pop(0))
+        else:
+            partition = records[0].partition
+            for earlier in self.overtaking.pop(partition, ()):
+                self.store(partition, earlier)
+            done([self.store(partition, envelope)])
+
+    def withdraw(self, partitions: Collection[int]) -> None:
+        self.withdrawn.update(partitions)
 
     async def until_published(self, count: int = 1) -> None:
         """Wait until so many publishers wait. `wait_all_tasks_blocked` can't: recipients are looked up in a thread."""
@@ -172,8 +224,11 @@ class ScriptedLog:
     def seek(self, partition: int, offset: int) -> None:
         self.sought[partition] = offset
 
-    async def commit(self, offsets: Mapping[int, int]) -> None:
-        await trio.lowlevel.checkpoint()
+    async def commit(self, checkpoints: Mapping[int, Checkpoint]) -> None:
+        raise AssertionError
+
+    async def committed(self, partitions: Collection[int]) -> Mapping[int, Checkpoint]:
+        raise AssertionError
 
     async def end_offset(self, partition: int) -> int:
         await trio.lowlevel.checkpoint()
@@ -182,6 +237,10 @@ class ScriptedLog:
     async def offset_at(self, partition: int, at_ms: int) -> int:
         await trio.lowlevel.checkpoint()
         return self.end + 1 if self.end else 0
+
+    async def committed_offset(self, group: str, partition: int) -> int:
+        await trio.lowlevel.checkpoint()
+        return self.recorded
 
     async def dead_letter(self, letter: DeadLetter) -> None:
         raise AssertionError

@@ -7,16 +7,21 @@ import pytest
 import trio
 import trio.testing
 
-from messaging.gateway import log_consumer
+from messaging.gateway import log_consumer, sign_in
 from messaging.gateway.gateway import Gateway
-from rookery.v1.backplane_pb2 import Envelope, SignOut
-from rookery.v1.session_pb2 import Authenticate, ClientFrame
-from shared.backplane import Record
+from messaging.gateway.session import RETRY_AFTER_MS
+from rookery.v1.backplane_pb2 import Envelope, Fence, SignOut
+from rookery.v1.session_pb2 import Authenticate, ClientFrame, Event, Message
+from shared.accounts.sign_outs import ALL_SIGN_INS, announce_ends
+from shared.backplane import Record, StoredRecord
 from shared.backplane.publishing import publish_and_wait
+from shared.configuration import LiveConfiguration
 from shared.contract.errors import Code, Unavailable
+from shared.contract.ids import wall_clock_ms
 from shared.contract.partitions import partition_of
 from shared.coordination.ownership import GatewayAddress, LocalDirectory
 from tests.messaging.gateway.harness import ALL, ANN, BEN, PARTITIONS, PATIENCE, Platform, ScriptedLog
+from tests.waiting import until
 
 HOME = partition_of(ANN, PARTITIONS)
 
@@ -55,24 +60,32 @@ async def test_a_log_that_does_not_acknowledge_does_not_keep_a_partition_forever
         log.assign(frozenset(), frozenset([HOME]), 2)
         await ann.expect("reconnect")
         await trio.testing.wait_all_tasks_blocked(0.01)
+        assert log.withdrawn == {HOME}, "it is no longer accepted: the next owner may publish before it"
         assert log.fetches > fetches
 
 
 async def test_while_another_gateway_may_own_the_partition_nothing_is_accepted(
-    platform: Platform, log: ScriptedLog
+    platform: Platform, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gateway = await platform.start_gateway()
     async with platform.sign_in(gateway, ANN) as ann:
+        await ann.send_text("a", BEN)
+        await log.until_published()
         log.held_until = -math.inf  # as after a freeze
+        log.acknowledge()  # its record may come after the next owner's fence
+        assert (await ann.expect("refused")).refused.code == Code.UNAVAILABLE
         with pytest.raises(Unavailable, match="may have expelled"):
             await gateway.log_consumer.check()
         await ann.send_text("a", BEN)
         refused = (await ann.expect("refused")).refused
         assert (refused.code, refused.retryable) == (Code.UNAVAILABLE, True)
         assert log.unacknowledged == []
+        monkeypatch.setattr(sign_in, "OWNER_SECONDS", 0.05)
         async with platform.connect(gateway) as second:
             await second.send(ClientFrame(authenticate=Authenticate(access_token=await platform.token(ANN))))
-            await second.expect("goodbye")  # not Moved: the directory still has this gateway
+            # not Moved: the directory still has this gateway
+            assert (await second.expect("reconnect")).reconnect.after_ms == RETRY_AFTER_MS
+            await second.expect("goodbye")
         log.held_until = math.inf
         await gateway.log_consumer.check()
         await ann.send_text("a", BEN)
@@ -100,7 +113,7 @@ async def test_owned_partitions_are_published_with_the_epoch_of_the_assignment(
     await platform.start_gateway()
     log.assign(frozenset(), frozenset([HOME]), 5)
     await trio.testing.wait_all_tasks_blocked(0.01)
-    assert directory.published == [(ALL, 1), (ALL - {HOME}, 5)]
+    assert directory.published[-2:] == [(ALL, 1), (ALL - {HOME}, 5)]
 
 
 async def test_a_tail_has_the_records_that_came_while_it_began_if_all_earlier_ones_are_too_old(
@@ -116,6 +129,89 @@ async def test_a_tail_has_the_records_that_came_while_it_began_if_all_earlier_on
     assert log.sought == dict.fromkeys(ALL, 7)
 
 
+@pytest.mark.parametrize(("first", "age_ms"), [(9_000, 300_000), (10, 0)])
+async def test_a_tail_is_complete_from_the_configured_time_unless_its_size_cuts_it_short(
+    platform: Platform, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch, first: int, age_ms: int
+) -> None:
+    async def offset_at(partition: int, at_ms: int) -> int:
+        return first
+
+    log.end = 10_000
+    monkeypatch.setattr(log, "offset_at", offset_at)
+    log.deliver(StoredRecord(partition, log.end - 1, 0, b"") for partition in ALL)
+    began_ms = wall_clock_ms()
+    gateway = await platform.start_gateway(LiveConfiguration(tail_bytes=1024 * 1024))
+    for tail in gateway.partitions.tails.values():
+        assert began_ms - age_ms <= tail.complete_from_ms <= wall_clock_ms() - age_ms
+
+
+async def test_a_log_that_can_not_look_up_a_gained_partition_costs_no_owned_one(
+    platform: Platform, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_consumer, "RETRY_SECONDS", 0.01)
+    gateway = await platform.start_gateway()
+    log.assign(frozenset(), frozenset([HOME]), 2)
+    look_up, failures = log.end_offset, [Unavailable("slow"), Unavailable("slow")]
+
+    async def end_offset(partition: int) -> int:
+        if failures:
+            raise failures.pop()
+        return await look_up(partition)
+
+    monkeypatch.setattr(log, "end_offset", end_offset)
+    log.assign(frozenset([HOME]), frozenset(), 3)
+    await until(lambda: gateway.partitions.owned == ALL)
+    assert not log.has_left
+
+
+def foreign_fence(read_up_to: int) -> Envelope:
+    return Envelope(fence=Fence(gateway=1, read_up_to=read_up_to))
+
+
+async def test_a_partition_is_owned_once_its_fence_is_in_force_whatever_comes_between(
+    platform: Platform, log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_consumer, "RETRY_SECONDS", 0.05)
+    log.fence_failures = [Unavailable("no answer")] * (PARTITIONS + 2)
+    log.overtaking[HOME] = [foreign_fence(0)]  # its gateway, too, had read the empty partition
+    gateway = await platform.start_gateway()
+    with pytest.raises(Unavailable, match="4 are read"):
+        await gateway.log_consumer.check()
+    async with platform.connect(gateway) as ann:
+        await ann.send(ClientFrame(authenticate=Authenticate(access_token=await platform.token(ANN))))
+        await ann.expect("goodbye")
+    await until(lambda: gateway.partitions.owned == ALL)
+    assert gateway.partitions.tails[HOME].fences.epoch == 3, "its own fence was stored again, after the other one"
+    log.store(HOME, foreign_fence(3))  # as of another gateway with the same name
+    await until(lambda: gateway.partitions.tails[HOME].fences.epoch == 5)
+    assert gateway.partitions.owned == ALL
+
+
+async def test_a_late_record_of_a_former_owner_is_in_no_tail_and_reaches_no_session(
+    platform: Platform, log: ScriptedLog
+) -> None:
+    """Its sender, who got no answer, sends it again."""
+    event = Event(event_id=5, message=Message(message_id=5, chat_id="d-1-2", sender_id=ANN, client_message_id="a"))
+    record = Envelope(event=event, recipient_ids=[ANN, BEN], truth=True, sender_id=ANN, epoch=1)
+    log.overtaking[HOME] = [foreign_fence(0), record]
+    gateway = await platform.start_gateway()
+    tail = gateway.partitions.tails[HOME]
+    await until(lambda: tail.next_offset == 4)
+    assert [entry.offset for entry in tail.newer(ANN, 0)] == [1], "it came before the fence"
+    async with platform.sign_in(gateway, ANN) as ann:
+        event.message.client_message_id = "b"
+        log.store(HOME, Envelope(event=event, recipient_ids=[ANN], truth=True, sender_id=ANN, epoch=1))
+        await until(lambda: tail.next_offset == 5)
+        await ann.send_text("b", BEN)
+        await log.until_published()
+        ((records, _),) = log.unacknowledged
+        again = Envelope.FromString(records[0].value)
+        assert (again.epoch, again.event.event_id != 5) == (4, True)
+        log.acknowledge()
+        assert (await ann.until("accepted")).accepted.message_id == again.event.event_id
+        assert [frame.event.message.client_message_id for frame in ann.frames if frame.HasField("event")] == ["a"]
+
+
 async def test_sessions_end_when_their_sign_in_does(platform: Platform, gateway: Gateway) -> None:
     async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
         for family_id, client, user_id in (("family-1", ann, ANN), ("", ben, BEN)):
@@ -123,6 +219,23 @@ async def test_sessions_end_when_their_sign_in_does(platform: Platform, gateway:
             record = Record(partition_of(user_id, PARTITIONS), envelope.SerializeToString())
             await publish_and_wait(platform.backplane, [record])
             assert (await client.until("goodbye")).goodbye.code == "unauthenticated"
+
+
+async def test_messages_to_a_deleted_account_are_refused_at_once_and_its_sessions_end(
+    platform: Platform, gateway: Gateway
+) -> None:
+    async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
+        await ann.send_text("a", BEN)
+        accepted = (await ann.expect("accepted")).accepted
+        await platform.accounts.delete_user(BEN)
+        await announce_ends(platform.backplane, BEN, ALL_SIGN_INS, is_deleted=True)
+        assert (await ben.until("goodbye")).goodbye.code == "unauthenticated"
+        for text in ("b", "c"):
+            await ann.send_text(text, BEN)
+            refused = (await ann.until("refused")).refused
+            assert (refused.code, refused.field) == (Code.RECIPIENT_DELETED, "send.recipient_id")
+        await ann.send_text("a", BEN)  # a retry
+        assert (await ann.until("accepted")).accepted == accepted
 
 
 async def test_a_poison_record_stops_nothing(platform: Platform, gateway: Gateway) -> None:

@@ -4,13 +4,16 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from messaging.gateway.gateway import Gateway
 from rookery.v1.backplane_pb2 import Envelope
-from rookery.v1.session_pb2 import ClientFrame, React, Receipt, Send, Text, Typing, Unreact
+from rookery.v1.session_pb2 import ClientFrame, Message, Position, React, Receipt, Send, Text, Typing, Unreact
 from shared.contract.errors import Code, Refusal, Unavailable
-from shared.contract.ids import time_of
+from shared.contract.ids import time_of, wall_clock_ms
+from shared.contract.partitions import PARTITION_MAP_EPOCH
 from tests.messaging.gateway.harness import ANN, BEN, CAT, Client, Platform, ScriptedLog, open_platform
+from tests.waiting import until
 
 
 async def test_a_message_reaches_every_session_of_both_but_its_origin(platform: Platform, gateway: Gateway) -> None:
@@ -152,6 +155,82 @@ async def test_a_retry_with_another_text_is_recognised_from_the_log(tmp_path: Pa
         assert (await ann.expect("refused")).refused.code == "invalid"
         await ann.send(text("one"))
         assert (await ann.expect("accepted")).accepted == first
+
+
+def repeated(ms_ago: int | None, body: str = "one") -> ClientFrame:
+    frame = text(body)
+    if ms_ago is not None:
+        frame.send.first_sent_ms_ago = ms_ago
+    return frame
+
+
+@pytest.mark.parametrize(
+    ("ms_ago", "is_resumed", "finds"),
+    [(0, False, 0), (50_000, False, 0), (90_000, True, 1), (None, True, 0), (None, False, 1)],
+)
+async def test_history_is_read_only_for_a_send_that_may_repeat_one_from_before_the_tail(
+    platform: Platform, gateway: Gateway, ms_ago: int | None, is_resumed: bool, finds: int
+) -> None:
+    tail = gateway.partitions.tail_of(ANN)
+    assert tail is not None
+    tail.complete_from_ms = wall_clock_ms() - 120_000
+    if ms_ago is None:  # such a client's messages are accepted without it
+        platform.history.refusal = Refusal(Code.UNAVAILABLE, "away")
+    async with platform.sign_in(
+        gateway, ANN, Position(offset=-1, epoch=PARTITION_MAP_EPOCH) if is_resumed else None
+    ) as ann:
+        for _ in range(2):
+            await ann.send(repeated(ms_ago))
+            await ann.expect("accepted")
+    assert platform.history.finds == finds, "the second one is in the tail"
+
+
+async def test_a_retry_from_before_the_tail_is_answered_with_the_first_message(
+    platform: Platform, log: ScriptedLog
+) -> None:
+    gateway = await platform.start_gateway()
+    first = Message(message_id=77, chat_id="d-1-2", client_message_id="a", text=Text(body="one"))
+    platform.history.sends["a"] = first
+    async with platform.sign_in(gateway, ANN) as ann:
+        await ann.send(repeated(2**32 - 1))
+        assert (await ann.expect("accepted")).accepted.message_id == 77
+        await ann.send(repeated(2**32 - 1, "two"))
+        refused = (await ann.expect("refused")).refused
+        assert (refused.code, refused.field, refused.retryable) == ("invalid", "send.client_message_id", False)
+    assert not log.unacknowledged, "its recipients have it"
+
+
+async def test_a_retry_from_before_the_tail_waits_for_history(platform: Platform, log: ScriptedLog) -> None:
+    """If the archive is away, and if it has not recorded what the tail has forgotten."""
+    gateway = await platform.start_gateway()
+    tail = gateway.partitions.tail_of(ANN)
+    assert tail is not None
+    tail.complete_from = log.recorded + 1
+    async with platform.sign_in(gateway, ANN) as ann:
+        for refusal in (Refusal(Code.UNAVAILABLE, "away", retry_after_ms=500), None):
+            platform.history.refusal = refusal
+            await ann.send(repeated(2**32 - 1))
+            refused = (await ann.expect("refused")).refused
+            assert (refused.code, refused.retry_after_ms) == ("unavailable", 500 if refusal else 1_000)
+        log.recorded = tail.complete_from
+        await ann.send(repeated(2**32 - 1))
+        await log.until_published()
+
+
+async def test_retries_that_wait_for_history_at_once_make_one_message(platform: Platform, log: ScriptedLog) -> None:
+    gateway = await platform.start_gateway()
+    platform.history.open = trio.Event()
+    async with platform.sign_in(gateway, ANN) as phone, platform.sign_in(gateway, ANN) as laptop:
+        for client in (phone, laptop):
+            await client.send(repeated(2**32 - 1))
+        await until(lambda: platform.history.finds == 2)
+        platform.history.open.set()
+        await log.until_published()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        log.acknowledge()
+        answers = [(await client.expect("accepted")).accepted for client in (phone, laptop)]
+    assert answers[0] == answers[1]
+    assert not log.unacknowledged
 
 
 async def test_a_message_to_an_unknown_user_is_refused(platform: Platform, gateway: Gateway) -> None:

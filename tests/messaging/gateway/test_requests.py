@@ -46,7 +46,7 @@ def test_a_send_names_its_chat_or_its_recipient() -> None:
     by_recipient = check(
         ClientFrame(send=Send(client_message_id="a", recipient_id=OTHER, text=Text(body="hi"))), USER, LIMITS
     )
-    assert by_chat == by_recipient == SendRequest("a", CHAT, (USER, OTHER), Text(body="hi"), 0)
+    assert by_chat == by_recipient == SendRequest("a", CHAT, (USER, OTHER), Text(body="hi"), 0, None)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ from messaging.gateway.session import (
     MAX_QUEUED_ANSWERS,
     MAX_REFUSED_SENDS,
     REFUSED_SENDS_SECONDS,
+    RETRY_AFTER_MS,
+    SIGN_IN_SECONDS,
     Session,
     State,
 )
@@ -192,7 +194,18 @@ def test_a_client_that_never_authenticates_is_ended() -> None:
     client.session.tick(NOW + AUTHENTICATE_SECONDS - 0.1, 0)
     assert client.read() == []
     client.session.tick(NOW + AUTHENTICATE_SECONDS, 0)
-    assert "within 5 seconds" in client.read()[0].goodbye.message
+    goodbye = client.read()[0].goodbye
+    assert (goodbye.code, "within 5 seconds" in goodbye.message) == ("timed_out", True)  # its token may be good
+
+
+def test_a_client_that_is_not_signed_in_in_time_keeps_its_token_and_connects_anew() -> None:
+    client = new_client()
+    client.session.receive(ClientFrame(authenticate=Authenticate(access_token="t")), NOW)
+    client.session.tick(NOW + SIGN_IN_SECONDS - 0.1, 0)
+    assert client.read() == []
+    client.session.tick(NOW + SIGN_IN_SECONDS, 0)
+    reconnect, goodbye = client.read()
+    assert (reconnect.reconnect.after_ms, goodbye.goodbye.code) == (RETRY_AFTER_MS, "unavailable")
 
 
 def test_an_expiring_token_is_announced_once_and_renewed() -> None:
@@ -271,6 +284,29 @@ def test_a_client_that_repeats_a_send_has_read_all_earlier_refusals() -> None:
     session.refuse(AWAY, 3, "b")
     assert session.may_send("b", NOW)
     assert session.may_send("c", NOW)
+
+
+def test_a_send_that_is_refused_again_holds_back_those_that_were_repeated_behind_it() -> None:
+    session = live_client().session
+    for frame, key in enumerate("abc", 2):
+        session.refuse(AWAY, frame, key)
+    assert session.may_send("a", NOW)
+    session.refuse(AWAY, 5, "a")  # which the client has not read yet
+    assert not session.may_send("b", NOW)
+    session.refuse(AWAY, 6, "b")
+    for key in "abcd":
+        assert session.may_send(key, NOW)
+        session.accept(Accepted(client_message_id=key))
+
+
+def test_a_send_that_is_refused_late_holds_back_later_ones_that_were_refused_before() -> None:
+    session = live_client().session
+    session.refuse(AWAY, 3, "b")  # at once
+    session.refuse(AWAY, 2, "a")  # after the log's timeout; the client has not read it yet
+    assert not session.may_send("b", NOW)
+    session.refuse(AWAY, 4, "b")
+    assert session.may_send("a", NOW)
+    assert session.may_send("b", NOW)
 
 
 def test_only_a_refusal_that_may_be_repeated_holds_back_and_for_a_bounded_time() -> None:

@@ -63,6 +63,7 @@ def test_the_tail_always_has_the_newest_entries_within_its_bounds(
         tail.append(whole[-1])
         tail.evict(older_than_ms=now - older_than, max_bytes=room * (ENTRY_OVERHEAD + 100))
     left = whole[tail.complete_from :]
+    assert all(item in left for item in whole if item.at_ms >= tail.complete_from_ms)
     assert len(tail) == len(left) <= room
     assert tail.size == len(left) * (ENTRY_OVERHEAD + 100)
     assert all(item.at_ms >= now - older_than for item in left)

@@ -27,8 +27,11 @@ def test_no_pause_is_long_while_another_gateway_takes_over() -> None:
     assert max(pauses(TAKEOVER)) <= LONGEST_SOON
 
 
-def test_a_pause_is_at_least_the_delay_of_the_server() -> None:
-    assert Backoff(0.0).pause(0.0, 60.0) == 60.0
+def test_a_pause_is_the_delay_of_the_server_and_little_more_however_often_it_sets_one() -> None:
+    backoff = Backoff(0.0)
+    for now in range(0, 600, 60):
+        assert 60.0 <= backoff.pause(now, 60.0) <= 60.0 + FIRST
+    assert backoff.pause(600.0) <= FIRST, "nothing had failed"
 
 
 def test_a_moved_client_connects_without_a_pause_only_the_first_time_in_a_row() -> None:

@@ -94,9 +94,9 @@ async def test_a_failed_reading_is_repeated_unless_a_retry_makes_no_sense(autoju
 
 
 async def test_a_gap_begins_at_the_newest_event_and_not_at_an_own_accepted_message(
-    client_and_connection: tuple[Client, Any],
+    client: Client,
+    connection: Any,
 ) -> None:
-    client, connection = client_and_connection
     newest = first_id_at(SINCE_MS)
     connection.message(newest)
     submission = client.submit(9, "mine")

@@ -97,6 +97,20 @@ def test_nothing_is_sent_before_the_welcome(server: Server) -> None:
     assert server.sent() == []
 
 
+def test_a_refusal_of_a_withdrawn_message_does_not_count_when_the_message_was_sent_again(server: Server) -> None:
+    server.connect()
+    first = send("a")
+    server.submit(first)
+    server.session.outgoing()  # frame 2, after Authenticate
+    server.session.outbox.forget(first)
+    server.submit(send("a"))
+    server.session.outgoing()
+    server.reply(refused(2, "a"))
+    assert server.finished == []
+    server.reply(refused(3, "a"))
+    assert len(server.finished) == 1
+
+
 def test_a_refusal_finds_its_frame_by_number(server: Server) -> None:
     server.connect()
     server.submit(send("a"))

@@ -12,7 +12,6 @@ from rookery.client import Client, Refused, Unreachable
 from rookery.v1 import session_pb2 as pb
 
 OpenClient = Callable[..., AbstractAsyncContextManager[Client]]
-Pair = tuple[Client, Any]
 
 
 async def test_opening_raises_the_refusal_of_the_server(open_fake_client: OpenClient, bff: Any) -> None:
@@ -33,12 +32,13 @@ async def test_the_opening_gives_up_without_a_gateway(
             pass
 
 
-async def test_a_refused_message_raises_the_servers_reason(client_and_connection: Pair) -> None:
-    client, connection = client_and_connection
+async def test_a_refused_message_raises_the_servers_reason(client: Client, connection: Any) -> None:
     submission = client.submit("d-7-9", "hi")
     send = (await connection.next_frame()).send
     assert (send.chat_id, send.text.body, send.client_message_id) == ("d-7-9", "hi", submission.client_message_id)
-    refused = pb.Refused(client_message_id=send.client_message_id, code="rate_limited", message="Slow.", retryable=True)
+    refused = pb.Refused(
+        frame=2, client_message_id=send.client_message_id, code="rate_limited", message="Slow.", retryable=True
+    )
     connection.reply(pb.ServerFrame(refused=refused))
     with pytest.raises(Refused, match="Slow") as caught:
         await submission.answer()
@@ -46,16 +46,14 @@ async def test_a_refused_message_raises_the_servers_reason(client_and_connection
 
 
 async def test_a_message_without_an_answer_can_be_retried_with_its_id(
-    client_and_connection: Pair, autojump_clock: MockClock
+    client: Client, connection: Any, autojump_clock: MockClock
 ) -> None:
-    client, connection = client_and_connection
     with pytest.raises(Unreachable) as caught:
         await client.send(9, "hi", deadline=5)
     assert caught.value.client_message_id == (await connection.next_frame()).send.client_message_id
 
 
-async def test_submitted_messages_are_sent_in_order_and_answered_separately(client_and_connection: Pair) -> None:
-    client, connection = client_and_connection
+async def test_submitted_messages_are_sent_in_order_and_answered_separately(client: Client, connection: Any) -> None:
     submissions = [client.submit(9, text) for text in ("one", "two", "three")]
     frames = [await connection.next_frame() for _ in submissions]
     assert [frame.send.text.body for frame in frames] == ["one", "two", "three"]
@@ -66,9 +64,8 @@ async def test_submitted_messages_are_sent_in_order_and_answered_separately(clie
 
 
 async def test_a_cancelled_send_is_not_sent_later(
-    client_and_connection: Pair, gateway: Any, autojump_clock: MockClock
+    client: Client, connection: Any, gateway: Any, autojump_clock: MockClock
 ) -> None:
-    client, connection = client_and_connection
     connection.end()
     await wait_all_tasks_blocked()
     with trio.move_on_after(0.001):
@@ -80,8 +77,7 @@ async def test_a_cancelled_send_is_not_sent_later(
     assert (await second.next_frame()).HasField("typing")
 
 
-async def test_marks_and_typing_are_sent(client_and_connection: Pair) -> None:
-    client, connection = client_and_connection
+async def test_marks_and_typing_are_sent(client: Client, connection: Any) -> None:
     client.typing("d-7-9")
     client.mark("d-7-9", read_up_to=5)
     frames = [await connection.next_frame(), await connection.next_frame()]
@@ -90,10 +86,8 @@ async def test_marks_and_typing_are_sent(client_and_connection: Pair) -> None:
 
 @pytest.mark.parametrize("kind", ["react", "unreact"])
 async def test_a_reaction_returns_once_it_is_published(
-    client_and_connection: Pair, nursery: trio.Nursery, kind: str
+    client: Client, connection: Any, nursery: trio.Nursery, kind: str
 ) -> None:
-    client, connection = client_and_connection
-
     @nursery.start_soon
     async def publish() -> None:
         react = getattr(await connection.next_frame(), kind)

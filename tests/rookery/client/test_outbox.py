@@ -3,7 +3,7 @@
 import pytest
 
 from rookery.client.errors import Refused
-from rookery.client.outbox import MAX_NOTIFICATIONS, MAX_PENDING, Finish, Outbox, key_of
+from rookery.client.outbox import MAX_MS_AGO, MAX_NOTIFICATIONS, MAX_PENDING, Finish, Outbox, key_of
 from rookery.v1 import session_pb2 as pb
 
 CHAT = "d-7-9"
@@ -40,6 +40,18 @@ def test_unanswered_messages_are_sent_again_in_order_with_the_same_keys(outbox: 
     outbox.finish(("send", "b"), None)
     outbox.begin()
     assert (taken(outbox), taken(outbox)) == ("ac", "")
+
+
+def test_a_message_tells_how_long_ago_it_was_first_sent(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    outbox.submit(send("first"), ignore)
+    outbox.submit(send("of another process"), ignore, first_sent_ms=2**33 - 1_000)
+    outbox.submit(send("unknown"), ignore, first_sent_ms=0)
+    ages = []
+    for at_ms in (0, 60_000, -2_000):
+        monkeypatch.setattr("rookery.client.outbox.wall_clock_ms", lambda now_ms=2**33 + at_ms: now_ms)
+        outbox.resend()
+        ages.append([frame.send.first_sent_ms_ago for frame in outbox.take(64)])
+    assert ages == [[0, 1_000, MAX_MS_AGO], [60_000, 61_000, MAX_MS_AGO], [MAX_MS_AGO] * 3], "the clock was set back"
 
 
 def test_no_more_messages_are_in_flight_than_the_limit(outbox: Outbox) -> None:

@@ -1,5 +1,6 @@
 """The client keeps its session live: it reconnects, resumes, and renews its token."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -7,10 +8,10 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from rookery.client import Client, Connected, Disconnected, Gap, Message, SignedOut
-from rookery.client.reconnector import CHECK_SECONDS, WELCOME_DEADLINE
+from rookery.client.backoff import LONGEST
+from rookery.client.reconnector import CHECK_SECONDS, LONGEST_WELCOME_DEADLINE, WELCOME_DEADLINE
 from rookery.v1 import session_pb2 as pb
-
-Pair = tuple[Client, Any]
+from tests.rookery.conftest import WAIT_FOR_ANOTHER_SECONDS
 
 GOODBYE = pb.ServerFrame(goodbye=pb.Goodbye(code="unauthenticated", message="Expired."))
 
@@ -22,9 +23,8 @@ async def take(client: Client, count: int) -> list[object]:
 
 
 async def test_a_message_sent_without_a_connection_is_sent_on_the_next(
-    client_and_connection: Pair, gateway: Any, autojump_clock: MockClock
+    client: Client, connection: Any, gateway: Any, autojump_clock: MockClock
 ) -> None:
-    client, connection = client_and_connection
     connection.end()
     await wait_all_tasks_blocked()
     assert not client.is_connected
@@ -34,9 +34,8 @@ async def test_a_message_sent_without_a_connection_is_sent_on_the_next(
 
 
 async def test_events_come_once_and_in_order_over_a_reconnect(
-    client_and_connection: Pair, gateway: Any, autojump_clock: MockClock
+    client: Client, connection: Any, gateway: Any, autojump_clock: MockClock
 ) -> None:
-    client, connection = client_and_connection
     connection.message(11)
     connection.message(12)
     await wait_all_tasks_blocked()
@@ -55,9 +54,8 @@ async def test_events_come_once_and_in_order_over_a_reconnect(
 
 
 async def test_a_long_replay_reaches_the_reader_without_a_gap(
-    client_and_connection: Pair, gateway: Any, autojump_clock: MockClock
+    client: Client, connection: Any, gateway: Any, autojump_clock: MockClock
 ) -> None:
-    client, connection = client_and_connection
     connection.end()
     second = await gateway.welcome_next(replayed=1_900)
     for message_id in range(1, 1_901):
@@ -67,18 +65,18 @@ async def test_a_long_replay_reaches_the_reader_without_a_gap(
 
 
 async def test_a_reconnect_waits_as_long_as_the_gateway_asks_for(
-    client_and_connection: Pair, gateway: Any, autojump_clock: MockClock
+    connection: Any, gateway: Any, autojump_clock: MockClock
 ) -> None:
     begin = trio.current_time()
-    client_and_connection[1].reply(pb.ServerFrame(reconnect=pb.Reconnect(after_ms=60_000)))
+    connection.reply(pb.ServerFrame(reconnect=pb.Reconnect(after_ms=60_000)))
     await gateway.next_connection()
     assert 60 <= trio.current_time() - begin < 61
 
 
 async def test_a_moved_client_connects_to_the_other_gateway_at_once(
-    client_and_connection: Pair, gateway: Any, autojump_clock: MockClock
+    connection: Any, gateway: Any, autojump_clock: MockClock
 ) -> None:
-    client_and_connection[1].reply(pb.ServerFrame(moved=pb.Moved(grpc="other:2")))
+    connection.reply(pb.ServerFrame(moved=pb.Moved(grpc="other:2")))
     begin = trio.current_time()
     second = await gateway.next_connection()
     assert (second.endpoint, trio.current_time()) == ("other:2", begin)
@@ -87,9 +85,8 @@ async def test_a_moved_client_connects_to_the_other_gateway_at_once(
 
 
 async def test_gateways_that_move_a_client_to_each_other_are_not_kept_busy(
-    client_and_connection: Pair, gateway: Any, autojump_clock: MockClock
+    connection: Any, gateway: Any, autojump_clock: MockClock
 ) -> None:
-    _, connection = client_and_connection
     with trio.move_on_after(10):
         while True:
             connection.reply(pb.ServerFrame(moved=pb.Moved(grpc="other:2")))
@@ -98,9 +95,8 @@ async def test_gateways_that_move_a_client_to_each_other_are_not_kept_busy(
 
 
 async def test_a_bff_without_a_gateway_is_retried_after_its_delay(
-    client_and_connection: Pair, bff: Any, gateway: Any, autojump_clock: MockClock
+    connection: Any, bff: Any, gateway: Any, autojump_clock: MockClock
 ) -> None:
-    _, connection = client_and_connection
     bff.answers["GET /v1/me/gateway"] = 503, {"code": "unavailable", "retry_after_ms": 4000}
     begin = trio.current_time()
     connection.end()
@@ -111,19 +107,40 @@ async def test_a_bff_without_a_gateway_is_retried_after_its_delay(
     assert trio.current_time() - begin < 25
 
 
-async def test_a_gateway_that_is_down_is_tried_again_with_pauses(
-    client_and_connection: Pair, gateway: Any, autojump_clock: MockClock
+async def test_a_gateway_that_is_down_is_tried_again_with_pauses_in_which_the_bff_waits_for_another(
+    connection: Any, bff: Any, gateway: Any, autojump_clock: MockClock
 ) -> None:
     gateway.down = True
-    client_and_connection[1].end()
+    connection.end()
     await trio.sleep(60)
     assert 12 < len(gateway.attempts) < 60
+    _, first, *later = [target for target in bff.requests if target.startswith("GET /v1/me/gateway")]
+    assert (first, {*later}) == ("GET /v1/me/gateway", {"GET /v1/me/gateway?unreachable=gateway%3A1"})
+    gaps = [later - earlier for earlier, later in itertools.pairwise(gateway.attempts[2:5])]
+    assert gaps == [WAIT_FOR_ANOTHER_SECONDS] * 2, "no pause was added to the time for which the BFF waited"
     gateway.down = False
     await gateway.welcome_next()
 
 
-async def test_a_silent_server_is_left(client_and_connection: Pair, gateway: Any, autojump_clock: MockClock) -> None:
-    _, connection = client_and_connection
+async def test_a_server_that_is_too_slow_to_welcome_gets_more_time_at_each_attempt(
+    connection: Any, gateway: Any, autojump_clock: MockClock
+) -> None:
+    connection.end()
+    moments = []
+    for _ in range(5):
+        await gateway.next_connection()
+        moments.append(trio.current_time())
+    waits = [later - earlier for earlier, later in itertools.pairwise(moments)]
+    for wait, deadline in zip(waits, (WELCOME_DEADLINE, 20.0, LONGEST_WELCOME_DEADLINE, 40.0), strict=True):
+        assert deadline <= wait <= deadline + LONGEST
+    (await gateway.welcome_next()).end()  # from then on it counts anew
+    await gateway.next_connection()
+    begin = trio.current_time()
+    await gateway.next_connection()
+    assert trio.current_time() - begin <= WELCOME_DEADLINE + LONGEST
+
+
+async def test_a_silent_server_is_left(connection: Any, gateway: Any, autojump_clock: MockClock) -> None:
     begin = trio.current_time()
     await gateway.next_connection()
     assert trio.current_time() - begin < WELCOME_DEADLINE + 30 + WELCOME_DEADLINE + 1
@@ -131,9 +148,8 @@ async def test_a_silent_server_is_left(client_and_connection: Pair, gateway: Any
 
 
 async def test_a_silent_server_that_owes_an_answer_is_left_sooner(
-    client_and_connection: Pair, gateway: Any, autojump_clock: MockClock
+    client: Client, gateway: Any, autojump_clock: MockClock
 ) -> None:
-    client, _ = client_and_connection
     begin = trio.current_time()
     submission = client.submit(9, "hi")
     second = await gateway.welcome_next()
@@ -142,27 +158,25 @@ async def test_a_silent_server_that_owes_an_answer_is_left_sooner(
     await submission.answer()
 
 
-async def test_an_expiring_token_is_renewed_within_the_session(client_and_connection: Pair, bff: Any) -> None:
-    _, connection = client_and_connection
+async def test_an_expiring_token_is_renewed_within_the_session(connection: Any, bff: Any) -> None:
     connection.reply(pb.ServerFrame(expiring=pb.Expiring(token_expires_at_ms=1)))
     assert (await connection.next_frame()).renew.access_token == bff.token == "token-2"
 
 
 @pytest.mark.parametrize(("refresh_refused", "sign_ins"), [(False, 1), (True, 2)])
 async def test_after_a_goodbye_for_the_token_a_fresh_one_is_used(
-    client_and_connection: Pair, gateway: Any, bff: Any, autojump_clock: MockClock, refresh_refused: bool, sign_ins: int
+    connection: Any, gateway: Any, bff: Any, autojump_clock: MockClock, refresh_refused: bool, sign_ins: int
 ) -> None:
     bff.refresh_refused = refresh_refused  # the client signs in again then
-    client_and_connection[1].reply(GOODBYE)
+    connection.reply(GOODBYE)
     second = await gateway.next_connection()
     assert (await second.welcome()).access_token == "token-2"
     assert bff.requests.count("POST /v1/tokens") == sign_ins
 
 
 async def test_when_the_sign_in_has_ended_everything_raises_signed_out(
-    client_and_connection: Pair, bff: Any, autojump_clock: MockClock
+    client: Client, connection: Any, bff: Any, autojump_clock: MockClock
 ) -> None:
-    client, connection = client_and_connection
     bff.refresh_refused = True
     bff.password = "another"
     submission = client.submit(9, "hi")

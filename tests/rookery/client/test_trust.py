@@ -17,7 +17,7 @@ from shared.net.pem import UnusableCertificate
 from shared.net.tls import ServerTls
 from shared.rpc import serve_rpc
 from tests.rookery.client.gateways import EchoGateway, Serve, serve_grpc, serve_websocket
-from tools.launch.certificates import Authority
+from tools.launch.certificates import Authority, Issued
 
 DEADLINE = 20.0
 """Seconds; only ends a test that has failed."""
@@ -27,13 +27,7 @@ TRANSPORTS = pytest.mark.parametrize("connect", SERVERS, ids=["grpcs", "wss"])
 
 
 @pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    return Authority(tmp_path / "certificates")
-
-
-@pytest.fixture
-def tls(authority: Authority) -> ServerTls:
-    issued = authority.issue()
+def tls(issued: Issued) -> ServerTls:
     return ServerTls(issued.settings(), issued.certificate)
 
 

@@ -38,6 +38,8 @@ def logged(result: Result) -> list[tuple[str, str, str]]:
         (("user", "admin", "ada"), "make_admin", "ada"),
         (("user", "suspend", "grace", "--reason", "spam"), "suspend_user", "grace"),
         (("user", "sign-out", "grace"), "sign_out_user", "grace"),
+        (("user", "reset-password", "grace"), "reset_password", "grace"),
+        (("user", "delete", "grace", "--yes"), "delete_user", "grace"),
         (("config", "set", "max_text_bytes", "1000"), "set_configuration", "max_text_bytes"),
         (("config", "unset", "max_text_bytes"), "unset_configuration", "max_text_bytes"),
     ],
@@ -93,8 +95,15 @@ def test_a_user_is_suspended_restored_and_signed_out_and_the_ends_are_spooled(
         (("user", "suspend", "nobody", "--reason", "x"), "there is no user nobody"),
         (("user", "restore", "nobody"), "there is no user nobody"),
         (("user", "sign-out", "nobody"), "there is no user nobody"),
-        (("user", "suspend", "ada", "--reason", " "), "reason: "),
-        (("user", "find", "ad"), "part: "),
+        (("user", "suspend", "ada", "--reason", " "), "The reason must have at least 1 character."),
+        (("user", "find", "a" * 65), "The part must have at most 64 characters."),
+        (("user", "reset-password", "nobody"), "there is no user nobody"),
+        (("user", "delete", "nobody", "--yes"), "there is no user nobody"),
+        (("user", "delete", "ada"), "Aborted"),
+        (("invite", "create", "--uses", "0"), "The uses must be at least 1."),
+        (("invite", "create", "--days", "366"), "The days must be at most 365."),
+        (("invite", "revoke", "nothing"), "There is no invite nothing"),
+        (("config", "set", "sign_up", "closed"), "must be open or invite, not 'closed'"),
         (("user", "add", "ADA", "--password-stdin"), "the name ada is taken"),
         (("config", "set", "max_text_bytes", "0"), "must be a whole number from 1 to 524288, not '0'"),
         (("config", "set", "max_text_byte", "1"), "did you mean 'max_text_bytes'?"),
@@ -107,6 +116,42 @@ def test_a_refused_command_prints_the_reason_and_is_not_recorded(
     refused = invoke(*arguments, stdin="correct horse\n")
     assert (refused.exit_code, words in refused.output) == (1, True), refused.output
     assert actions(invoke) == []
+
+
+def test_a_deleted_user_is_not_found_and_the_deletion_is_spooled(invoke: Invoke, folder: DataFolder) -> None:
+    user_id = int(str(found(invoke, "grace")["user_id"]))
+    assert invoke("user", "delete", "grace", stdin="y\n").output.endswith("is deleted\n")
+    (spooled,) = folder.spool.iterdir()
+    assert spooled.read_bytes() == end_of_sign_in(user_id, "", is_deleted=True)
+    assert invoke("user", "find", "grace").output == ""
+    assert (
+        "the name grace is taken" in invoke("user", "add", "grace", "--password-stdin", stdin="correct horse\n").output
+    )
+    invoke("user", "admin", "ada")
+    refused = invoke("user", "delete", "ada", "--yes")
+    assert (refused.exit_code, "rookery user admin ada --revoke" in refused.output) == (1, True)
+
+
+def test_an_admin_gets_a_new_password_by_command(invoke: Invoke) -> None:
+    invoke("user", "admin", "ada")
+    result = invoke("user", "reset-password", "ada")
+    token = result.stdout.splitlines()[-1].removeprefix("/#reset=")
+    assert token.startswith(f"{found(invoke, 'ada')['user_id']}.")
+    assert token.split(".")[1] not in invoke("audit").output + result.stderr
+
+
+def test_an_invite_is_created_listed_and_revoked(invoke: Invoke) -> None:
+    token = invoke("invite", "create", "--uses", "5").stdout.splitlines()[-1].removeprefix("/#invite=")
+    (line,) = invoke("invite", "list", "--json").output.splitlines()
+    invite = json.loads(line)
+    assert token.startswith(f"{invite['invite_id']}.")
+    assert token.split(".")[1] not in line
+    assert (invite["uses"], invite["uses_left"]) == (5, 5)
+    assert "5 of 5 uses left" in invoke("invite", "list").output
+    assert invoke("invite", "revoke", invite["invite_id"]).exit_code == 0
+    assert invoke("invite", "list").output == ""
+    expected = [("create_invite", invite["invite_id"], "uses: 5, days: 7"), ("revoke_invite", invite["invite_id"], "")]
+    assert actions(invoke) == expected
 
 
 def test_an_admin_is_not_suspended_and_a_suspended_user_is_not_made_an_admin(invoke: Invoke) -> None:

@@ -31,9 +31,8 @@ def screen() -> FakeScreen:
 
 
 @pytest.fixture
-async def chat(client_and_connection: tuple[Client, Any], screen: FakeScreen, bff: Any) -> AsyncIterator[TerminalChat]:
+async def chat(client: Client, screen: FakeScreen, bff: Any) -> AsyncIterator[TerminalChat]:
     """A running chat with grace."""
-    client, _ = client_and_connection
     bff.answers["GET /v1/profiles?name_contains=grace&limit=100"] = 200, {"profiles": [GRACE], "next_cursor": ""}
     bff.answers["GET /v1/profiles?user_ids=9"] = 200, {"profiles": [GRACE], "next_cursor": ""}
     chat = TerminalChat(client, screen)
@@ -62,10 +61,8 @@ def test_control_characters_of_a_message_are_replaced() -> None:
 
 
 async def test_a_line_is_sent_and_shown_once_it_is_accepted(
-    chat: TerminalChat, screen: FakeScreen, client_and_connection: tuple[Client, Any], nursery: trio.Nursery
+    chat: TerminalChat, screen: FakeScreen, connection: Any, nursery: trio.Nursery
 ) -> None:
-    _, connection = client_and_connection
-
     @nursery.start_soon
     async def answer() -> None:
         send = (await connection.accept_next()).send
@@ -77,9 +74,8 @@ async def test_a_line_is_sent_and_shown_once_it_is_accepted(
 
 
 async def test_a_message_is_shown_with_a_number_for_reactions(
-    chat: TerminalChat, screen: FakeScreen, client_and_connection: tuple[Client, Any], nursery: trio.Nursery
+    chat: TerminalChat, screen: FakeScreen, connection: Any, nursery: trio.Nursery
 ) -> None:
-    _, connection = client_and_connection
     connection.message(11)
     receipt = await connection.next_frame()
     assert receipt.receipt.read_up_to == 11
@@ -117,19 +113,15 @@ async def test_a_refusal_is_shown_and_sets_the_exit_status(chat: TerminalChat, s
     assert chat.failed
 
 
-async def test_a_lost_connection_is_reported(
-    chat: TerminalChat, screen: FakeScreen, client_and_connection: tuple[Client, Any]
-) -> None:
-    _, connection = client_and_connection
+async def test_a_lost_connection_is_reported(chat: TerminalChat, screen: FakeScreen, connection: Any) -> None:
     connection.reply(pb.ServerFrame(goodbye=pb.Goodbye(code="unavailable", message="Restarting.")))
     await wait_all_tasks_blocked()
     assert "Restarting." in screen.shown[-1]
 
 
 async def test_messages_missed_in_a_gap_are_shown_once(
-    chat: TerminalChat, screen: FakeScreen, client_and_connection: tuple[Client, Any], bff: Any
+    chat: TerminalChat, screen: FakeScreen, connection: Any, bff: Any
 ) -> None:
-    _, connection = client_and_connection
     since = "GET /v1/chats?changed_since_ms=1767225700000&limit=100"
     history = "GET /v1/chats/d-7-9/messages?limit=100&after_ms=1767225700000"
     bff.answers[since] = 200, {"chats": [{"chat_id": "d-7-9"}]}

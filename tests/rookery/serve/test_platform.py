@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pytest
 import trio
 
 from rookery.serve.platform import open_archives
@@ -29,11 +28,6 @@ class OneChat(ArchiveServiceServicer):
     async def GetChat(self, input_message: GetChatRequest) -> GetChatResponse:
         await trio.lowlevel.checkpoint()
         return ANSWER
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    return Authority(tmp_path / "inside")
 
 
 async def serve_archive(nursery: trio.Nursery, tls: TlsSettings) -> int:

@@ -40,6 +40,8 @@ def test_the_shares_add_up_to_the_messages(pairs: int, messages: int) -> None:
         ({"size": 10**6}, "--bytes"),
         ({"churn": -1}, "--churn"),
         ({"absences": -1}, "--absences"),
+        ({"late_retries": -1}, "--late-retries"),
+        ({"late_after": 0.0}, "--late-after"),
         ({"accounts": "x"}, "--accounts"),
         ({"urls": ()}, "--url"),
         ({"urls": ("ftp://127.0.0.1",)}, "not the URL"),

@@ -172,17 +172,19 @@ async def test_audit_entries_and_statuses_outlive_the_store(open_store: OpenStor
 # ---- an older file
 
 
+@pytest.mark.parametrize("migrations", range(1, len(accounts_sqlite.MIGRATIONS)))
 async def test_a_file_of_an_older_release_is_brought_up_to_date(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, migrations: int
 ) -> None:
     path = tmp_path / "accounts.db"
     with monkeypatch.context() as older:
-        older.setattr(accounts_sqlite, "MIGRATIONS", accounts_sqlite.MIGRATIONS[:1])
+        older.setattr(accounts_sqlite, "MIGRATIONS", accounts_sqlite.MIGRATIONS[:migrations])
         async with open_sqlite_accounts(path) as store:
             await store.add_user(ALICE, "hash")
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'standings'").fetchone() is None
+        assert connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'invites'").fetchone() is None
     async with open_sqlite_accounts(path) as store:
         assert await store.users([ALICE.user_id]) == [ALICE]
         assert await status(store) == AccountStatus()
+        assert await store.invites(now_ms=0) == []
         assert await store.make_admin(ALICE.user_id)

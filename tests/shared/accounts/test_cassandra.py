@@ -15,7 +15,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rookery.serve.schema import MIGRATIONS
+from rookery.serve.schema import FILLS, MIGRATIONS
 from shared.accounts.cassandra.search import NameIndex
 from shared.accounts.cassandra.sign_ins import KEPT_SECONDS, MAX_SECONDS
 from shared.accounts.cassandra.store import CassandraAccounts
@@ -165,6 +165,19 @@ async def test_a_profile_change_that_broke_off_is_all_or_nothing_and_can_be_retr
         assert await rows_in_index(session, user) == {wanted.display_name}
 
 
+async def test_a_deletion_that_broke_off_can_be_repeated_and_leaves_no_name_in_the_index(
+    session: CassandraSession, store: CassandraAccounts, breaking_stores: Iterator[CassandraAccounts]
+) -> None:
+    for breaking in breaking_stores:
+        user = new_user()
+        await store.add_user(user, "hash")
+        with suppress(Unavailable):
+            await breaking.delete_user(user.user_id)
+        await store.delete_user(user.user_id)
+        assert await store.users([user.user_id]) == [replace(user, display_name="", version=2, is_deleted=True)]
+        assert await rows_in_index(session, user) == set()
+
+
 async def test_a_sign_in_that_broke_off_harms_no_later_one(
     store: CassandraAccounts, breaking_stores: Iterator[CassandraAccounts]
 ) -> None:
@@ -285,7 +298,7 @@ async def expect_account(store: CassandraAccounts, user: User, password_hash: st
     assert (credentials.user_id, credentials.password_hash) == (user.user_id, password_hash)
     assert await store.users([user.user_id]) == [user]
     for name in (user.name, user.display_name):
-        if len(name) >= 3:
+        if name:
             assert await store.find_users(name, after_name="", limit=10) == [user]
 
 
@@ -362,16 +375,21 @@ async def test_a_late_write_to_the_index_harms_no_later_change(
 @settings(max_examples=20)
 @given(
     display_names=st.lists(st.lists(st.text("abcd", max_size=5), min_size=1, max_size=4), max_size=8),
-    part=st.text("abcd", min_size=3, max_size=4),
+    words=st.lists(st.text("abcd", min_size=1, max_size=4), min_size=1, max_size=2),
     page=st.integers(1, 4),
     limit=st.integers(1, 5),
 )
 async def test_a_search_finds_the_same_as_reading_all_accounts(
-    cassandra_settings: CassandraSettings, display_names: list[list[str]], part: str, page: int, limit: int
+    cassandra_settings: CassandraSettings, display_names: list[list[str]], words: list[str], page: int, limit: int
 ) -> None:
     """Though pages of the index are short, and it holds names that no account has had or has any more."""
     own = letters("abcd", next(NUMBERS))
-    part = part.translate(own)
+    words = [word.translate(own) for word in words]
+
+    def is_found(user: User) -> bool:
+        names = [*user.name.split(), user.display_name]
+        return all(any(word in name if len(word) > 2 else name.startswith(word) for name in names) for word in words)
+
     async with open_cassandra(cassandra_settings, MIGRATIONS) as session:
         statements = Statements(session)
         store = CassandraAccounts(statements)
@@ -386,10 +404,10 @@ async def test_a_search_finds_the_same_as_reading_all_accounts(
                 await index.add(user)
                 await set_display_name(session, user)
             users.append(user)
-        expected = [user for user in users if part in f"{user.name}\n{user.display_name}"]
+        expected = [user for user in users if is_found(user)]
         for _ in range(2):  # with the rows of former names, and without
             found: list[User] = []
-            while some := await index.find(part, after_name=found[-1].name if found else "", limit=limit):
+            while some := await index.find(" ".join(words), after_name=found[-1].name if found else "", limit=limit):
                 assert len(some) <= limit
                 found += some
             assert found == expected
@@ -417,7 +435,7 @@ async def test_a_search_reads_along_the_rarest_part_of_the_name(
 
 async def test_a_search_ends_at_its_bound(session: CassandraSession, store: CassandraAccounts) -> None:
     own = letters("abcdef", next(NUMBERS))
-    both = "abc def".translate(own)
+    both = "abcdef".translate(own)
     for number in range(12):  # with every trigram of the part that is searched for, but not the part
         await store.add_user(replace(new_user(), name=f"{number:02}", display_name=f"{both[1:]} {both[:-1]}"), "hash")
     user = replace(new_user(), name="99", display_name=both)
@@ -426,6 +444,30 @@ async def test_a_search_ends_at_its_bound(session: CassandraSession, store: Cass
     assert await bounded.find(both, after_name="", limit=10) == []
     assert await bounded.find(both, after_name="05", limit=10) == [user]
     assert await store.find_users(both, after_name="", limit=10) == [user]
+
+
+async def test_a_migration_adds_all_accounts_to_the_index(
+    session: CassandraSession, store: CassandraAccounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = [new_user() for _ in range(5)]
+    renewals = 0
+
+    async def renew() -> None:
+        nonlocal renewals
+        renewals += 1
+
+    async def nothing(*_: object) -> None: ...
+
+    with monkeypatch.context() as patch:
+        patch.setattr(NameIndex, "add", nothing)
+        for user in users:
+            await store.add_user(user, "hash")
+            assert await store.find_users(user.name, after_name="", limit=10) == []
+    monkeypatch.setattr("shared.accounts.cassandra.search.PAGE", 2)
+    await FILLS[4](session, renew)
+    for user in users:
+        assert await store.find_users(user.name[:1], after_name="", limit=10) == [user]
+    assert renewals > 2
 
 
 # ---- rows that expire

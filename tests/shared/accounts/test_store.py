@@ -11,9 +11,10 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.accounts.sqlite.store import open_sqlite_accounts
-from shared.accounts.store import AccountStore, Family, Rotation, SigningKey, User
+from shared.accounts.sqlite.store import MIGRATIONS, open_sqlite_accounts
+from shared.accounts.store import REUSE_GRACE_MS, AccountStore, Family, Rotation, SigningKey, User
 from shared.contract.errors import Unavailable
+from shared.drivers.sqlite import connect, migrate
 from tests.shared.accounts.conftest import VARIANTS
 from tests.shared.accounts.stores import OpenStore, letters, patiently
 
@@ -100,6 +101,37 @@ async def test_a_changed_profile_keeps_the_password_and_a_changed_password_the_p
     assert await store.users([ALICE.user_id]) == [changed]
 
 
+async def test_a_deleted_account_keeps_only_its_id_and_its_name_for_ever(store: AccountStore) -> None:
+    for user in (ALICE, BOB):
+        await store.add_user(user, "hash")
+    gone = replace(ALICE, display_name="", version=2, is_deleted=True)
+    for _ in range(2):
+        await store.delete_user(ALICE.user_id)
+        await store.set_password(ALICE.user_id, "new")
+        assert await store.update_profile(ALICE.user_id, display_name="Back", about="", version=2) is None
+        assert await store.users([ALICE.user_id, BOB.user_id]) == [gone, BOB]
+        assert await store.credentials("alice") is None
+        assert await store.password_hash(ALICE.user_id) is None
+        for part in ("alice", "liddell", "back"):
+            assert await store.find_users(part, after_name="", limit=10) == []
+        assert not await store.add_user(replace(BOB, user_id=13, name="ALICE"), "hash")
+    await store.delete_user(99)
+    assert await store.find_users("bob", after_name="", limit=10) == [BOB]
+
+
+async def test_pages_of_all_users_neither_skip_nor_repeat(store: AccountStore) -> None:
+    users = [replace(ALICE, user_id=number, name=f"user{number}") for number in (1, 2, 500, 2**62, 2**63 - 1)]
+    for user in users:
+        await store.add_user(user, "hash")
+    await store.delete_user(2)
+    listed: list[User] = []
+    while page := await store.list_users(after_id=listed[-1].user_id if listed else 0, limit=2):
+        assert len(page) <= 2
+        listed += page
+    assert sorted(user.user_id for user in listed) == [user.user_id for user in users]
+    assert [user.user_id for user in listed if user.is_deleted] == [2]
+
+
 async def test_of_many_changes_of_one_version_one_is_made(open_store: OpenStore) -> None:
     made: list[User] = []
 
@@ -129,22 +161,39 @@ async def test_any_text_comes_back_verbatim_and_is_found(store: AccountStore, te
     await store.add_user(user, "hash")
     await store.add_user(BOB, "hash")
     assert await store.users([ALICE.user_id]) == [user]
-    if len(text) >= 3:
-        assert await store.find_users(text, after_name="", limit=10) == [user]
+    assert await store.find_users(text, after_name="", limit=10) == [user]
 
 
 # ---- search
 
 
 @SEARCHES
-async def test_a_part_of_either_name_finds_whatever_its_case(store: AccountStore) -> None:
+async def test_words_in_any_order_find_parts_of_both_names_whatever_their_case(store: AccountStore) -> None:
     user = replace(ALICE, name="liddell.a", display_name="Élise GROSSMANN")
     await store.add_user(user, "hash")
     await store.add_user(BOB, "hash")
-    for part in ("liddell", "LIDDELL", "dde", "élise", "ÉLISE", "grossm", "e gro"):
-        assert await store.find_users(part, after_name="", limit=10) == [user], part
-    for part in ("alice", "xyz", "lid_ell", "lid%"):
-        assert await store.find_users(part, after_name="", limit=10) == [], part
+    for query in ("liddell", "LIDDELL", "dde", "élise", "ÉLISE", "grossm", "é gro", "ross  @élise li", "@liddell"):
+        assert await store.find_users(query, after_name="", limit=10) == [user], query
+    for query in ("alice", "xyz", "lid_ell", "lid%", "dd", "ro", "liddell x", "élise bob", "@", " "):
+        assert await store.find_users(query, after_name="", limit=10) == [], query
+
+
+@SEARCHES
+async def test_one_or_two_characters_find_the_beginning_of_a_word(store: AccountStore) -> None:
+    both = [replace(BOB, display_name="李明"), replace(ALICE, name="carol", display_name="Mary Bo @X")]
+    bob, carol = [both[0]], [both[1]]
+    for user in both:
+        await store.add_user(user, "hash")
+    for query, found in (
+        ("李明", bob),
+        ("李", bob),
+        ("bo", both),
+        ("B", both),
+        ("x", carol),
+        ("@x mary", carol),
+        ("o", []),
+    ):
+        assert await store.find_users(query, after_name="", limit=10) == found, query
 
 
 @SEARCHES
@@ -223,21 +272,39 @@ async def test_a_reused_token_ends_the_family_and_no_other_sign_in(signed_in: Ac
     assert await signed_in.end_families(ALICE.user_id) == ["other"]
 
 
-async def test_of_two_uses_at_once_one_is_a_reuse(signed_in: AccountStore, open_store: OpenStore) -> None:
+async def test_a_rotation_can_be_repeated_for_half_a_minute(signed_in: AccountStore) -> None:
+    outcomes = [
+        await signed_in.rotate(b"one", b"two", now_ms=2_000 + ms, expires_at_ms=9_000 + ms)
+        for ms in (0, REUSE_GRACE_MS, REUSE_GRACE_MS + 1)
+    ]
+    assert outcomes == [FAMILY, FAMILY, Rotation.REUSED]
+    assert not await signed_in.is_live("family")
+
+
+async def test_a_rotation_is_not_repeated_after_the_next_one(signed_in: AccountStore) -> None:
+    for old, new in ((b"one", b"two"), (b"two", b"three")):
+        assert await signed_in.rotate(old, new, now_ms=2_000, expires_at_ms=9_000) == FAMILY
+    assert await signed_in.rotate(b"one", b"two", now_ms=2_000, expires_at_ms=9_000) is Rotation.REUSED
+
+
+@pytest.mark.parametrize(("second", "outcome"), [(b"three", Rotation.REUSED), (b"two", FAMILY)])
+async def test_of_two_uses_at_once_one_is_a_reuse_or_a_repeat(
+    signed_in: AccountStore, open_store: OpenStore, second: bytes, outcome: Family | Rotation
+) -> None:
     results: list[Family | Rotation] = []
 
     async def rotate(store: AccountStore, new: bytes) -> None:
-        rotate = partial(store.rotate, b"one", new, now_ms=2_000, expires_at_ms=9_000)
+        rotate = partial(store.rotate, b"one", new, now_ms=2_000, expires_at_ms=90_000)
         results.append(await patiently(rotate))
 
     async with open_store() as other:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(rotate, signed_in, b"two")
-            nursery.start_soon(rotate, other, b"three")
-        assert FAMILY in results
-        assert Rotation.REUSED in results
-        assert not await signed_in.is_live("family")
-        assert not await other.is_live("family")
+            nursery.start_soon(rotate, other, second)
+        results.remove(FAMILY)
+        assert results == [outcome]
+        for store in (signed_in, other):
+            assert await store.is_live("family") == (outcome == FAMILY)
 
 
 async def test_a_token_ends_with_its_time(signed_in: AccountStore) -> None:
@@ -365,3 +432,14 @@ async def test_a_new_index_holds_the_accounts_of_the_file_which_only_its_owner_m
         assert await store.find_users("liddell", after_name="", limit=10) == [ALICE]
         for file in path.parent.iterdir():
             assert stat.S_IMODE(file.stat().st_mode) == 0o600, file.name
+
+
+@pytest.mark.parametrize("trigrams", [True, False])
+async def test_names_of_an_older_file_are_found_by_beginnings_of_their_words(tmp_path: Path, trigrams: bool) -> None:
+    old = connect(tmp_path / "accounts.db")
+    migrate(old, MIGRATIONS[:2])
+    old.execute("INSERT INTO users VALUES (11, 'alice', 'Mary Bo', '', 1, 1000, 'hash', ?)", ("alice\nmary bo",))
+    old.close()
+    async with open_sqlite_accounts(tmp_path / "accounts.db", trigrams=trigrams) as store:
+        for query in ("bo", "m", "al"):
+            assert await store.find_users(query, after_name="", limit=10) == [replace(ALICE, display_name="Mary Bo")]

@@ -7,7 +7,7 @@ import pytest
 import trio
 import trio.testing
 
-from shared.backplane import Assignment, Backplane, Consumer, DeadLetter, Record, StoredRecord
+from shared.backplane import Assignment, Backplane, Checkpoint, Consumer, DeadLetter, Record, StoredRecord
 from shared.backplane.protocol import MAX_RECORD_BYTES
 from shared.backplane.publishing import publish_and_wait
 from tests.shared.backplane.conftest import TRACEPARENT, OpenBackplane, read
@@ -148,12 +148,15 @@ async def test_a_group_continues_where_it_committed_and_others_read_everything(b
     async with backplane.consume("readers") as consumer, backplane.consume("others") as other:
         await assigned(consumer)
         await read(consumer, 10)
-        await consumer.commit({0: offsets[4]})
+        assert await backplane.committed_offset("readers", 0) == 0
+        await consumer.commit({0: Checkpoint(offsets[4], 3), 1: Checkpoint(0)})
         await consumer.commit({})
+        assert await backplane.committed_offset("readers", 0) == offsets[4]
         await assigned(other)
         assert [record.offset for record in await read(other, 10)] == offsets
     async with backplane.consume("readers") as consumer:
-        await assigned(consumer)
+        gained = await assigned(consumer)
+        assert await consumer.committed(gained) == {0: Checkpoint(offsets[4], 3), 1: Checkpoint(0)}
         assert [record.offset for record in await read(consumer, 6)] == list(offsets[4:])
 
 
@@ -239,7 +242,7 @@ async def test_a_partition_moves_only_when_its_owner_has_fetched_the_loss_and_fe
             with trio.fail_after(PATIENCE):
                 while not lost:
                     lost = await one.step()
-            await consumer.commit(dict.fromkeys(lost, 0))  # there is time for it
+            await consumer.commit(dict.fromkeys(lost, Checkpoint(0)))  # there is time for it
             with trio.move_on_after(0.5):
                 while True:
                     assert not two.owned & lost

@@ -12,10 +12,17 @@ import msgspec
 import pytest
 import structlog
 import trio
+import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.coordination.ownership import Directory, GatewayAddress, LocalDirectory, OwnershipClaim, OwnershipClaims
+from shared.coordination.ownership import (
+    Directory,
+    GatewayAddress,
+    LocalDirectory,
+    OwnershipClaim,
+    OwnershipClaims,
+)
 from shared.coordination.redis import ownership as ownership_redis
 from shared.coordination.redis.ownership import RedisDirectory, open_redis_directory
 from shared.drivers.redis import RedisClient, open_redis
@@ -72,8 +79,17 @@ async def views(open_directory: OpenDirectory) -> AsyncIterator[Views]:
 
 async def test_a_claim_is_known_at_once_in_its_process_and_soon_in_all_until_it_is_withdrawn(views: Views) -> None:
     await views.agree(None, None, None)
-    views.first.publish(ONE, [0, 1], 1)
-    assert views.first.owner(0) == ONE
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def wait_for_owner() -> None:
+            with trio.fail_after(PATIENCE):
+                while views.reader.owner(0) is None:
+                    await views.reader.changed()
+
+        await trio.testing.wait_all_tasks_blocked()
+        views.first.publish(ONE, [0, 1], 1)
+        assert views.first.owner(0) == ONE
     await views.agree(ONE, ONE, None)
     views.first.publish(ONE, [1, 2], 2)
     await views.agree(None, ONE, ONE)

@@ -104,6 +104,7 @@ def test_the_client_in_front_of_a_trusted_proxy_has_the_cap_and_not_the_proxy() 
     slots = peers.connect_many(4, PROXY)
     for slot, client in zip(slots, [PEER, PEER, OTHER, PEER], strict=True):
         peers.listener.apply_forwarded(slot, PROXY, [client])
+    assert slots[1].turn is slots[3].turn is not slots[2].turn
     assert peers.closed == [slots[0].number]
 
 

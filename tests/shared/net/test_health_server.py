@@ -15,13 +15,6 @@ from shared.telemetry.health import PROBES, Health
 
 
 @pytest.fixture
-def health() -> Health:
-    health = Health()
-    health.mark_started()
-    return health
-
-
-@pytest.fixture
 async def connect(health: Health, nursery: trio.Nursery) -> Callable[[], Any]:
     """Opens a connection to the health server."""
     port = await nursery.start(serve_health, health, "127.0.0.1", 0)

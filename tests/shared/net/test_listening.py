@@ -1,13 +1,14 @@
 """Listeners accept connections at once, with the newest certificate or in plain text."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
-from shared.net.listening import TlsListener, listen, port_of, transport_of
+from shared.net.listening import AT_ONCE, TlsListener, listen, port_of, transport_of
 from shared.net.pem import UnusableCertificate
 from shared.net.tls import ServerTls
 from tools.launch.certificates import Authority, Issued
@@ -46,6 +47,19 @@ async def listener(tls: ServerTls) -> AsyncIterator[TlsListener]:
     async with listening:
         with trio.fail_after(PATIENCE):
             yield listening
+
+
+async def test_connections_that_wait_are_accepted_in_one_pass() -> None:
+    (listener,) = await listen("127.0.0.1", 0)
+    async with listener, AsyncExitStack() as stack:
+        for _ in range(AT_ONCE + 1):
+            await stack.enter_async_context(await trio.open_tcp_stream("127.0.0.1", port_of([listener])))
+        await stack.enter_async_context(await listener.accept())
+        with trio.testing.assert_no_checkpoints():
+            for _ in range(1, AT_ONCE):
+                stack.push_async_callback((await listener.accept()).aclose)
+        with trio.testing.assert_checkpoints():
+            stack.push_async_callback((await listener.accept()).aclose)
 
 
 async def test_without_tls_a_connection_is_a_socket() -> None:

@@ -23,12 +23,15 @@ from hyperframe.frame import (
 from trio.testing import MockClock
 
 from rookery.v1.session_pb2 import Pong, ServerFrame
-from shared.rpc import Limits, Status, turns
+from shared.net import turns
+from shared.net.turns import MESSAGE_SECONDS, TURN_SECONDS
+from shared.rpc import Limits, Status
 from shared.rpc.connection import READ_AHEAD_BUFFERS
+from shared.rpc.framing import frame_messages
 from shared.rpc.http2 import MAX_FRAME_BYTES, WINDOWS_PER_FRAME
 from shared.rpc.protocol import Event, Protocol
-from shared.rpc.turns import TURN_SECONDS
 from tests.shared.rpc.conftest import PREFACE, ConnectRaw, IdleHandler, RawClient, Serve, SessionStream, eventually
+from tests.waiting import counting_passes
 
 FLOOD = 20_000
 """Frames of an attack: twenty times the limit."""
@@ -148,35 +151,44 @@ async def test_a_stream_that_the_server_resets_cancels_its_handler(
 
 async def test_the_connections_of_one_client_share_one_turn(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """A flood may arrive at once, on many connections; other tasks run between small parts of it."""
-    passes, passes_at = 0, []
+    passes_at = []
     receive_data = Protocol.receive_data
     clock = count(step=0.6 * TURN_SECONDS)  # read before and after each slice: a turn has two
 
     def noted(protocol: Protocol, data: bytes) -> list[Event]:
-        passes_at.append(passes)
+        passes_at.append(passes.passed)
         return receive_data(protocol, data)
-
-    async def count_passes() -> None:
-        nonlocal passes
-        while True:
-            await trio.lowlevel.checkpoint()
-            passes += 1
 
     server = await serve(limits=Limits(idle_frames=1_000_000))
     monkeypatch.setattr(turns, "perf_counter", lambda: next(clock))
     attack = PREFACE + SettingsFrame(0).serialize() + PriorityFrame(1).serialize() * 2_000
-    async with trio.open_nursery() as nursery:
+    async with counting_passes() as passes, trio.open_nursery() as nursery:
         attackers = [await trio.open_tcp_stream("127.0.0.1", server.port) for _ in range(10)]
         await eventually(lambda: server.server.statistics().handshaking == len(attackers))
         monkeypatch.setattr(Protocol, "receive_data", noted)
         for attacker in attackers:
             nursery.start_soon(attacker.send_all, attack)
-        nursery.start_soon(count_passes)
         await eventually(lambda: len(passes_at) >= 200)
         nursery.cancel_scope.cancel()
     for attacker in attackers:
         await attacker.aclose()
     assert max(Counter(passes_at[:200]).values()) <= 4  # the tasks of two passes may run in either order
+
+
+async def test_messages_that_arrive_at_once_take_turns(connect_raw: ConnectRaw) -> None:
+    messages, ended = 100, trio.Event()
+
+    async def connect(stream: SessionStream) -> None:
+        async with counting_passes() as passes:
+            for _ in range(messages):
+                await stream.receive()
+        assert passes.passed >= messages * MESSAGE_SECONDS / TURN_SECONDS - 1
+        ended.set()
+
+    client = await connect_raw(connect=connect)
+    await client.send(await client.call(), frame_messages([b""] * messages))
+    with trio.fail_after(30):  # only for a test that has failed
+        await ended.wait()
 
 
 async def test_frames_without_work_are_forgiven_in_time(connect_raw: ConnectRaw, autojump_clock: MockClock) -> None:

@@ -5,16 +5,20 @@ log n rounds, of which only the last reads more than is used.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from messaging.archive.store.cassandra.recording import bucket_of
-from messaging.archive.store.protocol import MAX_PAGE_REACTIONS, Page, with_reactions
+from messaging.archive.store.protocol import MAX_PAGE_REACTIONS, UNREAD_LIMIT, UNREAD_SCAN, Page, with_reactions
 from rookery.v1.archive_pb2 import HistoryMessage
 from rookery.v1.session_pb2 import Message
 from shared.drivers.cassandra import CassandraSession
 
 MAX_BUCKETS_AT_ONCE = 16
 """Buckets of a chat that are read concurrently."""
+
+COUNTED_AT_ONCE = 200
+"""Messages of a chat that are read at once to count those of others: among so many there are usually UNREAD_LIMIT."""
 
 _BUCKETS = "SELECT bucket FROM buckets_by_chat WHERE chat_id = ?"
 _BEFORE = """
@@ -28,8 +32,8 @@ _AFTER = """
 _FROM_ON = "SELECT message_id FROM messages_by_chat WHERE chat_id = ? AND bucket = ? AND message_id >= ? LIMIT 1"
 _UP_TO = "SELECT message_id FROM messages_by_chat WHERE chat_id = ? AND bucket = ? AND message_id <= ? LIMIT 1"
 _SENDERS = """
-    SELECT sender_id FROM messages_by_chat WHERE chat_id = ? AND bucket = ? AND message_id > ?
-    ORDER BY message_id DESC LIMIT ?
+    SELECT message_id, sender_id FROM messages_by_chat
+    WHERE chat_id = ? AND bucket = ? AND message_id > ? AND message_id <= ? ORDER BY message_id DESC LIMIT ?
 """
 _MESSAGE = "SELECT message FROM messages_by_chat WHERE chat_id = ? AND bucket = ? AND message_id = ?"
 _REACTIONS = """
@@ -77,28 +81,21 @@ class History:
         )
         return _with_reactions([Message.FromString(found[0][0])], reactions)[0] if found else None
 
-    async def senders(self, chats: Sequence[tuple[str, int, int]], limit: int) -> list[list[int]]:
-        """For each chat, given as chat_id, an id and the id of its newest message: the senders of the messages above
-        the id, newest first, at most `limit`."""
-        remaining = [[bucket_of(newest_id)] for _, _, newest_id in chats]
-        longer = [n for n, (_, above_id, _) in enumerate(chats) if bucket_of(above_id) != remaining[n][0]]
-        lists = await self._session.execute_all([(self._statements[_BUCKETS], (chats[n][0],)) for n in longer])
-        for n, rows in zip(longer, lists, strict=True):
-            remaining[n] = [bucket for (bucket,) in rows if bucket >= bucket_of(chats[n][1])]
-        senders: list[list[int]] = [[] for _ in chats]
-        while unfinished := [n for n, buckets in enumerate(remaining) if buckets and len(senders[n]) < limit]:
+    async def count_of_others(self, user_id: int, chats: Sequence[tuple[str, int, int]]) -> list[int]:
+        """For each chat, given as chat_id, an id and the id of its newest message: the number of messages of others
+        above the id, at most UNREAD_LIMIT, of the newest UNREAD_SCAN messages."""
+        counts = [_Count(chat_id, above, newest, [bucket_of(newest)]) for chat_id, above, newest in chats]
+        longer = [count for count in counts if bucket_of(count.above_id) != count.buckets[0]]
+        lists = await self._session.execute_all([(self._statements[_BUCKETS], (count.chat_id,)) for count in longer])
+        for count, rows in zip(longer, lists, strict=True):
+            count.buckets = [bucket for (bucket,) in rows if bucket >= bucket_of(count.above_id)]
+        while unfinished := [count for count in counts if not count.is_finished]:
             pages = await self._session.execute_all(
-                [
-                    (
-                        self._statements[_SENDERS],
-                        (chats[n][0], remaining[n].pop(0), chats[n][1], limit - len(senders[n])),
-                    )
-                    for n in unfinished
-                ]
+                [(self._statements[_SENDERS], count.next_page()) for count in unfinished]
             )
-            for n, rows in zip(unfinished, pages, strict=True):
-                senders[n] += [sender_id for (sender_id,) in rows]
-        return senders
+            for count, rows in zip(unfinished, pages, strict=True):
+                count.add(rows, user_id)
+        return [min(count.others, UNREAD_LIMIT) for count in counts]
 
     async def _buckets(self, chat_id: str) -> list[int]:
         """The buckets with messages, newest first."""
@@ -128,6 +125,35 @@ class History:
             [(self._statements[_REACTIONS], (chat_id, bucket, *span, MAX_PAGE_REACTIONS)) for bucket in buckets]
         )
         return _with_reactions(messages, [row for rows in pages for row in rows])
+
+
+@dataclass(slots=True)
+class _Count:
+    """The count of the messages of others in one chat, page by page, newest first."""
+
+    chat_id: str
+    above_id: int
+    up_to_id: int
+    """The newest id that is not read yet."""
+    buckets: list[int]
+    """The buckets that are not read to their end, newest first."""
+    others: int = 0
+    scanned: int = 0
+
+    @property
+    def is_finished(self) -> bool:
+        return not self.buckets or self.others >= UNREAD_LIMIT or self.scanned >= UNREAD_SCAN
+
+    def next_page(self) -> tuple[str, int, int, int, int]:
+        return self.chat_id, self.buckets[0], self.above_id, self.up_to_id, COUNTED_AT_ONCE
+
+    def add(self, rows: Sequence[tuple[int, int]], user_id: int) -> None:
+        self.others += sum(sender_id != user_id for _, sender_id in rows)
+        self.scanned += len(rows)
+        if len(rows) < COUNTED_AT_ONCE:
+            self.buckets.pop(0)
+        else:
+            self.up_to_id = rows[-1][0] - 1
 
 
 def _decoded(rows: Sequence[bytes]) -> list[Message]:

@@ -25,8 +25,8 @@ MAX_KEY_BYTES = 65_000
 
 DEDUPE_BEHIND = 1 << 50
 """How far back from a retry, in ids, the first message of its send is certain to be found: 2^28 ms, 3.1 days. A retry
-comes within seconds, and gateways find those; this is for a client that was off over a long weekend. Further back it is
-found within the same bucket only."""
+comes within seconds, and gateways find those; this is for a client that was off over a long weekend, and clients are
+promised 3 days. Further back it is found within the same bucket only."""
 
 DEDUPE_AHEAD = 1 << 44
 """The same distance forward, 70 minutes: a frozen gateway's message is recorded after its retry at another gateway."""
@@ -41,6 +41,10 @@ MAX_CACHED_BUCKETS = 100_000
 _SENDS = """
     SELECT chat_id, sender_id, client_message_id, message_id FROM sends_by_chat
     WHERE chat_id IN ? AND bucket = ? AND (sender_id, client_message_id) IN ?
+"""
+_MESSAGE_OF_SEND = """
+    SELECT message_id FROM sends_by_chat
+    WHERE chat_id = ? AND bucket = ? AND sender_id = ? AND client_message_id = ?
 """
 _ADD_MESSAGE = """
     INSERT INTO messages_by_chat (chat_id, bucket, message_id, sender_id, message) VALUES (?, ?, ?, ?, ?)
@@ -114,8 +118,7 @@ class Batch:
         """The reads that find the first messages of these sends: chats, a bucket, and sends in it."""
         wanted: dict[tuple[int, str], list[tuple[int, str]]] = {}  # by bucket and chat
         for (chat_id, sender_id, client_message_id), message in self.messages.items():
-            at = message.message_id
-            for bucket in {max(at - DEDUPE_BEHIND, 0) >> BUCKET_BITS, bucket_of(at), bucket_of(at + DEDUPE_AHEAD)}:
+            for bucket in buckets_around(message.message_id):
                 wanted.setdefault((bucket, chat_id), []).append((sender_id, client_message_id))
         reads: list[tuple[list[str], int, list[tuple[int, str]]]] = []
         for (bucket, chat_id), sends in sorted(wanted.items()):
@@ -142,6 +145,12 @@ def bucket_of(snowflake: int) -> int:
     return snowflake >> BUCKET_BITS
 
 
+def buckets_around(snowflake: int) -> set[int]:
+    """The buckets, at most 3, in which the first message of a send is searched that is retried with this id."""
+    behind = max(snowflake - DEDUPE_BEHIND, 0)
+    return {bucket_of(behind), bucket_of(snowflake), bucket_of(snowflake + DEDUPE_AHEAD)}
+
+
 def _check_size(name: str, text: str) -> None:
     if len(text) * 4 > MAX_KEY_BYTES and len(text.encode()) > MAX_KEY_BYTES:
         raise ValueError(f"{name} must have {MAX_KEY_BYTES} bytes at most")
@@ -154,6 +163,15 @@ class ChatRecording:
         self._session = session
         self._statements = statements
         self._cached_buckets: dict[tuple[str, int], None] = {}  # the latest written comes last
+
+    async def find_first(self, chat_id: str, sender_id: int, client_message_id: str, at: int) -> int | None:
+        """The id of a send's first message, within DEDUPE_BEHIND of the id `at`; None if there is none."""
+        statement = self._statements[_MESSAGE_OF_SEND]
+        buckets = buckets_around(at)
+        pages = await self._session.execute_all(
+            [(statement, (chat_id, bucket, sender_id, client_message_id)) for bucket in buckets]
+        )
+        return min((message_id for rows in pages for (message_id,) in rows), default=None)
 
     async def record(self, events: Sequence[Event]) -> None:
         """Write the events. Raises ValueError, and writes nothing, for an invalid event."""
@@ -236,7 +254,8 @@ class ChatRecording:
 
 
 _STATEMENTS = (
-    *(_SENDS, _ADD_MESSAGE, _ADD_SEND, _ADD_BUCKET, _CHANGE, _NEWEST, _NEWEST_CHANGE, _DELIVERED, _READ),
+    *(_SENDS, _MESSAGE_OF_SEND, _ADD_MESSAGE, _ADD_SEND, _ADD_BUCKET),
+    *(_CHANGE, _NEWEST, _NEWEST_CHANGE, _DELIVERED, _READ),
     *(Runs.READ, Runs.SET, Runs.UNSET),
 )
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from messaging.archive.store.cassandra.history import HISTORY_STATEMENTS, History
 from messaging.archive.store.cassandra.recording import ChatRecording, prepare_recording
-from messaging.archive.store.protocol import UNREAD_LIMIT, UNREAD_SCAN, ChatCursor, Page
+from messaging.archive.store.protocol import ChatCursor, Page
 from rookery.v1.archive_pb2 import CHAT_KIND_DIRECT, Chat, HistoryMessage
 from rookery.v1.session_pb2 import Event, Message, Receipt
 from shared.contract.chats import direct_members
-from shared.contract.ids import MAX_ID, first_id_at, time_of
+from shared.contract.ids import MAX_ID, first_id_at, time_of, wall_clock_ms
 from shared.drivers.cassandra import CassandraSession
 
 # The filter reads the rows of one partition only, which costs less than sending them.
@@ -75,6 +75,13 @@ class CassandraChats:
     async def get_message(self, chat_id: str, message_id: int) -> HistoryMessage | None:
         return await self._history.message(chat_id, message_id)
 
+    async def find_message(self, chat_id: str, sender_id: int, client_message_id: str) -> Message | None:
+        """As in the protocol. Found up to DEDUPE_BEHIND ago; in the same bucket, at any distance."""
+        now = first_id_at(wall_clock_ms())
+        message_id = await self._recording.find_first(chat_id, sender_id, client_message_id, now)
+        found = None if message_id is None else await self._history.message(chat_id, message_id)
+        return None if found is None else found.message
+
     async def _chats(self, user_id: int, owner_id: int, chat_ids: Sequence[str]) -> list[Chat]:
         """The chats in this order, as the user sees them, read from the owner's rows."""
         if not chat_ids:
@@ -91,11 +98,11 @@ class CassandraChats:
             read_up_to = next((mark.read_up_to for mark in chat.receipts if mark.user_id == user_id), 0)
             if chat.HasField("newest") and chat.newest.message_id > read_up_to:
                 unread.append((chat, read_up_to))
-        senders = await self._history.senders(
-            [(chat.chat_id, mark, chat.newest.message_id) for chat, mark in unread], UNREAD_SCAN
+        counts = await self._history.count_of_others(
+            user_id, [(chat.chat_id, mark, chat.newest.message_id) for chat, mark in unread]
         )
-        for (chat, _), sent_by in zip(unread, senders, strict=True):
-            chat.unread = min(sum(sender_id != user_id for sender_id in sent_by), UNREAD_LIMIT)
+        for (chat, _), count in zip(unread, counts, strict=True):
+            chat.unread = count
 
 
 @asynccontextmanager

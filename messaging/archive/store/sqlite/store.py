@@ -76,11 +76,14 @@ _LIST_CHATS = """
 """
 _COUNT_UNREAD = """
     SELECT count(*) FROM (
-        SELECT sender_id FROM messages WHERE chat = ? AND message_id > ? ORDER BY message_id DESC LIMIT ?
-    ) WHERE sender_id <> ?
+        SELECT 1 FROM (
+            SELECT sender_id FROM messages WHERE chat = ? AND message_id > ? ORDER BY message_id DESC LIMIT ?
+        ) WHERE sender_id <> ? LIMIT ?
+    )
 """
 _MESSAGES_BEFORE = "SELECT message FROM messages WHERE chat = ? AND message_id < ? ORDER BY message_id DESC LIMIT ?"
 _MESSAGES_AFTER = "SELECT message FROM messages WHERE chat = ? AND message_id > ? ORDER BY message_id LIMIT ?"
+_MESSAGE_OF_SEND = "SELECT message FROM messages WHERE chat = ? AND sender_id = ? AND client_message_id = ?"
 _FROM_ON = "SELECT 1 FROM messages WHERE chat = ? AND message_id >= ? LIMIT 1"
 _UP_TO = "SELECT 1 FROM messages WHERE chat = ? AND message_id <= ? LIMIT 1"
 _REACTIONS = """
@@ -153,6 +156,16 @@ class SqliteChats:
 
         return await self._database.read(read)
 
+    async def find_message(self, chat_id: str, sender_id: int, client_message_id: str) -> Message | None:
+        """As in the protocol. Found at any distance."""
+
+        def read(connection: sqlite3.Connection) -> Message | None:
+            send = _number(connection, chat_id), sender_id, client_message_id
+            row = connection.execute(_MESSAGE_OF_SEND, send).fetchone()
+            return None if row is None else Message.FromString(row[0])
+
+        return await self._database.read(read)
+
 
 @asynccontextmanager
 async def open_sqlite_chats(path: Path) -> AsyncIterator[SqliteChats]:
@@ -173,7 +186,8 @@ def _chat(connection: sqlite3.Connection, user_id: int, chat: int, chat_id: str,
         for member, delivered, read in connection.execute(query, (chat,))
     ]
     read_up_to = next((receipt.read_up_to for receipt in receipts if receipt.user_id == user_id), 0)
-    (unread,) = connection.execute(_COUNT_UNREAD, (chat, read_up_to, UNREAD_SCAN, user_id)).fetchone()
+    bounds = (chat, read_up_to, UNREAD_SCAN, user_id, UNREAD_LIMIT)
+    (unread,) = connection.execute(_COUNT_UNREAD, bounds).fetchone()
     query = "SELECT message FROM messages WHERE chat = ? ORDER BY message_id DESC LIMIT 1"
     newest = connection.execute(query, (chat,)).fetchone()
     return Chat(
@@ -181,7 +195,7 @@ def _chat(connection: sqlite3.Connection, user_id: int, chat: int, chat_id: str,
         kind=CHAT_KIND_DIRECT,
         member_ids=direct_members(chat_id),
         newest=None if newest is None else Message.FromString(newest[0]),
-        unread=min(unread, UNREAD_LIMIT),
+        unread=unread,
         receipts=receipts,
         changed_at_ms=changed_ms,
     )

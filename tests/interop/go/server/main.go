@@ -16,9 +16,11 @@ import (
 func main() {
 	certificate := flag.String("tls_cert_file", "", "serve with TLS")
 	key := flag.String("tls_key_file", "", "the key of tls_cert_file")
+	address := flag.String("address", "127.0.0.1:0", "listen here")
+	maxBytes := flag.Int("max_message_bytes", 4<<20, "the limit of received messages")
 	flag.Parse()
 
-	var options []grpc.ServerOption
+	options := []grpc.ServerOption{grpc.MaxRecvMsgSize(*maxBytes)}
 	if *certificate != "" {
 		tls, err := credentials.NewServerTLSFromFile(*certificate, *key)
 		if err != nil {
@@ -26,7 +28,7 @@ func main() {
 		}
 		options = append(options, grpc.Creds(tls))
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", *address)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -14,7 +14,7 @@ from messaging.archive.store.sqlite.store import open_sqlite_chats
 from rookery.serve.schema import MIGRATIONS
 from rookery.v1.archive_pb2 import CHAT_KIND_DIRECT, Chat
 from rookery.v1.session_pb2 import Event, Receipt, Typing
-from shared.contract.ids import MAX_ID, time_of
+from shared.contract.ids import MAX_ID, first_id_at, time_of, wall_clock_ms
 from shared.drivers.cassandra import open_cassandra
 from tests.messaging.archive.store.chats import (
     START,
@@ -117,6 +117,17 @@ async def test_of_two_with_the_same_client_message_id_the_first_recorded_stays(
     await chats.record([early, late, of_the_other], {})
     await chats.record([late], {})
     assert ids((await newest_page(chats, talk.chat_id)).messages) == [early.event_id, of_the_other.event_id]
+
+
+async def test_the_message_of_a_send_is_found_for_three_days(chats: ChatStore, talk: Conversation) -> None:
+    first_id = first_id_at(wall_clock_ms() - 3 * 86_400_000)
+    first, retry = (talk.message(client_message_id="x", message_id=first_id + at * STEP) for at in (0, 300_000))
+    sender, other = talk.members
+    assert await chats.find_message(talk.chat_id, sender, "x") is None
+    await chats.record([first, talk.message(client_message_id="y", message_id=first_id + 1)], {})
+    await chats.record([retry], {})
+    assert await chats.find_message(talk.chat_id, sender, "x") == first.message
+    assert await chats.find_message(talk.chat_id, other, "x") is None
 
 
 async def test_the_ends_of_the_ids_are_no_errors(chats: ChatStore, talk: Conversation) -> None:
@@ -385,6 +396,14 @@ async def test_unread_is_counted_to_100(chats: ChatStore, talk: Conversation) ->
     await chats.record(talk.messages(120), {})
     chat = await chat_of(chats, talk, talk.members[1])
     assert chat.unread == 100
+
+
+@pytest.mark.parametrize(("others", "own", "unread"), [(1, 250, 1), (120, 450, 100)])
+async def test_unread_is_counted_behind_many_own_messages(
+    chats: ChatStore, talk: Conversation, others: int, own: int, unread: int
+) -> None:
+    await chats.record([talk.message(0) for _ in range(others)] + [talk.message(1) for _ in range(own)], {})
+    assert (await chat_of(chats, talk, talk.members[1])).unread == unread
 
 
 async def test_receipts_move_forward_only(chats: ChatStore, talk: Conversation) -> None:

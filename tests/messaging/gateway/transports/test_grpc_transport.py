@@ -16,8 +16,10 @@ from rookery.v1.session_grpc import SessionServiceStub
 from rookery.v1.session_pb2 import Authenticate, ClientFrame, Ping, Send, ServerFrame, Text
 from shared.background import open_background
 from shared.configuration import LiveConfiguration
+from shared.net.admission import Admission, ConnectionBudget
 from shared.rpc import Channel, ClientStream, RpcError, Status, open_channel, open_stream, serve_rpc
 from tests.messaging.gateway.harness import ANN, BEN, PATIENCE, Platform
+from tests.waiting import until
 
 Stream = ClientStream[ServerFrame, ClientFrame]
 
@@ -27,17 +29,20 @@ class Server:
     platform: Platform
     gateway: Gateway
     channel: Channel
+    admission: Admission
 
 
 @asynccontextmanager
 async def serving(platform: Platform, configuration: LiveConfiguration | None = None) -> AsyncIterator[Server]:
     gateway, flusher = await platform.start_gateway(configuration), Flusher()
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    admission = ConnectionBudget().add_listener()
+    serve = partial(serve_rpc, limits=GRPC_LIMITS, admission=admission)
     async with open_background() as nursery:
         nursery.start_soon(flusher.run)
-        await nursery.start(partial(serve_rpc, [SessionService(gateway, flusher)], listeners, limits=GRPC_LIMITS))
+        await nursery.start(serve, [SessionService(gateway, flusher)], listeners)
         async with open_channel("127.0.0.1", listeners[0].socket.getsockname()[1]) as channel:
-            yield Server(platform, gateway, channel)
+            yield Server(platform, gateway, channel, admission)
 
 
 @asynccontextmanager
@@ -55,6 +60,17 @@ async def expect(stream: Stream, kind: str) -> ServerFrame:
     assert frame is not None
     assert frame.WhichOneof("frame") == kind, frame
     return frame
+
+
+async def test_a_connection_is_authenticated_while_a_session_is_signed_in(platform: Platform) -> None:
+    async with serving(platform) as server:
+        unauthenticated, registry = server.admission.unauthenticated, server.gateway.registry
+        async with signed_in(server, ANN):
+            async with signed_in(server, ANN):
+                assert not unauthenticated
+            await until(lambda: len(registry) == 1)
+            assert not unauthenticated
+        await until(lambda: unauthenticated)
 
 
 async def test_two_apps_chat(platform: Platform) -> None:

@@ -5,6 +5,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from ipaddress import ip_network
+from itertools import count
 
 import pytest
 import trio
@@ -15,6 +16,7 @@ from messaging.gateway.transports.messages import MessageReader
 from messaging.gateway.transports.websocket import CHECKS_PER_HEARTBEAT, WebSocketTransport
 from shared.configuration import LiveConfiguration
 from shared.net.admission import SPARE, ConnectionBudget, ConnectionLimits
+from shared.net.turns import MESSAGE_SECONDS, TURN_SECONDS, Turn
 from tests.messaging.gateway.browsers import (
     BINARY,
     CLOSE,
@@ -37,6 +39,7 @@ from tests.messaging.gateway.browsers import (
     until_closed,
 )
 from tests.messaging.gateway.harness import ANN, BEN, PATIENCE, Platform
+from tests.waiting import counting_passes
 
 MAX_FRAME = 2_048
 SESSION_PING = json.dumps({"ping": {"payload": "aGk="}}).encode()
@@ -317,12 +320,42 @@ async def test_a_client_that_pings_and_never_reads_is_lost(monkeypatch: pytest.M
     monkeypatch.setattr("messaging.gateway.transports.websocket.SEND_DEADLINE", 0.05)
     ours, theirs = trio.socket.socketpair()
     stream = ClientStream(trio.SocketStream(ours))
-    transport = WebSocketTransport(stream, MessageReader(1_000), frame(PING))
+    transport = WebSocketTransport(stream, MessageReader(1_000), frame(PING), Turn())
     assert not stream.send_now(b"x" * 4_000_000)
     with trio.fail_after(PATIENCE), pytest.raises(ConnectionLost):
         await transport.receive()
     stream.close()
     theirs.close()
+
+
+@pytest.mark.parametrize(
+    ("received", "seconds"),
+    [(frame(PING) * 900, TURN_SECONDS), (frame(TEXT, SESSION_PING) * 900, MESSAGE_SECONDS)],
+    ids=["pings", "messages"],
+)
+async def test_clients_of_one_address_take_turns(
+    received: bytes, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pings are counted by the time of their slices, messages with an estimate."""
+    monkeypatch.setattr("shared.net.turns.perf_counter", count(step=seconds).__next__)
+    turn, clients = Turn(), 10
+
+    async def read() -> None:
+        ours, theirs = trio.socket.socketpair()
+        stream = ClientStream(trio.SocketStream(ours))
+        transport = WebSocketTransport(stream, MessageReader(1_000), received + frame(CLOSE), turn)
+        while await transport.receive():
+            pass
+        stream.close()
+        theirs.close()
+
+    async with counting_passes() as passes, trio.open_nursery() as nursery:
+        for _ in range(clients):
+            nursery.start_soon(read)
+    turns = (
+        5 if seconds == TURN_SECONDS else 900 * MESSAGE_SECONDS / TURN_SECONDS
+    )  # of a client; 900 pings are 5 slices
+    assert passes.passed >= int(clients * turns)
 
 
 # ---- dead and slow clients

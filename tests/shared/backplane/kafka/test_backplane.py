@@ -10,7 +10,7 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from shared.backplane import Backplane, Record, StoredRecord
+from shared.backplane import Backplane, Checkpoint, Record, StoredRecord
 from shared.backplane.kafka import backplane as kafka_backplane
 from shared.backplane.kafka import consumer as kafka_consumer
 from shared.backplane.kafka import producer as kafka_producer
@@ -27,11 +27,12 @@ from tools.engines.engine import free_port
 from tools.engines.kafka import Kafka
 
 REFUSED_SECONDS = kafka_producer.DELIVERY_TIMEOUT + 15
-"""For an answer, whatever the broker does: five are promised, a busy machine takes more. The library alone takes
-minutes."""
+"""Limit for the answer to a publication while the broker fails: the delivery timeout, and 15 s for a busy machine. The
+library's own limit is minutes."""
 
 RECOVERY_SECONDS = 20.0
-"""From a broker's return to the first answer. It takes one or two; the library alone would retry after 30."""
+"""Limit from the restart of a broker to the first accepted publication. It takes 1 or 2 s; the library on its own
+retries after 30 s."""
 
 stock: Any = import_module("kafka")
 """kafka-python as other programs use it."""
@@ -87,7 +88,7 @@ async def test_acknowledged_records_survive_a_killed_broker_and_the_others_are_a
         assert len(records) == len(set(records)), "no record is stored twice"
         assert max(publisher.times.values()) < REFUSED_SECONDS
         with trio.fail_after(PATIENCE):
-            await consumer.commit({0: 1})
+            await consumer.commit({0: Checkpoint(1)})
         before = consumer.held_until
         await until(lambda: consumer.held_until > before)
 
@@ -108,7 +109,7 @@ async def test_while_a_broker_is_frozen_calls_are_rejected_once_and_closing_reje
                 fragile_kafka.freeze()
                 try:
                     with pytest.raises(Unavailable):
-                        await consumer.commit({0: 1})
+                        await consumer.commit({0: Checkpoint(1)})
                     await until(lambda: publisher.refused)
                 finally:
                     fragile_kafka.thaw()
@@ -137,6 +138,14 @@ async def test_times_of_records_are_the_broker_s(kafka_server: Kafka, monkeypatc
         await publish_and_wait(backplane, [Record(0, b"x")])
         (record,) = await read(consumer, 1)
         assert abs(record.at_ms - now() // 10**6) < 1000 * PATIENCE
+
+
+async def test_a_group_s_offset_is_looked_up_without_a_trace_in_the_client(kafka_server: Kafka) -> None:
+    async with opened(kafka_settings(kafka_server)) as backplane:
+        cluster: Any = backplane._client.cluster
+        before = set(cluster._listeners)
+        assert await backplane.committed_offset("readers", 0) == 0
+        assert cluster._listeners == before, "a listener that is gone fails each update of the metadata"
 
 
 async def test_other_programs_find_the_trace_in_its_usual_header(kafka_server: Kafka) -> None:
@@ -178,7 +187,7 @@ async def everything(settings: KafkaSettings) -> None:
         await gain(consumer, PARTITIONS)
         consumer.seek(0, 0)
         await read(consumer, 1)
-        await consumer.commit({0: 1})
+        await consumer.commit({0: Checkpoint(1)})
         await backplane.offset_at(0, 2**50)
 
 

@@ -173,6 +173,20 @@ def test_a_call_that_must_end_early_does() -> None:
     assert [type(answer) for answer in early] == [Unavailable]
 
 
+def test_calls_that_begin_in_a_partition_that_moves_are_answered_and_their_copies_not_sent() -> None:
+    kafka = Simulation()
+    sent, elsewhere = kafka.publish((0, b"sent"), (1, b"copy")), kafka.publish((1, b"elsewhere"), (0, b"copy"))
+    kafka.complete()
+    begun = sent
+    sent, waiting = kafka.publish((0, b"sent"), (2, b"copy")), kafka.publish((0, b"waiting"), (2, b"copy"))
+    kafka.batcher.withdraw([0], Unavailable("moved"))
+    while kafka.requests:
+        kafka.complete()
+    assert [type(answer) for answer in sent + waiting] == [Unavailable] * 2
+    assert [len(begun[0]), len(elsewhere[0])] == [2, 2], "their first records are stored, or elsewhere"
+    assert kafka.stored[2] == []
+
+
 def test_a_record_that_the_broker_rejects_holds_up_nothing() -> None:
     kafka = Simulation()
     kafka.publish((1, b"stored"))

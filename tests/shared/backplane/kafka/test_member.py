@@ -7,9 +7,10 @@ from collections.abc import Callable
 import pytest
 import trio
 
-from shared.backplane import Assignment
+from shared.backplane import Assignment, Checkpoint
 from shared.backplane.kafka import member as kafka_member
 from shared.backplane.kafka.backplane import KafkaBackplane
+from shared.backplane.kafka.consumer import KafkaConsumer
 from shared.contract.errors import Unavailable
 from tests.shared.backplane.conftest import LONG_SESSION, PARTITIONS, kafka_settings
 from tests.shared.backplane.kafka.conftest import acknowledge, gain, instance, opened
@@ -56,11 +57,13 @@ async def test_the_partitions_of_a_frozen_member_move_and_it_is_notified_when_it
             assert await gain(other, PARTITIONS) == set(range(PARTITIONS))
             assert frozen.held_until < trio.current_time() < other.held_until
             go_on()
+            await until(lambda: frozen._member.heartbeat_at > -math.inf and frozen._member.unreleased)
+            assert frozen.held_until == -math.inf, "it is a member again, and has not heard yet that it was not"
             with trio.fail_after(PATIENCE):
                 event = await frozen.fetch()
             assert isinstance(event, Assignment)
             assert event.lost == set(range(PARTITIONS)), "the loss comes before any record"
-            await frozen.commit({0: 1})  # of a partition that it lost: no effect
+            await frozen.commit({0: Checkpoint(1)})  # of a partition that it lost: no effect
         assert await gain(frozen, PARTITIONS) == set(range(PARTITIONS))
         await until(lambda: frozen.held_until > trio.current_time())
 
@@ -87,6 +90,28 @@ async def test_a_killed_process_that_returns_soon_has_its_partitions_without_a_r
                 assert await gain(returned, PARTITIONS // 2) == owned
             assert len(losses) == before
             nursery.cancel_scope.cancel()
+
+
+async def test_a_newcomer_gains_partitions_of_a_settled_member_when_it_is_settled_too(kafka_server: Kafka) -> None:
+    async with opened(kafka_settings(kafka_server)) as backplane, backplane.consume("group") as first:
+        await gain(first, PARTITIONS)
+        settle(first)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(gain, first, 1000)  # it releases what it loses
+            await until(lambda: not first._member._assignor.is_newcomer)
+            async with backplane.consume("group") as newcomer:
+                with trio.fail_after(PATIENCE):
+                    assert await newcomer.fetch() == Assignment(
+                        frozenset(), frozenset(), newcomer._member._notified_epoch
+                    )
+                settle(newcomer)
+                await gain(newcomer, PARTITIONS // 2)
+            nursery.cancel_scope.cancel()
+
+
+def settle(consumer: KafkaConsumer) -> None:
+    """Have been in the group for a session timeout."""
+    consumer._member._settles_at = 0.0
 
 
 async def test_a_member_whose_name_another_process_takes_fails_with_the_reason(kafka_server: Kafka) -> None:

@@ -3,10 +3,12 @@
 from types import SimpleNamespace
 
 import pytest
+import trio
 
 from shared.backplane import Record
 from shared.backplane.kafka import producer as kafka_producer
 from shared.backplane.kafka.producer import _outcome
+from shared.backplane.publishing import publish_and_wait
 from shared.contract.errors import Unavailable
 from tests.shared.backplane.conftest import kafka_settings
 from tests.shared.backplane.kafka.conftest import Publisher, opened
@@ -24,6 +26,14 @@ async def test_a_call_over_the_limit_is_refused_at_once_and_done_is_not_called(
             backplane.publish([Record(0, b"x")], lambda _: pytest.fail("done was called"))
         await publisher.until_answered()
     assert publisher.accepted == {0}
+
+
+async def test_a_call_whose_time_is_over_is_not_sent(kafka_server: Kafka) -> None:
+    """As in a process that was frozen before the call reached Kafka's thread."""
+    async with opened(kafka_settings(kafka_server)) as backplane:
+        with pytest.raises(Unavailable):
+            await publish_and_wait(backplane, [Record(0, b"late")], until=trio.current_time() - 1)
+        assert await publish_and_wait(backplane, [Record(0, b"next")]) == [0]
 
 
 def test_a_response_is_an_outcome_and_a_rejection_has_the_broker_s_reason() -> None:

@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from shared.backplane import Assignment, DeadLetter, Record, StoredRecord
+from shared.backplane import Assignment, Checkpoint, DeadLetter, Record, StoredRecord
 from shared.backplane.publishing import publish_and_wait
 from shared.backplane.sqlite import log as sqlite_log
 from shared.backplane.sqlite.log import LogInUse, SqliteLog, open_sqlite_log
@@ -93,12 +93,12 @@ async def test_trimming_spares_unread_and_young_records_and_offsets_continue(log
         await publish_and_wait(log, [Record(0, b"%d" % number)])
     async with log.consume("slow") as slow:
         await slow.fetch()
-        await slow.commit({0: 4})
+        await slow.commit({0: Checkpoint(4)})
         await log.trim(older_than_ms=0)
         assert await log.offset_at(0, 0) == 0
         await log.trim(older_than_ms=2**60)
         assert await log.offset_at(0, 0) == 4
-        await slow.commit({0: 10})
+        await slow.commit({0: Checkpoint(10)})
     await log.trim(older_than_ms=2**60)
     assert await log.offset_at(0, 0) == 9, "a partition's newest record stays"
     assert await log.offset_at(0, 2**60) == 10

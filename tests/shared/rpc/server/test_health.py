@@ -20,13 +20,6 @@ SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERV
 
 
 @pytest.fixture
-def health() -> Health:
-    health = Health()
-    health.mark_started()
-    return health
-
-
-@pytest.fixture
 def services(health: Health) -> list[Servicer]:
     return standard_services(make_services(), health)
 

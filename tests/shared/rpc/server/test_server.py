@@ -5,6 +5,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack
+from math import inf
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from tests.shared.rpc.calling import get_chat
 from tests.shared.rpc.conftest import (
     FRAME,
     PREFACE,
+    Connect,
     ConnectRaw,
     RawClient,
     Serve,
@@ -90,10 +92,25 @@ async def authenticate_once(stream: SessionStream) -> None:
     await trio.sleep_forever()
 
 
-def guarded(total: int = 10) -> Server:
+async def sign_in_and_out(stream: SessionStream) -> None:
+    try:
+        await authenticate_once(stream)
+    finally:
+        stream.end_authentication()
+
+
+def guarded(total: int = 10, connect: Connect = authenticate_once) -> Server:
     """A server whose clients authenticate by a frame on Connect."""
     budget = ConnectionBudget(ConnectionLimits(idle_seconds=20, total_seconds=60), total)
-    return Server(make_services(connect=authenticate_once), PINGING, admission=budget.add_listener())
+    return Server(make_services(connect=connect), PINGING, admission=budget.add_listener())
+
+
+@pytest.fixture
+async def guarded_client(connect_raw: ConnectRaw, nursery: trio.Nursery) -> RawClient:
+    """A client of a guarded server that keeps its connections alive."""
+    server = guarded()
+    nursery.start_soon(keep_alive, server.connections, PINGING)
+    return await connect_raw(server=server)
 
 
 async def until_closed(client: RawClient) -> float:
@@ -104,21 +121,16 @@ async def until_closed(client: RawClient) -> float:
 
 
 async def test_a_client_that_answers_pings_and_begins_no_call_is_closed(
-    connect_raw: ConnectRaw, autojump_clock: MockClock, nursery: trio.Nursery
+    guarded_client: RawClient, autojump_clock: MockClock
 ) -> None:
-    server = guarded()
-    nursery.start_soon(keep_alive, server.connections, PINGING)
-    client = await connect_raw(server=server)
-    assert await until_closed(client) == pytest.approx(20, abs=6)
-    assert any(isinstance(event, ConnectionTerminated) for event in client.events)
+    assert await until_closed(guarded_client) == pytest.approx(20, abs=6)
+    assert any(isinstance(event, ConnectionTerminated) for event in guarded_client.events)
 
 
 async def test_a_call_without_a_sign_in_ends_at_the_connection_s_total_age_although_its_client_stays(
-    connect_raw: ConnectRaw, autojump_clock: MockClock, nursery: trio.Nursery
+    guarded_client: RawClient, autojump_clock: MockClock
 ) -> None:
-    server = guarded()
-    nursery.start_soon(keep_alive, server.connections, PINGING)
-    client = await connect_raw(server=server)
+    client, server = guarded_client, guarded_client.server
     call = await client.call()
     with trio.move_on_after(40):
         await until_closed(client)
@@ -129,20 +141,24 @@ async def test_a_call_without_a_sign_in_ends_at_the_connection_s_total_age_altho
     assert server.statistics().connections == 0
 
 
-async def test_a_client_that_has_authenticated_may_be_silent_and_without_a_call(
-    connect_raw: ConnectRaw, autojump_clock: MockClock, nursery: trio.Nursery
+@pytest.mark.parametrize(("connect", "seconds"), [(authenticate_once, inf), (sign_in_and_out, 20)])
+async def test_a_client_may_be_silent_and_without_a_call_while_it_is_authenticated(
+    connect: Connect, seconds: float, connect_raw: ConnectRaw, autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    server = guarded()
+    server = guarded(connect=connect)
     nursery.start_soon(keep_alive, server.connections, PINGING)
     client = await connect_raw(server=server)
     call = await client.call()
     await client.ping(call)
     await client.data_of(call)
+    with trio.move_on_after(100):
+        await until_closed(client)
     client.http2.reset_stream(call)
     await client.flush()
-    with trio.move_on_after(200):
-        await until_closed(client)
-    await client.prove_alive()
+    began = trio.current_time()
+    with trio.move_on_after(200) as open_for:
+        assert await until_closed(client) - began == pytest.approx(seconds, abs=6)
+    assert open_for.cancelled_caught == (seconds == inf)
 
 
 async def test_a_newcomer_closes_the_oldest_client_that_never_authenticated(connect_raw: ConnectRaw) -> None:

@@ -68,6 +68,7 @@ final class Session {
     // State that outlives a connection.
     private volatile Position position; // where to resume; null at first
     private Send pending; // not accepted yet; a client that may be killed stores it on disk
+    private long firstSentMs; // when it was first sent; 0 until then
     private CompletableFuture<String> outcome;
     private long newestMs = System.currentTimeMillis() - HISTORY_MS; // of the newest event, never of an own message
     private int failures;
@@ -113,6 +114,7 @@ final class Session {
                 .setRecipientId(otherId)
                 .setText(Text.newBuilder().setBody(text))
                 .build();
+        firstSentMs = 0;
         isNew(myId, pending.getClientMessageId()); // a replay of it is not shown
         outcome = new CompletableFuture<>();
         sendPending();
@@ -121,9 +123,13 @@ final class Session {
 
     /** Send it again whenever it may be lost: the server keeps one message per client_message_id. */
     private synchronized void sendPending() {
-        if (pending != null) {
-            say(ClientFrame.newBuilder().setSend(pending).build());
+        if (pending == null || welcome == null) {
+            return;
         }
+        long now = System.currentTimeMillis();
+        firstSentMs = firstSentMs == 0 ? now : firstSentMs;
+        int msAgo = (int) (now - firstSentMs); // unsigned: very long, if the clock was set back
+        say(ClientFrame.newBuilder().setSend(pending.toBuilder().setFirstSentMsAgo(msAgo)).build());
     }
 
     private synchronized void say(ClientFrame frame) {
@@ -147,6 +153,9 @@ final class Session {
 
     /** A random pause, so that the clients of a gateway do not reconnect together; it grows, up to a low bound. */
     private synchronized long pause(Leave left) {
+        if (left.afterMs() > 0) {
+            return left.afterMs() + ThreadLocalRandom.current().nextLong(500); // the server is up: this is no failure
+        }
         if (failures == 0) {
             failingSince = now();
         }
@@ -155,7 +164,7 @@ final class Session {
             return 0; // if the user is not there either, the gateways disagree: give them time
         }
         long longest = Math.min(Math.max((now() - failingSince) / 4, 2_000), 5_000);
-        return Math.max(left.afterMs(), ThreadLocalRandom.current().nextLong(Math.min(250L << failures, longest)));
+        return ThreadLocalRandom.current().nextLong(Math.min(250L << failures, longest));
     }
 
     private Leave connect(Leave left) throws ApiException, InterruptedException {

@@ -1,14 +1,15 @@
 """The connections of one address share one turn in each pass of the scheduler."""
 
 import gc
+import math
 import weakref
 
 import pytest
 import trio
 import trio.testing
 
-from shared.rpc import turns as module
-from shared.rpc.turns import TURN_SECONDS, Turn, Turns
+from shared.net import turns as module
+from shared.net.turns import CONNECTION_SECONDS, TURN_SECONDS, Turn, Turns, await_client
 
 TASKS = 100
 
@@ -32,8 +33,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 async def work(turn: Turn, clock: Clock, seconds: float) -> None:
     await turn.wait()
-    with turn.spending():
-        clock.now += seconds
+    with turn:
+        clock.now += seconds / 2
+    turn.charge(seconds / 2)
+    clock.now += seconds / 2
 
 
 async def test_nobody_waits_within_a_turn(clock: Clock) -> None:
@@ -88,6 +91,24 @@ async def test_a_cancelled_connection_leaves_no_other_waiting(clock: Clock) -> N
             scope.cancel()
         nursery.cancel_scope.deadline = trio.current_time() + 30  # only for a test that has failed
     assert done >= TASKS // 2
+
+
+async def test_a_new_connection_is_charged_once_its_client_has_sent_bytes(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    turn = Turn()
+    ours, theirs = trio.socket.socketpair()
+    async with trio.SocketStream(ours) as stream, trio.SocketStream(theirs) as client:
+        for _ in range(math.ceil(TURN_SECONDS / CONNECTION_SECONDS)):
+            with trio.move_on_after(1):
+                await await_client(stream, turn)
+            with trio.testing.assert_no_checkpoints():
+                await turn.wait()
+        await client.send_all(b"x")
+        for _ in range(math.ceil(TURN_SECONDS / CONNECTION_SECONDS)):
+            await await_client(stream, turn)
+        with trio.testing.assert_checkpoints():
+            await turn.wait()
 
 
 def test_the_connections_of_one_address_share_a_turn_while_there_are_any() -> None:

@@ -1,0 +1,107 @@
+"""One share of the process for all connections of one address, on all listeners.
+
+A pass of Trio's scheduler runs every task that is ready. Without a common bound, ten connections of one client process
+ten slices in each pass, and a task of another client, which needs several passes, waits for all of them.
+
+Work that does not await is measured; other work is charged with an estimate before it begins.
+"""
+
+from time import perf_counter
+from types import TracebackType
+from weakref import WeakValueDictionary
+
+import trio
+
+from shared.net.client_address import UNKNOWN, address_key
+
+TURN_SECONDS = 0.002
+"""Seconds for which an address's connections together process received bytes in one pass. With the work that follows
+from them, a pass takes some 4 ms, and a probe, which needs some ten passes, 40 ms."""
+
+WOKEN_AT_ONCE = 8
+"""Connections that continue in a new turn. Most slices are short, so that many of them fit; each that does not costs
+20 microseconds."""
+
+CONNECTION_SECONDS = 0.0003
+"""Estimate of the beginning and the end of a connection."""
+
+TLS_SECONDS = 0.001
+"""Estimate of a handshake of TLS."""
+
+MESSAGE_SECONDS = 0.0001
+"""Estimate of a message: to parse it, to serve it, and to send the answer."""
+
+REQUEST_SECONDS = 0.001
+"""Estimate of a request of HTTP."""
+
+
+class Turn:
+    """The bound of the connections of one address. `with turn:` counts the time of the block, which must not await."""
+
+    def __init__(self) -> None:
+        self._spent = 0.0
+        self._began = 0.0
+        self._ending = False  # a task waits for the next pass, in which it begins the next turn
+        self._waiting = trio.lowlevel.ParkingLot()
+
+    async def wait(self) -> None:
+        """Return at once during the turn; after it, in the next turn. Count or charge the work right after it, without
+        an await: a waiting connection that takes its turn wakes the next."""
+        while self._spent >= TURN_SECONDS:
+            if self._ending:
+                await self._waiting.park()
+            else:
+                await self._begin_next()
+
+    def charge(self, seconds: float) -> None:
+        """Count so many seconds."""
+        self._spent += seconds
+        if self._waiting:
+            self._waiting.unpark()
+
+    def __enter__(self) -> None:
+        self._began = perf_counter()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.charge(perf_counter() - self._began)
+
+    async def _begin_next(self) -> None:
+        self._ending = True
+        try:
+            await trio.lowlevel.checkpoint()
+        finally:  # also if this connection is cancelled: others wait
+            self._ending = False
+            self._spent = 0.0
+            self._waiting.unpark(count=WOKEN_AT_ONCE)
+
+
+class Turns:
+    """The turns of a process, by address. A turn is kept as long as a connection refers to it."""
+
+    def __init__(self) -> None:
+        self._by_client: WeakValueDictionary[str, Turn] = WeakValueDictionary()
+
+    def of(self, peer: str) -> Turn:
+        """Return the turn of the peer's address; one of its own if that is unknown."""
+        client = address_key(peer)
+        if client == UNKNOWN:
+            return Turn()
+        turn = self._by_client.get(client)
+        if turn is None:
+            turn = self._by_client[client] = Turn()
+        return turn
+
+
+async def await_client(stream: trio.abc.Stream, turn: Turn) -> None:
+    """Wait until the client of a new connection has sent bytes or has ended, then for its turn; charge the connection.
+
+    Raises OSError and trio.ClosedResourceError on a lost connection.
+    """
+    has_tls = isinstance(stream, trio.SSLStream)
+    transport = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+    if isinstance(transport, trio.SocketStream):
+        await trio.lowlevel.wait_readable(transport.socket)
+    await turn.wait()
+    turn.charge(TLS_SECONDS if has_tls else CONNECTION_SECONDS)

@@ -1,0 +1,19 @@
+// The links of admins in the page's address.
+
+import assert from "node:assert/strict";
+import test from "node:test";
+import { displayName, userName } from "../../../web/format.js";
+import { linkIn } from "../../../web/links.js";
+
+test("an address with a link has its kind and its token, any other address has none", () => {
+  assert.deepEqual(linkIn("#invite=a1b2.x-Y_z"), { kind: "invite", token: "a1b2.x-Y_z" });
+  assert.deepEqual(linkIn("#reset=12.secret"), { kind: "reset", token: "12.secret" });
+  for (const hash of ["", "#", "#invite=", "#invite", "#d-1-2", "#other=1", "#users/5?part=invite=1"])
+    assert.deepEqual(linkIn(hash), { kind: "", token: "" }, hash);
+});
+
+test("a deleted account has a name to show and no user name", () => {
+  assert.equal(displayName({ name: "", display_name: "", deleted: true }), "Deleted account");
+  assert.equal(userName({ name: "" }), "");
+  assert.equal(userName({ name: "ada" }), "@ada");
+});

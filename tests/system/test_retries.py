@@ -1,0 +1,72 @@
+"""A message that is sent again long after its answer was lost."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from rookery.v1.session_pb2 import Accepted, React, Send
+from tests.system.sessions import Session, connector, open_session, text_to
+from tools.launch.cluster import Cluster, running_cluster
+from tools.launch.people import PATIENCE, read_history, sign_up
+from tools.launch.process import Process, Rookery, running
+
+TAIL_BYTES = 1024 * 1024
+FILLER = "x" * 16_000
+
+
+@pytest.fixture(params=["embedded", pytest.param("distributed", marks=pytest.mark.slow)])
+def platform(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, Process]]:
+    """The address of a BFF, and the process of the gateway."""
+    if request.param == "embedded":
+        with running(Rookery(tmp_path / "data", tail_bytes=TAIL_BYTES)) as ready:
+            yield ready.url, ready
+    else:
+        engines = request.getfixturevalue("engines")
+        cluster = Cluster(tmp_path / "cluster", engines, bffs=1, gateways=1, archives=1, tail_bytes=TAIL_BYTES)
+        with running_cluster(cluster) as together:
+            yield together.bffs[0].url, together.gateways[0]
+
+
+async def repeat(session: Session, send: Send) -> Accepted:
+    """Send it until it is accepted: the archive commits its position once a second."""
+    with trio.fail_after(PATIENCE):
+        while True:
+            await session.send_frame(send=send)
+            answer = await session.next_where(lambda frame: not frame.HasField("event"), refused=True)
+            if not answer.refused.retryable:
+                return answer.accepted
+            await trio.sleep(0.05)
+
+
+async def test_a_retry_that_the_tail_has_forgotten_is_answered_with_the_message_of_history(
+    platform: tuple[str, Process],
+) -> None:
+    url, gateway = platform
+    ada, grace = await sign_up(url, "ada"), await sign_up(url, "grace")
+    connect = connector(gateway, "grpc")
+    send = text_to(grace.user_id, "once")
+    async with open_session(connect, ada) as session:
+        position = session.position
+        send.first_sent_ms_ago = 0
+        first = await repeat(session, send)
+        for _ in range(TAIL_BYTES // len(FILLER) + 1):
+            await session.send_text(grace.user_id, FILLER)
+    for ms_ago in (600_000, None):  # a client that does not know the field, too
+        send.ClearField("first_sent_ms_ago")
+        if ms_ago is not None:
+            send.first_sent_ms_ago = ms_ago
+        async with connect() as stream:
+            session = Session(stream)
+            await session.authenticate(ada.access_token, position)
+            await session.next("gap")
+            assert await repeat(session, send) == first
+            react = React(chat_id=first.chat_id, message_id=first.message_id, emoji="👍" if ms_ago else "🎉")
+            await session.send_frame(react=react)
+            await session.next_event("reaction")
+    history = await read_history(
+        url, ada, first.chat_id, until=lambda messages: any(len(each.reactions) == 2 for each in messages)
+    )
+    (found,) = [each for each in history if each.message.text.body == "once"]
+    assert found.message.message_id == first.message_id
