@@ -51,6 +51,7 @@ export class ChatView {
     const other = chats.otherOf(this.#chat_id);
     const isMissing = !other || chats.profiles.isMissing(other);
     const profile = chats.partner(this.#chat_id);
+    const name = profile ? displayName(profile) : "this chat";
     const content = isMissing
       ? memo("missing", [], () =>
           emptyState("Chat not found", "The address may be wrong, or the chat belongs to someone else."),
