@@ -56,7 +56,7 @@ export class ChatView {
       ? memo("missing", [], () =>
           emptyState("Chat not found", "The address may be wrong, or the chat belongs to someone else."),
         )
-      : [this.#messages.view(), profile?.deleted ? closed() : this.#composer.view(profile ? displayName(profile) : "this chat")];
+      : [this.#messages.view(), profile?.deleted ? closed() : this.#composer.view(name)];
     return h(
       "rookery-chat",
       { class: "chat", key: this.#chat_id },
