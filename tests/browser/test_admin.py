@@ -364,6 +364,7 @@ def test_everything_can_be_done_with_the_keyboard(platform: Platform, at_admin: 
     page.get_by_role("navigation").get_by_role("link", name="Users").focus()
     keys.press("Enter")
     expect(page.get_by_role("heading", name="Users", exact=True)).to_be_focused()
+    expect(page.get_by_text("Live", exact=True)).to_be_visible()
     keys.press("Tab")
     expect(page.get_by_label("Part of a name, or an id")).to_be_focused()
     keys.type(tomasz.name)

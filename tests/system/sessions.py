@@ -124,7 +124,10 @@ class Session:
 
 
 def text_to(to: int | str, text: str, client_message_id: str = "") -> pb.Send:
+    """A message: with an id of its own for the first time, with a given one perhaps again."""
     send = pb.Send(client_message_id=client_message_id or secrets.token_hex(8), text=pb.Text(body=text))
+    if not client_message_id:
+        send.first_sent_ms_ago = 0
     if isinstance(to, int):
         send.recipient_id = to
     else:
