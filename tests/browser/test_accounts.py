@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Account, Platform, Seat, Seats
@@ -57,6 +58,7 @@ def fill_in(seat: Seat, name: str) -> None:
     seat.page.get_by_role("button", name="Create account").click()
 
 
+@pytest.mark.slow
 def test_a_user_whom_an_admin_creates_sets_the_password_with_a_link(platform: Platform, seats: Seats) -> None:
     admin = open_admin(seats(platform), make_admin(platform), "Users").page
     admin.get_by_role("button", name="Create a user").click()
@@ -85,6 +87,7 @@ def test_a_user_whom_an_admin_creates_sets_the_password_with_a_link(platform: Pl
     expect(victor.page.get_by_role("heading", name="Rookery")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_deleted_account_stays_in_the_chats_of_others_but_can_not_be_written_to(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:

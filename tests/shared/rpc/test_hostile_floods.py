@@ -176,13 +176,14 @@ async def test_the_connections_of_one_client_share_one_turn(serve: Serve, monkey
 
 
 async def test_messages_that_arrive_at_once_take_turns(connect_raw: ConnectRaw) -> None:
-    messages, ended = 100, trio.Event()
+    messages, ended = 400, trio.Event()
 
     async def connect(stream: SessionStream) -> None:
         async with counting_passes() as passes:
             for _ in range(messages):
                 await stream.receive()
-        assert passes.passed >= messages * MESSAGE_SECONDS / TURN_SECONDS - 1
+        turns = messages * MESSAGE_SECONDS / TURN_SECONDS
+        assert passes.passed >= turns - 3  # the count begins a pass late, and tasks of a pass run in any order
         ended.set()
 
     client = await connect_raw(connect=connect)

@@ -18,6 +18,8 @@ from tests.shared.drivers.cassandra.conftest import settings_for
 from tests.waiting import until
 from tools.engines.cassandra import Cassandra
 
+pytestmark = pytest.mark.slow
+
 TIMEOUT = 1.5
 """Seconds for a request here: short, so that a test need not wait long for its end."""
 
