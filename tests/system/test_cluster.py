@@ -280,6 +280,7 @@ async def test_a_suspension_by_command_ends_the_sessions_at_any_gateway(cluster:
     assert (audit[-1]["act"], audit[-1]["target"]) == ("suspend_user", f"{person.name} ({person.user_id})")
 
 
+@pytest.mark.slow
 async def test_one_process_on_the_same_engines_is_a_platform_too(cluster: Cluster, tmp_path: Path) -> None:
     """`rookery up --engines` with its own topic, keyspace and prefix, which it creates."""
     own = {
