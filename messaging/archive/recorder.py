@@ -139,10 +139,8 @@ class Recorder:
             end = await self._backplane.end_offset(partition)
             if offsets[partition] <= end:
                 consumer.seek(partition, offsets[partition])
-                # The log's own may be older, after a crash; then the epoch is not known.
-                recorded = Checkpoint(offsets[partition])
-                inherited = self._inherited.get(partition, recorded)
-                self._recorded[partition] = inherited if inherited.offset == recorded.offset else recorded
+                # The log's own may be older, after a crash.
+                self._recorded[partition] = self._checkpoint_at(partition, offsets[partition])
             else:
                 _log.error("log_replaced", partition=partition, recorded=offsets[partition], end=end)
 
@@ -172,7 +170,7 @@ class Recorder:
         for record in records:
             fences = self._fences.get(record.partition)
             if fences is None or record.offset < fences.epoch:  # no epoch of this log is higher: it was replaced
-                fences = self._fences[record.partition] = self._fences_at(record)
+                fences = self._fences[record.partition] = Fences(*self._checkpoint_at(record.partition, record.offset))
             try:
                 envelope = Envelope.FromString(record.value)
             except DecodeError as error:
@@ -189,12 +187,11 @@ class Recorder:
                 fences.read(record.offset, envelope.fence)
         return events
 
-    def _fences_at(self, record: StoredRecord) -> Fences:
-        """The fences of a partition whose first record this is: its checkpoint's epoch, if that is of this offset."""
-        checkpoint = self._inherited.get(record.partition)
-        if checkpoint is None or checkpoint.offset != record.offset:
-            return Fences(record.offset)
-        return Fences(record.offset, checkpoint.epoch)
+    def _checkpoint_at(self, partition: int, offset: int) -> Checkpoint:
+        """The offset where recording begins, with the epoch of the inherited checkpoint if that is of this offset: at
+        any other offset the epoch is not known."""
+        inherited = self._inherited.get(partition)
+        return inherited if inherited is not None and inherited.offset == offset else Checkpoint(offset)
 
     async def _write(self, recordable: Recordable, offsets: Mapping[int, int]) -> None:
         """Write the events to the store. An event that it rejects is found by bisection and becomes a dead letter."""
