@@ -48,7 +48,7 @@ export const h = (tag, props = {}, ...children) => new Description(tag, props, c
  */
 export const memo = (key, deps, view) => new Memo(key, deps, view);
 
-/** What the renderer made for a child. */
+/** The rendered form of a child. */
 class Instance {
   /** @type {readonly Instance[]} */
   children = [];

@@ -58,7 +58,7 @@ class Suspension(Input):
 
 
 class NewAccount(Input):
-    """An account for somebody else, who sets the password with a link."""
+    """An account for another user. The user sets the password with a link."""
 
     name: Name
     display_name: DisplayName | None = Field(None, description="Defaults to the name")

@@ -86,7 +86,7 @@ class Admin:
 
     @endpoint("POST", "/v1/admin/users", models.CreatedAccount, status=201)
     async def create_account(self, admin: Claims, body: models.NewAccount) -> Response | Refusal:
-        """Create an account for somebody, who sets the password with the returned link."""
+        """Create an account for another user. The user sets the password with the returned link."""
         services = self._services
         user = User.new(await services.ids.next(), body.name, body.display_name, services.clock_ms())
         actor = await self._actor(admin)

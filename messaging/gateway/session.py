@@ -64,7 +64,7 @@ REFUSED_SENDS_SECONDS = 40.0
 the client has read the refusal, or its connection has failed the heartbeat."""
 
 RESEND_SECONDS = 60.0
-"""From the connection on: within this time a client has sent again what the session before left unanswered."""
+"""Seconds from the connection on, within which a client repeats the unanswered sends of its previous session."""
 
 MAX_RATE_EXCESS = 1_000
 """Frames refused for their rate, minus the frames accepted since, before the session is ended."""

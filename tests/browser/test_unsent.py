@@ -1,4 +1,4 @@
-"""What was written is never lost: full, blocked and corrupt storage, and a page that ends between two steps."""
+"""Unsent text is never lost: full, blocked and corrupt storage, and a page that ends between two steps."""
 
 import re
 

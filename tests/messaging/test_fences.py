@@ -34,7 +34,7 @@ def test_records_of_an_earlier_epoch_count_up_to_the_next_owner_s_fence() -> Non
 
 
 def test_a_fence_that_comes_late_changes_nothing() -> None:
-    """Its gateway had not read the fence of the next owner, who serves already."""
+    """Its gateway had not read the fence of the next owner, which serves the partition already."""
     fences = Fences(0)
     assert fences.read(7, Fence(read_up_to=7))
     assert not fences.read(9, Fence(read_up_to=7))

@@ -20,7 +20,7 @@ class Echo(socketserver.BaseRequestHandler):
 
 @pytest.fixture
 def relay() -> Iterator[Relay]:
-    """In front of a server that sends back what it receives."""
+    """In front of an echo server."""
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Echo) as server:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, args=[0.01]).start()

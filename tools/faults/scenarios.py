@@ -29,7 +29,7 @@ FLAP_SECONDS = 5.0
 """Between two kills of a gateway."""
 
 LATENCY = 0.2
-"""Seconds by which a bad network delays what it carries, in each direction."""
+"""Seconds by which a bad network delays bytes, in each direction."""
 
 STOPPED = 10.0
 """Seconds from SIGTERM to the end: the stop deadline and a margin."""

@@ -1,4 +1,4 @@
-"""A TCP relay in front of a server: a network that delays what it carries, or carries nothing.
+"""A TCP relay in front of a server: a network that delays bytes, or carries none.
 
 python -m tools.launch.relay PORT HOST:PORT
 """

@@ -56,7 +56,7 @@ class Assignor(CooperativeStickyAssignor):  # type: ignore[misc]
 def divide(
     partitions: Collection[int], claims: Mapping[str, Collection[int]], newcomers: Collection[str]
 ) -> Partitions:
-    """Return the partitions that each member has after this rebalance. `claims` has those that it has before it.
+    """Return the partitions of each member after this rebalance. `claims` has its partitions before the rebalance.
 
     A partition without an owner goes to the member with the fewest. Then partitions move until all members have the
     same number, or one more. A newcomer gains from other newcomers only, and its share stays where it is for so long: a

@@ -1,4 +1,4 @@
-"""Look up offsets: by time, and those that a group has committed. For Kafka's thread."""
+"""Look up offsets by time, and the committed offsets of groups. For Kafka's thread."""
 
 from shared.backplane.kafka.kafka_python import (
     Client,

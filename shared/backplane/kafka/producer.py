@@ -86,7 +86,8 @@ class Producer:
             self._loop.call_soon(self._step)
 
     def withdraw(self, partitions: Collection[int]) -> None:
-        """See Backplane.withdraw. Done before what is scheduled later in Kafka's thread, such as their release."""
+        """See Backplane.withdraw. Kafka's thread withdraws the calls before it runs tasks that are scheduled later,
+        such as the release of the partitions."""
         self._loop.assert_in_trio_thread()
         self._loop.call_soon(lambda: self._withdraw(partitions))
 

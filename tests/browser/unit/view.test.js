@@ -1,4 +1,4 @@
-// The renderer: what it changes on the page, and what it leaves alone. The page is a small fake of the browser's.
+// The renderer changes the nodes that differ from the view, and leaves all others alone. The page is a small fake.
 
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";

@@ -153,9 +153,9 @@ class ScriptedLog:
         """How often the consumer has fetched: it has handled all earlier events."""
         self.has_left = False
         self.recorded = 0
-        """What the archives have committed in each partition."""
+        """The offset that the archives have committed in each partition."""
         self.end = 0
-        """What `end_offset` returns for each partition; `offset_at` returns one more."""
+        """The result of `end_offset` for each partition; `offset_at` returns one more."""
         self.sought: dict[int, int] = {}
         self.withdrawn: set[int] = set()
         self.unacknowledged: list[tuple[Sequence[Record], Done]] = []

@@ -191,7 +191,7 @@ async def test_a_partition_is_owned_once_its_fence_is_in_force_whatever_comes_be
 async def test_a_late_record_of_a_former_owner_is_in_no_tail_and_reaches_no_session(
     platform: Platform, log: ScriptedLog
 ) -> None:
-    """Its sender, who got no answer, sends it again."""
+    """The sender received no answer to the record, and repeats the send."""
     event = Event(event_id=5, message=Message(message_id=5, chat_id="d-1-2", sender_id=ANN, client_message_id="a"))
     record = Envelope(event=event, recipient_ids=[ANN, BEN], truth=True, sender_id=ANN, epoch=1)
     log.overtaking[HOME] = [foreign_fence(0), record]

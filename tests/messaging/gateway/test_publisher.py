@@ -201,7 +201,7 @@ async def test_a_retry_from_before_the_tail_is_answered_with_the_first_message(
 
 
 async def test_a_retry_from_before_the_tail_waits_for_history(platform: Platform, log: ScriptedLog) -> None:
-    """If the archive is away, and if it has not recorded what the tail has forgotten."""
+    """The archive is away, or has not recorded the messages that the tail has forgotten."""
     gateway = await platform.start_gateway()
     tail = gateway.partitions.tail_of(ANN)
     assert tail is not None

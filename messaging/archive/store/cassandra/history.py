@@ -18,7 +18,7 @@ MAX_BUCKETS_AT_ONCE = 16
 """Buckets of a chat that are read concurrently."""
 
 COUNTED_AT_ONCE = 200
-"""Messages of a chat that are read at once to count those of others: among so many there are usually UNREAD_LIMIT."""
+"""Messages of a chat in one read of a count: so many usually include UNREAD_LIMIT messages of other members."""
 
 _BUCKETS = "SELECT bucket FROM buckets_by_chat WHERE chat_id = ?"
 _BEFORE = """
