@@ -2,6 +2,7 @@
 
 import { iconView } from "../icons.js";
 import { h } from "../view.js";
+import { bodyOf, sends } from "../writing.js";
 
 /** @import {App} from "./app-shell.js" */
 
@@ -84,9 +85,7 @@ export class Composer {
 
   /** @param {KeyboardEvent} event */
   #keyPressed(event) {
-    const sends =
-      event.key === "Enter" && !event.shiftKey && !event.isComposing && matchMedia("(hover: hover)").matches;
-    if (!sends) return;
+    if (!sends(event) || !matchMedia("(hover: hover)").matches) return;
     event.preventDefault();
     void this.#submit();
   }
@@ -94,7 +93,7 @@ export class Composer {
   /** The text leaves the field only when it is kept in the outbox. What is typed meanwhile stays. */
   async #submit() {
     const text = this.#unsent();
-    const body = text.trim();
+    const body = bodyOf(text);
     if (!body || this.#excess() > 0) return;
     const piece = { text };
     this.#leaving.push(piece);
@@ -124,6 +123,6 @@ export class Composer {
 
   /** The number of bytes above the limit of a message. */
   #excess() {
-    return encoder.encode(this.#unsent().trim()).length - this.#app.sending.maxTextBytes;
+    return encoder.encode(bodyOf(this.#unsent())).length - this.#app.sending.maxTextBytes;
   }
 }
