@@ -164,9 +164,12 @@ export class AppShell {
   }
 
   #connectionChanged() {
-    clearTimeout(this.#noticeTimer);
-    if (this.sync.isOnline) this.#isNoticeShown = false;
-    else if (!this.#isNoticeShown) this.#noticeTimer = setTimeout(() => this.#showNotice(), NOTICE_AFTER_MS);
+    if (!this.sync.isReachable) this.#noticeTimer ??= setTimeout(() => this.#showNotice(), NOTICE_AFTER_MS);
+    else {
+      clearTimeout(this.#noticeTimer);
+      this.#noticeTimer = undefined;
+      this.#isNoticeShown = false;
+    }
   }
 
   #showNotice() {
