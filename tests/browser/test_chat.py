@@ -69,6 +69,9 @@ def test_a_draft_the_open_chat_and_history_survive_a_reload(
     seat.page.reload()
     expect(seat.composer).to_have_value("Half a thou")
     expect(seat.message("Are you there?")).to_be_visible()
+    expect(seat.row("Mira Okafor")).to_contain_text("Are you there?")
+    seat.page.go_back()
+    expect(seat.row("Mira Okafor")).to_contain_text("Draft: Half a thou")
 
 
 def test_going_back_from_any_chat_leads_to_the_list(

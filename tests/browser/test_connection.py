@@ -119,6 +119,7 @@ def test_a_refused_message_is_marked_and_retried_in_its_place_or_deleted(
     failed = seat.message("and the upgrade guide")
     expect(failed).to_contain_text("Not sent")
     expect(failed).to_contain_text("Not in this chat.")
+    expect(seat.row("Mira Okafor")).to_contain_text("Not sent: and the upgrade guide")
     seat.page.reload()
     expect(failed).to_contain_text("Not sent")
     failed.get_by_role("button", name="Try again").click()
