@@ -7,6 +7,7 @@ const longWeekday = new Intl.DateTimeFormat(undefined, { weekday: "long" });
 const dayAndMonth = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
 const fullDate = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric" });
 const everything = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "short" });
+const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
 
 /** How many different avatar colours `tokens.css` names. */
 export const AVATAR_COLOURS = 8;
@@ -17,8 +18,11 @@ export const timeOfDay = (at_ms) => clock.format(at_ms);
 /** Day and time in full, for tooltips and screen readers. @param {number} at_ms */
 export const fullTime = (at_ms) => everything.format(at_ms);
 
-/** @param {number} at_ms */
-function startOfDay(at_ms) {
+/** Day and time to the second. @param {number} at_ms */
+export const exactTime = (at_ms) => exact.format(at_ms);
+
+/** The midnight before a moment, in milliseconds since 1970. @param {number} at_ms */
+export function startOfDay(at_ms) {
   return new Date(at_ms).setHours(0, 0, 0, 0);
 }
 

@@ -28,7 +28,8 @@ REACT_ABOVE = """() => {
   const top = document.querySelector('.messages').getBoundingClientRect().top;
   const lines = [...document.querySelectorAll('rookery-message')];
   const above = lines.filter((line) => line.getBoundingClientRect().bottom < top);
-  above.at(-3).querySelector('.icon-button').click();
+  above.at(-3).focus({ preventScroll: true });
+  requestAnimationFrame(() => requestAnimationFrame(() => above.at(-3).querySelector('.icon-button').click()));
 }"""
 """Clicks the reaction button of a message above the view."""
 

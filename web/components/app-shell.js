@@ -2,6 +2,7 @@
 // the address, so that reload, back and links work.
 
 import { displayName } from "../format.js";
+import { placeIn } from "../links.js";
 import { Chats } from "../stores/chats.js";
 import { Sync } from "../stores/sync.js";
 import { h, memo, Root } from "../view.js";
@@ -18,6 +19,8 @@ import { nothingOpen } from "./empty.js";
 const NOTICE_AFTER_MS = 1_200;
 /** The number of announcements that are kept for screen readers. */
 const ANNOUNCEMENTS = 5;
+/** A short notice stays for this time. */
+const SAID_MS = 4_000;
 const RECONNECTING = "Reconnecting. What you write is kept and sent when the connection is back.";
 /** Shown while the browser's storage is blocked or full. */
 const UNKEPT = "This browser’s storage is full or blocked. What is not sent yet is lost when you close the page.";
@@ -32,6 +35,7 @@ const UNKEPT = "This browser’s storage is full or blocked. What is not sent ye
  * @property {Root} root
  * @property {(chat_id: string) => void} open
  * @property {() => void} close returns to the list
+ * @property {(text: string) => void} say shows a short notice
  * @property {() => Promise<void>} signOut
  */
 
@@ -46,6 +50,10 @@ export class AppShell {
   #list;
   /** @type {ChatView | null} */
   #chat = null;
+  /** A short notice; empty for none. */
+  #said = "";
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #saidTimer;
   #isNoticeShown = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #noticeTimer;
@@ -87,6 +95,15 @@ export class AppShell {
     this.root.stop();
     this.#chat?.stop();
     clearTimeout(this.#noticeTimer);
+    clearTimeout(this.#saidTimer);
+  }
+
+  /** Shows a short notice. @param {string} text */
+  say(text) {
+    this.#said = text;
+    this.root.invalidate();
+    clearTimeout(this.#saidTimer);
+    this.#saidTimer = setTimeout(() => this.say(""), SAID_MS);
   }
 
   /** @param {EventTarget} target @param {string} type @param {(event: Event) => void} listener */
@@ -121,12 +138,13 @@ export class AppShell {
   }
 
   #route() {
-    const chat_id = decoded(location.hash.slice(1));
+    const { chat_id, message_id } = placeIn(location.hash);
     const before = this.chats.openChat;
+    if (this.#chat && chat_id === before && message_id) this.#chat.goTo(message_id);
     if (this.#chat ? chat_id === before : !chat_id) return;
     this.#chat?.stop();
-    this.#chat = chat_id ? new ChatView(this, chat_id) : null;
-    this.chats.open(chat_id);
+    this.#chat = chat_id ? new ChatView(this, chat_id, message_id) : null;
+    this.chats.open(chat_id, message_id);
     if (chat_id) return;
     this.root.render();
     this.#list.focusChat(before);
@@ -143,6 +161,7 @@ export class AppShell {
         { class: "notices", key: "notices" },
         h("div", { class: "notice", role: "status", hidden: !this.#isNoticeShown }, this.#noticeContent()),
         h("div", { class: "notice", role: "status", hidden: this.sending.isDurable }, UNKEPT),
+        h("div", { class: "notice said", role: "status", hidden: !this.#said }, this.#said),
       ),
       h(
         "div",
@@ -198,14 +217,5 @@ export class AppShell {
     } else if (event.key === "Escape" && this.chats.openChat && !event.defaultPrevented) {
       this.close();
     }
-  }
-}
-
-/** The decoded part of an address; empty if it can't be decoded. @param {string} text */
-function decoded(text) {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return "";
   }
 }

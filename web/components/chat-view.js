@@ -1,11 +1,14 @@
 // The right pane: one chat, with its other member, its messages and the composer.
 
 import { displayName, userName } from "../format.js";
+import { firstIdAt } from "../messages.js";
 import { h, memo } from "../view.js";
 import { avatarView } from "./avatar.js";
 import { iconButton } from "./buttons.js";
 import { Composer } from "./composer.js";
+import { DateDialog } from "./date-dialog.js";
 import { emptyState } from "./empty.js";
+import { menuButton } from "./menu.js";
 import { MessageList } from "./message-list.js";
 import { ProfileDialog } from "./profile-dialogs.js";
 
@@ -16,14 +19,15 @@ export class ChatView {
   #app;
   #chat_id;
   #back = iconButton("Back to chats", "back", () => this.#app.close(), { class: "icon-button back" });
+  #menu = menuButton("Chat options", () => [{ label: "Go to a date", choose: () => this.#chooseDate() }]);
   #messages;
   #composer;
 
-  /** @param {App} app @param {string} chat_id */
-  constructor(app, chat_id) {
+  /** @param {App} app @param {string} chat_id @param {string} message_id the message at which to open; or empty */
+  constructor(app, chat_id, message_id) {
     this.#app = app;
     this.#chat_id = chat_id;
-    this.#messages = new MessageList(app, chat_id);
+    this.#messages = new MessageList(app, chat_id, message_id);
     this.#composer = new Composer(app, chat_id, () => this.#messages.toBottom());
     const other = app.chats.otherOf(chat_id);
     if (other) app.chats.profiles.refresh(other);
@@ -31,6 +35,11 @@ export class ChatView {
 
   stop() {
     this.#messages.stop();
+  }
+
+  /** Goes to a message. @param {string} message_id */
+  goTo(message_id) {
+    void this.#messages.goTo(message_id);
   }
 
   /** A message of another user arrived. @param {Message} message */
@@ -60,9 +69,13 @@ export class ChatView {
     return h(
       "rookery-chat",
       { class: "chat", key: this.#chat_id },
-      h("header", { class: "bar" }, this.#back, !isMissing && this.#who()),
+      h("header", { class: "bar" }, this.#back, !isMissing && [h("h1", { class: "unseen" }, `Chat with ${name}`), this.#who(), this.#menu]),
       content,
     );
+  }
+
+  #chooseDate() {
+    new DateDialog((day) => void this.#messages.goTo(firstIdAt(day.getTime()))).open();
   }
 
   /** The other member, with the button that opens the profile. */
