@@ -130,14 +130,16 @@ def test_texts_are_shown_literally_and_links_send_no_referrer(
         "'; DROP TABLE messages; --",
         "مرحبا 👩‍🚀 \u202e reversed",
         "See https://example.org/run/42.",
+        f"and {platform.url}/#{ada.chat_with(mira)}/5",
     )
     platform.send(mira, ada.chat_with(mira), *texts)
     seat = seats(platform, ada, chat="Mira Okafor")
     expect(seat.messages.locator(".text")).to_have_text(texts)
     assert seat.page.locator("rookery-message img, rookery-message script").count() == 0
-    link = seat.messages.get_by_role("link")
-    expect(link).to_have_attribute("href", "https://example.org/run/42")
-    expect(link).to_have_attribute("rel", "noopener noreferrer")
+    links = seat.messages.get_by_role("link")
+    expect(links.first).to_have_attribute("href", "https://example.org/run/42")
+    expect(links.first).to_have_attribute("rel", "noopener noreferrer")
+    assert [link.get_attribute("target") for link in links.all()] == ["_blank", None], "a message's link opens here"
 
 
 def test_a_message_that_is_too_long_is_held_back_with_its_reason(

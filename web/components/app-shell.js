@@ -152,10 +152,11 @@ export class AppShell {
 
   #view() {
     this.element.className = this.#chat ? "app in-chat" : "app";
+    this.element.role = "main"; // around both panes: on a phone either is hidden
     document.title = this.#title();
     return [
       this.#list.view(),
-      h("main", { class: "pane-chat", key: "main" }, this.#chat ? this.#chat.view() : this.#nothingOpen),
+      h("div", { class: "pane-chat", key: "chat" }, this.#chat ? this.#chat.view() : this.#nothingOpen),
       h(
         "div",
         { class: "notices", key: "notices" },

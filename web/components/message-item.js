@@ -3,6 +3,7 @@
 
 import { displayName, exactTime, isOnlyEmoji, timeOfDay, withLinks } from "../format.js";
 import { iconView } from "../icons.js";
+import { placeIn } from "../links.js";
 import { progress } from "../messages.js";
 import { h, memo } from "../view.js";
 import { openMessageMenu } from "./message-menu.js";
@@ -72,10 +73,13 @@ export function messageItem(app, { key, message, own, first, last }, { isActive,
 /** The text with its links; its paragraphs have their own directions. @param {string} body */
 function text(body) {
   const pieces = withLinks(body).map(({ text, url }) =>
-    url ? h("a", { href: url, target: "_blank", rel: "noopener noreferrer" }, text) : text,
+    url ? h("a", { href: url, target: leadsHere(url) ? null : "_blank", rel: "noopener noreferrer" }, text) : text,
   );
   return h("span", { class: isOnlyEmoji(body) ? "text large" : "text" }, pieces);
 }
+
+/** Whether an address is that of a message on this page. @param {string} url */
+const leadsHere = (url) => url.startsWith(`${location.origin}/#`) && placeIn(new URL(url).hash).message_id !== "";
 
 /**
  * The time of the last message of a group, and the state of an own one.
