@@ -85,7 +85,8 @@ def test_an_account_is_created_with_an_invite(
         if request.method == "POST" and invite != "token":
             detail = "This invite is used up." if invite else "An account needs an invite here."
             return httpx.Response(403, json={"code": "invite_required", "detail": detail})
-        return await bff.transport.handle_async_request(request)
+        response: httpx.Response = await bff.transport.handle_async_request(request)
+        return response
 
     async def chat(*_: object) -> int:
         return 0
