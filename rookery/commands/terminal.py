@@ -124,7 +124,7 @@ class TerminalChat:
         self._oldest = 0
         """The oldest message of the open chat that /history or /older has shown; 0 before that."""
         self._behind: set[str] = set()
-        """Chats, of the newest 100, with unread messages that were not shown: a mark on a newer one would be on them."""
+        """Chats, of the newest 100, with unread messages that were not shown: a mark on a newer one marks them too."""
         self._names: dict[int, str] = {client.me.user_id: client.me.name}
         self._shown: dict[int, Message] = {}
         self._numbers: dict[int, int] = {}
