@@ -1,6 +1,7 @@
 """The terminal of `rookery chat`: reads lines, and shows text that can't control the terminal."""
 
 import os
+import shutil
 import sys
 import termios
 import unicodedata
@@ -45,10 +46,11 @@ class Screen:
 
         print(f"{CLEAR_LINE}{text}\n{PROMPT}{readline.get_line_buffer()}", end="", flush=True)
 
-    def erase_typed(self) -> None:
-        """Erase the line that was just typed."""
+    def erase_typed(self, typed: str) -> None:
+        """Erase the line that was just typed, in all rows that it takes."""
         if self._interactive:
-            print(f"{LINE_UP}{CLEAR_LINE}", end="", flush=True)
+            rows = (len(PROMPT) + _columns(typed)) // shutil.get_terminal_size().columns + 1
+            print(f"{LINE_UP}{CLEAR_LINE}" * rows, end="", flush=True)
 
     async def lines(self) -> AsyncIterator[str]:
         """Yield the typed or piped lines until the end of the input."""
@@ -86,6 +88,13 @@ def open_screen() -> Iterator[Screen]:
     finally:
         termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
         print(CLEAR_LINE, end="", flush=True)
+
+
+def _columns(text: str) -> int:
+    """The columns that the text takes in a terminal: two for a wide character, none for a combining one."""
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
+    )
 
 
 def _read_typed() -> str | None:

@@ -158,8 +158,8 @@ class TerminalChat:
             match command, *arguments:
                 case "", text if text.strip():
                     await self._send(text)
-                case "", *_:
-                    self._screen.erase_typed()
+                case "", text:
+                    self._screen.erase_typed(text)
                 case "/quit" | "/exit", *_:
                     return False
                 case "/with", name:
@@ -217,7 +217,7 @@ class TerminalChat:
             return
         accepted = await self._client.send(self._chat_id, text)
         me = self._client.me.user_id
-        self._screen.erase_typed()
+        self._screen.erase_typed(text)
         await self._show_message(Message(message_id=accepted.message_id, chat_id=accepted.chat_id, sender_id=me), text)
 
     async def _find(self, text: str) -> None:

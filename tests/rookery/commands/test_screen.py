@@ -2,7 +2,7 @@
 
 import pytest
 
-from rookery.commands.screen import Screen
+from rookery.commands.screen import LINE_UP, Screen
 
 
 @pytest.mark.parametrize(
@@ -18,3 +18,12 @@ from rookery.commands.screen import Screen
 def test_shown_text_can_not_control_the_terminal(capsys: pytest.CaptureFixture[str], text: str, shown: str) -> None:
     Screen(interactive=False).show(text)
     assert capsys.readouterr().out == f"{shown}\n"
+
+
+@pytest.mark.parametrize(("typed", "rows"), [("short", 1), ("x" * 77, 1), ("x" * 78, 2), ("李" * 39 + "x" * 80, 3)])
+def test_a_typed_line_is_erased_in_all_its_rows(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, typed: str, rows: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    Screen(interactive=True).erase_typed(typed)
+    assert capsys.readouterr().out.count(LINE_UP) == rows
