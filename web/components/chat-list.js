@@ -1,6 +1,6 @@
 // The left pane: the user's chats, newest first, and the search for people and chats.
 
-import { moveFocus } from "../dom.js";
+import { moveFocus } from "../focus.js";
 import { displayName, fullTime, shortTime, unreadLabel } from "../format.js";
 import { mark } from "../icons.js";
 import { h, memo } from "../view.js";

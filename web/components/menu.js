@@ -1,6 +1,7 @@
 // A button that opens a short menu beneath it, on the browser's own popover: Escape and a click elsewhere close it.
 
-import { h, moveFocus } from "../dom.js";
+import { h } from "../dom.js";
+import { moveFocus } from "../focus.js";
 import { iconButton } from "./buttons.js";
 import { placeBeside } from "./place.js";
 

@@ -2,7 +2,7 @@
 // the page costs the same whatever is loaded. The lines in view never jump.
 
 import { marksOf } from "../chats.js";
-import { moveFocus } from "../dom.js";
+import { moveFocus } from "../focus.js";
 import { dayLabel, displayName } from "../format.js";
 import { iconView } from "../icons.js";
 import { compareIds, firstUnread, newestOwn, toRows } from "../messages.js";

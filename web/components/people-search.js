@@ -2,7 +2,7 @@
 
 import { NoResponse } from "../api.js";
 import { directChatId } from "../chats.js";
-import { moveFocus } from "../dom.js";
+import { moveFocus } from "../focus.js";
 import { displayName, userName } from "../format.js";
 import { h, memo } from "../view.js";
 import { avatarView } from "./avatar.js";

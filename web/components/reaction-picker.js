@@ -1,6 +1,7 @@
 // The grid of emoji to react with. The page has one, shown beside the message that opened it.
 
-import { h, moveFocus } from "../dom.js";
+import { h } from "../dom.js";
+import { moveFocus } from "../focus.js";
 import { REACTIONS } from "../emoji.js";
 import { placeBeside } from "./place.js";
 
