@@ -3,7 +3,8 @@
 import { compareIds, fromWire, laterId } from "./messages.js";
 
 /** @import {Conversation} from "./conversations.js" */
-/** @import {Chat, Marks, Message, WireChat, WireReceipt} from "./types.js" */
+/** @import {Chat, Marks, Message} from "./types.js" */
+/** @import {Chat as WireChat, Receipt as WireReceipt} from "./wire.js" */
 
 /** Unread messages are counted up to this many. */
 const MAX_UNREAD = 100;

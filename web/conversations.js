@@ -4,7 +4,8 @@
 import { compareIds, fromHistory, laterId, merge, timeOfId, withLive, withReaction } from "./messages.js";
 import { Store } from "./stores/store.js";
 
-/** @import {HistoryMessage, HistoryPage, Message, WireReaction} from "./types.js" */
+/** @import {Message} from "./types.js" */
+/** @import {HistoryMessage, ListMessagesResponse, Reaction as WireReaction} from "./wire.js" */
 
 /** When catching up needs more pages than this, they replace all older messages. */
 const MAX_CATCH_UP_PAGES = 5;
@@ -46,7 +47,7 @@ export class Conversations extends Store {
   /** Whether the reader of the open chat is at its end. */
   #isFollowing = true;
 
-  /** @param {(chat_id: string, query?: Query) => Promise<HistoryPage>} fetch */
+  /** @param {(chat_id: string, query?: Query) => Promise<ListMessagesResponse>} fetch */
   constructor(fetch) {
     super();
     this.#fetch = fetch;
@@ -257,7 +258,7 @@ export class Conversations extends Store {
   /**
    * Replaces the loaded messages by the newest page and the known ones that adjoin it.
    * @param {string} chat_id
-   * @param {HistoryPage} page
+   * @param {ListMessagesResponse} page
    */
   #replace(chat_id, page) {
     const { tail, hasNewer } = this.of(chat_id);
@@ -277,7 +278,7 @@ export class Conversations extends Store {
   /**
    * Adds a page after the loaded messages, and the tail if the page reaches it.
    * @param {string} chat_id
-   * @param {HistoryPage} page
+   * @param {ListMessagesResponse} page
    */
   #append(chat_id, page) {
     const { messages, tail, hasOlder, dropped_id } = this.of(chat_id);
@@ -321,7 +322,7 @@ export class Conversations extends Store {
     return this.of(chat_id).messages.filter(({ message_id }) => compareIds(message_id, first_id) < 0);
   }
 
-  /** @param {string} chat_id @param {HistoryPage} page @param {Partial<Conversation>} change */
+  /** @param {string} chat_id @param {ListMessagesResponse} page @param {Partial<Conversation>} change */
   #merge(chat_id, page, change) {
     const messages = merge(this.of(chat_id).messages, (page.messages ?? []).map(fromHistory));
     this.#set(chat_id, { ...change, messages });

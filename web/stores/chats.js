@@ -9,7 +9,8 @@ import { Profiles } from "../profiles.js";
 import { Typing } from "../typing.js";
 import { Store } from "./store.js";
 
-/** @import {Chat, Message, User, WireChat, WireReaction, WireReceipt} from "../types.js" */
+/** @import {Chat, Message, User} from "../types.js" */
+/** @import {Chat as WireChat, Reaction as WireReaction, Receipt as WireReceipt} from "../wire.js" */
 
 export class Chats extends Store {
   /** @type {"loading" | "ready" | "failed"} of the list */

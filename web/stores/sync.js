@@ -8,7 +8,8 @@ import { Kept } from "./kept.js";
 import { Sending } from "./sending.js";
 import { Store } from "./store.js";
 
-/** @import {Message, ServerFrame, Welcome, WireEvent} from "../types.js" */
+/** @import {Message} from "../types.js" */
+/** @import {Event as WireEvent, ServerFrame, Welcome} from "../wire.js" */
 
 /**
  * Catching up reads from this long before the first missed event: a message that is accepted on a retry keeps the id of
