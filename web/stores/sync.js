@@ -151,8 +151,7 @@ export class Sync extends Store {
   /** @returns {Promise<boolean>} whether all reads succeeded */
   async #readMissed() {
     const since_ms = Math.max(this.#missedSince_ms - CATCH_UP_OVERLAP_MS, 0);
-    const { conversations, openChat } = this.#chats;
-    const reading = [conversations.catchUp(openChat, since_ms), this.#chats.loadChangedSince(since_ms)];
+    const reading = [this.#chats.conversations.catchUp(since_ms), this.#chats.loadChangedSince(since_ms)];
     return (await Promise.allSettled(reading)).every(({ status }) => status === "fulfilled");
   }
 }
