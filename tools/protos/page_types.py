@@ -6,7 +6,7 @@ field with its default value is left out.
 """
 
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 
 from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
@@ -85,12 +85,11 @@ def _reachable(messages: dict[str, DescriptorProto]) -> list[str]:
                 visit(short_name(field.type_name))
 
     for root in ROOTS:
-        messages[root]  # a root that does not exist is an error, not an enum
-        visit(root)
+        visit(messages[root].name)
     return list(found)
 
 
-def _lines(message: DescriptorProto, comments: dict[str, str], always: set[str]) -> Iterator[str]:
+def _lines(message: DescriptorProto, comments: dict[str, str], always: Set[str]) -> Iterator[str]:
     if comment := comments.get(message.name):
         yield comment.replace("\n", " ")
     yield f"@typedef {{object}} {message.name}"
