@@ -24,6 +24,7 @@ from rookery.v1.session_pb2 import (
 )
 from shared.configuration import LiveConfiguration
 from shared.contract.errors import Code, Refusal
+from tools.toolchains import ROOT
 
 USER, OTHER = 7, 9
 CHAT = "d-7-9"
@@ -106,6 +107,13 @@ def test_reactions_receipts_and_typing() -> None:
 @pytest.mark.parametrize("text", ["👍", "❤️", "👨‍👩‍👧‍👦", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "1️⃣", "🇩🇪", "👋🏽", "☺", "👩🏻‍❤️‍💋‍👩🏼"])
 def test_one_emoji_is_an_emoji(text: str) -> None:
     assert is_emoji(text)
+
+
+def test_each_emoji_of_the_page_s_picker_is_accepted_as_a_reaction() -> None:
+    lines = (ROOT / "web/emoji/data/emoji.txt").read_text().splitlines()[1:]
+    picked = [line.partition("|")[0] for line in lines if line]
+    assert len(picked) > 1900
+    assert [emoji for emoji in picked if not is_emoji(emoji)] == []
 
 
 @pytest.mark.parametrize(
