@@ -191,7 +191,7 @@ class EmojiPicker {
     const names = { "aria-label": "Search emoji", placeholder: "Search emoji" };
     const kind = { type: "text", enterkeyhint: "go", autocomplete: "off", spellcheck: "false" };
     const input = { ...names, ...kind, oninput: () => this.#fill() };
-    return h("div", { class: "search", role: "search" }, iconView("search"), h("input", input));
+    return h("div", { class: "search" }, iconView("search"), h("input", input));
   }
 
   #toneView() {
@@ -270,7 +270,7 @@ class EmojiPicker {
     return h(
       "section",
       { key: title },
-      h("h3", { class: "emoji-title", id }, title),
+      h("h2", { class: "emoji-title", id }, title),
       h("div", { class: "emoji-rows", ...names }, rows.map((row) => this.#row(row, current))),
     );
   }
