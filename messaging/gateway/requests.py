@@ -162,7 +162,7 @@ def _check_reaction(frame: React | Unreact, kind: str, user_id: int, *, set: boo
     if frame.message_id <= 0:
         return _bad_id(f"{kind}.message_id")
     if not is_emoji(frame.emoji):
-        return Refusal(Code.INVALID, f"`emoji` must be one emoji of at most {MAX_EMOJI} bytes.", f"{kind}.emoji")
+        return Refusal(Code.INVALID, f"A reaction must be one emoji of at most {MAX_EMOJI} bytes.", f"{kind}.emoji")
     return ReactRequest(*chat, frame.message_id, frame.emoji, set)
 
 
@@ -191,5 +191,5 @@ def _bad_id(field: str) -> Refusal:
 
 
 def _too_long(field: str, limit: int) -> Refusal:
-    name = field.rpartition(".")[2]
-    return Refusal(Code.TOO_LARGE, f"`{name}` may have {limit} bytes at most.", field)
+    noun = "text" if field == "send.text.body" else field.rpartition(".")[2].replace("_", " ")
+    return Refusal(Code.TOO_LARGE, f"The {noun} must have at most {limit} bytes.", field)

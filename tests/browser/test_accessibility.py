@@ -155,6 +155,22 @@ def test_a_phone_has_one_pane_and_nothing_to_scroll_sideways(
     expect(seat.page.get_by_role("navigation")).to_be_visible()
 
 
+def test_the_description_of_the_api_fits_a_phone_and_its_examples_can_be_copied(
+    platform: Platform, seats: Seats
+) -> None:
+    page = seats(platform, size="phone", permissions=["clipboard-read", "clipboard-write"]).page
+    page.set_viewport_size({"width": 320, "height": 640})
+    page.goto(f"{platform.url}/docs")
+    expect_no_sideways_scroll(page)
+    page.get_by_role("button", name="Copy the example for curl").first.click()
+    expect(page.get_by_role("status")).to_have_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()").startswith(f"ROOKERY={platform.url}\n")
+    page.get_by_text("Contents").click()
+    page.get_by_role("link", name="POST /tokens", exact=True).click()
+    expect(page.get_by_role("heading", name="POST /v1/tokens", exact=True)).to_be_in_viewport()
+    expect(page.get_by_role("navigation")).to_be_hidden()
+
+
 def expect_no_sideways_scroll(page: Page) -> None:
     assert page.evaluate(
         "document.documentElement.scrollWidth <= innerWidth && document.body.scrollWidth <= innerWidth"

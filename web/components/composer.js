@@ -1,6 +1,6 @@
 // The composer: a text field that grows with its text, keeps it as a draft, and sends on Enter.
 
-import { iconView } from "../icons.js";
+import { icon } from "../icons.js";
 import { h } from "../view.js";
 import { EmojiCompletion, insert } from "./emoji-completion.js";
 import { pickEmoji } from "./emoji-picker.js";
@@ -59,11 +59,11 @@ export class Composer {
         { class: "composer", onsubmit: submit },
         this.#completion?.view(),
         h("div", { class: "writing", "data-text": this.#text }, h("textarea", field)),
-        h("button", { class: "icon-button", type: "button", ...EMOJI, onclick: this.#pickEmoji }, iconView("react")),
+        h("button", { class: "icon-button", type: "button", ...EMOJI, onclick: this.#pickEmoji }, icon("react")),
         h(
           "button",
           { class: "send", type: "submit", "aria-label": "Send", title: "Send", disabled: !isSendable },
-          iconView("send"),
+          icon("send"),
         ),
       ),
       h(

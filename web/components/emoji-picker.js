@@ -1,12 +1,12 @@
 // The picker of all emoji: a search, the emoji used last, and the groups of Unicode. The page has one, shown beside its
 // opener. Its data are loaded when it first opens.
 
-import { moveFocus } from "../dom.js";
+import { moveFocus } from "../focus.js";
 import { Catalogue, loadCatalogue } from "../emoji/catalogue.js";
 import { choices, toned } from "../emoji/choices.js";
 import { Grid } from "../emoji/grid.js";
 import { MODIFIERS, TONE_NAMES, withTone } from "../emoji/tones.js";
-import { iconView } from "../icons.js";
+import { icon } from "../icons.js";
 import { h, memo, Root } from "../view.js";
 import { placeBeside, setExpanded } from "./place.js";
 
@@ -191,7 +191,7 @@ class EmojiPicker {
     const names = { "aria-label": "Search emoji", placeholder: "Search emoji" };
     const kind = { type: "text", enterkeyhint: "go", autocomplete: "off", spellcheck: "false" };
     const input = { ...names, ...kind, oninput: () => this.#fill() };
-    return h("div", { class: "search" }, iconView("search"), h("input", input));
+    return h("div", { class: "search" }, icon("search"), h("input", input));
   }
 
   #toneView() {

@@ -1,11 +1,11 @@
 // The few emoji that are usual reactions, and the way to all others. The page has one, shown beside the message that
 // opened it.
 
-import { moveFocus } from "../dom.js";
+import { moveFocus } from "../focus.js";
 import { choices } from "../emoji/choices.js";
 import { REACTIONS } from "../emoji/quick.js";
 import { withTone } from "../emoji/tones.js";
-import { iconView } from "../icons.js";
+import { icon } from "../icons.js";
 import { h, Root } from "../view.js";
 import { pickEmoji } from "./emoji-picker.js";
 import { placeBeside, setExpanded } from "./place.js";
@@ -33,7 +33,7 @@ const root = new Root(home, () => {
       const toned = withTone(emoji, choices.tone); // of these, only the thumb has skin tones
       return h("button", { type: "button", "aria-label": name, title: name, onclick: () => choose(toned) }, toned);
     }),
-    h("button", { ...more, "aria-haspopup": "dialog", onclick: showAll }, iconView("more")),
+    h("button", { ...more, "aria-haspopup": "dialog", onclick: showAll }, icon("more")),
   );
 });
 
