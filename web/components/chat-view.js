@@ -3,12 +3,12 @@
 import { displayName, userName } from "../format.js";
 import { firstIdAt } from "../messages.js";
 import { h, memo } from "../view.js";
-import { avatarView } from "./avatar.js";
+import { avatar } from "./avatar.js";
 import { iconButton } from "./buttons.js";
 import { Composer } from "./composer.js";
 import { DateDialog } from "./date-dialog.js";
 import { emptyState } from "./empty.js";
-import { menuButton } from "./menu.js";
+import { MenuButton } from "./menu.js";
 import { MessageList } from "./message-list.js";
 import { ProfileDialog } from "./profile-dialogs.js";
 
@@ -18,8 +18,9 @@ import { ProfileDialog } from "./profile-dialogs.js";
 export class ChatView {
   #app;
   #chat_id;
-  #back = iconButton("Back to chats", "back", () => this.#app.close(), { class: "icon-button back" });
-  #menu = menuButton("Chat options", () => [{ label: "Go to a date", choose: () => this.#chooseDate() }]);
+  /** @type {HTMLElement | undefined} */
+  #back;
+  #menu;
   #messages;
   #composer;
 
@@ -27,6 +28,7 @@ export class ChatView {
   constructor(app, chat_id, message_id) {
     this.#app = app;
     this.#chat_id = chat_id;
+    this.#menu = new MenuButton("Chat options", app.root.invalidate);
     this.#messages = new MessageList(app, chat_id, message_id);
     this.#composer = new Composer(app, chat_id, () => this.#messages.toBottom());
     const other = app.chats.otherOf(chat_id);
@@ -52,7 +54,7 @@ export class ChatView {
    */
   focusStart() {
     if (matchMedia("(hover: hover)").matches) this.#composer.focus();
-    else this.#back.focus();
+    else this.#back?.focus();
   }
 
   view() {
@@ -66,10 +68,20 @@ export class ChatView {
           emptyState("Chat not found", "The address may be wrong, or the chat belongs to someone else."),
         )
       : [this.#messages.view(), profile?.deleted ? closed() : this.#composer.view(name)];
+    const back = iconButton("Back to chats", "back", () => this.#app.close(), {
+      class: "icon-button back",
+      ref: (/** @type {HTMLElement} */ element) => void (this.#back = element),
+    });
+    const choices = [{ label: "Go to a date", choose: () => this.#chooseDate() }];
     return h(
       "rookery-chat",
       { class: "chat", key: this.#chat_id },
-      h("header", { class: "bar" }, this.#back, !isMissing && [h("h1", { class: "unseen" }, `Chat with ${name}`), this.#who(), this.#menu]),
+      h(
+        "header",
+        { class: "bar" },
+        back,
+        !isMissing && [h("h1", { class: "unseen" }, `Chat with ${name}`), this.#who(), this.#menu.view(choices)],
+      ),
       content,
     );
   }
@@ -90,7 +102,7 @@ export class ChatView {
           ...{ class: "who", type: "button", title: "Profile" },
           onclick: () => profile && new ProfileDialog(profile).open(),
         },
-        avatarView(profile),
+        avatar(profile),
         h(
           "span",
           {},

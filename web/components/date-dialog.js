@@ -1,22 +1,18 @@
 // The dialog that leads to the messages of a day.
 
-import { h } from "../dom.js";
-import { Modal } from "./modal.js";
+import { Invalid } from "./form.js";
+import { FormModal } from "./modal.js";
 
-export class DateDialog extends Modal {
+export class DateDialog extends FormModal {
   /** @param {(day: Date) => void} go to the beginning of a day */
   constructor(go) {
     const today = localDate(new Date());
-    const input = h("input", { type: "date", id: "go-to-date", max: today, required: true, autofocus: true });
-    input.value = today;
-    const label = h("label", { for: "go-to-date" }, "Date");
-    const button = h("button", { class: "primary", type: "submit" }, "Go");
-    const form = h("form", {}, h("div", { class: "field" }, label, input), button);
-    super("Go to a date", form);
-    form.addEventListener("submit", (event) => {
-      event.preventDefault();
-      this.close();
-      go(new Date(`${input.value}T00:00`));
+    const attributes = { type: "date", max: today, required: true, autofocus: true };
+    const date = { label: "Date", name: "date", value: today, attributes };
+    super("Go to a date", "Go", [date], async ({ date = "" }) => {
+      const day = new Date(`${date}T00:00`);
+      if (Number.isNaN(day.getTime())) throw new Invalid({ date: "Choose a date." });
+      go(day);
     });
   }
 }

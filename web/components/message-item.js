@@ -2,7 +2,7 @@
 // time of any message; below it the reactions, and the remedies of a failed message.
 
 import { displayName, exactTime, isOnlyEmoji, timeOfDay, withLinks } from "../format.js";
-import { iconView } from "../icons.js";
+import { icon } from "../icons.js";
 import { placeIn } from "../links.js";
 import { progress } from "../messages.js";
 import { h, memo } from "../view.js";
@@ -10,7 +10,8 @@ import { openMessageMenu } from "./message-menu.js";
 import { pickReaction } from "./reaction-picker.js";
 
 /** @import {App} from "./app-shell.js" */
-/** @import {Message, Tally} from "../types.js" */
+/** @import {Message} from "../types.js" */
+/** @import {ReactionTally} from "../wire.js" */
 /** @import {Row} from "../messages.js" */
 
 /** The icons of the states of the user's own messages. */
@@ -88,7 +89,7 @@ const leadsHere = (url) => url.startsWith(`${location.origin}/#`) && placeIn(new
  * @param {keyof typeof STATE_ICONS | null} state
  */
 function stamp(message, last, state) {
-  const sign = state && [iconView(STATE_ICONS[state]), h("span", { class: "unseen" }, ` ${state}`)];
+  const sign = state && [icon(STATE_ICONS[state]), h("span", { class: "unseen" }, ` ${state}`)];
   const title = state ? `${exactTime(message.at_ms)} · ${state}` : exactTime(message.at_ms);
   return (last || sign) && h("span", { class: "stamp", title }, last && time(message), sign);
 }
@@ -107,25 +108,26 @@ function aside(app, message, { last, tabindex, toggle }) {
     button("React", "react", "dialog", tabindex, (opener) => pickReaction(opener, toggle)),
     button("More", "menu", "menu", tabindex, (opener) => openMessageMenu(app, message, opener)),
   ];
-  return h("div", { class: "aside", title: exactTime(message.at_ms) }, !last && time(message), message.state === "accepted" && buttons);
+  const props = { class: "aside", title: exactTime(message.at_ms) };
+  return h("div", props, !last && time(message), message.state === "accepted" && buttons);
 }
 
 /**
  * A button that opens something.
  * @param {string} label
- * @param {Parameters<typeof iconView>[0]} icon
+ * @param {Parameters<typeof icon>[0]} name of its icon
  * @param {"dialog" | "menu"} kind of what it opens
  * @param {number} tabindex
  * @param {(opener: HTMLElement) => void} open
  */
-function button(label, icon, kind, tabindex, open) {
+function button(label, name, kind, tabindex, open) {
   const onclick = (/** @type {Event} */ event) => open(/** @type {HTMLElement} */ (event.currentTarget));
   const names = { "aria-label": label, title: label, "aria-haspopup": kind, "aria-expanded": "false" };
-  return h("button", { class: "icon-button", type: "button", ...names, tabindex, onclick }, iconView(icon));
+  return h("button", { class: "icon-button", type: "button", ...names, tabindex, onclick }, icon(name));
 }
 
 /**
- * @param {Tally & {names: string}} reaction
+ * @param {ReactionTally & {names: string}} reaction
  * @param {{isMine: boolean, tabindex: number, press: () => void}} state
  */
 function chip({ emoji, user_ids, names }, { isMine, tabindex, press }) {
@@ -140,7 +142,7 @@ function chip({ emoji, user_ids, names }, { isMine, tabindex, press }) {
   );
 }
 
-/** @param {App} app @param {Tally} tally */
+/** @param {App} app @param {ReactionTally} tally */
 function namesOf({ chats }, { user_ids }) {
   const unknown = { display_name: "", name: "someone" };
   const nameOf = (/** @type {string} */ id) => displayName(chats.profiles.get(id) ?? unknown);
