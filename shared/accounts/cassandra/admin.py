@@ -78,7 +78,11 @@ class CassandraAdministration(CassandraSignIns):
     async def families(self, user_id: int, *, now_ms: int, limit: int) -> Sequence[Family]:
         ids = await self._statements.run(SOME_FAMILIES, user_id, limit)
         found = [row for rows in await self._statements.run_all(FAMILY, ids) for row in rows]
-        live = [Family(*columns) for *columns, _, expires_at_ms in found if (expires_at_ms or 0) > now_ms]
+        live = [
+            Family(*columns, refreshed_at_ms or 0)
+            for *columns, refreshed_at_ms, _, expires_at_ms in found
+            if (expires_at_ms or 0) > now_ms
+        ]
         return sorted(live, key=lambda family: (-family.created_at_ms, family.family_id))
 
     async def add_audit_entry(self, entry: AuditEntry) -> None:

@@ -25,12 +25,12 @@ START_FAMILY = """
 # Every column is written, as each has a TTL of its own.
 ROTATE_FAMILY = """
     UPDATE families USING TTL ?
-    SET user_id = ?, device_name = ?, created_at_ms = ?, current_digest = ?, expires_at_ms = ?
+    SET user_id = ?, device_name = ?, created_at_ms = ?, refreshed_at_ms = ?, current_digest = ?, expires_at_ms = ?
     WHERE family_id = ? IF current_digest = ?
 """
 END_FAMILY = "DELETE FROM families WHERE family_id = ? IF EXISTS"
 FAMILY = """
-    SELECT family_id, user_id, device_name, created_at_ms, current_digest, expires_at_ms
+    SELECT family_id, user_id, device_name, created_at_ms, refreshed_at_ms, current_digest, expires_at_ms
     FROM families WHERE family_id = ?
 """
 USER_OF_FAMILY = "SELECT user_id FROM families WHERE family_id = ?"
@@ -79,7 +79,7 @@ class CassandraSignIns:
         if current_digest == old_digest:
             if ends_at_ms <= now_ms:
                 return Rotation.EXPIRED
-            columns = (family.user_id, family.device_name, family.created_at_ms, new_digest, expires_at_ms)
+            columns = (family.user_id, family.device_name, family.created_at_ms, now_ms, new_digest, expires_at_ms)
             ((applied, *rest),) = await self._statements.run(
                 ROTATE_FAMILY, seconds, *columns, family.family_id, old_digest
             )
@@ -121,8 +121,8 @@ class CassandraSignIns:
         rows = await self._statements.run(FAMILY, family_id)
         if not rows:
             return None
-        *columns, current_digest, expires_at_ms = rows[0]
-        return Family(*columns), current_digest, expires_at_ms
+        *columns, refreshed_at_ms, current_digest, expires_at_ms = rows[0]
+        return Family(*columns, refreshed_at_ms or 0), current_digest, expires_at_ms
 
     async def _add_references(self, family: Family, digest: bytes, seconds: int) -> None:
         """Add the rows by which the sign-in is found from its user and its token."""
