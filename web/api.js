@@ -3,7 +3,7 @@
 import { Credentials, SignedOut } from "./credentials.js";
 
 /** @import {Query} from "./conversations.js" */
-/** @import {ChatsPage, HistoryPage, Profile, ProfilesPage, Tokens, User, WireChat} from "./types.js" */
+/** @import {ChatsPage, HistoryPage, OwnSignIns, Profile, ProfilesPage, Tokens, User, WireChat} from "./types.js" */
 
 /** Milliseconds until a request without a response fails: enough for a slow connection, short enough to report. */
 const DEADLINE_MS = 15_000;
@@ -36,10 +36,12 @@ export function explain(fault) {
 
 export class Api {
   #credentials;
+  #device_name;
 
-  /** @param {Credentials} credentials */
-  constructor(credentials) {
+  /** @param {Credentials} credentials @param {string} [device_name] the name of new sign-ins, up to 64 characters */
+  constructor(credentials, device_name = "") {
     this.#credentials = credentials;
+    this.#device_name = device_name;
   }
 
   /**
@@ -63,7 +65,7 @@ export class Api {
   /** @param {string} name @param {string} password */
   async signIn(name, password) {
     const device_token = this.#credentials.deviceToken(name);
-    const account = { name, password, device_name: "web", device_token };
+    const account = { name, password, device_name: this.#device_name, device_token };
     const { device_token: next_device_token, ...tokens } = await this.#request("POST", "/v1/tokens", account);
     this.#credentials.store(tokens);
     this.#credentials.storeDeviceToken(name, next_device_token);
@@ -100,6 +102,30 @@ export class Api {
   /** @param {string} current_password @param {string} new_password */
   changePassword(current_password, new_password) {
     return this.signedIn("PUT", "/v1/me/password", { current_password, new_password });
+  }
+
+  /**
+   * The sign-ins of this account, newest first, 100 at most.
+   * @returns {Promise<OwnSignIns>}
+   */
+  signIns() {
+    return this.signedIn("GET", "/v1/me/sign-ins");
+  }
+
+  /** @param {string} sign_in_id */
+  endSignIn(sign_in_id) {
+    return this.signedIn("DELETE", `/v1/me/sign-ins/${encodeURIComponent(sign_in_id)}`);
+  }
+
+  /** Ends all sign-ins but this one. */
+  endOtherSignIns() {
+    return this.signedIn("DELETE", "/v1/me/sign-ins/others");
+  }
+
+  /** Deletes the account for ever, which ends this sign-in. @param {string} current_password */
+  async deleteAccount(current_password) {
+    await this.signedIn("POST", "/v1/me/deletion", { current_password });
+    this.#credentials.clear();
   }
 
   /**

@@ -3,18 +3,24 @@
 import { Api } from "./api.js";
 import { AppShell } from "./components/app-shell.js";
 import { SignIn } from "./components/sign-in.js";
+import { applyAppearance } from "./appearance.js";
 import { Credentials } from "./credentials.js";
+import { deviceName } from "./device.js";
 import { linkIn } from "./links.js";
 import { Chats } from "./stores/chats.js";
 import { openKept } from "./stores/old-keys.js";
+import { Settings } from "./stores/settings.js";
 import { SafeStorage } from "./stores/storage.js";
 import { Sync } from "./stores/sync.js";
 
 /** @import {User} from "./types.js" */
 
 const storage = new SafeStorage(() => localStorage);
+const settings = new Settings(storage);
+settings.follow();
+applyAppearance(settings);
 const credentials = new Credentials(storage);
-const api = new Api(credentials);
+const api = new Api(credentials, deviceName(navigator.userAgent));
 
 /** @param {string} [notice] why the person has to sign in */
 function show(notice = "") {
@@ -30,7 +36,7 @@ async function showChats(user) {
   const kept = await openKept(storage, user.user_id);
   const chats = new Chats(api, user);
   const sync = new Sync(api, chats, kept);
-  const shell = new AppShell(api, chats, sync);
+  const shell = new AppShell(api, chats, sync, settings);
   sync.subscribe(() => {
     if (!sync.hasEnded) return;
     shell.stop();

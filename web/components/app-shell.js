@@ -1,14 +1,17 @@
 // The layout of a signed-in page: the chats at the left, the open chat at the right, and notices. The open chat is in
 // the address, so that reload, back and links work.
 
+import { showBadge } from "../badge.js";
 import { displayName } from "../format.js";
 import { Chats } from "../stores/chats.js";
+import { Settings } from "../stores/settings.js";
 import { Sync } from "../stores/sync.js";
 import { h, memo, Root } from "../view.js";
 import { textButton } from "./buttons.js";
 import { ChatList } from "./chat-list.js";
 import { ChatView } from "./chat-view.js";
 import { nothingOpen } from "./empty.js";
+import { Notifications } from "./notifications.js";
 
 /** @import {Api} from "../api.js" */
 /** @import {Sending} from "../stores/sending.js" */
@@ -29,6 +32,7 @@ const UNKEPT = "This browser’s storage is full or blocked. What is not sent ye
  * @property {Chats} chats
  * @property {Sending} sending
  * @property {Sync} sync
+ * @property {Settings} settings
  * @property {Root} root
  * @property {(chat_id: string) => void} open
  * @property {() => void} close returns to the list
@@ -53,20 +57,24 @@ export class AppShell {
   #announced = [];
   #retry = textButton("", () => this.sync.session.connect(), "Try now");
   #nothingOpen = nothingOpen(() => this.#list.search());
+  /** @type {Notifications} */
+  #notifications;
 
-  /** @param {Api} api @param {Chats} chats @param {Sync} sync */
-  constructor(api, chats, sync) {
+  /** @param {Api} api @param {Chats} chats @param {Sync} sync @param {Settings} settings */
+  constructor(api, chats, sync, settings) {
     this.api = api;
     this.chats = chats;
     this.sync = sync;
     this.sending = sync.sending;
+    this.settings = settings;
     this.#list = new ChatList(this);
+    this.#notifications = new Notifications(this, () => this.#shownChat());
   }
 
   /** Shows the page in `element`, and keeps it up to date until `stop`. */
   start() {
     const { sync } = this;
-    for (const store of [this.chats, this.sending, sync]) store.subscribe(this.root.invalidate);
+    for (const store of [this.chats, this.sending, this.settings, sync]) store.subscribe(this.root.invalidate);
     sync.subscribe(() => this.#connectionChanged());
     sync.onArrived = (message) => this.#arrived(message);
     for (const type of ["hashchange", "popstate"]) this.#listen(window, type, () => this.#route());
@@ -77,6 +85,7 @@ export class AppShell {
     });
     this.#listen(document, "keydown", (event) => this.#keyPressed(/** @type {KeyboardEvent} */ (event)));
     this.#list.start(this.#life.signal);
+    this.#notifications.start(this.#life.signal);
     this.#connectionChanged();
     this.#route();
     this.root.render();
@@ -135,6 +144,7 @@ export class AppShell {
   #view() {
     this.element.className = this.#chat ? "app in-chat" : "app";
     document.title = this.#title();
+    this.root.after(() => this.#notifications.rendered());
     return [
       this.#list.view(),
       h("main", { class: "pane-chat", key: "main" }, this.#chat ? this.#chat.view() : this.#nothingOpen),
@@ -143,6 +153,7 @@ export class AppShell {
         { class: "notices", key: "notices" },
         h("div", { class: "notice", role: "status", hidden: !this.#isNoticeShown }, this.#noticeContent()),
         h("div", { class: "notice", role: "status", hidden: this.sending.isDurable }, UNKEPT),
+        this.#notifications.view(),
       ),
       h(
         "div",
@@ -154,6 +165,7 @@ export class AppShell {
 
   #title() {
     const unread = this.chats.all.filter((chat) => chat.unread > 0).length;
+    showBadge(unread);
     const profile = this.chats.partner(this.chats.openChat);
     const title = profile ? `${displayName(profile)} · Rookery` : "Rookery";
     return unread ? `(${unread}) ${title}` : title;
@@ -176,8 +188,16 @@ export class AppShell {
 
   /** @param {Message} message */
   #arrived(message) {
-    if (!this.sync.isReplaying) this.#announced = [...this.#announced, message].slice(-ANNOUNCEMENTS);
+    if (!this.sync.isReplaying) {
+      this.#announced = [...this.#announced, message].slice(-ANNOUNCEMENTS);
+      this.#notifications.arrived(message);
+    }
     this.#chat?.arrived(message);
+  }
+
+  /** The chat whose end is on the screen; empty if none is. */
+  #shownChat() {
+    return document.visibilityState === "visible" && this.#chat?.isAtEnd ? this.chats.openChat : "";
   }
 
   /** @param {Message} message */

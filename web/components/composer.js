@@ -76,9 +76,9 @@ export class Composer {
   }
 
   #written() {
-    const { sending, root } = this.#app;
+    const { sending, settings, root } = this.#app;
     sending.drafts.keep(this.#chat_id, this.#text);
-    if (this.#unsent().trim()) sending.writing(this.#chat_id);
+    if (settings.get("typing") === "shown" && this.#unsent().trim()) sending.writing(this.#chat_id);
     root.invalidate();
   }
 

@@ -61,6 +61,11 @@ export class MessageList {
     this.#anchor?.stop();
   }
 
+  /** Whether the newest message is in view, and stays in view when more arrive. */
+  get isAtEnd() {
+    return this.#anchor?.isFollowing ?? false;
+  }
+
   /** A message of another user arrived in this chat. */
   arrived() {
     if (this.#anchor?.isFollowing) return;

@@ -27,6 +27,8 @@ const MAX_TEXT_BYTES = 16 * 1024;
 
 export class Sending extends Store {
   maxTextBytes = MAX_TEXT_BYTES;
+  /** Whether a message was sent since the page was opened. */
+  hasSent = false;
   #chats;
   #line;
   #kept;
@@ -62,6 +64,7 @@ export class Sending extends Store {
   /** Returns when the message is kept. @param {string} chat_id @param {string} body */
   async send(chat_id, body) {
     await this.outbox.add(chat_id, body, Date.now());
+    this.hasSent = true;
     this.#chats.typing.reset();
     this.#flush();
     this.changed();
