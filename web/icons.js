@@ -2,7 +2,7 @@
 
 import { h } from "./view.js";
 
-const SVG = "http://www.w3.org/2000/svg";
+/** @import {Child} from "./view.js" */
 
 const PATHS = {
   audit: ["M8 6h12", "M8 12h12", "M8 18h8", "M4 6h.01", "M4 12h.01", "M4 18h.01"],
@@ -33,43 +33,23 @@ const PATHS = {
 };
 
 /** An icon; the button around it has the label. @param {keyof typeof PATHS} name */
-export function icon(name) {
-  return drawing(
+export const icon = (name) =>
+  drawing(
     "icon",
     "0 0 24 24",
-    PATHS[name].map((d) => shape("path", { d })),
-  );
-}
-
-/** An icon in a view. @param {keyof typeof PATHS} name */
-export const iconView = (name) =>
-  h(
-    "svg",
-    { class: "icon", viewBox: "0 0 24 24", "aria-hidden": "true" },
     PATHS[name].map((d) => h("path", { d })),
   );
 
 /** Rookery's mark: three eggs in a nest. */
-export function mark() {
-  return drawing("mark", "0 0 32 32", [
-    shape("path", { d: "M4 15c4 6 20 6 24 0" }),
-    shape("path", { d: "M7 20c4 5 14 5 18 0" }),
-    shape("circle", { cx: "11", cy: "10", r: "3.2" }),
-    shape("circle", { cx: "18", cy: "8", r: "3.2" }),
-    shape("circle", { cx: "22", cy: "13", r: "2.2" }),
+export const mark = () =>
+  drawing("mark", "0 0 32 32", [
+    h("path", { d: "M4 15c4 6 20 6 24 0" }),
+    h("path", { d: "M7 20c4 5 14 5 18 0" }),
+    h("circle", { cx: "11", cy: "10", r: "3.2" }),
+    h("circle", { cx: "18", cy: "8", r: "3.2" }),
+    h("circle", { cx: "22", cy: "13", r: "2.2" }),
   ]);
-}
 
-/** @param {string} className @param {string} viewBox @param {SVGElement[]} shapes */
-function drawing(className, viewBox, shapes) {
-  const svg = shape("svg", { class: className, viewBox, "aria-hidden": "true" });
-  svg.append(...shapes);
-  return svg;
-}
-
-/** @param {string} tag @param {Record<string, string>} attributes */
-function shape(tag, attributes) {
-  const element = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  return /** @type {SVGElement} */ (element);
-}
+/** @param {string} className @param {string} viewBox @param {Child[]} shapes */
+const drawing = (className, viewBox, shapes) =>
+  h("svg", { class: className, viewBox, "aria-hidden": "true" }, shapes);

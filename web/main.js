@@ -28,7 +28,14 @@ function show(notice = "") {
   const user = link.kind === "reset" ? undefined : credentials.current?.user;
   if (user && link.kind) history.replaceState(null, "", location.pathname); // the invite is for somebody without account
   if (user) void showChats(user);
-  else document.body.replaceChildren(new SignIn(api, notice, show));
+  else showSignIn(notice);
+}
+
+/** @param {string} notice */
+function showSignIn(notice) {
+  const signIn = new SignIn(api, notice, show);
+  document.body.replaceChildren(signIn.element);
+  signIn.start();
 }
 
 /** @param {User} user */

@@ -1,6 +1,6 @@
 // The composer: a text field that grows with its text, keeps it as a draft, and sends on Enter.
 
-import { iconView } from "../icons.js";
+import { icon } from "../icons.js";
 import { h } from "../view.js";
 
 /** @import {App} from "./app-shell.js" */
@@ -54,7 +54,7 @@ export class Composer {
         h(
           "button",
           { class: "send", type: "submit", "aria-label": "Send", title: "Send", disabled: !isSendable },
-          iconView("send"),
+          icon("send"),
         ),
       ),
       h(

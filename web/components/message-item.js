@@ -1,7 +1,7 @@
 // One message: its bubble, its time on demand, the button to react, its reactions and its delivery state.
 
 import { displayName, fullTime, isOnlyEmoji, timeOfDay, withLinks } from "../format.js";
-import { iconView } from "../icons.js";
+import { icon } from "../icons.js";
 import { progress } from "../messages.js";
 import { h, memo } from "../view.js";
 import { pickReaction } from "./reaction-picker.js";
@@ -69,7 +69,7 @@ function reactButton(picked, tabindex) {
   const press = (/** @type {Event} */ event) =>
     pickReaction(/** @type {HTMLElement} */ (event.currentTarget), picked);
   const names = { "aria-label": "React", title: "React", "aria-haspopup": "dialog", "aria-expanded": "false" };
-  return h("button", { class: "icon-button", type: "button", ...names, tabindex, onclick: press }, iconView("react"));
+  return h("button", { class: "icon-button", type: "button", ...names, tabindex, onclick: press }, icon("react"));
 }
 
 /**

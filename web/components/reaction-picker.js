@@ -1,7 +1,8 @@
 // The grid of emoji to react with. The page has one, shown beside the message that opened it.
 
-import { h, moveFocus } from "../dom.js";
 import { REACTIONS } from "../emoji.js";
+import { moveFocus } from "../focus.js";
+import { h, Root } from "../view.js";
 import { placeBeside } from "./place.js";
 
 /** Columns of the grid, the same as in styles/overlays.css. */
@@ -11,19 +12,28 @@ const COLUMNS = 7;
 let chosen = () => {};
 /** @type {HTMLElement | null} */
 let opener = null;
+/** @type {HTMLElement | undefined} */
+let picker;
 
-const buttons = REACTIONS.map(([emoji, name]) => {
-  return h("button", { type: "button", "aria-label": name, title: name, onclick: () => choose(emoji) }, emoji);
+const home = document.createElement("rookery-reactions");
+const root = new Root(home, () => {
+  const props = {
+    ...{ class: "picker", role: "dialog", "aria-label": "React with", popover: "auto" },
+    ref: (/** @type {HTMLElement} */ element) => void (picker = element),
+    onkeydown: (/** @type {KeyboardEvent} */ event) => moveFocus(event, buttons(), COLUMNS),
+    ontoggle: (/** @type {ToggleEvent} */ event) => event.newState === "closed" && setExpanded(false),
+  };
+  const choices = REACTIONS.map(([emoji, name]) =>
+    h("button", { type: "button", "aria-label": name, title: name, onclick: () => choose(emoji) }, emoji),
+  );
+  return h("div", props, choices);
 });
-const picker = h("div", { class: "picker", role: "dialog", "aria-label": "React with", popover: "auto" }, ...buttons);
-picker.addEventListener("keydown", (event) => moveFocus(event, buttons, COLUMNS));
-picker.addEventListener("toggle", (event) => {
-  if (/** @type {ToggleEvent} */ (event).newState === "closed") setExpanded(false);
-});
+
+const buttons = () => /** @type {HTMLElement[]} */ ([...(picker?.children ?? [])]);
 
 /** @param {string} emoji */
 function choose(emoji) {
-  picker.hidePopover();
+  picker?.hidePopover();
   opener?.focus({ preventScroll: true });
   chosen(emoji);
 }
@@ -36,10 +46,12 @@ function setExpanded(isExpanded) {
 
 /** Opens the picker. @param {HTMLElement} button that opened it @param {(emoji: string) => void} done */
 export function pickReaction(button, done) {
-  if (!picker.isConnected) document.body.append(picker);
+  if (!home.isConnected) document.body.append(home);
   [opener, chosen] = [button, done];
+  root.render();
+  if (!picker) return;
   picker.showPopover();
   placeBeside(picker, button);
   setExpanded(true);
-  buttons[0]?.focus();
+  buttons()[0]?.focus();
 }
