@@ -36,7 +36,8 @@ const UNKEPT = "This browser’s storage is full or blocked. What is not sent ye
  * @property {Root} root
  * @property {(chat_id: string) => void} open
  * @property {() => void} close returns to the list
- * @property {() => Promise<void>} signOut
+ * @property {() => Promise<void>} signOut asks first if messages are not sent yet
+ * @property {(password: string) => Promise<void>} deleteAccount for ever
  */
 
 export class AppShell {
@@ -122,9 +123,29 @@ export class AppShell {
   }
 
   async signOut() {
-    this.leaving = true;
+    const unsent = this.sending.outbox.size;
+    const question =
+      unsent === 1
+        ? "One message is not sent yet and will be lost. Sign out?"
+        : `${unsent} messages are not sent yet and will be lost. Sign out?`;
+    if (!unsent || confirm(question)) await this.#leave(() => this.api.signOut());
+  }
+
+  /** @param {string} password @throws {import("../api.js").Problem} if it is wrong, or the user is an admin */
+  deleteAccount(password) {
+    return this.#leave(() => this.api.deleteAccount(password));
+  }
+
+  /** @param {() => Promise<void>} end ends the sign-in */
+  async #leave(end) {
+    this.leaving = true; // the session may end before the response
+    try {
+      await end();
+    } catch (fault) {
+      this.leaving = false;
+      throw fault;
+    }
     history.replaceState(null, "", location.pathname);
-    await this.api.signOut();
     await this.sending.clear();
     this.sync.session.end();
   }

@@ -8,9 +8,10 @@ import { avatar } from "./avatar.js";
 import { iconButton } from "./buttons.js";
 import { emptyState, failure, skeletonRows } from "./empty.js";
 import { MenuButton } from "./menu.js";
-import { ChangePassword, OwnProfile } from "./profile-dialogs.js";
+import { OwnProfile } from "./profile-dialogs.js";
 import { PeopleSearch } from "./people-search.js";
 import { searchBox } from "./search-box.js";
+import { SettingsDialog } from "./settings.js";
 
 /** @import {App} from "./app-shell.js" */
 /** @import {Chat} from "../types.js" */
@@ -24,6 +25,7 @@ export class ChatList {
   #app;
   #menu;
   #results;
+  #settings;
   /** @type {HTMLInputElement | undefined} */
   #input;
   /** @type {HTMLElement | undefined} */
@@ -33,6 +35,7 @@ export class ChatList {
   constructor(app) {
     this.#app = app;
     this.#results = new PeopleSearch(app, (chat_id) => this.#open(chat_id));
+    this.#settings = new SettingsDialog(app);
     this.#menu = new MenuButton("Menu", app.root.invalidate);
   }
 
@@ -121,12 +124,12 @@ export class ChatList {
   }
 
   #header() {
-    const { chats, api } = this.#app;
+    const { chats } = this.#app;
     const choices = [
       { label: "Your profile", choose: () => new OwnProfile(chats).open() },
-      { label: "Change password", choose: () => new ChangePassword(api).open() },
+      { label: "Settings", choose: () => this.#settings.open() },
       ...(chats.me.is_admin ? [{ label: "Admin", href: "/admin" }] : []),
-      { label: "Sign out", choose: () => void this.#signOut() },
+      { label: "Sign out", choose: () => void this.#app.signOut() },
     ];
     return h(
       "header",
@@ -135,13 +138,6 @@ export class ChatList {
       iconButton("New chat", "write", () => this.search(), { title: "New chat (Ctrl K)" }),
       this.#menu.view(choices),
     );
-  }
-
-  async #signOut() {
-    const unsent = this.#app.sending.outbox.size;
-    const unsentText = unsent === 1 ? "One message is" : `${unsent} messages are`;
-    const question = `${unsentText} not sent yet and will be lost. Sign out?`;
-    if (!unsent || confirm(question)) await this.#app.signOut();
   }
 
   #find() {
