@@ -1,9 +1,12 @@
-// Notifications of the browser outside the page: one for each chat.
+// Notifications of the browser outside the page: one for each chat. The service worker shows them where there is one,
+// so that a click opens the chat after the page was closed, too; browsers of phones have no others.
 
-/** The shown ones, by chat_id. @type {Map<string, Notification>} */
+/** Those that the page itself shows, by chat_id. @type {Map<string, Notification>} */
 const shown = new Map();
+/** Ends when all earlier work is done. */
+let before = Promise.resolve();
 
-/** Whether the browser has notifications on this address: on https and localhost alone. */
+/** Whether the browser has notifications at this address: with https, and on localhost. */
 export const isSupported = () => isSecureContext && "Notification" in globalThis;
 
 /** @returns {NotificationPermission} */
@@ -16,26 +19,58 @@ export const askForPermission = async () => (isSupported() ? Notification.reques
  * Shows a notification in place of an earlier one of the chat. It is silent, as the page has its own sound.
  * @param {string} chat_id
  * @param {{title: string, body: string}} texts
- * @param {() => void} open shows the chat
+ * @param {(chat_id: string) => void} open shows the chat
  */
 export function show(chat_id, { title, body }, open) {
-  const options = { body, tag: chat_id, renotify: true, silent: true, icon: new URL("icon.svg", import.meta.url).href };
-  try {
-    const banner = new Notification(title, options);
-    shown.set(chat_id, banner);
-    banner.onclose = () => shown.get(chat_id) === banner && shown.delete(chat_id);
-    banner.onclick = () => {
-      banner.close();
-      focus();
-      open();
-    };
-  } catch {
-    // Chrome on Android has only notifications of a service worker.
-  }
+  const icon = new URL("icon.svg", import.meta.url).href;
+  const options = { body, icon, tag: chat_id, renotify: true, silent: true, data: { chat_id } };
+  inOrder(async () => {
+    const worker = await registration();
+    if (worker) await worker.showNotification(title, options);
+    else showHere(title, options, open);
+  });
 }
 
 /** @param {string} chat_id */
 export function close(chat_id) {
-  shown.get(chat_id)?.close();
-  shown.delete(chat_id);
+  inOrder(async () => {
+    const worker = await registration();
+    for (const banner of (await worker?.getNotifications({ tag: chat_id })) ?? []) banner.close();
+    shown.get(chat_id)?.close();
+    shown.delete(chat_id);
+  });
+}
+
+/** Calls back when a notification of the service worker was clicked. @param {(chat_id: string) => void} open */
+export function listen(open) {
+  const listener = (/** @type {MessageEvent} */ { data }) => typeof data?.open === "string" && open(data.open);
+  navigator.serviceWorker?.addEventListener("message", listener);
+  return () => navigator.serviceWorker?.removeEventListener("message", listener);
+}
+
+/**
+ * @param {string} title
+ * @param {NotificationOptions & {data: {chat_id: string}}} options
+ * @param {(chat_id: string) => void} open
+ */
+function showHere(title, options, open) {
+  const { chat_id } = options.data;
+  const banner = new Notification(title, options);
+  shown.set(chat_id, banner);
+  banner.onclick = () => {
+    banner.close();
+    focus();
+    open(chat_id);
+  };
+}
+
+/** A notification that was closed is not shown afterwards. @param {() => Promise<void>} work */
+function inOrder(work) {
+  before = before.then(work).catch(() => {}); // the person or the system has just forbidden it
+}
+
+/** The service worker that can show notifications. */
+async function registration() {
+  const found = await navigator.serviceWorker?.getRegistration();
+  return found?.active ? found : undefined;
 }

@@ -54,7 +54,7 @@ export const shouldAsk = ({ hasSent, desktop, permission }) =>
  * The browser, as far as notifications use it.
  * @typedef {object} Browser
  * @property {() => NotificationPermission} permission "denied" where there are none
- * @property {(chat_id: string, texts: {title: string, body: string}) => void} show in place of an earlier one of the chat
+ * @property {(chat_id: string, texts: {title: string, body: string}) => void} show replaces the one of the chat
  * @property {(chat_id: string) => void} close
  * @property {() => void} playSound
  */

@@ -98,6 +98,6 @@ export class Tabs {
   }
 }
 
-/** Of two tabs that were used at the same moment, the order of their ids decides. @param {Tab} one @param {Tab} other */
+/** At the same moment the one with the higher id is later. @param {Tab} one @param {Tab} other */
 const isLater = (one, other) =>
   one.used_ms > other.used_ms || (one.used_ms === other.used_ms && one.id > other.id);

@@ -78,6 +78,7 @@ export class AppShell {
     for (const store of [this.chats, this.sending, this.settings, sync]) store.subscribe(this.root.invalidate);
     sync.subscribe(() => this.#connectionChanged());
     sync.onArrived = (message) => this.#arrived(message);
+    this.sending.isTypingShown = () => this.settings.get("typing") === "shown";
     for (const type of ["hashchange", "popstate"]) this.#listen(window, type, () => this.#route());
     for (const type of ["online", "offline"]) this.#listen(window, type, () => sync.session.probe());
     this.#listen(document, "visibilitychange", () => {

@@ -76,9 +76,9 @@ export class Composer {
   }
 
   #written() {
-    const { sending, settings, root } = this.#app;
+    const { sending, root } = this.#app;
     sending.drafts.keep(this.#chat_id, this.#text);
-    if (settings.get("typing") === "shown" && this.#unsent().trim()) sending.writing(this.#chat_id);
+    if (this.#unsent().trim()) sending.writing(this.#chat_id);
     root.invalidate();
   }
 

@@ -17,6 +17,8 @@ export class Notifications {
   #app;
   #shownChat;
   #tabs = new Tabs();
+  /** The chat whose end was on the screen last; empty if none was. */
+  #shown = "";
   #notifier;
 
   /** @param {App} app @param {() => string} shownChat the chat whose end is on the screen; empty if none is */
@@ -25,7 +27,7 @@ export class Notifications {
     this.#shownChat = shownChat;
     this.#notifier = new Notifier(app.chats, app.settings, this.#tabs, {
       permission: banners.permission,
-      show: (chat_id, texts) => banners.show(chat_id, texts, () => app.open(chat_id)),
+      show: (chat_id, texts) => banners.show(chat_id, texts, this.#open),
       close: banners.close,
       playSound,
     });
@@ -33,14 +35,14 @@ export class Notifications {
 
   /** @param {AbortSignal} signal that ends it */
   start(signal) {
-    const listen = (/** @type {EventTarget} */ target, /** @type {string} */ type, /** @type {() => void} */ listener) =>
-      target.addEventListener(type, listener, { signal });
-    listen(window, "focus", () => this.#tabs.used());
-    listen(document, "visibilitychange", () => this.rendered());
-    listen(window, "pagehide", () => this.#tabs.leave());
-    listen(window, "pageshow", () => this.#tabs.announce());
+    addEventListener("focus", () => this.#tabs.used(), { signal });
+    addEventListener("pagehide", () => this.#tabs.leave(), { signal });
+    addEventListener("pageshow", () => this.#tabs.announce(), { signal });
+    document.addEventListener("visibilitychange", () => this.rendered(), { signal });
     this.#app.chats.subscribe(() => this.#notifier.chatsChanged());
+    const stopListening = banners.listen(this.#open);
     signal.addEventListener("abort", () => {
+      stopListening();
       this.#notifier.stop();
       this.#tabs.stop();
     });
@@ -54,8 +56,14 @@ export class Notifications {
 
   /** Something else may be on the screen now. */
   rendered() {
-    this.#tabs.show(this.#shownChat());
+    const chat_id = this.#shownChat();
+    if (chat_id === this.#shown) return;
+    this.#shown = chat_id;
+    this.#tabs.show(chat_id);
+    if (chat_id) banners.close(chat_id); // perhaps a tab has shown it that is closed
   }
+
+  #open = (/** @type {string} */ chat_id) => this.#app.open(chat_id);
 
   /** The question, after the first message that was sent. */
   view() {

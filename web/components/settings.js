@@ -19,7 +19,10 @@ import { turnOn } from "./notifications.js";
 const SHORTEST_PASSWORD = 10;
 const NEW_PASSWORD_RULE = `At least ${SHORTEST_PASSWORD} characters: a short sentence works well.`;
 
-/** A group of radio buttons: the label of each value. @typedef {{name: Setting, label: string, values: [string, string][]}} Group */
+/**
+ * A group of radio buttons: the words of each value.
+ * @typedef {{name: Setting, label: string, values: [string, string][]}} Group
+ */
 /** @type {readonly Group[]} */
 const LOOK = [
   {

@@ -27,6 +27,8 @@ const MAX_TEXT_BYTES = 16 * 1024;
 
 export class Sending extends Store {
   maxTextBytes = MAX_TEXT_BYTES;
+  /** Whether others are told that the person is writing. */
+  isTypingShown = () => true;
   /** Whether a message was sent since the page was opened. */
   hasSent = false;
   #chats;
@@ -100,7 +102,7 @@ export class Sending extends Store {
 
   /** The person is writing in the chat. @param {string} chat_id */
   writing(chat_id) {
-    this.#chats.typing.announce(chat_id, this.#line.send);
+    if (this.isTypingShown()) this.#chats.typing.announce(chat_id, this.#line.send);
   }
 
   /** Deletes this user's drafts and unsent messages from this browser. */

@@ -160,3 +160,13 @@ test("a reaction is shown at once, and undone when the server refuses it", async
   socket.deliver({ refused: { frame: String(socket.sent.length), code: "forbidden", message: "No" } });
   assert.deepEqual(tallies(), []);
 });
+
+test("others are told of writing unless the person hides it", async () => {
+  const { sync, socket } = await online();
+  sync.sending.isTypingShown = () => false;
+  sync.sending.writing(CHAT);
+  assert.ok(!socket.sent.some(({ typing }) => typing));
+  sync.sending.isTypingShown = () => true;
+  sync.sending.writing(CHAT);
+  assert.deepEqual(socket.sent.at(-1), { typing: { chat_id: CHAT } });
+});
