@@ -19,7 +19,7 @@ export const askForPermission = async () => (isSupported() ? Notification.reques
  * Shows a notification in place of an earlier one of the chat. It is silent, as the page has its own sound.
  * @param {string} chat_id
  * @param {{title: string, body: string}} texts
- * @param {(chat_id: string) => void} open shows the chat
+ * @param {() => void} open shows the chat
  */
 export function show(chat_id, { title, body }, open) {
   const icon = new URL("icon.svg", import.meta.url).href;
@@ -41,17 +41,10 @@ export function close(chat_id) {
   });
 }
 
-/** Calls back when a notification of the service worker was clicked. @param {(chat_id: string) => void} open */
-export function listen(open) {
-  const listener = (/** @type {MessageEvent} */ { data }) => typeof data?.open === "string" && open(data.open);
-  navigator.serviceWorker?.addEventListener("message", listener);
-  return () => navigator.serviceWorker?.removeEventListener("message", listener);
-}
-
 /**
  * @param {string} title
  * @param {NotificationOptions & {data: {chat_id: string}}} options
- * @param {(chat_id: string) => void} open
+ * @param {() => void} open
  */
 function showHere(title, options, open) {
   const { chat_id } = options.data;
@@ -60,7 +53,7 @@ function showHere(title, options, open) {
   banner.onclick = () => {
     banner.close();
     focus();
-    open(chat_id);
+    open();
   };
 }
 

@@ -25,6 +25,7 @@ globalThis.Notification = class {
     tell();
   }
 };
+ServiceWorkerContainer.prototype.getRegistration = async () => undefined;
 const { start } = OscillatorNode.prototype;
 OscillatorNode.prototype.start = function (at) {
   tones++;

@@ -27,7 +27,7 @@ export class Notifications {
     this.#shownChat = shownChat;
     this.#notifier = new Notifier(app.chats, app.settings, this.#tabs, {
       permission: banners.permission,
-      show: (chat_id, texts) => banners.show(chat_id, texts, this.#open),
+      show: (chat_id, texts) => banners.show(chat_id, texts, () => app.open(chat_id)),
       close: banners.close,
       playSound,
     });
@@ -40,9 +40,7 @@ export class Notifications {
     addEventListener("pageshow", () => this.#tabs.announce(), { signal });
     document.addEventListener("visibilitychange", () => this.rendered(), { signal });
     this.#app.chats.subscribe(() => this.#notifier.chatsChanged());
-    const stopListening = banners.listen(this.#open);
     signal.addEventListener("abort", () => {
-      stopListening();
       this.#notifier.stop();
       this.#tabs.stop();
     });
@@ -62,8 +60,6 @@ export class Notifications {
     this.#tabs.show(chat_id);
     if (chat_id) banners.close(chat_id); // perhaps a tab has shown it that is closed
   }
-
-  #open = (/** @type {string} */ chat_id) => this.#app.open(chat_id);
 
   /** The question, after the first message that was sent. */
   view() {
