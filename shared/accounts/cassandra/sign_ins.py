@@ -121,8 +121,8 @@ class CassandraSignIns:
         rows = await self._statements.run(FAMILY, family_id)
         if not rows:
             return None
-        *columns, refreshed_at_ms, current_digest, expires_at_ms = rows[0]
-        return Family(*columns, refreshed_at_ms or 0), current_digest, expires_at_ms
+        *columns, current_digest, expires_at_ms = rows[0]
+        return family_of_row(*columns), current_digest, expires_at_ms
 
     async def _add_references(self, family: Family, digest: bytes, seconds: int) -> None:
         """Add the rows by which the sign-in is found from its user and its token."""
@@ -133,6 +133,12 @@ class CassandraSignIns:
         """End the sign-ins first, and then remove the rows that refer to them: an ended sign-in stays ended."""
         await self._statements.run_all(END_FAMILY, [(each,) for each in family_ids])
         await self._statements.run_all(REMOVE_FROM_USER, [(user_id, each) for each in family_ids])
+
+
+def family_of_row(
+    family_id: str, user_id: int, device_name: str, created_at_ms: int, refreshed_at_ms: int | None
+) -> Family:
+    return Family(family_id, user_id, device_name, created_at_ms, refreshed_at_ms or 0)
 
 
 def _seconds(life_ms: int) -> int:
