@@ -1,6 +1,6 @@
 // The settings of this browser, and of the account.
 
-import { Api } from "../api.js";
+import { Api, explain } from "../api.js";
 import * as banners from "../banners.js";
 import { fullTime } from "../format.js";
 import { h } from "../view.js";
@@ -55,16 +55,18 @@ const LOOK = [
   },
 ];
 const NO_NOTIFICATIONS = "This browser shows none for this page: they need an address with https.";
+const DELETION =
+  "Your profile, password and sign-ins are deleted for ever. Your messages stay, and your user name is not used again.";
 const BLOCKED = "The browser blocks them for this page. Allow them in its settings for this site, and reload.";
 
 export class SettingsDialog extends Modal {
   #app;
   /** Rises each time it is opened, so that no form keeps what was typed. */
   #opened = 0;
-  /** @type {"loading" | "ready" | "failed"} of the sign-ins */
-  #phase = "loading";
-  /** @type {readonly SignInDetails[]} */
-  #signIns = [];
+  /** Why the sign-ins could not be loaded or ended; empty without a failure. */
+  #problem = "";
+  /** Null while they are being loaded. @type {readonly SignInDetails[] | null} */
+  #signIns = null;
   #isPasswordShown = false;
   #isPasswordChanged = false;
   #isDeleting = false;
@@ -170,8 +172,8 @@ export class SettingsDialog extends Modal {
   // ---- the sign-ins
 
   #signInList() {
-    if (this.#phase === "failed") return failure("Your sign-ins could not be loaded.", () => void this.#load());
-    if (this.#phase === "loading") return h("p", { class: "note", role: "status" }, "Loading…");
+    if (this.#problem) return failure(this.#problem, () => void this.#load());
+    if (!this.#signIns) return h("p", { class: "note", role: "status" }, "Loading…");
     const hasOthers = this.#signIns.some(({ is_current }) => !is_current);
     return [
       h("ul", { class: "list" }, this.#signIns.map((each) => this.#signIn(each))),
@@ -197,10 +199,9 @@ export class SettingsDialog extends Modal {
     );
   }
 
-  async #load() {
-    this.#phase = "loading";
-    this.root.invalidate();
-    await this.#read((api) => api.signIns());
+  #load() {
+    this.#signIns = null;
+    return this.#read((api) => api.signIns());
   }
 
   /** Ends sign-ins, and reads what is left. @param {(api: Api) => Promise<unknown>} end */
@@ -213,11 +214,12 @@ export class SettingsDialog extends Modal {
 
   /** @param {(api: Api) => Promise<{sign_ins: SignInDetails[]}>} read */
   async #read(read) {
+    this.#problem = "";
+    this.root.invalidate();
     try {
       this.#signIns = (await read(this.#app.api)).sign_ins;
-      this.#phase = "ready";
-    } catch {
-      this.#phase = "failed";
+    } catch (fault) {
+      this.#problem = explain(fault);
     }
     this.root.invalidate();
   }
@@ -290,8 +292,7 @@ export class SettingsDialog extends Modal {
     return h(
       "form",
       { ...this.deletion.props, key: "deletion" },
-      h("p", { class: "note" }, "Your profile, your password and your sign-ins are deleted for ever. "
-        + "Your messages stay with the people who received them, and your user name is not used again."),
+      h("p", { class: "note" }, DELETION),
       this.deletion.field({ label: "Your password", name: "current_password", attributes }),
       this.deletion.error(),
       h("button", { class: "primary danger", type: "submit", disabled: this.deletion.isBusy }, "Delete my account"),
