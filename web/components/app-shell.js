@@ -2,6 +2,7 @@
 // the address, so that reload, back and links work.
 
 import { showBadge } from "../badge.js";
+import { choices } from "../emoji/choices.js";
 import { displayName } from "../format.js";
 import { Chats } from "../stores/chats.js";
 import { Settings } from "../stores/settings.js";
@@ -148,6 +149,7 @@ export class AppShell {
     }
     history.replaceState(null, "", location.pathname);
     await this.sending.clear();
+    choices.clear();
     this.sync.session.end();
   }
 

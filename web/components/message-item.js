@@ -7,7 +7,8 @@ import { h, memo } from "../view.js";
 import { pickReaction } from "./reaction-picker.js";
 
 /** @import {App} from "./app-shell.js" */
-/** @import {Message, Tally} from "../types.js" */
+/** @import {Message} from "../types.js" */
+/** @import {ReactionTally} from "../wire.js" */
 /** @import {Row} from "../messages.js" */
 
 /**
@@ -73,7 +74,7 @@ function reactButton(picked, tabindex) {
 }
 
 /**
- * @param {Tally & {names: string}} reaction
+ * @param {ReactionTally & {names: string}} reaction
  * @param {{isMine: boolean, tabindex: number, press: () => void}} state
  */
 function chip({ emoji, user_ids, names }, { isMine, tabindex, press }) {
@@ -88,7 +89,7 @@ function chip({ emoji, user_ids, names }, { isMine, tabindex, press }) {
   );
 }
 
-/** @param {App} app @param {Tally} tally */
+/** @param {App} app @param {ReactionTally} tally */
 function namesOf({ chats }, { user_ids }) {
   const unknown = { display_name: "", name: "someone" };
   const nameOf = (/** @type {string} */ id) => displayName(chats.profiles.get(id) ?? unknown);

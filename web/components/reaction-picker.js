@@ -1,12 +1,14 @@
-// The grid of emoji to react with. The page has one, shown beside the message that opened it.
+// The few emoji that are usual reactions, and the way to all others. The page has one, shown beside the message that
+// opened it.
 
-import { REACTIONS } from "../emoji.js";
 import { moveFocus } from "../focus.js";
+import { choices } from "../emoji/choices.js";
+import { REACTIONS } from "../emoji/quick.js";
+import { withTone } from "../emoji/tones.js";
+import { icon } from "../icons.js";
 import { h, Root } from "../view.js";
-import { placeBeside } from "./place.js";
-
-/** Columns of the grid, the same as in styles/overlays.css. */
-const COLUMNS = 7;
+import { pickEmoji } from "./emoji-picker.js";
+import { placeBeside, setExpanded } from "./place.js";
 
 /** @type {(emoji: string) => void} */
 let chosen = () => {};
@@ -20,13 +22,19 @@ const root = new Root(home, () => {
   const props = {
     ...{ class: "picker", role: "dialog", "aria-label": "React with", popover: "auto" },
     ref: (/** @type {HTMLElement} */ element) => void (picker = element),
-    onkeydown: (/** @type {KeyboardEvent} */ event) => moveFocus(event, buttons(), COLUMNS),
-    ontoggle: (/** @type {ToggleEvent} */ event) => event.newState === "closed" && setExpanded(false),
+    onkeydown: (/** @type {KeyboardEvent} */ event) => moveFocus(event, buttons(), buttons().length),
+    ontoggle: (/** @type {ToggleEvent} */ event) => opener && event.newState === "closed" && setExpanded(opener, false),
   };
-  const choices = REACTIONS.map(([emoji, name]) =>
-    h("button", { type: "button", "aria-label": name, title: name, onclick: () => choose(emoji) }, emoji),
+  const more = { class: "icon-button", type: "button", "aria-label": "More emoji", title: "More emoji" };
+  return h(
+    "div",
+    props,
+    REACTIONS.map(([emoji, name]) => {
+      const toned = withTone(emoji, choices.tone); // of these, only the thumb has skin tones
+      return h("button", { type: "button", "aria-label": name, title: name, onclick: () => choose(toned) }, toned);
+    }),
+    h("button", { ...more, "aria-haspopup": "dialog", onclick: showAll }, icon("more")),
   );
-  return h("div", props, choices);
 });
 
 const buttons = () => /** @type {HTMLElement[]} */ ([...(picker?.children ?? [])]);
@@ -38,10 +46,9 @@ function choose(emoji) {
   chosen(emoji);
 }
 
-/** The opener stays visible while the picker is open. @param {boolean} isExpanded */
-function setExpanded(isExpanded) {
-  opener?.setAttribute("aria-expanded", String(isExpanded));
-  opener?.parentElement?.classList.toggle("held", isExpanded);
+function showAll() {
+  picker?.hidePopover();
+  if (opener) pickEmoji(opener, chosen);
 }
 
 /** Opens the picker. @param {HTMLElement} button that opened it @param {(emoji: string) => void} done */
@@ -52,6 +59,6 @@ export function pickReaction(button, done) {
   if (!picker) return;
   picker.showPopover();
   placeBeside(picker, button);
-  setExpanded(true);
+  setExpanded(button, true);
   buttons()[0]?.focus();
 }
