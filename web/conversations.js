@@ -28,6 +28,7 @@ const MAX_CHATS = 50;
  * @property {boolean} hasNewer whether messages after these exist, or may exist
  * @property {readonly Message[]} tail live messages after the missing ones, while `hasNewer`
  * @property {string} dropped_id the newest message that was in memory and is neither in `messages` nor in `tail`
+ * @property {boolean} isStored whether `messages` are copies of this browser, until the first page replaces them
  * @property {"new" | "loading" | "ready" | "failed"} phase of the first page
  * @property {"idle" | "loading" | "failed"} older of the page before the oldest message
  * @property {"idle" | "loading" | "failed"} newer of the page after the newest message
@@ -35,7 +36,7 @@ const MAX_CHATS = 50;
 /** @type {Conversation} */
 const UNKNOWN = {
   ...{ messages: [], hasOlder: false, hasNewer: true, tail: [], dropped_id: "0" },
-  ...{ phase: "new", older: "idle", newer: "idle" },
+  ...{ isStored: false, phase: "new", older: "idle", newer: "idle" },
 };
 
 export class Conversations extends Store {
@@ -61,6 +62,11 @@ export class Conversations extends Store {
   known(chat_id) {
     const { messages, tail } = this.of(chat_id);
     return tail.length ? [...messages, ...tail] : messages;
+  }
+
+  /** Shows copies until the first page is loaded. @param {string} chat_id @param {readonly Message[]} messages */
+  restore(chat_id, messages) {
+    if (messages.length) this.#set(chat_id, { messages, hasOlder: true, hasNewer: false, isStored: true });
   }
 
   /**
@@ -262,7 +268,8 @@ export class Conversations extends Store {
   #replace(chat_id, page) {
     const { tail, hasNewer } = this.of(chat_id);
     const live = hasNewer ? tail : this.known(chat_id);
-    this.#set(chat_id, { messages: [], tail: live, hasOlder: page.has_older ?? false, older: "idle", newer: "idle" });
+    const hasOlder = page.has_older ?? false;
+    this.#set(chat_id, { messages: [], tail: live, hasOlder, isStored: false, older: "idle", newer: "idle" });
     this.#append(chat_id, page);
   }
 

@@ -4,17 +4,24 @@ import { Api } from "./api.js";
 import { AppShell } from "./components/app-shell.js";
 import { SignIn } from "./components/sign-in.js";
 import { Credentials } from "./credentials.js";
+import { rejectDroppedFiles } from "./drops.js";
 import { linkIn } from "./links.js";
 import { Chats } from "./stores/chats.js";
+import { openCopies } from "./stores/database.js";
 import { openKept } from "./stores/old-keys.js";
+import { Recent } from "./stores/recent.js";
 import { SafeStorage } from "./stores/storage.js";
 import { Sync } from "./stores/sync.js";
+import { Updates } from "./stores/updates.js";
 
 /** @import {User} from "./types.js" */
 
 const storage = new SafeStorage(() => localStorage);
 const credentials = new Credentials(storage);
 const api = new Api(credentials);
+/** Copies the chats of the signed-in user; null while nobody is signed in. @type {Recent | null} */
+let recent = null;
+const updates = new Updates(navigator.serviceWorker, import.meta.url);
 
 /** @param {string} [notice] why the person has to sign in */
 function show(notice = "") {
@@ -27,12 +34,17 @@ function show(notice = "") {
 
 /** @param {User} user */
 async function showChats(user) {
-  const kept = await openKept(storage, user.user_id);
   const chats = new Chats(api, user);
+  const isSignedIn = () => credentials.current?.user.user_id === user.user_id;
+  const copies = (recent = new Recent(chats, openCopies(user.user_id), isSignedIn));
+  const [kept] = await Promise.all([openKept(storage, user.user_id), copies.start()]);
   const sync = new Sync(api, chats, kept);
-  const shell = new AppShell(api, chats, sync);
+  const shell = new AppShell(api, chats, sync, updates);
   sync.subscribe(() => {
+    if (sync.isOnline) void updates.check(); // perhaps the server was updated meanwhile
     if (!sync.hasEnded) return;
+    recent = null;
+    void copies.stop();
     shell.stop();
     show(shell.leaving ? "" : "You have been signed out. Sign in to go on.");
   });
@@ -42,6 +54,12 @@ async function showChats(user) {
   sync.start();
 }
 
+updates.start();
+rejectDroppedFiles();
+document.addEventListener("visibilitychange", () => {
+  if (document.visibilityState === "hidden") void recent?.save();
+  else void updates.check();
+});
 // Another tab signed out or in: reload this page to follow it.
 credentials.watch(() => location.reload());
 // A link was pasted into the address of the open page.

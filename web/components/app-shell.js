@@ -4,6 +4,7 @@
 import { displayName } from "../format.js";
 import { Chats } from "../stores/chats.js";
 import { Sync } from "../stores/sync.js";
+import { Updates } from "../stores/updates.js";
 import { h, memo, Root } from "../view.js";
 import { textButton } from "./buttons.js";
 import { ChatList } from "./chat-list.js";
@@ -52,22 +53,25 @@ export class AppShell {
   /** @type {Message[]} */
   #announced = [];
   #retry = textButton("", () => this.sync.session.connect(), "Try now");
+  #reload = textButton("", () => location.reload(), "Reload");
   #nothingOpen = nothingOpen(() => this.#list.search());
 
-  /** @param {Api} api @param {Chats} chats @param {Sync} sync */
-  constructor(api, chats, sync) {
+  /** @param {Api} api @param {Chats} chats @param {Sync} sync @param {Updates} updates */
+  constructor(api, chats, sync, updates) {
     this.api = api;
     this.chats = chats;
     this.sync = sync;
+    this.updates = updates;
     this.sending = sync.sending;
     this.#list = new ChatList(this);
   }
 
   /** Shows the page in `element`, and keeps it up to date until `stop`. */
   start() {
-    const { sync } = this;
-    for (const store of [this.chats, this.sending, sync]) store.subscribe(this.root.invalidate);
+    const { sync, updates } = this;
+    for (const store of [this.chats, this.sending, sync, updates]) store.subscribe(this.root.invalidate);
     sync.subscribe(() => this.#connectionChanged());
+    updates.onOpen = (chat_id) => this.open(chat_id);
     sync.onArrived = (message) => this.#arrived(message);
     for (const type of ["hashchange", "popstate"]) this.#listen(window, type, () => this.#route());
     for (const type of ["online", "offline"]) this.#listen(window, type, () => sync.session.probe());
@@ -143,6 +147,7 @@ export class AppShell {
         { class: "notices", key: "notices" },
         h("div", { class: "notice", role: "status", hidden: !this.#isNoticeShown }, this.#noticeContent()),
         h("div", { class: "notice", role: "status", hidden: this.sending.isDurable }, UNKEPT),
+        h("div", { class: "notice news", role: "status", hidden: !this.#isUpdateShown }, this.#updateContent()),
       ),
       h(
         "div",
@@ -161,6 +166,15 @@ export class AppShell {
 
   #noticeContent() {
     return this.#isNoticeShown && [h("span", {}, RECONNECTING), this.#retry];
+  }
+
+  /** A reload would lose text that the browser does not keep. */
+  get #isUpdateShown() {
+    return this.updates.isReady && this.sending.isDurable;
+  }
+
+  #updateContent() {
+    return this.#isUpdateShown && [h("span", {}, "A new version is ready."), this.#reload];
   }
 
   #connectionChanged() {

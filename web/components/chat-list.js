@@ -116,7 +116,8 @@ export class ChatList {
 
   #state() {
     const { chats } = this.#app;
-    const kind = chats.phase === "ready" && chats.all.length ? "" : chats.phase;
+    const isShown = chats.all.length && (chats.phase === "ready" || chats.isStored);
+    const kind = isShown ? "" : chats.phase;
     return memo("state", [kind], () => {
       if (kind === "loading") return skeletonRows(7);
       if (kind === "failed") return failure("Your chats could not be loaded.", () => void chats.load());
