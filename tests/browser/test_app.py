@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Platform, Seat, Seats
+from tests.browser.conftest import Account, Platform, Seat, Seats
+from tests.browser.test_accessibility import expect_named_and_large_controls
+from tests.browser.test_accounts import made_link
+from tests.browser.test_admin import make_admin
 from tests.browser.test_connection import LINE_IS_DOWN
 from tools.launch.process import running
 
@@ -102,3 +105,30 @@ def test_the_page_can_be_installed(platform: Platform, seats: Seats) -> None:
     )
     errors = browser.send("Page.getInstallabilityErrors")["installabilityErrors"]
     assert [error["errorId"] for error in errors] == ["in-incognito"]  # as every window of these tests is
+
+
+@pytest.mark.parametrize("size", ["desktop", "phone"])
+def test_the_start_leads_to_people_and_to_an_invite(platform: Platform, seats: Seats, mira: Account, size: str) -> None:
+    seat = seats(platform, make_admin(platform), size=size)
+    people = seat.page.get_by_role("region", name="People to write to")
+    expect(people.get_by_role("button").first).to_be_visible()
+    expect_named_and_large_controls(seat.page)
+    people.get_by_role("button", name="Invite people").click()
+    assert "#invite=" in made_link(seat.page, "Invite")
+    people.get_by_role("button").first.click()
+    expect(seat.composer).to_be_visible()
+
+
+def test_an_unknown_address_leads_back_and_a_dropped_file_does_not_leave(platform: Platform, seats: Seats) -> None:
+    seat = seats(platform, allowed=["404"])
+    seat.page.goto(f"{platform.url}/none")
+    expect(seat.page.get_by_role("heading", name="Page not found")).to_be_visible()
+    seat.page.get_by_role("link", name="Back to chats").click()
+    expect(seat.page.get_by_role("button", name="Sign in")).to_be_visible()
+    assert seat.page.evaluate("""() => {
+      const dataTransfer = new DataTransfer();
+      dataTransfer.items.add(new File(['text'], 'notes.txt'));
+      const drop = new DragEvent('drop', {dataTransfer, bubbles: true, cancelable: true});
+      document.body.dispatchEvent(drop);
+      return drop.defaultPrevented;
+    }""")

@@ -54,7 +54,8 @@ export class AppShell {
   #announced = [];
   #retry = textButton("", () => this.sync.session.connect(), "Try now");
   #reload = textButton("", () => location.reload(), "Reload");
-  #nothingOpen = nothingOpen(() => this.#list.search());
+  #nothingOpen = nothingOpen("Pick a chat", "Or find someone to write to.", () => this.#list.search());
+  #welcome = nothingOpen("Welcome to Rookery", "Write to someone of your team.", () => this.#list.search());
 
   /** @param {Api} api @param {Chats} chats @param {Sync} sync @param {Updates} updates */
   constructor(api, chats, sync, updates) {
@@ -141,7 +142,7 @@ export class AppShell {
     document.title = this.#title();
     return [
       this.#list.view(),
-      h("main", { class: "pane-chat", key: "main" }, this.#chat ? this.#chat.view() : this.#nothingOpen),
+      h("main", { class: "pane-chat", key: "main" }, this.#chat ? this.#chat.view() : this.#invitation),
       h(
         "div",
         { class: "notices", key: "notices" },
@@ -155,6 +156,11 @@ export class AppShell {
         this.#announced.map((message) => this.#announcement(message)),
       ),
     ];
+  }
+
+  /** What is shown while no chat is open. */
+  get #invitation() {
+    return this.chats.phase === "ready" && !this.chats.all.length ? this.#welcome : this.#nothingOpen;
   }
 
   #title() {

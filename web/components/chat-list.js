@@ -11,6 +11,7 @@ import { menuButton } from "./menu.js";
 import { ChangePassword, OwnProfile } from "./profile-dialogs.js";
 import { PeopleSearch } from "./people-search.js";
 import { searchBox } from "./search-box.js";
+import { Start } from "./start.js";
 
 /** @import {App} from "./app-shell.js" */
 /** @import {Chat} from "../types.js" */
@@ -26,6 +27,7 @@ export class ChatList {
   #input = this.#search.input;
   #header;
   #results;
+  #start;
   /** @type {HTMLElement | undefined} */
   #scroller;
 
@@ -33,6 +35,7 @@ export class ChatList {
   constructor(app) {
     this.#app = app;
     this.#results = new PeopleSearch(app, (chat_id) => this.#open(chat_id));
+    this.#start = new Start(app, (chat_id) => this.#open(chat_id));
     const write = iconButton("New chat", "write", () => this.search(), { title: "New chat (Ctrl K)" });
     const brand = document.createElement("h1");
     brand.className = "brand";
@@ -83,6 +86,7 @@ export class ChatList {
         h("div", list, h("ul", { class: "list", "aria-label": "Chats" }, rows), this.#state()),
         this.#results.view(),
       ),
+      !isSearching && this.#app.chats.phase === "ready" && !rows.length && this.#start.view(),
     );
   }
 
