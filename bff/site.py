@@ -8,7 +8,7 @@ import gzip
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -59,16 +59,15 @@ WORKER_POLICY = "default-src 'none'; connect-src 'self'; frame-ancestors 'none'"
 _ASSETS = "{{assets}}"
 """In a page and in the service worker: the path of its version, such as `/assets/0123456789abcdef`."""
 
-_PRELOADS = "{{preloads}}"
-"""In a page: links to all modules of its script, so that a browser loads them at once and not level by level."""
+_PRELOADS = re.compile(r"\{\{preloads ([^}]+)\}\}")
+"""In a page: links to these scripts and all modules that they import, in the order in which they are needed. A browser
+loads them at once, and not level by level."""
 
 _VERSIONED = re.compile(r"assets/([0-9a-f]{16})/(.+(?<!\.html))")
 """A file of a version. Pages have no such path, since their policy changes with the gateways."""
 
 _PATH = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)*[A-Za-z0-9_-][A-Za-z0-9._-]*")
 """No hidden file, no `..`, nothing that a file system might interpret differently."""
-
-_SCRIPT = re.compile(r'<script type="module" src="' + re.escape(_ASSETS) + r'/([^"]+)"')
 
 _IMPORT = re.compile(r'^(?:import|export)\b[^;"]*?"(\.[^"]+)"', re.MULTILINE)
 """A static import of a module by its relative path. An import in a comment does not begin its line."""
@@ -188,26 +187,27 @@ def _version(sources: Mapping[str, File]) -> Version:
 
 
 def _filled(path: str, version: Version) -> File:
-    text = version.files[path].content.decode()
-    if script := _SCRIPT.search(text):
-        modules = modules_of(script[1], version.files)
-        preloads = [f'<link rel="modulepreload" href="{version.assets}/{module}">' for module in modules]
-        text = text.replace(_PRELOADS, "\n".join(preloads))
+    def links(scripts: re.Match[str]) -> str:
+        modules = modules_of(scripts[1].split(), version.files)
+        return "\n".join(f'<link rel="modulepreload" href="{version.assets}/{module}">' for module in modules)
+
+    text = _PRELOADS.sub(links, version.files[path].content.decode())
     return _file(path, text.replace(_ASSETS, version.assets).encode())
 
 
-def modules_of(script: str, files: Mapping[str, File]) -> list[str]:
-    """The paths of a script and of all modules that it imports statically, those nearest to it first."""
-    modules = [script]
-    for module in modules:  # grows meanwhile
-        if module not in files:
-            continue
-        folder = PurePosixPath(module).parent
-        for relative in _IMPORT.findall(files[module].content.decode()):
-            imported = os.path.normpath(folder / relative)
-            if imported not in modules:
-                modules.append(imported)
-    return [module for module in modules if module in files]
+def modules_of(scripts: Sequence[str], files: Mapping[str, File]) -> list[str]:
+    """The paths of the scripts and of all modules that they import statically, each once: script by script, and for
+    each the nearest ones first."""
+    modules: dict[str, None] = {}
+    for script in scripts:
+        queue = [script]
+        for module in queue:  # grows meanwhile
+            if module in modules or module not in files:
+                continue
+            modules[module] = None
+            folder = PurePosixPath(module).parent
+            queue += [os.path.normpath(folder / path) for path in _IMPORT.findall(files[module].content.decode())]
+    return list(modules)
 
 
 def page_policy(websockets: Iterable[str]) -> str:

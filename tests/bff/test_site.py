@@ -74,7 +74,7 @@ async def test_a_cached_file_is_revalidated_and_sent_only_if_it_changed(api: Api
 
 
 PAGE = """<link rel="icon" href="{{assets}}/icon.svg">
-{{preloads}}
+{{preloads main.js later.js}}
 <script type="module" src="{{assets}}/main.js">"""
 
 
@@ -85,9 +85,9 @@ async def test_the_page_names_its_files_by_their_content_and_preloads_its_module
     (root / "main.js").write_text('import {\n  one,\n} from "./parts/one.js";\nconst later = import("./later.js");\n')
     (root / "parts/one.js").write_text('/** @import {Two} from "./types.js" */\nexport * from "../two.js";\n')
     for name in ("two.js", "later.js", "parts/types.js"):
-        (root / name).write_text("export {};")
+        (root / name).write_text('import "./main.js";')
     assets = Site(root).newest().assets
-    names = ["icon.svg", "main.js", "parts/one.js", "two.js", "main.js"]
+    names = ["icon.svg", "main.js", "parts/one.js", "two.js", "later.js", "main.js"]
     served = (await api.call("GET", "/")).text.decode()
     assert re.findall(r'"(/[^"]+)"', served) == [f"{assets}/{name}" for name in names]
 
