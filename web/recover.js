@@ -2,12 +2,14 @@
 
 /** Time for the update to end, in milliseconds. */
 const RECOVER_AFTER_MS = 2_000;
+/** The links to files without which the page does not work. */
+const NEEDED = ["modulepreload", "stylesheet"];
 
 addEventListener(
   "error",
   ({ target }) => {
-    const isStyle = target instanceof HTMLLinkElement && target.rel === "stylesheet";
-    if (isStyle || target instanceof HTMLScriptElement) setTimeout(() => location.reload(), RECOVER_AFTER_MS);
+    const isNeeded = target instanceof HTMLLinkElement && NEEDED.includes(target.rel);
+    if (isNeeded || target instanceof HTMLScriptElement) setTimeout(() => location.reload(), RECOVER_AFTER_MS);
   },
   true,
 );

@@ -119,6 +119,16 @@ def test_the_start_leads_to_people_and_to_an_invite(platform: Platform, seats: S
     expect(seat.composer).to_be_visible()
 
 
+def test_a_page_whose_files_are_missing_for_a_moment_recovers(platform: Platform, seats: Seats) -> None:
+    seat = seats(platform, allowed=["404"])
+    missing = ["**/stores/sync.js", "**/tokens.css"]
+    for path in missing:
+        seat.page.route(path, lambda route: route.fulfill(status=404), times=1)
+        seat.page.goto(platform.url)
+        seat.page.wait_for_event("load")
+    expect(seat.page.get_by_role("button", name="Sign in")).to_be_visible()
+
+
 def test_an_unknown_address_leads_back_and_a_dropped_file_does_not_leave(platform: Platform, seats: Seats) -> None:
     seat = seats(platform, allowed=["404"])
     seat.page.goto(f"{platform.url}/none")

@@ -1,7 +1,7 @@
 // Copies of the newest chats in this browser, with the messages that were read last, so that the page opens with them
 // before the server answers, or without a connection. They are deleted when the sign-in ends.
 
-import { merge } from "../messages.js";
+import { merge, withLive } from "../messages.js";
 import { Chats } from "./chats.js";
 
 /** @import {Chat, Message, Profile} from "../types.js" */
@@ -94,7 +94,7 @@ export class Recent {
       const isSame = before?.chat === chat && before.profile === profile && this.#sources.get(chat_id) === source;
       if (isSame) continue;
       this.#sources.set(chat_id, source);
-      changed.set(chat_id, { chat, messages: lastOf(before?.messages ?? [], source), profile });
+      changed.set(chat_id, { chat, messages: lastOf(chat, before?.messages ?? [], source), profile });
     }
     const ids = new Set(newest.map(({ chat_id }) => chat_id));
     for (const chat_id of this.#copies.keys()) if (!ids.has(chat_id)) changed.set(chat_id, null);
@@ -121,12 +121,15 @@ export class Recent {
 }
 
 /**
- * The last of the copied and the loaded messages. Some between the two may be missing, until the chat is loaded again.
+ * The last messages of those that were copied, those that are loaded, and the newest one. Some between them may be
+ * missing, until the chat is loaded again.
+ * @param {Chat} chat
  * @param {readonly Message[]} before
  * @param {readonly Message[]} loaded
  */
-function lastOf(before, loaded) {
-  const last = merge(before, loaded.slice(-MAX_MESSAGES)).slice(-MAX_MESSAGES);
+function lastOf({ newest }, before, loaded) {
+  const all = merge(newest ? withLive(before, newest) : before, loaded.slice(-MAX_MESSAGES));
+  const last = all.slice(-MAX_MESSAGES);
   let characters = 0;
   const first = last.findLastIndex(({ body }) => (characters += body.length) > MAX_CHARACTERS) + 1;
   return last.slice(first);

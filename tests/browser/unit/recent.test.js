@@ -64,6 +64,14 @@ test("without a connection the chats, the people and the messages that were load
   assert.deepEqual([messages.map(({ body }) => body), isStored], [["text 1", "text 2", "text 3"], true]);
 });
 
+test("of a chat that was not opened the newest message is there", async () => {
+  const copies = fakeCopies();
+  const { chats, recent } = await opened(fakeApi([1, 2]), Promise.resolve(copies));
+  await chats.load();
+  await recent.save();
+  assert.deepEqual(copies.rows.get(CHAT).messages.map(({ body }) => body), ["text 2"]);
+});
+
 test("the server's messages and counts replace the copies", async () => {
   const { copies } = await copied([1, 2]);
   const { chats } = await opened(fakeApi([1, 2, 5, 6]), Promise.resolve(copies));
