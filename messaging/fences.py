@@ -28,6 +28,7 @@ class Fences:
     def admits(self, epoch: int) -> bool:
         """Read a record of truth. Return whether it counts: its epoch is not lower than the one in force. 0: it is of a
         release without fences, and counts."""
-        if epoch > self.epoch:
-            self.epoch = epoch  # its fence is among the unread ones: the owner publishes nothing before it is in force
-        return epoch == self.epoch or epoch == 0
+        if epoch <= self.epoch:
+            return epoch in (self.epoch, 0)
+        self.epoch = epoch  # its fence is among the unread ones: the owner publishes nothing before it is in force
+        return True

@@ -147,7 +147,8 @@ class LogConsumer:
                         await self._deliver_all(records)
                     case never:
                         assert_never(never)
-                self._announce_owned()
+                if self._fenced:
+                    self._announce_owned()
                 for partition in self._partitions.take_rebuilt():
                     nursery.start_soon(self._fence, partition, started)
                 if not self._partitions.rebuilding:
@@ -297,8 +298,6 @@ class LogConsumer:
 
     def _announce_owned(self) -> None:
         """Claim the partitions that are owned since the last call in the directory."""
-        if not self._fenced:
-            return
         owned = self._partitions.owned
         if gained := owned.intersection(self._fenced):
             REBUILDS.inc(by=len(gained))

@@ -47,7 +47,7 @@ class OwnedPartitions:
     @property
     def is_held(self) -> bool:
         """Whether no other gateway can own one of these partitions by now."""
-        return trio.current_time() < self.held_until
+        return self.consumer is not None and trio.current_time() < self.consumer.held_until
 
     def partition_of(self, user_id: int) -> int:
         return partition_of(user_id, self.count)
@@ -76,6 +76,8 @@ class OwnedPartitions:
 
     def take_rebuilt(self) -> list[int]:
         """The partitions that have to be fenced now: their tails are complete, and no fence is on its way."""
+        if not self.rebuilding:  # after almost every fetch
+            return []
         rebuilt = [
             part
             for part, end in self.rebuilding.items()

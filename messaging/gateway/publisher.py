@@ -88,7 +88,7 @@ class Publisher:
             refusal := await self._lookups.check_message(session.user_id, request.chat_id, request.reply_to)
         ):
             return refusal
-        forgotten = await self._lookups.find_sent(session.user_id, request) if self._is_late(session, request) else None
+        forgotten = await self._lookups.find_sent(session.user_id, request) if self._is_late(command, request) else None
         if isinstance(forgotten, Refusal):
             if request.first_sent_ms_ago is not None:
                 return forgotten
@@ -100,7 +100,7 @@ class Publisher:
         tail = self._partitions.tail_of(session.user_id)
         if tail is None:
             return _NOT_SERVED
-        if not session.may_send(request.client_message_id, trio.current_time()):
+        if not session.may_send(request.client_message_id, command.received_at):
             return _HELD_BACK
         return self._send_once(command, request, tail, message_id, forgotten, no_recipient)
 
@@ -156,10 +156,10 @@ class Publisher:
         where it connects next, as after any end of a session."""
         return self.is_closed or self._partitions.is_leaving(session.user_id)
 
-    def _is_late(self, session: Session, request: SendRequest) -> bool:
+    def _is_late(self, command: Command, request: SendRequest) -> bool:
         """Whether the message may have been sent before the tail begins, and is not in it."""
-        ago_ms = request.first_sent_ms_ago
-        if ago_ms == 0 or (ago_ms is None and not session.may_repeat(trio.current_time())):
+        session, ago_ms = command.session, request.first_sent_ms_ago
+        if ago_ms == 0 or (ago_ms is None and not session.may_repeat(command.received_at)):
             return False
         key = (session.user_id, request.client_message_id)
         tail = self._partitions.tail_of(session.user_id)

@@ -291,6 +291,8 @@ class Session:
         a later refusal of a message that it sent before this one.
         """
         refused = self._refused_sends
+        if not refused:
+            return True
         if send := refused.get(client_message_id):
             before = [(key, each.number) for key, each in refused.items() if each.frame < send.frame]
             if any(number > send.number for _, number in before):

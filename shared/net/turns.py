@@ -43,12 +43,14 @@ class Turn:
         self._began = 0.0
         self._ending = False  # a task waits for the next pass, in which it begins the next turn
         self._waiting = trio.lowlevel.ParkingLot()
+        self._is_awaited = False  # connections may be parked there
 
     async def wait(self) -> None:
         """Return at once during the turn; after it, in the next turn. Count or charge the work right after it, without
         an await: a waiting connection that takes its turn wakes the next."""
         while self._spent >= TURN_SECONDS:
             if self._ending:
+                self._is_awaited = True
                 await self._waiting.park()
             else:
                 await self._begin_next()
@@ -56,8 +58,9 @@ class Turn:
     def charge(self, seconds: float) -> None:
         """Count so many seconds."""
         self._spent += seconds
-        if self._waiting:
+        if self._is_awaited:
             self._waiting.unpark()
+            self._is_awaited = bool(self._waiting)
 
     def __enter__(self) -> None:
         self._began = perf_counter()
@@ -65,7 +68,9 @@ class Turn:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.charge(perf_counter() - self._began)
+        self._spent += perf_counter() - self._began
+        if self._is_awaited:
+            self.charge(0.0)
 
     async def _begin_next(self) -> None:
         self._ending = True

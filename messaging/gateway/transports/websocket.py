@@ -75,16 +75,15 @@ class WebSocketTransport:
         stream, reader = self._stream, self._reader
         with trio.move_on_after(CLOSE_DEADLINE), suppress(*CONNECTION_ERRORS):
             await stream.send(reader.close(closing))
-            while not reader.is_over and (data := await self._receive()):
-                await self._feed(data)
+            while not reader.is_over and (await self._feed_next())[0]:
+                pass
             if not reader.client_has_closed:
                 await stream.finish()
 
     async def _read(self) -> None:
         """Read the next bytes, and answer pings. Raises ConnectionLost, also if the client does not read its pong."""
         try:
-            data = await self._receive()
-            pong = await self._feed(data)
+            data, pong = await self._feed_next()
             if pong and not self._stream.send_now(pong):
                 with trio.fail_after(SEND_DEADLINE):
                     await self._stream.send_unsent()
@@ -93,17 +92,14 @@ class WebSocketTransport:
         if not data:
             raise ConnectionLost
 
-    async def _receive(self) -> bytes:
-        """The next bytes, at most a slice; empty at the end of the client's stream."""
+    async def _feed_next(self) -> tuple[bytes, bytes]:
+        """Feed the next bytes, at most a slice, to the reader during the turn. Return them, empty at the end of the
+        client's stream, and the pong to send, empty if none is due."""
         data = self._unread or await self._stream.receive_some()
-        self._unread = data[SLICE_BYTES:]
-        return data[:SLICE_BYTES]
-
-    async def _feed(self, data: bytes) -> bytes:
-        """Feed received bytes to the reader during the turn."""
+        data, self._unread = data[:SLICE_BYTES], data[SLICE_BYTES:]
         await self._turn.wait()
         with self._turn:
-            return self._reader.feed(data, trio.current_time())
+            return data, self._reader.feed(data, trio.current_time())
 
     async def _send_unsent(self) -> None:
         try:
