@@ -2,8 +2,9 @@
 
     python benchmarks/page.py [MESSAGES ...]
 
-It opens the page on a slow line, new and again. For each number of messages in the chat, 2,000 and 100,000 unless others are given, it scrolls through all of them and
-returns to the newest. The server is a part of the page (`page.js`); CPU is that of the page's main thread.
+It opens the page on a slow line, new and again. For each number of messages in the chat, 2,000 and 100,000 unless
+others are given, it scrolls through all of them and returns to the newest. The server is a part of the page
+(`page.js`); CPU is that of the page's main thread.
 """
 
 import sys
