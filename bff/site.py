@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import os
 import re
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -50,6 +51,9 @@ MAX_FILE_BYTES = 2 * 1024 * 1024
 
 MAX_VERSIONS = 4
 """Versions in memory: a page that was opened before an update loads its other modules from its own version."""
+
+LOOK_SECONDS = 0.1
+"""The least time between two looks at the folder: one takes up to 2 ms, and anybody may open the page."""
 
 YEAR = 31_536_000
 """Seconds for which a browser uses a file of a version without asking."""
@@ -109,6 +113,7 @@ class Site:
         self._sources: dict[str, File] = {}
         self._versions: dict[str, Version] = {}
         self._newest = Version("", {})
+        self._next_look = 0.0
         self.newest()
 
     def find(self, path: str) -> File | None:
@@ -127,7 +132,10 @@ class Site:
         return self.newest().files.get(path)
 
     def newest(self) -> Version:
-        """The version that is on disk now. Only changed files are read, so an unchanged folder costs one look."""
+        """The version that is on disk, as of the last `LOOK_SECONDS`. Only changed files are read."""
+        if time.monotonic() < self._next_look:
+            return self._newest
+        self._next_look = time.monotonic() + LOOK_SECONDS
         stamps = self._stamps_on_disk()
         if stamps != self._stamps or not self._versions:
             sources = {path: file for path, stamp in stamps.items() if (file := self._source(path, stamp))}
@@ -146,15 +154,16 @@ class Site:
         while folders:
             folder = folders.pop()
             try:
-                for entry in os.scandir(self._root / folder):
-                    path = folder + entry.name
-                    if _PATH.fullmatch(path) is None:
-                        continue
-                    if entry.is_dir(follow_symlinks=False):
-                        folders.append(f"{path}/")
-                    elif entry.is_file(follow_symlinks=False) and os.path.splitext(path)[1] in MEDIA_TYPES:
-                        status = entry.stat(follow_symlinks=False)
-                        stamps[path] = (status.st_mtime_ns, status.st_size)
+                with os.scandir(self._root / folder) as entries:
+                    for entry in entries:
+                        path = folder + entry.name
+                        if _PATH.fullmatch(path) is None:
+                            continue
+                        if entry.is_dir(follow_symlinks=False):
+                            folders.append(f"{path}/")
+                        elif entry.is_file(follow_symlinks=False) and os.path.splitext(path)[1] in MEDIA_TYPES:
+                            status = entry.stat(follow_symlinks=False)
+                            stamps[path] = (status.st_mtime_ns, status.st_size)
             except OSError:
                 pass  # the folder or a file is gone: the next look finds what is there instead
         return stamps

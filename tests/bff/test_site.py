@@ -15,6 +15,12 @@ from shared.coordination.ownership import GatewayAddress
 from tests.bff.conftest import Api
 
 
+@pytest.fixture(autouse=True)
+def looks_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that a test writes are on the page at once."""
+    monkeypatch.setattr("bff.site.LOOK_SECONDS", 0)
+
+
 @pytest.mark.parametrize(
     ("path", "media_type", "text"),
     [
@@ -107,6 +113,15 @@ async def test_a_file_of_a_version_is_kept_by_browsers_and_served_after_updates(
         assert "connect-src 'self'" in worker.headers["Content-Security-Policy"]
     forgotten = await api.call("GET", f"{first}/main.js")
     assert (forgotten.status, forgotten.headers["Cache-Control"]) == (404, "no-store")
+
+
+async def test_opening_the_page_often_does_not_read_the_folder_each_time(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bff.site.LOOK_SECONDS", 60)
+    first = await api.call("GET", "/")
+    monkeypatch.delattr("os.scandir")
+    assert (await api.call("GET", "/")).text == first.text
 
 
 async def test_a_page_of_another_process_s_version_recovers(api: Api) -> None:
