@@ -43,7 +43,7 @@ engines: $(VENV)/.dev ## download the Kafka, Cassandra and Redis of the tests
 format: $(VENV)/.dev ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-protos: $(VENV)/.dev ## generate rookery/v1/ and shared/rpc/standard/ from protos/
+protos: $(VENV)/.dev ## generate rookery/v1/, shared/rpc/standard/ and web/wire.js from protos/
 	@$(BIN)/python -m tools.protos.generate
 
 metrics: $(VENV)/.dev ## generate the table of docs/metrics.md from the catalogue

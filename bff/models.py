@@ -27,7 +27,9 @@ NAME_PATTERN = "^[A-Za-z0-9._-]+$"
 PATTERNS = {NAME_PATTERN: "only letters from a to z, digits, dots, underscores and hyphens"}
 """The form that a pattern requires, in words."""
 
-ONE_LINE = Field(json_schema_extra={"pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"})
+ONE_LINE_PATTERN = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"
+
+ONE_LINE = Field(json_schema_extra={"pattern": ONE_LINE_PATTERN})
 """`one_line` in the JSON Schema."""
 
 

@@ -26,7 +26,7 @@ REQUIREMENTS = {
 }
 """The sentence after its subject, by the type of the error; other errors have sentences of their own."""
 
-NOUNS = {"about": "text about you"}
+NOUNS = {"about": "text about you", "name_contains": "search text"}
 """Names of fields that are not a noun with underscores for spaces."""
 
 

@@ -3,7 +3,8 @@
 import { Credentials, SignedOut } from "./credentials.js";
 
 /** @import {Query} from "./conversations.js" */
-/** @import {ChatsPage, HistoryPage, Profile, ProfilesPage, Tokens, User, WireChat} from "./types.js" */
+/** @import {Profile, ProfilesPage, Tokens, User} from "./types.js" */
+/** @import {Chat as WireChat, ListChatsResponse, ListMessagesResponse} from "./wire.js" */
 
 /** Milliseconds until a request without a response fails: enough for a slow connection, short enough to report. */
 const DEADLINE_MS = 15_000;
@@ -136,7 +137,7 @@ export class Api {
 
   /**
    * @param {{changed_since_ms?: number, cursor?: string}} [page]
-   * @returns {Promise<ChatsPage>}
+   * @returns {Promise<ListChatsResponse>}
    */
   chats({ changed_since_ms = 0, cursor = "" } = {}) {
     const query = new URLSearchParams();
@@ -154,7 +155,7 @@ export class Api {
    * A page of history, oldest first.
    * @param {string} chat_id
    * @param {Query} [query]
-   * @returns {Promise<HistoryPage>}
+   * @returns {Promise<ListMessagesResponse>}
    */
   messages(chat_id, query = {}) {
     return this.signedIn("GET", `/v1/chats/${encodeURIComponent(chat_id)}/messages?${new URLSearchParams(query)}`);

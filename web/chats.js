@@ -2,8 +2,9 @@
 
 import { compareIds, fromWire, laterId } from "./messages.js";
 
-/** @import {Conversation} from "./conversations.js" */
-/** @import {Chat, Marks, Message, WireChat, WireReceipt} from "./types.js" */
+/** @import {Piece} from "./history.js" */
+/** @import {Chat, Marks, Message} from "./types.js" */
+/** @import {Chat as WireChat, Receipt as WireReceipt} from "./wire.js" */
 
 /** Unread messages are counted up to this many. */
 const MAX_UNREAD = 100;
@@ -68,7 +69,7 @@ function withMarks(chat, { user_id = "", delivered_up_to = "0", read_up_to = "0"
  * @param {Chat} chat
  * @param {WireReceipt} receipt
  * @param {string} me
- * @param {Pick<Conversation, "messages" | "hasOlder" | "hasNewer">} loaded the chat's messages
+ * @param {Pick<Piece, "messages" | "hasOlder" | "hasNewer">} loaded the chat's messages
  * @returns {Chat}
  */
 export function withReceipt(chat, receipt, me, loaded) {

@@ -2,7 +2,7 @@
 
 import { h } from "./view.js";
 
-const SVG = "http://www.w3.org/2000/svg";
+/** @import {Child} from "./view.js" */
 
 const PATHS = {
   audit: ["M8 6h12", "M8 12h12", "M8 18h8", "M4 6h.01", "M4 12h.01", "M4 18h.01"],
@@ -19,6 +19,7 @@ const PATHS = {
   down: ["M12 5v14", "m5 12 7 7 7-7"],
   invites: ["M3 6h18v12H3z", "m3 7 9 7 9-7"],
   menu: ["M12 5h.01", "M12 12h.01", "M12 19h.01"],
+  more: ["M12 5v14", "M5 12h14"],
   processes: ["M4 4h16v6H4z", "M4 14h16v6H4z", "M8 7h.01", "M8 17h.01"],
   react: ["M21 12a9 9 0 1 1-9-9 9 9 0 0 1 9 9", "M8 14s1.5 2 4 2 4-2 4-2", "M9 9h.01", "M15 9h.01"],
   search: ["M18 11a7 7 0 1 1-7-7 7 7 0 0 1 7 7", "m21 21-4.3-4.3"],
@@ -33,43 +34,23 @@ const PATHS = {
 };
 
 /** An icon; the button around it has the label. @param {keyof typeof PATHS} name */
-export function icon(name) {
-  return drawing(
+export const icon = (name) =>
+  drawing(
     "icon",
     "0 0 24 24",
-    PATHS[name].map((d) => shape("path", { d })),
-  );
-}
-
-/** An icon in a view. @param {keyof typeof PATHS} name */
-export const iconView = (name) =>
-  h(
-    "svg",
-    { class: "icon", viewBox: "0 0 24 24", "aria-hidden": "true" },
     PATHS[name].map((d) => h("path", { d })),
   );
 
 /** Rookery's mark: three eggs in a nest. */
-export function mark() {
-  return drawing("mark", "0 0 32 32", [
-    shape("path", { d: "M4 15c4 6 20 6 24 0" }),
-    shape("path", { d: "M7 20c4 5 14 5 18 0" }),
-    shape("circle", { cx: "11", cy: "10", r: "3.2" }),
-    shape("circle", { cx: "18", cy: "8", r: "3.2" }),
-    shape("circle", { cx: "22", cy: "13", r: "2.2" }),
+export const mark = () =>
+  drawing("mark", "0 0 32 32", [
+    h("path", { d: "M4 15c4 6 20 6 24 0" }),
+    h("path", { d: "M7 20c4 5 14 5 18 0" }),
+    h("circle", { cx: "11", cy: "10", r: "3.2" }),
+    h("circle", { cx: "18", cy: "8", r: "3.2" }),
+    h("circle", { cx: "22", cy: "13", r: "2.2" }),
   ]);
-}
 
-/** @param {string} className @param {string} viewBox @param {SVGElement[]} shapes */
-function drawing(className, viewBox, shapes) {
-  const svg = shape("svg", { class: className, viewBox, "aria-hidden": "true" });
-  svg.append(...shapes);
-  return svg;
-}
-
-/** @param {string} tag @param {Record<string, string>} attributes */
-function shape(tag, attributes) {
-  const element = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  return /** @type {SVGElement} */ (element);
-}
+/** @param {string} className @param {string} viewBox @param {Child[]} shapes */
+const drawing = (className, viewBox, shapes) =>
+  h("svg", { class: className, viewBox, "aria-hidden": "true" }, shapes);

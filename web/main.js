@@ -16,13 +16,17 @@ async function show(notice = "") {
   const link = linkIn(location.hash);
   const user = link.kind === "reset" ? undefined : credentials.current?.user;
   if (user && link.kind) history.replaceState(null, "", location.pathname); // the invite is for somebody without account
-  if (!user) {
-    const { SignIn } = await import("./components/sign-in.js");
-    document.body.replaceChildren(new SignIn(api, notice, show));
-  } else {
-    const { showChats } = await import("./app.js");
-    await showChats(user, { storage, credentials, api }, show);
-  }
+  if (!user) return showSignIn(notice);
+  const { showChats } = await import("./app.js");
+  await showChats(user, { storage, credentials, api }, show);
+}
+
+/** @param {string} notice */
+async function showSignIn(notice) {
+  const { SignIn } = await import("./components/sign-in.js");
+  const signIn = new SignIn(api, notice, show);
+  document.body.replaceChildren(signIn.element);
+  signIn.start();
 }
 
 rejectDroppedFiles();

@@ -2,7 +2,8 @@
 
 import { daysBetween } from "./format.js";
 
-/** @import {Entry, HistoryMessage, Marks, Message, Tally, WireMessage, WireReaction} from "./types.js" */
+/** @import {Entry, Marks, Message} from "./types.js" */
+/** @import {HistoryMessage, Message as WireMessage, Reaction as WireReaction, ReactionTally} from "./wire.js" */
 
 /** 2026-01-01T00:00:00Z: the epoch of the time in a message_id. */
 const EPOCH_MS = 1_767_225_600_000;
@@ -26,7 +27,7 @@ export const laterId = (a, b) => (compareIds(a, b) < 0 ? b : a);
 
 /**
  * @param {WireMessage} wire
- * @param {Tally[]} [reactions]
+ * @param {ReactionTally[]} [reactions]
  * @returns {Message}
  */
 export function fromWire(wire, reactions = []) {

@@ -3,7 +3,8 @@
 
 import { Kept } from "./stores/kept.js";
 
-/** @import {Entry, Refused} from "./types.js" */
+/** @import {Entry} from "./types.js" */
+/** @import {Refused} from "./wire.js" */
 
 /** Retryable refusals of one message before it is shown as failed. */
 const MAX_ATTEMPTS = 6;

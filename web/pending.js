@@ -3,7 +3,8 @@
 
 import { laterId } from "./messages.js";
 
-/** @import {Marks, WireReaction, WireReceipt} from "./types.js" */
+/** @import {Marks} from "./types.js" */
+/** @import {ClientFrame, Reaction as WireReaction, Receipt as WireReceipt} from "./wire.js" */
 
 export class Receipts {
   /** @type {Map<string, Marks>} by chat_id */
@@ -48,11 +49,12 @@ export class Reactions {
     if (entry && Boolean(entry.reaction.set) === Boolean(reaction.set)) this.#unconfirmed.delete(keyOf(reaction));
   }
 
-  /** Sends the reactions that were not sent in this session. @param {(frame: object) => number} send */
+  /** Sends the reactions that were not sent in this session. @param {(frame: ClientFrame) => number} send */
   flush(send) {
     for (const entry of this.#unconfirmed.values()) {
-      const { chat_id, message_id, emoji, set } = entry.reaction;
-      if (!entry.frame) entry.frame = send({ [set ? "react" : "unreact"]: { chat_id, message_id, emoji } });
+      const { set, chat_id, message_id, emoji } = entry.reaction;
+      const reaction = { chat_id, message_id, emoji };
+      if (!entry.frame) entry.frame = send(set ? { react: reaction } : { unreact: reaction });
     }
   }
 

@@ -4,7 +4,8 @@
 import { Problem } from "./api.js";
 import { SignedOut } from "./credentials.js";
 
-/** @import {ConnectionState, Position, ServerFrame, Welcome} from "./types.js" */
+/** @import {ConnectionState} from "./types.js" */
+/** @import {ClientFrame, Position, ServerFrame, Welcome} from "./wire.js" */
 
 const PROTOCOL = "rookery.v1.json";
 /** From opening the socket to Welcome, in milliseconds. */
@@ -95,7 +96,7 @@ export class Session {
   }
 
   /**
-   * @param {object} frame a ClientFrame
+   * @param {ClientFrame} frame
    * @returns {number} the frame's number in this session; 0 if the session is not online
    */
   send(frame) {
@@ -108,7 +109,7 @@ export class Session {
     if (this.state === "online") this.#reconnectLater();
   }
 
-  /** @param {WebSocket} socket @param {object} frame */
+  /** @param {WebSocket} socket @param {ClientFrame} frame */
   #write(socket, frame) {
     socket.send(JSON.stringify(frame));
     return ++this.#framesSent;

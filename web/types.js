@@ -1,4 +1,7 @@
-// The types of the wire and of the page, for the type checker alone: nothing imports this file at run time.
+// The types of the HTTP API and of the page, for the type checker alone: nothing imports this file at run time. The
+// types of frames, chats and history on the wire are in `wire.js`.
+
+/** @import {ReactionTally} from "./wire.js" */
 
 /**
  * Of a deleted account only the id is left: its name is empty.
@@ -14,71 +17,6 @@
  * @property {User} user
  */
 
-/** @typedef {{chat_id: string, user_id?: string, delivered_up_to?: string, read_up_to?: string}} WireReceipt */
-/**
- * @typedef {object} WireMessage
- * @property {string} message_id
- * @property {string} chat_id
- * @property {string} sender_id
- * @property {string} [client_message_id]
- * @property {{body: string}} [text]
- */
-/** @typedef {{emoji: string, user_ids: string[]}} Tally */
-/** @typedef {{message: WireMessage, reactions?: Tally[]}} HistoryMessage */
-/**
- * @typedef {object} WireChat
- * @property {string} chat_id
- * @property {string[]} [member_ids]
- * @property {WireMessage} [newest]
- * @property {number} [unread]
- * @property {WireReceipt[]} [receipts]
- * @property {string} [changed_at_ms]
- */
-/** @typedef {{chats?: WireChat[], next_cursor?: string}} ChatsPage */
-/** @typedef {{messages?: HistoryMessage[], has_older?: boolean, has_newer?: boolean}} HistoryPage */
-/** @typedef {{chat_id: string, message_id: string, user_id: string, emoji: string, set?: boolean}} WireReaction */
-
-/** @typedef {{offset?: string, epoch?: number}} Position */
-/**
- * @typedef {object} WireEvent
- * @property {string} [event_id]
- * @property {Position} [position]
- * @property {WireMessage} [message]
- * @property {WireReaction} [reaction]
- * @property {WireReceipt} [receipt]
- * @property {{chat_id: string, user_id: string}} [typing]
- */
-/**
- * @typedef {object} Refused
- * @property {string} [frame]
- * @property {string} [client_message_id]
- * @property {string} code
- * @property {string} message
- * @property {boolean} [retryable]
- * @property {number} [retry_after_ms]
- */
-/**
- * @typedef {object} Welcome
- * @property {{max_text_bytes?: number}} [limits]
- * @property {number} [heartbeat_interval_ms]
- * @property {number} [replayed]
- * @property {Position} [position]
- */
-/**
- * @typedef {object} ServerFrame
- * @property {string} sequence
- * @property {Welcome} [welcome]
- * @property {object} [expiring]
- * @property {{client_message_id: string, message_id: string, chat_id: string}} [accepted]
- * @property {Refused} [refused]
- * @property {WireEvent} [event]
- * @property {{since_ms?: string, position?: Position}} [gap]
- * @property {{after_ms?: number}} [reconnect]
- * @property {{websocket?: string}} [moved]
- * @property {object} [pong]
- * @property {{code?: string, message?: string}} [goodbye]
- */
-
 /**
  * A message in the page. Immutable: a change makes a new object.
  * @typedef {object} Message
@@ -89,7 +27,7 @@
  * @property {string} client_message_id
  * @property {string} body
  * @property {number} at_ms milliseconds since 1970
- * @property {Tally[]} reactions
+ * @property {ReactionTally[]} reactions
  * @property {"accepted" | "pending" | "failed"} state
  * @property {string} error the reason of the failure, for people
  */

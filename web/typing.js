@@ -3,6 +3,8 @@
 
 import { Store } from "./stores/store.js";
 
+/** @import {ClientFrame} from "./wire.js" */
+
 const REPEAT_MS = 4_000;
 const SHOWN_MS = 6_000;
 
@@ -14,7 +16,7 @@ export class Typing extends Store {
   /**
    * Sends the user's typing signal, unless one was sent less than `REPEAT_MS` ago.
    * @param {string} chat_id
-   * @param {(frame: object) => number} send
+   * @param {(frame: ClientFrame) => number} send
    */
   announce(chat_id, send) {
     const now_ms = performance.now();

@@ -1,9 +1,8 @@
-"""The description of the API: the OpenAPI document, and the page `/docs`, without scripts or external files."""
+"""The description of the API: the OpenAPI document, generated from the routes."""
 
 import inspect
 from typing import Any
 
-import jinja2
 from google.protobuf.message import Message
 from quart import Quart
 from quart_schema import HttpSecurityScheme, Info, QuartSchema
@@ -12,7 +11,7 @@ from quart_schema.openapi import OpenAPIProvider
 from bff.http.problems import MEDIA_TYPE
 from bff.models import MAX_PROFILES
 from bff.openapi.schemas import REFERENCE, reference_to, schemas_of
-from shared.contract.errors import KINDS, Code
+from shared.contract.errors import Code
 from shared.contract.ids import MAX_ID
 
 PROBLEM = {
@@ -86,29 +85,3 @@ def document(app: Quart) -> QuartSchema:
         conversion_preference="pydantic",
         openapi_provider_class=Provider,
     )
-
-
-def render_page(openapi: dict[str, Any]) -> str:
-    """Render the document as HTML, with a table of the codes of problems."""
-    loader = jinja2.PackageLoader("bff.openapi")
-    environment = jinja2.Environment(autoescape=True, loader=loader, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["schema"] = _describe
-    return environment.get_template("docs.html").render(api=openapi, kinds=KINDS)
-
-
-def _describe(schema: dict[str, Any]) -> str:
-    """Summarize a JSON schema, such as `string, 3 to 32 characters`."""
-    if "$ref" in schema:
-        return str(schema["$ref"]).removeprefix(REFERENCE)
-    if "anyOf" in schema:
-        return " or ".join(_describe(each) for each in schema["anyOf"] if each.get("type") != "null")
-    if schema.get("type") == "array":
-        return "list of " + _describe(schema.get("items", {}))
-    words = [str(schema.get("type", "any"))]
-    low, high = schema.get("minLength", schema.get("minimum")), schema.get("maxLength", schema.get("maximum"))
-    if high is not None:
-        words.append(f"{low or 0} to {high}" + (" characters" if "maxLength" in schema else ""))
-    words += [str(schema[key]) for key in ("format", "pattern") if key in schema]
-    if schema.get("default"):
-        words.append(f"default {schema['default']}")
-    return ", ".join(words)

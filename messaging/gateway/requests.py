@@ -1,6 +1,6 @@
 """Checks clients' frames, sans I/O: a frame becomes a request, or a Refusal that names the field and the limit."""
 
-import unicodedata
+import re
 
 import msgspec
 
@@ -11,12 +11,25 @@ from shared.contract.errors import Code, Refusal
 from shared.contract.ids import MAX_ID
 
 MAX_CLIENT_NAME = 64
-MAX_EMOJI = 32
+MAX_EMOJI = 40
+"""Bytes; two people who kiss have 35."""
 MAX_PING = 128
 """Bytes."""
 
-_EMOJI_JOINERS = frozenset("\u200d\ufe0f\u20e3#*0123456789") | {chr(tag) for tag in range(0xE0020, 0xE0080)}
-"""Characters of an emoji beside its pictures: joiner, variation, keycap with its digits, and flags' tags."""
+_PICTURE = (
+    r"[\u00a9\u00ae\u203c\u2049\u2122\u2139\u2194-\u2199\u21a9\u21aa\u231a\u231b\u2328\u23cf\u23e9-\u23f3\u23f8-\u23fa\u24c2"
+    r"\u25aa\u25ab\u25b6\u25c0\u25fb-\u25fe\u2600-\u27bf\u2934\u2935\u2b05-\u2b07\u2b1b\u2b1c\u2b50\u2b55\u3030\u303d\u3297\u3299"
+    r"\U0001f000-\U0001f1e5\U0001f200-\U0001f3fa\U0001f400-\U0001faff]"
+)
+"""A character that is an emoji alone. Blocks of pictures are whole, since each version of Unicode adds some there."""
+
+_ELEMENT = rf"{_PICTURE}(?:\ufe0f|[\U0001f3fb-\U0001f3ff]|[\U000e0020-\U000e007e]+\U000e007f)?"
+"""A picture, and its presentation, its skin tone, or the tags of a flag."""
+
+_EMOJI = re.compile(
+    rf"{_ELEMENT}(?:\u200d{_ELEMENT})*|[\U0001f1e6-\U0001f1ff]{{2}}|[#*0-9]\ufe0f?\u20e3",
+)
+"""One emoji as Unicode's UTS 51 defines it: joined elements, a flag of two letters, or a keycap."""
 
 
 class SendRequest(msgspec.Struct, frozen=True):
@@ -94,13 +107,8 @@ def check_ping(frame: Ping) -> Refusal | None:
 
 
 def is_emoji(text: str) -> bool:
-    """Whether the text consists of pictures, as one emoji does: at least one symbol, and its joiners and modifiers."""
-    if not 0 < len(text.encode()) <= MAX_EMOJI:
-        return False
-    symbols = [char for char in text if char not in _EMOJI_JOINERS]
-    if not symbols:
-        return text.endswith("\u20e3")
-    return all(unicodedata.category(char) in ("So", "Sk") or char in "‼⁉〰〽↔↕⤴⤵" for char in symbols)
+    """Whether the text is one emoji, of any version of Unicode, and not too long."""
+    return len(text.encode()) <= MAX_EMOJI and _EMOJI.fullmatch(text) is not None
 
 
 def _check_send(send: Send, user_id: int, configuration: LiveConfiguration) -> SendRequest | Refusal:
@@ -154,7 +162,7 @@ def _check_reaction(frame: React | Unreact, kind: str, user_id: int, *, set: boo
     if frame.message_id <= 0:
         return _bad_id(f"{kind}.message_id")
     if not is_emoji(frame.emoji):
-        return Refusal(Code.INVALID, f"`emoji` must be one emoji of at most {MAX_EMOJI} bytes.", f"{kind}.emoji")
+        return Refusal(Code.INVALID, f"A reaction must be one emoji of at most {MAX_EMOJI} bytes.", f"{kind}.emoji")
     return ReactRequest(*chat, frame.message_id, frame.emoji, set)
 
 
@@ -183,5 +191,5 @@ def _bad_id(field: str) -> Refusal:
 
 
 def _too_long(field: str, limit: int) -> Refusal:
-    name = field.rpartition(".")[2]
-    return Refusal(Code.TOO_LARGE, f"`{name}` may have {limit} bytes at most.", field)
+    noun = "text" if field == "send.text.body" else field.rpartition(".")[2].replace("_", " ")
+    return Refusal(Code.TOO_LARGE, f"The {noun} must have at most {limit} bytes.", field)

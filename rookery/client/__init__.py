@@ -1,7 +1,7 @@
 """The public Python client: chat with a Rookery over gRPC or WebSocket, on Trio.
 
     async with open_client("http://127.0.0.1:8080", "ada", password) as client:
-        (grace,) = await client.api.find_users("grace")
+        grace = await client.api.find_user("grace")
         await client.send(grace.user_id, "Good morning")
         async for event in client.events():
             match event:

@@ -92,6 +92,17 @@ class Api:
         """The newest access token, expired or not; empty before `sign_in`."""
         return self._tokens.access_token if self._tokens else ""
 
+    async def check_server(self) -> None:
+        """Return if a Rookery answers at the base URL, without a sign-in. Raises Unreachable."""
+        reason = "it accepts a request without a sign-in"
+        try:
+            await self._request("GET", "/v1/me")
+        except Refused as refused:
+            if refused.code != "internal":  # the code for a response that is no problem of ours
+                return
+            reason = refused.message
+        raise Unreachable(f"there is no Rookery at {self._http.base_url}: {reason}")
+
     async def register(self, display_name: str = "", *, invite: str = "") -> User:
         """Create the account. `invite` is the token of an invite's link, needed if sign-up is by invite."""
         optional = {"display_name": display_name, "invite": invite}
@@ -129,6 +140,17 @@ class Api:
         """Return the endpoints of the user's gateway. The server waits for another one than an `unreachable` one."""
         query = {"unreachable": unreachable} if unreachable else None
         return _decode(await self._request_signed_in("GET", "/v1/me/gateway", query), GatewayEndpoints)
+
+    async def find_user(self, name: str) -> Profile:
+        """Return the profile of the user with this name. Capitals and an `@` in front do not matter.
+
+        Raises Refused, with the code `not_found` if there is no such user.
+        """
+        wanted = name.strip().removeprefix("@").lower()
+        found = await self.find_users(wanted, limit=1)
+        if not found or found[0].name != wanted:
+            raise Refused("not_found", f"There is no user {name}.", field="name")
+        return found[0]
 
     async def find_users(self, text: str, *, limit: int = 20) -> Sequence[Profile]:
         """Return the user with this name, then others by name.

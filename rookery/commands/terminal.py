@@ -3,59 +3,97 @@
 Shown messages are numbered, so that a reaction can refer to one.
 """
 
-import os
-import sys
-import termios
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import aclosing, contextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import aclosing, suppress
 from pathlib import Path
 
 import trio
 
 from rookery.client import (
+    Chat,
     Client,
     Connected,
     Disconnected,
     Gap,
+    HistoryMessage,
     Message,
+    Profile,
     Reaction,
     Receipt,
     Refused,
     RookeryError,
     Typing,
+    Unreachable,
+    User,
+    open_api,
     open_client,
 )
+from rookery.commands.screen import Screen, open_screen
 from shared.background import open_background
-from shared.contract.chats import direct_chat_id
+from shared.contract.chats import direct_chat_id, direct_members
 from shared.contract.ids import time_of
 
-HISTORY = 20
-"""Messages that /history shows by default."""
+PAGE = 20
+"""Messages that /history and /older show by default, and people that /find lists."""
+
+MAX_PAGE = 100
+"""Messages and chats that a command shows at most."""
 
 MAX_SHOWN = 10_000
 """The largest number of a message."""
 
-PROMPT = "> "
-CLEAR_LINE = "\r\x1b[K"
-LINE_UP = "\x1b[1A"
+MAX_UNREAD = 100
+"""Unread messages that the server counts in a chat at most."""
 
-HELP = """\
-/with NAME          write to NAME
-/history [COUNT]    show the newest messages
+SNIPPET = 60
+"""Characters of the newest message in /chats."""
+
+NO_CHAT = "no chat is open: choose a user with /with NAME"
+
+NO_CHATS = "no chats yet: /find TEXT finds people"
+
+HELP = f"""\
+/chats              list your chats and their unread messages
+/find TEXT          find people by parts of their names
+/with NAME          write to NAME, and show the unread messages
+/history [COUNT]    show the newest messages: {PAGE}, or 1 to {MAX_PAGE}
+/older [COUNT]      show the messages before these
 /react [NUMBER] E   react with the emoji E to a message, by default the newest; /unreact removes it
 /help, /quit
-Any other line is sent as a message."""
+Any other line is sent as a message. To send a line that begins with /, type // for its first /."""
 
 
-async def run_chat(url: str, name: str, password: str, other: str | None, register: bool, ca_file: Path | None) -> int:
+async def find_server(url: str, ca_file: Path | None) -> None:
+    """Return if a Rookery answers at the URL. Raises Unreachable with a remedy."""
+    try:
+        async with open_api(url, "", "", ca_file=ca_file) as api:
+            await api.check_server()
+    except Unreachable as error:
+        raise Unreachable(f"{error}. Is Rookery running there? --url sets another address.") from error
+
+
+async def create_account(url: str, name: str, password: str, invite: str, ca_file: Path | None) -> bool:
+    """Create the account; return False if that needs an invite and there is none. Raises RookeryError."""
+    async with open_api(url, name, password, ca_file=ca_file) as api:
+        try:
+            await api.register(invite=invite)
+        except Refused as refused:
+            if invite or refused.code != "invite_required":
+                raise
+            return False
+    return True
+
+
+async def run_chat(url: str, name: str, password: str, other: str | None, ca_file: Path | None) -> int:
     """Chat until /quit or the end of the input; return the exit status. Raises RookeryError if no session opens."""
     with open_screen() as screen:
         async with (
-            open_client(url, name, password, register=register, client_name="rookery-chat", ca_file=ca_file) as client,
+            open_client(url, name, password, client_name="rookery-chat", ca_file=ca_file) as client,
             open_background() as nursery,
         ):
             chat = TerminalChat(client, screen)
+            await chat.greet()
             if other is not None:
                 await chat.execute(f"/with {other}")
             nursery.start_soon(chat.show_events, nursery)
@@ -83,6 +121,10 @@ class TerminalChat:
         self._client = client
         self._screen = screen
         self._chat_id = ""
+        self._oldest = 0
+        """The oldest message of the open chat that /history or /older has shown; 0 before that."""
+        self._behind: set[str] = set()
+        """Chats, of the newest 100, with unread messages that were not shown: a mark on a newer one marks them too."""
         self._names: dict[int, str] = {client.me.user_id: client.me.name}
         self._shown: dict[int, Message] = {}
         self._numbers: dict[int, int] = {}
@@ -91,6 +133,24 @@ class TerminalChat:
         self._missed: Gap | None = None
         """The earliest Gap that is being read; None if no message is missing."""
 
+    async def greet(self) -> None:
+        """Show the signed-in user, and the number of unread messages of each chat."""
+        me = self._client.me
+        self._screen.show(f"signed in as {_full_name(me)}: /help lists the commands")
+        try:
+            chats = (await self._client.api.chats(limit=MAX_PAGE)).chats
+        except RookeryError as error:
+            self._screen.show(f"the chats can't be read: {error}")
+            return
+        unread = [chat for chat in chats if chat.unread]
+        self._behind.update(chat.chat_id for chat in unread)
+        await self._read_names(map(self._other, chats))
+        counts = [f"{_count(chat.unread)} from {await self._name(self._other(chat))}" for chat in unread]
+        if counts:
+            self._screen.show(f"unread: {', '.join(counts)}; /with NAME shows them")
+        else:
+            self._screen.show("no unread messages" if chats else NO_CHATS)
+
     async def execute(self, line: str) -> bool:
         """Send the line or run its command. Return False for /quit."""
         command, arguments = split_command(line.rstrip("\r\n"))
@@ -98,16 +158,20 @@ class TerminalChat:
             match command, *arguments:
                 case "", text if text.strip():
                     await self._send(text)
-                case "", *_:
-                    self._screen.erase_typed()
+                case "", text:
+                    self._screen.erase_typed(text)
                 case "/quit" | "/exit", *_:
                     return False
                 case "/with", name:
                     await self._open_chat(name)
-                case "/history", *count if all(each.isdecimal() for each in count):
-                    await self._show_history(int(count[0]) if count else HISTORY)
-                case "/react" | "/unreact", *number, emoji if all(each.isdecimal() for each in number):
-                    await self._react(command, int(number[0]) if number else len(self._shown), emoji)
+                case ("/chats",):
+                    await self._show_chats()
+                case "/find", *words if words:
+                    await self._find(" ".join(words))
+                case "/history" | "/older", *count if _is_number(count):
+                    await self._show_history(int(count[0]) if count else PAGE, older=command == "/older")
+                case "/react" | "/unreact", *number, emoji if _is_number(number):
+                    await self._react(command, int(number[0]) if number else self._newest_number(), emoji)
                 case "/help", *_:
                     self._screen.show(HELP)
                 case _:
@@ -148,37 +212,83 @@ class TerminalChat:
 
     async def _send(self, text: str) -> None:
         if not self._chat_id:
-            self._screen.show("no chat is open: choose a user with /with NAME")
+            self._screen.show(NO_CHAT)
             self.failed = True
             return
         accepted = await self._client.send(self._chat_id, text)
         me = self._client.me.user_id
-        self._screen.erase_typed()
+        self._screen.erase_typed(text)
         await self._show_message(Message(message_id=accepted.message_id, chat_id=accepted.chat_id, sender_id=me), text)
 
-    async def _open_chat(self, name: str) -> None:
-        found = await self._client.api.find_users(name, limit=100)
-        user = next((each for each in found if each.name == name.lower()), None)
-        if user is None:
-            raise Refused("not_found", f"there is no user {name}")
-        self._names[user.user_id] = user.name
-        self._chat_id = direct_chat_id(self._client.me.user_id, user.user_id)
-        self._screen.show(f"writing to {user.name}")
+    async def _find(self, text: str) -> None:
+        found = await self._client.api.find_users(text, limit=PAGE + 1)
+        for user in found[:PAGE]:
+            self._screen.show(_full_name(user))
+        if not found:
+            self._screen.show("nobody is found")
+        elif len(found) > PAGE:
+            self._screen.show("there are more: add a word")
 
-    async def _show_history(self, count: int) -> None:
-        if not self._chat_id:
-            self._screen.show("no chat is open: choose a user with /with NAME")
+    async def _show_chats(self) -> None:
+        page = await self._client.api.chats(limit=MAX_PAGE)
+        await self._read_names(map(self._other, page.chats))
+        for chat in page.chats:
+            unread = f" ({_count(chat.unread)} unread)" if chat.unread else ""
+            self._screen.show(f"{await self._name(self._other(chat))}{unread}  {self._snippet(chat.newest)}".rstrip())
+        if not page.chats:
+            self._screen.show(NO_CHATS)
+        elif page.next_cursor:
+            self._screen.show(f"only the newest {MAX_PAGE} are listed")
+
+    async def _open_chat(self, name: str) -> None:
+        user = await self._client.api.find_user(name)
+        self._names[user.user_id] = user.name
+        self._chat_id, self._oldest = direct_chat_id(self._client.me.user_id, user.user_id), 0
+        self._screen.show(f"writing to {user.name}")
+        await self._show_unread(self._chat_id)
+
+    async def _show_unread(self, chat_id: str) -> None:
+        """Show the oldest page of unread messages, and mark it as read."""
+        try:
+            chat = await self._client.api.chat(chat_id)
+        except Refused as refused:
+            if refused.code != "not_found":  # a chat exists from its first message on
+                raise
             return
-        page = await self._client.api.history(self._chat_id, limit=min(max(count, 1), 100))
+        if not chat.unread:
+            self._behind.discard(chat_id)
+            return
+        mine = (receipt for receipt in chat.receipts if receipt.user_id == self._client.me.user_id)
+        read_up_to = next((receipt.read_up_to for receipt in mine), 0)
+        page = await self._client.api.history(chat_id, limit=MAX_PAGE, after_id=read_up_to)
         for item in page.messages:
-            await self._show_message(item.message)
-            if item.reactions:
-                self._screen.show("    " + "  ".join(f"{each.emoji} {len(each.user_ids)}" for each in item.reactions))
+            await self._show_item(item)
+        if page.messages:
+            self._client.mark(chat_id, read_up_to=page.messages[-1].message.message_id)
+        if page.has_newer:
+            self._screen.show("there are more unread messages: repeat /with NAME")
+        else:
+            self._behind.discard(chat_id)
+
+    async def _show_history(self, count: int, *, older: bool) -> None:
+        if not self._chat_id:
+            self._screen.show(NO_CHAT)
+            return
+        if not 1 <= count <= MAX_PAGE:
+            self._screen.show(f"COUNT is 1 to {MAX_PAGE}")
+            return
+        anchor = {"before_id": self._oldest} if older and self._oldest else {}
+        page = await self._client.api.history(self._chat_id, limit=count, **anchor)
+        for item in page.messages:
+            await self._show_item(item)
+        if page.messages:
+            self._oldest = page.messages[0].message.message_id
+        self._screen.show("/older shows earlier messages" if page.has_older else "the chat begins here")
 
     async def _react(self, command: str, number: int, emoji: str) -> None:
         message = self._shown.get(number)
         if message is None:
-            self._screen.show(f"there is no message [{number}]")
+            self._screen.show(f"there is no message [{number}]" if number else "there is no message to react to")
             return
         act = self._client.react if command == "/react" else self._client.unreact
         await act(message.chat_id, message.message_id, emoji)
@@ -188,8 +298,11 @@ class TerminalChat:
             case Message():
                 if event.message_id not in self._numbers:  # else it was read from history
                     await self._show_message(event)
-                self._chat_id = self._chat_id or event.chat_id
-                self._client.mark(event.chat_id, read_up_to=event.message_id)
+                if not self._chat_id:
+                    self._chat_id = event.chat_id
+                    self._screen.show(f"writing to {await self._name(self._other(event))}")
+                if event.chat_id not in self._behind:
+                    self._client.mark(event.chat_id, read_up_to=event.message_id)
             case Reaction():
                 number = self._numbers.get(event.message_id)
                 verb = "reacted with" if event.set else "removed"
@@ -200,89 +313,65 @@ class TerminalChat:
             case Connected() | Typing() | Receipt() | _:
                 pass
 
+    async def _show_item(self, item: HistoryMessage) -> None:
+        """Show a message of history with its reactions."""
+        await self._show_message(item.message)
+        if item.reactions:
+            self._screen.show("    " + "  ".join(f"{each.emoji} {len(each.user_ids)}" for each in item.reactions))
+
     async def _show_message(self, message: Message, text: str | None = None) -> None:
         number = self._numbers.get(message.message_id) or len(self._shown) + 1
         if number <= MAX_SHOWN:
             self._shown[number] = message
             self._numbers[message.message_id] = number
-        clock = time.strftime("%H:%M", time.localtime(time_of(message.message_id) / 1000))
-        body = printable(message.text.body if text is None else text)
-        self._screen.show(f"[{number}] {clock} {await self._name(message.sender_id)}: {body}")
+        body = message.text.body if text is None else text
+        body = body.replace("\n", "\n    ")  # a line of a text must not look like another message
+        self._screen.show(f"[{number}] {_clock(message)} {await self._name(message.sender_id)}: {body}")
+
+    def _newest_number(self) -> int:
+        """The number of the newest shown message; 0 if there is none."""
+        return self._numbers[max(self._numbers)] if self._numbers else 0
+
+    def _snippet(self, newest: Message) -> str:
+        """The time and the first line of a chat's newest message."""
+        if not newest.message_id:
+            return ""
+        sender = "you: " if newest.sender_id == self._client.me.user_id else ""
+        line = newest.text.body.strip().partition("\n")[0]
+        return f"{_clock(newest)} {sender}{line[:SNIPPET]}{'…' if len(line) > SNIPPET else ''}"
+
+    def _other(self, chat: Chat | Message) -> int:
+        """The other member of the chat, or of the message's chat; the user's own id if there is none."""
+        me = self._client.me.user_id
+        return next((member for member in direct_members(chat.chat_id) or () if member != me), me)
 
     async def _name(self, user_id: int) -> str:
-        if user_id not in self._names:
-            with suppress(RookeryError):
-                for profile in await self._client.api.profiles([user_id]):
-                    self._names[user_id] = profile.name or profile.display_name  # a deleted account has no name
+        await self._read_names([user_id])
         return self._names.get(user_id, f"user {user_id}")
 
-
-def printable(text: str) -> str:
-    """Replace control characters, with which a message could control the terminal."""
-    return "".join(char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text)
-
-
-class Screen:
-    """Reads and shows lines. In a terminal, lines are shown above the one that is being typed."""
-
-    def __init__(self, *, interactive: bool) -> None:
-        self._interactive = interactive
-        self._is_typing = False
-
-    def show(self, text: str) -> None:
-        if not self._is_typing:
-            print(text, flush=True)
-            return
-        import readline
-
-        print(f"{CLEAR_LINE}{text}\n{PROMPT}{readline.get_line_buffer()}", end="", flush=True)
-
-    def erase_typed(self) -> None:
-        """Erase the line that was just typed."""
-        if self._interactive:
-            print(f"{LINE_UP}{CLEAR_LINE}", end="", flush=True)
-
-    async def lines(self) -> AsyncIterator[str]:
-        """Yield the typed or piped lines until the end of the input."""
-        if self._interactive:
-            while (typed := await self._read_typed()) is not None:
-                yield typed
-            return
-        rest = b""
-        while chunk := await trio.to_thread.run_sync(os.read, sys.stdin.fileno(), 64 * 1024, abandon_on_cancel=True):
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                yield line.decode(errors="replace")
-        if rest:
-            yield rest.decode(errors="replace")
-
-    async def _read_typed(self) -> str | None:
-        self._is_typing = True
-        try:
-            return await trio.to_thread.run_sync(_read_typed, abandon_on_cancel=True)
-        finally:
-            self._is_typing = False
+    async def _read_names(self, user_ids: Iterable[int]) -> None:
+        """Read the names of at most 100 users that are not known yet."""
+        unknown = [user_id for user_id in user_ids if user_id not in self._names]
+        if unknown:
+            with suppress(RookeryError):
+                for profile in await self._client.api.profiles(unknown):
+                    self._names[profile.user_id] = profile.name or profile.display_name  # a deleted one has no name
 
 
-@contextmanager
-def open_screen() -> Iterator[Screen]:
-    """Open the terminal, and restore its mode at the end, even during input; or open a pipe."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        yield Screen(interactive=False)
-        return
-    import readline  # noqa: F401 - adds line editing to input()
-
-    before = termios.tcgetattr(sys.stdin)
-    try:
-        yield Screen(interactive=True)
-    finally:
-        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
-        print(CLEAR_LINE, end="", flush=True)
+def _is_number(words: Sequence[str]) -> bool:
+    """Whether this is nothing or one number, of at most 9 digits."""
+    return all(word.isdecimal() and len(word) < 10 for word in words) and len(words) < 2
 
 
-def _read_typed() -> str | None:
-    """Return the next line; None at the end of the input."""
-    try:
-        return input(PROMPT)
-    except EOFError:
-        return None
+def _full_name(user: Profile | User) -> str:
+    return user.name if user.display_name == user.name else f"{user.name} ({user.display_name})"
+
+
+def _count(unread: int) -> str:
+    return f"{unread}+" if unread >= MAX_UNREAD else str(unread)
+
+
+def _clock(message: Message) -> str:
+    """The local time of the message, with the date if it is not from today."""
+    sent = time.localtime(time_of(message.message_id) / 1000)
+    return time.strftime("%H:%M" if sent[:3] == time.localtime()[:3] else "%Y-%m-%d %H:%M", sent)

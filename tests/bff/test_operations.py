@@ -97,16 +97,32 @@ async def test_the_description_of_sessions_is_served_and_cached(api: Api) -> Non
     assert (await api.call("GET", "/asyncapi.json", headers=etag)).status == 304
 
 
-async def test_the_page_of_the_document_needs_no_script_and_no_other_server(api: Api) -> None:
+async def test_the_page_of_the_document_loads_nothing_of_another_server_and_no_inline_code(api: Api) -> None:
     reply = await api.call("GET", "/docs")
     text = reply.text.decode()
     assert reply.status == 200
-    for foreign in ("<script", "style=", "http:", "https:"):
-        assert foreign not in text
-    assert reply.headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'self';")
+    assert re.findall("<script[^>]*>[^<]*", text) == ['<script type="module" src="/docs.js">']
+    assert re.findall(r' (?:style|on\w+)=|(?:src|href)="(?![/#])', text) == []
+    assert reply.headers["Content-Security-Policy"].startswith("default-src 'none'; script-src 'self';")
     for path in ROUTES:
         assert f"<code>{path}</code>" in text
-    assert (await api.call("GET", "/docs.css")).headers["Content-Type"] == "text/css; charset=utf-8"
+    for suffix, media_type, words in (("css", "text/css", b"--paper"), ("js", "text/javascript", b"clipboard")):
+        file = await api.call("GET", f"/docs.{suffix}")
+        assert (file.headers["Content-Type"], words in file.text) == (f"{media_type}; charset=utf-8", True)
+
+
+async def test_the_page_shows_types_limits_and_descriptions(api: Api) -> None:
+    text = (await api.call("GET", "/docs")).text.decode()
+    for words in (
+        "string, 3 to 32 characters, only letters from a to z, digits, dots, underscores and hyphens",
+        "list (1 to 100) of integer, 1 to 9223372036854775807",
+        'list of <a href="#shape-HistoryMessage">HistoryMessage</a>',
+        "string, digits",
+        "integer or number or string, at most 10000 characters",
+        "Case and an <code>@</code> in front of a word",
+    ):
+        assert words in text
+    assert set(re.findall('href="#([^"]+)"', text)) <= set(re.findall(' id="([^"]+)"', text))
 
 
 async def test_the_type_of_a_problem_is_explained_on_the_page(api: Api) -> None:

@@ -104,7 +104,13 @@ def test_every_control_has_a_name_and_a_size(chatting: Seat) -> None:
     chatting.message("Third").hover()
     chatting.message("Third").get_by_role("button", name="React").click()
     expect_named_and_large_controls(chatting.page)
-    chatting.page.get_by_role("button", name="seedling").click()
+    chatting.page.get_by_role("button", name="More emoji").click()
+    seedling = chatting.page.get_by_role("gridcell", name="seedling", exact=True)
+    chatting.page.get_by_label("Search emoji").fill("seedling")
+    expect(seedling).to_be_visible()
+    chatting.page.get_by_role("button", name="Skin tone").click()
+    expect_named_and_large_controls(chatting.page)
+    seedling.click()
     chip = chatting.page.get_by_role("button", name="🌱")
     assert chip.evaluate(CHIP_IS_HIT_AT_ITS_EDGE)
     chatting.page.get_by_role("button", name="Menu").click()
@@ -147,6 +153,22 @@ def test_a_phone_has_one_pane_and_nothing_to_scroll_sideways(
     seat.open_chat("Mira Okafor")
     seat.page.get_by_role("button", name="Back to chats").tap()
     expect(seat.page.get_by_role("navigation")).to_be_visible()
+
+
+def test_the_description_of_the_api_fits_a_phone_and_its_examples_can_be_copied(
+    platform: Platform, seats: Seats
+) -> None:
+    page = seats(platform, size="phone", permissions=["clipboard-read", "clipboard-write"]).page
+    page.set_viewport_size({"width": 320, "height": 640})
+    page.goto(f"{platform.url}/docs")
+    expect_no_sideways_scroll(page)
+    page.get_by_role("button", name="Copy the example for curl").first.click()
+    expect(page.get_by_role("status")).to_have_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()").startswith(f"ROOKERY={platform.url}\n")
+    page.get_by_text("Contents").click()
+    page.get_by_role("link", name="POST /tokens", exact=True).click()
+    expect(page.get_by_role("heading", name="POST /v1/tokens", exact=True)).to_be_in_viewport()
+    expect(page.get_by_role("navigation")).to_be_hidden()
 
 
 def expect_no_sideways_scroll(page: Page) -> None:

@@ -289,6 +289,7 @@ def test_a_user_is_found_suspended_with_a_reason_and_restored(
     page.get_by_role("button", name="Restore").click()
     expect(status.filter(has_text="Jonas Weber can sign in again.")).to_be_visible()
     expect(page.get_by_role("button", name="Suspend…")).to_be_visible()
+    expect(page.get_by_role("heading", name="Jonas Weber")).to_be_focused()
     at_jonas.enter(jonas)
     expect(at_jonas.page.get_by_text("No chats yet")).to_be_visible()
     expect(page.get_by_role("table", name="Sign-ins")).to_contain_text("web")

@@ -110,7 +110,8 @@ def test_two_tabs_of_one_person_stay_together(platform: Platform, seats: Seats, 
     expect(row).to_contain_text("You: Sent in one tab")
     row.click()
     expect(other.locator("rookery-message")).to_have_count(2)
-    seat.composer.fill("Never sent")
+    seat.composer.press_sequentially("Never sent :tada:")
+    expect(seat.composer).to_have_value("Never sent 🎉")
 
     seat.choose("Sign out")
     expect(seat.page.get_by_role("heading", name="Welcome to Rookery")).to_be_visible()

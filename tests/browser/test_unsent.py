@@ -57,6 +57,9 @@ def test_a_page_whose_storage_is_blocked_works_and_reports_it(
     expect(seat.page.get_by_text(UNKEPT)).to_be_visible()
     seat.write("In memory")
     expect(seat.message("In memory")).to_contain_text("Waiting to send")
+    seat.page.goto(f"{platform.url}/admin")
+    seat.enter(ada)
+    expect(seat.page.get_by_role("heading", name="This page is for admins")).to_be_visible()
 
 
 @pytest.mark.parametrize("value", ["{", "null", "7", '{"user": 1}'])

@@ -108,7 +108,8 @@ class FakeConnection:
 
     def message(self, message_id: int) -> None:
         event = pb.Event(event_id=message_id, position=pb.Position(offset=message_id, epoch=1))
-        event.message.CopyFrom(pb.Message(message_id=message_id, sender_id=9, client_message_id=str(message_id)))
+        message = pb.Message(message_id=message_id, chat_id="d-7-9", sender_id=9, client_message_id=str(message_id))
+        event.message.CopyFrom(message)
         self.reply(pb.ServerFrame(event=event))
 
     def accept(self, frame: pb.ClientFrame, message_id: int) -> None:

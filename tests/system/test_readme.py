@@ -16,8 +16,9 @@ README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
 
 async def test_the_python_example_sends_and_prints_the_answer(own_rookery: Rookery) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    async with open_client(own_rookery.url, "ada", PASSWORD, register=True):
-        pass
+    for name in ("ada", "grace-2"):
+        async with open_client(own_rookery.url, name, PASSWORD, register=True):
+            pass
     script = example.replace("http://127.0.0.1:8080", own_rookery.url)
     async with open_client(own_rookery.url, "grace", PASSWORD, register=True) as grace:
         process = await trio.lowlevel.open_process([sys.executable, "-uc", script], stdout=subprocess.PIPE)

@@ -74,7 +74,7 @@ STATUSES = {
 
 def document(file: FileDescriptorProto) -> str:
     """Return the document as JSON text. The descriptor of `session.proto` must contain source information."""
-    comments = _comments(file)
+    comments = comments_of(file)
     schemas = {message.name: schema_of(message, comments) for message in file.message_type}
     kinds = {message.name: _kinds(message) for message in file.message_type if message.name in (CLIENT, SERVER)}
     messages: Json = {}
@@ -126,10 +126,33 @@ def schema_of(message: DescriptorProto, comments: dict[str, str]) -> Json:
     return schema
 
 
+def short_name(full_name: str) -> str:
+    """`Chat` for `.rookery.v1.Chat`."""
+    return full_name.rpartition(".")[2]
+
+
+def comments_of(file: FileDescriptorProto) -> dict[str, str]:
+    """The comments by message (`Send`) and field (`Send.text`); that of the file by the package's name."""
+    found = {file.package: ""}
+    for location in file.source_code_info.location:
+        match list(location.path):
+            case [12]:  # the line `syntax`, right below the file's comment
+                name = file.package
+            case [4, message]:
+                name = file.message_type[message].name
+            case [4, message, 2, field]:
+                name = f"{file.message_type[message].name}.{file.message_type[message].field[field].name}"
+            case _:
+                continue
+        if location.leading_comments:
+            found[name] = "\n".join(line.removeprefix(" ") for line in location.leading_comments.rstrip().split("\n"))
+    return found
+
+
 def _field(field: F, details: Json, comment: str) -> Json:
     """The schema of a field. A reference must be alone in its object, so one with a description is wrapped."""
     if field.type == F.TYPE_MESSAGE:
-        reference: Json = {"$ref": f"#/components/schemas/{_short(field.type_name)}"}
+        reference: Json = {"$ref": f"#/components/schemas/{short_name(field.type_name)}"}
         schema = {"description": comment, "allOf": [reference]} if comment else reference
     else:
         schema = {**({"description": comment} if comment else {}), **SCALARS[field.type], **details}
@@ -147,12 +170,12 @@ def _kinds(frame: DescriptorProto) -> list[F]:
 
 def _message(frame: str, field: F, schemas: Json) -> Json:
     """One kind of frame, as the text message that carries it."""
-    payload: Json = {"$ref": f"#/components/schemas/{_short(field.type_name)}"}
+    payload: Json = {"$ref": f"#/components/schemas/{short_name(field.type_name)}"}
     properties: Json = {"sequence": schemas[frame]["properties"]["sequence"]} if frame == SERVER else {}
-    described = schemas[_short(field.type_name)].get("description", "")
+    described = schemas[short_name(field.type_name)].get("description", "")
     return {
         "name": field.name,
-        "title": _short(field.type_name),
+        "title": short_name(field.type_name),
         **({"summary": described} if described else {}),
         "contentType": "application/json",
         "payload": {
@@ -241,25 +264,3 @@ def _table(title: str, rows: dict[int, str]) -> str:
 def _message_name(frame: str, kind: str) -> str:
     """The name of a message in the document. It has a prefix because client and server have frames of the same name."""
     return f"{'client' if frame == CLIENT else 'server'}_{kind}"
-
-
-def _short(full_name: str) -> str:
-    return full_name.rpartition(".")[2]
-
-
-def _comments(file: FileDescriptorProto) -> dict[str, str]:
-    """The comments by message (`Send`) and field (`Send.text`); that of the file by the package's name."""
-    found = {file.package: ""}
-    for location in file.source_code_info.location:
-        match list(location.path):
-            case [12]:  # the line `syntax`, right below the file's comment
-                name = file.package
-            case [4, message]:
-                name = file.message_type[message].name
-            case [4, message, 2, field]:
-                name = f"{file.message_type[message].name}.{file.message_type[message].field[field].name}"
-            case _:
-                continue
-        if location.leading_comments:
-            found[name] = "\n".join(line.removeprefix(" ") for line in location.leading_comments.rstrip().split("\n"))
-    return found

@@ -1,5 +1,6 @@
 """Generates Python from the protos, into the folder of the same name: messages, their types, and purerpc's service
-classes and stubs. It also generates the AsyncAPI document of `asyncapi.py` for authors of clients.
+classes and stubs. It also generates the AsyncAPI document of `asyncapi.py` for authors of clients, and the types of
+`page_types.py` for the page.
 
 python -m tools.protos.generate          write the files
 python -m tools.protos.generate --check  exit 1 if the committed files are out of date
@@ -12,13 +13,16 @@ from pathlib import Path
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from grpc_tools import protoc
 
-from tools.protos import asyncapi
+from tools.protos import asyncapi, page_types
+from tools.protos.asyncapi import short_name
 
 ROOT = Path(__file__).resolve().parents[2]
 PROTOS = ROOT / "protos"
 FOLDERS = ("rookery/v1", "shared/rpc/standard")
 SESSION = PROTOS / "rookery/v1/session.proto"
+ARCHIVE = PROTOS / "rookery/v1/archive.proto"
 ASYNCAPI = "rookery/v1/asyncapi.json"
+PAGE_TYPES = "web/wire.js"
 # purerpc's plugin script does not start beside a newer h2, so this one imports rookery.purerpc_compat first: the file
 # alone, since its package may import generated code. It does not claim to support `optional`, which only concerns
 # messages, so the claim is appended: two encoded responses are one.
@@ -47,9 +51,11 @@ def generate(target: Path) -> None:
         compile_protos(services, f"--descriptor_set_out={descriptors}")
         for proto in FileDescriptorSet.FromString(descriptors.read_bytes()).file:
             (target / proto.name.replace(".proto", "_grpc.pyi")).write_text(types_of(proto))
-        compile_protos([SESSION], "--include_source_info", f"--descriptor_set_out={descriptors}")
-        (session,) = FileDescriptorSet.FromString(descriptors.read_bytes()).file
+        compile_protos([SESSION, ARCHIVE], "--include_source_info", f"--descriptor_set_out={descriptors}")
+        session, archive = FileDescriptorSet.FromString(descriptors.read_bytes()).file
     (target / ASYNCAPI).write_text(asyncapi.document(session) + "\n")
+    (target / PAGE_TYPES).parent.mkdir(exist_ok=True)
+    (target / PAGE_TYPES).write_text(page_types.document([session, archive]))
     for file in generated(target, "*_grpc.py"):
         code = file.read_text().replace("import purerpc\n", "from rookery.purerpc_compat import purerpc\n", 1)
         file.write_text(code.rstrip() + "\n")
@@ -72,21 +78,16 @@ def types_of(file: FileDescriptorProto) -> str:
                 lines.append(f"    def {method.name}(self, stream: Any, /) -> Any: ...")
             else:
                 # A handler returns the response, or a refusal, which nothing generated may import.
-                request = message_name(method.input_type)
+                request = short_name(method.input_type)
                 lines.append(f"    async def {method.name}(self, request: {request}, /) -> Any: ...")
         lines += ["    @property", "    def service(self) -> purerpc.Service: ..."]
         lines += ["", f"class {service.name}Stub:", "    def __init__(self, channel: Any) -> None: ..."]
         for method in service.method:
             kind = "Callable[..., Any]"
             if not (method.client_streaming or method.server_streaming):
-                kind = f"Callable[[{message_name(method.input_type)}], Awaitable[{message_name(method.output_type)}]]"
+                kind = f"Callable[[{short_name(method.input_type)}], Awaitable[{short_name(method.output_type)}]]"
             lines.append(f"    {method.name}: {kind}")
     return "\n".join(lines) + "\n"
-
-
-def message_name(full_name: str) -> str:
-    """`Chat` for `.rookery.v1.Chat`."""
-    return full_name.rpartition(".")[2]
 
 
 def compile_protos(sources: list[Path], *options: str) -> None:
@@ -106,6 +107,7 @@ def stale() -> list[str]:
             for pattern in ("*_pb2.py*", "*_grpc.py*", "asyncapi.json")
             for file in generated(root, pattern)
         }
+        names |= {Path(PAGE_TYPES)}
         return sorted(str(name) for name in names if read(fresh / name) != read(ROOT / name))
 
 

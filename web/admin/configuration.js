@@ -1,198 +1,201 @@
 // The live configuration: each key with a form to change it, and the history of changes.
 
 import { explain } from "../api.js";
-import { textButton } from "../components/buttons.js";
 import { emptyState } from "../components/empty.js";
-import { field } from "../components/field.js";
+import { Form, Invalid } from "../components/form.js";
 import { searchBox } from "../components/search-box.js";
-import { h, reconcile, setText } from "../dom.js";
+import { h } from "../view.js";
 import { stamp, parseValue, valueText } from "./figures.js";
 import { Pages } from "./pages.js";
-import { card, moreButton, Section } from "./section.js";
-import { label, showNamed, showOnce, Table } from "./table.js";
+import { card, MoreButton, Section } from "./section.js";
+import { label, named, table } from "./table.js";
 
+/** @import {Column} from "./table.js" */
 /** @import {Frame} from "./section.js" */
-/** @import {Change, Setting} from "./types.js" */
+/** @import {Change, Setting, Value} from "./types.js" */
+
+/** @type {Column<Change>[]} */
+const COLUMNS = [
+  { label: "When", show: ({ at_ms }) => stamp(at_ms), kind: "short" },
+  { label: "Who", show: ({ by }) => named(by) },
+  { label: "Key", show: ({ key }) => key, kind: "code" },
+  { label: "Change", show: change },
+];
 
 export class Configuration extends Section {
-  #search = searchBox("Find a key");
-  #input = this.#search.input;
-  #list = h("div", { class: "settings", role: "list", "aria-label": "Keys" });
-  #none = emptyState("No such key", "No name or description contains that.");
+  /** The text that shown keys contain. */
+  #filter = "";
   /** @type {Setting[]} */
   #values = [];
+  /** By key. @type {Map<string, ValueRow>} */
+  #rows = new Map();
   #history;
-  #table = new Table(
-    "History",
-    /** @type {import("./table.js").Column<Change>[]} */ ([
-      { label: "When", text: ({ at_ms }) => stamp(at_ms), kind: "short" },
-      { label: "Who", show: (cell, { by }) => showNamed(cell, by) },
-      { label: "Key", text: ({ key }) => key, kind: "code" },
-      { label: "Change", show: showChange },
-    ]),
-    ({ id }) => id,
-  );
-  #older = moreButton("Show older changes", async () => {
-    await this.#history.older();
-    this.#showHistory();
-  });
-  #quiet = emptyState("No changes yet", "Changes will be listed here, with their authors.");
+  #more;
 
   /** @param {Frame} frame */
   constructor(frame) {
     super(frame);
     this.#history = new Pages((before) => frame.api.history(before));
-  }
-
-  /** @override */
-  connected() {
-    super.connected();
-    const text = "A change takes effect in every process within a second, without a restart.";
-    this.content.replaceChildren(
-      card("Values", text, this.#search.element, this.#list, this.#none),
-      card("History", "All changes and their authors, newest first.", this.#table.element, this.#quiet, this.#older),
-    );
-    this.listen(this.#input, "input", () => this.#showValues());
+    this.#more = new MoreButton(frame.root, this.#history);
   }
 
   /** @override */
   async load() {
     const [{ values }] = await Promise.all([this.frame.api.configuration(), this.#history.refresh()]);
     this.#values = values;
-    this.#showValues();
-    this.#showHistory();
   }
 
-  #showValues() {
-    const text = this.#input.value.trim().toLowerCase();
-    const found = this.#values.filter(({ key, description }) => `${key} ${description}`.toLowerCase().includes(text));
-    this.#none.hidden = found.length > 0;
-    reconcile(this.#list, found, {
-      key: ({ key }) => key,
-      make: () => new ValueRow(this.frame),
-      update: (row, setting) => row.show(setting),
-    });
+  /** @override */
+  content() {
+    const found = this.#values.filter(({ key, description }) =>
+      `${key} ${description}`.toLowerCase().includes(this.#filter),
+    );
+    const { entries } = this.#history;
+    return [
+      card(
+        "Values",
+        "A change takes effect in every process within a second, without a restart.",
+        searchBox("Find a key", { oninput: (/** @type {InputEvent} */ event) => this.#typed(event) }),
+        h(
+          "div",
+          { class: "settings", role: "list", "aria-label": "Keys" },
+          found.map((setting) => this.#row(setting.key).view(setting)),
+        ),
+        found.length === 0 && emptyState("No such key", "No name or description contains that."),
+      ),
+      card(
+        "History",
+        "All changes and their authors, newest first.",
+        table("History", COLUMNS, entries, ({ id }) => id),
+        entries.length === 0 && emptyState("No changes yet", "Changes will be listed here, with their authors."),
+        this.#more.view("Show older changes"),
+      ),
+    ];
   }
 
-  #showHistory() {
-    const { entries, next } = this.#history;
-    this.#table.show(entries);
-    this.#table.element.hidden = entries.length === 0;
-    this.#quiet.hidden = entries.length > 0;
-    this.#older.hidden = next === null;
+  /** @param {string} key */
+  #row(key) {
+    const row = this.#rows.get(key) ?? new ValueRow(this.frame);
+    this.#rows.set(key, row);
+    return row;
+  }
+
+  /** @param {InputEvent} event */
+  #typed({ target }) {
+    this.#filter = /** @type {HTMLInputElement} */ (target).value.trim().toLowerCase();
+    this.frame.root.invalidate();
   }
 }
 
-/** A key, its value, and the form to change it. A value that arrives while the form is open does not change the form. */
-class ValueRow extends HTMLElement {
+/** A key, its value, and the form to change it. A value that arrives while the form is open leaves what is typed. */
+class ValueRow {
   #frame;
-  #key = h("h3", { class: "code" });
-  #description = h("p", { class: "soft" });
-  #value = h("span", { class: "value code" });
-  #note = h("small", { class: "soft" });
-  #edit = textButton("text-button", () => this.#open(), "Change");
-  #shown = h("div", { class: "setting-value" }, h("div", {}, this.#value, this.#note), this.#edit);
-  #form = h("form", { class: "setting-form", novalidate: true, hidden: true });
-  /** @type {Setting | undefined} */
-  #setting;
+  /** The open form; null while the value is shown. @type {Form | null} */
+  #form = null;
+  /** @type {HTMLElement | undefined} */
+  #edit;
 
   /** @param {Frame} frame */
   constructor(frame) {
-    super();
     this.#frame = frame;
-    this.className = "setting";
-    this.setAttribute("role", "listitem");
-    this.append(h("div", { class: "setting-words" }, this.#key, this.#description), this.#shown, this.#form);
   }
 
   /** @param {Setting} setting */
-  show(setting) {
-    this.#setting = setting;
-    setText(this.#key, setting.key);
-    setText(this.#description, setting.description);
-    this.#edit.setAttribute("aria-label", `Change ${setting.key}`);
-    const { value, is_set } = setting;
-    showOnce(this.#value, [value, is_set], () => [valueText(value), ...(is_set ? [" ", label("good", "set")] : [])]);
-    const default_ = is_set ? `default ${valueText(setting.default)}` : "the default";
-    setText(this.#note, setting.bounds ? `${default_}, ${setting.bounds}` : default_);
+  view(setting) {
+    const { key, description } = setting;
+    return h(
+      "div",
+      { class: "setting", role: "listitem", key },
+      h("div", { class: "setting-words" }, h("h3", { class: "code" }, key), h("p", { class: "soft" }, description)),
+      this.#form ? this.#formView(this.#form, setting) : this.#value(setting),
+    );
   }
 
-  #open() {
-    const setting = this.#setting;
-    if (!setting) return;
-    const number = typeof setting.default === "number";
-    const one = field({
-      label: `New value of ${setting.key}`,
-      name: "value",
-      hint: `${sentence(setting.bounds)} The default is ${valueText(setting.default)}.`,
-      attributes: {
-        inputmode: number ? "decimal" : null,
-        autocomplete: "off",
-        spellcheck: "false",
-        autocapitalize: "none",
-      },
-    });
-    one.input.value = String(setting.value);
-    const send = (/** @type {() => Promise<void>} */ act, /** @type {string} */ done) => this.#send(one, act, done);
+  /** @param {Setting} setting */
+  #value({ key, value, is_set, bounds, default: usual }) {
+    const default_ = is_set ? `default ${valueText(usual)}` : "the default";
+    const edit = {
+      ...{ class: "text-button", type: "button", "aria-label": `Change ${key}`, onclick: () => this.#open(key, usual) },
+      ref: (/** @type {HTMLElement} */ element) => void (this.#edit = element),
+    };
+    const words = h("span", { class: "value code" }, valueText(value), is_set && [" ", label("good", "set")]);
+    const note = h("small", { class: "soft" }, bounds ? `${default_}, ${bounds}` : default_);
+    return h("div", { class: "setting-value", key: "value" }, h("div", {}, words, note), h("button", edit, "Change"));
+  }
+
+  /** @param {Form} form @param {Setting} setting */
+  #formView(form, { key, value, is_set, bounds, default: usual }) {
     const { api } = this.#frame;
-    const buttons = [h("button", { class: "primary", type: "submit" }, "Save")];
-    if (setting.is_set) {
-      const words = `${setting.key} is reset to its default: ${valueText(setting.default)}.`;
-      buttons.push(textButton("quiet", () => void send(() => api.unsetValue(setting.key), words), "Use the default"));
-    }
-    buttons.push(textButton("quiet", () => this.#close(), "Cancel"));
-    this.#form.replaceChildren(one.element, h("div", { class: "buttons" }, ...buttons));
-    this.#form.onsubmit = (event) => {
-      event.preventDefault();
-      const value = parseValue(one.input.value, setting.default);
-      void send(() => api.setValue(setting.key, value), `${setting.key} is now ${valueText(value)}.`);
+    const field = {
+      ...{ label: `New value of ${key}`, name: "value", value: String(value) },
+      hint: `${sentence(bounds)} The default is ${valueText(usual)}.`,
+      attributes: {
+        inputmode: typeof usual === "number" ? "decimal" : null,
+        ...{ autocomplete: "off", spellcheck: "false", autocapitalize: "none" },
+      },
     };
-    this.#form.onkeydown = (event) => {
-      if (event.key === "Escape") this.#close();
-    };
-    this.#form.hidden = false;
-    this.#shown.hidden = true;
-    one.input.focus();
-    if (one.input instanceof HTMLInputElement) one.input.select();
+    const words = `${key} is reset to its default: ${valueText(usual)}.`;
+    const reset = () => void form.run(() => this.#change(() => api.unsetValue(key), words));
+    const button = (/** @type {string} */ words, /** @type {() => void} */ onclick) =>
+      h("button", { class: "quiet", type: "button", key: words, disabled: form.isBusy, onclick }, words);
+    const closing = (/** @type {KeyboardEvent} */ event) => event.key === "Escape" && this.#close();
+    return h(
+      "form",
+      { class: "setting-form", key: "form", ...form.props, onkeydown: closing },
+      form.field(field),
+      h(
+        "div",
+        { class: "buttons" },
+        form.submitButton("Save"),
+        is_set && button("Use the default", reset),
+        button("Cancel", () => this.#close()),
+      ),
+    );
+  }
+
+  /** @param {string} key @param {Value} usual its default */
+  #open(key, usual) {
+    const { api, root } = this.#frame;
+    const form = new Form(root, ({ value: typed = "" }) => {
+      const value = parseValue(typed, usual);
+      return this.#change(() => api.setValue(key, value), `${key} is now ${valueText(value)}.`);
+    });
+    this.#form = form;
+    root.after(() => {
+      form.input("value")?.focus();
+      form.input("value")?.select();
+    });
+    root.invalidate();
   }
 
   #close() {
-    this.#form.hidden = true;
-    this.#form.replaceChildren();
-    this.#shown.hidden = false;
-    this.#edit.focus();
+    this.#form = null;
+    this.#frame.root.after(() => this.#edit?.focus());
+    this.#frame.root.invalidate();
   }
 
-  /** @param {import("../components/field.js").Field} one @param {() => Promise<void>} act @param {string} done */
-  async #send(one, act, done) {
-    const buttons = [...this.#form.querySelectorAll("button")];
-    for (const button of buttons) button.disabled = true;
+  /** @param {() => Promise<void>} act @param {string} done @throws {Invalid} */
+  async #change(act, done) {
     try {
       await act();
-      this.#close();
-      this.#frame.notify(done);
-      await this.#frame.refresh();
     } catch (fault) {
-      one.setProblem(explain(fault));
-      one.input.focus();
-    } finally {
-      for (const button of buttons) button.disabled = false;
+      throw new Invalid({ value: explain(fault) });
     }
+    this.#close();
+    this.#frame.notify(done);
+    await this.#frame.refresh();
   }
 }
 
-/** @param {HTMLElement} cell @param {Change} change */
-function showChange(cell, { old, new: fresh }) {
-  showOnce(cell, [old, fresh], () => [
+/** @param {Change} change */
+function change({ old, new: fresh }) {
+  return [
     h("span", { class: "code soft" }, valueText(old)),
     h("span", { class: "arrow", "aria-hidden": "true" }, " → "),
     h("span", { class: "unseen" }, " to "),
     h("span", { class: "code" }, valueText(fresh)),
-  ]);
+  ];
 }
 
 /** @param {string} text */
 const sentence = (text) => (text ? `${text.charAt(0).toUpperCase()}${text.slice(1).replace(/\.$/, "")}.` : "");
-
-customElements.define("rookery-admin-configuration", Configuration);
-customElements.define("rookery-admin-value", ValueRow);

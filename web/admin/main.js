@@ -6,24 +6,29 @@ import { textButton } from "../components/buttons.js";
 import { failure } from "../components/empty.js";
 import { SignIn } from "../components/sign-in.js";
 import { Credentials, SignedOut } from "../credentials.js";
-import { h } from "../dom.js";
 import { mark } from "../icons.js";
+import { SafeStorage } from "../stores/storage.js";
+import { h, Root } from "../view.js";
 
-const credentials = new Credentials(localStorage);
+/** @import {Child} from "../view.js" */
+
+const credentials = new Credentials(new SafeStorage(() => localStorage));
 const api = new Api(credentials);
+/** What ends the shown page. */
+let stop = () => {};
 
 /** @param {string} [notice] why the person has to sign in */
 async function show(notice = "Sign in to administer this Rookery.") {
-  if (!credentials.current) return document.body.replaceChildren(new SignIn(api, notice, show));
-  document.body.replaceChildren(waiting());
+  if (!credentials.current) return place(new SignIn(api, notice, show));
+  card(h("div", { class: "lines", role: "status", "aria-label": "Loading" }, line("line"), line("line short")));
   try {
     const me = await api.me();
     if (!me.is_admin) return refuse();
     const [{ AdminApi }, { AdminShell }] = await Promise.all([import("./api.js"), import("./shell.js")]);
-    document.body.replaceChildren(new AdminShell(new AdminApi(api), me, refuse));
+    place(new AdminShell(new AdminApi(api), me, refuse));
   } catch (fault) {
     if (fault instanceof SignedOut) return; // `onEnded` has shown the sign-in
-    document.body.replaceChildren(alone(failure(explain(fault), () => void show(notice))));
+    card(failure(explain(fault), () => void show(notice)));
   }
 }
 
@@ -34,26 +39,33 @@ function refuse() {
     await api.signOut();
     await show();
   };
-  document.body.replaceChildren(
-    alone(
-      mark(),
-      h("h1", {}, "This page is for admins"),
-      h("p", { class: "lead" }, `@${name} is no admin here. Whoever runs this Rookery can change that.`),
-      h("a", { class: "primary", href: "/" }, "Back to chats"),
-      textButton("quiet", () => void signOut(), "Sign in as someone else"),
-    ),
+  card(
+    mark(),
+    h("h1", {}, "This page is for admins"),
+    h("p", { class: "lead" }, `@${name} is no admin here. Whoever runs this Rookery can change that.`),
+    h("a", { class: "primary", href: "/" }, "Back to chats"),
+    textButton("quiet", () => void signOut(), "Sign in as someone else"),
   );
 }
 
-function waiting() {
-  const lines = [h("span", { class: "skeleton line" }), h("span", { class: "skeleton line short" })];
-  return alone(h("div", { class: "lines", role: "status", "aria-label": "Loading" }, ...lines));
+/** Replaces the page. @param {{element: Element, start: () => void, stop?: () => void}} page */
+function place(page) {
+  stop();
+  stop = () => page.stop?.();
+  document.body.replaceChildren(page.element);
+  page.start();
 }
 
-/** @param {...Node} content */
-function alone(...content) {
-  return h("div", { class: "sign-in" }, h("main", {}, h("div", { class: "card" }, ...content)));
+/** A page of a single card. @param {...Child} content */
+function card(...content) {
+  const element = document.createElement("div");
+  element.className = "sign-in";
+  const root = new Root(element, () => h("main", {}, h("div", { class: "card" }, ...content)));
+  place({ element, start: () => root.render() });
 }
+
+/** A line of text that is not known yet. @param {string} look */
+const line = (look) => h("span", { class: `skeleton ${look}` });
 
 credentials.onEnded = () => void show("You have been signed out. Sign in to go on.");
 // Another tab signed out or in: reload this page to follow it.

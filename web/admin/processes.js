@@ -1,14 +1,14 @@
 // The processes: their state and load, and the owners of the partitions.
 
-import { h, reconcile, setText } from "../dom.js";
 import { emptyState } from "../components/empty.js";
 import { fullTime } from "../format.js";
+import { h } from "../view.js";
 import { ago, byOwner, isLost, keyOf, lagOf, number, sessionsOf, totalsOf, withLost } from "./figures.js";
 import { card, Section } from "./section.js";
-import { label, showOnce, Table } from "./table.js";
+import { label, table } from "./table.js";
 
 /** @import {Column} from "./table.js" */
-/** @import {Partition, Process, Processes as ProcessesResponse} from "./types.js" */
+/** @import {Partition, Process} from "./types.js" */
 
 /** The roles in the order in which they are shown; any other role comes after them. */
 const ROLES = [
@@ -18,199 +18,134 @@ const ROLES = [
 ];
 
 export class Processes extends Section {
-  #tiles = h("dl", { class: "tiles" });
-  #roles = h("div", { class: "stack" });
-  #owners = h("div", { class: "owners", role: "list" });
-  #partitions = card("Partitions", "The owner and the lag of each partition.", this.#owners);
-  /** @type {Process[]} */
+  /** @type {readonly Process[]} */
   #processes = [];
+  /** @type {readonly Partition[]} */
+  #partitions = [];
   #now_ms = 0;
 
   /** @override */
-  connected() {
-    super.connected();
-    this.content.replaceChildren(this.#tiles, this.#roles, this.#partitions);
+  async load() {
+    const { processes, partitions, now_ms } = await this.frame.api.processes();
+    this.#processes = withLost(this.#processes, this.#now_ms, processes, now_ms);
+    this.#partitions = partitions;
+    this.#now_ms = now_ms;
   }
 
   /** @override */
-  async load() {
-    this.#show(await this.frame.api.processes());
-  }
-
-  /** @param {ProcessesResponse} response */
-  #show({ processes, partitions, now_ms }) {
-    processes = this.#processes = withLost(this.#processes, this.#now_ms, processes, now_ms);
-    this.#now_ms = now_ms;
-    this.#showTiles(processes, partitions);
+  content() {
+    const [processes, partitions, now_ms] = [this.#processes, this.#partitions, this.#now_ms];
     const known = ROLES.map(({ role }) => role);
     const others = [...new Set(processes.map(({ role }) => role))].filter((role) => !known.includes(role));
     const roles = [...ROLES, ...others.map((role) => ({ role, title: role, text: "" }))];
-    reconcile(this.#roles, roles, {
-      key: ({ role }) => role,
-      make: (role) => new RoleCard(role),
-      update: (element, { role }) =>
-        element.show(
-          processes.filter((process) => process.role === role),
-          this.#now_ms,
-        ),
-    });
-    this.#showOwners(processes, partitions);
-  }
-
-  /** @param {readonly Process[]} processes @param {readonly Partition[]} partitions */
-  #showTiles(processes, partitions) {
-    const totals = totalsOf(processes, partitions, this.#now_ms);
-    const { lag, lost, unready, unowned } = totals;
-    const ill = [lost && `${lost} not reporting`, unready && `${unready} not ready`].filter(Boolean).join(", ");
-    const tiles = [
-      {
-        name: "Sessions",
-        value: totals.websocket + totals.grpc,
-        text: `${number(totals.websocket)} WebSocket, ${number(totals.grpc)} gRPC`,
-      },
-      { name: "Processes", value: totals.processes, text: ill || "all ready", warn: ill !== "" },
-      {
-        name: "Partitions",
-        value: totals.partitions,
-        text: unowned ? `${number(unowned)} without an owner` : "all owned",
-        warn: unowned > 0,
-      },
-      {
-        name: "Lag in records",
-        value: lag.sum,
-        text: lag.worst
-          ? `worst: ${number(lag.worst)}, partition ${lag.partition} of ${lag.instance}`
-          : "no backlog",
-      },
+    return [
+      h("dl", { class: "tiles" }, tiles(processes, partitions, now_ms)),
+      h("div", { class: "stack" }, roles.map((role) => roleCard(role, processes, now_ms))),
+      partitions.length > 0 && owners(processes, partitions),
     ];
-    showOnce(this.#tiles, tiles, () => tiles.map(tile));
-  }
-
-  /** @param {readonly Process[]} processes @param {readonly Partition[]} partitions */
-  #showOwners(processes, partitions) {
-    this.#partitions.hidden = partitions.length === 0;
-    const lags = new Map(processes.map((process) => [keyOf(process), process.lag]));
-    const owners = byOwner(partitions).map(({ owner, partitions: owned }) => {
-      const lag = lags.get(`gateway ${owner}`) ?? {};
-      return { owner, chips: owned.map((partition) => ({ partition, behind: lag[partition] ?? 0 })) };
-    });
-    showOnce(this.#owners, owners, () => owners.map(ownerRow));
   }
 }
 
-/** The processes of one role. */
-class RoleCard extends HTMLElement {
-  #table;
-  #count = h("span", { class: "soft" });
-  #empty;
-
-  /** @param {{role: string, title: string, text: string}} role */
-  constructor({ role, title, text }) {
-    super();
-    this.#table = new Table(
-      title,
-      columnsOf(role, () => this.now_ms),
-      ({ instance }) => instance,
-    );
-    this.#empty = emptyState("No reports yet", "Processes report every few seconds.");
-    const panel = card(title, text, this.#table.element, this.#empty);
-    panel.querySelector("h2")?.append(" ", this.#count);
-    this.append(panel);
-  }
-
-  /** @param {Process[]} processes @param {number} now_ms */
-  show(processes, now_ms) {
-    this.now_ms = now_ms;
-    setText(this.#count, number(processes.length));
-    this.#table.element.hidden = processes.length === 0;
-    this.#empty.hidden = processes.length > 0;
-    const sorted = processes.toSorted((one, other) =>
-      one.instance.localeCompare(other.instance, undefined, { numeric: true }),
-    );
-    this.#table.show(sorted);
-  }
-
-  now_ms = 0;
+/** @param {readonly Process[]} processes @param {readonly Partition[]} partitions @param {number} now_ms */
+function tiles(processes, partitions, now_ms) {
+  const totals = totalsOf(processes, partitions, now_ms);
+  const { lag, lost, unready, unowned } = totals;
+  const ill = [lost && `${lost} not reporting`, unready && `${unready} not ready`].filter(Boolean).join(", ");
+  const transports = `${number(totals.websocket)} WebSocket, ${number(totals.grpc)} gRPC`;
+  const worst = `worst: ${number(lag.worst)}, partition ${lag.partition} of ${lag.instance}`;
+  return [
+    tile("Sessions", totals.websocket + totals.grpc, transports),
+    tile("Processes", totals.processes, ill || "all ready", ill !== ""),
+    tile("Partitions", totals.partitions, unowned ? `${number(unowned)} without an owner` : "all owned", unowned > 0),
+    tile("Lag in records", lag.sum, lag.worst ? worst : "no backlog"),
+  ];
 }
 
-/** @param {string} role @param {() => number} now @returns {Column<Process>[]} */
-function columnsOf(role, now) {
+/** @param {string} name @param {number} value @param {string} text */
+function tile(name, value, text, isWarning = false) {
+  const figure = h("dd", { class: "figure" }, number(value));
+  const words = h("dd", { class: "words" }, text);
+  return h("div", { class: isWarning ? "tile warn" : "tile", key: name }, h("dt", {}, name), figure, words);
+}
+
+/**
+ * The processes of one role.
+ * @param {{role: string, title: string, text: string}} role
+ * @param {readonly Process[]} processes of all roles
+ * @param {number} now_ms
+ */
+function roleCard({ role, title, text }, processes, now_ms) {
+  const its = processes
+    .filter((process) => process.role === role)
+    .sort((one, other) => one.instance.localeCompare(other.instance, undefined, { numeric: true }));
+  const content = its.length
+    ? table(title, columnsOf(role, now_ms), its, ({ instance }) => instance)
+    : emptyState("No reports yet", "Processes report every few seconds.");
+  const heading = [title, " ", h("span", { class: "soft" }, number(its.length))];
+  return h("div", { key: role }, card(heading, text, content));
+}
+
+/** @param {string} role @param {number} now_ms @returns {Column<Process>[]} */
+function columnsOf(role, now_ms) {
   /** @type {Column<Process>[]} */
   const columns = [
-    { label: "Instance", text: ({ instance }) => instance, kind: "name code" },
-    { label: "State", show: (cell, process) => showState(cell, process, now()) },
-    { label: "Version", text: ({ version }) => version },
-    {
-      label: "Started",
-      show: (cell, { started_at_ms }) => showTime(cell, started_at_ms, ago(started_at_ms, now())),
-    },
-    {
-      label: "Last report",
-      show: (cell, { seen_at_ms }) => showTime(cell, seen_at_ms, ago(seen_at_ms, now())),
-    },
+    { label: "Instance", show: ({ instance }) => instance, kind: "name code" },
+    { label: "State", show: (process) => state(process, now_ms) },
+    { label: "Version", show: ({ version }) => version },
+    { label: "Started", show: ({ started_at_ms }) => time(started_at_ms, now_ms) },
+    { label: "Last report", show: ({ seen_at_ms }) => time(seen_at_ms, now_ms) },
   ];
   if (role === "gateway")
     columns.push(
-      { label: "Sessions", show: showSessions, kind: "number" },
-      { label: "Partitions", text: ({ owned }) => (owned ? number(owned.length) : "–"), kind: "number" },
+      { label: "Sessions", show: sessions, kind: "number" },
+      { label: "Partitions", show: ({ owned }) => (owned ? number(owned.length) : "–"), kind: "number" },
     );
-  if (role !== "bff") columns.push({ label: "Behind", show: showLag, kind: "number" });
+  if (role !== "bff") columns.push({ label: "Behind", show: behind, kind: "number" });
   return columns;
 }
 
-/** @param {HTMLElement} cell @param {Process} process @param {number} now_ms */
-function showState(cell, process, now_ms) {
-  const lost = isLost(process, now_ms);
-  showOnce(cell, [lost, process.ready], () => {
-    if (lost) return [label("danger", "Not reporting")];
-    return [process.ready ? label("good", "Ready") : label("warn", "Not ready")];
-  });
+/** @param {Process} process @param {number} now_ms */
+function state(process, now_ms) {
+  if (isLost(process, now_ms)) return label("danger", "Not reporting");
+  return process.ready ? label("good", "Ready") : label("warn", "Not ready");
 }
 
-/** @param {HTMLElement} cell @param {number} at_ms @param {string} text */
-function showTime(cell, at_ms, text) {
-  setText(cell, text);
-  cell.title = fullTime(at_ms);
+/** @param {number} at_ms @param {number} now_ms */
+const time = (at_ms, now_ms) => h("span", { title: fullTime(at_ms) }, ago(at_ms, now_ms));
+
+/** @param {Process} process */
+function sessions(process) {
+  const { sessions: counts } = process;
+  if (!counts) return "–";
+  const parts = `${number(counts.websocket)} WebSocket, ${number(counts.grpc)} gRPC`;
+  return [number(sessionsOf(process)), h("small", {}, parts)];
 }
 
-/** @param {HTMLElement} cell @param {Process} process */
-function showSessions(cell, process) {
-  const { sessions } = process;
-  showOnce(cell, sessions, () => {
-    if (!sessions) return ["–"];
-    const parts = `${number(sessions.websocket)} WebSocket, ${number(sessions.grpc)} gRPC`;
-    return [number(sessionsOf(process)), h("small", {}, parts)];
-  });
-}
-
-/** @param {HTMLElement} cell @param {Process} process */
-function showLag(cell, process) {
+/** @param {Process} process */
+function behind(process) {
   const lag = lagOf(process);
-  showOnce(cell, lag, () => {
-    if (!lag) return ["–"];
-    const worst = `worst: ${number(lag.worst)}, partition ${lag.partition}`;
-    return lag.worst ? [number(lag.sum), h("small", {}, worst)] : [number(lag.sum)];
-  });
+  if (!lag) return "–";
+  const worst = `worst: ${number(lag.worst)}, partition ${lag.partition}`;
+  return [number(lag.sum), lag.worst > 0 && h("small", {}, worst)];
 }
 
-/** @param {{name: string, value: number, text: string, warn?: boolean}} tile */
-function tile({ name, value, text, warn = false }) {
-  const words = [h("dt", {}, name), h("dd", { class: "figure" }, number(value)), h("dd", { class: "words" }, text)];
-  return h("div", { class: warn ? "tile warn" : "tile" }, ...words);
+/** The partitions by their owners. @param {readonly Process[]} processes @param {readonly Partition[]} partitions */
+function owners(processes, partitions) {
+  const lags = new Map(processes.map((process) => [keyOf(process), process.lag]));
+  const rows = byOwner(partitions).map(({ owner, partitions: owned }) =>
+    ownerRow(owner, owned, lags.get(`gateway ${owner}`) ?? {}),
+  );
+  const list = h("div", { class: "owners", role: "list" }, rows);
+  return card("Partitions", "The owner and the lag of each partition.", list);
 }
 
-/** @param {{owner: string | null, chips: {partition: number, behind: number}[]}} row */
-function ownerRow({ owner, chips }) {
+/** @param {string | null} owner @param {readonly number[]} owned @param {Record<string, number>} lag in records */
+function ownerRow(owner, owned, lag) {
   const name = owner === null ? label("warn", "No owner") : h("span", { class: "code" }, owner);
-  const one = (/** @type {{partition: number, behind: number}} */ { partition, behind }) =>
-    h(
-      "li",
-      { class: owner === null ? "chip warn" : "chip" },
-      partition,
-      behind > 0 && h("small", {}, `${number(behind)} behind`),
-    );
-  return h("div", { class: "owner", role: "listitem" }, name, h("ul", { class: "chips" }, ...chips.map(one)));
+  const look = owner === null ? "chip warn" : "chip";
+  const chip = (/** @type {number} */ partition) => {
+    const records = lag[partition] ?? 0;
+    return h("li", { class: look }, partition, records > 0 && h("small", {}, `${number(records)} behind`));
+  };
+  return h("div", { class: "owner", role: "listitem" }, name, h("ul", { class: "chips" }, owned.map(chip)));
 }
-
-customElements.define("rookery-admin-processes", Processes);
-customElements.define("rookery-admin-role", RoleCard);

@@ -1,99 +1,129 @@
 // The base of the sections: the loading and failure placeholders, and periodic refresh.
 
 import { explain } from "../api.js";
-import { textButton } from "../components/buttons.js";
 import { failure } from "../components/empty.js";
-import { Component, h, setText } from "../dom.js";
+import { h, Root } from "../view.js";
 import { AdminApi } from "./api.js";
-import { showOnce } from "./table.js";
+import { Pages } from "./pages.js";
+
+/** @import {Children} from "../view.js" */
+/** @import {Place} from "./figures.js" */
 
 /**
  * The part of the admin shell that a section uses.
  * @typedef {object} Frame
  * @property {AdminApi} api
+ * @property {Root} root
  * @property {() => Promise<void>} refresh reads the shown section again, now
  * @property {(text: string) => void} notify shows the result of an action and announces it to screen readers
  */
 
-export class Section extends Component {
+export class Section {
   /** Whether the section has loaded once. */
-  ready = false;
-  #face = h("div");
-  content = h("div", { class: "content", hidden: true });
+  isReady = false;
+  /** Why the first loading failed; empty if it did not. */
+  #failure = "";
 
   /** @param {Frame} frame */
   constructor(frame) {
-    super();
     this.frame = frame;
   }
 
-  /** @override */
-  connected() {
-    this.className = "section-pane";
-    this.#wait();
-    this.replaceChildren(this.#face, this.content);
-  }
-
-  /** Loads and shows the section; throws the fault if that fails. @returns {Promise<void>} */
+  /** Loads the section; throws the fault if that fails. @returns {Promise<void>} */
   async load() {}
 
-  /** Follows the address within the section. @param {import("./figures.js").Place} _place */
+  /** Follows the address within the section. @param {Place} _place */
   route(_place) {}
+
+  /** Another section takes its place. */
+  stop() {}
+
+  /** The loaded section. @returns {Children} */
+  content() {
+    return null;
+  }
 
   /** Loads again. The shown content stays if that fails. */
   async refresh() {
     try {
       await this.load();
-      this.ready = true;
-      showOnce(this.#face, "", () => []);
-      this.content.hidden = false;
+      this.isReady = true;
     } catch (fault) {
-      const words = explain(fault);
-      if (!this.ready) showOnce(this.#face, words, () => [failure(words, () => void this.#retry())]);
+      this.#failure = explain(fault);
       throw fault;
+    } finally {
+      this.frame.root.invalidate();
     }
   }
 
-  #wait() {
-    showOnce(this.#face, "waiting", () => [skeleton()]);
+  view() {
+    if (this.isReady) return h("div", { class: "content", key: "content" }, this.content());
+    if (this.#failure) return h("div", { key: "failure" }, failure(this.#failure, () => void this.#retry()));
+    return skeleton();
   }
 
   async #retry() {
-    this.#wait();
+    this.#failure = "";
+    this.frame.root.invalidate();
     await this.frame.refresh();
   }
 }
 
-/** @param {string} title @param {string} text @param {...(Node | string)} content */
+/** @param {Children} title @param {string} text @param {...Children} content */
 export function card(title, text, ...content) {
   const head = h("header", { class: "panel-head" }, h("h2", {}, title), h("p", { class: "soft" }, text));
   return h("section", { class: "panel" }, head, ...content);
 }
 
-/** A button that loads more and shows a failure beside it. @param {string} words @param {() => Promise<void>} act */
-export function moreButton(words, act) {
-  const note = h("p", { class: "note error", role: "alert" });
-  const button = textButton(
-    "quiet",
-    async () => {
-      button.disabled = true;
-      setText(note, "");
-      try {
-        await act();
-      } catch (fault) {
-        setText(note, explain(fault));
-      } finally {
-        button.disabled = false;
-      }
-    },
-    words,
-  );
-  return h("div", { class: "more", hidden: true }, button, note);
+/** The button that loads the next older entries of a log, with its failure beside it. */
+export class MoreButton {
+  #root;
+  #pages;
+  #isBusy = false;
+  #error = "";
+
+  /** @param {Root} root @param {Pages<any>} pages */
+  constructor(root, pages) {
+    this.#root = root;
+    this.#pages = pages;
+  }
+
+  /** Nothing if there are no older entries. @param {string} words */
+  view(words) {
+    const button = { class: "quiet", type: "button", disabled: this.#isBusy, onclick: () => void this.#press() };
+    return (
+      this.#pages.next !== null &&
+      h(
+        "div",
+        { class: "more", key: "more" },
+        h("button", button, words),
+        h("p", { class: "note error", role: "alert" }, this.#error),
+      )
+    );
+  }
+
+  async #press() {
+    this.#isBusy = true;
+    this.#error = "";
+    this.#root.invalidate();
+    try {
+      await this.#pages.older();
+    } catch (fault) {
+      this.#error = explain(fault);
+    } finally {
+      this.#isBusy = false;
+      this.#root.invalidate();
+    }
+  }
 }
 
 function skeleton() {
   const lines = Array.from({ length: 5 }, () => h("span", { class: "skeleton line" }));
   const tiles = Array.from({ length: 4 }, () => h("span", { class: "skeleton tile" }));
-  const parts = [h("div", { class: "tiles" }, ...tiles), h("div", { class: "panel lines" }, ...lines)];
-  return h("div", { class: "content waiting", role: "status", "aria-label": "Loading" }, ...parts);
+  return h(
+    "div",
+    { class: "content waiting", role: "status", "aria-label": "Loading", key: "waiting" },
+    h("div", { class: "tiles" }, tiles),
+    h("div", { class: "panel lines" }, lines),
+  );
 }

@@ -1,12 +1,12 @@
 // The layout of the admin page: the navigation, the shown section, whether it is up to date, and results of actions.
 
 import { NoResponse, Problem } from "../api.js";
-import { avatar, showAvatar } from "../components/avatar.js";
+import { avatar } from "../components/avatar.js";
 import { textButton } from "../components/buttons.js";
 import { SignedOut } from "../credentials.js";
-import { Component, h, setAttribute, setText } from "../dom.js";
 import { displayName, timeOfDay } from "../format.js";
 import { icon, mark } from "../icons.js";
+import { h, Root } from "../view.js";
 import { AdminApi } from "./api.js";
 import { Audit } from "./audit.js";
 import { Configuration } from "./configuration.js";
@@ -15,7 +15,6 @@ import { Invites } from "./invites.js";
 import { Poll } from "./poll.js";
 import { Processes } from "./processes.js";
 import { Section } from "./section.js";
-import { showOnce } from "./table.js";
 import { Users } from "./users.js";
 
 /** @import {User} from "../types.js" */
@@ -31,56 +30,49 @@ const SECTIONS = /** @type {const} */ ([
   { name: "audit", title: "Audit", Kind: Audit },
 ]);
 
-export class AdminShell extends Component {
-  #title = h("h1", { tabindex: -1 });
-  #live = h("span", { class: "live" });
-  #notice = h("div", { class: "notice", role: "status", hidden: true });
-  #scroller = h("div", { class: "scroller" });
-  #toast = h("div", { class: "toast", role: "status" });
-  #links = SECTIONS.map(({ name, title }) => h("a", { href: `#${name}` }, icon(name), h("span", {}, title)));
+export class AdminShell {
+  element = document.createElement("rookery-admin");
+  /** @type {Root} */
+  root = new Root(this.element, () => this.#view());
+  #life = new AbortController();
   #poll = new Poll(() => this.#refresh(), document);
-  #name = "";
-  /** @type {Section | null} */
-  #section = null;
+  #shown = sectionAt(location.hash);
+  /** @type {Section} */
+  #section;
+  /** When the shown section was loaded last; 0 before. */
   #asOf_ms = 0;
+  /** Why the last refresh failed; empty if it did not. */
+  #failure = "";
+  #toast = "";
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #toastTimer;
+  /** @type {HTMLElement | undefined} */
+  #title;
 
   /** @param {AdminApi} api @param {User} me @param {() => void} refused the person is no admin any more */
   constructor(api, me, refused) {
-    super();
     this.api = api;
     this.me = me;
     this.refused = refused;
+    this.element.className = "admin";
+    this.#section = new this.#shown.Kind(this);
   }
 
-  /** @override */
-  connected() {
-    this.className = "admin";
-    const picture = avatar();
-    showAvatar(picture, this.me);
-    const me = h("span", { class: "me" }, picture, h("span", {}, displayName(this.me)));
-    const chats = h("a", { class: "quiet", href: "/" }, icon("back"), "Back to chats");
-    const brand = h(
-      "a",
-      { class: "brand", href: "#processes" },
-      mark(),
-      "Rookery",
-      h("span", { class: "label plain" }, "Admin"),
-    );
-    const nav = h("nav", { "aria-label": "Sections" }, ...this.#links);
-    const side = h("header", { class: "side" }, brand, nav, h("div", { class: "foot" }, me, chats));
-    const bar = h("div", { class: "bar" }, this.#title, this.#live);
-    this.replaceChildren(side, h("main", {}, bar, this.#notice, this.#scroller), this.#toast);
-    this.listen(window, "hashchange", () => this.#route(true));
-    this.listen(window, "online", () => void this.refresh());
-    this.#route(false);
+  /** Shows the page in `element`, and keeps it up to date until `stop`. */
+  start() {
+    const { signal } = this.#life;
+    addEventListener("hashchange", () => this.#route(), { signal });
+    addEventListener("online", () => void this.refresh(), { signal });
+    this.#route();
+    this.root.render();
   }
 
-  /** @override */
-  disconnectedCallback() {
-    super.disconnectedCallback();
+  stop() {
+    this.#life.abort();
     this.#poll.stop();
+    this.#section.stop();
+    this.root.stop();
+    clearTimeout(this.#toastTimer);
   }
 
   /** Reads the shown section again, now. */
@@ -91,36 +83,94 @@ export class AdminShell extends Component {
   /** Shows the result of an action. @param {string} text */
   notify(text) {
     clearTimeout(this.#toastTimer);
-    this.#toast.replaceChildren(h("p", {}, text));
-    this.#toastTimer = setTimeout(() => this.#toast.replaceChildren(), TOAST_MS);
+    this.#toastTimer = setTimeout(() => this.#showToast(""), TOAST_MS);
+    this.#showToast(text);
   }
 
-  /** @param {boolean} moved by the user; then the focus moves to the section */
-  #route(moved) {
-    const place = parseAddress(location.hash);
-    const { name, title, Kind } = SECTIONS.find((one) => one.name === place.section) ?? SECTIONS[0];
-    const changed = name !== this.#name;
-    if (changed) {
-      this.#name = name;
+  /** @param {string} text empty for none */
+  #showToast(text) {
+    this.#toast = text;
+    this.root.invalidate();
+  }
+
+  #view() {
+    const { name, title } = this.#shown;
+    document.title = `${title} · Rookery admin`;
+    const heading = { tabindex: -1, ref: (/** @type {HTMLElement} */ element) => void (this.#title = element) };
+    return [
+      this.#side(),
+      h(
+        "main",
+        {},
+        h("div", { class: "bar" }, h("h1", heading, title), this.#live()),
+        this.#notice(),
+        h("div", { class: "scroller", key: name }, this.#section.view()),
+      ),
+      h("div", { class: "toast", role: "status" }, this.#toast && h("p", { key: this.#toast }, this.#toast)),
+    ];
+  }
+
+  #side() {
+    const link = (/** @type {(typeof SECTIONS)[number]} */ { name, title }) => {
+      const current = name === this.#shown.name ? "page" : null;
+      return h("a", { href: `#${name}`, "aria-current": current }, icon(name), h("span", {}, title));
+    };
+    return h(
+      "header",
+      { class: "side" },
+      h(
+        "a",
+        { class: "brand", href: "#processes" },
+        mark(),
+        "Rookery",
+        h("span", { class: "label plain" }, "Admin"),
+      ),
+      h("nav", { "aria-label": "Sections" }, SECTIONS.map(link)),
+      h(
+        "div",
+        { class: "foot" },
+        h("span", { class: "me" }, avatar(this.me), h("span", {}, displayName(this.me))),
+        h("a", { class: "quiet", href: "/" }, icon("back"), "Back to chats"),
+      ),
+    );
+  }
+
+  /** Whether the section is up to date. */
+  #live() {
+    const isOld = this.#failure !== "";
+    const title = this.#asOf_ms > 0 && "Refreshed every 5 seconds while the page is visible";
+    const words = isOld ? "Not up to date" : this.#asOf_ms ? "Live" : "";
+    return h("span", { class: isOld ? "live old" : "live", title }, words);
+  }
+
+  /** Why it is not up to date; a section that has not loaded yet shows that itself. */
+  #notice() {
+    const isShown = this.#failure !== "" && this.#section.isReady;
+    const words = `${this.#failure} This is the state at ${timeOfDay(this.#asOf_ms)}.`;
+    const retry = textButton("", () => void this.refresh(), "Try now");
+    return h("div", { class: "notice", role: "status", hidden: !isShown }, isShown && [h("span", {}, words), retry]);
+  }
+
+  /** Follows the address. The focus moves to another section. */
+  #route() {
+    const shown = sectionAt(location.hash);
+    if (shown !== this.#shown) {
+      this.#section.stop();
+      this.#shown = shown;
+      this.#section = new shown.Kind(this);
       this.#asOf_ms = 0;
-      this.#section = new Kind(this);
-      this.#notice.hidden = true;
-      this.#scroller.replaceChildren(this.#section);
-      this.#scroller.scrollTop = 0;
-      setText(this.#title, title);
-      setText(this.#live, "");
-      document.title = `${title} · Rookery admin`;
-      for (const link of this.#links) setAttribute(link, "aria-current", link.hash === `#${name}` ? "page" : null);
+      this.#failure = "";
+      this.root.after(() => this.#title?.focus());
     }
-    this.#section?.route(place);
-    if (moved && changed) this.#title.focus();
+    this.#section.route(parseAddress(location.hash));
+    this.root.invalidate();
     void this.refresh();
   }
 
   async #refresh() {
     const section = this.#section;
     try {
-      await section?.refresh();
+      await section.refresh();
       if (section === this.#section) this.#upToDate();
     } catch (fault) {
       if (section === this.#section) this.#failed(fault);
@@ -129,10 +179,8 @@ export class AdminShell extends Component {
 
   #upToDate() {
     this.#asOf_ms = Date.now();
-    this.#notice.hidden = true;
-    this.#live.className = "live";
-    setText(this.#live, "Live");
-    this.#live.title = "Refreshed every 5 seconds while the page is visible";
+    this.#failure = "";
+    this.root.invalidate();
   }
 
   /** @param {unknown} fault */
@@ -140,15 +188,14 @@ export class AdminShell extends Component {
     if (fault instanceof SignedOut) return; // `onEnded` has shown the sign-in
     if (fault instanceof Problem && fault.status === 403) return this.refused();
     if (!(fault instanceof NoResponse || fault instanceof Problem)) reportError(fault);
-    this.#live.className = "live old";
-    setText(this.#live, "Not up to date");
-    if (!this.#section?.ready) return; // the section shows the failure itself
-    const why = fault instanceof NoResponse ? "The server does not respond." : "The server could not load this.";
-    const words = `${why} This is the state at ${timeOfDay(this.#asOf_ms)}.`;
-    const retry = () => textButton("", () => void this.refresh(), "Try now");
-    showOnce(this.#notice, words, () => [h("span", {}, words), retry()]);
-    this.#notice.hidden = false;
+    const isDown = fault instanceof NoResponse;
+    this.#failure = isDown ? "The server does not respond." : "The server could not load this.";
+    this.root.invalidate();
   }
 }
 
-customElements.define("rookery-admin", AdminShell);
+/** The section of an address; the first one if it has none. @param {string} hash */
+function sectionAt(hash) {
+  const { section } = parseAddress(hash);
+  return SECTIONS.find(({ name }) => name === section) ?? SECTIONS[0];
+}

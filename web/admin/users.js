@@ -1,45 +1,48 @@
 // The users: the search at the left, and the selected user with its actions at the right.
 
 import { Problem } from "../api.js";
-import { avatar, showAvatar } from "../components/avatar.js";
+import { avatar } from "../components/avatar.js";
 import { textButton } from "../components/buttons.js";
 import { emptyState, skeletonRows } from "../components/empty.js";
-import { field } from "../components/field.js";
 import { FormModal } from "../components/modal.js";
 import { searchBox } from "../components/search-box.js";
-import { h, moveFocus, reconcile, setAttribute, setText } from "../dom.js";
+import { moveFocus } from "../focus.js";
 import { displayName } from "../format.js";
 import { icon } from "../icons.js";
+import { h } from "../view.js";
 import { usersAddress } from "./figures.js";
 import { showLink } from "./links.js";
 import { Section } from "./section.js";
-import { showOnce } from "./table.js";
 import { accountLabels, UserDetails } from "./user-details.js";
 
+/** @import {Values} from "../components/form.js" */
 /** @import {Frame} from "./section.js" */
 /** @import {Place} from "./figures.js" */
 /** @import {Account, AccountDetails} from "./types.js" */
 
 /** The pause in typing after which the request is sent. */
 const PAUSE_MS = 250;
+const HINT = "Select a user to see their sign-ins, to suspend or delete them, or to reset their password.";
 
 export class Users extends Section {
-  #search = searchBox("Part of a name, or an id");
-  #input = this.#search.input;
-  #list = h("div", { class: "list", role: "list", "aria-label": "Users found" });
-  #state = h("div", { "aria-live": "polite" });
+  /** What was found; null if nothing was asked. @type {Account[] | null} */
+  #found = null;
+  /**
+   * The picked user; null if there is none with its id, undefined while that is not known.
+   * @type {AccountDetails | null | undefined}
+   */
+  #account;
   #details;
-  #hint = emptyState(
-    "No user selected",
-    "Select a user to see their sign-ins, to suspend or delete them, or to reset their password.",
-  );
-  #missing = emptyState("No such user", "No user has this id.");
-  #waiting = h("div", { class: "panel" }, skeletonRows(1));
-  #one = h("div", { class: "one" });
+  /** The searched part of a name, or id; empty if there is no search. */
   #part = "";
+  /** The id of the picked user; empty if none is. */
   #id = "";
   /** Whether the focus moves to the details as soon as they are loaded. */
   #isPicking = false;
+  /** @type {HTMLInputElement | undefined} */
+  #input;
+  /** @type {HTMLElement | undefined} */
+  #list;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #pause;
 
@@ -50,36 +53,29 @@ export class Users extends Section {
   }
 
   /** @override */
-  connected() {
-    super.connected();
-    const back = textButton("quiet back-to", () => this.#go("", this.#part), icon("back"), "All results");
-    this.#one.append(back, this.#hint, this.#waiting, this.#missing, this.#details);
-    const create = h("div", { class: "buttons" }, textButton("quiet", () => this.#create(), "Create a user…"));
-    const found = h("div", { class: "panel found" }, this.#search.element, this.#list, this.#state, create);
-    this.content.replaceChildren(h("div", { class: "people" }, found, this.#one));
-    this.listen(this.#input, "input", () => this.#typing());
-    this.listen(this.#input, "keydown", (event) => this.#keyInSearch(event));
-    this.listen(this.#list, "keydown", (event) => moveFocus(event, this.#rows()));
+  stop() {
+    clearTimeout(this.#pause);
   }
 
   /** @override @param {Place} place */
   route({ id, part }) {
     const changed = id !== this.#id;
     [this.#id, this.#part] = [id, part];
-    if (document.activeElement !== this.#input) this.#input.value = part;
-    this.classList.toggle("picked", id !== "");
+    if (this.#input && document.activeElement !== this.#input) this.#input.value = part;
     if (!changed) return;
+    this.#account = undefined;
     this.#details.clear();
-    this.#showDetails(undefined);
-    this.#markRows();
   }
 
   /** @override */
   async load() {
     const [id, part] = [this.#id, this.#part];
-    const [found, account] = await Promise.all([this.#find(part), this.#account(id)]);
-    if (part === this.#part) this.#showFound(found);
-    if (id === this.#id) this.#showDetails(account);
+    const [found, account] = await Promise.all([this.#find(part), this.#load(id)]);
+    if (part === this.#part) this.#found = found;
+    if (id !== this.#id) return;
+    this.#account = account;
+    if (account && this.#isPicking) this.frame.root.after(() => this.#details.focusName());
+    this.#isPicking = false;
   }
 
   /** @param {string} part */
@@ -88,7 +84,7 @@ export class Users extends Section {
   }
 
   /** @param {string} id @returns {Promise<AccountDetails | null>} null if there is none */
-  async #account(id) {
+  async #load(id) {
     if (!id) return null;
     try {
       return await this.frame.api.user(id);
@@ -98,66 +94,96 @@ export class Users extends Section {
     }
   }
 
-  /** @param {AccountDetails | null | undefined} account null if there is none, undefined while that is not known */
-  #showDetails(account) {
-    this.#hint.hidden = this.#id !== "";
-    this.#waiting.hidden = account !== undefined || !this.#id;
-    this.#missing.hidden = account !== null || !this.#id;
-    this.#details.hidden = !account;
-    if (!account) return;
-    this.#details.show(account);
-    if (this.#isPicking) this.#details.focusName();
-    this.#isPicking = false;
+  /** @override */
+  content() {
+    const search = {
+      ref: (/** @type {HTMLInputElement} */ element) => {
+        this.#input = element;
+        element.value = this.#part;
+      },
+      oninput: () => this.#typing(),
+      onkeydown: (/** @type {KeyboardEvent} */ event) => this.#keyInSearch(event),
+    };
+    const list = {
+      ...{ class: "list", role: "list", "aria-label": "Users found" },
+      ref: (/** @type {HTMLElement} */ element) => void (this.#list = element),
+      onkeydown: (/** @type {KeyboardEvent} */ event) => moveFocus(event, this.#rows()),
+    };
+    const back = () => this.#go("", this.#part);
+    return h(
+      "div",
+      { class: this.#id ? "people picked" : "people" },
+      h(
+        "div",
+        { class: "panel found" },
+        searchBox("Part of a name, or an id", search),
+        h("div", list, this.#found?.map((account) => this.#row(account))),
+        h("div", { "aria-live": "polite" }, this.#state()),
+        h("div", { class: "buttons" }, textButton("quiet", () => this.#create(), "Create a user…")),
+      ),
+      h("div", { class: "one" }, textButton("quiet back-to", back, icon("back"), "All results"), this.#one()),
+    );
   }
 
-  /** @param {Account[] | null} found null if nothing was asked */
-  #showFound(found) {
-    reconcile(this.#list, found ?? [], {
-      key: ({ user_id }) => user_id,
-      make: ({ user_id }) => new UserRow(() => this.#pick(user_id)),
-      update: (row, account) => row.show(account),
-    });
-    this.#markRows();
-    const face = found === null ? "start" : found.length ? "" : `none ${this.#part}`;
-    showOnce(this.#state, face, () => this.#faces(face));
+  /** @param {Account} account */
+  #row(account) {
+    const { user_id, name } = account;
+    const current = user_id === this.#id ? "true" : null;
+    const button = { class: "row", type: "button", "aria-current": current, onclick: () => this.#pick(user_id) };
+    return h(
+      "div",
+      { role: "listitem", key: user_id },
+      h(
+        "button",
+        button,
+        avatar(account),
+        h("span", { class: "name" }, displayName(account)),
+        h("span", { class: "preview" }, `@${name}`),
+        h("span", { class: "labels" }, accountLabels(account)),
+      ),
+    );
   }
 
-  /** @param {string} face */
-  #faces(face) {
-    if (face === "start") return [emptyState("Find a user", "Type a name or a part of it, or the whole id of a user.")];
-    return face ? [emptyState("Nobody found", `Nobody has a name with “${this.#part}”.`)] : [];
+  #state() {
+    if (!this.#found) return emptyState("Find a user", "Type a name or a part of it, or the whole id of a user.");
+    return !this.#found.length && emptyState("Nobody found", `Nobody has a name with “${this.#part}”.`);
   }
 
-  #markRows() {
-    for (const row of this.#list.children) /** @type {UserRow} */ (row).mark(this.#id);
+  /** The right side. */
+  #one() {
+    if (!this.#id) return emptyState("No user selected", HINT);
+    if (this.#account) return this.#details.view(this.#account);
+    if (this.#account === null) return emptyState("No such user", "No user has this id.");
+    return h("div", { class: "panel" }, skeletonRows(1));
   }
 
   #typing() {
     clearTimeout(this.#pause);
     this.#pause = setTimeout(() => {
-      if (!this.isConnected) return; // the address belongs to another section by now
-      history.replaceState(history.state, "", usersAddress(this.#id, this.#input.value.trim()));
-      this.#part = this.#input.value.trim();
+      this.#part = this.#input?.value.trim() ?? "";
+      history.replaceState(history.state, "", usersAddress(this.#id, this.#part));
       void this.frame.refresh();
     }, PAUSE_MS);
   }
 
   #create() {
     const attributes = { autocomplete: "off", autocapitalize: "none", spellcheck: "false" };
-    const name = field({
-      label: "User name",
-      name: "name",
-      hint: "3 to 32 of the letters a to z, digits, dots, dashes and underscores.",
-      attributes: { ...attributes, maxlength: 32, required: true, autofocus: true },
-    });
-    const shown = field({ label: "Name", name: "display_name", attributes: { autocomplete: "off", maxlength: 64 } });
-    const save = async () => {
-      const created = await this.frame.api.createUser(name.input.value.trim(), shown.input.value.trim());
+    const fields = [
+      {
+        label: "User name",
+        name: "name",
+        hint: "3 to 32 of the letters a to z, digits, dots, dashes and underscores.",
+        attributes: { ...attributes, maxlength: 32, required: true, autofocus: true },
+      },
+      { label: "Name", name: "display_name", attributes: { autocomplete: "off", maxlength: 64 } },
+    ];
+    const save = async (/** @type {Values} */ { name = "", display_name = "" }) => {
+      const created = await this.frame.api.createUser(name.trim(), display_name.trim());
       const words = `With this link, ${displayName(created.user)} sets the password, once, within a day.`;
       showLink("User created", words, "reset", created.password_reset.token);
       this.#go(created.user.user_id, this.#part);
     };
-    new FormModal("Create a user", "Create user", [name, shown], save).open();
+    new FormModal("Create a user", "Create user", fields, save).open();
   }
 
   /** @param {KeyboardEvent} event */
@@ -184,41 +210,6 @@ export class Users extends Section {
   }
 
   #rows() {
-    return /** @type {HTMLElement[]} */ ([...this.#list.querySelectorAll("button")]);
+    return /** @type {HTMLElement[]} */ ([...(this.#list?.querySelectorAll("button") ?? [])]);
   }
 }
-
-class UserRow extends HTMLElement {
-  #avatar = avatar();
-  #name = h("span", { class: "name" });
-  #account = h("span", { class: "preview" });
-  #labels = h("span", { class: "labels" });
-  #button;
-  #id = "";
-
-  /** @param {() => void} open */
-  constructor(open) {
-    super();
-    this.setAttribute("role", "listitem");
-    this.#button = textButton("row", open, this.#avatar, this.#name, this.#account, this.#labels);
-    this.append(this.#button);
-  }
-
-  /** @param {Account} account */
-  show(account) {
-    this.#id = account.user_id;
-    showAvatar(this.#avatar, account);
-    setText(this.#name, displayName(account));
-    setText(this.#account, `@${account.name}`);
-    const { is_admin, suspended_at_ms } = account;
-    showOnce(this.#labels, [is_admin, suspended_at_ms], () => accountLabels(account));
-  }
-
-  /** @param {string} picked the id of whose details are shown */
-  mark(picked) {
-    setAttribute(this.#button, "aria-current", picked === this.#id ? "true" : null);
-  }
-}
-
-customElements.define("rookery-admin-users", Users);
-customElements.define("rookery-admin-user-row", UserRow);

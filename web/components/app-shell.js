@@ -1,6 +1,7 @@
 // The layout of a signed-in page: the chats at the left, the open chat at the right, and notices. The open chat is in
 // the address, so that reload, back and links work.
 
+import { choices } from "../emoji/choices.js";
 import { displayName } from "../format.js";
 import { Chats } from "../stores/chats.js";
 import { Sync } from "../stores/sync.js";
@@ -122,6 +123,7 @@ export class AppShell {
     history.replaceState(null, "", location.pathname);
     await this.api.signOut();
     await this.sending.clear();
+    choices.clear();
     this.sync.session.end();
   }
 

@@ -1,13 +1,13 @@
 // The left pane: the user's chats, newest first, and the search for people and chats.
 
-import { moveFocus } from "../dom.js";
+import { moveFocus } from "../focus.js";
 import { displayName, fullTime, shortTime, unreadLabel } from "../format.js";
 import { mark } from "../icons.js";
 import { h, memo } from "../view.js";
-import { avatarView } from "./avatar.js";
+import { avatar } from "./avatar.js";
 import { iconButton } from "./buttons.js";
 import { emptyState, failure, skeletonRows } from "./empty.js";
-import { menuButton } from "./menu.js";
+import { MenuButton } from "./menu.js";
 import { ChangePassword, OwnProfile } from "./profile-dialogs.js";
 import { PeopleSearch } from "./people-search.js";
 import { searchBox } from "./search-box.js";
@@ -23,11 +23,11 @@ const MINUTE_MS = 60_000;
 
 export class ChatList {
   #app;
-  #search = searchBox("Search people and chats");
-  #input = this.#search.input;
-  #header;
+  #menu;
   #results;
   #start;
+  /** @type {HTMLInputElement | undefined} */
+  #input;
   /** @type {HTMLElement | undefined} */
   #scroller;
 
@@ -36,33 +36,25 @@ export class ChatList {
     this.#app = app;
     this.#results = new PeopleSearch(app, (chat_id) => this.#open(chat_id));
     this.#start = new Start(app, (chat_id) => this.#open(chat_id));
-    const write = iconButton("New chat", "write", () => this.search(), { title: "New chat (Ctrl K)" });
-    const brand = document.createElement("h1");
-    brand.className = "brand";
-    brand.append(mark(), "Rookery");
-    this.#header = document.createElement("header");
-    this.#header.className = "bar";
-    this.#header.append(brand, write, this.#menu());
+    this.#menu = new MenuButton("Menu", app.root.invalidate);
   }
 
   /** @param {AbortSignal} signal that ends it */
   start(signal) {
     const clock = setInterval(this.#app.root.invalidate, MINUTE_MS);
     signal.addEventListener("abort", () => clearInterval(clock));
-    this.#input.addEventListener("input", () => this.#find());
-    this.#input.addEventListener("keydown", (event) => this.#keyInSearch(event));
   }
 
   /** Moves the focus to the search. */
   search() {
-    this.#input.focus();
-    this.#input.select();
+    this.#input?.focus();
+    this.#input?.select();
   }
 
   /** @param {string} chat_id */
   focusChat(chat_id) {
     const row = this.#rows().find((element) => element.dataset["chat"] === chat_id);
-    (row ?? this.#input).focus();
+    (row ?? this.#input)?.focus();
   }
 
   view() {
@@ -78,8 +70,12 @@ export class ChatList {
     return h(
       "rookery-chat-list",
       { class: "pane-list", key: "list" },
-      this.#header,
-      this.#search.element,
+      this.#header(),
+      searchBox("Search people and chats", {
+        ref: (/** @type {HTMLInputElement} */ element) => void (this.#input = element),
+        oninput: () => this.#find(),
+        onkeydown: (/** @type {KeyboardEvent} */ event) => this.#keyInSearch(event),
+      }),
       h(
         "nav",
         { "aria-label": "Chats" },
@@ -108,7 +104,7 @@ export class ChatList {
             ...{ class: "row", type: "button", "data-chat": chat_id, "aria-current": isOpen ? "true" : null },
             onclick: () => this.#app.open(chat_id),
           },
-          avatarView(profile),
+          avatar(profile),
           h("span", { class: "name", dir: "auto" }, profile ? displayName(profile) : " "),
           h("time", { datetime: iso(newest?.at_ms), title: fullTime(newest?.at_ms ?? 0) }, time),
           isTyping ? h("span", { class: "preview typing" }, "typing…") : preview(chat, chats.me.user_id),
@@ -129,14 +125,21 @@ export class ChatList {
     });
   }
 
-  #menu() {
+  #header() {
     const { chats, api } = this.#app;
-    return menuButton("Menu", () => [
+    const choices = [
       { label: "Your profile", choose: () => new OwnProfile(chats).open() },
       { label: "Change password", choose: () => new ChangePassword(api).open() },
       ...(chats.me.is_admin ? [{ label: "Admin", href: "/admin" }] : []),
       { label: "Sign out", choose: () => void this.#signOut() },
-    ]);
+    ];
+    return h(
+      "header",
+      { class: "bar" },
+      h("h1", { class: "brand" }, mark(), "Rookery"),
+      iconButton("New chat", "write", () => this.search(), { title: "New chat (Ctrl K)" }),
+      this.#menu.view(choices),
+    );
   }
 
   async #signOut() {
@@ -147,12 +150,12 @@ export class ChatList {
   }
 
   #find() {
-    this.#results.find(this.#input.value.trim());
+    this.#results.find(this.#input?.value.trim() ?? "");
   }
 
   /** @param {KeyboardEvent} event */
   #keyInSearch(event) {
-    if (event.key === "Escape" && this.#input.value) {
+    if (event.key === "Escape" && this.#input?.value) {
       event.preventDefault();
       this.#clear();
     } else if (event.key === "ArrowDown") {
@@ -165,7 +168,7 @@ export class ChatList {
   }
 
   #clear() {
-    this.#input.value = "";
+    if (this.#input) this.#input.value = "";
     this.#find();
   }
 

@@ -2,7 +2,7 @@
 
 import { displayName, userName } from "../format.js";
 import { h, memo } from "../view.js";
-import { avatarView } from "./avatar.js";
+import { avatar } from "./avatar.js";
 import { iconButton } from "./buttons.js";
 import { Composer } from "./composer.js";
 import { emptyState } from "./empty.js";
@@ -15,7 +15,8 @@ import { ProfileDialog } from "./profile-dialogs.js";
 export class ChatView {
   #app;
   #chat_id;
-  #back = iconButton("Back to chats", "back", () => this.#app.close(), { class: "icon-button back" });
+  /** @type {HTMLElement | undefined} */
+  #back;
   #messages;
   #composer;
 
@@ -43,7 +44,7 @@ export class ChatView {
    */
   focusStart() {
     if (matchMedia("(hover: hover)").matches) this.#composer.focus();
-    else this.#back.focus();
+    else this.#back?.focus();
   }
 
   view() {
@@ -57,10 +58,14 @@ export class ChatView {
           emptyState("Chat not found", "The address may be wrong, or the chat belongs to someone else."),
         )
       : [this.#messages.view(), profile?.deleted ? closed() : this.#composer.view(name)];
+    const back = iconButton("Back to chats", "back", () => this.#app.close(), {
+      class: "icon-button back",
+      ref: (/** @type {HTMLElement} */ element) => void (this.#back = element),
+    });
     return h(
       "rookery-chat",
       { class: "chat", key: this.#chat_id },
-      h("header", { class: "bar" }, this.#back, !isMissing && this.#who()),
+      h("header", { class: "bar" }, back, !isMissing && this.#who()),
       content,
     );
   }
@@ -77,7 +82,7 @@ export class ChatView {
           ...{ class: "who", type: "button", title: "Profile" },
           onclick: () => profile && new ProfileDialog(profile).open(),
         },
-        avatarView(profile),
+        avatar(profile),
         h(
           "span",
           {},

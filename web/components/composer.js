@@ -1,9 +1,13 @@
 // The composer: a text field that grows with its text, keeps it as a draft, and sends on Enter.
 
-import { iconView } from "../icons.js";
+import { icon } from "../icons.js";
 import { h } from "../view.js";
+import { EmojiCompletion, insert } from "./emoji-completion.js";
+import { pickEmoji } from "./emoji-picker.js";
 
 /** @import {App} from "./app-shell.js" */
+
+const EMOJI = { "aria-label": "Emoji", title: "Emoji", "aria-haspopup": "dialog", "aria-expanded": "false" };
 
 const encoder = new TextEncoder();
 
@@ -13,6 +17,8 @@ export class Composer {
   #sent;
   /** @type {HTMLTextAreaElement | undefined} */
   #field;
+  /** @type {EmojiCompletion | undefined} */
+  #completion;
   /** The pieces at the start of the text that are being kept in the outbox. @type {{text: string}[]} */
   #leaving = [];
 
@@ -33,6 +39,7 @@ export class Composer {
     const field = {
       ...{ rows: 1, placeholder: "Message", dir: "auto", autocomplete: "off" },
       ...{ "aria-label": `Message to ${name}`, "aria-describedby": "composer-note" },
+      ...this.#completion?.attributes,
       ref: (/** @type {HTMLTextAreaElement} */ element) => this.#begin(element),
       oninput: () => this.#written(),
       onkeydown: (/** @type {KeyboardEvent} */ event) => this.#keyPressed(event),
@@ -50,11 +57,13 @@ export class Composer {
       h(
         "form",
         { class: "composer", onsubmit: submit },
+        this.#completion?.view(),
         h("div", { class: "writing", "data-text": this.#text }, h("textarea", field)),
+        h("button", { class: "icon-button", type: "button", ...EMOJI, onclick: this.#pickEmoji }, icon("react")),
         h(
           "button",
           { class: "send", type: "submit", "aria-label": "Send", title: "Send", disabled: !isSendable },
-          iconView("send"),
+          icon("send"),
         ),
       ),
       h(
@@ -73,7 +82,13 @@ export class Composer {
   #begin(field) {
     field.value = this.#text;
     this.#field = field;
+    this.#completion = new EmojiCompletion(field, this.#app.root);
   }
+
+  #pickEmoji = (/** @type {Event} */ event) => {
+    const opener = /** @type {HTMLElement} */ (event.currentTarget);
+    pickEmoji(opener, (emoji) => this.#field && insert(this.#field, emoji));
+  };
 
   #written() {
     const { sending, root } = this.#app;
@@ -84,6 +99,7 @@ export class Composer {
 
   /** @param {KeyboardEvent} event */
   #keyPressed(event) {
+    if (this.#completion?.keyPressed(event)) return;
     const sends =
       event.key === "Enter" && !event.shiftKey && !event.isComposing && matchMedia("(hover: hover)").matches;
     if (!sends) return;

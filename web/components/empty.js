@@ -1,7 +1,7 @@
 // Placeholders: nothing to show, loading, and failed to load.
 
-import { h } from "../dom.js";
 import { mark } from "../icons.js";
+import { h } from "../view.js";
 import { textButton } from "./buttons.js";
 
 /** The right pane while no chat is open. @param {string} title @param {string} text @param {() => void} find */

@@ -1,37 +1,69 @@
 // A button that opens a short menu beneath it, on the browser's own popover: Escape and a click elsewhere close it.
 
-import { h, moveFocus } from "../dom.js";
+import { moveFocus } from "../focus.js";
+import { h } from "../view.js";
 import { iconButton } from "./buttons.js";
 import { placeBeside } from "./place.js";
 
 /** @typedef {{label: string, choose: () => void} | {label: string, href: string}} Choice an action, or a link */
 
-/**
- * @param {string} label
- * @param {() => Choice[]} choices called each time the menu opens
- */
-export function menuButton(label, choices) {
-  const menu = h("div", { class: "menu", role: "menu", "aria-label": label, popover: "auto" });
-  const button = iconButton(label, "menu", null, { "aria-haspopup": "menu", "aria-expanded": "false" });
+let made = 0;
+
+export class MenuButton {
+  #label;
+  #changed;
+  #id = `menu-${++made}`;
+  #isOpen = false;
+  /** @type {HTMLElement | undefined} */
+  #button;
+  /** @type {HTMLElement | undefined} */
+  #menu;
+
+  /** @param {string} label @param {() => void} changed called when the menu has opened or closed */
+  constructor(label, changed) {
+    this.#label = label;
+    this.#changed = changed;
+  }
+
+  /** @param {readonly Choice[]} choices */
+  view(choices) {
+    const button = {
+      ...{ popovertarget: this.#id, "aria-haspopup": "menu", "aria-expanded": String(this.#isOpen) },
+      ref: (/** @type {HTMLElement} */ element) => void (this.#button = element),
+    };
+    const menu = {
+      ...{ class: "menu", role: "menu", "aria-label": this.#label, popover: "auto", id: this.#id },
+      ref: (/** @type {HTMLElement} */ element) => void (this.#menu = element),
+      ontoggle: (/** @type {ToggleEvent} */ event) => this.#toggled(event.newState === "open"),
+      onkeydown: (/** @type {KeyboardEvent} */ event) => moveFocus(event, this.#items()),
+    };
+    return h(
+      "div",
+      {},
+      iconButton(this.#label, "menu", null, button),
+      h("div", menu, choices.map((choice, at) => this.#item(choice, at))),
+    );
+  }
+
   /** @param {Choice} choice @param {number} at */
-  const item = (choice, at) => {
-    const attributes = { role: "menuitem", autofocus: at === 0 };
-    if ("href" in choice) return h("a", { ...attributes, href: choice.href }, choice.label);
+  #item(choice, at) {
+    const props = { role: "menuitem", autofocus: at === 0 };
+    if ("href" in choice) return h("a", { ...props, href: choice.href }, choice.label);
     const pressed = () => {
-      menu.hidePopover();
+      this.#menu?.hidePopover();
       choice.choose();
     };
-    return h("button", { ...attributes, type: "button", onclick: pressed }, choice.label);
-  };
-  button.popoverTargetElement = menu;
-  menu.addEventListener("beforetoggle", (event) => {
-    if (event.newState === "open") menu.replaceChildren(...choices().map(item));
-  });
-  menu.addEventListener("toggle", (event) => {
-    const open = /** @type {ToggleEvent} */ (event).newState === "open";
-    button.setAttribute("aria-expanded", String(open));
-    if (open) placeBeside(menu, button);
-  });
-  menu.addEventListener("keydown", (event) => moveFocus(event, /** @type {HTMLElement[]} */ ([...menu.children])));
-  return h("div", {}, button, menu);
+    return h("button", { ...props, type: "button", onclick: pressed }, choice.label);
+  }
+
+  /** @param {boolean} isOpen */
+  #toggled(isOpen) {
+    this.#isOpen = isOpen;
+    if (isOpen && this.#menu && this.#button) placeBeside(this.#menu, this.#button);
+    this.#changed();
+  }
+
+  #items() {
+    return /** @type {HTMLElement[]} */ ([...(this.#menu?.children ?? [])]);
+  }
 }

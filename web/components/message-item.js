@@ -1,13 +1,14 @@
 // One message: its bubble, its time on demand, the button to react, its reactions and its delivery state.
 
 import { displayName, fullTime, isOnlyEmoji, timeOfDay, withLinks } from "../format.js";
-import { iconView } from "../icons.js";
+import { icon } from "../icons.js";
 import { progress } from "../messages.js";
 import { h, memo } from "../view.js";
 import { pickReaction } from "./reaction-picker.js";
 
 /** @import {App} from "./app-shell.js" */
-/** @import {Message, Tally} from "../types.js" */
+/** @import {Message} from "../types.js" */
+/** @import {ReactionTally} from "../wire.js" */
 /** @import {Row} from "../messages.js" */
 
 /**
@@ -69,11 +70,11 @@ function reactButton(picked, tabindex) {
   const press = (/** @type {Event} */ event) =>
     pickReaction(/** @type {HTMLElement} */ (event.currentTarget), picked);
   const names = { "aria-label": "React", title: "React", "aria-haspopup": "dialog", "aria-expanded": "false" };
-  return h("button", { class: "icon-button", type: "button", ...names, tabindex, onclick: press }, iconView("react"));
+  return h("button", { class: "icon-button", type: "button", ...names, tabindex, onclick: press }, icon("react"));
 }
 
 /**
- * @param {Tally & {names: string}} reaction
+ * @param {ReactionTally & {names: string}} reaction
  * @param {{isMine: boolean, tabindex: number, press: () => void}} state
  */
 function chip({ emoji, user_ids, names }, { isMine, tabindex, press }) {
@@ -88,7 +89,7 @@ function chip({ emoji, user_ids, names }, { isMine, tabindex, press }) {
   );
 }
 
-/** @param {App} app @param {Tally} tally */
+/** @param {App} app @param {ReactionTally} tally */
 function namesOf({ chats }, { user_ids }) {
   const unknown = { display_name: "", name: "someone" };
   const nameOf = (/** @type {string} */ id) => displayName(chats.profiles.get(id) ?? unknown);

@@ -2,9 +2,9 @@
 // the page costs the same whatever is loaded. The lines in view never jump.
 
 import { marksOf } from "../chats.js";
-import { moveFocus } from "../dom.js";
+import { moveFocus } from "../focus.js";
 import { dayLabel, displayName } from "../format.js";
-import { iconView } from "../icons.js";
+import { icon } from "../icons.js";
 import { compareIds, firstUnread, newestOwn, toRows } from "../messages.js";
 import { Part } from "../part.js";
 import { h, memo } from "../view.js";
@@ -260,7 +260,7 @@ export class MessageList {
       ...{ key: "pill", class: count ? "pill news" : "pill", type: "button", hidden: !count && !this.#isFarUp },
       onclick: () => void this.toBottom(),
     };
-    return memo("pill", [props.hidden, words], () => h("button", props, iconView("down"), h("span", {}, words)));
+    return memo("pill", [props.hidden, words], () => h("button", props, icon("down"), h("span", {}, words)));
   }
 
   /** Leads to unread messages above the view: they stay unread until they were on the screen. */

@@ -2,10 +2,10 @@
 
 import { NoResponse } from "../api.js";
 import { directChatId } from "../chats.js";
-import { moveFocus } from "../dom.js";
+import { moveFocus } from "../focus.js";
 import { displayName, userName } from "../format.js";
 import { h, memo } from "../view.js";
-import { avatarView } from "./avatar.js";
+import { avatar } from "./avatar.js";
 import { emptyState, failure, skeletonRows } from "./empty.js";
 
 /** @import {App} from "./app-shell.js" */
@@ -131,7 +131,7 @@ export function personRow(profile, me, open) {
     h(
       "button",
       { class: "row", type: "button", onclick: () => open(chat_id) },
-      avatarView(profile),
+      avatar(profile),
       h("span", { class: "name", dir: "auto" }, displayName(profile)),
       h("span", { class: "preview" }, userName(profile)),
     ),

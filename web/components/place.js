@@ -10,3 +10,13 @@ export function placeBeside(popover, opener) {
   popover.style.setProperty("top", `${y}px`);
   popover.style.setProperty("left", `${x}px`);
 }
+
+/**
+ * Marks the opener of a popover; one that is only shown on hover stays visible.
+ * @param {HTMLElement} opener
+ * @param {boolean} isOpen
+ */
+export function setExpanded(opener, isOpen) {
+  opener.setAttribute("aria-expanded", String(isOpen));
+  opener.parentElement?.classList.toggle("held", isOpen);
+}

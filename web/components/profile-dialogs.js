@@ -1,20 +1,20 @@
 // Dialogs about users: another user's profile, the user's own profile, and a new password.
 
 import { Api, Problem } from "../api.js";
-import { h } from "../dom.js";
 import { displayName, userName } from "../format.js";
 import { Chats } from "../stores/chats.js";
-import { avatar, showAvatar } from "./avatar.js";
-import { field } from "./field.js";
+import { h } from "../view.js";
+import { avatar } from "./avatar.js";
 import { FormModal, Modal } from "./modal.js";
 
+/** @import {Values} from "./form.js" */
 /** @import {Profile} from "../types.js" */
 
 /** Another user's profile. */
 export class ProfileDialog extends Modal {
   /** @param {Profile} profile */
   constructor(profile) {
-    super("Profile", person(profile), profile.about ? h("p", { class: "about", dir: "auto" }, profile.about) : "");
+    super("Profile", () => [person(profile), profile.about && h("p", { class: "about", dir: "auto" }, profile.about)]);
   }
 }
 
@@ -23,23 +23,23 @@ export class OwnProfile extends FormModal {
   /** @param {Chats} chats */
   constructor(chats) {
     const { me } = chats;
-    const name = field({
+    const name = {
       label: "Your name",
       name: "display_name",
+      value: me.display_name,
       attributes: { maxlength: 64, autocomplete: "name", dir: "auto" },
-    });
-    const about = field({
+    };
+    const about = {
       label: "About you",
       name: "about",
       hint: "Up to 200 characters.",
       long: true,
+      value: me.about ?? "",
       attributes: { maxlength: 200, rows: 3, dir: "auto" },
-    });
-    name.input.value = me.display_name;
-    about.input.value = me.about ?? "";
-    const save = async () => {
+    };
+    const save = async (/** @type {Values} */ { display_name = "", about = "" }) => {
       try {
-        await chats.changeProfile({ display_name: name.input.value.trim(), about: about.input.value.trim() });
+        await chats.changeProfile({ display_name: display_name.trim(), about: about.trim() });
       } catch (fault) {
         if (fault instanceof Problem && fault.code === "version_conflict") await chats.refreshMe();
         throw fault;
@@ -53,30 +53,29 @@ export class ChangePassword extends FormModal {
   /** @param {Api} api */
   constructor(api) {
     const password = { type: "password", maxlength: 128 };
-    const current = field({
+    const current = {
       label: "Current password",
       name: "current_password",
       attributes: { ...password, autocomplete: "current-password" },
-    });
-    const fresh = field({
+    };
+    const fresh = {
       label: "New password",
       name: "new_password",
       hint: "At least 10 characters: a short sentence works well.",
       attributes: { ...password, autocomplete: "new-password" },
-    });
-    const save = () => api.changePassword(current.input.value, fresh.input.value);
+    };
+    const save = (/** @type {Values} */ { current_password = "", new_password = "" }) =>
+      api.changePassword(current_password, new_password);
     super("Change password", "Change password", [current, fresh], save);
   }
 }
 
 /** @param {Profile} profile */
 function person(profile) {
-  const picture = avatar();
-  showAvatar(picture, profile);
   return h(
     "div",
     { class: "person" },
-    picture,
+    avatar(profile),
     h("strong", { dir: "auto" }, displayName(profile)),
     h("span", { class: "soft" }, userName(profile)),
   );

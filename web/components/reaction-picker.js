@@ -1,45 +1,64 @@
-// The grid of emoji to react with. The page has one, shown beside the message that opened it.
+// The few emoji that are usual reactions, and the way to all others. The page has one, shown beside the message that
+// opened it.
 
-import { h, moveFocus } from "../dom.js";
-import { REACTIONS } from "../emoji.js";
-import { placeBeside } from "./place.js";
-
-/** Columns of the grid, the same as in styles/overlays.css. */
-const COLUMNS = 7;
+import { moveFocus } from "../focus.js";
+import { choices } from "../emoji/choices.js";
+import { REACTIONS } from "../emoji/quick.js";
+import { withTone } from "../emoji/tones.js";
+import { icon } from "../icons.js";
+import { h, Root } from "../view.js";
+import { pickEmoji } from "./emoji-picker.js";
+import { placeBeside, setExpanded } from "./place.js";
 
 /** @type {(emoji: string) => void} */
 let chosen = () => {};
 /** @type {HTMLElement | null} */
 let opener = null;
+/** @type {HTMLElement | undefined} */
+let picker;
 
-const buttons = REACTIONS.map(([emoji, name]) => {
-  return h("button", { type: "button", "aria-label": name, title: name, onclick: () => choose(emoji) }, emoji);
+const home = document.createElement("rookery-reactions");
+const root = new Root(home, () => {
+  const props = {
+    ...{ class: "picker", role: "dialog", "aria-label": "React with", popover: "auto" },
+    ref: (/** @type {HTMLElement} */ element) => void (picker = element),
+    onkeydown: (/** @type {KeyboardEvent} */ event) => moveFocus(event, buttons(), buttons().length),
+    ontoggle: (/** @type {ToggleEvent} */ event) => opener && event.newState === "closed" && setExpanded(opener, false),
+  };
+  const more = { class: "icon-button", type: "button", "aria-label": "More emoji", title: "More emoji" };
+  return h(
+    "div",
+    props,
+    REACTIONS.map(([emoji, name]) => {
+      const toned = withTone(emoji, choices.tone); // of these, only the thumb has skin tones
+      return h("button", { type: "button", "aria-label": name, title: name, onclick: () => choose(toned) }, toned);
+    }),
+    h("button", { ...more, "aria-haspopup": "dialog", onclick: showAll }, icon("more")),
+  );
 });
-const picker = h("div", { class: "picker", role: "dialog", "aria-label": "React with", popover: "auto" }, ...buttons);
-picker.addEventListener("keydown", (event) => moveFocus(event, buttons, COLUMNS));
-picker.addEventListener("toggle", (event) => {
-  if (/** @type {ToggleEvent} */ (event).newState === "closed") setExpanded(false);
-});
+
+const buttons = () => /** @type {HTMLElement[]} */ ([...(picker?.children ?? [])]);
 
 /** @param {string} emoji */
 function choose(emoji) {
-  picker.hidePopover();
+  picker?.hidePopover();
   opener?.focus({ preventScroll: true });
   chosen(emoji);
 }
 
-/** The opener stays visible while the picker is open. @param {boolean} isExpanded */
-function setExpanded(isExpanded) {
-  opener?.setAttribute("aria-expanded", String(isExpanded));
-  opener?.parentElement?.classList.toggle("held", isExpanded);
+function showAll() {
+  picker?.hidePopover();
+  if (opener) pickEmoji(opener, chosen);
 }
 
 /** Opens the picker. @param {HTMLElement} button that opened it @param {(emoji: string) => void} done */
 export function pickReaction(button, done) {
-  if (!picker.isConnected) document.body.append(picker);
+  if (!home.isConnected) document.body.append(home);
   [opener, chosen] = [button, done];
+  root.render();
+  if (!picker) return;
   picker.showPopover();
   placeBeside(picker, button);
-  setExpanded(true);
-  buttons[0]?.focus();
+  setExpanded(button, true);
+  buttons()[0]?.focus();
 }

@@ -1,17 +1,15 @@
 // A search field with its icon.
 
-import { h } from "../dom.js";
 import { icon } from "../icons.js";
+import { h } from "../view.js";
 
-/** @param {string} label */
-export function searchBox(label) {
-  const attributes = {
-    type: "search",
-    placeholder: label,
-    "aria-label": label,
-    autocomplete: "off",
-    spellcheck: "false",
+/** @import {Props} from "../view.js" */
+
+/** @param {string} label @param {Props} props of the input */
+export function searchBox(label, props) {
+  const input = {
+    ...{ type: "search", placeholder: label, "aria-label": label, autocomplete: "off", spellcheck: "false" },
+    ...props,
   };
-  const input = h("input", attributes);
-  return { input, element: h("div", { class: "search", role: "search" }, icon("search"), input) };
+  return h("div", { class: "search", role: "search" }, icon("search"), h("input", input));
 }

@@ -1,14 +1,36 @@
 // The form to sign in, to create an account, or to set a new password with the link of an admin.
 
-import { Api, explain, Problem } from "../api.js";
-import { Component, h, setText } from "../dom.js";
+import { Api, Problem } from "../api.js";
 import { mark } from "../icons.js";
 import { linkIn } from "../links.js";
+import { h, Root } from "../view.js";
 import { textButton } from "./buttons.js";
-import { field, showProblems } from "./field.js";
+import { check, Form, Invalid } from "./form.js";
+
+/** @import {Values} from "./form.js" */
 
 const SHORTEST_PASSWORD = 10;
 const NAME = /^[a-z0-9._-]{3,32}$/;
+
+const NAME_FIELD = {
+  label: "User name",
+  name: "name",
+  attributes: {
+    ...{ autocomplete: "username", autocapitalize: "none", spellcheck: "false" },
+    ...{ maxlength: 32, required: true },
+  },
+};
+const DISPLAY_NAME_FIELD = {
+  label: "Your name",
+  name: "display_name",
+  hint: "As others see it. You can change it later.",
+  attributes: { autocomplete: "name", maxlength: 64 },
+};
+const passwordField = (/** @type {string} */ autocomplete) => ({
+  label: "Password",
+  name: "password",
+  attributes: { type: "password", autocomplete, maxlength: 128, required: true },
+});
 
 /** @typedef {"signIn" | "create" | "reset"} Purpose */
 
@@ -34,126 +56,98 @@ const WORDS = {
   },
 };
 
-export class SignIn extends Component {
+export class SignIn {
+  element = document.createElement("rookery-sign-in");
+  /** @type {Root} */
+  #root = new Root(this.element, () => this.#view());
+  #form = new Form(this.#root, (values) => this.#send(values));
   #link = linkIn(location.hash);
   /** @type {Purpose} */
-  #purpose = "signIn";
-  #name = field({
-    label: "User name",
-    name: "name",
-    attributes: {
-      autocomplete: "username",
-      autocapitalize: "none",
-      spellcheck: "false",
-      maxlength: 32,
-      required: true,
-    },
-  });
-  #displayName = field({
-    label: "Your name",
-    name: "display_name",
-    hint: "As others see it. You can change it later.",
-    attributes: { autocomplete: "name", maxlength: 64 },
-  });
-  #password = field({
-    label: "Password",
-    name: "password",
-    attributes: { type: "password", autocomplete: "current-password", maxlength: 128, required: true },
-  });
-  #title = h("h1");
-  #lead = h("p", { class: "lead" });
-  #error = h("p", { class: "note error", role: "alert" });
-  #submit = h("button", { class: "primary", type: "submit" });
-  #other = textButton("quiet", () => this.#show(this.#purpose === "signIn" ? "create" : "signIn"));
+  #purpose = this.#link.kind === "invite" ? "create" : this.#link.kind || "signIn";
 
   /** @param {Api} api @param {string} notice @param {() => void} done */
   constructor(api, notice, done) {
-    super();
     this.api = api;
     this.notice = notice;
     this.done = done;
+    this.element.className = "sign-in";
   }
 
-  /** @override */
-  connected() {
-    this.className = "sign-in";
-    const submit = (/** @type {Event} */ event) => {
-      event.preventDefault();
-      void this.#send();
-    };
-    const fields = [this.#name.element, this.#displayName.element, this.#password.element];
-    const form = h(
-      "form",
-      { class: "card", novalidate: true, onsubmit: submit },
-      mark(),
-      this.#title,
-      this.#lead,
-      ...fields,
+  /** Shows the form in `element`, which is on the page. */
+  start() {
+    this.#root.after(() => this.#focusFirst());
+    this.#root.render();
+  }
+
+  #view() {
+    const { title, lead, submit, other } = WORDS[this.#purpose];
+    const isSignIn = this.#purpose === "signIn";
+    const fields = [
+      this.#purpose !== "reset" && this.#form.field(NAME_FIELD),
+      this.#purpose === "create" && this.#form.field(DISPLAY_NAME_FIELD),
+      this.#form.field(passwordField(isSignIn ? "current-password" : "new-password")),
+    ];
+    return h(
+      "main",
+      {},
+      h(
+        "form",
+        { class: "card", ...this.#form.props },
+        mark(),
+        h("h1", {}, title),
+        h("p", { class: "lead" }, (isSignIn && this.notice) || lead),
+        fields,
+        this.#form.error(),
+        this.#form.submitButton(submit),
+        textButton("quiet", () => this.#show(isSignIn ? "create" : "signIn"), other),
+      ),
     );
-    form.append(this.#error, this.#submit, this.#other);
-    this.replaceChildren(h("main", {}, form));
-    this.#show(this.#link.kind === "invite" ? "create" : this.#link.kind || "signIn");
   }
 
   /** @param {Purpose} purpose */
   #show(purpose) {
     this.#purpose = purpose;
-    const { title, lead, submit, other } = WORDS[purpose];
-    setText(this.#title, title);
-    setText(this.#lead, (purpose === "signIn" && this.notice) || lead);
-    setText(this.#submit, submit);
-    setText(this.#other, other);
-    this.#name.element.hidden = purpose === "reset";
-    this.#displayName.element.hidden = purpose !== "create";
-    this.#password.input.setAttribute("autocomplete", purpose === "signIn" ? "current-password" : "new-password");
-    this.#showProblems({});
-    (purpose === "reset" ? this.#password : this.#name).input.focus();
+    this.#form.clear();
+    this.#root.after(() => this.#focusFirst());
   }
 
-  async #send() {
-    const name = this.#name.input.value.trim().toLowerCase();
-    const password = this.#password.input.value;
-    const display_name = this.#displayName.input.value.trim();
-    if (this.#showProblems(this.#problems(name, password))) return;
-    this.#submit.disabled = true;
+  #focusFirst() {
+    this.#form.input(this.#purpose === "reset" ? "password" : "name")?.focus();
+  }
+
+  /** @param {Values} values @throws {Invalid} */
+  async #send({ name: typed = "", display_name: shown = "", password = "" }) {
+    const name = typed.trim().toLowerCase();
+    check(this.#problems(name, password));
     try {
-      const { kind, token } = this.#link;
-      if (this.#purpose === "create") {
-        const invite = kind === "invite" ? token : "";
-        await this.api.register({ name, password, ...(display_name && { display_name }), ...(invite && { invite }) });
-      }
-      const reset = this.#purpose === "reset" ? await this.api.resetPassword(token, password) : null;
-      await this.api.signIn(reset?.name ?? name, password);
-      if (kind) history.replaceState(null, "", location.pathname);
-      this.done();
+      await this.#request(name, shown.trim(), password);
     } catch (fault) {
-      this.#refused(fault);
-    } finally {
-      this.#submit.disabled = false;
+      if (fault instanceof Problem && fault.status === 401)
+        throw new Invalid({ password: "User name or password is wrong." });
+      if (fault instanceof Problem && fault.code === "name_taken")
+        throw new Invalid({ name: "That name is taken. Try another." });
+      throw fault;
     }
+    if (this.#link.kind) history.replaceState(null, "", location.pathname);
+    this.done();
   }
 
-  /** @param {string} name @param {string} password @returns {Record<string, string>} */
+  /** @param {string} name @param {string} display_name @param {string} password */
+  async #request(name, display_name, password) {
+    const { kind, token } = this.#link;
+    if (this.#purpose === "create") {
+      const invite = kind === "invite" ? token : "";
+      await this.api.register({ name, password, ...(display_name && { display_name }), ...(invite && { invite }) });
+    }
+    const reset = this.#purpose === "reset" ? await this.api.resetPassword(token, password) : null;
+    await this.api.signIn(reset?.name ?? name, password);
+  }
+
+  /** @param {string} name @param {string} password @returns {Values} */
   #problems(name, password) {
     if (this.#purpose === "create") return { name: nameProblem(name), password: newPasswordProblem(password) };
     if (this.#purpose === "reset") return { password: newPasswordProblem(password) };
     return { name: name ? "" : "Type your user name.", password: password ? "" : "Type your password." };
-  }
-
-  /** @param {unknown} fault */
-  #refused(fault) {
-    if (fault instanceof Problem && fault.status === 401)
-      this.#showProblems({ password: "User name or password is wrong." });
-    else if (fault instanceof Problem && fault.code === "name_taken")
-      this.#showProblems({ name: "That name is taken. Try another." });
-    else if (!(fault instanceof Problem && this.#showProblems({ [fault.field]: explain(fault) })))
-      setText(this.#error, explain(fault));
-  }
-
-  /** @param {Record<string, string>} problems by field */
-  #showProblems(problems) {
-    setText(this.#error, "");
-    return showProblems([this.#name, this.#displayName, this.#password], problems);
   }
 }
 
@@ -166,5 +160,3 @@ const newPasswordProblem = (password) =>
   password.length >= SHORTEST_PASSWORD
     ? ""
     : `At least ${SHORTEST_PASSWORD} characters: a short sentence works well.`;
-
-customElements.define("rookery-sign-in", SignIn);

@@ -10,15 +10,14 @@ import { Typing } from "../typing.js";
 import { Store } from "./store.js";
 
 /** @import {Copy} from "./recent.js" */
-/** @import {Chat, Message, User, WireChat, WireReaction, WireReceipt} from "../types.js" */
+/** @import {Chat, Message, User} from "../types.js" */
+/** @import {Chat as WireChat, Reaction as WireReaction, Receipt as WireReceipt} from "../wire.js" */
 
 export class Chats extends Store {
   /** @type {"loading" | "ready" | "failed"} of the list */
   phase = "loading";
   /** Whether the list shows copies of this browser, until its first page is loaded. */
   isStored = false;
-  /** The chat that is open on the page; empty if none is. */
-  openChat = "";
   /**
    * When the newest chat of the first page changed, by the servers' clocks, in milliseconds since 1970; 0 if there is
    * none.
@@ -49,6 +48,11 @@ export class Chats extends Store {
     this.profiles.put([me]);
     this.conversations = new Conversations((chat_id, query) => api.messages(chat_id, query));
     for (const part of [this.profiles, this.conversations, this.typing]) part.subscribe(() => this.changed());
+  }
+
+  /** The chat that is open on the page; empty if none is. */
+  get openChat() {
+    return this.conversations.openChat;
   }
 
   /** Chats with messages, the most recent first. */
@@ -128,8 +132,7 @@ export class Chats extends Store {
 
   /** Opens a chat, and frees the memory of the one before. @param {string} chat_id empty for none */
   open(chat_id) {
-    if (chat_id !== this.openChat) this.conversations.leave(this.openChat);
-    this.openChat = chat_id;
+    this.conversations.enter(chat_id);
     if (this.otherOf(chat_id)) void this.#loadMessages(chat_id);
     this.changed();
   }

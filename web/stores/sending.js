@@ -9,7 +9,8 @@ import { Chats } from "./chats.js";
 import { Kept } from "./kept.js";
 import { Store } from "./store.js";
 
-/** @import {Message, Refused, WireReaction, WireReceipt} from "../types.js" */
+/** @import {Message} from "../types.js" */
+/** @import {ClientFrame, Reaction as WireReaction, Receipt as WireReceipt, Refused} from "../wire.js" */
 
 /** Milliseconds after which a send without an acknowledgement makes the session reconnect. */
 const ACKNOWLEDGEMENT_DEADLINE_MS = 10_000;
@@ -21,7 +22,7 @@ const MAX_TEXT_BYTES = 16 * 1024;
 /**
  * The connection, as far as sending uses it.
  * @typedef {object} Line
- * @property {(frame: object) => number} send returns the number of the frame; 0 while there is no session
+ * @property {(frame: ClientFrame) => number} send returns the number of the frame; 0 while there is no session
  * @property {() => void} restart reconnects: a frame was not answered
  */
 

@@ -8,7 +8,8 @@ import { Kept } from "./kept.js";
 import { Sending } from "./sending.js";
 import { Store } from "./store.js";
 
-/** @import {Message, ServerFrame, Welcome, WireEvent} from "../types.js" */
+/** @import {Message} from "../types.js" */
+/** @import {Event as WireEvent, ServerFrame, Welcome} from "../wire.js" */
 
 /**
  * Catching up reads from this long before the first missed event: a message that is accepted on a retry keeps the id of
@@ -150,8 +151,7 @@ export class Sync extends Store {
   /** @returns {Promise<boolean>} whether all reads succeeded */
   async #readMissed() {
     const since_ms = Math.max(this.#missedSince_ms - CATCH_UP_OVERLAP_MS, 0);
-    const { conversations, openChat } = this.#chats;
-    const reading = [conversations.catchUp(openChat, since_ms), this.#chats.loadChangedSince(since_ms)];
+    const reading = [this.#chats.conversations.catchUp(since_ms), this.#chats.loadChangedSince(since_ms)];
     return (await Promise.allSettled(reading)).every(({ status }) => status === "fulfilled");
   }
 }

@@ -14,16 +14,43 @@ from rookery.commands.cli.common import SERVER, ca_file_option, read_password, r
 @url_option
 @click.option("--with", "other", metavar="NAME", help="The user to write to; /with NAME changes it.")
 @click.option("--register", is_flag=True, help="Create the account first.")
+@click.option("--invite", default="", help="The link of an invite, or its token, to create the account with.")
 @click.option("--password-file", type=click.File(), help="Read the password from this file instead of prompting.")
 @ca_file_option
 def chat(
-    name: str, url: str, other: str | None, register: bool, password_file: TextIO | None, ca_file: Path | None
+    name: str,
+    url: str,
+    other: str | None,
+    register: bool,
+    invite: str,
+    password_file: TextIO | None,
+    ca_file: Path | None,
 ) -> None:
     """Chat as NAME in the terminal or in a pipe."""
-    from rookery.commands.terminal import run_chat
+    from rookery.commands.terminal import find_server, run_chat
 
-    password = read_password(password_file, confirm=register)
-    sys.exit(run_client(run_chat, url, name, password, other, register, ca_file))
+    run_client(find_server, url, ca_file)
+    password = read_password(password_file, confirm=register or bool(invite))
+    if register or invite:
+        _create_account(url, name, password, invite, ca_file)
+    sys.exit(run_client(run_chat, url, name, password, other, ca_file))
+
+
+def _create_account(url: str, name: str, password: str, invite: str, ca_file: Path | None) -> None:
+    """Create the account. If sign-up is by invite and there is none, prompt for it. Raises ClickException."""
+    from rookery.commands.terminal import create_account
+
+    if run_client(create_account, url, name, password, _token_of(invite), ca_file):
+        return
+    if not sys.stdin.isatty():
+        raise click.ClickException("an account needs an invite here: pass its link with --invite")
+    invite = click.prompt("An account needs an invite here. Link of the invite", err=True)
+    run_client(create_account, url, name, password, _token_of(invite), ca_file)
+
+
+def _token_of(invite: str) -> str:
+    """The token in the link of an invite, or the text itself."""
+    return invite.strip().rpartition("#invite=")[2]
 
 
 @click.command()

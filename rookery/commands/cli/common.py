@@ -3,8 +3,10 @@
 import sqlite3
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
+from urllib.parse import urlsplit
 
 import click
 
@@ -29,7 +31,16 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print each i
 
 limit_option = click.option("--limit", type=click.IntRange(1, 1_000), default=50, show_default=True)
 
-url_option = click.option("--url", default=SERVER, show_default=True, help="URL of the HTTP API.")
+
+def _check_url(_: click.Context, __: click.Parameter, url: str) -> str:
+    with suppress(ValueError):  # raised for brackets and ports that are none
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return url
+    raise click.BadParameter(f"it must be http:// or https:// and a host, such as {SERVER}")
+
+
+url_option = click.option("--url", default=SERVER, show_default=True, callback=_check_url, help="URL of the HTTP API.")
 
 
 def load_settings(**overrides: object) -> "Settings":
@@ -43,7 +54,8 @@ def read_password(file: TextIO | None, *, confirm: bool) -> str:
     """Return the first line of the file; without a file, prompt for the password."""
     if file is not None:
         return file.readline().rstrip("\r\n")
-    return str(click.prompt("Password", hide_input=True, confirmation_prompt=confirm, err=True))
+    label = "New password (10 to 128 characters)" if confirm else "Password"
+    return str(click.prompt(label, hide_input=True, confirmation_prompt=confirm, err=True))
 
 
 def run(work: Callable[..., Awaitable[Any]], *arguments: object) -> Any:

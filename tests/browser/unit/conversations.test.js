@@ -69,7 +69,7 @@ test("catching up closes the hole between the loaded and the later messages", as
   const conversations = new Conversations(serverOf(minutes));
   await conversations.open(CHAT);
   minutes.push(4, 5, 6, 7, 8, 9);
-  const done = conversations.catchUp(CHAT, timeOf(3));
+  const done = conversations.catchUp(timeOf(3));
   conversations.add(live(9));
   await done;
   assert.deepEqual(minutesOf(conversations), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
@@ -86,10 +86,10 @@ test("catching up that failed starts again from before the hole", async () => {
   await conversations.open(CHAT);
   fails = true;
   minutes.push(4, 5, 6, 7, 8);
-  await assert.rejects(conversations.catchUp(CHAT, timeOf(3)));
+  await assert.rejects(conversations.catchUp(timeOf(3)));
   conversations.add(live(8));
   fails = false;
-  await conversations.catchUp(CHAT, timeOf(3));
+  await conversations.catchUp(timeOf(3));
   assert.deepEqual(minutesOf(conversations), [1, 2, 3, 4, 5, 6, 7, 8]);
 });
 
@@ -97,11 +97,11 @@ test("an archive that lags is read again from before the hole", async () => {
   const minutes = [1, 2, 3];
   const conversations = new Conversations(serverOf(minutes));
   await conversations.open(CHAT);
-  const first = conversations.catchUp(CHAT, timeOf(3));
+  const first = conversations.catchUp(timeOf(3));
   conversations.add(live(12));
   await first;
   minutes.push(4, 5, 6, 7, 8, 9, 10, 11, 12);
-  await conversations.catchUp(CHAT, timeOf(3));
+  await conversations.catchUp(timeOf(3));
   assert.deepEqual(minutesOf(conversations), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
 });
 
@@ -111,7 +111,7 @@ test("an own message that was accepted behind missed ones, or a live one, does n
   await conversations.open(CHAT);
   minutes.push(3, 4, 5, 6, 7, 8, 9, 10);
   conversations.add(live(10));
-  await conversations.catchUp(CHAT, timeOf(2));
+  await conversations.catchUp(timeOf(2));
   assert.deepEqual(minutesOf(conversations), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
 });
 
@@ -121,7 +121,7 @@ test("a message that was accepted under an id below the newest known one is foun
   await conversations.open(CHAT);
   minutes.splice(2, 0, 3);
   minutes.push(7);
-  await conversations.catchUp(CHAT, timeOf(2));
+  await conversations.catchUp(timeOf(2));
   assert.deepEqual(minutesOf(conversations), [1, 2, 3, 4, 5, 6, 7]);
 });
 
@@ -129,7 +129,7 @@ test("catching up takes one request while nothing is missing", async () => {
   const requests = [];
   const conversations = new Conversations(serverOf([1, 2, 20, 21, 22], requests));
   await conversations.open(CHAT);
-  await conversations.catchUp(CHAT, timeOf(21));
+  await conversations.catchUp(timeOf(21));
   assert.deepEqual(requests, [{}, { limit: "100" }]);
 });
 
@@ -138,7 +138,7 @@ test("after too many missed messages the read pages are left, with more above th
   const conversations = new Conversations(serverOf(minutes));
   await conversations.open(CHAT);
   for (let minute = 4; minute <= 40; minute++) minutes.push(minute);
-  const done = conversations.catchUp(CHAT, timeOf(3));
+  const done = conversations.catchUp(timeOf(3));
   conversations.add(live(41));
   await done;
   const expected = Array.from({ length: 16 }, (_, index) => 26 + index);
@@ -172,7 +172,7 @@ test("an older page that does not adjoin the messages any more when it arrives i
   await conversations.open(CHAT);
   const older = conversations.loadOlder(CHAT);
   for (let minute = 6; minute <= 40; minute++) minutes.push(minute);
-  await conversations.catchUp(CHAT, timeOf(5));
+  await conversations.catchUp(timeOf(5));
   release();
   await older;
   assert.deepEqual(minutesOf(conversations), minutes.slice(-15));
@@ -182,7 +182,7 @@ test("an older page that does not adjoin the messages any more when it arrives i
 test("after missed events other chats are dropped, and loaded when they are opened", async () => {
   const conversations = new Conversations(serverOf([1]));
   conversations.add(live(9));
-  await conversations.catchUp("", timeOf(9));
+  await conversations.catchUp(timeOf(9));
   assert.deepEqual(conversations.known(CHAT), []);
 });
 
@@ -270,7 +270,7 @@ test("a chat that was left keeps its newest messages, and opens again without a 
   const conversations = new Conversations((chat_id, query) => (requests.push(query), server(chat_id, query)));
   await conversations.open(CHAT);
   await conversations.loadOlder(CHAT);
-  conversations.leave(CHAT);
+  conversations.enter("");
   await conversations.open(CHAT);
   assert.deepEqual(minutesOf(conversations), range(401, 500));
   assert.equal(requests.length, 2);
@@ -284,7 +284,7 @@ test("after missed events a piece of history that is not the newest is read agai
   });
   await conversations.open(CHAT, () => idAt(120));
   minutes.splice(149, 0, 150);
-  await conversations.catchUp(CHAT, timeOf(140));
+  await conversations.catchUp(timeOf(140));
   assert.ok(minutesOf(conversations).includes(150));
   await conversations.loadNewer(CHAT);
   const shown = minutesOf(conversations);

@@ -24,6 +24,7 @@ from rookery.v1.session_pb2 import (
 )
 from shared.configuration import LiveConfiguration
 from shared.contract.errors import Code, Refusal
+from tools.toolchains import ROOT
 
 USER, OTHER = 7, 9
 CHAT = "d-7-9"
@@ -70,7 +71,7 @@ def test_a_send_names_its_chat_or_its_recipient() -> None:
         (send(chat_id=None, recipient_id=-5), Code.INVALID, "send.recipient_id", "1 to 9223372036854775807"),
         (send(chat_id=None, recipient_id=USER), Code.INVALID, "send.recipient_id", "someone else"),
         (ClientFrame(react=React(chat_id=CHAT, emoji="👍")), Code.INVALID, "react.message_id", "1 to 92"),
-        (ClientFrame(react=React(chat_id=CHAT, message_id=5, emoji="no")), Code.INVALID, "react.emoji", "32 bytes"),
+        (ClientFrame(react=React(chat_id=CHAT, message_id=5, emoji="no")), Code.INVALID, "react.emoji", "40 bytes"),
         (ClientFrame(react=React(chat_id="d-1-2", message_id=5, emoji="👍")), Code.NOT_FOUND, "react.chat_id", ""),
         (ClientFrame(receipt=Receipt(chat_id=CHAT)), Code.INVALID, "receipt.read_up_to", "delivered_up_to"),
         (ClientFrame(receipt=Receipt(chat_id=CHAT, read_up_to=-1)), Code.INVALID, "receipt.read_up_to", "1 to 92"),
@@ -103,12 +104,22 @@ def test_reactions_receipts_and_typing() -> None:
     assert check(ClientFrame(typing=Typing(chat_id=CHAT)), USER, LIMITS) == TypingRequest(CHAT, members)
 
 
-@pytest.mark.parametrize("text", ["👍", "❤️", "👨‍👩‍👧‍👦", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "1️⃣", "🇩🇪", "👋🏽", "☺"])
+@pytest.mark.parametrize("text", ["👍", "❤️", "👨‍👩‍👧‍👦", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "1️⃣", "🇩🇪", "👋🏽", "☺", "👩🏻‍❤️‍💋‍👩🏼"])
 def test_one_emoji_is_an_emoji(text: str) -> None:
     assert is_emoji(text)
 
 
-@pytest.mark.parametrize("text", ["", "a", "1", "👍a", " ", "\u200d", "👍" * 9, "<b>", "é", "\x00"])
+def test_each_emoji_of_the_page_s_picker_is_accepted_as_a_reaction() -> None:
+    lines = (ROOT / "web/emoji/data/emoji.txt").read_text().splitlines()[1:]
+    picked = [line.partition("|")[0] for line in lines if line]
+    assert len(picked) > 1900
+    assert [emoji for emoji in picked if not is_emoji(emoji)] == []
+
+
+NO_EMOJI = ["a", "1", "👍a", "\u200d", "👍\u200d", "😀😀", "🇩🇪🇩🇪", "👍🏽🏽", "^", "<b>", "é", "\x00"]
+
+
+@pytest.mark.parametrize("text", ["", " ", *NO_EMOJI, "👨\u200d" * 9 + "👨"])
 def test_other_text_is_no_emoji(text: str) -> None:
     assert not is_emoji(text)
 

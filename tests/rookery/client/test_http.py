@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rookery.client import Api, SignedOut, Unreachable, open_api
+from rookery.client import Api, Refused, SignedOut, Unreachable, open_api
 
 
 @pytest.fixture
@@ -18,6 +18,24 @@ async def test_a_bff_that_is_down_is_named(api: Api, bff: Any) -> None:
     bff.down = True
     with pytest.raises(Unreachable, match="http://bff"):
         await api.sign_in()
+
+
+async def test_a_server_is_found_by_its_refusal_and_another_kind_of_server_is_named(api: Api, bff: Any) -> None:
+    await api.check_server()
+    for status in (404, 200):
+        bff.answers["GET /v1/me"] = status, "another server"
+        with pytest.raises(Unreachable, match=r"no Rookery at http://bff: .*(404|without a sign-in)"):
+            await api.check_server()
+
+
+async def test_a_user_is_found_by_the_exact_name(api: Api, bff: Any) -> None:
+    await api.sign_in()
+    profile = {"user_id": "9", "name": "grace", "display_name": "Grace"}
+    for name in ("grace", "grac"):
+        bff.answers[f"GET /v1/profiles?name_contains={name}&limit=1"] = 200, {"profiles": [profile]}
+    assert (await api.find_user(" @Grace")).user_id == 9
+    with pytest.raises(Refused, match="There is no user grac"):
+        await api.find_user("grac")
 
 
 @pytest.mark.parametrize("body", ["no object", {"websocket": 1}])

@@ -4,11 +4,16 @@ import base64
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 import trio
 
+from rookery.client import open_api
+from rookery.commands import terminal
 from rookery.commands.options import read_settings
 from rookery.serve.folder import DataFolder
 from shared.accounts.sqlite.store import open_sqlite_accounts
@@ -44,6 +49,53 @@ def test_every_command_has_help(invoke: Invoke, command: str) -> None:
     result = invoke(command, "--help")
     assert result.exit_code == 0
     assert "Usage:" in result.output
+
+
+# ---- a chat
+
+
+def test_a_chat_looks_for_its_server_before_it_asks_for_a_password(invoke: Invoke) -> None:
+    result = invoke("chat", "ada", "--url", "http://127.0.0.1:1")
+    assert result.exit_code == 1
+    assert "no answer from http://127.0.0.1:1" in result.output
+    assert "--url sets another address" in result.output
+    assert "assword" not in result.output
+
+
+@pytest.mark.parametrize("url", ["localhost:8080", "http://", "http://[", "http://localhost:99999"])
+def test_a_url_that_is_none_is_an_invalid_argument(invoke: Invoke, url: str) -> None:
+    result = invoke("chat", "ada", "--url", url)
+    assert (result.exit_code, "must be http:// or https:// and a host" in result.output) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "exit_code", "words"),
+    [
+        (["--register"], 1, "pass its link with --invite"),
+        (["--register", "--invite", "http://localhost/#invite=used"], 1, "This invite is used up."),
+        (["--invite", "http://localhost/#invite=token"], 0, "New password (10 to 128 characters)"),
+        (["--register", "--invite", "token"], 0, ""),
+    ],
+)
+def test_an_account_is_created_with_an_invite(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch, bff: Any, options: list[str], exit_code: int, words: str
+) -> None:
+    async def answer(request: httpx.Request) -> httpx.Response:
+        invite = json.loads(request.content).get("invite") if request.content else None
+        if request.method == "POST" and invite != "token":
+            detail = "This invite is used up." if invite else "An account needs an invite here."
+            return httpx.Response(403, json={"code": "invite_required", "detail": detail})
+        response: httpx.Response = await bff.transport.handle_async_request(request)
+        return response
+
+    async def chat(*_: object) -> int:
+        return 0
+
+    bff.answers["POST /v1/users"] = 201, {"user_id": "7", "name": "ada", "display_name": "Ada"}
+    monkeypatch.setattr(terminal, "open_api", partial(open_api, transport=httpx.MockTransport(answer)))
+    monkeypatch.setattr(terminal, "run_chat", chat)
+    result = invoke("chat", "ada", *options, stdin="correct horse\n" * 2)
+    assert (result.exit_code, words in result.output) == (exit_code, True), result.output
 
 
 # ---- settings

@@ -8,10 +8,24 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from rookery.client import Client
-from rookery.commands.terminal import Screen, TerminalChat, printable, split_command
+from rookery.commands.screen import Screen
+from rookery.commands.terminal import TerminalChat, split_command
 from rookery.v1 import session_pb2 as pb
 
 GRACE = {"user_id": "9", "name": "grace", "display_name": "Grace"}
+
+FIND_GRACE = "GET /v1/profiles?name_contains=grace&limit=1"
+
+MESSAGES = "GET /v1/chats/d-7-9/messages?"
+
+
+def page(*texts: str, **fields: object) -> tuple[int, dict[str, Any]]:
+    """A page of messages from grace, with the ids 1, 2, and so on."""
+    wires = [
+        {"message_id": str(number), "chat_id": "d-7-9", "sender_id": "9", "text": {"body": text}}
+        for number, text in enumerate(texts, 1)
+    ]
+    return 200, {"messages": [{"message": wire} for wire in wires], **fields}
 
 
 class FakeScreen(Screen):
@@ -33,7 +47,7 @@ def screen() -> FakeScreen:
 @pytest.fixture
 async def chat(client: Client, screen: FakeScreen, bff: Any) -> AsyncIterator[TerminalChat]:
     """A running chat with grace."""
-    bff.answers["GET /v1/profiles?name_contains=grace&limit=100"] = 200, {"profiles": [GRACE], "next_cursor": ""}
+    bff.answers[FIND_GRACE] = 200, {"profiles": [GRACE], "next_cursor": ""}
     bff.answers["GET /v1/profiles?user_ids=9"] = 200, {"profiles": [GRACE], "next_cursor": ""}
     chat = TerminalChat(client, screen)
     assert await chat.execute("/with grace\n")
@@ -54,10 +68,6 @@ async def chat(client: Client, screen: FakeScreen, bff: Any) -> AsyncIterator[Te
 )
 def test_a_line_is_a_command_or_a_message(line: str, command: str, arguments: list[str]) -> None:
     assert split_command(line) == (command, arguments)
-
-
-def test_control_characters_of_a_message_are_replaced() -> None:
-    assert printable("a\x1b[2Jb\nc\u202e") == "a\ufffd[2Jb\nc\ufffd"
 
 
 async def test_a_line_is_sent_and_shown_once_it_is_accepted(
@@ -95,21 +105,60 @@ async def test_a_message_is_shown_with_a_number_for_reactions(
     assert screen.shown[-1] == "ada reacted with 👍 to [1]"
 
 
-async def test_history_is_shown_oldest_first(chat: TerminalChat, screen: FakeScreen, bff: Any) -> None:
-    messages: list[dict[str, Any]] = [
-        {"message": {"message_id": n, "chat_id": "d-7-9", "sender_id": "9", "text": {"body": f"line {n}"}}}
-        for n in ("1", "2")
-    ]
-    messages[1]["reactions"] = [{"emoji": "👍", "user_ids": ["7"]}]
-    bff.answers["GET /v1/chats/d-7-9/messages?limit=20"] = 200, {"messages": messages}
+async def test_history_is_shown_oldest_first_and_older_pages_on_request(
+    chat: TerminalChat, screen: FakeScreen, bff: Any
+) -> None:
+    newest = page("line 1\n[9] 12:00 ada: forged", "line 2", has_older=True)
+    newest[1]["messages"][1]["reactions"] = [{"emoji": "👍", "user_ids": ["7"]}]
+    bff.answers[f"{MESSAGES}limit=20"] = newest
     await chat.execute("/history")
-    assert [line.rpartition("grace: ")[2].strip() for line in screen.shown[-3:]] == ["line 1", "line 2", "👍 1"]
+    assert [line.rpartition("grace: ")[2].strip() for line in screen.shown[-4:]] == [
+        "line 1\n    [9] 12:00 ada: forged", "line 2", "👍 1", "/older shows earlier messages",
+    ]  # fmt: skip
+    assert screen.shown[-4].startswith("[1] 2026-01-01 ")  # not from today
+    bff.answers[f"{MESSAGES}limit=5&before_id=1"] = page()
+    await chat.execute("/older 5")
+    assert screen.shown[-1] == "the chat begins here"
+
+
+async def test_the_greeting_counts_unread_messages_and_opening_a_chat_shows_and_marks_them(
+    client: Client, screen: FakeScreen, connection: Any, bff: Any, nursery: trio.Nursery
+) -> None:
+    chat = TerminalChat(client, screen)
+    wire = {"chat_id": "d-7-9", "unread": 2, "newest": page("x" * 99)[1]["messages"][0]["message"]}
+    bff.answers["GET /v1/chats?changed_since_ms=0&limit=100"] = 200, {"chats": [wire, {"chat_id": "d-5-7"}]}
+    bff.answers["GET /v1/profiles?user_ids=9%2C5"] = 200, {"profiles": [GRACE], "next_cursor": ""}
+    await chat.greet()
+    assert screen.shown == [
+        "signed in as ada (Ada): /help lists the commands", "unread: 2 from grace; /with NAME shows them",
+    ]  # fmt: skip
+    await chat.execute("/chats")
+    assert screen.shown[2].startswith("grace (2 unread)  2026-01-01 ")
+    assert screen.shown[2].endswith(f" {'x' * 60}…")
+    assert screen.shown[3] == "user 5"
+
+    nursery.start_soon(chat.show_events, nursery)
+    connection.message(11)  # reading it would mark the two as read
+    await wait_all_tasks_blocked()
+    bff.answers |= {FIND_GRACE: (200, {"profiles": [GRACE], "next_cursor": ""}), "GET /v1/chats/d-7-9": (200, wire)}
+    bff.answers[f"{MESSAGES}limit=100&after_id=0"] = page("hello", "ada?")
+    await chat.execute("/with @Grace")
+    assert [line.partition("grace")[2] for line in screen.shown[-3:]] == ["", ": hello", ": ada?"]
+    assert (await connection.next_frame()).receipt.read_up_to == 2
+    nursery.cancel_scope.cancel()
+
+
+async def test_people_are_listed_up_to_a_bound(chat: TerminalChat, screen: FakeScreen, bff: Any) -> None:
+    for count, last in ((0, "nobody is found"), (1, "grace (Grace)"), (21, "there are more: add a word")):
+        bff.answers["GET /v1/profiles?name_contains=gr+ho&limit=21"] = 200, {"profiles": [GRACE] * count}
+        await chat.execute("/find gr ho")
+        assert screen.shown[-1] == last
 
 
 async def test_a_refusal_is_shown_and_sets_the_exit_status(chat: TerminalChat, screen: FakeScreen, bff: Any) -> None:
-    bff.answers["GET /v1/profiles?name_contains=nobody&limit=100"] = 200, {"profiles": [], "next_cursor": ""}
+    bff.answers["GET /v1/profiles?name_contains=nobody&limit=1"] = 200, {"profiles": [GRACE], "next_cursor": ""}
     assert await chat.execute("/with nobody")
-    assert screen.shown[-1] == "failed: there is no user nobody"
+    assert screen.shown[-1] == "failed: There is no user nobody."
     assert chat.failed
 
 
@@ -149,7 +198,9 @@ async def test_messages_missed_in_a_gap_are_shown_once(
         ("/nonsense", "unknown command"),
         ("/react x y z", "unknown"),
         ("/react 7 👍", "no message [7]"),
+        ("/react 👍", "no message to react to"),
         ("/with", "unknown"),
+        ("/history 101", "COUNT is 1 to 100"),
     ],
 )
 async def test_an_invalid_command_is_reported(chat: TerminalChat, screen: FakeScreen, line: str, words: str) -> None:

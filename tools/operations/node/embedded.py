@@ -42,7 +42,7 @@ async def send_message(url: str, text: str) -> str:
         open_client(url, "ada", PASSWORD, register=True) as ada,
         open_client(url, "grace", PASSWORD, register=True, transport="websocket"),
     ):
-        (grace,) = await ada.api.find_users("grace")
+        grace = await ada.api.find_user("grace")
         sent = await ada.send(grace.user_id, text)
         return sent.chat_id
 

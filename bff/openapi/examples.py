@@ -1,0 +1,61 @@
+"""Examples of each request for the page `/docs`, for curl and for the Python client."""
+
+import json
+import shlex
+from typing import Any
+from urllib.parse import urlencode
+
+VALUES: dict[str, Any] = {
+    "current_password": "correct horse battery",
+    "days": 7,
+    "display_name": "Ada Lindqvist",
+    "limit": 20,
+    "name": "ada",
+    "name_contains": "grace",
+    "new_password": "staple correct horse",
+    "part": "ada",
+    "password": "correct horse battery",
+    "reason": "Sends advertisements",
+    "refresh_token": "REFRESH_TOKEN",
+    "token": "TOKEN_OF_THE_LINK",
+    "uses": 10,
+    "value": 20,
+    "version": 1,
+}
+"""Values of fields in bodies and queries. An optional field without a value is left out of an example."""
+
+PATHS = {"chat_id": "d-12-34", "invite_id": "45736211df3f", "key": "messages_page_size", "user_id": "34"}
+"""Values of the parts of a path."""
+
+PYTHON = {
+    "post_register": 'user = await api.register("Ada Lindqvist")',
+    "post_sign_in": "user = await api.sign_in()",
+    "post_refresh": "token = await api.access_token()  # refreshed if it expires soon",
+    "delete_sign_out": "await api.sign_out()",
+    "get_get_gateway": "gateway = await api.gateway()",
+    "get_list_profiles": 'grace = await api.find_user("grace")\nfound = await api.find_users("gra", limit=20)',
+    "get_list_chats": "page = await api.chats(limit=20)",
+    "get_get_chat": 'chat = await api.chat("d-12-34")',
+    "get_list_messages": 'page = await api.history("d-12-34", limit=20)',
+}
+"""Calls of the Python client, by operation: `api` is what `open_api` opens."""
+
+
+def curl(method: str, path: str, operation: dict[str, Any]) -> str:
+    """The request as a command. The shell has the address of the server in ROOKERY and an access token in TOKEN."""
+    query = {
+        parameter["name"]: VALUES[parameter["name"]]
+        for parameter in operation.get("parameters", ())
+        if parameter["in"] == "query" and parameter["name"] in VALUES
+    }
+    url = "$ROOKERY" + path.format(**PATHS) + (f"?{urlencode(query)}" if query else "")
+    has_body = "requestBody" in operation
+    implied = "POST" if has_body else "GET"
+    lines = [f'curl "{url}"' if method == implied else f'curl -X {method} "{url}"']
+    if operation["security"]:
+        lines.append('-H "Authorization: Bearer $TOKEN"')
+    if has_body:
+        schema = operation["requestBody"]["content"]["application/json"]["schema"]
+        body = {name: VALUES[name] for name in schema["properties"] if name in VALUES or name in schema["required"]}
+        lines += ["-H 'Content-Type: application/json'", f"-d {shlex.quote(json.dumps(body))}"]
+    return " \\\n  ".join(lines)

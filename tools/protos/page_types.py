@@ -1,0 +1,111 @@
+"""The types of the frames, chats and history that the page reads and sends: JSDoc for `tsc`, generated from the
+descriptors and the comments of the protos.
+
+They follow the JSON of `shared.contract.wire`: proto names, 64-bit integers as strings of digits, bytes as base64; a
+field with its default value is left out.
+"""
+
+import textwrap
+from collections.abc import Iterable, Iterator, Set
+
+from google.protobuf.descriptor_pb2 import (
+    DescriptorProto,
+    EnumDescriptorProto,
+    FieldDescriptorProto,
+    FileDescriptorProto,
+)
+
+from tools.protos.asyncapi import comments_of, short_name
+
+F = FieldDescriptorProto
+
+ROOTS = ("ClientFrame", "ServerFrame", "Chat", "ListChatsResponse", "ListMessagesResponse")
+"""The messages that the page sends and reads. Their types follow, with those of their fields."""
+
+ALWAYS_SET = """
+Authenticate.access_token Renew.access_token Send.client_message_id Send.chat_id
+React.chat_id React.message_id React.emoji Unreact.chat_id Unreact.message_id Unreact.emoji
+Receipt.chat_id Typing.chat_id
+ServerFrame.sequence Accepted.client_message_id Accepted.message_id Accepted.chat_id Refused.code Refused.message
+Message.message_id Message.chat_id Message.sender_id Text.body
+Reaction.chat_id Reaction.message_id Reaction.user_id Reaction.emoji
+Chat.chat_id HistoryMessage.message ReactionTally.emoji ReactionTally.user_ids
+"""
+"""Fields that never have their default value in what the page reads, and that it sets in what it sends."""
+
+SCALARS = {
+    **dict.fromkeys((F.TYPE_INT32, F.TYPE_UINT32), "number"),
+    **dict.fromkeys((F.TYPE_INT64, F.TYPE_UINT64, F.TYPE_STRING, F.TYPE_BYTES), "string"),
+    F.TYPE_BOOL: "boolean",
+}
+
+HEAD = """\
+// The frames of a session, and chats and pages of history, as JSON. `make protos` generates this file from protos/. A
+// 64-bit integer is a string of digits; a field with its default value is left out. For the type checker alone: nothing
+// imports this file at run time.
+"""
+WIDTH = 120
+
+
+def document(files: Iterable[FileDescriptorProto]) -> str:
+    """Return the text of the module. The descriptors must contain source information.
+
+    Raises KeyError if a root does not exist, and ValueError if a field that is always set does not.
+    """
+    comments: dict[str, str] = {}
+    messages: dict[str, DescriptorProto] = {}
+    enums: dict[str, EnumDescriptorProto] = {}
+    for file in files:
+        comments |= comments_of(file)
+        messages |= {message.name: message for message in file.message_type}
+        enums |= {enum.name: enum for enum in file.enum_type}
+    always = set(ALWAYS_SET.split())
+    if unknown := always - {f"{name}.{field.name}" for name, message in messages.items() for field in message.field}:
+        raise ValueError(f"no such fields: {', '.join(sorted(unknown))}")
+    parts = [HEAD]
+    for name in _reachable(messages):
+        if name in enums:
+            values = " | ".join(f'"{value.name}"' for value in enums[name].value)
+            parts.append(_block([f"@typedef {{{values}}} {name}"]))
+        else:
+            parts.append(_block(_lines(messages[name], comments, always)))
+    return "\n".join([*parts, "export {};\n"])
+
+
+def _reachable(messages: dict[str, DescriptorProto]) -> list[str]:
+    """The names of the types below the roots, each once, in the order in which they are first used."""
+    found: dict[str, None] = {}
+
+    def visit(name: str) -> None:
+        if name in found:
+            return
+        found[name] = None
+        for field in messages[name].field if name in messages else ():
+            if field.type_name:
+                visit(short_name(field.type_name))
+
+    for root in ROOTS:
+        visit(messages[root].name)
+    return list(found)
+
+
+def _lines(message: DescriptorProto, comments: dict[str, str], always: Set[str]) -> Iterator[str]:
+    if comment := comments.get(message.name):
+        yield comment.replace("\n", " ")
+    yield f"@typedef {{object}} {message.name}"
+    for field in message.field:
+        name = f"{message.name}.{field.name}"
+        key = field.name if name in always else f"[{field.name}]"
+        comment = comments.get(name, "").replace("\n", " ")
+        yield f"@property {{{_type(field)}}} {key} {comment}".rstrip()
+
+
+def _type(field: F) -> str:
+    kind = short_name(field.type_name) if field.type_name else SCALARS[field.type]
+    return f"{kind}[]" if field.label == F.LABEL_REPEATED else kind
+
+
+def _block(lines: Iterable[str]) -> str:
+    """A comment for JSDoc, with lines that are not too long."""
+    wrapped = [piece for line in lines for piece in textwrap.wrap(line, WIDTH - 3, break_long_words=False)]
+    return "\n".join(["/**", *(f" * {line}" for line in wrapped), " */", ""])

@@ -1,0 +1,133 @@
+// Completes shortcodes such as `:tada:` in a text field: a list of emoji above the field while one is being typed. The
+// focus stays in the field.
+
+import { Catalogue, loadCatalogue } from "../emoji/catalogue.js";
+import { choices, toned } from "../emoji/choices.js";
+import { shortcodeAtEnd } from "../emoji/shortcodes.js";
+import { h, Root } from "../view.js";
+
+/** @import {Emoji} from "../emoji/catalogue.js" */
+
+const MAX_SHOWN = 8;
+const LIST = "emoji-completion";
+
+export class EmojiCompletion {
+  #field;
+  #root;
+  /** @type {Catalogue | null} */
+  #catalogue = null;
+  /** @type {readonly Emoji[]} */
+  #found = [];
+  /** The chosen one of those found. */
+  #at = 0;
+  /** The shortcode is between these places of the text. */
+  #start = 0;
+  #end = 0;
+
+  /** @param {HTMLTextAreaElement} field @param {Root} root renders the view */
+  constructor(field, root) {
+    this.#field = field;
+    this.#root = root;
+    field.addEventListener("compositionend", () => this.#look());
+    field.addEventListener("blur", () => this.#close());
+    for (const type of ["click", "keyup"])
+      field.addEventListener(type, () => field.selectionStart !== this.#end && this.#close());
+    // Keyboards of phones compose every word: then the list can be tapped, but takes no key and replaces nothing.
+    field.addEventListener("input", (event) => this.#look(/** @type {InputEvent} */ (event).isComposing));
+  }
+
+  /** Attributes of the field, for screen readers. */
+  get attributes() {
+    if (this.#found.length === 0) return {};
+    return { "aria-autocomplete": "list", "aria-controls": LIST, "aria-activedescendant": `${LIST}-${this.#at}` };
+  }
+
+  view() {
+    if (this.#found.length === 0) return null;
+    this.#root.after(() => document.getElementById(`${LIST}-${this.#at}`)?.scrollIntoView({ block: "nearest" }));
+    return h(
+      "div",
+      { class: "completion", id: LIST, role: "listbox", "aria-label": "Emoji", key: "completion" },
+      this.#found.map((emoji, at) => this.#option(emoji, at)),
+    );
+  }
+
+  /** @param {Emoji} emoji @param {number} at */
+  #option(emoji, at) {
+    const option = { role: "option", id: `${LIST}-${at}`, "aria-selected": String(at === this.#at) };
+    const press = {
+      onmousedown: (/** @type {Event} */ event) => event.preventDefault(), // the focus stays in the field
+      onclick: () => this.#accept(emoji),
+    };
+    const picture = h("span", {}, toned(emoji));
+    return h("div", { ...option, ...press, key: emoji.emoji }, picture, `:${emoji.codes[0]}:`);
+  }
+
+  /** Whether the list is open and has used the key. @param {KeyboardEvent} event */
+  keyPressed(event) {
+    const chosen = this.#found[this.#at];
+    if (!chosen || isForInputMethod(event)) return false;
+    if (event.shiftKey || event.ctrlKey || event.metaKey || event.altKey) return false;
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step) this.#at = (this.#at + step + this.#found.length) % this.#found.length;
+    else if (event.key === "Enter" || event.key === "Tab") this.#accept(chosen);
+    else if (event.key === "Escape") this.#close();
+    else return false;
+    event.preventDefault();
+    this.#root.invalidate();
+    return true;
+  }
+
+  /** Looks for a shortcode before the caret. @param {boolean} [isComposing] */
+  #look(isComposing = false) {
+    const { value, selectionStart: end, selectionEnd } = this.#field;
+    const written = end === selectionEnd ? shortcodeAtEnd(value.slice(0, end)) : null;
+    if (!written) return this.#close();
+    if (!this.#catalogue) return void this.#load();
+    const { start, code, isClosed } = written;
+    [this.#start, this.#end, this.#at] = [start, end, 0];
+    const complete = isClosed && !isComposing && this.#catalogue.coded(code);
+    if (complete) return this.#accept(complete);
+    this.#found = isClosed ? [] : this.#catalogue.search(code).slice(0, MAX_SHOWN);
+    this.#root.invalidate();
+  }
+
+  async #load() {
+    try {
+      this.#catalogue = await loadCatalogue();
+    } catch {
+      return; // the next shortcode tries again
+    }
+    if (document.activeElement === this.#field) this.#look();
+  }
+
+  /** @param {Emoji} emoji */
+  #accept(emoji) {
+    const [start, end] = [this.#start, this.#end];
+    this.#close();
+    choices.used(emoji.emoji);
+    this.#field.setSelectionRange(start, end);
+    insert(this.#field, toned(emoji));
+  }
+
+  #close() {
+    if (this.#found.length === 0) return;
+    this.#found = [];
+    this.#root.invalidate();
+  }
+}
+
+/** Safari ends a composition before the Enter that accepts it: the key has this code. @param {KeyboardEvent} event */
+const isForInputMethod = ({ isComposing, keyCode }) => isComposing || keyCode === 229;
+
+/**
+ * Puts a text in place of the selection, as if it was typed: it can be undone.
+ * @param {HTMLTextAreaElement} field
+ * @param {string} text
+ */
+export function insert(field, text) {
+  field.focus();
+  if (document.execCommand("insertText", false, text)) return;
+  field.setRangeText(text, field.selectionStart, field.selectionEnd, "end");
+  field.dispatchEvent(new InputEvent("input", { bubbles: true }));
+}

@@ -1,0 +1,26 @@
+// Moves the focus by keyboard.
+
+/**
+ * Lets arrow keys, Home and End move the focus among elements.
+ * @param {KeyboardEvent} event
+ * @param {HTMLElement[]} elements
+ * @param {number} [columns]
+ */
+export function moveFocus(event, elements, columns = 1) {
+  const at = elements.indexOf(/** @type {HTMLElement} */ (document.activeElement));
+  const steps = {
+    ArrowDown: columns,
+    ArrowUp: -columns,
+    ArrowRight: 1,
+    ArrowLeft: -1,
+    Home: -at,
+    End: elements.length - 1 - at,
+  };
+  const step = steps[/** @type {keyof typeof steps} */ (event.key)];
+  const target =
+    step === undefined || (columns === 1 && event.key.match(/Left|Right/)) ? undefined : elements[at + step];
+  if (!target) return false;
+  event.preventDefault();
+  target.focus();
+  return true;
+}

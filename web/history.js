@@ -1,0 +1,199 @@
+// The loaded piece of a chat's history, without a hole: usually the newest messages, and older ones after opening at
+// the first unread message. Its length is bounded. Pure functions on immutable values.
+
+import { compareIds, fromHistory, laterId, merge, withLive, withReaction } from "./messages.js";
+
+/** @import {Message} from "./types.js" */
+/** @import {HistoryMessage, ListMessagesResponse, Reaction} from "./wire.js" */
+
+/** Messages of a chat in memory, and how many of them stay when there are more. */
+const MAX_MESSAGES = 2_000;
+const KEPT_MESSAGES = 1_500;
+/** Messages that stay of a chat that is not open any more. */
+const KEPT_WHEN_LEFT = 100;
+/** Live messages in memory that do not adjoin the loaded piece. */
+const MAX_TAIL = 100;
+
+/**
+ * @typedef {object} Piece
+ * @property {readonly Message[]} messages in order, without a hole from the oldest to the newest
+ * @property {boolean} hasOlder
+ * @property {boolean} hasNewer whether messages after these exist, or may exist
+ * @property {readonly Message[]} tail live messages after the missing ones, while `hasNewer`
+ * @property {string} dropped_id the newest message that was in memory and is neither in `messages` nor in `tail`
+ */
+/** @type {Piece} */
+export const NOTHING = { messages: [], hasOlder: false, hasNewer: true, tail: [], dropped_id: "0" };
+
+/** All messages in memory; some between them may be missing. @param {Piece} piece */
+export const known = ({ messages, tail }) => (tail.length ? [...messages, ...tail] : messages);
+
+/**
+ * Whether the messages above an id begin in the piece; for an empty id, whether the piece is the newest.
+ * @param {Piece} piece
+ * @param {string} mark
+ */
+export function covers({ messages, hasOlder, hasNewer }, mark) {
+  const [oldest, newest] = [messages[0], messages.at(-1)];
+  if (!mark || !oldest || !newest) return !hasNewer;
+  return (
+    (!hasOlder || compareIds(oldest.message_id, mark) <= 0) && (!hasNewer || compareIds(newest.message_id, mark) > 0)
+  );
+}
+
+/**
+ * After a message that arrived live or was just accepted.
+ * @template {Piece} P
+ * @param {P} piece
+ * @param {Message} message
+ * @param {boolean} canCut whether the oldest messages may leave, since nobody reads them
+ * @returns {P} the same one if nothing changes
+ */
+export function withMessage(piece, message, canCut) {
+  const { messages, hasOlder, hasNewer, tail, dropped_id } = piece;
+  const { message_id } = message;
+  const [oldest, newest] = [messages[0], messages.at(-1)];
+  // A message that is accepted on its retry may be older than the loaded pages: it comes with its own page.
+  if (hasOlder && oldest && compareIds(message_id, oldest.message_id) < 0) return piece;
+  if (hasNewer && compareIds(message_id, newest?.message_id ?? "0") > 0) {
+    const all = withLive(tail, message);
+    const dropped = all.at(-MAX_TAIL - 1)?.message_id ?? "0";
+    return { ...piece, tail: all.slice(-MAX_TAIL), dropped_id: laterId(dropped_id, dropped) };
+  }
+  const all = withLive(messages, message);
+  if (all === messages) return piece;
+  if (all.length > MAX_MESSAGES && !canCut) return { ...piece, hasNewer: true, tail: [message] };
+  return cutAbove({ ...piece, messages: all });
+}
+
+/**
+ * After a reaction; the same piece if it changes nothing.
+ * @template {Piece} P
+ * @param {P} piece
+ * @param {Reaction} reaction
+ * @returns {P}
+ */
+export function reacted(piece, reaction) {
+  const message = known(piece).find(({ message_id }) => message_id === reaction.message_id);
+  const after = message && withReaction(message, reaction);
+  if (!after || after === message) return piece;
+  const replaced = (/** @type {readonly Message[]} */ all) => all.map((other) => (other === message ? after : other));
+  return { ...piece, messages: replaced(piece.messages), tail: replaced(piece.tail) };
+}
+
+/**
+ * The newest page, and the known messages that adjoin it, in place of the loaded ones.
+ * @template {Piece} P
+ * @param {P} piece
+ * @param {ListMessagesResponse} page
+ */
+export function atNewest(piece, page) {
+  const live = piece.hasNewer ? piece.tail : piece.messages;
+  return withNewer({ ...piece, messages: [], tail: live, hasOlder: page.has_older ?? false }, page);
+}
+
+/**
+ * A page in the middle of history in place of the loaded messages.
+ * @template {Piece} P
+ * @param {P} piece
+ * @param {ListMessagesResponse} page
+ */
+export const atPage = (piece, page) =>
+  withNewer({ ...detached(piece, []), hasOlder: page.has_older ?? false }, page);
+
+/**
+ * With the page before the oldest message. If they are too many, the newest messages leave.
+ * @template {Piece} P
+ * @param {P} piece
+ * @param {ListMessagesResponse} page
+ */
+export function withOlder(piece, page) {
+  const after = { ...withPage(piece, page), hasOlder: page.has_older ?? false };
+  return after.messages.length > MAX_MESSAGES ? detached(after, after.messages.slice(0, KEPT_MESSAGES)) : after;
+}
+
+/**
+ * With the page after the newest message, and with the tail if the page reaches it. If they are too many, the oldest
+ * messages leave.
+ * @template {Piece} P
+ * @param {P} piece
+ * @param {ListMessagesResponse} page
+ */
+export function withNewer(piece, page) {
+  const after = withPage(piece, page);
+  const { messages, tail, hasOlder, dropped_id } = after;
+  const [first, last] = [messages[0]?.message_id ?? "0", messages.at(-1)?.message_id ?? "0"];
+  if (page.has_newer || compareIds(last, dropped_id) < 0) return cutAbove({ ...after, hasNewer: true });
+  const adjoins = (/** @type {Message} */ { message_id }) => !hasOlder || compareIds(message_id, first) > 0;
+  return cutAbove({ ...after, messages: tail.filter(adjoins).reduce(withLive, messages), hasNewer: false, tail: [] });
+}
+
+/**
+ * With a page that overlaps the loaded messages.
+ * @template {Piece} P
+ * @param {P} piece
+ * @param {ListMessagesResponse} page
+ */
+export const withPage = (piece, { messages = [] }) => ({
+  ...piece,
+  messages: merge(piece.messages, messages.map(fromHistory)),
+});
+
+/**
+ * With the newest messages, which were read again.
+ * @template {Piece} P
+ * @param {P} piece
+ * @param {HistoryMessage[]} newest
+ * @param {{hasOlder: boolean, isWhole: boolean}} read whether older ones exist, and whether those down to the loaded
+ * ones were read: otherwise the loaded ones before them leave
+ */
+export function withNewest(piece, newest, { hasOlder, isWhole }) {
+  const first_id = newest[0]?.message.message_id ?? "0";
+  const isBefore = (/** @type {Message} */ { message_id }) => compareIds(message_id, first_id) < 0;
+  const before = piece.messages.filter(isBefore).length;
+  const kept = isWhole ? piece : { ...piece, messages: piece.messages.slice(before) };
+  return { ...withPage(kept, { messages: newest }), hasOlder: isWhole && before > 0 ? piece.hasOlder : hasOlder };
+}
+
+/**
+ * Without the messages after an id.
+ * @template {Piece} P
+ * @param {P} piece
+ * @param {string} last_id
+ */
+export const upTo = (piece, last_id) => ({
+  ...piece,
+  messages: piece.messages.filter(({ message_id }) => compareIds(message_id, last_id) <= 0),
+});
+
+/**
+ * What stays of a chat that is not shown any more: its newest messages, if they are loaded.
+ * @template {Piece} P
+ * @param {P} piece
+ * @returns {P}
+ */
+export function left(piece) {
+  const { messages, hasNewer, tail, dropped_id } = piece;
+  if (hasNewer) return { ...piece, ...NOTHING, tail, dropped_id };
+  if (messages.length <= KEPT_WHEN_LEFT) return piece;
+  return { ...piece, messages: messages.slice(-KEPT_WHEN_LEFT), hasOlder: true };
+}
+
+/**
+ * Only these of the loaded messages; newer ones have to be loaded again.
+ * @template {Piece} P
+ * @param {P} piece
+ * @param {readonly Message[]} messages
+ */
+function detached(piece, messages) {
+  const dropped_id = laterId(piece.dropped_id, known(piece).at(-1)?.message_id ?? "0");
+  return { ...piece, messages, hasNewer: true, tail: [], dropped_id };
+}
+
+/** Without the oldest messages, if they are too many. @template {Piece} P @param {P} piece @returns {P} */
+function cutAbove(piece) {
+  const { messages } = piece;
+  return messages.length > MAX_MESSAGES
+    ? { ...piece, messages: messages.slice(-KEPT_MESSAGES), hasOlder: true }
+    : piece;
+}

@@ -1,0 +1,270 @@
+// The frames of a session, and chats and pages of history, as JSON. `make protos` generates this file from protos/. A
+// 64-bit integer is a string of digits; a field with its default value is left out. For the type checker alone: nothing
+// imports this file at run time.
+
+/**
+ * @typedef {object} ClientFrame
+ * @property {Authenticate} [authenticate]
+ * @property {Renew} [renew]
+ * @property {Send} [send]
+ * @property {React} [react]
+ * @property {Unreact} [unreact]
+ * @property {Receipt} [receipt]
+ * @property {Typing} [typing]
+ * @property {Ping} [ping]
+ */
+
+/**
+ * @typedef {object} Authenticate
+ * @property {string} access_token
+ * @property {Position} [last_position] The position of the last event that the client received; absent in a first
+ * session.
+ * @property {string} [client_name] The client's name for the user's list of devices; at most 64 bytes.
+ */
+
+/**
+ * A position in a user's events, which a client sends in Authenticate to resume.
+ * @typedef {object} Position
+ * @property {string} [offset] The offset of the event's envelope in the partition of its recipient; -1 before the
+ * first.
+ * @property {number} [epoch] The epoch of the partition map in which the offset was assigned.
+ */
+
+/**
+ * @typedef {object} Renew
+ * @property {string} access_token
+ */
+
+/**
+ * @typedef {object} Send
+ * @property {string} client_message_id Chosen by the client, unique among the user's sends, 1 to 64 bytes. A retry with
+ * the same id, within 3 days of the first Send, has no second effect.
+ * @property {string} chat_id
+ * @property {string} [recipient_id] The other user of a direct chat; the chat is created by its first message.
+ * @property {Text} [text]
+ * @property {string} [reply_to] The message in the same chat to which this one replies; 0 if none.
+ * @property {number} [first_sent_ms_ago] Milliseconds since the client first sent this message: 0 the first time, and
+ * the maximum if the client does not know. The server reads history for a retry after minutes only. Without this field
+ * it can't tell a retry after minutes from a first Send, except right after a session began: the promise of 3 days is
+ * then one of minutes.
+ */
+
+/**
+ * @typedef {object} Text
+ * @property {string} body UTF-8, not only white space, at most max_text_bytes of Limits.
+ */
+
+/**
+ * @typedef {object} React
+ * @property {string} chat_id
+ * @property {string} message_id
+ * @property {string} emoji One emoji, at most 40 bytes.
+ */
+
+/**
+ * @typedef {object} Unreact
+ * @property {string} chat_id
+ * @property {string} message_id
+ * @property {string} emoji
+ */
+
+/**
+ * The marks of a user in a chat. user_id is set in an Event; a client leaves it out.
+ * @typedef {object} Receipt
+ * @property {string} chat_id
+ * @property {string} [user_id]
+ * @property {string} [delivered_up_to] The last message up to which all messages have reached a device of the user; 0
+ * leaves the mark unchanged.
+ * @property {string} [read_up_to] The last message that the user has read; 0 leaves the mark unchanged.
+ */
+
+/**
+ * A user is typing. Show it for 6 seconds or until their message arrives; clients repeat it every 4 seconds.
+ * @typedef {object} Typing
+ * @property {string} chat_id
+ * @property {string} [user_id]
+ */
+
+/**
+ * @typedef {object} Ping
+ * @property {string} [payload] At most 128 bytes, returned in Pong.
+ */
+
+/**
+ * @typedef {object} ServerFrame
+ * @property {string} sequence The number of this frame in its session, from 1, increasing by 1. A missing number means
+ * that a frame was dropped.
+ * @property {Welcome} [welcome]
+ * @property {Expiring} [expiring]
+ * @property {Accepted} [accepted]
+ * @property {Refused} [refused]
+ * @property {Event} [event]
+ * @property {Gap} [gap]
+ * @property {Reconnect} [reconnect]
+ * @property {Moved} [moved]
+ * @property {Pong} [pong]
+ * @property {Goodbye} [goodbye]
+ */
+
+/**
+ * @typedef {object} Welcome
+ * @property {string} [session_id]
+ * @property {string} [user_id]
+ * @property {Limits} [limits]
+ * @property {number} [heartbeat_interval_ms] The interval, in milliseconds, after which the server pings a silent
+ * client over the transport; without a response it ends the session. A client that sends Ping at the same interval
+ * detects a dead server in the same way.
+ * @property {number} [replayed] The number of events that are replayed before live ones.
+ * @property {Position} [position] The position to resume from if no event arrives: the user's position at the start of
+ * the session. If a Gap with a position follows, it is the client's own last position, so that a client that is
+ * disconnected before the Gap receives the Gap again.
+ * @property {string} [token_expires_at_ms] When the access token expires, in milliseconds since 1970.
+ */
+
+/**
+ * @typedef {object} Limits
+ * @property {number} [max_frame_bytes]
+ * @property {number} [max_text_bytes]
+ * @property {number} [frames_per_second]
+ * @property {number} [max_unanswered_sends]
+ */
+
+/**
+ * The access token expires soon: send Renew with a new one, or the session ends when the token expires.
+ * @typedef {object} Expiring
+ * @property {string} [token_expires_at_ms]
+ */
+
+/**
+ * The message is stored durably. A retry with the same client_message_id gets the same answer, within 3 days of the
+ * first Send.
+ * @typedef {object} Accepted
+ * @property {string} client_message_id
+ * @property {string} message_id
+ * @property {string} chat_id
+ */
+
+/**
+ * A frame was refused; the session continues.
+ * @typedef {object} Refused
+ * @property {string} [frame] The number of the refused frame in its session; the client's first frame is 1.
+ * @property {string} [client_message_id] The id of the refused Send; otherwise empty.
+ * @property {string} code One of the codes in docs/client-guide.md, which never change.
+ * @property {string} message A sentence for people, which may change.
+ * @property {string} [field] The invalid field, such as `send.text.body`; empty if the refusal does not concern one
+ * field.
+ * @property {boolean} [retryable]
+ * @property {number} [retry_after_ms] Milliseconds to wait before a retry; 0 if the retry may be immediate, or if
+ * retryable is false.
+ */
+
+/**
+ * @typedef {object} Event
+ * @property {string} [event_id] A snowflake: orders the events of a chat and carries the time.
+ * @property {Position} [position]
+ * @property {Message} [message]
+ * @property {Reaction} [reaction]
+ * @property {Receipt} [receipt]
+ * @property {Typing} [typing]
+ */
+
+/**
+ * @typedef {object} Message
+ * @property {string} message_id A snowflake: (message_id >> 22) + 1767225600000 is the time of acceptance, in
+ * milliseconds since 1970.
+ * @property {string} chat_id
+ * @property {string} sender_id
+ * @property {string} [client_message_id]
+ * @property {Text} [text]
+ * @property {string} [reply_to]
+ */
+
+/**
+ * @typedef {object} Reaction
+ * @property {string} chat_id
+ * @property {string} message_id
+ * @property {string} user_id
+ * @property {string} emoji
+ * @property {boolean} [set] False if the reaction was removed.
+ */
+
+/**
+ * Events are missing from this session: read the changes since the given time from history, with an overlap of 5
+ * minutes, as docs/client-guide.md describes.
+ * @typedef {object} Gap
+ * @property {Position} [since] The last position before the missing events.
+ * @property {string} [since_ms] About the time of that position, in milliseconds since 1970. 0 if the server does not
+ * hold that position any more: the events are missing since the newest event that the client received before.
+ * @property {string} [dropped] The number of dropped frames, if the server counted them.
+ * @property {Position} [position] The position to resume from if no event follows. Absent if events follow, which have
+ * their own positions.
+ */
+
+/**
+ * The gateway is stopping, or does not own this user now: request the gateway's address from the BFF and connect again.
+ * @typedef {object} Reconnect
+ * @property {number} [after_ms] Milliseconds to wait first.
+ */
+
+/**
+ * Another gateway owns this user: connect to it.
+ * @typedef {object} Moved
+ * @property {string} [websocket] For browsers, such as wss://host:8081/session; empty if unknown.
+ * @property {string} [grpc] For native apps, such as grpcs://host:8082, or host:8082 without TLS; empty if unknown.
+ */
+
+/**
+ * @typedef {object} Pong
+ * @property {string} [payload]
+ */
+
+/**
+ * The last frame before the server closes.
+ * @typedef {object} Goodbye
+ * @property {string} [code]
+ * @property {string} [message]
+ */
+
+/**
+ * @typedef {object} Chat
+ * @property {string} chat_id
+ * @property {ChatKind} [kind]
+ * @property {string[]} [member_ids]
+ * @property {Message} [newest] Absent in a chat without messages.
+ * @property {number} [unread] Messages of others above the user's read mark, counted to 100 at most, among the newest
+ * 2,000 messages.
+ * @property {Receipt[]} [receipts] The marks of each member. A member who never sent a receipt is missing.
+ * @property {string} [changed_at_ms] The time of the last change, in milliseconds since 1970.
+ */
+
+/**
+ * @typedef {"CHAT_KIND_UNSPECIFIED" | "CHAT_KIND_DIRECT"} ChatKind
+ */
+
+/**
+ * @typedef {object} ListChatsResponse
+ * @property {Chat[]} [chats]
+ * @property {string} [next_cursor] The cursor of the next page; empty if this is the last page.
+ */
+
+/**
+ * @typedef {object} ListMessagesResponse
+ * @property {HistoryMessage[]} [messages] Oldest first.
+ * @property {boolean} [has_older]
+ * @property {boolean} [has_newer]
+ */
+
+/**
+ * A message of history with its current reactions.
+ * @typedef {object} HistoryMessage
+ * @property {Message} message
+ * @property {ReactionTally[]} [reactions] One tally per emoji, with its users in the order in which they reacted.
+ */
+
+/**
+ * @typedef {object} ReactionTally
+ * @property {string} emoji
+ * @property {string[]} user_ids
+ */
+
+export {};
