@@ -58,7 +58,7 @@
  * @typedef {object} React
  * @property {string} chat_id
  * @property {string} message_id
- * @property {string} emoji One emoji, at most 32 bytes.
+ * @property {string} emoji One emoji, at most 40 bytes.
  */
 
 /**

@@ -7,6 +7,7 @@ import { displayName } from "../format.js";
 import { Chats } from "../stores/chats.js";
 import { Settings } from "../stores/settings.js";
 import { Sync } from "../stores/sync.js";
+import { Updates } from "../stores/updates.js";
 import { h, memo, Root } from "../view.js";
 import { textButton } from "./buttons.js";
 import { ChatList } from "./chat-list.js";
@@ -58,15 +59,18 @@ export class AppShell {
   /** @type {Message[]} */
   #announced = [];
   #retry = textButton("", () => this.sync.session.connect(), "Try now");
-  #nothingOpen = nothingOpen(() => this.#list.search());
+  #reload = textButton("", () => location.reload(), "Reload");
+  #nothingOpen = nothingOpen("Pick a chat", "Or find someone to write to.", () => this.#list.search());
+  #welcome = nothingOpen("Welcome to Rookery", "Write to someone of your team.", () => this.#list.search());
   /** @type {Notifications} */
   #notifications;
 
-  /** @param {Api} api @param {Chats} chats @param {Sync} sync @param {Settings} settings */
-  constructor(api, chats, sync, settings) {
+  /** @param {Api} api @param {Chats} chats @param {Sync} sync @param {Settings} settings @param {Updates} updates */
+  constructor(api, chats, sync, settings, updates) {
     this.api = api;
     this.chats = chats;
     this.sync = sync;
+    this.updates = updates;
     this.sending = sync.sending;
     this.settings = settings;
     this.#list = new ChatList(this);
@@ -75,9 +79,10 @@ export class AppShell {
 
   /** Shows the page in `element`, and keeps it up to date until `stop`. */
   start() {
-    const { sync } = this;
-    for (const store of [this.chats, this.sending, this.settings, sync]) store.subscribe(this.root.invalidate);
+    const { sync, settings, updates } = this;
+    for (const store of [this.chats, this.sending, sync, settings, updates]) store.subscribe(this.root.invalidate);
     sync.subscribe(() => this.#connectionChanged());
+    updates.onOpen = (chat_id) => this.open(chat_id);
     sync.onArrived = (message) => this.#arrived(message);
     this.sending.isTypingShown = () => this.settings.get("typing") === "shown";
     for (const type of ["hashchange", "popstate"]) this.#listen(window, type, () => this.#route());
@@ -171,12 +176,13 @@ export class AppShell {
     this.root.after(() => this.#notifications.rendered());
     return [
       this.#list.view(),
-      h("main", { class: "pane-chat", key: "main" }, this.#chat ? this.#chat.view() : this.#nothingOpen),
+      h("main", { class: "pane-chat", key: "main" }, this.#chat ? this.#chat.view() : this.#invitation),
       h(
         "div",
         { class: "notices", key: "notices" },
         h("div", { class: "notice", role: "status", hidden: !this.#isNoticeShown }, this.#noticeContent()),
         h("div", { class: "notice", role: "status", hidden: this.sending.isDurable }, UNKEPT),
+        h("div", { class: "notice news", role: "status", hidden: !this.#isUpdateShown }, this.#updateContent()),
         this.#notifications.view(),
       ),
       h(
@@ -185,6 +191,11 @@ export class AppShell {
         this.#announced.map((message) => this.#announcement(message)),
       ),
     ];
+  }
+
+  /** What is shown while no chat is open. */
+  get #invitation() {
+    return this.chats.phase === "ready" && !this.chats.all.length ? this.#welcome : this.#nothingOpen;
   }
 
   #title() {
@@ -197,6 +208,15 @@ export class AppShell {
 
   #noticeContent() {
     return this.#isNoticeShown && [h("span", {}, RECONNECTING), this.#retry];
+  }
+
+  /** A reload would lose text that the browser does not keep. */
+  get #isUpdateShown() {
+    return this.updates.isReady && this.sending.isDurable;
+  }
+
+  #updateContent() {
+    return this.#isUpdateShown && [h("span", {}, "A new version is ready."), this.#reload];
   }
 
   #connectionChanged() {

@@ -12,6 +12,7 @@ import { OwnProfile } from "./profile-dialogs.js";
 import { PeopleSearch } from "./people-search.js";
 import { searchBox } from "./search-box.js";
 import { SettingsDialog } from "./settings.js";
+import { Start } from "./start.js";
 
 /** @import {App} from "./app-shell.js" */
 /** @import {Chat} from "../types.js" */
@@ -26,6 +27,7 @@ export class ChatList {
   #menu;
   #results;
   #settings;
+  #start;
   /** @type {HTMLInputElement | undefined} */
   #input;
   /** @type {HTMLElement | undefined} */
@@ -36,6 +38,7 @@ export class ChatList {
     this.#app = app;
     this.#results = new PeopleSearch(app, (chat_id) => this.#open(chat_id));
     this.#settings = new SettingsDialog(app);
+    this.#start = new Start(app, (chat_id) => this.#open(chat_id));
     this.#menu = new MenuButton("Menu", app.root.invalidate);
   }
 
@@ -82,6 +85,7 @@ export class ChatList {
         h("div", list, h("ul", { class: "list", "aria-label": "Chats" }, rows), this.#state()),
         this.#results.view(),
       ),
+      !isSearching && this.#app.chats.phase === "ready" && !rows.length && this.#start.view(),
     );
   }
 
@@ -115,7 +119,8 @@ export class ChatList {
 
   #state() {
     const { chats } = this.#app;
-    const kind = chats.phase === "ready" && chats.all.length ? "" : chats.phase;
+    const isShown = chats.all.length && (chats.phase === "ready" || chats.isStored);
+    const kind = isShown ? "" : chats.phase;
     return memo("state", [kind], () => {
       if (kind === "loading") return skeletonRows(7);
       if (kind === "failed") return failure("Your chats could not be loaded.", () => void chats.load());

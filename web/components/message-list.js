@@ -104,9 +104,9 @@ export class MessageList {
 
   /** The loaded messages, and those in the outbox unless newer messages are between the two. */
   #all() {
-    const { phase, hasNewer, ...loaded } = this.#loaded;
-    const messages = !this.#isOpened && phase === "loading" ? [] : loaded.messages;
-    const waiting = hasNewer ? [] : this.#app.sending.waiting(this.#chat_id);
+    const { phase, hasNewer, isStored, ...loaded } = this.#loaded;
+    const messages = !this.#isOpened && phase === "loading" && !isStored ? [] : loaded.messages;
+    const waiting = hasNewer && phase !== "failed" ? [] : this.#app.sending.waiting(this.#chat_id);
     if (!waiting.length) return messages;
     const recent = new Set(messages.slice(-waiting.length - RECENT).map(({ key }) => key));
     return [...messages, ...waiting.filter(({ key }) => !recent.has(key))];

@@ -116,26 +116,10 @@ def test_each_emoji_of_the_page_s_picker_is_accepted_as_a_reaction() -> None:
     assert [emoji for emoji in picked if not is_emoji(emoji)] == []
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "a",
-        "1",
-        "👍a",
-        " ",
-        "\u200d",
-        "👍\u200d",
-        "😀😀",
-        "🇩🇪🇩🇪",
-        "👍🏽🏽",
-        "👨\u200d" * 9 + "👨",
-        "^",
-        "<b>",
-        "é",
-        "\x00",
-    ],
-)
+NO_EMOJI = ["a", "1", "👍a", "\u200d", "👍\u200d", "😀😀", "🇩🇪🇩🇪", "👍🏽🏽", "^", "<b>", "é", "\x00"]
+
+
+@pytest.mark.parametrize("text", ["", " ", *NO_EMOJI, "👨\u200d" * 9 + "👨"])
 def test_other_text_is_no_emoji(text: str) -> None:
     assert not is_emoji(text)
 
