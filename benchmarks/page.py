@@ -1,18 +1,22 @@
-"""Measure the page in Chromium: CPU time per arriving message and per keystroke, elements, heap and lag.
+"""Measure the page in Chromium: its start on a slow line; CPU time per message and keystroke, elements, heap and lag.
 
     python benchmarks/page.py [MESSAGES ...]
 
-For each number of messages in the chat, 2,000 and 100,000 unless others are given, it scrolls through all of them and
-returns to the newest. The server is a part of the page (`page.js`); CPU is that of the page's main thread.
+It opens the page on a slow line, new and again. For each number of messages in the chat, 2,000 and 100,000 unless
+others are given, it scrolls through all of them and returns to the newest. The server is a part of the page
+(`page.js`); CPU is that of the page's main thread.
 """
 
 import sys
 import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
+
+from bff.site import Site
 
 ROOT = Path(__file__).parent.parent
 EVENTS = 200
@@ -25,8 +29,33 @@ SIGN_IN = """localStorage['rookery.sign-in'] = JSON.stringify({ access_token: 'a
   access_token_expires_at_ms: '9999999999999', user: { user_id: '11', name: 'ada', display_name: 'Ada' } });"""
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    """A server of files without a log."""
+SLOW_LINE = {"offline": False, "latency": 400, "downloadThroughput": 50_000, "uploadThroughput": 50_000}
+"""Milliseconds of a round trip, and bytes a second: 400 kbit/s."""
+
+SLOWER = 4
+"""By how much the CPU is slowed down with it."""
+
+SITE = Site(ROOT / "web")
+
+
+class Pages(BaseHTTPRequestHandler):
+    """The page as the BFF serves it to a browser, without its policy."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        """Send the file, or 404."""
+        path = urlsplit(self.path).path
+        file = SITE.find(path.removeprefix("/"))
+        self.send_response(200 if file else 404)
+        body = file.compressed if file else b""
+        if file:
+            self.send_header("Content-Type", file.media_type)
+            self.send_header("Content-Encoding", "gzip")
+            self.send_header("Cache-Control", "max-age=3600" if path.startswith("/assets/") else "no-cache")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
         """Log nothing."""
@@ -44,11 +73,35 @@ def cpu_ms(page: Page, session: CDPSession, work: str) -> float:
     return (metrics(session)["ThreadTime"] - before) * 1000 / EVENTS
 
 
+def measure_start(browser: Browser, url: str) -> None:
+    """Print the seconds until the sign-in can be filled in and the chats are shown, at the first visit and again."""
+    for name, script, shown in (("sign-in", "", "input"), ("chats", mocks(2_000), "rookery-chat-row")):
+        context = browser.new_context(viewport={"width": 390, "height": 780})
+        page = context.new_page()
+        page.add_init_script(script)
+        session = context.new_cdp_session(page)
+        session.send("Network.enable")
+        session.send("Network.emulateNetworkConditions", SLOW_LINE)
+        session.send("Emulation.setCPUThrottlingRate", {"rate": SLOWER})
+        for visit in ("first visit", "again"):
+            began = time.monotonic()
+            page.goto(url, wait_until="commit")
+            page.wait_for_selector(shown)
+            print(f"{name}, {visit}: {time.monotonic() - began:.1f} s on a slow line")
+            page.wait_for_load_state("networkidle")
+        context.close()
+
+
+def mocks(messages: int) -> str:
+    """The script that signs in and replaces the server, with this number of messages in the chat."""
+    return f"{SIGN_IN}\n{(ROOT / 'benchmarks/page.js').read_text()}\nbench.count = {messages};"
+
+
 def measure(browser: Browser, url: str, messages: int) -> None:
     """Print the figures for a chat with this number of messages."""
-    context = browser.new_context(viewport={"width": 1200, "height": 760})
+    context = browser.new_context(viewport={"width": 1200, "height": 760}, service_workers="block")
     page = context.new_page()
-    page.add_init_script(f"{SIGN_IN}\n{(ROOT / 'benchmarks/page.js').read_text()}\nbench.count = {messages};")
+    page.add_init_script(mocks(messages))
     page.goto(f"{url}/#d-7-11")
     page.wait_for_selector("rookery-message")
     session = context.new_cdp_session(page)
@@ -71,12 +124,13 @@ def measure(browser: Browser, url: str, messages: int) -> None:
 
 def main() -> None:
     """Serve the page, and measure it in Chromium."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(ROOT / "web")))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Pages)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"]
         )
+        measure_start(browser, f"http://127.0.0.1:{server.server_port}")
         for messages in [int(each) for each in sys.argv[1:]] or [2_000, 100_000]:
             measure(browser, f"http://127.0.0.1:{server.server_port}", messages)
         browser.close()

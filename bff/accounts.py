@@ -11,8 +11,9 @@ from bff.http.endpoints import Response, endpoint, parse_id
 from bff.http.measures import counted
 from bff.http.proxy_headers import client_address, hostname
 from bff.http.throttle import Attempt, SignInThrottle, Throttle
-from bff.services import Services
+from bff.services import Services, administration_of
 from bff.sign_ins import SignIns
+from shared.accounts.audit import Actor
 from shared.accounts.devices import DeviceTokens
 from shared.accounts.links import read_link
 from shared.accounts.store import User
@@ -53,10 +54,11 @@ class Accounts:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._sign_ins = SignIns(services)
+        self._administration = administration_of(services)
         self._gateways = Gateways(services.directory, services.publisher.partitions)
         self._devices = DeviceTokens(services.issuer.keys, clock_ms=services.clock_ms)
         self._attempts = SignInThrottle()
-        self._password_changes = Throttle()
+        self._own_passwords = Throttle()
         self._registrations = Throttle()
         self._resets = Throttle()
 
@@ -154,14 +156,47 @@ class Accounts:
     @endpoint("PUT", "/v1/me/password", status=204)
     async def change_password(self, claims: Claims, body: models.PasswordChange) -> Response | Refusal:
         """Change the password. Every other sign-in of the account ends, with its sessions."""
-        user = await self._user(claims.user_id)
-        attempt = self._password_changes.begin(claims.family_id, *self._sign_in_limit())
-        checked = await self._check(user.name, body.current_password, attempt)
-        if isinstance(checked, Refusal):
-            return _WRONG_PASSWORD if checked.code is Code.UNAUTHENTICATED else checked
+        user = await self._confirm(claims, body.current_password)
+        if isinstance(user, Refusal):
+            return user
         password_hash = await self._services.passwords.hash(body.new_password)
         await self._services.accounts.set_password(user.user_id, password_hash)
         await self._sign_ins.end_others(user.user_id, claims.family_id)
+        return Response()
+
+    # A POST, since proxies may drop the body of a DELETE.
+    @endpoint("POST", "/v1/me/deletion", status=204)
+    async def delete_me(self, claims: Claims, body: models.Confirmation) -> Response | Refusal:
+        """Delete this account for ever. Its chats stay with their other members. An admin can't be deleted."""
+        user = await self._confirm(claims, body.current_password)
+        if isinstance(user, Refusal):
+            return user
+        actor = Actor(user.user_id, user.name, client_address(request))
+        return await self._administration.delete_user(actor, user) or Response()
+
+    @endpoint("GET", "/v1/me/sign-ins", models.OwnSignIns)
+    async def list_sign_ins(self, claims: Claims) -> Response | Refusal:
+        """The sign-ins of this account."""
+        families = await self._services.accounts.families(
+            claims.user_id, now_ms=self._services.clock_ms(), limit=models.MAX_SIGN_INS
+        )
+        current_id = claims.family_id
+        return Response(
+            models.OwnSignIns(sign_ins=[models.SignInDetails.of(each, current_id=current_id) for each in families])
+        )
+
+    @endpoint("DELETE", "/v1/me/sign-ins/others", status=204)
+    async def end_other_sign_ins(self, claims: Claims) -> Response | Refusal:
+        """End every other sign-in of this account, with its sessions."""
+        await self._sign_ins.end_others(claims.user_id, claims.family_id)
+        return Response()
+
+    @endpoint("DELETE", "/v1/me/sign-ins/<sign_in_id>", status=204)
+    async def end_sign_in(self, claims: Claims, sign_in_id: str) -> Response | Refusal:
+        """End a sign-in of this account, with its sessions."""
+        if await self._services.accounts.sign_in_status(sign_in_id, claims.user_id) is None:
+            return Refusal(Code.NOT_FOUND, "This sign-in has ended, or there was none.", field="sign_in_id")
+        await self._sign_ins.end(claims.user_id, sign_in_id)
         return Response()
 
     @endpoint("GET", "/v1/me/gateway", models.GatewayLocation)
@@ -185,6 +220,15 @@ class Accounts:
 
     async def _user(self, user_id: int) -> User:
         (user,) = await self._services.accounts.users([user_id])
+        return user
+
+    async def _confirm(self, claims: Claims, password: str) -> User | Refusal:
+        """The signed-in user, if this is the password."""
+        user = await self._user(claims.user_id)
+        attempt = self._own_passwords.begin(claims.family_id, *self._sign_in_limit())
+        checked = await self._check(user.name, password, attempt)
+        if isinstance(checked, Refusal):
+            return _WRONG_PASSWORD if checked.code is Code.UNAUTHENTICATED else checked
         return user
 
     async def _check(self, name: str, password: str, attempt: Attempt | float) -> int | Refusal:

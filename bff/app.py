@@ -15,7 +15,7 @@ from quart import Response as HttpResponse
 from quart import g, request
 from quart.wrappers.base import BaseRequestWebsocket
 from quart_trio import QuartTrio
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.routing import MapAdapter
 
 from bff.accounts import Accounts
@@ -23,7 +23,7 @@ from bff.admin.routes import Admin, SettingKey
 from bff.chats import Chats
 from bff.http.endpoints import MAX_BODY_BYTES, mount
 from bff.http.measures import bff_readings, measure_request
-from bff.http.problems import allowed_methods, problem, refusal_of_http
+from bff.http.problems import MEDIA_TYPE, allowed_methods, problem, refusal_of_http
 from bff.http.proxy_headers import apply_proxy_headers
 from bff.http.server import HttpLimits, open_http_server
 from bff.http.tracing import set_result, trace_requests
@@ -31,7 +31,7 @@ from bff.openapi.documentation import document
 from bff.operations import Operations
 from bff.profiles import Profiles
 from bff.services import ArchiveQueries, Services
-from bff.site import Site
+from bff.site import NOT_FOUND, Site, serve_file
 from shared.accounts.tokens import PasswordHasher, TokenIssuer, TokenVerifier
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.ids import wall_clock_ms
@@ -153,17 +153,23 @@ def make_app(services: Services, web_root: Path) -> QuartTrio:
     schema = document(app)
     app.url_map.converters["setting"] = SettingKey
     mount(app, [Accounts(services), Profiles(services), Chats(services), Admin(services)], services.verifier)
-    Operations(services, schema, Site(web_root)).mount(app)
-    _handle_errors(app)
+    site = Site(web_root)
+    Operations(services, schema, site).mount(app)
+    _handle_errors(app, partial(serve_file, site, services, NOT_FOUND, 404))
     app.before_request(_begin)
     app.after_request(partial(_finish, services.strict_transport_seconds))
     return app
 
 
-def _handle_errors(app: QuartTrio) -> None:
-    """Turn every exception into a problem. A fault discloses only an error id; the log has the rest under that id."""
+def _handle_errors(app: QuartTrio, page_not_found: Callable[[], HttpResponse | None]) -> None:
+    """Turn every exception into a problem. A fault discloses only an error id; the log has the rest under that id.
+
+    A browser that opens an unknown address gets a page instead.
+    """
 
     async def on_http(error: HTTPException) -> HttpResponse:
+        if isinstance(error, NotFound) and _wants_page() and (page := page_not_found()):
+            return page
         response = problem(refusal_of_http(error, MAX_BODY_BYTES))
         if isinstance(error, MethodNotAllowed):
             response.headers["Allow"] = allowed_methods(error)
@@ -189,6 +195,11 @@ def _handle_errors(app: QuartTrio) -> None:
     handlers |= dict.fromkeys(CLIENT_GONE, on_client_gone)
     for kind, handler in handlers.items():
         app.register_error_handler(kind, handler)
+
+
+def _wants_page() -> bool:
+    """Whether the client prefers a page to JSON, as a browser does that opens an address."""
+    return request.accept_mimetypes.best_match([MEDIA_TYPE, "application/json", "text/html"]) == "text/html"
 
 
 def _ignore_disconnects(app: ASGIFramework) -> ASGIFramework:

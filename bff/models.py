@@ -15,6 +15,9 @@ DELETED_ACCOUNT = "Deleted account"
 MAX_PROFILES = 100
 """User ids in one query."""
 
+MAX_SIGN_INS = 100
+"""Sign-ins in the list of an account's."""
+
 MAX_ADDRESS = 300
 """Characters of a gateway's address."""
 
@@ -142,6 +145,12 @@ class PasswordChange(Input):
     new_password: NewPassword
 
 
+class Confirmation(Input):
+    """The current password, as the confirmation of an act that can't be undone."""
+
+    current_password: Password
+
+
 class NewPasswordByLink(Input):
     """The token of a password reset's link, and the new password."""
 
@@ -238,6 +247,33 @@ class SignedIn(Tokens):
     sign-ins of others then do not delay."""
 
     device_token: str
+
+
+class SignInDetails(BaseModel):
+    """A sign-in of the user. `last_seen_at_ms` is the time of its last refresh, or of its start: a client that is in
+    use refreshes before each access token expires. `is_current` marks the sign-in of this request."""
+
+    sign_in_id: str
+    device_name: str
+    created_at_ms: str
+    last_seen_at_ms: str
+    is_current: bool
+
+    @classmethod
+    def of(cls, family: accounts.Family, *, current_id: str) -> "SignInDetails":
+        return cls(
+            sign_in_id=family.family_id,
+            device_name=family.device_name,
+            created_at_ms=str(family.created_at_ms),
+            last_seen_at_ms=str(family.last_seen_at_ms),
+            is_current=family.family_id == current_id,
+        )
+
+
+class OwnSignIns(BaseModel):
+    """The user's sign-ins, the newest first; 100 at most."""
+
+    sign_ins: list[SignInDetails]
 
 
 class GatewayLocation(BaseModel):

@@ -12,6 +12,8 @@ from rookery.v1.archive_pb2 import (
     ListMessagesRequest,
     ListMessagesResponse,
 )
+from shared.accounts.administration import Administration
+from shared.accounts.sign_outs import ALL_SIGN_INS, announce_or_log
 from shared.accounts.store import AccountStore
 from shared.accounts.tokens import PasswordHasher, TokenIssuer, TokenVerifier
 from shared.backplane import Backplane
@@ -62,3 +64,12 @@ class Services:
     """`max-age` of Strict-Transport-Security in answers over HTTPS; 0 sends no such header."""
     trusted_proxies: Sequence[Network] = ()
     """Proxies whose `X-Forwarded-*` headers are trusted."""
+
+
+def administration_of(services: Services) -> Administration:
+    """The acts of admins, announced to the gateways."""
+
+    async def announce(user_id: int, *, is_deleted: bool = False) -> None:
+        await announce_or_log(services.publisher, user_id, ALL_SIGN_INS, is_deleted=is_deleted)
+
+    return Administration(services.accounts, services.configuration, announce, clock_ms=services.clock_ms)

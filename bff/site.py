@@ -1,11 +1,17 @@
-"""The page: the files of `web/`, cached in memory, and their Content-Security-Policy."""
+"""The page: the files of `web/`, in memory, under paths with the hash of their content; and their security policy.
+
+`/assets/HASH/main.js` is the file of the version with that hash, which never changes: a browser loads it once. The same
+file at `/main.js` is that of the newest version, which a browser revalidates.
+"""
 
 import gzip
 import hashlib
+import os
 import re
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from quart import Response as HttpResponse
 from quart import request
@@ -31,11 +37,47 @@ MEDIA_TYPES = {
 PAGE = "index.html"
 """The file that is served for a folder."""
 
+WORKER = "sw.js"
+"""The service worker: the script whose change tells browsers that there is a new version."""
+
+RECOVER = "recover.js"
+"""The script that loads a page again whose version this process does not have. It is found in every version."""
+
+NOT_FOUND = "not-found.html"
+"""The page for an address without a page."""
+
 MAX_FILE_BYTES = 2 * 1024 * 1024
 """Of a file, since all are cached; the whole page has under 100 KB, compressed."""
 
+MAX_VERSIONS = 4
+"""Versions in memory: a page that was opened before an update loads its other modules from its own version."""
+
+LOOK_SECONDS = 0.1
+"""The least time between two looks at the folder: one takes up to 2 ms, and anybody may open the page."""
+
+YEAR = 31_536_000
+"""Seconds for which a browser uses a file of a version without asking."""
+
+WORKER_POLICY = "default-src 'none'; connect-src 'self'; frame-ancestors 'none'"
+
+_ASSETS = "{{assets}}"
+"""In a page and in the service worker: the path of its version, such as `/assets/0123456789abcdef`."""
+
+_PRELOADS = re.compile(r"\{\{preloads ([^}]+)\}\}")
+"""In a page: links to these scripts and all modules that they import, in the order in which they are needed. A browser
+loads them at once, and not level by level."""
+
+_VERSIONED = re.compile(r"assets/([0-9a-f]{16})/(.+(?<!\.html))")
+"""A file of a version. Pages have no such path, since their policy changes with the gateways."""
+
 _PATH = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)*[A-Za-z0-9_-][A-Za-z0-9._-]*")
 """No hidden file, no `..`, nothing that a file system might interpret differently."""
+
+_IMPORT = re.compile(r'^(?:import|export)\b[^;"]*?"(\.[^"]+)"', re.MULTILINE)
+"""A static import of a module by its relative path. An import in a comment does not begin its line."""
+
+_Stamp = tuple[int, int]
+"""Modification time (nanoseconds) and size of a file on disk, to detect a change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,47 +89,134 @@ class File:
     """The content in gzip, compressed once: the sources shrink to a third."""
     media_type: str
     etag: str
-    changed: tuple[int, int]
-    """Modification time (nanoseconds) and size on disk, to detect a change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """The files of the page at one time, by path, and the hash of all of them."""
+
+    hash: str
+    files: Mapping[str, File]
+
+    @property
+    def assets(self) -> str:
+        """The path that is put before the paths of the files."""
+        return f"/assets/{self.hash}"
 
 
 class Site:
-    """The files below a folder. A file that changes on disk is read again."""
+    """The files below a folder. Files that change on disk make a new version."""
 
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
-        self._files: dict[str, File] = {}
+        self._stamps: dict[str, _Stamp] = {}
+        self._sources: dict[str, File] = {}
+        self._versions: dict[str, Version] = {}
+        self._newest = Version("", {})
+        self._next_look = 0.0
+        self.newest()
 
     def find(self, path: str) -> File | None:
-        """The file at this path, such as `styles/main.css`; None if no such file is served.
+        """The file at this path, such as `styles/main.css` or `assets/0123456789abcdef/styles/main.css`; None if no
+        such file is served.
 
         A folder with an index page is found with and without a trailing slash.
         """
+        if versioned := _VERSIONED.fullmatch(path):
+            version = self._versions.get(versioned[1])
+            if version is None and versioned[2] == RECOVER:
+                version = self.newest()
+            return version.files.get(versioned[2]) if version else None
         if "." not in path:
-            path = f"{path.removesuffix('/')}/{PAGE}"
-        media_type = MEDIA_TYPES.get(Path(path).suffix)
-        if media_type is None or _PATH.fullmatch(path) is None:
+            path = f"{path.removesuffix('/')}/{PAGE}".removeprefix("/")
+        return self.newest().files.get(path)
+
+    def newest(self) -> Version:
+        """The version that is on disk, as of the last `LOOK_SECONDS`. Only changed files are read."""
+        if time.monotonic() < self._next_look:
+            return self._newest
+        self._next_look = time.monotonic() + LOOK_SECONDS
+        stamps = self._stamps_on_disk()
+        if stamps != self._stamps or not self._versions:
+            sources = {path: file for path, stamp in stamps.items() if (file := self._source(path, stamp))}
+            self._stamps, self._sources = stamps, sources
+            self._newest = _version(sources)
+            self._versions.pop(self._newest.hash, None)
+            self._versions[self._newest.hash] = self._newest
+            for old in list(self._versions)[:-MAX_VERSIONS]:
+                del self._versions[old]
+        return self._newest
+
+    def _stamps_on_disk(self) -> dict[str, _Stamp]:
+        """The files that are served, without links: those could lead out of the folder."""
+        stamps: dict[str, _Stamp] = {}
+        folders = [""]
+        while folders:
+            folder = folders.pop()
+            try:
+                with os.scandir(self._root / folder) as entries:
+                    for entry in entries:
+                        path = folder + entry.name
+                        if _PATH.fullmatch(path) is None:
+                            continue
+                        if entry.is_dir(follow_symlinks=False):
+                            folders.append(f"{path}/")
+                        elif entry.is_file(follow_symlinks=False) and os.path.splitext(path)[1] in MEDIA_TYPES:
+                            status = entry.stat(follow_symlinks=False)
+                            stamps[path] = (status.st_mtime_ns, status.st_size)
+            except OSError:
+                pass  # the folder or a file is gone: the next look finds what is there instead
+        return stamps
+
+    def _source(self, path: str, stamp: _Stamp) -> File | None:
+        """The file as it is on disk; None if it is too large or not readable."""
+        if self._stamps.get(path) == stamp:
+            return self._sources.get(path)
+        if stamp[1] > MAX_FILE_BYTES:
             return None
         try:
-            return self._read(path, media_type)
-        except OSError:  # a name that is too long, a file that is gone or not readable
+            return _file(path, (self._root / path).read_bytes())
+        except OSError:  # it is gone, or may not be read
             return None
 
-    def _read(self, path: str, media_type: str) -> File | None:
-        location = (self._root / path).resolve()
-        if not location.is_relative_to(self._root) or not location.is_file():
-            return None
-        status = location.stat()
-        cached = self._files.get(path)
-        if cached is not None and cached.changed == (status.st_mtime_ns, status.st_size):
-            return cached
-        if status.st_size > MAX_FILE_BYTES:
-            return None
-        content = location.read_bytes()
-        etag = hashlib.sha256(content).hexdigest()[:32]
-        compressed = gzip.compress(content, mtime=0)
-        self._files[path] = File(content, compressed, media_type, etag, (status.st_mtime_ns, status.st_size))
-        return self._files[path]
+
+def _file(path: str, content: bytes) -> File:
+    etag = hashlib.sha256(content).hexdigest()[:32]
+    return File(content, gzip.compress(content, mtime=0), MEDIA_TYPES[PurePosixPath(path).suffix], etag)
+
+
+def _version(sources: Mapping[str, File]) -> Version:
+    """The version of these files, with the placeholders of the pages and of the service worker filled."""
+    digest = hashlib.sha256()
+    for path, file in sorted(sources.items()):
+        digest.update(f"{path} {file.etag}\n".encode())
+    version = Version(digest.hexdigest()[:16], sources)
+    filled = {path: _filled(path, version) for path in sources if path.endswith(".html") or path == WORKER}
+    return Version(version.hash, {**sources, **filled})
+
+
+def _filled(path: str, version: Version) -> File:
+    def links(scripts: re.Match[str]) -> str:
+        modules = modules_of(scripts[1].split(), version.files)
+        return "\n".join(f'<link rel="modulepreload" href="{version.assets}/{module}">' for module in modules)
+
+    text = _PRELOADS.sub(links, version.files[path].content.decode())
+    return _file(path, text.replace(_ASSETS, version.assets).encode())
+
+
+def modules_of(scripts: Sequence[str], files: Mapping[str, File]) -> list[str]:
+    """The paths of the scripts and of all modules that they import statically, each once: script by script, and for
+    each the nearest ones first."""
+    modules: dict[str, None] = {}
+    for script in scripts:
+        queue = [script]
+        for module in queue:  # grows meanwhile
+            if module in modules or module not in files:
+                continue
+            modules[module] = None
+            folder = PurePosixPath(module).parent
+            queue += [os.path.normpath(folder / path) for path in _IMPORT.findall(files[module].content.decode())]
+    return list(modules)
 
 
 def page_policy(websockets: Iterable[str]) -> str:
@@ -96,6 +225,7 @@ def page_policy(websockets: Iterable[str]) -> str:
         (
             "default-src 'none'",
             "script-src 'self'",
+            "worker-src 'self'",
             "style-src 'self'",
             "img-src 'self' data: blob:",
             "font-src 'self'",
@@ -108,26 +238,28 @@ def page_policy(websockets: Iterable[str]) -> str:
     )
 
 
-def serve_file(site: Site, services: Services, path: str) -> HttpResponse | None:
+def serve_file(site: Site, services: Services, path: str, status: int = 200) -> HttpResponse | None:
     """The response with this file, or 304 if the client has it; None if there is no such file.
 
-    File names do not depend on the content, so a browser caches a file and revalidates it each time.
+    A file under the path of its version may be kept for good; any other is revalidated each time.
     """
     file = site.find(path)
     if file is None:
         return None
     is_compressed = request.accept_encodings.quality("gzip") > 0
     etag = f"{file.etag}-gzip" if is_compressed else file.etag
-    headers = {"Cache-Control": "no-cache", "ETag": f'"{etag}"', "Vary": "Accept-Encoding"}
+    caching = f"public, max-age={YEAR}, immutable" if _VERSIONED.fullmatch(path) else "no-cache"
+    headers = {"Cache-Control": caching, "ETag": f'"{etag}"', "Vary": "Accept-Encoding"}
+    if path == WORKER:
+        headers["Content-Security-Policy"] = WORKER_POLICY
     if file.media_type.startswith("text/html"):
         origins = websocket_origins(services.directory, services.publisher.partitions, hostname(request))
         policy = headers["Content-Security-Policy"] = page_policy(sorted({*origins, *services.websocket_origins}))
         tag = hashlib.sha256(f"{etag} {policy}".encode()).hexdigest()[:32]
         headers["ETag"] = f'"{tag}"'  # a page cached with an older policy could not reach its gateway
-    if request.if_none_match.contains_weak(headers["ETag"].strip('"')):
+    if status == 200 and request.if_none_match.contains_weak(headers["ETag"].strip('"')):
         return HttpResponse(b"", 304, headers)
     if is_compressed:
         headers["Content-Encoding"] = "gzip"
-    return HttpResponse(
-        file.compressed if is_compressed else file.content, headers=headers, content_type=file.media_type
-    )
+    content = file.compressed if is_compressed else file.content
+    return HttpResponse(content, status, headers, content_type=file.media_type)

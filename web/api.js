@@ -3,7 +3,7 @@
 import { Credentials, SignedOut } from "./credentials.js";
 
 /** @import {Query} from "./conversations.js" */
-/** @import {Profile, ProfilesPage, Tokens, User} from "./types.js" */
+/** @import {OwnSignIns, Profile, ProfilesPage, Tokens, User} from "./types.js" */
 /** @import {Chat as WireChat, ListChatsResponse, ListMessagesResponse} from "./wire.js" */
 
 /** Milliseconds until a request without a response fails: enough for a slow connection, short enough to report. */
@@ -37,10 +37,12 @@ export function explain(fault) {
 
 export class Api {
   #credentials;
+  #device_name;
 
-  /** @param {Credentials} credentials */
-  constructor(credentials) {
+  /** @param {Credentials} credentials @param {string} [device_name] the name of new sign-ins, up to 64 characters */
+  constructor(credentials, device_name = "") {
     this.#credentials = credentials;
+    this.#device_name = device_name;
   }
 
   /**
@@ -64,7 +66,7 @@ export class Api {
   /** @param {string} name @param {string} password */
   async signIn(name, password) {
     const device_token = this.#credentials.deviceToken(name);
-    const account = { name, password, device_name: "web", device_token };
+    const account = { name, password, device_name: this.#device_name, device_token };
     const { device_token: next_device_token, ...tokens } = await this.#request("POST", "/v1/tokens", account);
     this.#credentials.store(tokens);
     this.#credentials.storeDeviceToken(name, next_device_token);
@@ -104,6 +106,30 @@ export class Api {
   }
 
   /**
+   * The sign-ins of this account, newest first, 100 at most.
+   * @returns {Promise<OwnSignIns>}
+   */
+  signIns() {
+    return this.signedIn("GET", "/v1/me/sign-ins");
+  }
+
+  /** @param {string} sign_in_id */
+  endSignIn(sign_in_id) {
+    return this.signedIn("DELETE", `/v1/me/sign-ins/${encodeURIComponent(sign_in_id)}`);
+  }
+
+  /** Ends all sign-ins but this one. */
+  endOtherSignIns() {
+    return this.signedIn("DELETE", "/v1/me/sign-ins/others");
+  }
+
+  /** Deletes the account for ever, which ends this sign-in. @param {string} current_password */
+  async deleteAccount(current_password) {
+    await this.signedIn("POST", "/v1/me/deletion", { current_password });
+    this.#credentials.clear();
+  }
+
+  /**
    * The address to which this user's sessions connect. The server waits for another one than an unreachable one.
    * @param {string} unreachable an address, or empty
    * @returns {Promise<{websocket: string}>}
@@ -128,6 +154,11 @@ export class Api {
    */
   findPeople(text) {
     return this.signedIn("GET", `/v1/profiles?name_contains=${encodeURIComponent(text)}&limit=20`);
+  }
+
+  /** Some of the people with an account, in no particular order. @param {number} limit @returns {Promise<ProfilesPage>} */
+  people(limit) {
+    return this.signedIn("GET", `/v1/people?limit=${limit}`);
   }
 
   /**

@@ -20,12 +20,13 @@ const MAX_CHATS = 50;
  * The state of the loads of a piece: of its first page, of the page before it and of the page after it.
  * @typedef {object} Loads
  * @property {"new" | "loading" | "ready" | "failed"} phase
+ * @property {boolean} isStored whether the messages are copies of this browser, until the first page replaces them
  * @property {"idle" | "loading" | "failed"} older
  * @property {"idle" | "loading" | "failed"} newer
  */
 /** @typedef {Piece & Loads} Conversation */
 /** @type {Conversation} */
-const UNKNOWN = { ...pieces.NOTHING, phase: "new", older: "idle", newer: "idle" };
+const UNKNOWN = { ...pieces.NOTHING, phase: "new", isStored: false, older: "idle", newer: "idle" };
 
 export class Conversations extends Store {
   /** The chat that is open on the page; empty if none is. */
@@ -61,6 +62,11 @@ export class Conversations extends Store {
     this.openChat = chat_id;
   }
 
+  /** Shows copies until the first page is loaded. @param {string} chat_id @param {readonly Message[]} messages */
+  restore(chat_id, messages) {
+    if (messages.length) this.#set(chat_id, { messages, hasOlder: true, hasNewer: false, isStored: true });
+  }
+
   /**
    * Loads the newest page of the open chat, or the page around the first unread message if that is older.
    * @param {string} chat_id which becomes the open chat
@@ -76,7 +82,8 @@ export class Conversations extends Store {
     try {
       const page = await this.#fetch(chat_id);
       await markKnown(!page.messages?.length);
-      this.#set(chat_id, { ...pieces.atNewest(this.of(chat_id), page), older: "idle", newer: "idle" });
+      const loads = { isStored: false, older: /** @type {"idle"} */ ("idle"), newer: /** @type {"idle"} */ ("idle") };
+      this.#set(chat_id, { ...pieces.atNewest(this.of(chat_id), page), ...loads });
       if (!pieces.covers(this.of(chat_id), mark())) {
         const around = await this.#fetch(chat_id, { around_id: mark(), limit: LONG_PAGE });
         this.#set(chat_id, pieces.atPage(this.of(chat_id), around));

@@ -1,16 +1,29 @@
 // Formats times, names and texts. Pure functions.
 
 const DAY_MS = 24 * 60 * 60 * 1000;
-const clock = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
 const weekday = new Intl.DateTimeFormat(undefined, { weekday: "short" });
 const longWeekday = new Intl.DateTimeFormat(undefined, { weekday: "long" });
 const dayAndMonth = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
 const fullDate = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric" });
-const everything = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "short" });
-const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
+/** @type {Intl.DateTimeFormat} */
+let clock;
+/** @type {Intl.DateTimeFormat} */
+let everything;
+/** @type {Intl.DateTimeFormat} */
+let exact;
+setTimeFormat("system");
 
 /** How many different avatar colours `tokens.css` names. */
 export const AVATAR_COLOURS = 8;
+
+/** Sets the format of all times from now on. @param {string} format "system", "12" or "24" hours */
+export function setTimeFormat(format) {
+  /** @type {Intl.DateTimeFormatOptions} */
+  const hours = format === "system" ? {} : { hourCycle: format === "12" ? "h12" : "h23" };
+  clock = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit", ...hours });
+  everything = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "short", ...hours });
+  exact = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium", ...hours });
+}
 
 /** The time of day, such as 14:32. @param {number} at_ms */
 export const timeOfDay = (at_ms) => clock.format(at_ms);

@@ -1,56 +1,43 @@
-// The page's entry point: shows the sign-in, or the chats of the signed-in user, and switches between the two.
+// The page's entry point: shows the sign-in, or the chats of the signed-in user, and switches between the two. The
+// modules of the chats come after those of the sign-in, which is the first screen on a new device.
 
 import { Api } from "./api.js";
-import { AppShell } from "./components/app-shell.js";
-import { SignIn } from "./components/sign-in.js";
+import { applyAppearance } from "./appearance.js";
 import { Credentials } from "./credentials.js";
+import { deviceName } from "./device.js";
+import { rejectDroppedFiles } from "./drops.js";
 import { linkIn } from "./links.js";
-import { Chats } from "./stores/chats.js";
-import { openKept } from "./stores/old-keys.js";
+import { Settings } from "./stores/settings.js";
 import { SafeStorage } from "./stores/storage.js";
-import { Sync } from "./stores/sync.js";
-
-/** @import {User} from "./types.js" */
 
 const storage = new SafeStorage(() => localStorage);
+const settings = new Settings(storage);
+settings.follow();
+applyAppearance(settings);
 const credentials = new Credentials(storage);
-const api = new Api(credentials);
+const api = new Api(credentials, deviceName(navigator.userAgent));
 
 /** @param {string} [notice] why the person has to sign in */
-function show(notice = "") {
+async function show(notice = "") {
   const link = linkIn(location.hash);
   const user = link.kind === "reset" ? undefined : credentials.current?.user;
   if (user && link.kind) history.replaceState(null, "", location.pathname); // the invite is for somebody without account
-  if (user) void showChats(user);
-  else showSignIn(notice);
+  if (!user) return showSignIn(notice);
+  const { showChats } = await import("./app.js");
+  await showChats(user, { storage, settings, credentials, api }, show);
 }
 
 /** @param {string} notice */
-function showSignIn(notice) {
+async function showSignIn(notice) {
+  const { SignIn } = await import("./components/sign-in.js");
   const signIn = new SignIn(api, notice, show);
   document.body.replaceChildren(signIn.element);
   signIn.start();
 }
 
-/** @param {User} user */
-async function showChats(user) {
-  const kept = await openKept(storage, user.user_id);
-  const chats = new Chats(api, user);
-  const sync = new Sync(api, chats, kept);
-  const shell = new AppShell(api, chats, sync);
-  sync.subscribe(() => {
-    if (!sync.hasEnded) return;
-    shell.stop();
-    show(shell.leaving ? "" : "You have been signed out. Sign in to go on.");
-  });
-  credentials.onEnded = () => sync.session.end();
-  document.body.replaceChildren(shell.element);
-  shell.start();
-  sync.start();
-}
-
+rejectDroppedFiles();
 // Another tab signed out or in: reload this page to follow it.
 credentials.watch(() => location.reload());
 // A link was pasted into the address of the open page.
 addEventListener("hashchange", () => linkIn(location.hash).kind && location.reload());
-show();
+void show();

@@ -7,6 +7,16 @@
  * Of a deleted account only the id is left: its name is empty.
  * @typedef {{user_id: string, name: string, display_name: string, about: string, deleted?: boolean}} Profile
  */
+/**
+ * A sign-in of the user; times in milliseconds since 1970.
+ * @typedef {object} SignInDetails
+ * @property {string} sign_in_id
+ * @property {string} device_name often empty
+ * @property {string} created_at_ms
+ * @property {string} last_seen_at_ms of its last refresh
+ * @property {boolean} is_current whether it is the one of this browser
+ */
+/** @typedef {{sign_ins: SignInDetails[]}} OwnSignIns */
 /** @typedef {{profiles: Profile[], next_cursor?: string}} ProfilesPage */
 /** @typedef {Profile & {version: number | string, created_at_ms: string, is_admin?: boolean}} User */
 /**

@@ -48,12 +48,19 @@ export const h = (tag, props = {}, ...children) => new Description(tag, props, c
  */
 export const memo = (key, deps, view) => new Memo(key, deps, view);
 
+/** Rises when all memos have to be rendered again. */
+let generation = 0;
+
+/** Renders all memos again: something changed on which every one depends, such as the format of times. */
+export const renderMemosAgain = () => void generation++;
+
 /** The rendered form of a child. */
 class Instance {
   /** @type {readonly Instance[]} */
   children = [];
   /** @type {readonly unknown[] | null} */
   deps = null;
+  generation = 0;
   /** @type {Props} */
   props = {};
 
@@ -184,10 +191,12 @@ function patchChildren(parent, before, children) {
  */
 function patch(old, child, key) {
   const deps = child instanceof Memo ? child.deps : null;
-  if (old?.deps && deps && deps.every((value, at) => Object.is(value, old.deps?.[at]))) return old;
+  const isFresh = old?.generation === generation;
+  if (isFresh && old.deps && deps && deps.every((value, at) => Object.is(value, old.deps?.[at]))) return old;
   const content = (child instanceof Memo ? child.view() : child) ?? "";
   const instance = old && fits(old, content) ? old : make(content, key);
   instance.deps = deps;
+  instance.generation = generation;
   if (content instanceof Description) {
     const element = /** @type {Element} */ (instance.node);
     setProps(element, instance.props, content.props);

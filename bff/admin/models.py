@@ -17,9 +17,6 @@ from shared.coordination.processes import ProcessReport
 MAX_USERS = 100
 """Users in the result of a search."""
 
-MAX_SIGN_INS = 100
-"""Sign-ins in the details of an account."""
-
 Reason = Annotated[
     str,
     StringConstraints(min_length=1, max_length=200, strip_whitespace=True),

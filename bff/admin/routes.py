@@ -9,10 +9,9 @@ from werkzeug.routing import BaseConverter
 from bff.admin import models
 from bff.http.endpoints import Response, endpoint
 from bff.http.proxy_headers import client_address
-from bff.services import Services
-from shared.accounts.administration import Administration
+from bff.models import MAX_SIGN_INS
+from bff.services import Services, administration_of
 from shared.accounts.audit import Actor
-from shared.accounts.sign_outs import ALL_SIGN_INS, announce_or_log
 from shared.accounts.store import AccountStatus, User
 from shared.accounts.tokens import Claims
 from shared.contract.errors import Code, Refusal
@@ -29,9 +28,7 @@ class Admin:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._administration = Administration(
-            services.accounts, services.configuration, self._announce, clock_ms=services.clock_ms
-        )
+        self._administration = administration_of(services)
 
     @endpoint("GET", "/v1/admin/processes", models.Processes)
     async def list_processes(self, admin: Claims) -> Response | Refusal:
@@ -125,7 +122,7 @@ class Admin:
         accounts = self._services.accounts
         status = (await accounts.account_statuses([user_id]))[user_id]
         now_ms = self._services.clock_ms()
-        families = await accounts.families(user_id, now_ms=now_ms, limit=models.MAX_SIGN_INS)
+        families = await accounts.families(user_id, now_ms=now_ms, limit=MAX_SIGN_INS)
         live = [] if status.is_suspended else list(families)  # a suspension ends them all
         return Response(models.AccountDetails.with_sign_ins(user, status, live))
 
@@ -184,9 +181,6 @@ class Admin:
         entries = await self._services.accounts.audit_entries(limit=query.limit + 1, before=query.before or "")
         page = [models.AuditLogEntry.of(entry) for entry in entries[: query.limit]]
         return Response(models.AuditLog(entries=page, next=page[-1].id if len(entries) > query.limit else None))
-
-    async def _announce(self, user_id: int, *, is_deleted: bool = False) -> None:
-        await announce_or_log(self._services.publisher, user_id, ALL_SIGN_INS, is_deleted=is_deleted)
 
     async def _user(self, user_id: int) -> User | Refusal:
         """The user; a Refusal if there is none, or if the account was deleted."""

@@ -24,7 +24,13 @@ VALUES: dict[str, Any] = {
 }
 """Values of fields in bodies and queries. An optional field without a value is left out of an example."""
 
-PATHS = {"chat_id": "d-12-34", "invite_id": "45736211df3f", "key": "messages_page_size", "user_id": "34"}
+PATHS = {
+    "chat_id": "d-12-34",
+    "invite_id": "45736211df3f",
+    "key": "messages_page_size",
+    "sign_in_id": "mHcM3b0tFX9nGqPZ1sYx8w",
+    "user_id": "34",
+}
 """Values of the parts of a path."""
 
 PYTHON = {

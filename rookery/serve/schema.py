@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from messaging.archive.store.cassandra.schema import CHATS_SCHEMA
-from shared.accounts.cassandra.schema import ACCOUNTS_SCHEMA, ADMIN_SCHEMA, LINKS_SCHEMA
+from shared.accounts.cassandra.schema import ACCOUNTS_SCHEMA, ADMIN_SCHEMA, LAST_SEEN_SCHEMA, LINKS_SCHEMA
 from shared.accounts.cassandra.search import index_all
 from shared.drivers.cassandra.migrations import Fill
 from shared.drivers.cassandra.schema import Migration
@@ -14,6 +14,7 @@ MIGRATIONS = (
     Migration(3, "admin", ADMIN_SCHEMA),
     Migration(4, "words of names", ()),
     Migration(5, "links", LINKS_SCHEMA),
+    Migration(6, "last seen", LAST_SEEN_SCHEMA),
 )
 
 FILLS: Mapping[int, Fill] = {4: index_all}

@@ -5,7 +5,7 @@ replaced token means that it was stolen, and ends the family, except shortly aft
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Protocol
 
@@ -68,6 +68,13 @@ class Family:
     user_id: int
     device_name: str
     created_at_ms: int
+    refreshed_at_ms: int = field(default=0, compare=False)
+    """Time of the last refresh; 0 before the first. Two values that differ in it are the same sign-in."""
+
+    @property
+    def last_seen_at_ms(self) -> int:
+        """Time of the last refresh, or of the start: one that is in use refreshes before its access token expires."""
+        return max(self.created_at_ms, self.refreshed_at_ms)
 
 
 @dataclass(frozen=True, slots=True)

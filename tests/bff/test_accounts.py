@@ -270,6 +270,50 @@ async def test_a_changed_password_ends_the_other_sign_ins_and_their_sessions(api
     await api.sign_in(password="another password")
 
 
+@pytest.mark.parametrize("path", ["others", ""])
+async def test_the_user_s_sign_ins_are_listed_and_can_be_ended(api: Api, token: str, path: str) -> None:
+    body = {"name": "alice", "password": PASSWORD, "device_name": "phone"}
+    phone = (await api.call("POST", "/v1/tokens", body)).body
+    api.clock.now_ms += 1_000
+    phone = (await api.call("POST", "/v1/tokens/refresh", {"refresh_token": phone["refresh_token"]})).body
+    listed = (await api.call("GET", "/v1/me/sign-ins", token=phone["access_token"])).body["sign_ins"]
+    assert sorted((each["device_name"], each["is_current"], each["last_seen_at_ms"]) for each in listed) == [
+        ("", False, str(api.clock.now_ms - 1_000)),
+        ("phone", True, str(api.clock.now_ms)),
+    ]
+    (other_id,) = [each["sign_in_id"] for each in listed if not each["is_current"]]
+    path = f"/v1/me/sign-ins/{path or other_id}"
+    assert (await api.call("DELETE", path, token=phone["access_token"])).status == 204
+    assert (await api.call("GET", "/v1/me", token=token)).status == 401
+    assert (await api.call("GET", "/v1/me", token=phone["access_token"])).status == 200
+    assert api.log.ended() == [other_id]
+
+
+async def test_a_sign_in_of_another_user_can_not_be_ended(api: Api, token: str) -> None:
+    await api.register("bob")
+    bob = (await api.sign_in("bob"))["access_token"]
+    (listed,) = (await api.call("GET", "/v1/me/sign-ins", token=token)).body["sign_ins"]
+    for sign_in_id in (listed["sign_in_id"], "none"):
+        reply = await api.call("DELETE", f"/v1/me/sign-ins/{sign_in_id}", token=bob)
+        assert reply.refusal == (404, "not_found", "sign_in_id")
+    assert (await api.call("GET", "/v1/me", token=token)).status == 200
+
+
+async def test_an_account_is_deleted_by_its_user_with_the_password_but_not_an_admin_s(api: Api, token: str) -> None:
+    user_id = int((await api.call("GET", "/v1/me", token=token)).body["user_id"])
+    path, body = "/v1/me/deletion", {"current_password": PASSWORD}
+    reply = await api.call("POST", path, {"current_password": "wrong password"}, token=token)
+    assert reply.refusal == (403, "forbidden", "current_password")
+    await api.accounts.make_admin(user_id)
+    assert (await api.call("POST", path, body, token=token)).refusal[:2] == (409, "out_of_order")
+    await api.accounts.revoke_admin(user_id)
+    assert (await api.call("POST", path, body, token=token)).status == 204
+    assert (await api.call("GET", "/v1/me", token=token)).status == 401
+    assert [envelope.sign_out.is_deleted for _, envelope in api.log.published] == [True] * api.log.partitions
+    (entry,) = await api.accounts.audit_entries(limit=2)
+    assert (entry.act, entry.actor.user_id, entry.target) == ("delete_user", user_id, f"alice ({user_id})")
+
+
 async def test_a_password_changes_only_with_the_current_one(api: Api, token: str) -> None:
     change = {"current_password": "wrong password", "new_password": "another password"}
     reply = await api.call("PUT", "/v1/me/password", change, token=token)

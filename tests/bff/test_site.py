@@ -1,6 +1,7 @@
 """The page: the files that are served, their policy, and the files that can't be reached."""
 
 import gzip
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bff.app import make_app
-from bff.site import Site
+from bff.site import MAX_VERSIONS, Site
 from shared.coordination.ownership import GatewayAddress
 from tests.bff.conftest import Api
+
+
+@pytest.fixture(autouse=True)
+def looks_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that a test writes are on the page at once."""
+    monkeypatch.setattr("bff.site.LOOK_SECONDS", 0)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +50,7 @@ async def test_the_page_may_load_only_from_the_bff_and_connect_to_its_gateways(a
     policy = (await api.call("GET", "/", headers={"Host": "chat.example.org:8080"})).headers["Content-Security-Policy"]
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
     assert (rules["default-src"], rules["frame-ancestors"]) == ("'none'", "'none'")
-    assert (rules["script-src"], rules["style-src"]) == ("'self'", "'self'")
+    assert (rules["script-src"], rules["style-src"], rules["worker-src"]) == ("'self'", "'self'", "'self'")
     assert rules["connect-src"] == "'self' ws://chat.example.org:8081 wss://two.example.org"
     assert "unsafe" not in policy
 
@@ -72,6 +79,70 @@ async def test_a_cached_file_is_revalidated_and_sent_only_if_it_changed(api: Api
     assert (changed.status, changed.text) == (200, b"export const changed = 1;")
 
 
+PAGE = """<link rel="icon" href="{{assets}}/icon.svg">
+{{preloads main.js later.js}}
+<script type="module" src="{{assets}}/main.js">"""
+
+
+async def test_the_page_names_its_files_by_their_content_and_preloads_its_modules(api: Api) -> None:
+    root = api.web_root
+    (root / "parts").mkdir()
+    (root / "index.html").write_text(PAGE)
+    (root / "main.js").write_text('import {\n  one,\n} from "./parts/one.js";\nconst later = import("./later.js");\n')
+    (root / "parts/one.js").write_text('/** @import {Two} from "./types.js" */\nexport * from "../two.js";\n')
+    for name in ("two.js", "later.js", "parts/types.js"):
+        (root / name).write_text('import "./main.js";')
+    assets = Site(root).newest().assets
+    names = ["icon.svg", "main.js", "parts/one.js", "two.js", "later.js", "main.js"]
+    served = (await api.call("GET", "/")).text.decode()
+    assert re.findall(r'"(/[^"]+)"', served) == [f"{assets}/{name}" for name in names]
+
+
+async def test_a_file_of_a_version_is_kept_by_browsers_and_served_after_updates(api: Api) -> None:
+    (api.web_root / "index.html").write_text("{{assets}}")
+    (api.web_root / "sw.js").write_text('"{{assets}}"')
+    first = (await api.call("GET", "/")).text.decode()
+    for change in range(1, MAX_VERSIONS + 1):
+        old = await api.call("GET", f"{first}/main.js")
+        assert (old.text, old.headers["Cache-Control"]) == (b"export {};", "public, max-age=31536000, immutable")
+        (api.web_root / "main.js").write_text(f"export const changes = {change};")
+        newest = (await api.call("GET", "/")).text.decode()
+        assert newest != first
+        worker = await api.call("GET", "/sw.js")
+        assert (worker.text.decode(), worker.headers["Cache-Control"]) == (f'"{newest}"', "no-cache")
+        assert "connect-src 'self'" in worker.headers["Content-Security-Policy"]
+    forgotten = await api.call("GET", f"{first}/main.js")
+    assert (forgotten.status, forgotten.headers["Cache-Control"]) == (404, "no-store")
+
+
+async def test_opening_the_page_often_does_not_read_the_folder_each_time(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bff.site.LOOK_SECONDS", 60)
+    first = await api.call("GET", "/")
+    monkeypatch.delattr("os.scandir")
+    assert (await api.call("GET", "/")).text == first.text
+
+
+async def test_a_page_of_another_process_s_version_recovers(api: Api) -> None:
+    (api.web_root / "recover.js").write_text("reload")
+    assert (await api.call("GET", f"/assets/{'0' * 16}/recover.js")).text == b"reload"
+
+
+async def test_an_unknown_address_is_a_page_for_browsers_and_a_problem_for_programs(api: Api) -> None:
+    (api.web_root / "not-found.html").write_text("Page not found")
+    in_browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+    for path in ("/none", "/v1/none"):
+        page = await api.call("GET", path, headers={"Accept": in_browser})
+        assert (page.status, page.text, page.headers["Content-Type"]) == (
+            404,
+            b"Page not found",
+            "text/html; charset=utf-8",
+        )
+        for accept in ("*/*", "application/json"):
+            assert (await api.call("GET", path, headers={"Accept": accept})).refusal[:2] == (404, "not_found")
+
+
 async def test_the_page_is_sent_again_when_its_policy_changed(api: Api) -> None:
     etag = (await api.call("GET", "/")).headers["ETag"]
     assert (await api.call("GET", "/", headers={"If-None-Match": etag})).status == 304
@@ -96,6 +167,7 @@ UNREACHABLE = (
     "/C:/main.js",
     "/~root/main.js",
     "/none.js",
+    "/assets/0123456789abcdef/main.js",
     "/link.js",
     f"/{'a' * 300}.js",
     f"/{'a/' * 3_000}a.js",

@@ -234,7 +234,8 @@ def seats(chromium: Browser) -> Iterator[Seats]:
         **options: Any,
     ) -> Seat:
         width, height = SIZES[size]
-        context = chromium.new_context(viewport={"width": width, "height": height}, locale="en-GB", **options)
+        options = {"viewport": {"width": width, "height": height}, "service_workers": "block", **options}
+        context = chromium.new_context(locale="en-GB", **options)
         seat = Seat(platform, context, context.new_page(), allowed)
         seat.watch(seat.page)
         opened.append(seat)

@@ -292,7 +292,7 @@ def test_a_user_is_found_suspended_with_a_reason_and_restored(
     expect(page.get_by_role("heading", name="Jonas Weber")).to_be_focused()
     at_jonas.enter(jonas)
     expect(at_jonas.page.get_by_text("No chats yet")).to_be_visible()
-    expect(page.get_by_role("table", name="Sign-ins")).to_contain_text("web")
+    expect(page.get_by_role("table", name="Sign-ins")).to_contain_text("Chrome on Linux")
     expect_in_audit(page, "Suspend user", jonas.name, admin.name, "Sends the same link to everyone", "127.0.0.1")
     expect_in_audit(page, "Restore user", jonas.name, admin.name)
 

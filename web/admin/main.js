@@ -2,18 +2,25 @@
 // modules of the admin page are fetched for admins only.
 
 import { Api, explain } from "../api.js";
+import { applyAppearance } from "../appearance.js";
 import { textButton } from "../components/buttons.js";
 import { failure } from "../components/empty.js";
 import { SignIn } from "../components/sign-in.js";
 import { Credentials, SignedOut } from "../credentials.js";
+import { deviceName } from "../device.js";
 import { mark } from "../icons.js";
+import { Settings } from "../stores/settings.js";
 import { SafeStorage } from "../stores/storage.js";
 import { h, Root } from "../view.js";
 
 /** @import {Child} from "../view.js" */
 
-const credentials = new Credentials(new SafeStorage(() => localStorage));
-const api = new Api(credentials);
+const storage = new SafeStorage(() => localStorage);
+const settings = new Settings(storage);
+settings.follow();
+applyAppearance(settings);
+const credentials = new Credentials(storage);
+const api = new Api(credentials, deviceName(navigator.userAgent));
 /** What ends the shown page. */
 let stop = () => {};
 

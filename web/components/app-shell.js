@@ -1,16 +1,20 @@
 // The layout of a signed-in page: the chats at the left, the open chat at the right, and notices. The open chat is in
 // the address, so that reload, back and links work.
 
+import { showBadge } from "../badge.js";
 import { choices } from "../emoji/choices.js";
 import { displayName } from "../format.js";
 import { placeIn } from "../links.js";
 import { Chats } from "../stores/chats.js";
+import { Settings } from "../stores/settings.js";
 import { Sync } from "../stores/sync.js";
+import { Updates } from "../stores/updates.js";
 import { h, memo, Root } from "../view.js";
 import { textButton } from "./buttons.js";
 import { ChatList } from "./chat-list.js";
 import { ChatView } from "./chat-view.js";
 import { nothingOpen } from "./empty.js";
+import { Notifications } from "./notifications.js";
 
 /** @import {Api} from "../api.js" */
 /** @import {Sending} from "../stores/sending.js" */
@@ -33,11 +37,13 @@ const UNKEPT = "This browser’s storage is full or blocked. What is not sent ye
  * @property {Chats} chats
  * @property {Sending} sending
  * @property {Sync} sync
+ * @property {Settings} settings
  * @property {Root} root
  * @property {(chat_id: string) => void} open
  * @property {() => void} close returns to the list
  * @property {(text: string) => void} say shows a short notice
- * @property {() => Promise<void>} signOut
+ * @property {() => Promise<void>} signOut asks first if messages are not sent yet
+ * @property {(password: string) => Promise<void>} deleteAccount for ever
  */
 
 export class AppShell {
@@ -61,23 +67,32 @@ export class AppShell {
   /** @type {Message[]} */
   #announced = [];
   #retry = textButton("", () => this.sync.session.connect(), "Try now");
-  #nothingOpen = nothingOpen(() => this.#list.search());
+  #reload = textButton("", () => location.reload(), "Reload");
+  #nothingOpen = nothingOpen("Pick a chat", "Or find someone to write to.", () => this.#list.search());
+  #welcome = nothingOpen("Welcome to Rookery", "Write to someone of your team.", () => this.#list.search());
+  /** @type {Notifications} */
+  #notifications;
 
-  /** @param {Api} api @param {Chats} chats @param {Sync} sync */
-  constructor(api, chats, sync) {
+  /** @param {Api} api @param {Chats} chats @param {Sync} sync @param {Settings} settings @param {Updates} updates */
+  constructor(api, chats, sync, settings, updates) {
     this.api = api;
     this.chats = chats;
     this.sync = sync;
+    this.updates = updates;
     this.sending = sync.sending;
+    this.settings = settings;
     this.#list = new ChatList(this);
+    this.#notifications = new Notifications(this, () => this.#shownChat());
   }
 
   /** Shows the page in `element`, and keeps it up to date until `stop`. */
   start() {
-    const { sync } = this;
-    for (const store of [this.chats, this.sending, sync]) store.subscribe(this.root.invalidate);
+    const { sync, settings, updates } = this;
+    for (const store of [this.chats, this.sending, sync, settings, updates]) store.subscribe(this.root.invalidate);
     sync.subscribe(() => this.#connectionChanged());
+    updates.onOpen = (chat_id) => this.open(chat_id);
     sync.onArrived = (message) => this.#arrived(message);
+    this.sending.isTypingShown = () => this.settings.get("typing") === "shown";
     for (const type of ["hashchange", "popstate"]) this.#listen(window, type, () => this.#route());
     for (const type of ["online", "offline"]) this.#listen(window, type, () => sync.session.probe());
     this.#listen(document, "visibilitychange", () => {
@@ -86,6 +101,7 @@ export class AppShell {
     });
     this.#listen(document, "keydown", (event) => this.#keyPressed(/** @type {KeyboardEvent} */ (event)));
     this.#list.start(this.#life.signal);
+    this.#notifications.start(this.#life.signal);
     this.#connectionChanged();
     this.#route();
     this.root.render();
@@ -131,9 +147,29 @@ export class AppShell {
   }
 
   async signOut() {
-    this.leaving = true;
+    const unsent = this.sending.outbox.size;
+    const question =
+      unsent === 1
+        ? "One message is not sent yet and will be lost. Sign out?"
+        : `${unsent} messages are not sent yet and will be lost. Sign out?`;
+    if (!unsent || confirm(question)) await this.#leave(() => this.api.signOut());
+  }
+
+  /** @param {string} password @throws {import("../api.js").Problem} if it is wrong, or the user is an admin */
+  deleteAccount(password) {
+    return this.#leave(() => this.api.deleteAccount(password));
+  }
+
+  /** @param {() => Promise<void>} end ends the sign-in */
+  async #leave(end) {
+    this.leaving = true; // the session may end before the response
+    try {
+      await end();
+    } catch (fault) {
+      this.leaving = false;
+      throw fault;
+    }
     history.replaceState(null, "", location.pathname);
-    await this.api.signOut();
     await this.sending.clear();
     choices.clear();
     this.sync.session.end();
@@ -156,15 +192,18 @@ export class AppShell {
     this.element.className = this.#chat ? "app in-chat" : "app";
     this.element.role = "main"; // around both panes: on a phone either is hidden
     document.title = this.#title();
+    this.root.after(() => this.#notifications.rendered());
     return [
       this.#list.view(),
-      h("div", { class: "pane-chat", key: "chat" }, this.#chat ? this.#chat.view() : this.#nothingOpen),
+      h("div", { class: "pane-chat", key: "chat" }, this.#chat ? this.#chat.view() : this.#invitation),
       h(
         "div",
         { class: "notices", key: "notices" },
         h("div", { class: "notice", role: "status", hidden: !this.#isNoticeShown }, this.#noticeContent()),
         h("div", { class: "notice", role: "status", hidden: this.sending.isDurable }, UNKEPT),
         h("div", { class: "notice said", role: "status", hidden: !this.#said }, this.#said),
+        h("div", { class: "notice news", role: "status", hidden: !this.#isUpdateShown }, this.#updateContent()),
+        this.#notifications.view(),
       ),
       h(
         "div",
@@ -174,8 +213,14 @@ export class AppShell {
     ];
   }
 
+  /** What is shown while no chat is open. */
+  get #invitation() {
+    return this.chats.phase === "ready" && !this.chats.all.length ? this.#welcome : this.#nothingOpen;
+  }
+
   #title() {
     const unread = this.chats.all.filter((chat) => chat.unread > 0).length;
+    showBadge(unread);
     const profile = this.chats.partner(this.chats.openChat);
     const title = profile ? `${displayName(profile)} · Rookery` : "Rookery";
     return unread ? `(${unread}) ${title}` : title;
@@ -183,6 +228,15 @@ export class AppShell {
 
   #noticeContent() {
     return this.#isNoticeShown && [h("span", {}, RECONNECTING), this.#retry];
+  }
+
+  /** A reload would lose text that the browser does not keep. */
+  get #isUpdateShown() {
+    return this.updates.isReady && this.sending.isDurable;
+  }
+
+  #updateContent() {
+    return this.#isUpdateShown && [h("span", {}, "A new version is ready."), this.#reload];
   }
 
   #connectionChanged() {
@@ -201,8 +255,16 @@ export class AppShell {
 
   /** @param {Message} message */
   #arrived(message) {
-    if (!this.sync.isReplaying) this.#announced = [...this.#announced, message].slice(-ANNOUNCEMENTS);
+    if (!this.sync.isReplaying) {
+      this.#announced = [...this.#announced, message].slice(-ANNOUNCEMENTS);
+      this.#notifications.arrived(message);
+    }
     this.#chat?.arrived(message);
+  }
+
+  /** The chat whose end is on the screen; empty if none is. */
+  #shownChat() {
+    return document.visibilityState === "visible" && this.#chat?.isAtEnd ? this.chats.openChat : "";
   }
 
   /** @param {Message} message */

@@ -8,9 +8,11 @@ import { avatar } from "./avatar.js";
 import { iconButton } from "./buttons.js";
 import { emptyState, failure, skeletonRows } from "./empty.js";
 import { MenuButton } from "./menu.js";
-import { ChangePassword, OwnProfile } from "./profile-dialogs.js";
+import { OwnProfile } from "./profile-dialogs.js";
 import { PeopleSearch } from "./people-search.js";
 import { searchBox } from "./search-box.js";
+import { SettingsDialog } from "./settings.js";
+import { Start } from "./start.js";
 
 /** @import {App} from "./app-shell.js" */
 /** @import {Unsent} from "../stores/sending.js" */
@@ -27,6 +29,8 @@ export class ChatList {
   #app;
   #menu;
   #results;
+  #settings;
+  #start;
   /** @type {HTMLInputElement | undefined} */
   #input;
   /** @type {HTMLElement | undefined} */
@@ -36,6 +40,8 @@ export class ChatList {
   constructor(app) {
     this.#app = app;
     this.#results = new PeopleSearch(app, (chat_id) => this.#open(chat_id));
+    this.#settings = new SettingsDialog(app);
+    this.#start = new Start(app, (chat_id) => this.#open(chat_id));
     this.#menu = new MenuButton("Menu", app.root.invalidate);
   }
 
@@ -83,6 +89,7 @@ export class ChatList {
         h("div", list, h("ul", { class: "list", "aria-label": "Chats" }, rows), this.#state(rows.length)),
         this.#results.view(),
       ),
+      !isSearching && this.#app.chats.phase === "ready" && !rows.length && this.#start.view(),
     );
   }
 
@@ -131,7 +138,8 @@ export class ChatList {
   /** @param {number} count of the rows */
   #state(count) {
     const { chats } = this.#app;
-    const kind = chats.phase === "ready" && count ? "" : chats.phase;
+    const isShown = count && (chats.phase === "ready" || chats.isStored);
+    const kind = isShown ? "" : chats.phase;
     return memo("state", [kind], () => {
       if (kind === "loading") return skeletonRows(7);
       if (kind === "failed") return failure("Your chats could not be loaded.", () => void chats.load());
@@ -140,12 +148,12 @@ export class ChatList {
   }
 
   #header() {
-    const { chats, api } = this.#app;
+    const { chats } = this.#app;
     const choices = [
       { label: "Your profile", choose: () => new OwnProfile(chats).open() },
-      { label: "Change password", choose: () => new ChangePassword(api).open() },
+      { label: "Settings", choose: () => this.#settings.open() },
       ...(chats.me.is_admin ? [{ label: "Admin", href: "/admin" }] : []),
-      { label: "Sign out", choose: () => void this.#signOut() },
+      { label: "Sign out", choose: () => void this.#app.signOut() },
     ];
     return h(
       "header",
@@ -154,13 +162,6 @@ export class ChatList {
       iconButton("New chat", "write", () => this.search(), { title: "New chat (Ctrl K)" }),
       this.#menu.view(choices),
     );
-  }
-
-  async #signOut() {
-    const unsent = this.#app.sending.outbox.size;
-    const unsentText = unsent === 1 ? "One message is" : `${unsent} messages are`;
-    const question = `${unsentText} not sent yet and will be lost. Sign out?`;
-    if (!unsent || confirm(question)) await this.#app.signOut();
   }
 
   #find() {

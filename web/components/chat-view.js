@@ -44,6 +44,11 @@ export class ChatView {
     void this.#messages.goTo(message_id);
   }
 
+  /** Whether the newest message is in view. */
+  get isAtEnd() {
+    return this.#messages.isAtEnd;
+  }
+
   /** A message of another user arrived. @param {Message} message */
   arrived(message) {
     if (message.chat_id === this.#chat_id) this.#messages.arrived();

@@ -4,15 +4,15 @@ import { mark } from "../icons.js";
 import { h } from "../view.js";
 import { textButton } from "./buttons.js";
 
-/** The right pane while no chat is open. @param {() => void} find */
-export function nothingOpen(find) {
+/** The right pane while no chat is open. @param {string} title @param {string} text @param {() => void} find */
+export function nothingOpen(title, text, find) {
   const button = textButton("primary", find, "Find someone");
   return h(
     "div",
     { class: "empty" },
     mark(),
-    h("h2", {}, "Pick a chat"),
-    h("p", {}, "Or find someone to write to."),
+    h("h2", {}, title),
+    h("p", {}, text),
     button,
   );
 }

@@ -74,6 +74,11 @@ export class MessageList {
     this.#anchor?.stop();
   }
 
+  /** Whether the newest message is in view, and stays in view when more arrive. */
+  get isAtEnd() {
+    return this.#anchor?.isFollowing ?? false;
+  }
+
   /** A message of another user arrived in this chat. */
   arrived() {
     if (this.#anchor?.isFollowing) return;
@@ -120,9 +125,9 @@ export class MessageList {
 
   /** The loaded messages, and those in the outbox unless newer messages are between the two. */
   #all() {
-    const { phase, hasNewer, ...loaded } = this.#loaded;
-    const messages = !this.#isOpened && phase === "loading" ? [] : loaded.messages;
-    const waiting = hasNewer ? [] : this.#app.sending.waiting(this.#chat_id);
+    const { phase, hasNewer, isStored, ...loaded } = this.#loaded;
+    const messages = !this.#isOpened && phase === "loading" && !isStored ? [] : loaded.messages;
+    const waiting = hasNewer && phase !== "failed" ? [] : this.#app.sending.waiting(this.#chat_id);
     if (!waiting.length) return messages;
     const recent = new Set(messages.slice(-waiting.length - RECENT).map(({ key }) => key));
     return [...messages, ...waiting.filter(({ key }) => !recent.has(key))];

@@ -111,24 +111,29 @@ export class PeopleSearch {
   /** @param {string} title @param {Profile[]} profiles */
   #section(title, profiles) {
     const heading = h("h2", { class: "section", key: title }, title);
-    return profiles.length > 0 && [heading, profiles.map((profile) => this.#row(profile))];
-  }
-
-  /** @param {Profile} profile */
-  #row(profile) {
-    const chat_id = directChatId(this.#app.chats.me.user_id, profile.user_id);
-    return memo(chat_id, [profile], () =>
-      h(
-        "button",
-        { class: "row", type: "button", onclick: () => this.#open(chat_id) },
-        avatar(profile),
-        h("span", { class: "name", dir: "auto" }, displayName(profile)),
-        h("span", { class: "preview" }, userName(profile)),
-      ),
-    );
+    return profiles.length > 0 && [heading, profiles.map((profile) => personRow(profile, this.#app.chats.me, this.#open))];
   }
 
   #rows() {
     return /** @type {HTMLElement[]} */ ([...(this.#element?.querySelectorAll("button.row") ?? [])]);
   }
+}
+
+/**
+ * A row of a list of people, which opens the chat with the person.
+ * @param {Profile} profile
+ * @param {Profile} me
+ * @param {(chat_id: string) => void} open
+ */
+export function personRow(profile, me, open) {
+  const chat_id = directChatId(me.user_id, profile.user_id);
+  return memo(chat_id, [profile], () =>
+    h(
+      "button",
+      { class: "row", type: "button", onclick: () => open(chat_id) },
+      avatar(profile),
+      h("span", { class: "name", dir: "auto" }, displayName(profile)),
+      h("span", { class: "preview" }, userName(profile)),
+    ),
+  );
 }

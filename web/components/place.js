@@ -2,7 +2,7 @@
 
 /** @param {HTMLElement} popover that is shown @param {Element} opener */
 export function placeBeside(popover, opener) {
-  const edge = parseFloat(getComputedStyle(popover).getPropertyValue("--space-2"));
+  const edge = parseFloat(getComputedStyle(popover).paddingTop);
   const { top, bottom, right } = opener.getBoundingClientRect();
   const { offsetWidth: width, offsetHeight: height } = popover;
   const y = Math.max(edge, bottom + height + edge <= innerHeight ? bottom : top - height);

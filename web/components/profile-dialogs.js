@@ -1,6 +1,6 @@
-// Dialogs about users: another user's profile, the user's own profile, and a new password.
+// Dialogs about users: another user's profile, and the user's own.
 
-import { Api, Problem } from "../api.js";
+import { Problem } from "../api.js";
 import { displayName, userName } from "../format.js";
 import { Chats } from "../stores/chats.js";
 import { h } from "../view.js";
@@ -46,27 +46,6 @@ export class OwnProfile extends FormModal {
       }
     };
     super("Your profile", "Save", [name, about], save, person(me));
-  }
-}
-
-export class ChangePassword extends FormModal {
-  /** @param {Api} api */
-  constructor(api) {
-    const password = { type: "password", maxlength: 128 };
-    const current = {
-      label: "Current password",
-      name: "current_password",
-      attributes: { ...password, autocomplete: "current-password" },
-    };
-    const fresh = {
-      label: "New password",
-      name: "new_password",
-      hint: "At least 10 characters: a short sentence works well.",
-      attributes: { ...password, autocomplete: "new-password" },
-    };
-    const save = (/** @type {Values} */ { current_password = "", new_password = "" }) =>
-      api.changePassword(current_password, new_password);
-    super("Change password", "Change password", [current, fresh], save);
   }
 }
 

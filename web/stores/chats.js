@@ -9,12 +9,15 @@ import { Profiles } from "../profiles.js";
 import { Typing } from "../typing.js";
 import { Store } from "./store.js";
 
+/** @import {Copy} from "./recent.js" */
 /** @import {Chat, Message, User} from "../types.js" */
 /** @import {Chat as WireChat, Reaction as WireReaction, Receipt as WireReceipt} from "../wire.js" */
 
 export class Chats extends Store {
   /** @type {"loading" | "ready" | "failed"} of the list */
   phase = "loading";
+  /** Whether the list shows copies of this browser, until its first page is loaded. */
+  isStored = false;
   /**
    * When the newest chat of the first page changed, by the servers' clocks, in milliseconds since 1970; 0 if there is
    * none.
@@ -80,6 +83,18 @@ export class Chats extends Store {
     return chat.unread ? marksOf(chat, this.me.user_id).read_up_to : "";
   }
 
+  /** Shows copies of chats until the server's are loaded. @param {readonly Copy[]} copies */
+  restore(copies) {
+    for (const { chat, messages, profile } of copies) {
+      this.#chats.set(chat.chat_id, chat);
+      this.conversations.restore(chat.chat_id, messages);
+      if (profile) this.profiles.put([profile]);
+    }
+    this.isStored = copies.length > 0;
+    this.#sorted = null;
+    this.changed();
+  }
+
   /** Loads the first page of the list, or the next one. */
   load() {
     const loading = this.#load();
@@ -96,9 +111,10 @@ export class Chats extends Store {
     try {
       const { chats = [], next_cursor = "" } = await this.#api.chats({ cursor: this.#nextPage });
       this.#nextPage = next_cursor;
-      if (this.phase === "loading")
+      if (this.phase !== "ready")
         this.newestAtStart_ms = Math.max(0, ...chats.map(({ changed_at_ms = "0" }) => Number(changed_at_ms)));
       this.phase = "ready";
+      this.isStored = false;
       this.merge(chats);
     } catch {
       if (this.phase === "loading") this.phase = "failed";
@@ -178,7 +194,9 @@ export class Chats extends Store {
 
   /** @param {string} chat_id */
   #loaded(chat_id) {
-    return { ...this.conversations.of(chat_id), messages: this.conversations.known(chat_id) };
+    const conversation = this.conversations.of(chat_id);
+    const hasNewer = conversation.hasNewer || conversation.isStored;
+    return { ...conversation, messages: this.conversations.known(chat_id), hasNewer };
   }
 
   /** The newest message of others, if it has not been marked as delivered; else empty. @param {string} chat_id */

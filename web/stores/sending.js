@@ -30,6 +30,10 @@ const MAX_TEXT_BYTES = 16 * 1024;
 
 export class Sending extends Store {
   maxTextBytes = MAX_TEXT_BYTES;
+  /** Whether others are told that the person is writing. */
+  isTypingShown = () => true;
+  /** Whether a message was sent since the page was opened. */
+  hasSent = false;
   #chats;
   #line;
   #kept;
@@ -81,6 +85,7 @@ export class Sending extends Store {
   /** Returns when the message is kept. @param {string} chat_id @param {string} body */
   async send(chat_id, body) {
     await this.outbox.add(chat_id, body, Date.now());
+    this.hasSent = true;
     this.#chats.typing.reset();
     this.#flush();
     this.changed();
@@ -116,7 +121,7 @@ export class Sending extends Store {
 
   /** The person is writing in the chat. @param {string} chat_id */
   writing(chat_id) {
-    this.#chats.typing.announce(chat_id, this.#line.send);
+    if (this.isTypingShown()) this.#chats.typing.announce(chat_id, this.#line.send);
   }
 
   /** Deletes this user's drafts and unsent messages from this browser. */

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from shared.accounts.audit import Actor, AuditEntry
-from shared.accounts.cassandra.sign_ins import FAMILY, NO_FAMILY, USER_OF_FAMILY, CassandraSignIns
+from shared.accounts.cassandra.sign_ins import FAMILY, NO_FAMILY, USER_OF_FAMILY, CassandraSignIns, family_of_row
 from shared.accounts.store import AccountStatus, Family
 
 ACCOUNT_STATUS = "SELECT user_id, is_admin, suspended_at_ms, suspended_reason FROM standings WHERE user_id = ?"
@@ -78,7 +78,7 @@ class CassandraAdministration(CassandraSignIns):
     async def families(self, user_id: int, *, now_ms: int, limit: int) -> Sequence[Family]:
         ids = await self._statements.run(SOME_FAMILIES, user_id, limit)
         found = [row for rows in await self._statements.run_all(FAMILY, ids) for row in rows]
-        live = [Family(*columns) for *columns, _, expires_at_ms in found if (expires_at_ms or 0) > now_ms]
+        live = [family_of_row(*columns) for *columns, _, expires_at_ms in found if (expires_at_ms or 0) > now_ms]
         return sorted(live, key=lambda family: (-family.created_at_ms, family.family_id))
 
     async def add_audit_entry(self, entry: AuditEntry) -> None:

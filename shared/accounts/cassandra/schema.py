@@ -136,3 +136,6 @@ LINKS_SCHEMA: tuple[str, ...] = (
     # Null means no. Cassandra knows IF NOT EXISTS for columns since 4.1.
     "ALTER TABLE users ADD IF NOT EXISTS is_deleted boolean",
 )
+
+# Null means never.
+LAST_SEEN_SCHEMA: tuple[str, ...] = ("ALTER TABLE families ADD IF NOT EXISTS refreshed_at_ms bigint",)

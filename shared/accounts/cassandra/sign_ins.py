@@ -25,12 +25,12 @@ START_FAMILY = """
 # Every column is written, as each has a TTL of its own.
 ROTATE_FAMILY = """
     UPDATE families USING TTL ?
-    SET user_id = ?, device_name = ?, created_at_ms = ?, current_digest = ?, expires_at_ms = ?
+    SET user_id = ?, device_name = ?, created_at_ms = ?, refreshed_at_ms = ?, current_digest = ?, expires_at_ms = ?
     WHERE family_id = ? IF current_digest = ?
 """
 END_FAMILY = "DELETE FROM families WHERE family_id = ? IF EXISTS"
 FAMILY = """
-    SELECT family_id, user_id, device_name, created_at_ms, current_digest, expires_at_ms
+    SELECT family_id, user_id, device_name, created_at_ms, refreshed_at_ms, current_digest, expires_at_ms
     FROM families WHERE family_id = ?
 """
 USER_OF_FAMILY = "SELECT user_id FROM families WHERE family_id = ?"
@@ -79,7 +79,7 @@ class CassandraSignIns:
         if current_digest == old_digest:
             if ends_at_ms <= now_ms:
                 return Rotation.EXPIRED
-            columns = (family.user_id, family.device_name, family.created_at_ms, new_digest, expires_at_ms)
+            columns = (family.user_id, family.device_name, family.created_at_ms, now_ms, new_digest, expires_at_ms)
             ((applied, *rest),) = await self._statements.run(
                 ROTATE_FAMILY, seconds, *columns, family.family_id, old_digest
             )
@@ -122,7 +122,7 @@ class CassandraSignIns:
         if not rows:
             return None
         *columns, current_digest, expires_at_ms = rows[0]
-        return Family(*columns), current_digest, expires_at_ms
+        return family_of_row(*columns), current_digest, expires_at_ms
 
     async def _add_references(self, family: Family, digest: bytes, seconds: int) -> None:
         """Add the rows by which the sign-in is found from its user and its token."""
@@ -133,6 +133,12 @@ class CassandraSignIns:
         """End the sign-ins first, and then remove the rows that refer to them: an ended sign-in stays ended."""
         await self._statements.run_all(END_FAMILY, [(each,) for each in family_ids])
         await self._statements.run_all(REMOVE_FROM_USER, [(user_id, each) for each in family_ids])
+
+
+def family_of_row(
+    family_id: str, user_id: int, device_name: str, created_at_ms: int, refreshed_at_ms: int | None
+) -> Family:
+    return Family(family_id, user_id, device_name, created_at_ms, refreshed_at_ms or 0)
 
 
 def _seconds(life_ms: int) -> int:

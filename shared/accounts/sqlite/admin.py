@@ -46,7 +46,7 @@ SUSPEND = """
     SET suspended_at_ms = excluded.suspended_at_ms, suspended_reason = excluded.suspended_reason WHERE is_admin = 0
 """
 FAMILIES = """
-    SELECT family_id, user_id, device_name, created_at_ms FROM families
+    SELECT family_id, user_id, device_name, created_at_ms, refreshed_at_ms FROM families
     WHERE user_id = ? AND expires_at_ms > ? ORDER BY created_at_ms DESC, family_id LIMIT ?
 """
 ENTRIES = """

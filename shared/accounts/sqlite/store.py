@@ -61,6 +61,7 @@ MIGRATIONS = (
     DROP TABLE IF EXISTS users_index;
     """,
     LINKS_MIGRATION,
+    "ALTER TABLE families ADD COLUMN refreshed_at_ms INTEGER NOT NULL DEFAULT 0;",
 )
 
 ADD_USER = """
@@ -96,11 +97,15 @@ DELETE_USER = """
     SET display_name = '', about = '', version = version + 1, password_hash = '', folded = '', is_deleted = 1
     WHERE user_id = ? AND NOT is_deleted
 """
+START_FAMILY = """
+    INSERT INTO families (family_id, user_id, device_name, created_at_ms, current_digest, expires_at_ms)
+    VALUES (?, ?, ?, ?, ?, ?)
+"""
 CLEAR_EXPIRED = """
     DELETE FROM families WHERE family_id IN (SELECT family_id FROM families WHERE expires_at_ms <= ? LIMIT ?)
 """
 FAMILY_OF = """
-    SELECT family_id, user_id, device_name, created_at_ms, current_digest, families.expires_at_ms
+    SELECT family_id, user_id, device_name, created_at_ms, refreshed_at_ms, current_digest, families.expires_at_ms
     FROM refresh_tokens JOIN families USING (family_id) WHERE digest = ?
 """
 
@@ -190,9 +195,7 @@ class SqliteAccounts(SqliteLinks):
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute(CLEAR_EXPIRED, (family.created_at_ms, MAX_EXPIRED))
-            connection.execute(
-                "INSERT INTO families VALUES (?, ?, ?, ?, ?, ?)", (*columns, token_digest, expires_at_ms)
-            )
+            connection.execute(START_FAMILY, (*columns, token_digest, expires_at_ms))
             _add_token(connection, token_digest, family.family_id, expires_at_ms)
 
         await self._database.write(work)
@@ -220,7 +223,7 @@ class SqliteAccounts(SqliteLinks):
 
     async def family_of(self, token_digest: bytes) -> Family | None:
         rows = await self._rows(FAMILY_OF, [token_digest])
-        return Family(*rows[0][:4]) if rows else None
+        return Family(*rows[0][:5]) if rows else None
 
     async def end_family(self, family_id: str) -> None:
         await self._execute("DELETE FROM families WHERE family_id = ?", family_id)
@@ -289,6 +292,6 @@ def _replace_token(
     connection.execute("DELETE FROM refresh_tokens WHERE family_id = ? AND expires_at_ms <= ?", (family_id, now_ms))
     _add_token(connection, digest, family_id, expires_at_ms)
     connection.execute(
-        "UPDATE families SET current_digest = ?, expires_at_ms = ? WHERE family_id = ?",
-        (digest, expires_at_ms, family_id),
+        "UPDATE families SET current_digest = ?, expires_at_ms = ?, refreshed_at_ms = ? WHERE family_id = ?",
+        (digest, expires_at_ms, now_ms, family_id),
     )

@@ -10,11 +10,12 @@ const read = (name) => readFileSync(new URL(name, WEB), "utf8");
 const files = readdirSync(WEB, { recursive: true }).map((name) => name.replaceAll("\\", "/"));
 const tokens = read("tokens.css");
 
-const declared = (css) =>
-  Object.fromEntries([...css.matchAll(/--([\w-]+):\s*(#[0-9a-f]{6})/g)].map(([, name, colour]) => [name, colour]));
-const [lightCss, darkCss] = tokens.split("@media (prefers-color-scheme: dark)");
-const light = declared(lightCss);
-const SCHEMES = { light, dark: { ...light, ...declared(darkCss) } };
+/** The colours of the light and of the dark scheme, by name. */
+const SCHEMES = { light: {}, dark: {} };
+for (const [, name, light, dark = light] of tokens.matchAll(
+  /--([\w-]+): (?:light-dark\()?(#[0-9a-f]{6})(?:, (#[0-9a-f]{6})\))?;/g,
+))
+  [SCHEMES.light[name], SCHEMES.dark[name]] = [light, dark];
 
 /** Relative luminance and contrast as WCAG 2.2 defines them. */
 function luminance(colour) {
@@ -70,6 +71,13 @@ test("styles name no colour and no size of their own", () => {
       .replace(/@media[^{]*/g, "");
     assert.doesNotMatch(css, /#[0-9a-f]{3,8}\b|\brgba?\(|\bhsl|\d(px|rem|ms)\b/i, name);
   }
+});
+
+test("sizes follow the text size of the browser, but for the lines around things", () => {
+  const fixed = [...tokens.matchAll(/--([\w-]+): [^;]*\dpx/g)].map(([, name]) => name);
+  assert.deepEqual(fixed.toSorted(), ["hairline", "outline", "shadow", "shadow-high", "target"]);
+  for (const name of files.filter((file) => file.endsWith(".css")))
+    assert.doesNotMatch(read(name), /@media[^{]*\dpx/, name);
 });
 
 test("every token that is used is declared", () => {

@@ -177,3 +177,13 @@ test("a chat shows its failed message, else its draft, else the message that wai
   sending.drafts.keep(CHAT, " ");
   assert.equal(shown(), "pending three");
 });
+
+test("others are told of writing unless the person hides it", async () => {
+  const { sync, socket } = await online();
+  sync.sending.isTypingShown = () => false;
+  sync.sending.writing(CHAT);
+  assert.ok(!socket.sent.some(({ typing }) => typing));
+  sync.sending.isTypingShown = () => true;
+  sync.sending.writing(CHAT);
+  assert.deepEqual(socket.sent.at(-1), { typing: { chat_id: CHAT } });
+});

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
-import { h, memo, Root } from "../../../web/view.js";
+import { h, memo, renderMemosAgain, Root } from "../../../web/view.js";
 import { FakeDocument } from "./fakes.js";
 
 let page;
@@ -108,12 +108,15 @@ test("an optional child does not change its siblings", () => {
   assert.equal(parent.childNodes[1], kept);
 });
 
-test("a memo is rendered again only after a change of its dependencies", () => {
+test("a memo is rendered again only after a change of its dependencies, or of all memos", () => {
   let renderings = 0;
   const { show } = rooted((deps) => memo("part", deps, () => h("p", {}, ++renderings)));
   show([1, "a"]);
   show([1, "a"]);
   assert.equal(show([2, "a"]), "<p>2</p>");
+  renderMemosAgain();
+  assert.equal(show([2, "a"]), "<p>3</p>");
+  assert.equal(show([2, "a"]), "<p>3</p>");
 });
 
 test("an element that was made elsewhere is placed as it is", () => {

@@ -118,6 +118,9 @@ async def test_the_live_sign_ins_of_a_user_are_listed_newest_first(store: Accoun
     assert await store.families(ALICE.user_id, now_ms=4_999, limit=10) == families[::-1]
     assert len(await store.families(ALICE.user_id, now_ms=4_999, limit=2)) == 2
     assert await store.families(99, now_ms=10, limit=10) == []
+    await store.rotate(b"token 0", b"next", now_ms=2_500, expires_at_ms=5_000)
+    seen = [each.last_seen_at_ms for each in await store.families(ALICE.user_id, now_ms=4_999, limit=10)]
+    assert seen == [3, 2, 2_500]
     assert await store.families(ALICE.user_id, now_ms=5_000, limit=10) == families[:0:-1]
     await store.end_family("family 2")
     assert await store.families(ALICE.user_id, now_ms=5_000, limit=10) == families[2:]

@@ -1,0 +1,32 @@
+// A fake of the browser's notifications, which a browser without a screen does not show. The texts of those that are
+// shown are in an attribute of the page; `press` clicks one. Permission is given when asked for. `tones` counts those
+// of the sound.
+
+const shown = new Map();
+const tell = () => (document.documentElement.dataset.banners = [...shown.keys()].join("; "));
+globalThis.press = (text) => shown.get(text).onclick();
+globalThis.Notification = class {
+  static get permission() {
+    return localStorage.getItem("permission") ?? "default";
+  }
+  static async requestPermission() {
+    localStorage.setItem("permission", "granted");
+    return "granted";
+  }
+  constructor(title, { body }) {
+    shown.set((this.text = `${title}: ${body}`), this);
+    tell();
+  }
+  close() {
+    shown.delete(this.text);
+    tell();
+  }
+};
+ServiceWorkerContainer.prototype.getRegistration = async () => undefined;
+
+globalThis.tones = 0;
+const { start } = OscillatorNode.prototype;
+OscillatorNode.prototype.start = function (at) {
+  tones++;
+  start.call(this, at);
+};

@@ -1,0 +1,211 @@
+// When a message is worth a notification, and which of several tabs notifies. Time is mocked; the tabs are joined by a
+// fake of the browser's channel.
+
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, mock, test } from "node:test";
+import { fromWire } from "../../../web/messages.js";
+import { decide, Notifier, shouldAsk, textsOf } from "../../../web/notifier.js";
+import { Chats } from "../../../web/stores/chats.js";
+import { Settings } from "../../../web/stores/settings.js";
+import { Tabs } from "../../../web/tabs.js";
+import { ADA, CHAT, fakeStorage, idAt, MIRA, wireMessage } from "./fakes.js";
+
+let channels;
+let stopped;
+beforeEach(() => {
+  channels = [];
+  stopped = [];
+  mock.timers.enable({ apis: ["setTimeout", "Date"] });
+  mock.method(performance, "now", () => Date.now());
+});
+afterEach(() => {
+  mock.restoreAll();
+  mock.timers.reset();
+});
+
+/** A channel to the other tabs of a test. A frozen tab neither receives nor acts. */
+function newChannel() {
+  const channel = {
+    isFrozen: false,
+    close: () => channels.splice(channels.indexOf(channel), 1),
+    postMessage: (data) => {
+      const others = channels.filter((other) => other !== channel && !other.isFrozen);
+      if (!channel.isFrozen) for (const other of others) other.onmessage({ data: structuredClone(data) });
+    },
+  };
+  channels.push(channel);
+  return channel;
+}
+
+/** A tab with its own stores, in which notifications are on and permitted. */
+function newTab(storage = fakeStorage()) {
+  mock.timers.tick(1); // each tab is opened at its own time
+  const channel = newChannel();
+  const chats = new Chats({ profiles: async () => ({ profiles: [] }) }, { user_id: ADA, name: "ada", display_name: "" });
+  chats.profiles.put([{ user_id: MIRA, name: "mira", display_name: "Mira Okafor", about: "" }]);
+  const settings = new Settings(storage);
+  settings.set("desktop", "on");
+  const tabs = new Tabs(channel);
+  const did = [];
+  const notifier = new Notifier(chats, settings, tabs, {
+    permission: () => "granted",
+    show: (chat_id, { title, body }) => did.push(`${title}: ${body}`),
+    close: (chat_id) => did.push(`close ${chat_id}`),
+    playSound: () => did.push("sound"),
+  });
+  chats.subscribe(() => notifier.chatsChanged());
+  const take = () => did.splice(0);
+  return { channel, chats, settings, tabs, notifier, take };
+}
+
+/** A message arrives in each of these tabs. */
+function arrive(minutes, ...tabs) {
+  const message = fromWire(wireMessage(minutes));
+  for (const { chats, notifier, channel } of tabs) {
+    chats.add(message);
+    if (!channel.isFrozen) notifier.arrived(message);
+  }
+}
+
+const read = (minutes, { chats }) => chats.receive({ chat_id: CHAT, user_id: ADA, read_up_to: idAt(minutes) });
+const seconds = (count) => mock.timers.tick(count * 1_000);
+
+test("only news is notified of, in the ways that the settings and the browser permit", () => {
+  const news = { isUnread: true, isShown: false, desktop: "on", sound: "on", permission: "granted" };
+  for (const [change, banner, sound] of [
+    [{}, true, true],
+    [{ isUnread: false }, false, false],
+    [{ isShown: true }, false, false],
+    [{ desktop: "unset" }, false, true],
+    [{ desktop: "off" }, false, true],
+    [{ permission: "denied" }, false, true],
+    [{ permission: "default" }, false, true],
+    [{ sound: "off" }, true, false],
+    [{ sound: "off", desktop: "off" }, false, false],
+  ])
+    assert.deepEqual(decide({ ...news, ...change }), { banner, sound }, JSON.stringify(change));
+});
+
+test("a notification names the sender and the text, unless they are hidden", () => {
+  const message = fromWire(wireMessage(1, { body: "hello" }));
+  const mira = { user_id: MIRA, name: "mira", display_name: "", about: "" };
+  assert.deepEqual(textsOf(message, mira, "shown"), { title: "mira", body: "hello" });
+  assert.deepEqual(textsOf(message, undefined, "shown"), { title: "New message", body: "hello" });
+  assert.deepEqual(textsOf(message, mira, "hidden"), { title: "Rookery", body: "You have a new message." });
+});
+
+test("the page asks after a sent message, and not again after an answer", () => {
+  const ready = { hasSent: true, desktop: "unset", permission: "default" };
+  assert.ok(shouldAsk(ready));
+  for (const change of [{ hasSent: false }, { desktop: "off" }, { permission: "denied" }, { permission: "granted" }])
+    assert.ok(!shouldAsk({ ...ready, ...change }));
+});
+
+test("a message is notified of once, and what is on the screen not at all", () => {
+  const tab = newTab();
+  arrive(1, tab);
+  seconds(5);
+  assert.deepEqual(tab.take(), ["Mira Okafor: text 1", "sound"]);
+  tab.tabs.show(CHAT);
+  arrive(2, tab);
+  seconds(5);
+  assert.deepEqual(tab.take(), []);
+});
+
+test("what is read elsewhere before its turn is not notified of, and closed after it", () => {
+  const tab = newTab();
+  arrive(1, tab);
+  read(1, tab);
+  seconds(5);
+  assert.deepEqual(tab.take(), []);
+  arrive(2, tab);
+  seconds(5);
+  read(1, tab);
+  assert.deepEqual(tab.take(), ["Mira Okafor: text 2", "sound"]);
+  read(2, tab);
+  assert.deepEqual(tab.take(), [`close ${CHAT}`]);
+});
+
+test("of many messages at once the newest is shown, with a pause between two notifications", () => {
+  const tab = newTab();
+  for (let minutes = 1; minutes <= 60; minutes++) {
+    arrive(minutes, tab);
+    mock.timers.tick(50);
+  }
+  const during = tab.take();
+  assert.deepEqual(during, ["Mira Okafor: text 4", "sound", "Mira Okafor: text 44", "sound"]);
+  seconds(5);
+  assert.deepEqual(tab.take(), ["Mira Okafor: text 60", "sound"]);
+});
+
+test("of several tabs the one that was used last notifies", () => {
+  const tabs = [newTab(), newTab(), newTab()];
+  mock.timers.tick(1);
+  tabs[1].tabs.used();
+  arrive(1, ...tabs);
+  seconds(10);
+  assert.deepEqual(tabs.map(({ take }) => take().length), [0, 2, 0]);
+  tabs[1].tabs.stop();
+  arrive(2, tabs[0], tabs[2]);
+  seconds(10);
+  assert.deepEqual([tabs[0], tabs[2]].map(({ take }) => take().length), [0, 2]);
+});
+
+test("the next tab notifies if the one whose turn it is does not", () => {
+  const [one, other] = [newTab(), newTab()];
+  other.channel.isFrozen = true;
+  arrive(1, one, other);
+  seconds(1);
+  assert.deepEqual(one.take(), []);
+  seconds(1);
+  assert.deepEqual(one.take(), ["Mira Okafor: text 1", "sound"]);
+});
+
+test("a tab that receives the message after another one has handled it does nothing", () => {
+  const [one, other] = [newTab(), newTab()];
+  arrive(2, other);
+  seconds(1);
+  arrive(1, one);
+  arrive(2, one);
+  seconds(10);
+  assert.deepEqual(one.take(), []);
+  assert.deepEqual(other.take(), ["Mira Okafor: text 2", "sound"]);
+});
+
+test("what is on the screen of one tab is not notified of in another", () => {
+  const [one, other] = [newTab(), newTab()];
+  one.tabs.show(CHAT);
+  const third = newTab(); // which learns it from the answer
+  arrive(1, one, other, third);
+  seconds(10);
+  for (const tab of [one, other, third]) assert.deepEqual(tab.take(), []);
+  one.tabs.leave();
+  arrive(2, other, third);
+  seconds(10);
+  assert.deepEqual([other, third].map(({ take }) => take().length), [0, 2]);
+});
+
+test("a tab that is brought back is known again, and a browser without channels has one tab", () => {
+  const [one, other] = [newTab(), newTab()];
+  other.tabs.leave();
+  assert.equal(one.tabs.turn, 0);
+  other.tabs.announce();
+  assert.deepEqual([one.tabs.turn, other.tabs.turn], [1, 0]);
+  const alone = new Tabs(null);
+  alone.used();
+  alone.show(CHAT);
+  alone.handled(CHAT, "1");
+  assert.deepEqual([alone.turn, alone.isShown(CHAT), alone.isShown("other")], [0, true, false]);
+  alone.stop();
+});
+
+test("after the end nothing is shown any more, and what is shown is closed", () => {
+  const tab = newTab();
+  arrive(1, tab);
+  seconds(3);
+  tab.take();
+  arrive(2, tab);
+  tab.notifier.stop();
+  seconds(5);
+  assert.deepEqual(tab.take(), [`close ${CHAT}`]);
+});

@@ -1,0 +1,193 @@
+// New versions of the page, and pressed notifications: the page's side and the service worker.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { mock, test } from "node:test";
+import vm from "node:vm";
+import { Updates } from "../../../web/stores/updates.js";
+import { settle } from "./fakes.js";
+
+const [OLD, NEW] = ["/assets/00000000000000aa", "/assets/00000000000000bb"];
+
+/** `navigator.serviceWorker`, whose worker the test speaks for. */
+function fakeContainer() {
+  const update = mock.fn(async () => {});
+  const container = { update, register: async () => ({ update }) };
+  container.addEventListener = (_, listener) => (container.tell = (data) => listener({ data }));
+  return container;
+}
+
+function started() {
+  const container = fakeContainer();
+  const updates = new Updates(container, `http://localhost${OLD}/main.js`);
+  updates.start();
+  return { container, updates };
+}
+
+test("only another version than the page's own is an update", () => {
+  const { container, updates } = started();
+  container.tell({ version: OLD });
+  assert.equal(updates.isReady, false);
+  let changes = 0;
+  updates.subscribe(() => changes++);
+  container.tell({ version: NEW });
+  assert.deepEqual([updates.isReady, changes], [true, 1]);
+});
+
+test("the page looks for updates at most every 10 seconds", async (context) => {
+  let now_ms = 5;
+  context.mock.method(performance, "now", () => now_ms);
+  const { container, updates } = started();
+  for (now_ms of [6, 10_004, 10_005, 10_006]) await updates.check();
+  assert.equal(container.update.mock.callCount(), 1);
+});
+
+test("without a service worker, or offline, looking for updates does nothing", async () => {
+  const plain = new Updates(undefined, "");
+  plain.start();
+  await plain.check();
+  const { container, updates } = started();
+  container.update.mock.mockImplementation(() => Promise.reject(new TypeError("offline")));
+  await updates.check();
+  assert.equal(updates.isReady, false);
+});
+
+test("a pressed notification opens its chat", () => {
+  const { container, updates } = started();
+  const opened = [];
+  updates.onOpen = (chat_id) => opened.push(chat_id);
+  container.tell({ open: "d-1-2" });
+  assert.deepEqual([opened, updates.isReady], [["d-1-2"], false]);
+});
+
+// ---- the service worker
+
+const page = (assets) => `<link href="${assets}/base.css"><script src="${assets}/main.js"></script>`;
+
+/** The service worker with a cache, and a server whose `files` the test changes; null: no connection. */
+function worker(files) {
+  const kept = new Map();
+  const server = { files, requests: [], status: 200, stuck: false };
+  const path = (request) => new URL(request.url ?? request, "http://localhost").pathname;
+  const fetch = async (request) => {
+    server.requests.push(path(request));
+    if (server.files === null) throw new TypeError("offline");
+    if (server.stuck) await new Promise(() => {});
+    const body = server.files[path(request)];
+    return new Response(body, { status: body === undefined ? 404 : server.status });
+  };
+  const cache = {
+    match: async (request) => kept.get(path(request))?.clone(),
+    put: async (request, response) => void kept.set(path(request), response),
+    keys: async () => [...kept.keys()].map((url) => ({ url })),
+    delete: async (request) => kept.delete(request.url),
+    addAll: async (paths) => {
+      for (const one of paths) {
+        const response = await fetch(one);
+        if (!response.ok) throw new TypeError(one);
+        kept.set(one, response);
+      }
+    },
+  };
+  const listeners = {};
+  const windows = [];
+  const clients = { claim: async () => {}, matchAll: async () => windows, openWindow: mock.fn(async () => {}) };
+  const location = new URL("http://localhost/sw.js");
+  const self = { clients, skipWaiting: async () => {}, addEventListener: (type, one) => (listeners[type] = one) };
+  const source = readFileSync(new URL("../../../web/sw.js", import.meta.url), "utf8").replace("{{assets}}", NEW);
+  vm.runInNewContext(source, { self, fetch, location, URL, TypeError, setTimeout, caches: { open: async () => cache } });
+  const emit = async (type, event = {}) => {
+    const work = [];
+    let response;
+    listeners[type]({ ...event, waitUntil: (one) => work.push(one), respondWith: (one) => (response = one) });
+    const served = await response;
+    await settle();
+    if (!server.stuck) await Promise.all(work);
+    return served;
+  };
+  const get = (address, mode = "cors", method = "GET") => {
+    const request = { url: new URL(address, "http://localhost").href, mode, method };
+    return emit("fetch", { request });
+  };
+  const text = async (address, mode) => (await get(address, mode))?.text();
+  return { server, kept, clients, windows, emit, get, text };
+}
+
+const filesOf = (assets) => ({ "/": page(assets), [`${assets}/base.css`]: "css", [`${assets}/main.js`]: "js" });
+
+test("the page opens with its files after the connection is lost, and a warm start asks for the page alone", async () => {
+  const { server, emit, text } = worker(filesOf(OLD));
+  await emit("install");
+  server.requests.length = 0;
+  assert.equal(await text("/", "navigate"), page(OLD));
+  assert.equal(await text(`${OLD}/main.js`), "js");
+  assert.deepEqual(server.requests, ["/"]);
+  server.files = null;
+  assert.equal(await text("/", "navigate"), page(OLD));
+  assert.equal(await text(`${OLD}/main.js`), "js");
+});
+
+test("a failing server, or one that needs more than 3 seconds, gets the kept page", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const { server, emit, text } = worker(filesOf(OLD));
+  await emit("install");
+  server.status = 502;
+  assert.equal(await text("/", "navigate"), page(OLD));
+  server.stuck = true;
+  const opening = text("/", "navigate");
+  await settle();
+  context.mock.timers.tick(2_999);
+  assert.equal(await Promise.race([opening, settle()]), undefined);
+  context.mock.timers.tick(1);
+  assert.equal(await opening, page(OLD));
+});
+
+test("a new version is kept beside the one before it, and only when it is whole", async () => {
+  const { server, kept, emit, get } = worker(filesOf(OLD));
+  await emit("install");
+  server.files = { ...filesOf(NEW), [`${NEW}/main.js`]: undefined };
+  await get("/", "navigate");
+  assert.equal(await kept.get("/").clone().text(), page(OLD));
+  server.files = filesOf(NEW);
+  await get("/", "navigate");
+  assert.ok(kept.has(`${OLD}/main.js`) && kept.has(`${NEW}/main.js`));
+  const third = "/assets/00000000000000cc";
+  server.files = filesOf(third);
+  await get("/", "navigate");
+  assert.deepEqual([kept.has(`${OLD}/main.js`), kept.has(`${NEW}/main.js`), kept.has(`${third}/main.js`)], [false, true, true]);
+});
+
+test("the API, the admin page, other pages and other servers are left to the network", async () => {
+  const { get } = worker(filesOf(OLD));
+  const left = [
+    ["/v1/me"],
+    ["/sw.js"],
+    ["/admin", "navigate"],
+    ["/docs", "navigate"],
+    [`${OLD}/admin/main.js`],
+    ["https://example.org/assets/00000000000000aa/main.js"],
+    ["/", "navigate", "POST"],
+    ["/"],
+  ];
+  for (const request of left) assert.equal(await get(...request), undefined, request[0]);
+});
+
+test("open pages learn of the new version", async () => {
+  const { windows, emit } = worker(filesOf(OLD));
+  const told = [];
+  windows.push({ url: "http://localhost/", postMessage: (message) => told.push(message.version) });
+  await emit("activate");
+  assert.deepEqual(told, [NEW]);
+});
+
+test("a pressed notification opens its chat in the open page, or in a new one", async () => {
+  const { windows, clients, emit } = worker(filesOf(OLD));
+  const notification = { close() {}, data: { chat_id: "d-1-2" } };
+  await emit("notificationclick", { notification });
+  assert.equal(clients.openWindow.mock.calls[0].arguments[0], "/#d-1-2");
+  const told = [];
+  windows.push({ url: "http://localhost/admin" });
+  windows.push({ url: "http://localhost/#x", focus: async () => told.push("focus"), postMessage: ({ open }) => told.push(open) });
+  await emit("notificationclick", { notification });
+  assert.deepEqual([told, clients.openWindow.mock.callCount()], [["focus", "d-1-2"], 1]);
+});

@@ -1,0 +1,49 @@
+// The page of a signed-in user: opens what this browser keeps, connects the stores, and shows the chats.
+
+import { Api } from "./api.js";
+import { AppShell } from "./components/app-shell.js";
+import { Credentials } from "./credentials.js";
+import { Chats } from "./stores/chats.js";
+import { openCopies } from "./stores/database.js";
+import { openKept } from "./stores/old-keys.js";
+import { Recent } from "./stores/recent.js";
+import { Settings } from "./stores/settings.js";
+import { SafeStorage } from "./stores/storage.js";
+import { Sync } from "./stores/sync.js";
+import { Updates } from "./stores/updates.js";
+
+/** @import {User} from "./types.js" */
+
+/** One for this page, whoever signs in. */
+const updates = new Updates(navigator.serviceWorker, import.meta.url);
+updates.start();
+
+/**
+ * Shows the chats until the sign-in ends.
+ * @param {User} user
+ * @param {{storage: SafeStorage, settings: Settings, credentials: Credentials, api: Api}} page
+ * @param {(notice: string) => void} ended called with the reason; empty if the user signed out here
+ */
+export async function showChats(user, { storage, settings, credentials, api }, ended) {
+  const life = new AbortController();
+  const chats = new Chats(api, user);
+  const isSignedIn = () => credentials.current?.user.user_id === user.user_id;
+  const recent = new Recent(chats, openCopies(user.user_id), isSignedIn);
+  const [kept] = await Promise.all([openKept(storage, user.user_id), recent.start()]);
+  const sync = new Sync(api, chats, kept);
+  const shell = new AppShell(api, chats, sync, settings, updates);
+  sync.subscribe(() => {
+    if (sync.isOnline) void updates.check(); // perhaps the server was updated meanwhile
+    if (!sync.hasEnded) return;
+    life.abort();
+    void recent.stop();
+    shell.stop();
+    ended(shell.leaving ? "" : "You have been signed out. Sign in to go on.");
+  });
+  credentials.onEnded = () => sync.session.end();
+  const leftOrBack = () => void (document.visibilityState === "hidden" ? recent.save() : updates.check());
+  document.addEventListener("visibilitychange", leftOrBack, { signal: life.signal });
+  document.body.replaceChildren(shell.element);
+  shell.start();
+  sync.start();
+}

@@ -1,0 +1,69 @@
+// Notifications of the browser outside the page: one for each chat. The service worker shows them where there is one,
+// so that a click opens the chat after the page was closed, too; browsers of phones have no others.
+
+/** Those that the page itself shows, by chat_id. @type {Map<string, Notification>} */
+const shown = new Map();
+/** Ends when all earlier work is done. */
+let before = Promise.resolve();
+
+/** Whether the browser has notifications at this address: with https, and on localhost. */
+export const isSupported = () => isSecureContext && "Notification" in globalThis;
+
+/** @returns {NotificationPermission} */
+export const permission = () => (isSupported() ? Notification.permission : "denied");
+
+/** Asks the person, in response to a click. @returns {Promise<NotificationPermission>} */
+export const askForPermission = async () => (isSupported() ? Notification.requestPermission() : "denied");
+
+/**
+ * Shows a notification in place of an earlier one of the chat. It is silent, as the page has its own sound.
+ * @param {string} chat_id
+ * @param {{title: string, body: string}} texts
+ * @param {() => void} open shows the chat
+ */
+export function show(chat_id, { title, body }, open) {
+  const icon = new URL("icon.svg", import.meta.url).href;
+  const options = { body, icon, tag: chat_id, renotify: true, silent: true, data: { chat_id } };
+  inOrder(async () => {
+    const worker = await registration();
+    if (worker) await worker.showNotification(title, options);
+    else showHere(title, options, open);
+  });
+}
+
+/** @param {string} chat_id */
+export function close(chat_id) {
+  inOrder(async () => {
+    const worker = await registration();
+    for (const banner of (await worker?.getNotifications({ tag: chat_id })) ?? []) banner.close();
+    shown.get(chat_id)?.close();
+    shown.delete(chat_id);
+  });
+}
+
+/**
+ * @param {string} title
+ * @param {NotificationOptions & {data: {chat_id: string}}} options
+ * @param {() => void} open
+ */
+function showHere(title, options, open) {
+  const { chat_id } = options.data;
+  const banner = new Notification(title, options);
+  shown.set(chat_id, banner);
+  banner.onclick = () => {
+    banner.close();
+    focus();
+    open();
+  };
+}
+
+/** A notification that was closed is not shown afterwards. @param {() => Promise<void>} work */
+function inOrder(work) {
+  before = before.then(work).catch(() => {}); // the person or the system has just forbidden it
+}
+
+/** The service worker that can show notifications. */
+async function registration() {
+  const found = await navigator.serviceWorker?.getRegistration();
+  return found?.active ? found : undefined;
+}

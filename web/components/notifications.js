@@ -1,0 +1,90 @@
+// Notifications in the page: tells the notifier what is on the screen, and asks once whether the person wants them.
+
+import * as banners from "../banners.js";
+import { Notifier, shouldAsk } from "../notifier.js";
+import { playSound } from "../sound.js";
+import { Tabs } from "../tabs.js";
+import { h } from "../view.js";
+import { textButton } from "./buttons.js";
+
+/** @import {App} from "./app-shell.js" */
+/** @import {Message} from "../types.js" */
+/** @import {Settings} from "../stores/settings.js" */
+
+const QUESTION = "Get a notification when a message arrives while you are elsewhere?";
+
+export class Notifications {
+  #app;
+  #shownChat;
+  #tabs = new Tabs();
+  /** The chat whose end was on the screen last; empty if none was. */
+  #shown = "";
+  #notifier;
+
+  /** @param {App} app @param {() => string} shownChat the chat whose end is on the screen; empty if none is */
+  constructor(app, shownChat) {
+    this.#app = app;
+    this.#shownChat = shownChat;
+    this.#notifier = new Notifier(app.chats, app.settings, this.#tabs, {
+      permission: banners.permission,
+      show: (chat_id, texts) => banners.show(chat_id, texts, () => app.open(chat_id)),
+      close: banners.close,
+      playSound,
+    });
+  }
+
+  /** @param {AbortSignal} signal that ends it */
+  start(signal) {
+    addEventListener("focus", () => this.#tabs.used(), { signal });
+    addEventListener("pagehide", () => this.#tabs.leave(), { signal });
+    addEventListener("pageshow", () => this.#tabs.announce(), { signal });
+    document.addEventListener("visibilitychange", () => this.rendered(), { signal });
+    this.#app.chats.subscribe(() => this.#notifier.chatsChanged());
+    signal.addEventListener("abort", () => {
+      this.#notifier.stop();
+      this.#tabs.stop();
+    });
+  }
+
+  /** A message of another user arrived live. @param {Message} message */
+  arrived(message) {
+    this.rendered();
+    this.#notifier.arrived(message);
+  }
+
+  /** Something else may be on the screen now. */
+  rendered() {
+    const chat_id = this.#shownChat();
+    if (chat_id === this.#shown) return;
+    this.#shown = chat_id;
+    this.#tabs.show(chat_id);
+    if (chat_id) banners.close(chat_id); // perhaps a tab has shown it that is closed
+  }
+
+  /** The question, after the first message that was sent. */
+  view() {
+    const { sending, settings } = this.#app;
+    const state = { hasSent: sending.hasSent, desktop: settings.get("desktop"), permission: banners.permission() };
+    return (
+      shouldAsk(state) &&
+      h(
+        "div",
+        { class: "notice question", role: "status", key: "question" },
+        h("span", {}, QUESTION),
+        h(
+          "span",
+          { class: "answers" },
+          textButton("", () => void turnOn(settings), "Turn on"),
+          textButton("", () => settings.set("desktop", "off"), "Not now"),
+        ),
+      )
+    );
+  }
+}
+
+/** Turns notifications on, if the browser and the person permit them. @param {Settings} settings */
+export async function turnOn(settings) {
+  const permission = await banners.askForPermission();
+  settings.set("desktop", permission === "granted" ? "on" : "off");
+  return permission;
+}

@@ -1,0 +1,87 @@
+// The start of a user without chats: people to write to and, for admins, an invite to share.
+
+import { explain } from "../api.js";
+import { h, memo } from "../view.js";
+import { failure, skeletonRows } from "./empty.js";
+import { personRow } from "./people-search.js";
+
+/** @import {App} from "./app-shell.js" */
+/** @import {Profile} from "../types.js" */
+
+/** People that are shown: some of those with an account. The search finds the others. */
+const MAX_PEOPLE = 10;
+/** An invite from here: how many accounts can be created with it, and how many days it is valid. */
+const INVITE = { uses: 10, days: 7 };
+
+export class Start {
+  #app;
+  #open;
+  /** Null until they are loaded. @type {Profile[] | null} */
+  #people = null;
+  #isAsked = false;
+  #failure = "";
+  #isInviting = false;
+  #inviteFailure = "";
+
+  /** @param {App} app @param {(chat_id: string) => void} open */
+  constructor(app, open) {
+    this.#app = app;
+    this.#open = open;
+  }
+
+  view() {
+    if (!this.#isAsked) void this.#load();
+    return h(
+      "section",
+      { class: "start", key: "start", "aria-labelledby": "start-title" },
+      h("h2", { class: "section", id: "start-title" }, "People to write to"),
+      h("div", { "aria-live": "polite" }, this.#list()),
+      this.#app.chats.me.is_admin && this.#invitation(),
+    );
+  }
+
+  #list() {
+    if (this.#failure) return memo("failed", [this.#failure], () => failure(this.#failure, () => void this.#load()));
+    if (!this.#people) return memo("waiting", [], () => skeletonRows(3));
+    if (!this.#people.length) return h("p", { class: "soft" }, "Nobody else has an account yet.");
+    return this.#people.map((profile) => personRow(profile, this.#app.chats.me, this.#open));
+  }
+
+  #invitation() {
+    const button = { class: "primary", type: "button", disabled: this.#isInviting, onclick: () => void this.#invite() };
+    return [
+      h("button", button, "Invite people"),
+      h("p", { class: "note error", role: "alert" }, this.#inviteFailure),
+    ];
+  }
+
+  async #load() {
+    this.#isAsked = true;
+    this.#failure = "";
+    try {
+      const { profiles } = await this.#app.api.people(MAX_PEOPLE + 1);
+      const others = profiles.filter(({ user_id }) => user_id !== this.#app.chats.me.user_id);
+      this.#people = others.slice(0, MAX_PEOPLE);
+    } catch (fault) {
+      this.#failure = explain(fault);
+    }
+    this.#app.root.invalidate();
+  }
+
+  /** Creates an invite and shows its link. The modules of the admin page do it, and are loaded for that. */
+  async #invite() {
+    this.#isInviting = true;
+    this.#inviteFailure = "";
+    this.#app.root.invalidate();
+    try {
+      const [{ AdminApi }, { showLink }] = await Promise.all([import("../admin/api.js"), import("../admin/links.js")]);
+      const { token } = await new AdminApi(this.#app.api).createInvite(INVITE.uses, INVITE.days);
+      const words = `Send this link to the people whom you invite. ${INVITE.uses} accounts can be created with it in the next ${INVITE.days} days.`;
+      showLink("Invite", words, "invite", token);
+    } catch (fault) {
+      this.#inviteFailure = explain(fault);
+    }
+    this.#isInviting = false;
+    this.#app.root.invalidate();
+  }
+}

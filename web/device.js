@@ -1,0 +1,30 @@
+// The name of this browser in the list of the user's sign-ins.
+
+/** A browser's user agent also names those that it imitates, so the most special names come first. */
+const BROWSERS = /** @type {const} */ ([
+  [/\bEdgA?\//, "Edge"],
+  [/\bEdgiOS\//, "Edge"],
+  [/\bOPR\//, "Opera"],
+  [/\b(Firefox|FxiOS)\//, "Firefox"],
+  [/\b(Chrome|CriOS|HeadlessChrome)\//, "Chrome"],
+  [/\bSafari\//, "Safari"],
+]);
+const SYSTEMS = /** @type {const} */ ([
+  [/\biPhone\b/, "iPhone"],
+  [/\biPad\b/, "iPad"],
+  [/\bAndroid\b/, "Android"],
+  [/\bCrOS\b/, "ChromeOS"],
+  [/\bWindows\b/, "Windows"],
+  [/\bMacintosh\b/, "macOS"],
+  [/\bLinux\b/, "Linux"],
+]);
+
+/** Such as "Firefox on Windows". @param {string} userAgent */
+export function deviceName(userAgent) {
+  const browser = nameIn(userAgent, BROWSERS) || "Browser";
+  const system = nameIn(userAgent, SYSTEMS);
+  return system ? `${browser} on ${system}` : browser;
+}
+
+/** @param {string} userAgent @param {readonly (readonly [RegExp, string])[]} names */
+const nameIn = (userAgent, names) => names.find(([pattern]) => pattern.test(userAgent))?.[1] ?? "";

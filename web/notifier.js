@@ -1,0 +1,161 @@
+// Decides which messages are worth a notification. A message of another user arrives in every tab; the tab that was
+// used last notifies, and if it does not within its turn, as when the browser has frozen it, the next one does.
+
+import { marksOf } from "./chats.js";
+import { displayName } from "./format.js";
+import { compareIds, laterId } from "./messages.js";
+import { Chats } from "./stores/chats.js";
+import { Settings } from "./stores/settings.js";
+import { Tabs } from "./tabs.js";
+
+/** @import {Message, Profile} from "./types.js" */
+
+/** Before the first turn: for the state of other tabs, and for a device on which the message is being read. */
+const FIRST_TURN_MS = 200;
+/** Between the turns of two tabs. */
+const TURN_MS = 1_000;
+/** The shortest time between two sounds, and between two notifications of one chat. */
+const PAUSE_MS = 2_000;
+
+/**
+ * @typedef {object} Situation
+ * @property {boolean} isUnread no device has read the message
+ * @property {boolean} isShown the end of its chat is on the screen of a tab
+ * @property {string} desktop the setting
+ * @property {string} sound the setting
+ * @property {NotificationPermission} permission of the browser
+ */
+
+/** How to notify of a message. @param {Situation} situation @returns {{banner: boolean, sound: boolean}} */
+export function decide({ isUnread, isShown, desktop, sound, permission }) {
+  const isNews = isUnread && !isShown;
+  return { banner: isNews && desktop === "on" && permission === "granted", sound: isNews && sound === "on" };
+}
+
+/**
+ * The texts of a notification.
+ * @param {Message} message
+ * @param {Profile | undefined} sender undefined while it is loading
+ * @param {string} content the setting
+ */
+export function textsOf({ body }, sender, content) {
+  if (content === "hidden") return { title: "Rookery", body: "You have a new message." };
+  return { title: sender ? displayName(sender) : "New message", body };
+}
+
+/**
+ * Whether to ask for notifications: the person has just used the page for its purpose, and has not chosen yet.
+ * @param {{hasSent: boolean, desktop: string, permission: NotificationPermission}} state
+ */
+export const shouldAsk = ({ hasSent, desktop, permission }) =>
+  hasSent && desktop === "unset" && permission === "default";
+
+/**
+ * The browser, as far as notifications use it.
+ * @typedef {object} Browser
+ * @property {() => NotificationPermission} permission "denied" where there are none
+ * @property {(chat_id: string, texts: {title: string, body: string}) => void} show replaces the one of the chat
+ * @property {(chat_id: string) => void} close
+ * @property {() => void} playSound
+ */
+
+export class Notifier {
+  #chats;
+  #settings;
+  #tabs;
+  #browser;
+  /**
+   * The newest message of each chat for which the turn of this tab is to come.
+   * @type {Map<string, {message: Message, timer: ReturnType<typeof setTimeout>}>}
+   */
+  #waiting = new Map();
+  /** The newest message of each chat that a tab has handled. @type {Map<string, string>} */
+  #handled = new Map();
+  /** The messages whose notifications this tab shows, by chat_id. @type {Map<string, string>} */
+  #shown = new Map();
+  /** When this tab has notified last, of each chat. @type {Map<string, number>} */
+  #notified_ms = new Map();
+  #sounded_ms = -Infinity;
+
+  /** @param {Chats} chats @param {Settings} settings @param {Tabs} tabs @param {Browser} browser */
+  constructor(chats, settings, tabs, browser) {
+    this.#chats = chats;
+    this.#settings = settings;
+    this.#tabs = tabs;
+    this.#browser = browser;
+    tabs.onHandled = (chat_id, message_id) => this.#wasHandled(chat_id, message_id);
+  }
+
+  /** A message of another user arrived live. @param {Message} message */
+  arrived(message) {
+    const { chat_id, message_id } = message;
+    if (compareIds(message_id, this.#handled.get(chat_id) ?? "0") <= 0) return;
+    const waiting = this.#waiting.get(chat_id);
+    if (waiting) return void (waiting.message = message);
+    const since_ms = performance.now() - (this.#notified_ms.get(chat_id) ?? -Infinity);
+    const after_ms = Math.max(FIRST_TURN_MS + this.#tabs.turn * TURN_MS, PAUSE_MS - since_ms);
+    this.#waiting.set(chat_id, { message, timer: setTimeout(() => this.#take(chat_id), after_ms) });
+  }
+
+  /** Closes the notifications of what was read meanwhile, here or elsewhere. */
+  chatsChanged() {
+    for (const [chat_id, message_id] of this.#shown) {
+      if (this.#isUnread(chat_id, message_id)) continue;
+      this.#shown.delete(chat_id);
+      this.#browser.close(chat_id);
+    }
+  }
+
+  stop() {
+    for (const { timer } of this.#waiting.values()) clearTimeout(timer);
+    for (const chat_id of this.#shown.keys()) this.#browser.close(chat_id);
+  }
+
+  /** It is the turn of this tab. @param {string} chat_id */
+  #take(chat_id) {
+    const message = this.#waiting.get(chat_id)?.message;
+    this.#waiting.delete(chat_id);
+    if (!message) return;
+    const { banner, sound } = decide({
+      isUnread: this.#isUnread(chat_id, message.message_id),
+      isShown: this.#tabs.isShown(chat_id),
+      desktop: this.#settings.get("desktop"),
+      sound: this.#settings.get("sound"),
+      permission: this.#browser.permission(),
+    });
+    this.#tabs.handled(chat_id, message.message_id);
+    if (banner || sound) this.#notified_ms.set(chat_id, performance.now());
+    if (banner) this.#show(message);
+    if (sound) this.#sound();
+  }
+
+  /** @param {Message} message */
+  #show(message) {
+    const { chat_id, message_id, sender_id } = message;
+    const texts = textsOf(message, this.#chats.profiles.get(sender_id), this.#settings.get("content"));
+    this.#browser.show(chat_id, texts);
+    this.#shown.set(chat_id, message_id);
+  }
+
+  #sound() {
+    const now_ms = performance.now();
+    if (now_ms - this.#sounded_ms < PAUSE_MS) return;
+    this.#sounded_ms = now_ms;
+    this.#browser.playSound();
+  }
+
+  /** @param {string} chat_id @param {string} message_id */
+  #isUnread(chat_id, message_id) {
+    const chat = this.#chats.of(chat_id);
+    return compareIds(marksOf(chat, this.#chats.me.user_id).read_up_to, message_id) < 0;
+  }
+
+  /** @param {string} chat_id @param {string} message_id */
+  #wasHandled(chat_id, message_id) {
+    this.#handled.set(chat_id, laterId(this.#handled.get(chat_id) ?? "0", message_id));
+    const waiting = this.#waiting.get(chat_id);
+    if (!waiting || compareIds(waiting.message.message_id, message_id) > 0) return;
+    clearTimeout(waiting.timer);
+    this.#waiting.delete(chat_id);
+  }
+}

@@ -1,0 +1,155 @@
+// Copies of the newest chats in this browser, with the messages that were read last, so that the page opens with them
+// before the server answers, or without a connection. They are deleted when the sign-in ends.
+
+import { merge, withLive } from "../messages.js";
+import { Chats } from "./chats.js";
+
+/** @import {Chat, Message, Profile} from "../types.js" */
+
+/** Chats that are copied: the newest ones. */
+const MAX_CHATS = 50;
+/** The last messages of each: at most so many, with at most so many characters of text. */
+const MAX_MESSAGES = 50;
+const MAX_CHARACTERS = 100_000;
+/** From a change to the writing of all changes until then. */
+const PAUSE_MS = 2_000;
+/** Reading that takes longer is given up: the page waits for it. */
+const READ_DEADLINE_MS = 1_000;
+
+/** @typedef {{chat: Chat, messages: readonly Message[], profile: Profile | undefined}} Copy */
+/**
+ * One user's copies in a database, by chat_id.
+ * @typedef {object} Copies
+ * @property {() => Promise<[chat_id: string, copy: unknown][]>} read
+ * @property {(changed: Map<string, Copy | null>) => Promise<void>} write null removes a copy
+ * @property {() => Promise<void>} clear
+ */
+
+export class Recent {
+  #chats;
+  #opening;
+  #isSignedIn;
+  /** What is in the database. @type {Map<string, Copy>} */
+  #copies = new Map();
+  /** The messages in memory from which each copy was made. @type {Map<string, readonly Message[]>} */
+  #sources = new Map();
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+  #isStopped = false;
+
+  /**
+   * @param {Chats} chats
+   * @param {Promise<Copies>} opening without a database nothing is copied
+   * @param {() => boolean} isSignedIn whether the user of these chats is signed in, which another tab may end
+   */
+  constructor(chats, opening, isSignedIn) {
+    this.#chats = chats;
+    this.#opening = opening.catch(() => null);
+    this.#isSignedIn = isSignedIn;
+  }
+
+  /** Shows the copied chats, as far as they can be read, and copies all changes from then on. */
+  async start() {
+    const late = new Promise((resolve) => setTimeout(() => resolve([]), READ_DEADLINE_MS));
+    const rows = await Promise.race([this.#read(), late]);
+    for (const [chat_id, copy] of rows) if (isCopy(copy)) this.#copies.set(chat_id, copy);
+    this.#chats.restore([...this.#copies.values()]);
+    this.#chats.subscribe(() => {
+      this.#timer ??= setTimeout(() => void this.save(), PAUSE_MS);
+    });
+  }
+
+  /** Copies the changes now; for a page that is about to close. */
+  async save() {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#isStopped || !this.#isSignedIn()) return;
+    const changed = this.#changes();
+    if (changed.size) await this.#use((copies) => copies.write(changed));
+  }
+
+  /** The sign-in has ended: deletes all copies. */
+  async stop() {
+    this.#isStopped = true;
+    clearTimeout(this.#timer);
+    await this.#use((copies) => copies.clear());
+  }
+
+  /** @returns {Promise<[string, unknown][]>} */
+  async #read() {
+    return (await this.#use((copies) => copies.read())) ?? [];
+  }
+
+  /** @returns {Map<string, Copy | null>} */
+  #changes() {
+    const { all, conversations } = this.#chats;
+    /** @type {Map<string, Copy | null>} */
+    const changed = new Map();
+    const newest = all.slice(0, MAX_CHATS);
+    for (const chat of newest) {
+      const { chat_id } = chat;
+      const before = this.#copies.get(chat_id);
+      const profile = this.#chats.partner(chat_id);
+      const source = conversations.known(chat_id);
+      const isSame = before?.chat === chat && before.profile === profile && this.#sources.get(chat_id) === source;
+      if (isSame) continue;
+      this.#sources.set(chat_id, source);
+      changed.set(chat_id, { chat, messages: lastOf(chat, before?.messages ?? [], source), profile });
+    }
+    const ids = new Set(newest.map(({ chat_id }) => chat_id));
+    for (const chat_id of this.#copies.keys()) if (!ids.has(chat_id)) changed.set(chat_id, null);
+    for (const [chat_id, copy] of changed) {
+      if (copy) this.#copies.set(chat_id, copy);
+      else this.#copies.delete(chat_id);
+    }
+    return changed;
+  }
+
+  /**
+   * Uses the database; without one, or if it fails, nothing happens: the server has everything.
+   * @template Result
+   * @param {(copies: Copies) => Promise<Result>} use
+   */
+  async #use(use) {
+    try {
+      const copies = await this.#opening;
+      return copies ? await use(copies) : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+/**
+ * The last messages of those that were copied, those that are loaded, and the newest one. Some between them may be
+ * missing, until the chat is loaded again.
+ * @param {Chat} chat
+ * @param {readonly Message[]} before
+ * @param {readonly Message[]} loaded
+ */
+function lastOf({ newest }, before, loaded) {
+  const all = merge(newest ? withLive(before, newest) : before, loaded.slice(-MAX_MESSAGES));
+  const last = all.slice(-MAX_MESSAGES);
+  let characters = 0;
+  const first = last.findLastIndex(({ body }) => (characters += body.length) > MAX_CHARACTERS) + 1;
+  return last.slice(first);
+}
+
+/**
+ * Whether a value is a copy: another version of the page may have written it.
+ * @param {any} value
+ * @returns {value is Copy}
+ */
+function isCopy(value) {
+  const { chat, messages, profile } = value ?? {};
+  const isChat = typeof chat?.chat_id === "string" && Array.isArray(chat.member_ids) && isMessage(chat.newest);
+  const isKnown = typeof chat?.unread === "number" && typeof chat?.marks === "object" && chat.marks !== null;
+  const isProfile = profile === undefined || typeof profile?.display_name === "string";
+  return isChat && isKnown && isProfile && Array.isArray(messages) && messages.every(isMessage);
+}
+
+/** @param {any} value */
+function isMessage(value) {
+  const texts = [value?.key, value?.message_id, value?.sender_id, value?.body];
+  return texts.every((text) => typeof text === "string") && Array.isArray(value.reactions);
+}

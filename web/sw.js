@@ -1,0 +1,123 @@
+// The service worker of the chat page: keeps the page and its files in this browser, so that it opens without a
+// connection. Everything else (the API, sessions, the admin page, `/docs`) goes to the network as if it were not there.
+
+/** The path of the newest version, filled in by `bff/site.py`: when it changes, browsers install this script again. */
+const VERSION = "{{assets}}";
+/** The one cache: the page as it was opened last, the files of its version, and those of the version before. */
+const CACHE = "rookery";
+/** A page that takes longer is opened as it was kept, in milliseconds. */
+const SLOW_MS = 3_000;
+/** The files of a version; without those of the admin page, which is of no use without a connection. */
+const FILE = /^\/assets\/[0-9a-f]{16}\/(?!admin\/)/;
+
+/**
+ * As much of the worker's scope as is used: the type checker knows a page's scope alone.
+ * @typedef {object} Client
+ * @property {string} url
+ * @property {() => Promise<unknown>} focus
+ * @property {(message: object) => void} postMessage
+ */
+/**
+ * @typedef {object} Scope
+ * @property {{
+ *   claim: () => Promise<void>,
+ *   matchAll: (options: object) => Promise<Client[]>,
+ *   openWindow: (address: string) => Promise<unknown>,
+ * }} clients
+ * @property {() => Promise<void>} skipWaiting
+ * @property {(type: string, listener: (event: any) => void) => void} addEventListener
+ */
+const scope = /** @type {Scope} */ (/** @type {unknown} */ (self));
+
+scope.addEventListener("install", (event) => {
+  // It need not wait for open pages to close: their files have other paths than those of the new version.
+  event.waitUntil(fetch("/", { cache: "no-cache" }).then(keep).then(() => scope.skipWaiting()));
+});
+
+scope.addEventListener("activate", (event) => event.waitUntil(begin()));
+
+scope.addEventListener("fetch", (event) => {
+  const { method, mode, url } = event.request;
+  const { origin, pathname } = new URL(url);
+  if (method !== "GET" || origin !== location.origin) return;
+  if (mode === "navigate" && pathname === "/") event.respondWith(openPage(event));
+  else if (FILE.test(pathname)) event.respondWith(file(event));
+});
+
+// A notification with `data: {chat_id}` opens its chat, in a page that is open or in a new one.
+scope.addEventListener("notificationclick", (event) => {
+  event.notification.close();
+  event.waitUntil(openChat(event.notification.data?.chat_id ?? ""));
+});
+
+/** Serves the open pages too, and tells them which version is the newest. */
+async function begin() {
+  await scope.clients.claim();
+  for (const client of await pages()) client.postMessage({ version: VERSION });
+}
+
+const pages = () => scope.clients.matchAll({ type: "window", includeUncontrolled: true });
+
+/**
+ * The page from the server; the kept one if the server is away, failing or slow.
+ * @param {any} event
+ * @returns {Promise<Response>}
+ */
+async function openPage(event) {
+  const kept = await (await caches.open(CACHE)).match("/");
+  const loading = fetch(event.request);
+  event.waitUntil(loading.then((page) => keep(page.clone())).catch(() => {}));
+  if (!kept) return loading;
+  const usable = loading.then((page) => (page.status < 500 ? page : kept)).catch(() => kept);
+  return Promise.race([usable, sleep(SLOW_MS).then(() => kept)]);
+}
+
+/**
+ * A file of a version, from the cache if it is there.
+ * @param {any} event
+ * @returns {Promise<Response>}
+ */
+async function file(event) {
+  const cache = await caches.open(CACHE);
+  const kept = await cache.match(event.request);
+  if (kept) return kept;
+  const response = await fetch(event.request);
+  if (response.ok) event.waitUntil(cache.put(event.request, response.clone()).catch(() => {}));
+  return response;
+}
+
+/**
+ * Keeps a page with its scripts, styles and drawings, and drops the files of older versions than the one before it.
+ * @param {Response} page
+ * @throws {TypeError} if a file could not be loaded; then the page before stays
+ */
+async function keep(page) {
+  if (!page.ok) throw new TypeError(`the page has the status ${page.status}`);
+  const cache = await caches.open(CACHE);
+  const before = versionOf(await (await cache.match("/"))?.text());
+  const html = await page.clone().text();
+  const files = [...new Set(html.match(/\/assets\/[^"]+\.(?:js|css|svg)/g))];
+  const missing = await Promise.all(files.map(async (path) => ((await cache.match(path)) ? "" : path)));
+  await cache.addAll(missing.filter(Boolean));
+  await cache.put("/", page);
+  const version = versionOf(html);
+  if (version === before) return;
+  for (const request of await cache.keys()) {
+    const owner = versionOf(request.url);
+    if (owner && owner !== version && owner !== before) await cache.delete(request);
+  }
+}
+
+/** @param {string} [text] of a page, or a path */
+const versionOf = (text = "") => text.match(/\/assets\/[0-9a-f]{16}/)?.[0] ?? "";
+
+/** @param {string} chat_id */
+async function openChat(chat_id) {
+  const page = (await pages()).find(({ url }) => new URL(url).pathname === "/");
+  if (!page) return scope.clients.openWindow(`/#${encodeURIComponent(chat_id)}`);
+  await page.focus();
+  page.postMessage({ open: chat_id });
+}
+
+/** @param {number} ms @returns {Promise<void>} */
+const sleep = (ms) => new Promise((woken) => setTimeout(woken, ms));
