@@ -54,7 +54,7 @@ def test_with_an_invite_an_account_is_created_and_without_one_it_is_refused(
 
 def fill_in(seat: Seat, name: str) -> None:
     seat.page.get_by_label("User name").fill(name)
-    seat.page.get_by_label("Password").fill(PASSWORD)
+    seat.page.get_by_label("Password", exact=True).fill(PASSWORD)
     seat.page.get_by_role("button", name="Create account").click()
 
 
@@ -73,14 +73,14 @@ def test_a_user_whom_an_admin_creates_sets_the_password_with_a_link(platform: Pl
 
     victor = seats(platform, allowed=(r"status of 404 ",))
     victor.page.goto(link)
-    victor.page.get_by_label("Password").fill("short")
+    victor.page.get_by_label("Password", exact=True).fill("short")
     victor.page.get_by_role("button", name="Set password").click()
     expect(victor.page.get_by_text("At least 10 characters")).to_be_visible()
-    victor.page.get_by_label("Password").fill(PASSWORD)
+    victor.page.get_by_label("Password", exact=True).fill(PASSWORD)
     victor.page.get_by_role("button", name="Set password").click()
     expect(victor.page.get_by_role("alert")).to_contain_text("expired, or was used or replaced")
     victor.page.goto(newer)
-    victor.page.get_by_label("Password").fill(PASSWORD)
+    victor.page.get_by_label("Password", exact=True).fill(PASSWORD)
     victor.page.get_by_role("button", name="Set password").click()
     victor.choose("Sign out")
     victor.enter(Account("victor.v", 0, "", "", "Victor Vance"))
