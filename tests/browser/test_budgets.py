@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from playwright.sync_api import Browser, CDPSession, Page
+from playwright.sync_api import Browser, CDPSession, Page, ViewportSize
 
 from benchmarks.page import cpu_ms, mocks
 from tests.browser.conftest import PATIENCE, Platform
@@ -16,6 +16,7 @@ SCREENS = 70
 """Enough to load two thousand messages, which is as many as the page keeps."""
 
 EVENTS = 20
+SIZE = ViewportSize(width=1200, height=760)
 
 
 def expect_cpu_within_budget(page: Page, session: CDPSession, work: str) -> None:
@@ -27,8 +28,7 @@ def expect_cpu_within_budget(page: Page, session: CDPSession, work: str) -> None
 
 @pytest.mark.parametrize("messages", [2_000, 100_000])
 def test_the_page_costs_the_same_whatever_is_loaded(platform: Platform, chromium: Browser, messages: int) -> None:
-    size = {"width": 1200, "height": 760}
-    with chromium.new_context(viewport=size, bypass_csp=True, service_workers="block") as context:
+    with chromium.new_context(viewport=SIZE, bypass_csp=True, service_workers="block") as context:
         page = context.new_page()
         page.add_init_script(mocks(messages))
         page.goto(f"{platform.url}/#d-7-11")
