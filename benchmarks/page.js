@@ -62,13 +62,17 @@ bench.arrive = () => {
 bench.frame = () => new Promise((drawn) => requestAnimationFrame(() => setTimeout(drawn)));
 bench.newest = () => Number(/Message (\d+):/.exec([...document.querySelectorAll(".text")].at(-1)?.textContent)?.[1]);
 
-/** Scrolls up to the first message. */
-bench.scrollThrough = async () => {
+/** Scrolls up to the first message, or for so many frames; returns the most messages and elements that were there. */
+bench.scrollUp = async (frames) => {
   const scroller = document.querySelector(".messages");
-  while (!document.querySelector(".beginning")) {
+  let [rows, elements] = [0, 0];
+  for (; frames > 0 && !document.querySelector(".beginning"); frames--) {
     scroller.scrollTop = 0;
     await bench.frame();
+    rows = Math.max(rows, document.querySelectorAll("rookery-message").length);
+    elements = Math.max(elements, document.querySelectorAll("*").length);
   }
+  return [rows, elements];
 };
 
 /** Frames in which nothing happens. */

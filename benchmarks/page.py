@@ -106,7 +106,7 @@ def measure(browser: Browser, url: str, messages: int) -> None:
     page.wait_for_selector("rookery-message")
     session = context.new_cdp_session(page)
     session.send("Performance.enable")
-    page.evaluate("bench.scrollThrough()")
+    page.evaluate("bench.scrollUp(Infinity)")
     page.get_by_role("button", name="Go to the newest message").click()
     page.wait_for_function("bench.newest() === bench.count - 1")
     idle = cpu_ms(page, session, "idle")

@@ -47,7 +47,7 @@ NOT_FOUND = "not-found.html"
 """The page for an address without a page."""
 
 MAX_FILE_BYTES = 2 * 1024 * 1024
-"""Of a file, since all are cached; the whole page has under 100 KB, compressed."""
+"""Of a file, since all are cached; the whole page has under 120 KB, compressed."""
 
 MAX_VERSIONS = 4
 """Versions in memory: a page that was opened before an update loads its other modules from its own version."""

@@ -1,7 +1,13 @@
-// Unsent texts by chat, kept across reloads.
+// Unsent texts by chat, kept across reloads: at most `MAX_DRAFTS` texts of `MAX_LENGTH` characters.
 
 import { Outbox } from "./outbox.js";
 import { Kept } from "./stores/kept.js";
+import { bodyOf } from "./writing.js";
+
+/** Of more drafts, those that changed longest ago are dropped. */
+export const MAX_DRAFTS = 500;
+/** Of a longer text its start is kept: that of several messages. */
+export const MAX_LENGTH = 100_000;
 
 export class Drafts {
   #kept;
@@ -10,7 +16,7 @@ export class Drafts {
   constructor(kept, outbox) {
     this.#kept = kept;
     for (const [chat_id] of kept.all("draft"))
-      if (outbox.of(chat_id).some(({ body }) => body === this.get(chat_id).trim())) this.keep(chat_id, "");
+      if (outbox.of(chat_id).some(({ body }) => body === bodyOf(this.get(chat_id)))) this.keep(chat_id, "");
   }
 
   /** @param {string} chat_id */
@@ -19,9 +25,15 @@ export class Drafts {
     return typeof text === "string" ? text : "";
   }
 
+  /** The chats with a draft, the one that changed last at the end. */
+  get chats() {
+    return this.#kept.all("draft").map(([chat_id]) => chat_id);
+  }
+
   /** @param {string} chat_id @param {string} text an empty text deletes the draft */
   keep(chat_id, text) {
-    if (text) void this.#kept.put("draft", chat_id, text);
+    if (text) void this.#kept.put("draft", chat_id, text.slice(0, MAX_LENGTH));
     else if (this.get(chat_id)) void this.#kept.remove("draft", chat_id);
+    for (const dropped of this.chats.slice(0, -MAX_DRAFTS)) void this.#kept.remove("draft", dropped);
   }
 }

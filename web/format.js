@@ -9,6 +9,8 @@ const fullDate = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "sh
 let clock;
 /** @type {Intl.DateTimeFormat} */
 let everything;
+/** @type {Intl.DateTimeFormat} */
+let exact;
 setTimeFormat("system");
 
 /** How many different avatar colours `tokens.css` names. */
@@ -20,6 +22,7 @@ export function setTimeFormat(format) {
   const hours = format === "system" ? {} : { hourCycle: format === "12" ? "h12" : "h23" };
   clock = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit", ...hours });
   everything = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "short", ...hours });
+  exact = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium", ...hours });
 }
 
 /** The time of day, such as 14:32. @param {number} at_ms */
@@ -28,8 +31,11 @@ export const timeOfDay = (at_ms) => clock.format(at_ms);
 /** Day and time in full, for tooltips and screen readers. @param {number} at_ms */
 export const fullTime = (at_ms) => everything.format(at_ms);
 
-/** @param {number} at_ms */
-function startOfDay(at_ms) {
+/** Day and time to the second. @param {number} at_ms */
+export const exactTime = (at_ms) => exact.format(at_ms);
+
+/** The midnight before a moment, in milliseconds since 1970. @param {number} at_ms */
+export function startOfDay(at_ms) {
   return new Date(at_ms).setHours(0, 0, 0, 0);
 }
 

@@ -1,5 +1,5 @@
-// The links of admins that open the page: `#invite=…` to create an account, `#reset=…` to set a new password. Browsers
-// do not send this part of an address to the server.
+// The part of the page's address that browsers do not send to the server: an open chat or a message in it, `#chat` or
+// `#chat/message`, and the links of admins, `#invite=…` to create an account and `#reset=…` to set a new password.
 
 /** @typedef {{kind: "" | "invite" | "reset", token: string}} Link */
 
@@ -8,6 +8,28 @@ export function linkIn(hash) {
   const [, kind, token = ""] = hash.match(/^#(invite|reset)=([^&]+)$/) ?? [];
   return { kind: kind === "invite" || kind === "reset" ? kind : "", token };
 }
+
+/**
+ * The open chat in the page's address, and the message in it to which a link leads; each is empty if there is none.
+ * @param {string} hash
+ */
+export function placeIn(hash) {
+  const [, chat = "", message_id = ""] = hash.match(/^#([^/]+)(?:\/([1-9]\d{0,18}))?$/) ?? [];
+  return { chat_id: decoded(chat), message_id };
+}
+
+/** The decoded part of an address; empty if it can't be decoded. @param {string} text */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return "";
+  }
+}
+
+/** The address of a message, to hand to a member of its chat. @param {string} chat_id @param {string} message_id */
+export const messageAddress = (chat_id, message_id) =>
+  `${location.origin}/#${encodeURIComponent(chat_id)}/${message_id}`;
 
 /** The address of a link, to hand to its user. @param {"invite" | "reset"} kind @param {string} token */
 export const linkAddress = (kind, token) => `${location.origin}/#${kind}=${token}`;

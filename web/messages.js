@@ -1,6 +1,6 @@
 // Messages of a chat: conversion from the wire, order and deduplication. Pure functions on immutable values.
 
-import { daysBetween } from "./format.js";
+import { daysBetween, startOfDay } from "./format.js";
 
 /** @import {Entry, Marks, Message} from "./types.js" */
 /** @import {HistoryMessage, Message as WireMessage, Reaction as WireReaction, ReactionTally} from "./wire.js" */
@@ -12,6 +12,12 @@ const GROUP_PAUSE_MS = 5 * 60 * 1000;
 
 /** When the message was accepted, in milliseconds since 1970. @param {string} message_id */
 export const timeOfId = (message_id) => Number(BigInt(message_id) >> 22n) + EPOCH_MS;
+
+/** The lowest id of a message at or after a time; of a time before 2026, the lowest of all. @param {number} at_ms */
+export const firstIdAt = (at_ms) => String((BigInt(Math.max(at_ms - EPOCH_MS, 0)) << 22n) || 1n);
+
+/** The id below another one; of the lowest id, itself. @param {string} id */
+export const idBelow = (id) => (id === "1" ? id : String(BigInt(id) - 1n));
 
 /**
  * Below 0, 0 or above 0 as the first id is lower, the same or higher. Ids are decimal digits.
@@ -120,7 +126,7 @@ export function withReaction(message, { user_id, emoji, set = false }) {
 }
 
 /**
- * The delivery state of the user's own message.
+ * How far the user's own message has come.
  * @param {Message} message
  * @param {Readonly<Record<string, Marks>>} marks
  * @param {string} me
@@ -152,48 +158,46 @@ export function firstUnread(messages, me, mark) {
 }
 
 /**
- * A line of the page: a day, the mark above unread messages, or a message with its place in its group.
- * @typedef {{kind: "day", key: string, at_ms: number} | {kind: "unread", key: string}
- *   | {kind: "message", key: string, message: Message, own: boolean, first: boolean}} Row
+ * A message with its place in its group, or the mark above unread ones.
+ * @typedef {{kind: "unread", key: string}
+ *   | {kind: "message", key: string, message: Message, own: boolean, first: boolean, last: boolean}} Row
  */
+/** @typedef {{key: string, at_ms: number, rows: Row[]}} Day the lines of one day, which begins at at_ms */
 
 /**
- * The lines to show for a part of the messages, in order. `first` opens a group of one author.
+ * The lines to show for a part of the messages, in order, by day. A group is of one author, without a long pause.
  * @param {readonly Message[]} messages
  * @param {string} me
  * @param {{start: number, end: number, unreadKey: string}} part unreadKey: the key of the message below the mark; empty
  * for no mark
- * @returns {Row[]}
+ * @returns {Day[]}
  */
-export function toRows(messages, me, { start, end, unreadKey }) {
-  /** @type {Row[]} */
-  const rows = [];
-  let previous = messages[start - 1];
-  for (const message of messages.slice(start, end)) {
-    const { key, at_ms, sender_id } = message;
-    const newDay = !previous || daysBetween(previous.at_ms, at_ms) > 0;
-    if (newDay) rows.push({ kind: "day", key: `day ${key}`, at_ms });
-    const unread = key === unreadKey;
-    if (unread) rows.push({ kind: "unread", key: "unread" });
-    const apart = sender_id !== previous?.sender_id || at_ms - previous.at_ms > GROUP_PAUSE_MS;
-    rows.push({ kind: "message", key, message, own: sender_id === me, first: newDay || unread || apart });
-    previous = message;
+export function toDays(messages, me, { start, end, unreadKey }) {
+  /** @param {number} at */
+  const opensGroup = (at) => {
+    const [before, message] = [messages[at - 1], messages[at]];
+    return !before || !message || message.key === unreadKey || !isOneGroup(before, message);
+  };
+  /** @type {Day[]} */
+  const days = [];
+  /** @type {Day | undefined} */
+  let day;
+  let first = opensGroup(start);
+  for (const [place, message] of messages.slice(start, end).entries()) {
+    const { key, at_ms } = message;
+    const begin_ms = startOfDay(at_ms);
+    // A clock that was set back begins no earlier day.
+    if (!day || begin_ms > day.at_ms) days.push((day = { key: `day ${begin_ms}`, at_ms: begin_ms, rows: [] }));
+    if (key === unreadKey) day.rows.push({ kind: "unread", key: "unread" });
+    const last = opensGroup(start + place + 1);
+    day.rows.push({ kind: "message", key, message, own: message.sender_id === me, first, last });
+    first = last;
   }
-  return rows;
+  return days;
 }
 
-/**
- * The user's last own message in each state.
- * @param {readonly Message[]} messages
- * @param {string} me
- * @returns {Set<Message>}
- */
-export function newestOwn(messages, me) {
-  /** @type {Map<string, Message>} */
-  const newest = new Map();
-  for (let at = messages.length - 1; at >= 0 && !newest.has("accepted"); at--) {
-    const message = /** @type {Message} */ (messages[at]);
-    if (message.sender_id === me && !newest.has(message.state)) newest.set(message.state, message);
-  }
-  return new Set(newest.values());
+/** @param {Message} before @param {Message} message */
+function isOneGroup(before, message) {
+  const isClose = message.sender_id === before.sender_id && message.at_ms - before.at_ms <= GROUP_PAUSE_MS;
+  return isClose && daysBetween(before.at_ms, message.at_ms) <= 0;
 }

@@ -42,6 +42,20 @@ export class Outbox {
     return [...this.#entries.values()].filter((entry) => entry.chat_id === chat_id);
   }
 
+  /**
+   * Of each chat with messages that are not accepted: the last that failed, else the last.
+   * @returns {Map<string, Entry>} by chat_id
+   */
+  byChat() {
+    /** @type {Map<string, Entry>} */
+    const shown = new Map();
+    for (const entry of this.#entries.values()) {
+      const isHidden = entry.state !== "failed" && shown.get(entry.chat_id)?.state === "failed";
+      if (!isHidden) shown.set(entry.chat_id, entry);
+    }
+    return shown;
+  }
+
   /** @param {string} client_message_id */
   get(client_message_id) {
     return this.#entries.get(client_message_id);

@@ -14,6 +14,8 @@ const WELCOME_DEADLINE_MS = 10_000;
 const LONGEST_WELCOME_DEADLINE_MS = 40_000;
 /** After a ping, any frame must come within this. */
 const PONG_DEADLINE_MS = 8_000;
+/** Any frame should come this long after one that the server answers; the connection may be dead otherwise. */
+const ANSWER_EXPECTED_MS = 1_000;
 const FIRST_PAUSE_MS = 1_000;
 /** The longest pause while another gateway takes over, which takes some seconds: the pause must not double them. */
 const TAKEOVER_PAUSE_MS = 2_000;
@@ -37,6 +39,7 @@ const HEARTBEAT_MS = 30_000;
  * The callbacks of a session.
  * @typedef {object} Listener
  * @property {(state: ConnectionState) => void} onState
+ * @property {() => void} onSilence `isSilent` has changed
  * @property {(frame: ServerFrame) => void} onFrame receives frames that do not only concern the connection
  * @property {(welcome: Welcome) => void} onWelcome
  * @property {() => void} onMissed a gap in the sequence: read history before the next frame
@@ -45,6 +48,8 @@ const HEARTBEAT_MS = 30_000;
 export class Session {
   /** @type {ConnectionState} */
   state = "waiting";
+  /** Whether an answer of the server is overdue. */
+  isSilent = false;
   #environment;
   #listener;
   /** @type {WebSocket | null} */
@@ -69,8 +74,8 @@ export class Session {
   /** Whether this attempt follows a `moved` frame of the one before. */
   #isRedirected = false;
   #heartbeatMs = HEARTBEAT_MS;
-  /** @type {Record<"pause" | "deadline" | "heartbeat", ReturnType<typeof setTimeout> | undefined>} */
-  #timers = { pause: undefined, deadline: undefined, heartbeat: undefined };
+  /** @type {Record<"pause" | "deadline" | "silence" | "heartbeat", ReturnType<typeof setTimeout> | undefined>} */
+  #timers = { pause: undefined, deadline: undefined, silence: undefined, heartbeat: undefined };
 
   /** @param {Environment} environment @param {Listener} listener */
   constructor(environment, listener) {
@@ -101,6 +106,7 @@ export class Session {
    */
   send(frame) {
     if (this.state !== "online" || !this.#socket) return 0;
+    if ("send" in frame || "ping" in frame) this.#expectAnswer();
     return this.#write(this.#socket, frame);
   }
 
@@ -166,6 +172,7 @@ export class Session {
   /** @param {ServerFrame} frame */
   #receive(frame) {
     if (this.state === "online") clearTimeout(this.#timers.deadline);
+    this.#heard();
     const sequence = Number(frame.sequence);
     this.#unreachable = "";
     const missed = sequence !== this.#lastSequence + 1;
@@ -250,6 +257,23 @@ export class Session {
     this.#timers.deadline = setTimeout(() => this.#reconnectLater(), PONG_DEADLINE_MS);
   }
 
+  #expectAnswer() {
+    this.#timers.silence ??= setTimeout(() => this.#setSilent(true), ANSWER_EXPECTED_MS);
+  }
+
+  #heard() {
+    clearTimeout(this.#timers.silence);
+    this.#timers.silence = undefined;
+    this.#setSilent(false);
+  }
+
+  /** @param {boolean} isSilent */
+  #setSilent(isSilent) {
+    if (this.isSilent === isSilent) return;
+    this.isSilent = isSilent;
+    this.#listener.onSilence();
+  }
+
   /** Closes the connection and reconnects later. @param {number} [after_ms] the pause, if the server set one */
   #reconnectLater(after_ms) {
     this.#disconnect();
@@ -271,6 +295,8 @@ export class Session {
     this.#socket = null;
     this.#attempt++;
     for (const timer of Object.values(this.#timers)) clearTimeout(timer);
+    this.#timers.silence = undefined;
+    this.isSilent = false;
     socket?.close();
   }
 

@@ -69,6 +69,9 @@ def test_a_draft_the_open_chat_and_history_survive_a_reload(
     seat.page.reload()
     expect(seat.composer).to_have_value("Half a thou")
     expect(seat.message("Are you there?")).to_be_visible()
+    expect(seat.row("Mira Okafor")).to_contain_text("Are you there?")
+    seat.page.go_back()
+    expect(seat.row("Mira Okafor")).to_contain_text("Draft: Half a thou")
 
 
 def test_going_back_from_any_chat_leads_to_the_list(
@@ -128,14 +131,16 @@ def test_texts_are_shown_literally_and_links_send_no_referrer(
         "'; DROP TABLE messages; --",
         "مرحبا 👩‍🚀 \u202e reversed",
         "See https://example.org/run/42.",
+        f"and {platform.url}/#{ada.chat_with(mira)}/5",
     )
     platform.send(mira, ada.chat_with(mira), *texts)
     seat = seats(platform, ada, chat="Mira Okafor")
     expect(seat.messages.locator(".text")).to_have_text(texts)
     assert seat.page.locator("rookery-message img, rookery-message script").count() == 0
-    link = seat.messages.get_by_role("link")
-    expect(link).to_have_attribute("href", "https://example.org/run/42")
-    expect(link).to_have_attribute("rel", "noopener noreferrer")
+    links = seat.messages.get_by_role("link")
+    expect(links.first).to_have_attribute("href", "https://example.org/run/42")
+    expect(links.first).to_have_attribute("rel", "noopener noreferrer")
+    assert [link.get_attribute("target") for link in links.all()] == ["_blank", None], "a message's link opens here"
 
 
 def test_a_message_that_is_too_long_is_held_back_with_its_reason(

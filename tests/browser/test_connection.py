@@ -77,6 +77,20 @@ def test_messages_written_while_the_server_is_down_arrive_once_after_its_restart
     assert own_platform.history_up_to(expected[-1], mira, ada.chat_with(mira)) == expected
 
 
+def test_a_silent_connection_is_shown_within_three_seconds(
+    platform: Platform, seats: Seats, ada: Account, mira: Account
+) -> None:
+    platform.send(mira, ada.chat_with(mira), "Hello")
+    seat = seats(platform, ada, chat="Mira Okafor")
+    seat.until_live()
+    seat.page.clock.install()
+    seat.page.evaluate("WebSocket.prototype.send = () => {}; dispatchEvent(new Event('offline'))")
+    seat.page.clock.run_for(1_000)
+    expect(seat.page.get_by_text(NOTICE)).to_be_hidden()
+    seat.page.clock.run_for(1_500)
+    expect(seat.page.get_by_text(NOTICE)).to_be_visible()
+
+
 def test_a_send_whose_answer_was_lost_is_not_sent_twice(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:
@@ -119,6 +133,7 @@ def test_a_refused_message_is_marked_and_retried_in_its_place_or_deleted(
     failed = seat.message("and the upgrade guide")
     expect(failed).to_contain_text("Not sent")
     expect(failed).to_contain_text("Not in this chat.")
+    expect(seat.row("Mira Okafor")).to_contain_text("Not sent: and the upgrade guide")
     seat.page.reload()
     expect(failed).to_contain_text("Not sent")
     failed.get_by_role("button", name="Try again").click()

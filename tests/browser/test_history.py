@@ -3,6 +3,7 @@
 import re
 import time
 
+import httpx
 import pytest
 from playwright.sync_api import Page, Route, expect
 
@@ -28,7 +29,8 @@ REACT_ABOVE = """() => {
   const top = document.querySelector('.messages').getBoundingClientRect().top;
   const lines = [...document.querySelectorAll('rookery-message')];
   const above = lines.filter((line) => line.getBoundingClientRect().bottom < top);
-  above.at(-3).querySelector('.icon-button').click();
+  above.at(-3).focus({ preventScroll: true });
+  requestAnimationFrame(() => requestAnimationFrame(() => above.at(-3).querySelector('.icon-button').click()));
 }"""
 """Clicks the reaction button of a message above the view."""
 
@@ -194,6 +196,28 @@ def test_few_messages_are_on_the_page_whatever_was_loaded(reading: Seat, ada: Ac
     assert reading.page.evaluate("document.querySelectorAll('*').length") <= 4000
     reading.page.get_by_role("button", name="Go to the newest message").click()
     expect(reading.message("More 199")).to_be_in_viewport()
+
+
+def test_a_link_leads_to_its_message_and_a_date_to_its_first(reading: Seat, ada: Account, mira: Account) -> None:
+    page, chat_id = reading.page, ada.chat_with(mira)
+    url = f"{reading.platform.url}/v1/chats/{chat_id}/messages?after_id=1&limit=100"
+    history = httpx.get(url, headers={"Authorization": f"Bearer {ada.access_token}"}, timeout=PATIENCE).json()
+    old = f"{reading.platform.url}/#{chat_id}/{history['messages'][20]['message']['message_id']}"
+    page.evaluate("(address) => { location.href = address }", old)
+    expect(reading.message("Line 20:")).to_be_focused()
+    expect(reading.message("Line 20:")).to_be_in_viewport(ratio=1)
+    expect(page.locator(".marked")).to_have_count(1)
+    reading.context.grant_permissions(["clipboard-read"])
+    reading.message("Line 20:").get_by_role("button", name="More").click()
+    page.get_by_role("menuitem", name="Copy link").click()
+    expect(page.get_by_text("The link is copied.")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == old
+    expect(page.locator(".marked")).to_have_count(0)
+    page.get_by_role("button", name="Chat options").click()
+    page.get_by_role("menuitem", name="Go to a date").click()
+    page.get_by_role("button", name="Go", exact=True).click()
+    expect(reading.message("Line 0:")).to_be_focused()
+    expect(page.get_by_text("Today", exact=True)).to_be_in_viewport()
 
 
 def test_sending_a_message_scrolls_to_the_bottom(reading: Seat) -> None:

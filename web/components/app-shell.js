@@ -4,6 +4,7 @@
 import { showBadge } from "../badge.js";
 import { choices } from "../emoji/choices.js";
 import { displayName } from "../format.js";
+import { placeIn } from "../links.js";
 import { Chats } from "../stores/chats.js";
 import { Settings } from "../stores/settings.js";
 import { Sync } from "../stores/sync.js";
@@ -23,6 +24,8 @@ import { Notifications } from "./notifications.js";
 const NOTICE_AFTER_MS = 1_200;
 /** The number of announcements that are kept for screen readers. */
 const ANNOUNCEMENTS = 5;
+/** A short notice stays for this time. */
+const SAID_MS = 4_000;
 const RECONNECTING = "Reconnecting. What you write is kept and sent when the connection is back.";
 /** Shown while the browser's storage is blocked or full. */
 const UNKEPT = "This browser’s storage is full or blocked. What is not sent yet is lost when you close the page.";
@@ -38,6 +41,7 @@ const UNKEPT = "This browser’s storage is full or blocked. What is not sent ye
  * @property {Root} root
  * @property {(chat_id: string) => void} open
  * @property {() => void} close returns to the list
+ * @property {(text: string) => void} say shows a short notice
  * @property {() => Promise<void>} signOut asks first if messages are not sent yet
  * @property {(password: string) => Promise<void>} deleteAccount for ever
  */
@@ -53,6 +57,10 @@ export class AppShell {
   #list;
   /** @type {ChatView | null} */
   #chat = null;
+  /** A short notice; empty for none. */
+  #said = "";
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #saidTimer;
   #isNoticeShown = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #noticeTimer;
@@ -104,6 +112,15 @@ export class AppShell {
     this.root.stop();
     this.#chat?.stop();
     clearTimeout(this.#noticeTimer);
+    clearTimeout(this.#saidTimer);
+  }
+
+  /** Shows a short notice. @param {string} text */
+  say(text) {
+    this.#said = text;
+    this.root.invalidate();
+    clearTimeout(this.#saidTimer);
+    this.#saidTimer = setTimeout(() => this.say(""), SAID_MS);
   }
 
   /** @param {EventTarget} target @param {string} type @param {(event: Event) => void} listener */
@@ -159,12 +176,13 @@ export class AppShell {
   }
 
   #route() {
-    const chat_id = decoded(location.hash.slice(1));
+    const { chat_id, message_id } = placeIn(location.hash);
     const before = this.chats.openChat;
+    if (this.#chat && chat_id === before && message_id) this.#chat.goTo(message_id);
     if (this.#chat ? chat_id === before : !chat_id) return;
     this.#chat?.stop();
-    this.#chat = chat_id ? new ChatView(this, chat_id) : null;
-    this.chats.open(chat_id);
+    this.#chat = chat_id ? new ChatView(this, chat_id, message_id) : null;
+    this.chats.open(chat_id, message_id);
     if (chat_id) return;
     this.root.render();
     this.#list.focusChat(before);
@@ -172,16 +190,18 @@ export class AppShell {
 
   #view() {
     this.element.className = this.#chat ? "app in-chat" : "app";
+    this.element.role = "main"; // around both panes: on a phone either is hidden
     document.title = this.#title();
     this.root.after(() => this.#notifications.rendered());
     return [
       this.#list.view(),
-      h("main", { class: "pane-chat", key: "main" }, this.#chat ? this.#chat.view() : this.#invitation),
+      h("div", { class: "pane-chat", key: "chat" }, this.#chat ? this.#chat.view() : this.#invitation),
       h(
         "div",
         { class: "notices", key: "notices" },
         h("div", { class: "notice", role: "status", hidden: !this.#isNoticeShown }, this.#noticeContent()),
         h("div", { class: "notice", role: "status", hidden: this.sending.isDurable }, UNKEPT),
+        h("div", { class: "notice said", role: "status", hidden: !this.#said }, this.#said),
         h("div", { class: "notice news", role: "status", hidden: !this.#isUpdateShown }, this.#updateContent()),
         this.#notifications.view(),
       ),
@@ -220,9 +240,12 @@ export class AppShell {
   }
 
   #connectionChanged() {
-    clearTimeout(this.#noticeTimer);
-    if (this.sync.isOnline) this.#isNoticeShown = false;
-    else if (!this.#isNoticeShown) this.#noticeTimer = setTimeout(() => this.#showNotice(), NOTICE_AFTER_MS);
+    if (!this.sync.isReachable) this.#noticeTimer ??= setTimeout(() => this.#showNotice(), NOTICE_AFTER_MS);
+    else {
+      clearTimeout(this.#noticeTimer);
+      this.#noticeTimer = undefined;
+      this.#isNoticeShown = false;
+    }
   }
 
   #showNotice() {
@@ -259,14 +282,5 @@ export class AppShell {
     } else if (event.key === "Escape" && this.chats.openChat && !event.defaultPrevented) {
       this.close();
     }
-  }
-}
-
-/** The decoded part of an address; empty if it can't be decoded. @param {string} text */
-function decoded(text) {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return "";
   }
 }

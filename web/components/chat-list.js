@@ -15,10 +15,13 @@ import { SettingsDialog } from "./settings.js";
 import { Start } from "./start.js";
 
 /** @import {App} from "./app-shell.js" */
+/** @import {Unsent} from "../stores/sending.js" */
 /** @import {Chat} from "../types.js" */
 
 /** The next page is fetched when this many screens of the list are left to scroll. */
 const SCREENS_AHEAD = 1;
+/** Characters of an unsent text: more than a line has. */
+const PREVIEW_LENGTH = 200;
 /** How often relative times such as "Mon" are rendered again. */
 const MINUTE_MS = 60_000;
 
@@ -69,7 +72,8 @@ export class ChatList {
       onscroll: () => this.#scrolled(),
       onkeydown: (/** @type {KeyboardEvent} */ event) => moveFocus(event, this.#rows()),
     };
-    const rows = this.#app.chats.all.map((chat) => this.#row(chat));
+    const unsent = this.#app.sending.unsent();
+    const rows = this.#chats(unsent).map((chat) => this.#row(chat, unsent.get(chat.chat_id)));
     return h(
       "rookery-chat-list",
       { class: "pane-list", key: "list" },
@@ -82,22 +86,36 @@ export class ChatList {
       h(
         "nav",
         { "aria-label": "Chats" },
-        h("div", list, h("ul", { class: "list", "aria-label": "Chats" }, rows), this.#state()),
+        h("div", list, h("ul", { class: "list", "aria-label": "Chats" }, rows), this.#state(rows.length)),
         this.#results.view(),
       ),
       !isSearching && this.#app.chats.phase === "ready" && !rows.length && this.#start.view(),
     );
   }
 
-  /** @param {Chat} chat */
-  #row(chat) {
+  /**
+   * The chats of the list, those that begin with an unsent text first. Before the list is loaded it is not known which
+   * they are.
+   * @param {ReadonlyMap<string, Unsent>} unsent
+   */
+  #chats(unsent) {
+    const { chats } = this.#app;
+    if (chats.phase !== "ready" || !unsent.size) return chats.all;
+    const listed = new Set(chats.all.map(({ chat_id }) => chat_id));
+    const begun = [...unsent.keys()].filter((chat_id) => !listed.has(chat_id) && chats.otherOf(chat_id));
+    return [...begun.map((chat_id) => chats.of(chat_id)), ...chats.all];
+  }
+
+  /** @param {Chat} chat @param {Unsent} [unsent] */
+  #row(chat, unsent) {
     const { chats } = this.#app;
     const { chat_id, newest } = chat;
     const profile = chats.partner(chat_id);
     const isTyping = chats.typing.isShown(chat_id);
     const isOpen = chat_id === chats.openChat;
-    const time = shortTime(newest?.at_ms ?? 0, Date.now());
-    return memo(chat_id, [chat, profile, isTyping, isOpen, time], () =>
+    const time = newest ? shortTime(newest.at_ms, Date.now()) : "";
+    const shown = isOpen && unsent?.state === "draft" ? undefined : unsent; // the draft of the open chat is in sight
+    return memo(chat_id, [chat.newest, chat.unread, profile, isTyping, isOpen, time, shown?.state, shown?.text], () =>
       h(
         "rookery-chat-row",
         { role: "listitem" },
@@ -109,17 +127,18 @@ export class ChatList {
           },
           avatar(profile),
           h("span", { class: "name", dir: "auto" }, profile ? displayName(profile) : " "),
-          h("time", { datetime: iso(newest?.at_ms), title: fullTime(newest?.at_ms ?? 0) }, time),
-          isTyping ? h("span", { class: "preview typing" }, "typing…") : preview(chat, chats.me.user_id),
+          newest && h("time", { datetime: iso(newest.at_ms), title: fullTime(newest.at_ms) }, time),
+          isTyping ? h("span", { class: "preview typing" }, "typing…") : preview(chat, shown, chats.me.user_id),
           h("span", { class: "badge", hidden: chat.unread === 0 }, unread(chat)),
         ),
       ),
     );
   }
 
-  #state() {
+  /** @param {number} count of the rows */
+  #state(count) {
     const { chats } = this.#app;
-    const isShown = chats.all.length && (chats.phase === "ready" || chats.isStored);
+    const isShown = count && (chats.phase === "ready" || chats.isStored);
     const kind = isShown ? "" : chats.phase;
     return memo("state", [kind], () => {
       if (kind === "loading") return skeletonRows(7);
@@ -185,11 +204,21 @@ export class ChatList {
   }
 }
 
-/** @param {number | undefined} at_ms */
-const iso = (at_ms) => new Date(at_ms ?? 0).toISOString();
+/** @param {number} at_ms */
+const iso = (at_ms) => new Date(at_ms).toISOString();
 
-/** The newest message; the direction of the line is that of its text. @param {Chat} chat @param {string} me */
-function preview({ newest }, me) {
+/**
+ * The unsent text, else the newest message; the direction of the line is that of its text.
+ * @param {Chat} chat
+ * @param {Unsent | undefined} unsent
+ * @param {string} me
+ */
+function preview({ newest }, unsent, me) {
+  if (unsent) {
+    const text = h("bdi", {}, unsent.text.slice(0, PREVIEW_LENGTH));
+    const words = { failed: "Not sent: ", draft: "Draft: ", pending: "You: " }[unsent.state];
+    return h("span", { class: "preview" }, h("span", { class: unsent.state }, words), text);
+  }
   if (newest?.sender_id === me) return h("span", { class: "preview" }, "You: ", h("bdi", {}, newest.body));
   return h("span", { class: "preview", dir: "auto" }, newest?.body ?? "");
 }

@@ -1,11 +1,14 @@
 // The right pane: one chat, with its other member, its messages and the composer.
 
 import { displayName, userName } from "../format.js";
+import { firstIdAt } from "../messages.js";
 import { h, memo } from "../view.js";
 import { avatar } from "./avatar.js";
 import { iconButton } from "./buttons.js";
 import { Composer } from "./composer.js";
+import { DateDialog } from "./date-dialog.js";
 import { emptyState } from "./empty.js";
+import { MenuButton } from "./menu.js";
 import { MessageList } from "./message-list.js";
 import { ProfileDialog } from "./profile-dialogs.js";
 
@@ -17,14 +20,16 @@ export class ChatView {
   #chat_id;
   /** @type {HTMLElement | undefined} */
   #back;
+  #menu;
   #messages;
   #composer;
 
-  /** @param {App} app @param {string} chat_id */
-  constructor(app, chat_id) {
+  /** @param {App} app @param {string} chat_id @param {string} message_id the message at which to open; or empty */
+  constructor(app, chat_id, message_id) {
     this.#app = app;
     this.#chat_id = chat_id;
-    this.#messages = new MessageList(app, chat_id);
+    this.#menu = new MenuButton("Chat options", app.root.invalidate);
+    this.#messages = new MessageList(app, chat_id, message_id);
     this.#composer = new Composer(app, chat_id, () => this.#messages.toBottom());
     const other = app.chats.otherOf(chat_id);
     if (other) app.chats.profiles.refresh(other);
@@ -32,6 +37,11 @@ export class ChatView {
 
   stop() {
     this.#messages.stop();
+  }
+
+  /** Goes to a message. @param {string} message_id */
+  goTo(message_id) {
+    void this.#messages.goTo(message_id);
   }
 
   /** Whether the newest message is in view. */
@@ -67,12 +77,22 @@ export class ChatView {
       class: "icon-button back",
       ref: (/** @type {HTMLElement} */ element) => void (this.#back = element),
     });
+    const choices = [{ label: "Go to a date", choose: () => this.#chooseDate() }];
     return h(
       "rookery-chat",
       { class: "chat", key: this.#chat_id },
-      h("header", { class: "bar" }, back, !isMissing && this.#who()),
+      h(
+        "header",
+        { class: "bar" },
+        back,
+        !isMissing && [h("h1", { class: "unseen" }, `Chat with ${name}`), this.#who(), this.#menu.view(choices)],
+      ),
       content,
     );
+  }
+
+  #chooseDate() {
+    new DateDialog((day) => void this.#messages.goTo(firstIdAt(day.getTime()))).open();
   }
 
   /** The other member, with the button that opens the profile. */

@@ -2,6 +2,7 @@
 
 import { icon } from "../icons.js";
 import { h } from "../view.js";
+import { bodyOf, sends } from "../writing.js";
 import { EmojiCompletion, insert } from "./emoji-completion.js";
 import { pickEmoji } from "./emoji-picker.js";
 
@@ -100,9 +101,7 @@ export class Composer {
   /** @param {KeyboardEvent} event */
   #keyPressed(event) {
     if (this.#completion?.keyPressed(event)) return;
-    const sends =
-      event.key === "Enter" && !event.shiftKey && !event.isComposing && matchMedia("(hover: hover)").matches;
-    if (!sends) return;
+    if (!sends(event) || !matchMedia("(hover: hover)").matches) return;
     event.preventDefault();
     void this.#submit();
   }
@@ -110,7 +109,7 @@ export class Composer {
   /** The text leaves the field only when it is kept in the outbox. What is typed meanwhile stays. */
   async #submit() {
     const text = this.#unsent();
-    const body = text.trim();
+    const body = bodyOf(text);
     if (!body || this.#excess() > 0) return;
     const piece = { text };
     this.#leaving.push(piece);
@@ -140,6 +139,6 @@ export class Composer {
 
   /** The number of bytes above the limit of a message. */
   #excess() {
-    return encoder.encode(this.#unsent().trim()).length - this.#app.sending.maxTextBytes;
+    return encoder.encode(bodyOf(this.#unsent())).length - this.#app.sending.maxTextBytes;
   }
 }

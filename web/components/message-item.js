@@ -1,9 +1,12 @@
-// One message: its bubble, its time on demand, the button to react, its reactions and its delivery state.
+// One message: its bubble with its state and, at the end of a group, its time; beside an active one the buttons, and the
+// time of any message; below it the reactions, and the remedies of a failed message.
 
-import { displayName, fullTime, isOnlyEmoji, timeOfDay, withLinks } from "../format.js";
+import { displayName, exactTime, isOnlyEmoji, timeOfDay, withLinks } from "../format.js";
 import { icon } from "../icons.js";
+import { placeIn } from "../links.js";
 import { progress } from "../messages.js";
 import { h, memo } from "../view.js";
+import { openMessageMenu } from "./message-menu.js";
 import { pickReaction } from "./reaction-picker.js";
 
 /** @import {App} from "./app-shell.js" */
@@ -11,33 +14,48 @@ import { pickReaction } from "./reaction-picker.js";
 /** @import {ReactionTally} from "../wire.js" */
 /** @import {Row} from "../messages.js" */
 
+/** The icons of the states of the user's own messages. */
+const STATE_ICONS = /** @type {const} */ ({
+  "Waiting to send": "clock",
+  "Sending…": "clock",
+  Sent: "tick",
+  Delivered: "ticks",
+  Read: "ticks",
+});
+
 /**
  * @param {App} app
  * @param {Extract<Row, {kind: "message"}>} row
- * @param {{isNewest: boolean, isFocused: boolean}} state isNewest: it is the user's last message in its state. The
- * buttons of the focused message are in the tab order.
+ * @param {{isActive: boolean, isFocused: boolean, isMarked: boolean}} state The active messages are the focused one,
+ * whose buttons are in the tab order, and the one under the pointer. A link led to a marked one.
  */
-export function messageItem(app, { key, message, own, first }, { isNewest, isFocused }) {
+export function messageItem(app, { key, message, own, first, last }, { isActive, isFocused, isMarked }) {
   const { chats } = app;
   const profile = chats.profiles.get(message.sender_id);
   const author = own ? "You" : profile ? displayName(profile) : "Someone";
-  const status = own && (isNewest || message.state === "failed") ? statusOf(app, message) : "";
+  const state = own && message.state !== "failed" ? stateOf(app, message) : null;
   const reactions = message.reactions.map((tally) => ({ ...tally, names: namesOf(app, tally) }));
   const names = reactions.map((reaction) => reaction.names).join("\n");
-  return memo(key, [message, first, author, status, names, isFocused], () => {
+  return memo(key, [message, first, last, author, state, names, isActive, isFocused, isMarked], () => {
     const tabindex = isFocused ? 0 : -1;
+    const looks = { own, first, marked: isMarked, read: state === "Read", [message.state]: true };
     const toggle = (/** @type {string} */ emoji) => app.sending.toggleReaction(message, emoji);
     return h(
       "rookery-message",
       {
-        class: ["message", own && "own", first && "first", message.state].filter(Boolean).join(" "),
+        class: ["message", ...Object.entries(looks).flatMap(([look, isOn]) => (isOn ? look : []))].join(" "),
         ...{ role: "listitem", tabindex: -1, "data-key": key },
       },
       h(
         "div",
         { class: "line" },
-        h("div", { class: "bubble" }, h("span", { class: "unseen" }, `${author}: `), text(message.body)),
-        h("div", { class: "aside" }, time(message), message.state === "accepted" && reactButton(toggle, tabindex)),
+        h(
+          "div",
+          { class: "bubble" },
+          h("span", { class: "unseen" }, `${author}: `),
+          h("div", { class: "words", dir: "auto" }, text(message.body), stamp(message, last, state)),
+        ),
+        isActive && aside(app, message, { last, tabindex, toggle }),
       ),
       reactions.length > 0 &&
         h(
@@ -48,7 +66,7 @@ export function messageItem(app, { key, message, own, first }, { isNewest, isFoc
             return chip(reaction, { isMine, tabindex, press: () => toggle(reaction.emoji) });
           }),
         ),
-      status && meta(app, message, status),
+      message.state === "failed" && remedies(app, message),
     );
   });
 }
@@ -56,21 +74,56 @@ export function messageItem(app, { key, message, own, first }, { isNewest, isFoc
 /** The text with its links; its paragraphs have their own directions. @param {string} body */
 function text(body) {
   const pieces = withLinks(body).map(({ text, url }) =>
-    url ? h("a", { href: url, target: "_blank", rel: "noopener noreferrer" }, text) : text,
+    url ? h("a", { href: url, target: leadsHere(url) ? null : "_blank", rel: "noopener noreferrer" }, text) : text,
   );
-  return h("span", { class: isOnlyEmoji(body) ? "text large" : "text", dir: "auto" }, pieces);
+  return h("span", { class: isOnlyEmoji(body) ? "text large" : "text" }, pieces);
+}
+
+/** Whether an address is that of a message on this page. @param {string} url */
+const leadsHere = (url) => url.startsWith(`${location.origin}/#`) && placeIn(new URL(url).hash).message_id !== "";
+
+/**
+ * The time of the last message of a group, and the state of an own one.
+ * @param {Message} message
+ * @param {boolean} last
+ * @param {keyof typeof STATE_ICONS | null} state
+ */
+function stamp(message, last, state) {
+  const sign = state && [icon(STATE_ICONS[state]), h("span", { class: "unseen" }, ` ${state}`)];
+  const title = state ? `${exactTime(message.at_ms)} · ${state}` : exactTime(message.at_ms);
+  return (last || sign) && h("span", { class: "stamp", title }, last && time(message), sign);
 }
 
 /** @param {Message} message */
 const time = ({ at_ms }) =>
-  h("time", { datetime: new Date(at_ms).toISOString(), title: fullTime(at_ms) }, timeOfDay(at_ms));
+  h("time", { datetime: new Date(at_ms).toISOString() }, timeOfDay(at_ms));
 
-/** @param {(emoji: string) => void} picked @param {number} tabindex */
-function reactButton(picked, tabindex) {
-  const press = (/** @type {Event} */ event) =>
-    pickReaction(/** @type {HTMLElement} */ (event.currentTarget), picked);
-  const names = { "aria-label": "React", title: "React", "aria-haspopup": "dialog", "aria-expanded": "false" };
-  return h("button", { class: "icon-button", type: "button", ...names, tabindex, onclick: press }, icon("react"));
+/**
+ * @param {App} app
+ * @param {Message} message
+ * @param {{last: boolean, tabindex: number, toggle: (emoji: string) => void}} how
+ */
+function aside(app, message, { last, tabindex, toggle }) {
+  const buttons = [
+    button("React", "react", "dialog", tabindex, (opener) => pickReaction(opener, toggle)),
+    button("More", "menu", "menu", tabindex, (opener) => openMessageMenu(app, message, opener)),
+  ];
+  const props = { class: "aside", title: exactTime(message.at_ms) };
+  return h("div", props, !last && time(message), message.state === "accepted" && buttons);
+}
+
+/**
+ * A button that opens something.
+ * @param {string} label
+ * @param {Parameters<typeof icon>[0]} name of its icon
+ * @param {"dialog" | "menu"} kind of what it opens
+ * @param {number} tabindex
+ * @param {(opener: HTMLElement) => void} open
+ */
+function button(label, name, kind, tabindex, open) {
+  const onclick = (/** @type {Event} */ event) => open(/** @type {HTMLElement} */ (event.currentTarget));
+  const names = { "aria-label": label, title: label, "aria-haspopup": kind, "aria-expanded": "false" };
+  return h("button", { class: "icon-button", type: "button", ...names, tabindex, onclick }, icon(name));
 }
 
 /**
@@ -96,30 +149,22 @@ function namesOf({ chats }, { user_ids }) {
   return user_ids.map((id) => (id === chats.me.user_id ? "you" : nameOf(id))).join(", ");
 }
 
-/** @param {App} app @param {Message} message */
-function statusOf({ chats, sync }, message) {
-  if (message.state === "failed") return "Not sent";
-  if (message.state === "pending") return sync.isOnline ? "Sending…" : "Waiting to send";
-  return `${timeOfDay(message.at_ms)} · ${progress(message, chats.of(message.chat_id).marks, chats.me.user_id)}`;
+/** @param {App} app @param {Message} message @returns {keyof typeof STATE_ICONS} */
+function stateOf({ chats, sync }, message) {
+  if (message.state === "pending") return sync.isReachable ? "Sending…" : "Waiting to send";
+  return progress(message, chats.of(message.chat_id).marks, chats.me.user_id);
 }
 
-/**
- * The delivery state; of a failed message its reason and the remedies.
- * @param {App} app
- * @param {Message} message
- * @param {string} status
- */
-function meta({ sending }, message, status) {
+/** The reason of a failed message, and what to do about it. @param {App} app @param {Message} message */
+function remedies({ sending }, message) {
   const retry = { class: "text-button", type: "button", onclick: () => sending.retry(message) };
   const discard = { class: "text-button soft", type: "button", onclick: () => sending.discard(message) };
   return h(
     "div",
-    { class: "meta", key: "meta" },
-    h("span", { title: message.error }, status),
-    message.state === "failed" && [
-      h("span", { class: "reason" }, message.error),
-      h("button", retry, "Try again"),
-      h("button", discard, "Delete"),
-    ],
+    { class: "remedies", key: "remedies" },
+    h("span", {}, "Not sent"),
+    h("span", { class: "reason" }, message.error),
+    h("button", retry, "Try again"),
+    h("button", discard, "Delete"),
   );
 }

@@ -5,7 +5,7 @@ import { marksOf } from "../chats.js";
 import { moveFocus } from "../focus.js";
 import { dayLabel, displayName } from "../format.js";
 import { icon } from "../icons.js";
-import { compareIds, firstUnread, newestOwn, toRows } from "../messages.js";
+import { compareIds, firstUnread, idBelow, toDays } from "../messages.js";
 import { Part } from "../part.js";
 import { h, memo } from "../view.js";
 import { emptyState, failure, skeletonMessages } from "./empty.js";
@@ -14,7 +14,7 @@ import { ScrollAnchor } from "./scroll-anchor.js";
 
 /** @import {App} from "./app-shell.js" */
 /** @import {Message} from "../types.js" */
-/** @import {Row} from "../messages.js" */
+/** @import {Day, Row} from "../messages.js" */
 
 /**
  * The next messages come onto the page, or are fetched, when this many screens are left to scroll, and pixels at most.
@@ -23,6 +23,10 @@ const SCREENS_AHEAD = 1.5;
 const MOST_AHEAD = 1_500;
 /** Messages among which one that was just accepted is looked for, besides as many as are waiting. */
 const RECENT = 50;
+/** A message to which a link led is marked for this time. */
+const MARKED_MS = 2_500;
+/** It is shown below this share of the view, so that some of what was before it is seen. */
+const VIEW_ABOVE = 1 / 3;
 const HINT = "Arrow keys go from message to message, Enter reacts.";
 
 export class MessageList {
@@ -39,8 +43,14 @@ export class MessageList {
   #messages = [];
   /** Whether the chat is loaded and its first position is chosen. */
   #isOpened = false;
-  /** Where the next rendering scrolls to. @type {"" | "end" | "unread"} */
+  /** The id of the message at which to open, or of a moment; empty for the first unread message, or the end. */
+  #target;
+  /** Where the next rendering scrolls to. @type {"" | "end" | "unread" | "marked"} */
   #goal = "";
+  /** The key of the message to which a link led, for a short time. */
+  #marked = "";
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #markTimer;
   /** The key of the message that was the first unread one when the chat was opened; empty if none was. */
   #unreadKey = "";
   /** Whether unread messages are above those that were on the screen. */
@@ -50,11 +60,14 @@ export class MessageList {
   #isFarUp = false;
   /** The key of the message that has the focus, or holds it. */
   #focused = "";
+  /** The key of the message under the pointer. */
+  #pointed = "";
 
-  /** @param {App} app @param {string} chat_id */
-  constructor(app, chat_id) {
+  /** @param {App} app @param {string} chat_id @param {string} target the id at which to open, or empty */
+  constructor(app, chat_id, target) {
     this.#app = app;
     this.#chat_id = chat_id;
+    this.#target = target;
   }
 
   stop() {
@@ -79,6 +92,14 @@ export class MessageList {
     if (this.#loaded.hasNewer) await conversations.openNewest(this.#chat_id);
     this.#part.toEnd(this.#all());
     this.#goal = "end";
+    this.#app.root.invalidate();
+  }
+
+  /** Goes to the message with this id, or to the first one after it, and marks it. @param {string} id */
+  async goTo(id) {
+    this.#target = id;
+    this.#isOpened = false;
+    await this.#app.chats.conversations.openAround(this.#chat_id, idBelow(id));
     this.#app.root.invalidate();
   }
 
@@ -122,50 +143,73 @@ export class MessageList {
     this.#app.root.after(() => this.#rendered());
     const { start, end } = this.#part;
     const me = this.#app.chats.me.user_id;
-    const rows = toRows(this.#messages, me, { start, end, unreadKey: this.#unreadKey });
-    const newest = newestOwn(this.#messages, me);
+    const days = toDays(this.#messages, me, { start, end, unreadKey: this.#unreadKey });
     const scroller = {
       ...{ class: "messages", tabindex: 0, role: "group", "aria-label": "Messages", "aria-description": HINT },
       ref: (/** @type {HTMLElement} */ element) => void (this.#scroller = element),
       onkeydown: (/** @type {KeyboardEvent} */ event) => this.#keyPressed(event),
     };
     const lines = {
-      ...{ class: "lines", role: "list", key: "lines" },
+      ...{ class: "lines", key: "lines" },
       ref: (/** @type {HTMLElement} */ element) => void (this.#lines = element),
       onfocusin: (/** @type {FocusEvent} */ event) => this.#focusMoved(event.target),
       onfocusout: (/** @type {FocusEvent} */ event) => this.#focusMoved(event.relatedTarget),
+      onpointerover: (/** @type {PointerEvent} */ event) => this.#pointerMoved(event.target),
+      onpointerleave: () => this.#pointerMoved(null),
     };
     return h(
       "rookery-message-list",
       { class: "message-list", key: "messages" },
-      h("div", scroller, this.#top(), h("div", lines, rows.map((row) => this.#row(row, newest)))),
+      h("div", scroller, this.#top(), h("div", lines, days.map((day) => this.#day(day)))),
       this.#pill(),
       this.#unreadBar(),
     );
   }
 
-  /** @param {Row} row @param {ReadonlySet<Message>} newest */
-  #row(row, newest) {
-    if (row.kind === "message") {
-      const state = { isNewest: newest.has(row.message), isFocused: row.key === this.#focused };
-      return messageItem(this.#app, row, state);
-    }
-    const words = row.kind === "day" ? dayLabel(row.at_ms, Date.now()) : "New messages";
-    const look = row.kind === "day" ? "day" : "unread-mark";
-    return memo(row.key, [words], () => h("div", { class: look, role: "listitem" }, h("span", {}, words)));
+  /** The lines of a day, below its name, which stays in view while they do. @param {Day} day */
+  #day({ key, at_ms, rows }) {
+    const name = mark("day", "day", dayLabel(at_ms, Date.now()));
+    return h("div", { role: "list", key }, name, rows.map((row) => this.#row(row)));
+  }
+
+  /** @param {Row} row */
+  #row(row) {
+    if (row.kind === "unread") return mark(row.key, "unread-mark", "New messages");
+    const { key } = row;
+    const isFocused = key === this.#focused;
+    const isActive = isFocused || key === this.#pointed;
+    return messageItem(this.#app, row, { isActive, isFocused, isMarked: key === this.#marked });
   }
 
   // ---- the part on the page
 
-  /** Goes to the first unread message of a chat that is loaded now, or to its end. */
+  /** Goes to the target in a chat that is loaded now, else to its first unread message, or to its end. */
   #choosePosition() {
     this.#isOpened = true;
     const { chats } = this.#app;
-    const mark = chats.unreadMark(this.#chat_id);
-    const unread = mark ? firstUnread(this.#messages, chats.me.user_id, mark) : -1;
+    if (this.#target) return this.#chooseTarget();
+    const read = chats.unreadMark(this.#chat_id);
+    const unread = read ? firstUnread(this.#messages, chats.me.user_id, read) : -1;
     this.#unreadKey = this.#messages[unread]?.key ?? "";
     this.#goal = unread < 0 ? "end" : "unread";
     this.#part.open(this.#messages, unread);
+  }
+
+  #chooseTarget() {
+    const target = this.#target;
+    const isFrom = (/** @type {Message} */ { message_id }) => message_id && compareIds(message_id, target) >= 0;
+    const at = this.#messages.findIndex(isFrom);
+    this.#target = this.#unreadKey = "";
+    this.#marked = this.#messages[at]?.key ?? "";
+    this.#goal = at < 0 ? "end" : "marked";
+    this.#part.open(this.#messages, at);
+    clearTimeout(this.#markTimer);
+    this.#markTimer = setTimeout(() => this.#unmark(), MARKED_MS);
+  }
+
+  #unmark() {
+    this.#marked = "";
+    this.#app.root.invalidate();
   }
 
   /** Brings the next messages onto the page, or fetches them, before the view reaches them. */
@@ -173,9 +217,10 @@ export class MessageList {
     const { conversations } = this.#app.chats;
     const { older, newer } = this.#loaded;
     if (!this.#isOpened) return;
-    if (this.#part.canGrow(this.#messages.length, this.#near)) return this.#app.root.invalidate();
-    if (this.#near.top && older === "idle") void conversations.loadOlder(this.#chat_id);
-    if (this.#near.end && newer === "idle") void conversations.loadNewer(this.#chat_id);
+    const near = this.#near;
+    if (this.#part.canGrow(this.#messages.length, near)) return this.#app.root.invalidate();
+    if (near.top && older === "idle") void conversations.loadOlder(this.#chat_id);
+    if (near.end && newer === "idle") void conversations.loadNewer(this.#chat_id);
   }
 
   /** Whether the view is near the edges of the part on the page. */
@@ -193,9 +238,12 @@ export class MessageList {
     if (!this.#scroller || !this.#lines) return;
     this.#anchor ??= new ScrollAnchor(this.#scroller, this.#lines, "rookery-message", () => this.#scrolled());
     if (this.#goal) this.#anchor.toBottom();
-    const mark = this.#goal === "unread" && this.#lines.querySelector(".unread-mark");
-    if (mark && mark.getBoundingClientRect().top < this.#scroller.getBoundingClientRect().top)
-      this.#anchor.toTopOf(mark);
+    if (this.#goal === "unread") this.#anchor.upTo(this.#lines.querySelector(".unread-mark"));
+    if (this.#goal === "marked") {
+      const marked = /** @type {HTMLElement | null} */ (this.#lines.querySelector(".marked"));
+      this.#anchor.upTo(marked, VIEW_ABOVE * this.#scroller.clientHeight);
+      marked?.focus({ preventScroll: true });
+    }
     this.#goal = "";
     this.#anchor.restore();
     this.#scrolled();
@@ -284,14 +332,20 @@ export class MessageList {
     );
   }
 
-  // ---- the keyboard
+  // ---- the keyboard and the pointer
 
   /** @param {EventTarget | null} target that has the focus now */
   #focusMoved(target) {
-    const item = target instanceof Element ? target.closest("rookery-message") : null;
-    const key = item?.getAttribute("data-key") ?? "";
-    if (key === this.#focused) return;
-    this.#focused = key;
+    const isInPopover = target instanceof Element && target.closest("[popover]"); // a button of the message opened it
+    if (isInPopover || keyAt(target) === this.#focused) return;
+    this.#focused = keyAt(target);
+    this.#app.root.invalidate();
+  }
+
+  /** @param {EventTarget | null} target that is under the pointer now */
+  #pointerMoved(target) {
+    if (keyAt(target) === this.#pointed) return;
+    this.#pointed = keyAt(target);
     this.#app.root.invalidate();
   }
 
@@ -304,9 +358,18 @@ export class MessageList {
       items.at(-1)?.focus();
     } else if (at >= 0 && event.key === "Enter") {
       event.preventDefault();
+      this.#app.root.render(); // with the buttons of the message
       /** @type {HTMLElement | null | undefined} */ (items[at]?.querySelector(".icon-button"))?.click();
     } else if (at >= 0) {
       moveFocus(event, items);
     }
   }
 }
+
+/** The key of the message around an element; empty outside of messages. @param {EventTarget | null} target */
+const keyAt = (target) =>
+  (target instanceof Element && target.closest("rookery-message")?.getAttribute("data-key")) || "";
+
+/** A line between messages. @param {string} key @param {string} look @param {string} words */
+const mark = (key, look, words) =>
+  memo(key, [words], () => h("div", { class: look, role: "listitem" }, h("span", {}, words)));

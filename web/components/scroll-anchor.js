@@ -58,9 +58,16 @@ export class ScrollAnchor {
     this.#look();
   }
 
-  /** Scrolls a line to the top of the view. @param {Element} element */
-  toTopOf(element) {
-    this.#scroller.scrollTop += element.getBoundingClientRect().top - this.#scroller.getBoundingClientRect().top;
+  /**
+   * Scrolls up to a line, if it is above the view or covered there.
+   * @param {Element | null} element
+   * @param {number} [above] pixels that stay free above it, at least what covers the top of the view
+   */
+  upTo(element, above = 0) {
+    if (!element) return;
+    const covered = parseFloat(getComputedStyle(this.#scroller).scrollPaddingTop) || 0;
+    const top = this.#scroller.getBoundingClientRect().top + Math.max(above, covered);
+    this.#scroller.scrollTop += Math.min(element.getBoundingClientRect().top - top, 0);
     this.#look();
   }
 
@@ -116,7 +123,7 @@ export class ScrollAnchor {
 
   #inView() {
     const { top, bottom } = this.#scroller.getBoundingClientRect();
-    const items = [...this.#lines.querySelectorAll(`:scope > ${this.#selector}`)];
+    const items = [...this.#lines.querySelectorAll(this.#selector)];
     return { items, bottom, first: firstOf(items, (item) => item.getBoundingClientRect().bottom > top) };
   }
 }

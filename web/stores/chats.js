@@ -4,7 +4,7 @@
 import { Api } from "../api.js";
 import { chatFromWire, emptyChat, inOrder, marksOf, otherMember, withMessage, withReceipt } from "../chats.js";
 import { Conversations } from "../conversations.js";
-import { compareIds } from "../messages.js";
+import { compareIds, idBelow } from "../messages.js";
 import { Profiles } from "../profiles.js";
 import { Typing } from "../typing.js";
 import { Store } from "./store.js";
@@ -36,6 +36,8 @@ export class Chats extends Store {
   /** In order; null after a change. @type {Chat[] | null} */
   #sorted = null;
   #nextPage = "";
+  /** The message of the open chat that its link names, around which it is loaded; empty for none. */
+  #linked = "";
   /** @type {Promise<void>} of the first page */
   #firstPage = Promise.resolve();
 
@@ -130,9 +132,14 @@ export class Chats extends Store {
     } while (cursor);
   }
 
-  /** Opens a chat, and frees the memory of the one before. @param {string} chat_id empty for none */
-  open(chat_id) {
+  /**
+   * Opens a chat, and frees the memory of the one before.
+   * @param {string} chat_id empty for none
+   * @param {string} [message_id] the message around which to load it; empty for its first unread message, or its end
+   */
+  open(chat_id, message_id = "") {
     this.conversations.enter(chat_id);
+    this.#linked = message_id;
     if (this.otherOf(chat_id)) void this.#loadMessages(chat_id);
     this.changed();
   }
@@ -148,7 +155,9 @@ export class Chats extends Store {
       await this.#firstPage;
       if (!isEmpty && !this.of(chat_id).newest) this.merge([await this.#api.chat(chat_id)]);
     };
-    return this.conversations.open(chat_id, () => this.unreadMark(chat_id), isListed);
+    const linked = this.#linked;
+    const mark = () => (linked ? idBelow(linked) : this.unreadMark(chat_id));
+    return this.conversations.open(chat_id, mark, isListed);
   }
 
   /** @param {Message} message that arrived live or was just accepted */

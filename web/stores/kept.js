@@ -47,7 +47,11 @@ export class Kept extends Store {
     return this.#database !== null && this.#unsaved.size === 0;
   }
 
-  /** @param {Kind} kind @returns {[id: string, value: unknown][]} */
+  /**
+   * The values, those that were put last at the end.
+   * @param {Kind} kind
+   * @returns {[id: string, value: unknown][]}
+   */
   all(kind) {
     return [...this.#values.values()].filter(([other]) => other === kind).map(([, id, value]) => [id, value]);
   }
@@ -64,6 +68,7 @@ export class Kept extends Store {
    * @param {unknown} value
    */
   async put(kind, id, value) {
+    this.#values.delete(keyOf(kind, id));
     this.#values.set(keyOf(kind, id), [kind, id, value]);
     const saved = await this.#save(kind, id, value);
     if (saved) void this.#saveRest();

@@ -26,6 +26,8 @@ const MAX_TEXT_BYTES = 16 * 1024;
  * @property {() => void} restart reconnects: a frame was not answered
  */
 
+/** @typedef {{state: "failed" | "draft" | "pending", text: string}} Unsent a text that is in no history yet */
+
 export class Sending extends Store {
   maxTextBytes = MAX_TEXT_BYTES;
   /** Whether others are told that the person is writing. */
@@ -62,6 +64,22 @@ export class Sending extends Store {
   /** The messages of a chat that are not accepted yet, in order. @param {string} chat_id @returns {Message[]} */
   waiting(chat_id) {
     return this.outbox.of(chat_id).map((entry) => fromEntry(entry, this.#chats.me.user_id));
+  }
+
+  /**
+   * The texts of this browser that are in no history yet: of each chat the message that failed, the draft, or the
+   * newest message that waits, in this order.
+   * @returns {Map<string, Unsent>} by chat_id
+   */
+  unsent() {
+    /** @type {Map<string, Unsent>} */
+    const texts = new Map();
+    for (const [chat_id, { state, body }] of this.outbox.byChat()) texts.set(chat_id, { state, text: body });
+    for (const chat_id of this.drafts.chats) {
+      const text = this.drafts.get(chat_id).trim();
+      if (text && texts.get(chat_id)?.state !== "failed") texts.set(chat_id, { state: "draft", text });
+    }
+    return texts;
   }
 
   /** Returns when the message is kept. @param {string} chat_id @param {string} body */

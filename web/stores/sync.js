@@ -47,6 +47,7 @@ export class Sync extends Store {
       },
       {
         onState: () => this.#stateChanged(),
+        onSilence: () => this.changed(),
         onWelcome: (welcome) => this.#welcomed(welcome),
         onFrame: (frame) => this.#receive(frame),
         onMissed: () => void this.#catchUp(this.#newest_ms),
@@ -66,6 +67,11 @@ export class Sync extends Store {
 
   get isOnline() {
     return this.session.state === "online";
+  }
+
+  /** Whether the session is online, and no answer of the server is overdue. */
+  get isReachable() {
+    return this.isOnline && !this.session.isSilent;
   }
 
   /** Whether the sign-in has ended. */

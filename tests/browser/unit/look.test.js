@@ -37,6 +37,8 @@ const TEXT_ON_GROUND = [
   ["accent-ink", "accent"],
   ["accent-soft-ink", "accent-soft"],
   ["accent-soft-quiet", "accent-soft"],
+  ["ink-soft", "accent-soft"],
+  ["accent", "accent-soft"],
   ["warn", "warn-soft"],
   ["ink", "warn-soft"],
   ["warn", "surface"],

@@ -4,15 +4,16 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import {
   compareIds,
+  firstIdAt,
   firstUnread,
   fromEntry,
   fromWire,
+  idBelow,
   laterId,
   merge,
-  newestOwn,
   progress,
   timeOfId,
-  toRows,
+  toDays,
   withLive,
   withReaction,
 } from "../../../web/messages.js";
@@ -30,6 +31,8 @@ test("ids above 2^53 are compared as the numbers that they are", () => {
 
 test("a message id carries its time", () => {
   assert.equal(timeOfId(idAt(2)), Date.UTC(2026, 0, 1, 0, 2));
+  assert.deepEqual([firstIdAt(Date.UTC(2026, 0, 1, 0, 2)), firstIdAt(0)], [idAt(2), "1"]);
+  assert.deepEqual([idBelow("9223372036854775807"), idBelow("1")], ["9223372036854775806", "1"]);
 });
 
 test("merging sorts, and keeps each message once", () => {
@@ -73,31 +76,27 @@ test("a message is read once the other member has read up to it, not the author"
   assert.equal(progress(own, { [ADA]: { delivered_up_to: idAt(9), read_up_to: idAt(9) } }, ADA), "Sent");
 });
 
-const rowsOf = (messages, unreadKey = "", start = 0, end = messages.length) =>
-  toRows(messages, ADA, { start, end, unreadKey });
+const daysOf = (messages, unreadKey = "", start = 0, end = messages.length) =>
+  toDays(messages, ADA, { start, end, unreadKey });
+const rowsOf = (...given) => daysOf(...given).flatMap(({ rows }) => rows);
 
-test("rows have a day, and groups by author and pause", () => {
+test("a day has its messages in groups by author and pause, each with a first and a last message", () => {
   const messages = [0, 1, 20].map((minute) => message(minute));
-  const rows = rowsOf([...messages, message(21, { sender_id: ADA }), message(22, { sender_id: ADA })]);
+  const days = daysOf([...messages, message(21, { sender_id: ADA }), message(22, { sender_id: ADA }), message(1462)]);
   assert.deepEqual(
-    rows.map(({ kind }) => kind),
-    ["day", "message", "message", "message", "message", "message"],
+    days.map(({ rows }) => rows.map(({ first, last }) => [first, last].map(Number).join(""))),
+    [["10", "01", "11", "10", "01"], ["11"]],
   );
-  assert.deepEqual(
-    rows.slice(1).map(({ first }) => first),
-    [true, false, true, true, false],
-  );
+});
+
+test("a day keeps its key when older messages of it appear", () => {
+  const messages = [1, 2, 3].map((minute) => message(minute));
+  assert.equal(daysOf(messages)[0].key, daysOf(messages, "", 2)[0].key);
 });
 
 test("a part of the rows looks as it does among all of them", () => {
   const messages = [1, 2, 3, 4].map((minute) => message(minute));
-  assert.deepEqual(rowsOf(messages, "", 1, 3), rowsOf(messages).slice(2, 4));
-});
-
-test("the newest own message of each state is found", () => {
-  const own = (minutes, state) => ({ ...message(minutes, { sender_id: ADA }), state });
-  const messages = [own(1, "accepted"), own(2, "accepted"), message(3), own(4, "failed"), own(5, "pending")];
-  assert.deepEqual(newestOwn(messages, ADA), new Set([messages[1], messages[3], messages[4]]));
+  assert.deepEqual(rowsOf(messages, "", 1, 3), rowsOf(messages).slice(1, 3));
 });
 
 test("the unread mark is above the first unread message of another user", () => {
@@ -107,7 +106,7 @@ test("the unread mark is above the first unread message of another user", () => 
   const rows = rowsOf(messages, messages[2].key);
   assert.deepEqual(
     rows.map(({ kind }) => kind),
-    ["day", "message", "message", "unread", "message", "message"],
+    ["message", "message", "unread", "message", "message"],
   );
 });
 
@@ -115,6 +114,7 @@ test("row keys are unique, and a message keeps its key when it is accepted", () 
   const entry = { client_message_id: "x", chat_id: CHAT, body: "hi", created_ms: 0, state: "pending", error: "" };
   const accepted = fromWire(wireMessage(9, { sender_id: ADA, client_message_id: "x" }));
   assert.equal(fromEntry(entry, ADA).key, accepted.key);
-  const keys = rowsOf([message(1), accepted, message(2000), message(3)]).map(({ key }) => key);
+  const days = daysOf([message(1), accepted, message(2000), message(3)]);
+  const keys = days.flatMap(({ key, rows }) => [key, ...rows.map((row) => row.key)]);
   assert.equal(new Set(keys).size, keys.length);
 });

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import { Drafts } from "../../../web/drafts.js";
+import { Drafts, MAX_DRAFTS, MAX_LENGTH } from "../../../web/drafts.js";
 import { Outbox } from "../../../web/outbox.js";
 import { Kept } from "../../../web/stores/kept.js";
 import { CHAT, fakeDatabase } from "./fakes.js";
@@ -132,6 +132,16 @@ test("a draft that became a message just before the page closed is not offered a
   const kept = await Kept.open(async () => database);
   const drafts = new Drafts(kept, new Outbox(kept));
   assert.deepEqual([drafts.get(CHAT), drafts.get("d-1-2")], ["", "another"]);
+});
+
+test("of too many drafts the one that changed longest ago is dropped, of a long one the end", async () => {
+  const kept = await Kept.open(async () => fakeDatabase());
+  const drafts = new Drafts(kept, new Outbox(kept));
+  for (let chat = 1; chat <= MAX_DRAFTS; chat++) drafts.keep(`d-1-${chat}`, "x");
+  drafts.keep("d-1-1", "y".repeat(MAX_LENGTH + 1));
+  drafts.keep("d-2-1", "one more");
+  assert.deepEqual([drafts.chats.length, drafts.get("d-1-1").length], [MAX_DRAFTS, MAX_LENGTH]);
+  assert.deepEqual([drafts.get("d-1-2"), drafts.get("d-1-3")], ["", "x"]);
 });
 
 test("ids are 128 random bits", async () => {

@@ -15,7 +15,7 @@ afterEach(() => mock.timers.reset());
 /** A session, the sockets that it opened, and the calls of its listener. */
 function started({ gateway, accessToken } = {}) {
   const sockets = [];
-  const calls = { states: [], frames: [], welcomes: 0, missed: 0, rejected: [] };
+  const calls = { states: [], silences: [], frames: [], welcomes: 0, missed: 0, rejected: [] };
   const environment = {
     gateway: gateway ?? (async () => ({ websocket: "ws://here/session" })),
     accessToken: accessToken ?? (async (rejected) => (calls.rejected.push(rejected), `token ${calls.rejected.length}`)),
@@ -24,6 +24,7 @@ function started({ gateway, accessToken } = {}) {
   };
   const session = new Session(environment, {
     onState: (state) => calls.states.push(state),
+    onSilence: () => calls.silences.push(session.isSilent),
     onFrame: (frame) => calls.frames.push(frame),
     onWelcome: () => calls.welcomes++,
     onMissed: () => calls.missed++,
@@ -233,6 +234,24 @@ test("a ping without a response ends the connection, one with a response does no
   mock.timers.tick(8_000);
   assert.equal(session.state, "waiting");
   assert.ok(sockets[0].closed);
+});
+
+test("an answer of the server that is overdue is reported, until any frame comes or the connection ends", async () => {
+  const { session, sockets, calls } = await online();
+  for (const frame of [{ send: {} }, { ping: {} }]) {
+    session.send(frame);
+    mock.timers.tick(600);
+    session.send({ typing: {} });
+    mock.timers.tick(400);
+    assert.equal(session.isSilent, true);
+    sockets[0].deliver({ event: {} });
+  }
+  session.send({ typing: {} });
+  mock.timers.tick(1_000);
+  assert.deepEqual(calls.silences, [true, false, true, false]);
+  session.probe();
+  mock.timers.tick(8_000);
+  assert.deepEqual([session.state, session.isSilent], ["waiting", false]);
 });
 
 test("a missing welcome ends the attempt after ten seconds, and the next ones after more", async () => {

@@ -161,6 +161,23 @@ test("a reaction is shown at once, and undone when the server refuses it", async
   assert.deepEqual(tallies(), []);
 });
 
+test("a chat shows its failed message, else its draft, else the message that waits", async () => {
+  const { sync, socket } = await online();
+  const { sending } = sync;
+  const shown = () => Object.values(sending.unsent().get(CHAT) ?? {}).join(" ");
+  await sending.send(CHAT, "one");
+  assert.equal(shown(), "pending one");
+  sending.drafts.keep(CHAT, " two ");
+  assert.equal(shown(), "draft two");
+  const { client_message_id } = socket.sent.at(-1).send;
+  socket.deliver({ refused: { client_message_id, code: "forbidden", message: "No" } });
+  await sending.send(CHAT, "three");
+  assert.equal(shown(), "failed one");
+  sending.discard({ client_message_id });
+  sending.drafts.keep(CHAT, " ");
+  assert.equal(shown(), "pending three");
+});
+
 test("others are told of writing unless the person hides it", async () => {
   const { sync, socket } = await online();
   sync.sending.isTypingShown = () => false;

@@ -1,0 +1,40 @@
+// The menu of a message. The page has one, shown beside the message that opened it.
+
+import { copyText } from "../clipboard.js";
+import { messageAddress } from "../links.js";
+import { h, Root } from "../view.js";
+import { placeBeside, setExpanded } from "./place.js";
+
+/** @import {App} from "./app-shell.js" */
+/** @import {Message} from "../types.js" */
+
+/** @type {HTMLElement | null} */
+let opener = null;
+let copy = () => {};
+/** @type {HTMLElement | undefined} */
+let menu;
+
+const home = document.createElement("rookery-message-menu");
+const root = new Root(home, () => {
+  const props = {
+    ...{ class: "menu", role: "menu", "aria-label": "Message", popover: "auto" },
+    ref: (/** @type {HTMLElement} */ element) => void (menu = element),
+    ontoggle: (/** @type {ToggleEvent} */ event) => opener && setExpanded(opener, event.newState === "open"),
+  };
+  const item = { type: "button", role: "menuitem", autofocus: true, onclick: () => copy() };
+  return h("div", props, h("button", item, "Copy link"));
+});
+
+/** Opens the menu. @param {App} app @param {Message} message @param {HTMLElement} button that opened it */
+export function openMessageMenu(app, { chat_id, message_id }, button) {
+  if (!home.isConnected) document.body.append(home);
+  opener = button;
+  copy = async () => {
+    menu?.hidePopover();
+    const isCopied = await copyText(messageAddress(chat_id, message_id));
+    app.say(isCopied ? "The link is copied." : "This browser does not let the page copy.");
+  };
+  root.render();
+  menu?.showPopover();
+  if (menu) placeBeside(menu, button);
+}

@@ -1,0 +1,44 @@
+// The language of the page: chosen in the settings, or the first of the browser's that there is a catalogue for.
+//
+// A catalogue has every text of the page as a whole sentence: a string, or a function of the values in it. `en.js` says
+// which texts there are; tsc compares the others with it.
+
+import { en } from "./en.js";
+
+/** @typedef {typeof en} Texts */
+
+/** By code: the language's name in itself, and its catalogue, which is loaded when it is used. */
+export const LANGUAGES = {
+  en: { name: "English", load: async () => en },
+  de: { name: "Deutsch", load: async () => (await import("./de.js")).de },
+  ar: { name: "العربية", load: async () => (await import("./ar.js")).ar },
+};
+
+/** @typedef {keyof typeof LANGUAGES} Code */
+
+const RIGHT_TO_LEFT = new Set(["ar"]);
+
+/** The texts of the language in use. @type {Texts} */
+export let texts = en;
+
+/** The language in use, for Intl: with the region if it is one of the browser's, since dates depend on it. */
+export let locale = "en";
+
+/**
+ * Uses a language from now on; main.js calls it before it shows anything, and a change of the setting reloads the page.
+ * @param {string} chosen a code of LANGUAGES; another, such as "", for the browser's
+ * @param {readonly string[]} [preferred] the browser's languages, best first
+ */
+export async function useLanguage(chosen, preferred = navigator.languages) {
+  const code = isCode(chosen) ? chosen : (preferred.map(base).find(isCode) ?? "en");
+  locale = preferred.find((each) => base(each) === code) ?? code;
+  texts = await LANGUAGES[code].load();
+  document.documentElement.lang = code;
+  document.documentElement.dir = RIGHT_TO_LEFT.has(code) ? "rtl" : "ltr";
+}
+
+/** The language of a tag such as de-AT. @param {string} tag */
+const base = (tag) => tag.split("-")[0] ?? "";
+
+/** @param {string} code @returns {code is Code} */
+const isCode = (code) => Object.hasOwn(LANGUAGES, code);
