@@ -34,13 +34,13 @@ PEOPLE = {
     "jonas": "Jonas Weber",
     "leila": "ليلى حداد",
     "tomasz": "Tomasz Zieliński",
-    "ming": "李明",
+    "hiro": "Hiro Tanaka",
     "nora": "Nora Blum",
 }
 """Name and display name of each account. Nora has no chat."""
 
 TALKS: dict[str, list[tuple[str, str]]] = {
-    "ming": [("ming", "👍")],
+    "hiro": [("hiro", "👍")],
     "tomasz": [("ada", "Did the rollback work?"), ("tomasz", "Rolled back, everything is green")],
     "leila": [
         ("leila", "صباح الخير آدا، هل وصلت الأرقام؟"),
