@@ -5,7 +5,8 @@ import { textButton } from "../components/buttons.js";
 import { emptyState } from "../components/empty.js";
 import { FormModal } from "../components/modal.js";
 import { h } from "../view.js";
-import { number, stamp } from "./figures.js";
+import { stamp } from "./figures.js";
+import { texts } from "./languages/language.js";
 import { showLink } from "./links.js";
 import { card, Section } from "./section.js";
 import { named, table } from "./table.js";
@@ -20,11 +21,11 @@ export class Invites extends Section {
   #error = "";
   /** @type {Column<Invite>[]} */
   #columns = [
-    { label: "Invite", show: ({ invite_id }) => invite_id, kind: "code" },
-    { label: "By", show: ({ created_by }) => named(created_by) },
-    { label: "Used", show: ({ uses, uses_left }) => `${number(uses - uses_left)} of ${number(uses)}` },
-    { label: "Until", show: ({ expires_at_ms }) => stamp(expires_at_ms), kind: "short" },
-    { label: "", show: ({ invite_id }) => textButton("quiet", () => void this.#revoke(invite_id), "Revoke") },
+    { label: texts.invites.invite, show: ({ invite_id }) => invite_id, kind: "code" },
+    { label: texts.invites.by, show: ({ created_by }) => named(created_by) },
+    { label: texts.invites.used, show: ({ uses, uses_left }) => texts.invites.usedOf(uses - uses_left, uses) },
+    { label: texts.invites.until, show: ({ expires_at_ms }) => stamp(expires_at_ms), kind: "short" },
+    { label: texts.invites.actions, show: ({ invite_id }) => this.#revokeButton(invite_id), kind: "acts" },
   ];
 
   /** @override */
@@ -35,31 +36,34 @@ export class Invites extends Section {
   /** @override */
   content() {
     return card(
-      "Invites",
-      "Links with which people create accounts. The key “sign_up” decides whether they need one.",
-      table("Invites", this.#columns, this.#invites, ({ invite_id }) => invite_id),
+      texts.invites.invites,
+      texts.invites.note,
+      table(texts.invites.invites, this.#columns, this.#invites, ({ invite_id }) => invite_id),
       this.#invites.length === 0 &&
-        emptyState("No invites", "While sign-up is by invite, people need one to create an account."),
+        emptyState(texts.invites.none, texts.invites.noneNote),
       h("p", { class: "note error", role: "alert" }, this.#error),
-      h("div", { class: "buttons" }, textButton("primary", () => this.#create(), "Create an invite…")),
+      h("div", { class: "buttons" }, textButton("primary", () => this.#create(), texts.invites.create)),
     );
   }
 
   #create() {
     const attributes = { type: "number", min: 1, required: true };
     const fields = [
-      {
-        ...{ label: "Accounts", name: "uses", value: "1", attributes },
-        hint: "How many accounts can be created with it, at most 10,000.",
-      },
-      { ...{ label: "Days", name: "days", value: "7", attributes }, hint: "How long it is valid, at most 365 days." },
+      { ...{ label: texts.invites.accounts, name: "uses", value: "1", attributes }, hint: texts.invites.accountsNote },
+      { ...{ label: texts.invites.days, name: "days", value: "7", attributes }, hint: texts.invites.daysNote },
     ];
     const save = async (/** @type {Values} */ { uses, days }) => {
       const { token } = await this.frame.api.createInvite(Number(uses), Number(days));
-      showLink("Invite", "Send this link to the people whom you invite.", "invite", token);
+      showLink(texts.invites.created, texts.invites.createdNote, "invite", token);
       void this.frame.refresh();
     };
-    new FormModal("Create an invite", "Create invite", fields, save).open();
+    new FormModal(texts.invites.createTitle, texts.invites.createInvite, fields, save).open();
+  }
+
+  /** @param {string} invite_id */
+  #revokeButton(invite_id) {
+    const label = { class: "quiet", type: "button", "aria-label": texts.invites.revokeInvite(invite_id) };
+    return h("button", { ...label, onclick: () => void this.#revoke(invite_id) }, texts.invites.revoke);
   }
 
   /** @param {string} invite_id */
@@ -67,7 +71,7 @@ export class Invites extends Section {
     this.#error = "";
     try {
       await this.frame.api.revokeInvite(invite_id);
-      this.frame.notify(`Invite ${invite_id} is revoked.`);
+      this.frame.notify(texts.invites.isRevoked(invite_id));
     } catch (fault) {
       this.#error = explain(fault);
     }

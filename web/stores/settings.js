@@ -10,6 +10,8 @@ export const CHOICES = Object.freeze({
   theme: ["system", "light", "dark"],
   text_size: ["normal", "small", "large", "largest"],
   time_format: ["system", "12", "24"],
+  /** A code of LANGUAGES in `languages/language.js`; empty for the browser's. */
+  language: ["", "en", "de", "ar"],
   /** Notifications outside the page: "unset" until the person has chosen. */
   desktop: ["unset", "on", "off"],
   sound: ["on", "off"],
