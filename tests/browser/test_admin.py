@@ -1,7 +1,6 @@
 """The admin page in a real browser: access, content, and each action."""
 
 import json
-import re
 
 import pytest
 from playwright.sync_api import Page, Route, expect
@@ -367,6 +366,8 @@ def test_everything_can_be_done_with_the_keyboard(platform: Platform, at_admin: 
     expect(page.get_by_role("heading", name="Users", exact=True)).to_be_focused()
     expect(page.get_by_text("Live", exact=True)).to_be_visible()
     keys.press("Tab")
+    expect(page.get_by_role("region", name="Users")).to_be_focused()
+    keys.press("Tab")
     expect(page.get_by_label("Part of a name, or an id")).to_be_focused()
     keys.type(tomasz.name)
     expect(page.get_by_role("button", name=f"@{tomasz.name}")).to_be_visible()
@@ -424,6 +425,20 @@ def test_a_phone_has_all_of_it_and_nothing_to_scroll_sideways(
     expect(seat.page.get_by_label("Part of a name, or an id")).to_be_hidden()
     seat.page.get_by_role("button", name="All results").tap()
     expect(seat.page.get_by_role("button", name=f"@{mira.name}")).to_be_visible()
+
+
+@pytest.mark.parametrize("size", ["desktop", "phone"])
+def test_in_arabic_the_page_runs_from_right_to_left(
+    platform: Platform, seats: Seats, admin: Account, size: str
+) -> None:
+    page = open_admin(seats(platform, size=size), admin).page
+    page.evaluate("localStorage['rookery.settings'] = JSON.stringify({language: 'ar'})")
+    page.reload()
+    for section in ("العمليات", "الإعدادات", "المستخدمون", "الدعوات", "السجل"):
+        page.get_by_role("navigation").get_by_role("link", name=section).click()
+        expect(page.get_by_role("region", name=section).get_by_role("heading").first).to_be_visible()
+        expect_no_sideways_scroll(page)
+        assert page.evaluate("document.documentElement.dir") == "rtl"
 
 
 def test_while_the_server_is_away_the_page_shows_its_age_and_then_goes_on(own_platform: Platform, seats: Seats) -> None:
