@@ -21,7 +21,7 @@ export let texts = en;
 /** Formats numbers and lists as the texts have them. */
 export let { number, list } = intl("en");
 
-/** Uses a language from now on. @param {string} chosen a code; another, such as "", for the browser's */
+/** Uses a language from now on. @param {string} chosen a code; another, such as "system", for the browser's */
 export async function useAdminLanguage(chosen) {
   const code = await useLanguage(chosen);
   texts = await CATALOGUES[code]();
