@@ -3,6 +3,7 @@
 import { explain } from "../api.js";
 import { textButton } from "../components/buttons.js";
 import { emptyState } from "../components/empty.js";
+import { check } from "../components/form.js";
 import { FormModal } from "../components/modal.js";
 import { h } from "../view.js";
 import { stamp } from "./figures.js";
@@ -14,6 +15,10 @@ import { named, table } from "./table.js";
 /** @import {Values} from "../components/form.js" */
 /** @import {Column} from "./table.js" */
 /** @import {Invite} from "./types.js" */
+
+/** The server's limits of an invite. */
+const MOST_ACCOUNTS = 10_000;
+const MOST_DAYS = 365;
 
 export class Invites extends Section {
   /** @type {Invite[]} */
@@ -49,10 +54,17 @@ export class Invites extends Section {
   #create() {
     const attributes = { type: "number", min: 1, required: true };
     const fields = [
-      { ...{ label: texts.invites.accounts, name: "uses", value: "1", attributes }, hint: texts.invites.accountsNote },
-      { ...{ label: texts.invites.days, name: "days", value: "7", attributes }, hint: texts.invites.daysNote },
+      {
+        ...{ label: texts.invites.accounts, name: "uses", value: "1", attributes },
+        hint: texts.invites.accountsNote(MOST_ACCOUNTS),
+      },
+      {
+        ...{ label: texts.invites.days, name: "days", value: "7", attributes },
+        hint: texts.invites.daysNote(MOST_DAYS),
+      },
     ];
-    const save = async (/** @type {Values} */ { uses, days }) => {
+    const save = async (/** @type {Values} */ { uses = "", days = "" }) => {
+      check({ uses: problemOf(uses, MOST_ACCOUNTS), days: problemOf(days, MOST_DAYS) });
       const { token } = await this.frame.api.createInvite(Number(uses), Number(days));
       showLink(texts.invites.created, texts.invites.createdNote, "invite", token);
       void this.frame.refresh();
@@ -77,4 +89,10 @@ export class Invites extends Section {
     }
     await this.frame.refresh();
   }
+}
+
+/** The problem of a typed number; empty if it is whole and from 1 to the most. @param {string} typed @param {number} most */
+function problemOf(typed, most) {
+  const isAllowed = /^\d+$/.test(typed) && Number(typed) >= 1 && Number(typed) <= most;
+  return isAllowed ? "" : texts.invites.outOfRange(most);
 }
