@@ -191,7 +191,7 @@ def test_a_silent_process_and_partitions_without_an_owner_are_marked(
     open_admin(seat, admin)
     gateway = seat.page.get_by_role("table", name="Gateways")
     expect(gateway).to_contain_text("Not reporting")
-    expect(gateway).to_contain_text("1 min. ago")
+    expect(gateway).to_contain_text("1 min ago")
     expect(seat.page.locator(".tile.warn").filter(has_text="1 not reporting")).to_be_visible()
     expect(seat.page.locator(".tile.warn").filter(has_text="2 without an owner")).to_be_visible()
     expect(seat.page.locator(".owner").first).to_contain_text("No owner")
