@@ -20,8 +20,8 @@ SECTIONS = ("Processes", "Configuration", "Users", "Invites", "Audit")
 POLL_PERIOD = "PERIOD_MS = 5_000"
 
 MOST_BYTES = 75_000
-"""Transfer size of the admin page, with the sign-in, the catalogues of one language, and the modules that it shares with
-the chat page."""
+"""Transfer size of the admin page, with the sign-in, the catalogues of one language, and the modules that it shares
+with the chat page."""
 
 FAINT_TEXT = """() => {
   const channels = (colour) => colour.match(/[\\d.]+/g).map(Number);
