@@ -31,6 +31,9 @@ def test_with_an_invite_an_account_is_created_and_without_one_it_is_refused(
     admin = open_admin(seats(own_platform), make_admin(own_platform), "Invites").page
     assert own_platform.run("config", "set", "sign_up", "invite").returncode == 0
     admin.get_by_role("button", name="Create an invite").click()
+    admin.get_by_label("Accounts").fill("0")
+    admin.get_by_role("button", name="Create invite").click()
+    expect(admin.get_by_text("Enter a whole number from 1 to 10,000.")).to_be_visible()
     admin.get_by_label("Accounts").fill("1")
     admin.get_by_role("button", name="Create invite").click()
     link = made_link(admin, "Invite")
