@@ -107,6 +107,12 @@ def install_browser() -> None:
         raise Missing("Chromium is not installed: apt-get install chromium")
 
 
+def install_for_pages() -> None:
+    """Install what the tests of the page need: a browser, and axe."""
+    install_browser()
+    install_node_modules()
+
+
 def install_engines() -> None:
     for kind in KINDS.values():
         kind.install()
@@ -150,7 +156,7 @@ def pytest_step(options: argparse.Namespace, report: Path) -> Step:
     words = ["-q", "-n", str(options.workers), "--dist", "loadfile", "--no-loadscope-reorder", "--durations=15"]
     words += ["-o", "junit_family=xunit1", f"--junitxml={report}"]
     words += ["--hypothesis-profile=deep"] if options.all else ["-m", "not slow"]
-    return Step("tests, Python", python("-m", "pytest", *words), install_browser, is_live=True)
+    return Step("tests, Python", python("-m", "pytest", *words), install_for_pages, is_live=True)
 
 
 # ---- running them

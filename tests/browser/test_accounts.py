@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Account, Platform, Seat, Seats
-from tests.browser.test_accessibility import expect_named_and_large_controls, expect_no_sideways_scroll
+from tests.browser.test_accessibility import expect_accessible, expect_no_sideways_scroll
 from tests.browser.test_admin import expect_in_audit, go, make_admin, open_admin, pick
 from tools.launch.people import PASSWORD
 
@@ -20,7 +20,7 @@ def made_link(page: Page, title: str) -> str:
     link = dialog.get_by_label("Link")
     expect(link).to_have_value(re.compile(r"^http.*/#(invite|reset)=[0-9a-f]+\.[\w-]{43}$"))
     address = link.input_value()
-    expect_named_and_large_controls(page)
+    expect_accessible(page)
     dialog.get_by_role("button", name="Close").click()
     return address
 
@@ -47,7 +47,7 @@ def test_with_an_invite_an_account_is_created_and_without_one_it_is_refused(
     newcomer.page.goto(link)
     expect(newcomer.page.get_by_role("heading", name="Create an account")).to_be_visible()
     fill_in(newcomer, "uma")
-    expect(newcomer.page.get_by_role("heading", name="Rookery")).to_be_visible()
+    expect(newcomer.page.get_by_role("heading", name="Rookery", exact=True)).to_be_visible()
     assert newcomer.page.url == f"{own_platform.url}/"
     expect(admin.get_by_role("cell", name="1 of 1")).to_be_visible()
     admin.get_by_role("button", name="Revoke").click()
@@ -87,7 +87,7 @@ def test_a_user_whom_an_admin_creates_sets_the_password_with_a_link(platform: Pl
     victor.page.get_by_role("button", name="Set password").click()
     victor.choose("Sign out")
     victor.enter(Account("victor.v", 0, "", "", "Victor Vance"))
-    expect(victor.page.get_by_role("heading", name="Rookery")).to_be_visible()
+    expect(victor.page.get_by_role("heading", name="Rookery", exact=True)).to_be_visible()
 
 
 @pytest.mark.slow

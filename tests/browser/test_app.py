@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Account, Platform, Seat, Seats
-from tests.browser.test_accessibility import expect_named_and_large_controls
+from tests.browser.test_accessibility import expect_accessible
 from tests.browser.test_accounts import made_link
 from tests.browser.test_admin import make_admin
 from tests.browser.test_connection import LINE_IS_DOWN
@@ -112,7 +112,7 @@ def test_the_start_leads_to_people_and_to_an_invite(platform: Platform, seats: S
     seat = seats(platform, make_admin(platform), size=size)
     people = seat.page.get_by_role("region", name="People to write to")
     expect(people.get_by_role("button").first).to_be_visible()
-    expect_named_and_large_controls(seat.page)
+    expect_accessible(seat.page)
     people.get_by_role("button", name="Invite people").click()
     assert "#invite=" in made_link(seat.page, "Invite")
     people.get_by_role("button").first.click()

@@ -6,7 +6,7 @@ from pathlib import Path
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Account, Platform, Seats
-from tests.browser.test_accessibility import expect_named_and_large_controls, expect_no_sideways_scroll
+from tests.browser.test_accessibility import expect_accessible, expect_no_sideways_scroll
 from tools.launch.people import PASSWORD
 
 
@@ -17,7 +17,7 @@ def test_settings_apply_at_once_in_every_tab_and_stay(
     seat = seats(platform, ada, size="phone", color_scheme="light")
     seat.choose("Settings")
     expect(seat.page.get_by_text("This browser", exact=True)).to_be_visible()
-    expect_named_and_large_controls(seat.page)
+    expect_accessible(seat.page)
     seat.page.get_by_role("radio", name="System").first.focus()
     seat.page.keyboard.press("ArrowLeft")  # to the last, dark
     for name in ("Largest", "12 hours"):

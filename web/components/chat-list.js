@@ -156,7 +156,7 @@ export class ChatList {
       { label: "Sign out", choose: () => void this.#app.signOut() },
     ];
     return h(
-      "header",
+      "div",
       { class: "bar" },
       h("h1", { class: "brand" }, mark(), "Rookery"),
       iconButton("New chat", "write", () => this.search(), { title: "New chat (Ctrl K)" }),

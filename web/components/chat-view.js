@@ -82,7 +82,7 @@ export class ChatView {
       "rookery-chat",
       { class: "chat", key: this.#chat_id },
       h(
-        "header",
+        "div",
         { class: "bar" },
         back,
         !isMissing && [h("h1", { class: "unseen" }, `Chat with ${name}`), this.#who(), this.#menu.view(choices)],

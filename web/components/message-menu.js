@@ -1,4 +1,4 @@
-// The menu of a message. The page has one, shown beside the message that opened it.
+// The menu of a message. The open chat has one, shown beside the message that opened it.
 
 import { copyText } from "../clipboard.js";
 import { messageAddress } from "../links.js";
@@ -27,7 +27,7 @@ const root = new Root(home, () => {
 
 /** Opens the menu. @param {App} app @param {Message} message @param {HTMLElement} button that opened it */
 export function openMessageMenu(app, { chat_id, message_id }, button) {
-  if (!home.isConnected) document.body.append(home);
+  if (!home.isConnected) button.closest("rookery-chat")?.append(home); // in the landmark of the message
   opener = button;
   copy = async () => {
     menu?.hidePopover();
