@@ -18,10 +18,6 @@ SCREENS = 70
 EVENTS = 20
 SIZE = ViewportSize(width=1200, height=760)
 
-PERMISSION = """let waits = 0;
-  Object.defineProperty(Notification, 'permission', { get: () => (waits++, 'default') });"""
-"""Counts the reads of the browser's permission: for each, Chromium's page waits for another process."""
-
 
 def expect_cpu_within_budget(page: Page, session: CDPSession, work: str) -> None:
     """Measure until CPU is within the budget: other programs on a busy machine only add to it."""
@@ -34,7 +30,7 @@ def expect_cpu_within_budget(page: Page, session: CDPSession, work: str) -> None
 def test_the_page_costs_the_same_whatever_is_loaded(platform: Platform, chromium: Browser, messages: int) -> None:
     with chromium.new_context(viewport=SIZE, bypass_csp=True, service_workers="block") as context:
         page = context.new_page()
-        page.add_init_script(PERMISSION + mocks(messages))
+        page.add_init_script(mocks(messages))
         page.goto(f"{platform.url}/#d-7-11")
         page.wait_for_selector("rookery-message")
         rows, elements = page.evaluate(f"bench.scrollUp({SCREENS})")
@@ -46,4 +42,3 @@ def test_the_page_costs_the_same_whatever_is_loaded(platform: Platform, chromium
         session.send("Performance.enable")
         expect_cpu_within_budget(page, session, "arrivals")
         expect_cpu_within_budget(page, session, "keystrokes")
-        assert page.evaluate("waits") < EVENTS

@@ -19,8 +19,6 @@ export class Notifications {
   #tabs = new Tabs();
   /** The chat whose end was on the screen last; empty if none was. */
   #shown = "";
-  /** The browser's permission as it was last read, for which Chromium waits for another process. */
-  #permission = banners.permission();
   #notifier;
 
   /** @param {App} app @param {() => string} shownChat the chat whose end is on the screen; empty if none is */
@@ -37,7 +35,7 @@ export class Notifications {
 
   /** @param {AbortSignal} signal that ends it */
   start(signal) {
-    addEventListener("focus", () => this.#focused(), { signal });
+    addEventListener("focus", () => this.#tabs.used(), { signal });
     addEventListener("pagehide", () => this.#tabs.leave(), { signal });
     addEventListener("pageshow", () => this.#tabs.announce(), { signal });
     document.addEventListener("visibilitychange", () => this.rendered(), { signal });
@@ -46,13 +44,6 @@ export class Notifications {
       this.#notifier.stop();
       this.#tabs.stop();
     });
-  }
-
-  /** Also after the person was in the browser's settings, where the permission changes. */
-  #focused() {
-    this.#tabs.used();
-    this.#permission = banners.permission();
-    this.#app.root.invalidate();
   }
 
   /** A message of another user arrived live, or was missed. @param {Message} message */
@@ -73,7 +64,7 @@ export class Notifications {
   /** The question, after the first message that was sent. */
   view() {
     const { sending, settings } = this.#app;
-    const state = { hasSent: sending.hasSent, desktop: settings.get("desktop"), permission: this.#permission };
+    const state = { hasSent: sending.hasSent, desktop: settings.get("desktop"), permission: banners.permission() };
     return (
       shouldAsk(state) &&
       h(
