@@ -10,7 +10,9 @@ import { check, Form, Invalid } from "./form.js";
 /** @import {Values} from "./form.js" */
 
 const SHORTEST_PASSWORD = 10;
+const PASSWORD_RULE = `At least ${SHORTEST_PASSWORD} characters: a short sentence works well.`;
 const NAME = /^[a-z0-9._-]{3,32}$/;
+const NAME_RULE = "3 to 32 of the letters a to z, digits, dots, dashes and underscores.";
 
 const NAME_FIELD = {
   label: "User name",
@@ -26,11 +28,11 @@ const DISPLAY_NAME_FIELD = {
   hint: "As others see it. You can change it later.",
   attributes: { autocomplete: "name", maxlength: 64 },
 };
-const passwordField = (/** @type {string} */ autocomplete) => ({
+const PASSWORD_FIELD = {
   label: "Password",
   name: "password",
-  attributes: { type: "password", autocomplete, maxlength: 128, required: true },
-});
+  attributes: { autocapitalize: "none", spellcheck: "false", maxlength: 128, required: true },
+};
 
 /** @typedef {"signIn" | "create" | "reset"} Purpose */
 
@@ -61,6 +63,7 @@ export class SignIn {
   /** @type {Root} */
   #root = new Root(this.element, () => this.#view());
   #form = new Form(this.#root, (values) => this.#send(values));
+  #isPasswordShown = false;
   #link = linkIn(location.hash);
   /** @type {Purpose} */
   #purpose = this.#link.kind === "invite" ? "create" : this.#link.kind || "signIn";
@@ -83,9 +86,17 @@ export class SignIn {
     const { title, lead, submit, other } = WORDS[this.#purpose];
     const isSignIn = this.#purpose === "signIn";
     const fields = [
-      this.#purpose !== "reset" && this.#form.field(NAME_FIELD),
+      this.#purpose !== "reset" && this.#form.field({ ...NAME_FIELD, hint: isSignIn ? "" : NAME_RULE }),
       this.#purpose === "create" && this.#form.field(DISPLAY_NAME_FIELD),
-      this.#form.field(passwordField(isSignIn ? "current-password" : "new-password")),
+      this.#form.field({
+        ...{ ...PASSWORD_FIELD, hint: isSignIn ? "" : PASSWORD_RULE },
+        attributes: {
+          ...PASSWORD_FIELD.attributes,
+          type: this.#isPasswordShown ? "text" : "password",
+          autocomplete: isSignIn ? "current-password" : "new-password",
+        },
+      }),
+      this.#showsPassword(),
     ];
     return h(
       "main",
@@ -102,6 +113,18 @@ export class SignIn {
         textButton("quiet", () => this.#show(isSignIn ? "create" : "signIn"), other),
       ),
     );
+  }
+
+  #showsPassword() {
+    const props = {
+      type: "checkbox",
+      checked: this.#isPasswordShown,
+      onchange: (/** @type {Event} */ { target }) => {
+        this.#isPasswordShown = /** @type {HTMLInputElement} */ (target).checked;
+        this.#root.invalidate();
+      },
+    };
+    return h("label", { class: "choice", key: "shown" }, h("input", props), "Show the password");
   }
 
   /** @param {Purpose} purpose */
@@ -152,11 +175,7 @@ export class SignIn {
 }
 
 /** @param {string} name */
-const nameProblem = (name) =>
-  NAME.test(name) ? "" : "3 to 32 of the letters a to z, digits, dots, dashes and underscores.";
+const nameProblem = (name) => (NAME.test(name) ? "" : NAME_RULE);
 
 /** @param {string} password */
-const newPasswordProblem = (password) =>
-  password.length >= SHORTEST_PASSWORD
-    ? ""
-    : `At least ${SHORTEST_PASSWORD} characters: a short sentence works well.`;
+const newPasswordProblem = (password) => (password.length >= SHORTEST_PASSWORD ? "" : PASSWORD_RULE);

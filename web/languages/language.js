@@ -28,6 +28,7 @@ export let locale = "en";
  * Uses a language from now on; main.js calls it before it shows anything, and a change of the setting reloads the page.
  * @param {string} chosen a code of LANGUAGES; another, such as "", for the browser's
  * @param {readonly string[]} [preferred] the browser's languages, best first
+ * @returns {Promise<Code>} the language in use
  */
 export async function useLanguage(chosen, preferred = navigator.languages) {
   const code = isCode(chosen) ? chosen : (preferred.map(base).find(isCode) ?? "en");
@@ -35,6 +36,7 @@ export async function useLanguage(chosen, preferred = navigator.languages) {
   texts = await LANGUAGES[code].load();
   document.documentElement.lang = code;
   document.documentElement.dir = RIGHT_TO_LEFT.has(code) ? "rtl" : "ltr";
+  return code;
 }
 
 /** The language of a tag such as de-AT. @param {string} tag */
