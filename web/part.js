@@ -4,12 +4,13 @@
 
 /** Messages on the page. When there are more, those farthest from the view leave it. */
 export const MAX_ROWS = 200;
-/** The same while the view is at the end, where each new message costs in proportion to those on the page. */
-const MAX_ROWS_AT_END = 130;
-/** Messages that stay when there are more: enough for a high window, which would otherwise fetch them again. */
-const ROWS_AT_END = 100;
 /** Messages on the page of a chat that was just opened, and by how many they grow. */
 const STEP = 50;
+/**
+ * While the view is at the end, where each new message costs in proportion to those on the page, so many more than
+ * enough may be there. Then those above leave at once.
+ */
+const SPARE_ROWS = 30;
 
 export class Part {
   /** The part is `messages.slice(start, end)`. */
@@ -17,6 +18,8 @@ export class Part {
   end = 0;
   /** Whether it reaches the newest message, and keeps reaching it when more arrive. */
   isAtEnd = true;
+  /** Messages that are enough at the end: a high window needs more than others. */
+  #enough = STEP;
   #first = "";
   #last = "";
 
@@ -46,8 +49,9 @@ export class Part {
     const count = messages.length;
     const end = this.isAtEnd ? count : messages.findLastIndex(({ key }) => key === this.#last) + 1 || count;
     const start = this.#first ? messages.findIndex(({ key }) => key === this.#first) : 0;
-    if (start >= 0 && end - start <= (isFollowing ? MAX_ROWS_AT_END : MAX_ROWS)) this.#set(messages, start, end);
-    else if (start < 0 || isFollowing) this.#set(messages, Math.max(end - ROWS_AT_END, 0), end);
+    const most = isFollowing ? Math.min(this.#enough + SPARE_ROWS, MAX_ROWS) : MAX_ROWS;
+    if (start >= 0 && end - start <= most) this.#set(messages, start, end);
+    else if (start < 0 || isFollowing) this.#set(messages, Math.max(end - this.#enough, 0), end);
     else this.#set(messages, start, start + MAX_ROWS);
   }
 
@@ -55,11 +59,13 @@ export class Part {
    * Adds messages where the view comes near an edge of the part, and removes as many at the other edge.
    * @param {readonly Message[]} messages
    * @param {{top: boolean, end: boolean}} near
+   * @param {boolean} isFollowing whether the view is at the end, and needs them all
    */
-  grow(messages, near) {
+  grow(messages, near, isFollowing) {
     const { start, end } = this;
     if (near.top && start > 0) {
       const next = Math.max(start - STEP, 0);
+      if (isFollowing) this.#enough = Math.min(end - next, MAX_ROWS - SPARE_ROWS);
       this.#set(messages, next, Math.min(end, next + MAX_ROWS));
     } else if (near.end && end < messages.length) {
       const next = Math.min(end + STEP, messages.length);

@@ -192,7 +192,8 @@ export class AppShell {
   #view() {
     this.element.className = this.#chat ? "app in-chat" : "app";
     this.element.role = "main"; // around both panes: on a phone either is hidden
-    document.title = this.#title();
+    const title = this.#title();
+    if (document.title !== title) document.title = title;
     this.root.after(() => this.#notifications.rendered());
     return [
       this.#list.view(),

@@ -135,11 +135,12 @@ export class MessageList {
 
   view() {
     this.#anchor?.remember();
+    const isFollowing = this.#anchor?.isFollowing ?? true;
     this.#messages = this.#all();
     if (!this.#isOpened && this.#loaded.phase === "ready") this.#choosePosition();
-    else this.#part.follow(this.#messages, this.#anchor?.isFollowing ?? true);
+    else this.#part.follow(this.#messages, isFollowing);
     // In the rendering that shows loaded messages: without lines above, those in view could not stay where they are.
-    if (!this.#goal) this.#part.grow(this.#messages, this.#near);
+    if (!this.#goal) this.#part.grow(this.#messages, this.#near, isFollowing);
     this.#app.root.after(() => this.#rendered());
     const { start, end } = this.#part;
     const me = this.#app.chats.me.user_id;

@@ -25,7 +25,7 @@ export class ScrollAnchor {
    * @param {HTMLElement} scroller
    * @param {HTMLElement} lines in the scroller
    * @param {string} selector of the lines that keep their order and can serve as the anchor
-   * @param {() => void} moved called after each scroll and each change of sizes
+   * @param {() => void} moved called after each scroll and each change of sizes, except those of `restore`
    */
   constructor(scroller, lines, selector, moved) {
     this.#scroller = scroller;
@@ -108,9 +108,11 @@ export class ScrollAnchor {
     return `${scrollHeight} ${clientHeight}`;
   }
 
-  /** The person scrolled, or sizes have changed. */
+  /** The person scrolled, or sizes have changed; or the browser reports what `restore` has just done. */
   #changed() {
-    if (this.#sizes === this.#sizesNow) this.#look();
+    const isSame = this.#sizes === this.#sizesNow;
+    if (isSame && this.#top === this.#scroller.scrollTop) return;
+    if (isSame) this.#look();
     else this.restore();
     this.moved();
   }
