@@ -106,8 +106,9 @@ class Stage:
     def open(self, size: tuple[int, int] = DESKTOP, **options: Any) -> "Window":
         """Open the page in a new browser window. `options` are those of Playwright's `new_context`."""
         width, height = size
+        window: dict[str, Any] = {"locale": "en-GB"} | options
         context = self._browser.new_context(
-            viewport={"width": width, "height": height}, device_scale_factor=2, **{"locale": "en-GB"} | options
+            viewport={"width": width, "height": height}, device_scale_factor=2, **window
         )
         page = context.new_page()
         page.goto(self.platform.url)
