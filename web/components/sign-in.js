@@ -2,6 +2,7 @@
 
 import { Api, Problem } from "../api.js";
 import { mark } from "../icons.js";
+import { texts } from "../languages/language.js";
 import { linkIn } from "../links.js";
 import { h, Root } from "../view.js";
 import { textButton } from "./buttons.js";
@@ -12,49 +13,49 @@ import { check, Form, Invalid } from "./form.js";
 const SHORTEST_PASSWORD = 10;
 const NAME = /^[a-z0-9._-]{3,32}$/;
 
-const NAME_FIELD = {
-  label: "User name",
+const nameField = () => ({
+  label: texts.signIn.userName,
   name: "name",
   attributes: {
     ...{ autocomplete: "username", autocapitalize: "none", spellcheck: "false" },
     ...{ maxlength: 32, required: true },
   },
-};
-const DISPLAY_NAME_FIELD = {
-  label: "Your name",
+});
+const displayNameField = () => ({
+  label: texts.signIn.yourName,
   name: "display_name",
-  hint: "As others see it. You can change it later.",
-  attributes: { autocomplete: "name", maxlength: 64 },
-};
+  hint: texts.signIn.yourNameHint,
+  attributes: { autocomplete: "name", maxlength: 64, dir: "auto" },
+});
 const passwordField = (/** @type {string} */ autocomplete) => ({
-  label: "Password",
+  label: texts.signIn.password,
   name: "password",
   attributes: { type: "password", autocomplete, maxlength: 128, required: true },
 });
 
 /** @typedef {"signIn" | "create" | "reset"} Purpose */
 
-/** @type {Record<Purpose, {title: string, lead: string, submit: string, other: string}>} */
-const WORDS = {
-  signIn: {
-    title: "Welcome to Rookery",
-    lead: "Sign in to your team’s chat.",
-    submit: "Sign in",
-    other: "Create an account",
-  },
-  create: {
-    title: "Create an account",
-    lead: "Pick the name that others find you by.",
-    submit: "Create account",
-    other: "I have an account",
-  },
-  reset: {
-    title: "Set a new password",
-    lead: "You will be signed out on all your devices.",
-    submit: "Set password",
-    other: "Sign in instead",
-  },
-};
+/**
+ * The texts of the form; `other` leads to another purpose.
+ * @param {Purpose} purpose
+ * @returns {{title: string, lead: string, submit: string, other: string}}
+ */
+function words(purpose) {
+  return {
+    signIn: {
+      ...{ title: texts.signIn.title, lead: texts.signIn.lead },
+      ...{ submit: texts.signIn.submit, other: texts.create.toCreate },
+    },
+    create: {
+      ...{ title: texts.create.title, lead: texts.create.lead },
+      ...{ submit: texts.create.submit, other: texts.signIn.toSignIn },
+    },
+    reset: {
+      ...{ title: texts.reset.title, lead: texts.reset.lead },
+      ...{ submit: texts.reset.submit, other: texts.reset.toSignIn },
+    },
+  }[purpose];
+}
 
 export class SignIn {
   element = document.createElement("rookery-sign-in");
@@ -80,11 +81,11 @@ export class SignIn {
   }
 
   #view() {
-    const { title, lead, submit, other } = WORDS[this.#purpose];
+    const { title, lead, submit, other } = words(this.#purpose);
     const isSignIn = this.#purpose === "signIn";
     const fields = [
-      this.#purpose !== "reset" && this.#form.field(NAME_FIELD),
-      this.#purpose === "create" && this.#form.field(DISPLAY_NAME_FIELD),
+      this.#purpose !== "reset" && this.#form.field(nameField()),
+      this.#purpose === "create" && this.#form.field(displayNameField()),
       this.#form.field(passwordField(isSignIn ? "current-password" : "new-password")),
     ];
     return h(
@@ -123,9 +124,9 @@ export class SignIn {
       await this.#request(name, shown.trim(), password);
     } catch (fault) {
       if (fault instanceof Problem && fault.status === 401)
-        throw new Invalid({ password: "User name or password is wrong." });
+        throw new Invalid({ password: texts.signIn.wrong });
       if (fault instanceof Problem && fault.code === "name_taken")
-        throw new Invalid({ name: "That name is taken. Try another." });
+        throw new Invalid({ name: texts.refused.name_taken });
       throw fault;
     }
     if (this.#link.kind) history.replaceState(null, "", location.pathname);
@@ -147,16 +148,16 @@ export class SignIn {
   #problems(name, password) {
     if (this.#purpose === "create") return { name: nameProblem(name), password: newPasswordProblem(password) };
     if (this.#purpose === "reset") return { password: newPasswordProblem(password) };
-    return { name: name ? "" : "Type your user name.", password: password ? "" : "Type your password." };
+    return { name: name ? "" : texts.signIn.typeName, password: password ? "" : texts.typeYourPassword };
   }
 }
 
 /** @param {string} name */
 const nameProblem = (name) =>
-  NAME.test(name) ? "" : "3 to 32 of the letters a to z, digits, dots, dashes and underscores.";
+  NAME.test(name) ? "" : texts.refusedField.name;
 
 /** @param {string} password */
 const newPasswordProblem = (password) =>
   password.length >= SHORTEST_PASSWORD
     ? ""
-    : `At least ${SHORTEST_PASSWORD} characters: a short sentence works well.`;
+    : texts.newPasswordRule(SHORTEST_PASSWORD);

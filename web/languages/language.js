@@ -4,6 +4,7 @@
 // which texts there are; tsc compares the others with it.
 
 import { en } from "./en.js";
+import { base, localeOf } from "./intl.js";
 
 /** @typedef {typeof en} Texts */
 
@@ -31,14 +32,11 @@ export let locale = "en";
  */
 export async function useLanguage(chosen, preferred = navigator.languages) {
   const code = isCode(chosen) ? chosen : (preferred.map(base).find(isCode) ?? "en");
-  locale = preferred.find((each) => base(each) === code) ?? code;
+  locale = localeOf(code, preferred);
   texts = await LANGUAGES[code].load();
   document.documentElement.lang = code;
   document.documentElement.dir = RIGHT_TO_LEFT.has(code) ? "rtl" : "ltr";
 }
-
-/** The language of a tag such as de-AT. @param {string} tag */
-const base = (tag) => tag.split("-")[0] ?? "";
 
 /** @param {string} code @returns {code is Code} */
 const isCode = (code) => Object.hasOwn(LANGUAGES, code);

@@ -1,5 +1,6 @@
 // The person's choices for this browser: kept in its storage, for every account, and the same in all its tabs.
 
+import { LANGUAGES } from "../languages/language.js";
 import { parsed } from "./storage.js";
 import { Store } from "./store.js";
 
@@ -10,6 +11,7 @@ export const CHOICES = Object.freeze({
   theme: ["system", "light", "dark"],
   text_size: ["normal", "small", "large", "largest"],
   time_format: ["system", "12", "24"],
+  language: ["system", ...Object.keys(LANGUAGES)],
   /** Notifications outside the page: "unset" until the person has chosen. */
   desktop: ["unset", "on", "off"],
   sound: ["on", "off"],
