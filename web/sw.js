@@ -101,6 +101,10 @@ async function keep(page) {
   await cache.addAll(missing.filter(Boolean));
   await cache.put("/", page);
   const version = versionOf(html);
+  // Not in the page, and needed at its next start: without one that is gone the page is in English.
+  const catalogues = (await cache.keys()).filter(({ url }) => url.includes(`${before}/languages/`));
+  const renamed = catalogues.map(({ url }) => new URL(url).pathname.replace(before, version));
+  await Promise.all(renamed.filter((path) => !files.includes(path)).map((path) => cache.add(path).catch(() => {})));
   if (version === before) return;
   for (const request of await cache.keys()) {
     const owner = versionOf(request.url);

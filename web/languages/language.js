@@ -26,14 +26,18 @@ export let texts = en;
 export let locale = "en";
 
 /**
- * Uses a language from now on; main.js calls it before it shows anything, and a change of the setting reloads the page.
+ * Uses a language from now on, English if its catalogue can't be loaded; main.js calls it before it shows anything, and a change of the setting reloads the page.
  * @param {string} chosen a code of LANGUAGES; another, such as "", for the browser's
  * @param {readonly string[]} [preferred] the browser's languages, best first
  */
 export async function useLanguage(chosen, preferred = navigator.languages) {
-  const code = isCode(chosen) ? chosen : (preferred.map(base).find(isCode) ?? "en");
+  let code = isCode(chosen) ? chosen : (preferred.map(base).find(isCode) ?? "en");
+  try {
+    texts = await LANGUAGES[code].load();
+  } catch {
+    code = "en"; // the server is away, and the browser has not kept the catalogue
+  }
   locale = localeOf(code, preferred);
-  texts = await LANGUAGES[code].load();
   document.documentElement.lang = code;
   document.documentElement.dir = RIGHT_TO_LEFT.has(code) ? "rtl" : "ltr";
 }

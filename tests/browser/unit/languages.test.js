@@ -3,10 +3,11 @@ import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { en } from "../../../web/languages/en.js";
-import { LANGUAGES } from "../../../web/languages/language.js";
+import * as language from "../../../web/languages/language.js";
 import { refusalText } from "../../../web/refusals.js";
 
 const WEB = new URL("../../../web/", import.meta.url);
+const { LANGUAGES } = language;
 /** Texts that are the same in two languages: a word, or an order of values. */
 const SAME = new Set(["Chats", "Name", "Rookery"]);
 const SAME_ORDER = new Set(
@@ -98,6 +99,20 @@ test("no text is outside of the catalogues", () => {
     literals(source).flatMap((literal) => (isText(literal) && !NOT_SHOWN.has(literal) && !isCode(literal) ? `${file}: ${literal}` : [])),
   );
   assert.deepEqual(texts, []);
+});
+
+test("the language is the chosen one, else the first of the browser's with a catalogue", async () => {
+  globalThis.document = /** @type {any} */ ({ documentElement: {} });
+  for (const [chosen, preferred, code, locale, dir] of /** @type {const} */ ([
+    ["system", ["fr-FR", "ar-MA", "en-GB"], "ar", "ar-MA", "rtl"],
+    ["de", ["en-GB", "de-AT"], "de", "de-AT", "ltr"],
+    ["de", [], "de", "de", "ltr"],
+    ["system", ["fr"], "en", "en", "ltr"],
+  ])) {
+    await language.useLanguage(chosen, preferred);
+    assert.deepEqual({ ...document.documentElement, locale: language.locale }, { lang: code, dir, locale });
+    assert.equal(language.texts, await LANGUAGES[code].load());
+  }
 });
 
 test("a refusal is shown in the own language, by field, then by code, else in the server's words", () => {
