@@ -66,11 +66,11 @@ def metrics(session: CDPSession) -> dict[str, float]:
     return {each["name"]: each["value"] for each in session.send("Performance.getMetrics")["metrics"]}
 
 
-def cpu_ms(page: Page, session: CDPSession, work: str) -> float:
+def cpu_ms(page: Page, session: CDPSession, work: str, events: int = EVENTS) -> float:
     """Milliseconds of CPU per event of the work."""
     before = metrics(session)["ThreadTime"]
-    page.evaluate(f"bench.{work}({EVENTS})")
-    return (metrics(session)["ThreadTime"] - before) * 1000 / EVENTS
+    page.evaluate(f"bench.{work}({events})")
+    return (metrics(session)["ThreadTime"] - before) * 1000 / events
 
 
 def measure_start(browser: Browser, url: str) -> None:

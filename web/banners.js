@@ -1,6 +1,11 @@
 // Notifications of the browser outside the page: one for each chat. The service worker shows them where there is one,
 // so that a click opens the chat after the page was closed, too; browsers of phones have no others.
 
+/** Reading the permission takes a browser milliseconds, and each rendering of the page needs it. */
+const PERMISSION_MS = 1_000;
+/** @type {NotificationPermission} */
+let lastPermission = "denied";
+let readAt_ms = -Infinity;
 /** Those that the page itself shows, by chat_id. @type {Map<string, Notification>} */
 const shown = new Map();
 /** Ends when all earlier work is done. */
@@ -9,11 +14,23 @@ let before = Promise.resolve();
 /** Whether the browser has notifications at this address: with https, and on localhost. */
 export const isSupported = () => isSecureContext && "Notification" in globalThis;
 
-/** @returns {NotificationPermission} */
-export const permission = () => (isSupported() ? Notification.permission : "denied");
+/** The permission, which is at most `PERMISSION_MS` old. @returns {NotificationPermission} */
+export function permission() {
+  if (!isSupported()) return "denied";
+  if (performance.now() - readAt_ms >= PERMISSION_MS) {
+    lastPermission = Notification.permission;
+    readAt_ms = performance.now();
+  }
+  return lastPermission;
+}
 
 /** Asks the person, in response to a click. @returns {Promise<NotificationPermission>} */
-export const askForPermission = async () => (isSupported() ? Notification.requestPermission() : "denied");
+export async function askForPermission() {
+  if (!isSupported()) return "denied";
+  const answer = await Notification.requestPermission();
+  readAt_ms = -Infinity;
+  return answer;
+}
 
 /**
  * Shows a notification in place of an earlier one of the chat. It is silent, as the page has its own sound.

@@ -87,7 +87,7 @@ export class Notifier {
     tabs.onHandled = (chat_id, message_id) => this.#wasHandled(chat_id, message_id);
   }
 
-  /** A message of another user arrived live. @param {Message} message */
+  /** A message of another user arrived live, or was missed. @param {Message} message */
   arrived(message) {
     const { chat_id, message_id } = message;
     if (compareIds(message_id, this.#handled.get(chat_id) ?? "0") <= 0) return;

@@ -22,7 +22,6 @@ globalThis.Notification = class {
     tell();
   }
 };
-ServiceWorkerContainer.prototype.getRegistration = async () => undefined;
 
 globalThis.tones = 0;
 const { start } = OscillatorNode.prototype;

@@ -90,6 +90,7 @@ export class AppShell {
     sync.subscribe(() => this.#connectionChanged());
     updates.onOpen = (chat_id) => this.open(chat_id);
     sync.onArrived = (message) => this.#arrived(message);
+    sync.onMissed = (message) => this.#notifications.arrived(message);
     this.sending.isTypingShown = () => this.settings.get("typing") === "shown";
     for (const type of ["hashchange", "popstate"]) this.#listen(window, type, () => this.#route());
     for (const type of ["online", "offline"]) this.#listen(window, type, () => sync.session.probe());

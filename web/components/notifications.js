@@ -45,7 +45,7 @@ export class Notifications {
     });
   }
 
-  /** A message of another user arrived live. @param {Message} message */
+  /** A message of another user arrived live, or was missed. @param {Message} message */
   arrived(message) {
     this.rendered();
     this.#notifier.arrived(message);

@@ -122,14 +122,20 @@ export class Chats extends Store {
     this.changed();
   }
 
-  /** Reads all changes of the list since a moment. @param {number} since_ms in milliseconds since 1970 */
+  /**
+   * Reads all changes of the list since a moment.
+   * @param {number} since_ms in milliseconds since 1970
+   * @returns {Promise<Message[]>} the newest message of each chat that has one which no device of the user had received
+   */
   async loadChangedSince(since_ms) {
+    const fresh = [];
     let cursor = "";
     do {
       const page = await this.#api.chats({ changed_since_ms: since_ms, cursor });
-      this.merge(page.chats ?? []);
+      fresh.push(...this.merge(page.chats ?? []));
       cursor = page.next_cursor ?? "";
     } while (cursor);
+    return fresh;
   }
 
   /**
@@ -171,9 +177,13 @@ export class Chats extends Store {
     this.conversations.react(reaction);
   }
 
-  /** @param {readonly WireChat[]} chats as the archive returned them, which may be slightly older than live events */
+  /**
+   * @param {readonly WireChat[]} chats as the archive returned them, which may be slightly older than live events
+   * @returns {Message[]} as of `loadChangedSince`
+   */
   merge(chats) {
     const me = this.me.user_id;
+    const fresh = [];
     for (const wire of chats) {
       const { chat_id } = wire;
       const known = this.conversations.known(chat_id);
@@ -182,7 +192,10 @@ export class Chats extends Store {
       this.#set(withReceipt(live, own, me, this.#loaded(chat_id)));
       const undelivered = this.undelivered(chat_id);
       if (undelivered) this.onUndelivered(chat_id, undelivered);
+      const { newest } = this.of(chat_id);
+      if (undelivered && newest) fresh.push(newest);
     }
+    return fresh;
   }
 
   /** @param {WireReceipt} receipt one's own or another member's */

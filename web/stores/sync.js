@@ -25,6 +25,8 @@ const CATCH_UP_PAUSES_MS = [3_000, 10_000, 30_000, 120_000];
 export class Sync extends Store {
   /** Called with each new message of another user. @param {Message} _message */
   onArrived = (_message) => {};
+  /** Called with the newest message of a chat that was missed, by all devices of the user. @param {Message} _message */
+  onMissed = (_message) => {};
   #chats;
   /** The time of the newest event by the servers' clocks, in milliseconds since 1970; 0 if there is none. */
   #newestEvent_ms = 0;
@@ -157,7 +159,8 @@ export class Sync extends Store {
   /** @returns {Promise<boolean>} whether all reads succeeded */
   async #readMissed() {
     const since_ms = Math.max(this.#missedSince_ms - CATCH_UP_OVERLAP_MS, 0);
-    const reading = [this.#chats.conversations.catchUp(since_ms), this.#chats.loadChangedSince(since_ms)];
+    const listed = this.#chats.loadChangedSince(since_ms).then((fresh) => fresh.forEach(this.onMissed));
+    const reading = [this.#chats.conversations.catchUp(since_ms), listed];
     return (await Promise.allSettled(reading)).every(({ status }) => status === "fulfilled");
   }
 }

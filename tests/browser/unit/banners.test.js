@@ -11,7 +11,11 @@ const TEXTS = { title: "Mira", body: "hello" };
 
 /** A notification of the page, or of the worker. */
 class Banner {
-  static permission = "granted";
+  static reads = 0;
+  static get permission() {
+    Banner.reads++;
+    return "granted";
+  }
   static requestPermission = async () => "denied";
 
   constructor(title, options) {
@@ -93,4 +97,13 @@ test("where the address is not safe, or the browser has none, there is no permis
   globalThis.isSecureContext = true;
   delete globalThis.Notification;
   assert.deepEqual([banners.isSupported(), banners.permission()], [false, "denied"]);
+});
+
+test("the browser is asked for its permission once a second at most, and again after the person was asked", async () => {
+  await banners.askForPermission();
+  Banner.reads = 0;
+  assert.deepEqual([banners.permission(), banners.permission(), Banner.reads], ["granted", "granted", 1]);
+  await banners.askForPermission();
+  banners.permission();
+  assert.equal(Banner.reads, 2);
 });

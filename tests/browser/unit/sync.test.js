@@ -23,7 +23,7 @@ async function online() {
       sockets.push(this);
     }
   };
-  const server = { messages: historyOf(1), away: false, requests: 0, changedSince: [] };
+  const server = { messages: historyOf(1), newest: 1, away: false, requests: 0, changedSince: [] };
   const api = {
     accessToken: async () => "token",
     gateway: async () => ({ websocket: "ws://here/session" }),
@@ -32,7 +32,7 @@ async function online() {
     chats: async ({ changed_since_ms }) => {
       server.changedSince.push(changed_since_ms);
       const receipts = [{ chat_id: CHAT, user_id: ADA, read_up_to: idAt(1) }];
-      return { chats: [{ chat_id: CHAT, newest: wireMessage(1), receipts, changed_at_ms: String(timeOf(1)) }] };
+      return { chats: [{ chat_id: CHAT, newest: wireMessage(server.newest), receipts, changed_at_ms: String(timeOf(1)) }] };
     },
     messages: async () => {
       server.requests++;
@@ -69,6 +69,16 @@ test("missed messages are read at once", async () => {
   socket.deliver({ gap: { since_ms: "0" } });
   await settle();
   assert.deepEqual(shown(chats), ["text 1", "text 2"]);
+});
+
+test("the newest missed message of a chat is passed on, once", async () => {
+  const { sync, server, socket } = await online();
+  const missed = [];
+  sync.onMissed = ({ body }) => missed.push(body);
+  Object.assign(server, { messages: historyOf(1, 2, 3), newest: 3 });
+  socket.deliver({ gap: { since_ms: "0" } });
+  for (const seconds of [3, 10]) await pass(seconds);
+  assert.deepEqual(missed, ["text 3"]);
 });
 
 test("a message that the archive records minutes later is found, and then reading ends", async () => {
