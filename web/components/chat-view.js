@@ -117,7 +117,7 @@ export class ChatView {
           h(
             "small",
             { "aria-live": "polite", class: isTyping && "typing" },
-            isTyping ? texts.typing : profile ? userName(profile) : " ",
+            isTyping ? texts.typing : profile ? h("bdi", {}, userName(profile)) : " ",
           ),
         ),
       ),

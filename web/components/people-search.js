@@ -135,7 +135,7 @@ export function personRow(profile, me, open) {
       { class: "row", type: "button", onclick: () => open(chat_id) },
       avatar(profile),
       h("span", { class: "name", dir: "auto" }, displayName(profile)),
-      h("span", { class: "preview" }, userName(profile)),
+      h("span", { class: "preview" }, h("bdi", {}, userName(profile))),
     ),
   );
 }

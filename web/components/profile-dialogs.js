@@ -57,6 +57,6 @@ function person(profile) {
     { class: "person" },
     avatar(profile),
     h("strong", { dir: "auto" }, displayName(profile)),
-    h("span", { class: "soft" }, userName(profile)),
+    h("bdi", { class: "soft" }, userName(profile)),
   );
 }
