@@ -12,7 +12,6 @@ import { MenuButton } from "./menu.js";
 import { OwnProfile } from "./profile-dialogs.js";
 import { PeopleSearch } from "./people-search.js";
 import { searchBox } from "./search-box.js";
-import { SettingsDialog } from "./settings.js";
 import { Start } from "./start.js";
 
 /** @import {App} from "./app-shell.js" */
@@ -30,7 +29,8 @@ export class ChatList {
   #app;
   #menu;
   #results;
-  #settings;
+  /** Made when it is first opened. @type {import("./settings.js").SettingsDialog | null} */
+  #settings = null;
   #start;
   /** @type {HTMLInputElement | undefined} */
   #input;
@@ -41,7 +41,6 @@ export class ChatList {
   constructor(app) {
     this.#app = app;
     this.#results = new PeopleSearch(app, (chat_id) => this.#open(chat_id));
-    this.#settings = new SettingsDialog(app);
     this.#start = new Start(app, (chat_id) => this.#open(chat_id));
     this.#menu = new MenuButton(texts.chats.menu, app.root.invalidate);
   }
@@ -152,7 +151,7 @@ export class ChatList {
     const { chats } = this.#app;
     const choices = [
       { label: texts.chats.yourProfile, choose: () => new OwnProfile(chats).open() },
-      { label: texts.chats.settings, choose: () => this.#settings.open() },
+      { label: texts.chats.settings, choose: () => void this.#openSettings() },
       ...(chats.me.is_admin ? [{ label: texts.chats.admin, href: "/admin" }] : []),
       { label: texts.chats.signOut, choose: () => void this.#app.signOut() },
     ];
@@ -163,6 +162,16 @@ export class ChatList {
       iconButton(texts.chats.newChat, "write", () => this.search(), { title: texts.chats.newChatKeys }),
       this.#menu.view(choices),
     );
+  }
+
+  async #openSettings() {
+    try {
+      const { SettingsDialog } = await import("./settings.js");
+      this.#settings ??= new SettingsDialog(this.#app);
+      this.#settings.open();
+    } catch {
+      this.#app.say(texts.failed.noResponse);
+    }
   }
 
   #find() {

@@ -5,7 +5,7 @@ import { texts } from "../languages/language.js";
 import { h } from "../view.js";
 import { bodyOf, sends } from "../writing.js";
 import { EmojiCompletion, insert } from "./emoji-completion.js";
-import { pickEmoji } from "./emoji-picker.js";
+import { pickEmoji } from "./pick-emoji.js";
 
 /** @import {App} from "./app-shell.js" */
 
@@ -95,7 +95,7 @@ export class Composer {
 
   #pickEmoji = (/** @type {Event} */ event) => {
     const opener = /** @type {HTMLElement} */ (event.currentTarget);
-    pickEmoji(opener, (emoji) => this.#field && insert(this.#field, emoji));
+    void pickEmoji(opener, (emoji) => this.#field && insert(this.#field, emoji));
   };
 
   #written() {

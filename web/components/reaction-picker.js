@@ -8,7 +8,7 @@ import { withTone } from "../emoji/tones.js";
 import { icon } from "../icons.js";
 import { texts } from "../languages/language.js";
 import { h, Root } from "../view.js";
-import { pickEmoji } from "./emoji-picker.js";
+import { pickEmoji } from "./pick-emoji.js";
 import { placeBeside, setExpanded } from "./place.js";
 
 /** @type {(emoji: string) => void} */
@@ -50,7 +50,7 @@ function choose(emoji) {
 
 function showAll() {
   picker?.hidePopover();
-  if (opener) pickEmoji(opener, chosen);
+  if (opener) void pickEmoji(opener, chosen);
 }
 
 /** Opens the picker. @param {HTMLElement} button that opened it @param {(emoji: string) => void} done */
