@@ -164,14 +164,14 @@ class Seat:
         self.page.get_by_role("button", name="Create an account").click()
         self.page.get_by_label("User name").fill(name)
         self.page.get_by_label("Your name").fill(display_name)
-        self.page.get_by_label("Password").fill(PASSWORD)
+        self.page.get_by_label("Password", exact=True).fill(PASSWORD)
         self.page.get_by_role("button", name="Create account").click()
         expect(self.page.get_by_role("heading", name="Rookery", exact=True)).to_be_visible()
 
     def enter(self, account: Account, password: str = PASSWORD) -> None:
         """Fill in the form of the sign-in, and send it."""
         self.page.get_by_label("User name").fill(account.name)
-        self.page.get_by_label("Password").fill(password)
+        self.page.get_by_label("Password", exact=True).fill(password)
         self.page.get_by_role("button", name="Sign in").click()
 
     def sign_in(self, account: Account) -> None:

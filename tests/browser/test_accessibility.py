@@ -71,6 +71,12 @@ def test_everything_can_be_done_with_the_keyboard(platform: Platform, seats: Sea
     keys.press("Escape")
     expect(row).to_be_focused()
     expect(page.get_by_text("Pick a chat")).to_be_visible()
+    keys.press("Control+k")
+    keys.type("okafor")
+    expect(page.get_by_role("heading", name="Chats")).to_be_visible()
+    keys.press("Enter")
+    expect(seat.composer).to_be_focused()
+    expect(seat.composer).to_have_value("")
 
 
 def test_closed_menus_and_dialogs_return_the_focus(chatting: Seat) -> None:

@@ -31,6 +31,9 @@ def test_with_an_invite_an_account_is_created_and_without_one_it_is_refused(
     admin = open_admin(seats(own_platform), make_admin(own_platform), "Invites").page
     assert own_platform.run("config", "set", "sign_up", "invite").returncode == 0
     admin.get_by_role("button", name="Create an invite").click()
+    admin.get_by_label("Accounts").fill("0")
+    admin.get_by_role("button", name="Create invite").click()
+    expect(admin.get_by_text("Enter a whole number from 1 to 10,000.")).to_be_visible()
     admin.get_by_label("Accounts").fill("1")
     admin.get_by_role("button", name="Create invite").click()
     link = made_link(admin, "Invite")
@@ -54,7 +57,7 @@ def test_with_an_invite_an_account_is_created_and_without_one_it_is_refused(
 
 def fill_in(seat: Seat, name: str) -> None:
     seat.page.get_by_label("User name").fill(name)
-    seat.page.get_by_label("Password").fill(PASSWORD)
+    seat.page.get_by_label("Password", exact=True).fill(PASSWORD)
     seat.page.get_by_role("button", name="Create account").click()
 
 
@@ -73,14 +76,14 @@ def test_a_user_whom_an_admin_creates_sets_the_password_with_a_link(platform: Pl
 
     victor = seats(platform, allowed=(r"status of 404 ",))
     victor.page.goto(link)
-    victor.page.get_by_label("Password").fill("short")
+    victor.page.get_by_label("Password", exact=True).fill("short")
     victor.page.get_by_role("button", name="Set password").click()
     expect(victor.page.get_by_text("At least 10 characters")).to_be_visible()
-    victor.page.get_by_label("Password").fill(PASSWORD)
+    victor.page.get_by_label("Password", exact=True).fill(PASSWORD)
     victor.page.get_by_role("button", name="Set password").click()
     expect(victor.page.get_by_role("alert")).to_contain_text("expired, or was used or replaced")
     victor.page.goto(newer)
-    victor.page.get_by_label("Password").fill(PASSWORD)
+    victor.page.get_by_label("Password", exact=True).fill(PASSWORD)
     victor.page.get_by_role("button", name="Set password").click()
     victor.choose("Sign out")
     victor.enter(Account("victor.v", 0, "", "", "Victor Vance"))

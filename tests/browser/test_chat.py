@@ -162,14 +162,19 @@ def test_an_error_of_a_sign_in_is_shown_at_its_field(platform: Platform, seats: 
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_label("User name")).to_have_accessible_description("Type your user name.")
     seat.enter(ada, "not her password")
-    expect(page.get_by_label("Password")).to_have_accessible_description("User name or password is wrong.")
-    expect(page.get_by_label("Password")).to_be_focused()
+    expect(page.get_by_label("Password", exact=True)).to_have_accessible_description("User name or password is wrong.")
+    expect(page.get_by_label("Password", exact=True)).to_be_focused()
 
     page.get_by_role("button", name="Create an account").click()
-    page.get_by_label("Password").fill("short")
+    expect(page.get_by_label("User name")).to_have_accessible_description(
+        "3 to 32 of the letters a to z, digits, dots, dashes and underscores."
+    )
+    page.get_by_label("Password", exact=True).fill("short")
+    page.get_by_label("Show the password").check()
+    expect(page.get_by_label("Password", exact=True)).to_have_attribute("type", "text")
     page.get_by_role("button", name="Create account").click()
-    expect(page.get_by_label("Password")).to_have_attribute("aria-invalid", "true")
-    page.get_by_label("Password").fill("long enough, and new")
+    expect(page.get_by_label("Password", exact=True)).to_have_attribute("aria-invalid", "true")
+    page.get_by_label("Password", exact=True).fill("long enough, and new")
     page.get_by_role("button", name="Create account").click()
     expect(page.get_by_label("User name")).to_have_accessible_description("That name is taken. Try another.")
 

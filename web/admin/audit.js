@@ -3,7 +3,8 @@
 import { emptyState } from "../components/empty.js";
 import { searchBox } from "../components/search-box.js";
 import { h } from "../view.js";
-import { actName, actorName, matches, number, stamp } from "./figures.js";
+import { actName, actorName, matches, stamp } from "./figures.js";
+import { texts } from "./languages/language.js";
 import { Pages } from "./pages.js";
 import { card, MoreButton, Section } from "./section.js";
 import { named, table } from "./table.js";
@@ -12,19 +13,18 @@ import { named, table } from "./table.js";
 /** @import {Column} from "./table.js" */
 /** @import {AuditEntry} from "./types.js" */
 
-/** @type {Column<AuditEntry>[]} */
-const COLUMNS = [
-  { label: "When", show: ({ at_ms }) => stamp(at_ms), kind: "short" },
-  { label: "Who", show: ({ actor }) => named(actorName(actor)) },
-  { label: "Act", show: ({ act }) => actName(act), kind: "short" },
-  { label: "On", show: ({ target }) => named(target) },
-  { label: "Detail", show: ({ detail }) => detail, kind: "wide" },
-  { label: "From", show: ({ address }) => address, kind: "short" },
-];
-
 export class Audit extends Section {
   /** The text that shown entries contain. */
   #filter = "";
+  /** @type {Column<AuditEntry>[]} */
+  #columns = [
+    { label: texts.audit.when, show: ({ at_ms }) => stamp(at_ms), kind: "short" },
+    { label: texts.audit.who, show: ({ actor }) => named(actorName(actor)) },
+    { label: texts.audit.act, show: ({ act }) => actName(act), kind: "short" },
+    { label: texts.audit.target, show: ({ target }) => named(target) },
+    { label: texts.audit.detail, show: ({ detail }) => detail, kind: "wide" },
+    { label: texts.audit.address, show: ({ address }) => address, kind: "short" },
+  ];
   #pages;
   #more;
 
@@ -44,15 +44,15 @@ export class Audit extends Section {
   content() {
     const { entries } = this.#pages;
     const found = this.#filter ? entries.filter((entry) => matches(entry, this.#filter)) : entries;
-    const count = `${number(found.length)} of the ${number(entries.length)} loaded entries.`;
+    const count = texts.audit.shown(found.length, entries.length);
     return card(
-      "Acts",
-      "Every admin action, newest first.",
-      searchBox("Filter loaded entries", { oninput: (/** @type {InputEvent} */ event) => this.#typed(event) }),
+      texts.audit.acts,
+      texts.audit.note,
+      searchBox(texts.audit.filter, { oninput: (/** @type {InputEvent} */ event) => this.#typed(event) }),
       h("p", { class: "note", role: "status" }, this.#filter && count),
-      table("Audit log", COLUMNS, found, ({ id }) => id),
+      table(texts.audit.log, this.#columns, found, ({ id }) => id),
       found.length === 0 && none(entries.length),
-      this.#more.view("Show older entries"),
+      this.#more.view(texts.audit.older),
     );
   }
 
@@ -66,5 +66,5 @@ export class Audit extends Section {
 /** @param {number} count of the loaded entries */
 const none = (count) =>
   count
-    ? emptyState("Nothing found", "None of the loaded entries contains this text.")
-    : emptyState("No actions yet", "Actions of admins, from this page, the API or commands, will be listed here.");
+    ? emptyState(texts.audit.nothing, texts.audit.nothingNote)
+    : emptyState(texts.audit.none, texts.audit.noneNote);

@@ -6,6 +6,7 @@ import { Form, Invalid } from "../components/form.js";
 import { searchBox } from "../components/search-box.js";
 import { h } from "../view.js";
 import { stamp, parseValue, valueText } from "./figures.js";
+import { texts } from "./languages/language.js";
 import { Pages } from "./pages.js";
 import { card, MoreButton, Section } from "./section.js";
 import { label, named, table } from "./table.js";
@@ -14,14 +15,6 @@ import { label, named, table } from "./table.js";
 /** @import {Frame} from "./section.js" */
 /** @import {Change, Setting, Value} from "./types.js" */
 
-/** @type {Column<Change>[]} */
-const COLUMNS = [
-  { label: "When", show: ({ at_ms }) => stamp(at_ms), kind: "short" },
-  { label: "Who", show: ({ by }) => named(by) },
-  { label: "Key", show: ({ key }) => key, kind: "code" },
-  { label: "Change", show: change },
-];
-
 export class Configuration extends Section {
   /** The text that shown keys contain. */
   #filter = "";
@@ -29,6 +22,13 @@ export class Configuration extends Section {
   #values = [];
   /** By key. @type {Map<string, ValueRow>} */
   #rows = new Map();
+  /** @type {Column<Change>[]} */
+  #columns = [
+    { label: texts.configuration.when, show: ({ at_ms }) => stamp(at_ms), kind: "short" },
+    { label: texts.configuration.who, show: ({ by }) => named(by) },
+    { label: texts.configuration.key, show: ({ key }) => key, kind: "code" },
+    { label: texts.configuration.change, show: change },
+  ];
   #history;
   #more;
 
@@ -53,22 +53,22 @@ export class Configuration extends Section {
     const { entries } = this.#history;
     return [
       card(
-        "Values",
-        "A change takes effect in every process within a second, without a restart.",
-        searchBox("Find a key", { oninput: (/** @type {InputEvent} */ event) => this.#typed(event) }),
+        texts.configuration.values,
+        texts.configuration.valuesNote,
+        searchBox(texts.configuration.find, { oninput: (/** @type {InputEvent} */ event) => this.#typed(event) }),
         h(
           "div",
-          { class: "settings", role: "list", "aria-label": "Keys" },
+          { class: "settings", role: "list", "aria-label": texts.configuration.keys },
           found.map((setting) => this.#row(setting.key).view(setting)),
         ),
-        found.length === 0 && emptyState("No such key", "No name or description contains that."),
+        found.length === 0 && emptyState(texts.configuration.noKey, texts.configuration.noKeyNote),
       ),
       card(
-        "History",
-        "All changes and their authors, newest first.",
-        table("History", COLUMNS, entries, ({ id }) => id),
-        entries.length === 0 && emptyState("No changes yet", "Changes will be listed here, with their authors."),
-        this.#more.view("Show older changes"),
+        texts.configuration.history,
+        texts.configuration.historyNote,
+        table(texts.configuration.history, this.#columns, entries, ({ id }) => id),
+        entries.length === 0 && emptyState(texts.configuration.noChanges, texts.configuration.noChangesNote),
+        this.#more.view(texts.configuration.older),
       ),
     ];
   }
@@ -106,35 +106,43 @@ class ValueRow {
     return h(
       "div",
       { class: "setting", role: "listitem", key },
-      h("div", { class: "setting-words" }, h("h3", { class: "code" }, key), h("p", { class: "soft" }, description)),
+      h(
+        "div",
+        { class: "setting-words" },
+        h("h3", {}, h("span", { class: "code" }, key)),
+        h("p", { class: "soft" }, english(description)),
+      ),
       this.#form ? this.#formView(this.#form, setting) : this.#value(setting),
     );
   }
 
   /** @param {Setting} setting */
   #value({ key, value, is_set, bounds, default: usual }) {
-    const default_ = is_set ? `default ${valueText(usual)}` : "the default";
+    const default_ = is_set ? texts.configuration.usual(valueText(usual)) : texts.configuration.isDefault;
     const edit = {
-      ...{ class: "text-button", type: "button", "aria-label": `Change ${key}`, onclick: () => this.#open(key, usual) },
+      ...{ class: "text-button", type: "button", "aria-label": texts.configuration.editKey(key) },
+      onclick: () => this.#open(key, usual),
       ref: (/** @type {HTMLElement} */ element) => void (this.#edit = element),
     };
-    const words = h("span", { class: "value code" }, valueText(value), is_set && [" ", label("good", "set")]);
-    const note = h("small", { class: "soft" }, bounds ? `${default_}, ${bounds}` : default_);
-    return h("div", { class: "setting-value", key: "value" }, h("div", {}, words, note), h("button", edit, "Change"));
+    const mark = is_set && [" ", label("good", texts.configuration.set)];
+    const words = h("span", { class: "value" }, h("span", { class: "code" }, valueText(value)), mark);
+    const note = h("small", { class: "soft" }, default_, bounds && [" · ", english(bounds)]);
+    const button = h("button", edit, texts.configuration.edit);
+    return h("div", { class: "setting-value", key: "value" }, h("div", {}, words, note), button);
   }
 
   /** @param {Form} form @param {Setting} setting */
   #formView(form, { key, value, is_set, bounds, default: usual }) {
     const { api } = this.#frame;
     const field = {
-      ...{ label: `New value of ${key}`, name: "value", value: String(value) },
-      hint: `${sentence(bounds)} The default is ${valueText(usual)}.`,
+      ...{ label: texts.configuration.newValue(key), name: "value", value: String(value) },
+      hint: [bounds && [english(sentence(bounds)), " "], texts.configuration.usualNote(valueText(usual))],
       attributes: {
         inputmode: typeof usual === "number" ? "decimal" : null,
-        ...{ autocomplete: "off", spellcheck: "false", autocapitalize: "none" },
+        ...{ autocomplete: "off", spellcheck: "false", autocapitalize: "none", dir: "ltr" },
       },
     };
-    const words = `${key} is reset to its default: ${valueText(usual)}.`;
+    const words = texts.configuration.isReset(key, valueText(usual));
     const reset = () => void form.run(() => this.#change(() => api.unsetValue(key), words));
     const button = (/** @type {string} */ words, /** @type {() => void} */ onclick) =>
       h("button", { class: "quiet", type: "button", key: words, disabled: form.isBusy, onclick }, words);
@@ -146,9 +154,9 @@ class ValueRow {
       h(
         "div",
         { class: "buttons" },
-        form.submitButton("Save"),
-        is_set && button("Use the default", reset),
-        button("Cancel", () => this.#close()),
+        form.submitButton(texts.configuration.save),
+        is_set && button(texts.configuration.useDefault, reset),
+        button(texts.configuration.cancel, () => this.#close()),
       ),
     );
   }
@@ -158,7 +166,7 @@ class ValueRow {
     const { api, root } = this.#frame;
     const form = new Form(root, ({ value: typed = "" }) => {
       const value = parseValue(typed, usual);
-      return this.#change(() => api.setValue(key, value), `${key} is now ${valueText(value)}.`);
+      return this.#change(() => api.setValue(key, value), texts.configuration.isNow(key, valueText(value)));
     });
     this.#form = form;
     root.after(() => {
@@ -190,12 +198,19 @@ class ValueRow {
 /** @param {Change} change */
 function change({ old, new: fresh }) {
   return [
-    h("span", { class: "code soft" }, valueText(old)),
-    h("span", { class: "arrow", "aria-hidden": "true" }, " → "),
-    h("span", { class: "unseen" }, " to "),
-    h("span", { class: "code" }, valueText(fresh)),
+    h(
+      "span",
+      { "aria-hidden": "true" },
+      h("span", { class: "code soft" }, valueText(old)),
+      h("span", { class: "arrow" }, " → "),
+      h("span", { class: "code" }, valueText(fresh)),
+    ),
+    h("span", { class: "unseen" }, texts.configuration.fromTo(valueText(old), valueText(fresh))),
   ];
 }
+
+/** A text of the server, in the language that it has. @param {string} text */
+const english = (text) => h("span", { lang: "en", dir: "ltr" }, text);
 
 /** @param {string} text */
 const sentence = (text) => (text ? `${text.charAt(0).toUpperCase()}${text.slice(1).replace(/\.$/, "")}.` : "");

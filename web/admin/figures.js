@@ -1,5 +1,8 @@
 // Formats and summarises the data of the admin page. Pure functions.
 
+import { locale } from "../languages/language.js";
+import { texts } from "./languages/language.js";
+
 /** @import {Actor, AuditEntry, Partition, Process, Value} from "./types.js" */
 
 /** A process whose last report is older than this is marked as lost; it reports every 5 seconds. */
@@ -10,31 +13,32 @@ const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
 const DAY_MS = 24 * HOUR_MS;
 
-const grouped = new Intl.NumberFormat();
-const dateAndTime = new Intl.DateTimeFormat(undefined, {
-  day: "numeric",
-  month: "short",
-  hour: "2-digit",
-  minute: "2-digit",
-  second: "2-digit",
-});
-
-/** @param {number} count */
-export const number = (count) => grouped.format(count);
+/** Made at its first use, when the language is known. @type {Intl.DateTimeFormat | undefined} */
+let dateAndTime;
+/** The same. @type {Intl.RelativeTimeFormat | undefined} */
+let relative;
 
 /** Day and time to the second, to compare with logs. @param {number} at_ms */
-export const stamp = (at_ms) => dateAndTime.format(at_ms);
-
-/** A duration in its largest unit. @param {number} ms */
-export function span(ms) {
-  if (ms < MINUTE_MS) return `${Math.max(0, Math.floor(ms / 1000))} s`;
-  if (ms < HOUR_MS) return `${Math.floor(ms / MINUTE_MS)} min`;
-  if (ms < 2 * DAY_MS) return `${Math.floor(ms / HOUR_MS)} h`;
-  return `${Math.floor(ms / DAY_MS)} days`;
+export function stamp(at_ms) {
+  dateAndTime ??= new Intl.DateTimeFormat(locale, {
+    day: "numeric",
+    month: "short",
+    hour: "2-digit",
+    minute: "2-digit",
+    second: "2-digit",
+  });
+  return dateAndTime.format(at_ms);
 }
 
-/** @param {number} at_ms @param {number} now_ms */
-export const ago = (at_ms, now_ms) => `${span(now_ms - at_ms)} ago`;
+/** How long ago, in its largest unit, such as "3 min. ago". @param {number} at_ms @param {number} now_ms */
+export function ago(at_ms, now_ms) {
+  const ms = Math.max(0, now_ms - at_ms);
+  relative ??= new Intl.RelativeTimeFormat(locale, { style: "short" });
+  if (ms < MINUTE_MS) return relative.format(-Math.floor(ms / 1000), "second");
+  if (ms < HOUR_MS) return relative.format(-Math.floor(ms / MINUTE_MS), "minute");
+  if (ms < 2 * DAY_MS) return relative.format(-Math.floor(ms / HOUR_MS), "hour");
+  return relative.format(-Math.floor(ms / DAY_MS), "day");
+}
 
 /** @param {Process} process @param {number} now_ms */
 export const isLost = (process, now_ms) => now_ms - process.seen_at_ms > LOST_MS;
@@ -121,7 +125,10 @@ export function byOwner(partitions) {
 }
 
 /** @param {Value | null} value null for the default */
-export const valueText = (value) => (value === null ? "default" : value === "" ? "empty" : String(value));
+export function valueText(value) {
+  if (value === null) return texts.configuration.default;
+  return value === "" ? texts.configuration.empty : String(value);
+}
 
 /**
  * Parses a typed text into the type of the key's value. A text that is no number is sent as it is, for the server to
@@ -140,8 +147,8 @@ export function parseValue(text, like) {
 export const actorName = (actor) =>
   "command" in actor ? `command:${actor.command}` : `${actor.name} (${actor.user_id})`;
 
-/** `suspend_user` as words. @param {string} act */
-export const actName = (act) => act.charAt(0).toUpperCase() + act.slice(1).replaceAll("_", " ");
+/** `suspend_user` as words; a code that this version does not know as it is. @param {string} act */
+export const actName = (act) => /** @type {Record<string, string>} */ (texts.acts)[act] ?? act;
 
 /** Whether the entry, as it is shown, contains every word of the text. @param {AuditEntry} entry @param {string} text */
 export function matches({ at_ms, actor, act, target, detail, address }, text) {

@@ -4,6 +4,7 @@ import { Form } from "../components/form.js";
 import { Modal } from "../components/modal.js";
 import { linkAddress } from "../links.js";
 import { h } from "../view.js";
+import { texts } from "./languages/language.js";
 
 /** @param {string} title @param {string} words @param {"invite" | "reset"} kind @param {string} token */
 export function showLink(title, words, kind, token) {
@@ -13,19 +14,22 @@ export function showLink(title, words, kind, token) {
     h(
       "form",
       form.props,
-      h("p", { class: "words" }, `${words} It is shown only now.`),
-      form.field({ label: "Link", name: "link", value: linkAddress(kind, token), attributes: { readonly: true } }),
+      h("p", { class: "words" }, words),
+      form.field({
+        ...{ label: texts.link.link, name: "link", value: linkAddress(kind, token) },
+        attributes: { readonly: true, dir: "ltr" },
+      }),
       h("p", { class: "note", role: "status" }, result),
-      form.submitButton("Copy link"),
+      form.submitButton(texts.link.copy),
     ),
   );
   const form = new Form(modal.root, async ({ link = "" }) => {
     form.input("link")?.select();
     try {
       await navigator.clipboard.writeText(link);
-      result = "Copied.";
+      result = texts.link.copied;
     } catch {
-      result = "Copy the selected link."; // without HTTPS there is no clipboard
+      result = texts.link.copyIt; // without HTTPS there is no clipboard
     }
   });
   modal.open();

@@ -12,6 +12,7 @@ import { mark } from "../icons.js";
 import { Settings } from "../stores/settings.js";
 import { SafeStorage } from "../stores/storage.js";
 import { h, Root } from "../view.js";
+import { texts, useAdminLanguage } from "./languages/language.js";
 
 /** @import {Child} from "../view.js" */
 
@@ -19,15 +20,20 @@ const storage = new SafeStorage(() => localStorage);
 const settings = new Settings(storage);
 settings.follow();
 applyAppearance(settings);
+const language = settings.get("language");
+await useAdminLanguage(language);
+settings.subscribe(() => settings.get("language") !== language && location.reload());
+document.title = texts.entry.title;
 const credentials = new Credentials(storage);
 const api = new Api(credentials, deviceName(navigator.userAgent));
 /** What ends the shown page. */
 let stop = () => {};
 
 /** @param {string} [notice] why the person has to sign in */
-async function show(notice = "Sign in to administer this Rookery.") {
+async function show(notice = texts.entry.signIn) {
   if (!credentials.current) return place(new SignIn(api, notice, show));
-  card(h("div", { class: "lines", role: "status", "aria-label": "Loading" }, line("line"), line("line short")));
+  const waiting = { class: "lines", role: "status", "aria-label": texts.frame.loading };
+  card(h("div", waiting, line("line"), line("line short")));
   try {
     const me = await api.me();
     if (!me.is_admin) return refuse();
@@ -48,10 +54,10 @@ function refuse() {
   };
   card(
     mark(),
-    h("h1", {}, "This page is for admins"),
-    h("p", { class: "lead" }, `@${name} is no admin here. Whoever runs this Rookery can change that.`),
-    h("a", { class: "primary", href: "/" }, "Back to chats"),
-    textButton("quiet", () => void signOut(), "Sign in as someone else"),
+    h("h1", {}, texts.entry.forAdmins),
+    h("p", { class: "lead" }, texts.entry.notAdmin(name)),
+    h("a", { class: "primary", href: "/" }, texts.frame.backToChats),
+    textButton("quiet", () => void signOut(), texts.entry.otherAccount),
   );
 }
 
@@ -74,7 +80,7 @@ function card(...content) {
 /** A line of text that is not known yet. @param {string} look */
 const line = (look) => h("span", { class: `skeleton ${look}` });
 
-credentials.onEnded = () => void show("You have been signed out. Sign in to go on.");
+credentials.onEnded = () => void show(texts.entry.signedOut);
 // Another tab signed out or in: reload this page to follow it.
 credentials.watch(() => location.reload());
 void show();

@@ -3,7 +3,8 @@
 import { emptyState } from "../components/empty.js";
 import { fullTime } from "../format.js";
 import { h } from "../view.js";
-import { ago, byOwner, isLost, keyOf, lagOf, number, sessionsOf, totalsOf, withLost } from "./figures.js";
+import { ago, byOwner, isLost, keyOf, lagOf, sessionsOf, totalsOf, withLost } from "./figures.js";
+import { list, number, texts } from "./languages/language.js";
 import { card, Section } from "./section.js";
 import { label, table } from "./table.js";
 
@@ -11,11 +12,7 @@ import { label, table } from "./table.js";
 /** @import {Partition, Process} from "./types.js" */
 
 /** The roles in the order in which they are shown; any other role comes after them. */
-const ROLES = [
-  { role: "gateway", title: "Gateways", text: "Hold the sessions and own the partitions." },
-  { role: "archive", title: "Archives", text: "Write history and answer queries." },
-  { role: "bff", title: "BFFs", text: "Serve the HTTP API and this page." },
-];
+const ROLES = /** @type {const} */ (["gateway", "archive", "bff"]);
 
 export class Processes extends Section {
   /** @type {readonly Process[]} */
@@ -35,9 +32,10 @@ export class Processes extends Section {
   /** @override */
   content() {
     const [processes, partitions, now_ms] = [this.#processes, this.#partitions, this.#now_ms];
-    const known = ROLES.map(({ role }) => role);
-    const others = [...new Set(processes.map(({ role }) => role))].filter((role) => !known.includes(role));
-    const roles = [...ROLES, ...others.map((role) => ({ role, title: role, text: "" }))];
+    const known = ROLES.map((role) => ({ role, ...texts.roles[role] }));
+    const names = new Set(processes.map(({ role }) => role));
+    for (const role of ROLES) names.delete(role);
+    const roles = [...known, ...[...names].map((role) => ({ role, title: role, text: "" }))];
     return [
       h("dl", { class: "tiles" }, tiles(processes, partitions, now_ms)),
       h("div", { class: "stack" }, roles.map((role) => roleCard(role, processes, now_ms))),
@@ -50,14 +48,17 @@ export class Processes extends Section {
 function tiles(processes, partitions, now_ms) {
   const totals = totalsOf(processes, partitions, now_ms);
   const { lag, lost, unready, unowned } = totals;
-  const ill = [lost && `${lost} not reporting`, unready && `${unready} not ready`].filter(Boolean).join(", ");
-  const transports = `${number(totals.websocket)} WebSocket, ${number(totals.grpc)} gRPC`;
-  const worst = `worst: ${number(lag.worst)}, partition ${lag.partition} of ${lag.instance}`;
+  const ill = [];
+  if (lost) ill.push(texts.processes.lostCount(lost));
+  if (unready) ill.push(texts.processes.unreadyCount(unready));
+  const transports = texts.processes.transports(totals.websocket, totals.grpc);
+  const owned = unowned ? texts.processes.unowned(unowned) : texts.processes.allOwned;
+  const worst = lag.worst ? texts.processes.worstOf(lag.worst, lag.partition, lag.instance) : texts.processes.noLag;
   return [
-    tile("Sessions", totals.websocket + totals.grpc, transports),
-    tile("Processes", totals.processes, ill || "all ready", ill !== ""),
-    tile("Partitions", totals.partitions, unowned ? `${number(unowned)} without an owner` : "all owned", unowned > 0),
-    tile("Lag in records", lag.sum, lag.worst ? worst : "no backlog"),
+    tile(texts.processes.sessions, totals.websocket + totals.grpc, transports),
+    tile(texts.processes.processes, totals.processes, list(ill) || texts.processes.allReady, ill.length > 0),
+    tile(texts.processes.partitions, totals.partitions, owned, unowned > 0),
+    tile(texts.processes.lag, lag.sum, worst),
   ];
 }
 
@@ -80,7 +81,7 @@ function roleCard({ role, title, text }, processes, now_ms) {
     .sort((one, other) => one.instance.localeCompare(other.instance, undefined, { numeric: true }));
   const content = its.length
     ? table(title, columnsOf(role, now_ms), its, ({ instance }) => instance)
-    : emptyState("No reports yet", "Processes report every few seconds.");
+    : emptyState(texts.processes.noReports, texts.processes.noReportsNote);
   const heading = [title, " ", h("span", { class: "soft" }, number(its.length))];
   return h("div", { key: role }, card(heading, text, content));
 }
@@ -89,25 +90,25 @@ function roleCard({ role, title, text }, processes, now_ms) {
 function columnsOf(role, now_ms) {
   /** @type {Column<Process>[]} */
   const columns = [
-    { label: "Instance", show: ({ instance }) => instance, kind: "name code" },
-    { label: "State", show: (process) => state(process, now_ms) },
-    { label: "Version", show: ({ version }) => version },
-    { label: "Started", show: ({ started_at_ms }) => time(started_at_ms, now_ms) },
-    { label: "Last report", show: ({ seen_at_ms }) => time(seen_at_ms, now_ms) },
+    { label: texts.processes.instance, show: ({ instance }) => instance, kind: "name code" },
+    { label: texts.processes.state, show: (process) => state(process, now_ms) },
+    { label: texts.processes.version, show: ({ version }) => version },
+    { label: texts.processes.started, show: ({ started_at_ms }) => time(started_at_ms, now_ms) },
+    { label: texts.processes.lastReport, show: ({ seen_at_ms }) => time(seen_at_ms, now_ms) },
   ];
   if (role === "gateway")
     columns.push(
-      { label: "Sessions", show: sessions, kind: "number" },
-      { label: "Partitions", show: ({ owned }) => (owned ? number(owned.length) : "–"), kind: "number" },
+      { label: texts.processes.sessions, show: sessions, kind: "number" },
+      { label: texts.processes.partitions, show: ({ owned }) => (owned ? number(owned.length) : "–"), kind: "number" },
     );
-  if (role !== "bff") columns.push({ label: "Behind", show: behind, kind: "number" });
+  if (role !== "bff") columns.push({ label: texts.processes.behind, show: behind, kind: "number" });
   return columns;
 }
 
 /** @param {Process} process @param {number} now_ms */
 function state(process, now_ms) {
-  if (isLost(process, now_ms)) return label("danger", "Not reporting");
-  return process.ready ? label("good", "Ready") : label("warn", "Not ready");
+  if (isLost(process, now_ms)) return label("danger", texts.processes.lost);
+  return process.ready ? label("good", texts.processes.ready) : label("warn", texts.processes.unready);
 }
 
 /** @param {number} at_ms @param {number} now_ms */
@@ -117,16 +118,15 @@ const time = (at_ms, now_ms) => h("span", { title: fullTime(at_ms) }, ago(at_ms,
 function sessions(process) {
   const { sessions: counts } = process;
   if (!counts) return "–";
-  const parts = `${number(counts.websocket)} WebSocket, ${number(counts.grpc)} gRPC`;
-  return [number(sessionsOf(process)), h("small", {}, parts)];
+  const transports = texts.processes.transports(counts.websocket, counts.grpc);
+  return [number(sessionsOf(process)), h("small", {}, transports)];
 }
 
 /** @param {Process} process */
 function behind(process) {
   const lag = lagOf(process);
   if (!lag) return "–";
-  const worst = `worst: ${number(lag.worst)}, partition ${lag.partition}`;
-  return [number(lag.sum), lag.worst > 0 && h("small", {}, worst)];
+  return [number(lag.sum), lag.worst > 0 && h("small", {}, texts.processes.worst(lag.worst, lag.partition))];
 }
 
 /** The partitions by their owners. @param {readonly Process[]} processes @param {readonly Partition[]} partitions */
@@ -135,17 +135,17 @@ function owners(processes, partitions) {
   const rows = byOwner(partitions).map(({ owner, partitions: owned }) =>
     ownerRow(owner, owned, lags.get(`gateway ${owner}`) ?? {}),
   );
-  const list = h("div", { class: "owners", role: "list" }, rows);
-  return card("Partitions", "The owner and the lag of each partition.", list);
+  const groups = h("div", { class: "owners", role: "list" }, rows);
+  return card(texts.processes.partitions, texts.processes.partitionsNote, groups);
 }
 
 /** @param {string | null} owner @param {readonly number[]} owned @param {Record<string, number>} lag in records */
 function ownerRow(owner, owned, lag) {
-  const name = owner === null ? label("warn", "No owner") : h("span", { class: "code" }, owner);
+  const name = owner === null ? label("warn", texts.processes.noOwner) : h("span", { class: "code" }, owner);
   const look = owner === null ? "chip warn" : "chip";
   const chip = (/** @type {number} */ partition) => {
     const records = lag[partition] ?? 0;
-    return h("li", { class: look }, partition, records > 0 && h("small", {}, `${number(records)} behind`));
+    return h("li", { class: look }, partition, records > 0 && h("small", {}, texts.processes.behindBy(records)));
   };
   return h("div", { class: "owner", role: "listitem" }, name, h("ul", { class: "chips" }, owned.map(chip)));
 }

@@ -4,6 +4,7 @@ import { explain } from "../api.js";
 import { failure } from "../components/empty.js";
 import { h, Root } from "../view.js";
 import { AdminApi } from "./api.js";
+import { texts } from "./languages/language.js";
 import { Pages } from "./pages.js";
 
 /** @import {Children} from "../view.js" */
@@ -122,7 +123,7 @@ function skeleton() {
   const tiles = Array.from({ length: 4 }, () => h("span", { class: "skeleton tile" }));
   return h(
     "div",
-    { class: "content waiting", role: "status", "aria-label": "Loading", key: "waiting" },
+    { class: "content waiting", role: "status", "aria-label": texts.frame.loading, key: "waiting" },
     h("div", { class: "tiles" }, tiles),
     h("div", { class: "panel lines" }, lines),
   );

@@ -12,6 +12,7 @@ import { Audit } from "./audit.js";
 import { Configuration } from "./configuration.js";
 import { parseAddress } from "./figures.js";
 import { Invites } from "./invites.js";
+import { texts } from "./languages/language.js";
 import { Poll } from "./poll.js";
 import { Processes } from "./processes.js";
 import { Section } from "./section.js";
@@ -23,11 +24,11 @@ import { Users } from "./users.js";
 const TOAST_MS = 8_000;
 
 const SECTIONS = /** @type {const} */ ([
-  { name: "processes", title: "Processes", Kind: Processes },
-  { name: "configuration", title: "Configuration", Kind: Configuration },
-  { name: "users", title: "Users", Kind: Users },
-  { name: "invites", title: "Invites", Kind: Invites },
-  { name: "audit", title: "Audit", Kind: Audit },
+  { name: "processes", Kind: Processes },
+  { name: "configuration", Kind: Configuration },
+  { name: "users", Kind: Users },
+  { name: "invites", Kind: Invites },
+  { name: "audit", Kind: Audit },
 ]);
 
 export class AdminShell {
@@ -41,8 +42,11 @@ export class AdminShell {
   #section;
   /** When the shown section was loaded last; 0 before. */
   #asOf_ms = 0;
-  /** Why the last refresh failed; empty if it did not. */
-  #failure = "";
+  /**
+   * The notice after a failed refresh, for the time of the shown state; null if the last refresh succeeded.
+   * @type {((time: string) => string) | null}
+   */
+  #failure = null;
   #toast = "";
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #toastTimer;
@@ -94,9 +98,11 @@ export class AdminShell {
   }
 
   #view() {
-    const { name, title } = this.#shown;
-    document.title = `${title} · Rookery admin`;
+    const { name } = this.#shown;
+    const title = texts.sections[name];
+    document.title = texts.frame.title(title);
     const heading = { tabindex: -1, ref: (/** @type {HTMLElement} */ element) => void (this.#title = element) };
+    const scrolled = { role: "region", "aria-label": title, tabindex: 0 }; // for the keys that scroll
     return [
       this.#side(),
       h(
@@ -104,16 +110,16 @@ export class AdminShell {
         {},
         h("div", { class: "bar" }, h("h1", heading, title), this.#live()),
         this.#notice(),
-        h("div", { class: "scroller", key: name }, this.#section.view()),
+        h("div", { class: "scroller", key: name, ...scrolled }, this.#section.view()),
       ),
       h("div", { class: "toast", role: "status" }, this.#toast && h("p", { key: this.#toast }, this.#toast)),
     ];
   }
 
   #side() {
-    const link = (/** @type {(typeof SECTIONS)[number]} */ { name, title }) => {
+    const link = (/** @type {(typeof SECTIONS)[number]} */ { name }) => {
       const current = name === this.#shown.name ? "page" : null;
-      return h("a", { href: `#${name}`, "aria-current": current }, icon(name), h("span", {}, title));
+      return h("a", { href: `#${name}`, "aria-current": current }, icon(name), h("span", {}, texts.sections[name]));
     };
     return h(
       "header",
@@ -123,32 +129,31 @@ export class AdminShell {
         { class: "brand", href: "#processes" },
         mark(),
         "Rookery",
-        h("span", { class: "label plain" }, "Admin"),
+        h("span", { class: "label plain" }, texts.user.admin),
       ),
-      h("nav", { "aria-label": "Sections" }, SECTIONS.map(link)),
+      h("nav", { "aria-label": texts.frame.sections }, SECTIONS.map(link)),
       h(
         "div",
         { class: "foot" },
-        h("span", { class: "me" }, avatar(this.me), h("span", {}, displayName(this.me))),
-        h("a", { class: "quiet", href: "/" }, icon("back"), "Back to chats"),
+        h("span", { class: "me" }, avatar(this.me), h("span", { dir: "auto" }, displayName(this.me))),
+        h("a", { class: "quiet", href: "/" }, icon("back"), texts.frame.backToChats),
       ),
     );
   }
 
   /** Whether the section is up to date. */
   #live() {
-    const isOld = this.#failure !== "";
-    const title = this.#asOf_ms > 0 && "Refreshed every 5 seconds while the page is visible";
-    const words = isOld ? "Not up to date" : this.#asOf_ms ? "Live" : "";
+    const isOld = this.#failure !== null;
+    const title = this.#asOf_ms > 0 && texts.frame.liveNote;
+    const words = isOld ? texts.frame.old : this.#asOf_ms ? texts.frame.live : "";
     return h("span", { class: isOld ? "live old" : "live", title }, words);
   }
 
   /** Why it is not up to date; a section that has not loaded yet shows that itself. */
   #notice() {
-    const isShown = this.#failure !== "" && this.#section.isReady;
-    const words = `${this.#failure} This is the state at ${timeOfDay(this.#asOf_ms)}.`;
-    const retry = textButton("", () => void this.refresh(), "Try now");
-    return h("div", { class: "notice", role: "status", hidden: !isShown }, isShown && [h("span", {}, words), retry]);
+    const words = this.#section.isReady && this.#failure?.(timeOfDay(this.#asOf_ms));
+    const retry = textButton("", () => void this.refresh(), texts.frame.tryNow);
+    return h("div", { class: "notice", role: "status", hidden: !words }, words && [h("span", {}, words), retry]);
   }
 
   /** Follows the address. The focus moves to another section. */
@@ -159,7 +164,7 @@ export class AdminShell {
       this.#shown = shown;
       this.#section = new shown.Kind(this);
       this.#asOf_ms = 0;
-      this.#failure = "";
+      this.#failure = null;
       this.root.after(() => this.#title?.focus());
     }
     this.#section.route(parseAddress(location.hash));
@@ -179,7 +184,7 @@ export class AdminShell {
 
   #upToDate() {
     this.#asOf_ms = Date.now();
-    this.#failure = "";
+    this.#failure = null;
     this.root.invalidate();
   }
 
@@ -188,8 +193,7 @@ export class AdminShell {
     if (fault instanceof SignedOut) return; // `onEnded` has shown the sign-in
     if (fault instanceof Problem && fault.status === 403) return this.refused();
     if (!(fault instanceof NoResponse || fault instanceof Problem)) reportError(fault);
-    const isDown = fault instanceof NoResponse;
-    this.#failure = isDown ? "The server does not respond." : "The server could not load this.";
+    this.#failure = fault instanceof NoResponse ? texts.frame.noResponse : texts.frame.notLoaded;
     this.root.invalidate();
   }
 }

@@ -10,7 +10,7 @@ import { h } from "../view.js";
  * @typedef {object} Column
  * @property {string} label
  * @property {(item: Item) => Children} show the content of a cell
- * @property {string} [kind] its class, such as "number"
+ * @property {string} [kind] its class, such as "number"; the label of "acts" is only for screen readers
  */
 
 /**
@@ -23,7 +23,7 @@ import { h } from "../view.js";
  */
 export function table(label, columns, items, key) {
   if (items.length === 0) return null;
-  const heads = columns.map((one) => h("th", { role: "columnheader", scope: "col", class: one.kind }, one.label));
+  const heads = columns.map((one) => h("th", { role: "columnheader", scope: "col", class: one.kind }, heading(one)));
   const rows = items.map((item) => {
     const cells = columns.map((column) => cell(column, item));
     return h("tr", { role: "row", key: key(item) }, cells);
@@ -36,19 +36,23 @@ export function table(label, columns, items, key) {
   );
 }
 
+/** @param {Column<any>} column */
+const heading = ({ label, kind }) => (kind === "acts" ? h("span", { class: "unseen" }, label) : label);
+
 /**
  * @template Item
  * @param {Column<Item>} column
  * @param {Item} item
  */
 function cell({ label, kind = "", show }, item) {
-  return h("td", { role: "cell", class: kind, "data-label": label }, h("span", { class: "cell" }, show(item)));
+  const props = { role: "cell", class: kind, "data-label": kind === "acts" ? "" : label };
+  return h("td", props, h("span", { class: "cell" }, show(item)));
 }
 
 /** A name of the form `ada (123)` with the id in small; any other text as it is. @param {string} text */
 export function named(text) {
   const [, name, id] = text.match(/^(.+) \((\d+)\)$/) ?? [];
-  return name && id ? [name, h("small", { class: "code" }, id)] : text;
+  return h("bdi", {}, name && id ? [name, h("small", { class: "code" }, id)] : text);
 }
 
 /** A word on a coloured background. @param {"good" | "warn" | "danger" | "plain"} kind @param {string} text */

@@ -7,7 +7,8 @@ import { check } from "../components/form.js";
 import { FormModal } from "../components/modal.js";
 import { displayName, fullTime } from "../format.js";
 import { h } from "../view.js";
-import { number, stamp, usersAddress } from "./figures.js";
+import { stamp, usersAddress } from "./figures.js";
+import { texts } from "./languages/language.js";
 import { showLink } from "./links.js";
 import { card } from "./section.js";
 import { label, table } from "./table.js";
@@ -17,18 +18,14 @@ import { label, table } from "./table.js";
 /** @import {Column} from "./table.js" */
 /** @import {Account, AccountDetails, DeviceSignIn} from "./types.js" */
 
-/** @type {Column<DeviceSignIn>[]} */
-const COLUMNS = [
-  { label: "Device", show: ({ device_name }) => device_name || "not named" },
-  { label: "Since", show: ({ created_at_ms }) => stamp(created_at_ms) },
-];
-const WHY_NOT =
-  "An admin can’t be suspended or deleted, nor their password be reset here. " +
-  "Revoke the admin role first, on the server, with “rookery user admin”.";
-
 export class UserDetails {
   #frame;
   #error = "";
+  /** @type {Column<DeviceSignIn>[]} */
+  #columns = [
+    { label: texts.user.device, show: ({ device_name }) => h("bdi", {}, device_name || texts.user.unnamed) },
+    { label: texts.user.signedInSince, show: ({ created_at_ms }) => stamp(created_at_ms) },
+  ];
   /** @type {HTMLElement | undefined} */
   #name;
   /** @type {HTMLElement | undefined} */
@@ -64,10 +61,10 @@ export class UserDetails {
         h("p", { class: "note error", role: "alert" }, this.#error),
       ),
       card(
-        "Sign-ins",
-        "Ending a sign-in ends its session.",
-        table("Sign-ins", COLUMNS, sign_ins, ({ family_id }) => family_id),
-        sign_ins.length === 0 && emptyState("Not signed in", "Unless suspended, the user can sign in at any time."),
+        texts.user.signIns,
+        texts.user.signInsNote,
+        table(texts.user.signIns, this.#columns, sign_ins, ({ family_id }) => family_id),
+        sign_ins.length === 0 && emptyState(texts.user.noSignIns, texts.user.noSignInsNote),
       ),
     );
   }
@@ -75,9 +72,13 @@ export class UserDetails {
   /** @param {Account} account */
   #identity(account) {
     const { name, user_id, created_at_ms } = account;
-    const heading = { tabindex: -1, ref: (/** @type {HTMLElement} */ element) => void (this.#name = element) };
-    const since = h("time", { datetime: new Date(created_at_ms).toISOString() }, fullTime(created_at_ms));
-    const words = [`@${name} · id `, h("span", { class: "code" }, user_id), h("br"), "since ", since];
+    const heading = {
+      ...{ dir: "auto", tabindex: -1 },
+      ref: (/** @type {HTMLElement} */ element) => void (this.#name = element),
+    };
+    const since = texts.user.since(fullTime(created_at_ms));
+    const time = h("time", { datetime: new Date(created_at_ms).toISOString() }, since);
+    const words = [h("bdi", {}, `@${name}`), " · ", texts.user.id(user_id), h("br"), time];
     return h(
       "div",
       { class: "identity" },
@@ -102,12 +103,12 @@ export class UserDetails {
       "div",
       { class: "buttons", ref: (/** @type {HTMLElement} */ element) => void (this.#acts = element) },
       suspended_at_ms === null
-        ? act("danger", "Suspend…", () => this.#suspend(account))
-        : act("primary", "Restore", () => void this.#restore(account), false),
-      act("quiet", "Sign out everywhere…", () => this.#signOut(account), sign_ins.length === 0),
-      act("quiet", "Reset password…", () => this.#resetPassword(account)),
-      act("danger", "Delete…", () => this.#delete(account)),
-      is_admin && h("p", { class: "note" }, WHY_NOT),
+        ? act("danger", texts.user.suspend, () => this.#suspend(account))
+        : act("primary", texts.user.restore, () => void this.#restore(account), false),
+      act("quiet", texts.user.signOut, () => this.#signOut(account), sign_ins.length === 0),
+      act("quiet", texts.user.reset, () => this.#resetPassword(account)),
+      act("danger", texts.user.delete, () => this.#delete(account)),
+      is_admin && h("p", { class: "note" }, texts.user.adminNote),
     );
   }
 
@@ -115,20 +116,18 @@ export class UserDetails {
   #suspend(account) {
     const name = displayName(account);
     const field = {
-      label: "Reason",
+      label: texts.user.reason,
       name: "reason",
-      hint: "Recorded in the audit log.",
-      attributes: { maxlength: 200, autocomplete: "off", required: true, autofocus: true },
+      hint: texts.user.reasonNote,
+      attributes: { maxlength: 200, dir: "auto", autocomplete: "off", required: true, autofocus: true },
     };
     const save = async (/** @type {Values} */ { reason = "" }) => {
-      check({ reason: reason.trim() ? "" : "Enter a reason for the audit log." });
+      check({ reason: reason.trim() ? "" : texts.user.reasonMissing });
       await this.#frame.api.suspend(account.user_id, reason.trim());
-      this.#done(`${name} is suspended and signed out everywhere.`);
+      this.#done(texts.user.isSuspended(name));
     };
-    const words =
-      "They are signed out at once, on every device, and cannot sign in until you restore them. " +
-      "Messages that others send them are kept.";
-    this.#confirm(new FormModal(`Suspend ${name}?`, `Suspend ${name}`, [field], save, question(account, words)));
+    const words = question(account, texts.user.suspendNote);
+    this.#confirm(new FormModal(texts.user.suspendTitle(name), texts.user.suspendName(name), [field], save, words));
   }
 
   /** @param {AccountDetails} account */
@@ -136,13 +135,10 @@ export class UserDetails {
     const name = displayName(account);
     const save = async () => {
       await this.#frame.api.signOutEverywhere(account.user_id);
-      this.#done(`${name} is signed out everywhere.`);
+      this.#done(texts.user.isSignedOut(name));
     };
-    const count = account.sign_ins.length;
-    const words =
-      `${count === 1 ? "One sign-in ends" : `All ${number(count)} sign-ins end`} at once, with their sessions. ` +
-      "They can sign in again with their password.";
-    this.#confirm(new FormModal(`Sign ${name} out?`, "Sign out everywhere", [], save, question(account, words)));
+    const words = question(account, texts.user.signOutNote(account.sign_ins.length));
+    this.#confirm(new FormModal(texts.user.signOutTitle(name), texts.user.signOutEverywhere, [], save, words));
   }
 
   /** @param {Account} account */
@@ -150,33 +146,31 @@ export class UserDetails {
     const name = displayName(account);
     const save = async () => {
       const { token } = await this.#frame.api.resetPassword(account.user_id);
-      const words = `With this link, ${name} sets a new password, once, within a day. Hand it over safely.`;
-      showLink("Password reset", words, "reset", token);
+      showLink(texts.user.resetLink, texts.user.resetLinkNote(name), "reset", token);
     };
-    const words =
-      "You get a link for them. Their password and sign-ins stay valid until it is used. " +
-      "An earlier link becomes invalid.";
-    new FormModal(`Reset the password of ${name}?`, "Make the link", [], save, question(account, words)).open();
+    const words = question(account, texts.user.resetNote);
+    new FormModal(texts.user.resetTitle(name), texts.user.makeLink, [], save, words).open();
   }
 
   /** @param {Account} account */
   #delete(account) {
     const name = displayName(account);
     const field = {
-      label: `Type ${account.name} to confirm`,
+      label: texts.user.confirm(account.name),
       name: "confirm",
-      attributes: { autocomplete: "off", autocapitalize: "none", spellcheck: "false", required: true, autofocus: true },
+      attributes: {
+        ...{ autocomplete: "off", autocapitalize: "none", spellcheck: "false", dir: "ltr" },
+        ...{ required: true, autofocus: true },
+      },
     };
     const save = async (/** @type {Values} */ { confirm: typed = "" }) => {
-      check({ confirm: typed.trim().toLowerCase() === account.name ? "" : "This is not the user name." });
+      check({ confirm: typed.trim().toLowerCase() === account.name ? "" : texts.user.confirmWrong });
       await this.#frame.api.deleteUser(account.user_id);
       location.hash = usersAddress("", ""); // which also reads the list again
-      this.#frame.notify(`${name} is deleted.`);
+      this.#frame.notify(texts.user.isDeleted(name));
     };
-    const words =
-      "This can’t be undone. They are signed out at once and their profile is erased. Their messages stay with the " +
-      "people they wrote to, who see “Deleted account”. Nobody can use the user name again.";
-    this.#confirm(new FormModal(`Delete ${name}?`, `Delete ${name}`, [field], save, question(account, words)));
+    const words = question(account, texts.user.deleteNote);
+    this.#confirm(new FormModal(texts.user.deleteTitle(name), texts.user.deleteName(name), [field], save, words));
   }
 
   /** @param {Account} account */
@@ -184,7 +178,7 @@ export class UserDetails {
     this.#error = "";
     try {
       await this.#frame.api.restore(account.user_id);
-      this.#done(`${displayName(account)} can sign in again.`);
+      this.#done(texts.user.isRestored(displayName(account)));
     } catch (fault) {
       this.#error = explain(fault);
       this.#frame.root.invalidate();
@@ -215,19 +209,20 @@ export class UserDetails {
 
 /** @param {Account} account */
 export const accountLabels = ({ is_admin, suspended_at_ms }) => [
-  is_admin && label("plain", "Admin"),
-  suspended_at_ms !== null && label("danger", "Suspended"),
+  is_admin && label("plain", texts.user.admin),
+  suspended_at_ms !== null && label("danger", texts.user.suspended),
 ];
 
 /** @param {Account} account @param {string} words */
 function question(account, words) {
-  const names = h("span", {}, h("strong", {}, displayName(account)), h("small", { class: "soft" }, `@${account.name}`));
+  const name = h("strong", {}, h("bdi", {}, displayName(account)));
+  const names = h("span", {}, name, h("small", { class: "soft" }, h("bdi", {}, `@${account.name}`)));
   return [h("div", { class: "target" }, avatar(account), names), h("p", { class: "words" }, words)];
 }
 
 /** @param {Account} account */
 const suspension = ({ suspended_at_ms, suspended_reason }) =>
   suspended_at_ms !== null && [
-    h("strong", {}, `Suspended ${stamp(suspended_at_ms)}`),
-    h("p", {}, suspended_reason),
+    h("strong", {}, texts.user.suspendedAt(stamp(suspended_at_ms))),
+    h("p", { dir: "auto" }, suspended_reason),
   ];

@@ -11,6 +11,7 @@ import { displayName } from "../format.js";
 import { icon } from "../icons.js";
 import { h } from "../view.js";
 import { usersAddress } from "./figures.js";
+import { texts } from "./languages/language.js";
 import { showLink } from "./links.js";
 import { Section } from "./section.js";
 import { accountLabels, UserDetails } from "./user-details.js";
@@ -22,7 +23,6 @@ import { accountLabels, UserDetails } from "./user-details.js";
 
 /** The pause in typing after which the request is sent. */
 const PAUSE_MS = 250;
-const HINT = "Select a user to see their sign-ins, to suspend or delete them, or to reset their password.";
 
 export class Users extends Section {
   /** What was found; null if nothing was asked. @type {Account[] | null} */
@@ -105,7 +105,7 @@ export class Users extends Section {
       onkeydown: (/** @type {KeyboardEvent} */ event) => this.#keyInSearch(event),
     };
     const list = {
-      ...{ class: "list", role: "list", "aria-label": "Users found" },
+      ...{ class: "list", role: "list", "aria-label": texts.users.found },
       ref: (/** @type {HTMLElement} */ element) => void (this.#list = element),
       onkeydown: (/** @type {KeyboardEvent} */ event) => moveFocus(event, this.#rows()),
     };
@@ -116,12 +116,12 @@ export class Users extends Section {
       h(
         "div",
         { class: "panel found" },
-        searchBox("Part of a name, or an id", search),
+        searchBox(texts.users.search, search),
         h("div", list, this.#found?.map((account) => this.#row(account))),
         h("div", { "aria-live": "polite" }, this.#state()),
-        h("div", { class: "buttons" }, textButton("quiet", () => this.#create(), "Create a user…")),
+        h("div", { class: "buttons" }, textButton("quiet", () => this.#create(), texts.users.create)),
       ),
-      h("div", { class: "one" }, textButton("quiet back-to", back, icon("back"), "All results"), this.#one()),
+      h("div", { class: "one" }, textButton("quiet back-to", back, icon("back"), texts.users.back), this.#one()),
     );
   }
 
@@ -137,23 +137,23 @@ export class Users extends Section {
         "button",
         button,
         avatar(account),
-        h("span", { class: "name" }, displayName(account)),
-        h("span", { class: "preview" }, `@${name}`),
+        h("span", { class: "name", dir: "auto" }, displayName(account)),
+        h("span", { class: "preview" }, h("bdi", {}, `@${name}`)),
         h("span", { class: "labels" }, accountLabels(account)),
       ),
     );
   }
 
   #state() {
-    if (!this.#found) return emptyState("Find a user", "Type a name or a part of it, or the whole id of a user.");
-    return !this.#found.length && emptyState("Nobody found", `Nobody has a name with “${this.#part}”.`);
+    if (!this.#found) return emptyState(texts.users.find, texts.users.findNote);
+    return !this.#found.length && emptyState(texts.users.nobody, texts.users.nobodyNote(this.#part));
   }
 
   /** The right side. */
   #one() {
-    if (!this.#id) return emptyState("No user selected", HINT);
+    if (!this.#id) return emptyState(texts.users.noneSelected, texts.users.noneSelectedNote);
     if (this.#account) return this.#details.view(this.#account);
-    if (this.#account === null) return emptyState("No such user", "No user has this id.");
+    if (this.#account === null) return emptyState(texts.users.unknown, texts.users.unknownNote);
     return h("div", { class: "panel" }, skeletonRows(1));
   }
 
@@ -170,20 +170,23 @@ export class Users extends Section {
     const attributes = { autocomplete: "off", autocapitalize: "none", spellcheck: "false" };
     const fields = [
       {
-        label: "User name",
+        label: texts.users.name,
         name: "name",
-        hint: "3 to 32 of the letters a to z, digits, dots, dashes and underscores.",
-        attributes: { ...attributes, maxlength: 32, required: true, autofocus: true },
+        hint: texts.users.nameNote,
+        attributes: { ...attributes, dir: "ltr", maxlength: 32, required: true, autofocus: true },
       },
-      { label: "Name", name: "display_name", attributes: { autocomplete: "off", maxlength: 64 } },
+      {
+        ...{ label: texts.users.displayName, name: "display_name" },
+        attributes: { autocomplete: "off", maxlength: 64, dir: "auto" },
+      },
     ];
     const save = async (/** @type {Values} */ { name = "", display_name = "" }) => {
       const created = await this.frame.api.createUser(name.trim(), display_name.trim());
-      const words = `With this link, ${displayName(created.user)} sets the password, once, within a day.`;
-      showLink("User created", words, "reset", created.password_reset.token);
+      const words = texts.users.createdNote(displayName(created.user));
+      showLink(texts.users.created, words, "reset", created.password_reset.token);
       this.#go(created.user.user_id, this.#part);
     };
-    new FormModal("Create a user", "Create user", fields, save).open();
+    new FormModal(texts.users.createTitle, texts.users.createUser, fields, save).open();
   }
 
   /** @param {KeyboardEvent} event */

@@ -187,7 +187,8 @@ export class ChatList {
       event.preventDefault();
       if (this.#results.text) this.#results.focusFirst();
       else this.#rows()[0]?.focus();
-    } else if (event.key === "Enter") {
+    } else if (event.key === "Enter" && !event.isComposing) {
+      event.preventDefault(); // else the composer, which has the focus then, gets a line break
       this.#results.chooseFirst();
     }
   }

@@ -3,12 +3,14 @@
 import { explain, Problem } from "../api.js";
 import { h, Root } from "../view.js";
 
+/** @import {Children} from "../view.js" */
+
 /**
  * A labelled input. A problem replaces the hint.
  * @typedef {object} Field
  * @property {string} label
  * @property {string} name the same as in the HTTP API
- * @property {string} [hint]
+ * @property {Children} [hint]
  * @property {boolean} [long] several lines
  * @property {string} [value] at the start
  * @property {Record<string, unknown>} [attributes] of the input

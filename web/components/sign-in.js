@@ -27,10 +27,10 @@ const displayNameField = () => ({
   hint: texts.signIn.yourNameHint,
   attributes: { autocomplete: "name", maxlength: 64, dir: "auto" },
 });
-const passwordField = (/** @type {string} */ autocomplete) => ({
+const passwordField = () => ({
   label: texts.signIn.password,
   name: "password",
-  attributes: { type: "password", autocomplete, maxlength: 128, required: true },
+  attributes: { autocapitalize: "none", spellcheck: "false", maxlength: 128, required: true },
 });
 
 /** @typedef {"signIn" | "create" | "reset"} Purpose */
@@ -62,6 +62,7 @@ export class SignIn {
   /** @type {Root} */
   #root = new Root(this.element, () => this.#view());
   #form = new Form(this.#root, (values) => this.#send(values));
+  #isPasswordShown = false;
   #link = linkIn(location.hash);
   /** @type {Purpose} */
   #purpose = this.#link.kind === "invite" ? "create" : this.#link.kind || "signIn";
@@ -84,9 +85,17 @@ export class SignIn {
     const { title, lead, submit, other } = words(this.#purpose);
     const isSignIn = this.#purpose === "signIn";
     const fields = [
-      this.#purpose !== "reset" && this.#form.field(nameField()),
+      this.#purpose !== "reset" && this.#form.field({ ...nameField(), hint: isSignIn ? "" : texts.refusedField.name }),
       this.#purpose === "create" && this.#form.field(displayNameField()),
-      this.#form.field(passwordField(isSignIn ? "current-password" : "new-password")),
+      this.#form.field({
+        ...{ ...passwordField(), hint: isSignIn ? "" : texts.newPasswordRule(SHORTEST_PASSWORD) },
+        attributes: {
+          ...passwordField().attributes,
+          type: this.#isPasswordShown ? "text" : "password",
+          autocomplete: isSignIn ? "current-password" : "new-password",
+        },
+      }),
+      this.#showsPassword(),
     ];
     return h(
       "main",
@@ -103,6 +112,18 @@ export class SignIn {
         textButton("quiet", () => this.#show(isSignIn ? "create" : "signIn"), other),
       ),
     );
+  }
+
+  #showsPassword() {
+    const props = {
+      type: "checkbox",
+      checked: this.#isPasswordShown,
+      onchange: (/** @type {Event} */ { target }) => {
+        this.#isPasswordShown = /** @type {HTMLInputElement} */ (target).checked;
+        this.#root.invalidate();
+      },
+    };
+    return h("label", { class: "choice", key: "shown" }, h("input", props), texts.signIn.showPassword);
   }
 
   /** @param {Purpose} purpose */
@@ -153,11 +174,7 @@ export class SignIn {
 }
 
 /** @param {string} name */
-const nameProblem = (name) =>
-  NAME.test(name) ? "" : texts.refusedField.name;
+const nameProblem = (name) => (NAME.test(name) ? "" : texts.refusedField.name);
 
 /** @param {string} password */
-const newPasswordProblem = (password) =>
-  password.length >= SHORTEST_PASSWORD
-    ? ""
-    : texts.newPasswordRule(SHORTEST_PASSWORD);
+const newPasswordProblem = (password) => (password.length >= SHORTEST_PASSWORD ? "" : texts.newPasswordRule(SHORTEST_PASSWORD));

@@ -12,6 +12,8 @@ import { personRow } from "./people-search.js";
 
 /** People that are shown: some of those with an account. The search finds the others. */
 const MAX_PEOPLE = 10;
+/** The age at which they are loaded again, in milliseconds: somebody may have created an account. */
+const REFRESH_MS = 30_000;
 /** An invite from here: how many accounts can be created with it, and how many days it is valid. */
 const INVITE = { uses: 10, days: 7 };
 const DAY_MS = 24 * 60 * 60 * 1000;
@@ -21,7 +23,7 @@ export class Start {
   #open;
   /** Null until they are loaded. @type {Profile[] | null} */
   #people = null;
-  #isAsked = false;
+  #asked_ms = -Infinity;
   #failure = "";
   #isInviting = false;
   #inviteFailure = "";
@@ -33,7 +35,7 @@ export class Start {
   }
 
   view() {
-    if (!this.#isAsked) void this.#load();
+    if (Date.now() - this.#asked_ms >= REFRESH_MS) void this.#load();
     return h(
       "section",
       { class: "start", key: "start", "aria-labelledby": "start-title" },
@@ -59,7 +61,7 @@ export class Start {
   }
 
   async #load() {
-    this.#isAsked = true;
+    this.#asked_ms = Date.now();
     this.#failure = "";
     try {
       const { profiles } = await this.#app.api.people(MAX_PEOPLE + 1);

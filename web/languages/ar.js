@@ -65,6 +65,7 @@ export const ar = {
     yourName: "اسمك",
     yourNameHint: "كما يراه الآخرون، ويمكنك تغييره لاحقًا.",
     password: "كلمة المرور",
+    showPassword: "إظهار كلمة المرور",
     title: "مرحبًا بك في Rookery",
     lead: "سجّل الدخول إلى دردشة فريقك.",
     submit: "تسجيل الدخول",

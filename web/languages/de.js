@@ -57,6 +57,7 @@ export const de = {
     yourName: "Dein Name",
     yourNameHint: "So sehen ihn die anderen. Du kannst ihn später ändern.",
     password: "Passwort",
+    showPassword: "Passwort anzeigen",
     title: "Willkommen bei Rookery",
     lead: "Melde dich beim Chat deines Teams an.",
     submit: "Anmelden",

@@ -62,6 +62,7 @@ export const en = {
     yourName: "Your name",
     yourNameHint: "As others see it. You can change it later.",
     password: "Password",
+    showPassword: "Show the password",
     title: "Welcome to Rookery",
     lead: "Sign in to your team’s chat.",
     submit: "Sign in",

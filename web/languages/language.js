@@ -26,9 +26,11 @@ export let texts = en;
 export let locale = "en";
 
 /**
- * Uses a language from now on, English if its catalogue can't be loaded; main.js calls it before it shows anything, and a change of the setting reloads the page.
+ * Uses a language from now on, English if its catalogue can't be loaded. main.js calls it before it shows anything, and
+ * a change of the setting reloads the page.
  * @param {string} chosen a code of LANGUAGES; another, such as "", for the browser's
  * @param {readonly string[]} [preferred] the browser's languages, best first
+ * @returns {Promise<Code>} the language in use
  */
 export async function useLanguage(chosen, preferred = navigator.languages) {
   let code = isCode(chosen) ? chosen : (preferred.map(base).find(isCode) ?? "en");
@@ -40,6 +42,7 @@ export async function useLanguage(chosen, preferred = navigator.languages) {
   locale = localeOf(code, preferred);
   document.documentElement.lang = code;
   document.documentElement.dir = RIGHT_TO_LEFT.has(code) ? "rtl" : "ltr";
+  return code;
 }
 
 /** @param {string} code @returns {code is Code} */
