@@ -73,8 +73,9 @@ _VERSIONED = re.compile(r"assets/([0-9a-f]{16})/(.+(?<!\.html))")
 _PATH = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)*[A-Za-z0-9_-][A-Za-z0-9._-]*")
 """No hidden file, no `..`, nothing that a file system might interpret differently."""
 
-_IMPORT = re.compile(r'^(?:import|export)\b[^;"]*?"(\.[^"]+)"', re.MULTILINE)
-"""A static import of a module by its relative path. An import in a comment does not begin its line."""
+_IMPORT = re.compile(r'^(?:import|export)\b[^;"(]*?"(\.[^"]+)"', re.MULTILINE)
+"""A static import of a module by its relative path. An import in a comment does not begin its line; a
+dynamic one has a bracket."""
 
 _Stamp = tuple[int, int]
 """Modification time (nanoseconds) and size of a file on disk, to detect a change."""

@@ -90,9 +90,9 @@ async def talk(url: str) -> None:
                 if text == REACTED:
                     for each in ("mira", "ada"):
                         await clients[each].react(accepted.chat_id, accepted.message_id, "🔥")
-            clients[other].mark(accepted.chat_id, read_up_to=accepted.message_id)
-            if other != UNREAD:
-                ada.mark(accepted.chat_id, read_up_to=accepted.message_id)
+                clients[other].mark(accepted.chat_id, read_up_to=accepted.message_id)
+                if other != UNREAD:
+                    ada.mark(accepted.chat_id, read_up_to=accepted.message_id)
         await trio.sleep(RECORD_SECONDS)
 
 

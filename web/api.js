@@ -1,6 +1,8 @@
 // The HTTP API: one method per request of the page to the BFF, with automatic renewal of the access token.
 
 import { Credentials, SignedOut } from "./credentials.js";
+import { texts } from "./languages/language.js";
+import { refusalText } from "./refusals.js";
 
 /** @import {Query} from "./conversations.js" */
 /** @import {OwnSignIns, Profile, ProfilesPage, Tokens, User} from "./types.js" */
@@ -9,7 +11,7 @@ import { Credentials, SignedOut } from "./credentials.js";
 /** Milliseconds until a request without a response fails: enough for a slow connection, short enough to report. */
 const DEADLINE_MS = 15_000;
 
-/** The server refused the request; `message` is for people. */
+/** The server refused the request; `message` is for people, in English. */
 export class Problem extends Error {
   /**
    * @param {number} status
@@ -29,10 +31,10 @@ export class NoResponse extends Error {}
 
 /** The text to show for an error. @param {unknown} fault */
 export function explain(fault) {
-  if (fault instanceof Problem && fault.message) return fault.message;
-  if (fault instanceof NoResponse) return "The server does not respond. Check your connection and try again.";
-  if (fault instanceof SignedOut) return "You have been signed out.";
-  return "Something went wrong. Try again.";
+  if (fault instanceof Problem) return refusalText(fault);
+  if (fault instanceof NoResponse) return texts.failed.noResponse;
+  if (fault instanceof SignedOut) return texts.failed.signedOut;
+  return texts.failed.unknown;
 }
 
 export class Api {

@@ -3,6 +3,7 @@
 import { Api } from "./api.js";
 import { AppShell } from "./components/app-shell.js";
 import { Credentials } from "./credentials.js";
+import { texts } from "./languages/language.js";
 import { Chats } from "./stores/chats.js";
 import { openCopies } from "./stores/database.js";
 import { openKept } from "./stores/old-keys.js";
@@ -38,7 +39,7 @@ export async function showChats(user, { storage, settings, credentials, api }, e
     life.abort();
     void recent.stop();
     shell.stop();
-    ended(shell.leaving ? "" : "You have been signed out. Sign in to go on.");
+    ended(shell.leaving ? "" : texts.signedOut);
   });
   credentials.onEnded = () => sync.session.end();
   const leftOrBack = () => void (document.visibilityState === "hidden" ? recent.save() : updates.check());

@@ -1,5 +1,7 @@
 // The name of this browser in the list of the user's sign-ins.
 
+import { texts } from "./languages/language.js";
+
 /** A browser's user agent also names those that it imitates, so the most special names come first. */
 const BROWSERS = /** @type {const} */ ([
   [/\bEdgA?\//, "Edge"],
@@ -21,9 +23,9 @@ const SYSTEMS = /** @type {const} */ ([
 
 /** Such as "Firefox on Windows". @param {string} userAgent */
 export function deviceName(userAgent) {
-  const browser = nameIn(userAgent, BROWSERS) || "Browser";
+  const browser = nameIn(userAgent, BROWSERS) || texts.device.unknown;
   const system = nameIn(userAgent, SYSTEMS);
-  return system ? `${browser} on ${system}` : browser;
+  return system ? texts.device.on(browser, system) : browser;
 }
 
 /** @param {string} userAgent @param {readonly (readonly [RegExp, string])[]} names */

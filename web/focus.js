@@ -1,5 +1,11 @@
 // Moves the focus by keyboard.
 
+/** The key as it is from left to right: in Arabic the next element is at the left. @param {string} key */
+export function mirrored(key) {
+  const others = { ArrowLeft: "ArrowRight", ArrowRight: "ArrowLeft" };
+  return (document.dir === "rtl" && others[/** @type {keyof typeof others} */ (key)]) || key;
+}
+
 /**
  * Lets arrow keys, Home and End move the focus among elements.
  * @param {KeyboardEvent} event
@@ -16,7 +22,7 @@ export function moveFocus(event, elements, columns = 1) {
     Home: -at,
     End: elements.length - 1 - at,
   };
-  const step = steps[/** @type {keyof typeof steps} */ (event.key)];
+  const step = steps[/** @type {keyof typeof steps} */ (mirrored(event.key))];
   const target =
     step === undefined || (columns === 1 && event.key.match(/Left|Right/)) ? undefined : elements[at + step];
   if (!target) return false;

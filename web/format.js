@@ -1,38 +1,48 @@
 // Formats times, names and texts. Pure functions.
 
+import { locale, texts } from "./languages/language.js";
+
 const DAY_MS = 24 * 60 * 60 * 1000;
-const weekday = new Intl.DateTimeFormat(undefined, { weekday: "short" });
-const longWeekday = new Intl.DateTimeFormat(undefined, { weekday: "long" });
-const dayAndMonth = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
-const fullDate = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric" });
-/** @type {Intl.DateTimeFormat} */
-let clock;
-/** @type {Intl.DateTimeFormat} */
-let everything;
-/** @type {Intl.DateTimeFormat} */
-let exact;
-setTimeFormat("system");
+
+/** The hours of all times. @type {Intl.DateTimeFormatOptions} */
+let hours = {};
+/** @type {Record<string, () => Intl.DateTimeFormatOptions>} */
+const OPTIONS = {
+  weekday: () => ({ weekday: "short" }),
+  longWeekday: () => ({ weekday: "long" }),
+  dayAndMonth: () => ({ day: "numeric", month: "short" }),
+  fullDate: () => ({ day: "numeric", month: "short", year: "numeric" }),
+  clock: () => ({ hour: "numeric", minute: "2-digit", ...hours }),
+  fullTime: () => ({ dateStyle: "full", timeStyle: "short", ...hours }),
+  exactTime: () => ({ dateStyle: "full", timeStyle: "medium", ...hours }),
+};
+/** Each is made when it is first used, since the language is chosen after this module is loaded. */
+const formats = /** @type {Map<string, Intl.DateTimeFormat>} */ (new Map());
+
+/** @param {string} name of the format @param {number} at_ms */
+function formatted(name, at_ms) {
+  let format = formats.get(name);
+  if (!format) formats.set(name, (format = new Intl.DateTimeFormat(locale, OPTIONS[name]?.())));
+  return format.format(at_ms);
+}
 
 /** How many different avatar colours `tokens.css` names. */
 export const AVATAR_COLOURS = 8;
 
 /** Sets the format of all times from now on. @param {string} format "system", "12" or "24" hours */
 export function setTimeFormat(format) {
-  /** @type {Intl.DateTimeFormatOptions} */
-  const hours = format === "system" ? {} : { hourCycle: format === "12" ? "h12" : "h23" };
-  clock = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit", ...hours });
-  everything = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "short", ...hours });
-  exact = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium", ...hours });
+  hours = format === "system" ? {} : { hourCycle: format === "12" ? "h12" : "h23" };
+  formats.clear();
 }
 
 /** The time of day, such as 14:32. @param {number} at_ms */
-export const timeOfDay = (at_ms) => clock.format(at_ms);
+export const timeOfDay = (at_ms) => formatted("clock", at_ms);
 
 /** Day and time in full, for tooltips and screen readers. @param {number} at_ms */
-export const fullTime = (at_ms) => everything.format(at_ms);
+export const fullTime = (at_ms) => formatted("fullTime", at_ms);
 
 /** Day and time to the second. @param {number} at_ms */
-export const exactTime = (at_ms) => exact.format(at_ms);
+export const exactTime = (at_ms) => formatted("exactTime", at_ms);
 
 /** The midnight before a moment, in milliseconds since 1970. @param {number} at_ms */
 export function startOfDay(at_ms) {
@@ -51,18 +61,18 @@ export function daysBetween(from_ms, to_ms) {
  */
 export function shortTime(at_ms, now_ms) {
   const days = daysBetween(at_ms, now_ms);
-  if (days <= 0) return clock.format(at_ms);
-  if (days < 7) return weekday.format(at_ms);
-  return sameYear(at_ms, now_ms) ? dayAndMonth.format(at_ms) : fullDate.format(at_ms);
+  if (days <= 0) return formatted("clock", at_ms);
+  if (days < 7) return formatted("weekday", at_ms);
+  return sameYear(at_ms, now_ms) ? formatted("dayAndMonth", at_ms) : formatted("fullDate", at_ms);
 }
 
 /** The heading above the messages of a day. @param {number} at_ms @param {number} now_ms */
 export function dayLabel(at_ms, now_ms) {
   const days = daysBetween(at_ms, now_ms);
-  if (days <= 0) return "Today";
-  if (days === 1) return "Yesterday";
-  if (days < 7) return longWeekday.format(at_ms);
-  return sameYear(at_ms, now_ms) ? dayAndMonth.format(at_ms) : fullDate.format(at_ms);
+  if (days <= 0) return texts.day.today;
+  if (days === 1) return texts.day.yesterday;
+  if (days < 7) return formatted("longWeekday", at_ms);
+  return sameYear(at_ms, now_ms) ? formatted("dayAndMonth", at_ms) : formatted("fullDate", at_ms);
 }
 
 /** @param {number} one_ms @param {number} other_ms */
@@ -95,14 +105,17 @@ const DIRECTION_CONTROLS = /[\u202a-\u202e\u2066-\u2069]/gu;
 /** The name to show for a user. @param {{display_name: string, name: string, deleted?: boolean}} profile */
 export const displayName = (profile) =>
   profile.deleted
-    ? "Deleted account"
+    ? texts.deletedAccount
     : profile.display_name.replace(DIRECTION_CONTROLS, "").trim() || profile.name;
 
 /** The user name as it is shown below the name; empty for a deleted account. @param {{name: string}} profile */
 export const userName = ({ name }) => (name ? `@${name}` : "");
 
 /** An unread count as shown; the server counts to 100 at most. @param {number} count */
-export const unreadLabel = (count) => (count > 99 ? "99+" : String(count));
+export const unreadLabel = (count) => (count > 99 ? texts.moreThan(99) : new Intl.NumberFormat(locale).format(count));
+
+/** "Ada, Grace and Mira". @param {string[]} names */
+export const nameList = (names) => new Intl.ListFormat(locale, { type: "conjunction" }).format(names);
 
 /**
  * A text cut into plain pieces and web addresses, in order.

@@ -6,6 +6,7 @@ import { applyAppearance } from "./appearance.js";
 import { Credentials } from "./credentials.js";
 import { deviceName } from "./device.js";
 import { rejectDroppedFiles } from "./drops.js";
+import { useLanguage } from "./languages/language.js";
 import { linkIn } from "./links.js";
 import { Settings } from "./stores/settings.js";
 import { SafeStorage } from "./stores/storage.js";
@@ -14,6 +15,10 @@ const storage = new SafeStorage(() => localStorage);
 const settings = new Settings(storage);
 settings.follow();
 applyAppearance(settings);
+const language = settings.get("language");
+await useLanguage(language);
+// Texts are read when they are first shown: a change, also in another tab, reloads the page.
+settings.subscribe(() => settings.get("language") !== language && location.reload());
 const credentials = new Credentials(storage);
 const api = new Api(credentials, deviceName(navigator.userAgent));
 

@@ -1,6 +1,7 @@
 // Messages of a chat: conversion from the wire, order and deduplication. Pure functions on immutable values.
 
 import { daysBetween, startOfDay } from "./format.js";
+import { texts } from "./languages/language.js";
 
 /** @import {Entry, Marks, Message} from "./types.js" */
 /** @import {HistoryMessage, Message as WireMessage, Reaction as WireReaction, ReactionTally} from "./wire.js" */
@@ -39,7 +40,7 @@ export const laterId = (a, b) => (compareIds(a, b) < 0 ? b : a);
 export function fromWire(wire, reactions = []) {
   const { message_id, chat_id, sender_id, client_message_id = "" } = wire;
   const key = client_message_id ? `${sender_id}:${client_message_id}` : message_id;
-  const body = wire.text?.body ?? "This message needs a newer version of the page.";
+  const body = wire.text?.body ?? texts.message.newerVersion;
   const at_ms = timeOfId(message_id);
   return {
     key,
@@ -130,15 +131,15 @@ export function withReaction(message, { user_id, emoji, set = false }) {
  * @param {Message} message
  * @param {Readonly<Record<string, Marks>>} marks
  * @param {string} me
- * @returns {"Sent" | "Delivered" | "Read"}
+ * @returns {"sent" | "delivered" | "read"}
  */
 export function progress(message, marks, me) {
   const others = Object.entries(marks)
     .filter(([user_id]) => user_id !== me)
     .map(([, mark]) => mark);
   const reached = (/** @type {string} */ mark) => compareIds(mark, message.message_id) >= 0;
-  if (others.some((mark) => reached(mark.read_up_to))) return "Read";
-  return others.some((mark) => reached(mark.delivered_up_to)) ? "Delivered" : "Sent";
+  if (others.some((mark) => reached(mark.read_up_to))) return "read";
+  return others.some((mark) => reached(mark.delivered_up_to)) ? "delivered" : "sent";
 }
 
 /**

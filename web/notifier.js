@@ -3,6 +3,7 @@
 
 import { marksOf } from "./chats.js";
 import { displayName } from "./format.js";
+import { texts } from "./languages/language.js";
 import { compareIds, laterId } from "./messages.js";
 import { Chats } from "./stores/chats.js";
 import { Settings } from "./stores/settings.js";
@@ -39,8 +40,8 @@ export function decide({ isUnread, isShown, desktop, sound, permission }) {
  * @param {string} content the setting
  */
 export function textsOf({ body }, sender, content) {
-  if (content === "hidden") return { title: "Rookery", body: "You have a new message." };
-  return { title: sender ? displayName(sender) : "New message", body };
+  if (content === "hidden") return { title: "Rookery", body: texts.notification.hidden };
+  return { title: sender ? displayName(sender) : texts.notification.fromUnknown, body };
 }
 
 /**

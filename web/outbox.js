@@ -1,6 +1,7 @@
 // Messages that are not accepted yet. They are kept across reloads and sent in order, one message of a chat at a time,
 // again with the same client_message_id until it is accepted or finally refused.
 
+import { refusalText } from "./refusals.js";
 import { Kept } from "./stores/kept.js";
 
 /** @import {Entry} from "./types.js" */
@@ -119,7 +120,7 @@ export class Outbox {
   }
 
   /** @param {string} client_message_id @param {Refused} refused @param {number} now_ms */
-  refused(client_message_id, { message, retryable = false, retry_after_ms = 0 }, now_ms) {
+  refused(client_message_id, { retryable = false, retry_after_ms = 0, ...refusal }, now_ms) {
     const entry = this.#entries.get(client_message_id);
     if (!entry) return;
     const attempts = entry.attempts + 1;
@@ -127,7 +128,7 @@ export class Outbox {
     if (retryable && attempts < MAX_ATTEMPTS) {
       this.#entries.set(client_message_id, { ...entry, sent_ms: 0, attempts, not_before_ms: now_ms + pause_ms });
     } else {
-      this.#change({ ...entry, state: "failed", error: message });
+      this.#change({ ...entry, state: "failed", error: refusalText(refusal) });
     }
   }
 

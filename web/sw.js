@@ -5,6 +5,8 @@
 const VERSION = "{{assets}}";
 /** The one cache: the page as it was opened last, the files of its version, and those of the version before. */
 const CACHE = "rookery";
+/** Modules that the page loads when they are needed, also without a connection; besides the catalogues in use. */
+const LATER = ["components/settings.js", "components/emoji-picker.js", "emoji/grid.js"];
 /** A page that takes longer is opened as it was kept, in milliseconds. */
 const SLOW_MS = 3_000;
 /** The files of a version; without those of the admin page, which is of no use without a connection. */
@@ -87,7 +89,7 @@ async function file(event) {
 }
 
 /**
- * Keeps a page with its scripts, styles and drawings, and drops the files of older versions than the one before it.
+ * Keeps a page with its scripts, styles and drawings, and what it loads later, and drops the files of older versions than the one before it.
  * @param {Response} page
  * @throws {TypeError} if a file could not be loaded; then the page before stays
  */
@@ -102,6 +104,10 @@ async function keep(page) {
   await cache.put("/", page);
   const version = versionOf(html);
   if (version === before) return;
+  const catalogues = (await cache.keys()).flatMap(({ url }) => url.split(`${before}/languages/`)[1] ?? []);
+  const later = [...LATER, ...catalogues.map((name) => `languages/${name}`)].map((path) => `${version}/${path}`);
+  // One that is gone in this version is not needed.
+  await Promise.all(later.filter((path) => !files.includes(path)).map((path) => cache.add(path).catch(() => {})));
   for (const request of await cache.keys()) {
     const owner = versionOf(request.url);
     if (owner && owner !== version && owner !== before) await cache.delete(request);

@@ -88,7 +88,7 @@ async def test_the_page_names_its_files_by_their_content_and_preloads_its_module
     root = api.web_root
     (root / "parts").mkdir()
     (root / "index.html").write_text(PAGE)
-    (root / "main.js").write_text('import {\n  one,\n} from "./parts/one.js";\nconst later = import("./later.js");\n')
+    (root / "main.js").write_text('import {\n  one,\n} from "./parts/one.js";\nexport let a = import("./later.js");\n')
     (root / "parts/one.js").write_text('/** @import {Two} from "./types.js" */\nexport * from "../two.js";\n')
     for name in ("two.js", "later.js", "parts/types.js"):
         (root / name).write_text('import "./main.js";')

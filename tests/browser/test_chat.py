@@ -149,7 +149,7 @@ def test_a_message_that_is_too_long_is_held_back_with_its_reason(
     seat = seats(platform)
     seat.begin_chat(ada, mira)
     seat.composer.fill("é" * 10_000)
-    expect(seat.page.get_by_text("Too long by 3616 bytes")).to_be_visible()
+    expect(seat.page.get_by_text("Too long by 3,616 bytes")).to_be_visible()
     expect(seat.page.get_by_role("button", name="Send")).to_be_disabled()
     seat.composer.press("Enter")
     expect(seat.messages).to_have_count(0)

@@ -32,6 +32,13 @@ def test_settings_apply_at_once_in_every_tab_and_stay(
     seat.page.get_by_role("radio", name="Light").check()
     for tab in tabs:
         expect(tab.locator("body")).to_have_css("background-color", "rgb(251, 250, 247)")
+    seat.page.get_by_label("Language").select_option("العربية")
+    for tab in tabs:
+        expect(tab.locator("html[lang=ar][dir=rtl]").get_by_label("البحث عن أشخاص ودردشات")).to_be_visible()
+    expect_no_sideways_scroll(seat.page)
+    seat.page.get_by_role("navigation").get_by_role("button", name="Mira Okafor").click()
+    expect(seat.page.get_by_role("textbox", name="رسالة إلى")).to_be_visible()
+    expect_no_sideways_scroll(seat.page)
 
 
 def test_other_sign_ins_are_ended_and_the_account_is_deleted_with_its_password(

@@ -4,6 +4,7 @@
 import { showBadge } from "../badge.js";
 import { choices } from "../emoji/choices.js";
 import { displayName } from "../format.js";
+import { texts } from "../languages/language.js";
 import { placeIn } from "../links.js";
 import { Chats } from "../stores/chats.js";
 import { Settings } from "../stores/settings.js";
@@ -26,9 +27,6 @@ const NOTICE_AFTER_MS = 1_200;
 const ANNOUNCEMENTS = 5;
 /** A short notice stays for this time. */
 const SAID_MS = 4_000;
-const RECONNECTING = "Reconnecting. What you write is kept and sent when the connection is back.";
-/** Shown while the browser's storage is blocked or full. */
-const UNKEPT = "This browser’s storage is full or blocked. What is not sent yet is lost when you close the page.";
 
 /**
  * The stores and the actions of the page, for its parts.
@@ -66,10 +64,10 @@ export class AppShell {
   #noticeTimer;
   /** @type {Message[]} */
   #announced = [];
-  #retry = textButton("", () => this.sync.session.connect(), "Try now");
-  #reload = textButton("", () => location.reload(), "Reload");
-  #nothingOpen = nothingOpen("Pick a chat", "Or find someone to write to.", () => this.#list.search());
-  #welcome = nothingOpen("Welcome to Rookery", "Write to someone of your team.", () => this.#list.search());
+  #retry = textButton("", () => this.sync.session.connect(), texts.shell.tryNow);
+  #reload = textButton("", () => location.reload(), texts.shell.reload);
+  #nothingOpen = nothingOpen(texts.shell.pickChat, texts.shell.pickChatHint, () => this.#list.search());
+  #welcome = nothingOpen(texts.shell.welcome, texts.shell.welcomeHint, () => this.#list.search());
   /** @type {Notifications} */
   #notifications;
 
@@ -149,11 +147,7 @@ export class AppShell {
 
   async signOut() {
     const unsent = this.sending.outbox.size;
-    const question =
-      unsent === 1
-        ? "One message is not sent yet and will be lost. Sign out?"
-        : `${unsent} messages are not sent yet and will be lost. Sign out?`;
-    if (!unsent || confirm(question)) await this.#leave(() => this.api.signOut());
+    if (!unsent || confirm(texts.shell.unsentAtSignOut(unsent))) await this.#leave(() => this.api.signOut());
   }
 
   /** @param {string} password @throws {import("../api.js").Problem} if it is wrong, or the user is an admin */
@@ -202,14 +196,14 @@ export class AppShell {
         "div",
         { class: "notices", key: "notices" },
         h("div", { class: "notice", role: "status", hidden: !this.#isNoticeShown }, this.#noticeContent()),
-        h("div", { class: "notice", role: "status", hidden: this.sending.isDurable }, UNKEPT),
+        h("div", { class: "notice", role: "status", hidden: this.sending.isDurable }, texts.shell.unkept),
         h("div", { class: "notice said", role: "status", hidden: !this.#said }, this.#said),
         h("div", { class: "notice news", role: "status", hidden: !this.#isUpdateShown }, this.#updateContent()),
         this.#notifications.view(),
       ),
       h(
         "div",
-        { class: "unseen", role: "log", "aria-label": "New messages", key: "announcer" },
+        { class: "unseen", role: "log", "aria-label": texts.shell.announcer, key: "announcer" },
         this.#announced.map((message) => this.#announcement(message)),
       ),
     ];
@@ -224,12 +218,12 @@ export class AppShell {
     const unread = this.chats.all.filter((chat) => chat.unread > 0).length;
     showBadge(unread);
     const profile = this.chats.partner(this.chats.openChat);
-    const title = profile ? `${displayName(profile)} · Rookery` : "Rookery";
-    return unread ? `(${unread}) ${title}` : title;
+    const title = profile ? texts.shell.title(displayName(profile)) : "Rookery";
+    return unread ? texts.shell.unread(unread, title) : title;
   }
 
   #noticeContent() {
-    return this.#isNoticeShown && [h("span", {}, RECONNECTING), this.#retry];
+    return this.#isNoticeShown && [h("span", {}, texts.shell.reconnecting), this.#retry];
   }
 
   /** A reload would lose text that the browser does not keep. */
@@ -238,7 +232,7 @@ export class AppShell {
   }
 
   #updateContent() {
-    return this.#isUpdateShown && [h("span", {}, "A new version is ready."), this.#reload];
+    return this.#isUpdateShown && [h("span", {}, texts.shell.newVersion), this.#reload];
   }
 
   #connectionChanged() {
@@ -272,7 +266,7 @@ export class AppShell {
   /** @param {Message} message */
   #announcement({ key, sender_id, body }) {
     const profile = this.chats.profiles.get(sender_id);
-    return profile && memo(key, [body], () => h("p", {}, `${displayName(profile)}: ${body}`));
+    return profile && memo(key, [body], () => h("p", {}, texts.shell.announced(displayName(profile), body)));
   }
 
   /** @param {KeyboardEvent} event */

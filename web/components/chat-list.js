@@ -3,6 +3,7 @@
 import { moveFocus } from "../focus.js";
 import { displayName, fullTime, shortTime, unreadLabel } from "../format.js";
 import { mark } from "../icons.js";
+import { texts } from "../languages/language.js";
 import { h, memo } from "../view.js";
 import { avatar } from "./avatar.js";
 import { iconButton } from "./buttons.js";
@@ -11,7 +12,6 @@ import { MenuButton } from "./menu.js";
 import { OwnProfile } from "./profile-dialogs.js";
 import { PeopleSearch } from "./people-search.js";
 import { searchBox } from "./search-box.js";
-import { SettingsDialog } from "./settings.js";
 import { Start } from "./start.js";
 
 /** @import {App} from "./app-shell.js" */
@@ -29,7 +29,8 @@ export class ChatList {
   #app;
   #menu;
   #results;
-  #settings;
+  /** Made when it is first opened. @type {import("./settings.js").SettingsDialog | null} */
+  #settings = null;
   #start;
   /** @type {HTMLInputElement | undefined} */
   #input;
@@ -40,9 +41,8 @@ export class ChatList {
   constructor(app) {
     this.#app = app;
     this.#results = new PeopleSearch(app, (chat_id) => this.#open(chat_id));
-    this.#settings = new SettingsDialog(app);
     this.#start = new Start(app, (chat_id) => this.#open(chat_id));
-    this.#menu = new MenuButton("Menu", app.root.invalidate);
+    this.#menu = new MenuButton(texts.chats.menu, app.root.invalidate);
   }
 
   /** @param {AbortSignal} signal that ends it */
@@ -78,15 +78,15 @@ export class ChatList {
       "rookery-chat-list",
       { class: "pane-list", key: "list" },
       this.#header(),
-      searchBox("Search people and chats", {
+      searchBox(texts.chats.search, {
         ref: (/** @type {HTMLInputElement} */ element) => void (this.#input = element),
         oninput: () => this.#find(),
         onkeydown: (/** @type {KeyboardEvent} */ event) => this.#keyInSearch(event),
       }),
       h(
         "nav",
-        { "aria-label": "Chats" },
-        h("div", list, h("ul", { class: "list", "aria-label": "Chats" }, rows), this.#state(rows.length)),
+        { "aria-label": texts.chats.label },
+        h("div", list, h("ul", { class: "list", "aria-label": texts.chats.label }, rows), this.#state(rows.length)),
         this.#results.view(),
       ),
       !isSearching && this.#app.chats.phase === "ready" && !rows.length && this.#start.view(),
@@ -128,7 +128,7 @@ export class ChatList {
           avatar(profile),
           h("span", { class: "name", dir: "auto" }, profile ? displayName(profile) : " "),
           newest && h("time", { datetime: iso(newest.at_ms), title: fullTime(newest.at_ms) }, time),
-          isTyping ? h("span", { class: "preview typing" }, "typing…") : preview(chat, shown, chats.me.user_id),
+          isTyping ? h("span", { class: "preview typing" }, texts.typing) : preview(chat, shown, chats.me.user_id),
           h("span", { class: "badge", hidden: chat.unread === 0 }, unread(chat)),
         ),
       ),
@@ -142,26 +142,36 @@ export class ChatList {
     const kind = isShown ? "" : chats.phase;
     return memo("state", [kind], () => {
       if (kind === "loading") return skeletonRows(7);
-      if (kind === "failed") return failure("Your chats could not be loaded.", () => void chats.load());
-      return kind && emptyState("No chats yet", "Search for someone by name and say hello.");
+      if (kind === "failed") return failure(texts.chats.notLoaded, () => void chats.load());
+      return kind && emptyState(texts.chats.none, texts.chats.noneHint);
     });
   }
 
   #header() {
     const { chats } = this.#app;
     const choices = [
-      { label: "Your profile", choose: () => new OwnProfile(chats).open() },
-      { label: "Settings", choose: () => this.#settings.open() },
-      ...(chats.me.is_admin ? [{ label: "Admin", href: "/admin" }] : []),
-      { label: "Sign out", choose: () => void this.#app.signOut() },
+      { label: texts.chats.yourProfile, choose: () => new OwnProfile(chats).open() },
+      { label: texts.chats.settings, choose: () => void this.#openSettings() },
+      ...(chats.me.is_admin ? [{ label: texts.chats.admin, href: "/admin" }] : []),
+      { label: texts.chats.signOut, choose: () => void this.#app.signOut() },
     ];
     return h(
       "div",
       { class: "bar" },
       h("h1", { class: "brand" }, mark(), "Rookery"),
-      iconButton("New chat", "write", () => this.search(), { title: "New chat (Ctrl K)" }),
+      iconButton(texts.chats.newChat, "write", () => this.search(), { title: texts.chats.newChatKeys }),
       this.#menu.view(choices),
     );
+  }
+
+  async #openSettings() {
+    try {
+      const { SettingsDialog } = await import("./settings.js");
+      this.#settings ??= new SettingsDialog(this.#app);
+      this.#settings.open();
+    } catch {
+      this.#app.say(texts.failed.noResponse);
+    }
   }
 
   #find() {
@@ -217,12 +227,17 @@ const iso = (at_ms) => new Date(at_ms).toISOString();
 function preview({ newest }, unsent, me) {
   if (unsent) {
     const text = h("bdi", {}, unsent.text.slice(0, PREVIEW_LENGTH));
-    const words = { failed: "Not sent: ", draft: "Draft: ", pending: "You: " }[unsent.state];
-    return h("span", { class: "preview" }, h("span", { class: unsent.state }, words), text);
+    const { failed, draft, you: pending } = texts.preview;
+    const label = { failed, draft, pending }[unsent.state];
+    return h("span", { class: "preview" }, h("span", { class: unsent.state }, label), " ", text);
   }
-  if (newest?.sender_id === me) return h("span", { class: "preview" }, "You: ", h("bdi", {}, newest.body));
+  if (newest?.sender_id === me) return h("span", { class: "preview" }, texts.preview.you, " ", h("bdi", {}, newest.body));
   return h("span", { class: "preview", dir: "auto" }, newest?.body ?? "");
 }
 
 /** @param {Chat} chat */
-const unread = (chat) => chat.unread > 0 && [unreadLabel(chat.unread), h("span", { class: "unseen" }, " unread")];
+const unread = ({ unread }) =>
+  unread > 0 && [
+    h("span", { "aria-hidden": "true" }, unreadLabel(unread)),
+    h("span", { class: "unseen" }, ` ${texts.chats.unread(unread)}`),
+  ];

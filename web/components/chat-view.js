@@ -1,6 +1,7 @@
 // The right pane: one chat, with its other member, its messages and the composer.
 
 import { displayName, userName } from "../format.js";
+import { texts } from "../languages/language.js";
 import { firstIdAt } from "../messages.js";
 import { h, memo } from "../view.js";
 import { avatar } from "./avatar.js";
@@ -28,7 +29,7 @@ export class ChatView {
   constructor(app, chat_id, message_id) {
     this.#app = app;
     this.#chat_id = chat_id;
-    this.#menu = new MenuButton("Chat options", app.root.invalidate);
+    this.#menu = new MenuButton(texts.chat.options, app.root.invalidate);
     this.#messages = new MessageList(app, chat_id, message_id);
     this.#composer = new Composer(app, chat_id, () => this.#messages.toBottom());
     const other = app.chats.otherOf(chat_id);
@@ -67,17 +68,18 @@ export class ChatView {
     const other = chats.otherOf(this.#chat_id);
     const isMissing = !other || chats.profiles.isMissing(other);
     const profile = chats.partner(this.#chat_id);
-    const name = profile ? displayName(profile) : "this chat";
+    const name = profile ? displayName(profile) : "";
+    const title = name ? texts.chat.with(name) : texts.chat.loading;
     const content = isMissing
       ? memo("missing", [], () =>
-          emptyState("Chat not found", "The address may be wrong, or the chat belongs to someone else."),
+          emptyState(texts.chat.missing, texts.chat.missingHint),
         )
       : [this.#messages.view(), profile?.deleted ? closed() : this.#composer.view(name)];
-    const back = iconButton("Back to chats", "back", () => this.#app.close(), {
+    const back = iconButton(texts.chat.back, "back", () => this.#app.close(), {
       class: "icon-button back",
       ref: (/** @type {HTMLElement} */ element) => void (this.#back = element),
     });
-    const choices = [{ label: "Go to a date", choose: () => this.#chooseDate() }];
+    const choices = [{ label: texts.chat.goToDate, choose: () => this.#chooseDate() }];
     return h(
       "rookery-chat",
       { class: "chat", key: this.#chat_id },
@@ -85,7 +87,7 @@ export class ChatView {
         "div",
         { class: "bar" },
         back,
-        !isMissing && [h("h1", { class: "unseen" }, `Chat with ${name}`), this.#who(), this.#menu.view(choices)],
+        !isMissing && [h("h1", { class: "unseen" }, title), this.#who(), this.#menu.view(choices)],
       ),
       content,
     );
@@ -104,7 +106,7 @@ export class ChatView {
       h(
         "button",
         {
-          ...{ class: "who", type: "button", title: "Profile" },
+          ...{ class: "who", type: "button", title: texts.chat.profile },
           onclick: () => profile && new ProfileDialog(profile).open(),
         },
         avatar(profile),
@@ -115,7 +117,7 @@ export class ChatView {
           h(
             "small",
             { "aria-live": "polite", class: isTyping && "typing" },
-            isTyping ? "typing…" : profile ? userName(profile) : " ",
+            isTyping ? texts.typing : profile ? h("bdi", {}, userName(profile)) : " ",
           ),
         ),
       ),
@@ -124,4 +126,4 @@ export class ChatView {
 }
 
 /** The note in place of the composer, in a chat with a deleted account. */
-const closed = () => h("p", { class: "note closed", key: "closed" }, "This account was deleted. The messages stay here.");
+const closed = () => h("p", { class: "note closed", key: "closed" }, texts.chat.closed);

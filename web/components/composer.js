@@ -1,14 +1,13 @@
 // The composer: a text field that grows with its text, keeps it as a draft, and sends on Enter.
 
 import { icon } from "../icons.js";
+import { texts } from "../languages/language.js";
 import { h } from "../view.js";
 import { bodyOf, sends } from "../writing.js";
 import { EmojiCompletion, insert } from "./emoji-completion.js";
-import { pickEmoji } from "./emoji-picker.js";
+import { pickEmoji } from "./pick-emoji.js";
 
 /** @import {App} from "./app-shell.js" */
-
-const EMOJI = { "aria-label": "Emoji", title: "Emoji", "aria-haspopup": "dialog", "aria-expanded": "false" };
 
 const encoder = new TextEncoder();
 
@@ -34,12 +33,13 @@ export class Composer {
     this.#field?.focus();
   }
 
-  /** @param {string} name of the recipient */
+  /** @param {string} name of the recipient; empty while it is loading */
   view(name) {
     const excess = this.#excess();
     const field = {
-      ...{ rows: 1, placeholder: "Message", dir: "auto", autocomplete: "off" },
-      ...{ "aria-label": `Message to ${name}`, "aria-describedby": "composer-note" },
+      ...{ rows: 1, placeholder: texts.composer.placeholder, dir: "auto", autocomplete: "off" },
+      "aria-label": name ? texts.composer.label(name) : texts.composer.placeholder,
+      "aria-describedby": "composer-note",
       ...this.#completion?.attributes,
       ref: (/** @type {HTMLTextAreaElement} */ element) => this.#begin(element),
       oninput: () => this.#written(),
@@ -48,6 +48,10 @@ export class Composer {
     const submit = (/** @type {Event} */ event) => {
       event.preventDefault();
       void this.#submit();
+    };
+    const emoji = {
+      ...{ class: "icon-button", type: "button", "aria-label": texts.emoji, title: texts.emoji },
+      ...{ "aria-haspopup": "dialog", "aria-expanded": "false", onclick: this.#pickEmoji },
     };
     const isSendable = excess <= 0 && this.#unsent().trim() !== "";
     // The style renders a hidden copy of the text behind the field, which makes the field as high as its text:
@@ -60,17 +64,20 @@ export class Composer {
         { class: "composer", onsubmit: submit },
         this.#completion?.view(),
         h("div", { class: "writing", "data-text": this.#text }, h("textarea", field)),
-        h("button", { class: "icon-button", type: "button", ...EMOJI, onclick: this.#pickEmoji }, icon("react")),
+        h("button", emoji, icon("react")),
         h(
           "button",
-          { class: "send", type: "submit", "aria-label": "Send", title: "Send", disabled: !isSendable },
+          {
+            ...{ class: "send", type: "submit", disabled: !isSendable },
+            ...{ "aria-label": texts.composer.send, title: texts.composer.send },
+          },
           icon("send"),
         ),
       ),
       h(
         "p",
         { class: "note error", id: "composer-note", role: "alert" },
-        excess > 0 && `Too long by ${excess} bytes. Send it in parts.`,
+        excess > 0 && texts.composer.tooLong(excess),
       ),
     );
   }
@@ -88,7 +95,7 @@ export class Composer {
 
   #pickEmoji = (/** @type {Event} */ event) => {
     const opener = /** @type {HTMLElement} */ (event.currentTarget);
-    pickEmoji(opener, (emoji) => this.#field && insert(this.#field, emoji));
+    void pickEmoji(opener, (emoji) => this.#field && insert(this.#field, emoji));
   };
 
   #written() {

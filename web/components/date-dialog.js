@@ -1,5 +1,6 @@
 // The dialog that leads to the messages of a day.
 
+import { texts } from "../languages/language.js";
 import { Invalid } from "./form.js";
 import { FormModal } from "./modal.js";
 
@@ -8,10 +9,10 @@ export class DateDialog extends FormModal {
   constructor(go) {
     const today = localDate(new Date());
     const attributes = { type: "date", max: today, required: true, autofocus: true };
-    const date = { label: "Date", name: "date", value: today, attributes };
-    super("Go to a date", "Go", [date], async ({ date = "" }) => {
+    const date = { label: texts.chat.date, name: "date", value: today, attributes };
+    super(texts.chat.goToDate, texts.chat.go, [date], async ({ date = "" }) => {
       const day = new Date(`${date}T00:00`);
-      if (Number.isNaN(day.getTime())) throw new Invalid({ date: "Choose a date." });
+      if (Number.isNaN(day.getTime())) throw new Invalid({ date: texts.chat.chooseDate });
       go(day);
     });
   }

@@ -4,6 +4,7 @@
 import { Catalogue, loadCatalogue } from "../emoji/catalogue.js";
 import { choices, toned } from "../emoji/choices.js";
 import { shortcodeAtEnd } from "../emoji/shortcodes.js";
+import { texts } from "../languages/language.js";
 import { h, Root } from "../view.js";
 
 /** @import {Emoji} from "../emoji/catalogue.js" */
@@ -47,7 +48,7 @@ export class EmojiCompletion {
     this.#root.after(() => document.getElementById(`${LIST}-${this.#at}`)?.scrollIntoView({ block: "nearest" }));
     return h(
       "div",
-      { class: "completion", id: LIST, role: "listbox", "aria-label": "Emoji", key: "completion" },
+      { class: "completion", id: LIST, role: "listbox", "aria-label": texts.emoji, key: "completion" },
       this.#found.map((emoji, at) => this.#option(emoji, at)),
     );
   }

@@ -1,37 +1,34 @@
 // The picker of all emoji: a search, the emoji used last, and the groups of Unicode. The page has one, shown beside its
 // opener. Its data are loaded when it first opens.
 
-import { moveFocus } from "../focus.js";
+import { mirrored, moveFocus } from "../focus.js";
 import { Catalogue, loadCatalogue } from "../emoji/catalogue.js";
 import { choices, toned } from "../emoji/choices.js";
 import { Grid } from "../emoji/grid.js";
-import { MODIFIERS, TONE_NAMES, withTone } from "../emoji/tones.js";
+import { MODIFIERS, toneNames, withTone } from "../emoji/tones.js";
 import { icon } from "../icons.js";
+import { texts } from "../languages/language.js";
 import { h, memo, Root } from "../view.js";
 import { placeBeside, setExpanded } from "./place.js";
 
 /** @import {Emoji} from "../emoji/catalogue.js" */
 /** @import {Part, Row} from "../emoji/grid.js" */
 
-const RECENT = "Used last";
-/**
- * The groups of the catalogue in their order, and before them the emoji used last.
- * @type {Record<string, string>}
- */
-const ICONS = {
-  [RECENT]: "🕘",
-  "Smileys and emotions": "😀",
-  People: "👋",
-  "Animals and nature": "🐻",
-  "Food and drink": "🍎",
-  "Travel and places": "✈️",
-  Activities: "⚽",
-  Objects: "💡",
-  Symbols: "❤️",
-  Flags: "🏁",
-};
-const GROUPS = Object.keys(ICONS).slice(1);
-const NOT_LOADED = "The emoji could not be loaded.";
+/** Of the emoji used last. */
+const RECENT_ICON = "🕘";
+/** Of the groups of the catalogue, in their order. */
+const GROUP_ICONS = ["😀", "👋", "🐻", "🍎", "✈️", "⚽", "💡", "❤️", "🏁"];
+const groupNames = () => [
+  texts.picker.smileys,
+  texts.picker.people,
+  texts.picker.nature,
+  texts.picker.food,
+  texts.picker.travel,
+  texts.picker.activities,
+  texts.picker.objects,
+  texts.picker.symbols,
+  texts.picker.flags,
+];
 const HAND = "✋";
 
 class EmojiPicker {
@@ -53,7 +50,7 @@ class EmojiPicker {
   #at = 0;
 
   constructor() {
-    const names = { class: "emoji-picker", role: "dialog", "aria-label": "Emoji" };
+    const names = { class: "emoji-picker", role: "dialog", "aria-label": texts.emoji };
     for (const [name, value] of Object.entries({ ...names, popover: "auto", tabindex: "-1" }))
       this.#element.setAttribute(name, value);
     this.#element.addEventListener("keydown", (event) => this.#keyPressed(event));
@@ -140,10 +137,11 @@ class EmojiPicker {
   #sections() {
     const catalogue = this.#catalogue;
     if (!catalogue) return [];
-    if (this.#query) return [{ title: "Found", cells: catalogue.search(this.#query) }];
+    if (this.#query) return [{ title: texts.picker.found, cells: catalogue.search(this.#query) }];
     const recent = choices.recent.flatMap((emoji) => catalogue.find(emoji) ?? []);
-    const groups = catalogue.groups.map((cells, at) => ({ title: GROUPS[at] ?? "", cells }));
-    return [{ title: RECENT, cells: recent }, ...groups];
+    const names = groupNames();
+    const groups = catalogue.groups.map((cells, at) => ({ title: names[at] ?? "", cells }));
+    return [{ title: texts.picker.recent, cells: recent }, ...groups];
   }
 
   #view() {
@@ -168,14 +166,16 @@ class EmojiPicker {
   #groupsView(parts) {
     if (this.#query || parts.length === 0) return null;
     const top = this.#scroller?.scrollTop ?? 0;
+    const names = groupNames();
     const here = Math.max(parts.findLastIndex((part) => part.top <= top), 0);
     return h(
       "div",
-      { class: "emoji-groups", role: "toolbar", "aria-label": "Groups", key: "groups" },
+      { class: "emoji-groups", role: "toolbar", "aria-label": texts.picker.groups, key: "groups" },
       parts.map((part, at) => {
-        const names = { "aria-label": part.title, title: part.title, "aria-current": at === here && "true" };
+        const state = { "aria-label": part.title, title: part.title, "aria-current": at === here && "true" };
         const place = { tabindex: at === here ? 0 : -1, key: part.title, onclick: () => this.#show(part) };
-        return h("button", { class: "emoji-cell", type: "button", ...names, ...place }, ICONS[part.title]);
+        const sign = GROUP_ICONS[names.indexOf(part.title)] ?? RECENT_ICON;
+        return h("button", { class: "emoji-cell", type: "button", ...state, ...place }, sign);
       }),
     );
   }
@@ -188,14 +188,14 @@ class EmojiPicker {
   }
 
   #searchView() {
-    const names = { "aria-label": "Search emoji", placeholder: "Search emoji" };
+    const names = { "aria-label": texts.picker.search, placeholder: texts.picker.search };
     const kind = { type: "text", enterkeyhint: "go", autocomplete: "off", spellcheck: "false" };
     const input = { ...names, ...kind, oninput: () => this.#fill() };
     return h("div", { class: "search" }, icon("search"), h("input", input));
   }
 
   #toneView() {
-    const label = `Skin tone: ${TONE_NAMES[choices.tone]}`;
+    const label = texts.tone.chosen(toneNames()[choices.tone] ?? "");
     const press = () => {
       this.#showsTones = !this.#showsTones;
       this.#root.render();
@@ -214,12 +214,12 @@ class EmojiPicker {
   #tonesView() {
     return h(
       "div",
-      { class: "emoji-tones", role: "radiogroup", "aria-label": "Skin tone", key: "tones" },
+      { class: "emoji-tones", role: "radiogroup", "aria-label": texts.tone.label, key: "tones" },
       MODIFIERS.map((_, tone) =>
         h(
           "button",
           {
-            ...{ class: "emoji-cell", type: "button", role: "radio", "aria-label": TONE_NAMES[tone] },
+            ...{ class: "emoji-cell", type: "button", role: "radio", "aria-label": toneNames()[tone] },
             ...{ "aria-checked": String(tone === choices.tone), tabindex: tone === choices.tone ? 0 : -1 },
             onclick: () => this.#chooseTone(tone),
           },
@@ -243,19 +243,19 @@ class EmojiPicker {
   }
 
   #status() {
-    if (this.#hasFailed) return NOT_LOADED;
-    if (!this.#catalogue) return "Loading emoji";
-    return this.#query ? `Emoji found: ${this.#grid.count}` : "";
+    if (this.#hasFailed) return texts.picker.notLoaded;
+    if (!this.#catalogue) return texts.picker.loading;
+    return this.#query ? texts.picker.foundCount(this.#grid.count) : "";
   }
 
   /** @param {readonly Part<Emoji>[]} parts */
   #content(parts) {
     if (this.#hasFailed) {
       const retry = { class: "text-button", type: "button", onclick: () => void this.#load() };
-      return h("div", { class: "failure", key: "failed" }, NOT_LOADED, h("button", retry, "Try again"));
+      return h("div", { class: "failure", key: "failed" }, texts.picker.notLoaded, h("button", retry, texts.tryAgain));
     }
     if (!this.#catalogue) return h("div", { class: "skeleton emoji-waiting", key: "waiting" });
-    if (this.#grid.count === 0) return h("p", { class: "emoji-none", key: "none" }, "No emoji found");
+    if (this.#grid.count === 0) return h("p", { class: "emoji-none", key: "none" }, texts.picker.none);
     const rows = parts.flatMap((part) => part.rows);
     const isShown = rows.some(({ at, cells }) => at <= this.#at && this.#at < at + cells.length);
     const current = isShown ? this.#at : (rows[0]?.at ?? 0);
@@ -318,7 +318,7 @@ class EmojiPicker {
       event.preventDefault(); // or the field that gets the focus would get a line break
       this.#choose(chosen);
     } else if (target.closest(".emoji-scroller")) {
-      const next = this.#grid.move(this.#at, mirrored(key, this.#element));
+      const next = this.#grid.move(this.#at, mirrored(key));
       if (next !== null) this.#go(event, next);
       else if (key === "ArrowUp" || key === "Backspace" || (key.length === 1 && key !== " ")) this.#input?.focus();
     } else if (key === "ArrowDown") {
@@ -344,13 +344,6 @@ class EmojiPicker {
     this.#opener?.focus({ preventScroll: true });
     this.#done(toned(emoji));
   }
-}
-
-/** The key as it is from left to right. @param {string} key @param {Element} element */
-function mirrored(key, element) {
-  const others = { ArrowLeft: "ArrowRight", ArrowRight: "ArrowLeft" };
-  const isMirrored = getComputedStyle(element).direction === "rtl";
-  return (isMirrored && others[/** @type {keyof typeof others} */ (key)]) || key;
 }
 
 /** @type {EmojiPicker | null} */

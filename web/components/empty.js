@@ -1,12 +1,13 @@
 // Placeholders: nothing to show, loading, and failed to load.
 
 import { mark } from "../icons.js";
+import { texts } from "../languages/language.js";
 import { h } from "../view.js";
 import { textButton } from "./buttons.js";
 
 /** The right pane while no chat is open. @param {string} title @param {string} text @param {() => void} find */
 export function nothingOpen(title, text, find) {
-  const button = textButton("primary", find, "Find someone");
+  const button = textButton("primary", find, texts.shell.findSomeone);
   return h(
     "div",
     { class: "empty" },
@@ -24,7 +25,7 @@ export function emptyState(title, text) {
 
 /** A failure with a button to try again. @param {string} text @param {() => void} retry */
 export function failure(text, retry) {
-  const button = textButton("text-button", retry, "Try again");
+  const button = textButton("text-button", retry, texts.tryAgain);
   return h("div", { class: "failure", role: "status" }, h("span", {}, text), button);
 }
 
@@ -34,12 +35,12 @@ export function skeletonRows(count) {
     const lines = [h("span", { class: "skeleton line" }), h("span", { class: "skeleton line short" })];
     return h("div", { class: "row" }, h("span", { class: "avatar skeleton" }), h("span", { class: "lines" }, ...lines));
   };
-  return h("div", { class: "waiting", role: "status", "aria-label": "Loading" }, ...Array.from({ length: count }, row));
+  return h("div", { class: "waiting", role: "status", "aria-label": texts.loading }, ...Array.from({ length: count }, row));
 }
 
 /** Messages of history that are loading. */
 export function skeletonMessages() {
   const widths = ["wide", "own", "own wide", "narrow", "wide", "own narrow"];
   const bubbles = widths.map((width) => h("span", { class: `skeleton bubble ${width}` }));
-  return h("div", { class: "waiting messages-waiting", role: "status", "aria-label": "Loading messages" }, ...bubbles);
+  return h("div", { class: "waiting messages-waiting", role: "status", "aria-label": texts.messages.loading }, ...bubbles);
 }

@@ -1,8 +1,9 @@
 // One message: its bubble with its state and, at the end of a group, its time; beside an active one the buttons, and the
 // time of any message; below it the reactions, and the remedies of a failed message.
 
-import { displayName, exactTime, isOnlyEmoji, timeOfDay, withLinks } from "../format.js";
+import { displayName, exactTime, isOnlyEmoji, nameList, timeOfDay, withLinks } from "../format.js";
 import { icon } from "../icons.js";
+import { texts } from "../languages/language.js";
 import { placeIn } from "../links.js";
 import { progress } from "../messages.js";
 import { h, memo } from "../view.js";
@@ -16,11 +17,11 @@ import { pickReaction } from "./reaction-picker.js";
 
 /** The icons of the states of the user's own messages. */
 const STATE_ICONS = /** @type {const} */ ({
-  "Waiting to send": "clock",
-  "Sending…": "clock",
-  Sent: "tick",
-  Delivered: "ticks",
-  Read: "ticks",
+  waiting: "clock",
+  sending: "clock",
+  sent: "tick",
+  delivered: "ticks",
+  read: "ticks",
 });
 
 /**
@@ -32,13 +33,13 @@ const STATE_ICONS = /** @type {const} */ ({
 export function messageItem(app, { key, message, own, first, last }, { isActive, isFocused, isMarked }) {
   const { chats } = app;
   const profile = chats.profiles.get(message.sender_id);
-  const author = own ? "You" : profile ? displayName(profile) : "Someone";
+  const author = own ? texts.message.you : profile ? displayName(profile) : texts.message.someone;
   const state = own && message.state !== "failed" ? stateOf(app, message) : null;
   const reactions = message.reactions.map((tally) => ({ ...tally, names: namesOf(app, tally) }));
   const names = reactions.map((reaction) => reaction.names).join("\n");
   return memo(key, [message, first, last, author, state, names, isActive, isFocused, isMarked], () => {
     const tabindex = isFocused ? 0 : -1;
-    const looks = { own, first, marked: isMarked, read: state === "Read", [message.state]: true };
+    const looks = { own, first, marked: isMarked, read: state === "read", [message.state]: true };
     const toggle = (/** @type {string} */ emoji) => app.sending.toggleReaction(message, emoji);
     return h(
       "rookery-message",
@@ -52,7 +53,7 @@ export function messageItem(app, { key, message, own, first, last }, { isActive,
         h(
           "div",
           { class: "bubble" },
-          h("span", { class: "unseen" }, `${author}: `),
+          h("span", { class: "unseen" }, `${texts.message.by(author)} `),
           h("div", { class: "words", dir: "auto" }, text(message.body), stamp(message, last, state)),
         ),
         isActive && aside(app, message, { last, tabindex, toggle }),
@@ -89,8 +90,8 @@ const leadsHere = (url) => url.startsWith(`${location.origin}/#`) && placeIn(new
  * @param {keyof typeof STATE_ICONS | null} state
  */
 function stamp(message, last, state) {
-  const sign = state && [icon(STATE_ICONS[state]), h("span", { class: "unseen" }, ` ${state}`)];
-  const title = state ? `${exactTime(message.at_ms)} · ${state}` : exactTime(message.at_ms);
+  const sign = state && [icon(STATE_ICONS[state]), h("span", { class: "unseen" }, ` ${texts.state[state]}`)];
+  const title = state ? texts.message.stateAt(exactTime(message.at_ms), texts.state[state]) : exactTime(message.at_ms);
   return (last || sign) && h("span", { class: "stamp", title }, last && time(message), sign);
 }
 
@@ -105,8 +106,8 @@ const time = ({ at_ms }) =>
  */
 function aside(app, message, { last, tabindex, toggle }) {
   const buttons = [
-    button("React", "react", "dialog", tabindex, (opener) => pickReaction(opener, toggle)),
-    button("More", "menu", "menu", tabindex, (opener) => openMessageMenu(app, message, opener)),
+    button(texts.message.react, "react", "dialog", tabindex, (opener) => pickReaction(opener, toggle)),
+    button(texts.message.more, "menu", "menu", tabindex, (opener) => openMessageMenu(app, message, opener)),
   ];
   const props = { class: "aside", title: exactTime(message.at_ms) };
   return h("div", props, !last && time(message), message.state === "accepted" && buttons);
@@ -131,11 +132,11 @@ function button(label, name, kind, tabindex, open) {
  * @param {{isMine: boolean, tabindex: number, press: () => void}} state
  */
 function chip({ emoji, user_ids, names }, { isMine, tabindex, press }) {
-  const label = `${emoji} ${user_ids.length}`;
+  const label = texts.reaction.count(user_ids.length, emoji);
   return h(
     "button",
     {
-      ...{ key: emoji, type: "button", title: names, "aria-label": `${label}: ${names}` },
+      ...{ key: emoji, type: "button", title: names, "aria-label": texts.reaction.countBy(label, names) },
       ...{ "aria-pressed": String(isMine), tabindex, onclick: press },
     },
     label,
@@ -144,14 +145,14 @@ function chip({ emoji, user_ids, names }, { isMine, tabindex, press }) {
 
 /** @param {App} app @param {ReactionTally} tally */
 function namesOf({ chats }, { user_ids }) {
-  const unknown = { display_name: "", name: "someone" };
+  const unknown = { display_name: "", name: texts.reaction.someone };
   const nameOf = (/** @type {string} */ id) => displayName(chats.profiles.get(id) ?? unknown);
-  return user_ids.map((id) => (id === chats.me.user_id ? "you" : nameOf(id))).join(", ");
+  return nameList(user_ids.map((id) => (id === chats.me.user_id ? texts.reaction.you : nameOf(id))));
 }
 
 /** @param {App} app @param {Message} message @returns {keyof typeof STATE_ICONS} */
 function stateOf({ chats, sync }, message) {
-  if (message.state === "pending") return sync.isReachable ? "Sending…" : "Waiting to send";
+  if (message.state === "pending") return sync.isReachable ? "sending" : "waiting";
   return progress(message, chats.of(message.chat_id).marks, chats.me.user_id);
 }
 
@@ -162,9 +163,9 @@ function remedies({ sending }, message) {
   return h(
     "div",
     { class: "remedies", key: "remedies" },
-    h("span", {}, "Not sent"),
+    h("span", {}, texts.message.notSent),
     h("span", { class: "reason" }, message.error),
-    h("button", retry, "Try again"),
-    h("button", discard, "Delete"),
+    h("button", retry, texts.tryAgain),
+    h("button", discard, texts.message.delete),
   );
 }

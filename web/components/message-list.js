@@ -5,6 +5,7 @@ import { marksOf } from "../chats.js";
 import { moveFocus } from "../focus.js";
 import { dayLabel, displayName } from "../format.js";
 import { icon } from "../icons.js";
+import { texts } from "../languages/language.js";
 import { compareIds, firstUnread, idBelow, toDays } from "../messages.js";
 import { Part } from "../part.js";
 import { h, memo } from "../view.js";
@@ -27,7 +28,6 @@ const RECENT = 50;
 const MARKED_MS = 2_500;
 /** It is shown below this share of the view, so that some of what was before it is seen. */
 const VIEW_ABOVE = 1 / 3;
-const HINT = "Arrow keys go from message to message, Enter reacts.";
 
 export class MessageList {
   #app;
@@ -146,7 +146,8 @@ export class MessageList {
     const me = this.#app.chats.me.user_id;
     const days = toDays(this.#messages, me, { start, end, unreadKey: this.#unreadKey });
     const scroller = {
-      ...{ class: "messages", tabindex: 0, role: "group", "aria-label": "Messages", "aria-description": HINT },
+      ...{ class: "messages", tabindex: 0, role: "group", "aria-label": texts.messages.label },
+      "aria-description": texts.messages.hint,
       ref: (/** @type {HTMLElement} */ element) => void (this.#scroller = element),
       onkeydown: (/** @type {KeyboardEvent} */ event) => this.#keyPressed(event),
     };
@@ -175,7 +176,7 @@ export class MessageList {
 
   /** @param {Row} row */
   #row(row) {
-    if (row.kind === "unread") return mark(row.key, "unread-mark", "New messages");
+    if (row.kind === "unread") return mark(row.key, "unread-mark", texts.messages.new);
     const { key } = row;
     const isFocused = key === this.#focused;
     const isActive = isFocused || key === this.#pointed;
@@ -292,7 +293,7 @@ export class MessageList {
     const isWaiting = !this.#isOpened || hasOlder || this.#part.start > 0;
     const face = isFailed ? "failed" : isWaiting ? "waiting" : isEmpty ? "empty" : "beginning";
     const profile = this.#app.chats.partner(this.#chat_id);
-    const name = profile ? displayName(profile) : "them";
+    const name = profile ? displayName(profile) : "";
     const isLoading = phase === "loading" || older === "loading";
     const props = { class: `top ${face}`, key: "top", "aria-hidden": face === "waiting" && !isLoading && "true" };
     return memo("top", [face, name, isLoading], () => h("div", props, this.#topFace(face, name)));
@@ -301,15 +302,18 @@ export class MessageList {
   /** @param {string} face @param {string} name */
   #topFace(face, name) {
     if (face === "failed")
-      return failure("The messages could not be loaded.", () => void this.#app.chats.openAgain());
+      return failure(texts.messages.notLoaded, () => void this.#app.chats.openAgain());
     if (face === "waiting") return skeletonMessages();
-    if (face === "empty") return emptyState("No messages yet", `Say hello to ${name}.`);
-    return h("p", { class: "beginning" }, `This is where your chat with ${name} began.`);
+    if (face === "empty") return emptyState(
+        texts.messages.none,
+        name ? texts.messages.sayHello(name) : texts.messages.sayHelloToUnknown,
+      );
+    return h("p", { class: "beginning" }, name ? texts.messages.began(name) : texts.messages.beganWithUnknown);
   }
 
   #pill() {
     const count = this.#arrived;
-    const words = count === 0 ? "Go to the newest message" : count === 1 ? "1 new message" : `${count} new messages`;
+    const words = count ? texts.messages.arrived(count) : texts.messages.toNewest;
     const props = {
       ...{ key: "pill", class: count ? "pill news" : "pill", type: "button", hidden: !count && !this.#isFarUp },
       onclick: () => void this.toBottom(),
@@ -326,8 +330,8 @@ export class MessageList {
         h(
           "div",
           { class: "unread-bar", role: "status" },
-          h("button", { ...button, onclick: () => void this.#toUnread() }, "Unread messages above"),
-          h("button", { ...button, onclick: () => this.#readAll() }, "Mark as read"),
+          h("button", { ...button, onclick: () => void this.#toUnread() }, texts.messages.unreadAbove),
+          h("button", { ...button, onclick: () => this.#readAll() }, texts.messages.markAsRead),
         ),
       )
     );

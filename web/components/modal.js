@@ -1,5 +1,6 @@
 // Dialogs: a modal, and a modal with a form that is sent to the server.
 
+import { texts } from "../languages/language.js";
 import { h, Root } from "../view.js";
 import { iconButton } from "./buttons.js";
 import { Form } from "./form.js";
@@ -15,7 +16,7 @@ export class Modal {
 
   /** @param {string} title @param {() => Children} content */
   constructor(title, content) {
-    const close = iconButton("Close", "close", () => this.close());
+    const close = iconButton(texts.close, "close", () => this.close());
     const head = h("header", { class: "dialog-head" }, h("h2", {}, title), close);
     this.root = new Root(this.element, () => [head, content()]);
     this.element.className = "dialog";

@@ -1,6 +1,7 @@
 // Notifications in the page: tells the notifier what is on the screen, and asks once whether the person wants them.
 
 import * as banners from "../banners.js";
+import { texts } from "../languages/language.js";
 import { Notifier, shouldAsk } from "../notifier.js";
 import { playSound } from "../sound.js";
 import { Tabs } from "../tabs.js";
@@ -10,8 +11,6 @@ import { textButton } from "./buttons.js";
 /** @import {App} from "./app-shell.js" */
 /** @import {Message} from "../types.js" */
 /** @import {Settings} from "../stores/settings.js" */
-
-const QUESTION = "Get a notification when a message arrives while you are elsewhere?";
 
 export class Notifications {
   #app;
@@ -70,12 +69,12 @@ export class Notifications {
       h(
         "div",
         { class: "notice question", role: "status", key: "question" },
-        h("span", {}, QUESTION),
+        h("span", {}, texts.notification.question),
         h(
           "span",
           { class: "answers" },
-          textButton("", () => void turnOn(settings), "Turn on"),
-          textButton("", () => settings.set("desktop", "off"), "Not now"),
+          textButton("", () => void turnOn(settings), texts.notification.turnOn),
+          textButton("", () => settings.set("desktop", "off"), texts.notification.notNow),
         ),
       )
     );

@@ -4,6 +4,7 @@ import { NoResponse } from "../api.js";
 import { directChatId } from "../chats.js";
 import { moveFocus } from "../focus.js";
 import { displayName, userName } from "../format.js";
+import { texts } from "../languages/language.js";
 import { h, memo } from "../view.js";
 import { avatar } from "./avatar.js";
 import { emptyState, failure, skeletonRows } from "./empty.js";
@@ -62,7 +63,7 @@ export class PeopleSearch {
     return h(
       "rookery-people-search",
       props,
-      h("div", {}, this.#section("Chats", chats)),
+      h("div", {}, this.#section(texts.search.chats, chats)),
       h("div", { "aria-live": "polite" }, this.text ? this.#people(chats) : null),
     );
   }
@@ -87,7 +88,7 @@ export class PeopleSearch {
       found = (await this.#app.api.findPeople(text)).profiles;
     } catch (fault) {
       if (search === this.#search)
-        this.#failure = fault instanceof NoResponse ? "The server does not respond." : "The search failed.";
+        this.#failure = fault instanceof NoResponse ? texts.search.noResponse : texts.search.failed;
     }
     if (search !== this.#search) return;
     this.#found = found;
@@ -101,10 +102,11 @@ export class PeopleSearch {
     if (!this.#found) return memo("waiting", [], () => skeletonRows(3));
     const known = new Set([this.#app.chats.me.user_id, ...chats.map(({ user_id }) => user_id)]);
     const others = this.#found.filter(({ user_id }) => !known.has(user_id));
-    if (others.length) return this.#section("People", others);
+    if (others.length) return this.#section(texts.search.people, others);
     if (chats.length) return null;
-    const [title, whose] = this.#found.length ? ["This is you", "Nobody else has"] : ["Nobody found", "Nobody has"];
-    const words = `${whose} a name with “${this.text}”.`;
+    const isOnlyMe = this.#found.length > 0;
+    const title = isOnlyMe ? texts.search.onlyYou : texts.search.nobody;
+    const words = isOnlyMe ? texts.search.onlyYouHint(this.text) : texts.search.nobodyHint(this.text);
     return memo("none", [words], () => emptyState(title, words));
   }
 
@@ -133,7 +135,7 @@ export function personRow(profile, me, open) {
       { class: "row", type: "button", onclick: () => open(chat_id) },
       avatar(profile),
       h("span", { class: "name", dir: "auto" }, displayName(profile)),
-      h("span", { class: "preview" }, userName(profile)),
+      h("span", { class: "preview" }, h("bdi", {}, userName(profile))),
     ),
   );
 }

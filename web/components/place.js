@@ -3,10 +3,11 @@
 /** @param {HTMLElement} popover that is shown @param {Element} opener */
 export function placeBeside(popover, opener) {
   const edge = parseFloat(getComputedStyle(popover).paddingTop);
-  const { top, bottom, right } = opener.getBoundingClientRect();
+  const { top, bottom, left, right } = opener.getBoundingClientRect();
   const { offsetWidth: width, offsetHeight: height } = popover;
   const y = Math.max(edge, bottom + height + edge <= innerHeight ? bottom : top - height);
-  const x = Math.min(Math.max(edge, right - width), innerWidth - width - edge);
+  const start = document.dir === "rtl" ? left : right - width;
+  const x = Math.min(Math.max(edge, start), innerWidth - width - edge);
   popover.style.setProperty("top", `${y}px`);
   popover.style.setProperty("left", `${x}px`);
 }

@@ -2,6 +2,7 @@
 
 import { Problem } from "../api.js";
 import { displayName, userName } from "../format.js";
+import { texts } from "../languages/language.js";
 import { Chats } from "../stores/chats.js";
 import { h } from "../view.js";
 import { avatar } from "./avatar.js";
@@ -14,7 +15,7 @@ import { FormModal, Modal } from "./modal.js";
 export class ProfileDialog extends Modal {
   /** @param {Profile} profile */
   constructor(profile) {
-    super("Profile", () => [person(profile), profile.about && h("p", { class: "about", dir: "auto" }, profile.about)]);
+    super(texts.profile.title, () => [person(profile), profile.about && h("p", { class: "about", dir: "auto" }, profile.about)]);
   }
 }
 
@@ -24,15 +25,15 @@ export class OwnProfile extends FormModal {
   constructor(chats) {
     const { me } = chats;
     const name = {
-      label: "Your name",
+      label: texts.profile.name,
       name: "display_name",
       value: me.display_name,
       attributes: { maxlength: 64, autocomplete: "name", dir: "auto" },
     };
     const about = {
-      label: "About you",
+      label: texts.profile.about,
       name: "about",
-      hint: "Up to 200 characters.",
+      hint: texts.profile.aboutHint,
       long: true,
       value: me.about ?? "",
       attributes: { maxlength: 200, rows: 3, dir: "auto" },
@@ -45,7 +46,7 @@ export class OwnProfile extends FormModal {
         throw fault;
       }
     };
-    super("Your profile", "Save", [name, about], save, person(me));
+    super(texts.profile.own, texts.profile.save, [name, about], save, person(me));
   }
 }
 
@@ -56,6 +57,6 @@ function person(profile) {
     { class: "person" },
     avatar(profile),
     h("strong", { dir: "auto" }, displayName(profile)),
-    h("span", { class: "soft" }, userName(profile)),
+    h("bdi", { class: "soft" }, userName(profile)),
   );
 }

@@ -6,8 +6,9 @@ import { choices } from "../emoji/choices.js";
 import { REACTIONS } from "../emoji/quick.js";
 import { withTone } from "../emoji/tones.js";
 import { icon } from "../icons.js";
+import { texts } from "../languages/language.js";
 import { h, Root } from "../view.js";
-import { pickEmoji } from "./emoji-picker.js";
+import { pickEmoji } from "./pick-emoji.js";
 import { placeBeside, setExpanded } from "./place.js";
 
 /** @type {(emoji: string) => void} */
@@ -20,16 +21,17 @@ let picker;
 const home = document.createElement("rookery-reactions");
 const root = new Root(home, () => {
   const props = {
-    ...{ class: "picker", role: "dialog", "aria-label": "React with", popover: "auto" },
+    ...{ class: "picker", role: "dialog", "aria-label": texts.reaction.label, popover: "auto" },
     ref: (/** @type {HTMLElement} */ element) => void (picker = element),
     onkeydown: (/** @type {KeyboardEvent} */ event) => moveFocus(event, buttons(), buttons().length),
     ontoggle: (/** @type {ToggleEvent} */ event) => opener && event.newState === "closed" && setExpanded(opener, false),
   };
-  const more = { class: "icon-button", type: "button", "aria-label": "More emoji", title: "More emoji" };
+  const more = { class: "icon-button", type: "button", "aria-label": texts.reaction.more, title: texts.reaction.more };
   return h(
     "div",
     props,
-    REACTIONS.map(([emoji, name]) => {
+    REACTIONS.map(([emoji, nameOf]) => {
+      const name = nameOf();
       const toned = withTone(emoji, choices.tone); // of these, only the thumb has skin tones
       return h("button", { type: "button", "aria-label": name, title: name, onclick: () => choose(toned) }, toned);
     }),
@@ -48,7 +50,7 @@ function choose(emoji) {
 
 function showAll() {
   picker?.hidePopover();
-  if (opener) pickEmoji(opener, chosen);
+  if (opener) void pickEmoji(opener, chosen);
 }
 
 /** Opens the picker. @param {HTMLElement} button that opened it @param {(emoji: string) => void} done */

@@ -1,12 +1,13 @@
 // The settings of this browser, and of the account.
 
-import { Api, explain } from "../api.js";
+import { Api, explain, Problem } from "../api.js";
 import * as banners from "../banners.js";
 import { fullTime } from "../format.js";
+import { LANGUAGES, texts } from "../languages/language.js";
 import { h } from "../view.js";
 import { textButton } from "./buttons.js";
 import { failure } from "./empty.js";
-import { check, Form } from "./form.js";
+import { check, Form, Invalid } from "./form.js";
 import { Modal } from "./modal.js";
 import { turnOn } from "./notifications.js";
 
@@ -17,47 +18,42 @@ import { turnOn } from "./notifications.js";
 /** @import {Children} from "../view.js" */
 
 const SHORTEST_PASSWORD = 10;
-const NEW_PASSWORD_RULE = `At least ${SHORTEST_PASSWORD} characters: a short sentence works well.`;
 
 /**
  * A group of radio buttons: the words of each value.
  * @typedef {{name: Setting, label: string, values: [string, string][]}} Group
  */
-/** @type {readonly Group[]} */
-const LOOK = [
+/** @returns {readonly Group[]} */
+const look = () => [
   {
     name: "theme",
-    label: "Theme",
+    label: texts.settings.theme,
     values: [
-      ["system", "System"],
-      ["light", "Light"],
-      ["dark", "Dark"],
+      ["system", texts.settings.themeSystem],
+      ["light", texts.settings.themeLight],
+      ["dark", texts.settings.themeDark],
     ],
   },
   {
     name: "text_size",
-    label: "Text size",
+    label: texts.settings.textSize,
     values: [
-      ["small", "Small"],
-      ["normal", "Normal"],
-      ["large", "Large"],
-      ["largest", "Largest"],
+      ["small", texts.settings.sizeSmall],
+      ["normal", texts.settings.sizeNormal],
+      ["large", texts.settings.sizeLarge],
+      ["largest", texts.settings.sizeLargest],
     ],
   },
   {
     name: "time_format",
-    label: "Times",
+    label: texts.settings.times,
     values: [
-      ["system", "System"],
-      ["12", "12 hours"],
-      ["24", "24 hours"],
+      ["system", texts.settings.timesSystem],
+      ["12", texts.settings.hours(12)],
+      ["24", texts.settings.hours(24)],
     ],
   },
 ];
-const NO_NOTIFICATIONS = "This browser shows none for this page: they need an address with https.";
-const DELETION =
-  "Your profile, password and sign-ins are deleted for ever. Your messages stay, and your user name is not used again.";
-const BLOCKED = "The browser blocks them for this page. Allow them in its settings for this site, and reload.";
 
 export class SettingsDialog extends Modal {
   #app;
@@ -75,7 +71,7 @@ export class SettingsDialog extends Modal {
 
   /** @param {App} app */
   constructor(app) {
-    super("Settings", () => this.#view());
+    super(texts.settings.title, () => this.#view());
     this.#app = app;
     this.element.classList.add("settings");
     this.password = new Form(this.root, (values) => this.#changePassword(values));
@@ -97,12 +93,12 @@ export class SettingsDialog extends Modal {
     return h(
       "div",
       { key: String(this.#opened) },
-      section("Look", LOOK.map((group) => this.#group(group))),
-      section("Notifications", this.#notifications()),
-      section("Privacy", this.#switch("typing", "shown", "hidden", "Show others when I am writing")),
-      section("Where you are signed in", this.#signInList()),
-      section("Password", this.#passwordForm()),
-      section("Account", this.#leave()),
+      section(texts.settings.look, look().map((group) => this.#group(group)), this.#language()),
+      section(texts.settings.notifications, this.#notifications()),
+      section(texts.settings.privacy, this.#switch("typing", "shown", "hidden", texts.settings.typing)),
+      section(texts.signIns.title, this.#signInList()),
+      section(texts.password.title, this.#passwordForm()),
+      section(texts.account.title, this.#leave()),
     );
   }
 
@@ -121,6 +117,33 @@ export class SettingsDialog extends Modal {
     return h("fieldset", { class: "choices" }, h("legend", {}, label), radios);
   }
 
+  /** Each language in itself. The change reloads the page, so it needs a storage that keeps it and what is unsent. */
+  #language() {
+    const { settings, sending } = this.#app;
+    const choices = [
+      ["system", texts.settings.languageSystem],
+      ...Object.entries(LANGUAGES).map(([code, { name }]) => [code, name]),
+    ];
+    const select = {
+      ...{ id: "language", name: "language", disabled: !sending.isDurable },
+      onchange: (/** @type {Event} */ { target }) =>
+        settings.set("language", /** @type {HTMLSelectElement} */ (target).value),
+    };
+    return h(
+      "div",
+      { class: "field", key: "language" },
+      h("label", { for: "language" }, texts.settings.language),
+      h(
+        "select",
+        select,
+        choices.map(([value, name]) => {
+          const lang = value === "system" ? null : value;
+          return h("option", { key: value, value, lang, selected: value === settings.get("language") }, name);
+        }),
+      ),
+    );
+  }
+
   /** @param {Setting} name @param {string} on the value @param {string} off the value @param {string} words */
   #switch(name, on, off, words) {
     const { settings } = this.#app;
@@ -131,17 +154,17 @@ export class SettingsDialog extends Modal {
   #notifications() {
     const { settings } = this.#app;
     const permission = banners.permission();
-    const problem = !banners.isSupported() ? NO_NOTIFICATIONS : permission === "denied" ? BLOCKED : "";
+    const problem = !banners.isSupported() ? texts.settings.unsupported : permission === "denied" ? texts.settings.blocked : "";
     return [
       this.#choice({
-        ...{ type: "checkbox", name: "desktop", value: "on", words: "Notifications outside this page" },
+        ...{ type: "checkbox", name: "desktop", value: "on", words: texts.settings.outside },
         isChecked: settings.get("desktop") === "on" && permission === "granted",
         isDisabled: problem !== "",
         choose: (isOn) => (isOn ? void turnOn(settings) : settings.set("desktop", "off")),
       }),
       h("p", { class: "note" }, problem),
-      this.#switch("content", "shown", "hidden", "Show the sender and the text in them"),
-      this.#switch("sound", "on", "off", "A sound for new messages"),
+      this.#switch("content", "shown", "hidden", texts.settings.content),
+      this.#switch("sound", "on", "off", texts.settings.sound),
     ];
   }
 
@@ -173,19 +196,19 @@ export class SettingsDialog extends Modal {
 
   #signInList() {
     if (this.#problem) return failure(this.#problem, () => void this.#load());
-    if (!this.#signIns) return h("p", { class: "note", role: "status" }, "Loading…");
+    if (!this.#signIns) return h("p", { class: "note", role: "status" }, texts.loading);
     const hasOthers = this.#signIns.some(({ is_current }) => !is_current);
     return [
       h("ul", { class: "list" }, this.#signIns.map((each) => this.#signIn(each))),
-      h("p", { class: "note" }, "A browser in use is seen every few minutes."),
-      hasOthers && textButton("text-button", () => void this.#end((api) => api.endOtherSignIns()), "End all others"),
+      h("p", { class: "note" }, texts.signIns.hint),
+      hasOthers && textButton("text-button", () => void this.#end((api) => api.endOtherSignIns()), texts.signIns.endOthers),
     ];
   }
 
   /** @param {SignInDetails} signIn */
   #signIn({ sign_in_id, device_name, last_seen_at_ms, is_current }) {
-    const name = device_name || "Unnamed device";
-    const end = { ...{ class: "text-button", type: "button" }, "aria-label": `End the sign-in of ${name}` };
+    const name = device_name || texts.signIns.unnamed;
+    const end = { ...{ class: "text-button", type: "button" }, "aria-label": texts.signIns.endOf(name) };
     return h(
       "li",
       { class: "sign-in-row", key: sign_in_id },
@@ -193,9 +216,9 @@ export class SettingsDialog extends Modal {
         "span",
         {},
         h("strong", { dir: "auto" }, name),
-        h("small", {}, is_current ? "This browser" : `Last seen: ${fullTime(Number(last_seen_at_ms))}`),
+        h("small", {}, is_current ? texts.signIns.here : texts.signIns.lastSeen(fullTime(Number(last_seen_at_ms)))),
       ),
-      !is_current && h("button", { ...end, onclick: () => void this.#end((api) => api.endSignIn(sign_in_id)) }, "End"),
+      !is_current && h("button", { ...end, onclick: () => void this.#end((api) => api.endSignIn(sign_in_id)) }, texts.signIns.end),
     );
   }
 
@@ -228,26 +251,26 @@ export class SettingsDialog extends Modal {
 
   #passwordForm() {
     if (this.#isPasswordChanged)
-      return h("p", { class: "note", role: "status" }, "The password is changed. All your other sign-ins have ended.");
+      return h("p", { class: "note", role: "status" }, texts.password.changed);
     const password = { type: this.#isPasswordShown ? "text" : "password", maxlength: 128, required: true };
     return h(
       "form",
       this.password.props,
       this.password.field({
-        ...{ label: "Current password", name: "current_password" },
+        ...{ label: texts.password.current, name: "current_password" },
         attributes: { ...password, autocomplete: "current-password" },
       }),
       this.password.field({
-        ...{ label: "New password", name: "new_password", hint: NEW_PASSWORD_RULE },
+        ...{ label: texts.password.new, name: "new_password", hint: texts.newPasswordRule(SHORTEST_PASSWORD) },
         attributes: { ...password, autocomplete: "new-password", spellcheck: "false", autocapitalize: "none" },
       }),
       this.#choice({
-        ...{ type: "checkbox", name: "shown", value: "shown", words: "Show the passwords" },
+        ...{ type: "checkbox", name: "shown", value: "shown", words: texts.password.show },
         isChecked: this.#isPasswordShown,
         choose: (isOn) => this.#showPassword(isOn),
       }),
       this.password.error(),
-      this.password.submitButton("Change password"),
+      this.password.submitButton(texts.password.change),
     );
   }
 
@@ -260,8 +283,8 @@ export class SettingsDialog extends Modal {
   /** @param {Values} values */
   async #changePassword({ current_password = "", new_password = "" }) {
     check({
-      current_password: current_password ? "" : "Type your current password.",
-      new_password: new_password.length >= SHORTEST_PASSWORD ? "" : NEW_PASSWORD_RULE,
+      current_password: current_password ? "" : texts.password.typeCurrent,
+      new_password: new_password.length >= SHORTEST_PASSWORD ? "" : texts.newPasswordRule(SHORTEST_PASSWORD),
     });
     await this.#app.api.changePassword(current_password, new_password);
     this.#isPasswordChanged = true;
@@ -274,10 +297,10 @@ export class SettingsDialog extends Modal {
       void this.#app.signOut();
     };
     return [
-      textButton("text-button", leaving, "Sign out"),
+      textButton("text-button", leaving, texts.account.signOut),
       this.#isDeleting
         ? this.#deletionForm()
-        : textButton("text-button danger", () => this.#askToDelete(), "Delete account…"),
+        : textButton("text-button danger", () => this.#askToDelete(), texts.account.delete),
     ];
   }
 
@@ -292,17 +315,23 @@ export class SettingsDialog extends Modal {
     return h(
       "form",
       { ...this.deletion.props, key: "deletion" },
-      h("p", { class: "note" }, DELETION),
-      this.deletion.field({ label: "Your password", name: "current_password", attributes }),
+      h("p", { class: "note" }, texts.account.deletion),
+      this.deletion.field({ label: texts.account.yourPassword, name: "current_password", attributes }),
       this.deletion.error(),
-      h("button", { class: "primary danger", type: "submit", disabled: this.deletion.isBusy }, "Delete my account"),
+      h("button", { class: "primary danger", type: "submit", disabled: this.deletion.isBusy }, texts.account.deleteMine),
     );
   }
 
   /** @param {Values} values */
   async #deleteAccount({ current_password = "" }) {
-    check({ current_password: current_password ? "" : "Type your password." });
-    await this.#app.deleteAccount(current_password);
+    check({ current_password: current_password ? "" : texts.typeYourPassword });
+    try {
+      await this.#app.deleteAccount(current_password);
+    } catch (fault) {
+      if (fault instanceof Problem && fault.code === "out_of_order")
+        throw new Invalid({ current_password: texts.account.adminsStay });
+      throw fault;
+    }
     this.close();
   }
 }

@@ -2,6 +2,7 @@
 
 import { Api, Problem } from "../api.js";
 import { mark } from "../icons.js";
+import { texts } from "../languages/language.js";
 import { linkIn } from "../links.js";
 import { h, Root } from "../view.js";
 import { textButton } from "./buttons.js";
@@ -10,53 +11,51 @@ import { check, Form, Invalid } from "./form.js";
 /** @import {Values} from "./form.js" */
 
 const SHORTEST_PASSWORD = 10;
-const PASSWORD_RULE = `At least ${SHORTEST_PASSWORD} characters: a short sentence works well.`;
 const NAME = /^[a-z0-9._-]{3,32}$/;
-const NAME_RULE = "3 to 32 of the letters a to z, digits, dots, dashes and underscores.";
 
-const NAME_FIELD = {
-  label: "User name",
+const nameField = () => ({
+  label: texts.signIn.userName,
   name: "name",
   attributes: {
     ...{ autocomplete: "username", autocapitalize: "none", spellcheck: "false" },
     ...{ maxlength: 32, required: true },
   },
-};
-const DISPLAY_NAME_FIELD = {
-  label: "Your name",
+});
+const displayNameField = () => ({
+  label: texts.signIn.yourName,
   name: "display_name",
-  hint: "As others see it. You can change it later.",
-  attributes: { autocomplete: "name", maxlength: 64 },
-};
-const PASSWORD_FIELD = {
-  label: "Password",
+  hint: texts.signIn.yourNameHint,
+  attributes: { autocomplete: "name", maxlength: 64, dir: "auto" },
+});
+const passwordField = () => ({
+  label: texts.signIn.password,
   name: "password",
   attributes: { autocapitalize: "none", spellcheck: "false", maxlength: 128, required: true },
-};
+});
 
 /** @typedef {"signIn" | "create" | "reset"} Purpose */
 
-/** @type {Record<Purpose, {title: string, lead: string, submit: string, other: string}>} */
-const WORDS = {
-  signIn: {
-    title: "Welcome to Rookery",
-    lead: "Sign in to your team’s chat.",
-    submit: "Sign in",
-    other: "Create an account",
-  },
-  create: {
-    title: "Create an account",
-    lead: "Pick the name that others find you by.",
-    submit: "Create account",
-    other: "I have an account",
-  },
-  reset: {
-    title: "Set a new password",
-    lead: "You will be signed out on all your devices.",
-    submit: "Set password",
-    other: "Sign in instead",
-  },
-};
+/**
+ * The texts of the form; `other` leads to another purpose.
+ * @param {Purpose} purpose
+ * @returns {{title: string, lead: string, submit: string, other: string}}
+ */
+function words(purpose) {
+  return {
+    signIn: {
+      ...{ title: texts.signIn.title, lead: texts.signIn.lead },
+      ...{ submit: texts.signIn.submit, other: texts.create.toCreate },
+    },
+    create: {
+      ...{ title: texts.create.title, lead: texts.create.lead },
+      ...{ submit: texts.create.submit, other: texts.signIn.toSignIn },
+    },
+    reset: {
+      ...{ title: texts.reset.title, lead: texts.reset.lead },
+      ...{ submit: texts.reset.submit, other: texts.reset.toSignIn },
+    },
+  }[purpose];
+}
 
 export class SignIn {
   element = document.createElement("rookery-sign-in");
@@ -83,15 +82,15 @@ export class SignIn {
   }
 
   #view() {
-    const { title, lead, submit, other } = WORDS[this.#purpose];
+    const { title, lead, submit, other } = words(this.#purpose);
     const isSignIn = this.#purpose === "signIn";
     const fields = [
-      this.#purpose !== "reset" && this.#form.field({ ...NAME_FIELD, hint: isSignIn ? "" : NAME_RULE }),
-      this.#purpose === "create" && this.#form.field(DISPLAY_NAME_FIELD),
+      this.#purpose !== "reset" && this.#form.field({ ...nameField(), hint: isSignIn ? "" : texts.refusedField.name }),
+      this.#purpose === "create" && this.#form.field(displayNameField()),
       this.#form.field({
-        ...{ ...PASSWORD_FIELD, hint: isSignIn ? "" : PASSWORD_RULE },
+        ...{ ...passwordField(), hint: isSignIn ? "" : texts.newPasswordRule(SHORTEST_PASSWORD) },
         attributes: {
-          ...PASSWORD_FIELD.attributes,
+          ...passwordField().attributes,
           type: this.#isPasswordShown ? "text" : "password",
           autocomplete: isSignIn ? "current-password" : "new-password",
         },
@@ -124,7 +123,7 @@ export class SignIn {
         this.#root.invalidate();
       },
     };
-    return h("label", { class: "choice", key: "shown" }, h("input", props), "Show the password");
+    return h("label", { class: "choice", key: "shown" }, h("input", props), texts.signIn.showPassword);
   }
 
   /** @param {Purpose} purpose */
@@ -146,9 +145,9 @@ export class SignIn {
       await this.#request(name, shown.trim(), password);
     } catch (fault) {
       if (fault instanceof Problem && fault.status === 401)
-        throw new Invalid({ password: "User name or password is wrong." });
+        throw new Invalid({ password: texts.signIn.wrong });
       if (fault instanceof Problem && fault.code === "name_taken")
-        throw new Invalid({ name: "That name is taken. Try another." });
+        throw new Invalid({ name: texts.refused.name_taken });
       throw fault;
     }
     if (this.#link.kind) history.replaceState(null, "", location.pathname);
@@ -170,12 +169,12 @@ export class SignIn {
   #problems(name, password) {
     if (this.#purpose === "create") return { name: nameProblem(name), password: newPasswordProblem(password) };
     if (this.#purpose === "reset") return { password: newPasswordProblem(password) };
-    return { name: name ? "" : "Type your user name.", password: password ? "" : "Type your password." };
+    return { name: name ? "" : texts.signIn.typeName, password: password ? "" : texts.typeYourPassword };
   }
 }
 
 /** @param {string} name */
-const nameProblem = (name) => (NAME.test(name) ? "" : NAME_RULE);
+const nameProblem = (name) => (NAME.test(name) ? "" : texts.refusedField.name);
 
 /** @param {string} password */
-const newPasswordProblem = (password) => (password.length >= SHORTEST_PASSWORD ? "" : PASSWORD_RULE);
+const newPasswordProblem = (password) => (password.length >= SHORTEST_PASSWORD ? "" : texts.newPasswordRule(SHORTEST_PASSWORD));

@@ -1,6 +1,8 @@
 // The start of a user without chats: people to write to and, for admins, an invite to share.
 
 import { explain } from "../api.js";
+import { fullTime } from "../format.js";
+import { texts } from "../languages/language.js";
 import { h, memo } from "../view.js";
 import { failure, skeletonRows } from "./empty.js";
 import { personRow } from "./people-search.js";
@@ -14,6 +16,7 @@ const MAX_PEOPLE = 10;
 const REFRESH_MS = 30_000;
 /** An invite from here: how many accounts can be created with it, and how many days it is valid. */
 const INVITE = { uses: 10, days: 7 };
+const DAY_MS = 24 * 60 * 60 * 1000;
 
 export class Start {
   #app;
@@ -36,7 +39,7 @@ export class Start {
     return h(
       "section",
       { class: "start", key: "start", "aria-labelledby": "start-title" },
-      h("h2", { class: "section", id: "start-title" }, "People to write to"),
+      h("h2", { class: "section", id: "start-title" }, texts.start.title),
       h("div", { "aria-live": "polite" }, this.#list()),
       this.#app.chats.me.is_admin && this.#invitation(),
     );
@@ -45,14 +48,14 @@ export class Start {
   #list() {
     if (this.#failure) return memo("failed", [this.#failure], () => failure(this.#failure, () => void this.#load()));
     if (!this.#people) return memo("waiting", [], () => skeletonRows(3));
-    if (!this.#people.length) return h("p", { class: "soft" }, "Nobody else has an account yet.");
+    if (!this.#people.length) return h("p", { class: "soft" }, texts.start.nobody);
     return this.#people.map((profile) => personRow(profile, this.#app.chats.me, this.#open));
   }
 
   #invitation() {
     const button = { class: "primary", type: "button", disabled: this.#isInviting, onclick: () => void this.#invite() };
     return [
-      h("button", button, "Invite people"),
+      h("button", button, texts.start.invite),
       h("p", { class: "note error", role: "alert" }, this.#inviteFailure),
     ];
   }
@@ -78,8 +81,8 @@ export class Start {
     try {
       const [{ AdminApi }, { showLink }] = await Promise.all([import("../admin/api.js"), import("../admin/links.js")]);
       const { token } = await new AdminApi(this.#app.api).createInvite(INVITE.uses, INVITE.days);
-      const words = `Send this link to the people whom you invite. ${INVITE.uses} accounts can be created with it in the next ${INVITE.days} days.`;
-      showLink("Invite", words, "invite", token);
+      const words = texts.start.inviteText(INVITE.uses, fullTime(Date.now() + INVITE.days * DAY_MS));
+      showLink(texts.start.inviteTitle, words, "invite", token);
     } catch (fault) {
       this.#inviteFailure = explain(fault);
     }

@@ -1,6 +1,12 @@
 // The emoji that react with one press, with their names for screen readers.
 
-/** @type {readonly (readonly [emoji: string, name: string])[]} */
+import { texts } from "../languages/language.js";
+
+/** @type {readonly (readonly [emoji: string, name: () => string])[]} */
 export const REACTIONS = [
-  ["👍", "thumbs up"], ["❤️", "heart"], ["😂", "tears of joy"], ["🔥", "fire"], ["👀", "eyes"],
+  ["👍", () => texts.reaction.thumbsUp],
+  ["❤️", () => texts.reaction.heart],
+  ["😂", () => texts.reaction.tearsOfJoy],
+  ["🔥", () => texts.reaction.fire],
+  ["👀", () => texts.reaction.eyes],
 ];

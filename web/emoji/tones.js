@@ -1,8 +1,18 @@
 // Skin tones: 0 is the yellow of an emoji without a tone, 1 to 5 are light to dark.
 
+import { texts } from "../languages/language.js";
+
 /** The modifiers by tone. */
 export const MODIFIERS = ["", "🏻", "🏼", "🏽", "🏾", "🏿"];
-export const TONE_NAMES = ["Default", "Light", "Medium light", "Medium", "Medium dark", "Dark"];
+/** Their names. */
+export const toneNames = () => [
+  texts.tone.none,
+  texts.tone.light,
+  texts.tone.mediumLight,
+  texts.tone.medium,
+  texts.tone.mediumDark,
+  texts.tone.dark,
+];
 
 /**
  * The emoji with a skin tone, the same for each person and hand in it. The caller knows that the emoji can have one.

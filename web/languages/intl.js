@@ -5,10 +5,22 @@
  * @typedef {Partial<Record<Intl.LDMLPluralRule, string>> & {other: string}} Forms
  */
 
+/** The language of a tag such as de-AT. @param {string} tag */
+export const base = (tag) => tag.split("-")[0] ?? "";
+
+/**
+ * The language with the region if it is one of the browser's, since digits and dates depend on it: ar-MA has others
+ * than ar-EG.
+ * @param {string} code
+ * @param {readonly string[]} [preferred] the browser's languages, best first
+ */
+export const localeOf = (code, preferred = globalThis.navigator?.languages ?? []) =>
+  preferred.find((each) => base(each) === code) ?? code;
+
 /** @param {string} code the language's code in BCP 47 */
 export function intl(code) {
   const rules = new Intl.PluralRules(code);
-  const numbers = new Intl.NumberFormat(code);
+  const numbers = new Intl.NumberFormat(localeOf(code));
   const lists = new Intl.ListFormat(code, { type: "conjunction" });
   return {
     /** The form for this count. @param {number} count @param {Forms} forms */

@@ -4,6 +4,7 @@
 // which texts there are; tsc compares the others with it.
 
 import { en } from "./en.js";
+import { base, localeOf } from "./intl.js";
 
 /** @typedef {typeof en} Texts */
 
@@ -25,22 +26,24 @@ export let texts = en;
 export let locale = "en";
 
 /**
- * Uses a language from now on; main.js calls it before it shows anything, and a change of the setting reloads the page.
+ * Uses a language from now on, English if its catalogue can't be loaded. main.js calls it before it shows anything, and
+ * a change of the setting reloads the page.
  * @param {string} chosen a code of LANGUAGES; another, such as "", for the browser's
  * @param {readonly string[]} [preferred] the browser's languages, best first
  * @returns {Promise<Code>} the language in use
  */
 export async function useLanguage(chosen, preferred = navigator.languages) {
-  const code = isCode(chosen) ? chosen : (preferred.map(base).find(isCode) ?? "en");
-  locale = preferred.find((each) => base(each) === code) ?? code;
-  texts = await LANGUAGES[code].load();
+  let code = isCode(chosen) ? chosen : (preferred.map(base).find(isCode) ?? "en");
+  try {
+    texts = await LANGUAGES[code].load();
+  } catch {
+    code = "en"; // the server is away, and the browser has not kept the catalogue
+  }
+  locale = localeOf(code, preferred);
   document.documentElement.lang = code;
   document.documentElement.dir = RIGHT_TO_LEFT.has(code) ? "rtl" : "ltr";
   return code;
 }
-
-/** The language of a tag such as de-AT. @param {string} tag */
-const base = (tag) => tag.split("-")[0] ?? "";
 
 /** @param {string} code @returns {code is Code} */
 const isCode = (code) => Object.hasOwn(LANGUAGES, code);

@@ -2,11 +2,26 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { LANGUAGES } from "../../../web/languages/language.js";
+import { en } from "../../../web/languages/en.js";
+import * as language from "../../../web/languages/language.js";
+import { refusalText } from "../../../web/refusals.js";
 
 const WEB = new URL("../../../web/", import.meta.url);
-/** Texts that are the same word in two languages. */
-const SAME = new Set(["Admin", "Name", "Rookery"]);
+const { LANGUAGES } = language;
+/** Texts that are the same in two languages: a word, or an order of values. */
+const SAME = new Set(["Chats", "Name", "Rookery"]);
+const SAME_ORDER = new Set(
+  ["moreThan", "shell.title", "shell.unread", "shell.announced", "message.by", "message.stateAt", "reaction.count", "reaction.countBy"],
+);
+/** Texts that are not for people, by kind: names of products, keys, names of the browser and of classes, paths, and
+ * texts of logs. */
+const NOT_SHOWN = new Set([
+  ...["Rookery", "Edge", "Opera", "Firefox", "Chrome", "Safari", "Android", "Windows", "Linux"],
+  ...["Enter", "Escape", "Tab", "Backspace", "Home", "End"],
+  ...["Authorization", "Bearer ", "Files", "Notification", "noopener noreferrer", "waiting messages-waiting"],
+  ...["/v1/chats?", "/v1/chats//messages?"],
+  ...["no response", "the page has the status ", "the browser's storage did not respond"],
+]);
 /** Values for the texts that are functions: numbers in which plural forms differ, and names. */
 const VALUES = [0, 1, 2, 3, 11, 100].map((count) => [count, "Ada", "Mira"]);
 
@@ -21,10 +36,36 @@ function flat(catalogue, prefix = "") {
   return new Map(pairs);
 }
 
+/** The modules of the page besides the catalogues. The admin page has its own. */
 function sources() {
-  const files = readdirSync(WEB, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".js") && !file.startsWith("languages/"));
-  return files.map((file) => ({ file, source: readFileSync(new URL(file, WEB), "utf8") }));
+  const files = readdirSync(WEB, { recursive: true, encoding: "utf8" });
+  return files
+    .filter((file) => file.endsWith(".js") && !/^(admin|languages)\//.test(file))
+    .map((file) => ({ file, source: readFileSync(new URL(file, WEB), "utf8") }));
 }
+
+/** The literals of a module without its comments, imports and inserted values. @param {string} source */
+function literals(source) {
+  const code = source.replace(/\/\*[\s\S]*?\*\/|(?<=^|\s)\/\/.*$|^import .*$/gm, "");
+  return [...code.matchAll(/"((?:[^"\\\n]|\\.)*)"|`((?:[^`\\]|\\.)*)`/g)].map(([, plain, template]) =>
+    (plain ?? template ?? "").replace(/\$\{[^}]*\}/g, ""),
+  );
+}
+
+/** Whether a literal looks like a text: a capital letter first, the end of a sentence, or two words. @param {string} literal */
+const isText = (literal) =>
+  /^\W*[A-Z][a-z]+(?![A-Za-z-])/.test(literal) || /[a-z][.!?]$|…/.test(literal) || /[a-z]{2,} [a-z]{2,}/.test(literal);
+
+/** Codes and fields of refusals, and classes of the styles. @param {string} literal */
+function isCode(literal) {
+  const styles = readdirSync(new URL("styles/", WEB)).map((file) => readFileSync(new URL(`styles/${file}`, WEB), "utf8"));
+  const words = literal.trim().split(" ");
+  return REFUSALS.has(words[0] ?? "") || words.every((word) => styles.some((style) => style.includes(`.${word}`)));
+}
+
+/** The codes of the table in the client guide. */
+const guide = readFileSync(new URL("../docs/client-guide.md", WEB), "utf8");
+const REFUSALS = new Set([...guide.matchAll(/^\| `(\w+)` \| \d{3} \|/gm)].map(([, code]) => code));
 
 for (const { code, texts } of catalogues) {
   test(`every text is there in ${code}, and is a sentence for every value`, () => {
@@ -40,12 +81,45 @@ for (const { code, texts } of catalogues) {
 
   if (code !== "en")
     test(`no text is left in English in ${code}`, () => {
-      const left = [...texts].filter(([path, text]) => text === english.get(path) && !SAME.has(text));
-      assert.deepEqual(left.map(([path]) => path), []);
+      const said = (/** @type {any} */ text) => (typeof text === "function" ? text(2, "Ada") : text);
+      const left = [...texts].filter(([path, text]) => said(text) === said(english.get(path)) && !SAME.has(text));
+      assert.deepEqual(left.map(([path]) => path).filter((path) => !SAME_ORDER.has(path)), []);
     });
 }
 
-test("every text is used", () => {
+test("every text is used, or its group as a whole", () => {
   const all = sources().map(({ source }) => source).join("\n");
-  assert.deepEqual([...english.keys()].filter((path) => !all.includes(`texts.${path}`)), []);
+  const isUsed = (/** @type {string} */ path) => new RegExp(`\\btexts\\.${path}\\b`).test(all) || isGroupUsed(path.split(".")[0] ?? "");
+  const isGroupUsed = (/** @type {string} */ group) => new RegExp(`\\btexts\\.${group}\\b(?!\\.)`).test(all);
+  assert.deepEqual([...english.keys()].filter((path) => !isUsed(path)), []);
+});
+
+test("no text is outside of the catalogues", () => {
+  const texts = sources().flatMap(({ file, source }) =>
+    literals(source).flatMap((literal) => (isText(literal) && !NOT_SHOWN.has(literal) && !isCode(literal) ? `${file}: ${literal}` : [])),
+  );
+  assert.deepEqual(texts, []);
+});
+
+test("the language is the chosen one, else the first of the browser's with a catalogue", async () => {
+  globalThis.document = /** @type {any} */ ({ documentElement: {} });
+  for (const [chosen, preferred, code, locale, dir] of /** @type {const} */ ([
+    ["system", ["fr-FR", "ar-MA", "en-GB"], "ar", "ar-MA", "rtl"],
+    ["de", ["en-GB", "de-AT"], "de", "de-AT", "ltr"],
+    ["de", [], "de", "de", "ltr"],
+    ["system", ["fr"], "en", "en", "ltr"],
+  ])) {
+    await language.useLanguage(chosen, preferred);
+    assert.deepEqual({ ...document.documentElement, locale: language.locale }, { lang: code, dir, locale });
+    assert.equal(language.texts, await LANGUAGES[code].load());
+  }
+});
+
+test("a refusal is shown in the own language, by field, then by code, else in the server's words", () => {
+  for (const [code] of Object.entries(en.refused)) assert.ok(REFUSALS.has(code), code);
+  const message = "The current password is wrong.";
+  assert.equal(refusalText({ code: "forbidden", field: "current_password", message: "No." }), message);
+  assert.equal(refusalText({ code: "forbidden", message: "No." }), en.refused.forbidden);
+  assert.equal(refusalText({ code: "internal", message: "The log has it as 7." }), "The log has it as 7.");
+  assert.equal(refusalText({}), en.failed.unknown);
 });

@@ -70,10 +70,10 @@ test("a reaction is set once, and removing the last one removes its emoji", () =
 test("a message is read once the other member has read up to it, not the author", () => {
   const own = message(5, { sender_id: ADA });
   const marks = (delivered, read) => ({ [MIRA]: { delivered_up_to: idAt(delivered), read_up_to: idAt(read) } });
-  assert.equal(progress(own, {}, ADA), "Sent");
-  assert.equal(progress(own, marks(5, 4), ADA), "Delivered");
-  assert.equal(progress(own, marks(6, 5), ADA), "Read");
-  assert.equal(progress(own, { [ADA]: { delivered_up_to: idAt(9), read_up_to: idAt(9) } }, ADA), "Sent");
+  assert.equal(progress(own, {}, ADA), "sent");
+  assert.equal(progress(own, marks(5, 4), ADA), "delivered");
+  assert.equal(progress(own, marks(6, 5), ADA), "read");
+  assert.equal(progress(own, { [ADA]: { delivered_up_to: idAt(9), read_up_to: idAt(9) } }, ADA), "sent");
 });
 
 const daysOf = (messages, unreadKey = "", start = 0, end = messages.length) =>

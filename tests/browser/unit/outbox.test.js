@@ -69,7 +69,7 @@ test("a retryable refusal is retried after its pause, and shown after the sixth"
 
 test("a final refusal fails at once with its reason, and can be retried in its place", async () => {
   const { outbox, ids } = await filled("one", "two");
-  outbox.refused(ids[0], { code: "too_large", message: "Too long" }, 1_000);
+  outbox.refused(ids[0], { code: "malformed", message: "Too long" }, 1_000);
   assert.equal(outbox.get(ids[0]).error, "Too long");
   outbox.retry(ids[0]);
   assert.deepEqual(

@@ -81,6 +81,7 @@ function worker(files) {
     put: async (request, response) => void kept.set(path(request), response),
     keys: async () => [...kept.keys()].map((url) => ({ url })),
     delete: async (request) => kept.delete(request.url),
+    add: (one) => cache.addAll([one]),
     addAll: async (paths) => {
       for (const one of paths) {
         const response = await fetch(one);
@@ -125,6 +126,15 @@ test("the page opens with its files after the connection is lost, and a warm sta
   server.files = null;
   assert.equal(await text("/", "navigate"), page(OLD));
   assert.equal(await text(`${OLD}/main.js`), "js");
+});
+
+test("a new version is kept with the catalogue that the version before has used", async () => {
+  const { server, kept, emit, get } = worker({ ...filesOf(OLD), [`${OLD}/languages/ar.js`]: "ar" });
+  await emit("install");
+  await get(`${OLD}/languages/ar.js`);
+  server.files = { ...filesOf(NEW), [`${NEW}/languages/ar.js`]: "ar" };
+  await get("/", "navigate");
+  assert.ok(kept.has(`${NEW}/languages/ar.js`));
 });
 
 test("a failing server, or one that needs more than 3 seconds, gets the kept page", async (context) => {

@@ -1,0 +1,24 @@
+// The server's refusals in the person's language, by their stable codes: docs/client-guide.md lists them.
+
+import { texts } from "./languages/language.js";
+
+/** The texts for one field, by code and field. @returns {Record<string, string>} */
+const byField = () => ({
+  "invalid name": texts.refusedField.name,
+  "invalid display_name": texts.refusedField.displayName,
+  "invalid about": texts.refusedField.about,
+  "invalid password": texts.refusedField.password,
+  "invalid new_password": texts.refusedField.password,
+  "forbidden current_password": texts.refusedField.wrongPassword,
+  "not_found token": texts.refusedField.usedLink,
+});
+
+/**
+ * The text to show for a refusal: the server's own for codes that need it, such as `internal` with the id of the fault
+ * in the server's log.
+ * @param {{code?: string | undefined, field?: string | undefined, message?: string | undefined}} refusal
+ */
+export function refusalText({ code = "", field = "", message = "" }) {
+  const byCode = new Map(Object.entries(texts.refused));
+  return byField()[`${code} ${field}`] ?? byCode.get(code) ?? (message || texts.failed.unknown);
+}
