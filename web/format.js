@@ -12,7 +12,7 @@ const OPTIONS = {
   longWeekday: () => ({ weekday: "long" }),
   dayAndMonth: () => ({ day: "numeric", month: "short" }),
   fullDate: () => ({ day: "numeric", month: "short", year: "numeric" }),
-  clock: () => ({ hour: "numeric", minute: "2-digit", ...hours }),
+  clock: () => ({ timeStyle: "short", ...hours }),
   fullTime: () => ({ dateStyle: "full", timeStyle: "short", ...hours }),
   exactTime: () => ({ dateStyle: "full", timeStyle: "medium", ...hours }),
 };

@@ -229,9 +229,10 @@ function preview({ newest }, unsent, me) {
     const text = h("bdi", {}, unsent.text.slice(0, PREVIEW_LENGTH));
     const { failed, draft, you: pending } = texts.preview;
     const label = { failed, draft, pending }[unsent.state];
-    return h("span", { class: "preview" }, h("span", { class: unsent.state }, label), " ", text);
+    return h("span", { class: "preview labelled" }, h("span", { class: unsent.state }, label), " ", text);
   }
-  if (newest?.sender_id === me) return h("span", { class: "preview" }, texts.preview.you, " ", h("bdi", {}, newest.body));
+  if (newest?.sender_id === me)
+    return h("span", { class: "preview labelled" }, h("span", {}, texts.preview.you), " ", h("bdi", {}, newest.body));
   return h("span", { class: "preview", dir: "auto" }, newest?.body ?? "");
 }
 

@@ -60,10 +60,10 @@ export class Notifications {
     if (chat_id) banners.close(chat_id); // perhaps a tab has shown it that is closed
   }
 
-  /** The question, after the first message that was sent. */
+  /** The question, after the first message that was sent; not while the page says that the connection is lost. */
   view() {
-    const { sending, settings } = this.#app;
-    const state = { hasSent: sending.hasSent, desktop: settings.get("desktop"), permission: banners.permission() };
+    const { sending, settings, sync } = this.#app;
+    const state = { hasSent: sending.hasSent && sync.isReachable, desktop: settings.get("desktop"), permission: banners.permission() };
     return (
       shouldAsk(state) &&
       h(
