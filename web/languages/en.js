@@ -38,8 +38,8 @@ export const en = {
     suspended: "This account is suspended. Ask an admin to restore it.",
     forbidden: "You are not allowed to do this.",
     not_found: "This is not there any more.",
-    recipient_deleted: "This account was deleted. Nobody can get this message.",
-    invite_required: "An account needs a valid invite here. Ask an admin for a new link.",
+    recipient_deleted: "This account was deleted: it receives no messages.",
+    invite_required: "An account needs an invite here that is still valid. Ask an admin for a link.",
     name_taken: "That name is taken. Try another.",
     version_conflict: "This was changed meanwhile. Look at it again, then save.",
     rate_limited: "Too many attempts. Wait a moment, then try again.",
@@ -53,7 +53,7 @@ export const en = {
     about: "At most 200 characters on one line.",
     password: "A password has 10 to 128 characters.",
     wrongPassword: "The current password is wrong.",
-    usedLink: "This link has expired or was used before. Ask an admin for a new one.",
+    usedLink: "This link has expired, or was used or replaced. Ask an admin for a new one.",
   },
 
   // ---- before signing in
