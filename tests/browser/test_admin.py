@@ -426,10 +426,10 @@ def test_while_the_server_is_away_the_page_shows_its_age_and_then_goes_on(own_pl
 
 def test_a_failed_request_can_be_retried_in_its_place(platform: Platform, seats: Seats, admin: Account) -> None:
     seat = seats(platform, allowed=["503"])
-    body = json.dumps({"code": "unavailable", "detail": "The store does not answer: try again soon."})
+    body = json.dumps({"code": "unavailable", "detail": "The store does not answer."})
     seat.page.route("**/v1/admin/audit*", lambda route: route.fulfill(status=503, body=body))
     open_admin(seat, admin, "Audit")
-    expect(seat.page.get_by_text("The store does not answer")).to_be_visible()
+    expect(seat.page.get_by_text("The server can’t do this now.")).to_be_visible()
     seat.page.unroute("**/v1/admin/audit*")
     seat.page.get_by_role("button", name="Try again").click()
     expect(seat.page.get_by_role("table", name="Audit log")).to_be_visible()

@@ -132,7 +132,7 @@ def test_a_refused_message_is_marked_and_retried_in_its_place_or_deleted(
     seat.write("and the upgrade guide")
     failed = seat.message("and the upgrade guide")
     expect(failed).to_contain_text("Not sent")
-    expect(failed).to_contain_text("Not in this chat.")
+    expect(failed).to_contain_text("You are not allowed to do this.")
     expect(seat.row("Mira Okafor")).to_contain_text("Not sent: and the upgrade guide")
     seat.page.reload()
     expect(failed).to_contain_text("Not sent")

@@ -240,5 +240,5 @@ function preview({ newest }, unsent, me) {
 const unread = ({ unread }) =>
   unread > 0 && [
     h("span", { "aria-hidden": "true" }, unreadLabel(unread)),
-    h("span", { class: "unseen" }, ` ${texts.chats.unread(unread)}`),
+    h("span", { class: "unseen" }, ` ${texts.chats.unread(unread, unreadLabel(unread))}`),
   ];

@@ -126,13 +126,13 @@ export const ar = {
     notLoaded: "تعذّر تحميل دردشاتك.",
     none: "لا توجد دردشات بعد",
     noneHint: "ابحث عن شخص بالاسم وألقِ التحية.",
-    unread: (count) =>
+    unread: (count, shown) =>
       plural(count, {
         zero: "لا رسائل غير مقروءة",
         one: "رسالة واحدة غير مقروءة",
         two: "رسالتان غير مقروءتين",
-        few: `${number(count)} رسائل غير مقروءة`,
-        other: `${number(count)} رسالة غير مقروءة`,
+        few: `${shown} رسائل غير مقروءة`,
+        other: `${shown} رسالة غير مقروءة`,
       }),
     yourProfile: "ملفك الشخصي",
     settings: "الإعدادات",

@@ -118,7 +118,7 @@ export const de = {
     notLoaded: "Deine Chats konnten nicht geladen werden.",
     none: "Noch keine Chats",
     noneHint: "Suche jemanden nach Namen und sag Hallo.",
-    unread: (count) => `${number(count)} ungelesen`,
+    unread: (_count, shown) => `${shown} ungelesen`,
     yourProfile: "Dein Profil",
     settings: "Einstellungen",
     admin: "Verwaltung",

@@ -123,7 +123,8 @@ export const en = {
     notLoaded: "Your chats could not be loaded.",
     none: "No chats yet",
     noneHint: "Search for someone by name and say hello.",
-    unread: (/** @type {number} */ count) => `${number(count)} unread`,
+    /** "99+" may be shown for a count. */
+    unread: (/** @type {number} */ _count, /** @type {string} */ shown) => `${shown} unread`,
     yourProfile: "Your profile",
     settings: "Settings",
     admin: "Admin",

@@ -185,7 +185,7 @@ async def test_a_file_of_an_older_release_is_brought_up_to_date(
         async with open_sqlite_accounts(path) as store:
             await store.add_user(ALICE, "hash")
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'invites'").fetchone() is None
+        assert connection.execute("PRAGMA user_version").fetchone() == (migrations,)
     async with open_sqlite_accounts(path) as store:
         assert await store.users([ALICE.user_id]) == [ALICE]
         assert await status(store) == AccountStatus()
