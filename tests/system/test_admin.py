@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
+import pytest
 import trio
 
 from tests.system.commands import command, list_processes
@@ -98,6 +99,7 @@ async def audited_acts(rookery: Rookery) -> list[str]:
     return [entry["act"] for entry in entries]
 
 
+@pytest.mark.slow
 async def test_commands_end_sessions_of_the_running_process(own_rookery: Rookery) -> None:
     rookery = own_rookery
     bob = await sign_up(rookery.url, "bob")

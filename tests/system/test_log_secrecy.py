@@ -94,7 +94,7 @@ class Platform:
     stop: Callable[[], object]
 
 
-@pytest.fixture(params=["embedded", "distributed"])
+@pytest.fixture(params=["embedded", pytest.param("distributed", marks=pytest.mark.slow)])
 def platform(request: pytest.FixtureRequest, tmp_path: Path, known: Secrets) -> Iterator[Platform]:
     """A platform that logs at debug level."""
     settings = {

@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 
 import httpx
+import pytest
 import trio
 
 from tests.waiting import PATIENCE
@@ -45,6 +46,7 @@ async def forward(target: int, client: trio.SocketStream) -> None:
         nursery.start_soon(carry, server, client)
 
 
+@pytest.mark.slow
 async def test_a_process_waits_for_an_engine_and_then_serves(tmp_path: Path, engines: Engines) -> None:
     cluster = Cluster(tmp_path / "cluster", engines, bffs=0, gateways=0, archives=1)
     (archive,) = cluster.archives
