@@ -1,4 +1,4 @@
-// The page of a signed-in user: opens what this browser keeps, connects the stores, and shows the chats.
+// The page of a signed-in user: loads the data of this browser, connects the stores, and shows the chats.
 
 import { Api } from "./api.js";
 import { AppShell } from "./components/app-shell.js";
@@ -15,7 +15,7 @@ import { Updates } from "./stores/updates.js";
 
 /** @import {User} from "./types.js" */
 
-/** One for this page, whoever signs in. */
+/** One for this page, for all users that sign in. */
 const updates = new Updates(navigator.serviceWorker, import.meta.url);
 updates.start();
 
@@ -34,7 +34,7 @@ export async function showChats(user, { storage, settings, credentials, api }, e
   const sync = new Sync(api, chats, kept);
   const shell = new AppShell(api, chats, sync, settings, updates);
   sync.subscribe(() => {
-    if (sync.isOnline) void updates.check(); // perhaps the server was updated meanwhile
+    if (sync.isOnline) void updates.check(); // the server may be updated
     if (!sync.hasEnded) return;
     life.abort();
     void recent.stop();

@@ -1,11 +1,11 @@
-// Applies the settings of the look to the page: its colours and its text size by attributes that tokens.css selects
-// by, and the format of times.
+// Applies the settings of the look to the page: sets the attributes by which tokens.css selects the colours and the
+// text size, and the format of times.
 
 import { setTimeFormat } from "./format.js";
 import { Settings } from "./stores/settings.js";
 import { renderMemosAgain } from "./view.js";
 
-/** Applies them now and after each change. @param {Settings} settings @param {HTMLElement} [root] of the page */
+/** Applies the settings now and at each change. @param {Settings} settings @param {HTMLElement} [root] of the page */
 export function applyAppearance(settings, root = document.documentElement) {
   let timeFormat = "system";
   const apply = () => {

@@ -1,17 +1,17 @@
-// Notifications of the browser outside the page: one for each chat. The service worker shows them where there is one,
-// so that a click opens the chat after the page was closed, too; browsers of phones have no others.
+// Notifications of the browser outside the page: one for each chat. If the page has a service worker, it shows them,
+// so that a click opens the chat also after the page was closed; browsers of phones allow no other notifications.
 
-/** Reading the permission takes a browser milliseconds, and each rendering of the page needs it. */
+/** The permission is read again after this time: a read takes milliseconds, and each rendering needs it. */
 const PERMISSION_MS = 1_000;
 /** @type {NotificationPermission} */
 let lastPermission = "denied";
 let readAt_ms = -Infinity;
-/** Those that the page itself shows, by chat_id. @type {Map<string, Notification>} */
+/** The notifications that the page itself shows, by chat_id. @type {Map<string, Notification>} */
 const shown = new Map();
-/** Ends when all earlier work is done. */
+/** Resolves when all earlier work is done. */
 let before = Promise.resolve();
 
-/** Whether the browser has notifications at this address: with https, and on localhost. */
+/** Whether the browser supports notifications at this address: over https, or on localhost. */
 export const isSupported = () => isSecureContext && "Notification" in globalThis;
 
 /** The permission, which is at most `PERMISSION_MS` old. @returns {NotificationPermission} */
@@ -24,7 +24,7 @@ export function permission() {
   return lastPermission;
 }
 
-/** Asks the person, in response to a click. @returns {Promise<NotificationPermission>} */
+/** Asks the person for the permission, in response to a click. @returns {Promise<NotificationPermission>} */
 export async function askForPermission() {
   if (!isSupported()) return "denied";
   const answer = await Notification.requestPermission();
@@ -74,12 +74,12 @@ function showHere(title, options, open) {
   };
 }
 
-/** A notification that was closed is not shown afterwards. @param {() => Promise<void>} work */
+/** Runs work in order, so that no notification is closed before it is shown. @param {() => Promise<void>} work */
 function inOrder(work) {
-  before = before.then(work).catch(() => {}); // the person or the system has just forbidden it
+  before = before.then(work).catch(() => {}); // the person or the system has just denied the permission
 }
 
-/** The service worker that can show notifications. */
+/** The registration of the service worker that can show notifications. */
 async function registration() {
   const found = await navigator.serviceWorker?.getRegistration();
   return found?.active ? found : undefined;

@@ -1,9 +1,9 @@
 // Copies texts.
 
 /**
- * Copies a text. A page over plain HTTP has only the browser's older command.
+ * Copies a text. A page over plain HTTP can use only the browser's older command.
  * @param {string} text
- * @returns {Promise<boolean>} whether it is copied
+ * @returns {Promise<boolean>} whether the text is copied
  */
 export async function copyText(text) {
   try {

@@ -17,10 +17,10 @@ const MAX_CHATS = 50;
 
 /** @typedef {{before_id?: string, after_id?: string, around_id?: string, after_ms?: string, limit?: string}} Query */
 /**
- * The state of the loads of a piece: of its first page, of the page before it and of the page after it.
+ * The state of the loads of a piece: of its first page, and of the pages before and after the piece.
  * @typedef {object} Loads
  * @property {"new" | "loading" | "ready" | "failed"} phase
- * @property {boolean} isStored whether the messages are copies of this browser, until the first page replaces them
+ * @property {boolean} isStored whether the messages are this browser's copies, which the first page replaces
  * @property {"idle" | "loading" | "failed"} older
  * @property {"idle" | "loading" | "failed"} newer
  */
@@ -29,7 +29,7 @@ const MAX_CHATS = 50;
 const UNKNOWN = { ...pieces.NOTHING, phase: "new", isStored: false, older: "idle", newer: "idle" };
 
 export class Conversations extends Store {
-  /** The chat that is open on the page; empty if none is. */
+  /** The chat that is open on the page; empty if there is none. */
   openChat = "";
   #fetch;
   /** @type {Map<string, Conversation>} the one that changed last is the last */
@@ -53,7 +53,7 @@ export class Conversations extends Store {
     return pieces.known(this.of(chat_id));
   }
 
-  /** Makes a chat the open one, and frees the memory of the one before. @param {string} chat_id empty for none */
+  /** Opens a chat, and frees memory of the chat that was open. @param {string} chat_id empty to open none */
   enter(chat_id) {
     if (chat_id === this.openChat) return;
     const before = this.of(this.openChat);
@@ -68,7 +68,7 @@ export class Conversations extends Store {
   }
 
   /**
-   * Loads the newest page of the open chat, or the page around the first unread message if that is older.
+   * Loads the newest page of the open chat, or the page around an older first unread message.
    * @param {string} chat_id which becomes the open chat
    * @param {() => string} mark the id above which messages are unread; empty if none are
    * @param {(isEmpty: boolean) => Promise<void>} [markKnown] returns when `mark` is reliable

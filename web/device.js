@@ -2,7 +2,7 @@
 
 import { texts } from "./languages/language.js";
 
-/** A browser's user agent also names those that it imitates, so the most special names come first. */
+/** A user agent also names the browsers that it imitates, so the most specific names are first. */
 const BROWSERS = /** @type {const} */ ([
   [/\bEdgA?\//, "Edge"],
   [/\bEdgiOS\//, "Edge"],

@@ -4,9 +4,9 @@ import { Outbox } from "./outbox.js";
 import { Kept } from "./stores/kept.js";
 import { bodyOf } from "./writing.js";
 
-/** Of more drafts, those that changed longest ago are dropped. */
+/** If there are more drafts, the ones that changed longest ago are dropped. */
 export const MAX_DRAFTS = 500;
-/** Of a longer text its start is kept: that of several messages. */
+/** Only the start of a longer text is kept: enough for several messages. */
 export const MAX_LENGTH = 100_000;
 
 export class Drafts {
@@ -25,7 +25,7 @@ export class Drafts {
     return typeof text === "string" ? text : "";
   }
 
-  /** The chats with a draft, the one that changed last at the end. */
+  /** The chats with a draft, the last changed draft at the end. */
   get chats() {
     return this.#kept.all("draft").map(([chat_id]) => chat_id);
   }

@@ -1,6 +1,6 @@
 // Moves the focus by keyboard.
 
-/** The key as it is from left to right: in Arabic the next element is at the left. @param {string} key */
+/** The key as in a left-to-right page: in Arabic the next element is at the left. @param {string} key */
 export function mirrored(key) {
   const others = { ArrowLeft: "ArrowRight", ArrowRight: "ArrowLeft" };
   return (document.dir === "rtl" && others[/** @type {keyof typeof others} */ (key)]) || key;

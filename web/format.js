@@ -4,7 +4,7 @@ import { locale, texts } from "./languages/language.js";
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
-/** The hours of all times. @type {Intl.DateTimeFormatOptions} */
+/** The hour format of all times. @type {Intl.DateTimeFormatOptions} */
 let hours = {};
 /** @type {Record<string, () => Intl.DateTimeFormatOptions>} */
 const OPTIONS = {
@@ -16,7 +16,7 @@ const OPTIONS = {
   fullTime: () => ({ dateStyle: "full", timeStyle: "short", ...hours }),
   exactTime: () => ({ dateStyle: "full", timeStyle: "medium", ...hours }),
 };
-/** Each is made when it is first used, since the language is chosen after this module is loaded. */
+/** Each format is made at its first use, because the language is chosen after this module is loaded. */
 const formats = /** @type {Map<string, Intl.DateTimeFormat>} */ (new Map());
 
 /** @param {string} name of the format @param {number} at_ms */

@@ -1,15 +1,15 @@
-// The loaded piece of a chat's history, without a hole: usually the newest messages, and older ones after opening at
-// the first unread message. Its length is bounded. Pure functions on immutable values.
+// The loaded piece of a chat's history, without a hole: usually the newest messages; older messages if the chat opened
+// at the first unread message. Its length is bounded. Pure functions on immutable values.
 
 import { compareIds, fromHistory, laterId, merge, withLive, withReaction } from "./messages.js";
 
 /** @import {Message} from "./types.js" */
 /** @import {HistoryMessage, ListMessagesResponse, Reaction} from "./wire.js" */
 
-/** Messages of a chat in memory, and how many of them stay when there are more. */
+/** The most messages of a chat in memory, and the number that stay when more arrive. */
 const MAX_MESSAGES = 2_000;
 const KEPT_MESSAGES = 1_500;
-/** Messages that stay of a chat that is not open any more. */
+/** Messages of a chat that stay in memory after it is closed. */
 const KEPT_WHEN_LEFT = 100;
 /** Live messages in memory that do not adjoin the loaded piece. */
 const MAX_TAIL = 100;
@@ -18,8 +18,8 @@ const MAX_TAIL = 100;
  * @typedef {object} Piece
  * @property {readonly Message[]} messages in order, without a hole from the oldest to the newest
  * @property {boolean} hasOlder
- * @property {boolean} hasNewer whether messages after these exist, or may exist
- * @property {readonly Message[]} tail live messages after the missing ones, while `hasNewer`
+ * @property {boolean} hasNewer whether newer messages exist, or may exist
+ * @property {readonly Message[]} tail live messages after the missing messages, while `hasNewer`
  * @property {string} dropped_id the newest message that was in memory and is neither in `messages` nor in `tail`
  */
 /** @type {Piece} */
@@ -42,18 +42,18 @@ export function covers({ messages, hasOlder, hasNewer }, mark) {
 }
 
 /**
- * After a message that arrived live or was just accepted.
+ * The piece after a message that arrived live or was just accepted.
  * @template {Piece} P
  * @param {P} piece
  * @param {Message} message
- * @param {boolean} canCut whether the oldest messages may leave, since nobody reads them
- * @returns {P} the same one if nothing changes
+ * @param {boolean} canCut whether the oldest messages may be dropped, because they are not in view
+ * @returns {P} the same piece if nothing changes
  */
 export function withMessage(piece, message, canCut) {
   const { messages, hasOlder, hasNewer, tail, dropped_id } = piece;
   const { message_id } = message;
   const [oldest, newest] = [messages[0], messages.at(-1)];
-  // A message that is accepted on its retry may be older than the loaded pages: it comes with its own page.
+  // A message that is accepted on its retry may be older than the loaded pages: its own page adds it.
   if (hasOlder && oldest && compareIds(message_id, oldest.message_id) < 0) return piece;
   if (hasNewer && compareIds(message_id, newest?.message_id ?? "0") > 0) {
     const all = withLive(tail, message);
@@ -67,7 +67,7 @@ export function withMessage(piece, message, canCut) {
 }
 
 /**
- * After a reaction; the same piece if it changes nothing.
+ * The piece after a reaction; the same piece if nothing changes.
  * @template {Piece} P
  * @param {P} piece
  * @param {Reaction} reaction
@@ -82,7 +82,7 @@ export function reacted(piece, reaction) {
 }
 
 /**
- * The newest page, and the known messages that adjoin it, in place of the loaded ones.
+ * The piece of the newest page and the known messages that adjoin it; drops the loaded messages.
  * @template {Piece} P
  * @param {P} piece
  * @param {ListMessagesResponse} page
@@ -93,7 +93,7 @@ export function atNewest(piece, page) {
 }
 
 /**
- * A page in the middle of history in place of the loaded messages.
+ * The piece of a page in the middle of history; drops the loaded messages.
  * @template {Piece} P
  * @param {P} piece
  * @param {ListMessagesResponse} page
@@ -102,7 +102,7 @@ export const atPage = (piece, page) =>
   withNewer({ ...detached(piece, []), hasOlder: page.has_older ?? false }, page);
 
 /**
- * With the page before the oldest message. If they are too many, the newest messages leave.
+ * Adds the page before the oldest message. If the messages are too many, drops the newest ones.
  * @template {Piece} P
  * @param {P} piece
  * @param {ListMessagesResponse} page
@@ -113,8 +113,8 @@ export function withOlder(piece, page) {
 }
 
 /**
- * With the page after the newest message, and with the tail if the page reaches it. If they are too many, the oldest
- * messages leave.
+ * Adds the page after the newest message, and the tail if the page reaches it. If the messages are too many, drops the
+ * oldest ones.
  * @template {Piece} P
  * @param {P} piece
  * @param {ListMessagesResponse} page
@@ -129,7 +129,7 @@ export function withNewer(piece, page) {
 }
 
 /**
- * With a page that overlaps the loaded messages.
+ * Adds a page that overlaps the loaded messages.
  * @template {Piece} P
  * @param {P} piece
  * @param {ListMessagesResponse} page
@@ -140,12 +140,12 @@ export const withPage = (piece, { messages = [] }) => ({
 });
 
 /**
- * With the newest messages, which were read again.
+ * Adds the newest messages, which were read again.
  * @template {Piece} P
  * @param {P} piece
  * @param {HistoryMessage[]} newest
- * @param {{hasOlder: boolean, isWhole: boolean}} read whether older ones exist, and whether those down to the loaded
- * ones were read: otherwise the loaded ones before them leave
+ * @param {{hasOlder: boolean, isWhole: boolean}} read whether older messages exist, and whether the read messages
+ * reach the loaded ones: otherwise older loaded messages are dropped
  */
 export function withNewest(piece, newest, { hasOlder, isWhole }) {
   const first_id = newest[0]?.message.message_id ?? "0";
@@ -156,7 +156,7 @@ export function withNewest(piece, newest, { hasOlder, isWhole }) {
 }
 
 /**
- * Without the messages after an id.
+ * Drops the messages after an id.
  * @template {Piece} P
  * @param {P} piece
  * @param {string} last_id
@@ -167,7 +167,7 @@ export const upTo = (piece, last_id) => ({
 });
 
 /**
- * What stays of a chat that is not shown any more: its newest messages, if they are loaded.
+ * The piece after its chat is closed: the newest messages, if they are loaded.
  * @template {Piece} P
  * @param {P} piece
  * @returns {P}
@@ -180,7 +180,7 @@ export function left(piece) {
 }
 
 /**
- * Only these of the loaded messages; newer ones have to be loaded again.
+ * Keeps only these of the loaded messages; newer messages have to be loaded again.
  * @template {Piece} P
  * @param {P} piece
  * @param {readonly Message[]} messages
@@ -190,7 +190,7 @@ function detached(piece, messages) {
   return { ...piece, messages, hasNewer: true, tail: [], dropped_id };
 }
 
-/** Without the oldest messages, if they are too many. @template {Piece} P @param {P} piece @returns {P} */
+/** Drops the oldest messages if the messages are too many. @template {Piece} P @param {P} piece @returns {P} */
 function cutAbove(piece) {
   const { messages } = piece;
   return messages.length > MAX_MESSAGES

@@ -10,7 +10,7 @@ export function linkIn(hash) {
 }
 
 /**
- * The open chat in the page's address, and the message in it to which a link leads; each is empty if there is none.
+ * The open chat in the page's address, and the linked message in it; each is empty if there is none.
  * @param {string} hash
  */
 export function placeIn(hash) {
@@ -18,7 +18,7 @@ export function placeIn(hash) {
   return { chat_id: decoded(chat), message_id };
 }
 
-/** The decoded part of an address; empty if it can't be decoded. @param {string} text */
+/** Decodes a part of an address; empty if it is invalid. @param {string} text */
 function decoded(text) {
   try {
     return decodeURIComponent(text);

@@ -1,5 +1,5 @@
-// The page's entry point: shows the sign-in, or the chats of the signed-in user, and switches between the two. The
-// modules of the chats come after those of the sign-in, which is the first screen on a new device.
+// The page's entry point: shows the sign-in, or the chats of the signed-in user, and switches between them. The
+// modules of the chats are loaded after the sign-in's modules, since a new device shows the sign-in first.
 
 import { Api } from "./api.js";
 import { applyAppearance } from "./appearance.js";

@@ -14,10 +14,10 @@ const GROUP_PAUSE_MS = 5 * 60 * 1000;
 /** When the message was accepted, in milliseconds since 1970. @param {string} message_id */
 export const timeOfId = (message_id) => Number(BigInt(message_id) >> 22n) + EPOCH_MS;
 
-/** The lowest id of a message at or after a time; of a time before 2026, the lowest of all. @param {number} at_ms */
+/** The lowest id of a message at or after a time; for a time before 2026, the lowest id. @param {number} at_ms */
 export const firstIdAt = (at_ms) => String((BigInt(Math.max(at_ms - EPOCH_MS, 0)) << 22n) || 1n);
 
-/** The id below another one; of the lowest id, itself. @param {string} id */
+/** The id minus 1; the lowest id stays. @param {string} id */
 export const idBelow = (id) => (id === "1" ? id : String(BigInt(id) - 1n));
 
 /**
@@ -127,7 +127,7 @@ export function withReaction(message, { user_id, emoji, set = false }) {
 }
 
 /**
- * How far the user's own message has come.
+ * The progress of the user's own message.
  * @param {Message} message
  * @param {Readonly<Record<string, Marks>>} marks
  * @param {string} me
@@ -159,14 +159,14 @@ export function firstUnread(messages, me, mark) {
 }
 
 /**
- * A message with its place in its group, or the mark above unread ones.
+ * A message with its place in its group, or the mark above unread messages.
  * @typedef {{kind: "unread", key: string}
  *   | {kind: "message", key: string, message: Message, own: boolean, first: boolean, last: boolean}} Row
  */
 /** @typedef {{key: string, at_ms: number, rows: Row[]}} Day the lines of one day, which begins at at_ms */
 
 /**
- * The lines to show for a part of the messages, in order, by day. A group is of one author, without a long pause.
+ * The lines to show for a part of the messages, in order, by day. A group has one author and no long pause.
  * @param {readonly Message[]} messages
  * @param {string} me
  * @param {{start: number, end: number, unreadKey: string}} part unreadKey: the key of the message below the mark; empty
@@ -187,7 +187,7 @@ export function toDays(messages, me, { start, end, unreadKey }) {
   for (const [place, message] of messages.slice(start, end).entries()) {
     const { key, at_ms } = message;
     const begin_ms = startOfDay(at_ms);
-    // A clock that was set back begins no earlier day.
+    // If the clock was set back, no earlier day begins.
     if (!day || begin_ms > day.at_ms) days.push((day = { key: `day ${begin_ms}`, at_ms: begin_ms, rows: [] }));
     if (key === unreadKey) day.rows.push({ kind: "unread", key: "unread" });
     const last = opensGroup(start + place + 1);

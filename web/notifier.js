@@ -1,5 +1,5 @@
 // Decides which messages are worth a notification. A message of another user arrives in every tab; the tab that was
-// used last notifies, and if it does not within its turn, as when the browser has frozen it, the next one does.
+// used last notifies. If it does not within its turn, because the browser has frozen it, the next tab notifies.
 
 import { marksOf } from "./chats.js";
 import { displayName } from "./format.js";
@@ -11,9 +11,9 @@ import { Tabs } from "./tabs.js";
 
 /** @import {Message, Profile} from "./types.js" */
 
-/** Before the first turn: for the state of other tabs, and for a device on which the message is being read. */
+/** The time before the first turn: the state of other tabs, or a read mark of another device, may arrive. */
 const FIRST_TURN_MS = 200;
-/** Between the turns of two tabs. */
+/** The time between the turns of two tabs. */
 const TURN_MS = 1_000;
 /** The shortest time between two sounds, and between two notifications of one chat. */
 const PAUSE_MS = 2_000;
@@ -45,17 +45,17 @@ export function textsOf({ body }, sender, content) {
 }
 
 /**
- * Whether to ask for notifications: the person has just used the page for its purpose, and has not chosen yet.
+ * Whether to ask for notifications: the person has just sent a message, and has not chosen yet.
  * @param {{hasSent: boolean, desktop: string, permission: NotificationPermission}} state
  */
 export const shouldAsk = ({ hasSent, desktop, permission }) =>
   hasSent && desktop === "unset" && permission === "default";
 
 /**
- * The browser, as far as notifications use it.
+ * The functions of the browser that notifications use.
  * @typedef {object} Browser
- * @property {() => NotificationPermission} permission "denied" where there are none
- * @property {(chat_id: string, texts: {title: string, body: string}) => void} show replaces the one of the chat
+ * @property {() => NotificationPermission} permission "denied" without support for notifications
+ * @property {(chat_id: string, texts: {title: string, body: string}) => void} show replaces the chat's earlier one
  * @property {(chat_id: string) => void} close
  * @property {() => void} playSound
  */
@@ -66,7 +66,7 @@ export class Notifier {
   #tabs;
   #browser;
   /**
-   * The newest message of each chat for which the turn of this tab is to come.
+   * The newest message of each chat for which this tab waits for its turn.
    * @type {Map<string, {message: Message, timer: ReturnType<typeof setTimeout>}>}
    */
   #waiting = new Map();
@@ -74,7 +74,7 @@ export class Notifier {
   #handled = new Map();
   /** The messages whose notifications this tab shows, by chat_id. @type {Map<string, string>} */
   #shown = new Map();
-  /** When this tab has notified last, of each chat. @type {Map<string, number>} */
+  /** The time of this tab's last notification of each chat. @type {Map<string, number>} */
   #notified_ms = new Map();
   #sounded_ms = -Infinity;
 
@@ -98,7 +98,7 @@ export class Notifier {
     this.#waiting.set(chat_id, { message, timer: setTimeout(() => this.#take(chat_id), after_ms) });
   }
 
-  /** Closes the notifications of what was read meanwhile, here or elsewhere. */
+  /** Closes the notifications of messages that were read meanwhile, on any device. */
   chatsChanged() {
     for (const [chat_id, message_id] of this.#shown) {
       if (this.#isUnread(chat_id, message_id)) continue;
@@ -112,7 +112,7 @@ export class Notifier {
     for (const chat_id of this.#shown.keys()) this.#browser.close(chat_id);
   }
 
-  /** It is the turn of this tab. @param {string} chat_id */
+  /** Called at the turn of this tab: notifies of the message. @param {string} chat_id */
   #take(chat_id) {
     const message = this.#waiting.get(chat_id)?.message;
     this.#waiting.delete(chat_id);

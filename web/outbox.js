@@ -44,7 +44,7 @@ export class Outbox {
   }
 
   /**
-   * Of each chat with messages that are not accepted: the last that failed, else the last.
+   * The last failed message, else the last message, of each chat with messages that are not accepted.
    * @returns {Map<string, Entry>} by chat_id
    */
   byChat() {

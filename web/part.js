@@ -7,8 +7,8 @@ export const MAX_ROWS = 200;
 /** Messages on the page of a chat that was just opened, and by how many they grow. */
 const STEP = 50;
 /**
- * While the view is at the end, where each new message costs in proportion to those on the page, so many more than
- * enough may be there. Then those above leave at once.
+ * While the view is at the end, the page may show this many messages more than enough. With more, it drops the oldest
+ * ones at once, since the cost of a new message rises with the number of messages on the page.
  */
 const SPARE_ROWS = 30;
 
@@ -18,7 +18,7 @@ export class Part {
   end = 0;
   /** Whether it reaches the newest message, and keeps reaching it when more arrive. */
   isAtEnd = true;
-  /** Messages that are enough at the end: a high window needs more than others. */
+  /** Messages that are enough at the end: a higher window needs more messages. */
   #enough = STEP;
   #first = "";
   #last = "";
@@ -59,7 +59,7 @@ export class Part {
    * Adds messages where the view comes near an edge of the part, and removes as many at the other edge.
    * @param {readonly Message[]} messages
    * @param {{top: boolean, end: boolean}} near
-   * @param {boolean} isFollowing whether the view is at the end, and needs them all
+   * @param {boolean} isFollowing whether the view is at the end, and needs all its messages
    */
   grow(messages, near, isFollowing) {
     const { start, end } = this;

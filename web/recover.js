@@ -1,4 +1,4 @@
-// Loads the page again if one of its files was not found: while Rookery is updated, processes of two versions answer.
+// Loads the page again if one of its files was not found: during an update, processes of two versions respond.
 
 /** Time for the update to end, in milliseconds. */
 const RECOVER_AFTER_MS = 2_000;

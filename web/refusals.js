@@ -1,4 +1,4 @@
-// The server's refusals in the person's language, by their stable codes: docs/client-guide.md lists them.
+// The server's refusals in the person's language, by the stable codes in docs/client-guide.md.
 
 import { texts } from "./languages/language.js";
 
@@ -14,8 +14,8 @@ const byField = () => ({
 });
 
 /**
- * The text to show for a refusal: the server's own for codes that need it, such as `internal` with the id of the fault
- * in the server's log.
+ * The text to show for a refusal: the server's message for codes that need it, such as `internal`, whose message
+ * contains the id of the fault in the server's log.
  * @param {{code?: string | undefined, field?: string | undefined, message?: string | undefined}} refusal
  */
 export function refusalText({ code = "", field = "", message = "" }) {

@@ -14,7 +14,7 @@ const WELCOME_DEADLINE_MS = 10_000;
 const LONGEST_WELCOME_DEADLINE_MS = 40_000;
 /** After a ping, any frame must come within this. */
 const PONG_DEADLINE_MS = 8_000;
-/** Any frame should come this long after one that the server answers; the connection may be dead otherwise. */
+/** The server should send a frame within this time after a request; otherwise the connection may be dead. */
 const ANSWER_EXPECTED_MS = 1_000;
 const FIRST_PAUSE_MS = 1_000;
 /** The longest pause while another gateway takes over, which takes some seconds: the pause must not double them. */
@@ -48,7 +48,7 @@ const HEARTBEAT_MS = 30_000;
 export class Session {
   /** @type {ConnectionState} */
   state = "waiting";
-  /** Whether an answer of the server is overdue. */
+  /** Whether a response of the server is overdue. */
   isSilent = false;
   #environment;
   #listener;

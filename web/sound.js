@@ -12,7 +12,7 @@ const FADE_SECONDS = 0.35;
 /** @type {AudioContext | undefined} */
 let context;
 
-/** Plays it, unless the person has done nothing on the page yet: until then browsers allow no sound. */
+/** Plays the sound; browsers allow it only after the person has clicked on the page or pressed a key. */
 export function playSound() {
   if (!navigator.userActivation?.hasBeenActive) return;
   context ??= new AudioContext();

@@ -1,17 +1,17 @@
-// The tabs of this browser with the page. Each tells the others what is on its screen, and when it was used last; so
-// every tab knows whether it is its turn to act for all. This needs no lock, which browsers have on https alone.
+// The tabs of this browser with the page. Each tab sends the others the chat on its screen and the time of its last
+// use, so every tab knows whether to act for all. This needs no lock: browsers support locks only over https.
 
 const CHANNEL = "rookery.tabs";
 
 /**
  * @typedef {object} Tab
  * @property {string} id
- * @property {number} used_ms when it was used last, in milliseconds since 1970
- * @property {string} screen the chat whose end is on its screen; empty if none is
+ * @property {number} used_ms the time of its last use, in milliseconds since 1970
+ * @property {string} screen the chat whose end is on its screen; empty if there is none
  */
 /**
- * A message of a tab to the others: its state, to which they respond with theirs if it is new; that it is closed; or
- * that it has handled a message.
+ * A note from a tab to the others: its state, and whether the tab is new, so that the others send theirs; that the
+ * tab is closed; or that the tab has handled a message.
  * @typedef {{tab: Tab, isNew?: boolean} | {closed: string} | {handled: {chat_id: string, message_id: string}}} Note
  */
 /** @typedef {Pick<BroadcastChannel, "postMessage" | "close" | "onmessage">} Channel */
@@ -25,7 +25,7 @@ export class Tabs {
   /** @type {Map<string, Tab>} */
   #others = new Map();
 
-  /** @param {Channel | null} [channel] null if the browser has none: then no tab knows of another */
+  /** @param {Channel | null} [channel] null without support for channels: then no tab knows another */
   constructor(channel = "BroadcastChannel" in globalThis ? new BroadcastChannel(CHANNEL) : null) {
     this.#channel = channel;
     this.#own = { id: `${Date.now()}.${Math.random()}`, used_ms: Date.now(), screen: "" };
@@ -33,12 +33,12 @@ export class Tabs {
     this.announce();
   }
 
-  /** Makes this tab known, and learns of the others; again after the browser has brought it back. */
+  /** Announces this tab and requests the states of the others; also after the browser has restored this tab. */
   announce() {
     this.#send({ tab: this.#own, isNew: true });
   }
 
-  /** This tab is closed, or the browser has put it away. */
+  /** Called when this tab is closed, or frozen by the browser. */
   leave() {
     this.#others.clear();
     this.#send({ closed: this.#own.id });
@@ -51,12 +51,12 @@ export class Tabs {
     this.#channel = null;
   }
 
-  /** The person uses this tab now. */
+  /** Called when the person uses this tab. */
   used() {
     this.#change({ used_ms: Date.now() });
   }
 
-  /** @param {string} chat_id whose end is on the screen; empty if none is */
+  /** @param {string} chat_id whose end is on the screen; empty if there is none */
   show(chat_id) {
     if (chat_id !== this.#own.screen) this.#change({ screen: chat_id });
   }
@@ -66,12 +66,12 @@ export class Tabs {
     return [this.#own, ...this.#others.values()].some(({ screen }) => screen === chat_id);
   }
 
-  /** How many tabs were used later than this one: 0 if this one acts for all. */
+  /** The number of tabs that were used later than this tab: 0 if this tab acts for all. */
   get turn() {
     return [...this.#others.values()].filter((other) => isLater(other, this.#own)).length;
   }
 
-  /** This tab has handled a message, so that the others need not. @param {string} chat_id @param {string} message_id */
+  /** Announces that this tab has handled a message. @param {string} chat_id @param {string} message_id */
   handled(chat_id, message_id) {
     this.#send({ handled: { chat_id, message_id } });
   }
@@ -98,6 +98,6 @@ export class Tabs {
   }
 }
 
-/** At the same moment the one with the higher id is later. @param {Tab} one @param {Tab} other */
+/** Of two tabs used at the same time, the tab with the higher id is later. @param {Tab} one @param {Tab} other */
 const isLater = (one, other) =>
   one.used_ms > other.used_ms || (one.used_ms === other.used_ms && one.id > other.id);

@@ -4,7 +4,7 @@
 /** @import {ReactionTally} from "./wire.js" */
 
 /**
- * Of a deleted account only the id is left: its name is empty.
+ * A deleted account keeps only its id: its name is empty.
  * @typedef {{user_id: string, name: string, display_name: string, about: string, deleted?: boolean}} Profile
  */
 /**
@@ -13,8 +13,8 @@
  * @property {string} sign_in_id
  * @property {string} device_name often empty
  * @property {string} created_at_ms
- * @property {string} last_seen_at_ms of its last refresh
- * @property {boolean} is_current whether it is the one of this browser
+ * @property {string} last_seen_at_ms the time of its last refresh
+ * @property {boolean} is_current whether it is this browser's sign-in
  */
 /** @typedef {{sign_ins: SignInDetails[]}} OwnSignIns */
 /** @typedef {{profiles: Profile[], next_cursor?: string}} ProfilesPage */

@@ -51,7 +51,7 @@ export const memo = (key, deps, view) => new Memo(key, deps, view);
 /** Rises when all memos have to be rendered again. */
 let generation = 0;
 
-/** Renders all memos again: something changed on which every one depends, such as the format of times. */
+/** Renders all memos again: a value that all memos use has changed, such as the format of times. */
 export const renderMemosAgain = () => void generation++;
 
 /** The rendered form of a child. */

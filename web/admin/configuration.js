@@ -87,7 +87,7 @@ export class Configuration extends Section {
   }
 }
 
-/** A key, its value, and the form to change it. A value that arrives while the form is open leaves what is typed. */
+/** A key, its value, and the form to change it. A value that arrives does not change the input of an open form. */
 class ValueRow {
   #frame;
   /** The open form; null while the value is shown. @type {Form | null} */
@@ -209,7 +209,7 @@ function change({ old, new: fresh }) {
   ];
 }
 
-/** A text of the server, in the language that it has. @param {string} text */
+/** A text of the server, which is always in English. @param {string} text */
 const english = (text) => h("span", { lang: "en", dir: "ltr" }, text);
 
 /** @param {string} text */

@@ -15,7 +15,7 @@ const DAY_MS = 24 * HOUR_MS;
 
 /** Made at its first use, when the language is known. @type {Intl.DateTimeFormat | undefined} */
 let dateAndTime;
-/** The same. @type {Intl.RelativeTimeFormat | undefined} */
+/** Made at its first use, too. @type {Intl.RelativeTimeFormat | undefined} */
 let relative;
 
 /** Day and time to the second, to compare with logs. @param {number} at_ms */
@@ -147,7 +147,7 @@ export function parseValue(text, like) {
 export const actorName = (actor) =>
   "command" in actor ? `command:${actor.command}` : `${actor.name} (${actor.user_id})`;
 
-/** `suspend_user` as words; a code that this version does not know as it is. @param {string} act */
+/** The name of an act such as `suspend_user`; the code itself if this version does not know it. @param {string} act */
 export const actName = (act) => /** @type {Record<string, string>} */ (texts.acts)[act] ?? act;
 
 /** Whether the entry, as it is shown, contains every word of the text. @param {AuditEntry} entry @param {string} text */

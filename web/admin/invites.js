@@ -91,7 +91,7 @@ export class Invites extends Section {
   }
 }
 
-/** The problem of a typed number; empty if it is whole and from 1 to the most. @param {string} typed @param {number} most */
+/** The problem of an input; empty for a whole number from 1 to `most`. @param {string} typed @param {number} most */
 function problemOf(typed, most) {
   const isAllowed = /^\d+$/.test(typed) && Number(typed) >= 1 && Number(typed) <= most;
   return isAllowed ? "" : texts.invites.outOfRange(most);

@@ -29,7 +29,7 @@ export function showLink(title, words, kind, token) {
       await navigator.clipboard.writeText(link);
       result = texts.link.copied;
     } catch {
-      result = texts.link.copyIt; // without HTTPS there is no clipboard
+      result = texts.link.copyIt; // a page over HTTP has no clipboard
     }
   });
   modal.open();

@@ -26,7 +26,7 @@ settings.subscribe(() => settings.get("language") !== language && location.reloa
 document.title = texts.entry.title;
 const credentials = new Credentials(storage);
 const api = new Api(credentials, deviceName(navigator.userAgent));
-/** What ends the shown page. */
+/** Stops the shown page. */
 let stop = () => {};
 
 /** @param {string} [notice] why the person has to sign in */
@@ -77,7 +77,7 @@ function card(...content) {
   place({ element, start: () => root.render() });
 }
 
-/** A line of text that is not known yet. @param {string} look */
+/** The placeholder of a line of text that is loading. @param {string} look */
 const line = (look) => h("span", { class: `skeleton ${look}` });
 
 credentials.onEnded = () => void show(texts.entry.signedOut);

@@ -22,7 +22,7 @@ import { Pages } from "./pages.js";
 export class Section {
   /** Whether the section has loaded once. */
   isReady = false;
-  /** Why the first loading failed; empty if it did not. */
+  /** The failure of the first load; empty if there is none. */
   #failure = "";
 
   /** @param {Frame} frame */
@@ -30,13 +30,13 @@ export class Section {
     this.frame = frame;
   }
 
-  /** Loads the section; throws the fault if that fails. @returns {Promise<void>} */
+  /** Loads the section; throws the fault of a failed request. @returns {Promise<void>} */
   async load() {}
 
-  /** Follows the address within the section. @param {Place} _place */
+  /** Shows the place of the address within the section. @param {Place} _place */
   route(_place) {}
 
-  /** Another section takes its place. */
+  /** Called when another section replaces this one. */
   stop() {}
 
   /** The loaded section. @returns {Children} */
@@ -89,7 +89,7 @@ export class MoreButton {
     this.#pages = pages;
   }
 
-  /** Nothing if there are no older entries. @param {string} words */
+  /** The button; nothing if there are no older entries. @param {string} words */
   view(words) {
     const button = { class: "quiet", type: "button", disabled: this.#isBusy, onclick: () => void this.#press() };
     return (

@@ -102,7 +102,7 @@ export class AdminShell {
     const title = texts.sections[name];
     document.title = texts.frame.title(title);
     const heading = { tabindex: -1, ref: (/** @type {HTMLElement} */ element) => void (this.#title = element) };
-    const scrolled = { role: "region", "aria-label": title, tabindex: 0 }; // for the keys that scroll
+    const scrolled = { role: "region", "aria-label": title, tabindex: 0 }; // so that keys can scroll it
     return [
       this.#side(),
       h(
@@ -141,7 +141,7 @@ export class AdminShell {
     );
   }
 
-  /** Whether the section is up to date. */
+  /** The label that shows whether the section is up to date. */
   #live() {
     const isOld = this.#failure !== null;
     const title = this.#asOf_ms > 0 && texts.frame.liveNote;
@@ -149,14 +149,14 @@ export class AdminShell {
     return h("span", { class: isOld ? "live old" : "live", title }, words);
   }
 
-  /** Why it is not up to date; a section that has not loaded yet shows that itself. */
+  /** The failure of the last refresh; a section that is not loaded yet shows its failure itself. */
   #notice() {
     const words = this.#section.isReady && this.#failure?.(timeOfDay(this.#asOf_ms));
     const retry = textButton("", () => void this.refresh(), texts.frame.tryNow);
     return h("div", { class: "notice", role: "status", hidden: !words }, words && [h("span", {}, words), retry]);
   }
 
-  /** Follows the address. The focus moves to another section. */
+  /** Shows the section of the address. If the section changes, the focus moves to it. */
   #route() {
     const shown = sectionAt(location.hash);
     if (shown !== this.#shown) {

@@ -14,7 +14,7 @@ import { h } from "../view.js";
  */
 
 /**
- * Nothing if there are no items.
+ * The table; nothing if there are no items.
  * @template Item
  * @param {string} label
  * @param {readonly Column<Item>[]} columns
@@ -49,7 +49,7 @@ function cell({ label, kind = "", show }, item) {
   return h("td", props, h("span", { class: "cell" }, show(item)));
 }
 
-/** A name of the form `ada (123)` with the id in small; any other text as it is. @param {string} text */
+/** A name of the form `ada (123)` with the id in small type; any other text unchanged. @param {string} text */
 export function named(text) {
   const [, name, id] = text.match(/^(.+) \((\d+)\)$/) ?? [];
   return h("bdi", {}, name && id ? [name, h("small", { class: "code" }, id)] : text);

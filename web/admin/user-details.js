@@ -36,7 +36,7 @@ export class UserDetails {
     this.#frame = frame;
   }
 
-  /** Another user will be shown. */
+  /** Called before another user is shown. */
   clear() {
     this.#error = "";
   }
@@ -189,13 +189,13 @@ export class UserDetails {
   #confirm(modal) {
     modal.element.classList.add("dangerous");
     modal.element.addEventListener("close", () => {
-      // A refresh while the dialog was open may have removed the button that the browser gives the focus back to.
+      // A refresh while the dialog was open may have removed the button to which the browser returns the focus.
       if (document.activeElement === document.body) this.focusName();
     });
     modal.open();
   }
 
-  /** One of the buttons had the focus: if it is gone, the name gets it. */
+  /** Moves the focus to the name if the button with the focus was removed. */
   #keepFocus() {
     if (!this.#acts?.contains(document.activeElement)) this.focusName();
   }

@@ -25,17 +25,17 @@ import { accountLabels, UserDetails } from "./user-details.js";
 const PAUSE_MS = 250;
 
 export class Users extends Section {
-  /** What was found; null if nothing was asked. @type {Account[] | null} */
+  /** The found accounts; null before a search. @type {Account[] | null} */
   #found = null;
   /**
-   * The picked user; null if there is none with its id, undefined while that is not known.
+   * The picked user; null if no user has the id, undefined while the user is loading.
    * @type {AccountDetails | null | undefined}
    */
   #account;
   #details;
   /** The searched part of a name, or id; empty if there is no search. */
   #part = "";
-  /** The id of the picked user; empty if none is. */
+  /** The id of the picked user; empty if no user is picked. */
   #id = "";
   /** Whether the focus moves to the details as soon as they are loaded. */
   #isPicking = false;
@@ -149,7 +149,7 @@ export class Users extends Section {
     return !this.#found.length && emptyState(texts.users.nobody, texts.users.nobodyNote(this.#part));
   }
 
-  /** The right side. */
+  /** The right pane: the picked user. */
   #one() {
     if (!this.#id) return emptyState(texts.users.noneSelected, texts.users.noneSelectedNote);
     if (this.#account) return this.#details.view(this.#account);

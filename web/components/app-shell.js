@@ -25,7 +25,7 @@ import { Notifications } from "./notifications.js";
 const NOTICE_AFTER_MS = 1_200;
 /** The number of announcements that are kept for screen readers. */
 const ANNOUNCEMENTS = 5;
-/** A short notice stays for this time. */
+/** A short notice is shown for this time. */
 const SAID_MS = 4_000;
 
 /**
@@ -40,7 +40,7 @@ const SAID_MS = 4_000;
  * @property {(chat_id: string) => void} open
  * @property {() => void} close returns to the list
  * @property {(text: string) => void} say shows a short notice
- * @property {() => Promise<void>} signOut asks first if messages are not sent yet
+ * @property {() => Promise<void>} signOut asks for confirmation if messages are not sent yet
  * @property {(password: string) => Promise<void>} deleteAccount for ever
  */
 
@@ -150,7 +150,7 @@ export class AppShell {
     if (!unsent || confirm(texts.shell.unsentAtSignOut(unsent))) await this.#leave(() => this.api.signOut());
   }
 
-  /** @param {string} password @throws {import("../api.js").Problem} if it is wrong, or the user is an admin */
+  /** @param {string} password @throws {import("../api.js").Problem} if the password is wrong or the user an admin */
   deleteAccount(password) {
     return this.#leave(() => this.api.deleteAccount(password));
   }
@@ -185,7 +185,7 @@ export class AppShell {
 
   #view() {
     this.element.className = this.#chat ? "app in-chat" : "app";
-    this.element.role = "main"; // around both panes: on a phone either is hidden
+    this.element.role = "main"; // around both panes: a phone hides one of them
     const title = this.#title();
     if (document.title !== title) document.title = title;
     this.root.after(() => this.#notifications.rendered());
@@ -209,7 +209,7 @@ export class AppShell {
     ];
   }
 
-  /** What is shown while no chat is open. */
+  /** The right pane while no chat is open. */
   get #invitation() {
     return this.chats.phase === "ready" && !this.chats.all.length ? this.#welcome : this.#nothingOpen;
   }
@@ -226,7 +226,7 @@ export class AppShell {
     return this.#isNoticeShown && [h("span", {}, texts.shell.reconnecting), this.#retry];
   }
 
-  /** A reload would lose text that the browser does not keep. */
+  /** Only if the browser keeps unsent texts: a reload would lose them otherwise. */
   get #isUpdateShown() {
     return this.updates.isReady && this.sending.isDurable;
   }
@@ -258,7 +258,7 @@ export class AppShell {
     this.#chat?.arrived(message);
   }
 
-  /** The chat whose end is on the screen; empty if none is. */
+  /** The chat whose end is on the screen; empty if there is none. */
   #shownChat() {
     return document.visibilityState === "visible" && this.#chat?.isAtEnd ? this.chats.openChat : "";
   }

@@ -20,7 +20,7 @@ import { Start } from "./start.js";
 
 /** The next page is fetched when this many screens of the list are left to scroll. */
 const SCREENS_AHEAD = 1;
-/** Characters of an unsent text: more than a line has. */
+/** Shown characters of an unsent text: more than fit in a line. */
 const PREVIEW_LENGTH = 200;
 /** How often relative times such as "Mon" are rendered again. */
 const MINUTE_MS = 60_000;
@@ -94,8 +94,8 @@ export class ChatList {
   }
 
   /**
-   * The chats of the list, those that begin with an unsent text first. Before the list is loaded it is not known which
-   * they are.
+   * The chats of the list, with new chats that have only an unsent text first. New chats are not known before the list
+   * is loaded.
    * @param {ReadonlyMap<string, Unsent>} unsent
    */
   #chats(unsent) {
@@ -114,7 +114,7 @@ export class ChatList {
     const isTyping = chats.typing.isShown(chat_id);
     const isOpen = chat_id === chats.openChat;
     const time = newest ? shortTime(newest.at_ms, Date.now()) : "";
-    const shown = isOpen && unsent?.state === "draft" ? undefined : unsent; // the draft of the open chat is in sight
+    const shown = isOpen && unsent?.state === "draft" ? undefined : unsent; // the composer shows this draft
     return memo(chat_id, [chat.newest, chat.unread, profile, isTyping, isOpen, time, shown?.state, shown?.text], () =>
       h(
         "rookery-chat-row",
@@ -188,7 +188,7 @@ export class ChatList {
       if (this.#results.text) this.#results.focusFirst();
       else this.#rows()[0]?.focus();
     } else if (event.key === "Enter" && !event.isComposing) {
-      event.preventDefault(); // else the composer, which has the focus then, gets a line break
+      event.preventDefault(); // or the key adds a line break in the composer, which has the focus then
       this.#results.chooseFirst();
     }
   }
@@ -219,7 +219,7 @@ export class ChatList {
 const iso = (at_ms) => new Date(at_ms).toISOString();
 
 /**
- * The unsent text, else the newest message; the direction of the line is that of its text.
+ * The unsent text, else the newest message; the line has the direction of its text.
  * @param {Chat} chat
  * @param {Unsent | undefined} unsent
  * @param {string} me

@@ -40,7 +40,7 @@ export class ChatView {
     this.#messages.stop();
   }
 
-  /** Goes to a message. @param {string} message_id */
+  /** Scrolls to a message. @param {string} message_id */
   goTo(message_id) {
     void this.#messages.goTo(message_id);
   }

@@ -1,11 +1,11 @@
-// The dialog that leads to the messages of a day.
+// The dialog that shows the messages of a day.
 
 import { texts } from "../languages/language.js";
 import { Invalid } from "./form.js";
 import { FormModal } from "./modal.js";
 
 export class DateDialog extends FormModal {
-  /** @param {(day: Date) => void} go to the beginning of a day */
+  /** @param {(day: Date) => void} go shows the beginning of a day */
   constructor(go) {
     const today = localDate(new Date());
     const attributes = { type: "date", max: today, required: true, autofocus: true };
@@ -18,7 +18,7 @@ export class DateDialog extends FormModal {
   }
 }
 
-/** The day as a date field has it, such as 2026-11-28. @param {Date} day */
+/** The day in the format of a date field, such as 2026-11-28. @param {Date} day */
 function localDate(day) {
   return [day.getFullYear(), day.getMonth() + 1, day.getDate()].map((part) => String(part).padStart(2, "0")).join("-");
 }

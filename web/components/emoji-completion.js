@@ -1,5 +1,5 @@
-// Completes shortcodes such as `:tada:` in a text field: a list of emoji above the field while one is being typed. The
-// focus stays in the field.
+// Completes shortcodes such as `:tada:` in a text field: a list of emoji above the field while a shortcode is typed.
+// The focus stays in the field.
 
 import { Catalogue, loadCatalogue } from "../emoji/catalogue.js";
 import { choices, toned } from "../emoji/choices.js";
@@ -19,9 +19,9 @@ export class EmojiCompletion {
   #catalogue = null;
   /** @type {readonly Emoji[]} */
   #found = [];
-  /** The chosen one of those found. */
+  /** The index of the chosen emoji. */
   #at = 0;
-  /** The shortcode is between these places of the text. */
+  /** The start and the end of the shortcode in the text. */
   #start = 0;
   #end = 0;
 
@@ -33,7 +33,7 @@ export class EmojiCompletion {
     field.addEventListener("blur", () => this.#close());
     for (const type of ["click", "keyup"])
       field.addEventListener(type, () => field.selectionStart !== this.#end && this.#close());
-    // Keyboards of phones compose every word: then the list can be tapped, but takes no key and replaces nothing.
+    // Keyboards of phones compose every word: the list then accepts taps, but uses no keys and replaces no text.
     field.addEventListener("input", (event) => this.#look(/** @type {InputEvent} */ (event).isComposing));
   }
 
@@ -97,7 +97,7 @@ export class EmojiCompletion {
     try {
       this.#catalogue = await loadCatalogue();
     } catch {
-      return; // the next shortcode tries again
+      return; // the next shortcode loads it again
     }
     if (document.activeElement === this.#field) this.#look();
   }
@@ -118,11 +118,11 @@ export class EmojiCompletion {
   }
 }
 
-/** Safari ends a composition before the Enter that accepts it: the key has this code. @param {KeyboardEvent} event */
+/** Safari ends a composition before its final Enter, which has the keyCode 229. @param {KeyboardEvent} event */
 const isForInputMethod = ({ isComposing, keyCode }) => isComposing || keyCode === 229;
 
 /**
- * Puts a text in place of the selection, as if it was typed: it can be undone.
+ * Replaces the selection by a text, as typing does: the person can undo it.
  * @param {HTMLTextAreaElement} field
  * @param {string} text
  */

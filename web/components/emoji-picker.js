@@ -14,9 +14,9 @@ import { placeBeside, setExpanded } from "./place.js";
 /** @import {Emoji} from "../emoji/catalogue.js" */
 /** @import {Part, Row} from "../emoji/grid.js" */
 
-/** Of the emoji used last. */
+/** The icon of the emoji used last. */
 const RECENT_ICON = "🕘";
-/** Of the groups of the catalogue, in their order. */
+/** The icons of the groups, in the order of the catalogue. */
 const GROUP_ICONS = ["😀", "👋", "🐻", "🍎", "✈️", "⚽", "💡", "❤️", "🏁"];
 const groupNames = () => [
   texts.picker.smileys,
@@ -46,7 +46,7 @@ class EmojiPicker {
   #catalogue = null;
   /** @type {Grid<Emoji>} */
   #grid = new Grid([], { columns: 1, cell: 1, heading: 1 });
-  /** The number of the cell in the tab order. */
+  /** The number of the cell that is in the tab order. */
   #at = 0;
 
   constructor() {
@@ -62,14 +62,14 @@ class EmojiPicker {
 
   /** @param {HTMLElement} opener @param {(emoji: string) => void} done */
   open(opener, done) {
-    if (this.#isOpen && opener === this.#opener) return; // which now closes the picker
+    if (this.#isOpen && opener === this.#opener) return; // its click now closes the picker
     if (!this.#element.isConnected) document.body.append(this.#element);
     [this.#opener, this.#done, this.#isOpen] = [opener, done, true];
     this.#root.render();
     this.#element.showPopover();
     this.#resized();
     setExpanded(opener, true);
-    // Not for the click that opens it.
+    // Later, so that the click that opens the picker does not close it.
     setTimeout(() => this.#isOpen && this.#setTarget(this.#element));
     // On a touch screen the keyboard would cover the emoji.
     if (matchMedia("(hover: hover)").matches) this.#input?.focus();
@@ -88,7 +88,7 @@ class EmojiPicker {
     if (this.#isOpen) this.#resized();
   }
 
-  /** The opener closes this popover. @param {HTMLElement | null} popover */
+  /** Sets the popover that the opener closes. @param {HTMLElement | null} popover */
   #setTarget(popover) {
     const button = /** @type {HTMLButtonElement | null} */ (this.#opener);
     if (button) [button.popoverTargetElement, button.popoverTargetAction] = [popover, "hide"];
@@ -162,7 +162,7 @@ class EmojiPicker {
     ];
   }
 
-  /** The buttons that lead to the groups. @param {readonly Part<Emoji>[]} parts */
+  /** The buttons that scroll to the groups. @param {readonly Part<Emoji>[]} parts */
   #groupsView(parts) {
     if (this.#query || parts.length === 0) return null;
     const top = this.#scroller?.scrollTop ?? 0;
@@ -275,7 +275,7 @@ class EmojiPicker {
     );
   }
 
-  /** Rows that are not rendered leave their room. @param {number} at @param {number} height @param {number} before */
+  /** Leaves space for the unrendered rows. @param {number} at @param {number} height @param {number} before */
   #setHeight(at, height, before) {
     const rows = /** @type {HTMLElement | undefined} */ (this.#element.querySelectorAll(".emoji-rows")[at]);
     rows?.style.setProperty("height", `${height}px`);
@@ -315,7 +315,7 @@ class EmojiPicker {
     if (bar) {
       moveFocus(event, /** @type {HTMLElement[]} */ ([...bar.children]), bar.children.length);
     } else if (key === "Enter" && chosen) {
-      event.preventDefault(); // or the field that gets the focus would get a line break
+      event.preventDefault(); // or the key adds a line break in the field that receives the focus
       this.#choose(chosen);
     } else if (target.closest(".emoji-scroller")) {
       const next = this.#grid.move(this.#at, mirrored(key));
@@ -349,7 +349,7 @@ class EmojiPicker {
 /** @type {EmojiPicker | null} */
 let picker = null;
 
-/** Opens the picker. @param {HTMLElement} opener @param {(emoji: string) => void} done gets the chosen emoji */
+/** Opens the picker. @param {HTMLElement} opener @param {(emoji: string) => void} done receives the chosen emoji */
 export function pickEmoji(opener, done) {
   picker ??= new EmojiPicker();
   picker.open(opener, done);

@@ -1,4 +1,4 @@
-// The state of a form: the problem of each field, and whether it is being sent. The browser holds what is typed.
+// The state of a form: the problem of each field, and whether the form is being sent. The inputs hold the values.
 
 import { explain, Problem } from "../api.js";
 import { h, Root } from "../view.js";
@@ -40,12 +40,12 @@ export class Form {
   #id = ++made;
   /** @type {Values} by field name */
   #problems = {};
-  /** The failure that concerns no field. */
+  /** The failure that concerns no single field. */
   #error = "";
   /** @type {HTMLFormElement | undefined} */
   #element;
 
-  /** @param {Root} root @param {(values: Values) => Promise<unknown>} send throws what keeps the form open */
+  /** @param {Root} root @param {(values: Values) => Promise<unknown>} send throws a fault to keep the form open */
   constructor(root, send) {
     this.#root = root;
     this.#send = send;
@@ -81,7 +81,7 @@ export class Form {
     );
   }
 
-  /** The place of a failure that concerns no field. */
+  /** The line that shows a failure that concerns no single field. */
   error() {
     return h("p", { class: "note error", role: "alert", key: "error" }, this.#error);
   }
@@ -102,7 +102,7 @@ export class Form {
   }
 
   /**
-   * Runs an action of the form, one at a time. Shows its failure, and moves the focus to the field.
+   * Runs an action of the form, one at a time. Shows its failure, and moves the focus to the invalid field.
    * @param {() => Promise<unknown>} act
    */
   async run(act) {

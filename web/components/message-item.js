@@ -1,5 +1,5 @@
-// One message: its bubble with its state and, at the end of a group, its time; beside an active one the buttons, and the
-// time of any message; below it the reactions, and the remedies of a failed message.
+// One message: its bubble with its state and, at the end of a group, its time; beside an active message its buttons,
+// and always its time; below the bubble the reactions, and the remedies of a failed message.
 
 import { displayName, exactTime, isOnlyEmoji, nameList, timeOfDay, withLinks } from "../format.js";
 import { icon } from "../icons.js";
@@ -28,7 +28,7 @@ const STATE_ICONS = /** @type {const} */ ({
  * @param {App} app
  * @param {Extract<Row, {kind: "message"}>} row
  * @param {{isActive: boolean, isFocused: boolean, isMarked: boolean}} state The active messages are the focused one,
- * whose buttons are in the tab order, and the one under the pointer. A link led to a marked one.
+ * whose buttons are in the tab order, and the message under the pointer. A marked message was opened by a link.
  */
 export function messageItem(app, { key, message, own, first, last }, { isActive, isFocused, isMarked }) {
   const { chats } = app;
@@ -80,11 +80,11 @@ function text(body) {
   return h("span", { class: isOnlyEmoji(body) ? "text large" : "text" }, pieces);
 }
 
-/** Whether an address is that of a message on this page. @param {string} url */
+/** Whether an address links to a message on this page. @param {string} url */
 const leadsHere = (url) => url.startsWith(`${location.origin}/#`) && placeIn(new URL(url).hash).message_id !== "";
 
 /**
- * The time of the last message of a group, and the state of an own one.
+ * The time of the last message of a group, and the state of the user's own message.
  * @param {Message} message
  * @param {boolean} last
  * @param {keyof typeof STATE_ICONS | null} state
@@ -114,10 +114,10 @@ function aside(app, message, { last, tabindex, toggle }) {
 }
 
 /**
- * A button that opens something.
+ * A button that opens a dialog or a menu.
  * @param {string} label
  * @param {Parameters<typeof icon>[0]} name of its icon
- * @param {"dialog" | "menu"} kind of what it opens
+ * @param {"dialog" | "menu"} kind of the opened popup
  * @param {number} tabindex
  * @param {(opener: HTMLElement) => void} open
  */
@@ -156,7 +156,7 @@ function stateOf({ chats, sync }, message) {
   return progress(message, chats.of(message.chat_id).marks, chats.me.user_id);
 }
 
-/** The reason of a failed message, and what to do about it. @param {App} app @param {Message} message */
+/** The reason of a failed message, and its remedies. @param {App} app @param {Message} message */
 function remedies({ sending }, message) {
   const retry = { class: "text-button", type: "button", onclick: () => sending.retry(message) };
   const discard = { class: "text-button soft", type: "button", onclick: () => sending.discard(message) };

@@ -24,9 +24,9 @@ const SCREENS_AHEAD = 1.5;
 const MOST_AHEAD = 1_500;
 /** Messages among which one that was just accepted is looked for, besides as many as are waiting. */
 const RECENT = 50;
-/** A message to which a link led is marked for this time. */
+/** A message that a link opened is marked for this time. */
 const MARKED_MS = 2_500;
-/** It is shown below this share of the view, so that some of what was before it is seen. */
+/** The marked message is shown below this share of the view, so that some earlier messages are visible. */
 const VIEW_ABOVE = 1 / 3;
 
 export class MessageList {
@@ -43,11 +43,11 @@ export class MessageList {
   #messages = [];
   /** Whether the chat is loaded and its first position is chosen. */
   #isOpened = false;
-  /** The id of the message at which to open, or of a moment; empty for the first unread message, or the end. */
+  /** The id of the message at which to open, or the id for a time; empty for the first unread message, or the end. */
   #target;
   /** Where the next rendering scrolls to. @type {"" | "end" | "unread" | "marked"} */
   #goal = "";
-  /** The key of the message to which a link led, for a short time. */
+  /** The key of the marked message, for a short time. */
   #marked = "";
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #markTimer;
@@ -95,7 +95,7 @@ export class MessageList {
     this.#app.root.invalidate();
   }
 
-  /** Goes to the message with this id, or to the first one after it, and marks it. @param {string} id */
+  /** Scrolls to the message with this id, or to the first message after the id, and marks it. @param {string} id */
   async goTo(id) {
     this.#target = id;
     this.#isOpened = false;
@@ -168,7 +168,7 @@ export class MessageList {
     );
   }
 
-  /** The lines of a day, below its name, which stays in view while they do. @param {Day} day */
+  /** The lines of a day, below its name; the name is in view while a line is. @param {Day} day */
   #day({ key, at_ms, rows }) {
     const name = mark("day", "day", dayLabel(at_ms, Date.now()));
     return h("div", { role: "list", key }, name, rows.map((row) => this.#row(row)));
@@ -185,7 +185,7 @@ export class MessageList {
 
   // ---- the part on the page
 
-  /** Goes to the target in a chat that is loaded now, else to its first unread message, or to its end. */
+  /** Scrolls to the target when the chat is loaded, else to its first unread message, or to its end. */
   #choosePosition() {
     this.#isOpened = true;
     const { chats } = this.#app;
@@ -341,7 +341,7 @@ export class MessageList {
 
   /** @param {EventTarget | null} target that has the focus now */
   #focusMoved(target) {
-    const isInPopover = target instanceof Element && target.closest("[popover]"); // a button of the message opened it
+    const isInPopover = target instanceof Element && target.closest("[popover]"); // opened by a button of the message
     if (isInPopover || keyAt(target) === this.#focused) return;
     this.#focused = keyAt(target);
     this.#app.root.invalidate();

@@ -42,7 +42,7 @@ export class FormModal extends Modal {
    * @param {string} title
    * @param {string} action
    * @param {readonly Field[]} fields
-   * @param {(values: Values) => Promise<unknown>} save throws what keeps the dialog open
+   * @param {(values: Values) => Promise<unknown>} save throws a fault to keep the dialog open
    * @param {...Children} before
    */
   constructor(title, action, fields, save, ...before) {

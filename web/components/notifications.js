@@ -1,4 +1,4 @@
-// Notifications in the page: tells the notifier what is on the screen, and asks once whether the person wants them.
+// Notifications in the page: tracks the chat on the screen, and asks once whether to show notifications.
 
 import * as banners from "../banners.js";
 import { texts } from "../languages/language.js";
@@ -16,7 +16,7 @@ export class Notifications {
   #app;
   #shownChat;
   #tabs = new Tabs();
-  /** The chat whose end was on the screen last; empty if none was. */
+  /** The chat whose end was on the screen last; empty if there was none. */
   #shown = "";
   #notifier;
 
@@ -51,16 +51,16 @@ export class Notifications {
     this.#notifier.arrived(message);
   }
 
-  /** Something else may be on the screen now. */
+  /** Called after each rendering: another chat may be on the screen now. */
   rendered() {
     const chat_id = this.#shownChat();
     if (chat_id === this.#shown) return;
     this.#shown = chat_id;
     this.#tabs.show(chat_id);
-    if (chat_id) banners.close(chat_id); // perhaps a tab has shown it that is closed
+    if (chat_id) banners.close(chat_id); // a tab that is closed now may have shown it
   }
 
-  /** The question, after the first message that was sent; not while the page says that the connection is lost. */
+  /** The question, after the first sent message; not while the page shows that the connection is lost. */
   view() {
     const { sending, settings, sync } = this.#app;
     const state = { hasSent: sending.hasSent && sync.isReachable, desktop: settings.get("desktop"), permission: banners.permission() };

@@ -13,7 +13,7 @@ export function placeBeside(popover, opener) {
 }
 
 /**
- * Marks the opener of a popover; one that is only shown on hover stays visible.
+ * Marks the opener of a popover; an opener that is only shown on hover stays visible.
  * @param {HTMLElement} opener
  * @param {boolean} isOpen
  */

@@ -1,5 +1,5 @@
-// The few emoji that are usual reactions, and the way to all others. The page has one, shown beside the message that
-// opened it.
+// The picker of the usual reactions, with a button for all other emoji. The page has one, shown beside the message
+// that opened it.
 
 import { moveFocus } from "../focus.js";
 import { choices } from "../emoji/choices.js";
@@ -32,7 +32,7 @@ const root = new Root(home, () => {
     props,
     REACTIONS.map(([emoji, nameOf]) => {
       const name = nameOf();
-      const toned = withTone(emoji, choices.tone); // of these, only the thumb has skin tones
+      const toned = withTone(emoji, choices.tone); // of the usual reactions, only the thumb has skin tones
       return h("button", { type: "button", "aria-label": name, title: name, onclick: () => choose(toned) }, toned);
     }),
     h("button", { ...more, "aria-haspopup": "dialog", onclick: showAll }, icon("more")),

@@ -25,7 +25,7 @@ export class ScrollAnchor {
    * @param {HTMLElement} scroller
    * @param {HTMLElement} lines in the scroller
    * @param {string} selector of the lines that keep their order and can serve as the anchor
-   * @param {() => void} moved called after each scroll and each change of sizes, except those of `restore`
+   * @param {() => void} moved called after each scroll and each change of sizes, except the scrolls of `restore`
    */
   constructor(scroller, lines, selector, moved) {
     this.#scroller = scroller;
@@ -59,9 +59,9 @@ export class ScrollAnchor {
   }
 
   /**
-   * Scrolls up to a line, if it is above the view or covered there.
+   * Scrolls up to a line, if the line is above the view or covered at its top.
    * @param {Element | null} element
-   * @param {number} [above] pixels that stay free above it, at least what covers the top of the view
+   * @param {number} [above] pixels that stay free above the line, at least the covered height at the top of the view
    */
   upTo(element, above = 0) {
     if (!element) return;
@@ -108,7 +108,7 @@ export class ScrollAnchor {
     return `${scrollHeight} ${clientHeight}`;
   }
 
-  /** The person scrolled, or sizes have changed; or the browser reports what `restore` has just done. */
+  /** The person scrolled, or sizes have changed; or the browser reports the scroll of `restore`. */
   #changed() {
     const isSame = this.#sizes === this.#sizesNow;
     if (isSame && this.#top === this.#scroller.scrollTop) return;

@@ -20,7 +20,7 @@ import { turnOn } from "./notifications.js";
 const SHORTEST_PASSWORD = 10;
 
 /**
- * A group of radio buttons: the words of each value.
+ * A group of radio buttons: the label of each value.
  * @typedef {{name: Setting, label: string, values: [string, string][]}} Group
  */
 /** @returns {readonly Group[]} */
@@ -57,16 +57,16 @@ const look = () => [
 
 export class SettingsDialog extends Modal {
   #app;
-  /** Rises each time it is opened, so that no form keeps what was typed. */
+  /** Rises each time the dialog is opened, so that no form keeps earlier input. */
   #opened = 0;
-  /** Why the sign-ins could not be loaded or ended; empty without a failure. */
+  /** The failure to load or end sign-ins; empty if there is none. */
   #problem = "";
-  /** Null while they are being loaded. @type {readonly SignInDetails[] | null} */
+  /** Null while the sign-ins are loading. @type {readonly SignInDetails[] | null} */
   #signIns = null;
   #isPasswordShown = false;
   #isPasswordChanged = false;
   #isDeleting = false;
-  /** The inputs that are on or off. @type {Map<string, HTMLInputElement>} */
+  /** The radio buttons and checkboxes, by key. @type {Map<string, HTMLInputElement>} */
   #inputs = new Map();
 
   /** @param {App} app */
@@ -117,7 +117,7 @@ export class SettingsDialog extends Modal {
     return h("fieldset", { class: "choices" }, h("legend", {}, label), radios);
   }
 
-  /** Each language in itself. The change reloads the page, so it needs a storage that keeps it and what is unsent. */
+  /** Names each language in itself. A change reloads the page, so the browser must keep the choice and unsent texts. */
   #language() {
     const { settings, sending } = this.#app;
     const choices = [
@@ -182,7 +182,7 @@ export class SettingsDialog extends Modal {
     const key = `${name} ${value}`;
     this.root.after(() => {
       const input = this.#inputs.get(key);
-      if (input) input.checked = isChecked; // the browser may show what the person tried, or what another tab replaced
+      if (input) input.checked = isChecked; // after a refused change, or a change in another tab
     });
     const input = {
       ...{ type, name, value, disabled: isDisabled },
@@ -227,7 +227,7 @@ export class SettingsDialog extends Modal {
     return this.#read((api) => api.signIns());
   }
 
-  /** Ends sign-ins, and reads what is left. @param {(api: Api) => Promise<unknown>} end */
+  /** Ends sign-ins, and reads the remaining ones. @param {(api: Api) => Promise<unknown>} end */
   #end(end) {
     return this.#read(async (api) => {
       await end(api);

@@ -36,7 +36,7 @@ const passwordField = () => ({
 /** @typedef {"signIn" | "create" | "reset"} Purpose */
 
 /**
- * The texts of the form; `other` leads to another purpose.
+ * The texts of the form; `other` switches to another purpose.
  * @param {Purpose} purpose
  * @returns {{title: string, lead: string, submit: string, other: string}}
  */

@@ -10,18 +10,18 @@ import { personRow } from "./people-search.js";
 /** @import {App} from "./app-shell.js" */
 /** @import {Profile} from "../types.js" */
 
-/** People that are shown: some of those with an account. The search finds the others. */
+/** The most people that are shown. The search finds all other people with an account. */
 const MAX_PEOPLE = 10;
-/** The age at which they are loaded again, in milliseconds: somebody may have created an account. */
+/** The people are loaded again after this time: somebody may have created an account. */
 const REFRESH_MS = 30_000;
-/** An invite from here: how many accounts can be created with it, and how many days it is valid. */
+/** The number of accounts that an invite from this page can create, and the days until it expires. */
 const INVITE = { uses: 10, days: 7 };
 const DAY_MS = 24 * 60 * 60 * 1000;
 
 export class Start {
   #app;
   #open;
-  /** Null until they are loaded. @type {Profile[] | null} */
+  /** Null until the people are loaded. @type {Profile[] | null} */
   #people = null;
   #asked_ms = -Infinity;
   #failure = "";
@@ -73,7 +73,7 @@ export class Start {
     this.#app.root.invalidate();
   }
 
-  /** Creates an invite and shows its link. The modules of the admin page do it, and are loaded for that. */
+  /** Creates an invite and shows its link. Loads the modules of the admin page for this. */
   async #invite() {
     this.#isInviting = true;
     this.#inviteFailure = "";

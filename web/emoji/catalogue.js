@@ -8,14 +8,14 @@ import { bare } from "./tones.js";
 /**
  * @typedef {object} Emoji
  * @property {string} emoji without a skin tone
- * @property {string} version of Emoji that added it; empty for one that every browser draws
+ * @property {string} version of Emoji that added it; empty for an emoji that every browser draws
  * @property {boolean} hasTones
  * @property {readonly string[]} codes its shortcodes, the usual one first
  * @property {string} name in the page's language
  * @property {string} keywords separated by spaces
  */
 
-/** Languages with names. */
+/** The languages with names of emoji. */
 const LANGUAGES = ["en", "de", "ar"];
 
 export class Catalogue {
@@ -36,7 +36,7 @@ export class Catalogue {
     this.#ranking = new Ranking(all);
   }
 
-  /** The emoji in any of its forms, such as with a skin tone. @param {string} emoji */
+  /** The catalogue's entry for any form of an emoji, such as with a skin tone. @param {string} emoji */
   find(emoji) {
     return this.#byEmoji.get(bare(emoji));
   }
@@ -58,7 +58,7 @@ export class Catalogue {
 }
 
 /**
- * The emoji in the format of the data files; see the generator.
+ * Reads the emoji from the data files; their format is in the generator.
  * @param {string} emoji
  * @param {string} names
  * @returns {Emoji[][]}
@@ -85,7 +85,7 @@ function parseOne(line, names) {
 /** @type {Promise<Catalogue> | null} */
 let loading = null;
 
-/** The catalogue with the emoji that this browser can draw, loaded once. Rejects if it can't be loaded now. */
+/** The catalogue with the emoji that this browser can draw, loaded once. Rejects if the data can't be loaded now. */
 export function loadCatalogue() {
   loading ??= load().catch((error) => {
     loading = null;

@@ -6,7 +6,7 @@ import { MODIFIERS, withTone } from "./tones.js";
 /** @import {Emoji} from "./catalogue.js" */
 
 const KEY = "rookery.emoji";
-/** Emoji that are kept: three rows of the picker. */
+/** The number of emoji that are kept: three rows of the picker. */
 export const MAX_RECENT = 21;
 
 export class Choices {
@@ -34,17 +34,17 @@ export class Choices {
     return recent.filter((emoji) => typeof emoji === "string").slice(0, MAX_RECENT);
   }
 
-  /** The person used an emoji. @param {string} emoji without a skin tone */
+  /** Called when the person uses an emoji. @param {string} emoji without a skin tone */
   used(emoji) {
     this.#write({ tone: this.tone, recent: [emoji, ...this.recent.filter((other) => other !== emoji)] });
   }
 
-  /** Forgets them, at sign-out. */
+  /** Removes the choices, at sign-out. */
   clear() {
     this.#storage.removeItem(KEY);
   }
 
-  /** Another tab may have written them. @returns {{tone?: unknown, recent?: unknown}} */
+  /** Not cached: another tab may have changed the choices. @returns {{tone?: unknown, recent?: unknown}} */
   #read() {
     return Object(parsed(this.#storage.getItem(KEY)));
   }
@@ -55,7 +55,7 @@ export class Choices {
   }
 }
 
-/** The choices of the page's person. */
+/** The choices of the person at this page. */
 export const choices = new Choices(new SafeStorage(() => localStorage));
 
 /** The emoji in the person's skin tone. @param {Pick<Emoji, "emoji" | "hasTones">} emoji */

@@ -1,5 +1,5 @@
-// Leaves out the emoji that this browser can't draw: of newer versions of Emoji than its fonts, and flags on systems
-// that have none. One emoji of each version is drawn, once.
+// Leaves out the emoji that this browser can't draw: emoji of newer versions than its fonts, and flags on systems
+// without flags. Draws one emoji of each version, once.
 
 /** @import {Emoji} from "./catalogue.js" */
 
@@ -12,7 +12,7 @@ const FLAG = /^\p{Regional_Indicator}/u;
  * @param {(emoji: string) => boolean} [isDrawn]
  */
 export function drawn(groups, isDrawn = drawing()) {
-  if (!isDrawn(KNOWN)) return groups; // the browser hides from pages how it draws
+  if (!isDrawn(KNOWN)) return groups; // the browser hides drawn pixels from pages
   const all = groups.flat();
   const versions = [...new Set(all.map(({ version }) => version))];
   const missing = new Set(
@@ -24,7 +24,7 @@ export function drawn(groups, isDrawn = drawing()) {
   return groups.map((group) => group.filter(isShown));
 }
 
-/** Tests whether an emoji is drawn as one picture, which has its own colours. */
+/** Tests whether an emoji is drawn as one picture, in its own colours. */
 function drawing() {
   const context = Object.assign(document.createElement("canvas"), { width: SIZE, height: SIZE }).getContext("2d", {
     willReadFrequently: true,

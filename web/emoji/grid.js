@@ -1,4 +1,4 @@
-// The rows of the picker: sections of cells in columns, of which only those near the view are rendered.
+// The rows of the picker: sections of cells in columns, of which only the rows near the view are rendered.
 
 /**
  * @template Cell
@@ -9,7 +9,7 @@
  */
 
 /**
- * A section as far as it is rendered. Heights are in pixels.
+ * The rendered part of a section. Heights are in pixels.
  * @template Cell
  * @typedef {object} Part
  * @property {string} title
@@ -17,13 +17,13 @@
  * @property {number} top of the section, from the top of the grid
  * @property {number} count of all its rows
  * @property {number} height of all its rows
- * @property {number} before height of the rows that are not rendered before the first one
- * @property {readonly Row<Cell>[]} rows those near the view
+ * @property {number} before height of the unrendered rows before the first rendered row
+ * @property {readonly Row<Cell>[]} rows the rendered rows, near the view
  */
 
-/** Rows beyond the view that are rendered at each side. */
+/** Rows that are rendered above and below the view. */
 const SPARE_ROWS = 4;
-/** Rows by which Page Down goes on. */
+/** Rows by which Page Down moves. */
 const PAGE_ROWS = 6;
 
 /** @template Cell */
@@ -58,7 +58,7 @@ export class Grid {
   }
 
   /**
-   * The sections with their rows in a view.
+   * The sections with their rendered rows for a view.
    * @param {number} top of the view, in pixels from the top of the grid
    * @param {number} bottom
    * @returns {Part<Cell>[]}
@@ -83,7 +83,7 @@ export class Grid {
   }
 
   /**
-   * The place to which a view has to scroll so that it shows a cell below the heading of its section.
+   * The scroll position at which the view shows a cell, below the heading of its section.
    * @param {number} at
    * @param {number} top of the view at present
    * @param {number} height of the view
@@ -96,7 +96,7 @@ export class Grid {
   }
 
   /**
-   * The cell to which a key leads; null if the key leads nowhere.
+   * The cell to which a key moves; null if the key moves to none.
    * @param {number} at
    * @param {string} key such as ArrowDown
    */

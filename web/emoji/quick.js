@@ -1,4 +1,4 @@
-// The emoji that react with one press, with their names for screen readers.
+// The emoji for reactions with one press, with their names for screen readers.
 
 import { texts } from "../languages/language.js";
 

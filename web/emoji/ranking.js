@@ -2,7 +2,7 @@
 
 /** @import {Emoji} from "./catalogue.js" */
 
-/** How well a word of the search fits, from the best. An emoji's rank is the sum over the words. */
+/** The rank of a match, the best first. An emoji's rank is the sum over the words of the query. */
 const RANK = { code: 0, codeBegins: 1, name: 2, nameBegins: 3, keyword: 4, keywordBegins: 5 };
 
 /**
@@ -14,10 +14,10 @@ export class Ranking {
   /** @type {Words[]} */
   #all;
 
-  /** @param {readonly Emoji[]} all in the order in which equally good ones are found */
+  /** @param {readonly Emoji[]} all in the order for equal ranks */
   constructor(all) {
     const lines = all.map(({ name, codes, keywords }) => `${name} ${codes.join(" ")}|${keywords}`);
-    // All at once: a text at a time takes ten times as long.
+    // All texts in one call: separate calls take ten times as long.
     const plainLines = plain(lines.join("\n")).split("\n");
     this.#all = all.map((emoji, at) => {
       const [name = "", keywords = ""] = (plainLines[at] ?? "").split("|");
@@ -25,7 +25,7 @@ export class Ranking {
     });
   }
 
-  /** The emoji that fit each word of the query, the best first; none for an empty query. @param {string} query */
+  /** The emoji that match each word of the query, the best first; none for an empty query. @param {string} query */
   search(query) {
     const code = query.trim().toLowerCase().replace(/\s+/g, "_");
     const words = plain(query).split(" ").filter(Boolean);
@@ -38,7 +38,7 @@ export class Ranking {
   }
 }
 
-/** Words without case and accents, with spaces between them; `|` and line feed stay. @param {string} text */
+/** The text in lower case without accents and punctuation; `|` and line feeds stay. @param {string} text */
 function plain(text) {
   const letters = text.toLowerCase().normalize("NFKD").replace(/\p{M}/gu, "");
   return letters.replace(/[^\p{L}\p{N}|\n]+/gu, " ");
@@ -48,7 +48,7 @@ function plain(text) {
 function rankOf({ codes, name, keywords }, code, words) {
   if (codes.includes(` ${code} `)) return RANK.code;
   const at = codes.indexOf(` ${code}`);
-  if (at >= 0) return RANK.codeBegins + (codes.indexOf(" ", at + 1) - at) / 100; // a short one is likelier
+  if (at >= 0) return RANK.codeBegins + (codes.indexOf(" ", at + 1) - at) / 100; // prefers short shortcodes
   let sum = 0;
   for (const word of words) {
     if (name.includes(` ${word} `)) sum += RANK.name;

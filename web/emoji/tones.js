@@ -15,7 +15,7 @@ export const toneNames = () => [
 ];
 
 /**
- * The emoji with a skin tone, the same for each person and hand in it. The caller knows that the emoji can have one.
+ * The emoji with one skin tone for all its people and hands. The caller checks that the emoji supports skin tones.
  * @param {string} emoji without a tone
  * @param {number} tone
  */
@@ -27,5 +27,5 @@ export function withTone(emoji, tone) {
   return emoji.split("\u200d").map(tonedPart).join("\u200d");
 }
 
-/** The emoji without skin tones and selectors of its presentation: the same for all its forms. @param {string} emoji */
+/** The emoji without skin tones and variation selectors: the same for all its forms. @param {string} emoji */
 export const bare = (emoji) => emoji.replace(/[🏻-🏿\ufe0f]/gu, "");

@@ -1,5 +1,5 @@
 // The language of the admin page: chosen as on the chat page, with catalogues of its own, which the chat page does not
-// load. `en.js` says which texts there are.
+// load. `en.js` lists all texts.
 
 import { intl } from "../../languages/intl.js";
 import { useLanguage } from "../../languages/language.js";
@@ -18,7 +18,7 @@ export const CATALOGUES = {
 /** The texts of the language in use. @type {Texts} */
 export let texts = en;
 
-/** Formats numbers and lists as the texts have them. */
+/** Formats numbers and lists for this language. */
 export let { number, list } = intl("en");
 
 /** Uses a language from now on. @param {string} chosen a code; another, such as "system", for the browser's */
