@@ -1,19 +1,19 @@
 // The service worker of the chat page: keeps the page and its files in this browser, so that it opens without a
-// connection. Everything else (the API, sessions, the admin page, `/docs`) goes to the network as if it were not there.
+// connection. All other requests (the API, sessions, the admin page, `/docs`) go to the network unchanged.
 
 /** The path of the newest version, filled in by `bff/site.py`: when it changes, browsers install this script again. */
 const VERSION = "{{assets}}";
-/** The one cache: the page as it was opened last, the files of its version, and those of the version before. */
+/** The only cache: the last opened page, the files of its version, and the files of the previous version. */
 const CACHE = "rookery";
-/** Modules that the page loads when they are needed, also without a connection; besides the catalogues in use. */
+/** Modules that the page loads on demand, also without a connection. The catalogues in use are kept as well. */
 const LATER = ["components/settings.js", "components/emoji-picker.js", "emoji/grid.js"];
-/** A page that takes longer is opened as it was kept, in milliseconds. */
+/** If the server takes longer, the kept page is opened; in milliseconds. */
 const SLOW_MS = 3_000;
-/** The files of a version; without those of the admin page, which is of no use without a connection. */
+/** The files of a version, except the files of the admin page, which needs a connection. */
 const FILE = /^\/assets\/[0-9a-f]{16}\/(?!admin\/)/;
 
 /**
- * As much of the worker's scope as is used: the type checker knows a page's scope alone.
+ * The used part of the worker's scope: the type checker knows only the scope of a page.
  * @typedef {object} Client
  * @property {string} url
  * @property {() => Promise<unknown>} focus
@@ -32,7 +32,7 @@ const FILE = /^\/assets\/[0-9a-f]{16}\/(?!admin\/)/;
 const scope = /** @type {Scope} */ (/** @type {unknown} */ (self));
 
 scope.addEventListener("install", (event) => {
-  // It need not wait for open pages to close: their files have other paths than those of the new version.
+  // No need to wait until open pages close: their files and the new version's files have different paths.
   event.waitUntil(fetch("/", { cache: "no-cache" }).then(keep).then(() => scope.skipWaiting()));
 });
 
@@ -52,7 +52,7 @@ scope.addEventListener("notificationclick", (event) => {
   event.waitUntil(openChat(event.notification.data?.chat_id ?? ""));
 });
 
-/** Serves the open pages too, and tells them which version is the newest. */
+/** Serves the open pages too, and sends them the newest version. */
 async function begin() {
   await scope.clients.claim();
   for (const client of await pages()) client.postMessage({ version: VERSION });
@@ -61,7 +61,7 @@ async function begin() {
 const pages = () => scope.clients.matchAll({ type: "window", includeUncontrolled: true });
 
 /**
- * The page from the server; the kept one if the server is away, failing or slow.
+ * The page from the server; the kept page if the server is away, failing or slow.
  * @param {any} event
  * @returns {Promise<Response>}
  */
@@ -89,9 +89,10 @@ async function file(event) {
 }
 
 /**
- * Keeps a page with its scripts, styles and drawings, and what it loads later, and drops the files of older versions than the one before it.
+ * Keeps a page with its scripts, styles, drawings and the modules that it loads later. Drops the files of all versions
+ * but this one and the previous one.
  * @param {Response} page
- * @throws {TypeError} if a file could not be loaded; then the page before stays
+ * @throws {TypeError} if a file could not be loaded; then the previous page stays
  */
 async function keep(page) {
   if (!page.ok) throw new TypeError(`the page has the status ${page.status}`);
@@ -106,7 +107,7 @@ async function keep(page) {
   if (version === before) return;
   const catalogues = (await cache.keys()).flatMap(({ url }) => url.split(`${before}/languages/`)[1] ?? []);
   const later = [...LATER, ...catalogues.map((name) => `languages/${name}`)].map((path) => `${version}/${path}`);
-  // One that is gone in this version is not needed.
+  // A file that this version no longer has is not needed.
   await Promise.all(later.filter((path) => !files.includes(path)).map((path) => cache.add(path).catch(() => {})));
   for (const request of await cache.keys()) {
     const owner = versionOf(request.url);
