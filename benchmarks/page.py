@@ -2,9 +2,9 @@
 
     python benchmarks/page.py [MESSAGES ...]
 
-It opens the page on a slow line, new and again. For each number of messages in the chat, 2,000 and 100,000 unless
-others are given, it scrolls through all of them and returns to the newest. The server is a part of the page
-(`page.js`); CPU is that of the page's main thread.
+It opens the page on a slow line, new and again. For each number of messages in the chat, 2,000 and 100,000 by
+default, it scrolls through all messages and returns to the newest message. The server is a part of the page
+(`page.js`); CPU is the CPU time of the page's main thread.
 """
 
 import sys
@@ -33,7 +33,7 @@ SLOW_LINE = {"offline": False, "latency": 400, "downloadThroughput": 50_000, "up
 """Milliseconds of a round trip, and bytes a second: 400 kbit/s."""
 
 SLOWER = 4
-"""By how much the CPU is slowed down with it."""
+"""The factor by which the CPU is slowed down on the slow line."""
 
 SITE = Site(ROOT / "web")
 

@@ -198,7 +198,7 @@ def _handle_errors(app: QuartTrio, page_not_found: Callable[[], HttpResponse | N
 
 
 def _wants_page() -> bool:
-    """Whether the client prefers a page to JSON, as a browser does that opens an address."""
+    """Whether the client prefers a page to JSON, as a browser does when it opens an address."""
     return request.accept_mimetypes.best_match([MEDIA_TYPE, "application/json", "text/html"]) == "text/html"
 
 

@@ -16,7 +16,7 @@ MAX_PROFILES = 100
 """User ids in one query."""
 
 MAX_SIGN_INS = 100
-"""Sign-ins in the list of an account's."""
+"""Sign-ins in the list of an account."""
 
 MAX_ADDRESS = 300
 """Characters of a gateway's address."""

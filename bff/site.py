@@ -1,7 +1,7 @@
 """The page: the files of `web/`, in memory, under paths with the hash of their content; and their security policy.
 
-`/assets/HASH/main.js` is the file of the version with that hash, which never changes: a browser loads it once. The same
-file at `/main.js` is that of the newest version, which a browser revalidates.
+`/assets/HASH/main.js` is the file of the version with that hash, which never changes: a browser loads it once.
+`/main.js` is the file of the newest version, which a browser revalidates.
 """
 
 import gzip
@@ -38,25 +38,25 @@ PAGE = "index.html"
 """The file that is served for a folder."""
 
 WORKER = "sw.js"
-"""The service worker: the script whose change tells browsers that there is a new version."""
+"""The service worker: browsers detect a new version by a change of this script."""
 
 RECOVER = "recover.js"
-"""The script that loads a page again whose version this process does not have. It is found in every version."""
+"""The script that reloads a page if this process does not have its version. Every version has it."""
 
 NOT_FOUND = "not-found.html"
 """The page for an address without a page."""
 
 MAX_FILE_BYTES = 2 * 1024 * 1024
-"""Of a file, since all are cached; the whole page has under 120 KB, compressed."""
+"""The largest size of a file, since all files are in memory; the whole page has under 120 KB, compressed."""
 
 MAX_VERSIONS = 4
 """Versions in memory: a page that was opened before an update loads its other modules from its own version."""
 
 LOOK_SECONDS = 0.1
-"""The least time between two looks at the folder: one takes up to 2 ms, and anybody may open the page."""
+"""The least time between two scans of the folder: a scan takes up to 2 ms, and anybody may open the page."""
 
 YEAR = 31_536_000
-"""Seconds for which a browser uses a file of a version without asking."""
+"""Seconds for which a browser uses a file of a version without a request."""
 
 WORKER_POLICY = "default-src 'none'; connect-src 'self'; frame-ancestors 'none'"
 
@@ -65,7 +65,7 @@ _ASSETS = "{{assets}}"
 
 _PRELOADS = re.compile(r"\{\{preloads ([^}]+)\}\}")
 """In a page: links to these scripts and all modules that they import, in the order in which they are needed. A browser
-loads them at once, and not level by level."""
+loads these modules in parallel, not level by level."""
 
 _VERSIONED = re.compile(r"assets/([0-9a-f]{16})/(.+(?<!\.html))")
 """A file of a version. Pages have no such path, since their policy changes with the gateways."""
@@ -149,7 +149,7 @@ class Site:
         return self._newest
 
     def _stamps_on_disk(self) -> dict[str, _Stamp]:
-        """The files that are served, without links: those could lead out of the folder."""
+        """The served files, without links: a link could lead out of the folder."""
         stamps: dict[str, _Stamp] = {}
         folders = [""]
         while folders:
@@ -166,7 +166,7 @@ class Site:
                             status = entry.stat(follow_symlinks=False)
                             stamps[path] = (status.st_mtime_ns, status.st_size)
             except OSError:
-                pass  # the folder or a file is gone: the next look finds what is there instead
+                pass  # the folder or a file is gone: the next scan finds the files that replace it
         return stamps
 
     def _source(self, path: str, stamp: _Stamp) -> File | None:
@@ -177,7 +177,7 @@ class Site:
             return None
         try:
             return _file(path, (self._root / path).read_bytes())
-        except OSError:  # it is gone, or may not be read
+        except OSError:  # the file is gone, or must not be read
             return None
 
 
@@ -207,7 +207,7 @@ def _filled(path: str, version: Version) -> File:
 
 def modules_of(scripts: Sequence[str], files: Mapping[str, File]) -> list[str]:
     """The paths of the scripts and of all modules that they import statically, each once: script by script, and for
-    each the nearest ones first."""
+    each script the nearest modules first."""
     modules: dict[str, None] = {}
     for script in scripts:
         queue = [script]

@@ -30,5 +30,5 @@ class Fences:
         release without fences, and counts."""
         if epoch <= self.epoch:
             return epoch in (self.epoch, 0)
-        self.epoch = epoch  # its fence is among the unread ones: the owner publishes nothing before it is in force
+        self.epoch = epoch  # its fence is not read yet: the owner publishes nothing before its fence is in force
         return True

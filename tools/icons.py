@@ -11,8 +11,8 @@ from playwright.sync_api import sync_playwright
 WEB = Path(__file__).resolve().parent.parent / "web"
 
 ICONS = {"192": (192, 0.84, ""), "512": (512, 0.84, ""), "maskable": (512, 0.6, "#fbfaf7")}
-"""By name: the size in pixels, the share of it that the drawing fills, and the ground; empty for none. A system may cut
-a maskable icon down to a circle of four fifths of its size."""
+"""By name: the size in pixels, the share of the size that the drawing fills, and the background, empty for none. A
+system may cut a maskable icon to a circle of four fifths of its size."""
 
 
 def main() -> None:

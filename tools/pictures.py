@@ -1,9 +1,9 @@
-"""Take the pictures of `docs/`: the page in Chromium, with people who chat on a platform of their own.
+"""Take the pictures of `docs/`: the page in Chromium, with accounts and chats on a platform of its own.
 
     python -m tools.pictures [NAME ...]
 
-The ten of `docs/tour/`, `docs/page.png` and `docs/admin.png`, or the named ones. A picture is of the page as it is: the
-script clicks and types, and changes nothing in the page.
+The ten pictures of `docs/tour/`, `docs/page.png` and `docs/admin.png`, or the named pictures. A picture shows the real
+page: the script clicks and types, and changes nothing in the page.
 """
 
 import argparse
@@ -65,7 +65,7 @@ REACTED = "no gap, no duplicates"
 """The text of the message with reactions."""
 
 UNREAD = "jonas"
-"""The person whose messages Ada has not read."""
+"""The sender of the messages that Ada has not read."""
 
 RECORD_SECONDS = 1.0
 """Seconds until the last marks are in the archive."""
@@ -104,7 +104,7 @@ class Stage:
         self._browser = browser
 
     def open(self, size: tuple[int, int] = DESKTOP, **options: Any) -> "Window":
-        """Open the page in a new browser window. `options` are those of Playwright's `new_context`."""
+        """Open the page in a new browser window. `options` are options of Playwright's `new_context`."""
         width, height = size
         window: dict[str, Any] = {"locale": "en-GB"} | options
         context = self._browser.new_context(

@@ -108,7 +108,7 @@ def install_browser() -> None:
 
 
 def install_for_pages() -> None:
-    """Install what the tests of the page need: a browser, and axe."""
+    """Install the requirements of the page's tests: a browser and axe."""
     install_browser()
     install_node_modules()
 

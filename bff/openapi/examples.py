@@ -44,7 +44,7 @@ PYTHON = {
     "get_get_chat": 'chat = await api.chat("d-12-34")',
     "get_list_messages": 'page = await api.history("d-12-34", limit=20)',
 }
-"""Calls of the Python client, by operation: `api` is what `open_api` opens."""
+"""Calls of the Python client, by operation: `api` is the result of `open_api`."""
 
 
 def curl(method: str, path: str, operation: dict[str, Any]) -> str:

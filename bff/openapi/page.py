@@ -16,10 +16,10 @@ from shared.contract.errors import KINDS
 JSON = "application/json"
 
 _FORMS = PATTERNS | {ONE_LINE_PATTERN: "one line"}
-"""Patterns in words."""
+"""The words for patterns."""
 
 _FORMATS = {"int64": "digits"}
-"""Formats in words."""
+"""The words for formats."""
 
 
 @dataclass(frozen=True, slots=True)

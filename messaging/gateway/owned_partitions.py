@@ -76,7 +76,7 @@ class OwnedPartitions:
 
     def take_rebuilt(self) -> list[int]:
         """The partitions that have to be fenced now: their tails are complete, and no fence is on its way."""
-        if not self.rebuilding:  # after almost every fetch
+        if not self.rebuilding:  # the usual case after a fetch
             return []
         rebuilt = [
             part

@@ -12,7 +12,7 @@ from shared.contract.ids import MAX_ID
 
 MAX_CLIENT_NAME = 64
 MAX_EMOJI = 40
-"""Bytes; two people who kiss have 35."""
+"""Bytes; the emoji of two people who kiss takes 35."""
 MAX_PING = 128
 """Bytes."""
 
@@ -21,7 +21,7 @@ _PICTURE = (
     r"\u25aa\u25ab\u25b6\u25c0\u25fb-\u25fe\u2600-\u27bf\u2934\u2935\u2b05-\u2b07\u2b1b\u2b1c\u2b50\u2b55\u3030\u303d\u3297\u3299"
     r"\U0001f000-\U0001f1e5\U0001f200-\U0001f3fa\U0001f400-\U0001faff]"
 )
-"""A character that is an emoji alone. Blocks of pictures are whole, since each version of Unicode adds some there."""
+"""A character that is an emoji alone. Blocks of pictures are whole, since each version of Unicode adds pictures."""
 
 _ELEMENT = rf"{_PICTURE}(?:\ufe0f|[\U0001f3fb-\U0001f3ff]|[\U000e0020-\U000e007e]+\U000e007f)?"
 """A picture, and its presentation, its skin tone, or the tags of a flag."""

@@ -98,7 +98,7 @@ class Api:
         try:
             await self._request("GET", "/v1/me")
         except Refused as refused:
-            if refused.code != "internal":  # the code for a response that is no problem of ours
+            if refused.code != "internal":  # the code for a response that is not a Problem of Rookery
                 return
             reason = refused.message
         raise Unreachable(f"there is no Rookery at {self._http.base_url}: {reason}")

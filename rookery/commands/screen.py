@@ -16,7 +16,7 @@ LINE_UP = "\x1b[1A"
 TAB = " " * 4
 
 UNSAFE = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
-"""Categories of characters that control a terminal, the direction of text, or lines."""
+"""Unicode categories of the characters that control a terminal, the direction of text, or lines."""
 
 JOINERS = frozenset("\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}")
 """Characters of these categories that emoji and Persian words need."""
@@ -31,7 +31,7 @@ def printable(text: str) -> str:
 
 
 class Screen:
-    """Reads and shows lines. In a terminal, lines are shown above the one that is being typed."""
+    """Reads and shows lines. In a terminal, lines are shown above the line being typed."""
 
     def __init__(self, *, interactive: bool) -> None:
         self._interactive = interactive

@@ -74,7 +74,7 @@ async def find_server(url: str, ca_file: Path | None) -> None:
 
 
 async def create_account(url: str, name: str, password: str, invite: str, ca_file: Path | None) -> bool:
-    """Create the account; return False if that needs an invite and there is none. Raises RookeryError."""
+    """Create the account; return False if sign-up needs an invite and none is passed. Raises RookeryError."""
     async with open_api(url, name, password, ca_file=ca_file) as api:
         try:
             await api.register(invite=invite)
@@ -124,7 +124,7 @@ class TerminalChat:
         self._oldest = 0
         """The oldest message of the open chat that /history or /older has shown; 0 before that."""
         self._behind: set[str] = set()
-        """Chats, of the newest 100, with unread messages that were not shown: a mark on a newer one marks them too."""
+        """Chats, of the newest 100, with unread messages not shown yet: a mark on a newer message marks them too."""
         self._names: dict[int, str] = {client.me.user_id: client.me.name}
         self._shown: dict[int, Message] = {}
         self._numbers: dict[int, int] = {}
@@ -355,11 +355,11 @@ class TerminalChat:
         if unknown:
             with suppress(RookeryError):
                 for profile in await self._client.api.profiles(unknown):
-                    self._names[profile.user_id] = profile.name or profile.display_name  # a deleted one has no name
+                    self._names[profile.user_id] = profile.name or profile.display_name  # a deleted account has no name
 
 
 def _is_number(words: Sequence[str]) -> bool:
-    """Whether this is nothing or one number, of at most 9 digits."""
+    """Whether the argument is empty or one number of at most 9 digits."""
     return all(word.isdecimal() and len(word) < 10 for word in words) and len(words) < 2
 
 
@@ -372,6 +372,6 @@ def _count(unread: int) -> str:
 
 
 def _clock(message: Message) -> str:
-    """The local time of the message, with the date if it is not from today."""
+    """The local time of the message, with the date unless the message is from today."""
     sent = time.localtime(time_of(message.message_id) / 1000)
     return time.strftime("%H:%M" if sent[:3] == time.localtime()[:3] else "%Y-%m-%d %H:%M", sent)

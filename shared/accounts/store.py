@@ -69,11 +69,11 @@ class Family:
     device_name: str
     created_at_ms: int
     refreshed_at_ms: int = field(default=0, compare=False)
-    """Time of the last refresh; 0 before the first. Two values that differ in it are the same sign-in."""
+    """Time of the last refresh; 0 before the first. It does not count in comparisons."""
 
     @property
     def last_seen_at_ms(self) -> int:
-        """Time of the last refresh, or of the start: one that is in use refreshes before its access token expires."""
+        """Time of the last refresh, or of the start: a client in use refreshes before its access token expires."""
         return max(self.created_at_ms, self.refreshed_at_ms)
 
 

@@ -1,6 +1,6 @@
-// A fake of the browser's notifications, which a browser without a screen does not show. The texts of those that are
-// shown are in an attribute of the page; `press` clicks one. Permission is given when asked for. `tones` counts those
-// of the sound.
+// A fake of the browser's notifications, which a browser without a screen does not show. An attribute of the page has
+// the texts of the shown notifications; `press` clicks a notification. A request for permission succeeds.
+// `tones` counts the tones of the sound.
 
 const shown = new Map();
 const tell = () => (document.documentElement.dataset.banners = [...shown.keys()].join("; "));

@@ -33,8 +33,8 @@ VIOLATIONS = """async () => {
   const { violations } = await axe.run({ resultTypes: ['violations'] });
   return violations.flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => [id, html, failureSummary]));
 }"""
-"""What axe finds on the page as it is now. The list of completions is scrolled by the arrow keys of the composer, which
-axe supports only for a combobox: a role that no text area may have."""
+"""The violations that axe finds on the page in its present state. The list of completions
+is scrolled by the arrow keys of the composer. axe supports this only for a combobox, a role forbidden to text areas."""
 
 STOP = """() => {
   const stop = document.activeElement;
@@ -52,7 +52,7 @@ CONDITIONS: dict[str, tuple[dict[str, Any], tuple[int, int], str]] = {
     "400 % zoom": ({}, (320, 256), "ltr"),
     "right to left": ({}, (1200, 760), "rtl"),
 }
-"""Under which pages are checked: emulated media, viewport and direction of writing."""
+"""The conditions under which pages are checked: emulated media, viewport and direction of writing."""
 
 
 @pytest.fixture
@@ -134,8 +134,8 @@ def expect_accessible(page: Page, *conditions: str) -> None:
 
 
 def expect_no_violation(page: Page, *conditions: str) -> None:
-    """Expect that axe finds nothing on the page, as it is shown or under conditions; return to the first of them."""
-    page.emulate_media(reduced_motion="reduce")  # what appears slowly is faint at first
+    """Expect that axe finds nothing on the page, as it is shown or under conditions; restore the first condition."""
+    page.emulate_media(reduced_motion="reduce")  # an element that fades in has a low contrast at first
     if not AXE.exists():
         skip_or_fail("axe is not installed: npm ci")
     if not page.evaluate("'axe' in window"):

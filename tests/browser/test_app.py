@@ -44,7 +44,7 @@ def updated(tmp_path: Path) -> Iterator[tuple[Platform, Path]]:
 
 
 def with_worker(seats: Seats, *arguments: Any, **options: Any) -> Seat:
-    """A seat whose page has its service worker."""
+    """A seat with the service worker installed in its page."""
     seat = seats(*arguments, service_workers="allow", **options)
     seat.page.wait_for_function(STATE)
     return seat
@@ -104,7 +104,7 @@ def test_the_page_can_be_installed(platform: Platform, seats: Seats) -> None:
         f"{platform.url}/assets/HASH/manifest.webmanifest",
     )
     errors = browser.send("Page.getInstallabilityErrors")["installabilityErrors"]
-    assert [error["errorId"] for error in errors] == ["in-incognito"]  # as every window of these tests is
+    assert [error["errorId"] for error in errors] == ["in-incognito"]  # every window of these tests is incognito
 
 
 @pytest.mark.parametrize("size", ["desktop", "phone"])

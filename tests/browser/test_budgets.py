@@ -10,17 +10,17 @@ from tests.browser.conftest import PATIENCE, Platform
 
 ELEMENTS, ROWS = 4_000, 200
 CPU_MS = 8
-"""Of the page's main thread, per arriving message and per keystroke."""
+"""CPU time of the page's main thread, per arriving message and per keystroke."""
 
 SCREENS = 70
-"""Enough to load two thousand messages, which is as many as the page keeps."""
+"""Screens to scroll: enough to load two thousand messages, the most that the page keeps."""
 
 EVENTS = 20
 SIZE = ViewportSize(width=1200, height=760)
 
 
 def expect_cpu_within_budget(page: Page, session: CDPSession, work: str) -> None:
-    """Measure until CPU is within the budget: other programs on a busy machine only add to it."""
+    """Measure until CPU is within the budget: other programs on a busy machine can only raise the CPU time."""
     deadline = time.monotonic() + PATIENCE
     while (cpu := cpu_ms(page, session, work, EVENTS)) > CPU_MS:
         assert time.monotonic() < deadline, f"{cpu:.1f} ms per event of {work}"

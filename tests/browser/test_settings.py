@@ -1,4 +1,4 @@
-"""Settings and notifications: the choices of a browser, the sign-ins of an account, and what is notified of."""
+"""Settings and notifications: the choices of a browser, the sign-ins of an account, and its notifications."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ def test_settings_apply_at_once_in_every_tab_and_stay(
     expect(seat.page.get_by_text("This browser", exact=True)).to_be_visible()
     expect_accessible(seat.page)
     seat.page.get_by_role("radio", name="System").first.focus()
-    seat.page.keyboard.press("ArrowLeft")  # to the last, dark
+    seat.page.keyboard.press("ArrowLeft")  # to the last choice, dark
     for name in ("Largest", "12 hours"):
         seat.page.get_by_role("radio", name=name).check()
     seat.page.set_viewport_size({"width": 320, "height": 640})

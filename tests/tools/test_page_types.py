@@ -1,4 +1,4 @@
-"""The types of the page are those of the JSON that the services send."""
+"""The types of the page match the JSON that the services send."""
 
 import re
 from typing import Any

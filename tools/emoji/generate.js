@@ -1,5 +1,5 @@
 // Generates the emoji of the page, web/emoji/data/, from packages of the npm registry with Unicode's data. Run it with
-// `node tools/emoji/generate.js` after a change of the versions below, and commit what it writes.
+// `node tools/emoji/generate.js` after a change of the versions below, and commit the written files.
 
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -10,14 +10,14 @@ import { withTone } from "../../web/emoji/tones.js";
 
 /** Order, groups, versions and skin tones from Unicode's emoji-test.txt, and the shortcodes of GitHub. */
 const EMOJIBASE = { name: "emojibase-data", version: "17.0.0" };
-/** Names and keywords; those of sequences, such as flags, are derived. */
+/** Names and keywords; the second package has the names of sequences, such as flags. */
 const ANNOTATIONS = { name: "cldr-annotations-full", version: "48.2.0" };
 const DERIVED = { name: "cldr-annotations-derived-full", version: "48.2.0" };
 const EMOJI_VERSION = "17.0";
 const LANGUAGES = ["en", "de", "ar"];
-/** The group of emoji-test.txt with skin tones and hair, which are no emoji of their own. */
+/** The group of emoji-test.txt with skin tones and hair: parts of an emoji, never an emoji alone. */
 const COMPONENTS = 2;
-/** The version of 2018: systems of the browsers that run the page draw it. */
+/** The emoji version of 2018: every system with a browser that runs the page draws its emoji. */
 const DRAWN_EVERYWHERE = 11;
 const OUTPUT = new URL("../../web/emoji/data/", import.meta.url);
 
@@ -58,7 +58,7 @@ function generate() {
   writeFileSync(new URL("LICENSE.txt", OUTPUT), licenses(annotations, read));
 }
 
-/** Downloads a package; returns a function that reads a file in it, as JSON unless it is another kind. */
+/** Downloads a package; returns a function that reads a file in it, as parsed JSON, or as text for another kind. */
 function unpack({ name, version }) {
   const [{ filename }] = JSON.parse(
     execFileSync("npm", ["pack", "--json", `${name}@${version}`], { cwd: folder, stdio: ["ignore", "pipe", "ignore"] }),
@@ -89,7 +89,7 @@ function codesOf({ hexcode, label }, codes) {
   return [codes[hexcode] ?? label.toLowerCase().replace(/[^a-z0-9]+/g, "_")].flat();
 }
 
-/** "waving hand|bye hello": the name, and words by which the emoji is found beside its name and its shortcodes. */
+/** "waving hand|bye hello": the name, and further words by which a search finds the emoji. */
 function nameAndKeywords(name, keywords, codes) {
   const more = [...new Set(keywords.flatMap(words))];
   const found = [name, ...codes].flatMap(words);
@@ -102,7 +102,7 @@ function words(text) {
   return text.toLowerCase().split(/[^\p{L}\p{N}\p{M}]+/u).filter(Boolean);
 }
 
-/** The page makes the skin tones of an emoji by a rule: here it is compared with Unicode's list. */
+/** The page forms the skin tones of an emoji by a rule: compares its results with Unicode's list. */
 function checkTones({ emoji, skins = [] }) {
   for (const { emoji: expected, tone } of skins.filter((skin) => typeof skin.tone === "number"))
     if (withTone(emoji, tone) !== qualified(expected)) throw new Error(`${emoji}: tone ${tone}`);

@@ -132,7 +132,7 @@ def short_name(full_name: str) -> str:
 
 
 def comments_of(file: FileDescriptorProto) -> dict[str, str]:
-    """The comments by message (`Send`) and field (`Send.text`); that of the file by the package's name."""
+    """The comments by message (`Send`) and field (`Send.text`); the file's comment by the package's name."""
     found = {file.package: ""}
     for location in file.source_code_info.location:
         match list(location.path):

@@ -20,7 +20,7 @@ from tools.protos.asyncapi import comments_of, short_name
 F = FieldDescriptorProto
 
 ROOTS = ("ClientFrame", "ServerFrame", "Chat", "ListChatsResponse", "ListMessagesResponse")
-"""The messages that the page sends and reads. Their types follow, with those of their fields."""
+"""The messages that the page sends and reads. Types are generated for them and for the messages in their fields."""
 
 ALWAYS_SET = """
 Authenticate.access_token Renew.access_token Send.client_message_id Send.chat_id
@@ -31,7 +31,7 @@ Message.message_id Message.chat_id Message.sender_id Text.body
 Reaction.chat_id Reaction.message_id Reaction.user_id Reaction.emoji
 Chat.chat_id HistoryMessage.message ReactionTally.emoji ReactionTally.user_ids
 """
-"""Fields that never have their default value in what the page reads, and that it sets in what it sends."""
+"""Fields that always have a value: in the messages that the page reads, and in the messages that it sends."""
 
 SCALARS = {
     **dict.fromkeys((F.TYPE_INT32, F.TYPE_UINT32), "number"),
@@ -50,7 +50,7 @@ WIDTH = 120
 def document(files: Iterable[FileDescriptorProto]) -> str:
     """Return the text of the module. The descriptors must contain source information.
 
-    Raises KeyError if a root does not exist, and ValueError if a field that is always set does not.
+    Raises KeyError if a root does not exist, and ValueError if a field of ALWAYS_SET does not exist.
     """
     comments: dict[str, str] = {}
     messages: dict[str, DescriptorProto] = {}

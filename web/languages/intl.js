@@ -5,12 +5,12 @@
  * @typedef {Partial<Record<Intl.LDMLPluralRule, string>> & {other: string}} Forms
  */
 
-/** The language of a tag such as de-AT. @param {string} tag */
+/** The language code in a tag such as de-AT. @param {string} tag */
 export const base = (tag) => tag.split("-")[0] ?? "";
 
 /**
- * The language with the region if it is one of the browser's, since digits and dates depend on it: ar-MA has others
- * than ar-EG.
+ * The language, with the region if the browser's languages include it. Digits and dates depend on the region: ar-MA
+ * and ar-EG have different digits.
  * @param {string} code
  * @param {readonly string[]} [preferred] the browser's languages, best first
  */

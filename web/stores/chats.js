@@ -16,7 +16,7 @@ import { Store } from "./store.js";
 export class Chats extends Store {
   /** @type {"loading" | "ready" | "failed"} of the list */
   phase = "loading";
-  /** Whether the list shows copies of this browser, until its first page is loaded. */
+  /** Whether the list shows copies from this browser, until its first page is loaded. */
   isStored = false;
   /**
    * When the newest chat of the first page changed, by the servers' clocks, in milliseconds since 1970; 0 if there is
@@ -36,7 +36,7 @@ export class Chats extends Store {
   /** In order; null after a change. @type {Chat[] | null} */
   #sorted = null;
   #nextPage = "";
-  /** The message of the open chat that its link names, around which it is loaded; empty for none. */
+  /** The message that the link of the open chat names: the chat is loaded around it; empty for none. */
   #linked = "";
   /** @type {Promise<void>} of the first page */
   #firstPage = Promise.resolve();
@@ -125,7 +125,8 @@ export class Chats extends Store {
   /**
    * Reads all changes of the list since a moment.
    * @param {number} since_ms in milliseconds since 1970
-   * @returns {Promise<Message[]>} the newest message of each chat that has one which no device of the user had received
+   * @returns {Promise<Message[]>} the newest message of each chat, if the chat has a message that no
+   *   device of the user had received
    */
   async loadChangedSince(since_ms) {
     const fresh = [];
@@ -139,9 +140,9 @@ export class Chats extends Store {
   }
 
   /**
-   * Opens a chat, and frees the memory of the one before.
+   * Opens a chat, and frees the memory of the previous chat.
    * @param {string} chat_id empty for none
-   * @param {string} [message_id] the message around which to load it; empty for its first unread message, or its end
+   * @param {string} [message_id] the message to load the chat around; empty: the first unread one, or the end
    */
   open(chat_id, message_id = "") {
     this.conversations.enter(chat_id);
@@ -179,7 +180,7 @@ export class Chats extends Store {
 
   /**
    * @param {readonly WireChat[]} chats as the archive returned them, which may be slightly older than live events
-   * @returns {Message[]} as of `loadChangedSince`
+   * @returns {Message[]} as `loadChangedSince` returns them
    */
   merge(chats) {
     const me = this.me.user_id;

@@ -5,7 +5,7 @@
 
 const NAME = "rookery";
 const STORE = "kept";
-/** The kind of a copied chat. `Kept` has the others. */
+/** The kind of a copied chat. `Kept` has the other kinds. */
 const COPY = "chat";
 /** @type {Kind[]} */
 const KINDS = ["draft", "outbox"];
@@ -57,9 +57,9 @@ async function read(database, user_id, kind) {
 }
 
 /**
- * A transaction. `commit` sends all of it at once, so that it is carried out even if the page closes.
+ * A transaction. `commit` sends all changes at once, so that they are written even if the page closes.
  * @param {IDBDatabase} database
- * @param {"strict" | "relaxed"} durability relaxed: it may be lost when the machine stops
+ * @param {"strict" | "relaxed"} durability relaxed: the changes may be lost when the machine stops
  * @param {(store: IDBObjectStore) => void} change
  * @returns {Promise<void>}
  */

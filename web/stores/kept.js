@@ -48,7 +48,7 @@ export class Kept extends Store {
   }
 
   /**
-   * The values, those that were put last at the end.
+   * The values, in the order in which they were put.
    * @param {Kind} kind
    * @returns {[id: string, value: unknown][]}
    */

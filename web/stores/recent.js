@@ -8,12 +8,12 @@ import { Chats } from "./chats.js";
 
 /** Chats that are copied: the newest ones. */
 const MAX_CHATS = 50;
-/** The last messages of each: at most so many, with at most so many characters of text. */
+/** The limits of a copied chat: the number of its last messages, and of their characters. */
 const MAX_MESSAGES = 50;
 const MAX_CHARACTERS = 100_000;
-/** From a change to the writing of all changes until then. */
+/** The time from the first change until all changes are written. */
 const PAUSE_MS = 2_000;
-/** Reading that takes longer is given up: the page waits for it. */
+/** The page waits for the copies at most this long. */
 const READ_DEADLINE_MS = 1_000;
 
 /** @typedef {{chat: Chat, messages: readonly Message[], profile: Profile | undefined}} Copy */
@@ -29,7 +29,7 @@ export class Recent {
   #chats;
   #opening;
   #isSignedIn;
-  /** What is in the database. @type {Map<string, Copy>} */
+  /** The copies in the database. @type {Map<string, Copy>} */
   #copies = new Map();
   /** The messages in memory from which each copy was made. @type {Map<string, readonly Message[]>} */
   #sources = new Map();
@@ -39,8 +39,8 @@ export class Recent {
 
   /**
    * @param {Chats} chats
-   * @param {Promise<Copies>} opening without a database nothing is copied
-   * @param {() => boolean} isSignedIn whether the user of these chats is signed in, which another tab may end
+   * @param {Promise<Copies>} opening without a database no chat is copied
+   * @param {() => boolean} isSignedIn whether the user of these chats is signed in; another tab may sign out
    */
   constructor(chats, opening, isSignedIn) {
     this.#chats = chats;
@@ -59,7 +59,7 @@ export class Recent {
     });
   }
 
-  /** Copies the changes now; for a page that is about to close. */
+  /** Copies the changes now. Call it when the page is about to close. */
   async save() {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -106,7 +106,7 @@ export class Recent {
   }
 
   /**
-   * Uses the database; without one, or if it fails, nothing happens: the server has everything.
+   * Uses the database. Without a database, and if it fails, returns undefined: the server has all data.
    * @template Result
    * @param {(copies: Copies) => Promise<Result>} use
    */
@@ -121,8 +121,8 @@ export class Recent {
 }
 
 /**
- * The last messages of those that were copied, those that are loaded, and the newest one. Some between them may be
- * missing, until the chat is loaded again.
+ * The last of the copied messages, the loaded messages, and the newest message. Messages between them may be missing,
+ * until the chat is loaded again.
  * @param {Chat} chat
  * @param {readonly Message[]} before
  * @param {readonly Message[]} loaded

@@ -26,11 +26,11 @@ const MAX_TEXT_BYTES = 16 * 1024;
  * @property {() => void} restart reconnects: a frame was not answered
  */
 
-/** @typedef {{state: "failed" | "draft" | "pending", text: string}} Unsent a text that is in no history yet */
+/** @typedef {{state: "failed" | "draft" | "pending", text: string}} Unsent a text that is not in the history yet */
 
 export class Sending extends Store {
   maxTextBytes = MAX_TEXT_BYTES;
-  /** Whether others are told that the person is writing. */
+  /** Whether to send typing events to the other members. */
   isTypingShown = () => true;
   /** Whether a message was sent since the page was opened. */
   hasSent = false;
@@ -67,8 +67,8 @@ export class Sending extends Store {
   }
 
   /**
-   * The texts of this browser that are in no history yet: of each chat the message that failed, the draft, or the
-   * newest message that waits, in this order.
+   * The texts of this browser that are not in the history yet. Of each chat: the failed message, else the draft, else
+   * the newest waiting message.
    * @returns {Map<string, Unsent>} by chat_id
    */
   unsent() {

@@ -35,7 +35,7 @@ export class Settings extends Store {
     this.#read();
   }
 
-  /** The chosen value; the default if none is chosen, or one that this version does not know. @param {Setting} name */
+  /** The chosen value; the default if it is missing or unknown to this version. @param {Setting} name */
   get(name) {
     const value = String(this.#values[name]);
     return CHOICES[name].includes(value) ? value : /** @type {string} */ (CHOICES[name][0]);

@@ -25,7 +25,7 @@ const CATCH_UP_PAUSES_MS = [3_000, 10_000, 30_000, 120_000];
 export class Sync extends Store {
   /** Called with each new message of another user. @param {Message} _message */
   onArrived = (_message) => {};
-  /** Called with the newest message of a chat that was missed, by all devices of the user. @param {Message} _message */
+  /** Called with a chat's newest message if no device of the user has received it. @param {Message} _message */
   onMissed = (_message) => {};
   #chats;
   /** The time of the newest event by the servers' clocks, in milliseconds since 1970; 0 if there is none. */

@@ -1,9 +1,10 @@
-// The service worker, as the page sees it: installs it, looks for a new version of the page, and passes on which chat
-// a pressed notification opens. On plain http a browser has none: then the page needs a connection, and a reload.
+// The service worker, as the page sees it: installs it, checks for a new version of the page, and passes on the chat
+// of a pressed notification. On plain http a browser has no service worker: the page then opens only with a
+// connection, and updates only by a reload.
 
 import { Store } from "./store.js";
 
-/** The least time between two looks for a new version, in milliseconds. */
+/** The least time between two checks for a new version, in milliseconds. */
 const CHECK_PAUSE_MS = 10_000;
 
 export class Updates extends Store {
@@ -32,10 +33,10 @@ export class Updates extends Store {
     this.#container.addEventListener("message", ({ data }) => this.#told(data));
     this.#registration = this.#container.register("/sw.js");
     this.#registration.catch(() => {}); // blocked, or the server is away: the next load tries again
-    this.#checked_ms = performance.now(); // registering looks too
+    this.#checked_ms = performance.now(); // registering checks too
   }
 
-  /** Looks for a new version. Call it when the server may have been updated, and as often as you like. */
+  /** Checks for a new version. Call it when the server may have been updated; frequent calls do no harm. */
   async check() {
     const now_ms = performance.now();
     if (now_ms - this.#checked_ms < CHECK_PAUSE_MS) return;
@@ -43,7 +44,7 @@ export class Updates extends Store {
     try {
       await (await this.#registration)?.update();
     } catch {
-      // No connection: the next call looks again.
+      // No connection: the next call checks again.
     }
   }
 

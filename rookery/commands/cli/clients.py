@@ -37,7 +37,7 @@ def chat(
 
 
 def _create_account(url: str, name: str, password: str, invite: str, ca_file: Path | None) -> None:
-    """Create the account. If sign-up is by invite and there is none, prompt for it. Raises ClickException."""
+    """Create the account. If sign-up needs an invite and none is passed, prompt for it. Raises ClickException."""
     from rookery.commands.terminal import create_account
 
     if run_client(create_account, url, name, password, _token_of(invite), ca_file):

@@ -33,7 +33,7 @@ limit_option = click.option("--limit", type=click.IntRange(1, 1_000), default=50
 
 
 def _check_url(_: click.Context, __: click.Parameter, url: str) -> str:
-    with suppress(ValueError):  # raised for brackets and ports that are none
+    with suppress(ValueError):  # raised for invalid brackets and ports
         parts = urlsplit(url)
         if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
             return url

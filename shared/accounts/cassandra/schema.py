@@ -137,5 +137,5 @@ LINKS_SCHEMA: tuple[str, ...] = (
     "ALTER TABLE users ADD IF NOT EXISTS is_deleted boolean",
 )
 
-# Null means never.
+# Null means never refreshed.
 LAST_SEEN_SCHEMA: tuple[str, ...] = ("ALTER TABLE families ADD IF NOT EXISTS refreshed_at_ms bigint",)

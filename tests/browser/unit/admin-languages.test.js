@@ -14,10 +14,10 @@ const SAME = [
 ];
 /** Values for the texts that are functions: numbers in which plural forms differ, and names. */
 const VALUES = [0, 1, 2, 3, 11, 100].map((count) => [count, "7", "Mira"]);
-/** Literals that are no texts: names of keys, and the product. */
+/** Literals that are no texts: names of keys, and the product's name. */
 const NAMES = new Set(["Escape", "Enter", "ArrowDown", "Rookery"]);
 
-/** The sentences by path, such as frame.live; of a function, one for each of the values. */
+/** The sentences by path, such as frame.live; for a function, one sentence for each of the values. */
 function flat(catalogue, prefix = "") {
   return Object.entries(catalogue).flatMap(([key, value]) => {
     if (typeof value === "object") return flat(value, `${prefix}${key}.`);

@@ -1,4 +1,4 @@
-// When a message is worth a notification, and which of several tabs notifies. Time is mocked; the tabs are joined by a
+// Which messages cause a notification, and which of several tabs shows it. Time is mocked; the tabs are joined by a
 // fake of the browser's channel.
 
 import assert from "node:assert/strict";
@@ -175,7 +175,7 @@ test("a tab that receives the message after another one has handled it does noth
 test("what is on the screen of one tab is not notified of in another", () => {
   const [one, other] = [newTab(), newTab()];
   one.tabs.show(CHAT);
-  const third = newTab(); // which learns it from the answer
+  const third = newTab(); // which learns of the message from the answer
   arrive(1, one, other, third);
   seconds(10);
   for (const tab of [one, other, third]) assert.deepEqual(tab.take(), []);

@@ -1,4 +1,4 @@
-// Copies of the newest chats in this browser: what is copied, restored, and deleted.
+// Copies of the newest chats in this browser: copied, restored, and deleted chats.
 
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";

@@ -50,7 +50,7 @@ test("a setting of another tab is followed, and none is lost if two tabs write",
   assert.equal(one.get("theme"), "dark");
   assert.equal(changes, 1);
   other.set("sound", "off");
-  one.set("content", "hidden"); // before its event
+  one.set("content", "hidden"); // before the storage event
   const all = new Settings(storage);
   assert.deepEqual([all.get("theme"), all.get("sound"), all.get("content")], ["dark", "off", "hidden"]);
 });

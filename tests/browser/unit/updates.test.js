@@ -9,7 +9,7 @@ import { settle } from "./fakes.js";
 
 const [OLD, NEW] = ["/assets/00000000000000aa", "/assets/00000000000000bb"];
 
-/** `navigator.serviceWorker`, whose worker the test speaks for. */
+/** `navigator.serviceWorker`; the test sends the worker's messages. */
 function fakeContainer() {
   const update = mock.fn(async () => {});
   const container = { update, register: async () => ({ update }) };

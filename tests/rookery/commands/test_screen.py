@@ -1,4 +1,4 @@
-"""Text of others in the terminal."""
+"""Text of other users in the terminal."""
 
 import pytest
 

@@ -138,7 +138,7 @@ async def test_the_greeting_counts_unread_messages_and_opening_a_chat_shows_and_
     assert screen.shown[3] == "user 5"
 
     nursery.start_soon(chat.show_events, nursery)
-    connection.message(11)  # reading it would mark the two as read
+    connection.message(11)  # a receipt for it would mark both messages as read
     await wait_all_tasks_blocked()
     bff.answers |= {FIND_GRACE: (200, {"profiles": [GRACE], "next_cursor": ""}), "GET /v1/chats/d-7-9": (200, wire)}
     bff.answers[f"{MESSAGES}limit=100&after_id=0"] = page("hello", "ada?")
