@@ -355,7 +355,7 @@ async def test_clients_of_one_address_take_turns(
     turns = (
         5 if seconds == TURN_SECONDS else 900 * MESSAGE_SECONDS / TURN_SECONDS
     )  # of a client; 900 pings are 5 slices
-    assert passes.passed >= int(clients * turns)
+    assert passes.passed >= int(clients * turns) - 1  # the first turn begins at once
 
 
 # ---- dead and slow clients
