@@ -25,6 +25,7 @@ def made_link(page: Page, title: str) -> str:
     return address
 
 
+@pytest.mark.slow
 def test_with_an_invite_an_account_is_created_and_without_one_it_is_refused(
     own_platform: Platform, seats: Seats
 ) -> None:

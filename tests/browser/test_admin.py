@@ -412,6 +412,7 @@ def test_in_arabic_the_page_runs_from_right_to_left(
         assert page.evaluate("document.documentElement.dir") == "rtl"
 
 
+@pytest.mark.slow
 def test_while_the_server_is_away_the_page_shows_its_age_and_then_goes_on(own_platform: Platform, seats: Seats) -> None:
     seat = open_admin(poll_fast(seats(own_platform, allowed=LINE_IS_DOWN)), make_admin(own_platform))
     gateways = seat.page.get_by_role("table", name="Gateways")

@@ -265,6 +265,7 @@ def secured(tmp_path: Path) -> Iterator[Platform]:
         yield ready
 
 
+@pytest.mark.slow
 def test_two_people_chat_over_tls(secured: Platform, seats: Seats) -> None:
     suffix = secrets.token_hex(4)
     ada, mira = seats(secured, ignore_https_errors=True), seats(secured, ignore_https_errors=True)

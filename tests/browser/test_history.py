@@ -177,6 +177,7 @@ def test_a_chat_that_is_opened_again_is_at_its_end(
     expect(seat.row("Jonas Weber")).not_to_contain_text("unread")
 
 
+@pytest.mark.slow
 def test_few_messages_are_on_the_page_whatever_was_loaded(reading: Seat, ada: Account, mira: Account) -> None:
     reading.platform.send(mira, ada.chat_with(mira), *(f"More {number}" for number in range(200)))
     expect(reading.message("More 199")).to_be_in_viewport()
