@@ -1,8 +1,9 @@
 """Routes outside the API: health, metrics, public keys, the description of the API, and the page."""
 
+import gzip
 import hashlib
 from collections.abc import Awaitable, Callable
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
 import msgspec
@@ -126,9 +127,18 @@ def _json(value: object, status: int) -> HttpResponse:
 
 
 def _unchanged_or(content: bytes, media_type: str) -> HttpResponse:
-    """The content, or 304 if the client has it."""
-    etag = hashlib.sha256(content).hexdigest()[:32]
-    headers = {"Cache-Control": "no-cache", "ETag": f'"{etag}"'}
+    """The content, compressed if the client accepts gzip; or 304 if the client has the content."""
+    is_compressed = request.accept_encodings.quality("gzip") > 0
+    etag = hashlib.sha256(content).hexdigest()[:32] + ("-gzip" if is_compressed else "")
+    headers = {"Cache-Control": "no-cache", "ETag": f'"{etag}"', "Vary": "Accept-Encoding"}
     if request.if_none_match.contains_weak(etag):
         return HttpResponse(b"", 304, headers)
+    if is_compressed:
+        headers["Content-Encoding"] = "gzip"
+        content = _compressed(content)
     return HttpResponse(content, headers=headers, content_type=media_type)
+
+
+@lru_cache(maxsize=8)
+def _compressed(content: bytes) -> bytes:
+    return gzip.compress(content, mtime=0)

@@ -1,5 +1,6 @@
 """Health, the public keys, and the descriptions of the API."""
 
+import gzip
 import re
 from typing import Any
 
@@ -113,6 +114,9 @@ async def test_the_page_of_the_document_loads_nothing_of_another_server_and_no_i
     for suffix, media_type, words in (("css", "text/css", b"--paper"), ("js", "text/javascript", b"clipboard")):
         file = await api.call("GET", f"/docs.{suffix}")
         assert (file.headers["Content-Type"], words in file.text) == (f"{media_type}; charset=utf-8", True)
+        compressed = await api.call("GET", f"/docs.{suffix}", headers={"Accept-Encoding": "gzip"})
+        assert compressed.headers["ETag"] != file.headers["ETag"]
+        assert gzip.decompress(compressed.text) == file.text
 
 
 async def test_the_page_shows_types_limits_and_descriptions(api: Api) -> None:
