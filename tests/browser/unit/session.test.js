@@ -9,8 +9,14 @@ import { FakeSocket, settle } from "./fakes.js";
 
 const POSITION = { offset: "4", epoch: 1 };
 
-beforeEach(() => mock.timers.enable({ apis: ["setTimeout"] }));
-afterEach(() => mock.timers.reset());
+beforeEach(() => {
+  mock.timers.enable({ apis: ["setTimeout", "Date"] });
+  mock.method(performance, "now", () => Date.now()); // a busy machine would shorten the pauses
+});
+afterEach(() => {
+  mock.timers.reset();
+  mock.restoreAll();
+});
 
 /** A session, the sockets that it opened, and the calls of its listener. */
 function started({ gateway, accessToken } = {}) {
