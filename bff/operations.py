@@ -1,13 +1,11 @@
 """Routes outside the API: health, metrics, public keys, the description of the API, and the page."""
 
-import gzip
-import hashlib
 from collections.abc import Awaitable, Callable
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
 import msgspec
-from quart import Quart, request
+from quart import Quart
 from quart import Response as HttpResponse
 from quart_schema import QuartSchema, hide
 from werkzeug.exceptions import NotFound
@@ -16,7 +14,7 @@ from werkzeug.routing import PathConverter
 import rookery.v1
 from bff.openapi.page import render_page
 from bff.services import Services
-from bff.site import Site, serve_file
+from bff.site import File, Site, make_file, respond, serve_file
 from shared.telemetry import metrics
 from shared.telemetry.health import PROBES, Probe
 
@@ -83,21 +81,21 @@ class Operations:
         return response
 
     async def _openapi(self) -> HttpResponse:
-        return _unchanged_or(self._description[0], "application/json")
+        return _serve("openapi.json", self._description[0])
 
     async def _asyncapi(self) -> HttpResponse:
-        return _unchanged_or(SESSIONS.read_bytes(), "application/json")
+        return _serve(SESSIONS.name, SESSIONS.read_bytes())
 
     async def _docs(self) -> HttpResponse:
-        response = _unchanged_or(self._description[1], "text/html; charset=utf-8")
+        response = _serve("docs.html", self._description[1])
         response.headers["Content-Security-Policy"] = DOCS_POLICY
         return response
 
     async def _docs_styles(self) -> HttpResponse:
-        return _unchanged_or(b"".join(file.read_bytes() for file in DOCS_STYLES), "text/css; charset=utf-8")
+        return _serve("docs.css", b"".join(file.read_bytes() for file in DOCS_STYLES))
 
     async def _docs_script(self) -> HttpResponse:
-        return _unchanged_or(DOCS_SCRIPT.read_bytes(), "text/javascript; charset=utf-8")
+        return _serve(DOCS_SCRIPT.name, DOCS_SCRIPT.read_bytes())
 
     async def _file(self, path: str = "index.html") -> HttpResponse:
         response = serve_file(self._site, self._services, path)
@@ -126,19 +124,11 @@ def _json(value: object, status: int) -> HttpResponse:
     return HttpResponse(msgspec.json.encode(value), status, headers, content_type="application/json")
 
 
-def _unchanged_or(content: bytes, media_type: str) -> HttpResponse:
-    """The content, compressed if the client accepts gzip; or 304 if the client has the content."""
-    is_compressed = request.accept_encodings.quality("gzip") > 0
-    etag = hashlib.sha256(content).hexdigest()[:32] + ("-gzip" if is_compressed else "")
-    headers = {"Cache-Control": "no-cache", "ETag": f'"{etag}"', "Vary": "Accept-Encoding"}
-    if request.if_none_match.contains_weak(etag):
-        return HttpResponse(b"", 304, headers)
-    if is_compressed:
-        headers["Content-Encoding"] = "gzip"
-        content = _compressed(content)
-    return HttpResponse(content, headers=headers, content_type=media_type)
+def _serve(name: str, content: bytes) -> HttpResponse:
+    """The response with the content; the suffix of the name determines its media type."""
+    return respond(_file(name, content), {"Cache-Control": "no-cache"})
 
 
 @lru_cache(maxsize=8)
-def _compressed(content: bytes) -> bytes:
-    return gzip.compress(content, mtime=0)
+def _file(name: str, content: bytes) -> File:
+    return make_file(name, content)

@@ -176,12 +176,13 @@ class Site:
         if stamp[1] > MAX_FILE_BYTES:
             return None
         try:
-            return _file(path, (self._root / path).read_bytes())
+            return make_file(path, (self._root / path).read_bytes())
         except OSError:  # the file is gone, or must not be read
             return None
 
 
-def _file(path: str, content: bytes) -> File:
+def make_file(path: str, content: bytes) -> File:
+    """The file as it is served. The path's suffix is one of MEDIA_TYPES."""
     etag = hashlib.sha256(content).hexdigest()[:32]
     return File(content, gzip.compress(content, mtime=0), MEDIA_TYPES[PurePosixPath(path).suffix], etag)
 
@@ -202,7 +203,7 @@ def _filled(path: str, version: Version) -> File:
         return "\n".join(f'<link rel="modulepreload" href="{version.assets}/{module}">' for module in modules)
 
     text = _PRELOADS.sub(links, version.files[path].content.decode())
-    return _file(path, text.replace(_ASSETS, version.assets).encode())
+    return make_file(path, text.replace(_ASSETS, version.assets).encode())
 
 
 def modules_of(scripts: Sequence[str], files: Mapping[str, File]) -> list[str]:
@@ -247,20 +248,28 @@ def serve_file(site: Site, services: Services, path: str, status: int = 200) -> 
     file = site.find(path)
     if file is None:
         return None
-    is_compressed = request.accept_encodings.quality("gzip") > 0
-    etag = f"{file.etag}-gzip" if is_compressed else file.etag
-    caching = f"public, max-age={YEAR}, immutable" if _VERSIONED.fullmatch(path) else "no-cache"
-    headers = {"Cache-Control": caching, "ETag": f'"{etag}"', "Vary": "Accept-Encoding"}
+    headers = {"Cache-Control": f"public, max-age={YEAR}, immutable" if _VERSIONED.fullmatch(path) else "no-cache"}
     if path == WORKER:
         headers["Content-Security-Policy"] = WORKER_POLICY
-    if file.media_type.startswith("text/html"):
-        origins = websocket_origins(services.directory, services.publisher.partitions, hostname(request))
-        policy = headers["Content-Security-Policy"] = page_policy(sorted({*origins, *services.websocket_origins}))
-        tag = hashlib.sha256(f"{etag} {policy}".encode()).hexdigest()[:32]
-        headers["ETag"] = f'"{tag}"'  # a page cached with an older policy could not reach its gateway
-    if status == 200 and request.if_none_match.contains_weak(headers["ETag"].strip('"')):
-        return HttpResponse(b"", 304, headers)
+    if not file.media_type.startswith("text/html"):
+        return respond(file, headers, status=status)
+    origins = websocket_origins(services.directory, services.publisher.partitions, hostname(request))
+    policy = headers["Content-Security-Policy"] = page_policy(sorted({*origins, *services.websocket_origins}))
+    # A page cached with an older policy could not reach its gateway.
+    return respond(file, headers, status=status, depends_on=policy)
+
+
+def respond(file: File, headers: Mapping[str, str], *, status: int = 200, depends_on: str = "") -> HttpResponse:
+    """The response with this file, compressed if the client accepts gzip; or 304 if the client has this response. Its
+    ETag also changes with `depends_on`."""
+    is_compressed = request.accept_encodings.quality("gzip") > 0
+    etag = f"{file.etag}-gzip" if is_compressed else file.etag
+    if depends_on:
+        etag = hashlib.sha256(f"{etag} {depends_on}".encode()).hexdigest()[:32]
+    all_headers = {**headers, "ETag": f'"{etag}"', "Vary": "Accept-Encoding"}
+    if status == 200 and request.if_none_match.contains_weak(etag):
+        return HttpResponse(b"", 304, all_headers)
     if is_compressed:
-        headers["Content-Encoding"] = "gzip"
+        all_headers["Content-Encoding"] = "gzip"
     content = file.compressed if is_compressed else file.content
-    return HttpResponse(content, status, headers, content_type=file.media_type)
+    return HttpResponse(content, status, all_headers, content_type=file.media_type)
