@@ -233,7 +233,7 @@
  * @property {Message} [newest] Absent in a chat without messages.
  * @property {number} [unread] Messages of others above the user's read mark, counted to 100 at most, among the newest
  * 2,000 messages.
- * @property {Receipt[]} [receipts] The marks of each member. A member who never sent a receipt is missing.
+ * @property {Receipt[]} [receipts] The marks of each member that has sent a receipt.
  * @property {string} [changed_at_ms] The time of the last change, in milliseconds since 1970.
  */
 

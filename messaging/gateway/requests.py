@@ -12,7 +12,7 @@ from shared.contract.ids import MAX_ID
 
 MAX_CLIENT_NAME = 64
 MAX_EMOJI = 40
-"""Bytes; the emoji of two people who kiss takes 35."""
+"""Bytes; the longest emoji, a kiss in two skin tones, has 35."""
 MAX_PING = 128
 """Bytes."""
 

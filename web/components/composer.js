@@ -4,6 +4,7 @@ import { icon } from "../icons.js";
 import { texts } from "../languages/language.js";
 import { h } from "../view.js";
 import { bodyOf, sends } from "../writing.js";
+import { iconButton } from "./buttons.js";
 import { EmojiCompletion, insert } from "./emoji-completion.js";
 import { pickEmoji } from "./pick-emoji.js";
 
@@ -49,10 +50,7 @@ export class Composer {
       event.preventDefault();
       void this.#submit();
     };
-    const emoji = {
-      ...{ class: "icon-button", type: "button", "aria-label": texts.emoji, title: texts.emoji },
-      ...{ "aria-haspopup": "dialog", "aria-expanded": "false", onclick: this.#pickEmoji },
-    };
+    const emoji = { "aria-haspopup": "dialog", "aria-expanded": "false", onclick: this.#pickEmoji };
     const isSendable = excess <= 0 && this.#unsent().trim() !== "";
     // The style renders a hidden copy of the text behind the field, which makes the field as high as its text:
     // measuring the height would make the messages jump.
@@ -64,7 +62,7 @@ export class Composer {
         { class: "composer", onsubmit: submit },
         this.#completion?.view(),
         h("div", { class: "writing", "data-text": this.#text }, h("textarea", field)),
-        h("button", emoji, icon("react")),
+        iconButton(texts.emoji, "react", null, emoji),
         h(
           "button",
           {

@@ -7,6 +7,7 @@ import { texts } from "../languages/language.js";
 import { placeIn } from "../links.js";
 import { progress } from "../messages.js";
 import { h, memo } from "../view.js";
+import { iconButton } from "./buttons.js";
 import { openMessageMenu } from "./message-menu.js";
 import { pickReaction } from "./reaction-picker.js";
 
@@ -123,8 +124,7 @@ function aside(app, message, { last, tabindex, toggle }) {
  */
 function button(label, name, kind, tabindex, open) {
   const onclick = (/** @type {Event} */ event) => open(/** @type {HTMLElement} */ (event.currentTarget));
-  const names = { "aria-label": label, title: label, "aria-haspopup": kind, "aria-expanded": "false" };
-  return h("button", { class: "icon-button", type: "button", ...names, tabindex, onclick }, icon(name));
+  return iconButton(label, name, null, { "aria-haspopup": kind, "aria-expanded": "false", tabindex, onclick });
 }
 
 /**

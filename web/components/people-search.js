@@ -20,7 +20,7 @@ export class PeopleSearch {
   text = "";
   #app;
   #open;
-  /** What the server found; null while that is not known. @type {Profile[] | null} */
+  /** The people that the server has found; null until it answers. @type {Profile[] | null} */
   #found = null;
   #failure = "";
   /** Rises with each search, so that a late response to an older one is ignored. */

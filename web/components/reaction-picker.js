@@ -5,9 +5,9 @@ import { moveFocus } from "../focus.js";
 import { choices } from "../emoji/choices.js";
 import { REACTIONS } from "../emoji/quick.js";
 import { withTone } from "../emoji/tones.js";
-import { icon } from "../icons.js";
 import { texts } from "../languages/language.js";
 import { h, Root } from "../view.js";
+import { iconButton } from "./buttons.js";
 import { pickEmoji } from "./pick-emoji.js";
 import { placeBeside, setExpanded } from "./place.js";
 
@@ -26,7 +26,6 @@ const root = new Root(home, () => {
     onkeydown: (/** @type {KeyboardEvent} */ event) => moveFocus(event, buttons(), buttons().length),
     ontoggle: (/** @type {ToggleEvent} */ event) => opener && event.newState === "closed" && setExpanded(opener, false),
   };
-  const more = { class: "icon-button", type: "button", "aria-label": texts.reaction.more, title: texts.reaction.more };
   return h(
     "div",
     props,
@@ -35,7 +34,7 @@ const root = new Root(home, () => {
       const toned = withTone(emoji, choices.tone); // of the usual reactions, only the thumb has skin tones
       return h("button", { type: "button", "aria-label": name, title: name, onclick: () => choose(toned) }, toned);
     }),
-    h("button", { ...more, "aria-haspopup": "dialog", onclick: showAll }, icon("more")),
+    iconButton(texts.reaction.more, "more", showAll, { "aria-haspopup": "dialog" }),
   );
 });
 
