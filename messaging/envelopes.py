@@ -1,9 +1,9 @@
-"""Fans events out into records: one in each partition that has a recipient."""
+"""Fans events out into records, one in each partition that has a recipient; and decodes records."""
 
 from collections.abc import Iterable
 
-from rookery.v1.backplane_pb2 import Envelope
-from rookery.v1.session_pb2 import Event
+from rookery.v1.backplane_pb2 import Envelope, FormerEvent
+from rookery.v1.session_pb2 import Change, Event
 from shared.backplane import Record
 from shared.contract.partitions import partition_of
 
@@ -51,3 +51,28 @@ def _records(
         )
         for partition, recipient_ids in by_partition.items()
     ]
+
+
+def decode(value: bytes) -> Envelope:
+    """Decode the value of a record; an event of a release without Change becomes one. Raises DecodeError."""
+    envelope = Envelope.FromString(value)
+    if envelope.HasField("event") and envelope.event.WhichOneof("event") is None:
+        _upgrade(envelope.event)
+    return envelope
+
+
+def _upgrade(event: Event) -> None:
+    """Make a Change of a reaction or of a receipt. A kind of event that only a newer release knows stays."""
+    former = FormerEvent.FromString(event.SerializeToString())
+    match former.WhichOneof("event"):
+        case "reaction":
+            reaction = former.reaction
+            change = Change(chat_id=reaction.chat_id, target_id=reaction.message_id, actor_id=reaction.user_id)
+            change.reacted.emoji, change.reacted.set = reaction.emoji, reaction.set
+        case "receipt":
+            receipt = former.receipt
+            change = Change(chat_id=receipt.chat_id, actor_id=receipt.user_id)
+            change.marked.delivered_up_to, change.marked.read_up_to = receipt.delivered_up_to, receipt.read_up_to
+        case _:
+            return
+    event.CopyFrom(Event(event_id=event.event_id, change=change))

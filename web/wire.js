@@ -3,15 +3,19 @@
 // imports this file at run time.
 
 /**
+ * Every frame has one answer: Authenticate gets Welcome, Ping gets Pong, and the others get Accepted; or Refused, with
+ * the number of the frame. The client's first frame is 1.
  * @typedef {object} ClientFrame
  * @property {Authenticate} [authenticate]
  * @property {Renew} [renew]
  * @property {Send} [send]
- * @property {React} [react]
- * @property {Unreact} [unreact]
- * @property {Receipt} [receipt]
+ * @property {Change} [change]
  * @property {Typing} [typing]
  * @property {Ping} [ping]
+ * @property {number} [first_sent_ms_ago] Of a Send or a Change: milliseconds since the client first sent it: 0 the
+ * first time, and the maximum if the client does not know. The server reads history for a retry after minutes only.
+ * Without this field it can't tell a retry after minutes from a first frame, except right after a session began: the
+ * promise of 3 days is then one of minutes.
  */
 
 /**
@@ -37,16 +41,12 @@
 
 /**
  * @typedef {object} Send
- * @property {string} client_message_id Chosen by the client, unique among the user's sends, 1 to 64 bytes. A retry with
- * the same id, within 3 days of the first Send, has no second effect.
+ * @property {string} client_message_id Chosen by the client, unique among the user's sends and changes, 1 to 64 bytes.
+ * A retry with the same id, within 3 days of the first Send, has no second effect.
  * @property {string} chat_id
  * @property {string} [recipient_id] The other user of a direct chat; the chat is created by its first message.
  * @property {Text} [text]
  * @property {string} [reply_to] The message in the same chat to which this one replies; 0 if none.
- * @property {number} [first_sent_ms_ago] Milliseconds since the client first sent this message: 0 the first time, and
- * the maximum if the client does not know. The server reads history for a retry after minutes only. Without this field
- * it can't tell a retry after minutes from a first Send, except right after a session began: the promise of 3 days is
- * then one of minutes.
  */
 
 /**
@@ -55,27 +55,43 @@
  */
 
 /**
- * @typedef {object} React
+ * Anything but a message that happens in a chat and is kept. A client sends it without actor_id.
+ * @typedef {object} Change
  * @property {string} chat_id
- * @property {string} message_id
+ * @property {string} [target_id] The message that is changed; 0 if the chat is.
+ * @property {string} [actor_id] The user who made the change.
+ * @property {string} [client_change_id] As Send.client_message_id: chosen by the client, unique among the user's sends
+ * and changes, 1 to 64 bytes. Empty is allowed for kinds with LAW_MAX, which may be repeated.
+ * @property {Reacted} [reacted]
+ * @property {Marked} [marked]
+ * @property {Edited} [edited]
+ * @property {Deleted} [deleted]
+ */
+
+/**
+ * A reaction to a message was set or removed.
+ * @typedef {object} Reacted
  * @property {string} emoji One emoji, at most 40 bytes.
+ * @property {boolean} [set] False if the reaction was removed.
  */
 
 /**
- * @typedef {object} Unreact
- * @property {string} chat_id
- * @property {string} message_id
- * @property {string} emoji
- */
-
-/**
- * The marks of a user in a chat. user_id is set in an Event; a client leaves it out.
- * @typedef {object} Receipt
- * @property {string} chat_id
- * @property {string} [user_id]
+ * The marks of the actor in a chat.
+ * @typedef {object} Marked
  * @property {string} [delivered_up_to] The last message up to which all messages have reached a device of the user; 0
  * leaves the mark unchanged.
  * @property {string} [read_up_to] The last message that the user has read; 0 leaves the mark unchanged.
+ */
+
+/**
+ * The sender of a message replaced its content.
+ * @typedef {object} Edited
+ * @property {Text} [text]
+ */
+
+/**
+ * The sender of a message deleted it for everyone: its content and all its changes are removed from every store.
+ * @typedef {object} Deleted
  */
 
 /**
@@ -136,19 +152,20 @@
  */
 
 /**
- * The message is stored durably. A retry with the same client_message_id gets the same answer, within 3 days of the
- * first Send.
+ * A frame was accepted: a message or a change is stored durably. A retry with the same client id gets the same event
+ * id, within 3 days of the first.
  * @typedef {object} Accepted
- * @property {string} client_message_id
- * @property {string} message_id
- * @property {string} chat_id
+ * @property {string} [client_id] The client_message_id of a Send, the client_change_id of a Change; otherwise empty.
+ * @property {string} [event_id] The id of the message or of the change; 0 for other frames.
+ * @property {string} [chat_id] The chat of a message or of a change.
+ * @property {string} frame The number of the accepted frame in its session.
  */
 
 /**
  * A frame was refused; the session continues.
  * @typedef {object} Refused
- * @property {string} [frame] The number of the refused frame in its session; the client's first frame is 1.
- * @property {string} [client_message_id] The id of the refused Send; otherwise empty.
+ * @property {string} frame The number of the refused frame in its session; the client's first frame is 1.
+ * @property {string} [client_id] The client_message_id of a Send, the client_change_id of a Change; otherwise empty.
  * @property {string} code One of the codes in docs/client-guide.md, which never change.
  * @property {string} message A sentence for people, which may change.
  * @property {string} [field] The invalid field, such as `send.text.body`; empty if the refusal does not concern one
@@ -163,9 +180,8 @@
  * @property {string} [event_id] A snowflake: orders the events of a chat and carries the time.
  * @property {Position} [position]
  * @property {Message} [message]
- * @property {Reaction} [reaction]
- * @property {Receipt} [receipt]
  * @property {Typing} [typing]
+ * @property {Change} [change]
  */
 
 /**
@@ -177,15 +193,6 @@
  * @property {string} [client_message_id]
  * @property {Text} [text]
  * @property {string} [reply_to]
- */
-
-/**
- * @typedef {object} Reaction
- * @property {string} chat_id
- * @property {string} message_id
- * @property {string} user_id
- * @property {string} emoji
- * @property {boolean} [set] False if the reaction was removed.
  */
 
 /**
@@ -233,12 +240,19 @@
  * @property {Message} [newest] Absent in a chat without messages.
  * @property {number} [unread] Messages of others above the user's read mark, counted to 100 at most, among the newest
  * 2,000 messages.
- * @property {Receipt[]} [receipts] The marks of each member that has sent a receipt.
+ * @property {Mark[]} [marks] The marks of each member that has set one, one per member.
  * @property {string} [changed_at_ms] The time of the last change, in milliseconds since 1970.
  */
 
 /**
  * @typedef {"CHAT_KIND_UNSPECIFIED" | "CHAT_KIND_DIRECT"} ChatKind
+ */
+
+/**
+ * @typedef {object} Mark
+ * @property {string} [user_id]
+ * @property {string} [delivered_up_to]
+ * @property {string} [read_up_to]
  */
 
 /**
@@ -255,16 +269,11 @@
  */
 
 /**
- * A message of history with its current reactions.
+ * A message of history and its state.
  * @typedef {object} HistoryMessage
- * @property {Message} message
- * @property {ReactionTally[]} [reactions] One tally per emoji, with its users in the order in which they reacted.
- */
-
-/**
- * @typedef {object} ReactionTally
- * @property {string} emoji
- * @property {string[]} user_ids
+ * @property {Message} message As it was sent. A deleted message has no content and no reply_to.
+ * @property {Event[]} [changes] The state of the message, in order of event ids: the newest change of each key, removed
+ * reactions included.
  */
 
 export {};

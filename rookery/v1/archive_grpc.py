@@ -16,7 +16,7 @@ class ArchiveServiceServicer(purerpc.Servicer):
     async def GetMessage(self, input_message):
         raise NotImplementedError()
 
-    async def FindMessage(self, input_message):
+    async def FindSent(self, input_message):
         raise NotImplementedError()
 
     @property
@@ -61,12 +61,12 @@ class ArchiveServiceServicer(purerpc.Servicer):
             )
         )
         service_obj.add_method(
-            "FindMessage",
-            self.FindMessage,
+            "FindSent",
+            self.FindSent,
             purerpc.RPCSignature(
                 purerpc.Cardinality.UNARY_UNARY,
-                rookery_dot_v1_dot_archive__pb2.FindMessageRequest,
-                rookery_dot_v1_dot_archive__pb2.FindMessageResponse,
+                rookery_dot_v1_dot_archive__pb2.FindSentRequest,
+                rookery_dot_v1_dot_archive__pb2.FindSentResponse,
             )
         )
         return service_obj
@@ -110,11 +110,11 @@ class ArchiveServiceStub:
                 rookery_dot_v1_dot_archive__pb2.GetMessageResponse,
             )
         )
-        self.FindMessage = self._client.get_method_stub(
-            "FindMessage",
+        self.FindSent = self._client.get_method_stub(
+            "FindSent",
             purerpc.RPCSignature(
                 purerpc.Cardinality.UNARY_UNARY,
-                rookery_dot_v1_dot_archive__pb2.FindMessageRequest,
-                rookery_dot_v1_dot_archive__pb2.FindMessageResponse,
+                rookery_dot_v1_dot_archive__pb2.FindSentRequest,
+                rookery_dot_v1_dot_archive__pb2.FindSentResponse,
             )
         )

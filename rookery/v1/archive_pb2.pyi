@@ -16,38 +16,40 @@ CHAT_KIND_UNSPECIFIED: ChatKind
 CHAT_KIND_DIRECT: ChatKind
 
 class Chat(_message.Message):
-    __slots__ = ("chat_id", "kind", "member_ids", "newest", "unread", "receipts", "changed_at_ms")
+    __slots__ = ("chat_id", "kind", "member_ids", "newest", "unread", "marks", "changed_at_ms")
     CHAT_ID_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     MEMBER_IDS_FIELD_NUMBER: _ClassVar[int]
     NEWEST_FIELD_NUMBER: _ClassVar[int]
     UNREAD_FIELD_NUMBER: _ClassVar[int]
-    RECEIPTS_FIELD_NUMBER: _ClassVar[int]
+    MARKS_FIELD_NUMBER: _ClassVar[int]
     CHANGED_AT_MS_FIELD_NUMBER: _ClassVar[int]
     chat_id: str
     kind: ChatKind
     member_ids: _containers.RepeatedScalarFieldContainer[int]
     newest: _session_pb2.Message
     unread: int
-    receipts: _containers.RepeatedCompositeFieldContainer[_session_pb2.Receipt]
+    marks: _containers.RepeatedCompositeFieldContainer[Mark]
     changed_at_ms: int
-    def __init__(self, chat_id: _Optional[str] = ..., kind: _Optional[_Union[ChatKind, str]] = ..., member_ids: _Optional[_Iterable[int]] = ..., newest: _Optional[_Union[_session_pb2.Message, _Mapping]] = ..., unread: _Optional[int] = ..., receipts: _Optional[_Iterable[_Union[_session_pb2.Receipt, _Mapping]]] = ..., changed_at_ms: _Optional[int] = ...) -> None: ...
+    def __init__(self, chat_id: _Optional[str] = ..., kind: _Optional[_Union[ChatKind, str]] = ..., member_ids: _Optional[_Iterable[int]] = ..., newest: _Optional[_Union[_session_pb2.Message, _Mapping]] = ..., unread: _Optional[int] = ..., marks: _Optional[_Iterable[_Union[Mark, _Mapping]]] = ..., changed_at_ms: _Optional[int] = ...) -> None: ...
+
+class Mark(_message.Message):
+    __slots__ = ("user_id", "delivered_up_to", "read_up_to")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    DELIVERED_UP_TO_FIELD_NUMBER: _ClassVar[int]
+    READ_UP_TO_FIELD_NUMBER: _ClassVar[int]
+    user_id: int
+    delivered_up_to: int
+    read_up_to: int
+    def __init__(self, user_id: _Optional[int] = ..., delivered_up_to: _Optional[int] = ..., read_up_to: _Optional[int] = ...) -> None: ...
 
 class HistoryMessage(_message.Message):
-    __slots__ = ("message", "reactions")
+    __slots__ = ("message", "changes")
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
-    REACTIONS_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
     message: _session_pb2.Message
-    reactions: _containers.RepeatedCompositeFieldContainer[ReactionTally]
-    def __init__(self, message: _Optional[_Union[_session_pb2.Message, _Mapping]] = ..., reactions: _Optional[_Iterable[_Union[ReactionTally, _Mapping]]] = ...) -> None: ...
-
-class ReactionTally(_message.Message):
-    __slots__ = ("emoji", "user_ids")
-    EMOJI_FIELD_NUMBER: _ClassVar[int]
-    USER_IDS_FIELD_NUMBER: _ClassVar[int]
-    emoji: str
-    user_ids: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, emoji: _Optional[str] = ..., user_ids: _Optional[_Iterable[int]] = ...) -> None: ...
+    changes: _containers.RepeatedCompositeFieldContainer[_session_pb2.Event]
+    def __init__(self, message: _Optional[_Union[_session_pb2.Message, _Mapping]] = ..., changes: _Optional[_Iterable[_Union[_session_pb2.Event, _Mapping]]] = ...) -> None: ...
 
 class ListChatsRequest(_message.Message):
     __slots__ = ("user_id", "changed_since_ms", "limit", "cursor")
@@ -131,18 +133,18 @@ class GetMessageResponse(_message.Message):
     message: HistoryMessage
     def __init__(self, message: _Optional[_Union[HistoryMessage, _Mapping]] = ...) -> None: ...
 
-class FindMessageRequest(_message.Message):
-    __slots__ = ("user_id", "chat_id", "client_message_id")
+class FindSentRequest(_message.Message):
+    __slots__ = ("user_id", "chat_id", "client_id")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     CHAT_ID_FIELD_NUMBER: _ClassVar[int]
-    CLIENT_MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
     user_id: int
     chat_id: str
-    client_message_id: str
-    def __init__(self, user_id: _Optional[int] = ..., chat_id: _Optional[str] = ..., client_message_id: _Optional[str] = ...) -> None: ...
+    client_id: str
+    def __init__(self, user_id: _Optional[int] = ..., chat_id: _Optional[str] = ..., client_id: _Optional[str] = ...) -> None: ...
 
-class FindMessageResponse(_message.Message):
-    __slots__ = ("message",)
-    MESSAGE_FIELD_NUMBER: _ClassVar[int]
-    message: _session_pb2.Message
-    def __init__(self, message: _Optional[_Union[_session_pb2.Message, _Mapping]] = ...) -> None: ...
+class FindSentResponse(_message.Message):
+    __slots__ = ("event",)
+    EVENT_FIELD_NUMBER: _ClassVar[int]
+    event: _session_pb2.Event
+    def __init__(self, event: _Optional[_Union[_session_pb2.Event, _Mapping]] = ...) -> None: ...

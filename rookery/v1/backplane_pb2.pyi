@@ -42,3 +42,39 @@ class SignOut(_message.Message):
     family_id: str
     is_deleted: bool
     def __init__(self, family_id: _Optional[str] = ..., is_deleted: _Optional[bool] = ...) -> None: ...
+
+class FormerEvent(_message.Message):
+    __slots__ = ("event_id", "reaction", "receipt")
+    EVENT_ID_FIELD_NUMBER: _ClassVar[int]
+    REACTION_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    event_id: int
+    reaction: FormerReaction
+    receipt: FormerReceipt
+    def __init__(self, event_id: _Optional[int] = ..., reaction: _Optional[_Union[FormerReaction, _Mapping]] = ..., receipt: _Optional[_Union[FormerReceipt, _Mapping]] = ...) -> None: ...
+
+class FormerReaction(_message.Message):
+    __slots__ = ("chat_id", "message_id", "user_id", "emoji", "set")
+    CHAT_ID_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    EMOJI_FIELD_NUMBER: _ClassVar[int]
+    SET_FIELD_NUMBER: _ClassVar[int]
+    chat_id: str
+    message_id: int
+    user_id: int
+    emoji: str
+    set: bool
+    def __init__(self, chat_id: _Optional[str] = ..., message_id: _Optional[int] = ..., user_id: _Optional[int] = ..., emoji: _Optional[str] = ..., set: _Optional[bool] = ...) -> None: ...
+
+class FormerReceipt(_message.Message):
+    __slots__ = ("chat_id", "user_id", "delivered_up_to", "read_up_to")
+    CHAT_ID_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    DELIVERED_UP_TO_FIELD_NUMBER: _ClassVar[int]
+    READ_UP_TO_FIELD_NUMBER: _ClassVar[int]
+    chat_id: str
+    user_id: int
+    delivered_up_to: int
+    read_up_to: int
+    def __init__(self, chat_id: _Optional[str] = ..., user_id: _Optional[int] = ..., delivered_up_to: _Optional[int] = ..., read_up_to: _Optional[int] = ...) -> None: ...

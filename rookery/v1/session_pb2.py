@@ -22,16 +22,25 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from rookery.v1 import kinds_pb2 as rookery_dot_v1_dot_kinds__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18rookery/v1/session.proto\x12\nrookery.v1\"\xca\x02\n\x0b\x43lientFrame\x12\x30\n\x0c\x61uthenticate\x18\x01 \x01(\x0b\x32\x18.rookery.v1.AuthenticateH\x00\x12\"\n\x05renew\x18\x02 \x01(\x0b\x32\x11.rookery.v1.RenewH\x00\x12 \n\x04send\x18\x03 \x01(\x0b\x32\x10.rookery.v1.SendH\x00\x12\"\n\x05react\x18\x04 \x01(\x0b\x32\x11.rookery.v1.ReactH\x00\x12&\n\x07unreact\x18\x05 \x01(\x0b\x32\x13.rookery.v1.UnreactH\x00\x12&\n\x07receipt\x18\x06 \x01(\x0b\x32\x13.rookery.v1.ReceiptH\x00\x12$\n\x06typing\x18\x07 \x01(\x0b\x32\x12.rookery.v1.TypingH\x00\x12 \n\x04ping\x18\x08 \x01(\x0b\x32\x10.rookery.v1.PingH\x00\x42\x07\n\x05\x66rame\"\xaa\x03\n\x0bServerFrame\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12&\n\x07welcome\x18\x02 \x01(\x0b\x32\x13.rookery.v1.WelcomeH\x00\x12(\n\x08\x65xpiring\x18\x03 \x01(\x0b\x32\x14.rookery.v1.ExpiringH\x00\x12(\n\x08\x61\x63\x63\x65pted\x18\x04 \x01(\x0b\x32\x14.rookery.v1.AcceptedH\x00\x12&\n\x07refused\x18\x05 \x01(\x0b\x32\x13.rookery.v1.RefusedH\x00\x12\"\n\x05\x65vent\x18\x06 \x01(\x0b\x32\x11.rookery.v1.EventH\x00\x12\x1e\n\x03gap\x18\x07 \x01(\x0b\x32\x0f.rookery.v1.GapH\x00\x12*\n\treconnect\x18\x08 \x01(\x0b\x32\x15.rookery.v1.ReconnectH\x00\x12\"\n\x05moved\x18\t \x01(\x0b\x32\x11.rookery.v1.MovedH\x00\x12 \n\x04pong\x18\n \x01(\x0b\x32\x10.rookery.v1.PongH\x00\x12&\n\x07goodbye\x18\x0b \x01(\x0b\x32\x13.rookery.v1.GoodbyeH\x00\x42\x07\n\x05\x66rame\")\n\x08Position\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\r\n\x05\x65poch\x18\x02 \x01(\r\"f\n\x0c\x41uthenticate\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12+\n\rlast_position\x18\x02 \x01(\x0b\x32\x14.rookery.v1.Position\x12\x13\n\x0b\x63lient_name\x18\x03 \x01(\t\"\x1d\n\x05Renew\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\"\xc7\x01\n\x04Send\x12\x19\n\x11\x63lient_message_id\x18\x01 \x01(\t\x12\x11\n\x07\x63hat_id\x18\x02 \x01(\tH\x00\x12\x16\n\x0crecipient_id\x18\x03 \x01(\x03H\x00\x12 \n\x04text\x18\x04 \x01(\x0b\x32\x10.rookery.v1.TextH\x01\x12\x10\n\x08reply_to\x18\x05 \x01(\x03\x12\x1e\n\x11\x66irst_sent_ms_ago\x18\x06 \x01(\rH\x02\x88\x01\x01\x42\x04\n\x02toB\t\n\x07\x63ontentB\x14\n\x12_first_sent_ms_ago\";\n\x05React\x12\x0f\n\x07\x63hat_id\x18\x01 \x01(\t\x12\x12\n\nmessage_id\x18\x02 \x01(\x03\x12\r\n\x05\x65moji\x18\x03 \x01(\t\"=\n\x07Unreact\x12\x0f\n\x07\x63hat_id\x18\x01 \x01(\t\x12\x12\n\nmessage_id\x18\x02 \x01(\x03\x12\r\n\x05\x65moji\x18\x03 \x01(\t\"X\n\x07Receipt\x12\x0f\n\x07\x63hat_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\x03\x12\x17\n\x0f\x64\x65livered_up_to\x18\x03 \x01(\x03\x12\x12\n\nread_up_to\x18\x04 \x01(\x03\"*\n\x06Typing\x12\x0f\n\x07\x63hat_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\x03\"\x17\n\x04Ping\x12\x0f\n\x07payload\x18\x01 \x01(\x0c\"\xc8\x01\n\x07Welcome\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\x03\x12\"\n\x06limits\x18\x03 \x01(\x0b\x32\x12.rookery.v1.Limits\x12\x1d\n\x15heartbeat_interval_ms\x18\x04 \x01(\r\x12\x10\n\x08replayed\x18\x05 \x01(\r\x12&\n\x08position\x18\x06 \x01(\x0b\x32\x14.rookery.v1.Position\x12\x1b\n\x13token_expires_at_ms\x18\x07 \x01(\x03\"r\n\x06Limits\x12\x17\n\x0fmax_frame_bytes\x18\x01 \x01(\r\x12\x16\n\x0emax_text_bytes\x18\x02 \x01(\r\x12\x19\n\x11\x66rames_per_second\x18\x03 \x01(\r\x12\x1c\n\x14max_unanswered_sends\x18\x04 \x01(\r\"\'\n\x08\x45xpiring\x12\x1b\n\x13token_expires_at_ms\x18\x01 \x01(\x03\"J\n\x08\x41\x63\x63\x65pted\x12\x19\n\x11\x63lient_message_id\x18\x01 \x01(\t\x12\x12\n\nmessage_id\x18\x02 \x01(\x03\x12\x0f\n\x07\x63hat_id\x18\x03 \x01(\t\"\x8c\x01\n\x07Refused\x12\r\n\x05\x66rame\x18\x01 \x01(\x04\x12\x19\n\x11\x63lient_message_id\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\r\n\x05\x66ield\x18\x05 \x01(\t\x12\x11\n\tretryable\x18\x06 \x01(\x08\x12\x16\n\x0eretry_after_ms\x18\x07 \x01(\r\"\xea\x01\n\x05\x45vent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\x03\x12&\n\x08position\x18\x02 \x01(\x0b\x32\x14.rookery.v1.Position\x12&\n\x07message\x18\x03 \x01(\x0b\x32\x13.rookery.v1.MessageH\x00\x12(\n\x08reaction\x18\x04 \x01(\x0b\x32\x14.rookery.v1.ReactionH\x00\x12&\n\x07receipt\x18\x05 \x01(\x0b\x32\x13.rookery.v1.ReceiptH\x00\x12$\n\x06typing\x18\x06 \x01(\x0b\x32\x12.rookery.v1.TypingH\x00\x42\x07\n\x05\x65vent\"\x9b\x01\n\x07Message\x12\x12\n\nmessage_id\x18\x01 \x01(\x03\x12\x0f\n\x07\x63hat_id\x18\x02 \x01(\t\x12\x11\n\tsender_id\x18\x03 \x01(\x03\x12\x19\n\x11\x63lient_message_id\x18\x04 \x01(\t\x12 \n\x04text\x18\x05 \x01(\x0b\x32\x10.rookery.v1.TextH\x00\x12\x10\n\x08reply_to\x18\x06 \x01(\x03\x42\t\n\x07\x63ontent\"\x14\n\x04Text\x12\x0c\n\x04\x62ody\x18\x01 \x01(\t\"\\\n\x08Reaction\x12\x0f\n\x07\x63hat_id\x18\x01 \x01(\t\x12\x12\n\nmessage_id\x18\x02 \x01(\x03\x12\x0f\n\x07user_id\x18\x03 \x01(\x03\x12\r\n\x05\x65moji\x18\x04 \x01(\t\x12\x0b\n\x03set\x18\x05 \x01(\x08\"u\n\x03Gap\x12#\n\x05since\x18\x01 \x01(\x0b\x32\x14.rookery.v1.Position\x12\x10\n\x08since_ms\x18\x02 \x01(\x03\x12\x0f\n\x07\x64ropped\x18\x03 \x01(\x04\x12&\n\x08position\x18\x04 \x01(\x0b\x32\x14.rookery.v1.Position\"\x1d\n\tReconnect\x12\x10\n\x08\x61\x66ter_ms\x18\x01 \x01(\r\"(\n\x05Moved\x12\x11\n\twebsocket\x18\x01 \x01(\t\x12\x0c\n\x04grpc\x18\x02 \x01(\t\"\x17\n\x04Pong\x12\x0f\n\x07payload\x18\x01 \x01(\x0c\"(\n\x07Goodbye\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t2Q\n\x0eSessionService\x12?\n\x07\x43onnect\x12\x17.rookery.v1.ClientFrame\x1a\x17.rookery.v1.ServerFrame(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18rookery/v1/session.proto\x12\nrookery.v1\x1a\x16rookery/v1/kinds.proto\"\xb2\x02\n\x0b\x43lientFrame\x12\x30\n\x0c\x61uthenticate\x18\x01 \x01(\x0b\x32\x18.rookery.v1.AuthenticateH\x00\x12\"\n\x05renew\x18\x02 \x01(\x0b\x32\x11.rookery.v1.RenewH\x00\x12 \n\x04send\x18\x03 \x01(\x0b\x32\x10.rookery.v1.SendH\x00\x12$\n\x06\x63hange\x18\x04 \x01(\x0b\x32\x12.rookery.v1.ChangeH\x00\x12$\n\x06typing\x18\x07 \x01(\x0b\x32\x12.rookery.v1.TypingH\x00\x12 \n\x04ping\x18\x08 \x01(\x0b\x32\x10.rookery.v1.PingH\x00\x12\x1e\n\x11\x66irst_sent_ms_ago\x18\t \x01(\rH\x01\x88\x01\x01\x42\x07\n\x05\x66rameB\x14\n\x12_first_sent_ms_ago\"\xaa\x03\n\x0bServerFrame\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12&\n\x07welcome\x18\x02 \x01(\x0b\x32\x13.rookery.v1.WelcomeH\x00\x12(\n\x08\x65xpiring\x18\x03 \x01(\x0b\x32\x14.rookery.v1.ExpiringH\x00\x12(\n\x08\x61\x63\x63\x65pted\x18\x04 \x01(\x0b\x32\x14.rookery.v1.AcceptedH\x00\x12&\n\x07refused\x18\x05 \x01(\x0b\x32\x13.rookery.v1.RefusedH\x00\x12\"\n\x05\x65vent\x18\x06 \x01(\x0b\x32\x11.rookery.v1.EventH\x00\x12\x1e\n\x03gap\x18\x07 \x01(\x0b\x32\x0f.rookery.v1.GapH\x00\x12*\n\treconnect\x18\x08 \x01(\x0b\x32\x15.rookery.v1.ReconnectH\x00\x12\"\n\x05moved\x18\t \x01(\x0b\x32\x11.rookery.v1.MovedH\x00\x12 \n\x04pong\x18\n \x01(\x0b\x32\x10.rookery.v1.PongH\x00\x12&\n\x07goodbye\x18\x0b \x01(\x0b\x32\x13.rookery.v1.GoodbyeH\x00\x42\x07\n\x05\x66rame\")\n\x08Position\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\r\n\x05\x65poch\x18\x02 \x01(\r\"f\n\x0c\x41uthenticate\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12+\n\rlast_position\x18\x02 \x01(\x0b\x32\x14.rookery.v1.Position\x12\x13\n\x0b\x63lient_name\x18\x03 \x01(\t\"\x1d\n\x05Renew\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\"\x91\x01\n\x04Send\x12\x19\n\x11\x63lient_message_id\x18\x01 \x01(\t\x12\x11\n\x07\x63hat_id\x18\x02 \x01(\tH\x00\x12\x16\n\x0crecipient_id\x18\x03 \x01(\x03H\x00\x12 \n\x04text\x18\x04 \x01(\x0b\x32\x10.rookery.v1.TextH\x01\x12\x10\n\x08reply_to\x18\x05 \x01(\x03\x42\x04\n\x02toB\t\n\x07\x63ontent\"*\n\x06Typing\x12\x0f\n\x07\x63hat_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\x03\"\x17\n\x04Ping\x12\x0f\n\x07payload\x18\x01 \x01(\x0c\"\xc8\x01\n\x07Welcome\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\x03\x12\"\n\x06limits\x18\x03 \x01(\x0b\x32\x12.rookery.v1.Limits\x12\x1d\n\x15heartbeat_interval_ms\x18\x04 \x01(\r\x12\x10\n\x08replayed\x18\x05 \x01(\r\x12&\n\x08position\x18\x06 \x01(\x0b\x32\x14.rookery.v1.Position\x12\x1b\n\x13token_expires_at_ms\x18\x07 \x01(\x03\"r\n\x06Limits\x12\x17\n\x0fmax_frame_bytes\x18\x01 \x01(\r\x12\x16\n\x0emax_text_bytes\x18\x02 \x01(\r\x12\x19\n\x11\x66rames_per_second\x18\x03 \x01(\r\x12\x1c\n\x14max_unanswered_sends\x18\x04 \x01(\r\"\'\n\x08\x45xpiring\x12\x1b\n\x13token_expires_at_ms\x18\x01 \x01(\x03\"O\n\x08\x41\x63\x63\x65pted\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\x03\x12\x0f\n\x07\x63hat_id\x18\x03 \x01(\t\x12\r\n\x05\x66rame\x18\x04 \x01(\x04\"\x84\x01\n\x07Refused\x12\r\n\x05\x66rame\x18\x01 \x01(\x04\x12\x11\n\tclient_id\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\r\n\x05\x66ield\x18\x05 \x01(\t\x12\x11\n\tretryable\x18\x06 \x01(\x08\x12\x16\n\x0eretry_after_ms\x18\x07 \x01(\r\"\xca\x01\n\x05\x45vent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\x03\x12&\n\x08position\x18\x02 \x01(\x0b\x32\x14.rookery.v1.Position\x12&\n\x07message\x18\x03 \x01(\x0b\x32\x13.rookery.v1.MessageH\x00\x12$\n\x06typing\x18\x06 \x01(\x0b\x32\x12.rookery.v1.TypingH\x00\x12$\n\x06\x63hange\x18\x07 \x01(\x0b\x32\x12.rookery.v1.ChangeH\x00\x42\x07\n\x05\x65ventJ\x04\x08\x04\x10\x05J\x04\x08\x05\x10\x06\"\x9b\x01\n\x07Message\x12\x12\n\nmessage_id\x18\x01 \x01(\x03\x12\x0f\n\x07\x63hat_id\x18\x02 \x01(\t\x12\x11\n\tsender_id\x18\x03 \x01(\x03\x12\x19\n\x11\x63lient_message_id\x18\x04 \x01(\t\x12 \n\x04text\x18\x05 \x01(\x0b\x32\x10.rookery.v1.TextH\x00\x12\x10\n\x08reply_to\x18\x06 \x01(\x03\x42\t\n\x07\x63ontent\"\x14\n\x04Text\x12\x0c\n\x04\x62ody\x18\x01 \x01(\t\"\xbf\x02\n\x06\x43hange\x12\x0f\n\x07\x63hat_id\x18\x01 \x01(\t\x12\x11\n\ttarget_id\x18\x02 \x01(\x03\x12\x10\n\x08\x61\x63tor_id\x18\x03 \x01(\x03\x12\x18\n\x10\x63lient_change_id\x18\x04 \x01(\t\x12G\n\x07reacted\x18\n \x01(\x0b\x32\x13.rookery.v1.ReactedB\x1f\x82\xb5\x18\x1b\x08\x01\x12\x08\x61\x63tor_id\x12\rreacted.emojiH\x00\x12\x36\n\x06marked\x18\x0b \x01(\x0b\x32\x12.rookery.v1.MarkedB\x10\x82\xb5\x18\x0c\x08\x02\x12\x08\x61\x63tor_idH\x00\x12,\n\x06\x65\x64ited\x18\x0c \x01(\x0b\x32\x12.rookery.v1.EditedB\x06\x82\xb5\x18\x02\x08\x01H\x00\x12.\n\x07\x64\x65leted\x18\r \x01(\x0b\x32\x13.rookery.v1.DeletedB\x06\x82\xb5\x18\x02\x08\x03H\x00\x42\x06\n\x04\x62ody\"%\n\x07Reacted\x12\r\n\x05\x65moji\x18\x01 \x01(\t\x12\x0b\n\x03set\x18\x02 \x01(\x08\"5\n\x06Marked\x12\x17\n\x0f\x64\x65livered_up_to\x18\x01 \x01(\x03\x12\x12\n\nread_up_to\x18\x02 \x01(\x03\"5\n\x06\x45\x64ited\x12 \n\x04text\x18\x01 \x01(\x0b\x32\x10.rookery.v1.TextH\x00\x42\t\n\x07\x63ontent\"\t\n\x07\x44\x65leted\"u\n\x03Gap\x12#\n\x05since\x18\x01 \x01(\x0b\x32\x14.rookery.v1.Position\x12\x10\n\x08since_ms\x18\x02 \x01(\x03\x12\x0f\n\x07\x64ropped\x18\x03 \x01(\x04\x12&\n\x08position\x18\x04 \x01(\x0b\x32\x14.rookery.v1.Position\"\x1d\n\tReconnect\x12\x10\n\x08\x61\x66ter_ms\x18\x01 \x01(\r\"(\n\x05Moved\x12\x11\n\twebsocket\x18\x01 \x01(\t\x12\x0c\n\x04grpc\x18\x02 \x01(\t\"\x17\n\x04Pong\x12\x0f\n\x07payload\x18\x01 \x01(\x0c\"(\n\x07Goodbye\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t2Q\n\x0eSessionService\x12?\n\x07\x43onnect\x12\x17.rookery.v1.ClientFrame\x1a\x17.rookery.v1.ServerFrame(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'rookery.v1.session_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CLIENTFRAME']._serialized_start=41
+  _globals['_CHANGE'].fields_by_name['reacted']._loaded_options = None
+  _globals['_CHANGE'].fields_by_name['reacted']._serialized_options = b'\202\265\030\033\010\001\022\010actor_id\022\rreacted.emoji'
+  _globals['_CHANGE'].fields_by_name['marked']._loaded_options = None
+  _globals['_CHANGE'].fields_by_name['marked']._serialized_options = b'\202\265\030\014\010\002\022\010actor_id'
+  _globals['_CHANGE'].fields_by_name['edited']._loaded_options = None
+  _globals['_CHANGE'].fields_by_name['edited']._serialized_options = b'\202\265\030\002\010\001'
+  _globals['_CHANGE'].fields_by_name['deleted']._loaded_options = None
+  _globals['_CHANGE'].fields_by_name['deleted']._serialized_options = b'\202\265\030\002\010\003'
+  _globals['_CLIENTFRAME']._serialized_start=65
   _globals['_CLIENTFRAME']._serialized_end=371
   _globals['_SERVERFRAME']._serialized_start=374
   _globals['_SERVERFRAME']._serialized_end=800
@@ -42,45 +51,47 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RENEW']._serialized_start=949
   _globals['_RENEW']._serialized_end=978
   _globals['_SEND']._serialized_start=981
-  _globals['_SEND']._serialized_end=1180
-  _globals['_REACT']._serialized_start=1182
-  _globals['_REACT']._serialized_end=1241
-  _globals['_UNREACT']._serialized_start=1243
-  _globals['_UNREACT']._serialized_end=1304
-  _globals['_RECEIPT']._serialized_start=1306
-  _globals['_RECEIPT']._serialized_end=1394
-  _globals['_TYPING']._serialized_start=1396
-  _globals['_TYPING']._serialized_end=1438
-  _globals['_PING']._serialized_start=1440
-  _globals['_PING']._serialized_end=1463
-  _globals['_WELCOME']._serialized_start=1466
-  _globals['_WELCOME']._serialized_end=1666
-  _globals['_LIMITS']._serialized_start=1668
-  _globals['_LIMITS']._serialized_end=1782
-  _globals['_EXPIRING']._serialized_start=1784
-  _globals['_EXPIRING']._serialized_end=1823
-  _globals['_ACCEPTED']._serialized_start=1825
-  _globals['_ACCEPTED']._serialized_end=1899
-  _globals['_REFUSED']._serialized_start=1902
-  _globals['_REFUSED']._serialized_end=2042
-  _globals['_EVENT']._serialized_start=2045
-  _globals['_EVENT']._serialized_end=2279
-  _globals['_MESSAGE']._serialized_start=2282
-  _globals['_MESSAGE']._serialized_end=2437
-  _globals['_TEXT']._serialized_start=2439
-  _globals['_TEXT']._serialized_end=2459
-  _globals['_REACTION']._serialized_start=2461
-  _globals['_REACTION']._serialized_end=2553
-  _globals['_GAP']._serialized_start=2555
-  _globals['_GAP']._serialized_end=2672
-  _globals['_RECONNECT']._serialized_start=2674
-  _globals['_RECONNECT']._serialized_end=2703
-  _globals['_MOVED']._serialized_start=2705
-  _globals['_MOVED']._serialized_end=2745
-  _globals['_PONG']._serialized_start=2747
-  _globals['_PONG']._serialized_end=2770
-  _globals['_GOODBYE']._serialized_start=2772
-  _globals['_GOODBYE']._serialized_end=2812
-  _globals['_SESSIONSERVICE']._serialized_start=2814
-  _globals['_SESSIONSERVICE']._serialized_end=2895
+  _globals['_SEND']._serialized_end=1126
+  _globals['_TYPING']._serialized_start=1128
+  _globals['_TYPING']._serialized_end=1170
+  _globals['_PING']._serialized_start=1172
+  _globals['_PING']._serialized_end=1195
+  _globals['_WELCOME']._serialized_start=1198
+  _globals['_WELCOME']._serialized_end=1398
+  _globals['_LIMITS']._serialized_start=1400
+  _globals['_LIMITS']._serialized_end=1514
+  _globals['_EXPIRING']._serialized_start=1516
+  _globals['_EXPIRING']._serialized_end=1555
+  _globals['_ACCEPTED']._serialized_start=1557
+  _globals['_ACCEPTED']._serialized_end=1636
+  _globals['_REFUSED']._serialized_start=1639
+  _globals['_REFUSED']._serialized_end=1771
+  _globals['_EVENT']._serialized_start=1774
+  _globals['_EVENT']._serialized_end=1976
+  _globals['_MESSAGE']._serialized_start=1979
+  _globals['_MESSAGE']._serialized_end=2134
+  _globals['_TEXT']._serialized_start=2136
+  _globals['_TEXT']._serialized_end=2156
+  _globals['_CHANGE']._serialized_start=2159
+  _globals['_CHANGE']._serialized_end=2478
+  _globals['_REACTED']._serialized_start=2480
+  _globals['_REACTED']._serialized_end=2517
+  _globals['_MARKED']._serialized_start=2519
+  _globals['_MARKED']._serialized_end=2572
+  _globals['_EDITED']._serialized_start=2574
+  _globals['_EDITED']._serialized_end=2627
+  _globals['_DELETED']._serialized_start=2629
+  _globals['_DELETED']._serialized_end=2638
+  _globals['_GAP']._serialized_start=2640
+  _globals['_GAP']._serialized_end=2757
+  _globals['_RECONNECT']._serialized_start=2759
+  _globals['_RECONNECT']._serialized_end=2788
+  _globals['_MOVED']._serialized_start=2790
+  _globals['_MOVED']._serialized_end=2830
+  _globals['_PONG']._serialized_start=2832
+  _globals['_PONG']._serialized_end=2855
+  _globals['_GOODBYE']._serialized_start=2857
+  _globals['_GOODBYE']._serialized_end=2897
+  _globals['_SESSIONSERVICE']._serialized_start=2899
+  _globals['_SESSIONSERVICE']._serialized_end=2980
 # @@protoc_insertion_point(module_scope)

@@ -1,3 +1,4 @@
+from rookery.v1 import kinds_pb2 as _kinds_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Mapping as _Mapping
@@ -6,24 +7,22 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ClientFrame(_message.Message):
-    __slots__ = ("authenticate", "renew", "send", "react", "unreact", "receipt", "typing", "ping")
+    __slots__ = ("authenticate", "renew", "send", "change", "typing", "ping", "first_sent_ms_ago")
     AUTHENTICATE_FIELD_NUMBER: _ClassVar[int]
     RENEW_FIELD_NUMBER: _ClassVar[int]
     SEND_FIELD_NUMBER: _ClassVar[int]
-    REACT_FIELD_NUMBER: _ClassVar[int]
-    UNREACT_FIELD_NUMBER: _ClassVar[int]
-    RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
     TYPING_FIELD_NUMBER: _ClassVar[int]
     PING_FIELD_NUMBER: _ClassVar[int]
+    FIRST_SENT_MS_AGO_FIELD_NUMBER: _ClassVar[int]
     authenticate: Authenticate
     renew: Renew
     send: Send
-    react: React
-    unreact: Unreact
-    receipt: Receipt
+    change: Change
     typing: Typing
     ping: Ping
-    def __init__(self, authenticate: _Optional[_Union[Authenticate, _Mapping]] = ..., renew: _Optional[_Union[Renew, _Mapping]] = ..., send: _Optional[_Union[Send, _Mapping]] = ..., react: _Optional[_Union[React, _Mapping]] = ..., unreact: _Optional[_Union[Unreact, _Mapping]] = ..., receipt: _Optional[_Union[Receipt, _Mapping]] = ..., typing: _Optional[_Union[Typing, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ...) -> None: ...
+    first_sent_ms_ago: int
+    def __init__(self, authenticate: _Optional[_Union[Authenticate, _Mapping]] = ..., renew: _Optional[_Union[Renew, _Mapping]] = ..., send: _Optional[_Union[Send, _Mapping]] = ..., change: _Optional[_Union[Change, _Mapping]] = ..., typing: _Optional[_Union[Typing, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ..., first_sent_ms_ago: _Optional[int] = ...) -> None: ...
 
 class ServerFrame(_message.Message):
     __slots__ = ("sequence", "welcome", "expiring", "accepted", "refused", "event", "gap", "reconnect", "moved", "pong", "goodbye")
@@ -76,52 +75,18 @@ class Renew(_message.Message):
     def __init__(self, access_token: _Optional[str] = ...) -> None: ...
 
 class Send(_message.Message):
-    __slots__ = ("client_message_id", "chat_id", "recipient_id", "text", "reply_to", "first_sent_ms_ago")
+    __slots__ = ("client_message_id", "chat_id", "recipient_id", "text", "reply_to")
     CLIENT_MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
     CHAT_ID_FIELD_NUMBER: _ClassVar[int]
     RECIPIENT_ID_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     REPLY_TO_FIELD_NUMBER: _ClassVar[int]
-    FIRST_SENT_MS_AGO_FIELD_NUMBER: _ClassVar[int]
     client_message_id: str
     chat_id: str
     recipient_id: int
     text: Text
     reply_to: int
-    first_sent_ms_ago: int
-    def __init__(self, client_message_id: _Optional[str] = ..., chat_id: _Optional[str] = ..., recipient_id: _Optional[int] = ..., text: _Optional[_Union[Text, _Mapping]] = ..., reply_to: _Optional[int] = ..., first_sent_ms_ago: _Optional[int] = ...) -> None: ...
-
-class React(_message.Message):
-    __slots__ = ("chat_id", "message_id", "emoji")
-    CHAT_ID_FIELD_NUMBER: _ClassVar[int]
-    MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
-    EMOJI_FIELD_NUMBER: _ClassVar[int]
-    chat_id: str
-    message_id: int
-    emoji: str
-    def __init__(self, chat_id: _Optional[str] = ..., message_id: _Optional[int] = ..., emoji: _Optional[str] = ...) -> None: ...
-
-class Unreact(_message.Message):
-    __slots__ = ("chat_id", "message_id", "emoji")
-    CHAT_ID_FIELD_NUMBER: _ClassVar[int]
-    MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
-    EMOJI_FIELD_NUMBER: _ClassVar[int]
-    chat_id: str
-    message_id: int
-    emoji: str
-    def __init__(self, chat_id: _Optional[str] = ..., message_id: _Optional[int] = ..., emoji: _Optional[str] = ...) -> None: ...
-
-class Receipt(_message.Message):
-    __slots__ = ("chat_id", "user_id", "delivered_up_to", "read_up_to")
-    CHAT_ID_FIELD_NUMBER: _ClassVar[int]
-    USER_ID_FIELD_NUMBER: _ClassVar[int]
-    DELIVERED_UP_TO_FIELD_NUMBER: _ClassVar[int]
-    READ_UP_TO_FIELD_NUMBER: _ClassVar[int]
-    chat_id: str
-    user_id: int
-    delivered_up_to: int
-    read_up_to: int
-    def __init__(self, chat_id: _Optional[str] = ..., user_id: _Optional[int] = ..., delivered_up_to: _Optional[int] = ..., read_up_to: _Optional[int] = ...) -> None: ...
+    def __init__(self, client_message_id: _Optional[str] = ..., chat_id: _Optional[str] = ..., recipient_id: _Optional[int] = ..., text: _Optional[_Union[Text, _Mapping]] = ..., reply_to: _Optional[int] = ...) -> None: ...
 
 class Typing(_message.Message):
     __slots__ = ("chat_id", "user_id")
@@ -174,48 +139,48 @@ class Expiring(_message.Message):
     def __init__(self, token_expires_at_ms: _Optional[int] = ...) -> None: ...
 
 class Accepted(_message.Message):
-    __slots__ = ("client_message_id", "message_id", "chat_id")
-    CLIENT_MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
-    MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("client_id", "event_id", "chat_id", "frame")
+    CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     CHAT_ID_FIELD_NUMBER: _ClassVar[int]
-    client_message_id: str
-    message_id: int
+    FRAME_FIELD_NUMBER: _ClassVar[int]
+    client_id: str
+    event_id: int
     chat_id: str
-    def __init__(self, client_message_id: _Optional[str] = ..., message_id: _Optional[int] = ..., chat_id: _Optional[str] = ...) -> None: ...
+    frame: int
+    def __init__(self, client_id: _Optional[str] = ..., event_id: _Optional[int] = ..., chat_id: _Optional[str] = ..., frame: _Optional[int] = ...) -> None: ...
 
 class Refused(_message.Message):
-    __slots__ = ("frame", "client_message_id", "code", "message", "field", "retryable", "retry_after_ms")
+    __slots__ = ("frame", "client_id", "code", "message", "field", "retryable", "retry_after_ms")
     FRAME_FIELD_NUMBER: _ClassVar[int]
-    CLIENT_MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
     CODE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     FIELD_FIELD_NUMBER: _ClassVar[int]
     RETRYABLE_FIELD_NUMBER: _ClassVar[int]
     RETRY_AFTER_MS_FIELD_NUMBER: _ClassVar[int]
     frame: int
-    client_message_id: str
+    client_id: str
     code: str
     message: str
     field: str
     retryable: bool
     retry_after_ms: int
-    def __init__(self, frame: _Optional[int] = ..., client_message_id: _Optional[str] = ..., code: _Optional[str] = ..., message: _Optional[str] = ..., field: _Optional[str] = ..., retryable: _Optional[bool] = ..., retry_after_ms: _Optional[int] = ...) -> None: ...
+    def __init__(self, frame: _Optional[int] = ..., client_id: _Optional[str] = ..., code: _Optional[str] = ..., message: _Optional[str] = ..., field: _Optional[str] = ..., retryable: _Optional[bool] = ..., retry_after_ms: _Optional[int] = ...) -> None: ...
 
 class Event(_message.Message):
-    __slots__ = ("event_id", "position", "message", "reaction", "receipt", "typing")
+    __slots__ = ("event_id", "position", "message", "typing", "change")
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
-    REACTION_FIELD_NUMBER: _ClassVar[int]
-    RECEIPT_FIELD_NUMBER: _ClassVar[int]
     TYPING_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
     event_id: int
     position: Position
     message: Message
-    reaction: Reaction
-    receipt: Receipt
     typing: Typing
-    def __init__(self, event_id: _Optional[int] = ..., position: _Optional[_Union[Position, _Mapping]] = ..., message: _Optional[_Union[Message, _Mapping]] = ..., reaction: _Optional[_Union[Reaction, _Mapping]] = ..., receipt: _Optional[_Union[Receipt, _Mapping]] = ..., typing: _Optional[_Union[Typing, _Mapping]] = ...) -> None: ...
+    change: Change
+    def __init__(self, event_id: _Optional[int] = ..., position: _Optional[_Union[Position, _Mapping]] = ..., message: _Optional[_Union[Message, _Mapping]] = ..., typing: _Optional[_Union[Typing, _Mapping]] = ..., change: _Optional[_Union[Change, _Mapping]] = ...) -> None: ...
 
 class Message(_message.Message):
     __slots__ = ("message_id", "chat_id", "sender_id", "client_message_id", "text", "reply_to")
@@ -239,19 +204,51 @@ class Text(_message.Message):
     body: str
     def __init__(self, body: _Optional[str] = ...) -> None: ...
 
-class Reaction(_message.Message):
-    __slots__ = ("chat_id", "message_id", "user_id", "emoji", "set")
+class Change(_message.Message):
+    __slots__ = ("chat_id", "target_id", "actor_id", "client_change_id", "reacted", "marked", "edited", "deleted")
     CHAT_ID_FIELD_NUMBER: _ClassVar[int]
-    MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
-    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    TARGET_ID_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_ID_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_CHANGE_ID_FIELD_NUMBER: _ClassVar[int]
+    REACTED_FIELD_NUMBER: _ClassVar[int]
+    MARKED_FIELD_NUMBER: _ClassVar[int]
+    EDITED_FIELD_NUMBER: _ClassVar[int]
+    DELETED_FIELD_NUMBER: _ClassVar[int]
+    chat_id: str
+    target_id: int
+    actor_id: int
+    client_change_id: str
+    reacted: Reacted
+    marked: Marked
+    edited: Edited
+    deleted: Deleted
+    def __init__(self, chat_id: _Optional[str] = ..., target_id: _Optional[int] = ..., actor_id: _Optional[int] = ..., client_change_id: _Optional[str] = ..., reacted: _Optional[_Union[Reacted, _Mapping]] = ..., marked: _Optional[_Union[Marked, _Mapping]] = ..., edited: _Optional[_Union[Edited, _Mapping]] = ..., deleted: _Optional[_Union[Deleted, _Mapping]] = ...) -> None: ...
+
+class Reacted(_message.Message):
+    __slots__ = ("emoji", "set")
     EMOJI_FIELD_NUMBER: _ClassVar[int]
     SET_FIELD_NUMBER: _ClassVar[int]
-    chat_id: str
-    message_id: int
-    user_id: int
     emoji: str
     set: bool
-    def __init__(self, chat_id: _Optional[str] = ..., message_id: _Optional[int] = ..., user_id: _Optional[int] = ..., emoji: _Optional[str] = ..., set: _Optional[bool] = ...) -> None: ...
+    def __init__(self, emoji: _Optional[str] = ..., set: _Optional[bool] = ...) -> None: ...
+
+class Marked(_message.Message):
+    __slots__ = ("delivered_up_to", "read_up_to")
+    DELIVERED_UP_TO_FIELD_NUMBER: _ClassVar[int]
+    READ_UP_TO_FIELD_NUMBER: _ClassVar[int]
+    delivered_up_to: int
+    read_up_to: int
+    def __init__(self, delivered_up_to: _Optional[int] = ..., read_up_to: _Optional[int] = ...) -> None: ...
+
+class Edited(_message.Message):
+    __slots__ = ("text",)
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    text: Text
+    def __init__(self, text: _Optional[_Union[Text, _Mapping]] = ...) -> None: ...
+
+class Deleted(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class Gap(_message.Message):
     __slots__ = ("since", "since_ms", "dropped", "position")

@@ -48,15 +48,18 @@ DETAILS: dict[str, Json] = {
 }
 """JSON Schema keywords of fields beyond their types, by full name, from the code."""
 
+RETRIED = ("send", "change")
+"""Frames whose command may be sent again."""
+
 REPLIES = {
     "authenticate": ("welcome", "moved", "reconnect", "goodbye"),
+    "renew": ("accepted", "goodbye"),
     "send": ("accepted", "refused"),
-    "react": ("event", "refused"),
-    "unreact": ("event", "refused"),
-    "receipt": ("event", "refused"),
+    "change": ("accepted", "refused"),
+    "typing": ("accepted", "refused"),
     "ping": ("pong", "refused"),
 }
-"""The possible answers to each frame of the client. A frame that is not listed is answered only if it is refused."""
+"""The possible answers to each frame of the client."""
 
 STATUSES = {
     101: "the session starts",
@@ -165,13 +168,14 @@ def _one_of(message: DescriptorProto, index: int) -> Json:
 
 
 def _kinds(frame: DescriptorProto) -> list[F]:
-    return [field for field in frame.field if field.HasField("oneof_index")]
+    return [field for field in frame.field if field.HasField("oneof_index") and not field.proto3_optional]
 
 
 def _message(frame: str, field: F, schemas: Json) -> Json:
     """One kind of frame, as the text message that carries it."""
     payload: Json = {"$ref": f"#/components/schemas/{short_name(field.type_name)}"}
-    properties: Json = {"sequence": schemas[frame]["properties"]["sequence"]} if frame == SERVER else {}
+    others = {SERVER: ("sequence",), CLIENT: ("first_sent_ms_ago",) if field.name in RETRIED else ()}[frame]
+    properties: Json = {name: schemas[frame]["properties"][name] for name in others}
     described = schemas[short_name(field.type_name)].get("description", "")
     return {
         "name": field.name,
@@ -180,7 +184,7 @@ def _message(frame: str, field: F, schemas: Json) -> Json:
         "contentType": "application/json",
         "payload": {
             "type": "object",
-            "required": [*properties, field.name],
+            "required": [*(properties if frame == SERVER else ()), field.name],
             "properties": {**properties, field.name: payload},
         },
     }

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+import grpc_tools
 from grpc_tools import protoc
 
 from tools.protos import asyncapi, page_types
@@ -18,11 +19,13 @@ from tools.protos.asyncapi import short_name
 
 ROOT = Path(__file__).resolve().parents[2]
 PROTOS = ROOT / "protos"
+STANDARD_PROTOS = Path(grpc_tools.__file__).parent / "_proto"
 FOLDERS = ("rookery/v1", "shared/rpc/standard")
 SESSION = PROTOS / "rookery/v1/session.proto"
 ARCHIVE = PROTOS / "rookery/v1/archive.proto"
 ASYNCAPI = "rookery/v1/asyncapi.json"
 PAGE_TYPES = "web/wire.js"
+PAGE_KINDS = "web/kinds.js"
 # purerpc's plugin script does not start beside a newer h2, so this one imports rookery.purerpc_compat first: the file
 # alone, since its package may import generated code. It does not claim to support `optional`, which only concerns
 # messages, so the claim is appended: two encoded responses are one.
@@ -56,6 +59,7 @@ def generate(target: Path) -> None:
     (target / ASYNCAPI).write_text(asyncapi.document(session) + "\n")
     (target / PAGE_TYPES).parent.mkdir(exist_ok=True)
     (target / PAGE_TYPES).write_text(page_types.document([session, archive]))
+    (target / PAGE_KINDS).write_text(page_types.kinds(session))
     for file in generated(target, "*_grpc.py"):
         code = file.read_text().replace("import purerpc\n", "from rookery.purerpc_compat import purerpc\n", 1)
         file.write_text(code.rstrip() + "\n")
@@ -92,7 +96,7 @@ def types_of(file: FileDescriptorProto) -> str:
 
 def compile_protos(sources: list[Path], *options: str) -> None:
     """Run protoc over the sources. Raises RuntimeError if it fails."""
-    if protoc.main(["protoc", f"-I{PROTOS}", *options, *map(str, sources)]) != 0:
+    if protoc.main(["protoc", f"-I{PROTOS}", f"-I{STANDARD_PROTOS}", *options, *map(str, sources)]) != 0:
         raise RuntimeError("protoc refused the protos")
 
 
@@ -107,7 +111,7 @@ def stale() -> list[str]:
             for pattern in ("*_pb2.py*", "*_grpc.py*", "asyncapi.json")
             for file in generated(root, pattern)
         }
-        names |= {Path(PAGE_TYPES)}
+        names |= {Path(PAGE_TYPES), Path(PAGE_KINDS)}
         return sorted(str(name) for name in names if read(fresh / name) != read(ROOT / name))
 
 

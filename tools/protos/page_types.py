@@ -1,10 +1,11 @@
 """The types of the frames, chats and history that the page reads and sends: JSDoc for `tsc`, generated from the
-descriptors and the comments of the protos.
+descriptors and the comments of the protos. And the table of the kinds of changes, for the page's reducer.
 
 They follow the JSON of `shared.contract.wire`: proto names, 64-bit integers as strings of digits, bytes as base64; a
 field with its default value is left out.
 """
 
+import json
 import textwrap
 from collections.abc import Iterable, Iterator, Set
 
@@ -15,6 +16,7 @@ from google.protobuf.descriptor_pb2 import (
     FileDescriptorProto,
 )
 
+from rookery.v1 import kinds_pb2
 from tools.protos.asyncapi import comments_of, short_name
 
 F = FieldDescriptorProto
@@ -24,12 +26,10 @@ ROOTS = ("ClientFrame", "ServerFrame", "Chat", "ListChatsResponse", "ListMessage
 
 ALWAYS_SET = """
 Authenticate.access_token Renew.access_token Send.client_message_id Send.chat_id
-React.chat_id React.message_id React.emoji Unreact.chat_id Unreact.message_id Unreact.emoji
-Receipt.chat_id Typing.chat_id
-ServerFrame.sequence Accepted.client_message_id Accepted.message_id Accepted.chat_id Refused.code Refused.message
+Change.chat_id Reacted.emoji Typing.chat_id
+ServerFrame.sequence Accepted.frame Refused.frame Refused.code Refused.message
 Message.message_id Message.chat_id Message.sender_id Text.body
-Reaction.chat_id Reaction.message_id Reaction.user_id Reaction.emoji
-Chat.chat_id HistoryMessage.message ReactionTally.emoji ReactionTally.user_ids
+Chat.chat_id HistoryMessage.message
 """
 """Fields that always have a value: in the messages that the page reads, and in the messages that it sends."""
 
@@ -45,6 +45,18 @@ HEAD = """\
 // imports this file at run time.
 """
 WIDTH = 120
+
+KINDS_HEAD = """\
+// The kinds of changes, by the name of their field in Change. `make protos` generates this file from protos/.
+
+/**
+ * @typedef {object} Kind
+ * @property {"LAST" | "MAX" | "WINS"} law
+ * @property {readonly string[]} key the fields of the change, and of its body, that are part of the key of the state
+ */
+/** @type {Readonly<Record<string, Kind>>} */
+export const KINDS = {
+"""
 
 
 def document(files: Iterable[FileDescriptorProto]) -> str:
@@ -109,3 +121,15 @@ def _block(lines: Iterable[str]) -> str:
     """A comment for JSDoc, with lines that are not too long."""
     wrapped = [piece for line in lines for piece in textwrap.wrap(line, WIDTH - 3, break_long_words=False)]
     return "\n".join(["/**", *(f" * {line}" for line in wrapped), " */", ""])
+
+
+def kinds(file: FileDescriptorProto) -> str:
+    """Return the text of the module with the table of kinds."""
+    change = next(message for message in file.message_type if message.name == "Change")
+    lines = [
+        f"  {field.name}: {{ law: {json.dumps(law)}, key: {json.dumps(list(kind.key))} }},"
+        for field in change.field
+        if (kind := field.options.Extensions[kinds_pb2.kind]).law
+        and (law := kinds_pb2.Law.Name(kind.law).removeprefix("LAW_"))
+    ]
+    return KINDS_HEAD + "\n".join([*lines, "};\n"])

@@ -1,0 +1,112 @@
+"""The kinds of changes, as `kinds.proto` describes them, and the state of a target that changes fold into.
+
+A target is a message or a chat. Its state does not depend on the order in which changes are applied, nor on
+repetitions.
+"""
+
+from collections.abc import Iterable, MutableMapping
+from typing import Any
+
+import msgspec
+
+from rookery.v1 import kinds_pb2
+from rookery.v1.kinds_pb2 import LAW_LAST, LAW_MAX, LAW_WINS
+from rookery.v1.session_pb2 import Change, Event
+
+StateKey = tuple[int, ...] | tuple[int | str, ...]
+"""The number of the kind, and the values of its key's fields: identifies one change in the state of a target."""
+
+State = MutableMapping[StateKey, Event]
+"""The state of one target: its current changes, each as the event that made it."""
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """A kind of change."""
+
+    name: str
+    """The field of `Change.body`."""
+    number: int
+    """The number of that field."""
+    law: int
+    """A Law of kinds.proto."""
+    key: tuple[str, ...]
+    """Fields of the change, or of its body, that are part of the state's key."""
+    is_private: bool
+    """Whether only the devices of the actor receive it."""
+
+    def key_of(self, change: Change) -> StateKey:
+        """The key of a change of this kind in the state of its target."""
+        return (self.number, *(_value(change, path) for path in self.key))
+
+
+def _value(change: Change, path: str) -> int | str:
+    value: Any = change
+    for name in path.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def _kinds() -> Iterable[Kind]:
+    for field in Change.DESCRIPTOR.oneofs_by_name["body"].fields:
+        kind = field.GetOptions().Extensions[kinds_pb2.kind]
+        yield Kind(field.name, field.number, kind.law, tuple(kind.key), kind.is_private)
+
+
+KINDS = {kind.name: kind for kind in _kinds()}
+"""All kinds of this version, by name."""
+
+
+def kind_of(change: Change) -> Kind | None:
+    """The change's kind; None if only a newer version knows it."""
+    name = change.WhichOneof("body")
+    return None if name is None else KINDS[name]
+
+
+def apply(state: State, event: Event) -> bool:
+    """Apply the change of an event to the state of its target. Return whether the state has changed."""
+    change = event.change
+    kind = kind_of(change)
+    if kind is None:
+        return False
+    key = kind.key_of(change)
+    known = state.get(key)
+    if kind.law == LAW_WINS:
+        return _win(state, key, event)
+    if _winner(state):
+        return False
+    if known is None or (kind.law == LAW_LAST and event.event_id > known.event_id):
+        state[key] = event
+        return True
+    if kind.law == LAW_MAX and (merged := _highest(kind.name, known, event)) != known:
+        state[key] = merged
+        return True
+    return False
+
+
+def _win(state: State, key: StateKey, event: Event) -> bool:
+    """Keep the first of the changes that win, and no other."""
+    winner = _winner(state)
+    if winner is not None and winner.event_id <= event.event_id:
+        return False
+    state.clear()
+    state[key] = event
+    return True
+
+
+def _winner(state: State) -> Event | None:
+    """The change that has won; it is alone then."""
+    if len(state) != 1:
+        return None
+    (event,) = state.values()
+    kind = kind_of(event.change)
+    return event if kind is not None and kind.law == LAW_WINS else None
+
+
+def _highest(name: str, known: Event, event: Event) -> Event:
+    """The newer of two events, with the highest values of both."""
+    merged = Event()
+    merged.CopyFrom(known if known.event_id > event.event_id else event)
+    body, bodies = getattr(merged.change, name), [getattr(each.change, name) for each in (known, event)]
+    for field in body.DESCRIPTOR.fields:
+        setattr(body, field.name, max(getattr(each, field.name) for each in bodies))
+    return merged

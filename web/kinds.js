@@ -1,0 +1,14 @@
+// The kinds of changes, by the name of their field in Change. `make protos` generates this file from protos/.
+
+/**
+ * @typedef {object} Kind
+ * @property {"LAST" | "MAX" | "WINS"} law
+ * @property {readonly string[]} key the fields of the change, and of its body, that are part of the key of the state
+ */
+/** @type {Readonly<Record<string, Kind>>} */
+export const KINDS = {
+  reacted: { law: "LAST", key: ["actor_id", "reacted.emoji"] },
+  marked: { law: "MAX", key: ["actor_id"] },
+  edited: { law: "LAST", key: [] },
+  deleted: { law: "WINS", key: [] },
+};
