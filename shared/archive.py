@@ -7,8 +7,8 @@ from google.protobuf.message import Message
 
 from rookery.v1.archive_grpc import ArchiveServiceStub
 from rookery.v1.archive_pb2 import (
-    FindMessageRequest,
-    FindMessageResponse,
+    FindSentRequest,
+    FindSentResponse,
     GetChatRequest,
     GetChatResponse,
     GetMessageRequest,
@@ -60,8 +60,8 @@ class ArchiveClient:
     async def get_message(self, request: GetMessageRequest) -> GetMessageResponse | Refusal:
         return await self._query(self._stub.GetMessage, request)
 
-    async def find_message(self, request: FindMessageRequest) -> FindMessageResponse | Refusal:
-        return await self._query(self._stub.FindMessage, request)
+    async def find_sent(self, request: FindSentRequest) -> FindSentResponse | Refusal:
+        return await self._query(self._stub.FindSent, request)
 
     async def _query(self, method: Callable[[Request], Awaitable[Response]], request: Request) -> Response | Refusal:
         try:

@@ -12,8 +12,8 @@ from rookery.v1.archive_grpc import ArchiveServiceServicer
 from rookery.v1.archive_pb2 import (
     CHAT_KIND_DIRECT,
     Chat,
-    FindMessageRequest,
-    FindMessageResponse,
+    FindSentRequest,
+    FindSentResponse,
     GetChatRequest,
     GetChatResponse,
     GetMessageRequest,
@@ -98,17 +98,15 @@ class ArchiveQueries(ArchiveServiceServicer):
             case _:
                 return GetMessageResponse(message=message)
 
-    async def FindMessage(self, request: FindMessageRequest) -> FindMessageResponse | Refusal:
+    async def FindSent(self, request: FindSentRequest) -> FindSentResponse | Refusal:
         members = _members(request.user_id, request.chat_id)
         if isinstance(members, Refusal):
             return members
-        if not 0 < len(request.client_message_id.encode()) <= MAX_CLIENT_MESSAGE_ID:
-            limits = f"`client_message_id` must have 1 to {MAX_CLIENT_MESSAGE_ID} bytes."
-            return Refusal(Code.INVALID, limits, field="client_message_id")
-        message = await _unless_unavailable(
-            self._chats.find_message(request.chat_id, request.user_id, request.client_message_id)
-        )
-        return message if isinstance(message, Refusal) else FindMessageResponse(message=message)
+        if not 0 < len(request.client_id.encode()) <= MAX_CLIENT_MESSAGE_ID:
+            limits = f"`client_id` must have 1 to {MAX_CLIENT_MESSAGE_ID} bytes."
+            return Refusal(Code.INVALID, limits, field="client_id")
+        event = await _unless_unavailable(self._chats.find_sent(request.chat_id, request.user_id, request.client_id))
+        return event if isinstance(event, Refusal) else FindSentResponse(event=event)
 
     async def _page(self, request: ListMessagesRequest, anchor: str | None) -> Page:
         match anchor:

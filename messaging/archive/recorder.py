@@ -16,8 +16,8 @@ from google.protobuf.message import DecodeError
 
 from messaging.archive.store.protocol import ChatStore
 from messaging.archive.tracing import Recordable, Spans, recording
+from messaging.envelopes import decode
 from messaging.fences import Fences
-from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Event
 from shared.archive import ARCHIVE_GROUP
 from shared.background import open_background
@@ -172,7 +172,7 @@ class Recorder:
             if fences is None or record.offset < fences.epoch:  # no epoch of this log is higher: it was replaced
                 fences = self._fences[record.partition] = Fences(*self._checkpoint_at(record.partition, record.offset))
             try:
-                envelope = Envelope.FromString(record.value)
+                envelope = decode(record.value)
             except DecodeError as error:
                 await self._dead_letter(record, error)
                 continue

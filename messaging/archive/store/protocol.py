@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from rookery.v1.archive_pb2 import Chat, HistoryMessage, ReactionTally
+from rookery.v1.archive_pb2 import Chat, HistoryMessage
+from rookery.v1.session_pb2 import Change as ReactionTally
 from rookery.v1.session_pb2 import Event, Message
 
 UNREAD_LIMIT = 100

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from messaging.archive.store.cassandra.schema import BUCKET_BITS
-from rookery.v1.session_pb2 import Reaction
+from rookery.v1.session_pb2 import Change as Reaction
 
 KEYS_PER_READ = 100
 """Reactions in one read."""

@@ -12,7 +12,9 @@ from typing import Any
 from messaging.archive.store.cassandra.reactions import ReactionKey, Runs
 from messaging.archive.store.cassandra.schema import BUCKET_BITS
 from messaging.archive.store.cassandra.writes import Writes
-from rookery.v1.session_pb2 import Event, Message, Reaction, Receipt
+from rookery.v1.session_pb2 import Change as Reaction
+from rookery.v1.session_pb2 import Change as Receipt
+from rookery.v1.session_pb2 import Event, Message
 from shared.contract.chats import direct_members
 from shared.contract.ids import MAX_ID
 from shared.drivers.cassandra import CassandraSession

@@ -11,7 +11,8 @@ from messaging.archive.store.cassandra.history import HISTORY_STATEMENTS, Histor
 from messaging.archive.store.cassandra.recording import ChatRecording, prepare_recording
 from messaging.archive.store.protocol import ChatCursor, Page
 from rookery.v1.archive_pb2 import CHAT_KIND_DIRECT, Chat, HistoryMessage
-from rookery.v1.session_pb2 import Event, Message, Receipt
+from rookery.v1.session_pb2 import Change as Receipt
+from rookery.v1.session_pb2 import Event, Message
 from shared.contract.chats import direct_members
 from shared.contract.ids import MAX_ID, first_id_at, time_of, wall_clock_ms
 from shared.drivers.cassandra import CassandraSession

@@ -6,7 +6,9 @@ The tables are defined in `store`.
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence, Set
 
-from rookery.v1.session_pb2 import Event, Message, Reaction, Receipt
+from rookery.v1.session_pb2 import Change as Reaction
+from rookery.v1.session_pb2 import Change as Receipt
+from rookery.v1.session_pb2 import Event, Message
 from shared.contract.chats import direct_members
 from shared.contract.ids import time_of
 

@@ -19,7 +19,8 @@ from messaging.archive.store.protocol import (
 )
 from messaging.archive.store.sqlite.recording import record
 from rookery.v1.archive_pb2 import CHAT_KIND_DIRECT, Chat, HistoryMessage
-from rookery.v1.session_pb2 import Event, Message, Receipt
+from rookery.v1.session_pb2 import Change as Receipt
+from rookery.v1.session_pb2 import Event, Message
 from shared.contract.chats import direct_members
 from shared.contract.ids import MAX_ID
 from shared.drivers.sqlite import Database, open_database
