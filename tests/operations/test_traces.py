@@ -76,7 +76,7 @@ async def send(cluster: Cluster, ada: Person, grace: Person) -> pb.Accepted:
     ):
         accepted = await browser.send_text(grace.user_id, SECRET)
         for receiver in (phone, her_phone, her_browser):
-            await receiver.next_where(lambda frame: frame.event.event_id == accepted.message_id)
+            await receiver.next_where(lambda frame: frame.event.event_id == accepted.event_id)
     return accepted
 
 
@@ -84,7 +84,7 @@ def trace_of(jaeger: Jaeger, accepted: pb.Accepted) -> Trace:
     """Return the trace of a message, once it is complete."""
 
     def find(jaeger: Jaeger) -> Trace | None:
-        for trace in jaeger.traces("session send", rookery__message_id=str(accepted.message_id)):
+        for trace in jaeger.traces("session send", rookery__message_id=str(accepted.event_id)):
             if trace.is_whole and len(trace.named("session deliver")) == DELIVERIES and _writes(trace):
                 return trace
         return None
@@ -102,7 +102,7 @@ async def test_a_message_is_one_trace_through_all_processes_and_a_request_too(cl
     await trio.to_thread.run_sync(set_ratio, cluster, 1)
     accepted = await send(cluster, ada, grace)
     history = await read_history(cluster.bffs[0].url, grace, accepted.chat_id, until=bool)
-    assert [item.message.message_id for item in history] == [accepted.message_id]
+    assert [item.message.message_id for item in history] == [accepted.event_id]
     trace = await trio.to_thread.run_sync(trace_of, jaeger, accepted)
     print(trace)
     see_message(trace, cluster, ada, grace, accepted)
@@ -110,7 +110,7 @@ async def test_a_message_is_one_trace_through_all_processes_and_a_request_too(cl
     print(request)
     see_request(request)
     spans = "".join(str(span) for trace in jaeger.traces() for span in trace.spans)
-    assert str(accepted.message_id) in spans
+    assert str(accepted.event_id) in spans
     secrets = [SECRET, PASSWORD, *(word for each in (ada, grace) for word in (each.name, each.access_token))]
     assert [secret for secret in secrets if secret in spans] == []
 

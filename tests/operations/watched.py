@@ -97,8 +97,7 @@ class Use:
         """Send three messages to an unknown user and two without text: all are refused."""
         for recipient_id, body in [(NOBODY, "hello?")] * 3 + [(self.grace.user_id, "")] * 2:
             send = pb.Send(client_message_id="refused", recipient_id=recipient_id, text=pb.Text(body=body))
-            await self.browser.send_frame(send=send)
-            await self.browser.next("refused")
+            assert (await self.browser.answer(send=send)).HasField("refused")
 
 
 @asynccontextmanager

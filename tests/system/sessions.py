@@ -54,6 +54,8 @@ class Session:
     def __init__(self, stream: SessionStream) -> None:
         self.stream = stream
         self.frames: list[pb.ServerFrame] = []
+        self.sent = 0
+        """Number of the newest sent frame."""
 
     @property
     def position(self) -> pb.Position | None:
@@ -70,9 +72,27 @@ class Session:
             await self.receive()
         return messages
 
-    async def send_frame(self, **frame: object) -> None:
-        """Send a frame, such as `ping=Ping()`."""
+    async def send_frame(self, **frame: object) -> int:
+        """Send a frame, such as `ping=Ping()`; return its number."""
+        self.sent += 1
+        number = self.sent
         await self.stream.send(pb.ClientFrame(**frame))  # type: ignore[arg-type]
+        return number
+
+    async def answer(self, **frame: object) -> pb.ServerFrame:
+        """Send a frame, and return its Accepted or Refused."""
+        number = await self.send_frame(**frame)
+        return await self.next_where(lambda frame: number in (frame.accepted.frame, frame.refused.frame), refused=True)
+
+    async def ask(self, **frame: object) -> pb.Accepted:
+        """Send a frame; return when it is accepted."""
+        answer = await self.answer(**frame)
+        assert answer.HasField("accepted"), answer
+        return answer.accepted
+
+    async def change(self, chat_id: str, target_id: int = 0, client_change_id: str = "", **body: object) -> pb.Accepted:
+        """Make a change, such as `deleted=Deleted()`; return when it is accepted."""
+        return await self.ask(change=change_to(chat_id, target_id, client_change_id, **body), first_sent_ms_ago=0)
 
     async def authenticate(self, access_token: str, position: pb.Position | None = None) -> pb.Welcome:
         """Begin a session, or resume one from a position."""
@@ -106,8 +126,8 @@ class Session:
 
     async def send_text(self, to: int | str, text: str, client_message_id: str = "") -> pb.Accepted:
         """Send to a user or a chat; return when it is accepted."""
-        await self.send_frame(send=text_to(to, text, client_message_id))
-        return (await self.next("accepted")).accepted
+        first_sent_ms_ago = None if client_message_id else 0
+        return await self.ask(send=text_to(to, text, client_message_id), first_sent_ms_ago=first_sent_ms_ago)
 
     async def check_alive(self) -> None:
         """Check that the session answers."""
@@ -124,15 +144,19 @@ class Session:
 
 
 def text_to(to: int | str, text: str, client_message_id: str = "") -> pb.Send:
-    """A message: with an id of its own for the first time, with a given one perhaps again."""
+    """A message, with an id of its own or a given one."""
     send = pb.Send(client_message_id=client_message_id or secrets.token_hex(8), text=pb.Text(body=text))
-    if not client_message_id:
-        send.first_sent_ms_ago = 0
     if isinstance(to, int):
         send.recipient_id = to
     else:
         send.chat_id = to
     return send
+
+
+def change_to(chat_id: str, target_id: int = 0, client_change_id: str = "", **body: object) -> pb.Change:
+    """A change, such as `deleted=Deleted()`, with an id of its own or a given one."""
+    client_change_id = client_change_id or secrets.token_hex(8)
+    return pb.Change(chat_id=chat_id, target_id=target_id, client_change_id=client_change_id, **body)  # type: ignore[arg-type]
 
 
 TRANSPORTS = ("websocket", "grpc")
@@ -166,9 +190,8 @@ async def until_answered(session: Session, to: Person, kind: str) -> None:
     """Send until the answer has this kind."""
     with trio.fail_after(PATIENCE):
         while True:
-            await session.send_frame(send=text_to(to.user_id, "twelve bytes"))
-            frame = await session.next_where(lambda frame: not frame.HasField("event"), refused=True)
-            if frame.HasField(kind):
+            answer = await session.answer(send=text_to(to.user_id, "twelve bytes"), first_sent_ms_ago=0)
+            if answer.HasField(kind):
                 return
             await trio.sleep(0.05)
 

@@ -84,7 +84,7 @@ class Talk:
         while not self._stopped:
             text = f"number {len(sent)}"
             accepted = await client.send(to, text)
-            sent.append((accepted.message_id, text))
+            sent.append((accepted.event_id, text))
 
     async def _listen(self, client: Client) -> None:
         me = client.me.user_id

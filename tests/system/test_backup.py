@@ -55,7 +55,7 @@ async def test_a_backup_under_load_has_all_that_was_accepted_before_it_began(
 async def send_for_ever(connect: Connect, person: Person, chat_id: str, accepted: list[int]) -> None:
     async with open_session(connect, person) as session:
         while True:
-            accepted.append((await session.send_text(chat_id, f"number {len(accepted)}")).message_id)
+            accepted.append((await session.send_text(chat_id, f"number {len(accepted)}")).event_id)
 
 
 async def test_users_continue_after_a_restore(own_rookery: Rookery, elsewhere: Rookery, tmp_path: Path) -> None:

@@ -11,7 +11,16 @@ from google.protobuf.message import Message
 
 from rookery.client.errors import Unreachable
 from rookery.v1 import session_pb2 as pb
-from tests.system.sessions import TRANSPORTS, Session, connector, open_session, open_websocket, send_bytes, text_to
+from tests.system.sessions import (
+    TRANSPORTS,
+    Session,
+    change_to,
+    connector,
+    open_session,
+    open_websocket,
+    send_bytes,
+    text_to,
+)
 from tests.system.undisturbed import FRAME_BURST, FRAMES_PER_SECOND
 from tools.launch.people import PATIENCE, Person, sign_up
 from tools.launch.process import Rookery, port_of
@@ -69,8 +78,10 @@ BAD_COMMANDS: dict[str, tuple[Message, str, str]] = {
     "id below": (text_to(-1, "x"), "invalid", "send.recipient_id"),
     "no such chat": (text_to("'; DROP TABLE chats; --", "x"), "not_found", "send.chat_id"),
     "another's chat": (text_to("d-1-2", "x"), "not_found", "send.chat_id"),
-    "word as emoji": (pb.React(chat_id="d-1-2", message_id=1, emoji="<b>"), "not_found", "react.chat_id"),
-    "empty receipt": (pb.Receipt(chat_id="d-1-2"), "not_found", "receipt.chat_id"),
+    "word as emoji": (change_to("d-1-2", 1, reacted=pb.Reacted(emoji="<b>")), "invalid", "change.reacted.emoji"),
+    "empty mark": (change_to("d-1-2", marked=pb.Marked()), "not_found", "change.chat_id"),
+    "edit of nothing": (change_to("d-1-2", edited=pb.Edited()), "invalid", "change.target_id"),
+    "no kind": (change_to("d-1-2", 1), "malformed", ""),
     "long ping": (pb.Ping(payload=b"x" * 129), "too_large", "ping.payload"),
     "second sign-in": (pb.Authenticate(access_token="x"), "out_of_order", ""),
     "bad renewal": (pb.Renew(access_token="x"), "unauthenticated", ""),
@@ -86,12 +97,15 @@ async def test_each_bad_frame_is_refused_for_itself_and_the_session_lives(
         empty = (await session.next("refused")).refused
         assert (empty.code, empty.frame) == ("malformed", 2)
         for number, (command, code, field) in enumerate(BAD_COMMANDS.values()):
-            frame = pb.ClientFrame(**{command.DESCRIPTOR.name.lower(): command})  # type: ignore[arg-type]
-            await session.stream.send(frame)
-            refused = (await session.next("refused")).refused
+            refused = (await session.answer(**{command.DESCRIPTOR.name.lower(): command})).refused
             assert (refused.code, refused.field, refused.frame) == (code, field, number + 3), refused
-            assert refused.client_message_id == frame.send.client_message_id[:64]
+            assert refused.client_id == client_id_of(command)[:64]
         await session.check_alive()
+
+
+def client_id_of(command: Message) -> str:
+    client_id: str = getattr(command, "client_message_id", "") or getattr(command, "client_change_id", "")
+    return client_id
 
 
 BAD_TEXTS = {

@@ -19,7 +19,7 @@ from tools.launch.process import POLL_SECONDS, Rookery
 
 EMOJI = "\N{THUMBS UP SIGN}"
 
-Received = TypeVar("Received", pb.Message, pb.Reaction, pb.Receipt)
+Received = TypeVar("Received", pb.Message, pb.Change)
 
 
 class Chatter(Protocol):
@@ -48,13 +48,13 @@ class AtSession:
         self.session = session
 
     async def send(self, to: int, text: str) -> int:
-        return (await self.session.send_text(to, text)).message_id
+        return (await self.session.send_text(to, text)).event_id
 
     async def react(self, chat_id: str, message_id: int) -> None:
-        await self.session.send_frame(react=pb.React(chat_id=chat_id, message_id=message_id, emoji=EMOJI))
+        await self.session.change(chat_id, message_id, reacted=pb.Reacted(emoji=EMOJI, set=True))
 
     async def mark_read(self, chat_id: str, message_id: int) -> None:
-        await self.session.send_frame(receipt=pb.Receipt(chat_id=chat_id, read_up_to=message_id))
+        await self.session.change(chat_id, marked=pb.Marked(read_up_to=message_id))
 
     async def receive(self, kind: type[Received]) -> Received:
         name = kind.DESCRIPTOR.name.lower()
@@ -72,7 +72,7 @@ class AtClient:
         self.client = client
 
     async def send(self, to: int, text: str) -> int:
-        return (await self.client.send(to, text)).message_id
+        return (await self.client.send(to, text)).event_id
 
     async def react(self, chat_id: str, message_id: int) -> None:
         await self.client.react(chat_id, message_id, EMOJI)
@@ -89,8 +89,8 @@ class AtClient:
         raise AssertionError("the events of a client have no end")
 
 
-def author_of(event: pb.Message | pb.Reaction | pb.Receipt) -> int:
-    return event.sender_id if isinstance(event, pb.Message) else event.user_id
+def author_of(event: pb.Message | pb.Change) -> int:
+    return event.sender_id if isinstance(event, pb.Message) else event.actor_id
 
 
 @asynccontextmanager
@@ -118,11 +118,11 @@ async def test_clients_of_every_kind_chat_with_each_other(rookery: Rookery, stub
             assert (message.message_id, message.chat_id, message.text.body) == (message_id, chat_id, text)
 
             await receiver.react(chat_id, message_id)
-            reaction = await sender.receive(pb.Reaction)
-            assert (reaction.message_id, reaction.emoji, reaction.set) == (message_id, EMOJI, True)
+            reaction = await sender.receive(pb.Change)
+            assert (reaction.target_id, reaction.reacted.emoji, reaction.reacted.set) == (message_id, EMOJI, True)
 
             await receiver.mark_read(chat_id, message_id)
-            assert (await sender.receive(pb.Receipt)).read_up_to == message_id
+            assert (await sender.receive(pb.Change)).marked.read_up_to == message_id
         for sender, receiver in permutations(chatters, 2):
             await check_history(rookery, sender.person, receiver.person)
 
@@ -133,26 +133,26 @@ async def check_history(rookery: Rookery, reader: Person, other: Person) -> None
     first, second = await read_history(rookery.url, reader, chat_id, until=is_reacted_to)
     assert {first.message.sender_id, second.message.sender_id} == {reader.user_id, other.user_id}
     for item, reacting in ((first, second), (second, first)):
-        (tally,) = item.reactions
-        assert (tally.emoji, list(tally.user_ids)) == (EMOJI, [reacting.message.sender_id])
+        (event,) = item.changes
+        assert (event.change.actor_id, event.change.reacted.emoji) == (reacting.message.sender_id, EMOJI)
     expected = {
         str(second.message.sender_id): str(first.message.message_id),
         str(first.message.sender_id): str(second.message.message_id),
     }
     async with open_http(rookery.url) as http:
         with trio.fail_after(PATIENCE):
-            while await read_receipts(http, reader, chat_id) != expected:
+            while await read_marks(http, reader, chat_id) != expected:
                 await trio.sleep(POLL_SECONDS)
 
 
 def is_reacted_to(messages: Sequence[HistoryMessage]) -> bool:
-    return len(messages) == 2 and all(item.reactions for item in messages)
+    return len(messages) == 2 and all(item.changes for item in messages)
 
 
-async def read_receipts(http: httpx.AsyncClient, reader: Person, chat_id: str) -> dict[str, str]:
+async def read_marks(http: httpx.AsyncClient, reader: Person, chat_id: str) -> dict[str, str]:
     """Read marks by user."""
     chat = (await http.get(f"/v1/chats/{chat_id}", headers=reader.headers)).raise_for_status().json()
-    return {receipt["user_id"]: receipt["read_up_to"] for receipt in chat["receipts"]}
+    return {mark["user_id"]: mark["read_up_to"] for mark in chat["marks"]}
 
 
 @pytest.mark.parametrize("kind", ["stock", "websocket"])

@@ -26,6 +26,7 @@ from tests.system.sessions import (
     TRANSPORTS,
     Session,
     SessionOver,
+    change_to,
     connector,
     open_session,
     open_websocket,
@@ -209,16 +210,21 @@ async def chat(platform: Platform, known: Secrets, ada: Person, grace: Person) -
             await first.send_text(grace.user_id, known.new("text"), known.new("client message id"))
             await second.next_event("message")
             accepted = await second.send_text(chat_id, known.new("text"))
-            await second.send_frame(receipt=pb.Receipt(chat_id=chat_id, read_up_to=accepted.message_id))
-            await second.send_frame(typing=pb.Typing(chat_id=chat_id))
-            await second.send_frame(react=pb.React(chat_id=known.new("chat id"), message_id=1, emoji="👍"))
-            await second.next("refused")
-            await second.send_frame(send=text_to(chat_id, known.new("text") * 2_000))
-            await second.next("refused")
+            await second.change(chat_id, marked=pb.Marked(read_up_to=accepted.event_id))
+            edited = pb.Edited(text=pb.Text(body=known.new("text")))
+            await second.change(chat_id, accepted.event_id, known.new("client change id"), edited=edited)
+            await second.change(chat_id, accepted.event_id, known.new("client change id"), deleted=pb.Deleted())
+            await second.ask(typing=pb.Typing(chat_id=chat_id))
+            too_long = pb.Edited(text=pb.Text(body=known.new("text") * 2_000))
+            for refused in (
+                {"change": change_to(known.new("chat id"), 1, reacted=pb.Reacted(emoji="👍", set=True))},
+                {"change": change_to(chat_id, accepted.event_id, edited=too_long)},
+                {"send": text_to(chat_id, known.new("text") * 2_000)},
+                {"renew": pb.Renew(access_token=known.new("access token"))},
+            ):
+                assert (await second.answer(**refused)).HasField("refused")
             await second.send_frame(ping=pb.Ping(payload=known.new("ping").encode()))
             await second.next("pong")
-            await second.send_frame(renew=pb.Renew(access_token=known.new("access token")))
-            await second.next("refused")
     await read_history(platform.bff.url, grace, chat_id, until=lambda messages: len(messages) == 2 * len(TRANSPORTS))
 
 

@@ -46,18 +46,19 @@ async def test_each_other_device_of_both_users_receives_a_message_once(
             (grace_app, [first, second]),
         ):
             messages = await session.receive_messages(len(expected))
-            assert [message.message_id for message in messages] == [each.message_id for each in expected]
+            assert [message.message_id for message in messages] == [each.event_id for each in expected]
 
-        await app.send_frame(
-            react=pb.React(chat_id=first.chat_id, message_id=first.message_id, emoji="\N{PARTY POPPER}")
-        )
-        for session in (app, tab_1, tab_2, grace_tab, grace_app):
-            reaction = (await session.next_event("reaction")).reaction
-            assert (reaction.user_id, reaction.message_id, reaction.set) == (ada.user_id, first.message_id, True)
-        await tab_2.send_frame(receipt=pb.Receipt(chat_id=first.chat_id, read_up_to=second.message_id))
-        for session in (app, tab_1, tab_2, grace_tab, grace_app):
-            receipt = (await session.next_event("receipt")).receipt
-            assert (receipt.user_id, receipt.read_up_to) == (ada.user_id, second.message_id)
+        sessions = {app, tab_1, tab_2, grace_tab, grace_app}
+        reacted = pb.Reacted(emoji="\N{PARTY POPPER}", set=True)
+        accepted = await app.change(first.chat_id, first.event_id, reacted=reacted)
+        for session in sessions - {app}:
+            event = await session.next_event("change")
+            assert (event.event_id, event.change.reacted) == (accepted.event_id, reacted)
+            assert (event.change.actor_id, event.change.target_id) == (ada.user_id, first.event_id)
+        await tab_2.change(first.chat_id, marked=pb.Marked(read_up_to=second.event_id))
+        for session in sessions - {tab_2}:  # tab_2 has had no copy of its own change, and app none of the reaction
+            change = (await session.next_event("change")).change
+            assert (change.actor_id, change.marked.read_up_to) == (ada.user_id, second.event_id)
 
 
 async def test_all_readers_receive_the_messages_of_two_tabs_in_one_order(

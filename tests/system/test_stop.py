@@ -139,7 +139,7 @@ async def test_clients_get_reconnect_and_every_read_send_is_answered(own_rookery
     assert await trio.to_thread.run_sync(own_rookery.wait) == 0
     assert [frame.WhichOneof("frame") for frame in frames[-2:]] == ["reconnect", "goodbye"]
 
-    accepted = {frame.accepted.message_id for frame in frames if frame.HasField("accepted")}
+    accepted = {frame.accepted.event_id for frame in frames if frame.HasField("accepted")}
     await trio.to_thread.run_sync(own_rookery.start)
     history = await read_history(own_rookery.url, ada, chat_id, until=lambda messages: len(messages) >= len(accepted))
     assert {item.message.message_id for item in history} == accepted
@@ -153,7 +153,7 @@ async def send_until(enough: trio.Event, session: Session, chat_id: str) -> None
         for number in itertools.count():
             if enough.is_set():
                 return
-            await session.send_frame(send=text_to(chat_id, f"number {number}"))
+            await session.send_frame(send=text_to(chat_id, f"number {number}"), first_sent_ms_ago=0)
 
 
 async def test_it_is_ready_soon(own_rookery: Rookery) -> None:

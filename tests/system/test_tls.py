@@ -95,7 +95,7 @@ async def send_text(websocket: ClientConnection, recipient_id: str, text: str) -
     key = secrets.token_hex(8)
     send = {"client_message_id": key, "recipient_id": recipient_id, "text": {"body": text}}
     await websocket.send(json.dumps({"send": send}))
-    while (answer := await receive(websocket)).get("accepted", {}).get("client_message_id") != key:
+    while (answer := await receive(websocket)).get("accepted", {}).get("client_id") != key:
         assert "refused" not in answer
 
 

@@ -30,7 +30,7 @@ class Pair:
         for sender, receiver in permutations((self._ada, self._grace)):
             accepted = await sender.send_text(self._chat_id, text)
             message = (await receiver.next_event("message")).message
-            assert (message.message_id, message.text.body) == (accepted.message_id, text)
+            assert (message.message_id, message.text.body) == (accepted.event_id, text)
 
     async def chat_for_ever(self) -> None:
         for number in count():
