@@ -7,10 +7,15 @@
             match event:
                 case Message():
                     print(event.sender_id, event.text.body)
+                case Event():
+                    ...  # a change, such as an edit or a reaction: apply_change(state, event)
                 case Gap():
-                    ...  # messages are missing: another task reads client.missed(event)
+                    ...  # events are missing: another task reads client.missed(event)
 
 `Client` holds the live session and `Client.api` calls the HTTP API. Values are the messages of `rookery.v1`.
+
+What has become of a message is a `State`, to which `apply_change` applies changes from `Client.events`, from the
+client's own calls, and from the `changes` of history, in any order and any number of times.
 """
 
 from rookery.client.connection import SessionStream
@@ -19,16 +24,20 @@ from rookery.client.errors import Refused, RookeryError, SignedOut, Unreachable
 from rookery.client.http import Api, GatewayEndpoints, Profile, User, open_api
 from rookery.client.live import Client, Submission, open_client
 from rookery.v1.archive_pb2 import Chat, HistoryMessage, ListChatsResponse, ListMessagesResponse
-from rookery.v1.session_pb2 import Accepted, Gap, Message, Reaction, Receipt, Typing
+from rookery.v1.session_pb2 import Accepted, Change, Event, Gap, Message, Typing
+from shared.contract.changes import State
+from shared.contract.changes import apply as apply_change
 
 __all__ = [
     "Accepted",
     "Api",
+    "Change",
     "Chat",
     "Client",
     "ClientEvent",
     "Connected",
     "Disconnected",
+    "Event",
     "Gap",
     "GatewayEndpoints",
     "HistoryMessage",
@@ -36,16 +45,16 @@ __all__ = [
     "ListMessagesResponse",
     "Message",
     "Profile",
-    "Reaction",
-    "Receipt",
     "Refused",
     "RookeryError",
     "SessionStream",
     "SignedOut",
+    "State",
     "Submission",
     "Typing",
     "Unreachable",
     "User",
+    "apply_change",
     "open_api",
     "open_client",
 ]

@@ -24,11 +24,12 @@ PAGE = 100
 
 
 async def missed(api: Api, since_ms: int) -> AsyncGenerator[HistoryMessage, None]:
-    """Yield the messages of `read_missed` once each, over all readings. Repeats a failed reading.
+    """Yield the messages of `read_missed` over all readings: once each, and again with new changes. Repeats a failed
+    reading.
 
     Raises SignedOut, and Refused if a retry makes no sense.
     """
-    seen: set[int] = set()
+    seen: dict[int, int] = {}
     for pause in LAG_PAUSES:
         await trio.sleep(pause)
         while True:
@@ -36,8 +37,9 @@ async def missed(api: Api, since_ms: int) -> AsyncGenerator[HistoryMessage, None
             try:
                 async with aclosing(read_missed(api, since_ms)) as items:
                     async for item in items:
-                        if item.message.message_id not in seen:
-                            seen.add(item.message.message_id)
+                        newest = item.changes[-1].event_id if item.changes else 0
+                        if seen.get(item.message.message_id) != newest:
+                            seen[item.message.message_id] = newest
                             yield item
                 break
             except Unreachable:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rookery.client.errors import Refused
-from rookery.client.outbox import Key, Outbox, reaction_key
+from rookery.client.outbox import Outbox
 from rookery.v1 import session_pb2 as pb
 from shared.contract.ids import time_of
 
@@ -30,8 +30,8 @@ class Disconnected:
     reason: str
 
 
-ClientEvent = pb.Message | pb.Reaction | pb.Receipt | pb.Typing | pb.Gap | Connected | Disconnected
-"""An event of `Client.events`."""
+ClientEvent = pb.Message | pb.Event | pb.Typing | pb.Gap | Connected | Disconnected
+"""An event of `Client.events`. A `pb.Event` is that of a change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +65,13 @@ class Session:
         self._replay_left = 0
         self._opened_ms = opened_ms
         self._newest_event_id = 0
-        self._seen: dict[Key, None] = {}  # a dict keeps the order, so the oldest is dropped first
+        self._seen: dict[object, None] = {}  # a dict keeps the order, so the oldest is dropped first
 
     @property
     def newest_ms(self) -> int:
         """The time of the newest event, in milliseconds since 1970.
 
-        The user's own accepted messages do not count: events may be missing before them.
+        The user's own accepted messages and changes do not count: events may be missing before them.
         """
         return time_of(self._newest_event_id) if self._newest_event_id else self._opened_ms
 
@@ -95,7 +95,7 @@ class Session:
         self._received = 0
 
     def outgoing(self) -> list[pb.ClientFrame]:
-        """Return the frames to send now, in order. Messages in flight stay within the server's limit."""
+        """Return the frames to send now, in order. Commands in flight stay within the server's limit."""
         if self.welcome is None:
             return []
         return self.outbox.take(self.welcome.limits.max_unanswered_sends or 1)
@@ -155,54 +155,36 @@ class Session:
                 self._advance(self.welcome.position)
         match event.WhichOneof("event"):
             case "message":
-                yield from self._message(event.message)
-            case "reaction":
-                if self._is_new(("event", event.event_id)):
-                    yield event.reaction
-                if event.reaction.user_id == self.user_id:
-                    self.outbox.finish(reaction_key(event.reaction, event.reaction.set), None)
-            case "receipt":
-                if self._is_new(("event", event.event_id)):
-                    yield event.receipt
-                self._finish_receipt(event.receipt)
+                message = event.message
+                if self._is_new(event.event_id, message.sender_id, message.client_message_id):
+                    yield message
+            case "change":
+                if self._is_new(event.event_id, event.change.actor_id, event.change.client_change_id):
+                    yield event
             case "typing":
                 yield event.typing
             case _:  # of a newer server
                 pass
-
-    def _message(self, message: pb.Message) -> Iterator[pb.Message]:
-        is_new = self._is_new(("message", message.message_id))
-        # Copies of one message have different ids if its gateway died between writing them: the first counts.
-        if self._is_new(("sent", message.sender_id, message.client_message_id)) and is_new:
-            yield message
-        # The user's own message in a replay is not an answer: its gateway may have died before it wrote the other
+        # The user's own event in a replay is not an answer: its gateway may have died before it wrote the other
         # copies. The retry writes them, and Accepted confirms it.
 
     def _accepted(self, accepted: pb.Accepted) -> None:
-        self._is_new(("message", accepted.message_id))
-        self._is_new(("sent", self.user_id, accepted.client_message_id))
-        self.outbox.finish(("send", accepted.client_message_id), accepted)
+        if accepted.event_id:
+            self._is_new(accepted.event_id, self.user_id, accepted.client_id)
+        self.outbox.finish(accepted.frame, accepted)
 
     def _refused(self, refused: pb.Refused) -> None:
-        key = self.outbox.key_of_number(refused.frame)
-        if key is None:  # of a frame that was withdrawn or sent again: that one has an answer of its own
-            return
         self.outbox.finish(
-            key,
+            refused.frame,
             Refused(
                 refused.code,
                 refused.message,
                 field=refused.field,
                 retryable=refused.retryable,
                 retry_after_ms=refused.retry_after_ms,
-                client_message_id=refused.client_message_id,
+                client_id=refused.client_id,
             ),
         )
-
-    def _finish_receipt(self, receipt: pb.Receipt) -> None:
-        pending = self.outbox.receipt(receipt.chat_id)
-        if receipt.user_id == self.user_id and pending is not None and _covers(receipt, pending):
-            self.outbox.finish(("receipt", receipt.chat_id), None)
 
     def _advance(self, position: pb.Position) -> None:
         """Move the position forward within an epoch: a replay may lie before the newest one."""
@@ -210,14 +192,17 @@ class Session:
         if newest is None or position.epoch != newest.epoch or position.offset > newest.offset:
             self.position = position
 
-    def _is_new(self, key: Key) -> bool:
+    def _is_new(self, event_id: int, author_id: int, client_id: str) -> bool:
+        """Remember the event; return whether it is the first of its id, and of its author with this client id."""
+        is_new = self._remember(event_id)
+        # Copies of one event have different ids if its gateway died between writing them: the first counts.
+        return (not client_id or self._remember((author_id, client_id))) and is_new
+
+    def _remember(self, key: object) -> bool:
+        """Return whether the key is new."""
         if key in self._seen:
             return False
         self._seen[key] = None
-        if len(self._seen) > 2 * REMEMBERED_EVENTS:  # a message has two keys
+        if len(self._seen) > 2 * REMEMBERED_EVENTS:  # an event has two keys
             del self._seen[next(iter(self._seen))]
         return True
-
-
-def _covers(receipt: pb.Receipt, pending: pb.Receipt) -> bool:
-    return receipt.delivered_up_to >= pending.delivered_up_to and receipt.read_up_to >= pending.read_up_to

@@ -20,7 +20,7 @@ class RookeryError(Exception):
 class Refused(RookeryError):
     """The server refused the request. `code` is stable (docs/client-guide.md lists the codes), the text is for people.
 
-    If `retryable`, retry after `retry_after_ms`; send a message again with its `client_message_id`, and the server
+    If `retryable`, retry after `retry_after_ms`; send a message or a change again with its `client_id`, and the server
     stores it once.
     """
 
@@ -32,7 +32,7 @@ class Refused(RookeryError):
         field: str = "",
         retryable: bool = False,
         retry_after_ms: int = 0,
-        client_message_id: str = "",
+        client_id: str = "",
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -40,7 +40,7 @@ class Refused(RookeryError):
         self.field = field
         self.retryable = retryable
         self.retry_after_ms = retry_after_ms
-        self.client_message_id = client_message_id
+        self.client_id = client_id
 
     @classmethod
     def from_problem(cls, status: int, problem: dict[str, Any]) -> "Refused":
@@ -60,13 +60,13 @@ class SignedOut(Refused):
 
 
 class Unreachable(RookeryError):
-    """No answer: the server may have done the request or not. Retry; send a message again with this
-    `client_message_id`, and the server stores it once.
+    """No answer: the server may have done the request or not. Retry; send a message or a change again with this
+    `client_id`, and the server stores it once.
     """
 
-    def __init__(self, message: str, *, client_message_id: str = "") -> None:
+    def __init__(self, message: str, *, client_id: str = "") -> None:
         super().__init__(message)
-        self.client_message_id = client_message_id
+        self.client_id = client_id
 
 
 def reason_of(error: BaseException) -> str:

@@ -26,7 +26,7 @@ OPEN_DEADLINE = 15.0
 """Seconds that `open_client` tries to open a session."""
 
 ANSWER_DEADLINE = 30.0
-"""Seconds that `send` waits, over reconnects: long enough for another gateway to take over."""
+"""Seconds that `send` and `change` wait, over reconnects: long enough for another gateway to take over."""
 
 
 class Client:
@@ -60,9 +60,9 @@ class Client:
         """Send a text `to` a user (id as a number) or a chat (id as a string). Return once the message can't be lost.
 
         Raises Refused; Unreachable without an answer within `deadline` seconds; SignedOut. After the first two, a retry
-        with the exception's `client_message_id` never makes a second message, within 3 days. `first_sent_ms` is the
-        time of the first call with this id, in milliseconds since 1970. Without it, the server looks for the message in
-        its history; so pass the current time with an id of your own in a first call.
+        with the exception's `client_id` never makes a second message, within 3 days. `first_sent_ms` is the time of the
+        first call with this id, in milliseconds since 1970. Without it, the server looks for the message in its
+        history; so pass the current time with an id of your own in a first call.
         """
         submission = self.submit(
             to, text, reply_to=reply_to, client_message_id=client_message_id, first_sent_ms=first_sent_ms
@@ -82,30 +82,52 @@ class Client:
 
         Raises SignedOut; Refused if 1,000 commands wait for an answer.
         """
-        if client_message_id and first_sent_ms is None:
-            first_sent_ms = 0  # long ago, perhaps
-        message_id = client_message_id or secrets.token_hex(16)
-        send = pb.Send(client_message_id=message_id, text=pb.Text(body=text), reply_to=reply_to)
+        client_id = client_message_id or _new_client_id()
+        send = pb.Send(client_message_id=client_id, text=pb.Text(body=text), reply_to=reply_to)
         if isinstance(to, int):
             send.recipient_id = to
         else:
             send.chat_id = to
-        return Submission(self._submit(pb.ClientFrame(send=send), first_sent_ms), message_id)
+        return self._submit(pb.ClientFrame(send=send), client_id, _first_sent_ms(client_message_id, first_sent_ms))
 
-    async def react(self, chat_id: str, message_id: int, emoji: str, *, deadline: float = ANSWER_DEADLINE) -> None:
-        """Set a reaction; return once it is published. Setting it twice has no effect. Raises like `send`."""
-        react = pb.React(chat_id=chat_id, message_id=message_id, emoji=emoji)
-        await self._submit(pb.ClientFrame(react=react)).wait(deadline)
+    async def change(
+        self, change: pb.Change, *, first_sent_ms: int | None = None, deadline: float = ANSWER_DEADLINE
+    ) -> pb.Event:
+        """Make a change of any kind: `change` has its `chat_id`, `target_id` and body. Return its event once it can't
+        be lost; `events` does not repeat it.
 
-    async def unreact(self, chat_id: str, message_id: int, emoji: str, *, deadline: float = ANSWER_DEADLINE) -> None:
-        """Remove a reaction, like `react`."""
-        unreact = pb.Unreact(chat_id=chat_id, message_id=message_id, emoji=emoji)
-        await self._submit(pb.ClientFrame(unreact=unreact)).wait(deadline)
+        Raises like `send`; for a retry, set `client_change_id` to the exception's `client_id`.
+        """
+        frame = pb.ClientFrame(change=change)
+        made = frame.change
+        made.client_change_id = change.client_change_id or _new_client_id()
+        made.actor_id = self.me.user_id
+        submission = self._submit(frame, made.client_change_id, _first_sent_ms(change.client_change_id, first_sent_ms))
+        return pb.Event(event_id=(await submission.answer(deadline)).event_id, change=made)
+
+    async def edit(self, chat_id: str, message_id: int, text: str) -> pb.Event:
+        """Replace the text of an own message, like `change`."""
+        edited = pb.Edited(text=pb.Text(body=text))
+        return await self.change(pb.Change(chat_id=chat_id, target_id=message_id, edited=edited))
+
+    async def delete(self, chat_id: str, message_id: int) -> pb.Event:
+        """Delete an own message for everyone, like `change`."""
+        return await self.change(pb.Change(chat_id=chat_id, target_id=message_id, deleted=pb.Deleted()))
+
+    async def react(self, chat_id: str, message_id: int, emoji: str) -> pb.Event:
+        """Set a reaction, like `change`."""
+        reacted = pb.Reacted(emoji=emoji, set=True)
+        return await self.change(pb.Change(chat_id=chat_id, target_id=message_id, reacted=reacted))
+
+    async def unreact(self, chat_id: str, message_id: int, emoji: str) -> pb.Event:
+        """Remove a reaction, like `change`."""
+        reacted = pb.Reacted(emoji=emoji)
+        return await self.change(pb.Change(chat_id=chat_id, target_id=message_id, reacted=reacted))
 
     def mark(self, chat_id: str, *, delivered_up_to: int = 0, read_up_to: int = 0) -> None:
         """Set the user's marks in a chat. Return at once; the marks are sent until the server has them."""
-        receipt = pb.Receipt(chat_id=chat_id, delivered_up_to=delivered_up_to, read_up_to=read_up_to)
-        self._session.outbox.submit(pb.ClientFrame(receipt=receipt), lambda outcome: None)
+        marked = pb.Marked(delivered_up_to=delivered_up_to, read_up_to=read_up_to)
+        self._session.outbox.submit(pb.ClientFrame(change=pb.Change(chat_id=chat_id, marked=marked)), lambda _: None)
         self._reconnector.wake()
 
     def typing(self, chat_id: str) -> None:
@@ -114,7 +136,8 @@ class Client:
         self._reconnector.wake()
 
     def events(self) -> AsyncIterator[ClientEvent]:
-        """Iterate over the events of the user's chats since the opening: each once, in order, over all reconnects.
+        """Iterate over the events of the user's chats since the opening: each once, in order, over all reconnects. A
+        change may come before the message that it changes.
 
         A reader that falls 10,000 events behind gets a Gap in place of the next ones. After a Gap, read `missed` in
         another task. Ends only by raising SignedOut.
@@ -123,20 +146,22 @@ class Client:
 
     def missed(self, gap: pb.Gap) -> AsyncGenerator[HistoryMessage, None]:
         """Iterate over the messages that a Gap of `events` reports as missing, and the messages of the 5 minutes before
-        it, in order within a chat. Merge them by `message_id` with the messages of `events`; either may come first.
+        it, in order within a chat, each with its changes. Merge them by `message_id` with the messages of `events`;
+        either may come first.
 
-        Reads at once, and again for 3 minutes, as history may lag; each message is yielded once. A message that its
-        sender sends again after more than 5 minutes may be left out: a chat that is loaded anew has it. Reactions to
-        older messages and marks are not included. Raises SignedOut, and Refused if a retry makes no sense.
+        Reads at once, and again for 3 minutes, as history may lag; a message is yielded again if it has new changes. A
+        message that its sender sends again after more than 5 minutes may be left out: a chat that is loaded anew has
+        it. Changes of older messages and marks are not included. Raises SignedOut, and Refused if a retry makes no
+        sense.
         """
         return missed(self.api, gap.since_ms)
 
-    def _submit(self, frame: pb.ClientFrame, first_sent_ms: int | None = None) -> "_PendingCommand":
+    def _submit(self, frame: pb.ClientFrame, client_id: str, first_sent_ms: int | None) -> "Submission":
         if self._reconnector.ended is not None:
             raise self._reconnector.ended
-        pending = _PendingCommand(self._session.outbox, frame, first_sent_ms)
+        submission = Submission(self._session.outbox, frame, client_id, first_sent_ms)
         self._reconnector.wake()
-        return pending
+        return submission
 
     async def _open(self, nursery: trio.Nursery) -> None:
         """Wait until the session is live; the nursery keeps it live. Raises SignedOut or Unreachable."""
@@ -150,44 +175,41 @@ class Client:
 
 
 class Submission:
-    """A submitted message."""
+    """A message or a change that was submitted."""
 
-    def __init__(self, pending: "_PendingCommand", client_message_id: str) -> None:
-        self.client_message_id = client_message_id
-        self._pending = pending
-
-    async def answer(self, deadline: float = ANSWER_DEADLINE) -> pb.Accepted:
-        """Wait until the message can't be lost. Raises like `Client.send`; the message is not sent again after that."""
-        accepted = await self._pending.wait(deadline, self.client_message_id)
-        assert accepted is not None  # noqa: S101 - for the type checker: a message has an answer
-        return accepted
-
-
-class _PendingCommand:
-    """A command that waits for its answer."""
-
-    def __init__(self, outbox: Outbox, frame: pb.ClientFrame, first_sent_ms: int | None) -> None:
+    def __init__(self, outbox: Outbox, frame: pb.ClientFrame, client_id: str, first_sent_ms: int | None) -> None:
+        self.client_id = client_id
         self._outbox = outbox
         self._frame = frame
         self._answered = trio.Event()
-        self._outcome: pb.Accepted | Refused | None = None
+        self._answer: pb.Accepted | Refused | None = None
         outbox.submit(frame, self._finish, first_sent_ms)
 
-    async def wait(self, deadline: float, client_message_id: str = "") -> pb.Accepted | None:
+    async def answer(self, deadline: float = ANSWER_DEADLINE) -> pb.Accepted:
+        """Wait until it can't be lost. Raises like `Client.send`; it is not sent again after that."""
         try:
             with trio.move_on_after(deadline):
                 await self._answered.wait()
         finally:
             self._outbox.forget(self._frame)
-        if not self._answered.is_set():
-            raise Unreachable(f"no answer within {deadline:g} s", client_message_id=client_message_id)
-        if isinstance(self._outcome, Refused):
-            raise self._outcome
-        return self._outcome
+        if self._answer is None:
+            raise Unreachable(f"no answer within {deadline:g} s", client_id=self.client_id)
+        if isinstance(self._answer, Refused):
+            raise self._answer
+        return self._answer
 
-    def _finish(self, outcome: pb.Accepted | Refused | None) -> None:
-        self._outcome = outcome
+    def _finish(self, answer: pb.Accepted | Refused) -> None:
+        self._answer = answer
         self._answered.set()
+
+
+def _new_client_id() -> str:
+    return secrets.token_hex(16)
+
+
+def _first_sent_ms(client_id: str, first_sent_ms: int | None) -> int | None:
+    """Return the time of the first sending: perhaps long ago, if the caller passes a client id without it."""
+    return 0 if client_id and first_sent_ms is None else first_sent_ms
 
 
 CONNECT = {"grpc": connect_grpc, "websocket": connect_websocket}

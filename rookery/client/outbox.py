@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from rookery.client.errors import Refused
 from rookery.v1 import session_pb2 as pb
+from shared.contract.changes import State, apply, kind_of
 from shared.contract.ids import wall_clock_ms
 
 MAX_PENDING = 1_000
@@ -17,11 +18,11 @@ MAX_NOTIFICATIONS = 100
 MAX_MS_AGO = 2**32 - 1
 """In `first_sent_ms_ago`: so long ago, or not known."""
 
-Finish = Callable[[pb.Accepted | Refused | None], None]
-"""Called once with a command's outcome: Accepted for a message, None for other commands, or Refused."""
+Finish = Callable[[pb.Accepted | Refused], None]
+"""Called once with a command's answer."""
 
-Key = tuple[object, ...]
-"""Identifies a command, and its answer."""
+Key = str | tuple[int | str, ...]
+"""Identifies a command over all connections: by its client id, or without one by the state that it changes."""
 
 
 @dataclass(eq=False, slots=True)
@@ -38,21 +39,13 @@ class Command:
 
 
 def key_of(frame: pb.ClientFrame) -> Key:
-    match frame.WhichOneof("frame"):
-        case "send":
-            return "send", frame.send.client_message_id
-        case "react":
-            return reaction_key(frame.react, True)
-        case "unreact":
-            return reaction_key(frame.unreact, False)
-        case "receipt":
-            return "receipt", frame.receipt.chat_id
-        case other:
-            raise ValueError(f"{other} has no answer")
-
-
-def reaction_key(reaction: pb.React | pb.Unreact | pb.Reaction, is_set: bool) -> Key:
-    return "reaction", reaction.chat_id, reaction.message_id, reaction.emoji, is_set
+    """Return the key of a Send, or of a Change whose kind this version knows."""
+    change = frame.change
+    client_id = frame.send.client_message_id or change.client_change_id
+    kind = kind_of(change)
+    if client_id or kind is None:
+        return client_id
+    return (change.chat_id, change.target_id, *kind.key_of(change))
 
 
 class Outbox:
@@ -63,7 +56,6 @@ class Outbox:
         self._by_number: dict[int, Command] = {}
         self._unsent: deque[Command] = deque()
         self._notifications: list[pb.ClientFrame] = []
-        self._sends_in_flight = 0
         self._sent = 0
 
     @property
@@ -77,22 +69,22 @@ class Outbox:
         return bool(self._by_number)
 
     def submit(self, frame: pb.ClientFrame, finish: Finish, first_sent_ms: int | None = None) -> None:
-        """Send a command, on this and the next connections, until it is answered. `first_sent_ms` is set for a message
+        """Send a command, on this and the next connections, until it is answered. `first_sent_ms` is set for a command
         that was sent before it is submitted here.
 
-        A command with the key of a pending one joins it; receipts of one chat are merged. Raises Refused if
-        `MAX_PENDING` commands wait.
+        A command with the client id of a pending one joins it. Commands without a client id, which change the same
+        state, are merged. Raises Refused if `MAX_PENDING` commands wait.
         """
         key = key_of(frame)
         waiting = self._pending.get(key)
         if waiting is None and len(self._pending) >= MAX_PENDING:
             raise Refused("rate_limited", f"{MAX_PENDING} commands wait for an answer already", retryable=True)
         waiters = [*waiting.waiters, finish] if waiting else [finish]
-        if waiting and not frame.HasField("receipt"):
+        if waiting and isinstance(key, str):
             waiting.waiters = waiters
             return
         if waiting:
-            _merge(frame.receipt, waiting.frame.receipt)
+            frame = pb.ClientFrame(change=_merged(waiting.frame.change, frame.change))
             self._release(waiting)
         self._pending[key] = Command(key, frame, waiters, first_sent_ms=first_sent_ms)
         self._unsent.append(self._pending[key])
@@ -119,55 +111,42 @@ class Outbox:
         for command in self._pending.values():
             command.number = 0
         self._by_number.clear()
-        self._sends_in_flight = 0
         self._unsent = deque(self._pending.values())
 
-    def take(self, max_sends_in_flight: int) -> list[pb.ClientFrame]:
-        """Return the frames to send now, in order, with at most so many messages in flight."""
+    def take(self, max_in_flight: int) -> list[pb.ClientFrame]:
+        """Return the frames to send now, in order, with at most so many commands in flight."""
         frames, self._notifications = self._notifications, []
         self._sent += len(frames)
-        while self._unsent:
-            command = self._unsent[0]
-            if self._pending.get(command.key) is command:  # else it was answered or forgotten
-                if command.frame.HasField("send"):
-                    if self._sends_in_flight >= max_sends_in_flight:
-                        break
-                    self._sends_in_flight += 1
-                    _set_age(command)
+        while self._unsent and len(self._by_number) < max_in_flight:
+            command = self._unsent.popleft()
+            if self._pending.get(command.key) is command:  # else it was answered, merged or forgotten
+                _set_age(command)
                 self._sent += 1
                 command.number = self._sent
                 self._by_number[command.number] = command
                 frames.append(command.frame)
-            self._unsent.popleft()
         return frames
 
-    def finish(self, key: Key, outcome: pb.Accepted | Refused | None) -> None:
-        """Finish the pending command with its outcome; without one, do nothing."""
-        command = self._pending.get(key)
-        if command is not None:
-            self._release(command)
-            for finish in command.waiters:
-                finish(outcome)
-
-    def key_of_number(self, number: int) -> Key | None:
-        """Return the key of the unanswered command with this frame number."""
+    def finish(self, number: int, answer: pb.Accepted | Refused) -> None:
+        """Finish the command whose frame on this connection has the number. Without one, do nothing: its frame had no
+        answer to wait for, or it was withdrawn, merged or sent again, and then the newer frame has its own answer."""
         command = self._by_number.get(number)
-        return command.key if command else None
-
-    def receipt(self, chat_id: str) -> pb.Receipt | None:
-        """Return the chat's unanswered receipt."""
-        command = self._pending.get(("receipt", chat_id))
-        return command.frame.receipt if command else None
+        if command is not None:
+            self._finish(command, answer)
 
     def fail(self, refused: Refused) -> None:
         """Refuse all unanswered commands: there will be no session any more."""
-        for key in list(self._pending):
-            self.finish(key, refused)
+        for command in list(self._pending.values()):
+            self._finish(command, refused)
+
+    def _finish(self, command: Command, answer: pb.Accepted | Refused) -> None:
+        self._release(command)
+        for finish in command.waiters:
+            finish(answer)
 
     def _release(self, command: Command) -> None:
         del self._pending[command.key]
-        if self._by_number.pop(command.number, None) is command and command.frame.HasField("send"):
-            self._sends_in_flight -= 1
+        self._by_number.pop(command.number, None)
 
 
 def _set_age(command: Command) -> None:
@@ -175,9 +154,13 @@ def _set_age(command: Command) -> None:
     if command.first_sent_ms is None:
         command.first_sent_ms = now_ms
     ago_ms = now_ms - command.first_sent_ms
-    command.frame.send.first_sent_ms_ago = ago_ms if 0 <= ago_ms <= MAX_MS_AGO else MAX_MS_AGO  # < 0: clock set back
+    command.frame.first_sent_ms_ago = ago_ms if 0 <= ago_ms <= MAX_MS_AGO else MAX_MS_AGO  # < 0: clock set back
 
 
-def _merge(newer: pb.Receipt, older: pb.Receipt) -> None:
-    newer.delivered_up_to = max(older.delivered_up_to, newer.delivered_up_to)
-    newer.read_up_to = max(older.read_up_to, newer.read_up_to)
+def _merged(older: pb.Change, newer: pb.Change) -> pb.Change:
+    """Return one change in place of two of the same state, by the law of their kind."""
+    state: State = {}
+    for number, change in enumerate((older, newer)):
+        apply(state, pb.Event(event_id=number, change=change))
+    (event,) = state.values()
+    return event.change

@@ -19,8 +19,6 @@ from rookery.client import (
     HistoryMessage,
     Message,
     Profile,
-    Reaction,
-    Receipt,
     Refused,
     RookeryError,
     Typing,

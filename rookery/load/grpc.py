@@ -52,15 +52,16 @@ class GrpcSessions:
         self._streams = streams
         self._run_id = run_id
         text = Text(body="x" * size)
-        self._sends = [Send(recipient_id=user.peer_id, text=text, first_sent_ms_ago=0) for user in users]
+        sends = (Send(recipient_id=user.peer_id, text=text) for user in users)
+        self._frames = [ClientFrame(send=send, first_sent_ms_ago=0) for send in sends]
         self._outgoing: list[list[bytes]] = [[] for _ in users]
         self._wake = [trio.Event() for _ in users]
 
     def send(self, user: int, number: int) -> None:
         """Send the message to the user's partner."""
-        send = self._sends[user]
-        send.client_message_id = f"{self._run_id}{number}"
-        self._outgoing[user].append(ClientFrame(send=send).SerializeToString())
+        frame = self._frames[user]
+        frame.send.client_message_id = f"{self._run_id}{number}"
+        self._outgoing[user].append(frame.SerializeToString())
         self._wake[user].set()
 
     async def listen(self, observer: SessionObserver) -> None:
@@ -95,9 +96,9 @@ def _report(user: int, frame: ServerFrame, now: float, observer: SessionObserver
         case "event":
             observer.delivered(frame.event.message.client_message_id, now)
         case "accepted":
-            observer.accepted(user, frame.accepted.client_message_id, now)
+            observer.accepted(user, frame.accepted.client_id, now)
         case "refused":
-            observer.refused(user, frame.refused.client_message_id, frame.refused.code)
+            observer.refused(user, frame.refused.client_id, frame.refused.code)
         case "goodbye":
             observer.failed(f"goodbye: {frame.goodbye.code}")
         case _:

@@ -31,23 +31,27 @@ WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 """Exceptions of a socket that is not ready."""
 
 
-class _Key(msgspec.Struct):
+class _Message(msgspec.Struct):
     client_message_id: str = ""
-    code: str = ""
 
 
 class _Event(msgspec.Struct):
-    message: _Key | None = None
+    message: _Message | None = None
+
+
+class _Answer(msgspec.Struct):
+    client_id: str = ""
+    code: str = ""
 
 
 class _Frame(msgspec.Struct):
     """The counted fields of a server's frame."""
 
     welcome: dict[str, object] | None = None
-    accepted: _Key | None = None
-    refused: _Key | None = None
+    accepted: _Answer | None = None
+    refused: _Answer | None = None
     event: _Event | None = None
-    goodbye: _Key | None = None
+    goodbye: _Answer | None = None
 
 
 _decode = msgspec.json.Decoder(_Frame).decode
@@ -136,7 +140,7 @@ class WebSocketSessions:
         text = b"x" * size
         self._head = b'{"send":{"client_message_id":"' + run_id.encode()
         self._tails = [
-            b'","recipient_id":"%d","text":{"body":"%s"},"first_sent_ms_ago":0}}' % (each.peer_id, text)
+            b'","recipient_id":"%d","text":{"body":"%s"}},"first_sent_ms_ago":0}' % (each.peer_id, text)
             for each in users
         ]
         for descriptor, (_, connection) in self._by_descriptor.items():
@@ -198,9 +202,9 @@ def _report(user: int, frame: _Frame, now: float, observer: SessionObserver) -> 
         if frame.event.message is not None:
             observer.delivered(frame.event.message.client_message_id, now)
     elif frame.accepted is not None:
-        observer.accepted(user, frame.accepted.client_message_id, now)
+        observer.accepted(user, frame.accepted.client_id, now)
     elif frame.refused is not None:
-        observer.refused(user, frame.refused.client_message_id, frame.refused.code)
+        observer.refused(user, frame.refused.client_id, frame.refused.code)
     elif frame.goodbye is not None:
         observer.failed(f"goodbye: {frame.goodbye.code}")
 

@@ -23,7 +23,7 @@ async def read_chat_list(client: Client, marks: Mapping[str, int], deadline: flo
                 page = await retry(client.api.chats, changed_since_ms=0, limit=PAGE, cursor=cursor)
                 for chat in page.chats if page else ():
                     if chat.chat_id in marks:
-                        shown = next((mark.read_up_to for mark in chat.receipts if mark.user_id == user_id), 0)
+                        shown = next((mark.read_up_to for mark in chat.marks if mark.user_id == user_id), 0)
                         listed[chat.chat_id] = Listed(user_id, chat.chat_id, marks[chat.chat_id], shown, chat.unread)
                 cursor = (page and page.next_cursor) or None
             await trio.sleep(RETRY_PAUSE)

@@ -84,7 +84,7 @@ class Pipeline:
         del self._in_flight[sent.number]
         match outcome:
             case Accepted():
-                sent.message_id, sent.accepted_at = outcome.message_id, trio.current_time()
+                sent.message_id, sent.accepted_at = outcome.event_id, trio.current_time()
                 del self._submitted_at[sent.number]
                 self._on_accepted(sent)
             case Refused() | Unreachable():
@@ -125,7 +125,7 @@ async def send_again(client: Client, sent: Sent) -> None:
     while True:
         outcome = await answer_of(submit(client, sent))
         if isinstance(outcome, Accepted):
-            sent.late_id = outcome.message_id
+            sent.late_id = outcome.event_id
         if isinstance(outcome, Accepted) or (isinstance(outcome, Refused) and not outcome.retryable):
             return
         await trio.sleep(RETRY_PAUSE)
