@@ -8,7 +8,7 @@ import trio
 
 from messaging.gateway import tracing
 from messaging.gateway.publisher import Publisher
-from messaging.gateway.requests import ReactRequest, ReceiptRequest, SendRequest, TypingRequest
+from messaging.gateway.requests import SendRequest, TypingRequest
 from messaging.gateway.session import RETRY_AFTER_MS, Command, Session
 from messaging.gateway.sign_in import SignIn
 from rookery.v1.session_pb2 import Authenticate, ClientFrame, Renew
@@ -55,10 +55,6 @@ class Dispatcher:
                 return await self._sign_in.authenticate(command.session, request)
             case Renew() as request:
                 return await self._sign_in.renew(command.session, request)
-            case ReactRequest() as request:
-                return await self._publisher.react(command, request)
-            case ReceiptRequest() as request:
-                return self._publisher.mark(command, request)
             case TypingRequest() as request:
                 return self._publisher.type(command, request)
             case never:

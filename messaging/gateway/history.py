@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from rookery.v1.archive_pb2 import FindMessageRequest, GetMessageRequest
+from rookery.v1.archive_pb2 import FindSentRequest, GetMessageRequest
 from rookery.v1.session_pb2 import Message
 from shared.archive import ArchiveClient
 from shared.contract.errors import Code, Refusal
@@ -40,7 +40,7 @@ class ArchiveHistory:
         return _unanswered(answer)
 
     async def find_message(self, user_id: int, chat_id: str, client_message_id: str) -> Message | Refusal | None:
-        request = FindMessageRequest(user_id=user_id, chat_id=chat_id, client_message_id=client_message_id)
+        request = FindSentRequest(user_id=user_id, chat_id=chat_id, client_message_id=client_message_id)
         answer = await self._archive.find_message(request)
         if isinstance(answer, Refusal):
             return _unanswered(answer)

@@ -13,10 +13,10 @@ from messaging.envelopes import fan_out, fan_out_signal
 from messaging.gateway import tracing
 from messaging.gateway.lookups import Lookups
 from messaging.gateway.owned_partitions import OwnedPartitions
-from messaging.gateway.requests import ReactRequest, ReceiptRequest, SendRequest, TypingRequest
+from messaging.gateway.requests import SendRequest, TypingRequest
 from messaging.gateway.session import RETRY_AFTER_MS, Command, Session
 from messaging.gateway.tail import SendKey, Sent, Tail, content_hash
-from rookery.v1.session_pb2 import Accepted, Event, Message, Reaction, Receipt, Typing
+from rookery.v1.session_pb2 import Accepted, Event, Message, Typing
 from shared.backplane import Backplane, Record
 from shared.backplane.protocol import Done
 from shared.backplane.publishing import publish
@@ -103,36 +103,6 @@ class Publisher:
         if not session.may_send(request.client_message_id, command.received_at):
             return _HELD_BACK
         return self._send_once(command, request, tail, message_id, forgotten, no_recipient)
-
-    async def react(self, command: Command, request: ReactRequest) -> Refusal | None:
-        """Publish a reaction, or the removal of one."""
-        session = command.session
-        if refusal := await self._lookups.check_message(session.user_id, request.chat_id, request.message_id):
-            return refusal
-        reaction = Reaction(
-            chat_id=request.chat_id,
-            message_id=request.message_id,
-            user_id=session.user_id,
-            emoji=request.emoji,
-            set=request.set,
-        )
-        return self._publish_change(command, Event(event_id=await self._ids.next(), reaction=reaction), request.members)
-
-    def mark(self, command: Command, request: ReceiptRequest) -> Refusal | None:
-        """Publish the user's marks in a chat."""
-        session = command.session
-        if time_of(request.delivered_up_to) > self._newest_ms(session.user_id):
-            return Refusal(Code.INVALID, "There is no message yet with such an id.", "receipt.delivered_up_to")
-        receipt = Receipt(
-            chat_id=request.chat_id,
-            user_id=session.user_id,
-            delivered_up_to=request.delivered_up_to,
-            read_up_to=request.read_up_to,
-        )
-        event_id = self._ids.next_nowait()
-        if event_id is None:
-            return Refusal(Code.UNAVAILABLE, "The clock has to catch up.", "", RETRY_AFTER_MS)
-        return self._publish_change(command, Event(event_id=event_id, receipt=receipt), request.members)
 
     def type(self, command: Command, request: TypingRequest) -> Refusal | None:
         """Publish that the user is typing, to the other members."""

@@ -4,7 +4,7 @@ import re
 
 import msgspec
 
-from rookery.v1.session_pb2 import Authenticate, ClientFrame, Ping, React, Receipt, Send, Text, Typing, Unreact
+from rookery.v1.session_pb2 import Authenticate, ClientFrame, Ping, Send, Text, Typing
 from shared.configuration import LiveConfiguration
 from shared.contract.chats import MAX_CLIENT_MESSAGE_ID, direct_chat_id, direct_members
 from shared.contract.errors import Code, Refusal
@@ -44,25 +44,6 @@ class SendRequest(msgspec.Struct, frozen=True):
     """0 if the client sends it for the first time; None if the client does not tell."""
 
 
-class ReactRequest(msgspec.Struct, frozen=True):
-    """A reaction to set or to remove."""
-
-    chat_id: str
-    members: tuple[int, int]
-    message_id: int
-    emoji: str
-    set: bool
-
-
-class ReceiptRequest(msgspec.Struct, frozen=True):
-    """The user's delivered and read marks in a chat."""
-
-    chat_id: str
-    members: tuple[int, int]
-    delivered_up_to: int
-    read_up_to: int
-
-
 class TypingRequest(msgspec.Struct, frozen=True):
     """The user is typing in a chat."""
 
@@ -70,7 +51,7 @@ class TypingRequest(msgspec.Struct, frozen=True):
     members: tuple[int, int]
 
 
-Request = SendRequest | ReactRequest | ReceiptRequest | TypingRequest
+Request = SendRequest | TypingRequest
 
 
 def check(frame: ClientFrame, user_id: int, configuration: LiveConfiguration) -> Request | Refusal:
@@ -78,12 +59,6 @@ def check(frame: ClientFrame, user_id: int, configuration: LiveConfiguration) ->
     match frame.WhichOneof("frame"):
         case "send":
             return _check_send(frame.send, user_id, configuration)
-        case "react":
-            return _check_reaction(frame.react, "react", user_id, set=True)
-        case "unreact":
-            return _check_reaction(frame.unreact, "unreact", user_id, set=False)
-        case "receipt":
-            return _check_receipt(frame.receipt, user_id)
         case "typing":
             return _check_typing(frame.typing, user_id)
         case _:
@@ -153,31 +128,6 @@ def _check_chat(chat_id: str, field: str, user_id: int) -> tuple[str, tuple[int,
     if members is None or user_id not in members:  # the same refusal, to disclose no chat of other users
         return Refusal(Code.NOT_FOUND, "There is no such chat among yours.", field)
     return chat_id, members
-
-
-def _check_reaction(frame: React | Unreact, kind: str, user_id: int, *, set: bool) -> ReactRequest | Refusal:
-    chat = _check_chat(frame.chat_id, f"{kind}.chat_id", user_id)
-    if isinstance(chat, Refusal):
-        return chat
-    if frame.message_id <= 0:
-        return _bad_id(f"{kind}.message_id")
-    if not is_emoji(frame.emoji):
-        return Refusal(Code.INVALID, f"A reaction must be one emoji of at most {MAX_EMOJI} bytes.", f"{kind}.emoji")
-    return ReactRequest(*chat, frame.message_id, frame.emoji, set)
-
-
-def _check_receipt(frame: Receipt, user_id: int) -> ReceiptRequest | Refusal:
-    chat = _check_chat(frame.chat_id, "receipt.chat_id", user_id)
-    if isinstance(chat, Refusal):
-        return chat
-    if frame.delivered_up_to < 0:
-        return _bad_id("receipt.delivered_up_to")
-    if frame.read_up_to < 0:
-        return _bad_id("receipt.read_up_to")
-    if not frame.delivered_up_to and not frame.read_up_to:
-        message = "A receipt needs `delivered_up_to` or `read_up_to`."
-        return Refusal(Code.INVALID, message, "receipt.read_up_to")
-    return ReceiptRequest(*chat, max(frame.delivered_up_to, frame.read_up_to), frame.read_up_to)
 
 
 def _check_typing(frame: Typing, user_id: int) -> TypingRequest | Refusal:

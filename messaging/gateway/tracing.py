@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from opentelemetry.trace import Span, SpanKind
 
-from messaging.gateway.requests import ReactRequest, ReceiptRequest, Request, SendRequest, TypingRequest
+from messaging.gateway.requests import Request, SendRequest, TypingRequest
 from messaging.gateway.session import Command, Session, State
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Accepted, Authenticate, Renew
@@ -16,8 +16,6 @@ from shared.telemetry import traces
 
 SPAN_NAMES: dict[type[Request], str] = {
     SendRequest: "session send",
-    ReactRequest: "session react",
-    ReceiptRequest: "session receipt",
     TypingRequest: "session typing",
 }
 """Of the first span of a trace, by the kind of its request."""
