@@ -1,10 +1,10 @@
 """`rookery chat`: a chat in the terminal over gRPC, line by line, so that it also works in a pipe.
 
-Shown messages are numbered, so that a reaction can refer to one.
+Shown messages are numbered, so that a command can refer to one.
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing, suppress
 from pathlib import Path
 
@@ -13,20 +13,22 @@ import trio
 from rookery.client import (
     Chat,
     Client,
-    Connected,
     Disconnected,
+    Event,
     Gap,
     HistoryMessage,
     Message,
     Profile,
     Refused,
     RookeryError,
-    Typing,
+    State,
     Unreachable,
     User,
+    apply_change,
     open_api,
     open_client,
 )
+from rookery.commands.message_text import change_text, reactions_of, text_of
 from rookery.commands.screen import Screen, open_screen
 from shared.background import open_background
 from shared.contract.chats import direct_chat_id, direct_members
@@ -39,7 +41,7 @@ MAX_PAGE = 100
 """Messages and chats that a command shows at most."""
 
 MAX_SHOWN = 10_000
-"""The largest number of a message."""
+"""The largest number of a message, and the bound of the messages whose changes are kept."""
 
 MAX_UNREAD = 100
 """Unread messages that the server counts in a chat at most."""
@@ -58,6 +60,8 @@ HELP = f"""\
 /history [COUNT]    show the newest messages: {PAGE}, or 1 to {MAX_PAGE}
 /older [COUNT]      show the messages before these
 /react [NUMBER] E   react with the emoji E to a message, by default the newest; /unreact removes it
+/edit NUMBER TEXT   replace the text of your message
+/delete NUMBER      delete your message for everyone
 /help, /quit
 Any other line is sent as a message. To send a line that begins with /, type // for its first /."""
 
@@ -106,7 +110,7 @@ def split_command(line: str) -> tuple[str, Sequence[str]]:
     """Split a line into the command, such as `/react`, and its arguments; the command is empty for a message."""
     if not line.startswith("/") or line.startswith("//"):
         return "", [line.removeprefix("/")] if line.startswith("//") else [line]
-    command, *arguments = line.split()
+    command, *arguments = line.split(maxsplit=2 if line.startswith("/edit ") else -1)  # the last one is a whole text
     return command, arguments
 
 
@@ -126,6 +130,8 @@ class TerminalChat:
         self._names: dict[int, str] = {client.me.user_id: client.me.name}
         self._shown: dict[int, Message] = {}
         self._numbers: dict[int, int] = {}
+        self._states: dict[int, State] = {}
+        """By message id. A change may come before its message."""
         self._reading = trio.CancelScope()
         """Of the task that reads missed messages."""
         self._missed: Gap | None = None
@@ -169,7 +175,12 @@ class TerminalChat:
                 case "/history" | "/older", *count if _is_number(count):
                     await self._show_history(int(count[0]) if count else PAGE, older=command == "/older")
                 case "/react" | "/unreact", *number, emoji if _is_number(number):
-                    await self._react(command, int(number[0]) if number else self._newest_number(), emoji)
+                    act = self._client.react if command == "/react" else self._client.unreact
+                    await self._change(act, int(number[0]) if number else self._newest_number(), emoji)
+                case "/edit", number, text if _is_number([number]):
+                    await self._change(self._client.edit, int(number), text)
+                case "/delete", number if _is_number([number]):
+                    await self._change(self._client.delete, int(number))
                 case "/help", *_:
                     self._screen.show(HELP)
                 case _:
@@ -197,13 +208,16 @@ class TerminalChat:
             nursery.cancel_scope.cancel()
 
     async def _show_missed(self, gap: Gap, scope: trio.CancelScope) -> None:
-        """Show the messages of history that are not shown yet, until it is complete or the scope is cancelled."""
+        """Show the messages and changes of history that are not shown yet, until it is complete or the scope is
+        cancelled."""
         with scope:
             try:
                 async with aclosing(self._client.missed(gap)) as items:
                     async for item in items:
                         if item.message.message_id not in self._numbers:
-                            await self._show_message(item.message)
+                            await self._show_item(item)
+                        for event in item.changes:
+                            await self._show_change(event)
             except RookeryError as error:
                 self._screen.show(f"history can't be read: {error}")
             self._missed = None
@@ -216,7 +230,9 @@ class TerminalChat:
         accepted = await self._client.send(self._chat_id, text)
         me = self._client.me.user_id
         self._screen.erase_typed(text)
-        await self._show_message(Message(message_id=accepted.message_id, chat_id=accepted.chat_id, sender_id=me), text)
+        message = Message(message_id=accepted.event_id, chat_id=accepted.chat_id, sender_id=me)
+        message.text.body = text
+        await self._show_message(message)
 
     async def _find(self, text: str) -> None:
         found = await self._client.api.find_users(text, limit=PAGE + 1)
@@ -256,8 +272,8 @@ class TerminalChat:
         if not chat.unread:
             self._behind.discard(chat_id)
             return
-        mine = (receipt for receipt in chat.receipts if receipt.user_id == self._client.me.user_id)
-        read_up_to = next((receipt.read_up_to for receipt in mine), 0)
+        me = self._client.me.user_id
+        read_up_to = next((mark.read_up_to for mark in chat.marks if mark.user_id == me), 0)
         page = await self._client.api.history(chat_id, limit=MAX_PAGE, after_id=read_up_to)
         for item in page.messages:
             await self._show_item(item)
@@ -283,13 +299,13 @@ class TerminalChat:
             self._oldest = page.messages[0].message.message_id
         self._screen.show("/older shows earlier messages" if page.has_older else "the chat begins here")
 
-    async def _react(self, command: str, number: int, emoji: str) -> None:
+    async def _change(self, change: Callable[..., Awaitable[Event]], number: int, *arguments: str) -> None:
+        """Call a method of the client that changes a message, and show the change."""
         message = self._shown.get(number)
         if message is None:
             self._screen.show(f"there is no message [{number}]" if number else "there is no message to react to")
             return
-        act = self._client.react if command == "/react" else self._client.unreact
-        await act(message.chat_id, message.message_id, emoji)
+        await self._show_change(await change(message.chat_id, message.message_id, *arguments))
 
     async def _show_event(self, event: object) -> None:
         match event:
@@ -301,30 +317,43 @@ class TerminalChat:
                     self._screen.show(f"writing to {await self._name(self._other(event))}")
                 if event.chat_id not in self._behind:
                     self._client.mark(event.chat_id, read_up_to=event.message_id)
-            case Reaction():
-                number = self._numbers.get(event.message_id)
-                verb = "reacted with" if event.set else "removed"
-                target = f"to [{number}]" if number else "to an older message"
-                self._screen.show(f"{await self._name(event.user_id)} {verb} {event.emoji} {target}")
+            case Event():
+                await self._show_change(event)
             case Disconnected():
                 self._screen.show(f"the connection is lost ({event.reason}); messages are sent after reconnecting")
-            case Connected() | Typing() | Receipt() | _:
+            case _:
                 pass
+
+    async def _show_change(self, event: Event) -> None:
+        """Show the change of a message, unless a newer one is shown already."""
+        target_id = event.change.target_id
+        if target_id and apply_change(self._state(target_id), event):
+            number = self._numbers.get(target_id)
+            text = change_text(event.change, f"[{number}]" if number else "an older message")
+            if text:
+                self._screen.show(f"{await self._name(event.change.actor_id)} {_indented(text)}")
 
     async def _show_item(self, item: HistoryMessage) -> None:
         """Show a message of history with its reactions."""
+        state = self._state(item.message.message_id)
+        for event in item.changes:
+            apply_change(state, event)
         await self._show_message(item.message)
-        if item.reactions:
-            self._screen.show("    " + "  ".join(f"{each.emoji} {len(each.user_ids)}" for each in item.reactions))
+        if reactions := reactions_of(state):
+            self._screen.show("    " + "  ".join(f"{emoji} {count}" for emoji, count in reactions.items()))
 
-    async def _show_message(self, message: Message, text: str | None = None) -> None:
+    async def _show_message(self, message: Message) -> None:
         number = self._numbers.get(message.message_id) or len(self._shown) + 1
         if number <= MAX_SHOWN:
             self._shown[number] = message
             self._numbers[message.message_id] = number
-        body = message.text.body if text is None else text
-        body = body.replace("\n", "\n    ")  # a line of a text must not look like another message
-        self._screen.show(f"[{number}] {_clock(message)} {await self._name(message.sender_id)}: {body}")
+        text = _indented(text_of(message, self._state(message.message_id)))
+        self._screen.show(f"[{number}] {_clock(message)} {await self._name(message.sender_id)}: {text}")
+
+    def _state(self, message_id: int) -> State:
+        if message_id not in self._states and len(self._states) >= MAX_SHOWN:
+            del self._states[next(iter(self._states))]
+        return self._states.setdefault(message_id, {})
 
     def _newest_number(self) -> int:
         """The number of the newest shown message; 0 if there is none."""
@@ -335,7 +364,7 @@ class TerminalChat:
         if not newest.message_id:
             return ""
         sender = "you: " if newest.sender_id == self._client.me.user_id else ""
-        line = newest.text.body.strip().partition("\n")[0]
+        line = text_of(newest, {}).strip().partition("\n")[0]
         return f"{_clock(newest)} {sender}{line[:SNIPPET]}{'…' if len(line) > SNIPPET else ''}"
 
     def _other(self, chat: Chat | Message) -> int:
@@ -354,6 +383,11 @@ class TerminalChat:
             with suppress(RookeryError):
                 for profile in await self._client.api.profiles(unknown):
                     self._names[profile.user_id] = profile.name or profile.display_name  # a deleted account has no name
+
+
+def _indented(text: str) -> str:
+    """Indent all lines but the first: a line of a text must not look like another message."""
+    return text.replace("\n", "\n    ")
 
 
 def _is_number(words: Sequence[str]) -> bool:

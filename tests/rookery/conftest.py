@@ -84,6 +84,8 @@ class FakeConnection:
 
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
+        self.received: list[pb.ClientFrame] = []
+        """The client's frames, also those that the test has not taken yet."""
         self._to_gateway, self._from_client = trio.open_memory_channel[pb.ClientFrame](100)
         self._to_client, self._from_gateway = trio.open_memory_channel[pb.ServerFrame](2_000)
         self._sequence = 0
@@ -109,17 +111,20 @@ class FakeConnection:
     def message(self, message_id: int) -> None:
         event = pb.Event(event_id=message_id, position=pb.Position(offset=message_id, epoch=1))
         message = pb.Message(message_id=message_id, chat_id="d-7-9", sender_id=9, client_message_id=str(message_id))
+        message.text.body = f"text {message_id}"
         event.message.CopyFrom(message)
         self.reply(pb.ServerFrame(event=event))
 
-    def accept(self, frame: pb.ClientFrame, message_id: int) -> None:
-        key = frame.send.client_message_id
-        self.reply(pb.ServerFrame(accepted=pb.Accepted(client_message_id=key, message_id=message_id, chat_id="d-7-9")))
+    def accept(self, frame: pb.ClientFrame, event_id: int) -> None:
+        number = max(number for number, each in enumerate(self.received, 1) if each is frame)
+        key = frame.send.client_message_id or frame.change.client_change_id
+        accepted = pb.Accepted(frame=number, client_id=key, event_id=event_id, chat_id="d-7-9")
+        self.reply(pb.ServerFrame(accepted=accepted))
 
-    async def accept_next(self, message_id: int = 100) -> pb.ClientFrame:
-        """Accept the client's next message; return its frame."""
+    async def accept_next(self, event_id: int = 100) -> pb.ClientFrame:
+        """Accept the client's next message or change; return its frame."""
         frame = await self.next_frame()
-        self.accept(frame, message_id)
+        self.accept(frame, event_id)
         return frame
 
     def end(self) -> None:
@@ -129,6 +134,7 @@ class FakeConnection:
     # ---- SessionStream, for the client
 
     async def send(self, frame: pb.ClientFrame) -> None:
+        self.received.append(frame)
         try:
             await self._to_gateway.send(frame)
         except trio.BrokenResourceError:

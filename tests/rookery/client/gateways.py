@@ -30,7 +30,7 @@ class EchoGateway(SessionServiceServicer):
         self.authenticate = pb.Authenticate()
         self.protocols: tuple[str, ...] = ()
         self.target = ""
-        self._sequence = 0
+        self._sequence = self._received = 0
 
     @stream_handler
     async def Connect(self, input_messages: ServerStream[pb.ClientFrame, pb.ServerFrame]) -> None:
@@ -66,14 +66,15 @@ class EchoGateway(SessionServiceServicer):
 
     def _welcome(self, first: pb.ClientFrame) -> pb.ServerFrame:
         self.sessions += 1
-        self._sequence = 1
+        self._sequence = self._received = 1
         self.authenticate = first.authenticate
         welcome = pb.Welcome(session_id="s", user_id=7, limits=pb.Limits(max_unanswered_sends=8))
         return pb.ServerFrame(sequence=1, welcome=welcome)
 
     def _answers(self, send: pb.Send) -> list[pb.ServerFrame]:
         key, message_id = send.client_message_id, self.sessions * 100 + self._sequence
-        accepted = pb.Accepted(client_message_id=key, message_id=message_id, chat_id="d-7-9")
+        self._received += 1
+        accepted = pb.Accepted(frame=self._received, client_id=key, event_id=message_id, chat_id="d-7-9")
         echo = pb.Message(message_id=message_id + 1_000, sender_id=9, client_message_id=key, text=send.text)
         event = pb.Event(event_id=echo.message_id, position=pb.Position(offset=message_id, epoch=1), message=echo)
         self._sequence += 2

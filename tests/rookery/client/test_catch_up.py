@@ -22,6 +22,8 @@ class FakeApi:
 
     def __init__(self, chats: dict[str, list[int]], failures: Sequence[Exception] = ()) -> None:
         self.chats_by_id = chats
+        self.changes: dict[int, list[pb.Event]] = {}
+        """By the time of the message."""
         self.failures = list(failures)
         self.requests: list[dict[str, Any]] = []
 
@@ -36,7 +38,12 @@ class FakeApi:
         await self._note({"chat_id": chat_id, "after_ms": after_ms, "after_id": after_id})
         after = max(after_id, first_id_at(after_ms) - 1)
         newer = [each for each in map(first_id_at, self.chats_by_id[chat_id]) if each > after]
-        items = [HistoryMessage(message=pb.Message(message_id=each, chat_id=chat_id)) for each in newer[:2]]
+        items = [
+            HistoryMessage(
+                message=pb.Message(message_id=each, chat_id=chat_id), changes=self.changes.get(time_of(each), ())
+            )
+            for each in newer[:2]
+        ]
         return ListMessagesResponse(messages=items, has_newer=len(newer) > 2)
 
     async def _note(self, query: dict[str, Any]) -> None:
@@ -67,7 +74,7 @@ async def test_where_nothing_is_missing_a_chat_takes_one_request() -> None:
     ]
 
 
-async def test_history_is_read_again_while_it_may_lag_and_each_message_is_yielded_once(
+async def test_history_is_read_again_while_it_may_lag_and_a_message_is_yielded_again_only_with_new_changes(
     autojump_clock: MockClock,
 ) -> None:
     api = FakeApi({"a": [SINCE_MS]})
@@ -77,7 +84,8 @@ async def test_history_is_read_again_while_it_may_lag_and_each_message_is_yielde
             found.append((time_of(item.message.message_id), trio.current_time() - begin))
             if len(found) == 1:
                 api.chats_by_id["a"] = [SINCE_MS - 7, SINCE_MS, SINCE_MS + 5]
-    assert found == [(SINCE_MS, 0), (SINCE_MS - 7, 3), (SINCE_MS + 5, 3)]
+                api.changes[SINCE_MS] = [pb.Event(event_id=1)]
+    assert found == [(SINCE_MS, 0), (SINCE_MS - 7, 3), (SINCE_MS, 3), (SINCE_MS + 5, 3)]
     assert trio.current_time() - begin == sum(LAG_PAUSES)
 
 

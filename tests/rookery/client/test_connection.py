@@ -46,7 +46,7 @@ async def test_a_message_survives_a_broken_connection(
 ) -> None:
     async with opened(bff, transport, await serve(EchoGateway(), nursery, None)) as client:
         accepted = await client.send(9, text)
-    assert accepted.message_id > 200  # by the second session
+    assert accepted.event_id > 200  # by the second session
 
 
 @pytest.mark.parametrize("endpoint", ["127.0.0.1:1", "nonsense"])

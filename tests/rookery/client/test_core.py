@@ -1,6 +1,6 @@
 """The session's state resumes, drops repetitions and finishes commands, over any connections."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given
@@ -25,11 +25,14 @@ class Server:
         self.sequence = 0
         self.events: list[object] = []
         self.finished: list[object] = []
+        self.numbers: dict[str, int] = {}
+        """The numbers of the frames on this connection by client id."""
+        self.received = 0
 
     def connect(self, *, replayed: int = 0, offset: int = 0) -> pb.ClientFrame:
         """Open a connection up to its welcome; return its first frame."""
         first = self.session.begin("token", "test")
-        self.sequence = 0
+        self.sequence, self.received = 0, 1
         welcome = pb.Welcome(session_id="s", user_id=ME, replayed=replayed, limits=pb.Limits())
         welcome.limits.max_unanswered_sends = self.limit
         welcome.position.CopyFrom(pb.Position(offset=offset, epoch=1))
@@ -51,18 +54,32 @@ class Server:
         )
         self.event(pb.Event(event_id=message_id, message=message), message_id if offset is None else offset)
 
-    def accept(self, key: str, message_id: int = 100) -> None:
-        self.reply(pb.ServerFrame(accepted=pb.Accepted(client_message_id=key, message_id=message_id, chat_id=CHAT)))
+    def change(self, event_id: int, *, actor: int = OTHER, key: str = "") -> None:
+        change = pb.Change(chat_id=CHAT, actor_id=actor, client_change_id=key, deleted=pb.Deleted())
+        self.event(pb.Event(event_id=event_id, change=change), event_id)
+
+    def accept(self, key: str, event_id: int = 100) -> None:
+        accepted = pb.Accepted(frame=self.numbers[key], client_id=key, event_id=event_id, chat_id=CHAT)
+        self.reply(pb.ServerFrame(accepted=accepted))
 
     def submit(self, frame: pb.ClientFrame) -> None:
         self.session.outbox.submit(frame, self.finished.append)
 
     def sent(self) -> list[str]:
-        """Return the keys of the messages that are sent now."""
-        return [frame.send.client_message_id for frame in self.session.outgoing() if frame.HasField("send")]
+        """Return the client ids of the commands that are sent now."""
+        keys = [frame.send.client_message_id or frame.change.client_change_id for frame in self.session.outgoing()]
+        for key in keys:
+            self.received += 1
+            self.numbers[key] = self.received
+        return keys
 
-    def messages(self) -> list[int]:
-        return [event.message_id for event in self.events if isinstance(event, pb.Message)]
+    def kept(self) -> list[int]:
+        """Return the ids of the received messages and changes."""
+        return [
+            event.message_id if isinstance(event, pb.Message) else event.event_id
+            for event in self.events
+            if isinstance(event, pb.Message | pb.Event)
+        ]
 
 
 @pytest.fixture
@@ -74,13 +91,18 @@ def send(key: str) -> pb.ClientFrame:
     return pb.ClientFrame(send=pb.Send(client_message_id=key, recipient_id=OTHER, text=pb.Text(body="hi")))
 
 
-def react(emoji: str) -> pb.ClientFrame:
-    return pb.ClientFrame(react=pb.React(chat_id=CHAT, message_id=3, emoji=emoji))
+def delete(key: str) -> pb.ClientFrame:
+    change = pb.Change(chat_id=CHAT, target_id=3, client_change_id=key, deleted=pb.Deleted())
+    return pb.ClientFrame(change=change)
+
+
+def mark(read_up_to: int) -> pb.ClientFrame:
+    return pb.ClientFrame(change=pb.Change(chat_id=CHAT, marked=pb.Marked(read_up_to=read_up_to)))
 
 
 def refused(frame: int, key: str = "") -> pb.ServerFrame:
     return pb.ServerFrame(
-        refused=pb.Refused(frame=frame, client_message_id=key, code="rate_limited", message="Slower.", retryable=True)
+        refused=pb.Refused(frame=frame, client_id=key, code="rate_limited", message="Slower.", retryable=True)
     )
 
 
@@ -101,34 +123,35 @@ def test_a_refusal_of_a_withdrawn_message_does_not_count_when_the_message_was_se
     server.connect()
     first = send("a")
     server.submit(first)
-    server.session.outgoing()  # frame 2, after Authenticate
+    server.sent()  # frame 2, after Authenticate
     server.session.outbox.forget(first)
     server.submit(send("a"))
-    server.session.outgoing()
+    server.sent()
     server.reply(refused(2, "a"))
     assert server.finished == []
     server.reply(refused(3, "a"))
     assert len(server.finished) == 1
 
 
-def test_a_refusal_finds_its_frame_by_number(server: Server) -> None:
+@pytest.mark.parametrize("command", [send("a"), delete("a"), mark(5)], ids=["message", "change", "mark"])
+def test_a_command_ends_with_the_answer_to_its_frame(server: Server, command: pb.ClientFrame) -> None:
     server.connect()
-    server.submit(send("a"))
-    server.submit(react("👍"))
-    server.session.outgoing()  # frames 2 and 3, after Authenticate
-    server.reply(refused(3))
-    (refusal,) = server.finished
+    server.session.notify(pb.ClientFrame(typing=pb.Typing(chat_id=CHAT)))
+    server.submit(command)
+    server.sent()  # frames 2 and 3, after Authenticate
+    accepted = pb.Accepted(frame=3, event_id=100)
+    server.change(9, actor=ME, key="a")  # an echo is not an answer
+    server.reply(pb.ServerFrame(accepted=pb.Accepted(frame=2)))
+    assert server.finished == []
+    server.reply(pb.ServerFrame(accepted=accepted))
+    assert server.finished == [accepted]
+
+    server.submit(command)
+    server.sent()
+    server.reply(refused(4))
+    (_, refusal) = server.finished
     assert isinstance(refusal, Refused)
     assert (refusal.code, refusal.message, refusal.retryable) == ("rate_limited", "Slower.", True)
-
-
-def test_a_reaction_finishes_with_its_own_event(server: Server) -> None:
-    server.connect()
-    server.submit(react("👍"))
-    for number, user_id, finished in ((1, OTHER, []), (2, ME, [None])):
-        reaction = pb.Reaction(chat_id=CHAT, message_id=3, user_id=user_id, emoji="👍", set=True)
-        server.event(pb.Event(event_id=number, reaction=reaction), number)
-        assert server.finished == finished
 
 
 def test_a_new_connection_resumes_after_the_last_event(server: Server) -> None:
@@ -147,44 +170,37 @@ def test_an_unfinished_replay_is_resumed_where_it_stopped(server: Server) -> Non
 
 
 @pytest.mark.parametrize("second_id", [1, 2])
-def test_a_repeated_message_is_an_event_once_even_under_another_id(server: Server, second_id: int) -> None:
+@pytest.mark.parametrize("receive", [Server.message, Server.change])
+def test_a_repeated_event_is_dropped_even_under_another_id(
+    server: Server, second_id: int, receive: Callable[..., None]
+) -> None:
     server.connect()
-    server.message(1, key="a")
+    receive(server, 1, key="a")
     server.connect(replayed=1)
-    server.message(second_id, key="a")
-    assert server.messages() == [1]
+    receive(server, second_id, key="a")
+    assert server.kept() == [1]
 
 
-def test_an_accepted_message_is_no_event_on_replay(server: Server) -> None:
+@pytest.mark.parametrize(("command", "replay"), [(send("a"), Server.message), (delete("a"), Server.change)])
+def test_only_accepted_is_an_answer_and_its_event_is_none_on_replay(
+    server: Server, command: pb.ClientFrame, replay: Callable[..., None]
+) -> None:
+    """Not the replay of an unanswered command's event: its gateway may have died before it wrote the other copies."""
+    author = {"sender" if command.HasField("send") else "actor": ME}
     server.connect()
-    server.submit(send("a"))
-    server.session.outgoing()
+    server.submit(command)
+    server.sent()
+    server.connect(replayed=1)
+    replay(server, 100, key="a", **author)
+    assert (server.finished, server.sent(), server.kept()) == ([], ["a"], [100])
     server.accept("a", 100)
+    assert len(server.finished) == 1
+    server.submit(command)
+    server.sent()
+    server.accept("a", 101)
     server.connect(replayed=1)
-    server.message(100, sender=ME, key="a")
-    assert server.messages() == []
-
-
-def test_the_replay_of_an_unanswered_message_is_not_its_answer(server: Server) -> None:
-    """Its gateway may have died before it wrote the other copies: the retry writes them."""
-    server.connect()
-    server.submit(send("a"))
-    server.session.outgoing()
-    server.connect(replayed=1)
-    server.message(100, sender=ME, key="a")
-    assert server.finished == []
-    assert server.sent() == ["a"]
-    server.accept("a", 100)
-    assert [accepted.message_id for accepted in server.finished if isinstance(accepted, pb.Accepted)] == [100]
-
-
-def test_a_receipt_finishes_with_its_own_event(server: Server) -> None:
-    server.connect()
-    server.submit(pb.ClientFrame(receipt=pb.Receipt(chat_id=CHAT, read_up_to=5)))
-    for number, user_id, read_up_to, finished in ((1, OTHER, 5, []), (2, ME, 4, []), (3, ME, 5, [None])):
-        receipt = pb.Receipt(chat_id=CHAT, user_id=user_id, read_up_to=read_up_to)
-        server.event(pb.Event(event_id=number, receipt=receipt), number)
-        assert server.finished == finished
+    replay(server, 101, key="b", **author)
+    assert server.kept() == [100]
 
 
 def test_a_gap_sets_the_position_to_resume_from(server: Server) -> None:
@@ -227,7 +243,7 @@ def test_frames_of_a_newer_server_are_ignored(server: Server) -> None:
 
 
 @given(st.lists(st.sampled_from(["send", "accept", "reconnect", "drop", "flush"]), max_size=60), st.integers(1, 4))
-def test_every_message_is_answered_once_and_in_order_whatever_breaks(steps: Sequence[str], limit: int) -> None:
+def test_every_command_is_answered_once_and_in_order_whatever_breaks(steps: Sequence[str], limit: int) -> None:
     """A server that answers in order, over connections that break anywhere, with answers lost on the way."""
     server = Server(max_unanswered_sends=limit)
     server.connect()
@@ -238,7 +254,7 @@ def test_every_message_is_answered_once_and_in_order_whatever_breaks(steps: Sequ
         match step:
             case "send":
                 submitted.append(str(len(submitted)))
-                server.submit(send(submitted[-1]))
+                server.submit((send, delete)[len(submitted) % 2](submitted[-1]))
             case "flush":
                 on_the_way += server.sent()
                 assert len(on_the_way) <= limit
@@ -256,5 +272,5 @@ def test_every_message_is_answered_once_and_in_order_whatever_breaks(steps: Sequ
             case _:
                 pass
     answers = [item for item in server.finished if isinstance(item, pb.Accepted)]
-    assert [answer.client_message_id for answer in answers] == submitted
-    assert [answer.message_id for answer in answers] == list(range(1, len(submitted) + 1))
+    assert [answer.client_id for answer in answers] == submitted
+    assert [answer.event_id for answer in answers] == list(range(1, len(submitted) + 1))

@@ -9,6 +9,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from rookery.client import Client, Refused, Unreachable
+from rookery.client.outbox import MAX_MS_AGO
 from rookery.v1 import session_pb2 as pb
 
 OpenClient = Callable[..., AbstractAsyncContextManager[Client]]
@@ -35,14 +36,14 @@ async def test_the_opening_gives_up_without_a_gateway(
 async def test_a_refused_message_raises_the_servers_reason(client: Client, connection: Any) -> None:
     submission = client.submit("d-7-9", "hi")
     send = (await connection.next_frame()).send
-    assert (send.chat_id, send.text.body, send.client_message_id) == ("d-7-9", "hi", submission.client_message_id)
+    assert (send.chat_id, send.text.body, send.client_message_id) == ("d-7-9", "hi", submission.client_id)
     refused = pb.Refused(
-        frame=2, client_message_id=send.client_message_id, code="rate_limited", message="Slow.", retryable=True
+        frame=2, client_id=send.client_message_id, code="rate_limited", message="Slow.", retryable=True
     )
     connection.reply(pb.ServerFrame(refused=refused))
     with pytest.raises(Refused, match="Slow") as caught:
         await submission.answer()
-    assert (caught.value.retryable, caught.value.client_message_id) == (True, send.client_message_id)
+    assert (caught.value.retryable, caught.value.client_id) == (True, send.client_message_id)
 
 
 async def test_a_message_without_an_answer_can_be_retried_with_its_id(
@@ -50,7 +51,7 @@ async def test_a_message_without_an_answer_can_be_retried_with_its_id(
 ) -> None:
     with pytest.raises(Unreachable) as caught:
         await client.send(9, "hi", deadline=5)
-    assert caught.value.client_message_id == (await connection.next_frame()).send.client_message_id
+    assert caught.value.client_id == (await connection.next_frame()).send.client_message_id
 
 
 async def test_submitted_messages_are_sent_in_order_and_answered_separately(client: Client, connection: Any) -> None:
@@ -60,7 +61,7 @@ async def test_submitted_messages_are_sent_in_order_and_answered_separately(clie
     for frame, message_id in reversed(list(zip(frames, (101, 102, 103), strict=True))):
         connection.accept(frame, message_id)
     answers = [await submission.answer() for submission in submissions]
-    assert [answer.message_id for answer in answers] == [101, 102, 103]
+    assert [answer.event_id for answer in answers] == [101, 102, 103]
 
 
 async def test_a_cancelled_send_is_not_sent_later(
@@ -81,22 +82,41 @@ async def test_marks_and_typing_are_sent(client: Client, connection: Any) -> Non
     client.typing("d-7-9")
     client.mark("d-7-9", read_up_to=5)
     frames = [await connection.next_frame(), await connection.next_frame()]
-    assert [frame.WhichOneof("frame") for frame in frames] == ["typing", "receipt"]
+    assert [frame.WhichOneof("frame") for frame in frames] == ["typing", "change"]
 
 
-@pytest.mark.parametrize("kind", ["react", "unreact"])
-async def test_a_reaction_returns_once_it_is_published(
-    client: Client, connection: Any, nursery: trio.Nursery, kind: str
+@pytest.mark.parametrize(
+    ("call", "arguments", "body"),
+    [
+        (Client.react, ["👍"], {"reacted": pb.Reacted(emoji="👍", set=True)}),
+        (Client.unreact, ["👍"], {"reacted": pb.Reacted(emoji="👍")}),
+        (Client.edit, ["hello"], {"edited": pb.Edited(text=pb.Text(body="hello"))}),
+        (Client.delete, [], {"deleted": pb.Deleted()}),
+    ],
+)
+async def test_a_change_returns_its_event_once_it_is_accepted(
+    client: Client, connection: Any, nursery: trio.Nursery, call: Any, arguments: list[str], body: dict[str, Any]
 ) -> None:
-    @nursery.start_soon
-    async def publish() -> None:
-        react = getattr(await connection.next_frame(), kind)
-        reaction = pb.Reaction(
-            chat_id=react.chat_id, message_id=react.message_id, user_id=7, emoji=react.emoji, set=kind == "react"
-        )
-        connection.reply(pb.ServerFrame(event=pb.Event(event_id=50, reaction=reaction)))
+    nursery.start_soon(connection.accept_next, 50)
+    event = await call(client, "d-7-9", 5, *arguments)
+    key = event.change.client_change_id
+    change = pb.Change(chat_id="d-7-9", target_id=5, actor_id=7, client_change_id=key, **body)
+    assert event == pb.Event(event_id=50, change=change)
+    assert connection.received[-1] == pb.ClientFrame(change=change, first_sent_ms_ago=0)
 
-    await getattr(client, kind)("d-7-9", 5, "👍")
+
+async def test_a_change_without_an_answer_can_be_retried_with_its_id(
+    client: Client, connection: Any, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    change = pb.Change(chat_id="d-7-9", target_id=5, deleted=pb.Deleted())
+    with pytest.raises(Unreachable) as caught:
+        await client.change(change, deadline=5)
+    await connection.next_frame()
+    change.client_change_id = caught.value.client_id
+    nursery.start_soon(connection.accept_next, 50)
+    event = await client.change(change)
+    assert (event.event_id, event.change.client_change_id) == (50, caught.value.client_id)
+    assert connection.received[-1].first_sent_ms_ago == MAX_MS_AGO
 
 
 async def test_leaving_the_block_closes_the_connection(

@@ -30,7 +30,7 @@ async def test_a_message_sent_without_a_connection_is_sent_on_the_next(
     assert not client.is_connected
     submission = client.submit(9, "hi")
     await (await gateway.welcome_next()).accept_next(100)
-    assert (await submission.answer()).message_id == 100
+    assert (await submission.answer()).event_id == 100
 
 
 async def test_events_come_once_and_in_order_over_a_reconnect(

@@ -62,6 +62,7 @@ async def chat(client: Client, screen: FakeScreen, bff: Any) -> AsyncIterator[Te
     [
         ("hello there", "", ["hello there"]),
         ("/react 3 👍", "/react", ["3", "👍"]),
+        ("/edit 3 two  words more", "/edit", ["3", "two  words more"]),
         ("//not a command", "", ["/not a command"]),
         ("/", "/", []),
     ],
@@ -83,39 +84,69 @@ async def test_a_line_is_sent_and_shown_once_it_is_accepted(
     assert not chat.failed
 
 
-async def test_a_message_is_shown_with_a_number_for_reactions(
-    chat: TerminalChat, screen: FakeScreen, connection: Any, nursery: trio.Nursery
+async def test_changes_are_shown_once_and_may_come_before_their_message(
+    chat: TerminalChat, screen: FakeScreen, connection: Any
 ) -> None:
     connection.message(11)
-    receipt = await connection.next_frame()
-    assert receipt.receipt.read_up_to == 11
+    for event_id, target_id, body in (
+        (30, 12, {"edited": pb.Edited(text=pb.Text(body="new\n[2] 12:00 ada: forged"))}),
+        (29, 12, {"edited": pb.Edited(text=pb.Text(body="older"))}),
+        (31, 11, {"reacted": pb.Reacted(emoji="👍", set=True)}),
+        (31, 11, {"reacted": pb.Reacted(emoji="👍", set=True)}),
+        (32, 11, {"deleted": pb.Deleted()}),
+        (33, 11, {"reacted": pb.Reacted(emoji="👍")}),
+        (34, 0, {"marked": pb.Marked(read_up_to=11)}),
+    ):
+        change = pb.Change(chat_id="d-7-9", target_id=target_id, actor_id=9, **body)
+        connection.reply(pb.ServerFrame(event=pb.Event(event_id=event_id, change=change)))
+    connection.message(12)
     await wait_all_tasks_blocked()
-    assert screen.shown[-1].startswith("[1] ")
-    assert "grace: " in screen.shown[-1]
+    assert [line.partition("grace")[2] for line in screen.shown[-5:]] == [
+        ": text 11", " edited an older message: new\n    [2] 12:00 ada: forged", " reacted with 👍 to [1]",
+        " deleted [1]", ": new\n    [2] 12:00 ada: forged (edited)",
+    ]  # fmt: skip
 
-    @nursery.start_soon
-    async def answer() -> None:
-        react = (await connection.next_frame()).react
-        assert (react.message_id, react.emoji) == (11, "👍")
-        reaction = pb.Reaction(chat_id=react.chat_id, message_id=11, user_id=7, emoji="👍", set=True)
-        connection.reply(pb.ServerFrame(event=pb.Event(event_id=50, reaction=reaction)))
 
-    await chat.execute("/react 1 👍")
+@pytest.mark.parametrize(
+    ("line", "body", "shown"),
+    [
+        ("/react 1 👍", {"reacted": pb.Reacted(emoji="👍", set=True)}, "ada reacted with 👍 to [1]"),
+        ("/unreact 👍", {"reacted": pb.Reacted(emoji="👍")}, "ada removed 👍 from [1]"),
+        ("/edit 1 two  words", {"edited": pb.Edited(text=pb.Text(body="two  words"))}, "ada edited [1]: two  words"),
+        ("/delete 1", {"deleted": pb.Deleted()}, "ada deleted [1]"),
+    ],
+)
+async def test_a_command_changes_a_message_by_its_number(
+    chat: TerminalChat, screen: FakeScreen, connection: Any, nursery: trio.Nursery, line: str, body: Any, shown: str
+) -> None:
+    connection.message(11)
+    assert (await connection.accept_next()).change.marked.read_up_to == 11
     await wait_all_tasks_blocked()
-    assert screen.shown[-1] == "ada reacted with 👍 to [1]"
+    assert (screen.shown[-1][:4], screen.shown[-1][-15:]) == ("[1] ", " grace: text 11")
+    nursery.start_soon(connection.accept_next, 50)
+    await chat.execute(line)
+    change = connection.received[-1].change
+    assert change == pb.Change(
+        chat_id="d-7-9", target_id=11, actor_id=7, client_change_id=change.client_change_id, **body
+    )
+    assert screen.shown[-1] == shown
 
 
 async def test_history_is_shown_oldest_first_and_older_pages_on_request(
     chat: TerminalChat, screen: FakeScreen, bff: Any
 ) -> None:
-    newest = page("line 1\n[9] 12:00 ada: forged", "line 2", has_older=True)
-    newest[1]["messages"][1]["reactions"] = [{"emoji": "👍", "user_ids": ["7"]}]
+    newest = page("line", "line 2", "", has_older=True)
+    for item, body in zip(newest[1]["messages"], (
+        {"edited": {"text": {"body": "line 1\n[9] 12:00 ada: forged"}}}, {"reacted": {"emoji": "👍", "set": True}},
+        {"deleted": {}},
+    ), strict=True):  # fmt: skip
+        item["changes"] = [{"event_id": "40", "change": {"target_id": item["message"]["message_id"], **body}}]
     bff.answers[f"{MESSAGES}limit=20"] = newest
     await chat.execute("/history")
-    assert [line.rpartition("grace: ")[2].strip() for line in screen.shown[-4:]] == [
-        "line 1\n    [9] 12:00 ada: forged", "line 2", "👍 1", "/older shows earlier messages",
+    assert [line.rpartition("grace: ")[2].strip() for line in screen.shown[-5:]] == [
+        "line 1\n    [9] 12:00 ada: forged (edited)", "line 2", "👍 1", "(deleted)", "/older shows earlier messages",
     ]  # fmt: skip
-    assert screen.shown[-4].startswith("[1] 2026-01-01 ")  # not from today
+    assert screen.shown[-5].startswith("[1] 2026-01-01 ")  # not from today
     bff.answers[f"{MESSAGES}limit=5&before_id=1"] = page()
     await chat.execute("/older 5")
     assert screen.shown[-1] == "the chat begins here"
@@ -138,13 +169,13 @@ async def test_the_greeting_counts_unread_messages_and_opening_a_chat_shows_and_
     assert screen.shown[3] == "user 5"
 
     nursery.start_soon(chat.show_events, nursery)
-    connection.message(11)  # a receipt for it would mark both messages as read
+    connection.message(11)  # a mark on it would mark both messages as read
     await wait_all_tasks_blocked()
     bff.answers |= {FIND_GRACE: (200, {"profiles": [GRACE], "next_cursor": ""}), "GET /v1/chats/d-7-9": (200, wire)}
     bff.answers[f"{MESSAGES}limit=100&after_id=0"] = page("hello", "ada?")
     await chat.execute("/with @Grace")
     assert [line.partition("grace")[2] for line in screen.shown[-3:]] == ["", ": hello", ": ada?"]
-    assert (await connection.next_frame()).receipt.read_up_to == 2
+    assert (await connection.next_frame()).change.marked.read_up_to == 2
     nursery.cancel_scope.cancel()
 
 
