@@ -89,10 +89,10 @@ async def talk(url: str) -> None:
                 accepted = await clients[sender].send(recipient.me.user_id, text)
                 if text == REACTED:
                     for each in ("mira", "ada"):
-                        await clients[each].react(accepted.chat_id, accepted.message_id, "🔥")
-                clients[other].mark(accepted.chat_id, read_up_to=accepted.message_id)
+                        await clients[each].react(accepted.chat_id, accepted.event_id, "🔥")
+                clients[other].mark(accepted.chat_id, read_up_to=accepted.event_id)
                 if other != UNREAD:
-                    ada.mark(accepted.chat_id, read_up_to=accepted.message_id)
+                    ada.mark(accepted.chat_id, read_up_to=accepted.event_id)
         await trio.sleep(RECORD_SECONDS)
 
 

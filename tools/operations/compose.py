@@ -225,7 +225,7 @@ async def chat() -> None:
             answer = await there.send(sent.chat_id, "hello to you")
     for url in (first, second):
         history = await read_history(url, grace, sent.chat_id, until=lambda messages: len(messages) == 2)
-        assert [item.message.message_id for item in history] == [sent.message_id, answer.message_id]
+        assert [item.message.message_id for item in history] == [sent.event_id, answer.event_id]
 
 
 def judge(containers: Containers) -> None:

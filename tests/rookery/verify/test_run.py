@@ -26,8 +26,8 @@ from rookery.client import (
     Unreachable,
 )  # fmt: skip
 from rookery.client.events import EventQueue
-from rookery.v1.archive_pb2 import Chat
-from rookery.v1.session_pb2 import Receipt, Text
+from rookery.v1.archive_pb2 import Chat, Mark
+from rookery.v1.session_pb2 import Text
 from rookery.verify import Kind, Plan, Result, Run, participant
 from rookery.verify.records import Sent
 from rookery.verify.run import longest_pause
@@ -95,7 +95,7 @@ class Platform:
 
     def accept(self, message: Message) -> Accepted:
         key, chat_id = message.client_message_id, message.chat_id
-        answer = Accepted(client_message_id=key, message_id=message.message_id, chat_id=chat_id)
+        answer = Accepted(client_id=key, event_id=message.message_id, chat_id=chat_id)
         return self.answers.setdefault((message.sender_id, key), answer)
 
     # ---- Accounts
@@ -173,7 +173,7 @@ class FakeClient:
         above = [m for m in self._platform.history if m.chat_id == chat_id and m.message_id > mark]
         newest = above[-self._platform.unread_among :]
         unread = min(sum(m.sender_id != user_id for m in newest), 100)
-        return Chat(chat_id=chat_id, receipts=[Receipt(user_id=user_id, read_up_to=mark)], unread=unread)
+        return Chat(chat_id=chat_id, marks=[Mark(user_id=user_id, read_up_to=mark)], unread=unread)
 
 
 async def verify(platform: Any, plan: Plan = PLAN, during: Callable[[Run], Any] | None = None) -> Result:
@@ -208,7 +208,7 @@ def deliver_after_the_next(platform: Platform, recipient_id: int, message: Messa
 
 def answer_another_id(platform: Platform, recipient_id: int, message: Message) -> Accepted:
     accepted = platform.keep(recipient_id, message)
-    accepted.message_id += 1 << 12  # as another generator would make it
+    accepted.event_id += 1 << 12  # as another generator would make it
     return accepted
 
 

@@ -88,7 +88,7 @@ class Chat:
         me = client.me.user_id
         while not self._stopped:
             accepted = await client.send(to, f"number {len(self.sent[me])}")
-            self.sent[me].append(accepted.message_id)
+            self.sent[me].append(accepted.event_id)
             self._accepted.append((trio.current_time(), me))
             await trio.sleep(BREATH)
 
