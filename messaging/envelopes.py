@@ -57,12 +57,13 @@ def decode(value: bytes) -> Envelope:
     """Decode the value of a record; an event of a release without Change becomes one. Raises DecodeError."""
     envelope = Envelope.FromString(value)
     if envelope.HasField("event") and envelope.event.WhichOneof("event") is None:
-        _upgrade(envelope.event)
+        upgrade(envelope.event)
     return envelope
 
 
-def _upgrade(event: Event) -> None:
-    """Make a Change of a reaction or of a receipt. A kind of event that only a newer release knows stays."""
+def upgrade(event: Event) -> None:
+    """Make a Change of a reaction or a receipt of a release without Change. A kind of event that only a newer release
+    knows stays as it is."""
     former = FormerEvent.FromString(event.SerializeToString())
     match former.WhichOneof("event"):
         case "reaction":

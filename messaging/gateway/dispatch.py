@@ -8,10 +8,10 @@ import trio
 
 from messaging.gateway import tracing
 from messaging.gateway.publisher import Publisher
-from messaging.gateway.requests import SendRequest, TypingRequest
+from messaging.gateway.requests import ChangeRequest, SendRequest, TypingRequest
 from messaging.gateway.session import RETRY_AFTER_MS, Command, Session
 from messaging.gateway.sign_in import SignIn
-from rookery.v1.session_pb2 import Authenticate, ClientFrame, Renew
+from rookery.v1.session_pb2 import Accepted, Authenticate, ClientFrame, Renew
 from shared.configuration.live import Live
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.telemetry import traces
@@ -45,16 +45,19 @@ class Dispatcher:
             if refusal is not None:
                 if command.span is not None:
                     tracing.refused(command.span, refusal)
-                session.refuse_or_end(refusal, command.frame, command.client_message_id)
+                session.refuse_or_end(refusal, command.frame, command.client_id)
 
     async def _handle(self, command: Command) -> Refusal | None:
         match command.request:
-            case SendRequest() as request:
-                return await self._publisher.send(command, request)
+            case SendRequest() | ChangeRequest() as request:
+                return await self._publisher.keep(command, request)
             case Authenticate() as request:
                 return await self._sign_in.authenticate(command.session, request)
             case Renew() as request:
-                return await self._sign_in.renew(command.session, request)
+                refusal = await self._sign_in.renew(command.session, request)
+                if refusal is None:
+                    command.session.accept(Accepted(frame=command.frame))
+                return refusal
             case TypingRequest() as request:
                 return self._publisher.type(command, request)
             case never:

@@ -53,7 +53,7 @@ class Gateway:
         self.registry = Registry()
         self.partitions = OwnedPartitions(backplane.partitions)
         lookups = Lookups(accounts, history, backplane, self.partitions)
-        self.publisher = Publisher(backplane, lookups, self.partitions, ids)
+        self.publisher = Publisher(backplane, lookups, self.partitions, ids, live)
         self.log_consumer = LogConsumer(
             backplane,
             self.partitions,

@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
-from rookery.v1.archive_pb2 import FindSentRequest, GetMessageRequest
-from rookery.v1.session_pb2 import Message
+from rookery.v1.archive_pb2 import FindSentRequest, GetMessageRequest, HistoryMessage
+from rookery.v1.session_pb2 import Event
 from shared.archive import ArchiveClient
 from shared.contract.errors import Code, Refusal
 from shared.rpc import Balancer, Channel
@@ -15,12 +15,13 @@ QUERY_TIMEOUT = 3.0
 class History(Protocol):
     """The archive, as a gateway uses it."""
 
-    async def has_message(self, user_id: int, chat_id: str, message_id: int) -> bool | Refusal:
-        """Whether the user's chat has the message; a retryable Refusal if the archive does not answer."""
+    async def find_message(self, user_id: int, chat_id: str, message_id: int) -> HistoryMessage | Refusal | None:
+        """The message of the user's chat, and its state; a retryable Refusal if the archive does not answer."""
         ...
 
-    async def find_message(self, user_id: int, chat_id: str, client_message_id: str) -> Message | Refusal | None:
-        """The recorded message that the user sent with this id; a retryable Refusal if the archive does not answer."""
+    async def find_sent(self, user_id: int, chat_id: str, client_id: str) -> Event | Refusal | None:
+        """The recorded message or change that the user sent with this client id; a retryable Refusal if the archive
+        does not answer."""
         ...
 
 
@@ -30,21 +31,19 @@ class ArchiveHistory:
     def __init__(self, channel: Channel | Balancer) -> None:
         self._archive = ArchiveClient(channel, timeout=QUERY_TIMEOUT)
 
-    async def has_message(self, user_id: int, chat_id: str, message_id: int) -> bool | Refusal:
+    async def find_message(self, user_id: int, chat_id: str, message_id: int) -> HistoryMessage | Refusal | None:
         request = GetMessageRequest(user_id=user_id, chat_id=chat_id, message_id=message_id)
         answer = await self._archive.get_message(request)
         if not isinstance(answer, Refusal):
-            return True
-        if answer.code is Code.NOT_FOUND:
-            return False
-        return _unanswered(answer)
+            return answer.message
+        return None if answer.code is Code.NOT_FOUND else _unanswered(answer)
 
-    async def find_message(self, user_id: int, chat_id: str, client_message_id: str) -> Message | Refusal | None:
-        request = FindSentRequest(user_id=user_id, chat_id=chat_id, client_message_id=client_message_id)
-        answer = await self._archive.find_message(request)
+    async def find_sent(self, user_id: int, chat_id: str, client_id: str) -> Event | Refusal | None:
+        request = FindSentRequest(user_id=user_id, chat_id=chat_id, client_id=client_id)
+        answer = await self._archive.find_sent(request)
         if isinstance(answer, Refusal):
             return _unanswered(answer)
-        return answer.message if answer.HasField("message") else None
+        return answer.event if answer.HasField("event") else None
 
 
 def _unanswered(refusal: Refusal) -> Refusal:

@@ -9,16 +9,19 @@ import trio
 from google.protobuf.message import DecodeError
 from opentelemetry.trace import Span
 
+from messaging.envelopes import upgrade
 from messaging.gateway import tracing
 from messaging.gateway.frames import shared_event
 from messaging.gateway.owned_partitions import OwnedPartitions
 from messaging.gateway.registry import Registry
-from messaging.gateway.tail import Entry, Tail, content_hash
+from messaging.gateway.sent import change_hash, message_hash
+from messaging.gateway.tail import Entry, Tail
 from rookery.v1.backplane_pb2 import Envelope, Fence
 from shared.background import open_background
 from shared.backplane import Assignment, Backplane, Consumer, Fetched, Record, StoredRecord
 from shared.backplane.publishing import publish_and_wait
 from shared.configuration.live import Live
+from shared.contract.changes import wins
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.ids import SnowflakeGenerator, wall_clock_ms
 from shared.coordination.ownership import Directory, GatewayAddress
@@ -188,17 +191,12 @@ class LogConsumer:
     def _deliver_event(self, tail: Tail, record: StoredRecord, envelope: Envelope) -> None:
         event = envelope.event
         kind = event.WhichOneof("event")
-        key = (envelope.sender_id, event.message.client_message_id) if kind == "message" and envelope.truth else None
-        if key is not None and (first := tail.sent_with(key)) is not None and first.message_id != event.event_id:
-            return  # a second record of truth for one Send: the first in the log counts
-        if kind != "typing":
-            chat_id = event.message.chat_id if kind == "message" else ""
-            recipient_ids = tuple(envelope.recipient_ids)
-            content = 0 if key is None else content_hash(event.message.text, event.message.reply_to)
-            tail.append(
-                Entry(record.offset, record.at_ms, event.event_id, recipient_ids, key, chat_id, record.value, content)
-            )
-        origin = envelope.origin_session_id if kind == "message" else ""
+        if kind is None:
+            upgrade(event)
+            kind = event.WhichOneof("event")
+        if kind != "typing" and not self._append(tail, record, envelope, kind):
+            return
+        origin = envelope.origin_session_id
         shared = None
         span = self._begin_delivery(record, envelope) if record.traceparent else None
         for recipient_id in envelope.recipient_ids:
@@ -213,6 +211,33 @@ class LogConsumer:
                     tracing.queue_delivery(span, session)
         if span is not None:
             span.end()
+
+    def _append(self, tail: Tail, record: StoredRecord, envelope: Envelope, kind: str | None) -> bool:
+        """Append an event to the tail. Return whether it counts: not if it is a second event of one frame, or of a
+        message that was deleted before."""
+        event, sender_id, is_truth = envelope.event, envelope.sender_id, envelope.truth
+        event_id, target_id, chat_id = event.event_id, 0, ""
+        key, content, is_deletion = None, 0, False
+        if kind == "message":
+            message = event.message
+            chat_id = message.chat_id
+            if is_truth:
+                key, content = (sender_id, message.client_message_id), message_hash(message.text, message.reply_to)
+        elif kind == "change":
+            change = event.change
+            chat_id, target_id, is_deletion = change.chat_id, change.target_id, wins(change)
+            if is_truth and change.client_change_id:
+                key, content = (sender_id, change.client_change_id), change_hash(change)
+        if key is not None and (first := tail.sent_with(key)) is not None and first.event_id != event_id:
+            return False  # a second record of truth for one frame: the first in the log counts
+        is_removed = bool(tail.deletions) and (target_id or event_id) in tail.deletions and not is_deletion
+        value = b"" if is_removed else record.value
+        recipient_ids = tuple(envelope.recipient_ids)
+        entry = Entry(record.offset, record.at_ms, event_id, recipient_ids, key, chat_id, value, content, target_id)
+        tail.append(entry)
+        if is_deletion:
+            tail.delete(entry)
+        return not is_removed
 
     def _begin_delivery(self, record: StoredRecord, envelope: Envelope) -> Span | None:
         """A span of the record's trace; None while a tail is being rebuilt, since the record was delivered long ago."""

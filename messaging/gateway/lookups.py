@@ -1,13 +1,15 @@
-"""Looks up the users and messages that a request names, deleted accounts, and the first message of a late retry."""
+"""Looks up the users and messages that a request names, deleted accounts, and the first event of a late retry."""
 
 from messaging.gateway.history import History
 from messaging.gateway.owned_partitions import OwnedPartitions
-from messaging.gateway.requests import SendRequest
+from messaging.gateway.requests import KeptRequest
+from messaging.gateway.sent import Sent, sent_of
 from messaging.gateway.session import RETRY_AFTER_MS
-from messaging.gateway.tail import Sent, content_hash
+from messaging.kinds.kind import Target
 from shared.accounts.store import AccountStore
 from shared.archive import ARCHIVE_GROUP
 from shared.backplane import Backplane
+from shared.contract.changes import wins
 from shared.contract.errors import Code, Refusal
 
 MAX_CACHED_USERS = 100_000
@@ -54,28 +56,31 @@ class Lookups:
         self._forgotten += 1
         self._cached_users.pop(user_id, None)
 
-    async def check_message(self, user_id: int, chat_id: str, message_id: int) -> Refusal | None:
-        """The refusal of the user's reply or reaction to a message that is not in the chat; None if it is, by the tail
-        or by the archive."""
+    async def find_target(self, user_id: int, chat_id: str, message_id: int, field: str) -> Target | Refusal:
+        """The message that `field` of the user's request names, by the tail or by the archive; a Refusal if the chat
+        has none with this id, or if the archive does not answer."""
         tail = self._partitions.tail_of(user_id)
-        if tail is not None and tail.has_message(user_id, message_id, chat_id):
-            return None
-        found = await self._history.has_message(user_id, chat_id, message_id)
+        if tail is not None and (target := tail.target(user_id, chat_id, message_id)):
+            return target
+        found = await self._history.find_message(user_id, chat_id, message_id)
         if isinstance(found, Refusal):
             return found
-        return None if found else Refusal(Code.NOT_FOUND, "There is no such message in the chat.")
+        if found is None:
+            return Refusal(Code.NOT_FOUND, "There is no such message in the chat.", field)
+        is_deleted = tail is not None and message_id in tail.deletions
+        return Target(found.message.sender_id, is_deleted or any(wins(event.change) for event in found.changes))
 
-    async def find_sent(self, user_id: int, request: SendRequest) -> Sent | Refusal | None:
-        """The message that the user's send made before the tail begins; None if there is none. A Refusal if the archive
-        does not answer, or has not recorded everything from before the tail. Raises Unavailable."""
+    async def find_sent(self, user_id: int, request: KeptRequest) -> Sent | Refusal | None:
+        """What the user's request made before the tail begins; None if there is nothing. A Refusal if the archive does
+        not answer, or has not recorded everything from before the tail. Raises Unavailable."""
         partition = self._partitions.partition_of(user_id)
         if self._is_history_behind(partition):
             self._recorded[partition] = await self._backplane.committed_offset(ARCHIVE_GROUP, partition)
-        found = await self._history.find_message(user_id, request.chat_id, request.client_message_id)
+        found = await self._history.find_sent(user_id, request.chat_id, request.client_id)
         if isinstance(found, Refusal):
             return found
         if found is not None:
-            return Sent(found.message_id, found.chat_id, content_hash(found.text, found.reply_to))
+            return sent_of(found)
         if self._is_history_behind(partition):
             return Refusal(Code.UNAVAILABLE, "History is minutes behind.", retry_after_ms=RETRY_AFTER_MS)
         return None

@@ -1,7 +1,7 @@
 """Publishes the events of commands: checks a request, takes an id, fans out, publishes, and answers.
 
-A retried Send makes one message: its `SendKey` is looked up among the sends in flight and in the tail, and in
-history if the first Send may be older than the tail.
+A retry of a message or of a change makes no second event: its `SendKey` is looked up among those in flight and in the
+tail, and in history if it may have been sent before the tail begins.
 """
 
 from collections.abc import Collection, Sequence
@@ -13,30 +13,36 @@ from messaging.envelopes import fan_out, fan_out_signal
 from messaging.gateway import tracing
 from messaging.gateway.lookups import Lookups
 from messaging.gateway.owned_partitions import OwnedPartitions
-from messaging.gateway.requests import SendRequest, TypingRequest
+from messaging.gateway.requests import ChangeRequest, KeptRequest, SendRequest, TypingRequest
+from messaging.gateway.sent import SendKey, Sent
 from messaging.gateway.session import RETRY_AFTER_MS, Command, Session
-from messaging.gateway.tail import SendKey, Sent, Tail, content_hash
-from rookery.v1.session_pb2 import Accepted, Event, Message, Typing
+from messaging.gateway.tail import Tail
+from messaging.kinds.kind import THE_CHAT, Circumstances
+from rookery.v1.session_pb2 import Accepted, Event, Typing
 from shared.backplane import Backplane, Record
 from shared.backplane.protocol import Done
 from shared.backplane.publishing import publish
+from shared.configuration.live import Live
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.ids import SnowflakeGenerator, time_of, wall_clock_ms
 from shared.contract.partitions import partition_of
 from shared.telemetry.metrics.catalogue import ACCEPT
 
 MAX_UNCONFIRMED = 100_000
-"""Sends remembered that the log did not acknowledge, and may have kept: about 20 MB."""
+"""Messages and changes remembered that the log did not acknowledge, and may have kept: about 20 MB."""
 
 CLOCK_LEEWAY_MS = 5_000
-"""How far in the future a receipt's message may seem to be, since gateways' clocks differ a little."""
+"""How far in the future a marked message may seem to be, since gateways' clocks differ a little."""
 
 RETRY_MARGIN_MS = 60_000
 """By so much the tail must reach back further than to a retry's first Send: the retry may have been on its way for as
 long as its connection was not found dead, and clocks differ."""
 
 _HELD_BACK = Refusal(
-    Code.UNAVAILABLE, "An earlier message of this session was refused: send that one again first.", "", RETRY_AFTER_MS
+    Code.UNAVAILABLE,
+    "An earlier message or change of this session was refused: send that one again first.",
+    "",
+    RETRY_AFTER_MS,
 )
 
 _NOT_SERVED = Refusal(Code.UNAVAILABLE, "This gateway does not serve this user now.", "", RETRY_AFTER_MS)
@@ -45,7 +51,7 @@ _NOT_STORED = Refusal(Code.UNAVAILABLE, "The event could not be stored.", "", RE
 
 
 class _InFlight(NamedTuple):
-    """A message on its way to the log, and the commands that its acknowledgement answers: the Send and its retries."""
+    """An event on its way to the log, and the commands that its acknowledgement answers: the first and its retries."""
 
     sent: Sent
     commands: list[Command]
@@ -55,12 +61,18 @@ class Publisher:
     """One for each gateway. Each handler returns a Refusal, or None if the command is deferred or stays unanswered."""
 
     def __init__(
-        self, backplane: Backplane, lookups: Lookups, partitions: OwnedPartitions, ids: SnowflakeGenerator
+        self,
+        backplane: Backplane,
+        lookups: Lookups,
+        partitions: OwnedPartitions,
+        ids: SnowflakeGenerator,
+        live: Live,
     ) -> None:
         self._backplane = backplane
         self._lookups = lookups
         self._partitions = partitions
         self._ids = ids
+        self._live = live
         self._in_flight: dict[SendKey, _InFlight] = {}
         self._unconfirmed: dict[SendKey, Sent] = {}
         self._acknowledged = trio.lowlevel.ParkingLot()
@@ -68,41 +80,38 @@ class Publisher:
         """Whether all further commands stay unanswered, since their sessions get Reconnect: the client retries."""
 
     async def wait_idle(self, partitions: Collection[int] | None = None) -> None:
-        """Wait until no message is in flight, or none of the users of these partitions."""
+        """Wait until no message or change with a client id is in flight, or none of the users of these partitions."""
         count = self._partitions.count
         while any(partitions is None or partition_of(key[0], count) in partitions for key in self._in_flight):
             await self._acknowledged.park()
 
     # ---- requests
 
-    async def send(self, command: Command, request: SendRequest) -> Refusal | None:
-        """Publish a message, unless it was sent before."""
+    async def keep(self, command: Command, request: KeptRequest) -> Refusal | None:
+        """Publish a message or a change, unless it was sent before."""
         session = command.session
-        recipient_id = request.members[request.members[0] == session.user_id]
-        no_recipient: Refusal | None = None
-        if not self._lookups.is_cached(recipient_id):
-            no_recipient = await self._lookups.check_user(recipient_id, "send.recipient_id")
-        if no_recipient is not None and no_recipient.code is not Code.RECIPIENT_DELETED:
-            return no_recipient  # else it may be the retry of a message that was accepted before the deletion
-        if request.reply_to and (
-            refusal := await self._lookups.check_message(session.user_id, request.chat_id, request.reply_to)
-        ):
+        refusal: Refusal | None = None
+        if isinstance(request, ChangeRequest):
+            refusal = await self._check_change(session.user_id, request)
+        elif request.reply_to or not self._lookups.is_cached(_recipient(session, request)):
+            refusal = await self._check_send(session, request)
+        if refusal is not None and refusal.retryable:
             return refusal
         forgotten = await self._lookups.find_sent(session.user_id, request) if self._is_late(command, request) else None
         if isinstance(forgotten, Refusal):
             if request.first_sent_ms_ago is not None:
                 return forgotten
             forgotten = None  # most likely it repeats nothing, and first sends do not depend on the archive
-        message_id = self._ids.next_nowait() or await self._ids.next()
-        # No `await` from here to the publish: a send is looked up and put in flight in one step.
+        event_id = self._ids.next_nowait() or await self._ids.next()
+        # No `await` from here to the publish: it is looked up and put in flight in one step.
         if self._is_leaving(session):
             return None
         tail = self._partitions.tail_of(session.user_id)
         if tail is None:
             return _NOT_SERVED
-        if not session.may_send(request.client_message_id, command.received_at):
+        if request.client_id and not session.may_send(request.client_id, command.received_at):
             return _HELD_BACK
-        return self._send_once(command, request, tail, message_id, forgotten, no_recipient)
+        return self._publish_once(command, request, tail, event_id, forgotten, refusal)
 
     def type(self, command: Command, request: TypingRequest) -> Refusal | None:
         """Publish that the user is typing, to the other members."""
@@ -110,9 +119,36 @@ class Publisher:
         event = Event(typing=Typing(chat_id=request.chat_id, user_id=user_id))
         others = [member for member in request.members if member != user_id]
         records = fan_out_signal(event, sender_id=user_id, recipient_ids=others, partitions=self._partitions.count)
-        return self._publish_event(command, records, None)
+        if self._is_leaving(command.session):
+            return None
 
-    # ---- events
+        def done(result: Sequence[int] | Exception) -> None:
+            _answer(command, _NOT_STORED if isinstance(result, Exception) else Accepted())
+
+        self._publish(command, records, done)
+        return None
+
+    # ---- checks
+
+    async def _check_send(self, session: Session, request: SendRequest) -> Refusal | None:
+        """The refusal of a message whose recipient does not exist, or that replies to none. Raises Unavailable."""
+        if refusal := await self._lookups.check_user(_recipient(session, request), "send.recipient_id"):
+            return refusal
+        if not request.reply_to:
+            return None
+        found = await self._lookups.find_target(session.user_id, request.chat_id, request.reply_to, "send.reply_to")
+        return found if isinstance(found, Refusal) else None
+
+    async def _check_change(self, user_id: int, request: ChangeRequest) -> Refusal | None:
+        """The refusal of a change that the user may not make. Raises Unavailable."""
+        kind, change, target = request.kind, request.change, THE_CHAT
+        if kind.needs_target:
+            found = await self._lookups.find_target(user_id, request.chat_id, change.target_id, "change.target_id")
+            if isinstance(found, Refusal):
+                return found
+            target = found
+        circumstances = Circumstances(target, wall_clock_ms(), self._newest_ms(user_id), self._live.value)
+        return kind.authorize(change, circumstances)
 
     def _newest_ms(self, user_id: int) -> int:
         """The latest time that an existing message's id may have: the clock's, or that of the newest message that this
@@ -126,70 +162,64 @@ class Publisher:
         where it connects next, as after any end of a session."""
         return self.is_closed or self._partitions.is_leaving(session.user_id)
 
-    def _is_late(self, command: Command, request: SendRequest) -> bool:
-        """Whether the message may have been sent before the tail begins, and is not in it."""
+    def _is_late(self, command: Command, request: KeptRequest) -> bool:
+        """Whether the request may have been sent before the tail begins, and is not in it."""
         session, ago_ms = command.session, request.first_sent_ms_ago
-        if ago_ms == 0 or (ago_ms is None and not session.may_repeat(command.received_at)):
+        if ago_ms == 0 or (ago_ms is None and not session.may_repeat(command.received_at)) or not request.client_id:
             return False
-        key = (session.user_id, request.client_message_id)
+        key = (session.user_id, request.client_id)
         tail = self._partitions.tail_of(session.user_id)
         if tail is None or key in self._in_flight or tail.sent_with(key):
             return False
         return ago_ms is None or wall_clock_ms() - ago_ms - RETRY_MARGIN_MS < tail.complete_from_ms
 
-    def _send_once(
+    # ---- events
+
+    def _publish_once(
         self,
         command: Command,
-        request: SendRequest,
+        request: KeptRequest,
         tail: Tail,
-        message_id: int,
+        event_id: int,
         forgotten: Sent | None,
-        no_recipient: Refusal | None,
+        refusal: Refusal | None,
     ) -> Refusal | None:
-        """Publish the message as `message_id`, unless its key is in flight or in the tail, or `forgotten` is its first
-        message, from before the tail: answer with the first. A first message gets `no_recipient`, if that is given."""
-        key = (command.session.user_id, request.client_message_id)
+        """Publish the event as `event_id`, unless its key is in flight or in the tail, or `forgotten` is its first
+        event, from before the tail: answer with the first. A first event gets `refusal`, if that is given: what was
+        accepted stays so, also if it would be refused now."""
+        session = command.session
+        key = (session.user_id, request.client_id)  # without a client id, it is never found
         in_flight = self._in_flight.get(key)
         stored = tail.sent_with(key)
         first = in_flight.sent if in_flight else stored or forgotten or self._unconfirmed.get(key)
-        if first is None and no_recipient is not None:
-            return no_recipient
-        sent = Sent(message_id, request.chat_id, content_hash(request.text, request.reply_to))
+        if first is None and refusal is not None:
+            return refusal
+        sent = Sent(event_id, request.chat_id, request.content_hash())
         if first is not None:
-            if first[1:] != sent[1:]:
-                what = "to another chat" if first.chat_id != sent.chat_id else "with another content"
-                message = f"This `client_message_id` was used for a message {what}."
-                return Refusal(Code.INVALID, message, "send.client_message_id")
-            sent = first  # if unconfirmed, the log may keep it: under the same id, both are one message
+            if not first.is_repeated_by(sent):
+                return _used_for_another(request, first)
+            sent = first  # if unconfirmed, the log may keep it: under the same id, both are one event
         if in_flight:
             command.defer()
             in_flight.commands.append(command)
             return None
-        records = self._message_records(command, request, sent.message_id, tail.fences.epoch)
+        records = self._records(session, request, sent.event_id, tail.fences.epoch)
         if stored is not None:
-            records = records[1:]  # the gateway that accepted it may have died before it published the copies
+            # The gateway that accepted it may have died before it published the copies.
+            records = [] if request.removed_with(sent.event_id) in tail.deletions else records[1:]
         elif forgotten is not None:
             records = []  # by now its recipients have it from history, and no device shows it as new again
         self._unconfirmed.pop(key, None)
         if records:
-            self._publish_message(command, request, tail, sent, records)
+            self._publish_kept(command, request, tail, sent, records)
         else:
             command.defer()
-            _answer(command, _accepted(request, sent.message_id))
+            _answer(command, _accepted(request, sent.event_id))
         return None
 
-    def _message_records(self, command: Command, request: SendRequest, message_id: int, epoch: int) -> list[Record]:
-        session = command.session
-        message = Message(
-            message_id=message_id,
-            chat_id=request.chat_id,
-            sender_id=session.user_id,
-            client_message_id=request.client_message_id,
-            text=request.text,
-            reply_to=request.reply_to,
-        )
+    def _records(self, session: Session, request: KeptRequest, event_id: int, epoch: int) -> list[Record]:
         return fan_out(
-            Event(event_id=message_id, message=message),
+            request.event(event_id, session.user_id),
             sender_id=session.user_id,
             recipient_ids=request.members,
             partitions=self._partitions.count,
@@ -197,51 +227,29 @@ class Publisher:
             epoch=epoch,
         )
 
-    def _publish_message(
-        self, command: Command, request: SendRequest, tail: Tail, sent: Sent, records: Sequence[Record]
+    def _publish_kept(
+        self, command: Command, request: KeptRequest, tail: Tail, sent: Sent, records: Sequence[Record]
     ) -> None:
-        """Publish a message's records; when they are acknowledged, answer the command and its retries."""
-        key = (command.session.user_id, request.client_message_id)
-        epoch = tail.fences.epoch
-        self._in_flight[key] = _InFlight(sent, [command])
+        """Publish an event's records; when they are acknowledged, answer the command and its retries."""
+        key = (command.session.user_id, request.client_id) if request.client_id else None
+        epoch, commands = tail.fences.epoch, [command]
+        if key is not None:
+            self._in_flight[key] = _InFlight(sent, commands)
 
         def done(result: Sequence[int] | Exception) -> None:
-            commands = self._in_flight.pop(key).commands
-            self._acknowledged.unpark_all()
-            answer: Refusal | Accepted
-            if isinstance(result, Exception) or not self._partitions.holds(tail, epoch):
-                self._remember_unconfirmed(key, sent)
-                answer = _NOT_STORED
-            else:
-                tail.accept(key, sent)
-                answer = _accepted(request, sent.message_id)
+            is_stored = not isinstance(result, Exception) and self._partitions.holds(tail, epoch)
+            if key is not None:
+                del self._in_flight[key]
+                self._acknowledged.unpark_all()
+                if is_stored:
+                    tail.accept(key, sent, is_message=isinstance(request, SendRequest))
+                else:
+                    self._remember_unconfirmed(key, sent)
+            answer = _accepted(request, sent.event_id) if is_stored else _NOT_STORED
             for each in commands:
                 _answer(each, answer)
 
         self._publish(command, records, done)
-
-    def _publish_change(self, command: Command, event: Event, members: Sequence[int]) -> Refusal | None:
-        user_id = command.session.user_id
-        tail = self._partitions.tail_of(user_id)
-        if tail is None:
-            return None if self._is_leaving(command.session) else _NOT_SERVED
-        epoch, count = tail.fences.epoch, self._partitions.count
-        records = fan_out(event, sender_id=user_id, recipient_ids=members, partitions=count, epoch=epoch)
-        return self._publish_event(command, records, tail)
-
-    def _publish_event(self, command: Command, records: Sequence[Record], tail: Tail | None) -> Refusal | None:
-        """Publish an event other than a message. It is its own answer, unless it could not be stored. `tail` is that of
-        its record of truth; None if it has none."""
-        if self._is_leaving(command.session):
-            return None
-        epoch = 0 if tail is None else tail.fences.epoch
-
-        def done(result: Sequence[int] | Exception) -> None:
-            counts = tail is None or self._partitions.holds(tail, epoch)
-            _answer(command, _NOT_STORED if isinstance(result, Exception) or not counts else None)
-
-        self._publish(command, records, done)
-        return None
 
     def _publish(self, command: Command, records: Sequence[Record], done: Done) -> None:
         """Publish as a step of the command's trace, if it has one. `done` is called once, also if the log is full."""
@@ -257,20 +265,30 @@ class Publisher:
         self._unconfirmed[key] = sent
 
 
-def _accepted(request: SendRequest, message_id: int) -> Accepted:
-    return Accepted(client_message_id=request.client_message_id, message_id=message_id, chat_id=request.chat_id)
+def _recipient(session: Session, request: SendRequest) -> int:
+    return request.members[request.members[0] == session.user_id]
 
 
-def _answer(command: Command, answer: Refusal | Accepted | None) -> None:
-    """Answer a deferred command; None: its event is its answer."""
+def _used_for_another(request: KeptRequest, first: Sent) -> Refusal:
+    name = request.client_id_field.rpartition(".")[2]
+    what = "with another content" if first.chat_id == request.chat_id else "in another chat"
+    return Refusal(Code.INVALID, f"This `{name}` was used before {what}.", request.client_id_field)
+
+
+def _accepted(request: KeptRequest, event_id: int) -> Accepted:
+    return Accepted(client_id=request.client_id, event_id=event_id, chat_id=request.chat_id)
+
+
+def _answer(command: Command, answer: Refusal | Accepted) -> None:
+    """Answer a deferred command. The number of its frame is added to an Accepted."""
     session = command.session
     session.unanswered -= 1
     if isinstance(answer, Accepted):
-        ACCEPT.observe(trio.current_time() - command.received_at)
+        if isinstance(command.request, SendRequest):
+            ACCEPT.observe(trio.current_time() - command.received_at)
+        answer.frame = command.frame
         session.accept(answer)
-    elif answer is None:
-        session.on_change()  # more may be read from the client now
     else:
-        session.refuse(answer, command.frame, command.client_message_id)
+        session.refuse(answer, command.frame, command.client_id)
     if command.span is not None:
         tracing.end_frame(command.span, answer)

@@ -1,47 +1,91 @@
 """Checks clients' frames, sans I/O: a frame becomes a request, or a Refusal that names the field and the limit."""
 
-import re
+from typing import ClassVar
 
 import msgspec
 
-from rookery.v1.session_pb2 import Authenticate, ClientFrame, Ping, Send, Text, Typing
+from messaging.gateway.sent import change_hash, message_hash
+from messaging.kinds import KINDS
+from messaging.kinds.checks import bad_id, check_text, too_long
+from messaging.kinds.kind import Kind
+from rookery.v1.session_pb2 import Authenticate, Change, ClientFrame, Event, Message, Ping, Send, Text, Typing
 from shared.configuration import LiveConfiguration
-from shared.contract.chats import MAX_CLIENT_MESSAGE_ID, direct_chat_id, direct_members
+from shared.contract.changes import LAW_MAX, wins
+from shared.contract.chats import MAX_CLIENT_ID, direct_chat_id, direct_members
 from shared.contract.errors import Code, Refusal
 from shared.contract.ids import MAX_ID
 
 MAX_CLIENT_NAME = 64
-MAX_EMOJI = 40
-"""Bytes; the longest emoji, a kiss in two skin tones, has 35."""
 MAX_PING = 128
 """Bytes."""
-
-_PICTURE = (
-    r"[\u00a9\u00ae\u203c\u2049\u2122\u2139\u2194-\u2199\u21a9\u21aa\u231a\u231b\u2328\u23cf\u23e9-\u23f3\u23f8-\u23fa\u24c2"
-    r"\u25aa\u25ab\u25b6\u25c0\u25fb-\u25fe\u2600-\u27bf\u2934\u2935\u2b05-\u2b07\u2b1b\u2b1c\u2b50\u2b55\u3030\u303d\u3297\u3299"
-    r"\U0001f000-\U0001f1e5\U0001f200-\U0001f3fa\U0001f400-\U0001faff]"
-)
-"""A character that is an emoji alone. Blocks of pictures are whole, since each version of Unicode adds pictures."""
-
-_ELEMENT = rf"{_PICTURE}(?:\ufe0f|[\U0001f3fb-\U0001f3ff]|[\U000e0020-\U000e007e]+\U000e007f)?"
-"""A picture, and its presentation, its skin tone, or the tags of a flag."""
-
-_EMOJI = re.compile(
-    rf"{_ELEMENT}(?:\u200d{_ELEMENT})*|[\U0001f1e6-\U0001f1ff]{{2}}|[#*0-9]\ufe0f?\u20e3",
-)
-"""One emoji as Unicode's UTS 51 defines it: joined elements, a flag of two letters, or a keycap."""
 
 
 class SendRequest(msgspec.Struct, frozen=True):
     """A message to a chat of these members."""
 
-    client_message_id: str
+    client_id_field: ClassVar[str] = "send.client_message_id"
+
+    client_id: str
     chat_id: str
     members: tuple[int, int]
     text: Text
     reply_to: int
     first_sent_ms_ago: int | None
     """0 if the client sends it for the first time; None if the client does not tell."""
+
+    @property
+    def span_name(self) -> str:
+        """The name of its trace's first span."""
+        return "session send"
+
+    def content_hash(self) -> int:
+        """Tells a retry from another message with the same client id."""
+        return message_hash(self.text, self.reply_to)
+
+    def removed_with(self, event_id: int) -> int:
+        """The message with whose deletion its event is removed: itself."""
+        return event_id
+
+    def event(self, event_id: int, user_id: int) -> Event:
+        """The event of this message under this id."""
+        message = Message(
+            message_id=event_id,
+            chat_id=self.chat_id,
+            sender_id=user_id,
+            client_message_id=self.client_id,
+            text=self.text,
+            reply_to=self.reply_to,
+        )
+        return Event(event_id=event_id, message=message)
+
+
+class ChangeRequest(msgspec.Struct, frozen=True):
+    """A change of a message or of the chat of these members. It has the same fields and methods as a SendRequest."""
+
+    client_id_field: ClassVar[str] = "change.client_change_id"
+
+    client_id: str
+    """Empty if it may be repeated."""
+    chat_id: str
+    members: tuple[int, int]
+    kind: Kind
+    change: Change
+    """Complete, with its actor."""
+    first_sent_ms_ago: int | None
+
+    @property
+    def span_name(self) -> str:
+        return f"session {self.kind.contract.name}"
+
+    def content_hash(self) -> int:
+        return change_hash(self.change)
+
+    def removed_with(self, event_id: int) -> int:
+        """The message with whose deletion its event is removed: its target; 0 if it is a deletion itself."""
+        return 0 if wins(self.change) else self.change.target_id
+
+    def event(self, event_id: int, user_id: int) -> Event:
+        return Event(event_id=event_id, change=self.change)
 
 
 class TypingRequest(msgspec.Struct, frozen=True):
@@ -50,19 +94,33 @@ class TypingRequest(msgspec.Struct, frozen=True):
     chat_id: str
     members: tuple[int, int]
 
+    @property
+    def span_name(self) -> str:
+        return "session typing"
 
-Request = SendRequest | TypingRequest
+
+KeptRequest = SendRequest | ChangeRequest
+"""Of an event that is stored durably."""
+
+Request = KeptRequest | TypingRequest
 
 
 def check(frame: ClientFrame, user_id: int, configuration: LiveConfiguration) -> Request | Refusal:
     """The request in a frame of a live session's user."""
     match frame.WhichOneof("frame"):
         case "send":
-            return _check_send(frame.send, user_id, configuration)
+            return _check_send(frame, user_id, configuration)
+        case "change":
+            return _check_change(frame, user_id, configuration)
         case "typing":
             return _check_typing(frame.typing, user_id)
         case _:
             return Refusal(Code.MALFORMED, "The frame is empty, or of a kind that this server does not know.")
+
+
+def client_id_of(frame: ClientFrame) -> str:
+    """The client's own id of its message or change; empty for other frames."""
+    return frame.send.client_message_id or frame.change.client_change_id
 
 
 def check_authenticate(frame: Authenticate) -> Refusal | None:
@@ -70,7 +128,7 @@ def check_authenticate(frame: Authenticate) -> Refusal | None:
     if not frame.access_token:
         return Refusal(Code.UNAUTHENTICATED, "An access token is needed.", "authenticate.access_token")
     if len(frame.client_name.encode()) > MAX_CLIENT_NAME:
-        return _too_long("authenticate.client_name", MAX_CLIENT_NAME)
+        return too_long("client name", MAX_CLIENT_NAME, "authenticate.client_name")
     if frame.last_position.offset < -1:  # the position of a user without any event
         return Refusal(Code.INVALID, "The position's offset can't be below -1.", "authenticate.last_position.offset")
     return None
@@ -78,34 +136,53 @@ def check_authenticate(frame: Authenticate) -> Refusal | None:
 
 def check_ping(frame: Ping) -> Refusal | None:
     """The refusal of a Ping that is too long; None if it is not."""
-    return _too_long("ping.payload", MAX_PING) if len(frame.payload) > MAX_PING else None
+    return too_long("payload", MAX_PING, "ping.payload") if len(frame.payload) > MAX_PING else None
 
 
-def is_emoji(text: str) -> bool:
-    """Whether the text is one emoji, of any version of Unicode, and not too long."""
-    return len(text.encode()) <= MAX_EMOJI and _EMOJI.fullmatch(text) is not None
-
-
-def _check_send(send: Send, user_id: int, configuration: LiveConfiguration) -> SendRequest | Refusal:
-    client_message_id = send.client_message_id
-    if not 0 < len(client_message_id.encode()) <= MAX_CLIENT_MESSAGE_ID:
-        message = f"`client_message_id` must have 1 to {MAX_CLIENT_MESSAGE_ID} bytes."
-        return Refusal(Code.INVALID, message, "send.client_message_id")
+def _check_send(frame: ClientFrame, user_id: int, configuration: LiveConfiguration) -> SendRequest | Refusal:
+    send = frame.send
+    client_id = send.client_message_id
+    if not 0 < len(client_id.encode()) <= MAX_CLIENT_ID:
+        return _bad_client_id(SendRequest.client_id_field)
     chat = _check_target(send, user_id)
     if isinstance(chat, Refusal):
         return chat
     if send.WhichOneof("content") != "text":
         return Refusal(Code.INVALID, "A message needs content, such as `text`.", "send.text")
-    body = send.text.body
-    if not body or body.isspace():
-        return Refusal(Code.INVALID, "The text must have more than white space.", "send.text.body")
-    limit = configuration.max_text_bytes
-    if len(body) > limit or len(body.encode()) > limit:
-        return _too_long("send.text.body", limit)
+    text = send.text
+    if refusal := check_text(text, configuration.max_text_bytes, "send.text"):
+        return refusal
     if not 0 <= send.reply_to <= MAX_ID:
-        return _bad_id("send.reply_to")
-    first_sent_ms_ago = send.first_sent_ms_ago if send.HasField("first_sent_ms_ago") else None
-    return SendRequest(client_message_id, *chat, send.text, send.reply_to, first_sent_ms_ago)
+        return bad_id("send.reply_to")
+    return SendRequest(client_id, *chat, text, send.reply_to, _first_sent_ms_ago(frame))
+
+
+def _check_change(frame: ClientFrame, user_id: int, configuration: LiveConfiguration) -> ChangeRequest | Refusal:
+    change = Change()
+    change.CopyFrom(frame.change)
+    change.DiscardUnknownFields()
+    change.actor_id = user_id
+    kind = KINDS.get(change.WhichOneof("body") or "")
+    if kind is None:
+        return Refusal(Code.MALFORMED, "The change is empty, or of a kind that this server does not know.", "change")
+    client_id = change.client_change_id
+    shortest = 0 if kind.contract.law == LAW_MAX else 1
+    if not shortest <= len(client_id.encode()) <= MAX_CLIENT_ID:
+        return _bad_client_id(ChangeRequest.client_id_field)
+    chat = _check_chat(change.chat_id, "change.chat_id", user_id)
+    if isinstance(chat, Refusal):
+        return chat
+    if kind.needs_target and change.target_id <= 0:
+        return bad_id("change.target_id")
+    if not kind.needs_target and change.target_id:
+        return Refusal(Code.INVALID, "`target_id` must be 0 for a change of the chat.", "change.target_id")
+    if refusal := kind.check(change, configuration):
+        return refusal
+    return ChangeRequest(client_id, *chat, kind, change, _first_sent_ms_ago(frame))
+
+
+def _first_sent_ms_ago(frame: ClientFrame) -> int | None:
+    return frame.first_sent_ms_ago if frame.HasField("first_sent_ms_ago") else None
 
 
 def _check_target(send: Send, user_id: int) -> tuple[str, tuple[int, int]] | Refusal:
@@ -114,7 +191,7 @@ def _check_target(send: Send, user_id: int) -> tuple[str, tuple[int, int]] | Ref
             return _check_chat(send.chat_id, "send.chat_id", user_id)
         case "recipient_id":
             if send.recipient_id <= 0:
-                return _bad_id("send.recipient_id")
+                return bad_id("send.recipient_id")
             if send.recipient_id == user_id:
                 return Refusal(Code.INVALID, "A message needs someone else to go to.", "send.recipient_id")
             chat_id = direct_chat_id(user_id, send.recipient_id)
@@ -135,11 +212,6 @@ def _check_typing(frame: Typing, user_id: int) -> TypingRequest | Refusal:
     return chat if isinstance(chat, Refusal) else TypingRequest(*chat)
 
 
-def _bad_id(field: str) -> Refusal:
+def _bad_client_id(field: str) -> Refusal:
     name = field.rpartition(".")[2]
-    return Refusal(Code.INVALID, f"`{name}` must be an id from 1 to {MAX_ID}.", field)
-
-
-def _too_long(field: str, limit: int) -> Refusal:
-    noun = "text" if field == "send.text.body" else field.rpartition(".")[2].replace("_", " ")
-    return Refusal(Code.TOO_LARGE, f"The {noun} must have at most {limit} bytes.", field)
+    return Refusal(Code.INVALID, f"`{name}` must have 1 to {MAX_CLIENT_ID} bytes.", field)

@@ -13,7 +13,7 @@ from opentelemetry.trace import Span
 
 from messaging.gateway import requests
 from messaging.gateway.frames import Encoding, SharedEvent
-from messaging.gateway.requests import Request, SendRequest
+from messaging.gateway.requests import ChangeRequest, Request, SendRequest
 from rookery.v1.session_pb2 import (
     Accepted,
     Authenticate,
@@ -33,7 +33,7 @@ from rookery.v1.session_pb2 import (
 )
 from shared.accounts.tokens import Claims
 from shared.configuration import LiveConfiguration
-from shared.contract.chats import MAX_CLIENT_MESSAGE_ID
+from shared.contract.chats import MAX_CLIENT_ID
 from shared.contract.errors import Code, Refusal
 from shared.contract.ids import time_of
 from shared.telemetry.metrics.catalogue import DELIVERY, REFUSALS, SESSION_DROPPED, SESSION_FRAMES
@@ -94,9 +94,9 @@ class Command(msgspec.Struct, eq=False):
     """Whether the answer waits for the log's acknowledgement."""
 
     @property
-    def client_message_id(self) -> str:
-        """The client's own id of its Send; empty for other requests."""
-        return self.request.client_message_id if isinstance(self.request, SendRequest) else ""
+    def client_id(self) -> str:
+        """The client's own id of its message or change; empty for other requests."""
+        return self.request.client_id if isinstance(self.request, SendRequest | ChangeRequest) else ""
 
     def defer(self) -> None:
         """Leave the answer to the log's acknowledgement. Until then the command counts as unanswered."""
@@ -152,7 +152,7 @@ class Session:
         self._allowance = float(configuration().frame_burst)
         self._allowed_at = now
         self._rate_excess = 0
-        self._refused_sends: dict[str, _RefusedSend] = {}  # by client_message_id
+        self._refused_sends: dict[str, _RefusedSend] = {}  # by client id
         self._refusals = 0
         self._token_expires_at_ms = 0
         self._is_expiring_sent = False
@@ -279,11 +279,11 @@ class Session:
         self._put(event)
 
     def accept(self, accepted: Accepted) -> None:
-        """Answer a Send whose message is stored."""
-        self._refused_sends.pop(accepted.client_message_id, None)
+        """Answer a command that is done: a message or a change is stored."""
+        self._refused_sends.pop(accepted.client_id, None)
         self._put(ServerFrame(accepted=accepted))
 
-    def may_send(self, client_message_id: str, now: float) -> bool:
+    def may_send(self, client_id: str, now: float) -> bool:
         """Whether a message may be published now: not while an earlier one of this session is refused and may be sent
         again, because the client may have sent this one before it read the refusal.
 
@@ -293,7 +293,7 @@ class Session:
         refused = self._refused_sends
         if not refused:
             return True
-        if send := refused.get(client_message_id):
+        if send := refused.get(client_id):
             before = [(key, each.number) for key, each in refused.items() if each.frame < send.frame]
             if any(number > send.number for _, number in before):
                 return False
@@ -310,14 +310,14 @@ class Session:
         """Whether a Send of a client that does not tell may repeat one of an earlier session, from before the tail."""
         return not self.is_resumed and now - self._opened < RESEND_SECONDS
 
-    def refuse(self, refusal: Refusal, frame: int, client_message_id: str = "") -> None:
+    def refuse(self, refusal: Refusal, frame: int, client_id: str = "") -> None:
         """Refuse the frame of this number; the session stays live."""
         REFUSALS.inc(refusal.code)
         self._put(
             ServerFrame(
                 refused=Refused(
                     frame=frame,
-                    client_message_id=client_message_id[:MAX_CLIENT_MESSAGE_ID],
+                    client_id=client_id[:MAX_CLIENT_ID],
                     code=refusal.code,
                     message=refusal.message,
                     field=refusal.field,
@@ -326,19 +326,19 @@ class Session:
                 )
             )
         )
-        if client_message_id and refusal.retryable:
+        if client_id and refusal.retryable:
             self._refusals += 1
-            send = self._refused_sends.setdefault(client_message_id, _RefusedSend(frame, 0, 0.0))
+            send = self._refused_sends.setdefault(client_id, _RefusedSend(frame, 0, 0.0))
             send.number, send.at = self._refusals, self._allowed_at
             if len(self._refused_sends) > MAX_REFUSED_SENDS:
                 self.end(Refusal(Code.RATE_LIMITED, f"{MAX_REFUSED_SENDS} messages were refused, and not sent again."))
-        elif client_message_id:
-            self._refused_sends.pop(client_message_id, None)
+        elif client_id:
+            self._refused_sends.pop(client_id, None)
 
-    def refuse_or_end(self, refusal: Refusal, frame: int, client_message_id: str = "") -> None:
+    def refuse_or_end(self, refusal: Refusal, frame: int, client_id: str = "") -> None:
         """Refuse a frame of a live session; a refusal before sign-in ends the session."""
         if self.state is State.LIVE:
-            self.refuse(refusal, frame, client_message_id)
+            self.refuse(refusal, frame, client_id)
         else:
             self.end(refusal)
 
@@ -420,7 +420,7 @@ class Session:
             return frame.renew
         request = requests.check(frame, self.user_id, self._configuration())
         if isinstance(request, Refusal):
-            self.refuse(request, self._frames, frame.send.client_message_id)
+            self.refuse(request, self._frames, requests.client_id_of(frame))
             return None
         return request
 
@@ -468,8 +468,8 @@ class Session:
         if self._rate_excess > MAX_RATE_EXCESS or self.state is not State.LIVE:
             self.end(refusal)
         else:
-            client_message_id = "" if isinstance(frame, Refusal) else frame.send.client_message_id
-            self.refuse(refusal, self._frames, client_message_id)
+            client_id = "" if isinstance(frame, Refusal) else requests.client_id_of(frame)
+            self.refuse(refusal, self._frames, client_id)
 
 
 def _limits(configuration: LiveConfiguration) -> Limits:

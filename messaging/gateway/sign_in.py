@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import structlog
 import trio
 
+from messaging.envelopes import decode
 from messaging.gateway.frames import SharedEvent, shared_event
 from messaging.gateway.owned_partitions import OwnedPartitions
 from messaging.gateway.registry import Registry
 from messaging.gateway.session import GAP_MARGIN_MS, RETRY_AFTER_MS, Session, State
 from messaging.gateway.tail import Entry, Tail
-from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Authenticate, Gap, Position, Renew
 from shared.accounts.tokens import Claims, TokenVerifier
 from shared.configuration.live import Live
@@ -124,7 +124,7 @@ class SignIn:
 
 def replayed(entries: Sequence[Entry]) -> list[SharedEvent]:
     """The events of these entries, decoded from their records."""
-    return [shared_event(entry.offset, entry.value, Envelope.FromString(entry.value)) for entry in entries]
+    return [shared_event(entry.offset, entry.value, decode(entry.value)) for entry in entries]
 
 
 def time_of_position(tail: Tail, position: Position) -> int:

@@ -1,36 +1,22 @@
-"""The tail: the newest minutes of one partition, from which clients resume and retried sends are recognised."""
+"""The tail: the newest minutes of one partition, from which clients resume and retries are recognised."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import takewhile
-from typing import NamedTuple
 
 import msgspec
 
+from messaging.envelopes import decode
 from messaging.fences import Fences
-from rookery.v1.session_pb2 import Text
+from messaging.gateway.sent import SendKey, Sent
+from messaging.kinds.kind import Target
+from shared.contract.changes import make_stub
 
 ENTRY_OVERHEAD = 400
 """Bytes that an entry takes beside its record (measured with tracemalloc: 380 with two recipients)."""
 
-SendKey = tuple[int, str]
-"""A user's id and the `client_message_id` of a Send: two sends with one key are one message."""
 
-
-class Sent(NamedTuple):
-    """The message that was sent first with a SendKey. `content` is its `content_hash`."""
-
-    message_id: int
-    chat_id: str
-    content: int
-
-
-def content_hash(text: Text, reply_to: int) -> int:
-    """A hash of a message's content, which tells a retry from another message. Within one process."""
-    return hash((text.body, reply_to))
-
-
-class Entry(msgspec.Struct, frozen=True, gc=False):
+class Entry(msgspec.Struct, gc=False):
     """One event of the tail, with the value of its record."""
 
     offset: int
@@ -38,12 +24,14 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     event_id: int
     recipient_ids: Sequence[int]
     key: SendKey | None
-    """Of a message's record of truth; else None."""
+    """Of the record of truth of a message or a change with a client id; else None."""
     chat_id: str
-    """Of a message; else empty."""
     value: bytes
+    """Empty for a change of a deleted message; the message itself has become a stub."""
     content: int = 0
-    """The `content_hash` of a message's record of truth."""
+    """The hash of the content, if there is a key."""
+    target_id: int = 0
+    """Of a change: the message that it changes, if any."""
 
     @property
     def sent(self) -> Sent:
@@ -51,13 +39,18 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
 
 class Tail:
-    """Entries in order of their offsets, bounded in time and bytes, found by recipient and by SendKey."""
+    """Entries in order of their offsets, bounded in time and bytes, found by recipient, by message and by SendKey."""
 
     def __init__(self, offset: int, complete_from_ms: int = 0) -> None:
         """A tail that begins at this offset, and has every event of that moment or later."""
         self._entries: deque[Entry] = deque()
         self._by_user: dict[int, deque[Entry]] = {}
         self._accepted: dict[SendKey, Sent] = {}
+        self._unread: dict[int, SendKey] = {}  # of accepted messages, by id, until their records are appended
+        self._messages: dict[int, Entry] = {}  # by id; also other events that have no target
+        self._changes: dict[int, list[Entry]] = {}  # by target; also repeated copies of the message itself
+        self.deletions: dict[int, Entry] = {}
+        """By deleted message."""
         self._bytes = 0
         self.complete_from = offset
         """From this offset on the tail has every event."""
@@ -79,20 +72,42 @@ class Tail:
 
     def append(self, entry: Entry) -> None:
         """Append an entry, whose offset must be above all others'."""
+        event_id, key = entry.event_id, entry.key
         self._entries.append(entry)
         for recipient_id in entry.recipient_ids:
             self._by_user.setdefault(recipient_id, deque()).append(entry)
-        if entry.key is not None:
-            self._accepted.setdefault(entry.key, entry.sent)
-        self.highest_event_id = max(self.highest_event_id, entry.event_id)
+        if key is not None:
+            if key not in self._accepted:
+                self._accepted[key] = entry.sent
+            self._unread.pop(event_id, None)
+        if entry.target_id or self._messages.setdefault(event_id, entry) is not entry:
+            self._changes.setdefault(entry.target_id or event_id, []).append(entry)
+        if event_id > self.highest_event_id:
+            self.highest_event_id = event_id
         self._bytes += ENTRY_OVERHEAD + len(entry.value)
 
-    def accept(self, key: SendKey, sent: Sent) -> None:
-        """Remember a message that the log has acknowledged, until its record is appended."""
-        self._accepted.setdefault(key, sent)
+    def delete(self, deletion: Entry) -> None:
+        """Remove the content of a message, and its changes, since this entry, which is appended, deletes it."""
+        message_id = deletion.target_id
+        if self.deletions.setdefault(message_id, deletion) is not deletion:
+            return
+        if message := self._messages.get(message_id):
+            self._make_stub(message)
+        for entry in self._changes.get(message_id, ()):
+            if not entry.target_id:
+                self._make_stub(entry)
+            elif entry is not deletion:
+                self._replace(entry, b"")
+
+    def accept(self, key: SendKey, sent: Sent, *, is_message: bool) -> None:
+        """Remember a message or a change that the log has acknowledged, until its record is appended."""
+        if key not in self._accepted:
+            self._accepted[key] = sent
+            if is_message:
+                self._unread[sent.event_id] = key
 
     def sent_with(self, key: SendKey) -> Sent | None:
-        """The message that was sent with this key; None if the tail has none."""
+        """The message or the change that was sent with this key; None if the tail has none."""
         return self._accepted.get(key)
 
     def evict(self, *, older_than_ms: int, max_bytes: int) -> None:
@@ -109,10 +124,16 @@ class Tail:
         """The user's entries of this moment or later, in order."""
         return _newest_while(self._by_user.get(user_id, ()), lambda entry: entry.at_ms >= at_ms)
 
-    def has_message(self, user_id: int, message_id: int, chat_id: str) -> bool:
-        """Whether the tail has this message of the chat, with the user as a recipient."""
-        entries = reversed(self._by_user.get(user_id, ()))
-        return any(entry.event_id == message_id and entry.chat_id == chat_id for entry in entries)
+    def target(self, user_id: int, chat_id: str, message_id: int) -> Target | None:
+        """The message of the chat, if the tail has it and it reached the user or is theirs."""
+        entry, key = self._messages.get(message_id), self._unread.get(message_id)
+        if entry is not None and entry.chat_id == chat_id and user_id in entry.recipient_ids:
+            event = decode(entry.value).event
+            if event.HasField("message"):  # else the id is that of a change
+                return Target(event.message.sender_id, message_id in self.deletions)
+        if key is not None and key[0] == user_id and self._accepted[key].chat_id == chat_id:
+            return Target(user_id, message_id in self.deletions)
+        return None
 
     def time_at(self, offset: int) -> int:
         """The time of the newest entry up to this offset, in milliseconds since 1970; 0 if the tail begins later."""
@@ -127,14 +148,36 @@ class Tail:
             entries.popleft()
             if not entries:
                 del self._by_user[recipient_id]
-        if entry.key is not None and self._accepted.get(entry.key) == entry.sent:
-            del self._accepted[entry.key]
+        event_id, key, target_id = entry.event_id, entry.key, entry.target_id
+        if key is not None and (sent := self._accepted.get(key)) is not None and sent.event_id == event_id:
+            del self._accepted[key]
+        if not target_id and self._messages.get(event_id) is entry:
+            del self._messages[event_id]
+        else:
+            self._forget_change(entry, target_id or event_id)
         self._bytes -= ENTRY_OVERHEAD + len(entry.value)
         self.complete_from = entry.offset + 1
         self.complete_from_ms = max(self.complete_from_ms, entry.at_ms + 1)
 
+    def _forget_change(self, entry: Entry, message_id: int) -> None:
+        changes = self._changes[message_id]
+        changes.pop(0)
+        if not changes:
+            del self._changes[message_id]
+        if self.deletions.get(message_id) is entry:
+            del self.deletions[message_id]
+
+    def _make_stub(self, entry: Entry) -> None:
+        envelope = decode(entry.value)
+        make_stub(envelope.event.message)
+        self._replace(entry, envelope.SerializeToString())
+
+    def _replace(self, entry: Entry, value: bytes) -> None:
+        self._bytes += len(value) - len(entry.value)
+        entry.value = value
+
 
 def _newest_while(entries: Sequence[Entry] | deque[Entry], belongs: Callable[[Entry], bool]) -> list[Entry]:
-    newest = list(takewhile(belongs, reversed(entries)))
+    newest = [entry for entry in takewhile(belongs, reversed(entries)) if entry.value]
     newest.reverse()
     return newest

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 
 from opentelemetry.trace import Span, SpanKind
 
-from messaging.gateway.requests import Request, SendRequest, TypingRequest
 from messaging.gateway.session import Command, Session, State
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Accepted, Authenticate, Renew
@@ -13,12 +12,6 @@ from shared.backplane import Destination, StoredRecord
 from shared.backplane.tracing import consumed
 from shared.contract.errors import Code, Refusal
 from shared.telemetry import traces
-
-SPAN_NAMES: dict[type[Request], str] = {
-    SendRequest: "session send",
-    TypingRequest: "session typing",
-}
-"""Of the first span of a trace, by the kind of its request."""
 
 SERVER_FAULTS = frozenset((Code.UNAVAILABLE, Code.INTERNAL))
 """Refusals that make a span a failed one; the others are the client's fault."""
@@ -37,7 +30,7 @@ def frame(command: Command) -> Iterator[None]:
         "rookery.frame": command.frame,
         "rookery.chat_id": request.chat_id,
     }
-    span = command.span = traces.begin(SPAN_NAMES[type(request)], SpanKind.SERVER, attributes)
+    span = command.span = traces.begin(request.span_name, SpanKind.SERVER, attributes)
     outcome: BaseException | None = None
     try:
         with traces.current(span):
@@ -50,12 +43,12 @@ def frame(command: Command) -> Iterator[None]:
             traces.end(span, outcome)
 
 
-def end_frame(span: Span, answer: Refusal | Accepted | None) -> None:
-    """End the span of a deferred command that is answered now; None if its event is its answer."""
+def end_frame(span: Span, answer: Refusal | Accepted) -> None:
+    """End the span of a deferred command that is answered now."""
     if isinstance(answer, Refusal):
         refused(span, answer)
-    elif answer is not None:
-        span.set_attribute("rookery.message_id", str(answer.message_id))
+    elif answer.event_id:
+        span.set_attribute("rookery.event_id", str(answer.event_id))
     span.end()
 
 

@@ -46,6 +46,9 @@ class LiveConfiguration(BaseModel):
     max_text_bytes: int = Field(
         default=16 * 1024, ge=1, le=512 * 1024, description="Longest text of a message, in bytes of UTF-8"
     )
+    edit_seconds: int = Field(
+        default=0, ge=0, le=366 * 86_400, description="Seconds for which a message can be edited; 0: no limit"
+    )
     frames_per_second: int = Field(default=500, ge=1, le=100_000, description="Average rate of frames of one session")
     frame_burst: int = Field(default=2_000, ge=1, le=1_000_000, description="Frames of one session in a burst")
     max_unanswered_sends: int = Field(default=64, ge=1, le=10_000, description="Unanswered sends of one session")

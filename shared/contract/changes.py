@@ -11,7 +11,7 @@ import msgspec
 
 from rookery.v1 import kinds_pb2
 from rookery.v1.kinds_pb2 import LAW_LAST, LAW_MAX, LAW_WINS
-from rookery.v1.session_pb2 import Change, Event
+from rookery.v1.session_pb2 import Change, Event, Message
 
 StateKey = tuple[int, ...] | tuple[int | str, ...]
 """The number of the kind, and the values of its key's fields: identifies one change in the state of a target."""
@@ -62,6 +62,18 @@ def kind_of(change: Change) -> Kind | None:
     return None if name is None else KINDS[name]
 
 
+def wins(change: Change) -> bool:
+    """Whether the change removes its target's content and all changes of other kinds."""
+    kind = kind_of(change)
+    return kind is not None and kind.law == LAW_WINS
+
+
+def make_stub(message: Message) -> None:
+    """Remove everything from a message that its deletion removes."""
+    message.ClearField("content")
+    message.ClearField("reply_to")
+
+
 def apply(state: State, event: Event) -> bool:
     """Apply the change of an event to the state of its target. Return whether the state has changed."""
     change = event.change
@@ -98,8 +110,7 @@ def _winner(state: State) -> Event | None:
     if len(state) != 1:
         return None
     (event,) = state.values()
-    kind = kind_of(event.change)
-    return event if kind is not None and kind.law == LAW_WINS else None
+    return event if wins(event.change) else None
 
 
 def _highest(name: str, known: Event, event: Event) -> Event:

@@ -1,11 +1,13 @@
-"""Chat ids. A direct chat is not created: its id is made of its two members' ids. And the limit of message ids."""
+"""Chat ids. A direct chat is not created: its id is made of its two members' ids. And the limit of clients' own ids."""
 
 import re
 
 from shared.contract.ids import MAX_ID
 
-MAX_CLIENT_MESSAGE_ID = 64
-"""Bytes of the id that a client chooses for a message."""
+MAX_CLIENT_ID = 64
+"""Bytes of the id that a client chooses for a message or a change."""
+
+MAX_CLIENT_MESSAGE_ID = MAX_CLIENT_ID
 
 _DIRECT = re.compile(r"d-([1-9][0-9]{0,18})-([1-9][0-9]{0,18})")
 

@@ -1,0 +1,42 @@
+"""What a client has sent: tells the retry of a message or of a change from another one with the same client id."""
+
+from typing import NamedTuple
+
+from rookery.v1.session_pb2 import Change, Event, Text
+
+SendKey = tuple[int, str]
+"""A user's id and the client id of a message or a change: two frames with one key are one event."""
+
+
+class Sent(NamedTuple):
+    """The event that was made first with a SendKey."""
+
+    event_id: int
+    chat_id: str
+    content: int | None
+    """The hash of its content, within one process; None if the content was deleted."""
+
+    def is_repeated_by(self, other: "Sent") -> bool:
+        """Whether the other one, with the same key, may be a retry."""
+        return self.chat_id == other.chat_id and self.content in (other.content, None)
+
+
+def message_hash(text: Text, reply_to: int) -> int:
+    """The hash of a message's content."""
+    return hash((text.body, reply_to))
+
+
+def change_hash(change: Change) -> int:
+    """The hash of a change's content."""
+    name = change.WhichOneof("body") or ""
+    return hash((change.target_id, name, getattr(change, name).SerializeToString(deterministic=True) if name else b""))
+
+
+def sent_of(event: Event) -> Sent:
+    """The Sent of a recorded message or change. What was deleted since has no content."""
+    if event.HasField("message"):
+        message = event.message
+        content = message_hash(message.text, message.reply_to) if message.WhichOneof("content") else None
+        return Sent(event.event_id, message.chat_id, content)
+    change = event.change
+    return Sent(event.event_id, change.chat_id, change_hash(change) if change.WhichOneof("body") else None)

@@ -1,0 +1,27 @@
+"""A new content of a message, by its sender."""
+
+from messaging.kinds.checks import check_text
+from messaging.kinds.kind import Circumstances, Kind, refuse_deleted, refuse_others
+from rookery.v1.session_pb2 import Change
+from shared.configuration import LiveConfiguration
+from shared.contract import changes
+from shared.contract.errors import Code, Refusal
+from shared.contract.ids import time_of
+
+
+def _check(change: Change, configuration: LiveConfiguration) -> Refusal | None:
+    if change.edited.WhichOneof("content") != "text":
+        return Refusal(Code.INVALID, "An edit needs content, such as `text`.", "change.edited.text")
+    return check_text(change.edited.text, configuration.max_text_bytes, "change.edited.text")
+
+
+def _authorize(change: Change, circumstances: Circumstances) -> Refusal | None:
+    target, seconds = circumstances.target, circumstances.configuration.edit_seconds
+    if refusal := refuse_others(change, target, "edit") or refuse_deleted(target):
+        return refusal
+    if seconds and circumstances.now_ms - time_of(change.target_id) > seconds * 1000:
+        return Refusal(Code.FORBIDDEN, f"A message can be edited for {seconds} seconds.", "change.target_id")
+    return None
+
+
+KIND = Kind(changes.KINDS["edited"], _check, _authorize)

@@ -1,0 +1,59 @@
+"""What a kind of change is to the server: which changes of it a client may make. See `messaging/kinds/__init__.py`."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+from rookery.v1.session_pb2 import Change
+from shared.configuration import LiveConfiguration
+from shared.contract import changes
+from shared.contract.errors import Code, Refusal
+
+
+class Target(NamedTuple):
+    """The message that a change changes."""
+
+    sender_id: int
+    is_deleted: bool
+
+
+THE_CHAT = Target(0, False)
+"""The target of a change of the chat itself."""
+
+
+class Circumstances(NamedTuple):
+    """What a change is authorized by, beside its own fields. Times are in milliseconds since 1970."""
+
+    target: Target
+    now_ms: int
+    newest_ms: int
+    """The latest time that the id of an existing message may have, since clocks differ."""
+    configuration: LiveConfiguration
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """The checks of one kind. Neither waits, and each refusal names the field and the limit."""
+
+    contract: changes.Kind
+    """Its name, law and key."""
+    check: Callable[[Change, LiveConfiguration], Refusal | None]
+    """Checks the shape and the limits of a change's body; may complete the body."""
+    authorize: Callable[[Change, Circumstances], Refusal | None]
+    """Refuses a change that its actor, a member of the chat, may not make."""
+    needs_target: bool = True
+    """Whether its changes are of a message; else they are of the chat."""
+
+
+def refuse_others(change: Change, target: Target, verb: str) -> Refusal | None:
+    """The refusal of a change that only the sender of a message may make."""
+    if change.actor_id == target.sender_id:
+        return None
+    return Refusal(Code.FORBIDDEN, f"Only the sender of a message can {verb} it.", "change.target_id")
+
+
+def refuse_deleted(target: Target) -> Refusal | None:
+    """The refusal of a change of a deleted message."""
+    if not target.is_deleted:
+        return None
+    return Refusal(Code.NOT_FOUND, "The message was deleted.", "change.target_id")
