@@ -6,21 +6,23 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from rookery.verify.records import Copy, Delivery, Key, Listed, Records, Sent
+from rookery.client import State
+from rookery.verify.changes import Expected, describe
+from rookery.verify.records import Copy, Delivery, Key, Listed, Made, Records, Sent
 
 
 class Kind(StrEnum):
     """The kinds of violations, one for each promise."""
 
     NOT_ACCEPTED = "not accepted"
-    """Neither at first nor on a retry."""
+    """Neither at first nor on a retry, or a change that was refused for good."""
     LOST = "lost"
     """Accepted, and not in history."""
     NOT_DELIVERED = "not delivered"
     """Accepted, and neither delivered to the recipient's session nor read after a Gap."""
     TWICE_IN_HISTORY = "twice in history"
     DELIVERED_TWICE = "delivered twice"
-    """To one client, after it has dropped repetitions by id and by sender and client_message_id."""
+    """To one client, after it has dropped repetitions by id and by author and client id."""
     OUT_OF_ORDER = "out of order"
     OTHER_ID = "other id"
     """Delivered or stored under another id than it was accepted with."""
@@ -35,6 +37,10 @@ class Kind(StrEnum):
     """A chat list without the mark that the user has set."""
     MISCOUNTED = "unread miscounted"
     """In a chat list, against history."""
+    WRONG_STATE = "wrong state"
+    """A message that has become something else, in history or at a client, than its accepted changes make of it."""
+    NOT_REMOVED = "not removed"
+    """The text of a deleted message in history."""
 
 
 MAX_UNREAD = 100
@@ -56,7 +62,7 @@ class Violation:
 
 def check_records(records: Records) -> list[Violation]:
     """Return every violation; an empty list if all promises were kept."""
-    sent = records.sent
+    sent, expected = records.sent, Expected(records.made)
     by_chat, by_recipient = defaultdict[str, list[Sent]](list), defaultdict[int, list[Sent]](list)
     for each in sent.values():
         by_chat[each.chat_id].append(each)
@@ -64,8 +70,14 @@ def check_records(records: Records) -> list[Violation]:
     violations = [*_not_accepted(sent.values()), *_ids_assigned_twice(sent.values()), *_other_answers(sent.values())]
     for (reader, chat_id), copies in records.histories.items():
         violations += _check_history(sent, by_chat[chat_id], reader, chat_id, copies)
+        violations += _check_changes(sent, expected, copies, f"in the history of {chat_id} as {reader} reads it")
     for user_id, deliveries in records.deliveries.items():
         violations += _check_deliveries(sent, by_recipient[user_id], user_id, deliveries)
+    violations += _changes_not_accepted(records.made)
+    for user_id, states in records.states.items():
+        violations += _check_states(sent.values(), expected, user_id, states)
+    for user_id, received in records.received_changes.items():
+        violations += _repeated(Kind.DELIVERED_TWICE, received, f"at the client of {user_id}")
     for listed in records.listed:
         violations += _check_list(listed, records.histories.get((listed.user_id, listed.chat_id), ()))
     return violations
@@ -117,7 +129,7 @@ def _check_history(
     for each in due:
         if each.is_accepted and each.key not in found:
             yield Violation(Kind.LOST, f"{_name(each.key)} was accepted, and is not {where}")
-    yield from _repeated(Kind.TWICE_IN_HISTORY, copies, where)
+    yield from _repeated(Kind.TWICE_IN_HISTORY, [(copy.key, copy.message_id) for copy in copies], where)
     for copy in copies:
         yield from _compare(sent.get(copy.key), copy, is_due=copy.chat_id == chat_id, where=where)
     for before, after in itertools.pairwise(copies):
@@ -138,7 +150,7 @@ def _check_deliveries(
         if each.is_accepted and each.key not in found:
             yield Violation(Kind.NOT_DELIVERED, f"{_name(each.key)} was accepted, and did not arrive {where}")
     copies = [delivery.copy for delivery in deliveries]
-    yield from _repeated(Kind.DELIVERED_TWICE, copies, where)
+    yield from _repeated(Kind.DELIVERED_TWICE, [(copy.key, copy.message_id) for copy in copies], where)
     for copy in copies:
         known = sent.get(copy.key)
         is_due = known is not None and user_id in (known.recipient_id, copy.key[0])
@@ -148,16 +160,59 @@ def _check_deliveries(
         yield from _out_of_order(sent, [delivery.copy for delivery in between_gaps], where)
 
 
+# ---- changes
+
+
+def _changes_not_accepted(made: Iterable[Made]) -> Iterator[Violation]:
+    for each in made:
+        # A reaction may come after the deletion.
+        if each.refused and not (each.refused == "not_found" and each.target.may_be_deleted):
+            body = each.change.WhichOneof("body")
+            text = f"that {_name(each.target.key)} is {body} by {each.change.actor_id} was refused: {each.refused}"
+            yield Violation(Kind.NOT_ACCEPTED, text)
+
+
+def _check_changes(
+    sent: Mapping[Key, Sent], expected: Expected, copies: Iterable[Copy], where: str
+) -> Iterator[Violation]:
+    for copy in copies:
+        if copy.key not in sent:
+            continue
+        if not expected.agrees(copy.message_id, copy.changes):
+            yield _wrong_state(copy.key, describe(copy.changes), describe(expected.state(copy.message_id)), where)
+        if copy.text and expected.is_deleted(copy.message_id):
+            yield Violation(Kind.NOT_REMOVED, f"{_name(copy.key)} is deleted, and has a text {where}")
+
+
+def _check_states(
+    sent: Iterable[Sent], expected: Expected, user_id: int, states: Mapping[int, State]
+) -> Iterator[Violation]:
+    """Check the state of each accepted message at a client, which has none of messages in other users' chats."""
+    for each in sent:
+        if not each.is_accepted:
+            continue
+        state = states.get(each.message_id, {}).values()
+        is_due = user_id in (each.recipient_id, each.key[0])
+        if not expected.agrees(each.message_id, state) if is_due else state:
+            right = describe(expected.state(each.message_id) if is_due else ())
+            yield _wrong_state(each.key, describe(state), right, f"at the client of {user_id}")
+
+
+def _wrong_state(key: Key, found: str, right: str, where: str) -> Violation:
+    return Violation(Kind.WRONG_STATE, f"{_name(key)} is {found} {where}, and should be {right}")
+
+
 # ---- history and deliveries
 
 
-def _repeated(kind: Kind, copies: Sequence[Copy], where: str) -> Iterator[Violation]:
-    for key, count in Counter(copy.key for copy in copies).items():
+def _repeated(kind: Kind, events: Sequence[tuple[Key, int]], where: str) -> Iterator[Violation]:
+    """Find the keys and the ids that more than one of the messages or changes has."""
+    for key, count in Counter(key for key, _ in events).items():
         if count > 1:
             yield Violation(kind, f"{_name(key)} is there {count} times {where}")
-    for message_id, count in Counter(copy.message_id for copy in copies).items():
+    for event_id, count in Counter(event_id for _, event_id in events).items():
         if count > 1:
-            yield Violation(kind, f"id {message_id} is there {count} times {where}")
+            yield Violation(kind, f"id {event_id} is there {count} times {where}")
 
 
 def _compare(sent: Sent | None, copy: Copy, *, is_due: bool, where: str) -> Iterator[Violation]:
@@ -165,7 +220,7 @@ def _compare(sent: Sent | None, copy: Copy, *, is_due: bool, where: str) -> Iter
     if sent is None or not is_due or copy.chat_id != sent.chat_id:
         yield Violation(Kind.NEVER_SENT, f"{_name(copy.key)}, id {copy.message_id}, does not belong {where}")
         return
-    if copy.text != sent.text:
+    if copy.text != sent.text and not (sent.may_be_deleted and not copy.text):
         yield Violation(
             Kind.CHANGED, f"{_name(copy.key)} has the text {_short(copy.text)}, not {_short(sent.text)}, {where}"
         )

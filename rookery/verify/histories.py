@@ -1,13 +1,13 @@
 """Reads chats from the archive page by page, and retries while it is behind or unreachable."""
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 import trio
 
 from rookery.client import Client, Refused, RookeryError
 from rookery.load.sessions import for_each
-from rookery.verify.records import Copy, Key
+from rookery.verify.records import Copy
 
 PAGE = 100
 """Messages of a page: the server's maximum."""
@@ -29,9 +29,12 @@ class Reading(NamedTuple):
 
 
 async def read_histories(
-    readings: Sequence[Reading], due: Mapping[str, Collection[Key]], since_ms: int, deadline: float
+    readings: Sequence[Reading],
+    is_complete: Callable[[str, Sequence[Copy]], bool],
+    since_ms: int,
+    deadline: float,
 ) -> dict[tuple[int, str], list[Copy]]:
-    """Return by user and chat the messages since a moment, read again until all that are due are found.
+    """Return by user and chat the messages since a moment, read again until the chat's messages are complete.
 
     At the deadline (on Trio's clock) the last result counts, which is empty without an answer.
     """
@@ -41,7 +44,7 @@ async def read_histories(
         with trio.CancelScope(deadline=deadline):
             while True:
                 copies = await read_chat(reading.client, reading.chat_id, since_ms)
-                if {copy.key for copy in copies}.issuperset(due.get(reading.chat_id, ())):
+                if is_complete(reading.chat_id, copies):
                     break
                 await trio.sleep(RETRY_PAUSE)
         return (reading.client.me.user_id, reading.chat_id), copies
@@ -57,7 +60,7 @@ async def read_chat(client: Client, chat_id: str, since_ms: int) -> list[Copy]:
         page = await retry(client.api.history, chat_id, limit=PAGE, **anchor)
         if page is None:
             return copies
-        copies += [Copy.of(item.message) for item in page.messages]
+        copies += map(Copy.of_history, page.messages)
         if not page.has_newer or not copies:
             return copies
         anchor = {"after_id": copies[-1].message_id}

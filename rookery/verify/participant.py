@@ -1,5 +1,6 @@
-"""One client of a verification: it sends its messages until each is accepted, and records its deliveries."""
+"""One client of a verification: it sends messages and changes until each is accepted, and records its deliveries."""
 
+import math
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
@@ -11,17 +12,21 @@ from rookery.client import (
     Client,
     Connected,
     Disconnected,
+    Event,
     Gap,
     Message,
     Refused,
     SignedOut,
+    State,
     Unreachable,
+    apply_change,
 )
 from rookery.client.catch_up import read_missed
 from rookery.verify.absences import Presence
+from rookery.verify.changes import make
 from rookery.verify.histories import retry
 from rookery.verify.pipeline import Pipeline
-from rookery.verify.records import Copy, Delivery, Key, Sent
+from rookery.verify.records import Copy, Delivery, Key, Made, Sent
 from shared.contract.chats import direct_chat_id
 from shared.contract.ids import wall_clock_ms
 
@@ -32,10 +37,14 @@ MAX_WAITING = 500
 """Unanswered messages of one client at a rate: beyond these it falls behind."""
 
 
-class MessageObserver(Protocol):
-    """Receives the acceptance and the deliveries of messages."""
+class Observer(Protocol):
+    """Receives the answers and the deliveries of messages and changes."""
 
     def accepted(self, sent: Sent) -> None: ...
+
+    def made(self, made: Made) -> None:
+        """The change was accepted, or refused for good."""
+        ...
 
     def delivered(self, key: Key) -> None: ...
 
@@ -43,10 +52,14 @@ class MessageObserver(Protocol):
 class Participant:
     """The messages and deliveries of one account, over all reconnects of its client."""
 
-    def __init__(self, number: int, observer: MessageObserver, clock: Callable[[], float] = trio.current_time) -> None:
+    def __init__(self, number: int, observer: Observer, clock: Callable[[], float] = trio.current_time) -> None:
         self.number = number
         self.sent: list[Sent] = []
         self.deliveries: list[Delivery] = []
+        self.received_changes: list[tuple[Key, int]] = []
+        """The key and the event id of each change of a message that arrived in the session."""
+        self.states: dict[int, State] = {}
+        """By message id."""
         self.refused = Counter[str]()
         """By code."""
         self.unanswered = 0
@@ -61,6 +74,7 @@ class Participant:
         self.presence = Presence()
         self._observer = observer
         self._clock = clock
+        self._put_change, self._unmade = trio.open_memory_channel[Made](math.inf)
         self._seen: set[Key | int] = set()
         self._read: set[Key | int] = set()
         """The part of `_seen` that was read from history, and may arrive in the session too."""
@@ -101,6 +115,18 @@ class Participant:
                 await slots.acquire()
             nursery.cancel_scope.cancel()
 
+    def put_change(self, made: Made) -> None:
+        """Make a change after the ones before."""
+        self._put_change.send_nowait(made)
+
+    async def make_changes(self, client: Client) -> None:
+        """Make the changes one after another, until cancelled."""
+        async for made in self._unmade:
+            await make(client, made)
+            if made.event is not None:
+                self._apply(made.event)
+            self._observer.made(made)
+
     def _count_retry(self, reason: Refused | Unreachable) -> None:
         if isinstance(reason, Refused):
             self.refused[reason.code] += 1
@@ -117,6 +143,8 @@ class Participant:
                     match event:
                         case Message():
                             self._receive_live(client.me.user_id, Copy.of(event))
+                        case Event() if event.change.target_id:
+                            self._receive_change(event)
                         case Gap():
                             self._record_gap(event.since_ms)
                             nursery.start_soon(self._catch_up, client, event.since_ms)
@@ -140,6 +168,15 @@ class Participant:
         if not self._read & {copy.key, copy.message_id}:
             self._record(user_id, copy, is_live=True)
 
+    def _receive_change(self, event: Event) -> None:
+        key = event.change.actor_id, event.change.client_change_id
+        self.received_changes.append((key, event.event_id))
+        self._apply(event)
+        self._observer.delivered(key)
+
+    def _apply(self, event: Event) -> None:
+        apply_change(self.states.setdefault(event.change.target_id, {}), event)
+
     def _record(self, user_id: int, copy: Copy, *, is_live: bool) -> None:
         self._seen |= {copy.key, copy.message_id}
         self.deliveries.append(Delivery(copy, self._clock(), self.gaps, is_live))
@@ -158,14 +195,16 @@ class Participant:
             await self.read_since(client, since_ms)
 
     async def read_since(self, client: Client, since_ms: int) -> None:
-        """Record the unseen messages of every chat since a moment, read as the Python client reads them after a Gap.
-        Retries until the server answers."""
+        """Record the unseen messages of every chat since a moment, and their changes, read as the Python client reads
+        them after a Gap. Retries until the server answers."""
         await retry(self._read_since, client, since_ms)
 
     async def _read_since(self, client: Client, since_ms: int) -> None:
         user_id = client.me.user_id
         async with aclosing(read_missed(client.api, since_ms)) as items:
             async for item in items:
+                for event in item.changes:
+                    self._apply(event)
                 copy = Copy.of(item.message)
                 # A client learns of its own messages by their answers.
                 if copy.key[0] != user_id and not self._seen & {copy.key, copy.message_id}:

@@ -42,6 +42,8 @@ class Plan:
     """Unanswered messages of each client at once, without a rate."""
     size: int = 100
     """Bytes of each text, at least."""
+    changes: float = 20.0
+    """Percent of the messages that are edited, deleted or reacted to once they are accepted."""
     slow_clients: int = 0
     """Additional clients that are sent messages and never read."""
     slow_clients_read: bool = False
@@ -75,6 +77,7 @@ def check_plan(plan: Plan) -> None:
         ("--rate", 1.0 if plan.rate is None else plan.rate, 0.1, MAX_RATE),
         ("--in-flight", plan.in_flight, 1, 64),
         ("--bytes", plan.size, 1, 16_000),
+        ("--changes", plan.changes, 0, 100),
         ("--slow-clients", plan.slow_clients, 0, MAX_SLOW),
         ("--churn", plan.churn, 0, MAX_CROWD),
         ("--absences", plan.absences, 0, MAX_CROWD),

@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from rookery.v1.session_pb2 import Message
+from rookery.client import Change, Event, HistoryMessage, Message, State
 
 Key = tuple[int, str]
 """The sender and client_message_id of a message, equal for all copies of it."""
@@ -18,11 +18,18 @@ class Copy:
     message_id: int
     chat_id: str
     text: str
+    """Empty if the message is deleted."""
+    changes: Sequence[Event] = ()
+    """Its state in history."""
 
     @classmethod
     def of(cls, message: Message) -> "Copy":
         key = (message.sender_id, message.client_message_id)
         return cls(key, message.message_id, message.chat_id, message.text.body)
+
+    @classmethod
+    def of_history(cls, item: HistoryMessage) -> "Copy":
+        return replace(cls.of(item.message), changes=item.changes)
 
 
 @dataclass(slots=True)
@@ -48,10 +55,35 @@ class Sent:
     """Whether it was sent again after so long that the server may not have held later messages back any more."""
     late_id: int | None = None
     """The id of the answer to a late retry; 0 without an answer, None without a late retry."""
+    may_be_deleted: bool = False
+    """Whether its sender has tried to delete it."""
 
     @property
     def is_accepted(self) -> bool:
         return self.message_id != 0
+
+
+@dataclass(slots=True)
+class Made:
+    """A change that a client makes, and its answer."""
+
+    target: Sent
+    change: Change
+    event: Event | None = None
+    """The event with which it was accepted."""
+    refused: str = ""
+    """The code of a refusal that no retry changes."""
+    retried: bool = False
+
+    @property
+    def key(self) -> Key:
+        return self.change.actor_id, self.change.client_change_id
+
+    @property
+    def recipient_id(self) -> int:
+        """The other member of the chat."""
+        sender_id, _ = self.target.key
+        return self.target.recipient_id if self.change.actor_id == sender_id else sender_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +120,11 @@ class Records:
     histories: Mapping[tuple[int, str], Sequence[Copy]] = field(default_factory=dict)
     """By reader and chat, in the order of the pages, read once every message was due."""
     listed: Sequence[Listed] = ()
+    made: Sequence[Made] = ()
+    received_changes: Mapping[int, Sequence[tuple[Key, int]]] = field(default_factory=dict)
+    """The key and the event id of each change that arrived in a session, by user id."""
+    states: Mapping[int, Mapping[int, State]] = field(default_factory=dict)
+    """The states of messages by user id and message id, as the user's client has folded them at the end."""
 
 
 def by_key(sent: Iterable[Sent]) -> dict[Key, Sent]:

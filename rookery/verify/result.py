@@ -36,6 +36,9 @@ class Result:
     """The number of answers that did not arrive in time."""
     retried: int
     """Messages that were sent again after a refusal or without an answer."""
+    changed: int
+    """Accepted changes of messages."""
+    changes_retried: int
     gaps: int
     reconnects: int
     to_accepted: Latencies
@@ -68,6 +71,7 @@ def _lines(result: Result) -> Iterator[str]:
     yield f"{plan.clients} clients on both transports, {pace}, {result.seconds:.1f} s"
     yield f"sent           {result.sent:,}"
     yield f"accepted       {result.accepted:,}, {result.retried:,} of them after a retry"
+    yield f"changes        {result.changed:,}, {result.changes_retried:,} of them after a retry"
     yield f"delivered      {result.delivered:,} live, {result.caught_up:,} read after a gap"
     yield f"in history     {result.archived:,}, as both members read it"
     yield f"in chat lists  {result.listed:,}, with unread messages compared to history"

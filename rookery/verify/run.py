@@ -14,13 +14,14 @@ from rookery.load.sessions import for_each
 from rookery.verify.absences import PAUSE_SECONDS, Presence
 from rookery.verify.accounts import AT_ONCE, Accounts, Report
 from rookery.verify.background_load import Churn, SlowClient
+from rookery.verify.changes import Expected, changes_of, script_of
 from rookery.verify.chat_lists import read_chat_list
 from rookery.verify.checker import check_records
 from rookery.verify.histories import Reading, read_histories
 from rookery.verify.participant import MAX_WAITING, Participant
 from rookery.verify.pipeline import send_again
 from rookery.verify.plan import TRANSPORTS, Plan, VerifyError, check_plan, partners, share
-from rookery.verify.records import Copy, Key, Listed, Records, Sent, by_key
+from rookery.verify.records import Copy, Key, Listed, Made, Records, Sent, by_key
 from rookery.verify.result import Result
 from shared.background import open_background
 from shared.contract.ids import wall_clock_ms
@@ -45,9 +46,15 @@ class Run:
         self._run_id = secrets.token_hex(3)
         self._began = self._stops = 0.0
         self._began_ms = 0
+        self._by_user: dict[int, Participant] = {}
+        self._made: list[Made] = []
+        self._unmade = 0
+        """The changes that are not answered yet."""
         self._delivered: set[Key] = set()
-        self._undelivered: dict[Key, Sent] = {}
+        self._undelivered: dict[Key, Sent | Made] = {}
+        """The accepted messages and changes that the other member has not received."""
         self._sending = trio.CancelScope()
+        self._making = trio.CancelScope()
         self._ended = trio.Event()
         self._waiting: dict[trio.Event, int] = {}
 
@@ -88,8 +95,9 @@ class Run:
         ended = trio.current_time()
         with trio.move_on_after(settle):
             await self.until_live()
-            while self._awaits_deliveries():  # noqa: ASYNC110 - see POLL_SECONDS
+            while self._unmade or self._awaits_deliveries():  # noqa: ASYNC110 - see POLL_SECONDS
                 await trio.sleep(POLL_SECONDS)
+        self._making.cancel()
         await self._send_again_late()
         histories = await self._read_histories()
         with trio.move_on_after(settle):
@@ -98,11 +106,14 @@ class Run:
         records.listed = await self._read_chat_lists(records.histories)
         return self._result(records, ended)
 
-    # ---- MessageObserver
+    # ---- Observer
 
     def accepted(self, sent: Sent) -> None:
         self.accepted_count += 1
-        if sent.key not in self._delivered:
+        self._change(sent, sent.key[0])
+        if sent.key in self._delivered:
+            self._change(sent, sent.recipient_id)
+        else:
             self._undelivered[sent.key] = sent
         for reached, count in self._waiting.items():
             if self.accepted_count >= count:
@@ -110,7 +121,23 @@ class Run:
 
     def delivered(self, key: Key) -> None:
         self._delivered.add(key)
-        self._undelivered.pop(key, None)
+        event = self._undelivered.pop(key, None)
+        if isinstance(event, Sent):
+            self._change(event, event.recipient_id)
+
+    def made(self, made: Made) -> None:
+        self._unmade -= 1
+        if made.event is not None and made.key not in self._delivered:
+            self._undelivered[made.key] = made
+
+    def _change(self, sent: Sent, actor_id: int) -> None:
+        """Let a member make the changes of an accepted message."""
+        script = script_of(sent, self.plan.changes)
+        for made in changes_of(sent, actor_id, script) if script else ():
+            sent.may_be_deleted |= made.change.HasField("deleted")
+            self._made.append(made)
+            self._unmade += 1
+            self._by_user[actor_id].put_change(made)
 
     # ---- start
 
@@ -133,6 +160,8 @@ class Run:
         self._began = trio.current_time()
         self._began_ms = wall_clock_ms() - CLOCK_MARGIN_MS
         self._stops = self._began + plan.seconds
+        self._by_user = {client.me.user_id: each for client, each in self._both()}
+        nursery.start_soon(self._make_changes)
         nursery.start_soon(self._send_all)
 
     async def _hold(self, accounts: Accounts, name: str, number: int, *, task_status: trio.TaskStatus[Client]) -> None:
@@ -177,6 +206,12 @@ class Run:
         for reached in self._waiting:
             reached.set()
 
+    async def _make_changes(self) -> None:
+        with self._making:
+            async with trio.open_nursery() as nursery:
+                for client, each in self._both():
+                    nursery.start_soon(each.make_changes, client)
+
     async def _leave(self, number: int) -> None:
         """Be away as this client: one client after the other, and the first again when all have been."""
         await trio.sleep(number * PAUSE_SECONDS)
@@ -197,9 +232,9 @@ class Run:
     # ---- end
 
     def _awaits_deliveries(self) -> bool:
-        """Whether an accepted message is undelivered to a client without a Gap."""
+        """Whether an accepted message or change is undelivered to a client without a Gap."""
         behind = {client.me.user_id for client, each in self._both() if each.gaps}
-        return any(sent.recipient_id not in behind for sent in self._undelivered.values())
+        return any(event.recipient_id not in behind for event in self._undelivered.values())
 
     def _both(self) -> Iterable[tuple[Client, Participant]]:
         return zip(self.clients, self.participants, strict=True)
@@ -225,8 +260,15 @@ class Run:
                 readings[member, sent.chat_id] = Reading(by_id[member], sent.chat_id)
             if sent.is_accepted:
                 due[sent.chat_id].add(sent.key)
+        expected, sent_keys = Expected(self._made), {sent.key for sent in self._sent()}
+
+        def is_complete(chat_id: str, copies: Sequence[Copy]) -> bool:
+            return due[chat_id].issubset(copy.key for copy in copies) and all(
+                expected.agrees(copy.message_id, copy.changes) for copy in copies if copy.key in sent_keys
+            )
+
         deadline = trio.current_time() + self.plan.settle_seconds
-        return await read_histories(list(readings.values()), due, self._began_ms, deadline)
+        return await read_histories(list(readings.values()), is_complete, self._began_ms, deadline)
 
     async def _read_chat_lists(self, histories: Mapping[tuple[int, str], Sequence[Copy]]) -> list[Listed]:
         """Let each client read its chats up to the first message of the run, or to the middle; read its chat list."""
@@ -267,7 +309,14 @@ class Run:
             for client, each in self._both()
         }
         kept = {place: [copy for copy in copies if counts(copy)] for place, copies in histories.items()}
-        return Records(by_key(self._sent()), deliveries, kept)
+        return Records(
+            by_key(self._sent()),
+            deliveries,
+            kept,
+            made=self._made,
+            received_changes={client.me.user_id: each.received_changes for client, each in self._both()},
+            states={client.me.user_id: each.states for client, each in self._both()},
+        )
 
     def _result(self, records: Records, ended: float) -> Result:
         sent = list(records.sent.values())
@@ -290,6 +339,8 @@ class Run:
             refused=dict(sum((each.refused for each in self.participants), Counter())),
             unanswered=sum(each.unanswered for each in self.participants),
             retried=sum(each.retried for each in sent),
+            changed=sum(each.event is not None for each in self._made),
+            changes_retried=sum(each.retried for each in self._made if each.event is not None),
             gaps=sum(each.gaps for each in self.participants),
             reconnects=sum(len(each.outages) for each in self.participants),
             to_accepted=summarize([each.accepted_at - each.at for each in accepted]),

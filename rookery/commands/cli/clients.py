@@ -135,6 +135,7 @@ def load(rate: float | None, saturate: bool, data: Path | None, as_json: bool, *
 @click.option("--settle", "settle_seconds", default=60.0, show_default=True, help="Seconds for each step at the end.")
 @click.option("--in-flight", default=4, show_default=True, help="Unacknowledged messages per client, without --rate.")
 @click.option("--bytes", "size", default=100, show_default=True, help="Least bytes of each text.")
+@click.option("--changes", default=20.0, show_default=True, help="Percent of the messages that are changed afterwards.")
 @click.option("--slow-clients", default=0, help="Additional clients that receive messages and never read them.")
 @click.option("--churn", default=0, help="Sessions that open and close during the run.")
 @click.option("--absences", default=0, help="Times that a client is away, and reads what it missed from history.")

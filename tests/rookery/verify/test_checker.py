@@ -3,13 +3,16 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rookery.client import Change, Event, State, apply_change
+from rookery.v1.session_pb2 import Deleted, Edited, Reacted
 from rookery.verify.checker import Kind, check_records
-from rookery.verify.records import Copy, Delivery, Listed, Records, Sent, by_key
+from rookery.verify.records import Copy, Delivery, Listed, Made, Records, Sent, by_key
 
 ADA, GRACE, EVE = 1, 2, 3
 CHAT = "d-1-2"
@@ -48,6 +51,20 @@ def delivered(copies: Sequence[Copy], sent_messages: Sequence[Sent] = ALL) -> Re
     return Records(by_key(sent_messages), deliveries={GRACE: [Delivery(copy, 0.0) for copy in copies]})
 
 
+def changed(target: Sent, event_id: int, **body: Any) -> Made:
+    """A change by the sender, accepted under this id."""
+    change = Change(target_id=target.message_id, actor_id=target.key[0], client_change_id=f"c{event_id}", **body)
+    return Made(target, change, Event(event_id=event_id, change=change))
+
+
+def state(made: Made) -> dict[int, State]:
+    """The states of a client that knows only this change."""
+    assert made.event is not None
+    states: dict[int, State] = {made.change.target_id: {}}
+    apply_change(states[made.change.target_id], made.event)
+    return states
+
+
 def found(records: Records) -> list[tuple[Kind, str]]:
     return [(violation.kind, violation.text) for violation in check_records(records)]
 
@@ -64,6 +81,14 @@ def test_an_unanswered_message_may_be_stored_or_not() -> None:
     unanswered = [*ALL[:4], replace(A2, message_id=0, accepted_at=math.inf)]
     for copies in (KEPT, KEPT[:4]):
         assert check_records(history(copies, unanswered)) == []
+
+
+def test_a_change_without_an_answer_may_be_made_or_not_and_a_reaction_may_come_after_the_deletion() -> None:
+    edit = changed(A0, 200, edited=Edited())
+    target = replace(A1, may_be_deleted=True)
+    reaction = replace(changed(target, 201, reacted=Reacted()), event=None, refused="not_found")
+    records = replace(history(KEPT), made=[replace(edit, event=None), reaction])
+    assert check_records(records) == check_records(replace(records, states={ADA: state(edit)})) == []
 
 
 def planted() -> Iterator[tuple[str, Records, Kind, str]]:
@@ -118,6 +143,28 @@ def planted() -> Iterator[tuple[str, Records, Kind, str]]:
     yield "a forgotten message", Records(by_key(forgotten)), Kind.OTHER_ANSWER, "as 100, and as 105 when"
     yield "no answer to a late retry", Records(by_key(forgotten)), Kind.OTHER_ANSWER, "as 104, and never again when"
     yield "a mark that is lost", listed(Listed(ADA, CHAT, 101)), Kind.NOT_MARKED, "up to 101, but up to 0 in the chat"
+    edit, deletion = changed(A0, 200, edited=Edited()), changed(A0, 201, deleted=Deleted())
+    unchanged = history(KEPT)
+    yield "a lost edit", replace(unchanged, made=[edit]), Kind.WRONG_STATE, "m0 of 1 is unchanged in the history of"
+    at_eve = replace(unchanged, made=[edit], states={EVE: state(edit)})
+    yield (
+        "an edit at another user",
+        at_eve,
+        Kind.WRONG_STATE,
+        "edited by 200 at the client of 3, and should be",
+    )
+    resurrected = replace(unchanged, made=[edit, deletion], states={GRACE: state(edit)})
+    yield "an edit of a deleted message", resurrected, Kind.WRONG_STATE, "edited by 200 at the client of 2, and should"
+    yield "a text of a deleted message", resurrected, Kind.NOT_REMOVED, "m0 of 1 is deleted, and has a text in the"
+    refused_edit = replace(unchanged, made=[replace(edit, event=None, refused="forbidden")])
+    yield "a refused edit", refused_edit, Kind.NOT_ACCEPTED, "that m0 of 1 is edited by 1 was refused: forbidden"
+    twice = replace(unchanged, received_changes={GRACE: [(edit.key, 200)] * 2})
+    yield (
+        "an edit that is delivered twice",
+        twice,
+        Kind.DELIVERED_TWICE,
+        "c200 of 1 is there 2 times at the client",
+    )
     yield "unread", listed(Listed(ADA, CHAT, 100, 100, 1)), Kind.MISCOUNTED, "has 2 unread messages in history, but 1"
 
 

@@ -1,6 +1,7 @@
 """A whole run against a platform in memory that breaks one promise at a time."""
 
 import math
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -15,15 +16,19 @@ from trio.testing import MockClock
 
 from rookery.client import (
     Accepted,
+    Change,
     Connected,
     Disconnected,
+    Event,
     Gap,
     HistoryMessage,
     ListChatsResponse,
     ListMessagesResponse,
     Message,
     Refused,
+    State,
     Unreachable,
+    apply_change,
 )  # fmt: skip
 from rookery.client.events import EventQueue
 from rookery.v1.archive_pb2 import Chat, Mark
@@ -50,6 +55,9 @@ class Platform:
     def __init__(self, take_unlucky: TakeUnlucky | None = None) -> None:
         self.clients: list[FakeClient] = []
         self.history: list[Message] = []
+        self.states: defaultdict[int, State] = defaultdict(dict)
+        self.events: dict[tuple[int, str], Event] = {}
+        """The accepted changes by actor and client id, for retries."""
         self.ids = SnowflakeGenerator(1)
         self.taken = 0
         self.late: Message | None = None
@@ -97,6 +105,30 @@ class Platform:
         key, chat_id = message.client_message_id, message.chat_id
         answer = Accepted(client_id=key, event_id=message.message_id, chat_id=chat_id)
         return self.answers.setdefault((message.sender_id, key), answer)
+
+    def change(self, actor: "FakeClient", change: Change) -> Event:
+        key = actor.me.user_id, change.client_change_id
+        if key not in self.events:
+            self.events[key] = event = Event(event_id=self.ids.next_nowait() or 0, change=change)
+            self.store_change(event)
+            self.deliver_change(actor, event)
+        return self.events[key]
+
+    def store_change(self, event: Event) -> None:
+        apply_change(self.states[event.change.target_id], event)
+        if event.change.HasField("deleted"):
+            self.remove(event.change.target_id)
+
+    def remove(self, message_id: int) -> None:
+        for place, message in enumerate(self.history):
+            if message.message_id == message_id:  # in place of the message, which was delivered
+                self.history[place] = Message.FromString(message.SerializeToString())
+                self.history[place].ClearField("text")
+
+    def deliver_change(self, actor: "FakeClient", event: Event) -> None:
+        for client in self.clients:
+            if client is not actor and client.me.user_id in (direct_members(event.change.chat_id) or ()):
+                client.queue.put(event, 0)
 
     # ---- Accounts
 
@@ -146,6 +178,10 @@ class FakeClient:
 
         return SimpleNamespace(answer=answer)
 
+    async def change(self, change: Change, *, first_sent_ms: int) -> Event:
+        await trio.sleep(0.001)
+        return self._platform.change(self, change)
+
     def mark(self, chat_id: str, *, read_up_to: int) -> None:
         self._platform.marks[self.me.user_id, chat_id] = read_up_to
 
@@ -155,7 +191,9 @@ class FakeClient:
             raise Refused("not_found", "There is no such chat.")
         newer = [m for m in self._platform.history if m.message_id > max(after_id, first_id_at(after_ms) - 1)]
         page = sorted((m for m in newer if m.chat_id == chat_id), key=lambda m: m.message_id)
-        items = [HistoryMessage(message=message) for message in page[:7]]
+        items = [
+            HistoryMessage(message=each, changes=self._platform.states[each.message_id].values()) for each in page[:7]
+        ]
         return ListMessagesResponse(messages=items, has_newer=len(page) > len(items))
 
     async def chats(self, *, changed_since_ms: int, limit: int, cursor: str) -> ListChatsResponse:
@@ -250,6 +288,49 @@ class RefusesOne(Platform):
         return super().keep(recipient_id, message)
 
 
+class LosesAnEdit(Platform):
+    def store_change(self, event: Event) -> None:
+        if event.change.edited.text.body != "twice":
+            super().store_change(event)
+
+
+class LosesADelivery(Platform):
+    """Does not deliver deletions."""
+
+    def deliver_change(self, actor: "FakeClient", event: Event) -> None:
+        if not event.change.HasField("deleted"):
+            super().deliver_change(actor, event)
+
+
+class DeliversTwice(Platform):
+    def deliver_change(self, actor: "FakeClient", event: Event) -> None:
+        for _ in range(2):
+            super().deliver_change(actor, event)
+
+
+class Resurrects(Platform):
+    """Keeps the changes of deleted messages."""
+
+    def store_change(self, event: Event) -> None:
+        before = dict(self.states[event.change.target_id])
+        super().store_change(event)
+        self.states[event.change.target_id] = before | self.states[event.change.target_id]
+
+
+class KeepsTexts(Platform):
+    """Does not remove the texts of deleted messages."""
+
+    def remove(self, message_id: int) -> None:
+        pass
+
+
+class RefusesEdits(Platform):
+    def change(self, actor: "FakeClient", change: Change) -> Event:
+        if change.HasField("edited"):
+            raise Refused("forbidden", "No.")
+        return super().change(actor, change)
+
+
 class RefusesForEver(Platform):
     """Refuses the first message whenever it is sent."""
 
@@ -275,6 +356,12 @@ class RefusesForEver(Platform):
         (RefusesOne, Kind.OUT_OF_ORDER),
         (Forgets, Kind.OTHER_ANSWER),
         (CountsFew, Kind.MISCOUNTED),
+        (LosesAnEdit, Kind.WRONG_STATE),
+        (LosesADelivery, Kind.WRONG_STATE),
+        (DeliversTwice, Kind.DELIVERED_TWICE),
+        (Resurrects, Kind.WRONG_STATE),
+        (KeepsTexts, Kind.NOT_REMOVED),
+        (RefusesEdits, Kind.NOT_ACCEPTED),
     ],
 )
 async def test_a_broken_promise_is_found_and_no_other(
@@ -288,7 +375,7 @@ async def test_a_broken_promise_is_found_and_no_other(
 
 async def test_a_platform_that_keeps_its_promises_has_no_violation(autojump_clock: MockClock) -> None:
     result = await verify(Platform())
-    assert (result.violations, result.exit_code, result.listed) == ((), 0, 8)
+    assert (result.violations, result.exit_code, result.listed, result.changed) == ((), 0, 8, 29)
     assert (result.sent, result.accepted, result.delivered, result.archived) == (80, 80, 80, 80)
     assert (result.refused, result.unanswered, result.retried, result.gaps, result.reconnects) == ({}, 0, 0, 0, 0)
 
@@ -314,11 +401,20 @@ class AnswersSeldom(Platform):
         outcome = super().take(sender, recipient_id, text, key)
         return refused if fate == 2 else None if fate == 3 else outcome
 
+    def change(self, actor: FakeClient, change: Change) -> Event:
+        fate = self.random.randrange(4)
+        event = super().change(actor, change) if fate else Event()
+        if fate < 2:
+            raise Unreachable("no answer") if fate else Refused("unavailable", "Not now.", retryable=True)
+        return event
+
 
 async def test_a_message_is_sent_again_until_it_is_accepted(autojump_clock: MockClock) -> None:
     result = await verify(AnswersSeldom())
     assert result.violations == ()
     assert result.accepted == result.sent == 80
+    assert result.changed == 29
+    assert 5 < result.changes_retried < 29
     assert result.refused["unavailable"] > 5
     assert result.unanswered > 5
     assert 10 < result.retried < 80
