@@ -38,6 +38,7 @@ def test_the_shares_add_up_to_the_messages(pairs: int, messages: int) -> None:
         ({"seconds": math.inf}, "--seconds"),
         ({"settle_seconds": math.nan}, "--settle"),
         ({"size": 10**6}, "--bytes"),
+        ({"changes": 101.0}, "--changes"),
         ({"churn": -1}, "--churn"),
         ({"absences": -1}, "--absences"),
         ({"late_retries": -1}, "--late-retries"),
