@@ -34,7 +34,8 @@ from bff.models import (
 )
 from messaging.archive.pages import decode_cursor, encode_cursor
 from messaging.archive.store.protocol import ChatCursor
-from messaging.gateway.requests import check, check_authenticate, check_ping, is_emoji
+from messaging.gateway.requests import check, check_authenticate, check_ping
+from messaging.kinds.reacted import is_emoji
 from rookery.client.errors import Unreachable
 from rookery.client.http import _decode as decode_answer
 from rookery.client.http import _decode_proto as decode_proto
@@ -44,7 +45,7 @@ from rookery.commands.errors import InvalidSettings
 from rookery.commands.options import read_settings
 from rookery.v1.archive_pb2 import ListMessagesResponse
 from rookery.v1.backplane_pb2 import Envelope
-from rookery.v1.session_pb2 import Authenticate, ClientFrame, Position, React, Send, Text
+from rookery.v1.session_pb2 import Authenticate, Change, ClientFrame, Edited, Position, Reacted, Send, Text
 from shared.accounts.sqlite.store import open_sqlite_accounts
 from shared.accounts.tokens import SigningKeys, TokenIssuer, signed_payload
 from shared.accounts.tokens import _claims as claims_of
@@ -106,7 +107,8 @@ NUMBERS = st.integers(-(2**63), 2**63 - 1).map(str)
 
 FRAMES = [
     ClientFrame(send=Send(client_message_id="1", recipient_id=8, reply_to=3, text=Text(body="hello"))),
-    ClientFrame(react=React(chat_id="d-7-8", message_id=1, emoji="\N{THUMBS UP SIGN}")),
+    ClientFrame(change=Change(chat_id="d-7-8", target_id=1, reacted=Reacted(emoji="\N{THUMBS UP SIGN}"))),
+    ClientFrame(change=Change(chat_id="d-7-8", client_change_id="1", target_id=1, edited=Edited(text=Text(body="?")))),
     ClientFrame(authenticate=Authenticate(access_token="x.y.z", last_position=Position(offset=5, epoch=1))),
 ]
 ENVELOPE = Envelope(recipient_ids=[7, 8], truth=True, sender_id=7, origin_session_id="s")

@@ -121,5 +121,5 @@ async def test_what_kafka_receives_late_from_a_former_owner_is_nowhere(
                 third = await ann.send_accepted("late", BEN)
                 ids = [(await ben.expect("event")).event.event_id for _ in range(3)]
             await record_until(Recorder(there, chats), events=3)
-    assert ids == list(chats.events) == [answer.message_id for answer in (first, second, third)]
+    assert ids == list(chats.events) == [answer.event_id for answer in (first, second, third)]
     assert ids == sorted(ids), "the messages of one sender are in their order"

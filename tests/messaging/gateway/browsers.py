@@ -120,7 +120,7 @@ class Browser:
         message = {"client_message_id": f"{number}", "recipient_id": f"{recipient_id}", "text": {"body": body}}
         await self.send(text(send=message))
         accepted: dict[str, Any] = (await self.receive())["accepted"]
-        assert accepted["client_message_id"] == f"{number}"
+        assert accepted["client_id"] == f"{number}"
         return accepted
 
     async def ping(self) -> None:

@@ -6,15 +6,28 @@ from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequen
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import trio
 
 from messaging.gateway.frames import ProtobufEncoding
 from messaging.gateway.gateway import Gateway
 from messaging.gateway.transports.connection import Connection, Flusher
+from rookery.v1.archive_pb2 import HistoryMessage
 from rookery.v1.backplane_pb2 import Envelope
-from rookery.v1.session_pb2 import Accepted, Authenticate, ClientFrame, Message, Position, Send, ServerFrame, Text
+from rookery.v1.session_pb2 import (
+    Accepted,
+    Authenticate,
+    Change,
+    ClientFrame,
+    Event,
+    Message,
+    Position,
+    Refused,
+    Send,
+    ServerFrame,
+    Text,
+)
 from shared.accounts.sqlite.store import open_sqlite_accounts
 from shared.accounts.store import AccountStore, Family, User
 from shared.accounts.tokens import TokenIssuer, TokenVerifier, digest
@@ -51,27 +64,44 @@ ANN, BEN, CAT = 1, 2, 3
 """Users of the platform."""
 
 
+def text_frame(client_id: str, recipient_id: int = BEN, body: str = "hi") -> ClientFrame:
+    return ClientFrame(send=Send(client_message_id=client_id, recipient_id=recipient_id, text=Text(body=body)))
+
+
+def change_frame(client_id: str, target_id: int = 0, *, chat_id: str = "d-1-2", **body: Any) -> ClientFrame:
+    return ClientFrame(change=Change(chat_id=chat_id, target_id=target_id, client_change_id=client_id, **body))
+
+
+def client_id_of(event: Event) -> str:
+    return event.message.client_message_id or event.change.client_change_id
+
+
 class ScriptedHistory:
     """An archive of these messages, which responds while it is `open`."""
 
     def __init__(self) -> None:
-        self.messages: set[int] = set()
-        self.sends: dict[str, Message] = {}
-        """By client_message_id."""
+        self.messages: dict[int, HistoryMessage] = {}
+        self.sent: dict[str, Event] = {}
+        """By client id."""
         self.finds = 0
-        """How often a send was looked up."""
+        """How often a client id was looked up."""
         self.refusal: Refusal | None = None
         self.open = trio.Event()
         self.open.set()
 
-    async def has_message(self, user_id: int, chat_id: str, message_id: int) -> bool | Refusal:
-        await self.open.wait()
-        return self.refusal or message_id in self.messages
+    def add(self, message_id: int, sender_id: int = BEN, **change: Any) -> None:
+        """Add a message, and its change, of any chat."""
+        state = [Event(event_id=1, change=Change(**change))] if change else []
+        self.messages[message_id] = HistoryMessage(message=Message(sender_id=sender_id), changes=state)
 
-    async def find_message(self, user_id: int, chat_id: str, client_message_id: str) -> Message | Refusal | None:
+    async def find_message(self, user_id: int, chat_id: str, message_id: int) -> HistoryMessage | Refusal | None:
+        await self.open.wait()
+        return self.refusal or self.messages.get(message_id)
+
+    async def find_sent(self, user_id: int, chat_id: str, client_id: str) -> Event | Refusal | None:
         self.finds += 1
         await self.open.wait()
-        return self.refusal or self.sends.get(client_message_id)
+        return self.refusal or self.sent.get(client_id)
 
 
 @dataclass
@@ -85,14 +115,22 @@ class Client:
     async def send(self, frame: ClientFrame | Refusal) -> None:
         await self.to_server.send(frame)
 
-    async def send_text(self, client_message_id: str, recipient_id: int, body: str = "hi") -> None:
-        text = Send(client_message_id=client_message_id, recipient_id=recipient_id, text=Text(body=body))
-        await self.send(ClientFrame(send=text))
+    async def send_text(self, client_id: str, recipient_id: int) -> None:
+        await self.send(text_frame(client_id, recipient_id))
 
-    async def send_accepted(self, client_message_id: str, recipient_id: int) -> Accepted:
+    async def send_accepted(self, client_id: str, recipient_id: int) -> Accepted:
         """Send a text, and return its Accepted."""
-        await self.send_text(client_message_id, recipient_id)
+        return await self.accepted(text_frame(client_id, recipient_id))
+
+    async def accepted(self, frame: ClientFrame) -> Accepted:
+        """Send a frame, and return the next Accepted."""
+        await self.send(frame)
         return (await self.until("accepted")).accepted
+
+    async def refused(self, frame: ClientFrame) -> Refused:
+        """Send a frame, and return the next Refused."""
+        await self.send(frame)
+        return (await self.until("refused")).refused
 
     async def next(self) -> ServerFrame:
         with trio.fail_after(PATIENCE):

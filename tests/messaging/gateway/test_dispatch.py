@@ -6,10 +6,10 @@ import pytest
 import trio
 import trio.testing
 
-from rookery.v1.session_pb2 import Authenticate, ClientFrame, Ping, React
+from rookery.v1.session_pb2 import Authenticate, ClientFrame, Ping, Reacted
 from shared.accounts.tokens import TokenVerifier
 from shared.contract.errors import Unavailable
-from tests.messaging.gateway.harness import ANN, BEN, Platform, ScriptedLog
+from tests.messaging.gateway.harness import ANN, BEN, Platform, ScriptedLog, change_frame
 
 
 async def test_a_refusal_names_its_own_frame_although_later_ones_were_received(
@@ -17,9 +17,9 @@ async def test_a_refusal_names_its_own_frame_although_later_ones_were_received(
 ) -> None:
     """A Connection receives the next frame after the last is handled; a Command does not rely on that."""
     gateway = await platform.start_gateway()
-    platform.history.messages.add(99)
+    platform.history.add(99)
     platform.history.open = trio.Event()
-    react = ClientFrame(react=React(chat_id="d-1-2", message_id=99, emoji="🔥"))
+    react = change_frame("a", 99, reacted=Reacted(emoji="🔥", set=True))
     async with platform.sign_in(gateway, ANN) as ann, trio.open_nursery() as nursery:
         (session,) = gateway.registry.of(ANN)
         nursery.start_soon(gateway.dispatcher.receive, session, react)
@@ -45,7 +45,7 @@ async def test_an_unavailable_engine_refuses_the_frame_and_the_session_lives(
         await ann.send_text("a", BEN)
         refused = (await ann.expect("refused")).refused
         assert (refused.code, refused.retryable) == ("unavailable", True)
-        assert (refused.frame, refused.client_message_id) == (2, "a")
+        assert (refused.frame, refused.client_id) == (2, "a")
         assert "secret" not in refused.message
         await ann.send(ClientFrame(ping=Ping()))
         await ann.expect("pong")

@@ -53,7 +53,7 @@ async def test_a_drain_answers_the_accepted_frames_and_sends_every_client_reconn
         await gateway.drain()
         assert await ann.ended()
         kinds = [frame.WhichOneof("frame") for frame in ann.frames]
-    answered = [frame.accepted.client_message_id for frame in ann.frames if frame.HasField("accepted")]
+    answered = [frame.accepted.client_id for frame in ann.frames if frame.HasField("accepted")]
     assert answered == [str(number) for number in range(len(answered))]
     assert len(answered) >= 49  # the last one may come too late, and is not answered
     assert "refused" not in kinds

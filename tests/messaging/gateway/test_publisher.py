@@ -1,5 +1,9 @@
-"""Publishing on the embedded log: which sessions get an event, which requests are refused, and retries."""
+"""Publishing on the embedded log: which sessions get an event, which requests are refused, and retries.
 
+The promises for retries are one contract for messages and changes: `BOTH`.
+"""
+
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,12 +12,63 @@ import trio.testing
 
 from messaging.gateway.gateway import Gateway
 from rookery.v1.backplane_pb2 import Envelope
-from rookery.v1.session_pb2 import ClientFrame, Message, Position, React, Receipt, Send, Text, Typing, Unreact
+from rookery.v1.session_pb2 import (
+    Change,
+    ClientFrame,
+    Deleted,
+    Edited,
+    Event,
+    Marked,
+    Message,
+    Position,
+    Reacted,
+    Send,
+    Text,
+    Typing,
+)
+from shared.configuration import LiveConfiguration
+from shared.contract.chats import direct_chat_id
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.ids import time_of, wall_clock_ms
 from shared.contract.partitions import PARTITION_MAP_EPOCH
-from tests.messaging.gateway.harness import ANN, BEN, CAT, Client, Platform, ScriptedLog, open_platform
+from tests.messaging.gateway.harness import (
+    ANN,
+    BEN,
+    CAT,
+    Client,
+    Platform,
+    ScriptedLog,
+    change_frame,
+    client_id_of,
+    open_platform,
+    text_frame,
+)
 from tests.waiting import until
+
+Make = Callable[..., ClientFrame]
+"""Makes the frame of a client id, with some content, in Ann's chat with a user."""
+
+OLD = 99
+"""A message that only the archive has."""
+
+
+def text(client_id: str = "a", body: str = "one", *, to: int = BEN) -> ClientFrame:
+    return text_frame(client_id, to, body)
+
+
+def reaction(client_id: str = "a", emoji: str = "👍", *, to: int = BEN) -> ClientFrame:
+    return change_frame(
+        client_id, OLD, chat_id=direct_chat_id(ANN, to), reacted=Reacted(emoji={"two": "🎉"}.get(emoji, "👍"), set=True)
+    )
+
+
+BOTH = pytest.mark.parametrize("make", [text, reaction])
+
+
+@pytest.fixture
+def platform(platform: Platform) -> Platform:
+    platform.history.add(OLD)
+    return platform
 
 
 async def test_a_message_reaches_every_session_of_both_but_its_origin(platform: Platform, gateway: Gateway) -> None:
@@ -25,10 +80,10 @@ async def test_a_message_reaches_every_session_of_both_but_its_origin(platform: 
     ):
         await phone.send_text("a", BEN)
         accepted = (await phone.expect("accepted")).accepted
-        assert (accepted.client_message_id, accepted.chat_id) == ("a", "d-1-2")
+        assert (accepted.client_id, accepted.chat_id) == ("a", "d-1-2")
         for client in (laptop, ben):
             message = (await client.expect("event")).event.message
-            assert (message.message_id, message.sender_id) == (accepted.message_id, ANN)
+            assert (message.message_id, message.sender_id) == (accepted.event_id, ANN)
             assert (message.client_message_id, message.text.body) == ("a", "hi")
         for client in (cat, phone):
             await client.send(ClientFrame(ping={}))
@@ -44,7 +99,8 @@ async def test_messages_of_one_sender_keep_their_order(platform: Platform, gatew
         nursery.start_soon(send_many, ann, 300)
         accepted = [(await ann.expect("accepted")).accepted for _ in range(300)]
         events = [(await ben.expect("event")).event for _ in range(300)]
-    assert [answer.client_message_id for answer in accepted] == [str(number) for number in range(300)]
+    assert [answer.client_id for answer in accepted] == [str(number) for number in range(300)]
+    assert [answer.frame for answer in accepted] == list(range(2, 302))
     assert [event.message.client_message_id for event in events] == [str(number) for number in range(300)]
     for numbers in ([event.event_id for event in events], [event.position.offset for event in events]):
         assert numbers == sorted(set(numbers))
@@ -55,112 +111,111 @@ async def send_many(client: Client, count: int) -> None:
         await client.send_text(str(number), BEN)
 
 
-async def test_a_retried_send_makes_one_message(platform: Platform, gateway: Gateway) -> None:
+@BOTH
+async def test_a_retry_makes_no_second_event(platform: Platform, gateway: Gateway, make: Make) -> None:
     """On the same session at once, later, and on another session."""
     async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
-        await ann.send_text("a", BEN)
-        await ann.send_text("a", BEN)
-        first = (await ann.expect("accepted")).accepted
-        assert (await ann.expect("accepted")).accepted == first
-        assert await ann.send_accepted("a", BEN) == first
+        await ann.send(make())
+        await ann.send(make())
+        answers = [(await ann.expect("accepted")).accepted for _ in range(2)] + [await ann.accepted(make())]
+        assert [answer.frame for answer in answers] == [2, 3, 4]
         async with platform.sign_in(gateway, ANN) as again:
-            assert await again.send_accepted("a", BEN) == first
+            answers.append(await again.accepted(make()))
         await ann.send_text("b", BEN)
         ids = set()
-        while (message := (await ben.expect("event")).event.message).client_message_id != "b":
-            ids.add(message.message_id)
-    assert ids == {first.message_id}, "copies may come again, never another message"
+        while client_id_of(event := (await ben.expect("event")).event) != "b":
+            ids.add(event.event_id)
+    assert {answer.event_id for answer in answers} == ids, "copies may come again, never another event"
+    assert len(ids) == 1
 
 
-async def test_a_retry_after_a_restart_is_recognised_from_the_log(tmp_path: Path, lenient: None) -> None:
+@BOTH
+async def test_a_retry_after_a_gateway_s_death_is_recognised_from_the_log_and_published_again(
+    tmp_path: Path, lenient: None, make: Make
+) -> None:
+    """The gateway may have died before it published the copies. One with another content is refused."""
     async with open_platform(tmp_path) as platform, platform.sign_in(await platform.start_gateway(), ANN) as ann:
-        first = await ann.send_accepted("a", BEN)
-    async with open_platform(tmp_path) as platform, platform.sign_in(await platform.start_gateway(), ANN) as ann:
-        assert await ann.send_accepted("a", BEN) == first
-        assert (await ann.send_accepted("b", BEN)).message_id > first.message_id
+        platform.history.add(OLD)
+        first = await ann.accepted(make())
+    async with open_platform(tmp_path) as platform:
+        gateway = await platform.start_gateway()
+        async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
+            replayed = [(await client.expect("event")).event for client in (ann, ben)]
+            platform.history.refusal = Refusal(Code.NOT_FOUND, "It is not needed.")
+            assert (await ann.refused(make("a", "two"))).code == "invalid"
+            assert (await ann.accepted(make())).event_id == first.event_id
+            replayed.append((await ben.expect("event")).event)
+            assert [event.event_id for event in replayed] == [first.event_id] * 3
+            assert (await ann.accepted(text("b"))).event_id > first.event_id
 
 
-async def test_a_retry_of_an_unconfirmed_send_has_the_same_id(platform: Platform, log: ScriptedLog) -> None:
+@BOTH
+async def test_a_retry_of_an_unconfirmed_event_has_the_same_id(
+    platform: Platform, log: ScriptedLog, make: Make
+) -> None:
     gateway = await platform.start_gateway()
     async with platform.sign_in(gateway, ANN) as ann:
-        await ann.send_text("a", BEN)
+        await ann.send(make())
         await log.until_published()
         ((records, _),) = log.unacknowledged
         log.acknowledge(Unavailable("no answer"))
-        await ann.expect("refused")
+        refused = (await ann.expect("refused")).refused
+        assert (refused.frame, refused.client_id, refused.retryable) == (2, "a", True)
         first = Envelope.FromString(records[0].value).event.event_id
-        await ann.send_text("a", BEN)
+        await ann.send(make())
         await log.until_published()
         log.acknowledge()
-        assert (await ann.expect("accepted")).accepted.message_id == first
+        assert (await ann.expect("accepted")).accepted.event_id == first
 
 
-async def test_a_send_waits_until_a_refused_one_before_it_is_sent_again(platform: Platform, log: ScriptedLog) -> None:
-    """The client may have sent it before it read the refusal."""
+@BOTH
+async def test_a_frame_waits_until_a_refused_one_before_it_is_sent_again(
+    platform: Platform, log: ScriptedLog, make: Make
+) -> None:
+    """The client may have sent it before it read the refusal. Marks wait for nothing."""
     gateway = await platform.start_gateway()
     async with platform.sign_in(gateway, ANN) as ann:
-        await ann.send_text("a", BEN)
+        await ann.send(make("a"))
         await log.until_published()
         log.acknowledge(Unavailable("no answer"))
         await ann.expect("refused")
-        for name in ("b", "c"):
-            await ann.send_text(name, BEN)
-            refused = (await ann.expect("refused")).refused
-            assert (refused.client_message_id, refused.code, refused.retryable) == (name, "unavailable", True)
+        for client_id in ("b", "c"):
+            refused = await ann.refused(make(client_id))
+            assert (refused.client_id, refused.code, refused.retryable) == (client_id, "unavailable", True)
         assert not log.unacknowledged
-        for name in ("a", "b", "c", "d"):
-            await ann.send_text(name, BEN)
-        await log.until_published(4)
+        await ann.send(change_frame("", marked=Marked(read_up_to=1)))
+        for client_id in ("a", "b", "c", "d"):
+            await ann.send(make(client_id))
+        await log.until_published(5)
         log.acknowledge()
-        accepted = [(await ann.expect("accepted")).accepted for _ in range(4)]
-        assert [answer.client_message_id for answer in accepted] == ["a", "b", "c", "d"]
-        ids = [answer.message_id for answer in accepted]
+        accepted = [(await ann.expect("accepted")).accepted for _ in range(5)]
+        assert [answer.client_id for answer in accepted] == ["", "a", "b", "c", "d"]
+        ids = [answer.event_id for answer in accepted[1:]]
         assert ids == sorted(ids)
 
 
-async def test_a_client_message_id_is_not_used_for_two_chats(platform: Platform, gateway: Gateway) -> None:
-    async with platform.sign_in(gateway, ANN) as ann:
-        await ann.send_text("a", BEN)
-        await ann.send_text("a", CAT)
-        kinds = {(await ann.next()).WhichOneof("frame") for _ in range(2)}
-    assert kinds == {"accepted", "refused"}
-
-
-def text(body: str) -> ClientFrame:
-    return ClientFrame(send=Send(client_message_id="a", recipient_id=BEN, text=Text(body=body)))
-
-
-async def test_a_client_message_id_is_not_used_for_two_texts(platform: Platform, gateway: Gateway) -> None:
+@BOTH
+@pytest.mark.parametrize("other", [text, reaction])
+async def test_a_client_id_is_used_for_one_content_in_one_chat(
+    platform: Platform, gateway: Gateway, make: Make, other: Make
+) -> None:
+    """Messages and changes have one name space: the same id for a message and for a change is refused too."""
     async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
-        await ann.send(text("one"))
-        await ann.send(text("two"))  # while the first is in flight
+        await ann.send(make("a"))
+        await ann.send(other("a", "two"))  # while the first is in flight
         assert {(await ann.next()).WhichOneof("frame") for _ in range(2)} == {"accepted", "refused"}
-        await ann.send(text("two"))
-        refused = (await ann.expect("refused")).refused
-        assert (refused.code, refused.field) == ("invalid", "send.client_message_id")
+        for frame, what in ((other("a", "two"), "another content"), (other("a", to=CAT), "another chat")):
+            refused = await ann.refused(frame)
+            field = "send.client_message_id" if other is text else "change.client_change_id"
+            assert (refused.code, refused.field) == ("invalid", field)
+            assert what in refused.message
         await ann.send_text("b", BEN)
-        bodies = set()
-        while (message := (await ben.expect("event")).event.message).client_message_id != "b":
-            bodies.add(message.text.body)
-    assert bodies == {"one"}
+        assert [client_id_of((await ben.expect("event")).event) for _ in range(2)] == ["a", "b"]
 
 
-async def test_a_retry_with_another_text_is_recognised_from_the_log(tmp_path: Path, lenient: None) -> None:
-    async with open_platform(tmp_path) as platform, platform.sign_in(await platform.start_gateway(), ANN) as ann:
-        await ann.send(text("one"))
-        first = (await ann.expect("accepted")).accepted
-    async with open_platform(tmp_path) as platform, platform.sign_in(await platform.start_gateway(), ANN) as ann:
-        await ann.expect("event")  # the replay
-        await ann.send(text("two"))
-        assert (await ann.expect("refused")).refused.code == "invalid"
-        await ann.send(text("one"))
-        assert (await ann.expect("accepted")).accepted == first
-
-
-def repeated(ms_ago: int | None, body: str = "one") -> ClientFrame:
-    frame = text(body)
+def repeated(frame: ClientFrame, ms_ago: int | None = 2**32 - 1) -> ClientFrame:
     if ms_ago is not None:
-        frame.send.first_sent_ms_ago = ms_ago
+        frame.first_sent_ms_ago = ms_ago
     return frame
 
 
@@ -180,23 +235,34 @@ async def test_history_is_read_only_for_a_send_that_may_repeat_one_from_before_t
         gateway, ANN, Position(offset=-1, epoch=PARTITION_MAP_EPOCH) if is_resumed else None
     ) as ann:
         for _ in range(2):
-            await ann.send(repeated(ms_ago))
+            await ann.send(repeated(text(), ms_ago))
             await ann.expect("accepted")
     assert platform.history.finds == finds, "the second one is in the tail"
 
 
-async def test_a_retry_from_before_the_tail_is_answered_with_the_first_message(
-    platform: Platform, log: ScriptedLog
+FORMER_TEXT = Event(event_id=77, message=Message(chat_id="d-1-2", text=Text(body="one")))
+FORMER_REACTION = Event(
+    event_id=77, change=Change(chat_id="d-1-2", target_id=OLD, reacted=Reacted(emoji="👍", set=True))
+)
+DELETED = Event(event_id=77, message=Message(chat_id="d-1-2"))
+
+
+@pytest.mark.parametrize(
+    ("make", "former", "other_code"),
+    [(text, FORMER_TEXT, "invalid"), (reaction, FORMER_REACTION, "invalid"), (text, DELETED, "")],
+)
+async def test_a_retry_from_before_the_tail_is_answered_with_the_first_event(
+    platform: Platform, log: ScriptedLog, make: Make, former: Event, other_code: str
 ) -> None:
+    """Of a deleted message no content is left to compare."""
     gateway = await platform.start_gateway()
-    first = Message(message_id=77, chat_id="d-1-2", client_message_id="a", text=Text(body="one"))
-    platform.history.sends["a"] = first
+    platform.history.sent["a"] = former
+    platform.history.add(OLD, deleted=Deleted())  # since the first: the retry is answered all the same
     async with platform.sign_in(gateway, ANN) as ann:
-        await ann.send(repeated(2**32 - 1))
-        assert (await ann.expect("accepted")).accepted.message_id == 77
-        await ann.send(repeated(2**32 - 1, "two"))
-        refused = (await ann.expect("refused")).refused
-        assert (refused.code, refused.field, refused.retryable) == ("invalid", "send.client_message_id", False)
+        await ann.send(repeated(make()))
+        assert (await ann.expect("accepted")).accepted.event_id == 77
+        await ann.send(repeated(make("a", "two")))
+        assert (await ann.next()).refused.code == other_code
     assert not log.unacknowledged, "its recipients have it"
 
 
@@ -209,11 +275,11 @@ async def test_a_retry_from_before_the_tail_waits_for_history(platform: Platform
     async with platform.sign_in(gateway, ANN) as ann:
         for refusal in (Refusal(Code.UNAVAILABLE, "away", retry_after_ms=500), None):
             platform.history.refusal = refusal
-            await ann.send(repeated(2**32 - 1))
+            await ann.send(repeated(text()))
             refused = (await ann.expect("refused")).refused
             assert (refused.code, refused.retry_after_ms) == ("unavailable", 500 if refusal else 1_000)
         log.recorded = tail.complete_from
-        await ann.send(repeated(2**32 - 1))
+        await ann.send(repeated(text()))
         await log.until_published()
 
 
@@ -222,7 +288,7 @@ async def test_retries_that_wait_for_history_at_once_make_one_message(platform: 
     platform.history.open = trio.Event()
     async with platform.sign_in(gateway, ANN) as phone, platform.sign_in(gateway, ANN) as laptop:
         for client in (phone, laptop):
-            await client.send(repeated(2**32 - 1))
+            await client.send(repeated(text()))
         await until(lambda: platform.history.finds == 2)
         platform.history.open.set()
         await log.until_published()
@@ -237,32 +303,85 @@ async def test_a_message_to_an_unknown_user_is_refused(platform: Platform, gatew
     async with platform.sign_in(gateway, ANN) as ann:
         await ann.send_text("a", 999)
         refused = (await ann.expect("refused")).refused
-        assert (refused.code, refused.field, refused.client_message_id) == ("not_found", "send.recipient_id", "a")
+        assert (refused.code, refused.field, refused.client_id) == ("not_found", "send.recipient_id", "a")
         await ann.send_accepted("b", BEN)
 
 
-async def test_reactions_reach_both_and_need_a_message(platform: Platform, gateway: Gateway) -> None:
-    def react(message_id: int) -> ClientFrame:
-        return ClientFrame(react=React(chat_id="d-1-2", message_id=message_id, emoji="🔥"))
-
-    async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
-        message_id = (await ann.send_accepted("a", BEN)).message_id
-        await ben.expect("event")
-        unreact = ClientFrame(unreact=Unreact(chat_id="d-1-2", message_id=message_id, emoji="🔥"))
-        for frame, is_set in ((react(message_id), True), (unreact, False)):
-            await ben.send(frame)
-            for client in (ann, ben):
-                reaction = (await client.expect("event")).event.reaction
-                assert (reaction.message_id, reaction.user_id, reaction.emoji) == (message_id, BEN, "🔥")
-                assert reaction.set == is_set
-        await ben.send(react(12345))
-        assert (await ben.expect("refused")).refused.code == "not_found"
-        platform.history.messages.add(12345)
-        await ben.send(react(12345))
-        await ben.expect("event")
+async def test_a_change_reaches_every_session_of_both_but_its_origin_and_needs_a_message(
+    platform: Platform, gateway: Gateway
+) -> None:
+    async with (
+        platform.sign_in(gateway, ANN) as ann,
+        platform.sign_in(gateway, BEN) as phone,
+        platform.sign_in(gateway, BEN) as laptop,
+    ):
+        message_id = (await ann.send_accepted("a", BEN)).event_id
+        for client in (phone, laptop):
+            await client.expect("event")
+        for client_id, is_set in (("b", True), ("c", False)):
+            body = Reacted(emoji="🔥", set=is_set)
+            await phone.send(change_frame(client_id, message_id, actor_id=ANN, reacted=body))
+            accepted = (await phone.expect("accepted")).accepted
+            assert (accepted.client_id, accepted.chat_id) == (client_id, "d-1-2")
+            for client in (ann, laptop):
+                event = (await client.expect("event")).event
+                assert (event.event_id, event.change.target_id) == (accepted.event_id, message_id)
+                assert (event.change.actor_id, event.change.reacted) == (BEN, body)
+        for target_id in (12345, accepted.event_id):
+            refused = await phone.refused(change_frame("d", target_id, reacted=body))
+            assert (refused.code, refused.field) == ("not_found", "change.target_id")
+        assert (await phone.accepted(change_frame("e", OLD, reacted=body))).client_id == "e"
         platform.history.refusal = Refusal(Code.UNAVAILABLE, "away")
-        await ben.send(react(777))
-        assert (await ben.expect("refused")).refused.retryable
+        assert (await phone.refused(change_frame("f", 777, reacted=body))).retryable
+
+
+EDIT = Edited(text=Text(body="better"))
+
+
+async def test_a_sender_edits_and_deletes_a_message_at_once(platform: Platform, gateway: Gateway) -> None:
+    """Of a deleted message nothing is replayed but a stub and the deletion."""
+    async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
+        message_id = (await ann.accepted(text("a", "secret"))).event_id
+        edit = (await ann.accepted(change_frame("b", message_id, edited=EDIT))).event_id  # not read back yet, maybe
+        await ann.accepted(change_frame("c", message_id, deleted=Deleted()))
+        events = [(await ben.expect("event")).event for _ in range(3)]
+        assert [event.change.WhichOneof("body") for event in events] == [None, "edited", "deleted"]
+        assert events[1].event_id == edit
+        assert (await ann.accepted(change_frame("d", message_id, deleted=Deleted()))).client_id == "d"
+        for frame in (
+            change_frame("e", message_id, edited=EDIT),
+            change_frame("f", message_id, reacted=Reacted(emoji="🔥", set=True)),
+        ):
+            refused = await ann.refused(frame)
+            assert (refused.code, refused.field) == ("not_found", "change.target_id")
+        retries = [
+            await ann.accepted(frame) for frame in (text("a", "secret"), change_frame("b", message_id, edited=EDIT))
+        ]
+        assert [answer.event_id for answer in retries] == [message_id, edit]
+        await ann.send_text("g", BEN)
+        later = [(await ben.expect("event")).event for _ in range(2)]
+        assert [client_id_of(event) for event in later] == ["d", "g"], "retries restore nothing"
+    async with platform.sign_in(gateway, BEN) as ben:
+        replay = [(await ben.expect("event")).event for _ in range(4)]
+        assert [client_id_of(event) for event in replay] == ["a", "c", "d", "g"]
+        assert replay[0].message.sender_id == ANN
+        assert not replay[0].message.HasField("text")
+
+
+async def test_only_the_sender_edits_and_deletes_and_only_in_time(platform: Platform) -> None:
+    gateway = await platform.start_gateway(LiveConfiguration(edit_seconds=60))
+    platform.history.add(OLD, sender_id=ANN)
+    async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
+        young = (await ann.send_accepted("a", BEN)).event_id
+        await ben.expect("event")
+        for body in ({"edited": EDIT}, {"deleted": Deleted()}):
+            for target_id in (OLD, young):
+                refused = await ben.refused(change_frame("b", target_id, **body))
+                assert (refused.code, refused.field) == ("forbidden", "change.target_id")
+        refused = await ann.refused(change_frame("c", OLD, edited=EDIT))
+        assert (refused.code, "60 seconds" in refused.message) == ("forbidden", True)
+        await ann.accepted(change_frame("d", young, edited=EDIT))
+        await ann.accepted(change_frame("e", OLD, deleted=Deleted()))
 
 
 async def test_a_reply_needs_its_message(platform: Platform, gateway: Gateway) -> None:
@@ -270,39 +389,47 @@ async def test_a_reply_needs_its_message(platform: Platform, gateway: Gateway) -
         reply = ClientFrame(send=Send(client_message_id="a", recipient_id=BEN, text=Text(body="yes"), reply_to=55))
         await ann.send(reply)
         assert (await ann.expect("refused")).refused.code == "not_found"
-        platform.history.messages.add(55)
+        platform.history.add(55)
         await ann.send(reply)
         await ann.expect("accepted")
 
 
-async def test_receipts_reach_every_device_and_not_from_the_future(platform: Platform, gateway: Gateway) -> None:
-    async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
-        message_id = (await ann.send_accepted("a", BEN)).message_id
-        await ben.expect("event")
-        await ben.send(ClientFrame(receipt=Receipt(chat_id="d-1-2", read_up_to=message_id)))
-        for client in (ann, ben):
-            receipt = (await client.expect("event")).event.receipt
-            assert (receipt.user_id, receipt.read_up_to, receipt.delivered_up_to) == (BEN, message_id, message_id)
-        await ben.send(ClientFrame(receipt=Receipt(chat_id="d-1-2", read_up_to=2**63 - 1)))
-        assert (await ben.expect("refused")).refused.field == "receipt.delivered_up_to"
+async def test_marks_reach_every_other_device_and_not_from_the_future(platform: Platform, gateway: Gateway) -> None:
+    async with (
+        platform.sign_in(gateway, ANN) as ann,
+        platform.sign_in(gateway, BEN) as ben,
+        platform.sign_in(gateway, BEN) as laptop,
+    ):
+        message_id = (await ann.send_accepted("a", BEN)).event_id
+        for client in (ben, laptop):
+            await client.expect("event")
+        mark = change_frame("", marked=Marked(read_up_to=message_id))
+        first, second = [await ben.accepted(mark) for _ in range(2)]
+        assert (first.frame, first.client_id, second.frame) == (2, "", 3)
+        assert second.event_id > first.event_id, "a repeated mark is no retry"
+        for client in (ann, laptop):
+            change = (await client.expect("event")).event.change
+            assert (change.actor_id, change.marked) == (BEN, Marked(read_up_to=message_id, delivered_up_to=message_id))
+        refused = await ben.refused(change_frame("", marked=Marked(read_up_to=2**63 - 1)))
+        assert refused.field == "change.marked.delivered_up_to"
 
 
 async def test_messages_are_marked_as_read_after_the_clock_was_set_back(
     platform: Platform, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
-        message_id = (await ann.send_accepted("a", BEN)).message_id
+        message_id = (await ann.send_accepted("a", BEN)).event_id
         await ben.expect("event")
         monkeypatch.setattr("messaging.gateway.publisher.wall_clock_ms", lambda: time_of(message_id) - 3_600_000)
-        await ben.send(ClientFrame(receipt=Receipt(chat_id="d-1-2", read_up_to=message_id)))
-        assert (await ben.expect("event")).event.receipt.read_up_to == message_id
-        await ben.send(ClientFrame(receipt=Receipt(chat_id="d-1-2", read_up_to=message_id + (60_000 << 22))))
-        assert (await ben.expect("refused")).refused.field == "receipt.delivered_up_to"
+        await ben.accepted(change_frame("", marked=Marked(read_up_to=message_id)))
+        refused = await ben.refused(change_frame("", marked=Marked(read_up_to=message_id + (60_000 << 22))))
+        assert refused.field == "change.marked.delivered_up_to"
 
 
 async def test_typing_reaches_the_other_member_only(platform: Platform, gateway: Gateway) -> None:
     async with platform.sign_in(gateway, ANN) as ann, platform.sign_in(gateway, BEN) as ben:
-        await ann.send(ClientFrame(typing=Typing(chat_id="d-1-2")))
+        accepted = await ann.accepted(ClientFrame(typing=Typing(chat_id="d-1-2")))
+        assert (accepted.frame, accepted.event_id) == (2, 0)
         assert (await ben.expect("event")).event.typing.user_id == ANN
         await ann.send(ClientFrame(ping={}))
         await ann.expect("pong")

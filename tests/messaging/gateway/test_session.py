@@ -121,7 +121,7 @@ def test_a_good_frame_becomes_a_request_and_a_bad_one_a_refusal() -> None:
     assert client.session.receive(bad, NOW) is None
     assert client.session.receive(Refusal(Code.MALFORMED, "no", "send"), NOW) is None
     first, second = client.read()
-    assert (first.refused.frame, first.refused.client_message_id, first.refused.field) == (4, "b", "send.text.body")
+    assert (first.refused.frame, first.refused.client_id, first.refused.field) == (4, "b", "send.text.body")
     assert (second.refused.frame, second.refused.code, second.refused.retryable) == (5, "malformed", False)
 
 
@@ -150,8 +150,8 @@ def test_answers_are_never_dropped() -> None:
     client = live_client(session_queue_frames=10)
     for number in range(20):
         client.session.deliver(event(number))
-        client.session.accept(Accepted(message_id=number + 1))
-    accepted = [frame.accepted.message_id for frame in client.read() if frame.HasField("accepted")]
+        client.session.accept(Accepted(event_id=number + 1))
+    accepted = [frame.accepted.event_id for frame in client.read() if frame.HasField("accepted")]
     assert accepted == list(range(1, 21))
 
 
@@ -226,7 +226,7 @@ def test_only_queued_frames_are_sent_after_the_end() -> None:
     client.session.deliver(event(1))
     client.session.reconnect(250)
     client.session.deliver(event(2))
-    client.session.accept(Accepted(message_id=1))
+    client.session.accept(Accepted(event_id=1))
     assert [frame.WhichOneof("frame") for frame in client.read()] == ["event", "reconnect", "goodbye"]
     assert client.frames[-2].reconnect.after_ms == 250
     assert client.session.receive(SEND, NOW) is None
@@ -250,7 +250,7 @@ def test_sequence_numbers_and_gaps_always_add_up(steps: list[str]) -> None:
             given_events += 1
             client.session.deliver(event(given_events))
         elif step == "answer":
-            client.session.accept(Accepted(message_id=1))
+            client.session.accept(Accepted(event_id=1))
         else:
             client.read()
     client.read()
@@ -296,7 +296,7 @@ def test_a_send_that_is_refused_again_holds_back_those_that_were_repeated_behind
     session.refuse(AWAY, 6, "b")
     for key in "abcd":
         assert session.may_send(key, NOW)
-        session.accept(Accepted(client_message_id=key))
+        session.accept(Accepted(client_id=key))
 
 
 def test_a_send_that_is_refused_late_holds_back_later_ones_that_were_refused_before() -> None:

@@ -1,14 +1,33 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messaging.gateway.tail import ENTRY_OVERHEAD, Entry, SendKey, Sent, Tail
+from messaging.envelopes import decode
+from messaging.gateway.sent import SendKey, Sent
+from messaging.gateway.tail import ENTRY_OVERHEAD, Entry, Tail
+from messaging.kinds.kind import Target
+from rookery.v1.backplane_pb2 import Envelope
+from rookery.v1.session_pb2 import Change, Deleted, Edited, Event, Message, Reacted, Text
 
 
 def entry(
-    offset: int, *recipient_ids: int, key: SendKey | None = None, at_ms: int | None = None, chat: str = "d-1-2"
+    offset: int,
+    *recipient_ids: int,
+    key: SendKey | None = None,
+    at_ms: int | None = None,
+    target_id: int = 0,
+    value: bytes = b"x" * 100,
 ) -> Entry:
     at_ms = offset if at_ms is None else at_ms
-    return Entry(offset, at_ms, offset + 1_000, recipient_ids, key, chat, b"x" * 100)
+    return Entry(offset, at_ms, offset + 1_000, recipient_ids, key, "d-1-2", value, target_id=target_id)
+
+
+def stored(offset: int, *, event_id: int = 0, **event: Message | Change) -> Entry:
+    """An entry of an event between users 1 and 2."""
+    envelope = Envelope(event=Event(event_id=event_id or offset + 1_000, **event))  # type: ignore[arg-type]
+    target_id = envelope.event.change.target_id
+    made = entry(offset, 1, 2, target_id=target_id, value=envelope.SerializeToString())
+    made.event_id = envelope.event.event_id
+    return made
 
 
 def test_a_recipient_gets_the_newer_entries_in_order() -> None:
@@ -32,8 +51,11 @@ def test_a_send_is_recognised_until_it_is_evicted() -> None:
 
 def test_an_accepted_send_is_recognised_before_its_record_is_appended() -> None:
     tail = Tail(0)
-    tail.accept((1, "a"), Sent(1_000, "d-1-2", 0))
+    tail.accept((1, "a"), Sent(1_000, "d-1-2", 0), is_message=True)
+    tail.accept((1, "b"), Sent(1_001, "d-1-2", 0), is_message=False)
     assert tail.sent_with((1, "a")) == Sent(1_000, "d-1-2", 0)
+    assert tail.target(1, "d-1-2", 1_000) == Target(1, is_deleted=False)
+    assert tail.target(1, "d-1-3", 1_000) is tail.target(2, "d-1-2", 1_000) is tail.target(1, "d-1-2", 1_001) is None
     tail.append(entry(0, 1, key=(1, "a")))
     tail.evict(older_than_ms=1, max_bytes=10**6)
     assert tail.sent_with((1, "a")) is None
@@ -41,10 +63,30 @@ def test_an_accepted_send_is_recognised_before_its_record_is_appended() -> None:
 
 def test_a_message_is_found_for_its_recipients_in_its_chat_only() -> None:
     tail = Tail(0)
-    tail.append(entry(5, 1, 2))
-    assert tail.has_message(1, 1_005, "d-1-2")
-    assert not tail.has_message(1, 1_005, "d-1-3")
-    assert not tail.has_message(3, 1_005, "d-1-2")
+    tail.append(stored(5, message=Message(sender_id=2)))
+    tail.append(stored(6, change=Change(target_id=1_005)))
+    assert tail.target(1, "d-1-2", 1_005) == Target(2, is_deleted=False)
+    assert tail.target(1, "d-1-3", 1_005) is None
+    assert tail.target(3, "d-1-2", 1_005) is None
+    assert tail.target(1, "d-1-2", 1_006) is None, "a change"
+
+
+def test_a_deletion_leaves_a_stub_of_the_message_and_of_its_repeated_copy_and_nothing_of_its_changes() -> None:
+    tail, message = Tail(0), Message(message_id=1_000, sender_id=1, text=Text(body="secret"), reply_to=9)
+    tail.append(stored(0, message=message))
+    tail.append(stored(1, change=Change(target_id=1_000, edited=Edited(text=Text(body="secret")))))
+    tail.append(stored(2, event_id=1_000, message=message))
+    tail.append(stored(3, change=Change(target_id=999, reacted=Reacted(emoji="🔥"))))
+    deletion = stored(4, change=Change(target_id=1_000, deleted=Deleted()))
+    tail.append(deletion)
+    tail.delete(deletion)
+    left = tail.newer(2, 0)
+    assert [kept.offset for kept in left] == [0, 2, 3, 4]
+    assert [decode(kept.value).event.message for kept in left[:2]] == [Message(message_id=1_000, sender_id=1)] * 2
+    assert tail.size == 5 * ENTRY_OVERHEAD + sum(len(kept.value) for kept in left)
+    assert tail.target(1, "d-1-2", 1_000) == Target(1, is_deleted=True)
+    tail.evict(older_than_ms=5, max_bytes=10**6)
+    assert (len(tail), tail.size, tail.deletions) == (0, 0, {})
 
 
 @given(

@@ -10,13 +10,12 @@ from opentelemetry.trace import StatusCode
 
 from messaging.gateway.gateway import Gateway
 from messaging.gateway.session import State
-from rookery.v1.session_pb2 import ClientFrame, Receipt
+from rookery.v1.session_pb2 import Marked
 from shared.backplane import Record
 from shared.backplane.protocol import Done
 from shared.configuration import LiveConfiguration
-from shared.contract.chats import direct_chat_id
 from shared.contract.errors import Unavailable
-from tests.messaging.gateway.harness import ANN, BEN, PATIENCE, REPLAY_SECONDS, Platform
+from tests.messaging.gateway.harness import ANN, BEN, PATIENCE, REPLAY_SECONDS, Platform, change_frame
 from tests.spans import Spans, attributes_of, ids_of
 
 TRACED = LiveConfiguration(trace_ratio=1, replay_seconds=REPLAY_SECONDS)
@@ -68,15 +67,14 @@ async def test_a_log_that_does_not_acknowledge_fails_the_spans_at_that_time(
         monkeypatch.setattr(platform.backplane, "publish", take)
         await ann.send_text("a", BEN)
         await ann.send_text("a", BEN)
-        receipt = Receipt(chat_id=direct_chat_id(ANN, BEN), read_up_to=1)
-        await ann.send(ClientFrame(receipt=receipt))
+        await ann.send(change_frame("", marked=Marked(read_up_to=1)))
         await until(lambda: len(waiting) == 2)
-        assert not {"session send", "session receipt", "publish log"} & set(spans.names)
+        assert not {"session send", "session marked", "publish log"} & set(spans.names)
         for done in waiting:
             done(Unavailable("secret"))
         assert [(await ann.next()).WhichOneof("frame") for _ in range(3)] == ["refused"] * 3
     assert [outcome(span) for span in spans.named("session send")] == [(True, "unavailable")] * 2
-    assert outcome(spans.one("session receipt")) == (True, "unavailable")
+    assert outcome(spans.one("session marked")) == (True, "unavailable")
     assert [outcome(span) for span in spans.named("publish log")] == [(True, "Unavailable")] * 2
     assert "secret" not in spans.exported()
 
@@ -87,7 +85,7 @@ async def test_a_retry_of_an_accepted_send_has_its_own_trace(platform: Platform,
             await ann.send_accepted("a", BEN)
     first, second = spans.named("session send")
     assert ids_of(first)[0] != ids_of(second)[0]
-    assert attributes_of(first)["rookery.message_id"] == attributes_of(second)["rookery.message_id"]
+    assert attributes_of(first)["rookery.event_id"] == attributes_of(second)["rookery.event_id"]
 
 
 async def test_a_connection_that_is_lost_during_a_frame_ends_its_span(

@@ -1,4 +1,4 @@
-"""A session that is cancelled at any await leaves no session, no message in flight and no second message."""
+"""A session that is cancelled at any await leaves no session, nothing in flight, and no second message or change."""
 
 from functools import partial
 
@@ -9,12 +9,13 @@ from messaging.gateway.frames import JsonEncoding
 from messaging.gateway.gateway import Gateway
 from messaging.gateway.transports.connection import Connection, SendUnsent
 from rookery.v1.backplane_pb2 import Envelope
-from rookery.v1.session_pb2 import Authenticate, ClientFrame, React, Send, Text
+from rookery.v1.session_pb2 import Authenticate, ClientFrame, Reacted
 from shared.backplane import Assignment, Fetched
-from tests.messaging.gateway.harness import ANN, BEN, Platform
+from tests.messaging.gateway.harness import ANN, Platform, change_frame, client_id_of, text_frame
 from tests.stepping import cancel_at_step, is_below
 
-SENDS = 4
+SENDS = 5
+"""The last one is a change."""
 
 
 async def test_a_session_may_be_cancelled_anywhere(platform: Platform, gateway: Gateway) -> None:
@@ -27,23 +28,20 @@ async def test_a_session_may_be_cancelled_anywhere(platform: Platform, gateway: 
         with trio.fail_after(20):
             await gateway.publisher.wait_idle()
     assert step > 12, "the session was cancelled in many places"
-    assert await messages_per_send(platform) == {(ANN, f"{n}-{m}"): 1 for n in range(1, step + 1) for m in range(SENDS)}
+    assert await events_per_send(platform) == {f"{n}-{m}": 1 for n in range(1, step + 1) for m in range(SENDS)}
 
 
 async def cancelled_at(platform: Platform, gateway: Gateway, step: int) -> bool:
     """Cancel Ann's session at the step, and retry on a new one. False if the session had ended before."""
-    frames = [ClientFrame(authenticate=Authenticate(access_token=await platform.token(ANN)))]
-    for number in range(SENDS):
-        text = Send(client_message_id=f"{step}-{number}", recipient_id=BEN, text=Text(body="hi"))
-        frames.append(ClientFrame(send=text))
-    frames.append(ClientFrame(react=React(chat_id="d-1-2", message_id=99, emoji="🔥")))
-    platform.history.messages.add(99)
+    platform.history.add(99)
+    sends = [text_frame(f"{step}-{number}") for number in range(SENDS - 1)]
+    sends.append(change_frame(f"{step}-{SENDS - 1}", 99, reacted=Reacted(emoji="🔥", set=True)))
+    frames = [ClientFrame(authenticate=Authenticate(access_token=await platform.token(ANN))), *sends]
     run = partial(scripted_session, platform, gateway, frames)
     has_cancelled = await cancel_at_step(step, is_below(trio.lowlevel.current_task()), run)
     async with platform.sign_in(gateway, ANN) as retry:
-        for number in range(SENDS):
-            await retry.send_text(f"{step}-{number}", BEN)
-            await retry.until("accepted")
+        for frame in sends:
+            await retry.accepted(frame)
     return has_cancelled
 
 
@@ -80,9 +78,9 @@ async def scripted_session(platform: Platform, gateway: Gateway, frames: list[Cl
         gateway.close_session(session)
 
 
-async def messages_per_send(platform: Platform) -> dict[tuple[int, str], int]:
-    """The number of messages in the log by (sender, client_message_id)."""
-    ids: dict[tuple[int, str], set[int]] = {}
+async def events_per_send(platform: Platform) -> dict[str, int]:
+    """The number of messages and changes in the log by client id."""
+    ids: dict[str, set[int]] = {}
     ends = {partition: await platform.backplane.end_offset(partition) for partition in range(4)}
     async with platform.backplane.consume("checker") as consumer:
         while any(ends.values()):
@@ -93,7 +91,7 @@ async def messages_per_send(platform: Platform) -> dict[tuple[int, str], int]:
             for record in event.records:
                 if record.offset + 1 >= ends[record.partition]:
                     ends[record.partition] = 0
-                message = Envelope.FromString(record.value).event.message
-                if message.message_id:
-                    ids.setdefault((message.sender_id, message.client_message_id), set()).add(message.message_id)
+                stored = Envelope.FromString(record.value).event
+                if client_id := client_id_of(stored):
+                    ids.setdefault(client_id, set()).add(stored.event_id)
     return {sent: len(made) for sent, made in ids.items()}

@@ -78,7 +78,7 @@ async def test_two_apps_chat(platform: Platform) -> None:
         await ann.send(ClientFrame(send=Send(client_message_id="a", recipient_id=BEN, text=Text(body="hé"))))
         accepted = (await expect(ann, "accepted")).accepted
         message = (await expect(ben, "event")).event.message
-        assert (message.message_id, message.text.body) == (accepted.message_id, "hé")
+        assert (message.message_id, message.text.body) == (accepted.event_id, "hé")
 
 
 async def test_a_frame_over_the_limit_is_refused_and_the_session_lives(platform: Platform) -> None:

@@ -90,7 +90,7 @@ async def test_two_browsers_chat_in_json(platform: Platform, tls: Tls, version: 
             event = await ben.receive()
             assert event["sequence"] == str(number + 2)
             assert event["event"]["message"] == {
-                "message_id": accepted["message_id"],
+                "message_id": accepted["event_id"],
                 "chat_id": "d-1-2",
                 "sender_id": "1",
                 "client_message_id": str(number),

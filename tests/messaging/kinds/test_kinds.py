@@ -1,0 +1,55 @@
+"""The table of kinds is complete, and says who may make which change."""
+
+from typing import Any
+
+import pytest
+
+from messaging.kinds import KINDS
+from messaging.kinds.kind import THE_CHAT, Circumstances, Target
+from rookery.v1.session_pb2 import Change, Deleted, Edited, Marked, Reacted
+from shared.configuration import LiveConfiguration
+from shared.contract import changes
+from shared.contract.errors import Code
+from shared.contract.ids import EPOCH_MS
+
+ANN, BEN = 1, 2
+ANNS, GONE = Target(ANN, is_deleted=False), Target(ANN, is_deleted=True)
+MINUTE_MS = 60_000
+SENT = MINUTE_MS << 22
+"""The id of a message of the first minute."""
+
+
+def test_each_kind_of_the_protos_has_its_checks() -> None:
+    assert {name: kind.contract for name, kind in KINDS.items()} == changes.KINDS
+
+
+@pytest.mark.parametrize(
+    ("actor_id", "target", "body", "code"),
+    [
+        (BEN, ANNS, {"reacted": Reacted()}, None),
+        (ANN, GONE, {"reacted": Reacted()}, Code.NOT_FOUND),
+        (ANN, ANNS, {"edited": Edited()}, None),
+        (BEN, ANNS, {"edited": Edited()}, Code.FORBIDDEN),
+        (ANN, GONE, {"edited": Edited()}, Code.NOT_FOUND),
+        (ANN, ANNS, {"deleted": Deleted()}, None),
+        (ANN, GONE, {"deleted": Deleted()}, None),
+        (BEN, GONE, {"deleted": Deleted()}, Code.FORBIDDEN),
+        (BEN, THE_CHAT, {"marked": Marked(delivered_up_to=SENT)}, None),
+        (BEN, THE_CHAT, {"marked": Marked(delivered_up_to=3 * SENT)}, Code.INVALID),
+    ],
+)
+def test_who_may_make_which_change(actor_id: int, target: Target, body: dict[str, Any], code: Code | None) -> None:
+    change = Change(actor_id=actor_id, target_id=SENT, **body)
+    newest_ms = EPOCH_MS + 2 * MINUTE_MS
+    circumstances = Circumstances(target, newest_ms, newest_ms, LiveConfiguration())
+    (name,) = body
+    refusal = KINDS[name].authorize(change, circumstances)
+    assert (None if refusal is None else refusal.code) == code
+
+
+@pytest.mark.parametrize(("seconds", "is_allowed"), [(0, True), (59, False), (60, True)])
+def test_a_message_is_edited_within_the_configured_time(seconds: int, is_allowed: bool) -> None:
+    change = Change(actor_id=ANN, target_id=SENT, edited=Edited())
+    now_ms = EPOCH_MS + 2 * MINUTE_MS
+    circumstances = Circumstances(ANNS, now_ms, now_ms, LiveConfiguration(edit_seconds=seconds))
+    assert (KINDS["edited"].authorize(change, circumstances) is None) == is_allowed
