@@ -24,7 +24,7 @@ import click
 import msgspec
 import trio
 
-from messaging.archive.store.sqlite import store as chats_sqlite
+from messaging.archive.store.sqlite import schema as chats_sqlite
 from rookery.serve.folder import DataFolder
 from shared.accounts.sqlite import store as accounts_sqlite
 from shared.backplane.sqlite import log as sqlite_log
@@ -51,7 +51,7 @@ class Part:
 
     name: str
     engine: Engine
-    migrations: Sequence[str]
+    migrations: Sequence[sqlite.Migration]
 
 
 CHATS, LOG = "chats.db", "log.db"

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import click
 import httpx
 
-from messaging.archive.store.sqlite import store as chats_sqlite
+from messaging.archive.store.sqlite import schema as chats_sqlite
 from rookery.commands.errors import InvalidSettings
 from rookery.commands.options import read_settings
 from rookery.serve.folder import DataFolder

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from messaging.archive.store.cassandra.schema import CHATS_SCHEMA
+from messaging.archive.store.cassandra.former_reactions import convert_reactions
+from messaging.archive.store.cassandra.schema import CHANGES_SCHEMA, CHATS_SCHEMA
 from shared.accounts.cassandra.schema import ACCOUNTS_SCHEMA, ADMIN_SCHEMA, LAST_SEEN_SCHEMA, LINKS_SCHEMA
 from shared.accounts.cassandra.search import index_all
 from shared.drivers.cassandra.migrations import Fill
@@ -15,7 +16,8 @@ MIGRATIONS = (
     Migration(4, "words of names", ()),
     Migration(5, "links", LINKS_SCHEMA),
     Migration(6, "last seen", LAST_SEEN_SCHEMA),
+    Migration(7, "changes", CHANGES_SCHEMA),
 )
 
-FILLS: Mapping[int, Fill] = {4: index_all}
-"""Rows that a migration adds: 4 adds the beginnings of words to the index of names."""
+FILLS: Mapping[int, Fill] = {4: index_all, 7: convert_reactions}
+"""Rows that a migration adds: 4 adds the beginnings of words to the index of names, 7 makes changes of reactions."""

@@ -21,6 +21,8 @@ from shared.telemetry.metrics.catalogue import SQLITE_COMMITS, SQLITE_PENDING, S
 
 Row = TypeVar("Row")
 Write = Callable[[sqlite3.Connection], Any]
+Migration = str | Callable[[sqlite3.Connection], None]
+"""A script, or a function that converts rows."""
 
 BUSY_TIMEOUT = 5.0
 """Seconds to wait for the lock of another process."""
@@ -105,8 +107,8 @@ def connect(path: Path, synchronous: Literal["NORMAL", "FULL"] = "FULL") -> sqli
     return connection
 
 
-def migrate(connection: sqlite3.Connection, migrations: Sequence[str]) -> None:
-    """Run the numbered scripts that the file has not had yet.
+def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> None:
+    """Run the numbered migrations that the file has not had yet.
 
     Several processes may do this at once. Raises Unavailable if the file is from a newer release.
     """
@@ -115,8 +117,11 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[str]) -> None:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > len(migrations):
             raise Unavailable("the data folder was written by a newer release of Rookery: start that one")
-        for script in migrations[version:]:
-            for statement in script.split(";"):
+        for migration in migrations[version:]:
+            if callable(migration):
+                migration(connection)
+                continue
+            for statement in migration.split(";"):
                 if statement.strip():
                     connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {len(migrations)}")
@@ -154,7 +159,7 @@ def write_batch(connection: sqlite3.Connection, jobs: list[Write]) -> list[Any]:
 @asynccontextmanager
 async def open_database(
     path: Path,
-    migrations: Sequence[str],
+    migrations: Sequence[Migration],
     *,
     synchronous: Literal["NORMAL", "FULL"] = "FULL",
 ) -> AsyncIterator[Database]:

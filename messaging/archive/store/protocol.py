@@ -1,22 +1,21 @@
-"""The protocol of the chat store: history, reactions, receipts and each user's chats."""
+"""The protocol of the chat store: history, the state of each message, marks and each user's chats."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from rookery.v1.archive_pb2 import Chat, HistoryMessage
-from rookery.v1.session_pb2 import Change as ReactionTally
-from rookery.v1.session_pb2 import Event, Message
+from rookery.v1.session_pb2 import Change, Event, Message
 
 UNREAD_LIMIT = 100
-"""Unread messages are counted up to this number: see archive.proto."""
+"""Unread messages are counted up to this number: see archive.proto. Deleted messages do not count."""
 
 UNREAD_SCAN = 2_000
 """Most messages above the read mark that are read, newest first, to count the messages of others: see archive.proto.
 Only a member who has sent so many, and read none since, has unread messages that are not counted."""
 
-MAX_PAGE_REACTIONS = 10_000
-"""Reactions in a page of messages, about 500 KB. Further ones are left out: members can set more."""
+MAX_PAGE_CHANGES = 10_000
+"""Changes in the state of a page of messages, about 1 MB. Further ones are left out: members can set more reactions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +38,19 @@ class ChatCursor:
 class ChatStore(Protocol):
     """Every method raises Unavailable if the engine does not answer.
 
-    Recording is idempotent: recording events again, from any earlier one on, leaves the same state. Of two messages
-    with the same chat, sender and client_message_id the first recorded one stays and the other is ignored, within a
-    distance that each engine documents.
+    Recording is idempotent: recording events again, from any earlier one on, leaves the same state. Of two events with
+    the same chat, author and client id, messages or changes, the first recorded one stays and the other is ignored,
+    within a distance that each engine documents.
     """
 
     async def record(self, events: Sequence[Event], offsets: Mapping[int, int]) -> None:
         """Write the events, in order, and the offsets up to which the log is recorded (by partition, the next to read).
 
-        Messages, reactions and receipts; other kinds are ignored. A reaction may precede its message, which is in
-        another partition: it is stored, and shown once the message is recorded. A receipt only raises its marks.
+        Messages and changes; other events are ignored. Changes are folded by the laws of their kinds; one whose kind
+        only a newer release knows is stored, and not folded. A change may precede its message, which may be in another
+        partition: it is shown once the message is recorded. A deletion removes the contents of its message and of the
+        other changes of that message, those that are recorded later included.
+
         Atomic where the engine has transactions. Raises ValueError, and writes nothing, if one of the events is
         invalid.
         """
@@ -83,23 +85,21 @@ class ChatStore(Protocol):
         """One message; None if it does not exist."""
         ...
 
-    async def find_message(self, chat_id: str, sender_id: int, client_message_id: str) -> Message | None:
-        """The recorded message of a send, or None. Certain to be found if it was accepted in the last 3 days."""
+    async def find_sent(self, chat_id: str, author_id: int, client_id: str) -> Event | None:
+        """The recorded event of a message or a change that the author sent with this id, or None. Certain to be found
+        if it was accepted in the last 3 days. A deleted message has no content, and a change of a deleted message has
+        no body. Changes of kinds with LAW_MAX are not found."""
         ...
 
 
-def with_reactions(messages: Sequence[Message], reactions: Iterable[tuple[int, str, int]]) -> list[HistoryMessage]:
-    """The messages with their reactions (message_id, emoji, user_id), in the order of `reactions`."""
-    tallies: dict[int, dict[str, list[int]]] = {}
-    for message_id, emoji, user_id in reactions:
-        tallies.setdefault(message_id, {}).setdefault(emoji, []).append(user_id)
+def with_changes(messages: Sequence[Message], changes: Iterable[tuple[int, int, bytes]]) -> list[HistoryMessage]:
+    """The messages, each with its changes (target, event id, encoded change), in the order of event ids."""
+    events: dict[int, list[Event]] = {}
+    for target_id, event_id, change in changes:
+        events.setdefault(target_id, []).append(Event(event_id=event_id, change=Change.FromString(change)))
     return [
         HistoryMessage(
-            message=message,
-            reactions=[
-                ReactionTally(emoji=emoji, user_ids=user_ids)
-                for emoji, user_ids in tallies.get(message.message_id, {}).items()
-            ],
+            message=message, changes=sorted(events.get(message.message_id, ()), key=lambda event: event.event_id)
         )
         for message in messages
     ]

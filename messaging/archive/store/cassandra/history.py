@@ -4,15 +4,16 @@ A chat's messages may be spread thinly over years, so each round reads twice as 
 log n rounds, of which only the last reads more than is used.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from messaging.archive.store.cassandra.recording import bucket_of
-from messaging.archive.store.protocol import MAX_PAGE_REACTIONS, UNREAD_LIMIT, UNREAD_SCAN, Page, with_reactions
+from messaging.archive.store.protocol import MAX_PAGE_CHANGES, UNREAD_LIMIT, UNREAD_SCAN, Page, with_changes
 from rookery.v1.archive_pb2 import HistoryMessage
-from rookery.v1.session_pb2 import Message
+from rookery.v1.session_pb2 import Change, Event, Message
 from shared.drivers.cassandra import CassandraSession
+from shared.drivers.cassandra.session import Row
 
 MAX_BUCKETS_AT_ONCE = 16
 """Buckets of a chat that are read concurrently."""
@@ -20,31 +21,39 @@ MAX_BUCKETS_AT_ONCE = 16
 COUNTED_AT_ONCE = 200
 """Messages of a chat in one read of a count: so many usually include UNREAD_LIMIT messages of other members."""
 
+NEWEST_AT_ONCE = 10
+"""Chats in one read of newest messages. Each chat is also searched for the newest messages of the others, which is
+cheaper than one read per chat for so few."""
+
 _BUCKETS = "SELECT bucket FROM buckets_by_chat WHERE chat_id = ?"
-_BEFORE = """
-    SELECT message FROM messages_by_chat WHERE chat_id = ? AND bucket = ? AND message_id < ?
-    ORDER BY message_id DESC LIMIT ?
-"""
-_AFTER = """
-    SELECT message FROM messages_by_chat WHERE chat_id = ? AND bucket = ? AND message_id > ?
-    ORDER BY message_id ASC LIMIT ?
-"""
+_MESSAGES = "SELECT chat_id, message_id, sender_id, client_message_id, message FROM messages_by_chat "
+_BEFORE = _MESSAGES + "WHERE chat_id = ? AND bucket = ? AND message_id < ? ORDER BY message_id DESC LIMIT ?"
+_AFTER = _MESSAGES + "WHERE chat_id = ? AND bucket = ? AND message_id > ? ORDER BY message_id ASC LIMIT ?"
+_MESSAGE = _MESSAGES + "WHERE chat_id = ? AND bucket = ? AND message_id = ?"
+_NEWEST = _MESSAGES + "WHERE chat_id IN ? AND bucket = ? AND message_id IN ?"
 _FROM_ON = "SELECT message_id FROM messages_by_chat WHERE chat_id = ? AND bucket = ? AND message_id >= ? LIMIT 1"
 _UP_TO = "SELECT message_id FROM messages_by_chat WHERE chat_id = ? AND bucket = ? AND message_id <= ? LIMIT 1"
+# A message has its id as timestamp, and the stub of a deleted one the id of its deletion.
 _SENDERS = """
-    SELECT message_id, sender_id FROM messages_by_chat
+    SELECT message_id, sender_id, writetime(message) FROM messages_by_chat
     WHERE chat_id = ? AND bucket = ? AND message_id > ? AND message_id <= ? ORDER BY message_id DESC LIMIT ?
 """
-_MESSAGE = "SELECT message FROM messages_by_chat WHERE chat_id = ? AND bucket = ? AND message_id = ?"
-_REACTIONS = """
-    SELECT message_id, emoji, user_id, first_id FROM reactions_by_chat
-    WHERE chat_id = ? AND bucket = ? AND message_id >= ? AND message_id <= ? LIMIT ?
+_STATE = """
+    SELECT target_id, event_id, change FROM state_by_chat
+    WHERE chat_id = ? AND bucket = ? AND target_id >= ? AND target_id <= ? LIMIT ?
 """
-HISTORY_STATEMENTS = _BUCKETS, _BEFORE, _AFTER, _FROM_ON, _UP_TO, _SENDERS, _MESSAGE, _REACTIONS
+_CHANGE = "SELECT target_id, change FROM changes_by_chat WHERE chat_id = ? AND bucket = ? AND event_id = ?"
+_CHANGE_OF_TARGET = """
+    SELECT change FROM changes_by_target WHERE chat_id = ? AND bucket = ? AND target_id = ? AND event_id = ?
+"""
+HISTORY_STATEMENTS = (
+    *(_BUCKETS, _BEFORE, _AFTER, _FROM_ON, _UP_TO, _SENDERS, _MESSAGE, _NEWEST),
+    *(_STATE, _CHANGE, _CHANGE_OF_TARGET),
+)
 
 
 class History:
-    """Reads messages with their reactions. Its methods raise Unavailable if Cassandra does not answer."""
+    """Reads messages with their states. Its methods raise Unavailable if Cassandra does not answer."""
 
     def __init__(self, session: CassandraSession, statements: Mapping[str, Any]) -> None:
         self._session = session
@@ -58,7 +67,7 @@ class History:
         messages = _decoded(rows[:limit][::-1])
         newer = [bucket for bucket in buckets if bucket >= bucket_of(before_id)]
         has_newer = bool(await self._scan(_FROM_ON, chat_id, newer, before_id, 1))
-        return Page(await self._with_reactions(chat_id, messages), has_older=len(rows) > limit, has_newer=has_newer)
+        return Page(await self._with_changes(chat_id, messages), has_older=len(rows) > limit, has_newer=has_newer)
 
     async def page_after(self, chat_id: str, after_id: int, limit: int) -> Page:
         """The oldest messages above the id, at most `limit` of them."""
@@ -68,18 +77,54 @@ class History:
         messages = _decoded(rows[:limit])
         older = [bucket for bucket in buckets if bucket <= bucket_of(after_id)]
         has_older = bool(await self._scan(_UP_TO, chat_id, older, after_id, 1))
-        return Page(await self._with_reactions(chat_id, messages), has_older=has_older, has_newer=len(rows) > limit)
+        return Page(await self._with_changes(chat_id, messages), has_older=has_older, has_newer=len(rows) > limit)
 
     async def message(self, chat_id: str, message_id: int) -> HistoryMessage | None:
         """One message; None if it does not exist."""
         bucket = bucket_of(message_id)
-        found, reactions = await self._session.execute_all(
+        found, changes = await self._session.execute_all(
             [
                 (self._statements[_MESSAGE], (chat_id, bucket, message_id)),
-                (self._statements[_REACTIONS], (chat_id, bucket, message_id, message_id, MAX_PAGE_REACTIONS)),
+                (self._statements[_STATE], (chat_id, bucket, message_id, message_id, MAX_PAGE_CHANGES)),
             ]
         )
-        return _with_reactions([Message.FromString(found[0][0])], reactions)[0] if found else None
+        messages = with_changes(_decoded(found), changes)
+        return messages[0] if messages else None
+
+    async def newest(self, chats: Collection[tuple[str, int]]) -> dict[str, Message]:
+        """The messages with these ids, one in each chat, by chat. One whose row is not written yet is left out."""
+        wanted: dict[int, list[tuple[str, int]]] = {}
+        for chat_id, message_id in chats:
+            wanted.setdefault(bucket_of(message_id), []).append((chat_id, message_id))
+        work: list[tuple[Any, Sequence[Any]]] = []
+        for bucket, each in wanted.items():
+            for start in range(0, len(each), NEWEST_AT_ONCE):
+                chat_ids, message_ids = zip(*each[start : start + NEWEST_AT_ONCE], strict=True)
+                work.append((self._statements[_NEWEST], (chat_ids, bucket, message_ids)))
+        found = [row for rows in await self._session.execute_all(work) for row in rows if row[2] is not None]
+        return {row[0]: _message(*row) for row in found if (row[0], row[1]) in chats}
+
+    async def event(self, chat_id: str, author_id: int, client_id: str, event_id: int) -> Event | None:
+        """The event with this id, of a message or a change that the author sent with this client id; without body if a
+        deletion has removed that. None if it does not exist."""
+        key = chat_id, bucket_of(event_id), event_id
+        messages, changes = await self._session.execute_all(
+            [(self._statements[cql], key) for cql in (_MESSAGE, _CHANGE)]
+        )
+        for message in _decoded(messages):
+            return Event(event_id=event_id, message=message)
+        for target_id, content in changes:
+            change = Change(chat_id=chat_id, target_id=target_id, actor_id=author_id, client_change_id=client_id)
+            if content := content or await self._change_of_target(chat_id, target_id, event_id):
+                change = Change.FromString(content)
+            return Event(event_id=event_id, change=change)
+        return None
+
+    async def _change_of_target(self, chat_id: str, target_id: int, event_id: int) -> bytes:
+        """The encoded change; nothing if its target is deleted."""
+        key = chat_id, bucket_of(target_id), target_id, event_id
+        rows: list[Row] = await self._session.execute(self._statements[_CHANGE_OF_TARGET], key)
+        return rows[0][0] if rows else b""
 
     async def count_of_others(self, user_id: int, chats: Sequence[tuple[str, int, int]]) -> list[int]:
         """For each chat, given as chat_id, an id and the id of its newest message: the number of messages of others
@@ -101,30 +146,30 @@ class History:
         """The buckets with messages, newest first."""
         return [bucket for (bucket,) in await self._session.execute(self._statements[_BUCKETS], (chat_id,))]
 
-    async def _scan(self, cql: str, chat_id: str, buckets: Sequence[int], anchor: int, limit: int) -> list[Any]:
-        """The first `limit` values beyond the anchor, from the buckets in this order."""
-        values: list[Any] = []
+    async def _scan(self, cql: str, chat_id: str, buckets: Sequence[int], anchor: int, limit: int) -> list[Row]:
+        """The first `limit` rows beyond the anchor, from the buckets in this order."""
+        found: list[Row] = []
         at_once = 1
-        while buckets and len(values) < limit:
+        while buckets and len(found) < limit:
             batch, buckets = buckets[:at_once], buckets[at_once:]
             at_once = min(at_once * 2, MAX_BUCKETS_AT_ONCE)
-            bounds = (anchor,) if limit == 1 else (anchor, limit - len(values))
+            bounds = (anchor,) if limit == 1 else (anchor, limit - len(found))
             pages = await self._session.execute_all(
                 [(self._statements[cql], (chat_id, bucket, *bounds)) for bucket in batch]
             )
-            values += [value for rows in pages for (value,) in rows]
-        return values[:limit]
+            found += [row for rows in pages for row in rows]
+        return found[:limit]
 
-    async def _with_reactions(self, chat_id: str, messages: Sequence[Message]) -> list[HistoryMessage]:
-        """The messages, oldest first, with their reactions in the order in which they were set."""
+    async def _with_changes(self, chat_id: str, messages: Sequence[Message]) -> list[HistoryMessage]:
+        """The messages, oldest first, with their states."""
         if not messages:
             return []
         span = messages[0].message_id, messages[-1].message_id
         buckets = sorted({bucket_of(message.message_id) for message in messages})
         pages = await self._session.execute_all(
-            [(self._statements[_REACTIONS], (chat_id, bucket, *span, MAX_PAGE_REACTIONS)) for bucket in buckets]
+            [(self._statements[_STATE], (chat_id, bucket, *span, MAX_PAGE_CHANGES)) for bucket in buckets]
         )
-        return _with_reactions(messages, [row for rows in pages for row in rows])
+        return with_changes(messages, [row for rows in pages for row in rows][:MAX_PAGE_CHANGES])
 
 
 @dataclass(slots=True)
@@ -147,8 +192,8 @@ class _Count:
     def next_page(self) -> tuple[str, int, int, int, int]:
         return self.chat_id, self.buckets[0], self.above_id, self.up_to_id, COUNTED_AT_ONCE
 
-    def add(self, rows: Sequence[tuple[int, int]], user_id: int) -> None:
-        self.others += sum(sender_id != user_id for _, sender_id in rows)
+    def add(self, rows: Sequence[tuple[int, int | None, int]], user_id: int) -> None:
+        self.others += sum(sender_id != user_id and written == message_id for message_id, sender_id, written in rows)
         self.scanned += len(rows)
         if len(rows) < COUNTED_AT_ONCE:
             self.buckets.pop(0)
@@ -156,14 +201,26 @@ class _Count:
             self.up_to_id = rows[-1][0] - 1
 
 
-def _decoded(rows: Sequence[bytes]) -> list[Message]:
+def _decoded(rows: Sequence[Row]) -> list[Message]:
     """The messages, oldest first, and only the oldest of each send: two archives that record a message and its retry at
-    the same moment store both."""
-    messages = [Message.FromString(message) for message in rows]
-    first = {(message.sender_id, message.client_message_id): message for message in reversed(messages)}
-    return [message for message in messages if first[message.sender_id, message.client_message_id] is message]
+    the same moment store both. A row without sender is left out: only the deletion of its message is recorded yet."""
+    messages = [_message(*row) for row in rows if row[2] is not None]
+    first = {_send(message): message for message in reversed(messages)}
+    return [message for message in messages if first[_send(message)] is message]
 
 
-def _with_reactions(messages: Sequence[Message], reactions: Sequence[tuple[Any, ...]]) -> list[HistoryMessage]:
-    in_order = sorted(reactions[:MAX_PAGE_REACTIONS], key=lambda row: row[3])
-    return with_reactions(messages, [row[:3] for row in in_order])
+def _send(message: Message) -> tuple[int, str | int]:
+    return message.sender_id, message.client_message_id or message.message_id
+
+
+def _message(
+    chat_id: str, message_id: int, sender_id: int, client_message_id: str | None, content: bytes | None
+) -> Message:
+    """The message; a stub if a deletion has emptied it."""
+    if content:
+        message = Message.FromString(content)
+    else:
+        message = Message(message_id=message_id, chat_id=chat_id, sender_id=sender_id)
+    if client_message_id:  # else it is in the content, as former releases stored it
+        message.client_message_id = client_message_id
+    return message

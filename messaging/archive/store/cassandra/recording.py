@@ -9,18 +9,18 @@ appears a moment later. A retry is later in the log than the message that it rep
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from messaging.archive.store.cassandra.reactions import ReactionKey, Runs
+from messaging.archive.store.cassandra.change_rows import CHANGE_STATEMENTS, add_change
 from messaging.archive.store.cassandra.schema import BUCKET_BITS
 from messaging.archive.store.cassandra.writes import Writes
-from rookery.v1.session_pb2 import Change as Reaction
-from rookery.v1.session_pb2 import Change as Receipt
-from rookery.v1.session_pb2 import Event, Message
+from messaging.archive.store.laws import DELETION, MARKS, check_change, key_text
+from rookery.v1.session_pb2 import Change, Event, Message
+from shared.contract.changes import kind_of
 from shared.contract.chats import direct_members
 from shared.contract.ids import MAX_ID
 from shared.drivers.cassandra import CassandraSession
 
-MAX_MESSAGE_BYTES = 1 << 20
-"""Of an encoded message: a sixteenth of a node's limit for one write, and far above the limit of a gateway."""
+MAX_EVENT_BYTES = 1 << 20
+"""Of an encoded message or change: a sixteenth of a node's limit for one write, far above the limit of a gateway."""
 
 MAX_KEY_BYTES = 65_000
 """Of a text in a row's key. Cassandra allows 65,535 bytes for the whole key, ids included."""
@@ -44,31 +44,37 @@ _SENDS = """
     SELECT chat_id, sender_id, client_message_id, message_id FROM sends_by_chat
     WHERE chat_id IN ? AND bucket = ? AND (sender_id, client_message_id) IN ?
 """
-_MESSAGE_OF_SEND = """
+_FIRST_OF_SEND = """
     SELECT message_id FROM sends_by_chat
     WHERE chat_id = ? AND bucket = ? AND sender_id = ? AND client_message_id = ?
 """
 _ADD_MESSAGE = """
-    INSERT INTO messages_by_chat (chat_id, bucket, message_id, sender_id, message) VALUES (?, ?, ?, ?, ?)
+    INSERT INTO messages_by_chat (chat_id, bucket, message_id, sender_id, client_message_id, message)
+    VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ?
+"""
+_CONTENT = "SELECT message FROM messages_by_chat WHERE chat_id = ? AND bucket = ? AND message_id = ?"
+_ADD_CLIENT_ID = """
+    INSERT INTO messages_by_chat (chat_id, bucket, message_id, client_message_id) VALUES (?, ?, ?, ?)
     USING TIMESTAMP ?
 """
-# If two archives record two messages of one send at the same moment, the older message wins.
+# If two archives record two events of one send at the same moment, the older event wins.
 _ADD_SEND = """
     INSERT INTO sends_by_chat (chat_id, bucket, sender_id, client_message_id, message_id) VALUES (?, ?, ?, ?, ?)
     USING TIMESTAMP ?
 """
 _ADD_BUCKET = "INSERT INTO buckets_by_chat (chat_id, bucket) VALUES (?, ?)"
 _CHANGE = "INSERT INTO chats_by_user (user_id, chat_id, changed_id) VALUES (?, ?, ?) USING TIMESTAMP ?"
-_NEWEST = "INSERT INTO chats_by_user (user_id, chat_id, newest_id, newest) VALUES (?, ?, ?, ?) USING TIMESTAMP ?"
+_NEWEST = "INSERT INTO chats_by_user (user_id, chat_id, newest_id) VALUES (?, ?, ?) USING TIMESTAMP ?"
 _NEWEST_CHANGE = """
-    INSERT INTO chats_by_user (user_id, chat_id, changed_id, newest_id, newest) VALUES (?, ?, ?, ?, ?)
-    USING TIMESTAMP ?
+    INSERT INTO chats_by_user (user_id, chat_id, changed_id, newest_id) VALUES (?, ?, ?, ?) USING TIMESTAMP ?
 """
+# A former release kept a copy of the newest message here.
+_EMPTY_NEWEST = "INSERT INTO chats_by_user (user_id, chat_id, newest) VALUES (?, ?, 0x) USING TIMESTAMP ?"
 _DELIVERED = "UPDATE chats_by_user USING TIMESTAMP ? SET delivered[?] = ? WHERE user_id = ? AND chat_id = ?"
 _READ = "UPDATE chats_by_user USING TIMESTAMP ? SET read[?] = ? WHERE user_id = ? AND chat_id = ?"
 
 Send = tuple[str, int, str]
-"""chat_id, sender_id, client_message_id: the same for a message and its retries."""
+"""chat_id, author's id, client id: the same for a message or a change and its retries."""
 
 
 class Batch:
@@ -77,35 +83,49 @@ class Batch:
     def __init__(self, events: Iterable[Event]) -> None:
         """Raises ValueError for an invalid event."""
         self.changed: dict[str, int] = {}  # by chat_id, the newest event's id
-        self.messages: dict[Send, Message] = {}  # of each send the first
-        self.runs = Runs()
+        self.sends: dict[Send, Event] = {}  # of each send the first
         self.marks: dict[tuple[str, int], tuple[int, int]] = {}  # by chat_id and user_id: delivered, read
+        self._without_client_id: list[Event] = []
         for event in events:
-            content: Message | Reaction | Receipt
             match event.WhichOneof("event"):
                 case "message":
-                    content = event.message
-                    self._add_message(content)
-                case "reaction":
-                    content = event.reaction
-                    _check_size("emoji", content.emoji)
-                    self.runs.add(event.event_id, content)
-                case "receipt":
-                    content = event.receipt
-                    key = content.chat_id, content.user_id
-                    delivered, read = self.marks.get(key, (0, 0))
-                    self.marks[key] = max(delivered, content.delivered_up_to), max(read, content.read_up_to)
+                    message = event.message
+                    if message.message_id < 1:
+                        raise ValueError(f"message_id must be 1 or more, not {message.message_id}")
+                    self._note_change(message.chat_id, event.event_id)
+                    self._add(event, message, message.sender_id, message.client_message_id)
+                case "change":
+                    self._note_change(event.change.chat_id, event.event_id)
+                    self._add_change(event, event.change)
                 case _:  # not stored
                     continue
-            self._note_change(content.chat_id, event.event_id)
 
-    def _add_message(self, message: Message) -> None:
-        if message.message_id < 1:
-            raise ValueError(f"message_id must be 1 or more, not {message.message_id}")
-        if message.ByteSize() > MAX_MESSAGE_BYTES:
-            raise ValueError(f"the message must have {MAX_MESSAGE_BYTES} bytes at most, not {message.ByteSize()}")
-        _check_size("client_message_id", message.client_message_id)
-        self.messages.setdefault((message.chat_id, message.sender_id, message.client_message_id), message)
+    @property
+    def events(self) -> Sequence[Event]:
+        """The events to write, without marks."""
+        return [*self.sends.values(), *self._without_client_id]
+
+    def _add_change(self, event: Event, change: Change) -> None:
+        kind = kind_of(change)
+        check_change(kind, change)
+        if kind is MARKS:
+            key, mark = (change.chat_id, change.actor_id), change.marked
+            delivered, read = self.marks.get(key, (0, 0))
+            self.marks[key] = max(delivered, mark.delivered_up_to), max(read, mark.read_up_to)
+            return
+        if kind is not None:
+            _check_size("the key", key_text(kind, change))
+        self._add(event, change, change.actor_id, change.client_change_id)
+
+    def _add(self, event: Event, content: Message | Change, author_id: int, client_id: str) -> None:
+        if content.ByteSize() > MAX_EVENT_BYTES:
+            name = event.WhichOneof("event")
+            raise ValueError(f"the {name} must have {MAX_EVENT_BYTES} bytes at most, not {content.ByteSize()}")
+        _check_size("the client id", client_id)
+        if client_id:
+            self.sends.setdefault((content.chat_id, author_id, client_id), event)
+        else:
+            self._without_client_id.append(event)
 
     def _note_change(self, chat_id: str, event_id: int) -> None:
         if event_id < 1:
@@ -117,11 +137,11 @@ class Batch:
             self.changed[chat_id] = event_id
 
     def send_reads(self) -> list[tuple[list[str], int, list[tuple[int, str]]]]:
-        """The reads that find the first messages of these sends: chats, a bucket, and sends in it."""
+        """The reads that find the first events of these sends: chats, a bucket, and sends in it."""
         wanted: dict[tuple[int, str], list[tuple[int, str]]] = {}  # by bucket and chat
-        for (chat_id, sender_id, client_message_id), message in self.messages.items():
-            for bucket in buckets_around(message.message_id):
-                wanted.setdefault((bucket, chat_id), []).append((sender_id, client_message_id))
+        for (chat_id, author_id, client_id), event in self.sends.items():
+            for bucket in buckets_around(event.event_id):
+                wanted.setdefault((bucket, chat_id), []).append((author_id, client_id))
         reads: list[tuple[list[str], int, list[tuple[int, str]]]] = []
         for (bucket, chat_id), sends in sorted(wanted.items()):
             for start in range(0, len(sends), KEYS_PER_READ):
@@ -135,20 +155,24 @@ class Batch:
         return reads
 
     def drop_retries(self, rows: Iterable[tuple[str, int, str, int]]) -> None:
-        """Drop the messages whose send has another message in the store. `rows` are the results of `send_reads`."""
-        for chat_id, sender_id, client_message_id, message_id in rows:
-            message = self.messages.get((chat_id, sender_id, client_message_id))
-            if message is not None and message.message_id != message_id:
-                del self.messages[chat_id, sender_id, client_message_id]
+        """Drop the events whose send has another event in the store. `rows` are the results of `send_reads`."""
+        for chat_id, author_id, client_id, event_id in rows:
+            event = self.sends.get((chat_id, author_id, client_id))
+            if event is not None and event.event_id != event_id:
+                del self.sends[chat_id, author_id, client_id]
+
+    def deletions(self) -> list[Change]:
+        """The deletions, retries included."""
+        return [event.change for event in self.events if event.HasField("change") and kind_of(event.change) is DELETION]
 
 
 def bucket_of(snowflake: int) -> int:
-    """The bucket of a message in its chat."""
+    """The bucket of a message or of a change in its chat."""
     return snowflake >> BUCKET_BITS
 
 
 def buckets_around(snowflake: int) -> set[int]:
-    """The buckets, at most 3, in which the first message of a send is searched that is retried with this id."""
+    """The buckets, at most 3, in which the first event of a send is searched that is retried with this id."""
     behind = max(snowflake - DEDUPE_BEHIND, 0)
     return {bucket_of(behind), bucket_of(snowflake), bucket_of(snowflake + DEDUPE_AHEAD)}
 
@@ -166,84 +190,109 @@ class ChatRecording:
         self._statements = statements
         self._cached_buckets: dict[tuple[str, int], None] = {}  # the latest written comes last
 
-    async def find_first(self, chat_id: str, sender_id: int, client_message_id: str, at: int) -> int | None:
-        """The id of a send's first message, within DEDUPE_BEHIND of the id `at`; None if there is none."""
-        statement = self._statements[_MESSAGE_OF_SEND]
+    async def find_first(self, chat_id: str, author_id: int, client_id: str, at: int) -> int | None:
+        """The id of a send's first event, within DEDUPE_BEHIND of the id `at`; None if there is none."""
+        statement = self._statements[_FIRST_OF_SEND]
         buckets = buckets_around(at)
         pages = await self._session.execute_all(
-            [(statement, (chat_id, bucket, sender_id, client_message_id)) for bucket in buckets]
+            [(statement, (chat_id, bucket, author_id, client_id)) for bucket in buckets]
         )
-        return min((message_id for rows in pages for (message_id,) in rows), default=None)
+        return min((event_id for rows in pages for (event_id,) in rows), default=None)
 
     async def record(self, events: Sequence[Event]) -> None:
         """Write the events. Raises ValueError, and writes nothing, for an invalid event."""
         batch = Batch(events)
-        await self._read(batch)
         writes = Writes()
-        buckets = self._add_messages(writes, batch)
-        for statement, key, parameters in batch.runs.changes():
-            writes.add(("bucket", key.chat_id, key.bucket), self._statements[statement], parameters)
+        await self._read(batch, writes)
+        buckets = self._add_events(writes, batch)
         self._change_chats(writes, batch)
         await self._session.execute_all(await writes.requests())
         self._remember(buckets)
 
-    async def _read(self, batch: Batch) -> None:
-        """Drop from the batch the messages that are stored already, and load the current runs of its reactions."""
-        sends = batch.send_reads()
-        reactions = batch.runs.reads()
-        work: list[tuple[Any, Sequence[Any]]] = [(self._statements[_SENDS], read) for read in sends]
-        work += [(self._statements[Runs.READ], read) for read in reactions]
-        if not work:
+    async def _read(self, batch: Batch, writes: Writes) -> None:
+        """Drop from the batch the events that are stored already. Take the client id out of a message that a former
+        release stored, before its deletion empties it."""
+        sends = [(self._statements[_SENDS], read) for read in batch.send_reads()]
+        targets = [
+            (deletion.chat_id, bucket_of(deletion.target_id), deletion.target_id) for deletion in batch.deletions()
+        ]
+        if not sends and not targets:
             return
+        work: list[tuple[Any, Sequence[Any]]] = [*sends, *((self._statements[_CONTENT], each) for each in targets)]
         results = await self._session.execute_all(work)
         for rows in results[: len(sends)]:
             batch.drop_retries(rows)
-        for (chat_id, bucket, _), rows in zip(reactions, results[len(sends) :], strict=True):
-            for message_id, emoji, user_id, first_id in rows:
-                batch.runs.begin(ReactionKey(chat_id, bucket, message_id, emoji, user_id), first_id)
+        for (chat_id, bucket, message_id), rows in zip(targets, results[len(sends) :], strict=True):
+            for (content,) in rows:
+                if client_id := Message.FromString(content or b"").client_message_id:
+                    row = chat_id, bucket, message_id, client_id, message_id
+                    writes.add(("bucket", chat_id, bucket), self._statements[_ADD_CLIENT_ID], row)
 
-    def _add_messages(self, writes: Writes, batch: Batch) -> set[tuple[str, int]]:
-        """Write the messages; returns their buckets."""
-        add_message, add_send = self._statements[_ADD_MESSAGE], self._statements[_ADD_SEND]
+    def _add_events(self, writes: Writes, batch: Batch) -> set[tuple[str, int]]:
+        """Write the messages and the changes; returns the buckets of the messages."""
         buckets: set[tuple[str, int]] = set()
-        for (chat_id, sender_id, client_message_id), message in batch.messages.items():
-            message_id = message.message_id
-            bucket = bucket_of(message_id)
-            buckets.add((chat_id, bucket))
-            partition = "bucket", chat_id, bucket
-            row = chat_id, bucket, message_id, sender_id, message.SerializeToString(), message_id
-            writes.add(partition, add_message, row, size=len(row[4]))
-            send = chat_id, bucket, sender_id, client_message_id, message_id, MAX_ID - message_id
-            writes.add(partition, add_send, send)
+        for event in batch.events:
+            if event.HasField("change"):
+                change = event.change
+                add_change(writes, self._statements, event)
+                self._add_send(writes, change.chat_id, change.actor_id, change.client_change_id, event.event_id)
+            else:
+                buckets.add(self._add_message(writes, event.message))
         for chat_id, bucket in buckets:
             if (chat_id, bucket) not in self._cached_buckets:
                 writes.add(("chat", chat_id), self._statements[_ADD_BUCKET], (chat_id, bucket))
         return buckets
 
+    def _add_message(self, writes: Writes, message: Message) -> tuple[str, int]:
+        """Write the message; returns its bucket."""
+        chat_id, sender_id, client_id, message_id = (
+            message.chat_id,
+            message.sender_id,
+            message.client_message_id,
+            message.message_id,
+        )
+        bucket = bucket_of(message_id)
+        stored = Message()
+        stored.CopyFrom(message)
+        stored.ClearField("client_message_id")
+        content = stored.SerializeToString()
+        row = chat_id, bucket, message_id, sender_id, client_id, content, message_id
+        writes.add(("bucket", chat_id, bucket), self._statements[_ADD_MESSAGE], row, size=len(content))
+        self._add_send(writes, chat_id, sender_id, client_id, message_id)
+        return chat_id, bucket
+
+    def _add_send(self, writes: Writes, chat_id: str, author_id: int, client_id: str, event_id: int) -> None:
+        if client_id:
+            bucket = bucket_of(event_id)
+            send = chat_id, bucket, author_id, client_id, event_id, MAX_ID - event_id
+            writes.add(("bucket", chat_id, bucket), self._statements[_ADD_SEND], send)
+
     def _change_chats(self, writes: Writes, batch: Batch) -> None:
         """Write the rows of both members in the list of chats."""
-        newest: dict[str, Message] = {}
-        for message in batch.messages.values():
-            if message.chat_id not in newest or message.message_id > newest[message.chat_id].message_id:
-                newest[message.chat_id] = message
+        newest: dict[str, int] = {}
+        for event in batch.events:
+            if event.HasField("message"):
+                chat_id = event.message.chat_id
+                newest[chat_id] = max(newest.get(chat_id, 0), event.message.message_id)
         for chat_id, changed_id in batch.changed.items():
-            newest_id, content = 0, b""
-            if chat_id in newest:
-                newest_id, content = newest[chat_id].message_id, newest[chat_id].SerializeToString()
+            newest_id = newest.get(chat_id)
             for member in direct_members(chat_id) or ():
                 if newest_id == changed_id:  # the usual case: one row in place of two
-                    both = member, chat_id, changed_id, newest_id, content, changed_id
-                    writes.add(member, self._statements[_NEWEST_CHANGE], both, size=len(content))
+                    row = member, chat_id, changed_id, newest_id, changed_id
+                    writes.add(member, self._statements[_NEWEST_CHANGE], row)
                     continue
                 writes.add(member, self._statements[_CHANGE], (member, chat_id, changed_id, changed_id))
                 if newest_id:
-                    row = member, chat_id, newest_id, content, newest_id
-                    writes.add(member, self._statements[_NEWEST], row, size=len(content))
+                    writes.add(member, self._statements[_NEWEST], (member, chat_id, newest_id, newest_id))
+        for deletion in batch.deletions():
+            chat_id = deletion.chat_id
+            for member in direct_members(chat_id) or ():
+                writes.add(member, self._statements[_EMPTY_NEWEST], (member, chat_id, batch.changed[chat_id]))
         for (chat_id, user_id), (delivered, read) in batch.marks.items():
             for member in direct_members(chat_id) or ():
                 if read:
                     writes.add(member, self._statements[_READ], (read, user_id, read, member, chat_id))
-                if delivered or not read:  # a receipt without marks stores a mark of 0
+                if delivered or not read:  # a change without marks stores a mark of 0
                     mark = delivered, user_id, delivered, member, chat_id
                     writes.add(member, self._statements[_DELIVERED], mark)
 
@@ -256,9 +305,9 @@ class ChatRecording:
 
 
 _STATEMENTS = (
-    *(_SENDS, _MESSAGE_OF_SEND, _ADD_MESSAGE, _ADD_SEND, _ADD_BUCKET),
-    *(_CHANGE, _NEWEST, _NEWEST_CHANGE, _DELIVERED, _READ),
-    *(Runs.READ, Runs.SET, Runs.UNSET),
+    *(_SENDS, _FIRST_OF_SEND, _CONTENT, _ADD_MESSAGE, _ADD_CLIENT_ID, _ADD_SEND, _ADD_BUCKET),
+    *(_CHANGE, _NEWEST, _NEWEST_CHANGE, _EMPTY_NEWEST, _DELIVERED, _READ),
+    *CHANGE_STATEMENTS,
 )
 
 

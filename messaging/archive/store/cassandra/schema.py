@@ -1,8 +1,9 @@
 """The tables of the chat store on Cassandra.
 
 A snowflake is the timestamp of nearly every write (`USING TIMESTAMP`): of two writes that of the newer event wins in
-any order of arrival, so events can be recorded again in any order. Consequence: to delete such a row by hand, give the
-DELETE a timestamp above its event's id; and leave the node's `maximum_timestamp` guardrails off.
+any order of arrival, so events can be recorded again in any order. Where that of the older one wins, the timestamp is
+MAX_ID less the snowflake. Consequence: to delete such a row by hand, give the DELETE a timestamp above its event's id;
+and leave the node's `maximum_timestamp` guardrails off.
 """
 
 BUCKET_BITS = 52
@@ -46,5 +47,31 @@ CHATS_SCHEMA = (
         delivered map<bigint, bigint>, read map<bigint, bigint>,
         PRIMARY KEY (user_id, chat_id)
     ) WITH compaction = {'class': 'LeveledCompactionStrategy'}
+    """,
+)
+
+CHANGES_SCHEMA = (
+    # The row of a message has its client id beside the message, so that it stays when a deletion empties the message.
+    "ALTER TABLE messages_by_chat ADD IF NOT EXISTS client_message_id text",
+    # The log of changes. A change that no deletion may remove is here, and others are in changes_by_target.
+    """
+    CREATE TABLE IF NOT EXISTS changes_by_chat (
+        chat_id text, bucket int, event_id bigint, target_id bigint, change blob,
+        PRIMARY KEY ((chat_id, bucket), event_id)
+    )
+    """,
+    # Of one target, so that a deletion removes all of them by one range, whether they are recorded before or after it.
+    """
+    CREATE TABLE IF NOT EXISTS changes_by_target (
+        chat_id text, bucket int, target_id bigint, event_id bigint, change blob,
+        PRIMARY KEY ((chat_id, bucket), target_id, event_id)
+    )
+    """,
+    # The changes that are current, by their keys. The bucket is that of the target.
+    """
+    CREATE TABLE IF NOT EXISTS state_by_chat (
+        chat_id text, bucket int, target_id bigint, kind int, key text, event_id bigint, change blob,
+        PRIMARY KEY ((chat_id, bucket), target_id, kind, key)
+    )
     """,
 )

@@ -10,8 +10,7 @@ from typing import Any
 from messaging.archive.store.cassandra.history import HISTORY_STATEMENTS, History
 from messaging.archive.store.cassandra.recording import ChatRecording, prepare_recording
 from messaging.archive.store.protocol import ChatCursor, Page
-from rookery.v1.archive_pb2 import CHAT_KIND_DIRECT, Chat, HistoryMessage
-from rookery.v1.session_pb2 import Change as Receipt
+from rookery.v1.archive_pb2 import CHAT_KIND_DIRECT, Chat, HistoryMessage, Mark
 from rookery.v1.session_pb2 import Event, Message
 from shared.contract.chats import direct_members
 from shared.contract.ids import MAX_ID, first_id_at, time_of, wall_clock_ms
@@ -22,7 +21,7 @@ _CHANGED_CHATS = (
     "SELECT chat_id, changed_id, newest_id FROM chats_by_user WHERE user_id = ? AND changed_id >= ? ALLOW FILTERING"
 )
 _CHATS = """
-    SELECT chat_id, changed_id, newest_id, newest, delivered, read FROM chats_by_user
+    SELECT chat_id, changed_id, newest_id, delivered, read FROM chats_by_user
     WHERE user_id = ? AND chat_id IN ?
 """
 
@@ -76,12 +75,11 @@ class CassandraChats:
     async def get_message(self, chat_id: str, message_id: int) -> HistoryMessage | None:
         return await self._history.message(chat_id, message_id)
 
-    async def find_message(self, chat_id: str, sender_id: int, client_message_id: str) -> Message | None:
+    async def find_sent(self, chat_id: str, author_id: int, client_id: str) -> Event | None:
         """As in the protocol. Found up to DEDUPE_BEHIND ago; in the same bucket, at any distance."""
         now = first_id_at(wall_clock_ms())
-        message_id = await self._recording.find_first(chat_id, sender_id, client_message_id, now)
-        found = None if message_id is None else await self._history.message(chat_id, message_id)
-        return None if found is None else found.message
+        event_id = await self._recording.find_first(chat_id, author_id, client_id, now)
+        return None if event_id is None else await self._history.event(chat_id, author_id, client_id, event_id)
 
     async def _chats(self, user_id: int, owner_id: int, chat_ids: Sequence[str]) -> list[Chat]:
         """The chats in this order, as the user sees them, read from the owner's rows."""
@@ -89,18 +87,20 @@ class CassandraChats:
             return []
         rows = await self._session.execute(self._statements[_CHATS], (owner_id, chat_ids))
         by_id = {row[0]: row for row in rows}
-        chats = [_chat(*by_id[chat_id]) for chat_id in chat_ids if chat_id in by_id]
-        await self._count_unread(user_id, chats)
+        newest_ids = {chat_id: newest_id for chat_id, _, newest_id, *_ in rows if newest_id is not None}
+        newest = await self._history.newest(newest_ids.items())
+        chats = [_chat(*by_id[chat_id], newest.get(chat_id)) for chat_id in chat_ids if chat_id in by_id]
+        await self._count_unread(user_id, chats, newest_ids)
         return chats
 
-    async def _count_unread(self, user_id: int, chats: Iterable[Chat]) -> None:
+    async def _count_unread(self, user_id: int, chats: Iterable[Chat], newest_ids: Mapping[str, int]) -> None:
         unread: list[tuple[Chat, int]] = []
         for chat in chats:
-            read_up_to = next((mark.read_up_to for mark in chat.receipts if mark.user_id == user_id), 0)
-            if chat.HasField("newest") and chat.newest.message_id > read_up_to:
+            read_up_to = next((mark.read_up_to for mark in chat.marks if mark.user_id == user_id), 0)
+            if newest_ids.get(chat.chat_id, 0) > read_up_to:
                 unread.append((chat, read_up_to))
         counts = await self._history.count_of_others(
-            user_id, [(chat.chat_id, mark, chat.newest.message_id) for chat, mark in unread]
+            user_id, [(chat.chat_id, mark, newest_ids[chat.chat_id]) for chat, mark in unread]
         )
         for (chat, _), count in zip(unread, counts, strict=True):
             chat.unread = count
@@ -118,9 +118,9 @@ def _chat(
     chat_id: str,
     changed_id: int,
     newest_id: int | None,
-    newest: bytes | None,
     delivered: Mapping[int, int] | None,
     read: Mapping[int, int] | None,
+    newest: Message | None,
 ) -> Chat:
     """The chat, without its count of unread messages."""
     delivered, read = delivered or {}, read or {}
@@ -128,9 +128,9 @@ def _chat(
         chat_id=chat_id,
         kind=CHAT_KIND_DIRECT,
         member_ids=direct_members(chat_id),
-        newest=None if newest is None else Message.FromString(newest),
-        receipts=[
-            Receipt(chat_id=chat_id, user_id=user, delivered_up_to=delivered.get(user, 0), read_up_to=read.get(user, 0))
+        newest=newest,
+        marks=[
+            Mark(user_id=user, delivered_up_to=delivered.get(user, 0), read_up_to=read.get(user, 0))
             for user in sorted({*delivered, *read})
         ],
         changed_at_ms=time_of(changed_id),

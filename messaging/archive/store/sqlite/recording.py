@@ -1,14 +1,14 @@
 """Recording of events in SQLite: each table is written once per batch. Runs in the writer's thread.
 
-The tables are defined in `store`.
+The tables are defined in `schema`.
 """
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence, Set
 
-from rookery.v1.session_pb2 import Change as Reaction
-from rookery.v1.session_pb2 import Change as Receipt
-from rookery.v1.session_pb2 import Event, Message
+from messaging.archive.store.laws import DELETION, MARKS, check_change, key_text
+from rookery.v1.session_pb2 import Change, Event, Message
+from shared.contract.changes import kind_of
 from shared.contract.chats import direct_members
 from shared.contract.ids import time_of
 
@@ -20,10 +20,32 @@ _CHANGE_CHAT = """
     ON CONFLICT (chat_id) DO UPDATE SET changed_ms = max(changed_ms, excluded.changed_ms)
     RETURNING chat, listed
 """
-_ADD_MESSAGES = "INSERT OR IGNORE INTO messages VALUES "
-_UNSET_REACTION = "DELETE FROM reactions WHERE chat = ? AND message_id = ? AND emoji = ? AND user_id = ?"
-_MOVE_RECEIPT = """
-    INSERT INTO receipts VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET
+_ADD_EVENTS = "INSERT INTO events (event_id, chat, author_id, client_id, content, target_id) VALUES "
+# A row without author waits for its message, of which the deletion is recorded already.
+_UNLESS_KNOWN = """
+    ON CONFLICT (event_id) DO UPDATE SET
+        chat = excluded.chat, author_id = excluded.author_id, client_id = excluded.client_id,
+        content = CASE WHEN chat = excluded.chat THEN content ELSE excluded.content END
+    WHERE author_id = 0 AND NOT EXISTS (
+        SELECT 1 FROM events AS sent WHERE sent.chat = excluded.chat AND sent.author_id = excluded.author_id
+        AND sent.client_id = excluded.client_id AND sent.client_id <> ''
+    )
+    ON CONFLICT DO NOTHING
+"""
+_ADD_CHANGE = _ADD_EVENTS + "(?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+_IS_DELETED = "SELECT 1 FROM state WHERE chat = ? AND target_id = ? AND kind = ?"
+_SET_STATE = """
+    INSERT INTO state VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET event_id = excluded.event_id, change = excluded.change
+"""
+_IF_NEWER = " WHERE excluded.event_id > event_id"
+_IF_OLDER = " WHERE excluded.event_id < event_id"
+_REMOVE_STATE = "DELETE FROM state WHERE chat = ? AND target_id = ?"
+_REMOVE_CHANGES = "UPDATE events SET content = x'' WHERE target_id = ? AND chat = ? AND event_id <> ?"
+_REMOVE_MESSAGE = "UPDATE events SET content = x'' WHERE event_id = ? AND chat = ? AND target_id IS NULL"
+_AWAIT_MESSAGE = _ADD_EVENTS + "(?, ?, 0, '', x'', NULL) ON CONFLICT DO NOTHING"
+_RAISE_MARKS = """
+    INSERT INTO marks VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET
     delivered_up_to = max(delivered_up_to, excluded.delivered_up_to),
     read_up_to = max(read_up_to, excluded.read_up_to)
 """
@@ -33,21 +55,27 @@ def record(connection: sqlite3.Connection, events: Iterable[Event]) -> None:
     """Write the events, and the row of each chat once. Raises ValueError for an invalid event."""
     changed: dict[str, int] = {}  # by chat_id, the newest event's id
     messages: list[Message] = []
-    reactions: list[tuple[int, Reaction]] = []
-    receipts: list[Receipt] = []
+    changes: list[Event] = []
+    marks: list[Change] = []
+    sends: set[tuple[str, int, str]] = set()  # of the changes, which are written after the messages
     for event in events:
         event_id = event.event_id
-        content: Message | Reaction | Receipt
+        content: Message | Change
         match event.WhichOneof("event"):
             case "message":
                 content = event.message
-                messages.append(content)
-            case "reaction":
-                content = event.reaction
-                reactions.append((event_id, content))
-            case "receipt":
-                content = event.receipt
-                receipts.append(content)
+                if (content.chat_id, content.sender_id, content.client_message_id) not in sends:
+                    messages.append(content)
+            case "change":
+                content = event.change
+                kind = kind_of(content)
+                check_change(kind, content)
+                if kind is MARKS:
+                    marks.append(content)
+                else:
+                    changes.append(event)
+                    if content.client_change_id:
+                        sends.add((content.chat_id, content.actor_id, content.client_change_id))
             case _:  # not stored
                 continue
         if event_id < 1:
@@ -56,8 +84,9 @@ def record(connection: sqlite3.Connection, events: Iterable[Event]) -> None:
         changed[chat_id] = max(changed.get(chat_id, 0), event_id)
     chats = _change_chats(connection, changed, listed={message.chat_id for message in messages})
     _add_messages(connection, chats, messages)
-    _set_reactions(connection, chats, reactions)
-    _move_receipts(connection, chats, receipts)
+    for event in changes:
+        _add_change(connection, chats[event.change.chat_id], event)
+    _raise_marks(connection, chats, marks)
 
 
 def _change_chats(connection: sqlite3.Connection, changed: Mapping[str, int], *, listed: Set[str]) -> dict[str, int]:
@@ -91,25 +120,40 @@ def _add_messages(connection: sqlite3.Connection, chats: Mapping[str, int], mess
                 message.client_message_id,
                 message.SerializeToString(),
             )
-        connection.execute(_ADD_MESSAGES + ", ".join(["(?, ?, ?, ?, ?)"] * len(some)), values)
+        rows = ", ".join(["(?, ?, ?, ?, ?, NULL)"] * len(some))
+        connection.execute(_ADD_EVENTS + rows + _UNLESS_KNOWN, values)
 
 
-def _set_reactions(
-    connection: sqlite3.Connection, chats: Mapping[str, int], reactions: Sequence[tuple[int, Reaction]]
-) -> None:
-    """A reaction that is set again keeps its first event, so that a replay changes nothing."""
-    for event_id, reaction in reactions:
-        key = chats[reaction.chat_id], reaction.message_id, reaction.emoji, reaction.user_id
-        if reaction.set:
-            connection.execute("INSERT OR IGNORE INTO reactions VALUES (?, ?, ?, ?, ?)", (*key, event_id))
-        else:
-            connection.execute(_UNSET_REACTION, key)
+def _add_change(connection: sqlite3.Connection, chat: int, event: Event) -> None:
+    """Add the change to the log, and apply it to the state. One that is in the log already has been applied."""
+    event_id, change = event.event_id, event.change
+    kind, target_id = kind_of(change), change.target_id
+    is_deleted = connection.execute(_IS_DELETED, (chat, target_id, DELETION.number)).fetchone()
+    content = b"" if is_deleted and kind is not DELETION else change.SerializeToString()
+    row = event_id, chat, change.actor_id, change.client_change_id, content, target_id
+    if not connection.execute(_ADD_CHANGE, row).rowcount or kind is None or not content:
+        return
+    current = chat, target_id, kind.number, key_text(kind, change), event_id, content
+    if kind is not DELETION:
+        connection.execute(_SET_STATE + _IF_NEWER, current)
+        return
+    if not is_deleted:
+        _remove_contents(connection, chat, target_id, event_id)
+    connection.execute(_SET_STATE + _IF_OLDER, current)
 
 
-def _move_receipts(connection: sqlite3.Connection, chats: Mapping[str, int], receipts: Sequence[Receipt]) -> None:
+def _remove_contents(connection: sqlite3.Connection, chat: int, target_id: int, deletion_id: int) -> None:
+    """Remove the content of a message, its state, and the content of its changes."""
+    connection.execute(_REMOVE_STATE, (chat, target_id))
+    connection.execute(_REMOVE_CHANGES, (target_id, chat, deletion_id))
+    if not connection.execute(_REMOVE_MESSAGE, (target_id, chat)).rowcount:
+        connection.execute(_AWAIT_MESSAGE, (target_id, chat))
+
+
+def _raise_marks(connection: sqlite3.Connection, chats: Mapping[str, int], changes: Sequence[Change]) -> None:
     marks: dict[tuple[int, int], tuple[int, int]] = {}
-    for receipt in receipts:
-        key = chats[receipt.chat_id], receipt.user_id
+    for change in changes:
+        key, mark = (chats[change.chat_id], change.actor_id), change.marked
         delivered, read = marks.get(key, (0, 0))
-        marks[key] = max(delivered, receipt.delivered_up_to), max(read, receipt.read_up_to)
-    connection.executemany(_MOVE_RECEIPT, [(*key, *mark) for key, mark in marks.items()])
+        marks[key] = max(delivered, mark.delivered_up_to), max(read, mark.read_up_to)
+    connection.executemany(_RAISE_MARKS, [(*key, *mark) for key, mark in marks.items()])

@@ -1,4 +1,4 @@
-"""The chat store on SQLite: chats, history, reactions and receipts in a file of their own.
+"""The chat store on SQLite: chats, messages, changes and marks in a file of their own.
 
 Events and the offsets up to which the log is recorded are one transaction, so events that a crash or a power loss
 undoes are recorded again from the log.
@@ -10,17 +10,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from messaging.archive.store.protocol import (
-    MAX_PAGE_REACTIONS,
+    MAX_PAGE_CHANGES,
     UNREAD_LIMIT,
     UNREAD_SCAN,
     ChatCursor,
     Page,
-    with_reactions,
+    with_changes,
 )
 from messaging.archive.store.sqlite.recording import record
-from rookery.v1.archive_pb2 import CHAT_KIND_DIRECT, Chat, HistoryMessage
-from rookery.v1.session_pb2 import Change as Receipt
-from rookery.v1.session_pb2 import Event, Message
+from messaging.archive.store.sqlite.schema import MIGRATIONS
+from rookery.v1.archive_pb2 import CHAT_KIND_DIRECT, Chat, HistoryMessage, Mark
+from rookery.v1.session_pb2 import Change, Event, Message
 from shared.contract.chats import direct_members
 from shared.contract.ids import MAX_ID
 from shared.drivers.sqlite import Database, open_database
@@ -28,47 +28,6 @@ from shared.drivers.sqlite import Database, open_database
 _CHECKPOINT_PAGES = 4_000
 """Pages (16 MB) in the write-ahead log before a checkpoint: 4 times SQLite's default, so that a page that is written
 often is copied less often. Measured: 10 % less CPU per message."""
-
-MIGRATIONS = (
-    """
-    CREATE TABLE chats (
-        chat INTEGER PRIMARY KEY, -- in place of chat_id in the other tables, at an eighth of its size
-        chat_id TEXT NOT NULL UNIQUE,
-        changed_ms INTEGER NOT NULL,
-        listed INTEGER NOT NULL DEFAULT 0 -- whether it is in its members' lists
-    );
-    CREATE TABLE chats_by_user (
-        user_id INTEGER NOT NULL,
-        chat INTEGER NOT NULL,
-        PRIMARY KEY (user_id, chat)
-    ) WITHOUT ROWID;
-    CREATE TABLE messages (
-        message_id INTEGER PRIMARY KEY, -- rising, so that new messages of all chats share the last pages
-        chat INTEGER NOT NULL,
-        sender_id INTEGER NOT NULL,
-        client_message_id TEXT NOT NULL,
-        message BLOB NOT NULL
-    );
-    CREATE INDEX messages_by_chat ON messages (chat);
-    CREATE UNIQUE INDEX messages_by_send ON messages (chat, sender_id, client_message_id);
-    CREATE TABLE reactions (
-        chat INTEGER NOT NULL,
-        message_id INTEGER NOT NULL,
-        emoji TEXT NOT NULL,
-        user_id INTEGER NOT NULL,
-        event_id INTEGER NOT NULL,
-        PRIMARY KEY (chat, message_id, emoji, user_id)
-    ) WITHOUT ROWID;
-    CREATE TABLE receipts (
-        chat INTEGER NOT NULL,
-        user_id INTEGER NOT NULL,
-        delivered_up_to INTEGER NOT NULL,
-        read_up_to INTEGER NOT NULL,
-        PRIMARY KEY (chat, user_id)
-    ) WITHOUT ROWID;
-    CREATE TABLE recorded (partition INTEGER PRIMARY KEY, offset INTEGER NOT NULL)
-    """,
-)
 
 _LIST_CHATS = """
     SELECT chats.chat, chat_id, changed_ms FROM chats_by_user JOIN chats USING (chat)
@@ -78,20 +37,26 @@ _LIST_CHATS = """
 _COUNT_UNREAD = """
     SELECT count(*) FROM (
         SELECT 1 FROM (
-            SELECT sender_id FROM messages WHERE chat = ? AND message_id > ? ORDER BY message_id DESC LIMIT ?
-        ) WHERE sender_id <> ? LIMIT ?
+            SELECT author_id FROM events
+            WHERE chat = ? AND target_id IS NULL AND event_id > ? AND length(content) > 0
+            ORDER BY event_id DESC LIMIT ?
+        ) WHERE author_id <> ? LIMIT ?
     )
 """
-_MESSAGES_BEFORE = "SELECT message FROM messages WHERE chat = ? AND message_id < ? ORDER BY message_id DESC LIMIT ?"
-_MESSAGES_AFTER = "SELECT message FROM messages WHERE chat = ? AND message_id > ? ORDER BY message_id LIMIT ?"
-_MESSAGE_OF_SEND = "SELECT message FROM messages WHERE chat = ? AND sender_id = ? AND client_message_id = ?"
-_FROM_ON = "SELECT 1 FROM messages WHERE chat = ? AND message_id >= ? LIMIT 1"
-_UP_TO = "SELECT 1 FROM messages WHERE chat = ? AND message_id <= ? LIMIT 1"
-_REACTIONS = """
-    SELECT message_id, emoji, user_id FROM (
-        SELECT * FROM reactions WHERE chat = ? AND message_id BETWEEN ? AND ? LIMIT ?
-    ) ORDER BY event_id
+_MESSAGES = """
+    SELECT event_id, author_id, client_id, content FROM events WHERE chat = ? AND target_id IS NULL AND author_id <> 0
 """
+_MESSAGES_BEFORE = _MESSAGES + "AND event_id < ? ORDER BY event_id DESC LIMIT ?"
+_MESSAGES_AFTER = _MESSAGES + "AND event_id > ? ORDER BY event_id LIMIT ?"
+_FROM_ON = _MESSAGES + "AND event_id >= ? LIMIT 1"
+_UP_TO = _MESSAGES + "AND event_id <= ? LIMIT 1"
+_MESSAGE = _MESSAGES + "AND event_id = ?"
+_NEWEST = _MESSAGES + "ORDER BY event_id DESC LIMIT 1"
+_SENT = """
+    SELECT event_id, author_id, client_id, content, target_id FROM events
+    WHERE chat = ? AND author_id = ? AND client_id = ? AND client_id <> ''
+"""
+_STATE = "SELECT target_id, event_id, change FROM state WHERE chat = ? AND target_id BETWEEN ? AND ? LIMIT ?"
 
 
 class SqliteChats:
@@ -132,38 +97,37 @@ class SqliteChats:
     async def messages_before(self, chat_id: str, before_id: int, limit: int) -> Page:
         def read(connection: sqlite3.Connection) -> Page:
             chat = _number(connection, chat_id)
-            newest_first = _messages(connection, _MESSAGES_BEFORE, chat, before_id, limit + 1)
-            has_newer = _exists(connection, _FROM_ON, chat, before_id)
+            newest_first = _messages(connection, chat_id, _MESSAGES_BEFORE, chat, before_id, limit + 1)
+            has_newer = bool(_messages(connection, chat_id, _FROM_ON, chat, before_id))
             messages = newest_first[:limit][::-1]
-            return Page(_with_reactions(connection, chat, messages), len(newest_first) > limit, has_newer)
+            return Page(_with_changes(connection, chat, messages), len(newest_first) > limit, has_newer)
 
         return await self._database.read(read)
 
     async def messages_after(self, chat_id: str, after_id: int, limit: int) -> Page:
         def read(connection: sqlite3.Connection) -> Page:
             chat = _number(connection, chat_id)
-            messages = _messages(connection, _MESSAGES_AFTER, chat, after_id, limit + 1)
-            has_older = _exists(connection, _UP_TO, chat, after_id)
-            return Page(_with_reactions(connection, chat, messages[:limit]), has_older, len(messages) > limit)
+            messages = _messages(connection, chat_id, _MESSAGES_AFTER, chat, after_id, limit + 1)
+            has_older = bool(_messages(connection, chat_id, _UP_TO, chat, after_id))
+            return Page(_with_changes(connection, chat, messages[:limit]), has_older, len(messages) > limit)
 
         return await self._database.read(read)
 
     async def get_message(self, chat_id: str, message_id: int) -> HistoryMessage | None:
         def read(connection: sqlite3.Connection) -> HistoryMessage | None:
             chat = _number(connection, chat_id)
-            query = "SELECT message FROM messages WHERE message_id = ? AND chat = ?"
-            row = connection.execute(query, (message_id, chat)).fetchone()
-            return None if row is None else _with_reactions(connection, chat, [Message.FromString(row[0])])[0]
+            found = _with_changes(connection, chat, _messages(connection, chat_id, _MESSAGE, chat, message_id))
+            return found[0] if found else None
 
         return await self._database.read(read)
 
-    async def find_message(self, chat_id: str, sender_id: int, client_message_id: str) -> Message | None:
+    async def find_sent(self, chat_id: str, author_id: int, client_id: str) -> Event | None:
         """As in the protocol. Found at any distance."""
 
-        def read(connection: sqlite3.Connection) -> Message | None:
-            send = _number(connection, chat_id), sender_id, client_message_id
-            row = connection.execute(_MESSAGE_OF_SEND, send).fetchone()
-            return None if row is None else Message.FromString(row[0])
+        def read(connection: sqlite3.Connection) -> Event | None:
+            sent = _number(connection, chat_id), author_id, client_id
+            row = connection.execute(_SENT, sent).fetchone()
+            return None if row is None else _event(chat_id, *row)
 
         return await self._database.read(read)
 
@@ -181,23 +145,22 @@ async def open_sqlite_chats(path: Path) -> AsyncIterator[SqliteChats]:
 
 def _chat(connection: sqlite3.Connection, user_id: int, chat: int, chat_id: str, changed_ms: int) -> Chat:
     """The chat as the user sees it."""
-    query = "SELECT user_id, delivered_up_to, read_up_to FROM receipts WHERE chat = ? ORDER BY user_id"
-    receipts = [
-        Receipt(chat_id=chat_id, user_id=member, delivered_up_to=delivered, read_up_to=read)
+    query = "SELECT user_id, delivered_up_to, read_up_to FROM marks WHERE chat = ? ORDER BY user_id"
+    marks = [
+        Mark(user_id=member, delivered_up_to=delivered, read_up_to=read)
         for member, delivered, read in connection.execute(query, (chat,))
     ]
-    read_up_to = next((receipt.read_up_to for receipt in receipts if receipt.user_id == user_id), 0)
+    read_up_to = next((mark.read_up_to for mark in marks if mark.user_id == user_id), 0)
     bounds = (chat, read_up_to, UNREAD_SCAN, user_id, UNREAD_LIMIT)
     (unread,) = connection.execute(_COUNT_UNREAD, bounds).fetchone()
-    query = "SELECT message FROM messages WHERE chat = ? ORDER BY message_id DESC LIMIT 1"
-    newest = connection.execute(query, (chat,)).fetchone()
+    newest = _messages(connection, chat_id, _NEWEST, chat)
     return Chat(
         chat_id=chat_id,
         kind=CHAT_KIND_DIRECT,
         member_ids=direct_members(chat_id),
-        newest=None if newest is None else Message.FromString(newest[0]),
+        newest=newest[0] if newest else None,
         unread=unread,
-        receipts=receipts,
+        marks=marks,
         changed_at_ms=changed_ms,
     )
 
@@ -208,17 +171,30 @@ def _number(connection: sqlite3.Connection, chat_id: str) -> int:
     return 0 if row is None else row[0]
 
 
-def _messages(connection: sqlite3.Connection, query: str, chat: int, anchor: int, limit: int) -> list[Message]:
-    return [Message.FromString(message) for (message,) in connection.execute(query, (chat, anchor, limit))]
+def _messages(connection: sqlite3.Connection, chat_id: str, query: str, *values: int) -> list[Message]:
+    return [_message(chat_id, *row) for row in connection.execute(query, values)]
 
 
-def _exists(connection: sqlite3.Connection, query: str, chat: int, anchor: int) -> bool:
-    return connection.execute(query, (chat, anchor)).fetchone() is not None
+def _message(chat_id: str, message_id: int, sender_id: int, client_id: str, content: bytes) -> Message:
+    """The message; a stub if its content is gone."""
+    if content:
+        return Message.FromString(content)
+    return Message(message_id=message_id, chat_id=chat_id, sender_id=sender_id, client_message_id=client_id)
 
 
-def _with_reactions(connection: sqlite3.Connection, chat: int, messages: Sequence[Message]) -> list[HistoryMessage]:
-    """The messages, oldest first, with their reactions in the order in which they were set."""
+def _event(chat_id: str, event_id: int, author_id: int, client_id: str, content: bytes, target_id: int | None) -> Event:
+    """The event of a message or a change; without body if its content is gone."""
+    if target_id is None:
+        return Event(event_id=event_id, message=_message(chat_id, event_id, author_id, client_id, content))
+    if content:
+        return Event(event_id=event_id, change=Change.FromString(content))
+    change = Change(chat_id=chat_id, target_id=target_id, actor_id=author_id, client_change_id=client_id)
+    return Event(event_id=event_id, change=change)
+
+
+def _with_changes(connection: sqlite3.Connection, chat: int, messages: Sequence[Message]) -> list[HistoryMessage]:
+    """The messages, oldest first, with their states."""
     if not messages:
         return []
     span = messages[0].message_id, messages[-1].message_id
-    return with_reactions(messages, connection.execute(_REACTIONS, (chat, *span, MAX_PAGE_REACTIONS)))
+    return with_changes(messages, connection.execute(_STATE, (chat, *span, MAX_PAGE_CHANGES)))

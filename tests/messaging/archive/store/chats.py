@@ -1,7 +1,7 @@
 """Shared by the tests of chat stores: conversations with events, and reads of a store."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,14 +10,15 @@ from hypothesis import strategies as st
 
 from messaging.archive.store.protocol import ChatStore, Page
 from rookery.v1.archive_pb2 import Chat, HistoryMessage
-from rookery.v1.session_pb2 import Event, Message, Reaction, Receipt, Text
+from rookery.v1.session_pb2 import Change, Deleted, Edited, Event, Marked, Message, Reacted, Text
+from shared.contract.changes import State, apply
 from shared.contract.chats import direct_chat_id
-from shared.contract.ids import MAX_ID, first_id_at
+from shared.contract.ids import MAX_ID, first_id_at, wall_clock_ms
 
 hypothetical = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 """The examples share a database, in which each has its own chat. Each opens a session, so there are few."""
 
-START = first_id_at(1_800_000_000_000)
+START = first_id_at(wall_clock_ms())
 STEP = 1 << 22  # a millisecond between ids
 
 
@@ -49,15 +50,29 @@ class Conversation:
     def messages(self, count: int, who: int = 0) -> list[Event]:
         return [self.message(who) for _ in range(count)]
 
-    def reaction(self, message_id: int, emoji: str = "👍", who: int = 0, *, set: bool = True) -> Event:
-        reaction = Reaction(
-            chat_id=self.chat_id, message_id=message_id, user_id=self.members[who], emoji=emoji, set=set
+    def change(self, target_id: int = 0, who: int = 0, client_id: str | None = None, **body: Any) -> Event:
+        """A change with the body of one kind; its client id is a new one, unless it is given."""
+        event_id = next(new_ids)
+        change = Change(
+            chat_id=self.chat_id,
+            target_id=target_id,
+            actor_id=self.members[who],
+            client_change_id=f"c{event_id}" if client_id is None else client_id,
+            **body,
         )
-        return Event(event_id=next(new_ids), reaction=reaction)
+        return Event(event_id=event_id, change=change)
 
-    def receipt(self, who: int = 0, *, delivered: int = 0, read: int = 0) -> Event:
-        receipt = Receipt(chat_id=self.chat_id, user_id=self.members[who], delivered_up_to=delivered, read_up_to=read)
-        return Event(event_id=next(new_ids), receipt=receipt)
+    def reaction(self, target_id: int, emoji: str = "👍", who: int = 0, *, set: bool = True) -> Event:
+        return self.change(target_id, who, reacted=Reacted(emoji=emoji, set=set))
+
+    def edit(self, target_id: int, body: str = "edited", who: int = 0) -> Event:
+        return self.change(target_id, who, edited=Edited(text=Text(body=body)))
+
+    def deletion(self, target_id: int, who: int = 0) -> Event:
+        return self.change(target_id, who, deleted=Deleted())
+
+    def mark(self, who: int = 0, *, delivered: int = 0, read: int = 0) -> Event:
+        return self.change(who=who, client_id="", marked=Marked(delivered_up_to=delivered, read_up_to=read))
 
 
 async def newest_page(chats: ChatStore, chat_id: str, limit: int = 100) -> Page:
@@ -68,8 +83,36 @@ def ids(messages: Sequence[HistoryMessage]) -> list[int]:
     return [each.message.message_id for each in messages]
 
 
-def tallies(message: HistoryMessage) -> dict[str, list[int]]:
-    return {tally.emoji: list(tally.user_ids) for tally in message.reactions}
+def firsts(events: Iterable[Event]) -> list[Event]:
+    """The events without the later ones of each send."""
+    first: dict[tuple[int, str], int] = {}
+    kept: list[Event] = []
+    for event in events:
+        change, message = event.change, event.message
+        send = message.sender_id or change.actor_id, message.client_message_id or change.client_change_id
+        if not send[1] or first.setdefault(send, event.event_id) == event.event_id:
+            kept.append(event)
+    return kept
+
+
+def folded(events: Iterable[Event], message_id: int) -> list[Event]:
+    """The state of a message after these events, as history shows it."""
+    state: State = {}
+    for event in events:
+        if event.HasField("change") and event.change.target_id == message_id:
+            apply(state, event)
+    return sorted(state.values(), key=lambda event: event.event_id)
+
+
+def stub_of(event: Event) -> Message:
+    """The message of the event after its deletion."""
+    message = event.message
+    return Message(
+        message_id=message.message_id,
+        chat_id=message.chat_id,
+        sender_id=message.sender_id,
+        client_message_id=message.client_message_id,
+    )
 
 
 async def state(chats: ChatStore, talk: Conversation) -> Any:
@@ -91,22 +134,38 @@ async def all_chats(chats: ChatStore, user_id: int) -> Sequence[Chat]:
 
 
 steps = st.lists(
-    st.tuples(st.sampled_from(["message", "reaction", "receipt"]), st.integers(0, 1), st.integers(0, 7), st.booleans()),
+    st.tuples(
+        st.sampled_from(["message", "reaction", "edit", "deletion", "mark", "retry"]),
+        st.integers(0, 1),
+        st.integers(0, 7),
+        st.booleans(),
+    ),
     max_size=25,
 )
 
 
 def history(talk: Conversation, steps: Sequence[tuple[str, int, int, bool]]) -> list[Event]:
-    """Events of a chat: messages, some of them retried, reactions set and taken back, receipts."""
+    """Events of a chat: messages, some of them retried, and changes of all kinds, some of them before their message."""
     events: list[Event] = []
     sent: list[int] = []
     for kind, who, choice, flag in steps:
+        target = sent[choice % len(sent)] if sent else 0
         if kind == "message" or not sent:
             events.append(talk.message(who, client_message_id=f"c{choice}"))
             sent.append(events[-1].event_id)
         elif kind == "reaction":
-            events.append(talk.reaction(sent[choice % len(sent)], "👍🎉"[choice % 2], who, set=flag))
+            events.append(talk.reaction(target, "👍🎉"[choice % 2], who, set=flag))
+        elif kind == "edit":
+            events.append(talk.edit(target, f"edit {choice}", who))
+        elif kind == "deletion":
+            events.append(talk.deletion(target, who))
+        elif kind == "mark":
+            events.append(talk.mark(who, delivered=target, read=target * flag))
         else:
-            mark = sent[choice % len(sent)]
-            events.append(talk.receipt(who, delivered=mark, read=mark * flag))
+            events.append(Event.FromString(events[choice % len(events)].SerializeToString()))
+            events[-1].event_id = next(new_ids)
+            if events[-1].HasField("message"):
+                events[-1].message.message_id = events[-1].event_id
+        if flag and len(events) > 1:
+            events[-2:] = events[:-3:-1]
     return events

@@ -12,8 +12,8 @@ from messaging.archive.store.cassandra.store import open_cassandra_chats
 from messaging.archive.store.protocol import ChatCursor, ChatStore, Page
 from messaging.archive.store.sqlite.store import open_sqlite_chats
 from rookery.serve.schema import MIGRATIONS
-from rookery.v1.archive_pb2 import CHAT_KIND_DIRECT, Chat
-from rookery.v1.session_pb2 import Event, Receipt, Typing
+from rookery.v1.archive_pb2 import CHAT_KIND_DIRECT, Chat, Mark
+from rookery.v1.session_pb2 import Change, Event, Typing
 from shared.contract.ids import MAX_ID, first_id_at, time_of, wall_clock_ms
 from shared.drivers.cassandra import open_cassandra
 from tests.messaging.archive.store.chats import (
@@ -22,6 +22,8 @@ from tests.messaging.archive.store.chats import (
     Conversation,
     all_chats,
     chat_of,
+    firsts,
+    folded,
     history,
     hypothetical,
     ids,
@@ -29,7 +31,7 @@ from tests.messaging.archive.store.chats import (
     newest_page,
     state,
     steps,
-    tallies,
+    stub_of,
     users,
 )
 
@@ -119,15 +121,22 @@ async def test_of_two_with_the_same_client_message_id_the_first_recorded_stays(
     assert ids((await newest_page(chats, talk.chat_id)).messages) == [early.event_id, of_the_other.event_id]
 
 
-async def test_the_message_of_a_send_is_found_for_three_days(chats: ChatStore, talk: Conversation) -> None:
+async def test_a_sent_message_or_change_is_found_for_three_days(chats: ChatStore, talk: Conversation) -> None:
     first_id = first_id_at(wall_clock_ms() - 3 * 86_400_000)
-    first, retry = (talk.message(client_message_id="x", message_id=first_id + at * STEP) for at in (0, 300_000))
+    message, retry = (talk.message(client_message_id="x", message_id=first_id + at * STEP) for at in (0, 300_000))
+    change = talk.edit(first_id)
+    change.event_id, change.change.client_change_id = first_id + 2, "y"
     sender, other = talk.members
-    assert await chats.find_message(talk.chat_id, sender, "x") is None
-    await chats.record([first, talk.message(client_message_id="y", message_id=first_id + 1)], {})
-    await chats.record([retry], {})
-    assert await chats.find_message(talk.chat_id, sender, "x") == first.message
-    assert await chats.find_message(talk.chat_id, other, "x") is None
+    assert await chats.find_sent(talk.chat_id, sender, "x") is None
+    await chats.record([message, change, talk.reaction(first_id), talk.message(client_message_id="y")], {})
+    await chats.record([retry, talk.change(first_id, client_id="x", edited=change.change.edited)], {})
+    assert await chats.find_sent(talk.chat_id, sender, "x") == message
+    assert await chats.find_sent(talk.chat_id, sender, "y") == change
+    assert await chats.find_sent(talk.chat_id, sender, "") is None
+    assert await chats.find_sent(talk.chat_id, other, "x") is None
+    page = await newest_page(chats, talk.chat_id)
+    assert ids(page.messages) == [first_id]
+    assert page.messages[0].changes[0] == change
 
 
 async def test_the_ends_of_the_ids_are_no_errors(chats: ChatStore, talk: Conversation) -> None:
@@ -202,17 +211,17 @@ async def test_years_with_few_messages_are_read_like_any_others(chats: ChatStore
 async def test_unread_messages_of_others_are_counted_over_years(chats: ChatStore, talk: Conversation) -> None:
     start = next(new_ids)
     events = [talk.message(n % 2, message_id=start + n * MONTH) for n in range(30)]
-    await chats.record([*events, talk.receipt(1, read=events[9].event_id)], {})
+    await chats.record([*events, talk.mark(1, read=events[9].event_id)], {})
     assert [(await chat_of(chats, talk, member)).unread for member in talk.members] == [15, 10]
 
 
-async def test_reactions_to_old_messages_are_shown_with_them(chats: ChatStore, talk: Conversation) -> None:
+async def test_changes_of_old_messages_are_shown_with_them(chats: ChatStore, talk: Conversation) -> None:
     start = next(new_ids)
     events = [talk.message(message_id=start + n * MONTH) for n in range(4)]
-    await chats.record(events, {})
-    await chats.record([talk.reaction(event.event_id, who=n % 2) for n, event in enumerate(events)], {})
+    reactions = [talk.reaction(event.event_id, who=n % 2) for n, event in enumerate(events)]
+    await chats.record([*events, *reactions], {})
     page = await newest_page(chats, talk.chat_id)
-    assert [tallies(each) for each in page.messages] == [{"👍": [talk.members[n % 2]]} for n in range(4)]
+    assert [list(each.changes) for each in page.messages] == [[reaction] for reaction in reactions]
 
 
 @pytest.mark.parametrize("together", [True, False])
@@ -281,6 +290,8 @@ async def test_a_replay_from_any_earlier_event_changes_nothing(
         for at in range(start, len(events), batch):
             await chats.record(events[at : at + batch], {})
         assert await state(chats, talk) == before
+        for each in (await newest_page(chats, talk.chat_id)).messages:
+            assert list(each.changes) == folded(firsts(events), each.message.message_id)
 
 
 async def test_events_of_other_kinds_are_ignored(chats: ChatStore, talk: Conversation, keeps_offsets: bool) -> None:
@@ -299,66 +310,94 @@ async def test_offsets_are_kept_with_the_events_or_not_at_all(
     assert await chats.recorded_offsets() == ({0: 5, 3: 8} if keeps_offsets else {})
 
 
-# ---- reactions
-
-
-async def test_reactions_are_by_emoji_in_the_order_in_which_they_were_set_first(
-    chats: ChatStore, talk: Conversation
-) -> None:
-    message = talk.message()
-    low, high = talk.members
-    await chats.record(
-        [message, talk.reaction(message.event_id, "🎉", 1), talk.reaction(message.event_id, "👍", 1)], {}
-    )
-    await chats.record([talk.reaction(message.event_id, "👍", 0), talk.reaction(message.event_id, "👍", 1)], {})
-    page = await newest_page(chats, talk.chat_id)
-    assert list(tallies(page.messages[0]).items()) == [("🎉", [high]), ("👍", [high, low])]
-    found = await chats.get_message(talk.chat_id, message.event_id)
-    assert found == page.messages[0]
+# ---- changes
 
 
 @pytest.mark.parametrize("together", [True, False])
-async def test_a_reaction_that_was_taken_back_and_set_again_comes_last(
-    chats: ChatStore, talk: Conversation, together: bool
-) -> None:
+async def test_the_newest_change_of_each_key_is_the_state(chats: ChatStore, talk: Conversation, together: bool) -> None:
     message = talk.message()
-    low, high = talk.members
+    target = message.event_id
     events = [
-        message,
-        talk.reaction(message.event_id, who=1),
-        talk.reaction(message.event_id, who=0),
-        talk.reaction(message.event_id, who=1, set=False),
-        talk.reaction(message.event_id, who=1),
+        *(message, talk.reaction(target, "🎉"), talk.reaction(target), talk.reaction(target, who=1), talk.edit(target)),
+        *(talk.reaction(target, set=False), talk.edit(target, "again"), Conversation().reaction(target)),
     ]
-    for some in [events] if together else [[event] for event in events]:
+    for some in [events[::-1]] if together else [[event] for event in events]:
         await chats.record(some, {})
     page = await newest_page(chats, talk.chat_id)
-    assert tallies(page.messages[0]) == {"👍": [low, high]}
+    assert list(page.messages[0].changes) == [events[n] for n in (1, 3, 5, 6)]
+    assert page.messages[0].message == message.message
+    assert await chats.get_message(talk.chat_id, target) == page.messages[0]
 
 
-async def test_a_reaction_taken_back_or_of_another_chat_is_not_shown(chats: ChatStore, talk: Conversation) -> None:
-    message = talk.message()
-    react, unreact = talk.reaction(message.event_id), talk.reaction(message.event_id, set=False)
-    await chats.record([message, react, unreact, Conversation().reaction(message.event_id)], {})
-    page = await newest_page(chats, talk.chat_id)
-    assert tallies(page.messages[0]) == {}
-
-
-async def test_a_reaction_may_come_before_its_message(chats: ChatStore, talk: Conversation) -> None:
-    message = talk.message()
-    await chats.record([talk.reaction(message.event_id)], {})
+async def test_a_change_may_come_before_its_message(chats: ChatStore, talk: Conversation) -> None:
+    message, deleted = talk.message(), talk.message()
+    changes = [talk.reaction(message.event_id), talk.deletion(deleted.event_id)]
+    await chats.record(changes, {})
     assert (await newest_page(chats, talk.chat_id)).messages == []
-    await chats.record([message], {})
+    assert await chats.get_message(talk.chat_id, deleted.event_id) is None
+    await chats.record([message, deleted], {})
     page = await newest_page(chats, talk.chat_id)
-    assert tallies(page.messages[0]) == {"👍": [talk.members[0]]}
+    assert [each.message for each in page.messages] == [message.message, stub_of(deleted)]
+    assert [list(each.changes) for each in page.messages] == [[change] for change in changes]
 
 
-# ---- chats, receipts, unread
+async def find_now(chats: ChatStore, change: Change) -> Event | None:
+    """The event that is found by the client id of the change."""
+    return await chats.find_sent(change.chat_id, change.actor_id, change.client_change_id)
+
+
+@pytest.mark.parametrize("order", ["as it was", "reversed", "at once"])
+async def test_a_deletion_leaves_a_stub_and_removes_everything_else(
+    chats: ChatStore, talk: Conversation, order: str
+) -> None:
+    other, message = talk.message(), talk.message()
+    message.message.reply_to = other.event_id
+    target = message.event_id
+    before = [talk.edit(target), talk.reaction(target, who=1)]
+    deletion, again = talk.deletion(target), talk.deletion(target)
+    events = [other, message, *before, deletion, again, talk.edit(target, "late"), talk.reaction(target)]
+    await chats.record([other], {})
+    batches = {"as it was": [[event] for event in events], "reversed": [[event] for event in events[::-1]]}
+    for some in batches.get(order, [events]):
+        await chats.record(some, {})
+    page = await newest_page(chats, talk.chat_id)
+    assert [each.message for each in page.messages] == [other.message, stub_of(message)]
+    assert list(page.messages[1].changes) == [deletion]
+    chat = await chat_of(chats, talk, talk.members[1])
+    assert (chat.newest, chat.unread) == (stub_of(message), 1)
+    for change in (before[0].change, events[-2].change):
+        sent = Change(chat_id=talk.chat_id, target_id=target, actor_id=change.actor_id)
+        sent.client_change_id = change.client_change_id
+        found = await find_now(chats, change)
+        assert found is not None
+        assert found.change == sent
+    assert await find_now(chats, deletion.change) == deletion
+
+
+async def test_a_change_of_a_kind_of_a_newer_release_is_kept_and_not_shown(
+    chats: ChatStore, talk: Conversation
+) -> None:
+    message = talk.message()
+    unknown = talk.change(message.event_id)
+    unknown.change.MergeFromString(b"\xa2\x06\x02hi")  # field 100
+    await chats.record([message, unknown], {})
+    assert not (await newest_page(chats, talk.chat_id)).messages[0].changes
+    assert await find_now(chats, unknown.change) == unknown
+
+
+@pytest.mark.parametrize("kind", ["reaction", "deletion"])
+async def test_an_invalid_target_is_an_error(chats: ChatStore, talk: Conversation, kind: str) -> None:
+    bad = talk.reaction(-1) if kind == "reaction" else talk.deletion(0)
+    with pytest.raises(ValueError, match="target_id"):
+        await chats.record([bad], {})
+
+
+# ---- chats, marks, unread
 
 
 async def test_a_chat_as_a_member_sees_it(chats: ChatStore, talk: Conversation) -> None:
     events = talk.messages(3)
-    read = talk.receipt(1, delivered=events[2].event_id, read=events[0].event_id)
+    read = talk.mark(1, delivered=events[2].event_id, read=events[0].event_id)
     await chats.record([*events, read], {})
     reader = talk.members[1]
     assert await chats.get_chat(reader, talk.chat_id) == Chat(
@@ -367,22 +406,15 @@ async def test_a_chat_as_a_member_sees_it(chats: ChatStore, talk: Conversation) 
         member_ids=talk.members,
         newest=events[2].message,
         unread=2,
-        receipts=[
-            Receipt(
-                chat_id=talk.chat_id,
-                user_id=reader,
-                delivered_up_to=events[2].event_id,
-                read_up_to=events[0].event_id,
-            )
-        ],
+        marks=[Mark(user_id=reader, delivered_up_to=events[2].event_id, read_up_to=events[0].event_id)],
         changed_at_ms=time_of(read.event_id),
     )
 
 
-async def test_a_receipt_without_marks_is_one_of_marks_at_zero(chats: ChatStore, talk: Conversation) -> None:
-    await chats.record([talk.message(), talk.receipt(1)], {})
+async def test_a_change_without_marks_is_one_of_marks_at_zero(chats: ChatStore, talk: Conversation) -> None:
+    await chats.record([talk.message(), talk.mark(1)], {})
     chat = await chat_of(chats, talk, talk.members[0])
-    assert list(chat.receipts) == [Receipt(chat_id=talk.chat_id, user_id=talk.members[1])]
+    assert list(chat.marks) == [Mark(user_id=talk.members[1])]
 
 
 async def test_a_chat_as_a_user_who_is_no_member_sees_it(chats: ChatStore, talk: Conversation) -> None:
@@ -406,17 +438,17 @@ async def test_unread_is_counted_behind_many_own_messages(
     assert (await chat_of(chats, talk, talk.members[1])).unread == unread
 
 
-async def test_receipts_move_forward_only(chats: ChatStore, talk: Conversation) -> None:
+async def test_marks_move_forward_only(chats: ChatStore, talk: Conversation) -> None:
     first, second = talk.message(), talk.message()
-    await chats.record([first, second, talk.receipt(1, delivered=second.event_id, read=second.event_id)], {})
-    await chats.record([talk.receipt(1, delivered=first.event_id), talk.receipt(1, read=first.event_id)], {})
+    await chats.record([first, second, talk.mark(1, delivered=second.event_id, read=second.event_id)], {})
+    await chats.record([talk.mark(1, delivered=first.event_id), talk.mark(1, read=first.event_id)], {})
     chat = await chat_of(chats, talk, talk.members[1])
-    assert [(each.delivered_up_to, each.read_up_to) for each in chat.receipts] == [(second.event_id, second.event_id)]
+    assert [(each.delivered_up_to, each.read_up_to) for each in chat.marks] == [(second.event_id, second.event_id)]
     assert chat.unread == 0
 
 
 async def test_a_chat_is_listed_from_its_first_message_on(chats: ChatStore, talk: Conversation) -> None:
-    await chats.record([talk.receipt(0, read=START)], {})
+    await chats.record([talk.mark(0, read=START)], {})
     assert await all_chats(chats, talk.members[1]) == []
     message = talk.message()
     await chats.record([message], {})
@@ -435,7 +467,7 @@ async def test_chats_are_listed_by_their_last_change(chats: ChatStore) -> None:
     assert [chat.chat_id for chat in await all_chats(chats, talks[1].members[1])] == [talks[1].chat_id]
 
 
-@pytest.mark.parametrize("kind", ["message", "reaction", "receipt"])
+@pytest.mark.parametrize("kind", ["message", "reaction", "mark"])
 async def test_chats_changed_since(chats: ChatStore, talk: Conversation, kind: str) -> None:
     user = talk.members[0]
     message = talk.message()
@@ -443,7 +475,7 @@ async def test_chats_changed_since(chats: ChatStore, talk: Conversation, kind: s
     change = {
         "message": talk.message(),
         "reaction": talk.reaction(message.event_id, who=1),
-        "receipt": talk.receipt(1, read=message.event_id),
+        "mark": talk.mark(1, read=message.event_id),
     }[kind]
     changed_at = time_of(change.event_id)
     assert await chats.list_chats(user, changed_since_ms=changed_at, limit=10, after=None) == []
@@ -475,7 +507,7 @@ async def test_pages_of_chats_neither_skip_nor_repeat(
 async def test_everything_is_stored_after_a_reopening(
     open_chats: OpenChats, talk: Conversation, keeps_offsets: bool
 ) -> None:
-    events = [*talk.messages(3), talk.receipt(1, read=START)]
+    events = [*talk.messages(3), talk.mark(1, read=START)]
     async with open_chats() as chats:
         await chats.record(events, {1: 4})
         before = await state(chats, talk)

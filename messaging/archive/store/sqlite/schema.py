@@ -1,0 +1,92 @@
+"""The tables of the chat store on SQLite, and the steps from each release to the next."""
+
+import sqlite3
+
+from messaging.archive.store.laws import key_text
+from rookery.v1.session_pb2 import Change, Reacted
+from shared.contract.changes import KINDS
+
+_CHATS = """
+    CREATE TABLE chats (
+        chat INTEGER PRIMARY KEY, -- in place of chat_id in the other tables, at an eighth of its size
+        chat_id TEXT NOT NULL UNIQUE,
+        changed_ms INTEGER NOT NULL,
+        listed INTEGER NOT NULL DEFAULT 0 -- whether it is in its members' lists
+    );
+    CREATE TABLE chats_by_user (
+        user_id INTEGER NOT NULL,
+        chat INTEGER NOT NULL,
+        PRIMARY KEY (user_id, chat)
+    ) WITHOUT ROWID;
+    CREATE TABLE messages (
+        message_id INTEGER PRIMARY KEY, -- rising, so that new messages of all chats share the last pages
+        chat INTEGER NOT NULL,
+        sender_id INTEGER NOT NULL,
+        client_message_id TEXT NOT NULL,
+        message BLOB NOT NULL
+    );
+    CREATE INDEX messages_by_chat ON messages (chat);
+    CREATE UNIQUE INDEX messages_by_send ON messages (chat, sender_id, client_message_id);
+    CREATE TABLE reactions (
+        chat INTEGER NOT NULL,
+        message_id INTEGER NOT NULL,
+        emoji TEXT NOT NULL,
+        user_id INTEGER NOT NULL,
+        event_id INTEGER NOT NULL,
+        PRIMARY KEY (chat, message_id, emoji, user_id)
+    ) WITHOUT ROWID;
+    CREATE TABLE receipts (
+        chat INTEGER NOT NULL,
+        user_id INTEGER NOT NULL,
+        delivered_up_to INTEGER NOT NULL,
+        read_up_to INTEGER NOT NULL,
+        PRIMARY KEY (chat, user_id)
+    ) WITHOUT ROWID;
+    CREATE TABLE recorded (partition INTEGER PRIMARY KEY, offset INTEGER NOT NULL)
+"""
+
+# `events` has the messages and the changes, since their client ids are in one name space. Its content is empty once it
+# is deleted. A row without author is that of a message of which only the deletion is recorded.
+_CHANGES = """
+    ALTER TABLE messages RENAME TO events;
+    ALTER TABLE events RENAME COLUMN message_id TO event_id;
+    ALTER TABLE events RENAME COLUMN sender_id TO author_id;
+    ALTER TABLE events RENAME COLUMN client_message_id TO client_id;
+    ALTER TABLE events RENAME COLUMN message TO content;
+    ALTER TABLE events ADD COLUMN target_id INTEGER; -- NULL in a message, 0 in a change of the chat
+    DROP INDEX messages_by_chat;
+    DROP INDEX messages_by_send;
+    CREATE INDEX messages_by_chat ON events (chat) WHERE target_id IS NULL;
+    CREATE INDEX changes_by_chat ON events (chat) WHERE target_id IS NOT NULL;
+    CREATE INDEX changes_by_target ON events (target_id) WHERE target_id IS NOT NULL;
+    CREATE UNIQUE INDEX events_by_send ON events (chat, author_id, client_id) WHERE client_id <> '';
+    CREATE TABLE state ( -- the changes that are current, by their keys
+        chat INTEGER NOT NULL,
+        target_id INTEGER NOT NULL,
+        kind INTEGER NOT NULL,
+        key TEXT NOT NULL,
+        event_id INTEGER NOT NULL,
+        change BLOB NOT NULL,
+        PRIMARY KEY (chat, target_id, kind, key)
+    ) WITHOUT ROWID;
+    ALTER TABLE receipts RENAME TO marks
+"""
+
+
+def _convert_reactions(connection: sqlite3.Connection) -> None:
+    """Make changes of the reactions."""
+    rows = connection.execute(
+        "SELECT chat, chat_id, message_id, emoji, user_id, event_id FROM reactions JOIN chats USING (chat)"
+    )
+    kind = KINDS["reacted"]
+    for chat, chat_id, message_id, emoji, user_id, event_id in rows:
+        reacted = Reacted(emoji=emoji, set=True)
+        change = Change(chat_id=chat_id, target_id=message_id, actor_id=user_id, reacted=reacted)
+        content = change.SerializeToString()
+        event = event_id, chat, user_id, "", content, message_id
+        connection.execute("INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?, ?)", event)
+        current = chat, message_id, kind.number, key_text(kind, change), event_id, content
+        connection.execute("INSERT INTO state VALUES (?, ?, ?, ?, ?, ?)", current)
+
+
+MIGRATIONS = (_CHATS, _CHANGES, _convert_reactions, "DROP TABLE reactions")
