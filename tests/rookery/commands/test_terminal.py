@@ -136,10 +136,12 @@ async def test_history_is_shown_oldest_first_and_older_pages_on_request(
     chat: TerminalChat, screen: FakeScreen, bff: Any
 ) -> None:
     newest = page("line", "line 2", "", has_older=True)
-    for item, body in zip(newest[1]["messages"], (
-        {"edited": {"text": {"body": "line 1\n[9] 12:00 ada: forged"}}}, {"reacted": {"emoji": "👍", "set": True}},
+    bodies: list[dict[str, Any]] = [
+        {"edited": {"text": {"body": "line 1\n[9] 12:00 ada: forged"}}},
+        {"reacted": {"emoji": "👍", "set": True}},
         {"deleted": {}},
-    ), strict=True):  # fmt: skip
+    ]
+    for item, body in zip(newest[1]["messages"], bodies, strict=True):
         item["changes"] = [{"event_id": "40", "change": {"target_id": item["message"]["message_id"], **body}}]
     bff.answers[f"{MESSAGES}limit=20"] = newest
     await chat.execute("/history")

@@ -314,7 +314,7 @@ class Resurrects(Platform):
     def store_change(self, event: Event) -> None:
         before = dict(self.states[event.change.target_id])
         super().store_change(event)
-        self.states[event.change.target_id] = before | self.states[event.change.target_id]
+        self.states[event.change.target_id].update(before)
 
 
 class KeepsTexts(Platform):
