@@ -42,15 +42,25 @@ func (e *APIError) Retryable() bool {
 	return e.Status == http.StatusTooManyRequests || e.Status >= http.StatusInternalServerError
 }
 
-// Message is one of a chat's history. 64-bit numbers are strings in JSON.
-type Message struct {
-	MessageID       int64  `json:"message_id,string"`
-	SenderID        int64  `json:"sender_id,string"`
-	ClientMessageID string `json:"client_message_id"`
-	Text            struct {
-		Body string `json:"body"`
-	} `json:"text"`
+// Item is a message of a chat's history as it was sent, and its changes. 64-bit numbers are strings in JSON.
+type Item struct {
+	Message struct {
+		MessageID       int64  `json:"message_id,string"`
+		SenderID        int64  `json:"sender_id,string"`
+		ClientMessageID string `json:"client_message_id"`
+		Text            text
+	}
+	Changes []struct {
+		EventID int64 `json:"event_id,string"`
+		Change  struct {
+			TargetID int64 `json:"target_id,string"`
+			ActorID  int64 `json:"actor_id,string"`
+			Edited   *struct{ Text text }
+		}
+	}
 }
+
+type text struct{ Body string }
 
 type user struct {
 	UserID int64  `json:"user_id,string"`
@@ -102,13 +112,13 @@ func (a *API) Gateway(ctx context.Context) (string, error) {
 	return address.GRPC, err
 }
 
-// History returns a chat's messages since a time in milliseconds, oldest first.
-func (a *API) History(ctx context.Context, chatID string, sinceMS int64) ([]Message, error) {
-	var messages []Message
+// History returns a chat's messages since a time in milliseconds, oldest first, with their changes.
+func (a *API) History(ctx context.Context, chatID string, sinceMS int64) ([]Item, error) {
+	var items []Item
 	query := url.Values{"limit": {"100"}, "after_ms": {fmt.Sprint(sinceMS)}}
 	for {
 		var page struct {
-			Messages []struct{ Message Message }
+			Messages []Item
 			HasNewer bool `json:"has_newer"`
 		}
 		err := a.get(ctx, "/v1/chats/"+chatID+"/messages", query, &page)
@@ -118,13 +128,11 @@ func (a *API) History(ctx context.Context, chatID string, sinceMS int64) ([]Mess
 		if err != nil {
 			return nil, err
 		}
-		for _, item := range page.Messages {
-			messages = append(messages, item.Message)
-		}
+		items = append(items, page.Messages...)
 		if !page.HasNewer {
-			return messages, nil
+			return items, nil
 		}
-		query = url.Values{"limit": {"100"}, "after_id": {fmt.Sprint(messages[len(messages)-1].MessageID)}}
+		query = url.Values{"limit": {"100"}, "after_id": {fmt.Sprint(items[len(items)-1].Message.MessageID)}}
 	}
 }
 

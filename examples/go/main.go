@@ -2,7 +2,8 @@
 //
 //	CHAT_PASSWORD=... go run . http://127.0.0.1:8080 ada grace
 //
-// signs in as ada, sends each line of the input to grace, and shows the messages of the chat.
+// signs in as ada, sends each line of the input to grace, and shows the messages of the chat. A line `/edit TEXT`
+// replaces the text of the message before.
 package main
 
 import (
@@ -51,7 +52,7 @@ func chat(ctx context.Context, api *API, other string) error {
 		lines:    lines(os.Stdin),
 		show:     func(senderID int64, text string) { show(names[senderID] + ": " + text) },
 		say:      show,
-		seen:     map[messageKey]bool{},
+		seen:     map[string]int64{},
 		newestMS: time.Now().Add(-historyTime).UnixMilli(),
 		history:  make(chan found),
 		renewed:  make(chan string),

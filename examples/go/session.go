@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,8 +23,8 @@ const (
 	lagTime      = 3 * time.Second  // history may lag behind live events by this much
 	historyTime  = 24 * time.Hour   // the part of the history that is shown at first
 	overlapMS    = 300_000          // history is read from this much earlier: a retried message keeps its first id
-	epochMS      = 1767225600000    // of the times in message ids
-	maxSeen      = 10_000           // remembered message ids: more than a server replays
+	epochMS      = 1767225600000    // of the times in ids
+	maxSeen      = 10_000           // remembered events: more than a server replays
 	maxDoublings = 10
 )
 
@@ -42,13 +43,16 @@ func (l *leave) Error() string { return l.why }
 
 // found has the messages of the history, or the error.
 type found struct {
-	messages []Message
-	err      error
+	items []Item
+	err   error
 }
 
-type messageKey struct {
-	senderID        int64
-	clientMessageID string
+// command is a message or a change that has no final answer yet.
+type command struct {
+	line        string
+	frame       *pb.ClientFrame // has a client id, by which the server recognises it when it is sent again
+	number      uint64          // of its newest frame in this connection
+	firstSentMS int64
 }
 
 // Session is one user's session over gRPC: kept connected, so that no message is lost or shown twice.
@@ -64,10 +68,10 @@ type Session struct {
 
 	// State that outlives a connection.
 	position     *pb.Position // where to resume
-	pending      *pb.Send     // not accepted yet; a client that may be killed stores it on disk
-	firstSentMS  int64        // when it was first sent; 0 until then
-	seen, before map[messageKey]bool
-	newestMS     int64 // the time of the newest event, never of an own accepted message
+	unanswered   []*command   // a client that may be killed stores them on disk
+	newestSent   int64        // the id of the newest own message
+	seen, before map[string]int64
+	newestMS     int64 // the time of the newest event, never of an own accepted one
 	history      chan found
 	renewed      chan string
 	failures     int
@@ -79,6 +83,7 @@ type Session struct {
 	welcome    *pb.Welcome // nil before it came
 	replayLeft uint32
 	sequence   uint64
+	number     uint64 // of the newest frame that was sent
 	retry      <-chan time.Time
 }
 
@@ -141,11 +146,11 @@ func (s *Session) connect(ctx context.Context, left *leave) error {
 		}
 	}
 	if s.position == nil { // the messages of the newest seconds will be replayed
-		messages, err := s.api.History(ctx, s.chatID, s.newestMS)
+		items, err := s.api.History(ctx, s.chatID, s.newestMS)
 		if err != nil {
 			return err
 		}
-		s.hearAll(messages)
+		s.hearAll(items)
 	}
 	s.token = token
 	return s.converse(ctx, address)
@@ -164,7 +169,7 @@ func (s *Session) converse(ctx context.Context, address string) error {
 	if s.stream, err = pb.NewSessionServiceClient(channel).Connect(here); err != nil {
 		return err
 	}
-	s.welcome, s.sequence, s.retry = nil, 0, nil
+	s.welcome, s.sequence, s.number, s.retry = nil, 0, 0, nil
 	s.send(&pb.ClientFrame{Frame: &pb.ClientFrame_Authenticate{Authenticate: &pb.Authenticate{
 		AccessToken: s.token, LastPosition: s.position, ClientName: "Go",
 	}}})
@@ -174,7 +179,7 @@ func (s *Session) converse(ctx context.Context, address string) error {
 	silence, asked := time.NewTimer(answerTime), false
 	for {
 		var lines <-chan string
-		if s.welcome != nil && s.pending == nil {
+		if s.welcome != nil && len(s.unanswered) == 0 {
 			lines = s.lines // one at a time: messages keep their order even if one is sent again
 		}
 		select {
@@ -197,12 +202,12 @@ func (s *Session) converse(ctx context.Context, address string) error {
 			}
 			s.begin(line)
 		case <-s.retry:
-			s.sendPending()
+			s.resend()
 		case found := <-s.history:
 			if found.err != nil {
 				return found.err
 			}
-			s.hearAll(found.messages)
+			s.hearAll(found.items)
 		case s.token = <-s.renewed:
 			if s.welcome == nil {
 				break // the session began with an older token, and will expire again
@@ -214,39 +219,50 @@ func (s *Session) converse(ctx context.Context, address string) error {
 	}
 }
 
-// begin sends a new message.
-func (s *Session) begin(text string) {
-	s.pending = &pb.Send{
-		ClientMessageId: rand.Text(),
-		To:              &pb.Send_RecipientId{RecipientId: s.otherID},
-		Content:         &pb.Send_Text{Text: &pb.Text{Body: text}},
+// begin sends a new message, or a change that replaces the text of the newest own one.
+func (s *Session) begin(line string) {
+	clientID := rand.Text()
+	frame := &pb.ClientFrame{}
+	if text, isEdit := strings.CutPrefix(line, "/edit "); isEdit {
+		edited := &pb.Edited{Content: &pb.Edited_Text{Text: &pb.Text{Body: text}}}
+		frame.Frame = &pb.ClientFrame_Change{Change: &pb.Change{
+			ChatId: s.chatID, TargetId: s.newestSent, ClientChangeId: clientID, Body: &pb.Change_Edited{Edited: edited},
+		}}
+	} else {
+		s.isNew(messageKey(s.myID, clientID), 1) // a replay of it is not shown
+		frame.Frame = &pb.ClientFrame_Send{Send: &pb.Send{
+			ClientMessageId: clientID,
+			To:              &pb.Send_RecipientId{RecipientId: s.otherID},
+			Content:         &pb.Send_Text{Text: &pb.Text{Body: line}},
+		}}
 	}
-	s.firstSentMS = 0
-	s.isNew(s.myID, s.pending.ClientMessageId) // a replay of it is not shown
-	s.sendPending()
+	s.unanswered = append(s.unanswered, &command{line: line, frame: frame})
+	s.resend()
 }
 
-// sendPending sends it again whenever it may be lost: the server keeps one message per ClientMessageId.
-func (s *Session) sendPending() {
-	if s.pending == nil {
-		return
+// resend sends what may be lost again: the server keeps one message or change per client id.
+func (s *Session) resend() {
+	for _, command := range s.unanswered {
+		nowMS := time.Now().UnixMilli()
+		if command.firstSentMS == 0 {
+			command.firstSentMS = nowMS
+		}
+		msAgo := uint32(nowMS - command.firstSentMS) // very long, if the clock was set back
+		command.frame.FirstSentMsAgo = &msAgo
+		command.number = s.send(command.frame)
 	}
-	nowMS := time.Now().UnixMilli()
-	if s.firstSentMS == 0 {
-		s.firstSentMS = nowMS
-	}
-	msAgo := uint32(nowMS - s.firstSentMS) // very long, if the clock was set back
-	s.pending.FirstSentMsAgo = &msAgo
-	s.send(&pb.ClientFrame{Frame: &pb.ClientFrame_Send{Send: s.pending}})
 }
 
-func (s *Session) send(frame *pb.ClientFrame) {
+// send returns the number of the frame.
+func (s *Session) send(frame *pb.ClientFrame) uint64 {
 	_ = s.stream.Send(frame) // if it fails, the stream has ended, and Recv returns the error
+	s.number++
+	return s.number
 }
 
 func (s *Session) receive(ctx context.Context, frame *pb.ServerFrame) error {
 	if frame.Sequence > s.sequence+1 {
-		s.sendPending() // frames were dropped: Gap covers events, but a dropped frame may have been an answer
+		s.resend() // frames were dropped: Gap covers events, but a dropped frame may have been an answer
 	}
 	s.sequence = frame.Sequence
 	switch frame := frame.Frame.(type) {
@@ -255,12 +271,12 @@ func (s *Session) receive(ctx context.Context, frame *pb.ServerFrame) error {
 	case *pb.ServerFrame_Event:
 		s.receiveEvent(frame.Event)
 	case *pb.ServerFrame_Accepted:
-		if s.isPending(frame.Accepted.ClientMessageId) {
-			s.finish("accepted")
-		}
+		s.accept(frame.Accepted)
 	case *pb.ServerFrame_Refused:
-		if s.isPending(frame.Refused.ClientMessageId) {
-			s.receiveRefused(frame.Refused)
+		if frame.Refused.Retryable {
+			s.retry = time.After(max(time.Duration(frame.Refused.RetryAfterMs)*time.Millisecond, time.Second))
+		} else {
+			s.finish(frame.Refused.Frame, "refused ("+frame.Refused.Message+")")
 		}
 	case *pb.ServerFrame_Gap:
 		if frame.Gap.Position != nil {
@@ -288,7 +304,7 @@ func (s *Session) enter(welcome *pb.Welcome) {
 	if s.replayLeft == 0 {
 		s.position = welcome.Position
 	}
-	s.sendPending()
+	s.resend()
 }
 
 func (s *Session) receiveEvent(event *pb.Event) {
@@ -299,63 +315,89 @@ func (s *Session) receiveEvent(event *pb.Event) {
 			s.position = s.welcome.Position
 		}
 	}
-	if message := event.GetMessage(); message.GetChatId() == s.chatID { // reactions, receipts, typing belong here
-		s.newestMS = max(s.newestMS, message.MessageId>>22+epochMS)
+	s.newestMS = max(s.newestMS, event.EventId>>22+epochMS)
+	if message := event.GetMessage(); message.GetChatId() == s.chatID {
 		s.hear(message.SenderId, message.ClientMessageId, message.GetText().GetBody())
-	}
+	} else if change := event.GetChange(); change.GetChatId() == s.chatID && change.GetEdited() != nil { // or another kind
+		s.hearEdit(event.EventId, change.TargetId, change.ActorId, change.GetEdited().GetText().GetBody())
+	} // typing would be handled here, too
 }
 
-func (s *Session) receiveRefused(refused *pb.Refused) {
-	if refused.Retryable {
-		s.retry = time.After(max(time.Duration(refused.RetryAfterMs)*time.Millisecond, time.Second))
+// accept applies an own message or change: the session that sent it receives no event for it.
+func (s *Session) accept(accepted *pb.Accepted) {
+	command := s.finish(accepted.Frame, "accepted")
+	if command == nil {
+		return
+	}
+	if change := command.frame.GetChange(); change != nil {
+		s.isNew(editKey(change.TargetId), accepted.EventId)
 	} else {
-		s.finish("refused (" + refused.Message + ")")
+		s.newestSent = accepted.EventId
 	}
 }
 
-func (s *Session) isPending(clientMessageID string) bool {
-	return s.pending != nil && s.pending.ClientMessageId == clientMessageID
-}
-
-func (s *Session) finish(outcome string) {
-	s.say(outcome + ": " + s.pending.GetText().Body)
-	s.pending = nil
+// finish returns the command whose frame is answered; nil if it was another frame, or was sent again.
+func (s *Session) finish(number uint64, outcome string) *command {
+	for i, command := range s.unanswered {
+		if command.number == number {
+			s.say(outcome + ": " + command.line)
+			s.unanswered = slices.Delete(s.unanswered, i, i+1)
+			return command
+		}
+	}
+	return nil
 }
 
 func (s *Session) hear(senderID int64, clientMessageID, text string) {
-	if s.isNew(senderID, clientMessageID) {
+	if s.isNew(messageKey(senderID, clientMessageID), 1) && text != "" { // a deleted message has no text
 		s.show(senderID, text)
 	}
 }
 
-func (s *Session) hearAll(messages []Message) {
-	for _, message := range messages {
-		s.hear(message.SenderID, message.ClientMessageID, message.Text.Body)
+func (s *Session) hearEdit(eventID, messageID, senderID int64, text string) {
+	if s.isNew(editKey(messageID), eventID) { // the edit with the highest id stays
+		s.show(senderID, text+" (edited)")
 	}
 }
 
-// isNew is false for messages that replays, retries and history repeat.
-func (s *Session) isNew(senderID int64, clientMessageID string) bool {
-	key := messageKey{senderID, clientMessageID}
-	if s.seen[key] || s.before[key] {
+func (s *Session) hearAll(items []Item) {
+	for _, item := range items {
+		s.hear(item.Message.SenderID, item.Message.ClientMessageID, item.Message.Text.Body)
+		for _, event := range item.Changes {
+			if change := event.Change; change.Edited != nil {
+				s.hearEdit(event.EventID, change.TargetID, change.ActorID, change.Edited.Text.Body)
+			}
+		}
+	}
+}
+
+// isNew is false for events that replays, retries and history repeat, and for older ones that come later.
+func (s *Session) isNew(key string, eventID int64) bool {
+	if eventID <= max(s.seen[key], s.before[key]) {
 		return false
 	}
 	if len(s.seen) >= maxSeen {
-		s.seen, s.before = map[messageKey]bool{}, s.seen
+		s.seen, s.before = map[string]int64{}, s.seen
 	}
-	s.seen[key] = true
+	s.seen[key] = eventID
 	return true
 }
+
+func messageKey(senderID int64, clientMessageID string) string {
+	return fmt.Sprint("message ", senderID, " ", clientMessageID)
+}
+
+func editKey(messageID int64) string { return fmt.Sprint("edited ", messageID) }
 
 // fillGap reads the missing messages, with retries, and then once more, as history may lag behind.
 func (s *Session) fillGap(ctx context.Context, sinceMS int64) {
 	for reads := 0; reads < 2 && ctx.Err() == nil; {
-		messages, err := s.api.History(ctx, s.chatID, sinceMS)
+		items, err := s.api.History(ctx, s.chatID, sinceMS)
 		refused, ok := errors.AsType[*APIError](err)
 		if err == nil || !ok || !refused.Retryable() {
 			reads++
 			select {
-			case s.history <- found{messages, err}:
+			case s.history <- found{items, err}:
 			case <-ctx.Done():
 			}
 		}

@@ -50,7 +50,7 @@ export class Api {
     return (await this.#get("/v1/me/gateway")).grpc;
   }
 
-  /** A chat's messages since a time, oldest first. */
+  /** A chat's messages since a time, oldest first, with their changes. */
   async *history(chatId, sinceMs) {
     let anchor = { after_ms: sinceMs };
     for (;;) {
@@ -61,7 +61,7 @@ export class Api {
         if (error.status === 404) return; // the chat has no messages yet
         throw error;
       }
-      for (const { message } of page.messages) yield message;
+      yield* page.messages;
       if (!page.has_newer) return;
       anchor = { after_id: page.messages.at(-1).message.message_id };
     }

@@ -3,7 +3,8 @@
  *
  *     CHAT_PASSWORD=... node chat.js http://127.0.0.1:8080 ada grace
  *
- * signs in as ada, sends each line of the input to grace, and shows the messages of the chat.
+ * signs in as ada, sends each line of the input to grace, and shows the messages of the chat. A line `/edit TEXT`
+ * replaces the text of the message before.
  */
 
 import readline from "node:readline";
@@ -27,7 +28,9 @@ async function chat(url, name, other) {
 /** Read and send lines until the end of the input. */
 async function sendLines(session) {
   for await (const line of readline.createInterface({ input: process.stdin })) {
-    if (line.trim()) show(`${await session.send(line)}: ${line}`);
+    if (!line.trim()) continue;
+    const edit = line.startsWith("/edit ");
+    show(`${await (edit ? session.edit(line.slice(6)) : session.send(line))}: ${line}`);
   }
 }
 

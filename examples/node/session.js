@@ -17,11 +17,11 @@ const ANSWER_MS = 10_000; // for Welcome, and for any frame after a Ping
 const LAG_MS = 3_000; // history may lag behind live events by this much
 const HISTORY_MS = 24 * 3_600_000; // the part of the history that is shown at first
 const OVERLAP_MS = 300_000; // history is read from this much earlier: a message accepted on a retry keeps its first id
-const EPOCH_MS = 1767225600000; // of the times in message ids
-const MAX_SEEN = 10_000; // remembered message ids: more than a server replays
+const EPOCH_MS = 1767225600000; // of the times in ids
+const MAX_SEEN = 10_000; // remembered events: more than a server replays
 
 const PROTOS = fileURLToPath(new URL("../../protos", import.meta.url));
-// 64-bit numbers as strings, as in JSON; and a field `frame` or `event` that names the field that is set.
+// 64-bit numbers as strings, as in JSON; and a field `frame`, `event` or `body` that names the field that is set.
 const definition = protoLoader.loadSync("rookery/v1/session.proto", {
   includeDirs: [PROTOS],
   keepCase: true,
@@ -38,15 +38,14 @@ class Leave {
   }
 }
 
-/** `onMessage(senderId, text)` is called once for each message of the chat that was not sent here. */
+/** `onMessage(senderId, text)` is called once for each message and edit of the chat that was not sent here. */
 export class Session {
   // State that outlives a connection.
   #position = null; // where to resume
-  #pending = null; // not accepted yet; a client that may be killed stores it on disk
-  #firstSentMs = 0; // when it was first sent; 0 until then
-  #finish = null; // called with its outcome
-  #seen = new Set(); // in order, so that the oldest can be removed
-  #newestMs = Date.now() - HISTORY_MS; // the time of the newest event, never of an own accepted message
+  #unanswered = []; // messages and changes, as `#command` makes them; a client that may be killed stores them on disk
+  #newestSent = "0"; // the id of the newest own message
+  #seen = new Map(); // in order, so that the oldest can be removed
+  #newestMs = Date.now() - HISTORY_MS; // the time of the newest event, never of an own accepted one
   #failures = 0;
   #failingSince = 0;
   // State of one connection.
@@ -55,6 +54,7 @@ export class Session {
   #welcome = null;
   #replayLeft = 0;
   #sequence = 0;
+  #number = 0; // of the newest frame that was sent
 
   constructor(api, myId, otherId, onMessage, onStatus) {
     const [lower, higher] = BigInt(myId) < BigInt(otherId) ? [myId, otherId] : [otherId, myId];
@@ -69,19 +69,42 @@ export class Session {
    * Wait for it before the next, so that messages keep their order even if one is sent again.
    */
   send(text) {
-    this.#pending = { client_message_id: randomUUID(), recipient_id: this.otherId, text: { body: text } };
-    this.#firstSentMs = 0;
-    this.#isNew(this.myId, this.#pending.client_message_id); // a replay of it is not shown
-    this.#sendPending();
-    return new Promise((resolve) => (this.#finish = resolve));
+    const send = { client_message_id: randomUUID(), recipient_id: this.otherId, text: { body: text } };
+    this.#isNew(`message ${this.myId} ${send.client_message_id}`); // a replay of it is not shown
+    return this.#command({ send });
   }
 
-  /** Send it again whenever it may be lost: the server keeps one message per client_message_id. */
-  #sendPending() {
-    if (!this.#pending || !this.#stream) return;
-    this.#firstSentMs ||= Date.now();
-    this.#pending.first_sent_ms_ago = (Date.now() - this.#firstSentMs) >>> 0; // very long, if the clock was set back
-    this.#stream.write({ send: this.#pending });
+  /** Replace the text of the newest own message. */
+  edit(text) {
+    const edited = { text: { body: text } };
+    const ids = { chat_id: this.chatId, target_id: this.#newestSent, client_change_id: randomUUID() };
+    return this.#command({ change: { ...ids, edited } });
+  }
+
+  #command(frame) {
+    return new Promise((finish) => {
+      this.#unanswered.push({ frame, finish, number: 0, firstSentMs: 0 });
+      this.#transmit(this.#unanswered.at(-1));
+    });
+  }
+
+  /** Send what may be lost again: the server keeps one message or change per client id. */
+  #resend() {
+    for (const command of this.#unanswered) this.#transmit(command);
+  }
+
+  #transmit(command) {
+    if (!this.#stream) return;
+    command.firstSentMs ||= Date.now();
+    const msAgo = (Date.now() - command.firstSentMs) >>> 0; // very long, if the clock was set back
+    command.number = this.#say({ ...command.frame, first_sent_ms_ago: msAgo });
+  }
+
+  /** Send a frame, and return its number; Authenticate was number 1. */
+  #say(frame) {
+    if (!this.#stream) return 0;
+    this.#stream.write(frame);
+    return ++this.#number;
   }
 
   // ---- one connection after the other
@@ -130,8 +153,9 @@ export class Session {
     const client = new SessionService(address.replace("grpcs://", ""), credentials, options);
     const stream = client.Connect();
     this.#sequence = 0;
+    this.#number = 1;
     return new Promise((resolve) => {
-      const watch = new Watch(() => stream.write({ ping: {} }), () => leave(new Leave("the server is silent")));
+      const watch = new Watch(() => this.#say({ ping: {} }), () => leave(new Leave("the server is silent")));
       const leave = (why) => {
         watch.stop();
         stream.removeAllListeners("data");
@@ -158,7 +182,7 @@ export class Session {
   /** Returns a Leave if the connection must be left. */
   #receive(frame) {
     if (Number(frame.sequence) > this.#sequence + 1) {
-      this.#sendPending(); // frames were dropped: Gap covers events, but a dropped frame may have been an answer
+      this.#resend(); // frames were dropped: Gap covers events, but a dropped frame may have been an answer
     }
     this.#sequence = Number(frame.sequence);
     switch (frame.frame) {
@@ -169,11 +193,11 @@ export class Session {
         this.#receiveEvent(frame.event);
         break;
       case "accepted":
-        this.#answer(frame.accepted, "accepted");
+        this.#accept(frame.accepted);
         break;
       case "refused":
-        if (!frame.refused.retryable) this.#answer(frame.refused, `refused (${frame.refused.message})`);
-        else setTimeout(() => this.#sendPending(), Math.max(frame.refused.retry_after_ms, 1_000));
+        if (!frame.refused.retryable) this.#finish(frame.refused, `refused (${frame.refused.message})`);
+        else setTimeout(() => this.#resend(), Math.max(frame.refused.retry_after_ms, 1_000));
         break;
       case "gap":
         this.#position = frame.gap.position ?? this.#position;
@@ -198,44 +222,59 @@ export class Session {
     this.#welcome = welcome;
     this.#replayLeft = welcome.replayed;
     if (!this.#replayLeft) this.#position = welcome.position;
-    this.#sendPending();
+    this.#resend();
   }
 
   #receiveEvent(event) {
     this.#position = event.position;
     // Not before the end of the replay: the rest of an unfinished replay must come with the next connection.
     if (this.#replayLeft && --this.#replayLeft === 0) this.#position = this.#welcome.position;
-    if (event.message?.chat_id === this.chatId) {
-      // Reactions, receipts and typing would be handled here.
-      const sentMs = Number(BigInt(event.message.message_id) >> 22n) + EPOCH_MS;
-      this.#newestMs = Math.max(this.#newestMs, sentMs);
-      this.#hear(event.message);
-    }
+    this.#newestMs = Math.max(this.#newestMs, Number(BigInt(event.event_id) >> 22n) + EPOCH_MS);
+    if (event.message?.chat_id === this.chatId) this.#hear(event.message);
+    else if (event.change?.chat_id === this.chatId) this.#hearChange(event); // typing would be handled here, too
   }
 
-  #answer({ client_message_id }, outcome) {
-    if (this.#pending?.client_message_id !== client_message_id) return;
-    this.#pending = null;
-    this.#finish(outcome);
+  /** Apply an own message or change: the session that sent it receives no event for it. */
+  #accept(accepted) {
+    const frame = this.#finish(accepted, "accepted")?.frame;
+    if (frame?.send) this.#newestSent = accepted.event_id;
+    else if (frame?.change) this.#isNew(`edited ${frame.change.target_id}`, accepted.event_id);
+  }
+
+  /** The command whose frame is answered; undefined if it was another frame, or was sent again. */
+  #finish(answer, outcome) {
+    const command = this.#unanswered.find((each) => each.number === Number(answer.frame));
+    this.#unanswered = this.#unanswered.filter((each) => each !== command);
+    command?.finish(outcome);
+    return command;
   }
 
   #hear({ sender_id, client_message_id, text }) {
-    if (this.#isNew(sender_id, client_message_id)) this.onMessage(sender_id, text?.body ?? "");
+    const isNew = this.#isNew(`message ${sender_id} ${client_message_id}`);
+    if (isNew && text) this.onMessage(sender_id, text.body); // a deleted message has no text
   }
 
-  /** False for messages that replays, retries and history repeat. */
-  #isNew(senderId, clientMessageId) {
-    const key = `${senderId} ${clientMessageId}`;
-    if (this.#seen.has(key)) return false;
-    this.#seen.add(key);
-    if (this.#seen.size > MAX_SEEN) this.#seen.delete(this.#seen.values().next().value);
+  #hearChange({ event_id, change: { target_id, actor_id, edited } }) {
+    if (!edited) return; // another kind of change
+    const isNew = this.#isNew(`edited ${target_id}`, event_id); // the edit with the highest id stays
+    if (isNew) this.onMessage(actor_id, `${edited.text.body} (edited)`);
+  }
+
+  /** Whether the event is new: replays, retries and history repeat events, and an older one may come later. */
+  #isNew(key, eventId = 1) {
+    if (BigInt(eventId) <= (this.#seen.get(key) ?? 0n)) return false;
+    this.#seen.set(key, BigInt(eventId));
+    if (this.#seen.size > MAX_SEEN) this.#seen.delete(this.#seen.keys().next().value);
     return true;
   }
 
   // ---- HTTP requests in the background
 
   async #readHistory(sinceMs) {
-    for await (const message of this.api.history(this.chatId, sinceMs)) this.#hear(message);
+    for await (const { message, changes } of this.api.history(this.chatId, sinceMs)) {
+      this.#hear(message); // as it was sent
+      for (const event of changes) this.#hearChange(event);
+    }
   }
 
   /** Read the missing messages, with retries, and then once more, as history may lag behind. */
@@ -253,7 +292,7 @@ export class Session {
   async #renew() {
     try {
       this.#token = await this.api.accessToken(this.#token);
-      this.#stream?.write({ renew: { access_token: this.#token } });
+      this.#say({ renew: { access_token: this.#token } });
     } catch (error) {
       this.onStatus(`* no new token: ${error.message}`); // the session ends with its token, the next has a new one
     }

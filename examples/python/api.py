@@ -49,7 +49,7 @@ class Api:
         raise ApiError(f"there is no user {name}", status=404)
 
     async def history(self, chat_id: str, since_ms: int) -> AsyncIterator[dict[str, Any]]:
-        """A chat's messages since that time, oldest first. 64-bit numbers are strings in JSON."""
+        """A chat's messages since that time, oldest first, with their changes. 64-bit numbers are strings in JSON."""
         anchor: dict[str, Any] = {"after_ms": since_ms}
         while True:
             try:
@@ -59,7 +59,7 @@ class Api:
                     return  # the chat has no messages yet
                 raise
             for item in page["messages"]:
-                yield item["message"]
+                yield item
             if not page["has_newer"]:
                 return
             anchor = {"after_id": page["messages"][-1]["message"]["message_id"]}

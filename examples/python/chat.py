@@ -2,7 +2,8 @@
 
     CHAT_PASSWORD=... python chat.py http://127.0.0.1:8080 ada grace
 
-signs in as ada, sends each line of the input to grace, and shows the messages of the chat.
+signs in as ada, sends each line of the input to grace, and shows the messages of the chat. A line `/edit TEXT` replaces
+the text of the message before.
 """
 
 import asyncio
@@ -26,7 +27,8 @@ async def chat(url: str, name: str, other: str) -> None:
         names = {await api.my_id(): name, await api.user_id(other): other}
         session = Session(api, *names, tasks, lambda sender_id, text: show(f"{names[sender_id]}: {text}"), show)
         async for line in lines():
-            show(f"{await session.send(line)}: {line}")
+            edit = line.removeprefix("/edit ")
+            show(f"{await (session.send(line) if edit == line else session.edit(edit))}: {line}")
         raise EndOfInput  # which also ends the tasks
 
 

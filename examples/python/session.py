@@ -9,17 +9,21 @@ import random
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
 import grpc
-import session_pb2 as pb
 from api import Api, ApiError
-from session_pb2_grpc import SessionServiceStub
+
+from rookery.v1 import session_pb2 as pb
+from rookery.v1 import session_pb2_grpc
 
 ANSWER_SECONDS = 10.0  # for Welcome, and for any frame after a Ping
 HISTORY_MS = 24 * 3_600_000  # the part of the history that is shown at first
 OVERLAP_MS = 300_000  # history is read from this much earlier: a message accepted on a retry keeps its first id
 LAG_SECONDS = 3.0  # history may lag behind live events by this much
-MAX_SEEN = 10_000  # remembered message ids: more than a server replays
+EPOCH_MS = 1767225600000  # of the times in ids
+MAX_SEEN = 10_000  # remembered events: more than a server replays
 
 
 class Leave(Exception):
@@ -32,8 +36,18 @@ class Leave(Exception):
         self.is_signed_out = is_signed_out
 
 
+@dataclass(eq=False)
+class Command:
+    """A message or a change that has no final answer yet."""
+
+    frame: pb.ClientFrame  # has a client id, by which the server recognises it when it is sent again
+    number: int = 0  # of its newest frame in this connection
+    first_sent_ms: int = 0
+    outcome: asyncio.Future[str] = field(default_factory=asyncio.Future)
+
+
 class Session:
-    """`on_message(sender_id, text)` is called once for each message of the chat that was not sent here."""
+    """`on_message(sender_id, text)` is called once for each message and edit of the chat that was not sent here."""
 
     def __init__(
         self,
@@ -53,11 +67,10 @@ class Session:
         self.on_status = on_status
         # State that outlives a connection.
         self.position: pb.Position | None = None  # where to resume
-        self.pending: pb.Send | None = None  # not accepted yet
-        self.first_sent_ms = 0  # when it was first sent; 0 until then
-        self.outcome = asyncio.Future[str]()
-        self.seen: dict[tuple[int, str], None] = {}  # a dict keeps the order, so that the oldest can be removed
-        self.newest_ms = int(time.time() * 1000) - HISTORY_MS  # of the newest event, never of an own accepted message
+        self.unanswered: list[Command] = []
+        self.newest_sent = 0  # the id of the newest own message
+        self.seen: dict[str, int] = {}  # a dict keeps the order, so that the oldest can be removed
+        self.newest_ms = int(time.time() * 1000) - HISTORY_MS  # of the newest event, never of an own accepted one
         self.failures = 0
         self.failing_since = 0.0
         # State of one connection.
@@ -66,6 +79,7 @@ class Session:
         self.welcome = pb.Welcome()
         self.replay_left = 0
         self.sequence = 0
+        self.number = 0  # of the newest frame that was sent
         tasks.create_task(self.stay_connected())
 
     # ---- sending
@@ -73,29 +87,45 @@ class Session:
     async def send(self, text: str) -> str:
         """Returns when the message can't be lost, or is refused for good.
 
-        One at a time: messages keep their order, even if one has to be sent again. What is `pending` is kept in
+        One at a time: messages keep their order, even if one has to be sent again. What is unanswered is kept in
         memory; a client that may be killed keeps it on disk.
         """
-        self.pending = pb.Send(client_message_id=secrets.token_hex(16), recipient_id=self.other_id)
-        self.pending.text.body = text
-        self.first_sent_ms = 0
-        self.is_new(self.my_id, self.pending.client_message_id)  # a replay of it is not shown
-        self.outcome = asyncio.Future()
-        self.send_pending()
-        return await self.outcome
+        client_id = secrets.token_hex(16)
+        self.is_new(f"message {self.my_id} {client_id}")  # a replay of it is not shown
+        message = pb.Send(client_message_id=client_id, recipient_id=self.other_id, text=pb.Text(body=text))
+        return await self.command(pb.ClientFrame(send=message))
 
-    def send_pending(self) -> None:
-        """Send it again whenever it may be lost: the server keeps one message per client_message_id."""
-        if self.pending is None or self.outgoing is None:
-            return
+    async def edit(self, text: str) -> str:
+        """Replace the text of the newest own message."""
+        change = pb.Change(chat_id=self.chat_id, target_id=self.newest_sent, client_change_id=secrets.token_hex(16))
+        change.edited.text.body = text
+        return await self.command(pb.ClientFrame(change=change))
+
+    async def command(self, frame: pb.ClientFrame) -> str:
+        command = Command(frame)
+        self.unanswered.append(command)
+        self.transmit(command)
+        return await command.outcome
+
+    def resend(self) -> None:
+        """Send what may be lost again: the server keeps one message or change per client id."""
+        for command in self.unanswered:
+            self.transmit(command)
+
+    def transmit(self, command: Command) -> None:
         now_ms = int(time.time() * 1000)
-        self.first_sent_ms = self.first_sent_ms or now_ms
-        self.pending.first_sent_ms_ago = (now_ms - self.first_sent_ms) % 2**32  # very long, if the clock was set back
-        self.say(send=self.pending)
-
-    def say(self, **frame: object) -> None:
         if self.outgoing is not None:
-            self.outgoing.put_nowait(pb.ClientFrame(**frame))
+            command.first_sent_ms = command.first_sent_ms or now_ms
+            ms_ago = (now_ms - command.first_sent_ms) % 2**32  # very long, if the clock was set back
+            command.frame.first_sent_ms_ago = ms_ago
+            command.number = self.say(command.frame)
+
+    def say(self, frame: pb.ClientFrame) -> int:
+        """Send a frame, and return its number; Authenticate was number 1."""
+        if self.outgoing is not None:
+            self.number += 1
+            self.outgoing.put_nowait(frame)
+        return self.number
 
     # ---- one connection after the other
 
@@ -138,15 +168,15 @@ class Session:
         outgoing = asyncio.Queue[pb.ClientFrame]()
         authenticate = pb.Authenticate(access_token=self.token, last_position=self.position, client_name="Python")
         outgoing.put_nowait(pb.ClientFrame(authenticate=authenticate))
-        self.sequence = 0
+        self.sequence, self.number = 0, 1
         # A channel that could not connect retries with its own backoff of up to two minutes, so make a new one.
         async with open_channel(address) as channel:
-            stream = SessionServiceStub(channel).Connect()
+            stream = session_pb2_grpc.SessionServiceStub(channel).Connect()
             writing = self.tasks.create_task(write(stream, outgoing))
             try:
                 self.receive(await self.next_frame(stream, ANSWER_SECONDS))
                 self.outgoing = outgoing
-                self.send_pending()
+                self.resend()
                 while True:
                     self.receive(await self.next_frame(stream, self.welcome.heartbeat_interval_ms / 1000))
             finally:
@@ -159,7 +189,7 @@ class Session:
             await asyncio.wait([reading], timeout=seconds)  # not `wait_for`: to cancel a read cancels the stream
             if reading.done():
                 break
-            self.say(ping=pb.Ping())
+            self.say(pb.ClientFrame(ping=pb.Ping()))
         else:
             reading.cancel()
             raise Leave("the server is silent")
@@ -171,21 +201,20 @@ class Session:
 
     def receive(self, frame: pb.ServerFrame) -> None:
         if frame.sequence > self.sequence + 1:
-            self.send_pending()  # frames were dropped: Gap covers events, but a dropped frame may have been an answer
+            self.resend()  # frames were dropped: Gap covers events, but a dropped frame may have been an answer
         self.sequence = frame.sequence
         match frame.WhichOneof("frame"):
             case "welcome":
                 self.begin(frame.welcome)
             case "event":
                 self.receive_event(frame.event)
-            case "accepted" if self.is_pending(frame.accepted.client_message_id):
-                self.finish("accepted")
-            case "refused" if self.is_pending(frame.refused.client_message_id):
-                if frame.refused.retryable:
-                    pause = max(frame.refused.retry_after_ms / 1000, 1.0)
-                    asyncio.get_running_loop().call_later(pause, self.send_pending)
-                else:
-                    self.finish(f"refused ({frame.refused.message})")
+            case "accepted":
+                self.accept(frame.accepted)
+            case "refused" if frame.refused.retryable:
+                pause = max(frame.refused.retry_after_ms / 1000, 1.0)
+                asyncio.get_running_loop().call_later(pause, self.resend)
+            case "refused":
+                self.finish(frame.refused.frame, f"refused ({frame.refused.message})")
             case "gap":
                 if frame.gap.HasField("position"):
                     self.position = frame.gap.position
@@ -214,36 +243,58 @@ class Session:
             self.replay_left -= 1
             if not self.replay_left:  # not sooner: the rest of an unfinished replay must come with the next connection
                 self.position = self.welcome.position
-        if event.message.chat_id == self.chat_id:  # reactions, receipts and typing would be handled here
-            self.newest_ms = max(self.newest_ms, (event.message.message_id >> 22) + 1767225600000)
-            self.hear(event.message.sender_id, event.message.client_message_id, event.message.text.body)
+        self.newest_ms = max(self.newest_ms, (event.event_id >> 22) + EPOCH_MS)
+        message, change = event.message, event.change  # one of them is empty; typing would be handled here, too
+        if message.chat_id == self.chat_id:
+            self.hear(message.sender_id, message.client_message_id, message.text.body)
+        elif change.chat_id == self.chat_id and change.HasField("edited"):  # or another kind of change
+            self.hear_edit(event.event_id, change.target_id, change.actor_id, change.edited.text.body)
 
-    def is_pending(self, client_message_id: str) -> bool:
-        return self.pending is not None and self.pending.client_message_id == client_message_id
+    def accept(self, accepted: pb.Accepted) -> None:
+        """Apply an own message or change: the session that sent it receives no event for it."""
+        command = self.finish(accepted.frame, "accepted")
+        if command and command.frame.HasField("send"):
+            self.newest_sent = accepted.event_id
+        elif command:
+            self.is_new(f"edited {command.frame.change.target_id}", accepted.event_id)
 
-    def finish(self, outcome: str) -> None:
-        self.pending = None
-        self.outcome.set_result(outcome)
+    def finish(self, number: int, outcome: str) -> Command | None:
+        """Answer the command whose frame has this number; None if that was another frame, or it was sent again."""
+        for command in self.unanswered:
+            if command.number == number:
+                self.unanswered.remove(command)
+                command.outcome.set_result(outcome)
+                return command
+        return None
 
     def hear(self, sender_id: int, client_message_id: str, text: str) -> None:
-        if self.is_new(sender_id, client_message_id):
+        if self.is_new(f"message {sender_id} {client_message_id}") and text:  # a deleted message has no text
             self.on_message(sender_id, text)
 
-    def is_new(self, sender_id: int, client_message_id: str) -> bool:
-        """Whether the message is new: replays, retries and history repeat messages."""
-        key = sender_id, client_message_id
-        if is_new := key not in self.seen:
-            self.seen[key] = None
-            if len(self.seen) > MAX_SEEN:
-                del self.seen[next(iter(self.seen))]
-        return is_new
+    def hear_edit(self, event_id: int, message_id: int, sender_id: int, text: str) -> None:
+        if self.is_new(f"edited {message_id}", event_id):  # the edit with the highest id stays
+            self.on_message(sender_id, f"{text} (edited)")
+
+    def is_new(self, key: str, event_id: int = 1) -> bool:
+        """Whether the event is new: replays, retries and history repeat events, and an older one may come later."""
+        if event_id <= self.seen.get(key, 0):
+            return False
+        self.seen[key] = event_id
+        if len(self.seen) > MAX_SEEN:
+            del self.seen[next(iter(self.seen))]
+        return True
 
     # ---- HTTP requests in the background
 
     async def read_history(self, since_ms: int) -> None:
-        async for message in self.api.history(self.chat_id, since_ms):
-            text = message.get("text", {}).get("body", "")  # one kind of content; others may follow
-            self.hear(int(message["sender_id"]), message["client_message_id"], text)
+        async for item in self.api.history(self.chat_id, since_ms):
+            message = item["message"]  # as it was sent; its changes follow
+            self.hear(int(message["sender_id"]), message["client_message_id"], text_of(message))
+            for event in item["changes"]:
+                change = event["change"]
+                if "edited" in change:
+                    ids = int(event["event_id"]), int(change["target_id"]), int(change["actor_id"])
+                    self.hear_edit(*ids, text_of(change["edited"]))
 
     async def fill_gap(self, since_ms: int) -> None:
         """Read the missing messages, with retries, and then once more, as history may lag behind."""
@@ -260,9 +311,14 @@ class Session:
     async def renew(self) -> None:
         try:
             self.token = await self.api.access_token(stale=self.token)
-            self.say(renew=pb.Renew(access_token=self.token))
+            self.say(pb.ClientFrame(renew=pb.Renew(access_token=self.token)))
         except ApiError as error:  # the session ends with its token, and the next begins with a new one
             self.on_status(f"* no new token: {error}")
+
+
+def text_of(content: dict[str, Any]) -> str:
+    """One kind of content; others may follow. A deleted message has none."""
+    return content.get("text", {}).get("body", "")
 
 
 def open_channel(address: str) -> grpc.aio.Channel:

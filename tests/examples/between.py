@@ -24,16 +24,30 @@ class Connection:
         """Counts this client's connections, from 1."""
         self.received = received
         """All frames of this client, over all its connections."""
+        self.frame = 0
+        """The number of the newest frame from the client."""
         self.sequence = 0
+        self._forwarded: list[int] = []
         self._seen: set[str] = set()
         self.client: ServerStream[ClientFrame, ServerFrame]
         self.gateway: SessionStream
 
     async def from_client(self, frame: ClientFrame) -> None:
-        await self.gateway.send(frame)
+        await self.forward(frame)
 
     async def from_gateway(self, frame: ServerFrame) -> None:
         await self.send(frame)
+
+    async def forward(self, frame: ClientFrame) -> None:
+        """Send the newest frame from the client to the gateway."""
+        self._forwarded.append(self.frame)
+        await self.gateway.send(frame)
+
+    def renumber(self, frame: ServerFrame) -> None:
+        """Replace the number in the gateway's answer by the client's, as not every frame is forwarded."""
+        answer = frame.accepted if frame.HasField("accepted") else frame.refused
+        if answer.frame:
+            answer.frame = self._forwarded[answer.frame - 1]
 
     async def send(self, frame: ServerFrame) -> None:
         """Send a frame to the client, with the next sequence number."""
@@ -73,8 +87,10 @@ class Between(SessionServiceServicer):
         async with connect_grpc(self._gateway) as gateway, trio.open_nursery() as nursery:
             connection.client, connection.gateway = stream, gateway
             nursery.start_soon(_receive_client, connection)
+            connection.frame = 1
             await connection.from_client(first)
             while (frame := await gateway.receive()) is not None:
+                connection.renumber(frame)
                 await connection.from_gateway(frame)
             nursery.cancel_scope.cancel()
 
@@ -82,6 +98,7 @@ class Between(SessionServiceServicer):
 async def _receive_client(connection: Connection) -> None:
     while (frame := await connection.client.receive()) is not None:
         connection.received.append(frame)
+        connection.frame += 1
         await connection.from_client(frame)
 
 

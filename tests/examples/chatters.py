@@ -69,8 +69,8 @@ def _node(folder: Path) -> list[str]:
 def _python(folder: Path) -> list[str]:
     python = str(python_environment(EXAMPLES / "python/requirements.txt"))
     example = shutil.copytree(EXAMPLES / "python", folder / "python")
-    protoc = [python, "-m", "grpc_tools.protoc", f"-I{PROTOS / 'v1'}", "--python_out=.", "--grpc_python_out=."]
-    subprocess.run([*protoc, "session.proto"], cwd=example, check=True)
+    protoc = [python, "-m", "grpc_tools.protoc", f"-I{PROTOS.parent}", "--python_out=.", "--grpc_python_out=."]
+    subprocess.run([*protoc, "rookery/v1/kinds.proto", "rookery/v1/session.proto"], cwd=example, check=True)
     return [python, str(example / "chat.py")]
 
 

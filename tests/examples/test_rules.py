@@ -11,7 +11,19 @@ import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import NoEncryption, pkcs12
 
-from rookery.v1.session_pb2 import ClientFrame, Expiring, Gap, Moved, Pong, Reconnect, Refused, ServerFrame
+from rookery.v1.session_pb2 import (
+    Accepted,
+    ClientFrame,
+    Edited,
+    Expiring,
+    Gap,
+    Moved,
+    Pong,
+    Reconnect,
+    Refused,
+    ServerFrame,
+    Text,
+)
 from tests.examples.between import Between, Connection, MakeConnection, open_between
 from tests.examples.chatters import LANGUAGES, Chatter, Command, open_chatter
 from tests.system.sessions import Session, connector, open_session
@@ -19,6 +31,8 @@ from tools.launch.people import Person, sign_up
 from tools.launch.process import Rookery, running
 
 pytestmark = pytest.mark.slow
+
+EDIT = "/edit "
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +76,18 @@ class Pair:
         return [frame for frame in self._received if frame.WhichOneof("frame") == kind]
 
     async def send_from_other(self, *texts: str) -> None:
-        """Send texts from the other user."""
+        """Send texts from the other user. An edit of the text before begins as in the input of the examples."""
+        accepted = Accepted()
         for text in texts:
-            await self._session.send_text(self.chatter.person.user_id, text)
+            if text.startswith(EDIT):
+                edited = Edited(text=Text(body=text.removeprefix(EDIT)))
+                await self._session.change(accepted.chat_id, accepted.event_id, edited=edited)
+            else:
+                accepted = await self._session.send_text(self.chatter.person.user_id, text)
+
+    async def receive_edit(self) -> str:
+        """Return the text of the next edit that the other user receives."""
+        return (await self._session.next_event("change")).change.edited.text.body
 
 
 class AllExamples:
@@ -97,19 +120,27 @@ class AllExamples:
 
 async def test_dropped_refused_and_omitted_messages_arrive_in_the_end(all_examples: AllExamples) -> None:
     class Faulty(Connection):
-        """Commits each fault once, for the text that requests it."""
+        """Commits each fault once, for the text that requests it. Its answers have a number only, and no client id."""
+
+        drop = 0
+        """Number of the frame whose answer is dropped."""
 
         async def from_client(self, frame: ClientFrame) -> None:
-            text, client_message_id = frame.send.text.body, frame.send.client_message_id
-            refused = Refused(client_message_id=client_message_id, code="unavailable", message="Not so.")
+            text = frame.send.text.body or frame.change.edited.text.body
+            is_first = self.is_first(frame.send.client_message_id or frame.change.client_change_id)
+            refused = Refused(frame=self.frame, code="unavailable", message="Not so.")
             refused.retryable = text == "refuse me for now"
-            if text == "refuse me for good" or (refused.retryable and self.is_first(client_message_id)):
+            if text == "refuse me for good" or (refused.retryable and is_first):
                 await self.send(ServerFrame(refused=refused))
             else:
-                await self.gateway.send(frame)
+                if text == "drop my answer" and is_first:
+                    self.drop = self.frame
+                await self.forward(frame)
 
         async def from_gateway(self, frame: ServerFrame) -> None:
-            if frame.HasField("accepted") and self.is_first("accepted"):
+            if frame.HasField("accepted"):
+                frame.accepted.ClearField("client_id")
+            if frame.HasField("accepted") and frame.accepted.frame == self.drop:
                 self.sequence += 1
                 frame = ServerFrame(pong=Pong())
             elif frame.event.message.text.body == "leave me out":
@@ -118,17 +149,24 @@ async def test_dropped_refused_and_omitted_messages_arrive_in_the_end(all_exampl
             await self.send(frame)
 
     async def check(pair: Pair) -> None:
-        await pair.chatter.enter("drop my answer", "refuse me for now", "refuse me for good", "goodbye")
-        await pair.chatter.until_accepted("drop my answer", "refuse me for now", "goodbye")
+        edits = ["/edit refuse me for now", "/edit drop my answer"]
+        await pair.chatter.enter("drop my answer", "refuse me for now", "refuse me for good", "goodbye", *edits)
+        await pair.chatter.until_accepted("drop my answer", "refuse me for now", "goodbye", *edits)
         assert "refused (Not so.): refuse me for good" in pair.chatter.lines
         dropped, again, refused, tried_again, *rest = [frame.send.client_message_id for frame in pair.frames("send")]
         assert dropped == again
         assert refused == tried_again
-        assert len({dropped, refused, *rest}) == 4
+        refused_edit, tried_again, dropped_edit, again = [
+            each.change.client_change_id for each in pair.frames("change")
+        ]
+        assert (refused_edit, dropped_edit) == (tried_again, again)
+        assert len({dropped, refused, *rest, refused_edit, dropped_edit}) == 6
+        assert [await pair.receive_edit() for edit in edits] == [edit.removeprefix(EDIT) for edit in edits]
 
-        await pair.send_from_other("before", "leave me out", "after")
-        await pair.chatter.until(lambda: len(pair.chatter.shown(pair.other.name)) >= 3)
-        assert sorted(pair.chatter.shown(pair.other.name)) == ["after", "before", "leave me out"]
+        await pair.send_from_other("before", "leave me out", "/edit left out", "after")
+        expected = ["after", "before", "leave me out", "left out (edited)"]
+        await pair.chatter.until(lambda: len(pair.chatter.shown(pair.other.name)) >= len(expected))
+        assert sorted(pair.chatter.shown(pair.other.name)) == expected
 
     await all_examples.check(Faulty, check)
 
@@ -142,7 +180,7 @@ async def test_a_session_survives_every_end_of_a_connection(all_examples: AllExa
         async def from_client(self, frame: ClientFrame) -> None:
             self.is_silent |= self.number == 5 and frame.HasField("send")
             if not self.is_silent:
-                await self.gateway.send(frame)
+                await self.forward(frame)
             if frame.HasField("renew"):
                 await self.end("unauthenticated")
 
@@ -179,8 +217,8 @@ async def test_a_session_survives_every_end_of_a_connection(all_examples: AllExa
         assert tokens == [tokens[0]] * 4 + [tokens[4]] * 2
         assert len({tokens[0], renewed, tokens[4]}) == 3
         assert pair.frames("ping")
-        sent, again = [frame.send for frame in pair.frames("send")]
-        assert sent.client_message_id == again.client_message_id
+        sent, again = pair.frames("send")
+        assert sent.send.client_message_id == again.send.client_message_id
         assert sent.HasField("first_sent_ms_ago")
         assert sent.first_sent_ms_ago == 0 < again.first_sent_ms_ago
 

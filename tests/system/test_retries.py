@@ -30,7 +30,7 @@ def platform(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[s
 
 
 async def repeat(session: Session, first_sent_ms_ago: int | None, **command: Send | Change) -> Accepted:
-    """Send it until it is accepted: the archive commits its position once a second. Returns the answer without `frame`."""
+    """Send it until it is accepted, as the archive commits its position once a second. Return what each retry gets."""
     with trio.fail_after(PATIENCE):
         while True:
             answer = await session.answer(first_sent_ms_ago=first_sent_ms_ago, **command)

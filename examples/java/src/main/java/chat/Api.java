@@ -32,8 +32,10 @@ final class Api {
         this.password = password;
     }
 
-    /** A message of a chat's history. */
-    record Message(long messageId, long senderId, String clientMessageId, String text) {}
+    /** A message of a chat's history as it was sent, and the newest edit; null if there is none. */
+    record Message(long messageId, long senderId, String clientMessageId, String text, Edit edit) {}
+
+    record Edit(long eventId, long actorId, String text) {}
 
     /**
      * Returns the newest token; if that is the stale one, refreshes it first.
@@ -67,7 +69,7 @@ final class Api {
         return get("/v1/me/gateway").get("grpc").getAsString();
     }
 
-    /** A chat's messages since a time, oldest first. */
+    /** A chat's messages since a time, oldest first, with their changes. */
     List<Message> history(String chatId, long sinceMs) throws ApiException, InterruptedException {
         List<Message> messages = new ArrayList<>();
         String anchor = "after_ms=" + sinceMs;
@@ -82,7 +84,7 @@ final class Api {
                 throw error;
             }
             for (JsonElement item : page.getAsJsonArray("messages")) {
-                messages.add(message(item.getAsJsonObject().getAsJsonObject("message")));
+                messages.add(message(item.getAsJsonObject()));
             }
             if (!page.get("has_newer").getAsBoolean()) {
                 return messages;
@@ -91,13 +93,28 @@ final class Api {
         }
     }
 
-    private static Message message(JsonObject json) {
-        JsonObject text = json.getAsJsonObject("text"); // one kind of content; others may follow
+    private static Message message(JsonObject item) {
+        Edit edit = null;
+        for (JsonElement event : item.getAsJsonArray("changes")) {
+            JsonObject change = event.getAsJsonObject().getAsJsonObject("change");
+            if (change.has("edited")) { // or another kind of change
+                long eventId = event.getAsJsonObject().get("event_id").getAsLong();
+                edit = new Edit(eventId, change.get("actor_id").getAsLong(), text(change.getAsJsonObject("edited")));
+            }
+        }
+        JsonObject message = item.getAsJsonObject("message");
         return new Message(
-                json.get("message_id").getAsLong(),
-                json.get("sender_id").getAsLong(),
-                json.get("client_message_id").getAsString(),
-                text == null ? "" : text.get("body").getAsString());
+                message.get("message_id").getAsLong(),
+                message.get("sender_id").getAsLong(),
+                message.get("client_message_id").getAsString(),
+                text(message),
+                edit);
+    }
+
+    /** One kind of content; others may follow. A deleted message has none. */
+    private static String text(JsonObject content) {
+        JsonObject text = content.getAsJsonObject("text");
+        return text == null ? "" : text.get("body").getAsString();
     }
 
     private JsonObject refresh() throws ApiException, InterruptedException {

@@ -14,7 +14,8 @@ import sun.misc.Signal;
  *
  * <pre>CHAT_PASSWORD=... java -jar target/chat.jar http://127.0.0.1:8080 ada grace</pre>
  *
- * <p>signs in as ada, sends each line of the input to grace, and shows the messages of the chat.
+ * <p>signs in as ada, sends each line of the input to grace, and shows the messages of the chat. A line
+ * {@code /edit TEXT} replaces the text of the message before.
  */
 public final class Chat {
     private static final PrintStream OUT = new PrintStream(System.out, true, StandardCharsets.UTF_8);
@@ -59,7 +60,8 @@ public final class Chat {
         BufferedReader input = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
         for (String line = input.readLine(); line != null; line = input.readLine()) {
             if (!line.isBlank()) {
-                show(session.send(line).get() + ": " + line);
+                boolean isEdit = line.startsWith("/edit ");
+                show((isEdit ? session.edit(line.substring(6)) : session.send(line)).get() + ": " + line);
             }
         }
     }

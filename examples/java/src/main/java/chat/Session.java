@@ -6,7 +6,9 @@ import io.grpc.ManagedChannel;
 import io.grpc.Status;
 import io.grpc.TlsChannelCredentials;
 import io.grpc.stub.StreamObserver;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
@@ -18,8 +20,11 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.function.BiConsumer;
 import java.util.function.Consumer;
+import rookery.v1.Session.Accepted;
 import rookery.v1.Session.Authenticate;
+import rookery.v1.Session.Change;
 import rookery.v1.Session.ClientFrame;
+import rookery.v1.Session.Edited;
 import rookery.v1.Session.Event;
 import rookery.v1.Session.Message;
 import rookery.v1.Session.Ping;
@@ -44,8 +49,8 @@ final class Session {
     private static final long LAG_MS = 3_000; // history may lag behind live events by this much
     private static final long HISTORY_MS = 24 * 3_600_000; // the part of the history that is shown at first
     private static final long OVERLAP_MS = 300_000; // history is read from earlier: retried messages keep their ids
-    private static final long EPOCH_MS = 1_767_225_600_000L; // of the times in message ids
-    private static final int MAX_SEEN = 10_000; // remembered message ids: more than a server replays
+    private static final long EPOCH_MS = 1_767_225_600_000L; // of the times in ids
+    private static final int MAX_SEEN = 10_000; // remembered events: more than a server replays
 
     /** The reason for leaving a connection, the pause after it, and the next gateway. */
     private record Leave(String why, long afterMs, String movedTo, boolean isSignedOut) {
@@ -54,7 +59,17 @@ final class Session {
         }
     }
 
-    private record Key(long senderId, String clientMessageId) {}
+    /** A message or a change that has no final answer yet. */
+    private static final class Command {
+        final ClientFrame.Builder frame; // has a client id, by which the server recognises it when it is sent again
+        final CompletableFuture<String> outcome = new CompletableFuture<>();
+        long number; // of its newest frame in this connection
+        long firstSentMs; // 0 until then
+
+        Command(ClientFrame.Builder frame) {
+            this.frame = frame;
+        }
+    }
 
     private final Api api;
     private final long myId;
@@ -67,17 +82,16 @@ final class Session {
 
     // State that outlives a connection.
     private volatile Position position; // where to resume; null at first
-    private Send pending; // not accepted yet; a client that may be killed stores it on disk
-    private long firstSentMs; // when it was first sent; 0 until then
-    private CompletableFuture<String> outcome;
-    private long newestMs = System.currentTimeMillis() - HISTORY_MS; // of the newest event, never of an own message
+    private final List<Command> unanswered = new ArrayList<>(); // a client that may be killed stores them on disk
+    private long newestSent; // the id of the newest own message
+    private long newestMs = System.currentTimeMillis() - HISTORY_MS; // of the newest event, never of an own one
     private int failures;
     private long failingSince;
-    private final Map<Key, Boolean> seen = new LinkedHashMap<>() {
+    private final Map<String, Long> seen = new LinkedHashMap<>() {
         private static final long serialVersionUID = 1L;
 
         @Override
-        protected boolean removeEldestEntry(Map.Entry<Key, Boolean> eldest) {
+        protected boolean removeEldestEntry(Map.Entry<String, Long> eldest) {
             return size() > MAX_SEEN;
         }
     };
@@ -88,10 +102,11 @@ final class Session {
     private Welcome welcome; // null while there is no session
     private int replayLeft;
     private long sequence;
+    private long number; // of the newest frame that was sent
     private long deadline; // for the next frame, in milliseconds of `now()`
     private boolean isAsked; // for a sign of life
 
-    /** The message listener is called once for each message of the chat that was not sent here, with its sender. */
+    /** The message listener is called once for each message and edit of the chat that was not sent here. */
     Session(Api api, long myId, long otherId, BiConsumer<Long, String> onMessage, Consumer<String> onStatus) {
         this.api = api;
         this.myId = myId;
@@ -109,33 +124,52 @@ final class Session {
      * <p>Wait for it before the next, so that messages keep their order even if one is sent again.
      */
     synchronized CompletableFuture<String> send(String text) {
-        pending = Send.newBuilder()
-                .setClientMessageId(UUID.randomUUID().toString())
+        String clientId = UUID.randomUUID().toString();
+        isNew(messageKey(myId, clientId), 1); // a replay of it is not shown
+        return command(ClientFrame.newBuilder().setSend(Send.newBuilder()
+                .setClientMessageId(clientId)
                 .setRecipientId(otherId)
-                .setText(Text.newBuilder().setBody(text))
-                .build();
-        firstSentMs = 0;
-        isNew(myId, pending.getClientMessageId()); // a replay of it is not shown
-        outcome = new CompletableFuture<>();
-        sendPending();
-        return outcome;
+                .setText(Text.newBuilder().setBody(text))));
     }
 
-    /** Send it again whenever it may be lost: the server keeps one message per client_message_id. */
-    private synchronized void sendPending() {
-        if (pending == null || welcome == null) {
+    /** Replace the text of the newest own message. */
+    synchronized CompletableFuture<String> edit(String text) {
+        return command(ClientFrame.newBuilder().setChange(Change.newBuilder()
+                .setChatId(chatId)
+                .setTargetId(newestSent)
+                .setClientChangeId(UUID.randomUUID().toString())
+                .setEdited(Edited.newBuilder().setText(Text.newBuilder().setBody(text)))));
+    }
+
+    private CompletableFuture<String> command(ClientFrame.Builder frame) {
+        Command command = new Command(frame);
+        unanswered.add(command);
+        transmit(command);
+        return command.outcome;
+    }
+
+    /** Send what may be lost again: the server keeps one message or change per client id. */
+    private synchronized void resend() {
+        unanswered.forEach(this::transmit);
+    }
+
+    private void transmit(Command command) {
+        if (welcome == null) {
             return;
         }
         long now = System.currentTimeMillis();
-        firstSentMs = firstSentMs == 0 ? now : firstSentMs;
-        int msAgo = (int) (now - firstSentMs); // unsigned: very long, if the clock was set back
-        say(ClientFrame.newBuilder().setSend(pending.toBuilder().setFirstSentMsAgo(msAgo)).build());
+        command.firstSentMs = command.firstSentMs == 0 ? now : command.firstSentMs;
+        int msAgo = (int) (now - command.firstSentMs); // unsigned: very long, if the clock was set back
+        command.number = say(command.frame.setFirstSentMsAgo(msAgo).build());
     }
 
-    private synchronized void say(ClientFrame frame) {
-        if (welcome != null) { // before it, only Authenticate may be sent
-            stream.onNext(frame);
+    /** Send a frame, and return its number; Authenticate was number 1. */
+    private synchronized long say(ClientFrame frame) {
+        if (welcome == null) { // before it, only Authenticate may be sent
+            return 0;
         }
+        stream.onNext(frame);
+        return ++number;
     }
 
     // ---- one connection after the other
@@ -202,6 +236,7 @@ final class Session {
 
     private synchronized void begin(ManagedChannel channel, CompletableFuture<Leave> left) {
         sequence = 0;
+        number = 1;
         deadline = now() + ANSWER_MS;
         Authenticate.Builder authenticate =
                 Authenticate.newBuilder().setAccessToken(token).setClientName("Java");
@@ -259,13 +294,13 @@ final class Session {
             return;
         }
         if (frame.getSequence() > sequence + 1) {
-            sendPending(); // frames were dropped: Gap covers events, but a dropped frame may have been an answer
+            resend(); // frames were dropped: Gap covers events, but a dropped frame may have been an answer
         }
         sequence = frame.getSequence();
         switch (frame.getFrameCase()) {
             case WELCOME -> enter(frame.getWelcome());
             case EVENT -> receiveEvent(frame.getEvent());
-            case ACCEPTED -> finish(frame.getAccepted().getClientMessageId(), "accepted");
+            case ACCEPTED -> accept(frame.getAccepted());
             case REFUSED -> receiveRefused(frame.getRefused());
             case GAP -> {
                 if (frame.getGap().hasPosition()) {
@@ -297,7 +332,7 @@ final class Session {
         if (replayLeft == 0) {
             position = welcome.getPosition();
         }
-        sendPending();
+        resend();
     }
 
     private void receiveEvent(Event event) {
@@ -305,38 +340,75 @@ final class Session {
         if (replayLeft > 0 && --replayLeft == 0) {
             position = welcome.getPosition(); // not sooner: the rest of an unfinished replay must still come
         }
-        Message message = event.getMessage(); // reactions, receipts and typing would be handled here
+        newestMs = Math.max(newestMs, (event.getEventId() >> 22) + EPOCH_MS);
+        Message message = event.getMessage(); // one of them is empty; typing would be handled here, too
+        Change change = event.getChange();
         if (message.getChatId().equals(chatId)) {
-            newestMs = Math.max(newestMs, (message.getMessageId() >> 22) + EPOCH_MS);
             hear(message.getSenderId(), message.getClientMessageId(), message.getText().getBody());
+        } else if (change.getChatId().equals(chatId) && change.hasEdited()) { // or another kind of change
+            String text = change.getEdited().getText().getBody();
+            hearEdit(event.getEventId(), change.getTargetId(), change.getActorId(), text);
+        }
+    }
+
+    /** Apply an own message or change: the session that sent it receives no event for it. */
+    private void accept(Accepted accepted) {
+        Command command = finish(accepted.getFrame(), "accepted");
+        if (command != null && command.frame.hasSend()) {
+            newestSent = accepted.getEventId();
+        } else if (command != null) {
+            isNew(editKey(command.frame.getChange().getTargetId()), accepted.getEventId());
         }
     }
 
     private void receiveRefused(Refused refused) {
         if (refused.getRetryable()) {
             long pause = Math.max(refused.getRetryAfterMs(), 1_000);
-            background.schedule(this::sendPending, pause, TimeUnit.MILLISECONDS);
+            background.schedule(this::resend, pause, TimeUnit.MILLISECONDS);
         } else {
-            finish(refused.getClientMessageId(), "refused (" + refused.getMessage() + ")");
+            finish(refused.getFrame(), "refused (" + refused.getMessage() + ")");
         }
     }
 
-    private void finish(String clientMessageId, String what) {
-        if (pending != null && pending.getClientMessageId().equals(clientMessageId)) {
-            pending = null;
-            outcome.complete(what);
+    /** Returns the command whose frame is answered; null if it was another frame, or was sent again. */
+    private Command finish(long number, String what) {
+        for (Command command : unanswered) {
+            if (command.number == number) {
+                unanswered.remove(command);
+                command.outcome.complete(what);
+                return command;
+            }
         }
+        return null;
     }
 
     private synchronized void hear(long senderId, String clientMessageId, String text) {
-        if (isNew(senderId, clientMessageId)) {
+        if (isNew(messageKey(senderId, clientMessageId), 1) && !text.isEmpty()) { // a deleted message has no text
             onMessage.accept(senderId, text);
         }
     }
 
-    /** False for messages that replays, retries and history repeat. */
-    private boolean isNew(long senderId, String clientMessageId) {
-        return seen.put(new Key(senderId, clientMessageId), true) == null;
+    private synchronized void hearEdit(long eventId, long messageId, long senderId, String text) {
+        if (isNew(editKey(messageId), eventId)) { // the edit with the highest id stays
+            onMessage.accept(senderId, text + " (edited)");
+        }
+    }
+
+    /** Whether the event is new: replays, retries and history repeat events, and an older one may come later. */
+    private boolean isNew(String key, long eventId) {
+        if (eventId <= seen.getOrDefault(key, 0L)) {
+            return false;
+        }
+        seen.put(key, eventId);
+        return true;
+    }
+
+    private static String messageKey(long senderId, String clientMessageId) {
+        return "message " + senderId + " " + clientMessageId;
+    }
+
+    private static String editKey(long messageId) {
+        return "edited " + messageId;
     }
 
     // ---- HTTP requests in the background
@@ -344,6 +416,10 @@ final class Session {
     private void readHistory(long sinceMs) throws ApiException, InterruptedException {
         for (Api.Message message : api.history(chatId, sinceMs)) {
             hear(message.senderId(), message.clientMessageId(), message.text());
+            Api.Edit edit = message.edit();
+            if (edit != null) {
+                hearEdit(edit.eventId(), message.messageId(), edit.actorId(), edit.text());
+            }
         }
     }
 
