@@ -1,10 +1,12 @@
-"""Fan-out: one record for each partition that has a recipient, with the record of truth first."""
+"""Fan-out: one record for each partition that has a recipient, with the record of truth first. And former records."""
 
 from collections.abc import Sequence
 
-from messaging.envelopes import fan_out, fan_out_signal
+import pytest
+
+from messaging.envelopes import decode, fan_out, fan_out_signal
 from rookery.v1.backplane_pb2 import Envelope
-from rookery.v1.session_pb2 import Event
+from rookery.v1.session_pb2 import Change, Event, Marked, Reacted
 from shared.backplane import Record
 from shared.contract.partitions import partition_of
 
@@ -37,3 +39,24 @@ def test_a_signal_has_no_record_of_truth_and_only_the_listed_recipients() -> Non
     found = envelopes(records)
     assert not any(envelope.truth for envelope in found)
     assert sorted(user_id for envelope in found for user_id in envelope.recipient_ids) == list(USERS[1:])
+
+
+FORMER_REACTION = bytes.fromhex("0a17080722130a05642d312d32100518022204f09f918d28011a020102200128024001")
+FORMER_RECEIPT = bytes.fromhex("0a1108082a0d0a05642d312d321002180620051a0101")
+"""Records as the last release without Change published them."""
+
+
+@pytest.mark.parametrize(
+    ("value", "event_id", "change"),
+    [
+        (FORMER_REACTION, 7, Change(chat_id="d-1-2", target_id=5, actor_id=2, reacted=Reacted(emoji="👍", set=True))),
+        (FORMER_RECEIPT, 8, Change(chat_id="d-1-2", actor_id=2, marked=Marked(delivered_up_to=6, read_up_to=5))),
+    ],
+)
+def test_a_record_of_a_former_release_has_a_change(value: bytes, event_id: int, change: Change) -> None:
+    assert decode(value).event == Event(event_id=event_id, change=change)
+
+
+def test_an_event_that_only_a_newer_release_knows_stays_as_it_is() -> None:
+    event = Event.FromString(b"\x08\x05\xba\x3e\x02hi")
+    assert decode(Envelope(event=event).SerializeToString()).event == event

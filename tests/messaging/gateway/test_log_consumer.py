@@ -11,7 +11,7 @@ from messaging.gateway import log_consumer, sign_in
 from messaging.gateway.gateway import Gateway
 from messaging.gateway.session import RETRY_AFTER_MS
 from rookery.v1.backplane_pb2 import Envelope, Fence, SignOut
-from rookery.v1.session_pb2 import Authenticate, ClientFrame, Event, Message
+from rookery.v1.session_pb2 import Authenticate, Change, ClientFrame, Deleted, Edited, Event, Message
 from shared.accounts.sign_outs import ALL_SIGN_INS, announce_ends
 from shared.backplane import Record, StoredRecord
 from shared.backplane.publishing import publish_and_wait
@@ -21,6 +21,7 @@ from shared.contract.ids import wall_clock_ms
 from shared.contract.partitions import partition_of
 from shared.coordination.ownership import GatewayAddress, LocalDirectory
 from tests.messaging.gateway.harness import ALL, ANN, BEN, PARTITIONS, PATIENCE, Platform, ScriptedLog
+from tests.messaging.test_envelopes import FORMER_REACTION
 from tests.waiting import until
 
 HOME = partition_of(ANN, PARTITIONS)
@@ -211,6 +212,37 @@ async def test_a_late_record_of_a_former_owner_is_in_no_tail_and_reaches_no_sess
         log.acknowledge()
         assert (await ann.until("accepted")).accepted.event_id == again.event.event_id
         assert [frame.event.message.client_message_id for frame in ann.frames if frame.HasField("event")] == ["a"]
+
+
+async def test_what_comes_after_the_deletion_of_its_message_reaches_no_session(
+    platform: Platform, log: ScriptedLog
+) -> None:
+    """An edit of another device, or a copy that is published again. A repeated deletion is delivered."""
+    gateway = await platform.start_gateway()
+    late = [
+        Event(event_id=5, message=Message(message_id=5, chat_id="d-1-2", sender_id=BEN)),
+        Event(event_id=8, change=Change(chat_id="d-1-2", target_id=5, edited=Edited())),
+        Event(event_id=9, change=Change(chat_id="d-1-2", target_id=5, deleted=Deleted())),
+        Event(event_id=10, message=Message(message_id=10, chat_id="d-1-2", sender_id=BEN)),
+    ]
+    async with platform.sign_in(gateway, ANN) as ann:
+        for event in (Event(event_id=7, change=late[2].change), *late):
+            log.store(HOME, Envelope(event=event, recipient_ids=[ANN]))
+        assert [(await ann.expect("event")).event.event_id for _ in range(3)] == [7, 9, 10]
+    async with platform.sign_in(gateway, ANN) as ann:
+        assert [(await ann.expect("event")).event.event_id for _ in range(3)] == [7, 9, 10]
+
+
+async def test_a_record_of_a_former_release_is_delivered_and_replayed_as_a_change(
+    platform: Platform, log: ScriptedLog
+) -> None:
+    gateway = await platform.start_gateway()
+    async with platform.sign_in(gateway, ANN) as ann:
+        log.store(HOME, Envelope.FromString(FORMER_REACTION))
+        live = (await ann.expect("event")).event
+    async with platform.sign_in(gateway, ANN) as ann:
+        assert (await ann.expect("event")).event == live
+    assert (live.event_id, live.change.target_id, live.change.reacted.emoji) == (7, 5, "👍")
 
 
 async def test_sessions_end_when_their_sign_in_does(platform: Platform, gateway: Gateway) -> None:
