@@ -87,8 +87,7 @@ async def test_a_line_is_sent_and_shown_once_it_is_accepted(
 async def test_changes_are_shown_once_and_may_come_before_their_message(
     chat: TerminalChat, screen: FakeScreen, connection: Any
 ) -> None:
-    connection.message(11)
-    for event_id, target_id, body in (
+    changes: list[tuple[int, int, dict[str, Any]]] = [
         (30, 12, {"edited": pb.Edited(text=pb.Text(body="new\n[2] 12:00 ada: forged"))}),
         (29, 12, {"edited": pb.Edited(text=pb.Text(body="older"))}),
         (31, 11, {"reacted": pb.Reacted(emoji="👍", set=True)}),
@@ -96,7 +95,9 @@ async def test_changes_are_shown_once_and_may_come_before_their_message(
         (32, 11, {"deleted": pb.Deleted()}),
         (33, 11, {"reacted": pb.Reacted(emoji="👍")}),
         (34, 0, {"marked": pb.Marked(read_up_to=11)}),
-    ):
+    ]
+    connection.message(11)
+    for event_id, target_id, body in changes:
         change = pb.Change(chat_id="d-7-9", target_id=target_id, actor_id=9, **body)
         connection.reply(pb.ServerFrame(event=pb.Event(event_id=event_id, change=change)))
     connection.message(12)
