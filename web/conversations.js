@@ -1,12 +1,15 @@
 // The messages of the chats that were opened: loads the pieces of their history, and keeps a bounded number of chats.
 
+import { apply, UNCHANGED } from "./changes.js";
 import * as pieces from "./history.js";
-import { compareIds, timeOfId } from "./messages.js";
+import { compareIds, timeOfId } from "./ids.js";
+import { withChanges } from "./messages.js";
 import { Store } from "./stores/store.js";
 
+/** @import {ChangeEvent, State} from "./changes.js" */
 /** @import {Piece} from "./history.js" */
 /** @import {Message} from "./types.js" */
-/** @import {HistoryMessage, ListMessagesResponse, Reaction as WireReaction} from "./wire.js" */
+/** @import {HistoryMessage, ListMessagesResponse} from "./wire.js" */
 
 /** When catching up needs more pages than this, they replace all older messages. */
 const MAX_CATCH_UP_PAGES = 5;
@@ -14,6 +17,8 @@ const MAX_CATCH_UP_PAGES = 5;
 const LONG_PAGE = "100";
 /** Chats in memory: the ones that were opened or received a message last. */
 const MAX_CHATS = 50;
+/** Messages of which recent live changes are kept. */
+const MAX_RECENT = 500;
 
 /** @typedef {{before_id?: string, after_id?: string, around_id?: string, after_ms?: string, limit?: string}} Query */
 /**
@@ -34,6 +39,11 @@ export class Conversations extends Store {
   #fetch;
   /** @type {Map<string, Conversation>} the one that changed last is the last */
   #all = new Map();
+  /**
+   * Recent live changes by message, loaded or not: they may arrive before their message, and the archive lags.
+   * @type {Map<string, State>} the one that changed last is the last
+   */
+  #recent = new Map();
   /** Whether the reader of the open chat is at its end. */
   #isFollowing = true;
 
@@ -51,6 +61,16 @@ export class Conversations extends Store {
   /** All messages in memory; some between them may be missing. @param {string} chat_id */
   known(chat_id) {
     return pieces.known(this.of(chat_id));
+  }
+
+  /** The message, if it is in memory. @param {string} chat_id @param {string} message_id */
+  find(chat_id, message_id) {
+    return pieces.find(this.of(chat_id), message_id);
+  }
+
+  /** The message with the recent changes to it. @param {Message} message */
+  current(message) {
+    return withChanges(message, Object.values(this.#recent.get(message.message_id) ?? UNCHANGED));
   }
 
   /** Opens a chat, and frees memory of the chat that was open. @param {string} chat_id empty to open none */
@@ -80,12 +100,12 @@ export class Conversations extends Store {
     if (phase === "loading" || (phase === "ready" && pieces.covers(this.of(chat_id), mark()))) return;
     this.#set(chat_id, { phase: "loading" });
     try {
-      const page = await this.#fetch(chat_id);
+      const page = await this.#read(chat_id);
       await markKnown(!page.messages?.length);
       const loads = { isStored: false, older: /** @type {"idle"} */ ("idle"), newer: /** @type {"idle"} */ ("idle") };
       this.#set(chat_id, { ...pieces.atNewest(this.of(chat_id), page), ...loads });
       if (!pieces.covers(this.of(chat_id), mark())) {
-        const around = await this.#fetch(chat_id, { around_id: mark(), limit: LONG_PAGE });
+        const around = await this.#read(chat_id, { around_id: mark(), limit: LONG_PAGE });
         this.#set(chat_id, pieces.atPage(this.of(chat_id), around));
       }
       this.#set(chat_id, { phase: "ready" });
@@ -123,7 +143,7 @@ export class Conversations extends Store {
     if (!oldest || !hasOlder || phase !== "ready" || older === "loading") return;
     this.#set(chat_id, { older: "loading" });
     try {
-      const page = await this.#fetch(chat_id, { before_id: oldest.message_id });
+      const page = await this.#read(chat_id, { before_id: oldest.message_id });
       // If older messages have come or gone meanwhile, the page does not adjoin them.
       const isAdjoining = this.of(chat_id).messages[0]?.message_id === oldest.message_id;
       if (isAdjoining) this.#set(chat_id, pieces.withOlder(this.of(chat_id), page));
@@ -140,7 +160,7 @@ export class Conversations extends Store {
     if (!newest || !hasNewer || phase !== "ready" || newer === "loading") return;
     this.#set(chat_id, { newer: "loading" });
     try {
-      const page = await this.#fetch(chat_id, { after_id: newest.message_id });
+      const page = await this.#read(chat_id, { after_id: newest.message_id });
       const isAdjoining = this.of(chat_id).messages.at(-1)?.message_id === newest.message_id;
       if (isAdjoining) this.#set(chat_id, pieces.withNewer(this.of(chat_id), page));
       this.#set(chat_id, { newer: "idle" });
@@ -153,15 +173,26 @@ export class Conversations extends Store {
   add(message) {
     const { chat_id } = message;
     const before = this.of(chat_id);
-    const after = pieces.withMessage(before, message, chat_id !== this.openChat || this.#isFollowing);
+    const after = pieces.withMessage(before, this.current(message), chat_id !== this.openChat || this.#isFollowing);
     if (after !== before) this.#set(chat_id, after);
   }
 
-  /** @param {WireReaction} reaction */
-  react(reaction) {
-    const before = this.of(reaction.chat_id);
-    const after = pieces.reacted(before, reaction);
-    if (after !== before) this.#set(reaction.chat_id, after);
+  /** @param {ChangeEvent} event a change to a message */
+  change(event) {
+    const { chat_id, target_id = "0" } = event.change;
+    this.#remember(target_id, event);
+    const before = this.of(chat_id);
+    const after = pieces.withChange(before, event);
+    if (after !== before) this.#set(chat_id, after);
+  }
+
+  /** @param {string} message_id @param {ChangeEvent} event */
+  #remember(message_id, event) {
+    const state = apply(this.#recent.get(message_id) ?? UNCHANGED, event);
+    this.#recent.delete(message_id);
+    this.#recent.set(message_id, state);
+    const [oldest] = this.#recent.keys();
+    if (this.#recent.size > MAX_RECENT && oldest !== undefined) this.#recent.delete(oldest);
   }
 
   /**
@@ -195,7 +226,7 @@ export class Conversations extends Store {
   async #readSince(chat_id, since_ms) {
     /** @type {HistoryMessage[]} */
     const items = [];
-    let page = await this.#fetch(chat_id, { limit: LONG_PAGE });
+    let page = await this.#read(chat_id, { limit: LONG_PAGE });
     let isWhole = true;
     for (let pages = 1; ; pages++) {
       items.unshift(...(page.messages ?? []));
@@ -203,10 +234,10 @@ export class Conversations extends Store {
       if (!oldest_id || !page.has_older || timeOfId(oldest_id) < since_ms) break;
       isWhole = pages < MAX_CATCH_UP_PAGES;
       if (!isWhole) break;
-      page = await this.#fetch(chat_id, { before_id: oldest_id, limit: LONG_PAGE });
+      page = await this.#read(chat_id, { before_id: oldest_id, limit: LONG_PAGE });
     }
     const read = { hasOlder: page.has_older ?? false, isWhole };
-    this.#set(chat_id, pieces.withNewest(this.of(chat_id), items, read));
+    this.#set(chat_id, pieces.withNewest(this.of(chat_id), this.#withRecent(items), read));
   }
 
   /**
@@ -220,14 +251,28 @@ export class Conversations extends Store {
     const newest_id = this.of(chat_id).messages.at(-1)?.message_id ?? "0";
     if (newest_id === "0" || timeOfId(newest_id) < since_ms) return;
     const from_ms = Math.max(since_ms, this.of(chat_id).messages[0]?.at_ms ?? 0);
-    let page = await this.#fetch(chat_id, { after_ms: String(from_ms), limit: LONG_PAGE });
+    let page = await this.#read(chat_id, { after_ms: String(from_ms), limit: LONG_PAGE });
     for (let pages = 1; ; pages++) {
       this.#set(chat_id, pieces.withPage(this.of(chat_id), page));
       const last_id = page.messages?.at(-1)?.message.message_id;
       if (!last_id || !page.has_newer || compareIds(last_id, newest_id) >= 0) return;
       if (pages === MAX_CATCH_UP_PAGES) return this.#set(chat_id, pieces.upTo(this.of(chat_id), last_id));
-      page = await this.#fetch(chat_id, { after_id: last_id, limit: LONG_PAGE });
+      page = await this.#read(chat_id, { after_id: last_id, limit: LONG_PAGE });
     }
+  }
+
+  /** Reads a page of history. @param {string} chat_id @param {Query} [query] */
+  async #read(chat_id, query) {
+    const page = await this.#fetch(chat_id, query);
+    return { ...page, messages: this.#withRecent(page.messages ?? []) };
+  }
+
+  /** The messages with the recent changes to them. @param {HistoryMessage[]} items @returns {HistoryMessage[]} */
+  #withRecent(items) {
+    return items.map((item) => {
+      const recent = this.#recent.get(item.message.message_id);
+      return recent ? { ...item, changes: [...(item.changes ?? []), ...Object.values(recent)] } : item;
+    });
   }
 
   /** @param {string} chat_id @param {Partial<Conversation>} change */

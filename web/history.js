@@ -1,10 +1,12 @@
 // The loaded piece of a chat's history, without a hole: usually the newest messages; older messages if the chat opened
 // at the first unread message. Its length is bounded. Pure functions on immutable values.
 
-import { compareIds, fromHistory, laterId, merge, withLive, withReaction } from "./messages.js";
+import { compareIds, laterId } from "./ids.js";
+import { fromHistory, merge, withChanges, withLive } from "./messages.js";
 
+/** @import {ChangeEvent} from "./changes.js" */
 /** @import {Message} from "./types.js" */
-/** @import {HistoryMessage, ListMessagesResponse, Reaction} from "./wire.js" */
+/** @import {HistoryMessage, ListMessagesResponse} from "./wire.js" */
 
 /** The most messages of a chat in memory, and the number that stay when more arrive. */
 const MAX_MESSAGES = 2_000;
@@ -66,16 +68,30 @@ export function withMessage(piece, message, canCut) {
   return cutAbove({ ...piece, messages: all });
 }
 
+/** The message with this id, if it is in memory. @param {Piece} piece @param {string} message_id */
+export const find = ({ messages, tail }, message_id) => findIn(messages, message_id) ?? findIn(tail, message_id);
+
+/** @param {readonly Message[]} messages in order @param {string} message_id */
+function findIn(messages, message_id) {
+  let [low, high] = [0, messages.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (compareIds(/** @type {Message} */ (messages[middle]).message_id, message_id) < 0) low = middle + 1;
+    else high = middle;
+  }
+  return messages[low]?.message_id === message_id ? messages[low] : undefined;
+}
+
 /**
- * The piece after a reaction; the same piece if nothing changes.
+ * The piece after a change to a message; the same piece if nothing changes.
  * @template {Piece} P
  * @param {P} piece
- * @param {Reaction} reaction
+ * @param {ChangeEvent} event
  * @returns {P}
  */
-export function reacted(piece, reaction) {
-  const message = known(piece).find(({ message_id }) => message_id === reaction.message_id);
-  const after = message && withReaction(message, reaction);
+export function withChange(piece, event) {
+  const message = find(piece, event.change.target_id ?? "0");
+  const after = message && withChanges(message, [event]);
   if (!after || after === message) return piece;
   const replaced = (/** @type {readonly Message[]} */ all) => all.map((other) => (other === message ? after : other));
   return { ...piece, messages: replaced(piece.messages), tail: replaced(piece.tail) };

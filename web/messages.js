@@ -1,63 +1,42 @@
 // Messages of a chat: conversion from the wire, order and deduplication. Pure functions on immutable values.
 
+import { fold, UNCHANGED } from "./changes.js";
 import { daysBetween, startOfDay } from "./format.js";
+import { compareIds, timeOfId } from "./ids.js";
+import { isDeleted } from "./kinds/deleted.js";
+import { textOf } from "./kinds/edited.js";
 import { texts } from "./languages/language.js";
 
-/** @import {Entry, Marks, Message} from "./types.js" */
-/** @import {HistoryMessage, Message as WireMessage, Reaction as WireReaction, ReactionTally} from "./wire.js" */
+/** @import {ChangeEvent} from "./changes.js" */
+/** @import {Entry, Message} from "./types.js" */
+/** @import {Event as WireEvent, HistoryMessage, Message as WireMessage} from "./wire.js" */
 
-/** 2026-01-01T00:00:00Z: the epoch of the time in a message_id. */
-const EPOCH_MS = 1_767_225_600_000;
 /** A pause after which the next message of the same author starts a new group. */
 const GROUP_PAUSE_MS = 5 * 60 * 1000;
 
-/** When the message was accepted, in milliseconds since 1970. @param {string} message_id */
-export const timeOfId = (message_id) => Number(BigInt(message_id) >> 22n) + EPOCH_MS;
-
-/** The lowest id of a message at or after a time; for a time before 2026, the lowest id. @param {number} at_ms */
-export const firstIdAt = (at_ms) => String((BigInt(Math.max(at_ms - EPOCH_MS, 0)) << 22n) || 1n);
-
-/** The id minus 1; the lowest id stays. @param {string} id */
-export const idBelow = (id) => (id === "1" ? id : String(BigInt(id) - 1n));
-
-/**
- * Below 0, 0 or above 0 as the first id is lower, the same or higher. Ids are decimal digits.
- * @param {string} a
- * @param {string} b
- */
-export function compareIds(a, b) {
-  return a.length - b.length || (a < b ? -1 : a > b ? 1 : 0);
-}
-
-/** The higher of two ids. @param {string} a @param {string} b */
-export const laterId = (a, b) => (compareIds(a, b) < 0 ? b : a);
-
-/**
- * @param {WireMessage} wire
- * @param {ReactionTally[]} [reactions]
- * @returns {Message}
- */
-export function fromWire(wire, reactions = []) {
-  const { message_id, chat_id, sender_id, client_message_id = "" } = wire;
-  const key = client_message_id ? `${sender_id}:${client_message_id}` : message_id;
-  const body = wire.text?.body ?? texts.message.newerVersion;
-  const at_ms = timeOfId(message_id);
+/** A message as it was sent. @param {WireMessage} wire @returns {Message} */
+export function fromWire({ message_id, chat_id, sender_id, client_message_id = "", text, reply_to = "" }) {
   return {
-    key,
+    key: client_message_id ? `${sender_id}:${client_message_id}` : message_id,
     message_id,
     chat_id,
     sender_id,
     client_message_id,
-    body,
-    at_ms,
-    reactions,
+    body: text?.body ?? "",
+    reply_to: reply_to === "0" ? "" : reply_to,
+    at_ms: timeOfId(message_id),
+    changes: UNCHANGED,
     state: "accepted",
+    isChanging: false,
     error: "",
   };
 }
 
 /** @param {HistoryMessage} item */
-export const fromHistory = (item) => fromWire(item.message, item.reactions ?? []);
+export const fromHistory = ({ message, changes = [] }) => withChanges(fromWire(message), changes.flatMap(changeIn));
+
+/** @param {WireEvent} event @returns {ChangeEvent[]} */
+const changeIn = ({ event_id = "0", change }) => (change ? [{ event_id, change }] : []);
 
 /**
  * The user's own message that is not acknowledged yet.
@@ -65,25 +44,42 @@ export const fromHistory = (item) => fromWire(item.message, item.reactions ?? []
  * @param {string} me the user's id
  * @returns {Message}
  */
-export function fromEntry({ client_message_id, chat_id, body, created_ms, state, error }, me) {
-  const key = `${me}:${client_message_id}`;
+export function fromEntry({ client_id, chat_id, body, reply_to, created_ms, state, error }, me) {
   return {
-    key,
+    key: `${me}:${client_id}`,
     message_id: "",
     chat_id,
     sender_id: me,
-    client_message_id,
+    client_message_id: client_id,
     body,
+    reply_to,
     at_ms: created_ms,
-    reactions: [],
+    changes: UNCHANGED,
     state,
+    isChanging: false,
     error,
   };
 }
 
+/** What the page shows for the content of a message. @param {Message} message */
+export const shownText = (message) =>
+  isDeleted(message) ? texts.message.deleted : textOf(message) || texts.message.newerVersion;
+
+/**
+ * The message after further changes to it; the same object if nothing changes. A deleted message loses its content.
+ * @param {Message} message
+ * @param {Iterable<ChangeEvent>} events
+ * @returns {Message}
+ */
+export function withChanges(message, events) {
+  const changes = fold(message.changes, events);
+  if (changes === message.changes) return message;
+  return { ...message, changes, ...(isDeleted({ changes }) ? { body: "", reply_to: "" } : {}) };
+}
+
 /**
  * Merges two lists in order, without duplicates. Messages with the same id, or the same sender and client_message_id,
- * are one message: the one with the lowest id stays, and for the same id the incoming value replaces the known one.
+ * are one message: the one with the lowest id stays, and for the same id the incoming value with the changes of both.
  * @param {readonly Message[]} known in order
  * @param {readonly Message[]} incoming in any order
  * @returns {Message[]}
@@ -92,7 +88,9 @@ export function merge(known, incoming) {
   const byKey = new Map(known.map((message) => [message.key, message]));
   for (const message of incoming) {
     const other = byKey.get(message.key);
-    if (!other || compareIds(message.message_id, other.message_id) <= 0) byKey.set(message.key, message);
+    const order = other ? compareIds(message.message_id, other.message_id) : -1;
+    if (other && order === 0) byKey.set(message.key, withChanges(message, Object.values(other.changes)));
+    else if (order < 0) byKey.set(message.key, message);
   }
   return [...byKey.values()].sort((a, b) => compareIds(a.message_id, b.message_id));
 }
@@ -107,39 +105,6 @@ export function withLive(known, message) {
   const newest = known.at(-1);
   if (!newest || compareIds(newest.message_id, message.message_id) < 0) return [...known, message];
   return merge(known, [message]);
-}
-
-/**
- * The message with one user's reaction set or removed; the same object if nothing changes.
- * @param {Message} message
- * @param {Pick<WireReaction, "user_id" | "emoji" | "set">} reaction
- * @returns {Message}
- */
-export function withReaction(message, { user_id, emoji, set = false }) {
-  const tally = message.reactions.find((other) => other.emoji === emoji);
-  if (set === (tally?.user_ids.includes(user_id) ?? false)) return message;
-  const others = tally?.user_ids.filter((id) => id !== user_id) ?? [];
-  const changed = { emoji, user_ids: set ? [...others, user_id] : others };
-  const reactions = tally
-    ? message.reactions.map((other) => (other === tally ? changed : other))
-    : [...message.reactions, changed];
-  return { ...message, reactions: reactions.filter((other) => other.user_ids.length > 0) };
-}
-
-/**
- * The progress of the user's own message.
- * @param {Message} message
- * @param {Readonly<Record<string, Marks>>} marks
- * @param {string} me
- * @returns {"sent" | "delivered" | "read"}
- */
-export function progress(message, marks, me) {
-  const others = Object.entries(marks)
-    .filter(([user_id]) => user_id !== me)
-    .map(([, mark]) => mark);
-  const reached = (/** @type {string} */ mark) => compareIds(mark, message.message_id) >= 0;
-  if (others.some((mark) => reached(mark.read_up_to))) return "read";
-  return others.some((mark) => reached(mark.delivered_up_to)) ? "delivered" : "sent";
 }
 
 /**

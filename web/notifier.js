@@ -1,10 +1,12 @@
 // Decides which messages are worth a notification. A message of another user arrives in every tab; the tab that was
 // used last notifies. If it does not within its turn, because the browser has frozen it, the next tab notifies.
 
-import { marksOf } from "./chats.js";
 import { displayName } from "./format.js";
+import { compareIds, laterId } from "./ids.js";
+import { isDeleted } from "./kinds/deleted.js";
+import { marksOf } from "./kinds/marked.js";
 import { texts } from "./languages/language.js";
-import { compareIds, laterId } from "./messages.js";
+import { shownText } from "./messages.js";
 import { Chats } from "./stores/chats.js";
 import { Settings } from "./stores/settings.js";
 import { Tabs } from "./tabs.js";
@@ -20,7 +22,7 @@ const PAUSE_MS = 2_000;
 
 /**
  * @typedef {object} Situation
- * @property {boolean} isUnread no device has read the message
+ * @property {boolean} isUnread no device has read the message, and it is not deleted
  * @property {boolean} isShown the end of its chat is on the screen of a tab
  * @property {string} desktop the setting
  * @property {string} sound the setting
@@ -39,9 +41,9 @@ export function decide({ isUnread, isShown, desktop, sound, permission }) {
  * @param {Profile | undefined} sender undefined while it is loading
  * @param {string} content the setting
  */
-export function textsOf({ body }, sender, content) {
+export function textsOf(message, sender, content) {
   if (content === "hidden") return { title: "Rookery", body: texts.notification.hidden };
-  return { title: sender ? displayName(sender) : texts.notification.fromUnknown, body };
+  return { title: sender ? displayName(sender) : texts.notification.fromUnknown, body: shownText(message) };
 }
 
 /**
@@ -72,7 +74,7 @@ export class Notifier {
   #waiting = new Map();
   /** The newest message of each chat that a tab has handled. @type {Map<string, string>} */
   #handled = new Map();
-  /** The messages whose notifications this tab shows, by chat_id. @type {Map<string, string>} */
+  /** The messages whose notifications this tab shows, by chat_id. @type {Map<string, Message>} */
   #shown = new Map();
   /** The time of this tab's last notification of each chat. @type {Map<string, number>} */
   #notified_ms = new Map();
@@ -98,10 +100,10 @@ export class Notifier {
     this.#waiting.set(chat_id, { message, timer: setTimeout(() => this.#take(chat_id), after_ms) });
   }
 
-  /** Closes the notifications of messages that were read meanwhile, on any device. */
+  /** Closes the notifications of messages that were read meanwhile, on any device, or deleted. */
   chatsChanged() {
-    for (const [chat_id, message_id] of this.#shown) {
-      if (this.#isUnread(chat_id, message_id)) continue;
+    for (const [chat_id, message] of this.#shown) {
+      if (this.#isUnread(message)) continue;
       this.#shown.delete(chat_id);
       this.#browser.close(chat_id);
     }
@@ -114,11 +116,12 @@ export class Notifier {
 
   /** Called at the turn of this tab: notifies of the message. @param {string} chat_id */
   #take(chat_id) {
-    const message = this.#waiting.get(chat_id)?.message;
+    const arrived = this.#waiting.get(chat_id)?.message;
     this.#waiting.delete(chat_id);
-    if (!message) return;
+    if (!arrived) return;
+    const message = this.#chats.conversations.current(arrived);
     const { banner, sound } = decide({
-      isUnread: this.#isUnread(chat_id, message.message_id),
+      isUnread: this.#isUnread(message),
       isShown: this.#tabs.isShown(chat_id),
       desktop: this.#settings.get("desktop"),
       sound: this.#settings.get("sound"),
@@ -132,10 +135,10 @@ export class Notifier {
 
   /** @param {Message} message */
   #show(message) {
-    const { chat_id, message_id, sender_id } = message;
+    const { chat_id, sender_id } = message;
     const texts = textsOf(message, this.#chats.profiles.get(sender_id), this.#settings.get("content"));
     this.#browser.show(chat_id, texts);
-    this.#shown.set(chat_id, message_id);
+    this.#shown.set(chat_id, message);
   }
 
   #sound() {
@@ -145,10 +148,10 @@ export class Notifier {
     this.#browser.playSound();
   }
 
-  /** @param {string} chat_id @param {string} message_id */
-  #isUnread(chat_id, message_id) {
-    const chat = this.#chats.of(chat_id);
-    return compareIds(marksOf(chat, this.#chats.me.user_id).read_up_to, message_id) < 0;
+  /** Whether no device has read the message, and it is not deleted. @param {Message} message */
+  #isUnread(message) {
+    const mark = marksOf(this.#chats.of(message.chat_id), this.#chats.me.user_id).read_up_to;
+    return compareIds(mark, message.message_id) < 0 && !isDeleted(this.#chats.conversations.current(message));
   }
 
   /** @param {string} chat_id @param {string} message_id */

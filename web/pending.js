@@ -1,82 +1,99 @@
-// Receipts and reactions that the server has not confirmed. Each is kept and sent again in a new session until the
-// server sends it back as an event, so that none is lost with a connection.
+// The user's changes that are not accepted yet. The page shows them at once: over the accepted state of a message, so
+// that a refused change leaves no trace.
 
-import { laterId } from "./messages.js";
+import { inOrder, keyOf } from "./changes.js";
+import { firstIdAt, idAbove, laterId } from "./ids.js";
+import { withChanges } from "./messages.js";
+import { isQueued, newEntry, Queue } from "./queue.js";
+import { Kept } from "./stores/kept.js";
 
-/** @import {Marks} from "./types.js" */
-/** @import {ClientFrame, Reaction as WireReaction, Receipt as WireReceipt} from "./wire.js" */
+/** @import {Marks, Message, WaitingChange} from "./types.js" */
+/** @import {Change, ClientFrame, Marked, ServerFrame} from "./wire.js" */
 
-export class Receipts {
-  /** @type {Map<string, Marks>} by chat_id */
-  #unconfirmed = new Map();
+/** After a retryable refusal, marks are sent again after this time at least, in milliseconds. */
+const MARKS_PAUSE_MS = 5_000;
 
-  /** @param {WireReceipt} receipt of this user */
-  mark({ chat_id, delivered_up_to = "0", read_up_to = "0" }) {
-    const before = this.#unconfirmed.get(chat_id) ?? { delivered_up_to: "0", read_up_to: "0" };
-    this.#unconfirmed.set(chat_id, {
-      delivered_up_to: laterId(before.delivered_up_to, laterId(delivered_up_to, read_up_to)),
-      read_up_to: laterId(before.read_up_to, read_up_to),
-    });
-  }
-
-  /** Removes the marks that an event confirms. @param {WireReceipt} receipt of this user */
-  confirm({ chat_id, delivered_up_to = "0", read_up_to = "0" }) {
-    const marks = this.#unconfirmed.get(chat_id);
-    if (!marks) return;
-    const read = laterId(marks.read_up_to, read_up_to) === read_up_to;
-    const delivered = laterId(marks.delivered_up_to, delivered_up_to) === delivered_up_to;
-    if (read && delivered) this.#unconfirmed.delete(chat_id);
-  }
-
-  /** One frame per chat with unconfirmed marks. */
-  frames() {
-    return [...this.#unconfirmed].map(([chat_id, marks]) => ({ receipt: { chat_id, ...marks } }));
-  }
-}
-
-export class Reactions {
-  /** @type {Map<string, {reaction: WireReaction, frame: number}>} */
-  #unconfirmed = new Map();
-
-  /** @param {WireReaction} reaction */
-  add(reaction) {
-    this.#unconfirmed.set(keyOf(reaction), { reaction, frame: 0 });
-  }
-
-  /** Removes the reaction that an event confirms. @param {WireReaction} reaction of this user */
-  confirm(reaction) {
-    const entry = this.#unconfirmed.get(keyOf(reaction));
-    if (entry && Boolean(entry.reaction.set) === Boolean(reaction.set)) this.#unconfirmed.delete(keyOf(reaction));
-  }
-
-  /** Sends the reactions that were not sent in this session. @param {(frame: ClientFrame) => number} send */
-  flush(send) {
-    for (const entry of this.#unconfirmed.values()) {
-      const { set, chat_id, message_id, emoji } = entry.reaction;
-      const reaction = { chat_id, message_id, emoji };
-      if (!entry.frame) entry.frame = send(set ? { react: reaction } : { unreact: reaction });
-    }
-  }
-
-  /** Marks every reaction as unsent: the session ended, so none of them will be confirmed. */
-  sessionLost() {
-    for (const entry of this.#unconfirmed.values()) entry.frame = 0;
+/**
+ * The queue of changes to messages.
+ * @extends {Queue<WaitingChange>}
+ */
+export class Changes extends Queue {
+  /** @param {Kept} kept */
+  constructor(kept) {
+    super(kept, "change", isChange);
   }
 
   /**
-   * Removes the reaction whose frame the server refused.
-   * @param {number} frame
-   * @returns {WireReaction | null} the reaction that undoes it; null if the frame was not a reaction
+   * Adds a change. It replaces one to the same state that was not sent yet.
+   * @param {Change} change of this user
+   * @param {number} now_ms
    */
-  revert(frame) {
-    for (const [key, entry] of this.#unconfirmed) {
-      if (entry.frame !== frame) continue;
-      this.#unconfirmed.delete(key);
-      return { ...entry.reaction, set: !entry.reaction.set };
+  add(change, now_ms) {
+    const { chat_id, target_id } = change;
+    const isSame = (/** @type {Change} */ other) => other.target_id === target_id && keyOf(other) === keyOf(change);
+    for (const { client_id, first_sent_ms, change: other } of this.of(chat_id))
+      if (!first_sent_ms && isSame(other)) this.remove(client_id);
+    this.change({ ...newEntry(chat_id, now_ms), change });
+  }
+
+  /**
+   * The message with the waiting changes to it, each as if it were accepted now; the same object if there are none.
+   * @param {Message} message
+   * @returns {Message}
+   */
+  over(message) {
+    let shown = message;
+    for (const { change, created_ms } of this.size ? this.all : []) {
+      if (change.target_id !== message.message_id) continue;
+      const newest_id = inOrder(shown.changes).at(-1)?.event_id ?? "0";
+      const event = { event_id: laterId(firstIdAt(created_ms), idAbove(newest_id)), change };
+      const isChanging = shown.isChanging || !change.reacted;
+      shown = { ...withChanges(shown, [event]), isChanging };
     }
-    return null;
+    return shown;
   }
 }
 
-/** @param {WireReaction} reaction */
-const keyOf = ({ chat_id, message_id, emoji }) => `${chat_id} ${message_id} ${emoji}`;
+/** @param {any} value @returns {value is WaitingChange} */
+const isChange = (value) => isQueued(value) && typeof value.change?.target_id === "string";
+
+/** The user's marks that are not accepted yet, merged per chat. They are not kept across reloads. */
+export class WaitingMarks {
+  /** @type {Map<string, {marked: Marks, isSent: boolean}>} by chat_id */
+  #all = new Map();
+
+  /** @param {string} chat_id @param {Marked} marked */
+  add(chat_id, { delivered_up_to = "0", read_up_to = "0" }) {
+    const before = this.#all.get(chat_id)?.marked ?? { delivered_up_to: "0", read_up_to: "0" };
+    const marked = {
+      delivered_up_to: laterId(before.delivered_up_to, laterId(delivered_up_to, read_up_to)),
+      read_up_to: laterId(before.read_up_to, read_up_to),
+    };
+    this.#all.set(chat_id, { marked, isSent: false });
+  }
+
+  /**
+   * Sends the marks that were not sent in this session, one frame per chat.
+   * @param {(frame: ClientFrame, answered: (answer: ServerFrame) => void) => boolean} send
+   */
+  flush(send) {
+    for (const [chat_id, waiting] of this.#all) {
+      if (waiting.isSent) continue;
+      const change = { chat_id, marked: waiting.marked };
+      waiting.isSent = send({ change }, ({ refused }) => {
+        if (this.#all.get(chat_id) !== waiting) return; // the marks have moved meanwhile
+        if (!refused?.retryable) return void this.#all.delete(chat_id);
+        const pause_ms = Math.max(refused.retry_after_ms ?? 0, MARKS_PAUSE_MS);
+        setTimeout(() => {
+          waiting.isSent = false;
+          this.flush(send);
+        }, pause_ms);
+      });
+    }
+  }
+
+  /** The session ended: none of the marks in flight will be answered. */
+  sessionLost() {
+    for (const waiting of this.#all.values()) waiting.isSent = false;
+  }
+}

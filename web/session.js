@@ -16,6 +16,8 @@ const LONGEST_WELCOME_DEADLINE_MS = 40_000;
 const PONG_DEADLINE_MS = 8_000;
 /** The server should send a frame within this time after a request; otherwise the connection may be dead. */
 const ANSWER_EXPECTED_MS = 1_000;
+/** A connection on which a frame has no answer after this time is replaced. */
+const ANSWER_DEADLINE_MS = 10_000;
 const FIRST_PAUSE_MS = 1_000;
 /** The longest pause while another gateway takes over, which takes some seconds: the pause must not double them. */
 const TAKEOVER_PAUSE_MS = 2_000;
@@ -40,7 +42,7 @@ const HEARTBEAT_MS = 30_000;
  * @typedef {object} Listener
  * @property {(state: ConnectionState) => void} onState
  * @property {() => void} onSilence `isSilent` has changed
- * @property {(frame: ServerFrame) => void} onFrame receives frames that do not only concern the connection
+ * @property {(frame: ServerFrame) => void} onFrame receives events and gaps
  * @property {(welcome: Welcome) => void} onWelcome
  * @property {() => void} onMissed a gap in the sequence: read history before the next frame
  */
@@ -61,6 +63,11 @@ export class Session {
   #paused_ms = 0;
   #welcomeDeadline_ms = WELCOME_DEADLINE_MS;
   #framesSent = 0;
+  /**
+   * The frames of this session without an answer, by number.
+   * @type {Map<number, {answered: (answer: ServerFrame) => void}>}
+   */
+  #unanswered = new Map();
   #lastSequence = 0;
   /** @type {Position | undefined} */
   #position;
@@ -101,24 +108,32 @@ export class Session {
   }
 
   /**
+   * Sends a frame, whose answer is passed on: `accepted` or `refused`. If the session ends before, there is none.
    * @param {ClientFrame} frame
-   * @returns {number} the frame's number in this session; 0 if the session is not online
+   * @param {(answer: ServerFrame) => void} [answered]
+   * @returns {boolean} false if the session is not online
    */
-  send(frame) {
-    if (this.state !== "online" || !this.#socket) return 0;
-    if ("send" in frame || "ping" in frame) this.#expectAnswer();
-    return this.#write(this.#socket, frame);
+  send(frame, answered = () => {}) {
+    if (this.state !== "online" || !this.#socket) return false;
+    this.#timers.silence ??= setTimeout(() => this.#setSilent(true), ANSWER_EXPECTED_MS);
+    const number = this.#write(this.#socket, frame);
+    if (frame.ping) return true; // Pong has its own deadline
+    const waiting = { answered };
+    this.#unanswered.set(number, waiting);
+    setTimeout(() => this.#unanswered.get(number) === waiting && this.#reconnectLater(), ANSWER_DEADLINE_MS);
+    return true;
   }
 
-  /** Closes the connection, on which a frame was not answered, and opens another. */
+  /** Closes the connection and opens another. */
   restart() {
     if (this.state === "online") this.#reconnectLater();
   }
 
-  /** @param {WebSocket} socket @param {ClientFrame} frame */
+  /** @param {WebSocket} socket @param {ClientFrame} frame @returns {number} the frame's number in this session */
   #write(socket, frame) {
+    const number = ++this.#framesSent;
     socket.send(JSON.stringify(frame));
-    return ++this.#framesSent;
+    return number;
   }
 
   /** @param {number} attempt */
@@ -190,7 +205,16 @@ export class Session {
   #deliver(frame) {
     if (this.state === "connecting" && frame.refused) this.#reject(frame.refused.code);
     this.#position = frame.event?.position ?? frame.gap?.position ?? this.#position;
-    if (!frame.pong) this.#listener.onFrame(frame);
+    const answer = frame.accepted ?? frame.refused;
+    if (answer) this.#answer(Number(answer.frame), frame);
+    else if (!frame.pong) this.#listener.onFrame(frame);
+  }
+
+  /** @param {number} number of the answered frame @param {ServerFrame} answer */
+  #answer(number, answer) {
+    const waiting = this.#unanswered.get(number);
+    this.#unanswered.delete(number);
+    waiting?.answered(answer);
   }
 
   #onNoWelcome() {
@@ -257,10 +281,6 @@ export class Session {
     this.#timers.deadline = setTimeout(() => this.#reconnectLater(), PONG_DEADLINE_MS);
   }
 
-  #expectAnswer() {
-    this.#timers.silence ??= setTimeout(() => this.#setSilent(true), ANSWER_EXPECTED_MS);
-  }
-
   #heard() {
     clearTimeout(this.#timers.silence);
     this.#timers.silence = undefined;
@@ -296,6 +316,7 @@ export class Session {
     this.#attempt++;
     for (const timer of Object.values(this.#timers)) clearTimeout(timer);
     this.#timers.silence = undefined;
+    this.#unanswered.clear();
     this.isSilent = false;
     socket?.close();
   }

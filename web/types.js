@@ -1,7 +1,8 @@
 // The types of the HTTP API and of the page, for the type checker alone: nothing imports this file at run time. The
 // types of frames, chats and history on the wire are in `wire.js`.
 
-/** @import {ReactionTally} from "./wire.js" */
+/** @import {State} from "./changes.js" */
+/** @import {Change} from "./wire.js" */
 
 /**
  * A deleted account keeps only its id: its name is empty.
@@ -35,10 +36,13 @@
  * @property {string} chat_id
  * @property {string} sender_id
  * @property {string} client_message_id
- * @property {string} body
+ * @property {string} body as it was sent; `textOf` returns the edited text. Empty if the message is deleted, or if only a
+ * newer version knows the content
+ * @property {string} reply_to the message to which this one replies; empty if none
  * @property {number} at_ms milliseconds since 1970
- * @property {ReactionTally[]} reactions
+ * @property {State} changes its state, from which `kinds/` derive what the page shows
  * @property {"accepted" | "pending" | "failed"} state
+ * @property {boolean} isChanging whether the user edited or deleted it, and the server has not accepted that yet
  * @property {string} error the reason of the failure, for people
  */
 /** @typedef {{delivered_up_to: string, read_up_to: string}} Marks */
@@ -48,18 +52,25 @@
  * @property {string[]} member_ids
  * @property {Message | null} newest
  * @property {number} unread
- * @property {Record<string, Marks>} marks of each member, by user_id
+ * @property {State} changes its state: the marks of its members
  */
 /**
- * A message that is not accepted yet.
- * @typedef {object} Entry
- * @property {string} client_message_id
+ * A message or a change that is not accepted yet.
+ * @typedef {object} Queued
+ * @property {string} client_id its client_message_id or client_change_id
  * @property {string} chat_id
- * @property {string} body
  * @property {number} created_ms
  * @property {number} first_sent_ms 0 before the first sending
  * @property {"pending" | "failed"} state
- * @property {string} error
+ */
+/** A message that is not accepted yet. @typedef {Queued & {body: string, reply_to: string, error: string}} Entry */
+/** A change of the user that is not accepted yet. @typedef {Queued & {change: Change}} WaitingChange */
+/**
+ * An unsent text, and what it becomes.
+ * @typedef {object} Draft
+ * @property {string} text
+ * @property {string} reply_to the message to which it replies; empty if none
+ * @property {{message_id: string, text: string} | null} editing the edited message and its unsent text, beside `text`
  */
 /** @typedef {"connecting" | "online" | "waiting" | "ended"} ConnectionState */
 export {};

@@ -16,7 +16,7 @@ export class Typing extends Store {
   /**
    * Sends the user's typing signal, unless one was sent less than `REPEAT_MS` ago.
    * @param {string} chat_id
-   * @param {(frame: ClientFrame) => number} send
+   * @param {(frame: ClientFrame) => boolean} send
    */
   announce(chat_id, send) {
     const now_ms = performance.now();

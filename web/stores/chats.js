@@ -2,16 +2,27 @@
 // pages and from live events; the result does not depend on the order in which they arrive.
 
 import { Api } from "../api.js";
-import { chatFromWire, emptyChat, inOrder, marksOf, otherMember, withMessage, withReceipt } from "../chats.js";
+import {
+  chatFromWire,
+  emptyChat,
+  inOrder,
+  otherMember,
+  withChatChanges,
+  withMessage,
+  withNewestChanged,
+} from "../chats.js";
 import { Conversations } from "../conversations.js";
-import { compareIds, idBelow } from "../messages.js";
+import { compareIds, idBelow } from "../ids.js";
+import { marksOf } from "../kinds/marked.js";
 import { Profiles } from "../profiles.js";
+import { Quotes } from "../quotes.js";
 import { Typing } from "../typing.js";
 import { Store } from "./store.js";
 
 /** @import {Copy} from "./recent.js" */
+/** @import {ChangeEvent} from "../changes.js" */
 /** @import {Chat, Message, User} from "../types.js" */
-/** @import {Chat as WireChat, Reaction as WireReaction, Receipt as WireReceipt} from "../wire.js" */
+/** @import {Chat as WireChat} from "../wire.js" */
 
 export class Chats extends Store {
   /** @type {"loading" | "ready" | "failed"} of the list */
@@ -49,7 +60,9 @@ export class Chats extends Store {
     this.profiles = new Profiles(async (user_ids) => (await api.profiles(user_ids)).profiles);
     this.profiles.put([me]);
     this.conversations = new Conversations((chat_id, query) => api.messages(chat_id, query));
-    for (const part of [this.profiles, this.conversations, this.typing]) part.subscribe(() => this.changed());
+    this.quotes = new Quotes(this.conversations, (chat_id, query) => api.messages(chat_id, query));
+    const parts = [this.profiles, this.conversations, this.quotes, this.typing];
+    for (const part of parts) part.subscribe(() => this.changed());
   }
 
   /** The chat that is open on the page; empty if none is. */
@@ -130,6 +143,7 @@ export class Chats extends Store {
    */
   async loadChangedSince(since_ms) {
     const fresh = [];
+    this.quotes.clear();
     let cursor = "";
     do {
       const page = await this.#api.chats({ changed_since_ms: since_ms, cursor });
@@ -169,13 +183,23 @@ export class Chats extends Store {
 
   /** @param {Message} message that arrived live or was just accepted */
   add(message) {
-    this.#set(withMessage(this.of(message.chat_id), message, this.me.user_id));
+    this.#set(withMessage(this.of(message.chat_id), this.conversations.current(message), this.me.user_id));
     this.conversations.add(message);
   }
 
-  /** @param {WireReaction} reaction */
-  react(reaction) {
-    this.conversations.react(reaction);
+  /** @param {ChangeEvent} event that arrived live, or that the user has just made */
+  change(event) {
+    const { chat_id, target_id = "0" } = event.change;
+    const chat = this.of(chat_id);
+    if (target_id === "0") {
+      const after = withChatChanges(chat, [event], this.me.user_id, this.#loaded(chat_id));
+      if (after !== chat) this.#set(after);
+      return;
+    }
+    this.conversations.change(event);
+    this.quotes.change(event);
+    const after = chat.newest?.message_id === target_id ? withNewestChanged(chat, [event]) : chat;
+    if (after !== chat) this.#set(after);
   }
 
   /**
@@ -187,23 +211,18 @@ export class Chats extends Store {
     const fresh = [];
     for (const wire of chats) {
       const { chat_id } = wire;
-      const known = this.conversations.known(chat_id);
-      const live = known.reduce((chat, message) => withMessage(chat, message, me), chatFromWire(wire));
-      const own = { chat_id, user_id: me, ...marksOf(this.of(chat_id), me) };
-      this.#set(withReceipt(live, own, me, this.#loaded(chat_id)));
+      const before = this.of(chat_id);
+      const listed = chatFromWire(wire);
+      const known = [listed.newest, before.newest].flatMap((newest) => newest ?? []);
+      const messages = [...this.conversations.known(chat_id), ...known.map((one) => this.conversations.current(one))];
+      const live = messages.reduce((chat, message) => withMessage(chat, message, me), listed);
+      this.#set(withChatChanges(live, Object.values(before.changes), me, this.#loaded(chat_id)));
       const undelivered = this.undelivered(chat_id);
       if (undelivered) this.onUndelivered(chat_id, undelivered);
       const { newest } = this.of(chat_id);
       if (undelivered && newest) fresh.push(newest);
     }
     return fresh;
-  }
-
-  /** @param {WireReceipt} receipt one's own or another member's */
-  receive(receipt) {
-    const chat = this.of(receipt.chat_id);
-    const after = withReceipt(chat, receipt, this.me.user_id, this.#loaded(receipt.chat_id));
-    if (after !== chat) this.#set(after);
   }
 
   /** @param {string} chat_id */
@@ -215,8 +234,9 @@ export class Chats extends Store {
 
   /** The newest message of others, if it has not been marked as delivered; else empty. @param {string} chat_id */
   undelivered(chat_id) {
-    const { newest, marks } = this.of(chat_id);
-    const delivered = marks[this.me.user_id]?.delivered_up_to ?? "0";
+    const chat = this.of(chat_id);
+    const { newest } = chat;
+    const delivered = marksOf(chat, this.me.user_id).delivered_up_to;
     const fresh = newest && newest.sender_id !== this.me.user_id && compareIds(newest.message_id, delivered) > 0;
     return fresh ? newest.message_id : "";
   }

@@ -8,9 +8,9 @@ const STORE = "kept";
 /** The kind of a copied chat. `Kept` has the other kinds. */
 const COPY = "chat";
 /** @type {Kind[]} */
-const KINDS = ["draft", "outbox"];
+const KINDS = ["draft", "outbox", "change"];
 
-/** One user's drafts and unsent messages. @param {string} user_id @returns {Promise<Database>} */
+/** One user's drafts, and unsent messages and changes. @param {string} user_id @returns {Promise<Database>} */
 export async function openDatabase(user_id) {
   const database = await opened();
   /** @param {(store: IDBObjectStore) => void} change */

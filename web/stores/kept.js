@@ -1,4 +1,4 @@
-// One user's drafts and unsent messages, kept in this browser across reloads. All of them are in memory as well: a
+// One user's drafts, and unsent messages and changes, kept in this browser across reloads. All of them are in memory as well: a
 // value that the browser does not keep lasts until the page closes, and `isDurable` is false meanwhile.
 
 import { Store } from "./store.js";
@@ -8,7 +8,7 @@ const OPEN_DEADLINE_MS = 10_000;
 /** A write that takes longer counts as failed: a message waits for it. */
 const WRITE_DEADLINE_MS = 3_000;
 
-/** @typedef {"draft" | "outbox"} Kind */
+/** @typedef {"draft" | "outbox" | "change"} Kind */
 /**
  * One user's part of a database. Each write returns when it is complete, and throws if it failed.
  * @typedef {object} Database

@@ -1,6 +1,7 @@
 // Copies of the newest chats in this browser, with the messages that were read last, so that the page opens with them
 // before the server answers, or without a connection. They are deleted when the sign-in ends.
 
+import { textOf } from "../kinds/edited.js";
 import { merge, withLive } from "../messages.js";
 import { Chats } from "./chats.js";
 
@@ -131,7 +132,7 @@ function lastOf({ newest }, before, loaded) {
   const all = merge(newest ? withLive(before, newest) : before, loaded.slice(-MAX_MESSAGES));
   const last = all.slice(-MAX_MESSAGES);
   let characters = 0;
-  const first = last.findLastIndex(({ body }) => (characters += body.length) > MAX_CHARACTERS) + 1;
+  const first = last.findLastIndex((message) => (characters += textOf(message).length) > MAX_CHARACTERS) + 1;
   return last.slice(first);
 }
 
@@ -143,13 +144,16 @@ function lastOf({ newest }, before, loaded) {
 function isCopy(value) {
   const { chat, messages, profile } = value ?? {};
   const isChat = typeof chat?.chat_id === "string" && Array.isArray(chat.member_ids) && isMessage(chat.newest);
-  const isKnown = typeof chat?.unread === "number" && typeof chat?.marks === "object" && chat.marks !== null;
+  const isKnown = typeof chat?.unread === "number" && isState(chat?.changes);
   const isProfile = profile === undefined || typeof profile?.display_name === "string";
   return isChat && isKnown && isProfile && Array.isArray(messages) && messages.every(isMessage);
 }
 
 /** @param {any} value */
 function isMessage(value) {
-  const texts = [value?.key, value?.message_id, value?.sender_id, value?.body];
-  return texts.every((text) => typeof text === "string") && Array.isArray(value.reactions);
+  const texts = [value?.key, value?.message_id, value?.sender_id, value?.body, value?.reply_to];
+  return texts.every((text) => typeof text === "string") && isState(value.changes);
 }
+
+/** @param {any} value */
+const isState = (value) => typeof value === "object" && value !== null;

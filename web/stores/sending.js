@@ -1,29 +1,30 @@
-// Everything that this user sends: messages by way of the outbox, drafts, reactions, receipts and typing signals. Each
-// is kept until the server confirms it, and sent again in the next session; a typing signal is not.
+// Everything that this user sends: messages by way of the outbox, drafts, changes, marks and typing signals. Each is
+// kept until the server accepts it, and sent again in the next session; a typing signal is not.
 
 import { Drafts } from "../drafts.js";
-import { fromEntry, timeOfId } from "../messages.js";
+import { timeOfId } from "../ids.js";
+import { hasReacted } from "../kinds/reacted.js";
+import { fromEntry } from "../messages.js";
 import { Outbox } from "../outbox.js";
-import { Reactions, Receipts } from "../pending.js";
+import { Changes, WaitingMarks } from "../pending.js";
+import { Queue } from "../queue.js";
 import { Chats } from "./chats.js";
 import { Kept } from "./kept.js";
 import { Store } from "./store.js";
 
-/** @import {Message} from "../types.js" */
-/** @import {ClientFrame, Reaction as WireReaction, Receipt as WireReceipt, Refused} from "../wire.js" */
+/** @import {Message, Queued} from "../types.js" */
+/** @import {Accepted, Change, ClientFrame, Marked, Refused, ServerFrame} from "../wire.js" */
 
-/** Milliseconds after which a send without an acknowledgement makes the session reconnect. */
-const ACKNOWLEDGEMENT_DEADLINE_MS = 10_000;
-/** Receipts within this many milliseconds are sent together. */
-const RECEIPT_PAUSE_MS = 150;
+/** Marks within this many milliseconds are sent together. */
+const MARKS_PAUSE_MS = 150;
 /** The limit until Welcome states another. */
 const MAX_TEXT_BYTES = 16 * 1024;
 
 /**
  * The connection, as far as sending uses it.
  * @typedef {object} Line
- * @property {(frame: ClientFrame) => number} send returns the number of the frame; 0 while there is no session
- * @property {() => void} restart reconnects: a frame was not answered
+ * @property {(frame: ClientFrame, answered?: (answer: ServerFrame) => void) => boolean} send returns false while there is
+ * no session
  */
 
 /** @typedef {{state: "failed" | "draft" | "pending", text: string}} Unsent a text that is not in the history yet */
@@ -34,15 +35,20 @@ export class Sending extends Store {
   isTypingShown = () => true;
   /** Whether a message was sent since the page was opened. */
   hasSent = false;
+  /**
+   * Called when the server has finally refused a change, which the page does not show any more.
+   * @param {Change} _change
+   * @param {Refused} _refused
+   */
+  onRefused = (_change, _refused) => {};
   #chats;
   #line;
   #kept;
-  #receipts = new Receipts();
-  #reactions = new Reactions();
+  #marks = new WaitingMarks();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #flushTimer;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #receiptTimer;
+  #marksTimer;
 
   /** @param {Chats} chats @param {Kept} kept @param {Line} line */
   constructor(chats, kept, line) {
@@ -51,9 +57,10 @@ export class Sending extends Store {
     this.#kept = kept;
     this.#line = line;
     this.outbox = new Outbox(kept);
+    this.changes = new Changes(kept);
     this.drafts = new Drafts(kept, this.outbox);
     kept.subscribe(() => this.changed());
-    chats.onUndelivered = (chat_id, delivered_up_to) => this.#mark({ chat_id, delivered_up_to });
+    chats.onUndelivered = (chat_id, delivered_up_to) => this.#mark(chat_id, { delivered_up_to });
   }
 
   /** Whether what is not sent yet would survive that the page closes. */
@@ -66,6 +73,11 @@ export class Sending extends Store {
     return this.outbox.of(chat_id).map((entry) => fromEntry(entry, this.#chats.me.user_id));
   }
 
+  /** The message with the user's changes to it that are not accepted yet. @param {Message} message */
+  shown(message) {
+    return this.changes.over(message);
+  }
+
   /**
    * The texts of this browser that are not in the history yet. Of each chat: the failed message, else the draft, else
    * the newest waiting message.
@@ -76,15 +88,15 @@ export class Sending extends Store {
     const texts = new Map();
     for (const [chat_id, { state, body }] of this.outbox.byChat()) texts.set(chat_id, { state, text: body });
     for (const chat_id of this.drafts.chats) {
-      const text = this.drafts.get(chat_id).trim();
+      const text = this.drafts.get(chat_id).text.trim();
       if (text && texts.get(chat_id)?.state !== "failed") texts.set(chat_id, { state: "draft", text });
     }
     return texts;
   }
 
-  /** Returns when the message is kept. @param {string} chat_id @param {string} body */
-  async send(chat_id, body) {
-    await this.outbox.add(chat_id, body, Date.now());
+  /** Returns when the message is kept. @param {string} chat_id @param {string} body @param {string} [reply_to] */
+  async send(chat_id, body, reply_to = "") {
+    await this.outbox.add(chat_id, { body, reply_to }, Date.now());
     this.hasSent = true;
     this.#chats.typing.reset();
     this.#flush();
@@ -104,19 +116,26 @@ export class Sending extends Store {
     this.changed();
   }
 
-  /** Sets the user's reaction, or removes it if it is set. @param {Message} message @param {string} emoji */
-  toggleReaction({ chat_id, message_id, reactions }, emoji) {
-    const user_id = this.#chats.me.user_id;
-    const set = !reactions.some((tally) => tally.emoji === emoji && tally.user_ids.includes(user_id));
-    const reaction = { chat_id, message_id, user_id, emoji, set };
-    this.#chats.react(reaction);
-    this.#reactions.add(reaction);
-    this.#reactions.flush(this.#line.send);
+  /** Sets the user's reaction, or removes it if it is set. @param {Message} message as shown @param {string} emoji */
+  toggleReaction(message, emoji) {
+    const { chat_id, message_id } = message;
+    const set = !hasReacted(message, this.#chats.me.user_id, emoji);
+    this.#change({ chat_id, target_id: message_id, reacted: { emoji, set } });
+  }
+
+  /** @param {string} chat_id @param {string} message_id of an own message @param {string} body */
+  edit(chat_id, message_id, body) {
+    this.#change({ chat_id, target_id: message_id, edited: { text: { body } } });
+  }
+
+  /** Deletes an own message for everyone. @param {Message} message */
+  delete({ chat_id, message_id }) {
+    this.#change({ chat_id, target_id: message_id, deleted: {} });
   }
 
   /** The user has seen the chat up to this message. @param {string} chat_id @param {string} read_up_to its id */
   markRead(chat_id, read_up_to) {
-    this.#mark({ chat_id, read_up_to });
+    this.#mark(chat_id, { read_up_to });
   }
 
   /** The person is writing in the chat. @param {string} chat_id */
@@ -124,7 +143,7 @@ export class Sending extends Store {
     if (this.isTypingShown()) this.#chats.typing.announce(chat_id, this.#line.send);
   }
 
-  /** Deletes this user's drafts and unsent messages from this browser. */
+  /** Deletes this user's drafts, and unsent messages and changes, from this browser. */
   clear() {
     return this.#kept.clear();
   }
@@ -135,81 +154,111 @@ export class Sending extends Store {
   online(maxTextBytes) {
     this.maxTextBytes = maxTextBytes || MAX_TEXT_BYTES;
     this.#flush();
-    this.#flushReceipts();
-    this.#reactions.flush(this.#line.send);
+    this.#flushMarks();
     this.changed();
   }
 
   offline() {
-    this.outbox.sessionLost();
-    this.#reactions.sessionLost();
+    for (const each of [this.outbox, this.changes, this.#marks]) each.sessionLost();
   }
 
-  /** @param {string} client_message_id @param {string} message_id */
-  accepted(client_message_id, message_id) {
-    const entry = this.outbox.get(client_message_id);
-    if (!entry) return;
-    this.outbox.remove(client_message_id);
-    const at_ms = timeOfId(message_id);
-    this.#chats.add({ ...fromEntry(entry, this.#chats.me.user_id), message_id, at_ms, state: "accepted", error: "" });
+  // ---- sending
+
+  /** @param {Change} change of this user, to a message */
+  #change(change) {
+    this.changes.add({ ...change, actor_id: this.#chats.me.user_id }, Date.now());
     this.#flush();
     this.changed();
   }
 
-  /** @param {Refused} refused */
-  refused(refused) {
-    const { client_message_id, frame } = refused;
-    if (client_message_id) {
-      const entry = this.outbox.get(client_message_id);
-      this.outbox.refused(client_message_id, refused, Date.now());
-      if (entry && refused.code === "recipient_deleted")
-        this.#chats.profiles.refresh(this.#chats.otherOf(entry.chat_id));
-      this.#flush();
-      this.changed();
-    } else {
-      const before = this.#reactions.revert(Number(frame));
-      if (before) this.#chats.react(before);
-    }
+  /** @param {string} chat_id @param {Marked} marked */
+  #mark(chat_id, marked) {
+    this.#marks.add(chat_id, marked);
+    this.#chats.change({ event_id: "0", change: { chat_id, actor_id: this.#chats.me.user_id, marked } });
+    this.#marksTimer ??= setTimeout(() => this.#flushMarks(), MARKS_PAUSE_MS);
   }
 
-  /**
-   * A reaction or receipt of this user came back from the server.
-   * @param {{reaction?: WireReaction, receipt?: WireReceipt}} event
-   */
-  confirmed({ reaction, receipt }) {
-    if (reaction) this.#reactions.confirm(reaction);
-    if (receipt) this.#receipts.confirm(receipt);
+  #flushMarks() {
+    clearTimeout(this.#marksTimer);
+    this.#marksTimer = undefined;
+    this.#marks.flush(this.#line.send);
   }
 
-  /** @param {WireReceipt} receipt of this user */
-  #mark(receipt) {
-    this.#receipts.mark(receipt);
-    this.#chats.receive({ ...receipt, user_id: this.#chats.me.user_id });
-    this.#receiptTimer ??= setTimeout(() => this.#flushReceipts(), RECEIPT_PAUSE_MS);
-  }
-
-  #flushReceipts() {
-    clearTimeout(this.#receiptTimer);
-    this.#receiptTimer = undefined;
-    for (const frame of this.#receipts.frames()) this.#line.send(frame);
-  }
-
-  /** Sends the due messages of the outbox, and sets a timer for delayed ones. */
+  /** Sends what is due, and sets a timer for what is delayed. */
   #flush() {
     clearTimeout(this.#flushTimer);
     const now_ms = Date.now();
-    const { due, next_ms } = this.outbox.due(now_ms);
-    for (const { client_message_id, chat_id, body } of due) {
-      const first_sent_ms_ago = this.outbox.firstSentMsAgo(client_message_id, now_ms);
-      if (!this.#line.send({ send: { client_message_id, chat_id, text: { body }, first_sent_ms_ago } })) return;
-      this.outbox.sent(client_message_id, now_ms);
-      setTimeout(() => this.#checkAcknowledged(client_message_id, now_ms), ACKNOWLEDGEMENT_DEADLINE_MS);
-    }
+    const next_ms = Math.min(this.#sendMessages(now_ms), this.#sendChanges(now_ms));
     if (next_ms < Infinity) this.#flushTimer = setTimeout(() => this.#flush(), next_ms - now_ms);
   }
 
-  /** @param {string} client_message_id @param {number} sent_ms */
-  #checkAcknowledged(client_message_id, sent_ms) {
-    if (this.outbox.get(client_message_id)?.sent_ms === sent_ms) this.#line.restart();
+  /** @param {number} now_ms @returns {number} when the next delayed message is due */
+  #sendMessages(now_ms) {
+    return this.#sendDue(this.outbox, now_ms, {
+      frameOf: ({ client_id, chat_id, body, reply_to }) => ({
+        send: { client_message_id: client_id, chat_id, text: { body }, reply_to: reply_to || undefined },
+      }),
+      accepted: (entry, { event_id = "0" }) => {
+        const at_ms = timeOfId(event_id);
+        const message = fromEntry(entry, this.#chats.me.user_id);
+        this.#chats.add({ ...message, message_id: event_id, at_ms, state: "accepted", error: "" });
+      },
+      refused: ({ chat_id }, { code }) => {
+        if (code === "recipient_deleted") this.#chats.profiles.refresh(this.#chats.otherOf(chat_id));
+      },
+    });
+  }
+
+  /** @param {number} now_ms @returns {number} when the next delayed change is due */
+  #sendChanges(now_ms) {
+    return this.#sendDue(this.changes, now_ms, {
+      frameOf: ({ client_id, change: { actor_id, ...change } }) => ({ change: { ...change, client_change_id: client_id } }),
+      accepted: ({ change }, { event_id = "0" }) => this.#chats.change({ event_id, change }),
+      refused: ({ client_id, change }, refused) => {
+        this.changes.remove(client_id);
+        this.#restoreEdit(change);
+        this.onRefused(change, refused);
+      },
+    });
+  }
+
+  /** The text of a refused edit returns to the composer, so that it is not lost. @param {Change} change */
+  #restoreEdit({ chat_id, target_id = "", edited }) {
+    const text = edited?.text?.body;
+    if (text && !this.drafts.get(chat_id).editing)
+      this.drafts.keep(chat_id, { editing: { message_id: target_id, text } });
+  }
+
+  /**
+   * Sends the due entries of a queue.
+   * @template {Queued} E
+   * @param {Queue<E>} queue
+   * @param {number} now_ms
+   * @param {object} kind
+   * @param {(entry: E) => ClientFrame} kind.frameOf
+   * @param {(entry: E, accepted: Accepted) => void} kind.accepted called when the entry has left the queue
+   * @param {(entry: E, refused: Refused) => void} kind.refused called after the final refusal
+   * @returns {number} when the next delayed entry is due; Infinity if none is
+   */
+  #sendDue(queue, now_ms, { frameOf, accepted, refused }) {
+    const { due, next_ms } = queue.due(now_ms);
+    for (const entry of due) {
+      const { client_id } = entry;
+      const frame = { ...frameOf(entry), first_sent_ms_ago: queue.firstSentMsAgo(client_id, now_ms) };
+      const isSent = this.#line.send(frame, (answer) => {
+        const answered = queue.get(client_id);
+        if (answered && answer.accepted) {
+          queue.remove(client_id);
+          accepted(answered, answer.accepted);
+        } else if (answered && answer.refused && queue.refused(client_id, answer.refused, Date.now())) {
+          refused(answered, answer.refused);
+        }
+        this.#flush();
+        this.changed();
+      });
+      if (!isSent) return Infinity; // the next session sends all
+      queue.sent(client_id, now_ms);
+    }
+    return next_ms;
   }
 }

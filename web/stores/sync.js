@@ -1,7 +1,8 @@
 // Keeps the other stores up to date by a session: hands on the frames of the server, and reads what was missed.
 
 import { Api } from "../api.js";
-import { fromWire, timeOfId } from "../messages.js";
+import { timeOfId } from "../ids.js";
+import { fromWire } from "../messages.js";
 import { Session } from "../session.js";
 import { Chats } from "./chats.js";
 import { Kept } from "./kept.js";
@@ -56,8 +57,7 @@ export class Sync extends Store {
       },
     );
     this.sending = new Sending(chats, kept, {
-      send: (frame) => this.session.send(frame),
-      restart: () => this.session.restart(),
+      send: (frame, answered) => this.session.send(frame, answered),
     });
   }
 
@@ -106,22 +106,17 @@ export class Sync extends Store {
   }
 
   /** @param {ServerFrame} frame */
-  #receive({ accepted, refused, event, gap }) {
-    if (accepted) this.sending.accepted(accepted.client_message_id, accepted.message_id);
-    if (refused) this.sending.refused(refused);
+  #receive({ event, gap }) {
     if (gap) void this.#catchUp(Number(gap.since_ms ?? 0) || this.#newest_ms);
     if (event) this.#onEvent(event);
     if (event && this.#replayLeft) this.#replayLeft--;
   }
 
   /** @param {WireEvent} event */
-  #onEvent({ event_id, message, reaction, receipt, typing }) {
-    const me = this.#chats.me.user_id;
-    if (event_id) this.#newestEvent_ms = Math.max(this.#newestEvent_ms, timeOfId(event_id));
+  #onEvent({ event_id = "0", message, change, typing }) {
+    if (event_id !== "0") this.#newestEvent_ms = Math.max(this.#newestEvent_ms, timeOfId(event_id));
     if (message) this.#onMessage(fromWire(message));
-    if (reaction?.user_id === me || receipt?.user_id === me) this.sending.confirmed({ reaction, receipt });
-    if (reaction) this.#chats.react(reaction);
-    if (receipt) this.#chats.receive(receipt);
+    if (change) this.#chats.change({ event_id, change });
     if (typing) this.#chats.typing.show(typing.chat_id);
   }
 

@@ -8,15 +8,19 @@ import {
   emptyChat,
   inOrder,
   otherMember,
+  withChatChanges,
   withMessage,
-  withReceipt,
 } from "../../../web/chats.js";
+import { isDeleted } from "../../../web/kinds/deleted.js";
+import { textOf } from "../../../web/kinds/edited.js";
+import { marksOf } from "../../../web/kinds/marked.js";
 import { fromWire } from "../../../web/messages.js";
 import { Chats } from "../../../web/stores/chats.js";
-import { ADA, CHAT, historyOf, idAt, MIRA, settle, wireMessage } from "./fakes.js";
+import { ADA, changeAt, CHAT, historyOf, idAt, markAt, MIRA, settle, wireMessage } from "./fakes.js";
 
 const message = (minutes, options) => fromWire(wireMessage(minutes, options));
 const empty = emptyChat(CHAT, [ADA, MIRA]);
+const marked = (chat, user_id, marks, loaded) => withChatChanges(chat, [markAt(20, user_id, marks)], ADA, loaded);
 const all = (messages) => ({ messages, hasOlder: false, hasNewer: false });
 const newChats = (api = {}) => new Chats(api, { user_id: ADA });
 
@@ -37,20 +41,18 @@ test("another user's message is unread, an own message is not, and a replayed on
 });
 
 test("marks only move forward, and reading implies delivery", () => {
-  const later = withReceipt(empty, { chat_id: CHAT, user_id: MIRA, read_up_to: idAt(5) }, ADA, all([]));
-  assert.deepEqual(later.marks[MIRA], { delivered_up_to: idAt(5), read_up_to: idAt(5) });
-  assert.equal(
-    withReceipt(later, { chat_id: CHAT, user_id: MIRA, read_up_to: idAt(4), delivered_up_to: idAt(2) }, ADA, all([])),
-    later,
-  );
+  const later = marked(empty, MIRA, { read_up_to: idAt(5) }, all([]));
+  assert.deepEqual(marksOf(later, MIRA), { delivered_up_to: idAt(5), read_up_to: idAt(5) });
+  const lower = marked(later, MIRA, { read_up_to: idAt(4), delivered_up_to: idAt(2) }, all([]));
+  assert.deepEqual(marksOf(lower, MIRA), marksOf(later, MIRA));
 });
 
 test("reading on another device leaves only messages above the mark unread", () => {
   const messages = [message(1), message(2), message(3)];
   const chat = messages.reduce((all, one) => withMessage(all, one, ADA), empty);
-  assert.equal(withReceipt(chat, { chat_id: CHAT, user_id: ADA, read_up_to: idAt(2) }, ADA, all(messages)).unread, 1);
-  assert.equal(withReceipt(chat, { chat_id: CHAT, user_id: ADA, read_up_to: idAt(3) }, ADA, all(messages)).unread, 0);
-  assert.equal(withReceipt(chat, { chat_id: CHAT, user_id: MIRA, read_up_to: idAt(3) }, ADA, all(messages)).unread, 3);
+  assert.equal(marked(chat, ADA, { read_up_to: idAt(2) }, all(messages)).unread, 1);
+  assert.equal(marked(chat, ADA, { read_up_to: idAt(3) }, all(messages)).unread, 0);
+  assert.equal(marked(chat, MIRA, { read_up_to: idAt(3) }, all(messages)).unread, 3);
 });
 
 test("chats are in the order of their newest messages, without empty ones", () => {
@@ -64,7 +66,7 @@ test("chats are in the order of their newest messages, without empty ones", () =
 test("a list that is older than the session removes no live message and no mark", () => {
   const book = newChats();
   for (const minutes of [1, 2]) book.add(message(minutes));
-  book.receive({ chat_id: CHAT, user_id: ADA, read_up_to: idAt(1) });
+  book.change(markAt(3, ADA, { read_up_to: idAt(1) }));
   book.merge([{ chat_id: CHAT, member_ids: [ADA, MIRA], newest: wireMessage(1), unread: 1 }]);
   assert.equal(book.of(CHAT).newest.message_id, idAt(2));
   assert.equal(book.of(CHAT).unread, 1);
@@ -72,14 +74,14 @@ test("a list that is older than the session removes no live message and no mark"
 
 test("reading a part of the unread messages leaves the others unread, also where not all are loaded", () => {
   const chat = { ...empty, newest: message(9), unread: 40 };
-  const receipt = { chat_id: CHAT, user_id: ADA, read_up_to: idAt(2) };
+  const mark = { read_up_to: idAt(2) };
   const part = { ...all([1, 2, 3].map((minute) => message(minute))), hasNewer: true };
-  assert.equal(withReceipt(chat, receipt, ADA, part).unread, 38);
-  assert.equal(withReceipt({ ...chat, unread: 100 }, receipt, ADA, part).unread, 100, "perhaps more");
+  assert.equal(marked(chat, ADA, mark, part).unread, 38);
+  assert.equal(marked({ ...chat, unread: 100 }, ADA, mark, part).unread, 100, "perhaps more");
 });
 
 test("a chat that is not in the list is read when it is opened, to know what is unread in it", async () => {
-  const wire = { chat_id: CHAT, newest: wireMessage(9), unread: 2, receipts: [{ user_id: ADA, read_up_to: idAt(7) }] };
+  const wire = { chat_id: CHAT, newest: wireMessage(9), unread: 2, marks: [{ user_id: ADA, read_up_to: idAt(7) }] };
   const book = newChats({
     chats: async () => ({}),
     chat: async () => wire,
@@ -101,10 +103,40 @@ test("others' newest message is to be marked as delivered, and the mark above th
   book.add(message(2, { sender_id: ADA }));
   assert.equal(book.undelivered(CHAT), "");
   assert.equal(book.unreadMark(CHAT), "0");
-  book.receive({ chat_id: CHAT, user_id: ADA, read_up_to: idAt(2) });
+  book.change(markAt(3, ADA, { read_up_to: idAt(2) }));
   assert.equal(book.unreadMark(CHAT), "");
 });
 
 test("a chat from the wire without unread count or marks has none", () => {
-  assert.deepEqual(chatFromWire({ chat_id: CHAT }), { ...emptyChat(CHAT, []), newest: null });
+  assert.deepEqual(chatFromWire({ chat_id: CHAT }), emptyChat(CHAT, []));
+});
+
+test("the list follows edits and the deletion of the newest message, also before a list that lacks them", () => {
+  const book = newChats();
+  for (const minutes of [1, 2]) book.add(message(minutes));
+  book.change(changeAt(3, 1, { edited: { text: { body: "not the newest" } } }, MIRA));
+  book.change(changeAt(4, 2, { edited: { text: { body: "better" } } }, MIRA));
+  book.merge([{ chat_id: CHAT, member_ids: [ADA, MIRA], newest: wireMessage(2), unread: 2 }]);
+  assert.equal(textOf(book.of(CHAT).newest), "better");
+  book.change(changeAt(5, 2, { deleted: {} }, MIRA));
+  assert.ok(isDeleted(book.of(CHAT).newest));
+});
+
+test("a message to which another replies is loaded once, follows its changes, and may be missing", async () => {
+  const requests = [];
+  const book = newChats({
+    messages: async (chat_id, query) => (requests.push(query.after_id), { messages: historyOf(requests.length) }),
+  });
+  const textAt = (minutes) => {
+    const quoted = book.quotes.get(CHAT, idAt(minutes));
+    return quoted && textOf(quoted);
+  };
+  assert.equal(textAt(1), undefined);
+  assert.equal(textAt(3), undefined);
+  await settle();
+  assert.deepEqual([textAt(1), textAt(3)], ["text 1", null]);
+  book.change(changeAt(9, 1, { edited: { text: { body: "better" } } }, MIRA));
+  assert.equal(textAt(1), "better");
+  book.add(message(7));
+  assert.deepEqual([textAt(7), requests.length], ["text 7", 2], "it is in memory");
 });

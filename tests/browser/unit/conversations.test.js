@@ -3,8 +3,10 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { Conversations } from "../../../web/conversations.js";
-import { compareIds, fromWire, timeOfId } from "../../../web/messages.js";
-import { CHAT, historyOf, idAt, wireMessage } from "./fakes.js";
+import { compareIds, timeOfId } from "../../../web/ids.js";
+import { textOf } from "../../../web/kinds/edited.js";
+import { fromWire } from "../../../web/messages.js";
+import { changeAt, CHAT, historyOf, idAt, MIRA, wireMessage } from "./fakes.js";
 
 const live = (minutes) => fromWire(wireMessage(minutes));
 const minutesOf = (conversations) => conversations.of(CHAT).messages.map(({ body }) => Number(body.slice(5)));
@@ -186,14 +188,33 @@ test("after missed events other chats are dropped, and loaded when they are open
   assert.deepEqual(conversations.known(CHAT), []);
 });
 
-test("a reaction changes only its message, and one to an unknown message changes nothing", async () => {
+const edit = (minutes) => changeAt(100, minutes, { edited: { text: { body: "better" } } }, MIRA);
+
+test("a change changes only its message, and one to an unknown message changes nothing", async () => {
   const conversations = new Conversations(serverOf([1, 2]));
   await conversations.open(CHAT);
-  const [untouched] = conversations.of(CHAT).messages;
-  conversations.react({ chat_id: CHAT, message_id: idAt(2), user_id: "11", emoji: "👀", set: true });
-  conversations.react({ chat_id: CHAT, message_id: idAt(77), user_id: "11", emoji: "👀", set: true });
-  assert.equal(conversations.of(CHAT).messages[0], untouched);
-  assert.deepEqual(conversations.of(CHAT).messages[1].reactions, [{ emoji: "👀", user_ids: ["11"] }]);
+  const before = conversations.of(CHAT).messages;
+  conversations.change(edit(77));
+  assert.equal(conversations.of(CHAT).messages, before);
+  conversations.change(edit(2));
+  assert.equal(conversations.of(CHAT).messages[0], before[0]);
+  assert.equal(textOf(conversations.find(CHAT, idAt(2))), "better");
+});
+
+test("a change that arrives before its message, or before the archive has it, is not lost", async () => {
+  const conversations = new Conversations(serverOf([1, 2, 3, 4]));
+  for (const minutes of [1, 3, 5]) conversations.change(edit(minutes));
+  await conversations.open(CHAT);
+  await conversations.loadOlder(CHAT);
+  conversations.add(live(5));
+  assert.deepEqual(conversations.of(CHAT).messages.map(textOf), ["better", "text 2", "better", "text 4", "better"]);
+});
+
+test("recent changes of 500 messages are kept", async () => {
+  const conversations = new Conversations(serverOf([1, 2]));
+  for (const minutes of range(1, 501)) conversations.change(edit(minutes));
+  await conversations.open(CHAT);
+  assert.deepEqual(conversations.of(CHAT).messages.map(textOf), ["text 1", "better"]);
 });
 
 test("a chat opens at its first unread message, and reading on reaches the live messages without a hole", async () => {

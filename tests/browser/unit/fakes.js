@@ -65,6 +65,18 @@ export function wireMessage(
 
 export const idAt = (minutes) => String(BigInt(minutes * 60_000) << 22n);
 
+/** A change to the message of a minute, as the event of another minute. */
+export const changeAt = (minutes, target, body, actor_id = ADA) => ({
+  event_id: idAt(minutes),
+  change: { chat_id: CHAT, target_id: idAt(target), actor_id, ...body },
+});
+
+/** A mark of the chat's member. */
+export const markAt = (minutes, user_id, marked) => ({
+  event_id: idAt(minutes),
+  change: { chat_id: CHAT, actor_id: user_id, marked },
+});
+
 export const historyOf = (...minutes) => minutes.map((minute) => ({ message: wireMessage(minute) }));
 
 /** Runs all pending microtasks. */

@@ -18,7 +18,7 @@ const SAME_ORDER = new Set(
 const NOT_SHOWN = new Set([
   ...["Rookery", "Edge", "Opera", "Firefox", "Chrome", "Safari", "Android", "Windows", "Linux"],
   ...["Enter", "Escape", "Tab", "Backspace", "Home", "End"],
-  ...["Authorization", "Bearer ", "Files", "Notification", "noopener noreferrer", "waiting messages-waiting"],
+  ...["Authorization", "Bearer ", "Files", "Notification", "noopener noreferrer", "waiting messages-waiting", "composer-about composer-note"],
   ...["/v1/chats?", "/v1/chats//messages?"],
   ...["no response", "the page has the status ", "the browser's storage did not respond"],
 ]);

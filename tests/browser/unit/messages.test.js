@@ -1,23 +1,12 @@
-// Messages: order, duplicates, reactions, progress and the lines they make.
+// Messages: order, duplicates, states, progress and the lines they make.
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import {
-  compareIds,
-  firstIdAt,
-  firstUnread,
-  fromEntry,
-  fromWire,
-  idBelow,
-  laterId,
-  merge,
-  progress,
-  timeOfId,
-  toDays,
-  withLive,
-  withReaction,
-} from "../../../web/messages.js";
-import { ADA, CHAT, idAt, MIRA, wireMessage } from "./fakes.js";
+import { emptyChat, withChatChanges } from "../../../web/chats.js";
+import { compareIds, firstIdAt, idAbove, idBelow, laterId, timeOfId } from "../../../web/ids.js";
+import { progress } from "../../../web/kinds/marked.js";
+import { firstUnread, fromEntry, fromWire, merge, toDays, withChanges, withLive } from "../../../web/messages.js";
+import { ADA, changeAt, CHAT, idAt, markAt, MIRA, wireMessage } from "./fakes.js";
 
 const message = (minutes, options) => fromWire(wireMessage(minutes, options));
 const ids = (messages) => messages.map(({ message_id }) => message_id);
@@ -33,6 +22,7 @@ test("a message id carries its time", () => {
   assert.equal(timeOfId(idAt(2)), Date.UTC(2026, 0, 1, 0, 2));
   assert.deepEqual([firstIdAt(Date.UTC(2026, 0, 1, 0, 2)), firstIdAt(0)], [idAt(2), "1"]);
   assert.deepEqual([idBelow("9223372036854775807"), idBelow("1")], ["9223372036854775806", "1"]);
+  assert.equal(idAbove("9223372036854775806"), "9223372036854775807");
 });
 
 test("merging sorts, and keeps each message once", () => {
@@ -52,28 +42,22 @@ test("the same client_message_id of another sender is another message", () => {
   );
 });
 
-test("history refreshes reactions, and a replayed event does not remove them", () => {
-  const bare = message(1);
-  const reacted = { ...bare, reactions: [{ emoji: "👍", user_ids: [ADA] }] };
-  assert.deepEqual(merge([bare], [reacted])[0].reactions, reacted.reactions);
-  assert.equal(withLive([reacted], bare)[0], reacted);
-});
-
-test("a reaction is set once, and removing the last one removes its emoji", () => {
-  const set = withReaction(message(1), { user_id: ADA, emoji: "🔥", set: true });
-  assert.deepEqual(set.reactions, [{ emoji: "🔥", user_ids: [ADA] }]);
-  assert.equal(withReaction(set, { user_id: ADA, emoji: "🔥", set: true }), set);
-  assert.deepEqual(withReaction(set, { user_id: ADA, emoji: "🔥" }).reactions, []);
-  assert.equal(withReaction(message(1), { user_id: ADA, emoji: "🔥" }).reactions.length, 0);
+test("a message has the changes of both lists, since each may lack some, and a replayed event removes none", () => {
+  const [early, late] = ["👍", "🔥"].map((emoji, at) => changeAt(5 + at, 1, { reacted: { emoji, set: true } }));
+  const live = withChanges(message(1), [late]);
+  const [merged] = merge([live], [withChanges(message(1), [early])]);
+  assert.deepEqual(Object.values(merged.changes).map(({ event_id }) => event_id).sort(), [idAt(5), idAt(6)].sort());
+  assert.equal(withLive([live], message(1))[0], live);
 });
 
 test("a message is read once the other member has read up to it, not the author", () => {
   const own = message(5, { sender_id: ADA });
-  const marks = (delivered, read) => ({ [MIRA]: { delivered_up_to: idAt(delivered), read_up_to: idAt(read) } });
-  assert.equal(progress(own, {}, ADA), "sent");
-  assert.equal(progress(own, marks(5, 4), ADA), "delivered");
-  assert.equal(progress(own, marks(6, 5), ADA), "read");
-  assert.equal(progress(own, { [ADA]: { delivered_up_to: idAt(9), read_up_to: idAt(9) } }, ADA), "sent");
+  const progressAt = (...marks) =>
+    progress(own, withChatChanges(emptyChat(CHAT, [ADA, MIRA]), marks, ADA, { messages: [] }), ADA);
+  assert.equal(progressAt(), "sent");
+  assert.equal(progressAt(markAt(9, MIRA, { delivered_up_to: idAt(5), read_up_to: idAt(4) })), "delivered");
+  assert.equal(progressAt(markAt(9, MIRA, { delivered_up_to: idAt(4), read_up_to: idAt(5) })), "read");
+  assert.equal(progressAt(markAt(9, ADA, { read_up_to: idAt(9) })), "sent");
 });
 
 const daysOf = (messages, unreadKey = "", start = 0, end = messages.length) =>
@@ -111,7 +95,7 @@ test("the unread mark is above the first unread message of another user", () => 
 });
 
 test("row keys are unique, and a message keeps its key when it is accepted", () => {
-  const entry = { client_message_id: "x", chat_id: CHAT, body: "hi", created_ms: 0, state: "pending", error: "" };
+  const entry = { client_id: "x", chat_id: CHAT, body: "hi", created_ms: 0, state: "pending", error: "" };
   const accepted = fromWire(wireMessage(9, { sender_id: ADA, client_message_id: "x" }));
   assert.equal(fromEntry(entry, ADA).key, accepted.key);
   const days = daysOf([message(1), accepted, message(2000), message(3)]);

@@ -8,7 +8,7 @@ import { decide, Notifier, shouldAsk, textsOf } from "../../../web/notifier.js";
 import { Chats } from "../../../web/stores/chats.js";
 import { Settings } from "../../../web/stores/settings.js";
 import { Tabs } from "../../../web/tabs.js";
-import { ADA, CHAT, fakeStorage, idAt, MIRA, wireMessage } from "./fakes.js";
+import { ADA, changeAt, CHAT, fakeStorage, idAt, markAt, MIRA, wireMessage } from "./fakes.js";
 
 let channels;
 let stopped;
@@ -67,7 +67,7 @@ function arrive(minutes, ...tabs) {
   }
 }
 
-const read = (minutes, { chats }) => chats.receive({ chat_id: CHAT, user_id: ADA, read_up_to: idAt(minutes) });
+const read = (minutes, { chats }) => chats.change(markAt(minutes, ADA, { read_up_to: idAt(minutes) }));
 const seconds = (count) => mock.timers.tick(count * 1_000);
 
 test("only news is notified of, in the ways that the settings and the browser permit", () => {
@@ -124,6 +124,20 @@ test("what is read elsewhere before its turn is not notified of, and closed afte
   assert.deepEqual(tab.take(), ["Mira Okafor: text 2", "sound"]);
   read(2, tab);
   assert.deepEqual(tab.take(), [`close ${CHAT}`]);
+});
+
+test("a message that is deleted before its turn is not notified of, and closed after it; an edited one has its new text", () => {
+  const tab = newTab();
+  arrive(1, tab);
+  tab.chats.change(changeAt(2, 1, { edited: { text: { body: "better" } } }, MIRA));
+  seconds(5);
+  assert.deepEqual(tab.take(), ["Mira Okafor: better", "sound"]);
+  tab.chats.change(changeAt(3, 1, { deleted: {} }, MIRA));
+  assert.deepEqual(tab.take(), [`close ${CHAT}`]);
+  arrive(4, tab);
+  tab.chats.change(changeAt(5, 4, { deleted: {} }, MIRA));
+  seconds(5);
+  assert.deepEqual(tab.take(), []);
 });
 
 test("of many messages at once the newest is shown, with a pause between two notifications", () => {

@@ -14,8 +14,8 @@ const opened = async (database) => new Outbox(await Kept.open(async () => databa
 async function filled(...bodies) {
   const database = fakeDatabase();
   const outbox = await opened(database);
-  for (const [at, body] of bodies.entries()) await outbox.add(CHAT, body, at);
-  return { database, outbox, ids: outbox.of(CHAT).map(({ client_message_id }) => client_message_id) };
+  for (const [at, body] of bodies.entries()) await outbox.add(CHAT, { body, reply_to: "" }, at);
+  return { database, outbox, ids: outbox.of(CHAT).map(({ client_id }) => client_id) };
 }
 
 test("one message of a chat is in flight at a time, in the order of writing", async () => {
@@ -30,7 +30,7 @@ test("one message of a chat is in flight at a time, in the order of writing", as
 test("another chat does not wait", async () => {
   const { outbox, ids } = await filled("one");
   outbox.sent(ids[0], 1_000);
-  await outbox.add("d-1-2", "elsewhere", 5);
+  await outbox.add("d-1-2", { body: "elsewhere", reply_to: "" }, 5);
   assert.deepEqual(dueIn(outbox), ["elsewhere"]);
 });
 
@@ -39,7 +39,7 @@ test("after a lost session the same id is sent again", async () => {
   outbox.sent(ids[0], 1_000);
   outbox.sessionLost();
   assert.deepEqual(
-    outbox.due(1_000).due.map(({ client_message_id }) => client_message_id),
+    outbox.due(1_000).due.map(({ client_id }) => client_id),
     [ids[0]],
   );
 });
@@ -95,7 +95,7 @@ test("pending and failed messages survive a reload, in order", async () => {
       ["three", "pending"],
     ],
   );
-  assert.equal(again.of(CHAT)[0].client_message_id, ids[0]);
+  assert.equal(again.of(CHAT)[0].client_id, ids[0]);
 });
 
 test("an accepted or discarded message is not kept any more", async () => {
@@ -110,7 +110,7 @@ test("an accepted or discarded message is not kept any more", async () => {
 test("a message is sent only once it is kept", async () => {
   const { database, outbox } = await filled();
   database.full = true;
-  const added = outbox.add(CHAT, "one", 1);
+  const added = outbox.add(CHAT, { body: "one", reply_to: "" }, 1);
   assert.deepEqual(dueIn(outbox), []);
   await added;
   assert.deepEqual(dueIn(outbox), ["one"]);
@@ -131,17 +131,41 @@ test("a draft that became a message just before the page closed is not offered a
   await database.put("draft", "d-1-2", "another");
   const kept = await Kept.open(async () => database);
   const drafts = new Drafts(kept, new Outbox(kept));
-  assert.deepEqual([drafts.get(CHAT), drafts.get("d-1-2")], ["", "another"]);
+  assert.deepEqual([drafts.get(CHAT).text, drafts.get("d-1-2").text], ["", "another"]);
 });
 
 test("of too many drafts the one that changed longest ago is dropped, of a long one the end", async () => {
   const kept = await Kept.open(async () => fakeDatabase());
   const drafts = new Drafts(kept, new Outbox(kept));
-  for (let chat = 1; chat <= MAX_DRAFTS; chat++) drafts.keep(`d-1-${chat}`, "x");
-  drafts.keep("d-1-1", "y".repeat(MAX_LENGTH + 1));
-  drafts.keep("d-2-1", "one more");
-  assert.deepEqual([drafts.chats.length, drafts.get("d-1-1").length], [MAX_DRAFTS, MAX_LENGTH]);
-  assert.deepEqual([drafts.get("d-1-2"), drafts.get("d-1-3")], ["", "x"]);
+  for (let chat = 1; chat <= MAX_DRAFTS; chat++) drafts.keep(`d-1-${chat}`, { text: "x" });
+  drafts.keep("d-1-1", { text: "y".repeat(MAX_LENGTH + 1) });
+  drafts.keep("d-2-1", { text: "one more" });
+  assert.deepEqual([drafts.chats.length, drafts.get("d-1-1").text.length], [MAX_DRAFTS, MAX_LENGTH]);
+  assert.deepEqual([drafts.get("d-1-2").text, drafts.get("d-1-3").text], ["", "x"]);
+});
+
+test("a draft keeps what it replies to, and the edit of a message beside it, across a reload", async () => {
+  const database = fakeDatabase();
+  const openDrafts = async () => {
+    const kept = await Kept.open(async () => database);
+    return new Drafts(kept, new Outbox(kept));
+  };
+  const drafts = await openDrafts();
+  const editing = { message_id: "7", text: "better" };
+  drafts.keep(CHAT, { text: "half a thou" });
+  drafts.keep(CHAT, { reply_to: "5" });
+  drafts.keep(CHAT, { editing });
+  assert.deepEqual((await openDrafts()).get(CHAT), { text: "half a thou", reply_to: "5", editing });
+  drafts.keep(CHAT, { reply_to: "", editing: null });
+  assert.deepEqual([...database.rows.values()], [["draft", CHAT, "half a thou"]]);
+});
+
+test("a message that an earlier version of the page kept is sent", async () => {
+  const { database } = await filled();
+  const entry = { client_message_id: "c1", chat_id: CHAT, body: "old", created_ms: 1, state: "pending", error: "" };
+  await database.put("outbox", "c1", entry);
+  const { due } = (await opened(database)).due(1_000);
+  assert.deepEqual(due.map(({ client_id, body }) => [client_id, body]), [["c1", "old"]]);
 });
 
 test("ids are 128 random bits", async () => {

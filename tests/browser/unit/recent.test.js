@@ -2,9 +2,10 @@
 
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
+import { marksOf } from "../../../web/kinds/marked.js";
 import { Chats } from "../../../web/stores/chats.js";
 import { Recent } from "../../../web/stores/recent.js";
-import { ADA, CHAT, historyOf, idAt, MIRA, settle, wireMessage } from "./fakes.js";
+import { ADA, CHAT, historyOf, idAt, markAt, MIRA, settle, wireMessage } from "./fakes.js";
 
 const ME = { user_id: ADA, name: "ada", display_name: "Ada", about: "" };
 const PROFILE = { user_id: MIRA, name: "mira", display_name: "Mira", about: "" };
@@ -75,7 +76,7 @@ test("of a chat that was not opened the newest message is there", async () => {
 test("the server's messages and counts replace the copies", async () => {
   const { copies } = await copied([1, 2]);
   const { chats } = await opened(fakeApi([1, 2, 5, 6]), Promise.resolve(copies));
-  chats.receive({ chat_id: CHAT, user_id: ADA, read_up_to: idAt(3) });
+  chats.change(markAt(9, ADA, { read_up_to: idAt(3) }));
   await chats.load();
   assert.deepEqual([chats.isStored, chats.of(CHAT).unread], [false, 2]);
   chats.open(CHAT);
@@ -102,12 +103,12 @@ test("a change is copied two seconds later, with all others until then", async (
   mock.timers.enable({ apis: ["setTimeout"] });
   context.after(() => mock.timers.reset());
   const written = mock.method(copies, "write");
-  for (const read_up_to of [idAt(0), idAt(1)]) chats.receive({ chat_id: CHAT, user_id: MIRA, read_up_to });
+  for (const read_up_to of [idAt(0), idAt(1)]) chats.change(markAt(9, MIRA, { read_up_to }));
   mock.timers.tick(1_999);
   assert.equal(written.mock.callCount(), 0);
   mock.timers.tick(1);
   await settle();
-  assert.deepEqual([written.mock.callCount(), copies.rows.get(CHAT).chat.marks[MIRA].read_up_to], [1, idAt(1)]);
+  assert.deepEqual([written.mock.callCount(), marksOf(copies.rows.get(CHAT).chat, MIRA).read_up_to], [1, idAt(1)]);
 });
 
 test("nothing is copied after a sign-out in another tab, and the end of the sign-in deletes all", async () => {
@@ -115,7 +116,7 @@ test("nothing is copied after a sign-out in another tab, and the end of the sign
   const { copies, chats, recent } = await copied([1], () => isSignedIn);
   copies.rows.clear();
   isSignedIn = false;
-  chats.receive({ chat_id: CHAT, user_id: MIRA, read_up_to: idAt(1) });
+  chats.change(markAt(9, MIRA, { read_up_to: idAt(1) }));
   await recent.save();
   assert.equal(copies.rows.size, 0);
   copies.rows.set("another chat", {});

@@ -64,13 +64,33 @@ test("the first frame authenticates, on the sub-protocol, without a position", a
   assert.equal(session.state, "online");
 });
 
-test("nothing is sent before the welcome, and frames are numbered after the first", async () => {
+test("nothing is sent before the welcome, and each frame gets its answer by its number, the first being 1", async () => {
   const { session, sockets } = started();
   await settle();
   sockets[0].onopen();
-  assert.equal(session.send({ ping: {} }), 0);
+  assert.equal(session.send({ ping: {} }), false);
   sockets[0].deliver({ welcome: {} });
-  assert.equal(session.send({ ping: {} }), 2);
+  const answers = [];
+  for (const name of ["one", "two"])
+    assert.equal(session.send({ send: {} }, ({ refused }) => answers.push([name, refused?.code])), true);
+  for (const frame of ["2", "3", "3"]) sockets[0].deliver(frame === "2" ? { accepted: { frame } } : { refused: { frame, code: "no" } });
+  assert.deepEqual(answers, [["one", undefined], ["two", "no"]]);
+});
+
+test("a connection on which a frame has no answer for ten seconds is replaced; an answer in another session is none", async () => {
+  const all = await online();
+  const answers = [];
+  all.session.send({ typing: {} });
+  mock.timers.tick(9_999);
+  all.sockets[0].deliver({ accepted: { frame: "2" } });
+  all.session.send({ change: {} }, (answer) => answers.push(answer));
+  mock.timers.tick(9_999);
+  assert.equal(all.session.state, "online");
+  mock.timers.tick(1);
+  assert.equal(all.session.state, "waiting");
+  (await reconnected(all)).deliver({ welcome: {} });
+  all.sockets[1].deliver({ accepted: { frame: "3" } });
+  assert.deepEqual(answers, []);
 });
 
 test("it resumes from the position of a gap", async () => {
@@ -244,15 +264,14 @@ test("a ping without a response ends the connection, one with a response does no
 
 test("an answer of the server that is overdue is reported, until any frame comes or the connection ends", async () => {
   const { session, sockets, calls } = await online();
-  for (const frame of [{ send: {} }, { ping: {} }]) {
+  for (const [at, frame] of [{ typing: {} }, { ping: {} }].entries()) {
     session.send(frame);
     mock.timers.tick(600);
     session.send({ typing: {} });
     mock.timers.tick(400);
     assert.equal(session.isSilent, true);
-    sockets[0].deliver({ event: {} });
+    sockets[0].deliver({ accepted: { frame: String(2 + 2 * at) } });
   }
-  session.send({ typing: {} });
   mock.timers.tick(1_000);
   assert.deepEqual(calls.silences, [true, false, true, false]);
   session.probe();

@@ -1,0 +1,95 @@
+// The state of a target, a message or a chat, into which changes fold by the laws of their kinds. The state does not
+// depend on the order of the changes, nor on repetitions. The twin of `shared/contract/changes.py`. Pure functions on
+// immutable values.
+
+import { compareIds, laterId } from "./ids.js";
+import { KINDS } from "./kinds.js";
+
+/** @import {Change} from "./wire.js" */
+
+/** A change as the event that made it. @typedef {{event_id: string, change: Change}} ChangeEvent */
+/** The current changes of one target, by key. @typedef {Readonly<Record<string, ChangeEvent>>} State */
+
+/** @type {State} */
+export const UNCHANGED = Object.freeze({});
+
+/** The name of the change's kind; undefined if only a newer version knows it. @param {Change} change */
+const kindOf = (change) => Object.keys(KINDS).find((name) => name in change);
+
+/** The kind of a change, and the values of its key's fields: identifies the change in a state. @param {Change} change */
+export function keyOf(change) {
+  const kind = kindOf(change) ?? "";
+  return JSON.stringify([kind, ...(KINDS[kind]?.key ?? []).map((path) => valueAt(change, path))]);
+}
+
+/** @param {any} value @param {string} path */
+function valueAt(value, path) {
+  for (const name of path.split(".")) value = value?.[name];
+  return value ?? "";
+}
+
+/** The newest change of a kind in a state. @param {State} state @param {keyof Change} kind */
+export const newestOf = (state, kind) => inOrder(state).findLast(({ change }) => kind in change);
+
+/** The changes of a state in order of their event ids. @param {State} state */
+export const inOrder = (state) => Object.values(state).sort((a, b) => compareIds(a.event_id, b.event_id));
+
+/**
+ * The state after further changes; the same object if nothing changes.
+ * @param {State} state
+ * @param {Iterable<ChangeEvent>} events
+ */
+export function fold(state, events) {
+  for (const event of events) state = apply(state, event);
+  return state;
+}
+
+/**
+ * The state after a change; the same object if nothing changes.
+ * @param {State} state
+ * @param {ChangeEvent} event
+ * @returns {State}
+ */
+export function apply(state, event) {
+  const kind = kindOf(event.change);
+  const law = kind && KINDS[kind]?.law;
+  if (!law) return state;
+  const key = keyOf(event.change);
+  if (law === "WINS") return withWinner(state, key, event);
+  if (winnerOf(state)) return state;
+  const known = state[key];
+  const after = !known ? event : law === "MAX" ? highest(kind, known, event) : newer(known, event);
+  return after === known ? state : { ...state, [key]: after };
+}
+
+/** The first of the changes that win, and no other. @param {State} state @param {string} key @param {ChangeEvent} event */
+function withWinner(state, key, event) {
+  const winner = winnerOf(state);
+  return winner && compareIds(winner.event_id, event.event_id) <= 0 ? state : { [key]: event };
+}
+
+/** The change that has won; it is alone then. @param {State} state */
+function winnerOf(state) {
+  const [event, ...others] = Object.values(state);
+  return event && !others.length && KINDS[kindOf(event.change) ?? ""]?.law === "WINS" ? event : undefined;
+}
+
+/** @param {ChangeEvent} known @param {ChangeEvent} event */
+const newer = (known, event) => (compareIds(known.event_id, event.event_id) < 0 ? event : known);
+
+/**
+ * The newer of two events, with the highest values of both. The fields of a kind with the law MAX are ids.
+ * @param {string} kind
+ * @param {ChangeEvent} known
+ * @param {ChangeEvent} event
+ */
+function highest(kind, known, event) {
+  /** @returns {Record<string, string>} */
+  const bodyOf = (/** @type {any} */ change) => change[kind];
+  const { event_id, change } = newer(known, event);
+  const [before, other] = [bodyOf(known.change), bodyOf(event.change)];
+  const body = { ...before };
+  for (const [field, id] of Object.entries(other)) body[field] = laterId(before[field] ?? "0", id);
+  const isSame = event_id === known.event_id && Object.entries(body).every(([field, id]) => before[field] === id);
+  return isSame ? known : { event_id, change: { ...change, [kind]: body } };
+}

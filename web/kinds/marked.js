@@ -1,0 +1,64 @@
+// The marks of a chat's members, from the chat's state. Reading implies delivery.
+
+import { compareIds, laterId } from "../ids.js";
+
+/** @import {ChangeEvent, State} from "../changes.js" */
+/** @import {Piece} from "../history.js" */
+/** @import {Chat, Marks, Message} from "../types.js" */
+/** @import {Mark} from "../wire.js" */
+
+/** Unread messages are counted up to this many. */
+export const MAX_UNREAD = 100;
+
+/**
+ * A member's marks in history, as the change that set them.
+ * @param {string} chat_id
+ * @param {Mark} mark
+ * @returns {ChangeEvent}
+ */
+export function fromMark(chat_id, { user_id = "", ...marked }) {
+  return { event_id: "0", change: { chat_id, actor_id: user_id, marked } };
+}
+
+/** The marks of a member. @param {{changes: State}} chat @param {string} user_id @returns {Marks} */
+export function marksOf({ changes }, user_id) {
+  const event = Object.values(changes).find(({ change }) => change.marked && change.actor_id === user_id);
+  const { delivered_up_to = "0", read_up_to = "0" } = event?.change.marked ?? {};
+  return { delivered_up_to: laterId(delivered_up_to, read_up_to), read_up_to };
+}
+
+/**
+ * The progress of the user's own message.
+ * @param {Message} message
+ * @param {{changes: State}} chat
+ * @param {string} me
+ * @returns {"sent" | "delivered" | "read"}
+ */
+export function progress({ message_id }, chat, me) {
+  const others = Object.values(chat.changes).filter(({ change }) => change.marked && change.actor_id !== me);
+  const marks = others.map(({ change }) => marksOf(chat, change.actor_id ?? ""));
+  const isReached = (/** @type {string} */ mark) => compareIds(mark, message_id) >= 0;
+  if (marks.some(({ read_up_to }) => isReached(read_up_to))) return "read";
+  return marks.some(({ delivered_up_to }) => isReached(delivered_up_to)) ? "delivered" : "sent";
+}
+
+/**
+ * The unread count after the user's own mark has moved: the number of loaded messages above the mark, if all of them
+ * are loaded, otherwise the count without those that were read.
+ * @param {Chat} before
+ * @param {Chat} after
+ * @param {string} me
+ * @param {Pick<Piece, "messages" | "hasOlder" | "hasNewer">} loaded the chat's messages
+ */
+export function unreadAfter(before, after, me, loaded) {
+  const mark = marksOf(after, me).read_up_to;
+  if (!after.newest || compareIds(after.newest.message_id, mark) <= 0) return 0;
+  const others = loaded.messages.filter((message) => message.sender_id !== me);
+  const countAbove = (/** @type {string} */ id) => others.filter((each) => compareIds(each.message_id, id) > 0).length;
+  const above = countAbove(mark);
+  const oldest = loaded.messages[0];
+  const isWhole = oldest && !loaded.hasNewer && (!loaded.hasOlder || compareIds(oldest.message_id, mark) <= 0);
+  if (isWhole) return Math.min(above, MAX_UNREAD);
+  if (before.unread === MAX_UNREAD) return MAX_UNREAD; // perhaps more
+  return Math.max(before.unread - (countAbove(marksOf(before, me).read_up_to) - above), 0);
+}

@@ -1,0 +1,29 @@
+// The reactions to a message, from its state.
+
+import { inOrder } from "../changes.js";
+
+/** @import {State} from "../changes.js" */
+
+/** Who reacted with an emoji. @typedef {{emoji: string, user_ids: string[]}} Tally */
+
+/** In the order in which they were set. @param {{changes: State}} message @returns {Tally[]} */
+export function reactionsOf({ changes }) {
+  /** @type {Map<string, Tally>} */
+  const tallies = new Map();
+  for (const { change } of inOrder(changes)) {
+    if (!change.reacted?.set) continue;
+    const { emoji } = change.reacted;
+    const user_ids = tallies.get(emoji)?.user_ids ?? [];
+    tallies.set(emoji, { emoji, user_ids: [...user_ids, change.actor_id ?? ""] });
+  }
+  return [...tallies.values()];
+}
+
+/**
+ * Whether the user has reacted with the emoji.
+ * @param {{changes: State}} message
+ * @param {string} user_id
+ * @param {string} emoji
+ */
+export const hasReacted = (message, user_id, emoji) =>
+  reactionsOf(message).some((tally) => tally.emoji === emoji && tally.user_ids.includes(user_id));
