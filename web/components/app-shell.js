@@ -4,8 +4,11 @@
 import { showBadge } from "../badge.js";
 import { choices } from "../emoji/choices.js";
 import { displayName } from "../format.js";
+import { isDeleted } from "../kinds/deleted.js";
 import { texts } from "../languages/language.js";
 import { placeIn } from "../links.js";
+import { shownText } from "../messages.js";
+import { refusalText } from "../refusals.js";
 import { Chats } from "../stores/chats.js";
 import { Settings } from "../stores/settings.js";
 import { Sync } from "../stores/sync.js";
@@ -20,6 +23,7 @@ import { Notifications } from "./notifications.js";
 /** @import {Api} from "../api.js" */
 /** @import {Sending} from "../stores/sending.js" */
 /** @import {Message} from "../types.js" */
+/** @import {Change, Refused} from "../wire.js" */
 
 /** The notice appears after this time, so that a short reconnect shows nothing. */
 const NOTICE_AFTER_MS = 1_200;
@@ -91,6 +95,7 @@ export class AppShell {
     updates.onOpen = (chat_id) => this.open(chat_id);
     sync.onArrived = (message) => this.#arrived(message);
     sync.onMissed = (message) => this.#notifications.arrived(message);
+    this.sending.onRefused = (change, refused) => this.#changeRefused(change, refused);
     this.sending.isTypingShown = () => this.settings.get("typing") === "shown";
     for (const type of ["hashchange", "popstate"]) this.#listen(window, type, () => this.#route());
     for (const type of ["online", "offline"]) this.#listen(window, type, () => sync.session.probe());
@@ -249,6 +254,13 @@ export class AppShell {
     this.root.invalidate();
   }
 
+  /** @param {Change} change @param {Refused} refused */
+  #changeRefused(change, refused) {
+    const { reacted, edited, deleted } = texts.refusedChange;
+    const sentence = change.reacted ? reacted : change.edited ? edited : deleted;
+    this.say(sentence(refusalText(refused)));
+  }
+
   /** @param {Message} message */
   #arrived(message) {
     if (!this.sync.isReplaying) {
@@ -263,10 +275,12 @@ export class AppShell {
     return document.visibilityState === "visible" && this.#chat?.isAtEnd ? this.chats.openChat : "";
   }
 
-  /** @param {Message} message */
-  #announcement({ key, sender_id, body }) {
+  /** A text of a new message; an edit is not announced. @param {Message} message */
+  #announcement(message) {
+    const { key, sender_id } = message;
     const profile = this.chats.profiles.get(sender_id);
-    return profile && memo(key, [body], () => h("p", {}, texts.shell.announced(displayName(profile), body)));
+    if (!profile || isDeleted(this.chats.conversations.current(message))) return null;
+    return memo(key, [], () => h("p", {}, texts.shell.announced(displayName(profile), shownText(message))));
   }
 
   /** @param {KeyboardEvent} event */

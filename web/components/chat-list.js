@@ -3,7 +3,9 @@
 import { moveFocus } from "../focus.js";
 import { displayName, fullTime, shortTime, unreadLabel } from "../format.js";
 import { mark } from "../icons.js";
+import { isDeleted } from "../kinds/deleted.js";
 import { texts } from "../languages/language.js";
+import { shownText } from "../messages.js";
 import { h, memo } from "../view.js";
 import { avatar } from "./avatar.js";
 import { iconButton } from "./buttons.js";
@@ -16,7 +18,7 @@ import { Start } from "./start.js";
 
 /** @import {App} from "./app-shell.js" */
 /** @import {Unsent} from "../stores/sending.js" */
-/** @import {Chat} from "../types.js" */
+/** @import {Chat, Message} from "../types.js" */
 
 /** The next page is fetched when this many screens of the list are left to scroll. */
 const SCREENS_AHEAD = 1;
@@ -108,14 +110,15 @@ export class ChatList {
 
   /** @param {Chat} chat @param {Unsent} [unsent] */
   #row(chat, unsent) {
-    const { chats } = this.#app;
-    const { chat_id, newest } = chat;
+    const { chats, sending } = this.#app;
+    const { chat_id } = chat;
+    const newest = chat.newest && sending.shown(chat.newest);
     const profile = chats.partner(chat_id);
     const isTyping = chats.typing.isShown(chat_id);
     const isOpen = chat_id === chats.openChat;
     const time = newest ? shortTime(newest.at_ms, Date.now()) : "";
     const shown = isOpen && unsent?.state === "draft" ? undefined : unsent; // the composer shows this draft
-    return memo(chat_id, [chat.newest, chat.unread, profile, isTyping, isOpen, time, shown?.state, shown?.text], () =>
+    return memo(chat_id, [newest, chat.unread, profile, isTyping, isOpen, time, shown?.state, shown?.text], () =>
       h(
         "rookery-chat-row",
         { role: "listitem" },
@@ -128,7 +131,7 @@ export class ChatList {
           avatar(profile),
           h("span", { class: "name", dir: "auto" }, profile ? displayName(profile) : " "),
           newest && h("time", { datetime: iso(newest.at_ms), title: fullTime(newest.at_ms) }, time),
-          isTyping ? h("span", { class: "preview typing" }, texts.typing) : preview(chat, shown, chats.me.user_id),
+          isTyping ? h("span", { class: "preview typing" }, texts.typing) : preview(newest, shown, chats.me.user_id),
           h("span", { class: "badge", hidden: chat.unread === 0 }, unread(chat)),
         ),
       ),
@@ -220,20 +223,24 @@ const iso = (at_ms) => new Date(at_ms).toISOString();
 
 /**
  * The unsent text, else the newest message; the line has the direction of its text.
- * @param {Chat} chat
+ * @param {Message | null} newest
  * @param {Unsent | undefined} unsent
  * @param {string} me
  */
-function preview({ newest }, unsent, me) {
+function preview(newest, unsent, me) {
   if (unsent) {
     const text = h("bdi", {}, unsent.text.slice(0, PREVIEW_LENGTH));
     const { failed, draft, you: pending } = texts.preview;
     const label = { failed, draft, pending }[unsent.state];
     return h("span", { class: "preview labelled" }, h("span", { class: unsent.state }, label), " ", text);
   }
-  if (newest?.sender_id === me)
-    return h("span", { class: "preview labelled" }, h("span", {}, texts.preview.you), " ", h("bdi", {}, newest.body));
-  return h("span", { class: "preview", dir: "auto" }, newest?.body ?? "");
+  const text = newest ? shownText(newest) : "";
+  const look = newest && isDeleted(newest) ? "muted" : null;
+  if (newest?.sender_id === me) {
+    const content = [h("span", {}, texts.preview.you), " ", h("bdi", { class: look }, text)];
+    return h("span", { class: "preview labelled" }, content);
+  }
+  return h("span", { class: look ? `preview ${look}` : "preview", dir: "auto" }, text);
 }
 
 /** @param {Chat} chat */

@@ -1,8 +1,8 @@
 // The right pane: one chat, with its other member, its messages and the composer.
 
 import { displayName, userName } from "../format.js";
+import { firstIdAt } from "../ids.js";
 import { texts } from "../languages/language.js";
-import { firstIdAt } from "../messages.js";
 import { h, memo } from "../view.js";
 import { avatar } from "./avatar.js";
 import { iconButton } from "./buttons.js";
@@ -30,7 +30,10 @@ export class ChatView {
     this.#app = app;
     this.#chat_id = chat_id;
     this.#menu = new MenuButton(texts.chat.options, app.root.invalidate);
-    this.#messages = new MessageList(app, chat_id, message_id);
+    this.#messages = new MessageList(app, chat_id, message_id, {
+      reply: (message) => this.#composer.reply(message),
+      edit: (message) => this.#composer.edit(message),
+    });
     this.#composer = new Composer(app, chat_id, () => this.#messages.toBottom());
     const other = app.chats.otherOf(chat_id);
     if (other) app.chats.profiles.refresh(other);

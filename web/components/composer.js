@@ -1,14 +1,19 @@
-// The composer: a text field that grows with its text, keeps it as a draft, and sends on Enter.
+// The composer: a text field that grows with its text, keeps it as a draft, and sends on Enter. It also edits a message:
+// the draft comes back afterwards.
 
 import { icon } from "../icons.js";
+import { isDeleted } from "../kinds/deleted.js";
+import { textOf } from "../kinds/edited.js";
 import { texts } from "../languages/language.js";
 import { h } from "../view.js";
 import { bodyOf, sends } from "../writing.js";
 import { iconButton } from "./buttons.js";
 import { EmojiCompletion, insert } from "./emoji-completion.js";
 import { pickEmoji } from "./pick-emoji.js";
+import { quote, quotedIn } from "./quote.js";
 
 /** @import {App} from "./app-shell.js" */
+/** @import {Draft, Message} from "../types.js" */
 
 const encoder = new TextEncoder();
 
@@ -20,7 +25,9 @@ export class Composer {
   #field;
   /** @type {EmojiCompletion | undefined} */
   #completion;
-  /** The pieces at the start of the text that are being kept in the outbox. @type {{text: string}[]} */
+  /** The message whose text is in the field; empty while that is the draft. */
+  #edited = "";
+  /** The pieces at the start of the draft that are being kept in the outbox. @type {{text: string}[]} */
   #leaving = [];
 
   /** @param {App} app @param {string} chat_id @param {() => void} sent */
@@ -34,13 +41,29 @@ export class Composer {
     this.#field?.focus();
   }
 
+  /** Makes the draft a reply. @param {Message} message */
+  reply({ message_id }) {
+    this.#keep({ reply_to: message_id, editing: null });
+    this.focus();
+  }
+
+  /** Edits an own message instead of the draft. @param {Message} message as shown */
+  edit(message) {
+    this.#keep({ editing: { message_id: message.message_id, text: textOf(message) } });
+    this.focus();
+  }
+
   /** @param {string} name of the recipient; empty while it is loading */
   view(name) {
+    this.#show();
     const excess = this.#excess();
+    const { editing } = this.#draft;
+    const label = name ? texts.composer.label(name) : texts.composer.placeholder;
+    const action = editing ? texts.composer.save : texts.composer.send;
     const field = {
       ...{ rows: 1, placeholder: texts.composer.placeholder, dir: "auto", autocomplete: "off" },
-      "aria-label": name ? texts.composer.label(name) : texts.composer.placeholder,
-      "aria-describedby": "composer-note",
+      "aria-label": editing ? texts.composer.editLabel : label,
+      "aria-describedby": "composer-about composer-note",
       ...this.#completion?.attributes,
       ref: (/** @type {HTMLTextAreaElement} */ element) => this.#begin(element),
       oninput: () => this.#written(),
@@ -57,6 +80,7 @@ export class Composer {
     return h(
       "rookery-composer",
       { key: "composer" },
+      this.#about(),
       h(
         "form",
         { class: "composer", onsubmit: submit },
@@ -67,9 +91,9 @@ export class Composer {
           "button",
           {
             ...{ class: "send", type: "submit", disabled: !isSendable },
-            ...{ "aria-label": texts.composer.send, title: texts.composer.send },
+            ...{ "aria-label": action, title: action },
           },
-          icon("send"),
+          icon(editing ? "tick" : "send"),
         ),
       ),
       h(
@@ -80,13 +104,63 @@ export class Composer {
     );
   }
 
+  /** The bar that shows which message is edited, or replied to. */
+  #about() {
+    const { editing, reply_to } = this.#draft;
+    const message_id = editing?.message_id ?? reply_to;
+    if (!message_id) return null;
+    const quoted = quotedIn(this.#app, this.#chat_id, message_id);
+    const { replyingTo, replyingToOwn, cancelEdit, cancelReply } = texts.composer;
+    const reply = quoted.isOwn ? replyingToOwn : quoted.author && replyingTo(quoted.author);
+    return h(
+      "div",
+      { class: "about-draft", key: "about" },
+      h("div", { class: "quote", id: "composer-about", role: "status" }, quote(editing ? texts.composer.editing : reply, quoted)),
+      iconButton(editing ? cancelEdit : cancelReply, "close", () => this.#cancel()),
+    );
+  }
+
+  get #draft() {
+    return this.#app.sending.drafts.get(this.#chat_id);
+  }
+
+  /** The text in the field. */
   get #text() {
-    return this.#field?.value ?? this.#app.sending.drafts.get(this.#chat_id);
+    const { text, editing } = this.#draft;
+    return this.#field?.value ?? editing?.text ?? text;
+  }
+
+  /** The text of the draft, which is not in the field while a message is edited. */
+  get #draftText() {
+    return this.#edited ? this.#draft.text : this.#text;
+  }
+
+  /** @param {Partial<Draft>} change */
+  #keep(change) {
+    this.#app.sending.drafts.keep(this.#chat_id, change);
+    this.#show();
+    this.#app.root.invalidate();
+  }
+
+  /** Shows the edited message, or the draft again, if the field shows the other. */
+  #show() {
+    const { text, editing } = this.#draft;
+    const edited = editing?.message_id ?? "";
+    if (!this.#field || edited === this.#edited) return;
+    this.#edited = edited;
+    this.#field.value = editing?.text ?? text;
+  }
+
+  /** Ends the edit, or the reply; the text of the draft stays. */
+  #cancel() {
+    this.#keep(this.#draft.editing ? { editing: null } : { reply_to: "" });
+    this.focus();
   }
 
   /** @param {HTMLTextAreaElement} field */
   #begin(field) {
     field.value = this.#text;
+    this.#edited = this.#draft.editing?.message_id ?? "";
     this.#field = field;
     this.#completion = new EmojiCompletion(field, this.#app.root);
   }
@@ -97,49 +171,95 @@ export class Composer {
   };
 
   #written() {
-    const { sending, root } = this.#app;
-    sending.drafts.keep(this.#chat_id, this.#text);
-    if (this.#unsent().trim()) sending.writing(this.#chat_id);
-    root.invalidate();
+    const { editing } = this.#draft;
+    if (editing) return this.#keep({ editing: { ...editing, text: this.#text } });
+    this.#keep({ text: this.#text });
+    if (this.#unsent().trim()) this.#app.sending.writing(this.#chat_id);
   }
 
   /** @param {KeyboardEvent} event */
   #keyPressed(event) {
-    if (this.#completion?.keyPressed(event)) return;
+    if (this.#completion?.keyPressed(event) || this.#editKeyPressed(event)) return;
     if (!sends(event) || !matchMedia("(hover: hover)").matches) return;
     event.preventDefault();
     void this.#submit();
   }
 
-  /** The text leaves the field only when it is kept in the outbox. What is typed meanwhile stays. */
+  /** Escape ends the edit or the reply; the arrow up edits the user's last message. @param {KeyboardEvent} event */
+  #editKeyPressed(event) {
+    const { editing, reply_to } = this.#draft;
+    const isPlain = !(event.isComposing || event.shiftKey || event.ctrlKey || event.altKey || event.metaKey);
+    const last = isPlain && event.key === "ArrowUp" && !this.#text && !editing ? this.#lastOwn() : undefined;
+    if (last) this.edit(last);
+    else if (isPlain && event.key === "Escape" && (editing || reply_to)) this.#cancel();
+    else return false;
+    event.preventDefault();
+    return true;
+  }
+
+  /** The user's last message, as shown, if it can be edited. */
+  #lastOwn() {
+    const { chats, sending } = this.#app;
+    const messages = chats.conversations.known(this.#chat_id).map((message) => sending.shown(message));
+    return messages.findLast((each) => each.sender_id === chats.me.user_id && !isDeleted(each) && textOf(each));
+  }
+
   async #submit() {
     const text = this.#unsent();
     const body = bodyOf(text);
     if (!body || this.#excess() > 0) return;
-    const piece = { text };
-    this.#leaving.push(piece);
     this.focus();
-    await this.#app.sending.send(this.#chat_id, body);
+    if (this.#edited) this.#save(body);
+    else await this.#send(text, body);
+  }
+
+  /** @param {string} body of the edited message */
+  #save(body) {
+    const { chats, sending } = this.#app;
+    const message = chats.conversations.find(this.#chat_id, this.#edited);
+    const isSame = message && textOf(sending.shown(message)) === body;
+    if (!isSame) sending.edit(this.#chat_id, this.#edited, body);
+    this.#keep({ editing: null });
+  }
+
+  /**
+   * The text leaves the draft only when it is kept in the outbox. What is typed meanwhile stays.
+   * @param {string} text
+   * @param {string} body the message in it
+   */
+  async #send(text, body) {
+    const piece = { text };
+    const { reply_to } = this.#draft;
+    this.#leaving.push(piece);
+    this.#keep({ reply_to: "" });
+    await this.#app.sending.send(this.#chat_id, body, reply_to);
     this.#remove(piece);
-    this.#written();
     this.#sent();
   }
 
   /** @param {{text: string}} piece that is kept in the outbox */
   #remove(piece) {
-    const rest = this.#unsent();
+    const rest = this.#unsentDraft();
     const pieces = this.#leaving.filter((other) => other !== piece);
     if (pieces.length === this.#leaving.length) return; // the person changed the text meanwhile
     this.#leaving = pieces;
-    if (this.#field) this.#field.value = pieces.map(({ text }) => text).join("") + rest;
+    const text = pieces.map((other) => other.text).join("") + rest;
+    if (this.#field && !this.#edited) this.#field.value = text;
+    this.#keep({ text });
   }
 
-  /** The text without its start that is being kept in the outbox. */
+  /** What would be sent now. */
   #unsent() {
+    return this.#edited ? this.#text : this.#unsentDraft();
+  }
+
+  /** The draft without its start that is being kept in the outbox. */
+  #unsentDraft() {
     const leaving = this.#leaving.map((piece) => piece.text).join("");
-    if (this.#text.startsWith(leaving)) return this.#text.slice(leaving.length);
+    const text = this.#draftText;
+    if (text.startsWith(leaving)) return text.slice(leaving.length);
     this.#leaving = []; // the person changed it meanwhile
-    return this.#text;
+    return text;
   }
 
   /** The number of bytes above the limit of a message. */

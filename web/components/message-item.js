@@ -1,19 +1,26 @@
-// One message: its bubble with its state and, at the end of a group, its time; beside an active message its buttons,
-// and always its time; below the bubble the reactions, and the remedies of a failed message.
+// One message: its bubble with the message it replies to, its state and, at the end of a group, its time; beside an
+// active message its buttons, and always its time; below the bubble the reactions, and the remedies of a failed message.
 
 import { displayName, exactTime, isOnlyEmoji, nameList, timeOfDay, withLinks } from "../format.js";
 import { icon } from "../icons.js";
+import { isDeleted } from "../kinds/deleted.js";
+import { editedAt } from "../kinds/edited.js";
+import { progress } from "../kinds/marked.js";
+import { reactionsOf } from "../kinds/reacted.js";
 import { texts } from "../languages/language.js";
 import { placeIn } from "../links.js";
-import { progress } from "../messages.js";
+import { shownText } from "../messages.js";
 import { h, memo } from "../view.js";
 import { iconButton } from "./buttons.js";
 import { openMessageMenu } from "./message-menu.js";
+import { quote, quotedIn } from "./quote.js";
 import { pickReaction } from "./reaction-picker.js";
 
 /** @import {App} from "./app-shell.js" */
+/** @import {MessageActions} from "./message-menu.js" */
+/** @import {Quoted} from "./quote.js" */
+/** @import {Tally} from "../kinds/reacted.js" */
 /** @import {Message} from "../types.js" */
-/** @import {ReactionTally} from "../wire.js" */
 /** @import {Row} from "../messages.js" */
 
 /** The icons of the states of the user's own messages. */
@@ -30,17 +37,22 @@ const STATE_ICONS = /** @type {const} */ ({
  * @param {Extract<Row, {kind: "message"}>} row
  * @param {{isActive: boolean, isFocused: boolean, isMarked: boolean}} state The active messages are the focused one,
  * whose buttons are in the tab order, and the message under the pointer. A marked message was opened by a link.
+ * @param {MessageActions} actions
  */
-export function messageItem(app, { key, message, own, first, last }, { isActive, isFocused, isMarked }) {
+export function messageItem(app, { key, message, own, first, last }, { isActive, isFocused, isMarked }, actions) {
   const { chats } = app;
   const profile = chats.profiles.get(message.sender_id);
   const author = own ? texts.message.you : profile ? displayName(profile) : texts.message.someone;
   const state = own && message.state !== "failed" ? stateOf(app, message) : null;
-  const reactions = message.reactions.map((tally) => ({ ...tally, names: namesOf(app, tally) }));
+  const reactions = reactionsOf(message).map((tally) => ({ ...tally, names: namesOf(app, tally) }));
   const names = reactions.map((reaction) => reaction.names).join("\n");
-  return memo(key, [message, first, last, author, state, names, isActive, isFocused, isMarked], () => {
+  const quoted = message.reply_to ? quotedIn(app, message.chat_id, message.reply_to) : null;
+  const deps = [message, first, last, author, state, names, isActive, isFocused, isMarked];
+  return memo(key, [...deps, quoted?.author, quoted?.text, quoted?.isMuted], () => {
     const tabindex = isFocused ? 0 : -1;
-    const looks = { own, first, marked: isMarked, read: state === "read", [message.state]: true };
+    const isWaiting = message.state === "pending" || message.isChanging;
+    const isFailed = message.state === "failed";
+    const looks = { own, first, marked: isMarked, read: state === "read", pending: isWaiting, failed: isFailed };
     const toggle = (/** @type {string} */ emoji) => app.sending.toggleReaction(message, emoji);
     return h(
       "rookery-message",
@@ -55,9 +67,10 @@ export function messageItem(app, { key, message, own, first, last }, { isActive,
           "div",
           { class: "bubble" },
           h("span", { class: "unseen" }, `${texts.message.by(author)} `),
-          h("div", { class: "words", dir: "auto" }, text(message.body), stamp(message, last, state)),
+          quoted && reference(quoted, tabindex, () => actions.goTo(message.reply_to)),
+          h("div", { class: "words", dir: "auto" }, text(message), stamp(message, last, state)),
         ),
-        isActive && aside(app, message, { last, tabindex, toggle }),
+        isActive && aside(app, message, { last, tabindex, toggle, actions }),
       ),
       reactions.length > 0 &&
         h(
@@ -68,13 +81,30 @@ export function messageItem(app, { key, message, own, first, last }, { isActive,
             return chip(reaction, { isMine, tabindex, press: () => toggle(reaction.emoji) });
           }),
         ),
-      message.state === "failed" && remedies(app, message),
+      isFailed && remedies(app, message),
     );
   });
 }
 
-/** The text with its links; its paragraphs have their own directions. @param {string} body */
-function text(body) {
+/**
+ * The message to which another one replies.
+ * @param {Quoted} quoted
+ * @param {number} tabindex
+ * @param {() => void} press
+ */
+function reference(quoted, tabindex, press) {
+  const { of, ofOwn } = texts.quote;
+  return h(
+    "button",
+    { class: "quote", type: "button", key: "quote", tabindex, onclick: press },
+    quote(quoted.isOwn ? ofOwn : quoted.author && of(quoted.author), quoted),
+  );
+}
+
+/** The text with its links; its paragraphs have their own directions. @param {Message} message as shown */
+function text(message) {
+  const body = shownText(message);
+  if (isDeleted(message)) return h("span", { class: "text muted" }, body);
   const pieces = withLinks(body).map(({ text, url }) =>
     url ? h("a", { href: url, target: leadsHere(url) ? null : "_blank", rel: "noopener noreferrer" }, text) : text,
   );
@@ -85,7 +115,7 @@ function text(body) {
 const leadsHere = (url) => url.startsWith(`${location.origin}/#`) && placeIn(new URL(url).hash).message_id !== "";
 
 /**
- * The time of the last message of a group, and the state of the user's own message.
+ * Whether the message was edited, the time of the last message of a group, and the state of the user's own message.
  * @param {Message} message
  * @param {boolean} last
  * @param {keyof typeof STATE_ICONS | null} state
@@ -93,7 +123,20 @@ const leadsHere = (url) => url.startsWith(`${location.origin}/#`) && placeIn(new
 function stamp(message, last, state) {
   const sign = state && [icon(STATE_ICONS[state]), h("span", { class: "unseen" }, ` ${texts.state[state]}`)];
   const title = state ? texts.message.stateAt(exactTime(message.at_ms), texts.state[state]) : exactTime(message.at_ms);
-  return (last || sign) && h("span", { class: "stamp", title }, last && time(message), sign);
+  const edited_ms = editedAt(message);
+  return (
+    (last || sign || edited_ms > 0) &&
+    h("span", { class: "stamp", title }, edited_ms > 0 && edit(edited_ms), last && time(message), sign)
+  );
+}
+
+/** @param {number} at_ms */
+function edit(at_ms) {
+  const title = texts.message.editedAt(exactTime(at_ms));
+  return [
+    h("span", { class: "edited", title, "aria-hidden": "true" }, texts.message.edited),
+    h("span", { class: "unseen" }, ` ${title} `),
+  ];
 }
 
 /** @param {Message} message */
@@ -103,15 +146,16 @@ const time = ({ at_ms }) =>
 /**
  * @param {App} app
  * @param {Message} message
- * @param {{last: boolean, tabindex: number, toggle: (emoji: string) => void}} how
+ * @param {{last: boolean, tabindex: number, toggle: (emoji: string) => void, actions: MessageActions}} how
  */
-function aside(app, message, { last, tabindex, toggle }) {
+function aside(app, message, { last, tabindex, toggle, actions }) {
   const buttons = [
     button(texts.message.react, "react", "dialog", tabindex, (opener) => pickReaction(opener, toggle)),
-    button(texts.message.more, "menu", "menu", tabindex, (opener) => openMessageMenu(app, message, opener)),
+    button(texts.message.more, "menu", "menu", tabindex, (opener) => openMessageMenu(app, message, opener, actions)),
   ];
   const props = { class: "aside", title: exactTime(message.at_ms) };
-  return h("div", props, !last && time(message), message.state === "accepted" && buttons);
+  const isUsable = message.state === "accepted" && !isDeleted(message);
+  return h("div", props, !last && time(message), isUsable && buttons);
 }
 
 /**
@@ -128,7 +172,7 @@ function button(label, name, kind, tabindex, open) {
 }
 
 /**
- * @param {ReactionTally & {names: string}} reaction
+ * @param {Tally & {names: string}} reaction
  * @param {{isMine: boolean, tabindex: number, press: () => void}} state
  */
 function chip({ emoji, user_ids, names }, { isMine, tabindex, press }) {
@@ -143,7 +187,7 @@ function chip({ emoji, user_ids, names }, { isMine, tabindex, press }) {
   );
 }
 
-/** @param {App} app @param {ReactionTally} tally */
+/** @param {App} app @param {Tally} tally */
 function namesOf({ chats }, { user_ids }) {
   const unknown = { display_name: "", name: texts.reaction.someone };
   const nameOf = (/** @type {string} */ id) => displayName(chats.profiles.get(id) ?? unknown);
@@ -152,8 +196,8 @@ function namesOf({ chats }, { user_ids }) {
 
 /** @param {App} app @param {Message} message @returns {keyof typeof STATE_ICONS} */
 function stateOf({ chats, sync }, message) {
-  if (message.state === "pending") return sync.isReachable ? "sending" : "waiting";
-  return progress(message, chats.of(message.chat_id).marks, chats.me.user_id);
+  if (message.state === "pending" || message.isChanging) return sync.isReachable ? "sending" : "waiting";
+  return progress(message, chats.of(message.chat_id), chats.me.user_id);
 }
 
 /** The reason of a failed message, and its remedies. @param {App} app @param {Message} message */

@@ -1,12 +1,13 @@
 // The messages of a chat. A part of them is on the page, at most `MAX_ROWS` messages: it moves with the view, so that
 // the page costs the same whatever is loaded. The lines in view never jump.
 
-import { marksOf } from "../chats.js";
 import { moveFocus } from "../focus.js";
 import { dayLabel, displayName } from "../format.js";
 import { icon } from "../icons.js";
+import { compareIds, idBelow } from "../ids.js";
+import { marksOf } from "../kinds/marked.js";
 import { texts } from "../languages/language.js";
-import { compareIds, firstUnread, idBelow, toDays } from "../messages.js";
+import { firstUnread, toDays } from "../messages.js";
 import { Part } from "../part.js";
 import { h, memo } from "../view.js";
 import { emptyState, failure, skeletonMessages } from "./empty.js";
@@ -14,6 +15,7 @@ import { messageItem } from "./message-item.js";
 import { ScrollAnchor } from "./scroll-anchor.js";
 
 /** @import {App} from "./app-shell.js" */
+/** @import {MessageActions} from "./message-menu.js" */
 /** @import {Message} from "../types.js" */
 /** @import {Day, Row} from "../messages.js" */
 
@@ -62,12 +64,20 @@ export class MessageList {
   #focused = "";
   /** The key of the message under the pointer. */
   #pointed = "";
+  /** @type {MessageActions} */
+  #actions;
 
-  /** @param {App} app @param {string} chat_id @param {string} target the id at which to open, or empty */
-  constructor(app, chat_id, target) {
+  /**
+   * @param {App} app
+   * @param {string} chat_id
+   * @param {string} target the id at which to open, or empty
+   * @param {Pick<MessageActions, "reply" | "edit">} actions
+   */
+  constructor(app, chat_id, target, actions) {
     this.#app = app;
     this.#chat_id = chat_id;
     this.#target = target;
+    this.#actions = { ...actions, goTo: (message_id) => void this.goTo(message_id) };
   }
 
   stop() {
@@ -126,8 +136,10 @@ export class MessageList {
   /** The loaded messages, and those in the outbox unless newer messages are between the two. */
   #all() {
     const { phase, hasNewer, isStored, ...loaded } = this.#loaded;
-    const messages = !this.#isOpened && phase === "loading" && !isStored ? [] : loaded.messages;
-    const waiting = hasNewer && phase !== "failed" ? [] : this.#app.sending.waiting(this.#chat_id);
+    const { sending } = this.#app;
+    const accepted = !this.#isOpened && phase === "loading" && !isStored ? [] : loaded.messages;
+    const messages = sending.changes.size ? accepted.map((message) => sending.shown(message)) : accepted;
+    const waiting = hasNewer && phase !== "failed" ? [] : sending.waiting(this.#chat_id);
     if (!waiting.length) return messages;
     const recent = new Set(messages.slice(-waiting.length - RECENT).map(({ key }) => key));
     return [...messages, ...waiting.filter(({ key }) => !recent.has(key))];
@@ -180,7 +192,7 @@ export class MessageList {
     const { key } = row;
     const isFocused = key === this.#focused;
     const isActive = isFocused || key === this.#pointed;
-    return messageItem(this.#app, row, { isActive, isFocused, isMarked: key === this.#marked });
+    return messageItem(this.#app, row, { isActive, isFocused, isMarked: key === this.#marked }, this.#actions);
   }
 
   // ---- the part on the page

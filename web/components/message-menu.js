@@ -1,6 +1,8 @@
 // The menu of a message. The open chat has one, shown beside the message that opened it.
 
 import { copyText } from "../clipboard.js";
+import { moveFocus } from "../focus.js";
+import { textOf } from "../kinds/edited.js";
 import { texts } from "../languages/language.js";
 import { messageAddress } from "../links.js";
 import { h, Root } from "../view.js";
@@ -9,9 +11,18 @@ import { placeBeside, setExpanded } from "./place.js";
 /** @import {App} from "./app-shell.js" */
 /** @import {Message} from "../types.js" */
 
+/**
+ * What the chat does with its messages.
+ * @typedef {object} MessageActions
+ * @property {(message: Message) => void} reply
+ * @property {(message: Message) => void} edit an own message
+ * @property {(message_id: string) => void} goTo
+ */
+
 /** @type {HTMLElement | null} */
 let opener = null;
-let copy = () => {};
+/** @type {readonly {label: string, choose: () => void}[]} */
+let choices = [];
 /** @type {HTMLElement | undefined} */
 let menu;
 
@@ -21,21 +32,59 @@ const root = new Root(home, () => {
     ...{ class: "menu", role: "menu", "aria-label": texts.message.label, popover: "auto" },
     ref: (/** @type {HTMLElement} */ element) => void (menu = element),
     ontoggle: (/** @type {ToggleEvent} */ event) => opener && setExpanded(opener, event.newState === "open"),
+    onkeydown: (/** @type {KeyboardEvent} */ event) =>
+      moveFocus(event, /** @type {HTMLElement[]} */ ([...(menu?.children ?? [])])),
   };
-  const item = { type: "button", role: "menuitem", autofocus: true, onclick: () => copy() };
-  return h("div", props, h("button", item, texts.message.copyLink));
+  const item = { type: "button", role: "menuitem" };
+  return h("div", props, choices.map(({ label, choose }, at) => {
+    const onclick = () => {
+      menu?.hidePopover();
+      choose();
+    };
+    return h("button", { ...item, key: label, autofocus: at === 0, onclick }, label);
+  }));
 });
 
-/** Opens the menu. @param {App} app @param {Message} message @param {HTMLElement} button that opened it */
-export function openMessageMenu(app, { chat_id, message_id }, button) {
+/**
+ * Opens the menu.
+ * @param {App} app
+ * @param {Message} message as shown
+ * @param {HTMLElement} button that opened it
+ * @param {MessageActions} actions
+ */
+export function openMessageMenu(app, message, button, actions) {
   if (!home.isConnected) button.closest("rookery-chat")?.append(home); // in the landmark of the message
   opener = button;
-  copy = async () => {
-    menu?.hidePopover();
-    const isCopied = await copyText(messageAddress(chat_id, message_id));
-    app.say(isCopied ? texts.message.linkCopied : texts.message.notCopied);
-  };
+  choices = choicesFor(app, message, actions);
   root.render();
   menu?.showPopover();
   if (menu) placeBeside(menu, button);
+}
+
+/** @param {App} app @param {Message} message @param {MessageActions} actions */
+function choicesFor(app, message, actions) {
+  const isOwn = message.sender_id === app.chats.me.user_id;
+  const canWrite = !app.chats.partner(message.chat_id)?.deleted;
+  return [
+    ...(canWrite ? [{ label: texts.message.reply, choose: () => actions.reply(message) }] : []),
+    { label: texts.message.copyLink, choose: () => void copyLink(app, message) },
+    ...(isOwn && canWrite && textOf(message) ? [{ label: texts.message.edit, choose: () => actions.edit(message) }] : []),
+    ...(isOwn ? [{ label: texts.message.deleteForEveryone, choose: () => void confirmDeletion(app, message) }] : []),
+  ];
+}
+
+/** @param {App} app @param {Message} message */
+async function copyLink(app, { chat_id, message_id }) {
+  const isCopied = await copyText(messageAddress(chat_id, message_id));
+  app.say(isCopied ? texts.message.linkCopied : texts.message.notCopied);
+}
+
+/** @param {App} app @param {Message} message */
+async function confirmDeletion(app, message) {
+  try {
+    const { DeleteDialog } = await import("./delete-dialog.js");
+    new DeleteDialog(() => app.sending.delete(message)).open();
+  } catch {
+    app.say(texts.failed.noResponse);
+  }
 }

@@ -51,6 +51,11 @@ export const ar = {
     timed_out: "استغرق الخادم وقتًا طويلًا. يرجى إعادة المحاولة.",
     unavailable: "لا يستطيع الخادم القيام بذلك الآن. يرجى إعادة المحاولة بعد قليل.",
   },
+  refusedChange: {
+    reacted: (reason) => `لم يُحفظ تفاعلك. ${reason}`,
+    edited: (reason) => `لم يُحفظ تعديلك. ${reason}`,
+    deleted: (reason) => `لم تُحذف الرسالة. ${reason}`,
+  },
   refusedField: {
     name: `من ${number(3)} إلى ${number(32)} من الحروف a إلى z والأرقام والنقاط والشرطات والشرطات السفلية.`,
     displayName: `يجب أن يتكون اسمك من حرف واحد إلى ${number(64)} حرفًا في سطر واحد.`,
@@ -215,6 +220,23 @@ export const ar = {
     newerVersion: "تتطلب هذه الرسالة إصدارًا أحدث من الصفحة.",
     notSent: "لم تُرسَل",
     delete: "حذف",
+    reply: "رد",
+    edit: "تعديل",
+    deleteForEveryone: "حذف لدى الجميع",
+    edited: "معدَّلة",
+    editedAt: (time) => `وقت التعديل: ${time}`,
+    deleted: "حُذفت هذه الرسالة",
+  },
+  quote: {
+    of: (name) => `رد على ${isolated(name)}:`,
+    ofOwn: "رد على رسالتك:",
+    missing: "لم تعد هذه الرسالة موجودة.",
+  },
+  deletion: {
+    title: "حذف هذه الرسالة؟",
+    consequence: "ستُحذف مع تفاعلاتها لدى جميع أعضاء هذه الدردشة. لا يمكن التراجع عن ذلك.",
+    confirm: "حذف لدى الجميع",
+    cancel: "إلغاء",
   },
   state: {
     waiting: "في انتظار الإرسال",
@@ -240,6 +262,13 @@ export const ar = {
     placeholder: "رسالة",
     label: (name) => `رسالة إلى ${isolated(name)}`,
     send: "إرسال",
+    editing: "تعديل رسالة",
+    editLabel: "نص الرسالة المعدَّلة",
+    save: "حفظ",
+    cancelEdit: "إلغاء التعديل",
+    replyingTo: (name) => `الرد على ${isolated(name)}`,
+    replyingToOwn: "الرد على رسالتك",
+    cancelReply: "إلغاء الرد",
     tooLong: (bytes) =>
       plural(bytes, {
         one: "النص أطول من الحد ببايت واحد. يرجى إرساله على أجزاء.",

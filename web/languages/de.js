@@ -43,6 +43,11 @@ export const de = {
     timed_out: "Der Server hat zu lange gebraucht. Versuche es noch einmal.",
     unavailable: "Der Server kann das gerade nicht. Versuche es gleich noch einmal.",
   },
+  refusedChange: {
+    reacted: (reason) => `Deine Reaktion wurde nicht gespeichert. ${reason}`,
+    edited: (reason) => `Deine Änderung wurde nicht gespeichert. ${reason}`,
+    deleted: (reason) => `Die Nachricht wurde nicht gelöscht. ${reason}`,
+  },
   refusedField: {
     name: "3 bis 32 Zeichen: Buchstaben von a bis z, Ziffern, Punkte, Binde- und Unterstriche.",
     displayName: "Dein Name muss aus 1 bis 64 Zeichen in einer Zeile bestehen.",
@@ -191,6 +196,23 @@ export const de = {
     newerVersion: "Diese Nachricht braucht eine neuere Version der Seite.",
     notSent: "Nicht gesendet",
     delete: "Löschen",
+    reply: "Antworten",
+    edit: "Bearbeiten",
+    deleteForEveryone: "Für alle löschen",
+    edited: "bearbeitet",
+    editedAt: (time) => `Bearbeitet: ${time}`,
+    deleted: "Diese Nachricht wurde gelöscht",
+  },
+  quote: {
+    of: (name) => `Antwort auf eine Nachricht von ${name}:`,
+    ofOwn: "Antwort auf deine Nachricht:",
+    missing: "Diese Nachricht gibt es nicht mehr.",
+  },
+  deletion: {
+    title: "Diese Nachricht löschen?",
+    consequence: "Sie wird mit ihren Reaktionen für alle in diesem Chat gelöscht. Das lässt sich nicht rückgängig machen.",
+    confirm: "Für alle löschen",
+    cancel: "Abbrechen",
   },
   state: { waiting: "Wartet", sending: "Wird gesendet …", sent: "Gesendet", delivered: "Zugestellt", read: "Gelesen" },
   reaction: {
@@ -210,6 +232,13 @@ export const de = {
     placeholder: "Nachricht",
     label: (name) => `Nachricht an ${name}`,
     send: "Senden",
+    editing: "Eine Nachricht wird bearbeitet",
+    editLabel: "Text der bearbeiteten Nachricht",
+    save: "Speichern",
+    cancelEdit: "Bearbeiten abbrechen",
+    replyingTo: (name) => `Antwort an ${name}`,
+    replyingToOwn: "Antwort auf deine Nachricht",
+    cancelReply: "Antwort verwerfen",
     tooLong: (bytes) =>
       plural(bytes, {
         one: "Um 1 Byte zu lang. Sende den Text in mehreren Teilen.",

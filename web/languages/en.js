@@ -46,6 +46,12 @@ export const en = {
     timed_out: "The server took too long. Try again.",
     unavailable: "The server can’t do this now. Try again soon.",
   },
+  /** Changes that the server refused, before the reason. */
+  refusedChange: {
+    reacted: (/** @type {string} */ reason) => `Your reaction was not saved. ${reason}`,
+    edited: (/** @type {string} */ reason) => `Your edit was not saved. ${reason}`,
+    deleted: (/** @type {string} */ reason) => `The message was not deleted. ${reason}`,
+  },
   /** Refusals because of one field. */
   refusedField: {
     name: "3 to 32 of the letters a to z, digits, dots, dashes and underscores.",
@@ -200,6 +206,23 @@ export const en = {
     newerVersion: "This message needs a newer version of the page.",
     notSent: "Not sent",
     delete: "Delete",
+    reply: "Reply",
+    edit: "Edit",
+    deleteForEveryone: "Delete for everyone",
+    edited: "edited",
+    editedAt: (/** @type {string} */ time) => `Edited: ${time}`,
+    deleted: "This message was deleted",
+  },
+  quote: {
+    of: (/** @type {Name} */ name) => `In reply to ${name}:`,
+    ofOwn: "In reply to your message:",
+    missing: "This message is not there any more.",
+  },
+  deletion: {
+    title: "Delete this message?",
+    consequence: "It is deleted for everyone in this chat, with its reactions. This can’t be undone.",
+    confirm: "Delete for everyone",
+    cancel: "Cancel",
   },
   /** States of the user's own messages. */
   state: { waiting: "Waiting to send", sending: "Sending…", sent: "Sent", delivered: "Delivered", read: "Read" },
@@ -220,6 +243,13 @@ export const en = {
     placeholder: "Message",
     label: (/** @type {Name} */ name) => `Message to ${name}`,
     send: "Send",
+    editing: "Editing a message",
+    editLabel: "Text of the edited message",
+    save: "Save",
+    cancelEdit: "Cancel editing",
+    replyingTo: (/** @type {Name} */ name) => `Reply to ${name}`,
+    replyingToOwn: "Reply to your message",
+    cancelReply: "Cancel the reply",
     tooLong: (/** @type {number} */ bytes) =>
       plural(bytes, {
         one: "Too long by 1 byte. Send it in parts.",

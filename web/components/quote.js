@@ -1,0 +1,36 @@
+// The message to which another one replies, or that is being edited: its author and its text in one line each.
+
+import { displayName } from "../format.js";
+import { isDeleted } from "../kinds/deleted.js";
+import { texts } from "../languages/language.js";
+import { shownText } from "../messages.js";
+import { h } from "../view.js";
+
+/** @import {App} from "./app-shell.js" */
+
+/** Shown characters of a text: more than fit in a line. */
+const SHOWN_LENGTH = 200;
+
+/**
+ * What a quote shows of a message. The message is loaded if necessary; until then its author and text are empty.
+ * @typedef {{author: string, isOwn: boolean, text: string, isMuted: boolean}} Quoted
+ */
+
+/** @param {App} app @param {string} chat_id @param {string} message_id @returns {Quoted} */
+export function quotedIn({ chats, sending }, chat_id, message_id) {
+  const message = chats.quotes.get(chat_id, message_id);
+  if (!message) return { author: "", isOwn: false, text: message === null ? texts.quote.missing : "", isMuted: true };
+  const isOwn = message.sender_id === chats.me.user_id;
+  const profile = chats.profiles.get(message.sender_id);
+  const author = isOwn ? texts.message.you : profile ? displayName(profile) : texts.message.someone;
+  const shown = sending.shown(message);
+  return { author, isOwn, text: shownText(shown).slice(0, SHOWN_LENGTH), isMuted: isDeleted(shown) };
+}
+
+/** The lines of a quote below its heading. @param {string} heading @param {Quoted} quoted */
+export function quote(heading, { text, isMuted }) {
+  return [
+    h("strong", { dir: "auto" }, heading || "\u00a0"),
+    h("span", { class: isMuted ? "quoted muted" : "quoted", dir: "auto" }, text || "\u00a0"),
+  ];
+}
