@@ -44,7 +44,8 @@ class Kind(StrEnum):
 
 
 MAX_UNREAD = 100
-"""Up to this number unread messages are counted, among the newest `UNREAD_AMONG`: see archive.proto."""
+"""Up to this number unread messages are counted, among the newest `UNREAD_AMONG`: see archive.proto. Deleted messages
+do not count."""
 
 UNREAD_AMONG = 2_000
 
@@ -114,7 +115,8 @@ def _check_list(listed: Listed, copies: Iterable[Copy]) -> Iterator[Violation]:
         text = f"{listed.chat_id} is read up to {listed.marked}, but up to {listed.read_up_to} {where}"
         yield Violation(Kind.NOT_MARKED, text)
         return
-    above = sorted((copy.message_id, copy.key[0]) for copy in copies if copy.message_id > listed.read_up_to)
+    kept = [copy for copy in copies if copy.text]  # not deleted
+    above = sorted((copy.message_id, copy.key[0]) for copy in kept if copy.message_id > listed.read_up_to)
     unread = min(sum(sender != listed.user_id for _, sender in above[-UNREAD_AMONG:]), MAX_UNREAD)
     if listed.unread != unread:
         text = f"{listed.chat_id} has {unread} unread messages in history, but {listed.unread} {where}"

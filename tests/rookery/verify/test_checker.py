@@ -165,6 +165,8 @@ def planted() -> Iterator[tuple[str, Records, Kind, str]]:
         Kind.DELIVERED_TWICE,
         "c200 of 1 is there 2 times at the client",
     )
+    removed = replace(history([KEPT[0], replace(KEPT[1], text=""), *KEPT[2:]]), listed=[Listed(ADA, CHAT, 100, 100, 2)])
+    yield "unread though deleted", removed, Kind.MISCOUNTED, "has 1 unread messages in history, but 2"
     yield "unread", listed(Listed(ADA, CHAT, 100, 100, 1)), Kind.MISCOUNTED, "has 2 unread messages in history, but 1"
 
 

@@ -208,7 +208,7 @@ class FakeClient:
     def _chat(self, chat_id: str) -> Chat:
         user_id = self.me.user_id
         mark = self._platform.marks.get((user_id, chat_id), 0)
-        above = [m for m in self._platform.history if m.chat_id == chat_id and m.message_id > mark]
+        above = [m for m in self._platform.history if m.chat_id == chat_id and m.message_id > mark and m.text.body]
         newest = above[-self._platform.unread_among :]
         unread = min(sum(m.sender_id != user_id for m in newest), 100)
         return Chat(chat_id=chat_id, marks=[Mark(user_id=user_id, read_up_to=mark)], unread=unread)
