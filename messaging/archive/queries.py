@@ -24,7 +24,7 @@ from rookery.v1.archive_pb2 import (
     ListMessagesResponse,
 )
 from shared.archive import UNAVAILABLE
-from shared.contract.chats import MAX_CLIENT_MESSAGE_ID, direct_members
+from shared.contract.chats import MAX_CLIENT_ID, direct_members
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.ids import MAX_ID, first_id_at
 
@@ -102,8 +102,8 @@ class ArchiveQueries(ArchiveServiceServicer):
         members = _members(request.user_id, request.chat_id)
         if isinstance(members, Refusal):
             return members
-        if not 0 < len(request.client_id.encode()) <= MAX_CLIENT_MESSAGE_ID:
-            limits = f"`client_id` must have 1 to {MAX_CLIENT_MESSAGE_ID} bytes."
+        if not 0 < len(request.client_id.encode()) <= MAX_CLIENT_ID:
+            limits = f"`client_id` must have 1 to {MAX_CLIENT_ID} bytes."
             return Refusal(Code.INVALID, limits, field="client_id")
         event = await _unless_unavailable(self._chats.find_sent(request.chat_id, request.user_id, request.client_id))
         return event if isinstance(event, Refusal) else FindSentResponse(event=event)

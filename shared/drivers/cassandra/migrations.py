@@ -39,7 +39,8 @@ async def migrate(
 ) -> list[int]:
     """Create the keyspace, apply the migrations that it lacks in order, and return their numbers.
 
-    `fills` has steps of migrations, by number.
+    `fills` has steps of migrations, by number. That of the newest migration runs every time, since processes of the
+    former release may have written rows after it.
 
     Waits while another process migrates the keyspace. Raises Unavailable if Cassandra does not answer, or if the
     keyspace has a migration that is not in the list. After an interruption the next run continues.
@@ -57,10 +58,10 @@ async def migrate(
                 for statement in migration.script:
                     await renew()
                     await session.execute(statement)
-                if fill := (fills or {}).get(migration.number):
-                    await renew()
-                    await fill(session, renew)
+                await _fill(session, renew, (fills or {}).get(migration.number))
                 await _note(session, migration)
+            if not missing:
+                await _fill(session, renew, (fills or {}).get(len(migrations)))
     return [migration.number for migration in missing]
 
 
@@ -115,6 +116,13 @@ class _Renew:
         ((held, *_),) = await self._session.execute(self._statement, (self._owner, self._owner))
         if not held:
             raise Unavailable("lost the lock of the schema: run `rookery migrate` again")
+
+
+async def _fill(session: CassandraSession, renew: "_Renew", fill: Fill | None) -> None:
+    """Write the rows of a migration, if it adds any."""
+    if fill is not None:
+        await renew()
+        await fill(session, renew)
 
 
 async def _note(session: CassandraSession, migration: Migration) -> None:

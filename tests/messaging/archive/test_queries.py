@@ -12,7 +12,7 @@ from messaging.archive.store.sqlite.store import SqliteChats
 from rookery.v1.archive_pb2 import (
     CHAT_KIND_DIRECT,
     Chat,
-    FindMessageRequest,
+    FindSentRequest,
     GetChatRequest,
     GetMessageRequest,
     ListChatsRequest,
@@ -165,15 +165,15 @@ async def test_one_message(client: Client, sent: Sequence[Event]) -> None:
     assert await client.refusal(request) == (Code.NOT_FOUND, "message_id")
 
 
-async def test_the_message_of_a_send(client: Client, sent: Sequence[Event]) -> None:
+async def test_the_event_of_a_send(client: Client, sent: Sequence[Event]) -> None:
     message = sent[3].message
-    request = FindMessageRequest(user_id=message.sender_id, chat_id=CHAT, client_message_id=message.client_message_id)
-    assert (await client.call(request)).message == message
-    request.client_message_id = "another"
-    assert not (await client.call(request)).HasField("message")
+    request = FindSentRequest(user_id=message.sender_id, chat_id=CHAT, client_id=message.client_message_id)
+    assert (await client.call(request)).event == sent[3]
+    request.client_id = "another"
+    assert not (await client.call(request)).HasField("event")
     for bad in ("", "é" * 33):
-        request.client_message_id = bad
-        assert await client.refusal(request) == (Code.INVALID, "client_message_id")
+        request.client_id = bad
+        assert await client.refusal(request) == (Code.INVALID, "client_id")
 
 
 # ---- refusals
@@ -185,7 +185,7 @@ async def test_a_chat_is_not_found_by_others(client: Client, sent: Sequence[Even
             GetChatRequest(user_id=CAROL, chat_id=chat_id),
             ListMessagesRequest(user_id=CAROL, chat_id=chat_id, limit=1),
             GetMessageRequest(user_id=CAROL, chat_id=chat_id, message_id=sent[0].event_id),
-            FindMessageRequest(user_id=CAROL, chat_id=chat_id, client_message_id="a"),
+            FindSentRequest(user_id=CAROL, chat_id=chat_id, client_id="a"),
         ):
             assert await client.refusal(request) == (Code.NOT_FOUND, "chat_id")
 
@@ -228,13 +228,13 @@ async def test_a_store_that_does_not_answer_is_unavailable() -> None:
         raise Unavailable("the disk is gone")
 
     class Away:
-        get_chat = list_chats = messages_before = get_message = find_message = staticmethod(fail)
+        get_chat = list_chats = messages_before = get_message = find_sent = staticmethod(fail)
 
     for request in (
         GetChatRequest(user_id=BOB, chat_id=CHAT),
         ListChatsRequest(user_id=BOB, limit=1),
         ListMessagesRequest(user_id=BOB, chat_id=CHAT, limit=1),
         GetMessageRequest(user_id=BOB, chat_id=CHAT, message_id=1),
-        FindMessageRequest(user_id=BOB, chat_id=CHAT, client_message_id="a"),
+        FindSentRequest(user_id=BOB, chat_id=CHAT, client_id="a"),
     ):
         assert await Client(Away()).call(request) == Refusal(Code.UNAVAILABLE, UNAVAILABLE)

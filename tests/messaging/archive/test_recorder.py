@@ -11,8 +11,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from messaging.archive.recorder import COMMIT_SECONDS, GATHER_SECONDS, GROUP, MAX_PAUSE, STORE_DEADLINE, Recorder
 from messaging.archive.store.sqlite.store import SqliteChats
-from rookery.v1.backplane_pb2 import Envelope, SignOut
-from rookery.v1.session_pb2 import Event, Typing
+from rookery.v1.backplane_pb2 import Envelope, FormerEvent, FormerReaction, SignOut
+from rookery.v1.session_pb2 import Change, Event, Reacted, Typing
 from shared.background import open_background
 from shared.backplane import Checkpoint, Record
 from shared.backplane.publishing import publish_and_wait
@@ -140,6 +140,17 @@ async def test_only_records_of_truth_are_recorded(autojump_clock: MockClock, fak
     await run_for(Recorder(fake_log, fake_chats), 5)
     assert list(fake_chats.events) == [event.event_id]
     assert fake_log.committed == {0: 2, 1: 1}
+
+
+async def test_an_event_of_a_former_release_is_recorded_as_a_change(
+    autojump_clock: MockClock, fake_log: Any, fake_chats: Any
+) -> None:
+    former = FormerEvent(event_id=7, reaction=FormerReaction(chat_id=CHAT, message_id=5, user_id=ALICE, emoji="👍"))
+    envelope = Envelope(event=Event.FromString(former.SerializeToString()), truth=True)
+    fake_log.publish([Record(0, envelope.SerializeToString())])
+    await run_for(Recorder(fake_log, fake_chats), 5)
+    change = Change(chat_id=CHAT, target_id=5, actor_id=ALICE, reacted=Reacted(emoji="👍"))
+    assert fake_chats.events == {7: Event(event_id=7, change=change)}
 
 
 async def test_poison_records_are_logged_and_skipped(autojump_clock: MockClock, fake_log: Any, fake_chats: Any) -> None:

@@ -36,9 +36,13 @@ _REMOVE_HIGHER_KINDS = """
 _EMPTY_MESSAGE = """
     INSERT INTO messages_by_chat (chat_id, bucket, message_id, message) VALUES (?, ?, ?, 0x) USING TIMESTAMP ?
 """
+# A former release kept reactions here.
+_REMOVE_REACTIONS = (
+    "DELETE FROM reactions_by_chat USING TIMESTAMP ? WHERE chat_id = ? AND bucket = ? AND message_id = ?"
+)
 CHANGE_STATEMENTS = (
     *(_ADD_TO_CHAT, _ADD_TO_TARGET, _SET_STATE),
-    *(_REMOVE_CHANGES, _REMOVE_LOWER_KINDS, _REMOVE_HIGHER_KINDS, _EMPTY_MESSAGE),
+    *(_REMOVE_CHANGES, _REMOVE_LOWER_KINDS, _REMOVE_HIGHER_KINDS, _REMOVE_REACTIONS, _EMPTY_MESSAGE),
 )
 
 
@@ -62,7 +66,8 @@ def add_change(writes: Writes, statements: Mapping[str, Any], event: Event) -> N
     state = *target, kind.number, key_text(kind, change), event_id, content, at
     writes.add(in_target, statements[_SET_STATE], state, size=size)
     if kind is DELETION:
-        writes.add(in_target, statements[_REMOVE_CHANGES], (MAX_ID, *target))
+        for rows in (_REMOVE_CHANGES, _REMOVE_REACTIONS):
+            writes.add(in_target, statements[rows], (MAX_ID, *target))
         for others in (_REMOVE_LOWER_KINDS, _REMOVE_HIGHER_KINDS):
             writes.add(in_target, statements[others], (MAX_ID, *target, kind.number))
         writes.add(in_target, statements[_EMPTY_MESSAGE], (*target, event_id))

@@ -135,16 +135,17 @@ def test_reads_of_sends_are_bounded_and_cover_each_send(counts: list[int]) -> No
 # ---- sizes
 
 
-@pytest.mark.parametrize("part", ["client_message_id", "emoji", "message"])
+@pytest.mark.parametrize("part", ["client id", "key", "message", "change"])
 async def test_an_event_too_large_for_a_node_is_refused_before_anything_is_written(
     session: CassandraSession, part: str
 ) -> None:
     talk = Conversation()
     good = talk.message()
     bad = {
-        "client_message_id": talk.message(client_message_id="é" * 33_000),
-        "emoji": talk.reaction(good.event_id, "x" * (MAX_KEY_BYTES + 1)),
+        "client id": talk.message(client_message_id="é" * 33_000),
+        "key": talk.reaction(good.event_id, "x" * (MAX_KEY_BYTES + 1)),
         "message": talk.message(body="x" * (1 << 20)),
+        "change": talk.edit(good.event_id, "x" * (1 << 20)),
     }[part]
     async with open_cassandra_chats(session) as chats:
         with pytest.raises(ValueError, match=part):
@@ -156,10 +157,10 @@ async def test_the_largest_event_is_stored(session: CassandraSession) -> None:
     talk = Conversation()
     message = talk.message(client_message_id="c" * MAX_KEY_BYTES, body="x" * 900_000)
     async with open_cassandra_chats(session) as chats:
-        await chats.record([message, talk.reaction(message.event_id, "e" * MAX_KEY_BYTES)], {})
+        await chats.record([message, talk.reaction(message.event_id, "e" * (MAX_KEY_BYTES - 50))], {})
         page = await newest_page(chats, talk.chat_id)
     assert ids(page.messages) == [message.event_id]
-    assert len(page.messages[0].reactions) == 1
+    assert len(page.messages[0].changes) == 1
 
 
 # ---- partial writes, and concurrent archives
@@ -195,7 +196,7 @@ def moved(event: Event, source: Conversation, target: Conversation) -> Event:
     copy.CopyFrom(event)
     content = getattr(copy, str(copy.WhichOneof("event")))
     content.chat_id = target.chat_id
-    name = "sender_id" if copy.HasField("message") else "user_id"
+    name = "sender_id" if copy.HasField("message") else "actor_id"
     setattr(content, name, target.members[source.members.index(getattr(content, name))])
     return copy
 

@@ -14,9 +14,10 @@ from messaging.archive.store.sqlite.store import open_sqlite_chats
 from rookery.serve.schema import MIGRATIONS
 from rookery.v1.archive_pb2 import CHAT_KIND_DIRECT, Chat, Mark
 from rookery.v1.session_pb2 import Change, Event, Typing
-from shared.contract.ids import MAX_ID, first_id_at, time_of, wall_clock_ms
+from shared.contract.ids import MAX_ID, first_id_at, time_of
 from shared.drivers.cassandra import open_cassandra
 from tests.messaging.archive.store.chats import (
+    NOW_MS,
     START,
     STEP,
     Conversation,
@@ -74,6 +75,11 @@ async def chats(open_chats: OpenChats) -> AsyncIterator[ChatStore]:
         yield store
 
 
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("messaging.archive.store.cassandra.store.wall_clock_ms", lambda: NOW_MS)
+
+
 @pytest.fixture
 def talk() -> Conversation:
     return Conversation()
@@ -122,7 +128,7 @@ async def test_of_two_with_the_same_client_message_id_the_first_recorded_stays(
 
 
 async def test_a_sent_message_or_change_is_found_for_three_days(chats: ChatStore, talk: Conversation) -> None:
-    first_id = first_id_at(wall_clock_ms() - 3 * 86_400_000)
+    first_id = first_id_at(NOW_MS - 3 * 86_400_000)
     message, retry = (talk.message(client_message_id="x", message_id=first_id + at * STEP) for at in (0, 300_000))
     change = talk.edit(first_id)
     change.event_id, change.change.client_change_id = first_id + 2, "y"

@@ -1,0 +1,125 @@
+"""Chats that the release before changes has written, in `former`: read, changed and deleted by this one.
+
+Both files have the same chat: three messages of two users, a retry, reactions set, removed and set again, and marks.
+"""
+
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+
+from messaging.archive.store.cassandra.store import open_cassandra_chats
+from messaging.archive.store.protocol import ChatStore
+from messaging.archive.store.sqlite.store import open_sqlite_chats
+from rookery.serve.schema import FILLS, MIGRATIONS
+from rookery.v1.archive_pb2 import Mark
+from rookery.v1.session_pb2 import Change, Deleted, Event, Reacted
+from shared.drivers.cassandra import open_cassandra
+from shared.drivers.cassandra.migrations import migrate
+from shared.settings import CassandraSettings
+from tests.messaging.archive.store.chats import newest_page
+from tests.shared.drivers.cassandra.conftest import settings_for
+from tools.engines.cassandra import Cassandra
+
+FORMER = Path(__file__).parent / "former"
+ANN, BEN, CHAT = 101, 202, "d-101-202"
+FIRST, SECOND, THIRD = (120269150617600000 + (n << 22) for n in range(3))
+
+OpenChats = Callable[[], AbstractAsyncContextManager[ChatStore]]
+
+
+def event(event_id: int, target_id: int, actor_id: int, emoji: str, *, set: bool = True) -> Event:
+    reacted = Reacted(emoji=emoji, set=set)
+    return Event(
+        event_id=event_id, change=Change(chat_id=CHAT, target_id=target_id, actor_id=actor_id, reacted=reacted)
+    )
+
+
+BENS, ANNS = event(FIRST + (4 << 22), FIRST, BEN, "👍"), event(FIRST + (5 << 22), FIRST, ANN, "👍")
+LAST = event(FIRST + (10 << 22), THIRD, BEN, "🎉")
+
+
+@pytest.fixture
+def former_keyspace(cassandra_server: Cassandra) -> CassandraSettings:
+    """A keyspace as the former release has left it."""
+    settings = settings_for(cassandra_server)
+
+    async def write() -> None:
+        await migrate(settings, MIGRATIONS[:6])
+        async with open_cassandra(settings, MIGRATIONS[:6]) as session:
+            for statement in (FORMER / "chats.cql").read_text().splitlines():
+                await session.execute(statement)
+
+    trio.run(write)
+    return settings
+
+
+@asynccontextmanager
+async def migrated(settings: CassandraSettings) -> AsyncIterator[ChatStore]:
+    await migrate(settings, MIGRATIONS, FILLS)
+    async with open_cassandra(settings, MIGRATIONS) as session, open_cassandra_chats(session) as chats:
+        yield chats
+
+
+@pytest.fixture(params=["sqlite", "cassandra"])
+def open_chats(request: pytest.FixtureRequest, tmp_path: Path) -> OpenChats:
+    """Migrates the chats of the former release, and opens them; again and again."""
+    if request.param == "cassandra":
+        return partial(migrated, request.getfixturevalue("former_keyspace"))
+    with closing(sqlite3.connect(tmp_path / "chats.db")) as connection:
+        connection.executescript((FORMER / "chats.sql").read_text())
+    return partial(open_sqlite_chats, tmp_path / "chats.db")
+
+
+async def test_chats_of_the_former_release_are_complete(open_chats: OpenChats) -> None:
+    for _ in range(2):
+        async with open_chats() as chats:
+            page = await newest_page(chats, CHAT)
+            chat = await chats.get_chat(BEN, CHAT)
+        assert [(each.message.client_message_id, each.message.text.body) for each in page.messages] == [
+            ("one", "hello"),
+            ("two", "hi"),
+            ("three", "how are you?"),
+        ]
+        assert [list(each.changes) for each in page.messages] == [[BENS, ANNS], [], [LAST]]
+        assert chat is not None
+        assert (chat.newest, chat.unread) == (page.messages[2].message, 1)
+        assert list(chat.marks) == [
+            Mark(user_id=ANN, delivered_up_to=SECOND, read_up_to=SECOND),
+            Mark(user_id=BEN, delivered_up_to=THIRD, read_up_to=FIRST),
+        ]
+
+
+async def test_messages_of_the_former_release_are_changed_and_deleted(open_chats: OpenChats) -> None:
+    removal = event(LAST.event_id + 1, THIRD, BEN, "🎉", set=False)
+    deletion = event(removal.event_id + 1, FIRST, ANN, "")
+    deletion.change.deleted.CopyFrom(Deleted())
+    async with open_chats() as chats:
+        first = await chats.get_message(CHAT, FIRST)
+        assert first is not None
+        retry = Event(event_id=deletion.event_id + 1, message=first.message)
+        retry.message.message_id = retry.event_id
+        await chats.record([removal, deletion, retry], {})
+    async with open_chats() as chats:  # on Cassandra, the reactions are converted again
+        page = await newest_page(chats, CHAT)
+        assert [list(each.changes) for each in page.messages] == [[deletion], [], [removal]]
+        stub = page.messages[0].message
+        assert (stub.message_id, stub.sender_id, stub.client_message_id) == (FIRST, ANN, "one")
+        assert not stub.HasField("text")
+
+
+async def test_reactions_are_converted_while_archives_record(former_keyspace: CassandraSettings) -> None:
+    """In any order, the newest change of a reaction stays."""
+    async with migrated(former_keyspace) as chats:
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(migrate, former_keyspace, MIGRATIONS, FILLS)
+            for n in range(1, 100):
+                newest = event(LAST.event_id + n, THIRD, BEN, "🎉", set=bool(n % 2))
+                await chats.record([newest], {})
+        page = await newest_page(chats, CHAT)
+    assert [list(each.changes) for each in page.messages] == [[BENS, ANNS], [], [newest]]
