@@ -215,26 +215,26 @@ class LogConsumer:
     def _append(self, tail: Tail, record: StoredRecord, envelope: Envelope, kind: str | None) -> bool:
         """Append an event to the tail. Return whether it counts: not if it is a second event of one frame, or of a
         message that was deleted before."""
-        event, sender_id, is_truth = envelope.event, envelope.sender_id, envelope.truth
+        event = envelope.event
         event_id, target_id, chat_id = event.event_id, 0, ""
         key, content, is_deletion = None, 0, False
         if kind == "message":
             message = event.message
             chat_id = message.chat_id
-            if is_truth:
-                key, content = (sender_id, message.client_message_id), message_hash(message.text, message.reply_to)
+            if envelope.truth:
+                key = (envelope.sender_id, message.client_message_id)
+                content = message_hash(message.text, message.reply_to)
         elif kind == "change":
             change = event.change
             chat_id, target_id, is_deletion = change.chat_id, change.target_id, wins(change)
-            if is_truth and change.client_change_id:
-                key, content = (sender_id, change.client_change_id), change_hash(change)
-        if key is not None and (first := tail.sent_with(key)) is not None and first.event_id != event_id:
-            return False  # a second record of truth for one frame: the first in the log counts
+            if envelope.truth and change.client_change_id:
+                key, content = (envelope.sender_id, change.client_change_id), change_hash(change)
         is_removed = bool(tail.deletions) and (target_id or event_id) in tail.deletions and not is_deletion
         value = b"" if is_removed else record.value
         recipient_ids = tuple(envelope.recipient_ids)
         entry = Entry(record.offset, record.at_ms, event_id, recipient_ids, key, chat_id, value, content, target_id)
-        tail.append(entry)
+        if not tail.append(entry):
+            return False
         if is_deletion:
             tail.delete(entry)
         return not is_removed

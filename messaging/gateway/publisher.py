@@ -93,8 +93,10 @@ class Publisher:
         refusal: Refusal | None = None
         if isinstance(request, ChangeRequest):
             refusal = await self._check_change(session.user_id, request)
-        elif request.reply_to or not self._lookups.is_cached(_recipient(session, request)):
-            refusal = await self._check_send(session, request)
+        else:
+            recipient_id = request.members[request.members[0] == session.user_id]
+            if request.reply_to or not self._lookups.is_cached(recipient_id):
+                refusal = await self._check_send(session.user_id, request, recipient_id)
         if refusal is not None and refusal.retryable:
             return refusal
         forgotten = await self._lookups.find_sent(session.user_id, request) if self._is_late(command, request) else None
@@ -104,11 +106,9 @@ class Publisher:
             forgotten = None  # most likely it repeats nothing, and first sends do not depend on the archive
         event_id = self._ids.next_nowait() or await self._ids.next()
         # No `await` from here to the publish: it is looked up and put in flight in one step.
-        if self._is_leaving(session):
-            return None
         tail = self._partitions.tail_of(session.user_id)
-        if tail is None:
-            return _NOT_SERVED
+        if tail is None or self.is_closed:
+            return None if self._is_leaving(session) else _NOT_SERVED
         if request.client_id and not session.may_send(request.client_id, command.received_at):
             return _HELD_BACK
         return self._publish_once(command, request, tail, event_id, forgotten, refusal)
@@ -130,13 +130,13 @@ class Publisher:
 
     # ---- checks
 
-    async def _check_send(self, session: Session, request: SendRequest) -> Refusal | None:
+    async def _check_send(self, user_id: int, request: SendRequest, recipient_id: int) -> Refusal | None:
         """The refusal of a message whose recipient does not exist, or that replies to none. Raises Unavailable."""
-        if refusal := await self._lookups.check_user(_recipient(session, request), "send.recipient_id"):
+        if refusal := await self._lookups.check_user(recipient_id, "send.recipient_id"):
             return refusal
         if not request.reply_to:
             return None
-        found = await self._lookups.find_target(session.user_id, request.chat_id, request.reply_to, "send.reply_to")
+        found = await self._lookups.find_target(user_id, request.chat_id, request.reply_to, "send.reply_to")
         return found if isinstance(found, Refusal) else None
 
     async def _check_change(self, user_id: int, request: ChangeRequest) -> Refusal | None:
@@ -242,7 +242,7 @@ class Publisher:
                 del self._in_flight[key]
                 self._acknowledged.unpark_all()
                 if is_stored:
-                    tail.accept(key, sent, is_message=isinstance(request, SendRequest))
+                    tail.accept(key, sent, is_message=request.is_message)
                 else:
                     self._remember_unconfirmed(key, sent)
             answer = _accepted(request, sent.event_id) if is_stored else _NOT_STORED
@@ -263,10 +263,6 @@ class Publisher:
         if len(self._unconfirmed) >= MAX_UNCONFIRMED:
             del self._unconfirmed[next(iter(self._unconfirmed))]
         self._unconfirmed[key] = sent
-
-
-def _recipient(session: Session, request: SendRequest) -> int:
-    return request.members[request.members[0] == session.user_id]
 
 
 def _used_for_another(request: KeptRequest, first: Sent) -> Refusal:

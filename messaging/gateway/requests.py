@@ -24,6 +24,7 @@ class SendRequest(msgspec.Struct, frozen=True):
     """A message to a chat of these members."""
 
     client_id_field: ClassVar[str] = "send.client_message_id"
+    is_message: ClassVar[bool] = True
 
     client_id: str
     chat_id: str
@@ -63,6 +64,7 @@ class ChangeRequest(msgspec.Struct, frozen=True):
     """A change of a message or of the chat of these members. It has the same fields and methods as a SendRequest."""
 
     client_id_field: ClassVar[str] = "change.client_change_id"
+    is_message: ClassVar[bool] = False
 
     client_id: str
     """Empty if it may be repeated."""
@@ -154,7 +156,8 @@ def _check_send(frame: ClientFrame, user_id: int, configuration: LiveConfigurati
         return refusal
     if not 0 <= send.reply_to <= MAX_ID:
         return bad_id("send.reply_to")
-    return SendRequest(client_id, *chat, text, send.reply_to, _first_sent_ms_ago(frame))
+    first_sent_ms_ago = frame.first_sent_ms_ago if frame.HasField("first_sent_ms_ago") else None
+    return SendRequest(client_id, *chat, text, send.reply_to, first_sent_ms_ago)
 
 
 def _check_change(frame: ClientFrame, user_id: int, configuration: LiveConfiguration) -> ChangeRequest | Refusal:
@@ -178,11 +181,8 @@ def _check_change(frame: ClientFrame, user_id: int, configuration: LiveConfigura
         return Refusal(Code.INVALID, "`target_id` must be 0 for a change of the chat.", "change.target_id")
     if refusal := kind.check(change, configuration):
         return refusal
-    return ChangeRequest(client_id, *chat, kind, change, _first_sent_ms_ago(frame))
-
-
-def _first_sent_ms_ago(frame: ClientFrame) -> int | None:
-    return frame.first_sent_ms_ago if frame.HasField("first_sent_ms_ago") else None
+    first_sent_ms_ago = frame.first_sent_ms_ago if frame.HasField("first_sent_ms_ago") else None
+    return ChangeRequest(client_id, *chat, kind, change, first_sent_ms_ago)
 
 
 def _check_target(send: Send, user_id: int) -> tuple[str, tuple[int, int]] | Refusal:

@@ -70,21 +70,26 @@ class Tail:
         """Bytes, about."""
         return self._bytes
 
-    def append(self, entry: Entry) -> None:
-        """Append an entry, whose offset must be above all others'."""
+    def append(self, entry: Entry) -> bool:
+        """Append an entry, whose offset must be above all others'. Return whether it counts: of two records of truth
+        with one key, the first in the log does."""
         event_id, key = entry.event_id, entry.key
+        if key is not None:
+            sent = self._accepted.get(key)
+            if sent is None:
+                self._accepted[key] = entry.sent
+            elif sent.event_id != event_id:
+                return False
+            self._unread.pop(event_id, None)
         self._entries.append(entry)
         for recipient_id in entry.recipient_ids:
             self._by_user.setdefault(recipient_id, deque()).append(entry)
-        if key is not None:
-            if key not in self._accepted:
-                self._accepted[key] = entry.sent
-            self._unread.pop(event_id, None)
         if entry.target_id or self._messages.setdefault(event_id, entry) is not entry:
             self._changes.setdefault(entry.target_id or event_id, []).append(entry)
         if event_id > self.highest_event_id:
             self.highest_event_id = event_id
         self._bytes += ENTRY_OVERHEAD + len(entry.value)
+        return True
 
     def delete(self, deletion: Entry) -> None:
         """Remove the content of a message, and its changes, since this entry, which is appended, deletes it."""

@@ -10,7 +10,7 @@ def check_text(text: Text, limit: int, field: str) -> Refusal | None:
     body = text.body
     if not body or body.isspace():
         return Refusal(Code.INVALID, "The text must have more than white space.", f"{field}.body")
-    if len(body) > limit or len(body.encode()) > limit:
+    if len(body.encode()) > limit:
         return too_long("text", limit, f"{field}.body")
     return None
 
