@@ -46,8 +46,12 @@ globalThis.WebSocket = class {
     setTimeout(() => this.onopen());
   }
 
+  #frames = 0;
+
   send(text) {
+    const frame = String(++this.#frames);
     if ("authenticate" in JSON.parse(text)) bench.deliver({ welcome: { heartbeat_interval_ms: 1e9 } });
+    else setTimeout(() => bench.deliver({ accepted: { frame } }));
   }
 
   close() {}

@@ -16,7 +16,7 @@ export const UNCHANGED = Object.freeze({});
 /** The name of the change's kind; undefined if only a newer version knows it. @param {Change} change */
 const kindOf = (change) => Object.keys(KINDS).find((name) => name in change);
 
-/** The kind of a change, and the values of its key's fields: identifies the change in a state. @param {Change} change */
+/** The kind of a change, and its key's values, which identify the change in a state. @param {Change} change */
 export function keyOf(change) {
   const kind = kindOf(change) ?? "";
   return JSON.stringify([kind, ...(KINDS[kind]?.key ?? []).map((path) => valueAt(change, path))]);
@@ -62,7 +62,12 @@ export function apply(state, event) {
   return after === known ? state : { ...state, [key]: after };
 }
 
-/** The first of the changes that win, and no other. @param {State} state @param {string} key @param {ChangeEvent} event */
+/**
+ * The first of the changes that win, and no other.
+ * @param {State} state
+ * @param {string} key
+ * @param {ChangeEvent} event
+ */
 function withWinner(state, key, event) {
   const winner = winnerOf(state);
   return winner && compareIds(winner.event_id, event.event_id) <= 0 ? state : { [key]: event };

@@ -36,7 +36,7 @@ export class Drafts {
     return this.#kept.all("draft").map(([chat_id]) => chat_id);
   }
 
-  /** Changes parts of a draft; one without content is deleted. @param {string} chat_id @param {Partial<Draft>} change */
+  /** Changes parts of a draft; an empty one is deleted. @param {string} chat_id @param {Partial<Draft>} change */
   keep(chat_id, change) {
     const { text, reply_to, editing } = { ...this.get(chat_id), ...change };
     const start = text.slice(0, MAX_LENGTH);

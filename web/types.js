@@ -36,8 +36,8 @@
  * @property {string} chat_id
  * @property {string} sender_id
  * @property {string} client_message_id
- * @property {string} body as it was sent; `textOf` returns the edited text. Empty if the message is deleted, or if only a
- * newer version knows the content
+ * @property {string} body as it was sent; `textOf` returns the edited text. Empty if the message is deleted, or if only
+ * a newer version knows the content
  * @property {string} reply_to the message to which this one replies; empty if none
  * @property {number} at_ms milliseconds since 1970
  * @property {State} changes its state, from which `kinds/` derive what the page shows

@@ -27,26 +27,37 @@ SPOIL = """(tokens) => {
 
 
 def refuse_once(page: Page, texts: set[str], refused: dict[str, object]) -> None:
-    """Intercept the WebSocket, and refuse the first send of each text."""
+    """Intercept the WebSocket, and refuse the first message, or edit, with each text."""
 
     def connect(client: WebSocketRoute) -> None:
         server = client.connect_to_server()
         sequence = [0]
+        frames = itertools.count(1)
+        passed: list[int] = []
+        """The numbers of the client's frames that the server received."""
 
         def send_numbered(frame: dict[str, object]) -> None:
             sequence[0] += 1
             client.send(json.dumps(frame | {"sequence": str(sequence[0])}))
 
         def from_client(message: str | bytes) -> None:
-            send = json.loads(message).get("send")
-            if send and send["text"]["body"] in texts:
-                texts.remove(send["text"]["body"])
-                send_numbered({"refused": {"frame": "0", "client_message_id": send["client_message_id"], **refused}})
+            number, frame = next(frames), json.loads(message)
+            text = frame.get("send", frame.get("change", {}).get("edited", {})).get("text", {}).get("body", "")
+            if text in texts:
+                texts.remove(text)
+                send_numbered({"refused": {"frame": str(number), **refused}})
             else:
+                passed.append(number)
                 server.send(message)
 
+        def from_server(message: str | bytes) -> None:
+            frame = json.loads(message)
+            if answer := frame.get("accepted", frame.get("refused")):
+                answer["frame"] = str(passed[int(answer["frame"]) - 1])
+            send_numbered(frame)
+
         client.on_message(from_client)
-        server.on_message(lambda message: send_numbered(json.loads(message)))
+        server.on_message(from_server)
 
     page.route_web_socket("**/session", connect)
 

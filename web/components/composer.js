@@ -1,4 +1,4 @@
-// The composer: a text field that grows with its text, keeps it as a draft, and sends on Enter. It also edits a message:
+// The composer: a text field that grows with its text, keeps it as a draft, and sends on Enter. It also edits messages;
 // the draft comes back afterwards.
 
 import { icon } from "../icons.js";
@@ -112,10 +112,11 @@ export class Composer {
     const quoted = quotedIn(this.#app, this.#chat_id, message_id);
     const { replyingTo, replyingToOwn, cancelEdit, cancelReply } = texts.composer;
     const reply = quoted.isOwn ? replyingToOwn : quoted.author && replyingTo(quoted.author);
+    const heading = editing ? texts.composer.editing : reply;
     return h(
       "div",
       { class: "about-draft", key: "about" },
-      h("div", { class: "quote", id: "composer-about", role: "status" }, quote(editing ? texts.composer.editing : reply, quoted)),
+      h("div", { class: "quote", id: "composer-about", role: "status" }, quote(heading, quoted)),
       iconButton(editing ? cancelEdit : cancelReply, "close", () => this.#cancel()),
     );
   }

@@ -1,5 +1,5 @@
 // One message: its bubble with the message it replies to, its state and, at the end of a group, its time; beside an
-// active message its buttons, and always its time; below the bubble the reactions, and the remedies of a failed message.
+// active message its buttons, and always its time; below the bubble its reactions, or the remedies of a failed message.
 
 import { displayName, exactTime, isOnlyEmoji, nameList, timeOfDay, withLinks } from "../format.js";
 import { icon } from "../icons.js";

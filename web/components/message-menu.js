@@ -65,10 +65,11 @@ export function openMessageMenu(app, message, button, actions) {
 function choicesFor(app, message, actions) {
   const isOwn = message.sender_id === app.chats.me.user_id;
   const canWrite = !app.chats.partner(message.chat_id)?.deleted;
+  const canEdit = isOwn && canWrite && textOf(message) !== "";
   return [
     ...(canWrite ? [{ label: texts.message.reply, choose: () => actions.reply(message) }] : []),
     { label: texts.message.copyLink, choose: () => void copyLink(app, message) },
-    ...(isOwn && canWrite && textOf(message) ? [{ label: texts.message.edit, choose: () => actions.edit(message) }] : []),
+    ...(canEdit ? [{ label: texts.message.edit, choose: () => actions.edit(message) }] : []),
     ...(isOwn ? [{ label: texts.message.deleteForEveryone, choose: () => void confirmDeletion(app, message) }] : []),
   ];
 }

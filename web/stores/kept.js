@@ -1,5 +1,5 @@
-// One user's drafts, and unsent messages and changes, kept in this browser across reloads. All of them are in memory as well: a
-// value that the browser does not keep lasts until the page closes, and `isDurable` is false meanwhile.
+// One user's drafts, and unsent messages and changes, kept in this browser across reloads. All of them are in memory as
+// well: a value that the browser does not keep lasts until the page closes, and `isDurable` is false meanwhile.
 
 import { Store } from "./store.js";
 

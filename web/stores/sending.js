@@ -23,8 +23,8 @@ const MAX_TEXT_BYTES = 16 * 1024;
 /**
  * The connection, as far as sending uses it.
  * @typedef {object} Line
- * @property {(frame: ClientFrame, answered?: (answer: ServerFrame) => void) => boolean} send returns false while there is
- * no session
+ * @property {(frame: ClientFrame, answered?: (answer: ServerFrame) => void) => boolean} send returns false while there
+ * is no session
  */
 
 /** @typedef {{state: "failed" | "draft" | "pending", text: string}} Unsent a text that is not in the history yet */
@@ -212,7 +212,9 @@ export class Sending extends Store {
   /** @param {number} now_ms @returns {number} when the next delayed change is due */
   #sendChanges(now_ms) {
     return this.#sendDue(this.changes, now_ms, {
-      frameOf: ({ client_id, change: { actor_id, ...change } }) => ({ change: { ...change, client_change_id: client_id } }),
+      frameOf: ({ client_id, change: { actor_id, ...change } }) => ({
+        change: { ...change, client_change_id: client_id },
+      }),
       accepted: ({ change }, { event_id = "0" }) => this.#chats.change({ event_id, change }),
       refused: ({ client_id, change }, refused) => {
         this.changes.remove(client_id);

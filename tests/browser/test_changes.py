@@ -1,0 +1,110 @@
+"""Replies, edits and deletions in two browsers."""
+
+import re
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+from tests.browser.conftest import Account, Platform, Seat, Seats
+from tests.browser.test_connection import refuse_once
+
+
+def choose(seat: Seat, text: str, action: str) -> None:
+    """Choose from the menu of a message; another one may quote it."""
+    seat.message(text).first.hover()
+    seat.message(text).first.get_by_role("button", name="More").click()
+    seat.page.get_by_role("menuitem", name=action).click()
+
+
+def editor(seat: Seat) -> Locator:
+    return seat.page.get_by_role("textbox", name="Text of the edited message")
+
+
+@pytest.fixture
+def at_ada(platform: Platform, seats: Seats, ada: Account, mira: Account) -> Seat:
+    """Ada's browser in the chat with Mira, whose newest message is Ada's."""
+    platform.send(mira, ada.chat_with(mira), "Lunch?")
+    platform.send(ada, ada.chat_with(mira), "At noon")
+    return seats(platform, ada, chat="Mira Okafor")
+
+
+def test_edits_and_deletions_are_seen_by_both_in_the_chat_in_quotes_and_in_the_list(
+    platform: Platform, seats: Seats, at_ada: Seat, mira: Account
+) -> None:
+    at_mira = seats(platform, mira, chat="Ada Lindqvist")
+    choose(at_mira, "At noon", "Reply")
+    expect(at_mira.page.get_by_text("Reply to Ada Lindqvist")).to_be_visible()
+    at_mira.write("Which noon?")
+    quote = at_ada.message("Which noon?").get_by_role("button", name="In reply to your message: At noon")
+    expect(quote).to_be_visible()
+
+    choose(at_ada, "At noon", "Edit")
+    expect(editor(at_ada)).to_be_focused()
+    editor(at_ada).fill("At one")
+    editor(at_ada).press("Enter")
+    for seat in (at_ada, at_mira):
+        expect(seat.message("At one").first).to_contain_text("edited")
+        expect(seat.message("Which noon?").locator(".quote")).to_contain_text("At one")
+    expect(at_mira.message("At one").first.locator(".edited")).to_have_attribute("title", re.compile("^Edited: .*202"))
+
+    choose(at_mira, "Which noon?", "Delete for everyone")
+    dialog = at_mira.page.get_by_role("dialog", name="Delete this message?")
+    expect(dialog).to_contain_text("deleted for everyone in this chat, with its reactions")
+    dialog.get_by_role("button", name="Cancel").click()
+    choose(at_mira, "Which noon?", "Delete for everyone")
+    dialog.get_by_role("button", name="Delete for everyone").click()
+    for seat in (at_ada, at_mira):
+        expect(seat.messages.last).to_contain_text("This message was deleted")
+        expect(seat.messages.last.locator(".quote")).to_have_count(0)
+    expect(at_ada.row("Mira Okafor")).to_contain_text("This message was deleted")
+    at_ada.page.reload()
+    expect(at_ada.messages.last).to_contain_text("This message was deleted")
+    expect(at_ada.messages.nth(1)).to_contain_text("At one")
+
+
+def test_an_edit_by_keyboard_gives_the_draft_back_and_survives_a_reload(at_ada: Seat) -> None:
+    at_ada.composer.press("ArrowUp")
+    expect(at_ada.page.get_by_text("Editing a message")).to_be_visible()
+    expect(editor(at_ada)).to_have_value("At noon")
+    editor(at_ada).press("Escape")
+    at_ada.composer.press_sequentially("Half a thou")
+    at_ada.composer.press("ArrowUp")
+    choose(at_ada, "At noon", "Edit")
+    editor(at_ada).press_sequentially(" sharp")
+    at_ada.page.reload()
+    expect(editor(at_ada)).to_have_value("At noon sharp")
+    at_ada.page.get_by_role("button", name="Cancel editing").click()
+    expect(at_ada.composer).to_have_value("Half a thou")
+    expect(at_ada.message("At noon")).not_to_contain_text("edited")
+
+
+def test_a_refused_edit_is_undone_with_its_reason_and_the_text_can_be_edited_further(at_ada: Seat) -> None:
+    refuse_once(at_ada.page, {"At one"}, {"code": "forbidden", "message": "Too late."})
+    at_ada.page.reload()
+    at_ada.until_live()
+    at_ada.composer.press("ArrowUp")
+    editor(at_ada).fill("At one")
+    editor(at_ada).press("Enter")
+    expect(at_ada.page.get_by_text("Your edit was not saved. You are not allowed to do this.")).to_be_visible()
+    expect(at_ada.messages.last).to_contain_text("At noon")
+    expect(editor(at_ada)).to_have_value("At one")
+
+
+def test_a_quote_leads_to_its_message_which_is_loaded_if_needed(
+    platform: Platform, seats: Seats, at_ada: Seat, ada: Account, mira: Account
+) -> None:
+    choose(at_ada, "Lunch?", "Reply")
+    at_ada.composer.press("Escape")
+    expect(at_ada.page.get_by_text("Reply to Mira Okafor")).to_have_count(0)
+    choose(at_ada, "Lunch?", "Reply")
+    texts = [f"Message {number}" for number in range(120)]
+    platform.send(mira, ada.chat_with(mira), *texts)
+    at_ada.write("Yes, lunch")
+    expect(at_ada.message("Yes, lunch")).to_contain_text("Sent")
+    seat = seats(platform, mira, chat="Ada Lindqvist")
+    seat.page.get_by_role("button", name="Go to the newest message").click()
+    quote = seat.message("Yes, lunch").locator(".quote")
+    expect(quote).to_contain_text("Lunch?")
+    quote.click()
+    expect(seat.messages.first).to_be_focused()
+    expect(seat.messages.first).to_contain_text("Lunch?")
