@@ -98,13 +98,13 @@ async def test_a_message_is_one_trace_from_its_frame_to_each_session_and_into_th
         "rookery.transport": transport,
         "rookery.frame": 2,
         "rookery.chat_id": direct_chat_id(ada.user_id, grace.user_id),
-        "rookery.message_id": str(accepted.message_id),
+        "rookery.event_id": str(accepted.event_id),
     }
     assert [span.name for span in spans.below(first)] == ["publish log", "read accounts.db"]
     publish = spans.one("publish log")
     assert publish.kind is SpanKind.PRODUCER
-    _see_deliveries(spans, publish, accepted.message_id, grace)
-    _see_record(spans, publish, accepted.message_id)
+    _see_deliveries(spans, publish, accepted.event_id, grace)
+    _see_record(spans, publish, accepted.event_id)
 
 
 def _see_deliveries(spans: Spans, publish: ReadableSpan, message_id: int, to: Person) -> None:
@@ -169,23 +169,28 @@ async def test_a_request_is_one_trace_through_the_archive_into_the_store(platfor
     assert {ids_of(span)[0] for span in spans} == {ids_of(first)[0]}
 
 
-async def test_reactions_receipts_and_typing_are_traced(platform: Process, spans: Spans) -> None:
+async def test_changes_and_typing_are_traced(platform: Process, spans: Spans) -> None:
     ada, grace = await sign_up(platform.url, "ada"), await sign_up(platform.url, "grace")
     chat_id = ada.chat_with(grace)
     async with open_session(connector(platform, "grpc"), ada) as session:
-        accepted = await session.send_text(grace.user_id, SECRET)
+        target_id = (await session.send_text(grace.user_id, SECRET)).event_id
         await until(lambda: spans.named("record log"))
         spans.clear()
-        react = pb.React(chat_id=chat_id, message_id=accepted.message_id, emoji="🦜")
-        await session.send_frame(react=react)
-        await session.send_frame(receipt=pb.Receipt(chat_id=chat_id, read_up_to=accepted.message_id))
+        changes = {
+            "reacted": pb.Change(target_id=target_id, client_change_id="a", reacted=pb.Reacted(emoji="🦜", set=True)),
+            "edited": pb.Change(target_id=target_id, client_change_id="b", edited=pb.Edited(text=pb.Text(body=SECRET))),
+            "marked": pb.Change(marked=pb.Marked(read_up_to=target_id)),
+        }
+        for change in changes.values():
+            change.chat_id = chat_id
+            await session.send_frame(change=change)
         await session.send_frame(typing=pb.Typing(chat_id=chat_id))
-        names = ["session react", "session receipt", "session typing"]
-        await until(lambda: set(names) <= set(spans.names) and len(spans.named("record log")) == 2)
+        names = [f"session {name}" for name in (*changes, "typing")]
+        await until(lambda: set(names) <= set(spans.names) and len(spans.named("record log")) == len(changes))
         for name in names:
             first = spans.one(name)
             assert "publish log" in [span.name for span in spans.below(first)]
-    assert "🦜" not in spans.exported()
+    assert not [secret for secret in ("🦜", SECRET) if secret in spans.exported()]
 
 
 async def test_a_sign_out_is_a_step_of_its_request(platform: Process, spans: Spans) -> None:
@@ -223,7 +228,7 @@ async def test_traces_contain_no_texts_and_no_names(platform: Process, spans: Sp
         await session.next("accepted")
         await until(lambda: len(spans.named("record log")) == 2)
     exported = spans.exported()
-    assert str(accepted.message_id) in exported
+    assert str(accepted.event_id) in exported
     secrets = [SECRET, "Nahuatl", "my-own-message-id", PASSWORD, "wrong password", "Countess"]
     secrets += [each for person in (ada, grace) for each in (person.name, person.access_token, person.refresh_token)]
     assert [secret for secret in secrets if secret in exported] == []
