@@ -8,7 +8,7 @@ import { fromWire, withChanges } from "./messages.js";
 /** @import {ChangeEvent} from "./changes.js" */
 /** @import {Piece} from "./history.js" */
 /** @import {Chat, Message} from "./types.js" */
-/** @import {Chat as WireChat} from "./wire.js" */
+/** @import {Chat as WireChat, Message as WireMessage} from "./wire.js" */
 
 /** The chat of two users, the same for both. @param {string} user_id @param {string} other_id */
 export function directChatId(user_id, other_id) {
@@ -37,7 +37,17 @@ export const emptyChat = (chat_id, member_ids) => ({
 /** @param {WireChat} wire @returns {Chat} */
 export function chatFromWire({ chat_id, member_ids = [], newest, unread = 0, marks = [] }) {
   const changes = fold(UNCHANGED, marks.map((mark) => fromMark(chat_id, mark)));
-  return { chat_id, member_ids, newest: newest ? fromWire(newest) : null, unread, changes };
+  return { chat_id, member_ids, newest: newest ? newestFromWire(newest) : null, unread, changes };
+}
+
+/**
+ * The newest message of a chat in a list, which comes without its state: without content it is deleted.
+ * @param {WireMessage} wire
+ */
+function newestFromWire(wire) {
+  const { message_id, chat_id, sender_id } = wire;
+  const deletion = { event_id: message_id, change: { chat_id, target_id: message_id, actor_id: sender_id, deleted: {} } };
+  return withChanges(fromWire(wire), wire.text ? [] : [deletion]);
 }
 
 /**

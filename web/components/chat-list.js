@@ -112,7 +112,8 @@ export class ChatList {
   #row(chat, unsent) {
     const { chats, sending } = this.#app;
     const { chat_id } = chat;
-    const newest = chat.newest && sending.shown(chat.newest);
+    const last = chats.newestOf(chat);
+    const newest = last && sending.shown(last);
     const profile = chats.partner(chat_id);
     const isTyping = chats.typing.isShown(chat_id);
     const isOpen = chat_id === chats.openChat;

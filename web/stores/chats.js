@@ -90,6 +90,11 @@ export class Chats extends Store {
     return this.profiles.get(this.otherOf(chat_id));
   }
 
+  /** The newest message of a chat, with its state if the chat is loaded. @param {Chat} chat */
+  newestOf({ chat_id, newest }) {
+    return newest && (this.conversations.find(chat_id, newest.message_id) ?? newest);
+  }
+
   /** The id above which messages of others are unread; empty if none are. @param {string} chat_id */
   unreadMark(chat_id) {
     const chat = this.of(chat_id);
