@@ -7,8 +7,12 @@ import pytest
 
 from tests.system.sessions import TRANSPORTS, connector, make_stubs, open_session
 from tests.system.undisturbed import FRAME_BURST, FRAMES_PER_SECOND, chatting_pair
+from tools.launch.cluster import Cluster, running_cluster
 from tools.launch.people import Person, open_http
-from tools.launch.process import Rookery, running, wait_until
+from tools.launch.process import Process, Rookery, running, wait_until
+
+TAIL_BYTES = 1024 * 1024
+"""Bound of the tail of `platform`: a test can fill it."""
 
 IDLE_WORKERS = 4
 """Idle worker threads that Trio keeps for 10 s."""
@@ -18,6 +22,19 @@ IDLE_WORKERS = 4
 def stubs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Python generated from protos/ by the stock tools."""
     return make_stubs(tmp_path_factory.mktemp("stubs"))
+
+
+@pytest.fixture(params=["embedded", pytest.param("distributed", marks=pytest.mark.slow)])
+def platform(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, Process]]:
+    """The address of a BFF, and the process of the gateway."""
+    if request.param == "embedded":
+        with running(Rookery(tmp_path / "data", tail_bytes=TAIL_BYTES)) as ready:
+            yield ready.url, ready
+    else:
+        engines = request.getfixturevalue("engines")
+        cluster = Cluster(tmp_path / "cluster", engines, bffs=1, gateways=1, archives=1, tail_bytes=TAIL_BYTES)
+        with running_cluster(cluster) as together:
+            yield together.bffs[0].url, together.gateways[0]
 
 
 @pytest.fixture(scope="session")

@@ -1,32 +1,14 @@
 """A message that is sent again long after its answer was lost."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 import trio
 
 from rookery.v1.session_pb2 import Accepted, Change, Reacted, Send
+from tests.system.conftest import TAIL_BYTES
 from tests.system.sessions import Session, change_to, connector, open_session, text_to
-from tools.launch.cluster import Cluster, running_cluster
 from tools.launch.people import PATIENCE, read_history, sign_up
-from tools.launch.process import Process, Rookery, running
+from tools.launch.process import Process
 
-TAIL_BYTES = 1024 * 1024
 FILLER = "x" * 16_000
-
-
-@pytest.fixture(params=["embedded", pytest.param("distributed", marks=pytest.mark.slow)])
-def platform(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, Process]]:
-    """The address of a BFF, and the process of the gateway."""
-    if request.param == "embedded":
-        with running(Rookery(tmp_path / "data", tail_bytes=TAIL_BYTES)) as ready:
-            yield ready.url, ready
-    else:
-        engines = request.getfixturevalue("engines")
-        cluster = Cluster(tmp_path / "cluster", engines, bffs=1, gateways=1, archives=1, tail_bytes=TAIL_BYTES)
-        with running_cluster(cluster) as together:
-            yield together.bffs[0].url, together.gateways[0]
 
 
 async def repeat(session: Session, first_sent_ms_ago: int | None, **command: Send | Change) -> Accepted:
