@@ -205,8 +205,7 @@ class Publisher:
             return None
         records = self._records(session, request, sent.event_id, tail.fences.epoch)
         if stored is not None:
-            # The gateway that accepted it may have died before it published the copies.
-            records = [] if request.removed_with(sent.event_id) in tail.deletions else records[1:]
+            records = records[1:]  # the gateway that accepted it may have died before it published the copies
         elif forgotten is not None:
             records = []  # by now its recipients have it from history, and no device shows it as new again
         self._unconfirmed.pop(key, None)

@@ -10,7 +10,7 @@ from messaging.kinds.checks import bad_id, check_text, too_long
 from messaging.kinds.kind import Kind
 from rookery.v1.session_pb2 import Authenticate, Change, ClientFrame, Event, Message, Ping, Send, Text, Typing
 from shared.configuration import LiveConfiguration
-from shared.contract.changes import LAW_MAX, wins
+from shared.contract.changes import LAW_MAX
 from shared.contract.chats import MAX_CLIENT_ID, direct_chat_id, direct_members
 from shared.contract.errors import Code, Refusal
 from shared.contract.ids import MAX_ID
@@ -42,10 +42,6 @@ class SendRequest(msgspec.Struct, frozen=True):
     def content_hash(self) -> int:
         """Tells a retry from another message with the same client id."""
         return message_hash(self.text, self.reply_to)
-
-    def removed_with(self, event_id: int) -> int:
-        """The message with whose deletion its event is removed: itself."""
-        return event_id
 
     def event(self, event_id: int, user_id: int) -> Event:
         """The event of this message under this id."""
@@ -81,10 +77,6 @@ class ChangeRequest(msgspec.Struct, frozen=True):
 
     def content_hash(self) -> int:
         return change_hash(self.change)
-
-    def removed_with(self, event_id: int) -> int:
-        """The message with whose deletion its event is removed: its target; 0 if it is a deletion itself."""
-        return 0 if wins(self.change) else self.change.target_id
 
     def event(self, event_id: int, user_id: int) -> Event:
         return Event(event_id=event_id, change=self.change)

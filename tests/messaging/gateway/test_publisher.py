@@ -237,6 +237,7 @@ async def test_history_is_read_only_for_a_send_that_may_repeat_one_from_before_t
         for _ in range(2):
             await ann.send(repeated(text(), ms_ago))
             await ann.expect("accepted")
+        await ann.accepted(repeated(change_frame("", marked=Marked(read_up_to=1)), ms_ago))
     assert platform.history.finds == finds, "the second one is in the tail"
 
 
@@ -382,6 +383,10 @@ async def test_only_the_sender_edits_and_deletes_and_only_in_time(platform: Plat
         assert (refused.code, "60 seconds" in refused.message) == ("forbidden", True)
         await ann.accepted(change_frame("d", young, edited=EDIT))
         await ann.accepted(change_frame("e", OLD, deleted=Deleted()))
+        platform.history.add(98, deleted=Deleted())
+        for target_id in (OLD, 98):  # deleted by the tail, and by the archive
+            refused = await ben.refused(change_frame("f", target_id, reacted=Reacted(emoji="🔥")))
+            assert (refused.code, refused.field) == ("not_found", "change.target_id")
 
 
 async def test_a_reply_needs_its_message(platform: Platform, gateway: Gateway) -> None:
