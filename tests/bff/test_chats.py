@@ -19,9 +19,8 @@ from rookery.v1.archive_pb2 import (
     ListChatsResponse,
     ListMessagesRequest,
     ListMessagesResponse,
-    ReactionTally,
 )
-from rookery.v1.session_pb2 import Message, Text
+from rookery.v1.session_pb2 import Change, Deleted, Edited, Event, Message, Reacted, Text
 from shared.archive import ArchiveClient
 from shared.contract.errors import Code, Refusal
 from shared.rpc import open_channel, serve_rpc
@@ -93,12 +92,22 @@ async def test_ids_and_times_are_strings_in_json(api: Api, token: str) -> None:
     }
 
 
-async def test_a_page_of_history_has_reactions_and_flags_further_messages(api: Api, token: str) -> None:
-    message = HistoryMessage(message=Message(message_id=5), reactions=[ReactionTally(emoji="👍", user_ids=[1, 2])])
+async def test_a_page_of_history_has_changes_and_flags_further_messages(api: Api, token: str) -> None:
+    reacted = Change(target_id=5, actor_id=1, reacted=Reacted(emoji="👍"))
+    changes = [reacted, Change(edited=Edited(text=Text(body="hi"))), Change(deleted=Deleted())]
+    message = HistoryMessage(
+        message=Message(message_id=5), changes=[Event(event_id=7, change=each) for each in changes]
+    )
     api.archive.response = ListMessagesResponse(messages=[message], has_older=True)
     reply = await api.call("GET", "/v1/chats/d-1-2/messages", token=token)
+    bodies = [
+        {"target_id": "5", "actor_id": "1", "reacted": {"emoji": "👍"}},
+        {"edited": {"text": {"body": "hi"}}},
+        {"deleted": {}},
+    ]
+    changes_in_json = [{"event_id": "7", "change": body} for body in bodies]
     assert reply.body == {
-        "messages": [{"message": {"message_id": "5"}, "reactions": [{"emoji": "👍", "user_ids": ["1", "2"]}]}],
+        "messages": [{"message": {"message_id": "5"}, "changes": changes_in_json}],
         "has_older": True,
         "has_newer": False,
     }

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rookery.v1.archive_pb2 import Chat, HistoryMessage
-from rookery.v1.session_pb2 import Change, Event, Message
+from rookery.v1.session_pb2 import Event, Message
 
 UNREAD_LIMIT = 100
 """Unread messages are counted up to this number: see archive.proto. Deleted messages do not count."""
@@ -92,14 +92,10 @@ class ChatStore(Protocol):
         ...
 
 
-def with_changes(messages: Sequence[Message], changes: Iterable[tuple[int, int, bytes]]) -> list[HistoryMessage]:
-    """The messages, each with its changes (target, event id, encoded change), in the order of event ids."""
-    events: dict[int, list[Event]] = {}
-    for target_id, event_id, change in changes:
-        events.setdefault(target_id, []).append(Event(event_id=event_id, change=Change.FromString(change)))
-    return [
-        HistoryMessage(
-            message=message, changes=sorted(events.get(message.message_id, ()), key=lambda event: event.event_id)
-        )
-        for message in messages
-    ]
+def with_changes(messages: Iterable[Message], changes: Iterable[tuple[int, int, bytes]]) -> list[HistoryMessage]:
+    """The messages, each with its changes (target, event id, encoded event), in the order of event ids."""
+    history = {message.message_id: HistoryMessage(message=message) for message in messages}
+    for target_id, _, event in sorted(changes):
+        if target := history.get(target_id):
+            target.changes.add().MergeFromString(event)
+    return [*history.values()]

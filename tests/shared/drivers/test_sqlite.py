@@ -86,6 +86,16 @@ def test_an_error_after_which_sqlite_rolls_back_by_itself_is_raised(tmp_path: Pa
         migrate(connection, [script])
 
 
+async def test_a_migration_may_be_a_function_which_runs_once(tmp_path: Path) -> None:
+    def increase(connection: sqlite3.Connection) -> None:
+        connection.execute("UPDATE items SET item = item + 1")
+
+    migrations = (*MIGRATIONS, "INSERT INTO items VALUES (1)", increase)
+    for _ in range(2):
+        async with open_database(tmp_path / "items.db", migrations) as database:
+            assert await database.read(everything) == [2]
+
+
 async def test_a_file_of_a_newer_release_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "items.db"
     async with open_database(path, (*MIGRATIONS, "CREATE TABLE more (x)")):

@@ -15,15 +15,15 @@ from shared.contract.changes import kind_of
 from shared.contract.ids import MAX_ID
 
 _ADD_TO_CHAT = """
-    INSERT INTO changes_by_chat (chat_id, bucket, event_id, target_id, change) VALUES (?, ?, ?, ?, ?)
+    INSERT INTO changes_by_chat (chat_id, bucket, event_id, target_id, event) VALUES (?, ?, ?, ?, ?)
     USING TIMESTAMP ?
 """
 _ADD_TO_TARGET = """
-    INSERT INTO changes_by_target (chat_id, bucket, target_id, event_id, change) VALUES (?, ?, ?, ?, ?)
+    INSERT INTO changes_by_target (chat_id, bucket, target_id, event_id, event) VALUES (?, ?, ?, ?, ?)
     USING TIMESTAMP ?
 """
 _SET_STATE = """
-    INSERT INTO state_by_chat (chat_id, bucket, target_id, kind, key, event_id, change) VALUES (?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO state_by_chat (chat_id, bucket, target_id, kind, key, event_id, event) VALUES (?, ?, ?, ?, ?, ?, ?)
     USING TIMESTAMP ?
 """
 _REMOVE_CHANGES = "DELETE FROM changes_by_target USING TIMESTAMP ? WHERE chat_id = ? AND bucket = ? AND target_id = ?"
@@ -50,7 +50,7 @@ def add_change(writes: Writes, statements: Mapping[str, Any], event: Event) -> N
     """Add the rows of a change of any kind but one with LAW_MAX."""
     event_id, change = event.event_id, event.change
     chat_id, target_id, kind = change.chat_id, change.target_id, kind_of(change)
-    content = change.SerializeToString()
+    content = event.SerializeToString()
     bucket, target = event_id >> BUCKET_BITS, (chat_id, target_id >> BUCKET_BITS, target_id)
     in_chat, in_target = ("bucket", chat_id, bucket), ("bucket", *target[:2])
     size = len(content)

@@ -39,12 +39,12 @@ _SENDERS = """
     WHERE chat_id = ? AND bucket = ? AND message_id > ? AND message_id <= ? ORDER BY message_id DESC LIMIT ?
 """
 _STATE = """
-    SELECT target_id, event_id, change FROM state_by_chat
+    SELECT target_id, event_id, event FROM state_by_chat
     WHERE chat_id = ? AND bucket = ? AND target_id >= ? AND target_id <= ? LIMIT ?
 """
-_CHANGE = "SELECT target_id, change FROM changes_by_chat WHERE chat_id = ? AND bucket = ? AND event_id = ?"
+_CHANGE = "SELECT target_id, event FROM changes_by_chat WHERE chat_id = ? AND bucket = ? AND event_id = ?"
 _CHANGE_OF_TARGET = """
-    SELECT change FROM changes_by_target WHERE chat_id = ? AND bucket = ? AND target_id = ? AND event_id = ?
+    SELECT event FROM changes_by_target WHERE chat_id = ? AND bucket = ? AND target_id = ? AND event_id = ?
 """
 HISTORY_STATEMENTS = (
     *(_BUCKETS, _BEFORE, _AFTER, _FROM_ON, _UP_TO, _SENDERS, _MESSAGE, _NEWEST),
@@ -114,14 +114,14 @@ class History:
         for message in _decoded(messages):
             return Event(event_id=event_id, message=message)
         for target_id, content in changes:
-            change = Change(chat_id=chat_id, target_id=target_id, actor_id=author_id, client_change_id=client_id)
             if content := content or await self._change_of_target(chat_id, target_id, event_id):
-                change = Change.FromString(content)
+                return Event.FromString(content)
+            change = Change(chat_id=chat_id, target_id=target_id, actor_id=author_id, client_change_id=client_id)
             return Event(event_id=event_id, change=change)
         return None
 
     async def _change_of_target(self, chat_id: str, target_id: int, event_id: int) -> bytes:
-        """The encoded change; nothing if its target is deleted."""
+        """The encoded event of a change; nothing if the target is deleted."""
         key = chat_id, bucket_of(target_id), target_id, event_id
         rows: list[Row] = await self._session.execute(self._statements[_CHANGE_OF_TARGET], key)
         return rows[0][0] if rows else b""

@@ -53,24 +53,24 @@ CHATS_SCHEMA = (
 CHANGES_SCHEMA = (
     # The row of a message has its client id beside the message, so that it stays when a deletion empties the message.
     "ALTER TABLE messages_by_chat ADD IF NOT EXISTS client_message_id text",
-    # The log of changes. A change that no deletion may remove is here, and others are in changes_by_target.
+    # The log of changes. The event is here if no deletion may remove it; else it is in changes_by_target.
     """
     CREATE TABLE IF NOT EXISTS changes_by_chat (
-        chat_id text, bucket int, event_id bigint, target_id bigint, change blob,
+        chat_id text, bucket int, event_id bigint, target_id bigint, event blob,
         PRIMARY KEY ((chat_id, bucket), event_id)
     )
     """,
     # Of one target, so that a deletion removes all of them by one range, whether they are recorded before or after it.
     """
     CREATE TABLE IF NOT EXISTS changes_by_target (
-        chat_id text, bucket int, target_id bigint, event_id bigint, change blob,
+        chat_id text, bucket int, target_id bigint, event_id bigint, event blob,
         PRIMARY KEY ((chat_id, bucket), target_id, event_id)
     )
     """,
     # The changes that are current, by their keys. The bucket is that of the target.
     """
     CREATE TABLE IF NOT EXISTS state_by_chat (
-        chat_id text, bucket int, target_id bigint, kind int, key text, event_id bigint, change blob,
+        chat_id text, bucket int, target_id bigint, kind int, key text, event_id bigint, event blob,
         PRIMARY KEY ((chat_id, bucket), target_id, kind, key)
     )
     """,

@@ -13,37 +13,39 @@ from shared.contract.chats import direct_members
 from shared.contract.ids import time_of
 
 _ROWS_PER_STATEMENT = 32
-"""Messages in one statement: a statement releases Python's global lock once, not once per message."""
+"""Messages or changes in one statement: a statement releases Python's global lock once, not once per message."""
 
 _CHANGE_CHAT = """
     INSERT INTO chats (chat_id, changed_ms) VALUES (?, ?)
     ON CONFLICT (chat_id) DO UPDATE SET changed_ms = max(changed_ms, excluded.changed_ms)
     RETURNING chat, listed
 """
-_ADD_EVENTS = "INSERT INTO events (event_id, chat, author_id, client_id, content, target_id) VALUES "
+_ADD_EVENTS = "INSERT OR IGNORE INTO events (event_id, chat, author_id, client_id, content, target_id) VALUES "
 # A row without author waits for its message, of which the deletion is recorded already.
-_UNLESS_KNOWN = """
-    ON CONFLICT (event_id) DO UPDATE SET
-        chat = excluded.chat, author_id = excluded.author_id, client_id = excluded.client_id,
-        content = CASE WHEN chat = excluded.chat THEN content ELSE excluded.content END
-    WHERE author_id = 0 AND NOT EXISTS (
-        SELECT 1 FROM events AS sent WHERE sent.chat = excluded.chat AND sent.author_id = excluded.author_id
-        AND sent.client_id = excluded.client_id AND sent.client_id <> ''
-    )
-    ON CONFLICT DO NOTHING
+_FILL_AWAITED = """
+    UPDATE OR IGNORE events SET
+        author_id = ?, client_id = ?, content = CASE WHEN chat = ? THEN content ELSE ? END, chat = ?
+    WHERE event_id = ? AND author_id = 0
 """
-_ADD_CHANGE = _ADD_EVENTS + "(?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
-_IS_DELETED = "SELECT 1 FROM state WHERE chat = ? AND target_id = ? AND kind = ?"
-_SET_STATE = """
-    INSERT INTO state VALUES (?, ?, ?, ?, ?, ?)
-    ON CONFLICT DO UPDATE SET event_id = excluded.event_id, change = excluded.change
+# A change of a deleted message has no content from the beginning.
+_CHANGE_ROW = """
+    (?, ?, ?, ?, CASE WHEN EXISTS (SELECT 1 FROM state WHERE target_id = ? AND chat = ? AND kind = ?)
+    THEN x'' ELSE ? END, ?)
 """
-_IF_NEWER = " WHERE excluded.event_id > event_id"
-_IF_OLDER = " WHERE excluded.event_id < event_id"
-_REMOVE_STATE = "DELETE FROM state WHERE chat = ? AND target_id = ?"
+_RETURN_ADDED = " RETURNING event_id, length(content) > 0"
+_SET_STATE = "INSERT INTO state VALUES "
+_IF_NEWER = """
+    ON CONFLICT DO UPDATE SET event_id = excluded.event_id, event = excluded.event WHERE excluded.event_id > event_id
+"""
+_IF_OLDER = """
+    ON CONFLICT DO UPDATE SET event_id = excluded.event_id, event = excluded.event WHERE excluded.event_id < event_id
+"""
+_IS_DELETED = "SELECT 1 FROM state WHERE target_id = ? AND chat = ? AND kind = ?"
+_ADD_DELETION = _ADD_EVENTS + "(?, ?, ?, ?, ?, ?)"
+_REMOVE_STATE = "DELETE FROM state WHERE target_id = ? AND chat = ?"
 _REMOVE_CHANGES = "UPDATE events SET content = x'' WHERE target_id = ? AND chat = ? AND event_id <> ?"
 _REMOVE_MESSAGE = "UPDATE events SET content = x'' WHERE event_id = ? AND chat = ? AND target_id IS NULL"
-_AWAIT_MESSAGE = _ADD_EVENTS + "(?, ?, 0, '', x'', NULL) ON CONFLICT DO NOTHING"
+_AWAIT_MESSAGE = _ADD_EVENTS + "(?, ?, 0, '', x'', NULL)"
 _RAISE_MARKS = """
     INSERT INTO marks VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET
     delivered_up_to = max(delivered_up_to, excluded.delivered_up_to),
@@ -56,26 +58,28 @@ def record(connection: sqlite3.Connection, events: Iterable[Event]) -> None:
     changed: dict[str, int] = {}  # by chat_id, the newest event's id
     messages: list[Message] = []
     changes: list[Event] = []
+    deletions: list[Event] = []
     marks: list[Change] = []
-    sends: set[tuple[str, int, str]] = set()  # of the changes, which are written after the messages
+    sends: set[tuple[str, int, str]] = set()  # of changes: messages are written before them
     for event in events:
         event_id = event.event_id
         content: Message | Change
         match event.WhichOneof("event"):
             case "message":
                 content = event.message
-                if (content.chat_id, content.sender_id, content.client_message_id) not in sends:
+                if not sends or (content.chat_id, content.sender_id, content.client_message_id) not in sends:
                     messages.append(content)
             case "change":
                 content = event.change
                 kind = kind_of(content)
                 check_change(kind, content)
+                send = content.chat_id, content.actor_id, content.client_change_id
                 if kind is MARKS:
                     marks.append(content)
-                else:
-                    changes.append(event)
+                elif send not in sends:
+                    (deletions if kind is DELETION else changes).append(event)
                     if content.client_change_id:
-                        sends.add((content.chat_id, content.actor_id, content.client_change_id))
+                        sends.add(send)
             case _:  # not stored
                 continue
         if event_id < 1:
@@ -84,8 +88,10 @@ def record(connection: sqlite3.Connection, events: Iterable[Event]) -> None:
         changed[chat_id] = max(changed.get(chat_id, 0), event_id)
     chats = _change_chats(connection, changed, listed={message.chat_id for message in messages})
     _add_messages(connection, chats, messages)
-    for event in changes:
-        _add_change(connection, chats[event.change.chat_id], event)
+    for start in range(0, len(changes), _ROWS_PER_STATEMENT):
+        _add_changes(connection, chats, changes[start : start + _ROWS_PER_STATEMENT])
+    for event in deletions:  # last, so that they remove the content of all others
+        _add_deletion(connection, chats[event.change.chat_id], event)
     _raise_marks(connection, chats, marks)
 
 
@@ -121,30 +127,58 @@ def _add_messages(connection: sqlite3.Connection, chats: Mapping[str, int], mess
                 message.SerializeToString(),
             )
         rows = ", ".join(["(?, ?, ?, ?, ?, NULL)"] * len(some))
-        connection.execute(_ADD_EVENTS + rows + _UNLESS_KNOWN, values)
+        if connection.execute(_ADD_EVENTS + rows, values).rowcount < len(some):
+            for message in some:
+                _fill_awaited(connection, chats[message.chat_id], message)
 
 
-def _add_change(connection: sqlite3.Connection, chat: int, event: Event) -> None:
-    """Add the change to the log, and apply it to the state. One that is in the log already has been applied."""
-    event_id, change = event.event_id, event.change
-    kind, target_id = kind_of(change), change.target_id
-    is_deleted = connection.execute(_IS_DELETED, (chat, target_id, DELETION.number)).fetchone()
-    content = b"" if is_deleted and kind is not DELETION else change.SerializeToString()
+def _fill_awaited(connection: sqlite3.Connection, chat: int, message: Message) -> None:
+    """Make a stub of a message of which the deletion is recorded already. Other messages stay as they are."""
+    content = chat, message.SerializeToString(), chat
+    values = message.sender_id, message.client_message_id, *content, message.message_id
+    connection.execute(_FILL_AWAITED, values)
+
+
+def _add_changes(connection: sqlite3.Connection, chats: Mapping[str, int], events: Sequence[Event]) -> None:
+    """Add changes to the log, and to the state where each is the newest of its key. Those that are in the log already
+    have been applied."""
+    values: list[int | str | bytes] = []
+    contents: dict[int, bytes] = {}
+    for event in events:
+        change, content = event.change, event.SerializeToString()
+        chat, target_id = chats[change.chat_id], change.target_id
+        values += (event.event_id, chat, change.actor_id, change.client_change_id)
+        values += (target_id, chat, DELETION.number, content, target_id)
+        contents[event.event_id] = content
+    query = _ADD_EVENTS + ", ".join([_CHANGE_ROW] * len(events)) + _RETURN_ADDED
+    added = dict(connection.execute(query, values).fetchall())
+    rows: list[int | str | bytes] = []
+    for event in events:
+        change, kind = event.change, kind_of(event.change)
+        if kind is not None and added.get(event.event_id):
+            rows += (change.target_id, chats[change.chat_id], kind.number, key_text(kind, change))
+            rows += (event.event_id, contents[event.event_id])
+    if rows:
+        query = _SET_STATE + ", ".join(["(?, ?, ?, ?, ?, ?)"] * (len(rows) // 6)) + _IF_NEWER
+        connection.execute(query, rows)
+
+
+def _add_deletion(connection: sqlite3.Connection, chat: int, event: Event) -> None:
+    """Add a deletion to the log, and to the state where it is the oldest of its target."""
+    event_id, change, content = event.event_id, event.change, event.SerializeToString()
+    target_id = change.target_id
     row = event_id, chat, change.actor_id, change.client_change_id, content, target_id
-    if not connection.execute(_ADD_CHANGE, row).rowcount or kind is None or not content:
+    if not connection.execute(_ADD_DELETION, row).rowcount:
         return
-    current = chat, target_id, kind.number, key_text(kind, change), event_id, content
-    if kind is not DELETION:
-        connection.execute(_SET_STATE + _IF_NEWER, current)
-        return
-    if not is_deleted:
+    if not connection.execute(_IS_DELETED, (target_id, chat, DELETION.number)).fetchone():
         _remove_contents(connection, chat, target_id, event_id)
-    connection.execute(_SET_STATE + _IF_OLDER, current)
+    state = target_id, chat, DELETION.number, key_text(DELETION, change), event_id, content
+    connection.execute(_SET_STATE + "(?, ?, ?, ?, ?, ?)" + _IF_OLDER, state)
 
 
 def _remove_contents(connection: sqlite3.Connection, chat: int, target_id: int, deletion_id: int) -> None:
     """Remove the content of a message, its state, and the content of its changes."""
-    connection.execute(_REMOVE_STATE, (chat, target_id))
+    connection.execute(_REMOVE_STATE, (target_id, chat))
     connection.execute(_REMOVE_CHANGES, (target_id, chat, deletion_id))
     if not connection.execute(_REMOVE_MESSAGE, (target_id, chat)).rowcount:
         connection.execute(_AWAIT_MESSAGE, (target_id, chat))

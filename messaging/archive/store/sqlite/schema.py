@@ -3,7 +3,7 @@
 import sqlite3
 
 from messaging.archive.store.laws import key_text
-from rookery.v1.session_pb2 import Change, Reacted
+from rookery.v1.session_pb2 import Change, Event, Reacted
 from shared.contract.changes import KINDS
 
 _CHATS = """
@@ -45,8 +45,9 @@ _CHATS = """
     CREATE TABLE recorded (partition INTEGER PRIMARY KEY, offset INTEGER NOT NULL)
 """
 
-# `events` has the messages and the changes, since their client ids are in one name space. Its content is empty once it
-# is deleted. A row without author is that of a message of which only the deletion is recorded.
+# `events` has the messages and the changes, since their client ids are in one name space. The content is a Message, the
+# Event of a change, or empty once it is deleted. A row without author is that of a message of which only the deletion
+# is recorded.
 _CHANGES = """
     ALTER TABLE messages RENAME TO events;
     ALTER TABLE events RENAME COLUMN message_id TO event_id;
@@ -61,13 +62,13 @@ _CHANGES = """
     CREATE INDEX changes_by_target ON events (target_id) WHERE target_id IS NOT NULL;
     CREATE UNIQUE INDEX events_by_send ON events (chat, author_id, client_id) WHERE client_id <> '';
     CREATE TABLE state ( -- the changes that are current, by their keys
+        target_id INTEGER NOT NULL, -- rising, so that the changes of recent messages of all chats share the last pages
         chat INTEGER NOT NULL,
-        target_id INTEGER NOT NULL,
         kind INTEGER NOT NULL,
         key TEXT NOT NULL,
         event_id INTEGER NOT NULL,
-        change BLOB NOT NULL,
-        PRIMARY KEY (chat, target_id, kind, key)
+        event BLOB NOT NULL,
+        PRIMARY KEY (target_id, chat, kind, key)
     ) WITHOUT ROWID;
     ALTER TABLE receipts RENAME TO marks
 """
@@ -82,10 +83,10 @@ def _convert_reactions(connection: sqlite3.Connection) -> None:
     for chat, chat_id, message_id, emoji, user_id, event_id in rows:
         reacted = Reacted(emoji=emoji, set=True)
         change = Change(chat_id=chat_id, target_id=message_id, actor_id=user_id, reacted=reacted)
-        content = change.SerializeToString()
+        content = Event(event_id=event_id, change=change).SerializeToString()
         event = event_id, chat, user_id, "", content, message_id
         connection.execute("INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?, ?)", event)
-        current = chat, message_id, kind.number, key_text(kind, change), event_id, content
+        current = message_id, chat, kind.number, key_text(kind, change), event_id, content
         connection.execute("INSERT INTO state VALUES (?, ?, ?, ?, ?, ?)", current)
 
 

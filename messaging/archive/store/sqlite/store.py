@@ -56,7 +56,7 @@ _SENT = """
     SELECT event_id, author_id, client_id, content, target_id FROM events
     WHERE chat = ? AND author_id = ? AND client_id = ? AND client_id <> ''
 """
-_STATE = "SELECT target_id, event_id, change FROM state WHERE chat = ? AND target_id BETWEEN ? AND ? LIMIT ?"
+_STATE = "SELECT target_id, event_id, event FROM state WHERE chat = ? AND target_id IN ({}) LIMIT ?"
 
 
 class SqliteChats:
@@ -187,7 +187,7 @@ def _event(chat_id: str, event_id: int, author_id: int, client_id: str, content:
     if target_id is None:
         return Event(event_id=event_id, message=_message(chat_id, event_id, author_id, client_id, content))
     if content:
-        return Event(event_id=event_id, change=Change.FromString(content))
+        return Event.FromString(content)
     change = Change(chat_id=chat_id, target_id=target_id, actor_id=author_id, client_change_id=client_id)
     return Event(event_id=event_id, change=change)
 
@@ -196,5 +196,6 @@ def _with_changes(connection: sqlite3.Connection, chat: int, messages: Sequence[
     """The messages, oldest first, with their states."""
     if not messages:
         return []
-    span = messages[0].message_id, messages[-1].message_id
-    return with_changes(messages, connection.execute(_STATE, (chat, *span, MAX_PAGE_CHANGES)))
+    query = _STATE.format(", ".join("?" * len(messages)))
+    targets = [message.message_id for message in messages]
+    return with_changes(messages, connection.execute(query, (chat, *targets, MAX_PAGE_CHANGES)))

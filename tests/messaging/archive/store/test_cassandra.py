@@ -59,13 +59,14 @@ async def session(cassandra_settings: CassandraSettings) -> AsyncIterator[Cassan
 # ---- requests
 
 
-async def test_a_message_alone_takes_a_read_and_a_write(session: CassandraSession) -> None:
+async def test_a_message_or_a_change_alone_takes_a_read_and_a_write(session: CassandraSession) -> None:
     talk = Conversation()
+    message = talk.message()
     scripted = Scripted(session)
     async with open_cassandra_chats(scripted) as chats:  # type: ignore[arg-type]
-        await chats.record([talk.message()], {})
-        await chats.record([talk.message()], {})
-    assert scripted.requests == [1, 1] * 2
+        for event in (message, talk.message(), talk.reaction(message.event_id), talk.edit(message.event_id)):
+            await chats.record([event], {})
+    assert scripted.requests == [1, 1] * 4
 
 
 async def test_a_busy_batch_takes_a_quarter_of_a_request_for_a_message(session: CassandraSession) -> None:
