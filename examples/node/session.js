@@ -271,7 +271,7 @@ export class Session {
   // ---- HTTP requests in the background
 
   async #readHistory(sinceMs) {
-    for await (const { message, changes } of this.api.history(this.chatId, sinceMs)) {
+    for await (const { message, changes = [] } of this.api.history(this.chatId, sinceMs)) {
       this.#hear(message); // as it was sent
       for (const event of changes) this.#hearChange(event);
     }

@@ -290,7 +290,7 @@ class Session:
         async for item in self.api.history(self.chat_id, since_ms):
             message = item["message"]  # as it was sent; its changes follow
             self.hear(int(message["sender_id"]), message["client_message_id"], text_of(message))
-            for event in item["changes"]:
+            for event in item.get("changes", []):
                 change = event["change"]
                 if "edited" in change:
                     ids = int(event["event_id"]), int(change["target_id"]), int(change["actor_id"])

@@ -99,7 +99,7 @@ async def see_recorded(rookery: Rookery, sender: Person, reader: Person, text: s
         sent = await session.send_text(reader.user_id, text)
 
     def is_recorded(items: Sequence[HistoryMessage]) -> bool:
-        return [item.message.message_id for item in items][count - 1 :] == [sent.message_id]
+        return [item.message.message_id for item in items][count - 1 :] == [sent.event_id]
 
     await read_history(rookery.url, reader, sent.chat_id, until=is_recorded)
 

@@ -250,7 +250,7 @@ async def test_a_session_stays_however_silent_it_is(
         (ada, ada_session), (grace, grace_session) = sessions
         sent = await ada_session.send_text(grace.user_id, "still there?")
         (received,) = await grace_session.receive_messages(1)
-        assert received.message_id == sent.message_id
+        assert received.message_id == sent.event_id
         await grace_session.send_text(ada.user_id, "yes")
         await ada_session.receive_messages(1)
 
@@ -276,4 +276,4 @@ async def test_clients_of_a_gateway_that_is_stopped_go_on_at_the_other(
         await until_up(haproxy, leaving.name, [])
         await until_up(haproxy, f"{leaving.name}-grpc", [])
     history = await read_history(cluster.bffs[0].url, other, before.chat_id, until=lambda items: len(items) == 2)
-    assert [item.message.message_id for item in history] == [before.message_id, after.message_id]
+    assert [item.message.message_id for item in history] == [before.event_id, after.event_id]

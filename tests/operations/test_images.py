@@ -138,7 +138,7 @@ async def test_people_chat_on_it_and_their_messages_outlive_a_restart(platform: 
             assert await trio.to_thread.run_sync(platform.terminate) == 0  # in time, with two sessions open
     await trio.to_thread.run_sync(platform.start)
     history = await read_history(platform.url, grace, sent.chat_id, until=lambda messages: len(messages) == 2)
-    assert [item.message.message_id for item in history] == [sent.message_id, answer.message_id]
+    assert [item.message.message_id for item in history] == [sent.event_id, answer.event_id]
 
 
 def test_it_runs_without_privileges_and_changes_its_data_alone(platform: Containerised, image: Image) -> None:
@@ -169,7 +169,7 @@ async def test_each_role_serves_in_it(image: Image, tmp_path: Path, engines: Eng
             grace = await sign_up(url, "grace")
             sent = await ada.send(grace.user_id, "hello")
         history = await read_history(url, grace, sent.chat_id)
-        assert [item.message.message_id for item in history] == [sent.message_id]
+        assert [item.message.message_id for item in history] == [sent.event_id]
         for process in reversed(cluster.processes):
             assert await trio.to_thread.run_sync(process.terminate) == 0
     finally:

@@ -84,7 +84,7 @@ def trace_of(jaeger: Jaeger, accepted: pb.Accepted) -> Trace:
     """Return the trace of a message, once it is complete."""
 
     def find(jaeger: Jaeger) -> Trace | None:
-        for trace in jaeger.traces("session send", rookery__message_id=str(accepted.event_id)):
+        for trace in jaeger.traces("session send", rookery__event_id=str(accepted.event_id)):
             if trace.is_whole and len(trace.named("session deliver")) == DELIVERIES and _writes(trace):
                 return trace
         return None

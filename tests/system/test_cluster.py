@@ -92,10 +92,10 @@ async def test_users_of_two_gateways_chat_and_each_bff_has_their_history(
     ):
         sent = await ada_session.send_text(grace.user_id, "from ada")
         (received,) = await grace_session.receive_messages(1)
-        assert (received.message_id, received.text.body) == (sent.message_id, "from ada")
+        assert (received.message_id, received.text.body) == (sent.event_id, "from ada")
         answer = await grace_session.send_text(sent.chat_id, "from grace")
         (received,) = await ada_session.receive_messages(1)
-        assert (received.message_id, received.text.body) == (answer.message_id, "from grace")
+        assert (received.message_id, received.text.body) == (answer.event_id, "from grace")
     for bff in cluster.bffs:
         for reader in (ada, grace):
             history = await read_history(bff.url, reader, sent.chat_id, until=lambda messages: len(messages) == 2)

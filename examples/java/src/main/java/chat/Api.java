@@ -1,5 +1,6 @@
 package chat;
 
+import com.google.gson.JsonArray;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonParseException;
@@ -95,7 +96,8 @@ final class Api {
 
     private static Message message(JsonObject item) {
         Edit edit = null;
-        for (JsonElement event : item.getAsJsonArray("changes")) {
+        JsonArray changes = item.has("changes") ? item.getAsJsonArray("changes") : new JsonArray();
+        for (JsonElement event : changes) {
             JsonObject change = event.getAsJsonObject().getAsJsonObject("change");
             if (change.has("edited")) { // or another kind of change
                 long eventId = event.getAsJsonObject().get("event_id").getAsLong();
