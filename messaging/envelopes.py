@@ -1,4 +1,4 @@
-"""Fans events out into records, one in each partition that has a recipient; and decodes records."""
+"""Fans events out into records, one in each partition that has a recipient; decodes records, and names their kinds."""
 
 from collections.abc import Iterable
 
@@ -77,3 +77,9 @@ def upgrade(event: Event) -> None:
         case _:
             return
     event.CopyFrom(Event(event_id=event.event_id, change=change))
+
+
+def kind_name(event: Event) -> str:
+    """The name of an event's kind for people: `message`, `typing`, or that of a change, such as `edited`."""
+    name = event.WhichOneof("event") or ""
+    return (event.change.WhichOneof("body") if name == "change" else None) or name

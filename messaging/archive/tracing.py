@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from opentelemetry.trace import Span, SpanKind
 
+from messaging.envelopes import kind_name
 from rookery.v1.session_pb2 import Event
 from shared.backplane import Destination, StoredRecord
 from shared.backplane.tracing import consumed
@@ -24,7 +25,7 @@ def recording(destination: Destination, group: str, events: Recordable) -> Itera
             attributes = consumed(destination, group, record) | {
                 "messaging.batch.message_count": len(events),
                 "messaging.message.id": str(event.event_id),
-                "rookery.event": event.WhichOneof("event") or "",
+                "rookery.event": kind_name(event),
             }
             spans[record] = traces.begin(f"record {destination.name}", SpanKind.CONSUMER, attributes, below=context)
     outcome: BaseException | None = None

@@ -57,11 +57,11 @@ GAP_MARGIN_MS = 10_000
 """A Gap begins so much earlier: an event's time is that of its id, which may be some seconds before its record's."""
 
 MAX_REFUSED_SENDS = 1_000
-"""Refused sends remembered while none of them is sent again; one more ends the session."""
+"""Refused messages and changes remembered while none of them is sent again; one more ends the session."""
 
 REFUSED_SENDS_SECONDS = 40.0
-"""How long a refused send that is not sent again holds back later ones, from the last frame before its refusal. By then
-the client has read the refusal, or its connection has failed the heartbeat."""
+"""How long a refused message or change that is not sent again holds back later ones, from the last frame before its
+refusal. By then the client has read the refusal, or its connection has failed the heartbeat."""
 
 RESEND_SECONDS = 60.0
 """Seconds from the connection on, within which a client repeats the unanswered sends of its previous session."""
@@ -105,7 +105,7 @@ class Command(msgspec.Struct, eq=False):
 
 
 class _RefusedSend(msgspec.Struct):
-    """A send that was refused and may be repeated."""
+    """A message or a change that was refused and may be repeated."""
 
     frame: int
     """The number of the first of its frames that was refused."""
@@ -284,11 +284,11 @@ class Session:
         self._put(ServerFrame(accepted=accepted))
 
     def may_send(self, client_id: str, now: float) -> bool:
-        """Whether a message may be published now: not while an earlier one of this session is refused and may be sent
-        again, because the client may have sent this one before it read the refusal.
+        """Whether a message or a change may be published now: not while an earlier one of this session is refused and
+        may be sent again, because the client may have sent this one before it read the refusal.
 
-        A client that sends a refused message again has read that refusal, and all earlier ones. It may not have read
-        a later refusal of a message that it sent before this one.
+        A client that sends a refused one again has read that refusal, and all earlier ones. It may not have read a
+        later refusal of one that it sent before this one.
         """
         refused = self._refused_sends
         if not refused:
@@ -307,7 +307,7 @@ class Session:
         return not any(each.number for each in refused.values())
 
     def may_repeat(self, now: float) -> bool:
-        """Whether a Send of a client that does not tell may repeat one of an earlier session, from before the tail."""
+        """Whether a frame of a client that does not tell may repeat one of an earlier session, from before the tail."""
         return not self.is_resumed and now - self._opened < RESEND_SECONDS
 
     def refuse(self, refusal: Refusal, frame: int, client_id: str = "") -> None:
@@ -331,7 +331,11 @@ class Session:
             send = self._refused_sends.setdefault(client_id, _RefusedSend(frame, 0, 0.0))
             send.number, send.at = self._refusals, self._allowed_at
             if len(self._refused_sends) > MAX_REFUSED_SENDS:
-                self.end(Refusal(Code.RATE_LIMITED, f"{MAX_REFUSED_SENDS} messages were refused, and not sent again."))
+                self.end(
+                    Refusal(
+                        Code.RATE_LIMITED, f"{MAX_REFUSED_SENDS} messages or changes were refused, and not sent again."
+                    )
+                )
         elif client_id:
             self._refused_sends.pop(client_id, None)
 

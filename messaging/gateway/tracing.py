@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from opentelemetry.trace import Span, SpanKind
 
+from messaging.envelopes import kind_name
 from messaging.gateway.session import Command, Session, State
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Accepted, Authenticate, Renew
@@ -66,7 +67,7 @@ def begin_delivery(destination: Destination, group: str, record: StoredRecord, e
         return None
     attributes = consumed(destination, group, record) | {
         "messaging.message.id": str(envelope.event.event_id),
-        "rookery.event": envelope.event.WhichOneof("event") or "",
+        "rookery.event": kind_name(envelope.event),
         "rookery.recipients": len(envelope.recipient_ids),
     }
     return traces.begin(f"deliver {destination.name}", SpanKind.CONSUMER, attributes, below=context)

@@ -7,8 +7,6 @@ from shared.contract.ids import MAX_ID
 MAX_CLIENT_ID = 64
 """Bytes of the id that a client chooses for a message or a change."""
 
-MAX_CLIENT_MESSAGE_ID = MAX_CLIENT_ID
-
 _DIRECT = re.compile(r"d-([1-9][0-9]{0,18})-([1-9][0-9]{0,18})")
 
 

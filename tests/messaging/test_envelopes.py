@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from messaging.envelopes import decode, fan_out, fan_out_signal
+from messaging.envelopes import decode, fan_out, fan_out_signal, kind_name
 from rookery.v1.backplane_pb2 import Envelope
 from rookery.v1.session_pb2 import Change, Event, Marked, Reacted
 from shared.backplane import Record
@@ -54,9 +54,12 @@ FORMER_RECEIPT = bytes.fromhex("0a1108082a0d0a05642d312d321002180620051a0101")
     ],
 )
 def test_a_record_of_a_former_release_has_a_change(value: bytes, event_id: int, change: Change) -> None:
-    assert decode(value).event == Event(event_id=event_id, change=change)
+    event = decode(value).event
+    assert event == Event(event_id=event_id, change=change)
+    assert kind_name(event) == change.WhichOneof("body")
 
 
 def test_an_event_that_only_a_newer_release_knows_stays_as_it_is() -> None:
     event = Event.FromString(b"\x08\x05\xba\x3e\x02hi")
     assert decode(Envelope(event=event).SerializeToString()).event == event
+    assert [kind_name(each) for each in (event, Event(change=Change()), Event(typing={}))] == ["", "change", "typing"]
