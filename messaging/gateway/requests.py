@@ -8,9 +8,9 @@ from messaging.gateway.sent import change_hash, message_hash
 from messaging.kinds import KINDS
 from messaging.kinds.checks import bad_id, check_text, too_long
 from messaging.kinds.kind import Kind
+from rookery.v1.kinds_pb2 import LAW_MAX
 from rookery.v1.session_pb2 import Authenticate, Change, ClientFrame, Event, Message, Ping, Send, Text, Typing
 from shared.configuration import LiveConfiguration
-from shared.contract.changes import LAW_MAX
 from shared.contract.chats import MAX_CLIENT_ID, direct_chat_id, direct_members
 from shared.contract.errors import Code, Refusal
 from shared.contract.ids import MAX_ID

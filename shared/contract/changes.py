@@ -5,7 +5,7 @@ repetitions.
 """
 
 from collections.abc import Iterable, MutableMapping
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -43,12 +43,13 @@ def _value(change: Change, path: str) -> int | str:
     value: Any = change
     for name in path.split("."):
         value = getattr(value, name)
-    return value
+    return cast(int | str, value)
 
 
 def _kinds() -> Iterable[Kind]:
+    extension: Any = kinds_pb2.kind  # its generated type is that of no extension
     for field in Change.DESCRIPTOR.oneofs_by_name["body"].fields:
-        kind = field.GetOptions().Extensions[kinds_pb2.kind]
+        kind: kinds_pb2.Kind = field.GetOptions().Extensions[extension]
         yield Kind(field.name, field.number, kind.law, tuple(kind.key), kind.is_private)
 
 
