@@ -1,5 +1,6 @@
 """Checks clients' frames, sans I/O: a frame becomes a request, or a Refusal that names the field and the limit."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import msgspec
@@ -65,7 +66,8 @@ class ChangeRequest(msgspec.Struct, frozen=True):
     client_id: str
     """Empty if it may be repeated."""
     chat_id: str
-    members: tuple[int, int]
+    members: Sequence[int]
+    """The members that receive it: only the user, if its kind is private."""
     kind: Kind
     change: Change
     """Complete, with its actor."""
@@ -138,7 +140,7 @@ def _check_send(frame: ClientFrame, user_id: int, configuration: LiveConfigurati
     client_id = send.client_message_id
     if not 0 < len(client_id.encode()) <= MAX_CLIENT_ID:
         return _bad_client_id(SendRequest.client_id_field)
-    chat = _check_target(send, user_id)
+    chat = _check_to(send, user_id)
     if isinstance(chat, Refusal):
         return chat
     if send.WhichOneof("content") != "text":
@@ -173,11 +175,12 @@ def _check_change(frame: ClientFrame, user_id: int, configuration: LiveConfigura
         return Refusal(Code.INVALID, "`target_id` must be 0 for a change of the chat.", "change.target_id")
     if refusal := kind.check(change, configuration):
         return refusal
+    members = (user_id,) if kind.contract.is_private else chat[1]
     first_sent_ms_ago = frame.first_sent_ms_ago if frame.HasField("first_sent_ms_ago") else None
-    return ChangeRequest(client_id, *chat, kind, change, first_sent_ms_ago)
+    return ChangeRequest(client_id, change.chat_id, members, kind, change, first_sent_ms_ago)
 
 
-def _check_target(send: Send, user_id: int) -> tuple[str, tuple[int, int]] | Refusal:
+def _check_to(send: Send, user_id: int) -> tuple[str, tuple[int, int]] | Refusal:
     match send.WhichOneof("to"):
         case "chat_id":
             return _check_chat(send.chat_id, "send.chat_id", user_id)

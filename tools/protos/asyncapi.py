@@ -53,7 +53,7 @@ RETRIED = ("send", "change")
 
 REPLIES = {
     "authenticate": ("welcome", "moved", "reconnect", "goodbye"),
-    "renew": ("accepted", "goodbye"),
+    "renew": ("accepted", "refused"),
     "send": ("accepted", "refused"),
     "change": ("accepted", "refused"),
     "typing": ("accepted", "refused"),
@@ -201,7 +201,7 @@ def _operations(kinds: dict[str, list[F]]) -> Iterator[tuple[str, Json]]:
                 "messages": _on_channel(CLIENT, [field.name]),
                 "reply": {
                     "channel": {"$ref": "#/channels/session"},
-                    "messages": _on_channel(SERVER, REPLIES.get(field.name, ("refused",))),
+                    "messages": _on_channel(SERVER, REPLIES[field.name]),
                 },
             },
         )

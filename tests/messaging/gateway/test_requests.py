@@ -1,6 +1,7 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from messaging.gateway.requests import (
     ChangeRequest,
@@ -113,6 +114,15 @@ def test_markup_and_sql_are_text_like_any_other() -> None:
     request = check(send(text=Text(body=body)), USER, LIMITS)
     assert isinstance(request, SendRequest)
     assert request.text.body == body
+
+
+def test_a_private_change_is_for_its_actor_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    public = KINDS["deleted"]
+    monkeypatch.setitem(KINDS, "deleted", replace(public, contract=replace(public.contract, is_private=True)))
+    for frame, members in ((change(deleted=Deleted()), (USER,)), (change(reacted=THUMB), (USER, OTHER))):
+        request = check(frame, USER, LIMITS)
+        assert isinstance(request, ChangeRequest)
+        assert request.members == members
 
 
 def test_changes_and_typing() -> None:
