@@ -8,10 +8,10 @@ import { KINDS } from "./kinds.js";
 /** @import {Change} from "./wire.js" */
 
 /** A change as the event that made it. @typedef {{event_id: string, change: Change}} ChangeEvent */
-/** The current changes of one target, by key. @typedef {Readonly<Record<string, ChangeEvent>>} State */
+/** The current changes of one target, by key. @typedef {ReadonlyMap<string, ChangeEvent>} State */
 
 /** @type {State} */
-export const UNCHANGED = Object.freeze({});
+export const UNCHANGED = new Map();
 
 /** The name of the change's kind; undefined if only a newer version knows it. @param {Change} change */
 const kindOf = (change) => Object.keys(KINDS).find((name) => name in change);
@@ -32,51 +32,58 @@ function valueAt(value, path) {
 export const newestOf = (state, kind) => inOrder(state).findLast(({ change }) => kind in change);
 
 /** The changes of a state in order of their event ids. @param {State} state */
-export const inOrder = (state) => Object.values(state).sort((a, b) => compareIds(a.event_id, b.event_id));
+export const inOrder = (state) => [...state.values()].sort((a, b) => compareIds(a.event_id, b.event_id));
 
 /**
  * The state after further changes; the same object if nothing changes.
  * @param {State} state
  * @param {Iterable<ChangeEvent>} events
- */
-export function fold(state, events) {
-  for (const event of events) state = apply(state, event);
-  return state;
-}
-
-/**
- * The state after a change; the same object if nothing changes.
- * @param {State} state
- * @param {ChangeEvent} event
  * @returns {State}
  */
-export function apply(state, event) {
-  const kind = kindOf(event.change);
-  const law = kind && KINDS[kind]?.law;
-  if (!law) return state;
-  const key = keyOf(event.change);
-  if (law === "WINS") return withWinner(state, key, event);
-  if (winnerOf(state)) return state;
-  const known = state[key];
-  const after = !known ? event : law === "MAX" ? highest(kind, known, event) : newer(known, event);
-  return after === known ? state : { ...state, [key]: after };
+export function fold(state, events) {
+  const after = new Map(state);
+  let isChanged = false;
+  for (const event of events) isChanged = apply(after, event) || isChanged;
+  return isChanged ? after : state;
 }
 
 /**
- * The first of the changes that win, and no other.
- * @param {State} state
+ * Applies a change to a state. Returns whether the state has changed.
+ * @param {Map<string, ChangeEvent>} state
+ * @param {ChangeEvent} event
+ */
+function apply(state, event) {
+  const kind = kindOf(event.change);
+  const law = kind && KINDS[kind]?.law;
+  if (!law) return false;
+  const key = keyOf(event.change);
+  if (law === "WINS") return win(state, key, event);
+  if (winnerOf(state)) return false;
+  const known = state.get(key);
+  const after = !known ? event : law === "MAX" ? highest(kind, known, event) : newer(known, event);
+  state.set(key, after);
+  return after !== known;
+}
+
+/**
+ * Keeps the first of the changes that win, and no other.
+ * @param {Map<string, ChangeEvent>} state
  * @param {string} key
  * @param {ChangeEvent} event
  */
-function withWinner(state, key, event) {
+function win(state, key, event) {
   const winner = winnerOf(state);
-  return winner && compareIds(winner.event_id, event.event_id) <= 0 ? state : { [key]: event };
+  if (winner && compareIds(winner.event_id, event.event_id) <= 0) return false;
+  state.clear();
+  state.set(key, event);
+  return true;
 }
 
 /** The change that has won; it is alone then. @param {State} state */
 function winnerOf(state) {
-  const [event, ...others] = Object.values(state);
-  return event && !others.length && KINDS[kindOf(event.change) ?? ""]?.law === "WINS" ? event : undefined;
+  if (state.size !== 1) return undefined;
+  const [event] = state.values();
+  return event && KINDS[kindOf(event.change) ?? ""]?.law === "WINS" ? event : undefined;
 }
 
 /** @param {ChangeEvent} known @param {ChangeEvent} event */

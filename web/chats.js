@@ -61,7 +61,7 @@ function newestFromWire(wire) {
 export function withMessage(chat, message, me) {
   const order = chat.newest ? compareIds(message.message_id, chat.newest.message_id) : 1;
   if (order < 0) return chat;
-  if (order === 0) return withNewestChanged(chat, Object.values(message.changes));
+  if (order === 0) return withNewestChanged(chat, message.changes.values());
   const unread = message.sender_id === me ? chat.unread : Math.min(chat.unread + 1, MAX_UNREAD);
   return { ...chat, newest: message, unread };
 }

@@ -1,6 +1,6 @@
 // The messages of the chats that were opened: loads the pieces of their history, and keeps a bounded number of chats.
 
-import { apply, UNCHANGED } from "./changes.js";
+import { fold, UNCHANGED } from "./changes.js";
 import * as pieces from "./history.js";
 import { compareIds, timeOfId } from "./ids.js";
 import { withChanges } from "./messages.js";
@@ -70,7 +70,7 @@ export class Conversations extends Store {
 
   /** The message with the recent changes to it. @param {Message} message */
   current(message) {
-    return withChanges(message, Object.values(this.#recent.get(message.message_id) ?? UNCHANGED));
+    return withChanges(message, (this.#recent.get(message.message_id) ?? UNCHANGED).values());
   }
 
   /** Opens a chat, and frees memory of the chat that was open. @param {string} chat_id empty to open none */
@@ -188,7 +188,7 @@ export class Conversations extends Store {
 
   /** @param {string} message_id @param {ChangeEvent} event */
   #remember(message_id, event) {
-    const state = apply(this.#recent.get(message_id) ?? UNCHANGED, event);
+    const state = fold(this.#recent.get(message_id) ?? UNCHANGED, [event]);
     this.#recent.delete(message_id);
     this.#recent.set(message_id, state);
     const [oldest] = this.#recent.keys();
@@ -271,7 +271,7 @@ export class Conversations extends Store {
   #withRecent(items) {
     return items.map((item) => {
       const recent = this.#recent.get(item.message.message_id);
-      return recent ? { ...item, changes: [...(item.changes ?? []), ...Object.values(recent)] } : item;
+      return recent ? { ...item, changes: [...(item.changes ?? []), ...recent.values()] } : item;
     });
   }
 

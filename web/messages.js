@@ -89,7 +89,7 @@ export function merge(known, incoming) {
   for (const message of incoming) {
     const other = byKey.get(message.key);
     const order = other ? compareIds(message.message_id, other.message_id) : -1;
-    if (other && order === 0) byKey.set(message.key, withChanges(message, Object.values(other.changes)));
+    if (other && order === 0) byKey.set(message.key, withChanges(message, other.changes.values()));
     else if (order < 0) byKey.set(message.key, message);
   }
   return [...byKey.values()].sort((a, b) => compareIds(a.message_id, b.message_id));

@@ -26,7 +26,7 @@ export class Composer {
   /** @type {EmojiCompletion | undefined} */
   #completion;
   /** The message whose text is in the field; empty while that is the draft. */
-  #edited = "";
+  #edited;
   /** The pieces at the start of the draft that are being kept in the outbox. @type {{text: string}[]} */
   #leaving = [];
 
@@ -35,6 +35,7 @@ export class Composer {
     this.#app = app;
     this.#chat_id = chat_id;
     this.#sent = sent;
+    this.#edited = this.#draft.editing?.message_id ?? "";
   }
 
   focus() {
@@ -44,20 +45,22 @@ export class Composer {
   /** Makes the draft a reply. @param {Message} message */
   reply({ message_id }) {
     this.#keep({ reply_to: message_id, editing: null });
+    this.#show();
     this.focus();
   }
 
   /** Edits an own message instead of the draft. @param {Message} message as shown */
   edit(message) {
     this.#keep({ editing: { message_id: message.message_id, text: textOf(message) } });
+    this.#show();
     this.focus();
   }
 
   /** @param {string} name of the recipient; empty while it is loading */
   view(name) {
-    this.#show();
+    if (!this.#isWriting) this.#show();
     const excess = this.#excess();
-    const { editing } = this.#draft;
+    const editing = this.#edited !== "";
     const label = name ? texts.composer.label(name) : texts.composer.placeholder;
     const action = editing ? texts.composer.save : texts.composer.send;
     const field = {
@@ -106,8 +109,8 @@ export class Composer {
 
   /** The bar that shows which message is edited, or replied to. */
   #about() {
-    const { editing, reply_to } = this.#draft;
-    const message_id = editing?.message_id ?? reply_to;
+    const editing = this.#edited !== "";
+    const message_id = this.#edited || this.#draft.reply_to;
     if (!message_id) return null;
     const quoted = quotedIn(this.#app, this.#chat_id, message_id);
     const { replyingTo, replyingToOwn, cancelEdit, cancelReply } = texts.composer;
@@ -139,8 +142,12 @@ export class Composer {
   /** @param {Partial<Draft>} change */
   #keep(change) {
     this.#app.sending.drafts.keep(this.#chat_id, change);
-    this.#show();
     this.#app.root.invalidate();
+  }
+
+  /** Whether the person writes a new message: an edit that the server refused does not take the field meanwhile. */
+  get #isWriting() {
+    return !this.#edited && this.#field === document.activeElement && this.#text !== "";
   }
 
   /** Shows the edited message, or the draft again, if the field shows the other. */
@@ -154,14 +161,14 @@ export class Composer {
 
   /** Ends the edit, or the reply; the text of the draft stays. */
   #cancel() {
-    this.#keep(this.#draft.editing ? { editing: null } : { reply_to: "" });
+    this.#keep(this.#edited ? { editing: null } : { reply_to: "" });
+    this.#show();
     this.focus();
   }
 
   /** @param {HTMLTextAreaElement} field */
   #begin(field) {
     field.value = this.#text;
-    this.#edited = this.#draft.editing?.message_id ?? "";
     this.#field = field;
     this.#completion = new EmojiCompletion(field, this.#app.root);
   }
@@ -172,8 +179,7 @@ export class Composer {
   };
 
   #written() {
-    const { editing } = this.#draft;
-    if (editing) return this.#keep({ editing: { ...editing, text: this.#text } });
+    if (this.#edited) return this.#keep({ editing: { message_id: this.#edited, text: this.#text } });
     this.#keep({ text: this.#text });
     if (this.#unsent().trim()) this.#app.sending.writing(this.#chat_id);
   }
@@ -188,11 +194,10 @@ export class Composer {
 
   /** Escape ends the edit or the reply; the arrow up edits the user's last message. @param {KeyboardEvent} event */
   #editKeyPressed(event) {
-    const { editing, reply_to } = this.#draft;
     const isPlain = !(event.isComposing || event.shiftKey || event.ctrlKey || event.altKey || event.metaKey);
-    const last = isPlain && event.key === "ArrowUp" && !this.#text && !editing ? this.#lastOwn() : undefined;
+    const last = isPlain && event.key === "ArrowUp" && !this.#text && !this.#edited ? this.#lastOwn() : undefined;
     if (last) this.edit(last);
-    else if (isPlain && event.key === "Escape" && (editing || reply_to)) this.#cancel();
+    else if (isPlain && event.key === "Escape" && (this.#edited || this.#draft.reply_to)) this.#cancel();
     else return false;
     event.preventDefault();
     return true;
@@ -221,6 +226,7 @@ export class Composer {
     const isSame = message && textOf(sending.shown(message)) === body;
     if (!isSame) sending.edit(this.#chat_id, this.#edited, body);
     this.#keep({ editing: null });
+    this.#show();
   }
 
   /**
@@ -232,7 +238,7 @@ export class Composer {
     const piece = { text };
     const { reply_to } = this.#draft;
     this.#leaving.push(piece);
-    this.#keep({ reply_to: "" });
+    if (reply_to) this.#keep({ reply_to: "" });
     await this.#app.sending.send(this.#chat_id, body, reply_to);
     this.#remove(piece);
     this.#sent();

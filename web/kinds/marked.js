@@ -22,7 +22,7 @@ export function fromMark(chat_id, { user_id = "", ...marked }) {
 
 /** The marks of a member. @param {{changes: State}} chat @param {string} user_id @returns {Marks} */
 export function marksOf({ changes }, user_id) {
-  const event = Object.values(changes).find(({ change }) => change.marked && change.actor_id === user_id);
+  const event = [...changes.values()].find(({ change }) => change.marked && change.actor_id === user_id);
   const { delivered_up_to = "0", read_up_to = "0" } = event?.change.marked ?? {};
   return { delivered_up_to: laterId(delivered_up_to, read_up_to), read_up_to };
 }
@@ -35,7 +35,7 @@ export function marksOf({ changes }, user_id) {
  * @returns {"sent" | "delivered" | "read"}
  */
 export function progress({ message_id }, chat, me) {
-  const others = Object.values(chat.changes).filter(({ change }) => change.marked && change.actor_id !== me);
+  const others = [...chat.changes.values()].filter(({ change }) => change.marked && change.actor_id !== me);
   const marks = others.map(({ change }) => marksOf(chat, change.actor_id ?? ""));
   const isReached = (/** @type {string} */ mark) => compareIds(mark, message_id) >= 0;
   if (marks.some(({ read_up_to }) => isReached(read_up_to))) return "read";

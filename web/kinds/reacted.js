@@ -6,8 +6,21 @@ import { inOrder } from "../changes.js";
 
 /** Who reacted with an emoji. @typedef {{emoji: string, user_ids: string[]}} Tally */
 
-/** In the order in which they were set. @param {{changes: State}} message @returns {Tally[]} */
+/**
+ * The tallies of states, since each rendering needs those of all messages on the page.
+ * @type {WeakMap<State, Tally[]>}
+ */
+const derived = new WeakMap();
+
+/** In the order in which they were set. @param {{changes: State}} message @returns {readonly Tally[]} */
 export function reactionsOf({ changes }) {
+  const known = derived.get(changes) ?? talliesOf(changes);
+  derived.set(changes, known);
+  return known;
+}
+
+/** @param {State} changes */
+function talliesOf(changes) {
   /** @type {Map<string, Tally>} */
   const tallies = new Map();
   for (const { change } of inOrder(changes)) {

@@ -221,7 +221,7 @@ export class Chats extends Store {
       const known = [listed.newest, before.newest].flatMap((newest) => newest ?? []);
       const messages = [...this.conversations.known(chat_id), ...known.map((one) => this.conversations.current(one))];
       const live = messages.reduce((chat, message) => withMessage(chat, message, me), listed);
-      this.#set(withChatChanges(live, Object.values(before.changes), me, this.#loaded(chat_id)));
+      this.#set(withChatChanges(live, before.changes.values(), me, this.#loaded(chat_id)));
       const undelivered = this.undelivered(chat_id);
       if (undelivered) this.onUndelivered(chat_id, undelivered);
       const { newest } = this.of(chat_id);

@@ -156,4 +156,4 @@ function isMessage(value) {
 }
 
 /** @param {any} value */
-const isState = (value) => typeof value === "object" && value !== null;
+const isState = (value) => value instanceof Map;

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import { apply, fold, UNCHANGED } from "../../../web/changes.js";
+import { fold, UNCHANGED } from "../../../web/changes.js";
 import { KINDS } from "../../../web/kinds.js";
 import { isDeleted } from "../../../web/kinds/deleted.js";
 import { editedAt, textOf } from "../../../web/kinds/edited.js";
@@ -46,7 +46,7 @@ test("any order and any repetition of changes give one state, and a change witho
     const expected = fold(UNCHANGED, changes);
     const again = fold(UNCHANGED, shuffled([...changes, ...changes.slice(0, 4)], random));
     assert.deepEqual(again, expected, `seed ${seed}`);
-    for (const event of changes) assert.equal(apply(again, event), again, `seed ${seed}`);
+    for (const event of changes) assert.equal(fold(again, [event]), again, `seed ${seed}`);
   }
 });
 
@@ -55,11 +55,11 @@ test("the laws are those of the protos: the newest, the highest values, the firs
     ...["reacted LAST", "marked MAX", "edited LAST", "deleted WINS"],
   ]);
   const mark = (event_id, delivered_up_to, read_up_to) => ({ event_id, change: { marked: { delivered_up_to, read_up_to } } });
-  const [marked] = Object.values(fold(UNCHANGED, [mark("9", "5", "30"), mark("10", "40", "4")]));
+  const [marked] = fold(UNCHANGED, [mark("9", "5", "30"), mark("10", "40", "4")]).values();
   assert.deepEqual(marked, mark("10", "40", "30"));
   const deletions = ["10", "9", "11"].map((event_id) => ({ event_id, change: { deleted: {} } }));
   const edit = { event_id: "8", change: { edited: { text: { body: "x" } } } };
-  assert.deepEqual(Object.values(fold(UNCHANGED, [...deletions, edit])), [deletions[1]]);
+  assert.deepEqual([...fold(UNCHANGED, [...deletions, edit]).values()], [deletions[1]]);
 });
 
 test("reactions are shown in the order in which they were set, without removed ones", () => {
@@ -82,7 +82,7 @@ test("the newest edit is shown with its time, and a deletion removes the content
   const deleted = withChanges(edited, [changeAt(2, 1, { deleted: {} }, MIRA)]);
   assert.deepEqual([isDeleted(deleted), deleted.body, deleted.reply_to], [true, "", ""]);
   assert.equal(shownText(deleted), "This message was deleted");
-  assert.ok(!JSON.stringify(deleted).includes("edit 4"));
+  assert.equal(deleted.changes.size, 1);
 });
 
 test("a content that only a newer version knows is named so, also in an edit", () => {

@@ -46,7 +46,7 @@ test("a message has the changes of both lists, since each may lack some, and a r
   const [early, late] = ["👍", "🔥"].map((emoji, at) => changeAt(5 + at, 1, { reacted: { emoji, set: true } }));
   const live = withChanges(message(1), [late]);
   const [merged] = merge([live], [withChanges(message(1), [early])]);
-  assert.deepEqual(Object.values(merged.changes).map(({ event_id }) => event_id).sort(), [idAt(5), idAt(6)].sort());
+  assert.deepEqual([...merged.changes.values()].map(({ event_id }) => event_id).sort(), [idAt(5), idAt(6)].sort());
   assert.equal(withLive([live], message(1))[0], live);
 });
 
