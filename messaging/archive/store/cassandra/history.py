@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from messaging.archive.store.cassandra.recording import bucket_of
+from messaging.archive.store.cassandra.recording import bucket_of, message_reads
 from messaging.archive.store.protocol import MAX_PAGE_CHANGES, UNREAD_LIMIT, UNREAD_SCAN, Page, with_changes
 from rookery.v1.archive_pb2 import HistoryMessage
 from rookery.v1.session_pb2 import Change, Event, Message
@@ -20,10 +20,6 @@ MAX_BUCKETS_AT_ONCE = 16
 
 COUNTED_AT_ONCE = 200
 """Messages of a chat in one read of a count: so many usually include UNREAD_LIMIT messages of other members."""
-
-NEWEST_AT_ONCE = 10
-"""Chats in one read of newest messages. Each chat is also searched for the newest messages of the others, which is
-cheaper than one read per chat for so few."""
 
 _BUCKETS = "SELECT bucket FROM buckets_by_chat WHERE chat_id = ?"
 _MESSAGES = "SELECT chat_id, message_id, sender_id, client_message_id, message FROM messages_by_chat "
@@ -93,14 +89,7 @@ class History:
 
     async def newest(self, chats: Collection[tuple[str, int]]) -> dict[str, Message]:
         """The messages with these ids, one in each chat, by chat. One whose row is not written yet is left out."""
-        wanted: dict[int, list[tuple[str, int]]] = {}
-        for chat_id, message_id in chats:
-            wanted.setdefault(bucket_of(message_id), []).append((chat_id, message_id))
-        work: list[tuple[Any, Sequence[Any]]] = []
-        for bucket, each in wanted.items():
-            for start in range(0, len(each), NEWEST_AT_ONCE):
-                chat_ids, message_ids = zip(*each[start : start + NEWEST_AT_ONCE], strict=True)
-                work.append((self._statements[_NEWEST], (chat_ids, bucket, message_ids)))
+        work = [(self._statements[_NEWEST], read) for read in message_reads(chats)]
         found = [row for rows in await self._session.execute_all(work) for row in rows if row[2] is not None]
         return {row[0]: _message(*row) for row in found if (row[0], row[1]) in chats}
 

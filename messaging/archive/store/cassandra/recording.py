@@ -37,6 +37,9 @@ KEYS_PER_READ = 100
 """Keys in one read of sends, over all its chats. Each chat is also searched for the sends of the others, which is
 cheaper than one read per chat for so few."""
 
+MESSAGES_PER_READ = 10
+"""Messages in one read over several chats. Each chat is also searched for the messages of the others."""
+
 MAX_CACHED_BUCKETS = 100_000
 """Buckets that are cached as written, about 20 MB. A bucket that is not cached is written again."""
 
@@ -52,7 +55,9 @@ _ADD_MESSAGE = """
     INSERT INTO messages_by_chat (chat_id, bucket, message_id, sender_id, client_message_id, message)
     VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ?
 """
-_CONTENT = "SELECT message FROM messages_by_chat WHERE chat_id = ? AND bucket = ? AND message_id = ?"
+_CONTENTS = """
+    SELECT chat_id, message_id, message FROM messages_by_chat WHERE chat_id IN ? AND bucket = ? AND message_id IN ?
+"""
 _ADD_CLIENT_ID = """
     INSERT INTO messages_by_chat (chat_id, bucket, message_id, client_message_id) VALUES (?, ?, ?, ?)
     USING TIMESTAMP ?
@@ -177,6 +182,20 @@ def buckets_around(snowflake: int) -> set[int]:
     return {bucket_of(behind), bucket_of(snowflake), bucket_of(snowflake + DEDUPE_AHEAD)}
 
 
+def message_reads(messages: Iterable[tuple[str, int]]) -> list[tuple[list[str], int, list[int]]]:
+    """The reads of messages, each given as chat_id and message_id: chats, a bucket, and ids in it. They may also find
+    messages that are not wanted."""
+    wanted: dict[int, list[tuple[str, int]]] = {}
+    for chat_id, message_id in messages:
+        wanted.setdefault(bucket_of(message_id), []).append((chat_id, message_id))
+    reads: list[tuple[list[str], int, list[int]]] = []
+    for bucket, each in wanted.items():
+        for start in range(0, len(each), MESSAGES_PER_READ):
+            some = each[start : start + MESSAGES_PER_READ]
+            reads.append(([*{chat_id for chat_id, _ in some}], bucket, [message_id for _, message_id in some]))
+    return reads
+
+
 def _check_size(name: str, text: str) -> None:
     if len(text) * 4 > MAX_KEY_BYTES and len(text.encode()) > MAX_KEY_BYTES:
         raise ValueError(f"{name} must have {MAX_KEY_BYTES} bytes at most")
@@ -213,20 +232,19 @@ class ChatRecording:
         """Drop from the batch the events that are stored already. Take the client id out of a message that a former
         release stored, before its deletion empties it."""
         sends = [(self._statements[_SENDS], read) for read in batch.send_reads()]
-        targets = [
-            (deletion.chat_id, bucket_of(deletion.target_id), deletion.target_id) for deletion in batch.deletions()
-        ]
-        if not sends and not targets:
+        deleted = {(deletion.chat_id, deletion.target_id) for deletion in batch.deletions()}
+        contents = [(self._statements[_CONTENTS], read) for read in message_reads(deleted)]
+        if not sends and not contents:
             return
-        work: list[tuple[Any, Sequence[Any]]] = [*sends, *((self._statements[_CONTENT], each) for each in targets)]
-        results = await self._session.execute_all(work)
+        results = await self._session.execute_all([*sends, *contents])
         for rows in results[: len(sends)]:
             batch.drop_retries(rows)
-        for (chat_id, bucket, message_id), rows in zip(targets, results[len(sends) :], strict=True):
-            for (content,) in rows:
-                if client_id := Message.FromString(content or b"").client_message_id:
-                    row = chat_id, bucket, message_id, client_id, message_id
-                    writes.add(("bucket", chat_id, bucket), self._statements[_ADD_CLIENT_ID], row)
+        for chat_id, message_id, content in (row for rows in results[len(sends) :] for row in rows):
+            client_id = Message.FromString(content or b"").client_message_id
+            if client_id and (chat_id, message_id) in deleted:
+                bucket = bucket_of(message_id)
+                row = chat_id, bucket, message_id, client_id, message_id
+                writes.add(("bucket", chat_id, bucket), self._statements[_ADD_CLIENT_ID], row)
 
     def _add_events(self, writes: Writes, batch: Batch) -> set[tuple[str, int]]:
         """Write the messages and the changes; returns the buckets of the messages."""
@@ -305,7 +323,7 @@ class ChatRecording:
 
 
 _STATEMENTS = (
-    *(_SENDS, _FIRST_OF_SEND, _CONTENT, _ADD_MESSAGE, _ADD_CLIENT_ID, _ADD_SEND, _ADD_BUCKET),
+    *(_SENDS, _FIRST_OF_SEND, _CONTENTS, _ADD_MESSAGE, _ADD_CLIENT_ID, _ADD_SEND, _ADD_BUCKET),
     *(_CHANGE, _NEWEST, _NEWEST_CHANGE, _EMPTY_NEWEST, _DELIVERED, _READ),
     *CHANGE_STATEMENTS,
 )

@@ -89,7 +89,7 @@ class CassandraChats:
         by_id = {row[0]: row for row in rows}
         newest_ids = {chat_id: newest_id for chat_id, _, newest_id, *_ in rows if newest_id is not None}
         newest = await self._history.newest(newest_ids.items())
-        chats = [_chat(*by_id[chat_id], newest.get(chat_id)) for chat_id in chat_ids if chat_id in by_id]
+        chats = [_chat(*by_id[chat_id], newest=newest.get(chat_id)) for chat_id in chat_ids if chat_id in by_id]
         await self._count_unread(user_id, chats, newest_ids)
         return chats
 
@@ -120,6 +120,7 @@ def _chat(
     newest_id: int | None,
     delivered: Mapping[int, int] | None,
     read: Mapping[int, int] | None,
+    *,
     newest: Message | None,
 ) -> Chat:
     """The chat, without its count of unread messages."""

@@ -137,6 +137,9 @@ async def open_sqlite_chats(path: Path) -> AsyncIterator[SqliteChats]:
     """Open the store in this file, creating it if needed. Raises Unavailable if the file can't be used."""
     async with open_database(path, MIGRATIONS, synchronous="NORMAL") as database:
         await database.write(lambda connection: connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}"))
+        await database.write(
+            lambda connection: connection.execute("PRAGMA secure_delete = ON")
+        )  # deleted text is zeros
         yield SqliteChats(database)
 
 
