@@ -125,7 +125,7 @@ class Hops:
     async def send(self, number: int) -> None:
         send = Send(client_message_id=f"{number}", recipient_id=BEN, text=Text(body="x" * 100))
         self.ann._allowance = 2.0  # the benchmark sends faster than a client may
-        await self.gateway.dispatcher.receive(self.ann, ClientFrame(send=send))
+        await self.gateway.dispatcher.receive(self.ann, ClientFrame(send=send, first_sent_ms_ago=0))
         records = self.log.take()
         for record in records:
             self.gateway.log_consumer.deliver(record)
