@@ -125,7 +125,8 @@ class Client:
         return await self.change(pb.Change(chat_id=chat_id, target_id=message_id, reacted=reacted))
 
     def mark(self, chat_id: str, *, delivered_up_to: int = 0, read_up_to: int = 0) -> None:
-        """Set the user's marks in a chat. Return at once; the marks are sent until the server has them."""
+        """Set the user's marks in a chat. Return at once; they are sent until there is an answer. Nothing reports that
+        they were refused: the next marks of the chat are higher, and replace them."""
         marked = pb.Marked(delivered_up_to=delivered_up_to, read_up_to=read_up_to)
         self._session.outbox.submit(pb.ClientFrame(change=pb.Change(chat_id=chat_id, marked=marked)), lambda _: None)
         self._reconnector.wake()
