@@ -61,7 +61,7 @@ export function fromEntry({ client_id, chat_id, body, reply_to, created_ms, stat
   };
 }
 
-/** What the page shows for the content of a message. @param {Message} message */
+/** The text that the page shows for a message. @param {Message} message */
 export const shownText = (message) =>
   isDeleted(message) ? texts.message.deleted : textOf(message) || texts.message.newerVersion;
 
@@ -79,7 +79,7 @@ export function withChanges(message, events) {
 
 /**
  * Merges two lists in order, without duplicates. Messages with the same id, or the same sender and client_message_id,
- * are one message: the one with the lowest id stays, and for the same id the incoming value with the changes of both.
+ * are one message: the lowest id stays, and for the same id the incoming message with the changes of both.
  * @param {readonly Message[]} known in order
  * @param {readonly Message[]} incoming in any order
  * @returns {Message[]}

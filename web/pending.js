@@ -24,7 +24,7 @@ export class Changes extends Queue {
   }
 
   /**
-   * Adds a change. It replaces one to the same state that was not sent yet.
+   * Adds a change. It replaces a change with the same key that was not sent yet.
    * @param {Change} change of this user
    * @param {number} now_ms
    */

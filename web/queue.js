@@ -83,7 +83,7 @@ export class Queue {
   }
 
   /**
-   * The entries to send now: the oldest pending one of each chat that has none in flight.
+   * The entries to send now: the oldest pending entry of each chat without an entry in flight.
    * @param {number} now_ms
    * @returns {{due: E[], next_ms: number}} next_ms: when the next delayed entry is due; Infinity if none is
    */

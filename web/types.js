@@ -40,7 +40,7 @@
  * a newer version knows the content
  * @property {string} reply_to the message to which this one replies; empty if none
  * @property {number} at_ms milliseconds since 1970
- * @property {State} changes its state, from which `kinds/` derive what the page shows
+ * @property {State} changes its state, from which `kinds/` derive its text and its reactions
  * @property {"accepted" | "pending" | "failed"} state
  * @property {boolean} isChanging whether the user edited or deleted it, and the server has not accepted that yet
  * @property {string} error the reason of the failure, for people

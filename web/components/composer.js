@@ -230,7 +230,7 @@ export class Composer {
   }
 
   /**
-   * The text leaves the draft only when it is kept in the outbox. What is typed meanwhile stays.
+   * The text leaves the draft only when it is kept in the outbox. Letters that are typed meanwhile stay.
    * @param {string} text
    * @param {string} body the message in it
    */
@@ -255,7 +255,7 @@ export class Composer {
     this.#keep({ text });
   }
 
-  /** What would be sent now. */
+  /** The text of the field that is not being sent. */
   #unsent() {
     return this.#edited ? this.#text : this.#unsentDraft();
   }

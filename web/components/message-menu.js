@@ -12,7 +12,7 @@ import { placeBeside, setExpanded } from "./place.js";
 /** @import {Message} from "../types.js" */
 
 /**
- * What the chat does with its messages.
+ * The actions of a chat on its messages.
  * @typedef {object} MessageActions
  * @property {(message: Message) => void} reply
  * @property {(message: Message) => void} edit an own message

@@ -12,7 +12,7 @@ import { h } from "../view.js";
 const SHOWN_LENGTH = 200;
 
 /**
- * What a quote shows of a message. The message is loaded if necessary; until then its author and text are empty.
+ * The parts of a message in a quote. The message is loaded if necessary; until then its author and text are empty.
  * @typedef {{author: string, isOwn: boolean, text: string, isMuted: boolean}} Quoted
  */
 

@@ -44,7 +44,7 @@ export function progress({ message_id }, chat, me) {
 
 /**
  * The unread count after the user's own mark has moved: the number of loaded messages above the mark, if all of them
- * are loaded, otherwise the count without those that were read.
+ * are loaded, otherwise the count without the loaded messages that were read.
  * @param {Chat} before
  * @param {Chat} after
  * @param {string} me

@@ -4,10 +4,10 @@ import { inOrder } from "../changes.js";
 
 /** @import {State} from "../changes.js" */
 
-/** Who reacted with an emoji. @typedef {{emoji: string, user_ids: string[]}} Tally */
+/** An emoji, and the users who set it. @typedef {{emoji: string, user_ids: string[]}} Tally */
 
 /**
- * The tallies of states, since each rendering needs those of all messages on the page.
+ * The tallies of states: each rendering needs the tallies of all messages on the page.
  * @type {WeakMap<State, Tally[]>}
  */
 const derived = new WeakMap();

@@ -1,4 +1,4 @@
-// Changes: they fold into one state in any order and with any repetitions, and the state derives what is shown.
+// Changes: they fold into one state in any order and with any repetitions, and the texts and reactions on the page derive from it.
 
 import assert from "node:assert/strict";
 import test from "node:test";

@@ -144,7 +144,7 @@ test("of too many drafts the one that changed longest ago is dropped, of a long 
   assert.deepEqual([drafts.get("d-1-2").text, drafts.get("d-1-3").text], ["", "x"]);
 });
 
-test("a draft keeps what it replies to, and the edit of a message beside it, across a reload", async () => {
+test("a draft keeps the message that it replies to, and the edit of a message beside it, across a reload", async () => {
   const database = fakeDatabase();
   const openDrafts = async () => {
     const kept = await Kept.open(async () => database);

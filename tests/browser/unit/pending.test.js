@@ -43,7 +43,7 @@ test("changes of a chat are sent in order, one at a time, with one id, also afte
   assert.equal(again.firstSentMsAgo(first.client_id, 3_000), 2_000);
 });
 
-test("a change replaces one to the same state that was not sent yet, and no other", async () => {
+test("a change replaces a change with the same key that was not sent yet, and no other", async () => {
   const changes = await opened(fakeDatabase());
   changes.add(reacted(1, "👍", true), 1);
   changes.sent(changes.all[0].client_id, 1);
