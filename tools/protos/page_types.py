@@ -125,11 +125,12 @@ def _block(lines: Iterable[str]) -> str:
 
 def kinds(file: FileDescriptorProto) -> str:
     """Return the text of the module with the table of kinds."""
+    extension: Any = kinds_pb2.kind  # its generated type is that of no extension
     change = next(message for message in file.message_type if message.name == "Change")
     lines = [
         f"  {field.name}: {{ law: {json.dumps(law)}, key: {json.dumps(list(kind.key))} }},"
         for field in change.field
-        if (kind := field.options.Extensions[kinds_pb2.kind]).law
+        if (kind := field.options.Extensions[extension]).law
         and (law := kinds_pb2.Law.Name(kind.law).removeprefix("LAW_"))
     ]
     return KINDS_HEAD + "\n".join([*lines, "};\n"])
