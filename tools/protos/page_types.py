@@ -8,6 +8,7 @@ field with its default value is left out.
 import json
 import textwrap
 from collections.abc import Iterable, Iterator, Set
+from typing import Any
 
 from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
