@@ -3,7 +3,7 @@
 # The generated base class calls every request `input_message`:
 # pyright: reportIncompatibleMethodOverride=false
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import TypeVar
 
 from messaging.archive.pages import MAX_PAGE_BYTES, around, decode_cursor, encode_cursor, fitting, newest_of, oldest_of
@@ -18,12 +18,15 @@ from rookery.v1.archive_pb2 import (
     GetChatResponse,
     GetMessageRequest,
     GetMessageResponse,
+    HistoryMessage,
     ListChatsRequest,
     ListChatsResponse,
     ListMessagesRequest,
     ListMessagesResponse,
 )
+from rookery.v1.session_pb2 import Change
 from shared.archive import UNAVAILABLE
+from shared.contract.changes import kind_of
 from shared.contract.chats import MAX_CLIENT_ID, direct_members
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.ids import MAX_ID, first_id_at
@@ -81,6 +84,7 @@ class ArchiveQueries(ArchiveServiceServicer):
         page = await _unless_unavailable(self._page(request, anchor))
         if isinstance(page, Refusal):
             return page
+        _hide_private(page.messages, request.user_id)
         return ListMessagesResponse(messages=page.messages, has_older=page.has_older, has_newer=page.has_newer)
 
     async def GetMessage(self, request: GetMessageRequest) -> GetMessageResponse | Refusal:
@@ -96,6 +100,7 @@ class ArchiveQueries(ArchiveServiceServicer):
             case None:
                 return Refusal(Code.NOT_FOUND, "There is no such message in this chat.", field="message_id")
             case _:
+                _hide_private([message], request.user_id)
                 return GetMessageResponse(message=message)
 
     async def FindSent(self, request: FindSentRequest) -> FindSentResponse | Refusal:
@@ -170,6 +175,20 @@ def _members(user_id: int, chat_id: str) -> tuple[int, int] | Refusal:
     if members is None or user_id not in members:
         return Refusal(Code.NOT_FOUND, "There is no such chat among yours.", field="chat_id")
     return members
+
+
+def _hide_private(messages: Iterable[HistoryMessage], user_id: int) -> None:
+    """Remove the private changes of other users."""
+    for message in messages:
+        visible = [event for event in message.changes if not _is_hidden(event.change, user_id)]
+        if len(visible) < len(message.changes):
+            del message.changes[:]
+            message.changes.extend(visible)
+
+
+def _is_hidden(change: Change, user_id: int) -> bool:
+    kind = kind_of(change)
+    return kind is not None and kind.is_private and change.actor_id != user_id
 
 
 async def _unless_unavailable(query: Awaitable[Result]) -> Result | Refusal:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from messaging.archive.pages import MAX_PAGE_BYTES, encode_cursor
 from messaging.archive.queries import ArchiveQueries
@@ -21,9 +22,11 @@ from rookery.v1.archive_pb2 import (
 )
 from rookery.v1.session_pb2 import Event
 from shared.archive import UNAVAILABLE
+from shared.contract.changes import KINDS
 from shared.contract.errors import Code, Refusal, Unavailable
 from shared.contract.ids import MAX_ID, time_of
 from tests.messaging.archive.conftest import ALICE, BOB, CAROL, CHAT, new_message
+from tests.messaging.archive.store.chats import Conversation
 
 
 class Client:
@@ -174,6 +177,19 @@ async def test_the_event_of_a_send(client: Client, sent: Sequence[Event]) -> Non
     for bad in ("", "é" * 33):
         request.client_id = bad
         assert await client.refusal(request) == (Code.INVALID, "client_id")
+
+
+async def test_private_changes_are_for_their_actors_alone(
+    client: Client, chats: SqliteChats, sent: Sequence[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(KINDS, "reacted", replace(KINDS["reacted"], is_private=True))
+    target, talk = sent[0].event_id, Conversation((ALICE, BOB))
+    private, public = talk.reaction(target), talk.edit(target)
+    await chats.record([private, public], {})
+    for user, changes in ((ALICE, [private, public]), (BOB, [public])):
+        found = await client.call(GetMessageRequest(user_id=user, chat_id=CHAT, message_id=target))
+        page = await client.call(ListMessagesRequest(user_id=user, chat_id=CHAT, limit=100))
+        assert list(found.message.changes) == list(page.messages[0].changes) == changes
 
 
 # ---- refusals
