@@ -191,7 +191,18 @@ async def test_users_are_found_by_part_of_a_name_or_by_id(api: Api, admin: Signe
             "suspended_reason": "",
         }
     ]
-    assert (await admin.call("GET", "/v1/admin/users?user_id=99")).body == {"users": []}
+    assert (await admin.call("GET", "/v1/admin/users?user_id=99")).body == {"users": [], "next": None}
+
+
+async def test_all_accounts_but_deleted_ones_are_listed_the_newest_first(api: Api, admin: Signed, bob: Signed) -> None:
+    await api.register("carol")
+    await admin.call("DELETE", f"/v1/admin/users/{bob.user_id}")
+    listed, cursor = [], "0"
+    while cursor:
+        page = (await admin.call("GET", f"/v1/admin/users?limit=2&cursor={cursor}")).body
+        listed += [user["name"] for user in page["users"]]
+        cursor = page["next"]
+    assert listed == ["carol", "admin"]
 
 
 async def test_an_account_has_its_sign_ins_newest_first(api: Api, admin: Signed, bob: Signed) -> None:
@@ -261,7 +272,7 @@ async def test_a_deleted_account_is_gone_and_every_gateway_learns_it(api: Api, a
         ("DELETE", "/v1/admin/users/99"),
     ):
         assert (await admin.call(method, address)).status == 404, address
-    assert (await admin.call("GET", f"/v1/admin/users?user_id={bob.user_id}")).body == {"users": []}
+    assert (await admin.call("GET", f"/v1/admin/users?user_id={bob.user_id}")).body["users"] == []
     assert [partition for partition, _ in api.log.published] == [*range(api.log.partitions)] * 2
     assert all(envelope.sign_out.is_deleted for _, envelope in api.log.published)
     assert [act for _, act, _, _ in await acts(api)] == ["reset_password", "delete_user", "delete_user"]
