@@ -9,7 +9,7 @@ import { avatar } from "./avatar.js";
 import { iconButton } from "./buttons.js";
 import { emptyState, failure, skeletonRows } from "./empty.js";
 import { MenuButton } from "./menu.js";
-import { OwnProfile } from "./profile-dialogs.js";
+import { openDialog } from "./open-dialog.js";
 import { PeopleSearch } from "./people-search.js";
 import { searchBox } from "./search-box.js";
 import { Start } from "./start.js";
@@ -150,8 +150,8 @@ export class ChatList {
   #header() {
     const { chats } = this.#app;
     const choices = [
-      { label: texts.chats.yourProfile, choose: () => new OwnProfile(chats).open() },
-      { label: texts.chats.settings, choose: () => void this.#openSettings() },
+      { label: texts.chats.yourProfile, choose: () => this.#openProfile() },
+      { label: texts.chats.settings, choose: () => this.#openSettings() },
       ...(chats.me.is_admin ? [{ label: texts.chats.admin, href: "/admin" }] : []),
       { label: texts.chats.signOut, choose: () => void this.#app.signOut() },
     ];
@@ -164,14 +164,15 @@ export class ChatList {
     );
   }
 
-  async #openSettings() {
-    try {
-      const { SettingsDialog } = await import("./settings.js");
-      this.#settings ??= new SettingsDialog(this.#app);
-      this.#settings.open();
-    } catch {
-      this.#app.say(texts.failed.noResponse);
-    }
+  #openProfile() {
+    const { chats } = this.#app;
+    void openDialog(this.#app, () => import("./profile-dialogs.js"), ({ OwnProfile }) => new OwnProfile(chats));
+  }
+
+  #openSettings() {
+    void openDialog(this.#app, () => import("./settings.js"), ({ SettingsDialog }) => {
+      return (this.#settings ??= new SettingsDialog(this.#app));
+    });
   }
 
   #find() {
