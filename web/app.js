@@ -3,7 +3,6 @@
 import { Api } from "./api.js";
 import { AppShell } from "./components/app-shell.js";
 import { Credentials } from "./credentials.js";
-import { texts } from "./languages/language.js";
 import { Chats } from "./stores/chats.js";
 import { openCopies } from "./stores/database.js";
 import { openKept } from "./stores/old-keys.js";
@@ -39,7 +38,7 @@ export async function showChats(user, { storage, settings, credentials, api }, e
     life.abort();
     void recent.stop();
     shell.stop();
-    ended(shell.leaving ? "" : texts.signedOut);
+    ended(shell.farewell);
   });
   credentials.onEnded = () => sync.session.end();
   const leftOrBack = () => void (document.visibilityState === "hidden" ? recent.save() : updates.check());

@@ -54,7 +54,7 @@ def test_other_sign_ins_are_ended_and_the_account_is_deleted_with_its_password(
     for password in ("not the password", PASSWORD):
         here.page.get_by_label("Your password").fill(password)
         here.page.get_by_role("button", name="Delete my account").click()
-        expect(here.page.get_by_text(re.compile("password is wrong|Sign in to your team"))).to_be_visible()
+        expect(here.page.get_by_text(re.compile("password is wrong|Your account is deleted"))).to_be_visible()
     expect(here.page.get_by_role("heading", name="Welcome to Rookery")).to_be_visible()
 
 

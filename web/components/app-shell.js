@@ -45,8 +45,8 @@ const SAID_MS = 4_000;
  */
 
 export class AppShell {
-  /** Whether the user is signing out, so that no notice is needed. */
-  leaving = false;
+  /** What the sign-in shows when the chats end; empty after the user has signed out here. */
+  farewell = texts.signedOut;
   element = document.createElement("rookery-app");
   /** @type {Root} */
   root = new Root(this.element, () => this.#view());
@@ -147,21 +147,21 @@ export class AppShell {
 
   async signOut() {
     const unsent = this.sending.outbox.size;
-    if (!unsent || confirm(texts.shell.unsentAtSignOut(unsent))) await this.#leave(() => this.api.signOut());
+    if (!unsent || confirm(texts.shell.unsentAtSignOut(unsent))) await this.#leave("", () => this.api.signOut());
   }
 
   /** @param {string} password @throws {import("../api.js").Problem} if the password is wrong or the user an admin */
   deleteAccount(password) {
-    return this.#leave(() => this.api.deleteAccount(password));
+    return this.#leave(texts.account.deleted, () => this.api.deleteAccount(password));
   }
 
-  /** @param {() => Promise<void>} end ends the sign-in */
-  async #leave(end) {
-    this.leaving = true; // the session may end before the response
+  /** @param {string} farewell @param {() => Promise<void>} end ends the sign-in */
+  async #leave(farewell, end) {
+    this.farewell = farewell; // now, since the session may end before the response
     try {
       await end();
     } catch (fault) {
-      this.leaving = false;
+      this.farewell = texts.signedOut;
       throw fault;
     }
     history.replaceState(null, "", location.pathname);

@@ -308,6 +308,7 @@ export const de = {
       "Dein Profil, dein Passwort und deine Anmeldungen werden endgültig gelöscht. Deine Nachrichten bleiben, und dein Benutzername wird nicht wieder vergeben.",
     yourPassword: "Dein Passwort",
     deleteMine: "Mein Konto löschen",
+    deleted: "Dein Konto ist gelöscht.",
     adminsStay:
       "Das Konto eines Admins kann hier nicht gelöscht werden. Zuerst muss ihm auf dem Server die Rolle entzogen werden.",
   },

@@ -318,6 +318,7 @@ export const en = {
       "Your profile, password and sign-ins are deleted for ever. Your messages stay, and your user name is not used again.",
     yourPassword: "Your password",
     deleteMine: "Delete my account",
+    deleted: "Your account is deleted.",
     adminsStay: "An admin’s account can’t be deleted here. Another operator has to take the role away on the server first.",
   },
 };
