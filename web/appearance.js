@@ -24,5 +24,5 @@ export function applyAppearance(settings, root = document.documentElement) {
   apply();
 }
 
-/** The media for which a colour counts, of a scheme of the system. @param {string} scheme @param {string} theme */
-const mediaOf = (scheme, theme) => (theme === "system" ? scheme : scheme.includes(theme) ? "all" : "not all");
+/** The media of the colour of a scheme; "none" is no medium. @param {string} scheme @param {string} theme */
+const mediaOf = (scheme, theme) => (theme === "system" ? scheme : scheme.includes(theme) ? "all" : "none");

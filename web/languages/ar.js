@@ -209,6 +209,8 @@ export const ar = {
     stateAt: (time, state) => `${time} · ${state}`,
     react: "تفاعل",
     more: "المزيد",
+    copyText: "نسخ النص",
+    textCopied: "تم نسخ النص.",
     copyLink: "نسخ الرابط",
     linkCopied: "تم نسخ الرابط.",
     notCopied: "لا يسمح هذا المتصفح للصفحة بالنسخ.",

@@ -185,6 +185,8 @@ export const de = {
     stateAt: (time, state) => `${time} · ${state}`,
     react: "Reagieren",
     more: "Mehr",
+    copyText: "Text kopieren",
+    textCopied: "Der Text ist kopiert.",
     copyLink: "Link kopieren",
     linkCopied: "Der Link ist kopiert.",
     notCopied: "Dieser Browser lässt die Seite nicht kopieren.",

@@ -194,6 +194,8 @@ export const en = {
     stateAt: (/** @type {string} */ time, /** @type {string} */ state) => `${time} · ${state}`,
     react: "React",
     more: "More",
+    copyText: "Copy text",
+    textCopied: "The text is copied.",
     copyLink: "Copy link",
     linkCopied: "The link is copied.",
     notCopied: "This browser does not let the page copy.",

@@ -62,7 +62,7 @@ test("theme, text size and time format are applied at once, and when they change
   const root = { dataset: {}, querySelectorAll: () => bars };
   applyAppearance(settings, root);
   assert.deepEqual(root.dataset, { theme: "dark", textSize: "normal" });
-  assert.deepEqual(bars, [{ media: "not all" }, { media: "all" }]);
+  assert.deepEqual(bars, [{ media: "none" }, { media: "all" }]);
   settings.set("text_size", "large");
   settings.set("theme", "system");
   assert.deepEqual(root.dataset, { theme: "system", textSize: "large" });
