@@ -8,7 +8,7 @@ const CACHE = "rookery";
 /** Modules that the page loads when needed, also without a connection, in addition to the catalogues in use. */
 const LATER = [
   ...["components/modal.js", "components/settings.js", "components/profile-dialogs.js", "components/date-dialog.js"],
-  ...["components/emoji-picker.js", "emoji/grid.js"],
+  ...["components/start.js", "components/emoji-picker.js", "emoji/grid.js"],
 ];
 /** If the server takes longer, in milliseconds, the kept page is opened. */
 const SLOW_MS = 3_000;

@@ -12,7 +12,6 @@ import { MenuButton } from "./menu.js";
 import { openDialog } from "./open-dialog.js";
 import { PeopleSearch } from "./people-search.js";
 import { searchBox } from "./search-box.js";
-import { Start } from "./start.js";
 
 /** @import {App} from "./app-shell.js" */
 /** @import {Unsent} from "../stores/sending.js" */
@@ -31,7 +30,8 @@ export class ChatList {
   #results;
   /** Made when it is first opened. @type {import("./settings.js").SettingsDialog | null} */
   #settings = null;
-  #start;
+  /** The start of a user without chats, once its module is loaded. @type {import("./start.js").Start | null} */
+  #start = null;
   /** @type {HTMLInputElement | undefined} */
   #input;
   /** @type {HTMLElement | undefined} */
@@ -41,7 +41,6 @@ export class ChatList {
   constructor(app) {
     this.#app = app;
     this.#results = new PeopleSearch(app, (chat_id) => this.#open(chat_id));
-    this.#start = new Start(app, (chat_id) => this.#open(chat_id));
     this.#menu = new MenuButton(texts.chats.menu, app.root.invalidate);
   }
 
@@ -89,7 +88,7 @@ export class ChatList {
         h("div", list, h("ul", { class: "list", "aria-label": texts.chats.label }, rows), this.#state(rows.length)),
         this.#results.view(),
       ),
-      !isSearching && this.#app.chats.phase === "ready" && !rows.length && this.#start.view(),
+      !isSearching && this.#app.chats.phase === "ready" && !rows.length && this.#startView(),
     );
   }
 
@@ -162,6 +161,21 @@ export class ChatList {
       iconButton(texts.chats.newChat, "write", () => this.search(), { title: texts.chats.newChatKeys }),
       this.#menu.view(choices),
     );
+  }
+
+  #startView() {
+    if (!this.#start) void this.#loadStart();
+    return this.#start?.view();
+  }
+
+  async #loadStart() {
+    try {
+      const { Start } = await import("./start.js");
+      this.#start ??= new Start(this.#app, (chat_id) => this.#open(chat_id));
+      this.#app.root.invalidate();
+    } catch {
+      // The server is away: the next rendering, such as that of the new connection, loads it again.
+    }
   }
 
   #openProfile() {
