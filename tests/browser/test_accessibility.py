@@ -43,6 +43,10 @@ STOP = """() => {
 }"""
 """The focused element, and whether it or the field around it has a ring."""
 
+NEW_VERSION = """navigator.serviceWorker.dispatchEvent(
+  new MessageEvent('message', {data: {version: '/assets/0000000000000000'}}))"""
+"""Sends the page what the service worker sends after an update."""
+
 CONDITIONS: dict[str, tuple[dict[str, Any], tuple[int, int], str]] = {
     "light": ({}, (1200, 760), "ltr"),
     "dark": ({"color_scheme": "dark"}, (1200, 760), "ltr"),
@@ -226,7 +230,7 @@ def test_no_screen_has_a_violation(
     third = seat.message("Third")
     third.hover()
     third.get_by_role("button", name="More").click()
-    check(page.get_by_role("menuitem", name="Copy link"))
+    check(page.get_by_role("menuitem", name="Copy text"))
     keys.press("Escape")
     third.hover()
     third.get_by_role("button", name="React").click()
@@ -247,6 +251,8 @@ def test_no_screen_has_a_violation(
     seat.composer.press_sequentially(":he")
     expect(page.get_by_role("option").first).to_be_visible()
     check(page.get_by_text("Reconnecting"))
+    page.evaluate(NEW_VERSION)
+    check(page.get_by_text("A new version is ready."))
 
 
 def test_messages_are_named_by_sender_and_time_and_only_new_ones_are_announced(

@@ -3,6 +3,7 @@
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Account, Platform, Seats
+from tests.browser.test_accessibility import expect_accessible
 
 ELEMENTS = "document.querySelectorAll('*').length"
 ENTER_OF_A_COMPOSITION = (
@@ -24,6 +25,7 @@ def test_emoji_are_picked_by_keyboard_in_the_skin_tone_that_was_chosen(
     page.get_by_role("button", name="Emoji", exact=True).click()
     for file in ("emoji-picker.js", "emoji.txt"):
         expect(page.locator(".failure")).to_have_text("The emoji could not be loaded.Try again")
+        expect_accessible(page)
         page.unroute(f"**/{file}")
         page.get_by_role("button", name="Try again").click()
     grinning = page.get_by_role("gridcell", name="grinning face", exact=True)

@@ -70,6 +70,8 @@ def test_a_message_is_notified_of_in_one_tab_unless_it_is_on_the_screen(
     seat.begin_chat(ada, mira)
     expect(seat.page.get_by_text("Get a notification")).to_be_hidden()
     seat.write("Are you there?")
+    expect(seat.page.get_by_role("button", name="Turn on")).to_be_visible()
+    expect_accessible(seat.page)
     seat.page.get_by_role("button", name="Turn on").click()
     expect(seat.page.get_by_text("Get a notification")).to_be_hidden()
     other = seat.tab()
