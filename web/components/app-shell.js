@@ -186,8 +186,10 @@ export class AppShell {
   #view() {
     this.element.className = this.#chat ? "app in-chat" : "app";
     this.element.role = "main"; // around both panes: a phone hides one of them
-    const title = this.#title();
+    const unread = this.chats.all.filter((chat) => chat.unread > 0).length;
+    const title = this.#title(unread);
     if (document.title !== title) document.title = title;
+    showBadge(unread);
     this.root.after(() => this.#notifications.rendered());
     return [
       this.#list.view(),
@@ -214,9 +216,8 @@ export class AppShell {
     return this.chats.phase === "ready" && !this.chats.all.length ? this.#welcome : this.#nothingOpen;
   }
 
-  #title() {
-    const unread = this.chats.all.filter((chat) => chat.unread > 0).length;
-    showBadge(unread);
+  /** @param {number} unread chats with unread messages */
+  #title(unread) {
     const profile = this.chats.partner(this.chats.openChat);
     const title = profile ? texts.shell.title(displayName(profile)) : "Rookery";
     return unread ? texts.shell.unread(unread, title) : title;
