@@ -118,6 +118,8 @@ export class Users extends Section {
       onkeydown: (/** @type {KeyboardEvent} */ event) => moveFocus(event, this.#rows()),
     };
     const back = () => this.#go("", this.#part);
+    const shown = this.#found ?? this.#all.entries;
+    const stop = shown.find(({ user_id }) => user_id === this.#id) ?? shown[0];
     return h(
       "div",
       { class: this.#id ? "people picked" : "people" },
@@ -125,20 +127,20 @@ export class Users extends Section {
         "div",
         { class: "panel found" },
         searchBox(texts.users.search, search),
-        h("div", list, (this.#found ?? this.#all.entries).map((account) => this.#row(account))),
+        h("div", { class: "buttons" }, textButton("quiet", () => this.#create(), texts.users.create)),
+        h("div", list, shown.map((account) => this.#row(account, account === stop))),
         h("div", { "aria-live": "polite" }, this.#state()),
         !this.#found && this.#more.view(texts.users.more),
-        h("div", { class: "buttons" }, textButton("quiet", () => this.#create(), texts.users.create)),
       ),
       h("div", { class: "one" }, textButton("quiet back-to", back, icon("back"), this.#found ? texts.users.back : texts.users.all), this.#one()),
     );
   }
 
-  /** @param {Account} account */
-  #row(account) {
+  /** @param {Account} account @param {boolean} isStop whether the Tab key reaches it; arrow keys reach all rows */
+  #row(account, isStop) {
     const { user_id, name } = account;
-    const current = user_id === this.#id ? "true" : null;
-    const button = { class: "row", type: "button", "aria-current": current, onclick: () => this.#pick(user_id) };
+    const state = { "aria-current": user_id === this.#id ? "true" : null, tabindex: isStop ? 0 : -1 };
+    const button = { class: "row", type: "button", ...state, onclick: () => this.#pick(user_id) };
     return h(
       "div",
       { role: "listitem", key: user_id },
