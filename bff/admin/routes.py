@@ -85,7 +85,7 @@ class Admin:
                 next_cursor = str(page[-1].user_id) if len(listed) > query.limit else None
                 users = [user for user in page if not user.is_deleted]
             case _:
-                return Refusal(Code.INVALID, "Give either `part` or `user_id`.", field="part")
+                return Refusal(Code.INVALID, "Give `part` or `user_id`, not both.", field="part")
         statuses = await accounts.account_statuses([user.user_id for user in users])
         found = [models.Account.of(user, statuses[user.user_id]) for user in users]
         return Response(models.Accounts(users=found, next=next_cursor))

@@ -43,9 +43,7 @@ STOP = """() => {
 }"""
 """The focused element, and whether it or the field around it has a ring."""
 
-NEW_VERSION = """navigator.serviceWorker.dispatchEvent(
-  new MessageEvent('message', {data: {version: '/assets/0000000000000000'}}))"""
-"""Sends the page what the service worker sends after an update."""
+NEW_VERSION = "navigator.serviceWorker.dispatchEvent(new MessageEvent('message', {data: {version: '/assets/0'}}))"
 
 CONDITIONS: dict[str, tuple[dict[str, Any], tuple[int, int], str]] = {
     "light": ({}, (1200, 760), "ltr"),
