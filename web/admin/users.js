@@ -113,7 +113,7 @@ export class Users extends Section {
       onkeydown: (/** @type {KeyboardEvent} */ event) => this.#keyInSearch(event),
     };
     const list = {
-      ...{ class: "list", role: "list", "aria-label": this.#found ? texts.users.found : texts.users.all },
+      ...{ class: "list", role: "list", "aria-labelledby": "users-title" },
       ref: (/** @type {HTMLElement} */ element) => void (this.#list = element),
       onkeydown: (/** @type {KeyboardEvent} */ event) => moveFocus(event, this.#rows()),
     };
@@ -128,6 +128,7 @@ export class Users extends Section {
         { class: "panel found" },
         searchBox(texts.users.search, search),
         h("div", { class: "buttons" }, textButton("quiet", () => this.#create(), texts.users.create)),
+        h("h2", { class: "unseen", id: "users-title" }, this.#found ? texts.users.found : texts.users.all),
         h("div", list, shown.map((account) => this.#row(account, account === stop))),
         h("div", { "aria-live": "polite" }, this.#state()),
         !this.#found && this.#more.view(texts.users.more),
