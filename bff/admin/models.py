@@ -33,7 +33,7 @@ class UsersQuery(Input):
     part: SearchPart | None = None
     user_id: UserId | None = None
     limit: Limit = 50
-    cursor: Digits = Field(0, description="The `next` of the previous page of all accounts; 0 for the first page")
+    cursor: Digits = Field(default=0, description="The `next` of the previous page of all accounts; 0 for the first")
 
 
 class HistoryQuery(Input):
