@@ -6,7 +6,10 @@ const VERSION = "{{assets}}";
 /** The only cache: the page that was opened last, the files of its version, and the files of the version before. */
 const CACHE = "rookery";
 /** Modules that the page loads when needed, also without a connection, in addition to the catalogues in use. */
-const LATER = ["components/settings.js", "components/delete-dialog.js", "components/emoji-picker.js", "emoji/grid.js"];
+const LATER = [
+  ...["components/modal.js", "components/settings.js", "components/profile-dialogs.js", "components/date-dialog.js"],
+  ...["components/delete-dialog.js", "components/start.js", "components/emoji-picker.js", "emoji/grid.js"],
+];
 /** If the server takes longer, in milliseconds, the kept page is opened. */
 const SLOW_MS = 3_000;
 /** The files of a version, without the admin page's files: the admin page needs a connection. */

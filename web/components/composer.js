@@ -1,6 +1,7 @@
 // The composer: a text field that grows with its text, keeps it as a draft, and sends on Enter. It also edits messages;
 // the draft comes back afterwards.
 
+import { mayReplace } from "../drafts.js";
 import { icon } from "../icons.js";
 import { isDeleted } from "../kinds/deleted.js";
 import { textOf } from "../kinds/edited.js";
@@ -27,6 +28,8 @@ export class Composer {
   #completion;
   /** The message whose text is in the field; empty while that is the draft. */
   #edited;
+  /** Whether the person wrote the draft in this tab; if not, it comes from another tab, or from before a reload. */
+  #isOwn = false;
   /** The pieces at the start of the draft that are being kept in the outbox. @type {{text: string}[]} */
   #leaving = [];
 
@@ -171,6 +174,17 @@ export class Composer {
     field.value = this.#text;
     this.#field = field;
     this.#completion = new EmojiCompletion(field, this.#app.root);
+    this.#app.sending.drafts.field = {
+      chat_id: this.#chat_id,
+      accepts: (change) => {
+        const isFocused = !this.#edited && hasFocus(field);
+        return mayReplace({ text: this.#draftText, isFocused, isOwn: this.#isOwn }, change);
+      },
+      show: (text) => {
+        if (!this.#edited) field.value = text;
+        this.#isOwn = false;
+      },
+    };
   }
 
   #pickEmoji = (/** @type {Event} */ event) => {
@@ -180,6 +194,7 @@ export class Composer {
 
   #written() {
     if (this.#edited) return this.#keep({ editing: { message_id: this.#edited, text: this.#text } });
+    this.#isOwn = true;
     this.#keep({ text: this.#text });
     if (this.#unsent().trim()) this.#app.sending.writing(this.#chat_id);
   }
@@ -274,3 +289,6 @@ export class Composer {
     return encoder.encode(bodyOf(this.#unsent())).length - this.#app.sending.maxTextBytes;
   }
 }
+
+/** Whether keys that are pressed now go to the field. @param {HTMLElement} field */
+const hasFocus = (field) => document.hasFocus() && document.activeElement === field;

@@ -6,9 +6,11 @@ import { textOf } from "../kinds/edited.js";
 import { texts } from "../languages/language.js";
 import { messageAddress } from "../links.js";
 import { h, Root } from "../view.js";
+import { menuItems } from "./menu.js";
 import { placeBeside, setExpanded } from "./place.js";
 
 /** @import {App} from "./app-shell.js" */
+/** @import {Choice} from "./menu.js" */
 /** @import {Message} from "../types.js" */
 
 /**
@@ -21,7 +23,7 @@ import { placeBeside, setExpanded } from "./place.js";
 
 /** @type {HTMLElement | null} */
 let opener = null;
-/** @type {readonly {label: string, choose: () => void}[]} */
+/** @type {readonly Choice[]} */
 let choices = [];
 /** @type {HTMLElement | undefined} */
 let menu;
@@ -32,18 +34,12 @@ const root = new Root(home, () => {
     ...{ class: "menu", role: "menu", "aria-label": texts.message.label, popover: "auto" },
     ref: (/** @type {HTMLElement} */ element) => void (menu = element),
     ontoggle: (/** @type {ToggleEvent} */ event) => opener && setExpanded(opener, event.newState === "open"),
-    onkeydown: (/** @type {KeyboardEvent} */ event) =>
-      moveFocus(event, /** @type {HTMLElement[]} */ ([...(menu?.children ?? [])])),
+    onkeydown: (/** @type {KeyboardEvent} */ event) => moveFocus(event, items()),
   };
-  const item = { type: "button", role: "menuitem" };
-  return h("div", props, choices.map(({ label, choose }, at) => {
-    const onclick = () => {
-      menu?.hidePopover();
-      choose();
-    };
-    return h("button", { ...item, key: label, autofocus: at === 0, onclick }, label);
-  }));
+  return h("div", props, menuItems(choices, () => menu?.hidePopover()));
 });
+
+const items = () => /** @type {HTMLElement[]} */ ([...(menu?.children ?? [])]);
 
 /**
  * Opens the menu.
@@ -55,29 +51,36 @@ const root = new Root(home, () => {
 export function openMessageMenu(app, message, button, actions) {
   if (!home.isConnected) button.closest("rookery-chat")?.append(home); // in the landmark of the message
   opener = button;
-  choices = choicesFor(app, message, actions);
+  choices = choicesOf(app, message, actions);
   root.render();
   menu?.showPopover();
   if (menu) placeBeside(menu, button);
 }
 
-/** @param {App} app @param {Message} message @param {MessageActions} actions */
-function choicesFor(app, message, actions) {
-  const isOwn = message.sender_id === app.chats.me.user_id;
-  const canWrite = !app.chats.partner(message.chat_id)?.deleted;
-  const canEdit = isOwn && canWrite && textOf(message) !== "";
+/**
+ * What can be done with a message.
+ * @param {App} app
+ * @param {Message} message
+ * @param {MessageActions} actions
+ * @returns {readonly Choice[]}
+ */
+function choicesOf(app, message, actions) {
+  const { chat_id, message_id, sender_id } = message;
+  const [text, address] = [textOf(message), messageAddress(chat_id, message_id)];
+  const isOwn = sender_id === app.chats.me.user_id;
+  const canWrite = !app.chats.partner(chat_id)?.deleted;
   return [
     ...(canWrite ? [{ label: texts.message.reply, choose: () => actions.reply(message) }] : []),
-    { label: texts.message.copyLink, choose: () => void copyLink(app, message) },
-    ...(canEdit ? [{ label: texts.message.edit, choose: () => actions.edit(message) }] : []),
+    { label: texts.message.copyText, choose: () => void copy(app, text, texts.message.textCopied) },
+    { label: texts.message.copyLink, choose: () => void copy(app, address, texts.message.linkCopied) },
+    ...(isOwn && canWrite && text ? [{ label: texts.message.edit, choose: () => actions.edit(message) }] : []),
     ...(isOwn ? [{ label: texts.message.deleteForEveryone, choose: () => void confirmDeletion(app, message) }] : []),
   ];
 }
 
-/** @param {App} app @param {Message} message */
-async function copyLink(app, { chat_id, message_id }) {
-  const isCopied = await copyText(messageAddress(chat_id, message_id));
-  app.say(isCopied ? texts.message.linkCopied : texts.message.notCopied);
+/** @param {App} app @param {string} text @param {string} copied the notice */
+async function copy(app, text, copied) {
+  app.say((await copyText(text)) ? copied : texts.message.notCopied);
 }
 
 /** @param {App} app @param {Message} message */

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import { Drafts, MAX_DRAFTS, MAX_LENGTH } from "../../../web/drafts.js";
+import { Drafts, mayReplace, MAX_DRAFTS, MAX_LENGTH } from "../../../web/drafts.js";
 import { Outbox } from "../../../web/outbox.js";
 import { Kept } from "../../../web/stores/kept.js";
 import { CHAT, fakeDatabase } from "./fakes.js";
@@ -166,6 +166,48 @@ test("a message that an earlier version of the page kept is sent", async () => {
   await database.put("outbox", "c1", entry);
   const { due } = (await opened(database)).due(1_000);
   assert.deepEqual(due.map(({ client_id, body }) => [client_id, body]), [["c1", "old"]]);
+});
+
+/** The drafts of two tabs of a browser. */
+async function twoTabs() {
+  const tabs = [];
+  for (const at of [0, 1]) {
+    const kept = await Kept.open(async () => fakeDatabase());
+    const drafts = new Drafts(kept, new Outbox(kept));
+    const channel = { close() {}, postMessage: (data) => tabs[1 - at]?.channel.onmessage({ data }) };
+    drafts.share(channel, new AbortController().signal);
+    tabs.push({ drafts, kept, channel });
+  }
+  return tabs;
+}
+
+test("a draft that changed in another tab changes here, in the open chat if its field accepts the text", async () => {
+  const [there, here] = await twoTabs();
+  let changes = 0;
+  here.kept.subscribe(() => changes++);
+  there.drafts.keep(CHAT, { text: "one" });
+  assert.deepEqual([here.drafts.get(CHAT).text, changes], ["one", 1]);
+  const asked = [];
+  const field = { value: "one", accepts: true };
+  const accepts = (change) => (asked.push(change), field.accepts);
+  here.drafts.field = { chat_id: CHAT, accepts, show: (text) => (field.value = text) };
+  there.drafts.keep(CHAT, { text: "one two" });
+  assert.deepEqual(asked, [{ chat_id: CHAT, text: "one two", before: "one" }]);
+  assert.deepEqual([field.value, here.drafts.get(CHAT).text], ["one two", "one two"]);
+  field.accepts = false;
+  there.drafts.keep(CHAT, { text: "" });
+  there.drafts.keep("d-1-2", { text: "another chat" });
+  assert.deepEqual([field.value, here.drafts.get(CHAT).text], ["one two", "one two"]);
+  assert.deepEqual([asked.length, here.drafts.chats], [2, [CHAT, "d-1-2"]]);
+  field.accepts = true;
+  here.drafts.keep(CHAT, { text: "" });
+  assert.deepEqual(there.drafts.chats, ["d-1-2"]);
+});
+
+test("a text of another tab never replaces keystrokes that it does not have", () => {
+  const may = (text, isFocused, isOwn) => mayReplace({ text, isFocused, isOwn }, { before: "one", text: "one two" });
+  assert.deepEqual([may("", true, true), may("one", false, true), may("older", false, false)], [true, true, true]);
+  assert.deepEqual([may("one", true, false), may("one more", false, true)], [false, false]);
 });
 
 test("ids are 128 random bits", async () => {
