@@ -79,7 +79,12 @@ export class Start {
     this.#inviteFailure = "";
     this.#app.root.invalidate();
     try {
-      const [{ AdminApi }, { showLink }] = await Promise.all([import("../admin/api.js"), import("../admin/links.js")]);
+      const [{ AdminApi }, { showLink }, { useAdminLanguage }] = await Promise.all([
+        import("../admin/api.js"),
+        import("../admin/links.js"),
+        import("../admin/languages/language.js"),
+      ]);
+      await useAdminLanguage(this.#app.settings.get("language"));
       const { token } = await new AdminApi(this.#app.api).createInvite(INVITE.uses, INVITE.days);
       const words = texts.start.inviteText(INVITE.uses, fullTime(Date.now() + INVITE.days * DAY_MS));
       showLink(texts.start.inviteTitle, words, "invite", token);
