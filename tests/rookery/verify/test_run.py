@@ -180,7 +180,7 @@ class FakeClient:
 
     def submit_change(self, change: Change, *, first_sent_ms: int) -> Any:
         try:
-            outcome: Any = Accepted(event_id=self._platform.change(self, change).event_id)
+            outcome: Accepted | Refused | Unreachable = Accepted(event_id=self._platform.change(self, change).event_id)
         except (Refused, Unreachable) as error:
             outcome = error
 
@@ -296,9 +296,7 @@ class RefusesOne(Platform):
 
     def keep(self, recipient_id: int, message: Message) -> Accepted | Refused:  # type: ignore[override]
         number = int(message.client_message_id.rpartition("-")[2])
-        if (
-            self.taken >= UNLUCKY and number % PLAN.in_flight == 0 and not self.is_refused
-        ):
+        if self.taken >= UNLUCKY and number % PLAN.in_flight == 0 and not self.is_refused:
             self.is_refused = True
             return Refused("unavailable", "Not now.", retryable=True)
         return super().keep(recipient_id, message)
