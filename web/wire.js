@@ -238,8 +238,8 @@
  * @property {ChatKind} [kind]
  * @property {string[]} [member_ids]
  * @property {Message} [newest] Absent in a chat without messages.
- * @property {number} [unread] Messages of others above the user's read mark, counted to 100 at most, among the newest
- * 2,000 messages.
+ * @property {number} [unread] Messages of others above the user's read mark that are not deleted, counted to 100 at
+ * most, among the newest 2,000.
  * @property {Mark[]} [marks] The marks of each member that has set one, one per member.
  * @property {string} [changed_at_ms] The time of the last change, in milliseconds since 1970.
  */

@@ -13,17 +13,21 @@ from rookery.v1.archive_pb2 import (
     GetChatResponse,
     GetMessageRequest,
     GetMessageResponse,
+    HistoryMessage,
     ListChatsRequest,
     ListChatsResponse,
     ListMessagesRequest,
     ListMessagesResponse,
 )
+from rookery.v1.session_pb2 import Message
 from shared.archive import INTERNAL, UNAVAILABLE, ArchiveClient, refusal_of
 from shared.contract.errors import Code, Refusal
 from shared.rpc import RpcError, Status, open_channel, serve_rpc
 
 TIMEOUT = 20.0
 """Seconds; only ends a test that has failed."""
+
+FOUND = HistoryMessage(message=Message(message_id=3, chat_id="d-1-2"))
 
 REFUSED = Refusal(Code.OUT_OF_ORDER, "Not yet.", "cursor", 7)
 
@@ -94,19 +98,19 @@ def test_a_status_without_a_refusal(status: Status) -> None:
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        (GetMessageResponse(), True),
-        (Refusal(Code.NOT_FOUND, "There is no such message."), False),
+        (GetMessageResponse(message=FOUND), FOUND),
+        (Refusal(Code.NOT_FOUND, "There is no such message."), None),
         (Refusal(Code.RATE_LIMITED, "Too many.", retry_after_ms=2_500), 2_500),
         (Refusal(Code.INVALID, "Not an id.", "message_id"), 1_000),
     ],
 )
-async def test_the_gateway_s_history_returns_whether_a_message_exists_or_when_to_retry(
-    archive: ScriptedArchive, port: int, answer: Any, expected: bool | int
+async def test_the_gateway_s_history_returns_the_message_or_when_to_retry(
+    archive: ScriptedArchive, port: int, answer: Any, expected: HistoryMessage | int | None
 ) -> None:
     archive.answer = answer
     async with open_channel("127.0.0.1", port) as channel:
-        found = await ArchiveHistory(channel).has_message(1, "d-1-2", 3)
+        found = await ArchiveHistory(channel).find_message(1, "d-1-2", 3)
     if isinstance(found, Refusal):
         assert (found.code, found.retry_after_ms) == (Code.UNAVAILABLE, expected)
     else:
-        assert found is expected
+        assert found == expected
