@@ -153,7 +153,7 @@ class LogConsumer:
                 if self._fenced:
                     self._announce_owned()
                 for partition in self._partitions.take_rebuilt():
-                    nursery.start_soon(self._fence, partition, started)
+                    nursery.start_soon(self._fence, partition, self._partitions.tails[partition], started)
                 if not self._partitions.rebuilding:
                     started()
 
@@ -290,10 +290,9 @@ class LogConsumer:
         consumer.seek(partition, start)
         self._partitions.assign(partition, start, end, since_ms if start == since else wall_clock_ms())
 
-    async def _fence(self, partition: int, started: Callable[[], None]) -> None:
-        """Publish this gateway's fence until the log has stored it. The partition is owned once it has been read, if no
-        other gateway's came between: see `_read_fence`."""
-        tail = self._partitions.tails[partition]
+    async def _fence(self, partition: int, tail: Tail, started: Callable[[], None]) -> None:
+        """Publish this gateway's fence until the log has stored it, or the partition has left. The partition is owned
+        once the fence has been read, if no other gateway's came between: see `_read_fence`."""
         while self._partitions.tails.get(partition) is tail and partition in self._partitions.fencing:
             fence = Envelope(fence=Fence(gateway=self._number, read_up_to=tail.next_offset))
             record = Record(partition, fence.SerializeToString())
