@@ -57,7 +57,7 @@ CONDITIONS: dict[str, tuple[dict[str, Any], tuple[int, int], str]] = {
 
 @pytest.fixture
 def chatting(platform: Platform, seats: Seats, ada: Account, mira: Account) -> Seat:
-    platform.send(mira, ada.chat_with(mira), "First", "Second", "Third")
+    platform.send(mira, ada.chat_with(mira), "First https://rookery.test", "Second", "Third")
     seat = seats(platform, ada)
     expect(seat.row("Mira Okafor")).to_be_visible()
     return seat
@@ -358,3 +358,8 @@ def test_the_focus_can_be_seen_at_each_stop_of_the_tab_key_and_leaves_it(chattin
         stops.append(stop)
     assert stops[-1] == stops[0], "a keyboard trap"
     assert len(stops) > 8
+    assert not any(stop.startswith("<a ") for stop in stops), "a link is a stop before its message has the focus"
+    chatting.message("First").focus()
+    expect(chatting.message("First").get_by_role("button", name="React")).to_be_visible()
+    chatting.page.keyboard.press("Tab")
+    expect(chatting.page.get_by_role("link", name="https://rookery.test")).to_be_focused()

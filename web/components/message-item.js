@@ -36,7 +36,7 @@ const STATE_ICONS = /** @type {const} */ ({
  * @param {App} app
  * @param {Extract<Row, {kind: "message"}>} row
  * @param {{isActive: boolean, isFocused: boolean, isMarked: boolean}} state The active messages are the focused one,
- * whose buttons are in the tab order, and the message under the pointer. A marked message was opened by a link.
+ * whose links and buttons are in the tab order, and the message under the pointer. A marked message was opened by a link.
  * @param {MessageActions} actions
  */
 export function messageItem(app, { key, message, own, first, last }, { isActive, isFocused, isMarked }, actions) {
@@ -68,7 +68,7 @@ export function messageItem(app, { key, message, own, first, last }, { isActive,
           { class: "bubble" },
           h("span", { class: "unseen" }, `${texts.message.by(author)} `),
           quoted && reference(quoted, tabindex, () => actions.goTo(message.reply_to)),
-          h("div", { class: "words", dir: "auto" }, text(message), stamp(message, last, state)),
+          h("div", { class: "words", dir: "auto" }, text(message, tabindex), stamp(message, last, state)),
         ),
         isActive && aside(app, message, { last, tabindex, toggle, actions }),
       ),
@@ -101,13 +101,17 @@ function reference(quoted, tabindex, press) {
   );
 }
 
-/** The text with its links; its paragraphs have their own directions. @param {Message} message as shown */
-function text(message) {
+/**
+ * The text with its links; its paragraphs have their own directions.
+ * @param {Message} message as shown
+ * @param {number} tabindex
+ */
+function text(message, tabindex) {
   const body = shownText(message);
   if (isDeleted(message)) return h("span", { class: "text muted" }, body);
-  const pieces = withLinks(body).map(({ text, url }) =>
-    url ? h("a", { href: url, target: leadsHere(url) ? null : "_blank", rel: "noopener noreferrer" }, text) : text,
-  );
+  const link = (/** @type {string} */ text, /** @type {string} */ url) =>
+    h("a", { href: url, target: leadsHere(url) ? null : "_blank", rel: "noopener noreferrer", tabindex }, text);
+  const pieces = withLinks(body).map(({ text, url }) => (url ? link(text, url) : text));
   return h("span", { class: isOnlyEmoji(body) ? "text large" : "text" }, pieces);
 }
 

@@ -168,7 +168,7 @@ export const de = {
   },
   messages: {
     label: "Nachrichten",
-    hint: "Mit den Pfeiltasten gehst du von Nachricht zu Nachricht, mit der Eingabetaste reagierst du.",
+    hint: "Mit den Pfeiltasten gehst du von Nachricht zu Nachricht, mit der Eingabetaste reagierst du, mit Tab erreichst du Links und Knöpfe.",
     loading: "Nachrichten werden geladen",
     notLoaded: "Die Nachrichten konnten nicht geladen werden.",
     new: "Neue Nachrichten",

@@ -177,7 +177,7 @@ export const en = {
   },
   messages: {
     label: "Messages",
-    hint: "Arrow keys go from message to message, Enter reacts.",
+    hint: "Arrow keys go from message to message, Enter reacts, Tab goes to links and buttons.",
     loading: "Loading messages",
     notLoaded: "The messages could not be loaded.",
     new: "New messages",
