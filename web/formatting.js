@@ -21,7 +21,7 @@
 const MAX_QUOTES = 4;
 /** Nodes with markup, and lines of quotes, in a message; the markup after them is text. */
 const MAX_NODES = 1_000;
-/** Around code in a line. */
+/** Backticks on each side of code in a line; a bound, so that a line is searched for each number of them once in vain. */
 const MAX_BACKTICKS = 3;
 /** Shown for a spoiler where it cannot be opened. */
 const COVER = "▒▒▒";
@@ -33,11 +33,11 @@ const FENCE_END = /^```[ \t\r]*$/;
 const QUOTE = /^>(?: |\r?$)/;
 const ITEM = /^( {0,8})(-|\d{1,9}\.) +(?=\S)/;
 
-/** What may be markup in a line. An address has no controls of direction, which could imitate another address. */
+/** Possible markup in a line. An address has no controls of direction, which could imitate another address. */
 const TOKEN = /`+|\*+|_+|~+|\|+|\[|https?:\/\/[^\s<>"\u202a-\u202e\u2066-\u2069]+/gi;
-/** A link with a text: its address may have brackets in pairs. */
-const LINK =
-  /\[([^[\]]+)\]\(((?:https?:\/\/|mailto:)(?:[^\s()<>"\u202a-\u202e\u2066-\u2069]|\([^\s()<>"\u202a-\u202e\u2066-\u2069]*\))+)\)/iy;
+const IN_LINK = String.raw`[^\s()<>"\u202a-\u202e\u2066-\u2069]`;
+/** A link with a text. Its address may have brackets in pairs. */
+const LINK = new RegExp(String.raw`\[([^[\]]+)\]\(((?:https?://|mailto:)(?:${IN_LINK}|\(${IN_LINK}*\))+)\)`, "iy");
 const KINDS = /** @type {const} */ ({ "**": "bold", "*": "italic", _: "italic", "~~": "struck", "||": "spoiler" });
 /**
  * Characters beside which no marker is markup, as in snake_case, 2*3*4 and a/*.js: digits, signs of code, and letters of
@@ -263,7 +263,7 @@ function leafAt(text, at, token) {
     const [whole = "", label = "", url = ""] = LINK.exec(text) ?? [];
     return URL.canParse(url) ? { kind: "link", text: label, url, end: at + whole.length } : null;
   }
-  if (!/^h/i.test(token)) return null;
+  if (!/^http/i.test(token)) return null;
   const url = address(token);
   return URL.canParse(url) ? { kind: "link", text: url, url, end: at + url.length } : null;
 }

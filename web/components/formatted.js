@@ -32,7 +32,7 @@ export function formatted(body, how) {
 function ofBlock(block, how) {
   if (block.kind === "fence") return fence(block, how);
   if (block.kind === "list") return list(block, how);
-  if (block.kind === "quote") return h("blockquote", {}, block.children.map((each) => ofBlock(each, how)));
+  if (block.kind === "quote") return h("blockquote", { dir: "auto" }, block.children.map((each) => ofBlock(each, how)));
   return block.children.length > 0 && h("p", { dir: "auto" }, inline(block.children, how));
 }
 

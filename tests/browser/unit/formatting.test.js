@@ -55,7 +55,8 @@ test("addresses become links without the punctuation and markers around them", (
   for (const [text, ...addresses] of [
     ["See https://a.example/x?y=1, or (http://b.example).", "https://a.example/x?y=1", "http://b.example"],
     ["https://a.example/some_page_(x)/*y*/z", "https://a.example/some_page_(x)/*y*/z"],
-    ["**https://a.example** (||https://b.example||) ~~https://c.example/~d~~", "https://a.example", "https://b.example", "https://c.example/~d"],
+    ["**https://a.example** (||https://b.example||)", "https://a.example", "https://b.example"],
+    ["~~https://c.example/~d~~", "https://c.example/~d"],
     ["https://a.example/\u202egpj.exe", "https://a.example/"],
   ]) {
     const found = [...inline(text).matchAll(/<a (.*?)>\1<\/a>/g)].map((match) => match[1]);
@@ -105,7 +106,8 @@ function* numbers(state = 1) {
 
 const PIECES = [
   ...["**", "*", "***", "_", "~~", "||", "`", "``", "```", "```js", "> ", ">", "- ", "  - ", "1. ", "\n", "\n\n", " ", "\r\n"],
-  ...["[", "]", "](", ")", "[a](https://b.example)", "https://", "https://c.example/_d_", "mailto:", "\u202e", "\ud83d", "🎉", "x", "اب", "字"],
+  ...["[", "]", "](", ")", "[a](https://b.example)", "https://", "https://c.example/_d_", "mailto:"],
+  ...["\u202e", "\ud83d", "🎉", "x", "اب", "字"],
 ];
 
 /** All leaves of a tree, in order. */
@@ -143,7 +145,7 @@ test("64 KB of any pattern are parsed in under 50 ms of CPU time", () => {
     return (user + system) / 1_000;
   };
   const pairs = PIECES.flatMap((piece) => [piece, `${piece}a`, `${piece} `, `${piece}\n`, `a${piece}`]);
-  const bombs = ["**a*b_c~~d||", "` `` ``` ", "[a](http://", "http://[", "```\nx\n```\n", "> > > > > a\n", "https://a."];
+  const bombs = ["**a*b_c~~d||", "` `` ``` ", "[a](http://", "[a](http://b(", "[a](http://(b)", "http://[", "```\nx\n```\n", "> > > > > a\n", "https://a."];
   for (const pattern of [...pairs, ...bombs]) {
     const text = pattern.repeat(Math.ceil(SIZE / pattern.length)).slice(0, SIZE);
     let least = Infinity; // other programs can only raise the time
