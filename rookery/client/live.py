@@ -98,12 +98,17 @@ class Client:
 
         Raises like `send`; for a retry, set `client_change_id` to the exception's `client_id`.
         """
+        submission = self.submit_change(change, first_sent_ms=first_sent_ms)
+        event = pb.Event(event_id=(await submission.answer(deadline)).event_id, change=change)
+        event.change.client_change_id, event.change.actor_id = submission.client_id, self.me.user_id
+        return event
+
+    def submit_change(self, change: pb.Change, *, first_sent_ms: int | None = None) -> "Submission":
+        """Make a change like `change`, but return at once, like `submit`."""
+        client_id = change.client_change_id or _new_client_id()
         frame = pb.ClientFrame(change=change)
-        made = frame.change
-        made.client_change_id = change.client_change_id or _new_client_id()
-        made.actor_id = self.me.user_id
-        submission = self._submit(frame, made.client_change_id, _first_sent_ms(change.client_change_id, first_sent_ms))
-        return pb.Event(event_id=(await submission.answer(deadline)).event_id, change=made)
+        frame.change.client_change_id = client_id
+        return self._submit(frame, client_id, _first_sent_ms(change.client_change_id, first_sent_ms))
 
     async def edit(self, chat_id: str, message_id: int, text: str) -> pb.Event:
         """Replace the text of an own message, like `change`."""

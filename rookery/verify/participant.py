@@ -1,6 +1,5 @@
 """One client of a verification: it sends messages and changes until each is accepted, and records its deliveries."""
 
-import math
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
@@ -23,9 +22,8 @@ from rookery.client import (
 )
 from rookery.client.catch_up import read_missed
 from rookery.verify.absences import Presence
-from rookery.verify.changes import make
 from rookery.verify.histories import retry
-from rookery.verify.pipeline import Pipeline
+from rookery.verify.pipeline import Command, Pipeline
 from rookery.verify.records import Copy, Delivery, Key, Made, Sent
 from shared.contract.chats import direct_chat_id
 from shared.contract.ids import wall_clock_ms
@@ -74,12 +72,20 @@ class Participant:
         self.presence = Presence()
         self._observer = observer
         self._clock = clock
-        self._put_change, self._unmade = trio.open_memory_channel[Made](math.inf)
+        self._pipeline: Pipeline | None = None
+        self._slots = trio.Semaphore(0)
+        """Of the messages in flight."""
         self._seen: set[Key | int] = set()
         self._read: set[Key | int] = set()
         """The part of `_seen` that was read from history, and may arrive in the session too."""
 
     # ---- sending
+
+    async def run_pipeline(self, client: Client, *, task_status: trio.TaskStatus[None]) -> None:
+        """Send what `send_all` and `put_change` put into the pipeline, until cancelled."""
+        self._pipeline = Pipeline(client, self._answered, self._count_retry)
+        task_status.started()
+        await self._pipeline.run()
 
     async def send_all(
         self,
@@ -91,17 +97,11 @@ class Participant:
         in_flight: int,
     ) -> None:
         """Send a message at each moment, to the recipients in turn; return once all are accepted."""
-        slots = trio.Semaphore(in_flight)
-
-        def accepted(sent: Sent) -> None:
-            slots.release()
-            self._observer.accepted(sent)
-
-        pipeline = Pipeline(client, accepted, self._count_retry)
-        async with trio.open_nursery() as nursery, aclosing(moments):
-            nursery.start_soon(pipeline.run)
+        assert self._pipeline is not None  # noqa: S101 - for the type checker
+        self._slots = trio.Semaphore(in_flight)
+        async with aclosing(moments):
             async for _ in moments:
-                await slots.acquire()
+                await self._slots.acquire()
                 number = len(self.sent)
                 recipient = recipients[number % len(recipients)]
                 key = f"{run_id}-{self.number}-{number}"
@@ -110,24 +110,27 @@ class Participant:
                 at, at_ms = self._clock(), wall_clock_ms()
                 sent = Sent((client.me.user_id, key), chat_id, recipient, text, number, at=at, at_ms=at_ms)
                 self.sent.append(sent)
-                pipeline.put(sent)
+                self._pipeline.put(sent)
             for _ in range(in_flight):
-                await slots.acquire()
-            nursery.cancel_scope.cancel()
+                await self._slots.acquire()
 
     def put_change(self, made: Made) -> None:
-        """Make a change after the ones before."""
-        self._put_change.send_nowait(made)
+        """Make the change behind the messages and changes before it."""
+        assert self._pipeline is not None  # noqa: S101 - for the type checker
+        self._pipeline.put(made)
 
-    async def make_changes(self, client: Client) -> None:
-        """Make the changes one after another, until cancelled."""
-        async for made in self._unmade:
-            await make(client, made)
-            if made.event is not None:
-                self._apply(made.event)
-            self._observer.made(made)
+    def _answered(self, command: Command) -> None:
+        if isinstance(command, Sent):
+            self._slots.release()
+            self._observer.accepted(command)
+        else:
+            if command.event is not None:
+                self._apply(command.event)
+            self._observer.made(command)
 
-    def _count_retry(self, reason: Refused | Unreachable) -> None:
+    def _count_retry(self, command: Command, reason: Refused | Unreachable) -> None:
+        if not isinstance(command, Sent):
+            return
         if isinstance(reason, Refused):
             self.refused[reason.code] += 1
         else:

@@ -1,57 +1,65 @@
-"""Sends one client's messages in order, several at once, and after a refusal again in the same order."""
+"""Sends one client's messages and changes in order, several at once, and after a refusal again in the same order."""
 
 import heapq
+import itertools
 import math
 from collections.abc import Callable
 
 import trio
 
-from rookery.client import Accepted, Client, Refused, Submission, Unreachable
-from rookery.verify.records import Sent
+from rookery.client import Accepted, Client, Event, Refused, Submission, Unreachable
+from rookery.verify.records import Made, Sent
 
 RETRY_PAUSE = 0.25
-"""Seconds before a refused message is sent again, unless the server asks for more."""
+"""Seconds before a refused message or change is sent again, unless the server asks for more."""
 
 ANSWER_DEADLINE = 30.0
-"""Seconds after which a message without an answer is sent again, including reconnects."""
+"""Seconds after which a message or a change without an answer is sent again, including reconnects."""
 
 HELD_SECONDS = 35.0
 """Seconds after which a server may accept later messages before one that is sent again: 40 after its refusal, by
 docs/client-guide.md, less what a frame may take. Only clients that lack CPU time take so long."""
 
 
+Command = Sent | Made
+
+
 class Pipeline:
-    """Sends messages until each is accepted.
+    """Sends messages until each is accepted, and changes until each is accepted or refused for good.
 
     A client must send again in order (docs/client-guide.md). So after a refusal, or without an answer, all later
-    messages are withdrawn, whether they have an answer or not, and sent again behind the refused one.
+    commands are withdrawn, whether they have an answer or not, and sent again behind the refused one.
     """
 
     def __init__(
         self,
         client: Client,
-        on_accepted: Callable[[Sent], None],
-        on_retry: Callable[[Refused | Unreachable], None],
+        on_answer: Callable[[Command], None],
+        on_retry: Callable[[Command, Refused | Unreachable], None],
     ) -> None:
-        """`on_retry` receives each reason to send a message again; later messages that are withdrawn have none."""
+        """`on_retry` receives each reason to send a command again; later commands that are withdrawn have none."""
         self._client = client
-        self._on_accepted = on_accepted
+        self._on_answer = on_answer
         self._on_retry = on_retry
-        self._waiting: list[tuple[int, Sent]] = []
-        """A heap: the message with the lowest number is sent next."""
-        self._in_flight: dict[int, tuple[Sent, trio.CancelScope]] = {}
+        self._places = itertools.count()
+        self._waiting: list[tuple[int, Command]] = []
+        """A heap: the command with the lowest place in the order is sent next."""
+        self._in_flight: dict[int, tuple[Command, trio.CancelScope]] = {}
         self._submitted_at: dict[int, float] = {}
-        """By the number of each message that is not accepted."""
+        """By the place of each command without a final answer."""
         self._resumes_at = -math.inf
         self._changed = trio.Event()
 
-    def put(self, sent: Sent) -> None:
-        """Send a message once all messages with lower numbers are sent."""
-        heapq.heappush(self._waiting, (sent.number, sent))
+    def put(self, command: Command) -> None:
+        """Send a command once all earlier ones are sent."""
+        self._put(next(self._places), command)
+
+    def _put(self, place: int, command: Command) -> None:
+        heapq.heappush(self._waiting, (place, command))
         self._changed.set()
 
     async def run(self) -> None:
-        """Send messages, until cancelled."""
+        """Send commands, until cancelled."""
         async with trio.open_nursery() as nursery:
             while True:
                 await self._changed.wait()
@@ -61,54 +69,74 @@ class Pipeline:
                 if not self._waiting:
                     self._changed = trio.Event()
                     continue
-                _, sent = heapq.heappop(self._waiting)
+                place, command = heapq.heappop(self._waiting)
                 scope = trio.CancelScope()
-                self._in_flight[sent.number] = sent, scope
-                nursery.start_soon(self._await_answer, sent, self._submit(sent), scope)
+                self._in_flight[place] = command, scope
+                nursery.start_soon(self._await_answer, place, command, self._submit(place, command), scope)
 
-    def _submit(self, sent: Sent) -> Submission | Refused:
+    def _submit(self, place: int, command: Command) -> Submission | Refused:
         now = trio.current_time()
-        sent.is_overdue |= now - self._submitted_at.get(sent.number, now) > HELD_SECONDS
-        self._submitted_at[sent.number] = now
+        if isinstance(command, Sent):
+            command.is_overdue |= now - self._submitted_at.get(place, now) > HELD_SECONDS
+        self._submitted_at[place] = now
         try:
-            return submit(self._client, sent)
+            return submit(self._client, command)
         except Refused as refused:
             return refused
 
-    async def _await_answer(self, sent: Sent, submission: Submission | Refused, withdrawal: trio.CancelScope) -> None:
+    async def _await_answer(
+        self, place: int, command: Command, submission: Submission | Refused, withdrawal: trio.CancelScope
+    ) -> None:
         outcome: Accepted | Refused | Unreachable | None = None
         with withdrawal:
             outcome = submission if isinstance(submission, Refused) else await answer_of(submission)
         if withdrawal.cancel_called:
             return
-        del self._in_flight[sent.number]
+        del self._in_flight[place]
         match outcome:
             case Accepted():
-                sent.message_id, sent.accepted_at = outcome.event_id, trio.current_time()
-                del self._submitted_at[sent.number]
-                self._on_accepted(sent)
+                _accept(command, outcome)
+                self._finish(place, command)
+            case Refused() if isinstance(command, Made) and not outcome.retryable:
+                command.refused = outcome.code
+                self._finish(place, command)
             case Refused() | Unreachable():
-                self._on_retry(outcome)
-                self._go_back(sent, outcome.retry_after_ms / 1000 if isinstance(outcome, Refused) else 0.0)
+                self._on_retry(command, outcome)
+                self._go_back(place, command, outcome.retry_after_ms / 1000 if isinstance(outcome, Refused) else 0.0)
             case None:
-                raise AssertionError("an answer, unless the message is withdrawn")
+                raise AssertionError("an answer, unless the command is withdrawn")
 
-    def _go_back(self, sent: Sent, pause: float) -> None:
-        """Send the message again after the pause, at least RETRY_PAUSE, and all later ones behind it."""
-        later = [number for number in self._in_flight if number > sent.number]
-        withdrawn = [self._in_flight.pop(number) for number in later]
-        for _, withdrawal in withdrawn:
+    def _finish(self, place: int, command: Command) -> None:
+        del self._submitted_at[place]
+        self._on_answer(command)
+
+    def _go_back(self, place: int, command: Command, pause: float) -> None:
+        """Send the command again after the pause, at least RETRY_PAUSE, and all later ones behind it."""
+        again = {place: command}
+        for later in [each for each in self._in_flight if each > place]:
+            again[later], withdrawal = self._in_flight.pop(later)
             withdrawal.cancel()
-        for each in (sent, *(each for each, _ in withdrawn)):
+        for each_place, each in again.items():
             each.retried = True
-            self.put(each)
-        # The pause also lets the client forget the withdrawn messages, before they are submitted again.
+            self._put(each_place, each)
+        # The pause also lets the client forget the withdrawn commands, before they are submitted again.
         self._resumes_at = max(self._resumes_at, trio.current_time() + max(pause, RETRY_PAUSE))
 
 
-def submit(client: Client, sent: Sent) -> Submission:
-    """Send the message, for the first time or again. Raises Refused; SignedOut."""
-    return client.submit(sent.recipient_id, sent.text, client_message_id=sent.key[1], first_sent_ms=sent.at_ms)
+def _accept(command: Command, accepted: Accepted) -> None:
+    if isinstance(command, Sent):
+        command.message_id, command.accepted_at = accepted.event_id, trio.current_time()
+    else:
+        command.event = Event(event_id=accepted.event_id, change=command.change)
+
+
+def submit(client: Client, command: Command) -> Submission:
+    """Send the command, for the first time or again. Raises Refused; SignedOut."""
+    if isinstance(command, Made):
+        return client.submit_change(command.change, first_sent_ms=command.at_ms)
+    return client.submit(
+        command.recipient_id, command.text, client_message_id=command.key[1], first_sent_ms=command.at_ms
+    )
 
 
 async def answer_of(submission: Submission) -> Accepted | Refused | Unreachable:

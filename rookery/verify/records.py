@@ -69,6 +69,8 @@ class Made:
 
     target: Sent
     change: Change
+    at_ms: int = 0
+    """The moment when it was to be sent first, by the wall clock, in milliseconds since 1970."""
     event: Event | None = None
     """The event with which it was accepted."""
     refused: str = ""

@@ -54,7 +54,7 @@ class Run:
         self._undelivered: dict[Key, Sent | Made] = {}
         """The accepted messages and changes that the other member has not received."""
         self._sending = trio.CancelScope()
-        self._making = trio.CancelScope()
+        self._pipelines = trio.CancelScope()
         self._ended = trio.Event()
         self._waiting: dict[trio.Event, int] = {}
 
@@ -97,7 +97,7 @@ class Run:
             await self.until_live()
             while self._unmade or self._awaits_deliveries():  # noqa: ASYNC110 - see POLL_SECONDS
                 await trio.sleep(POLL_SECONDS)
-        self._making.cancel()
+        self._pipelines.cancel()
         await self._send_again_late()
         histories = await self._read_histories()
         with trio.move_on_after(settle):
@@ -161,7 +161,7 @@ class Run:
         self._began_ms = wall_clock_ms() - CLOCK_MARGIN_MS
         self._stops = self._began + plan.seconds
         self._by_user = {client.me.user_id: each for client, each in self._both()}
-        nursery.start_soon(self._make_changes)
+        await nursery.start(self._run_pipelines)
         nursery.start_soon(self._send_all)
 
     async def _hold(self, accounts: Accounts, name: str, number: int, *, task_status: trio.TaskStatus[Client]) -> None:
@@ -206,11 +206,12 @@ class Run:
         for reached in self._waiting:
             reached.set()
 
-    async def _make_changes(self) -> None:
-        with self._making:
+    async def _run_pipelines(self, *, task_status: trio.TaskStatus[None]) -> None:
+        with self._pipelines:
             async with trio.open_nursery() as nursery:
                 for client, each in self._both():
-                    nursery.start_soon(each.make_changes, client)
+                    await nursery.start(each.run_pipeline, client)
+                task_status.started()
 
     async def _leave(self, number: int) -> None:
         """Be away as this client: one client after the other, and the first again when all have been."""

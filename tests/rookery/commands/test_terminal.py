@@ -127,9 +127,7 @@ async def test_a_command_changes_a_message_by_its_number(
     nursery.start_soon(connection.accept_next, 50)
     await chat.execute(line)
     change = connection.received[-1].change
-    assert change == pb.Change(
-        chat_id="d-7-9", target_id=11, actor_id=7, client_change_id=change.client_change_id, **body
-    )
+    assert change == pb.Change(chat_id="d-7-9", target_id=11, client_change_id=change.client_change_id, **body)
     assert screen.shown[-1] == shown
 
 

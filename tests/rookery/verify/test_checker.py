@@ -54,7 +54,7 @@ def delivered(copies: Sequence[Copy], sent_messages: Sequence[Sent] = ALL) -> Re
 def changed(target: Sent, event_id: int, **body: Any) -> Made:
     """A change by the sender, accepted under this id."""
     change = Change(target_id=target.message_id, actor_id=target.key[0], client_change_id=f"c{event_id}", **body)
-    return Made(target, change, Event(event_id=event_id, change=change))
+    return Made(target, change, event=Event(event_id=event_id, change=change))
 
 
 def state(made: Made) -> dict[int, State]:

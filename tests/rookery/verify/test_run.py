@@ -178,9 +178,19 @@ class FakeClient:
 
         return SimpleNamespace(answer=answer)
 
-    async def change(self, change: Change, *, first_sent_ms: int) -> Event:
-        await trio.sleep(0.001)
-        return self._platform.change(self, change)
+    def submit_change(self, change: Change, *, first_sent_ms: int) -> Any:
+        try:
+            outcome: Accepted | Refused | Unreachable = Accepted(event_id=self._platform.change(self, change).event_id)
+        except (Refused, Unreachable) as error:
+            outcome = error
+
+        async def answer(deadline: float) -> Accepted:
+            await trio.sleep(0.001)
+            if isinstance(outcome, Exception):
+                raise outcome
+            return outcome
+
+        return SimpleNamespace(answer=answer)
 
     def mark(self, chat_id: str, *, read_up_to: int) -> None:
         self._platform.marks[self.me.user_id, chat_id] = read_up_to
@@ -280,10 +290,14 @@ class CountsFew(Platform):
 
 
 class RefusesOne(Platform):
-    """Refuses one message, and accepts the next one of the session before it is sent again."""
+    """Refuses one message, and accepts the ones that are in flight behind it."""
+
+    is_refused = False
 
     def keep(self, recipient_id: int, message: Message) -> Accepted | Refused:  # type: ignore[override]
-        if self.taken == UNLUCKY:
+        number = int(message.client_message_id.rpartition("-")[2])
+        if self.taken >= UNLUCKY and number % PLAN.in_flight == 0 and not self.is_refused:
+            self.is_refused = True
             return Refused("unavailable", "Not now.", retryable=True)
         return super().keep(recipient_id, message)
 
