@@ -99,14 +99,17 @@ export function avatarColour(user_id) {
   return (((hash ^ (hash >>> 15)) >>> 0) % AVATAR_COLOURS) + 1;
 }
 
-/** Characters that change the direction of the text around them: in a name they can imitate another name. */
+/** Characters that change the direction of the text around them: in a name or a link they can imitate another one. */
 const DIRECTION_CONTROLS = /[\u202a-\u202e\u2066-\u2069]/gu;
+
+/** @param {string} text */
+export const withoutDirectionControls = (text) => text.replace(DIRECTION_CONTROLS, "");
 
 /** The name to show for a user. @param {{display_name: string, name: string, deleted?: boolean}} profile */
 export const displayName = (profile) =>
   profile.deleted
     ? texts.deletedAccount
-    : profile.display_name.replace(DIRECTION_CONTROLS, "").trim() || profile.name;
+    : withoutDirectionControls(profile.display_name).trim() || profile.name;
 
 /** The user name as it is shown below the name; empty for a deleted account. @param {{name: string}} profile */
 export const userName = ({ name }) => (name ? `@${name}` : "");
@@ -116,32 +119,6 @@ export const unreadLabel = (count) => (count > 99 ? texts.moreThan(99) : new Int
 
 /** "Ada, Grace and Mira". @param {string[]} names */
 export const nameList = (names) => new Intl.ListFormat(locale, { type: "conjunction" }).format(names);
-
-/**
- * A text cut into plain pieces and web addresses, in order.
- * @param {string} text
- * @returns {{text: string, url: string}[]} url is empty for a plain piece
- */
-export function withLinks(text) {
-  const pieces = [];
-  let end = 0;
-  for (const match of text.matchAll(/https?:\/\/[^\s<>"]+/gi)) {
-    const address = withoutTrailingPunctuation(match[0]);
-    if (!URL.canParse(address)) continue;
-    if (match.index > end) pieces.push({ text: text.slice(end, match.index), url: "" });
-    pieces.push({ text: address, url: address });
-    end = match.index + address.length;
-  }
-  if (end < text.length) pieces.push({ text: text.slice(end), url: "" });
-  return pieces;
-}
-
-/** A sentence's full stop or a bracket around the address is not part of it. @param {string} address */
-function withoutTrailingPunctuation(address) {
-  let trimmed = address.replace(/[.,;:!?'*_]+$/, "");
-  if (trimmed.endsWith(")") && !trimmed.includes("(")) trimmed = trimmed.slice(0, -1);
-  return trimmed;
-}
 
 /** Whether a text is one to three emoji and nothing else, which are shown large. @param {string} text */
 export function isOnlyEmoji(text) {

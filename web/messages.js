@@ -2,6 +2,7 @@
 
 import { fold, UNCHANGED } from "./changes.js";
 import { daysBetween, startOfDay } from "./format.js";
+import { plainText } from "./formatting.js";
 import { compareIds, timeOfId } from "./ids.js";
 import { isDeleted } from "./kinds/deleted.js";
 import { textOf } from "./kinds/edited.js";
@@ -64,6 +65,16 @@ export function fromEntry({ client_id, chat_id, body, reply_to, created_ms, stat
 /** The text that the page shows for a message. @param {Message} message */
 export const shownText = (message) =>
   isDeleted(message) ? texts.message.deleted : textOf(message) || texts.message.newerVersion;
+
+/** @type {WeakMap<Message, string>} */
+const plainTexts = new WeakMap();
+
+/** The shown text without markup, for a single line; kept, because it is asked for at each rendering. @param {Message} message */
+export function shownPlain(message) {
+  const plain = plainTexts.get(message) ?? plainText(shownText(message));
+  plainTexts.set(message, plain);
+  return plain;
+}
 
 /**
  * The message after further changes to it; the same object if nothing changes. A deleted message loses its content.

@@ -6,7 +6,7 @@ import { compareIds, laterId } from "./ids.js";
 import { isDeleted } from "./kinds/deleted.js";
 import { marksOf } from "./kinds/marked.js";
 import { texts } from "./languages/language.js";
-import { shownText } from "./messages.js";
+import { shownPlain } from "./messages.js";
 import { Chats } from "./stores/chats.js";
 import { Settings } from "./stores/settings.js";
 import { Tabs } from "./tabs.js";
@@ -43,7 +43,7 @@ export function decide({ isUnread, isShown, desktop, sound, permission }) {
  */
 export function textsOf(message, sender, content) {
   if (content === "hidden") return { title: "Rookery", body: texts.notification.hidden };
-  return { title: sender ? displayName(sender) : texts.notification.fromUnknown, body: shownText(message) };
+  return { title: sender ? displayName(sender) : texts.notification.fromUnknown, body: shownPlain(message) };
 }
 
 /**

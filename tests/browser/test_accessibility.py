@@ -189,7 +189,7 @@ def test_no_screen_has_a_violation(
         expect_accessible(page, *conditions)
 
     check(page.get_by_text("People to write to"))
-    platform.send(mira, ada.chat_with(mira), "First", "Second https://rookery.test", "Third")
+    platform.send(mira, ada.chat_with(mira), "First", "Second https://rookery.test ||x||\n```\n1\n```", "Third")
     check(seat.row("Mira Okafor").locator(".badge"))
     page.get_by_role("button", name="Menu").click()
     check(page.get_by_role("menu"))

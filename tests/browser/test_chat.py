@@ -151,6 +151,28 @@ def test_texts_are_shown_literally_and_links_send_no_referrer(
     assert [link.get_attribute("target") for link in links.all()] == ["_blank", None], "a message's link opens here"
 
 
+def test_markup_is_shown_opened_copied_and_written(
+    platform: Platform, seats: Seats, ada: Account, mira: Account
+) -> None:
+    platform.send(mira, ada.chat_with(mira), "||**the end**||\n```py\nx = 1\n```")
+    seat = seats(platform, ada)
+    expect(seat.row("Mira Okafor")).to_contain_text("▒▒▒ x = 1")
+    seat.open_chat("Mira Okafor")
+    ending = seat.messages.get_by_text("the end")
+    expect(ending).to_be_hidden()
+    seat.messages.get_by_role("button", name="Spoiler").press("Enter")
+    expect(ending).to_be_visible()
+    expect(seat.messages.locator(".uncovered")).to_be_focused()
+    seat.context.grant_permissions(["clipboard-read"])
+    seat.messages.get_by_role("button", name="Copy code").click()
+    expect(seat.page.get_by_text("The code is copied.")).to_be_visible()
+    assert seat.page.evaluate("navigator.clipboard.readText()") == "x = 1"
+    seat.composer.fill("word")
+    seat.composer.select_text()
+    seat.composer.press("Control+b")
+    expect(seat.composer).to_have_value("**word**")
+
+
 def test_a_message_that_is_too_long_is_held_back_with_its_reason(
     platform: Platform, seats: Seats, ada: Account, mira: Account
 ) -> None:

@@ -7,7 +7,7 @@ import { displayName } from "../format.js";
 import { isDeleted } from "../kinds/deleted.js";
 import { texts } from "../languages/language.js";
 import { placeIn } from "../links.js";
-import { shownText } from "../messages.js";
+import { shownPlain } from "../messages.js";
 import { refusalText } from "../refusals.js";
 import { Chats } from "../stores/chats.js";
 import { Settings } from "../stores/settings.js";
@@ -281,7 +281,7 @@ export class AppShell {
     const { key, sender_id } = message;
     const profile = this.chats.profiles.get(sender_id);
     if (!profile || isDeleted(this.chats.conversations.current(message))) return null;
-    return memo(key, [], () => h("p", {}, texts.shell.announced(displayName(profile), shownText(message))));
+    return memo(key, [], () => h("p", {}, texts.shell.announced(displayName(profile), shownPlain(message))));
   }
 
   /** @param {KeyboardEvent} event */

@@ -2,10 +2,11 @@
 
 import { moveFocus } from "../focus.js";
 import { displayName, fullTime, shortTime, unreadLabel } from "../format.js";
+import { plainText } from "../formatting.js";
 import { mark } from "../icons.js";
 import { isDeleted } from "../kinds/deleted.js";
 import { texts } from "../languages/language.js";
-import { shownText } from "../messages.js";
+import { shownPlain } from "../messages.js";
 import { h, memo } from "../view.js";
 import { avatar } from "./avatar.js";
 import { iconButton } from "./buttons.js";
@@ -245,12 +246,12 @@ const iso = (at_ms) => new Date(at_ms).toISOString();
  */
 function preview(newest, unsent, me) {
   if (unsent) {
-    const text = h("bdi", {}, unsent.text.slice(0, PREVIEW_LENGTH));
+    const text = h("bdi", {}, plainText(unsent.text).slice(0, PREVIEW_LENGTH));
     const { failed, draft, you: pending } = texts.preview;
     const label = { failed, draft, pending }[unsent.state];
     return h("span", { class: "preview labelled" }, h("span", { class: unsent.state }, label), " ", text);
   }
-  const text = newest ? shownText(newest) : "";
+  const text = newest ? shownPlain(newest) : "";
   const look = newest && isDeleted(newest) ? "muted" : null;
   if (newest?.sender_id === me) {
     const content = [h("span", {}, texts.preview.you), " ", h("bdi", { class: look }, text)];

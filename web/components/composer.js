@@ -7,7 +7,7 @@ import { isDeleted } from "../kinds/deleted.js";
 import { textOf } from "../kinds/edited.js";
 import { texts } from "../languages/language.js";
 import { h } from "../view.js";
-import { bodyOf, sends } from "../writing.js";
+import { bodyOf, markerOf, sends } from "../writing.js";
 import { iconButton } from "./buttons.js";
 import { EmojiCompletion, insert } from "./emoji-completion.js";
 import { pickEmoji } from "./pick-emoji.js";
@@ -201,7 +201,7 @@ export class Composer {
 
   /** @param {KeyboardEvent} event */
   #keyPressed(event) {
-    if (this.#completion?.keyPressed(event) || this.#editKeyPressed(event)) return;
+    if (this.#completion?.keyPressed(event) || this.#editKeyPressed(event) || this.#markerKeyPressed(event)) return;
     if (!sends(event) || !matchMedia("(hover: hover)").matches) return;
     event.preventDefault();
     void this.#submit();
@@ -215,6 +215,17 @@ export class Composer {
     else if (isPlain && event.key === "Escape" && (this.#edited || this.#draft.reply_to)) this.#cancel();
     else return false;
     event.preventDefault();
+    return true;
+  }
+
+  /** Puts markers around the selection. @param {KeyboardEvent} event */
+  #markerKeyPressed(event) {
+    const marker = markerOf(event);
+    if (!marker || !this.#field) return false;
+    event.preventDefault();
+    const { value, selectionStart, selectionEnd } = this.#field;
+    insert(this.#field, marker + value.slice(selectionStart, selectionEnd) + marker);
+    this.#field.setSelectionRange(selectionStart + marker.length, selectionEnd + marker.length);
     return true;
   }
 

@@ -1,17 +1,18 @@
 // One message: its bubble with the message it replies to, its state and, at the end of a group, its time; beside an
 // active message its buttons, and always its time; below the bubble its reactions, or the remedies of a failed message.
 
-import { displayName, exactTime, isOnlyEmoji, nameList, timeOfDay, withLinks } from "../format.js";
+import { copyText } from "../clipboard.js";
+import { displayName, exactTime, nameList, timeOfDay } from "../format.js";
 import { icon } from "../icons.js";
 import { isDeleted } from "../kinds/deleted.js";
 import { editedAt } from "../kinds/edited.js";
 import { progress } from "../kinds/marked.js";
 import { reactionsOf } from "../kinds/reacted.js";
 import { texts } from "../languages/language.js";
-import { placeIn } from "../links.js";
 import { shownText } from "../messages.js";
 import { h, memo } from "../view.js";
 import { iconButton } from "./buttons.js";
+import { formatted } from "./formatted.js";
 import { openMessageMenu } from "./message-menu.js";
 import { quote, quotedIn } from "./quote.js";
 import { pickReaction } from "./reaction-picker.js";
@@ -68,7 +69,7 @@ export function messageItem(app, { key, message, own, first, last }, { isActive,
           { class: "bubble" },
           h("span", { class: "unseen" }, `${texts.message.by(author)} `),
           quoted && reference(quoted, tabindex, () => actions.goTo(message.reply_to)),
-          h("div", { class: "words", dir: "auto" }, text(message, tabindex), stamp(message, last, state)),
+          h("div", { class: "words", dir: "auto" }, text(app, message, tabindex), stamp(message, last, state)),
         ),
         isActive && aside(app, message, { last, tabindex, toggle, actions }),
       ),
@@ -102,21 +103,21 @@ function reference(quoted, tabindex, press) {
 }
 
 /**
- * The text with its links; its paragraphs have their own directions.
+ * The text with its markup; its paragraphs have their own directions.
+ * @param {App} app
  * @param {Message} message as shown
  * @param {number} tabindex
  */
-function text(message, tabindex) {
+function text(app, message, tabindex) {
   const body = shownText(message);
   if (isDeleted(message)) return h("span", { class: "text muted" }, body);
-  const link = (/** @type {string} */ text, /** @type {string} */ url) =>
-    h("a", { href: url, target: leadsHere(url) ? null : "_blank", rel: "noopener noreferrer", tabindex }, text);
-  const pieces = withLinks(body).map(({ text, url }) => (url ? link(text, url) : text));
-  return h("span", { class: isOnlyEmoji(body) ? "text large" : "text" }, pieces);
+  return formatted(body, { tabindex, copy: (code) => void copyCode(app, code) });
 }
 
-/** Whether an address links to a message on this page. @param {string} url */
-const leadsHere = (url) => url.startsWith(`${location.origin}/#`) && placeIn(new URL(url).hash).message_id !== "";
+/** @param {App} app @param {string} code */
+async function copyCode(app, code) {
+  app.say((await copyText(code)) ? texts.message.codeCopied : texts.message.notCopied);
+}
 
 /**
  * Whether the message was edited, the time of the last message of a group, and the state of the user's own message.

@@ -3,7 +3,7 @@
 import { displayName } from "../format.js";
 import { isDeleted } from "../kinds/deleted.js";
 import { texts } from "../languages/language.js";
-import { shownText } from "../messages.js";
+import { shownPlain } from "../messages.js";
 import { h } from "../view.js";
 
 /** @import {App} from "./app-shell.js" */
@@ -24,7 +24,7 @@ export function quotedIn({ chats, sending }, chat_id, message_id) {
   const profile = chats.profiles.get(message.sender_id);
   const author = isOwn ? texts.message.you : profile ? displayName(profile) : texts.message.someone;
   const shown = sending.shown(message);
-  return { author, isOwn, text: shownText(shown).slice(0, SHOWN_LENGTH), isMuted: isDeleted(shown) };
+  return { author, isOwn, text: shownPlain(shown).slice(0, SHOWN_LENGTH), isMuted: isDeleted(shown) };
 }
 
 /** The lines of a quote below its heading. @param {string} heading @param {Quoted} quoted */

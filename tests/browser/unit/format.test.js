@@ -12,7 +12,6 @@ import {
   isOnlyEmoji,
   shortTime,
   unreadLabel,
-  withLinks,
 } from "../../../web/format.js";
 
 const noon = new Date(2026, 10, 24, 12).getTime();
@@ -53,29 +52,6 @@ test("a user has one colour of the palette, and users with close ids have differ
     joined.length,
   );
   assert.equal(avatarColour("5"), avatarColour("5"));
-});
-
-test("addresses become links without the punctuation around them, and nothing else does", () => {
-  assert.deepEqual(withLinks("See https://a.example/x?y=1, or (http://b.example)."), [
-    { text: "See ", url: "" },
-    { text: "https://a.example/x?y=1", url: "https://a.example/x?y=1" },
-    { text: ", or (", url: "" },
-    { text: "http://b.example", url: "http://b.example" },
-    { text: ").", url: "" },
-  ]);
-  for (const text of ["javascript:alert(1)", "<b>bold</b>", "https://", ""])
-    assert.ok(withLinks(text).every(({ url }) => url === ""));
-});
-
-test("the pieces of a text are the text", () => {
-  for (const text of ["plain", "a https://x.example b http://y.example", "https://x.example..."]) {
-    assert.equal(
-      withLinks(text)
-        .map((piece) => piece.text)
-        .join(""),
-      text,
-    );
-  }
 });
 
 test("a few emoji alone are shown large, words and digits are not", () => {

@@ -86,8 +86,8 @@ test("only news is notified of, in the ways that the settings and the browser pe
     assert.deepEqual(decide({ ...news, ...change }), { banner, sound }, JSON.stringify(change));
 });
 
-test("a notification names the sender and the text, unless they are hidden", () => {
-  const message = fromWire(wireMessage(1, { body: "hello" }));
+test("a notification names the sender and the text without markup, unless they are hidden", () => {
+  const message = fromWire(wireMessage(1, { body: "**hello**" }));
   const mira = { user_id: MIRA, name: "mira", display_name: "", about: "" };
   assert.deepEqual(textsOf(message, mira, "shown"), { title: "mira", body: "hello" });
   assert.deepEqual(textsOf(message, undefined, "shown"), { title: "New message", body: "hello" });

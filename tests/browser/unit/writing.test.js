@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import { bodyOf, sends } from "../../../web/writing.js";
+import { bodyOf, markerOf, sends } from "../../../web/writing.js";
 
 test("a message keeps the indentation of its first line, and no empty lines around it", () => {
   assert.equal(bodyOf("\n \n    if ready:\n        go()\n\n"), "    if ready:\n        go()");
@@ -14,4 +14,14 @@ test("Enter sends, unless it breaks the line or ends the composition of a word",
   assert.ok(sends(enter));
   for (const other of [{ shiftKey: true }, { isComposing: true }, { keyCode: 229 }, { key: "a" }])
     assert.equal(sends({ ...enter, ...other }), false);
+});
+
+test("Ctrl or Cmd with B, I and Shift+X marks the selection, and no other key does", () => {
+  const pressed = { key: "b", shiftKey: false, ctrlKey: true, metaKey: false, altKey: false, isComposing: false };
+  assert.deepEqual(
+    [{}, { key: "i", ctrlKey: false, metaKey: true }, { key: "X", shiftKey: true }].map((keys) => markerOf({ ...pressed, ...keys })),
+    ["**", "*", "~~"],
+  );
+  for (const keys of [{ ctrlKey: false }, { metaKey: true }, { altKey: true }, { shiftKey: true }, { key: "x" }, { isComposing: true }])
+    assert.equal(markerOf({ ...pressed, ...keys }), "");
 });
