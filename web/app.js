@@ -1,6 +1,7 @@
 // The page of a signed-in user: loads the data of this browser, connects the stores, and shows the chats.
 
 import { Api } from "./api.js";
+import { asset } from "./asset.js";
 import { AppShell } from "./components/app-shell.js";
 import { Credentials } from "./credentials.js";
 import { texts } from "./languages/language.js";
@@ -16,7 +17,7 @@ import { Updates } from "./stores/updates.js";
 /** @import {User} from "./types.js" */
 
 /** One for this page, for all users that sign in. */
-const updates = new Updates(navigator.serviceWorker, import.meta.url);
+const updates = new Updates(navigator.serviceWorker, asset(""));
 updates.start();
 
 /**

@@ -3,6 +3,7 @@
 
 import { Api } from "./api.js";
 import { applyAppearance } from "./appearance.js";
+import { SignIn } from "./components/sign-in.js";
 import { Credentials } from "./credentials.js";
 import { deviceName } from "./device.js";
 import { rejectDroppedFiles } from "./drops.js";
@@ -27,14 +28,10 @@ async function show(notice = "") {
   const link = linkIn(location.hash);
   const user = link.kind === "reset" ? undefined : credentials.current?.user;
   if (user && link.kind) history.replaceState(null, "", location.pathname); // the invite is for somebody without account
-  if (!user) return showSignIn(notice);
-  const { showChats } = await import("./app.js");
-  await showChats(user, { storage, settings, credentials, api }, show);
-}
-
-/** @param {string} notice */
-async function showSignIn(notice) {
-  const { SignIn } = await import("./components/sign-in.js");
+  if (user) {
+    const { showChats } = await import("./app.js");
+    return showChats(user, { storage, settings, credentials, api }, show);
+  }
   const signIn = new SignIn(api, notice, show);
   document.body.replaceChildren(signIn.element);
   signIn.start();

@@ -95,7 +95,9 @@ function worker(files) {
   const clients = { claim: async () => {}, matchAll: async () => windows, openWindow: mock.fn(async () => {}) };
   const location = new URL("http://localhost/sw.js");
   const self = { clients, skipWaiting: async () => {}, addEventListener: (type, one) => (listeners[type] = one) };
-  const source = readFileSync(new URL("../../../web/sw.js", import.meta.url), "utf8").replace("{{assets}}", NEW);
+  const source = readFileSync(new URL("../../../web/sw.js", import.meta.url), "utf8")
+    .replace("{{assets}}", NEW)
+    .replace(/\{\{modules (.*)\}\}/, "$1");
   vm.runInNewContext(source, { self, fetch, location, URL, TypeError, setTimeout, caches: { open: async () => cache } });
   const emit = async (type, event = {}) => {
     const work = [];
