@@ -1,6 +1,7 @@
 """The bundle: the same page as the modules, in few files that are the same each time."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -34,8 +35,14 @@ def test_every_file_that_a_page_or_the_service_worker_names_is_there(bundled: Pa
         assert set(named) <= files.keys()
         assert text.count('rel="stylesheet"') == 1
     (later,) = re.findall(r'LATER = "(.+?)"', files["sw.js"].content.decode())
-    catalogues = {f"languages/{code}.js" for code in ("ar", "de")}
-    assert {*later.split(), *catalogues, *SCRIPTS, "tokens.css"} <= files.keys()
+    assert {*later.split(), *SCRIPTS, "tokens.css"} <= files.keys()
+    loaded_later = {
+        os.path.relpath(script.parent / path, WEB)
+        for script in WEB.rglob("*.js")
+        for path in re.findall(r'await import\("([^"]+)"\)', script.read_text())
+        if not script.is_relative_to(WEB / "admin")
+    }
+    assert loaded_later == {*SCRIPTS, *LATER} - {"main.js", "recover.js"}
 
 
 def test_other_files_are_as_they_were_and_found_from_every_script(bundled: Path) -> None:
