@@ -29,6 +29,7 @@ async function show(notice = "") {
   const user = link.kind === "reset" ? undefined : credentials.current?.user;
   if (user && link.kind) history.replaceState(null, "", location.pathname); // the invite is for somebody without account
   if (user) {
+    api.preloadChats();
     const { showChats } = await import("./app.js");
     return showChats(user, { storage, settings, credentials, api }, show);
   }
