@@ -5,6 +5,7 @@
 SIGINT and SIGTERM stop everything that it has started; the exit status is 130.
 """
 
+import argparse
 import signal
 import sys
 import tempfile
@@ -21,14 +22,10 @@ from tools.faults.stage import FULL, SHORT, Report, Scale, Stage, running_stage,
 HEAD = ("fault", "promise", "accepted", "refused", "reconnects", "outage p99", "measured", "verdict")
 
 
-def main(words: Sequence[str]) -> int:
-    names = [word for word in words if not word.startswith("-")]
-    scale = SHORT if "--short" in words else FULL
-    selected = [scenario for scenario in SCENARIOS if not names or scenario.name in names]
-    if unknown := set(names) - {scenario.name for scenario in selected}:
-        known = ", ".join(scenario.name for scenario in SCENARIOS)
-        print(f"unknown: {', '.join(sorted(unknown))}; scenarios: {known}", file=sys.stderr)
-        return 2
+def main(arguments: Sequence[str]) -> int:
+    options = parse(arguments)
+    selected = [scenario for scenario in SCENARIOS if not options.names or scenario.name in options.names]
+    scale = SHORT if options.short else FULL
     signal.signal(signal.SIGINT, signal.default_int_handler)  # also in the background, where shells ignore it
     signal.signal(signal.SIGTERM, interrupt)
     try:
@@ -36,6 +33,17 @@ def main(words: Sequence[str]) -> int:
     except* KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
     return 130
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--short", action="store_true", help="few clients and messages, as in the test suite")
+    known = [scenario.name for scenario in SCENARIOS]
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of a fault: {', '.join(known)}; all by default")
+    options = parser.parse_args(arguments)
+    if unknown := set(options.names) - set(known):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(known)}")
+    return options
 
 
 def interrupt(_: int, frame: FrameType | None) -> None:
