@@ -1,6 +1,6 @@
 """Measure the page in Chromium: its start on a slow line; CPU time per message and keystroke, elements, heap and lag.
 
-    python benchmarks/page.py [start | MESSAGES ...]
+    python -m benchmarks.page [start | MESSAGES ...]
 
 It opens the page on a slow line, new and again: its modules, then their bundle, of which the rest is measured. For each
 number of messages in the chat, 2,000 and 100,000 by default, it scrolls through all messages and returns to the newest
